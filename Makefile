@@ -1,0 +1,78 @@
+# Everything runs in .venv, made on first use. The stamps there say what is installed from which sources.
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# What pip would install into a throw-away environment. Here it stays, and with it every include path, so
+# that a second installation compiles only what changed.
+BUILD_REQUIRES := cmake ninja $(shell sed -n 's/^requires = \[\(.*\)\]$$/\1/p' pyproject.toml | tr -d ',')
+# Folders count as well: their time tells of removed files.
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard LICENSE README.md) \
+	$(shell find python csrc -name __pycache__ -prune -o -name '.*' -prune -o -print)
+
+.PHONY: help mnist test lint bench strict clean
+
+help:
+	@echo 'make mnist   train the textbook network on MNIST; ARGS="--seed 1 --epochs 5" go to "engine mnist"'
+	@echo 'make test    run the tests; ARGS="-k dense" go to pytest'
+	@echo 'make lint    check style and types'
+	@echo 'make strict  compile the C++ with every warning an error'
+	@echo 'make bench   measure the engine and compare it; ARGS go to the benchmark'
+	@echo 'make clean   remove .venv, build and caches'
+	@echo 'PYTHON=/path/to/python3 chooses the interpreter when .venv is made'
+
+mnist: $(VENV)/installed-plot
+	@$(BIN)/engine mnist $(ARGS)
+
+test: $(VENV)/installed-test
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/installed-bench
+	@$(BIN)/python -m bench $(ARGS)
+
+lint: $(VENV)/tools-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
+	$(BIN)/gersemi --check CMakeLists.txt
+	$(BIN)/codespell
+
+strict: $(VENV)/ready
+	$(BIN)/cmake --preset dev
+	$(BIN)/cmake --build --preset dev
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# One line per missing thing, before anything is downloaded.
+$(VENV)/ready: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo 'make: $(PYTHON) not found; install Python >= 3.10 (Debian, Ubuntu: apt-get install python3)' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo 'make: $(PYTHON) is older than 3.10; install a newer one and run make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo 'make: $(PYTHON) has no venv module; install it (Debian, Ubuntu: apt-get install python3-venv)' >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; \
+	  sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' || { \
+	  echo 'make: $(PYTHON) has no Python.h; install its headers (Debian, Ubuntu: apt-get install python3-dev)' >&2; exit 1; }
+	@for compiler in $${CXX:-c++ g++ clang++}; do command -v $$compiler >/dev/null && exit 0; done; \
+	  echo 'make: no C++ compiler; install GCC >= 11 or Clang >= 14 (Debian, Ubuntu: apt-get install g++)' >&2; exit 1
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo 'Installing the build tools ...'
+	@$(PIP) install -q $(BUILD_REQUIRES)
+	@touch $@
+
+$(VENV)/installed-%: $(VENV)/ready $(SOURCES)
+	@echo 'Building and installing engine[$*] (a minute the first time) ...'
+	@$(PIP) install -q --no-build-isolation '.[$*]'
+	@touch $@
+
+# The linters read the sources; they need no new installation when those change. mypy has to see matplotlib.
+$(VENV)/tools-lint: $(VENV)/ready pyproject.toml
+	@echo 'Installing the linters ...'
+	@$(PIP) install -q --no-build-isolation '.[lint,plot]'
+	@touch $@

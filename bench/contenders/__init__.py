@@ -1,0 +1,83 @@
+"""The contenders: one module each, named as on the command line, with `MODULES` and `prepare`.
+
+A name such as `keras:jax` stands for the module `keras` and its variant "jax".
+"""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, cast
+
+from numpy.typing import NDArray
+
+from bench.data import Data
+from bench.tasks import Task
+
+
+class UnsupportedError(Exception):
+    """Raised by `prepare`, or by a method, for what the contender can't do; the message says why."""
+
+
+class Training(NamedTuple):
+    """What a training tells.
+
+    Attributes:
+        loss: mean training loss over the last epoch.
+        accuracy: mean training accuracy over the last epoch; None from a contender that can't tell.
+        seconds: per epoch, only from a contender with a clock of its own.
+    """
+
+    loss: float
+    accuracy: float | None = None
+    seconds: float | None = None
+
+
+class Contender(Protocol):
+    """A network on its data, ready to go. Methods return when the work is done, not when it is queued."""
+
+    def reset(self) -> None:
+        """Make weights and optimizer state fresh; not timed, and not a reason to compile anew."""
+
+    def train(self, epochs: int) -> Training:
+        """Train on all rows in a new random order every epoch, with mean loss and accuracy of every epoch."""
+
+    def predict(self) -> NDArray[Any]:
+        """Probabilities (10000, 10) of the test rows, as a NumPy array."""
+
+    def predict_one(self) -> NDArray[Any]:
+        """Probabilities (1, 10) of the first test row, as a NumPy array."""
+
+
+class Module(Protocol):
+    """What a contender's module holds."""
+
+    MODULES: tuple[str, ...]
+    """Imported modules whose `__version__` belongs in the record."""
+
+    prepare: Callable[[Task, Data, str], Contender]
+    """From the task, its data and the name's variant ("" without one); not timed."""
+
+
+def names() -> list[str]:
+    """The names of the modules."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def default() -> list[str]:
+    """Who competes when nothing else is asked for."""
+    yardsticks = ["yardstick:mlp", "yardstick:mlp_sparse", "yardstick:mlp_zskip"]
+    return ["engine", "numpy", "sklearn", *(yardsticks if os.environ.get("ENGINE_YARDSTICK") else [])]
+
+
+def find(name: str) -> tuple[Module, str]:
+    """The module and the variant of a contender's name.
+
+    Raises:
+        ModuleNotFoundError: what the contender needs is not installed.
+    """
+    import importlib
+
+    module, _, variant = name.partition(":")
+    return cast("Module", importlib.import_module(f"{__name__}.{module}")), variant

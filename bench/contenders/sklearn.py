@@ -1,0 +1,53 @@
+"""scikit-learn's MLPClassifier on float32 rows. It has no accuracy metric to switch on, so it does less work."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+
+from bench.contenders import Training
+from bench.data import Data
+from bench.tasks import Task
+
+MODULES = ("sklearn", "numpy", "scipy")
+
+
+class Network:
+    def __init__(self, task: Task, data: Data) -> None:
+        self.task = task
+        self.data = data.as_float32()
+        self.reset()
+
+    def reset(self) -> None:
+        self.model = MLPClassifier(
+            hidden_layer_sizes=self.task.hidden,
+            solver="adam" if self.task.optimizer == "adam" else "sgd",
+            learning_rate_init=0.001 if self.task.optimizer == "adam" else 0.01,
+            momentum=0.9,
+            nesterovs_momentum=False,
+            alpha=0.0,
+            batch_size=self.task.batch,
+            tol=0.0,
+        )
+
+    def train(self, epochs: int) -> Training:
+        self.model.set_params(max_iter=epochs, n_iter_no_change=epochs + 1)  # never stop early
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of having made the epochs asked for
+            self.model.fit(self.data.x, self.data.y)
+        return Training(float(self.model.loss_))
+
+    def predict(self) -> NDArray[Any]:
+        return np.asarray(self.model.predict_proba(self.data.x_test))
+
+    def predict_one(self) -> NDArray[Any]:
+        return np.asarray(self.model.predict_proba(self.data.x_test[:1]))
+
+
+def prepare(task: Task, data: Data, variant: str) -> Network:
+    return Network(task, data)

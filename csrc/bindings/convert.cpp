@@ -1,0 +1,175 @@
+#include "bindings/convert.h"
+
+#include <iterator>
+#include <utility>
+
+namespace engine::bindings {
+namespace {
+
+[[noreturn]] void fail(const std::string& message) { throw py::value_error(message); }
+
+template <class T>
+T get(const py::dict& mapping, const char* key) {
+  if (!mapping.contains(key))
+    fail(std::string("missing key '") + key + "' in " + py::repr(mapping).cast<std::string>());
+  try {
+    return mapping[key].cast<T>();
+  } catch (const py::cast_error&) {
+    fail(std::string("key '") + key + "' has the wrong type in " + py::repr(mapping).cast<std::string>());
+  }
+}
+
+template <class T>
+T get(const py::dict& mapping, const char* key, T otherwise) {
+  return mapping.contains(key) ? get<T>(mapping, key) : otherwise;
+}
+
+Activation to_activation(const py::dict& layer) {
+  const auto name = get<std::string>(layer, "activation", "linear");
+  return static_cast<Activation>(
+      to_index(name, kActivationNames, static_cast<int>(std::size(kActivationNames)), "activation"));
+}
+
+double to_share(const py::dict& mapping, const char* key, double otherwise) {
+  const auto value = get<double>(mapping, key, otherwise);
+  if (!(value >= 0.0 && value < 1.0))
+    fail(std::string("'") + key + "' must lie in [0, 1), got " + std::to_string(value));
+  return value;
+}
+
+double to_positive(const py::dict& mapping, const char* key, double otherwise) {
+  const auto value = get<double>(mapping, key, otherwise);
+  if (!(value >= 0.0)) fail(std::string("'") + key + "' must not be negative, got " + std::to_string(value));
+  return value;
+}
+
+LayerSpec to_layer(const py::dict& layer) {
+  static constexpr const char* kKinds[] = {"dense", "activation", "dropout", "rescaling"};
+  LayerSpec spec;
+  spec.kind = static_cast<LayerSpec::Kind>(to_index(get<std::string>(layer, "kind"), kKinds, 4, "layer"));
+  switch (spec.kind) {
+    case LayerSpec::Kind::kDense:
+      spec.units = get<int64_t>(layer, "units");
+      if (spec.units < 1) fail("a dense layer needs at least 1 unit, got " + std::to_string(spec.units));
+      spec.activation = to_activation(layer);
+      spec.use_bias = get<bool>(layer, "use_bias", true);
+      spec.trainable = get<bool>(layer, "trainable", true);
+      spec.kernel_l2 = to_positive(layer, "kernel_l2", 0.0);
+      spec.bias_l2 = to_positive(layer, "bias_l2", 0.0);
+      break;
+    case LayerSpec::Kind::kActivation:
+      spec.activation = to_activation(layer);
+      break;
+    case LayerSpec::Kind::kDropout:
+      spec.rate = get<double>(layer, "rate");
+      if (!(spec.rate >= 0.0 && spec.rate <= 1.0))
+        fail("a dropout rate lies in [0, 1], got " + std::to_string(spec.rate));
+      spec.seed = get<uint64_t>(layer, "seed");
+      break;
+    case LayerSpec::Kind::kRescaling:
+      spec.scale = get<float>(layer, "scale");
+      spec.offset = get<float>(layer, "offset", 0.0f);
+      break;
+  }
+  return spec;
+}
+
+}  // namespace
+
+int to_index(const std::string& name, const char* const* names, int count, const char* what) {
+  std::string known;
+  for (int i = 0; i < count; ++i) {
+    if (name == names[i]) return i;
+    known += (i ? ", " : "") + std::string(names[i]);
+  }
+  fail(std::string("unknown ") + what + " '" + name + "'; known are " + known);
+}
+
+ModelSpec to_model(int64_t input_size, const py::sequence& layers) {
+  if (input_size < 1) fail("`input_size` must be at least 1, got " + std::to_string(input_size));
+  ModelSpec model;
+  model.input_size = input_size;
+  for (const py::handle layer : layers) model.layers.push_back(to_layer(py::cast<py::dict>(layer)));
+  return model;
+}
+
+LossSpec to_loss(const py::dict& loss) {
+  struct Entry {
+    LossSpec::Kind kind;
+    Target target;
+  };
+  static constexpr const char* kNames[] = {"sparse_categorical_crossentropy", "categorical_crossentropy",
+                                           "binary_crossentropy", "mean_squared_error", "host"};
+  static constexpr Entry kEntries[] = {{LossSpec::Kind::kCategorical, Target::kSparse},
+                                       {LossSpec::Kind::kCategorical, Target::kDense},
+                                       {LossSpec::Kind::kBinary, Target::kDense},
+                                       {LossSpec::Kind::kMeanSquaredError, Target::kDense},
+                                       {LossSpec::Kind::kHost, Target::kDense}};
+  static constexpr const char* kTargetNames[] = {"sparse", "dense"};
+  const Entry entry = kEntries[to_index(get<std::string>(loss, "kind"), kNames, 5, "loss")];
+  LossSpec spec;
+  spec.kind = entry.kind;
+  spec.target = entry.target;
+  if (spec.kind == LossSpec::Kind::kHost) {
+    spec.target = static_cast<Target>(to_index(get<std::string>(loss, "target", "dense"), kTargetNames, 2, "target"));
+  }
+  spec.from_logits = get<bool>(loss, "from_logits", false);
+  spec.label_smoothing = static_cast<float>(to_share(loss, "label_smoothing", 0.0));
+  return spec;
+}
+
+OptimizerSpec to_optimizer(const py::dict& optimizer) {
+  static constexpr const char* kNames[] = {"sgd", "adam"};
+  OptimizerSpec spec;
+  if (to_index(get<std::string>(optimizer, "kind"), kNames, 2, "optimizer") == 1) {
+    spec.kind = Optimizer::kAdam;
+    spec.parameters[0] = to_share(optimizer, "beta_1", 0.9);
+    spec.parameters[1] = to_share(optimizer, "beta_2", 0.999);
+    spec.parameters[2] = to_positive(optimizer, "epsilon", 1e-7);
+    return spec;
+  }
+  spec.parameters[0] = to_positive(optimizer, "momentum", 0.0);
+  if (spec.parameters[0] > 0.0) {
+    spec.kind = get<bool>(optimizer, "nesterov", false) ? Optimizer::kNesterov : Optimizer::kMomentum;
+  }
+  return spec;
+}
+
+MetricSpec to_metric(const py::dict& metric) {
+  static constexpr const char* kNames[] = {"sparse_categorical_accuracy", "categorical_accuracy", "binary_accuracy",
+                                           "mean_squared_error"};
+  static constexpr Metric kEntries[] = {Metric::kCategoricalAccuracy, Metric::kCategoricalAccuracy,
+                                        Metric::kBinaryAccuracy, Metric::kMeanSquaredError};
+  MetricSpec spec;
+  spec.kind = kEntries[to_index(get<std::string>(metric, "kind"), kNames, 4, "metric")];
+  spec.weighted = get<bool>(metric, "weighted", false);
+  spec.threshold = get<float>(metric, "threshold", 0.5f);
+  return spec;
+}
+
+DatasetView view_rows(const py::array& x) {
+  if (x.ndim() < 1 || x.shape(0) < 1) fail("`x` must have at least one row");
+  if (!(x.flags() & py::array::c_style)) fail("`x` must be C-contiguous");
+  DatasetView rows;
+  if (py::isinstance<py::array_t<uint8_t>>(x)) {
+    rows.type = RowType::kUint8;
+  } else if (py::isinstance<py::array_t<float>>(x)) {
+    rows.type = RowType::kFloat32;
+  } else if (py::isinstance<py::array_t<double>>(x)) {
+    rows.type = RowType::kFloat64;
+  } else {
+    fail("`x` must be uint8, float32 or float64, got " + py::str(x.dtype()).cast<std::string>());
+  }
+  rows.x = x.data();
+  rows.rows = x.shape(0);
+  rows.stride = x.size() / x.shape(0);
+  if (rows.rows >= (int64_t{1} << 31)) fail("`x` has 2**31 rows or more; train on parts of it");
+  return rows;
+}
+
+py::array_t<float> view(float* data, int64_t rows, int64_t columns, int64_t ld, const py::object& owner) {
+  constexpr auto kFloat = static_cast<py::ssize_t>(sizeof(float));
+  return {{rows, columns}, {ld * kFloat, kFloat}, data, owner};
+}
+
+}  // namespace engine::bindings

@@ -1,0 +1,29 @@
+// From Python's mappings and arrays to the plain structs of the plan: every check happens here.
+#pragma once
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "plan/executor.h"
+#include "plan/spec.h"
+
+namespace engine::bindings {
+
+namespace py = pybind11;
+
+ModelSpec to_model(int64_t input_size, const py::sequence& layers);
+LossSpec to_loss(const py::dict& loss);
+OptimizerSpec to_optimizer(const py::dict& optimizer);
+MetricSpec to_metric(const py::dict& metric);
+
+/// `name` as an index into `names`; ValueError that lists them.
+int to_index(const std::string& name, const char* const* names, int count, const char* what);
+
+/// Views the rows of a C-contiguous (n, ...) array of uint8, float32 or float64. Keeps no reference.
+DatasetView view_rows(const py::array& x);
+
+/// A float32 array over memory that `owner` keeps alive.
+py::array_t<float> view(float* data, int64_t rows, int64_t columns, int64_t ld, const py::object& owner);
+
+}  // namespace engine::bindings

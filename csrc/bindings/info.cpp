@@ -1,0 +1,52 @@
+// What was built, what this machine runs, and how many threads.
+#include <pybind11/stl.h>
+
+#include "bindings/convert.h"
+#include "bindings/register.h"
+#include "cpu/dispatch.h"
+#include "cpu/executor.h"
+#include "cpu/team.h"
+#include "cuda/executor.h"
+
+namespace engine::bindings {
+namespace {
+
+py::dict build_info() {
+  py::dict info;
+  info["version"] = ENGINE_VERSION;
+#ifdef __clang__
+  info["compiler"] = "Clang " __clang_version__;
+#else
+  info["compiler"] = "GCC " __VERSION__;
+#endif
+  info["isa"] = kernels().isa;
+  info["isas"] = compiled_isas();
+  info["runnable"] = runnable_isas();
+  info["openmp"] = has_openmp();
+  info["threads"] = cpu_executor().threads();
+  info["cuda"] = cuda_state();
+  return info;
+}
+
+void set_threads(int n) {
+  if (n < 0)
+    throw py::value_error("`n` must be at least 1, or 0 for the machine's own number; got " + std::to_string(n));
+  cpu_executor().set_threads(n);
+}
+
+int64_t first_nonfinite_row(const py::array& x) {
+  const DatasetView rows = view_rows(x);
+  const py::gil_scoped_release release;
+  return cpu_executor().first_nonfinite_row(rows);
+}
+
+}  // namespace
+
+void register_info(py::module_& m) {
+  m.def("build_info", &build_info);
+  m.def("set_threads", &set_threads, py::arg("n"));
+  m.def("get_threads", [] { return cpu_executor().threads(); });
+  m.def("first_nonfinite_row", &first_nonfinite_row, py::arg("x"));
+}
+
+}  // namespace engine::bindings

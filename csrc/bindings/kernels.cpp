@@ -1,0 +1,241 @@
+// The kernels one by one, for the tests: any instruction set this CPU runs, on the calling thread.
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "bindings/convert.h"
+#include "bindings/register.h"
+#include "cpu/denormals.h"
+#include "cpu/dispatch.h"
+#include "plan/arena.h"
+
+namespace engine::bindings {
+namespace {
+
+using Floats = py::array_t<float>;
+
+/// A zeroed (rows, columns) view laid out as the engine lays out its buffers.
+Floats padded(int64_t rows, int64_t columns) {
+  const int64_t ld = leading_dimension(columns);
+  auto* arena = new Arena(rows * ld);
+  const py::capsule owner(arena, [](void* p) { delete static_cast<Arena*>(p); });
+  return view(arena->data(), rows, columns, ld, owner);
+}
+
+int64_t leading(const Floats& a) {
+  if (a.ndim() != 2) throw py::value_error("expected a matrix");
+  const int64_t ld = a.strides(0) / static_cast<int64_t>(sizeof(float));
+  if (a.strides(1) != static_cast<int64_t>(sizeof(float)) || ld < round_up(a.shape(1), kLane)) {
+    throw py::value_error("expected a matrix made by `padded`");
+  }
+  return ld;
+}
+
+float* values(const Floats& a) { return const_cast<float*>(a.data()); }
+
+/// A padded copy of a vector or matrix of any strides.
+Floats pad(const Floats& a) {
+  const bool vector = a.ndim() == 1;
+  const int64_t rows = vector ? 1 : a.shape(0), columns = a.shape(a.ndim() - 1);
+  Floats copy = padded(rows, columns);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) copy.mutable_at(i, j) = vector ? a.at(j) : a.at(i, j);
+  }
+  return copy;
+}
+
+Range all(int64_t n) { return {0, n}; }
+Range lines(int64_t n) { return {0, round_up(n, kLane)}; }
+
+int activation_index(const std::string& name) {
+  return to_index(name, kActivationNames, kElementwiseActivations, "elementwise activation");
+}
+
+Targets to_targets(const py::array& y) {
+  Targets targets{};
+  if (py::isinstance<py::array_t<int32_t>>(y)) {
+    targets.labels = static_cast<const int32_t*>(y.data());
+  } else {
+    targets.dense = static_cast<const float*>(y.data());
+  }
+  return targets;
+}
+
+size_t target_index(const Targets& targets) {
+  return static_cast<size_t>(targets.labels ? Target::kSparse : Target::kDense);
+}
+
+class Kernels {
+ public:
+  explicit Kernels(const std::string& isa) : table_(kernels_for(isa)) {}
+
+  Floats fma(const Floats& a, const Floats& b, const Floats& c) const {
+    const Floats pa = pad(a), pb = pad(b), pc = pad(c), out = padded(1, a.size());
+    const DenormalsAreZero guard;
+    table_.fma(pa.data(), pb.data(), pc.data(), values(out), round_up(a.size(), kLane));
+    return Floats(py::object(out[py::int_(0)]));
+  }
+
+  Floats unary(const std::string& function, const Floats& x) const {
+    const Floats in = pad(x), out = padded(1, x.size());
+    Elementwise op{in.data(), values(out), nullptr, leading(in), all(1), lines(x.size())};
+    const DenormalsAreZero guard;
+    constexpr const char* kSuffix = "_gradient";
+    const size_t cut = function.rfind(kSuffix);
+    if (function == "exp" || function == "log") {
+      (function == "exp" ? table_.exp : table_.log)(op);
+    } else if (cut != std::string::npos && cut + std::strlen(kSuffix) == function.size()) {
+      Floats ones = padded(1, x.size());
+      for (int64_t j = 0; j < x.size(); ++j) ones.mutable_at(0, j) = 1.0f;
+      op.saved = in.data();
+      op.x = ones.data();
+      table_.activation_backward[activation_index(function.substr(0, cut))](op);
+    } else {
+      table_.activation_forward[activation_index(function)](op);
+    }
+    return Floats(py::object(out[py::int_(0)]));
+  }
+
+  void dense_forward(const std::string& activation, const Floats& x, const Floats& kernel, const py::object& bias,
+                     const Floats& out) const {
+    const Floats row = bias.is_none() ? Floats() : pad(bias.cast<Floats>());
+    const Floats z = padded(out.shape(0), out.shape(1));
+    const DenormalsAreZero guard;
+    table_.dense_forward[activation_index(activation)](
+        {x.data(), x.strides(0) / static_cast<int64_t>(sizeof(float)), kernel.data(), leading(kernel),
+         bias.is_none() ? nullptr : row.data(), values(out), leading(out), values(z), kernel.shape(0), all(x.shape(0)),
+         lines(kernel.shape(1))});
+  }
+
+  void dense_backward_input(const std::string& activation, const Floats& dz, const Floats& kernel, const Floats& saved,
+                            const Floats& dx) const {
+    const Floats dz_t = padded(dz.shape(1), round_up(dz.shape(0), kLane));
+    const Floats source = pad(dz);
+    table_.transpose({source.data(), leading(source), values(dz_t), leading(dz_t), all(dz.shape(0)), all(dz.shape(1))});
+    if (leading(saved) != leading(dx)) throw py::value_error("`saved` and `dx` must be laid out alike");
+    const DenormalsAreZero guard;
+    table_.dense_backward_input[activation_index(activation)]({dz_t.data(), leading(dz_t), kernel.data(),
+                                                               leading(kernel), saved.data(), values(dx), leading(dx),
+                                                               kernel.shape(1), dz.shape(0), all(kernel.shape(0))});
+  }
+
+  void dense_backward_weights(const py::dict& optimizer, const Floats& x, const Floats& dz, const Floats& kernel,
+                              const py::sequence& slots, const py::object& bias, const py::sequence& bias_slots,
+                              double learning_rate, int64_t iteration, double l2) const {
+    const OptimizerSpec spec = to_optimizer(optimizer);
+    const Floats padded_dz = pad(dz);
+    DenseBackwardWeights op{x.data(),
+                            x.strides(0) / static_cast<int64_t>(sizeof(float)),
+                            padded_dz.data(),
+                            leading(padded_dz),
+                            {values(kernel), {}, l2},
+                            leading(kernel),
+                            {},
+                            x.shape(0),
+                            all(kernel.shape(0)),
+                            lines(kernel.shape(1)),
+                            {learning_rate, iteration, {}}};
+    std::memcpy(op.step.parameters, spec.parameters, sizeof spec.parameters);
+    for (size_t s = 0; s < slots.size(); ++s) op.kernel.slots[s] = values(slots[s].cast<Floats>());
+    // The bias and its slots may lack padding: step copies, then copy back.
+    std::vector<Floats> originals, copies;
+    if (!bias.is_none()) originals.push_back(bias.cast<Floats>());
+    for (const py::handle slot : bias_slots) originals.push_back(slot.cast<Floats>());
+    for (const Floats& original : originals) copies.push_back(pad(original));
+    if (!bias.is_none()) op.bias.values = values(copies[0]);
+    for (size_t s = 0; s + 1 < copies.size(); ++s) op.bias.slots[s] = values(copies[s + 1]);
+    {
+      const DenormalsAreZero guard;
+      table_.dense_backward_weights[static_cast<size_t>(spec.kind)](op);
+    }
+    for (size_t i = 0; i < originals.size(); ++i) {
+      for (int64_t j = 0; j < originals[i].size(); ++j) originals[i].mutable_at(j) = copies[i].at(0, j);
+    }
+  }
+
+  void softmax(const Floats& z, const Floats& out) const {
+    if (leading(z) != leading(out)) throw py::value_error("`z` and `out` must be laid out alike");
+    const DenormalsAreZero guard;
+    table_.softmax_forward({z.data(), nullptr, values(out), leading(z), z.shape(1), all(z.shape(0))});
+  }
+
+  Floats loss(const py::dict& loss, const Floats& y_pred, const py::array& y, const Floats& scale,
+              const Floats& gradient) const {
+    const LossSpec spec = to_loss(loss);
+    Loss kind = Loss::kMeanSquaredError;
+    if (spec.kind == LossSpec::Kind::kCategorical) {
+      kind = spec.from_logits ? Loss::kSoftmaxCrossentropy : Loss::kCrossentropy;
+    } else if (spec.kind == LossSpec::Kind::kBinary) {
+      kind = spec.from_logits ? Loss::kSigmoidCrossentropy : Loss::kBinaryCrossentropy;
+    }
+    const Floats x = pad(y_pred), probabilities = padded(y_pred.shape(0), y_pred.shape(1));
+    const Targets targets = to_targets(y);
+    if (leading(gradient) != leading(x)) throw py::value_error("`gradient` must be made by `padded`");
+    Floats losses(y_pred.shape(0));
+    const DenormalsAreZero guard;
+    table_.loss[static_cast<size_t>(kind)][target_index(targets)](
+        {x.data(), values(probabilities), values(gradient), leading(x), x.shape(1), targets, scale.data(), 1.0f,
+         spec.label_smoothing, values(losses), all(x.shape(0))});
+    return losses;
+  }
+
+  Floats metric(const py::dict& metric, const Floats& y_pred, const py::array& y) const {
+    const MetricSpec spec = to_metric(metric);
+    const Floats x = pad(y_pred);
+    const Targets targets = to_targets(y);
+    Floats rows(y_pred.shape(0));
+    const DenormalsAreZero guard;
+    table_.metric[static_cast<size_t>(spec.kind)][target_index(targets)](
+        {x.data(), leading(x), x.shape(1), targets, spec.threshold, values(rows), all(x.shape(0))});
+    return rows;
+  }
+
+  void dropout(const Floats& x, double rate, uint64_t seed, uint64_t step, const Floats& out) const {
+    const Floats in = pad(x), mask = padded(x.shape(0), x.shape(1));
+    if (leading(out) != leading(in)) throw py::value_error("`out` must be made by `padded`");
+    const DenormalsAreZero guard;
+    table_.dropout_forward(
+        {in.data(), values(out), values(mask), leading(in), all(x.shape(0)), lines(x.shape(1)), rate, seed, step, 0});
+  }
+
+  void gather(const py::array& rows, const py::array_t<int32_t>& indices, float scale, float offset,
+              const Floats& out) const {
+    const DatasetView data = view_rows(rows);
+    for (int64_t i = 0; i < indices.size(); ++i) {
+      if (indices.at(i) < 0 || indices.at(i) >= data.rows) throw py::index_error("an index is out of range");
+    }
+    const DenormalsAreZero guard;
+    table_.gather[static_cast<size_t>(data.type)]({data.x, data.stride, indices.data(), 0, values(out), leading(out),
+                                                   data.stride, scale, offset, all(indices.size()), 0, 0});
+  }
+
+ private:
+  const KernelTable& table_;
+};
+
+}  // namespace
+
+void register_kernels(py::module_& m) {
+  py::class_<Kernels>(m, "Kernels")
+      .def(py::init<const std::string&>(), py::arg("isa"))
+      .def_static("padded", &padded, py::arg("rows"), py::arg("cols"))
+      .def("fma", &Kernels::fma, py::arg("a"), py::arg("b"), py::arg("c"))
+      .def("unary", &Kernels::unary, py::arg("function"), py::arg("x"))
+      .def("dense_forward", &Kernels::dense_forward, py::arg("activation"), py::arg("x"), py::arg("kernel"),
+           py::arg("bias"), py::arg("out"))
+      .def("dense_backward_input", &Kernels::dense_backward_input, py::arg("activation"), py::arg("dz"),
+           py::arg("kernel"), py::arg("saved"), py::arg("dx"))
+      .def("dense_backward_weights", &Kernels::dense_backward_weights, py::arg("optimizer"), py::arg("x"),
+           py::arg("dz"), py::arg("kernel"), py::arg("slots"), py::arg("bias"), py::arg("bias_slots"),
+           py::arg("learning_rate"), py::arg("iteration"), py::arg("l2"))
+      .def("softmax", &Kernels::softmax, py::arg("z"), py::arg("out"))
+      .def("loss", &Kernels::loss, py::arg("loss"), py::arg("y_pred"), py::arg("y"), py::arg("scale"),
+           py::arg("gradient"))
+      .def("metric", &Kernels::metric, py::arg("metric"), py::arg("y_pred"), py::arg("y"))
+      .def("dropout", &Kernels::dropout, py::arg("x"), py::arg("rate"), py::arg("seed"), py::arg("step"),
+           py::arg("out"))
+      .def("gather", &Kernels::gather, py::arg("rows"), py::arg("indices"), py::arg("scale"), py::arg("offset"),
+           py::arg("out"));
+}
+
+}  // namespace engine::bindings

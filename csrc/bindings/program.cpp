@@ -1,0 +1,217 @@
+#include "plan/program.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "bindings/convert.h"
+#include "bindings/register.h"
+#include "bindings/run.h"
+#include "cpu/executor.h"
+#include "plan/random.h"
+
+namespace engine::bindings {
+namespace {
+
+/// Rows of one inference batch: enough for whole tiles in every thread, few enough for the activations of a
+/// thread's share (64 rows of 784 floats: 200 KB) to stay in its L2 cache.
+constexpr int64_t kInferenceRows = 128;
+constexpr int64_t kInferenceRowsPerThread = 64;
+
+/// Powers of two, so that predictions of many sizes share few plans.
+int64_t inference_rows(int64_t rows, int threads) {
+  const int64_t most = std::max(kInferenceRows, kInferenceRowsPerThread * threads);
+  int64_t size = 1;
+  while (size < rows && size < most) size *= 2;
+  return size;
+}
+
+/// A bias is kept as a matrix of one row.
+py::object in_shape_of(const Variable& variable, const py::array_t<float>& matrix) {
+  return variable.vector ? py::object(matrix[py::int_(0)]) : py::object(matrix);
+}
+
+py::list variables(const py::object& self) {
+  const auto& program = self.cast<const Program&>();
+  py::list views;
+  for (const Variable& variable : program.parameters().variables) {
+    views.append(in_shape_of(
+        variable, view(program.weights() + variable.offset, variable.rows, variable.columns, variable.ld, self)));
+  }
+  return views;
+}
+
+void write_variables(const py::object& self, const py::sequence& values) {
+  auto& program = self.cast<Program&>();
+  const py::list targets = variables(self);
+  if (values.size() != targets.size()) {
+    throw py::value_error("expected " + std::to_string(targets.size()) + " weight arrays, got " +
+                          std::to_string(values.size()));
+  }
+  std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> sources;
+  for (size_t v = 0; v < targets.size(); ++v) {
+    sources.emplace_back(py::object(values[v]));
+    const py::array target = targets[v];
+    const auto shape = [](const py::array& a) { return py::repr(a.attr("shape")).cast<std::string>(); };
+    if (shape(sources[v]) != shape(target)) {
+      throw py::value_error("weight array " + std::to_string(v) + " must have shape " + shape(target) + ", got " +
+                            shape(sources[v]));
+    }
+  }
+  const py::gil_scoped_release release;
+  const auto lock = program.write_lock();
+  for (size_t v = 0; v < sources.size(); ++v) {
+    const Variable& variable = program.parameters().variables[v];
+    for (int64_t i = 0; i < variable.rows; ++i) {
+      std::memcpy(program.weights() + variable.offset + i * variable.ld, sources[v].data() + i * variable.columns,
+                  static_cast<size_t>(variable.columns) * sizeof(float));
+    }
+  }
+}
+
+/// Slots as the textbook defines them: Adam's are kept divided by 1 - beta.
+py::list read_slots(Program& program) {
+  py::list result;
+  const auto lock = [&] {
+    const py::gil_scoped_release release;
+    return program.read_lock();
+  }();
+  const auto training = program.training();
+  if (!training) return result;
+  const OptimizerSpec& optimizer = training->optimizer;
+  for (const Variable& variable : program.parameters().variables) {
+    py::list slots;
+    for (int s = 0; s < slot_count(optimizer.kind); ++s) {
+      const double scale = optimizer.kind == Optimizer::kAdam ? 1.0 - optimizer.parameters[s] : 1.0;
+      py::array_t<float> copy({variable.rows, variable.columns});
+      for (int64_t i = 0; i < variable.rows; ++i) {
+        for (int64_t j = 0; j < variable.columns; ++j) {
+          const float value = program.slots(s)[variable.offset + i * variable.ld + j];
+          copy.mutable_at(i, j) = static_cast<float>(static_cast<double>(value) * scale);
+        }
+      }
+      slots.append(in_shape_of(variable, copy));
+    }
+    result.append(slots);
+  }
+  return result;
+}
+
+void configure(Program& program, const py::dict& loss, const py::dict& optimizer, const py::sequence& metrics) {
+  TrainingSpec training;
+  training.loss = to_loss(loss);
+  training.optimizer = to_optimizer(optimizer);
+  for (const py::handle metric : metrics) training.metrics.push_back(to_metric(py::cast<py::dict>(metric)));
+  const py::gil_scoped_release release;
+  program.configure(std::move(training));
+}
+
+std::vector<int32_t> make_order(const std::string& shuffle, int64_t rows, int64_t batch_size, uint64_t seed,
+                                uint64_t stream) {
+  static constexpr const char* kShuffles[] = {"none", "rows", "batches"};
+  const int how = to_index(shuffle, kShuffles, 3, "shuffle");
+  if (how == 0) return {};
+  const py::gil_scoped_release release;
+  std::vector<int32_t> order(static_cast<size_t>(rows));
+  if (how == 1) {
+    fill_permutation(seed, stream, order.data(), rows);
+    return order;
+  }
+  // Whole batches change places; a partial one stays last.
+  const int64_t whole = rows / batch_size;
+  std::vector<int32_t> batches(static_cast<size_t>(whole));
+  fill_permutation(seed, stream, batches.data(), whole);
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t batch = i / batch_size;
+    const int64_t from = batch < whole ? batches[static_cast<size_t>(batch)] : batch;
+    order[static_cast<size_t>(i)] = static_cast<int32_t>(from * batch_size + i % batch_size);
+  }
+  return order;
+}
+
+std::unique_ptr<Run> begin(const std::shared_ptr<Program>& program, const std::string& mode, const py::object& data,
+                           int64_t batch_size, const std::string& shuffle, uint64_t seed, uint64_t stream) {
+  static constexpr const char* kModes[] = {"train", "evaluate"};
+  static constexpr Plan::Mode kPlans[] = {Plan::Mode::kTrain, Plan::Mode::kEvaluate};
+  const Plan::Mode plan = kPlans[to_index(mode, kModes, 2, "mode")];
+  const auto training = program->training();
+  if (!training) throw py::value_error("compile the program before a run");
+  if (batch_size < 1) throw py::value_error("`batch_size` must be at least 1, got " + std::to_string(batch_size));
+  const auto& dataset = data.cast<const Dataset&>();
+  const DatasetView& view = dataset.view();
+  if (view.stride != program->model().input_size) {
+    throw py::value_error("rows of `x` have " + std::to_string(view.stride) + " values, expected " +
+                          std::to_string(program->model().input_size));
+  }
+  const bool sparse = training->loss.target == Target::kSparse;
+  if (sparse ? !view.labels : !view.dense || dataset.outputs() != program->output_size()) {
+    throw py::value_error(sparse ? "`y` must be int32 class indices for this loss"
+                                 : "`y` must be float32 (n, " + std::to_string(program->output_size()) +
+                                       ") for this loss and model");
+  }
+  return std::make_unique<Run>(program, training, plan, data, std::min(batch_size, view.rows),
+                               make_order(shuffle, view.rows, std::min(batch_size, view.rows), seed, stream));
+}
+
+py::array_t<float> predict(Program& program, const py::array& x, const py::object& out, bool training, uint64_t seed) {
+  const DatasetView rows = view_rows(x);
+  if (rows.stride != program.model().input_size) {
+    throw py::value_error("rows of `x` have " + std::to_string(rows.stride) + " values, expected " +
+                          std::to_string(program.model().input_size));
+  }
+  const int64_t outputs = program.output_size();
+  py::array_t<float> result;
+  if (out.is_none()) {
+    result = py::array_t<float>({rows.rows, outputs});
+  } else {
+    if (!py::isinstance<py::array_t<float>>(out)) throw py::value_error("`out` must be a float32 array");
+    result = py::reinterpret_borrow<py::array_t<float>>(out);
+    if (result.ndim() != 2 || result.shape(0) != rows.rows || result.shape(1) != outputs ||
+        !(result.flags() & py::array::c_style) || !result.writeable()) {
+      throw py::value_error("`out` must be writable, C-contiguous and of shape (" + std::to_string(rows.rows) + ", " +
+                            std::to_string(outputs) + ")");
+    }
+  }
+  Frame frame;
+  frame.output = result.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    const int threads = cpu_executor().threads();
+    const Plan::Mode mode = training ? Plan::Mode::kSample : Plan::Mode::kPredict;
+    const auto workspace = program.lease(mode, inference_rows(rows.rows, threads), threads);
+    frame.model = &program.model();
+    frame.parameters = &program.parameters();
+    frame.weights = program.weights();
+    frame.arena = workspace->arena.data();
+    frame.data = rows;
+    frame.batch_size = workspace->plan->max_rows;
+    frame.first_iteration = static_cast<int64_t>(seed);
+    const int64_t batches = (rows.rows + frame.batch_size - 1) / frame.batch_size;
+    const auto lock = program.read_lock();
+    cpu_executor().run(*workspace->plan, frame, 0, batches * static_cast<int64_t>(workspace->plan->steps.size()),
+                       [] { return true; });
+  }
+  return result;
+}
+
+}  // namespace
+
+void register_program(py::module_& m) {
+  py::class_<Program, std::shared_ptr<Program>>(m, "Program")
+      .def(py::init([](int64_t input_size, const py::sequence& layers) {
+             return std::make_shared<Program>(to_model(input_size, layers));
+           }),
+           py::arg("input_size"), py::arg("layers"))
+      .def_property_readonly("variables", &variables)
+      .def_property_readonly("output_size", &Program::output_size)
+      .def_property_readonly("iterations", &Program::iterations)
+      .def("write_variables", &write_variables, py::arg("values"))
+      .def("compile", &configure, py::arg("loss"), py::arg("optimizer"), py::arg("metrics"))
+      .def("begin", &begin, py::arg("mode"), py::arg("data"), py::arg("batch_size"), py::arg("shuffle") = "none",
+           py::arg("seed") = 0, py::arg("stream") = 0)
+      .def("predict", &predict, py::arg("x"), py::arg("out") = py::none(), py::arg("training") = false,
+           py::arg("seed") = 0)
+      .def("read_slots", &read_slots);
+}
+
+}  // namespace engine::bindings

@@ -1,0 +1,37 @@
+#include "plan/random.h"
+
+#include "bindings/convert.h"
+#include "bindings/register.h"
+
+namespace engine::bindings {
+namespace {
+
+py::array_t<float> uniform(uint64_t seed, uint64_t stream, int64_t size, float low, float high) {
+  if (size < 0) throw py::value_error("`size` must not be negative, got " + std::to_string(size));
+  if (!(low <= high)) throw py::value_error("`low` must not exceed `high`");
+  py::array_t<float> out(size);
+  float* data = out.mutable_data();
+  const py::gil_scoped_release release;
+  fill_uniform(seed, stream, low, high, data, size);
+  return out;
+}
+
+py::array_t<int32_t> permutation(uint64_t seed, uint64_t stream, int64_t size) {
+  if (size < 0 || size >= (int64_t{1} << 31)) {
+    throw py::value_error("`size` must lie in [0, 2**31), got " + std::to_string(size));
+  }
+  py::array_t<int32_t> out(size);
+  int32_t* data = out.mutable_data();
+  const py::gil_scoped_release release;
+  fill_permutation(seed, stream, data, size);
+  return out;
+}
+
+}  // namespace
+
+void register_random(py::module_& m) {
+  m.def("uniform", &uniform, py::arg("seed"), py::arg("stream"), py::arg("size"), py::arg("low"), py::arg("high"));
+  m.def("permutation", &permutation, py::arg("seed"), py::arg("stream"), py::arg("size"));
+}
+
+}  // namespace engine::bindings

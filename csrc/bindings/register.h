@@ -1,0 +1,13 @@
+// The parts of the module; each source file of this room registers its own.
+#pragma once
+#include <pybind11/pybind11.h>
+
+namespace engine::bindings {
+
+void register_info(pybind11::module_& m);
+void register_random(pybind11::module_& m);
+void register_run(pybind11::module_& m);
+void register_program(pybind11::module_& m);
+void register_kernels(pybind11::module_& m);
+
+}  // namespace engine::bindings

@@ -1,0 +1,196 @@
+#include "bindings/run.h"
+
+#include <chrono>
+#include <utility>
+
+#include "bindings/register.h"
+#include "cpu/executor.h"
+
+namespace engine::bindings {
+namespace {
+
+/// How long Ctrl-C and the progress bar wait at most.
+constexpr std::chrono::milliseconds kStretch{50};
+
+double ratio(double sum, double weight) { return weight != 0.0 ? sum / weight : 0.0; }
+
+std::vector<double> metric_values(const Totals& totals) {
+  std::vector<double> values;
+  for (size_t i = 0; i < totals.metric_sums.size(); ++i) {
+    values.push_back(ratio(totals.metric_sums[i], totals.metric_weights[i]));
+  }
+  return values;
+}
+
+}  // namespace
+
+Dataset::Dataset(const py::array& x, const py::object& y, const py::object& sample_weight)
+    : x_(x), y_(y), sample_weight_(sample_weight), view_(view_rows(x)) {
+  const auto check = [&](const py::array& array, const char* name) {
+    if (!(array.flags() & py::array::c_style))
+      throw py::value_error(std::string("`") + name + "` must be C-contiguous");
+    if (array.shape(0) != view_.rows) {
+      throw py::value_error(std::string("`x` has ") + std::to_string(view_.rows) + " rows, `" + name + "` has " +
+                            std::to_string(array.shape(0)));
+    }
+  };
+  if (py::isinstance<py::array_t<int32_t>>(y) && py::cast<py::array>(y).ndim() == 1) {
+    check(y, "y");
+    view_.labels = static_cast<const int32_t*>(py::cast<py::array>(y).data());
+  } else if (py::isinstance<py::array_t<float>>(y) && py::cast<py::array>(y).ndim() == 2) {
+    check(y, "y");
+    view_.dense = static_cast<const float*>(py::cast<py::array>(y).data());
+    outputs_ = py::cast<py::array>(y).shape(1);
+  } else if (!y.is_none()) {
+    throw py::value_error("`y` must be int32 (n,) or float32 (n, outputs)");
+  }
+  if (sample_weight.is_none()) return;
+  if (!py::isinstance<py::array_t<float>>(sample_weight) || py::cast<py::array>(sample_weight).ndim() != 1) {
+    throw py::value_error("`sample_weight` must be float32 (n,)");
+  }
+  check(sample_weight, "sample_weight");
+  view_.sample_weight = static_cast<const float*>(py::cast<py::array>(sample_weight).data());
+}
+
+Run::Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, Plan::Mode mode,
+         py::object dataset, int64_t batch_size, std::vector<int32_t> order)
+    : program_(std::move(program)),
+      training_(std::move(training)),
+      workspace_(program_->lease(mode, batch_size, cpu_executor().threads())),
+      dataset_(std::move(dataset)),
+      data_(dataset_.cast<const Dataset&>().view()),
+      batch_size_(batch_size),
+      order_(std::move(order)) {
+  reset_totals();
+}
+
+void Run::reset_totals() {
+  const size_t metrics = training_->metrics.size();
+  totals_ = {0.0, 0.0, std::vector<double>(metrics), std::vector<double>(metrics)};
+}
+
+void Run::advance(int64_t begin, int64_t end, const py::object& learning_rates, const py::object& poll,
+                  const py::object& host) {
+  const Plan& plan = *workspace_->plan;
+  if (begin < 0 || begin > end || end > batches()) {
+    throw py::value_error("batches [" + std::to_string(begin) + ", " + std::to_string(end) + ") do not lie in [0, " +
+                          std::to_string(batches()) + ")");
+  }
+  const double* rates = nullptr;
+  py::array_t<double, py::array::c_style | py::array::forcecast> rate_array;
+  if (plan.mode == Plan::Mode::kTrain) {
+    if (!learning_rates.is_none()) rate_array = learning_rates;
+    if (rate_array.size() != end - begin) {
+      throw py::value_error("training needs one learning rate per batch: " + std::to_string(end - begin) + ", got " +
+                            std::to_string(rate_array.size()));
+    }
+    rates = rate_array.data();
+  }
+  const auto steps = static_cast<int64_t>(plan.steps.size());
+  const auto now = [] { return std::chrono::steady_clock::now(); };
+  Time deadline = now() + kStretch;
+  for (int64_t cursor = begin * steps; cursor < end * steps;) {
+    {
+      const py::gil_scoped_release release;
+      cursor = stretch(cursor, end * steps, rates ? rates + (cursor / steps - begin) : nullptr, deadline);
+    }
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (cursor == end * steps) break;
+    if (now() >= deadline) {
+      if (!poll.is_none()) poll(cursor / steps);
+      deadline = now() + kStretch;
+    }
+    if (plan.steps[static_cast<size_t>(cursor % steps)].kind == Step::Kind::kHost) {
+      call_host(host, cursor / steps);
+      ++cursor;
+    }
+  }
+}
+
+int64_t Run::stretch(int64_t cursor, int64_t end, const double* learning_rates, Time deadline) {
+  const Plan& plan = *workspace_->plan;
+  const auto steps = static_cast<int64_t>(plan.steps.size());
+  const auto run = [&] {
+    if (training_ != program_->training() || training_ != workspace_->training) {
+      throw py::value_error("the program was compiled again after this run began; begin a new one");
+    }
+    Frame frame;
+    frame.model = &program_->model();
+    frame.parameters = &program_->parameters();
+    frame.training = training_.get();
+    frame.weights = program_->weights();
+    for (int s = 0; s < kMaxSlots; ++s) frame.slots[s] = program_->slots(s);
+    frame.arena = workspace_->arena.data();
+    frame.data = data_;
+    frame.order = order_.empty() ? nullptr : order_.data();
+    frame.batch_size = batch_size_;
+    frame.learning_rates = learning_rates;
+    frame.first_batch = cursor / steps;
+    frame.first_iteration = program_->iterations() + 1;
+    frame.totals = &totals_;
+    const int64_t reached = cpu_executor().run(
+        plan, frame, cursor, end, [&] { return !program_->awaited() && std::chrono::steady_clock::now() < deadline; });
+    if (plan.mode == Plan::Mode::kTrain) {
+      program_->set_iterations(program_->iterations() + reached / steps - cursor / steps);
+    }
+    return reached;
+  };
+  if (plan.mode == Plan::Mode::kTrain) {
+    const auto lock = program_->write_lock();
+    return run();
+  }
+  const auto lock = program_->read_lock();
+  return run();
+}
+
+void Run::call_host(const py::object& host, int64_t batch) {
+  if (host.is_none()) throw py::value_error("this plan has a host step: pass `host`");
+  const Plan& plan = *workspace_->plan;
+  const int64_t first = batch * batch_size_, rows = std::min(batch_size_, data_.rows - first);
+  const py::object owner = py::cast(this, py::return_value_policy::reference);
+  const auto matrix = [&](int buffer) {
+    const Buffer& shape = plan.buffers[static_cast<size_t>(buffer)];
+    return view(workspace_->buffer(buffer), rows, shape.columns, shape.ld, owner);
+  };
+  py::array_t<int32_t> indices(rows);
+  py::array_t<float> weights(rows);
+  for (int64_t b = 0; b < rows; ++b) {
+    const int64_t row = order_.empty() ? first + b : order_[static_cast<size_t>(first + b)];
+    indices.mutable_at(b) = static_cast<int32_t>(row);
+    weights.mutable_at(b) = data_.sample_weight ? data_.sample_weight[row] : 1.0f;
+  }
+  py::dict batch_views;
+  batch_views["y_pred"] = matrix(plan.y_pred);
+  batch_views["gradient"] = matrix(plan.gradient);
+  batch_views["losses"] =
+      py::array_t<float>({rows}, {static_cast<py::ssize_t>(sizeof(float))}, workspace_->buffer(plan.losses), owner);
+  batch_views["indices"] = indices;
+  batch_views["sample_weight"] = weights;
+  host(batch_views);
+}
+
+void register_run(py::module_& m) {
+  py::class_<Dataset>(m, "Dataset")
+      .def(py::init<const py::array&, const py::object&, const py::object&>(), py::arg("x"), py::arg("y") = py::none(),
+           py::arg("sample_weight") = py::none())
+      .def("__len__", [](const Dataset& data) { return data.view().rows; });
+
+  py::class_<Totals>(m, "Totals")
+      .def_property_readonly("loss", [](const Totals& t) { return ratio(t.loss, t.samples); })
+      .def_property_readonly("metrics",
+                             [](const Totals& t) {
+                               py::list values;
+                               for (const double value : metric_values(t)) values.append(value);
+                               return values;
+                             })
+      .def_property_readonly("samples", [](const Totals& t) { return static_cast<int64_t>(t.samples); });
+
+  py::class_<Run>(m, "Run")
+      .def_property_readonly("batches", &Run::batches)
+      .def_property_readonly("totals", &Run::totals, py::return_value_policy::copy)
+      .def("reset_totals", &Run::reset_totals)
+      .def("advance", &Run::advance, py::arg("begin"), py::arg("end"), py::arg("learning_rates") = py::none(),
+           py::arg("poll") = py::none(), py::arg("host") = py::none());
+}
+
+}  // namespace engine::bindings

@@ -1,0 +1,54 @@
+// Dataset and Run: one pass over arrays that Python owns.
+#pragma once
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bindings/convert.h"
+#include "plan/program.h"
+
+namespace engine::bindings {
+
+/// Arrays referenced for the length of a pass.
+class Dataset {
+ public:
+  Dataset(const py::array& x, const py::object& y, const py::object& sample_weight);
+  const DatasetView& view() const { return view_; }
+  int64_t outputs() const { return outputs_; }
+
+ private:
+  py::object x_, y_, sample_weight_;
+  DatasetView view_;
+  int64_t outputs_ = 0;  // columns of dense targets
+};
+
+class Run {
+ public:
+  /// `training` is what the data set was checked against.
+  Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, Plan::Mode mode,
+      py::object dataset, int64_t batch_size, std::vector<int32_t> order);
+
+  int64_t batches() const { return (data_.rows + batch_size_ - 1) / batch_size_; }
+  const Totals& totals() const { return totals_; }
+  void reset_totals();
+  void advance(int64_t begin, int64_t end, const py::object& learning_rates, const py::object& poll,
+               const py::object& host);
+
+ private:
+  using Time = std::chrono::steady_clock::time_point;
+  /// Runs until `end`, a host step, the deadline, or somebody waits for the weights. No GIL is held.
+  int64_t stretch(int64_t cursor, int64_t end, const double* learning_rates, Time deadline);
+  void call_host(const py::object& host, int64_t batch);
+
+  std::shared_ptr<Program> program_;
+  std::shared_ptr<const TrainingSpec> training_;
+  std::shared_ptr<Workspace> workspace_;
+  py::object dataset_;
+  DatasetView data_;
+  int64_t batch_size_;
+  std::vector<int32_t> order_;
+  Totals totals_;
+};
+
+}  // namespace engine::bindings

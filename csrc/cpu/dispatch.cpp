@@ -1,0 +1,96 @@
+#include "cpu/dispatch.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+namespace engine {
+
+namespace baseline {
+const KernelTable& kernel_table();
+}
+namespace avx2 {
+const KernelTable& kernel_table();
+}
+namespace avx512 {
+const KernelTable& kernel_table();
+}
+
+namespace {
+
+struct Isa {
+  const char* name;
+  bool (*runs_here)();
+  const KernelTable& (*table)();
+};
+
+// Narrowest first. The tests match the flags of -march=x86-64-v3 and -v4; GCC's own checks include the
+// operating system's.
+constexpr Isa kIsas[] = {
+    {"baseline", [] { return true; }, baseline::kernel_table},
+#ifdef ENGINE_HAS_AVX2
+    {"avx2",
+     [] {
+       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+              __builtin_cpu_supports("bmi2");
+     },
+     avx2::kernel_table},
+#endif
+#ifdef ENGINE_HAS_AVX512
+    {"avx512",
+     [] {
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+     },
+     avx512::kernel_table},
+#endif
+};
+
+std::string join(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+const KernelTable& choose() {
+  const char* wanted = std::getenv("ENGINE_ISA");
+  if (!wanted || !*wanted) return kernels_for(runnable_isas().back());
+  try {
+    return kernels_for(wanted);
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument("ENGINE_ISA: " + std::string(error.what()) + "; set another or unset it");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> compiled_isas() {
+  std::vector<std::string> names;
+  for (const Isa& isa : kIsas) names.emplace_back(isa.name);
+  return names;
+}
+
+std::vector<std::string> runnable_isas() {
+  std::vector<std::string> names;
+  for (const Isa& isa : kIsas) {
+    if (isa.runs_here()) names.emplace_back(isa.name);
+  }
+  return names;
+}
+
+const KernelTable& kernels_for(const std::string& name) {
+  for (const Isa& isa : kIsas) {
+    if (name != isa.name) continue;
+    if (isa.runs_here()) return isa.table();
+    throw std::invalid_argument("this CPU has no " + name + "; it runs " + join(runnable_isas()));
+  }
+  throw std::invalid_argument("no instruction set named '" + name + "' is compiled in; there are " +
+                              join(compiled_isas()));
+}
+
+const KernelTable& kernels() {
+  static const KernelTable& table = choose();
+  return table;
+}
+
+}  // namespace engine

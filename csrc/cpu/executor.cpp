@@ -1,0 +1,89 @@
+// Walks a plan with a team of threads: one parallel region per call, barriers inside it.
+#include "cpu/executor.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "cpu/dispatch.h"
+#include "cpu/steps.h"
+#include "cpu/team.h"
+
+namespace engine {
+namespace {
+
+/// Values to look through that pay for one more thread: about 10 us of memory traffic.
+constexpr int64_t kValuesPerThread = 1 << 17;
+
+class CpuExecutor final : public Executor {
+ public:
+  CpuExecutor() : kernels_(kernels()) { install_fork_handler(); }
+
+  int64_t run(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
+              const std::function<bool()>& keep_going) override;
+  int64_t first_nonfinite_row(const DatasetView& data) override;
+  int threads() const override {
+    const int asked = threads_.load(std::memory_order_relaxed);
+    return asked > 0 ? asked : available_threads();
+  }
+  void set_threads(int n) override { threads_.store(n, std::memory_order_relaxed); }
+
+ private:
+  const KernelTable& kernels_;
+  std::atomic<int> threads_{0};
+};
+
+Batch batch_at(const Frame& frame, int64_t index) {
+  const int64_t first = index * frame.batch_size;
+  return {index, first, std::min(frame.batch_size, frame.data.rows - first)};
+}
+
+int64_t CpuExecutor::run(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
+                         const std::function<bool()>& keep_going) {
+  const auto steps = static_cast<int64_t>(plan.steps.size());
+  // Thread 0 lowers the limit before the first barrier of a batch; everybody reads it at the batch's end. Every
+  // plan for several threads has a barrier, so all see the same.
+  std::atomic<int64_t> limit{end};
+  run_team(plan.threads, [&](const Worker& worker) {
+    const StepRunner runner(kernels_, plan, frame, worker);
+    for (int64_t cursor = begin; cursor < limit.load(std::memory_order_relaxed);) {
+      const Batch batch = batch_at(frame, cursor / steps);
+      const int64_t batch_begin = batch.index * steps;
+      if (worker.index == 0 && cursor == batch_begin && cursor > begin && !keep_going()) {
+        limit.store(std::min(end, batch_begin + steps), std::memory_order_relaxed);
+      }
+      const int64_t batch_end = std::min(end, batch_begin + steps);
+      for (; cursor < batch_end; ++cursor) {
+        const Step& step = plan.steps[static_cast<size_t>(cursor - batch_begin)];
+        if (step.kind == Step::Kind::kHost) {
+          if (worker.index == 0) limit.store(cursor, std::memory_order_relaxed);
+          return;
+        }
+        if (step.barrier) worker.meet();
+        runner.run(step, batch);
+      }
+    }
+  });
+  return limit.load(std::memory_order_relaxed);
+}
+
+int64_t CpuExecutor::first_nonfinite_row(const DatasetView& data) {
+  std::atomic<int64_t> first{data.rows};
+  const int64_t worthwhile = std::clamp<int64_t>(data.rows * data.stride / kValuesPerThread, 1, threads());
+  run_team(static_cast<int>(worthwhile), [&](const Worker& worker) {
+    const Range rows = worker.slice(data.rows);
+    const auto type = static_cast<size_t>(data.type);
+    const int64_t found = kernels_.first_nonfinite[type]({data.x, data.stride, data.stride, rows});
+    for (int64_t seen = first.load(); found >= 0 && found < seen && !first.compare_exchange_weak(seen, found);) {
+    }
+  });
+  return first.load() < data.rows ? first.load() : -1;
+}
+
+}  // namespace
+
+Executor& cpu_executor() {
+  static CpuExecutor executor;
+  return executor;
+}
+
+}  // namespace engine

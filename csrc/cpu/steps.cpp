@@ -1,0 +1,230 @@
+#include "cpu/steps.h"
+
+#include <cstring>
+
+namespace engine {
+namespace {
+
+template <class Enum>
+constexpr size_t index(Enum e) {
+  return static_cast<size_t>(e);
+}
+
+/// What a kernel may take from a range: nothing, if it is empty.
+bool empty(Range range) { return range.begin >= range.end; }
+
+}  // namespace
+
+void StepRunner::run(const Step& step, const Batch& batch) const {
+  switch (step.kind) {
+    case Step::Kind::kGather:
+      return gather(step, batch);
+    case Step::Kind::kDenseForward:
+      return dense_forward(step, batch);
+    case Step::Kind::kActivationForward:
+      return kernels_.activation_forward[index(step.activation)](elementwise(step, batch));
+    case Step::Kind::kActivationBackward:
+      return kernels_.activation_backward[index(step.activation)](elementwise(step, batch));
+    case Step::Kind::kAffine:
+      return kernels_.affine(elementwise(step, batch), step.scale, step.offset);
+    case Step::Kind::kMultiply:
+      return kernels_.multiply(elementwise(step, batch));
+    case Step::Kind::kSoftmaxForward:
+    case Step::Kind::kSoftmaxBackward:
+      return softmax(step, batch);
+    case Step::Kind::kDropoutForward:
+      return dropout(step, batch);
+    case Step::Kind::kLoss:
+      return loss(step, batch);
+    case Step::Kind::kMetric:
+      return metric(step, batch);
+    case Step::Kind::kPenalty:
+      return penalty(step);
+    case Step::Kind::kReduce:
+      return reduce(batch);
+    case Step::Kind::kTranspose:
+      return transpose(step, batch);
+    case Step::Kind::kDenseBackwardInput:
+      return dense_backward_input(step, batch);
+    case Step::Kind::kDenseBackwardWeights:
+      return dense_backward_weights(step, batch);
+    case Step::Kind::kStoreOutput:
+      return store_output(step, batch);
+    case Step::Kind::kHost:
+      return;
+  }
+}
+
+Range StepRunner::samples(const Step& step, const Batch& batch) const {
+  return step.split == Split::kSamples ? worker_.slice(batch.rows) : Range{0, batch.rows};
+}
+
+Range StepRunner::columns(const Step& step, int64_t columns) const {
+  const Range range = step.split == Split::kUnits ? worker_.slice(columns) : Range{0, columns};
+  return {range.begin, empty(range) ? range.begin : round_up(range.end, kLane)};
+}
+
+Weights StepRunner::weights(int v) const {
+  Weights w;
+  if (v < 0) return w;
+  w.values = frame_.weights + variable(v).offset;
+  for (int s = 0; s < kMaxSlots; ++s) w.slots[s] = frame_.slots[s] ? frame_.slots[s] + variable(v).offset : nullptr;
+  w.l2 = variable(v).l2;
+  return w;
+}
+
+Targets StepRunner::targets(const Batch& batch) const {
+  return {frame_.data.labels, frame_.data.dense, frame_.order, batch.first};
+}
+
+Elementwise StepRunner::elementwise(const Step& step, const Batch& batch) const {
+  const Buffer& out = shape(step.out);
+  return {data(step.in), data(step.out), data(step.saved), out.ld, samples(step, batch), columns(step, out.columns)};
+}
+
+void StepRunner::gather(const Step& step, const Batch& batch) const {
+  const Buffer& x = shape(step.out);
+  const DatasetView& in = frame_.data;
+  kernels_.gather[index(in.type)]({in.x, in.stride, frame_.order, batch.first, data(step.out), x.ld, x.columns,
+                                   step.scale, step.offset, samples(step, batch), batch.first + batch.rows, in.rows});
+}
+
+void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
+  const Variable& kernel = variable(step.kernel);
+  const DenseForward op{data(step.in),
+                        shape(step.in).ld,
+                        weights(step.kernel).values,
+                        kernel.ld,
+                        weights(step.bias).values,
+                        data(step.out),
+                        shape(step.out).ld,
+                        data(step.saved),
+                        kernel.rows,
+                        samples(step, batch),
+                        columns(step, kernel.columns)};
+  if (empty(op.rows) || empty(op.columns)) return;
+  kernels_.dense_forward[index(step.activation)](op);
+}
+
+void StepRunner::softmax(const Step& step, const Batch& batch) const {
+  const Buffer& out = shape(step.out);
+  const Softmax op{data(step.in), data(step.saved), data(step.out), out.ld, out.columns, samples(step, batch)};
+  (step.kind == Step::Kind::kSoftmaxForward ? kernels_.softmax_forward : kernels_.softmax_backward)(op);
+}
+
+void StepRunner::dropout(const Step& step, const Batch& batch) const {
+  const LayerSpec& layer = frame_.model->layers[static_cast<size_t>(step.index)];
+  const Buffer& out = shape(step.out);
+  // How a prediction is cut into batches depends on the threads: its masks follow the samples of the whole call.
+  const bool sampling = plan_.mode == Plan::Mode::kSample;
+  kernels_.dropout_forward({data(step.in), data(step.out), data(step.saved), out.ld, samples(step, batch),
+                            columns(step, out.columns), layer.rate, layer.seed,
+                            static_cast<uint64_t>(sampling ? frame_.first_iteration : iteration(batch)),
+                            sampling ? batch.first : 0});
+}
+
+void StepRunner::loss(const Step& step, const Batch& batch) const {
+  const LossSpec& loss = frame_.training->loss;
+  const Buffer& x = shape(step.in);
+  kernels_.loss[index(step.loss)][index(loss.target)](
+      {data(step.in), data(step.y_pred), data(step.out), x.ld, x.columns, targets(batch), frame_.data.sample_weight,
+       1.0f / static_cast<float>(batch.rows), loss.label_smoothing, data(step.losses), samples(step, batch)});
+}
+
+void StepRunner::metric(const Step& step, const Batch& batch) const {
+  const MetricSpec& metric = frame_.training->metrics[static_cast<size_t>(step.index)];
+  const Buffer &y_pred = shape(step.in), &values = shape(step.out);
+  kernels_.metric[index(metric.kind)][index(frame_.training->loss.target)](
+      {data(step.in), y_pred.ld, y_pred.columns, targets(batch), metric.threshold,
+       data(step.out) + step.index * values.ld, samples(step, batch)});
+}
+
+void StepRunner::penalty(const Step& step) const {
+  const Variable& w = variable(step.kernel);
+  kernels_.squared_sums({weights(step.kernel).values, w.ld, w.rows, data(step.out) + step.index * shape(step.out).ld,
+                         columns(step, w.columns)});
+}
+
+/// One thread adds up what the batch left behind, in the order of the samples.
+void StepRunner::reduce(const Batch& batch) const {
+  if (worker_.index != 0) return;
+  Totals& totals = *frame_.totals;
+  const auto weight = [&](int64_t b) {
+    if (!frame_.data.sample_weight) return 1.0;
+    const int64_t sample = batch.first + b;
+    return static_cast<double>(frame_.data.sample_weight[frame_.order ? frame_.order[sample] : sample]);
+  };
+  const float* losses = data(plan_.losses);
+  for (int64_t b = 0; b < batch.rows; ++b) totals.loss += weight(b) * static_cast<double>(losses[b]);
+  totals.samples += static_cast<double>(batch.rows);
+  double penalty = 0.0;
+  for (size_t i = 0; i < plan_.penalised.size(); ++i) {
+    const Variable& w = variable(plan_.penalised[i]);
+    const float* sums = data(plan_.penalties) + static_cast<int64_t>(i) * shape(plan_.penalties).ld;
+    double sum = 0.0;
+    for (int64_t j = 0; j < w.columns; ++j) sum += static_cast<double>(sums[j]);
+    penalty += w.l2 * sum;
+  }
+  totals.loss += penalty * static_cast<double>(batch.rows);
+  for (size_t i = 0; i < frame_.training->metrics.size(); ++i) {
+    const float* values = data(plan_.metrics) + static_cast<int64_t>(i) * shape(plan_.metrics).ld;
+    const bool weighted = frame_.training->metrics[i].weighted;
+    for (int64_t b = 0; b < batch.rows; ++b) {
+      const double w = weighted ? weight(b) : 1.0;
+      totals.metric_sums[i] += w * static_cast<double>(values[b]);
+      totals.metric_weights[i] += w;
+    }
+  }
+}
+
+void StepRunner::transpose(const Step& step, const Batch& batch) const {
+  const Buffer &in = shape(step.in), &out = shape(step.out);
+  const Range columns = step.split == Split::kUnits ? worker_.slice(in.columns) : Range{0, in.columns};
+  kernels_.transpose({data(step.in), in.ld, data(step.out), out.ld, samples(step, batch), columns});
+}
+
+void StepRunner::dense_backward_input(const Step& step, const Batch& batch) const {
+  const Variable& kernel = variable(step.kernel);
+  const DenseBackwardInput op{data(step.in),
+                              shape(step.in).ld,
+                              weights(step.kernel).values,
+                              kernel.ld,
+                              data(step.saved),
+                              data(step.out),
+                              shape(step.out).ld,
+                              kernel.columns,
+                              batch.rows,
+                              worker_.slice(kernel.rows)};
+  if (empty(op.units)) return;
+  kernels_.dense_backward_input[index(step.activation)](op);
+}
+
+void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) const {
+  const Variable& kernel = variable(step.kernel);
+  const OptimizerSpec& optimizer = frame_.training->optimizer;
+  DenseBackwardWeights op{data(step.in),
+                          shape(step.in).ld,
+                          data(step.saved),
+                          shape(step.saved).ld,
+                          weights(step.kernel),
+                          kernel.ld,
+                          weights(step.bias),
+                          batch.rows,
+                          step.split == Split::kInputs ? worker_.slice(kernel.rows) : Range{0, kernel.rows},
+                          columns(step, kernel.columns),
+                          {frame_.learning_rates[batch.index - frame_.first_batch], iteration(batch), {}}};
+  std::memcpy(op.step.parameters, optimizer.parameters, sizeof op.step.parameters);
+  if (empty(op.units) || empty(op.columns)) return;
+  kernels_.dense_backward_weights[index(optimizer.kind)](op);
+}
+
+void StepRunner::store_output(const Step& step, const Batch& batch) const {
+  const Buffer& y = shape(step.in);
+  const Range rows = samples(step, batch);
+  for (int64_t b = rows.begin; b < rows.end; ++b) {
+    std::memcpy(frame_.output + (batch.first + b) * y.columns, data(step.in) + b * y.ld,
+                static_cast<size_t>(y.columns) * sizeof(float));
+  }
+}
+
+}  // namespace engine

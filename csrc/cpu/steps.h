@@ -1,0 +1,54 @@
+// One thread's share of one step: from the plan's buffers to a kernel's arguments.
+#pragma once
+#include "cpu/team.h"
+#include "plan/executor.h"
+
+namespace engine {
+
+/// A batch of a run.
+struct Batch {
+  int64_t index;
+  int64_t first;  // its first sample within the pass
+  int64_t rows;
+};
+
+class StepRunner {
+ public:
+  StepRunner(const KernelTable& kernels, const Plan& plan, const Frame& frame, const Worker& worker)
+      : kernels_(kernels), plan_(plan), frame_(frame), worker_(worker) {}
+
+  void run(const Step& step, const Batch& batch) const;
+
+ private:
+  void gather(const Step& step, const Batch& batch) const;
+  void dense_forward(const Step& step, const Batch& batch) const;
+  void softmax(const Step& step, const Batch& batch) const;
+  void dropout(const Step& step, const Batch& batch) const;
+  void loss(const Step& step, const Batch& batch) const;
+  void metric(const Step& step, const Batch& batch) const;
+  void penalty(const Step& step) const;
+  void reduce(const Batch& batch) const;
+  void transpose(const Step& step, const Batch& batch) const;
+  void dense_backward_input(const Step& step, const Batch& batch) const;
+  void dense_backward_weights(const Step& step, const Batch& batch) const;
+  void store_output(const Step& step, const Batch& batch) const;
+
+  const Buffer& shape(int buffer) const { return plan_.buffers[static_cast<size_t>(buffer)]; }
+  float* data(int buffer) const { return buffer < 0 ? nullptr : frame_.arena + shape(buffer).offset; }
+  const Variable& variable(int v) const { return frame_.parameters->variables[static_cast<size_t>(v)]; }
+  Weights weights(int v) const;
+  Targets targets(const Batch& batch) const;
+  /// This thread's samples, or all of them where the step is split the other way.
+  Range samples(const Step& step, const Batch& batch) const;
+  /// This thread's padded columns of `columns`, or all of them.
+  Range columns(const Step& step, int64_t columns) const;
+  Elementwise elementwise(const Step& step, const Batch& batch) const;
+  int64_t iteration(const Batch& batch) const { return frame_.first_iteration + batch.index - frame_.first_batch; }
+
+  const KernelTable& kernels_;
+  const Plan& plan_;
+  const Frame& frame_;
+  const Worker& worker_;
+};
+
+}  // namespace engine

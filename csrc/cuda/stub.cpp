@@ -1,0 +1,8 @@
+// Stands in for the CUDA room where it is not built (ENGINE_CUDA=OFF).
+#include "cuda/executor.h"
+
+namespace engine {
+
+std::string cuda_state() { return "not built (configure with -DENGINE_CUDA=ON)"; }
+
+}  // namespace engine

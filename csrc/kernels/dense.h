@@ -1,0 +1,130 @@
+// The three products of a dense layer, and its bias.
+#pragma once
+#include "kernels/activations.h"
+#include "kernels/microtile.h"
+#include "kernels/optimizers.h"
+#include "kernels/table.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+/// Tiles of kTileRows rows, then the odd rows, each against all columns: the panel of B stays in cache.
+/// A single row takes wider tiles, or the FMA pipes would wait for each other.
+template <class F>
+ENGINE_INLINE void sweep_tiles(Range rows, Range columns, F&& f) {
+  if (rows.end - rows.begin == 1) {
+    sweep<kSingleRowVectors>(columns.begin, columns.end, kWidth,
+                             [&](auto vectors, int64_t j) { f(Size<1>{}, vectors, rows.begin, j); });
+    return;
+  }
+  sweep<kTileVectors>(columns.begin, columns.end, kWidth, [&](auto vectors, int64_t j) {
+    sweep<kTileRows>(rows.begin, rows.end, 1, [&](auto count, int64_t i) { f(count, vectors, i, j); });
+  });
+}
+
+template <class Act>
+void dense_forward(const DenseForward& op) {
+  sweep_tiles(op.rows, op.columns, [&](auto rows, auto vectors, int64_t i, int64_t j) {
+    constexpr int kRows = decltype(rows)::value, kVectors = decltype(vectors)::value;
+    microtile<kRows, kVectors, Layout::kRows>(op.x + i * op.ldx, op.ldx, op.kernel + j, op.ldw, op.k,
+                                              [&](vf(&acc)[kRows][kVectors]) {
+#pragma GCC unroll 8
+                                                for (int v = 0; v < kVectors; ++v) {
+                                                  const int64_t column = j + v * kWidth;
+                                                  const vf bias = op.bias ? load(op.bias + column) : vf{};
+#pragma GCC unroll 8
+                                                  for (int r = 0; r < kRows; ++r) {
+                                                    const int64_t at = (i + r) * op.ldy + column;
+                                                    const vf z = acc[r][v] + bias;
+                                                    if constexpr (saves_input(Act::kKind)) store(op.z + at, z);
+                                                    store(op.y + at, Act::forward(z));
+                                                  }
+                                                }
+                                              });
+  });
+}
+
+/// The tile is dx^T: units down, the batch across, so that the vectors run over the batch and no transposed
+/// copy of the kernel is needed. It is turned as it is stored; the derivative is applied to whole rows after.
+template <class Act>
+void dense_backward_input(const DenseBackwardInput& op) {
+  sweep<kTileVectors>(0, round_up(op.rows, kLane), kWidth, [&](auto vectors, int64_t b) {
+    sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) {
+      constexpr int kRows = decltype(units)::value, kVectors = decltype(vectors)::value;
+      microtile<kRows, kVectors, Layout::kRows>(
+          op.kernel + i * op.ldw, op.ldw, op.dz_t + b, op.ldt, op.n, [&](vf(&acc)[kRows][kVectors]) {
+            float tile[kRows][kVectors * kWidth];
+            std::memcpy(tile, acc, sizeof tile);
+            const int64_t left = op.rows - b;
+            const int64_t count = left < kVectors * kWidth ? left : kVectors * kWidth;
+            for (int64_t c = 0; c < count; ++c) {
+#pragma GCC unroll 8
+              for (int r = 0; r < kRows; ++r) op.dx[(b + c) * op.ldx + i + r] = tile[r][c];
+            }
+          });
+    });
+  });
+  if constexpr (Act::kKind == Activation::kLinear) return;
+  for (int64_t b = 0; b < op.rows; ++b) {
+    for (int64_t i = op.units.begin; i < op.units.end; i += kWidth) {
+      float* dx = op.dx + b * op.ldx + i;
+      store(dx, Act::backward(load(dx), load(op.saved + b * op.ldx + i)));
+    }
+  }
+}
+
+/// Steps one vector of weights by its gradient.
+template <class Opt>
+ENGINE_INLINE void apply(const Weights& w, int64_t at, vf gradient, vf l2_slope, const typename Opt::Coefficients& c) {
+  constexpr int kSlots = slot_count(Opt::kKind);
+  vf slots[kMaxSlots];
+#pragma GCC unroll 2
+  for (int s = 0; s < kSlots; ++s) slots[s] = load(w.slots[s] + at);
+  const vf value = load(w.values + at);
+  store(w.values + at, Opt::update(value, slots, fma(l2_slope, value, gradient), c));
+#pragma GCC unroll 2
+  for (int s = 0; s < kSlots; ++s) store(w.slots[s] + at, slots[s]);
+}
+
+/// Column sums of dz over the batch: chains of kChain additions, added in order.
+ENGINE_INLINE vf column_sum(const float* dz, int64_t ld, int64_t rows) {
+  vf total{};
+  for (int64_t begin = 0; begin < rows; begin += kChain) {
+    const int64_t end = rows < begin + kChain ? rows : begin + kChain;
+    vf sum{};
+    for (int64_t b = begin; b < end; ++b) sum = sum + load(dz + b * ld);
+    total = total + sum;
+  }
+  return total;
+}
+
+template <class Opt>
+void dense_backward_weights(const DenseBackwardWeights& op) {
+  const auto coefficients = Opt::coefficients(op.step);
+  const vf l2_slope = broadcast(static_cast<float>(2.0 * op.kernel.l2));
+  sweep<kTileVectors>(op.columns.begin, op.columns.end, kWidth, [&](auto vectors, int64_t j) {
+    sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) {
+      constexpr int kRows = decltype(units)::value, kVectors = decltype(vectors)::value;
+      microtile<kRows, kVectors, Layout::kColumns>(
+          op.x + i, op.ldx, op.dz + j, op.lddz, op.rows, [&](vf(&acc)[kRows][kVectors]) {
+            const auto& c = reload(coefficients);
+            const vf slope = reload(l2_slope);
+#pragma GCC unroll 8
+            for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+              for (int v = 0; v < kVectors; ++v) {
+                apply<Opt>(op.kernel, (i + r) * op.ldw + j + v * kWidth, acc[r][v], slope, c);
+              }
+            }
+          });
+    });
+  });
+  if (!op.bias.values || op.units.begin > 0) return;
+  const vf bias_slope = broadcast(static_cast<float>(2.0 * op.bias.l2));
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    apply<Opt>(op.bias, j, column_sum(op.dz + j, op.lddz, op.rows), bias_slope, coefficients);
+  }
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA

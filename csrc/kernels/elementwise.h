@@ -1,0 +1,163 @@
+// Everything that touches each element once: gathering rows, activations on their own, dropout, copies.
+#pragma once
+#include "kernels/activations.h"
+#include "kernels/microtile.h"
+#include "kernels/philox.h"
+#include "kernels/table.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+/// Calls f(offset) for every vector of a block of padded rows.
+template <class F>
+ENGINE_INLINE void for_block(Range rows, Range columns, int64_t ld, F&& f) {
+  for (int64_t b = rows.begin; b < rows.end; ++b) {
+    for (int64_t j = columns.begin; j < columns.end; j += kWidth) f(b * ld + j);
+  }
+}
+
+template <class Act>
+void activation_forward(const Elementwise& op) {
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, Act::forward(load(op.x + at))); });
+}
+
+template <class Act>
+void activation_backward(const Elementwise& op) {
+  for_block(op.rows, op.columns, op.ld,
+            [&](int64_t at) { store(op.y + at, Act::backward(load(op.x + at), load(op.saved + at))); });
+}
+
+void multiply(const Elementwise& op) {
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, load(op.x + at) * load(op.saved + at)); });
+}
+
+void affine(const Elementwise& op, float scale, float offset) {
+  const vf a = broadcast(scale), b = broadcast(offset);
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, fma(load(op.x + at), a, b)); });
+}
+
+/// Unit u of a row uses word (u / 16) % 4 of counter u / 64 * 16 + u % 16: four cache lines per round of
+/// sixteen counters. The counter's other words are row and step, the key is the layer's seed.
+void dropout_forward(const Dropout& op) {
+  constexpr int64_t kGroup = 4 * kLane;
+  const uint64_t threshold = static_cast<uint64_t>(op.rate * 0x1p32);
+  const float keep = op.rate < 1.0 ? static_cast<float>(1.0 / (1.0 - op.rate)) : 0.0f;
+  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+    for (int64_t group = op.columns.begin / kGroup * kGroup; group < op.columns.end; group += kGroup) {
+      uint32_t words[4][kLane];
+      for (int64_t i = 0; i < kLane; ++i) {
+        words[0][i] = static_cast<uint32_t>(group / 4 + i);
+        words[1][i] = static_cast<uint32_t>(op.first + b);
+        words[2][i] = static_cast<uint32_t>(op.step);
+        words[3][i] = static_cast<uint32_t>(op.step >> 32);
+      }
+      philox::generate(words, philox::make_key(op.seed));
+      for (int64_t line = 0; line < 4; ++line) {
+        const int64_t column = group + line * kLane;
+        if (column < op.columns.begin || column >= op.columns.end) continue;
+        const int64_t at = b * op.ld + column;
+        for (int64_t i = 0; i < kLane; ++i) {
+          const float factor = words[line][i] >= threshold ? keep : 0.0f;
+          op.mask[at + i] = factor;
+          op.y[at + i] = op.x[at + i] * factor;
+        }
+      }
+    }
+  }
+}
+
+/// Blocks of one cache line in both directions, so that neither side is walked with a long stride.
+void transpose(const Transpose& op) {
+  for (int64_t r = op.rows.begin; r < op.rows.end; r += kLane) {
+    const int64_t r_end = op.rows.end < r + kLane ? op.rows.end : r + kLane;
+    for (int64_t c = op.columns.begin; c < op.columns.end; c += kLane) {
+      const int64_t c_end = op.columns.end < c + kLane ? op.columns.end : c + kLane;
+      for (int64_t j = c; j < c_end; ++j) {
+        for (int64_t i = r; i < r_end; ++i) op.out[j * op.ld_out + i] = op.in[i * op.ld_in + j];
+      }
+    }
+  }
+}
+
+/// Shuffled rows come from main memory; asked for one batch ahead, they are in the L2 cache when needed.
+template <class T>
+ENGINE_INLINE void prefetch_row(const Gather& op, const T* data, int64_t sample) {
+  constexpr int64_t kPerLine = 64 / sizeof(T);
+  if (!op.order || sample >= op.samples) return;
+  const T* row = data + op.order[sample] * op.stride;
+  for (int64_t j = 0; j < op.k; j += kPerLine) __builtin_prefetch(row + j, 0, 2);
+}
+
+/// Rows are read where they lie and converted on the way: float32(value) * scale + offset.
+template <class T>
+void gather(const Gather& op) {
+  const auto* data = static_cast<const T*>(op.data);
+  const int64_t k = op.k;
+  const float scale = op.scale, offset = op.offset;
+  const bool plain = scale == 1.0f && offset == 0.0f;
+  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+    const int64_t row = op.order ? op.order[op.first + b] : op.first + b;
+    const T* __restrict in = data + row * op.stride;
+    float* __restrict out = op.x + b * op.ldx;
+    prefetch_row(op, data, op.next + b);
+    if (plain) {
+      for (int64_t j = 0; j < k; ++j) out[j] = static_cast<float>(in[j]);
+    } else {
+      for (int64_t j = 0; j < k; ++j) out[j] = fma1(static_cast<float>(in[j]), scale, offset);
+    }
+  }
+}
+
+/// Per column, a chain over the rows; the reader adds the columns up.
+void squared_sums(const SquaredSums& op) {
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    vf total{};
+    for (int64_t begin = 0; begin < op.rows; begin += kChain) {
+      const int64_t end = op.rows < begin + kChain ? op.rows : begin + kChain;
+      vf sum{};
+      for (int64_t i = begin; i < end; ++i) {
+        const vf w = load(op.w + i * op.ld + j);
+        sum = fma(w, w, sum);
+      }
+      total = total + sum;
+    }
+    store(op.sums + j, total);
+  }
+}
+
+/// First row with a value that is no finite float32, -1 for none. The comparison is false for a NaN.
+template <class T>
+int64_t first_nonfinite(const NonFinite& op) {
+  constexpr float kLargest = __FLT_MAX__;
+  const auto* data = static_cast<const T*>(op.data);
+  for (int64_t row = op.rows.begin; row < op.rows.end; ++row) {
+    const T* x = data + row * op.stride;
+    int32_t bad = 0;
+    for (int64_t j = 0; j < op.k; ++j) {
+      const T magnitude = x[j] < T{0} ? static_cast<T>(-x[j]) : x[j];
+      bad |= magnitude <= static_cast<T>(kLargest) ? 0 : 1;
+    }
+    if (bad) return row;
+  }
+  return -1;
+}
+
+template <>
+int64_t first_nonfinite<uint8_t>(const NonFinite&) {
+  return -1;
+}
+
+void exp_block(const Elementwise& op) {
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, exp(load(op.x + at))); });
+}
+
+void log_block(const Elementwise& op) {
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, log(load(op.x + at))); });
+}
+
+void fma_block(const float* a, const float* b, const float* c, float* out, int64_t n) {
+  for (int64_t i = 0; i < n; i += kWidth) store(out + i, fma(load(a + i), load(b + i), load(c + i)));
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA

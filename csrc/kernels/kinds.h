@@ -1,0 +1,44 @@
+// The closed sets of formulas a plan can name. A new one is a row here and a struct in this room.
+#pragma once
+#include <cstdint>
+
+namespace engine {
+
+enum class Activation { kLinear, kRelu, kSigmoid, kTanh, kSilu, kSoftmax };
+inline constexpr const char* kActivationNames[] = {"linear", "relu", "sigmoid", "tanh", "silu", "softmax"};
+/// Softmax works on rows and has kernels of its own; the ones before it work on elements.
+inline constexpr int kElementwiseActivations = 5;
+
+/// Losses as the kernels see them: `Softmax`/`Sigmoid` variants read logits and also give the probabilities.
+enum class Loss { kCrossentropy, kSoftmaxCrossentropy, kBinaryCrossentropy, kSigmoidCrossentropy, kMeanSquaredError };
+inline constexpr int kLosses = 5;
+
+/// Class indices stand for one-hot rows; every loss and metric exists for both.
+enum class Target { kSparse, kDense };
+inline constexpr int kTargets = 2;
+
+enum class Metric { kCategoricalAccuracy, kBinaryAccuracy, kMeanSquaredError };
+inline constexpr int kMetrics = 3;
+
+enum class Optimizer { kSgd, kMomentum, kNesterov, kAdam };
+inline constexpr int kOptimizers = 4;
+/// Most state arrays that an optimizer keeps per weight.
+inline constexpr int kMaxSlots = 2;
+
+enum class RowType { kUint8, kFloat32, kFloat64 };
+inline constexpr int kRowTypes = 3;
+
+/// Rows of every buffer are padded to whole cache lines, so that no kernel needs a masked store.
+inline constexpr int64_t kLane = 16;
+
+inline constexpr int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+/// Distance between rows of `columns` floats: whole cache lines, never a multiple of 4 KiB, which would map
+/// every row to the same few cache sets.
+inline constexpr int64_t leading_dimension(int64_t columns) {
+  constexpr int64_t kPage = 4096 / 4;
+  const int64_t ld = round_up(columns, kLane);
+  return ld % kPage == 0 ? ld + kLane : ld;
+}
+
+}  // namespace engine

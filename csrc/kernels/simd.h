@@ -1,0 +1,124 @@
+// Vector types of one instruction set and the few operations that need a rule. Everything else is written
+// with the compiler's vector operators. ENGINE_ISA and ENGINE_VECTOR_BYTES come from the build.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/kinds.h"
+
+#define ENGINE_INLINE inline __attribute__((always_inline))
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+constexpr int kWidth = ENGINE_VECTOR_BYTES / 4;
+constexpr int kParts = static_cast<int>(kLane) / kWidth;  // vectors per cache line
+
+typedef float vf __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
+typedef int32_t vi __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
+
+ENGINE_INLINE vf load(const float* p) {
+  vf v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+ENGINE_INLINE void store(float* p, vf v) { std::memcpy(p, &v, sizeof v); }
+
+/// `s - vf{}` keeps the sign of zero and lets both compilers emit a broadcast from memory (`vf{} + s` spills).
+ENGINE_INLINE vf broadcast(float s) { return s - vf{}; }
+
+ENGINE_INLINE vi bits(vf v) { return reinterpret_cast<vi>(v); }
+ENGINE_INLINE vf from_bits(vi v) { return reinterpret_cast<vf>(v); }
+
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#define ENGINE_FMA_INLINE ENGINE_INLINE
+ENGINE_INLINE float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+#else
+// Inlined everywhere, the emulation would make up 1.9 MB of code; it has no speed target.
+#define ENGINE_FMA_INLINE __attribute__((noinline))
+/// Correctly rounded a * b + c without FMA. The product is exact in double; the double sum is off by at most
+/// half an ulp, which only matters if it lies exactly between two floats (low 29 bits 0x10000000): then the
+/// exact remainder, by Knuth's TwoSum, says which way to go.
+ENGINE_INLINE float fma1(float a, float b, float c) {
+  const double p = static_cast<double>(a) * static_cast<double>(b);
+  const double d = static_cast<double>(c);
+  double sum = p + d;
+  uint64_t u;
+  std::memcpy(&u, &sum, sizeof u);
+  if (__builtin_expect((u & 0x1fffffffu) == 0x10000000u, 0)) {
+    const double t = sum - p;
+    const double rest = (p - (sum - t)) + (d - t);
+    if (rest != 0.0) {
+      u += (rest > 0.0) == (sum > 0.0) ? 1u : ~uint64_t{0};
+      std::memcpy(&sum, &u, sizeof u);
+    }
+  }
+  return static_cast<float>(sum);
+}
+#endif
+
+/// The only multiply-add of the engine: one rounding on every instruction set.
+ENGINE_FMA_INLINE vf fma(vf a, vf b, vf c) {
+  vf r;
+  for (int i = 0; i < kWidth; ++i) r[i] = fma1(a[i], b[i], c[i]);
+  return r;
+}
+
+ENGINE_INLINE vf sqrt(vf a) {
+  vf r;
+  for (int i = 0; i < kWidth; ++i) r[i] = __builtin_sqrtf(a[i]);
+  return r;
+}
+
+ENGINE_INLINE vf abs(vf a) { return from_bits(bits(a) & 0x7fffffff); }
+/// The larger; a NaN in `a` is lost, one in `b` stays.
+ENGINE_INLINE vf max(vf a, vf b) { return a > b ? a : b; }
+
+/// first, first + 1, ...
+ENGINE_INLINE vi iota(int32_t first) {
+  vi v;
+  for (int i = 0; i < kWidth; ++i) v[i] = first + i;
+  return v;
+}
+
+/// Lanes of the vector at column j that lie before column n keep `v`, the others take `fill`.
+ENGINE_INLINE vf masked(vf v, int64_t j, int64_t n, vf fill) {
+  return iota(static_cast<int32_t>(j)) < static_cast<int32_t>(n) - vi{} ? v : fill;
+}
+
+/// `p`, with its value hidden from the optimiser: loads through it stay where they are written, instead of
+/// taking registers from a tile's accumulators for the length of a loop.
+template <class T>
+ENGINE_INLINE const T& reload(const T& value) {
+  const T* p = &value;
+  __asm__("" : "+r"(p));
+  return *p;
+}
+
+/// A sum over a row in kLane virtual lanes, the same on every instruction set: element j goes to lane
+/// j mod kLane, and the lanes meet in a fixed tree.
+struct LaneSum {
+  vf part[kParts] = {};
+
+  ENGINE_INLINE float total() const {
+    float lane[kLane];
+    std::memcpy(lane, part, sizeof lane);
+    for (int64_t half = kLane / 2; half > 0; half /= 2) {
+      for (int64_t i = 0; i < half; ++i) lane[i] += lane[i + half];
+    }
+    return lane[0];
+  }
+};
+
+/// Calls `f(j, part)` for every vector of a row of n columns; `part` indexes LaneSum::part.
+template <class F>
+ENGINE_INLINE void for_vectors(int64_t n, F&& f) {
+  for (int64_t j = 0; j < n; j += kLane) {
+#pragma GCC unroll 4
+    for (int p = 0; p < kParts; ++p) f(j + p * kWidth, p);
+  }
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA

@@ -1,0 +1,195 @@
+// The door between the rooms above and the kernels of one instruction set: argument structs and a table
+// of functions. Every matrix is row-major with a leading dimension in floats; rows are padded to kLane.
+#pragma once
+#include <cstdint>
+
+#include "kernels/kinds.h"
+
+namespace engine {
+
+/// A half-open range of rows, columns or units. Column ranges start and end at multiples of kLane.
+struct Range {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+/// y (rows, n) = activation(x (rows, k) kernel (k, n) + bias (n,))
+struct DenseForward {
+  const float* x;
+  int64_t ldx;
+  const float* kernel;
+  int64_t ldw;
+  const float* bias;  // (n,) padded, or null
+  float* y;
+  int64_t ldy;
+  float* z;  // (rows, n) with ldy: the pre-activation, written only if the activation's gradient wants it
+  int64_t k;
+  Range rows, columns;
+};
+
+/// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k))
+struct DenseBackwardInput {
+  const float* dz_t;  // (n, rows): dz transposed
+  int64_t ldt;
+  const float* kernel;
+  int64_t ldw;
+  const float* saved;
+  float* dx;
+  int64_t ldx;  // of saved and dx
+  int64_t n, rows;
+  Range units;  // slice of k
+};
+
+/// What an optimizer needs to know about this step; its constants are derived by its own formula.
+struct OptimizerStep {
+  double learning_rate;
+  int64_t iteration;  // counts from 1
+  double parameters[3];
+};
+
+/// A weight matrix with its state: slots have the layout of the weights.
+struct Weights {
+  float* values = nullptr;
+  float* slots[kMaxSlots] = {};
+  double l2 = 0.0;
+};
+
+/// kernel (k, n) -= step(x (rows, k)^T dz (rows, n) + 2 l2 kernel), and bias by the column sums of dz
+struct DenseBackwardWeights {
+  const float* x;
+  int64_t ldx;
+  const float* dz;
+  int64_t lddz;
+  Weights kernel;
+  int64_t ldw;
+  Weights bias;  // values null: none
+  int64_t rows;
+  Range units, columns;  // the bias belongs to whoever has unit 0
+  OptimizerStep step;
+};
+
+/// y = f(x), or dx = f'(saved) dy with x = dy and y = dx, elementwise over rows x columns of equally shaped buffers
+struct Elementwise {
+  const float* x;
+  float* y;
+  const float* saved;
+  int64_t ld;
+  Range rows, columns;
+};
+
+struct Softmax {
+  const float* x;   // logits, or dy in the backward pass
+  const float* y0;  // backward: the softmax' output
+  float* y;
+  int64_t ld, n;
+  Range rows;
+};
+
+struct Dropout {
+  const float* x;
+  float* y;
+  float* mask;  // same shape as y: 0 or 1 / (1 - rate)
+  int64_t ld;
+  Range rows, columns;
+  double rate;
+  uint64_t seed;
+  uint64_t step;
+  int64_t first;  // number of the first row in the counters
+};
+
+struct Gather {
+  const void* data;
+  int64_t stride;        // elements between rows
+  const int32_t* order;  // index of each row, or null for `first`, `first` + 1, ...
+  int64_t first;
+  float* x;
+  int64_t ldx, k;
+  float scale, offset;
+  Range rows;
+  int64_t next;     // position in `order` of the rows to fetch into cache for the next call ...
+  int64_t samples;  // ... if below this
+};
+
+/// Targets of one batch, indexed like Gather's rows: `labels` (n,) or `dense` (n, outputs)
+struct Targets {
+  const int32_t* labels;
+  const float* dense;
+  const int32_t* order;
+  int64_t first;
+};
+
+struct LossRows {
+  const float* x;  // y_pred, or logits for the Softmax and Sigmoid variants
+  float* y_pred;   // their probabilities; may be null
+  float* dx;       // null when only the loss is wanted
+  int64_t ld, n;
+  Targets targets;
+  const float* sample_weight;  // by data set row, or null
+  float scale;                 // of the gradient, times the sample weight
+  float label_smoothing;
+  float* losses;  // (rows,), unweighted
+  Range rows;
+};
+
+struct MetricRows {
+  const float* y_pred;
+  int64_t ld, n;
+  Targets targets;
+  float threshold;
+  float* values;  // (rows,)
+  Range rows;
+};
+
+/// sums (columns,) = column sums of squares of w (rows, columns)
+struct SquaredSums {
+  const float* w;
+  int64_t ld, rows;
+  float* sums;
+  Range columns;
+};
+
+/// out (columns, rows) = in (rows, columns)^T
+struct Transpose {
+  const float* in;
+  int64_t ld_in;
+  float* out;
+  int64_t ld_out;
+  Range rows, columns;
+};
+
+struct NonFinite {
+  const void* data;
+  int64_t stride, k;
+  Range rows;
+};
+
+struct KernelTable {
+  const char* isa;
+  void (*dense_forward[kElementwiseActivations])(const DenseForward&);
+  void (*dense_backward_input[kElementwiseActivations])(const DenseBackwardInput&);
+  void (*dense_backward_weights[kOptimizers])(const DenseBackwardWeights&);
+  void (*activation_forward[kElementwiseActivations])(const Elementwise&);
+  void (*activation_backward[kElementwiseActivations])(const Elementwise&);
+  void (*softmax_forward)(const Softmax&);
+  void (*softmax_backward)(const Softmax&);
+  void (*dropout_forward)(const Dropout&);
+  void (*multiply)(const Elementwise&);  // y = x * saved
+  void (*affine)(const Elementwise&, float scale, float offset);
+  void (*transpose)(const Transpose&);
+  void (*gather[kRowTypes])(const Gather&);
+  void (*loss[kLosses][kTargets])(const LossRows&);
+  void (*metric[kMetrics][kTargets])(const MetricRows&);
+  void (*squared_sums)(const SquaredSums&);
+  int64_t (*first_nonfinite[kRowTypes])(const NonFinite&);  // row, or -1
+  void (*exp)(const Elementwise&);
+  void (*log)(const Elementwise&);
+  void (*fma)(const float* a, const float* b, const float* c, float* out, int64_t n);  // n: multiple of kLane
+};
+
+/// What the plan must know of an activation: its gradient is a function of the input z instead of the output.
+inline constexpr bool saves_input(Activation a) { return a == Activation::kSilu; }
+
+/// State arrays per weight.
+inline constexpr int slot_count(Optimizer o) { return o == Optimizer::kAdam ? 2 : o == Optimizer::kSgd ? 0 : 1; }
+
+}  // namespace engine

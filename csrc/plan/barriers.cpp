@@ -1,0 +1,144 @@
+// Where threads must meet. Each step says what it reads and writes and whether a thread stays within its own
+// slice of it; a barrier goes before a step that may touch what another thread has touched since the last one.
+#include <vector>
+
+#include "plan/plan.h"
+
+namespace engine {
+namespace {
+
+/// Which part of a buffer or variable one thread touches. Equal slices of one resource have equal owners.
+enum class Slice { kAll, kSamples, kColumns, kRows, kFirstThread };
+
+struct Access {
+  int resource;
+  bool writes;
+  Slice slice;
+};
+
+class Accesses {
+ public:
+  Accesses(const Plan& plan, const Step& step) : variables_(static_cast<int>(plan.buffers.size())) {
+    collect(plan, step);
+  }
+  const std::vector<Access>& list() const { return list_; }
+
+ private:
+  void reads(int buffer, Slice slice) { add(buffer, false, slice); }
+  void writes(int buffer, Slice slice) { add(buffer, true, slice); }
+  void reads_variable(int v, Slice slice) { add(v < 0 ? -1 : variables_ + v, false, slice); }
+  void writes_variable(int v, Slice slice) { add(v < 0 ? -1 : variables_ + v, true, slice); }
+  void add(int resource, bool write, Slice slice) {
+    if (resource >= 0) list_.push_back({resource, write, slice});
+  }
+
+  void collect(const Plan& plan, const Step& step) {
+    const bool by_units = step.split == Split::kUnits;
+    const Slice own = by_units ? Slice::kColumns : Slice::kSamples;
+    switch (step.kind) {
+      case Step::Kind::kGather:
+        writes(step.out, Slice::kSamples);
+        break;
+      case Step::Kind::kDenseForward:
+        reads(step.in, by_units ? Slice::kAll : Slice::kSamples);
+        reads_variable(step.kernel, by_units ? Slice::kColumns : Slice::kAll);
+        reads_variable(step.bias, by_units ? Slice::kColumns : Slice::kAll);
+        writes(step.out, own);
+        writes(step.saved, own);
+        break;
+      case Step::Kind::kActivationForward:
+      case Step::Kind::kActivationBackward:
+      case Step::Kind::kSoftmaxForward:
+      case Step::Kind::kSoftmaxBackward:
+      case Step::Kind::kAffine:
+      case Step::Kind::kMultiply:
+        reads(step.in, own);
+        reads(step.saved, own);
+        writes(step.out, own);
+        break;
+      case Step::Kind::kDropoutForward:
+        reads(step.in, own);
+        writes(step.saved, own);
+        writes(step.out, own);
+        break;
+      case Step::Kind::kLoss:
+        reads(step.in, Slice::kSamples);
+        writes(step.out, Slice::kSamples);
+        writes(step.losses, Slice::kSamples);
+        writes(step.y_pred, Slice::kSamples);
+        break;
+      case Step::Kind::kMetric:
+        reads(step.in, Slice::kSamples);
+        writes(step.out, Slice::kSamples);
+        break;
+      case Step::Kind::kPenalty:
+        reads_variable(step.kernel, Slice::kColumns);
+        writes(step.out, Slice::kColumns);
+        break;
+      case Step::Kind::kReduce:
+        reads(plan.losses, Slice::kAll);
+        reads(plan.metrics, Slice::kAll);
+        reads(plan.penalties, Slice::kAll);
+        break;
+      case Step::Kind::kTranspose:
+        reads(step.in, own);
+        writes(step.out, by_units ? Slice::kRows : Slice::kSamples);
+        break;
+      case Step::Kind::kDenseBackwardInput:
+        reads(step.in, Slice::kAll);
+        reads_variable(step.kernel, Slice::kRows);
+        reads(step.saved, Slice::kColumns);
+        writes(step.out, Slice::kColumns);
+        break;
+      case Step::Kind::kDenseBackwardWeights:
+        reads(step.in, by_units ? Slice::kAll : Slice::kColumns);
+        reads(step.saved, by_units ? Slice::kColumns : Slice::kAll);
+        writes_variable(step.kernel, by_units ? Slice::kColumns : Slice::kRows);
+        writes_variable(step.bias, by_units ? Slice::kColumns : Slice::kFirstThread);
+        break;
+      case Step::Kind::kStoreOutput:
+        reads(step.in, Slice::kSamples);
+        break;
+      case Step::Kind::kHost:  // the team has gone home by then
+        break;
+    }
+  }
+
+  int variables_;
+  std::vector<Access> list_;
+};
+
+bool conflict(const Access& a, const Access& b) {
+  if (a.resource != b.resource || !(a.writes || b.writes)) return false;
+  return a.slice != b.slice || a.slice == Slice::kAll;
+}
+
+bool conflicts(const std::vector<Access>& pending, const std::vector<Access>& next) {
+  for (const Access& a : pending) {
+    for (const Access& b : next) {
+      if (conflict(a, b)) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+void place_barriers(Plan& plan) {
+  std::vector<Access> pending;
+  // The second lap finds what one batch must wait for from the one before.
+  for (int lap = 0; lap < 2; ++lap) {
+    // The batches may differ in size, and then in who owns which sample.
+    for (Access& access : pending) {
+      if (access.slice == Slice::kSamples) access.slice = Slice::kAll;
+    }
+    for (Step& step : plan.steps) {
+      const Accesses accesses(plan, step);
+      step.barrier = step.barrier || conflicts(pending, accesses.list());
+      if (step.barrier || step.kind == Step::Kind::kHost) pending.clear();
+      pending.insert(pending.end(), accesses.list().begin(), accesses.list().end());
+    }
+  }
+}
+
+}  // namespace engine

@@ -1,0 +1,310 @@
+// ModelSpec -> Plan: each mode emits the steps it needs, forwards, then the loss, then backwards.
+#include <algorithm>
+#include <utility>
+
+#include "plan/operations.h"
+#include "plan/plan.h"
+
+namespace engine {
+
+Parameters lay_out(const ModelSpec& model) {
+  Parameters parameters;
+  const auto add = [&](int64_t rows, int64_t columns, bool vector, double l2) {
+    const int64_t ld = leading_dimension(columns);
+    parameters.variables.push_back({rows, columns, ld, parameters.size, vector, l2});
+    parameters.size += rows * ld;
+    return static_cast<int>(parameters.variables.size()) - 1;
+  };
+  int64_t width = model.input_size;
+  for (const LayerSpec& layer : model.layers) {
+    Parameters::Layer entry;
+    if (layer.kind == LayerSpec::Kind::kDense) {
+      entry.kernel = add(width, layer.units, false, layer.trainable ? layer.kernel_l2 : 0.0);
+      if (layer.use_bias) entry.bias = add(1, layer.units, true, layer.trainable ? layer.bias_l2 : 0.0);
+      width = layer.units;
+    }
+    parameters.layers.push_back(entry);
+  }
+  return parameters;
+}
+
+namespace {
+
+using Kind = Step::Kind;
+
+/// Floating-point operations that pay for one more thread: at 200 GFLOP/s a thread's share then takes 4 us,
+/// against about 1 us for a step's three barriers and the uneven ends of its slices.
+constexpr int64_t kFlopsPerThread = 800'000;
+
+class Compiler {
+ public:
+  Compiler(const ModelSpec& model, const Parameters& parameters, const TrainingSpec& training, Plan::Mode mode,
+           int64_t max_rows, int threads)
+      : model_(model), parameters_(parameters), training_(training) {
+    plan_.mode = mode;
+    plan_.max_rows = max_rows;
+    operations_ = to_operations(model, drops_out());
+    plan_.threads = worthwhile_threads(threads);
+  }
+
+  Plan compile() {
+    emit_forward();
+    if (predicts()) {
+      emit({Kind::kStoreOutput, Split::kSamples, false, plan_.y_pred});
+    } else {
+      emit_loss();
+      if (training()) emit_backward();
+    }
+    place_barriers(plan_);
+    return std::move(plan_);
+  }
+
+ private:
+  bool training() const { return plan_.mode == Plan::Mode::kTrain; }
+  bool drops_out() const { return training() || plan_.mode == Plan::Mode::kSample; }
+  bool predicts() const { return plan_.mode == Plan::Mode::kPredict || plan_.mode == Plan::Mode::kSample; }
+
+  int add_buffer(int64_t rows, int64_t columns) {
+    const int64_t ld = leading_dimension(columns);
+    plan_.buffers.push_back({rows, columns, ld, plan_.arena_size});
+    plan_.arena_size += rows * ld;
+    return static_cast<int>(plan_.buffers.size()) - 1;
+  }
+  int add_batch_buffer(int64_t columns) { return add_buffer(plan_.max_rows, columns); }
+
+  void emit(Step step) { plan_.steps.push_back(step); }
+
+  int worthwhile_threads(int threads) const {
+    int64_t flops = 0, width = model_.input_size;
+    for (const LayerSpec& layer : model_.layers) {
+      if (layer.kind != LayerSpec::Kind::kDense) continue;
+      flops += 2 * width * layer.units * plan_.max_rows * (training() ? 3 : 1);
+      width = layer.units;
+    }
+    return static_cast<int>(std::clamp<int64_t>(flops / kFlopsPerThread, 1, threads));
+  }
+
+  /// Whether `extent` units can keep every thread busy.
+  bool feeds_all(int64_t extent) const { return (extent + kLane - 1) / kLane >= plan_.threads; }
+
+  /// Samples are independent: with enough of them, inference needs no barrier between layers.
+  Split forward_split(int64_t units) const {
+    if (plan_.threads == 1) return Split::kSamples;
+    if (training()) return feeds_all(units) ? Split::kUnits : Split::kSamples;
+    return feeds_all(plan_.max_rows) ? Split::kSamples : Split::kUnits;
+  }
+
+  /// The loss reads logits where the last operation is the link that belongs to it: exact where the
+  /// probabilities round to 0 or 1.
+  void choose_loss() {
+    const LossSpec& spec = training_.loss;
+    const Activation last = operations_.empty() ? Activation::kLinear : operations_.back().activation;
+    const auto choose = [&](Activation link, Loss from_probabilities, Loss from_logits) {
+      drops_link_ = !spec.from_logits && last == link;
+      loss_ = drops_link_ || spec.from_logits ? from_logits : from_probabilities;
+    };
+    if (spec.kind == LossSpec::Kind::kCategorical) {
+      choose(Activation::kSoftmax, Loss::kCrossentropy, Loss::kSoftmaxCrossentropy);
+    } else if (spec.kind == LossSpec::Kind::kBinary) {
+      choose(Activation::kSigmoid, Loss::kBinaryCrossentropy, Loss::kSigmoidCrossentropy);
+    }
+  }
+
+  void emit_forward() {
+    if (!predicts()) choose_loss();
+    if (drops_link_) {
+      if (operations_.back().kind == Operation::Kind::kDense) {
+        operations_.back().activation = Activation::kLinear;
+      } else {
+        operations_.pop_back();
+      }
+    }
+    Step gather{Kind::kGather, Split::kSamples};
+    gather.out = add_batch_buffer(model_.input_size);
+    size_t next = 0;
+    if (!operations_.empty() && operations_[0].kind == Operation::Kind::kAffine) {
+      gather.scale = operations_[0].spec->scale;
+      gather.offset = operations_[0].spec->offset;
+      operations_[0].in = operations_[0].out = gather.out;
+      next = 1;
+    }
+    emit(gather);
+    int value = gather.out;
+    Split split = Split::kSamples;
+    for (; next < operations_.size(); ++next) {
+      Operation& op = operations_[next];
+      op.in = value;
+      op.out = value = add_batch_buffer(op.width);
+      split = emit_operation(op, split);
+    }
+    output_ = value;
+    plan_.y_pred = value;
+  }
+
+  /// Returns how the operation's output is split, so that what follows can stay with the same owner.
+  Split emit_operation(Operation& op, Split split) {
+    Step step{Kind::kDenseForward, split, false, op.in, op.out};
+    switch (op.kind) {
+      case Operation::Kind::kDense:
+        step.split = forward_split(op.width);
+        step.kernel = layer_of(op).kernel;
+        step.bias = layer_of(op).bias;
+        op.saved = op.out;
+        if (saves_input(op.activation)) op.saved = step.saved = add_batch_buffer(op.width);
+        break;
+      case Operation::Kind::kActivation:
+        step.kind = Kind::kActivationForward;
+        op.saved = saves_input(op.activation) ? op.in : op.out;
+        break;
+      case Operation::Kind::kSoftmax:
+        step.kind = Kind::kSoftmaxForward;
+        step.split = Split::kSamples;
+        op.saved = op.out;
+        break;
+      case Operation::Kind::kDropout:
+        step.kind = Kind::kDropoutForward;
+        step.index = op.layer;
+        op.saved = step.saved = add_batch_buffer(op.width);
+        break;
+      case Operation::Kind::kAffine:
+        step.kind = Kind::kAffine;
+        step.scale = op.spec->scale;
+        step.offset = op.spec->offset;
+        break;
+    }
+    step.activation = op.activation;
+    emit(step);
+    return step.split;
+  }
+
+  void emit_loss() {
+    const int64_t width = plan_.buffers[static_cast<size_t>(output_)].columns;
+    const bool host = training_.loss.kind == LossSpec::Kind::kHost;
+    const bool probabilities = loss_ == Loss::kSoftmaxCrossentropy || loss_ == Loss::kSigmoidCrossentropy;
+    plan_.losses = add_buffer(1, plan_.max_rows);
+    if (training() || host) plan_.gradient = add_batch_buffer(width);
+    Step step{host ? Kind::kHost : Kind::kLoss, host ? Split::kNone : Split::kSamples, false, output_};
+    step.loss = loss_;
+    step.losses = plan_.losses;
+    step.out = plan_.gradient;
+    if (probabilities) step.y_pred = add_batch_buffer(width);
+    if (drops_link_) plan_.y_pred = step.y_pred;
+    emit(step);
+    emit_metrics();
+    emit_penalties();
+    emit({Kind::kReduce, Split::kNone});
+  }
+
+  void emit_metrics() {
+    if (training_.metrics.empty()) return;
+    plan_.metrics = add_buffer(static_cast<int64_t>(training_.metrics.size()), plan_.max_rows);
+    for (size_t i = 0; i < training_.metrics.size(); ++i) {
+      Step step{Kind::kMetric, Split::kSamples, false, plan_.y_pred, plan_.metrics};
+      step.index = static_cast<int>(i);
+      emit(step);
+    }
+  }
+
+  void emit_penalties() {
+    int64_t widest = 0;
+    for (size_t v = 0; v < parameters_.variables.size(); ++v) {
+      if (parameters_.variables[v].l2 == 0.0) continue;
+      plan_.penalised.push_back(static_cast<int>(v));
+      widest = std::max(widest, parameters_.variables[v].columns);
+    }
+    if (plan_.penalised.empty()) return;
+    plan_.penalties = add_buffer(static_cast<int64_t>(plan_.penalised.size()), widest);
+    for (size_t row = 0; row < plan_.penalised.size(); ++row) {
+      Step step{Kind::kPenalty, Split::kUnits, false, -1, plan_.penalties};
+      step.kernel = plan_.penalised[row];
+      step.index = static_cast<int>(row);
+      emit(step);
+    }
+  }
+
+  /// Walks the operations backwards, as far as something still learns. `gradient` is the buffer with the
+  /// gradient by an operation's output, or for a dense one by its result before the fused activation.
+  void emit_backward() {
+    const auto learns = [](const Operation& op) { return op.trainable; };
+    const auto first = std::find_if(operations_.begin(), operations_.end(), learns);
+    if (first == operations_.end()) return;
+    const auto stop = static_cast<size_t>(first - operations_.begin());
+    int gradient = plan_.gradient;
+    Split split = Split::kSamples;
+    emit_fused_gradient(operations_.back(), gradient, split);
+    for (size_t i = operations_.size(); i-- > stop;) {
+      const Operation& op = operations_[i];
+      const int dz = gradient;
+      if (i > stop) split = emit_input_gradient(op, operations_[i - 1], gradient, split);
+      if (op.trainable) emit_weight_gradient(op, dz);
+    }
+  }
+
+  /// Takes a gradient by a dense operation's output back through its fused activation, in place.
+  void emit_fused_gradient(const Operation& op, int gradient, Split split) {
+    if (op.kind != Operation::Kind::kDense || op.activation == Activation::kLinear) return;
+    Step step{Kind::kActivationBackward, split, false, gradient, gradient, op.saved};
+    step.activation = op.activation;
+    emit(step);
+  }
+
+  /// Emits the gradient by the operation's input, through the activation fused into the operation before.
+  /// Replaces `gradient` where the width changes; returns the split.
+  Split emit_input_gradient(const Operation& op, const Operation& previous, int& gradient, Split split) {
+    if (op.kind == Operation::Kind::kDense) {
+      const int turned = add_buffer(op.width, round_up(plan_.max_rows, kLane));
+      emit({Kind::kTranspose, split, false, gradient, turned});
+      gradient = add_batch_buffer(previous.width);
+      const bool fused = previous.kind == Operation::Kind::kDense;
+      Step step{Kind::kDenseBackwardInput, Split::kUnits, false, turned, gradient, fused ? previous.saved : -1};
+      step.kernel = layer_of(op).kernel;
+      step.activation = fused ? previous.activation : Activation::kLinear;
+      emit(step);
+      return step.split;
+    }
+    Step step{Kind::kActivationBackward, split, false, gradient, gradient, op.saved};
+    step.activation = op.activation;
+    if (op.kind == Operation::Kind::kDropout) {
+      step.kind = Kind::kMultiply;
+    } else if (op.kind == Operation::Kind::kAffine) {
+      step.kind = Kind::kAffine;
+      step.scale = op.spec->scale;
+    } else if (op.kind == Operation::Kind::kSoftmax) {
+      step.kind = Kind::kSoftmaxBackward;
+      step.split = Split::kSamples;
+    }
+    emit(step);
+    emit_fused_gradient(previous, gradient, step.split);
+    return step.split;
+  }
+
+  void emit_weight_gradient(const Operation& op, int dz) {
+    const Split split = feeds_all(op.width) ? Split::kUnits : Split::kInputs;
+    Step step{Kind::kDenseBackwardWeights, split, false, op.in, -1, dz};
+    step.kernel = layer_of(op).kernel;
+    step.bias = layer_of(op).bias;
+    emit(step);
+  }
+
+  const Parameters::Layer& layer_of(const Operation& op) const {
+    return parameters_.layers[static_cast<size_t>(op.layer)];
+  }
+
+  const ModelSpec& model_;
+  const Parameters& parameters_;
+  const TrainingSpec& training_;
+  Plan plan_;
+  std::vector<Operation> operations_;
+  Loss loss_ = Loss::kMeanSquaredError;
+  bool drops_link_ = false;
+  int output_ = -1;
+};
+
+}  // namespace
+
+Plan compile(const ModelSpec& model, const Parameters& parameters, const TrainingSpec& training, Plan::Mode mode,
+             int64_t max_rows, int threads) {
+  return Compiler(model, parameters, training, mode, max_rows, threads).compile();
+}
+
+}  // namespace engine

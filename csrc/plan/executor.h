@@ -1,0 +1,67 @@
+// What runs a plan: the interface, and everything it is given besides the plan itself.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "plan/plan.h"
+
+namespace engine {
+
+struct DatasetView {
+  const void* x = nullptr;  // (rows, stride) of `type`
+  RowType type = RowType::kFloat32;
+  int64_t rows = 0;
+  int64_t stride = 0;
+  const int32_t* labels = nullptr;       // (rows,)
+  const float* dense = nullptr;          // (rows, outputs)
+  const float* sample_weight = nullptr;  // (rows,), or null
+};
+
+/// Running sums of a pass, in double and in the order of the samples.
+struct Totals {
+  double loss = 0.0;
+  double samples = 0.0;
+  std::vector<double> metric_sums;
+  std::vector<double> metric_weights;
+};
+
+/// Everything one run works on. Pointers are borrowed.
+struct Frame {
+  const ModelSpec* model = nullptr;
+  const Parameters* parameters = nullptr;
+  const TrainingSpec* training = nullptr;
+  float* weights = nullptr;
+  float* slots[kMaxSlots] = {};
+  float* arena = nullptr;
+  DatasetView data;
+  const int32_t* order = nullptr;  // data set row of each sample of the pass; null: as they lie
+  int64_t batch_size = 1;
+  const double* learning_rates = nullptr;  // of batch `first_batch` and those after
+  int64_t first_batch = 0;
+  int64_t first_iteration = 1;  // optimizer step of batch `first_batch`, from 1
+  float* output = nullptr;      // predict: (rows, outputs), contiguous
+  Totals* totals = nullptr;
+};
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+
+  /// Runs the plan's steps from cursor `begin` to `end`, where cursor = batch * steps + step. Returns the cursor
+  /// reached: `end`, the next host step, or a later batch boundary once `keep_going`, asked at every batch
+  /// boundary by one thread, has said no. Where a run is cut never changes a bit.
+  virtual int64_t run(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
+                      const std::function<bool()>& keep_going) = 0;
+
+  /// First row of `data` with a value that is no finite float32; -1 for none.
+  virtual int64_t first_nonfinite_row(const DatasetView& data) = 0;
+
+  /// Threads for the next run: what was asked for, or else what the machine allows this process.
+  virtual int threads() const = 0;
+  /// 0 goes back to the machine's own number.
+  virtual void set_threads(int n) = 0;
+};
+
+}  // namespace engine

@@ -1,0 +1,106 @@
+// A compiled model as data: buffers in one arena, weights in another, and a list of steps. Nothing here runs;
+// an executor walks the list, once per batch.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "plan/spec.h"
+
+namespace engine {
+
+/// A weight array (rows, columns) in the parameter arena; the optimizer's slots lie at the same offset of
+/// further arenas.
+struct Variable {
+  int64_t rows, columns, ld, offset;
+  bool vector;  // a bias: one row, shown to the user without that axis
+  double l2;    // 0 where nothing is learnt: Keras leaves frozen weights out of the loss
+};
+
+struct Parameters {
+  struct Layer {
+    int kernel = -1;  // index of variable; -1 none
+    int bias = -1;
+  };
+  std::vector<Variable> variables;
+  std::vector<Layer> layers;  // one per LayerSpec
+  int64_t size = 0;           // floats
+};
+
+Parameters lay_out(const ModelSpec& model);
+
+/// Scratch memory (rows, columns) of one run.
+struct Buffer {
+  int64_t rows, columns, ld, offset;
+};
+
+/// How a step is split over threads: by samples, by units (columns of its output), by inputs (rows of a
+/// kernel), or not at all.
+enum class Split { kSamples, kUnits, kInputs, kNone };
+
+struct Step {
+  enum class Kind {
+    kGather,
+    kDenseForward,
+    kActivationForward,
+    kSoftmaxForward,
+    kDropoutForward,
+    kAffine,
+    kLoss,
+    kHost,
+    kMetric,
+    kPenalty,
+    kReduce,
+    kTranspose,
+    kDenseBackwardInput,
+    kActivationBackward,
+    kSoftmaxBackward,
+    kMultiply,
+    kDenseBackwardWeights,
+    kStoreOutput,
+  };
+  Kind kind;
+  Split split = Split::kNone;
+  bool barrier = false;  // wait for the other threads before this step
+
+  // Buffers by index, -1 none.
+  int in = -1;
+  int out = -1;
+  int saved = -1;   // what a gradient is computed from: an activation, a dropout mask, dz for the weights
+  int losses = -1;  // loss: per sample
+  int y_pred = -1;  // loss: probabilities, where it reads logits
+  // Variables by index, -1 none.
+  int kernel = -1;
+  int bias = -1;
+  int index = -1;  // of the layer (dropout), the metric, or the row of the penalties
+  Activation activation = Activation::kLinear;
+  Loss loss = Loss::kMeanSquaredError;
+  float scale = 1.0f;
+  float offset = 0.0f;
+};
+
+struct Plan {
+  /// kSample predicts with dropout in force, as Keras' `model(x, training=True)`.
+  enum class Mode { kTrain, kEvaluate, kPredict, kSample };
+  Mode mode = Mode::kPredict;
+  int threads = 1;
+  int64_t max_rows = 0;  // rows of a full batch
+  std::vector<Buffer> buffers;
+  int64_t arena_size = 0;  // floats
+  std::vector<Step> steps;
+  // Buffers with a meaning to the caller; -1 where the mode has none.
+  int y_pred = -1;
+  int gradient = -1;           // of the loss by what the loss step reads
+  int losses = -1;             // (1, rows)
+  int metrics = -1;            // (metrics, rows)
+  int penalties = -1;          // (penalised variables, widest): column sums of squares
+  std::vector<int> penalised;  // variables, in the order of the penalties' rows
+};
+
+/// `threads` is the most the plan may be run with; small work gets fewer.
+Plan compile(const ModelSpec& model, const Parameters& parameters, const TrainingSpec& training, Plan::Mode mode,
+             int64_t max_rows, int threads);
+
+/// Marks the steps that must wait for other threads, from what each step reads and writes.
+void place_barriers(Plan& plan);
+
+}  // namespace engine

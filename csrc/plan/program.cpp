@@ -1,0 +1,110 @@
+#include "plan/program.h"
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace engine {
+namespace {
+
+/// Scratch kept for reuse: sizes seen, and copies of one size. More are made and freed as needed.
+constexpr size_t kKeptSizes = 32;
+constexpr size_t kKeptCopies = 8;
+/// 4 TiB of weights: larger is a slip of the pen, and would overflow the arithmetic of offsets.
+constexpr int64_t kMostWeights = int64_t{1} << 40;
+
+void check(const ModelSpec& model) {
+  int64_t width = model.input_size, total = 0;
+  for (const LayerSpec& layer : model.layers) {
+    if (layer.kind != LayerSpec::Kind::kDense) continue;
+    if (layer.units > kMostWeights / width || (total += width * layer.units) > kMostWeights) {
+      throw std::invalid_argument("a kernel of (" + std::to_string(width) + ", " + std::to_string(layer.units) +
+                                  ") makes the model larger than 2**40 weights");
+    }
+    width = layer.units;
+  }
+}
+
+}  // namespace
+
+Program::Program(ModelSpec model) : model_(std::move(model)), pool_(std::make_shared<Pool>()) {
+  check(model_);
+  parameters_ = lay_out(model_);
+  weights_ = Arena(parameters_.size);
+}
+
+int64_t Program::output_size() const {
+  int64_t width = model_.input_size;
+  for (const LayerSpec& layer : model_.layers) {
+    if (layer.kind == LayerSpec::Kind::kDense) width = layer.units;
+  }
+  return width;
+}
+
+void Program::configure(TrainingSpec training) {
+  auto spec = std::make_shared<const TrainingSpec>(std::move(training));
+  Arena slots[kMaxSlots];
+  for (int s = 0; s < slot_count(spec->optimizer.kind); ++s) slots[s] = Arena(parameters_.size);
+  const auto lock = write_lock();
+  for (int s = 0; s < kMaxSlots; ++s) slots_[s] = std::move(slots[s]);
+  iterations_ = 0;
+  const std::lock_guard<std::mutex> state(state_mutex_);
+  training_ = std::move(spec);
+  pool_ = std::make_shared<Pool>();
+}
+
+std::shared_ptr<const TrainingSpec> Program::training() const {
+  const std::lock_guard<std::mutex> state(state_mutex_);
+  return training_;
+}
+
+std::shared_ptr<Workspace> Program::lease(Plan::Mode mode, int64_t rows, int threads) {
+  const Key key{mode, rows, threads};
+  std::shared_ptr<Pool> pool;
+  std::shared_ptr<const TrainingSpec> training;
+  {
+    const std::lock_guard<std::mutex> state(state_mutex_);
+    pool = pool_;
+    training = training_;
+  }
+  std::unique_ptr<Workspace> workspace;
+  {
+    const std::lock_guard<std::mutex> lock(pool->mutex);
+    auto& free = pool->free[key];
+    if (!free.empty()) {
+      workspace = std::move(free.back());
+      free.pop_back();
+    }
+  }
+  if (!workspace) {
+    static const TrainingSpec kUntrained;
+    auto plan = std::make_shared<const Plan>(
+        compile(model_, parameters_, training ? *training : kUntrained, mode, rows, threads));
+    workspace = std::make_unique<Workspace>(Workspace{plan, training, Arena(plan->arena_size)});
+  }
+  return {workspace.release(), [pool, key](Workspace* used) {
+            std::unique_ptr<Workspace> owned(used);
+            const std::lock_guard<std::mutex> lock(pool->mutex);
+            if (pool->free.size() > kKeptSizes) pool->free.clear();
+            auto& free = pool->free[key];
+            if (free.size() < kKeptCopies) free.push_back(std::move(owned));
+          }};
+}
+
+std::shared_lock<std::shared_mutex> Program::read_lock() {
+  ++waiting_;
+  const std::lock_guard<std::mutex> turn(turnstile_);
+  std::shared_lock<std::shared_mutex> lock(mutex_);
+  --waiting_;
+  return lock;
+}
+
+std::unique_lock<std::shared_mutex> Program::write_lock() {
+  ++waiting_;
+  const std::lock_guard<std::mutex> turn(turnstile_);
+  std::unique_lock<std::shared_mutex> lock(mutex_);
+  --waiting_;
+  return lock;
+}
+
+}  // namespace engine

@@ -1,0 +1,59 @@
+// What a user asked for, as plain data: the input of the plan compiler.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "kernels/kinds.h"
+#include "kernels/table.h"
+
+namespace engine {
+
+struct LayerSpec {
+  enum class Kind { kDense, kActivation, kDropout, kRescaling };
+  Kind kind = Kind::kDense;
+  Activation activation = Activation::kLinear;
+  // dense
+  int64_t units = 0;
+  bool use_bias = true;
+  bool trainable = true;
+  double kernel_l2 = 0.0;
+  double bias_l2 = 0.0;
+  // dropout
+  double rate = 0.0;
+  uint64_t seed = 0;
+  // rescaling
+  float scale = 1.0f;
+  float offset = 0.0f;
+};
+
+struct ModelSpec {
+  int64_t input_size = 0;
+  std::vector<LayerSpec> layers;
+};
+
+struct LossSpec {
+  enum class Kind { kCategorical, kBinary, kMeanSquaredError, kHost };
+  Kind kind = Kind::kMeanSquaredError;
+  Target target = Target::kDense;
+  bool from_logits = false;
+  float label_smoothing = 0.0f;
+};
+
+struct OptimizerSpec {
+  Optimizer kind = Optimizer::kSgd;
+  double parameters[3] = {};
+};
+
+struct MetricSpec {
+  Metric kind = Metric::kCategoricalAccuracy;
+  bool weighted = false;
+  float threshold = 0.5f;
+};
+
+struct TrainingSpec {
+  LossSpec loss;
+  OptimizerSpec optimizer;
+  std::vector<MetricSpec> metrics;
+};
+
+}  // namespace engine

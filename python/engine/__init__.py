@@ -1,0 +1,58 @@
+"""Dense neural networks on the CPU, by Keras' names: `import engine as keras`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine import (
+    activations,
+    callbacks,
+    config,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+    utils,
+)
+from engine._program import __version__
+from engine.layers import Input
+from engine.models import Sequential
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from engine import datasets
+
+__all__ = [
+    "Input",
+    "Sequential",
+    "__version__",
+    "activations",
+    "callbacks",
+    "config",
+    "datasets",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "regularizers",
+    "utils",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name == "datasets":  # on first use: most programs bring their own data
+        import importlib
+
+        return importlib.import_module("engine.datasets")
+    msg = f"module 'engine' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,99 @@
+"""Checks of scalar arguments: each returns the value as a plain Python object or says what was expected."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Shape = tuple[int, ...]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown `name`: "; did you mean 'adam'?", or "." if nothing is near."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name.lower(), list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else "."
+
+
+def integer(value: object, name: str, minimum: int) -> int:
+    """`value` as an int of at least `minimum`; whole floats are taken for typing slips and refused."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type] # the TypeError is the check
+    except TypeError:
+        msg = f"`{name}` must be an integer, got {value!r}"
+        raise TypeError(msg) from None
+    if number < minimum:
+        msg = f"`{name}` must be at least {minimum}, got {number}"
+        raise ValueError(msg)
+    return number
+
+
+def real(value: object, name: str, low: float = -math.inf, high: float = math.inf) -> float:
+    """`value` as a finite float in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        msg = f"`{name}` must be a number, got {value!r}"
+        raise TypeError(msg)
+    number = float(value)
+    if not (math.isfinite(number) and low <= number <= high):
+        if high < math.inf:
+            expected = f"between {low:g} and {high:g}"
+        elif low > -math.inf:
+            expected = f"a finite number of at least {low:g}"
+        else:
+            expected = "finite"
+        msg = f"`{name}` must be {expected}, got {number!r}"
+        raise ValueError(msg)
+    return number
+
+
+def below_one(value: object, name: str) -> float:
+    """`value` as a float in [0, 1)."""
+    number = real(value, name, 0.0, 1.0)
+    if number == 1.0:
+        msg = f"`{name}` must be less than 1, got {number!r}"
+        raise ValueError(msg)
+    return number
+
+
+def flag(value: object, name: str) -> bool:
+    """`value` as a bool."""
+    if value not in (True, False):
+        msg = f"`{name}` must be True or False, got {value!r}"
+        raise TypeError(msg)
+    return bool(value)
+
+
+def choice(value: Any, name: str, options: Sequence[Any]) -> Any:
+    """`value` if it is one of `options`."""
+    if not isinstance(value, (str, bool, int)) or value not in options:
+        listed = ", ".join(repr(option) for option in options)
+        msg = f"`{name}` must be one of {listed}, got {value!r}"
+        raise ValueError(msg)
+    return value
+
+
+def shape(value: object, name: str) -> Shape:
+    """`value` as a tuple of positive ints: the shape of one sample."""
+    if isinstance(value, int):
+        msg = f"`{name}` must be a tuple such as ({value},), got {value}"
+        raise TypeError(msg)
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        msg = f"`{name}` must be a tuple of integers, the shape of one sample; got {value!r}"
+        raise TypeError(msg)
+    if None in value:
+        msg = (
+            f"`{name}` must be the shape of one sample, without the batch axis and without None; got {value}"
+        )
+        raise ValueError(msg)
+    return tuple(integer(size, name, 1) for size in value)
+
+
+def text_of_shape(sample: Shape) -> str:
+    """The shape of any number of samples as messages show it: `(n, 28, 28)`."""
+    return f"(n, {', '.join(map(str, sample))})" if sample else "(n,)"

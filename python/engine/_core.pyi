@@ -1,0 +1,208 @@
+"""The compiled engine. Only `engine._program` imports this module."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+Float32 = NDArray[np.float32]
+Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64]
+
+def build_info() -> dict[str, Any]:
+    """Facts of this build and machine.
+
+    Keys: `version`, `compiler`, `isa` (chosen), `isas` (compiled), `runnable` (compiled and
+    supported by this CPU), `openmp` (bool), `threads` (in force), `cuda` (a sentence).
+    """
+
+def set_threads(n: int) -> None:
+    """Use `n` >= 1 threads in every later run; 0 goes back to the affinity mask / OMP_NUM_THREADS."""
+
+def get_threads() -> int: ...
+def uniform(seed: int, stream: int, size: int, low: float, high: float) -> Float32:
+    """`size` float32 draws from [low, high): Philox 4x32-10 keyed by (seed, stream, element)."""
+
+def permutation(seed: int, stream: int, size: int) -> NDArray[np.int32]:
+    """A uniformly random order of range(size), keyed by (seed, stream)."""
+
+def first_nonfinite_row(x: Rows) -> int:
+    """Index of the first row of the C-contiguous (n, ...) array `x` holding a NaN, an infinity or a
+    float64 beyond float32's range; -1 when there is none. Threaded."""
+
+@final
+class Dataset:
+    """Rows to run over: the arrays are referenced, never copied.
+
+    Args:
+        x: (n, ...) C-contiguous uint8, float32 or float64; n >= 1.
+        y: int32 (n,) class indices, or float32 (n, outputs) C-contiguous, or None (predict).
+        sample_weight: float32 (n,) or None.
+    """
+
+    def __init__(
+        self, x: Rows, y: NDArray[np.int32] | Float32 | None = None, sample_weight: Float32 | None = None
+    ) -> None: ...
+    def __len__(self) -> int: ...
+
+@final
+class Totals:
+    """Running sums of one Run, in double precision and in a fixed order."""
+
+    @property
+    def loss(self) -> float:
+        """Mean loss over the samples seen, regularisation included."""
+    @property
+    def metrics(self) -> list[float]:
+        """Value of each compiled metric, in compile order."""
+    @property
+    def samples(self) -> int: ...
+
+@final
+class Run:
+    """One pass over a Dataset, cut into batches; holds its own scratch memory."""
+
+    @property
+    def batches(self) -> int: ...
+    @property
+    def totals(self) -> Totals: ...
+    def reset_totals(self) -> None: ...
+    def advance(
+        self,
+        begin: int,
+        end: int,
+        learning_rates: NDArray[np.float64] | None = None,
+        poll: Callable[[int], object] | None = None,
+        host: Callable[[Mapping[str, NDArray[Any]]], object] | None = None,
+    ) -> None:
+        """Run batches [begin, end) with the GIL released.
+
+        Args:
+            learning_rates: float64 (end - begin,), one per batch; needed when training.
+            poll: called as `poll(batches_done)` about every 50 ms at a batch boundary. Ctrl-C is
+                heard there too. An exception from it ends the run after the last finished batch.
+            host: called for every host step (loss kind "host") with writable views of this batch:
+                `y_pred` (rows, outputs), `gradient` (rows, outputs; to be filled in with dLoss/dy_pred of the
+                batch's mean loss, so with `sample_weight / rows` in it),
+                `losses` (rows,; to be filled in), `indices` int32 (rows,: the batch's dataset rows),
+                `sample_weight` (rows,).
+        """
+
+@final
+class Program:
+    """A feed-forward network: its weights, and after `compile` its training plan and optimizer state.
+
+    Args:
+        input_size: features in one flattened input row; >= 1.
+        layers: one mapping per operation,
+            `{"kind": "dense", "units": int, "use_bias": bool, "activation": str, "kernel_l2": float,
+              "bias_l2": float, "trainable": bool}`,
+            `{"kind": "activation", "activation": str}`,
+            `{"kind": "dropout", "rate": float, "seed": int}`,
+            `{"kind": "rescaling", "scale": float, "offset": float}`.
+            Activations: linear, relu, sigmoid, tanh, silu, softmax.
+
+    Weights start at zero. Raises ValueError for an unknown kind, name or size.
+    """
+
+    def __init__(self, input_size: int, layers: Sequence[Mapping[str, Any]]) -> None: ...
+    @property
+    def variables(self) -> list[Float32]:
+        """Writable strided views of the weights, in layer order: kernel (in, units), then bias (units,).
+        Write through `write_variables`, which waits for a step to end."""
+    @property
+    def output_size(self) -> int: ...
+    @property
+    def iterations(self) -> int:
+        """Optimizer steps taken since `compile`."""
+    def write_variables(self, values: Sequence[Float32]) -> None:
+        """Copy `values` (same shapes as `variables`, any strides) in, between two steps of any run."""
+    def compile(
+        self, loss: Mapping[str, Any], optimizer: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Build the training and evaluation plans; optimizer state starts at zero. Weights stay.
+
+        Args:
+            loss: `{"kind": k, "from_logits": bool, "label_smoothing": float}`, k one of
+                sparse_categorical_crossentropy (int32 y), categorical_crossentropy,
+                binary_crossentropy, mean_squared_error (float32 y of (n, outputs)), host.
+            optimizer: `{"kind": "sgd", "momentum": float, "nesterov": bool}` or
+                `{"kind": "adam", "beta_1": float, "beta_2": float, "epsilon": float}`.
+            metrics: `{"kind": k, "weighted": bool}`, k one of sparse_categorical_accuracy,
+                categorical_accuracy, binary_accuracy (with "threshold": float), mean_squared_error.
+        """
+    def begin(
+        self,
+        mode: Literal["train", "evaluate"],
+        data: Dataset,
+        batch_size: int,
+        shuffle: Literal["none", "rows", "batches"] = "none",
+        seed: int = 0,
+        stream: int = 0,
+    ) -> Run:
+        """Lease scratch memory for one pass over `data`. The order of rows is keyed by (seed, stream)."""
+    def predict(self, x: Rows, out: Float32 | None = None, training: bool = False, seed: int = 0) -> Float32:
+        """Outputs (n, output_size) for the C-contiguous rows of `x`. Safe from many threads at once."""
+    def read_slots(self) -> list[list[Float32]]:
+        """Copies of the optimizer's slots per variable (Adam: [m, v]), in the textbook's scaling."""
+
+class Kernels:
+    """The kernels of one instruction set, for tests: every call runs on the calling thread.
+
+    All arrays are float32; `ld` arguments come from the arrays' row strides. Padding columns must
+    exist up to a multiple of 16 floats per row (`engine`'s own layout): use `padded(rows, cols)`.
+    """
+
+    def __init__(self, isa: str) -> None:
+        """Raises ValueError when `isa` isn't compiled in or this CPU lacks it."""
+    @staticmethod
+    def padded(rows: int, cols: int) -> Float32:
+        """A zeroed (rows, cols) view into storage laid out as the engine lays out its buffers."""
+    def fma(self, a: Float32, b: Float32, c: Float32) -> Float32: ...
+    def unary(self, function: str, x: Float32) -> Float32:
+        """`function`: exp, log, or an activation's name (value), or "<activation>_gradient" (derivative
+        as a function of what the plan saves: the output y, for silu the input)."""
+    def dense_forward(
+        self, activation: str, x: Float32, kernel: Float32, bias: Float32 | None, out: Float32
+    ) -> None:
+        """out (m, n) = activation(x (m, k) @ kernel (k, n) + bias (n,))."""
+    def dense_backward_input(
+        self, activation: str, dz: Float32, kernel: Float32, saved: Float32, dx: Float32
+    ) -> None:
+        """dx (m, k) = (dz (m, n) @ kernel (k, n).T) * activation'(saved (m, k))."""
+    def dense_backward_weights(
+        self,
+        optimizer: Mapping[str, Any],
+        x: Float32,
+        dz: Float32,
+        kernel: Float32,
+        slots: Sequence[Float32],
+        bias: Float32 | None,
+        bias_slots: Sequence[Float32],
+        learning_rate: float,
+        iteration: int,
+        l2: float,
+    ) -> None:
+        """kernel (k, n), bias (n,) and slots stepped in place with dW = x (m, k).T @ dz (m, n) + 2 l2 kernel,
+        db = sum(dz). Slots hold the engine's scaled form. `iteration` counts from 1."""
+    def softmax(self, z: Float32, out: Float32) -> None: ...
+    def loss(
+        self,
+        loss: Mapping[str, Any],
+        y_pred: Float32,
+        y: NDArray[np.int32] | Float32,
+        scale: Float32,
+        gradient: Float32,
+    ) -> NDArray[np.float32]:
+        """Per-row losses; gradient (m, n) = scale[i] * dloss_i / dy_pred."""
+    def metric(
+        self, metric: Mapping[str, Any], y_pred: Float32, y: NDArray[np.int32] | Float32
+    ) -> NDArray[np.float32]:
+        """Per-row values."""
+    def dropout(self, x: Float32, rate: float, seed: int, step: int, out: Float32) -> None: ...
+    def gather(
+        self, rows: Rows, indices: NDArray[np.int32], scale: float, offset: float, out: Float32
+    ) -> None:
+        """out[i] = float32(rows[indices[i]]) * scale + offset."""

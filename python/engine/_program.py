@@ -1,0 +1,63 @@
+"""The door to the compiled core: nothing else in the package imports `engine._core`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+try:
+    from engine import _core
+except ImportError as error:
+    msg = (
+        f"the compiled part of engine, engine._core, can't be imported ({error}). Install the package again: "
+        "`pip install --force-reinstall --no-deps mlp-engine`, or `pip install .` in a source checkout, which "
+        "needs a C++17 compiler and the headers of this Python"
+    )
+    raise ImportError(msg) from error
+
+__version__ = _core.__version__
+Dataset = _core.Dataset
+Program = _core.Program
+Run = _core.Run
+Totals = _core.Totals
+build_info = _core.build_info
+first_nonfinite_row = _core.first_nonfinite_row
+get_threads = _core.get_threads
+set_threads = _core.set_threads
+uniform = _core.uniform
+
+Float32 = NDArray[np.float32]
+Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64]
+Operation = Mapping[str, Any]
+
+
+def build(input_size: int, operations: Sequence[Operation], weights: Sequence[Float32]) -> Program:
+    """A Program of `operations` that holds `weights`."""
+    program = Program(input_size, operations or [{"kind": "activation", "activation": "linear"}])
+    if weights:
+        program.write_variables(weights)
+    return program
+
+
+def read_only_variables(program: Program) -> list[Float32]:
+    """Live views of the program's weights that refuse to be written to."""
+    views = [variable[...] for variable in program.variables]
+    for view in views:
+        view.flags.writeable = False
+    return views
+
+
+def activate(name: str, x: ArrayLike) -> Float32:
+    """Activation `name` over the last axis of `x`, computed by the kernels that a layer would use."""
+    rows = np.asarray(x, np.float32, order="C")
+    flat = rows.reshape(-1, rows.shape[-1] if rows.ndim else 1)
+    if not flat.size:
+        return rows
+    return (
+        build(flat.shape[1], [{"kind": "activation", "activation": name}], [])
+        .predict(flat)
+        .reshape(rows.shape)
+    )

@@ -1,0 +1,48 @@
+"""The global random state: every draw of the package is keyed by (seed, stream), never by time or threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+_WORD = 2**64
+
+
+class _State:
+    """A seed and the number of streams handed out since it was set."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reset(int.from_bytes(os.urandom(4), "little"))
+
+    def reset(self, seed: int) -> None:
+        with self._lock:
+            self._seed, self._streams = seed, 0
+
+    def key(self) -> tuple[int, int]:
+        with self._lock:
+            self._streams += 1
+            return self._seed, self._streams - 1
+
+
+_state = _State()
+
+
+def set_seed(seed: int) -> None:
+    """Start over: the draws that follow depend on `seed` alone."""
+    _state.reset(seed)
+
+
+def next_key() -> tuple[int, int]:
+    """The (seed, stream) of the next draw; no two calls after one `set_seed` return the same."""
+    return _state.key()
+
+
+def next_seed() -> int:
+    """A seed in [0, 2**63) of its own, for something that draws many times."""
+    seed, stream = next_key()
+    # splitmix64 (Steele, Lea and Flood, 2014): neighbouring keys give unrelated seeds.
+    word = (seed + (stream + 1) * 0x9E3779B97F4A7C15) % _WORD
+    word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 % _WORD
+    word = (word ^ (word >> 27)) * 0x94D049BB133111EB % _WORD
+    return (word ^ (word >> 31)) >> 1

@@ -1,0 +1,149 @@
+"""What layers, losses, optimizers and the like share: config dicts, names, and messages for wrong ones."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from engine._checks import nearest
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_names_given: Counter[str] = Counter()
+
+
+def snake_case(name: str) -> str:
+    """`MeanSquaredError` -> `mean_squared_error`, `SGD` -> `sgd`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def auto_name(base: str) -> str:
+    """`dense`, then `dense_1`, `dense_2`, ..."""
+    count = _names_given[base]
+    _names_given[base] += 1
+    return f"{base}_{count}" if count else base
+
+
+def _arguments(cls: type) -> Iterator[str]:
+    """Names of the arguments of `cls`, following `**options` to the base class that takes them."""
+    for owner in cls.__mro__:
+        code = getattr(vars(owner).get("__init__"), "__code__", None)
+        if code is not None:
+            yield from code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+            if not code.co_flags & inspect.CO_VARKEYWORDS:
+                return
+
+
+class Spec:
+    """Something that a script gives by name, object or config dict.
+
+    A subclass stores every argument of its `__init__` under the argument's own name; its config, its
+    representation and the message for an unknown argument follow from that.
+    """
+
+    left_out: ClassVar[tuple[str, ...]] = ()
+    """Arguments that the config does without."""
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        for option in options:
+            known = list(_arguments(cls))
+            if option not in known:
+                names = ", ".join(known)
+                msg = f"{cls.__name__} has no argument {option!r}{nearest(option, known)} It takes: {names}"
+                raise TypeError(msg)
+        return super().__new__(cls)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this object again, as plain Python values."""
+        return {
+            name: _plain(getattr(self, name)) for name in _arguments(type(self)) if name not in self.left_out
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make an object from what `get_config` returned."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def serialize(spec: Spec) -> dict[str, Any]:
+    """The class and config of `spec`, from which `get` makes it again."""
+    return {"class_name": type(spec).__name__, "config": spec.get_config()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Spec):
+        return serialize(value)
+    return value.__name__ if inspect.isfunction(value) else value
+
+
+S = TypeVar("S", bound=Spec)
+
+
+class Registry(Generic[S]):
+    """The classes of one kind, by name.
+
+    Args:
+        kind: what messages call them, such as "optimizer".
+        base: the class that all of them derive from.
+    """
+
+    def __init__(self, kind: str, base: type[Any]) -> None:
+        self._kind = kind
+        self._base = base
+        self._names: list[str] = []
+        self._classes: dict[str, type[S]] = {}
+        self._functions: dict[Callable[..., Any], type[S]] = {}
+
+    def register(
+        self, *aliases: str, function: Callable[..., Any] | None = None
+    ) -> Callable[[type[S]], type[S]]:
+        """Decorator: make a class known by its name in both cases, by `aliases` and by its `function`."""
+
+        def add(cls: type[S]) -> type[S]:
+            own_name = cls.__name__.lstrip("_")
+            self._names += (snake_case(own_name), *aliases)
+            for name in (own_name.lower(), snake_case(own_name), *aliases):
+                self._classes[name] = cls
+            if function is not None:
+                self._functions[function] = cls
+            return cls
+
+        return add
+
+    def get(self, identifier: object) -> S:
+        """The object that a name, a class, a function, a config dict or an object of this kind stands for.
+
+        Raises:
+            ValueError: for an unknown name; the message suggests the nearest.
+            TypeError: for anything that cannot stand for one.
+        """
+        if isinstance(identifier, type) and issubclass(identifier, self._base):
+            identifier = identifier()
+        if isinstance(identifier, self._base):
+            found: S = identifier
+            return found
+        if isinstance(identifier, str):
+            return self._named(identifier)()
+        if isinstance(identifier, Mapping) and "class_name" in identifier:
+            return self._named(identifier["class_name"]).from_config(identifier.get("config", {}))
+        if inspect.isfunction(identifier) and identifier in self._functions:
+            return self._functions[identifier]()
+        module = ".".join(self._base.__module__.split(".")[:2])
+        msg = f"`{self._kind}` must be a name, an object of {module} or a config dict, got {identifier!r}"
+        raise TypeError(msg)
+
+    def _named(self, name: str) -> type[S]:
+        found = self._classes.get(name.lower())
+        if found is None:
+            known = ", ".join(sorted(self._names))
+            msg = f"unknown {self._kind} {name!r}{nearest(name, self._names)} Known: {known}"
+            raise ValueError(msg)
+        return found

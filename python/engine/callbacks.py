@@ -1,0 +1,190 @@
+"""Code of your own at the turns of `fit`, `evaluate` and `predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from engine._checks import nearest
+
+Logs = dict[str, float]
+Mode = Literal["train", "test", "predict"]
+
+
+class Callback:
+    """Base class: override the hooks you need.
+
+    `self.model` is the model and `self.params` the dict of `verbose`, `epochs` and `steps`. `logs` maps names
+    to floats: means over the epoch so far. Setting `self.model.stop_training = True` ends training after the
+    current batch or epoch. Overriding a batch hook takes training from one call per epoch to one per batch.
+    """
+
+    model: Any = None
+    params: Mapping[str, Any] = {}
+
+    def set_model(self, model: Any) -> None:
+        """Called with the model before anything else."""
+        self.model = model
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Called with `verbose`, `epochs` and `steps` before anything else."""
+        self.params = params
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Called as `fit` starts."""
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Called as `fit` ends, with the logs of the last epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Called before epoch `epoch`, counted from 0."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Called after epoch `epoch` and its validation; what is added to `logs` reaches the history."""
+
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Another name of `on_train_batch_begin`."""
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Another name of `on_train_batch_end`."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before training batch `batch`, counted from 0 in each epoch."""
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called after training batch `batch`."""
+        self.on_batch_end(batch, logs)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Called as `evaluate`, or the validation of an epoch, starts."""
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Called as `evaluate`, or the validation of an epoch, ends."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before evaluation batch `batch`."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called after evaluation batch `batch`."""
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Called as `predict` starts."""
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """Called as `predict` ends."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before prediction batch `batch`."""
+
+    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Called after prediction batch `batch`, with its `outputs` in `logs`."""
+
+
+_HOOKS = [hook for hook in vars(Callback) if hook.startswith("on_")]
+
+
+class History(Callback):
+    """What `fit` returns: the logs of every epoch.
+
+    Attributes:
+        history: name -> one float per epoch.
+        epoch: the epochs' numbers.
+    """
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[float]] = {}
+        self.epoch: list[int] = []
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Start counting epochs anew."""
+        self.epoch = []
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Keep the logs of the epoch."""
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions.
+
+    Args:
+        hooks: functions by the name of their hook, such as `on_epoch_end=lambda epoch, logs: print(logs)`.
+
+    Raises:
+        TypeError: for a name that is no hook, or something that can't be called.
+    """
+
+    def __init__(self, **hooks: Any) -> None:
+        for name, function in hooks.items():
+            if name not in _HOOKS:
+                msg = f"LambdaCallback has no hook {name!r}{nearest(name, _HOOKS)} Hooks: {', '.join(_HOOKS)}"
+                raise TypeError(msg)
+            if function is None:
+                continue
+            if not callable(function):
+                msg = f"`{name}` must be a function, got {function!r}"
+                raise TypeError(msg)
+            setattr(self, name, function)
+
+
+class CallbackList:
+    """The callbacks of one call of `fit`, `evaluate` or `predict`.
+
+    Args:
+        callbacks: None, one callback or several.
+        history: whether a History is added when there is none yet.
+    """
+
+    def __init__(self, callbacks: object, history: bool = False) -> None:
+        self._callbacks = _listed(callbacks)
+        self._model: Any = None
+        self.history = (
+            next((each for each in self._callbacks if isinstance(each, History)), None) or History()
+        )
+        if history and self.history not in self._callbacks:
+            self._callbacks.append(self.history)
+
+    def join(self, model: Any, params: Mapping[str, Any]) -> None:
+        """Give every callback its `model` and `params`."""
+        self._model = model
+        for callback in self._callbacks:
+            callback.set_model(model)
+            callback.set_params(params)
+
+    @property
+    def stop_training(self) -> bool:
+        """Whether a callback asked for the end of training."""
+        return bool(self._model.stop_training)
+
+    def call(self, hook: str, *arguments: int, logs: dict[str, Any] | None = None) -> None:
+        """Call `hook` of every callback; all share one `logs`."""
+        shared: dict[str, Any] = {} if logs is None else logs
+        for callback in self._callbacks:
+            getattr(callback, hook)(*arguments, shared)
+
+    def per_batch(self, mode: Mode) -> bool:
+        """Whether a callback overrides a batch hook of `mode`."""
+        hooks = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
+        if mode == "train":
+            hooks += ["on_batch_begin", "on_batch_end"]
+        return any(_overrides(callback, hook) for callback in self._callbacks for hook in hooks)
+
+
+def _listed(callbacks: object) -> list[Callback]:
+    if callbacks is None:
+        return []
+    listed = []
+    for callback in callbacks if isinstance(callbacks, Iterable) else [callbacks]:
+        if not isinstance(callback, Callback):
+            hint = "; make an object of it: add ()" if isinstance(callback, type) else ""
+            msg = f"`callbacks` must hold objects of engine.callbacks.Callback, got {callback!r}{hint}"
+            raise TypeError(msg)
+        listed.append(callback)
+    return listed
+
+
+def _overrides(callback: Callback, hook: str) -> bool:
+    return getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)

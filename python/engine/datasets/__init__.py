@@ -1,0 +1,7 @@
+"""Data sets that travel inside the package: no network needed."""
+
+from __future__ import annotations
+
+from engine.datasets import mnist
+
+__all__ = ["mnist"]

@@ -1,0 +1,60 @@
+"""MNIST: 70,000 handwritten digits, 28 x 28 pixels, in ten classes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from engine.datasets._packed import Packed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_MNIST = Packed(
+    name="mnist",
+    shapes=((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,)),
+    sha256=(
+        "4fe40314d40e80ea89a70046f5f9ac4df5e07a3d81e15e378b2e0e40d8868774",
+        "77425618bef52cd05fe22d8b3da4338756b133b475f71341c1b22934dbd5f90f",
+    ),
+)
+
+
+def load_data(
+    path: str | os.PathLike[str] | None = None,
+) -> tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]], tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Load MNIST: from the user's cache folder, or the first time from the package, never the network.
+
+    The cache folder is `mlp-engine` in `$ENGINE_CACHE_DIR`, else `$XDG_CACHE_HOME`, else `~/.cache`
+    (macOS: `~/Library/Caches`, Windows: `%LOCALAPPDATA%`). A damaged cache is made anew; where the
+    folder can't be written the data just isn't cached.
+
+    The data are Yann LeCun's, Corinna Cortes's and Christopher J. C. Burges's, under CC BY-SA 3.0.
+
+    Args:
+        path: where to cache: a file name in the cache folder, or an absolute path. The name may be
+            anything (Keras scripts say "mnist.npz"); the contents are the engine's own format. An
+            existing file outside the cache folder that isn't such a cache is neither read nor replaced.
+
+    Returns:
+        `(x_train, y_train), (x_test, y_test)`: images uint8 (60000, 28, 28) and (10000, 28, 28) with
+        values from 0 (paper) to 255 (ink); labels uint8 (60000,) and (10000,) from 0 to 9.
+
+    Raises:
+        TypeError: `path` isn't a path.
+        ImportError: Python has no `lzma` module, and the data isn't in the cache.
+        OSError: the package's own data files are missing or damaged.
+
+    Example:
+        >>> (x_train, y_train), (x_test, y_test) = load_data()
+        >>> x_train.shape, y_train[:5].tolist()
+        ((60000, 28, 28), [5, 0, 4, 1, 9])
+    """
+    try:
+        name = None if path is None else os.fspath(path)
+    except TypeError as error:
+        msg = f"`path` must be a file name, a path or None, got {path!r}"
+        raise TypeError(msg) from error
+    x_train, y_train, x_test, y_test = _MNIST.load(name)
+    return (x_train, y_train), (x_test, y_test)

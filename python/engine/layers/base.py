@@ -1,0 +1,180 @@
+"""What every layer is: shapes, weights, and the core operations it turns into."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from engine._checks import Shape, flag, integer, shape
+from engine._program import Float32, Operation, Program, read_only_variables
+from engine._spec import Registry, Spec, auto_name, snake_case
+from engine.initializers import Initializer
+
+
+class Weight(NamedTuple):
+    """One weight array of a layer, before it exists."""
+
+    name: str
+    shape: Shape
+    initializer: Initializer
+
+
+class Layer(Spec):
+    """Base class of all layers. A subclass gives its output shape, its weights and its core operations.
+
+    Shapes here are those of one sample, without the batch axis.
+
+    Args:
+        name: unique within a model; default the class' name with a number.
+        trainable: whether training changes the weights. Assign it before `compile`.
+        input_shape: shape of one sample, for the first layer of a model.
+        input_dim: short for `input_shape=(input_dim,)`.
+    """
+
+    left_out = ("input_shape", "input_dim")  # the model's config holds them
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        input_shape: Sequence[int] | None = None,
+        input_dim: int | None = None,
+    ) -> None:
+        if input_dim is not None:
+            input_shape = (integer(input_dim, "input_dim", 1),)
+        self.given_input_shape = None if input_shape is None else shape(input_shape, "input_shape")
+        self.name = auto_name(snake_case(type(self).__name__)) if name is None else str(name)
+        self.trainable = flag(trainable, "trainable")
+        self._weights: list[Float32] | None = None
+        self._owner: weakref.ref[object] | None = None
+        self._program: Program | None = None
+        self._first = 0
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""
+        return input_shape
+
+    def weights_for(self, input_shape: Shape) -> list[Weight]:
+        """The weights that inputs of `input_shape` need, in the order of `get_weights`."""
+        del input_shape
+        return []
+
+    def lower(self) -> list[Operation]:
+        """The layer as the core reads it."""
+        return []
+
+    @property
+    def built(self) -> bool:
+        """Whether the weights exist."""
+        return self._weights is not None
+
+    @property
+    def weights(self) -> list[Float32]:
+        """Read-only live views of the weights; empty before the layer is built."""
+        return list(self._weights or [])
+
+    @property
+    def trainable_weights(self) -> list[Float32]:
+        """The weights that training changes."""
+        return self.weights if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Float32]:
+        """The weights that training leaves alone."""
+        return [] if self.trainable else self.weights
+
+    def count_params(self) -> int:
+        """The number of weights, counted one by one."""
+        if self._weights is None:
+            raise self._not_built("count_params()")
+        return sum(array.size for array in self._weights)
+
+    def get_weights(self) -> list[Float32]:
+        """Copies of the weights."""
+        return [np.array(array, order="C") for array in self.weights]
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Take over `weights`, in the order of `get_weights`.
+
+        Raises:
+            ValueError: if number or shapes differ; nothing has changed then.
+        """
+        if self._weights is None:
+            raise self._not_built("set_weights()")
+        values = checked_weights(weights, self._weights, self.name)
+        if self._program is None:
+            self._weights = values
+        elif values:
+            everything = self._program.variables
+            everything[self._first : self._first + len(values)] = values
+            self._program.write_variables(everything)
+
+    def initial_weights(self, input_shape: Shape) -> list[Float32]:
+        """The weights to start from: those there are, else fresh ones."""
+        wanted = self.weights_for(input_shape)
+        if self._weights is None:
+            return [weight.initializer(weight.shape) for weight in wanted]
+        for weight, array in zip(wanted, self._weights, strict=True):
+            if weight.shape != array.shape:
+                msg = (
+                    f"layer {self.name!r} has a {weight.name} of shape {array.shape} but would need "
+                    f"{weight.shape} here; make a new layer instead of moving this one"
+                )
+                raise ValueError(msg)
+        return list(self._weights)
+
+    def attach(self, owner: object, program: Program, first: int, count: int) -> None:
+        """Join the model `owner`; `program` holds the weights as variables `first` to `first + count`."""
+        self._owner, self._program, self._first = weakref.ref(owner), program, first
+        self._weights = read_only_variables(program)[first : first + count]
+
+    def detach(self) -> None:
+        """Leave the model, with a copy of the weights."""
+        self._weights = self.get_weights()
+        self._owner, self._program = None, None
+
+    def free_for(self, owner: object) -> bool:
+        """Whether the layer is in no model but `owner`, or its model is gone."""
+        return self._owner is None or self._owner() in (None, owner)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+    def _weight(self, index: int, name: str) -> Float32:
+        if self._weights is None:
+            raise self._not_built(name, AttributeError)
+        return self._weights[index]
+
+    def _not_built(self, action: str, error: type[Exception] = ValueError) -> Exception:
+        return error(
+            f"layer {self.name!r} has no weights yet, so no {action}: give its model an input shape or call "
+            "model.build((None, features))"
+        )
+
+
+def checked_weights(weights: Sequence[ArrayLike], current: Sequence[Float32], owner: str) -> list[Float32]:
+    """`weights` as float32 arrays of the shapes of `current`; ValueError says which doesn't fit."""
+    arrays = [np.asarray(array) for array in weights]
+    if len(arrays) != len(current):
+        msg = (
+            f"{owner!r} has {len(current)} weight arrays, got {len(arrays)}: get_weights() shows their shapes"
+        )
+        raise ValueError(msg)
+    for index, (array, old) in enumerate(zip(arrays, current, strict=True)):
+        if array.shape != old.shape:
+            msg = f"`weights[{index}]` of {owner!r} must have shape {old.shape}, got {array.shape}"
+            raise ValueError(msg)
+        if array.dtype.kind not in "biuf":
+            msg = f"`weights[{index}]` of {owner!r} must hold real numbers, got dtype {array.dtype}"
+            raise TypeError(msg)
+    return [np.array(array, np.float32) for array in arrays]
+
+
+_registry: Registry[Layer] = Registry("layer", Layer)
+register = _registry.register
+get = _registry.get

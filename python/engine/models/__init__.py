@@ -1,0 +1,7 @@
+"""Models: stacks of layers that train and predict."""
+
+from __future__ import annotations
+
+from engine.models.sequential import Sequential
+
+__all__ = ["Sequential"]

@@ -1,0 +1,320 @@
+"""The verbs of every model: compile, fit, evaluate, predict, and the same for single batches."""
+
+from __future__ import annotations
+
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from numpy.typing import ArrayLike
+
+from engine._checks import Shape, flag
+from engine._compiled import Compiled
+from engine._data import Samples, Targeting, checked_samples, input_rows
+from engine._plan import optional, plan_fit, resolve_batch_size, unpack
+from engine._program import Float32, Program, Rows
+from engine._progress import Progress
+from engine._random import next_key, next_seed
+from engine._trainer import Trainer, predict
+from engine.callbacks import CallbackList, History
+from engine.optimizers import Optimizer
+
+# Seconds after which `evaluate` and `predict` show that they are at work.
+PATIENCE = 0.5
+
+
+class Model(ABC):
+    """What can be trained and asked for predictions; `Sequential` is the one kind there is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.history: History | None = None
+        self.stop_training = False
+        self._program: Program | None = None
+        self._sample_shape: Shape | None = None
+        self._output_shape: Shape | None = None
+        self._compiled: Compiled | None = None
+        self._fitting = False
+        self._lock = threading.RLock()  # held by whatever changes the model; predictions need none
+
+    @abstractmethod
+    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
+        """Make the weights for inputs of `input_shape`, batch axis first."""
+
+    @abstractmethod
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
+        """The shape of one output for one input of `input_shape`."""
+
+    @abstractmethod
+    def _apply(self, compiled: Compiled) -> None:
+        """Compile the program, where there is one."""
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """What `compile` was given; its `learning_rate` may be assigned."""
+        return None if self._compiled is None else self._compiled.optimizer
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of what `evaluate` returns, in its order; empty before `compile`."""
+        return [] if self._compiled is None else list(self._compiled.names)
+
+    def compile(
+        self,
+        optimizer: object,
+        loss: object = None,
+        *,
+        metrics: Sequence[object] | None = None,
+        weighted_metrics: Sequence[object] | None = None,
+    ) -> None:
+        """Set what training does. Weights stay; the optimizer's state starts anew.
+
+        Args:
+            optimizer: name or object of `engine.optimizers`.
+            loss: name, function or object of `engine.losses`; without one the model can only predict.
+            metrics: names or objects of `engine.metrics`; "accuracy" is the kind that suits the labels.
+            weighted_metrics: the same, but weighted by `sample_weight` and `class_weight`.
+
+        Raises:
+            ValueError: for an unknown name, or a metric that doesn't suit the loss; nothing has changed then.
+        """
+        with self._lock:
+            self._require_idle("compiled")
+            compiled = Compiled(optimizer, loss, metrics, weighted_metrics)
+            self._apply(compiled)
+            self._compiled = compiled
+
+    def fit(  # noqa: PLR0917 # Keras' signature
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: object = None,
+        validation_split: float = 0.0,
+        validation_data: Sequence[Any] | None = None,
+        shuffle: bool | str = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: ArrayLike | None = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Iterable[int] = 1,
+    ) -> History:
+        """Train for a number of epochs.
+
+        Args:
+            x: samples (n, ...), real numbers of any dtype and layout.
+            y: class indices (n,) for the sparse loss, else one number per output (n, outputs).
+            batch_size: samples per step, default 32; the last batch of an epoch may be smaller.
+            epochs: number of the last epoch, so that `epochs - initial_epoch` are run.
+            verbose: 0 prints nothing, 1 a bar, 2 a line per epoch; "auto" is 1 on a terminal, else 2.
+            callbacks: objects of `engine.callbacks`.
+            validation_split: share of the last samples that is kept for validation, in [0, 1).
+            validation_data: `(x, y)` or `(x, y, sample_weight)` for validation instead.
+            shuffle: whether each epoch takes the samples in a new order; "batch" keeps batches together.
+            class_weight: class index -> weight; multiplies into `sample_weight`.
+            sample_weight: (n,); the loss is `sum(weight * loss) / n`.
+            initial_epoch: number of the first epoch, from 0.
+            steps_per_epoch: batches per epoch; the next epoch goes on where this one ended.
+            validation_steps: batches of a validation, from its first samples; default all.
+            validation_batch_size: default `batch_size`.
+            validation_freq: validate every that many epochs, or after the epochs listed, counted from 1.
+
+        Returns:
+            The History: `history` maps each name to one float per epoch.
+
+        Raises:
+            ValueError, TypeError: for data or arguments that don't fit; the model is unchanged then.
+        """
+        with self._lock:
+            compiled = self._require_compiled()
+            hooks = CallbackList(callbacks, history=True)
+            samples, held_out = self._samples(x, y, sample_weight), None
+            if validation_data is not None:
+                held_out = self._samples(*unpack(validation_data), samples)
+            elif validation_split:
+                samples, held_out = samples.split(validation_split)
+            plan = plan_fit(
+                samples.with_class_weight(class_weight),
+                held_out,
+                batch_size=batch_size,
+                epochs=epochs,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                shuffle=shuffle,
+                validation_steps=validation_steps,
+                validation_batch_size=validation_batch_size,
+                validation_freq=validation_freq,
+            )
+            with Progress(verbose, plan.steps) as progress:
+                trainer = Trainer(self._built_for(samples.x), compiled, hooks, progress)
+                hooks.join(self, {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps})
+                self.history, self.stop_training, self._fitting = hooks.history, False, True
+                try:
+                    trainer.fit(plan)
+                finally:
+                    self._fitting = False
+            return hooks.history
+
+    def evaluate(  # noqa: PLR0917 # Keras' signature
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: ArrayLike | None = None,
+        steps: int | None = None,
+        callbacks: object = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics over samples.
+
+        Args:
+            x: samples, as for `fit`.
+            y: targets, as for `fit`.
+            batch_size: samples per step for progress and callbacks, default 32; no matter for the result.
+            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" one of them after half a second.
+            sample_weight: (n,); the loss is `sum(weight * loss) / n`.
+            steps: number of batches, from the first sample on; default all.
+            callbacks: objects of `engine.callbacks`.
+            return_dict: whether the result is a dict.
+
+        Returns:
+            `[loss, metrics in the order of compile]`, the loss alone without metrics, or a dict by name.
+        """
+        compiled = self._require_compiled()
+        hooks = CallbackList(callbacks)
+        samples, limit = self._samples(x, y, sample_weight), optional(steps, "steps")
+        size = resolve_batch_size(batch_size, limit, len(samples))
+        samples = samples.first(limit, size)
+        with Progress(verbose, math.ceil(len(samples) / size), PATIENCE) as progress:
+            trainer = Trainer(self._built_for(samples.x), compiled, hooks, progress)
+            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
+            return compiled.result(trainer.evaluate(samples.dataset(), size), return_dict)
+
+    def predict(
+        self,
+        x: ArrayLike,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: object = None,
+    ) -> Float32:
+        """The model's outputs. Many threads may ask at once.
+
+        Args:
+            x: samples, as for `fit`.
+            batch_size: samples per step for progress and callbacks, default 32; no matter for the result.
+            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" one of them after half a second.
+            steps: number of batches, from the first sample on; default all.
+            callbacks: objects of `engine.callbacks`.
+
+        Returns:
+            float32 (n, outputs); `predict(x)[i]` has the same bits as `predict(x[i:i + 1])[0]`.
+        """
+        rows, limit = input_rows(x, self._sample_shape), optional(steps, "steps")
+        size = resolve_batch_size(batch_size, limit, len(rows))
+        rows = rows if limit is None else rows[: limit * size]
+        if callbacks is None and len(rows) <= size and verbose in ("auto", 0):
+            return self._shaped(self._built_for(rows).predict(rows))  # one batch, and nobody to tell
+        hooks = CallbackList(callbacks)
+        with Progress(verbose, math.ceil(len(rows) / size), PATIENCE) as progress:
+            program = self._built_for(rows)
+            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
+            return self._shaped(predict(program, rows, size, hooks, progress))
+
+    def __call__(self, x: ArrayLike, training: bool = False) -> Float32:
+        """The model's outputs for one batch.
+
+        Args:
+            x: samples, as for `fit`.
+            training: whether dropout is at work.
+
+        Returns:
+            float32 (n, outputs).
+        """
+        rows = input_rows(x, self._sample_shape)
+        program = self._built_for(rows)
+        if flag(training, "training"):
+            return self._shaped(program.predict(rows, training=True, seed=next_seed()))
+        return self._shaped(program.predict(rows))
+
+    def train_on_batch(
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Take one step on one batch, all of `x`; arguments as for `fit`, result as from `evaluate`.
+
+        The result is that of before the step.
+        """
+        with self._lock:
+            compiled = self._require_compiled()
+            samples = self._samples(x, y, sample_weight).with_class_weight(class_weight)
+            seed, stream = next_key()
+            program = self._built_for(samples.x)
+            run = program.begin("train", samples.dataset(), len(samples), "none", seed, stream)
+            run.advance(0, 1, compiled.optimizer.learning_rates(1))
+            return compiled.result(run.totals, return_dict)
+
+    def test_on_batch(
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics of one batch, all of `x`; arguments and result as of `evaluate`."""
+        compiled = self._require_compiled()
+        samples = self._samples(x, y, sample_weight)
+        run = self._built_for(samples.x).begin("evaluate", samples.dataset(), len(samples))
+        run.advance(0, 1)
+        return compiled.result(run.totals, return_dict)
+
+    def predict_on_batch(self, x: ArrayLike) -> Float32:
+        """The model's outputs for one batch, all of `x`."""
+        return self(x)
+
+    def _require_compiled(self) -> Compiled:
+        if self._compiled is None:
+            msg = (
+                f"model {self.name!r} is not compiled: call compile() first, such as "
+                "model.compile('adam', loss='sparse_categorical_crossentropy')"
+            )
+            raise ValueError(msg)
+        return self._compiled
+
+    def _require_idle(self, action: str) -> None:
+        if self._fitting:
+            msg = f"model {self.name!r} can't be {action} while it is being fitted"
+            raise RuntimeError(msg)
+
+    def _samples(self, x: object, y: object, sample_weight: object, like: Samples | None = None) -> Samples:
+        """Checked samples; for validation, `like` those of the training. Leaves the model unbuilt."""
+        loss = self._require_compiled().loss
+        if loss is None:
+            msg = f"model {self.name!r} was compiled without a `loss`, so it can only predict"
+            raise ValueError(msg)
+        expected, prefix = (self._sample_shape, "") if like is None else (like.x.shape[1:], "validation ")
+        rows = input_rows(x, expected, f"{prefix}x")
+        targeting = Targeting(loss, self._output_shape_for(rows.shape[1:]))
+        return checked_samples(rows, y, targeting, sample_weight, prefix)
+
+    def _built_for(self, rows: Rows) -> Program:
+        """The program, built for the shape of `rows` if there was none."""
+        if self._program is None:
+            self.build((None, *rows.shape[1:]))
+        return cast(Program, self._program)
+
+    def _shaped(self, outputs: Float32) -> Float32:
+        """Outputs in the model's output shape, where that isn't one row per sample."""
+        shape = self._output_shape
+        return outputs if shape is None or len(shape) == 1 else outputs.reshape(len(outputs), *shape)

@@ -1,0 +1,287 @@
+"""A model as a stack of layers: how it is put together, looked into and described."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
+
+from engine import layers as layer_classes
+from engine._checks import Shape, nearest
+from engine._compiled import Compiled
+from engine._program import Float32, Operation, build
+from engine._progress import write
+from engine._spec import auto_name, serialize
+from engine._summary import Counts, table
+from engine.layers import InputLayer, Layer
+from engine.layers.base import checked_weights
+from engine.models.model import Model
+from engine.models.stack import shapes_through, with_layer, without_batch
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Sequential(Model):
+    """A stack of layers, each fed by the one before.
+
+    Args:
+        layers: the layers from first to last. With an input shape (an `Input`, or `input_shape` of the first
+            layer) the weights exist at once, else from the first data or `build` on.
+        name: default `sequential` with a number.
+
+    Raises:
+        TypeError: for something that is no layer.
+        ValueError: for layers that don't fit together, or two of the same name.
+
+    Example:
+        >>> import engine as keras
+        >>> model = keras.Sequential([
+        ...     keras.Input((4,)),
+        ...     keras.layers.Dense(8, activation="relu"),
+        ...     keras.layers.Dense(3, activation="softmax"),
+        ... ])
+        >>> model.count_params()
+        67
+        >>> model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    """
+
+    def __init__(self, layers: Sequence[Layer] | None = None, *, name: str | None = None) -> None:
+        super().__init__(auto_name("sequential") if name is None else str(name))
+        self._inputs: InputLayer | None = None
+        self._layers: list[Layer] = []
+        self._operations: list[Operation] = []
+        inputs, stack = self._inputs, self._layers
+        for layer in layers or []:
+            inputs, stack = with_layer(inputs, stack, layer)
+        self._restack(inputs, stack, None)
+
+    def add(self, layer: Layer) -> None:
+        """Put `layer` on top; weights that exist stay as they are.
+
+        Raises:
+            ValueError: if it doesn't fit; the model is unchanged then.
+        """
+        with self._lock:
+            inputs, stack = with_layer(self._inputs, self._layers, layer)
+            self._restack(inputs, stack, self._compiled)
+
+    def pop(self) -> Layer:
+        """Take the last layer off and return it, with its weights."""
+        with self._lock:
+            if not self._layers:
+                msg = f"model {self.name!r} has no layers to pop"
+                raise ValueError(msg)
+            layer = self._layers[-1]
+            self._restack(self._inputs, self._layers[:-1], self._compiled)
+            return layer
+
+    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
+        """Make the weights.
+
+        Args:
+            input_shape: with the batch axis first, such as `(None, 784)`; not needed where the model has one.
+
+        Raises:
+            ValueError: if the model has another input shape already, or no layers.
+        """
+        with self._lock:
+            inputs = self._inputs if input_shape is None else InputLayer(without_batch(input_shape))
+            if inputs is None:
+                msg = (
+                    "`input_shape` is missing: give it with the batch axis, such as model.build((None, 784))"
+                )
+                raise ValueError(msg)
+            if self._inputs is not None and inputs.shape != self._inputs.shape:
+                msg = (
+                    f"model {self.name!r} has input shape {self.input_shape}, so it can't take {input_shape}"
+                )
+                raise ValueError(msg)
+            if not self.built:
+                self._output_shape_for(inputs.shape)
+                self._restack(inputs, self._layers, self._compiled)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The output's shape for inputs of `input_shape`, both with the batch axis first."""
+        return (None, *self._output_shape_for(without_batch(input_shape)))
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, without the input layer."""
+        return list(self._layers)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of that `name`, or at that `index`.
+
+        Raises:
+            ValueError: if there is none; the message lists the names.
+        """
+        names = [layer.name for layer in self._layers]
+        if (name is None) == (index is None):
+            msg = "give either `name` or `index`"
+            raise ValueError(msg)
+        if index is not None:
+            if not -len(names) <= index < len(names):
+                msg = f"`index` must be less than {len(names)}, the number of layers, got {index}"
+                raise ValueError(msg)
+            return self._layers[index]
+        if name not in names:
+            msg = f"no layer is named {name!r}{nearest(str(name), names)} The layers are: {', '.join(names)}"
+            raise ValueError(msg)
+        return self._layers[names.index(name)]
+
+    @property
+    def built(self) -> bool:
+        """Whether the weights exist."""
+        return self._program is not None
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """Shape of the input with None for the batch axis; AttributeError before it is known."""
+        if self._inputs is None:
+            msg = f"model {self.name!r} has no input shape yet"
+            raise AttributeError(msg)
+        return (None, *self._inputs.shape)
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """Shape of the output with None for the batch axis; AttributeError before it is known."""
+        return self.compute_output_shape(self.input_shape)
+
+    @property
+    def weights(self) -> list[Float32]:
+        """Read-only live views of all weights: kernel and bias of each layer in turn."""
+        return [array for layer in self._layers for array in layer.weights]
+
+    @property
+    def trainable_weights(self) -> list[Float32]:
+        """The weights that training changes."""
+        return [array for layer in self._layers for array in layer.trainable_weights]
+
+    @property
+    def non_trainable_weights(self) -> list[Float32]:
+        """The weights that training leaves alone."""
+        return [array for layer in self._layers for array in layer.non_trainable_weights]
+
+    def get_weights(self) -> list[Float32]:
+        """Copies of all weights."""
+        return [array for layer in self._layers for array in layer.get_weights()]
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Take over `weights`, in the order of `get_weights`.
+
+        Raises:
+            ValueError: if number or shapes differ; nothing has changed then.
+        """
+        with self._lock:
+            if self._program is None:
+                raise self._not_built("set_weights()")
+            values = checked_weights(weights, self.weights, self.name)
+            if values:
+                self._program.write_variables(values)
+
+    def count_params(self) -> int:
+        """The number of weights, counted one by one."""
+        if not self.built:
+            raise self._not_built("count_params()")
+        return sum(array.size for array in self.weights)
+
+    def summary(
+        self, line_length: int | None = None, *, print_fn: Callable[[str], object] | None = None
+    ) -> None:
+        """Print the layers, their output shapes and numbers of parameters.
+
+        Args:
+            line_length: width in characters; default that of the terminal, at most 88.
+            print_fn: gets the whole text, instead of standard output.
+        """
+        shapes = ["?"] * len(self._layers)
+        if self._inputs is not None:
+            shapes = [str((None, *out)) for out in shapes_through(self._inputs.shape, self._layers)[1:]]
+        rows = []
+        for layer, out in zip(self._layers, shapes, strict=True):
+            params = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
+            rows.append((f"{layer.name} ({type(layer).__name__})", out, params))
+        text = table(self.name, rows, self._counts(), line_length)
+        if print_fn is None:
+            write(sys.stdout, text)
+        else:
+            print_fn(text)
+
+    def get_config(self) -> dict[str, Any]:
+        """Name and layers as plain Python values, for `from_config`; without the weights."""
+        stack = self._layers if self._inputs is None else [self._inputs, *self._layers]
+        return {"name": self.name, "layers": [serialize(layer) for layer in stack]}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make a model from what `get_config` returned."""
+        return cls([layer_classes.get(layer) for layer in config["layers"]], name=config.get("name"))
+
+    def __repr__(self) -> str:
+        return f"<Sequential name={self.name}, built={self.built}>"
+
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
+        if not self._layers:
+            msg = f"model {self.name!r} has no layers: add some with model.add()"
+            raise ValueError(msg)
+        return shapes_through(input_shape, self._layers)[-1]
+
+    def _restack(self, inputs: InputLayer | None, stack: list[Layer], compiled: Compiled | None) -> None:
+        """Become a model of these layers, all or nothing; weights that exist stay as they are."""
+        self._require_idle("given other layers")
+        self._require_free(stack)
+        program, weights, output_shape = None, [], None
+        operations = [operation for layer in stack for operation in layer.lower()]
+        if inputs is not None and stack:
+            *shapes, output_shape = shapes_through(inputs.shape, stack)
+            weights = [layer.initial_weights(sample) for layer, sample in zip(stack, shapes, strict=True)]
+            program = build(
+                math.prod(inputs.shape), operations, [array for arrays in weights for array in arrays]
+            )
+            if compiled is not None:
+                compiled.apply(program)
+        for layer in self._layers:
+            if layer not in stack:
+                layer.detach()
+        if program is not None:
+            first = 0
+            for layer, arrays in zip(stack, weights, strict=True):
+                layer.attach(self, program, first, len(arrays))
+                first += len(arrays)
+        self._inputs, self._layers, self._operations, self._program = inputs, stack, operations, program
+        self._sample_shape, self._output_shape = None if inputs is None else inputs.shape, output_shape
+
+    def _apply(self, compiled: Compiled) -> None:
+        operations = [operation for layer in self._layers for operation in layer.lower()]
+        if self._program is not None and operations == self._operations:
+            compiled.apply(self._program)
+        else:  # `trainable` was assigned, or there is no program yet
+            self._restack(self._inputs, self._layers, compiled)
+
+    def _require_free(self, stack: Sequence[Layer]) -> None:
+        for layer in stack:
+            if not layer.free_for(self):
+                msg = (
+                    f"layer {layer.name!r} belongs to another model, and models can't share weights: make a copy "
+                    f"with {type(layer).__name__}.from_config(layer.get_config()), then set_weights()"
+                )
+                raise ValueError(msg)
+
+    def _not_built(self, action: str) -> ValueError:
+        return ValueError(
+            f"model {self.name!r} has no weights yet, so no {action}: give it an input shape, such as "
+            "keras.Input((784,)), or call model.build((None, 784))"
+        )
+
+    def _counts(self) -> Counts:
+        trainable = sum(array.size for array in self.trainable_weights)
+        non_trainable = sum(array.size for array in self.non_trainable_weights)
+        optimizer = self.optimizer
+        if optimizer is None or optimizer.iterations == 0:
+            return Counts(trainable, non_trainable, None)
+        # Keras counts the step number and the learning rate, too.
+        return Counts(trainable, non_trainable, 2 + optimizer.slots * trainable)

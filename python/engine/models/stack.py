@@ -1,0 +1,45 @@
+"""How layers go on top of each other: order, names and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine._checks import Shape, shape
+from engine.layers import InputLayer, Layer
+
+
+def with_layer(
+    inputs: InputLayer | None, stack: list[Layer], layer: object
+) -> tuple[InputLayer | None, list[Layer]]:
+    """Input and layers with `layer` on top."""
+    if not isinstance(layer, Layer):
+        hint = "; make an object of it: add ()" if isinstance(layer, type) else ""
+        msg = f"a model is made of objects of engine.layers, got {layer!r}{hint}"
+        raise TypeError(msg)
+    if isinstance(layer, InputLayer):
+        if inputs is not None or stack:
+            msg = f"the input layer {layer.name!r} must come first, and there can be only one"
+            raise ValueError(msg)
+        return layer, stack
+    if any(layer.name == other.name for other in stack):
+        msg = f"two layers are named {layer.name!r}: give one of them another `name`"
+        raise ValueError(msg)
+    if inputs is None and not stack and layer.given_input_shape is not None:
+        inputs = InputLayer(layer.given_input_shape)
+    return inputs, [*stack, layer]
+
+
+def shapes_through(input_shape: Shape, stack: Sequence[Layer]) -> list[Shape]:
+    """Shapes of one sample before the first layer and after each."""
+    shapes = [input_shape]
+    for layer in stack:
+        shapes.append(layer.output_shape_for(shapes[-1]))
+    return shapes
+
+
+def without_batch(batch_shape: int | Sequence[int | None]) -> Shape:
+    """`(None, 784)` -> `(784,)`."""
+    if isinstance(batch_shape, int) or len(batch_shape) <= 1:
+        msg = f"`input_shape` must start with the batch axis, such as (None, 784), got {batch_shape!r}"
+        raise ValueError(msg)
+    return shape(tuple(batch_shape[1:]), "input_shape")

@@ -1,0 +1,70 @@
+"""Helpers that Keras scripts use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine import _random
+from engine._checks import integer
+
+
+def set_random_seed(seed: int) -> None:
+    """Make everything random that follows repeatable to the bit: weights, dropout and the order of samples.
+
+    Python's `random` and NumPy's global generator are seeded too, as scripts expect.
+
+    Args:
+        seed: in [0, 2**32).
+    """
+    seed = integer(seed, "seed", 0)
+    if seed >= 2**32:
+        msg = f"`seed` must be less than 2**32, got {seed}"
+        raise ValueError(msg)
+    import random
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 # scripts draw their data from it
+    _random.set_seed(seed)
+
+
+def to_categorical(x: ArrayLike, num_classes: int | None = None) -> NDArray[np.float64]:
+    """One-hot rows for class indices.
+
+    Args:
+        x: integers in [0, num_classes), any shape; a last axis of 1 is dropped.
+        num_classes: width of the rows; default `max(x) + 1`.
+
+    Returns:
+        float64 of shape `x.shape + (num_classes,)`.
+
+    Raises:
+        TypeError: if `x` does not hold integers.
+        ValueError: for an index out of range; the message names the first.
+    """
+    labels: NDArray[Any] = np.asarray(x)
+    if labels.dtype.kind not in "biu" and not (
+        labels.dtype.kind == "f" and bool(np.all(labels == np.rint(labels)))
+    ):
+        msg = f"`x` must hold class indices, integers; got dtype {labels.dtype}"
+        raise TypeError(msg)
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    if num_classes is None:
+        if labels.size == 0:
+            msg = "`x` is empty: give `num_classes`"
+            raise ValueError(msg)
+        num_classes = max(int(labels.max()) + 1, 1)
+    else:
+        num_classes = integer(num_classes, "num_classes", 1)
+    wrong = (labels < 0) | (labels >= num_classes)
+    if bool(wrong.any()):
+        row = np.argwhere(wrong)[0].tolist()
+        position = row[0] if len(row) == 1 else tuple(row)
+        msg = f"`x` must hold class indices in [0, {num_classes}), got {labels[wrong][0]} at {position}"
+        raise ValueError(msg)
+    one_hot = np.zeros((*labels.shape, num_classes))
+    np.put_along_axis(one_hot, labels.astype(np.intp)[..., np.newaxis], 1.0, axis=-1)
+    return one_hot

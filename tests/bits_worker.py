@@ -1,0 +1,240 @@
+"""Trains the networks of `test_bits.py` on several numbers of threads and prints what came out, as JSON.
+
+A process of its own, since `ENGINE_ISA` is read when the core is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import _core
+
+Array = NDArray[Any]
+Spec = dict[str, Any]
+
+THREADS = (1, 2, 3, 4, 8)
+ADAM = {"kind": "adam", "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+MOMENTUM = {"kind": "sgd", "momentum": 0.9, "nesterov": False}
+NESTEROV = {"kind": "sgd", "momentum": 0.9, "nesterov": True}
+SGD = {"kind": "sgd", "momentum": 0.0, "nesterov": False}
+
+
+def dense(units: int, activation: str, *, l2: float = 0.0, bias: bool = True) -> Spec:
+    return {
+        "kind": "dense",
+        "units": units,
+        "use_bias": bias,
+        "activation": activation,
+        "kernel_l2": l2,
+        "bias_l2": l2,
+        "trainable": True,
+    }
+
+
+def dropout(rate: float, seed: int) -> Spec:
+    return {"kind": "dropout", "rate": rate, "seed": seed}
+
+
+class Case(NamedTuple):
+    """A training run. A batch holds 6.4 MFLOP at least, or the plan would use fewer than 8 threads."""
+
+    x: Array
+    y: Array
+    layers: Sequence[Spec]
+    loss: str
+    optimizer: Spec
+    batch_size: int
+    weight: Array | None = None
+
+
+def pixels(rows: int, width: int, dtype: str) -> Array:
+    x = np.random.default_rng(width).integers(0, 256, (rows, width)).astype(np.uint8)
+    return x if dtype == "uint8" else (x / 127.5 - 1).astype(dtype)
+
+
+def labels(rows: int, classes: int) -> Array:
+    return np.random.default_rng(1).integers(0, classes, rows).astype(np.int32)
+
+
+def reals(rows: int, width: int) -> Array:
+    return np.random.default_rng(2).uniform(0, 1, (rows, width)).astype(np.float32)
+
+
+RESCALE = {"kind": "rescaling", "scale": 1 / 255, "offset": 0.0}
+
+
+def mnist() -> Case:
+    from engine.datasets import mnist as data
+
+    (x, y), _ = data.load_data()
+    layers = [RESCALE, dense(128, "relu"), dense(10, "softmax")]
+    return Case(
+        x[:650].reshape(650, 784),
+        y[:650].astype(np.int32),
+        layers,
+        "sparse_categorical_crossentropy",
+        ADAM,
+        32,
+    )
+
+
+CASES: dict[str, Callable[[], Case]] = {
+    "mnist": mnist,
+    "uint8_dropout_l2": lambda: Case(
+        pixels(200, 196, "uint8"),
+        labels(200, 10),
+        [RESCALE, dense(130, "relu", l2=1e-3), dropout(0.3, 7), dense(10, "softmax", l2=1e-3)],
+        "sparse_categorical_crossentropy",
+        ADAM,
+        64,
+        reals(200, 1)[:, 0].copy(),
+    ),
+    "float64_three_layers": lambda: Case(
+        pixels(230, 97, "float64"),
+        reals(230, 5),
+        [
+            dropout(0.1, 1),
+            dense(120, "tanh"),
+            dropout(0.5, 2),
+            dense(64, "silu", bias=False),
+            dense(5, "sigmoid"),
+        ],
+        "binary_crossentropy",
+        NESTEROV,
+        100,
+    ),
+    "float32_one_output": lambda: Case(
+        pixels(131, 300, "float32"),
+        reals(131, 1),
+        [dense(257, "silu", l2=1e-4), dense(1, "linear")],
+        "mean_squared_error",
+        MOMENTUM,
+        65,
+    ),
+    "narrow_layers": lambda: Case(
+        pixels(700, 64, "float32"),
+        reals(700, 7),
+        [dense(32, "sigmoid"), dense(16, "softmax"), dense(40, "relu"), dense(7, "softmax")],
+        "mean_squared_error",
+        ADAM,
+        600,
+    ),
+    "batches_of_one": lambda: Case(
+        pixels(5, 300, "float64"),
+        labels(5, 3),
+        [dense(3600, "relu"), dense(3, "softmax")],
+        "sparse_categorical_crossentropy",
+        SGD,
+        1,
+    ),
+    "four_hidden_layers": lambda: Case(
+        pixels(150, 50, "uint8"),
+        reals(150, 33),
+        [
+            RESCALE,
+            dense(100, "relu"),
+            dense(90, "tanh"),
+            dropout(0.2, 3),
+            dense(80, "silu"),
+            dense(33, "linear"),
+        ],
+        "binary_crossentropy",
+        ADAM,
+        70,
+    ),
+}
+
+
+def big_case(rows: int = 1000) -> Case:
+    """Worth several threads per batch."""
+    layers = [dense(256, "relu"), dense(64, "tanh"), dense(10, "softmax")]
+    return Case(
+        pixels(rows, 300, "float32"), labels(rows, 10), layers, "sparse_categorical_crossentropy", ADAM, 64
+    )
+
+
+def build(case: Case, seed: int = 3) -> _core.Program:
+    width = case.x.shape[1]
+    program = _core.Program(width, case.layers)
+    values = []
+    for i, variable in enumerate(program.variables):
+        bound = np.sqrt(3 / variable.shape[0]) if variable.ndim == 2 else 0.1
+        values.append(_core.uniform(seed, i, variable.size, -bound, bound).reshape(variable.shape))
+    program.write_variables(values)
+    loss = {"kind": case.loss, "from_logits": False, "label_smoothing": 0.0}
+    program.compile(loss, case.optimizer, [{"kind": "mean_squared_error", "weighted": True}])
+    return program
+
+
+def train(case: Case, seed: int = 3, cuts: Sequence[int] | None = None) -> tuple[_core.Program, _core.Run]:
+    """Two shuffled epochs; `cuts` are the batches at which `advance` returns."""
+    program = build(case, seed)
+    for epoch in range(2):
+        data = _core.Dataset(case.x, case.y, case.weight)
+        run = program.begin("train", data, case.batch_size, "rows", seed, epoch)
+        rates = 0.01 / (1 + np.arange(run.batches))
+        ends = [*(c for c in cuts or () if 0 < c < run.batches), run.batches]
+        for begin, end in zip([0, *ends], ends, strict=False):
+            run.advance(begin, end, rates[begin:end])
+    return program, run
+
+
+def digest(arrays: Sequence[Array]) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
+
+
+def thread_count() -> int:
+    """Threads of this process; OpenMP keeps those of the last team."""
+    return sum(1 for _ in Path("/proc/self/task").iterdir()) if sys.platform == "linux" else max(THREADS)
+
+
+def outcome(case: Case) -> dict[str, Any]:
+    program, run = train(case)
+    threads = thread_count()
+    return {
+        "threads": threads,
+        "weights": digest(program.variables),
+        "slots": digest([s for slots in program.read_slots() for s in slots]),
+        "predictions": digest([program.predict(case.x)]),
+        "totals": [run.totals.loss, *run.totals.metrics],
+    }
+
+
+def fit_outcome() -> dict[str, Any]:
+    """The same through the public interface."""
+    import engine as keras
+
+    keras.utils.set_random_seed(5)
+    (x, y), _ = keras.datasets.mnist.load_data()
+    layers = [
+        keras.layers.Flatten(input_shape=(28, 28)),
+        keras.layers.Dense(128, activation="relu", kernel_regularizer=keras.regularizers.L2(1e-4)),
+        keras.layers.Dropout(0.2),
+        keras.layers.Dense(10, activation="softmax"),
+    ]
+    model = keras.Sequential(layers)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(x[:700] / 255.0, y[:700], epochs=2, validation_split=0.1, verbose=0).history
+    return {"threads": thread_count(), "weights": digest(model.get_weights()), "history": history}
+
+
+def main() -> None:
+    found: dict[str, Any] = {"isa": _core.build_info()["isa"]}
+    for name in (*CASES, "fit"):
+        found[name] = {}
+        for threads in THREADS:
+            _core.set_threads(threads)
+            found[name][threads] = fit_outcome() if name == "fit" else outcome(CASES[name]())
+    sys.stdout.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

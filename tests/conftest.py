@@ -1,0 +1,66 @@
+"""Fixtures of the tests of the Python API."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import engine as keras
+
+pytest_plugins = ["packed"]  # its fixtures
+
+FEATURES, CLASSES = 6, 3
+
+
+class Blobs(NamedTuple):
+    """Samples around three points, so that a small network tells them apart."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    one_hot: NDArray[np.float64]
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    keras.utils.set_random_seed(1)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(1)
+
+
+@pytest.fixture
+def blobs(rng: np.random.Generator) -> Blobs:
+    y = rng.integers(0, CLASSES, 150)
+    centers = rng.normal(0, 2, (CLASSES, FEATURES))
+    x = (centers[y] + rng.normal(0, 0.5, (len(y), FEATURES))).astype(np.float32)
+    return Blobs(x, y, keras.utils.to_categorical(y, CLASSES))
+
+
+def classifier(*extra: keras.layers.Layer, **options: Any) -> keras.Sequential:
+    """A compiled network for `blobs`, with `extra` layers before the last."""
+    model = keras.Sequential(
+        [
+            keras.Input((FEATURES,)),
+            keras.layers.Dense(8, activation="relu"),
+            *extra,
+            keras.layers.Dense(CLASSES, activation="softmax"),
+        ]
+    )
+    model.compile(
+        **(
+            {"optimizer": "adam", "loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+            | options
+        )
+    )
+    return model
+
+
+def same_weights(left: keras.Sequential, right: keras.Sequential) -> bool:
+    """Whether the weights have the same bits."""
+    pairs = zip(left.get_weights(), right.get_weights(), strict=True)
+    return all(a.tobytes() == b.tobytes() for a, b in pairs)

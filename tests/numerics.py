@@ -1,0 +1,133 @@
+"""What the numerical tests share: all instruction sets at once, exact float32, ulps, layouts, processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine import _core
+
+Array = NDArray[Any]
+
+RUNNABLE: tuple[str, ...] = tuple(_core.build_info()["runnable"])
+KERNELS = [_core.Kernels(isa) for isa in RUNNABLE]
+# Unit roundoff of float32: one correctly rounded operation errs by at most U relative to its result.
+U = 2.0**-24
+# Terms in one chain of multiply-adds; the numerical contract's block of k.
+CHAIN = 256
+SMALLEST_NORMAL = 2.0**-126
+
+
+def bits(a: Array) -> NDArray[np.uint32]:
+    """The bit patterns of float32 values; every NaN counts as the same."""
+    return np.where(np.isnan(a), np.float32(np.nan), a).astype(np.float32).view(np.uint32)
+
+
+def same_bits(a: Array, b: Array) -> bool:
+    return np.array_equal(bits(a), bits(b))
+
+
+def agreed(run: Callable[[_core.Kernels], Sequence[Array]]) -> list[Array]:
+    """The results of `run`, after checking that every instruction set gives the same bits."""
+    first, *others = [list(run(kernels)) for kernels in KERNELS]
+    for isa, other in zip(RUNNABLE[1:], others, strict=True):
+        for i, (a, b) in enumerate(zip(first, other, strict=True)):
+            assert same_bits(a, b), f"result {i} differs between {RUNNABLE[0]} and {isa}"
+    return first
+
+
+def unary(function: str, x: Array) -> Array:
+    return agreed(lambda kernels: [kernels.unary(function, x)])[0]
+
+
+def place(values: ArrayLike, offset: int = 0, fill: float = 0.5) -> NDArray[np.float32]:
+    """A copy of `values` (m, n) or (n,) in the engine's layout.
+
+    Args:
+        offset: columns left free before each row, which moves rows apart and off their alignment.
+        fill: what then lies around the values, as padding holds whatever the last kernel left there.
+    """
+    rows = np.atleast_2d(np.asarray(values, np.float32))
+    m, n = rows.shape
+    if offset:
+        storage = _core.Kernels.padded(m, n + offset + 16)
+        storage[...] = fill
+        view = storage[:, offset : offset + n]
+    else:
+        view = _core.Kernels.padded(m, n)
+    view[...] = rows
+    return view[0] if np.ndim(values) == 1 else view
+
+
+def fma32(a: Array, b: Array, c: Array) -> Array:
+    """Correctly rounded float32 a * b + c.
+
+    The product is exact in float64. Its sum with c is rounded to odd (an inexact even result moves one ulp towards
+    the exact value), after which rounding to float32 cannot fall on a false tie (Boldo & Melquiond 2008).
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        p = np.multiply(a, b, dtype=np.float64)
+        d = np.broadcast_to(np.asarray(c, np.float64), p.shape)
+        s = p + d
+        t = s - p
+        rest = (p - (s - t)) + (d - t)
+        patterns = s.view(np.int64)
+        inexact = np.isfinite(s) & (rest != 0) & (patterns % 2 == 0)
+        odd = patterns + np.where(inexact, np.where((rest > 0) == (s > 0), 1, -1), 0)
+        return odd.view(np.float64).astype(np.float32)
+
+
+def chained_product(a: Array, b: Array) -> Array:
+    """A (m, k) @ B (k, n) as the numerical contract orders it: chains of fma from zero, added in order."""
+    total = np.zeros((len(a), b.shape[1]), np.float32)
+    for begin in range(0, len(b), CHAIN):
+        chain = np.zeros_like(total)
+        for p in range(begin, min(begin + CHAIN, len(b))):
+            chain = fma32(a[:, p, None], b[p], chain)
+        total = chain if begin == 0 else total + chain
+    return total + np.float32(0)
+
+
+def product_bound(a: Array, b: Array) -> Array:
+    """Bound of the error of `chained_product`.
+
+    A chain of j multiply-adds errs by at most j U |a||b| (Higham 2002, 3.1), each of the sums of chains by U more.
+    """
+    k = len(b)
+    return (min(k, CHAIN) + -(-k // CHAIN)) * U * (np.abs(a).astype(float) @ np.abs(b).astype(float))
+
+
+def ulps(got: Array, want: Array) -> Array:
+    """Errors of float32 `got` against float64 `want`, in float32 ulps of `want`; the engine flushes denormals."""
+    ulp = np.spacing(np.maximum(np.abs(want), SMALLEST_NORMAL).astype(np.float32)).astype(float)
+    flushed = (got == 0) & (np.abs(want) < SMALLEST_NORMAL)
+    return np.where(flushed | (got == want), 0, np.abs(got - want) / ulp)
+
+
+def run_python(arguments: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python in a process of its own that imports what this one does."""
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def run_script(script: str) -> str:
+    """What `script` prints, once it has ended well; it may crash or be killed without harm to the tests."""
+    result = run_python(["-W", "error", "-c", textwrap.dedent(script)])
+    assert result.returncode == 0, f"exit code {result.returncode}: {result.stderr}"
+    assert not result.stderr
+    return result.stdout

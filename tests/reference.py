@@ -1,0 +1,279 @@
+"""Every operation of the engine in NumPy: the judge of the C++ code, itself checked by central differences.
+
+Formulas are Keras 3's, on float64 arrays. `Network` takes the mappings that `_core.Program` takes; run in
+float32 it shows what rounding alone does to a training run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+Spec = Mapping[str, Any]
+
+# Keras clips in float32, where 1 - 1e-7 is 1 - 2**-23.
+CLIP_LOW, CLIP_HIGH = float(np.float32(1e-7)), float(np.float32(1 - 1e-7))
+# A crossentropy of probabilities is computed from the logits where its own link is the last activation.
+LINKS = {
+    "sparse_categorical_crossentropy": "softmax",
+    "categorical_crossentropy": "softmax",
+    "binary_crossentropy": "sigmoid",
+}
+
+
+def sigmoid(z: Array) -> Array:
+    """1 / (1 + exp(-z)), from the exponential that cannot overflow."""
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1, e) / (1 + e)
+
+
+def softmax(z: Array) -> Array:
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def log_softmax(z: Array) -> Array:
+    shifted = z - z.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def log_sigmoid(z: Array) -> Array:
+    return np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))
+
+
+def silu_gradient(z: Array) -> Array:
+    s = sigmoid(z)
+    return s * (1 + z * (1 - s))
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "linear": lambda z: z,
+    "relu": lambda z: np.where(z < 0, 0, z),
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+    "silu": lambda z: z * sigmoid(z),
+    "softmax": softmax,
+}
+# Derivatives of the elementwise activations, as functions of the output y; of the input z for silu.
+GRADIENTS: dict[str, Callable[[Array], Array]] = {
+    "linear": np.ones_like,
+    "relu": lambda y: (y > 0).astype(y.dtype),
+    "sigmoid": lambda y: y * (1 - y),
+    "tanh": lambda y: 1 - y * y,
+    "silu": silu_gradient,
+}
+
+
+def activation_backward(name: str, z: Array, y: Array, dy: Array) -> Array:
+    """dLoss/dz from dLoss/dy, where y = activation(z)."""
+    if name == "softmax":
+        return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+    return dy * GRADIENTS[name](z if name == "silu" else y)
+
+
+def dense_forward(x: Array, kernel: Array, bias: Array | None) -> Array:
+    z = x @ kernel
+    return z if bias is None else z + bias
+
+
+def dense_backward(x: Array, kernel: Array, dz: Array) -> tuple[Array, Array, Array]:
+    """(dx, dkernel, dbias) of x (m, k) @ kernel (k, n) + bias."""
+    return dz @ kernel.T, x.T @ dz, dz.sum(axis=0)
+
+
+def rescale(x: Array, scale: float, offset: float) -> Array:
+    return x * scale + offset
+
+
+def dropout(x: Array, kept: Array, rate: float) -> Array:
+    """Zeros where `kept` is false; what is kept is divided by 1 - rate, so that the mean stays."""
+    return np.where(kept, x / (1 - rate), 0) if rate < 1 else np.zeros_like(x)
+
+
+def one_hot(labels: Array, classes: int, dtype: DTypeLike) -> Array:
+    return np.eye(classes, dtype=dtype)[labels]
+
+
+def targets(loss: Spec, y: Array, y_pred: Array) -> Array:
+    """Labels as (m, n) targets, smoothed."""
+    kind, smoothing, classes = loss["kind"], loss.get("label_smoothing", 0.0), y_pred.shape[1]
+    t = one_hot(y, classes, y_pred.dtype) if kind.startswith("sparse") else y.astype(y_pred.dtype)
+    if kind == "categorical_crossentropy":
+        return t * (1 - smoothing) + smoothing / classes
+    if kind == "binary_crossentropy":
+        return t * (1 - smoothing) + smoothing / 2
+    return t
+
+
+def categorical(p: Array, t: Array, *, from_logits: bool) -> tuple[Array, Array]:
+    if from_logits:
+        return -(t * log_softmax(p)).sum(axis=1), softmax(p) * t.sum(axis=1, keepdims=True) - t
+    total = p.sum(axis=1, keepdims=True)
+    ratio = p / total
+    q = np.clip(ratio, CLIP_LOW, CLIP_HIGH)
+    dq = np.where(q == ratio, -t / q, 0)
+    return -(t * np.log(q)).sum(axis=1), (dq - (dq * ratio).sum(axis=1, keepdims=True)) / total
+
+
+def binary(p: Array, t: Array, *, from_logits: bool) -> tuple[Array, Array]:
+    if from_logits:
+        return -(t * log_sigmoid(p) + (1 - t) * log_sigmoid(-p)).mean(axis=1), (sigmoid(p) - t) / p.shape[1]
+    q = np.clip(p, CLIP_LOW, CLIP_HIGH)
+    dq = np.where(q == p, (1 - t) / (1 - q) - t / q, 0)
+    return -(t * np.log(q) + (1 - t) * np.log(1 - q)).mean(axis=1), dq / p.shape[1]
+
+
+def loss_rows(loss: Spec, y_pred: Array, y: Array) -> tuple[Array, Array]:
+    """Per-row losses (m,) and their derivatives by y_pred (m, n)."""
+    t = targets(loss, y, y_pred)
+    if loss["kind"] == "mean_squared_error":
+        return ((y_pred - t) ** 2).mean(axis=1), 2 * (y_pred - t) / y_pred.shape[1]
+    rows = binary if loss["kind"].startswith("binary") else categorical
+    return rows(y_pred, t, from_logits=loss.get("from_logits", False))
+
+
+def metric_rows(metric: Spec, y_pred: Array, y: Array) -> Array:
+    """Per-row values (m,)."""
+    kind = metric["kind"]
+    if kind == "sparse_categorical_accuracy":
+        return (y_pred.argmax(axis=1) == y).astype(y_pred.dtype)
+    if kind == "categorical_accuracy":
+        return (y_pred.argmax(axis=1) == y.argmax(axis=1)).astype(y_pred.dtype)
+    if kind == "binary_accuracy":
+        return ((y_pred > metric["threshold"]) == y).mean(axis=1)
+    return ((y_pred - y) ** 2).mean(axis=1)
+
+
+def slot_count(optimizer: Spec) -> int:
+    if optimizer["kind"] == "adam":
+        return 2
+    return 1 if optimizer["momentum"] else 0
+
+
+def update(
+    optimizer: Spec, w: Array, g: Array, slots: Sequence[Array], *, learning_rate: float, step: int
+) -> None:
+    """One step of `w` and `slots`, in place; `step` counts from 1."""
+    if optimizer["kind"] == "adam":
+        (m, v), b1, b2 = slots, optimizer["beta_1"], optimizer["beta_2"]
+        m += (g - m) * (1 - b1)
+        v += (g * g - v) * (1 - b2)
+        alpha = learning_rate * math.sqrt(1 - b2**step) / (1 - b1**step)
+        w -= alpha * m / (np.sqrt(v) + optimizer["epsilon"])
+    elif optimizer["momentum"]:
+        m, mu = slots[0], optimizer["momentum"]
+        m[...] = mu * m - learning_rate * g
+        w += mu * m - learning_rate * g if optimizer["nesterov"] else m
+    else:
+        w -= learning_rate * g
+
+
+class Network:
+    """A layer list with its weights and optimizer slots; `train_step` is one whole training step.
+
+    Args:
+        layers: mappings as `_core.Program` takes.
+        variables: kernel, bias, kernel, ... of the dense layers; copied.
+        loss, optimizer: mappings as `_core.Program.compile` takes.
+        dtype: of every array.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Spec],
+        variables: Sequence[Array],
+        loss: Spec,
+        optimizer: Spec,
+        dtype: DTypeLike = float,
+    ) -> None:
+        self.layers, self.loss, self.optimizer, self.dtype = layers, loss, optimizer, np.dtype(dtype)
+        self.variables = [v.astype(dtype) for v in variables]
+        self.slots = [[np.zeros_like(v) for _ in range(slot_count(optimizer))] for v in self.variables]
+        self.iterations = 0
+        last = layers[-1].get("activation", "linear")
+        self.fused = last == LINKS.get(loss["kind"]) and not loss.get("from_logits", False)
+
+    def forward(self, x: Array, kept: Sequence[Array] = ()) -> tuple[list[Array], list[Array]]:
+        """(inputs, zs): what entered each layer, outputs last, and each layer's value before its activation.
+
+        Args:
+            x: (m, input_size).
+            kept: one boolean mask per dropout layer; none at inference.
+        """
+        inputs, zs = [x.reshape(len(x), -1).astype(self.dtype)], []
+        variables, masks = iter(self.variables), iter(kept)
+        for layer in self.layers:
+            z = inputs[-1]
+            if layer["kind"] == "dense":
+                z = dense_forward(z, next(variables), next(variables) if layer["use_bias"] else None)
+            elif layer["kind"] == "rescaling":
+                z = rescale(z, layer["scale"], layer["offset"])
+            elif layer["kind"] == "dropout" and kept:
+                z = dropout(z, next(masks), layer["rate"])
+            zs.append(z)
+            inputs.append(ACTIVATIONS[layer.get("activation", "linear")](z))
+        return inputs, zs
+
+    def predict(self, x: Array) -> Array:
+        return self.forward(x)[0][-1]
+
+    def penalties(self) -> list[float]:
+        """The l2 factor of each variable; 0 where its layer is frozen, as Keras skips those."""
+        factors: list[float] = []
+        for layer in self.layers:
+            if layer["kind"] == "dense":
+                own = [layer["kernel_l2"], layer["bias_l2"]][: 1 + layer["use_bias"]]
+                factors += own if layer["trainable"] else [0.0] * len(own)
+        return factors
+
+    def gradients(
+        self, x: Array, y: Array, sample_weight: Array | None = None, kept: Sequence[Array] = ()
+    ) -> tuple[float, list[Array]]:
+        """The batch's loss with regularisation, and its derivative by each variable."""
+        inputs, zs = self.forward(x, kept)
+        scale = np.ones(len(x), self.dtype) if sample_weight is None else sample_weight.astype(self.dtype)
+        scale = scale / self.dtype.type(len(x))
+        spec = {**self.loss, "from_logits": True} if self.fused else self.loss
+        losses, d = loss_rows(spec, zs[-1] if self.fused else inputs[-1], y)
+        d = d * scale[:, None]
+        found: list[Array] = []
+        position, masks = len(self.variables), list(kept)
+        for i in reversed(range(len(self.layers))):
+            layer, last = self.layers[i], i == len(self.layers) - 1
+            if not (last and self.fused):
+                d = activation_backward(layer.get("activation", "linear"), zs[i], inputs[i + 1], d)
+            if layer["kind"] == "dense":
+                position -= 1 + layer["use_bias"]
+                d, *by_variable = dense_backward(inputs[i], self.variables[position], d)
+                found = by_variable[: 1 + layer["use_bias"]] + found
+            elif layer["kind"] == "rescaling":
+                d = d * layer["scale"]
+            elif layer["kind"] == "dropout" and kept:
+                d = dropout(d, masks.pop(), layer["rate"])
+        factors = self.penalties()
+        penalty = sum(f * float((v * v).sum()) for f, v in zip(factors, self.variables, strict=True))
+        by = [g + 2 * f * v for g, f, v in zip(found, factors, self.variables, strict=True)]
+        return float((losses * scale).sum()) + penalty, by
+
+    def train_step(
+        self,
+        x: Array,
+        y: Array,
+        learning_rate: float,
+        sample_weight: Array | None = None,
+        kept: Sequence[Array] = (),
+    ) -> float:
+        """One optimizer step on a batch; returns the loss before it, regularisation included."""
+        loss, gradients = self.gradients(x, y, sample_weight, kept)
+        self.iterations += 1
+        dense = [layer for layer in self.layers if layer["kind"] == "dense"]
+        trainable = [layer["trainable"] for layer in dense for _ in range(1 + layer["use_bias"])]
+        for w, g, slots, on in zip(self.variables, gradients, self.slots, trainable, strict=True):
+            if on:
+                update(self.optimizer, w, g, slots, learning_rate=learning_rate, step=self.iterations)
+        return loss

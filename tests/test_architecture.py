@@ -1,0 +1,227 @@
+"""The rules of the code base that a reader may rely on: who imports whom, what a room may use, what is exported."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "python" / "engine"
+CSRC = ROOT / "csrc"
+
+# A module imports from its own row or a lower one. `_program` alone talks to C++.
+LAYERS = [
+    {"_core"},
+    {"_checks", "_program"},
+    {"_random", "_spec"},
+    {"activations", "initializers", "regularizers", "layers", "losses", "optimizers", "metrics", "callbacks"}
+    | {"config", "datasets", "utils"},
+    {"_compiled", "_data", "_plan", "_progress", "_summary"},
+    {"_trainer"},
+    {"models"},
+    {"__init__"},
+    {"_report", "cli"},
+    {"__main__"},
+]
+RANK = {module: i for i, row in enumerate(LAYERS) for module in row}
+
+# The headers of other rooms that a room may include. `kernels/` has three doors,
+# the rest of it is one object per instruction set.
+DOORS = {"kernels/kinds.h", "kernels/philox.h", "kernels/table.h"}
+ROOMS: dict[str, set[str]] = {
+    "kernels": set(),
+    "plan": DOORS,
+    "cpu": DOORS | {"plan/"},
+    "cuda": {"kernels/", "plan/"},
+    "bindings": DOORS | {"plan/", "cpu/", "cuda/"},
+}
+
+# What a room may not use, and which rooms that holds for.
+FORBIDDEN = {
+    "pybind11 outside bindings": (r"\bpy::|\bpybind11\b|\bPython\.h\b", ROOMS.keys() - {"bindings"}),
+    "OpenMP outside cpu": (r"#\s*pragma\s+omp|\bomp\.h\b|\bomp_\w+\(", ROOMS.keys() - {"cpu"}),
+    "a container in a kernel": (
+        r"\bstd::(vector|string|string_view|map|unordered_map|set|unordered_set|list|deque|function|optional|variant"
+        r"|unique_ptr|shared_ptr)\b",
+        {"kernels"},
+    ),
+    "allocation in a kernel": (
+        r"\bnew\b|\b(malloc|calloc|realloc|aligned_alloc|free|alloca)\s*\(",
+        {"kernels"},
+    ),
+    "an exception in a kernel": (r"\b(throw|try|catch)\b", {"kernels"}),
+    "a C library function in a kernel": (
+        r"\bstd::(exp|log|tanh|pow|erf|sin|cos)\w*\(|#include <c?math(\.h)?>",
+        {"kernels"},
+    ),
+    "#if 0": (r"#\s*if\s+0\b", ROOMS.keys()),
+    "a macro of more than 3 lines": (r"#\s*define\b(.*\\\n){3}", ROOMS.keys()),
+}
+
+MOST_LINES = 320
+# Found by their names in the object files: everything else that a kernel could call is somebody else's arithmetic.
+KERNELS_MAY_CALL = {"memcpy", "memmove", "memset", "_GLOBAL_OFFSET_TABLE_"}
+
+
+def python_sources() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def cpp_sources() -> list[Path]:
+    return sorted(path for path in CSRC.rglob("*") if path.suffix in {".h", ".cpp", ".cu"})
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def without_comments(source: str) -> str:
+    source = re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL)
+    return re.sub(r"//[^\n]*", "", source)
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """The part after `engine` of every import in the file, at its top or inside a function."""
+    inside = list(path.relative_to(PACKAGE.parent).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = inside[: len(inside) - node.level + 1] if node.level else []
+            base = base + (node.module.split(".") if node.module else [])
+            names = [[*base, alias.name] for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name[0] == "engine":
+                yield name[1] if len(name) > 1 else "__init__"
+
+
+def headers(path: Path) -> list[str]:
+    return re.findall(r'#include "([^"]+)"', path.read_text(encoding="utf-8"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(CSRC).parts[0]
+
+
+def module_name(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def test_every_module_has_its_place() -> None:
+    assert {module_name(path) for path in python_sources()} <= RANK.keys(), (
+        "give the new module a row in LAYERS"
+    )
+
+
+def test_python_imports_go_one_way() -> None:
+    upward = {
+        f"{relative(path)} imports {name}"
+        for path in python_sources()
+        for name in imported_modules(path)
+        if RANK.get(name, 0) > RANK[module_name(path)]
+    }
+    assert not upward
+
+
+def test_only_one_module_talks_to_the_extension() -> None:
+    assert {path.name for path in python_sources() if "_core" in imported_modules(path)} == {"_program.py"}
+
+
+def test_import_is_cheap() -> None:
+    code = "import sys, numpy; before = set(sys.modules); import engine; print(*sorted(set(sys.modules) - before))"
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    costly = {"argparse", "concurrent.futures", "json", "matplotlib", "multiprocessing", "sklearn"}
+    assert not costly & set(result.stdout.split())
+
+
+def test_includes_name_files_from_the_root() -> None:
+    assert not {
+        f"{relative(path)}: {h}" for path in cpp_sources() for h in headers(path) if not (CSRC / h).is_file()
+    }
+
+
+def test_includes_go_one_way() -> None:
+    wrong = {
+        f"{relative(path)} includes {header}"
+        for path in cpp_sources()
+        for header in headers(path)
+        if room(path) != header.split("/")[0] and not header.startswith(tuple(ROOMS[room(path)]))
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("rule", FORBIDDEN)
+def test_rooms_keep_their_rules(rule: str) -> None:
+    pattern, rooms = FORBIDDEN[rule]
+    sources = {
+        path: without_comments(path.read_text(encoding="utf-8"))
+        for path in cpp_sources()
+        if room(path) in rooms
+    }
+    found = {relative(path): re.search(pattern, source) for path, source in sources.items()}
+    assert not {path: match.group() for path, match in found.items() if match}
+
+
+def test_every_source_is_compiled() -> None:
+    named = set(re.findall(r"csrc/\w+/\w+\.cpp", (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")))
+    assert named == {relative(path) for path in CSRC.rglob("*.cpp")}
+
+
+def test_files_can_be_read_in_one_sitting() -> None:
+    files = [*python_sources(), *cpp_sources(), *sorted((ROOT / "tests").glob("*.py"))]
+    lengths = {relative(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert not {name: n for name, n in lengths.items() if n > MOST_LINES}
+
+
+def newest_kernel_objects() -> dict[str, Path]:
+    """The last compiled object of each instruction set, from a build without sanitizers."""
+    objects: dict[str, Path] = {}
+    for cache in ROOT.glob("build/*/CMakeCache.txt"):
+        if re.search(r"^ENGINE_SANITIZE:\w+=.", cache.read_text(encoding="utf-8"), flags=re.MULTILINE):
+            continue
+        for path in cache.parent.glob("CMakeFiles/engine_kernels_*.dir/**/*.o"):
+            isa = re.search(r"engine_kernels_(\w+)\.dir", path.as_posix())
+            assert isa is not None
+            old = objects.get(isa[1])
+            if old is None or old.stat().st_mtime < path.stat().st_mtime:
+                objects[isa[1]] = path
+    return objects
+
+
+def symbols(path: Path, *options: str) -> set[str]:
+    result = subprocess.run(["nm", *options, str(path)], check=True, capture_output=True, text=True)
+    return {line.split(maxsplit=1)[0] for line in result.stdout.splitlines() if line}
+
+
+needs_nm = pytest.mark.skipif(shutil.which("nm") is None, reason="nm (binutils) is not installed")
+
+
+@needs_nm
+def test_kernels_export_their_table_alone() -> None:
+    objects = newest_kernel_objects()
+    if not objects:
+        pytest.skip("no build folder: the package was not built from this checkout")
+    for isa, path in objects.items():
+        # Weak symbols count: the linker keeps one for all, perhaps with instructions this CPU lacks.
+        assert symbols(path, "--defined-only", "--extern-only", "--format=posix", "--demangle") == {
+            f"engine::{isa}::kernel_table()"
+        }
+        assert symbols(path, "--undefined-only", "--format=posix") <= KERNELS_MAY_CALL
+
+
+@needs_nm
+def test_module_exports_its_entry_alone() -> None:
+    spec = importlib.util.find_spec("engine._core")
+    assert spec is not None
+    assert spec.origin is not None
+    assert symbols(Path(spec.origin), "--dynamic", "--defined-only", "--format=posix") == {"PyInit__core"}

@@ -1,0 +1,285 @@
+"""Every mistake has a message that says what came, what was expected and what to do; nothing half-changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Blobs, classifier
+
+import engine as keras
+from engine import layers, losses, metrics, optimizers
+
+Build = Callable[[Blobs], dict[str, Any]]
+
+
+def changed(array: np.ndarray[Any, Any], index: Any, value: object) -> np.ndarray[Any, Any]:
+    array = array.copy()
+    array[index] = value
+    return array
+
+
+def ragged() -> object:
+    return [[1.0] * 6, [1.0]]
+
+
+X_MISTAKES: dict[str, tuple[Callable[[Blobs], object], str]] = {
+    "width": (lambda b: b.x[:, :5], r"`x` must have shape \(n, 6\), got \(150, 5\)"),
+    "rank": (
+        lambda b: b.x.reshape(150, 2, 3),
+        r"must have shape \(n, 6\), got \(150, 2, 3\): reshape it with x.reshape\(len\(x\), 6\)",
+    ),
+    "one sample": (lambda b: b.x[0], r"got \(6,\): for one sample pass x\[np.newaxis\]"),
+    "number": (lambda b: 3.0, "`x` must be an array with one entry per sample, got the single number 3.0"),
+    "nothing": (lambda b: None, "`x` must hold real numbers, got NoneType"),
+    "empty": (lambda b: b.x[:0], r"`x` is empty: its shape is \(0, 6\)"),
+    "nan": (lambda b: changed(b.x, (3, 1), np.nan), "`x` must be finite .* but row 3 holds nan"),
+    "infinity": (lambda b: changed(b.x, (149, 0), -np.inf), "but row 149 holds -inf"),
+    "too large": (lambda b: changed(b.x.astype(float), (7, 0), 1e39), "but row 7 holds 1e\\+39"),
+    "nan as float16": (lambda b: changed(b.x.astype(np.float16), (3, 1), np.nan), "but row 3 holds nan"),
+    "objects": (lambda b: b.x.astype(object), "`x` must hold real numbers, got dtype object: convert it"),
+    "strings": (lambda b: b.x.astype(str), "`x` must hold real numbers, got dtype <U"),
+    "complex": (lambda b: b.x.astype(complex), "`x` must hold real numbers, got dtype complex128"),
+    "ragged": (lambda b: ragged(), "`x` must be an array, or lists that are equally long at every level"),
+    "generator": (lambda b: (row for row in b.x), "`x` must hold real numbers, got generator"),
+}
+
+
+@pytest.mark.parametrize("mistake", X_MISTAKES)
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "predict", "train_on_batch", "__call__"])
+def test_x(mistake: str, verb: str, blobs: Blobs) -> None:
+    make, message = X_MISTAKES[mistake]
+    model = classifier()
+    arguments = [make(blobs)] if verb in ("predict", "__call__") else [make(blobs), blobs.y]
+    with pytest.raises((ValueError, TypeError), match=message):
+        getattr(model, verb)(*arguments)
+    assert model.optimizer.iterations == 0
+
+
+SPARSE, CATEGORICAL, BINARY, SQUARED = (
+    "sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy", "mse",
+)  # fmt: skip
+Y_MISTAKES: list[tuple[str, Callable[[Blobs], object], str]] = [
+    (SPARSE, lambda b: None, "`y` is missing"),
+    (SPARSE, lambda b: b.y[:5], "`x` has 150 samples but `y` has 5"),
+    (
+        SPARSE,
+        lambda b: changed(b.y, 4, 3),
+        r"indices in \[0, 3\), as the model has 3 outputs, but row 4 holds 3",
+    ),
+    (SPARSE, lambda b: changed(b.y, 9, -1), "but row 9 holds -1"),
+    (SPARSE, lambda b: changed(b.y.astype(float), 2, 0.5), "whole numbers, but row 2 holds 0.5"),
+    (SPARSE, lambda b: changed(b.y.astype(float), 2, np.nan), "whole numbers, but row 2 holds nan"),
+    (SPARSE, lambda b: changed(b.y.astype(float), 2, np.inf), "but row 2 holds inf"),
+    (SPARSE, lambda b: b.y.astype(str), "`y` must hold real numbers, got dtype <U"),
+    (SPARSE, lambda b: b.y.astype(object), "`y` must hold real numbers, got dtype object"),
+    (SPARSE, lambda b: b.x, r"`y` must have shape \(n,\), one class index per sample, got \(150, 6\)"),
+    (
+        SPARSE,
+        lambda b: b.one_hot,
+        r"\(150, 3\): one-hot labels, but .* takes class indices. Either use loss='categorical_cross.*argmax",
+    ),
+    (
+        CATEGORICAL,
+        lambda b: b.y,
+        r"\(150,\): class indices, but .* one-hot labels. Either use loss='sparse_cat.*to_categorical\(y, 3\)",
+    ),
+    (CATEGORICAL, lambda b: b.y[:, np.newaxis], r"has shape \(150, 1\): class indices"),
+    (CATEGORICAL, lambda b: changed(b.one_hot, (8, 0), 2), r"must lie in \[0, 1\] .* but row 8 holds \[2"),
+    (BINARY, lambda b: changed(b.one_hot, (8, 0), -1), r"must lie in \[0, 1\] .* but row 8 holds \[-1"),
+    (BINARY, lambda b: b.y, r"`y` must have shape \(n, 3\), like the model's output, got \(150,\)"),
+    (SQUARED, lambda b: changed(b.one_hot, (5, 2), np.nan), "`y` must be finite .* but row 5 holds nan"),
+    (SQUARED, lambda b: changed(b.one_hot, (5, 2), 1e300), "but row 5 holds 1e\\+300"),
+    (
+        SQUARED,
+        lambda b: b.one_hot[:, :2],
+        r"`y` must have shape \(n, 3\), like the model's output, got \(150, 2\)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("loss", "make", "message"), Y_MISTAKES)
+@pytest.mark.parametrize("verb", ["fit", "test_on_batch"])
+def test_y(loss: str, make: Callable[[Blobs], object], message: str, verb: str, blobs: Blobs) -> None:
+    model = classifier(loss=loss, metrics=None)
+    with pytest.raises((ValueError, TypeError), match=message):
+        getattr(model, verb)(blobs.x, make(blobs))
+
+
+@pytest.mark.parametrize("loss", [SPARSE, CATEGORICAL])
+def test_one_output_is_no_choice_of_classes(loss: str, blobs: Blobs) -> None:
+    model = keras.Sequential([layers.Dense(1, "softmax")])
+    model.compile("sgd", loss)
+    with pytest.raises(
+        ValueError, match=r"needs one output per class, but the model has 1.*'binary_crossentropy'"
+    ):
+        model.fit(blobs.x, blobs.y)
+
+
+FIT_MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"batch_size": 0}, "`batch_size` must be at least 1, got 0"),
+    ({"batch_size": 32.0}, "`batch_size` must be an integer, got 32.0"),
+    ({"epochs": -1}, "`epochs` must be at least 0, got -1"),
+    ({"epochs": True}, "`epochs` must be an integer, got True"),
+    ({"initial_epoch": "1"}, "`initial_epoch` must be an integer, got '1'"),
+    ({"verbose": 7}, "`verbose` must be one of 'auto', 0, 1, 2, got 7"),
+    ({"verbose": "loud"}, "`verbose` must be one of .* got 'loud'"),
+    ({"shuffle": "x"}, "`shuffle` must be one of True, False, 'batch', got 'x'"),
+    ({"shuffle": None}, "`shuffle` must be one of"),
+    ({"validation_split": 1.0}, "`validation_split` must be less than 1, got 1.0"),
+    ({"validation_split": -0.1}, "`validation_split` must be between 0 and 1, got -0.1"),
+    ({"validation_split": "half"}, "`validation_split` must be a number, got 'half'"),
+    ({"validation_split": 0.999}, "`validation_split=0.999` of 150 samples leaves none for training"),
+    ({"validation_split": 1e-17}, "of 150 samples leaves none for validation"),
+    ({"steps_per_epoch": 0}, "`steps_per_epoch` must be at least 1, got 0"),
+    ({"validation_steps": 0, "validation_split": 0.1}, "`validation_steps` must be at least 1"),
+    ({"validation_batch_size": -1, "validation_split": 0.1}, "`validation_batch_size` must be at least 1"),
+    ({"validation_freq": 0}, "`validation_freq` must be at least 1, got 0"),
+    ({"validation_freq": [1, 0.5]}, "`validation_freq` must be an integer, got 0.5"),
+    ({"validation_data": 3}, r"`validation_data` must be \(x, y\) or \(x, y, sample_weight\), got 3"),
+    ({"validation_data": (1,)}, "`validation_data` must be .* got 1 part"),
+    (
+        {"validation_data": (np.ones((4, 5)), np.ones(4))},
+        r"`validation x` must have shape \(n, 6\), got \(4, 5\)",
+    ),
+    (
+        {"validation_data": (np.ones((4, 6)), np.ones(3))},
+        "`validation x` has 4 samples but `validation y` has 3",
+    ),
+    ({"validation_data": (np.ones((1, 6)), np.array([8]))}, "`validation y` must hold class indices"),
+    ({"sample_weight": np.ones(149)}, r"`sample_weight` must have shape \(150,\), .* got \(149,\)"),
+    ({"sample_weight": np.ones((150, 2))}, r"`sample_weight` must have shape \(150,\), .* got \(150, 2\)"),
+    ({"sample_weight": np.full(150, np.nan)}, "`sample_weight` must be finite .* row 0 holds nan"),
+    ({"class_weight": [1.0, 2.0]}, "`class_weight` must be a dict of class index -> weight"),
+    ({"class_weight": {"cat": 2.0}}, "`class_weight` must map class indices to weights, got the key 'cat'"),
+    ({"class_weight": {0: "2"}}, r"`class_weight\[0\]` must be a number, got '2'"),
+    ({"class_weight": {0: np.inf}}, r"`class_weight\[0\]` must be finite, got inf"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), FIT_MISTAKES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize("built", [True, False])
+def test_fit_arguments(options: dict[str, Any], message: str, built: bool, blobs: Blobs) -> None:
+    model = classifier()
+    if not built:
+        model = keras.Sequential([layers.Dense(3, "softmax")])
+        model.compile("adam", SPARSE)
+    before = model.get_weights()
+    with pytest.raises((ValueError, TypeError), match=message):
+        model.fit(blobs.x, blobs.y, **options)
+    assert (model.built, model.history) == (built, None)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "message"),
+    [
+        ("evaluate", {"batch_size": 0}, "`batch_size` must be at least 1"),
+        ("evaluate", {"steps": 0}, "`steps` must be at least 1"),
+        ("evaluate", {"verbose": 3}, "`verbose` must be one of"),
+        ("predict", {"batch_size": 0.5}, "`batch_size` must be an integer"),
+        ("predict", {"steps": -1}, "`steps` must be at least 1"),
+        ("predict", {"verbose": None}, "`verbose` must be one of"),
+        ("__call__", {"training": "yes"}, "`training` must be True or False, got 'yes'"),
+    ],
+)
+def test_arguments_of_other_verbs(verb: str, options: dict[str, Any], message: str, blobs: Blobs) -> None:
+    arguments = (blobs.x, blobs.y) if verb == "evaluate" else (blobs.x,)
+    with pytest.raises((ValueError, TypeError), match=message):
+        getattr(classifier(), verb)(*arguments, **options)
+
+
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "train_on_batch", "test_on_batch"])
+def test_compile_comes_first(verb: str, blobs: Blobs) -> None:
+    model = keras.Sequential([layers.Dense(3)], name="net")
+    with pytest.raises(ValueError, match=r"model 'net' is not compiled: call compile\(\) first, such as"):
+        getattr(model, verb)(blobs.x, blobs.y)
+    assert (model.metrics_names, model.optimizer) == ([], None)
+
+
+COMPILE_MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"optimizer": "adan"}, "unknown optimizer 'adan'; did you mean 'adam'. Known: adam, sgd"),
+    ({"optimizer": 3}, r"`optimizer` must be a name, an object of engine.optimizers or a config dict, got 3"),
+    ({"optimizer": {"class_name": "Adm"}}, "unknown optimizer 'Adm'; did you mean 'adam'"),
+    ({"loss": "categorical_crossentropi"}, "unknown loss .*; did you mean 'categorical_crossentropy'"),
+    (
+        {"loss": np.mean},
+        "`loss` must be a name, an object of engine.losses or a config dict, got <function mean",
+    ),
+    ({"metrics": ["acuracy"]}, "unknown metric 'acuracy'; did you mean 'accuracy'"),
+    ({"metrics": "accuracy"}, r"`metrics` must be a list such as \['accuracy'\], got 'accuracy'"),
+    ({"weighted_metrics": {"a": "accuracy"}}, "`weighted_metrics` must be a list"),
+    (
+        {"metrics": ["categorical_accuracy"]},
+        "'categorical_accuracy' takes one number per output .* use 'accuracy'",
+    ),
+    (
+        {"metrics": ["mse"]},
+        "'mse' takes one number per output as targets but the loss .* takes class indices",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), COMPILE_MISTAKES, ids=lambda value: str(value)[:40])
+def test_compile_arguments(options: dict[str, Any], message: str, blobs: Blobs) -> None:
+    model = classifier()
+    before = (model.optimizer, model.metrics_names)
+    with pytest.raises((ValueError, TypeError), match=message):
+        model.compile(**({"optimizer": "sgd", "loss": SPARSE} | options))
+    assert (model.optimizer, model.metrics_names) == before
+    model.fit(blobs.x, blobs.y, verbose=0)
+
+
+MAKING_MISTAKES: list[tuple[Callable[[], object], str]] = [
+    (lambda: layers.Dense(0), "`units` must be at least 1, got 0"),
+    (lambda: layers.Dense(2.5), "`units` must be an integer, got 2.5"),
+    (
+        lambda: layers.Dense(2, activaton="relu"),
+        "Dense has no argument 'activaton'; did you mean 'activation'",
+    ),
+    (lambda: layers.Dense(2, input_shpe=(3,)), "no argument 'input_shpe'; did you mean 'input_shape'"),
+    (
+        lambda: layers.Dense(2, kernel_initializer="zeroes"),
+        "unknown initializer 'zeroes'; did you mean 'zeros'",
+    ),
+    (lambda: layers.Dense(2, use_bias="no"), "`use_bias` must be True or False, got 'no'"),
+    (lambda: layers.Dense(2, trainable=2), "`trainable` must be True or False, got 2"),
+    (lambda: layers.Dense(2, input_shape=784), r"`input_shape` must be a tuple such as \(784,\), got 784"),
+    (lambda: layers.Dense(2, input_shape=(0,)), "`input_shape` must be at least 1, got 0"),
+    (lambda: layers.Dense(2, input_dim=0), "`input_dim` must be at least 1, got 0"),
+    (
+        lambda: keras.Input((None, 784)),
+        "`input_shape` must be the shape of one sample, without the batch axis",
+    ),
+    (lambda: keras.Input("784"), "`input_shape` must be a tuple of integers"),
+    (layers.InputLayer, r"`shape` is missing: give the shape of one sample, such as Input\(shape=\(784,\)\)"),
+    (lambda: layers.Dropout(1.5), "`rate` must be between 0 and 1, got 1.5"),
+    (lambda: layers.Dropout(0.5, seed=-1), "`seed` must be at least 0, got -1"),
+    (lambda: layers.Rescaling("1/255"), "`scale` must be a number, got '1/255'"),
+    (lambda: keras.regularizers.L2(-1), "`l2` must be a finite number of at least 0, got -1"),
+    (lambda: keras.initializers.Constant(float("nan")), "`value` must be finite, got nan"),
+    (
+        lambda: optimizers.Adam(clipnorm=1.0),
+        "Adam has no argument 'clipnorm'. It takes: learning_rate, beta_1",
+    ),
+    (lambda: optimizers.Adam(learningrate=1.0), "no argument 'learningrate'; did you mean 'learning_rate'"),
+    (lambda: optimizers.Adam(beta_1=1.0), "`beta_1` must be less than 1, got 1.0"),
+    (lambda: optimizers.SGD(momentum=-1), "`momentum` must be between 0 and 1, got -1"),
+    (lambda: optimizers.SGD("fast"), "`learning_rate` must be a number, got 'fast'"),
+    (
+        lambda: losses.BinaryCrossentropy(label_smoothing=2),
+        "`label_smoothing` must be between 0 and 1, got 2",
+    ),
+    (lambda: losses.BinaryCrossentropy(from_logits=0.5), "`from_logits` must be True or False"),
+    (lambda: metrics.BinaryAccuracy(treshold=0.3), "no argument 'treshold'; did you mean 'threshold'"),
+    (lambda: keras.config.set_threads(0), "`n` must be at least 1, got 0"),
+    (lambda: layers.get({"class_name": "Danse"}), "unknown layer 'Danse'; did you mean 'dense'"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), MAKING_MISTAKES)
+def test_arguments_of_objects(make: Callable[[], object], message: str) -> None:
+    with pytest.raises((ValueError, TypeError, AttributeError), match=message):
+        make()

@@ -1,0 +1,234 @@
+"""When hooks are called, what they are told, and what they may do."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Blobs, classifier, same_weights
+
+import engine as keras
+from engine.callbacks import Callback, History, LambdaCallback, Logs
+
+
+class Recorder(Callback):
+    """Writes down epochs, and batches if asked to."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.logs: list[Logs] = []
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.calls.append("train")
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        self.calls.append("trained")
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self.calls.append(f"epoch {epoch}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self.calls.append(f"epoch {epoch} over")
+        self.logs.append(dict(logs or {}))
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        self.calls.append("test")
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        self.calls.append("tested")
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        self.calls.append("predict")
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        self.calls.append("predicted")
+
+
+class BatchRecorder(Recorder):
+    """Writes down everything."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self.calls.append(f"batch {batch}")
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.calls.append(f"batch {batch} over")
+        self.logs.append(dict(logs or {}))
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.calls.append(f"test batch {batch} over")
+
+    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.calls.append(f"predict batch {batch} over {logs['outputs'].shape}")
+
+
+def test_order_of_hooks(blobs: Blobs) -> None:
+    recorder, model = Recorder(), classifier()
+    model.fit(blobs.x, blobs.y, epochs=2, validation_split=0.5, callbacks=[recorder], verbose=0)
+    model.evaluate(blobs.x, blobs.y, callbacks=[recorder])
+    model.predict(blobs.x, callbacks=recorder)
+    epochs = [call for n in (0, 1) for call in (f"epoch {n}", "test", "tested", f"epoch {n} over")]
+    assert recorder.calls == ["train", *epochs, "trained", "test", "tested", "predict", "predicted"]
+    assert list(recorder.logs[0]) == ["accuracy", "loss", "val_accuracy", "val_loss"]
+    assert recorder.model is model
+
+
+def test_order_of_batch_hooks(blobs: Blobs) -> None:
+    recorder, model = BatchRecorder(), classifier()
+    model.fit(blobs.x, blobs.y, batch_size=75, validation_split=0.4, callbacks=[recorder], verbose=0)
+    model.predict(blobs.x, batch_size=100, callbacks=[recorder])
+    assert recorder.calls == [
+        "train", "epoch 0", "batch 0", "batch 0 over", "batch 1", "batch 1 over",
+        "test", "test batch 0 over", "tested", "epoch 0 over", "trained",
+        "predict", "predict batch 0 over (100, 3)", "predict batch 1 over (50, 3)", "predicted",
+    ]  # fmt: skip
+
+
+def test_batch_hooks_do_not_change_training(blobs: Blobs) -> None:
+    recorder = BatchRecorder()
+    keras.utils.set_random_seed(2)
+    watched = classifier()
+    watched.fit(blobs.x, blobs.y, epochs=2, callbacks=[recorder], verbose=0)
+    keras.utils.set_random_seed(2)
+    alone = classifier()
+    history = alone.fit(blobs.x, blobs.y, epochs=2, verbose=0)
+    assert same_weights(watched, alone)
+    assert watched.history.history == history.history
+    # The logs of a batch are the means since the epoch began
+    assert (
+        recorder.logs[4] == recorder.logs[5] == {name: values[0] for name, values in history.history.items()}
+    )
+    assert recorder.logs[0] != recorder.logs[1]
+
+
+def test_stop_training_after_an_epoch(blobs: Blobs) -> None:
+    class Stop(Callback):
+        def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+            self.model.stop_training = epoch == 1
+
+    model = classifier()
+    assert model.fit(blobs.x, blobs.y, epochs=9, callbacks=[Stop()], verbose=0).epoch == [0, 1]
+    assert model.fit(blobs.x, blobs.y, epochs=1, verbose=0).epoch == [0]
+
+
+def test_stop_training_after_a_batch(blobs: Blobs) -> None:
+    class Stop(Callback):
+        def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+            self.model.stop_training = batch == 1
+
+    model = classifier()
+    history = model.fit(blobs.x, blobs.y, epochs=9, validation_split=0.1, callbacks=[Stop()], verbose=0)
+    assert history.epoch == [0]
+    assert len(history.history["val_loss"]) == 1
+    assert model.optimizer.iterations == 2
+
+
+def test_logs_may_be_added_to(blobs: Blobs) -> None:
+    def add(epoch: int, logs: Logs) -> None:
+        logs["extra"] = float(epoch)
+
+    history = classifier().fit(
+        blobs.x, blobs.y, epochs=2, callbacks=[LambdaCallback(on_epoch_end=add)], verbose=0
+    )
+    assert history.history["extra"] == [0.0, 1.0]
+
+
+def test_ones_own_history_is_used(blobs: Blobs) -> None:
+    mine, model = History(), classifier()
+    assert model.fit(blobs.x, blobs.y, callbacks=[mine], verbose=0) is mine
+    assert model.history is mine
+    model.fit(blobs.x, blobs.y, epochs=2, initial_epoch=1, callbacks=[mine], verbose=0)
+    assert mine.epoch == [1]
+    assert len(mine.history["loss"]) == 2
+
+
+def test_params_and_old_batch_hooks(blobs: Blobs) -> None:
+    class Old(Callback):
+        seen = 0
+
+        def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+            self.seen += 1
+
+    old = Old()
+    classifier().fit(blobs.x, blobs.y, epochs=2, callbacks=[old], verbose=0)
+    assert (old.seen, old.params) == (10, {"verbose": 0, "epochs": 2, "steps": 5})
+
+
+def test_learning_rate_assigned_in_a_hook_counts_from_the_next_step(blobs: Blobs) -> None:
+    snapshots: list[np.ndarray[Any, Any]] = []
+    model = classifier(optimizer=keras.optimizers.SGD(0.1))
+    optimizer = model.optimizer
+
+    def freeze_after(batch: int, logs: Logs) -> None:
+        snapshots.append(model.get_weights()[0])
+        if batch == 1:
+            optimizer.learning_rate = 0.0
+
+    model.fit(blobs.x, blobs.y, callbacks=[LambdaCallback(on_train_batch_end=freeze_after)], verbose=0)
+    changes = [not np.array_equal(a, b) for a, b in pairwise(snapshots)]
+    assert changes == [True, False, False, False]
+
+    def halve(epoch: int, logs: Logs) -> None:
+        optimizer.learning_rate = optimizer.learning_rate / 2
+
+    optimizer.learning_rate = 0.1
+    model.fit(blobs.x, blobs.y, epochs=3, callbacks=[LambdaCallback(on_epoch_begin=halve)], verbose=0)
+    assert optimizer.learning_rate == 0.1 / 8
+
+
+def test_hooks_may_use_the_model(blobs: Blobs) -> None:
+    seen: list[tuple[float, float]] = []
+    model = classifier()
+
+    def compare(epoch: int, logs: Logs) -> None:
+        model.set_weights([0 * array for array in model.get_weights()])
+        seen.append((model.evaluate(blobs.x, blobs.y)[0], float(model.predict(blobs.x).std())))
+
+    model.fit(blobs.x, blobs.y, callbacks=[LambdaCallback(on_epoch_end=compare)], verbose=0)
+    assert seen == [(pytest.approx(np.log(3)), pytest.approx(0, abs=1e-6))]
+
+
+HOOKS = [
+    "on_train_begin", "on_epoch_begin", "on_train_batch_begin", "on_train_batch_end", "on_test_begin",
+    "on_test_batch_begin", "on_test_batch_end", "on_test_end", "on_epoch_end", "on_train_end",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_an_exception_leaves_a_usable_model(hook: str, error: type[BaseException], blobs: Blobs) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    model = classifier()
+    with pytest.raises(error):
+        model.fit(
+            blobs.x, blobs.y, validation_split=0.2, callbacks=[LambdaCallback(**{hook: fail})], verbose=0
+        )
+    expected = {"on_train_begin": 0, "on_epoch_begin": 0, "on_train_batch_begin": 0, "on_train_batch_end": 1}
+    assert model.optimizer.iterations == expected.get(hook, 4)
+    assert np.isfinite(model.predict(blobs.x)).all()
+    model.fit(blobs.x, blobs.y, verbose=0)
+    model.add(keras.layers.Activation("linear"))
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "message"),
+    [
+        ([1], r"`callbacks` must hold objects of engine\.callbacks\.Callback, got 1"),
+        ([History], r"History'>; make an object of it: add \(\)"),
+        ("early", "`callbacks` must hold objects"),
+    ],
+)
+def test_callbacks_must_be_callbacks(callbacks: object, message: str, blobs: Blobs) -> None:
+    with pytest.raises(TypeError, match=message):
+        classifier().fit(blobs.x, blobs.y, callbacks=callbacks)
+
+
+def test_lambda_callback_takes_hooks_alone() -> None:
+    with pytest.raises(TypeError, match="no hook 'on_epoch_ends'; did you mean 'on_epoch_end'"):
+        LambdaCallback(on_epoch_ends=print)
+    with pytest.raises(TypeError, match="`on_epoch_end` must be a function, got 1"):
+        LambdaCallback(on_epoch_end=1)
+    LambdaCallback(on_epoch_end=None).on_epoch_end(0)

@@ -1,0 +1,253 @@
+"""The command `engine`, run as a user runs it, and the picture it draws."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import cli
+from engine._program import build_info
+
+QUICK = ("--epochs", "1", "--batch-size", "200")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENGINE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def run(
+    *arguments: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "engine", *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **(environment or {})},
+    )
+
+
+def value(output: str, name: str) -> str:
+    """What the line `name` of the output says."""
+    found = re.search(rf"^{name} +(.+)$", output, flags=re.MULTILINE)
+    assert found is not None, output
+    return found[1]
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    start = path.read_bytes()[:24]
+    assert start[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", start[16:24])
+    return width, height
+
+
+def test_version() -> None:
+    result = run("--version")
+    assert (result.returncode, result.stdout) == (0, f"mlp-engine {build_info()['version']}\n")
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("mnist", "--help"), ("info", "--help")])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_help(arguments: tuple[str, ...], encoding: str) -> None:
+    result = run(*arguments, environment={"PYTHONIOENCODING": encoding})
+    assert result.returncode == 0
+    assert result.stdout.startswith("usage: engine")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "the following arguments are required: COMMAND"),
+        (("train",), "invalid choice: 'train'"),
+        (
+            ("mnist", "--epochs", "0"),
+            "argument --epochs: expected a whole number from 1 to 2147483647, got '0'",
+        ),
+        (("mnist", "--epochs", "1.5"), "argument --epochs: expected a whole number"),
+        (("mnist", "--batch-size", "-1"), "argument --batch-size: expected a whole number from 1"),
+        (
+            ("mnist", "--seed", "abc"),
+            "argument --seed: expected a whole number from 0 to 4294967295, got 'abc'",
+        ),
+        (("mnist", "--seed", "4294967296"), "argument --seed: expected a whole number"),
+        (
+            ("mnist", "--report", "a.jpg"),
+            "argument --report: expected a file name that ends in .png, got 'a.jpg'",
+        ),
+        (("mnist", "--no-report", "--report", "a.png"), "not allowed with argument --no-report"),
+        (("mnist", "--speed", "fast"), "unrecognized arguments"),
+        (("info", "more"), "unrecognized arguments: more"),
+    ],
+)
+def test_bad_arguments(arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_info() -> None:
+    result = run("info")
+    build = build_info()
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert value(result.stdout, "version") == f"mlp-engine {build['version']}"
+    assert value(result.stdout, "instruction sets") == f"{', '.join(build['isas'])} (compiled)"
+    assert f" {', '.join(build['runnable'])} (runnable here)\n" in result.stdout
+    assert f" {build['isa']} (chosen" in result.stdout
+    assert int(value(result.stdout, "threads")) >= 1
+    assert value(result.stdout, "OpenMP").startswith("yes" if build["openmp"] else "no")
+    assert value(result.stdout, "CUDA") == build["cuda"]
+    assert value(result.stdout, "NumPy") == np.__version__
+    assert value(result.stdout, "Python").startswith(".".join(map(str, sys.version_info[:3])))
+
+
+def test_info_says_what_chose_the_instruction_set() -> None:
+    result = run("info", environment={"ENGINE_ISA": "baseline"})
+    assert "baseline (chosen by ENGINE_ISA=baseline)" in result.stdout
+
+
+def test_mnist_trains_and_reports(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    result = run("mnist", "--epochs", "2", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    accuracy = re.fullmatch(r"([\d.]+)% of the 10,000 test images", value(result.stdout, "accuracy"))
+    assert accuracy is not None
+    assert 95.5 < float(accuracy[1]) < 98.5
+    for step in ("loading", "compiling", "training", "evaluating"):
+        assert re.fullmatch(r"\d+\.\d{3} s", value(result.stdout, step))
+    assert re.fullmatch(r"[0-9a-f]{64} \(trained weights\)", value(result.stdout, "SHA-256"))
+    assert Path(value(result.stdout, "report")) == Path("reports/mnist.png")
+    assert min(png_size(tmp_path / "reports" / "mnist.png")) > 1000
+
+
+def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
+    outputs = [
+        run("mnist", *QUICK, "--no-report", "--seed", seed, cwd=tmp_path).stdout for seed in ("7", "7", "8")
+    ]
+    first, again, other = (value(output, "SHA-256") for output in outputs)
+    assert first == again
+    assert first != other
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_drawing_the_report_does_not_change_the_run(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with_report = run("mnist", *QUICK, "--report", "deep/er.png", cwd=tmp_path)
+    without = run("mnist", *QUICK, "--no-report", cwd=tmp_path)
+    for name in ("SHA-256", "accuracy"):
+        assert value(with_report.stdout, name) == value(without.stdout, name)
+    assert png_size(tmp_path / "deep" / "er.png")
+
+
+def test_many_epochs_are_tested_at_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = pytest.importorskip("engine._report", exc_type=ImportError)
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(report, "write", lambda path, **what: drawn.update(what))
+    monkeypatch.setattr(cli, "_TESTED_EPOCHS", 2)
+    arguments = ["mnist", "--epochs", "5", "--batch-size", "1000", "--report", str(tmp_path / "report.png")]
+    assert cli.main(arguments) == 0
+    assert drawn["tested"] == [3, 5]
+    assert len(drawn["train"]["loss"]) == 5
+    assert len(drawn["test"]["loss"]) == len(drawn["test"]["accuracy"]) == 2
+    assert drawn["test"]["loss"][1] < drawn["test"]["loss"][0]
+
+
+def test_without_matplotlib(tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "matplotlib.py").write_text("raise ModuleNotFoundError(\"No module named 'matplotlib'\")")
+    path = os.pathsep.join(filter(None, (str(hidden), os.environ.get("PYTHONPATH"))))
+    result = run("mnist", *QUICK, cwd=tmp_path, environment={"PYTHONPATH": path})
+    assert result.returncode == 0, result.stderr
+    assert value(result.stdout, "report") == (
+        "none: No module named 'matplotlib'. pip install 'mlp-engine[plot]' brings what it needs."
+    )
+    assert not (tmp_path / "reports").exists()
+
+
+def test_report_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "file").touch()
+    result = run("mnist", "--report", "file/report.png", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "argument --report: can't make the folder" in result.stderr
+    assert result.stdout == ""  # said before the training, not after
+
+
+def test_report_that_cannot_be_written(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "report.png").mkdir()
+    result = run("mnist", *QUICK, "--report", "report.png", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "engine mnist: error: can't write the report: " in result.stderr
+    assert "Traceback" not in result.stderr
+    assert value(result.stdout, "SHA-256")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c() -> None:
+    # A test run in the background inherits an ignored SIGINT; the command must not.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from engine.cli import main; sys.exit(main(['mnist', '--epochs', '100000', '--no-report']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert "1/100000" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert errors == "\nengine: interrupted\n"
+
+
+# The picture
+
+
+@pytest.mark.parametrize("epochs", [1, 5, 40])
+@pytest.mark.parametrize("mistakes", [0, 1, 3, 500])
+def test_report(tmp_path: Path, epochs: int, mistakes: int) -> None:
+    pytest.importorskip("matplotlib")
+    from engine import _report
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 9, 600, np.uint8)  # no nine: a class without images
+    probabilities = np.full((600, 10), 0.01, np.float32)
+    answers = labels.copy()
+    answers[:mistakes] = (answers[:mistakes] + 1) % 10
+    probabilities[np.arange(600), answers] = 0.91
+    tested = sorted({*range(3, epochs, 3), epochs})
+    _report.write(
+        tmp_path / "report.png",
+        facts=["one line", "and another"],
+        train={"loss": [1 / n for n in range(1, epochs + 1)], "accuracy": [0.9] * epochs},
+        test={"loss": [1 / n for n in tested], "accuracy": [0.8] * len(tested)},
+        tested=tested,
+        images=rng.integers(0, 256, (600, 28, 28), np.uint8),
+        labels=labels,
+        probabilities=probabilities,
+    )
+    width, height = png_size(tmp_path / "report.png")
+    assert width > 1000
+    assert height > 1000

@@ -1,0 +1,242 @@
+"""Losses, softmax and metrics row by row against float64, on every instruction set that this machine runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numerics import KERNELS, SMALLEST_NORMAL, U, agreed, place, same_bits
+from numpy.typing import NDArray
+from reference import loss_rows, metric_rows, one_hot, sigmoid, softmax, targets
+
+from engine._core import Kernels
+
+Array = NDArray[Any]
+
+WIDTHS = [1, 2, 7, 10, 15, 16, 17, 31, 33, 100]
+ROWS = 6
+# A row is summed in 16 lanes that meet in a tree of 4 levels.
+EXP, LOG = 3, 2  # errors of exp and log in units of U: twice their ulps in test_kernels_math.py
+
+
+def summing(n: int) -> int:
+    return -(-n // 16) + 4
+
+
+def logits(n: int, spread: float) -> Array:
+    return (np.random.default_rng(n).normal(size=(ROWS, n)) * spread).astype(np.float32)
+
+
+def probabilities(n: int) -> Array:
+    """Strictly within the clipping, not normalised; the last rows hold exact zeros and ones."""
+    p = np.random.default_rng(n).uniform(0.01, 0.99, (ROWS, n)).astype(np.float32)
+    p[-2], p[-1] = np.eye(n, dtype=np.float32)[[0, n - 1]]
+    return p
+
+
+def labels(n: int) -> NDArray[np.int32]:
+    return np.random.default_rng(1).integers(0, n, ROWS).astype(np.int32)
+
+
+def dense_targets(n: int, kind: str) -> Array:
+    rng = np.random.default_rng(2)
+    if kind == "mean_squared_error":
+        return rng.normal(size=(ROWS, n)).astype(np.float32)
+    if kind.startswith("binary"):
+        return rng.integers(0, 2, (ROWS, n))
+    # One-hot rows, and two whose targets don't add up to 1.
+    return np.concatenate([rng.uniform(0, 1, (2, n)), one_hot(labels(n)[2:], n, float)]).astype(np.float32)
+
+
+def computed(spec: dict[str, Any], y_pred: Array, y: Array, scale: Array) -> tuple[Array, Array]:
+    y = y if y.dtype == np.int32 else y.astype(np.float32)
+
+    def run(kernels: Kernels) -> list[Array]:
+        gradient = place(np.zeros_like(y_pred))
+        losses = kernels.loss(spec, place(y_pred), y, scale, gradient)
+        return [losses, gradient.copy()]
+
+    losses, gradient = agreed(run)
+    return losses, gradient
+
+
+SCALE = np.random.default_rng(3).uniform(0.1, 2, ROWS).astype(np.float32)
+
+
+def check(
+    got: tuple[Array, Array], spec: dict[str, Any], y_pred: Array, y: Array, bounds: tuple[Array, Array]
+) -> None:
+    """Compares losses and scaled gradients; `bounds` are in U, per row and per unscaled gradient element."""
+    losses, gradient = loss_rows(spec, y_pred.astype(float), y)
+    scale = SCALE[:, None].astype(float)
+    # What is below 2**-126 is flushed: the result, and before it was scaled.
+    assert (np.abs(got[0] - losses) <= U * bounds[0] + SMALLEST_NORMAL).all()
+    # One rounding for the product with the scale.
+    bound = U * scale * (bounds[1] + np.abs(gradient)) + (1 + scale) * SMALLEST_NORMAL
+    assert (np.abs(got[1] - gradient * scale) <= bound).all()
+
+
+CATEGORICAL = [
+    ("sparse_categorical_crossentropy", 0.0),
+    ("categorical_crossentropy", 0.0),
+    ("categorical_crossentropy", 0.1),
+]
+
+
+@pytest.mark.parametrize("spread", [1.0, 30.0])
+@pytest.mark.parametrize("n", WIDTHS)
+@pytest.mark.parametrize(("kind", "smoothing"), CATEGORICAL)
+def test_crossentropy_from_logits(kind: str, n: int, spread: float, smoothing: float) -> None:
+    spec = {"kind": kind, "from_logits": True, "label_smoothing": smoothing}
+    z = logits(n, spread)
+    y = labels(n) if kind.startswith("sparse") else dense_targets(n, kind)
+    t, p = targets(spec, y, z.astype(float)), softmax(z.astype(float))
+    distance = (z.max(axis=1, keepdims=True) - z).astype(float)
+    # z - max rounds once, which exp turns into a relative error; in the sum that counts by p.
+    sum_error = EXP + summing(n) + (p * distance).sum(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(-distance).sum(axis=1, keepdims=True))
+    surprise = log_sum + distance
+    surprise_error = LOG * log_sum + sum_error + distance + surprise
+    # t rounds up to three times, then the products are summed.
+    loss_bound = (t * (surprise_error + (summing(n) + 4) * surprise)).sum(axis=1)
+    p_error = EXP + distance + sum_error + 1
+    mass = t.sum(axis=1, keepdims=True)
+    gradient_bound = p * mass * (p_error + summing(n) + 4) + 3 * t + np.abs(p * mass - t)
+    check(computed(spec, z, y, SCALE), spec, z, y, (loss_bound, gradient_bound))
+
+
+@pytest.mark.parametrize("n", WIDTHS)
+@pytest.mark.parametrize(("kind", "smoothing"), CATEGORICAL)
+def test_crossentropy_of_probabilities(kind: str, n: int, smoothing: float) -> None:
+    spec = {"kind": kind, "from_logits": False, "label_smoothing": smoothing}
+    x = probabilities(n)
+    y = labels(n) if kind.startswith("sparse") else dense_targets(n, kind)
+    t = targets(spec, y, x.astype(float))
+    total = x.sum(axis=1, keepdims=True).astype(float)
+    p = np.clip(x / total, 1e-7, 1)
+    # p is off by the sum and the division, which log turns into an absolute error.
+    relative = summing(n) + 1
+    loss_bound = (t * (relative + (LOG + summing(n) + 4) * np.abs(np.log(p)))).sum(axis=1)
+    slope = t / p
+    moment = (slope * p).sum(axis=1, keepdims=True)
+    gradient_bound = ((2 * relative + 4) * (slope + moment) + (summing(n) + 3) * moment) / total
+    check(computed(spec, x, y, SCALE), spec, x, y, (loss_bound, gradient_bound))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("spread", [1.0, 30.0])
+@pytest.mark.parametrize("n", WIDTHS)
+def test_binary_crossentropy_from_logits(n: int, spread: float, smoothing: float) -> None:
+    spec = {"kind": "binary_crossentropy", "from_logits": True, "label_smoothing": smoothing}
+    z, y = logits(n, spread), dense_targets(n, "binary")
+    t = targets(spec, y, z.astype(float))
+    # max(z, 0) - z t + log1p(exp(-|z|)): two products of |z|, the sums, and a log1p of at most log 2.
+    element = np.abs(z) * (4 + 2 * t) + (EXP + LOG + 6) * np.log1p(np.exp(-np.abs(z).astype(float)))
+    loss_bound = element.mean(axis=1) + (summing(n) + 2) * loss_rows(spec, z.astype(float), y)[0]
+    p = sigmoid(z.astype(float))
+    gradient_bound = ((EXP + 3) * p + 3 * t + 3 * np.abs(p - t)) / n
+    check(computed(spec, z, y, SCALE), spec, z, y, (loss_bound, gradient_bound))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("n", WIDTHS)
+def test_binary_crossentropy_of_probabilities(n: int, smoothing: float) -> None:
+    spec = {"kind": "binary_crossentropy", "from_logits": False, "label_smoothing": smoothing}
+    x, y = probabilities(n), dense_targets(n, "binary")
+    t = targets(spec, y, x.astype(float))
+    p = np.clip(x, np.float32(1e-7), np.float32(1 - 1e-7)).astype(float)
+    # Products, logs (of 1 - p with its rounding, an absolute error of 1) and the sums; t itself rounds twice.
+    element = (LOG + 4) * (np.abs(t * np.log(p)) + np.abs((1 - t) * np.log(1 - p))) + (1 - t)
+    loss_bound = element.mean(axis=1) + (summing(n) + 2) * loss_rows(spec, x.astype(float), y)[0]
+    gradient_bound = (2 * (p + t) + 6 * np.abs(p - t)) / (p * (1 - p)) / n
+    check(computed(spec, x, y, SCALE), spec, x, y, (loss_bound, gradient_bound))
+
+
+@pytest.mark.parametrize("n", WIDTHS)
+def test_mean_squared_error(n: int) -> None:
+    spec = {"kind": "mean_squared_error", "from_logits": False, "label_smoothing": 0.0}
+    y_pred, y = logits(n, 2.0), dense_targets(n, "mean_squared_error")
+    losses, gradient = loss_rows(spec, y_pred.astype(float), y)
+    # The difference, its square, the sum, the division by n; nothing cancels after the difference.
+    bounds = (summing(n) + 5) * losses, 4 * np.abs(gradient)
+    check(computed(spec, y_pred, y, SCALE), spec, y_pred, y, bounds)
+
+
+def test_losses_of_far_logits_are_finite() -> None:
+    z = np.array([[3e4, -3e4, 0.0], [-3e38, 1.0, 0.0], [-200.0, 0.0, 200.0]], np.float32)
+    for kind, y in (
+        ("sparse_categorical_crossentropy", np.array([0, 0, 1], np.int32)),
+        ("binary_crossentropy", np.eye(3, dtype=np.float32)),
+    ):
+        spec = {"kind": kind, "from_logits": True, "label_smoothing": 0.0}
+        scale = np.ones(3, np.float32)
+
+        def run(kernels: Kernels, spec: Any = spec, y: Array = y, scale: Array = scale) -> list[Array]:
+            gradient = place(np.zeros_like(z))
+            return [kernels.loss(spec, place(z), y, scale, gradient), gradient.copy()]
+
+        losses, gradient = agreed(run)
+        want, want_gradient = loss_rows(spec, z.astype(float), y)
+        np.testing.assert_allclose(losses, want, rtol=4 * U)
+        np.testing.assert_allclose(gradient, want_gradient, rtol=0, atol=4 * U)
+
+
+# -log of the clipped probabilities 1e-7 and 1 - 1e-7, which is 1 - 2**-23 in float32, and of 1 minus the latter.
+LOW, HIGH, ONE_MINUS_HIGH = -np.log(1e-7), 2.0**-23, 23 * np.log(2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "y", "want"),
+    [
+        ("sparse_categorical_crossentropy", np.zeros(2, np.int32), [HIGH, LOW]),
+        ("categorical_crossentropy", np.eye(3)[[0, 0]], [HIGH, LOW]),
+        ("binary_crossentropy", np.eye(3)[[0, 0]], [HIGH, (LOW + ONE_MINUS_HIGH + HIGH) / 3]),
+    ],
+)
+def test_probabilities_are_clipped(kind: str, y: Array, want: list[float]) -> None:
+    spec = {"kind": kind, "from_logits": False, "label_smoothing": 0.0}
+    losses, gradient = computed(spec, np.eye(3, dtype=np.float32)[:2], y, np.ones(2, np.float32))
+    np.testing.assert_allclose(losses, want, rtol=1e-6)
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("spread", [0.1, 3.0, 100.0])
+@pytest.mark.parametrize("n", WIDTHS)
+def test_softmax(n: int, spread: float) -> None:
+    z = logits(n, spread)
+
+    def run(kernels: Kernels) -> list[Array]:
+        out = place(np.zeros_like(z))
+        kernels.softmax(place(z), out)
+        return [out.copy()]
+
+    (got,) = agreed(run)
+    want = softmax(z.astype(float))
+    distance = z.max(axis=1, keepdims=True) - z
+    relative = distance + (want * distance).sum(axis=1, keepdims=True) + 2 * EXP + summing(n) + 1
+    assert (np.abs(got - want) <= relative * U * want + SMALLEST_NORMAL).all()
+    for kernels in KERNELS:
+        single = place(np.zeros((1, n)))
+        kernels.softmax(place(z[3:4]), single)
+        assert same_bits(single[0], got[3])
+
+
+METRICS = [
+    ("sparse_categorical_accuracy", 0),
+    ("categorical_accuracy", 0),
+    ("binary_accuracy", 2),
+    ("mean_squared_error", 5),
+]
+
+
+@pytest.mark.parametrize("n", WIDTHS)
+@pytest.mark.parametrize(("kind", "roundings"), METRICS)
+def test_metrics(kind: str, roundings: int, n: int) -> None:
+    spec = {"kind": kind, "weighted": False, "threshold": 0.5}
+    y_pred = probabilities(n)
+    y_pred[0] = 0.5  # ties: the first class wins; on the threshold counts as below it
+    y = labels(n) if kind.startswith("sparse") else dense_targets(n, kind).astype(np.float32)
+    (got,) = agreed(lambda kernels: [kernels.metric(spec, place(y_pred), y)])
+    want = metric_rows(spec, y_pred.astype(float), y)
+    assert (np.abs(got - want) <= (roundings + (summing(n) if roundings > 2 else 0)) * U * want).all()

@@ -1,0 +1,158 @@
+"""Layers, activations, initializers and regularizers as a model uses them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+from numpy.typing import NDArray
+
+import engine as keras
+from engine import activations, initializers, layers, regularizers
+
+# Against float64: a few roundings of a row's sum of products, relative to the values.
+RTOL = 1e-5
+
+
+def outputs(layer: layers.Layer, x: NDArray[Any]) -> NDArray[np.float32]:
+    return keras.Sequential([keras.Input(x.shape[1:]), layer]).predict(x)
+
+
+@pytest.mark.parametrize("name", reference.ACTIVATIONS)
+def test_activations_as_layer_and_function(name: str, rng: np.random.Generator) -> None:
+    x = rng.normal(0, 3, (7, 5)).astype(np.float32)
+    expected = reference.ACTIVATIONS[name](x.astype(float))
+    function = getattr(activations, name)
+    for got in (function(x), outputs(layers.Activation(name), x), outputs(layers.Activation(function), x)):
+        np.testing.assert_allclose(got, expected, rtol=RTOL, atol=1e-6)
+        assert got.dtype == np.float32
+
+
+def test_activations_take_any_shape() -> None:
+    assert activations.relu(-3.0).shape == ()
+    assert activations.relu([[[-1, 2]]]).tolist() == [[[0.0, 2.0]]]
+    assert activations.softmax(np.zeros((2, 3, 4))).sum(axis=-1) == pytest.approx(np.ones((2, 3)))
+    assert activations.tanh(np.zeros((0, 3))).shape == (0, 3)
+    assert np.isnan(activations.relu([np.nan])).all()
+
+
+def test_activations_by_name() -> None:
+    assert activations.get(None) is activations.linear
+    assert activations.get("swish") is activations.silu
+    assert activations.get("ReLU") is activations.relu
+    with pytest.raises(ValueError, match="unknown activation 'relo'; did you mean 'relu'"):
+        activations.get("relo")
+    with pytest.raises(TypeError, match="`activation` must be a name or a function of engine"):
+        activations.get(np.tanh)
+
+
+def test_dense_is_a_matrix_product(rng: np.random.Generator) -> None:
+    layer = layers.Dense(3, activation="tanh", bias_initializer=initializers.Constant(0.5))
+    x = rng.normal(0, 1, (4, 5)).astype(np.float32)
+    got = outputs(layer, x)
+    assert (layer.kernel.shape, layer.bias is not None and layer.bias.tolist()) == ((5, 3), [0.5] * 3)
+    np.testing.assert_allclose(got, np.tanh(x.astype(float) @ layer.kernel + 0.5), rtol=RTOL)
+    bare = layers.Dense(3, use_bias=False)
+    np.testing.assert_allclose(outputs(bare, x), x.astype(float) @ bare.kernel, rtol=RTOL, atol=1e-6)
+    assert bare.bias is None
+
+
+def test_layers_without_weights(rng: np.random.Generator) -> None:
+    x = rng.normal(0, 1, (4, 2, 3)).astype(np.float32)
+    assert np.array_equal(outputs(layers.Flatten(), x), x.reshape(4, 6))
+    assert np.array_equal(outputs(layers.Dropout(0.5), x), x)
+    assert np.array_equal(outputs(layers.Activation("relu"), x), np.maximum(x, 0))
+    assert np.array_equal(outputs(layers.Rescaling(2, 1), x), 2 * x + 1)
+    model = keras.Sequential([layers.Rescaling(1 / 255, input_shape=(2, 2))])
+    assert (model.output_shape, model.layers[0].built, model.count_params()) == ((None, 2, 2), True, 0)
+    assert model.predict(np.full((1, 2, 2), 255, np.uint8)).tolist() == [[[1.0, 1.0], [1.0, 1.0]]]
+
+
+def test_softmax_layer_needs_flat_input() -> None:
+    with pytest.raises(ValueError, match=r"gets \(n, 2, 3\): put a Flatten\(\) before it"):
+        keras.Sequential([layers.Activation("softmax", input_shape=(2, 3))])
+
+
+def test_dropout_is_at_work_in_training_only() -> None:
+    model = keras.Sequential([layers.Dropout(0.25, input_shape=(1000,))])
+    x = np.ones((8, 1000), np.float32)
+    assert np.array_equal(model(x), x)
+    first, second = model(x, training=True), model(x, training=True)
+    assert not np.array_equal(first, second)
+    assert set(np.unique(first)) == {np.float32(0), np.float32(1 / 0.75)}
+    # 8,000 draws: 6 standard deviations
+    assert np.mean(first == 0) == pytest.approx(0.25, abs=6 * math.sqrt(0.25 * 0.75 / 8000))
+    everything = keras.Sequential([layers.Dropout(1.0, input_shape=(3,))])
+    assert not everything(np.ones((2, 3)), training=True).any()
+
+
+def test_dropout_repeats_with_the_seed() -> None:
+    def weights(seed: int | None) -> list[NDArray[np.float32]]:
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([layers.Dropout(0.5, seed=seed, input_shape=(4,)), layers.Dense(2)])
+        model.compile("sgd", "mse")
+        model.fit(np.ones((64, 4)), np.ones((64, 2)), verbose=0)
+        return model.get_weights()
+
+    assert np.array_equal(weights(None)[0], weights(None)[0])
+    assert np.array_equal(weights(5)[0], weights(5)[0])
+    assert not np.array_equal(weights(5)[0], weights(6)[0])
+
+
+def test_initializers_fill() -> None:
+    assert initializers.Zeros()((2, 3)).tolist() == [[0.0] * 3] * 2
+    assert initializers.get("ones")([2]).tolist() == [1.0, 1.0]
+    constant = initializers.get({"class_name": "Constant", "config": {"value": 2}})
+    assert constant((1,)).tolist() == [2.0]
+    assert initializers.get(initializers.Zeros)((1,)).dtype == np.float32
+
+
+def test_glorot_uniform_keeps_its_limit() -> None:
+    kernel = initializers.GlorotUniform()((300, 100))
+    limit = math.sqrt(6 / 400)
+    assert np.all((-limit <= kernel) & (kernel < limit))
+    # Standard deviation limit / sqrt(3); 30,000 draws
+    assert kernel.std() == pytest.approx(limit / math.sqrt(3), rel=0.02)
+    assert abs(kernel.mean()) < 6 * limit / math.sqrt(3 * kernel.size)
+
+
+def test_glorot_uniform_and_seeds() -> None:
+    draw = initializers.GlorotUniform()
+    first, second = draw((4, 4)), draw((4, 4))
+    assert not np.array_equal(first, second)
+    keras.utils.set_random_seed(1)
+    assert np.array_equal(draw((4, 4)), first)
+    fixed = initializers.GlorotUniform(seed=9)
+    assert np.array_equal(fixed((4, 4)), fixed((4, 4)))
+
+
+@pytest.mark.parametrize("where", ["kernel", "bias"])
+def test_l2_is_part_of_the_loss(where: str) -> None:
+    options: dict[str, Any] = {f"{where}_regularizer": "l2", "bias_initializer": "ones"}
+    model = keras.Sequential([layers.Dense(2, input_shape=(3,), **options)])
+    model.compile("sgd", "mse")
+    x = np.ones((5, 3), np.float32)
+    kernel, bias = model.get_weights()
+    penalty = 0.01 * float(np.sum(np.square(kernel if where == "kernel" else bias, dtype=float)))
+    assert model.evaluate(x, model.predict(x)) == pytest.approx(penalty, rel=RTOL)
+    model.train_on_batch(x, model.predict(x))
+    shrunk = [kernel * (1 - 2 * 0.01 * 0.01) if where == "kernel" else kernel]
+    np.testing.assert_allclose(model.get_weights()[0], shrunk[0], rtol=RTOL)
+
+
+def test_regularizers_by_name() -> None:
+    assert regularizers.get(None) is None
+    assert regularizers.get("L2").get_config() == {"l2": 0.01}
+    assert regularizers.L2(0.5)([[1.0, 2.0]]) == pytest.approx(2.5)
+    with pytest.raises(ValueError, match=r"unknown regularizer 'l1'\. Known: l2"):
+        regularizers.get("l1")
+
+
+def test_layers_show_what_they_are() -> None:
+    assert repr(layers.Dense(2, name="out")) == "<Dense name=out, built=False>"
+    assert repr(regularizers.L2(0.5)) == "L2(l2=0.5)"
+    dense = layers.get({"class_name": "Dense", "config": {"units": 3, "activation": "relu"}})
+    assert dense.get_config()["activation"] == "relu"

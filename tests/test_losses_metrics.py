@@ -1,0 +1,233 @@
+"""Losses, metrics and optimizers: their formulas, their names, and what compile makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+from conftest import Blobs, classifier
+from numpy.typing import NDArray
+
+import engine as keras
+from engine import losses, metrics, optimizers
+
+# Float32 against float64: roundings of a logarithm and of a sum over a row.
+RTOL = 1e-5
+
+LOSSES = [
+    losses.SparseCategoricalCrossentropy(),
+    losses.SparseCategoricalCrossentropy(from_logits=True),
+    losses.CategoricalCrossentropy(),
+    losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
+    losses.CategoricalCrossentropy(label_smoothing=0.2),
+    losses.BinaryCrossentropy(),
+    losses.BinaryCrossentropy(from_logits=True),
+    losses.BinaryCrossentropy(label_smoothing=0.1),
+    losses.MeanSquaredError(),
+]
+
+
+def predictions(loss: losses.Loss, rng: np.random.Generator) -> NDArray[np.float32]:
+    if getattr(loss, "from_logits", False):
+        return rng.normal(0, 3, (20, 4)).astype(np.float32)
+    return rng.uniform(0.01, 0.99, (20, 4)).astype(np.float32)
+
+
+def labels(loss: losses.Loss, rng: np.random.Generator) -> NDArray[Any]:
+    if loss.wants_indices:
+        return rng.integers(0, 4, 20)
+    return (
+        np.eye(4)[rng.integers(0, 4, 20)] if loss.wants_classes else rng.integers(0, 2, (20, 4)).astype(float)
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_losses_as_function_class_and_training(loss: losses.Loss, rng: np.random.Generator) -> None:
+    y_pred, y, weight = predictions(loss, rng), labels(loss, rng), rng.uniform(0, 2, 20)
+    expected, _ = reference.loss_rows(loss.lower(), y_pred.astype(float), y)
+    options = {key: value for key, value in loss.get_config().items() if key != "name"}
+    function = getattr(losses, loss.lower()["kind"])
+    np.testing.assert_allclose(function(y, y_pred, **options), expected, rtol=RTOL, atol=1e-6)
+    assert loss(y, y_pred) == pytest.approx(expected.mean(), rel=RTOL)
+    assert loss(y, y_pred, weight) == pytest.approx((weight * expected).mean(), rel=RTOL)
+
+    model = keras.Sequential([keras.layers.Activation("linear", input_shape=(4,))])
+    model.compile("sgd", loss)
+    assert model.evaluate(y_pred, y) == pytest.approx(expected.mean(), rel=RTOL)
+    weighted = model.evaluate(y_pred, y, sample_weight=weight)
+    assert weighted == pytest.approx((weight * expected).mean(), rel=RTOL)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "cls"),
+    [
+        ("mse", losses.MeanSquaredError),
+        ("mean_squared_error", losses.MeanSquaredError),
+        ("MeanSquaredError", losses.MeanSquaredError),
+        ("bce", losses.BinaryCrossentropy),
+        (losses.binary_crossentropy, losses.BinaryCrossentropy),
+        (losses.CategoricalCrossentropy, losses.CategoricalCrossentropy),
+        ({"class_name": "SparseCategoricalCrossentropy", "config": {}}, losses.SparseCategoricalCrossentropy),
+    ],
+)
+def test_losses_by_name_function_class_and_config(identifier: object, cls: type) -> None:
+    assert type(losses.get(identifier)) is cls
+
+
+def test_config_keeps_options() -> None:
+    loss = losses.get(
+        {"class_name": "BinaryCrossentropy", "config": {"from_logits": True, "label_smoothing": 0.25}}
+    )
+    expected = {"from_logits": True, "label_smoothing": 0.25, "name": "binary_crossentropy"}
+    assert loss.get_config() == expected
+    assert losses.BinaryCrossentropy.from_config(expected).get_config() == expected
+
+
+def test_sparse_labels_may_have_a_last_axis() -> None:
+    y_pred = np.array([[0.2, 0.8], [0.5, 0.5]])
+    flat = losses.sparse_categorical_crossentropy([1, 0], y_pred)
+    assert np.array_equal(flat, losses.sparse_categorical_crossentropy([[1], [0]], y_pred))
+    assert flat == pytest.approx([-np.log(0.8), -np.log(0.5)])
+
+
+@pytest.mark.parametrize(
+    ("metric", "y", "expected"),
+    [
+        (metrics.SparseCategoricalAccuracy(), [1, 1, 0], 2 / 3),
+        (metrics.SparseCategoricalAccuracy(), [[1], [1], [0]], 2 / 3),
+        (metrics.CategoricalAccuracy(), [[0, 1], [0, 1], [1, 0]], 2 / 3),
+        (metrics.BinaryAccuracy(), [[0, 1], [1, 1], [0, 1]], 3 / 6),
+        (metrics.BinaryAccuracy(threshold=0.25), [[0, 1], [1, 1], [0, 1]], 5 / 6),
+        (metrics.MeanSquaredError(), [[0, 1], [0, 1], [1, 0]], (0.1**2 + 0.6**2 + 0.3**2) / 3),
+        (metrics.get("accuracy"), [1, 1, 0], 2 / 3),
+        (metrics.get("acc"), [[0, 1], [0, 1], [1, 0]], 2 / 3),
+    ],
+    ids=repr,
+)
+def test_metrics_alone(metric: metrics.Metric, y: Any, expected: float) -> None:
+    y_pred = np.array([[0.1, 0.9], [0.6, 0.4], [0.7, 0.3]])
+    assert metric.result() == 0.0
+    assert metric(y, y_pred) == pytest.approx(expected)
+    metric.update_state(y, y_pred)
+    assert metric.result() == pytest.approx(expected)
+    metric.reset_state()
+    metric.update_state(y, y_pred, sample_weight=[2, 0, 0])
+    first = (
+        type(metric)()
+        if not isinstance(metric, metrics.BinaryAccuracy)
+        else metric.from_config(metric.get_config())
+    )
+    assert metric.result() == pytest.approx(first(y[:1], y_pred[:1]))
+
+
+def test_accuracy_suits_labels_and_outputs(blobs: Blobs) -> None:
+    sparse, dense = classifier(), classifier(loss="categorical_crossentropy")
+    dense.set_weights(sparse.get_weights())
+    expected = np.mean(sparse.predict(blobs.x).argmax(axis=1) == blobs.y)
+    assert sparse.evaluate(blobs.x, blobs.y)[1] == pytest.approx(expected)
+    assert dense.evaluate(blobs.x, blobs.one_hot)[1] == pytest.approx(expected)
+
+    binary = keras.Sequential([keras.layers.Dense(1, "sigmoid", input_shape=(6,))])
+    binary.compile("sgd", "binary_crossentropy", metrics=["accuracy"])
+    y = blobs.y > 0
+    expected = np.mean((binary.predict(blobs.x)[:, 0] > 0.5) == y)
+    assert binary.evaluate(blobs.x, y)[1] == pytest.approx(expected)
+
+
+def test_logits_reach_metrics_as_they_are(blobs: Blobs) -> None:
+    model = keras.Sequential([keras.layers.Dense(1, input_shape=(6,))])
+    model.compile("sgd", losses.BinaryCrossentropy(from_logits=True), metrics=["accuracy", "mse"])
+    y, y_pred = (blobs.y > 0).astype(float), model.predict(blobs.x)[:, 0]
+    _, accuracy, mse = model.evaluate(blobs.x, y)
+    assert accuracy == pytest.approx(np.mean((y_pred > 0.5) == y))
+    assert mse == pytest.approx(np.mean((y_pred - y) ** 2), rel=RTOL)
+
+
+def test_metric_names(blobs: Blobs) -> None:
+    model = classifier(
+        loss="categorical_crossentropy",
+        metrics=["acc", "mse", metrics.MeanSquaredError(), metrics.MeanSquaredError(name="loss"), "acc"],
+        weighted_metrics=["acc", "mean_squared_error", metrics.CategoricalAccuracy()],
+    )
+    names = ["loss", "acc", "mse", "mean_squared_error", "loss_1", "acc_1"]
+    names += ["weighted_acc", "weighted_mean_squared_error", "categorical_accuracy"]
+    assert model.metrics_names == names
+    result = model.evaluate(blobs.x, blobs.one_hot, return_dict=True)
+    assert list(result) == sorted(names)
+    assert all(isinstance(value, float) for value in result.values())
+    assert list(result.values()) == [result[name] for name in sorted(names)]
+    assert model.evaluate(blobs.x, blobs.one_hot) == [result[name] for name in names]
+
+
+def test_weighted_metrics_use_weights(blobs: Blobs) -> None:
+    model = classifier(weighted_metrics=["accuracy"])
+    weight = (blobs.y == 0).astype(float)
+    hits = model.predict(blobs.x).argmax(axis=1) == blobs.y
+    _, plain, weighted = model.evaluate(blobs.x, blobs.y, sample_weight=weight)
+    assert plain == pytest.approx(hits.mean())
+    assert weighted == pytest.approx(hits[blobs.y == 0].mean())
+
+
+def test_without_metrics_the_loss_comes_alone(blobs: Blobs) -> None:
+    model = classifier(metrics=None)
+    assert isinstance(model.evaluate(blobs.x, blobs.y), float)
+    assert model.metrics_names == ["loss"]
+    assert list(model.evaluate(blobs.x, blobs.y, return_dict=True)) == ["loss"]
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optimizers.SGD(0.05),
+        optimizers.SGD(0.05, momentum=0.9),
+        optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+        optimizers.Adam(0.01),
+        optimizers.Adam(0.01, beta_1=0.8, beta_2=0.95, epsilon=1e-3),
+    ],
+    ids=repr,
+)
+def test_optimizers_step_as_written(optimizer: optimizers.Optimizer, blobs: Blobs) -> None:
+    model = classifier(optimizer=optimizer)
+    ops = [operation for layer in model.layers for operation in layer.lower()]
+    loss = losses.SparseCategoricalCrossentropy()
+    network = reference.Network(ops, model.get_weights(), loss.lower(), optimizer.lower())
+    for start in range(0, 150, 32):
+        part = slice(start, start + 32)
+        network.train_step(blobs.x[part].astype(float), blobs.y[part], learning_rate=optimizer.learning_rate)
+    model.fit(blobs.x, blobs.y, shuffle=False, verbose=0)
+    assert optimizer.iterations == 5
+    for got, expected in zip(model.get_weights(), network.variables, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_optimizers_by_name_and_config() -> None:
+    assert optimizers.get("Adam").get_config() == {
+        "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-07, "name": "adam",
+    }  # fmt: skip
+    config = optimizers.SGD(0.5, momentum=0.9, nesterov=True).get_config()
+    again = optimizers.get({"class_name": "SGD", "config": config})
+    assert again.get_config() == config
+    assert optimizers.get("sgd").learning_rate == 0.01
+
+
+def test_learning_rate_can_be_assigned(blobs: Blobs) -> None:
+    model = classifier(optimizer=optimizers.SGD(0.1))
+    model.optimizer.learning_rate = 0.0
+    before = model.get_weights()
+    model.fit(blobs.x, blobs.y, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    with pytest.raises(ValueError, match="`learning_rate` must be a finite number of at least 0, got -1"):
+        model.optimizer.learning_rate = -1.0
+
+
+def test_recompiling_keeps_weights_and_starts_the_optimizer_anew(blobs: Blobs) -> None:
+    model = classifier()
+    model.fit(blobs.x, blobs.y, verbose=0)
+    before = model.get_weights()
+    model.compile("sgd", "categorical_crossentropy")
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert model.optimizer.iterations == 0
+    model.fit(blobs.x, blobs.one_hot, verbose=0)
+    assert model.optimizer.iterations == 5

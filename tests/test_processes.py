@@ -1,0 +1,132 @@
+"""Ctrl-C and forked children."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from bits_worker import big_case, build, digest, train
+from numerics import run_script, same_bits
+
+from engine import _core
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    yield
+    _core.set_threads(0)
+
+
+INTERRUPTED = """
+    import os, signal, sys, threading, time
+    import numpy as np
+    import engine as keras
+
+    model = keras.Sequential([keras.Input((300,)), keras.layers.Dense(256, activation="relu"), keras.layers.Dense(10)])
+    model.compile("adam", keras.losses.MeanSquaredError())
+    x, y = np.zeros((2000, 300), np.float32), np.ones((2000, 10), np.float32)
+    model.fit(x, y, epochs=1, verbose=0)
+    sent = []
+
+    def interrupt():
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Timer(0.3, interrupt).start()
+    try:
+        model.fit(x, y, batch_size=8, epochs=1_000_000, verbose=0)
+    except KeyboardInterrupt:
+        waited = time.monotonic() - sent[0]
+    else:
+        sys.exit("not interrupted")
+    before = model.evaluate(x, y, verbose=0)
+    assert np.isfinite(before)
+    history = model.fit(x, y, epochs=2, verbose=0).history
+    assert len(history["loss"]) == 2
+    assert np.isfinite(model.predict(x[:3])).all()
+    print(waited)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_is_heard_within_a_fit() -> None:
+    # Polled every 50 ms; ten times that where other processes want the cores.
+    assert float(run_script(INTERRUPTED)) < 0.5
+
+
+def test_ctrl_c_leaves_the_last_finished_step() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("signals reach the main thread alone")
+    case = big_case()
+    program = build(case)
+    run = program.begin("train", _core.Dataset(case.x, case.y), 1)
+
+    def train_for_ever() -> None:
+        while True:
+            run.advance(0, run.batches, np.full(run.batches, 1e-4))
+
+    timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        train_for_ever()
+    timer.join()
+    assert all(np.isfinite(v).all() for v in program.variables)
+    assert program.iterations > 0
+    run.advance(0, 5, np.full(5, 1e-4))
+
+
+def in_a_child(work: Callable[[], bool]) -> bool:
+    """Runs `work` in a forked child; False also if it hangs or crashes."""
+    with warnings.catch_warnings():
+        # Python warns of any fork beside threads; OpenMP's own are what this test is about.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if work() else 1
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return status == 0
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+@forks
+def test_forked_children_can_train() -> None:
+    _core.set_threads(4)
+    case = big_case(300)
+    want = digest(train(case)[0].variables)
+
+    def same() -> bool:
+        return digest(train(case)[0].variables) == want
+
+    for _ in range(5):
+        assert in_a_child(same)
+        assert same(), "the parent goes on"
+    assert in_a_child(lambda: in_a_child(same) and same()), "a child of a child"
+
+
+@forks
+def test_a_model_of_the_parent_goes_on_in_the_child() -> None:
+    _core.set_threads(2)
+    case = big_case(300)
+    program = build(case)
+    want = program.predict(case.x)
+    assert in_a_child(lambda: same_bits(program.predict(case.x), want))
+    assert same_bits(program.predict(case.x), want)
