@@ -34,7 +34,11 @@ class StepRunner {
   void store_output(const Step& step, const Batch& batch) const;
 
   const Buffer& shape(int buffer) const { return plan_.buffers[static_cast<size_t>(buffer)]; }
-  float* data(int buffer) const { return buffer < 0 ? nullptr : frame_.arena + shape(buffer).offset; }
+  /// This thread's copy, where there are several; null for no buffer.
+  float* data(int buffer) const {
+    if (buffer < 0) return nullptr;
+    return frame_.arena + shape(buffer).offset + worker_.index * shape(buffer).copy_stride;
+  }
   const Variable& variable(int v) const { return frame_.parameters->variables[static_cast<size_t>(v)]; }
   Weights weights(int v) const;
   Targets targets(const Batch& batch) const;

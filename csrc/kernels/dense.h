@@ -98,22 +98,40 @@ ENGINE_INLINE vf column_sum(const float* dz, int64_t ld, int64_t rows) {
   return total;
 }
 
+/// Fetches the lines of a tile's weights and slots while its product is still being computed.
+template <class Opt, int Rows, int Vectors>
+ENGINE_INLINE void prefetch_tile(const Weights& w, int64_t at, int64_t ld) {
+  constexpr int kPerLine = 64 / ENGINE_VECTOR_BYTES;
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; v += kPerLine) {
+      const int64_t line = at + r * ld + v * kWidth;
+      __builtin_prefetch(w.values + line, 1);
+      for (int s = 0; s < slot_count(Opt::kKind); ++s) __builtin_prefetch(w.slots[s] + line, 1);
+    }
+  }
+}
+
 template <class Opt>
 void dense_backward_weights(const DenseBackwardWeights& op) {
   const auto coefficients = Opt::coefficients(op.step);
   const vf l2_slope = broadcast(static_cast<float>(2.0 * op.kernel.l2));
-  sweep<kTileVectors>(op.columns.begin, op.columns.end, kWidth, [&](auto vectors, int64_t j) {
-    sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) {
+  const Weights kernel = op.kernel;
+  const int64_t ldw = op.ldw;
+  sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) ENGINE_LAMBDA_INLINE {
+    sweep<kTileVectors>(op.columns.begin, op.columns.end, kWidth, [&](auto vectors, int64_t j) ENGINE_LAMBDA_INLINE {
       constexpr int kRows = decltype(units)::value, kVectors = decltype(vectors)::value;
+      prefetch_tile<Opt, kRows, kVectors>(kernel, i * ldw + j, ldw);
       microtile<kRows, kVectors, Layout::kColumns>(
-          op.x + i, op.ldx, op.dz + j, op.lddz, op.rows, [&](vf(&acc)[kRows][kVectors]) {
+          op.x + i, op.ldx, op.dz + j, op.lddz, op.rows, [&](vf(&acc)[kRows][kVectors]) ENGINE_LAMBDA_INLINE {
             const auto& c = reload(coefficients);
             const vf slope = reload(l2_slope);
 #pragma GCC unroll 8
             for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
               for (int v = 0; v < kVectors; ++v) {
-                apply<Opt>(op.kernel, (i + r) * op.ldw + j + v * kWidth, acc[r][v], slope, c);
+                apply<Opt>(kernel, (i + r) * ldw + j + v * kWidth, acc[r][v], slope, c);
               }
             }
           });

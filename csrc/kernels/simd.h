@@ -7,6 +7,7 @@
 #include "kernels/kinds.h"
 
 #define ENGINE_INLINE inline __attribute__((always_inline))
+#define ENGINE_LAMBDA_INLINE __attribute__((always_inline))
 
 namespace engine::ENGINE_ISA {
 namespace {

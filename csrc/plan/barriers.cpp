@@ -1,5 +1,6 @@
 // Where threads must meet. Each step says what it reads and writes and whether a thread stays within its own
 // slice of it; a barrier goes before a step that may touch what another thread has touched since the last one.
+#include <cstddef>
 #include <vector>
 
 #include "plan/plan.h"
@@ -18,7 +19,7 @@ struct Access {
 
 class Accesses {
  public:
-  Accesses(const Plan& plan, const Step& step) : variables_(static_cast<int>(plan.buffers.size())) {
+  Accesses(const Plan& plan, const Step& step) : plan_(plan), variables_(static_cast<int>(plan.buffers.size())) {
     collect(plan, step);
   }
   const std::vector<Access>& list() const { return list_; }
@@ -29,7 +30,9 @@ class Accesses {
   void reads_variable(int v, Slice slice) { add(v < 0 ? -1 : variables_ + v, false, slice); }
   void writes_variable(int v, Slice slice) { add(v < 0 ? -1 : variables_ + v, true, slice); }
   void add(int resource, bool write, Slice slice) {
-    if (resource >= 0) list_.push_back({resource, write, slice});
+    if (resource < 0) return;
+    const bool own_copy = resource < variables_ && plan_.buffers[static_cast<std::size_t>(resource)].copy_stride > 0;
+    if (!own_copy) list_.push_back({resource, write, slice});
   }
 
   void collect(const Plan& plan, const Step& step) {
@@ -104,6 +107,7 @@ class Accesses {
     }
   }
 
+  const Plan& plan_;
   int variables_;
   std::vector<Access> list_;
 };

@@ -94,6 +94,24 @@ class Compiler {
     return feeds_all(plan_.max_rows) ? Split::kSamples : Split::kUnits;
   }
 
+  /// Where every thread reads every sample, each gathers its own copy: the conversion is cheap against fetching
+  /// half of the lines from another core's cache (and saves two barriers per batch).
+  Split input_split() const {
+    const bool dense_first = !operations_.empty() && first_operation().kind == Operation::Kind::kDense;
+    return dense_first && forward_split(first_operation().width) == Split::kUnits ? Split::kEveryone : Split::kSamples;
+  }
+
+  /// The first operation that is not folded into the gathering of the rows.
+  const Operation& first_operation() const {
+    return operations_[operations_[0].kind == Operation::Kind::kAffine && operations_.size() > 1 ? 1 : 0];
+  }
+
+  void give_copies(int buffer) {
+    Buffer& shape = plan_.buffers[static_cast<size_t>(buffer)];
+    shape.copy_stride = leading_dimension(shape.rows * shape.ld);
+    plan_.arena_size += (plan_.threads - 1) * shape.copy_stride + shape.copy_stride - shape.rows * shape.ld;
+  }
+
   /// The loss reads logits where the last operation is the link that belongs to it: exact where the
   /// probabilities round to 0 or 1.
   void choose_loss() {
@@ -119,8 +137,9 @@ class Compiler {
         operations_.pop_back();
       }
     }
-    Step gather{Kind::kGather, Split::kSamples};
+    Step gather{Kind::kGather, input_split()};
     gather.out = add_batch_buffer(model_.input_size);
+    if (gather.split == Split::kEveryone) give_copies(gather.out);
     size_t next = 0;
     if (!operations_.empty() && operations_[0].kind == Operation::Kind::kAffine) {
       gather.scale = operations_[0].spec->scale;
@@ -130,7 +149,7 @@ class Compiler {
     }
     emit(gather);
     int value = gather.out;
-    Split split = Split::kSamples;
+    Split split = gather.split;
     for (; next < operations_.size(); ++next) {
       Operation& op = operations_[next];
       op.in = value;

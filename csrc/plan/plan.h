@@ -31,11 +31,12 @@ Parameters lay_out(const ModelSpec& model);
 /// Scratch memory (rows, columns) of one run.
 struct Buffer {
   int64_t rows, columns, ld, offset;
+  int64_t copy_stride = 0;  // floats from one thread's copy to the next; 0: one copy for all
 };
 
 /// How a step is split over threads: by samples, by units (columns of its output), by inputs (rows of a
-/// kernel), or not at all.
-enum class Split { kSamples, kUnits, kInputs, kNone };
+/// kernel), not at all (the first thread does it), or every thread does all of it, for a copy of its own.
+enum class Split { kSamples, kUnits, kInputs, kNone, kEveryone };
 
 struct Step {
   enum class Kind {
