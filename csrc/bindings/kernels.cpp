@@ -8,6 +8,7 @@
 #include "cpu/denormals.h"
 #include "cpu/dispatch.h"
 #include "plan/arena.h"
+#include "plan/panels.h"
 
 namespace engine::bindings {
 namespace {
@@ -113,9 +114,11 @@ class Kernels {
     const Floats source = pad(dz);
     table_.transpose({source.data(), leading(source), values(dz_t), leading(dz_t), all(dz.shape(0)), all(dz.shape(1))});
     if (leading(saved) != leading(dx)) throw py::value_error("`saved` and `dx` must be laid out alike");
+    const Arena panels(kernel.shape(0) * round_up(kernel.shape(1), kLane));
+    pack_panels(kernel.data(), leading(kernel), kernel.shape(0), kernel.shape(1), panels.data());
     const DenormalsAreZero guard;
-    table_.dense_backward_input[activation_index(activation)]({dz_t.data(), leading(dz_t), kernel.data(),
-                                                               leading(kernel), saved.data(), values(dx), leading(dx),
+    table_.dense_backward_input[activation_index(activation)]({dz_t.data(), leading(dz_t), panels.data(),
+                                                               kernel.shape(0), saved.data(), values(dx), leading(dx),
                                                                kernel.shape(1), dz.shape(0), all(kernel.shape(0))});
   }
 

@@ -1,13 +1,15 @@
 #include "plan/program.h"
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
-#include <cstring>
 #include <memory>
 
 #include "bindings/convert.h"
 #include "bindings/register.h"
 #include "bindings/run.h"
 #include "cpu/executor.h"
+#include "plan/panels.h"
 #include "plan/random.h"
 
 namespace engine::bindings {
@@ -26,24 +28,41 @@ int64_t inference_rows(int64_t rows, int threads) {
   return size;
 }
 
-/// A bias is kept as a matrix of one row.
-py::object in_shape_of(const Variable& variable, const py::array_t<float>& matrix) {
-  return variable.vector ? py::object(matrix[py::int_(0)]) : py::object(matrix);
+py::tuple shape_of(const Variable& variable) {
+  if (variable.vector) return py::make_tuple(variable.columns);
+  return py::make_tuple(variable.rows, variable.columns);
 }
 
-py::list variables(const py::object& self) {
-  const auto& program = self.cast<const Program&>();
-  py::list views;
+/// A contiguous copy of what is kept in panels from `data` on, in the shape that the user knows.
+py::array_t<float> copy_of(const Variable& variable, const float* data) {
+  py::array_t<float> copy(shape_of(variable).cast<std::vector<py::ssize_t>>());
+  unpack_panels(data, variable.rows, variable.columns, copy.mutable_data());
+  return copy;
+}
+
+std::shared_lock<std::shared_mutex> read_lock(Program& program) {
+  const py::gil_scoped_release release;
+  return program.read_lock();
+}
+
+py::array_t<float> read_variable(Program& program, size_t index) {
+  const auto& all = program.parameters().variables;
+  if (index >= all.size()) throw py::index_error("there are " + std::to_string(all.size()) + " variables");
+  const auto lock = read_lock(program);
+  return copy_of(all[index], program.weights() + all[index].offset);
+}
+
+py::list variables(Program& program) {
+  const auto lock = read_lock(program);
+  py::list copies;
   for (const Variable& variable : program.parameters().variables) {
-    views.append(in_shape_of(
-        variable, view(program.weights() + variable.offset, variable.rows, variable.columns, variable.ld, self)));
+    copies.append(copy_of(variable, program.weights() + variable.offset));
   }
-  return views;
+  return copies;
 }
 
-void write_variables(const py::object& self, const py::sequence& values) {
-  auto& program = self.cast<Program&>();
-  const py::list targets = variables(self);
+void write_variables(Program& program, const py::sequence& values) {
+  const auto& targets = program.parameters().variables;
   if (values.size() != targets.size()) {
     throw py::value_error("expected " + std::to_string(targets.size()) + " weight arrays, got " +
                           std::to_string(values.size()));
@@ -51,31 +70,26 @@ void write_variables(const py::object& self, const py::sequence& values) {
   std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> sources;
   for (size_t v = 0; v < targets.size(); ++v) {
     sources.emplace_back(py::object(values[v]));
-    const py::array target = targets[v];
-    const auto shape = [](const py::array& a) { return py::repr(a.attr("shape")).cast<std::string>(); };
-    if (shape(sources[v]) != shape(target)) {
-      throw py::value_error("weight array " + std::to_string(v) + " must have shape " + shape(target) + ", got " +
-                            shape(sources[v]));
+    const py::tuple wanted = shape_of(targets[v]);
+    if (!wanted.equal(sources[v].attr("shape"))) {
+      throw py::value_error("weight array " + std::to_string(v) + " must have shape " +
+                            py::repr(wanted).cast<std::string>() + ", got " +
+                            py::repr(sources[v].attr("shape")).cast<std::string>());
     }
   }
   const py::gil_scoped_release release;
   const auto lock = program.write_lock();
   for (size_t v = 0; v < sources.size(); ++v) {
-    const Variable& variable = program.parameters().variables[v];
-    for (int64_t i = 0; i < variable.rows; ++i) {
-      std::memcpy(program.weights() + variable.offset + i * variable.ld, sources[v].data() + i * variable.columns,
-                  static_cast<size_t>(variable.columns) * sizeof(float));
-    }
+    const Variable& variable = targets[v];
+    pack_panels(sources[v].data(), variable.columns, variable.rows, variable.columns,
+                program.weights() + variable.offset);
   }
 }
 
 /// Slots as the textbook defines them: Adam's are kept divided by 1 - beta.
 py::list read_slots(Program& program) {
   py::list result;
-  const auto lock = [&] {
-    const py::gil_scoped_release release;
-    return program.read_lock();
-  }();
+  const auto lock = read_lock(program);
   const auto training = program.training();
   if (!training) return result;
   const OptimizerSpec& optimizer = training->optimizer;
@@ -83,14 +97,10 @@ py::list read_slots(Program& program) {
     py::list slots;
     for (int s = 0; s < slot_count(optimizer.kind); ++s) {
       const double scale = optimizer.kind == Optimizer::kAdam ? 1.0 - optimizer.parameters[s] : 1.0;
-      py::array_t<float> copy({variable.rows, variable.columns});
-      for (int64_t i = 0; i < variable.rows; ++i) {
-        for (int64_t j = 0; j < variable.columns; ++j) {
-          const float value = program.slots(s)[variable.offset + i * variable.ld + j];
-          copy.mutable_at(i, j) = static_cast<float>(static_cast<double>(value) * scale);
-        }
-      }
-      slots.append(in_shape_of(variable, copy));
+      py::array_t<float> copy = copy_of(variable, program.slots(s) + variable.offset);
+      float* values = copy.mutable_data();
+      for (int64_t i = 0; i < copy.size(); ++i) values[i] = static_cast<float>(static_cast<double>(values[i]) * scale);
+      slots.append(copy);
     }
     result.append(slots);
   }
@@ -203,6 +213,8 @@ void register_program(py::module_& m) {
            }),
            py::arg("input_size"), py::arg("layers"))
       .def_property_readonly("variables", &variables)
+      .def_property_readonly("weight_count", [](const Program& p) { return p.parameters().size; })
+      .def("read_variable", &read_variable, py::arg("index"))
       .def_property_readonly("output_size", &Program::output_size)
       .def_property_readonly("iterations", &Program::iterations)
       .def("write_variables", &write_variables, py::arg("values"))

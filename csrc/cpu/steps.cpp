@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "plan/panels.h"
+
 namespace engine {
 namespace {
 
@@ -12,6 +14,14 @@ constexpr size_t index(Enum e) {
 
 /// What a kernel may take from a range: nothing, if it is empty.
 bool empty(Range range) { return range.begin >= range.end; }
+
+/// The weights from `offset` on.
+Weights shifted(Weights w, int64_t offset) {
+  if (!w.values) return w;
+  w.values += offset;
+  for (float*& slot : w.slots) slot = slot ? slot + offset : nullptr;
+  return w;
+}
 
 }  // namespace
 
@@ -91,19 +101,16 @@ void StepRunner::gather(const Step& step, const Batch& batch) const {
 
 void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   const Variable& kernel = variable(step.kernel);
-  const DenseForward op{data(step.in),
-                        shape(step.in).ld,
-                        weights(step.kernel).values,
-                        kernel.ld,
-                        weights(step.bias).values,
-                        data(step.out),
-                        shape(step.out).ld,
-                        data(step.saved),
-                        kernel.rows,
-                        samples(step, batch),
-                        columns(step, kernel.columns)};
-  if (empty(op.rows) || empty(op.columns)) return;
-  kernels_.dense_forward[index(step.activation)](op);
+  const Weights values = weights(step.kernel), bias = weights(step.bias);
+  const Range rows = samples(step, batch);
+  if (empty(rows)) return;
+  float *y = data(step.out), *z = data(step.saved);
+  for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
+    kernels_.dense_forward[index(step.activation)]({data(step.in), shape(step.in).ld, values.values + panel.offset,
+                                                    panel.width, bias.values ? bias.values + panel.first : nullptr,
+                                                    y + panel.first, shape(step.out).ld, z ? z + panel.first : nullptr,
+                                                    kernel.rows, rows, panel.columns});
+  });
 }
 
 void StepRunner::softmax(const Step& step, const Batch& batch) const {
@@ -141,8 +148,11 @@ void StepRunner::metric(const Step& step, const Batch& batch) const {
 
 void StepRunner::penalty(const Step& step) const {
   const Variable& w = variable(step.kernel);
-  kernels_.squared_sums({weights(step.kernel).values, w.ld, w.rows, data(step.out) + step.index * shape(step.out).ld,
-                         columns(step, w.columns)});
+  float* sums = data(step.out) + step.index * shape(step.out).ld;
+  for_panels(w.rows, w.columns, columns(step, w.columns), [&](const Panel& panel) {
+    kernels_.squared_sums(
+        {weights(step.kernel).values + panel.offset, panel.width, w.rows, sums + panel.first, panel.columns});
+  });
 }
 
 /// One thread adds up what the batch left behind, in the order of the samples.
@@ -188,7 +198,7 @@ void StepRunner::dense_backward_input(const Step& step, const Batch& batch) cons
   const DenseBackwardInput op{data(step.in),
                               shape(step.in).ld,
                               weights(step.kernel).values,
-                              kernel.ld,
+                              kernel.rows,
                               data(step.saved),
                               data(step.out),
                               shape(step.out).ld,
@@ -202,20 +212,16 @@ void StepRunner::dense_backward_input(const Step& step, const Batch& batch) cons
 void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) const {
   const Variable& kernel = variable(step.kernel);
   const OptimizerSpec& optimizer = frame_.training->optimizer;
-  DenseBackwardWeights op{data(step.in),
-                          shape(step.in).ld,
-                          data(step.saved),
-                          shape(step.saved).ld,
-                          weights(step.kernel),
-                          kernel.ld,
-                          weights(step.bias),
-                          batch.rows,
-                          step.split == Split::kInputs ? worker_.slice(kernel.rows) : Range{0, kernel.rows},
-                          columns(step, kernel.columns),
-                          {frame_.learning_rates[batch.index - frame_.first_batch], iteration(batch), {}}};
-  std::memcpy(op.step.parameters, optimizer.parameters, sizeof op.step.parameters);
-  if (empty(op.units) || empty(op.columns)) return;
-  kernels_.dense_backward_weights[index(optimizer.kind)](op);
+  OptimizerStep at{frame_.learning_rates[batch.index - frame_.first_batch], iteration(batch), {}};
+  std::memcpy(at.parameters, optimizer.parameters, sizeof at.parameters);
+  const Range units = step.split == Split::kInputs ? worker_.slice(kernel.rows) : Range{0, kernel.rows};
+  if (empty(units)) return;
+  for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
+    kernels_.dense_backward_weights[index(optimizer.kind)](
+        {data(step.in), shape(step.in).ld, data(step.saved) + panel.first, shape(step.saved).ld,
+         shifted(weights(step.kernel), panel.offset), panel.width, shifted(weights(step.bias), panel.first), batch.rows,
+         units, panel.columns, at});
+  });
 }
 
 void StepRunner::store_output(const Step& step, const Batch& batch) const {

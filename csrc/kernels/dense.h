@@ -26,21 +26,22 @@ template <class Act>
 void dense_forward(const DenseForward& op) {
   sweep_tiles(op.rows, op.columns, [&](auto rows, auto vectors, int64_t i, int64_t j) {
     constexpr int kRows = decltype(rows)::value, kVectors = decltype(vectors)::value;
-    microtile<kRows, kVectors, Layout::kRows>(op.x + i * op.ldx, op.ldx, op.kernel + j, op.ldw, op.k,
-                                              [&](vf(&acc)[kRows][kVectors]) {
+    const auto epilogue = [&](vf(&acc)[kRows][kVectors]) {
 #pragma GCC unroll 8
-                                                for (int v = 0; v < kVectors; ++v) {
-                                                  const int64_t column = j + v * kWidth;
-                                                  const vf bias = op.bias ? load(op.bias + column) : vf{};
+      for (int v = 0; v < kVectors; ++v) {
+        const int64_t column = j + v * kWidth;
+        const vf bias = op.bias ? load(op.bias + column) : vf{};
 #pragma GCC unroll 8
-                                                  for (int r = 0; r < kRows; ++r) {
-                                                    const int64_t at = (i + r) * op.ldy + column;
-                                                    const vf z = acc[r][v] + bias;
-                                                    if constexpr (saves_input(Act::kKind)) store(op.z + at, z);
-                                                    store(op.y + at, Act::forward(z));
-                                                  }
-                                                }
-                                              });
+        for (int r = 0; r < kRows; ++r) {
+          const int64_t at = (i + r) * op.ldy + column;
+          const vf z = acc[r][v] + bias;
+          if constexpr (saves_input(Act::kKind)) store(op.z + at, z);
+          store(op.y + at, Act::forward(z));
+        }
+      }
+    };
+    const ByRows x{op.x + i * op.ldx, op.ldx};
+    microtile<kRows, kVectors>(x, op.kernel + j, op.ldw, op.k, epilogue);
   });
 }
 
@@ -51,17 +52,18 @@ void dense_backward_input(const DenseBackwardInput& op) {
   sweep<kTileVectors>(0, round_up(op.rows, kLane), kWidth, [&](auto vectors, int64_t b) {
     sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) {
       constexpr int kRows = decltype(units)::value, kVectors = decltype(vectors)::value;
-      microtile<kRows, kVectors, Layout::kRows>(
-          op.kernel + i * op.ldw, op.ldw, op.dz_t + b, op.ldt, op.n, [&](vf(&acc)[kRows][kVectors]) {
-            float tile[kRows][kVectors * kWidth];
-            std::memcpy(tile, acc, sizeof tile);
-            const int64_t left = op.rows - b;
-            const int64_t count = left < kVectors * kWidth ? left : kVectors * kWidth;
-            for (int64_t c = 0; c < count; ++c) {
+      const auto epilogue = [&](vf(&acc)[kRows][kVectors]) {
+        float tile[kRows][kVectors * kWidth];
+        std::memcpy(tile, acc, sizeof tile);
+        const int64_t left = op.rows - b;
+        const int64_t count = left < kVectors * kWidth ? left : kVectors * kWidth;
+        for (int64_t c = 0; c < count; ++c) {
 #pragma GCC unroll 8
-              for (int r = 0; r < kRows; ++r) op.dx[(b + c) * op.ldx + i + r] = tile[r][c];
-            }
-          });
+          for (int r = 0; r < kRows; ++r) op.dx[(b + c) * op.ldx + i + r] = tile[r][c];
+        }
+      };
+      const ByPanels kernel{op.kernel, op.k, op.n, i};
+      microtile<kRows, kVectors>(kernel, op.dz_t + b, op.ldt, op.n, epilogue);
     });
   });
   if constexpr (Act::kKind == Activation::kLinear) return;
@@ -122,19 +124,20 @@ void dense_backward_weights(const DenseBackwardWeights& op) {
   sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) ENGINE_LAMBDA_INLINE {
     sweep<kTileVectors>(op.columns.begin, op.columns.end, kWidth, [&](auto vectors, int64_t j) ENGINE_LAMBDA_INLINE {
       constexpr int kRows = decltype(units)::value, kVectors = decltype(vectors)::value;
+      const auto epilogue = [&](vf(&acc)[kRows][kVectors]) ENGINE_LAMBDA_INLINE {
+        const auto& c = reload(coefficients);
+        const vf slope = reload(l2_slope);
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+          for (int v = 0; v < kVectors; ++v) {
+            apply<Opt>(kernel, (i + r) * ldw + j + v * kWidth, acc[r][v], slope, c);
+          }
+        }
+      };
       prefetch_tile<Opt, kRows, kVectors>(kernel, i * ldw + j, ldw);
-      microtile<kRows, kVectors, Layout::kColumns>(
-          op.x + i, op.ldx, op.dz + j, op.lddz, op.rows, [&](vf(&acc)[kRows][kVectors]) ENGINE_LAMBDA_INLINE {
-            const auto& c = reload(coefficients);
-            const vf slope = reload(l2_slope);
-#pragma GCC unroll 8
-            for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-              for (int v = 0; v < kVectors; ++v) {
-                apply<Opt>(kernel, (i + r) * ldw + j + v * kWidth, acc[r][v], slope, c);
-              }
-            }
-          });
+      const ByColumns x{op.x + i, op.ldx};
+      microtile<kRows, kVectors>(x, op.dz + j, op.lddz, op.rows, epilogue);
     });
   });
   if (!op.bias.values || op.units.begin > 0) return;

@@ -33,6 +33,19 @@ inline constexpr int64_t kLane = 16;
 
 inline constexpr int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
+/// Weights (rows, columns) are kept in panels of kPanel columns, one after the other, each row-major: a thread's
+/// columns are then contiguous. In plain rows the threads' slices alternate every few cache lines, and prefetchers
+/// pull lines that another core is writing: 2.3 times the epoch where cores do not share a cache.
+inline constexpr int64_t kPanel = 64;
+
+inline constexpr int64_t panel_offset(int64_t rows, int64_t panel) { return panel * kPanel * rows; }
+
+/// Padded columns of a panel; only the last may be narrower.
+inline constexpr int64_t panel_width(int64_t columns, int64_t panel) {
+  const int64_t left = round_up(columns, kLane) - panel * kPanel;
+  return left < kPanel ? left : kPanel;
+}
+
 /// Distance between rows of `columns` floats: whole cache lines, never a multiple of 4 KiB, which would map
 /// every row to the same few cache sets.
 inline constexpr int64_t leading_dimension(int64_t columns) {

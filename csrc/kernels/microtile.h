@@ -23,47 +23,83 @@ constexpr int kSingleRowVectors = 8;
 /// of one sign) and costs at most 3 %.
 constexpr int64_t kChain = 256;
 
-/// A read along rows (element (i, p) at a[i * ld + p]), or along columns (at a[i + p * ld]) for a transposed A.
-enum class Layout { kRows, kColumns };
+// How a tile reads its left operand A, element (i, p) of row i and summation index p: from `at(p)`, rows are
+// `row(p)` apart and successive p `next()`, up to `run(p, end)`.
+
+/// A as it lies, row-major.
+struct ByRows {
+  const float* a;
+  int64_t ld;
+  ENGINE_INLINE const float* at(int64_t p) const { return a + p; }
+  ENGINE_INLINE int64_t row(int64_t) const { return ld; }
+  ENGINE_INLINE int64_t next() const { return 1; }
+  ENGINE_INLINE int64_t run(int64_t, int64_t end) const { return end; }
+};
+
+/// A transposed: its rows are the columns of a row-major matrix.
+struct ByColumns {
+  const float* a;
+  int64_t ld;
+  ENGINE_INLINE const float* at(int64_t p) const { return a + p * ld; }
+  ENGINE_INLINE int64_t row(int64_t) const { return 1; }
+  ENGINE_INLINE int64_t next() const { return ld; }
+  ENGINE_INLINE int64_t run(int64_t, int64_t end) const { return end; }
+};
+
+/// Rows from `first` on of a kernel (rows, columns) in panels.
+struct ByPanels {
+  const float* a;
+  int64_t rows, columns, first;
+  ENGINE_INLINE const float* at(int64_t p) const {
+    return a + panel_offset(rows, p / kPanel) + first * row(p) + p % kPanel;
+  }
+  ENGINE_INLINE int64_t row(int64_t p) const { return panel_width(columns, p / kPanel); }
+  ENGINE_INLINE int64_t next() const { return 1; }
+  ENGINE_INLINE int64_t run(int64_t p, int64_t end) const {
+    const int64_t edge = (p / kPanel + 1) * kPanel;
+    return edge < end ? edge : end;
+  }
+};
 
 /// acc (Rows, Vectors) = A (Rows, k) B (k, Vectors * kWidth) over p in [begin, end), from zero
-template <int Rows, int Vectors, Layout A>
-ENGINE_INLINE void chain(vf (&acc)[Rows][Vectors], const float* a, int64_t lda, const float* b, int64_t ldb,
-                         int64_t begin, int64_t end) {
+template <int Rows, int Vectors, class A>
+ENGINE_INLINE void chain(vf (&acc)[Rows][Vectors], const A& operand, const float* b, int64_t ldb, int64_t begin,
+                         int64_t end) {
 #pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) acc[i][v] = vf{};
   }
-  const int64_t row = A == Layout::kRows ? lda : 1;
-  const int64_t next = A == Layout::kRows ? 1 : lda;
-  a += begin * next;
   b += begin * ldb;
+  for (int64_t p = begin; p < end;) {
+    const float* a = operand.at(p);
+    const int64_t row = operand.row(p), next = operand.next(), stop = operand.run(p, end);
 #pragma GCC unroll 1
-  for (int64_t p = begin; p < end; ++p, a += next, b += ldb) {
-    vf bp[Vectors];
+    for (; p < stop; ++p, a += next, b += ldb) {
+      vf bp[Vectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) bp[v] = load(b + v * kWidth);
+      for (int v = 0; v < Vectors; ++v) bp[v] = load(b + v * kWidth);
 #pragma GCC unroll 8
-    for (int i = 0; i < Rows; ++i) {
-      const vf ai = broadcast(a[i * row]);
+      for (int i = 0; i < Rows; ++i) {
+        const vf ai = broadcast(a[i * row]);
 #pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) acc[i][v] = fma(ai, bp[v], acc[i][v]);
+        for (int v = 0; v < Vectors; ++v) acc[i][v] = fma(ai, bp[v], acc[i][v]);
+      }
     }
   }
 }
 
 /// One tile of the product, handed to `epilogue(acc)` while it is in registers. Adding +0 makes the bits
 /// independent of whether zero terms were skipped.
-template <int Rows, int Vectors, Layout A, class Epilogue>
-ENGINE_INLINE void microtile(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, Epilogue&& epilogue) {
+template <int Rows, int Vectors, class A, class Epilogue>
+ENGINE_INLINE void microtile(const A& a, const float* b, int64_t ldb, int64_t k, Epilogue&& epilogue) {
   vf acc[Rows][Vectors];
-  chain<Rows, Vectors, A>(acc, a, lda, b, ldb, 0, k < kChain ? k : kChain);
+  chain(acc, a, b, ldb, 0, k < kChain ? k : kChain);
   if (k > kChain) {
     vf total[Rows][Vectors];
     std::memcpy(total, acc, sizeof acc);
     for (int64_t p = kChain; p < k; p += kChain) {
-      chain<Rows, Vectors, A>(acc, a, lda, b, ldb, p, k < p + kChain ? k : p + kChain);
+      chain(acc, a, b, ldb, p, k < p + kChain ? k : p + kChain);
 #pragma GCC unroll 8
       for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8

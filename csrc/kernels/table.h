@@ -13,7 +13,7 @@ struct Range {
   int64_t end = 0;
 };
 
-/// y (rows, n) = activation(x (rows, k) kernel (k, n) + bias (n,))
+/// y (rows, n) = activation(x (rows, k) kernel (k, n) + bias (n,)), for one panel of the kernel
 struct DenseForward {
   const float* x;
   int64_t ldx;
@@ -31,8 +31,8 @@ struct DenseForward {
 struct DenseBackwardInput {
   const float* dz_t;  // (n, rows): dz transposed
   int64_t ldt;
-  const float* kernel;
-  int64_t ldw;
+  const float* kernel;  // in panels
+  int64_t k;
   const float* saved;
   float* dx;
   int64_t ldx;  // of saved and dx
@@ -54,7 +54,7 @@ struct Weights {
   double l2 = 0.0;
 };
 
-/// kernel (k, n) -= step(x (rows, k)^T dz (rows, n) + 2 l2 kernel), and bias by the column sums of dz
+/// kernel (k, n) -= step(x (rows, k)^T dz (rows, n) + 2 l2 kernel), and bias by the column sums of dz; one panel
 struct DenseBackwardWeights {
   const float* x;
   int64_t ldx;

@@ -8,10 +8,10 @@
 
 namespace engine {
 
-/// A weight array (rows, columns) in the parameter arena; the optimizer's slots lie at the same offset of
-/// further arenas.
+/// A weight array (rows, columns) in the parameter arena, in panels; the optimizer's slots lie at the same offset
+/// of further arenas.
 struct Variable {
-  int64_t rows, columns, ld, offset;
+  int64_t rows, columns, offset;
   bool vector;  // a bias: one row, shown to the user without that axis
   double l2;    // 0 where nothing is learnt: Keras leaves frozen weights out of the loss
 };

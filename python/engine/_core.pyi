@@ -110,8 +110,12 @@ class Program:
     def __init__(self, input_size: int, layers: Sequence[Mapping[str, Any]]) -> None: ...
     @property
     def variables(self) -> list[Float32]:
-        """Writable strided views of the weights, in layer order: kernel (in, units), then bias (units,).
-        Write through `write_variables`, which waits for a step to end."""
+        """Copies of the weights, in layer order: kernel (in, units), then bias (units,)."""
+    def read_variable(self, index: int) -> Float32:
+        """A copy of one of them."""
+    @property
+    def weight_count(self) -> int:
+        """Floats that the weights take up, padding included."""
     @property
     def output_size(self) -> int: ...
     @property

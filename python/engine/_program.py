@@ -42,12 +42,12 @@ def build(input_size: int, operations: Sequence[Operation], weights: Sequence[Fl
     return program
 
 
-def read_only_variables(program: Program) -> list[Float32]:
-    """Live views of the program's weights that refuse to be written to."""
-    views = [variable[...] for variable in program.variables]
-    for view in views:
-        view.flags.writeable = False
-    return views
+def read_weights(program: Program, first: int, count: int) -> list[Float32]:
+    """Variables `first` to `first + count` as they are now, in arrays that refuse to be written to."""
+    arrays = [program.read_variable(index) for index in range(first, first + count)]
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
 
 
 def activate(name: str, x: ArrayLike) -> Float32:

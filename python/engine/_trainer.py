@@ -149,7 +149,7 @@ def predict(
     """
     out = np.empty((len(rows), program.output_size), np.float32)
     per_batch = callbacks.per_batch("predict")
-    weights = sum(variable.size for variable in program.variables)
+    weights = program.weight_count
     together = 1 if per_batch else max(1, PREDICTION_WORK // (batch_size * max(weights, 1)))
     block = batch_size * together
     progress.restart()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._checks import Shape, flag, integer, shape
-from engine._program import Float32, Operation, Program, read_only_variables
+from engine._program import Float32, Operation, Program, read_weights
 from engine._spec import Registry, Spec, auto_name, snake_case
 from engine.initializers import Initializer
 
@@ -50,10 +50,10 @@ class Layer(Spec):
         self.given_input_shape = None if input_shape is None else shape(input_shape, "input_shape")
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else str(name)
         self.trainable = flag(trainable, "trainable")
-        self._weights: list[Float32] | None = None
+        self._weights: list[Float32] | None = None  # while no program holds them
         self._owner: weakref.ref[object] | None = None
         self._program: Program | None = None
-        self._first = 0
+        self._first, self._count = 0, 0  # variables of the program
 
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""
@@ -71,11 +71,13 @@ class Layer(Spec):
     @property
     def built(self) -> bool:
         """Whether the weights exist."""
-        return self._weights is not None
+        return self._program is not None or self._weights is not None
 
     @property
     def weights(self) -> list[Float32]:
-        """Read-only live views of the weights; empty before the layer is built."""
+        """The weights of this moment, read-only; empty before the layer is built."""
+        if self._program is not None:
+            return read_weights(self._program, self._first, self._count)
         return list(self._weights or [])
 
     @property
@@ -90,9 +92,9 @@ class Layer(Spec):
 
     def count_params(self) -> int:
         """The number of weights, counted one by one."""
-        if self._weights is None:
+        if not self.built:
             raise self._not_built("count_params()")
-        return sum(array.size for array in self._weights)
+        return sum(array.size for array in self.weights)
 
     def get_weights(self) -> list[Float32]:
         """Copies of the weights."""
@@ -104,9 +106,9 @@ class Layer(Spec):
         Raises:
             ValueError: if number or shapes differ; nothing has changed then.
         """
-        if self._weights is None:
+        if not self.built:
             raise self._not_built("set_weights()")
-        values = checked_weights(weights, self._weights, self.name)
+        values = checked_weights(weights, self.weights, self.name)
         if self._program is None:
             self._weights = values
         elif values:
@@ -117,21 +119,22 @@ class Layer(Spec):
     def initial_weights(self, input_shape: Shape) -> list[Float32]:
         """The weights to start from: those there are, else fresh ones."""
         wanted = self.weights_for(input_shape)
-        if self._weights is None:
+        if not self.built:
             return [weight.initializer(weight.shape) for weight in wanted]
-        for weight, array in zip(wanted, self._weights, strict=True):
+        weights = self.weights
+        for weight, array in zip(wanted, weights, strict=True):
             if weight.shape != array.shape:
                 msg = (
                     f"layer {self.name!r} has a {weight.name} of shape {array.shape} but would need "
                     f"{weight.shape} here; make a new layer instead of moving this one"
                 )
                 raise ValueError(msg)
-        return list(self._weights)
+        return weights
 
     def attach(self, owner: object, program: Program, first: int, count: int) -> None:
         """Join the model `owner`; `program` holds the weights as variables `first` to `first + count`."""
-        self._owner, self._program, self._first = weakref.ref(owner), program, first
-        self._weights = read_only_variables(program)[first : first + count]
+        self._owner, self._program, self._first, self._count = weakref.ref(owner), program, first, count
+        self._weights = None
 
     def detach(self) -> None:
         """Leave the model, with a copy of the weights."""
@@ -146,9 +149,9 @@ class Layer(Spec):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
     def _weight(self, index: int, name: str) -> Float32:
-        if self._weights is None:
+        if not self.built:
             raise self._not_built(name, AttributeError)
-        return self._weights[index]
+        return self.weights[index]
 
     def _not_built(self, action: str, error: type[Exception] = ValueError) -> Exception:
         return error(
