@@ -50,6 +50,7 @@ HIDDEN = {
         activation("tanh"),
         activation("sigmoid"),
     ],
+    "across_panels": [dense(130, "tanh", l2=0.01), dense(65, "sigmoid")],
     "first_frozen": [dense(33, "relu", l2=0.01, trainable=False), dense(17, "silu")],
     "middle_frozen": [dense(33, "silu"), dense(17, "tanh", l2=0.01, trainable=False)],
 }

@@ -121,17 +121,15 @@ void dense_backward_weights(const DenseBackwardWeights& op) {
   const vf l2_slope = broadcast(static_cast<float>(2.0 * op.kernel.l2));
   const Weights kernel = op.kernel;
   const int64_t ldw = op.ldw;
-  sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) ENGINE_LAMBDA_INLINE {
-    sweep<kTileVectors>(op.columns.begin, op.columns.end, kWidth, [&](auto vectors, int64_t j) ENGINE_LAMBDA_INLINE {
+  sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) {
+    sweep<kTileVectors>(op.columns.begin, op.columns.end, kWidth, [&](auto vectors, int64_t j) {
       constexpr int kRows = decltype(units)::value, kVectors = decltype(vectors)::value;
-      const auto epilogue = [&](vf(&acc)[kRows][kVectors]) ENGINE_LAMBDA_INLINE {
-        const auto& c = reload(coefficients);
-        const vf slope = reload(l2_slope);
+      const auto epilogue = [&](vf(&acc)[kRows][kVectors]) {
 #pragma GCC unroll 8
         for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
           for (int v = 0; v < kVectors; ++v) {
-            apply<Opt>(kernel, (i + r) * ldw + j + v * kWidth, acc[r][v], slope, c);
+            apply<Opt>(kernel, (i + r) * ldw + j + v * kWidth, acc[r][v], l2_slope, coefficients);
           }
         }
       };

@@ -7,7 +7,6 @@
 #include "kernels/kinds.h"
 
 #define ENGINE_INLINE inline __attribute__((always_inline))
-#define ENGINE_LAMBDA_INLINE __attribute__((always_inline))
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -86,15 +85,6 @@ ENGINE_INLINE vi iota(int32_t first) {
 /// Lanes of the vector at column j that lie before column n keep `v`, the others take `fill`.
 ENGINE_INLINE vf masked(vf v, int64_t j, int64_t n, vf fill) {
   return iota(static_cast<int32_t>(j)) < static_cast<int32_t>(n) - vi{} ? v : fill;
-}
-
-/// `p`, with its value hidden from the optimiser: loads through it stay where they are written, instead of
-/// taking registers from a tile's accumulators for the length of a loop.
-template <class T>
-ENGINE_INLINE const T& reload(const T& value) {
-  const T* p = &value;
-  __asm__("" : "+r"(p));
-  return *p;
 }
 
 /// A sum over a row in kLane virtual lanes, the same on every instruction set: element j goes to lane
