@@ -33,6 +33,8 @@ class Compiler {
     } else {
       emit_loss();
       if (training()) emit_backward();
+      // Last, where the barriers that others need have already made the samples' losses visible.
+      emit({Kind::kReduce, Split::kNone});
     }
     place_barriers(plan_);
     return std::move(plan_);
@@ -190,7 +192,6 @@ class Compiler {
     emit(step);
     emit_metrics();
     emit_penalties();
-    emit({Kind::kReduce, Split::kNone});
   }
 
   void emit_metrics() {
