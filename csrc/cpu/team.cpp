@@ -14,8 +14,13 @@
 namespace engine {
 namespace {
 
-/// About 20 us: far more than the slices of a step differ by when every thread has its core.
-constexpr int kSpins = 2000;
+/// Under 1 us of pauses; a yield costs no more where nobody else wants the core. Two engines on two cores, against
+/// 0.080 s per epoch alone: 0.17-0.19 s with 10 to 40 turns, 0.23 with 400, 0.39 with 2,000.
+constexpr int kSpins = 16;
+
+#ifdef KMP_VERSION_MAJOR
+constexpr int kIdleMilliseconds = 1;
+#endif
 
 void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -50,6 +55,10 @@ void run_team(int threads, const std::function<void(const Worker&)>& work) {
     work({0, 1, &barrier});
     return;
   }
+#ifdef KMP_VERSION_MAJOR
+  // LLVM's idle threads spin for 200 ms after a region; GCC's give up much sooner.
+  kmp_set_blocktime(kIdleMilliseconds);
+#endif
 #pragma omp parallel num_threads(threads)
   {
     const DenormalsAreZero guard;

@@ -9,8 +9,7 @@
 
 namespace engine {
 
-/// Lets every thread of a team meet. Spins briefly, then gives the core away: spinning alone took up to 7.3 s per
-/// epoch with another busy process on the same cores, yielding 0.08 s.
+/// Lets every thread of a team meet. Spins briefly, then gives the core away to whoever holds the others up.
 class Barrier {
  public:
   void wait(int threads);

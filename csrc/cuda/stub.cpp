@@ -3,6 +3,6 @@
 
 namespace engine {
 
-std::string cuda_state() { return "not built (configure with -DENGINE_CUDA=ON)"; }
+std::string cuda_state() { return "not built: this version runs on the CPU"; }
 
 }  // namespace engine
