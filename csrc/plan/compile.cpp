@@ -15,6 +15,12 @@ using Kind = Step::Kind;
 /// against about 1 us for a step's three barriers and the uneven ends of its slices.
 constexpr int64_t kFlopsPerThread = 800'000;
 
+/// Units that a thread must compute from its own copy of the input rows: gathering them all is then a few percent
+/// of its products.
+constexpr int64_t kUnitsPerCopy = 32;
+/// Floats in all the copies together: 64 MiB.
+constexpr int64_t kMostCopied = 1 << 24;
+
 class Compiler {
  public:
   Compiler(const ModelSpec& model, const Parameters& parameters, const TrainingSpec& training, Plan::Mode mode,
@@ -76,10 +82,13 @@ class Compiler {
   }
 
   /// Where every thread reads every sample, each gathers its own copy: the conversion is cheap against fetching
-  /// half of the lines from another core's cache (and saves two barriers per batch).
+  /// half of the lines from another core's cache, and saves two barriers per batch.
   Split input_split() const {
-    const bool dense_first = !operations_.empty() && first_operation().kind == Operation::Kind::kDense;
-    return dense_first && forward_split(first_operation().width) == Split::kUnits ? Split::kEveryone : Split::kSamples;
+    if (operations_.empty() || first_operation().kind != Operation::Kind::kDense) return Split::kSamples;
+    const int64_t units = first_operation().width;
+    const bool cheap = units >= kUnitsPerCopy * plan_.threads &&
+                       plan_.threads * plan_.max_rows * leading_dimension(model_.input_size) <= kMostCopied;
+    return forward_split(units) == Split::kUnits && cheap ? Split::kEveryone : Split::kSamples;
   }
 
   /// The first operation that is not folded into the gathering of the rows.
