@@ -20,7 +20,7 @@ CSRC = ROOT / "csrc"
 # A module imports from its own row or a lower one. `_program` alone talks to C++.
 LAYERS = [
     {"_core"},
-    {"_checks", "_program"},
+    {"_checks", "_targets", "_program"},
     {"_random", "_spec"},
     {"activations", "initializers", "regularizers", "layers", "losses", "optimizers", "metrics", "callbacks"}
     | {"config", "datasets", "utils"},

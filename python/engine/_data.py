@@ -137,6 +137,9 @@ def real_array(value: object, name: str) -> Array:
     except ValueError as error:
         msg = f"`{name}` must be an array, or lists that are equally long at every level: {error}"
         raise ValueError(msg) from None
+    if np.ma.is_masked(value):
+        msg = f"`{name}` has masked entries: give them a value, such as with .filled(0), or leave their rows out"
+        raise ValueError(msg)
     if array.dtype.kind not in "biuf":
         given = type(value).__name__ if array.ndim == 0 else f"dtype {array.dtype}"
         msg = f"`{name}` must hold real numbers, got {given}: convert it, such as with np.asarray(..., 'float32')"

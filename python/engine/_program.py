@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 try:
     from engine import _core
 except ImportError as error:
+    if "ENGINE_ISA" in str(error):  # the core has said what to do
+        raise
     msg = (
         f"the compiled part of engine, engine._core, can't be imported ({error}). Install the package again: "
         "`pip install --force-reinstall --no-deps mlp-engine`, or `pip install .` in a source checkout, which "

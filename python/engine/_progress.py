@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import sys
 import time
 from collections.abc import Mapping
@@ -33,8 +34,8 @@ class Progress:
 
     def __init__(self, verbose: object, steps: int, patience: float = 0.0) -> None:
         choice(verbose, "verbose", ("auto", 0, 1, 2))
-        self._out: TextIO = sys.stdout
-        self._live = self._out.isatty() or "ipykernel" in sys.modules
+        self._out: TextIO | None = sys.stdout  # None without a console
+        self._live = self._out is not None and (self._out.isatty() or "ipykernel" in sys.modules)
         self._mode = (1 if self._live else 2) if verbose == "auto" else verbose
         self.steps = steps
         self._patience = patience if verbose == "auto" else 0.0
@@ -105,8 +106,10 @@ class Progress:
         write(self._out, text)
 
 
-def write(out: TextIO, text: str) -> None:
-    """Write `text` and flush, with question marks for what the encoding of `out` lacks."""
+def write(out: TextIO | None, text: str) -> None:
+    """Write `text` and flush, with question marks for what the encoding of `out` lacks; None takes nothing."""
+    if out is None:
+        return
     try:
         out.write(text)
     except UnicodeEncodeError:
@@ -114,12 +117,14 @@ def write(out: TextIO, text: str) -> None:
     out.flush()
 
 
-def _values(logs: Mapping[str, float]) -> str:
-    shown = (
-        f" - {name}: {value:.4f}" if abs(value) > SMALL else f" - {name}: {value:.4e}"
-        for name, value in logs.items()
-    )
-    return "".join(shown)
+def _values(logs: Mapping[str, object]) -> str:
+    return "".join(f" - {name}: {_value(value)}" for name, value in logs.items())
+
+
+def _value(value: object) -> str:
+    if not isinstance(value, numbers.Real):  # a callback may log anything
+        return str(value)
+    return f"{float(value):.4f}" if abs(float(value)) > SMALL else f"{float(value):.4e}"
 
 
 def _pace(elapsed: float, steps: int) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._checks import flag, real
 from engine._program import Float32
 from engine._spec import Registry, Spec, snake_case
+from engine._targets import class_indices_like, like_predictions, weights_like
 
 # Keras clips probabilities to [1e-7, 1 - 1e-7] before the logarithm, in float32.
 _LOW, _HIGH = np.float32(1e-7), np.float32(1 - 1e-7)
@@ -30,9 +31,7 @@ def sparse_categorical_crossentropy(
         float32 (n,).
     """
     predictions = np.asarray(y_pred, np.float32)
-    labels = np.asarray(y_true).astype(np.intp)
-    if labels.ndim == predictions.ndim:
-        labels = labels[..., 0]
+    labels = class_indices_like(y_true, predictions)
     chosen = np.take_along_axis(
         _log_probabilities(predictions, from_logits), labels[..., np.newaxis], axis=-1
     )
@@ -56,7 +55,7 @@ def categorical_crossentropy(
     """
     predictions = np.asarray(y_pred, np.float32)
     classes = predictions.shape[-1]
-    target = np.asarray(y_true, np.float32) * np.float32(1 - label_smoothing) + np.float32(
+    target = like_predictions(y_true, predictions) * np.float32(1 - label_smoothing) + np.float32(
         label_smoothing / classes
     )
     losses: Float32 = -np.sum(target * _log_probabilities(predictions, from_logits), axis=-1)
@@ -78,7 +77,7 @@ def binary_crossentropy(
         float32 (n,).
     """
     predictions = np.asarray(y_pred, np.float32)
-    target = np.asarray(y_true, np.float32) * np.float32(1 - label_smoothing) + np.float32(
+    target = like_predictions(y_true, predictions) * np.float32(1 - label_smoothing) + np.float32(
         label_smoothing / 2
     )
     if from_logits:
@@ -100,9 +99,8 @@ def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    means: Float32 = np.mean(
-        np.square(np.asarray(y_true, np.float32) - np.asarray(y_pred, np.float32)), axis=-1
-    )
+    predictions = np.asarray(y_pred, np.float32)
+    means: Float32 = np.mean(np.square(like_predictions(y_true, predictions) - predictions), axis=-1)
     return means
 
 
@@ -146,9 +144,7 @@ class Loss(Spec):
             A Python float.
         """
         losses: NDArray[Any] = type(self).function(y_true, y_pred, **self._options())
-        return float(
-            np.mean(losses if sample_weight is None else losses * np.asarray(sample_weight, np.float32))
-        )
+        return float(np.mean(losses * weights_like(sample_weight, losses)))
 
     def lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from engine._checks import real
 from engine._program import Float32
 from engine._spec import Registry, Spec, snake_case
+from engine._targets import class_indices_like, like_predictions, weights_like
 from engine.losses import mean_squared_error
 
 
@@ -43,7 +44,7 @@ class Metric(Spec, ABC):
             sample_weight: (n,), default 1.
         """
         values = self.values(y_true, y_pred).astype(np.float64)
-        weights = np.ones_like(values) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        weights = weights_like(sample_weight, values)
         self._total += float(np.sum(values * weights))
         self._weight += float(np.sum(weights))
 
@@ -87,7 +88,7 @@ class SparseCategoricalAccuracy(Metric):
         """1 for a hit, else 0."""
         predictions = np.asarray(y_pred)
         return np.asarray(
-            np.argmax(predictions, axis=-1) == np.asarray(y_true).reshape(len(predictions)), np.float32
+            np.argmax(predictions, axis=-1) == class_indices_like(y_true, predictions), np.float32
         )
 
 
@@ -101,7 +102,9 @@ class CategoricalAccuracy(Metric):
 
     def values(self, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
         """1 for a hit, else 0."""
-        return np.asarray(np.argmax(y_pred, axis=-1) == np.argmax(y_true, axis=-1), np.float32)
+        predictions = np.asarray(y_pred)
+        targets = like_predictions(y_true, predictions)
+        return np.asarray(np.argmax(predictions, axis=-1) == np.argmax(targets, axis=-1), np.float32)
 
 
 @_registry.register()
@@ -119,7 +122,8 @@ class BinaryAccuracy(Metric):
 
     def values(self, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
         """The share of each sample's outputs."""
-        hits = (np.asarray(y_pred) > self.threshold) == np.asarray(y_true)
+        predictions = np.asarray(y_pred)
+        hits = (predictions > self.threshold) == like_predictions(y_true, predictions)
         return np.asarray(np.mean(hits, axis=-1), np.float32)
 
 

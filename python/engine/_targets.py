@@ -1,0 +1,62 @@
+"""Targets of losses and metrics that are called by hand: brought into the shape of the predictions, or refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def like_predictions(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[np.float32]:
+    """`y_true` as float32 in the shape of `predictions`; an axis of length 1 at the end may be missing.
+
+    Raises:
+        ValueError: if the shapes differ otherwise.
+    """
+    targets = np.asarray(y_true, np.float32)
+    if (
+        targets.shape not in (predictions.shape, (*predictions.shape, 1))
+        and (
+            *targets.shape,
+            1,
+        )
+        != predictions.shape
+    ):
+        msg = f"`y_true` must have the shape of `y_pred`, {predictions.shape}, got {targets.shape}"
+        raise ValueError(msg)
+    return targets.reshape(predictions.shape)
+
+
+def class_indices_like(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[np.intp]:
+    """`y_true` (n,) or (n, 1) as class indices for `predictions` (n, classes).
+
+    Raises:
+        ValueError: if the shape is another, or an entry is no index of a class.
+    """
+    labels = np.asarray(y_true)
+    samples, classes = predictions.shape[:-1], predictions.shape[-1]
+    if labels.shape not in (samples, (*samples, 1)):
+        msg = f"`y_true` must have shape {samples}, one class index per sample, got {labels.shape}"
+        raise ValueError(msg)
+    labels = labels.reshape(samples)
+    wrong = ~((labels >= 0) & (labels < classes) & (labels == np.floor(labels)))
+    if wrong.any():
+        msg = f"`y_true` must hold class indices in [0, {classes}), got {labels[wrong].flat[0]}"
+        raise ValueError(msg)
+    return labels.astype(np.intp)
+
+
+def weights_like(sample_weight: ArrayLike | None, values: NDArray[Any]) -> NDArray[np.float64]:
+    """`sample_weight` (n,) or (n, 1) in the shape of `values` (n,); ones for None.
+
+    Raises:
+        ValueError: if there is not one weight per sample.
+    """
+    if sample_weight is None:
+        return np.ones(values.shape)
+    weights = np.asarray(sample_weight, np.float64)
+    if weights.shape not in (values.shape, (*values.shape, 1)):
+        msg = f"`sample_weight` must have shape {values.shape}, got {weights.shape}"
+        raise ValueError(msg)
+    return weights.reshape(values.shape)
