@@ -283,3 +283,11 @@ MAKING_MISTAKES: list[tuple[Callable[[], object], str]] = [
 def test_arguments_of_objects(make: Callable[[], object], message: str) -> None:
     with pytest.raises((ValueError, TypeError, AttributeError), match=message):
         make()
+
+
+def test_numbers_that_are_too_large() -> None:
+    with pytest.raises(ValueError, match=r"`units` must be at most 2147483647, got 4611686018427387904"):
+        keras.layers.Dense(2**62)
+    model = keras.Sequential([keras.Input((2**20, 2**10)), keras.layers.Flatten()])
+    with pytest.raises(ValueError, match=r"would need a kernel of shape \(1073741824, 65536\): over 2\*\*40"):
+        model.add(keras.layers.Dense(2**16))

@@ -19,8 +19,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]!r}?" if found else "."
 
 
-def integer(value: object, name: str, minimum: int) -> int:
-    """`value` as an int of at least `minimum`; whole floats are taken for typing slips and refused."""
+# What the core counts with.
+LARGEST = 2**31 - 1
+
+
+def integer(value: object, name: str, minimum: int, maximum: int = LARGEST) -> int:
+    """`value` as an int in [minimum, maximum]; whole floats are taken for typing slips and refused."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -30,6 +34,9 @@ def integer(value: object, name: str, minimum: int) -> int:
         raise TypeError(msg) from None
     if number < minimum:
         msg = f"`{name}` must be at least {minimum}, got {number}"
+        raise ValueError(msg)
+    if number > maximum:
+        msg = f"`{name}` must be at most {maximum}, got {number}"
         raise ValueError(msg)
     return number
 

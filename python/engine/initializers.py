@@ -77,7 +77,7 @@ class GlorotUniform(Initializer):
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        self.seed = None if seed is None else integer(seed, "seed", 0)
+        self.seed = None if seed is None else integer(seed, "seed", 0, 2**64 - 1)
 
     def _fill(self, shape: Shape) -> Float32:
         fan_in, fan_out = _fans(shape)

@@ -19,7 +19,7 @@ def set_random_seed(seed: int) -> None:
     Args:
         seed: in [0, 2**32).
     """
-    seed = integer(seed, "seed", 0)
+    seed = integer(seed, "seed", 0, 2**64 - 1)
     if seed >= 2**32:
         msg = f"`seed` must be less than 2**32, got {seed}"
         raise ValueError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,6 +14,9 @@ from engine._checks import Shape, flag, integer, shape
 from engine._program import Float32, Operation, Program, read_weights
 from engine._spec import Registry, Spec, auto_name, snake_case
 from engine.initializers import Initializer
+
+# In one array: 4 TiB. More is a slip of the pen, such as a forgotten zero in `input_shape`.
+MOST_WEIGHTS = 2**40
 
 
 class Weight(NamedTuple):
@@ -119,6 +123,10 @@ class Layer(Spec):
     def initial_weights(self, input_shape: Shape) -> list[Float32]:
         """The weights to start from: those there are, else fresh ones."""
         wanted = self.weights_for(input_shape)
+        for weight in wanted:
+            if math.prod(weight.shape) > MOST_WEIGHTS:
+                msg = f"layer {self.name!r} would need a {weight.name} of shape {weight.shape}: over 2**40 numbers"
+                raise ValueError(msg)
         if not self.built:
             return [weight.initializer(weight.shape) for weight in wanted]
         weights = self.weights

@@ -139,7 +139,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, *, seed: int | None = None, **options: Any) -> None:
         self.rate = real(rate, "rate", 0.0, 1.0)
-        self.seed = None if seed is None else integer(seed, "seed", 0)
+        self.seed = None if seed is None else integer(seed, "seed", 0, 2**64 - 1)
         self._seed_in_use = next_seed() if self.seed is None else self.seed
         super().__init__(**options)
 
