@@ -59,3 +59,20 @@ def test_callbacks_may_log_text(capsys: pytest.CaptureFixture[str]) -> None:
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: logs.update(note="fine"))
     model.fit(P, Y, verbose=2, callbacks=[note])
     assert "note: fine" in capsys.readouterr().out
+
+
+def test_good_weights_end_a_divergence() -> None:
+    x, y = np.ones((8, 4), np.float32), np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2, 0, 1]]
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="sigmoid")])
+    model.compile(keras.optimizers.SGD(0.1), "categorical_crossentropy")
+    good = model.get_weights()
+    before = model.evaluate(x, y)
+    model.set_weights([np.full_like(weight, np.nan) for weight in good])
+    model.fit(x, y, verbose=0)
+    model.set_weights(good)
+    assert model.evaluate(x, y) == before
+
+
+def test_threads_that_no_machine_has() -> None:
+    with pytest.raises(ValueError, match=r"1 ... 1024.*60000"):
+        keras.config.set_threads(60000)

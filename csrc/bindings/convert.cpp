@@ -147,9 +147,16 @@ MetricSpec to_metric(const py::dict& metric) {
   return spec;
 }
 
+void require_readable(const py::array& array, const char* name) {
+  if ((array.flags() & kReadable) != kReadable) {
+    fail(std::string("`") + name + "` must be C-contiguous and aligned: pass np.require(" + name +
+         ", None, ['C', 'A'])");
+  }
+}
+
 DatasetView view_rows(const py::array& x) {
   if (x.ndim() < 1 || x.shape(0) < 1) fail("`x` must have at least one row");
-  if (!(x.flags() & py::array::c_style)) fail("`x` must be C-contiguous");
+  require_readable(x, "x");
   DatasetView rows;
   if (py::isinstance<py::array_t<uint8_t>>(x)) {
     rows.type = RowType::kUint8;

@@ -20,6 +20,10 @@ MetricSpec to_metric(const py::dict& metric);
 /// `name` as an index into `names`; ValueError that lists them.
 int to_index(const std::string& name, const char* const* names, int count, const char* what);
 
+/// How an array must lie in memory for the kernels.
+inline constexpr int kReadable = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+void require_readable(const py::array& array, const char* name);
+
 /// Views the rows of a C-contiguous (n, ...) array of uint8, float32 or float64. Keeps no reference.
 DatasetView view_rows(const py::array& x);
 

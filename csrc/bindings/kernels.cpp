@@ -15,8 +15,15 @@ namespace {
 
 using Floats = py::array_t<float>;
 
+/// 16 GiB: more is a slip of the pen, and would overflow the arithmetic of offsets.
+constexpr int64_t kMostFloats = int64_t{1} << 32;
+
 /// A zeroed (rows, columns) view laid out as the engine lays out its buffers.
 Floats padded(int64_t rows, int64_t columns) {
+  if (rows < 0 || columns < 0 || rows > kMostFloats || columns > kMostFloats ||
+      leading_dimension(columns) * (rows / 2 + 1) > kMostFloats) {
+    throw py::value_error("no matrix of (" + std::to_string(rows) + ", " + std::to_string(columns) + ")");
+  }
   const int64_t ld = leading_dimension(columns);
   auto* arena = new Arena(rows * ld);
   const py::capsule owner(arena, [](void* p) { delete static_cast<Arena*>(p); });
@@ -32,10 +39,31 @@ int64_t leading(const Floats& a) {
   return ld;
 }
 
+void expect_shape(const py::array& a, int64_t rows, int64_t columns, const char* name) {
+  if (a.ndim() == 2 && a.shape(0) == rows && a.shape(1) == columns) return;
+  throw py::value_error(std::string("`") + name + "` must have shape (" + std::to_string(rows) + ", " +
+                        std::to_string(columns) + ")");
+}
+
+void expect_size(const py::array& a, int64_t size, const char* name) {
+  if (a.ndim() == 1 && a.shape(0) == size) return;
+  throw py::value_error(std::string("`") + name + "` must have shape (" + std::to_string(size) + ",)");
+}
+
+/// Leading dimension of a matrix that is only read, a scalar at a time: it needs no padding.
+int64_t row_stride(const Floats& a, const char* name) {
+  constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
+  if (a.ndim() != 2 || a.strides(1) != kFloat || a.strides(0) % kFloat != 0) {
+    throw py::value_error(std::string("`") + name + "` must be a matrix with contiguous rows");
+  }
+  return a.strides(0) / kFloat;
+}
+
 float* values(const Floats& a) { return const_cast<float*>(a.data()); }
 
 /// A padded copy of a vector or matrix of any strides.
 Floats pad(const Floats& a) {
+  if (a.ndim() != 1 && a.ndim() != 2) throw py::value_error("expected a vector or a matrix");
   const bool vector = a.ndim() == 1;
   const int64_t rows = vector ? 1 : a.shape(0), columns = a.shape(a.ndim() - 1);
   Floats copy = padded(rows, columns);
@@ -52,11 +80,15 @@ int activation_index(const std::string& name) {
   return to_index(name, kActivationNames, kElementwiseActivations, "elementwise activation");
 }
 
-Targets to_targets(const py::array& y) {
+Targets to_targets(const py::array& y, int64_t rows, int64_t columns) {
+  require_readable(y, "y");
   Targets targets{};
   if (py::isinstance<py::array_t<int32_t>>(y)) {
+    expect_size(y, rows, "y");
     targets.labels = static_cast<const int32_t*>(y.data());
   } else {
+    if (!py::isinstance<Floats>(y)) throw py::value_error("`y` must be int32 (n,) or float32 (n, outputs)");
+    expect_shape(y, rows, columns, "y");
     targets.dense = static_cast<const float*>(y.data());
   }
   return targets;
@@ -71,6 +103,9 @@ class Kernels {
   explicit Kernels(const std::string& isa) : table_(kernels_for(isa)) {}
 
   Floats fma(const Floats& a, const Floats& b, const Floats& c) const {
+    expect_size(a, a.size(), "a");
+    expect_size(b, a.size(), "b");
+    expect_size(c, a.size(), "c");
     const Floats pa = pad(a), pb = pad(b), pc = pad(c), out = padded(1, a.size());
     const DenormalsAreZero guard;
     table_.fma(pa.data(), pb.data(), pc.data(), values(out), round_up(a.size(), kLane));
@@ -78,6 +113,7 @@ class Kernels {
   }
 
   Floats unary(const std::string& function, const Floats& x) const {
+    expect_size(x, x.size(), "x");
     const Floats in = pad(x), out = padded(1, x.size());
     Elementwise op{in.data(), values(out), nullptr, leading(in), all(1), lines(x.size())};
     const DenormalsAreZero guard;
@@ -99,17 +135,24 @@ class Kernels {
 
   void dense_forward(const std::string& activation, const Floats& x, const Floats& kernel, const py::object& bias,
                      const Floats& out) const {
+    const int64_t ldx = row_stride(x, "x"), ldy = leading(out);
+    expect_shape(kernel, x.shape(1), out.shape(1), "kernel");
+    expect_shape(out, x.shape(0), kernel.shape(1), "out");
     const Floats row = bias.is_none() ? Floats() : pad(bias.cast<Floats>());
+    if (!bias.is_none()) expect_shape(row, 1, kernel.shape(1), "bias");
     const Floats z = padded(out.shape(0), out.shape(1));
     const DenormalsAreZero guard;
     table_.dense_forward[activation_index(activation)](
-        {x.data(), x.strides(0) / static_cast<int64_t>(sizeof(float)), kernel.data(), leading(kernel),
-         bias.is_none() ? nullptr : row.data(), values(out), leading(out), values(z), kernel.shape(0), all(x.shape(0)),
-         lines(kernel.shape(1))});
+        {x.data(), ldx, kernel.data(), leading(kernel), bias.is_none() ? nullptr : row.data(), values(out), ldy,
+         values(z), kernel.shape(0), all(x.shape(0)), lines(kernel.shape(1))});
   }
 
   void dense_backward_input(const std::string& activation, const Floats& dz, const Floats& kernel, const Floats& saved,
                             const Floats& dx) const {
+    row_stride(dz, "dz");
+    expect_shape(kernel, dx.ndim() == 2 ? dx.shape(1) : 0, dz.shape(1), "kernel");
+    expect_shape(dx, dz.shape(0), kernel.shape(0), "dx");
+    expect_shape(saved, dz.shape(0), kernel.shape(0), "saved");
     const Floats dz_t = padded(dz.shape(1), round_up(dz.shape(0), kLane));
     const Floats source = pad(dz);
     table_.transpose({source.data(), leading(source), values(dz_t), leading(dz_t), all(dz.shape(0)), all(dz.shape(1))});
@@ -126,25 +169,34 @@ class Kernels {
                               const py::sequence& slots, const py::object& bias, const py::sequence& bias_slots,
                               double learning_rate, int64_t iteration, double l2) const {
     const OptimizerSpec spec = to_optimizer(optimizer);
+    const int64_t ldx = row_stride(x, "x"), ldw = leading(kernel);
+    expect_shape(x, x.shape(0), kernel.shape(0), "x");
+    expect_shape(dz, x.shape(0), kernel.shape(1), "dz");
+    const auto wanted = static_cast<size_t>(slot_count(spec.kind));
+    if (slots.size() != wanted || bias_slots.size() != (bias.is_none() ? 0 : wanted)) {
+      throw py::value_error("this optimizer has " + std::to_string(wanted) + " slots per variable");
+    }
     const Floats padded_dz = pad(dz);
-    DenseBackwardWeights op{x.data(),
-                            x.strides(0) / static_cast<int64_t>(sizeof(float)),
-                            padded_dz.data(),
-                            leading(padded_dz),
-                            {values(kernel), {}, l2},
-                            leading(kernel),
-                            {},
-                            x.shape(0),
-                            all(kernel.shape(0)),
-                            lines(kernel.shape(1)),
-                            {learning_rate, iteration, {}}};
+    DenseBackwardWeights op{
+        x.data(), ldx,        padded_dz.data(),     leading(padded_dz),     {values(kernel), {}, l2},      ldw,
+        {},       x.shape(0), all(kernel.shape(0)), lines(kernel.shape(1)), {learning_rate, iteration, {}}};
     std::memcpy(op.step.parameters, spec.parameters, sizeof spec.parameters);
-    for (size_t s = 0; s < slots.size(); ++s) op.kernel.slots[s] = values(slots[s].cast<Floats>());
+    for (size_t s = 0; s < slots.size(); ++s) {
+      const py::object slot = slots[s];
+      if (!py::isinstance<Floats>(slot)) throw py::value_error("slots must be float32 arrays");
+      const auto matrix = py::reinterpret_borrow<Floats>(slot);
+      expect_shape(matrix, kernel.shape(0), kernel.shape(1), "slots");
+      if (leading(matrix) != ldw) throw py::value_error("`slots` must be laid out like `kernel`");
+      op.kernel.slots[s] = values(matrix);
+    }
     // The bias and its slots may lack padding: step copies, then copy back.
     std::vector<Floats> originals, copies;
     if (!bias.is_none()) originals.push_back(bias.cast<Floats>());
     for (const py::handle slot : bias_slots) originals.push_back(slot.cast<Floats>());
-    for (const Floats& original : originals) copies.push_back(pad(original));
+    for (const Floats& original : originals) {
+      expect_size(original, kernel.shape(1), "bias");
+      copies.push_back(pad(original));
+    }
     if (!bias.is_none()) op.bias.values = values(copies[0]);
     for (size_t s = 0; s + 1 < copies.size(); ++s) op.bias.slots[s] = values(copies[s + 1]);
     {
@@ -157,6 +209,7 @@ class Kernels {
   }
 
   void softmax(const Floats& z, const Floats& out) const {
+    expect_shape(out, z.shape(0), z.shape(1), "out");
     if (leading(z) != leading(out)) throw py::value_error("`z` and `out` must be laid out alike");
     const DenormalsAreZero guard;
     table_.softmax_forward({z.data(), nullptr, values(out), leading(z), z.shape(1), all(z.shape(0))});
@@ -172,7 +225,10 @@ class Kernels {
       kind = spec.from_logits ? Loss::kSigmoidCrossentropy : Loss::kBinaryCrossentropy;
     }
     const Floats x = pad(y_pred), probabilities = padded(y_pred.shape(0), y_pred.shape(1));
-    const Targets targets = to_targets(y);
+    const Targets targets = to_targets(y, x.shape(0), x.shape(1));
+    expect_shape(gradient, x.shape(0), x.shape(1), "gradient");
+    expect_size(scale, x.shape(0), "scale");
+    if (scale.strides(0) != static_cast<int64_t>(sizeof(float))) throw py::value_error("`scale` must be contiguous");
     if (leading(gradient) != leading(x)) throw py::value_error("`gradient` must be made by `padded`");
     Floats losses(y_pred.shape(0));
     const DenormalsAreZero guard;
@@ -185,7 +241,7 @@ class Kernels {
   Floats metric(const py::dict& metric, const Floats& y_pred, const py::array& y) const {
     const MetricSpec spec = to_metric(metric);
     const Floats x = pad(y_pred);
-    const Targets targets = to_targets(y);
+    const Targets targets = to_targets(y, x.shape(0), x.shape(1));
     Floats rows(y_pred.shape(0));
     const DenormalsAreZero guard;
     table_.metric[static_cast<size_t>(spec.kind)][target_index(targets)](
@@ -195,15 +251,17 @@ class Kernels {
 
   void dropout(const Floats& x, double rate, uint64_t seed, uint64_t step, const Floats& out) const {
     const Floats in = pad(x), mask = padded(x.shape(0), x.shape(1));
+    expect_shape(out, x.shape(0), x.shape(1), "out");
     if (leading(out) != leading(in)) throw py::value_error("`out` must be made by `padded`");
     const DenormalsAreZero guard;
     table_.dropout_forward(
         {in.data(), values(out), values(mask), leading(in), all(x.shape(0)), lines(x.shape(1)), rate, seed, step, 0});
   }
 
-  void gather(const py::array& rows, const py::array_t<int32_t>& indices, float scale, float offset,
-              const Floats& out) const {
+  void gather(const py::array& rows, const py::array_t<int32_t, kReadable | py::array::forcecast>& indices, float scale,
+              float offset, const Floats& out) const {
     const DatasetView data = view_rows(rows);
+    expect_shape(out, indices.size(), data.stride, "out");
     for (int64_t i = 0; i < indices.size(); ++i) {
       if (indices.at(i) < 0 || indices.at(i) >= data.rows) throw py::index_error("an index is out of range");
     }
@@ -225,20 +283,20 @@ void register_kernels(py::module_& m) {
       .def("fma", &Kernels::fma, py::arg("a"), py::arg("b"), py::arg("c"))
       .def("unary", &Kernels::unary, py::arg("function"), py::arg("x"))
       .def("dense_forward", &Kernels::dense_forward, py::arg("activation"), py::arg("x"), py::arg("kernel"),
-           py::arg("bias"), py::arg("out"))
+           py::arg("bias"), py::arg("out").noconvert())
       .def("dense_backward_input", &Kernels::dense_backward_input, py::arg("activation"), py::arg("dz"),
-           py::arg("kernel"), py::arg("saved"), py::arg("dx"))
+           py::arg("kernel"), py::arg("saved"), py::arg("dx").noconvert())
       .def("dense_backward_weights", &Kernels::dense_backward_weights, py::arg("optimizer"), py::arg("x"),
-           py::arg("dz"), py::arg("kernel"), py::arg("slots"), py::arg("bias"), py::arg("bias_slots"),
+           py::arg("dz"), py::arg("kernel").noconvert(), py::arg("slots"), py::arg("bias"), py::arg("bias_slots"),
            py::arg("learning_rate"), py::arg("iteration"), py::arg("l2"))
-      .def("softmax", &Kernels::softmax, py::arg("z"), py::arg("out"))
+      .def("softmax", &Kernels::softmax, py::arg("z"), py::arg("out").noconvert())
       .def("loss", &Kernels::loss, py::arg("loss"), py::arg("y_pred"), py::arg("y"), py::arg("scale"),
-           py::arg("gradient"))
+           py::arg("gradient").noconvert())
       .def("metric", &Kernels::metric, py::arg("metric"), py::arg("y_pred"), py::arg("y"))
       .def("dropout", &Kernels::dropout, py::arg("x"), py::arg("rate"), py::arg("seed"), py::arg("step"),
-           py::arg("out"))
+           py::arg("out").noconvert())
       .def("gather", &Kernels::gather, py::arg("rows"), py::arg("indices"), py::arg("scale"), py::arg("offset"),
-           py::arg("out"));
+           py::arg("out").noconvert());
 }
 
 }  // namespace engine::bindings

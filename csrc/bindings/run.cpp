@@ -1,6 +1,8 @@
 #include "bindings/run.h"
 
+#include <algorithm>
 #include <chrono>
+#include <stdexcept>
 #include <utility>
 
 #include "bindings/register.h"
@@ -11,6 +13,27 @@ namespace {
 
 /// How long Ctrl-C and the progress bar wait at most.
 constexpr std::chrono::milliseconds kStretch{50};
+
+/// A run in the hands of one caller: its scratch and its totals serve one thread at a time.
+class Turn {
+ public:
+  explicit Turn(std::atomic<bool>& busy) : busy_(busy) {
+    if (busy_.exchange(true)) {
+      throw std::runtime_error("this run is already being advanced; begin another one for another thread");
+    }
+  }
+  ~Turn() { busy_ = false; }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  std::atomic<bool>& busy_;
+};
+
+Totals no_totals(const TrainingSpec& training) {
+  const size_t metrics = training.metrics.size();
+  return {0.0, 0.0, std::vector<double>(metrics), std::vector<double>(metrics)};
+}
 
 double ratio(double sum, double weight) { return weight != 0.0 ? sum / weight : 0.0; }
 
@@ -27,8 +50,7 @@ std::vector<double> metric_values(const Totals& totals) {
 Dataset::Dataset(const py::array& x, const py::object& y, const py::object& sample_weight)
     : x_(x), y_(y), sample_weight_(sample_weight), view_(view_rows(x)) {
   const auto check = [&](const py::array& array, const char* name) {
-    if (!(array.flags() & py::array::c_style))
-      throw py::value_error(std::string("`") + name + "` must be C-contiguous");
+    require_readable(array, name);
     if (array.shape(0) != view_.rows) {
       throw py::value_error(std::string("`x` has ") + std::to_string(view_.rows) + " rows, `" + name + "` has " +
                             std::to_string(array.shape(0)));
@@ -60,24 +82,24 @@ Run::Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> t
       dataset_(std::move(dataset)),
       data_(dataset_.cast<const Dataset&>().view()),
       batch_size_(batch_size),
-      order_(std::move(order)) {
-  reset_totals();
-}
+      order_(std::move(order)),
+      totals_(no_totals(*training_)) {}
 
 void Run::reset_totals() {
-  const size_t metrics = training_->metrics.size();
-  totals_ = {0.0, 0.0, std::vector<double>(metrics), std::vector<double>(metrics)};
+  const Turn turn(busy_);
+  totals_ = no_totals(*training_);
 }
 
 void Run::advance(int64_t begin, int64_t end, const py::object& learning_rates, const py::object& poll,
                   const py::object& host) {
+  const Turn turn(busy_);
   const Plan& plan = *workspace_->plan;
   if (begin < 0 || begin > end || end > batches()) {
     throw py::value_error("batches [" + std::to_string(begin) + ", " + std::to_string(end) + ") do not lie in [0, " +
                           std::to_string(batches()) + ")");
   }
   const double* rates = nullptr;
-  py::array_t<double, py::array::c_style | py::array::forcecast> rate_array;
+  py::array_t<double, kReadable | py::array::forcecast> rate_array;
   if (plan.mode == Plan::Mode::kTrain) {
     if (!learning_rates.is_none()) rate_array = learning_rates;
     if (rate_array.size() != end - begin) {

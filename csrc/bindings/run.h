@@ -1,5 +1,6 @@
 // Dataset and Run: one pass over arrays that Python owns.
 #pragma once
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -49,6 +50,7 @@ class Run {
   int64_t batch_size_;
   std::vector<int32_t> order_;
   Totals totals_;
+  std::atomic<bool> busy_{false};
 };
 
 }  // namespace engine::bindings

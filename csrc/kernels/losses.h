@@ -109,7 +109,7 @@ struct Crossentropy {
     LaneSum loss, moment;
     for_vectors(r.n, [&](int64_t j, int part) {
       const vf t = masked(fma(target.at(j), keep, shift), j, r.n, vf{});
-      const vf p = load(r.x + j) / sum;
+      const vf p = masked(load(r.x + j) / sum, j, r.n, vf{});  // a pad may be NaN once training diverged
       const vf clipped = p < low ? low : p > high ? high : p;
       loss.part[part] = loss.part[part] - t * log(clipped);
       if (r.dx) {

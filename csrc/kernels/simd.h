@@ -72,8 +72,6 @@ ENGINE_INLINE vf sqrt(vf a) {
 }
 
 ENGINE_INLINE vf abs(vf a) { return from_bits(bits(a) & 0x7fffffff); }
-/// The larger; a NaN in `a` is lost, one in `b` stays.
-ENGINE_INLINE vf max(vf a, vf b) { return a > b ? a : b; }
 
 /// first, first + 1, ...
 ENGINE_INLINE vi iota(int32_t first) {

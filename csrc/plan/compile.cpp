@@ -13,7 +13,7 @@ using Kind = Step::Kind;
 
 /// Floating-point operations that pay for one more thread: at 200 GFLOP/s a thread's share then takes 4 us,
 /// against about 1 us for a step's three barriers and the uneven ends of its slices.
-constexpr int64_t kFlopsPerThread = 800'000;
+constexpr double kFlopsPerThread = 800e3;
 
 /// Units that a thread must compute from its own copy of the input rows: gathering them all is then a few percent
 /// of its products.
@@ -51,24 +51,21 @@ class Compiler {
   bool drops_out() const { return training() || plan_.mode == Plan::Mode::kSample; }
   bool predicts() const { return plan_.mode == Plan::Mode::kPredict || plan_.mode == Plan::Mode::kSample; }
 
-  int add_buffer(int64_t rows, int64_t columns) {
-    const int64_t ld = leading_dimension(columns);
-    plan_.buffers.push_back({rows, columns, ld, plan_.arena_size});
-    plan_.arena_size += rows * ld;
-    return static_cast<int>(plan_.buffers.size()) - 1;
-  }
+  int add_buffer(int64_t rows, int64_t columns) { return engine::add_buffer(plan_, rows, columns); }
   int add_batch_buffer(int64_t columns) { return add_buffer(plan_.max_rows, columns); }
 
   void emit(Step step) { plan_.steps.push_back(step); }
 
   int worthwhile_threads(int threads) const {
-    int64_t flops = 0, width = model_.input_size;
+    double flops = 0.0;  // which may be more than an integer holds
+    int64_t width = model_.input_size;
     for (const LayerSpec& layer : model_.layers) {
       if (layer.kind != LayerSpec::Kind::kDense) continue;
-      flops += 2 * width * layer.units * plan_.max_rows * (training() ? 3 : 1);
+      flops +=
+          2.0 * static_cast<double>(width * layer.units) * static_cast<double>(plan_.max_rows * (training() ? 3 : 1));
       width = layer.units;
     }
-    return static_cast<int>(std::clamp<int64_t>(flops / kFlopsPerThread, 1, threads));
+    return static_cast<int>(std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(threads)));
   }
 
   /// Whether `extent` units can keep every thread busy.
@@ -82,9 +79,11 @@ class Compiler {
   }
 
   /// Where every thread reads every sample, each gathers its own copy: the conversion is cheap against fetching
-  /// half of the lines from another core's cache, and saves two barriers per batch.
+  /// half of the lines from another core's cache, and saves two barriers per batch. Not around a host step: the team
+  /// after it may be larger than the one that gathered.
   Split input_split() const {
-    if (operations_.empty() || first_operation().kind != Operation::Kind::kDense) return Split::kSamples;
+    const bool host = !predicts() && training_.loss.kind == LossSpec::Kind::kHost;
+    if (host || operations_.empty() || first_operation().kind != Operation::Kind::kDense) return Split::kSamples;
     const int64_t units = first_operation().width;
     const bool cheap = units >= kUnitsPerCopy * plan_.threads &&
                        plan_.threads * plan_.max_rows * leading_dimension(model_.input_size) <= kMostCopied;
@@ -94,12 +93,6 @@ class Compiler {
   /// The first operation that is not folded into the gathering of the rows.
   const Operation& first_operation() const {
     return operations_[operations_[0].kind == Operation::Kind::kAffine && operations_.size() > 1 ? 1 : 0];
-  }
-
-  void give_copies(int buffer) {
-    Buffer& shape = plan_.buffers[static_cast<size_t>(buffer)];
-    shape.copy_stride = leading_dimension(shape.rows * shape.ld);
-    plan_.arena_size += (plan_.threads - 1) * shape.copy_stride + shape.copy_stride - shape.rows * shape.ld;
   }
 
   /// The loss reads logits where the last operation is the link that belongs to it: exact where the
@@ -129,7 +122,7 @@ class Compiler {
     }
     Step gather{Kind::kGather, input_split()};
     gather.out = add_batch_buffer(model_.input_size);
-    if (gather.split == Split::kEveryone) give_copies(gather.out);
+    if (gather.split == Split::kEveryone) give_copies(plan_, gather.out);
     size_t next = 0;
     if (!operations_.empty() && operations_[0].kind == Operation::Kind::kAffine) {
       gather.scale = operations_[0].spec->scale;

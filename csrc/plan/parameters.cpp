@@ -1,7 +1,16 @@
-// Where each weight lies in the parameter arena.
+// Where weights and scratch lie in their arenas.
+#include <stdexcept>
+#include <string>
+
 #include "plan/plan.h"
 
 namespace engine {
+namespace {
+
+/// Floats of scratch: 4 TiB. Larger is a slip of the pen, and would overflow the arithmetic of offsets.
+constexpr int64_t kMostScratch = int64_t{1} << 40;
+
+}  // namespace
 
 Parameters lay_out(const ModelSpec& model) {
   Parameters parameters;
@@ -21,6 +30,23 @@ Parameters lay_out(const ModelSpec& model) {
     parameters.layers.push_back(entry);
   }
   return parameters;
+}
+
+int add_buffer(Plan& plan, int64_t rows, int64_t columns) {
+  const int64_t ld = leading_dimension(columns);
+  if (ld > kMostScratch / rows || plan.arena_size > kMostScratch) {
+    throw std::length_error("a batch of " + std::to_string(plan.max_rows) +
+                            " rows needs more than 4 TiB of scratch memory: use a smaller `batch_size`");
+  }
+  plan.buffers.push_back({rows, columns, ld, plan.arena_size});
+  plan.arena_size += rows * ld;
+  return static_cast<int>(plan.buffers.size()) - 1;
+}
+
+void give_copies(Plan& plan, int buffer) {
+  Buffer& shape = plan.buffers[static_cast<size_t>(buffer)];
+  shape.copy_stride = leading_dimension(shape.rows * shape.ld);
+  plan.arena_size += plan.threads * shape.copy_stride - shape.rows * shape.ld;
 }
 
 }  // namespace engine

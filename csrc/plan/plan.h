@@ -101,6 +101,12 @@ struct Plan {
 Plan compile(const ModelSpec& model, const Parameters& parameters, const TrainingSpec& training, Plan::Mode mode,
              int64_t max_rows, int threads);
 
+/// Appends a buffer of scratch; returns its index. Throws std::length_error where no machine has that much.
+int add_buffer(Plan& plan, int64_t rows, int64_t columns);
+
+/// Gives every thread its own copy of the buffer added last.
+void give_copies(Plan& plan, int buffer);
+
 /// Marks the steps that must wait for other threads, from what each step reads and writes.
 void place_barriers(Plan& plan);
 

@@ -7,9 +7,9 @@
 namespace engine {
 namespace {
 
-/// Scratch kept for reuse: sizes seen, and copies of one size. More are made and freed as needed.
+/// Scratch kept for reuse: sizes seen, and floats in all (256 MiB). More is made and freed as needed.
 constexpr size_t kKeptSizes = 32;
-constexpr size_t kKeptCopies = 8;
+constexpr int64_t kKeptFloats = int64_t{1} << 26;
 /// 4 TiB of weights: larger is a slip of the pen, and would overflow the arithmetic of offsets.
 constexpr int64_t kMostWeights = int64_t{1} << 40;
 
@@ -74,6 +74,7 @@ std::shared_ptr<Workspace> Program::lease(Plan::Mode mode, int64_t rows, int thr
     if (!free.empty()) {
       workspace = std::move(free.back());
       free.pop_back();
+      pool->kept -= workspace->plan->arena_size;
     }
   }
   if (!workspace) {
@@ -85,9 +86,14 @@ std::shared_ptr<Workspace> Program::lease(Plan::Mode mode, int64_t rows, int thr
   return {workspace.release(), [pool, key](Workspace* used) {
             std::unique_ptr<Workspace> owned(used);
             const std::lock_guard<std::mutex> lock(pool->mutex);
-            if (pool->free.size() > kKeptSizes) pool->free.clear();
-            auto& free = pool->free[key];
-            if (free.size() < kKeptCopies) free.push_back(std::move(owned));
+            const int64_t size = owned->plan->arena_size;
+            if (size > kKeptFloats) return;
+            if (pool->free.size() > kKeptSizes || pool->kept + size > kKeptFloats) {
+              pool->free.clear();
+              pool->kept = 0;
+            }
+            pool->kept += size;
+            pool->free[key].push_back(std::move(owned));
           }};
 }
 

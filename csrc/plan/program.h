@@ -54,6 +54,7 @@ class Program {
   struct Pool {
     std::mutex mutex;
     std::map<Key, std::vector<std::unique_ptr<Workspace>>> free;
+    int64_t kept = 0;  // floats in `free`
   };
 
   ModelSpec model_;

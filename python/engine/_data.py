@@ -191,7 +191,7 @@ def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.i
             f"{row} holds {labels[row]}"
         )
         raise ValueError(msg)
-    return np.ascontiguousarray(labels, np.int32)
+    return np.require(labels, np.int32, ["C", "A"])
 
 
 def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
