@@ -30,7 +30,7 @@ OFFSETS = [0, 1, 5]
 def operands(shape: tuple[int, int, int], seed: int = 0) -> tuple[Array, Array, Array]:
     m, k, n = shape
     rng = np.random.default_rng(seed)
-    return tuple(rng.normal(size=s).astype(np.float32) for s in ((m, k), (k, n), (n,)))  # type: ignore[return-value]
+    return tuple(rng.normal(size=s).astype(np.float32) for s in ((m, k), (k, n), (n,)))  # type: ignore[return-value]  # three
 
 
 def forward(
