@@ -22,6 +22,7 @@ Spec = dict[str, Any]
 
 THREADS = (1, 2, 3, 4, 8)
 ADAM = {"kind": "adam", "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+ADAM_DECAY = {**ADAM, "kernel_decay": 0.1, "bias_decay": 0.02}
 MOMENTUM = {"kind": "sgd", "momentum": 0.9, "nesterov": False}
 NESTEROV = {"kind": "sgd", "momentum": 0.9, "nesterov": True}
 SGD = {"kind": "sgd", "momentum": 0.0, "nesterov": False}
@@ -147,7 +148,7 @@ CASES: dict[str, Callable[[], Case]] = {
             dense(33, "linear"),
         ],
         "binary_crossentropy",
-        ADAM,
+        ADAM_DECAY,
         70,
     ),
 }

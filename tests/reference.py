@@ -158,7 +158,8 @@ def slot_count(optimizer: Spec) -> int:
 def update(
     optimizer: Spec, w: Array, g: Array, slots: Sequence[Array], *, learning_rate: float, step: int
 ) -> None:
-    """One step of `w` and `slots`, in place; `step` counts from 1."""
+    """One step of `w` and `slots`, in place; `step` counts from 1. What has two axes is a kernel."""
+    w -= learning_rate * optimizer.get("kernel_decay" if w.ndim > 1 else "bias_decay", 0.0) * w
     if optimizer["kind"] == "adam":
         (m, v), b1, b2 = slots, optimizer["beta_1"], optimizer["beta_2"]
         m += (g - m) * (1 - b1)

@@ -95,6 +95,17 @@ OPTIMIZERS: dict[str, Spec] = {
     "momentum": {"kind": "sgd", "momentum": 0.9, "nesterov": False},
     "nesterov": {"kind": "sgd", "momentum": 0.9, "nesterov": True},
     "adam": {"kind": "adam", "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+    "sgd_decay": {"kind": "sgd", "momentum": 0.0, "nesterov": False, "kernel_decay": 0.3, "bias_decay": 0.3},
+    "momentum_kernel_decay": {"kind": "sgd", "momentum": 0.9, "nesterov": False, "kernel_decay": 0.3},
+    "nesterov_bias_decay": {"kind": "sgd", "momentum": 0.9, "nesterov": True, "bias_decay": 0.3},
+    "adam_decay": {
+        "kind": "adam",
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "epsilon": 1e-7,
+        "kernel_decay": 0.5,
+        "bias_decay": 0.5,
+    },
     "adam_large_epsilon": {"kind": "adam", "beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-2},
 }
 

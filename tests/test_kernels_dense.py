@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numerics import KERNELS, U, agreed, chained_product, place, product_bound, same_bits, unary
+from numerics import KERNELS, U, agreed, chained_product, fma32, place, product_bound, same_bits, unary
 from numpy.typing import NDArray
 from reference import ACTIVATIONS, GRADIENTS, slot_count, update
 
@@ -183,6 +183,26 @@ def test_optimizer_steps(name: str) -> None:
             # the rounded decay) they are 4 t U off; the update itself takes at most 6 roundings more.
             bound += (4 * step + 6) * U * np.abs(w - before) + U * np.abs(w)
         assert (np.abs(value - w) <= bound).all()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_decay_shortens_the_weights_before_the_step(name: str) -> None:
+    plain, lr = OPTIMIZERS[name], 0.01
+    rng = np.random.default_rng(4)
+    x, dz, w, b = (rng.normal(size=s).astype(np.float32) for s in ((9, 19), (9, 37), (19, 37), (37,)))
+    decayed = {**plain, "kernel_decay": 0.3, "bias_decay": 0.7}
+    shorter = fma32(-np.float32(lr * 0.3), w, w), fma32(-np.float32(lr * 0.7), b, b)
+    got = agreed(lambda ks: stepped(ks, decayed, x, dz, (w, b), lr=lr))
+    want = agreed(lambda ks: stepped(ks, plain, x, dz, shorter, lr=lr))
+    assert all(same_bits(one, other) for one, other in zip(got, want, strict=True))
+
+
+def test_an_l2_penalty_sees_the_weights_before_they_decay() -> None:
+    rng = np.random.default_rng(5)
+    x, dz, w = (rng.normal(size=s).astype(np.float32) for s in ((9, 5), (9, 17), (5, 17)))
+    (got,) = agreed(lambda ks: stepped(ks, {**SGD, "kernel_decay": 0.5}, x, dz, (w, None), lr=0.5, l2=0.01))
+    gradient = fma32(np.float32(0.02), w, chained_product(x.T, dz))
+    assert same_bits(got, fma32(np.float32(-0.5), gradient, fma32(np.float32(-0.25), w, w)))
 
 
 @pytest.mark.parametrize("name", [n for n in OPTIMIZERS if n != "sgd"])

@@ -204,7 +204,8 @@ def test_optimizers_step_as_written(optimizer: optimizers.Optimizer, blobs: Blob
 
 def test_optimizers_by_name_and_config() -> None:
     assert optimizers.get("Adam").get_config() == {
-        "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-07, "name": "adam",
+        "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-07, "weight_decay": None,
+        "name": "adam",
     }  # fmt: skip
     config = optimizers.SGD(0.5, momentum=0.9, nesterov=True).get_config()
     again = optimizers.get({"class_name": "SGD", "config": config})

@@ -31,6 +31,7 @@ INTERRUPTED = """
     import numpy as np
     import engine as keras
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     model = keras.Sequential([keras.Input((300,)), keras.layers.Dense(256, activation="relu"), keras.layers.Dense(10)])
     model.compile("adam", keras.losses.MeanSquaredError())
     x, y = np.zeros((2000, 300), np.float32), np.ones((2000, 10), np.float32)
@@ -69,6 +70,7 @@ def test_ctrl_c_leaves_the_last_finished_step() -> None:
     case = big_case()
     program = build(case)
     run = program.begin("train", _core.Dataset(case.x, case.y), 1)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def train_for_ever() -> None:
         while True:
@@ -79,6 +81,7 @@ def test_ctrl_c_leaves_the_last_finished_step() -> None:
     with pytest.raises(KeyboardInterrupt):
         train_for_ever()
     timer.join()
+    signal.signal(signal.SIGINT, before)
     assert all(np.isfinite(v).all() for v in program.variables)
     assert program.iterations > 0
     run.advance(0, 5, np.full(5, 1e-4))

@@ -121,6 +121,8 @@ LossSpec to_loss(const py::dict& loss) {
 OptimizerSpec to_optimizer(const py::dict& optimizer) {
   static constexpr const char* kNames[] = {"sgd", "adam"};
   OptimizerSpec spec;
+  spec.kernel_decay = to_positive(optimizer, "kernel_decay", 0.0);
+  spec.bias_decay = to_positive(optimizer, "bias_decay", 0.0);
   if (to_index(get<std::string>(optimizer, "kind"), kNames, 2, "optimizer") == 1) {
     spec.kind = Optimizer::kAdam;
     spec.parameters[0] = to_share(optimizer, "beta_1", 0.9);

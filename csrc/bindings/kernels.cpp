@@ -177,9 +177,17 @@ class Kernels {
       throw py::value_error("this optimizer has " + std::to_string(wanted) + " slots per variable");
     }
     const Floats padded_dz = pad(dz);
-    DenseBackwardWeights op{
-        x.data(), ldx,        padded_dz.data(),     leading(padded_dz),     {values(kernel), {}, l2},      ldw,
-        {},       x.shape(0), all(kernel.shape(0)), lines(kernel.shape(1)), {learning_rate, iteration, {}}};
+    DenseBackwardWeights op{x.data(),
+                            ldx,
+                            padded_dz.data(),
+                            leading(padded_dz),
+                            {values(kernel), {}, l2, spec.kernel_decay},
+                            ldw,
+                            {},
+                            x.shape(0),
+                            all(kernel.shape(0)),
+                            lines(kernel.shape(1)),
+                            {learning_rate, iteration, {}}};
     std::memcpy(op.step.parameters, spec.parameters, sizeof spec.parameters);
     for (size_t s = 0; s < slots.size(); ++s) {
       const py::object slot = slots[s];
@@ -198,10 +206,12 @@ class Kernels {
       copies.push_back(pad(original));
     }
     if (!bias.is_none()) op.bias.values = values(copies[0]);
+    op.bias.decay = spec.bias_decay;
     for (size_t s = 0; s + 1 < copies.size(); ++s) op.bias.slots[s] = values(copies[s + 1]);
     {
       const DenormalsAreZero guard;
-      table_.dense_backward_weights[static_cast<size_t>(spec.kind)](op);
+      table_.dense_backward_weights[static_cast<size_t>(spec.kind)][static_cast<size_t>(shrinkage(op.kernel, op.bias))](
+          op);
     }
     for (size_t i = 0; i < originals.size(); ++i) {
       for (int64_t j = 0; j < originals[i].size(); ++j) originals[i].mutable_at(j) = copies[i].at(0, j);

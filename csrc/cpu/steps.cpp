@@ -92,11 +92,18 @@ Elementwise StepRunner::elementwise(const Step& step, const Batch& batch) const 
   return {data(step.in), data(step.out), data(step.saved), out.ld, samples(step, batch), columns(step, out.columns)};
 }
 
+std::optional<NonZeros> StepRunner::nonzeros(const Step& step) const {
+  if (step.nonzeros < 0) return {};
+  return NonZeros(data(step.nonzeros), plan_.max_rows, frame_.model->input_size);
+}
+
 void StepRunner::gather(const Step& step, const Batch& batch) const {
   const Buffer& x = shape(step.out);
   const DatasetView& in = frame_.data;
+  const auto zeros = nonzeros(step);
   kernels_.gather[index(in.type)]({in.x, in.stride, frame_.order, batch.first, data(step.out), x.ld, x.columns,
-                                   step.scale, step.offset, samples(step, batch), batch.first + batch.rows, in.rows});
+                                   step.scale, step.offset, samples(step, batch), batch.first + batch.rows, in.rows,
+                                   zeros ? &*zeros : nullptr, plan_.mode == Plan::Mode::kTrain});
 }
 
 void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
@@ -105,11 +112,12 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   const Range rows = samples(step, batch);
   if (empty(rows)) return;
   float *y = data(step.out), *z = data(step.saved);
+  const auto zeros = nonzeros(step);
   for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
     kernels_.dense_forward[index(step.activation)]({data(step.in), shape(step.in).ld, values.values + panel.offset,
                                                     panel.width, bias.values ? bias.values + panel.first : nullptr,
                                                     y + panel.first, shape(step.out).ld, z ? z + panel.first : nullptr,
-                                                    kernel.rows, rows, panel.columns});
+                                                    kernel.rows, rows, panel.columns, zeros ? &*zeros : nullptr});
   });
 }
 
@@ -216,11 +224,15 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
   std::memcpy(at.parameters, optimizer.parameters, sizeof at.parameters);
   const Range units = step.split == Split::kInputs ? worker_.slice(kernel.rows) : Range{0, kernel.rows};
   if (empty(units)) return;
+  Weights values = weights(step.kernel), bias = weights(step.bias);
+  values.decay = optimizer.kernel_decay;
+  bias.decay = optimizer.bias_decay;
+  const auto run = kernels_.dense_backward_weights[index(optimizer.kind)][index(shrinkage(values, bias))];
+  const auto zeros = nonzeros(step);
   for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
-    kernels_.dense_backward_weights[index(optimizer.kind)](
-        {data(step.in), shape(step.in).ld, data(step.saved) + panel.first, shape(step.saved).ld,
-         shifted(weights(step.kernel), panel.offset), panel.width, shifted(weights(step.bias), panel.first), batch.rows,
-         units, panel.columns, at});
+    run({data(step.in), shape(step.in).ld, data(step.saved) + panel.first, shape(step.saved).ld,
+         shifted(values, panel.offset), panel.width, shifted(bias, panel.first), batch.rows, units, panel.columns, at,
+         zeros ? &*zeros : nullptr});
   });
 }
 

@@ -1,5 +1,7 @@
 // One thread's share of one step: from the plan's buffers to a kernel's arguments.
 #pragma once
+#include <optional>
+
 #include "cpu/team.h"
 #include "plan/executor.h"
 
@@ -41,6 +43,8 @@ class StepRunner {
   }
   const Variable& variable(int v) const { return frame_.parameters->variables[static_cast<size_t>(v)]; }
   Weights weights(int v) const;
+  /// This thread's, where the step has them.
+  std::optional<NonZeros> nonzeros(const Step& step) const;
   Targets targets(const Batch& batch) const;
   /// This thread's samples, or all of them where the step is split the other way.
   Range samples(const Step& step, const Batch& batch) const;

@@ -3,6 +3,7 @@
 #include "kernels/activations.h"
 #include "kernels/microtile.h"
 #include "kernels/optimizers.h"
+#include "kernels/sparse.h"
 #include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
@@ -24,20 +25,23 @@ ENGINE_INLINE void sweep_tiles(Range rows, Range columns, F&& f) {
 
 template <class Act>
 void dense_forward(const DenseForward& op) {
+  const auto finish = [&op](int64_t row, int64_t column, vf sum) {
+    const int64_t at = row * op.ldy + column;
+    const vf z = op.bias ? sum + load(op.bias + column) : sum;
+    if constexpr (saves_input(Act::kKind)) store(op.z + at, z);
+    store(op.y + at, Act::forward(z));
+  };
+  if (op.nonzeros && op.nonzeros->found()) {
+    sparse_products(*op.nonzeros, op.rows, op.kernel, op.ldw, op.columns, finish);
+    return;
+  }
   sweep_tiles(op.rows, op.columns, [&](auto rows, auto vectors, int64_t i, int64_t j) {
     constexpr int kRows = decltype(rows)::value, kVectors = decltype(vectors)::value;
     const auto epilogue = [&](vf(&acc)[kRows][kVectors]) {
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) {
-        const int64_t column = j + v * kWidth;
-        const vf bias = op.bias ? load(op.bias + column) : vf{};
+      for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-        for (int r = 0; r < kRows; ++r) {
-          const int64_t at = (i + r) * op.ldy + column;
-          const vf z = acc[r][v] + bias;
-          if constexpr (saves_input(Act::kKind)) store(op.z + at, z);
-          store(op.y + at, Act::forward(z));
-        }
+        for (int v = 0; v < kVectors; ++v) finish(i + r, j + v * kWidth, acc[r][v]);
       }
     };
     const ByRows x{op.x + i * op.ldx, op.ldx};
@@ -75,15 +79,37 @@ void dense_backward_input(const DenseBackwardInput& op) {
   }
 }
 
+/// What pulls weights towards zero: the slope of an l2 penalty joins the gradient, decoupled decay (Loshchilov &
+/// Hutter 2019) shortens the weights before the step, as in Keras. Both are exact no-ops at zero.
+template <Shrinkage Kind>
+struct Pull {
+  vf l2_slope{}, decay{};
+
+  Pull(const Weights& w, const OptimizerStep& step) {
+    if constexpr (Kind == Shrinkage::kSome) {
+      l2_slope = broadcast(static_cast<float>(2.0 * w.l2));
+      decay = broadcast(static_cast<float>(step.learning_rate * w.decay));
+    }
+  }
+  ENGINE_INLINE void operator()(vf& value, vf& gradient) const {
+    if constexpr (Kind == Shrinkage::kSome) {
+      gradient = fma(l2_slope, value, gradient);
+      value = fma(-decay, value, value);
+    }
+  }
+};
+
 /// Steps one vector of weights by its gradient.
-template <class Opt>
-ENGINE_INLINE void apply(const Weights& w, int64_t at, vf gradient, vf l2_slope, const typename Opt::Coefficients& c) {
+template <class Opt, Shrinkage Kind>
+ENGINE_INLINE void apply(const Weights& w, int64_t at, vf gradient, const Pull<Kind>& pull,
+                         const typename Opt::Coefficients& c) {
   constexpr int kSlots = slot_count(Opt::kKind);
   vf slots[kMaxSlots];
 #pragma GCC unroll 2
   for (int s = 0; s < kSlots; ++s) slots[s] = load(w.slots[s] + at);
-  const vf value = load(w.values + at);
-  store(w.values + at, Opt::update(value, slots, fma(l2_slope, value, gradient), c));
+  vf value = load(w.values + at);
+  pull(value, gradient);
+  store(w.values + at, Opt::update(value, slots, gradient, c));
 #pragma GCC unroll 2
   for (int s = 0; s < kSlots; ++s) store(w.slots[s] + at, slots[s]);
 }
@@ -115,12 +141,29 @@ ENGINE_INLINE void prefetch_tile(const Weights& w, int64_t at, int64_t ld) {
   }
 }
 
-template <class Opt>
+template <class Opt, Shrinkage Kind>
+void dense_backward_bias(const DenseBackwardWeights& op, const typename Opt::Coefficients& coefficients) {
+  if (!op.bias.values || op.units.begin > 0) return;
+  const Pull<Kind> pull(op.bias, op.step);
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    apply<Opt>(op.bias, j, column_sum(op.dz + j, op.lddz, op.rows), pull, coefficients);
+  }
+}
+
+template <class Opt, Shrinkage Kind>
 void dense_backward_weights(const DenseBackwardWeights& op) {
   const auto coefficients = Opt::coefficients(op.step);
-  const vf l2_slope = broadcast(static_cast<float>(2.0 * op.kernel.l2));
+  const Pull<Kind> pull(op.kernel, op.step);
   const Weights kernel = op.kernel;
   const int64_t ldw = op.ldw;
+  dense_backward_bias<Opt, Kind>(op, coefficients);
+  const auto update = [&, kernel](int64_t unit, int64_t column, vf gradient) {
+    apply<Opt>(kernel, unit * ldw + column, gradient, pull, coefficients);
+  };
+  if (op.nonzeros && op.nonzeros->found()) {
+    sparse_transposed_products(*op.nonzeros, op.rows, op.units, op.dz, op.lddz, op.columns, update);
+    return;
+  }
   sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) {
     sweep<kTileVectors>(op.columns.begin, op.columns.end, kWidth, [&](auto vectors, int64_t j) {
       constexpr int kRows = decltype(units)::value, kVectors = decltype(vectors)::value;
@@ -128,9 +171,7 @@ void dense_backward_weights(const DenseBackwardWeights& op) {
 #pragma GCC unroll 8
         for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-          for (int v = 0; v < kVectors; ++v) {
-            apply<Opt>(kernel, (i + r) * ldw + j + v * kWidth, acc[r][v], l2_slope, coefficients);
-          }
+          for (int v = 0; v < kVectors; ++v) update(i + r, j + v * kWidth, acc[r][v]);
         }
       };
       prefetch_tile<Opt, kRows, kVectors>(kernel, i * ldw + j, ldw);
@@ -138,11 +179,6 @@ void dense_backward_weights(const DenseBackwardWeights& op) {
       microtile<kRows, kVectors>(x, op.dz + j, op.lddz, op.rows, epilogue);
     });
   });
-  if (!op.bias.values || op.units.begin > 0) return;
-  const vf bias_slope = broadcast(static_cast<float>(2.0 * op.bias.l2));
-  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    apply<Opt>(op.bias, j, column_sum(op.dz + j, op.lddz, op.rows), bias_slope, coefficients);
-  }
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Everything that touches each element once: gathering rows, activations on their own, dropout, copies.
+// Everything that touches each element once: activations on their own, dropout, copies.
 #pragma once
 #include "kernels/activations.h"
 #include "kernels/microtile.h"
@@ -75,35 +75,6 @@ void transpose(const Transpose& op) {
       for (int64_t j = c; j < c_end; ++j) {
         for (int64_t i = r; i < r_end; ++i) op.out[j * op.ld_out + i] = op.in[i * op.ld_in + j];
       }
-    }
-  }
-}
-
-/// Shuffled rows come from main memory; asked for one batch ahead, they are in the L2 cache when needed.
-template <class T>
-ENGINE_INLINE void prefetch_row(const Gather& op, const T* data, int64_t sample) {
-  constexpr int64_t kPerLine = 64 / sizeof(T);
-  if (!op.order || sample >= op.samples) return;
-  const T* row = data + op.order[sample] * op.stride;
-  for (int64_t j = 0; j < op.k; j += kPerLine) __builtin_prefetch(row + j, 0, 2);
-}
-
-/// Rows are read where they lie and converted on the way: float32(value) * scale + offset.
-template <class T>
-void gather(const Gather& op) {
-  const auto* data = static_cast<const T*>(op.data);
-  const int64_t k = op.k;
-  const float scale = op.scale, offset = op.offset;
-  const bool plain = scale == 1.0f && offset == 0.0f;
-  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
-    const int64_t row = op.order ? op.order[op.first + b] : op.first + b;
-    const T* __restrict in = data + row * op.stride;
-    float* __restrict out = op.x + b * op.ldx;
-    prefetch_row(op, data, op.next + b);
-    if (plain) {
-      for (int64_t j = 0; j < k; ++j) out[j] = static_cast<float>(in[j]);
-    } else {
-      for (int64_t j = 0; j < k; ++j) out[j] = fma1(static_cast<float>(in[j]), scale, offset);
     }
   }
 }

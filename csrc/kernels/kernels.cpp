@@ -2,6 +2,8 @@
 // leaves this object is `kernel_table`. Here, and nowhere else, an enum becomes a type.
 #include "kernels/dense.h"
 #include "kernels/elementwise.h"
+#include "kernels/gather.h"
+#include "kernels/gemm.h"
 #include "kernels/losses.h"
 #include "kernels/metrics.h"
 
@@ -29,6 +31,7 @@ constexpr void fill_activations(KernelTable& table, Types<Acts...>) {
   static_assert(sizeof...(Acts) == kElementwiseActivations);
   ((table.dense_forward[index<Acts>()] = dense_forward<Acts>), ...);
   ((table.dense_backward_input[index<Acts>()] = dense_backward_input<Acts>), ...);
+  ((table.gemm[index<Acts>()] = gemm<Acts>), ...);
   ((table.activation_forward[index<Acts>()] = activation_forward<Acts>), ...);
   ((table.activation_backward[index<Acts>()] = activation_backward<Acts>), ...);
 }
@@ -50,7 +53,12 @@ constexpr void fill_metrics(KernelTable& table, Types<Ms...>) {
 template <class... Opts>
 constexpr void fill_optimizers(KernelTable& table, Types<Opts...>) {
   static_assert(sizeof...(Opts) == kOptimizers);
-  ((table.dense_backward_weights[index<Opts>()] = dense_backward_weights<Opts>), ...);
+  ((table.dense_backward_weights[index<Opts>()][static_cast<int>(Shrinkage::kNone)] =
+        dense_backward_weights<Opts, Shrinkage::kNone>),
+   ...);
+  ((table.dense_backward_weights[index<Opts>()][static_cast<int>(Shrinkage::kSome)] =
+        dense_backward_weights<Opts, Shrinkage::kSome>),
+   ...);
 }
 
 constexpr KernelTable make_table() {
@@ -60,6 +68,11 @@ constexpr KernelTable make_table() {
   fill_losses(table, Losses{});
   fill_metrics(table, Metrics{});
   fill_optimizers(table, Optimizers{});
+  table.gemm_shape = {kWidth, kChain, kTileRows, kPanelColumns, kSingleRowColumns};
+  table.pack_rows = pack<kTileRows>;
+  table.pack_columns = pack<kPanelColumns>;
+  table.pack_single_row_columns = pack<kSingleRowColumns>;
+  table.dot = dot;
   table.softmax_forward = softmax_forward;
   table.softmax_backward = softmax_backward;
   table.dropout_forward = dropout_forward;

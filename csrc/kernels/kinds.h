@@ -22,6 +22,9 @@ inline constexpr int kMetrics = 3;
 
 enum class Optimizer { kSgd, kMomentum, kNesterov, kAdam };
 inline constexpr int kOptimizers = 4;
+/// Whether something beside the loss pulls weights towards zero: an l2 penalty, or decoupled weight decay.
+enum class Shrinkage { kNone, kSome };
+inline constexpr int kShrinkages = 2;
 /// Most state arrays that an optimizer keeps per weight.
 inline constexpr int kMaxSlots = 2;
 

@@ -6,6 +6,10 @@
 
 #include "kernels/kinds.h"
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #define ENGINE_INLINE inline __attribute__((always_inline))
 
 namespace engine::ENGINE_ISA {
@@ -72,6 +76,21 @@ ENGINE_INLINE vf sqrt(vf a) {
 }
 
 ENGINE_INLINE vf abs(vf a) { return from_bits(bits(a) & 0x7fffffff); }
+
+/// Bit i is set where lane i of a comparison's result is.
+ENGINE_INLINE uint32_t lane_bits(vi mask) {
+#if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask));
+#elif defined(__SSE2__) && ENGINE_VECTOR_BYTES == 32
+  return static_cast<uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(mask)));
+#elif defined(__SSE2__)
+  return static_cast<uint32_t>(_mm_movemask_ps(reinterpret_cast<__m128>(mask)));
+#else
+  uint32_t all = 0;
+  for (int i = 0; i < kWidth; ++i) all |= static_cast<uint32_t>(mask[i] & 1) << i;
+  return all;
+#endif
+}
 
 /// first, first + 1, ...
 ENGINE_INLINE vi iota(int32_t first) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/kinds.h"
+#include "kernels/nonzeros.h"
 
 namespace engine {
 
@@ -25,6 +26,7 @@ struct DenseForward {
   float* z;  // (rows, n) with ldy: the pre-activation, written only if the activation's gradient wants it
   int64_t k;
   Range rows, columns;
+  const NonZeros* nonzeros = nullptr;  // of x, which is not read where they were found
 };
 
 /// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k))
@@ -52,9 +54,17 @@ struct Weights {
   float* values = nullptr;
   float* slots[kMaxSlots] = {};
   double l2 = 0.0;
+  double decay = 0.0;  // share of the learning rate by which every step shortens the weights
 };
 
-/// kernel (k, n) -= step(x (rows, k)^T dz (rows, n) + 2 l2 kernel), and bias by the column sums of dz; one panel
+/// Of a step of both.
+inline constexpr Shrinkage shrinkage(const Weights& kernel, const Weights& bias) {
+  const bool none = kernel.l2 == 0.0 && kernel.decay == 0.0 && bias.l2 == 0.0 && bias.decay == 0.0;
+  return none ? Shrinkage::kNone : Shrinkage::kSome;
+}
+
+/// kernel (k, n) by its gradient x (rows, k)^T dz (rows, n) + 2 l2 kernel after kernel -= learning_rate decay kernel,
+/// and bias by the column sums of dz; one panel
 struct DenseBackwardWeights {
   const float* x;
   int64_t ldx;
@@ -66,6 +76,7 @@ struct DenseBackwardWeights {
   int64_t rows;
   Range units, columns;  // the bias belongs to whoever has unit 0
   OptimizerStep step;
+  const NonZeros* nonzeros = nullptr;  // of x, which is not read where they were found
 };
 
 /// y = f(x), or dx = f'(saved) dy with x = dy and y = dx, elementwise over rows x columns of equally shaped buffers
@@ -106,8 +117,10 @@ struct Gather {
   int64_t ldx, k;
   float scale, offset;
   Range rows;
-  int64_t next;     // position in `order` of the rows to fetch into cache for the next call ...
-  int64_t samples;  // ... if below this
+  int64_t next;                        // position in `order` of the rows to fetch into cache for the next call ...
+  int64_t samples;                     // ... if below this
+  const NonZeros* nonzeros = nullptr;  // filled where the rows have zeros enough, and then x need not be
+  bool transposed = false;             // whether `by_input` is wanted, of rows from 0 on
 };
 
 /// Targets of one batch, indexed like Gather's rows: `labels` (n,) or `dense` (n, outputs)
@@ -163,11 +176,58 @@ struct NonFinite {
   Range rows;
 };
 
+/// Lanes, which are rows of a left or columns of a right operand, copied into panels of equally many, each panel
+/// (k, lanes of the panel) row-major; lanes missing from the last are zero
+struct Pack {
+  const float* in;
+  int64_t lane, next;  // strides between lanes and along k, of any sign
+  int64_t lanes, k;
+  float* out;  // with room for kLane floats more, which may be written
+};
+
+/// One block of a general product: c (rows, columns) += a (rows, k) b (k, columns) for k of one chain, and after the
+/// last block c = activation(c + bias)
+struct Gemm {
+  const float* a;
+  int64_t a_row, a_next;  // one of them is 1; of no account when packed
+  bool a_packed;
+  const float* b;           // rows contiguous
+  int64_t b_row, b_column;  // plain: leading dimension and 1; packed: width of a panel and k
+  int64_t panel;            // columns of a panel
+  float* c;
+  int64_t c_row, c_column;
+  const float* bias;         // or null
+  bool bias_by_row;          // one per row of c instead of one per column
+  int64_t rows, columns, k;  // plain b: columns are a multiple of the vector's width
+  bool first, last;
+};
+
+/// a (k,) b (k,)
+struct Dot {
+  const float* a;
+  const float* b;
+  int64_t k;
+};
+
+/// Sizes that `gemm` and the packing before it agree on.
+struct GemmShape {
+  int64_t vector;
+  int64_t chain;                        // most k of one call
+  int64_t rows;                         // of a panel of a
+  int64_t columns, single_row_columns;  // of a panel of b; where c has one row only
+};
+
 struct KernelTable {
   const char* isa;
+  GemmShape gemm_shape;
+  void (*pack_rows)(const Pack&);
+  void (*pack_columns)(const Pack&);
+  void (*pack_single_row_columns)(const Pack&);
+  void (*gemm[kElementwiseActivations])(const Gemm&);
+  float (*dot)(const Dot&);
   void (*dense_forward[kElementwiseActivations])(const DenseForward&);
   void (*dense_backward_input[kElementwiseActivations])(const DenseBackwardInput&);
-  void (*dense_backward_weights[kOptimizers])(const DenseBackwardWeights&);
+  void (*dense_backward_weights[kOptimizers][kShrinkages])(const DenseBackwardWeights&);
   void (*activation_forward[kElementwiseActivations])(const Elementwise&);
   void (*activation_backward[kElementwiseActivations])(const Elementwise&);
   void (*softmax_forward)(const Softmax&);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "plan/costs.h"
 #include "plan/operations.h"
 #include "plan/plan.h"
 
@@ -11,16 +12,6 @@ namespace {
 
 using Kind = Step::Kind;
 
-/// Floating-point operations that pay for one more thread: at 200 GFLOP/s a thread's share then takes 4 us,
-/// against about 1 us for a step's three barriers and the uneven ends of its slices.
-constexpr double kFlopsPerThread = 800e3;
-
-/// Units that a thread must compute from its own copy of the input rows: gathering them all is then a few percent
-/// of its products.
-constexpr int64_t kUnitsPerCopy = 32;
-/// Floats in all the copies together: 64 MiB.
-constexpr int64_t kMostCopied = 1 << 24;
-
 class Compiler {
  public:
   Compiler(const ModelSpec& model, const Parameters& parameters, const TrainingSpec& training, Plan::Mode mode,
@@ -29,7 +20,7 @@ class Compiler {
     plan_.mode = mode;
     plan_.max_rows = max_rows;
     operations_ = to_operations(model, drops_out());
-    plan_.threads = worthwhile_threads(threads);
+    plan_.threads = worthwhile_threads(model, mode, max_rows, threads);
   }
 
   Plan compile() {
@@ -56,20 +47,7 @@ class Compiler {
 
   void emit(Step step) { plan_.steps.push_back(step); }
 
-  int worthwhile_threads(int threads) const {
-    double flops = 0.0;  // which may be more than an integer holds
-    int64_t width = model_.input_size;
-    for (const LayerSpec& layer : model_.layers) {
-      if (layer.kind != LayerSpec::Kind::kDense) continue;
-      flops +=
-          2.0 * static_cast<double>(width * layer.units) * static_cast<double>(plan_.max_rows * (training() ? 3 : 1));
-      width = layer.units;
-    }
-    return static_cast<int>(std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(threads)));
-  }
-
-  /// Whether `extent` units can keep every thread busy.
-  bool feeds_all(int64_t extent) const { return (extent + kLane - 1) / kLane >= plan_.threads; }
+  bool feeds_all(int64_t extent) const { return engine::feeds_all(extent, plan_.threads); }
 
   /// Samples are independent: with enough of them, inference needs no barrier between layers.
   Split forward_split(int64_t units) const {
@@ -85,9 +63,17 @@ class Compiler {
     const bool host = !predicts() && training_.loss.kind == LossSpec::Kind::kHost;
     if (host || operations_.empty() || first_operation().kind != Operation::Kind::kDense) return Split::kSamples;
     const int64_t units = first_operation().width;
-    const bool cheap = units >= kUnitsPerCopy * plan_.threads &&
-                       plan_.threads * plan_.max_rows * leading_dimension(model_.input_size) <= kMostCopied;
+    const bool cheap = pays_to_copy_rows(plan_.max_rows, model_.input_size, units, plan_.threads);
     return forward_split(units) == Split::kUnits && cheap ? Split::kEveryone : Split::kSamples;
+  }
+
+  /// Whether the first product may skip zeros of the gathered rows: each thread finds them itself, for all the
+  /// rows that it reads.
+  bool skips_zeros(const Step& gather) const {
+    if (operations_.empty() || first_operation().kind != Operation::Kind::kDense || gather.offset != 0.0f) return false;
+    const int64_t units = first_operation().width;
+    const bool all_rows = gather.split == Split::kEveryone || plan_.threads == 1;
+    return pays_to_find_zeros(units) && (all_rows || (!training() && forward_split(units) == Split::kSamples));
   }
 
   /// The first operation that is not folded into the gathering of the rows.
@@ -130,6 +116,9 @@ class Compiler {
       operations_[0].in = operations_[0].out = gather.out;
       next = 1;
     }
+    if (skips_zeros(gather)) gather.nonzeros = add_nonzeros(plan_, model_.input_size);
+    input_ = gather.out;
+    nonzeros_ = gather.nonzeros;
     emit(gather);
     int value = gather.out;
     Split split = gather.split;
@@ -149,6 +138,7 @@ class Compiler {
     switch (op.kind) {
       case Operation::Kind::kDense:
         step.split = forward_split(op.width);
+        step.nonzeros = nonzeros_of(op);
         step.kernel = layer_of(op).kernel;
         step.bias = layer_of(op).bias;
         op.saved = op.out;
@@ -282,10 +272,13 @@ class Compiler {
   void emit_weight_gradient(const Operation& op, int dz) {
     const Split split = feeds_all(op.width) ? Split::kUnits : Split::kInputs;
     Step step{Kind::kDenseBackwardWeights, split, false, op.in, -1, dz};
+    step.nonzeros = nonzeros_of(op);
     step.kernel = layer_of(op).kernel;
     step.bias = layer_of(op).bias;
     emit(step);
   }
+
+  int nonzeros_of(const Operation& op) const { return op.in == input_ ? nonzeros_ : -1; }
 
   const Parameters::Layer& layer_of(const Operation& op) const {
     return parameters_.layers[static_cast<size_t>(op.layer)];
@@ -298,6 +291,8 @@ class Compiler {
   std::vector<Operation> operations_;
   Loss loss_ = Loss::kMeanSquaredError;
   bool drops_link_ = false;
+  int input_ = -1;     // buffer of the gathered rows ...
+  int nonzeros_ = -1;  // ... and of where they are not zero
   int output_ = -1;
 };
 

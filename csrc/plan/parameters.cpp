@@ -43,6 +43,12 @@ int add_buffer(Plan& plan, int64_t rows, int64_t columns) {
   return static_cast<int>(plan.buffers.size()) - 1;
 }
 
+int add_nonzeros(Plan& plan, int64_t k) {
+  const int buffer = add_buffer(plan, 1, NonZeros::scratch(plan.max_rows, k));
+  give_copies(plan, buffer);
+  return buffer;
+}
+
 void give_copies(Plan& plan, int buffer) {
   Buffer& shape = plan.buffers[static_cast<size_t>(buffer)];
   shape.copy_stride = leading_dimension(shape.rows * shape.ld);

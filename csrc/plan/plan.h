@@ -66,9 +66,10 @@ struct Step {
   // Buffers by index, -1 none.
   int in = -1;
   int out = -1;
-  int saved = -1;   // what a gradient is computed from: an activation, a dropout mask, dz for the weights
-  int losses = -1;  // loss: per sample
-  int y_pred = -1;  // loss: probabilities, where it reads logits
+  int saved = -1;     // what a gradient is computed from: an activation, a dropout mask, dz for the weights
+  int losses = -1;    // loss: per sample
+  int y_pred = -1;    // loss: probabilities, where it reads logits
+  int nonzeros = -1;  // of the gathered rows, where a product may skip their zeros
   // Variables by index, -1 none.
   int kernel = -1;
   int bias = -1;
@@ -103,6 +104,9 @@ Plan compile(const ModelSpec& model, const Parameters& parameters, const Trainin
 
 /// Appends a buffer of scratch; returns its index. Throws std::length_error where no machine has that much.
 int add_buffer(Plan& plan, int64_t rows, int64_t columns);
+
+/// Appends scratch for the NonZeros of a batch; returns its index.
+int add_nonzeros(Plan& plan, int64_t k);
 
 /// Gives every thread its own copy of the buffer added last.
 void give_copies(Plan& plan, int buffer);

@@ -42,6 +42,8 @@ struct LossSpec {
 struct OptimizerSpec {
   Optimizer kind = Optimizer::kSgd;
   double parameters[3] = {};
+  double kernel_decay = 0.0;  // decoupled weight decay, per unit of the learning rate
+  double bias_decay = 0.0;
 };
 
 struct MetricSpec {

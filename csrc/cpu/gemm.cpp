@@ -1,0 +1,253 @@
+// Blocks of a product sized for the caches (Goto and van de Geijn 2008): a block of k is one chain of the numerical
+// contract, so that partial sums can wait in c. Threads compute cells of the product and share nothing, so there is
+// no barrier; packing an operand once per cell costs under 1 % from 512 columns or rows on.
+#include "cpu/gemm.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "cpu/team.h"
+
+namespace engine {
+namespace {
+
+/// 192 KiB of packed a, a multiple of every tile's rows: the L2 caches have 256 KiB at least, mostly 512 and more.
+constexpr int64_t kBlockRows = 192;
+/// 1 MiB of packed b, a multiple of every panel: a thread's share of the L3 cache.
+constexpr int64_t kBlockColumns = 1024;
+
+/// Packing pays when this many columns share a packed row of a, or rows a packed column of b.
+constexpr int64_t kColumnsWorthPacking = 64;
+constexpr int64_t kRowsWorthPacking = 48;
+/// Narrower products are computed as their transpose: vectors along the rows, columns as single ones.
+constexpr int64_t kNarrow = 2;
+
+/// What a thread more is worth waking for.
+constexpr double kFlopsPerThread = 2e6;
+/// Multiply-adds that one float's packing takes as long as.
+constexpr int64_t kPackCost = 8;
+
+struct FreeAligned {
+  void operator()(float* p) const { ::operator delete(p, std::align_val_t{kLane * sizeof(float)}); }
+};
+using Scratch = std::unique_ptr<float, FreeAligned>;
+
+/// Uninitialised floats on cache lines.
+Scratch allocate(int64_t floats) {
+  if (floats == 0) return nullptr;
+  return Scratch(static_cast<float*>(
+      ::operator new(static_cast<size_t>(floats) * sizeof(float), std::align_val_t{kLane * sizeof(float)})));
+}
+
+/// c^T = b^T a^T
+void transpose(Product& p) {
+  std::swap(p.m, p.n);
+  std::swap(p.a, p.b);
+  std::swap(p.a_row, p.b_column);
+  std::swap(p.a_column, p.b_row);
+  std::swap(p.c_row, p.c_column);
+  if (p.bias) p.bias_by_row = !p.bias_by_row;
+  for (StackAxis& axis : p.stack) std::swap(axis.a, axis.b);
+}
+
+int64_t parts(int64_t extent, int64_t size) { return (extent + size - 1) / size; }
+
+/// How one product is cut into cells, and what a thread packs for one.
+struct Grid {
+  int64_t down = 1, across = 1;  // cells
+  int64_t panel;                 // columns of a panel of b
+  bool packs_a, packs_b;
+  int64_t a_floats, b_floats;  // scratch of one thread
+
+  int64_t cells() const { return down * across; }
+};
+
+/// Share `index` of `count` of an extent in whole units.
+Range share(int64_t extent, int64_t unit, int64_t index, int64_t count) {
+  const int64_t units = parts(extent, unit);
+  return {std::min(units * index / count * unit, extent), std::min(units * (index + 1) / count * unit, extent)};
+}
+
+Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells) {
+  Grid grid;
+  grid.panel = p.m == 1 ? shape.single_row_columns : shape.columns;
+  const auto largest = [](int64_t extent, int64_t unit, int64_t count) {
+    return std::min(extent, parts(parts(extent, unit), count) * unit);
+  };
+  int64_t rows = p.m, columns = p.n, best = std::numeric_limits<int64_t>::max();
+  for (int64_t down = 1; down <= cells; ++down) {
+    const int64_t across = cells / down;
+    const int64_t cell_rows = largest(p.m, shape.rows, down), cell_columns = largest(p.n, grid.panel, across);
+    const int64_t cost = cell_rows * cell_columns + kPackCost * (cell_rows + cell_columns);
+    if (cost >= best) continue;
+    best = cost;
+    grid.down = down;
+    grid.across = across;
+    rows = cell_rows;
+    columns = cell_columns;
+  }
+  grid.packs_a = p.m > 1 && (columns > kColumnsWorthPacking || (p.a_row != 1 && p.a_column != 1));
+  grid.packs_b = rows > kRowsWorthPacking || p.b_column != 1;
+  const int64_t k = std::min(p.k, shape.chain);
+  const int64_t b_columns = grid.packs_b ? std::min(columns, kBlockColumns) : columns % shape.vector;
+  grid.a_floats = grid.packs_a ? round_up(std::min(rows, kBlockRows), shape.rows) * k + kLane : 0;
+  grid.b_floats = b_columns > 0 ? round_up(b_columns, grid.panel) * k + kLane : 0;
+  grid.a_floats = round_up(grid.a_floats, kLane);
+  grid.b_floats = round_up(grid.b_floats, kLane);
+  return grid;
+}
+
+/// The cells of one matrix product, computed by whoever calls.
+class CellRunner {
+ public:
+  CellRunner(const KernelTable& kernels, const Product& product, const Grid& grid, float* scratch)
+      : kernels_(kernels),
+        shape_(kernels.gemm_shape),
+        p_(product),
+        grid_(grid),
+        a_scratch_(scratch),
+        b_scratch_(scratch + grid.a_floats) {}
+
+  /// rows x columns of the product of a and b, block by block of k
+  void run(const float* a, const float* b, float* c, Range rows, Range columns) const {
+    for (int64_t j = columns.begin; j < columns.end; j += kBlockColumns) {
+      const int64_t n = std::min(kBlockColumns, columns.end - j);
+      int64_t k = 0;
+      do {  // once for k = 0, too
+        Gemm op{};
+        op.a = a + k * p_.a_column;
+        op.k = std::min(shape_.chain, p_.k - k);
+        op.first = k == 0;
+        op.last = k + op.k == p_.k;
+        run_columns(op, b + k * p_.b_row, c, rows, {j, j + n});
+        k += op.k;
+      } while (k < p_.k);
+    }
+  }
+
+ private:
+  /// One block of b: whole vectors of columns as they lie where that will do, the others packed.
+  void run_columns(Gemm& op, const float* b, float* c, Range rows, Range columns) const {
+    const int64_t extent = columns.end - columns.begin;
+    const int64_t plain = grid_.packs_b ? 0 : extent / shape_.vector * shape_.vector;
+    op.panel = grid_.panel;
+    if (plain > 0) {
+      op.b = b + columns.begin;
+      op.b_row = p_.b_row;
+      op.b_column = 1;
+      op.columns = plain;
+      run_rows(op, c, rows, columns.begin);
+    }
+    if (plain == extent) return;
+    const int64_t first = columns.begin + plain;
+    const auto pack = p_.m == 1 ? kernels_.pack_single_row_columns : kernels_.pack_columns;
+    pack({b + first * p_.b_column, p_.b_column, p_.b_row, extent - plain, op.k, b_scratch_});
+    op.b = b_scratch_;
+    op.b_row = grid_.panel;
+    op.b_column = op.k;
+    op.columns = extent - plain;
+    run_rows(op, c, rows, first);
+  }
+
+  void run_rows(Gemm& op, float* c, Range rows, int64_t column) const {
+    const float* a = op.a;
+    for (int64_t i = rows.begin; i < rows.end; i += kBlockRows) {
+      op.rows = std::min(kBlockRows, rows.end - i);
+      op.a = a + i * p_.a_row;
+      op.a_row = p_.a_row;
+      op.a_next = p_.a_column;
+      op.a_packed = grid_.packs_a;
+      if (grid_.packs_a) {
+        kernels_.pack_rows({op.a, p_.a_row, p_.a_column, op.rows, op.k, a_scratch_});
+        op.a = a_scratch_;
+      }
+      op.c = c + i * p_.c_row + column * p_.c_column;
+      op.c_row = p_.c_row;
+      op.c_column = p_.c_column;
+      op.bias_by_row = p_.bias_by_row;
+      op.bias = p_.bias ? p_.bias + (p_.bias_by_row ? i : column) : nullptr;
+      kernels_.gemm[static_cast<size_t>(p_.activation)](op);
+    }
+    op.a = a;
+  }
+
+  const KernelTable& kernels_;
+  const GemmShape& shape_;
+  const Product& p_;
+  const Grid& grid_;
+  float *a_scratch_, *b_scratch_;
+};
+
+/// Where matrix number `index` of the stack lies.
+StackAxis offsets(const std::vector<StackAxis>& stack, int64_t index) {
+  StackAxis at{};
+  for (auto axis = stack.rbegin(); axis != stack.rend(); ++axis) {
+    const int64_t i = index % axis->extent;
+    index /= axis->extent;
+    at.a += i * axis->a;
+    at.b += i * axis->b;
+    at.c += i * axis->c;
+  }
+  return at;
+}
+
+/// In place, row by row, by way of a padded copy.
+void softmax_rows(const KernelTable& kernels, float* c, int64_t columns, Range rows, float* padded) {
+  const auto bytes = static_cast<size_t>(columns) * sizeof(float);
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    std::memcpy(padded, c + i * columns, bytes);
+    kernels.softmax_forward({padded, nullptr, padded, 0, columns, {0, 1}});
+    std::memcpy(c + i * columns, padded, bytes);
+  }
+}
+
+}  // namespace
+
+void multiply(const KernelTable& kernels, const Product& product, int threads) {
+  Product p = product;
+  const bool softmax = p.activation == Activation::kSoftmax;
+  if (softmax) p.activation = Activation::kLinear;
+  if (p.n <= kNarrow ? p.n < p.m : p.c_column != 1 && p.c_row == 1 && p.m > kNarrow) transpose(p);
+  int64_t matrices = 1;
+  for (const StackAxis& axis : p.stack) matrices *= axis.extent;
+  const double flops = 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k + 1);
+  const double worth = std::max(1.0, flops * static_cast<double>(matrices) / kFlopsPerThread);
+  const int team = static_cast<int>(std::min(worth, static_cast<double>(threads)));
+  // Stacked matrices are cut up only where there are too few to go round evenly.
+  const Grid grid = plan_grid(kernels.gemm_shape, p, matrices % team == 0 || matrices >= 8 * team ? 1 : team);
+  const int64_t tasks = matrices * grid.cells();
+  const int64_t floats =
+      std::max(grid.a_floats + grid.b_floats, softmax ? round_up(product.softmax_columns, kLane) : 0);
+  const Scratch scratch = allocate(team * floats);
+  run_team(team, [&](const Worker& worker) {
+    float* own = scratch.get() + worker.index * floats;
+    const CellRunner runner(kernels, p, grid, own);
+    const int64_t end = tasks * (worker.index + 1) / worker.threads;
+    for (int64_t task = tasks * worker.index / worker.threads; task < end; ++task) {
+      const StackAxis at = offsets(p.stack, task / grid.cells());
+      const int64_t cell = task % grid.cells();
+      runner.run(p.a + at.a, p.b + at.b, p.c + at.c, share(p.m, kernels.gemm_shape.rows, cell / grid.across, grid.down),
+                 share(p.n, grid.panel, cell % grid.across, grid.across));
+    }
+    if (!softmax) return;
+    worker.meet();
+    const int64_t rows = matrices * p.m * p.n / product.softmax_columns;
+    softmax_rows(kernels, product.c, product.softmax_columns,
+                 {rows * worker.index / worker.threads, rows * (worker.index + 1) / worker.threads}, own);
+  });
+}
+
+float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, Activation activation) {
+  alignas(kLane * sizeof(float)) float value[kLane] = {};
+  run_team(1, [&](const Worker&) {
+    value[0] = kernels.dot({a, b, k});
+    kernels.activation_forward[static_cast<size_t>(activation)]({value, value, nullptr, kLane, {0, 1}, {0, kLane}});
+  });
+  return value[0];
+}
+
+}  // namespace engine

@@ -1,0 +1,39 @@
+// General matrix products of any layout, on a team of threads.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "kernels/kinds.h"
+#include "kernels/table.h"
+
+namespace engine {
+
+/// Distances of one axis of stacked matrices, in floats; zero where an operand is broadcast.
+struct StackAxis {
+  int64_t extent, a, b, c;
+};
+
+/// c (..., m, n) = activation(a (..., m, k) b (..., k, n) + bias), element (i, j) of a matrix at i * row + j * column.
+/// Strides of a and b are of any sign; c overlaps nothing.
+struct Product {
+  int64_t m, n, k;
+  const float* a;
+  int64_t a_row, a_column;
+  const float* b;
+  int64_t b_row, b_column;
+  float* c;
+  int64_t c_row, c_column;
+  const float* bias;  // or null; (n,), or (m,) if `bias_by_row`
+  bool bias_by_row;
+  Activation activation;
+  int64_t softmax_columns;  // softmax works on rows of so many contiguous elements of c
+  std::vector<StackAxis> stack;
+};
+
+/// On at most `threads`, fewer where the work is not worth them. Throws std::bad_alloc.
+void multiply(const KernelTable& kernels, const Product& product, int threads);
+
+/// activation(a (k,) b (k,)), both contiguous
+float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, Activation activation);
+
+}  // namespace engine

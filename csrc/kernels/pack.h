@@ -1,0 +1,113 @@
+// Operands of a general product, copied into panels that the tiles of gemm.h read from end to end.
+#pragma once
+#include <utility>
+
+#include "kernels/simd.h"
+#include "kernels/table.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+/// Lanes of a constant mix of two vectors: GCC and Clang spell it differently.
+#ifdef __clang__
+#define ENGINE_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define ENGINE_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, vi{__VA_ARGS__})
+#endif
+
+/// Two rows of a square of Step x Step blocks: the blocks off the diagonal change places.
+template <int Step, int... Lanes>
+ENGINE_INLINE void swap_blocks(vf& upper, vf& lower, std::integer_sequence<int, Lanes...>) {
+  const vf a = upper, b = lower;
+  upper = ENGINE_SHUFFLE(a, b, ((Lanes & Step) != 0 ? kWidth + Lanes - Step : Lanes)...);
+  lower = ENGINE_SHUFFLE(a, b, ((Lanes & Step) != 0 ? kWidth + Lanes : Lanes + Step)...);
+}
+
+/// Transposes a square in registers by halves, quarters, ... (Eklundh 1972).
+template <int Step = kWidth / 2>
+ENGINE_INLINE void transpose_square(vf (&rows)[kWidth]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kWidth; ++i) {
+    if ((i & Step) == 0) swap_blocks<Step>(rows[i], rows[i + Step], std::make_integer_sequence<int, kWidth>{});
+  }
+  if constexpr (Step > 1) transpose_square<Step / 2>(rows);
+}
+
+ENGINE_INLINE vf load_part(const float* p, int64_t count) {
+  vf v{};
+  std::memcpy(&v, p, static_cast<size_t>(count) * sizeof(float));
+  return v;
+}
+
+/// Panels from lanes that lie next to each other: kTogether at a time, so that the rows of a large operand, each on a
+/// page of its own, are not visited once per panel.
+template <int Lanes>
+ENGINE_INLINE void pack_contiguous(const Pack& op) {
+  constexpr int kTogether = 4;
+  const int64_t whole = op.lanes / Lanes, rest = op.lanes % Lanes;
+  for (int64_t panel = 0; panel < whole; panel += kTogether) {
+    const int64_t count = whole - panel < kTogether ? whole - panel : kTogether;
+    for (int64_t p = 0; p < op.k; ++p) {
+      const float* in = op.in + p * op.next + panel * Lanes;
+      float* out = op.out + panel * Lanes * op.k + p * Lanes;
+      for (int64_t i = 0; i < count; ++i) std::memcpy(out + i * Lanes * op.k, in + i * Lanes, Lanes * sizeof(float));
+    }
+  }
+  if (rest == 0) return;
+  float* out = op.out + whole * Lanes * op.k;
+  for (int64_t p = 0; p < op.k; ++p, out += Lanes) {
+    const float* in = op.in + p * op.next + whole * Lanes;
+    for (int64_t i = 0; i < Lanes; ++i) out[i] = i < rest ? in[i] : 0.0f;
+  }
+}
+
+/// A panel of Lanes from lanes that are contiguous along k. Squares are written in the order of k, each vector of a
+/// panel narrower than a vector over the end of the one before; the buffer has room for the last.
+template <int Lanes>
+ENGINE_INLINE void pack_transposed(const float* in, int64_t lane, int64_t lanes, int64_t k, float* out) {
+  for (int64_t p = 0; p < k; p += kWidth) {
+    const int64_t count = k - p < kWidth ? k - p : kWidth;
+    for (int first = 0; first < Lanes; first += kWidth) {
+      constexpr int kRows = Lanes < kWidth ? Lanes : kWidth;
+      const float* from = in + first * lane + p;
+      vf square[kWidth] = {};
+      if (count == kWidth && lanes - first >= kRows) {
+#pragma GCC unroll 16
+        for (int i = 0; i < kRows; ++i) square[i] = load(from + i * lane);
+      } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < kRows; ++i) square[i] = first + i < lanes ? load_part(from + i * lane, count) : vf{};
+      }
+      transpose_square(square);
+      float* to = out + p * Lanes + first;
+      if (count == kWidth) {
+#pragma GCC unroll 16
+        for (int i = 0; i < kWidth; ++i) store(to + i * Lanes, square[i]);
+      } else {
+        float rest[kWidth * kWidth];
+        std::memcpy(rest, square, sizeof rest);
+        for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * Lanes, rest + i * kWidth, kRows * sizeof(float));
+      }
+    }
+  }
+}
+
+template <int Lanes>
+void pack(const Pack& op) {
+  if (op.lane == 1) return pack_contiguous<Lanes>(op);
+  for (int64_t first = 0; first < op.lanes; first += Lanes) {
+    const float* in = op.in + first * op.lane;
+    float* out = op.out + first * op.k;
+    const int64_t lanes = op.lanes - first;
+    if (op.next == 1) {
+      pack_transposed<Lanes>(in, op.lane, lanes, op.k, out);
+    } else {
+      for (int64_t p = 0; p < op.k; ++p) {
+        for (int64_t i = 0; i < Lanes; ++i) out[p * Lanes + i] = i < lanes ? in[i * op.lane + p * op.next] : 0.0f;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA

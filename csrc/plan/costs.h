@@ -1,0 +1,23 @@
+// What is worth doing: how many threads, whose copy of the rows, when to look for zeros. Every choice that depends on
+// the machine's speed and not on the mathematics is made here.
+#pragma once
+#include <cstdint>
+
+#include "plan/plan.h"
+#include "plan/spec.h"
+
+namespace engine {
+
+/// Threads, at most `most`, that a batch of `rows` keeps busy.
+int worthwhile_threads(const ModelSpec& model, Plan::Mode mode, int64_t rows, int most);
+
+/// Whether `extent` units can keep every thread busy.
+bool feeds_all(int64_t extent, int threads);
+
+/// Whether each thread should gather all rows of a batch for itself, to compute its part of `units` from them.
+bool pays_to_copy_rows(int64_t rows, int64_t inputs, int64_t units, int threads);
+
+/// Whether a product with so many units is work enough to look for zeros of its input before.
+bool pays_to_find_zeros(int64_t units);
+
+}  // namespace engine

@@ -1,0 +1,116 @@
+"""What every schedule is: a learning rate for each step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine._checks import real
+from engine._spec import Registry, Spec
+from engine.optimizers._elementary import Doubles
+
+
+class LearningRateSchedule(Spec, ABC):
+    """Base class: override `__call__`, in Python, and hand an object to an optimizer as its `learning_rate`.
+
+    Before every run of batches, usually an epoch, the optimizer calls the schedule once for each step to come. To
+    be saved with an optimizer, a schedule stores every argument of its `__init__` under the argument's own name, or
+    overrides `get_config`.
+    """
+
+    @abstractmethod
+    def __call__(self, step: int) -> float:
+        """The learning rate of step `step`, counted from 0."""
+
+    def rates(self, first: int, count: int) -> NDArray[np.float64]:
+        """The learning rates of steps `first` to `first + count`, float64 (count,).
+
+        Raises:
+            TypeError: if the schedule returns something that is no number.
+            ValueError: if it returns a negative or infinite number.
+        """
+        return np.array(
+            [real(_scalar(self(step)), f"{self._label}({step})", 0.0) for step in range(first, first + count)]
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this schedule again.
+
+        Raises:
+            TypeError: if they aren't stored under their own names.
+        """
+        try:
+            return super().get_config()
+        except AttributeError as error:
+            msg = (
+                f"{self._label} can't be saved: store each argument of __init__ under its own name, or override "
+                f"get_config ({error})"
+            )
+            raise TypeError(msg) from None
+
+    def __repr__(self) -> str:
+        try:
+            return super().__repr__()
+        except TypeError:
+            return object.__repr__(self)
+
+    @property
+    def _label(self) -> str:
+        return type(self).__name__
+
+
+registry: Registry[LearningRateSchedule] = Registry("learning rate schedule", LearningRateSchedule)
+
+
+def deserialize(
+    config: object, custom_objects: Mapping[str, type[LearningRateSchedule]] | None = None
+) -> LearningRateSchedule:
+    """The schedule that `serialize` described.
+
+    Args:
+        config: `{"class_name": ..., "config": {...}}`.
+        custom_objects: classes of your own by name.
+
+    Raises:
+        ValueError: for an unknown class.
+    """
+    if isinstance(config, Mapping) and custom_objects and config.get("class_name") in custom_objects:
+        return custom_objects[config["class_name"]].from_config(config.get("config", {}))
+    return registry.get(config)
+
+
+class Formula(LearningRateSchedule):
+    """A schedule that gives many steps at once. A subclass stores `name` and overrides `_values`."""
+
+    @abstractmethod
+    def _values(self, steps: Doubles) -> Doubles:
+        """Learning rates of `steps`."""
+
+    def __call__(self, step: ArrayLike) -> Any:
+        """The learning rate of step `step`, counted from 0: a float, or an array for an array."""
+        values = self._values(np.asarray(step, np.float64))
+        return values if np.ndim(step) else float(values)
+
+    def rates(self, first: int, count: int) -> NDArray[np.float64]:
+        """The learning rates of steps `first` to `first + count`, float64 (count,)."""
+        if type(self).__call__ is not Formula.__call__:  # a subclass with a formula of its own
+            return super().rates(first, count)
+        return self._values(np.arange(first, first + count, dtype=np.float64))
+
+
+def _scalar(value: object) -> object:
+    """`value`, or what it holds if it is an array of one number."""
+    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+
+
+def above_zero(value: object, name: str) -> float:
+    """`value` as a finite float above 0."""
+    number = real(value, name)
+    if number <= 0.0:
+        msg = f"`{name}` must be greater than 0, got {number!r}"
+        raise ValueError(msg)
+    return number

@@ -1,0 +1,153 @@
+"""Schedules that fall steadily: exponentials, fractions, stairs and powers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine._checks import flag, real
+from engine.optimizers._elementary import Doubles, power
+from engine.optimizers.schedules.base import Formula, above_zero, registry
+
+
+@registry.register()
+class ExponentialDecay(Formula):
+    """`initial_learning_rate * decay_rate ** (step / decay_steps)`.
+
+    Args:
+        initial_learning_rate: at least 0.
+        decay_steps: steps in which the rate shrinks by `decay_rate`, above 0.
+        decay_rate: factor, at least 0.
+        staircase: whether the exponent is rounded down to a whole number.
+        name: for the config alone.
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str = "ExponentialDecay",
+    ) -> None:
+        self.initial_learning_rate = real(initial_learning_rate, "initial_learning_rate", 0.0)
+        self.decay_steps = above_zero(decay_steps, "decay_steps")
+        self.decay_rate = real(decay_rate, "decay_rate", 0.0)
+        self.staircase = flag(staircase, "staircase")
+        self.name = name
+
+    def _values(self, steps: Doubles) -> Doubles:
+        share = _share(steps, self.decay_steps, self.staircase)
+        return self.initial_learning_rate * power(self.decay_rate, share)
+
+
+@registry.register()
+class InverseTimeDecay(Formula):
+    """`initial_learning_rate / (1 + decay_rate * step / decay_steps)`.
+
+    Args:
+        initial_learning_rate: at least 0.
+        decay_steps: unit in which steps are counted, above 0.
+        decay_rate: at least 0.
+        staircase: whether `step / decay_steps` is rounded down to a whole number.
+        name: for the config alone.
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str = "InverseTimeDecay",
+    ) -> None:
+        self.initial_learning_rate = real(initial_learning_rate, "initial_learning_rate", 0.0)
+        self.decay_steps = above_zero(decay_steps, "decay_steps")
+        self.decay_rate = real(decay_rate, "decay_rate", 0.0)
+        self.staircase = flag(staircase, "staircase")
+        self.name = name
+
+    def _values(self, steps: Doubles) -> Doubles:
+        share = _share(steps, self.decay_steps, self.staircase)
+        return self.initial_learning_rate / (1.0 + self.decay_rate * share)
+
+
+@registry.register()
+class PiecewiseConstantDecay(Formula):
+    """`values[0]` up to and including step `boundaries[0]`, `values[1]` up to `boundaries[1]`, and so on.
+
+    Args:
+        boundaries: last steps of all values but the last, rising.
+        values: learning rates, one more than `boundaries`.
+        name: for the config alone.
+
+    Raises:
+        ValueError: if `boundaries` don't rise, or the numbers of both don't match.
+    """
+
+    def __init__(
+        self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant"
+    ) -> None:
+        self.boundaries = [real(boundary, "boundaries") for boundary in boundaries]
+        self.values = [real(value, "values", 0.0) for value in values]
+        self.name = name
+        if len(self.boundaries) != len(self.values) - 1:
+            msg = (
+                f"`values` must hold one number more than `boundaries`, got {len(self.values)} values and "
+                f"{len(self.boundaries)} boundaries"
+            )
+            raise ValueError(msg)
+        if sorted(set(self.boundaries)) != self.boundaries:
+            msg = f"`boundaries` must rise, got {self.boundaries}"
+            raise ValueError(msg)
+
+    def _values(self, steps: Doubles) -> Doubles:
+        return np.array(self.values)[np.searchsorted(self.boundaries, steps, side="left")]
+
+
+@registry.register()
+class PolynomialDecay(Formula):
+    """`(initial_learning_rate - end_learning_rate) * (1 - step / decay_steps) ** power + end_learning_rate`.
+
+    From `decay_steps` on it stays at `end_learning_rate`; with `cycle`, the smallest multiple of `decay_steps` that
+    isn't below `step` takes the place of `decay_steps`. The default `power` makes a straight line.
+
+    Args:
+        initial_learning_rate: at least 0.
+        decay_steps: above 0.
+        end_learning_rate: at least 0.
+        power: at least 0.
+        cycle: whether the rate rises again after each `decay_steps`.
+        name: for the config alone.
+    """
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        end_learning_rate: float = 0.0001,
+        power: float = 1.0,
+        cycle: bool = False,
+        name: str = "PolynomialDecay",
+    ) -> None:
+        self.initial_learning_rate = real(initial_learning_rate, "initial_learning_rate", 0.0)
+        self.decay_steps = above_zero(decay_steps, "decay_steps")
+        self.end_learning_rate = real(end_learning_rate, "end_learning_rate", 0.0)
+        self.power = real(power, "power", 0.0)
+        self.cycle = flag(cycle, "cycle")
+        self.name = name
+
+    def _values(self, steps: Doubles) -> Doubles:
+        length = np.full_like(steps, self.decay_steps)
+        if self.cycle:
+            length *= np.maximum(np.ceil(steps / self.decay_steps), 1.0)
+        left = 1.0 - np.minimum(steps, length) / length
+        return (self.initial_learning_rate - self.end_learning_rate) * power(
+            left, self.power
+        ) + self.end_learning_rate
+
+
+def _share(steps: Doubles, decay_steps: float, staircase: bool) -> Doubles:
+    share = steps / decay_steps
+    return np.floor(share) if staircase else share

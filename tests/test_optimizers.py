@@ -1,0 +1,129 @@
+"""Optimizers: weight decay against Keras' numbers and the float64 reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+from conftest import CLASSES, Blobs, classifier, same_weights
+
+import engine as keras
+from engine import losses, optimizers
+from engine.optimizers import schedules
+
+RULES = [
+    optimizers.SGD(0.05, weight_decay=0.2),
+    optimizers.SGD(0.05, momentum=0.9, weight_decay=0.2),
+    optimizers.SGD(schedules.CosineDecay(0.05, 5), momentum=0.9, nesterov=True, weight_decay=0.2),
+    optimizers.Adam(0.01, weight_decay=0.5),
+    optimizers.AdamW(schedules.ExponentialDecay(0.01, 2, 0.5), weight_decay=1.0),
+    optimizers.AdamW(0.01),
+]
+
+
+@pytest.mark.parametrize("exclude", [[], ["bias"], ["kern"], ["bias", "kernel"]], ids=str)
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_decay_and_schedules_step_as_written(
+    rule: optimizers.Optimizer, exclude: list[str], blobs: Blobs
+) -> None:
+    optimizer = type(rule).from_config(rule.get_config())
+    optimizer.exclude_from_weight_decay(var_names=exclude)
+    lowered = optimizer.lower()
+    assert [lowered["kernel_decay"] > 0, lowered["bias_decay"] > 0] == [
+        "kern" not in str(exclude),
+        "bias" not in exclude,
+    ]
+    model = classifier(optimizer=optimizer)
+    ops = [operation for layer in model.layers for operation in layer.lower()]
+    loss = losses.SparseCategoricalCrossentropy().lower()
+    network = reference.Network(ops, model.get_weights(), loss, lowered)
+    for step, rate in enumerate(optimizer.learning_rates(5)):
+        part = slice(32 * step, 32 * step + 32)
+        network.train_step(blobs.x[part].astype(float), blobs.y[part], learning_rate=rate)
+    model.fit(blobs.x, blobs.y, shuffle=False, verbose=0)
+    for got, expected in zip(model.get_weights(), network.variables, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="must be called before the model is compiled"):
+        optimizer.exclude_from_weight_decay(var_names=[])
+
+
+# Class, arguments, whether biases are excluded; kernel and bias that Keras 3.15 reaches in the task below.
+KERAS_STEPS: list[tuple[str, dict[str, Any], bool, list[float]]] = [
+    ("SGD", {"learning_rate": 0.1, "weight_decay": 0.05}, False, [0.097563356, -0.70853841, 0.95048314, 0.74320734, 0.039032031, 1.2946329, 0.17413615, -0.19728963]),
+    ("SGD", {"learning_rate": 0.1, "weight_decay": 0.05}, True, [0.097105861, -0.70807391, 0.95003504, 0.74366248, 0.038711376, 1.2949582, 0.17898218, -0.20234188]),
+    ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.05}, False, [-0.27486616, -0.41769871, 0.069845676, 1.1980038, 0.63775885, 1.2152649, -0.15303382, 0.1358446]),
+    ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.05}, True, [-0.27571094, -0.41682851, 0.069034725, 1.1988401, 0.63713926, 1.2159015, -0.15071417, 0.13317731]),
+    ("Adam", {"learning_rate": 0.1, "weight_decay": 0.05}, False, [0.19617814, -0.6905458, 1.6733991, 0.53906918, -0.44167328, 1.1916847, 0.19668296, -0.19711611]),
+    ("Adam", {"learning_rate": 0.1, "weight_decay": 0.05}, True, [0.196154, -0.69049346, 1.673391, 0.53910351, -0.4416793, 1.1917707, 0.20260458, -0.20302679]),
+    ("AdamW", {"learning_rate": 0.1}, False, [0.20151746, -0.70280218, 1.6993479, 0.54411882, -0.45048553, 1.2099202, 0.20199485, -0.20257673]),
+    ("AdamW", {"learning_rate": 0.1}, True, [0.2015156, -0.70279807, 1.6993473, 0.5441215, -0.450486, 1.2099266, 0.20247123, -0.20305213]),
+    ("AdamW", {"learning_rate": schedules.CosineDecay(0.1, 4), "weight_decay": 0.3}, False, [0.23710302, -0.70337707, 1.6332992, 0.45896947, -0.46929431, 1.1762694, 0.23746288, -0.23720494]),
+    ("AdamW", {"learning_rate": schedules.CosineDecay(0.1, 4), "weight_decay": 0.3}, True, [0.23700872, -0.70319927, 1.6332672, 0.45909429, -0.4693186, 1.176623, 0.26649913, -0.26623112]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "arguments", "exclude", "weights"), KERAS_STEPS)
+def test_weight_decay_is_keras_own(
+    name: str, arguments: dict[str, Any], exclude: bool, weights: list[float]
+) -> None:
+    optimizer = getattr(optimizers, name)(**arguments)
+    if exclude:
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.set_weights([np.array([[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5]]), np.array([0.5, -0.5])])
+    model.compile(optimizer, "mse")
+    x, y = np.array([[1.0, 2.0, -1.0], [0.5, -0.5, 2.0]]), np.array([[1.0, 0.0], [0.0, 2.0]])
+    for _ in range(3):
+        model.train_on_batch(x, y)
+    got = np.concatenate([array.ravel() for array in model.get_weights()])
+    # Three steps of about a dozen roundings each, on both sides, of numbers up to 2.
+    np.testing.assert_allclose(got, weights, rtol=0, atol=2 * 3 * 12 * 2 * 2.0**-24)
+
+
+def test_decay_of_zero_is_none_to_the_bit(blobs: Blobs) -> None:
+    trained = []
+    for decay in (None, 0.0):
+        keras.utils.set_random_seed(3)
+        model = classifier(optimizer=optimizers.Adam(0.01, weight_decay=decay))
+        model.fit(blobs.x, blobs.y, epochs=2, verbose=0)
+        trained.append(model)
+    assert same_weights(*trained)
+
+
+def test_weight_decay_alone_shrinks_by_its_formula() -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(CLASSES)])
+    model.compile(optimizers.SGD(0.5, weight_decay=0.25), "mse")
+    model.set_weights([np.ones((4, CLASSES)), np.zeros(CLASSES)])
+    model.train_on_batch(np.zeros((2, 4)), np.zeros((2, CLASSES)))
+    np.testing.assert_array_equal(model.get_weights()[0], np.full((4, CLASSES), 0.875))
+
+
+def test_adamw_by_name() -> None:
+    for name in ("adamw", "AdamW", "adam_w"):
+        assert isinstance(optimizers.get(name), optimizers.AdamW)
+    assert optimizers.get("adamw").get_config() == {
+        "name": "adam_w", "learning_rate": 0.001, "weight_decay": 0.004, "beta_1": 0.9, "beta_2": 0.999,
+        "epsilon": 1e-07,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: optimizers.SGD(lambda: 0.1),
+            "`learning_rate` must be a number or a schedule, got <function",
+        ),
+        (
+            lambda: optimizers.Adam(weight_decay=-0.1),
+            "`weight_decay` must be a finite number of at least 0, got -0.1",
+        ),
+        (lambda: optimizers.AdamW(weight_decay=None), "`weight_decay` must be a number, got None"),
+        (lambda: optimizers.AdamW().exclude_from_weight_decay(var_names="bias"), r"such as \['bias'\]"),
+    ],
+)
+def test_bad_arguments(make: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
