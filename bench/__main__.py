@@ -6,16 +6,18 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from bench import contenders, machine, table
+from bench import contenders, machine, report
 from bench.data import save_mnist
 from bench.race import Result, race
-from bench.tasks import DATA, MEASURES, OPTIMIZERS, Task, grid
+from bench.ratios import cells
+from bench.suites import FULL, QUICK, Suite, narrowed
+from bench.tasks import DATA, OPTIMIZERS, Problem
 
 
-def several(convert: Callable[[str], object], allowed: Sequence[str] = ()) -> Callable[[str], list[object]]:
+def several(convert: Callable[[str], object], allowed: Iterable[str] = ()) -> Callable[[str], list[object]]:
     """A type for argparse: values separated by commas."""
 
     def parse(text: str) -> list[object]:
@@ -37,9 +39,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def net(text: str) -> tuple[int, ...]:
-    """Hidden layers, such as "512-256"."""
-    return tuple(positive(part) for part in text.split("-"))
+def net(text: str) -> Problem:
+    try:
+        return Problem.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,39 +51,57 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m bench",
         description="Time the engine and other libraries at the same work. Lists are separated by commas.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = made.add_argument
-    add(
-        "--contenders",
-        type=several(str, contenders.names()),
-        default=",".join(contenders.default()),
-        help=f"of {', '.join(contenders.names())}; a variant follows a colon",
+    add("--full", action="store_true", help="every cell; an hour or two instead of a quarter of an hour")
+    add("--suites", type=several(str, FULL), default=list(FULL), help=f"of {', '.join(FULL)}; all by default")
+    replaced = made.add_argument_group("instead of what the suites have")
+    names = contenders.names()
+    replaced.add_argument(
+        "--contenders", type=several(str, names), help=f"of {', '.join(names)}; a variant follows a colon"
     )
-    add("--measure", type=several(str, MEASURES), default=",".join(MEASURES), help="what is timed")
-    add("--data", type=several(str, DATA), default=",".join(DATA), help="what the rows are")
-    add("--net", type=several(net), default="128", help="hidden layers, such as 128,512-256")
-    add("--optimizer", type=several(str, OPTIMIZERS), default="adam", help=f"of {', '.join(OPTIMIZERS)}")
-    add("--batch", type=several(positive), default="32,128,512", help="batch sizes of the trainings")
-    add("--epochs", type=positive, default=5, help="epochs of one training; its set-up is shared among them")
-    add("--rounds", type=positive, default=5, help="times taken of everything")
-    add("--threads", type=positive, default=cpus, help="threads and CPUs of every contender")
+    replaced.add_argument("--net", type=several(net), help="such as 784-512-256-10 or 1000-4000-1000:mse")
+    replaced.add_argument("--data", type=several(str, DATA), help=f"of {', '.join(DATA)}")
+    replaced.add_argument("--optimizer", type=several(str, OPTIMIZERS), help=f"of {', '.join(OPTIMIZERS)}")
+    replaced.add_argument("--batch", type=several(positive), help="batch sizes of the trainings")
+    add("--rounds", type=positive, default=5, help="times taken of everything; default: 5")
+    add(
+        "--patience",
+        type=float,
+        default=20.0,
+        help="seconds after which a slow contender gets no more rounds; default: 20",
+    )
+    add("--threads", type=positive, default=cpus, help="threads and CPUs of every contender; default: all")
     add("--json", type=Path, default=Path("reports/bench.json"), help="file that keeps everything")
+    add(
+        "--out",
+        type=Path,
+        help="folder for RESULTS.md and the chart; default: bench, of parts of it that of the JSON",
+    )
     return made
 
 
 def compare(
-    tasks: Sequence[Task], names: Sequence[str], rounds: int, save: Callable[[Sequence[Result]], None]
+    chosen: dict[str, Suite], args: argparse.Namespace, save: Callable[[Sequence[Result]], None]
 ) -> list[Result]:
     """All tasks, one after the other; `save` gets what is there after each."""
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as folder:
-        if any(task.data.startswith("mnist") for task in tasks):
-            save_mnist(Path(folder))
-        for number, task in enumerate(tasks, 1):
-            print(f"[{number}/{len(tasks)}] {task.group}, {task.column}", file=sys.stderr)
-            results += race(task, names, rounds, Path(folder))
-            save(results)
+        save_mnist(Path(folder))
+        for name, suite in chosen.items():
+            lists = list(suite.tasks(args.threads))
+            done, total = 0, sum(map(len, lists))
+            for tasks in lists:
+                for found in race(tasks, suite.contenders, args.rounds, args.patience, Path(folder)):
+                    done += 1
+                    print(
+                        f"{name} {done}/{total}: {found[0].task.group}, {found[0].task.column}",
+                        file=sys.stderr,
+                    )
+                    for result in found:
+                        result.suite = name
+                    results += found
+                    save(results)
     return results
 
 
@@ -98,31 +120,32 @@ def run(args: argparse.Namespace) -> int:
         kept = {
             "machine": here | {"load_after": machine.load()},
             "rounds": args.rounds,
-            "results": table.record(results),
+            "results": [result.record() for result in results],
         }
         args.json.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
-    tasks = list(
-        grid(
-            measures=args.measure,
-            data=args.data,
-            nets=args.net,
-            optimizers=args.optimizer,
-            batches=args.batch,
-            epochs=args.epochs,
-            threads=args.threads,
-        )
-    )
+    changes = {
+        "contenders": args.contenders,
+        "problems": args.net,
+        "data": args.data,
+        "optimizers": args.optimizer,
+        "batches": args.batch,
+    }
+    available = FULL if args.full else QUICK
+    chosen = {name: narrowed(suite, **changes) for name, suite in available.items() if name in args.suites}
     try:
-        results = compare(tasks, args.contenders, args.rounds, save)
+        results = compare(chosen, args, save)
     except ModuleNotFoundError as error:
         print(
             f"bench: error: no module {error.name!r}: MNIST comes from the engine, pip install .",
             file=sys.stderr,
         )
         return 2
-    print("\n".join([*table.machine_lines(here, results), *table.lines(results)]))
-    print(f"\nEverything is in {args.json}")
+    whole = len(chosen) == len(available) and not any(changes.values())
+    folder = args.out or (Path("bench") if whole else args.json.parent)
+    file = report.write(here, cells(results), folder)
+    print(file.read_text(encoding="utf-8"))
+    print(f"{file} holds this, {args.json} everything")
     return int(any(result.status in {"failed", "doubtful"} for result in results))
 
 

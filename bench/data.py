@@ -8,23 +8,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.tasks import INPUTS, OUTPUTS, SAMPLES, TESTS
+from bench.tasks import Problem, Task
 
 
 class Data(NamedTuple):
-    """Rows and labels.
+    """Rows and what is to be learned of them.
 
     Attributes:
-        x: (60000, 784) uint8 or float32, C-contiguous.
-        y: (60000,) uint8, classes 0 to 9.
-        x_test: (10000, 784), as `x`.
-        y_test: (10000,) uint8.
+        x: (rows, inputs) uint8, float32 or float64, C-contiguous.
+        y: classes 0, 1, ... as integers (rows,), or float32 (rows, outputs) of a regression.
+        x_test: (test_rows, inputs), as `x`.
+        y_test: as `y`.
     """
 
     x: NDArray[Any]
-    y: NDArray[np.uint8]
+    y: NDArray[Any]
     x_test: NDArray[Any]
-    y_test: NDArray[np.uint8]
+    y_test: NDArray[Any]
 
     def as_float32(self) -> Data:
         """With rows in float32, uint8 ones divided by 255."""
@@ -32,7 +32,7 @@ class Data(NamedTuple):
 
 
 def as_float32(x: NDArray[Any]) -> NDArray[np.float32]:
-    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
+    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x.astype(np.float32, copy=False)
 
 
 def save_mnist(folder: Path) -> None:
@@ -40,23 +40,43 @@ def save_mnist(folder: Path) -> None:
     from engine.datasets import mnist
 
     (x, y), (x_test, y_test) = mnist.load_data()
-    np.save(folder / "x.npy", x.reshape(len(x), INPUTS))
-    np.save(folder / "y.npy", y)
-    np.save(folder / "x_test.npy", x_test.reshape(len(x_test), INPUTS))
-    np.save(folder / "y_test.npy", y_test)
+    for name, array in zip(Data._fields, (x, y, x_test, y_test), strict=True):
+        np.save(folder / f"{name}.npy", array)
 
 
-def load(kind: str, folder: Path) -> Data:
-    """The data of one kind.
+def load_mnist(folder: Path) -> Data:
+    """Images (n, 28, 28) uint8 and their classes, as `save_mnist` left them."""
+    return Data(*(np.load(folder / f"{name}.npy") for name in Data._fields))
+
+
+def load(task: Task, folder: Path) -> Data:
+    """The data of a task.
 
     Args:
-        kind: of `tasks.DATA`.
         folder: where `save_mnist` has put MNIST.
     """
-    if kind == "normal":
-        rng = np.random.default_rng(0)
-        x = rng.standard_normal((SAMPLES + TESTS, INPUTS), np.float32)
-        y = rng.integers(0, OUTPUTS, len(x), np.uint8)
-        return Data(x[:SAMPLES], y[:SAMPLES], x[SAMPLES:], y[SAMPLES:])
-    data = Data(*(np.load(folder / f"{name}.npy") for name in Data._fields))
-    return data.as_float32() if kind == "mnist-float32" else data
+    if task.data == "normal":
+        return normal(task.problem, task.rows, task.test_rows)
+    images = load_mnist(folder)
+    x, x_test = (
+        array[:rows].reshape(rows, task.problem.inputs)
+        for array, rows in ((images.x, task.rows), (images.x_test, task.test_rows))
+    )
+    data = Data(x, images.y[: task.rows], x_test, images.y_test[: task.test_rows])
+    if task.data == "mnist-float64":
+        return data._replace(x=x / 255.0, x_test=x_test / 255.0)
+    return data.as_float32() if task.data == "mnist-float32" else data
+
+
+def normal(problem: Problem, rows: int, test_rows: int) -> Data:
+    """Noise without zeros, and nothing to learn."""
+    rng = np.random.default_rng(0)
+    total = rows + test_rows
+    x = rng.standard_normal((total, problem.inputs), np.float32)
+    y: NDArray[Any]
+    if problem.classifies:
+        kind = np.uint8 if problem.outputs <= 256 else np.int32
+        y = rng.integers(0, max(2, problem.outputs), total, kind)
+    else:
+        y = rng.standard_normal((total, problem.outputs), np.float32)
+    return Data(x[:rows], y[:rows], x[rows:], y[rows:])

@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# Read by OpenMP, by the usual BLAS libraries, and by macOS' Accelerate.
+# Read by OpenMP, by the usual BLAS libraries, by macOS' Accelerate, and by TensorFlow.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
 )
 # They force OpenBLAS to kernels or blocks that may not suit the machine, which would slow NumPy down.
 SLOWING_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -61,6 +63,7 @@ def describe(threads: int) -> dict[str, Any]:
     """What belongs in the record of every run."""
     return {
         "cpu": _cpu_model(),
+        "isa": _widest_isa(),
         "cpus": os.cpu_count(),
         "threads": threads,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -75,6 +78,13 @@ def _cpu_model() -> str:
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or platform.machine()
+
+
+def _widest_isa() -> str:
+    """Of the vector instructions that the CPU has, the widest."""
+    file = Path("/proc/cpuinfo")
+    flags = file.read_text(encoding="utf-8").split() if file.exists() else []
+    return next((name.upper() for name in ("avx512f", "avx2", "avx", "sse2") if name in flags), "unknown")
 
 
 def _engine_info() -> list[str]:

@@ -17,10 +17,11 @@ from threading import Timer
 from typing import IO, Any
 
 from bench.machine import environment
-from bench.tasks import Task
+from bench.tasks import AnyTask, from_fields, to_fields, to_json
 
 PAUSE_SECONDS = 0.1  # before a time is taken: the threads of the contender before stop spinning
 LIMIT_SECONDS = 900.0  # for one reply; compilers take their time
+FEWEST_ROUNDS = 2  # of a contender that is so slow that its ratio needs no more digits
 
 ENGINE = "engine"
 MISSING = 'not installed: pip install "mlp-engine[bench]"'
@@ -33,16 +34,18 @@ class Result:
     Attributes:
         status: "ok", "missing" (not installed), "unsupported", "failed", or "doubtful" (timed, but it didn't learn).
         message: why it isn't "ok".
-        rounds: seconds, in the task's measure.
+        rounds: seconds, in the task's measure. The first ones of all contenders were taken in turns.
         facts: what the worker told beside.
+        suite: that the task belongs to.
     """
 
     contender: str
-    task: Task
+    task: AnyTask
     status: str = "ok"
     message: str = ""
     rounds: list[float] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    suite: str = ""
 
     @property
     def median(self) -> float | None:
@@ -70,14 +73,26 @@ class Result:
         """Doubt a contender that hasn't learned what the task teaches."""
         if self.status != "ok":
             return
-        accuracy, bounds = self.facts["test_accuracy"], self.task.accuracy_range
-        if not math.isfinite(self.facts["train_loss"]):
+        accuracy, bounds = self.facts.get("test_accuracy"), self.task.accuracy_range
+        if not math.isfinite(self.facts.get("train_loss", 0.0)):
             self.status = "doubtful"
             self.message = f"training loss {self.facts['train_loss']}"
             self.facts["train_loss"] = None  # JSON has no NaN
         elif accuracy is not None and bounds and not bounds[0] <= accuracy <= bounds[1]:
             self.status = "doubtful"
             self.message = f"test accuracy {accuracy:.4f}, expected {bounds[0]} to {bounds[1]}"
+
+    def record(self) -> dict[str, Any]:
+        """As JSON takes it; `from_record` makes it a result again."""
+        told = {
+            key: getattr(self, key) for key in ("suite", "contender", "status", "message", "rounds", "facts")
+        }
+        return to_fields(self.task) | told | {"median": self.median}
+
+    @staticmethod
+    def from_record(record: dict[str, Any]) -> Result:
+        told = {key: record[key] for key in ("suite", "contender", "status", "message", "rounds", "facts")}
+        return Result(task=from_fields(record), **told)
 
 
 class Worker:
@@ -108,14 +123,14 @@ class Worker:
 
 
 @contextmanager
-def started(name: str, task: Task, folder: Path) -> Iterator[Worker]:
+def started(name: str, threads: int, folder: Path) -> Iterator[Worker]:
     """A worker, ended afterwards."""
-    command = [sys.executable, "-m", "bench.worker", name, task.to_json(), str(folder)]
+    command = [sys.executable, "-m", "bench.worker", name, str(folder)]
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         subprocess.Popen(
             command,
-            env=environment(task.threads),
+            env=environment(threads),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -132,29 +147,50 @@ def started(name: str, task: Task, folder: Path) -> Iterator[Worker]:
                     process.stdin.close()
 
 
-def race(task: Task, names: Sequence[str], rounds: int, folder: Path) -> list[Result]:
-    """Time every contender, in rounds that go forth and back through them.
+class Entrant:
+    """A contender in a race, with the seconds that its rounds have taken."""
+
+    def __init__(self, worker: Worker, result: Result) -> None:
+        self.worker = worker
+        self.result = result
+        self.seconds = 0.0
+
+    def run(self, patience: float) -> None:
+        """Take part in a round, unless it can't or has used up the patience."""
+        if self.result.status != "ok":
+            return
+        if len(self.result.rounds) >= FEWEST_ROUNDS and self.seconds > patience:
+            return
+        time.sleep(PAUSE_SECONDS)
+        begin = time.monotonic()
+        self.result.take(self.worker.ask("measure"))
+        self.seconds += time.monotonic() - begin
+
+
+def race(
+    tasks: Sequence[AnyTask], names: Sequence[str], rounds: int, patience: float, folder: Path
+) -> Iterator[list[Result]]:
+    """Time every contender, in rounds that go forth and back through them; the results of each task.
 
     Args:
-        task: what is timed.
+        tasks: what is timed, one after the other, in the same processes; all with the same number of threads.
         names: the contenders.
         rounds: times per contender, after one untimed run.
+        patience: seconds of its rounds after which a contender gets no more of them, once it has `FEWEST_ROUNDS`.
         folder: where MNIST has been put.
     """
-    results = [Result(name, task) for name in names]
     with ExitStack() as stack:
-        entrants: list[tuple[Worker, Result]] = []
-        for result in results:
-            worker = stack.enter_context(started(result.contender, task, folder))
-            entrants.append((worker, result))
-            result.take(worker.ask("start"))
-        for number in range(rounds):
-            for worker, result in entrants if number % 2 == 0 else reversed(entrants):
-                if result.status == "ok":
-                    time.sleep(PAUSE_SECONDS)
-                    result.take(worker.ask("measure"))
-        for worker, result in entrants:
-            if result.status == "ok":
-                result.take(worker.ask("finish"))
-                result.judge()
-    return results
+        workers = [stack.enter_context(started(name, tasks[0].threads, folder)) for name in names]
+        for task in tasks:
+            results = [Result(name, task) for name in names]
+            entrants = [Entrant(worker, result) for worker, result in zip(workers, results, strict=True)]
+            for entrant in entrants:
+                entrant.result.take(entrant.worker.ask(f"start {to_json(task)}"))
+            for number in range(rounds):
+                for entrant in entrants if number % 2 == 0 else reversed(entrants):
+                    entrant.run(patience)
+            for entrant in entrants:
+                if entrant.result.status == "ok":
+                    entrant.result.take(entrant.worker.ask("finish"))
+                    entrant.result.judge()
+            yield results

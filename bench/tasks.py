@@ -3,95 +3,258 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import product
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from typing import Any
 
-INPUTS = 784
-OUTPUTS = 10
-SAMPLES = 60_000
+SAMPLES = 60_000  # of MNIST
 TESTS = 10_000
 
-DATA = ("mnist-uint8", "mnist-float32", "normal")
+DATA = ("mnist-uint8", "mnist-float32", "mnist-float64", "normal")
 OPTIMIZERS = ("adam", "momentum")
-MEASURES = ("epoch", "predict", "one_row")
-
-# Of the model that predicts: it is trained first, so that its accuracy can be checked.
-PREDICT_BATCH = 32
+MEASURES = ("epoch", "step", "predict", "one_row")
+LOSSES = ("sparse_categorical_crossentropy", "binary_crossentropy", "mse")
 
 # Adam has passed 0.95 on MNIST after so many steps, at every batch size up to 512.
 PLAIN_STEPS = 500
 
 
 @dataclass(frozen=True)
-class Task:
-    """One cell of the comparison.
+class Problem:
+    """A network and what it learns.
 
     Args:
-        measure: "epoch" (seconds per epoch of a training), "predict" (seconds per call for 10,000 rows) or "one_row".
+        inputs: numbers in a row.
+        hidden: units of the hidden layers, all relu.
+        outputs: units of the last layer.
+        loss: of `LOSSES`; the last layer is a softmax, a sigmoid, or linear to go with it.
+    """
+
+    inputs: int
+    hidden: tuple[int, ...]
+    outputs: int
+    loss: str
+
+    @staticmethod
+    def parse(text: str) -> Problem:
+        """From "784-128-10": one output learns two classes, several learn as many; ":mse" makes it a regression."""
+        widths, _, loss = text.partition(":")
+        parts = widths.split("-")
+        if len(parts) < 2 or not all(part.isdecimal() and int(part) for part in parts):
+            msg = f"{text!r} is not a network such as 784-128-10 or 1000-4000-1000:mse"
+            raise ValueError(msg)
+        inputs, *hidden, outputs = map(int, parts)
+        loss = loss or ("binary_crossentropy" if outputs == 1 else "sparse_categorical_crossentropy")
+        if loss not in LOSSES:
+            msg = f"{loss!r} is none of {', '.join(LOSSES)}"
+            raise ValueError(msg)
+        return Problem(inputs, tuple(hidden), outputs, loss)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return (self.inputs, *self.hidden, self.outputs)
+
+    @property
+    def parameters(self) -> int:
+        return sum((rows + 1) * columns for rows, columns in pairwise(self.widths))
+
+    @property
+    def activation(self) -> str:
+        """Of the last layer."""
+        return dict(zip(LOSSES, ("softmax", "sigmoid", "linear"), strict=True))[self.loss]
+
+    @property
+    def classifies(self) -> bool:
+        return self.loss != "mse"
+
+    @property
+    def forward_flops(self) -> int:
+        """Of the products, for a row."""
+        return sum(2 * rows * columns for rows, columns in pairwise(self.widths))
+
+    @property
+    def training_flops(self) -> int:
+        """As `forward_flops`, with both products of the way back; nobody needs the gradient of the input."""
+        return 3 * self.forward_flops - 2 * self.widths[0] * self.widths[1]
+
+    def __str__(self) -> str:
+        return "-".join(map(str, self.widths)) + (" mse" if self.loss == "mse" else "")
+
+
+MNIST = Problem.parse("784-128-10")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell of the comparison: a network at work.
+
+    Args:
+        measure: "epoch" (seconds per epoch of a training), "step" (the same, shown per step), "predict" (seconds per
+            call for the test rows) or "one_row".
+        problem: the network.
         data: of `DATA`.
-        hidden: units of the hidden layers, all relu; 784 inputs and a softmax over 10 classes are fixed.
         optimizer: "adam" (Keras' defaults) or "momentum" (SGD, learning rate 0.01, momentum 0.9).
         batch: samples per training step.
+        rows: in an epoch.
         epochs: of one training; also of that before a prediction.
         threads: how many the contender may use.
     """
 
     measure: str
+    problem: Problem
     data: str
-    hidden: tuple[int, ...]
     optimizer: str
     batch: int
+    rows: int
     epochs: int
     threads: int
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @staticmethod
-    def from_json(text: str) -> Task:
-        fields = json.loads(text)
-        return Task(**fields | {"hidden": tuple(fields["hidden"])})
+    @property
+    def test_rows(self) -> int:
+        """As many for the rows trained on as MNIST has."""
+        return max(1, self.rows * TESTS // SAMPLES)
 
     @property
-    def net(self) -> str:
-        return "-".join(map(str, (INPUTS, *self.hidden, OUTPUTS)))
+    def steps(self) -> int:
+        """In an epoch."""
+        return -(-self.rows // self.batch)
+
+    @property
+    def trains(self) -> bool:
+        return self.measure in {"epoch", "step"}
 
     @property
     def group(self) -> str:
         """The heading that the task's cell stands under."""
         if self.measure == "epoch":
-            return f"seconds per epoch, {self.net}, {self.optimizer}, {self.data}"
-        rows = "us to predict one row" if self.measure == "one_row" else f"ms to predict {TESTS:,} rows"
-        return f"{rows}, {self.net}"
+            return f"time per epoch of {self.rows:,} rows, {self.problem}, {self.optimizer}, {self.data}"
+        if self.measure == "step":
+            return f"time per step, {self.problem}, {self.optimizer}, {self.data}"
+        rows = "one row" if self.measure == "one_row" else f"{self.test_rows:,} rows"
+        return f"time to predict {rows}, {self.problem}"
 
     @property
     def column(self) -> str:
-        return f"batch {self.batch}" if self.measure == "epoch" else self.data
+        return f"batch {self.batch}" if self.trains else self.data
+
+    def display(self, seconds: float) -> str:
+        return duration(seconds / self.steps if self.measure == "step" else seconds)
 
     @property
     def accuracy_range(self) -> tuple[float, float] | None:
-        """What the test accuracy must lie in to be believed; None where labels are random."""
-        if not self.data.startswith("mnist"):
+        """What the test accuracy must lie in to be believed; None where there is little or nothing to learn."""
+        if not self.data.startswith("mnist") or self.rows < SAMPLES:
             return None
-        steps = self.epochs * SAMPLES // self.batch
-        if self.optimizer == "adam" and steps >= PLAIN_STEPS:
+        if self.optimizer == "adam" and self.epochs * self.steps >= PLAIN_STEPS:
             return 0.95, 1.0
         return 0.7, 1.0  # too few or too small steps to tell more than nonsense
 
 
-def grid(
-    *,
-    measures: Sequence[str],
-    data: Sequence[str],
-    nets: Sequence[tuple[int, ...]],
-    optimizers: Sequence[str],
-    batches: Sequence[int],
-    epochs: int,
-    threads: int,
-) -> Iterator[Task]:
-    """All combinations; how a model was trained makes no second prediction."""
-    for measure in measures:
-        rules, sizes = (optimizers, batches) if measure == "epoch" else (("adam",), (PREDICT_BATCH,))
-        for net, rule, kind, size in product(nets, rules, data, sizes):
-            yield Task(measure, kind, net, rule, size, epochs, threads)
+@dataclass(frozen=True)
+class Product:
+    """A product of float32 matrices, (m, k) · (k, n) into memory that is there.
+
+    Args:
+        transpose_a: `a` is stored as (k, m).
+        transpose_b: `b` is stored as (n, k).
+        threads: how many the contender may use.
+    """
+
+    m: int
+    k: int
+    n: int
+    transpose_a: bool
+    transpose_b: bool
+    threads: int
+
+    accuracy_range = None
+
+    @property
+    def flops(self) -> int:
+        return 2 * self.m * self.k * self.n
+
+    @property
+    def group(self) -> str:
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"matmul in GFLOP/s, {threads}, {self.form}"
+
+    @property
+    def form(self) -> str:
+        return f"{'aᵀ' if self.transpose_a else 'a'} · {'bᵀ' if self.transpose_b else 'b'}"
+
+    @property
+    def column(self) -> str:
+        return f"({self.m}, {self.k}) · ({self.k}, {self.n})"
+
+    def display(self, seconds: float) -> str:
+        return significant(self.flops / seconds / 1e9)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A process, from its start to its end.
+
+    Args:
+        what: "import" (of the library, and nothing more) or "process" (the textbook script in `examples/`).
+        threads: how many it may use.
+    """
+
+    what: str
+    threads: int
+
+    @property
+    def group(self) -> str:
+        return "time of a whole process"
+
+    @property
+    def column(self) -> str:
+        return {"import": "import", "process": "textbook script"}[self.what]
+
+    def display(self, seconds: float) -> str:
+        return duration(seconds)
+
+    @property
+    def accuracy_range(self) -> tuple[float, float] | None:
+        return (0.95, 1.0) if self.what == "process" else None
+
+
+AnyTask = Task | Product | Program
+KINDS: dict[str, type[AnyTask]] = {kind.__name__: kind for kind in (Task, Product, Program)}
+
+
+def to_fields(task: AnyTask) -> dict[str, Any]:
+    """What `from_fields` takes; ready for JSON."""
+    return {"kind": type(task).__name__} | asdict(task)
+
+
+def from_fields(data: dict[str, Any]) -> AnyTask:
+    """The task in a dict that may hold more than its fields."""
+    kind = KINDS[data["kind"]]
+    values = {field.name: data[field.name] for field in fields(kind)}
+    if "problem" in values:
+        problem = values["problem"]
+        values["problem"] = Problem(**problem | {"hidden": tuple(problem["hidden"])})
+    return kind(**values)
+
+
+def to_json(task: AnyTask) -> str:
+    return json.dumps(to_fields(task))
+
+
+def from_json(text: str) -> AnyTask:
+    return from_fields(json.loads(text))
+
+
+def significant(value: float) -> str:
+    """With three digits that count, and no exponent."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """In the unit that suits it."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size * 0.9995:  # rounds to one or more
+            return f"{significant(seconds / size)} {unit}"
+    return f"{significant(seconds * 1e6)} µs"

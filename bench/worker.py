@@ -1,6 +1,7 @@
-"""The process of one contender: `python -m bench.worker NAME TASK FOLDER`, TASK in JSON, FOLDER holding MNIST.
+"""The process of one contender: `python -m bench.worker NAME FOLDER`, FOLDER holding MNIST.
 
-Each line of stdin is a request, "start", "measure" or "finish"; each is answered by one line of JSON.
+Each line of stdin is a request: "start" and a task in JSON, "measure", or "finish". Each is answered by one line of
+JSON. A new "start" begins the next task in the same process.
 """
 
 from __future__ import annotations
@@ -8,67 +9,85 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
+import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from bench import contenders
 from bench.data import load
-from bench.tasks import OUTPUTS, TESTS, Task
+from bench.tasks import AnyTask, Product, Program, Task, from_json
 
 # A call that is timed by itself is repeated in blocks too long for the clock to matter.
 BLOCK_SECONDS = 0.01
 MEASURED_SECONDS = 0.25
+PRODUCT_SECONDS = 0.05  # there are many of them
+
+CHECKED_ROWS = 4  # of a product
 
 
-class Session:
-    def __init__(self, name: str, task: Task, folder: Path) -> None:
-        self.name = name
-        self.task = task
-        self.folder = folder
+class Session(Protocol):
+    """One task of a contender."""
 
     def start(self) -> dict[str, Any]:
-        """Import and prepare the contender and run everything once: compilers and caches are warm after it."""
-        data = load(self.task.data, self.folder)
+        """Do everything once, so that compilers and caches are warm."""
+
+    def measure(self) -> dict[str, Any]:
+        """The "seconds" of one round."""
+
+    def finish(self) -> dict[str, Any]:
+        """What shows whether the work was done."""
+
+
+class TaskSession:
+    """A network that trains or predicts."""
+
+    def __init__(self, name: str, task: Task, folder: Path) -> None:
+        self.task = task
+        data = load(task, folder)
         self.labels = data.y_test
         begin = time.perf_counter()
-        module, variant = contenders.find(self.name)
-        self.contender = module.prepare(self.task, data, variant)
-        prepared = time.perf_counter()
-        if self.task.measure != "epoch":
-            self.training()
-        self.measure()
+        module, variant = contenders.find(name)
+        self.contender = module.prepare(task, data, variant)
+        self.prepare_seconds = time.perf_counter() - begin
+
+    def start(self) -> dict[str, Any]:
+        begin = time.perf_counter()
+        if self.task.trains:
+            self.training(1)
+        else:
+            self.training(self.task.epochs)
+            self.measure()
         return {
-            "prepare_seconds": prepared - begin,
-            "warm_up_seconds": time.perf_counter() - prepared,
-            "versions": {name: sys.modules[name].__version__ for name in module.MODULES},
-            "blas": blas() if module.MODULES else [],
+            "prepare_seconds": self.prepare_seconds,
+            "warm_up_seconds": time.perf_counter() - begin,
         }
 
     def measure(self) -> dict[str, Any]:
-        if self.task.measure == "epoch":
-            return {"seconds": self.training()}
+        if self.task.trains:
+            return {"seconds": self.training(self.task.epochs)}
         gc.collect()
         one_row = self.task.measure == "one_row"
-        return {"seconds": repeated(self.contender.predict_one if one_row else self.contender.predict)}
+        call = self.contender.predict_one if one_row else self.contender.predict
+        return {"seconds": repeated(call, MEASURED_SECONDS)}
 
-    def training(self) -> float:
+    def training(self, epochs: int) -> float:
         """Seconds per epoch of a whole training from fresh weights."""
         self.contender.reset()
         gc.collect()
         begin = time.perf_counter()
-        self.trained = self.contender.train(self.task.epochs)
-        seconds = (time.perf_counter() - begin) / self.task.epochs
+        self.trained = self.contender.train(epochs)
+        seconds = (time.perf_counter() - begin) / epochs
         return self.trained.seconds or seconds
 
     def finish(self) -> dict[str, Any]:
-        """What shows whether the work was done."""
         return {
             "train_loss": self.trained.loss,
             "train_accuracy": self.trained.accuracy,
@@ -80,22 +99,107 @@ class Session:
             outputs, first = self.contender.predict(), self.contender.predict_one()
         except contenders.UnsupportedError:
             return None
-        if outputs.shape != (TESTS, OUTPUTS) or not np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
-            msg = f"`predict` must give {TESTS} rows of {OUTPUTS} probabilities, got shape {outputs.shape}"
+        problem = self.task.problem
+        if outputs.shape != (self.task.test_rows, problem.outputs):
+            msg = f"`predict` must give {(self.task.test_rows, problem.outputs)} outputs, got {outputs.shape}"
             raise ValueError(msg)
-        if not np.allclose(first, outputs[:1], atol=1e-3):
+        if problem.activation == "softmax" and not np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
+            msg = "`predict` must give probabilities that add up to 1"
+            raise ValueError(msg)
+        if not np.allclose(first, outputs[:1], rtol=1e-3, atol=1e-3):
             msg = "`predict_one` and `predict` differ"
             raise ValueError(msg)
-        return float((outputs.argmax(axis=1) == self.labels).mean())
+        if not problem.classifies:
+            return None
+        guesses = outputs[:, 0] > 0.5 if problem.outputs == 1 else outputs.argmax(axis=1)
+        return float((guesses == self.labels).mean())
 
 
-def repeated(call: Callable[[], object]) -> float:
-    """Median seconds per call."""
+class ProductSession:
+    """A product of matrices."""
+
+    def __init__(self, name: str, task: Product, folder: Path) -> None:
+        module, _ = contenders.find(name)
+        rng = np.random.default_rng(0)
+        a = rng.standard_normal((task.k, task.m) if task.transpose_a else (task.m, task.k), np.float32)
+        b = rng.standard_normal((task.n, task.k) if task.transpose_b else (task.k, task.n), np.float32)
+        self.first = a.T if task.transpose_a else a
+        self.second = b.T if task.transpose_b else b
+        self.out = np.empty((task.m, task.n), np.float32)
+        multiply = getattr(module, "multiply", None)
+        if multiply is None:
+            msg = "it brings no product of matrices"
+            raise contenders.UnsupportedError(msg)
+        self.call: Callable[[], object] = multiply(task, a, b, self.out)
+
+    def start(self) -> dict[str, Any]:
+        self.call()
+        return {}
+
+    def measure(self) -> dict[str, Any]:
+        return {"seconds": repeated(self.call, PRODUCT_SECONDS)}
+
+    def finish(self) -> dict[str, Any]:
+        rows = self.first[:CHECKED_ROWS].astype(np.float64)
+        expected = rows @ self.second.astype(np.float64)
+        error = float(np.abs(self.out[:CHECKED_ROWS] - expected).max())
+        # k roundings of sums no larger than |a|·|b|: the worst of any order of adding up.
+        bound = float(
+            np.finfo(np.float32).eps * len(self.second) * (np.abs(rows) @ np.abs(self.second)).max()
+        )
+        if not error <= bound:
+            msg = f"the product is off by {error:.2e}, more than rounding explains ({bound:.2e})"
+            raise ValueError(msg)
+        return {"error": error}
+
+
+class ProgramSession:
+    """Processes that do one thing and end."""
+
+    def __init__(self, name: str, task: Program, folder: Path) -> None:
+        module, variant = contenders.find(name)
+        command = getattr(module, "command", None)
+        if command is None:
+            msg = "it is no library"
+            raise contenders.UnsupportedError(msg)
+        self.command: list[str] = command(task, folder, variant)
+        self.output = ""
+
+    def start(self) -> dict[str, Any]:
+        return {"warm_up_seconds": self.measure()["seconds"]}
+
+    def measure(self) -> dict[str, Any]:
+        begin = time.perf_counter()
+        result = subprocess.run(self.command, capture_output=True, text=True, encoding="utf-8", check=False)
+        seconds = time.perf_counter() - begin
+        if result.returncode:
+            msg = f"the process ended with status {result.returncode}: {result.stderr.strip()[-300:]}"
+            raise RuntimeError(msg)
+        self.output = result.stdout
+        return {"seconds": seconds}
+
+    def finish(self) -> dict[str, Any]:
+        found = re.search(r"Test accuracy: (\S+)", self.output)
+        return {"test_accuracy": float(found[1]) if found else None}
+
+
+def session(name: str, task: AnyTask, folder: Path) -> Session:
+    if isinstance(task, Task):
+        return TaskSession(name, task, folder)
+    return (
+        ProductSession(name, task, folder)
+        if isinstance(task, Product)
+        else ProgramSession(name, task, folder)
+    )
+
+
+def repeated(call: Callable[[], object], measured: float) -> float:
+    """Median seconds per call, of blocks of calls that take about `measured` seconds together."""
     calls, seconds = 1, timed(call, 1)
     while seconds < BLOCK_SECONDS:
         calls *= 2
         seconds = timed(call, calls)
-    blocks = max(3, round(MEASURED_SECONDS / seconds))
+    blocks = max(3, round(measured / seconds))
     return median(timed(call, calls) for _ in range(blocks)) / calls
 
 
@@ -106,8 +210,15 @@ def timed(call: Callable[[], object], calls: int) -> float:
     return time.perf_counter() - begin
 
 
+def surroundings(name: str) -> dict[str, Any]:
+    """Versions of what the contender uses, and libraries with threads in this process."""
+    modules = contenders.find(name)[0].MODULES
+    versions = {name: sys.modules[name].__version__ for name in modules if name in sys.modules}
+    return {"versions": versions, "blas": blas() if modules else []}
+
+
 def blas() -> list[str]:
-    """Libraries with threads in this process, such as "openblas 0.3.31 SkylakeX, 2 threads"."""
+    """Such as "openblas 0.3.31 SkylakeX, 2 threads"."""
     try:
         from threadpoolctl import threadpool_info
     except ModuleNotFoundError:
@@ -134,15 +245,37 @@ def answer(request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"status": "failed", "message": f"{type(error).__name__}: {error}"}
 
 
+class Desk:
+    """Takes requests, each for the session that the last "start" has begun."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.session: Session | None = None
+
+    def take(self, line: str) -> dict[str, Any]:
+        request, _, argument = line.strip().partition(" ")
+        if request == "start":
+            return answer(lambda: self.start(from_json(argument)))
+        if self.session is None:
+            msg = f"{request!r} before a start"
+            raise ValueError(msg)
+        return answer(self.session.measure if request == "measure" else self.session.finish)
+
+    def start(self, task: AnyTask) -> dict[str, Any]:
+        self.session = None  # makes room
+        self.session = session(self.name, task, self.folder)
+        return self.session.start() | surroundings(self.name)
+
+
 def main() -> None:
     # Libraries may print; only replies may reach the driver.
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as replies:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        name, task, folder = sys.argv[1:]
-        session = Session(name, Task.from_json(task), Path(folder))
-        requests = {"start": session.start, "measure": session.measure, "finish": session.finish}
+        name, folder = sys.argv[1:]
+        desk = Desk(name, Path(folder))
         for line in sys.stdin:
-            print(json.dumps(answer(requests[line.strip()])), file=replies, flush=True)
+            print(json.dumps(desk.take(line)), file=replies, flush=True)
 
 
 if __name__ == "__main__":

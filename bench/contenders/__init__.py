@@ -5,15 +5,16 @@ A name such as `keras:jax` stands for the module `keras` and its variant "jax".
 
 from __future__ import annotations
 
-import os
 import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import Data
-from bench.tasks import Task
+from bench.tasks import Product, Program, Task
 
 
 class UnsupportedError(Exception):
@@ -25,7 +26,7 @@ class Training(NamedTuple):
 
     Attributes:
         loss: mean training loss over the last epoch.
-        accuracy: mean training accuracy over the last epoch; None from a contender that can't tell.
+        accuracy: mean training accuracy over the last epoch; None of a regression, or from a contender that can't tell.
         seconds: per epoch, only from a contender with a clock of its own.
     """
 
@@ -44,31 +45,42 @@ class Contender(Protocol):
         """Train on all rows in a new random order every epoch, with mean loss and accuracy of every epoch."""
 
     def predict(self) -> NDArray[Any]:
-        """Probabilities (10000, 10) of the test rows, as a NumPy array."""
+        """Outputs (test_rows, outputs) for the test rows, probabilities of classes, as a NumPy array."""
 
     def predict_one(self) -> NDArray[Any]:
-        """Probabilities (1, 10) of the first test row, as a NumPy array."""
+        """Outputs (1, outputs) for the first test row, as a NumPy array."""
+
+
+Float32 = NDArray[np.float32]
 
 
 class Module(Protocol):
     """What a contender's module holds."""
 
     MODULES: tuple[str, ...]
-    """Imported modules whose `__version__` belongs in the record."""
+    """Modules whose `__version__` belongs in the record, as far as they are imported."""
 
     prepare: Callable[[Task, Data, str], Contender]
     """From the task, its data and the name's variant ("" without one); not timed."""
 
 
+class Multiplier(Protocol):
+    """A module that competes in `Product` tasks as well."""
+
+    multiply: Callable[[Product, Float32, Float32, Float32], Callable[[], object]]
+    """From the task, `a` and `b` as they are stored, and where the product goes; a call of what it returns makes it."""
+
+
+class Launcher(Protocol):
+    """A module that competes in `Program` tasks as well."""
+
+    command: Callable[[Program, Path, str], list[str]]
+    """From the task, the folder with MNIST and the variant: what starts the process."""
+
+
 def names() -> list[str]:
     """The names of the modules."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
-
-
-def default() -> list[str]:
-    """Who competes when nothing else is asked for."""
-    yardsticks = ["yardstick:mlp", "yardstick:mlp_sparse", "yardstick:mlp_zskip"]
-    return ["engine", "numpy", "sklearn", *(yardsticks if os.environ.get("ENGINE_YARDSTICK") else [])]
 
 
 def find(name: str) -> tuple[Module, str]:

@@ -1,44 +1,64 @@
-"""The engine, used as its documentation says: uint8 rows as they are with Rescaling, float32 rows plain."""
+"""The engine, used as its documentation says: uint8 rows as they are with Rescaling, rows of floats plain.
+
+Variants tell what a feature costs: "dropout", "l2", "validation".
+"""
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 import engine
-from bench.contenders import Training
+from bench.contenders import Float32, Training, UnsupportedError
 from bench.data import Data
-from bench.tasks import INPUTS, OUTPUTS, Task
-from engine import layers, optimizers
+from bench.tasks import Product, Program, Task
+from engine import layers, optimizers, regularizers
 
 MODULES = ("engine", "numpy")
 
+VARIANTS = ("", "dropout", "l2", "validation")
+SCRIPT = Path(__file__).parents[2] / "examples" / "mnist_script.py"
+
 
 class Network:
-    def __init__(self, task: Task, data: Data) -> None:
+    def __init__(self, task: Task, data: Data, variant: str) -> None:
         self.task = task
         self.data = data
+        self.variant = variant
+        self.fit_options: dict[str, Any] = {"batch_size": task.batch, "verbose": 0}
+        if variant == "validation":
+            self.fit_options["validation_data"] = (data.x_test, data.y_test)
         self.reset()
 
     def reset(self) -> None:
-        scaling = [layers.Rescaling(1 / 255)] if self.data.x.dtype == "uint8" else []
-        hidden = [layers.Dense(units, activation="relu") for units in self.task.hidden]
-        self.model = engine.Sequential(
-            [engine.Input((INPUTS,)), *scaling, *hidden, layers.Dense(OUTPUTS, activation="softmax")]
-        )
+        problem = self.task.problem
+        penalty = regularizers.L2(1e-4) if self.variant == "l2" else None
+        stack: list[layers.Layer] = []
+        if self.data.x.dtype == "uint8":
+            stack.append(layers.Rescaling(1 / 255))
+        for units in problem.hidden:
+            stack.append(layers.Dense(units, activation="relu", kernel_regularizer=penalty))
+            if self.variant == "dropout":
+                stack.append(layers.Dropout(0.2))
+        stack.append(layers.Dense(problem.outputs, activation=problem.activation, kernel_regularizer=penalty))
+        self.model = engine.Sequential([engine.Input((problem.inputs,)), *stack])
         adam = self.task.optimizer == "adam"
         self.model.compile(
             optimizer=optimizers.Adam() if adam else optimizers.SGD(0.01, momentum=0.9),
-            loss="sparse_categorical_crossentropy",
-            metrics=["accuracy"],
+            loss=problem.loss,
+            metrics=["accuracy"] if problem.classifies else None,
         )
 
     def train(self, epochs: int) -> Training:
-        history = self.model.fit(
-            self.data.x, self.data.y, batch_size=self.task.batch, epochs=epochs, verbose=0
+        history = self.model.fit(self.data.x, self.data.y, epochs=epochs, **self.fit_options).history
+        return Training(
+            history["loss"][-1], history["accuracy"][-1] if self.task.problem.classifies else None
         )
-        return Training(history.history["loss"][-1], history.history["accuracy"][-1])
 
     def predict(self) -> NDArray[Any]:
         return self.model.predict(self.data.x_test)
@@ -48,4 +68,20 @@ class Network:
 
 
 def prepare(task: Task, data: Data, variant: str) -> Network:
-    return Network(task, data)
+    if variant not in VARIANTS:
+        msg = f"engine:{variant} is none of {', '.join(filter(None, VARIANTS))}"
+        raise UnsupportedError(msg)
+    return Network(task, data, variant)
+
+
+def multiply(task: Product, a: Float32, b: Float32, out: Float32) -> Callable[[], object]:
+    try:
+        matmul = importlib.import_module("engine.ops").matmul
+    except (ModuleNotFoundError, AttributeError) as error:
+        msg = "this engine has no `ops.matmul`"
+        raise UnsupportedError(msg) from error
+    return lambda: matmul(a, b, transpose_a=task.transpose_a, transpose_b=task.transpose_b, out=out)
+
+
+def command(task: Program, folder: Path, variant: str) -> list[str]:
+    return [sys.executable, *(["-c", "import numpy, engine"] if task.what == "import" else [str(SCRIPT)])]

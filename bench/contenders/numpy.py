@@ -6,19 +6,24 @@ The order of operations is the textbook's; each is one call on whole arrays into
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contenders import Training
+from bench.contenders import Float32, Training, UnsupportedError
 from bench.data import Data
-from bench.tasks import INPUTS, OUTPUTS, Task
+from bench.tasks import Problem, Product, Program, Task
 
 MODULES = ("numpy",)
 
-Float32 = NDArray[np.float32]
+# An optimizer makes ten passes over the parameters: pieces of them and of the slots stay in the cache meanwhile.
+PIECE = 1 << 15
+
 TINY = 1e-7  # Adam's epsilon, and the smallest probability whose logarithm is taken
 
 
@@ -33,27 +38,100 @@ def views(flat: Float32, widths: tuple[int, ...]) -> list[tuple[Float32, Float32
     return layers
 
 
-def softmax(z: Float32) -> None:
-    """Replace the logits `z` (rows, classes) by probabilities."""
-    z -= z.max(axis=1, keepdims=True)
-    np.exp(z, out=z)
-    z /= z.sum(axis=1, keepdims=True)
+def activate(z: Float32, loss: str) -> None:
+    """Replace the last layer's `z` (rows, outputs) by its outputs."""
+    if loss == "sparse_categorical_crossentropy":
+        z -= z.max(axis=1, keepdims=True)
+        np.exp(z, out=z)
+        z /= z.sum(axis=1, keepdims=True)
+    elif loss == "binary_crossentropy":
+        np.negative(z, out=z)
+        np.exp(z, out=z)
+        z += 1
+        np.reciprocal(z, out=z)
+
+
+def adam(iterations: int, weights: Float32, gradient: Float32, m: Float32, v: Float32) -> None:
+    """One step. m is kept divided by 1 - beta_1, v by 1 - beta_2: that saves two passes."""
+    beta_1, beta_2 = 0.9, 0.999
+    correction = math.sqrt(1 - beta_2**iterations) / (1 - beta_1**iterations)
+    scale = math.sqrt(1 - beta_2)
+    m *= beta_1
+    m += gradient
+    np.multiply(gradient, gradient, out=gradient)
+    v *= beta_2
+    v += gradient
+    np.sqrt(v, out=gradient)
+    gradient += TINY / scale
+    np.divide(m, gradient, out=gradient)
+    gradient *= 0.001 * correction * (1 - beta_1) / scale
+    weights -= gradient
+
+
+def momentum(weights: Float32, gradient: Float32, m: Float32) -> None:
+    m *= 0.9
+    gradient *= 0.01
+    m -= gradient
+    weights += m
+
+
+class Score:
+    """Loss and accuracy of an epoch, noted batch by batch."""
+
+    def __init__(self, problem: Problem, samples: int) -> None:
+        self.loss = problem.loss
+        self.probabilities = np.empty(samples, np.float32)  # of the true classes
+        self.right = np.empty(samples, np.bool_)
+        self.squares = 0.0
+        self.outputs = problem.outputs
+
+    def note(self, out: Float32, y: NDArray[Any], part: slice, rows: NDArray[np.intp]) -> None:
+        """Take the outputs `out` of a batch with labels `y`, and leave dLoss/dlogits in `out`."""
+        if self.loss == "mse":
+            out -= y
+            self.squares += float(np.vdot(out, out))
+            out *= np.float32(2 / out.size)
+            return
+        if self.loss == "binary_crossentropy":
+            p, true = out[:, 0], y > 0
+            np.greater(p, 0.5, out=self.right[part])
+            np.equal(self.right[part], true, out=self.right[part])
+            self.probabilities[part] = np.where(true, p, 1 - p)
+            p -= y
+        else:
+            np.equal(out.argmax(axis=1), y, out=self.right[part])
+            self.probabilities[part] = out[rows, y]
+            out[rows, y] -= 1
+        out *= np.float32(1 / len(y))
+
+    def training(self) -> Training:
+        if self.loss == "mse":
+            return Training(self.squares / (len(self.right) * self.outputs))
+        loss = -float(np.log(np.maximum(self.probabilities, TINY)).mean())
+        return Training(loss, float(self.right.mean()))
 
 
 class Network:
     def __init__(self, task: Task, data: Data) -> None:
         self.task = task
+        self.loss = task.problem.loss
         self.data = data.as_float32()
-        self.labels = data.y.astype(np.intp)
-        self.widths = (INPUTS, *task.hidden, OUTPUTS)
-        size = sum((rows + 1) * columns for rows, columns in pairwise(self.widths))
+        kinds = {
+            "sparse_categorical_crossentropy": np.intp,
+            "binary_crossentropy": np.float32,
+            "mse": np.float32,
+        }
+        self.labels = data.y.astype(kinds[self.loss])
+        size, widths = task.problem.parameters, task.problem.widths
         self.weights, self.gradient, self.m, self.v = np.zeros((4, size), np.float32)
-        self.layers = views(self.weights, self.widths)
-        self.gradients = views(self.gradient, self.widths)
-        self.x = np.empty((task.batch, INPUTS), np.float32)
-        self.outputs = [np.empty((task.batch, width), np.float32) for width in self.widths[1:]]
-        self.deltas = [np.empty((task.batch, width), np.float32) for width in task.hidden]
-        self.masks = [np.empty((task.batch, width), np.bool_) for width in task.hidden]
+        self.layers = views(self.weights, widths)
+        self.gradients = views(self.gradient, widths)
+        states = (self.weights, self.gradient, self.m, self.v)
+        self.pieces = [[state[i : i + PIECE] for state in states] for i in range(0, size, PIECE)]
+        self.x = np.empty((task.batch, widths[0]), np.float32)
+        self.outputs = [np.empty((task.batch, width), np.float32) for width in widths[1:]]
+        self.deltas = [np.empty((task.batch, width), np.float32) for width in widths[1:-1]]
+        self.masks = [np.empty((task.batch, width), np.bool_) for width in widths[1:-1]]
         self.rows = np.arange(task.batch)
         self.rng = np.random.default_rng(0)
         self.reset()
@@ -68,11 +146,9 @@ class Network:
 
     def train(self, epochs: int) -> Training:
         samples, batch = len(self.labels), self.task.batch
-        probabilities = np.empty(samples, np.float32)  # of the true classes
-        guesses = np.empty(samples, np.intp)
         step = self.adam if self.task.optimizer == "adam" else self.momentum
-        loss = accuracy = math.nan
         for _ in range(epochs):
+            score = Score(self.task.problem, samples)
             order = self.rng.permutation(samples)
             labels = self.labels[order]
             for start in range(0, samples, batch):
@@ -80,20 +156,13 @@ class Network:
                 y = labels[part]
                 x = self.x[: len(y)]
                 np.take(self.data.x, order[part], axis=0, out=x, mode="clip")  # "raise" would buffer
-                z = self.forward(x)
-                guesses[part] = z.argmax(axis=1)
-                rows = self.rows[: len(y)]
-                probabilities[part] = z[rows, y]
-                z[rows, y] -= 1
-                z *= np.float32(1 / len(y))
+                score.note(self.forward(x), y, part, self.rows[: len(y)])
                 self.backward(x)
                 step()
-            loss = -float(np.log(np.maximum(probabilities, TINY)).mean())
-            accuracy = float((guesses == labels).mean())
-        return Training(loss, accuracy)
+        return score.training()
 
     def forward(self, x: Float32) -> Float32:
-        """Probabilities, in the last of the buffers that keep every layer's output."""
+        """The outputs, in the last of the buffers that keep every layer's."""
         for (kernel, bias), buffer in zip(self.layers, self.outputs, strict=True):
             out = buffer[: len(x)]
             np.matmul(x, kernel, out=out)
@@ -101,7 +170,7 @@ class Network:
             if buffer is not self.outputs[-1]:
                 np.maximum(out, 0, out=out)
             x = out
-        softmax(x)
+        activate(x, self.loss)
         return x
 
     def backward(self, x: Float32) -> None:
@@ -121,36 +190,21 @@ class Network:
                 dz = delta
 
     def adam(self) -> None:
-        """One step. m is kept divided by 1 - beta_1, v by 1 - beta_2: that saves two passes."""
-        beta_1, beta_2 = 0.9, 0.999
         self.iterations += 1
-        correction = math.sqrt(1 - beta_2**self.iterations) / (1 - beta_1**self.iterations)
-        scale = math.sqrt(1 - beta_2)
-        gradient = self.gradient
-        self.m *= beta_1
-        self.m += gradient
-        np.multiply(gradient, gradient, out=gradient)
-        self.v *= beta_2
-        self.v += gradient
-        np.sqrt(self.v, out=gradient)
-        gradient += TINY / scale
-        np.divide(self.m, gradient, out=gradient)
-        gradient *= 0.001 * correction * (1 - beta_1) / scale
-        self.weights -= gradient
+        for piece in self.pieces:
+            adam(self.iterations, *piece)
 
     def momentum(self) -> None:
-        self.m *= 0.9
-        self.gradient *= 0.01
-        self.m -= self.gradient
-        self.weights += self.m
+        for piece in self.pieces:
+            momentum(*piece[:3])
 
     def predict(self) -> NDArray[Any]:
-        return self.probabilities(self.data.x_test)
+        return self.results(self.data.x_test)
 
     def predict_one(self) -> NDArray[Any]:
-        return self.probabilities(self.data.x_test[:1])
+        return self.results(self.data.x_test[:1])
 
-    def probabilities(self, x: Float32) -> Float32:
+    def results(self, x: Float32) -> Float32:
         *hidden, (kernel, bias) = self.layers
         for matrix, offset in hidden:
             x = x @ matrix
@@ -158,9 +212,22 @@ class Network:
             np.maximum(x, 0, out=x)
         x = x @ kernel
         x += bias
-        softmax(x)
+        activate(x, self.loss)
         return x
 
 
 def prepare(task: Task, data: Data, variant: str) -> Network:
     return Network(task, data)
+
+
+def multiply(task: Product, a: Float32, b: Float32, out: Float32) -> Callable[[], object]:
+    first = a.T if task.transpose_a else a
+    second = b.T if task.transpose_b else b
+    return lambda: np.matmul(first, second, out=out)
+
+
+def command(task: Program, folder: Path, variant: str) -> list[str]:
+    if task.what != "import":
+        msg = "the textbook script is Keras'"
+        raise UnsupportedError(msg)
+    return [sys.executable, "-c", "import numpy"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,9 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from bench.contenders import Training
+from bench.contenders import Training, UnsupportedError
 from bench.data import Data
-from bench.tasks import Task
+from bench.tasks import Program, Task
 
 MODULES = ("sklearn", "numpy", "scipy")
 
@@ -25,7 +27,7 @@ class Network:
 
     def reset(self) -> None:
         self.model = MLPClassifier(
-            hidden_layer_sizes=self.task.hidden,
+            hidden_layer_sizes=self.task.problem.hidden,
             solver="adam" if self.task.optimizer == "adam" else "sgd",
             learning_rate_init=0.001 if self.task.optimizer == "adam" else 0.01,
             momentum=0.9,
@@ -43,11 +45,25 @@ class Network:
         return Training(float(self.model.loss_))
 
     def predict(self) -> NDArray[Any]:
-        return np.asarray(self.model.predict_proba(self.data.x_test))
+        return self.outputs(self.data.x_test)
 
     def predict_one(self) -> NDArray[Any]:
-        return np.asarray(self.model.predict_proba(self.data.x_test[:1]))
+        return self.outputs(self.data.x_test[:1])
+
+    def outputs(self, x: NDArray[np.float32]) -> NDArray[Any]:
+        probabilities = np.asarray(self.model.predict_proba(x))
+        return probabilities[:, 1:] if self.task.problem.outputs == 1 else probabilities
 
 
 def prepare(task: Task, data: Data, variant: str) -> Network:
+    if not task.problem.classifies:
+        msg = "MLPRegressor halves the loss"
+        raise UnsupportedError(msg)
     return Network(task, data)
+
+
+def command(task: Program, folder: Path, variant: str) -> list[str]:
+    if task.what != "import":
+        msg = "the textbook script is Keras'"
+        raise UnsupportedError(msg)
+    return [sys.executable, "-c", "import sklearn.neural_network"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.contenders import Training, UnsupportedError
 from bench.data import Data
-from bench.tasks import Task
+from bench.tasks import MNIST, SAMPLES, Task
 
 MODULES = ()
 
@@ -56,13 +56,23 @@ class Program:
     predict_one = predict
 
 
+def has_avx512() -> bool:
+    """Where the system tells no flags, the program may find out."""
+    file = Path("/proc/cpuinfo")
+    return not file.exists() or "avx512f" in file.read_text(encoding="utf-8").split()
+
+
 def prepare(task: Task, data: Data, variant: str) -> Program:
+    if not has_avx512():
+        msg = "the yardstick's programs need AVX-512, which this CPU lacks"
+        raise UnsupportedError(msg)
     folder = os.environ.get("ENGINE_YARDSTICK")
     if not folder:
         msg = "set ENGINE_YARDSTICK to the folder of the programs"
         raise UnsupportedError(msg)
     fits = (
-        (task.measure, task.data, task.hidden, task.optimizer) == ("epoch", "mnist-uint8", (128,), "adam")
+        (task.measure, task.problem, task.optimizer, task.rows) == ("epoch", MNIST, "adam", SAMPLES)
+        and task.data == "mnist-uint8"
         and task.batch in BATCHES
         and task.threads <= MOST_THREADS
         and task.epochs <= MOST_EPOCHS

@@ -1,0 +1,119 @@
+"""The chart: seconds per epoch against batch size, a line per contender."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from bench.race import ENGINE
+from bench.ratios import Cell
+from bench.tasks import MNIST, Task
+
+INK, FAINT = "#222222", "#d9d9d9"
+# Hues apart for readers who see no red and green; the engine is the one heavy line.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#a6761d", "#7570b3", "#666666", "#1b9e77")
+MARKERS = "osD^vPX<>"
+LABEL_GAP = 1.13  # factor between two labels at the right edge, so that they don't overlap
+
+
+def points(cells: Sequence[Cell], data: str = "mnist-float32") -> dict[str, list[tuple[int, float]]]:
+    """(batch, seconds per epoch) of every contender that trained 784-128-10 with Adam on all rows."""
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for cell in cells:
+        task = cell.task
+        if not isinstance(task, Task) or (task.measure, task.problem, task.optimizer) != (
+            "epoch",
+            MNIST,
+            "adam",
+        ):
+            continue
+        if task.data != data or cell.suite != "mnist":
+            continue
+        for result in cell.results:
+            if result.median is not None:
+                lines.setdefault(result.contender, []).append((task.batch, result.median))
+    return {name: sorted(line) for name, line in lines.items()}
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Heights for labels, in the order of `values`: as near to these as a factor of `gap` between two allows."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    heights = list(values)
+    for below, above in pairwise(order):
+        heights[above] = max(heights[above], heights[below] * gap)
+    return heights
+
+
+def draw(cells: Sequence[Cell], machine: dict[str, Any], file: Path) -> bool:
+    """Write the PNG; whether there was anything to draw.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    lines = points(cells)
+    if len(lines) < 2:
+        return False
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    rivals = [name for name in lines if name != ENGINE]
+    styles = {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(rivals)}
+    ends = spread([line[-1][1] for line in lines.values()], LABEL_GAP)
+    last = max(line[-1][0] for line in lines.values())
+    for (name, line), height in zip(lines.items(), ends, strict=True):
+        heavy = name == ENGINE
+        colour, marker = ("#d62728", "o") if heavy else styles[name]
+        batches, seconds = zip(*line, strict=True)
+        axes.plot(
+            batches,
+            seconds,
+            color=colour,
+            marker=marker,
+            linewidth=3.2 if heavy else 1.6,
+            markersize=7 if heavy else 5,
+            zorder=3 if heavy else 2,
+        )
+        axes.annotate(
+            f"{name}  {seconds[-1]:.3g}",
+            (last, height),
+            xytext=(10, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            fontsize=10,
+            fontweight="bold" if heavy else "normal",
+            annotation_clip=False,
+        )
+    sizes = sorted({batch for line in lines.values() for batch, _ in line})
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    low, high = (
+        min(s for line in lines.values() for _, s in line),
+        max(s for line in lines.values() for _, s in line),
+    )
+    ticks = [
+        tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if low / 2.5 <= tick <= high * 2.5
+    ]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_ylim(low / 1.4, max(high, *ends) * 1.3)
+    axes.set_xlabel("batch size", color=INK)
+    axes.set_ylabel("seconds per epoch of 60,000 rows", color=INK)
+    axes.grid(visible=True, color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(
+        f"MNIST, 784-128-10, Adam, shuffled, {machine['threads']} threads\n{machine['cpu']}",
+        loc="left",
+        fontsize=11,
+        color=INK,
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=150)
+    return True

@@ -1,0 +1,135 @@
+"""JAX as its experts write it: one jitted call per epoch, a scan over the batches, donated state, data on the device."""
+
+from __future__ import annotations
+
+import math
+import sys
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from numpy.typing import NDArray
+
+from bench.contenders import Training, UnsupportedError
+from bench.data import Data
+from bench.tasks import Problem, Program, Task
+
+MODULES = ("jax", "jaxlib", "numpy")
+
+Parameters = list[tuple[jax.Array, jax.Array]]
+
+
+def logits(parameters: Parameters, x: jax.Array) -> jax.Array:
+    *hidden, (kernel, bias) = parameters
+    for matrix, offset in hidden:
+        x = jax.nn.relu(x @ matrix + offset)
+    return x @ kernel + bias
+
+
+def judge(
+    problem: Problem, parameters: Parameters, x: jax.Array, y: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The mean loss, and how many rows are right (0 of a regression)."""
+    z = logits(parameters, x)
+    if problem.loss == "mse":
+        return jnp.mean((z - y) ** 2), jnp.int32(0)
+    if problem.loss == "binary_crossentropy":
+        return jnp.mean(jax.nn.softplus(z) - z * y), jnp.sum((z > 0) == y)
+    chosen = jnp.take_along_axis(z, y[:, None], 1)[:, 0]
+    return jnp.mean(jax.nn.logsumexp(z, 1) - chosen), jnp.sum(z.argmax(1) == y)
+
+
+def adam(state: Any, gradients: Any) -> Any:
+    parameters, m, v, count = state
+    count += 1
+    rate = 0.001 * jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
+    m = jax.tree.map(lambda old, g: 0.9 * old + 0.1 * g, m, gradients)
+    v = jax.tree.map(lambda old, g: 0.999 * old + 0.001 * g * g, v, gradients)
+    parameters = jax.tree.map(lambda w, a, b: w - rate * a / (jnp.sqrt(b) + 1e-7), parameters, m, v)
+    return parameters, m, v, count
+
+
+def momentum(state: Any, gradients: Any) -> Any:
+    parameters, m = state
+    m = jax.tree.map(lambda old, g: 0.9 * old - 0.01 * g, m, gradients)
+    return jax.tree.map(jnp.add, parameters, m), m
+
+
+def epoch(
+    task: Task, state: Any, key: jax.Array, x: jax.Array, y: jax.Array
+) -> tuple[Any, jax.Array, jax.Array]:
+    """All rows once: the new state, the mean loss, and the share of rows that were right."""
+    update = adam if task.optimizer == "adam" else momentum
+    gradient = jax.value_and_grad(partial(judge, task.problem), has_aux=True)
+
+    def step(state: Any, rows: jax.Array) -> tuple[Any, tuple[jax.Array, jax.Array]]:
+        (loss, right), gradients = gradient(state[0], x[rows], y[rows])
+        return update(state, gradients), (loss * len(rows), right)
+
+    order = jax.random.permutation(key, len(x))
+    full = len(x) // task.batch * task.batch
+    state, (losses, right) = lax.scan(step, state, order[:full].reshape(-1, task.batch))
+    loss, hits = losses.sum(), right.sum()
+    if full < len(x):
+        state, (last_loss, last_right) = step(state, order[full:])
+        loss, hits = loss + last_loss, hits + last_right
+    return state, loss / len(x), hits / len(x)
+
+
+class Network:
+    def __init__(self, task: Task, data: Data) -> None:
+        self.task = task
+        problem = task.problem
+        data = data.as_float32()
+        labels = data.y.reshape(len(data.y), -1) if problem.outputs == 1 else data.y
+        self.x = jax.device_put(data.x)
+        self.y = jax.device_put(labels.astype(np.float32 if labels.ndim == 2 else np.int32))
+        self.x_test = data.x_test
+        self.rng = np.random.default_rng(0)
+        self.epoch = jax.jit(partial(epoch, task), donate_argnums=0)
+        last = {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid, "linear": lambda z: z}[
+            problem.activation
+        ]
+        self.outputs = jax.jit(lambda parameters, x: last(logits(parameters, x)))
+        self.reset()
+
+    def reset(self) -> None:
+        parameters = []
+        for inputs, outputs in pairwise(self.task.problem.widths):
+            limit = math.sqrt(6 / (inputs + outputs))
+            kernel = self.rng.uniform(-limit, limit, (inputs, outputs)).astype(np.float32)
+            parameters.append((jnp.asarray(kernel), jnp.zeros(outputs)))
+        slots = [jax.tree.map(jnp.zeros_like, parameters) for _ in range(2)]
+        self.state: Any = (parameters, *slots, jnp.float32(0))
+        if self.task.optimizer == "momentum":
+            self.state = self.state[:2]
+        self.key = jax.random.key(int(self.rng.integers(2**31)))
+
+    def train(self, epochs: int) -> Training:
+        for _ in range(epochs):
+            self.key, key = jax.random.split(self.key)
+            self.state, loss, accuracy = self.epoch(self.state, key, self.x, self.y)
+        jax.block_until_ready(self.state)
+        return Training(float(loss), float(accuracy) if self.task.problem.classifies else None)
+
+    def predict(self) -> NDArray[Any]:
+        return np.asarray(self.outputs(self.state[0], self.x_test))
+
+    def predict_one(self) -> NDArray[Any]:
+        return np.asarray(self.outputs(self.state[0], self.x_test[:1]))
+
+
+def prepare(task: Task, data: Data, variant: str) -> Network:
+    return Network(task, data)
+
+
+def command(task: Program, folder: Path, variant: str) -> list[str]:
+    if task.what != "import":
+        msg = "the textbook script is Keras'"
+        raise UnsupportedError(msg)
+    return [sys.executable, "-c", "import jax.numpy"]

@@ -1,0 +1,125 @@
+"""PyTorch as its experts write it: tensors that stay where they are, fused optimizers, no DataLoader.
+
+The variant "compile" compiles forward pass, loss and metric (and with them the way back) with `torch.compile`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from bench.contenders import Float32, Training, UnsupportedError
+from bench.data import Data
+from bench.tasks import Product, Program, Task
+
+MODULES = ("torch", "numpy")
+
+
+class Network:
+    def __init__(self, task: Task, data: Data, *, compiled: bool) -> None:
+        torch.set_num_threads(task.threads)
+        self.task = task
+        self.loss = task.problem.loss
+        data = data.as_float32()
+        self.x_test = data.x_test
+        self.x = torch.from_numpy(data.x)
+        self.y = torch.from_numpy(self.targets(data.y))
+        layers: list[Any] = []
+        for inputs, outputs in pairwise(task.problem.widths):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        self.model = nn.Sequential(*layers[:-1])
+        self.forward = torch.compile(self.judge, dynamic=False) if compiled else self.judge
+        self.reset()
+
+    def targets(self, y: NDArray[Any]) -> NDArray[Any]:
+        """As the loss wants them."""
+        if self.loss == "sparse_categorical_crossentropy":
+            return y.astype(np.int64)
+        return y.astype(np.float32).reshape(len(y), -1)
+
+    def reset(self) -> None:
+        for layer in self.model:
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        parameters = self.model.parameters()
+        if self.task.optimizer == "adam":
+            self.optimizer = torch.optim.Adam(parameters, lr=0.001, eps=1e-7, fused=True)
+        else:
+            self.optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9, fused=True)
+
+    def judge(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The mean loss, and how many rows are right."""
+        z = self.model(x)
+        if self.loss == "mse":
+            return functional.mse_loss(z, y), None
+        if self.loss == "binary_crossentropy":
+            return functional.binary_cross_entropy_with_logits(z, y), ((z > 0) == y).sum()
+        return functional.cross_entropy(z, y), (z.argmax(1) == y).sum()
+
+    def train(self, epochs: int) -> Training:
+        samples = len(self.x)
+        for _ in range(epochs):
+            losses: list[torch.Tensor] = []
+            right: list[Any] = []
+            for rows in torch.randperm(samples).split(self.task.batch):
+                loss, hits = self.forward(self.x.index_select(0, rows), self.y.index_select(0, rows))
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+                losses.append(loss.detach())  # read after the epoch, all at once
+                right.append(hits)
+            weights = torch.full((len(losses),), float(self.task.batch))
+            weights[-1] = samples - self.task.batch * (len(losses) - 1)
+            mean = float(torch.stack(losses) @ weights) / samples
+            accuracy = float(torch.stack(right).sum()) / samples if self.task.problem.classifies else None
+        return Training(mean, accuracy)
+
+    def predict(self) -> NDArray[Any]:
+        return self.outputs(self.x_test)
+
+    def predict_one(self) -> NDArray[Any]:
+        return self.outputs(self.x_test[:1])
+
+    def outputs(self, x: Float32) -> NDArray[Any]:
+        with torch.inference_mode():
+            return np.asarray(self.activated(self.model(torch.from_numpy(x))).numpy())
+
+    def activated(self, z: torch.Tensor) -> torch.Tensor:
+        if self.loss == "mse":
+            return z
+        return z.sigmoid() if self.loss == "binary_crossentropy" else z.softmax(1)
+
+
+def prepare(task: Task, data: Data, variant: str) -> Network:
+    if variant not in {"", "compile"}:
+        msg = f"torch:{variant} is not torch or torch:compile"
+        raise UnsupportedError(msg)
+    return Network(task, data, compiled=variant == "compile")
+
+
+def multiply(task: Product, a: Float32, b: Float32, out: Float32) -> Callable[[], object]:
+    torch.set_num_threads(task.threads)
+    torch.set_grad_enabled(False)
+    first, second, product = map(torch.from_numpy, (a, b, out))
+    if task.transpose_a:
+        first = first.T
+    if task.transpose_b:
+        second = second.T
+    return lambda: torch.mm(first, second, out=product)
+
+
+def command(task: Program, folder: Path, variant: str) -> list[str]:
+    if task.what != "import" or variant:
+        msg = "the textbook script is Keras'"
+        raise UnsupportedError(msg)
+    return [sys.executable, "-c", "import torch"]

@@ -1,0 +1,216 @@
+"""RESULTS.md and its chart from the JSON of one or more runs: `python -m bench.report FILE...`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import chart, table
+from bench.race import ENGINE, Result
+from bench.ratios import PEERS, Cell, cells, geometric_mean, lost
+from bench.suites import FULL, NETS
+from bench.tasks import Product, Task
+
+CHART = "epoch_seconds.png"
+SMALL_BATCH = 32
+# Between these sizes a product is large enough for all the threads, and small enough to be common.
+SCALING_SIZES = (512, 1024, 2048)
+
+
+def small(cell: Cell) -> bool:
+    """Of the two smallest nets, in small batches."""
+    task = cell.task
+    return isinstance(task, Task) and task.problem in NETS[:2] and task.batch <= SMALL_BATCH
+
+
+def summary(found: Sequence[Cell]) -> list[str]:
+    """Geometric means over the suites, against the best of the peers in each cell, and against each."""
+    rows = [["", "cells", "best of the peers", "worst cell", *PEERS]]
+    choices: list[tuple[str, Callable[[Cell], bool]]] = []
+    for name, suite in FULL.items():
+        choices.append((suite.title, lambda cell, name=name: cell.suite == name))  # type: ignore[misc]
+        if name == "grid":
+            choices.append(
+                (
+                    f"Grid, the two smallest nets, batch <= {SMALL_BATCH}",
+                    lambda cell: cell.suite == "grid" and small(cell),
+                )
+            )
+    for title, chosen in choices:
+        members = [cell for cell in found if chosen(cell)]
+        bests = [(best[1], cell, best[0]) for cell in members if (best := cell.best()) is not None]
+        if not bests:
+            continue
+        worst, cell, name = min(bests, key=lambda entry: entry[0])
+        row = [title, str(len(bests)), times(geometric_mean(ratio for ratio, *_ in bests))]
+        row.append(f"{times(worst)}, {name}: {where(cell)}")
+        for peer in PEERS:
+            ratios = [ratio for cell in members if (ratio := cell.ratio(peer)) is not None]
+            row.append(times(geometric_mean(ratios)) if ratios else "-")
+        rows.append(row)
+    return table.markdown(rows) if len(rows) > 1 else []
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:.2f} x"
+
+
+def where(cell: Cell) -> str:
+    """The cell in a few words."""
+    task = cell.task
+    if isinstance(task, Product):
+        return f"{task.column}, {task.form}, threads {task.threads}"
+    if isinstance(task, Task):
+        words = f"{task.problem}, {task.data}"
+        return f"{words}, {task.optimizer}, {task.column}" if task.trains else f"{task.measure}, {words}"
+    return task.column
+
+
+def losing(found: Sequence[Cell]) -> list[str]:
+    """The cells in which another library is faster."""
+    entries = lost(found)
+    compared = [cell for cell in found if cell.best([result.contender for result in cell.results[1:]])]
+    if not entries:
+        return [f"None of {len(compared)}."]
+    rows = [["cell", "engine", "fastest", "time", "ratio"]]
+    for cell, name, ratio in entries:
+        engine, other = cell.result(ENGINE), cell.result(name)
+        shown = [cell.task.display(r.median) if r and r.median else "-" for r in (engine, other)]
+        unit = " GFLOP/s" if isinstance(cell.task, Product) else ""
+        rows.append([where(cell), shown[0] + unit, name, shown[1] + unit, times(ratio)])
+    return [f"{len(entries)} of {len(compared)} cells, the worst first.", "", *table.markdown(rows)]
+
+
+def validation_cost(cell: Cell) -> float | None:
+    """What validation adds, as a multiple of what its FLOPs would take at the speed of the training without it."""
+    ratio, task = cell.ratio("engine:validation"), cell.task
+    if ratio is None or not isinstance(task, Task):
+        return None
+    share = task.test_rows * task.problem.forward_flops / (task.rows * task.problem.training_flops)
+    return (ratio - 1) / share
+
+
+def facts(found: Sequence[Cell]) -> list[str]:
+    """Single figures that no table shows."""
+    text = []
+    costs = [(cell, cost) for cell in found if (cost := validation_cost(cell)) is not None]
+    if costs:
+        shown = ", ".join(f"{cost:.2f} ({cell.task.column})" for cell, cost in costs)
+        text.append(
+            f"A validation pass, as a multiple of its forward FLOPs at the speed of the training: {shown}."
+        )
+    ratios = scaling(found)
+    if ratios:
+        low, cell = min(ratios, key=lambda entry: entry[0])
+        text.append(
+            f"Products of {SCALING_SIZES[0]} to {SCALING_SIZES[-1]}, all threads against one: geometric mean "
+            f"{times(geometric_mean(ratio for ratio, _ in ratios))}, worst {times(low)} ({where(cell)})."
+        )
+    single = [
+        (cell.task.flops / result.median / 1e9, cell)
+        for cell in found
+        if isinstance(cell.task, Product) and cell.task.threads == 1 and cell.task.m in SCALING_SIZES
+        if (result := cell.result(ENGINE)) is not None and result.median
+    ]
+    if single:
+        low, cell = min(single, key=lambda entry: entry[0])
+        high = max(speed for speed, _ in single)
+        text.append(f"One thread at these sizes: {low:.0f} ({where(cell)}) to {high:.0f} GFLOP/s.")
+    for cell in found:
+        engine, numpy = cell.result(ENGINE), cell.result("numpy")
+        if cell.suite == "import" and engine and numpy and engine.median and numpy.median:
+            text.append(f"Importing the engine takes {engine.median - numpy.median:.3f} s beyond NumPy.")
+    return text
+
+
+def scaling(found: Sequence[Cell]) -> list[tuple[float, Cell]]:
+    """How many times as fast the engine makes square products with all threads as with one."""
+    single: dict[tuple[int, str], float] = {}
+    for cell in found:
+        task, engine = cell.task, cell.result(ENGINE)
+        square = isinstance(task, Product) and task.m == task.k == task.n and task.m in SCALING_SIZES
+        if square and isinstance(task, Product) and task.threads == 1 and engine and engine.median:
+            single[task.m, task.form] = engine.median
+    ratios = []
+    for cell in found:
+        task, engine = cell.task, cell.result(ENGINE)
+        if not isinstance(task, Product) or task.threads == 1 or not (task.m == task.k == task.n):
+            continue
+        alone = single.get((task.m, task.form))
+        if alone and engine and engine.median:
+            ratios.append((alone / engine.median, cell))
+    return ratios
+
+
+def text(machine: dict[str, Any], found: Sequence[Cell], *, charted: bool) -> str:
+    """RESULTS.md."""
+    lines = [
+        "# Results",
+        "",
+        "Written by `make bench`; `README.md` beside this file says what is timed and how. Times are medians of "
+        "rounds taken in turns; `(2.00 x)` means twice the engine's time in the same rounds.",
+        "",
+        *(f"- {line}" for line in table.machine_lines(machine, found)),
+        "",
+        "## Where the engine loses",
+        "",
+        *losing(found),
+        "",
+        "## Ratios",
+        "",
+        f"Geometric means of how many times as long as the engine others take; the peers are {', '.join(PEERS)}.",
+        "",
+        *summary(found),
+        "",
+        *(f"- {fact}" for fact in facts(found)),
+    ]
+    if charted:
+        lines += ["", f"![Seconds per epoch against batch size]({CHART})"]
+    for name, suite in FULL.items():
+        members = [cell for cell in found if cell.suite == name]
+        if members:
+            lines += ["", f"## {suite.title}", "", *table.tables(members)]
+    explained = table.notes(found)
+    if explained:
+        lines += ["## Notes", "", *(f"- {note}" for note in explained)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write(machine: dict[str, Any], found: Sequence[Cell], folder: Path) -> Path:
+    """Write RESULTS.md and, where matplotlib is installed, the chart into `folder`; the path of the former."""
+    try:
+        charted = chart.draw(found, machine, folder / CHART)
+    except ModuleNotFoundError:
+        charted = False
+    file = folder / "RESULTS.md"
+    file.write_text(text(machine, found, charted=charted), encoding="utf-8")
+    return file
+
+
+def read(files: Sequence[Path]) -> tuple[dict[str, Any], list[Cell]]:
+    """The machine of the last file, and the cells of all; a cell measured again counts as it was the last time."""
+    machine: dict[str, Any] = {}
+    latest: dict[tuple[str, object], Cell] = {}
+    for file in files:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        machine = kept["machine"]
+        for cell in cells(Result.from_record(record) for record in kept["results"]):
+            latest[cell.suite, cell.task] = cell
+    return machine, list(latest.values())
+
+
+def main() -> None:
+    made = argparse.ArgumentParser(
+        prog="python -m bench.report", description="Write RESULTS.md from results."
+    )
+    made.add_argument("files", type=Path, nargs="+", help="JSON of runs, the later ones last")
+    made.add_argument("--out", type=Path, default=Path("bench"), help="folder that RESULTS.md goes to")
+    args = made.parse_args()
+    print(write(*read(args.files), args.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""What the command measures: suites of tasks, each with the contenders that can do them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+from bench.tasks import MNIST, SAMPLES, AnyTask, Problem, Product, Program, Task
+
+FAST = ("engine", "torch", "jax", "numpy")
+KERAS = ("keras:tensorflow", "keras:jax", "keras:torch")
+ALL = (*FAST, "torch:compile", "sklearn", *KERAS)
+YARDSTICKS = ("yardstick:mlp", "yardstick:mlp_sparse", "yardstick:mlp_zskip")
+
+# Of the model that predicts: it is trained first, so that its accuracy can be checked.
+PREDICT_BATCH = 32
+
+NETS = tuple(
+    map(
+        Problem.parse,
+        (
+            "30-64-64-1",
+            "784-128-10",
+            "784-512-512-10",
+            "784-2500-2000-1500-1000-500-10",
+            "1000-4000-1000:mse",
+        ),
+    )
+)
+
+# A cell takes seconds, not minutes: rows of an epoch are limited by an estimate of the time that the products and
+# the traffic of weights, gradients and slots take on two ordinary cores.
+EPOCH_SECONDS = 0.25
+FLOPS_PER_SECOND = 150e9
+BYTES_PER_SECOND = 15e9
+OPTIMIZER_BYTES = 28  # per parameter and step: w, m and v read and written, the gradient read
+MOST_STEPS = 2_000
+GRID_EPOCHS = 2
+
+SQUARES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+# (m, k, n) of MLPs: one row, small batches, narrow last layers, weight gradients, a whole test set.
+SKINNY = (
+    (1, 784, 128),
+    (8, 784, 512),
+    (32, 784, 128),
+    (32, 128, 10),
+    (128, 784, 512),
+    (512, 512, 10),
+    (784, 32, 128),
+    (784, 512, 512),
+    (10_000, 784, 128),
+    (64, 4000, 1000),
+)
+TRANSPOSES = ((False, False), (True, False), (False, True), (True, True))
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tasks that are compared with each other.
+
+    Args:
+        contenders: who competes.
+        title: the heading of its tables.
+        measures: "matmul", "import" and "process", or of `tasks.MEASURES`; with these go the fields below.
+        problems, data, optimizers, batches, epochs: as in `tasks.Task`, every combination of them.
+        rows: of an epoch; None for as many as make a cell short.
+        shapes: (m, k, n) of products.
+        transposes: (of a, of b).
+        threads: of a task; 0 for as many as there are.
+    """
+
+    contenders: tuple[str, ...]
+    title: str
+    measures: tuple[str, ...]
+    problems: tuple[Problem, ...] = (MNIST,)
+    data: tuple[str, ...] = ("mnist-float32",)
+    optimizers: tuple[str, ...] = ("adam",)
+    batches: tuple[int, ...] = (32, 128, 512)
+    epochs: int = 5
+    rows: int | None = SAMPLES
+    shapes: tuple[tuple[int, int, int], ...] = ()
+    transposes: tuple[tuple[bool, bool], ...] = TRANSPOSES
+    threads: tuple[int, ...] = (0,)
+
+    def tasks(self, threads: int) -> Iterator[Sequence[AnyTask]]:
+        """Lists of tasks that one set of processes may do in turn."""
+        for measure in self.measures:
+            for count in dict.fromkeys(number or threads for number in self.threads):
+                if measure == "matmul":
+                    yield [
+                        Product(*shape, *transposed, count)
+                        for transposed, shape in product(self.transposes, self.shapes)
+                    ]
+                elif measure in {"import", "process"}:
+                    yield [Program(measure, count)]
+                else:
+                    yield from ([task] for task in self._networks(measure, count))
+
+    def _networks(self, measure: str, threads: int) -> Iterator[Task]:
+        """How a model was trained makes no second prediction."""
+        predicts = measure in {"predict", "one_row"}
+        optimizers, batches = (("adam",), (PREDICT_BATCH,)) if predicts else (self.optimizers, self.batches)
+        for problem, rule, kind, batch in product(self.problems, optimizers, self.data, batches):
+            rows = self.rows or rows_for(problem, batch)
+            yield Task(measure, problem, kind, rule, batch, rows, self.epochs, threads)
+
+
+def rows_for(problem: Problem, batch: int) -> int:
+    """Rows of an epoch that takes about `EPOCH_SECONDS`: whole batches, one at least."""
+    products = batch * problem.training_flops / FLOPS_PER_SECOND
+    traffic = OPTIMIZER_BYTES * problem.parameters / BYTES_PER_SECOND
+    steps = min(MOST_STEPS, int(EPOCH_SECONDS / (products + traffic)), SAMPLES // batch)
+    return batch * max(1, steps)
+
+
+GRID = Suite(
+    FAST,
+    "Grid",
+    ("step",),
+    NETS,
+    data=("normal",),
+    optimizers=("adam", "momentum"),
+    batches=(1, 8, 32, 128, 512, 4096),
+    epochs=GRID_EPOCHS,
+    rows=None,
+)
+MATMUL = Suite(
+    ("engine", "numpy", "torch"),
+    "Products of matrices",
+    ("matmul",),
+    shapes=(*((size, size, size) for size in SQUARES), *SKINNY),
+    threads=(1, 0),
+)
+
+FULL = {
+    "mnist": Suite(ALL, "MNIST", ("epoch",), batches=(32, 128, 512, 1024)),
+    "inputs": Suite(
+        (*FAST, *YARDSTICKS),
+        "Other kinds of input",
+        ("epoch",),
+        data=("mnist-uint8", "mnist-float64", "normal"),
+    ),
+    "predict": Suite(ALL, "Prediction", ("predict", "one_row"), data=("mnist-float32", "normal"), epochs=2),
+    "grid": GRID,
+    "costs": Suite(
+        ("engine", "engine:dropout", "engine:l2", "engine:validation"),
+        "What features cost",
+        ("epoch",),
+        batches=(32, 128, 512),
+    ),
+    "matmul": MATMUL,
+    "process": Suite(("engine", *KERAS), "The textbook script", ("process",)),
+    "import": Suite(("numpy", "engine", "torch", "jax", "sklearn", *KERAS), "Import", ("import",)),
+}
+
+# What shows the same within a quarter of an hour.
+QUICK = FULL | {
+    "mnist": replace(FULL["mnist"], batches=(32, 128, 512)),
+    "inputs": replace(FULL["inputs"], contenders=("engine", "jax", "numpy", *YARDSTICKS)),
+    "predict": replace(FULL["predict"], contenders=(*FAST, "sklearn")),
+    "grid": replace(GRID, optimizers=("adam",), batches=(1, 32, 512)),
+    "costs": replace(FULL["costs"], batches=(32, 512)),
+    "matmul": replace(
+        MATMUL,
+        shapes=tuple((size, size, size) for size in (8, 64, 512, 1024)) + SKINNY[::3],
+        transposes=((False, False), (True, False)),
+    ),
+    "process": replace(FULL["process"], contenders=("engine", "keras:tensorflow", "keras:jax")),
+}
+
+
+def narrowed(suite: Suite, **changes: Sequence[object] | None) -> Suite:
+    """The suite with other contenders, problems, data, optimizers or batches; None leaves one as it is."""
+    return replace(suite, **{key: tuple(value) for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
