@@ -74,6 +74,14 @@ Dataset::Dataset(const py::array& x, const py::object& y, const py::object& samp
   view_.sample_weight = static_cast<const float*>(py::cast<py::array>(sample_weight).data());
 }
 
+std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
+  if (!sparse_ || sparse_->scale != scale) {
+    const py::gil_scoped_release release;
+    sparse_ = std::make_shared<const SparseRows>(cpu_executor().sparse_rows(view_, scale));
+  }
+  return sparse_->values == RecordValues::kNone ? nullptr : sparse_;
+}
+
 Run::Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, Plan::Mode mode,
          py::object dataset, int64_t batch_size, std::vector<int32_t> order)
     : program_(std::move(program)),
@@ -83,7 +91,12 @@ Run::Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> t
       data_(dataset_.cast<const Dataset&>().view()),
       batch_size_(batch_size),
       order_(std::move(order)),
-      totals_(no_totals(*training_)) {}
+      totals_(no_totals(*training_)) {
+  const Step& gather = workspace_->plan->steps.front();
+  if (mode == Plan::Mode::kTrain && gather.nonzeros >= 0) {
+    sparse_ = dataset_.cast<const Dataset&>().sparse_rows(gather.scale);
+  }
+}
 
 void Run::reset_totals() {
   const Turn turn(busy_);
@@ -144,6 +157,7 @@ int64_t Run::stretch(int64_t cursor, int64_t end, const double* learning_rates, 
     for (int s = 0; s < kMaxSlots; ++s) frame.slots[s] = program_->slots(s);
     frame.arena = workspace_->arena.data();
     frame.data = data_;
+    frame.sparse = sparse_.get();
     frame.order = order_.empty() ? nullptr : order_.data();
     frame.batch_size = batch_size_;
     frame.learning_rates = learning_rates;

@@ -17,11 +17,14 @@ class Dataset {
   Dataset(const py::array& x, const py::object& y, const py::object& sample_weight);
   const DatasetView& view() const { return view_; }
   int64_t outputs() const { return outputs_; }
+  /// Records of the rows times `scale`, made on first use; null where they don't pay. Takes the GIL to be held.
+  std::shared_ptr<const SparseRows> sparse_rows(float scale) const;
 
  private:
   py::object x_, y_, sample_weight_;
   DatasetView view_;
   int64_t outputs_ = 0;  // columns of dense targets
+  mutable std::shared_ptr<const SparseRows> sparse_;
 };
 
 class Run {
@@ -47,6 +50,7 @@ class Run {
   std::shared_ptr<Workspace> workspace_;
   py::object dataset_;
   DatasetView data_;
+  std::shared_ptr<const SparseRows> sparse_;
   int64_t batch_size_;
   std::vector<int32_t> order_;
   Totals totals_;

@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "cpu/dispatch.h"
+#include "cpu/records.h"
 #include "cpu/steps.h"
 #include "cpu/team.h"
 
@@ -20,6 +21,7 @@ class CpuExecutor final : public Executor {
 
   int64_t run(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
               const std::function<bool()>& keep_going) override;
+  SparseRows sparse_rows(const DatasetView& data, float scale) override;
   int64_t first_nonfinite_row(const DatasetView& data) override;
   int threads() const override {
     const int asked = threads_.load(std::memory_order_relaxed);
@@ -64,6 +66,10 @@ int64_t CpuExecutor::run(const Plan& plan, const Frame& frame, int64_t begin, in
     }
   });
   return limit.load(std::memory_order_relaxed);
+}
+
+SparseRows CpuExecutor::sparse_rows(const DatasetView& data, float scale) {
+  return make_sparse_rows(kernels_, data, scale, threads());
 }
 
 int64_t CpuExecutor::first_nonfinite_row(const DatasetView& data) {

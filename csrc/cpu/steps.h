@@ -23,6 +23,8 @@ class StepRunner {
 
  private:
   void gather(const Step& step, const Batch& batch) const;
+  /// Whether the batch is in `nonzeros` now, and no floats need to be gathered.
+  bool find_nonzeros(const Step& step, const Batch& batch, const NonZeros& nonzeros) const;
   void dense_forward(const Step& step, const Batch& batch) const;
   void softmax(const Step& step, const Batch& batch) const;
   void dropout(const Step& step, const Batch& batch) const;

@@ -32,7 +32,7 @@ void dense_forward(const DenseForward& op) {
     store(op.y + at, Act::forward(z));
   };
   if (op.nonzeros && op.nonzeros->found()) {
-    sparse_products(*op.nonzeros, op.rows, op.kernel, op.ldw, op.columns, finish);
+    sparse_products(*op.nonzeros, op.rows, op.kernel, op.ldw, op.columns, op.transposes, finish);
     return;
   }
   sweep_tiles(op.rows, op.columns, [&](auto rows, auto vectors, int64_t i, int64_t j) {
@@ -161,7 +161,7 @@ void dense_backward_weights(const DenseBackwardWeights& op) {
     apply<Opt>(kernel, unit * ldw + column, gradient, pull, coefficients);
   };
   if (op.nonzeros && op.nonzeros->found()) {
-    sparse_transposed_products(*op.nonzeros, op.rows, op.units, op.dz, op.lddz, op.columns, update);
+    sparse_transposed_products(*op.nonzeros, op.rows, op.units, op.dz, op.lddz, op.columns, op.last, update);
     return;
   }
   sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) {

@@ -80,8 +80,11 @@ constexpr KernelTable make_table() {
   table.affine = affine;
   table.transpose = transpose;
   table.gather[static_cast<int>(RowType::kUint8)] = gather<uint8_t>;
+  table.record_rows[static_cast<int>(RowType::kUint8)] = record_rows<uint8_t>;
   table.gather[static_cast<int>(RowType::kFloat32)] = gather<float>;
+  table.record_rows[static_cast<int>(RowType::kFloat32)] = record_rows<float>;
   table.gather[static_cast<int>(RowType::kFloat64)] = gather<double>;
+  table.record_rows[static_cast<int>(RowType::kFloat64)] = record_rows<double>;
   table.squared_sums = squared_sums;
   table.first_nonfinite[static_cast<int>(RowType::kUint8)] = first_nonfinite<uint8_t>;
   table.first_nonfinite[static_cast<int>(RowType::kFloat32)] = first_nonfinite<float>;

@@ -1,5 +1,5 @@
-// Where the rows of a batch are not zero, as bits. Found while the rows are gathered; the products of the first layer
-// then visit only those elements, and read them where the data set has them.
+// Where rows are not zero: a record for each row, of its elements that are not. Records of a training set are made
+// once; the products of the first layer then visit those elements alone.
 #pragma once
 #include <cstdint>
 
@@ -7,37 +7,66 @@
 
 namespace engine {
 
-inline constexpr int64_t kWordBits = 64;
-inline constexpr int64_t words(int64_t bits) { return (bits + kWordBits - 1) / kWordBits; }
+/// Inputs of a block: their positions fit a byte and their weights, one panel wide (32 KiB), the L1 cache.
+inline constexpr int64_t kRecordBlock = 128;
+inline constexpr int64_t record_blocks(int64_t inputs) { return (inputs + kRecordBlock - 1) / kRecordBlock; }
 
-/// A view of scratch memory, for batches of up to `samples` rows of k values.
+/// What a record keeps of an element: the byte of a row of uint8, or the number that the product sees.
+enum class RecordValues : int64_t { kNone, kCodes, kFloats };
+inline constexpr int64_t kCodes = 256;
+
+inline constexpr int64_t record_values_offset(int64_t blocks, int64_t n) { return round_up(4 * blocks + n, 4); }
+inline constexpr int64_t record_bytes(int64_t blocks, int64_t n, int64_t value_bytes) {
+  return round_up(record_values_offset(blocks, n) + n * value_bytes, 4);
+}
+
+/// In memory: per block the number of elements up to its end, the elements' positions within their blocks, their
+/// values.
+struct Record {
+  const uint32_t* ends;
+  const uint8_t* positions;
+  const void* values;
+
+  Record(const uint8_t* at, int64_t blocks)
+      : ends(reinterpret_cast<const uint32_t*>(at)),
+        positions(at + 4 * blocks),
+        values(at + record_values_offset(blocks, ends[blocks - 1])) {}
+};
+
+/// The records of a batch, and its elements by input: a view of scratch memory.
 struct NonZeros {
-  /// What `rows` point to; kNothing: the batch has too few zeros, and lies in the gathered floats.
-  enum class Source : int64_t { kNothing, kCodes, kFloats };
+  struct Header {
+    RecordValues values;  // kNone: the batch has too few zeros, and lies in the gathered floats
+    const float* codes;   // (kCodes,) the number that each code stands for
+  };
 
-  Source* source;
-  float* values;        // of each uint8 code
-  const void** rows;    // (samples,)
-  uint64_t* by_sample;  // (samples, words(k)): bit p of row b is set where x[b][p] is not zero
-  uint64_t* by_input;   // (k, words(samples)): the same bits transposed
-  int64_t sample_words, input_words;
+  Header* header;
+  float* own_codes;         // (kCodes,)
+  const uint8_t** records;  // (samples,)
+  /// Training: (inputs, transposed_ld) codes or floats, zero but between the products of a batch. Else room for
+  /// records.
+  void* room;
+  int64_t blocks, transposed_ld;
 
-  static constexpr int64_t kCodes = 256;
+  static constexpr int64_t kWordBits = 64;  // samples whose elements of one input are looked through together
 
-  static constexpr int64_t scratch(int64_t samples, int64_t k) {
-    return kLane + kCodes + 2 * (samples + samples * words(k) + words(k) * kWordBits * words(samples));
+  /// Floats of scratch for a batch.
+  static constexpr int64_t scratch(int64_t samples, int64_t inputs, bool training) {
+    const int64_t room = training ? inputs * round_up(samples, kWordBits)
+                                  : samples * record_bytes(record_blocks(inputs), inputs, 4) / 4 +
+                                        round_up(inputs + kLane, kLane) + kLane;
+    return kLane + kCodes + round_up(2 * samples, kLane) + room;
   }
 
-  NonZeros(float* scratch, int64_t samples, int64_t k)
-      : source(reinterpret_cast<Source*>(scratch)),
-        values(scratch + kLane),
-        rows(reinterpret_cast<const void**>(values + kCodes)),
-        by_sample(reinterpret_cast<uint64_t*>(rows + samples)),
-        by_input(by_sample + samples * words(k)),
-        sample_words(words(k)),
-        input_words(words(samples)) {}
+  NonZeros(float* scratch, int64_t samples, int64_t inputs)
+      : header(reinterpret_cast<Header*>(scratch)),
+        own_codes(scratch + kLane),
+        records(reinterpret_cast<const uint8_t**>(own_codes + kCodes)),
+        room(own_codes + kCodes + round_up(2 * samples, kLane)),
+        blocks(record_blocks(inputs)),
+        transposed_ld(round_up(samples, kWordBits)) {}
 
-  bool found() const { return *source != Source::kNothing; }
+  bool found() const { return header->values != RecordValues::kNone; }
 };
 
 }  // namespace engine

@@ -27,6 +27,7 @@ struct DenseForward {
   int64_t k;
   Range rows, columns;
   const NonZeros* nonzeros = nullptr;  // of x, which is not read where they were found
+  bool transposes = false;             // whether to leave them by input for the gradient
 };
 
 /// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k))
@@ -77,6 +78,7 @@ struct DenseBackwardWeights {
   Range units, columns;  // the bias belongs to whoever has unit 0
   OptimizerStep step;
   const NonZeros* nonzeros = nullptr;  // of x, which is not read where they were found
+  bool last = true;                    // of the calls for a batch: clears them
 };
 
 /// y = f(x), or dx = f'(saved) dy with x = dy and y = dx, elementwise over rows x columns of equally shaped buffers
@@ -117,11 +119,26 @@ struct Gather {
   int64_t ldx, k;
   float scale, offset;
   Range rows;
-  int64_t next;                        // position in `order` of the rows to fetch into cache for the next call ...
-  int64_t samples;                     // ... if below this
-  const NonZeros* nonzeros = nullptr;  // filled where the rows have zeros enough, and then x need not be
-  bool transposed = false;             // whether `by_input` is wanted, of rows from 0 on
+  int64_t next;     // position in `order` of the rows to fetch into cache for the next call ...
+  int64_t samples;  // ... if below this
 };
+
+/// Records of rows, indexed like Gather's: (rows,) pointers to what lies in `out`, one after the other
+struct RecordRows {
+  const void* data;
+  int64_t stride;
+  const int32_t* order;
+  int64_t first, k;
+  float scale;
+  Range rows;
+  void* scratch;  // (k + kLane,) floats
+  uint8_t* out;   // with room for full records, and kLane floats more
+  const uint8_t** records;
+};
+/// Answer of `record_rows` where more than half of the first rows or of all is not zero: records don't pay then.
+inline constexpr int64_t kTooManyNonZeros = -1;
+/// Rows that tell whether it is worth going on.
+inline constexpr int64_t kProbe = 8;
 
 /// Targets of one batch, indexed like Gather's rows: `labels` (n,) or `dense` (n, outputs)
 struct Targets {
@@ -237,6 +254,7 @@ struct KernelTable {
   void (*affine)(const Elementwise&, float scale, float offset);
   void (*transpose)(const Transpose&);
   void (*gather[kRowTypes])(const Gather&);
+  int64_t (*record_rows[kRowTypes])(const RecordRows&);  // bytes, or kTooManyNonZeros
   void (*loss[kLosses][kTargets])(const LossRows&);
   void (*metric[kMetrics][kTargets])(const MetricRows&);
   void (*squared_sums)(const SquaredSums&);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "plan/plan.h"
+#include "plan/records.h"
 
 namespace engine {
 
@@ -36,7 +37,8 @@ struct Frame {
   float* slots[kMaxSlots] = {};
   float* arena = nullptr;
   DatasetView data;
-  const int32_t* order = nullptr;  // data set row of each sample of the pass; null: as they lie
+  const SparseRows* sparse = nullptr;  // records of the rows of `data`; null: read them as they lie
+  const int32_t* order = nullptr;      // data set row of each sample of the pass; null: as they lie
   int64_t batch_size = 1;
   const double* learning_rates = nullptr;  // of batch `first_batch` and those after
   int64_t first_batch = 0;
@@ -54,6 +56,9 @@ class Executor {
   /// boundary by one thread, has said no. Where a run is cut never changes a bit.
   virtual int64_t run(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
                       const std::function<bool()>& keep_going) = 0;
+
+  /// Records of the rows of `data`, times `scale`; of kind kNone where they would not pay.
+  virtual SparseRows sparse_rows(const DatasetView& data, float scale) = 0;
 
   /// First row of `data` with a value that is no finite float32; -1 for none.
   virtual int64_t first_nonfinite_row(const DatasetView& data) = 0;

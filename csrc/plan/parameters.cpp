@@ -43,8 +43,9 @@ int add_buffer(Plan& plan, int64_t rows, int64_t columns) {
   return static_cast<int>(plan.buffers.size()) - 1;
 }
 
-int add_nonzeros(Plan& plan, int64_t k) {
-  const int buffer = add_buffer(plan, 1, NonZeros::scratch(plan.max_rows, k));
+int add_nonzeros(Plan& plan, int64_t inputs) {
+  const bool training = plan.mode == Plan::Mode::kTrain;
+  const int buffer = add_buffer(plan, 1, NonZeros::scratch(plan.max_rows, inputs, training));
   give_copies(plan, buffer);
   return buffer;
 }

@@ -106,7 +106,7 @@ Plan compile(const ModelSpec& model, const Parameters& parameters, const Trainin
 int add_buffer(Plan& plan, int64_t rows, int64_t columns);
 
 /// Appends scratch for the NonZeros of a batch; returns its index.
-int add_nonzeros(Plan& plan, int64_t k);
+int add_nonzeros(Plan& plan, int64_t inputs);
 
 /// Gives every thread its own copy of the buffer added last.
 void give_copies(Plan& plan, int buffer);
