@@ -2,9 +2,9 @@
 #pragma once
 #include "kernels/activations.h"
 #include "kernels/microtile.h"
-#include "kernels/optimizers.h"
 #include "kernels/sparse.h"
 #include "kernels/table.h"
+#include "kernels/update.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -79,41 +79,6 @@ void dense_backward_input(const DenseBackwardInput& op) {
   }
 }
 
-/// What pulls weights towards zero: the slope of an l2 penalty joins the gradient, decoupled decay (Loshchilov &
-/// Hutter 2019) shortens the weights before the step, as in Keras. Both are exact no-ops at zero.
-template <Shrinkage Kind>
-struct Pull {
-  vf l2_slope{}, decay{};
-
-  Pull(const Weights& w, const OptimizerStep& step) {
-    if constexpr (Kind == Shrinkage::kSome) {
-      l2_slope = broadcast(static_cast<float>(2.0 * w.l2));
-      decay = broadcast(static_cast<float>(step.learning_rate * w.decay));
-    }
-  }
-  ENGINE_INLINE void operator()(vf& value, vf& gradient) const {
-    if constexpr (Kind == Shrinkage::kSome) {
-      gradient = fma(l2_slope, value, gradient);
-      value = fma(-decay, value, value);
-    }
-  }
-};
-
-/// Steps one vector of weights by its gradient.
-template <class Opt, Shrinkage Kind>
-ENGINE_INLINE void apply(const Weights& w, int64_t at, vf gradient, const Pull<Kind>& pull,
-                         const typename Opt::Coefficients& c) {
-  constexpr int kSlots = slot_count(Opt::kKind);
-  vf slots[kMaxSlots];
-#pragma GCC unroll 2
-  for (int s = 0; s < kSlots; ++s) slots[s] = load(w.slots[s] + at);
-  vf value = load(w.values + at);
-  pull(value, gradient);
-  store(w.values + at, Opt::update(value, slots, gradient, c));
-#pragma GCC unroll 2
-  for (int s = 0; s < kSlots; ++s) store(w.slots[s] + at, slots[s]);
-}
-
 /// Column sums of dz over the batch: chains of kChain additions, added in order.
 ENGINE_INLINE vf column_sum(const float* dz, int64_t ld, int64_t rows) {
   vf total{};
@@ -126,57 +91,35 @@ ENGINE_INLINE vf column_sum(const float* dz, int64_t ld, int64_t rows) {
   return total;
 }
 
-/// Fetches the lines of a tile's weights and slots while its product is still being computed.
-template <class Opt, int Rows, int Vectors>
-ENGINE_INLINE void prefetch_tile(const Weights& w, int64_t at, int64_t ld) {
-  constexpr int kPerLine = 64 / ENGINE_VECTOR_BYTES;
-#pragma GCC unroll 8
-  for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; v += kPerLine) {
-      const int64_t line = at + r * ld + v * kWidth;
-      __builtin_prefetch(w.values + line, 1);
-      for (int s = 0; s < slot_count(Opt::kKind); ++s) __builtin_prefetch(w.slots[s] + line, 1);
-    }
-  }
-}
-
 template <class Opt, Shrinkage Kind>
-void dense_backward_bias(const DenseBackwardWeights& op, const typename Opt::Coefficients& coefficients) {
+void dense_backward_bias(const DenseBackwardWeights& op) {
   if (!op.bias.values || op.units.begin > 0) return;
-  const Pull<Kind> pull(op.bias, op.step);
+  const Update<Opt, Kind> update(op.bias, op.step);
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    apply<Opt>(op.bias, j, column_sum(op.dz + j, op.lddz, op.rows), pull, coefficients);
+    const vf sum = column_sum(op.dz + j, op.lddz, op.rows);
+    update(j, 0, &sum, 1, 1);
   }
 }
 
 template <class Opt, Shrinkage Kind>
 void dense_backward_weights(const DenseBackwardWeights& op) {
-  const auto coefficients = Opt::coefficients(op.step);
-  const Pull<Kind> pull(op.kernel, op.step);
-  const Weights kernel = op.kernel;
-  const int64_t ldw = op.ldw;
-  dense_backward_bias<Opt, Kind>(op, coefficients);
-  const auto update = [&, kernel](int64_t unit, int64_t column, vf gradient) {
-    apply<Opt>(kernel, unit * ldw + column, gradient, pull, coefficients);
-  };
+  dense_backward_bias<Opt, Kind>(op);
+  const Update<Opt, Kind> update(op.kernel, op.step);
   if (op.nonzeros && op.nonzeros->found()) {
-    sparse_transposed_products(*op.nonzeros, op.rows, op.units, op.dz, op.lddz, op.columns, op.last, update);
+    sparse_transposed_products(*op.nonzeros, op.rows, op.units, op.dz, op.lddz, op.columns, op.last,
+                               [&](int64_t unit, int64_t column, const vf* gradient, int units, int vectors) {
+                                 update(unit * op.ldw + column, op.ldw, gradient, units, vectors);
+                               });
     return;
   }
   sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) {
     sweep<kTileVectors>(op.columns.begin, op.columns.end, kWidth, [&](auto vectors, int64_t j) {
       constexpr int kRows = decltype(units)::value, kVectors = decltype(vectors)::value;
-      const auto epilogue = [&](vf(&acc)[kRows][kVectors]) {
-#pragma GCC unroll 8
-        for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-          for (int v = 0; v < kVectors; ++v) update(i + r, j + v * kWidth, acc[r][v]);
-        }
-      };
-      prefetch_tile<Opt, kRows, kVectors>(kernel, i * ldw + j, ldw);
+      update.template prefetch<kRows, kVectors>(i * op.ldw + j, op.ldw);
       const ByColumns x{op.x + i, op.ldx};
-      microtile<kRows, kVectors>(x, op.dz + j, op.lddz, op.rows, epilogue);
+      microtile<kRows, kVectors>(x, op.dz + j, op.lddz, op.rows, [&](const vf(&acc)[kRows][kVectors]) {
+        update(i * op.ldw + j, op.ldw, acc[0], kRows, kVectors);
+      });
     });
   });
 }

@@ -46,10 +46,12 @@ void gather(const Gather& op) {
 template <class T>
 ENGINE_INLINE void store_chosen(T* out, vi v, uint32_t bits) {
 #if defined(__AVX512F__) && ENGINE_VECTOR_BYTES == 64
-  v = reinterpret_cast<vi>(_mm512_maskz_compress_epi32(static_cast<__mmask16>(bits), reinterpret_cast<__m512i>(v)));
-  typedef T Group __attribute__((vector_size(kWidth * sizeof(T))));
-  const Group group = __builtin_convertvector(v, Group);
-  std::memcpy(out, &group, sizeof group);
+  const __m512i chosen = _mm512_maskz_compress_epi32(static_cast<__mmask16>(bits), reinterpret_cast<__m512i>(v));
+  if constexpr (sizeof(T) == 1) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(chosen));
+  } else {
+    _mm512_storeu_si512(out, chosen);
+  }
 #else
   int32_t lane[kWidth];
   std::memcpy(lane, &v, sizeof lane);
@@ -79,14 +81,9 @@ struct Recorder {
 
   /// kWidth elements, or fewer at the end of a row, at `position` of a block
   ENGINE_INLINE void add(const T* in, int64_t n, int64_t position) {
-    typedef T Group __attribute__((vector_size(kWidth * sizeof(T))));
-    Group group{};
-    if (n >= kWidth) {
-      std::memcpy(&group, in, sizeof group);
-    } else {
-      std::memcpy(&group, in, static_cast<size_t>(n) * sizeof(T));
-    }
-    const vf value = __builtin_convertvector(group, vf);
+    T rest[kWidth] = {};
+    if (n < kWidth) in = static_cast<const T*>(std::memcpy(rest, in, static_cast<size_t>(n) * sizeof(T)));
+    const vf value = load_as_floats(in);
     const uint32_t chosen = lane_bits(value != 0.0f);
     store_chosen(positions + count, iota(static_cast<int32_t>(position)), chosen);
     if constexpr (std::is_same_v<V, float>) {
@@ -95,6 +92,15 @@ struct Recorder {
       store_chosen(values + count, __builtin_convertvector(value, vi), chosen);
     }
     count += count_bits(chosen);
+  }
+
+  /// Zeros of the block of n inputs, as many as it has up to the next stride.
+  ENGINE_INLINE void fill_up(const T* block, int64_t n) {
+    for (int64_t p = 0; count % kRecordStride != 0 && p < n; ++p) {
+      if (block[p] != T{0}) continue;
+      positions[count] = static_cast<uint8_t>(p);
+      values[count++] = V{0};
+    }
   }
 };
 
@@ -107,6 +113,7 @@ ENGINE_INLINE int64_t record_row(const T* in, int64_t k, float scale, uint8_t* o
   for (int64_t block = 0; block < blocks; ++block) {
     const int64_t first = block * kRecordBlock, n = k - first < kRecordBlock ? k - first : kRecordBlock;
     for (int64_t j = 0; j < n; j += kWidth) recorder.add(in + first + j, n - j, j);
+    recorder.fill_up(in + first, n);
     ends[block] = static_cast<uint32_t>(recorder.count);
   }
   std::memcpy(out + record_values_offset(blocks, recorder.count), values,

@@ -11,6 +11,10 @@ namespace engine {
 inline constexpr int64_t kRecordBlock = 128;
 inline constexpr int64_t record_blocks(int64_t inputs) { return (inputs + kRecordBlock - 1) / kRecordBlock; }
 
+/// Elements of a block are filled up to a multiple of this with zeros of the row: the products then go in strides, and
+/// their loops end where the branch predictor expects it more often.
+inline constexpr int64_t kRecordStride = 4;
+
 /// What a record keeps of an element: the byte of a row of uint8, or the number that the product sees.
 enum class RecordValues : int64_t { kNone, kCodes, kFloats };
 inline constexpr int64_t kCodes = 256;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/nonzeros.h"
+#include "plan/arena.h"
 
 namespace engine {
 
@@ -13,7 +14,7 @@ struct SparseRows {
   float scale = 1.0f;                         // that the numbers have been multiplied by
   float codes[kCodes] = {};                   // the number that each code stands for
   std::vector<const uint8_t*> records;        // of each row
-  std::vector<std::unique_ptr<uint8_t[]>> storage;
+  std::vector<std::unique_ptr<void, FreeStorage>> storage;
 };
 
 /// The numbers that the codes of uint8 rows stand for.
