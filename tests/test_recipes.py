@@ -135,7 +135,7 @@ def test_a_description_leaves_nothing_out() -> None:
     everything = Recipe(1, 2, 0.3, 0.25, 0.5, 0.75, 0.125, 0.375, "ones")
     assert all(getattr(everything, f.name) != f.default for f in fields(Recipe) if f.name != "chosen")
     assert str(everything) == (
-        "1 epoch, batch 2, learning rate up to 0.3 in 25% of the steps, then to 0, betas 0.5 and 0.75, "
+        "1 epoch, batch 2, learning rate to 0.3 in 25% of the steps, then to 0, betas 0.5 and 0.75, "
         "weight decay 0.125, labels smoothed by 0.375, output weights from ones"
     )
 
@@ -148,7 +148,7 @@ def test_fast_reaches_its_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
     mean, low, high = percents(value(output, "accuracy"))
     assert 97.8 <= low <= mean <= high < 98.6
     assert "of the 10,000 test images, the mean of 2 seeds (" in value(output, "accuracy")
-    assert value(output, "recipe").startswith("fast: 2 epochs, batch 128, learning rate up to 0.012 in 10%")
+    assert value(output, "recipe").startswith("fast: 2 epochs, batch 128, learning rate to 0.012 in 10%")
     assert (
         "hyper-parameters chosen on a 50,000/10,000 split of the training images; "
         "the test images were looked at once, after that\n"
@@ -210,6 +210,7 @@ def test_the_report_tells_of_the_choice(
     assert choice == CHOICE[0].upper() + CHOICE[1:]
     assert build.startswith("mlp-engine ")
     assert drawn["tested"] == [1, 2]
+    assert drawn["smoothing"] == 0.1
     # The picture is of the first seed; its curve ends where the test of that seed did.
     assert f"{drawn['test']['accuracy'][-1]:.2%}" == value(output, "seed 7").split(" ")[0]
     # Losses of training and test are the same formula, with smoothed labels: never near 0.
@@ -218,3 +219,4 @@ def test_the_report_tells_of_the_choice(
     said(capsys, *QUICK, "--report", path)
     assert drawn["facts"][1] == "Recipe textbook: 1 epoch, batch 200"
     assert len(drawn["facts"]) == 3
+    assert drawn["smoothing"] == 0

@@ -213,6 +213,7 @@ def _draw(
             images=images,
             labels=labels,
             probabilities=model.predict(images, verbose=0),
+            smoothing=recipe.label_smoothing,
         )
     except OSError as error:
         print(f"engine mnist: error: can't write the report: {error}", file=sys.stderr)

@@ -141,7 +141,7 @@ class Recipe:
         words = [f"{self.epochs} epoch{'s' * (self.epochs > 1)}", f"batch {self.batch_size}"]
         if self.warm_up is not None:
             words.append(
-                f"learning rate up to {self.learning_rate:g} in {self.warm_up:.0%} of the steps, then to 0"
+                f"learning rate to {self.learning_rate:g} in {self.warm_up:.0%} of the steps, then to 0"
             )
         if (self.beta_1, self.beta_2) != (Recipe.beta_1, Recipe.beta_2):
             words.append(f"betas {self.beta_1:g} and {self.beta_2:g}")

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         "--recipe",
         choices=RECIPES,
         default="textbook",
-        help="how to train: textbook, with Keras' defaults; fast, to 98%% in the least time; accurate, to 98.5%%"
+        help="how to train: textbook, with Keras' defaults; fast, to 98%% in little time; accurate, to 98.5%%"
         " (default: %(default)s)",
     )
     mnist.add_argument(
