@@ -28,7 +28,7 @@ LAYERS = [
     {"_trainer"},
     {"models"},
     {"__init__"},
-    {"_report", "cli"},
+    {"_mnist", "_recipes", "_report", "cli"},
     {"__main__"},
 ]
 RANK = {module: i for i, row in enumerate(LAYERS) for module in row}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import cli
+from engine import _mnist, cli
 from engine._program import build_info
 
 QUICK = ("--epochs", "1", "--batch-size", "200")
@@ -91,6 +91,15 @@ def test_help(arguments: tuple[str, ...], encoding: str) -> None:
         ),
         (("mnist", "--no-report", "--report", "a.png"), "not allowed with argument --no-report"),
         (("mnist", "--speed", "fast"), "unrecognized arguments"),
+        (("mnist", "--recipe", "quick"), "argument --recipe: invalid choice: 'quick'"),
+        (
+            ("mnist", "--seeds", "0"),
+            "argument --seeds: expected a whole number from 1 to 2147483647, got '0'",
+        ),
+        (
+            ("mnist", "--recipe", "fast", "--epochs", "3"),
+            "argument --epochs: not allowed with --recipe fast, which has its own",
+        ),
         (("info", "more"), "unrecognized arguments: more"),
     ],
 )
@@ -160,7 +169,7 @@ def test_many_epochs_are_tested_at_some(tmp_path: Path, monkeypatch: pytest.Monk
     report = pytest.importorskip("engine._report", exc_type=ImportError)
     drawn: dict[str, Any] = {}
     monkeypatch.setattr(report, "write", lambda path, **what: drawn.update(what))
-    monkeypatch.setattr(cli, "_TESTED_EPOCHS", 2)
+    monkeypatch.setattr(_mnist, "_TESTED_EPOCHS", 2)
     arguments = ["mnist", "--epochs", "5", "--batch-size", "1000", "--report", str(tmp_path / "report.png")]
     assert cli.main(arguments) == 0
     assert drawn["tested"] == [3, 5]

@@ -61,18 +61,20 @@ def write(
     images: NDArray[np.uint8],
     labels: NDArray[np.uint8],
     probabilities: NDArray[np.float32],
+    smoothing: float = 0.0,
 ) -> None:
     """Draw the report of a training run on MNIST.
 
     Args:
         path: PNG file to write; its folder exists.
-        facts: lines about the run, for under the title.
+        facts: up to four lines about the run, for under the title.
         train: "loss" and "accuracy" of every epoch, as `fit` reports them.
         test: the same on the test images, after the epochs in `tested`.
         tested: numbers of these epochs, from 1.
         images: test images, uint8 (n, 28, 28).
         labels: their digits, (n,).
         probabilities: the network's answers, (n, 10).
+        smoothing: of the labels, in both losses.
 
     Raises:
         OSError: the file can't be written.
@@ -83,11 +85,12 @@ def write(
         FigureCanvasAgg(figure)
         share = float(np.mean(said == labels))
         title = f"MNIST: {_percent(share, 2)} of {len(labels):,} test images right"
-        figure.text(_LEFT, 0.957, title, fontsize=19, weight="bold")
+        figure.text(_LEFT, 0.963, title, fontsize=19, weight="bold")
         for line, fact in enumerate(facts):
-            figure.text(_LEFT, 0.932 - 0.020 * line, fact, color=_GREY)
+            figure.text(_LEFT, 0.940 - 0.019 * line, fact.replace("%", "\u00a0%"), color=_GREY)
         loss = figure.add_axes((_LEFT, 0.665, 0.375, 0.185))
-        _curve(loss, "Loss", train["loss"], tested, test["loss"])
+        name = f"Loss, labels smoothed by {smoothing:g}" if smoothing else "Loss"
+        _curve(loss, name, train["loss"], tested, test["loss"])
         loss.set_ylim(bottom=0)
         loss.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.01, 1.02), ncols=2, borderaxespad=0)
         accuracy = figure.add_axes((_LEFT, 0.420, 0.375, 0.185))
