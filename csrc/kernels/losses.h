@@ -54,8 +54,11 @@ struct LossRow {
 
 /// y = exp(x - max(x)), unnormalised with zero pads; returns max and sum.
 ENGINE_INLINE void exp_row(const float* x, float* y, int64_t n, float& largest, float& sum) {
-  largest = x[0];
-  for (int64_t j = 1; j < n; ++j) largest = x[j] > largest ? x[j] : largest;
+  const auto larger = [](vf a, vf b) { return a > b ? a : b; };
+  const vf lowest = broadcast(-kInfinity);
+  vf most = lowest;
+  for_vectors(n, [&](int64_t j, int) { most = larger(masked(load(x + j), j, n, lowest), most); });
+  largest = fold(most, larger);
   LaneSum lanes;
   for_vectors(n, [&](int64_t j, int part) {
     const vf e = masked(exp(load(x + j) - largest), j, n, vf{});

@@ -7,8 +7,9 @@
 
 namespace engine {
 
-/// Inputs of a block: their positions fit a byte and their weights, one panel wide (32 KiB), the L1 cache.
-inline constexpr int64_t kRecordBlock = 128;
+/// Inputs of a block: one chain of the products, and positions that fit a byte. Blocks of 128, whose weights fit the L1
+/// cache, take 1.08 times as long: what counts is how rarely a run of elements ends.
+inline constexpr int64_t kRecordBlock = 256;
 inline constexpr int64_t record_blocks(int64_t inputs) { return (inputs + kRecordBlock - 1) / kRecordBlock; }
 
 /// Elements of a block are filled up to a multiple of this with zeros of the row: the products then go in strides, and

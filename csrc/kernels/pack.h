@@ -1,37 +1,10 @@
 // Operands of a general product, copied into panels that the tiles of gemm.h read from end to end.
 #pragma once
-#include <utility>
-
 #include "kernels/simd.h"
 #include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
-
-/// Lanes of a constant mix of two vectors: GCC and Clang spell it differently.
-#ifdef __clang__
-#define ENGINE_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define ENGINE_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, vi{__VA_ARGS__})
-#endif
-
-/// Two rows of a square of Step x Step blocks: the blocks off the diagonal change places.
-template <int Step, int... Lanes>
-ENGINE_INLINE void swap_blocks(vf& upper, vf& lower, std::integer_sequence<int, Lanes...>) {
-  const vf a = upper, b = lower;
-  upper = ENGINE_SHUFFLE(a, b, ((Lanes & Step) != 0 ? kWidth + Lanes - Step : Lanes)...);
-  lower = ENGINE_SHUFFLE(a, b, ((Lanes & Step) != 0 ? kWidth + Lanes : Lanes + Step)...);
-}
-
-/// Transposes a square in registers by halves, quarters, ... (Eklundh 1972).
-template <int Step = kWidth / 2>
-ENGINE_INLINE void transpose_square(vf (&rows)[kWidth]) {
-#pragma GCC unroll 16
-  for (int i = 0; i < kWidth; ++i) {
-    if ((i & Step) == 0) swap_blocks<Step>(rows[i], rows[i + Step], std::make_integer_sequence<int, kWidth>{});
-  }
-  if constexpr (Step > 1) transpose_square<Step / 2>(rows);
-}
 
 ENGINE_INLINE vf load_part(const float* p, int64_t count) {
   vf v{};

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "kernels/kinds.h"
 
@@ -146,18 +147,63 @@ ENGINE_INLINE vf masked(vf v, int64_t j, int64_t n, vf fill) {
   return iota(static_cast<int32_t>(j)) < static_cast<int32_t>(n) - vi{} ? v : fill;
 }
 
+/// Lanes of a constant mix of two vectors: GCC and Clang spell it differently.
+#ifdef __clang__
+#define ENGINE_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define ENGINE_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, vi{__VA_ARGS__})
+#endif
+
+/// Lane i of the result is lane i + Step of v, around the end.
+template <int Step, int... Lanes>
+ENGINE_INLINE vf rotated(vf v, std::integer_sequence<int, Lanes...>) {
+  return ENGINE_SHUFFLE(v, v, ((Lanes + Step) % kWidth)...);
+}
+
+/// Lane 0 of `v` joined with its lanes Step, Step / 2, ... 1 further on, in a tree.
+template <int Step = kWidth / 2, class F>
+ENGINE_INLINE float fold(vf v, F&& join) {
+  v = join(v, rotated<Step>(v, std::make_integer_sequence<int, kWidth>{}));
+  if constexpr (Step > 1) {
+    return fold<Step / 2>(v, join);
+  } else {
+    return v[0];
+  }
+}
+
+/// Two rows of a square of Step x Step blocks: the blocks off the diagonal change places.
+template <int Step, int... Lanes>
+ENGINE_INLINE void swap_blocks(vf& upper, vf& lower, std::integer_sequence<int, Lanes...>) {
+  const vf a = upper, b = lower;
+  upper = ENGINE_SHUFFLE(a, b, ((Lanes & Step) != 0 ? kWidth + Lanes - Step : Lanes)...);
+  lower = ENGINE_SHUFFLE(a, b, ((Lanes & Step) != 0 ? kWidth + Lanes : Lanes + Step)...);
+}
+
+/// Transposes a square in registers by halves, quarters, ... (Eklundh 1972).
+template <int Step = kWidth / 2>
+ENGINE_INLINE void transpose_square(vf (&rows)[kWidth]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kWidth; ++i) {
+    if ((i & Step) == 0) swap_blocks<Step>(rows[i], rows[i + Step], std::make_integer_sequence<int, kWidth>{});
+  }
+  if constexpr (Step > 1) transpose_square<Step / 2>(rows);
+}
+
 /// A sum over a row in kLane virtual lanes, the same on every instruction set: element j goes to lane
 /// j mod kLane, and the lanes meet in a fixed tree.
 struct LaneSum {
   vf part[kParts] = {};
 
   ENGINE_INLINE float total() const {
-    float lane[kLane];
-    std::memcpy(lane, part, sizeof lane);
-    for (int64_t half = kLane / 2; half > 0; half /= 2) {
-      for (int64_t i = 0; i < half; ++i) lane[i] += lane[i + half];
+    vf sum[kParts];
+#pragma GCC unroll 4
+    for (int p = 0; p < kParts; ++p) sum[p] = part[p];
+#pragma GCC unroll 2
+    for (int half = kParts / 2; half > 0; half /= 2) {
+#pragma GCC unroll 2
+      for (int p = 0; p < half; ++p) sum[p] = sum[p] + sum[p + half];
     }
-    return lane[0];
+    return fold(sum[0], [](vf a, vf b) { return a + b; });
   }
 };
 

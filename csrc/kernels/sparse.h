@@ -10,16 +10,15 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 constexpr int kPanelVectors = static_cast<int>(kPanel) / kWidth;
-constexpr int64_t kBlocksPerChain = kChain / kRecordBlock;
 /// Chains that keep two FMA pipes of latency 4 busy: a product with fewer vectors takes two samples at a time.
 constexpr int kChainsInFlight = 8;
 /// Inputs whose gradients are summed together, over the samples that have any of them: neighbours, of images, are
 /// mostly zero together. As many as there are registers for: at batch 32, 13.0 us with two and 11.2 with four on
 /// AVX-512.
 constexpr int kInputsTogether = ENGINE_VECTOR_BYTES == 64 ? 4 : 1;
-/// Samples whose sums (8 KiB) share the L1 cache with a block of weights.
+/// Samples whose sums (8 KiB) wait in the L1 cache while the blocks go by.
 constexpr int64_t kSampleGroup = 32;
-static_assert(kChain % kRecordBlock == 0 && kChain % NonZeros::kWordBits == 0);
+static_assert(kChain == kRecordBlock && kChain % NonZeros::kWordBits == 0);
 
 // What a record keeps of an element, and the number it stands for.
 struct ByCode {
@@ -58,11 +57,11 @@ struct Elements {
   }
 };
 
-/// chains (Together, Vectors) of samples i ... += their terms of one block of inputs; b points to the block's first row
-/// of the kernel. Leaves the elements in `x.room` by input, if `Transposes`.
+/// sums (Together, Vectors) of samples i ... += the chains of one block of inputs; b points to the block's first row of
+/// the kernel. Leaves the elements in `x.room` by input, if `Transposes`.
 template <int Together, int Vectors, bool Transposes, class X>
-ENGINE_INLINE void add_samples(float* chains, const NonZeros& x, const X& value, int64_t i, int64_t block,
-                               const float* b, int64_t ldb, bool first) {
+ENGINE_INLINE void add_samples(float* sums, const NonZeros& x, const X& value, int64_t i, int64_t block, const float* b,
+                               int64_t ldb) {
   using Element = typename X::Element;
   Element* transposed = static_cast<Element*>(x.room) + block * kRecordBlock * x.transposed_ld + i;
   vf acc[Together][Vectors];
@@ -73,7 +72,7 @@ ENGINE_INLINE void add_samples(float* chains, const NonZeros& x, const X& value,
     elements[s] = Elements<Element>(x.records[i + s], x.blocks, block);
     common = elements[s].count < common ? elements[s].count : common;
 #pragma GCC unroll 16
-    for (int v = 0; v < Vectors; ++v) acc[s][v] = first ? vf{} : load(chains + s * kPanel + v * kWidth);
+    for (int v = 0; v < Vectors; ++v) acc[s][v] = vf{};
   }
   const auto advance = [&](int s, int64_t q) __attribute__((always_inline)) {
     const int64_t p = elements[s].positions[q];
@@ -101,22 +100,25 @@ ENGINE_INLINE void add_samples(float* chains, const NonZeros& x, const X& value,
     }
     for (; q < elements[s].count; ++q) advance(s, q);
 #pragma GCC unroll 16
-    for (int v = 0; v < Vectors; ++v) store(chains + s * kPanel + v * kWidth, acc[s][v]);
+    for (int v = 0; v < Vectors; ++v) {
+      float* sum = sums + s * kPanel + v * kWidth;
+      store(sum, block == 0 ? acc[s][v] : load(sum) + acc[s][v]);
+    }
   }
 }
 
 /// The same for all `rows`.
 template <int Vectors, bool Transposes, class X>
-__attribute__((noinline)) void add_block(float* chains, const NonZeros& x, const X value, Range rows, int64_t block,
-                                         const float* b, int64_t ldb, bool first) {
+__attribute__((noinline)) void add_block(float* sums, const NonZeros& x, const X value, Range rows, int64_t block,
+                                         const float* b, int64_t ldb) {
   int64_t i = rows.begin;
   if constexpr (2 * Vectors <= kChainsInFlight) {
-    for (; i + 2 <= rows.end; i += 2, chains += 2 * kPanel) {
-      add_samples<2, Vectors, Transposes>(chains, x, value, i, block, b, ldb, first);
+    for (; i + 2 <= rows.end; i += 2, sums += 2 * kPanel) {
+      add_samples<2, Vectors, Transposes>(sums, x, value, i, block, b, ldb);
     }
   }
-  for (; i < rows.end; ++i, chains += kPanel) {
-    add_samples<1, Vectors, Transposes>(chains, x, value, i, block, b, ldb, first);
+  for (; i < rows.end; ++i, sums += kPanel) {
+    add_samples<1, Vectors, Transposes>(sums, x, value, i, block, b, ldb);
   }
 }
 
@@ -125,21 +127,9 @@ __attribute__((noinline)) void add_block(float* chains, const NonZeros& x, const
 template <int Vectors, bool Transposes, class X, class Epilogue>
 ENGINE_INLINE void sparse_group(const NonZeros& x, const X& value, Range rows, const float* b, int64_t ldb, int64_t j,
                                 Epilogue&& epilogue) {
-  alignas(64) float chains[kSampleGroup][kPanel], sums[kSampleGroup][kPanel];
-  for (int64_t begin = 0; begin < x.blocks; begin += kBlocksPerChain) {
-    const int64_t end = x.blocks < begin + kBlocksPerChain ? x.blocks : begin + kBlocksPerChain;
-    float* const chain = begin == 0 ? sums[0] : chains[0];
-    for (int64_t block = begin; block < end; ++block) {
-      add_block<Vectors, Transposes>(chain, x, value, rows, block, b + block * kRecordBlock * ldb + j, ldb,
-                                     block == begin);
-    }
-    if (begin == 0) continue;
-    for (int64_t i = 0; i < rows.end - rows.begin; ++i) {
-      for (int v = 0; v < Vectors; ++v) {
-        float* sum = sums[i] + v * kWidth;
-        store(sum, load(sum) + load(chains[i] + v * kWidth));
-      }
-    }
+  alignas(64) float sums[kSampleGroup][kPanel];
+  for (int64_t block = 0; block < x.blocks; ++block) {
+    add_block<Vectors, Transposes>(sums[0], x, value, rows, block, b + block * kRecordBlock * ldb + j, ldb);
   }
   for (int64_t i = 0; i < rows.end - rows.begin; ++i) {
     for (int v = 0; v < Vectors; ++v) {
