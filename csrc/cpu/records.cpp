@@ -38,6 +38,7 @@ SparseRows make_sparse_rows(const KernelTable& kernels, const DatasetView& data,
     scratch.emplace_back(static_cast<size_t>(inputs + kLane));
   }
   std::atomic<bool> dense{false};
+  std::atomic<int64_t> total{0};
   const auto record = [&](int index) {
     const auto own = static_cast<size_t>(index);
     auto* out = static_cast<uint8_t*>(result.storage[own].get());
@@ -57,13 +58,15 @@ SparseRows make_sparse_rows(const KernelTable& kernels, const DatasetView& data,
         dense.store(true);
       } else {
         out += bytes;
+        total += bytes;
       }
     }
   };
   run_team(team, [&](const Worker& worker) {
     for (int index = worker.index; index < team; index += worker.threads) record(index);
   });
-  if (dense.load()) return SparseRows{RecordValues::kNone, scale, {}, {}, {}};
+  if (dense.load()) return SparseRows{RecordValues::kNone, scale, {}, 0, {}, {}};
+  result.bytes_per_row = total.load() / data.rows;
   result.values = data.type == RowType::kUint8 ? RecordValues::kCodes : RecordValues::kFloats;
   return result;
 }

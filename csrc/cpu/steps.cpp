@@ -23,12 +23,6 @@ Weights shifted(Weights w, int64_t offset) {
   return w;
 }
 
-/// Shuffled records come from main memory; asked for one batch ahead, they are in the L2 cache when needed.
-void prefetch_record(const uint8_t* record) {
-  constexpr int64_t kLines = 5;
-  for (int64_t line = 0; line < kLines; ++line) __builtin_prefetch(record + 64 * line, 0, 2);
-}
-
 }  // namespace
 
 void StepRunner::run(const Step& step, const Batch& batch) const {
@@ -98,57 +92,20 @@ Elementwise StepRunner::elementwise(const Step& step, const Batch& batch) const 
   return {data(step.in), data(step.out), data(step.saved), out.ld, samples(step, batch), columns(step, out.columns)};
 }
 
-std::optional<NonZeros> StepRunner::nonzeros(const Step& step) const {
-  if (step.nonzeros < 0) return {};
-  return NonZeros(data(step.nonzeros), plan_.max_rows, frame_.model->input_size);
-}
-
-void StepRunner::gather(const Step& step, const Batch& batch) const {
-  const Buffer& x = shape(step.out);
-  const DatasetView& in = frame_.data;
-  if (const auto zeros = nonzeros(step); zeros && find_nonzeros(step, batch, *zeros)) return;
-  kernels_.gather[index(in.type)]({in.x, in.stride, frame_.order, batch.first, data(step.out), x.ld, x.columns,
-                                   step.scale, step.offset, samples(step, batch), batch.first + batch.rows, in.rows});
-}
-
-bool StepRunner::find_nonzeros(const Step& step, const Batch& batch, const NonZeros& nonzeros) const {
-  const DatasetView& in = frame_.data;
-  const Range rows = samples(step, batch);
-  *nonzeros.header = {RecordValues::kNone, nonzeros.own_codes};
-  if (plan_.mode == Plan::Mode::kTrain) {
-    if (!frame_.sparse) return false;
-    *nonzeros.header = {frame_.sparse->values, frame_.sparse->codes};
-    for (int64_t b = rows.begin; b < rows.end; ++b) {
-      const int64_t sample = batch.first + b, next = sample + batch.rows;
-      nonzeros.records[b] = frame_.sparse->records[frame_.order ? frame_.order[sample] : sample];
-      if (frame_.order && next < in.rows) prefetch_record(frame_.sparse->records[frame_.order[next]]);
-    }
-    return true;
-  }
-  auto* scratch = static_cast<float*>(nonzeros.room);
-  const int64_t k = shape(step.out).columns;
-  auto* out = reinterpret_cast<uint8_t*>(scratch + round_up(k + kLane, kLane));
-  const int64_t bytes = kernels_.record_rows[index(in.type)](
-      {in.x, in.stride, frame_.order, batch.first, k, step.scale, rows, scratch, out, nonzeros.records});
-  if (bytes == kTooManyNonZeros) return false;
-  nonzeros.header->values = in.type == RowType::kUint8 ? RecordValues::kCodes : RecordValues::kFloats;
-  fill_codes(step.scale, nonzeros.own_codes);
-  return true;
-}
-
 void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   const Variable& kernel = variable(step.kernel);
   const Weights values = weights(step.kernel), bias = weights(step.bias);
   const Range rows = samples(step, batch);
   if (empty(rows)) return;
   float *y = data(step.out), *z = data(step.saved);
+  const Input x = input(step, batch);
   const auto zeros = nonzeros(step);
   bool transposes = plan_.mode == Plan::Mode::kTrain;
   for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
     kernels_.dense_forward[index(step.activation)](
-        {data(step.in), shape(step.in).ld, values.values + panel.offset, panel.width,
-         bias.values ? bias.values + panel.first : nullptr, y + panel.first, shape(step.out).ld,
-         z ? z + panel.first : nullptr, kernel.rows, rows, panel.columns, zeros ? &*zeros : nullptr, transposes});
+        {x.floats, x.ld, values.values + panel.offset, panel.width, bias.values ? bias.values + panel.first : nullptr,
+         y + panel.first, shape(step.out).ld, z ? z + panel.first : nullptr, kernel.rows, rows, panel.columns,
+         zeros ? &*zeros : nullptr, transposes, x.rows});
     transposes = false;
   });
 }
@@ -261,11 +218,14 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
   bias.decay = optimizer.bias_decay;
   const auto run = kernels_.dense_backward_weights[index(optimizer.kind)][index(shrinkage(values, bias))];
   const auto zeros = nonzeros(step);
+  const Input x = input(step, batch);
+  Ahead ahead = next_rows(step, batch);
   const Range mine = columns(step, kernel.columns);
   for_panels(kernel.rows, kernel.columns, mine, [&](const Panel& panel) {
-    run({data(step.in), shape(step.in).ld, data(step.saved) + panel.first, shape(step.saved).ld,
-         shifted(values, panel.offset), panel.width, shifted(bias, panel.first), batch.rows, units, panel.columns, at,
-         zeros ? &*zeros : nullptr, panel.first + panel.columns.end == mine.end});
+    run({x.floats, x.ld, data(step.saved) + panel.first, shape(step.saved).ld, shifted(values, panel.offset),
+         panel.width, shifted(bias, panel.first), batch.rows, units, panel.columns, at, zeros ? &*zeros : nullptr,
+         panel.first + panel.columns.end == mine.end, x.rows, ahead});
+    ahead = {};
   });
 }
 

@@ -23,6 +23,8 @@ class StepRunner {
 
  private:
   void gather(const Step& step, const Batch& batch) const;
+  void prefetch_targets(const Batch& batch) const;
+  void point(const Step& step, const Batch& batch) const;
   /// Whether the batch is in `nonzeros` now, and no floats need to be gathered.
   bool find_nonzeros(const Step& step, const Batch& batch, const NonZeros& nonzeros) const;
   void dense_forward(const Step& step, const Batch& batch) const;
@@ -47,6 +49,19 @@ class StepRunner {
   Weights weights(int v) const;
   /// This thread's, where the step has them.
   std::optional<NonZeros> nonzeros(const Step& step) const;
+  /// Left operand of a product: floats, `ld` apart, or rows anywhere.
+  struct Input {
+    const float* floats;
+    int64_t ld;
+    const float* const* rows;
+  };
+  Input input(const Step& step, const Batch& batch) const;
+  /// Whether the product of a step reads rows where they lie in the data set.
+  bool in_place(const Step& step) const;
+  /// What to fetch during the gradient of the first layer; nothing where it would not fit.
+  Ahead next_rows(const Step& step, const Batch& batch) const;
+  /// Of the data set, or of its records on average.
+  int64_t bytes_per_row() const;
   Targets targets(const Batch& batch) const;
   /// This thread's samples, or all of them where the step is split the other way.
   Range samples(const Step& step, const Batch& batch) const;

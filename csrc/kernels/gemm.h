@@ -11,9 +11,7 @@ namespace {
 /// A in panels of kTileRows rows, column after column.
 struct ByTiles {
   const float* a;
-  ENGINE_INLINE const float* at(int64_t p) const { return a + p * kTileRows; }
-  ENGINE_INLINE int64_t row(int64_t) const { return 1; }
-  ENGINE_INLINE int64_t next() const { return kTileRows; }
+  ENGINE_INLINE ColumnCursor cursor(int64_t p) const { return {a + p * kTileRows, kTileRows}; }
   ENGINE_INLINE int64_t run(int64_t, int64_t end) const { return end; }
 };
 

@@ -23,16 +23,30 @@ constexpr int kSingleRowVectors = 8;
 /// of one sign) and costs at most 3 %.
 constexpr int64_t kChain = 256;
 
-// How a tile reads its left operand A, element (i, p) of row i and summation index p: from `at(p)`, rows are
-// `row(p)` apart and successive p `next()`, up to `run(p, end)`.
+// How a tile reads its left operand A: `cursor(p)` stands at summation index p, its `[i]` is row i there, and `next()`
+// goes on to p + 1, up to `run(p, end)`.
+
+/// Rows a fixed distance apart, one element after the other.
+struct RowCursor {
+  const float* a;
+  int64_t ld;
+  ENGINE_INLINE float operator[](int64_t i) const { return a[i * ld]; }
+  ENGINE_INLINE void next() { ++a; }
+};
+
+/// Rows that are neighbours in memory, so that successive elements are `ld` apart.
+struct ColumnCursor {
+  const float* a;
+  int64_t ld;
+  ENGINE_INLINE float operator[](int64_t i) const { return a[i]; }
+  ENGINE_INLINE void next() { a += ld; }
+};
 
 /// A as it lies, row-major.
 struct ByRows {
   const float* a;
   int64_t ld;
-  ENGINE_INLINE const float* at(int64_t p) const { return a + p; }
-  ENGINE_INLINE int64_t row(int64_t) const { return ld; }
-  ENGINE_INLINE int64_t next() const { return 1; }
+  ENGINE_INLINE RowCursor cursor(int64_t p) const { return {a + p, ld}; }
   ENGINE_INLINE int64_t run(int64_t, int64_t end) const { return end; }
 };
 
@@ -40,9 +54,40 @@ struct ByRows {
 struct ByColumns {
   const float* a;
   int64_t ld;
-  ENGINE_INLINE const float* at(int64_t p) const { return a + p * ld; }
-  ENGINE_INLINE int64_t row(int64_t) const { return 1; }
-  ENGINE_INLINE int64_t next() const { return ld; }
+  ENGINE_INLINE ColumnCursor cursor(int64_t p) const { return {a + p * ld, ld}; }
+  ENGINE_INLINE int64_t run(int64_t, int64_t end) const { return end; }
+};
+
+/// Rows anywhere.
+template <int Rows>
+struct ByRowPointers {
+  struct Cursor {
+    const float* a[Rows];
+    int64_t p;
+    ENGINE_INLINE float operator[](int64_t i) const { return a[i][p]; }
+    ENGINE_INLINE void next() { ++p; }
+  };
+  const float* const* rows;
+  ENGINE_INLINE Cursor cursor(int64_t p) const {
+    Cursor cursor{{}, p};
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; ++i) cursor.a[i] = rows[i];
+    return cursor;
+  }
+  ENGINE_INLINE int64_t run(int64_t, int64_t end) const { return end; }
+};
+
+/// A transposed: its rows are columns, from `first` on, of rows anywhere.
+struct ByColumnPointers {
+  struct Cursor {
+    const float* const* row;
+    int64_t first;
+    ENGINE_INLINE float operator[](int64_t i) const { return (*row)[first + i]; }
+    ENGINE_INLINE void next() { ++row; }
+  };
+  const float* const* rows;
+  int64_t first;
+  ENGINE_INLINE Cursor cursor(int64_t p) const { return {rows + p, first}; }
   ENGINE_INLINE int64_t run(int64_t, int64_t end) const { return end; }
 };
 
@@ -50,11 +95,10 @@ struct ByColumns {
 struct ByPanels {
   const float* a;
   int64_t rows, columns, first;
-  ENGINE_INLINE const float* at(int64_t p) const {
-    return a + panel_offset(rows, p / kPanel) + first * row(p) + p % kPanel;
+  ENGINE_INLINE RowCursor cursor(int64_t p) const {
+    const int64_t panel = p / kPanel, width = panel_width(columns, panel);
+    return {a + panel_offset(rows, panel) + first * width + p % kPanel, width};
   }
-  ENGINE_INLINE int64_t row(int64_t p) const { return panel_width(columns, p / kPanel); }
-  ENGINE_INLINE int64_t next() const { return 1; }
   ENGINE_INLINE int64_t run(int64_t p, int64_t end) const {
     const int64_t edge = (p / kPanel + 1) * kPanel;
     return edge < end ? edge : end;
@@ -75,16 +119,16 @@ __attribute__((noinline)) void chain(vf (&tile)[Rows][Vectors], const A operand,
   }
   b += begin * ldb;
   for (int64_t p = begin; p < end;) {
-    const float* a = operand.at(p);
-    const int64_t row = operand.row(p), next = operand.next(), stop = operand.run(p, end);
+    auto a = operand.cursor(p);
+    const int64_t stop = operand.run(p, end);
 #pragma GCC unroll 1
-    for (; p < stop; ++p, a += next, b += ldb) {
+    for (; p < stop; ++p, a.next(), b += ldb) {
       vf bp[Vectors];
 #pragma GCC unroll 8
       for (int v = 0; v < Vectors; ++v) bp[v] = load(b + v * kWidth);
 #pragma GCC unroll 8
       for (int i = 0; i < Rows; ++i) {
-        const vf ai = broadcast(a[i * row]);
+        const vf ai = broadcast(a[i]);
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) acc[i][v] = fma(ai, bp[v], acc[i][v]);
       }

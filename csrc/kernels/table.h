@@ -14,6 +14,13 @@ struct Range {
   int64_t end = 0;
 };
 
+/// Rows of the next batch, to be fetched into the L2 cache while something else is computed.
+struct Ahead {
+  const void* const* rows = nullptr;
+  int64_t count = 0;
+  int64_t lines = 0;  // of each row
+};
+
 /// y (rows, n) = activation(x (rows, k) kernel (k, n) + bias (n,)), for one panel of the kernel
 struct DenseForward {
   const float* x;
@@ -26,8 +33,9 @@ struct DenseForward {
   float* z;  // (rows, n) with ldy: the pre-activation, written only if the activation's gradient wants it
   int64_t k;
   Range rows, columns;
-  const NonZeros* nonzeros = nullptr;  // of x, which is not read where they were found
-  bool transposes = false;             // whether to leave them by input for the gradient
+  const NonZeros* nonzeros = nullptr;    // of x, which is not read where they were found
+  bool transposes = false;               // whether to leave them by input for the gradient
+  const float* const* x_rows = nullptr;  // x as pointers to rows that lie anywhere; null: in `x`
 };
 
 /// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k))
@@ -77,8 +85,10 @@ struct DenseBackwardWeights {
   int64_t rows;
   Range units, columns;  // the bias belongs to whoever has unit 0
   OptimizerStep step;
-  const NonZeros* nonzeros = nullptr;  // of x, which is not read where they were found
-  bool last = true;                    // of the calls for a batch: clears them
+  const NonZeros* nonzeros = nullptr;    // of x, which is not read where they were found
+  bool last = true;                      // of the calls for a batch: clears them
+  const float* const* x_rows = nullptr;  // x as pointers to rows that lie anywhere; null: in `x`
+  Ahead ahead;
 };
 
 /// y = f(x), or dx = f'(saved) dy with x = dy and y = dx, elementwise over rows x columns of equally shaped buffers

@@ -60,17 +60,22 @@ class Compiler {
   /// half of the lines from another core's cache, and saves two barriers per batch. Not around a host step: the team
   /// after it may be larger than the one that gathered.
   Split input_split() const {
-    const bool host = !predicts() && training_.loss.kind == LossSpec::Kind::kHost;
-    if (host || operations_.empty() || first_operation().kind != Operation::Kind::kDense) return Split::kSamples;
+    if (!feeds_dense()) return Split::kSamples;
     const int64_t units = first_operation().width;
     const bool cheap = pays_to_copy_rows(plan_.max_rows, model_.input_size, units, plan_.threads);
     return forward_split(units) == Split::kUnits && cheap ? Split::kEveryone : Split::kSamples;
   }
 
+  /// Whether the gathered rows go into a product, in the same stretch: after a host step the team may be another one.
+  bool feeds_dense() const {
+    const bool host = !predicts() && training_.loss.kind == LossSpec::Kind::kHost;
+    return !host && !operations_.empty() && first_operation().kind == Operation::Kind::kDense;
+  }
+
   /// Whether the first product may skip zeros of the gathered rows: each thread finds them itself, for all the
   /// rows that it reads.
   bool skips_zeros(const Step& gather) const {
-    if (operations_.empty() || first_operation().kind != Operation::Kind::kDense || gather.offset != 0.0f) return false;
+    if (!feeds_dense() || gather.offset != 0.0f) return false;
     const int64_t units = first_operation().width;
     const bool all_rows = gather.split == Split::kEveryone || plan_.threads == 1;
     return pays_to_find_zeros(units) && (all_rows || (!training() && forward_split(units) == Split::kSamples));
@@ -107,6 +112,7 @@ class Compiler {
       }
     }
     Step gather{Kind::kGather, input_split()};
+    gather.reads_rows = feeds_dense();
     gather.out = add_batch_buffer(model_.input_size);
     if (gather.split == Split::kEveryone) give_copies(plan_, gather.out);
     size_t next = 0;
@@ -117,8 +123,10 @@ class Compiler {
       next = 1;
     }
     if (skips_zeros(gather)) gather.nonzeros = add_nonzeros(plan_, model_.input_size);
+    if (training() && feeds_dense()) gather.pointers = add_pointers(plan_);
     input_ = gather.out;
     nonzeros_ = gather.nonzeros;
+    pointers_ = gather.pointers;
     emit(gather);
     int value = gather.out;
     Split split = gather.split;
@@ -138,7 +146,7 @@ class Compiler {
     switch (op.kind) {
       case Operation::Kind::kDense:
         step.split = forward_split(op.width);
-        step.nonzeros = nonzeros_of(op);
+        reads_input(step);
         step.kernel = layer_of(op).kernel;
         step.bias = layer_of(op).bias;
         op.saved = op.out;
@@ -272,13 +280,19 @@ class Compiler {
   void emit_weight_gradient(const Operation& op, int dz) {
     const Split split = feeds_all(op.width) ? Split::kUnits : Split::kInputs;
     Step step{Kind::kDenseBackwardWeights, split, false, op.in, -1, dz};
-    step.nonzeros = nonzeros_of(op);
+    reads_input(step);
     step.kernel = layer_of(op).kernel;
     step.bias = layer_of(op).bias;
     emit(step);
   }
 
-  int nonzeros_of(const Operation& op) const { return op.in == input_ ? nonzeros_ : -1; }
+  /// What a product of the gathered rows may use in their place.
+  void reads_input(Step& step) const {
+    if (step.in != input_ || !feeds_dense()) return;
+    step.reads_rows = true;
+    step.nonzeros = nonzeros_;
+    step.pointers = pointers_;
+  }
 
   const Parameters::Layer& layer_of(const Operation& op) const {
     return parameters_.layers[static_cast<size_t>(op.layer)];
@@ -292,7 +306,8 @@ class Compiler {
   Loss loss_ = Loss::kMeanSquaredError;
   bool drops_link_ = false;
   int input_ = -1;     // buffer of the gathered rows ...
-  int nonzeros_ = -1;  // ... and of where they are not zero
+  int nonzeros_ = -1;  // ... of where they are not zero ...
+  int pointers_ = -1;  // ... and of pointers to them
   int output_ = -1;
 };
 

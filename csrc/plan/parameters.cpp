@@ -50,6 +50,13 @@ int add_nonzeros(Plan& plan, int64_t inputs) {
   return buffer;
 }
 
+int add_pointers(Plan& plan) {
+  constexpr auto kFloats = static_cast<int64_t>(sizeof(void*) / sizeof(float));
+  const int buffer = add_buffer(plan, 2, plan.max_rows * kFloats);
+  give_copies(plan, buffer);
+  return buffer;
+}
+
 void give_copies(Plan& plan, int buffer) {
   Buffer& shape = plan.buffers[static_cast<size_t>(buffer)];
   shape.copy_stride = leading_dimension(shape.rows * shape.ld);

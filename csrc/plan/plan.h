@@ -66,10 +66,12 @@ struct Step {
   // Buffers by index, -1 none.
   int in = -1;
   int out = -1;
-  int saved = -1;     // what a gradient is computed from: an activation, a dropout mask, dz for the weights
-  int losses = -1;    // loss: per sample
-  int y_pred = -1;    // loss: probabilities, where it reads logits
-  int nonzeros = -1;  // of the gathered rows, where a product may skip their zeros
+  int saved = -1;           // what a gradient is computed from: an activation, a dropout mask, dz for the weights
+  int losses = -1;          // loss: per sample
+  int y_pred = -1;          // loss: probabilities, where it reads logits
+  int nonzeros = -1;        // of the gathered rows, where a product may skip their zeros
+  bool reads_rows = false;  // `in` are the gathered rows, which may be read in the data set instead ...
+  int pointers = -1;        // ... through pointers to those of this batch and of the next, if they are in random order
   // Variables by index, -1 none.
   int kernel = -1;
   int bias = -1;
@@ -107,6 +109,9 @@ int add_buffer(Plan& plan, int64_t rows, int64_t columns);
 
 /// Appends scratch for the NonZeros of a batch; returns its index.
 int add_nonzeros(Plan& plan, int64_t inputs);
+
+/// Appends scratch for pointers to the rows of two batches; returns its index.
+int add_pointers(Plan& plan);
 
 /// Gives every thread its own copy of the buffer added last.
 void give_copies(Plan& plan, int buffer);

@@ -13,6 +13,7 @@ struct SparseRows {
   RecordValues values = RecordValues::kNone;  // kNone: too few zeros
   float scale = 1.0f;                         // that the numbers have been multiplied by
   float codes[kCodes] = {};                   // the number that each code stands for
+  int64_t bytes_per_row = 0;                  // on average
   std::vector<const uint8_t*> records;        // of each row
   std::vector<std::unique_ptr<void, FreeStorage>> storage;
 };

@@ -1,0 +1,113 @@
+// How the rows of a batch reach the first product: as records of what is not zero, where they lie in the data set, or
+// gathered into floats.
+#include "cpu/steps.h"
+
+namespace engine {
+namespace {
+
+/// Rows of a batch, and of the next one, that leave most of the L2 cache to weights. Larger batches are gathered, each
+/// row asked for shortly before.
+constexpr int64_t kMostAhead = 256 << 10;
+constexpr int64_t kRowsAhead = 4;
+
+int64_t row_bytes(const DatasetView& data) {
+  constexpr int64_t kBytes[] = {1, 4, 8};
+  static_assert(sizeof kBytes / sizeof *kBytes == kRowTypes);
+  return data.stride * kBytes[static_cast<size_t>(data.type)];
+}
+
+}  // namespace
+
+std::optional<NonZeros> StepRunner::nonzeros(const Step& step) const {
+  if (step.nonzeros < 0) return {};
+  return NonZeros(data(step.nonzeros), plan_.max_rows, frame_.model->input_size);
+}
+
+int64_t StepRunner::bytes_per_row() const {
+  return frame_.sparse ? frame_.sparse->bytes_per_row : row_bytes(frame_.data);
+}
+
+bool StepRunner::in_place(const Step& step) const {
+  const Step& gather = plan_.steps.front();
+  if (!step.reads_rows || frame_.data.type != RowType::kFloat32) return false;
+  if (gather.scale != 1.0f || gather.offset != 0.0f) return false;
+  return !frame_.order || (step.pointers >= 0 && plan_.max_rows * row_bytes(frame_.data) <= kMostAhead);
+}
+
+StepRunner::Input StepRunner::input(const Step& step, const Batch& batch) const {
+  if (!in_place(step)) return {data(step.in), shape(step.in).ld, nullptr};
+  if (frame_.order) return {nullptr, 0, reinterpret_cast<const float* const*>(data(step.pointers))};
+  const int64_t ld = frame_.data.stride;
+  return {static_cast<const float*>(frame_.data.x) + batch.first * ld, ld, nullptr};
+}
+
+Ahead StepRunner::next_rows(const Step& step, const Batch& batch) const {
+  const int64_t left = frame_.data.rows - batch.first - batch.rows;
+  if (step.pointers < 0 || !frame_.order || plan_.max_rows * bytes_per_row() > kMostAhead) return {};
+  return {reinterpret_cast<const void* const*>(data(step.pointers) + shape(step.pointers).ld),
+          left < batch.rows ? left : batch.rows, bytes_per_row() / 64 + 1};
+}
+
+/// Pointers to the rows, or to their records, of this batch and of the next.
+void StepRunner::point(const Step& step, const Batch& batch) const {
+  auto* rows = reinterpret_cast<const void**>(data(step.pointers));
+  auto* next = reinterpret_cast<const void**>(data(step.pointers) + shape(step.pointers).ld);
+  const auto* x = static_cast<const char*>(frame_.data.x);
+  const int64_t bytes = row_bytes(frame_.data);
+  const auto at = [&](int64_t sample) -> const void* {
+    const int64_t row = frame_.order[sample];
+    if (frame_.sparse) return frame_.sparse->records[static_cast<size_t>(row)];
+    return x + row * bytes;
+  };
+  for (int64_t b = 0; b < batch.rows; ++b) rows[b] = at(batch.first + b);
+  const int64_t count = next_rows(step, batch).count;
+  for (int64_t b = 0; b < count; ++b) next[b] = at(batch.first + batch.rows + b);
+}
+
+void StepRunner::gather(const Step& step, const Batch& batch) const {
+  const Buffer& x = shape(step.out);
+  const DatasetView& in = frame_.data;
+  prefetch_targets(batch);
+  if (step.pointers >= 0 && frame_.order) point(step, batch);
+  if (const auto zeros = nonzeros(step); zeros && find_nonzeros(step, batch, *zeros)) return;
+  if (in_place(step)) return;
+  const bool prefetched = next_rows(step, batch).lines > 0;
+  kernels_.gather[static_cast<size_t>(in.type)]({in.x, in.stride, frame_.order, batch.first, data(step.out), x.ld,
+                                                 x.columns, step.scale, step.offset, samples(step, batch),
+                                                 batch.first + kRowsAhead, prefetched ? 0 : in.rows});
+}
+
+bool StepRunner::find_nonzeros(const Step& step, const Batch& batch, const NonZeros& nonzeros) const {
+  const DatasetView& in = frame_.data;
+  const Range rows = samples(step, batch);
+  *nonzeros.header = {RecordValues::kNone, nonzeros.own_codes};
+  if (plan_.mode == Plan::Mode::kTrain) {
+    if (!frame_.sparse) return false;
+    *nonzeros.header = {frame_.sparse->values, frame_.sparse->codes};
+    for (int64_t b = rows.begin; b < rows.end; ++b) {
+      const int64_t sample = batch.first + b;
+      nonzeros.records[b] = frame_.sparse->records[static_cast<size_t>(frame_.order ? frame_.order[sample] : sample)];
+    }
+    return true;
+  }
+  auto* scratch = static_cast<float*>(nonzeros.room);
+  const int64_t k = shape(step.out).columns;
+  auto* out = reinterpret_cast<uint8_t*>(scratch + round_up(k + kLane, kLane));
+  const int64_t bytes = kernels_.record_rows[static_cast<size_t>(in.type)](
+      {in.x, in.stride, frame_.order, batch.first, k, step.scale, rows, scratch, out, nonzeros.records});
+  if (bytes == kTooManyNonZeros) return false;
+  nonzeros.header->values = in.type == RowType::kUint8 ? RecordValues::kCodes : RecordValues::kFloats;
+  fill_codes(step.scale, nonzeros.own_codes);
+  return true;
+}
+
+/// Labels of shuffled rows lie anywhere; the loss will want those of this thread's samples.
+void StepRunner::prefetch_targets(const Batch& batch) const {
+  if (!frame_.order || !frame_.data.labels) return;
+  const Range rows = worker_.slice(batch.rows);
+  for (int64_t b = rows.begin; b < rows.end; ++b) {
+    __builtin_prefetch(frame_.data.labels + frame_.order[batch.first + b]);
+  }
+}
+
+}  // namespace engine
