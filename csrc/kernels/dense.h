@@ -52,34 +52,47 @@ void dense_forward(const DenseForward& op) {
   });
 }
 
-/// The tile is dx^T: units down, the batch across, so that the vectors run over the batch and no transposed
-/// copy of the kernel is needed. It is turned as it is stored; the derivative is applied to whole rows after.
+/// Turns tile (kLane units, kWidth samples) and stores it as rows of dx, through the derivative of what came before.
+template <class Act>
+ENGINE_INLINE void store_turned(const DenseBackwardInput& op, const vf* tile, int64_t stride, int64_t b, int64_t i) {
+  const int64_t count = op.rows - b < kWidth ? op.rows - b : kWidth;
+#pragma GCC unroll 4
+  for (int part = 0; part < kParts; ++part) {
+    vf square[kWidth];
+#pragma GCC unroll 16
+    for (int u = 0; u < kWidth; ++u) square[u] = tile[(part * kWidth + u) * stride];
+    transpose_square(square);
+    vf rows[kWidth];
+    std::memcpy(rows, square, sizeof rows);
+    for (int64_t c = 0; c < count; ++c) {
+      const int64_t at = (b + c) * op.ldx + i + part * kWidth;
+      if constexpr (Act::kKind == Activation::kLinear) {
+        store(op.dx + at, rows[c]);
+      } else {
+        store(op.dx + at, Act::backward(rows[c], load(op.saved + at)));
+      }
+    }
+  }
+}
+
+/// Tiles are of dx^T: units down, the batch across, so that the vectors run over the batch and no transposed copy of
+/// the kernel is needed. kLane units at a time are turned as they are stored.
 template <class Act>
 void dense_backward_input(const DenseBackwardInput& op) {
   sweep<kTileVectors>(0, round_up(op.rows, kLane), kWidth, [&](auto vectors, int64_t b) {
-    sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) {
-      constexpr int kRows = decltype(units)::value, kVectors = decltype(vectors)::value;
-      const auto epilogue = [&](vf(&acc)[kRows][kVectors]) {
-        float tile[kRows][kVectors * kWidth];
-        std::memcpy(tile, acc, sizeof tile);
-        const int64_t left = op.rows - b;
-        const int64_t count = left < kVectors * kWidth ? left : kVectors * kWidth;
-        for (int64_t c = 0; c < count; ++c) {
-#pragma GCC unroll 8
-          for (int r = 0; r < kRows; ++r) op.dx[(b + c) * op.ldx + i + r] = tile[r][c];
-        }
-      };
-      const ByPanels kernel{op.kernel, op.k, op.n, i};
-      microtile<kRows, kVectors>(kernel, op.dz_t + b, op.ldt, op.n, epilogue);
-    });
-  });
-  if constexpr (Act::kKind == Activation::kLinear) return;
-  for (int64_t b = 0; b < op.rows; ++b) {
-    for (int64_t i = op.units.begin; i < op.units.end; i += kWidth) {
-      float* dx = op.dx + b * op.ldx + i;
-      store(dx, Act::backward(load(dx), load(op.saved + b * op.ldx + i)));
+    constexpr int kVectors = decltype(vectors)::value;
+    for (int64_t i = op.units.begin; i < op.units.end; i += kLane) {
+      vf tile[kLane][kVectors] = {};
+      const int64_t end = op.units.end < i + kLane ? op.units.end : i + kLane;
+      sweep<kTileRows>(i, end, 1, [&](auto units, int64_t unit) {
+        constexpr int kRows = decltype(units)::value;
+        microtile<kRows, kVectors>(
+            ByPanels{op.kernel, op.k, op.n, unit}, op.dz_t + b, op.ldt, op.n,
+            [&](const vf(&acc)[kRows][kVectors]) { std::memcpy(tile[unit - i], acc, sizeof acc); });
+      });
+      for (int v = 0; v < kVectors; ++v) store_turned<Act>(op, &tile[0][v], kVectors, b + v * kWidth, i);
     }
-  }
+  });
 }
 
 /// Fetches the next batch a few lines at a time: shuffled rows come from main memory, and all at once they would stall.

@@ -305,9 +305,7 @@ class Compiler {
   std::vector<Operation> operations_;
   Loss loss_ = Loss::kMeanSquaredError;
   bool drops_link_ = false;
-  int input_ = -1;     // buffer of the gathered rows ...
-  int nonzeros_ = -1;  // ... of where they are not zero ...
-  int pointers_ = -1;  // ... and of pointers to them
+  int input_ = -1, nonzeros_ = -1, pointers_ = -1;  // buffers of the gathered rows, and of what may stand for them
   int output_ = -1;
 };
 
