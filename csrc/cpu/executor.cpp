@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "cpu/crowd.h"
 #include "cpu/dispatch.h"
 #include "cpu/records.h"
 #include "cpu/steps.h"
@@ -30,7 +31,15 @@ class CpuExecutor final : public Executor {
   void set_threads(int n) override { threads_.store(n, std::memory_order_relaxed); }
 
  private:
+  struct Reached {
+    int64_t cursor;
+    bool for_another_team;  // and not because it was the end, a host step, or somebody had had enough
+  };
+  Reached run_with(const Crowd::Team& team, const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
+                   const std::function<bool()>& keep_going);
+
   const KernelTable& kernels_;
+  Crowd crowd_;
   std::atomic<int> threads_{0};
 };
 
@@ -41,23 +50,46 @@ Batch batch_at(const Frame& frame, int64_t index) {
 
 int64_t CpuExecutor::run(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
                          const std::function<bool()>& keep_going) {
+  // A number that was asked for is meant, whoever else is there.
+  const bool asked = threads_.load(std::memory_order_relaxed) > 0;
+  Reached reached{begin, false};
+  do {
+    const Crowd::Team team = asked ? Crowd::Team{plan.threads, Time::max()} : crowd_.next(plan.threads);
+    reached = run_with(team, plan, frame, reached.cursor, end, keep_going);
+  } while (reached.for_another_team && reached.cursor < end);
+  return reached.cursor;
+}
+
+CpuExecutor::Reached CpuExecutor::run_with(const Crowd::Team& team, const Plan& plan, const Frame& frame, int64_t begin,
+                                           int64_t end, const std::function<bool()>& keep_going) {
   const auto steps = static_cast<int64_t>(plan.steps.size());
   // Thread 0 lowers the limit before the first barrier of a batch; everybody reads it at the batch's end. Every
   // plan for several threads has a barrier, so all see the same.
   std::atomic<int64_t> limit{end};
-  run_team(plan.threads, [&](const Worker& worker) {
+  bool for_another_team = false;
+  const auto go_on = [&] {
+    if (!keep_going()) return false;
+    for_another_team = team.until != Time::max() && Clock::now() >= team.until;
+    return !for_another_team;
+  };
+  Usage usage;
+  const Duration slept = run_team(team.threads, [&](const Worker& worker) {
+    const Usage::Part part(usage);
     const StepRunner runner(kernels_, plan, frame, worker);
     for (int64_t cursor = begin; cursor < limit.load(std::memory_order_relaxed);) {
       const Batch batch = batch_at(frame, cursor / steps);
       const int64_t batch_begin = batch.index * steps;
-      if (worker.index == 0 && cursor == batch_begin && cursor > begin && !keep_going()) {
+      if (worker.index == 0 && cursor == batch_begin && cursor > begin && !go_on()) {
         limit.store(std::min(end, batch_begin + steps), std::memory_order_relaxed);
       }
       const int64_t batch_end = std::min(end, batch_begin + steps);
       for (; cursor < batch_end; ++cursor) {
         const Step& step = plan.steps[static_cast<size_t>(cursor - batch_begin)];
         if (step.kind == Step::Kind::kHost) {
-          if (worker.index == 0) limit.store(cursor, std::memory_order_relaxed);
+          if (worker.index == 0) {
+            limit.store(cursor, std::memory_order_relaxed);
+            for_another_team = false;
+          }
           return;
         }
         if (step.barrier) worker.meet();
@@ -65,7 +97,8 @@ int64_t CpuExecutor::run(const Plan& plan, const Frame& frame, int64_t begin, in
       }
     }
   });
-  return limit.load(std::memory_order_relaxed);
+  if (team.until != Time::max()) crowd_.note(team.threads, usage, slept);
+  return {limit.load(std::memory_order_relaxed), for_another_team};
 }
 
 SparseRows CpuExecutor::sparse_rows(const DatasetView& data, float scale) {
