@@ -21,6 +21,7 @@ class CpuExecutor final : public Executor {
 
   int64_t run(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
               const std::function<bool()>& keep_going) override;
+  bool predict(const Plan& plan, const Frame& frame, const std::vector<float*>& arenas) override;
   SparseRows sparse_rows(const DatasetView& data, float scale) override;
   int64_t first_nonfinite_row(const DatasetView& data) override;
   int threads() const override {
@@ -66,6 +67,66 @@ int64_t CpuExecutor::run(const Plan& plan, const Frame& frame, int64_t begin, in
     }
   });
   return limit.load(std::memory_order_relaxed);
+}
+
+/// Where the threads of a prediction find their next batch.
+class Batches {
+ public:
+  Batches(int64_t rows, int64_t most_rows, int takers) : rows_(rows), most_rows_(most_rows), takers_(takers) {}
+
+  /// False where none is left. The last ones are smaller, so that all takers come to an end at about the same time.
+  bool take(Batch& batch) {
+    int64_t first = next_.load(std::memory_order_relaxed);
+    while (first < rows_) {
+      const int64_t left = rows_ - first;
+      const int64_t share = takers_ == 1 ? left : std::max(round_up(left / (2 * takers_), kLane), kLane);
+      const int64_t rows = std::min({left, share, most_rows_});
+      if (next_.compare_exchange_weak(first, first + rows, std::memory_order_relaxed)) {
+        batch = {0, first, rows};
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void stop() { next_.store(rows_, std::memory_order_relaxed); }
+
+ private:
+  const int64_t rows_, most_rows_;
+  const int takers_;
+  std::atomic<int64_t> next_{0};
+};
+
+bool CpuExecutor::predict(const Plan& plan, const Frame& frame, const std::vector<float*>& arenas) {
+  if (plan.threads > 1) {
+    if (frame.finite && first_nonfinite_row(frame.data) >= 0) return false;
+    Frame own = frame;
+    own.arena = arenas.front();
+    own.batch_size = plan.max_rows;
+    const int64_t batches = (frame.data.rows + plan.max_rows - 1) / plan.max_rows;
+    run(plan, own, 0, batches * static_cast<int64_t>(plan.steps.size()), [] { return true; });
+    return true;
+  }
+  const auto teams = static_cast<int>(arenas.size());
+  const auto find_nonfinite = kernels_.first_nonfinite[static_cast<size_t>(frame.data.type)];
+  Batches batches(frame.data.rows, plan.max_rows, teams);
+  std::atomic<bool> finite{true};
+  run_team(teams, [&](const Worker& worker) {
+    const Worker alone{0, 1, worker.barrier};
+    Frame own = frame;
+    own.arena = arenas[static_cast<size_t>(worker.index)];
+    const StepRunner runner(kernels_, plan, own, alone);
+    for (Batch batch; batches.take(batch);) {
+      for (const Step& step : plan.steps) runner.run(step, batch);
+      if (!frame.finite) continue;
+      // Afterwards, when the products have brought the rows into a cache.
+      const Range rows{batch.first, batch.first + batch.rows};
+      if (find_nonfinite({frame.data.x, frame.data.stride, frame.data.stride, rows}) < 0) continue;
+      finite.store(false, std::memory_order_relaxed);
+      batches.stop();
+    }
+  });
+  return finite.load(std::memory_order_relaxed);
 }
 
 SparseRows CpuExecutor::sparse_rows(const DatasetView& data, float scale) {

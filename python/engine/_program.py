@@ -22,6 +22,7 @@ except ImportError as error:
 
 __version__ = _core.__version__
 Dataset = _core.Dataset
+NotFiniteError = _core.NotFiniteError
 Program = _core.Program
 Run = _core.Run
 Totals = _core.Totals
