@@ -27,8 +27,6 @@ class StepRunner {
   void point(const Step& step, const Batch& batch) const;
   /// Whether the batch is in `nonzeros` now, and no floats need to be gathered.
   bool find_nonzeros(const Step& step, const Batch& batch, const NonZeros& nonzeros) const;
-  /// Whether the first product reads the rows of the data set, so that none need be gathered.
-  bool reads_rows_in_place() const;
   void dense_forward(const Step& step, const Batch& batch) const;
   void softmax(const Step& step, const Batch& batch) const;
   void dropout(const Step& step, const Batch& batch) const;
