@@ -112,12 +112,17 @@ def ulps(got: Array, want: Array) -> Array:
     return np.where(flushed | (got == want), 0, np.abs(got - want) / ulp)
 
 
+def import_environment(**changes: str) -> dict[str, str]:
+    """The environment for a process that imports what this one does."""
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    return {**os.environ, "PYTHONPATH": path, **changes}
+
+
 def run_python(arguments: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs Python in a process of its own that imports what this one does."""
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     return subprocess.run(
         [sys.executable, *arguments],
-        env={**os.environ, "PYTHONPATH": path, **environment},
+        env=import_environment(**environment),
         capture_output=True,
         text=True,
         timeout=300,
@@ -125,9 +130,9 @@ def run_python(arguments: Sequence[str], **environment: str) -> subprocess.Compl
     )
 
 
-def run_script(script: str) -> str:
+def run_script(script: str, **environment: str) -> str:
     """What `script` prints, once it has ended well; it may crash or be killed without harm to the tests."""
-    result = run_python(["-W", "error", "-c", textwrap.dedent(script)])
+    result = run_python(["-W", "error", "-c", textwrap.dedent(script)], **environment)
     assert result.returncode == 0, f"exit code {result.returncode}: {result.stderr}"
     assert not result.stderr
     return result.stdout

@@ -25,7 +25,7 @@ LAYERS = [
     {"activations", "initializers", "regularizers", "layers", "losses", "optimizers", "metrics", "callbacks"}
     | {"config", "datasets", "utils"},
     {"_compiled", "_data", "_plan", "_progress", "_summary"},
-    {"_trainer"},
+    {"_prediction", "_trainer"},
     {"models"},
     {"__init__"},
     {"_mnist", "_recipes", "_report", "cli"},

@@ -4,29 +4,23 @@
 
 #include <algorithm>
 #include <memory>
+#include <stdexcept>
 
 #include "bindings/convert.h"
 #include "bindings/register.h"
 #include "bindings/run.h"
 #include "cpu/executor.h"
+#include "plan/costs.h"
 #include "plan/panels.h"
 #include "plan/random.h"
 
 namespace engine::bindings {
 namespace {
 
-/// Rows of one inference batch: enough for whole tiles in every thread, few enough for the activations of a
-/// thread's share (64 rows of 784 floats: 200 KB) to stay in its L2 cache.
-constexpr int64_t kInferenceRows = 128;
-constexpr int64_t kInferenceRowsPerThread = 64;
-
-/// Powers of two, so that predictions of many sizes share few plans.
-int64_t inference_rows(int64_t rows, int threads) {
-  const int64_t most = std::max(kInferenceRows, kInferenceRowsPerThread * threads);
-  int64_t size = 1;
-  while (size < rows && size < most) size *= 2;
-  return size;
-}
+/// What the caller says more about than the core knows.
+struct NotFinite : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 py::tuple shape_of(const Variable& variable) {
   if (variable.vector) return py::make_tuple(variable.columns);
@@ -163,7 +157,24 @@ std::unique_ptr<Run> begin(const std::shared_ptr<Program>& program, const std::s
                                make_order(shuffle, view.rows, std::min(batch_size, view.rows), seed, stream));
 }
 
-py::array_t<float> predict(Program& program, const py::array& x, const py::object& out, bool training, uint64_t seed) {
+/// Runs a prediction of the rows of `frame.data`; false where one of them is not finite.
+bool run_prediction(Program& program, Plan::Mode mode, Frame& frame) {
+  const Shares shares = share_out(program.model(), mode, frame.data.rows, [] { return cpu_executor().threads(); });
+  std::vector<std::shared_ptr<Workspace>> workspaces;
+  std::vector<float*> arenas;
+  for (int team = 0; team < shares.teams; ++team) {
+    workspaces.push_back(program.lease(mode, shares.batch_rows, shares.threads));
+    arenas.push_back(workspaces.back()->arena.data());
+  }
+  frame.model = &program.model();
+  frame.parameters = &program.parameters();
+  frame.weights = program.weights();
+  const auto lock = program.read_lock();
+  return cpu_executor().predict(*workspaces.front()->plan, frame, arenas);
+}
+
+py::array_t<float> predict(Program& program, const py::array& x, const py::object& out, bool finite, bool training,
+                           uint64_t seed) {
   const DatasetView rows = view_rows(x);
   if (rows.stride != program.model().input_size) {
     throw py::value_error("rows of `x` have " + std::to_string(rows.stride) + " values, expected " +
@@ -183,30 +194,23 @@ py::array_t<float> predict(Program& program, const py::array& x, const py::objec
     }
   }
   Frame frame;
+  frame.data = rows;
   frame.output = result.mutable_data();
+  frame.finite = finite;
+  frame.first_iteration = static_cast<int64_t>(seed);
+  bool good;
   {
     const py::gil_scoped_release release;
-    const int threads = cpu_executor().threads();
-    const Plan::Mode mode = training ? Plan::Mode::kSample : Plan::Mode::kPredict;
-    const auto workspace = program.lease(mode, inference_rows(rows.rows, threads), threads);
-    frame.model = &program.model();
-    frame.parameters = &program.parameters();
-    frame.weights = program.weights();
-    frame.arena = workspace->arena.data();
-    frame.data = rows;
-    frame.batch_size = workspace->plan->max_rows;
-    frame.first_iteration = static_cast<int64_t>(seed);
-    const int64_t batches = (rows.rows + frame.batch_size - 1) / frame.batch_size;
-    const auto lock = program.read_lock();
-    cpu_executor().run(*workspace->plan, frame, 0, batches * static_cast<int64_t>(workspace->plan->steps.size()),
-                       [] { return true; });
+    good = run_prediction(program, training ? Plan::Mode::kSample : Plan::Mode::kPredict, frame);
   }
+  if (!good) throw NotFinite("`x` holds a number that is not finite or too large for float32");
   return result;
 }
 
 }  // namespace
 
 void register_program(py::module_& m) {
+  py::register_exception<NotFinite>(m, "NotFiniteError", PyExc_ValueError);
   py::class_<Program, std::shared_ptr<Program>>(m, "Program")
       .def(py::init([](int64_t input_size, const py::sequence& layers) {
              return std::make_shared<Program>(to_model(input_size, layers));
@@ -221,8 +225,8 @@ void register_program(py::module_& m) {
       .def("compile", &configure, py::arg("loss"), py::arg("optimizer"), py::arg("metrics"))
       .def("begin", &begin, py::arg("mode"), py::arg("data"), py::arg("batch_size"), py::arg("shuffle") = "none",
            py::arg("seed") = 0, py::arg("stream") = 0)
-      .def("predict", &predict, py::arg("x"), py::arg("out") = py::none(), py::arg("training") = false,
-           py::arg("seed") = 0)
+      .def("predict", &predict, py::arg("x"), py::arg("out") = py::none(), py::arg("finite") = false,
+           py::arg("training") = false, py::arg("seed") = 0)
       .def("read_slots", &read_slots);
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "cpu/crowd.h"
 #include "cpu/dispatch.h"
 #include "cpu/records.h"
 #include "cpu/steps.h"
@@ -21,6 +22,7 @@ class CpuExecutor final : public Executor {
 
   int64_t run(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
               const std::function<bool()>& keep_going) override;
+  bool predict(const Plan& plan, const Frame& frame, const std::vector<float*>& arenas) override;
   SparseRows sparse_rows(const DatasetView& data, float scale) override;
   int64_t first_nonfinite_row(const DatasetView& data) override;
   int threads() const override {
@@ -30,7 +32,15 @@ class CpuExecutor final : public Executor {
   void set_threads(int n) override { threads_.store(n, std::memory_order_relaxed); }
 
  private:
+  struct Reached {
+    int64_t cursor;
+    bool for_another_team;  // and not because it was the end, a host step, or somebody had had enough
+  };
+  Reached run_with(const Crowd::Team& team, const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
+                   const std::function<bool()>& keep_going);
+
   const KernelTable& kernels_;
+  Crowd crowd_;
   std::atomic<int> threads_{0};
 };
 
@@ -41,23 +51,46 @@ Batch batch_at(const Frame& frame, int64_t index) {
 
 int64_t CpuExecutor::run(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
                          const std::function<bool()>& keep_going) {
+  // A number that was asked for is meant, whoever else is there.
+  const bool asked = threads_.load(std::memory_order_relaxed) > 0;
+  Reached reached{begin, false};
+  do {
+    const Crowd::Team team = asked ? Crowd::Team{plan.threads, Time::max()} : crowd_.next(plan.threads);
+    reached = run_with(team, plan, frame, reached.cursor, end, keep_going);
+  } while (reached.for_another_team && reached.cursor < end);
+  return reached.cursor;
+}
+
+CpuExecutor::Reached CpuExecutor::run_with(const Crowd::Team& team, const Plan& plan, const Frame& frame, int64_t begin,
+                                           int64_t end, const std::function<bool()>& keep_going) {
   const auto steps = static_cast<int64_t>(plan.steps.size());
   // Thread 0 lowers the limit before the first barrier of a batch; everybody reads it at the batch's end. Every
   // plan for several threads has a barrier, so all see the same.
   std::atomic<int64_t> limit{end};
-  run_team(plan.threads, [&](const Worker& worker) {
+  bool for_another_team = false;
+  const auto go_on = [&] {
+    if (!keep_going()) return false;
+    for_another_team = team.until != Time::max() && Clock::now() >= team.until;
+    return !for_another_team;
+  };
+  Usage usage;
+  const Duration slept = run_team(team.threads, [&](const Worker& worker) {
+    const Usage::Part part(usage);
     const StepRunner runner(kernels_, plan, frame, worker);
     for (int64_t cursor = begin; cursor < limit.load(std::memory_order_relaxed);) {
       const Batch batch = batch_at(frame, cursor / steps);
       const int64_t batch_begin = batch.index * steps;
-      if (worker.index == 0 && cursor == batch_begin && cursor > begin && !keep_going()) {
+      if (worker.index == 0 && cursor == batch_begin && cursor > begin && !go_on()) {
         limit.store(std::min(end, batch_begin + steps), std::memory_order_relaxed);
       }
       const int64_t batch_end = std::min(end, batch_begin + steps);
       for (; cursor < batch_end; ++cursor) {
         const Step& step = plan.steps[static_cast<size_t>(cursor - batch_begin)];
         if (step.kind == Step::Kind::kHost) {
-          if (worker.index == 0) limit.store(cursor, std::memory_order_relaxed);
+          if (worker.index == 0) {
+            limit.store(cursor, std::memory_order_relaxed);
+            for_another_team = false;
+          }
           return;
         }
         if (step.barrier) worker.meet();
@@ -65,7 +98,68 @@ int64_t CpuExecutor::run(const Plan& plan, const Frame& frame, int64_t begin, in
       }
     }
   });
-  return limit.load(std::memory_order_relaxed);
+  if (team.until != Time::max()) crowd_.note(team.threads, usage, slept);
+  return {limit.load(std::memory_order_relaxed), for_another_team};
+}
+
+/// Where the threads of a prediction find their next batch.
+class Batches {
+ public:
+  Batches(int64_t rows, int64_t most_rows, int takers) : rows_(rows), most_rows_(most_rows), takers_(takers) {}
+
+  /// False where none is left. The last ones are smaller, so that all takers come to an end at about the same time.
+  bool take(Batch& batch) {
+    int64_t first = next_.load(std::memory_order_relaxed);
+    while (first < rows_) {
+      const int64_t left = rows_ - first;
+      const int64_t share = takers_ == 1 ? left : std::max(round_up(left / (2 * takers_), kLane), kLane);
+      const int64_t rows = std::min({left, share, most_rows_});
+      if (next_.compare_exchange_weak(first, first + rows, std::memory_order_relaxed)) {
+        batch = {0, first, rows};
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void stop() { next_.store(rows_, std::memory_order_relaxed); }
+
+ private:
+  const int64_t rows_, most_rows_;
+  const int takers_;
+  std::atomic<int64_t> next_{0};
+};
+
+bool CpuExecutor::predict(const Plan& plan, const Frame& frame, const std::vector<float*>& arenas) {
+  if (plan.threads > 1) {
+    if (frame.finite && first_nonfinite_row(frame.data) >= 0) return false;
+    Frame own = frame;
+    own.arena = arenas.front();
+    own.batch_size = plan.max_rows;
+    const int64_t batches = (frame.data.rows + plan.max_rows - 1) / plan.max_rows;
+    run(plan, own, 0, batches * static_cast<int64_t>(plan.steps.size()), [] { return true; });
+    return true;
+  }
+  const auto teams = static_cast<int>(arenas.size());
+  const auto find_nonfinite = kernels_.first_nonfinite[static_cast<size_t>(frame.data.type)];
+  Batches batches(frame.data.rows, plan.max_rows, teams);
+  std::atomic<bool> finite{true};
+  run_team(teams, [&](const Worker& worker) {
+    const Worker alone{0, 1, worker.barrier};
+    Frame own = frame;
+    own.arena = arenas[static_cast<size_t>(worker.index)];
+    const StepRunner runner(kernels_, plan, own, alone);
+    for (Batch batch; batches.take(batch);) {
+      for (const Step& step : plan.steps) runner.run(step, batch);
+      if (!frame.finite) continue;
+      // Afterwards, when the products have brought the rows into a cache.
+      const Range rows{batch.first, batch.first + batch.rows};
+      if (find_nonfinite({frame.data.x, frame.data.stride, frame.data.stride, rows}) < 0) continue;
+      finite.store(false, std::memory_order_relaxed);
+      batches.stop();
+    }
+  });
+  return finite.load(std::memory_order_relaxed);
 }
 
 SparseRows CpuExecutor::sparse_rows(const DatasetView& data, float scale) {

@@ -1,22 +1,35 @@
 // Threads of one run: OpenMP forms the team, everything inside is ours.
 #pragma once
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 
+#include "cpu/crowd.h"
 #include "kernels/kinds.h"
 #include "kernels/table.h"
 
 namespace engine {
 
-/// Lets every thread of a team meet. Spins briefly, then gives the core away to whoever holds the others up.
+/// Lets every thread of a team meet. Spins briefly, then gives the core away to whoever holds the others up, and sleeps
+/// if that takes long.
 class Barrier {
  public:
   void wait(int threads);
+  /// Time that threads have spent asleep here.
+  Duration slept() const { return Duration(slept_.load(std::memory_order_relaxed)); }
 
  private:
+  void sleep(uint32_t generation);
+
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<uint32_t> generation_{0};
+  alignas(64) std::atomic<int> sleepers_{0};
+  std::atomic<Duration::rep> slept_{0};
+  std::mutex mutex_;
+  std::condition_variable woken_;
+  Time released_{};  // of the last generation that somebody slept through
 };
 
 /// One thread's place in the team.
@@ -39,8 +52,9 @@ struct Worker {
   }
 };
 
-/// Runs `work` on up to `threads` threads and returns when all are done. `work` must not throw.
-void run_team(int threads, const std::function<void(const Worker&)>& work);
+/// Runs `work` on up to `threads` threads and returns when all are done: the time that they slept in barriers.
+/// `work` must not throw.
+Duration run_team(int threads, const std::function<void(const Worker&)>& work);
 
 /// Threads that this process may use: OMP_NUM_THREADS, and no more than its affinity mask has.
 int available_threads();

@@ -1,5 +1,7 @@
 // Everything that touches each element once: activations on their own, dropout, copies.
 #pragma once
+#include <type_traits>
+
 #include "kernels/activations.h"
 #include "kernels/microtile.h"
 #include "kernels/philox.h"
@@ -96,18 +98,19 @@ void squared_sums(const SquaredSums& op) {
   }
 }
 
+ENGINE_INLINE float magnitude(float x) { return __builtin_fabsf(x); }
+ENGINE_INLINE double magnitude(double x) { return __builtin_fabs(x); }
+
 /// First row with a value that is no finite float32, -1 for none. The comparison is false for a NaN.
 template <class T>
 int64_t first_nonfinite(const NonFinite& op) {
-  constexpr float kLargest = __FLT_MAX__;
+  using Mask = std::conditional_t<sizeof(T) == sizeof(float), int32_t, int64_t>;  // as wide, or vectors are repacked
+  constexpr T kLargest = __FLT_MAX__;
   const auto* data = static_cast<const T*>(op.data);
   for (int64_t row = op.rows.begin; row < op.rows.end; ++row) {
     const T* x = data + row * op.stride;
-    int32_t bad = 0;
-    for (int64_t j = 0; j < op.k; ++j) {
-      const T magnitude = x[j] < T{0} ? static_cast<T>(-x[j]) : x[j];
-      bad |= magnitude <= static_cast<T>(kLargest) ? 0 : 1;
-    }
+    Mask bad = 0;
+    for (int64_t j = 0; j < op.k; ++j) bad |= magnitude(x[j]) <= kLargest ? Mask{0} : Mask{-1};
     if (bad) return row;
   }
   return -1;

@@ -1,6 +1,7 @@
 #include "plan/costs.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace engine {
 namespace {
@@ -15,6 +16,17 @@ constexpr int64_t kUnitsPerCopy = 32;
 /// Floats in all the copies together: 64 MiB.
 constexpr int64_t kMostCopied = 1 << 24;
 
+/// Rows of a batch that one thread predicts: enough for the tiles to find their weights in a cache near by, few enough
+/// for the rows (128 of 784 floats: 400 KB) to be in the L2 cache for whatever reads them again.
+constexpr int64_t kRowsTogether = 128;
+
+/// The next power of two, so that predictions of many sizes share few plans.
+int64_t round_to_power(int64_t n) {
+  int64_t size = 1;
+  while (size < n) size *= 2;
+  return size;
+}
+
 }  // namespace
 
 int worthwhile_threads(const ModelSpec& model, Plan::Mode mode, int64_t rows, int most) {
@@ -27,6 +39,14 @@ int worthwhile_threads(const ModelSpec& model, Plan::Mode mode, int64_t rows, in
     width = layer.units;
   }
   return static_cast<int>(std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(most)));
+}
+
+Shares share_out(const ModelSpec& model, Plan::Mode mode, int64_t rows, const std::function<int()>& most) {
+  const int useful = worthwhile_threads(model, mode, rows, std::numeric_limits<int>::max());
+  const int threads = useful > 1 ? std::min(useful, most()) : 1;
+  if (threads > 1 && !feeds_all(rows, threads)) return {1, threads, round_to_power(rows)};
+  const int64_t share = (rows + threads - 1) / threads;
+  return {threads, 1, std::min(round_to_power(share), kRowsTogether)};
 }
 
 bool feeds_all(int64_t extent, int threads) { return (extent + kLane - 1) / kLane >= threads; }

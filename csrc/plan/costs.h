@@ -2,6 +2,7 @@
 // the machine's speed and not on the mathematics is made here.
 #pragma once
 #include <cstdint>
+#include <functional>
 
 #include "plan/plan.h"
 #include "plan/spec.h"
@@ -19,5 +20,16 @@ bool pays_to_copy_rows(int64_t rows, int64_t inputs, int64_t units, int threads)
 
 /// Whether a product with so many units is work enough to look for zeros of its input before.
 bool pays_to_find_zeros(int64_t units);
+
+/// How a prediction is shared out: either teams of one thread that take batch after batch for themselves, or one
+/// batch for one team.
+struct Shares {
+  int teams;
+  int threads;         // of each team
+  int64_t batch_rows;  // at most
+};
+
+/// `most` threads are available; it is asked only where more than one is worthwhile.
+Shares share_out(const ModelSpec& model, Plan::Mode mode, int64_t rows, const std::function<int()>& most);
 
 }  // namespace engine

@@ -44,6 +44,7 @@ struct Frame {
   int64_t first_batch = 0;
   int64_t first_iteration = 1;  // optimizer step of batch `first_batch`, from 1
   float* output = nullptr;      // predict: (rows, outputs), contiguous
+  bool finite = false;          // predict: look for rows that hold a number that is no finite float32
   Totals* totals = nullptr;
 };
 
@@ -56,6 +57,11 @@ class Executor {
   /// boundary by one thread, has said no. Where a run is cut never changes a bit.
   virtual int64_t run(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
                       const std::function<bool()>& keep_going) = 0;
+
+  /// Predicts all rows of `frame.data`, each of `arenas` being scratch for `plan`. A plan for one thread gets a thread
+  /// per arena, and each takes batches of up to `plan.max_rows` until none is left; a plan for several has one arena.
+  /// Returns false, with some of the output written, where a row is not finite and `frame.finite` asks for that.
+  virtual bool predict(const Plan& plan, const Frame& frame, const std::vector<float*>& arenas) = 0;
 
   /// Records of the rows of `data`, times `scale`; of kind kNone where they would not pay.
   virtual SparseRows sparse_rows(const DatasetView& data, float scale) = 0;

@@ -32,6 +32,9 @@ def first_nonfinite_row(x: Rows) -> int:
     """Index of the first row of the C-contiguous (n, ...) array `x` holding a NaN, an infinity or a
     float64 beyond float32's range; -1 when there is none. Threaded."""
 
+class NotFiniteError(ValueError):
+    """A number that is not finite where only finite ones are taken."""
+
 @final
 class Dataset:
     """Rows to run over: the arrays are referenced, never copied.
@@ -147,8 +150,24 @@ class Program:
         stream: int = 0,
     ) -> Run:
         """Lease scratch memory for one pass over `data`. The order of rows is keyed by (seed, stream)."""
-    def predict(self, x: Rows, out: Float32 | None = None, training: bool = False, seed: int = 0) -> Float32:
-        """Outputs (n, output_size) for the C-contiguous rows of `x`. Safe from many threads at once."""
+    def predict(
+        self,
+        x: Rows,
+        out: Float32 | None = None,
+        finite: bool = False,
+        training: bool = False,
+        seed: int = 0,
+    ) -> Float32:
+        """Outputs (n, output_size) for the C-contiguous rows of `x`. Safe from many threads at once.
+
+        Args:
+            x: (n, ...).
+            out: C-contiguous (n, output_size) for the result, apart from `x`.
+            finite: whether to raise NotFiniteError where `x` holds a NaN, an infinity or a float64 beyond
+                float32's range; some of `out` may have been written then.
+            training: whether dropout is at work.
+            seed: of the dropout.
+        """
     def read_slots(self) -> list[list[Float32]]:
         """Copies of the optimizer's slots per variable (Adam: [m, v]), in the textbook's scaling."""
 

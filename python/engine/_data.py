@@ -90,6 +90,29 @@ def input_rows(x: object, shape: Shape | None, name: str = "x") -> Rows:
         shape: of one sample; None takes any.
         name: what messages call it.
     """
+    array = _shaped(x, shape, name)
+    rows = _readable(array)
+    if rows.dtype != np.uint8:
+        require_finite(rows, array, name)
+    return rows
+
+
+def unchecked_rows(x: object, shape: Shape | None) -> Rows:
+    """`input_rows` for a reader who looks for numbers that aren't finite by himself; see `complaint`."""
+    return _readable(_shaped(x, shape, "x"))
+
+
+def complaint(x: object, shape: Shape | None, otherwise: ValueError) -> ValueError:
+    """The error of `input_rows`; `otherwise` if it finds none, because `x` has changed meanwhile."""
+    try:
+        input_rows(x, shape)
+    except ValueError as error:
+        return error
+    return otherwise
+
+
+def _shaped(x: object, shape: Shape | None, name: str) -> Array:
+    """`x` as an array of real numbers (n, *shape), n >= 1."""
     array = real_array(x, name)
     if array.ndim == 1 and shape in (None, (1,)):
         array = array[:, np.newaxis]
@@ -99,10 +122,7 @@ def input_rows(x: object, shape: Shape | None, name: str = "x") -> Rows:
     if array.size == 0:
         msg = f"`{name}` is empty: its shape is {array.shape}"
         raise ValueError(msg)
-    rows = _readable(array)
-    if rows.dtype != np.uint8:
-        require_finite(rows, array, name)
-    return rows
+    return array
 
 
 def checked_samples(

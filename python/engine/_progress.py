@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 WIDTH = 20
 # Faster refreshes can't be read; the core asks for one about as often.
 INTERVAL = 0.05
+# Seconds after which `evaluate` and `predict` show that they are at work.
+PATIENCE = 0.5
 # Values as small as this are shown in scientific notation.
 SMALL = 1e-3
 

@@ -1,22 +1,18 @@
-"""Training, evaluation and prediction on a compiled Program: epochs, validation, callbacks, progress."""
+"""Training and evaluation on a compiled Program: epochs, validation, callbacks, progress."""
 
 from __future__ import annotations
 
 import warnings
 
-import numpy as np
-
 from engine._compiled import Compiled
 from engine._plan import Plan
-from engine._program import Dataset, Float32, Program, Rows, Run, Totals
+from engine._program import Dataset, Program, Run, Totals
 from engine._progress import Progress
 from engine._random import next_key
 from engine.callbacks import CallbackList, Logs, Mode
 
 # Rows per batch of an evaluation, whose result doesn't depend on it: enough to feed all threads.
 EVALUATION_ROWS = 1024
-# Multiply-adds per call of the core in a prediction: about 10 ms, so that Ctrl-C and progress stay alive.
-PREDICTION_WORK = 10**9
 
 
 class Trainer:
@@ -133,35 +129,3 @@ class _Passes:
             )
             warnings.warn(message, stacklevel=4)
         return self._run, range(begin, self._done)
-
-
-def predict(
-    program: Program, rows: Rows, batch_size: int, callbacks: CallbackList, progress: Progress
-) -> Float32:
-    """Outputs (n, outputs) of `rows`.
-
-    Args:
-        program: the model.
-        rows: (n, ...), checked.
-        batch_size: rows per step of the progress and of callbacks that look at batches.
-        callbacks: told about every turn.
-        progress: shown while it goes on.
-    """
-    out = np.empty((len(rows), program.output_size), np.float32)
-    per_batch = callbacks.per_batch("predict")
-    weights = program.weight_count
-    together = 1 if per_batch else max(1, PREDICTION_WORK // (batch_size * max(weights, 1)))
-    block = batch_size * together
-    progress.restart()
-    callbacks.call("on_predict_begin")
-    for batch, begin in enumerate(range(0, len(rows), block)):
-        end = min(begin + block, len(rows))
-        if per_batch:
-            callbacks.call("on_predict_batch_begin", batch)
-        program.predict(rows[begin:end], out=out[begin:end])
-        if per_batch:
-            callbacks.call("on_predict_batch_end", batch, logs={"outputs": out[begin:end]})
-        progress.update(-(-end // batch_size), {})
-    callbacks.call("on_predict_end")
-    progress.finish({})
-    return out

@@ -7,10 +7,10 @@ from engine._checks import integer
 
 
 def set_threads(n: int | None) -> None:
-    """Use exactly `n` threads in every later run; results don't depend on it.
+    """Use `n` threads in every later run whose work is worth them; results don't depend on it.
 
-    By default a run uses as many threads as its work is worth, at most as many as the process may use: its
-    affinity mask, or OMP_NUM_THREADS.
+    By default there are as many as the process has CPUs, by its affinity mask, and no more than OMP_NUM_THREADS;
+    while other programs keep some of these CPUs busy, a run makes do with fewer. `n` threads stay `n`.
 
     Args:
         n: number of threads, at least 1; None goes back to the default.

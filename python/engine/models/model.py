@@ -12,17 +12,15 @@ from numpy.typing import ArrayLike
 
 from engine._checks import Shape, flag
 from engine._compiled import Compiled
-from engine._data import Samples, Targeting, checked_samples, input_rows
+from engine._data import Samples, Targeting, checked_samples, complaint, input_rows, unchecked_rows
 from engine._plan import optional, plan_fit, resolve_batch_size, unpack
-from engine._program import Float32, Program, Rows
-from engine._progress import Progress
+from engine._prediction import delivered, predict, target_for
+from engine._program import Float32, NotFiniteError, Program, Rows
+from engine._progress import PATIENCE, Progress
 from engine._random import next_key, next_seed
-from engine._trainer import Trainer, predict
+from engine._trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.optimizers import Optimizer
-
-# Seconds after which `evaluate` and `predict` show that they are at work.
-PATIENCE = 0.5
 
 
 class Model(ABC):
@@ -204,6 +202,8 @@ class Model(ABC):
         verbose: int | str = "auto",
         steps: int | None = None,
         callbacks: object = None,
+        *,
+        out: Float32 | None = None,
     ) -> Float32:
         """The model's outputs. Many threads may ask at once.
 
@@ -213,36 +213,37 @@ class Model(ABC):
             verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" one of them after half a second.
             steps: number of batches, from the first sample on; default all.
             callbacks: objects of `engine.callbacks`.
+            out: float32 array of the result's shape, for the result. Nothing is written to it if an argument
+                is wrong, except for numbers in `x` that aren't finite: they are found on the way.
 
         Returns:
-            float32 (n, outputs); `predict(x)[i]` has the same bits as `predict(x[i:i + 1])[0]`.
+            float32 (n, outputs), or `out`; `predict(x)[i]` has the same bits as `predict(x[i:i + 1])[0]`.
         """
-        rows, limit = input_rows(x, self._sample_shape), optional(steps, "steps")
+        rows, limit = unchecked_rows(x, self._sample_shape), optional(steps, "steps")
         size = resolve_batch_size(batch_size, limit, len(rows))
         rows = rows if limit is None else rows[: limit * size]
-        if callbacks is None and len(rows) <= size and verbose in ("auto", 0):
-            return self._shaped(self._built_for(rows).predict(rows))  # one batch, and nobody to tell
-        hooks = CallbackList(callbacks)
-        with Progress(verbose, math.ceil(len(rows) / size), PATIENCE) as progress:
-            program = self._built_for(rows)
-            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
-            return self._shaped(predict(program, rows, size, hooks, progress))
+        shape = self._output_shape or self._output_shape_for(rows.shape[1:])
+        target = None if out is None else target_for(out, shape, rows)
+        try:
+            if callbacks is None and len(rows) <= size and verbose in ("auto", 0):
+                outputs = self._built_for(rows).predict(rows, target, True)  # one batch, and nobody to tell
+            else:
+                with Progress(verbose, math.ceil(len(rows) / size), PATIENCE) as progress:
+                    hooks, program = CallbackList(callbacks), self._built_for(rows)
+                    hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
+                    outputs = predict(program, rows, size, hooks, progress, out=target)
+        except NotFiniteError as error:
+            raise complaint(x, self._sample_shape, error) from None
+        return self._shaped(outputs) if out is None else delivered(outputs, out)
 
     def __call__(self, x: ArrayLike, training: bool = False) -> Float32:
-        """The model's outputs for one batch.
-
-        Args:
-            x: samples, as for `fit`.
-            training: whether dropout is at work.
-
-        Returns:
-            float32 (n, outputs).
-        """
-        rows = input_rows(x, self._sample_shape)
+        """The model's outputs for one batch, all of `x`; with dropout at work if `training`."""
+        rows, samples = unchecked_rows(x, self._sample_shape), flag(training, "training")
         program = self._built_for(rows)
-        if flag(training, "training"):
-            return self._shaped(program.predict(rows, training=True, seed=next_seed()))
-        return self._shaped(program.predict(rows))
+        try:
+            return self._shaped(program.predict(rows, None, True, samples, next_seed() if samples else 0))
+        except NotFiniteError as error:
+            raise complaint(x, self._sample_shape, error) from None
 
     def train_on_batch(
         self,
@@ -273,8 +274,7 @@ class Model(ABC):
         return_dict: bool = False,
     ) -> Any:
         """Loss and metrics of one batch, all of `x`; arguments and result as of `evaluate`."""
-        compiled = self._require_compiled()
-        samples = self._samples(x, y, sample_weight)
+        compiled, samples = self._require_compiled(), self._samples(x, y, sample_weight)
         run = self._built_for(samples.x).begin("evaluate", samples.dataset(), len(samples))
         run.advance(0, 1)
         return compiled.result(run.totals, return_dict)
@@ -305,8 +305,8 @@ class Model(ABC):
             raise ValueError(msg)
         expected, prefix = (self._sample_shape, "") if like is None else (like.x.shape[1:], "validation ")
         rows = input_rows(x, expected, f"{prefix}x")
-        targeting = Targeting(loss, self._output_shape_for(rows.shape[1:]))
-        return checked_samples(rows, y, targeting, sample_weight, prefix)
+        shape = self._output_shape_for(rows.shape[1:])
+        return checked_samples(rows, y, Targeting(loss, shape), sample_weight, prefix)
 
     def _built_for(self, rows: Rows) -> Program:
         """The program, built for the shape of `rows` if there was none."""

@@ -1,0 +1,258 @@
+"""`predict`: an array for the result, numbers that aren't finite, bits, threads, memory."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Blobs, classifier, same_weights
+from numpy.typing import NDArray
+
+import engine as keras
+from engine import _core
+
+Array = NDArray[Any]
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    yield
+    _core.set_threads(0)
+
+
+def wide(*extra: keras.layers.Layer, inputs: int = 300) -> keras.Sequential:
+    """Enough work for several threads, and for zeros to be skipped."""
+    stack = [keras.layers.Dense(96, activation="relu"), keras.layers.Dense(10, activation="softmax")]
+    return keras.Sequential([keras.Input((inputs,)), *extra, *stack])
+
+
+def mixed_rows(count: int, inputs: int = 300) -> NDArray[np.float32]:
+    """Rows with many zeros and rows with none, in stretches that don't end where batches do."""
+    rng = np.random.default_rng(count)
+    x = rng.standard_normal((count, inputs), np.float32)
+    sparse = (np.arange(count) // 37) % 2 == 0
+    return np.where(sparse[:, np.newaxis] & (rng.random(x.shape) < 0.8), 0, x).astype(np.float32)
+
+
+LAYOUTS: dict[str, Callable[[tuple[int, ...]], Array]] = {
+    "plain": lambda shape: np.full(shape, 7, np.float32),
+    "fortran": lambda shape: np.full(shape, 7, np.float32, order="F"),
+    "columns of a table": lambda shape: np.full((shape[0], 2 * shape[1]), 7, np.float32)[:, 1::2],
+    "reversed": lambda shape: np.full(shape, 7, np.float32)[::-1],
+    "misaligned": lambda shape: (
+        np.zeros(4 * shape[0] * shape[1] + 1, np.uint8)[1:].view(np.float32).reshape(shape)
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "options", [{}, {"batch_size": 1000}, {"callbacks": []}, {"verbose": 2}, {"steps": 1}]
+)
+def test_out_takes_the_result(layout: str, options: dict[str, Any], blobs: Blobs) -> None:
+    model = classifier()
+    expected = model.predict(blobs.x, **options)
+    out = LAYOUTS[layout](expected.shape)
+    assert model.predict(blobs.x, **options, out=out) is out
+    assert np.array_equal(out, expected)
+
+
+def test_out_has_the_shape_of_the_result() -> None:
+    model = keras.Sequential([keras.layers.Rescaling(2.0)])
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    out = np.empty((2, 3, 4), np.float32)
+    assert model.predict(x, out=out) is out
+    assert np.array_equal(out, 2 * x)
+
+
+def test_out_may_be_the_rows_that_are_read() -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+    x = np.random.default_rng(0).standard_normal((500, 4), np.float32)
+    expected = model.predict(x)
+    for shift in (0, 1):
+        store = np.zeros((501, 4), np.float32)
+        store[:500] = x
+        out = store[shift : shift + 500]
+        assert model.predict(store[:500], out=out) is out
+        assert np.array_equal(out, expected)
+
+
+OUT_MISTAKES: list[tuple[object, type[Exception], str]] = [
+    (
+        [[0.0] * 3] * 150,
+        TypeError,
+        r"`out` must be a float32 array, got list: make one with np.empty\(\(150, 3\)",
+    ),
+    (np.zeros((150, 3)), TypeError, "`out` must be a float32 array, got dtype float64"),
+    (np.zeros((150, 3), ">f4"), TypeError, "got dtype >f4"),
+    (np.zeros((150, 4), np.float32), ValueError, r"shape of the result, \(150, 3\), got \(150, 4\)"),
+    (np.zeros((149, 3), np.float32), ValueError, r"\(150, 3\), got \(149, 3\)"),
+    (np.zeros(450, np.float32), ValueError, r"\(150, 3\), got \(450,\)"),
+    (np.broadcast_to(np.float32(0), (150, 3)), ValueError, "`out` is read-only: pass an array that can be"),
+]
+
+
+@pytest.mark.parametrize(("out", "kind", "message"), OUT_MISTAKES, ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize("built", [True, False])
+def test_out_mistakes(out: Any, kind: type[Exception], message: str, built: bool, blobs: Blobs) -> None:
+    model = classifier() if built else keras.Sequential([keras.layers.Dense(3)])
+    with pytest.raises(kind, match=message):
+        model.predict(blobs.x, out=out)
+    assert model.built == built
+    assert not np.any(out)
+
+
+@pytest.mark.parametrize(
+    "mistake", [{"batch_size": 0}, {"steps": 0}, {"verbose": 7}, {"callbacks": [3]}], ids=str
+)
+def test_other_mistakes_leave_out_alone(mistake: dict[str, Any], blobs: Blobs) -> None:
+    out = np.full((150, 3), 7, np.float32)
+    with pytest.raises((ValueError, TypeError)):
+        classifier().predict(blobs.x, **mistake, out=out)
+    assert (out == 7).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("dtype", ["f2", "f4", ">f4", "f8"])
+def test_the_first_bad_number_is_named(dtype: str, threads: int) -> None:
+    _core.set_threads(threads)
+    model, clean = wide(), mixed_rows(1000).astype(dtype)
+    for row in (0, 127, 128, 511, 999):
+        for bad in (np.nan, np.inf, -np.inf):
+            x = clean.copy()
+            x[row, 299] = bad
+            x[-1, 0] = np.nan
+            named = "nan" if row == 999 else str(bad)
+            for options in ({}, {"batch_size": 1000}, {"callbacks": []}):
+                with pytest.raises(ValueError, match=f"`x` must be finite .* but row {row} holds {named}"):
+                    model.predict(x, **options)
+            with pytest.raises(ValueError, match=f"but row {row} holds {named}"):
+                model(x[: row + 1] if row < 999 else x)
+    assert np.isfinite(model.predict(clean)).all()
+
+
+def test_numbers_beyond_float32_are_named() -> None:
+    x = np.zeros((300, 300))
+    x[200, 3] = 1e39
+    with pytest.raises(ValueError, match=r"but row 200 holds 1e\+39"):
+        wide().predict(x)
+
+
+def test_rows_that_nobody_asks_for_may_hold_anything(blobs: Blobs) -> None:
+    model, x = classifier(), blobs.x.copy()
+    x[64:] = np.nan
+    assert np.array_equal(model.predict(x, steps=2, batch_size=32), model.predict(blobs.x[:64]))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f4", "f8"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_row_has_its_bits_in_any_company(dtype: str, scaled: bool) -> None:
+    model = wide(*([keras.layers.Rescaling(0.5)] if scaled else []))
+    x = mixed_rows(700).astype(dtype) if dtype != "u1" else (mixed_rows(700) > 0.5).astype(dtype)
+    _core.set_threads(1)
+    expected = model.predict(x).tobytes()
+    for threads in (1, 2, 3, 5):
+        _core.set_threads(threads)
+        assert model.predict(x).tobytes() == expected
+        for size in (1, 7, 64, 128, 129, 300):
+            parts = [model.predict(x[i : i + size]) for i in range(0, 700, size)]
+            assert np.concatenate(parts).tobytes() == expected, (threads, size)
+
+
+def test_eight_threads_with_models_and_rows_of_their_own() -> None:
+    models = [wide(inputs=inputs) for inputs in (3, 20, 300, 300, 784)]
+    rows = [mixed_rows(400 + i, model.input_shape[1]) for i, model in enumerate(models)]  # type: ignore[arg-type]
+    expected = [model.predict(x) for model, x in zip(models, rows, strict=True)]
+
+    def check(worker: int) -> bool:
+        out = np.empty((400, 10), np.float32)
+        good = True
+        for turn in range(40):
+            i = (worker + turn) % len(models)
+            begin = (worker * 31 + turn * 17) % 300
+            count = (1, 2, 33, 100)[turn % 4]
+            part = slice(begin, begin + count)
+            got = models[i].predict(rows[i][part], out=out[:count])
+            good = good and got.tobytes() == expected[i][part].tobytes()
+        return good
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(check, range(8)))
+
+
+def test_eight_threads_while_the_model_is_fitted(blobs: Blobs) -> None:
+    """Predictions come from the weights of one step each, and training does not notice them."""
+    alone, model = classifier(), classifier()
+    model.set_weights(alone.get_weights())
+    stop = threading.Event()
+
+    def ask(worker: int) -> bool:
+        good = True
+        while not stop.is_set():
+            y = model.predict(np.repeat(blobs.x[worker : worker + 1], 50, axis=0))
+            good = good and (y == y[0]).all()
+        return good
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(ask, worker) for worker in range(8)]
+        try:
+            model.fit(blobs.x, blobs.y, epochs=5, shuffle=False, verbose=0)
+        finally:
+            stop.set()
+        assert all(answer.result() for answer in answers)
+    alone.fit(blobs.x, blobs.y, epochs=5, shuffle=False, verbose=0)
+    assert same_weights(model, alone)
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("into_out", [False, True])
+def test_memory_does_not_grow(into_out: bool) -> None:
+    calls = 200_000
+    model, x = classifier(), np.ones((1, 6), np.float32)
+    out = np.empty((1, 3), np.float32) if into_out else None
+
+    def ask(count: int) -> None:
+        for _ in range(count):
+            model.predict(x, out=out)
+
+    ask(10_000)
+    gc.collect()
+    blocks, before = sys.getallocatedblocks(), resident()
+    ask(calls)
+    gc.collect()
+    assert sys.getallocatedblocks() - blocks < 100
+    assert resident() - before < calls  # less than a byte for each
+    tracemalloc.start()
+    try:
+        ask(100)
+        first = tracemalloc.get_traced_memory()[0]
+        ask(1000)
+        assert tracemalloc.get_traced_memory()[0] - first < 1000
+    finally:
+        tracemalloc.stop()
+
+
+def test_sizes_share_their_scratch() -> None:
+    """A prediction of every size from 1 on leaves no more behind than the largest needs."""
+    model = wide()
+    x = mixed_rows(300)
+    model.predict(x)
+    before = resident() if sys.platform == "linux" else 0
+    for rows in range(1, 301):
+        model.predict(x[:rows])
+    if sys.platform == "linux":
+        assert resident() - before < 16 << 20
