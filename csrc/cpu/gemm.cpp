@@ -26,8 +26,9 @@ constexpr int64_t kRowsWorthPacking = 48;
 /// Narrower products are computed as their transpose: vectors along the rows, columns as single ones.
 constexpr int64_t kNarrow = 2;
 
-/// What a thread more is worth waking for.
-constexpr double kFlopsPerThread = 2e6;
+/// Multiply-adds that a thread more is worth waking for.
+constexpr double kWorkPerThread = 1e6;
+constexpr int kMostThreads = 1 << 16;
 /// Multiply-adds that one float's packing takes as long as.
 constexpr int64_t kPackCost = 8;
 
@@ -207,6 +208,16 @@ void softmax_rows(const KernelTable& kernels, float* c, int64_t columns, Range r
 
 }  // namespace
 
+double multiply_adds(const Product& p) {
+  double work = static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k + 1);
+  for (const StackAxis& axis : p.stack) work *= static_cast<double>(axis.extent);
+  return work;
+}
+
+int worthwhile_threads(double multiply_adds) {
+  return static_cast<int>(std::clamp(multiply_adds / kWorkPerThread, 1.0, static_cast<double>(kMostThreads)));
+}
+
 void multiply(const KernelTable& kernels, const Product& product, int threads) {
   Product p = product;
   const bool softmax = p.activation == Activation::kSoftmax;
@@ -214,9 +225,7 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
   if (p.n <= kNarrow ? p.n < p.m : p.c_column != 1 && p.c_row == 1 && p.m > kNarrow) transpose(p);
   int64_t matrices = 1;
   for (const StackAxis& axis : p.stack) matrices *= axis.extent;
-  const double flops = 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k + 1);
-  const double worth = std::max(1.0, flops * static_cast<double>(matrices) / kFlopsPerThread);
-  const int team = static_cast<int>(std::min(worth, static_cast<double>(threads)));
+  const int team = threads;
   // Stacked matrices are cut up only where there are too few to go round evenly.
   const Grid grid = plan_grid(kernels.gemm_shape, p, matrices % team == 0 || matrices >= 8 * team ? 1 : team);
   const int64_t tasks = matrices * grid.cells();
@@ -241,11 +250,15 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
   });
 }
 
-float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, Activation activation) {
+float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, float bias, Activation activation) {
   alignas(kLane * sizeof(float)) float value[kLane] = {};
   run_team(1, [&](const Worker&) {
-    value[0] = kernels.dot({a, b, k});
-    kernels.activation_forward[static_cast<size_t>(activation)]({value, value, nullptr, kLane, {0, 1}, {0, kLane}});
+    value[0] = kernels.dot({a, b, k}) + bias;
+    if (activation == Activation::kSoftmax) {
+      kernels.softmax_forward({value, nullptr, value, 0, 1, {0, 1}});
+    } else {
+      kernels.activation_forward[static_cast<size_t>(activation)]({value, value, nullptr, kLane, {0, 1}, {0, kLane}});
+    }
   });
   return value[0];
 }

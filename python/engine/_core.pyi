@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __version__: str
 
@@ -31,6 +31,20 @@ def permutation(seed: int, stream: int, size: int) -> NDArray[np.int32]:
 def first_nonfinite_row(x: Rows) -> int:
     """Index of the first row of the C-contiguous (n, ...) array `x` holding a NaN, an infinity or a
     float64 beyond float32's range; -1 when there is none. Threaded."""
+
+def matmul(
+    a: ArrayLike,
+    b: ArrayLike,
+    bias: ArrayLike | None,
+    activation: str | None,
+    transpose_a: bool,
+    transpose_b: bool,
+    out: Float32 | None,
+    isa: str = ...,
+    threads: int = ...,
+    /,
+) -> Float32:
+    """`engine.ops.matmul`. `isa` and `threads` go together, for tests: so many threads, however little work it is."""
 
 @final
 class Dataset:
