@@ -54,7 +54,7 @@ def everywhere(a: Array, b: Array, *, threads: Any = THREADS, **options: Any) ->
 def bound(a: Array, b: Array) -> Array:
     """Of the error of `chained_product`, where terms may also be flushed to zero."""
     k = a.shape[-1]
-    terms = np.matmul(np.abs(a).astype(float), np.abs(b).astype(float))
+    terms = np.matmul(np.abs(a.astype(float)), np.abs(b.astype(float)))
     return (min(k, CHAIN) + -(-k // CHAIN)) * (U * terms + SMALLEST_NORMAL)
 
 

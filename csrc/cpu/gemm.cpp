@@ -102,7 +102,7 @@ Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells) {
   grid.packs_b = !grid.reads_across && (rows > kRowsWorthPacking || p.b_column != 1);
   grid.block_k = rows > kBlockRows ? kBlockChains * shape.chain : shape.chain;
   const int64_t k = std::min(p.k, grid.block_k);
-  const int64_t b_columns = grid.packs_b ? std::min(columns, kBlockColumns) : grid.reads_across ? 0 : columns % shape.vector;
+  const int64_t b_columns = grid.packs_b ? std::min(columns, kBlockColumns) : grid.reads_across ? 0 : p.n % shape.vector;
   grid.a_floats =
       grid.packs_a ? round_up(std::min(rows, kBlockRows), shape.rows) * std::min(p.k, shape.chain) + kLane : 0;
   grid.b_floats = b_columns > 0 ? round_up(b_columns, grid.panel) * k + kLane : 0;
