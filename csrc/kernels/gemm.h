@@ -156,6 +156,16 @@ ENGINE_INLINE void gemm_tile(const Gemm& op, const A& a, const float* b, int64_t
   finish<Act, Vectors>(op, way, op.bias ? op.bias + (op.bias_by_row ? i : j) : nullptr, tile);
 }
 
+/// The vector as it is, in a register: GCC would take it apart, lane by lane back through the shuffles that made it.
+ENGINE_INLINE vf whole(vf v) {
+#if defined(__SSE2__)
+  __asm__("" : "+v"(v));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(v));
+#endif
+  return v;
+}
+
 /// tile (1, Vectors * kWidth) = a (1, k) B (k, columns) where not the rows of B are contiguous but its columns: squares
 /// are turned in registers. Two of them, so that one waits for the multiply-adds of the other.
 template <int Vectors>
@@ -173,7 +183,7 @@ __attribute__((noinline)) void chain_across(vf (&tile)[Vectors], const Gemm& op,
         for (int i = 0; i < kWidth; ++i) square[i] = load(from + i * op.b_column);
         transpose_square(square);
 #pragma GCC unroll 16
-        for (int i = 0; i < kWidth; ++i) acc[v] = fma(broadcast(a[i * op.a_next]), square[i], acc[v]);
+        for (int i = 0; i < kWidth; ++i) acc[v] = fma(broadcast(a[i * op.a_next]), whole(square[i]), acc[v]);
         continue;
       }
       for (int64_t i = 0; i < count; ++i) {
