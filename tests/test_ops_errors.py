@@ -65,12 +65,24 @@ def test_shapes_that_do_not_go_together(a: tuple[int, ...], b: tuple[int, ...], 
 
 
 def test_transposed_shapes_are_told() -> None:
-    refused(ValueError, r"`a` \(2, 3\), transposed, has 2 columns and `b` \(3, 3\) has 3", ONES, SQUARE, transpose_a=True)
+    refused(
+        ValueError,
+        r"`a` \(2, 3\), transposed, has 2 columns and `b` \(3, 3\) has 3",
+        ONES,
+        SQUARE,
+        transpose_a=True,
+    )
 
 
 def test_vectors_cannot_be_transposed() -> None:
     v = np.ones(3, np.float32)
-    refused(ValueError, r"`transpose_a` swaps the last two axes, and `a` has shape \(3,\)", v, SQUARE, transpose_a=True)
+    refused(
+        ValueError,
+        r"`transpose_a` swaps the last two axes, and `a` has shape \(3,\)",
+        v,
+        SQUARE,
+        transpose_a=True,
+    )
     refused(ValueError, "`transpose_b` swaps", SQUARE, v, transpose_b=True)
 
 
@@ -101,17 +113,37 @@ def read_only() -> Array:
 @pytest.mark.parametrize(
     ("out", "error", "message"),
     [
-        (np.empty((3, 2), np.float32), ValueError, r"`out` must have the shape of the product, \(2, 3\), got \(3, 2\)"),
+        (
+            np.empty((3, 2), np.float32),
+            ValueError,
+            r"`out` must have the shape of the product, \(2, 3\), got \(3, 2\)",
+        ),
         (np.empty((1, 2, 3), np.float32), ValueError, "shape of the product"),
         (np.empty(3, np.float32), ValueError, "shape of the product"),
         (np.empty((2, 3)), TypeError, "`out` must be a float32 array.*float64"),
         (np.empty((2, 3), np.dtype(np.float32).newbyteorder()), TypeError, "byte order"),
         ([[0.0] * 3] * 2, TypeError, "`out` must be a float32 array, got list"),
         (read_only(), ValueError, "read-only"),
-        (np.lib.stride_tricks.as_strided(np.empty(3, np.float32), (2, 3), (0, 4)), ValueError, "lie on each other"),
-        (np.lib.stride_tricks.as_strided(np.empty(9, np.float32), (2, 3), (4, 4)), ValueError, "lie on each other"),
-        (np.lib.stride_tricks.as_strided(np.empty(9, np.float32), (2, 3), (12, 2)), ValueError, "lie on each other"),
-        (np.lib.stride_tricks.as_strided(np.empty(9, np.float32), (2, 3), (8, 4)), ValueError, "lie on each other"),
+        (
+            np.lib.stride_tricks.as_strided(np.empty(3, np.float32), (2, 3), (0, 4)),
+            ValueError,
+            "lie on each other",
+        ),
+        (
+            np.lib.stride_tricks.as_strided(np.empty(9, np.float32), (2, 3), (4, 4)),
+            ValueError,
+            "lie on each other",
+        ),
+        (
+            np.lib.stride_tricks.as_strided(np.empty(9, np.float32), (2, 3), (12, 2)),
+            ValueError,
+            "lie on each other",
+        ),
+        (
+            np.lib.stride_tricks.as_strided(np.empty(9, np.float32), (2, 3), (8, 4)),
+            ValueError,
+            "lie on each other",
+        ),
     ],
 )
 def test_out_that_cannot_take_the_product(out: Any, error: type[Exception], message: str) -> None:

@@ -142,8 +142,8 @@ Floats to_floats(py::handle value, const char* name) {
 
 py::object empty_array(int axes, const py::ssize_t* extents) {
   const auto& api = py::detail::npy_api::get();
-  auto made = py::reinterpret_steal<py::object>(api.PyArray_NewFromDescr_(
-      api.PyArray_Type_, float32().release().ptr(), axes, extents, nullptr, nullptr, 0, nullptr));
+  auto made = py::reinterpret_steal<py::object>(api.PyArray_NewFromDescr_(api.PyArray_Type_, float32().release().ptr(),
+                                                                          axes, extents, nullptr, nullptr, 0, nullptr));
   if (!made) throw py::error_already_set();
   return made;
 }

@@ -12,10 +12,10 @@ namespace py = pybind11;
 /// An argument of a function on matrices.
 struct Floats {
   const char* name;
-  py::object given;             // the array that came
-  py::object array;             // itself, or a float32 copy whose elements lie whole floats apart
-  float* data = nullptr;        // of `array`
-  int axes = 0;                 // of `array`, as are:
+  py::object given;       // the array that came
+  py::object array;       // itself, or a float32 copy whose elements lie whole floats apart
+  float* data = nullptr;  // of `array`
+  int axes = 0;           // of `array`, as are:
   const py::ssize_t* extents = nullptr;
   const py::ssize_t* strides = nullptr;  // in bytes
 
@@ -33,9 +33,7 @@ Floats to_floats(py::handle value, const char* name);
 py::object empty_array(int axes, const py::ssize_t* extents);
 
 /// What the array protocol says of an array that is surely one.
-inline const py::detail::PyArray_Proxy& proxy(const py::handle& array) {
-  return *py::detail::array_proxy(array.ptr());
-}
+inline const py::detail::PyArray_Proxy& proxy(const py::handle& array) { return *py::detail::array_proxy(array.ptr()); }
 
 /// Whether the elements are aligned and lie whole floats apart.
 bool lies_in_floats(const py::handle& array);

@@ -1,7 +1,5 @@
 // Products of matrices that Python owns. A product of 8 x 8 takes NumPy 0.6 us, so the way in is a plain function of
 // Python's C interface: pybind11's own dispatch would take as long as the product.
-#include "cpu/gemm.h"
-
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -11,6 +9,7 @@
 #include "bindings/register.h"
 #include "cpu/dispatch.h"
 #include "cpu/executor.h"
+#include "cpu/gemm.h"
 
 namespace engine::bindings {
 namespace {
@@ -42,8 +41,7 @@ Matrices to_matrices(const Floats& array, bool transposed, bool wide) {
     return wide ? Matrices{array, 0, 1, extent, kFloat, stride} : Matrices{array, 0, extent, 1, stride, kFloat};
   }
   const int row = array.axes - (transposed ? 1 : 2), column = array.axes - (transposed ? 2 : 1);
-  return {array,           array.axes - 2, array.extents[row], array.extents[column], array.strides[row],
-          array.strides[column]};
+  return {array, array.axes - 2, array.extents[row], array.extents[column], array.strides[row], array.strides[column]};
 }
 
 /// The two operands and the shape of their product.
@@ -87,8 +85,7 @@ class Operands {
     p.c = reinterpret_cast<float*>(c.data);
     set_strides(p.a_row, p.a_column, p.m, p.k, a_.row_stride, a_.column_stride);
     set_strides(p.b_row, p.b_column, p.k, p.n, b_.row_stride, b_.column_stride);
-    set_strides(p.c_row, p.c_column, p.m, p.n, has_row ? strides[0] : kFloat,
-                has_column ? strides[has_row] : kFloat);
+    set_strides(p.c_row, p.c_column, p.m, p.n, has_row ? strides[0] : kFloat, has_column ? strides[has_row] : kFloat);
     p.bias = bias.data;
     p.bias_by_row = !has_column && has_row;
     p.activation = activation;
@@ -151,8 +148,8 @@ Floats to_bias(py::handle value, const Operands& operands) {
 Activation to_activation(py::handle name) {
   if (name.is_none()) return Activation::kLinear;
   if (!py::isinstance<py::str>(name)) throw py::type_error("`activation` must be a name or None");
-  return static_cast<Activation>(
-      to_index(name.cast<std::string>(), kActivationNames, static_cast<int>(std::size(kActivationNames)), "activation"));
+  return static_cast<Activation>(to_index(name.cast<std::string>(), kActivationNames,
+                                          static_cast<int>(std::size(kActivationNames)), "activation"));
 }
 
 bool to_flag(py::handle value, const char* name) {

@@ -65,7 +65,7 @@ struct Grid {
   int64_t down = 1, across = 1;  // cells
   int64_t panel;                 // columns of a panel of b
   bool packs_a, packs_b, reads_across;
-  int64_t block_k;  // of b, packed at a time
+  int64_t block_k;                             // of b, packed at a time
   int64_t a_floats, b_floats, partial_floats;  // scratch of one thread
 
   int64_t floats() const { return a_floats + b_floats + partial_floats; }
@@ -102,7 +102,9 @@ Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells) {
   grid.packs_b = !grid.reads_across && (rows > kRowsWorthPacking || p.b_column != 1);
   grid.block_k = rows > kBlockRows ? kBlockChains * shape.chain : shape.chain;
   const int64_t k = std::min(p.k, grid.block_k);
-  const int64_t b_columns = grid.packs_b ? std::min(columns, kBlockColumns) : grid.reads_across ? 0 : p.n % shape.vector;
+  const int64_t b_columns = grid.packs_b        ? std::min(columns, kBlockColumns)
+                            : grid.reads_across ? 0
+                                                : p.n % shape.vector;
   grid.a_floats =
       grid.packs_a ? round_up(std::min(rows, kBlockRows), shape.rows) * std::min(p.k, shape.chain) + kLane : 0;
   grid.b_floats = b_columns > 0 ? round_up(b_columns, grid.panel) * k + kLane : 0;
@@ -271,8 +273,7 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
   // Stacked matrices are cut up only where there are too few to go round evenly.
   const Grid grid = plan_grid(kernels.gemm_shape, p, matrices % team == 0 || matrices >= 8 * team ? 1 : team);
   const int64_t tasks = matrices * grid.cells();
-  const int64_t floats =
-      std::max(grid.floats(), softmax ? round_up(product.softmax_columns, kLane) : 0);
+  const int64_t floats = std::max(grid.floats(), softmax ? round_up(product.softmax_columns, kLane) : 0);
   const Scratch scratch = allocate(team * floats);
   run_team(team, [&](const Worker& worker) {
     float* own = scratch.get() + worker.index * floats;

@@ -8,8 +8,8 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// 12 x 2 takes 24 of 32 registers and pays its way in and out less often than 8 x 2. Rows that lie apart need a pointer
-/// each: those of 12 spill.
+/// 12 x 2 takes 24 of 32 registers and pays its way in and out less often than 8 x 2. Rows that lie apart need a
+/// pointer each: those of 12 spill.
 constexpr int kPanelRows = ENGINE_VECTOR_BYTES == 64 ? 12 : kTileRows;
 
 /// A in panels of kPanelRows rows, column after column.
@@ -151,7 +151,8 @@ ENGINE_INLINE void gemm_tile(const Gemm& op, const A& a, const float* b, int64_t
     constexpr int kRows = decltype(count)::value;
     chain(reinterpret_cast<vf(&)[kRows][Vectors]>(tile), a, b, op.b_row, 0, op.k);
   });
-  const Place of_c{c.at, c.row, op.c_column, rows, columns}, of_partial{partial.at, partial.row, 1, rows, Vectors * kWidth};
+  const Place of_c{c.at, c.row, op.c_column, rows, columns},
+      of_partial{partial.at, partial.row, 1, rows, Vectors * kWidth};
   const Way way{op.from_partial ? of_partial : of_c, op.to_partial ? of_partial : of_c, op.first, op.last};
   finish<Act, Vectors>(op, way, op.bias ? op.bias + (op.bias_by_row ? i : j) : nullptr, tile);
 }
@@ -221,7 +222,8 @@ template <class Act>
 ENGINE_INLINE void gemm_rows(const Gemm& op) {
   for (int64_t j = 0; j < op.columns; j += kSingleRowColumns) {
     const int64_t left = op.columns - j;
-    gemm_row<Act, kSingleRowVectors>(op, op.b + j * op.b_column, j, left < kSingleRowColumns ? left : kSingleRowColumns);
+    gemm_row<Act, kSingleRowVectors>(op, op.b + j * op.b_column, j,
+                                     left < kSingleRowColumns ? left : kSingleRowColumns);
   }
 }
 

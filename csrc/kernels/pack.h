@@ -54,7 +54,10 @@ ENGINE_INLINE void pack_transposed(const float* in, int64_t lane, int64_t lanes,
         }
       } else {
 #pragma GCC unroll 16
-        for (int i = 0; i < kRows; ++i) square[i] = first + i < lanes ? load_part(from + i * lane, count) : vf{};
+        for (int i = 0; i < kRows; ++i) {
+          if (first + i >= lanes) continue;
+          square[i] = count == kWidth ? load(from + i * lane) : load_part(from + i * lane, count);
+        }
       }
       transpose_square(square);
       float* to = out + p * Lanes + first;

@@ -229,7 +229,7 @@ struct Gemm {
   int64_t rows, columns, k;  // plain b: columns are a multiple of the vector's width
   float* partial;            // panels of (partial_rows, panel's columns); a row for a single row
   int64_t partial_rows;
-  bool first, last;          // chain of the product
+  bool first, last;               // chain of the product
   bool from_partial, to_partial;  // else c takes the sums, as at the ends of stretches of k
 };
 
