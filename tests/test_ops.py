@@ -126,6 +126,7 @@ def test_activations_go_by_name_or_function() -> None:
         ((0,), (0, 3)),
         ((300, 2, 4), (300, 4, 3)),
         ((40, 9, 30), (30, 50)),
+        ((3, 40, 1, 300), (300, 7)),
         ((1,) * 20 + (2, 4), (2,) * 3 + (4, 3)),
     ],
     ids=str,
@@ -166,7 +167,7 @@ def test_a_dot_product_has_sixty_four_lanes() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.int8, np.uint8, np.int16, np.uint16, np.bool_])
-def test_narrow_types_are_converted_exactly(dtype: Any) -> None:
+def test_narrow_types_are_converted_exactly(dtype: type[np.generic]) -> None:
     rng = np.random.default_rng(0)
     values = rng.integers(0, 2, (9, 30)) if dtype is np.bool_ else rng.integers(-100, 100, (9, 30))
     x = values.astype(dtype)

@@ -58,6 +58,20 @@ void transpose(Product& p) {
   for (StackAxis& axis : p.stack) std::swap(axis.a, axis.b);
 }
 
+/// A stack of left operands that lie as one, against a single right operand, is one product.
+void join_rows(Product& p) {
+  if (p.bias && p.bias_by_row) return;
+  for (; !p.stack.empty(); p.stack.pop_back()) {
+    const StackAxis& axis = p.stack.back();
+    if (axis.b != 0 || (p.m > 1 && (axis.a != p.m * p.a_row || axis.c != p.m * p.c_row))) return;
+    if (p.m == 1) {
+      p.a_row = axis.a;
+      p.c_row = axis.c;
+    }
+    p.m *= axis.extent;
+  }
+}
+
 int64_t parts(int64_t extent, int64_t size) { return (extent + size - 1) / size; }
 
 /// How one product is cut into cells, and what a thread packs for one.
@@ -65,11 +79,10 @@ struct Grid {
   int64_t down = 1, across = 1;  // cells
   int64_t panel;                 // columns of a panel of b
   bool packs_a, packs_b, reads_across;
-  int64_t block_k;                             // of b, packed at a time
-  int64_t a_floats, b_floats, partial_floats;  // scratch of one thread
+  int64_t block_k;                                         // of b, packed at a time
+  int64_t a_floats = 0, b_floats = 0, partial_floats = 0;  // scratch of one thread
 
   int64_t floats() const { return a_floats + b_floats + partial_floats; }
-
   int64_t cells() const { return down * across; }
 };
 
@@ -101,17 +114,12 @@ Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells) {
   grid.reads_across = p.m == 1 && p.b_row == 1 && p.b_column != 1;
   grid.packs_b = !grid.reads_across && (rows > kRowsWorthPacking || p.b_column != 1);
   grid.block_k = rows > kBlockRows ? kBlockChains * shape.chain : shape.chain;
-  const int64_t k = std::min(p.k, grid.block_k);
-  const int64_t b_columns = grid.packs_b        ? std::min(columns, kBlockColumns)
-                            : grid.reads_across ? 0
-                                                : p.n % shape.vector;
-  grid.a_floats =
-      grid.packs_a ? round_up(std::min(rows, kBlockRows), shape.rows) * std::min(p.k, shape.chain) + kLane : 0;
-  grid.b_floats = b_columns > 0 ? round_up(b_columns, grid.panel) * k + kLane : 0;
-  const int64_t block_columns = round_up(std::min(columns, kBlockColumns), grid.panel) + grid.panel;
-  grid.partial_floats = p.k > shape.chain ? round_up(std::min(rows, kBlockRows) * block_columns, kLane) : 0;
-  grid.a_floats = round_up(grid.a_floats, kLane);
-  grid.b_floats = round_up(grid.b_floats, kLane);
+  const int64_t block_rows = std::min(rows, kBlockRows), block_columns = std::min(columns, kBlockColumns);
+  const int64_t packed = grid.packs_b ? block_columns : grid.reads_across ? 0 : p.n % shape.vector;
+  const auto lines = [](int64_t floats) { return floats > 0 ? round_up(floats, kLane) + kLane : 0; };
+  if (grid.packs_a) grid.a_floats = lines(round_up(block_rows, shape.rows) * std::min(p.k, shape.chain));
+  grid.b_floats = lines(round_up(packed, grid.panel) * std::min(p.k, grid.block_k));
+  if (p.k > shape.chain) grid.partial_floats = lines(block_rows * (round_up(block_columns, grid.panel) + grid.panel));
   return grid;
 }
 
@@ -266,16 +274,16 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
   Product p = product;
   const bool softmax = p.activation == Activation::kSoftmax;
   if (softmax) p.activation = Activation::kLinear;
+  join_rows(p);
   if (p.n <= kNarrow ? p.n < p.m : p.c_column != 1 && p.c_row == 1 && p.m > kNarrow) transpose(p);
   int64_t matrices = 1;
   for (const StackAxis& axis : p.stack) matrices *= axis.extent;
-  const int team = threads;
   // Stacked matrices are cut up only where there are too few to go round evenly.
-  const Grid grid = plan_grid(kernels.gemm_shape, p, matrices % team == 0 || matrices >= 8 * team ? 1 : team);
+  const Grid grid = plan_grid(kernels.gemm_shape, p, matrices % threads == 0 || matrices >= 8 * threads ? 1 : threads);
   const int64_t tasks = matrices * grid.cells();
   const int64_t floats = std::max(grid.floats(), softmax ? round_up(product.softmax_columns, kLane) : 0);
-  const Scratch scratch = allocate(team * floats);
-  run_team(team, [&](const Worker& worker) {
+  const Scratch scratch = allocate(threads * floats);
+  run_team(threads, [&](const Worker& worker) {
     float* own = scratch.get() + worker.index * floats;
     const CellRunner runner(kernels, p, grid, own);
     const int64_t end = tasks * (worker.index + 1) / worker.threads;
