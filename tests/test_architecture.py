@@ -23,7 +23,7 @@ LAYERS = [
     {"_checks", "_targets", "_program"},
     {"_random", "_spec"},
     {"activations", "initializers", "regularizers", "layers", "losses", "optimizers", "metrics", "callbacks"}
-    | {"config", "datasets", "utils"},
+    | {"config", "datasets", "ops", "utils"},
     {"_compiled", "_data", "_plan", "_progress", "_summary"},
     {"_prediction", "_trainer"},
     {"models"},

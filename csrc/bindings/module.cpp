@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   engine::bindings::register_run(m);
   engine::bindings::register_program(m);
   engine::bindings::register_kernels(m);
+  engine::bindings::register_ops(m);
 }

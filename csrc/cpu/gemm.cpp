@@ -15,10 +15,13 @@
 namespace engine {
 namespace {
 
-/// 192 KiB of packed a, a multiple of every tile's rows: the L2 caches have 256 KiB at least, mostly 512 and more.
+/// Sums of a block of c wait in the L2 cache from chain to chain, with one chain's block of packed a: 384 and 192 KiB
+/// of 1 MiB. Multiples of every tile's rows, and of every panel's columns.
 constexpr int64_t kBlockRows = 192;
-/// 1 MiB of packed b, a multiple of every panel: a thread's share of the L3 cache.
-constexpr int64_t kBlockColumns = 1024;
+constexpr int64_t kBlockColumns = 512;
+/// Chains of packed b that wait in the L3 cache for all rows of a cell: 4 MiB. With one, sums wait in c instead: 10 %
+/// slower at 2048.
+constexpr int64_t kBlockChains = 8;
 
 /// Packing pays when this many columns share a packed row of a, or rows a packed column of b.
 constexpr int64_t kColumnsWorthPacking = 64;
@@ -26,8 +29,9 @@ constexpr int64_t kRowsWorthPacking = 48;
 /// Narrower products are computed as their transpose: vectors along the rows, columns as single ones.
 constexpr int64_t kNarrow = 2;
 
-/// What a thread more is worth waking for.
-constexpr double kFlopsPerThread = 2e6;
+/// Multiply-adds that a thread more is worth waking for.
+constexpr double kWorkPerThread = 1e6;
+constexpr int kMostThreads = 1 << 16;
 /// Multiply-adds that one float's packing takes as long as.
 constexpr int64_t kPackCost = 8;
 
@@ -54,15 +58,31 @@ void transpose(Product& p) {
   for (StackAxis& axis : p.stack) std::swap(axis.a, axis.b);
 }
 
+/// A stack of left operands that lie as one, against a single right operand, is one product.
+void join_rows(Product& p) {
+  if (p.bias && p.bias_by_row) return;
+  for (; !p.stack.empty(); p.stack.pop_back()) {
+    const StackAxis& axis = p.stack.back();
+    if (axis.b != 0 || (p.m > 1 && (axis.a != p.m * p.a_row || axis.c != p.m * p.c_row))) return;
+    if (p.m == 1) {
+      p.a_row = axis.a;
+      p.c_row = axis.c;
+    }
+    p.m *= axis.extent;
+  }
+}
+
 int64_t parts(int64_t extent, int64_t size) { return (extent + size - 1) / size; }
 
 /// How one product is cut into cells, and what a thread packs for one.
 struct Grid {
   int64_t down = 1, across = 1;  // cells
   int64_t panel;                 // columns of a panel of b
-  bool packs_a, packs_b;
-  int64_t a_floats, b_floats;  // scratch of one thread
+  bool packs_a, packs_b, reads_across;
+  int64_t block_k;                                         // of b, packed at a time
+  int64_t a_floats = 0, b_floats = 0, partial_floats = 0;  // scratch of one thread
 
+  int64_t floats() const { return a_floats + b_floats + partial_floats; }
   int64_t cells() const { return down * across; }
 };
 
@@ -91,13 +111,15 @@ Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells) {
     columns = cell_columns;
   }
   grid.packs_a = p.m > 1 && (columns > kColumnsWorthPacking || (p.a_row != 1 && p.a_column != 1));
-  grid.packs_b = rows > kRowsWorthPacking || p.b_column != 1;
-  const int64_t k = std::min(p.k, shape.chain);
-  const int64_t b_columns = grid.packs_b ? std::min(columns, kBlockColumns) : columns % shape.vector;
-  grid.a_floats = grid.packs_a ? round_up(std::min(rows, kBlockRows), shape.rows) * k + kLane : 0;
-  grid.b_floats = b_columns > 0 ? round_up(b_columns, grid.panel) * k + kLane : 0;
-  grid.a_floats = round_up(grid.a_floats, kLane);
-  grid.b_floats = round_up(grid.b_floats, kLane);
+  grid.reads_across = p.m == 1 && p.b_row == 1 && p.b_column != 1;
+  grid.packs_b = !grid.reads_across && (rows > kRowsWorthPacking || p.b_column != 1);
+  grid.block_k = rows > kBlockRows ? kBlockChains * shape.chain : shape.chain;
+  const int64_t block_rows = std::min(rows, kBlockRows), block_columns = std::min(columns, kBlockColumns);
+  const int64_t packed = grid.packs_b ? block_columns : grid.reads_across ? 0 : p.n % shape.vector;
+  const auto lines = [](int64_t floats) { return floats > 0 ? round_up(floats, kLane) + kLane : 0; };
+  if (grid.packs_a) grid.a_floats = lines(round_up(block_rows, shape.rows) * std::min(p.k, shape.chain));
+  grid.b_floats = lines(round_up(packed, grid.panel) * std::min(p.k, grid.block_k));
+  if (p.k > shape.chain) grid.partial_floats = lines(block_rows * (round_up(block_columns, grid.panel) + grid.panel));
   return grid;
 }
 
@@ -110,76 +132,107 @@ class CellRunner {
         p_(product),
         grid_(grid),
         a_scratch_(scratch),
-        b_scratch_(scratch + grid.a_floats) {}
+        b_scratch_(scratch + grid.a_floats),
+        partial_(scratch + grid.a_floats + grid.b_floats) {}
 
-  /// rows x columns of the product of a and b, block by block of k
+  /// rows x columns of the product of a and b
   void run(const float* a, const float* b, float* c, Range rows, Range columns) const {
     for (int64_t j = columns.begin; j < columns.end; j += kBlockColumns) {
-      const int64_t n = std::min(kBlockColumns, columns.end - j);
+      const Range block{j, std::min(j + kBlockColumns, columns.end)};
       int64_t k = 0;
       do {  // once for k = 0, too
-        Gemm op{};
-        op.a = a + k * p_.a_column;
-        op.k = std::min(shape_.chain, p_.k - k);
-        op.first = k == 0;
-        op.last = k + op.k == p_.k;
-        run_columns(op, b + k * p_.b_row, c, rows, {j, j + n});
-        k += op.k;
+        const Range chains{k, std::min(k + grid_.block_k, p_.k)};
+        pack_columns(b, block, chains);
+        for (int64_t i = rows.begin; i < rows.end; i += kBlockRows) {
+          run_block(a, b, c, {i, std::min(i + kBlockRows, rows.end)}, block, chains);
+        }
+        k = chains.end;
       } while (k < p_.k);
     }
   }
 
  private:
-  /// One block of b: whole vectors of columns as they lie where that will do, the others packed.
-  void run_columns(Gemm& op, const float* b, float* c, Range rows, Range columns) const {
+  /// Columns of a block that are read where they lie: whole vectors.
+  int64_t plain(Range columns) const {
     const int64_t extent = columns.end - columns.begin;
-    const int64_t plain = grid_.packs_b ? 0 : extent / shape_.vector * shape_.vector;
-    op.panel = grid_.panel;
-    if (plain > 0) {
-      op.b = b + columns.begin;
-      op.b_row = p_.b_row;
-      op.b_column = 1;
-      op.columns = plain;
-      run_rows(op, c, rows, columns.begin);
-    }
-    if (plain == extent) return;
-    const int64_t first = columns.begin + plain;
-    const auto pack = p_.m == 1 ? kernels_.pack_single_row_columns : kernels_.pack_columns;
-    pack({b + first * p_.b_column, p_.b_column, p_.b_row, extent - plain, op.k, b_scratch_});
-    op.b = b_scratch_;
-    op.b_row = grid_.panel;
-    op.b_column = op.k;
-    op.columns = extent - plain;
-    run_rows(op, c, rows, first);
+    return grid_.reads_across ? extent : grid_.packs_b ? 0 : extent / shape_.vector * shape_.vector;
   }
 
-  void run_rows(Gemm& op, float* c, Range rows, int64_t column) const {
-    const float* a = op.a;
-    for (int64_t i = rows.begin; i < rows.end; i += kBlockRows) {
-      op.rows = std::min(kBlockRows, rows.end - i);
-      op.a = a + i * p_.a_row;
-      op.a_row = p_.a_row;
-      op.a_next = p_.a_column;
-      op.a_packed = grid_.packs_a;
-      if (grid_.packs_a) {
-        kernels_.pack_rows({op.a, p_.a_row, p_.a_column, op.rows, op.k, a_scratch_});
-        op.a = a_scratch_;
-      }
-      op.c = c + i * p_.c_row + column * p_.c_column;
-      op.c_row = p_.c_row;
-      op.c_column = p_.c_column;
-      op.bias_by_row = p_.bias_by_row;
-      op.bias = p_.bias ? p_.bias + (p_.bias_by_row ? i : column) : nullptr;
-      kernels_.gemm[static_cast<size_t>(p_.activation)](op);
+  /// The other columns, chain after chain.
+  void pack_columns(const float* b, Range columns, Range chains) const {
+    const int64_t first = columns.begin + plain(columns), count = columns.end - first;
+    if (count == 0) return;
+    const auto pack = p_.m == 1 ? kernels_.pack_single_row_columns : kernels_.pack_columns;
+    float* out = b_scratch_;
+    for (int64_t k = chains.begin; k < chains.end; k += shape_.chain) {
+      const int64_t length = std::min(shape_.chain, chains.end - k);
+      pack({b + first * p_.b_column + k * p_.b_row, p_.b_column, p_.b_row, count, length, out});
+      out += round_up(count, grid_.panel) * length;
     }
-    op.a = a;
+  }
+
+  void run_block(const float* a, const float* b, float* c, Range rows, Range columns, Range chains) const {
+    const int64_t extent = columns.end - columns.begin, whole = plain(columns);
+    const float* packed = b_scratch_;
+    int64_t k = chains.begin;
+    do {
+      Gemm op{};
+      op.k = std::min(shape_.chain, chains.end - k);
+      op.first = k == 0;
+      op.last = k + op.k == p_.k;
+      op.from_partial = k > chains.begin;
+      op.to_partial = k + op.k < chains.end;
+      op.partial = partial_;
+      op.partial_rows = rows.end - rows.begin;
+      op.panel = grid_.panel;
+      place_rows(op, a + k * p_.a_column, rows);
+      if (whole > 0) {
+        op.b = b + columns.begin * p_.b_column + k * p_.b_row;
+        op.b_row = p_.b_row;
+        op.b_column = p_.b_column;
+        op.b_across = grid_.reads_across;
+        op.columns = whole;
+        run_columns(op, c, rows.begin, columns.begin);
+      }
+      if (whole < extent) {
+        op.partial += round_up(whole, grid_.panel) * op.partial_rows;
+        op.b = packed;
+        op.b_row = grid_.panel;
+        op.b_column = op.k;
+        op.columns = extent - whole;
+        run_columns(op, c, rows.begin, columns.begin + whole);
+        packed += round_up(op.columns, grid_.panel) * op.k;
+      }
+      k += op.k;
+    } while (k < chains.end);
+  }
+
+  /// The left operand of one chain.
+  void place_rows(Gemm& op, const float* a, Range rows) const {
+    op.rows = rows.end - rows.begin;
+    op.a = a + rows.begin * p_.a_row;
+    op.a_row = p_.a_row;
+    op.a_next = p_.a_column;
+    op.a_packed = grid_.packs_a;
+    if (!grid_.packs_a) return;
+    kernels_.pack_rows({op.a, p_.a_row, p_.a_column, op.rows, op.k, a_scratch_});
+    op.a = a_scratch_;
+  }
+
+  void run_columns(Gemm& op, float* c, int64_t row, int64_t column) const {
+    op.c = c + row * p_.c_row + column * p_.c_column;
+    op.c_row = p_.c_row;
+    op.c_column = p_.c_column;
+    op.bias_by_row = p_.bias_by_row;
+    op.bias = p_.bias ? p_.bias + (p_.bias_by_row ? row : column) : nullptr;
+    kernels_.gemm[static_cast<size_t>(p_.activation)](op);
   }
 
   const KernelTable& kernels_;
   const GemmShape& shape_;
   const Product& p_;
   const Grid& grid_;
-  float *a_scratch_, *b_scratch_;
+  float *a_scratch_, *b_scratch_, *partial_;
 };
 
 /// Where matrix number `index` of the stack lies.
@@ -207,23 +260,30 @@ void softmax_rows(const KernelTable& kernels, float* c, int64_t columns, Range r
 
 }  // namespace
 
+double multiply_adds(const Product& p) {
+  double work = static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k + 1);
+  for (const StackAxis& axis : p.stack) work *= static_cast<double>(axis.extent);
+  return work;
+}
+
+int worthwhile_threads(double multiply_adds) {
+  return static_cast<int>(std::clamp(multiply_adds / kWorkPerThread, 1.0, static_cast<double>(kMostThreads)));
+}
+
 void multiply(const KernelTable& kernels, const Product& product, int threads) {
   Product p = product;
   const bool softmax = p.activation == Activation::kSoftmax;
   if (softmax) p.activation = Activation::kLinear;
+  join_rows(p);
   if (p.n <= kNarrow ? p.n < p.m : p.c_column != 1 && p.c_row == 1 && p.m > kNarrow) transpose(p);
   int64_t matrices = 1;
   for (const StackAxis& axis : p.stack) matrices *= axis.extent;
-  const double flops = 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k + 1);
-  const double worth = std::max(1.0, flops * static_cast<double>(matrices) / kFlopsPerThread);
-  const int team = static_cast<int>(std::min(worth, static_cast<double>(threads)));
   // Stacked matrices are cut up only where there are too few to go round evenly.
-  const Grid grid = plan_grid(kernels.gemm_shape, p, matrices % team == 0 || matrices >= 8 * team ? 1 : team);
+  const Grid grid = plan_grid(kernels.gemm_shape, p, matrices % threads == 0 || matrices >= 8 * threads ? 1 : threads);
   const int64_t tasks = matrices * grid.cells();
-  const int64_t floats =
-      std::max(grid.a_floats + grid.b_floats, softmax ? round_up(product.softmax_columns, kLane) : 0);
-  const Scratch scratch = allocate(team * floats);
-  run_team(team, [&](const Worker& worker) {
+  const int64_t floats = std::max(grid.floats(), softmax ? round_up(product.softmax_columns, kLane) : 0);
+  const Scratch scratch = allocate(threads * floats);
+  run_team(threads, [&](const Worker& worker) {
     float* own = scratch.get() + worker.index * floats;
     const CellRunner runner(kernels, p, grid, own);
     const int64_t end = tasks * (worker.index + 1) / worker.threads;
@@ -241,11 +301,15 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
   });
 }
 
-float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, Activation activation) {
+float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, float bias, Activation activation) {
   alignas(kLane * sizeof(float)) float value[kLane] = {};
   run_team(1, [&](const Worker&) {
-    value[0] = kernels.dot({a, b, k});
-    kernels.activation_forward[static_cast<size_t>(activation)]({value, value, nullptr, kLane, {0, 1}, {0, kLane}});
+    value[0] = kernels.dot({a, b, k}) + bias;
+    if (activation == Activation::kSoftmax) {
+      kernels.softmax_forward({value, nullptr, value, 0, 1, {0, 1}});
+    } else {
+      kernels.activation_forward[static_cast<size_t>(activation)]({value, value, nullptr, kLane, {0, 1}, {0, kLane}});
+    }
   });
   return value[0];
 }

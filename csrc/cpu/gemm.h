@@ -30,10 +30,14 @@ struct Product {
   std::vector<StackAxis> stack;
 };
 
-/// On at most `threads`, fewer where the work is not worth them. Throws std::bad_alloc.
+/// Multiply-adds that the product takes, and for how many threads they are work enough.
+double multiply_adds(const Product& product);
+int worthwhile_threads(double multiply_adds);
+
+/// On so many threads. Throws std::bad_alloc.
 void multiply(const KernelTable& kernels, const Product& product, int threads);
 
-/// activation(a (k,) b (k,)), both contiguous
-float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, Activation activation);
+/// activation(a (k,) b (k,) + bias), both contiguous
+float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, float bias, Activation activation);
 
 }  // namespace engine

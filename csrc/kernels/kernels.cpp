@@ -68,8 +68,8 @@ constexpr KernelTable make_table() {
   fill_losses(table, Losses{});
   fill_metrics(table, Metrics{});
   fill_optimizers(table, Optimizers{});
-  table.gemm_shape = {kWidth, kChain, kTileRows, kPanelColumns, kSingleRowColumns};
-  table.pack_rows = pack<kTileRows>;
+  table.gemm_shape = {kWidth, kChain, kPanelRows, kPanelColumns, kSingleRowColumns};
+  table.pack_rows = pack<kPanelRows>;
   table.pack_columns = pack<kPanelColumns>;
   table.pack_single_row_columns = pack<kSingleRowColumns>;
   table.dot = dot;

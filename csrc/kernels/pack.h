@@ -16,13 +16,15 @@ ENGINE_INLINE vf load_part(const float* p, int64_t count) {
 /// page of its own, are not visited once per panel.
 template <int Lanes>
 ENGINE_INLINE void pack_contiguous(const Pack& op) {
-  constexpr int kTogether = 4;
+  constexpr int kTogether = 8;
+  constexpr int64_t kRowsAhead = 16;  // for which the prefetchers see no pattern
   const int64_t whole = op.lanes / Lanes, rest = op.lanes % Lanes;
   for (int64_t panel = 0; panel < whole; panel += kTogether) {
     const int64_t count = whole - panel < kTogether ? whole - panel : kTogether;
     for (int64_t p = 0; p < op.k; ++p) {
       const float* in = op.in + p * op.next + panel * Lanes;
       float* out = op.out + panel * Lanes * op.k + p * Lanes;
+      for (int64_t i = 0; i < count * Lanes; i += kLane) __builtin_prefetch(in + kRowsAhead * op.next + i);
       for (int64_t i = 0; i < count; ++i) std::memcpy(out + i * Lanes * op.k, in + i * Lanes, Lanes * sizeof(float));
     }
   }
@@ -46,10 +48,16 @@ ENGINE_INLINE void pack_transposed(const float* in, int64_t lane, int64_t lanes,
       vf square[kWidth] = {};
       if (count == kWidth && lanes - first >= kRows) {
 #pragma GCC unroll 16
-        for (int i = 0; i < kRows; ++i) square[i] = load(from + i * lane);
+        for (int i = 0; i < kRows; ++i) {
+          square[i] = load(from + i * lane);
+          if (lanes > Lanes) __builtin_prefetch(from + (Lanes + i) * lane);  // of the next panel
+        }
       } else {
 #pragma GCC unroll 16
-        for (int i = 0; i < kRows; ++i) square[i] = first + i < lanes ? load_part(from + i * lane, count) : vf{};
+        for (int i = 0; i < kRows; ++i) {
+          if (first + i >= lanes) continue;
+          square[i] = count == kWidth ? load(from + i * lane) : load_part(from + i * lane, count);
+        }
       }
       transpose_square(square);
       float* to = out + p * Lanes + first;

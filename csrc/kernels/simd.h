@@ -171,22 +171,63 @@ ENGINE_INLINE float fold(vf v, F&& join) {
   }
 }
 
-/// Two rows of a square of Step x Step blocks: the blocks off the diagonal change places.
-template <int Step, int... Lanes>
-ENGINE_INLINE void swap_blocks(vf& upper, vf& lower, std::integer_sequence<int, Lanes...>) {
-  const vf a = upper, b = lower;
-  upper = ENGINE_SHUFFLE(a, b, ((Lanes & Step) != 0 ? kWidth + Lanes - Step : Lanes)...);
-  lower = ENGINE_SHUFFLE(a, b, ((Lanes & Step) != 0 ? kWidth + Lanes : Lanes + Step)...);
+/// Lane l of the result is lane Index::at(l) of a and b end to end.
+template <class Index, int... Lanes>
+ENGINE_INLINE vf mix(vf a, vf b, std::integer_sequence<int, Lanes...>) {
+  return ENGINE_SHUFFLE(a, b, Index::at(Lanes)...);
+}
+template <class Index>
+ENGINE_INLINE vf mix(vf a, vf b) {
+  return mix<Index>(a, b, std::make_integer_sequence<int, kWidth>{});
 }
 
-/// Transposes a square in registers by halves, quarters, ... (Eklundh 1972).
-template <int Step = kWidth / 2>
-ENGINE_INLINE void transpose_square(vf (&rows)[kWidth]) {
-#pragma GCC unroll 16
-  for (int i = 0; i < kWidth; ++i) {
-    if ((i & Step) == 0) swap_blocks<Step>(rows[i], rows[i + Step], std::make_integer_sequence<int, kWidth>{});
+/// Every 128 bits: the lower or upper halves of a and b, Unit lanes of one and Unit of the other in turn.
+template <int Unit, bool Upper>
+struct Interleaved {
+  static constexpr int at(int l) {
+    const int w = l % 4, within = Unit == 1 ? w / 2 : w % 2;
+    return (w / Unit % 2 != 0 ? kWidth : 0) + l - w + (Upper ? 2 : 0) + within;
   }
-  if constexpr (Step > 1) transpose_square<Step / 2>(rows);
+};
+
+/// The 128 bits number First and Second (of 256-bit vectors First alone) of a, then those of b.
+template <int First, int Second = First>
+struct Quarters {
+  static constexpr int at(int l) {
+    const int half = kWidth / 2;
+    return (l < half ? 0 : kWidth) + (l % half < 4 ? First : Second) * 4 + l % 4;
+  }
+};
+
+/// Transposes a square in registers: 4 x 4 squares within the 128 bits that shuffle fastest, then those as wholes.
+ENGINE_INLINE void transpose_square(vf (&rows)[kWidth]) {
+  vf t[kWidth];
+#pragma GCC unroll 4
+  for (int i = 0; i < kWidth; i += 4) {
+    const vf a = mix<Interleaved<1, false>>(rows[i], rows[i + 1]), b = mix<Interleaved<1, true>>(rows[i], rows[i + 1]);
+    const vf c = mix<Interleaved<1, false>>(rows[i + 2], rows[i + 3]);
+    const vf d = mix<Interleaved<1, true>>(rows[i + 2], rows[i + 3]);
+    t[i] = mix<Interleaved<2, false>>(a, c);
+    t[i + 1] = mix<Interleaved<2, true>>(a, c);
+    t[i + 2] = mix<Interleaved<2, false>>(b, d);
+    t[i + 3] = mix<Interleaved<2, true>>(b, d);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    if constexpr (kWidth == 16) {
+      const vf a = mix<Quarters<0, 1>>(t[i], t[i + 4]), b = mix<Quarters<0, 1>>(t[i + 8], t[i + 12]);
+      const vf c = mix<Quarters<2, 3>>(t[i], t[i + 4]), d = mix<Quarters<2, 3>>(t[i + 8], t[i + 12]);
+      rows[i] = mix<Quarters<0, 2>>(a, b);
+      rows[i + 4] = mix<Quarters<1, 3>>(a, b);
+      rows[i + 8] = mix<Quarters<0, 2>>(c, d);
+      rows[i + 12] = mix<Quarters<1, 3>>(c, d);
+    } else if constexpr (kWidth == 8) {
+      rows[i] = mix<Quarters<0>>(t[i], t[i + 4]);
+      rows[i + 4] = mix<Quarters<1>>(t[i], t[i + 4]);
+    } else {
+      rows[i] = t[i];
+    }
+  }
 }
 
 /// A sum over a row in kLane virtual lanes, the same on every instruction set: element j goes to lane

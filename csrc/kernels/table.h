@@ -212,21 +212,25 @@ struct Pack {
   float* out;  // with room for kLane floats more, which may be written
 };
 
-/// One block of a general product: c (rows, columns) += a (rows, k) b (k, columns) for k of one chain, and after the
-/// last block c = activation(c + bias)
+/// One block of a general product: a (rows, k) b (k, columns) for k of one chain, added to the sums of those before,
+/// and after the last c (rows, columns) = activation(sums + bias). Sums that wait are kept in `partial`, tile by tile.
 struct Gemm {
   const float* a;
   int64_t a_row, a_next;  // one of them is 1; of no account when packed
   bool a_packed;
-  const float* b;           // rows contiguous
-  int64_t b_row, b_column;  // plain: leading dimension and 1; packed: width of a panel and k
+  const float* b;           // rows contiguous, but for `b_across`
+  int64_t b_row, b_column;  // plain: leading dimension and 1; packed: width of a panel and k; across: 1 and any
+  bool b_across;            // for a single row of c: columns of b are read where they lie
   int64_t panel;            // columns of a panel
   float* c;
   int64_t c_row, c_column;
   const float* bias;         // or null
   bool bias_by_row;          // one per row of c instead of one per column
   int64_t rows, columns, k;  // plain b: columns are a multiple of the vector's width
-  bool first, last;
+  float* partial;            // panels of (partial_rows, panel's columns); a row for a single row
+  int64_t partial_rows;
+  bool first, last;               // chain of the product
+  bool from_partial, to_partial;  // else c takes the sums, as at the ends of stretches of k
 };
 
 /// a (k,) b (k,)

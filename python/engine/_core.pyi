@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __version__: str
 
@@ -32,8 +32,24 @@ def first_nonfinite_row(x: Rows) -> int:
     """Index of the first row of the C-contiguous (n, ...) array `x` holding a NaN, an infinity or a
     float64 beyond float32's range; -1 when there is none. Threaded."""
 
+<<<<<<< HEAD
 class NotFiniteError(ValueError):
     """A number that is not finite where only finite ones are taken."""
+=======
+def matmul(
+    a: ArrayLike,
+    b: ArrayLike,
+    bias: ArrayLike | None,
+    activation: str | None,
+    transpose_a: bool,
+    transpose_b: bool,
+    out: Float32 | None,
+    isa: str = ...,
+    threads: int = ...,
+    /,
+) -> Float32:
+    """`engine.ops.matmul`. `isa` and `threads` go together, for tests: so many threads, however little work it is."""
+>>>>>>> ops
 
 @final
 class Dataset:

@@ -1,0 +1,35 @@
+"""What the tests of products of matrices share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numerics import CHAIN, RUNNABLE, SMALLEST_NORMAL, U, same_bits
+from numpy.typing import NDArray
+
+from engine import _core
+
+Array = NDArray[Any]
+
+THREADS = [1, 2, 3, 8]
+
+
+def normal(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def everywhere(a: Array, b: Array, *, threads: Any = THREADS, **options: Any) -> Array:
+    """The product, once every instruction set and number of threads has given the same bits."""
+    arguments = [options.get(name) for name in ("bias", "activation")]
+    flags = [options.get(name, False) for name in ("transpose_a", "transpose_b")]
+    results = [_core.matmul(a, b, *arguments, *flags, None, isa, n) for isa in RUNNABLE for n in threads]
+    assert all(same_bits(results[0], other) for other in results[1:])
+    return results[0]
+
+
+def bound(a: Array, b: Array) -> Array:
+    """Of the error of `chained_product`, where terms may also be flushed to zero."""
+    k = a.shape[-1]
+    terms = np.matmul(np.abs(a.astype(float)), np.abs(b.astype(float)))
+    return (min(k, CHAIN) + -(-k // CHAIN)) * (U * terms + SMALLEST_NORMAL)

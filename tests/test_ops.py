@@ -1,0 +1,216 @@
+"""`engine.ops.matmul`: the numerical contract to the bit, NumPy's shapes, any layout, threads, memory."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
+import numpy as np
+import pytest
+from numerics import CHAIN, RUNNABLE, SMALLEST_NORMAL, U, chained_product, run_script, same_bits, unary
+from products import bound, everywhere, normal
+from reference import ACTIVATIONS
+
+from engine import _core, activations
+from engine.ops import matmul
+
+TRANSPOSES = list(product((False, True), repeat=2))
+ELEMENTWISE = ["linear", "relu", "sigmoid", "tanh", "silu"]
+# Tiles have 12, 8, 6 or 4 rows and 32, 16 or 8 columns, 128, 64 or 32 for a single row; a vector has 16, 8 or 4.
+# From 49 rows or 65 columns on an operand is packed; blocks hold 192 rows, 512 columns, and 8 chains of 256.
+ROWS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 23, 24, 25, 48, 49, 61]
+COLUMNS = [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 66, 127, 128, 129, 161]
+INNER = [0, 1, 2, 15, 16, 17, 255, 256, 257, 513]
+SHAPES = (
+    [(m, 5, n) for m in ROWS for n in (1, 2, 17, 33, 66)]
+    + [(m, 17, n) for m in (1, 2, 13, 50) for n in COLUMNS]
+    + [(m, k, n) for m in (1, 7, 50) for k in INNER for n in (1, 37, 70)]
+    + [(191, 300, 3), (193, 19, 67), (3, 19, 511), (50, 5, 513), (1, 600, 1030), (205, 257, 33)]
+    + [(194, 2050, 34), (0, 3, 4), (3, 4, 0), (0, 0, 0), (2, 0, 3)]
+)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_is_the_contract_to_the_bit(shape: tuple[int, int, int]) -> None:
+    m, k, n = shape
+    a, b, bias = normal(m, k), normal(k, n, seed=1), normal(n, seed=2)
+    want = chained_product(a, b)
+    for transpose_a, transpose_b in TRANSPOSES:
+        first = np.ascontiguousarray(a.T) if transpose_a else a
+        second = np.ascontiguousarray(b.T) if transpose_b else b
+        flags = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+        threads = [1, 3] if m * k * n < 10**5 else [2]
+        assert same_bits(everywhere(first, second, threads=threads, **flags), want)
+        assert same_bits(matmul(first, second, bias=bias, **flags), want + bias)
+
+
+@pytest.mark.parametrize("shape", [(1, 70_000, 3), (5, 66_000, 2), (2, 70_000, 40)], ids=str)
+def test_long_sums(shape: tuple[int, int, int]) -> None:
+    m, k, n = shape
+    a, b = np.abs(normal(m, k)), np.abs(normal(k, n, seed=1))
+    got = everywhere(a, b, threads=[1, 2])
+    assert same_bits(got, chained_product(a, b))
+    assert (np.abs(got - a.astype(float) @ b) <= bound(a, b)).all()
+
+
+@pytest.mark.parametrize("size", [97, 300, 700])
+def test_threads_give_the_same_bits(size: int) -> None:
+    a, b, bias = normal(size, size), normal(size, size + 9, seed=1), normal(size + 9, seed=2)
+    isas = [isa for isa in RUNNABLE if isa != "baseline" or size < 300]
+    first, *others = [
+        _core.matmul(a, b, bias, "tanh", False, False, None, isa, n) for isa in isas for n in range(1, 9)
+    ]
+    assert all(same_bits(first, other) for other in others)
+    assert same_bits(first[:5], matmul(a[:5], b, bias=bias, activation="tanh"))
+    assert same_bits(
+        first.T[:7], unary("tanh", (matmul(b.T[:7], a.T) + bias[:7, None]).ravel()).reshape(7, -1)
+    )
+
+
+@pytest.mark.parametrize("isa", RUNNABLE)
+def test_a_process_of_another_instruction_set_gives_the_same_bits(isa: str) -> None:
+    digest = run_script(f"""
+        import hashlib, os
+        import numpy as np
+        os.environ["ENGINE_ISA"] = {isa!r}
+        import engine
+        a, b = (np.random.default_rng(seed).standard_normal((150, 300), np.float32) for seed in (0, 1))
+        print(hashlib.sha256(engine.ops.matmul(a, b, transpose_b=True)).hexdigest())
+    """)
+    a, b = normal(150, 300), normal(150, 300, seed=1)
+    assert digest.strip() == hashlib.sha256(matmul(a, b, transpose_b=True)).hexdigest()
+
+
+@pytest.mark.parametrize("activation", [*ELEMENTWISE, "softmax"])
+@pytest.mark.parametrize("shape", [(1, 300, 133), (7, 17, 19), (60, 257, 35), (9, 3, 1), (5, 0, 3)], ids=str)
+def test_bias_and_activation(activation: str, shape: tuple[int, int, int]) -> None:
+    m, k, n = shape
+    a, b, bias = normal(m, k), normal(k, n, seed=1), normal(n, seed=2)
+    for row in (None, bias):
+        z = matmul(a, b, bias=row)
+        y = everywhere(a, b, bias=row, activation=activation)
+        assert same_bits(y, activations.get(activation)(z))
+        exact = a.astype(float) @ b + (0 if row is None else row)
+        # No activation here has a slope above 1.1; its own error is at most 8 ulp. Softmax divides sums of n.
+        slack = 1.1 * (bound(a, b) + U * np.abs(exact)) + (8 + n * (activation == "softmax")) * U * np.abs(y)
+        assert (np.abs(y - ACTIVATIONS[activation](exact)) <= slack + SMALLEST_NORMAL).all()
+
+
+def test_activations_go_by_name_or_function() -> None:
+    a = normal(3, 3)
+    want = matmul(a, a, activation="silu")
+    for activation in ("swish", "SiLU", activations.silu):
+        assert same_bits(matmul(a, a, activation=activation), want)
+    assert same_bits(matmul(a, a, activation=None), matmul(a, a, activation="linear"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ((4,), (4,)),
+        ((4,), (4, 3)),
+        ((2, 4), (4,)),
+        ((4,), (5, 4, 3)),
+        ((5, 2, 4), (4,)),
+        ((5, 2, 4), (4, 3)),
+        ((2, 4), (5, 4, 3)),
+        ((6, 1, 2, 4), (5, 4, 3)),
+        ((1, 5, 2, 4), (6, 1, 4, 3)),
+        ((0, 2, 4), (4, 3)),
+        ((5, 0, 4), (5, 4, 3)),
+        ((5, 2, 0), (5, 0, 3)),
+        ((0,), (0,)),
+        ((0,), (0, 3)),
+        ((300, 2, 4), (300, 4, 3)),
+        ((40, 9, 30), (30, 50)),
+        ((3, 40, 1, 300), (300, 7)),
+        ((1,) * 20 + (2, 4), (2,) * 3 + (4, 3)),
+    ],
+    ids=str,
+)
+def test_shapes_are_numpys(first: tuple[int, ...], second: tuple[int, ...]) -> None:
+    a, b = normal(*first), normal(*second, seed=1)
+    want = np.matmul(a.astype(float), b.astype(float))
+    got = everywhere(a, b)
+    assert np.shape(got) == want.shape
+    assert type(got) is (np.float32 if want.ndim == 0 else np.ndarray)
+    assert got.dtype == np.float32
+    assert (np.abs(got - want) <= bound(a, b)).all()
+    last = want.shape[-1] if want.ndim else 1
+    bias = normal(last, seed=2)
+    for activation in ("relu", "softmax"):
+        with_bias = everywhere(a, b, bias=bias, activation=activation)
+        summed = got + (bias if want.ndim else bias[0])
+        assert same_bits(np.asarray(with_bias), np.asarray(activations.get(activation)(summed)))
+    for out in (np.empty(want.shape, np.float32), np.empty(want.shape[::-1], np.float32).T):
+        assert matmul(a, b, out=out) is out
+        assert same_bits(out, np.asarray(got))
+
+
+def test_a_dot_product_has_sixty_four_lanes() -> None:
+    for k in (1, 63, 64, 65, 1000, 64 * CHAIN, 64 * CHAIN + 77, 100_003):
+        a, b = normal(k), normal(k, seed=1)
+        padded = np.zeros((2, -(-k // 64) * 64), np.float32)
+        padded[:, :k] = a, b
+        # One product per lane: rows of 64 lanes are the terms of its chains.
+        x, y = padded.reshape(2, -1, 64)
+        lanes = np.array([chained_product(x[None, :, i], y[:, None, i])[0, 0] for i in range(64)], np.float32)
+        lanes = lanes.reshape(4, 16)
+        total = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
+        while len(total) > 1:
+            total = total[: len(total) // 2] + total[len(total) // 2 :]
+        assert everywhere(a, b) == total[0]
+        assert matmul(a[::-1], b[::-1]) == everywhere(a[::-1].copy(), b[::-1].copy())
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int8, np.uint8, np.int16, np.uint16, np.bool_])
+def test_narrow_types_are_converted_exactly(dtype: type[np.generic]) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 2, (9, 30)) if dtype is np.bool_ else rng.integers(-100, 100, (9, 30))
+    x = values.astype(dtype)
+    floats = x.astype(np.float32)
+    bias = x[0, :9]
+    want = matmul(floats, floats, transpose_b=True, bias=bias.astype(np.float32))
+    assert same_bits(matmul(x, x, transpose_b=True, bias=bias), want)
+    assert same_bits(matmul(x, floats.T, bias=bias), want)
+
+
+def test_lists_are_arrays() -> None:
+    assert matmul([[True, False]], np.float16([[2], [3]])).tolist() == [[2]]
+
+
+def test_many_threads_may_call_at_once() -> None:
+    a, b = normal(200, 300), normal(300, 150, seed=1)
+    want, small = matmul(a, b, activation="tanh"), matmul(a[:5], b)
+
+    def work(_: int) -> bool:
+        for _ in range(20):
+            if not (same_bits(matmul(a, b, activation="tanh"), want) and same_bits(matmul(a[:5], b), small)):
+                return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(8)))
+
+
+def test_no_memory_is_lost() -> None:
+    a, b, out = normal(300, 700), normal(700, 300, seed=1), np.empty((300, 300), np.float32)
+
+    def work(times: int) -> None:
+        for _ in range(times):
+            matmul(a, b, out=out)
+            matmul(a, b.astype(np.float16), bias=out[0].copy(), activation="softmax")
+            matmul(a[0], b[:, 0])
+            with pytest.raises(ValueError, match="columns"):
+                matmul(a, a)
+
+    work(20)
+    gc.collect()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    work(150)
+    kilobytes = 1024 if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 10**9 else 1
+    # 150 products of 360 kB each would show.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000 * kilobytes
