@@ -88,7 +88,7 @@ struct DenseBackwardWeights {
   const NonZeros* nonzeros = nullptr;    // of x, which is not read where they were found
   bool last = true;                      // of the calls for a batch: clears them
   const float* const* x_rows = nullptr;  // x as pointers to rows that lie anywhere; null: in `x`
-  Ahead ahead;
+  Ahead ahead = {};
 };
 
 /// y = f(x), or dx = f'(saved) dy with x = dy and y = dx, elementwise over rows x columns of equally shaped buffers

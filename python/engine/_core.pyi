@@ -32,10 +32,9 @@ def first_nonfinite_row(x: Rows) -> int:
     """Index of the first row of the C-contiguous (n, ...) array `x` holding a NaN, an infinity or a
     float64 beyond float32's range; -1 when there is none. Threaded."""
 
-<<<<<<< HEAD
 class NotFiniteError(ValueError):
     """A number that is not finite where only finite ones are taken."""
-=======
+
 def matmul(
     a: ArrayLike,
     b: ArrayLike,
@@ -49,7 +48,6 @@ def matmul(
     /,
 ) -> Float32:
     """`engine.ops.matmul`. `isa` and `threads` go together, for tests: so many threads, however little work it is."""
->>>>>>> ops
 
 @final
 class Dataset:
