@@ -82,15 +82,28 @@ class Trainer:
         time.sleep(0.3)
         return {"first": first, "then": time.process_time() - begin - first}
 
+    def single(self) -> dict[str, float]:
+        """Seconds of a call of `train_on_batch`: after another, and after a product of NumPy."""
+
+        def step() -> float:
+            begin = time.perf_counter()
+            self.model.train_on_batch(self.x[:BATCH], self.y[:BATCH])
+            return time.perf_counter() - begin
+
+        return self.compare(step, 60)
+
     def product(self) -> dict[str, float]:
         """Seconds per step of a short fit: after another, and after a product of NumPy."""
 
         def step() -> float:
             return self.train(1, SHORT_STEPS * BATCH)[0] / SHORT_STEPS
 
-        plain = [step() for _ in range(20)]
+        return self.compare(step, 20)
+
+    def compare(self, step: Callable[[], float], times: int) -> dict[str, float]:
+        plain = [step() for _ in range(times)]
         after = []
-        for _ in range(20):
+        for _ in range(times):
             self.matrix @ self.matrix
             after.append(step())
         return {
@@ -161,6 +174,7 @@ def measure() -> dict[str, list[dict[str, float]]]:
             "busy": lambda: beside_a_busy_process(first),
             "after": ask("after"),
             "product": ask("product"),
+            "single": ask("single"),
         }
         found: dict[str, list[dict[str, float]]] = {name: [] for name in tasks}
         for _ in range(ROUNDS):
@@ -183,15 +197,17 @@ def table(found: dict[str, list[dict[str, float]]]) -> list[str]:
     def most(task: str, name: str) -> float:
         return max(one[name] for one in found[task])
 
-    epoch, step = middle("alone", "mean"), middle("product", "plain")
+    epoch, step, single = middle("alone", "mean"), middle("product", "plain"), middle("single", "plain")
     return markdown(
         [
             ["", "median", "worst", "ratio"],
             row("epoch, alone", "alone", "mean", "worst", None),
             row("epoch, the slower of two engines", "two", "mean", "worst", epoch),
             row("epoch, beside a busy process", "busy", "mean", "worst", epoch),
-            row("step, after a fit", "product", "plain", "plain worst", None),
-            row("step, after a product", "product", "after", "after worst", step),
+            row(f"one of {SHORT_STEPS} steps, after a fit", "product", "plain", "plain worst", None),
+            row(f"one of {SHORT_STEPS} steps, after a product", "product", "after", "after worst", step),
+            row("train_on_batch, after another", "single", "plain", "plain worst", None),
+            row("train_on_batch, after a product", "single", "after", "after worst", single),
             row("CPU time in the millisecond after fit", "after", "first", "first", None),
             row("CPU time in the 300 ms after that", "after", "then", "then", None),
         ]
