@@ -75,8 +75,9 @@ Dataset::Dataset(const py::array& x, const py::object& y, const py::object& samp
 }
 
 std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
+  const py::gil_scoped_release release;
+  const std::lock_guard<std::mutex> lock(sparse_mutex_);
   if (!sparse_ || sparse_->scale != scale) {
-    const py::gil_scoped_release release;
     sparse_ = std::make_shared<const SparseRows>(cpu_executor().sparse_rows(view_, scale));
   }
   return sparse_->values == RecordValues::kNone ? nullptr : sparse_;

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -17,13 +18,15 @@ class Dataset {
   Dataset(const py::array& x, const py::object& y, const py::object& sample_weight);
   const DatasetView& view() const { return view_; }
   int64_t outputs() const { return outputs_; }
-  /// Records of the rows times `scale`, made on first use; null where they don't pay. Takes the GIL to be held.
+  /// Records of the rows times `scale`, made on first use; null where they don't pay. Called with the GIL, which it
+  /// gives away meanwhile.
   std::shared_ptr<const SparseRows> sparse_rows(float scale) const;
 
  private:
   py::object x_, y_, sample_weight_;
   DatasetView view_;
   int64_t outputs_ = 0;  // columns of dense targets
+  mutable std::mutex sparse_mutex_;
   mutable std::shared_ptr<const SparseRows> sparse_;
 };
 

@@ -51,13 +51,20 @@ struct NonZeros {
   /// Training: (inputs, transposed_ld) codes or floats, zero but between the products of a batch. Else room for
   /// records.
   void* room;
-  int64_t blocks, transposed_ld;
+  int64_t blocks, samples;
 
   static constexpr int64_t kWordBits = 64;  // samples whose elements of one input are looked through together
 
+  /// Whole words in an odd number of cache lines: a power of two would keep the inputs of a block in a few cache sets.
+  template <class Element>
+  static constexpr int64_t transposed_ld(int64_t samples) {
+    constexpr int64_t kLineElements = kLane * 4 / static_cast<int64_t>(sizeof(Element));
+    return (round_up(samples, kWordBits) / kLineElements | 1) * kLineElements;
+  }
+
   /// Floats of scratch for a batch.
   static constexpr int64_t scratch(int64_t samples, int64_t inputs, bool training) {
-    const int64_t room = training ? inputs * round_up(samples, kWordBits)
+    const int64_t room = training ? inputs * transposed_ld<float>(samples)
                                   : samples * record_bytes(record_blocks(inputs), inputs, 4) / 4 +
                                         round_up(inputs + kLane, kLane) + kLane;
     return kLane + kCodes + round_up(2 * samples, kLane) + room;
@@ -69,7 +76,7 @@ struct NonZeros {
         records(reinterpret_cast<const uint8_t**>(own_codes + kCodes)),
         room(own_codes + kCodes + round_up(2 * samples, kLane)),
         blocks(record_blocks(inputs)),
-        transposed_ld(round_up(samples, kWordBits)) {}
+        samples(samples) {}
 
   bool found() const { return header->values != RecordValues::kNone; }
 };

@@ -63,7 +63,8 @@ template <int Together, int Vectors, bool Transposes, class X>
 ENGINE_INLINE void add_samples(float* sums, const NonZeros& x, const X& value, int64_t i, int64_t block, const float* b,
                                int64_t ldb) {
   using Element = typename X::Element;
-  Element* transposed = static_cast<Element*>(x.room) + block * kRecordBlock * x.transposed_ld + i;
+  const int64_t ld = NonZeros::transposed_ld<Element>(x.samples);
+  Element* transposed = static_cast<Element*>(x.room) + block * kRecordBlock * ld + i;
   vf acc[Together][Vectors];
   Elements<Element> elements[Together];
   int64_t common = kRecordBlock;  // elements of the shortest, in whole strides
@@ -77,7 +78,7 @@ ENGINE_INLINE void add_samples(float* sums, const NonZeros& x, const X& value, i
   const auto advance = [&](int s, int64_t q) __attribute__((always_inline)) {
     const int64_t p = elements[s].positions[q];
     const Element element = elements[s].values[q];
-    if constexpr (Transposes) transposed[p * x.transposed_ld + s] = element;
+    if constexpr (Transposes) transposed[p * ld + s] = element;
     const vf xp = broadcast(value(element));
     const float* bp = b + p * ldb;
 #pragma GCC unroll 16
@@ -217,14 +218,14 @@ ENGINE_INLINE void sparse_transposed_products(const NonZeros& x, int64_t samples
                                               int64_t lddz, Range columns, bool last, Epilogue&& epilogue) {
   with_elements(x, [&](const auto& value) {
     using Element = typename std::decay_t<decltype(value)>::Element;
+    const int64_t ld = NonZeros::transposed_ld<Element>(x.samples);
     sweep<kPanelVectors>(columns.begin, columns.end, kWidth, [&](auto vectors, int64_t j) {
       constexpr int kVectors = decltype(vectors)::value;
       const bool clears = last && j + kVectors * kWidth == columns.end;
       sweep<kInputsTogether>(units.begin, units.end, 1, [&](auto together, int64_t p) {
         constexpr int kRows = decltype(together)::value;
         vf sums[kRows][kVectors];
-        sparse_rows(sums, static_cast<Element*>(x.room) + p * x.transposed_ld, x.transposed_ld, value, dz + j, lddz,
-                    samples, clears);
+        sparse_rows(sums, static_cast<Element*>(x.room) + p * ld, ld, value, dz + j, lddz, samples, clears);
         epilogue(p, j, sums[0], kRows, kVectors);
       });
     });

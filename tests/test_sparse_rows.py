@@ -1,0 +1,99 @@
+"""Products that skip zeros give the bits of those that don't."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from bits_worker import ADAM, RESCALE, Array, Case, build, dense, labels
+from numerics import same_bits
+
+from engine import _core
+
+ROWS = 340
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    yield
+    _core.set_threads(0)
+
+
+def mostly_zeros(inputs: int, dtype: str) -> Array:
+    """A fifth is not zero; one row is all zeros and one has none."""
+    rng = np.random.default_rng(inputs)
+    x = rng.integers(1, 256, (ROWS, inputs)) * (rng.random((ROWS, inputs)) < 0.2)
+    x[20], x[30] = 0, rng.integers(1, 256, inputs)
+    return x.astype(np.uint8) if dtype == "uint8" else (x / -255.0).astype(dtype)
+
+
+def case_of(x: Array, units: int, batch_size: int) -> Case:
+    layers = [dense(units, "relu"), dense(10, "softmax")]
+    if x.dtype == np.uint8:
+        layers = [RESCALE, *layers]
+    y = np.resize(labels(ROWS, 10), len(x))
+    return Case(x, y, layers, "sparse_categorical_crossentropy", ADAM, batch_size)
+
+
+def trained(case: Case) -> tuple[list[Array], float]:
+    """Weights and the mean loss after the first `ROWS` rows, in whole batches, twice over."""
+    program = build(case)
+    loss = 0.0
+    for _ in range(2):
+        run = program.begin("train", _core.Dataset(case.x, case.y), case.batch_size)
+        steps = ROWS // case.batch_size
+        run.advance(0, steps, np.full(steps, 0.01))
+        loss = run.totals.loss
+    return program.variables, loss
+
+
+def with_full_rows(x: Array) -> Array:
+    """`x` before so many rows without zeros that nobody would skip any."""
+    return np.concatenate([x, np.full((2 * len(x), x.shape[1]), 3, x.dtype)])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("inputs", "units", "batch_size"),
+    [(30, 64, 32), (256, 40, 63), (257, 130, 64), (300, 112, 65), (784, 128, 1), (784, 200, 300)],
+)
+def test_training_has_the_same_bits(
+    inputs: int, units: int, batch_size: int, dtype: str, threads: int
+) -> None:
+    _core.set_threads(threads)
+    x = mostly_zeros(inputs, dtype)
+    sparse, sparse_loss = trained(case_of(x, units, batch_size))
+    full, full_loss = trained(case_of(with_full_rows(x), units, batch_size))
+    assert sparse_loss == full_loss
+    assert all(same_bits(a, b) for a, b in zip(sparse, full, strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_prediction_has_the_same_bits_beside_full_rows(dtype: str) -> None:
+    x = mostly_zeros(784, dtype)
+    program = build(case_of(x, 128, 32))
+    alone = program.predict(x)
+    # Full rows first: they decide for their batch.
+    mixed = np.repeat(with_full_rows(x)[len(x) :][:1], 2 * len(x), axis=0)
+    mixed[1::2] = x
+    assert same_bits(alone, program.predict(mixed)[1::2])
+
+
+@pytest.mark.parametrize("scale", [0.5, -2.0])
+def test_the_scale_is_that_of_the_program_at_hand(scale: float) -> None:
+    x = mostly_zeros(300, "uint8")
+    data: dict[float, Any] = {}
+    shared = _core.Dataset(x, labels(ROWS, 10))
+    for factor in (0.25, scale):
+        layers = [{**RESCALE, "scale": factor}, dense(64, "relu"), dense(10, "softmax")]
+        case = case_of(x, 64, 32)._replace(layers=layers)
+        for name, dataset in {"shared": shared, "own": _core.Dataset(x, labels(ROWS, 10))}.items():
+            program = build(case)
+            program.begin("train", dataset, 32).advance(0, 5, np.full(5, 0.01))
+            data[factor, name] = program.variables
+        assert all(
+            same_bits(a, b) for a, b in zip(data[factor, "shared"], data[factor, "own"], strict=True)
+        )
