@@ -181,6 +181,7 @@ def text(machine: dict[str, Any], found: Sequence[Cell], *, charted: bool) -> st
 
 def write(machine: dict[str, Any], found: Sequence[Cell], folder: Path) -> Path:
     """Write RESULTS.md and, where matplotlib is installed, the chart into `folder`; the path of the former."""
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         charted = chart.draw(found, machine, folder / CHART)
     except ModuleNotFoundError:

@@ -106,7 +106,7 @@ class Model(ABC):
         """Train for a number of epochs.
 
         Args:
-            x: samples (n, ...), real numbers of any dtype and layout.
+            x: samples (n, ...), real numbers of any dtype and layout; not to be changed before `fit` returns.
             y: class indices (n,) for the sparse loss, else one number per output (n, outputs).
             batch_size: samples per step, default 32; the last batch of an epoch may be smaller.
             epochs: number of the last epoch, so that `epochs - initial_epoch` are run.
