@@ -94,6 +94,4 @@ def test_the_scale_is_that_of_the_program_at_hand(scale: float) -> None:
             program = build(case)
             program.begin("train", dataset, 32).advance(0, 5, np.full(5, 0.01))
             data[factor, name] = program.variables
-        assert all(
-            same_bits(a, b) for a, b in zip(data[factor, "shared"], data[factor, "own"], strict=True)
-        )
+        assert all(same_bits(a, b) for a, b in zip(data[factor, "shared"], data[factor, "own"], strict=True))
