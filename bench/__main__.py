@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         description="Time the engine and other libraries at the same work. Lists are separated by commas.",
     )
     add = made.add_argument
-    add("--full", action="store_true", help="every cell; an hour or two instead of a quarter of an hour")
+    add("--full", action="store_true", help="every cell; an hour or two instead of 25 minutes")
     add("--suites", type=several(str, FULL), default=list(FULL), help=f"of {', '.join(FULL)}; all by default")
     replaced = made.add_argument_group("instead of what the suites have")
     names = contenders.names()

@@ -15,7 +15,7 @@ INK, FAINT = "#222222", "#d9d9d9"
 # Hues apart for readers who see no red and green; the engine is the one heavy line.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#a6761d", "#7570b3", "#666666", "#1b9e77")
 MARKERS = "osD^vPX<>"
-LABEL_GAP = 1.13  # factor between two labels at the right edge, so that they don't overlap
+LABEL_GAP = 1.17  # factor between two labels at the right edge, so that they don't overlap
 
 
 def points(cells: Sequence[Cell], data: str = "mnist-float32") -> dict[str, list[tuple[int, float]]]:

@@ -154,7 +154,7 @@ FULL = {
     "import": Suite(("numpy", "engine", "torch", "jax", "sklearn", *KERAS), "Import", ("import",)),
 }
 
-# What shows the same within a quarter of an hour.
+# What shows the same within 25 minutes.
 QUICK = FULL | {
     "mnist": replace(FULL["mnist"], batches=(32, 128, 512)),
     "inputs": replace(FULL["inputs"], contenders=("engine", "jax", "numpy", *YARDSTICKS)),
