@@ -26,12 +26,16 @@ def small(cell: Cell) -> bool:
     return isinstance(task, Task) and task.problem in NETS[:2] and task.batch <= SMALL_BATCH
 
 
+def of_suite(name: str) -> Callable[[Cell], bool]:
+    return lambda cell: cell.suite == name
+
+
 def summary(found: Sequence[Cell]) -> list[str]:
     """Geometric means over the suites, against the best of the peers in each cell, and against each."""
     rows = [["", "cells", "best of the peers", "worst cell", *PEERS]]
     choices: list[tuple[str, Callable[[Cell], bool]]] = []
     for name, suite in FULL.items():
-        choices.append((suite.title, lambda cell, name=name: cell.suite == name))  # type: ignore[misc]
+        choices.append((suite.title, of_suite(name)))
         if name == "grid":
             choices.append(
                 (

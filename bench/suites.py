@@ -172,4 +172,4 @@ QUICK = FULL | {
 
 def narrowed(suite: Suite, **changes: Sequence[object] | None) -> Suite:
     """The suite with other contenders, problems, data, optimizers or batches; None leaves one as it is."""
-    return replace(suite, **{key: tuple(value) for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
+    return replace(suite, **{key: tuple(value) for key, value in changes.items() if value is not None})  # type: ignore[arg-type] # the caller's names
