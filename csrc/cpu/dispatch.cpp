@@ -1,18 +1,21 @@
 #include "cpu/dispatch.h"
 
 #include <cstdlib>
+#include <functional>
+#include <iterator>
+#include <mutex>
 #include <stdexcept>
 
 namespace engine {
 
 namespace baseline {
-const KernelTable& kernel_table();
+void fill_table(KernelTable& table);
 }
 namespace avx2 {
-const KernelTable& kernel_table();
+void fill_table(KernelTable& table);
 }
 namespace avx512 {
-const KernelTable& kernel_table();
+void fill_table(KernelTable& table);
 }
 
 namespace {
@@ -20,20 +23,20 @@ namespace {
 struct Isa {
   const char* name;
   bool (*runs_here)();
-  const KernelTable& (*table)();
+  void (*fill_table)(KernelTable&);
 };
 
 // Narrowest first. The tests match the flags of -march=x86-64-v3 and -v4; GCC's own checks include the
 // operating system's.
 constexpr Isa kIsas[] = {
-    {"baseline", [] { return true; }, baseline::kernel_table},
+    {"baseline", [] { return true; }, baseline::fill_table},
 #ifdef ENGINE_HAS_AVX2
     {"avx2",
      [] {
        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
               __builtin_cpu_supports("bmi2");
      },
-     avx2::kernel_table},
+     avx2::fill_table},
 #endif
 #ifdef ENGINE_HAS_AVX512
     {"avx512",
@@ -42,7 +45,7 @@ constexpr Isa kIsas[] = {
               __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
      },
-     avx512::kernel_table},
+     avx512::fill_table},
 #endif
 };
 
@@ -79,9 +82,15 @@ std::vector<std::string> runnable_isas() {
 }
 
 const KernelTable& kernels_for(const std::string& name) {
-  for (const Isa& isa : kIsas) {
+  static KernelTable tables[std::size(kIsas)];
+  static std::once_flag filled[std::size(kIsas)];
+  for (size_t i = 0; i < std::size(kIsas); ++i) {
+    const Isa& isa = kIsas[i];
     if (name != isa.name) continue;
-    if (isa.runs_here()) return isa.table();
+    if (isa.runs_here()) {
+      std::call_once(filled[i], isa.fill_table, std::ref(tables[i]));
+      return tables[i];
+    }
     throw std::invalid_argument("this CPU has no " + name + "; it runs " + join(runnable_isas()));
   }
   throw std::invalid_argument("no instruction set named '" + name + "' is compiled in; there are " +

@@ -1,0 +1,12 @@
+// The activations that products fuse.
+#pragma once
+#include "kernels/activations.h"
+#include "kernels/fill.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+using Activations = Types<Linear, Relu, Sigmoid, Tanh, Silu>;
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA

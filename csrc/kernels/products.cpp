@@ -1,0 +1,19 @@
+// A dense layer's products with its kernel, forwards and backwards.
+#include "kernels/activation_types.h"
+#include "kernels/dense.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+template <class... Acts>
+void fill(KernelTable& table, Types<Acts...>) {
+  static_assert(sizeof...(Acts) == kElementwiseActivations);
+  ((table.dense_forward[index<Acts>()] = dense_forward<Acts>), ...);
+  ((table.dense_backward_input[index<Acts>()] = dense_backward_input<Acts>), ...);
+}
+
+}  // namespace
+
+void fill_products(KernelTable& table) { fill(table, Activations{}); }
+
+}  // namespace engine::ENGINE_ISA

@@ -1,0 +1,35 @@
+// What is computed sample by sample: losses, metrics, softmax.
+#include "kernels/fill.h"
+#include "kernels/losses.h"
+#include "kernels/metrics.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+using Losses = Types<Crossentropy, SoftmaxCrossentropy, BinaryCrossentropy, SigmoidCrossentropy, MeanSquaredError>;
+using Metrics = Types<CategoricalAccuracy, BinaryAccuracy, MeanSquaredErrorMetric>;
+
+template <class... Ls>
+void fill_losses(KernelTable& table, Types<Ls...>) {
+  static_assert(sizeof...(Ls) == kLosses);
+  ((table.loss[index<Ls>()][index(Target::kSparse)] = loss_rows<Ls, Target::kSparse>), ...);
+  ((table.loss[index<Ls>()][index(Target::kDense)] = loss_rows<Ls, Target::kDense>), ...);
+}
+
+template <class... Ms>
+void fill_metrics(KernelTable& table, Types<Ms...>) {
+  static_assert(sizeof...(Ms) == kMetrics);
+  ((table.metric[index<Ms>()][index(Target::kSparse)] = metric_rows<Ms, Target::kSparse>), ...);
+  ((table.metric[index<Ms>()][index(Target::kDense)] = metric_rows<Ms, Target::kDense>), ...);
+}
+
+}  // namespace
+
+void fill_rows(KernelTable& table) {
+  fill_losses(table, Losses{});
+  fill_metrics(table, Metrics{});
+  table.softmax_forward = softmax_forward;
+  table.softmax_backward = softmax_backward;
+}
+
+}  // namespace engine::ENGINE_ISA

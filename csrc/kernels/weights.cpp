@@ -1,0 +1,26 @@
+// A dense layer's gradients by its weights, which step them.
+#include "kernels/weights.h"
+
+#include "kernels/fill.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+using Optimizers = Types<Sgd, Momentum, Nesterov, Adam>;
+
+template <class... Opts>
+void fill(KernelTable& table, Types<Opts...>) {
+  static_assert(sizeof...(Opts) == kOptimizers);
+  ((table.dense_backward_weights[index<Opts>()][index(Shrinkage::kNone)] =
+        dense_backward_weights<Opts, Shrinkage::kNone>),
+   ...);
+  ((table.dense_backward_weights[index<Opts>()][index(Shrinkage::kSome)] =
+        dense_backward_weights<Opts, Shrinkage::kSome>),
+   ...);
+}
+
+}  // namespace
+
+void fill_weights(KernelTable& table) { fill(table, Optimizers{}); }
+
+}  // namespace engine::ENGINE_ISA

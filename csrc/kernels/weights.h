@@ -1,0 +1,85 @@
+// A dense layer's gradients by its kernel and bias.
+#pragma once
+#include "kernels/microtile.h"
+#include "kernels/sparse.h"
+#include "kernels/table.h"
+#include "kernels/update.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+/// Fetches the next batch a few lines at a time: shuffled rows come from main memory, and all at once they would stall.
+class Fetcher {
+ public:
+  /// Over `calls` calls of `fetch`.
+  Fetcher(const Ahead& ahead, int64_t calls)
+      : ahead_(ahead), per_call_(calls > 0 ? ahead.count * ahead.lines / calls + 1 : 0) {}
+
+  ENGINE_INLINE void fetch() {
+    for (int64_t i = 0; i < per_call_ && row_ < ahead_.count; ++i) {
+      __builtin_prefetch(static_cast<const char*>(ahead_.rows[row_]) + 64 * line_, 0, 2);
+      if (++line_ == ahead_.lines) {
+        line_ = 0;
+        ++row_;
+      }
+    }
+  }
+
+ private:
+  const Ahead& ahead_;
+  int64_t per_call_, row_ = 0, line_ = 0;
+};
+
+/// Column sums of dz over the batch: chains of kChain additions, added in order.
+ENGINE_INLINE vf column_sum(const float* dz, int64_t ld, int64_t rows) {
+  vf total{};
+  for (int64_t begin = 0; begin < rows; begin += kChain) {
+    const int64_t end = rows < begin + kChain ? rows : begin + kChain;
+    vf sum{};
+    for (int64_t b = begin; b < end; ++b) sum = sum + load(dz + b * ld);
+    total = total + sum;
+  }
+  return total;
+}
+
+template <class Opt, Shrinkage Kind>
+void dense_backward_bias(const DenseBackwardWeights& op) {
+  if (!op.bias.values || op.units.begin > 0) return;
+  const Update<Opt, Kind> update(op.bias, op.step);
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    const vf sum = column_sum(op.dz + j, op.lddz, op.rows);
+    update(j, 0, &sum, 1, 1);
+  }
+}
+
+template <class Opt, Shrinkage Kind>
+void dense_backward_weights(const DenseBackwardWeights& op) {
+  dense_backward_bias<Opt, Kind>(op);
+  const Update<Opt, Kind> update(op.kernel, op.step);
+  Fetcher fetcher(op.ahead, (op.units.end - op.units.begin) / kTileRows);
+  if (op.nonzeros && op.nonzeros->found()) {
+    sparse_transposed_products(*op.nonzeros, op.rows, op.units, op.dz, op.lddz, op.columns, op.last,
+                               [&](int64_t unit, int64_t column, const vf* gradient, int units, int vectors) {
+                                 fetcher.fetch();
+                                 update(unit * op.ldw + column, op.ldw, gradient, units, vectors);
+                               });
+    return;
+  }
+  sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) {
+    fetcher.fetch();
+    sweep<kTileVectors>(op.columns.begin, op.columns.end, kWidth, [&](auto vectors, int64_t j) {
+      constexpr int kRows = decltype(units)::value, kVectors = decltype(vectors)::value;
+      const int64_t at = i * op.ldw + j;
+      update.template prefetch<kRows, kVectors>(at, op.ldw);
+      const auto epilogue = [&](const vf(&acc)[kRows][kVectors]) { update(at, op.ldw, acc[0], kRows, kVectors); };
+      if (op.x_rows) {
+        microtile<kRows, kVectors>(ByColumnPointers{op.x_rows, i}, op.dz + j, op.lddz, op.rows, epilogue);
+      } else {
+        microtile<kRows, kVectors>(ByColumns{op.x + i, op.ldx}, op.dz + j, op.lddz, op.rows, epilogue);
+      }
+    });
+  });
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA
