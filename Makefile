@@ -12,11 +12,12 @@ BUILD_REQUIRES := cmake ninja $(shell sed -n 's/^requires = \[\(.*\)\]$$/\1/p' p
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard LICENSE README.md) \
 	$(shell find python csrc -name __pycache__ -prune -o -name '.*' -prune -o -print)
 
-.PHONY: help mnist test lint bench strict clean
+.PHONY: help mnist test test-keras lint bench strict clean
 
 help:
 	@echo 'make mnist   train the textbook network on MNIST; ARGS="--seed 1 --epochs 5" go to "engine mnist"'
 	@echo 'make test    run the tests; ARGS="-k dense" go to pytest'
+	@echo 'make test-keras   compare with real Keras, on JAX'
 	@echo 'make lint    check style and types'
 	@echo 'make strict  compile the C++ with every warning an error'
 	@echo 'make bench   measure the engine and compare it; ARGS go to the benchmark'
@@ -28,6 +29,9 @@ mnist: $(VENV)/installed-plot
 
 test: $(VENV)/installed-test
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-keras: $(VENV)/installed-keras
+	@$(BIN)/python -m pytest tests/keras $(ARGS)
 
 bench: $(VENV)/installed-bench
 	@$(BIN)/python -m bench $(ARGS)

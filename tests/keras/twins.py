@@ -1,0 +1,65 @@
+"""The same network in Keras and in the engine: same weights, same batches, numbers side by side.
+
+Every helper takes a `make(api)` that builds with `api.layers`, `api.optimizers` and the rest, where `api` is `keras` or
+`engine`. Keras runs on JAX.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import keras
+
+import engine
+
+Array = NDArray[Any]
+Make = Callable[[Any], Any]
+
+# float32 against float32, both in an order of their own: what the sums of small networks leave.
+RTOL, ATOL = 1e-5, 1e-6
+
+
+class Twins(NamedTuple):
+    """One model per library, with the same weights."""
+
+    keras: Any
+    engine: Any
+
+    def fit(self, *data: Array, **options: Any) -> tuple[Mapping[str, list[float]], Mapping[str, list[float]]]:
+        """Train both on the same batches; the histories."""
+        options = {"verbose": 0, "shuffle": False} | options
+        return self.keras.fit(*data, **options).history, self.engine.fit(*data, **options).history
+
+    def assert_same_weights(self, rtol: float = RTOL, atol: float = ATOL) -> None:
+        """Every weight array agrees."""
+        for theirs, ours in zip(self.keras.get_weights(), self.engine.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol)
+
+    def assert_same_outputs(self, x: Array, rtol: float = RTOL, atol: float = ATOL) -> None:
+        """Predictions agree."""
+        theirs = self.keras.predict(x, verbose=0)
+        np.testing.assert_allclose(self.engine.predict(x, verbose=0), theirs, rtol=rtol, atol=atol)
+
+
+def twins(make: Make) -> Twins:
+    """The models that `make` builds, the engine's with Keras' weights."""
+    theirs, ours = make(keras), make(engine)
+    ours.set_weights(theirs.get_weights())
+    return Twins(theirs, ours)
+
+
+def assert_same_histories(
+    theirs: Mapping[str, list[float]], ours: Mapping[str, list[float]], rtol: float = RTOL, atol: float = ATOL
+) -> None:
+    """The same names in the same order, and the same numbers."""
+    assert list(ours) == list(theirs)
+    for name, values in theirs.items():
+        np.testing.assert_allclose(ours[name], values, rtol=rtol, atol=atol, err_msg=name)
