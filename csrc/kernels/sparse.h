@@ -5,6 +5,7 @@
 
 #include "kernels/microtile.h"
 #include "kernels/nonzeros.h"
+#include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

@@ -33,7 +33,9 @@ class Twins(NamedTuple):
     keras: Any
     engine: Any
 
-    def fit(self, *data: Array, **options: Any) -> tuple[Mapping[str, list[float]], Mapping[str, list[float]]]:
+    def fit(
+        self, *data: Array, **options: Any
+    ) -> tuple[Mapping[str, list[float]], Mapping[str, list[float]]]:
         """Train both on the same batches; the histories."""
         options = {"verbose": 0, "shuffle": False} | options
         return self.keras.fit(*data, **options).history, self.engine.fit(*data, **options).history
