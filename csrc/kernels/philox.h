@@ -14,21 +14,18 @@ static inline __attribute__((always_inline)) Key make_key(uint64_t seed) {
   return {{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}};
 }
 
-/// Replaces `Lanes` counters, stored word by word, by their random words. Written so that compilers vectorise
-/// over the lanes.
-template <int Lanes>
-static inline __attribute__((always_inline)) void generate(uint32_t (&c)[4][Lanes], Key key) {
+/// Replaces the words of a counter, or of as many as a vector has 64-bit lanes, by random words: the low halves of
+/// what is left in `c`; the high halves are of no account. `product(a, m)` multiplies the low halves of a by m.
+template <class Word, class Product>
+static inline __attribute__((always_inline)) void generate(Word (&c)[4], Key key, Product&& product) {
   constexpr uint32_t kMultiplier[2] = {0xD2511F53u, 0xCD9E8D57u};
   constexpr uint32_t kWeyl[2] = {0x9E3779B9u, 0xBB67AE85u};
   for (int round = 0; round < 10; ++round) {
-    for (int i = 0; i < Lanes; ++i) {
-      const uint64_t p0 = static_cast<uint64_t>(kMultiplier[0]) * c[0][i];
-      const uint64_t p1 = static_cast<uint64_t>(kMultiplier[1]) * c[2][i];
-      c[0][i] = static_cast<uint32_t>(p1 >> 32) ^ c[1][i] ^ key.word[0];
-      c[2][i] = static_cast<uint32_t>(p0 >> 32) ^ c[3][i] ^ key.word[1];
-      c[1][i] = static_cast<uint32_t>(p1);
-      c[3][i] = static_cast<uint32_t>(p0);
-    }
+    const Word p0 = product(c[0], kMultiplier[0]), p1 = product(c[2], kMultiplier[1]);
+    c[0] = (p1 >> 32) ^ c[1] ^ uint64_t { key.word[0] };
+    c[2] = (p0 >> 32) ^ c[3] ^ uint64_t { key.word[1] };
+    c[1] = p1;
+    c[3] = p0;
     key.word[0] += kWeyl[0];
     key.word[1] += kWeyl[1];
   }

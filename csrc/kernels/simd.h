@@ -21,6 +21,8 @@ constexpr int kParts = static_cast<int>(kLane) / kWidth;  // vectors per cache l
 
 typedef float vf __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
 typedef int32_t vi __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
+typedef uint32_t vu __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
+typedef uint64_t vul __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
 
 ENGINE_INLINE vf load(const float* p) {
   vf v;
@@ -133,6 +135,20 @@ ENGINE_INLINE vf load_as_floats(const uint8_t* p) {
   for (int i = 0; i < kWidth; ++i) v[i] = p[i];
 #endif
   return __builtin_convertvector(v, vf);
+}
+
+/// The low halves of 64-bit lanes times m. GCC has a full multiplication of 64 bits for the generic product.
+ENGINE_INLINE vul multiply_low(vul a, uint32_t m) {
+  const vul b = uint64_t{m} - vul{};
+#if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
+  return reinterpret_cast<vul>(_mm512_mul_epu32(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+#elif defined(__SSE2__) && ENGINE_VECTOR_BYTES == 32
+  return reinterpret_cast<vul>(_mm256_mul_epu32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+#elif defined(__SSE2__)
+  return reinterpret_cast<vul>(_mm_mul_epu32(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+#else
+  return (a & 0xffffffffu) * b;
+#endif
 }
 
 /// first, first + 1, ...

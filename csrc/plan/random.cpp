@@ -15,31 +15,26 @@ class Words {
 
   uint32_t next() {
     if (used_ == kBlock) refill();
-    const uint32_t word = words_[used_ % 4][used_ / 4];
-    ++used_;
-    return word;
+    return words_[used_++];
   }
 
  private:
-  static constexpr int kLanes = 16;
-  static constexpr int kBlock = 4 * kLanes;
+  static constexpr int kCounters = 16;  // at a time: their rounds don't wait for each other
+  static constexpr int kBlock = 4 * kCounters;
 
   void refill() {
-    for (int i = 0; i < kLanes; ++i) {
-      words_[0][i] = static_cast<uint32_t>(counter_ + static_cast<uint64_t>(i));
-      words_[1][i] = static_cast<uint32_t>((counter_ + static_cast<uint64_t>(i)) >> 32);
-      words_[2][i] = static_cast<uint32_t>(stream_);
-      words_[3][i] = static_cast<uint32_t>(stream_ >> 32);
+    for (int i = 0; i < kCounters; ++i, ++counter_) {
+      uint64_t c[4] = {counter_, counter_ >> 32, stream_, stream_ >> 32};
+      philox::generate(c, key_, [](uint64_t a, uint32_t m) { return uint64_t{static_cast<uint32_t>(a)} * m; });
+      for (int word = 0; word < 4; ++word) words_[4 * i + word] = static_cast<uint32_t>(c[word]);
     }
-    philox::generate(words_, key_);
-    counter_ += kLanes;
     used_ = 0;
   }
 
   philox::Key key_;
   uint64_t stream_;
   uint64_t counter_ = 0;
-  uint32_t words_[4][kLanes];
+  uint32_t words_[kBlock];
   int used_ = kBlock;
 };
 
