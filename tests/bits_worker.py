@@ -128,6 +128,19 @@ CASES: dict[str, Callable[[], Case]] = {
         ADAM,
         600,
     ),
+    "rows_of_samples": lambda: Case(
+        pixels(150, 300, "float32"),
+        reals(150, 6),
+        [
+            {"kind": "take", "from": [*range(0, 300, 2), *range(1, 300, 2)]},
+            dense(90, "relu") | {"groups": 5},
+            {"kind": "take", "from": [*range(0, 450, 3), *range(150)]},
+            dense(6, "sigmoid"),
+        ],
+        "binary_crossentropy",
+        ADAM,
+        70,
+    ),
     "batches_of_one": lambda: Case(
         pixels(5, 300, "float64"),
         labels(5, 3),

@@ -33,9 +33,15 @@ LAYERS = [
 ]
 RANK = {module: i for i, row in enumerate(LAYERS) for module in row}
 
-# The headers of other rooms that a room may include. `kernels/` has four doors,
+# The headers of other rooms that a room may include. `kernels/` has five doors,
 # the rest of it is one object per instruction set.
-DOORS = {"kernels/kinds.h", "kernels/nonzeros.h", "kernels/philox.h", "kernels/table.h"}
+DOORS = {
+    "kernels/kinds.h",
+    "kernels/layer_table.h",
+    "kernels/nonzeros.h",
+    "kernels/philox.h",
+    "kernels/table.h",
+}
 ROOMS: dict[str, set[str]] = {
     "kernels": set(),
     "plan": DOORS,

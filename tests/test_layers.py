@@ -71,9 +71,11 @@ def test_layers_without_weights(rng: np.random.Generator) -> None:
     assert model.predict(np.full((1, 2, 2), 255, np.uint8)).tolist() == [[[1.0, 1.0], [1.0, 1.0]]]
 
 
-def test_softmax_layer_needs_flat_input() -> None:
-    with pytest.raises(ValueError, match=r"gets \(n, 2, 3\): put a Flatten\(\) before it"):
-        keras.Sequential([layers.Activation("softmax", input_shape=(2, 3))])
+def test_rows_of_numbers_are_needed() -> None:
+    for layer in (layers.Activation("softmax"), layers.Dense(2)):
+        with pytest.raises(ValueError, match=r"gets \(n,\): put a Flatten\(\) before it"):
+            keras.Sequential([keras.Input(()), layer])
+    assert outputs(layers.Flatten(), np.arange(3.0)).tolist() == [[0.0], [1.0], [2.0]]
 
 
 def test_dropout_is_at_work_in_training_only() -> None:

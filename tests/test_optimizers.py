@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
-from conftest import CLASSES, Blobs, classifier, same_weights
+from conftest import CLASSES, FEATURES, Blobs, classifier, same_weights
 
 import engine as keras
 from engine import losses, optimizers
+from engine.models.stack import operations_through
 from engine.optimizers import schedules
 
 RULES = [
@@ -36,7 +37,7 @@ def test_decay_and_schedules_step_as_written(
         "bias" not in exclude,
     ]
     model = classifier(optimizer=optimizer)
-    ops = [operation for layer in model.layers for operation in layer.lower()]
+    ops = operations_through((FEATURES,), model.layers)
     loss = losses.SparseCategoricalCrossentropy().lower()
     network = reference.Network(ops, model.get_weights(), loss, lowered)
     for step, rate in enumerate(optimizer.learning_rates(5)):

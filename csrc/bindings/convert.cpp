@@ -1,5 +1,7 @@
 #include "bindings/convert.h"
 
+#include <pybind11/stl.h>
+
 #include <iterator>
 #include <utility>
 
@@ -44,9 +46,11 @@ double to_positive(const py::dict& mapping, const char* key, double otherwise) {
 }
 
 LayerSpec to_layer(const py::dict& layer) {
-  static constexpr const char* kKinds[] = {"dense", "activation", "dropout", "rescaling"};
+  static constexpr const char* kKinds[] = {"dense", "activation", "dropout", "rescaling", "take"};
   LayerSpec spec;
-  spec.kind = static_cast<LayerSpec::Kind>(to_index(get<std::string>(layer, "kind"), kKinds, 4, "layer"));
+  spec.kind = static_cast<LayerSpec::Kind>(
+      to_index(get<std::string>(layer, "kind"), kKinds, static_cast<int>(std::size(kKinds)), "layer"));
+  spec.groups = get<int64_t>(layer, "groups", 1);
   switch (spec.kind) {
     case LayerSpec::Kind::kDense:
       spec.units = get<int64_t>(layer, "units");
@@ -69,6 +73,10 @@ LayerSpec to_layer(const py::dict& layer) {
     case LayerSpec::Kind::kRescaling:
       spec.scale = get<float>(layer, "scale");
       spec.offset = get<float>(layer, "offset", 0.0f);
+      break;
+    case LayerSpec::Kind::kTake:
+      spec.take = get<std::vector<int32_t>>(layer, "from");
+      if (spec.take.empty()) fail("a take layer needs at least 1 index");
       break;
   }
   return spec;

@@ -22,14 +22,11 @@ struct NotFinite : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-py::tuple shape_of(const Variable& variable) {
-  if (variable.vector) return py::make_tuple(variable.columns);
-  return py::make_tuple(variable.rows, variable.columns);
-}
+py::tuple shape_of(const Variable& variable) { return py::tuple(py::cast(variable.shape)); }
 
 /// A contiguous copy of what is kept in panels from `data` on, in the shape that the user knows.
 py::array_t<float> copy_of(const Variable& variable, const float* data) {
-  py::array_t<float> copy(shape_of(variable).cast<std::vector<py::ssize_t>>());
+  py::array_t<float> copy(variable.shape);
   unpack_panels(data, variable.rows, variable.columns, copy.mutable_data());
   return copy;
 }

@@ -44,6 +44,11 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return softmax(step, batch);
     case Step::Kind::kDropoutForward:
       return dropout(step, batch);
+    case Step::Kind::kReshape:
+      return reshape(step, batch);
+    case Step::Kind::kTake:
+    case Step::Kind::kTakeBackward:
+      return take(step, batch);
     case Step::Kind::kLoss:
       return loss(step, batch);
     case Step::Kind::kMetric:
@@ -69,6 +74,11 @@ Range StepRunner::samples(const Step& step, const Batch& batch) const {
   return step.split == Split::kSamples ? worker_.slice(batch.rows) : Range{0, batch.rows};
 }
 
+Range StepRunner::rows(const Step& step, const Batch& batch, const Buffer& buffer) const {
+  const Range own = samples(step, batch);
+  return {own.begin * buffer.groups, own.end * buffer.groups};
+}
+
 Range StepRunner::columns(const Step& step, int64_t columns) const {
   const Range range = step.split == Split::kUnits ? worker_.slice(columns) : Range{0, columns};
   return {range.begin, empty(range) ? range.begin : round_up(range.end, kLane)};
@@ -89,30 +99,30 @@ Targets StepRunner::targets(const Batch& batch) const {
 
 Elementwise StepRunner::elementwise(const Step& step, const Batch& batch) const {
   const Buffer& out = shape(step.out);
-  return {data(step.in), data(step.out), data(step.saved), out.ld, samples(step, batch), columns(step, out.columns)};
+  return {data(step.in), data(step.out), data(step.saved), out.ld, rows(step, batch, out), columns(step, out.columns)};
 }
 
 void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   const Variable& kernel = variable(step.kernel);
   const Weights values = weights(step.kernel), bias = weights(step.bias);
-  const Range rows = samples(step, batch);
-  if (empty(rows)) return;
+  const Range own = rows(step, batch, shape(step.out));
+  if (empty(own)) return;
   float *y = data(step.out), *z = data(step.saved);
   const Input x = input(step, batch);
   const auto zeros = nonzeros(step);
   bool transposes = plan_.mode == Plan::Mode::kTrain;
   for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
-    kernels_.dense_forward[index(step.activation)](
-        {x.floats, x.ld, values.values + panel.offset, panel.width, bias.values ? bias.values + panel.first : nullptr,
-         y + panel.first, shape(step.out).ld, z ? z + panel.first : nullptr, kernel.rows, rows, panel.columns,
-         zeros ? &*zeros : nullptr, transposes, x.rows});
+    kernels_.dense_forward[index(step.activation)]({x.floats, x.ld, values.values + panel.offset, panel.width,
+                                                    bias.values ? bias.values + panel.first : nullptr, y + panel.first,
+                                                    shape(step.out).ld, z ? z + panel.first : nullptr, kernel.rows, own,
+                                                    panel.columns, zeros ? &*zeros : nullptr, transposes, x.rows});
     transposes = false;
   });
 }
 
 void StepRunner::softmax(const Step& step, const Batch& batch) const {
   const Buffer& out = shape(step.out);
-  const Softmax op{data(step.in), data(step.saved), data(step.out), out.ld, out.columns, samples(step, batch)};
+  const Softmax op{data(step.in), data(step.saved), data(step.out), out.ld, out.columns, rows(step, batch, out)};
   (step.kind == Step::Kind::kSoftmaxForward ? kernels_.softmax_forward : kernels_.softmax_backward)(op);
 }
 
@@ -121,10 +131,10 @@ void StepRunner::dropout(const Step& step, const Batch& batch) const {
   const Buffer& out = shape(step.out);
   // How a prediction is cut into batches depends on the threads: its masks follow the samples of the whole call.
   const bool sampling = plan_.mode == Plan::Mode::kSample;
-  kernels_.dropout_forward({data(step.in), data(step.out), data(step.saved), out.ld, samples(step, batch),
+  kernels_.dropout_forward({data(step.in), data(step.out), data(step.saved), out.ld, rows(step, batch, out),
                             columns(step, out.columns), layer.rate, layer.seed,
                             static_cast<uint64_t>(sampling ? frame_.first_iteration : iteration(batch)),
-                            sampling ? batch.first : 0});
+                            sampling ? batch.first * out.groups : 0});
 }
 
 void StepRunner::loss(const Step& step, const Batch& batch) const {
@@ -187,7 +197,7 @@ void StepRunner::reduce(const Batch& batch) const {
 void StepRunner::transpose(const Step& step, const Batch& batch) const {
   const Buffer &in = shape(step.in), &out = shape(step.out);
   const Range columns = step.split == Split::kUnits ? worker_.slice(in.columns) : Range{0, in.columns};
-  kernels_.transpose({data(step.in), in.ld, data(step.out), out.ld, samples(step, batch), columns});
+  kernels_.transpose({data(step.in), in.ld, data(step.out), out.ld, rows(step, batch, in), columns});
 }
 
 void StepRunner::dense_backward_input(const Step& step, const Batch& batch) const {
@@ -200,7 +210,7 @@ void StepRunner::dense_backward_input(const Step& step, const Batch& batch) cons
                               data(step.out),
                               shape(step.out).ld,
                               kernel.columns,
-                              batch.rows,
+                              batch.rows * shape(step.out).groups,
                               worker_.slice(kernel.rows)};
   if (empty(op.units)) return;
   kernels_.dense_backward_input[index(step.activation)](op);
@@ -223,8 +233,8 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
   const Range mine = columns(step, kernel.columns);
   for_panels(kernel.rows, kernel.columns, mine, [&](const Panel& panel) {
     run({x.floats, x.ld, data(step.saved) + panel.first, shape(step.saved).ld, shifted(values, panel.offset),
-         panel.width, shifted(bias, panel.first), batch.rows, units, panel.columns, at, zeros ? &*zeros : nullptr,
-         panel.first + panel.columns.end == mine.end, x.rows, ahead});
+         panel.width, shifted(bias, panel.first), batch.rows * shape(step.saved).groups, units, panel.columns, at,
+         zeros ? &*zeros : nullptr, panel.first + panel.columns.end == mine.end, x.rows, ahead});
     ahead = {};
   });
 }

@@ -37,6 +37,8 @@ class StepRunner {
   void transpose(const Step& step, const Batch& batch) const;
   void dense_backward_input(const Step& step, const Batch& batch) const;
   void dense_backward_weights(const Step& step, const Batch& batch) const;
+  void reshape(const Step& step, const Batch& batch) const;
+  void take(const Step& step, const Batch& batch) const;
   void store_output(const Step& step, const Batch& batch) const;
 
   const Buffer& shape(int buffer) const { return plan_.buffers[static_cast<size_t>(buffer)]; }
@@ -65,6 +67,8 @@ class StepRunner {
   Targets targets(const Batch& batch) const;
   /// This thread's samples, or all of them where the step is split the other way.
   Range samples(const Step& step, const Batch& batch) const;
+  /// The same as rows of a buffer.
+  Range rows(const Step& step, const Batch& batch, const Buffer& buffer) const;
   /// This thread's padded columns of `columns`, or all of them.
   Range columns(const Step& step, int64_t columns) const;
   Elementwise elementwise(const Step& step, const Batch& batch) const;

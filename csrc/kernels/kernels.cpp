@@ -14,6 +14,7 @@ void fill_table(KernelTable& table) {
   fill_general_products(table);
   fill_rows(table);
   fill_elements(table);
+  fill_layers(table);
 }
 
 }  // namespace engine::ENGINE_ISA

@@ -248,8 +248,11 @@ struct GemmShape {
   int64_t columns, single_row_columns;  // of a panel of b; where c has one row only
 };
 
+struct LayerTable;  // in layer_table.h
+
 struct KernelTable {
   const char* isa;
+  const LayerTable* layers;
   GemmShape gemm_shape;
   void (*pack_rows)(const Pack&);
   void (*pack_columns)(const Pack&);

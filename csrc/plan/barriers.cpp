@@ -64,6 +64,12 @@ class Accesses {
         writes(step.saved, own);
         writes(step.out, own);
         break;
+      case Step::Kind::kReshape:
+      case Step::Kind::kTake:
+      case Step::Kind::kTakeBackward:
+        reads(step.in, Slice::kSamples);
+        writes(step.out, Slice::kSamples);
+        break;
       case Step::Kind::kLoss:
         reads(step.in, Slice::kSamples);
         writes(step.out, Slice::kSamples);

@@ -1,8 +1,10 @@
-// ModelSpec -> Plan: each mode emits the steps it needs, forwards, then the loss, then backwards.
+// ModelSpec -> Plan: each mode emits the steps it needs, forwards, then the loss, then backwards. How one operation
+// does that is in the emit_*.cpp.
 #include <algorithm>
 #include <utility>
 
 #include "plan/costs.h"
+#include "plan/emitter.h"
 #include "plan/operations.h"
 #include "plan/plan.h"
 
@@ -16,16 +18,16 @@ class Compiler {
  public:
   Compiler(const ModelSpec& model, const Parameters& parameters, const TrainingSpec& training, Plan::Mode mode,
            int64_t max_rows, int threads)
-      : model_(model), parameters_(parameters), training_(training) {
-    plan_.mode = mode;
-    plan_.max_rows = max_rows;
-    operations_ = to_operations(model, drops_out());
-    plan_.threads = worthwhile_threads(model, mode, max_rows, threads);
-  }
+      : model_(model),
+        parameters_(parameters),
+        training_(training),
+        emitter_(parameters, mode, max_rows, worthwhile_threads(model, mode, max_rows, threads)),
+        plan_(emitter_.plan),
+        operations_(to_operations(model, emitter_.drops_out())) {}
 
   Plan compile() {
     emit_forward();
-    if (predicts()) {
+    if (emitter_.predicts()) {
       emit({Kind::kStoreOutput, Split::kSamples, false, plan_.y_pred});
     } else {
       emit_loss();
@@ -38,23 +40,8 @@ class Compiler {
   }
 
  private:
-  bool training() const { return plan_.mode == Plan::Mode::kTrain; }
-  bool drops_out() const { return training() || plan_.mode == Plan::Mode::kSample; }
-  bool predicts() const { return plan_.mode == Plan::Mode::kPredict || plan_.mode == Plan::Mode::kSample; }
-
-  int add_buffer(int64_t rows, int64_t columns) { return engine::add_buffer(plan_, rows, columns); }
-  int add_batch_buffer(int64_t columns) { return add_buffer(plan_.max_rows, columns); }
-
-  void emit(Step step) { plan_.steps.push_back(step); }
-
-  bool feeds_all(int64_t extent) const { return engine::feeds_all(extent, plan_.threads); }
-
-  /// Samples are independent: with enough of them, inference needs no barrier between layers.
-  Split forward_split(int64_t units) const {
-    if (plan_.threads == 1) return Split::kSamples;
-    if (training()) return feeds_all(units) ? Split::kUnits : Split::kSamples;
-    return feeds_all(plan_.max_rows) ? Split::kSamples : Split::kUnits;
-  }
+  bool training() const { return emitter_.training(); }
+  void emit(const Step& step) { emitter_.emit(step); }
 
   /// Where every thread reads every sample, each gathers its own copy: the conversion is cheap against fetching
   /// half of the lines from another core's cache, and saves two barriers per batch. Not around a host step: the team
@@ -63,12 +50,12 @@ class Compiler {
     if (!feeds_dense()) return Split::kSamples;
     const int64_t units = first_operation().width;
     const bool cheap = pays_to_copy_rows(plan_.max_rows, model_.input_size, units, plan_.threads);
-    return forward_split(units) == Split::kUnits && cheap ? Split::kEveryone : Split::kSamples;
+    return emitter_.forward_split(units) == Split::kUnits && cheap ? Split::kEveryone : Split::kSamples;
   }
 
   /// Whether the gathered rows go into a product, in the same stretch: after a host step the team may be another one.
   bool feeds_dense() const {
-    const bool host = !predicts() && training_.loss.kind == LossSpec::Kind::kHost;
+    const bool host = !emitter_.predicts() && training_.loss.kind == LossSpec::Kind::kHost;
     return !host && !operations_.empty() && first_operation().kind == Operation::Kind::kDense;
   }
 
@@ -78,7 +65,7 @@ class Compiler {
     if (!feeds_dense() || gather.offset != 0.0f) return false;
     const int64_t units = first_operation().width;
     const bool all_rows = gather.split == Split::kEveryone || plan_.threads == 1;
-    return pays_to_find_zeros(units) && (all_rows || (!training() && forward_split(units) == Split::kSamples));
+    return pays_to_find_zeros(units) && (all_rows || (!training() && emitter_.forward_split(units) == Split::kSamples));
   }
 
   /// The first operation that is not folded into the gathering of the rows.
@@ -103,7 +90,7 @@ class Compiler {
   }
 
   void emit_forward() {
-    if (!predicts()) choose_loss();
+    if (!emitter_.predicts()) choose_loss();
     if (drops_link_) {
       if (operations_.back().kind == Operation::Kind::kDense) {
         operations_.back().activation = Activation::kLinear;
@@ -113,7 +100,7 @@ class Compiler {
     }
     Step gather{Kind::kGather, input_split()};
     gather.reads_rows = feeds_dense();
-    gather.out = add_batch_buffer(model_.input_size);
+    gather.out = emitter_.add_batch_buffer(1, model_.input_size);
     if (gather.split == Split::kEveryone) give_copies(plan_, gather.out);
     size_t next = 0;
     if (!operations_.empty() && operations_[0].kind == Operation::Kind::kAffine) {
@@ -124,70 +111,31 @@ class Compiler {
     }
     if (skips_zeros(gather)) gather.nonzeros = add_nonzeros(plan_, model_.input_size);
     if (training() && feeds_dense()) gather.pointers = add_pointers(plan_);
-    input_ = gather.out;
-    nonzeros_ = gather.nonzeros;
-    pointers_ = gather.pointers;
+    emitter_.input = gather;
     emit(gather);
     int value = gather.out;
     Split split = gather.split;
     for (; next < operations_.size(); ++next) {
       Operation& op = operations_[next];
       op.in = value;
-      op.out = value = add_batch_buffer(op.width);
-      split = emit_operation(op, split);
+      op.out = value = emitter_.add_batch_buffer(op.groups, op.width);
+      split = emission_of(op.kind).forward(emitter_, op, split);
     }
     output_ = value;
     plan_.y_pred = value;
-  }
-
-  /// Returns how the operation's output is split, so that what follows can stay with the same owner.
-  Split emit_operation(Operation& op, Split split) {
-    Step step{Kind::kDenseForward, split, false, op.in, op.out};
-    switch (op.kind) {
-      case Operation::Kind::kDense:
-        step.split = forward_split(op.width);
-        reads_input(step);
-        step.kernel = layer_of(op).kernel;
-        step.bias = layer_of(op).bias;
-        op.saved = op.out;
-        if (saves_input(op.activation)) op.saved = step.saved = add_batch_buffer(op.width);
-        break;
-      case Operation::Kind::kActivation:
-        step.kind = Kind::kActivationForward;
-        op.saved = saves_input(op.activation) ? op.in : op.out;
-        break;
-      case Operation::Kind::kSoftmax:
-        step.kind = Kind::kSoftmaxForward;
-        step.split = Split::kSamples;
-        op.saved = op.out;
-        break;
-      case Operation::Kind::kDropout:
-        step.kind = Kind::kDropoutForward;
-        step.index = op.layer;
-        op.saved = step.saved = add_batch_buffer(op.width);
-        break;
-      case Operation::Kind::kAffine:
-        step.kind = Kind::kAffine;
-        step.scale = op.spec->scale;
-        step.offset = op.spec->offset;
-        break;
-    }
-    step.activation = op.activation;
-    emit(step);
-    return step.split;
   }
 
   void emit_loss() {
     const int64_t width = plan_.buffers[static_cast<size_t>(output_)].columns;
     const bool host = training_.loss.kind == LossSpec::Kind::kHost;
     const bool probabilities = loss_ == Loss::kSoftmaxCrossentropy || loss_ == Loss::kSigmoidCrossentropy;
-    plan_.losses = add_buffer(1, plan_.max_rows);
-    if (training() || host) plan_.gradient = add_batch_buffer(width);
+    plan_.losses = add_buffer(plan_, 1, plan_.max_rows);
+    if (training() || host) plan_.gradient = emitter_.add_batch_buffer(1, width);
     Step step{host ? Kind::kHost : Kind::kLoss, host ? Split::kNone : Split::kSamples, false, output_};
     step.loss = loss_;
     step.losses = plan_.losses;
     step.out = plan_.gradient;
-    if (probabilities) step.y_pred = add_batch_buffer(width);
+    if (probabilities) step.y_pred = emitter_.add_batch_buffer(1, width);
     if (drops_link_) plan_.y_pred = step.y_pred;
     emit(step);
     emit_metrics();
@@ -196,7 +144,7 @@ class Compiler {
 
   void emit_metrics() {
     if (training_.metrics.empty()) return;
-    plan_.metrics = add_buffer(static_cast<int64_t>(training_.metrics.size()), plan_.max_rows);
+    plan_.metrics = add_buffer(plan_, static_cast<int64_t>(training_.metrics.size()), plan_.max_rows);
     for (size_t i = 0; i < training_.metrics.size(); ++i) {
       Step step{Kind::kMetric, Split::kSamples, false, plan_.y_pred, plan_.metrics};
       step.index = static_cast<int>(i);
@@ -212,7 +160,7 @@ class Compiler {
       widest = std::max(widest, parameters_.variables[v].columns);
     }
     if (plan_.penalised.empty()) return;
-    plan_.penalties = add_buffer(static_cast<int64_t>(plan_.penalised.size()), widest);
+    plan_.penalties = add_buffer(plan_, static_cast<int64_t>(plan_.penalised.size()), widest);
     for (size_t row = 0; row < plan_.penalised.size(); ++row) {
       Step step{Kind::kPenalty, Split::kUnits, false, -1, plan_.penalties};
       step.kernel = plan_.penalised[row];
@@ -221,91 +169,36 @@ class Compiler {
     }
   }
 
-  /// Walks the operations backwards, as far as something still learns. `gradient` is the buffer with the
-  /// gradient by an operation's output, or for a dense one by its result before the fused activation.
+  /// Walks the operations backwards, as far as something still learns.
   void emit_backward() {
     const auto learns = [](const Operation& op) { return op.trainable; };
     const auto first = std::find_if(operations_.begin(), operations_.end(), learns);
     if (first == operations_.end()) return;
     const auto stop = static_cast<size_t>(first - operations_.begin());
-    int gradient = plan_.gradient;
-    Split split = Split::kSamples;
-    emit_fused_gradient(operations_.back(), gradient, split);
+    Gradient gradient{plan_.gradient, Split::kSamples};
     for (size_t i = operations_.size(); i-- > stop;) {
       const Operation& op = operations_[i];
-      const int dz = gradient;
-      if (i > stop) split = emit_input_gradient(op, operations_[i - 1], gradient, split);
-      if (op.trainable) emit_weight_gradient(op, dz);
+      if (op.kind == Operation::Kind::kDense && !gradient.by_result) emit_fused_gradient(op, gradient);
+      gradient = emission_of(op.kind).backward(emitter_, op, i > stop ? &operations_[i - 1] : nullptr, gradient);
     }
   }
 
   /// Takes a gradient by a dense operation's output back through its fused activation, in place.
-  void emit_fused_gradient(const Operation& op, int gradient, Split split) {
-    if (op.kind != Operation::Kind::kDense || op.activation == Activation::kLinear) return;
-    Step step{Kind::kActivationBackward, split, false, gradient, gradient, op.saved};
+  void emit_fused_gradient(const Operation& op, const Gradient& gradient) {
+    if (op.activation == Activation::kLinear) return;
+    Step step{Kind::kActivationBackward, gradient.split, false, gradient.buffer, gradient.buffer, op.saved};
     step.activation = op.activation;
     emit(step);
-  }
-
-  /// Emits the gradient by the operation's input, through the activation fused into the operation before.
-  /// Replaces `gradient` where the width changes; returns the split.
-  Split emit_input_gradient(const Operation& op, const Operation& previous, int& gradient, Split split) {
-    if (op.kind == Operation::Kind::kDense) {
-      const int turned = add_buffer(op.width, round_up(plan_.max_rows, kLane));
-      emit({Kind::kTranspose, split, false, gradient, turned});
-      gradient = add_batch_buffer(previous.width);
-      const bool fused = previous.kind == Operation::Kind::kDense;
-      Step step{Kind::kDenseBackwardInput, Split::kUnits, false, turned, gradient, fused ? previous.saved : -1};
-      step.kernel = layer_of(op).kernel;
-      step.activation = fused ? previous.activation : Activation::kLinear;
-      emit(step);
-      return step.split;
-    }
-    Step step{Kind::kActivationBackward, split, false, gradient, gradient, op.saved};
-    step.activation = op.activation;
-    if (op.kind == Operation::Kind::kDropout) {
-      step.kind = Kind::kMultiply;
-    } else if (op.kind == Operation::Kind::kAffine) {
-      step.kind = Kind::kAffine;
-      step.scale = op.spec->scale;
-    } else if (op.kind == Operation::Kind::kSoftmax) {
-      step.kind = Kind::kSoftmaxBackward;
-      step.split = Split::kSamples;
-    }
-    emit(step);
-    emit_fused_gradient(previous, gradient, step.split);
-    return step.split;
-  }
-
-  void emit_weight_gradient(const Operation& op, int dz) {
-    const Split split = feeds_all(op.width) ? Split::kUnits : Split::kInputs;
-    Step step{Kind::kDenseBackwardWeights, split, false, op.in, -1, dz};
-    reads_input(step);
-    step.kernel = layer_of(op).kernel;
-    step.bias = layer_of(op).bias;
-    emit(step);
-  }
-
-  /// What a product of the gathered rows may use in their place.
-  void reads_input(Step& step) const {
-    if (step.in != input_ || !feeds_dense()) return;
-    step.reads_rows = true;
-    step.nonzeros = nonzeros_;
-    step.pointers = pointers_;
-  }
-
-  const Parameters::Layer& layer_of(const Operation& op) const {
-    return parameters_.layers[static_cast<size_t>(op.layer)];
   }
 
   const ModelSpec& model_;
   const Parameters& parameters_;
   const TrainingSpec& training_;
-  Plan plan_;
+  Emitter emitter_;
+  Plan& plan_;
   std::vector<Operation> operations_;
   Loss loss_ = Loss::kMeanSquaredError;
   bool drops_link_ = false;
-  int input_ = -1, nonzeros_ = -1, pointers_ = -1;  // buffers of the gathered rows, and of what may stand for them
   int output_ = -1;
 };
 

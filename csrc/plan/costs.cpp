@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "plan/operations.h"
+
 namespace engine {
 namespace {
 
@@ -32,11 +34,11 @@ int64_t round_to_power(int64_t n) {
 int worthwhile_threads(const ModelSpec& model, Plan::Mode mode, int64_t rows, int most) {
   const double passes = mode == Plan::Mode::kTrain ? 3.0 : 1.0;
   double flops = 0.0;  // which may be more than an integer holds
-  int64_t width = model.input_size;
+  int64_t size = model.input_size;
   for (const LayerSpec& layer : model.layers) {
-    if (layer.kind != LayerSpec::Kind::kDense) continue;
-    flops += 2.0 * static_cast<double>(width * layer.units) * static_cast<double>(rows) * passes;
-    width = layer.units;
+    const bool dense = layer.kind == LayerSpec::Kind::kDense;
+    if (dense) flops += 2.0 * static_cast<double>(size * layer.units) * static_cast<double>(rows) * passes;
+    size = size_after(layer, size);
   }
   return static_cast<int>(std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(most)));
 }

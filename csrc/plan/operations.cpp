@@ -1,51 +1,101 @@
 #include "plan/operations.h"
 
 #include <cstddef>
+#include <utility>
 
 namespace engine {
 namespace {
 
-void add_activation(std::vector<Operation>& operations, const LayerSpec& spec, int layer, int64_t width) {
-  if (spec.activation == Activation::kLinear) return;
-  if (spec.activation == Activation::kSoftmax) {
-    operations.push_back({Operation::Kind::kSoftmax, &spec, layer, width, spec.activation});
-    return;
+using Kind = Operation::Kind;
+
+class Lowering {
+ public:
+  explicit Lowering(int64_t input_size) : width_(input_size) {}
+
+  void add(const LayerSpec& spec, int layer, bool drops_out) {
+    spec_ = &spec;
+    layer_ = layer;
+    switch (spec.kind) {
+      case LayerSpec::Kind::kDense:
+        reshape(spec.groups);
+        width_ = spec.units;
+        push(Kind::kDense).trainable = spec.trainable;
+        return add_activation();
+      case LayerSpec::Kind::kActivation:
+        return add_activation();
+      case LayerSpec::Kind::kDropout:
+        if (drops_out && spec.rate > 0.0) push(Kind::kDropout);
+        return;
+      case LayerSpec::Kind::kRescaling:
+        push(Kind::kAffine);
+        return;
+      case LayerSpec::Kind::kTake:
+        reshape(1);
+        width_ = static_cast<int64_t>(spec.take.size());
+        push(Kind::kTake);
+        return;
+    }
   }
-  Operation* last = operations.empty() ? nullptr : &operations.back();
-  if (last && last->kind == Operation::Kind::kDense && last->activation == Activation::kLinear) {
-    last->activation = spec.activation;
-    return;
+
+  std::vector<Operation> finish() {
+    reshape(1);
+    return std::move(operations_);
   }
-  operations.push_back({Operation::Kind::kActivation, &spec, layer, width, spec.activation});
-}
+
+ private:
+  Operation& push(Kind kind) {
+    operations_.push_back({kind, spec_, layer_, groups_, width_});
+    return operations_.back();
+  }
+
+  void reshape(int64_t groups) {
+    if (groups == groups_) return;
+    width_ = width_ * groups_ / groups;
+    groups_ = groups;
+    push(Kind::kReshape);
+  }
+
+  void add_activation() {
+    const Activation activation = spec_->activation;
+    if (activation == Activation::kLinear) return;
+    if (activation == Activation::kSoftmax) {
+      reshape(spec_->groups);
+      push(Kind::kSoftmax).activation = activation;
+      return;
+    }
+    Operation* last = operations_.empty() ? nullptr : &operations_.back();
+    const bool fuses = last && last->kind == Kind::kDense && last->activation == Activation::kLinear;
+    (fuses ? *last : push(Kind::kActivation)).activation = activation;
+  }
+
+  std::vector<Operation> operations_;
+  int64_t groups_ = 1, width_;
+  const LayerSpec* spec_ = nullptr;
+  int layer_ = -1;
+};
 
 }  // namespace
 
 std::vector<Operation> to_operations(const ModelSpec& model, bool drops_out) {
-  std::vector<Operation> operations;
-  int64_t width = model.input_size;
+  Lowering lowering(model.input_size);
   for (std::size_t i = 0; i < model.layers.size(); ++i) {
-    const LayerSpec& spec = model.layers[i];
-    const int layer = static_cast<int>(i);
-    switch (spec.kind) {
-      case LayerSpec::Kind::kDense:
-        width = spec.units;
-        operations.push_back({Operation::Kind::kDense, &spec, layer, width});
-        operations.back().trainable = spec.trainable;
-        add_activation(operations, spec, layer, width);
-        break;
-      case LayerSpec::Kind::kActivation:
-        add_activation(operations, spec, layer, width);
-        break;
-      case LayerSpec::Kind::kDropout:
-        if (drops_out && spec.rate > 0.0) operations.push_back({Operation::Kind::kDropout, &spec, layer, width});
-        break;
-      case LayerSpec::Kind::kRescaling:
-        operations.push_back({Operation::Kind::kAffine, &spec, layer, width});
-        break;
-    }
+    lowering.add(model.layers[i], static_cast<int>(i), drops_out);
   }
-  return operations;
+  return lowering.finish();
+}
+
+int64_t size_after(const LayerSpec& layer, int64_t size) {
+  switch (layer.kind) {
+    case LayerSpec::Kind::kDense:
+      return layer.groups * layer.units;
+    case LayerSpec::Kind::kTake:
+      return static_cast<int64_t>(layer.take.size());
+    case LayerSpec::Kind::kActivation:
+    case LayerSpec::Kind::kDropout:
+    case LayerSpec::Kind::kRescaling:
+      break;
+  }
+  return size;
 }
 
 }  // namespace engine

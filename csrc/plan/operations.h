@@ -7,13 +7,13 @@
 
 namespace engine {
 
-/// One operation of the network with its buffers.
+/// One operation of the network with its buffers. Each sample is `groups` rows of `width` numbers.
 struct Operation {
-  enum class Kind { kDense, kActivation, kSoftmax, kDropout, kAffine };
+  enum class Kind { kDense, kActivation, kSoftmax, kDropout, kAffine, kReshape, kTake };
   Kind kind;
   const LayerSpec* spec;
   int layer;
-  int64_t width;                                // of its output
+  int64_t groups, width;                        // of its output
   Activation activation = Activation::kLinear;  // dense: fused
   // Buffers, filled in as the forward steps are emitted.
   int in = -1, out = -1;
@@ -21,8 +21,12 @@ struct Operation {
   bool trainable = false;
 };
 
-/// Drops what does nothing, and folds an elementwise activation into the linear dense operation before it.
+/// Drops what does nothing, and folds an elementwise activation into the linear dense operation before it. What works
+/// on rows of a certain width gets its input reshaped to it; the output is one row per sample.
 /// Without `drops_out` dropout is one of the things that do nothing.
 std::vector<Operation> to_operations(const ModelSpec& model, bool drops_out);
+
+/// Numbers per sample after `layer`, where there were `size` before.
+int64_t size_after(const LayerSpec& layer, int64_t size);
 
 }  // namespace engine

@@ -1,7 +1,10 @@
 // Where weights and scratch lie in their arenas.
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "plan/operations.h"
 #include "plan/plan.h"
 
 namespace engine {
@@ -14,19 +17,21 @@ constexpr int64_t kMostScratch = int64_t{1} << 40;
 
 Parameters lay_out(const ModelSpec& model) {
   Parameters parameters;
-  const auto add = [&](int64_t rows, int64_t columns, bool vector, double l2) {
-    parameters.variables.push_back({rows, columns, parameters.size, vector, l2});
+  const auto add = [&](std::vector<int64_t> shape, double l2) {
+    const int64_t columns = shape.back(), rows = shape.size() > 1 ? shape.front() : 1;
+    parameters.variables.push_back({rows, columns, parameters.size, std::move(shape), l2});
     parameters.size += rows * round_up(columns, kLane);
     return static_cast<int>(parameters.variables.size()) - 1;
   };
-  int64_t width = model.input_size;
+  int64_t size = model.input_size;
   for (const LayerSpec& layer : model.layers) {
     Parameters::Layer entry;
     if (layer.kind == LayerSpec::Kind::kDense) {
-      entry.kernel = add(width, layer.units, false, layer.trainable ? layer.kernel_l2 : 0.0);
-      if (layer.use_bias) entry.bias = add(1, layer.units, true, layer.trainable ? layer.bias_l2 : 0.0);
-      width = layer.units;
+      const int64_t inputs = size / layer.groups;
+      entry.kernel = add({inputs, layer.units}, layer.trainable ? layer.kernel_l2 : 0.0);
+      if (layer.use_bias) entry.bias = add({layer.units}, layer.trainable ? layer.bias_l2 : 0.0);
     }
+    size = size_after(layer, size);
     parameters.layers.push_back(entry);
   }
   return parameters;

@@ -12,8 +12,8 @@ namespace engine {
 /// of further arenas.
 struct Variable {
   int64_t rows, columns, offset;
-  bool vector;  // a bias: one row, shown to the user without that axis
-  double l2;    // 0 where nothing is learnt: Keras leaves frozen weights out of the loss
+  std::vector<int64_t> shape;  // as the user sees it
+  double l2;                   // 0 where nothing is learnt: Keras leaves frozen weights out of the loss
 };
 
 struct Parameters {
@@ -31,6 +31,7 @@ Parameters lay_out(const ModelSpec& model);
 /// Scratch memory (rows, columns) of one run.
 struct Buffer {
   int64_t rows, columns, ld, offset;
+  int64_t groups = 1;       // rows of each sample
   int64_t copy_stride = 0;  // floats from one thread's copy to the next; 0: one copy for all
 };
 
@@ -46,6 +47,9 @@ struct Step {
     kSoftmaxForward,
     kDropoutForward,
     kAffine,
+    kReshape,
+    kTake,
+    kTakeBackward,
     kLoss,
     kHost,
     kMetric,
@@ -75,7 +79,7 @@ struct Step {
   // Variables by index, -1 none.
   int kernel = -1;
   int bias = -1;
-  int index = -1;  // of the layer (dropout), the metric, or the row of the penalties
+  int index = -1;  // of the layer (dropout, take), the metric, or the row of the penalties
   Activation activation = Activation::kLinear;
   Loss loss = Loss::kMeanSquaredError;
   float scale = 1.0f;

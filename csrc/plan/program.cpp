@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "plan/operations.h"
+
 namespace engine {
 namespace {
 
@@ -14,14 +16,22 @@ constexpr int64_t kKeptFloats = int64_t{1} << 26;
 constexpr int64_t kMostWeights = int64_t{1} << 40;
 
 void check(const ModelSpec& model) {
-  int64_t width = model.input_size, total = 0;
+  int64_t size = model.input_size, total = 0;
   for (const LayerSpec& layer : model.layers) {
-    if (layer.kind != LayerSpec::Kind::kDense) continue;
-    if (layer.units > kMostWeights / width || (total += width * layer.units) > kMostWeights) {
-      throw std::invalid_argument("a kernel of (" + std::to_string(width) + ", " + std::to_string(layer.units) +
+    if (layer.groups < 1 || size % layer.groups != 0) {
+      throw std::invalid_argument("a sample of " + std::to_string(size) + " numbers can't be cut into " +
+                                  std::to_string(layer.groups) + " rows");
+    }
+    const int64_t inputs = size / layer.groups;
+    if (layer.kind == LayerSpec::Kind::kDense &&
+        (layer.units > kMostWeights / inputs || (total += inputs * layer.units) > kMostWeights)) {
+      throw std::invalid_argument("a kernel of (" + std::to_string(inputs) + ", " + std::to_string(layer.units) +
                                   ") makes the model larger than 2**40 weights");
     }
-    width = layer.units;
+    for (const int32_t from : layer.take) {
+      if (from < -1 || from >= size) throw std::invalid_argument("an index of `take` lies beyond the input");
+    }
+    size = size_after(layer, size);
   }
 }
 
@@ -34,11 +44,9 @@ Program::Program(ModelSpec model) : model_(std::move(model)), pool_(std::make_sh
 }
 
 int64_t Program::output_size() const {
-  int64_t width = model_.input_size;
-  for (const LayerSpec& layer : model_.layers) {
-    if (layer.kind == LayerSpec::Kind::kDense) width = layer.units;
-  }
-  return width;
+  int64_t size = model_.input_size;
+  for (const LayerSpec& layer : model_.layers) size = size_after(layer, size);
+  return size;
 }
 
 void Program::configure(TrainingSpec training) {

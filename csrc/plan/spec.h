@@ -9,8 +9,9 @@
 namespace engine {
 
 struct LayerSpec {
-  enum class Kind { kDense, kActivation, kDropout, kRescaling };
+  enum class Kind { kDense, kActivation, kDropout, kRescaling, kTake };
   Kind kind = Kind::kDense;
+  int64_t groups = 1;  // rows per sample for what works on rows: dense, softmax
   Activation activation = Activation::kLinear;
   // dense
   int64_t units = 0;
@@ -24,6 +25,8 @@ struct LayerSpec {
   // rescaling
   float scale = 1.0f;
   float offset = 0.0f;
+  // take: number j of the output is number take[j] of the input, or 0 for -1
+  std::vector<int32_t> take;
 };
 
 struct ModelSpec {

@@ -101,6 +101,14 @@ def shape(value: object, name: str) -> Shape:
     return tuple(integer(size, name, 1) for size in value)
 
 
+def integers(value: object, name: str, minimum: int) -> Shape:
+    """`value`, a tuple or list, as a tuple of ints of at least `minimum`."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        msg = f"`{name}` must be a tuple of integers such as (2, 1), got {value!r}"
+        raise TypeError(msg)
+    return tuple(integer(number, name, minimum) for number in value)
+
+
 def text_of_shape(sample: Shape) -> str:
     """The shape of any number of samples as messages show it: `(n, 28, 28)`."""
     return f"(n, {', '.join(map(str, sample))})" if sample else "(n,)"

@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 from engine.layers.base import Layer, get
-from engine.layers.core import Activation, Dense, Dropout, Flatten, Input, InputLayer, Rescaling
+from engine.layers.core import Activation, Dense, Dropout, Input, InputLayer, Rescaling
+from engine.layers.reshaping import Flatten, Identity, Permute, RepeatVector, Reshape
 
-__all__ = ["Activation", "Dense", "Dropout", "Flatten", "Input", "InputLayer", "Layer", "Rescaling", "get"]
+__all__ = [
+    "Activation",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Input",
+    "InputLayer",
+    "Layer",
+    "Permute",
+    "RepeatVector",
+    "Rescaling",
+    "Reshape",
+    "get",
+]

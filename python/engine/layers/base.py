@@ -68,8 +68,12 @@ class Layer(Spec):
         del input_shape
         return []
 
-    def lower(self) -> list[Operation]:
-        """The layer as the core reads it."""
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """The layer as the core reads it, for inputs of `input_shape`.
+
+        An operation that works on rows, such as a product, works on the last axis.
+        """
+        del input_shape
         return []
 
     @property

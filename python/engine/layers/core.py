@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from engine.layers.base import Layer, Weight, register
 
 @register()
 class Dense(Layer):
-    """`activation(x @ kernel + bias)`: every unit sees every input.
+    """`activation(x @ kernel + bias)` over the last axis: every unit sees every input.
 
     Args:
         units: number of outputs, at least 1.
@@ -59,18 +58,19 @@ class Dense(Layer):
         return self._weight(1, "bias") if self.use_bias else None
 
     def output_shape_for(self, input_shape: Shape) -> Shape:
-        """`(units,)`."""
-        require_flat(self, input_shape)
-        return (self.units,)
+        """The last axis becomes `units` long."""
+        require_axis(self, input_shape)
+        return (*input_shape[:-1], self.units)
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
         """The kernel, then the bias."""
-        kernel = Weight("kernel", (input_shape[0], self.units), self.kernel_initializer)
+        kernel = Weight("kernel", (input_shape[-1], self.units), self.kernel_initializer)
         bias = Weight("bias", (self.units,), self.bias_initializer)
         return [kernel, bias] if self.use_bias else [kernel]
 
-    def lower(self) -> list[Operation]:
+    def lower(self, input_shape: Shape) -> list[Operation]:
         """One dense operation, activation and penalties included."""
+        del input_shape
         operation = {
             "kind": "dense",
             "units": self.units,
@@ -83,22 +83,6 @@ class Dense(Layer):
         for weight, regularizer in (("kernel", self.kernel_regularizer), ("bias", self.bias_regularizer)):
             operation |= regularizer.lower(weight) if regularizer else {}
         return [operation]
-
-
-@register()
-class Flatten(Layer):
-    """Each sample as one row of numbers: (28, 28) becomes (784,). Costs nothing.
-
-    Args:
-        options: `name`, `input_shape`, as for every layer.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-
-    def output_shape_for(self, input_shape: Shape) -> Shape:
-        """One axis, as long as all of `input_shape` together."""
-        return (math.prod(input_shape),)
 
 
 @register()
@@ -117,11 +101,12 @@ class Activation(Layer):
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""
         if self.activation is activations.softmax:
-            require_flat(self, input_shape)
+            require_axis(self, input_shape)
         return input_shape
 
-    def lower(self) -> list[Operation]:
+    def lower(self, input_shape: Shape) -> list[Operation]:
         """One activation."""
+        del input_shape
         return [{"kind": "activation", "activation": self.activation.__name__}]
 
 
@@ -143,8 +128,9 @@ class Dropout(Layer):
         self._seed_in_use = next_seed() if self.seed is None else self.seed
         super().__init__(**options)
 
-    def lower(self) -> list[Operation]:
+    def lower(self, input_shape: Shape) -> list[Operation]:
         """One dropout."""
+        del input_shape
         return [{"kind": "dropout", "rate": self.rate, "seed": self._seed_in_use}]
 
 
@@ -163,8 +149,9 @@ class Rescaling(Layer):
         self.offset = real(offset, "offset")
         super().__init__(**options)
 
-    def lower(self) -> list[Operation]:
+    def lower(self, input_shape: Shape) -> list[Operation]:
         """One rescaling."""
+        del input_shape
         return [{"kind": "rescaling", "scale": self.scale, "offset": self.offset}]
 
 
@@ -200,11 +187,11 @@ def Input(shape: Sequence[int], name: str | None = None) -> InputLayer:  # noqa:
     return InputLayer(shape, name=name)
 
 
-def require_flat(layer: Layer, input_shape: Shape) -> None:
-    """Raise ValueError unless each sample is one row."""
-    if len(input_shape) != 1:
+def require_axis(layer: Layer, input_shape: Shape) -> None:
+    """Raise ValueError where a sample is a single number."""
+    if not input_shape:
         msg = (
-            f"layer {layer.name!r} takes one row of numbers per sample, (n, features), but gets "
-            f"{text_of_shape(input_shape)}: put a Flatten() before it"
+            f"layer {layer.name!r} takes rows of numbers, (n, ..., features), but gets {text_of_shape(input_shape)}: "
+            "put a Flatten() before it"
         )
         raise ValueError(msg)

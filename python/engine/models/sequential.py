@@ -19,7 +19,7 @@ from engine._summary import Counts, table
 from engine.layers import InputLayer, Layer
 from engine.layers.base import checked_weights
 from engine.models.model import Model
-from engine.models.stack import shapes_through, with_layer, without_batch
+from engine.models.stack import operations_through, shapes_through, with_layer, without_batch
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -235,9 +235,10 @@ class Sequential(Model):
         self._require_idle("given other layers")
         self._require_free(stack)
         program, weights, output_shape = None, [], None
-        operations = [operation for layer in stack for operation in layer.lower()]
+        operations: list[Operation] = []
         if inputs is not None and stack:
             *shapes, output_shape = shapes_through(inputs.shape, stack)
+            operations = operations_through(inputs.shape, stack)
             weights = [layer.initial_weights(sample) for layer, sample in zip(stack, shapes, strict=True)]
             program = build(
                 math.prod(inputs.shape), operations, [array for arrays in weights for array in arrays]
@@ -256,9 +257,9 @@ class Sequential(Model):
         self._sample_shape, self._output_shape = None if inputs is None else inputs.shape, output_shape
 
     def _apply(self, compiled: Compiled) -> None:
-        operations = [operation for layer in self._layers for operation in layer.lower()]
-        if self._program is not None and operations == self._operations:
-            compiled.apply(self._program)
+        program, inputs = self._program, self._inputs
+        if program and inputs and operations_through(inputs.shape, self._layers) == self._operations:
+            compiled.apply(program)
         else:  # `trainable` was assigned, or there is no program yet
             self._restack(self._inputs, self._layers, compiled)
 

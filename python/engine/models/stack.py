@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from engine._checks import Shape, shape
+from engine._program import Operation
 from engine.layers import InputLayer, Layer
 
 
@@ -37,9 +39,18 @@ def shapes_through(input_shape: Shape, stack: Sequence[Layer]) -> list[Shape]:
     return shapes
 
 
+def operations_through(input_shape: Shape, stack: Sequence[Layer]) -> list[Operation]:
+    """What the core computes, layer by layer. What works on rows works on the last axis."""
+    operations: list[Operation] = []
+    for layer, sample in zip(stack, shapes_through(input_shape, stack), strict=False):
+        rows = {} if len(sample) < 2 else {"groups": math.prod(sample[:-1])}  # noqa: PLR2004 # one row
+        operations += [rows | dict(operation) for operation in layer.lower(sample)]
+    return operations
+
+
 def without_batch(batch_shape: int | Sequence[int | None]) -> Shape:
     """`(None, 784)` -> `(784,)`."""
-    if isinstance(batch_shape, int) or len(batch_shape) <= 1:
+    if isinstance(batch_shape, int) or (len(batch_shape) <= 1 and tuple(batch_shape) != (None,)):
         msg = f"`input_shape` must start with the batch axis, such as (None, 784), got {batch_shape!r}"
         raise ValueError(msg)
     return shape(tuple(batch_shape[1:]), "input_shape")

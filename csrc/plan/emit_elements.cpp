@@ -1,0 +1,76 @@
+// What changes each element by itself, or each row: no weights, and gradients that may overwrite those they come from.
+#include "plan/emitter.h"
+
+namespace engine {
+namespace {
+
+using Kind = Step::Kind;
+
+Gradient emit_in_place(Emitter& emitter, Step step, Gradient gradient) {
+  step.in = step.out = gradient.buffer;
+  emitter.emit(step);
+  return {gradient.buffer, step.split};
+}
+
+Split emit_activation(Emitter& emitter, Operation& op, Split split) {
+  Step step{Kind::kActivationForward, split, false, op.in, op.out};
+  step.activation = op.activation;
+  op.saved = saves_input(op.activation) ? op.in : op.out;
+  emitter.emit(step);
+  return split;
+}
+
+Gradient emit_activation_gradient(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient) {
+  if (!previous) return gradient;
+  Step step{Kind::kActivationBackward, gradient.split, false, -1, -1, op.saved};
+  step.activation = op.activation;
+  return emit_in_place(emitter, step, gradient);
+}
+
+Split emit_softmax(Emitter& emitter, Operation& op, Split) {
+  op.saved = op.out;
+  emitter.emit({Kind::kSoftmaxForward, Split::kSamples, false, op.in, op.out});
+  return Split::kSamples;
+}
+
+Gradient emit_softmax_gradient(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient) {
+  if (!previous) return gradient;
+  return emit_in_place(emitter, {Kind::kSoftmaxBackward, Split::kSamples, false, -1, -1, op.saved}, gradient);
+}
+
+Split emit_dropout(Emitter& emitter, Operation& op, Split split) {
+  Step step{Kind::kDropoutForward, split, false, op.in, op.out};
+  step.index = op.layer;
+  op.saved = step.saved = emitter.add_batch_buffer(op.groups, op.width);
+  emitter.emit(step);
+  return split;
+}
+
+Gradient emit_dropout_gradient(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient) {
+  if (!previous) return gradient;
+  return emit_in_place(emitter, {Kind::kMultiply, gradient.split, false, -1, -1, op.saved}, gradient);
+}
+
+Split emit_affine(Emitter& emitter, Operation& op, Split split) {
+  Step step{Kind::kAffine, split, false, op.in, op.out};
+  step.scale = op.spec->scale;
+  step.offset = op.spec->offset;
+  emitter.emit(step);
+  return split;
+}
+
+Gradient emit_affine_gradient(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient) {
+  if (!previous) return gradient;
+  Step step{Kind::kAffine, gradient.split};
+  step.scale = op.spec->scale;
+  return emit_in_place(emitter, step, gradient);
+}
+
+}  // namespace
+
+const Emission kActivationEmission{emit_activation, emit_activation_gradient};
+const Emission kSoftmaxEmission{emit_softmax, emit_softmax_gradient};
+const Emission kDropoutEmission{emit_dropout, emit_dropout_gradient};
+const Emission kAffineEmission{emit_affine, emit_affine_gradient};
+
+}  // namespace engine

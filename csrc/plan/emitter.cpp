@@ -1,0 +1,53 @@
+#include "plan/emitter.h"
+
+#include "plan/costs.h"
+
+namespace engine {
+
+Emitter::Emitter(const Parameters& parameters, Plan::Mode mode, int64_t max_rows, int threads)
+    : parameters_(parameters) {
+  plan.mode = mode;
+  plan.max_rows = max_rows;
+  plan.threads = threads;
+}
+
+int Emitter::add_batch_buffer(int64_t groups, int64_t columns) {
+  const int index = add_buffer(plan, plan.max_rows * groups, columns);
+  plan.buffers.back().groups = groups;
+  return index;
+}
+
+Split Emitter::forward_split(int64_t units) const {
+  if (plan.threads == 1) return Split::kSamples;
+  if (training()) return feeds_all(units, plan.threads) ? Split::kUnits : Split::kSamples;
+  return feeds_all(plan.max_rows, plan.threads) ? Split::kSamples : Split::kUnits;
+}
+
+void Emitter::reads_input(Step& step) const {
+  if (step.in != input.out || !input.reads_rows) return;
+  step.reads_rows = true;
+  step.nonzeros = input.nonzeros;
+  step.pointers = input.pointers;
+}
+
+const Emission& emission_of(Operation::Kind kind) {
+  switch (kind) {
+    case Operation::Kind::kDense:
+      return kDenseEmission;
+    case Operation::Kind::kActivation:
+      return kActivationEmission;
+    case Operation::Kind::kSoftmax:
+      return kSoftmaxEmission;
+    case Operation::Kind::kDropout:
+      return kDropoutEmission;
+    case Operation::Kind::kAffine:
+      return kAffineEmission;
+    case Operation::Kind::kTake:
+      return kTakeEmission;
+    case Operation::Kind::kReshape:
+      break;
+  }
+  return kReshapeEmission;
+}
+
+}  // namespace engine

@@ -1,0 +1,69 @@
+// What the operations of all kinds share while they turn into steps: the plan so far, buffers, how work is split.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "plan/operations.h"
+#include "plan/plan.h"
+
+namespace engine {
+
+/// Of the loss by an operation's output, while the operations are walked backwards.
+struct Gradient {
+  int buffer;
+  Split split;
+  bool by_result = false;  // by the result before the fused activation, where the operation has one
+};
+
+class Emitter {
+ public:
+  Emitter(const Parameters& parameters, Plan::Mode mode, int64_t max_rows, int threads);
+
+  bool training() const { return plan.mode == Plan::Mode::kTrain; }
+  bool predicts() const { return plan.mode == Plan::Mode::kPredict || plan.mode == Plan::Mode::kSample; }
+  bool drops_out() const { return training() || plan.mode == Plan::Mode::kSample; }
+
+  void emit(const Step& step) { plan.steps.push_back(step); }
+
+  /// Scratch for `groups` rows of each sample; returns its index.
+  int add_batch_buffer(int64_t groups, int64_t columns);
+  const Buffer& buffer(int index) const { return plan.buffers[static_cast<size_t>(index)]; }
+
+  /// Samples are independent: with enough of them, inference needs no barrier between layers.
+  Split forward_split(int64_t units) const;
+
+  /// What a product of the gathered rows may use in their place.
+  void reads_input(Step& step) const;
+
+  const Parameters::Layer& variables_of(const Operation& op) const {
+    return parameters_.layers[static_cast<size_t>(op.layer)];
+  }
+
+  Plan plan;
+  Step input{Step::Kind::kGather};  // the gathering of the rows, if products may read them (reads_rows)
+
+ private:
+  const Parameters& parameters_;
+};
+
+/// How the operations of one kind turn into steps.
+struct Emission {
+  /// Emits the output of an operation whose input is split like `split`; returns how the output is split, so that what
+  /// follows can stay with the same owner.
+  Split (*forward)(Emitter& emitter, Operation& op, Split split);
+  /// Emits the gradients by the weights that learn and, unless `previous` is null, the one by the input.
+  Gradient (*backward)(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient);
+};
+
+/// By kind; each is defined beside its like in an emit_*.cpp.
+extern const Emission kDenseEmission;
+extern const Emission kActivationEmission;
+extern const Emission kSoftmaxEmission;
+extern const Emission kDropoutEmission;
+extern const Emission kAffineEmission;
+extern const Emission kReshapeEmission;
+extern const Emission kTakeEmission;
+
+const Emission& emission_of(Operation::Kind kind);
+
+}  // namespace engine

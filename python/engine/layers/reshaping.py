@@ -1,0 +1,143 @@
+"""Layers that move numbers and change none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from engine._checks import Shape, choice, integer, integers, text_of_shape
+from engine._program import Operation
+from engine.layers.base import Layer, register
+
+DATA_FORMATS = ("channels_last", "channels_first")
+
+
+@register()
+class Flatten(Layer):
+    """Each sample as one row of numbers: (28, 28) becomes (784,), a single number (1,). Costs nothing.
+
+    Args:
+        data_format: "channels_last", or "channels_first" for samples whose first axis is to go last before.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, data_format: str | None = None, **options: Any) -> None:
+        self.data_format = (
+            DATA_FORMATS[0] if data_format is None else choice(data_format, "data_format", DATA_FORMATS)
+        )
+        super().__init__(**options)
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """One axis, as long as all of `input_shape` together."""
+        return (math.prod(input_shape),)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """Nothing, but for channels that come first."""
+        if self.data_format == DATA_FORMATS[0] or len(input_shape) < 2:  # noqa: PLR2004 # nothing to turn
+            return []
+        return transposed(input_shape, (*range(1, len(input_shape)), 0))
+
+
+@register()
+class Reshape(Layer):
+    """The same numbers in another shape. Costs nothing.
+
+    Args:
+        target_shape: of one sample; one axis may be -1, for whatever is left.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
+        self.target_shape = integers(target_shape, "target_shape", -1)
+        if 0 in self.target_shape or self.target_shape.count(-1) > 1:
+            msg = f"`target_shape` must hold positive integers and at most one -1, got {self.target_shape}"
+            raise ValueError(msg)
+        super().__init__(**options)
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """`target_shape`, -1 replaced."""
+        size, known = math.prod(input_shape), math.prod(axis for axis in self.target_shape if axis != -1)
+        if size % known or (size != known and -1 not in self.target_shape):
+            msg = (
+                f"layer {self.name!r} can't reshape {text_of_shape(input_shape)} to `target_shape="
+                f"{self.target_shape}`: a sample has {size} numbers"
+            )
+            raise ValueError(msg)
+        return tuple(size // known if axis == -1 else axis for axis in self.target_shape)
+
+
+@register()
+class Permute(Layer):
+    """The axes of a sample in another order.
+
+    Args:
+        dims: numbers of the axes, counted from 1: `(2, 1)` transposes.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, dims: Sequence[int], **options: Any) -> None:
+        self.dims = integers(dims, "dims", 1)
+        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
+            msg = f"`dims` must hold each of 1 to {len(self.dims)} once, got {self.dims}"
+            raise ValueError(msg)
+        super().__init__(**options)
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """The axes of `input_shape` in the order of `dims`."""
+        if len(input_shape) != len(self.dims):
+            msg = (
+                f"layer {self.name!r} permutes {len(self.dims)} axes, `dims={self.dims}`, but gets "
+                f"{text_of_shape(input_shape)}"
+            )
+            raise ValueError(msg)
+        return tuple(input_shape[axis - 1] for axis in self.dims)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One transposition, if any."""
+        return transposed(input_shape, tuple(axis - 1 for axis in self.dims))
+
+
+@register()
+class RepeatVector(Layer):
+    """Each row `n` times: (features,) becomes (n, features).
+
+    Args:
+        n: how often, at least 1.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, n: int, **options: Any) -> None:
+        self.n = integer(n, "n", 1)
+        super().__init__(**options)
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """`(n, features)`."""
+        if len(input_shape) != 1:
+            msg = f"layer {self.name!r} repeats rows, (n, features), but gets {text_of_shape(input_shape)}"
+            raise ValueError(msg)
+        return (self.n, *input_shape)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One copy of everything per row."""
+        return [{"kind": "take", "from": list(range(input_shape[0])) * self.n}]
+
+
+@register()
+class Identity(Layer):
+    """Passes everything on as it is.
+
+    Args:
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+
+def transposed(input_shape: Shape, order: Shape) -> list[Operation]:
+    """The operation that brings the axes of `input_shape`, counted from 0, into `order`; none where they are."""
+    axes = [axis for axis in order if input_shape[axis] > 1]
+    if axes == sorted(axes):
+        return []
+    numbers = np.arange(math.prod(input_shape)).reshape(input_shape)
+    return [{"kind": "take", "from": numbers.transpose(order).reshape(-1).tolist()}]
