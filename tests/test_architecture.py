@@ -21,10 +21,10 @@ CSRC = ROOT / "csrc"
 LAYERS = [
     {"_core"},
     {"_checks", "_targets", "_program"},
-    {"_random", "_spec"},
+    {"_progress", "_random", "_spec"},
     {"activations", "initializers", "regularizers", "layers", "losses", "optimizers", "metrics", "callbacks"}
     | {"config", "datasets", "ops", "utils"},
-    {"_compiled", "_data", "_plan", "_progress", "_summary"},
+    {"_compiled", "_data", "_plan", "_summary"},
     {"_prediction", "_trainer"},
     {"models"},
     {"__init__"},

@@ -14,7 +14,7 @@ from engine import _progress
 from engine._progress import Progress
 
 BAR = "━" * 20
-COLOR = re.compile(r"\x1b\[\d*m")
+COLOR = re.compile(r"\x1b\[\d*m|\x08")
 # A pace such as 25ms/step, whose number depends on the machine
 PACE = r"\d+s \d+(s|ms|us)/step"
 
@@ -32,7 +32,7 @@ class Terminal(io.StringIO):
 class Clock:
     """Time that passes when told to."""
 
-    now = 0.0
+    now = 100.0
 
     def __call__(self) -> float:
         return self.now
@@ -48,25 +48,28 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(_progress, "time", SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr(_progress, "time", SimpleNamespace(time=clock))
     return clock
 
 
-def test_a_bar_on_a_terminal(terminal: Terminal, clock: Clock) -> None:
+def test_a_bar(terminal: Terminal, clock: Clock) -> None:
     with Progress("auto", 29) as progress:
         progress.restart("Epoch 1/2")
-        clock.now = 0.01
+        clock.now += 0.5
         progress.update(1, {"loss": 3.0})
-        clock.now = 1.0
+        clock.now += 0.01
+        progress.update(2, {"loss": 2.9})
+        clock.now += 0.89
         progress.update(10, {"loss": 2.5})
-        clock.now = 2.9
-        progress.finish({"accuracy": 0.1067, "loss": 0.0005})
+        clock.now += 1.9
+        progress.finish({"accuracy": 0.1067, "loss": 0.0005}, 29)
     title, rest = terminal.plain().split("\n", 1)
     assert title == "Epoch 1/2"
     assert rest.split("\r") == [
         "",
-        f"10/29 {BAR} 1s 100ms/step - loss: 2.5000",
-        f"29/29 {BAR} 3s 100ms/step - accuracy: 0.1067 - loss: 5.0000e-04\n",
+        f" 1/29 {BAR} 14s 500ms/step - loss: 3.0000",
+        f"10/29 {BAR} 1s 100ms/step - loss: 2.5000 ",
+        f"29/29 {BAR} 3s 100ms/step - loss: 5.0000e-04 - accuracy: 0.1067\n",
     ]
     green = "\x1b[32m" + "━" * 6 + "\x1b[0m"
     assert f"{green}\x1b[37m{'━' * 14}\x1b[0m" in terminal.getvalue()
@@ -74,10 +77,10 @@ def test_a_bar_on_a_terminal(terminal: Terminal, clock: Clock) -> None:
 
 def test_a_shorter_line_covers_a_longer_one(terminal: Terminal, clock: Clock) -> None:
     with Progress(1, 10) as progress:
-        clock.now = 1.0
+        clock.now += 1.0
         progress.update(5, {"loss": 0.00001})
-        clock.now = 2.0
-        progress.finish({"loss": 1.0})
+        clock.now += 1.0
+        progress.finish({"loss": 1.0}, 10)
     lines = terminal.plain().split("\r")[1:]
     assert len(lines[1].rstrip("\n")) == len(lines[0])
 
@@ -88,26 +91,52 @@ def test_a_shorter_line_covers_a_longer_one(terminal: Terminal, clock: Clock) ->
         (30.0, 10, "30s 3s/step"),
         (0.25, 10, "0s 25ms/step"),
         (0.0025, 10, "0s 250us/step"),
-        (0.0, 10, "0s 0us/step"),
+        (0.0, 10, "0s 0s/step"),
     ],
 )
 def test_paces(seconds: float, steps: int, expected: str, terminal: Terminal, clock: Clock) -> None:
     with Progress(1, steps) as progress:
-        clock.now = seconds
-        progress.finish({})
+        clock.now += seconds
+        progress.finish({}, steps)
     assert terminal.plain().strip("\r\n") == f"{steps}/{steps} {BAR} {expected}"
 
 
 @pytest.mark.parametrize(("seconds", "left"), [(10.0, "10s"), (100.0, "1:40"), (4000.0, "1:06:40")])
 def test_time_left(seconds: float, left: str, terminal: Terminal, clock: Clock) -> None:
     with Progress(1, 10) as progress:
-        clock.now = seconds
+        clock.now += seconds
         progress.update(5, {})
     assert f" {left} " in terminal.plain()
 
 
-def test_fit_prints_a_line_per_epoch_off_a_terminal(blobs: Blobs, capsys: pytest.CaptureFixture[str]) -> None:
-    classifier().fit(blobs.x, blobs.y, epochs=2, validation_split=0.2)
+def test_steps_that_nobody_knows_are_counted_in_the_first_pass(terminal: Terminal, clock: Clock) -> None:
+    with Progress(1, None) as progress:
+        progress.update(3, {})
+        progress.finish({}, 7)
+        progress.restart()
+        clock.now += 1.0
+        progress.update(3, {})
+    assert (
+        terminal.plain() == f"\r      3/Unknown 0s 0s/step\r7/7 {BAR} 0s 0s/step\n\r3/7 {BAR} 1s 333ms/step\n"
+    )
+
+
+def test_progbar_averages_what_is_not_stateful(terminal: Terminal, clock: Clock) -> None:
+    bar = keras.utils.Progbar(4, verbose=2, stateful_metrics=["best"], unit_name="sample")
+    bar.add(2, [("loss", 1.0), ("best", 5.0)])
+    clock.now += 4.0
+    bar.add(2, [("loss", 2.0), ("best", 6.0), ("note", "late")])
+    assert terminal.getvalue() == "4/4 - 4s - 1s/sample - loss: 2.0000 - best: 6.0000 - note: late\n"
+    bar = keras.utils.Progbar(4, interval=0.0)
+    bar.update(2, [("loss", 1.0)])
+    bar.update(3, [("loss", 4.0)])
+    assert terminal.plain().endswith("loss: 2.0000")
+    with pytest.raises(ValueError, match="give `stateful_metrics` or `stateless_metrics`, not both"):
+        keras.utils.Progbar(4, stateful_metrics=[], stateless_metrics=[])
+
+
+def test_fit_prints_a_line_per_epoch(blobs: Blobs, capsys: pytest.CaptureFixture[str]) -> None:
+    classifier().fit(blobs.x, blobs.y, epochs=2, verbose=2, validation_split=0.2)
     values = r"accuracy: \S+ - loss: \d\.\d{4} - val_accuracy: \S+ - val_loss: \d\.\d{4}"
     line = f"4/4 - {PACE.replace(' ', ' - ')} - {values}"
     assert re.fullmatch(f"Epoch 1/2\n{line}\nEpoch 2/2\n{line}\n", capsys.readouterr().out)
@@ -118,15 +147,12 @@ def test_one_epoch_has_no_title(blobs: Blobs, capsys: pytest.CaptureFixture[str]
     assert "Epoch" not in capsys.readouterr().out
 
 
-def test_a_bar_off_a_terminal_is_printed_once(blobs: Blobs, capsys: pytest.CaptureFixture[str]) -> None:
-    classifier(metrics=None).fit(blobs.x, blobs.y, verbose=1)
-    assert re.fullmatch(rf"5/5 {BAR} {PACE} - loss: \d\.\d{{4}}\n", capsys.readouterr().out)
-
-
-def test_fit_shows_a_bar_on_a_terminal(blobs: Blobs, terminal: Terminal) -> None:
+def test_fit_shows_a_bar(blobs: Blobs, terminal: Terminal) -> None:
     classifier().fit(blobs.x, blobs.y, epochs=2, validation_split=0.2)
-    bar = rf"\r4/4 {BAR} {PACE} - accuracy: [^\n]* - loss: [^\n]* - val_accuracy: [^\n]* - val_loss: [^\n]*\n"
-    assert re.fullmatch(f"Epoch 1/2\n{bar}Epoch 2/2\n{bar}", terminal.plain())
+    values = r" - accuracy: \S+ - loss: \S+"
+    first = rf"\r1/4 {BAR} {PACE}{values}"
+    last = rf"\r4/4 {BAR} {PACE}{values} - val_accuracy: \S+ - val_loss: \S+ *\n"
+    assert re.fullmatch(f"Epoch 1/2\n{first}{last}Epoch 2/2\n{first}{last}", terminal.plain())
 
 
 def test_a_long_epoch_moves_its_bar(blobs: Blobs, terminal: Terminal) -> None:
@@ -157,22 +183,23 @@ def test_silence(blobs: Blobs, terminal: Terminal) -> None:
 def test_evaluate_and_predict_print_when_told(blobs: Blobs, capsys: pytest.CaptureFixture[str]) -> None:
     model = classifier(metrics=None)
     model.evaluate(blobs.x, blobs.y, verbose=1)
-    assert re.fullmatch(rf"5/5 {BAR} {PACE} - loss: \d\.\d{{4}}\n", capsys.readouterr().out)
+    shown = COLOR.sub("", capsys.readouterr().out)
+    assert re.fullmatch(rf"\r5/5 {BAR} {PACE} - loss: \d\.\d{{4}}\n", shown)
     model.evaluate(blobs.x, blobs.y, batch_size=100, verbose=2)
     assert re.fullmatch(rf"2/2 - {PACE.replace(' ', ' - ')} - loss: \d\.\d{{4}}\n", capsys.readouterr().out)
     model.predict(blobs.x, verbose=1)
-    assert re.fullmatch(rf"5/5 {BAR} {PACE}\n", capsys.readouterr().out)
+    assert re.search(rf"\r5/5 {BAR} {PACE} *\n$", COLOR.sub("", capsys.readouterr().out))
 
 
 def test_evaluate_and_predict_lose_patience(terminal: Terminal, clock: Clock) -> None:
     with Progress("auto", 10, patience=0.5) as progress:
-        clock.now = 0.4
+        clock.now += 0.4
         progress.update(4, {})
         assert terminal.getvalue() == ""
-        clock.now = 0.6
+        clock.now += 0.2
         progress.update(6, {})
         assert " 6/10 " in terminal.plain()
-        progress.finish({})
+        progress.finish({}, 10)
     assert "10/10" in terminal.plain()
 
 
@@ -186,8 +213,30 @@ def test_steps_per_epoch_count_from_their_own_start(blobs: Blobs, terminal: Term
     assert counts == ["1", "2", "2", "1", "2", "2"]
 
 
-def test_what_the_terminal_cannot_show_is_replaced() -> None:
+def test_what_the_terminal_cannot_show_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    _progress.write(out, "5/5 ━━ loss")
+    monkeypatch.setattr(_progress, "sys", SimpleNamespace(stdout=out))
+    _progress.print_message("5/5 ━━ lösung", end="")
     out.seek(0)
-    assert out.read() == "5/5 ?? loss"
+    assert out.read() == "5/5 == lsung"
+
+
+def test_without_a_console_nothing_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_progress, "sys", SimpleNamespace(stdout=None, modules={}))
+    with Progress(1, 3) as progress:
+        progress.finish({}, 3)
+
+
+def test_messages_may_go_to_a_logger(
+    blobs: Blobs, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("INFO", "engine")
+    keras.config.disable_interactive_logging()
+    try:
+        assert not keras.config.is_interactive_logging_enabled()
+        classifier().fit(blobs.x, blobs.y, verbose=2)
+    finally:
+        keras.config.enable_interactive_logging()
+    assert keras.config.is_interactive_logging_enabled()
+    assert capsys.readouterr().out == ""
+    assert "5/5 - 0s" in caplog.text

@@ -46,6 +46,13 @@ class Compiled:
         """Loss and metrics by name, in alphabetical order."""
         return dict(sorted(zip(self.names, [totals.loss, *totals.metrics], strict=True)))
 
+    def direction(self, name: str) -> str | None:
+        """Whether more of what the logs call `name` is better, "up", or less, "down"; None if nobody can say."""
+        if name == "loss":
+            return "down"
+        metric = dict(zip(self.names[1:], self._metrics, strict=True)).get(name)
+        return None if metric is None else metric[0]._direction
+
     def result(self, totals: Totals, return_dict: bool) -> float | list[float] | Logs:
         """Loss and metrics as `evaluate` returns them."""
         if return_dict:

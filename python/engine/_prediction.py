@@ -89,5 +89,5 @@ def predict(
             callbacks.call("on_predict_batch_end", batch, logs={"outputs": out[begin:end]})
         progress.update(-(-end // batch_size), {})
     callbacks.call("on_predict_end")
-    progress.finish({})
+    progress.finish({}, 0)
     return out

@@ -49,7 +49,7 @@ class Trainer:
                 logs |= {f"val_{name}": value for name, value in self._compiled.logs(totals).items()}
                 logs = dict(sorted(logs.items()))
             self._callbacks.call("on_epoch_end", epoch, logs=logs)
-            self._progress.finish(logs)
+            self._progress.finish(logs, len(batches))
             if self._callbacks.stop_training:
                 break
         self._callbacks.call("on_train_end", logs=logs)
@@ -58,7 +58,7 @@ class Trainer:
         """Loss and metrics over all of `dataset`."""
         self._progress.restart()
         totals = self._evaluate(dataset, batch_size, self._progress)
-        self._progress.finish(self._compiled.logs(totals))
+        self._progress.finish(self._compiled.logs(totals), 0)
         return totals
 
     def _evaluate(self, dataset: Dataset, batch_size: int, progress: Progress | None) -> Totals:
@@ -90,7 +90,12 @@ class Trainer:
         optimizer = self._compiled.optimizer
         if not self._callbacks.per_batch(mode):
             rates = optimizer.learning_rates(len(batches)) if mode == "train" else None
-            run.advance(batches.start, batches.stop, rates, show)
+            begin = batches.start
+            if progress is not None and progress.live and len(batches) > 1:  # Keras shows the first at once
+                begin += 1
+                run.advance(batches.start, begin, None if rates is None else rates[:1])
+                show(begin)
+            run.advance(begin, batches.stop, None if rates is None else rates[begin - batches.start :], show)
             return
         for step, batch in enumerate(batches):
             self._callbacks.call(f"on_{mode}_batch_begin", step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine import _program
+from engine import _program, _progress
 from engine._checks import integer
 
 
@@ -21,3 +21,18 @@ def set_threads(n: int | None) -> None:
 def get_threads() -> int:
     """The number of threads in force."""
     return _program.get_threads()
+
+
+def enable_interactive_logging() -> None:
+    """Print progress and messages to standard output, as at the start."""
+    _progress.set_interactive(True)
+
+
+def disable_interactive_logging() -> None:
+    """Send progress and messages to the logger `engine` of Python's `logging`, level INFO, instead."""
+    _progress.set_interactive(False)
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Whether progress and messages go to standard output."""
+    return _progress.is_interactive()

@@ -24,6 +24,8 @@ class Metric(Spec, ABC):
 
     wants_indices: ClassVar[bool] = False
     """Whether targets are class indices (n,) rather than one number per output."""
+    _direction: ClassVar[str | None] = None
+    """Whether more is better, "up", or less, "down"; None where nobody can say."""
 
     def __init__(self, *, name: str | None = None) -> None:
         self.name = name or snake_case(type(self).__name__)
@@ -83,6 +85,7 @@ class SparseCategoricalAccuracy(Metric):
     """
 
     wants_indices = True
+    _direction = "up"
 
     def values(self, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
         """1 for a hit, else 0."""
@@ -100,6 +103,8 @@ class CategoricalAccuracy(Metric):
         name: the key in logs and histories.
     """
 
+    _direction = "up"
+
     def values(self, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
         """1 for a hit, else 0."""
         predictions = np.asarray(y_pred)
@@ -115,6 +120,8 @@ class BinaryAccuracy(Metric):
         threshold: outputs above it count as 1.
         name: the key in logs and histories.
     """
+
+    _direction = "up"
 
     def __init__(self, *, threshold: float = 0.5, name: str | None = None) -> None:
         super().__init__(name=name)
@@ -135,6 +142,8 @@ class MeanSquaredError(Metric):
         name: the key in logs and histories.
     """
 
+    _direction = "down"
+
     def values(self, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
         """The mean over each sample's outputs."""
         return mean_squared_error(y_true, y_pred)
@@ -143,6 +152,8 @@ class MeanSquaredError(Metric):
 @_registry.register("acc")
 class _Accuracy(Metric):
     """The accuracy that suits labels and outputs, as Keras picks it for "accuracy"."""
+
+    _direction = "up"
 
     def values(self, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
         predictions = np.asarray(y_pred)

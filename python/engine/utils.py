@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine import _random
 from engine._checks import integer
+from engine._progress import Progbar
+
+__all__ = ["Progbar", "set_random_seed", "to_categorical"]
 
 
 def set_random_seed(seed: int) -> None:

@@ -110,7 +110,7 @@ class Model(ABC):
             y: class indices (n,) for the sparse loss, else one number per output (n, outputs).
             batch_size: samples per step, default 32; the last batch of an epoch may be smaller.
             epochs: number of the last epoch, so that `epochs - initial_epoch` are run.
-            verbose: 0 prints nothing, 1 a bar, 2 a line per epoch; "auto" is 1 on a terminal, else 2.
+            verbose: 0 prints nothing, 1 a bar, 2 a line per epoch; "auto" is 1.
             callbacks: objects of `engine.callbacks`.
             validation_split: share of the last samples that is kept for validation, in [0, 1).
             validation_data: `(x, y)` or `(x, y, sample_weight)` for validation instead.
@@ -176,7 +176,7 @@ class Model(ABC):
             x: samples, as for `fit`.
             y: targets, as for `fit`.
             batch_size: samples per step for progress and callbacks, default 32; no matter for the result.
-            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" one of them after half a second.
+            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" is 1 after half a second.
             sample_weight: (n,); the loss is `sum(weight * loss) / n`.
             steps: number of batches, from the first sample on; default all.
             callbacks: objects of `engine.callbacks`.
@@ -210,7 +210,7 @@ class Model(ABC):
         Args:
             x: samples, as for `fit`.
             batch_size: samples per step for progress and callbacks, default 32; no matter for the result.
-            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" one of them after half a second.
+            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" is 1 after half a second.
             steps: number of batches, from the first sample on; default all.
             callbacks: objects of `engine.callbacks`.
             out: float32 array of the result's shape, for the result. Nothing is written to it if an argument

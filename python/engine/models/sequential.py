@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,9 @@ from engine import layers as layer_classes
 from engine._checks import Shape, nearest
 from engine._compiled import Compiled
 from engine._program import Float32, Operation, build
-from engine._progress import write
+from engine._progress import print_message
 from engine._spec import auto_name, serialize
-from engine._summary import Counts, table
+from engine._summary import Counts, Style, table
 from engine.layers import InputLayer, Layer
 from engine.layers.base import checked_weights
 from engine.models.model import Model
@@ -205,9 +204,10 @@ class Sequential(Model):
         for layer, out in zip(self._layers, shapes, strict=True):
             params = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
             rows.append((f"{layer.name} ({type(layer).__name__})", out, params))
-        text = table(self.name, rows, self._counts(), line_length)
+        style = Style.of_terminal() if print_fn is None else Style()
+        text = table(self.name, rows, self._counts(), line_length, style)
         if print_fn is None:
-            write(sys.stdout, text)
+            print_message(text, end="")
         else:
             print_fn(text)
 

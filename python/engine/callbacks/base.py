@@ -1,4 +1,4 @@
-"""Code of your own at the turns of `fit`, `evaluate` and `predict`."""
+"""What a callback is, how callbacks are called, and the two that need nothing else."""
 
 from __future__ import annotations
 

@@ -1,0 +1,22 @@
+"""Code at the turns of `fit`, `evaluate` and `predict`: your own, and what Keras brings along."""
+
+from __future__ import annotations
+
+from engine.callbacks.base import Callback, CallbackList, History, LambdaCallback, Logs, Mode
+from engine.callbacks.guards import CSVLogger, TerminateOnNaN
+from engine.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
+from engine.callbacks.rates import LearningRateScheduler
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "CallbackList",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "Logs",
+    "Mode",
+    "ReduceLROnPlateau",
+    "TerminateOnNaN",
+]

@@ -1,0 +1,108 @@
+"""Callbacks that watch over training: the log in a file, and the end of it when numbers are lost."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine._checks import flag
+from engine._progress import print_message
+from engine.callbacks.base import Callback, Logs
+
+if TYPE_CHECKING:
+    import csv
+    from typing import TextIO
+
+
+class TerminateOnNaN(Callback):
+    """Ends training after the first batch that makes the loss NaN or infinite. Looks at every batch.
+
+    Args:
+        raise_error: whether to raise RuntimeError instead, so that `on_train_end` is not called.
+    """
+
+    def __init__(self, raise_error: bool = False) -> None:
+        self.raise_error = flag(raise_error, "raise_error")
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Look at the loss."""
+        loss = (logs or {}).get("loss")
+        if loss is None or math.isfinite(loss):
+            return
+        if self.raise_error:
+            msg = (
+                f"the loss is {loss} after batch {batch}: look for a learning rate that is too large, or pass "
+                "clipnorm=1.0 to the optimizer"
+            )
+            raise RuntimeError(msg)
+        print_message(f"Batch {batch}: Invalid loss, terminating training")
+        self.model.stop_training = True
+
+
+class CSVLogger(Callback):
+    """Writes the logs of every epoch into a CSV file: `epoch`, counted from 0, then the names in order.
+
+    Args:
+        filename: path of the file.
+        separator: one character between two values.
+        append: whether to go on in an existing file instead of replacing it.
+    """
+
+    def __init__(
+        self, filename: str | os.PathLike[str], separator: object = ",", append: bool = False
+    ) -> None:
+        try:
+            self.filename = os.fspath(filename)
+        except TypeError:
+            msg = f"`filename` must be a path, got {filename!r}"
+            raise TypeError(msg) from None
+        if not isinstance(separator, str) or len(separator) != 1:
+            msg = f"`separator` must be one character, got {separator!r}"
+            raise ValueError(msg)
+        self.sep = separator
+        self.append = flag(append, "append")
+        self.keys: list[str] = []
+        self._file: TextIO | None = None
+        self._writer: csv.DictWriter[str] | None = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Open the file."""
+        self._close()
+        path = Path(self.filename)
+        self._headed = self.append and path.exists() and path.stat().st_size > 0
+        self._file = path.open("a" if self.append else "w", encoding="utf-8", newline="")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Write a line; the names of the first epoch head the file."""
+        import csv
+
+        logs = logs or {}
+        if self._writer is None:
+            self.keys = sorted(logs)
+            if self.keys and not any(key.startswith("val_") for key in self.keys):
+                self.keys += [f"val_{key}" for key in self.keys]  # validation may come in a later epoch
+            self._writer = csv.DictWriter(self._file, ["epoch", *self.keys], delimiter=self.sep)  # type: ignore[arg-type] # open since on_train_begin
+            if not self._headed:
+                self._writer.writeheader()
+        self._writer.writerow({"epoch": epoch} | {key: _cell(logs.get(key, "NA")) for key in self.keys})
+        if self._file is not None:
+            self._file.flush()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Close the file."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = self._writer = None
+
+
+def _cell(value: Any) -> Any:
+    """`value` as the file has it: a list in brackets and quotes."""
+    if isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", True):
+        return f'"[{", ".join(map(str, value))}]"'
+    return value

@@ -1,0 +1,202 @@
+"""Callbacks that follow one number of the logs and act when it stops improving."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from engine._checks import below_one, choice, flag, integer, real
+from engine._progress import print_message
+from engine.callbacks.base import Callback, Logs
+from engine.callbacks.rates import learning_rate_of
+
+
+class MonitorCallback(Callback):
+    """Knows whether a number of the logs has improved.
+
+    Args:
+        monitor: its name.
+        mode: "min" or "max", what is better; "auto" asks the loss or the metric of that name.
+        min_delta: smaller changes are no improvement.
+    """
+
+    def __init__(self, monitor: object, mode: str, min_delta: float) -> None:
+        if not isinstance(monitor, str):
+            msg = f"`monitor` must be a name in the logs, such as 'val_loss', got {monitor!r}"
+            raise TypeError(msg)
+        self.monitor = monitor
+        self.mode = choice(mode, "mode", ("auto", "min", "max"))
+        self.min_delta = abs(real(min_delta, "min_delta"))
+        self.best: float | None = None
+
+    def improved(self, value: float, reference: float | None) -> bool:
+        """Whether `value` is better than `reference` by more than `min_delta`; everything is better than None."""
+        if reference is None:
+            return True
+        if self._wants_more():
+            return value - self.min_delta > reference
+        return value + self.min_delta < reference
+
+    def _wants_more(self) -> bool:
+        if self.mode != "auto":
+            return bool(self.mode == "max")
+        direction = self.model._compiled.direction(self.monitor.removeprefix("val_"))
+        if direction is None:
+            msg = (
+                f"{type(self).__name__} can't tell whether more or less of `monitor`={self.monitor!r} is better: "
+                "pass mode='max' or mode='min'"
+            )
+            raise ValueError(msg)
+        return bool(direction == "up")
+
+
+class EarlyStopping(MonitorCallback):
+    """Ends training when a number of the logs has stopped improving.
+
+    Args:
+        monitor: its name in the logs.
+        min_delta: smaller changes are no improvement.
+        patience: epochs without improvement after which training ends.
+        verbose: 1 prints when it acts.
+        mode: "min" or "max", what is better; "auto" asks the loss or the metric of that name.
+        baseline: what must be reached for the wait to start anew.
+        restore_best_weights: whether the model ends with the weights of its best epoch, however training ends.
+        start_from_epoch: epochs before that one, counted from 0, aren't looked at.
+    """
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.patience = integer(patience, "patience", 0)
+        self.verbose = choice(verbose, "verbose", (0, 1))
+        self.baseline = None if baseline is None else real(baseline, "baseline")
+        self.restore_best_weights = flag(restore_best_weights, "restore_best_weights")
+        self.start_from_epoch = integer(start_from_epoch, "start_from_epoch", 0)
+        self.on_train_begin()
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Forget an earlier training."""
+        self.wait, self.stopped_epoch, self.best_epoch = 0, 0, 0
+        self.best = None
+        self.best_weights: list[Any] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Compare with the best epoch; stop when it was too long ago."""
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            available = ",".join(logs or {})
+            text = f"Early stopping conditioned on metric `{self.monitor}` which is not available."
+            warnings.warn(f"{text} Available metrics are: {available}", stacklevel=2)
+            return
+        if epoch < self.start_from_epoch:
+            return
+        if self.restore_best_weights and self.best_weights is None:
+            self._keep(epoch)  # of a number that never improves on None, such as nan, the first
+        self.wait += 1
+        if self.improved(value, self.best):
+            self.best = value
+            self._keep(epoch)
+            if self.baseline is None or self.improved(value, self.baseline):
+                self.wait = 0
+        elif self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Say what happened, and bring the best weights back."""
+        if self.verbose and self.stopped_epoch > 0:
+            print_message(f"Epoch {self.stopped_epoch + 1}: early stopping")
+        if self.best_weights is None:
+            return
+        if self.verbose:
+            print_message(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
+        self.model.set_weights(self.best_weights)
+
+    def _keep(self, epoch: int) -> None:
+        self.best_epoch = epoch
+        if self.restore_best_weights:
+            self.best_weights = self.model.get_weights()
+
+
+class ReduceLROnPlateau(MonitorCallback):
+    """Multiplies the learning rate when a number of the logs has stopped improving.
+
+    Adds the learning rate to the logs as `learning_rate`.
+
+    Args:
+        monitor: its name in the logs.
+        factor: what the learning rate is multiplied by, in [0, 1).
+        patience: epochs without improvement before that.
+        verbose: 1 prints when it acts.
+        mode: "min" or "max", what is better; "auto" asks the loss or the metric of that name.
+        min_delta: smaller changes are no improvement.
+        cooldown: epochs after a reduction that aren't counted.
+        min_lr: the learning rate doesn't go below.
+    """
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.factor = below_one(factor, "factor")
+        self.patience = integer(patience, "patience", 0)
+        self.verbose = choice(verbose, "verbose", (0, 1))
+        self.cooldown = integer(cooldown, "cooldown", 0)
+        self.min_lr = real(min_lr, "min_lr", 0.0)
+        self.on_train_begin()
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Forget an earlier training."""
+        self.best = None
+        self.cooldown_counter, self.wait = 0, 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Compare with the best epoch; act when it was too long ago."""
+        logs = {} if logs is None else logs
+        logs["learning_rate"] = learning_rate_of(self.model)
+        value = logs.get(self.monitor)
+        if value is None:
+            text = (
+                f"Learning rate reduction is conditioned on metric `{self.monitor}` which is not available."
+            )
+            warnings.warn(f"{text} Available metrics are: {','.join(logs)}.", stacklevel=2)
+            return
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
+            self.wait = 0
+        if self.improved(value, self.best):
+            self.best = value
+            self.wait = 0
+        elif self.cooldown_counter == 0:
+            self.wait += 1
+            if self.wait >= self.patience:
+                self._reduce(epoch)
+
+    def _reduce(self, epoch: int) -> None:
+        rate = learning_rate_of(self.model)
+        if rate <= float(np.float32(self.min_lr)):
+            return
+        rate = max(rate * self.factor, self.min_lr)
+        self.model.optimizer.learning_rate = rate
+        if self.verbose:
+            print_message(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate}.")
+        self.cooldown_counter, self.wait = self.cooldown, 0

@@ -1,0 +1,68 @@
+"""The learning rate as callbacks see it, and a callback that sets it by a function of the epoch."""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from engine._checks import choice
+from engine._progress import print_message
+from engine.callbacks.base import Callback, Logs
+
+
+def learning_rate_of(model: Any) -> float:
+    """The learning rate of the next batch, rounded to float32 as Keras keeps it."""
+    return float(np.float32(model.optimizer.learning_rate))
+
+
+class LearningRateScheduler(Callback):
+    """Sets the learning rate at the beginning of every epoch, and adds it to the logs as `learning_rate`.
+
+    Args:
+        schedule: called as `schedule(epoch, learning_rate)` or `schedule(epoch)`, with the epoch counted from 0;
+            returns the new learning rate.
+        verbose: 1 prints every new learning rate.
+
+    Raises:
+        TypeError: if `schedule` can't be called.
+        ValueError: while training, if it returns no finite number of at least 0.
+    """
+
+    def __init__(self, schedule: object, verbose: int = 0) -> None:
+        if not callable(schedule):
+            msg = f"`schedule` must be a function of (epoch, learning_rate) or of (epoch), got {schedule!r}"
+            raise TypeError(msg)
+        self.schedule = schedule
+        self.verbose = choice(verbose, "verbose", (0, 1))
+        self._takes_rate = _takes_two(schedule)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Set the learning rate."""
+        arguments = (epoch, learning_rate_of(self.model)) if self._takes_rate else (epoch,)
+        rate: object = self.schedule(*arguments)
+        if isinstance(rate, bool) or not isinstance(rate, numbers.Real):
+            msg = f"the output of the `schedule` function should be a float, got {rate!r} for epoch {epoch}"
+            raise ValueError(msg)
+        self.model.optimizer.learning_rate = float(rate)
+        if self.verbose:
+            print_message(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Add the learning rate to the logs."""
+        if logs is not None:
+            logs["learning_rate"] = learning_rate_of(self.model)
+
+
+def _takes_two(function: Callable[..., object]) -> bool:
+    """Whether `function` can be called with two arguments; of what can't be asked it is assumed."""
+    try:
+        inspect.signature(function).bind(0, 0.0)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True

@@ -1,0 +1,136 @@
+"""Callbacks do in the engine what they do in Keras: the same epochs, learning rates, weights and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from twins import Twins, assert_same_histories, twins
+
+Callbacks = Callable[[Any], list[Any]]
+
+
+def make(api: Any) -> Any:
+    model = api.Sequential([api.Input((6,)), api.layers.Dense(8, "relu"), api.layers.Dense(3, "softmax")])
+    model.compile(api.optimizers.SGD(0.5), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def both(callbacks: Callbacks, **options: Any) -> tuple[Twins, Any, Any]:
+    """Train twins, each with callbacks of its library: the twins, and what `fit` returned."""
+    import keras
+
+    import engine
+
+    rng = np.random.default_rng(1)
+    x, y = rng.random((60, 6), np.float32), rng.integers(0, 3, 60)
+    pair = twins(make)
+    results = [
+        model.fit(
+            x,
+            y,
+            verbose=0,
+            shuffle=False,
+            validation_split=0.25,
+            callbacks=callbacks(api),
+            **({"epochs": 8} | options),
+        )
+        for model, api in ((pair.keras, keras), (pair.engine, engine))
+    ]
+    return pair, *results
+
+
+CASES: dict[str, Callbacks] = {
+    "stop": lambda api: [api.callbacks.EarlyStopping(min_delta=0.01, patience=1)],
+    "stop on accuracy": lambda api: [api.callbacks.EarlyStopping("val_accuracy", patience=2)],
+    "restore": lambda api: [
+        api.callbacks.EarlyStopping(min_delta=0.01, patience=2, restore_best_weights=True, start_from_epoch=1)
+    ],
+    "restore without a stop": lambda api: [
+        api.callbacks.EarlyStopping("loss", mode="max", patience=99, restore_best_weights=True)
+    ],
+    "baseline": lambda api: [api.callbacks.EarlyStopping("loss", baseline=0.1, patience=3)],
+    "plateau": lambda api: [api.callbacks.ReduceLROnPlateau(factor=0.5, patience=1, min_delta=0.05, cooldown=1)],
+    "plateau to a limit": lambda api: [
+        api.callbacks.ReduceLROnPlateau("accuracy", patience=1, min_delta=1, min_lr=0.01)
+    ],
+    "schedule": lambda api: [api.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.8)],
+    "old schedule": lambda api: [api.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))],
+    "together": lambda api: [
+        api.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.8),
+        api.callbacks.TerminateOnNaN(),
+        api.callbacks.EarlyStopping(min_delta=0.02),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_same_training(case: str) -> None:
+    pair, theirs, ours = both(CASES[case])
+    assert ours.epoch == theirs.epoch
+    assert_same_histories(theirs.history, ours.history)
+    pair.assert_same_weights()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"validation_freq": 2}, {"validation_freq": [1, 3]}, {"initial_epoch": 6}]
+)
+def test_same_epochs(options: dict[str, Any]) -> None:
+    pair, theirs, ours = both(lambda api: [], **options)
+    assert (ours.epoch, ours.params) == (theirs.epoch, theirs.params)
+    assert_same_histories(theirs.history, ours.history)
+    pair.assert_same_weights()
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_same_csv(append: bool, tmp_path: Path) -> None:
+    def log(api: Any) -> list[Any]:
+        names.append(tmp_path / api.__name__)
+        names[-1].write_text("epoch;earlier\n" if append else "")
+        return [
+            api.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: logs.update(loss=epoch / 4, val_loss=1.0)
+            ),
+            api.callbacks.CSVLogger(str(names[-1]), separator=";", append=append),
+        ]
+
+    names: list[Path] = []
+    both(log, epochs=3)
+    theirs, ours = (
+        [line.split(b";") for line in name.read_bytes().splitlines(keepends=True)] for name in names
+    )
+    assert [line[:1] + line[2:3] + line[4:] for line in ours] == [
+        line[:1] + line[2:3] + line[4:] for line in theirs
+    ]
+
+
+def test_same_order_of_hooks() -> None:
+    calls: dict[str, list[tuple[Any, ...]]] = {}
+
+    def watch(api: Any) -> list[Any]:
+        seen = calls.setdefault(api.__name__, [])
+
+        class Watch(api.callbacks.Callback):  # of either library
+            def __getattribute__(self, name: str) -> Any:
+                value = super().__getattribute__(name)
+                if not name.startswith("on_") or name in ("on_batch_begin", "on_batch_end"):
+                    return value
+
+                def note(*given: Any, logs: Any = None) -> None:
+                    *numbers, last = (*given, logs) if logs is not None else given
+                    seen.append((name, *numbers, *sorted(last or {})))
+
+                return note
+
+            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                """Looks at batches."""
+
+            on_train_batch_begin = on_test_batch_begin = on_test_batch_end = on_train_batch_end
+
+        return [Watch()]
+
+    both(watch, epochs=2, batch_size=20)
+    assert calls["engine"] == calls["keras"]
