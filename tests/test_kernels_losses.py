@@ -240,3 +240,33 @@ def test_metrics(kind: str, roundings: int, n: int) -> None:
     (got,) = agreed(lambda kernels: [kernels.metric(spec, place(y_pred), y)])
     want = metric_rows(spec, y_pred.astype(float), y)
     assert (np.abs(got - want) <= (roundings + (summing(n) if roundings > 2 else 0)) * U * want).all()
+
+
+@pytest.mark.parametrize("n", [1, 10, 16, 17])
+@pytest.mark.parametrize("sparse", [True, False])
+def test_rows_of_a_batch_are_as_they_are_alone(n: int, sparse: bool) -> None:
+    """Narrow rows share vectors; where a row stands, and beside how many others, changes no bit."""
+    rng, rows = np.random.default_rng(n), 37
+    y_pred, scale = (
+        rng.normal(size=(rows, n)).astype(np.float32),
+        rng.uniform(0.1, 2, rows).astype(np.float32),
+    )
+    y: Array = (
+        rng.integers(0, n, rows).astype(np.int32)
+        if sparse
+        else rng.uniform(size=(rows, n)).astype(np.float32)
+    )
+    kind = "sparse_categorical" if sparse else "categorical"
+    loss = {"kind": f"{kind}_crossentropy", "from_logits": True, "label_smoothing": 0.0 if sparse else 0.1}
+    metric = {"kind": f"{kind}_accuracy", "weighted": False, "threshold": 0.5}
+
+    def at(kernels: Kernels, part: slice) -> list[Array]:
+        gradient = place(np.zeros_like(y_pred[part]))
+        losses = kernels.loss(loss, place(y_pred[part]), y[part], scale[part], gradient)
+        return [losses, gradient.copy(), kernels.metric(metric, place(y_pred[part]), y[part])]
+
+    whole = agreed(lambda kernels: at(kernels, slice(None)))
+    for kernels in KERNELS:
+        for part in (slice(0, 1), slice(20, 21), slice(3, 22), slice(36, 37)):
+            for one, of_all in zip(at(kernels, part), whole, strict=True):
+                assert same_bits(one, of_all[part])

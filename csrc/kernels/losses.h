@@ -189,14 +189,18 @@ struct MeanSquaredError {
   }
 };
 
+/// What the gradient of row b is multiplied by.
+ENGINE_INLINE float row_scale(const LossRows& op, int64_t b) {
+  if (!op.sample_weight) return op.scale;
+  return op.scale * op.sample_weight[op.targets.order ? op.targets.order[op.targets.first + b] : op.targets.first + b];
+}
+
 template <class L, Target Kind>
 void loss_rows(const LossRows& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const TargetRow<Kind> target(op.targets, b, op.n);
-    const int64_t row = op.targets.order ? op.targets.order[op.targets.first + b] : op.targets.first + b;
-    const float scale = op.sample_weight ? op.scale * op.sample_weight[row] : op.scale;
     op.losses[b] = L::row(LossRow{op.x + b * op.ld, op.y_pred ? op.y_pred + b * op.ld : nullptr,
-                                  op.dx ? op.dx + b * op.ld : nullptr, op.n, op.label_smoothing, scale},
+                                  op.dx ? op.dx + b * op.ld : nullptr, op.n, op.label_smoothing, row_scale(op, b)},
                           target);
   }
 }
