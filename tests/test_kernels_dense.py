@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numerics import KERNELS, U, agreed, chained_product, fma32, place, product_bound, same_bits, unary
 from numpy.typing import NDArray
-from reference import ACTIVATIONS, GRADIENTS, slot_count, update
+from reference import ACTIVATIONS, slot_count, update
 
 from engine._core import Kernels
 
 Array = NDArray[Any]
-ELEMENTWISE = sorted(GRADIENTS)
+FUSED = ["linear", "relu"]
 
 # Tiles are 8, 6 or 4 rows by 32, 16 or 8 columns, 128 for a single row; a chain holds 256 of k.
 ROWS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 17]
@@ -60,7 +60,7 @@ def test_forward_is_the_contract_to_the_bit(shape: tuple[int, int, int]) -> None
     assert (np.abs(want - (x.astype(float) @ w + bias)) <= product_bound(x, w) + U * np.abs(want)).all()
 
 
-@pytest.mark.parametrize("activation", ELEMENTWISE)
+@pytest.mark.parametrize("activation", FUSED)
 @pytest.mark.parametrize("shape", [(1, 17, 33), (7, 257, 19), (9, 3, 1)], ids=str)
 def test_forward_applies_the_activation(activation: str, shape: tuple[int, int, int]) -> None:
     x, w, bias = operands(shape)
@@ -68,10 +68,9 @@ def test_forward_applies_the_activation(activation: str, shape: tuple[int, int, 
         z = forward(KERNELS[0], "linear", x, w, b)
         (y,) = agreed(lambda ks, b=b: [forward(ks, activation, x, w, b)])
         assert same_bits(y, unary(activation, z.ravel()).reshape(z.shape))
-        # No activation here has a slope above 1.1; its own error is at most 4 ulp (test_accuracy).
         exact = x.astype(float) @ w + (0 if b is None else b)
-        bound = 1.1 * (product_bound(x, w) + U * np.abs(exact))
-        assert (np.abs(y - ACTIVATIONS[activation](exact)) <= bound + 8 * U * np.abs(y)).all()
+        bound = product_bound(x, w) + U * np.abs(exact)
+        assert (np.abs(y - ACTIVATIONS[activation](exact)) <= bound).all()
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -86,7 +85,7 @@ def test_backward_input_is_the_contract_to_the_bit(shape: tuple[int, int, int]) 
         assert same_bits(got, want)
 
 
-@pytest.mark.parametrize("activation", ELEMENTWISE)
+@pytest.mark.parametrize("activation", FUSED)
 @pytest.mark.parametrize("shape", [(1, 33, 17), (7, 19, 257), (17, 1, 3)], ids=str)
 def test_backward_input_multiplies_by_the_derivative(activation: str, shape: tuple[int, int, int]) -> None:
     m, k, n = shape
@@ -222,7 +221,7 @@ def test_state_below_two_to_the_minus_100_becomes_zero(name: str) -> None:
         np.testing.assert_array_equal(slot[0] == 0, [True, True, True, True, False, True, True, False])
 
 
-@pytest.mark.parametrize("activation", ELEMENTWISE)
+@pytest.mark.parametrize("activation", FUSED)
 def test_a_row_does_not_depend_on_the_others(activation: str) -> None:
     x, w, bias = operands((19, 300, 37))
     saved = np.random.default_rng(1).uniform(0, 1, x.shape).astype(np.float32)
@@ -234,14 +233,14 @@ def test_a_row_does_not_depend_on_the_others(activation: str) -> None:
             assert same_bits(backward_input(kernels, activation, whole[rows], w, saved[rows]), back[rows])
 
 
-@pytest.mark.parametrize("activation", ELEMENTWISE)
+@pytest.mark.parametrize("activation", FUSED)
 def test_nan_and_infinity_stay_visible(activation: str) -> None:
     x = np.ones((4, 3), np.float32)
     x[1, 2], x[2, 0] = np.nan, np.inf
     w = np.ones((3, 17), np.float32)
     (y,) = agreed(lambda ks: [forward(ks, activation, x, w, None)])
     np.testing.assert_array_equal(np.isnan(y).all(axis=1), [False, True, False, False])
-    np.testing.assert_array_equal(y[2], 1.0 if activation in ("sigmoid", "tanh") else np.inf)
+    np.testing.assert_array_equal(y[2], np.inf)
 
 
 def test_a_sum_that_underflows_is_plus_zero() -> None:

@@ -80,6 +80,10 @@ int activation_index(const std::string& name) {
   return to_index(name, kActivationNames, kElementwiseActivations, "elementwise activation");
 }
 
+int fused_index(const std::string& name) {
+  return to_index(name, kActivationNames, kFusedActivations, "activation of a product");
+}
+
 Targets to_targets(const py::array& y, int64_t rows, int64_t columns) {
   require_readable(y, "y");
   Targets targets{};
@@ -140,11 +144,10 @@ class Kernels {
     expect_shape(out, x.shape(0), kernel.shape(1), "out");
     const Floats row = bias.is_none() ? Floats() : pad(bias.cast<Floats>());
     if (!bias.is_none()) expect_shape(row, 1, kernel.shape(1), "bias");
-    const Floats z = padded(out.shape(0), out.shape(1));
     const DenormalsAreZero guard;
-    table_.dense_forward[activation_index(activation)](
-        {x.data(), ldx, kernel.data(), leading(kernel), bias.is_none() ? nullptr : row.data(), values(out), ldy,
-         values(z), kernel.shape(0), all(x.shape(0)), lines(kernel.shape(1))});
+    table_.dense_forward[fused_index(activation)]({x.data(), ldx, kernel.data(), leading(kernel),
+                                                   bias.is_none() ? nullptr : row.data(), values(out), ldy,
+                                                   kernel.shape(0), all(x.shape(0)), lines(kernel.shape(1))});
   }
 
   void dense_backward_input(const std::string& activation, const Floats& dz, const Floats& kernel, const Floats& saved,
@@ -160,9 +163,9 @@ class Kernels {
     const Arena panels(kernel.shape(0) * round_up(kernel.shape(1), kLane));
     pack_panels(kernel.data(), leading(kernel), kernel.shape(0), kernel.shape(1), panels.data());
     const DenormalsAreZero guard;
-    table_.dense_backward_input[activation_index(activation)]({dz_t.data(), leading(dz_t), panels.data(),
-                                                               kernel.shape(0), saved.data(), values(dx), leading(dx),
-                                                               kernel.shape(1), dz.shape(0), all(kernel.shape(0))});
+    table_.dense_backward_input[fused_index(activation)]({dz_t.data(), leading(dz_t), panels.data(), kernel.shape(0),
+                                                          saved.data(), values(dx), leading(dx), kernel.shape(1),
+                                                          dz.shape(0), all(kernel.shape(0))});
   }
 
   void dense_backward_weights(const py::dict& optimizer, const Floats& x, const Floats& dz, const Floats& kernel,

@@ -4,12 +4,12 @@
 #include "cpu/gemm.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <new>
 #include <utility>
 
+#include "cpu/activation.h"
 #include "cpu/team.h"
 
 namespace engine {
@@ -225,7 +225,10 @@ class CellRunner {
     op.c_column = p_.c_column;
     op.bias_by_row = p_.bias_by_row;
     op.bias = p_.bias ? p_.bias + (p_.bias_by_row ? row : column) : nullptr;
-    kernels_.gemm[static_cast<size_t>(p_.activation)](op);
+    const bool fused = is_fused(p_.activation);
+    kernels_.gemm[static_cast<size_t>(fused ? p_.activation : Activation::kLinear)](op);
+    if (fused || !op.last) return;
+    activate(kernels_, p_.activation, {op.c, op.c_row, op.c_column, op.rows, op.columns});  // while it is in a cache
   }
 
   const KernelTable& kernels_;
@@ -246,16 +249,6 @@ StackAxis offsets(const std::vector<StackAxis>& stack, int64_t index) {
     at.c += i * axis->c;
   }
   return at;
-}
-
-/// In place, row by row, by way of a padded copy.
-void softmax_rows(const KernelTable& kernels, float* c, int64_t columns, Range rows, float* padded) {
-  const auto bytes = static_cast<size_t>(columns) * sizeof(float);
-  for (int64_t i = rows.begin; i < rows.end; ++i) {
-    std::memcpy(padded, c + i * columns, bytes);
-    kernels.softmax_forward({padded, nullptr, padded, 0, columns, {0, 1}});
-    std::memcpy(c + i * columns, padded, bytes);
-  }
 }
 
 }  // namespace

@@ -107,15 +107,15 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   const Weights values = weights(step.kernel), bias = weights(step.bias);
   const Range own = rows(step, batch, shape(step.out));
   if (empty(own)) return;
-  float *y = data(step.out), *z = data(step.saved);
+  float* y = data(step.out);
   const Input x = input(step, batch);
   const auto zeros = nonzeros(step);
   bool transposes = plan_.mode == Plan::Mode::kTrain;
   for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
     kernels_.dense_forward[index(step.activation)]({x.floats, x.ld, values.values + panel.offset, panel.width,
                                                     bias.values ? bias.values + panel.first : nullptr, y + panel.first,
-                                                    shape(step.out).ld, z ? z + panel.first : nullptr, kernel.rows, own,
-                                                    panel.columns, zeros ? &*zeros : nullptr, transposes, x.rows});
+                                                    shape(step.out).ld, kernel.rows, own, panel.columns,
+                                                    zeros ? &*zeros : nullptr, transposes, x.rows});
     transposes = false;
   });
 }

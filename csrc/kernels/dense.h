@@ -27,7 +27,6 @@ void dense_forward(const DenseForward& op) {
   const auto finish = [&op](int64_t row, int64_t column, vf sum) {
     const int64_t at = row * op.ldy + column;
     const vf z = op.bias ? sum + load(op.bias + column) : sum;
-    if constexpr (saves_input(Act::kKind)) store(op.z + at, z);
     store(op.y + at, Act::forward(z));
   };
   if (op.nonzeros && op.nonzeros->found()) {

@@ -8,6 +8,7 @@ namespace {
 
 template <class... Acts>
 void fill(KernelTable& table, Types<Acts...>) {
+  static_assert(sizeof...(Acts) == kElementwiseActivations);
   ((table.activation_forward[index<Acts>()] = activation_forward<Acts>), ...);
   ((table.activation_backward[index<Acts>()] = activation_backward<Acts>), ...);
 }

@@ -7,13 +7,14 @@ namespace {
 
 template <class... Acts>
 void fill(KernelTable& table, Types<Acts...>) {
+  static_assert(sizeof...(Acts) == kFusedActivations);
   ((table.gemm[index<Acts>()] = gemm<Acts>), ...);
 }
 
 }  // namespace
 
 void fill_general_products(KernelTable& table) {
-  fill(table, Activations{});
+  fill(table, FusedActivations{});
   table.gemm_shape = {kWidth, kChain, kPanelRows, kPanelColumns, kSingleRowColumns};
   table.pack_rows = pack<kPanelRows>;
   table.pack_columns = pack<kPanelColumns>;

@@ -8,6 +8,10 @@ enum class Activation { kLinear, kRelu, kSigmoid, kTanh, kSilu, kSoftmax };
 inline constexpr const char* kActivationNames[] = {"linear", "relu", "sigmoid", "tanh", "silu", "softmax"};
 /// Softmax works on rows and has kernels of its own; the ones before it work on elements.
 inline constexpr int kElementwiseActivations = 5;
+/// The first ones are applied while a product is in registers; the others, which take many operations per element
+/// anyway, pass over it once more. All of them fused would make up most of the compiled code.
+inline constexpr int kFusedActivations = 2;
+inline constexpr bool is_fused(Activation a) { return static_cast<int>(a) < kFusedActivations; }
 
 /// Losses as the kernels see them: `Softmax`/`Sigmoid` variants read logits and also give the probabilities.
 enum class Loss { kCrossentropy, kSoftmaxCrossentropy, kBinaryCrossentropy, kSigmoidCrossentropy, kMeanSquaredError };

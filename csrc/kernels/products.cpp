@@ -7,13 +7,13 @@ namespace {
 
 template <class... Acts>
 void fill(KernelTable& table, Types<Acts...>) {
-  static_assert(sizeof...(Acts) == kElementwiseActivations);
+  static_assert(sizeof...(Acts) == kFusedActivations);
   ((table.dense_forward[index<Acts>()] = dense_forward<Acts>), ...);
   ((table.dense_backward_input[index<Acts>()] = dense_backward_input<Acts>), ...);
 }
 
 }  // namespace
 
-void fill_products(KernelTable& table) { fill(table, Activations{}); }
+void fill_products(KernelTable& table) { fill(table, FusedActivations{}); }
 
 }  // namespace engine::ENGINE_ISA

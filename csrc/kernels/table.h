@@ -30,7 +30,6 @@ struct DenseForward {
   const float* bias;  // (n,) padded, or null
   float* y;
   int64_t ldy;
-  float* z;  // (rows, n) with ldy: the pre-activation, written only if the activation's gradient wants it
   int64_t k;
   Range rows, columns;
   const NonZeros* nonzeros = nullptr;    // of x, which is not read where they were found
@@ -257,10 +256,10 @@ struct KernelTable {
   void (*pack_rows)(const Pack&);
   void (*pack_columns)(const Pack&);
   void (*pack_single_row_columns)(const Pack&);
-  void (*gemm[kElementwiseActivations])(const Gemm&);
+  void (*gemm[kFusedActivations])(const Gemm&);
   float (*dot)(const Dot&);
-  void (*dense_forward[kElementwiseActivations])(const DenseForward&);
-  void (*dense_backward_input[kElementwiseActivations])(const DenseBackwardInput&);
+  void (*dense_forward[kFusedActivations])(const DenseForward&);
+  void (*dense_backward_input[kFusedActivations])(const DenseBackwardInput&);
   void (*dense_backward_weights[kOptimizers][kShrinkages])(const DenseBackwardWeights&);
   void (*activation_forward[kElementwiseActivations])(const Elementwise&);
   void (*activation_backward[kElementwiseActivations])(const Elementwise&);

@@ -47,7 +47,6 @@ class Accesses {
         reads_variable(step.kernel, by_units ? Slice::kColumns : Slice::kAll);
         reads_variable(step.bias, by_units ? Slice::kColumns : Slice::kAll);
         writes(step.out, own);
-        writes(step.saved, own);
         break;
       case Step::Kind::kActivationForward:
       case Step::Kind::kActivationBackward:

@@ -91,13 +91,8 @@ class Compiler {
 
   void emit_forward() {
     if (!emitter_.predicts()) choose_loss();
-    if (drops_link_) {
-      if (operations_.back().kind == Operation::Kind::kDense) {
-        operations_.back().activation = Activation::kLinear;
-      } else {
-        operations_.pop_back();
-      }
-    }
+    static_assert(!is_fused(Activation::kSigmoid), "links are operations of their own");
+    if (drops_link_) operations_.pop_back();
     Step gather{Kind::kGather, input_split()};
     gather.reads_rows = feeds_dense();
     gather.out = emitter_.add_batch_buffer(1, model_.input_size);
@@ -118,7 +113,8 @@ class Compiler {
     for (; next < operations_.size(); ++next) {
       Operation& op = operations_[next];
       op.in = value;
-      op.out = value = emitter_.add_batch_buffer(op.groups, op.width);
+      const bool in_place = op.follows_product && !(training() && saves_input(op.activation));
+      op.out = value = in_place ? value : emitter_.add_batch_buffer(op.groups, op.width);
       split = emission_of(op.kind).forward(emitter_, op, split);
     }
     output_ = value;

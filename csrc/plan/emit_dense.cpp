@@ -12,7 +12,6 @@ Split emit_forward(Emitter& emitter, Operation& op, Split) {
   step.bias = emitter.variables_of(op).bias;
   step.activation = op.activation;
   op.saved = op.out;
-  if (saves_input(op.activation)) op.saved = step.saved = emitter.add_batch_buffer(op.groups, op.width);
   emitter.emit(step);
   return step.split;
 }

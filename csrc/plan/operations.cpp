@@ -58,14 +58,17 @@ class Lowering {
   void add_activation() {
     const Activation activation = spec_->activation;
     if (activation == Activation::kLinear) return;
-    if (activation == Activation::kSoftmax) {
-      reshape(spec_->groups);
-      push(Kind::kSoftmax).activation = activation;
+    const bool by_row = activation == Activation::kSoftmax;
+    if (by_row) reshape(spec_->groups);
+    Operation* last = operations_.empty() ? nullptr : &operations_.back();
+    const bool follows_product = last && last->kind == Kind::kDense && last->activation == Activation::kLinear;
+    if (follows_product && is_fused(activation)) {
+      last->activation = activation;
       return;
     }
-    Operation* last = operations_.empty() ? nullptr : &operations_.back();
-    const bool fuses = last && last->kind == Kind::kDense && last->activation == Activation::kLinear;
-    (fuses ? *last : push(Kind::kActivation)).activation = activation;
+    Operation& own = push(by_row ? Kind::kSoftmax : Kind::kActivation);
+    own.activation = activation;
+    own.follows_product = follows_product;
   }
 
   std::vector<Operation> operations_;

@@ -15,14 +15,15 @@ struct Operation {
   int layer;
   int64_t groups, width;                        // of its output
   Activation activation = Activation::kLinear;  // dense: fused
+  bool follows_product = false;                 // of an activation: nobody else reads its input
   // Buffers, filled in as the forward steps are emitted.
   int in = -1, out = -1;
   int saved = -1;  // what the activation's gradient is computed from, or the dropout mask
   bool trainable = false;
 };
 
-/// Drops what does nothing, and folds an elementwise activation into the linear dense operation before it. What works
-/// on rows of a certain width gets its input reshaped to it; the output is one row per sample.
+/// Drops what does nothing, and folds an activation that products fuse into the linear dense operation before it. What
+/// works on rows of a certain width gets its input reshaped to it; the output is one row per sample.
 /// Without `drops_out` dropout is one of the things that do nothing.
 std::vector<Operation> to_operations(const ModelSpec& model, bool drops_out);
 
