@@ -50,7 +50,7 @@ class Case(NamedTuple):
     x: Array
     y: Array
     layers: Sequence[Spec]
-    loss: str
+    loss: str | Spec
     optimizer: Spec
     batch_size: int
     weight: Array | None = None
@@ -141,6 +141,23 @@ CASES: dict[str, Callable[[], Case]] = {
         ADAM,
         70,
     ),
+    "weighted_log_cosh": lambda: Case(
+        pixels(130, 300, "float32"),
+        reals(130, 37),
+        [dense(257, "relu"), dense(37, "linear")],
+        {"kind": "log_cosh", "reduction": "weighted_mean", "weight": 1.5},
+        SGD,
+        65,
+        reals(130, 1)[:, 0].copy(),
+    ),
+    "focal": lambda: Case(
+        pixels(130, 300, "float32"),
+        reals(130, 17),
+        [dense(257, "relu"), dense(17, "softmax")],
+        {"kind": "categorical_focal_crossentropy", "parameters": [0.25, 2.0, 0.0], "reduction": "sum"},
+        ADAM,
+        65,
+    ),
     "batches_of_one": lambda: Case(
         pixels(5, 300, "float64"),
         labels(5, 3),
@@ -183,7 +200,7 @@ def build(case: Case, seed: int = 3) -> _core.Program:
         bound = np.sqrt(3 / variable.shape[0]) if variable.ndim == 2 else 0.1
         values.append(_core.uniform(seed, i, variable.size, -bound, bound).reshape(variable.shape))
     program.write_variables(values)
-    loss = {"kind": case.loss, "from_logits": False, "label_smoothing": 0.0}
+    loss = {"kind": case.loss} if isinstance(case.loss, str) else case.loss
     program.compile(loss, case.optimizer, [{"kind": "mean_squared_error", "weighted": True}])
     return program
 

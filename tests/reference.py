@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from reference_losses import FORMULAS
 
 Array = NDArray[Any]
 Spec = Mapping[str, Any]
@@ -103,9 +104,9 @@ def targets(loss: Spec, y: Array, y_pred: Array) -> Array:
     """Labels as (m, n) targets, smoothed."""
     kind, smoothing, classes = loss["kind"], loss.get("label_smoothing", 0.0), y_pred.shape[1]
     t = one_hot(y, classes, y_pred.dtype) if kind.startswith("sparse") else y.astype(y_pred.dtype)
-    if kind == "categorical_crossentropy":
+    if kind in {"categorical_crossentropy", "categorical_focal_crossentropy"}:
         return t * (1 - smoothing) + smoothing / classes
-    if kind == "binary_crossentropy":
+    if kind in {"binary_crossentropy", "binary_focal_crossentropy"}:
         return t * (1 - smoothing) + smoothing / 2
     return t
 
@@ -131,6 +132,8 @@ def binary(p: Array, t: Array, *, from_logits: bool) -> tuple[Array, Array]:
 def loss_rows(loss: Spec, y_pred: Array, y: Array) -> tuple[Array, Array]:
     """Per-row losses (m,) and their derivatives by y_pred (m, n)."""
     t = targets(loss, y, y_pred)
+    if loss["kind"] in FORMULAS:
+        return FORMULAS[loss["kind"]](y_pred, t, loss.get("parameters", []))
     if loss["kind"] == "mean_squared_error":
         return ((y_pred - t) ** 2).mean(axis=1), 2 * (y_pred - t) / y_pred.shape[1]
     rows = binary if loss["kind"].startswith("binary") else categorical

@@ -206,11 +206,20 @@ COMPILE_MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"loss": "categorical_crossentropi"}, "unknown loss .*; did you mean 'categorical_crossentropy'"),
     (
         {"loss": np.mean},
-        "`loss` must be a name, an object of engine.losses or a config dict, got <function mean",
+        r"the loss 'mean' has no gradient, .* give it `gradient\(y_true, y_pred\)`",
     ),
+    ({"loss": 3}, "`loss` must be a name, an object of engine.losses or a config dict, got 3"),
+    ({"loss": ["mse", "mae"]}, "`loss` must be one, as the model has one output, got 2"),
+    ({"loss_weights": "heavy"}, "`loss_weights` must be a number, got 'heavy'"),
+    ({"loss": losses.CosineSimilarity(axis=0)}, "`axis=0` of the loss 'cosine_similarity' is not that of"),
+    ({"steps_per_execution": 0}, "`steps_per_execution` must be at least 1, got 0"),
+    ({"run_eagerly": "yes"}, "`run_eagerly` must be True or False, got 'yes'"),
     ({"metrics": ["acuracy"]}, "unknown metric 'acuracy'; did you mean 'accuracy'"),
-    ({"metrics": "accuracy"}, r"`metrics` must be a list such as \['accuracy'\], got 'accuracy'"),
-    ({"weighted_metrics": {"a": "accuracy"}}, "`weighted_metrics` must be a list"),
+    (
+        {"metrics": "accuracy"},
+        r"`metrics` must be a list such as \['accuracy'\], a tuple or a dict, got 'accuracy'",
+    ),
+    ({"weighted_metrics": "acc"}, "`weighted_metrics` must be a list"),
     (
         {"metrics": ["categorical_accuracy"]},
         "'categorical_accuracy' takes one number per output .* use 'accuracy'",

@@ -48,7 +48,7 @@ def labels(loss: losses.Loss, rng: np.random.Generator) -> NDArray[Any]:
 def test_losses_as_function_class_and_training(loss: losses.Loss, rng: np.random.Generator) -> None:
     y_pred, y, weight = predictions(loss, rng), labels(loss, rng), rng.uniform(0, 2, 20)
     expected, _ = reference.loss_rows(loss.lower(), y_pred.astype(float), y)
-    options = {key: value for key, value in loss.get_config().items() if key != "name"}
+    options = {key: value for key, value in loss.get_config().items() if key not in {"name", "reduction"}}
     function = getattr(losses, loss.lower()["kind"])
     np.testing.assert_allclose(function(y, y_pred, **options), expected, rtol=RTOL, atol=1e-6)
     assert loss(y, y_pred) == pytest.approx(expected.mean(), rel=RTOL)
@@ -64,24 +64,40 @@ def test_losses_as_function_class_and_training(loss: losses.Loss, rng: np.random
 @pytest.mark.parametrize(
     ("identifier", "cls"),
     [
-        ("mse", losses.MeanSquaredError),
-        ("mean_squared_error", losses.MeanSquaredError),
         ("MeanSquaredError", losses.MeanSquaredError),
-        ("bce", losses.BinaryCrossentropy),
-        (losses.binary_crossentropy, losses.BinaryCrossentropy),
+        (losses.Huber(0.5), losses.Huber),
         (losses.CategoricalCrossentropy, losses.CategoricalCrossentropy),
         ({"class_name": "SparseCategoricalCrossentropy", "config": {}}, losses.SparseCategoricalCrossentropy),
     ],
 )
-def test_losses_by_name_function_class_and_config(identifier: object, cls: type) -> None:
+def test_losses_by_class_and_config(identifier: object, cls: type) -> None:
     assert type(losses.get(identifier)) is cls
+
+
+@pytest.mark.parametrize(
+    ("identifier", "function"),
+    [
+        ("mse", losses.mean_squared_error),
+        ("MSE", losses.mean_squared_error),
+        ("mean_squared_error", losses.mean_squared_error),
+        ("bce", losses.binary_crossentropy),
+        ("kld", losses.kl_divergence),
+        (losses.binary_crossentropy, losses.binary_crossentropy),
+        (None, None),
+    ],
+)
+def test_losses_by_name_and_function(identifier: object, function: object) -> None:
+    assert losses.get(identifier) is function
 
 
 def test_config_keeps_options() -> None:
     loss = losses.get(
         {"class_name": "BinaryCrossentropy", "config": {"from_logits": True, "label_smoothing": 0.25}}
     )
-    expected = {"from_logits": True, "label_smoothing": 0.25, "name": "binary_crossentropy"}
+    expected = {
+        "from_logits": True, "label_smoothing": 0.25, "axis": -1, "reduction": "sum_over_batch_size",
+        "name": "binary_crossentropy",
+    }  # fmt: skip
     assert loss.get_config() == expected
     assert losses.BinaryCrossentropy.from_config(expected).get_config() == expected
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
+import reference_losses
 from numpy.typing import NDArray
 from reference import Network
 
@@ -84,6 +85,15 @@ def test_crossentropy_gradient(kind: str, y: Array, smoothing: float, from_logit
     y_pred = np.random.default_rng(2).normal(size=(4, 4)) if from_logits else UNIT
     _, gradient = reference.loss_rows(spec, y_pred, y)
     agree(gradient, central(lambda p: float(reference.loss_rows(spec, p, y)[0].sum()), y_pred))
+
+
+@pytest.mark.parametrize(("kind", "parameters"), reference_losses.CASES)
+def test_other_gradients(kind: str, parameters: list[float]) -> None:
+    spec = {"kind": kind, "parameters": parameters}
+    y_pred, y = (array.astype(float) for array in reference_losses.example(kind, parameters, 4, 4))
+    _, gradient = reference.loss_rows(spec, y_pred, y)
+    size = max(1.0, np.abs(gradient).max())
+    agree(gradient / size, central(lambda p: float(reference.loss_rows(spec, p, y)[0].sum()), y_pred) / size)
 
 
 def test_mean_squared_error_gradient() -> None:

@@ -2,8 +2,10 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
+#include <vector>
 
 namespace engine::bindings {
 namespace {
@@ -102,27 +104,65 @@ ModelSpec to_model(int64_t input_size, const py::sequence& layers) {
 }
 
 LossSpec to_loss(const py::dict& loss) {
-  struct Entry {
-    LossSpec::Kind kind;
-    Target target;
-  };
-  static constexpr const char* kNames[] = {"sparse_categorical_crossentropy", "categorical_crossentropy",
-                                           "binary_crossentropy", "mean_squared_error", "host"};
-  static constexpr Entry kEntries[] = {{LossSpec::Kind::kCategorical, Target::kSparse},
-                                       {LossSpec::Kind::kCategorical, Target::kDense},
-                                       {LossSpec::Kind::kBinary, Target::kDense},
-                                       {LossSpec::Kind::kMeanSquaredError, Target::kDense},
-                                       {LossSpec::Kind::kHost, Target::kDense}};
+  static constexpr const char* kNames[] = {"categorical_crossentropy",
+                                           "binary_crossentropy",
+                                           "binary_focal_crossentropy",
+                                           "categorical_focal_crossentropy",
+                                           "tversky",
+                                           "mean_squared_error",
+                                           "mean_absolute_error",
+                                           "mean_absolute_percentage_error",
+                                           "mean_squared_logarithmic_error",
+                                           "huber",
+                                           "log_cosh",
+                                           "cosine_similarity",
+                                           "kl_divergence",
+                                           "poisson",
+                                           "hinge",
+                                           "squared_hinge",
+                                           "categorical_hinge",
+                                           "sparse_categorical_crossentropy",
+                                           "host"};
+  static constexpr Loss kEntries[] = {Loss::kCrossentropy,
+                                      Loss::kBinaryCrossentropy,
+                                      Loss::kBinaryFocalCrossentropy,
+                                      Loss::kCategoricalFocalCrossentropy,
+                                      Loss::kTversky,
+                                      Loss::kMeanSquaredError,
+                                      Loss::kMeanAbsoluteError,
+                                      Loss::kMeanAbsolutePercentageError,
+                                      Loss::kMeanSquaredLogarithmicError,
+                                      Loss::kHuber,
+                                      Loss::kLogCosh,
+                                      Loss::kCosineSimilarity,
+                                      Loss::kKLDivergence,
+                                      Loss::kPoisson,
+                                      Loss::kHinge,
+                                      Loss::kSquaredHinge,
+                                      Loss::kCategoricalHinge,
+                                      Loss::kCrossentropy,
+                                      Loss::kMeanSquaredError};
+  constexpr int kCount = static_cast<int>(std::size(kNames)), kHost = kCount - 1, kSparse = kCount - 2;
   static constexpr const char* kTargetNames[] = {"sparse", "dense"};
-  const Entry entry = kEntries[to_index(get<std::string>(loss, "kind"), kNames, 5, "loss")];
+  static constexpr const char* kReductions[] = {"mean", "sum", "weighted_mean"};
+  const int kind = to_index(get<std::string>(loss, "kind"), kNames, kCount, "loss");
   LossSpec spec;
-  spec.kind = entry.kind;
-  spec.target = entry.target;
-  if (spec.kind == LossSpec::Kind::kHost) {
-    spec.target = static_cast<Target>(to_index(get<std::string>(loss, "target", "dense"), kTargetNames, 2, "target"));
-  }
+  spec.kind = kEntries[kind];
+  spec.host = kind == kHost;
+  const std::string target = get<std::string>(loss, "target", kind == kSparse ? "sparse" : "dense");
+  spec.target = static_cast<Target>(to_index(target, kTargetNames, 2, "target"));
   spec.from_logits = get<bool>(loss, "from_logits", false);
-  spec.label_smoothing = static_cast<float>(to_share(loss, "label_smoothing", 0.0));
+  spec.label_smoothing = get<float>(loss, "label_smoothing", 0.0f);
+  if (!(spec.label_smoothing >= 0.0f && spec.label_smoothing <= 1.0f)) fail("'label_smoothing' must lie in [0, 1]");
+  const auto parameters = get<std::vector<float>>(loss, "parameters", {});
+  if (parameters.size() > kLossParameters)
+    fail("a loss has at most " + std::to_string(kLossParameters) + " parameters");
+  std::copy(parameters.begin(), parameters.end(), spec.parameters);
+  spec.reduction =
+      static_cast<Reduction>(to_index(get<std::string>(loss, "reduction", "mean"), kReductions, 3, "reduction"));
+  spec.weight = get<float>(loss, "weight", 1.0f);
+  spec.ignores = loss.contains("ignored");
+  spec.ignored = get<int32_t>(loss, "ignored", -1);
   return spec;
 }
 

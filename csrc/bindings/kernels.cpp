@@ -229,14 +229,9 @@ class Kernels {
   }
 
   Floats loss(const py::dict& loss, const Floats& y_pred, const py::array& y, const Floats& scale,
-              const Floats& gradient) const {
+              const Floats& gradient, bool binary) const {
     const LossSpec spec = to_loss(loss);
-    Loss kind = Loss::kMeanSquaredError;
-    if (spec.kind == LossSpec::Kind::kCategorical) {
-      kind = spec.from_logits ? Loss::kSoftmaxCrossentropy : Loss::kCrossentropy;
-    } else if (spec.kind == LossSpec::Kind::kBinary) {
-      kind = spec.from_logits ? Loss::kSigmoidCrossentropy : Loss::kBinaryCrossentropy;
-    }
+    const Loss kind = spec.from_logits ? from_logits(spec.kind) : spec.kind;
     const Floats x = pad(y_pred), probabilities = padded(y_pred.shape(0), y_pred.shape(1));
     const Targets targets = to_targets(y, x.shape(0), x.shape(1));
     expect_shape(gradient, x.shape(0), x.shape(1), "gradient");
@@ -247,7 +242,7 @@ class Kernels {
     const DenormalsAreZero guard;
     table_.loss[static_cast<size_t>(kind)][target_index(targets)](
         {x.data(), values(probabilities), values(gradient), leading(x), x.shape(1), targets, scale.data(), 1.0f,
-         spec.label_smoothing, values(losses), all(x.shape(0))});
+         spec.label_smoothing, values(losses), all(x.shape(0)), spec.parameters, spec.ignored, binary});
     return losses;
   }
 
@@ -304,7 +299,7 @@ void register_kernels(py::module_& m) {
            py::arg("learning_rate"), py::arg("iteration"), py::arg("l2"))
       .def("softmax", &Kernels::softmax, py::arg("z"), py::arg("out").noconvert())
       .def("loss", &Kernels::loss, py::arg("loss"), py::arg("y_pred"), py::arg("y"), py::arg("scale"),
-           py::arg("gradient").noconvert())
+           py::arg("gradient").noconvert(), py::arg("binary") = false)
       .def("metric", &Kernels::metric, py::arg("metric"), py::arg("y_pred"), py::arg("y"))
       .def("dropout", &Kernels::dropout, py::arg("x"), py::arg("rate"), py::arg("seed"), py::arg("step"),
            py::arg("out").noconvert())

@@ -83,6 +83,14 @@ std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
   return sparse_->values == RecordValues::kNone ? nullptr : sparse_;
 }
 
+bool Dataset::binary() const {
+  if (!binary_) {
+    const float* end = view_.dense ? view_.dense + view_.rows * outputs_ : nullptr;
+    binary_ = std::all_of(view_.dense, end, [](float t) { return t == 0.0f || t == 1.0f; });
+  }
+  return *binary_;
+}
+
 Run::Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, Plan::Mode mode,
          py::object dataset, int64_t batch_size, std::vector<int32_t> order)
     : program_(std::move(program)),
@@ -93,6 +101,7 @@ Run::Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> t
       batch_size_(batch_size),
       order_(std::move(order)),
       totals_(no_totals(*training_)) {
+  data_.binary = reads_signs(training_->loss.kind) && dataset_.cast<const Dataset&>().binary();
   const Step& gather = workspace_->plan->steps.front();
   if (mode == Plan::Mode::kTrain && gather.nonzeros >= 0) {
     sparse_ = dataset_.cast<const Dataset&>().sparse_rows(gather.scale);
@@ -189,14 +198,19 @@ void Run::call_host(const py::object& host, int64_t batch) {
     const Buffer& shape = plan.buffers[static_cast<size_t>(buffer)];
     return view(workspace_->buffer(buffer), rows, shape.columns, shape.ld, owner);
   };
-  py::array_t<int32_t> indices(rows);
-  py::array_t<float> weights(rows);
+  const int64_t outputs = program_->output_size();
+  py::array_t<int32_t> indices(rows), labels(data_.labels ? rows : 0);
+  py::array_t<float> weights(rows), dense({data_.dense ? rows : 0, outputs});
   for (int64_t b = 0; b < rows; ++b) {
     const int64_t row = order_.empty() ? first + b : order_[static_cast<size_t>(first + b)];
     indices.mutable_at(b) = static_cast<int32_t>(row);
     weights.mutable_at(b) = data_.sample_weight ? data_.sample_weight[row] : 1.0f;
+    if (data_.labels) labels.mutable_at(b) = data_.labels[row];
+    if (data_.dense) std::copy_n(data_.dense + row * outputs, outputs, dense.mutable_data(b, 0));
   }
   py::dict batch_views;
+  batch_views["training"] = plan.mode == Plan::Mode::kTrain;
+  batch_views["y_true"] = data_.labels ? py::object(labels) : py::object(dense);
   batch_views["y_pred"] = matrix(plan.y_pred);
   batch_views["gradient"] = matrix(plan.gradient);
   batch_views["losses"] =

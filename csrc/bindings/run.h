@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ class Dataset {
   /// Records of the rows times `scale`, made on first use; null where they don't pay. Called with the GIL, which it
   /// gives away meanwhile.
   std::shared_ptr<const SparseRows> sparse_rows(float scale) const;
+  /// Whether all dense targets are 0 or 1; looked up on first use, with the GIL.
+  bool binary() const;
 
  private:
   py::object x_, y_, sample_weight_;
@@ -28,6 +31,7 @@ class Dataset {
   int64_t outputs_ = 0;  // columns of dense targets
   mutable std::mutex sparse_mutex_;
   mutable std::shared_ptr<const SparseRows> sparse_;
+  mutable std::optional<bool> binary_;
 };
 
 class Run {

@@ -7,11 +7,6 @@
 namespace engine {
 namespace {
 
-template <class Enum>
-constexpr size_t index(Enum e) {
-  return static_cast<size_t>(e);
-}
-
 /// What a kernel may take from a range: nothing, if it is empty.
 bool empty(Range range) { return range.begin >= range.end; }
 
@@ -137,22 +132,6 @@ void StepRunner::dropout(const Step& step, const Batch& batch) const {
                             sampling ? batch.first * out.groups : 0});
 }
 
-void StepRunner::loss(const Step& step, const Batch& batch) const {
-  const LossSpec& loss = frame_.training->loss;
-  const Buffer& x = shape(step.in);
-  kernels_.loss[index(step.loss)][index(loss.target)](
-      {data(step.in), data(step.y_pred), data(step.out), x.ld, x.columns, targets(batch), frame_.data.sample_weight,
-       1.0f / static_cast<float>(batch.rows), loss.label_smoothing, data(step.losses), samples(step, batch)});
-}
-
-void StepRunner::metric(const Step& step, const Batch& batch) const {
-  const MetricSpec& metric = frame_.training->metrics[static_cast<size_t>(step.index)];
-  const Buffer &y_pred = shape(step.in), &values = shape(step.out);
-  kernels_.metric[index(metric.kind)][index(frame_.training->loss.target)](
-      {data(step.in), y_pred.ld, y_pred.columns, targets(batch), metric.threshold,
-       data(step.out) + step.index * values.ld, samples(step, batch)});
-}
-
 void StepRunner::penalty(const Step& step) const {
   const Variable& w = variable(step.kernel);
   float* sums = data(step.out) + step.index * shape(step.out).ld;
@@ -160,38 +139,6 @@ void StepRunner::penalty(const Step& step) const {
     kernels_.squared_sums(
         {weights(step.kernel).values + panel.offset, panel.width, w.rows, sums + panel.first, panel.columns});
   });
-}
-
-/// One thread adds up what the batch left behind, in the order of the samples.
-void StepRunner::reduce(const Batch& batch) const {
-  if (worker_.index != 0) return;
-  Totals& totals = *frame_.totals;
-  const auto weight = [&](int64_t b) {
-    if (!frame_.data.sample_weight) return 1.0;
-    const int64_t sample = batch.first + b;
-    return static_cast<double>(frame_.data.sample_weight[frame_.order ? frame_.order[sample] : sample]);
-  };
-  const float* losses = data(plan_.losses);
-  for (int64_t b = 0; b < batch.rows; ++b) totals.loss += weight(b) * static_cast<double>(losses[b]);
-  totals.samples += static_cast<double>(batch.rows);
-  double penalty = 0.0;
-  for (size_t i = 0; i < plan_.penalised.size(); ++i) {
-    const Variable& w = variable(plan_.penalised[i]);
-    const float* sums = data(plan_.penalties) + static_cast<int64_t>(i) * shape(plan_.penalties).ld;
-    double sum = 0.0;
-    for (int64_t j = 0; j < w.columns; ++j) sum += static_cast<double>(sums[j]);
-    penalty += w.l2 * sum;
-  }
-  totals.loss += penalty * static_cast<double>(batch.rows);
-  for (size_t i = 0; i < frame_.training->metrics.size(); ++i) {
-    const float* values = data(plan_.metrics) + static_cast<int64_t>(i) * shape(plan_.metrics).ld;
-    const bool weighted = frame_.training->metrics[i].weighted;
-    for (int64_t b = 0; b < batch.rows; ++b) {
-      const double w = weighted ? weight(b) : 1.0;
-      totals.metric_sums[i] += w * static_cast<double>(values[b]);
-      totals.metric_weights[i] += w;
-    }
-  }
 }
 
 void StepRunner::transpose(const Step& step, const Batch& batch) const {

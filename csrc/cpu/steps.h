@@ -7,6 +7,11 @@
 
 namespace engine {
 
+template <class Enum>
+constexpr size_t index(Enum e) {
+  return static_cast<size_t>(e);
+}
+
 /// A batch of a run.
 struct Batch {
   int64_t index;
@@ -65,6 +70,9 @@ class StepRunner {
   /// Of the data set, or of its records on average.
   int64_t bytes_per_row() const;
   Targets targets(const Batch& batch) const;
+  double sample_weight(const Batch& batch, int64_t b) const;
+  /// What the sum of the batch's losses is divided by, as the reduction wants it; may be 0.
+  double loss_divisor(const Batch& batch) const;
   /// This thread's samples, or all of them where the step is split the other way.
   Range samples(const Step& step, const Batch& batch) const;
   /// The same as rows of a buffer.

@@ -14,8 +14,30 @@ inline constexpr int kFusedActivations = 2;
 inline constexpr bool is_fused(Activation a) { return static_cast<int>(a) < kFusedActivations; }
 
 /// Losses as the kernels see them: `Softmax`/`Sigmoid` variants read logits and also give the probabilities.
-enum class Loss { kCrossentropy, kSoftmaxCrossentropy, kBinaryCrossentropy, kSigmoidCrossentropy, kMeanSquaredError };
-inline constexpr int kLosses = 5;
+enum class Loss {
+  kCrossentropy,
+  kSoftmaxCrossentropy,
+  kBinaryCrossentropy,
+  kSigmoidCrossentropy,
+  kBinaryFocalCrossentropy,
+  kCategoricalFocalCrossentropy,
+  kTversky,
+  kMeanSquaredError,
+  kMeanAbsoluteError,
+  kMeanAbsolutePercentageError,
+  kMeanSquaredLogarithmicError,
+  kHuber,
+  kLogCosh,
+  kCosineSimilarity,
+  kKLDivergence,
+  kPoisson,
+  kHinge,
+  kSquaredHinge,
+  kCategoricalHinge,
+};
+inline constexpr int kLosses = 19;
+/// Most numbers that a loss takes beside its targets and outputs.
+inline constexpr int kLossParameters = 4;
 
 /// Class indices stand for one-hot rows; every loss and metric exists for both.
 enum class Target { kSparse, kDense };

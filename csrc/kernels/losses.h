@@ -25,10 +25,12 @@ struct TargetRow {
   int32_t label;
   int64_t n;
 
-  TargetRow(const Targets& targets, int64_t b, int64_t width) : dense(nullptr), label(0), n(width) {
+  /// A label that is `ignored` becomes a row of zeros, which no formula charges for.
+  TargetRow(const Targets& targets, int64_t b, int64_t width, int32_t ignored = -1)
+      : dense(nullptr), label(0), n(width) {
     const int64_t row = targets.order ? targets.order[targets.first + b] : targets.first + b;
     if constexpr (Kind == Target::kSparse) {
-      label = targets.labels[row];
+      label = targets.labels[row] == ignored ? -1 : targets.labels[row];
     } else {
       dense = targets.dense + row * width;
     }
@@ -50,6 +52,8 @@ struct LossRow {
   float* dx;
   int64_t n;
   float smoothing, scale;
+  const float* parameters;
+  bool binary;
 };
 
 /// y = exp(x - max(x)), unnormalised with zero pads; returns max and sum.
@@ -131,10 +135,9 @@ struct Crossentropy {
   }
 };
 
-/// Mean of an elementwise loss over the row's n outputs; F gives value and slope per vector.
+/// A loss by element, summed over the row's n outputs and multiplied by `share`; F gives value and slope per vector.
 template <class T, class F>
-ENGINE_INLINE float mean_row(const LossRow& r, const T& target, F&& f) {
-  const float share = 1.0f / static_cast<float>(r.n);
+ENGINE_INLINE float sum_row(const LossRow& r, const T& target, float share, F&& f) {
   LaneSum loss;
   for_vectors(r.n, [&](int64_t j, int part) {
     vf slope;
@@ -143,6 +146,15 @@ ENGINE_INLINE float mean_row(const LossRow& r, const T& target, F&& f) {
     if (r.dx) store(r.dx + j, masked(slope * (share * r.scale), j, r.n, vf{}));
   });
   return loss.total() * share;
+}
+
+template <class T, class F>
+ENGINE_INLINE float mean_row(const LossRow& r, const T& target, F&& f) {
+  return sum_row(r, target, 1.0f / static_cast<float>(r.n), f);
+}
+
+ENGINE_INLINE vf clipped(vf x, float low, float high) {
+  return x < low ? broadcast(low) : x > high ? broadcast(high) : x;
 }
 
 /// max(x, 0) - x t + log(1 + exp(-|x|)) for logits x; gradient sigmoid(x) - t
@@ -177,18 +189,6 @@ struct BinaryCrossentropy {
   }
 };
 
-struct MeanSquaredError {
-  static constexpr Loss kKind = Loss::kMeanSquaredError;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
-    return mean_row(r, target, [](vf x, vf t, int64_t, vf& slope) {
-      const vf e = x - t;
-      slope = e + e;
-      return e * e;
-    });
-  }
-};
-
 /// What the gradient of row b is multiplied by.
 ENGINE_INLINE float row_scale(const LossRows& op, int64_t b) {
   if (!op.sample_weight) return op.scale;
@@ -198,10 +198,11 @@ ENGINE_INLINE float row_scale(const LossRows& op, int64_t b) {
 template <class L, Target Kind>
 void loss_rows(const LossRows& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
-    const TargetRow<Kind> target(op.targets, b, op.n);
-    op.losses[b] = L::row(LossRow{op.x + b * op.ld, op.y_pred ? op.y_pred + b * op.ld : nullptr,
-                                  op.dx ? op.dx + b * op.ld : nullptr, op.n, op.label_smoothing, row_scale(op, b)},
-                          target);
+    const TargetRow<Kind> target(op.targets, b, op.n, op.ignored);
+    op.losses[b] = L::row(
+        LossRow{op.x + b * op.ld, op.y_pred ? op.y_pred + b * op.ld : nullptr, op.dx ? op.dx + b * op.ld : nullptr,
+                op.n, op.label_smoothing, row_scale(op, b), op.parameters, op.binary},
+        target);
   }
 }
 

@@ -1,6 +1,6 @@
 // Metrics, row by row, from the predictions a batch leaves behind; the executor adds the rows up.
 #pragma once
-#include "kernels/losses.h"
+#include "kernels/losses_regression.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -41,7 +41,7 @@ struct MeanSquaredErrorMetric {
   static constexpr Metric kKind = Metric::kMeanSquaredError;
   template <Target Kind>
   static ENGINE_INLINE float row(const float* y_pred, const TargetRow<Kind>& target, float) {
-    return MeanSquaredError::row(LossRow{y_pred, nullptr, nullptr, target.n, 0.0f, 1.0f}, target);
+    return MeanSquaredError::row(LossRow{y_pred, nullptr, nullptr, target.n, 0.0f, 1.0f, nullptr, false}, target);
   }
 };
 

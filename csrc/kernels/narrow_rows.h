@@ -58,10 +58,12 @@ struct TargetColumns {
   Columns dense;
   vi label{};
 
-  TargetColumns(const Targets& targets, Range rows, int64_t n) {
+  TargetColumns(const Targets& targets, Range rows, int64_t n, int32_t ignored = -1) {
     if constexpr (Kind == Target::kSparse) {
       int32_t labels[kWidth] = {};
-      for (int64_t b = rows.begin; b < rows.end; ++b) labels[b - rows.begin] = TargetRow<Kind>(targets, b, n).label;
+      for (int64_t b = rows.begin; b < rows.end; ++b) {
+        labels[b - rows.begin] = TargetRow<Kind>(targets, b, n, ignored).label;
+      }
       std::memcpy(&label, labels, sizeof label);
     } else {
       gather_columns(dense, rows.end - rows.begin, [&](int64_t i, int part) {
@@ -85,7 +87,7 @@ void softmax_crossentropy_columns(const LossRows& op, Range rows) {
   const int64_t count = rows.end - rows.begin, n = op.n;
   const auto larger = [](vf a, vf b) { return a > b ? a : b; };
   const auto add = [](vf a, vf b) { return a + b; };
-  const TargetColumns<Kind> target(op.targets, rows, n);
+  const TargetColumns<Kind> target(op.targets, rows, n, op.ignored);
   Columns x, y = {}, terms = {}, t = {};
   load_columns(x, op.x + rows.begin * op.ld, op.ld, count);
   for (int64_t j = 0; j < kLane; ++j) terms[j] = j < n ? larger(x[j], broadcast(-kInfinity)) : broadcast(-kInfinity);

@@ -1,13 +1,18 @@
 // What is computed sample by sample: losses, metrics, softmax.
 #include "kernels/fill.h"
-#include "kernels/losses.h"
+#include "kernels/losses_focal.h"
+#include "kernels/losses_margin.h"
+#include "kernels/losses_regression.h"
 #include "kernels/metrics.h"
 #include "kernels/narrow_rows.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
-using Losses = Types<Crossentropy, SoftmaxCrossentropy, BinaryCrossentropy, SigmoidCrossentropy, MeanSquaredError>;
+using Losses = Types<Crossentropy, SoftmaxCrossentropy, BinaryCrossentropy, SigmoidCrossentropy,
+                     BinaryFocalCrossentropy, CategoricalFocalCrossentropy, Tversky, MeanSquaredError,
+                     MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError, Huber, LogCosh,
+                     CosineSimilarity, KLDivergence, Poisson, Hinge, SquaredHinge, CategoricalHinge>;
 using Metrics = Types<CategoricalAccuracy, BinaryAccuracy, MeanSquaredErrorMetric>;
 
 template <class... Ls>

@@ -168,6 +168,9 @@ struct LossRows {
   float label_smoothing;
   float* losses;  // (rows,), unweighted
   Range rows;
+  const float* parameters = nullptr;  // (kLossParameters,), what they mean is up to the loss
+  int32_t ignored = -1;               // class index that costs nothing
+  bool binary = false;                // all targets of the data set are 0 or 1, which hinges read as -1 or 1
 };
 
 struct MetricRows {

@@ -55,7 +55,7 @@ class Compiler {
 
   /// Whether the gathered rows go into a product, in the same stretch: after a host step the team may be another one.
   bool feeds_dense() const {
-    const bool host = !emitter_.predicts() && training_.loss.kind == LossSpec::Kind::kHost;
+    const bool host = !emitter_.predicts() && training_.loss.host;
     return !host && !operations_.empty() && first_operation().kind == Operation::Kind::kDense;
   }
 
@@ -78,15 +78,10 @@ class Compiler {
   void choose_loss() {
     const LossSpec& spec = training_.loss;
     const Activation last = operations_.empty() ? Activation::kLinear : operations_.back().activation;
-    const auto choose = [&](Activation link, Loss from_probabilities, Loss from_logits) {
-      drops_link_ = !spec.from_logits && last == link;
-      loss_ = drops_link_ || spec.from_logits ? from_logits : from_probabilities;
-    };
-    if (spec.kind == LossSpec::Kind::kCategorical) {
-      choose(Activation::kSoftmax, Loss::kCrossentropy, Loss::kSoftmaxCrossentropy);
-    } else if (spec.kind == LossSpec::Kind::kBinary) {
-      choose(Activation::kSigmoid, Loss::kBinaryCrossentropy, Loss::kSigmoidCrossentropy);
-    }
+    drops_link_ = !spec.host && !spec.from_logits &&
+                  ((spec.kind == Loss::kCrossentropy && last == Activation::kSoftmax) ||
+                   (spec.kind == Loss::kBinaryCrossentropy && last == Activation::kSigmoid));
+    loss_ = drops_link_ || spec.from_logits ? from_logits(spec.kind) : spec.kind;
   }
 
   void emit_forward() {
@@ -123,15 +118,14 @@ class Compiler {
 
   void emit_loss() {
     const int64_t width = plan_.buffers[static_cast<size_t>(output_)].columns;
-    const bool host = training_.loss.kind == LossSpec::Kind::kHost;
-    const bool probabilities = loss_ == Loss::kSoftmaxCrossentropy || loss_ == Loss::kSigmoidCrossentropy;
+    const bool host = training_.loss.host;
     plan_.losses = add_buffer(plan_, 1, plan_.max_rows);
     if (training() || host) plan_.gradient = emitter_.add_batch_buffer(1, width);
     Step step{host ? Kind::kHost : Kind::kLoss, host ? Split::kNone : Split::kSamples, false, output_};
     step.loss = loss_;
     step.losses = plan_.losses;
     step.out = plan_.gradient;
-    if (probabilities) step.y_pred = emitter_.add_batch_buffer(1, width);
+    if (!host && gives_probabilities(loss_)) step.y_pred = emitter_.add_batch_buffer(1, width);
     if (drops_link_) plan_.y_pred = step.y_pred;
     emit(step);
     emit_metrics();

@@ -18,6 +18,7 @@ struct DatasetView {
   const int32_t* labels = nullptr;       // (rows,)
   const float* dense = nullptr;          // (rows, outputs)
   const float* sample_weight = nullptr;  // (rows,), or null
+  bool binary = false;                   // all of `dense` are 0 or 1
 };
 
 /// Running sums of a pass, in double and in the order of the samples.

@@ -34,13 +34,37 @@ struct ModelSpec {
   std::vector<LayerSpec> layers;
 };
 
+/// What the batch's loss is divided by: its rows, nothing, or the sum of their weights.
+enum class Reduction { kMean, kSum, kWeightedMean };
+
 struct LossSpec {
-  enum class Kind { kCategorical, kBinary, kMeanSquaredError, kHost };
-  Kind kind = Kind::kMeanSquaredError;
+  bool host = false;                    // computed by the caller, between two stretches of steps
+  Loss kind = Loss::kMeanSquaredError;  // as it reads probabilities, whatever `from_logits` says
   Target target = Target::kDense;
   bool from_logits = false;
   float label_smoothing = 0.0f;
+  float parameters[kLossParameters] = {};
+  Reduction reduction = Reduction::kMean;
+  float weight = 1.0f;   // of the loss beside the regularisation
+  bool ignores = false;  // whether samples of class `ignored` count for nothing
+  int32_t ignored = -1;
 };
+
+/// The formula that reads logits in place of `loss`; itself where there is none.
+inline constexpr Loss from_logits(Loss loss) {
+  return loss == Loss::kCrossentropy         ? Loss::kSoftmaxCrossentropy
+         : loss == Loss::kBinaryCrossentropy ? Loss::kSigmoidCrossentropy
+                                             : loss;
+}
+
+/// Whether the formula leaves probabilities behind, or needs room for them.
+inline constexpr bool gives_probabilities(Loss loss) {
+  return loss == Loss::kSoftmaxCrossentropy || loss == Loss::kSigmoidCrossentropy ||
+         loss == Loss::kCategoricalFocalCrossentropy;
+}
+
+/// Whether targets 0 and 1 mean -1 and 1 to it.
+inline constexpr bool reads_signs(Loss loss) { return loss == Loss::kHinge || loss == Loss::kSquaredHinge; }
 
 struct OptimizerSpec {
   Optimizer kind = Optimizer::kSgd;

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from engine import losses, metrics, optimizers
+from engine._checks import real
 from engine._program import Program, Totals
 from engine.callbacks import Logs
 
@@ -15,32 +17,80 @@ class Compiled:
     Args:
         optimizer: name, object or config dict.
         loss: name, function, object or config dict; None allows nothing but predictions.
+        loss_weights: factor of the loss, or None.
         metric_list: metrics that leave sample weights aside.
         weighted_metric_list: metrics that use them.
     """
 
     def __init__(
-        self, optimizer: object, loss: object, metric_list: object, weighted_metric_list: object
+        self,
+        optimizer: object,
+        loss: object,
+        loss_weights: object,
+        metric_list: object,
+        weighted_metric_list: object,
     ) -> None:
         self.optimizer = optimizers.get(optimizer)
-        self.loss = None if loss is None else losses.get(loss)
+        loss, weight = _single(loss, "loss"), _single(loss_weights, "loss_weights")
+        self.loss = None if loss is None else losses.for_training(loss)
+        self._loss_weight = 1.0 if weight is None else real(weight, "loss_weights")
         plain = _metrics("metrics", metric_list)
         weighted = _metrics("weighted_metrics", weighted_metric_list)
         self._metrics = [(metric, False) for metric in plain] + [(metric, True) for metric in weighted]
         self.names = _unique_names([metric.name for metric in plain], [metric.name for metric in weighted])
+        if self.settled:
+            self._require_same_targets()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the form of the targets is known; if not, the first ones tell."""
+        return self.loss is None or self.loss.wants_indices is not None
+
+    def settle(self, indices: bool, outputs: int) -> None:
+        """Let the first targets tell which loss is meant: class indices or not, for predictions of that width."""
         if self.loss is not None:
-            for metric, _ in self._metrics:
-                _require_same_targets(metric, self.loss)
+            self.loss = self.loss.resolve(indices, outputs)
+            self._require_same_targets()
 
     def apply(self, program: Program) -> None:
         """Compile `program`; its optimizer state starts anew."""
-        if self.loss is not None:
+        if self.loss is not None and self.settled:
             lowered = []
             for metric, weighted in self._metrics:
-                resolved = metric.resolve(self.loss.wants_indices, program.output_size)
+                resolved = metric.resolve(bool(self.loss.wants_indices), program.output_size)
                 lowered.append({**resolved.lower(), "weighted": weighted})
-            program.compile(self.loss.lower(), self.optimizer.lower(), lowered)
+            loss = {**self.loss.lower(), "weight": self._loss_weight}
+            program.compile(loss, self.optimizer.lower(), lowered)
         self.optimizer.follow(program)
+
+    def require_reduction(self) -> None:
+        """Raise ValueError if the loss is not one number per batch, which training needs."""
+        if self.loss is not None and self.loss.reduction in (None, "none"):
+            msg = (
+                f"the loss {self.loss.name!r} has `reduction={self.loss.reduction!r}`, one number per sample, but "
+                "training needs one per batch: leave `reduction` out, or use 'sum'"
+            )
+            raise ValueError(msg)
+
+    @property
+    def depends_on_batches(self) -> bool:
+        """Whether losses of the same samples differ with how they are cut into batches."""
+        loss = self.loss
+        if loss is None:
+            return False
+        plain = losses.REDUCTIONS[loss.reduction] == "mean" and loss.ignored is None
+        return not plain or isinstance(loss, losses.HostLoss)
+
+    @property
+    def host(self) -> Callable[[Mapping[str, Any]], object] | None:
+        """What the core calls between its steps; None if it needs nobody."""
+        loss, weight = self.loss, self._loss_weight
+        return (lambda batch: loss.run(batch, weight)) if isinstance(loss, losses.HostLoss) else None
+
+    def _require_same_targets(self) -> None:
+        for metric, _ in self._metrics:
+            if self.loss is not None:
+                _require_same_targets(metric, self.loss)
 
     def logs(self, totals: Totals) -> Logs:
         """Loss and metrics by name, in alphabetical order."""
@@ -60,13 +110,35 @@ class Compiled:
         return [totals.loss, *totals.metrics] if totals.metrics else totals.loss
 
 
+def _single(given: object, argument: str) -> object:
+    """What is meant for the one output, which Keras also takes in a list of one or a dict of one."""
+    if isinstance(given, (list, tuple)) or (isinstance(given, Mapping) and "class_name" not in given):
+        parts = list(given.values()) if isinstance(given, Mapping) else list(given)
+        if len(parts) != 1:
+            msg = f"`{argument}` must be one, as the model has one output, got {len(parts)}: {given!r}"
+            raise ValueError(msg)
+        return parts[0]
+    return given
+
+
 def _metrics(argument: str, given: object) -> list[metrics.Metric]:
     if given is None:
         return []
-    if not isinstance(given, (list, tuple)):
-        msg = f"`{argument}` must be a list such as ['accuracy'], got {given!r}"
+    if not isinstance(given, (list, tuple, dict)):
+        msg = f"`{argument}` must be a list such as ['accuracy'], a tuple or a dict, got {given!r}"
         raise ValueError(msg)
-    return [metrics.get(identifier) for identifier in given]
+    return [metrics.get(identifier) for identifier in _flat(given)]
+
+
+def _flat(given: object) -> Iterator[object]:
+    """What is in lists and dicts of metrics, in order; a config dict is a metric."""
+    if isinstance(given, Mapping) and "class_name" not in given:
+        given = list(given.values())
+    if isinstance(given, (list, tuple)):
+        for part in given:
+            yield from _flat(part)
+    else:
+        yield given
 
 
 def _unique_names(plain: Sequence[str], weighted: Sequence[str]) -> list[str]:
@@ -84,11 +156,11 @@ def _unique_names(plain: Sequence[str], weighted: Sequence[str]) -> list[str]:
 
 def _require_same_targets(metric: metrics.Metric, loss: losses.Loss) -> None:
     """Raise ValueError unless `metric` and `loss` read the same targets."""
-    wants = metric.resolve(loss.wants_indices, 1)
+    wants = metric.resolve(bool(loss.wants_indices), 1)
     if wants.wants_indices != loss.wants_indices:
         form = {True: "class indices", False: "one number per output"}
         msg = (
             f"the metric {metric.name!r} takes {form[wants.wants_indices]} as targets but the loss {loss.name!r} "
-            f"takes {form[loss.wants_indices]}: use 'accuracy', which suits every loss, or change one of the two"
+            f"takes {form[bool(loss.wants_indices)]}: use 'accuracy', which suits every loss, or change one of the two"
         )
         raise ValueError(msg)

@@ -92,7 +92,7 @@ class Run:
         end: int,
         learning_rates: NDArray[np.float64] | None = None,
         poll: Callable[[int], object] | None = None,
-        host: Callable[[Mapping[str, NDArray[Any]]], object] | None = None,
+        host: Callable[[Mapping[str, Any]], object] | None = None,
     ) -> None:
         """Run batches [begin, end) with the GIL released.
 
@@ -101,7 +101,7 @@ class Run:
             poll: called as `poll(batches_done)` about every 50 ms at a batch boundary. Ctrl-C is
                 heard there too. An exception from it ends the run after the last finished batch.
             host: called for every host step (loss kind "host") with writable views of this batch:
-                `y_pred` (rows, outputs), `gradient` (rows, outputs; to be filled in with dLoss/dy_pred of the
+                `training` (bool), `y_true` (copies of the targets), `y_pred` (rows, outputs), `gradient` (rows, outputs; to be filled in with dLoss/dy_pred of the
                 batch's mean loss, so with `sample_weight / rows` in it),
                 `losses` (rows,; to be filled in), `indices` int32 (rows,: the batch's dataset rows),
                 `sample_weight` (rows,).
@@ -146,9 +146,13 @@ class Program:
         """Build the training and evaluation plans; optimizer state starts at zero. Weights stay.
 
         Args:
-            loss: `{"kind": k, "from_logits": bool, "label_smoothing": float}`, k one of
-                sparse_categorical_crossentropy (int32 y), categorical_crossentropy,
-                binary_crossentropy, mean_squared_error (float32 y of (n, outputs)), host.
+            loss: `{"kind": k, "target": "dense" or "sparse", "from_logits": bool, "label_smoothing": float,
+                "parameters": list of at most 4 floats, "reduction": "mean", "sum" or "weighted_mean",
+                "weight": float, "ignored": class index or no such key}`; all but k may be missing. k is the
+                snake_case name of a loss or "host"; sparse targets are int32 y, dense ones float32 y of
+                (n, outputs); sparse_categorical_crossentropy is sparse by default, all others dense.
+                Parameters: huber [delta]; cosine_similarity [factor]; tversky [alpha, beta, epsilon]; the focal
+                ones [alpha, gamma, whether from logits, whether balanced].
             optimizer: `{"kind": "sgd", "momentum": float, "nesterov": bool}` or
                 `{"kind": "adam", "beta_1": float, "beta_2": float, "epsilon": float}`.
             metrics: `{"kind": k, "weighted": bool}`, k one of sparse_categorical_accuracy,
@@ -232,8 +236,9 @@ class Kernels:
         y: NDArray[np.int32] | Float32,
         scale: Float32,
         gradient: Float32,
+        binary: bool = False,
     ) -> NDArray[np.float32]:
-        """Per-row losses; gradient (m, n) = scale[i] * dloss_i / dy_pred."""
+        """Per-row losses; gradient (m, n) = scale[i] * dloss_i / dy_pred. `binary`: all of `y` are 0 or 1."""
     def metric(
         self, metric: Mapping[str, Any], y_pred: Float32, y: NDArray[np.int32] | Float32
     ) -> NDArray[np.float32]:

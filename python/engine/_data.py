@@ -205,6 +205,8 @@ def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.i
         msg = f"`{name}` must have shape (n,), one class index per sample, got {array.shape}"
         raise ValueError(msg)
     labels = array.reshape(-1)
+    ignored = targeting.loss.ignored
+    given, labels = labels, labels if ignored is None else np.where(labels == ignored, 0, labels)
     fractional = labels != np.rint(labels) if labels.dtype.kind == "f" else np.zeros(1, bool)
     if fractional.any():
         row = int(fractional.argmax())
@@ -217,7 +219,7 @@ def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.i
             f"{row} holds {labels[row]}"
         )
         raise ValueError(msg)
-    return np.require(labels, np.int32, ["C", "A"])
+    return np.require(given, np.int32, ["C", "A"])
 
 
 def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
@@ -240,7 +242,22 @@ def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
         row = int(((targets < 0) | (targets > 1)).any(axis=1).argmax())
         msg = f"`{name}` must lie in [0, 1] for the loss {loss.name!r}, but row {row} holds {array[row]}"
         raise ValueError(msg)
+    if loss.wants_signs:
+        _require_signs(targets, loss, name)
     return targets
+
+
+def _require_signs(targets: Float32, loss: Loss, name: str) -> None:
+    """Raise ValueError unless all are 0 or 1, or all -1 or 1: in a mix of them 0 has no meaning."""
+    lowest = targets.min()
+    wrong = (targets != 1) & (targets != (lowest if lowest in (-1, 0) else 0))
+    if wrong.any():
+        row = int(wrong.any(axis=1).argmax())
+        msg = (
+            f"`{name}` must hold -1 and 1, or 0 and 1, for the loss {loss.name!r}, but row {row} holds "
+            f"{targets[row][wrong[row]][0]:g}" + (" beside -1" if lowest == -1 else "")
+        )
+        raise ValueError(msg)
 
 
 def _readable(array: Array) -> Rows:

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+# Keras' guard against logarithms of zero and divisions by it.
+EPSILON = np.float32(1e-7)
+
 
 def like_predictions(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[np.float32]:
     """`y_true` as float32 in the shape of `predictions`; an axis of length 1 at the end may be missing.
@@ -15,17 +18,23 @@ def like_predictions(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[np
         ValueError: if the shapes differ otherwise.
     """
     targets = np.asarray(y_true, np.float32)
-    if (
-        targets.shape not in (predictions.shape, (*predictions.shape, 1))
-        and (
-            *targets.shape,
-            1,
-        )
-        != predictions.shape
-    ):
+    longer, shorter = sorted((targets.shape, predictions.shape), key=len, reverse=True)
+    if longer not in (shorter, (*shorter, 1)):
         msg = f"`y_true` must have the shape of `y_pred`, {predictions.shape}, got {targets.shape}"
         raise ValueError(msg)
     return targets.reshape(predictions.shape)
+
+
+def paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Targets and predictions as float32 of one shape, the longer of the two.
+
+    Raises:
+        ValueError: if they differ by more than an axis of length 1 at the end.
+    """
+    predictions, targets = np.asarray(y_pred, np.float32), np.asarray(y_true, np.float32)
+    if targets.ndim > predictions.ndim:
+        predictions = predictions[..., np.newaxis]
+    return like_predictions(targets, predictions), predictions
 
 
 def class_indices_like(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[np.intp]:

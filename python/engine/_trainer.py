@@ -62,8 +62,9 @@ class Trainer:
         return totals
 
     def _evaluate(self, dataset: Dataset, batch_size: int, progress: Progress | None) -> Totals:
-        # Only a callback that looks at batches can tell how large they are.
-        together = 1 if self._callbacks.per_batch("test") else max(1, EVALUATION_ROWS // batch_size)
+        # Otherwise nobody can tell how large the batches are.
+        alone = self._callbacks.per_batch("test") or self._compiled.depends_on_batches
+        together = 1 if alone else max(1, EVALUATION_ROWS // batch_size)
         run = self._program.begin("evaluate", dataset, batch_size * together)
         self._callbacks.call("on_test_begin")
         self._advance("test", run, range(run.batches), progress, together)
@@ -87,19 +88,21 @@ class Trainer:
             if progress is not None:
                 progress.update((done - batches.start) * together, self._compiled.logs(run.totals))
 
-        optimizer = self._compiled.optimizer
+        optimizer, host = self._compiled.optimizer, self._compiled.host
         if not self._callbacks.per_batch(mode):
             rates = optimizer.learning_rates(len(batches)) if mode == "train" else None
             begin = batches.start
             if progress is not None and progress.live and len(batches) > 1:  # Keras shows the first at once
                 begin += 1
-                run.advance(batches.start, begin, None if rates is None else rates[:1])
+                run.advance(batches.start, begin, None if rates is None else rates[:1], host=host)
                 show(begin)
-            run.advance(begin, batches.stop, None if rates is None else rates[begin - batches.start :], show)
+            rates = None if rates is None else rates[begin - batches.start :]
+            run.advance(begin, batches.stop, rates, show, host)
             return
         for step, batch in enumerate(batches):
             self._callbacks.call(f"on_{mode}_batch_begin", step)
-            run.advance(batch, batch + 1, optimizer.learning_rates(1) if mode == "train" else None)
+            rates = optimizer.learning_rates(1) if mode == "train" else None
+            run.advance(batch, batch + 1, rates, host=host)
             self._callbacks.call(f"on_{mode}_batch_end", step, logs=self._compiled.logs(run.totals))
             show(batch + 1)
             if mode == "train" and self._callbacks.stop_training:

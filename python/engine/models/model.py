@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-import threading
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from numpy.typing import ArrayLike
 
-from engine._checks import Shape, flag
-from engine._compiled import Compiled
-from engine._data import Samples, Targeting, checked_samples, complaint, input_rows, unchecked_rows
+from engine._checks import flag
+from engine._data import complaint, unchecked_rows
 from engine._plan import optional, plan_fit, resolve_batch_size, unpack
 from engine._prediction import delivered, predict, target_for
 from engine._program import Float32, NotFiniteError, Program, Rows
@@ -20,69 +17,11 @@ from engine._progress import PATIENCE, Progress
 from engine._random import next_key, next_seed
 from engine._trainer import Trainer
 from engine.callbacks import CallbackList, History
-from engine.optimizers import Optimizer
+from engine.models.compiled import CompiledModel
 
 
-class Model(ABC):
+class Model(CompiledModel):
     """What can be trained and asked for predictions; `Sequential` is the one kind there is."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.history: History | None = None
-        self.stop_training = False
-        self._program: Program | None = None
-        self._sample_shape: Shape | None = None
-        self._output_shape: Shape | None = None
-        self._compiled: Compiled | None = None
-        self._fitting = False
-        self._lock = threading.RLock()  # held by whatever changes the model; predictions need none
-
-    @abstractmethod
-    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
-        """Make the weights for inputs of `input_shape`, batch axis first."""
-
-    @abstractmethod
-    def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """The shape of one output for one input of `input_shape`."""
-
-    @abstractmethod
-    def _apply(self, compiled: Compiled) -> None:
-        """Compile the program, where there is one."""
-
-    @property
-    def optimizer(self) -> Optimizer | None:
-        """What `compile` was given; its `learning_rate` may be assigned."""
-        return None if self._compiled is None else self._compiled.optimizer
-
-    @property
-    def metrics_names(self) -> list[str]:
-        """Names of what `evaluate` returns, in its order; empty before `compile`."""
-        return [] if self._compiled is None else list(self._compiled.names)
-
-    def compile(
-        self,
-        optimizer: object,
-        loss: object = None,
-        *,
-        metrics: Sequence[object] | None = None,
-        weighted_metrics: Sequence[object] | None = None,
-    ) -> None:
-        """Set what training does. Weights stay; the optimizer's state starts anew.
-
-        Args:
-            optimizer: name or object of `engine.optimizers`.
-            loss: name, function or object of `engine.losses`; without one the model can only predict.
-            metrics: names or objects of `engine.metrics`; "accuracy" is the kind that suits the labels.
-            weighted_metrics: the same, but weighted by `sample_weight` and `class_weight`.
-
-        Raises:
-            ValueError: for an unknown name, or a metric that doesn't suit the loss; nothing has changed then.
-        """
-        with self._lock:
-            self._require_idle("compiled")
-            compiled = Compiled(optimizer, loss, metrics, weighted_metrics)
-            self._apply(compiled)
-            self._compiled = compiled
 
     def fit(  # noqa: PLR0917 # Keras' signature
         self,
@@ -131,6 +70,7 @@ class Model(ABC):
         """
         with self._lock:
             compiled = self._require_compiled()
+            compiled.require_reduction()
             hooks = CallbackList(callbacks, history=True)
             samples, held_out = self._samples(x, y, sample_weight), None
             if validation_data is not None:
@@ -259,11 +199,12 @@ class Model(ABC):
         """
         with self._lock:
             compiled = self._require_compiled()
+            compiled.require_reduction()
             samples = self._samples(x, y, sample_weight).with_class_weight(class_weight)
             seed, stream = next_key()
             program = self._built_for(samples.x)
             run = program.begin("train", samples.dataset(), len(samples), "none", seed, stream)
-            run.advance(0, 1, compiled.optimizer.learning_rates(1))
+            run.advance(0, 1, compiled.optimizer.learning_rates(1), host=compiled.host)
             return compiled.result(run.totals, return_dict)
 
     def test_on_batch(
@@ -276,37 +217,12 @@ class Model(ABC):
         """Loss and metrics of one batch, all of `x`; arguments and result as of `evaluate`."""
         compiled, samples = self._require_compiled(), self._samples(x, y, sample_weight)
         run = self._built_for(samples.x).begin("evaluate", samples.dataset(), len(samples))
-        run.advance(0, 1)
+        run.advance(0, 1, host=compiled.host)
         return compiled.result(run.totals, return_dict)
 
     def predict_on_batch(self, x: ArrayLike) -> Float32:
         """The model's outputs for one batch, all of `x`."""
         return self(x)
-
-    def _require_compiled(self) -> Compiled:
-        if self._compiled is None:
-            msg = (
-                f"model {self.name!r} is not compiled: call compile() first, such as "
-                "model.compile('adam', loss='sparse_categorical_crossentropy')"
-            )
-            raise ValueError(msg)
-        return self._compiled
-
-    def _require_idle(self, action: str) -> None:
-        if self._fitting:
-            msg = f"model {self.name!r} can't be {action} while it is being fitted"
-            raise RuntimeError(msg)
-
-    def _samples(self, x: object, y: object, sample_weight: object, like: Samples | None = None) -> Samples:
-        """Checked samples; for validation, `like` those of the training. Leaves the model unbuilt."""
-        loss = self._require_compiled().loss
-        if loss is None:
-            msg = f"model {self.name!r} was compiled without a `loss`, so it can only predict"
-            raise ValueError(msg)
-        expected, prefix = (self._sample_shape, "") if like is None else (like.x.shape[1:], "validation ")
-        rows = input_rows(x, expected, f"{prefix}x")
-        shape = self._output_shape_for(rows.shape[1:])
-        return checked_samples(rows, y, Targeting(loss, shape), sample_weight, prefix)
 
     def _built_for(self, rows: Rows) -> Program:
         """The program, built for the shape of `rows` if there was none."""

@@ -1,0 +1,75 @@
+// What a batch is worth: its loss, its metrics, and the sums over the pass.
+#include "cpu/steps.h"
+
+namespace engine {
+
+double StepRunner::sample_weight(const Batch& batch, int64_t b) const {
+  if (!frame_.data.sample_weight) return 1.0;
+  const int64_t sample = batch.first + b;
+  return static_cast<double>(frame_.data.sample_weight[frame_.order ? frame_.order[sample] : sample]);
+}
+
+double StepRunner::loss_divisor(const Batch& batch) const {
+  const LossSpec& loss = frame_.training->loss;
+  if (loss.reduction == Reduction::kSum) return 1.0;
+  if (loss.reduction == Reduction::kMean && !loss.ignores) return static_cast<double>(batch.rows);
+  double sum = 0.0;
+  for (int64_t b = 0; b < batch.rows; ++b) {
+    const int64_t sample = batch.first + b;
+    if (loss.ignores && frame_.data.labels[frame_.order ? frame_.order[sample] : sample] == loss.ignored) continue;
+    sum += loss.reduction == Reduction::kWeightedMean ? sample_weight(batch, b) : 1.0;
+  }
+  return sum;
+}
+
+void StepRunner::loss(const Step& step, const Batch& batch) const {
+  const LossSpec& loss = frame_.training->loss;
+  const Buffer& x = shape(step.in);
+  const double divisor = loss_divisor(batch);
+  const float scale = divisor == 0.0 ? 0.0f : loss.weight / static_cast<float>(divisor);
+  kernels_.loss[index(step.loss)][index(loss.target)]({data(step.in), data(step.y_pred), data(step.out), x.ld,
+                                                       x.columns, targets(batch), frame_.data.sample_weight, scale,
+                                                       loss.label_smoothing, data(step.losses), samples(step, batch),
+                                                       loss.parameters, loss.ignored, frame_.data.binary});
+}
+
+void StepRunner::metric(const Step& step, const Batch& batch) const {
+  const MetricSpec& metric = frame_.training->metrics[static_cast<size_t>(step.index)];
+  const Buffer &y_pred = shape(step.in), &values = shape(step.out);
+  kernels_.metric[index(metric.kind)][index(frame_.training->loss.target)](
+      {data(step.in), y_pred.ld, y_pred.columns, targets(batch), metric.threshold,
+       data(step.out) + step.index * values.ld, samples(step, batch)});
+}
+
+/// One thread adds up what the batch left behind, in the order of the samples.
+void StepRunner::reduce(const Batch& batch) const {
+  if (worker_.index != 0) return;
+  Totals& totals = *frame_.totals;
+  const auto rows = static_cast<double>(batch.rows), divisor = loss_divisor(batch);
+  const double factor = divisor == 0.0 ? 0.0 : static_cast<double>(frame_.training->loss.weight) * rows / divisor;
+  const float* losses = data(plan_.losses);
+  for (int64_t b = 0; b < batch.rows; ++b) {
+    totals.loss += factor * sample_weight(batch, b) * static_cast<double>(losses[b]);
+  }
+  totals.samples += rows;
+  double penalty = 0.0;
+  for (size_t i = 0; i < plan_.penalised.size(); ++i) {
+    const Variable& w = variable(plan_.penalised[i]);
+    const float* sums = data(plan_.penalties) + static_cast<int64_t>(i) * shape(plan_.penalties).ld;
+    double sum = 0.0;
+    for (int64_t j = 0; j < w.columns; ++j) sum += static_cast<double>(sums[j]);
+    penalty += w.l2 * sum;
+  }
+  totals.loss += penalty * rows;
+  for (size_t i = 0; i < frame_.training->metrics.size(); ++i) {
+    const float* values = data(plan_.metrics) + static_cast<int64_t>(i) * shape(plan_.metrics).ld;
+    const bool weighted = frame_.training->metrics[i].weighted;
+    for (int64_t b = 0; b < batch.rows; ++b) {
+      const double w = weighted ? sample_weight(batch, b) : 1.0;
+      totals.metric_sums[i] += w * static_cast<double>(values[b]);
+      totals.metric_weights[i] += w;
+    }
+  }
+}
+
+}  // namespace engine

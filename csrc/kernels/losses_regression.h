@@ -1,0 +1,158 @@
+// Losses of numbers: distances of outputs from targets, and divergences of what is not normalised.
+#pragma once
+#include "kernels/losses.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+constexpr float kLn2 = 0.693147181f;
+
+ENGINE_INLINE vf sign(vf x) { return x > 0.0f ? broadcast(1.0f) : x < 0.0f ? broadcast(-1.0f) : vf{}; }
+
+/// Derivative of max(x, bound) by x. Where both are equal Keras takes the mean of the two sides.
+ENGINE_INLINE vf above(vf x, float bound) { return x > bound ? broadcast(1.0f) : x == bound ? broadcast(0.5f) : vf{}; }
+
+struct MeanSquaredError {
+  static constexpr Loss kKind = Loss::kMeanSquaredError;
+  template <class T>
+  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+    return mean_row(r, target, [](vf x, vf t, int64_t, vf& slope) {
+      const vf e = x - t;
+      slope = e + e;
+      return e * e;
+    });
+  }
+};
+
+struct MeanAbsoluteError {
+  static constexpr Loss kKind = Loss::kMeanAbsoluteError;
+  template <class T>
+  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+    return mean_row(r, target, [](vf x, vf t, int64_t, vf& slope) {
+      const vf e = x - t;
+      slope = sign(e);
+      return abs(e);
+    });
+  }
+};
+
+/// 100 |x - t| / max(|t|, epsilon)
+struct MeanAbsolutePercentageError {
+  static constexpr Loss kKind = Loss::kMeanAbsolutePercentageError;
+  template <class T>
+  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+    return mean_row(r, target, [](vf x, vf t, int64_t, vf& slope) {
+      const vf size = abs(t);
+      const vf rate = 100.0f / (size > kFuzz ? size : broadcast(kFuzz));
+      const vf e = x - t;
+      slope = sign(e) * rate;
+      return abs(e) * rate;
+    });
+  }
+};
+
+/// (log(1 + max(x, epsilon)) - log(1 + max(t, epsilon)))^2
+struct MeanSquaredLogarithmicError {
+  static constexpr Loss kKind = Loss::kMeanSquaredLogarithmicError;
+  template <class T>
+  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+    return mean_row(r, target, [](vf x, vf t, int64_t, vf& slope) {
+      const vf grown = (x > kFuzz ? x : broadcast(kFuzz)) + 1.0f;
+      const vf e = log(grown) - log((t > kFuzz ? t : broadcast(kFuzz)) + 1.0f);
+      slope = (e + e) / grown * above(x, kFuzz);
+      return e * e;
+    });
+  }
+};
+
+/// e^2 / 2 for |e| <= delta, then delta (|e| - delta / 2) (Huber, 1964)
+struct Huber {
+  static constexpr Loss kKind = Loss::kHuber;
+  template <class T>
+  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+    const vf delta = broadcast(r.parameters[0]);
+    const vf offset = delta * delta * 0.5f;
+    return mean_row(r, target, [&](vf x, vf t, int64_t, vf& slope) {
+      const vf e = x - t;
+      const vf size = abs(e);
+      slope = size <= delta ? e : sign(e) * delta;
+      return size <= delta ? e * e * 0.5f : delta * size - offset;
+    });
+  }
+};
+
+/// log(cosh(e)) = |e| + log(1 + exp(-2 |e|)) - log(2)
+struct LogCosh {
+  static constexpr Loss kKind = Loss::kLogCosh;
+  template <class T>
+  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+    return mean_row(r, target, [](vf x, vf t, int64_t, vf& slope) {
+      const vf e = x - t;
+      const vf size = abs(e);
+      slope = tanh(e);
+      return size + log1p_unit(exp(-(size + size))) - kLn2;
+    });
+  }
+};
+
+/// x - t log(x + epsilon)
+struct Poisson {
+  static constexpr Loss kKind = Loss::kPoisson;
+  template <class T>
+  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+    return mean_row(r, target, [](vf x, vf t, int64_t, vf& slope) {
+      const vf rate = x + kFuzz;
+      slope = 1.0f - t / rate;
+      return x - t * log(rate);
+    });
+  }
+};
+
+/// sum(t log(t / x)), both clipped to [epsilon, 1]
+struct KLDivergence {
+  static constexpr Loss kKind = Loss::kKLDivergence;
+  template <class T>
+  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+    return sum_row(r, target, 1.0f, [](vf x, vf raw, int64_t, vf& slope) {
+      const vf t = clipped(raw, kFuzz, 1.0f), p = clipped(x, kFuzz, 1.0f);
+      slope = -t / p * above(x, kFuzz) * above(-x, -1.0f);
+      return t * log(t / p);
+    });
+  }
+};
+
+/// parameters[0] sum(t x) / (|t| |x|), where no norm counts as less than epsilon
+struct CosineSimilarity {
+  static constexpr Loss kKind = Loss::kCosineSimilarity;
+  template <class T>
+  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+    LaneSum inner, x_squares, t_squares;
+    for_vectors(r.n, [&](int64_t j, int part) {
+      const vf x = masked(load(r.x + j), j, r.n, vf{}), t = target.at(j);
+      inner.part[part] = fma(t, x, inner.part[part]);
+      x_squares.part[part] = fma(x, x, x_squares.part[part]);
+      t_squares.part[part] = fma(t, t, t_squares.part[part]);
+    });
+    const float of_x = inverse_norm(x_squares.total()), of_t = inverse_norm(t_squares.total());
+    const float cosine = inner.total() * of_x * of_t, factor = r.parameters[0];
+    if (r.dx) {
+      // (t / |t| - cosine x / |x|) / |x|
+      const float back = of_x < kLargest ? cosine * of_x : 0.0f;
+      for_vectors(r.n, [&](int64_t j, int) {
+        const vf slope = (target.at(j) * of_t - load(r.x + j) * back) * of_x;
+        store(r.dx + j, masked(slope * (factor * r.scale), j, r.n, vf{}));
+      });
+    }
+    return cosine * factor;
+  }
+
+ private:
+  static constexpr float kLargest = 1.0f / kFuzz;
+  static ENGINE_INLINE float inverse_norm(float squares) {
+    const float inverse = 1.0f / sqrt(broadcast(squares))[0];
+    return inverse < kLargest ? inverse : kLargest;
+  }
+};
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA

@@ -1,0 +1,142 @@
+"""What training makes small: as classes for `compile`, and as functions that give the loss of each sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine._spec import serialize as _serialize
+from engine.losses.base import REDUCTIONS, FunctionLoss, Loss, registry
+from engine.losses.crossentropy import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
+    binary_crossentropy,
+    categorical_crossentropy,
+    sparse_categorical_crossentropy,
+)
+from engine.losses.custom import Dice, HostLoss, Tversky, for_training
+from engine.losses.focal import (
+    BinaryFocalCrossentropy,
+    CategoricalFocalCrossentropy,
+    binary_focal_crossentropy,
+    categorical_focal_crossentropy,
+    dice,
+    tversky,
+)
+from engine.losses.margin import (
+    CategoricalHinge,
+    Hinge,
+    SquaredHinge,
+    categorical_hinge,
+    hinge,
+    squared_hinge,
+)
+from engine.losses.regression import (
+    CosineSimilarity,
+    Huber,
+    KLDivergence,
+    LogCosh,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Poisson,
+    cosine_similarity,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+)
+
+__all__ = [
+    "REDUCTIONS",
+    "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
+    "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
+    "CategoricalHinge",
+    "CosineSimilarity",
+    "Dice",
+    "FunctionLoss",
+    "Hinge",
+    "HostLoss",
+    "Huber",
+    "KLDivergence",
+    "LogCosh",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Poisson",
+    "SparseCategoricalCrossentropy",
+    "SquaredHinge",
+    "Tversky",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "cosine_similarity",
+    "deserialize",
+    "dice",
+    "for_training",
+    "get",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+    "serialize",
+    "sparse_categorical_crossentropy",
+    "squared_hinge",
+    "tversky",
+]
+
+
+def get(identifier: object) -> Any:
+    """The loss that `identifier` stands for: an object for a class, its name or a config, else a function.
+
+    Args:
+        identifier: such as "mse" (the function), "MeanSquaredError", a class, an object, a config dict or None.
+
+    Raises:
+        ValueError: for an unknown name; the message suggests the nearest.
+        TypeError: for anything that cannot stand for a loss.
+    """
+    if identifier is None or (callable(identifier) and not isinstance(identifier, type)):
+        return identifier
+    if isinstance(identifier, Mapping) and identifier.get("class_name") == "function":
+        identifier = identifier["config"]
+    loss = registry.get(identifier)
+    if isinstance(identifier, str) and isinstance(loss, FunctionLoss) and identifier != type(loss).__name__:
+        return type(loss).function
+    return loss
+
+
+def serialize(loss: Any) -> dict[str, Any] | str:
+    """What `deserialize` makes the loss from again: class and config of an object, the name of a function."""
+    return _serialize(loss) if isinstance(loss, Loss) else str(loss.__name__)
+
+
+def deserialize(name: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The loss that `serialize` was given.
+
+    Args:
+        name: what `serialize` returned.
+        custom_objects: classes and functions of your own, by name.
+    """
+    own = name["class_name"] if isinstance(name, Mapping) else name
+    if custom_objects and own in custom_objects:
+        found = custom_objects[own]
+        return found.from_config(name["config"]) if isinstance(name, Mapping) else found
+    return get(name)

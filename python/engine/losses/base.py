@@ -1,0 +1,189 @@
+"""What every loss is: a formula per sample, and how a batch of them becomes one number."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine._checks import integer
+from engine._program import Float32
+from engine._spec import Registry, Spec, snake_case
+from engine._targets import weights_like
+
+# Keras' names, and the core's for what a batch is divided by. Without a reduction there is nothing to train on, but an
+# evaluation takes the mean.
+REDUCTIONS: dict[str | None, str] = {
+    "sum_over_batch_size": "mean",
+    "mean": "mean",
+    "mean_with_sample_weight": "weighted_mean",
+    "sum": "sum",
+    "none": "mean",
+    None: "mean",
+}
+
+
+def float32_only(dtype: object) -> None:
+    """Raise ValueError unless `dtype` is None or float32, in which everything is computed."""
+    if dtype is not None and np.dtype(dtype) != np.float32:  # type: ignore[call-overload] # NumPy judges it
+        msg = f"`dtype` must be 'float32', in which the engine computes, or None; got {dtype!r}"
+        raise ValueError(msg)
+
+
+def last_axis(axis: object) -> int:
+    """`axis` as an int; that it names the last axis is checked where outputs are known."""
+    return integer(axis, "axis", -(2**31))
+
+
+class Loss(Spec):
+    """Base class. A subclass of your own gives `call`, and for training `gradient`.
+
+    Args:
+        name: for the config and messages; default the class' name.
+        reduction: "sum_over_batch_size" or "mean" divides the sum of `weight * loss` by the number of samples,
+            "mean_with_sample_weight" by the sum of the weights, "sum" by nothing; "none" or None leaves one loss
+            per sample.
+        dtype: None or "float32".
+
+    Example:
+        >>> import numpy as np
+        >>> from engine import losses
+        >>> class Quartic(losses.Loss):
+        ...     def call(self, y_true, y_pred):
+        ...         return np.mean((y_pred - y_true) ** 4, axis=-1)
+        ...     def gradient(self, y_true, y_pred):
+        ...         return 4 * (y_pred - y_true) ** 3 / y_pred.shape[-1]
+        >>> Quartic()(np.zeros((2, 1)), np.ones((2, 1)))
+        1.0
+    """
+
+    left_out: ClassVar[tuple[str, ...]] = ("dtype",)
+    wants_indices: bool | None = None
+    """Whether targets are class indices (n,) rather than one number per output; None: what `y` holds tells."""
+    wants_classes: ClassVar[bool] = False
+    """Whether the outputs stand for classes that exclude each other."""
+    wants_fractions: ClassVar[bool] = False
+    """Whether targets must lie in [0, 1]."""
+    wants_signs: ClassVar[bool] = False
+    """Whether targets must be -1 and 1, or 0 and 1."""
+    ignored: int | None = None
+    """Class index of samples that count for nothing."""
+
+    def __init__(
+        self,
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: object = None,
+    ) -> None:
+        self.name = name or snake_case(type(self).__name__)
+        if reduction not in REDUCTIONS:
+            msg = f"`reduction` must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}"
+            raise ValueError(msg)
+        self.reduction = reduction
+        float32_only(dtype)
+        self.dtype = "float32"
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each sample, (n,), from targets and predictions of float32."""
+        msg = (
+            f"{type(self).__name__} has no `call`: give it `def call(self, y_true, y_pred)`, which returns the "
+            "loss of each sample"
+        )
+        raise NotImplementedError(msg)
+
+    def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
+        """The losses, reduced.
+
+        Args:
+            y_true: targets, as in the class' function.
+            y_pred: predictions (n, outputs).
+            sample_weight: (n,), default 1.
+
+        Returns:
+            A Python float, or float32 (n,) without a reduction.
+        """
+        losses = np.asarray(self.call(y_true, y_pred), np.float32)
+        weights = weights_like(sample_weight, losses)
+        counted = self.counted(y_true, losses)
+        weighted = losses.astype(np.float64) * weights
+        if REDUCTIONS[self.reduction] == "sum":
+            return float(np.sum(weighted))
+        if self.reduction in ("none", None):
+            return weighted.astype(np.float32)
+        divisor = np.sum(counted * weights if self.reduction == "mean_with_sample_weight" else counted)
+        return float(np.sum(weighted) / divisor) if divisor else 0.0
+
+    def counted(self, y_true: ArrayLike, losses: Float32) -> NDArray[np.float64]:
+        """1 for each sample that counts, (n,), else 0."""
+        if self.ignored is None:
+            return np.ones(losses.shape)
+        return np.asarray(np.reshape(y_true, losses.shape) != self.ignored, np.float64)
+
+    def resolve(self, indices: bool, outputs: int) -> Loss:
+        """The loss to compute, given whether targets are class indices and the width of the predictions."""
+        return self
+
+    @abstractmethod
+    def lower(self) -> dict[str, Any]:
+        """The loss as the core reads it."""
+
+
+class FunctionLoss(Loss):
+    """A loss that the core knows: a named formula, and its options as arguments.
+
+    Args:
+        reduction: as in `Loss`.
+        name: as in `Loss`.
+        dtype: as in `Loss`.
+    """
+
+    function: ClassVar[Callable[..., Float32]]
+    """Losses (n,) from targets, predictions and the options of the class."""
+    wants_indices = False
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def call(self, y_true: Any, y_pred: Any) -> Float32:
+        """The loss of each sample, by the formula."""
+        return type(self).function(y_true, y_pred, **self._options())
+
+    def lower(self) -> dict[str, Any]:
+        """The loss as the core reads it."""
+        if getattr(self, "axis", -1) not in (-1, 1):
+            msg = (
+                f"`axis={self.axis}` of the loss {self.name!r} is not that of a model's outputs: use axis=-1"  # type: ignore[attr-defined]
+            )
+            raise ValueError(msg)
+        ignored = {} if self.ignored is None else {"ignored": self.ignored}
+        return {
+            "kind": snake_case(type(self).function.__name__),
+            "from_logits": getattr(self, "from_logits", False),
+            "label_smoothing": getattr(self, "label_smoothing", 0.0),
+            "parameters": self.parameters(),
+            "reduction": REDUCTIONS[self.reduction],
+            **ignored,
+        }
+
+    def parameters(self) -> list[float]:
+        """Numbers that the formula takes in the core."""
+        return []
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            option: value
+            for option, value in self.get_config().items()
+            if option not in ("name", "reduction")
+        }
+
+
+registry: Registry[Loss] = Registry("loss", Loss)
+register = registry.register

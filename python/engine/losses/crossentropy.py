@@ -1,0 +1,231 @@
+"""Crossentropies: minus the logarithm of the probability of what was observed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from engine._checks import flag, integer, real
+from engine._program import Float32
+from engine._targets import EPSILON, class_indices_like, paired
+from engine.losses.base import FunctionLoss, last_axis, register
+
+# Keras clips probabilities to [1e-7, 1 - 1e-7] before the logarithm, in float32.
+_HIGH = np.float32(1 - 1e-7)
+
+
+def sparse_categorical_crossentropy(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    from_logits: bool = False,
+    ignore_class: int | None = None,
+    axis: int = -1,
+) -> Float32:
+    """`-log(p[label])` per sample, with p renormalised to the sum 1.
+
+    Args:
+        y_true: class indices (n,) or (n, 1).
+        y_pred: probabilities (n, classes), or logits if `from_logits`.
+        from_logits: whether `y_pred` still has to go through a softmax.
+        ignore_class: index whose samples have the loss 0.
+        axis: of the classes.
+
+    Returns:
+        float32 (n,).
+    """
+    predictions = np.moveaxis(np.asarray(y_pred, np.float32), axis, -1)
+    kept = None
+    if ignore_class is not None:
+        labels = np.asarray(y_true)
+        labels = labels.reshape(predictions.shape[:-1]) if labels.size == predictions[..., 0].size else labels
+        kept = labels != ignore_class
+        y_true = np.where(kept, labels, 0)
+    chosen = class_indices_like(y_true, predictions)
+    logs = np.take_along_axis(log_probabilities(predictions, from_logits), chosen[..., np.newaxis], axis=-1)
+    losses: Float32 = -logs[..., 0]
+    return losses if kept is None else np.where(kept, losses, np.float32(0))
+
+
+def categorical_crossentropy(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Float32:
+    """`-sum(t * log(p))` per sample, with p renormalised and `t = y * (1 - smoothing) + smoothing / classes`.
+
+    Args:
+        y_true: one probability per class, (n, classes); usually one-hot.
+        y_pred: probabilities (n, classes), or logits if `from_logits`.
+        from_logits: whether `y_pred` still has to go through a softmax.
+        label_smoothing: in [0, 1]: the share of each label spread evenly over the classes.
+        axis: of the classes.
+
+    Returns:
+        float32 (n,).
+    """
+    target, prediction = (np.moveaxis(array, axis, -1) for array in paired(y_true, y_pred))
+    target = smoothed(target, label_smoothing, prediction.shape[-1])
+    losses: Float32 = -np.sum(target * log_probabilities(prediction, from_logits), axis=-1)
+    return losses
+
+
+def binary_crossentropy(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Float32:
+    """`-mean(t * log(p) + (1 - t) * log(1 - p))` per sample, with `t = y * (1 - smoothing) + smoothing / 2`.
+
+    Args:
+        y_true: a number in [0, 1] per output, (n, outputs).
+        y_pred: probabilities (n, outputs), or logits if `from_logits`.
+        from_logits: whether `y_pred` still has to go through a sigmoid.
+        label_smoothing: in [0, 1]: how far labels move towards 0.5.
+        axis: over which the mean is taken.
+
+    Returns:
+        float32 (n,).
+    """
+    target, prediction = paired(y_true, y_pred)
+    target = smoothed(target, label_smoothing, 2)
+    if from_logits:
+        losses = np.maximum(prediction, 0) - prediction * target + np.log1p(np.exp(-np.abs(prediction)))
+    else:
+        losses = binary_surprise(target, prediction)
+    means: Float32 = np.mean(losses, axis=axis, dtype=np.float32)
+    return means
+
+
+def smoothed(target: Float32, smoothing: float, classes: int) -> Float32:
+    """Targets with the share `smoothing` of them spread evenly over the classes."""
+    return target * np.float32(1 - smoothing) + np.float32(smoothing / classes)
+
+
+def binary_surprise(target: Float32, probability: Float32) -> Float32:
+    """`-(t * log(p) + (1 - t) * log(1 - p))` per element, p clipped."""
+    p = np.clip(probability, EPSILON, _HIGH)
+    surprise: Float32 = -(target * np.log(p) + (1 - target) * np.log(1 - p))
+    return surprise
+
+
+def softmax_of(logits: Float32) -> Float32:
+    """Probabilities over the last axis."""
+    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: Float32 = e / e.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def clipped_shares(predictions: Float32) -> Float32:
+    """Predictions renormalised over the last axis, and clipped."""
+    shares: Float32 = np.clip(predictions / predictions.sum(axis=-1, keepdims=True), EPSILON, _HIGH)
+    return shares
+
+
+def log_probabilities(predictions: Float32, from_logits: bool) -> Float32:
+    """Logarithms of the probabilities over the last axis."""
+    if from_logits:
+        shifted = predictions - predictions.max(axis=-1, keepdims=True)
+        logs: Float32 = shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
+        return logs
+    return np.log(clipped_shares(predictions))
+
+
+@register("scce", function=sparse_categorical_crossentropy)
+class SparseCategoricalCrossentropy(FunctionLoss):
+    """Crossentropy for class indices: `-log(p[label])`.
+
+    Args:
+        from_logits: whether the model's last layer leaves out the softmax.
+        ignore_class: index of a class, or any other such as -1, whose samples count for nothing.
+        reduction: as in `Loss`.
+        axis: of the classes; for training the last.
+        name: as in `Loss`.
+        dtype: as in `Loss`.
+    """
+
+    left_out = ("dtype", "axis")
+    function = staticmethod(sparse_categorical_crossentropy)
+    wants_indices = True
+    wants_classes = True
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        axis: int = -1,
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(reduction, name, dtype)
+        self.from_logits = flag(from_logits, "from_logits")
+        self.ignore_class = None if ignore_class is None else integer(ignore_class, "ignore_class", -(2**31))
+        self.ignored = self.ignore_class
+        self.axis = last_axis(axis)
+
+
+@register("cce", function=categorical_crossentropy)
+class CategoricalCrossentropy(FunctionLoss):
+    """Crossentropy for one-hot labels: `-sum(y * log(p))`.
+
+    Args:
+        from_logits: whether the model's last layer leaves out the softmax.
+        label_smoothing: in [0, 1]: `y * (1 - s) + s / classes` takes the place of y (Szegedy et al., 2015).
+        axis: of the classes; for training the last.
+        reduction: as in `Loss`.
+        name: as in `Loss`.
+        dtype: as in `Loss`.
+    """
+
+    function = staticmethod(categorical_crossentropy)
+    wants_classes = True
+    wants_fractions = True
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(reduction, name, dtype)
+        self.from_logits = flag(from_logits, "from_logits")
+        self.label_smoothing = real(label_smoothing, "label_smoothing", 0.0, 1.0)
+        self.axis = last_axis(axis)
+
+
+@register("bce", function=binary_crossentropy)
+class BinaryCrossentropy(FunctionLoss):
+    """Crossentropy of independent yes-or-no outputs: `-mean(y * log(p) + (1 - y) * log(1 - p))`.
+
+    Args:
+        from_logits: whether the model's last layer leaves out the sigmoid.
+        label_smoothing: in [0, 1]: `y * (1 - s) + s / 2` takes the place of y.
+        axis: over which the mean is taken; for training the last.
+        reduction: as in `Loss`.
+        name: as in `Loss`.
+        dtype: as in `Loss`.
+    """
+
+    function = staticmethod(binary_crossentropy)
+    wants_fractions = True
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(reduction, name, dtype)
+        self.from_logits = flag(from_logits, "from_logits")
+        self.label_smoothing = real(label_smoothing, "label_smoothing", 0.0, 1.0)
+        self.axis = last_axis(axis)

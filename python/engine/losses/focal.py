@@ -1,0 +1,216 @@
+"""Losses for classes of very different sizes: focal crossentropies, Dice and Tversky."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from engine._checks import flag, real
+from engine._program import Float32
+from engine._targets import EPSILON, paired
+from engine.losses.base import FunctionLoss, last_axis, register
+from engine.losses.crossentropy import binary_surprise, clipped_shares, smoothed, softmax_of
+
+
+def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    apply_class_balancing: bool = False,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Float32:
+    """Per sample the mean of `(1 - p_t)**gamma * crossentropy`, p_t being the probability of the target.
+
+    Source: Lin et al., Focal Loss for Dense Object Detection, 2018.
+
+    Args:
+        y_true: a number in [0, 1] per output, (n, outputs).
+        y_pred: probabilities (n, outputs), or logits if `from_logits`.
+        apply_class_balancing: whether ones weigh `alpha` and zeros `1 - alpha`.
+        alpha: that weight.
+        gamma: how much less an output counts that is right already.
+        from_logits: whether `y_pred` still has to go through a sigmoid.
+        label_smoothing: in [0, 1]: how far labels move towards 0.5.
+        axis: over which the mean is taken.
+
+    Returns:
+        float32 (n,).
+    """
+    target, p = paired(y_true, y_pred)
+    target = smoothed(target, label_smoothing, 2)
+    if from_logits:
+        e = np.exp(-np.abs(p))
+        p = np.where(p < 0, e, np.float32(1)) / (1 + e)
+    miss = 1 - (target * p + (1 - target) * (1 - p))
+    losses = np.power(miss, np.float32(gamma)) * binary_surprise(target, p)
+    if apply_class_balancing:
+        losses = losses * (target * np.float32(alpha) + (1 - target) * np.float32(1 - alpha))
+    means: Float32 = np.mean(losses, axis=axis, dtype=np.float32)
+    return means
+
+
+def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Float32:
+    """`alpha * sum((1 - p)**gamma * t * -log(p))` per sample, with p renormalised and clipped.
+
+    Source: Lin et al., Focal Loss for Dense Object Detection, 2018.
+
+    Args:
+        y_true: one probability per class, (n, classes); usually one-hot.
+        y_pred: probabilities (n, classes), or logits if `from_logits`.
+        alpha: factor of the loss.
+        gamma: how much less a sample counts that is right already.
+        from_logits: whether `y_pred` still has to go through a softmax.
+        label_smoothing: in [0, 1]: the share of each label spread evenly over the classes.
+        axis: of the classes.
+
+    Returns:
+        float32 (n,).
+    """
+    target, prediction = (np.moveaxis(array, axis, -1) for array in paired(y_true, y_pred))
+    target = smoothed(target, label_smoothing, prediction.shape[-1])
+    p = clipped_shares(softmax_of(prediction) if from_logits else prediction)
+    losses: Float32 = np.sum(
+        np.float32(alpha) * np.power(1 - p, np.float32(gamma)) * target * -np.log(p), axis=-1
+    )
+    return losses
+
+
+def tversky(
+    y_true: ArrayLike, y_pred: ArrayLike, alpha: float = 0.5, beta: float = 0.5, axis: int | None = None
+) -> Float32:
+    """`1 - both / (both + alpha * sum(y * (1 - p)) + beta * sum(p * (1 - y)))`, with `both = sum(y * p)`.
+
+    Source: Salehi et al., Tversky loss function for image segmentation, 2017.
+
+    Args:
+        y_true: a number in [0, 1] per output, (n, outputs).
+        y_pred: probabilities (n, outputs).
+        alpha: weight of what should be there and isn't.
+        beta: weight of what is there and shouldn't be.
+        axis: of the sums; -1 gives a loss per sample, None one for the batch.
+
+    Returns:
+        float32, (n,) or a single number.
+    """
+    target, prediction = paired(y_true, y_pred)
+    both = np.sum(target * prediction, axis=axis)
+    alone = np.float32(alpha) * np.sum((1 - prediction) * target, axis=axis)
+    beyond = np.float32(beta) * np.sum(prediction * (1 - target), axis=axis)
+    losses: Float32 = np.asarray(1 - both / (both + alone + beyond + EPSILON), np.float32)
+    return losses
+
+
+def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | None = None) -> Float32:
+    """`1 - 2 * sum(y * p) / (sum(y) + sum(p))`.
+
+    Args:
+        y_true: a number in [0, 1] per output, (n, outputs).
+        y_pred: probabilities (n, outputs).
+        axis: of the sums; -1 gives a loss per sample, None one for the batch.
+
+    Returns:
+        float32, (n,) or a single number.
+    """
+    target, prediction = paired(y_true, y_pred)
+    both = np.sum(target * prediction, axis=axis)
+    losses: Float32 = np.asarray(
+        1 - 2 * both / (np.sum(target, axis=axis) + np.sum(prediction, axis=axis) + EPSILON), np.float32
+    )
+    return losses
+
+
+@register(function=binary_focal_crossentropy)
+class BinaryFocalCrossentropy(FunctionLoss):
+    """Binary crossentropy, times `(1 - p_t)**gamma` (Lin et al., 2018).
+
+    Args:
+        apply_class_balancing: whether ones weigh `alpha` and zeros `1 - alpha`.
+        alpha: that weight.
+        gamma: how much less an output counts that is right already.
+        from_logits: whether the model's last layer leaves out the sigmoid.
+        label_smoothing: in [0, 1]: `y * (1 - s) + s / 2` takes the place of y.
+        axis: over which the mean is taken; for training the last.
+        reduction: as in `Loss`.
+        name: as in `Loss`.
+        dtype: as in `Loss`.
+    """
+
+    function = staticmethod(binary_focal_crossentropy)
+    wants_fractions = True
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        apply_class_balancing: bool = False,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(reduction, name, dtype)
+        self.apply_class_balancing = flag(apply_class_balancing, "apply_class_balancing")
+        self.alpha = real(alpha, "alpha")
+        self.gamma = real(gamma, "gamma", 0.0)
+        self.from_logits = flag(from_logits, "from_logits")
+        self.label_smoothing = real(label_smoothing, "label_smoothing", 0.0, 1.0)
+        self.axis = last_axis(axis)
+
+    def parameters(self) -> list[float]:
+        """`alpha`, `gamma`, and what is not by name in the core."""
+        return [self.alpha, self.gamma, float(self.from_logits), float(self.apply_class_balancing)]
+
+
+@register(function=categorical_focal_crossentropy)
+class CategoricalFocalCrossentropy(FunctionLoss):
+    """Categorical crossentropy, times `alpha * (1 - p)**gamma` (Lin et al., 2018).
+
+    Args:
+        alpha: factor of the loss.
+        gamma: how much less a sample counts that is right already.
+        from_logits: whether the model's last layer leaves out the softmax.
+        label_smoothing: in [0, 1]: `y * (1 - s) + s / classes` takes the place of y.
+        axis: of the classes; for training the last.
+        reduction: as in `Loss`.
+        name: as in `Loss`.
+        dtype: as in `Loss`.
+    """
+
+    function = staticmethod(categorical_focal_crossentropy)
+    wants_classes = True
+    wants_fractions = True
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(reduction, name, dtype)
+        self.alpha = real(alpha, "alpha")
+        self.gamma = real(gamma, "gamma", 0.0)
+        self.from_logits = flag(from_logits, "from_logits")
+        self.label_smoothing = real(label_smoothing, "label_smoothing", 0.0, 1.0)
+        self.axis = last_axis(axis)
+
+    def parameters(self) -> list[float]:
+        """`alpha`, `gamma`, and what is not by name in the core."""
+        return [self.alpha, self.gamma, float(self.from_logits)]

@@ -1,0 +1,88 @@
+"""Hinges: losses that are zero once a prediction is far enough on its target's side."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from engine._program import Float32
+from engine._targets import paired
+from engine.losses.base import FunctionLoss, register
+
+
+def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
+    """`mean(max(1 - y_true * y_pred, 0))` per sample.
+
+    Args:
+        y_true: -1 or 1 per output, (n, outputs); 0 and 1 stand for them if there are no others.
+        y_pred: predictions (n, outputs).
+
+    Returns:
+        float32 (n,).
+    """
+    means: Float32 = np.mean(_margins(y_true, y_pred), axis=-1, dtype=np.float32)
+    return means
+
+
+def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
+    """`mean(max(1 - y_true * y_pred, 0)**2)` per sample.
+
+    Args:
+        y_true: -1 or 1 per output, (n, outputs); 0 and 1 stand for them if there are no others.
+        y_pred: predictions (n, outputs).
+
+    Returns:
+        float32 (n,).
+    """
+    means: Float32 = np.mean(np.square(_margins(y_true, y_pred)), axis=-1, dtype=np.float32)
+    return means
+
+
+def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
+    """`max(max((1 - y_true) * y_pred) - sum(y_true * y_pred) + 1, 0)` per sample.
+
+    Args:
+        y_true: one-hot labels (n, classes).
+        y_pred: predictions (n, classes).
+
+    Returns:
+        float32 (n,).
+    """
+    target, prediction = paired(y_true, y_pred)
+    own = np.sum(target * prediction, axis=-1)
+    rival = np.max((1 - target) * prediction, axis=-1)
+    losses: Float32 = np.maximum(rival - own + np.float32(1), np.float32(0))
+    return losses
+
+
+def _margins(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
+    target, prediction = paired(y_true, y_pred)
+    if np.all((target == 0) | (target == 1)):
+        target = 2 * target - 1
+    margins: Float32 = np.maximum(1 - target * prediction, np.float32(0))
+    return margins
+
+
+@register(function=hinge)
+class Hinge(FunctionLoss):
+    """`mean(max(1 - y * p, 0))`, for y of -1 and 1, or 0 and 1."""
+
+    function = staticmethod(hinge)
+    wants_signs = True
+
+
+@register(function=squared_hinge)
+class SquaredHinge(FunctionLoss):
+    """`mean(max(1 - y * p, 0)**2)`, for y of -1 and 1, or 0 and 1."""
+
+    function = staticmethod(squared_hinge)
+    wants_signs = True
+
+
+@register(function=categorical_hinge)
+class CategoricalHinge(FunctionLoss):
+    """`max(largest p of another class - p of the own class + 1, 0)`, for one-hot y."""
+
+    function = staticmethod(categorical_hinge)
+    wants_classes = True
+    wants_fractions = True

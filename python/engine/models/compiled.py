@@ -1,0 +1,128 @@
+"""What a model was compiled with, and checks of samples against it."""
+
+from __future__ import annotations
+
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine._checks import Shape, choice, flag, integer
+from engine._compiled import Compiled
+from engine._data import Samples, Targeting, checked_samples, input_rows, real_array
+from engine._program import Program
+from engine.callbacks import History
+from engine.optimizers import Optimizer
+
+
+class CompiledModel(ABC):
+    """A model before its verbs: what it is made of, what it was compiled with, and the samples that suit it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.history: History | None = None
+        self.stop_training = False
+        self._program: Program | None = None
+        self._sample_shape: Shape | None = None
+        self._output_shape: Shape | None = None
+        self._compiled: Compiled | None = None
+        self._fitting = False
+        self._lock = threading.RLock()  # held by whatever changes the model; predictions need none
+
+    @abstractmethod
+    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
+        """Make the weights for inputs of `input_shape`, batch axis first."""
+
+    @abstractmethod
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
+        """The shape of one output for one input of `input_shape`."""
+
+    @abstractmethod
+    def _apply(self, compiled: Compiled) -> None:
+        """Compile the program, where there is one."""
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """What `compile` was given; its `learning_rate` may be assigned."""
+        return None if self._compiled is None else self._compiled.optimizer
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of what `evaluate` returns, in its order; empty before `compile`."""
+        return [] if self._compiled is None else list(self._compiled.names)
+
+    def compile(  # noqa: PLR0917 # Keras' signature
+        self,
+        optimizer: object = "rmsprop",
+        loss: object = None,
+        loss_weights: object = None,
+        metrics: object = None,
+        weighted_metrics: object = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Set what training does. Weights stay; the optimizer's state starts anew.
+
+        Args:
+            optimizer: name or object of `engine.optimizers`.
+            loss: name, function or object of `engine.losses`, or one of your own with a gradient; "crossentropy"
+                is the kind that suits the labels. Without one the model can only predict.
+            loss_weights: factor of the loss, beside which the regularisation stays as it is.
+            metrics: list of names or objects of `engine.metrics`; "accuracy" is the kind that suits the labels.
+            weighted_metrics: the same, but weighted by `sample_weight` and `class_weight`.
+            run_eagerly: of no account: the model is compiled ahead either way.
+            steps_per_execution: of no account: an epoch is one call.
+            jit_compile: of no account.
+            auto_scale_loss: of no account: float32 needs no scaling.
+
+        Raises:
+            ValueError: for an unknown name, or a metric that doesn't suit the loss; nothing has changed then.
+        """
+        flag(run_eagerly, "run_eagerly")
+        integer(steps_per_execution, "steps_per_execution", 1)
+        choice(jit_compile, "jit_compile", ("auto", True, False))
+        flag(auto_scale_loss, "auto_scale_loss")
+        with self._lock:
+            self._require_idle("compiled")
+            compiled = Compiled(optimizer, loss, loss_weights, metrics, weighted_metrics)
+            self._apply(compiled)
+            self._compiled = compiled
+
+    def _require_compiled(self) -> Compiled:
+        if self._compiled is None:
+            msg = (
+                f"model {self.name!r} is not compiled: call compile() first, such as "
+                "model.compile('adam', loss='sparse_categorical_crossentropy')"
+            )
+            raise ValueError(msg)
+        return self._compiled
+
+    def _require_idle(self, action: str) -> None:
+        if self._fitting:
+            msg = f"model {self.name!r} can't be {action} while it is being fitted"
+            raise RuntimeError(msg)
+
+    def _samples(self, x: object, y: object, sample_weight: object, like: Samples | None = None) -> Samples:
+        """Checked samples; for validation, `like` those of the training. Leaves the model unbuilt."""
+        compiled = self._require_compiled()
+        if compiled.loss is None:
+            msg = f"model {self.name!r} was compiled without a `loss`, so it can only predict"
+            raise ValueError(msg)
+        expected, prefix = (self._sample_shape, "") if like is None else (like.x.shape[1:], "validation ")
+        rows = input_rows(x, expected, f"{prefix}x")
+        shape = self._output_shape_for(rows.shape[1:])
+        if not compiled.settled:
+            with self._lock:
+                self._settle(compiled, y, math.prod(shape))
+        return checked_samples(rows, y, Targeting(compiled.loss, shape), sample_weight, prefix)
+
+    def _settle(self, compiled: Compiled, y: object, outputs: int) -> None:
+        """Let `y` tell which loss is meant; nothing has been learnt with another yet."""
+        targets = np.shape(real_array(y, "y"))
+        compiled.settle(outputs > 1 and targets[1:] in ((), (1,)), outputs)
+        if self._program is not None:
+            compiled.apply(self._program)

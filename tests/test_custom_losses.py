@@ -1,0 +1,196 @@
+"""Losses of one's own, reductions, and what targets a loss takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Blobs, classifier, same_weights
+from numpy.typing import NDArray
+
+import engine as keras
+from engine import losses
+
+Array = NDArray[Any]
+
+
+def squared(y_true: Array, y_pred: Array) -> Array:
+    return np.mean((y_pred - y_true) ** 2, axis=-1)
+
+
+squared.gradient = lambda y_true, y_pred: 2 * (y_pred - y_true) / y_pred.shape[-1]  # type: ignore[attr-defined]
+
+
+class Squared(losses.Loss):
+    """The same as a class, for class indices."""
+
+    wants_indices = True
+    broken = False
+
+    def call(self, y_true: Array, y_pred: Array) -> Array:
+        if self.broken:
+            msg = "out of order"
+            raise ArithmeticError(msg)
+        return squared(np.eye(3)[y_true], y_pred)
+
+    def gradient(self, y_true: Array, y_pred: Array) -> Array:
+        return 2 * (y_pred - np.eye(3)[y_true]) / 3
+
+
+def pair(loss: object, **options: Any) -> tuple[keras.Sequential, keras.Sequential]:
+    """A model with `loss` and one with the engine's own, of the same weights."""
+    ours = classifier(loss="mse", metrics=None, **options)
+    other = classifier(loss=loss, metrics=None, **options)
+    other.set_weights(ours.get_weights())
+    return ours, other
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_function_trains_like_the_engines_own(blobs: Blobs, weighted: bool) -> None:
+    ours, other = pair(squared, loss_weights=0.5)
+    weight = np.linspace(0, 2, 150) if weighted else None
+    runs = [
+        model.fit(
+            blobs.x,
+            blobs.one_hot,
+            sample_weight=weight,
+            shuffle=False,
+            validation_split=0.2,
+            epochs=3,
+            verbose=0,
+        )
+        for model in (ours, other)
+    ]
+    for name, values in runs[0].history.items():
+        np.testing.assert_allclose(runs[1].history[name], values, rtol=1e-5)
+    for a, b in zip(ours.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)
+
+
+def test_a_class_takes_what_it_asks_for(blobs: Blobs) -> None:
+    model = classifier(loss=Squared(), metrics=["accuracy"])
+    before, _ = model.evaluate(blobs.x, blobs.y)
+    assert before == pytest.approx(squared(blobs.one_hot, model.predict(blobs.x)).mean(), rel=1e-5)
+    model.fit(blobs.x, blobs.y, epochs=5, verbose=0)
+    model.train_on_batch(blobs.x, blobs.y)
+    assert model.test_on_batch(blobs.x, blobs.y)[0] < before
+
+
+def test_an_error_inside_leaves_the_model_usable(blobs: Blobs) -> None:
+    loss = Squared()
+    model = classifier(loss=loss, metrics=None)
+    model.fit(blobs.x, blobs.y, verbose=0)
+    before = model.get_weights()
+    loss.broken = True
+    with pytest.raises(ArithmeticError, match="out of order"):
+        model.fit(blobs.x, blobs.y, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    loss.broken = False
+    model.fit(blobs.x, blobs.y, verbose=0)
+
+
+@pytest.mark.parametrize("axis", [-1, None])
+@pytest.mark.parametrize("name", ["Dice", "Tversky"])
+def test_overlap_losses_learn(name: str, axis: int | None, blobs: Blobs) -> None:
+    model = classifier(loss=getattr(losses, name)(axis=axis), optimizer=keras.optimizers.Adam(0.02))
+    model.fit(blobs.x, blobs.one_hot, epochs=20, verbose=0)
+    assert model.evaluate(blobs.x, blobs.one_hot)[1] > 0.9
+
+
+def test_what_a_loss_of_ones_own_must_return(blobs: Blobs) -> None:
+    def columns(y_true: Array, y_pred: Array) -> Array:
+        return (y_pred - y_true) ** 2
+
+    columns.gradient = squared.gradient  # type: ignore[attr-defined]
+    with pytest.raises(
+        ValueError, match=r"'columns' must return one number per sample, \(32,\), .* got the shape \(32, 3\)"
+    ):
+        classifier(loss=columns).fit(blobs.x, blobs.one_hot, verbose=0)
+
+    def flat(y_true: Array, y_pred: Array) -> Array:
+        return squared(y_true, y_pred)
+
+    flat.gradient = lambda y_true, y_pred: y_pred[:, 0]  # type: ignore[attr-defined]
+    with pytest.raises(
+        ValueError, match=r"gradient of the loss 'flat' must have the shape .* \(32, 3\), got \(32,\)"
+    ):
+        classifier(loss=flat).fit(blobs.x, blobs.one_hot, verbose=0)
+
+
+def test_a_loss_without_call_says_so() -> None:
+    class Nothing(losses.Loss):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Nothing has no `call`: give it `def call"):
+        Nothing()([1.0], [1.0])
+
+
+@pytest.mark.parametrize("reduction", ["none", None])
+def test_without_a_reduction_there_is_evaluation_but_no_training(reduction: str | None, blobs: Blobs) -> None:
+    plain, model = pair(losses.MeanSquaredError(reduction=reduction))
+    assert model.evaluate(blobs.x, blobs.one_hot) == plain.evaluate(blobs.x, blobs.one_hot)
+    with pytest.raises(ValueError, match="one number per sample, but training needs one per batch"):
+        model.fit(blobs.x, blobs.one_hot)
+    assert same_weights(plain, model)
+
+
+def test_an_unknown_reduction() -> None:
+    with pytest.raises(
+        ValueError, match=r"`reduction` must be one of 'sum_over_batch_size', .* got 'median'"
+    ):
+        losses.MeanSquaredError(reduction="median")
+    with pytest.raises(
+        ValueError, match=r"`dtype` must be 'float32', in which the engine computes, .* got 'float64'"
+    ):
+        losses.Huber(dtype="float64")
+
+
+def test_a_loss_in_a_list_or_dict_of_one(blobs: Blobs) -> None:
+    plain, listed = pair(["mse"])
+    _, named = pair({"output": "mse"}, loss_weights=[1.0])
+    named.set_weights(plain.get_weights())
+    expected = plain.evaluate(blobs.x, blobs.one_hot)
+    assert listed.evaluate(blobs.x, blobs.one_hot) == expected == named.evaluate(blobs.x, blobs.one_hot)
+
+
+def test_labels_of_hinges(blobs: Blobs) -> None:
+    y = (blobs.y > 0).astype(float)
+    found = []
+    for labels in (y, 2 * y - 1, y.astype(bool)):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.layers.Dense(1, "tanh", input_shape=(6,))])
+        model.compile("sgd", "hinge")
+        model.fit(blobs.x, labels, epochs=2, verbose=0)
+        found.append((model.evaluate(blobs.x, labels), *model.get_weights()[0][:, 0]))
+    assert found[0] == found[1] == found[2]
+    for wrong, message in (
+        ([-1.0, 0.0], "row 1 holds 0 beside -1"),
+        ([0.5, 1.0], "row 0 holds 0.5"),
+        ([0, 2], "row 1 holds 2"),
+    ):
+        with pytest.raises(ValueError, match=f"-1 and 1, or 0 and 1, for the loss 'hinge', but {message}"):
+            model.fit(blobs.x[:2], np.array(wrong))
+
+
+def test_ignored_labels_need_be_no_class(blobs: Blobs) -> None:
+    y = np.where(blobs.y == 2, 255, blobs.y)
+    model = classifier(loss=losses.SparseCategoricalCrossentropy(ignore_class=255))
+    model.fit(blobs.x, y, verbose=0)
+    kept = y != 255
+    assert model.evaluate(blobs.x, y, batch_size=150)[0] == pytest.approx(
+        model.evaluate(blobs.x[kept], y[kept])[0], rel=1e-6
+    )
+    with pytest.raises(ValueError, match=r"class indices in \[0, 3\), .* but row 0 holds 7"):
+        model.fit(blobs.x[:1], [7])
+
+
+def test_serialize_and_deserialize() -> None:
+    loss = losses.Huber(0.5, name="mine")
+    again = losses.deserialize(losses.serialize(loss))
+    assert again.get_config() == loss.get_config()
+    assert losses.deserialize("Squared", custom_objects={"Squared": Squared}) is Squared
+    assert isinstance(
+        losses.deserialize({"class_name": "Squared", "config": {}}, custom_objects={"Squared": Squared}),
+        Squared,
+    )

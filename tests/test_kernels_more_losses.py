@@ -1,0 +1,112 @@
+"""Losses beyond the crossentropies row by row against float64, on every instruction set that this machine runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numerics import U, agreed, place
+from numpy.typing import NDArray
+from reference import loss_rows, one_hot
+from reference_losses import CASES, example
+
+from engine._core import Kernels
+
+Array = NDArray[Any]
+
+WIDTHS = [1, 2, 15, 16, 17, 33, 100]
+ROWS = 5
+SCALE = np.random.default_rng(3).uniform(0.1, 2, ROWS).astype(np.float32)
+# Roundings of an element, its exp, log and power among them, and of the sum over a row; relative to the largest
+# term, as differences cancel.
+ROUNDINGS = 64
+
+
+def computed(spec: dict[str, Any], y_pred: Array, y: Array, *, binary: bool = False) -> tuple[Array, Array]:
+    def run(kernels: Kernels) -> list[Array]:
+        gradient = place(np.zeros_like(y_pred))
+        return [kernels.loss(spec, place(y_pred), y, SCALE, gradient, binary), gradient.copy()]
+
+    losses, gradient = agreed(run)
+    return losses, gradient
+
+
+def check(spec: dict[str, Any], y_pred: Array, y: Array, *, binary: bool = False) -> None:
+    losses, gradient = loss_rows(spec, y_pred.astype(float), y.astype(float) if y.dtype == np.float32 else y)
+    got = computed(spec, y_pred, y, binary=binary)
+    bound = ROUNDINGS * U * (1 + np.abs(losses))
+    assert (np.abs(got[0] - losses) <= bound).all()
+    gradient = gradient * SCALE[:, None]
+    bound = ROUNDINGS * U * (1 / y_pred.shape[1] + np.abs(gradient).max(axis=1, keepdims=True))
+    assert (np.abs(got[1] - gradient) <= bound).all()
+
+
+@pytest.mark.parametrize("n", WIDTHS)
+@pytest.mark.parametrize(("kind", "parameters"), CASES)
+def test_losses(kind: str, parameters: list[float], n: int) -> None:
+    y_pred, y = example(kind, parameters, ROWS, n)
+    binary = bool(np.isin(y, (0, 1)).all())
+    check({"kind": kind, "parameters": parameters}, y_pred, y, binary=binary)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 1.0])
+@pytest.mark.parametrize(("kind", "parameters"), [case for case in CASES if "focal" in case[0]])
+def test_smoothing(kind: str, parameters: list[float], smoothing: float) -> None:
+    y_pred, y = example(kind, parameters, ROWS, 17)
+    check({"kind": kind, "parameters": parameters, "label_smoothing": smoothing}, y_pred, y)
+
+
+@pytest.mark.parametrize(("kind", "parameters"), CASES)
+def test_a_class_index_is_read_as_its_one_hot_row(kind: str, parameters: list[float]) -> None:
+    y_pred, _ = example(kind, parameters, ROWS, 17)
+    labels = np.array([0, 16, 3, 15, 1], np.int32)
+    spec = {"kind": kind, "parameters": parameters}
+    dense = computed(spec, y_pred, one_hot(labels, 17, np.float32), binary=True)
+    for a, b in zip(computed(spec, y_pred, labels, binary=True), dense, strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", ["hinge", "squared_hinge"])
+def test_hinges_take_both_kinds_of_labels(kind: str) -> None:
+    y_pred, y = example(kind, [], ROWS, 7)
+    for a, b in zip(
+        computed({"kind": kind}, y_pred, y, binary=True),
+        computed({"kind": kind}, y_pred, 2 * y - 1),
+        strict=True,
+    ):
+        assert np.array_equal(a, b)
+
+
+def test_kinks_are_where_keras_has_them() -> None:
+    on = np.array([[1.0, -1.0, 0.0]] * ROWS, np.float32)
+    scale = SCALE[:, None] / 3
+    hinge = computed({"kind": "hinge"}, on, np.ones_like(on))[1]
+    np.testing.assert_allclose(hinge, [[-0.5, -1, -1]] * scale, rtol=1e-6)
+    absolute = computed({"kind": "mean_absolute_error"}, on, np.ones_like(on))[1]
+    np.testing.assert_allclose(absolute, [[0, -1, -1]] * scale, rtol=1e-6)
+    # Two rivals are equally large, and share the gradient.
+    labels, tied = np.array([[0, 1, 0]] * ROWS, np.float32), np.array([[0.3, 0.1, 0.3]] * ROWS, np.float32)
+    shared = computed({"kind": "categorical_hinge"}, tied, labels)[1]
+    np.testing.assert_allclose(shared, [[0.5, -1, 0.5]] * SCALE[:, None], rtol=1e-6)
+
+
+def test_vectors_of_no_length_have_no_direction() -> None:
+    zeros = np.zeros((ROWS, 5), np.float32)
+    losses, gradient = computed({"kind": "cosine_similarity", "parameters": [-1.0]}, zeros, zeros)
+    assert not losses.any()
+    assert not gradient.any()
+
+
+def test_ignored_classes_cost_nothing() -> None:
+    rng = np.random.default_rng(0)
+    labels, y_pred = np.array([2, 0, 7, 2, 1], np.int32), rng.uniform(0.1, 1, (ROWS, 9)).astype(np.float32)
+    for logits in (False, True):
+        spec = {"kind": "sparse_categorical_crossentropy", "from_logits": logits}
+        losses, gradient = computed({**spec, "ignored": 2}, y_pred, labels)
+        plain, plain_gradient = computed(spec, y_pred, labels)
+        kept = labels != 2
+        assert not losses[~kept].any()
+        assert not gradient[~kept].any()
+        assert np.array_equal(losses[kept], plain[kept])
+        assert np.array_equal(gradient[kept], plain_gradient[kept])
