@@ -24,7 +24,7 @@ LAYERS = [
     {"_progress", "_random", "_spec"},
     {"activations", "initializers", "regularizers", "layers", "losses", "optimizers", "metrics", "callbacks"}
     | {"config", "datasets", "ops", "utils"},
-    {"_compiled", "_data", "_plan", "_summary"},
+    {"_arrays", "_compiled", "_data", "_lazy", "_passes", "_plan", "_samples", "_streams", "_summary"},
     {"_prediction", "_trainer"},
     {"models"},
     {"__init__"},

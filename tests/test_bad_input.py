@@ -43,7 +43,6 @@ X_MISTAKES: dict[str, tuple[Callable[[Blobs], object], str]] = {
     "strings": (lambda b: b.x.astype(str), "`x` must hold real numbers, got dtype <U"),
     "complex": (lambda b: b.x.astype(complex), "`x` must hold real numbers, got dtype complex128"),
     "ragged": (lambda b: ragged(), "`x` must be an array, or lists that are equally long at every level"),
-    "generator": (lambda b: (row for row in b.x), "`x` must hold real numbers, got generator"),
 }
 
 

@@ -163,7 +163,7 @@ def test_an_evaluation_does_not_depend_on_the_batch_size() -> None:
     assert len(found) == 1
 
 
-def test_shuffling_by_batches_keeps_batches_together() -> None:
+def test_shuffling_by_batches_moves_rows_within_batches() -> None:
     x = np.arange(50, dtype=np.float32)[:, None].copy()
     program = _core.Program(1, [bits_worker.dense(1, "linear")])
     program.compile({"kind": "host"}, bits_worker.SGD, [])
@@ -175,7 +175,6 @@ def test_shuffling_by_batches_keeps_batches_together() -> None:
 
     run = program.begin("train", _core.Dataset(x, x), 8, "batches", 1, 2)
     run.advance(0, run.batches, np.zeros(run.batches), host=record)
-    *whole, last = seen
-    assert last == [48, 49]
-    assert sorted(whole) == [list(range(i, i + 8)) for i in range(0, 48, 8)]
-    assert whole != sorted(whole)
+    places = [list(range(begin, min(begin + 8, 50))) for begin in range(0, 50, 8)]
+    assert [sorted(rows) for rows in seen] == places
+    assert sum(rows != sorted(rows) for rows in seen) > 4

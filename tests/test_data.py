@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from numpy.typing import NDArray
 
 import engine as keras
-from engine._data import input_rows
+from engine._arrays import input_rows
 from engine._program import Rows
 
 SMALL = {"min_value": 0, "max_value": 100}

@@ -12,7 +12,6 @@
 #include "cpu/executor.h"
 #include "plan/costs.h"
 #include "plan/panels.h"
-#include "plan/random.h"
 
 namespace engine::bindings {
 namespace {
@@ -107,29 +106,6 @@ void configure(Program& program, const py::dict& loss, const py::dict& optimizer
   program.configure(std::move(training));
 }
 
-std::vector<int32_t> make_order(const std::string& shuffle, int64_t rows, int64_t batch_size, uint64_t seed,
-                                uint64_t stream) {
-  static constexpr const char* kShuffles[] = {"none", "rows", "batches"};
-  const int how = to_index(shuffle, kShuffles, 3, "shuffle");
-  if (how == 0) return {};
-  const py::gil_scoped_release release;
-  std::vector<int32_t> order(static_cast<size_t>(rows));
-  if (how == 1) {
-    fill_permutation(seed, stream, order.data(), rows);
-    return order;
-  }
-  // Whole batches change places; a partial one stays last.
-  const int64_t whole = rows / batch_size;
-  std::vector<int32_t> batches(static_cast<size_t>(whole));
-  fill_permutation(seed, stream, batches.data(), whole);
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t batch = i / batch_size;
-    const int64_t from = batch < whole ? batches[static_cast<size_t>(batch)] : batch;
-    order[static_cast<size_t>(i)] = static_cast<int32_t>(from * batch_size + i % batch_size);
-  }
-  return order;
-}
-
 std::unique_ptr<Run> begin(const std::shared_ptr<Program>& program, const std::string& mode, const py::object& data,
                            int64_t batch_size, const std::string& shuffle, uint64_t seed, uint64_t stream) {
   static constexpr const char* kModes[] = {"train", "evaluate"};
@@ -137,21 +113,9 @@ std::unique_ptr<Run> begin(const std::shared_ptr<Program>& program, const std::s
   const Plan::Mode plan = kPlans[to_index(mode, kModes, 2, "mode")];
   const auto training = program->training();
   if (!training) throw py::value_error("compile the program before a run");
-  if (batch_size < 1) throw py::value_error("`batch_size` must be at least 1, got " + std::to_string(batch_size));
-  const auto& dataset = data.cast<const Dataset&>();
-  const DatasetView& view = dataset.view();
-  if (view.stride != program->model().input_size) {
-    throw py::value_error("rows of `x` have " + std::to_string(view.stride) + " values, expected " +
-                          std::to_string(program->model().input_size));
-  }
-  const bool sparse = training->loss.target == Target::kSparse;
-  if (sparse ? !view.labels : !view.dense || dataset.outputs() != program->output_size()) {
-    throw py::value_error(sparse ? "`y` must be int32 class indices for this loss"
-                                 : "`y` must be float32 (n, " + std::to_string(program->output_size()) +
-                                       ") for this loss and model");
-  }
-  return std::make_unique<Run>(program, training, plan, data, std::min(batch_size, view.rows),
-                               make_order(shuffle, view.rows, std::min(batch_size, view.rows), seed, stream));
+  auto run = std::make_unique<Run>(program, training, plan);
+  run->feed(data, batch_size, shuffle, seed, stream);
+  return run;
 }
 
 /// Runs a prediction of the rows of `frame.data`; false where one of them is not finite.

@@ -7,6 +7,7 @@
 
 #include "bindings/register.h"
 #include "cpu/executor.h"
+#include "plan/random.h"
 
 namespace engine::bindings {
 namespace {
@@ -45,10 +46,42 @@ std::vector<double> metric_values(const Totals& totals) {
   return values;
 }
 
+/// Rows in the order of a pass, keyed by (seed, stream); empty for the order they lie in.
+std::vector<int32_t> make_order(const std::string& shuffle, int64_t rows, int64_t batch_size, uint64_t seed,
+                                uint64_t stream) {
+  static constexpr const char* kShuffles[] = {"none", "rows", "batches"};
+  const int how = to_index(shuffle, kShuffles, 3, "shuffle");
+  if (how == 0) return {};
+  const py::gil_scoped_release release;
+  std::vector<int32_t> order(static_cast<size_t>(rows));
+  fill_permutation(seed, stream, order.data(), rows);
+  if (how == 1) return order;
+  // Each batch keeps its rows, in the order in which the permutation names them.
+  std::vector<int64_t> next(static_cast<size_t>((rows + batch_size - 1) / batch_size));
+  for (size_t batch = 0; batch < next.size(); ++batch) next[batch] = static_cast<int64_t>(batch) * batch_size;
+  std::vector<int32_t> within(static_cast<size_t>(rows));
+  for (const int32_t row : order) within[static_cast<size_t>(next[static_cast<size_t>(row / batch_size)]++)] = row;
+  return within;
+}
+
+void require_fitting(const Program& program, const TrainingSpec& training, const Dataset& dataset) {
+  const DatasetView& view = dataset.view();
+  if (view.stride != program.model().input_size) {
+    throw py::value_error("rows of `x` have " + std::to_string(view.stride) + " values, expected " +
+                          std::to_string(program.model().input_size));
+  }
+  const bool sparse = training.loss.target == Target::kSparse;
+  if (sparse ? !view.labels : !view.dense || dataset.outputs() != program.output_size()) {
+    throw py::value_error(sparse ? "`y` must be int32 class indices for this loss"
+                                 : "`y` must be float32 (n, " + std::to_string(program.output_size()) +
+                                       ") for this loss and model");
+  }
+}
+
 }  // namespace
 
-Dataset::Dataset(const py::array& x, const py::object& y, const py::object& sample_weight)
-    : x_(x), y_(y), sample_weight_(sample_weight), view_(view_rows(x)) {
+Dataset::Dataset(const py::array& x, const py::object& y, const py::object& sample_weight, bool records)
+    : x_(x), y_(y), sample_weight_(sample_weight), view_(view_rows(x)), records_(records) {
   const auto check = [&](const py::array& array, const char* name) {
     require_readable(array, name);
     if (array.shape(0) != view_.rows) {
@@ -75,6 +108,7 @@ Dataset::Dataset(const py::array& x, const py::object& y, const py::object& samp
 }
 
 std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
+  if (!records_) return nullptr;
   const py::gil_scoped_release release;
   const std::lock_guard<std::mutex> lock(sparse_mutex_);
   if (!sparse_ || sparse_->scale != scale) {
@@ -91,21 +125,27 @@ bool Dataset::binary() const {
   return *binary_;
 }
 
-Run::Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, Plan::Mode mode,
-         py::object dataset, int64_t batch_size, std::vector<int32_t> order)
-    : program_(std::move(program)),
-      training_(std::move(training)),
-      workspace_(program_->lease(mode, batch_size, cpu_executor().threads())),
-      dataset_(std::move(dataset)),
-      data_(dataset_.cast<const Dataset&>().view()),
-      batch_size_(batch_size),
-      order_(std::move(order)),
-      totals_(no_totals(*training_)) {
-  data_.binary = reads_signs(training_->loss.kind) && dataset_.cast<const Dataset&>().binary();
-  const Step& gather = workspace_->plan->steps.front();
-  if (mode == Plan::Mode::kTrain && gather.nonzeros >= 0) {
-    sparse_ = dataset_.cast<const Dataset&>().sparse_rows(gather.scale);
+Run::Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, Plan::Mode mode)
+    : program_(std::move(program)), training_(std::move(training)), mode_(mode), totals_(no_totals(*training_)) {}
+
+void Run::feed(const py::object& dataset, int64_t batch_size, const std::string& shuffle, uint64_t seed,
+               uint64_t stream) {
+  const Turn turn(busy_);
+  const auto& data = dataset.cast<const Dataset&>();
+  require_fitting(*program_, *training_, data);
+  if (batch_size < 1) throw py::value_error("`batch_size` must be at least 1, got " + std::to_string(batch_size));
+  batch_size = std::min(batch_size, data.view().rows);
+  std::vector<int32_t> order = make_order(shuffle, data.view().rows, batch_size, seed, stream);
+  if (!workspace_ || workspace_->plan->max_rows < batch_size) {
+    workspace_ = program_->lease(mode_, batch_size, cpu_executor().threads());
   }
+  dataset_ = dataset;
+  data_ = data.view();
+  data_.binary = reads_signs(training_->loss.kind) && data.binary();
+  batch_size_ = batch_size;
+  order_ = std::move(order);
+  const Step& gather = workspace_->plan->steps.front();
+  sparse_ = mode_ == Plan::Mode::kTrain && gather.nonzeros >= 0 ? data.sparse_rows(gather.scale) : nullptr;
 }
 
 void Run::reset_totals() {
@@ -222,8 +262,8 @@ void Run::call_host(const py::object& host, int64_t batch) {
 
 void register_run(py::module_& m) {
   py::class_<Dataset>(m, "Dataset")
-      .def(py::init<const py::array&, const py::object&, const py::object&>(), py::arg("x"), py::arg("y") = py::none(),
-           py::arg("sample_weight") = py::none())
+      .def(py::init<const py::array&, const py::object&, const py::object&, bool>(), py::arg("x"),
+           py::arg("y") = py::none(), py::arg("sample_weight") = py::none(), py::arg("records") = true)
       .def("__len__", [](const Dataset& data) { return data.view().rows; });
 
   py::class_<Totals>(m, "Totals")
@@ -239,6 +279,8 @@ void register_run(py::module_& m) {
   py::class_<Run>(m, "Run")
       .def_property_readonly("batches", &Run::batches)
       .def_property_readonly("totals", &Run::totals, py::return_value_policy::copy)
+      .def("feed", &Run::feed, py::arg("data"), py::arg("batch_size"), py::arg("shuffle") = "none", py::arg("seed") = 0,
+           py::arg("stream") = 0)
       .def("reset_totals", &Run::reset_totals)
       .def("advance", &Run::advance, py::arg("begin"), py::arg("end"), py::arg("learning_rates") = py::none(),
            py::arg("poll") = py::none(), py::arg("host") = py::none());

@@ -16,7 +16,8 @@ namespace engine::bindings {
 /// Arrays referenced for the length of a pass.
 class Dataset {
  public:
-  Dataset(const py::array& x, const py::object& y, const py::object& sample_weight);
+  /// `records`: whether sparse_rows() may take the memory that records need.
+  Dataset(const py::array& x, const py::object& y, const py::object& sample_weight, bool records);
   const DatasetView& view() const { return view_; }
   int64_t outputs() const { return outputs_; }
   /// Records of the rows times `scale`, made on first use; null where they don't pay. Called with the GIL, which it
@@ -29,6 +30,7 @@ class Dataset {
   py::object x_, y_, sample_weight_;
   DatasetView view_;
   int64_t outputs_ = 0;  // columns of dense targets
+  bool records_;
   mutable std::mutex sparse_mutex_;
   mutable std::shared_ptr<const SparseRows> sparse_;
   mutable std::optional<bool> binary_;
@@ -36,9 +38,10 @@ class Dataset {
 
 class Run {
  public:
-  /// `training` is what the data set was checked against.
-  Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, Plan::Mode mode,
-      py::object dataset, int64_t batch_size, std::vector<int32_t> order);
+  Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, Plan::Mode mode);
+
+  /// Goes on with another data set, or another order of the same: batches count from 0 again, totals add up.
+  void feed(const py::object& dataset, int64_t batch_size, const std::string& shuffle, uint64_t seed, uint64_t stream);
 
   int64_t batches() const { return (data_.rows + batch_size_ - 1) / batch_size_; }
   const Totals& totals() const { return totals_; }
@@ -54,11 +57,12 @@ class Run {
 
   std::shared_ptr<Program> program_;
   std::shared_ptr<const TrainingSpec> training_;
+  Plan::Mode mode_;
   std::shared_ptr<Workspace> workspace_;
   py::object dataset_;
   DatasetView data_;
   std::shared_ptr<const SparseRows> sparse_;
-  int64_t batch_size_;
+  int64_t batch_size_ = 1;
   std::vector<int32_t> order_;
   Totals totals_;
   std::atomic<bool> busy_{false};

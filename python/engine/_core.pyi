@@ -57,10 +57,15 @@ class Dataset:
         x: (n, ...) C-contiguous uint8, float32 or float64; n >= 1.
         y: int32 (n,) class indices, or float32 (n, outputs) C-contiguous, or None (predict).
         sample_weight: float32 (n,) or None.
+        records: whether a training may keep records of rows that are mostly zero.
     """
 
     def __init__(
-        self, x: Rows, y: NDArray[np.int32] | Float32 | None = None, sample_weight: Float32 | None = None
+        self,
+        x: Rows,
+        y: NDArray[np.int32] | Float32 | None = None,
+        sample_weight: Float32 | None = None,
+        records: bool = True,
     ) -> None: ...
     def __len__(self) -> int: ...
 
@@ -79,12 +84,21 @@ class Totals:
 
 @final
 class Run:
-    """One pass over a Dataset, cut into batches; holds its own scratch memory."""
+    """A pass over a Dataset, cut into batches, or several one after the other; holds its own scratch memory."""
 
     @property
     def batches(self) -> int: ...
     @property
     def totals(self) -> Totals: ...
+    def feed(
+        self,
+        data: Dataset,
+        batch_size: int,
+        shuffle: Literal["none", "rows", "batches"] = "none",
+        seed: int = 0,
+        stream: int = 0,
+    ) -> None:
+        """Go on with other data, as `Program.begin` would: batches count from 0 again, totals add up."""
     def reset_totals(self) -> None: ...
     def advance(
         self,
@@ -167,7 +181,8 @@ class Program:
         seed: int = 0,
         stream: int = 0,
     ) -> Run:
-        """Lease scratch memory for one pass over `data`. The order of rows is keyed by (seed, stream)."""
+        """Lease scratch memory for one pass over `data`. The order of rows is keyed by (seed, stream); "batches"
+        changes it within each batch alone."""
     def predict(
         self,
         x: Rows,

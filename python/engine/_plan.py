@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 from engine._checks import choice, integer
-from engine._data import Samples
-from engine._program import Dataset
+from engine._samples import Samples, Shuffle, Source
 
 BATCH_SIZE = 32
 
-Shuffle = Literal["none", "rows", "batches"]
 SHUFFLES: dict[object, Shuffle] = {True: "rows", False: "none", "batch": "batches"}
 
 
 class Validation(NamedTuple):
     """The samples that `fit` evaluates, and when."""
 
-    dataset: Dataset
+    source: Source
+    steps: int | None
     batch_size: int
     frequency: int | frozenset[int]
 
@@ -33,7 +32,7 @@ class Validation(NamedTuple):
 class Plan(NamedTuple):
     """How `fit` goes through its samples."""
 
-    samples: Samples
+    source: Source
     batch_size: int
     initial_epoch: int
     epochs: int
@@ -42,14 +41,14 @@ class Plan(NamedTuple):
     validation: Validation | None
 
     @property
-    def steps(self) -> int:
-        """Batches of one epoch."""
-        return self.steps_per_epoch or math.ceil(len(self.samples) / self.batch_size)
+    def steps(self) -> int | None:
+        """Batches of one epoch; None if nobody knows."""
+        return self.steps_per_epoch or self.source.steps(self.batch_size)
 
 
 def plan_fit(
-    samples: Samples,
-    held_out: Samples | None,
+    source: Source,
+    held_out: Source | None,
     *,
     batch_size: object,
     epochs: object,
@@ -63,15 +62,14 @@ def plan_fit(
     """The plan for the arguments of `fit`; `held_out` are the samples for validation."""
     steps = optional(steps_per_epoch, "steps_per_epoch")
     limit, frequency = optional(validation_steps, "validation_steps"), _frequency(validation_freq)
-    size = resolve_batch_size(batch_size, steps, len(samples))
+    size = resolve_batch_size(batch_size, steps, source.count)
     validation_size = optional(validation_batch_size, "validation_batch_size") or batch_size
     validation = None
     if held_out is not None:
-        validation_size = resolve_batch_size(validation_size, limit, len(held_out))
-        dataset = held_out.first(limit, validation_size).dataset()
-        validation = Validation(dataset, validation_size, frequency)
+        validation_size = resolve_batch_size(validation_size, limit, held_out.count)
+        validation = Validation(*limited(held_out, limit, validation_size), frequency)
     return Plan(
-        samples,
+        source,
         size,
         integer(initial_epoch, "initial_epoch", 0),
         integer(epochs, "epochs", 0),
@@ -86,21 +84,17 @@ def optional(value: object, name: str) -> int | None:
     return None if value is None else integer(value, name, 1)
 
 
-def resolve_batch_size(batch_size: object, steps: int | None, samples: int) -> int:
+def limited(source: Source, steps: int | None, batch_size: int) -> tuple[Source, int | None, int]:
+    """`source` for evaluations of `steps` batches, from its first one on, and what `steps` then still says."""
+    if isinstance(source, Samples):
+        return source.first(steps, batch_size), None, batch_size
+    return source, steps, batch_size
+
+
+def resolve_batch_size(batch_size: object, steps: int | None, count: int | None) -> int:
     """`batch_size`; by default 32, or what makes `steps` batches of all samples."""
-    default = BATCH_SIZE if steps is None else math.ceil(samples / steps)
+    default = BATCH_SIZE if steps is None or count is None else math.ceil(count / steps)
     return optional(batch_size, "batch_size") or default
-
-
-def unpack(validation_data: object) -> tuple[Any, Any, Any]:
-    """x, y and sample_weight, which may be None, of `(x, y)` or `(x, y, sample_weight)`."""
-    parts = validation_data if isinstance(validation_data, (tuple, list)) else ()
-    if len(parts) not in (2, 3):
-        given = f"{len(parts)} part" if parts else repr(validation_data)
-        msg = f"`validation_data` must be (x, y) or (x, y, sample_weight), got {given}"
-        raise ValueError(msg)
-    x, y, *weights = parts
-    return x, y, weights[0] if weights else None
 
 
 def _frequency(value: object) -> int | frozenset[int]:

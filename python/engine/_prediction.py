@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 
 from engine._checks import Shape
+from engine._lazy import LazyRows
 from engine._program import Float32, Program, Rows
 from engine._progress import Progress
+from engine._streams import raw_batches, tell
 from engine.callbacks import CallbackList
 
 # Multiply-adds per call of the core: about 15 ms on two cores, so that Ctrl-C and progress stay alive.
 WORK = 4 * 10**9
 
 
-def target_for(out: object, output_shape: Shape, rows: Rows) -> Float32:
+def target_for(out: object, output_shape: Shape, rows: Rows | LazyRows) -> Float32:
     """What the core writes to for a result in `out`, as (n, outputs): `out` itself where that is possible.
 
     Args:
@@ -39,9 +43,13 @@ def target_for(out: object, output_shape: Shape, rows: Rows) -> Float32:
         msg = "`out` is read-only: pass an array that can be written to, such as out.copy()"
         raise ValueError(msg)
     flat = (len(rows), math.prod(output_shape))
-    if out.flags.c_contiguous and out.flags.aligned and not np.may_share_memory(out, rows):
+    if out.flags.c_contiguous and out.flags.aligned and not _shared(out, rows):
         return out.reshape(flat)
     return np.empty(flat, np.float32)
+
+
+def _shared(out: Float32, rows: Rows | LazyRows) -> bool:
+    return not isinstance(rows, LazyRows) and np.may_share_memory(out, rows)
 
 
 def delivered(outputs: Float32, out: Float32) -> Float32:
@@ -53,7 +61,7 @@ def delivered(outputs: Float32, out: Float32) -> Float32:
 
 def predict(
     program: Program,
-    rows: Rows,
+    rows: Rows | LazyRows,
     batch_size: int,
     callbacks: CallbackList,
     progress: Progress,
@@ -76,7 +84,10 @@ def predict(
     if out is None:
         out = np.empty((len(rows), program.output_size), np.float32)
     per_batch = callbacks.per_batch("predict")
-    together = 1 if per_batch else max(1, WORK // (batch_size * max(program.weight_count, 1)))
+    at_once = WORK // max(program.weight_count, 1)
+    if isinstance(rows, LazyRows):
+        at_once = min(at_once, rows.per_block)
+    together = 1 if per_batch else max(1, at_once // batch_size)
     block = batch_size * together
     progress.restart()
     callbacks.call("on_predict_begin")
@@ -91,3 +102,49 @@ def predict(
     callbacks.call("on_predict_end")
     progress.finish({}, 0)
     return out
+
+
+def _inputs(batch: object) -> object:
+    """The samples of a batch that may have targets as well, in a tuple or, of arrays, in a list."""
+    if isinstance(batch, tuple) and batch:
+        return batch[0]
+    if isinstance(batch, list) and len(batch) in (2, 3) and hasattr(batch[0], "__array__"):
+        return batch[0]
+    return batch
+
+
+def predict_stream(
+    outputs_of: Callable[[object, str], Float32],
+    x: object,
+    steps: int | None,
+    callbacks: CallbackList,
+    progress: Progress,
+) -> Float32:
+    """Outputs for batches as they come.
+
+    Args:
+        outputs_of: the model, called with a batch and a name for it in messages.
+        x: yields batches: samples alone, or tuples that begin with them.
+        steps: number of batches; None takes all.
+        callbacks: told about every turn.
+        progress: shown while it goes on.
+
+    Raises:
+        ValueError: if there are no batches.
+    """
+    outputs: list[Float32] = []
+    progress.restart()
+    callbacks.call("on_predict_begin")
+    tell(x, "on_epoch_begin")
+    for number, batch in enumerate(islice(raw_batches(x), steps)):
+        callbacks.call("on_predict_batch_begin", number)
+        outputs.append(outputs_of(_inputs(batch), f"batch {number} x"))
+        callbacks.call("on_predict_batch_end", number, logs={"outputs": outputs[-1]})
+        progress.update(number + 1, {})
+    tell(x, "on_epoch_end")
+    if not outputs:
+        msg = f"`x`, of type {type(x).__name__}, yields no batches"
+        raise ValueError(msg)
+    callbacks.call("on_predict_end")
+    progress.finish({}, len(outputs))
+    return np.concatenate(outputs)

@@ -40,6 +40,7 @@ build_info = _core.build_info
 first_nonfinite_row = _core.first_nonfinite_row
 get_threads = _core.get_threads
 matmul = _core.matmul
+permutation = _core.permutation
 set_threads = _core.set_threads
 uniform = _core.uniform
 

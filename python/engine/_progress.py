@@ -211,8 +211,8 @@ class Progress:
 
     @property
     def live(self) -> bool:
-        """Whether there is anything to show before a pass has ended."""
-        return self._verbose == 1
+        """Whether the first step is shown at once."""
+        return self._verbose == 1 and not self._patience
 
     def restart(self, title: str | None = None) -> None:
         """Begin a pass, under a line `title`."""
@@ -224,7 +224,9 @@ class Progress:
     def update(self, done: int, logs: Mapping[str, float]) -> None:
         """Redraw the bar after `done` steps, if it is time to."""
         if self._verbose == 1 and not self._waiting():
-            self._bar.update(done, logs.items(), finalize=False)
+            self._bar.update(
+                done if self.steps is None else min(done, self.steps), logs.items(), finalize=False
+            )
 
     def finish(self, logs: Mapping[str, float], done: int) -> None:
         """Print the line that stays, and learn how many steps a pass has if nobody knew."""

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from engine._arrays import real_array
 from engine._checks import Shape, choice, flag, integer
 from engine._compiled import Compiled
-from engine._data import Samples, Targeting, checked_samples, input_rows, real_array
+from engine._data import Targeting, checked_samples, rows_of
 from engine._program import Program
+from engine._samples import Samples, Source
+from engine._streams import Stream, yields_batches
 from engine.callbacks import History
 from engine.optimizers import Optimizer
 
@@ -106,19 +109,50 @@ class CompiledModel(ABC):
             msg = f"model {self.name!r} can't be {action} while it is being fitted"
             raise RuntimeError(msg)
 
-    def _samples(self, x: object, y: object, sample_weight: object, like: Samples | None = None) -> Samples:
-        """Checked samples; for validation, `like` those of the training. Leaves the model unbuilt."""
+    def _source(
+        self,
+        x: object,
+        y: object,
+        sample_weight: object,
+        *,
+        class_weight: object = None,
+        like: Source | None = None,
+    ) -> Source:
+        """Checked samples, or batches that are checked as they come; for validation, `like` those of the training."""
+        prefix, shape = ("", None) if like is None else ("validation ", like.sample_shape)
+
+        def check(x: object, y: object, sample_weight: object, batch: str = "") -> Samples:
+            samples = self._samples(x, y, sample_weight, prefix + batch, shape)
+            return samples.with_class_weight(class_weight)
+
+        if not yields_batches(x):
+            return check(x, y, sample_weight)
+        for name, value in (("y", y), ("sample_weight", sample_weight)):
+            if value is not None:
+                msg = (
+                    f"`{prefix}{name}` must not be given beside an `x` that yields batches, here a "
+                    f"{type(x).__name__}: it must yield (x, y) or (x, y, sample_weight)"
+                )
+                raise ValueError(msg)
+        if isinstance(class_weight, str):
+            msg = "`class_weight='balanced'` needs all labels at once, but `x` yields batches: pass a dict"
+            raise ValueError(msg)
+        return Stream(x, check, f"{prefix}x")
+
+    def _samples(
+        self, x: object, y: object, sample_weight: object, prefix: str = "", shape: Shape | None = None
+    ) -> Samples:
+        """Checked samples, of `shape` where the model doesn't know better. Leaves the model unbuilt."""
         compiled = self._require_compiled()
         if compiled.loss is None:
             msg = f"model {self.name!r} was compiled without a `loss`, so it can only predict"
             raise ValueError(msg)
-        expected, prefix = (self._sample_shape, "") if like is None else (like.x.shape[1:], "validation ")
-        rows = input_rows(x, expected, f"{prefix}x")
-        shape = self._output_shape_for(rows.shape[1:])
+        rows = rows_of(x, self._sample_shape or shape, f"{prefix}x")
+        output_shape = self._output_shape_for(tuple(rows.shape[1:]))
         if not compiled.settled:
             with self._lock:
-                self._settle(compiled, y, math.prod(shape))
-        return checked_samples(rows, y, Targeting(compiled.loss, shape), sample_weight, prefix)
+                self._settle(compiled, y, math.prod(output_shape))
+        return checked_samples(rows, y, Targeting(compiled.loss, output_shape), sample_weight, prefix)
 
     def _settle(self, compiled: Compiled, y: object, outputs: int) -> None:
         """Let `y` tell which loss is meant; nothing has been learnt with another yet."""

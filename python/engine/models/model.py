@@ -8,13 +8,16 @@ from typing import Any, cast
 
 from numpy.typing import ArrayLike
 
-from engine._checks import flag
-from engine._data import complaint, unchecked_rows
-from engine._plan import optional, plan_fit, resolve_batch_size, unpack
-from engine._prediction import delivered, predict, target_for
-from engine._program import Float32, NotFiniteError, Program, Rows
+from engine._arrays import complaint
+from engine._checks import Shape, flag
+from engine._lazy import LazyRows, part_of, unchecked_rows
+from engine._plan import limited, optional, plan_fit, resolve_batch_size
+from engine._prediction import delivered, predict, predict_stream, target_for
+from engine._program import Float32, NotFiniteError, Program
 from engine._progress import PATIENCE, Progress
-from engine._random import next_key, next_seed
+from engine._random import next_seed
+from engine._samples import Samples, Source, unpacked
+from engine._streams import batches_of, yields_batches
 from engine._trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.models.compiled import CompiledModel
@@ -45,16 +48,23 @@ class Model(CompiledModel):
         """Train for a number of epochs.
 
         Args:
-            x: samples (n, ...), real numbers of any dtype and layout; not to be changed before `fit` returns.
-            y: class indices (n,) for the sparse loss, else one number per output (n, outputs).
-            batch_size: samples per step, default 32; the last batch of an epoch may be smaller.
+            x: samples (n, ...), real numbers of any dtype and layout, not to be changed before `fit` returns: an
+                array, memory-mapped or not, lists, a frame of pandas, a matrix of scipy.sparse, whatever has
+                `__array__` or DLPack. Or something that yields batches (x, y) or (x, y, sample_weight): a generator,
+                any iterable, a `utils.PyDataset` or another object with `__getitem__` and `__len__`.
+            y: class indices (n,) for the sparse loss, else one number per output (n, outputs); None where `x` yields
+                batches.
+            batch_size: samples per step, default 32; the last batch of an epoch may be smaller. Of no account where
+                `x` yields batches.
             epochs: number of the last epoch, so that `epochs - initial_epoch` are run.
             verbose: 0 prints nothing, 1 a bar, 2 a line per epoch; "auto" is 1.
             callbacks: objects of `engine.callbacks`.
             validation_split: share of the last samples that is kept for validation, in [0, 1).
-            validation_data: `(x, y)` or `(x, y, sample_weight)` for validation instead.
-            shuffle: whether each epoch takes the samples in a new order; "batch" keeps batches together.
-            class_weight: class index -> weight; multiplies into `sample_weight`.
+            validation_data: `(x, y)` or `(x, y, sample_weight)` for validation instead, or what yields batches.
+            shuffle: whether each epoch takes the samples in a new order; "batch" changes it within each batch alone.
+                Batches that are asked for by number come in a new order; other streams come as they do.
+            class_weight: class index -> weight, or "balanced" for `n / (classes * count)`; multiplies into
+                `sample_weight`.
             sample_weight: (n,); the loss is `sum(weight * loss) / n`.
             initial_epoch: number of the first epoch, from 0.
             steps_per_epoch: batches per epoch; the next epoch goes on where this one ended.
@@ -72,13 +82,13 @@ class Model(CompiledModel):
             compiled = self._require_compiled()
             compiled.require_reduction()
             hooks = CallbackList(callbacks, history=True)
-            samples, held_out = self._samples(x, y, sample_weight), None
-            if validation_data is not None:
-                held_out = self._samples(*unpack(validation_data), samples)
-            elif validation_split:
-                samples, held_out = samples.split(validation_split)
+            source, held_out = self._parted(
+                self._source(x, y, sample_weight, class_weight=class_weight),
+                validation_data,
+                validation_split,
+            )
             plan = plan_fit(
-                samples.with_class_weight(class_weight),
+                source,
                 held_out,
                 batch_size=batch_size,
                 epochs=epochs,
@@ -90,7 +100,7 @@ class Model(CompiledModel):
                 validation_freq=validation_freq,
             )
             with Progress(verbose, plan.steps) as progress:
-                trainer = Trainer(self._built_for(samples.x), compiled, hooks, progress)
+                trainer = Trainer(self._built_for(source.sample_shape), compiled, hooks, progress)
                 hooks.join(self, {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps})
                 self.history, self.stop_training, self._fitting = hooks.history, False, True
                 try:
@@ -127,13 +137,13 @@ class Model(CompiledModel):
         """
         compiled = self._require_compiled()
         hooks = CallbackList(callbacks)
-        samples, limit = self._samples(x, y, sample_weight), optional(steps, "steps")
-        size = resolve_batch_size(batch_size, limit, len(samples))
-        samples = samples.first(limit, size)
-        with Progress(verbose, math.ceil(len(samples) / size), PATIENCE) as progress:
-            trainer = Trainer(self._built_for(samples.x), compiled, hooks, progress)
+        source, limit = self._source(x, y, sample_weight), optional(steps, "steps")
+        size = resolve_batch_size(batch_size, limit, source.count)
+        source, limit, size = limited(source, limit, size)
+        with Progress(verbose, limit or source.steps(size), PATIENCE) as progress:
+            trainer = Trainer(self._built_for(source.sample_shape), compiled, hooks, progress)
             hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
-            return compiled.result(trainer.evaluate(samples.dataset(), size), return_dict)
+            return compiled.result(trainer.evaluate(source, size, limit), return_dict)
 
     def predict(
         self,
@@ -159,31 +169,55 @@ class Model(CompiledModel):
         Returns:
             float32 (n, outputs), or `out`; `predict(x)[i]` has the same bits as `predict(x[i:i + 1])[0]`.
         """
-        rows, limit = unchecked_rows(x, self._sample_shape), optional(steps, "steps")
+        limit = optional(steps, "steps")
+        if yields_batches(x):
+            return self._predict_stream(x, limit, verbose, callbacks, out)
+        rows = unchecked_rows(x, self._sample_shape)
         size = resolve_batch_size(batch_size, limit, len(rows))
-        rows = rows if limit is None else rows[: limit * size]
+        rows = rows if limit is None else part_of(rows, 0, limit * size)
         shape = self._output_shape or self._output_shape_for(rows.shape[1:])
         target = None if out is None else target_for(out, shape, rows)
         try:
-            if callbacks is None and len(rows) <= size and verbose in ("auto", 0):
-                outputs = self._built_for(rows).predict(rows, target, True)  # one batch, and nobody to tell
+            if (
+                callbacks is None
+                and len(rows) <= size
+                and verbose in ("auto", 0)
+                and not isinstance(rows, LazyRows)
+            ):
+                outputs = self._built_for(rows.shape[1:]).predict(rows, target, True)  # nobody to tell
             else:
                 with Progress(verbose, math.ceil(len(rows) / size), PATIENCE) as progress:
-                    hooks, program = CallbackList(callbacks), self._built_for(rows)
+                    hooks, program = CallbackList(callbacks), self._built_for(rows.shape[1:])
                     hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
                     outputs = predict(program, rows, size, hooks, progress, out=target)
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error) from None
         return self._shaped(outputs) if out is None else delivered(outputs, out)
 
+    def _predict_stream(
+        self, x: object, steps: int | None, verbose: object, callbacks: object, out: object
+    ) -> Float32:
+        """The outputs for batches as `x` yields them, or for the first `steps` of them."""
+        if out is not None:
+            msg = "`out` needs samples whose number is known, but `x` yields batches: leave it out"
+            raise ValueError(msg)
+        with Progress(verbose, steps or batches_of(x), PATIENCE) as progress:
+            hooks = CallbackList(callbacks)
+            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
+            return predict_stream(self._outputs, x, steps, hooks, progress)
+
     def __call__(self, x: ArrayLike, training: bool = False) -> Float32:
         """The model's outputs for one batch, all of `x`; with dropout at work if `training`."""
-        rows, samples = unchecked_rows(x, self._sample_shape), flag(training, "training")
-        program = self._built_for(rows)
+        return self._outputs(x, "x", flag(training, "training"))
+
+    def _outputs(self, x: object, name: str, training: bool = False) -> Float32:
+        rows = unchecked_rows(x, self._sample_shape, name)
+        rows = rows[:] if isinstance(rows, LazyRows) else rows
+        program = self._built_for(rows.shape[1:])
         try:
-            return self._shaped(program.predict(rows, None, True, samples, next_seed() if samples else 0))
+            return self._shaped(program.predict(rows, None, True, training, next_seed() if training else 0))
         except NotFiniteError as error:
-            raise complaint(x, self._sample_shape, error) from None
+            raise complaint(x, self._sample_shape, error, name) from None
 
     def train_on_batch(
         self,
@@ -201,9 +235,8 @@ class Model(CompiledModel):
             compiled = self._require_compiled()
             compiled.require_reduction()
             samples = self._samples(x, y, sample_weight).with_class_weight(class_weight)
-            seed, stream = next_key()
-            program = self._built_for(samples.x)
-            run = program.begin("train", samples.dataset(), len(samples), "none", seed, stream)
+            program = self._built_for(samples.sample_shape)
+            run = program.begin("train", *next(samples.chunks(len(samples), "none")))
             run.advance(0, 1, compiled.optimizer.learning_rates(1), host=compiled.host)
             return compiled.result(run.totals, return_dict)
 
@@ -216,7 +249,8 @@ class Model(CompiledModel):
     ) -> Any:
         """Loss and metrics of one batch, all of `x`; arguments and result as of `evaluate`."""
         compiled, samples = self._require_compiled(), self._samples(x, y, sample_weight)
-        run = self._built_for(samples.x).begin("evaluate", samples.dataset(), len(samples))
+        program = self._built_for(samples.sample_shape)
+        run = program.begin("evaluate", *next(samples.chunks(len(samples), None)))
         run.advance(0, 1, host=compiled.host)
         return compiled.result(run.totals, return_dict)
 
@@ -224,11 +258,26 @@ class Model(CompiledModel):
         """The model's outputs for one batch, all of `x`."""
         return self(x)
 
-    def _built_for(self, rows: Rows) -> Program:
-        """The program, built for the shape of `rows` if there was none."""
+    def _built_for(self, shape: Shape) -> Program:
+        """The program, built for samples of `shape` if there was none."""
         if self._program is None:
-            self.build((None, *rows.shape[1:]))
+            self.build((None, *shape))
         return cast(Program, self._program)
+
+    def _parted(
+        self, source: Source, validation_data: object, validation_split: float
+    ) -> tuple[Source, Source | None]:
+        """What to train on, and what to validate with."""
+        if validation_data is not None:
+            if yields_batches(validation_data):
+                return source, self._source(validation_data, None, None, like=source)
+            return source, self._source(*unpacked(validation_data, "validation_data"), like=source)
+        if not validation_split:
+            return source, None
+        if not isinstance(source, Samples):
+            msg = "`validation_split` needs samples whose number is known, but `x` yields batches: pass `validation_data`"
+            raise ValueError(msg)
+        return source.split(validation_split, stratify=False)
 
     def _shaped(self, outputs: Float32) -> Float32:
         """Outputs in the model's output shape, where that isn't one row per sample."""

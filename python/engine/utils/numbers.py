@@ -1,4 +1,4 @@
-"""Helpers that Keras scripts use."""
+"""Seeds, labels and lengths."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine import _random
 from engine._checks import integer
-from engine._progress import Progbar
-
-__all__ = ["Progbar", "set_random_seed", "to_categorical"]
 
 
 def set_random_seed(seed: int) -> None:
@@ -71,3 +68,20 @@ def to_categorical(x: ArrayLike, num_classes: int | None = None) -> NDArray[np.f
     one_hot = np.zeros((*labels.shape, num_classes))
     np.put_along_axis(one_hot, labels.astype(np.intp)[..., np.newaxis], 1.0, axis=-1)
     return one_hot
+
+
+def normalize(x: ArrayLike, axis: int = -1, order: int = 2) -> NDArray[Any]:
+    """`x` divided by its norms along `axis`, where they aren't zero.
+
+    Args:
+        x: array of real numbers; a single number is taken as an array of one.
+        axis: along which the norms are taken.
+        order: of the norm: 2 is the Euclidean one.
+
+    Returns:
+        An array in the shape of `x`, float64 or as precise as `x`.
+    """
+    values = np.atleast_1d(np.asarray(x))
+    norms = np.atleast_1d(np.linalg.norm(values, integer(order, "order", 1), axis))
+    norms[norms == 0] = 1
+    return np.asarray(values / np.expand_dims(norms, axis))

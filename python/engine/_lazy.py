@@ -1,0 +1,151 @@
+"""Rows that aren't in memory as the core reads them: sparse ones, and files of other numbers. Made so block by block."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._arrays import (
+    Array,
+    as_float32,
+    in_a_file,
+    lies_readable,
+    readable,
+    require_finite,
+    require_shape,
+    shaped,
+)
+from engine._checks import Shape
+from engine._program import Rows
+
+Index = slice | NDArray[np.intp] | NDArray[np.int32]
+
+# Of a block in memory: enough work for the core between two calls, yet within a cache or two.
+BLOCK_BYTES = 16 << 20
+
+
+class LazyRows(ABC):
+    """Samples (n, ...); `rows[index]` has them as the core reads them.
+
+    Args:
+        count: n.
+        sample_shape: of one.
+    """
+
+    def __init__(self, count: int, sample_shape: Shape) -> None:
+        self.shape = (count, *sample_shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def per_block(self) -> int:
+        """Samples in `BLOCK_BYTES`."""
+        return max(1, BLOCK_BYTES // (4 * math.prod(self.shape[1:])))
+
+    @abstractmethod
+    def __getitem__(self, index: Index) -> Rows:
+        """Some rows, C-contiguous; slices have no step."""
+
+    @abstractmethod
+    def part(self, begin: int, end: int) -> LazyRows:
+        """Rows `begin` to `end`, as lazy as these."""
+
+
+class SparseMatrix(LazyRows):
+    """Rows of a matrix of scipy.sparse.
+
+    Args:
+        rows: in the CSR format, numbers checked.
+    """
+
+    def __init__(self, rows: Any) -> None:
+        super().__init__(rows.shape[0], (rows.shape[1],))
+        self._rows = rows
+
+    def __getitem__(self, index: Index) -> Rows:
+        return readable(self._rows[index].toarray())
+
+    def part(self, begin: int, end: int) -> SparseMatrix:
+        """Rows `begin` to `end`; scipy copies their entries."""
+        return SparseMatrix(self._rows[begin:end])
+
+    def picked(self, index: NDArray[np.intp]) -> SparseMatrix:
+        """Rows `index`; scipy copies their entries."""
+        return SparseMatrix(self._rows[index])
+
+
+class MappedRows(LazyRows):
+    """Rows of a memory-mapped array of numbers that the core doesn't read, or not in the way they lie.
+
+    Args:
+        array: (n, ...).
+        name: what messages call it.
+        first: number of the first row, for messages.
+    """
+
+    def __init__(self, array: Array, name: str, first: int = 0) -> None:
+        super().__init__(len(array), array.shape[1:])
+        self._array, self._name, self._first = array, name, first
+
+    def __getitem__(self, index: Index) -> Rows:
+        given = self._array[index]
+        rows = readable(given)
+        if rows.dtype != np.uint8:
+            numbers = np.arange(self._first, self._first + len(self))[index]
+            require_finite(rows, given, self._name, numbers=numbers)
+        return rows
+
+    def part(self, begin: int, end: int) -> MappedRows:
+        """Rows `begin` to `end`, without reading them."""
+        return MappedRows(self._array[begin:end], self._name, self._first + begin)
+
+
+def lazy_rows(x: object, shape: Shape | None, name: str = "x") -> LazyRows | None:
+    """`x` as lazy rows, where making an array of it at once could take more memory than there is; else None."""
+    if isinstance(x, np.ndarray):
+        if x.dtype.kind not in "biuf" or x.ndim == 0 or lies_readable(x) or not in_a_file(x):
+            return None
+        array = x[:, np.newaxis] if x.ndim == 1 else np.asarray(x)
+        require_shape(array.shape, shape, name)
+        return MappedRows(array, name)
+    return _sparse_matrix(x, shape, name) if hasattr(x, "tocsr") else None
+
+
+def part_of(rows: Rows | LazyRows, begin: int, end: int) -> Rows | LazyRows:
+    """Rows `begin` to `end`, without making them readable."""
+    return rows.part(begin, end) if isinstance(rows, LazyRows) else rows[begin:end]
+
+
+def unchecked_rows(x: object, shape: Shape | None, name: str = "x") -> Rows | LazyRows:
+    """`x` as the core reads it, for a reader who looks for numbers that aren't finite; see `complaint`."""
+    if isinstance(x, np.ndarray):  # the shortest way for what comes most often
+        array = shaped(x, shape, name)
+        if lies_readable(array):
+            return array if array.itemsize > 1 else array.view(np.uint8)
+    lazy = lazy_rows(x, shape, name)
+    return readable(shaped(x, shape, name)) if lazy is None else lazy
+
+
+def _sparse_matrix(matrix: Any, shape: Shape | None, name: str) -> SparseMatrix:
+    """A matrix of scipy.sparse in any format, checked as a whole: its entries are in memory."""
+    if len(matrix.shape) != 2:  # noqa: PLR2004 # a matrix
+        msg = f"`{name}` must be a sparse matrix (n, features), got shape {matrix.shape}"
+        raise ValueError(msg)
+    require_shape(tuple(matrix.shape), shape, name)
+    if matrix.dtype.kind not in "biuf":
+        msg = f"`{name}` must hold real numbers, got dtype {matrix.dtype}"
+        raise TypeError(msg)
+    rows = matrix.tocsr()
+    wrong = ~np.isfinite(as_float32(rows.data))
+    if wrong.any():
+        entry = int(wrong.argmax())
+        row = int(np.searchsorted(rows.indptr, entry, side="right")) - 1
+        where = f"{rows.data[entry]} in column {rows.indices[entry]}"
+        msg = f"`{name}` must be finite and within float32's range, but row {row} holds {where}"
+        raise ValueError(msg)
+    return SparseMatrix(rows)

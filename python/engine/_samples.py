@@ -1,0 +1,213 @@
+"""Samples with their targets and weights: how they are split, weighed, and handed to the core."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._arrays import Array, in_a_file
+from engine._checks import Shape, below_one, real
+from engine._lazy import LazyRows, MappedRows, SparseMatrix, part_of
+from engine._program import Dataset, Float32, Rows, permutation
+from engine._random import next_key
+
+Targets = NDArray[np.int32] | Float32
+Shuffle = Literal["none", "rows", "batches"]
+
+
+class Chunk(NamedTuple):
+    """Samples that the core goes through in one call, cut into batches."""
+
+    dataset: Dataset
+    batch_size: int
+    shuffle: Shuffle = "none"
+    seed: int = 0
+    stream: int = 0
+
+
+class Source(ABC):
+    """What training and evaluation go through, pass by pass."""
+
+    @property
+    @abstractmethod
+    def count(self) -> int | None:
+        """Samples in a pass; None if nobody knows."""
+
+    @property
+    @abstractmethod
+    def sample_shape(self) -> Shape:
+        """The shape of one sample."""
+
+    @abstractmethod
+    def steps(self, batch_size: int) -> int | None:
+        """Batches in a pass; None if nobody knows."""
+
+    @abstractmethod
+    def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
+        """One pass; `shuffle` is None for an evaluation, which draws no random numbers."""
+
+
+@dataclass(frozen=True)
+class Samples(Source):
+    """Checked rows with their targets and weights."""
+
+    x: Rows | LazyRows
+    y: Targets
+    sample_weight: Float32 | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def count(self) -> int:
+        """Samples in a pass."""
+        return len(self.x)
+
+    @property
+    def sample_shape(self) -> Shape:
+        """The shape of one sample."""
+        return tuple(self.x.shape[1:])
+
+    def steps(self, batch_size: int) -> int:
+        """Batches in a pass."""
+        return math.ceil(len(self) / batch_size)
+
+    def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
+        """All at once, or a block after the other of rows that must be made readable."""
+        seed, stream = (0, 0) if shuffle is None else next_key()
+        if isinstance(self.x, LazyRows):
+            yield from self._blocks(self.x, batch_size, self._order(batch_size, shuffle, seed, stream))
+        else:
+            yield Chunk(self._dataset(self.x), batch_size, shuffle or "none", seed, stream)
+
+    def part(self, begin: int, end: int) -> Samples:
+        """Samples `begin` to `end`, without copying."""
+        weights = None if self.sample_weight is None else self.sample_weight[begin:end]
+        return Samples(part_of(self.x, begin, end), self.y[begin:end], weights)
+
+    def first(self, batches: int | None, batch_size: int) -> Samples:
+        """The samples of the first `batches` batches; None takes all."""
+        return self if batches is None else self.part(0, batches * batch_size)
+
+    def split(self, validation_split: float, stratify: bool) -> tuple[Samples, Samples]:
+        """Samples for training, and the last ones for validation.
+
+        Args:
+            validation_split: share of the last ones, in [0, 1).
+            stratify: whether to take the last ones of every class, which copies the rows.
+        """
+        share = below_one(validation_split, "validation_split")
+        if stratify:
+            return self._stratified(share)
+        cut = math.floor(len(self) * (1.0 - share))
+        if cut in (0, len(self)):
+            raise ValueError(_one_sided(share, len(self), "training" if cut == 0 else "validation"))
+        return self.part(0, cut), self.part(cut, len(self))
+
+    def with_class_weight(self, class_weight: object) -> Samples:
+        """The same samples, each weighing as much more as its class does; None changes nothing."""
+        if class_weight is None:
+            return self
+        weights = _class_weights(class_weight, self.y)
+        return replace(
+            self, sample_weight=weights if self.sample_weight is None else self.sample_weight * weights
+        )
+
+    def _dataset(self, x: Rows) -> Dataset:
+        """The samples as the core takes them; the same object every time, as it keeps what it finds out."""
+        kept: Dataset | None = self.__dict__.get("_kept")
+        if kept is None:
+            # Records of a file's rows might not fit into memory.
+            kept = Dataset(x, self.y, self.sample_weight, records=not in_a_file(x))
+            self.__dict__["_kept"] = kept
+        return kept
+
+    def _blocks(self, x: LazyRows, batch_size: int, order: NDArray[np.int32] | None) -> Iterator[Chunk]:
+        rows = max(1, x.per_block // batch_size) * batch_size
+        for begin in range(0, len(self), rows):
+            index = slice(begin, begin + rows) if order is None else order[begin : begin + rows]
+            weights = None if self.sample_weight is None else self.sample_weight[index]
+            yield Chunk(Dataset(x[index], self.y[index], weights), batch_size)
+
+    def _order(
+        self, batch_size: int, shuffle: Shuffle | None, seed: int, stream: int
+    ) -> NDArray[np.int32] | None:
+        """The order in which the core would take the samples of a pass."""
+        if shuffle in (None, "none"):
+            return None
+        order = permutation(seed, stream, len(self))
+        return order if shuffle == "rows" else order[np.argsort(order // batch_size, kind="stable")]
+
+    def _stratified(self, share: float) -> tuple[Samples, Samples]:
+        if isinstance(self.x, MappedRows) or (isinstance(self.x, np.ndarray) and in_a_file(self.x)):
+            msg = "`stratify=True` copies all rows, and those of `x` are in a file: split them yourself"
+            raise ValueError(msg)
+        last = np.zeros(len(self), bool)
+        classes = _classes(self.y)
+        for label in np.unique(classes):
+            rows = np.flatnonzero(classes == label)
+            last[rows[max(1, math.floor(len(rows) * (1.0 - share))) :]] = True
+        if not last.any():
+            raise ValueError(_one_sided(share, len(self), "validation"))
+        return self._picked(np.flatnonzero(~last)), self._picked(np.flatnonzero(last))
+
+    def _picked(self, index: NDArray[np.intp]) -> Samples:
+        weights = None if self.sample_weight is None else self.sample_weight[index]
+        x = self.x.picked(index) if isinstance(self.x, SparseMatrix) else self.x[index]
+        return Samples(x, self.y[index], weights)
+
+
+def _one_sided(share: float, count: int, side: str) -> str:
+    return f"`validation_split={share}` of {count} samples leaves none for {side}"
+
+
+def _classes(targets: Targets) -> Array:
+    """The class of each sample (n,): the index itself, the largest output, or what one output rounds to."""
+    if targets.ndim == 1:
+        return targets
+    return targets.argmax(axis=1) if targets.shape[1] > 1 else np.rint(targets[:, 0])
+
+
+def _class_weights(value: object, targets: Targets) -> Float32:
+    """The weight of each sample's class; classes that `value` leaves out weigh 1."""
+    classes = _classes(targets)
+    if isinstance(value, str) and value == "balanced":
+        _, places, counts = np.unique(classes, return_inverse=True, return_counts=True)
+        return (len(classes) / (len(counts) * counts)).astype(np.float32)[places]
+    if not isinstance(value, Mapping):
+        msg = f"`class_weight` must be a dict of class index -> weight, or 'balanced', got {value!r}"
+        raise TypeError(msg)
+    weights = np.ones(len(targets), np.float32)
+    for key, weight in value.items():
+        try:
+            index = int(key)
+        except (TypeError, ValueError):
+            msg = f"`class_weight` must map class indices to weights, got the key {key!r}"
+            raise TypeError(msg) from None
+        weights[classes == index] = real(weight, f"class_weight[{key!r}]")
+    return weights
+
+
+def unpacked(
+    data: object, name: str, expected: str = "(x, y) or (x, y, sample_weight)"
+) -> tuple[Any, Any, Any]:
+    """x, y and sample_weight of a tuple or list of two or three; what is missing is None.
+
+    Args:
+        data: the tuple.
+        name: what messages call it.
+        expected: what messages say it should be.
+    """
+    parts = data if isinstance(data, (tuple, list)) else ()
+    if len(parts) not in (2, 3):
+        given = f"{len(parts)} part" if parts else repr(data)
+        msg = f"`{name}` must be {expected}, got {given}"
+        raise ValueError(msg)
+    x, y, *weights = parts
+    return x, y, weights[0] if weights else None
