@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from reference_optimizers import for_core
 
 from engine import _core
 
@@ -201,7 +202,9 @@ def build(case: Case, seed: int = 3) -> _core.Program:
         values.append(_core.uniform(seed, i, variable.size, -bound, bound).reshape(variable.shape))
     program.write_variables(values)
     loss = {"kind": case.loss} if isinstance(case.loss, str) else case.loss
-    program.compile(loss, case.optimizer, [{"kind": "mean_squared_error", "weighted": True}])
+    program.compile(
+        loss, for_core(case.optimizer, program.variables), [{"kind": "mean_squared_error", "weighted": True}]
+    )
     return program
 
 

@@ -6,13 +6,13 @@ float32 it shows what rounding alone does to a training run.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from reference_losses import FORMULAS
+from reference_optimizers import Stepper
 
 Array = NDArray[Any]
 Spec = Mapping[str, Any]
@@ -152,31 +152,6 @@ def metric_rows(metric: Spec, y_pred: Array, y: Array) -> Array:
     return ((y_pred - y) ** 2).mean(axis=1)
 
 
-def slot_count(optimizer: Spec) -> int:
-    if optimizer["kind"] == "adam":
-        return 2
-    return 1 if optimizer["momentum"] else 0
-
-
-def update(
-    optimizer: Spec, w: Array, g: Array, slots: Sequence[Array], *, learning_rate: float, step: int
-) -> None:
-    """One step of `w` and `slots`, in place; `step` counts from 1. What has two axes is a kernel."""
-    w -= learning_rate * optimizer.get("kernel_decay" if w.ndim > 1 else "bias_decay", 0.0) * w
-    if optimizer["kind"] == "adam":
-        (m, v), b1, b2 = slots, optimizer["beta_1"], optimizer["beta_2"]
-        m += (g - m) * (1 - b1)
-        v += (g * g - v) * (1 - b2)
-        alpha = learning_rate * math.sqrt(1 - b2**step) / (1 - b1**step)
-        w -= alpha * m / (np.sqrt(v) + optimizer["epsilon"])
-    elif optimizer["momentum"]:
-        m, mu = slots[0], optimizer["momentum"]
-        m[...] = mu * m - learning_rate * g
-        w += mu * m - learning_rate * g if optimizer["nesterov"] else m
-    else:
-        w -= learning_rate * g
-
-
 class Network:
     """A layer list with its weights and optimizer slots; `train_step` is one whole training step.
 
@@ -197,8 +172,10 @@ class Network:
     ) -> None:
         self.layers, self.loss, self.optimizer, self.dtype = layers, loss, optimizer, np.dtype(dtype)
         self.variables = [v.astype(dtype) for v in variables]
-        self.slots = [[np.zeros_like(v) for _ in range(slot_count(optimizer))] for v in self.variables]
-        self.iterations = 0
+        dense = [layer for layer in layers if layer["kind"] == "dense"]
+        trainable = [layer["trainable"] for layer in dense for _ in range(1 + layer["use_bias"])]
+        self.stepper = Stepper(optimizer, self.variables, trainable)
+        self.slots = self.stepper.slots
         last = layers[-1].get("activation", "linear")
         self.fused = last == LINKS.get(loss["kind"]) and not loss.get("from_logits", False)
 
@@ -226,12 +203,14 @@ class Network:
     def predict(self, x: Array) -> Array:
         return self.forward(x)[0][-1]
 
-    def penalties(self) -> list[float]:
-        """The l2 factor of each variable; 0 where its layer is frozen, as Keras skips those."""
+    def penalties(self, kind: str) -> list[float]:
+        """The l1 or l2 factor of each variable; 0 where its layer is frozen, as Keras skips those."""
         factors: list[float] = []
         for layer in self.layers:
             if layer["kind"] == "dense":
-                own = [layer["kernel_l2"], layer["bias_l2"]][: 1 + layer["use_bias"]]
+                own = [layer.get(f"{name}_{kind}", 0.0) for name in ("kernel", "bias")][
+                    : 1 + layer["use_bias"]
+                ]
                 factors += own if layer["trainable"] else [0.0] * len(own)
         return factors
 
@@ -259,10 +238,13 @@ class Network:
                 d = d * layer["scale"]
             elif layer["kind"] == "dropout" and kept:
                 d = dropout(d, masks.pop(), layer["rate"])
-        factors = self.penalties()
-        penalty = sum(f * float((v * v).sum()) for f, v in zip(factors, self.variables, strict=True))
-        by = [g + 2 * f * v for g, f, v in zip(found, factors, self.variables, strict=True)]
-        return float((losses * scale).sum()) + penalty, by
+        penalty = 0.0
+        for v, g, l1, l2 in zip(
+            self.variables, found, self.penalties("l1"), self.penalties("l2"), strict=True
+        ):
+            penalty += l1 * float(np.abs(v).sum()) + l2 * float((v * v).sum())
+            g[...] += self.dtype.type(l1) * np.where(v < 0, -1, 1) + self.dtype.type(2 * l2) * v
+        return float((losses * scale).sum()) + penalty, found
 
     def train_step(
         self,
@@ -274,10 +256,5 @@ class Network:
     ) -> float:
         """One optimizer step on a batch; returns the loss before it, regularisation included."""
         loss, gradients = self.gradients(x, y, sample_weight, kept)
-        self.iterations += 1
-        dense = [layer for layer in self.layers if layer["kind"] == "dense"]
-        trainable = [layer["trainable"] for layer in dense for _ in range(1 + layer["use_bias"])]
-        for w, g, slots, on in zip(self.variables, gradients, self.slots, trainable, strict=True):
-            if on:
-                update(self.optimizer, w, g, slots, learning_rate=learning_rate, step=self.iterations)
+        self.stepper.step(gradients, learning_rate)
         return loss

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from learning_cases import OPTIONS, RULES
 from numpy.typing import NDArray
 from reference import ACTIVATIONS, Network, loss_rows, metric_rows, one_hot
+from reference_optimizers import for_core
 
 from engine import _core
 
@@ -107,6 +109,8 @@ OPTIMIZERS: dict[str, Spec] = {
         "bias_decay": 0.5,
     },
     "adam_large_epsilon": {"kind": "adam", "beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-2},
+    **RULES,
+    **OPTIONS,
 }
 
 
@@ -140,7 +144,7 @@ def by_engine(
 ) -> tuple[Trained, _core.Program]:
     program = _core.Program(INPUTS, layers)
     program.write_variables(initial(layers))
-    program.compile(case.spec, optimizer, metrics_of(case))
+    program.compile(case.spec, for_core(optimizer, program.variables), metrics_of(case))
     run = program.begin("train", _core.Dataset(X, case.y, weight), BATCH)
     assert run.batches == BATCHES
     run.advance(0, BATCHES, LEARNING_RATES)

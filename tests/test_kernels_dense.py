@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numerics import KERNELS, U, agreed, chained_product, fma32, place, product_bound, same_bits, unary
 from numpy.typing import NDArray
-from reference import ACTIVATIONS, slot_count, update
+from reference import ACTIVATIONS
+from reference_optimizers import for_core, slot_count, update
 
 from engine._core import Kernels
 
@@ -117,7 +118,7 @@ def stepped(
     xs, dzs = (place(v, step.get("offset", 0)) for v in (x, dz))
     for iteration in range(1, step.get("steps", 1) + 1):
         kernels.dense_backward_weights(
-            optimizer,
+            for_core(optimizer, [w] if bias is None else [w, bias]),
             xs,
             dzs,
             kernel,

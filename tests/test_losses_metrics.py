@@ -209,7 +209,7 @@ def test_optimizers_step_as_written(optimizer: optimizers.Optimizer, blobs: Blob
     model = classifier(optimizer=optimizer)
     ops = operations_through((FEATURES,), model.layers)
     loss = losses.SparseCategoricalCrossentropy()
-    network = reference.Network(ops, model.get_weights(), loss.lower(), optimizer.lower())
+    network = reference.Network(ops, model.get_weights(), loss.lower(), optimizer.lower([]))
     for start in range(0, 150, 32):
         part = slice(start, start + 32)
         network.train_step(blobs.x[part].astype(float), blobs.y[part], learning_rate=optimizer.learning_rate)
@@ -221,8 +221,10 @@ def test_optimizers_step_as_written(optimizer: optimizers.Optimizer, blobs: Blob
 
 def test_optimizers_by_name_and_config() -> None:
     assert optimizers.get("Adam").get_config() == {
-        "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-07, "weight_decay": None,
-        "name": "adam",
+        "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-07, "amsgrad": False,
+        "weight_decay": None, "clipnorm": None, "clipvalue": None, "global_clipnorm": None, "use_ema": False,
+        "ema_momentum": 0.99, "ema_overwrite_frequency": None, "loss_scale_factor": None,
+        "gradient_accumulation_steps": None, "name": "adam",
     }  # fmt: skip
     config = optimizers.SGD(0.5, momentum=0.9, nesterov=True).get_config()
     again = optimizers.get({"class_name": "SGD", "config": config})

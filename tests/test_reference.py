@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import reference
 import reference_losses
+import reference_optimizers
 from numpy.typing import NDArray
 from reference import Network
 
@@ -191,9 +192,9 @@ STEPS = [
 @pytest.mark.parametrize(("optimizer", "after"), STEPS, ids=["sgd", "momentum", "nesterov", "adam"])
 def test_optimizer_steps_by_hand(optimizer: Spec, after: list[tuple[float, ...]]) -> None:
     w = np.array([1.0])
-    slots = [np.zeros(1) for _ in range(reference.slot_count(optimizer))]
+    slots = [np.zeros(1) for _ in range(reference_optimizers.slot_count(optimizer))]
     for step, (gradient, want) in enumerate(zip((0.5, -0.25), after, strict=True), start=1):
-        reference.update(optimizer, w, np.array([gradient]), slots, learning_rate=0.1, step=step)
+        reference_optimizers.update(optimizer, w, np.array([gradient]), slots, learning_rate=0.1, step=step)
         np.testing.assert_allclose([a[0] for a in (w, *slots)], want, rtol=1e-14)
 
 

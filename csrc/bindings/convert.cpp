@@ -7,26 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/mapping.h"
+
 namespace engine::bindings {
 namespace {
-
-[[noreturn]] void fail(const std::string& message) { throw py::value_error(message); }
-
-template <class T>
-T get(const py::dict& mapping, const char* key) {
-  if (!mapping.contains(key))
-    fail(std::string("missing key '") + key + "' in " + py::repr(mapping).cast<std::string>());
-  try {
-    return mapping[key].cast<T>();
-  } catch (const py::cast_error&) {
-    fail(std::string("key '") + key + "' has the wrong type in " + py::repr(mapping).cast<std::string>());
-  }
-}
-
-template <class T>
-T get(const py::dict& mapping, const char* key, T otherwise) {
-  return mapping.contains(key) ? get<T>(mapping, key) : otherwise;
-}
 
 Activation to_activation(const py::dict& layer) {
   const auto name = get<std::string>(layer, "activation", "linear");
@@ -34,17 +18,12 @@ Activation to_activation(const py::dict& layer) {
       to_index(name, kActivationNames, static_cast<int>(std::size(kActivationNames)), "activation"));
 }
 
-double to_share(const py::dict& mapping, const char* key, double otherwise) {
-  const auto value = get<double>(mapping, key, otherwise);
-  if (!(value >= 0.0 && value < 1.0))
-    fail(std::string("'") + key + "' must lie in [0, 1), got " + std::to_string(value));
-  return value;
-}
-
-double to_positive(const py::dict& mapping, const char* key, double otherwise) {
-  const auto value = get<double>(mapping, key, otherwise);
-  if (!(value >= 0.0)) fail(std::string("'") + key + "' must not be negative, got " + std::to_string(value));
-  return value;
+/// What keys such as `kernel_l2` ask of the variable `name`.
+VariableSpec to_variable(const py::dict& layer, const std::string& name) {
+  VariableSpec spec;
+  spec.l1 = to_positive(layer, (name + "_l1").c_str(), 0.0);
+  spec.l2 = to_positive(layer, (name + "_l2").c_str(), 0.0);
+  return spec;
 }
 
 LayerSpec to_layer(const py::dict& layer) {
@@ -60,8 +39,8 @@ LayerSpec to_layer(const py::dict& layer) {
       spec.activation = to_activation(layer);
       spec.use_bias = get<bool>(layer, "use_bias", true);
       spec.trainable = get<bool>(layer, "trainable", true);
-      spec.kernel_l2 = to_positive(layer, "kernel_l2", 0.0);
-      spec.bias_l2 = to_positive(layer, "bias_l2", 0.0);
+      spec.kernel = to_variable(layer, "kernel");
+      spec.bias = to_variable(layer, "bias");
       break;
     case LayerSpec::Kind::kActivation:
       spec.activation = to_activation(layer);
@@ -163,25 +142,6 @@ LossSpec to_loss(const py::dict& loss) {
   spec.weight = get<float>(loss, "weight", 1.0f);
   spec.ignores = loss.contains("ignored");
   spec.ignored = get<int32_t>(loss, "ignored", -1);
-  return spec;
-}
-
-OptimizerSpec to_optimizer(const py::dict& optimizer) {
-  static constexpr const char* kNames[] = {"sgd", "adam"};
-  OptimizerSpec spec;
-  spec.kernel_decay = to_positive(optimizer, "kernel_decay", 0.0);
-  spec.bias_decay = to_positive(optimizer, "bias_decay", 0.0);
-  if (to_index(get<std::string>(optimizer, "kind"), kNames, 2, "optimizer") == 1) {
-    spec.kind = Optimizer::kAdam;
-    spec.parameters[0] = to_share(optimizer, "beta_1", 0.9);
-    spec.parameters[1] = to_share(optimizer, "beta_2", 0.999);
-    spec.parameters[2] = to_positive(optimizer, "epsilon", 1e-7);
-    return spec;
-  }
-  spec.parameters[0] = to_positive(optimizer, "momentum", 0.0);
-  if (spec.parameters[0] > 0.0) {
-    spec.kind = get<bool>(optimizer, "nesterov", false) ? Optimizer::kNesterov : Optimizer::kMomentum;
-  }
   return spec;
 }
 

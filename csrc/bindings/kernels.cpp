@@ -184,7 +184,7 @@ class Kernels {
                             ldx,
                             padded_dz.data(),
                             leading(padded_dz),
-                            {values(kernel), {}, l2, spec.kernel_decay},
+                            {values(kernel), {}, l2, spec.decay(0)},
                             ldw,
                             {},
                             x.shape(0),
@@ -209,7 +209,7 @@ class Kernels {
       copies.push_back(pad(original));
     }
     if (!bias.is_none()) op.bias.values = values(copies[0]);
-    op.bias.decay = spec.bias_decay;
+    op.bias.decay = spec.decay(1);
     for (size_t s = 0; s + 1 < copies.size(); ++s) op.bias.slots[s] = values(copies[s + 1]);
     {
       const DenormalsAreZero guard;

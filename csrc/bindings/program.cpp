@@ -9,6 +9,7 @@
 #include "bindings/convert.h"
 #include "bindings/register.h"
 #include "bindings/run.h"
+#include "bindings/state.h"
 #include "cpu/executor.h"
 #include "plan/costs.h"
 #include "plan/panels.h"
@@ -20,20 +21,6 @@ namespace {
 struct NotFinite : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
-
-py::tuple shape_of(const Variable& variable) { return py::tuple(py::cast(variable.shape)); }
-
-/// A contiguous copy of what is kept in panels from `data` on, in the shape that the user knows.
-py::array_t<float> copy_of(const Variable& variable, const float* data) {
-  py::array_t<float> copy(variable.shape);
-  unpack_panels(data, variable.rows, variable.columns, copy.mutable_data());
-  return copy;
-}
-
-std::shared_lock<std::shared_mutex> read_lock(Program& program) {
-  const py::gil_scoped_release release;
-  return program.read_lock();
-}
 
 py::array_t<float> read_variable(Program& program, size_t index) {
   const auto& all = program.parameters().variables;
@@ -52,55 +39,25 @@ py::list variables(Program& program) {
 }
 
 void write_variables(Program& program, const py::sequence& values) {
-  const auto& targets = program.parameters().variables;
-  if (values.size() != targets.size()) {
-    throw py::value_error("expected " + std::to_string(targets.size()) + " weight arrays, got " +
-                          std::to_string(values.size()));
-  }
-  std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> sources;
-  for (size_t v = 0; v < targets.size(); ++v) {
-    sources.emplace_back(py::object(values[v]));
-    const py::tuple wanted = shape_of(targets[v]);
-    if (!wanted.equal(sources[v].attr("shape"))) {
-      throw py::value_error("weight array " + std::to_string(v) + " must have shape " +
-                            py::repr(wanted).cast<std::string>() + ", got " +
-                            py::repr(sources[v].attr("shape")).cast<std::string>());
-    }
-  }
+  const auto sources = to_arrays(program, values);
   const py::gil_scoped_release release;
   const auto lock = program.write_lock();
   for (size_t v = 0; v < sources.size(); ++v) {
-    const Variable& variable = targets[v];
+    const Variable& variable = program.parameters().variables[v];
     pack_panels(sources[v].data(), variable.columns, variable.rows, variable.columns,
                 program.weights() + variable.offset);
   }
-}
-
-/// Slots as the textbook defines them: Adam's are kept divided by 1 - beta.
-py::list read_slots(Program& program) {
-  py::list result;
-  const auto lock = read_lock(program);
-  const auto training = program.training();
-  if (!training) return result;
-  const OptimizerSpec& optimizer = training->optimizer;
-  for (const Variable& variable : program.parameters().variables) {
-    py::list slots;
-    for (int s = 0; s < slot_count(optimizer.kind); ++s) {
-      const double scale = optimizer.kind == Optimizer::kAdam ? 1.0 - optimizer.parameters[s] : 1.0;
-      py::array_t<float> copy = copy_of(variable, program.slots(s) + variable.offset);
-      float* values = copy.mutable_data();
-      for (int64_t i = 0; i < copy.size(); ++i) values[i] = static_cast<float>(static_cast<double>(values[i]) * scale);
-      slots.append(copy);
-    }
-    result.append(slots);
-  }
-  return result;
 }
 
 void configure(Program& program, const py::dict& loss, const py::dict& optimizer, const py::sequence& metrics) {
   TrainingSpec training;
   training.loss = to_loss(loss);
   training.optimizer = to_optimizer(optimizer);
+  const size_t decays = training.optimizer.decays.size(), variables = program.parameters().variables.size();
+  if (decays != 0 && decays != variables) {
+    throw py::value_error("'decays' must hold " + std::to_string(variables) + " numbers, got " +
+                          std::to_string(decays));
+  }
   for (const py::handle metric : metrics) training.metrics.push_back(to_metric(py::cast<py::dict>(metric)));
   const py::gil_scoped_release release;
   program.configure(std::move(training));
@@ -181,14 +138,16 @@ void register_program(py::module_& m) {
       .def_property_readonly("weight_count", [](const Program& p) { return p.parameters().size; })
       .def("read_variable", &read_variable, py::arg("index"))
       .def_property_readonly("output_size", &Program::output_size)
-      .def_property_readonly("iterations", &Program::iterations)
+      .def_property("iterations", &Program::iterations, &set_iterations)
       .def("write_variables", &write_variables, py::arg("values"))
       .def("compile", &configure, py::arg("loss"), py::arg("optimizer"), py::arg("metrics"))
       .def("begin", &begin, py::arg("mode"), py::arg("data"), py::arg("batch_size"), py::arg("shuffle") = "none",
            py::arg("seed") = 0, py::arg("stream") = 0)
       .def("predict", &predict, py::arg("x"), py::arg("out") = py::none(), py::arg("finite") = false,
            py::arg("training") = false, py::arg("seed") = 0)
-      .def("read_slots", &read_slots);
+      .def("read_slots", &read_slots)
+      .def("read_state", &read_state, py::arg("kind"), py::arg("number"))
+      .def("write_state", &write_state, py::arg("kind"), py::arg("number"), py::arg("values"));
 }
 
 }  // namespace engine::bindings

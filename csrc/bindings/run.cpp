@@ -205,6 +205,8 @@ int64_t Run::stretch(int64_t cursor, int64_t end, const double* learning_rates, 
     frame.training = training_.get();
     frame.weights = program_->weights();
     for (int s = 0; s < kMaxSlots; ++s) frame.slots[s] = program_->slots(s);
+    frame.accumulated = program_->accumulated();
+    frame.averages = program_->averages();
     frame.arena = workspace_->arena.data();
     frame.data = data_;
     frame.sparse = sparse_.get();

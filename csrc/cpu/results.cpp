@@ -54,11 +54,11 @@ void StepRunner::reduce(const Batch& batch) const {
   totals.samples += rows;
   double penalty = 0.0;
   for (size_t i = 0; i < plan_.penalised.size(); ++i) {
-    const Variable& w = variable(plan_.penalised[i]);
+    const Variable& w = variable(plan_.penalised[i].variable);
     const float* sums = data(plan_.penalties) + static_cast<int64_t>(i) * shape(plan_.penalties).ld;
     double sum = 0.0;
     for (int64_t j = 0; j < w.columns; ++j) sum += static_cast<double>(sums[j]);
-    penalty += w.l2 * sum;
+    penalty += plan_.penalised[i].factor * sum;
   }
   totals.loss += penalty * rows;
   for (size_t i = 0; i < frame_.training->metrics.size(); ++i) {

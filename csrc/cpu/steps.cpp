@@ -10,14 +10,6 @@ namespace {
 /// What a kernel may take from a range: nothing, if it is empty.
 bool empty(Range range) { return range.begin >= range.end; }
 
-/// The weights from `offset` on.
-Weights shifted(Weights w, int64_t offset) {
-  if (!w.values) return w;
-  w.values += offset;
-  for (float*& slot : w.slots) slot = slot ? slot + offset : nullptr;
-  return w;
-}
-
 }  // namespace
 
 void StepRunner::run(const Step& step, const Batch& batch) const {
@@ -58,6 +50,18 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return dense_backward_input(step, batch);
     case Step::Kind::kDenseBackwardWeights:
       return dense_backward_weights(step, batch);
+    case Step::Kind::kPenaltyGradient:
+      return penalty_gradient(step);
+    case Step::Kind::kAccumulate:
+      return accumulate(step, batch);
+    case Step::Kind::kSquares:
+      return squares(step, batch);
+    case Step::Kind::kScale:
+      return scale(batch);
+    case Step::Kind::kStepWeights:
+      return step_weights(step, batch);
+    case Step::Kind::kAverage:
+      return average(step, batch);
     case Step::Kind::kStoreOutput:
       return store_output(step, batch);
     case Step::Kind::kHost:
@@ -84,7 +88,8 @@ Weights StepRunner::weights(int v) const {
   if (v < 0) return w;
   w.values = frame_.weights + variable(v).offset;
   for (int s = 0; s < kMaxSlots; ++s) w.slots[s] = frame_.slots[s] ? frame_.slots[s] + variable(v).offset : nullptr;
-  w.l2 = variable(v).l2;
+  w.l2 = variable(v).asked.l2;
+  w.decay = frame_.training ? frame_.training->optimizer.decay(v) : 0.0;
   return w;
 }
 
@@ -132,15 +137,6 @@ void StepRunner::dropout(const Step& step, const Batch& batch) const {
                             sampling ? batch.first * out.groups : 0});
 }
 
-void StepRunner::penalty(const Step& step) const {
-  const Variable& w = variable(step.kernel);
-  float* sums = data(step.out) + step.index * shape(step.out).ld;
-  for_panels(w.rows, w.columns, columns(step, w.columns), [&](const Panel& panel) {
-    kernels_.squared_sums(
-        {weights(step.kernel).values + panel.offset, panel.width, w.rows, sums + panel.first, panel.columns});
-  });
-}
-
 void StepRunner::transpose(const Step& step, const Batch& batch) const {
   const Buffer &in = shape(step.in), &out = shape(step.out);
   const Range columns = step.split == Split::kUnits ? worker_.slice(in.columns) : Range{0, in.columns};
@@ -165,15 +161,18 @@ void StepRunner::dense_backward_input(const Step& step, const Batch& batch) cons
 
 void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) const {
   const Variable& kernel = variable(step.kernel);
-  const OptimizerSpec& optimizer = frame_.training->optimizer;
-  OptimizerStep at{frame_.learning_rates[batch.index - frame_.first_batch], iteration(batch), {}};
-  std::memcpy(at.parameters, optimizer.parameters, sizeof at.parameters);
   const Range units = step.split == Split::kInputs ? worker_.slice(kernel.rows) : Range{0, kernel.rows};
   if (empty(units)) return;
   Weights values = weights(step.kernel), bias = weights(step.bias);
-  values.decay = optimizer.kernel_decay;
-  bias.decay = optimizer.bias_decay;
-  const auto run = kernels_.dense_backward_weights[index(optimizer.kind)][index(shrinkage(values, bias))];
+  auto run = kernels_.dense_gradient;
+  if (step.stores) {
+    values = {gradient(step.kernel)};
+    bias = {gradient(step.bias)};
+  } else {
+    const Optimizer kind = frame_.training->optimizer.kind;
+    run = kernels_.dense_backward_weights[index(kind)][index(shrinkage(values, bias))];
+  }
+  const OptimizerStep at = optimizer_step(batch);
   const auto zeros = nonzeros(step);
   const Input x = input(step, batch);
   Ahead ahead = next_rows(step, batch);

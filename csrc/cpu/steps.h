@@ -19,6 +19,14 @@ struct Batch {
   int64_t rows;
 };
 
+/// The weights from `offset` on.
+inline Weights shifted(Weights w, int64_t offset) {
+  if (!w.values) return w;
+  w.values += offset;
+  for (float*& slot : w.slots) slot = slot ? slot + offset : nullptr;
+  return w;
+}
+
 class StepRunner {
  public:
   StepRunner(const KernelTable& kernels, const Plan& plan, const Frame& frame, const Worker& worker)
@@ -44,6 +52,12 @@ class StepRunner {
   void dense_backward_weights(const Step& step, const Batch& batch) const;
   void reshape(const Step& step, const Batch& batch) const;
   void take(const Step& step, const Batch& batch) const;
+  void penalty_gradient(const Step& step) const;
+  void accumulate(const Step& step, const Batch& batch) const;
+  void squares(const Step& step, const Batch& batch) const;
+  void scale(const Batch& batch) const;
+  void step_weights(const Step& step, const Batch& batch) const;
+  void average(const Step& step, const Batch& batch) const;
   void store_output(const Step& step, const Batch& batch) const;
 
   const Buffer& shape(int buffer) const { return plan_.buffers[static_cast<size_t>(buffer)]; }
@@ -54,6 +68,17 @@ class StepRunner {
   }
   const Variable& variable(int v) const { return frame_.parameters->variables[static_cast<size_t>(v)]; }
   Weights weights(int v) const;
+  /// Where the gradient of a variable is stored; null for none.
+  float* gradient(int v) const {
+    return v < 0 ? nullptr : frame_.arena + shape(plan_.gradients).offset + variable(v).offset;
+  }
+  /// Calls f(offset of the panel within the variable, its width, rows, columns) for this thread's share of a variable.
+  template <class F>
+  void for_weights(const Step& step, F&& f) const;
+  WeightBlock block(const Step& step, float* other, int64_t offset, int64_t width, Range rows, Range columns) const;
+  OptimizerStep optimizer_step(const Batch& batch) const;
+  /// Whether the optimizer steps after this batch, and whether it has before.
+  bool steps_weights(const Batch& batch) const;
   /// This thread's, where the step has them.
   std::optional<NonZeros> nonzeros(const Step& step) const;
   /// Left operand of a product: floats, `ld` apart, or rows anywhere.

@@ -31,7 +31,6 @@ void fill_elements(KernelTable& table) {
   table.multiply = multiply;
   table.affine = affine;
   table.transpose = transpose;
-  table.squared_sums = squared_sums;
   table.exp = exp_block;
   table.log = log_block;
   table.fma = fma_block;

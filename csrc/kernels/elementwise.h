@@ -97,23 +97,6 @@ void transpose(const Transpose& op) {
   }
 }
 
-/// Per column, a chain over the rows; the reader adds the columns up.
-void squared_sums(const SquaredSums& op) {
-  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    vf total{};
-    for (int64_t begin = 0; begin < op.rows; begin += kChain) {
-      const int64_t end = op.rows < begin + kChain ? op.rows : begin + kChain;
-      vf sum{};
-      for (int64_t i = begin; i < end; ++i) {
-        const vf w = load(op.w + i * op.ld + j);
-        sum = fma(w, w, sum);
-      }
-      total = total + sum;
-    }
-    store(op.sums + j, total);
-  }
-}
-
 ENGINE_INLINE float magnitude(float x) { return __builtin_fabsf(x); }
 ENGINE_INLINE double magnitude(double x) { return __builtin_fabs(x); }
 

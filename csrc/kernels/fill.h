@@ -6,6 +6,7 @@ namespace engine::ENGINE_ISA {
 
 void fill_products(KernelTable& table);
 void fill_weights(KernelTable& table);
+void fill_learning(KernelTable& table);
 void fill_general_products(KernelTable& table);
 void fill_rows(KernelTable& table);
 void fill_elements(KernelTable& table);

@@ -11,6 +11,7 @@ void fill_table(KernelTable& table) {
   table.isa = ENGINE_STRING(ENGINE_ISA);
   fill_products(table);
   fill_weights(table);
+  fill_learning(table);
   fill_general_products(table);
   fill_rows(table);
   fill_elements(table);

@@ -46,13 +46,59 @@ inline constexpr int kTargets = 2;
 enum class Metric { kCategoricalAccuracy, kBinaryAccuracy, kMeanSquaredError };
 inline constexpr int kMetrics = 3;
 
-enum class Optimizer { kSgd, kMomentum, kNesterov, kAdam };
-inline constexpr int kOptimizers = 4;
+enum class Optimizer {
+  kSgd,
+  kMomentum,
+  kNesterov,
+  kAdam,
+  kAmsgrad,
+  kRmsprop,
+  kRmspropMomentum,
+  kRmspropCentered,
+  kRmspropCenteredMomentum,
+  kAdamax,
+  kNadam,
+  kAdagrad,
+  kAdadelta,
+  kLion,
+  kFtrl
+};
+inline constexpr int kOptimizers = 15;
+/// The first of them can step weights in the epilogue of the product that gives their gradient.
+inline constexpr int kFusedOptimizers = 4;
+/// State arrays that it keeps per weight.
+inline constexpr int slot_count(Optimizer o) {
+  switch (o) {
+    case Optimizer::kSgd:
+      return 0;
+    case Optimizer::kMomentum:
+    case Optimizer::kNesterov:
+    case Optimizer::kRmsprop:
+    case Optimizer::kAdagrad:
+    case Optimizer::kLion:
+      return 1;
+    case Optimizer::kAdam:
+    case Optimizer::kRmspropMomentum:
+    case Optimizer::kRmspropCentered:
+    case Optimizer::kAdamax:
+    case Optimizer::kNadam:
+    case Optimizer::kAdadelta:
+    case Optimizer::kFtrl:
+      return 2;
+    case Optimizer::kAmsgrad:
+    case Optimizer::kRmspropCenteredMomentum:
+      break;
+  }
+  return 3;
+}
+/// The most of them.
+inline constexpr int kMaxSlots = 3;
+
 /// Whether something beside the loss pulls weights towards zero: an l2 penalty, or decoupled weight decay.
 enum class Shrinkage { kNone, kSome };
 inline constexpr int kShrinkages = 2;
-/// Most state arrays that an optimizer keeps per weight.
-inline constexpr int kMaxSlots = 2;
+/// Most numbers that a rule is set up with.
+inline constexpr int kMaxParameters = 5;
 
 enum class RowType { kUint8, kFloat32, kFloat64 };
 inline constexpr int kRowTypes = 3;

@@ -1,5 +1,6 @@
-// Update rules: `coefficients` once per step, `update` per vector of weights while the gradient is in
-// registers. State below 2^-100 is snapped to zero, so that no bit depends on how a CPU treats denormals.
+// Update rules that products may end with (rules.h has the others): `coefficients` once per step, `update` per vector
+// of weights while the gradient is in registers. State below 2^-100 is snapped to zero, so that no bit depends on how a
+// CPU treats denormals.
 #pragma once
 #include "kernels/simd.h"
 #include "kernels/table.h"
@@ -12,9 +13,26 @@ ENGINE_INLINE vf snap(vf slot) {
   return abs(slot) < kNegligible ? vf{} : slot;
 }
 
+inline double power(double base, int64_t exponent) {
+  double result = 1.0;
+  for (; exponent > 0; exponent /= 2, base *= base) {
+    if (exponent % 2 == 1) result *= base;
+  }
+  return result;
+}
+
+/// No step: what takes the place of the weights becomes the gradient.
+struct StoreGradient {
+  static constexpr int kSlots = 0;
+  struct Coefficients {};
+  static Coefficients coefficients(const OptimizerStep&) { return {}; }
+  static ENGINE_INLINE vf update(vf, vf*, vf g, const Coefficients&) { return g; }
+};
+
 /// w -= lr g
 struct Sgd {
   static constexpr Optimizer kKind = Optimizer::kSgd;
+  static constexpr int kSlots = slot_count(kKind);
   struct Coefficients {
     vf lr;
   };
@@ -28,6 +46,7 @@ struct Sgd {
 template <Optimizer Kind>
 struct MomentumSgd {
   static constexpr Optimizer kKind = Kind;
+  static constexpr int kSlots = slot_count(kKind);
   struct Coefficients {
     vf lr, momentum;
   };
@@ -49,16 +68,10 @@ using Nesterov = MomentumSgd<Optimizer::kNesterov>;
 /// The slots hold m / (1 - b1) and v / (1 - b2), which saves two multiplies; lr and eps take the factors.
 struct Adam {
   static constexpr Optimizer kKind = Optimizer::kAdam;
+  static constexpr int kSlots = slot_count(kKind);
   struct Coefficients {
     vf lr, beta1, beta2, epsilon;
   };
-  static double power(double base, int64_t exponent) {
-    double result = 1.0;
-    for (; exponent > 0; exponent /= 2, base *= base) {
-      if (exponent % 2 == 1) result *= base;
-    }
-    return result;
-  }
   static Coefficients coefficients(const OptimizerStep& step) {
     const double beta1 = step.parameters[0], beta2 = step.parameters[1], epsilon = step.parameters[2];
     const double root = __builtin_sqrt(1.0 - beta2);

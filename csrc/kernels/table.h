@@ -54,7 +54,7 @@ struct DenseBackwardInput {
 struct OptimizerStep {
   double learning_rate;
   int64_t iteration;  // counts from 1
-  double parameters[3];
+  double parameters[kMaxParameters];
 };
 
 /// A weight matrix with its state: slots have the layout of the weights.
@@ -88,6 +88,24 @@ struct DenseBackwardWeights {
   bool last = true;                      // of the calls for a batch: clears them
   const float* const* x_rows = nullptr;  // x as pointers to rows that lie anywhere; null: in `x`
   Ahead ahead = {};
+};
+
+/// Part of a panel of weights, and of another array of the same layout
+struct WeightBlock {
+  float* weights;
+  float* other;
+  int64_t ld;
+  Range rows, columns;
+};
+
+/// weights -= learning_rate decay weights, then stepped by clip(scale gradient, -limit, limit)
+struct WeightStep {
+  Weights weights;
+  const float* gradient;  // with ld
+  int64_t ld;
+  Range rows, columns;
+  OptimizerStep step;
+  float scale, limit;
 };
 
 /// y = f(x), or dx = f'(saved) dy with x = dy and y = dx, elementwise over rows x columns of equally shaped buffers
@@ -182,8 +200,8 @@ struct MetricRows {
   Range rows;
 };
 
-/// sums (columns,) = column sums of squares of w (rows, columns)
-struct SquaredSums {
+/// sums (columns,) = column sums of squares or magnitudes of w (rows, columns)
+struct ColumnSums {
   const float* w;
   int64_t ld, rows;
   float* sums;
@@ -263,7 +281,13 @@ struct KernelTable {
   float (*dot)(const Dot&);
   void (*dense_forward[kFusedActivations])(const DenseForward&);
   void (*dense_backward_input[kFusedActivations])(const DenseBackwardInput&);
-  void (*dense_backward_weights[kOptimizers][kShrinkages])(const DenseBackwardWeights&);
+  void (*dense_backward_weights[kFusedOptimizers][kShrinkages])(const DenseBackwardWeights&);
+  void (*dense_gradient)(const DenseBackwardWeights&);  // stored to the values of kernel and bias
+  void (*step_weights[kOptimizers])(const WeightStep&);
+  void (*penalty_gradient)(const WeightBlock&, double l1, double l2);    // other += l1 sign(w) + 2 l2 w
+  void (*accumulate)(const WeightBlock&);                                // other += w
+  void (*take_mean)(const WeightBlock&, int64_t count);                  // w = (w + other) / count, other = 0
+  void (*average)(const WeightBlock&, double momentum, bool overwrite);  // other = m other + (1 - m) w; w = other
   void (*activation_forward[kElementwiseActivations])(const Elementwise&);
   void (*activation_backward[kElementwiseActivations])(const Elementwise&);
   void (*softmax_forward)(const Softmax&);
@@ -276,7 +300,8 @@ struct KernelTable {
   int64_t (*record_rows[kRowTypes])(const RecordRows&);  // bytes, or kTooManyNonZeros
   void (*loss[kLosses][kTargets])(const LossRows&);
   void (*metric[kMetrics][kTargets])(const MetricRows&);
-  void (*squared_sums)(const SquaredSums&);
+  void (*squared_sums)(const ColumnSums&);
+  void (*magnitude_sums)(const ColumnSums&);
   int64_t (*first_nonfinite[kRowTypes])(const NonFinite&);  // row, or -1
   void (*exp)(const Elementwise&);
   void (*log)(const Elementwise&);
@@ -285,8 +310,5 @@ struct KernelTable {
 
 /// What the plan must know of an activation: its gradient is a function of the input z instead of the output.
 inline constexpr bool saves_input(Activation a) { return a == Activation::kSilu; }
-
-/// State arrays per weight.
-inline constexpr int slot_count(Optimizer o) { return o == Optimizer::kAdam ? 2 : o == Optimizer::kSgd ? 0 : 1; }
 
 }  // namespace engine

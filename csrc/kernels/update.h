@@ -41,7 +41,7 @@ struct Update {
   /// registers a vector takes 8 cycles, the time of its square root and division, and 14 among the products of its
   /// caller.
   __attribute__((noinline)) void operator()(int64_t at, int64_t ld, const vf* gradient, int rows, int vectors) const {
-    constexpr int kSlots = slot_count(Opt::kKind);
+    constexpr int kSlots = Opt::kSlots;
     const auto c = coefficients;
     const auto pulled = pull;
     const Weights w = weights;
@@ -70,7 +70,7 @@ struct Update {
       for (int v = 0; v < Vectors; v += kPerLine) {
         const int64_t line = at + r * ld + v * kWidth;
         __builtin_prefetch(weights.values + line, 1);
-        for (int s = 0; s < slot_count(Opt::kKind); ++s) __builtin_prefetch(weights.slots[s] + line, 1);
+        for (int s = 0; s < Opt::kSlots; ++s) __builtin_prefetch(weights.slots[s] + line, 1);
       }
     }
   }

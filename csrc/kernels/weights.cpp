@@ -1,4 +1,4 @@
-// A dense layer's gradients by its weights, which step them.
+// A dense layer's gradients by its weights, which step them or are stored.
 #include "kernels/weights.h"
 
 #include "kernels/fill.h"
@@ -10,7 +10,7 @@ using Optimizers = Types<Sgd, Momentum, Nesterov, Adam>;
 
 template <class... Opts>
 void fill(KernelTable& table, Types<Opts...>) {
-  static_assert(sizeof...(Opts) == kOptimizers);
+  static_assert(sizeof...(Opts) == kFusedOptimizers);
   ((table.dense_backward_weights[index<Opts>()][index(Shrinkage::kNone)] =
         dense_backward_weights<Opts, Shrinkage::kNone>),
    ...);
@@ -21,6 +21,9 @@ void fill(KernelTable& table, Types<Opts...>) {
 
 }  // namespace
 
-void fill_weights(KernelTable& table) { fill(table, Optimizers{}); }
+void fill_weights(KernelTable& table) {
+  fill(table, Optimizers{});
+  table.dense_gradient = dense_backward_weights<StoreGradient, Shrinkage::kNone>;
+}
 
 }  // namespace engine::ENGINE_ISA

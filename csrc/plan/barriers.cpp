@@ -17,6 +17,11 @@ struct Access {
   Slice slice;
 };
 
+/// The slice of a thread that steps its share of a variable.
+Slice slice_of_weights(Split split) {
+  return split == Split::kUnits ? Slice::kColumns : split == Split::kInputs ? Slice::kRows : Slice::kFirstThread;
+}
+
 class Accesses {
  public:
   Accesses(const Plan& plan, const Step& step) : plan_(plan), variables_(static_cast<int>(plan.buffers.size())) {
@@ -29,9 +34,14 @@ class Accesses {
   void writes(int buffer, Slice slice) { add(buffer, true, slice); }
   void reads_variable(int v, Slice slice) { add(v < 0 ? -1 : variables_ + v, false, slice); }
   void writes_variable(int v, Slice slice) { add(v < 0 ? -1 : variables_ + v, true, slice); }
+  // Gradients are told apart by variable. Slots and running means belong to the variable, sums to the gradient.
+  void reads_gradient(int v, Slice slice) { add(v < 0 ? -1 : gradient_of(v), false, slice); }
+  void writes_gradient(int v, Slice slice) { add(v < 0 ? -1 : gradient_of(v), true, slice); }
+  int gradient_of(int v) const { return -2 - v; }
   void add(int resource, bool write, Slice slice) {
-    if (resource < 0) return;
-    const bool own_copy = resource < variables_ && plan_.buffers[static_cast<std::size_t>(resource)].copy_stride > 0;
+    if (resource == -1) return;
+    const bool buffer = resource >= 0 && resource < variables_;
+    const bool own_copy = buffer && plan_.buffers[static_cast<std::size_t>(resource)].copy_stride > 0;
     if (!own_copy) list_.push_back({resource, write, slice});
   }
 
@@ -101,8 +111,36 @@ class Accesses {
       case Step::Kind::kDenseBackwardWeights:
         reads(step.in, by_units ? Slice::kAll : Slice::kColumns);
         reads(step.saved, by_units ? Slice::kColumns : Slice::kAll);
-        writes_variable(step.kernel, by_units ? Slice::kColumns : Slice::kRows);
-        writes_variable(step.bias, by_units ? Slice::kColumns : Slice::kFirstThread);
+        if (step.stores) {
+          writes_gradient(step.kernel, by_units ? Slice::kColumns : Slice::kRows);
+          writes_gradient(step.bias, by_units ? Slice::kColumns : Slice::kFirstThread);
+        } else {
+          writes_variable(step.kernel, by_units ? Slice::kColumns : Slice::kRows);
+          writes_variable(step.bias, by_units ? Slice::kColumns : Slice::kFirstThread);
+        }
+        break;
+      case Step::Kind::kPenaltyGradient:
+        reads_variable(step.kernel, slice_of_weights(step.split));
+        writes_gradient(step.kernel, slice_of_weights(step.split));
+        break;
+      case Step::Kind::kAccumulate:
+        writes_gradient(step.kernel, slice_of_weights(step.split));
+        break;
+      case Step::Kind::kSquares:
+        reads_gradient(step.kernel, Slice::kColumns);
+        writes(step.out, Slice::kColumns);
+        break;
+      case Step::Kind::kScale:
+        reads(step.in, Slice::kAll);
+        writes(step.out, Slice::kFirstThread);
+        break;
+      case Step::Kind::kStepWeights:
+        reads(step.in, Slice::kAll);
+        reads_gradient(step.kernel, slice_of_weights(step.split));
+        writes_variable(step.kernel, slice_of_weights(step.split));
+        break;
+      case Step::Kind::kAverage:
+        writes_variable(step.kernel, slice_of_weights(step.split));
         break;
       case Step::Kind::kStoreOutput:
         reads(step.in, Slice::kSamples);

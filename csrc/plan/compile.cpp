@@ -5,6 +5,7 @@
 
 #include "plan/costs.h"
 #include "plan/emitter.h"
+#include "plan/learning.h"
 #include "plan/operations.h"
 #include "plan/plan.h"
 
@@ -21,7 +22,7 @@ class Compiler {
       : model_(model),
         parameters_(parameters),
         training_(training),
-        emitter_(parameters, mode, max_rows, worthwhile_threads(model, mode, max_rows, threads)),
+        emitter_(parameters, training.optimizer, mode, max_rows, worthwhile_threads(model, mode, max_rows, threads)),
         plan_(emitter_.plan),
         operations_(to_operations(model, emitter_.drops_out())) {}
 
@@ -31,7 +32,10 @@ class Compiler {
       emit({Kind::kStoreOutput, Split::kSamples, false, plan_.y_pred});
     } else {
       emit_loss();
-      if (training()) emit_backward();
+      if (training()) {
+        emit_backward();
+        emit_learning(plan_, parameters_, training_.optimizer);
+      }
       // Last, where the barriers that others need have already made the samples' losses visible.
       emit({Kind::kReduce, Split::kNone});
     }
@@ -129,7 +133,7 @@ class Compiler {
     if (drops_link_) plan_.y_pred = step.y_pred;
     emit(step);
     emit_metrics();
-    emit_penalties();
+    emit_penalties(plan_, parameters_);
   }
 
   void emit_metrics() {
@@ -138,23 +142,6 @@ class Compiler {
     for (size_t i = 0; i < training_.metrics.size(); ++i) {
       Step step{Kind::kMetric, Split::kSamples, false, plan_.y_pred, plan_.metrics};
       step.index = static_cast<int>(i);
-      emit(step);
-    }
-  }
-
-  void emit_penalties() {
-    int64_t widest = 0;
-    for (size_t v = 0; v < parameters_.variables.size(); ++v) {
-      if (parameters_.variables[v].l2 == 0.0) continue;
-      plan_.penalised.push_back(static_cast<int>(v));
-      widest = std::max(widest, parameters_.variables[v].columns);
-    }
-    if (plan_.penalised.empty()) return;
-    plan_.penalties = add_buffer(plan_, static_cast<int64_t>(plan_.penalised.size()), widest);
-    for (size_t row = 0; row < plan_.penalised.size(); ++row) {
-      Step step{Kind::kPenalty, Split::kUnits, false, -1, plan_.penalties};
-      step.kernel = plan_.penalised[row];
-      step.index = static_cast<int>(row);
       emit(step);
     }
   }

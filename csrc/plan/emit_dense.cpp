@@ -1,4 +1,5 @@
-// Products with a kernel: forward with bias and activation, backward with the step of the weights.
+// Products with a kernel: forward with bias and activation, backward with the step of the weights, if that fits a
+// product.
 #include "plan/costs.h"
 #include "plan/emitter.h"
 
@@ -22,6 +23,10 @@ void emit_weight_gradient(Emitter& emitter, const Operation& op, int dz) {
   emitter.reads_input(step);
   step.kernel = emitter.variables_of(op).kernel;
   step.bias = emitter.variables_of(op).bias;
+  step.stores = !emitter.fuses(step.kernel) || !emitter.fuses(step.bias);
+  for (const int v : {step.kernel, step.bias}) {
+    if (step.stores && v >= 0) emitter.store_gradient(v);
+  }
   emitter.emit(step);
 }
 

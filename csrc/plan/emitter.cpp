@@ -4,8 +4,9 @@
 
 namespace engine {
 
-Emitter::Emitter(const Parameters& parameters, Plan::Mode mode, int64_t max_rows, int threads)
-    : parameters_(parameters) {
+Emitter::Emitter(const Parameters& parameters, const OptimizerSpec& optimizer, Plan::Mode mode, int64_t max_rows,
+                 int threads)
+    : parameters_(parameters), optimizer_(optimizer) {
   plan.mode = mode;
   plan.max_rows = max_rows;
   plan.threads = threads;

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "plan/learning.h"
 #include "plan/operations.h"
 #include "plan/plan.h"
 
@@ -17,7 +18,7 @@ struct Gradient {
 
 class Emitter {
  public:
-  Emitter(const Parameters& parameters, Plan::Mode mode, int64_t max_rows, int threads);
+  Emitter(const Parameters& parameters, const OptimizerSpec& optimizer, Plan::Mode mode, int64_t max_rows, int threads);
 
   bool training() const { return plan.mode == Plan::Mode::kTrain; }
   bool predicts() const { return plan.mode == Plan::Mode::kPredict || plan.mode == Plan::Mode::kSample; }
@@ -35,6 +36,11 @@ class Emitter {
   /// What a product of the gathered rows may use in their place.
   void reads_input(Step& step) const;
 
+  /// Whether a product may step `variable` (-1: no variable, which is fine) instead of storing its gradient.
+  bool fuses(int variable) const { return can_fuse(optimizer_, parameters_, variable); }
+  /// Has `variable` stepped after the backward pass, by the gradient that a step stores.
+  void store_gradient(int variable) { engine::store_gradient(plan, parameters_, variable); }
+
   const Parameters::Layer& variables_of(const Operation& op) const {
     return parameters_.layers[static_cast<size_t>(op.layer)];
   }
@@ -44,6 +50,7 @@ class Emitter {
 
  private:
   const Parameters& parameters_;
+  const OptimizerSpec& optimizer_;
 };
 
 /// How the operations of one kind turn into steps.

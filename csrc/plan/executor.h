@@ -36,6 +36,8 @@ struct Frame {
   const TrainingSpec* training = nullptr;
   float* weights = nullptr;
   float* slots[kMaxSlots] = {};
+  float* accumulated = nullptr;  // sums of gradients, where the optimizer accumulates
+  float* averages = nullptr;     // of the weights, where it keeps them
   float* arena = nullptr;
   DatasetView data;
   const SparseRows* sparse = nullptr;  // records of the rows of `data`; null: read them as they lie

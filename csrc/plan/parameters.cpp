@@ -17,9 +17,9 @@ constexpr int64_t kMostScratch = int64_t{1} << 40;
 
 Parameters lay_out(const ModelSpec& model) {
   Parameters parameters;
-  const auto add = [&](std::vector<int64_t> shape, double l2) {
+  const auto add = [&](std::vector<int64_t> shape, const VariableSpec& asked) {
     const int64_t columns = shape.back(), rows = shape.size() > 1 ? shape.front() : 1;
-    parameters.variables.push_back({rows, columns, parameters.size, std::move(shape), l2});
+    parameters.variables.push_back({rows, columns, parameters.size, std::move(shape), asked});
     parameters.size += rows * round_up(columns, kLane);
     return static_cast<int>(parameters.variables.size()) - 1;
   };
@@ -28,8 +28,8 @@ Parameters lay_out(const ModelSpec& model) {
     Parameters::Layer entry;
     if (layer.kind == LayerSpec::Kind::kDense) {
       const int64_t inputs = size / layer.groups;
-      entry.kernel = add({inputs, layer.units}, layer.trainable ? layer.kernel_l2 : 0.0);
-      if (layer.use_bias) entry.bias = add({layer.units}, layer.trainable ? layer.bias_l2 : 0.0);
+      entry.kernel = add({inputs, layer.units}, layer.trainable ? layer.kernel : VariableSpec{});
+      if (layer.use_bias) entry.bias = add({layer.units}, layer.trainable ? layer.bias : VariableSpec{});
     }
     size = size_after(layer, size);
     parameters.layers.push_back(entry);

@@ -8,12 +8,12 @@
 
 namespace engine {
 
-/// A weight array (rows, columns) in the parameter arena, in panels; the optimizer's slots lie at the same offset
-/// of further arenas.
+/// A weight array (rows, columns) in the parameter arena, in panels; the optimizer's slots, its gradient where that is
+/// stored, and what else there is one of per weight lie at the same offset of further arenas.
 struct Variable {
   int64_t rows, columns, offset;
   std::vector<int64_t> shape;  // as the user sees it
-  double l2;                   // 0 where nothing is learnt: Keras leaves frozen weights out of the loss
+  VariableSpec asked;          // nothing where nothing is learnt: Keras leaves frozen weights out of the loss
 };
 
 struct Parameters {
@@ -61,6 +61,12 @@ struct Step {
     kSoftmaxBackward,
     kMultiply,
     kDenseBackwardWeights,
+    kPenaltyGradient,
+    kAccumulate,
+    kSquares,
+    kScale,
+    kStepWeights,
+    kAverage,
     kStoreOutput,
   };
   Kind kind;
@@ -79,11 +85,20 @@ struct Step {
   // Variables by index, -1 none.
   int kernel = -1;
   int bias = -1;
-  int index = -1;  // of the layer (dropout, take), the metric, or the row of the penalties
+  int index = -1;       // of the layer (dropout, take), the metric, or the row of the penalties or squares
+  bool stores = false;  // whether the gradient is stored instead of stepping the weights
   Activation activation = Activation::kLinear;
   Loss loss = Loss::kMeanSquaredError;
   float scale = 1.0f;
   float offset = 0.0f;
+};
+
+/// What a variable adds to the loss: a factor times the sum of its elements' squares or magnitudes.
+struct Penalty {
+  enum class Kind { kSquares, kMagnitudes };
+  Kind kind;
+  int variable;
+  double factor;
 };
 
 struct Plan {
@@ -97,11 +112,16 @@ struct Plan {
   std::vector<Step> steps;
   // Buffers with a meaning to the caller; -1 where the mode has none.
   int y_pred = -1;
-  int gradient = -1;           // of the loss by what the loss step reads
-  int losses = -1;             // (1, rows)
-  int metrics = -1;            // (metrics, rows)
-  int penalties = -1;          // (penalised variables, widest): column sums of squares
-  std::vector<int> penalised;  // variables, in the order of the penalties' rows
+  int gradient = -1;               // of the loss by what the loss step reads
+  int losses = -1;                 // (1, rows)
+  int metrics = -1;                // (metrics, rows)
+  int penalties = -1;              // (penalised, widest): column sums
+  std::vector<Penalty> penalised;  // in the order of the penalties' rows
+  // Of the variables that are stepped by a stored gradient (plan/learning.h); -1 where there are none.
+  std::vector<int> learning;
+  int gradients = -1;  // (1, all weights): laid out like the parameter arena
+  int squares = -1;    // (of `learning`, widest): column sums of squares of the gradients
+  int scales = -1;     // (1, of `learning`): what clipping by norm multiplies the gradients by
 };
 
 /// `threads` is the most the plan may be run with; small work gets fewer.

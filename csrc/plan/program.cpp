@@ -1,5 +1,6 @@
 #include "plan/program.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -51,10 +52,16 @@ int64_t Program::output_size() const {
 
 void Program::configure(TrainingSpec training) {
   auto spec = std::make_shared<const TrainingSpec>(std::move(training));
-  Arena slots[kMaxSlots];
-  for (int s = 0; s < slot_count(spec->optimizer.kind); ++s) slots[s] = Arena(parameters_.size);
+  OptimizerState fresh;
+  const OptimizerSpec& optimizer = spec->optimizer;
+  for (int s = 0; s < slot_count(optimizer.kind); ++s) fresh.slots[s] = Arena(parameters_.size);
+  if (optimizer.initial_slot != 0.0) {
+    std::fill_n(fresh.slots[0].data(), parameters_.size, static_cast<float>(optimizer.initial_slot));
+  }
+  if (optimizer.accumulate > 1) fresh.accumulated = Arena(parameters_.size);
+  if (optimizer.averages) fresh.averages = Arena(parameters_.size);
   const auto lock = write_lock();
-  for (int s = 0; s < kMaxSlots; ++s) slots_[s] = std::move(slots[s]);
+  state_ = std::move(fresh);
   iterations_ = 0;
   const std::lock_guard<std::mutex> state(state_mutex_);
   training_ = std::move(spec);

@@ -22,6 +22,13 @@ struct Workspace {
   float* buffer(int index) const { return arena.data() + plan->buffers[static_cast<size_t>(index)].offset; }
 };
 
+/// One arena each, laid out like the weights; empty where the optimizer has none.
+struct OptimizerState {
+  Arena slots[kMaxSlots];
+  Arena accumulated;
+  Arena averages;
+};
+
 class Program {
  public:
   explicit Program(ModelSpec model);
@@ -35,7 +42,9 @@ class Program {
   void configure(TrainingSpec training);
   /// Changes with every `configure`, and a pass belongs to one of them; null before the first.
   std::shared_ptr<const TrainingSpec> training() const;
-  float* slots(int slot) const { return slots_[slot].data(); }
+  float* slots(int slot) const { return state_.slots[slot].data(); }
+  float* accumulated() const { return state_.accumulated.data(); }
+  float* averages() const { return state_.averages.data(); }
 
   int64_t iterations() const { return iterations_; }
   void set_iterations(int64_t n) { iterations_ = n; }
@@ -60,7 +69,7 @@ class Program {
   ModelSpec model_;
   Parameters parameters_;
   Arena weights_;
-  Arena slots_[kMaxSlots];
+  OptimizerState state_;
   int64_t iterations_ = 0;
   mutable std::mutex state_mutex_;  // of the two pointers, which change together
   std::shared_ptr<const TrainingSpec> training_;

@@ -1,12 +1,19 @@
 // What a user asked for, as plain data: the input of the plan compiler.
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "kernels/kinds.h"
 #include "kernels/table.h"
 
 namespace engine {
+
+/// What is asked of a variable beside its gradient.
+struct VariableSpec {
+  double l1 = 0.0, l2 = 0.0;
+};
 
 struct LayerSpec {
   enum class Kind { kDense, kActivation, kDropout, kRescaling, kTake };
@@ -17,8 +24,7 @@ struct LayerSpec {
   int64_t units = 0;
   bool use_bias = true;
   bool trainable = true;
-  double kernel_l2 = 0.0;
-  double bias_l2 = 0.0;
+  VariableSpec kernel, bias;
   // dropout
   double rate = 0.0;
   uint64_t seed = 0;
@@ -67,10 +73,19 @@ inline constexpr bool gives_probabilities(Loss loss) {
 inline constexpr bool reads_signs(Loss loss) { return loss == Loss::kHinge || loss == Loss::kSquaredHinge; }
 
 struct OptimizerSpec {
+  enum class Clip { kNone, kValue, kNorm, kGlobalNorm };
   Optimizer kind = Optimizer::kSgd;
-  double parameters[3] = {};
-  double kernel_decay = 0.0;  // decoupled weight decay, per unit of the learning rate
-  double bias_decay = 0.0;
+  double parameters[kMaxParameters] = {};
+  double initial_slot = 0.0;   // value that the first slot starts from
+  std::vector<double> decays;  // decoupled weight decay by variable, per unit of the learning rate; empty: none
+  Clip clip = Clip::kNone;
+  double limit = std::numeric_limits<double>::infinity();  // of values, or of the norm
+  int64_t accumulate = 1;                                  // batches whose gradients make one step
+  bool averages = false;                                   // whether a running mean of the weights is kept ...
+  double average_momentum = 0.0;
+  int64_t overwrite = 0;  // ... which takes the place of the weights every so many steps; 0: never
+
+  double decay(int variable) const { return decays.empty() ? 0.0 : decays[static_cast<size_t>(variable)]; }
 };
 
 struct MetricSpec {

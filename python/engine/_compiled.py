@@ -9,6 +9,7 @@ from engine import losses, metrics, optimizers
 from engine._checks import real
 from engine._program import Program, Totals
 from engine.callbacks import Logs
+from engine.optimizers import Tracked
 
 
 class Compiled:
@@ -52,16 +53,16 @@ class Compiled:
             self.loss = self.loss.resolve(indices, outputs)
             self._require_same_targets()
 
-    def apply(self, program: Program) -> None:
-        """Compile `program`; its optimizer state starts anew."""
+    def apply(self, program: Program, weights: Sequence[Tracked]) -> None:
+        """Compile `program`, which has these weights; its optimizer state starts anew."""
         if self.loss is not None and self.settled:
             lowered = []
             for metric, weighted in self._metrics:
                 resolved = metric.resolve(bool(self.loss.wants_indices), program.output_size)
                 lowered.append({**resolved.lower(), "weighted": weighted})
             loss = {**self.loss.lower(), "weight": self._loss_weight}
-            program.compile(loss, self.optimizer.lower(), lowered)
-        self.optimizer.follow(program)
+            program.compile(loss, self.optimizer.lower(weights), lowered)
+        self.optimizer.follow(program, weights)
 
     def require_reduction(self) -> None:
         """Raise ValueError if the loss is not one number per batch, which training needs."""

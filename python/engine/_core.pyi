@@ -151,7 +151,9 @@ class Program:
     def output_size(self) -> int: ...
     @property
     def iterations(self) -> int:
-        """Optimizer steps taken since `compile`."""
+        """Batches trained on since `compile`."""
+    @iterations.setter
+    def iterations(self, value: int) -> None: ...
     def write_variables(self, values: Sequence[Float32]) -> None:
         """Copy `values` (same shapes as `variables`, any strides) in, between two steps of any run."""
     def compile(
@@ -167,8 +169,12 @@ class Program:
                 (n, outputs); sparse_categorical_crossentropy is sparse by default, all others dense.
                 Parameters: huber [delta]; cosine_similarity [factor]; tversky [alpha, beta, epsilon]; the focal
                 ones [alpha, gamma, whether from logits, whether balanced].
-            optimizer: `{"kind": "sgd", "momentum": float, "nesterov": bool}` or
-                `{"kind": "adam", "beta_1": float, "beta_2": float, "epsilon": float}`.
+            optimizer: `{"kind": "sgd", "momentum": float, "nesterov": bool}`,
+                `{"kind": "adam", "beta_1": float, "beta_2": float, "epsilon": float, "amsgrad": bool}` or another rule
+                with its arguments by Keras' names, and where wanted
+                `"decays"` (one float per variable), one of `"clipvalue"`, `"clipnorm"` and `"global_clipnorm"`,
+                `"accumulate"` (batches per step), `"averages"` (bool), `"average_momentum"`,
+                `"overwrite"` (steps after which the averages replace the weights; 0: never).
             metrics: `{"kind": k, "weighted": bool}`, k one of sparse_categorical_accuracy,
                 categorical_accuracy, binary_accuracy (with "threshold": float), mean_squared_error.
         """
@@ -203,6 +209,12 @@ class Program:
         """
     def read_slots(self) -> list[list[Float32]]:
         """Copies of the optimizer's slots per variable (Adam: [m, v]), in the textbook's scaling."""
+    def read_state(self, kind: Literal["slot", "average", "accumulated"], number: int) -> list[Float32]:
+        """Copies of one array per variable: slot `number`, the running mean, or the sum of gradients."""
+    def write_state(
+        self, kind: Literal["slot", "average", "accumulated"], number: int, values: Sequence[Float32]
+    ) -> None:
+        """Take over what `read_state` returned."""
 
 class Kernels:
     """The kernels of one instruction set, for tests: every call runs on the calling thread.

@@ -50,12 +50,21 @@ class Trainer:
             shuffle=plan.shuffle,
             steps=plan.steps_per_epoch,
         )
-        logs: Logs = {}
         self._callbacks.call("on_train_begin")
+        try:
+            logs = self._epochs(plan, passes)
+        finally:
+            if plan.epochs > 0:
+                self._compiled.optimizer.finalize_variable_values()
+        self._callbacks.call("on_train_end", logs=logs)
+
+    def _epochs(self, plan: Plan, passes: Passes) -> Logs:
+        """Returns the logs of the last."""
+        logs: Logs = {}
         for epoch in range(plan.initial_epoch, plan.epochs):
             self._callbacks.call("on_epoch_begin", epoch)
             if not passes.ready():
-                warnings.warn(OUT_OF_DATA, stacklevel=3)
+                warnings.warn(OUT_OF_DATA, stacklevel=4)
                 break
             self._progress.restart(f"Epoch {epoch + 1}/{plan.epochs}" if plan.epochs > 1 else None)
             done = self._advance("train", passes, self._progress)
@@ -68,7 +77,7 @@ class Trainer:
             self._progress.finish(logs, done)
             if self._callbacks.stop_training:
                 break
-        self._callbacks.call("on_train_end", logs=logs)
+        return logs
 
     def evaluate(self, source: Source, batch_size: int, steps: int | None) -> Totals:
         """Loss and metrics over `source`, or over the first `steps` batches of it."""

@@ -159,4 +159,4 @@ class CompiledModel(ABC):
         targets = np.shape(real_array(y, "y"))
         compiled.settle(outputs > 1 and targets[1:] in ((), (1,)), outputs)
         if self._program is not None:
-            compiled.apply(self._program)
+            self._apply(compiled)

@@ -19,6 +19,7 @@ from engine.layers import InputLayer, Layer
 from engine.layers.base import checked_weights
 from engine.models.model import Model
 from engine.models.stack import operations_through, shapes_through, with_layer, without_batch
+from engine.optimizers import Tracked
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -244,7 +245,7 @@ class Sequential(Model):
                 math.prod(inputs.shape), operations, [array for arrays in weights for array in arrays]
             )
             if compiled is not None:
-                compiled.apply(program)
+                compiled.apply(program, _tracked(stack, inputs.shape))
         for layer in self._layers:
             if layer not in stack:
                 layer.detach()
@@ -259,7 +260,7 @@ class Sequential(Model):
     def _apply(self, compiled: Compiled) -> None:
         program, inputs = self._program, self._inputs
         if program and inputs and operations_through(inputs.shape, self._layers) == self._operations:
-            compiled.apply(program)
+            compiled.apply(program, _tracked(self._layers, inputs.shape))
         else:  # `trainable` was assigned, or there is no program yet
             self._restack(self._inputs, self._layers, compiled)
 
@@ -284,5 +285,14 @@ class Sequential(Model):
         optimizer = self.optimizer
         if optimizer is None or optimizer.iterations == 0:
             return Counts(trainable, non_trainable, None)
-        # Keras counts the step number and the learning rate, too.
-        return Counts(trainable, non_trainable, 2 + optimizer.slots * trainable)
+        state = sum(math.prod(variable.shape) for variable in optimizer.variables)
+        return Counts(trainable, non_trainable, state)
+
+
+def _tracked(stack: Sequence[Layer], input_shape: Shape) -> list[Tracked]:
+    """The weights of `stack` as its optimizer knows them."""
+    return [
+        Tracked(f"{layer.name}/{weight.name}", layer.trainable)
+        for layer, shape in zip(stack, shapes_through(input_shape, stack)[:-1], strict=True)
+        for weight in layer.weights_for(shape)
+    ]

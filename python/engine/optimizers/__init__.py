@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
+from engine._spec import serialize
 from engine.optimizers import schedules
+from engine.optimizers._variables import Tracked
+from engine.optimizers.accumulating import Adadelta, Adagrad, Ftrl, RMSprop
 from engine.optimizers.base import Optimizer, get
+from engine.optimizers.base import deserialize_optimizer as deserialize
+from engine.optimizers.moments import Adamax, Lion, Nadam
 from engine.optimizers.rules import SGD, Adam, AdamW
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "get", "schedules"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Ftrl",
+    "Lion",
+    "Nadam",
+    "Optimizer",
+    "RMSprop",
+    "Tracked",
+    "deserialize",
+    "get",
+    "schedules",
+    "serialize",
+]

@@ -1,58 +1,131 @@
-"""What every optimizer is: a step size, a share of the weights to take off, and a rule that the core runs."""
+"""What every optimizer is: a step size, what happens to gradients first, and a rule that the core runs."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import real
+from engine._checks import flag, integer, real
 from engine._program import Program
 from engine._spec import Registry, Spec, serialize, snake_case
-from engine.optimizers.schedules import LearningRateSchedule, deserialize
+from engine.optimizers._rates import LearningRate, Rate, number, to_rate
+from engine.optimizers._variables import Kind, OptimizerVariable, Tracked, counters, per_weight
+from engine.optimizers.schedules import LearningRateSchedule
+
+if TYPE_CHECKING:
+    from typing_extensions import TypedDict
+
+    class Options(TypedDict, total=False):
+        """The arguments of every optimizer, after those of its rule."""
+
+        weight_decay: float | None
+        clipnorm: float | None
+        clipvalue: float | None
+        global_clipnorm: float | None
+        use_ema: bool
+        ema_momentum: float
+        ema_overwrite_frequency: int | None
+        loss_scale_factor: float | None
+        gradient_accumulation_steps: int | None
+        name: str | None
 
 
 class Optimizer(Spec):
     """Base class: an update rule. A subclass stores the rule's options; the core runs the rule.
 
+    One step, in this order: gradients of `gradient_accumulation_steps` batches are averaged, clipped, the weights
+    decay, the rule steps them, the running mean follows, constraints apply.
+
     Args:
-        learning_rate: step size, at least 0, or a schedule of `engine.optimizers.schedules`. May be read and
-            assigned at any time; a new value counts from the next batch on, or from the next epoch on when no
-            callback looks at batches.
+        learning_rate: step size, at least 0, a schedule of `engine.optimizers.schedules`, or a function without
+            arguments that is called once per batch, before a run of them. May be read and assigned at any time; a
+            new value counts from the next batch on, or from the next epoch on when no callback looks at batches.
         weight_decay: before each step every weight and bias becomes `w - learning_rate * weight_decay * w`
             (decoupled decay: Loshchilov and Hutter, 2019); None is 0.
-        name: for the config alone.
+        clipnorm: the gradient of each weight array is scaled down to this Euclidean norm; None leaves it.
+        clipvalue: each gradient is cut to `[-clipvalue, clipvalue]`.
+        global_clipnorm: all gradients together are scaled down to this norm. At most one of the three.
+        use_ema: whether to keep a running mean of the weights, which takes their place at the end of `fit`.
+        ema_momentum: `mean = ema_momentum * mean + (1 - ema_momentum) * w` after each step, in [0, 1].
+        ema_overwrite_frequency: the weights become their mean every so many steps; None: when `fit` ends.
+        loss_scale_factor: what Keras multiplies the loss by and divides gradients by. Nothing is computed in less
+            than float32 here, so the two would cancel out, and are left out.
+        gradient_accumulation_steps: at least 2: batches whose gradients are averaged for one step; None: one.
+        name: for the config and the names of `variables`.
     """
 
     left_out = ("learning_rate",)  # `get_config` adds it: a number, or a schedule and not its present value
     kind: ClassVar[str]
     """The core's name of the rule."""
+    __signature__: ClassVar[inspect.Signature]
 
-    def __init__(
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Spell out the arguments that `*shared` and `**options` of a rule stand for."""
+        super().__init_subclass__(**options)
+        own = inspect.signature(cls.__init__).parameters
+        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        shown = {name: p for name, p in own.items() if p.kind not in kinds and name != "self"}
+        if len(shown) < len(own) - 1:
+            inherited = inspect.signature(Optimizer.__init__).parameters
+            shown |= {name: p for name, p in inherited.items() if name != "self" and name not in shown}
+        cls.__signature__ = inspect.Signature(list(shown.values()))
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
         self,
-        learning_rate: float | LearningRateSchedule | Mapping[str, Any],
-        *,
+        learning_rate: LearningRate,
         weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = None,
     ) -> None:
-        self._rate: float | LearningRateSchedule = _rate(learning_rate)
-        self.weight_decay = None if weight_decay is None else real(weight_decay, "weight_decay", 0.0)
-        self.name = name or snake_case(type(self).__name__)
+        self._rate: Rate = to_rate(learning_rate)
+        self.weight_decay = _optional(weight_decay, "weight_decay")
+        self.clipnorm = _optional(clipnorm, "clipnorm")
+        self.clipvalue = _optional(clipvalue, "clipvalue")
+        self.global_clipnorm = _optional(global_clipnorm, "global_clipnorm")
+        clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
+        if sum(value is not None for value in clips.values()) > 1:
+            given = ", ".join(f"{key}={value}" for key, value in clips.items())
+            msg = f"only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set, got {given}"
+            raise ValueError(msg)
+        self.use_ema = flag(use_ema, "use_ema")
+        self.ema_momentum = real(ema_momentum, "ema_momentum", 0.0, 1.0)
+        self.ema_overwrite_frequency = (
+            None
+            if ema_overwrite_frequency is None
+            else integer(ema_overwrite_frequency, "ema_overwrite_frequency", 1)
+        )
+        self.loss_scale_factor = _optional(loss_scale_factor, "loss_scale_factor")
+        self.gradient_accumulation_steps = (
+            None
+            if gradient_accumulation_steps is None
+            else integer(gradient_accumulation_steps, "gradient_accumulation_steps", 2)
+        )
+        self.name = snake_case(type(self).__name__) if name is None else str(name)
         self._undecayed: list[str] = []
         self._program: Program | None = None
+        self._tracked: list[Tracked] = []
 
     @property
     def learning_rate(self) -> float:
         """The step size of the next batch. With a schedule only another schedule may be assigned."""
-        return self._rate if isinstance(self._rate, float) else float(self._rate.rates(self.iterations, 1)[0])
+        return float(self._rate) if isinstance(self._rate, float) else float(self.learning_rates(1)[0])
 
     @learning_rate.setter
-    def learning_rate(self, value: float | LearningRateSchedule) -> None:
-        rate = _rate(value)
-        if isinstance(rate, float) and not isinstance(self._rate, float):
+    def learning_rate(self, value: LearningRate) -> None:
+        rate = to_rate(value)
+        if isinstance(rate, float) and isinstance(self._rate, LearningRateSchedule):
             msg = (
                 f"This optimizer was created with a `LearningRateSchedule` object as its `learning_rate`, "
                 f"{self._rate!r}, hence its learning rate is not settable. Create it with a float "
@@ -63,28 +136,93 @@ class Optimizer(Spec):
 
     @property
     def iterations(self) -> int:
-        """Steps taken since `compile`."""
-        return 0 if self._program is None else self._program.iterations
+        """Steps taken since `compile`; may be assigned after it."""
+        return self.batches // (self.gradient_accumulation_steps or 1)
+
+    @iterations.setter
+    def iterations(self, value: int) -> None:
+        self.batches = integer(value, "iterations", 0) * (self.gradient_accumulation_steps or 1)
 
     @property
-    def slots(self) -> int:
-        """Arrays of state per weight array."""
-        return 0
+    def batches(self) -> int:
+        """Batches seen since `compile`."""
+        return 0 if self._program is None else self._program.iterations
+
+    @batches.setter
+    def batches(self, value: int) -> None:
+        if self._program is None:
+            msg = "`iterations` can be assigned once a model is compiled with this optimizer, and built"
+            raise ValueError(msg)
+        self._program.iterations = integer(value, "iterations", 0)
+
+    @property
+    def slots(self) -> Sequence[Sequence[str]]:
+        """Names of the rule's state arrays per weight array; those of one group take turns in `variables`."""
+        return []
+
+    @property
+    def variables(self) -> list[OptimizerVariable]:
+        """The state: step number, learning rate unless it follows a schedule, then arrays per weight array."""
+        program, tracked = self._program, self._tracked
+        found = counters(self, isinstance(self._rate, float))
+        if program is None:
+            return found
+        if self.use_ema:
+            found += per_weight(self.name, program, tracked, {"average": ("average", 0)})
+        if self.gradient_accumulation_steps:
+            found += per_weight(self.name, program, tracked, {"gradient_accumulator": ("accumulated", 0)})
+        first = 0
+        for group in self.slots:
+            arrays: dict[str, tuple[Kind, int]] = {
+                name: ("slot", first + position) for position, name in enumerate(group)
+            }
+            found += per_weight(self.name, program, tracked, arrays)
+            first += len(group)
+        return found
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Assign `weights` to `variables`, one by one.
+
+        Raises:
+            ValueError: if number or shapes differ; nothing has changed then.
+        """
+        targets, values = self.variables, [np.asarray(weight) for weight in weights]
+        if [target.shape for target in targets] != [value.shape for value in values]:
+            wanted = [target.shape for target in targets]
+            msg = f"`weights` must have the shapes of `variables`, {wanted}, got {[v.shape for v in values]}"
+            raise ValueError(msg)
+        for target, value in zip(targets, values, strict=True):
+            target.assign(value)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write the state into a mapping, under "0", "1", ..."""
+        for position, variable in enumerate(self.variables):
+            store[str(position)] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Take the state that `save_own_variables` wrote."""
+        self.set_weights([np.asarray(store[str(position)]) for position in range(len(store))])
 
     def learning_rates(self, steps: int) -> NDArray[np.float64]:
         """The step sizes of the next `steps` batches."""
-        if isinstance(self._rate, float):
-            return np.full(steps, self._rate)
-        return self._rate.rates(self.iterations, steps)
+        rate = self._rate
+        if isinstance(rate, float):
+            return np.full(steps, rate)
+        if isinstance(rate, LearningRateSchedule):
+            return rate.rates(self.batches, steps)
+        return np.array([real(number(rate()), "learning_rate()", 0.0) for _ in range(steps)])
 
-    def exclude_from_weight_decay(self, *, var_names: Sequence[str]) -> None:
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
         """Leave weights out of `weight_decay`. Takes the place of what an earlier call said.
 
         Args:
-            var_names: regular expressions; a weight is left out if one is found in its name, `kernel` or `bias`.
+            var_list: weights are arrays here, without an identity: name them instead.
+            var_names: regular expressions; a weight is left out if one is found in its name, such as `bias`.
 
         Raises:
-            TypeError: if `var_names` is a single string.
+            TypeError: for a `var_list`, or if `var_names` is a single string.
             ValueError: after `compile`.
         """
         if self._program is not None:
@@ -92,43 +230,86 @@ class Optimizer(Spec):
                 "`exclude_from_weight_decay` must be called before the model is compiled with this optimizer"
             )
             raise ValueError(msg)
+        if var_list:
+            msg = "`var_list` can't tell weights apart, which are arrays: give `var_names`, such as ['bias']"
+            raise TypeError(msg)
         if isinstance(var_names, str):
             msg = f"`var_names` must be a list of strings such as [{var_names!r}], got {var_names!r}"
             raise TypeError(msg)
-        self._undecayed = list(var_names)
+        self._undecayed = list(var_names or [])
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this optimizer again; a schedule as `schedules.serialize` writes it."""
-        rate = self._rate if isinstance(self._rate, float) else serialize(self._rate)
-        return {"learning_rate": rate} | super().get_config()
+        """The arguments that make this optimizer again; a schedule as `schedules.serialize` writes it.
 
-    def lower(self) -> dict[str, Any]:
-        """The rule as the core reads it; the learning rate comes with each run."""
-        options = super().get_config()
-        del options["weight_decay"], options["name"]
-        decays = {f"{name}_decay": self._decay_of(name) for name in ("kernel", "bias")}
-        return {"kind": self.kind} | options | decays
+        Raises:
+            TypeError: if the learning rate is a function.
+        """
+        rate = self._rate
+        if not isinstance(rate, (float, LearningRateSchedule)):
+            msg = f"`learning_rate` is a function, {rate!r}, which no config holds: use a schedule"
+            raise TypeError(msg)
+        return {"learning_rate": rate if isinstance(rate, float) else serialize(rate)} | super().get_config()
 
-    def follow(self, program: Program) -> None:
-        """Take `iterations` from `program` from now on."""
-        self._program = program
+    def lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
+        """The rule as the core reads it, for a model with these weights; learning rates come with each run."""
+        shared = inspect.signature(Optimizer.__init__).parameters
+        rule = {name: value for name, value in super().get_config().items() if name not in shared}
+        clips = {name: getattr(self, name) or 0.0 for name in ("clipnorm", "clipvalue", "global_clipnorm")}
+        return {
+            "kind": self.kind,
+            **rule,
+            **clips,
+            "decays": [self._decay_of(weight) for weight in weights],
+            "accumulate": self.gradient_accumulation_steps or 1,
+            "averages": self.use_ema,
+            "average_momentum": self.ema_momentum,
+            "overwrite": self.ema_overwrite_frequency or 0,
+        }
 
-    def _decay_of(self, variable: str) -> float:
-        excluded = any(re.search(name, variable) for name in self._undecayed)
+    def follow(self, program: Program, weights: Sequence[Tracked]) -> None:
+        """Take `iterations` and the state from `program`, which has these weights, from now on."""
+        self._program, self._tracked = program, list(weights)
+
+    def finalize_variable_values(self, var_list: Sequence[Any] | None = None) -> None:
+        """With `use_ema`, put the running means in the place of the weights, as `fit` does when it ends.
+
+        Args:
+            var_list: of no account: all weights that training changes.
+        """
+        del var_list
+        if self._program is None or not self.use_ema or self.batches == 0:
+            return
+        values, means = self._program.variables, self._program.read_state("average", 0)
+        self._program.write_variables(
+            [
+                mean if weight.trainable else value
+                for weight, value, mean in zip(self._tracked, values, means, strict=True)
+            ]
+        )
+
+    def _decay_of(self, weight: Tracked) -> float:
+        excluded = any(re.search(name, weight.name) for name in self._undecayed)
         return 0.0 if excluded or self.weight_decay is None else self.weight_decay
 
 
-def _rate(value: object) -> float | LearningRateSchedule:
-    if isinstance(value, LearningRateSchedule):
-        return value
-    if callable(value):
-        msg = (
-            f"`learning_rate` must be a number or a schedule, got {value!r}; derive a class from "
-            "engine.optimizers.schedules.LearningRateSchedule, and give an object of it"
-        )
-        raise TypeError(msg)
-    return deserialize(value) if isinstance(value, Mapping) else real(value, "learning_rate", 0.0)
+def _optional(value: float | None, name: str) -> float | None:
+    return None if value is None else real(value, name, 0.0)
 
 
 registry: Registry[Optimizer] = Registry("optimizer", Optimizer)
 get = registry.get
+
+
+def deserialize_optimizer(
+    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+) -> Optimizer:
+    """The optimizer that `serialize` described.
+
+    Args:
+        config: `{"class_name": ..., "config": {...}}`.
+        custom_objects: classes of your own by name.
+    """
+    if custom_objects and config.get("class_name") in custom_objects:
+        made: Optimizer = custom_objects[config["class_name"]].from_config(config.get("config", {}))
+        return made
+    return get(config)

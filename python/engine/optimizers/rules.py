@@ -1,15 +1,18 @@
-"""How weights follow their gradients."""
+"""How weights follow their gradients: the rules that products can end with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from engine._checks import below_one, flag, real
+from engine.optimizers._rates import LearningRate
 from engine.optimizers.base import Optimizer, registry
-from engine.optimizers.schedules import LearningRateSchedule
 
-LearningRate = float | LearningRateSchedule | Mapping[str, Any]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from engine.optimizers.base import Options
 
 
 @registry.register()
@@ -23,8 +26,8 @@ class SGD(Optimizer):
         learning_rate: step size, at least 0, or a schedule.
         momentum: in [0, 1]; 0 is plain gradient descent.
         nesterov: whether to look one step ahead.
-        weight_decay: `w = w - learning_rate * weight_decay * w` before each step, at least 0; None is 0.
-        name: for the config alone.
+        shared: the arguments of every `Optimizer`, in its order.
+        options: the same, by name.
     """
 
     kind = "sgd"
@@ -34,18 +37,17 @@ class SGD(Optimizer):
         learning_rate: LearningRate = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
-        weight_decay: float | None = None,
-        *,
-        name: str | None = None,
+        *shared: Any,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(learning_rate, weight_decay=weight_decay, name=name)
+        super().__init__(learning_rate, *shared, **options)
         self.momentum = real(momentum, "momentum", 0.0, 1.0)
         self.nesterov = flag(nesterov, "nesterov")
 
     @property
-    def slots(self) -> int:
+    def slots(self) -> Sequence[Sequence[str]]:
         """One with momentum, else none."""
-        return int(self.momentum > 0)
+        return [["momentum"]] if self.momentum > 0 else []
 
 
 @registry.register()
@@ -61,8 +63,9 @@ class Adam(Optimizer):
         beta_1: decay of m, in [0, 1).
         beta_2: decay of v, in [0, 1).
         epsilon: keeps the division finite, at least 0.
-        weight_decay: `w = w - learning_rate * weight_decay * w` before each step, at least 0; None is 0.
-        name: for the config alone.
+        amsgrad: whether the largest v so far takes the place of v (Reddi et al., 2018).
+        shared: the arguments of every `Optimizer`, in its order.
+        options: the same, by name.
     """
 
     kind = "adam"
@@ -73,19 +76,20 @@ class Adam(Optimizer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
-        *,
-        weight_decay: float | None = None,
-        name: str | None = None,
+        amsgrad: bool = False,
+        *shared: Any,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(learning_rate, weight_decay=weight_decay, name=name)
+        super().__init__(learning_rate, *shared, **options)
         self.beta_1 = below_one(beta_1, "beta_1")
         self.beta_2 = below_one(beta_2, "beta_2")
         self.epsilon = real(epsilon, "epsilon", 0.0)
+        self.amsgrad = flag(amsgrad, "amsgrad")
 
     @property
-    def slots(self) -> int:
-        """Two: m and v."""
-        return 2
+    def slots(self) -> Sequence[Sequence[str]]:
+        """Names of m and v, and with `amsgrad` the largest v."""
+        return [["momentum", "velocity"], *([["velocity_hat"]] if self.amsgrad else [])]
 
 
 @registry.register()
@@ -102,24 +106,21 @@ class AdamW(Adam):
         beta_1: decay of m, in [0, 1).
         beta_2: decay of v, in [0, 1).
         epsilon: keeps the division finite, at least 0.
-        name: for the config alone.
+        amsgrad: whether the largest v so far takes the place of v (Reddi et al., 2018).
+        shared: the arguments of every `Optimizer` after `weight_decay`, in its order.
+        options: the same, by name.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 # Keras' signature
         self,
         learning_rate: LearningRate = 0.001,
         weight_decay: float = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
-        *,
-        name: str | None = None,
+        amsgrad: bool = False,
+        *shared: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            beta_1,
-            beta_2,
-            epsilon,
-            weight_decay=real(weight_decay, "weight_decay", 0.0),
-            name=name,
-        )
+        decay = real(weight_decay, "weight_decay", 0.0)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, decay, *shared, **options)

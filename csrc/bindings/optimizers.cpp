@@ -1,0 +1,86 @@
+// Optimizers as Python describes them.
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "bindings/convert.h"
+#include "bindings/mapping.h"
+
+namespace engine::bindings {
+namespace {
+
+/// A rule by its name, and the keys of its parameters in the order of the kernels.
+struct Rule {
+  const char* name;
+  Optimizer kind;
+  const char* keys[kMaxParameters];
+};
+
+constexpr Rule kRules[] = {
+    {"sgd", Optimizer::kSgd, {"momentum"}},
+    {"adam", Optimizer::kAdam, {"beta_1", "beta_2", "epsilon"}},
+    {"rmsprop", Optimizer::kRmsprop, {"rho", "momentum", "epsilon"}},
+    {"adamax", Optimizer::kAdamax, {"beta_1", "beta_2", "epsilon"}},
+    {"nadam", Optimizer::kNadam, {"beta_1", "beta_2", "epsilon"}},
+    {"adagrad", Optimizer::kAdagrad, {"epsilon"}},
+    {"adadelta", Optimizer::kAdadelta, {"rho", "epsilon"}},
+    {"lion", Optimizer::kLion, {"beta_1", "beta_2"}},
+    {"ftrl",
+     Optimizer::kFtrl,
+     {"exponent", "l1_regularization_strength", "l2_regularization_strength", "l2_shrinkage_regularization_strength",
+      "beta"}},
+};
+
+const Rule& to_rule(const std::string& name) {
+  const char* names[std::size(kRules)];
+  std::transform(std::begin(kRules), std::end(kRules), names, [](const Rule& rule) { return rule.name; });
+  return kRules[to_index(name, names, static_cast<int>(std::size(kRules)), "optimizer")];
+}
+
+/// The rule that the options of the one by this name make of it.
+Optimizer variant(const Rule& rule, const py::dict& optimizer) {
+  const auto has = [&](const char* key) { return get<bool>(optimizer, key, false); };
+  const bool heavy = get<double>(optimizer, "momentum", 0.0) > 0.0;
+  if (rule.kind == Optimizer::kSgd && heavy) return has("nesterov") ? Optimizer::kNesterov : Optimizer::kMomentum;
+  if (rule.kind == Optimizer::kAdam && has("amsgrad")) return Optimizer::kAmsgrad;
+  if (rule.kind == Optimizer::kRmsprop && has("centered")) {
+    return heavy ? Optimizer::kRmspropCenteredMomentum : Optimizer::kRmspropCentered;
+  }
+  if (rule.kind == Optimizer::kRmsprop && heavy) return Optimizer::kRmspropMomentum;
+  return rule.kind;
+}
+
+void set_clipping(OptimizerSpec& spec, const py::dict& optimizer) {
+  const auto set = [&](const char* key, OptimizerSpec::Clip clip) {
+    const double limit = to_positive(optimizer, key, 0.0);
+    if (limit == 0.0) return;
+    spec.clip = clip;
+    spec.limit = limit;
+  };
+  set("clipvalue", OptimizerSpec::Clip::kValue);
+  set("global_clipnorm", OptimizerSpec::Clip::kGlobalNorm);
+  set("clipnorm", OptimizerSpec::Clip::kNorm);
+}
+
+}  // namespace
+
+OptimizerSpec to_optimizer(const py::dict& optimizer) {
+  OptimizerSpec spec;
+  const Rule& rule = to_rule(get<std::string>(optimizer, "kind"));
+  spec.kind = variant(rule, optimizer);
+  for (int i = 0; i < kMaxParameters && rule.keys[i]; ++i) {
+    spec.parameters[i] = to_positive(optimizer, rule.keys[i]);
+  }
+  spec.initial_slot = to_positive(optimizer, "initial_accumulator_value", 0.0);
+  spec.decays = get<std::vector<double>>(optimizer, "decays", {});
+  set_clipping(spec, optimizer);
+  spec.accumulate = get<int64_t>(optimizer, "accumulate", 1);
+  if (spec.accumulate < 1) fail("'accumulate' must be at least 1, got " + std::to_string(spec.accumulate));
+  spec.averages = get<bool>(optimizer, "averages", false);
+  spec.average_momentum = to_positive(optimizer, "average_momentum", 0.0);
+  spec.overwrite = get<int64_t>(optimizer, "overwrite", 0);
+  return spec;
+}
+
+}  // namespace engine::bindings

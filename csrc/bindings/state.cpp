@@ -1,0 +1,130 @@
+#include "bindings/state.h"
+
+#include <pybind11/stl.h>
+
+#include "plan/panels.h"
+
+namespace engine::bindings {
+namespace {
+
+py::tuple shape_of(const Variable& variable) { return py::tuple(py::cast(variable.shape)); }
+
+/// What a slot is multiplied by to be what the textbook defines: Adam's are kept divided by 1 - beta.
+double slot_scale(const OptimizerSpec& optimizer, int slot) {
+  const bool scaled = optimizer.kind == Optimizer::kAdam || optimizer.kind == Optimizer::kAmsgrad;
+  return scaled ? 1.0 - optimizer.parameters[slot == 0 ? 0 : 1] : 1.0;
+}
+
+/// An arena of state, and what its numbers are multiplied by.
+struct State {
+  float* data;
+  double scale;
+};
+
+State find_state(const Program& program, const std::string& kind, int number) {
+  static constexpr const char* kKinds[] = {"slot", "average", "accumulated"};
+  const auto training = program.training();
+  if (!training) throw py::value_error("compile the program before its optimizer has any state");
+  const int found = to_index(kind, kKinds, 3, "state");
+  const OptimizerSpec& optimizer = training->optimizer;
+  State state{found == 1 ? program.averages() : program.accumulated(), 1.0};
+  if (found == 0) {
+    const int count = slot_count(optimizer.kind);
+    if (number < 0 || number >= count) throw py::index_error("there are " + std::to_string(count) + " slots");
+    state = {program.slots(number), slot_scale(optimizer, number)};
+  }
+  if (!state.data) throw py::value_error("this optimizer has no state of the kind '" + kind + "'");
+  return state;
+}
+
+void scale(py::array_t<float>& array, double factor) {
+  float* values = array.mutable_data();
+  for (int64_t i = 0; i < array.size(); ++i) values[i] = static_cast<float>(static_cast<double>(values[i]) * factor);
+}
+
+py::array_t<float> scaled_copy(const Variable& variable, const State& state) {
+  py::array_t<float> copy = copy_of(variable, state.data + variable.offset);
+  if (state.scale != 1.0) scale(copy, state.scale);
+  return copy;
+}
+
+}  // namespace
+
+py::array_t<float> copy_of(const Variable& variable, const float* data) {
+  py::array_t<float> copy(variable.shape);
+  unpack_panels(data, variable.rows, variable.columns, copy.mutable_data());
+  return copy;
+}
+
+std::shared_lock<std::shared_mutex> read_lock(Program& program) {
+  const py::gil_scoped_release release;
+  return program.read_lock();
+}
+
+std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_arrays(const Program& program,
+                                                                                     const py::sequence& values) {
+  const auto& targets = program.parameters().variables;
+  if (values.size() != targets.size()) {
+    throw py::value_error("expected " + std::to_string(targets.size()) + " weight arrays, got " +
+                          std::to_string(values.size()));
+  }
+  std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> sources;
+  for (size_t v = 0; v < targets.size(); ++v) {
+    sources.emplace_back(py::object(values[v]));
+    const py::tuple wanted = shape_of(targets[v]);
+    if (!wanted.equal(sources[v].attr("shape"))) {
+      throw py::value_error("weight array " + std::to_string(v) + " must have shape " +
+                            py::repr(wanted).cast<std::string>() + ", got " +
+                            py::repr(sources[v].attr("shape")).cast<std::string>());
+    }
+  }
+  return sources;
+}
+
+void set_iterations(Program& program, int64_t n) {
+  if (n < 0) throw py::value_error("`iterations` must not be negative, got " + std::to_string(n));
+  const py::gil_scoped_release release;
+  const auto lock = program.write_lock();
+  program.set_iterations(n);
+}
+
+py::list read_slots(Program& program) {
+  py::list result;
+  const auto lock = read_lock(program);
+  const auto training = program.training();
+  if (!training) return result;
+  for (const Variable& variable : program.parameters().variables) {
+    py::list slots;
+    for (int s = 0; s < slot_count(training->optimizer.kind); ++s) {
+      slots.append(scaled_copy(variable, find_state(program, "slot", s)));
+    }
+    result.append(slots);
+  }
+  return result;
+}
+
+py::list read_state(Program& program, const std::string& kind, int number) {
+  const auto lock = read_lock(program);
+  const State state = find_state(program, kind, number);
+  py::list copies;
+  for (const Variable& variable : program.parameters().variables) copies.append(scaled_copy(variable, state));
+  return copies;
+}
+
+void write_state(Program& program, const std::string& kind, int number, const py::sequence& values) {
+  const auto sources = to_arrays(program, values);
+  std::vector<py::array_t<float>> scaled;
+  for (const auto& source : sources) scaled.emplace_back(source.request());
+  const auto lock = [&] {
+    const py::gil_scoped_release release;
+    return program.write_lock();
+  }();
+  const State state = find_state(program, kind, number);
+  for (size_t v = 0; v < scaled.size(); ++v) {
+    const Variable& variable = program.parameters().variables[v];
+    if (state.scale != 1.0) scale(scaled[v], 1.0 / state.scale);
+    pack_panels(scaled[v].data(), variable.columns, variable.rows, variable.columns, state.data + variable.offset);
+  }
+}
+
+}  // namespace engine::bindings

@@ -1,0 +1,33 @@
+// The state of a program between NumPy arrays and arenas: weights, and what the optimizer keeps per weight.
+#pragma once
+#include <pybind11/numpy.h>
+
+#include <string>
+#include <vector>
+
+#include "bindings/convert.h"
+#include "plan/program.h"
+
+namespace engine::bindings {
+
+/// A contiguous copy of what is kept in panels from `data` on, in the shape that the user knows.
+py::array_t<float> copy_of(const Variable& variable, const float* data);
+
+/// Takes the lock without the GIL.
+std::shared_lock<std::shared_mutex> read_lock(Program& program);
+
+/// `values` as one contiguous array per variable; ValueError where a shape differs.
+std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_arrays(const Program& program,
+                                                                                     const py::sequence& values);
+
+void set_iterations(Program& program, int64_t n);
+
+/// Per variable the slots of the optimizer.
+py::list read_slots(Program& program);
+
+/// Per variable what the optimizer keeps: slot `number` for the kind "slot", its running mean for "average", the sum of
+/// gradients for "accumulated".
+py::list read_state(Program& program, const std::string& kind, int number);
+void write_state(Program& program, const std::string& kind, int number, const py::sequence& values);
+
+}  // namespace engine::bindings

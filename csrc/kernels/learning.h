@@ -1,0 +1,92 @@
+// What becomes of stored gradients: penalties join them, they are accumulated, clipped, and step the weights.
+#pragma once
+#include "kernels/microtile.h"
+#include "kernels/rules.h"
+#include "kernels/table.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+/// Calls f(offset) for every vector of a block.
+template <class F>
+ENGINE_INLINE void for_weights(Range rows, Range columns, int64_t ld, F&& f) {
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    for (int64_t j = columns.begin; j < columns.end; j += kWidth) f(i * ld + j);
+  }
+}
+
+struct Square {
+  static ENGINE_INLINE vf add(vf sum, vf w) { return fma(w, w, sum); }
+};
+
+struct Magnitude {
+  static ENGINE_INLINE vf add(vf sum, vf w) { return sum + abs(w); }
+};
+
+/// Per column, a chain over the rows; the reader adds the columns up.
+template <class Term>
+void column_sums(const ColumnSums& op) {
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    vf total{};
+    for (int64_t begin = 0; begin < op.rows; begin += kChain) {
+      const int64_t end = op.rows < begin + kChain ? op.rows : begin + kChain;
+      vf sum{};
+      for (int64_t i = begin; i < end; ++i) sum = Term::add(sum, load(op.w + i * op.ld + j));
+      total = total + sum;
+    }
+    store(op.sums + j, total);
+  }
+}
+
+template <class Opt>
+void step_weights(const WeightStep& op) {
+  const auto c = Opt::coefficients(op.step);
+  const vf decay = constant(op.step.learning_rate * op.weights.decay);
+  const vf scale = broadcast(op.scale), limit = broadcast(op.limit);
+  for_weights(op.rows, op.columns, op.ld, [&](int64_t at) {
+    const vf g = scale * load(op.gradient + at);
+    const vf clipped = g > limit ? limit : g < -limit ? -limit : g;
+    vf w = load(op.weights.values + at);
+    w = fma(-decay, w, w);
+    vf slots[kMaxSlots];
+#pragma GCC unroll 3
+    for (int s = 0; s < Opt::kSlots; ++s) slots[s] = load(op.weights.slots[s] + at);
+    store(op.weights.values + at, Opt::update(w, slots, clipped, c));
+#pragma GCC unroll 3
+    for (int s = 0; s < Opt::kSlots; ++s) store(op.weights.slots[s] + at, slots[s]);
+  });
+}
+
+void penalty_gradient(const WeightBlock& op, double l1, double l2) {
+  const vf a = constant(l1), b = constant(2.0 * l2);
+  for_weights(op.rows, op.columns, op.ld, [&](int64_t at) {
+    const vf w = load(op.weights + at);
+    const vf slope = w < 0.0f ? -a : a;  // at 0 as JAX has it
+    store(op.other + at, fma(b, w, load(op.other + at) + slope));
+  });
+}
+
+void accumulate(const WeightBlock& op) {
+  for_weights(op.rows, op.columns, op.ld,
+              [&](int64_t at) { store(op.other + at, load(op.other + at) + load(op.weights + at)); });
+}
+
+void take_mean(const WeightBlock& op, int64_t count) {
+  const vf n = constant(static_cast<double>(count));
+  for_weights(op.rows, op.columns, op.ld, [&](int64_t at) {
+    store(op.weights + at, (load(op.weights + at) + load(op.other + at)) / n);
+    store(op.other + at, vf{});
+  });
+}
+
+void average(const WeightBlock& op, double momentum, bool overwrite) {
+  const vf m = constant(momentum), rest = constant(1.0 - momentum);
+  for_weights(op.rows, op.columns, op.ld, [&](int64_t at) {
+    const vf mean = fma(m, load(op.other + at), rest * load(op.weights + at));
+    store(op.other + at, mean);
+    if (overwrite) store(op.weights + at, mean);
+  });
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA

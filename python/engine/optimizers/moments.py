@@ -1,0 +1,153 @@
+"""Rules after Adam: running means of gradients, scaled in other ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine._checks import below_one, real
+from engine.optimizers._rates import LearningRate
+from engine.optimizers._variables import Array, OptimizerVariable
+from engine.optimizers.base import Optimizer, registry
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from engine.optimizers.base import Options
+
+
+@registry.register()
+class Adamax(Optimizer):
+    """Adam with the largest recent gradient in the place of the root of v (Kingma and Ba, 2014, section 7.1).
+
+    `m = beta_1 * m + (1 - beta_1) * g`, `u = max(beta_2 * u, abs(g))`,
+    `w = w - learning_rate * m / ((1 - beta_1**t) * (u + epsilon))`.
+
+    Args:
+        learning_rate: step size, at least 0, or a schedule.
+        beta_1: decay of m, in [0, 1).
+        beta_2: decay of u, in [0, 1).
+        epsilon: keeps the division finite, at least 0.
+        shared: the arguments of every `Optimizer`, in its order.
+        options: the same, by name.
+    """
+
+    kind = "adamax"
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        *shared: Any,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, *shared, **options)
+        self.beta_1 = below_one(beta_1, "beta_1")
+        self.beta_2 = below_one(beta_2, "beta_2")
+        self.epsilon = real(epsilon, "epsilon", 0.0)
+
+    @property
+    def slots(self) -> Sequence[Sequence[str]]:
+        """Names of m and u."""
+        return [["momentum", "norm"]]
+
+
+@registry.register()
+class Nadam(Optimizer):
+    """Adam with Nesterov's momentum (Dozat, 2015).
+
+    m and v as Adam's; with `u_t = beta_1 * (1 - 0.96**t / 2)` and P_t the product of u_1 to u_t,
+    `m_hat = u_(t+1) * m / (1 - P_(t+1)) + (1 - u_t) * g / (1 - P_t)`,
+    `w = w - learning_rate * m_hat / (sqrt(v / (1 - beta_2**t)) + epsilon)`.
+
+    Args:
+        learning_rate: step size, at least 0, or a schedule.
+        beta_1: decay of m, in [0, 1).
+        beta_2: decay of v, in [0, 1).
+        epsilon: keeps the division finite, at least 0.
+        shared: the arguments of every `Optimizer`, in its order.
+        options: the same, by name.
+    """
+
+    kind = "nadam"
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        *shared: Any,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, *shared, **options)
+        self.beta_1 = below_one(beta_1, "beta_1")
+        self.beta_2 = below_one(beta_2, "beta_2")
+        self.epsilon = real(epsilon, "epsilon", 0.0)
+
+    @property
+    def slots(self) -> Sequence[Sequence[str]]:
+        """Names of m and v."""
+        return [["momentum", "velocity"]]
+
+    @property
+    def variables(self) -> list[OptimizerVariable]:
+        """Those of every optimizer, then P, which follows from the step number."""
+
+        def product() -> Array:
+            decay, factor = 1.0, 1.0
+            for _ in range(self.iterations):
+                decay *= 0.96
+                factor *= self.beta_1 * (1.0 - 0.5 * decay)
+            return np.asarray(factor, np.float32)
+
+        def compare(value: Array) -> None:
+            if not np.isclose(value, product(), rtol=1e-3):
+                msg = f"`u_product` is {product()} after {self.iterations} steps, so it can't become {value}"
+                raise ValueError(msg)
+
+        found = super().variables
+        return [*found, OptimizerVariable("variable", (), product, compare)] if self._program else found
+
+
+@registry.register()
+class Lion(Optimizer):
+    """Steps of one size, by the sign of a mean of gradients (Chen et al., 2023).
+
+    `w = w - learning_rate * sign(beta_1 * m + (1 - beta_1) * g)`, `m = beta_2 * m + (1 - beta_2) * g`.
+
+    Args:
+        learning_rate: step size, at least 0, or a schedule.
+        beta_1: share of m in the direction, above 0 and at most 1.
+        beta_2: decay of m, in [0, 1].
+        shared: the arguments of every `Optimizer`, in its order.
+        options: the same, by name.
+    """
+
+    kind = "lion"
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        *shared: Any,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, *shared, **options)
+        self.beta_1 = real(beta_1, "beta_1", 0.0, 1.0)
+        self.beta_2 = real(beta_2, "beta_2", 0.0, 1.0)
+        if self.beta_1 == 0.0:
+            msg = (
+                "`beta_1` must be more than 0, or nothing but the sign of the last gradient is left, got 0.0"
+            )
+            raise ValueError(msg)
+
+    @property
+    def slots(self) -> Sequence[Sequence[str]]:
+        """Names of m."""
+        return [["momentum"]]

@@ -1,0 +1,125 @@
+"""Every optimizer with each of its options: ten steps on the same batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from twins import Twins, assert_same_histories, twins
+
+import engine
+
+RULES: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"learning_rate": 0.05}),
+    ("SGD", {"learning_rate": 0.05, "momentum": 0.9}),
+    ("SGD", {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True}),
+    ("RMSprop", {"epsilon": 1e-4}),
+    ("RMSprop", {"rho": 0.8, "momentum": 0.5, "epsilon": 1e-4}),
+    ("RMSprop", {"centered": True, "epsilon": 1e-4}),
+    ("RMSprop", {"centered": True, "momentum": 0.5, "epsilon": 1e-4}),
+    ("Adam", {}),
+    ("Adam", {"beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-4}),
+    ("Adam", {"amsgrad": True}),
+    ("AdamW", {}),
+    ("AdamW", {"weight_decay": 0.1, "amsgrad": True}),
+    ("Adamax", {}),
+    ("Adamax", {"beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-3}),
+    ("Nadam", {}),
+    ("Nadam", {"beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-3}),
+    ("Adagrad", {"learning_rate": 0.05}),
+    ("Adagrad", {"initial_accumulator_value": 0.01, "epsilon": 1e-3}),
+    ("Adadelta", {"learning_rate": 1.0}),
+    ("Adadelta", {"rho": 0.8, "epsilon": 1e-3}),
+    ("Lion", {"learning_rate": 1e-3}),
+    ("Lion", {"beta_1": 0.7, "beta_2": 0.8}),
+    ("Ftrl", {"learning_rate": 0.05}),
+    ("Ftrl", {"learning_rate": 0.05, "learning_rate_power": -0.7, "initial_accumulator_value": 0.2}),
+    ("Ftrl", {"learning_rate": 0.05, "l1_regularization_strength": 0.01, "beta": 0.1}),
+    (
+        "Ftrl",
+        {
+            "learning_rate": 0.05,
+            "l2_regularization_strength": 0.1,
+            "l2_shrinkage_regularization_strength": 0.01,
+        },
+    ),
+]
+OPTIONS: list[dict[str, Any]] = [
+    {"weight_decay": 0.1},
+    {"clipnorm": 0.1},
+    {"clipvalue": 0.01},
+    {"global_clipnorm": 0.1},
+    {"loss_scale_factor": 8.0},
+    {"use_ema": True, "ema_momentum": 0.8},
+    {"use_ema": True, "ema_momentum": 0.8, "ema_overwrite_frequency": 3},
+    {"gradient_accumulation_steps": 2},
+    {"gradient_accumulation_steps": 3, "clipnorm": 0.1, "weight_decay": 0.1, "use_ema": True},
+]
+X = np.random.default_rng(0).normal(size=(80, 12)).astype(np.float32)
+Y = np.random.default_rng(1).integers(0, 4, 80)
+
+
+def networks(name: str, options: dict[str, Any], exclude: list[str] | None = None) -> Twins:
+    def make(api: Any) -> Any:
+        layers = [api.Input((12,)), api.layers.Dense(17, "tanh"), api.layers.Dense(4, "softmax")]
+        model = api.Sequential(layers)
+        optimizer = getattr(api.optimizers, name)(**options)
+        if exclude is not None:
+            optimizer.exclude_from_weight_decay(var_names=exclude)
+        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    return twins(make)
+
+
+def check(pair: Twins, rtol: float = 1e-4, atol: float = 1e-5) -> None:
+    """Ten steps; a step divides by the size of a gradient, which rounding has changed by a few of its last bits."""
+    histories = pair.fit(X, Y, batch_size=8, epochs=1)
+    assert_same_histories(*histories, rtol=rtol)
+    pair.assert_same_weights(rtol=rtol, atol=atol)
+    theirs, ours = pair.keras.optimizer, pair.engine.optimizer
+    assert ours.iterations == int(theirs.iterations)
+    assert [v.shape for v in ours.variables] == [tuple(v.shape) for v in theirs.variables]
+    for a, b in zip(ours.variables, theirs.variables, strict=True):
+        np.testing.assert_allclose(a.numpy(), np.asarray(b), rtol=1e-3, atol=1e-5, err_msg=a.path)
+
+
+@pytest.mark.parametrize(("name", "options"), RULES, ids=str)
+def test_rules(name: str, options: dict[str, Any]) -> None:
+    check(networks(name, options))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop"])
+def test_options_of_every_optimizer(name: str, options: dict[str, Any]) -> None:
+    rule = {"epsilon": 1e-4} if name == "RMSprop" else {}
+    check(networks(name, {"learning_rate": 0.01} | rule | options))
+
+
+@pytest.mark.parametrize("exclude", [["bias"], ["kernel"], ["^k", "bias"]], ids=str)
+def test_what_does_not_decay(exclude: list[str]) -> None:
+    check(networks("Nadam", {"weight_decay": 0.5}, exclude))
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in RULES}))
+def test_signatures_and_configs(name: str) -> None:
+    import inspect
+
+    import keras
+
+    theirs, ours = getattr(keras.optimizers, name), getattr(engine.optimizers, name)
+    wanted = {k: p.default for k, p in inspect.signature(theirs).parameters.items() if k != "kwargs"}
+    assert {k: p.default for k, p in inspect.signature(ours).parameters.items()} == wanted
+    assert list(inspect.signature(ours).parameters) == list(wanted)
+    config, expected = ours().get_config(), theirs(name=ours().name).get_config()
+    assert config.keys() == expected.keys()
+    for key, value in expected.items():
+        assert config[key] == (pytest.approx(value) if isinstance(value, float) else value), key
+    assert (
+        engine.optimizers.deserialize(engine.optimizers.serialize(ours(0.5))).get_config()
+        == ours(0.5).get_config()
+    )
+    for alias in (name, name.lower()):
+        assert type(engine.optimizers.get(alias)) is ours
+    assert type(engine.optimizers.get(ours)) is ours

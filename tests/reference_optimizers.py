@@ -1,0 +1,206 @@
+"""Update rules in NumPy, in Keras 3's formulas, on the mappings that `_core.Program.compile` takes.
+
+Here the decay of kernels and biases are keys of their own, `kernel_decay` and `bias_decay`: `for_core` makes the
+core's list of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Spec = Mapping[str, Any]
+
+
+class At(NamedTuple):
+    """The learning rate and the number of a step, counted from 1."""
+
+    lr: float
+    t: int
+
+
+Rule = Callable[[Spec, Array, Array, Sequence[Array], At], None]
+
+
+def sgd(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
+    if not o["momentum"]:
+        w -= at.lr * g
+        return
+    m, mu = slots[0], o["momentum"]
+    m[...] = mu * m - at.lr * g
+    w += mu * m - at.lr * g if o["nesterov"] else m
+
+
+def moments(o: Spec, g: Array, slots: Sequence[Array]) -> tuple[Array, Array]:
+    m, v = slots[:2]
+    m += (g - m) * (1 - o["beta_1"])
+    v += (g * g - v) * (1 - o["beta_2"])
+    return m, v
+
+
+def adam(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
+    m, v = moments(o, g, slots)
+    if o.get("amsgrad"):
+        slots[2][...] = np.maximum(slots[2], v)
+        v = slots[2]
+    alpha = at.lr * math.sqrt(1 - o["beta_2"] ** at.t) / (1 - o["beta_1"] ** at.t)
+    w -= alpha * m / (np.sqrt(v) + o["epsilon"])
+
+
+def rmsprop(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
+    v, rho = slots[0], o["rho"]
+    v[...] = rho * v + (1 - rho) * g * g
+    denominator = v + o["epsilon"]
+    if o.get("centered"):
+        slots[-1][...] = rho * slots[-1] + (1 - rho) * g
+        denominator -= slots[-1] ** 2
+    step = at.lr * g / np.sqrt(denominator)
+    if o["momentum"]:
+        slots[1][...] = o["momentum"] * slots[1] + step
+        step = slots[1]
+    w -= step
+
+
+def adamax(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
+    m, u = slots
+    m += (g - m) * (1 - o["beta_1"])
+    u[...] = np.maximum(o["beta_2"] * u, np.abs(g))
+    w -= at.lr * m / ((1 - o["beta_1"] ** at.t) * (u + o["epsilon"]))
+
+
+def nadam(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
+    m, v = moments(o, g, slots)
+    u = [o["beta_1"] * (1 - 0.5 * 0.96**i) for i in range(1, at.t + 2)]
+    product = math.prod(u[: at.t])
+    m_hat = u[at.t] * m / (1 - product * u[at.t]) + (1 - u[at.t - 1]) * g / (1 - product)
+    w -= at.lr * m_hat / (np.sqrt(v / (1 - o["beta_2"] ** at.t)) + o["epsilon"])
+
+
+def adagrad(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
+    slots[0][...] += g * g
+    w -= at.lr * g / np.sqrt(slots[0] + o["epsilon"])
+
+
+def adadelta(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
+    (a, b), rho, epsilon = slots, o["rho"], o["epsilon"]
+    a[...] = rho * a + (1 - rho) * g * g
+    d = -np.sqrt(b + epsilon) * g / np.sqrt(a + epsilon)
+    b[...] = rho * b + (1 - rho) * d * d
+    w += at.lr * d
+
+
+def lion(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
+    m, b1, b2 = slots[0], o["beta_1"], o["beta_2"]
+    w -= at.lr * np.sign(b1 * m + (1 - b1) * g)
+    m[...] = b2 * m + (1 - b2) * g
+
+
+def ftrl(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
+    (a, z), p, l1 = slots, o["exponent"], o["l1_regularization_strength"]
+    after = a + g * g
+    z += g + 2 * o["l2_shrinkage_regularization_strength"] * w - (after**p - a**p) / at.lr * w
+    quadratic = after**p / at.lr + 2 * o["l2_regularization_strength"] + o["beta"] / at.lr
+    w[...] = (np.clip(z, -l1, l1) - z) / quadratic
+    a[...] = after
+
+
+RULES: dict[str, tuple[int, Rule]] = {
+    "sgd": (0, sgd),
+    "adam": (2, adam),
+    "rmsprop": (1, rmsprop),
+    "adamax": (2, adamax),
+    "nadam": (2, nadam),
+    "adagrad": (1, adagrad),
+    "adadelta": (2, adadelta),
+    "lion": (1, lion),
+    "ftrl": (2, ftrl),
+}
+
+
+def slot_count(optimizer: Spec) -> int:
+    options = ("momentum", "amsgrad", "centered")
+    return RULES[optimizer["kind"]][0] + sum(bool(optimizer.get(option)) for option in options)
+
+
+def initial_slots(optimizer: Spec, w: Array) -> list[Array]:
+    start = np.full_like(w, optimizer.get("initial_accumulator_value", 0.0))
+    return [start, *(np.zeros_like(w) for _ in range(2))][: slot_count(optimizer)]
+
+
+def update(
+    optimizer: Spec, w: Array, g: Array, slots: Sequence[Array], *, learning_rate: float, step: int
+) -> None:
+    """One step of `w` and `slots`, in place; `step` counts from 1. What has two axes is a kernel."""
+    w -= learning_rate * optimizer.get("kernel_decay" if w.ndim > 1 else "bias_decay", 0.0) * w
+    RULES[optimizer["kind"]][1](optimizer, w, g, slots, At(learning_rate, step))
+
+
+def clipped(optimizer: Spec, gradients: Sequence[Array]) -> list[Array]:
+    """Cut by value, or scaled down to a norm: each by itself or all together."""
+    if value := optimizer.get("clipvalue"):
+        return [np.clip(g, -value, value) for g in gradients]
+    if limit := optimizer.get("clipnorm"):
+        return [g * (limit / max(float(np.sqrt((g * g).sum())), limit)) for g in gradients]
+    if limit := optimizer.get("global_clipnorm"):
+        norm = math.sqrt(sum(float((g * g).sum()) for g in gradients))
+        return [g * (limit / max(norm, limit)) for g in gradients]
+    return list(gradients)
+
+
+def for_core(optimizer: Spec, variables: Sequence[Array]) -> dict[str, Any]:
+    """`optimizer` as `_core.Program.compile` takes it for these variables."""
+    decays = [optimizer.get("kernel_decay" if v.ndim > 1 else "bias_decay", 0.0) for v in variables]
+    return {**optimizer, "decays": decays}
+
+
+class Stepper:
+    """An optimizer with its state for some variables.
+
+    Args:
+        optimizer: as `update` takes it.
+        variables: stepped in place.
+        trainable: of each variable.
+    """
+
+    def __init__(self, optimizer: Spec, variables: Sequence[Array], trainable: Sequence[bool]) -> None:
+        self.optimizer, self.variables, self.trainable = optimizer, variables, trainable
+        self.slots = [initial_slots(optimizer, v) for v in variables]
+        self.sums = [np.zeros_like(v) for v in variables]
+        self.averages = [np.zeros_like(v) for v in variables]
+        self.batches = 0
+
+    def step(self, gradients: Sequence[Array], learning_rate: float) -> None:
+        """One batch."""
+        many = self.optimizer.get("accumulate", 1)
+        self.batches += 1
+        sums = [total + g for total, g in zip(self.sums, gradients, strict=True)]
+        learning = [i for i, on in enumerate(self.trainable) if on]
+        if self.batches % many:
+            self.sums = sums
+        else:
+            means = clipped(self.optimizer, [sums[i] / np.asarray(many, sums[i].dtype) for i in learning])
+            for i, g in zip(learning, means, strict=True):
+                update(
+                    self.optimizer,
+                    self.variables[i],
+                    g,
+                    self.slots[i],
+                    learning_rate=learning_rate,
+                    step=self.batches // many,
+                )
+            self.sums = [np.zeros_like(v) for v in self.variables]
+        if self.optimizer.get("averages"):
+            self._average((self.batches - 1) // many + 1, learning)
+
+    def _average(self, number: int, learning: Sequence[int]) -> None:
+        momentum = self.optimizer["average_momentum"] if number > 1 else 0.0
+        often = self.optimizer.get("overwrite", 0)
+        for i in learning:
+            self.averages[i] = momentum * self.averages[i] + (1 - momentum) * self.variables[i]
+            if often and number % often == 0:
+                self.variables[i][...] = self.averages[i]
