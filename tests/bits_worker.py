@@ -70,6 +70,7 @@ def reals(rows: int, width: int) -> Array:
     return np.random.default_rng(2).uniform(0, 1, (rows, width)).astype(np.float32)
 
 
+NOISE = {"kind": "noise", "rate": 0.2, "seed": 5}
 RESCALE = {"kind": "rescaling", "scale": 1 / 255, "offset": 0.0}
 
 
@@ -158,6 +159,38 @@ CASES: dict[str, Callable[[], Case]] = {
         {"kind": "categorical_focal_crossentropy", "parameters": [0.25, 2.0, 0.0], "reduction": "sum"},
         ADAM,
         65,
+    ),
+    "normalized_and_noisy": lambda: Case(
+        pixels(150, 100, "float32"),
+        reals(150, 6),
+        [
+            NOISE | {"distribution": "normal", "combination": "add", "scale": 0.1},
+            dense(240, "linear"),
+            {"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-3},
+            {"kind": "learned", "rule": "leaky", "use_shift": False},
+            {"kind": "row_normalization", "centred": True, "epsilon": 1e-3, "groups": 6},
+            NOISE | {"combination": "alpha", "scale": 0.9, "kept": 0.1, "dropped": -1.5},
+            dense(40, "relu") | {"groups": 6},
+            {"kind": "row_normalization", "centred": False, "unit": True, "epsilon": 1e-12},
+            dense(6, "linear"),
+            {"kind": "learned"},
+        ],
+        "mean_squared_error",
+        ADAM,
+        70,
+    ),
+    "tokens": lambda: Case(
+        np.random.default_rng(4).integers(0, 50, (150, 12)).astype(np.float32),
+        reals(150, 6),
+        [
+            {"kind": "embedding", "tokens": 50, "units": 20},
+            dense(300, "relu"),
+            {"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-3, "use_shift": False},
+            dense(6, "sigmoid"),
+        ],
+        "binary_crossentropy",
+        MOMENTUM,
+        70,
     ),
     "batches_of_one": lambda: Case(
         pixels(5, 300, "float64"),

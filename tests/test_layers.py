@@ -104,6 +104,90 @@ def test_dropout_repeats_with_the_seed() -> None:
     assert not np.array_equal(weights(5)[0], weights(6)[0])
 
 
+def test_indices_are_checked() -> None:
+    model = keras.Sequential([keras.Input((2,)), layers.CategoryEncoding(3), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    y = np.zeros((2, 1))
+    assert layers.CategoryEncoding(3)(np.array([[0, 2]])).tolist() == [[1.0, 0.0, 1.0]]
+    for wrong in (3, -1, 0.5):
+        for run in (model.predict, model, lambda x: model.fit(x, y)):
+            with pytest.raises(ValueError, match=r"whole numbers in \[0, 3\).*row 1 holds"):
+                run(np.array([[0, 1], [2, wrong]]))
+
+
+def test_normalization_adapts(rng: np.random.Generator) -> None:
+    x = rng.normal(3, 2, (50, 4)).astype(np.float32)
+    layer, batched = layers.Normalization(), layers.Normalization()
+    layer.adapt(x)
+    batched.adapt([x[:20], x[20:]])
+    model = keras.Sequential([keras.Input((4,)), layer])
+    want = (x - x.mean(axis=0, dtype=float)) / x.std(axis=0, dtype=float)
+    np.testing.assert_allclose(model.predict(x), want, rtol=1e-4, atol=1e-5)
+    for a, b in zip(layer.get_weights(), batched.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    assert [w.shape for w in layer.get_weights()] == [(4,), (4,), ()]
+    layer.adapt(2 * x)
+    np.testing.assert_allclose(model.predict(2 * x), want, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="nothing to adapt"):
+        layers.Normalization(mean=0.0, variance=1.0).adapt(x)
+    with pytest.raises(ValueError, match="together"):
+        layers.Normalization(mean=0.0)
+
+
+def test_noise_is_at_work_in_training_only() -> None:
+    x = np.ones((50, 6, 4), np.float32)
+    for layer in (
+        layers.GaussianNoise(0.5),
+        layers.GaussianDropout(0.5),
+        layers.AlphaDropout(0.3),
+        layers.Dropout(0.5, noise_shape=(None, 1, None)),
+        layers.SpatialDropout1D(0.5),
+    ):
+        model = keras.Sequential([keras.Input((6, 4)), layer])
+        assert np.array_equal(model.predict(x), x)
+        y = model(x, training=True)
+        assert not np.array_equal(y, x)
+        assert not np.array_equal(y, model(x, training=True))
+        if isinstance(layer, layers.Dropout):
+            assert np.array_equal(y, np.broadcast_to(y[:, :1], y.shape))
+    shared = keras.Sequential([keras.Input((6, 4)), layers.Dropout(0.5, noise_shape=(1, None, None))])
+    y = shared(x, training=True)
+    assert np.array_equal(y, np.broadcast_to(y[:1], y.shape))
+    with pytest.raises(ValueError, match="`noise_shape="):
+        keras.Sequential([keras.Input((6, 4)), layers.Dropout(0.5, noise_shape=(None, 2, 4))])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.BatchNormalization(axis=1, momentum=0.5, center=False, gamma_regularizer="l2"),
+        layers.LayerNormalization(axis=[1, 2], epsilon=0.1),
+        layers.RMSNormalization(epsilon=0.1),
+        layers.UnitNormalization(axis=[-1]),
+        layers.GroupNormalization(2),
+        layers.PReLU(shared_axes=[1]),
+        layers.Rescaling([1.0, 2.0], 3.0),
+        layers.Normalization(axis=None, mean=1.0, variance=2.0),
+        layers.CategoryEncoding(3, "count"),
+        layers.Dropout(0.5, noise_shape=(None, 1), seed=3),
+        layers.SpatialDropout2D(0.5, "channels_first"),
+        layers.AlphaDropout(0.5),
+        layers.GaussianDropout(0.5, seed=1),
+        layers.GaussianNoise(0.5),
+        layers.Reshape((2, -1)),
+        layers.Permute((2, 1)),
+        layers.RepeatVector(3),
+        layers.Flatten("channels_first"),
+        layers.Identity(),
+        layers.Embedding(3, 4, "ones"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_configs_make_the_same_layer(layer: layers.Layer) -> None:
+    again = layers.get({"class_name": type(layer).__name__, "config": layer.get_config()})
+    assert again.get_config() == layer.get_config()
+
+
 def test_initializers_fill() -> None:
     assert initializers.Zeros()((2, 3)).tolist() == [[0.0] * 3] * 2
     assert initializers.get("ones")([2]).tolist() == [1.0, 1.0]

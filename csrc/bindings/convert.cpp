@@ -10,61 +10,6 @@
 #include "bindings/mapping.h"
 
 namespace engine::bindings {
-namespace {
-
-Activation to_activation(const py::dict& layer) {
-  const auto name = get<std::string>(layer, "activation", "linear");
-  return static_cast<Activation>(
-      to_index(name, kActivationNames, static_cast<int>(std::size(kActivationNames)), "activation"));
-}
-
-/// What keys such as `kernel_l2` ask of the variable `name`.
-VariableSpec to_variable(const py::dict& layer, const std::string& name) {
-  VariableSpec spec;
-  spec.l1 = to_positive(layer, (name + "_l1").c_str(), 0.0);
-  spec.l2 = to_positive(layer, (name + "_l2").c_str(), 0.0);
-  return spec;
-}
-
-LayerSpec to_layer(const py::dict& layer) {
-  static constexpr const char* kKinds[] = {"dense", "activation", "dropout", "rescaling", "take"};
-  LayerSpec spec;
-  spec.kind = static_cast<LayerSpec::Kind>(
-      to_index(get<std::string>(layer, "kind"), kKinds, static_cast<int>(std::size(kKinds)), "layer"));
-  spec.groups = get<int64_t>(layer, "groups", 1);
-  switch (spec.kind) {
-    case LayerSpec::Kind::kDense:
-      spec.units = get<int64_t>(layer, "units");
-      if (spec.units < 1) fail("a dense layer needs at least 1 unit, got " + std::to_string(spec.units));
-      spec.activation = to_activation(layer);
-      spec.use_bias = get<bool>(layer, "use_bias", true);
-      spec.trainable = get<bool>(layer, "trainable", true);
-      spec.kernel = to_variable(layer, "kernel");
-      spec.bias = to_variable(layer, "bias");
-      break;
-    case LayerSpec::Kind::kActivation:
-      spec.activation = to_activation(layer);
-      break;
-    case LayerSpec::Kind::kDropout:
-      spec.rate = get<double>(layer, "rate");
-      if (!(spec.rate >= 0.0 && spec.rate <= 1.0))
-        fail("a dropout rate lies in [0, 1], got " + std::to_string(spec.rate));
-      spec.seed = get<uint64_t>(layer, "seed");
-      break;
-    case LayerSpec::Kind::kRescaling:
-      spec.scale = get<float>(layer, "scale");
-      spec.offset = get<float>(layer, "offset", 0.0f);
-      break;
-    case LayerSpec::Kind::kTake:
-      spec.take = get<std::vector<int32_t>>(layer, "from");
-      if (spec.take.empty()) fail("a take layer needs at least 1 index");
-      break;
-  }
-  return spec;
-}
-
-}  // namespace
-
 int to_index(const std::string& name, const char* const* names, int count, const char* what) {
   std::string known;
   for (int i = 0; i < count; ++i) {
@@ -72,14 +17,6 @@ int to_index(const std::string& name, const char* const* names, int count, const
     known += (i ? ", " : "") + std::string(names[i]);
   }
   fail(std::string("unknown ") + what + " '" + name + "'; known are " + known);
-}
-
-ModelSpec to_model(int64_t input_size, const py::sequence& layers) {
-  if (input_size < 1) fail("`input_size` must be at least 1, got " + std::to_string(input_size));
-  ModelSpec model;
-  model.input_size = input_size;
-  for (const py::handle layer : layers) model.layers.push_back(to_layer(py::cast<py::dict>(layer)));
-  return model;
 }
 
 LossSpec to_loss(const py::dict& loss) {

@@ -7,11 +7,13 @@
 #include <stdexcept>
 
 #include "bindings/convert.h"
+#include "bindings/custom.h"
 #include "bindings/register.h"
 #include "bindings/run.h"
 #include "bindings/state.h"
 #include "cpu/executor.h"
 #include "plan/costs.h"
+#include "plan/operations.h"
 #include "plan/panels.h"
 
 namespace engine::bindings {
@@ -87,6 +89,11 @@ bool run_prediction(Program& program, Plan::Mode mode, Frame& frame) {
   frame.model = &program.model();
   frame.parameters = &program.parameters();
   frame.weights = program.weights();
+  if (has_custom(program.model())) return predict_hosted(program, workspaces.front(), frame);
+  if (mode == Plan::Mode::kSample && mixes_samples(program.model())) {  // which moves the averages on
+    const auto lock = program.write_lock();
+    return cpu_executor().predict(*workspaces.front()->plan, frame, arenas);
+  }
   const auto lock = program.read_lock();
   return cpu_executor().predict(*workspaces.front()->plan, frame, arenas);
 }
@@ -131,7 +138,13 @@ void register_program(py::module_& m) {
   py::register_exception<NotFinite>(m, "NotFiniteError", PyExc_ValueError);
   py::class_<Program, std::shared_ptr<Program>>(m, "Program")
       .def(py::init([](int64_t input_size, const py::sequence& layers) {
-             return std::make_shared<Program>(to_model(input_size, layers));
+             std::vector<py::object> hosts;
+             for (const py::handle layer : layers) {
+               hosts.push_back(py::cast<py::dict>(layer).attr("get")("host"));
+             }
+             std::shared_ptr<Program> program =
+                 std::make_shared<HostedProgram>(to_model(input_size, layers), std::move(hosts));
+             return program;
            }),
            py::arg("input_size"), py::arg("layers"))
       .def_property_readonly("variables", &variables)

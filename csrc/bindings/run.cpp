@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "bindings/custom.h"
 #include "bindings/register.h"
 #include "cpu/executor.h"
 #include "plan/random.h"
@@ -185,10 +186,15 @@ void Run::advance(int64_t begin, int64_t end, const py::object& learning_rates, 
       if (!poll.is_none()) poll(cursor / steps);
       deadline = now() + kStretch;
     }
-    if (plan.steps[static_cast<size_t>(cursor % steps)].kind == Step::Kind::kHost) {
+    const Step& step = plan.steps[static_cast<size_t>(cursor % steps)];
+    if (!is_host(step.kind)) continue;
+    if (step.kind == Step::Kind::kHost) {
       call_host(host, cursor / steps);
-      ++cursor;
+    } else {
+      const int64_t first = cursor / steps * batch_size_;
+      call_layer(*program_, workspace_, step, std::min(batch_size_, data_.rows - first));
     }
+    ++cursor;
   }
 }
 

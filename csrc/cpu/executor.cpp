@@ -86,7 +86,7 @@ CpuExecutor::Reached CpuExecutor::run_with(const Crowd::Team& team, const Plan& 
       const int64_t batch_end = std::min(end, batch_begin + steps);
       for (; cursor < batch_end; ++cursor) {
         const Step& step = plan.steps[static_cast<size_t>(cursor - batch_begin)];
-        if (step.kind == Step::Kind::kHost) {
+        if (is_host(step.kind)) {
           if (worker.index == 0) {
             limit.store(cursor, std::memory_order_relaxed);
             for_another_team = false;

@@ -1,6 +1,7 @@
 // The steps of layers that are no products.
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "cpu/steps.h"
 #include "kernels/layer_table.h"
@@ -25,11 +26,105 @@ void StepRunner::reshape(const Step& step, const Batch& batch) const {
 }
 
 void StepRunner::take(const Step& step, const Batch& batch) const {
-  const LayerSpec& layer = frame_.model->layers[static_cast<size_t>(step.index)];
+  const std::vector<int32_t>& from = layer(step).take;
   const Buffer &in = shape(step.in), &out = shape(step.out);
   (step.kind == Step::Kind::kTake ? kernels_.layers->take : kernels_.layers->take_backward)(
-      {data(step.in), in.ld, data(step.out), out.ld, layer.take.data(), static_cast<int64_t>(layer.take.size()),
-       out.columns, samples(step, batch)});
+      {data(step.in), in.ld, data(step.out), out.ld, from.data(), static_cast<int64_t>(from.size()), out.columns,
+       samples(step, batch)});
+}
+
+void StepRunner::noise(const Step& step, const Batch& batch) const {
+  const LayerSpec& spec = layer(step);
+  const Buffer& out = shape(step.out);
+  // How a prediction is cut into batches depends on the threads: its noise follows the samples of the whole call.
+  const bool sampling = plan_.mode == Plan::Mode::kSample;
+  const bool mask = spec.distribution == LayerSpec::Distribution::kMask;
+  (mask ? kernels_.layers->mask_noise : kernels_.layers->normal_noise)(
+      {data(step.out), out.ld, rows(step, batch, out), columns(step, out.columns), spec.seed,
+       static_cast<uint64_t>(sampling ? frame_.first_iteration : iteration(batch)),
+       sampling ? batch.first * out.groups : 0, spec.shared, spec.rate, spec.mean, spec.scale});
+}
+
+float* StepRunner::vector(int v, const std::vector<float>& constants) const {
+  if (v >= 0) return weights(v).values;
+  return constants.empty() ? nullptr : const_cast<float*>(constants.data());
+}
+
+void StepRunner::column_statistics(const Step& step, const Batch& batch) const {
+  const Buffer &in = shape(step.in), &out = shape(step.out);
+  kernels_.layers->column_statistics({data(step.in), in.ld, data(step.out), data(step.out) + out.ld,
+                                      rows(step, batch, in), columns(step, in.columns)});
+}
+
+void StepRunner::moving_average(const Step& step) const {
+  const Buffer& in = shape(step.in);
+  const double momentum = layer(step).momentum;
+  const Range own = columns(step, in.columns);
+  kernels_.layers->moving_average({weights(step.mean).values, data(step.in), momentum, own});
+  kernels_.layers->moving_average({weights(step.variance).values, data(step.in) + in.ld, momentum, own});
+}
+
+void StepRunner::standardize_columns(const Step& step, const Batch& batch) const {
+  const LayerSpec& spec = layer(step);
+  const Buffer& out = shape(step.out);
+  const float* own = step.statistics >= 0 ? data(step.statistics) : nullptr;
+  const float* mean = own ? own : vector(step.mean, spec.constants[0]);
+  const float* variance = own ? own + shape(step.statistics).ld : vector(step.variance, spec.constants[1]);
+  const bool forward = step.kind == Step::Kind::kStandardizeColumns;
+  (forward ? kernels_.layers->standardize_columns : kernels_.layers->standardize_columns_backward)(
+      {data(step.in), data(step.saved), data(step.out), out.ld, mean, variance, spec.epsilon, spec.spread,
+       rows(step, batch, out), columns(step, out.columns)});
+}
+
+void StepRunner::standardize_rows(const Step& step, const Batch& batch) const {
+  const LayerSpec& spec = layer(step);
+  const Buffer& out = shape(step.out);
+  const bool forward = step.kind == Step::Kind::kStandardizeRows;
+  (forward ? kernels_.layers->standardize_rows : kernels_.layers->standardize_rows_backward)(
+      {data(step.in), data(step.saved), data(step.out), out.ld, out.columns, data(step.statistics),
+       shape(step.statistics).ld, spec.epsilon, spec.centred, spec.unit, rows(step, batch, out)});
+}
+
+void StepRunner::learned_columns(const Step& step, const Batch& batch) const {
+  const LayerSpec& spec = layer(step);
+  const Buffer& in = shape(step.in);
+  LearnedColumns op{};
+  op.x = data(step.in);
+  op.y = data(step.out);
+  op.ld = in.ld;
+  op.gain = vector(step.kernel, spec.constants[0]);
+  op.shift = vector(step.bias, spec.constants[1]);
+  op.rows = rows(step, batch, in);
+  op.columns = columns(step, in.columns);
+  const auto rule = static_cast<size_t>(spec.learned);
+  if (step.kind == Step::Kind::kLearnedForward) return kernels_.layers->learned_columns[rule](op);
+  op.x = data(step.saved);
+  op.dy = data(step.in);
+  if (step.kind == Step::Kind::kLearnedBackward) return kernels_.layers->learned_columns_backward[rule](op);
+  op.dgain = gradient(step.kernel);
+  op.dshift = gradient(step.bias);
+  kernels_.layers->learned_columns_gradients[rule](op);
+}
+
+void StepRunner::embed(const Step& step, const Batch& batch) const {
+  const Variable& table = variable(step.kernel);
+  const Buffer &in = shape(step.in), &out = shape(step.out);
+  kernels_.layers->embed({data(step.in), in.ld, in.columns, weights(step.kernel).values, table.rows, table.columns,
+                          data(step.out), out.ld, samples(step, batch)});
+}
+
+void StepRunner::embed_backward(const Step& step, const Batch& batch) const {
+  const Variable& table = variable(step.kernel);
+  const Buffer &dy = shape(step.in), &x = shape(step.saved);
+  kernels_.layers->embed_backward({data(step.saved), x.ld, x.columns, data(step.in), dy.ld, gradient(step.kernel),
+                                   table.rows, table.columns, batch.rows, columns(step, table.columns)});
+}
+
+void StepRunner::encode(const Step& step, const Batch& batch) const {
+  const LayerSpec& spec = layer(step);
+  const Buffer &in = shape(step.in), &out = shape(step.out);
+  kernels_.layers->encode(
+      {data(step.in), in.ld, in.columns, data(step.out), out.ld, spec.tokens, spec.counts, rows(step, batch, out)});
 }
 
 }  // namespace engine

@@ -31,6 +31,32 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return softmax(step, batch);
     case Step::Kind::kDropoutForward:
       return dropout(step, batch);
+    case Step::Kind::kAdd:
+      return kernels_.layers->add(elementwise(step, batch));
+    case Step::Kind::kAlpha:
+      return kernels_.layers->alpha_dropout(elementwise(step, batch), step.offset, step.scale);
+    case Step::Kind::kNoise:
+      return noise(step, batch);
+    case Step::Kind::kColumnStatistics:
+      return column_statistics(step, batch);
+    case Step::Kind::kMovingAverage:
+      return moving_average(step);
+    case Step::Kind::kStandardizeColumns:
+    case Step::Kind::kStandardizeColumnsBackward:
+      return standardize_columns(step, batch);
+    case Step::Kind::kStandardizeRows:
+    case Step::Kind::kStandardizeRowsBackward:
+      return standardize_rows(step, batch);
+    case Step::Kind::kLearnedForward:
+    case Step::Kind::kLearnedBackward:
+    case Step::Kind::kLearnedGradients:
+      return learned_columns(step, batch);
+    case Step::Kind::kEmbed:
+      return embed(step, batch);
+    case Step::Kind::kEmbedBackward:
+      return embed_backward(step, batch);
+    case Step::Kind::kEncode:
+      return encode(step, batch);
     case Step::Kind::kReshape:
       return reshape(step, batch);
     case Step::Kind::kTake:
@@ -64,6 +90,8 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return average(step, batch);
     case Step::Kind::kStoreOutput:
       return store_output(step, batch);
+    case Step::Kind::kCustomForward:
+    case Step::Kind::kCustomBackward:
     case Step::Kind::kHost:
       return;
   }

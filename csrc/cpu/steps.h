@@ -58,6 +58,15 @@ class StepRunner {
   void scale(const Batch& batch) const;
   void step_weights(const Step& step, const Batch& batch) const;
   void average(const Step& step, const Batch& batch) const;
+  void noise(const Step& step, const Batch& batch) const;
+  void column_statistics(const Step& step, const Batch& batch) const;
+  void moving_average(const Step& step) const;
+  void standardize_columns(const Step& step, const Batch& batch) const;
+  void standardize_rows(const Step& step, const Batch& batch) const;
+  void learned_columns(const Step& step, const Batch& batch) const;
+  void embed(const Step& step, const Batch& batch) const;
+  void embed_backward(const Step& step, const Batch& batch) const;
+  void encode(const Step& step, const Batch& batch) const;
   void store_output(const Step& step, const Batch& batch) const;
 
   const Buffer& shape(int buffer) const { return plan_.buffers[static_cast<size_t>(buffer)]; }
@@ -79,6 +88,9 @@ class StepRunner {
   OptimizerStep optimizer_step(const Batch& batch) const;
   /// Whether the optimizer steps after this batch, and whether it has before.
   bool steps_weights(const Batch& batch) const;
+  const LayerSpec& layer(const Step& step) const { return frame_.model->layers[static_cast<size_t>(step.index)]; }
+  /// Row `v` (columns,) of the weights, or for none what the layer has instead; null if that is nothing.
+  float* vector(int v, const std::vector<float>& constants) const;
   /// This thread's, where the step has them.
   std::optional<NonZeros> nonzeros(const Step& step) const;
   /// Left operand of a product: floats, `ld` apart, or rows anywhere.

@@ -4,7 +4,7 @@
 
 #include "kernels/activations.h"
 #include "kernels/microtile.h"
-#include "kernels/philox.h"
+#include "kernels/random.h"
 #include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
@@ -38,50 +38,15 @@ void affine(const Elementwise& op, float scale, float offset) {
   for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, fma(load(op.x + at), a, b)); });
 }
 
-/// words (4, kWidth) of the counters from (first, row, step) on
-ENGINE_INLINE void random_words(vu (&words)[4], int64_t first, uint32_t row, uint64_t step, philox::Key key) {
-  // Two counters in each 64 bits: the one below, and the one above on its own until the end.
-  vul halves[2][4];
-#pragma GCC unroll 2
-  for (int half = 0; half < 2; ++half) {
-    const vu counter = reinterpret_cast<vu>(iota(static_cast<int32_t>(first)));
-    vul(&c)[4] = halves[half];
-    c[0] = reinterpret_cast<vul>(counter) >> (32 * half);
-    c[1] = uint64_t{row} - vul{};
-    c[2] = (step & 0xffffffffu) - vul{};
-    c[3] = (step >> 32) - vul{};
-    philox::generate(c, key, multiply_low);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    words[i] = reinterpret_cast<vu>((halves[0][i] & 0xffffffffu) | (halves[1][i] << 32));
-  }
-}
-
-/// Unit u of a row uses word (u / 16) % 4 of counter u / 64 * 16 + u % 16: four cache lines per round of
-/// sixteen counters. The counter's other words are row and step, the key is the layer's seed.
 void dropout_forward(const Dropout& op) {
-  constexpr int64_t kGroup = 4 * kLane;
   const vu threshold = static_cast<uint32_t>(static_cast<uint64_t>(op.rate * 0x1p32)) - vu{};  // any at rate 1
   const vf keep = broadcast(op.rate < 1.0 ? static_cast<float>(1.0 / (1.0 - op.rate)) : 0.0f);
-  const philox::Key key = philox::make_key(op.seed);
-  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
-    for (int64_t group = op.columns.begin / kGroup * kGroup; group < op.columns.end; group += kGroup) {
-      for (int64_t lane = 0; lane < kLane; lane += kWidth) {
-        vu words[4];
-        random_words(words, group / 4 + lane, static_cast<uint32_t>(op.first + b), op.step, key);
-#pragma GCC unroll 4
-        for (int64_t line = 0; line < 4; ++line) {
-          const int64_t column = group + line * kLane + lane;
-          if (column < op.columns.begin || column >= op.columns.end) continue;
-          const int64_t at = b * op.ld + column;
-          const vf factor = words[line] >= threshold ? keep : vf{};
-          store(op.mask + at, factor);
-          store(op.y + at, load(op.x + at) * factor);
-        }
-      }
-    }
-  }
+  for_random({op.rows, op.columns, op.seed, op.step, op.first, false}, [&](int64_t b, int64_t column, vu words) {
+    const int64_t at = b * op.ld + column;
+    const vf factor = words >= threshold ? keep : vf{};
+    store(op.mask + at, factor);
+    store(op.y + at, load(op.x + at) * factor);
+  });
 }
 
 /// Blocks of one cache line in both directions, so that neither side is walked with a long stride.

@@ -18,9 +18,128 @@ struct Take {
   Range rows;
 };
 
+/// y (rows, columns) random; see noise.h for what each function makes of the numbers
+struct Noise {
+  float* y;
+  int64_t ld;
+  Range rows, columns;
+  uint64_t seed;
+  uint64_t step;
+  int64_t first;  // number of the first row in the counters
+  bool shared;    // whether all rows get the same numbers
+  double rate;
+  float mean, scale;
+};
+
+/// mean, variance (columns,) of x (rows, columns)
+struct ColumnStatistics {
+  const float* x;
+  int64_t ld;
+  float *mean, *variance;
+  Range rows, columns;
+};
+
+/// What numbers are multiplied by: 1 / sqrt(variance + epsilon), 1 / max(sqrt(variance), epsilon), or the inverse of
+/// that
+enum class Spread { kVariance, kDeviation, kInverse };
+
+/// y = factor (x - mean), or with kInverse factor x + mean. Backward: x = dy, y = dx, `saved` = y or null
+struct StandardizeColumns {
+  const float* x;
+  const float* saved;
+  float* y;
+  int64_t ld;
+  const float *mean, *variance;  // (columns,)
+  float epsilon;
+  Spread spread;
+  Range rows, columns;
+};
+
+struct MovingAverage {
+  float* average;
+  const float* value;
+  double momentum;
+  Range columns;
+};
+
+/// y = f(x; gain, shift), with a gain and a shift per column, each of which may be null
+struct LearnedColumns {
+  const float* x;
+  const float* dy;
+  float* y;  // or dx
+  int64_t ld;
+  const float *gain, *shift;
+  float *dgain, *dshift;
+  Range rows, columns;
+};
+
+/// y (rows, n) = factor (x - mean). Backward: x = dy, y = dx, `saved` = y
+struct StandardizeRows {
+  const float* x;
+  const float* saved;
+  float* y;
+  int64_t ld, n;
+  float* factors;  // (rows, 2)
+  int64_t ld_factors;
+  float epsilon;
+  bool centred, unit;
+  Range rows;
+};
+
+/// y (rows * count, n) = table (tokens, n), in panels, at x (rows, count)
+struct Embed {
+  const float* x;
+  int64_t ldx, count;
+  const float* table;
+  int64_t tokens, n;
+  float* y;
+  int64_t ldy;
+  Range rows;
+};
+
+struct EmbedBackward {
+  const float* x;
+  int64_t ldx, count;
+  const float* dy;  // (rows * count, n)
+  int64_t lddy;
+  float* table;  // of sums
+  int64_t tokens, n, rows;
+  Range columns;
+};
+
+/// y (rows, tokens) = number of times that x (rows, n) holds each token
+struct Encode {
+  const float* x;
+  int64_t ldx, n;
+  float* y;
+  int64_t ldy, tokens;
+  bool counts;
+  Range rows;
+};
+
+/// The rules of learned columns: a gain and a shift, or a slope for what is negative.
+enum class Learned { kScaled, kLeaky };
+inline constexpr int kLearned = 2;
+
 struct LayerTable {
   void (*take)(const Take&);
   void (*take_backward)(const Take&);
+  void (*mask_noise)(const Noise&);
+  void (*normal_noise)(const Noise&);
+  void (*add)(const Elementwise&);  // y = x + saved
+  void (*alpha_dropout)(const Elementwise&, float kept, float dropped);
+  void (*column_statistics)(const ColumnStatistics&);
+  void (*standardize_columns)(const StandardizeColumns&);
+  void (*standardize_columns_backward)(const StandardizeColumns&);
+  void (*moving_average)(const MovingAverage&);
+  void (*learned_columns[kLearned])(const LearnedColumns&);
+  void (*learned_columns_backward[kLearned])(const LearnedColumns&);
+  void (*learned_columns_gradients[kLearned])(const LearnedColumns&);
+  void (*standardize_rows)(const StandardizeRows&);
+  void (*standardize_rows_backward)(const StandardizeRows&);
+  void (*embed)(const Embed&);
+  void (*embed_backward)(const EmbedBackward&);
+  void (*encode)(const Encode&);
 };
 
 }  // namespace engine

@@ -1,12 +1,35 @@
 // Layers that are no products: moving numbers, noise, normalization.
+#include "kernels/columns.h"
 #include "kernels/fill.h"
 #include "kernels/layer_table.h"
+#include "kernels/noise.h"
+#include "kernels/standardize.h"
 #include "kernels/take.h"
+#include "kernels/tokens.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
-constexpr LayerTable kLayers{take, take_backward};
+constexpr LayerTable kLayers{
+    take,
+    take_backward,
+    mask_noise,
+    normal_noise,
+    add,
+    alpha_dropout,
+    column_statistics,
+    standardize_columns,
+    standardize_columns_backward,
+    moving_average,
+    {learned_columns<Scaled>, learned_columns<Leaky>},
+    {learned_columns_backward<Scaled>, learned_columns_backward<Leaky>},
+    {learned_columns_gradients<Scaled>, learned_columns_gradients<Leaky>},
+    standardize_rows,
+    standardize_rows_backward,
+    embed,
+    embed_backward,
+    encode,
+};
 
 }  // namespace
 

@@ -48,6 +48,7 @@ class Accesses {
   void collect(const Plan& plan, const Step& step) {
     const bool by_units = step.split == Split::kUnits;
     const Slice own = by_units ? Slice::kColumns : Slice::kSamples;
+    const Slice per_column = by_units ? Slice::kColumns : Slice::kAll;
     switch (step.kind) {
       case Step::Kind::kGather:
         writes(step.out, Slice::kSamples);
@@ -64,6 +65,8 @@ class Accesses {
       case Step::Kind::kSoftmaxBackward:
       case Step::Kind::kAffine:
       case Step::Kind::kMultiply:
+      case Step::Kind::kAdd:
+      case Step::Kind::kAlpha:
         reads(step.in, own);
         reads(step.saved, own);
         writes(step.out, own);
@@ -73,6 +76,52 @@ class Accesses {
         writes(step.saved, own);
         writes(step.out, own);
         break;
+      case Step::Kind::kNoise:
+        writes(step.out, own);
+        break;
+      case Step::Kind::kColumnStatistics:
+        reads(step.in, Slice::kColumns);
+        writes(step.out, Slice::kColumns);
+        break;
+      case Step::Kind::kMovingAverage:
+        reads(step.in, Slice::kColumns);
+        writes_variable(step.mean, Slice::kColumns);
+        writes_variable(step.variance, Slice::kColumns);
+        break;
+      case Step::Kind::kStandardizeColumns:
+      case Step::Kind::kStandardizeColumnsBackward:
+      case Step::Kind::kLearnedForward:
+      case Step::Kind::kLearnedBackward:
+        reads(step.in, own);
+        reads(step.saved, own);
+        reads(step.statistics, per_column);
+        for (const int v : {step.kernel, step.bias, step.mean, step.variance}) reads_variable(v, per_column);
+        writes(step.out, own);
+        break;
+      case Step::Kind::kLearnedGradients:
+        reads(step.in, Slice::kColumns);
+        reads(step.saved, Slice::kColumns);
+        writes_gradient(step.kernel, Slice::kColumns);
+        writes_gradient(step.bias, Slice::kColumns);
+        break;
+      case Step::Kind::kStandardizeRows:
+      case Step::Kind::kStandardizeRowsBackward:
+        reads(step.in, Slice::kSamples);
+        reads(step.saved, Slice::kSamples);
+        writes(step.statistics, Slice::kSamples);
+        writes(step.out, Slice::kSamples);
+        break;
+      case Step::Kind::kEmbed:
+        reads(step.in, Slice::kSamples);
+        reads_variable(step.kernel, Slice::kAll);
+        writes(step.out, Slice::kSamples);
+        break;
+      case Step::Kind::kEmbedBackward:
+        reads(step.in, Slice::kColumns);
+        reads(step.saved, Slice::kAll);
+        writes_gradient(step.kernel, Slice::kColumns);
+        break;
+      case Step::Kind::kEncode:
       case Step::Kind::kReshape:
       case Step::Kind::kTake:
       case Step::Kind::kTakeBackward:
@@ -145,6 +194,8 @@ class Accesses {
       case Step::Kind::kStoreOutput:
         reads(step.in, Slice::kSamples);
         break;
+      case Step::Kind::kCustomForward:
+      case Step::Kind::kCustomBackward:
       case Step::Kind::kHost:  // the team has gone home by then
         break;
     }
@@ -182,7 +233,7 @@ void place_barriers(Plan& plan) {
     for (Step& step : plan.steps) {
       const Accesses accesses(plan, step);
       step.barrier = step.barrier || conflicts(pending, accesses.list());
-      if (step.barrier || step.kind == Step::Kind::kHost) pending.clear();
+      if (step.barrier || is_host(step.kind)) pending.clear();
       pending.insert(pending.end(), accesses.list().begin(), accesses.list().end());
     }
   }

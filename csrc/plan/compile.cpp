@@ -24,11 +24,14 @@ class Compiler {
         training_(training),
         emitter_(parameters, training.optimizer, mode, max_rows, worthwhile_threads(model, mode, max_rows, threads)),
         plan_(emitter_.plan),
-        operations_(to_operations(model, emitter_.drops_out())) {}
+        operations_(to_operations(model, emitter_.drops_out())) {
+    emitter_.stores_all = has_custom(model);
+  }
 
   Plan compile() {
     emit_forward();
     if (emitter_.predicts()) {
+      emitter_.finish();
       emit({Kind::kStoreOutput, Split::kSamples, false, plan_.y_pred});
     } else {
       emit_loss();
@@ -36,6 +39,7 @@ class Compiler {
         emit_backward();
         emit_learning(plan_, parameters_, training_.optimizer);
       }
+      emitter_.finish();
       // Last, where the barriers that others need have already made the samples' losses visible.
       emit({Kind::kReduce, Split::kNone});
     }
@@ -59,7 +63,7 @@ class Compiler {
 
   /// Whether the gathered rows go into a product, in the same stretch: after a host step the team may be another one.
   bool feeds_dense() const {
-    const bool host = !emitter_.predicts() && training_.loss.host;
+    const bool host = has_custom(model_) || (!emitter_.predicts() && training_.loss.host);
     return !host && !operations_.empty() && first_operation().kind == Operation::Kind::kDense;
   }
 

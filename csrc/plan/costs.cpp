@@ -22,6 +22,9 @@ constexpr int64_t kMostCopied = 1 << 24;
 /// for the rows (128 of 784 floats: 400 KB) to be in the L2 cache for whatever reads them again.
 constexpr int64_t kRowsTogether = 128;
 
+/// The same where Python is called for each batch.
+constexpr int64_t kRowsForPython = 1024;
+
 /// The next power of two, so that predictions of many sizes share few plans.
 int64_t round_to_power(int64_t n) {
   int64_t size = 1;
@@ -46,6 +49,8 @@ int worthwhile_threads(const ModelSpec& model, Plan::Mode mode, int64_t rows, in
 Shares share_out(const ModelSpec& model, Plan::Mode mode, int64_t rows, const std::function<int()>& most) {
   const int useful = worthwhile_threads(model, mode, rows, std::numeric_limits<int>::max());
   const int threads = useful > 1 ? std::min(useful, most()) : 1;
+  if (mode == Plan::Mode::kSample && mixes_samples(model)) return {1, threads, round_to_power(rows)};
+  if (has_custom(model)) return {1, threads, std::min(round_to_power(rows), kRowsForPython)};
   if (threads > 1 && !feeds_all(rows, threads)) return {1, threads, round_to_power(rows)};
   const int64_t share = (rows + threads - 1) / threads;
   return {threads, 1, std::min(round_to_power(share), kRowsTogether)};

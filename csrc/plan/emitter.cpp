@@ -45,6 +45,20 @@ const Emission& emission_of(Operation::Kind kind) {
       return kAffineEmission;
     case Operation::Kind::kTake:
       return kTakeEmission;
+    case Operation::Kind::kNoise:
+      return kNoiseEmission;
+    case Operation::Kind::kLearned:
+      return kLearnedEmission;
+    case Operation::Kind::kStandardizeColumns:
+      return kStandardizeColumnsEmission;
+    case Operation::Kind::kStandardizeRows:
+      return kStandardizeRowsEmission;
+    case Operation::Kind::kEmbed:
+      return kEmbedEmission;
+    case Operation::Kind::kEncode:
+      return kEncodeEmission;
+    case Operation::Kind::kCustom:
+      return kCustomEmission;
     case Operation::Kind::kReshape:
       break;
   }

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "plan/learning.h"
 #include "plan/operations.h"
@@ -26,6 +27,10 @@ class Emitter {
 
   void emit(const Step& step) { plan.steps.push_back(step); }
 
+  /// After everything else of a batch: what changes state that is no weight to learn.
+  void emit_last(const Step& step) { last_.push_back(step); }
+  void finish() { plan.steps.insert(plan.steps.end(), last_.begin(), last_.end()); }
+
   /// Scratch for `groups` rows of each sample; returns its index.
   int add_batch_buffer(int64_t groups, int64_t columns);
   const Buffer& buffer(int index) const { return plan.buffers[static_cast<size_t>(index)]; }
@@ -37,7 +42,7 @@ class Emitter {
   void reads_input(Step& step) const;
 
   /// Whether a product may step `variable` (-1: no variable, which is fine) instead of storing its gradient.
-  bool fuses(int variable) const { return can_fuse(optimizer_, parameters_, variable); }
+  bool fuses(int variable) const { return !stores_all && can_fuse(optimizer_, parameters_, variable); }
   /// Has `variable` stepped after the backward pass, by the gradient that a step stores.
   void store_gradient(int variable) { engine::store_gradient(plan, parameters_, variable); }
 
@@ -46,11 +51,13 @@ class Emitter {
   }
 
   Plan plan;
+  bool stores_all = false;  // where Python may fail in the middle of a batch, which must then leave no weight changed
   Step input{Step::Kind::kGather};  // the gathering of the rows, if products may read them (reads_rows)
 
  private:
   const Parameters& parameters_;
   const OptimizerSpec& optimizer_;
+  std::vector<Step> last_;
 };
 
 /// How the operations of one kind turn into steps.
@@ -70,6 +77,13 @@ extern const Emission kDropoutEmission;
 extern const Emission kAffineEmission;
 extern const Emission kReshapeEmission;
 extern const Emission kTakeEmission;
+extern const Emission kNoiseEmission;
+extern const Emission kLearnedEmission;
+extern const Emission kStandardizeColumnsEmission;
+extern const Emission kStandardizeRowsEmission;
+extern const Emission kEmbedEmission;
+extern const Emission kEncodeEmission;
+extern const Emission kCustomEmission;
 
 const Emission& emission_of(Operation::Kind kind);
 

@@ -19,7 +19,7 @@ class Lowering {
       case LayerSpec::Kind::kDense:
         reshape(spec.groups);
         width_ = spec.units;
-        push(Kind::kDense).trainable = spec.trainable;
+        push(Kind::kDense).trainable = learns(spec);
         return add_activation();
       case LayerSpec::Kind::kActivation:
         return add_activation();
@@ -33,6 +33,42 @@ class Lowering {
         reshape(1);
         width_ = static_cast<int64_t>(spec.take.size());
         push(Kind::kTake);
+        return;
+      case LayerSpec::Kind::kNoise:
+        if (!drops_out) return;
+        if (!spec.take.empty()) reshape(1);
+        push(Kind::kNoise);
+        return;
+      case LayerSpec::Kind::kLearned:
+        reshape(spec.groups);
+        return add_learned();
+      case LayerSpec::Kind::kBatchNormalization:
+        reshape(spec.groups);
+        push(Kind::kStandardizeColumns);
+        return add_learned();
+      case LayerSpec::Kind::kStandardize:
+        reshape(spec.groups);
+        push(Kind::kStandardizeColumns);
+        return;
+      case LayerSpec::Kind::kRowNormalization:
+        reshape(spec.groups);
+        push(Kind::kStandardizeRows);
+        return;
+      case LayerSpec::Kind::kEmbedding:
+        reshape(1);
+        groups_ = width_;
+        width_ = spec.units;
+        push(Kind::kEmbed).trainable = learns(spec);
+        return;
+      case LayerSpec::Kind::kEncoding:
+        reshape(spec.groups);
+        width_ = spec.tokens;
+        push(Kind::kEncode);
+        return;
+      case LayerSpec::Kind::kCustom:
+        reshape(1);
+        width_ = spec.units;
+        push(Kind::kCustom).trainable = learns(spec);
         return;
     }
   }
@@ -53,6 +89,11 @@ class Lowering {
     width_ = width_ * groups_ / groups;
     groups_ = groups;
     push(Kind::kReshape);
+  }
+
+  void add_learned() {
+    if (!spec_->use_gain && !spec_->use_shift) return;
+    push(Kind::kLearned).trainable = learns(*spec_);
   }
 
   void add_activation() {
@@ -93,12 +134,55 @@ int64_t size_after(const LayerSpec& layer, int64_t size) {
       return layer.groups * layer.units;
     case LayerSpec::Kind::kTake:
       return static_cast<int64_t>(layer.take.size());
+    case LayerSpec::Kind::kEmbedding:
+      return size * layer.units;
+    case LayerSpec::Kind::kEncoding:
+      return layer.groups * layer.tokens;
+    case LayerSpec::Kind::kCustom:
+      return layer.units;
     case LayerSpec::Kind::kActivation:
     case LayerSpec::Kind::kDropout:
     case LayerSpec::Kind::kRescaling:
+    case LayerSpec::Kind::kNoise:
+    case LayerSpec::Kind::kLearned:
+    case LayerSpec::Kind::kBatchNormalization:
+    case LayerSpec::Kind::kStandardize:
+    case LayerSpec::Kind::kRowNormalization:
       break;
   }
   return size;
+}
+
+bool learns(const LayerSpec& layer) {
+  switch (layer.kind) {
+    case LayerSpec::Kind::kDense:
+    case LayerSpec::Kind::kEmbedding:
+      return layer.trainable;
+    case LayerSpec::Kind::kLearned:
+    case LayerSpec::Kind::kBatchNormalization:
+      return layer.trainable && layer.constants[0].empty() && (layer.use_gain || layer.use_shift);
+    case LayerSpec::Kind::kCustom:
+      for (const LayerSpec::Custom& variable : layer.variables) {
+        if (layer.trainable && variable.trainable) return true;
+      }
+      return false;
+    default:
+      return false;
+  }
+}
+
+bool has_custom(const ModelSpec& model) {
+  for (const LayerSpec& layer : model.layers) {
+    if (layer.kind == LayerSpec::Kind::kCustom) return true;
+  }
+  return false;
+}
+
+bool mixes_samples(const ModelSpec& model) {
+  for (const LayerSpec& layer : model.layers) {
+    if (layer.kind == LayerSpec::Kind::kBatchNormalization && layer.trainable) return true;
+  }
+  return false;
 }
 
 }  // namespace engine

@@ -9,7 +9,22 @@ namespace engine {
 
 /// One operation of the network with its buffers. Each sample is `groups` rows of `width` numbers.
 struct Operation {
-  enum class Kind { kDense, kActivation, kSoftmax, kDropout, kAffine, kReshape, kTake };
+  enum class Kind {
+    kDense,
+    kActivation,
+    kSoftmax,
+    kDropout,
+    kAffine,
+    kReshape,
+    kTake,
+    kNoise,
+    kLearned,
+    kStandardizeColumns,
+    kStandardizeRows,
+    kEmbed,
+    kEncode,
+    kCustom,
+  };
   Kind kind;
   const LayerSpec* spec;
   int layer;
@@ -18,7 +33,8 @@ struct Operation {
   bool follows_product = false;                 // of an activation: nobody else reads its input
   // Buffers, filled in as the forward steps are emitted.
   int in = -1, out = -1;
-  int saved = -1;  // what the activation's gradient is computed from, or the dropout mask
+  int saved = -1;       // what the activation's gradient is computed from, or the dropout mask
+  int statistics = -1;  // of the columns or rows of the input
   bool trainable = false;
 };
 
@@ -29,5 +45,14 @@ std::vector<Operation> to_operations(const ModelSpec& model, bool drops_out);
 
 /// Numbers per sample after `layer`, where there were `size` before.
 int64_t size_after(const LayerSpec& layer, int64_t size);
+
+/// Whether training changes weights of `layer`.
+bool learns(const LayerSpec& layer);
+
+/// Whether Python is needed in the middle.
+bool has_custom(const ModelSpec& model);
+
+/// Whether outputs depend on the other samples of the batch, when `training`.
+bool mixes_samples(const ModelSpec& model);
 
 }  // namespace engine

@@ -17,8 +17,7 @@ constexpr int64_t kMostScratch = int64_t{1} << 40;
 
 Parameters lay_out(const ModelSpec& model) {
   Parameters parameters;
-  const auto add = [&](std::vector<int64_t> shape, const VariableSpec& asked) {
-    const int64_t columns = shape.back(), rows = shape.size() > 1 ? shape.front() : 1;
+  const auto add = [&](int64_t rows, int64_t columns, std::vector<int64_t> shape, const VariableSpec& asked) {
     parameters.variables.push_back({rows, columns, parameters.size, std::move(shape), asked});
     parameters.size += rows * round_up(columns, kLane);
     return static_cast<int>(parameters.variables.size()) - 1;
@@ -26,10 +25,50 @@ Parameters lay_out(const ModelSpec& model) {
   int64_t size = model.input_size;
   for (const LayerSpec& layer : model.layers) {
     Parameters::Layer entry;
-    if (layer.kind == LayerSpec::Kind::kDense) {
-      const int64_t inputs = size / layer.groups;
-      entry.kernel = add({inputs, layer.units}, layer.trainable ? layer.kernel : VariableSpec{});
-      if (layer.use_bias) entry.bias = add({layer.units}, layer.trainable ? layer.bias : VariableSpec{});
+    const int64_t columns = size / layer.groups;
+    const VariableSpec nothing, kernel = layer.trainable ? layer.kernel : nothing;
+    const VariableSpec bias = layer.trainable ? layer.bias : nothing;
+    const std::vector<int64_t> row = layer.shaped ? layer.shape : std::vector<int64_t>{columns};
+    const auto add_learned = [&] {
+      if (!layer.constants[0].empty()) return;
+      if (layer.use_gain) entry.kernel = add(1, columns, row, kernel);
+      if (layer.use_shift) entry.bias = add(1, columns, row, bias);
+    };
+    const auto add_statistics = [&] {
+      if (!layer.constants[0].empty()) return;
+      entry.mean = add(1, columns, row, nothing);
+      entry.variance = add(1, columns, row, nothing);
+    };
+    switch (layer.kind) {
+      case LayerSpec::Kind::kDense:
+        entry.kernel = add(columns, layer.units, {columns, layer.units}, kernel);
+        if (layer.use_bias) entry.bias = add(1, layer.units, {layer.units}, bias);
+        break;
+      case LayerSpec::Kind::kEmbedding:
+        entry.kernel = add(layer.tokens, layer.units, {layer.tokens, layer.units}, kernel);
+        break;
+      case LayerSpec::Kind::kLearned:
+        add_learned();
+        break;
+      case LayerSpec::Kind::kBatchNormalization:
+        add_learned();
+        add_statistics();
+        break;
+      case LayerSpec::Kind::kStandardize:
+        add_statistics();
+        // Keras counts samples here, which nobody reads.
+        if (entry.mean >= 0) add(1, 1, {}, nothing);
+        break;
+      case LayerSpec::Kind::kCustom:
+        entry.first = static_cast<int>(parameters.variables.size());
+        for (const LayerSpec::Custom& own : layer.variables) {
+          int64_t numbers = 1;
+          for (const int64_t axis : own.shape) numbers *= axis;
+          add(1, numbers, own.shape, layer.trainable && own.trainable ? own.asked : nothing);
+        }
+        break;
+      default:
+        break;
     }
     size = size_after(layer, size);
     parameters.layers.push_back(entry);

@@ -20,6 +20,8 @@ struct Parameters {
   struct Layer {
     int kernel = -1;  // index of variable; -1 none
     int bias = -1;
+    int mean = -1, variance = -1;  // running averages, or of a data set
+    int first = -1;                // of those of a custom layer
   };
   std::vector<Variable> variables;
   std::vector<Layer> layers;  // one per LayerSpec
@@ -50,6 +52,23 @@ struct Step {
     kReshape,
     kTake,
     kTakeBackward,
+    kNoise,
+    kAdd,
+    kAlpha,
+    kColumnStatistics,
+    kStandardizeColumns,
+    kStandardizeColumnsBackward,
+    kMovingAverage,
+    kStandardizeRows,
+    kStandardizeRowsBackward,
+    kLearnedForward,
+    kLearnedBackward,
+    kLearnedGradients,
+    kEmbed,
+    kEmbedBackward,
+    kEncode,
+    kCustomForward,
+    kCustomBackward,
     kLoss,
     kHost,
     kMetric,
@@ -80,12 +99,14 @@ struct Step {
   int losses = -1;          // loss: per sample
   int y_pred = -1;          // loss: probabilities, where it reads logits
   int nonzeros = -1;        // of the gathered rows, where a product may skip their zeros
+  int statistics = -1;      // of columns: mean, variance; of rows: factor, weight of the projection
   bool reads_rows = false;  // `in` are the gathered rows, which may be read in the data set instead ...
   int pointers = -1;        // ... through pointers to those of this batch and of the next, if they are in random order
   // Variables by index, -1 none.
   int kernel = -1;
   int bias = -1;
-  int index = -1;       // of the layer (dropout, take), the metric, or the row of the penalties or squares
+  int mean = -1, variance = -1;
+  int index = -1;       // of the layer, the metric, or the row of the penalties or squares
   bool stores = false;  // whether the gradient is stored instead of stepping the weights
   Activation activation = Activation::kLinear;
   Loss loss = Loss::kMeanSquaredError;
@@ -100,6 +121,11 @@ struct Penalty {
   int variable;
   double factor;
 };
+
+/// Whether Python does the step, and the team goes home before.
+inline bool is_host(Step::Kind kind) {
+  return kind == Step::Kind::kHost || kind == Step::Kind::kCustomForward || kind == Step::Kind::kCustomBackward;
+}
 
 struct Plan {
   /// kSample predicts with dropout in force, as Keras' `model(x, training=True)`.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/kinds.h"
+#include "kernels/layer_table.h"
 #include "kernels/table.h"
 
 namespace engine {
@@ -16,9 +17,25 @@ struct VariableSpec {
 };
 
 struct LayerSpec {
-  enum class Kind { kDense, kActivation, kDropout, kRescaling, kTake };
+  enum class Kind {
+    kDense,
+    kActivation,
+    kDropout,
+    kRescaling,
+    kTake,
+    kNoise,
+    kLearned,
+    kBatchNormalization,
+    kStandardize,
+    kRowNormalization,
+    kEmbedding,
+    kEncoding,
+    kCustom,
+  };
+  enum class Distribution { kMask, kNormal };
+  enum class Combination { kMultiply, kAdd, kAlpha };
   Kind kind = Kind::kDense;
-  int64_t groups = 1;  // rows per sample for what works on rows: dense, softmax
+  int64_t groups = 1;  // rows per sample for what works on rows, such as dense and softmax
   Activation activation = Activation::kLinear;
   // dense
   int64_t units = 0;
@@ -33,6 +50,36 @@ struct LayerSpec {
   float offset = 0.0f;
   // take: number j of the output is number take[j] of the input, or 0 for -1
   std::vector<int32_t> take;
+  // noise, with `rate` and `seed`: a random mask of 0 and `scale`, or normal numbers with deviation `scale`; `take`
+  // says which of them belongs to each number where that isn't its own
+  Distribution distribution = Distribution::kMask;
+  Combination combination = Combination::kMultiply;
+  float mean = 0.0f;
+  float kept = 0.0f, dropped = 0.0f;  // kAlpha: added to what the mask keeps, and the rest
+  bool shared = false;                // by all samples
+  int64_t noises = 0;                 // with `take`: numbers to draw
+  // learned: f(x; gain, shift)
+  Learned learned = Learned::kScaled;
+  bool use_gain = true;
+  bool use_shift = true;                 // batch normalization, too
+  std::vector<float> constants[2] = {};  // in place of gain and shift, or of mean and variance; padded
+  bool shaped = false;                   // whether the user sees the variables of a row ...
+  std::vector<int64_t> shape;            // ... in this shape
+  // normalization
+  Spread spread = Spread::kVariance;
+  double momentum = 0.0;
+  float epsilon = 0.0f;
+  bool centred = true, unit = false;  // of rows
+  // custom: Python makes `units` numbers per sample with the help of variables of any shape
+  struct Custom {
+    std::vector<int64_t> shape;
+    bool trainable;
+    VariableSpec asked;
+  };
+  std::vector<Custom> variables;
+  // embedding (with `units`), encoding
+  int64_t tokens = 0;
+  bool counts = false;
 };
 
 struct ModelSpec {

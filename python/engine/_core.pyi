@@ -132,7 +132,24 @@ class Program:
               "bias_l2": float, "trainable": bool}`,
             `{"kind": "activation", "activation": str}`,
             `{"kind": "dropout", "rate": float, "seed": int}`,
-            `{"kind": "rescaling", "scale": float, "offset": float}`.
+            `{"kind": "rescaling", "scale": float, "offset": float}`,
+            `{"kind": "take", "from": [int]}`: number j of the output is number from[j] of the input, -1 is 0,
+            `{"kind": "noise", "distribution": "mask"|"normal", "combination": "multiply"|"add"|"alpha",
+              "rate": float, "mean": float, "scale": float, "kept": float, "dropped": float, "seed": int,
+              "shared": bool, "from": [int], "noises": int}`,
+            `{"kind": "learned", "rule": "scaled"|"leaky", "use_gain": bool, "use_shift": bool}`, with the lists
+              "gain" and "shift" instead of weights if given,
+            `{"kind": "batch_normalization", "momentum": float, "epsilon": float}` and what "learned" takes,
+            `{"kind": "standardize", "spread": "variance"|"deviation"|"inverse", "epsilon": float}`, with the lists
+              "mean" and "variance" instead of weights if given,
+            `{"kind": "row_normalization", "epsilon": float, "centred": bool, "unit": bool}`,
+            `{"kind": "embedding", "tokens": int, "units": int}`,
+            `{"kind": "encoding", "tokens": int, "counts": bool}`,
+            `{"kind": "custom", "units": int, "variables": [{"shape": [int], "trainable": bool}], "host": ref}`,
+              where ref() is called with a mapping of views: "inputs", "outputs" (to be filled in) and "training", or
+              "inputs", "upstream", "gradient" and "weights" (to be filled in; "gradient" may be None).
+            What works on rows takes "groups": rows per sample. What has weights takes "trainable", "kernel_l2" and the
+            like, and "shape", in which the user sees a row of them.
             Activations: linear, relu, sigmoid, tanh, silu, softmax.
 
     Weights start at zero. Raises ValueError for an unknown kind, name or size.

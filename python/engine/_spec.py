@@ -47,6 +47,8 @@ class Spec:
 
     left_out: ClassVar[tuple[str, ...]] = ()
     """Arguments that the config does without."""
+    keeps_otherwise: ClassVar[bool] = False
+    """Whether a subclass of the user's may keep arguments under other names: its own get_config then adds them."""
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
         for option in options:
@@ -59,9 +61,10 @@ class Spec:
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this object again, as plain Python values."""
-        return {
-            name: _plain(getattr(self, name)) for name in _arguments(type(self)) if name not in self.left_out
-        }
+        names = [name for name in _arguments(type(self)) if name not in self.left_out]
+        if self.keeps_otherwise:
+            names = [name for name in names if hasattr(self, name)]
+        return {name: _plain(getattr(self, name)) for name in names}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine._checks import integer
+from engine._checks import integer, real
 
-HEADER = ("Layer (type)", "Output Shape", "Param #")
-# Where columns end, as shares of the line, and what borders and padding take from each.
+HEADER = ("Layer (type)", "Output Shape", "Param #", "Trainable")
+ALIGN = (str.ljust, str.ljust, str.rjust, str.center)
+# Where columns end, as shares of the line; what is trainable takes its last tenth.
 ENDS = (0.45, 0.80, 1.0)
-BORDERS = (3, 4, 3)
-FULL_WIDTH, NARROWEST = 88, 40
+FULL_WIDTH, TRAINABLE_WIDTH, NARROWEST = 88, 12, 40
+NARROWEST_COLUMN = 4
 BYTES_PER_PARAM = 4
 # What each column shows in color: the kind of layer, sizes and None in shapes, numbers.
-COLORED = (r"(?<=\()\w+(?=\)$)", r"None|\d+", r"[\d,]+")
+COLORED = (r"(?<=\()\w+(?=\)$)", r"None|\d+", r"[\d,]+", r"[YN]")
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 
 
@@ -64,27 +66,37 @@ class Counts(NamedTuple):
     optimizer: int | None
 
 
-def table(
-    name: str,
-    rows: Sequence[tuple[str, str, str]],
-    counts: Counts,
-    line_length: int | None,
-    style: Style,
-) -> str:
+class Layout(NamedTuple):
+    """How a table is laid out.
+
+    Args:
+        line_length: width in characters; None is that of the terminal, at most 88, or 100 with what is trainable.
+        positions: where columns end, as shares of the line; None for the usual ones.
+        show_trainable: whether there is a column for that.
+    """
+
+    line_length: int | None = None
+    positions: Sequence[float] | None = None
+    show_trainable: bool = False
+
+
+def table(name: str, rows: Sequence[Sequence[str]], counts: Counts, layout: Layout, style: Style) -> str:
     """The summary of a model, lines ending in newlines.
 
     Args:
         name: the model's name.
-        rows: layer, output shape and number of parameters of each layer.
+        rows: layer, output shape, number of parameters and, if shown, whether it is trainable, of each layer.
         counts: what stands below the table.
-        line_length: width in characters; None is that of the terminal, at most 88.
+        layout: of the table.
         style: plain, or what a terminal can show.
     """
+    line_length = layout.line_length
     if line_length is None:
         import shutil  # it brings the compression modules along
 
-        line_length = max(min(FULL_WIDTH, shutil.get_terminal_size().columns - 4), NARROWEST)
-    widths = _column_widths(integer(line_length, "line_length", NARROWEST))
+        full = FULL_WIDTH + TRAINABLE_WIDTH * layout.show_trainable
+        line_length = max(min(full, shutil.get_terminal_size().columns - 4), NARROWEST)
+    widths = _column_widths(integer(line_length, "line_length", NARROWEST), layout)
     separator = _rule("├─┼┤", widths)
     lines = [style.heading(f'Model: "{name}"')]
     lines += [_rule("┏━┳┓", widths), _header(widths, style), _rule("┡━╇┩", widths)]
@@ -95,10 +107,50 @@ def table(
     return "\n".join(lines) + "\n"
 
 
-def _column_widths(line_length: int) -> list[int]:
-    ends = [int(end * line_length) for end in ENDS]
-    starts = [0, *ends[:-1]]
-    return [end - start - border for start, end, border in zip(starts, ends, BORDERS, strict=True)]
+def between(names: Sequence[str], layer_range: object) -> slice:
+    """The layers from the first that matches one pattern to the last that matches the other.
+
+    Args:
+        names: of the layers.
+        layer_range: two names or regular expressions; None takes all layers.
+
+    Raises:
+        ValueError: if it is anything else, or matches nothing.
+    """
+    if layer_range is None:
+        return slice(None)
+    given = list(layer_range) if isinstance(layer_range, (tuple, list)) else []
+    if len(given) != 2 or not all(isinstance(pattern, str) for pattern in given):  # noqa: PLR2004 # the two ends
+        msg = f"`layer_range` must be two names of layers, first and last, got {layer_range!r}"
+        raise ValueError(msg)
+    found = [[i for i, name in enumerate(names) if re.match(pattern, name)] for pattern in given]
+    if not all(found):
+        msg = f"`layer_range={given}` names no layer; the layers are: {', '.join(names)}"
+        raise ValueError(msg)
+    ends = found if min(found[0]) <= max(found[1]) else found[::-1]
+    return slice(min(ends[0]), max(ends[1]) + 1)
+
+
+def _column_widths(line_length: int, layout: Layout) -> list[int]:
+    """Characters for the texts of each column: borders and padding take evenly from what `positions` give."""
+    ends = [real(end, "positions", 0.0) for end in layout.positions or ENDS]
+    count = len(ENDS) + layout.show_trainable
+    if layout.show_trainable:
+        ends = [*(0.9 * end for end in ends), 1.0]
+    places = [0, *(int(end * line_length) for end in ends)]
+    widths = [end - start for start, end in itertools.pairwise(places)][:count]
+    if len(widths) < count or min(widths) < NARROWEST_COLUMN:
+        msg = (
+            f"`positions` must give {len(ENDS)} columns of at least {NARROWEST_COLUMN} characters in `line_length="
+            f"{line_length}`, got {layout.positions}"
+        )
+        raise ValueError(msg)
+    excess = max(sum(widths) + 3 * count + 1 - line_length, 0)
+    for index in range(count):
+        share = round(excess / (count - index))
+        widths[index] -= share
+        excess -= share
+    return widths
 
 
 def _rule(characters: str, widths: Sequence[int]) -> str:
@@ -108,9 +160,16 @@ def _rule(characters: str, widths: Sequence[int]) -> str:
 
 
 def _header(widths: Sequence[int], style: Style) -> str:
-    cells = [HEADER[0].ljust(widths[0]), HEADER[1].ljust(widths[1]), HEADER[2].rjust(widths[2])]
+    cells = [
+        align(cut(text, width), width) for align, text, width in zip(ALIGN, HEADER, widths, strict=False)
+    ]
     space = style.heading(" ")
     return f"┃{'┃'.join(f'{space}{style.heading(cell)}{space}' for cell in cells)}┃"
+
+
+def cut(text: str, width: int) -> str:
+    """`text`, or what of it fits."""
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _row(texts: Sequence[str], widths: Sequence[int], style: Style) -> list[str]:
@@ -128,13 +187,15 @@ def _cell(text: str, column: int, width: int, style: Style) -> list[str]:
     from textwrap import wrap
 
     characters, begin, lines = style.colored(text, column), 0, []
-    for line in wrap(text, width):
+    for line in wrap(text, width, break_long_words=False, break_on_hyphens=False):
         begin = text.index(line, begin)
         shown = "".join(characters[begin : begin + len(line)])
+        if len(line) > width:
+            shown = cut(line, width)
         for color in {style.kind, style.none, style.number} - {""}:
             shown = shown.replace(f"{PLAIN}\x1b[{color}m", "")  # neighbours share a color
-        padding = " " * (width - len(line))
-        lines.append(padding + shown if column == len(ENDS) - 1 else shown + padding)
+        left, _, right = ALIGN[column]("\0", width - min(len(line), width) + 1).partition("\0")
+        lines.append(left + shown + right)
         begin += len(line)
     return lines
 

@@ -22,6 +22,65 @@ STACKS: dict[str, tuple[tuple[int, ...], Any]] = {
         (5, 3),
         lambda k: [k.Dense(4), k.Activation("softmax"), k.Dense(2), k.Flatten()],
     ),
+    "batch_normalization": ((7,), lambda k: [k.Dense(17), k.BatchNormalization(), k.Activation("relu")]),
+    "batch_normalization_bare": (
+        (7,),
+        lambda k: [k.BatchNormalization(momentum=0.5, epsilon=0.1, center=False, scale=False), k.Dense(5)],
+    ),
+    "batch_normalization_of_an_axis": (
+        (4, 5, 3),
+        lambda k: [k.BatchNormalization(axis=2, momentum=0.9), k.BatchNormalization(axis=-1), k.Flatten()],
+    ),
+    "batch_normalization_frozen": (
+        (6,),
+        lambda k: [
+            k.Dense(5),
+            k.BatchNormalization(trainable=False, moving_mean_initializer="ones"),
+            k.Dense(4),
+        ],
+    ),
+    "layer_normalization": ((7,), lambda k: [k.Dense(18, "relu"), k.LayerNormalization(), k.Dense(4)]),
+    "layer_normalization_of_axes": (
+        (4, 3, 5),
+        lambda k: [
+            k.LayerNormalization(axis=[1, -1], scale=False),
+            k.LayerNormalization(axis=2),
+            k.Flatten(),
+        ],
+    ),
+    "rms_normalization": (
+        (5, 6),
+        lambda k: [k.RMSNormalization(), k.RMSNormalization(axis=[1, 2], epsilon=0.1), k.Flatten()],
+    ),
+    "unit_normalization": ((5, 6), lambda k: [k.Dense(5), k.UnitNormalization(axis=(1, 2)), k.Flatten()]),
+    "group_normalization": ((3, 8), lambda k: [k.Dense(12), k.GroupNormalization(4), k.Flatten()]),
+    "group_normalization_of_an_axis": ((8, 3), lambda k: [k.GroupNormalization(-1, axis=1), k.Flatten()]),
+    "prelu": ((9,), lambda k: [k.Dense(20), k.PReLU("ones"), k.Dense(5), k.PReLU()]),
+    "prelu_shared": (
+        (4, 5, 3),
+        lambda k: [k.PReLU(shared_axes=[2]), k.PReLU(shared_axes=[1, 2]), k.Flatten()],
+    ),
+    "rescaling": (
+        (4, 3),
+        lambda k: [k.Rescaling([2.0, 3.0, 0.5], offset=-1.0), k.Rescaling(0.5, 1), k.Flatten()],
+    ),
+    "normalization": (
+        (4, 3),
+        lambda k: [k.Normalization(mean=[1.0, 2, 3], variance=[4.0, 0, 9]), k.Flatten()],
+    ),
+    "normalization_of_all": ((4,), lambda k: [k.Normalization(axis=None, mean=0.5, variance=2.0)]),
+    "normalization_inverted": ((4,), lambda k: [k.Normalization(mean=2.0, variance=9.0, invert=True)]),
+    "normalization_unadapted": ((3, 4), lambda k: [k.Normalization(axis=1), k.Flatten()]),
+    "no_noise": (
+        (4, 3),
+        lambda k: [
+            k.GaussianNoise(0.0),
+            k.AlphaDropout(0.0),
+            k.GaussianDropout(0),
+            k.SpatialDropout1D(0),
+            k.Flatten(),
+        ],
+    ),
     "single_numbers": ((), lambda k: [k.Flatten(), k.Dense(4, "tanh")]),
 }
 

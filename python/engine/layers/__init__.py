@@ -3,21 +3,55 @@
 from __future__ import annotations
 
 from engine.layers.base import Layer, get
-from engine.layers.core import Activation, Dense, Dropout, Input, InputLayer, Rescaling
+from engine.layers.core import Activation, Dense, Input, InputLayer
+from engine.layers.embedding import Embedding
+from engine.layers.normalization import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    RMSNormalization,
+    UnitNormalization,
+)
+from engine.layers.prelu import PReLU
+from engine.layers.preprocessing import CategoryEncoding, Normalization, Rescaling
+from engine.layers.regularization import (
+    AlphaDropout,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)
 from engine.layers.reshaping import Flatten, Identity, Permute, RepeatVector, Reshape
 
 __all__ = [
     "Activation",
+    "AlphaDropout",
+    "BatchNormalization",
+    "CategoryEncoding",
     "Dense",
     "Dropout",
+    "Embedding",
     "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
+    "GroupNormalization",
     "Identity",
     "Input",
     "InputLayer",
     "Layer",
+    "LayerNormalization",
+    "Normalization",
+    "PReLU",
     "Permute",
+    "RMSNormalization",
     "RepeatVector",
     "Rescaling",
     "Reshape",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "UnitNormalization",
     "get",
 ]

@@ -2,70 +2,97 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-import weakref
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import Shape, flag, integer, shape
-from engine._program import Float32, Operation, Program, read_weights
-from engine._spec import Registry, Spec, auto_name, snake_case
-from engine.initializers import Initializer
+from engine import initializers, regularizers
+from engine._checks import Shape, flag, integer, shape, text_of_shape
+from engine._program import Float32, Operation, build
+from engine._random import next_seed
+from engine._spec import Registry, auto_name, snake_case
+from engine.layers._custom import CustomWeight, checked_output, gradients_of, weak_host
+from engine.layers._state import Weight, Weighted, checked_weights
+from engine.regularizers import Regularizer
 
-# In one array: 4 TiB. More is a slip of the pen, such as a forgotten zero in `input_shape`.
-MOST_WEIGHTS = 2**40
+__all__ = ["MOST_TOKENS", "Layer", "Weight", "checked_weights", "get", "penalties", "register"]
 
-
-class Weight(NamedTuple):
-    """One weight array of a layer, before it exists."""
-
-    name: str
-    shape: Shape
-    initializer: Initializer
+# Indices reach the core as float32, which holds every integer up to this.
+MOST_TOKENS = 2**24
 
 
-class Layer(Spec):
-    """Base class of all layers. A subclass gives its output shape, its weights and its core operations.
+class Layer(Weighted):
+    """Base class of all layers, and of those that you write in NumPy.
 
-    Shapes here are those of one sample, without the batch axis.
+    A layer of your own makes its weights in `build` by `add_weight`, gives its outputs in `call`, and for training
+    its gradients in `gradient`. Keras finds gradients by itself; here there is nothing that differentiates NumPy.
 
     Args:
         name: unique within a model; default the class' name with a number.
         trainable: whether training changes the weights. Assign it before `compile`.
+        dtype: "float32", the only one there is.
         input_shape: shape of one sample, for the first layer of a model.
         input_dim: short for `input_shape=(input_dim,)`.
+        batch_input_shape: `input_shape` with a batch axis before it.
+
+    Example:
+        >>> import numpy as np
+        >>> import engine as keras
+        >>> class Scale(keras.layers.Layer):
+        ...     def build(self, input_shape):
+        ...         self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones")
+        ...     def call(self, inputs):
+        ...         return inputs * self.factor
+        ...     def gradient(self, inputs, upstream):
+        ...         return upstream * self.factor, np.sum(upstream * inputs, axis=0)
+        >>> Scale()(np.ones((1, 2), "float32")).tolist()
+        [[1.0, 1.0]]
     """
 
-    left_out = ("input_shape", "input_dim")  # the model's config holds them
+    # The model's config holds them.
+    left_out: ClassVar[tuple[str, ...]] = ("input_shape", "input_dim", "batch_input_shape")
+    keeps_otherwise = True
+    tokens: int | None = None
+    """Where inputs are indices: how many there are."""
+    moves_only = False
+    """Whether outputs are inputs, at other places."""
 
     def __init__(
         self,
         *,
         name: str | None = None,
         trainable: bool = True,
+        dtype: object = None,
         input_shape: Sequence[int] | None = None,
         input_dim: int | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
     ) -> None:
+        super().__init__()
         if input_dim is not None:
             input_shape = (integer(input_dim, "input_dim", 1),)
+        if batch_input_shape is not None:
+            input_shape = tuple(batch_input_shape)[1:]  # type: ignore[assignment] # `shape` refuses None
         self.given_input_shape = None if input_shape is None else shape(input_shape, "input_shape")
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else str(name)
         self.trainable = flag(trainable, "trainable")
-        self._weights: list[Float32] | None = None  # while no program holds them
-        self._owner: weakref.ref[object] | None = None
-        self._program: Program | None = None
-        self._first, self._count = 0, 0  # variables of the program
+        self.dtype = _dtype(dtype)
+        self._sample_shape: Shape | None = None  # of the inputs, once known
+
+    # What the layers of the package say about themselves; shapes are those of one sample, without the batch axis.
 
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""
-        return input_shape
+        return self._custom_output_shape(input_shape) if self.is_custom else input_shape
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
         """The weights that inputs of `input_shape` need, in the order of `get_weights`."""
-        del input_shape
+        if self.is_custom:
+            self._build_for(input_shape)
+            return self._specs
         return []
 
     def lower(self, input_shape: Shape) -> list[Operation]:
@@ -73,121 +100,194 @@ class Layer(Spec):
 
         An operation that works on rows, such as a product, works on the last axis.
         """
-        del input_shape
-        return []
+        if not self.is_custom:
+            return []
+        units = math.prod(self._custom_output_shape(input_shape))
+        variables = [
+            {
+                "shape": list(weight.shape),
+                "trainable": weight.trainable,
+                **penalties(weight=weight.regularizer),
+            }
+            for weight in self._specs
+        ]
+        operation = {"kind": "custom", "units": units, "variables": variables, "trainable": self.trainable}
+        return [operation | {"host": weak_host(self), "groups": 1}]
 
-    @property
-    def built(self) -> bool:
-        """Whether the weights exist."""
-        return self._program is not None or self._weights is not None
+    def operations_for(self, input_shape: Shape) -> list[Operation]:
+        """The same, with the rows that a sample is made of."""
+        rows = {} if len(input_shape) < 2 else {"groups": math.prod(input_shape[:-1])}  # noqa: PLR2004 # one row
+        return [rows | dict(operation) for operation in self.lower(input_shape)]
 
-    @property
-    def weights(self) -> list[Float32]:
-        """The weights of this moment, read-only; empty before the layer is built."""
-        if self._program is not None:
-            return read_weights(self._program, self._first, self._count)
-        return list(self._weights or [])
+    # What a layer of your own says about itself; shapes have a batch axis of None.
 
-    @property
-    def trainable_weights(self) -> list[Float32]:
-        """The weights that training changes."""
-        return self.weights if self.trainable else []
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights, by `add_weight`.
 
-    @property
-    def non_trainable_weights(self) -> list[Float32]:
-        """The weights that training leaves alone."""
-        return [] if self.trainable else self.weights
-
-    def count_params(self) -> int:
-        """The number of weights, counted one by one."""
-        if not self.built:
-            raise self._not_built("count_params()")
-        return sum(array.size for array in self.weights)
-
-    def get_weights(self) -> list[Float32]:
-        """Copies of the weights."""
-        return [np.array(array, order="C") for array in self.weights]
-
-    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
-        """Take over `weights`, in the order of `get_weights`.
-
-        Raises:
-            ValueError: if number or shapes differ; nothing has changed then.
+        Args:
+            input_shape: of the inputs, `(None, ...)`.
         """
+
+    def call(self, inputs: Any, *args: Any, **options: Any) -> Any:
+        """The outputs for `inputs`.
+
+        Args:
+            inputs: float32 (n, ...).
+            args: `training`, whether this is a step of training, where the method takes that.
+            options: the same by name.
+
+        Returns:
+            An array (n, ...).
+        """
+        return self(inputs, *args, **options)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The shape of the outputs for inputs of `input_shape`, both `(None, ...)`."""
+        sample = tuple(integer(size, "input_shape", 1) for size in tuple(input_shape)[1:])
+        return (None, *self.output_shape_for(sample))
+
+    def add_weight(  # noqa: PLR0917 # Keras' signature
+        self,
+        shape: Sequence[int] = (),
+        initializer: object = None,
+        dtype: object = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: object = None,
+        constraint: object = None,
+        aggregation: str = "none",
+        name: str | None = None,
+    ) -> CustomWeight:
+        """Make a weight array; to be called in `build` or `__init__`.
+
+        Args:
+            shape: of the array.
+            initializer: how it starts, default "glorot_uniform".
+            dtype: "float32".
+            trainable: whether training changes it, so that `gradient` returns a gradient for it.
+            autocast: has no effect with a single dtype.
+            regularizer: penalty on it.
+            constraint: None.
+            aggregation: has no effect on one machine.
+            name: for messages; default the number of the weight.
+
+        Returns:
+            What NumPy takes for an array, with the weights of the moment.
+        """
+        del autocast, aggregation
+        _dtype(dtype)
+        if constraint is not None:
+            msg = f"`constraint` of add_weight() must be None, got {constraint!r}: bound the weights in `call` instead"
+            raise ValueError(msg)
+        if self._program is not None:
+            msg = f"layer {self.name!r} is in a model already: add weights in build() or __init__()"
+            raise RuntimeError(msg)
+        weight = Weight(
+            name or str(len(self._specs)),
+            tuple(integer(size, "shape", 1) for size in shape),
+            initializers.get("glorot_uniform" if initializer is None else initializer),
+            flag(trainable, "trainable"),
+            regularizers.get(regularizer),
+        )
+        value = weight.initializer(weight.shape)
+        self._specs.append(weight)
+        self._weights = [*(self._weights or []), value]
+        return CustomWeight(self, len(self._specs) - 1)
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether Python computes the layer."""
+        return type(self).call is not Layer.call
+
+    def __call__(self, inputs: ArrayLike, training: bool = False) -> Float32:
+        """The outputs for `inputs` (n, ...), computed at once; outside a model."""
+        x = np.asarray(inputs, np.float32)
+        if x.ndim == 0:
+            msg = f"layer {self.name!r} takes arrays with one entry per sample, got the single number {x}"
+            raise ValueError(msg)
+        sample = x.shape[1:]
+        output_shape = self.output_shape_for(sample)
+        operations = self.operations_for(sample)
+        weights = self.initial_weights(sample)
         if not self.built:
-            raise self._not_built("set_weights()")
-        values = checked_weights(weights, self.weights, self.name)
-        if self._program is None:
-            self._weights = values
-        elif values:
-            everything = self._program.variables
-            everything[self._first : self._first + len(values)] = values
-            self._program.write_variables(everything)
+            self._weights = weights
+        program = build(math.prod(sample), operations, weights)
+        rows = np.ascontiguousarray(x)
+        seed = next_seed() if training else 0
+        outputs = program.predict(rows, None, False, flag(training, "training"), seed)
+        return outputs.reshape(len(x), *output_shape)
 
-    def initial_weights(self, input_shape: Shape) -> list[Float32]:
-        """The weights to start from: those there are, else fresh ones."""
-        wanted = self.weights_for(input_shape)
-        for weight in wanted:
-            if math.prod(weight.shape) > MOST_WEIGHTS:
-                msg = f"layer {self.name!r} would need a {weight.name} of shape {weight.shape}: over 2**40 numbers"
-                raise ValueError(msg)
-        if not self.built:
-            return [weight.initializer(weight.shape) for weight in wanted]
-        weights = self.weights
-        for weight, array in zip(wanted, weights, strict=True):
-            if weight.shape != array.shape:
-                msg = (
-                    f"layer {self.name!r} has a {weight.name} of shape {array.shape} but would need "
-                    f"{weight.shape} here; make a new layer instead of moving this one"
-                )
-                raise ValueError(msg)
-        return weights
+    def run_host(self, views: Mapping[str, Any]) -> None:
+        """Do a step of the core's: the outputs, or the gradients."""
+        inputs = views["inputs"].reshape(-1, *(self._sample_shape or ()))
+        if "outputs" in views:
+            views["outputs"][...] = self._called(inputs, views["training"]).reshape(len(inputs), -1)
+            return
+        shape = self._custom_output_shape(self._sample_shape or ())
+        upstream = views["upstream"].reshape(-1, *shape)
+        gradients_of(self, inputs, upstream, views["gradient"], views["weights"])
 
-    def attach(self, owner: object, program: Program, first: int, count: int) -> None:
-        """Join the model `owner`; `program` holds the weights as variables `first` to `first + count`."""
-        self._owner, self._program, self._first, self._count = weakref.ref(owner), program, first, count
-        self._weights = None
-
-    def detach(self) -> None:
-        """Leave the model, with a copy of the weights."""
-        self._weights = self.get_weights()
-        self._owner, self._program = None, None
-
-    def free_for(self, owner: object) -> bool:
-        """Whether the layer is in no model but `owner`, or its model is gone."""
-        return self._owner is None or self._owner() in (None, owner)
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, Layer):
+            msg = (
+                f"`{name}` of {type(self).__name__} can't be a layer: layers don't hold layers here. Put them one after "
+                "the other in the model, or compute in `call` what they do"
+            )
+            raise TypeError(msg)
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
-    def _weight(self, index: int, name: str) -> Float32:
-        if not self.built:
-            raise self._not_built(name, AttributeError)
-        return self.weights[index]
+    def _build_for(self, sample: Shape) -> None:
+        if self._sample_shape is None:
+            count = len(self._specs)
+            try:
+                self.build((None, *sample))
+            except BaseException:
+                del self._specs[count:]
+                self._weights = None if self._weights is None else self._weights[:count]
+                raise
+            self._sample_shape = sample
+            self._weights = self._weights or []
+        elif sample != self._sample_shape:
+            msg = (
+                f"layer {self.name!r} was built for {text_of_shape(self._sample_shape)} but gets "
+                f"{text_of_shape(sample)}: make a new layer instead of moving this one"
+            )
+            raise ValueError(msg)
 
-    def _not_built(self, action: str, error: type[Exception] = ValueError) -> Exception:
-        return error(
-            f"layer {self.name!r} has no weights yet, so no {action}: give its model an input shape or call "
-            "model.build((None, features))"
-        )
+    def _custom_output_shape(self, sample: Shape) -> Shape:
+        self._build_for(sample)
+        if type(self).compute_output_shape is not Layer.compute_output_shape:
+            given = tuple(self.compute_output_shape((None, *sample)))
+            return tuple(integer(size, "compute_output_shape", 1) for size in given[1:])
+        rows = 2  # one could be mistaken for an axis to broadcast
+        return self._called(np.zeros((rows, *sample), np.float32), False).shape[1:]
+
+    def _called(self, inputs: Float32, training: bool) -> NDArray[Any]:
+        options = {"training": training} if "training" in inspect.signature(self.call).parameters else {}
+        return checked_output(self, self.call(inputs, **options), len(inputs))
 
 
-def checked_weights(weights: Sequence[ArrayLike], current: Sequence[Float32], owner: str) -> list[Float32]:
-    """`weights` as float32 arrays of the shapes of `current`; ValueError says which doesn't fit."""
-    arrays = [np.asarray(array) for array in weights]
-    if len(arrays) != len(current):
+def penalties(**given: Regularizer | None) -> dict[str, float]:
+    """The fields of a core operation that penalise its weights, by the names of these."""
+    found: dict[str, float] = {}
+    for weight, regularizer in given.items():
+        found |= regularizer.lower(weight) if regularizer else {}
+    return found
+
+
+def _dtype(value: object) -> str:
+    """The one dtype of the engine, by name, by class or as Keras' policy."""
+    if isinstance(value, Mapping):
+        value = value.get("config", {}).get("name")
+    if value is not None and value not in ("float32", np.float32, np.dtype(np.float32)):
         msg = (
-            f"{owner!r} has {len(current)} weight arrays, got {len(arrays)}: get_weights() shows their shapes"
+            f"`dtype` must be 'float32', which layers compute in, got {value!r}; data may have any real dtype"
         )
         raise ValueError(msg)
-    for index, (array, old) in enumerate(zip(arrays, current, strict=True)):
-        if array.shape != old.shape:
-            msg = f"`weights[{index}]` of {owner!r} must have shape {old.shape}, got {array.shape}"
-            raise ValueError(msg)
-        if array.dtype.kind not in "biuf":
-            msg = f"`weights[{index}]` of {owner!r} must hold real numbers, got dtype {array.dtype}"
-            raise TypeError(msg)
-    return [np.array(array, np.float32) for array in arrays]
+    return "float32"
 
 
 _registry: Registry[Layer] = Registry("layer", Layer)

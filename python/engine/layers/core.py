@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from engine import activations, initializers, regularizers
-from engine._checks import Shape, flag, integer, real, text_of_shape
+from engine._checks import Shape, flag, integer, text_of_shape
 from engine._program import Float32, Operation
-from engine._random import next_seed
 from engine.layers.base import Layer, Weight, register
 
 
@@ -111,60 +112,36 @@ class Activation(Layer):
 
 
 @register()
-class Dropout(Layer):
-    """In training, sets a random share of its inputs to 0 and scales the others by `1 / (1 - rate)`.
-
-    Srivastava et al., 2014. In evaluation and prediction inputs pass as they are.
-
-    Args:
-        rate: the share, in [0, 1].
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        options: `name`, `input_shape`, as for every layer.
-    """
-
-    def __init__(self, rate: float, *, seed: int | None = None, **options: Any) -> None:
-        self.rate = real(rate, "rate", 0.0, 1.0)
-        self.seed = None if seed is None else integer(seed, "seed", 0, 2**64 - 1)
-        self._seed_in_use = next_seed() if self.seed is None else self.seed
-        super().__init__(**options)
-
-    def lower(self, input_shape: Shape) -> list[Operation]:
-        """One dropout."""
-        del input_shape
-        return [{"kind": "dropout", "rate": self.rate, "seed": self._seed_in_use}]
-
-
-@register()
-class Rescaling(Layer):
-    """`x * scale + offset`, such as `Rescaling(1 / 255)` for images as bytes.
-
-    Args:
-        scale: the factor.
-        offset: added afterwards.
-        options: `name`, `input_shape`, as for every layer.
-    """
-
-    def __init__(self, scale: float, offset: float = 0.0, **options: Any) -> None:
-        self.scale = real(scale, "scale")
-        self.offset = real(offset, "offset")
-        super().__init__(**options)
-
-    def lower(self, input_shape: Shape) -> list[Operation]:
-        """One rescaling."""
-        del input_shape
-        return [{"kind": "rescaling", "scale": self.scale, "offset": self.offset}]
-
-
-@register()
 class InputLayer(Layer):
     """The shape of one sample; first in a model, and not among its `layers`.
 
     Args:
         shape: such as `(784,)` or `(28, 28)`, without the batch axis.
-        options: `name`; `input_shape` is another name of `shape`.
+        batch_size: for the shape alone; batches of any size go through.
+        dtype: of the data, which may have any other real dtype as well.
+        batch_shape: `shape` with the batch axis, instead of it.
+        options: `name`; `input_shape` and `input_dim` are other ways to give `shape`.
     """
 
-    def __init__(self, shape: Sequence[int] | None = None, **options: Any) -> None:
+    left_out = ("input_shape", "input_dim", "batch_input_shape", "shape", "batch_size")
+
+    def __init__(
+        self,
+        shape: Sequence[int] | None = None,
+        batch_size: int | None = None,
+        dtype: object = None,
+        batch_shape: Sequence[int | None] | None = None,
+        **options: Any,
+    ) -> None:
+        given = [
+            name for name, value in (("shape", shape), ("batch_shape", batch_shape)) if value is not None
+        ]
+        if len(given) > 1 or (batch_shape is not None and batch_size is not None):
+            msg = f"give either `shape` and `batch_size` or `batch_shape`, got {shape=}, {batch_size=}, {batch_shape=}"
+            raise ValueError(msg)
+        if batch_shape is not None:
+            batch_size, *sample = tuple(batch_shape) or (None,)
+            options["input_shape"] = tuple(sample)
         if shape is not None:
             options["input_shape"] = shape
         super().__init__(**options)
@@ -172,19 +149,31 @@ class InputLayer(Layer):
             msg = "`shape` is missing: give the shape of one sample, such as Input(shape=(784,))"
             raise ValueError(msg)
         self.shape = self.given_input_shape
+        self.batch_size = None if batch_size is None else integer(batch_size, "batch_size", 1)
+        self.batch_shape = (self.batch_size, *self.shape)
+        self.dtype = "float32" if dtype is None else str(np.dtype(cast(Any, dtype)))
 
 
-def Input(shape: Sequence[int], name: str | None = None) -> InputLayer:  # noqa: N802 # Keras' name
+def Input(  # noqa: N802 # Keras' name
+    shape: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    dtype: object = None,
+    batch_shape: Sequence[int | None] | None = None,
+    name: str | None = None,
+) -> InputLayer:
     """The start of a model: the shape of one sample.
 
     Args:
         shape: such as `(784,)` or `(28, 28)`, without the batch axis.
+        batch_size: for the shape alone; batches of any size go through.
+        dtype: of the data, which may have any other real dtype as well.
+        batch_shape: `shape` with the batch axis, instead of it.
         name: default `input_layer` with a number.
 
     Returns:
         The layer to put first.
     """
-    return InputLayer(shape, name=name)
+    return InputLayer(shape, batch_size, dtype, batch_shape, name=name)
 
 
 def require_axis(layer: Layer, input_shape: Shape) -> None:

@@ -6,17 +6,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from engine._checks import Shape, choice, integer, integers, text_of_shape
 from engine._program import Operation
+from engine.layers._axes import transposed
 from engine.layers.base import Layer, register
 
 DATA_FORMATS = ("channels_last", "channels_first")
 
 
+class _Moving(Layer):
+    moves_only = True
+
+
 @register()
-class Flatten(Layer):
+class Flatten(_Moving):
     """Each sample as one row of numbers: (28, 28) becomes (784,), a single number (1,). Costs nothing.
 
     Args:
@@ -42,7 +45,7 @@ class Flatten(Layer):
 
 
 @register()
-class Reshape(Layer):
+class Reshape(_Moving):
     """The same numbers in another shape. Costs nothing.
 
     Args:
@@ -70,7 +73,7 @@ class Reshape(Layer):
 
 
 @register()
-class Permute(Layer):
+class Permute(_Moving):
     """The axes of a sample in another order.
 
     Args:
@@ -101,7 +104,7 @@ class Permute(Layer):
 
 
 @register()
-class RepeatVector(Layer):
+class RepeatVector(_Moving):
     """Each row `n` times: (features,) becomes (n, features).
 
     Args:
@@ -126,18 +129,9 @@ class RepeatVector(Layer):
 
 
 @register()
-class Identity(Layer):
+class Identity(_Moving):
     """Passes everything on as it is.
 
     Args:
         options: `name`, `input_shape`, as for every layer.
     """
-
-
-def transposed(input_shape: Shape, order: Shape) -> list[Operation]:
-    """The operation that brings the axes of `input_shape`, counted from 0, into `order`; none where they are."""
-    axes = [axis for axis in order if input_shape[axis] > 1]
-    if axes == sorted(axes):
-        return []
-    numbers = np.arange(math.prod(input_shape)).reshape(input_shape)
-    return [{"kind": "take", "from": numbers.transpose(order).reshape(-1).tolist()}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.models.cloning import clone_model
 from engine.models.sequential import Sequential
 
-__all__ = ["Sequential"]
+__all__ = ["Sequential", "clone_model"]

@@ -16,6 +16,7 @@ from engine._data import Targeting, checked_samples, rows_of
 from engine._program import Program
 from engine._samples import Samples, Source
 from engine._streams import Stream, yields_batches
+from engine._tokens import require_tokens
 from engine.callbacks import History
 from engine.optimizers import Optimizer
 
@@ -30,6 +31,7 @@ class CompiledModel(ABC):
         self._program: Program | None = None
         self._sample_shape: Shape | None = None
         self._output_shape: Shape | None = None
+        self._tokens: int | None = None  # where inputs are indices: how many there are
         self._compiled: Compiled | None = None
         self._fitting = False
         self._lock = threading.RLock()  # held by whatever changes the model; predictions need none
@@ -148,6 +150,7 @@ class CompiledModel(ABC):
             msg = f"model {self.name!r} was compiled without a `loss`, so it can only predict"
             raise ValueError(msg)
         rows = rows_of(x, self._sample_shape or shape, f"{prefix}x")
+        require_tokens(rows, self._tokens, f"{prefix}x")
         output_shape = self._output_shape_for(tuple(rows.shape[1:]))
         if not compiled.settled:
             with self._lock:

@@ -18,6 +18,7 @@ from engine._progress import PATIENCE, Progress
 from engine._random import next_seed
 from engine._samples import Samples, Source, unpacked
 from engine._streams import batches_of, yields_batches
+from engine._tokens import require_tokens
 from engine._trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.models.compiled import CompiledModel
@@ -173,6 +174,7 @@ class Model(CompiledModel):
         if yields_batches(x):
             return self._predict_stream(x, limit, verbose, callbacks, out)
         rows = unchecked_rows(x, self._sample_shape)
+        require_tokens(rows, self._tokens, "x")
         size = resolve_batch_size(batch_size, limit, len(rows))
         rows = rows if limit is None else part_of(rows, 0, limit * size)
         shape = self._output_shape or self._output_shape_for(rows.shape[1:])
@@ -212,6 +214,7 @@ class Model(CompiledModel):
 
     def _outputs(self, x: object, name: str, training: bool = False) -> Float32:
         rows = unchecked_rows(x, self._sample_shape, name)
+        require_tokens(rows, self._tokens, name)
         rows = rows[:] if isinstance(rows, LazyRows) else rows
         program = self._built_for(rows.shape[1:])
         try:

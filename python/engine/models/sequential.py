@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 from engine import layers as layer_classes
-from engine._checks import Shape, nearest
+from engine._checks import Shape, flag, nearest
 from engine._compiled import Compiled
 from engine._program import Float32, Operation, build
 from engine._progress import print_message
 from engine._spec import auto_name, serialize
-from engine._summary import Counts, Style, table
+from engine._summary import Counts, Layout, Style, between, table
 from engine.layers import InputLayer, Layer
 from engine.layers.base import checked_weights
 from engine.models.model import Model
-from engine.models.stack import operations_through, shapes_through, with_layer, without_batch
-from engine.optimizers import Tracked
+from engine.models.stack import (
+    operations_through,
+    rows_of,
+    shapes_through,
+    tracked,
+    with_layer,
+    without_batch,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -54,6 +60,7 @@ class Sequential(Model):
         self._inputs: InputLayer | None = None
         self._layers: list[Layer] = []
         self._operations: list[Operation] = []
+        self._trainable = True
         inputs, stack = self._inputs, self._layers
         for layer in layers or []:
             inputs, stack = with_layer(inputs, stack, layer)
@@ -113,6 +120,11 @@ class Sequential(Model):
         """The layers, without the input layer."""
         return list(self._layers)
 
+    @property
+    def inputs(self) -> InputLayer | None:
+        """The input layer; None before the input shape is known."""
+        return self._inputs
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that `name`, or at that `index`.
 
@@ -132,6 +144,17 @@ class Sequential(Model):
             msg = f"no layer is named {name!r}{nearest(str(name), names)} The layers are: {', '.join(names)}"
             raise ValueError(msg)
         return self._layers[names.index(name)]
+
+    @property
+    def trainable(self) -> bool:
+        """True at first; assigning it assigns it to all layers, with effect from the next `compile` on."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = flag(value, "trainable")
+        for layer in self._layers:
+            layer.trainable = self._trainable
 
     @property
     def built(self) -> bool:
@@ -189,24 +212,31 @@ class Sequential(Model):
             raise self._not_built("count_params()")
         return sum(array.size for array in self.weights)
 
-    def summary(
-        self, line_length: int | None = None, *, print_fn: Callable[[str], object] | None = None
+    def summary(  # noqa: PLR0917 # Keras' signature
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], object] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
     ) -> None:
         """Print the layers, their output shapes and numbers of parameters.
 
         Args:
             line_length: width in characters; default that of the terminal, at most 88.
+            positions: where the three columns end, as shares of the line; default `[0.45, 0.8, 1.0]`.
             print_fn: gets the whole text, instead of standard output.
+            expand_nested: of no effect, as there are no models within models.
+            show_trainable: whether a column tells which layers are trainable.
+            layer_range: names of the first and the last layer to show, or regular expressions; default all.
         """
-        shapes = ["?"] * len(self._layers)
-        if self._inputs is not None:
-            shapes = [str((None, *out)) for out in shapes_through(self._inputs.shape, self._layers)[1:]]
-        rows = []
-        for layer, out in zip(self._layers, shapes, strict=True):
-            params = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
-            rows.append((f"{layer.name} ({type(layer).__name__})", out, params))
+        flag(expand_nested, "expand_nested")
+        layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"))
+        rows = [row[: 3 + layout.show_trainable] for row in rows_of(self._sample_shape, self._layers)]
+        shown = between([layer.name for layer in self._layers], layer_range)
         style = Style.of_terminal() if print_fn is None else Style()
-        text = table(self.name, rows, self._counts(), line_length, style)
+        text = table(self.name, rows[shown], self._counts(), layout, style)
         if print_fn is None:
             print_message(text, end="")
         else:
@@ -245,7 +275,7 @@ class Sequential(Model):
                 math.prod(inputs.shape), operations, [array for arrays in weights for array in arrays]
             )
             if compiled is not None:
-                compiled.apply(program, _tracked(stack, inputs.shape))
+                compiled.apply(program, tracked(stack, inputs.shape))
         for layer in self._layers:
             if layer not in stack:
                 layer.detach()
@@ -256,11 +286,12 @@ class Sequential(Model):
                 first += len(arrays)
         self._inputs, self._layers, self._operations, self._program = inputs, stack, operations, program
         self._sample_shape, self._output_shape = None if inputs is None else inputs.shape, output_shape
+        self._tokens = next((layer.tokens for layer in stack if not layer.moves_only), None)
 
     def _apply(self, compiled: Compiled) -> None:
         program, inputs = self._program, self._inputs
         if program and inputs and operations_through(inputs.shape, self._layers) == self._operations:
-            compiled.apply(program, _tracked(self._layers, inputs.shape))
+            compiled.apply(program, tracked(self._layers, inputs.shape))
         else:  # `trainable` was assigned, or there is no program yet
             self._restack(self._inputs, self._layers, compiled)
 
@@ -287,12 +318,3 @@ class Sequential(Model):
             return Counts(trainable, non_trainable, None)
         state = sum(math.prod(variable.shape) for variable in optimizer.variables)
         return Counts(trainable, non_trainable, state)
-
-
-def _tracked(stack: Sequence[Layer], input_shape: Shape) -> list[Tracked]:
-    """The weights of `stack` as its optimizer knows them."""
-    return [
-        Tracked(f"{layer.name}/{weight.name}", layer.trainable)
-        for layer, shape in zip(stack, shapes_through(input_shape, stack)[:-1], strict=True)
-        for weight in layer.weights_for(shape)
-    ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from engine._checks import Shape, shape
 from engine._program import Operation
 from engine.layers import InputLayer, Layer
+from engine.optimizers import Tracked
 
 
 def with_layer(
@@ -41,11 +41,31 @@ def shapes_through(input_shape: Shape, stack: Sequence[Layer]) -> list[Shape]:
 
 def operations_through(input_shape: Shape, stack: Sequence[Layer]) -> list[Operation]:
     """What the core computes, layer by layer. What works on rows works on the last axis."""
-    operations: list[Operation] = []
-    for layer, sample in zip(stack, shapes_through(input_shape, stack), strict=False):
-        rows = {} if len(sample) < 2 else {"groups": math.prod(sample[:-1])}  # noqa: PLR2004 # one row
-        operations += [rows | dict(operation) for operation in layer.lower(sample)]
-    return operations
+    shapes = shapes_through(input_shape, stack)
+    pairs = zip(stack, shapes, strict=False)
+    return [operation for layer, sample in pairs for operation in layer.operations_for(sample)]
+
+
+def tracked(stack: Sequence[Layer], input_shape: Shape) -> list[Tracked]:
+    """The weights of `stack` as its optimizer knows them."""
+    return [
+        Tracked(f"{layer.name}/{weight.name}", layer.trainable and weight.trainable)
+        for layer, shape in zip(stack, shapes_through(input_shape, stack)[:-1], strict=True)
+        for weight in layer.weights_for(shape)
+    ]
+
+
+def rows_of(input_shape: Shape | None, stack: Sequence[Layer]) -> list[tuple[str, ...]]:
+    """What a summary tells of each layer: name and class, output shape, number of weights, whether it is trainable."""
+    shapes = ["?"] * len(stack)
+    if input_shape is not None:
+        shapes = [str((None, *out)) for out in shapes_through(input_shape, stack)[1:]]
+    rows: list[tuple[str, ...]] = []
+    for layer, out in zip(stack, shapes, strict=True):
+        params = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
+        learns = ("Y" if layer.trainable else "N") if layer.weights else "-"
+        rows.append((f"{layer.name} ({type(layer).__name__})", out, params, learns))
+    return rows
 
 
 def without_batch(batch_shape: int | Sequence[int | None]) -> Shape:

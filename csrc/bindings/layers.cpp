@@ -1,0 +1,181 @@
+// Layers as mappings of Python to their specs.
+#include <pybind11/stl.h>
+
+#include <iterator>
+#include <utility>
+#include <vector>
+
+#include "bindings/convert.h"
+#include "bindings/mapping.h"
+
+namespace engine::bindings {
+namespace {
+
+using Kind = LayerSpec::Kind;
+
+constexpr const char* kKinds[] = {
+    "dense",       "activation",        "dropout",   "rescaling", "take",  "noise", "learned", "batch_normalization",
+    "standardize", "row_normalization", "embedding", "encoding",  "custom"};
+
+template <class Enum, size_t N>
+Enum to_enum(const py::dict& layer, const char* key, const char* const (&names)[N]) {
+  return static_cast<Enum>(to_index(get<std::string>(layer, key, names[0]), names, static_cast<int>(N), key));
+}
+
+int64_t to_count(const py::dict& layer, const char* key) {
+  const auto count = get<int64_t>(layer, key);
+  if (count < 1) fail(std::string("'") + key + "' must be at least 1, got " + std::to_string(count));
+  return count;
+}
+
+/// What keys such as `kernel_l2` ask of the variable `name`.
+VariableSpec to_variable(const py::dict& layer, const std::string& name) {
+  VariableSpec spec;
+  spec.l1 = to_positive(layer, (name + "_l1").c_str(), 0.0);
+  spec.l2 = to_positive(layer, (name + "_l2").c_str(), 0.0);
+  return spec;
+}
+
+void add_variables(const py::dict& layer, LayerSpec& spec) {
+  spec.trainable = get<bool>(layer, "trainable", true);
+  spec.kernel = to_variable(layer, "kernel");
+  spec.bias = to_variable(layer, "bias");
+}
+
+void add_rate(const py::dict& layer, LayerSpec& spec) {
+  spec.rate = get<double>(layer, "rate");
+  if (!(spec.rate >= 0.0 && spec.rate <= 1.0)) {
+    fail("a dropout rate lies in [0, 1], got " + std::to_string(spec.rate));
+  }
+  spec.seed = get<uint64_t>(layer, "seed");
+}
+
+void add_noise(const py::dict& layer, LayerSpec& spec) {
+  static constexpr const char* kDistributions[] = {"mask", "normal"};
+  static constexpr const char* kCombinations[] = {"multiply", "add", "alpha"};
+  add_rate(layer, spec);
+  spec.distribution = to_enum<LayerSpec::Distribution>(layer, "distribution", kDistributions);
+  spec.combination = to_enum<LayerSpec::Combination>(layer, "combination", kCombinations);
+  spec.mean = get<float>(layer, "mean", 0.0f);
+  spec.scale = get<float>(layer, "scale");
+  spec.kept = get<float>(layer, "kept", 0.0f);
+  spec.dropped = get<float>(layer, "dropped", 0.0f);
+  spec.shared = get<bool>(layer, "shared", false);
+  spec.take = get<std::vector<int32_t>>(layer, "from", {});
+  spec.noises = get<int64_t>(layer, "noises", 0);
+}
+
+/// Numbers per column in place of variables, padded with copies of the last, which is as harmless as any.
+void add_constants(const py::dict& layer, LayerSpec& spec, const char* first, const char* second) {
+  const char* names[] = {first, second};
+  for (size_t i = 0; i < std::size(names); ++i) {
+    auto& constants = spec.constants[i] = get<std::vector<float>>(layer, names[i], {});
+    if (constants.empty()) continue;
+    constants.resize(static_cast<size_t>(round_up(static_cast<int64_t>(constants.size()), kLane)), constants.back());
+  }
+  if (spec.constants[0].size() != spec.constants[1].size()) fail("constants come in pairs of equal size");
+}
+
+/// The shape in which the user sees a row of variables.
+void add_shape(const py::dict& layer, LayerSpec& spec) {
+  spec.shaped = layer.contains("shape");
+  if (spec.shaped) spec.shape = get<std::vector<int64_t>>(layer, "shape");
+}
+
+void add_learned(const py::dict& layer, LayerSpec& spec) {
+  static constexpr const char* kRules[] = {"scaled", "leaky"};
+  static_assert(std::size(kRules) == kLearned);
+  add_variables(layer, spec);
+  spec.learned = to_enum<Learned>(layer, "rule", kRules);
+  spec.use_gain = get<bool>(layer, "use_gain", true);
+  spec.use_shift = get<bool>(layer, "use_shift", true);
+  add_shape(layer, spec);
+  add_constants(layer, spec, "gain", "shift");
+}
+
+void add_standardization(const py::dict& layer, LayerSpec& spec) {
+  static constexpr const char* kSpreads[] = {"variance", "deviation", "inverse"};
+  spec.spread = to_enum<Spread>(layer, "spread", kSpreads);
+  spec.epsilon = static_cast<float>(to_positive(layer, "epsilon"));
+  add_shape(layer, spec);
+  add_constants(layer, spec, "mean", "variance");
+}
+
+LayerSpec to_layer(const py::dict& layer) {
+  LayerSpec spec;
+  spec.kind = static_cast<Kind>(
+      to_index(get<std::string>(layer, "kind"), kKinds, static_cast<int>(std::size(kKinds)), "layer"));
+  spec.groups = get<int64_t>(layer, "groups", 1);
+  switch (spec.kind) {
+    case Kind::kDense:
+      spec.units = to_count(layer, "units");
+      spec.activation = to_enum<Activation>(layer, "activation", kActivationNames);
+      spec.use_bias = get<bool>(layer, "use_bias", true);
+      add_variables(layer, spec);
+      break;
+    case Kind::kActivation:
+      spec.activation = to_enum<Activation>(layer, "activation", kActivationNames);
+      break;
+    case Kind::kDropout:
+      add_rate(layer, spec);
+      break;
+    case Kind::kRescaling:
+      spec.scale = get<float>(layer, "scale");
+      spec.offset = get<float>(layer, "offset", 0.0f);
+      break;
+    case Kind::kTake:
+      spec.take = get<std::vector<int32_t>>(layer, "from");
+      if (spec.take.empty()) fail("a take layer needs at least 1 index");
+      break;
+    case Kind::kNoise:
+      add_noise(layer, spec);
+      break;
+    case Kind::kLearned:
+      add_learned(layer, spec);
+      break;
+    case Kind::kBatchNormalization:
+      add_learned(layer, spec);
+      add_standardization(layer, spec);
+      spec.momentum = get<double>(layer, "momentum");
+      break;
+    case Kind::kStandardize:
+      add_standardization(layer, spec);
+      break;
+    case Kind::kRowNormalization:
+      spec.epsilon = static_cast<float>(to_positive(layer, "epsilon"));
+      spec.centred = get<bool>(layer, "centred");
+      spec.unit = get<bool>(layer, "unit", false);
+      break;
+    case Kind::kEmbedding:
+      spec.tokens = to_count(layer, "tokens");
+      spec.units = to_count(layer, "units");
+      add_variables(layer, spec);
+      break;
+    case Kind::kEncoding:
+      spec.tokens = to_count(layer, "tokens");
+      spec.counts = get<bool>(layer, "counts");
+      break;
+    case Kind::kCustom:
+      spec.units = to_count(layer, "units");
+      spec.trainable = get<bool>(layer, "trainable", true);
+      for (const py::handle each : get<py::sequence>(layer, "variables")) {
+        const auto variable = py::cast<py::dict>(each);
+        spec.variables.push_back({get<std::vector<int64_t>>(variable, "shape"), get<bool>(variable, "trainable"),
+                                  to_variable(variable, "weight")});
+      }
+      break;
+  }
+  return spec;
+}
+
+}  // namespace
+
+ModelSpec to_model(int64_t input_size, const py::sequence& layers) {
+  if (input_size < 1) fail("`input_size` must be at least 1, got " + std::to_string(input_size));
+  ModelSpec model;
+  model.input_size = input_size;
+  for (const py::handle layer : layers) model.layers.push_back(to_layer(py::cast<py::dict>(layer)));
+  return model;
+}
+
+}  // namespace engine::bindings

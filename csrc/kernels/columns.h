@@ -1,0 +1,137 @@
+// Layers with a number or two per column: statistics over a batch, learned factors, slopes. Sums over rows are chains
+// of kChain terms, added in order; whoever owns a column walks all its rows.
+#pragma once
+#include "kernels/layer_table.h"
+#include "kernels/microtile.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+/// The sum of term(b, sum) over rows, each of which adds its term to a chain
+template <class F>
+ENGINE_INLINE vf sum_of_rows(Range rows, F&& add_term) {
+  vf total{};
+  for (int64_t begin = rows.begin; begin < rows.end; begin += kChain) {
+    const int64_t end = rows.end < begin + kChain ? rows.end : begin + kChain;
+    vf sum{};
+    for (int64_t b = begin; b < end; ++b) sum = add_term(b, sum);
+    total = total + sum;
+  }
+  return total;
+}
+
+/// Mean, and mean square of what is left without it
+void column_statistics(const ColumnStatistics& op) {
+  const float count = static_cast<float>(op.rows.end - op.rows.begin);
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    const auto x = [&](int64_t b) { return load(op.x + b * op.ld + j); };
+    const vf mean = sum_of_rows(op.rows, [&](int64_t b, vf sum) { return sum + x(b); }) / count;
+    const vf squares = sum_of_rows(op.rows, [&](int64_t b, vf sum) {
+      const vf d = x(b) - mean;
+      return fma(d, d, sum);
+    });
+    store(op.mean + j, mean);
+    store(op.variance + j, squares / count);
+  }
+}
+
+/// What numbers of such a variance are multiplied by
+ENGINE_INLINE vf factor_of(Spread spread, vf variance, float epsilon) {
+  if (spread == Spread::kVariance) return 1.0f / sqrt(variance + epsilon);
+  const vf deviation = sqrt(variance);
+  const vf bounded = deviation < epsilon ? broadcast(epsilon) : deviation;
+  return spread == Spread::kDeviation ? 1.0f / bounded : bounded;
+}
+
+void standardize_columns(const StandardizeColumns& op) {
+  const bool inverts = op.spread == Spread::kInverse;
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    const vf mean = load(op.mean + j), factor = factor_of(op.spread, load(op.variance + j), op.epsilon);
+    for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+      const int64_t at = b * op.ld + j;
+      const vf x = load(op.x + at);
+      store(op.y + at, inverts ? fma(x, factor, mean) : (x - mean) * factor);
+    }
+  }
+}
+
+/// dx = factor dy where the statistics are given; else, with y = factor (x - mean) in `saved` and means over the batch,
+/// factor (dy - mean(dy) - y mean(dy y))
+void standardize_columns_backward(const StandardizeColumns& op) {
+  const float count = static_cast<float>(op.rows.end - op.rows.begin);
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    const vf factor = factor_of(op.spread, load(op.variance + j), op.epsilon);
+    const auto dy = [&](int64_t b) { return load(op.x + b * op.ld + j); };
+    if (!op.saved) {
+      for (int64_t b = op.rows.begin; b < op.rows.end; ++b) store(op.y + b * op.ld + j, dy(b) * factor);
+      continue;
+    }
+    const auto y = [&](int64_t b) { return load(op.saved + b * op.ld + j); };
+    const vf mean = sum_of_rows(op.rows, [&](int64_t b, vf sum) { return sum + dy(b); }) / count;
+    const vf slope = sum_of_rows(op.rows, [&](int64_t b, vf sum) { return fma(dy(b), y(b), sum); }) / count;
+    for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+      store(op.y + b * op.ld + j, factor * (fma(-slope, y(b), dy(b) - mean)));
+    }
+  }
+}
+
+/// average = momentum average + (1 - momentum) value
+void moving_average(const MovingAverage& op) {
+  const vf kept = broadcast(static_cast<float>(op.momentum)), taken = broadcast(static_cast<float>(1.0 - op.momentum));
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    store(op.average + j, fma(load(op.average + j), kept, load(op.value + j) * taken));
+  }
+}
+
+/// y = gain x + shift
+struct Scaled {
+  static ENGINE_INLINE vf forward(vf x, vf gain, vf shift) { return fma(x, gain, shift); }
+  static ENGINE_INLINE vf backward(vf dy, vf, vf gain) { return dy * gain; }
+  static ENGINE_INLINE vf slope(vf dy, vf x, vf sum) { return fma(dy, x, sum); }
+};
+
+/// y = x where x > 0, else gain x (He et al. 2015)
+struct Leaky {
+  static ENGINE_INLINE vf forward(vf x, vf gain, vf) { return x > 0.0f ? x : gain * x; }
+  static ENGINE_INLINE vf backward(vf dy, vf x, vf gain) { return x > 0.0f ? dy : x < 0.0f ? gain * dy : vf{}; }
+  static ENGINE_INLINE vf slope(vf dy, vf x, vf sum) { return x < 0.0f ? fma(dy, x, sum) : sum; }
+};
+
+template <class Rule>
+void learned_columns(const LearnedColumns& op) {
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    const vf gain = op.gain ? load(op.gain + j) : broadcast(1.0f), shift = op.shift ? load(op.shift + j) : vf{};
+    for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+      const int64_t at = b * op.ld + j;
+      store(op.y + at, Rule::forward(load(op.x + at), gain, shift));
+    }
+  }
+}
+
+/// dx, with y = dx and dy given
+template <class Rule>
+void learned_columns_backward(const LearnedColumns& op) {
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    const vf gain = op.gain ? load(op.gain + j) : broadcast(1.0f);
+    for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+      const int64_t at = b * op.ld + j;
+      store(op.y + at, Rule::backward(load(op.dy + at), load(op.x + at), gain));
+    }
+  }
+}
+
+/// Gradients by gain and shift, where these are wanted
+template <class Rule>
+void learned_columns_gradients(const LearnedColumns& op) {
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    const auto dy = [&](int64_t b) { return load(op.dy + b * op.ld + j); };
+    if (op.dgain) {
+      const auto add = [&](int64_t b, vf sum) { return Rule::slope(dy(b), load(op.x + b * op.ld + j), sum); };
+      store(op.dgain + j, sum_of_rows(op.rows, add));
+    }
+    if (op.dshift) store(op.dshift + j, sum_of_rows(op.rows, [&](int64_t b, vf sum) { return sum + dy(b); }));
+  }
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA

@@ -1,0 +1,62 @@
+// A random word for every number of a matrix.
+#pragma once
+#include "kernels/philox.h"
+#include "kernels/simd.h"
+#include "kernels/table.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+/// words (4, kWidth) of the counters from (first, row, step) on
+ENGINE_INLINE void random_words(vu (&words)[4], int64_t first, uint32_t row, uint64_t step, philox::Key key) {
+  // Two counters in each 64 bits: the one below, and the one above on its own until the end.
+  vul halves[2][4];
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    const vu counter = reinterpret_cast<vu>(iota(static_cast<int32_t>(first)));
+    vul(&c)[4] = halves[half];
+    c[0] = reinterpret_cast<vul>(counter) >> (32 * half);
+    c[1] = uint64_t{row} - vul{};
+    c[2] = (step & 0xffffffffu) - vul{};
+    c[3] = (step >> 32) - vul{};
+    philox::generate(c, key, multiply_low);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    words[i] = reinterpret_cast<vu>((halves[0][i] & 0xffffffffu) | (halves[1][i] << 32));
+  }
+}
+
+/// Which numbers get words, and what these are a function of.
+struct Draw {
+  Range rows, columns;
+  uint64_t seed, step;
+  int64_t first;  // number of the first row in the counters
+  bool shared;    // whether all rows get the words of row 0
+};
+
+/// Calls f(row, column, words) for every vector. Column u of a row uses word (u / 16) % 4 of counter
+/// u / 64 * 16 + u % 16: four cache lines per round of sixteen counters. The counter's other words are row and step,
+/// the key is the layer's seed.
+template <class F>
+ENGINE_INLINE void for_random(const Draw& draw, F&& f) {
+  constexpr int64_t kGroup = 4 * kLane;
+  const philox::Key key = philox::make_key(draw.seed);
+  for (int64_t b = draw.rows.begin; b < draw.rows.end; ++b) {
+    const auto row = static_cast<uint32_t>(draw.shared ? 0 : draw.first + b);
+    for (int64_t group = draw.columns.begin / kGroup * kGroup; group < draw.columns.end; group += kGroup) {
+      for (int64_t lane = 0; lane < kLane; lane += kWidth) {
+        vu words[4];
+        random_words(words, group / 4 + lane, row, draw.step, key);
+#pragma GCC unroll 4
+        for (int64_t line = 0; line < 4; ++line) {
+          const int64_t column = group + line * kLane + lane;
+          if (column >= draw.columns.begin && column < draw.columns.end) f(b, column, words[line]);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA

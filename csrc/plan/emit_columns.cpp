@@ -1,0 +1,85 @@
+// Layers with numbers of their own per column: statistics of the batch, learned factors and slopes.
+#include "plan/emitter.h"
+
+namespace engine {
+namespace {
+
+using Kind = Step::Kind;
+
+bool takes_statistics(const Emitter& emitter, const Operation& op) {
+  return op.spec->kind == LayerSpec::Kind::kBatchNormalization && emitter.drops_out() && op.spec->trainable;
+}
+
+/// What is subtracted and divided by: of the batch, or variables.
+void refer_to_statistics(const Emitter& emitter, const Operation& op, Step& step) {
+  step.index = op.layer;
+  step.statistics = op.statistics;
+  if (op.statistics >= 0) return;
+  step.mean = emitter.variables_of(op).mean;
+  step.variance = emitter.variables_of(op).variance;
+}
+
+Split emit_standardization(Emitter& emitter, Operation& op, Split split) {
+  if (takes_statistics(emitter, op)) {
+    split = Split::kUnits;
+    op.statistics = add_buffer(emitter.plan, 2, op.width);
+    emitter.emit({Kind::kColumnStatistics, split, false, op.in, op.statistics});
+    Step average{Kind::kMovingAverage, split, false, op.statistics};
+    average.mean = emitter.variables_of(op).mean;
+    average.variance = emitter.variables_of(op).variance;
+    average.index = op.layer;
+    emitter.emit_last(average);
+  }
+  Step step{Kind::kStandardizeColumns, split, false, op.in, op.out};
+  refer_to_statistics(emitter, op, step);
+  emitter.emit(step);
+  return split;
+}
+
+Gradient emit_standardization_gradient(Emitter& emitter, const Operation& op, const Operation* previous,
+                                       Gradient gradient) {
+  if (!previous) return gradient;
+  const bool of_batch = op.statistics >= 0;
+  Step step{Kind::kStandardizeColumnsBackward, of_batch ? Split::kUnits : gradient.split};
+  step.in = step.out = gradient.buffer;
+  step.saved = of_batch ? op.out : -1;
+  refer_to_statistics(emitter, op, step);
+  emitter.emit(step);
+  return {gradient.buffer, step.split};
+}
+
+Split emit_learned(Emitter& emitter, Operation& op, Split split) {
+  Step step{Kind::kLearnedForward, split, false, op.in, op.out};
+  step.kernel = emitter.variables_of(op).kernel;
+  step.bias = emitter.variables_of(op).bias;
+  step.index = op.layer;
+  emitter.emit(step);
+  return split;
+}
+
+Gradient emit_learned_gradients(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient) {
+  Step step{Kind::kLearnedGradients, Split::kUnits, false, gradient.buffer, -1, op.in};
+  step.kernel = emitter.variables_of(op).kernel;
+  step.bias = emitter.variables_of(op).bias;
+  step.index = op.layer;
+  if (op.trainable) {
+    for (const int v : {step.kernel, step.bias}) {
+      if (v >= 0) emitter.store_gradient(v);
+    }
+    emitter.emit(step);
+    gradient.split = step.split;
+  }
+  if (!previous || !op.spec->use_gain) return gradient;
+  step.kind = Kind::kLearnedBackward;
+  step.split = gradient.split;
+  step.out = gradient.buffer;
+  emitter.emit(step);
+  return {gradient.buffer, step.split};
+}
+
+}  // namespace
+
+const Emission kStandardizeColumnsEmission{emit_standardization, emit_standardization_gradient};
+const Emission kLearnedEmission{emit_learned, emit_learned_gradients};
+
+}  // namespace engine

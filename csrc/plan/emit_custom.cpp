@@ -1,0 +1,31 @@
+// Layers that Python computes, between the stretches of everything else.
+#include "plan/emitter.h"
+
+namespace engine {
+namespace {
+
+Split emit_forward(Emitter& emitter, Operation& op, Split) {
+  Step step{Step::Kind::kCustomForward, Split::kNone, false, op.in, op.out};
+  step.index = op.layer;
+  emitter.emit(step);
+  return Split::kSamples;
+}
+
+Gradient emit_backward(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient) {
+  if (!previous && !op.trainable) return gradient;
+  Step step{Step::Kind::kCustomBackward, Split::kNone, false, gradient.buffer, -1, op.in};
+  if (previous) step.out = emitter.add_batch_buffer(previous->groups, previous->width);
+  step.index = op.layer;
+  const std::vector<LayerSpec::Custom>& variables = op.spec->variables;
+  for (size_t i = 0; i < variables.size() && op.spec->trainable; ++i) {
+    if (variables[i].trainable) emitter.store_gradient(emitter.variables_of(op).first + static_cast<int>(i));
+  }
+  emitter.emit(step);
+  return {step.out, Split::kSamples};
+}
+
+}  // namespace
+
+const Emission kCustomEmission{emit_forward, emit_backward};
+
+}  // namespace engine

@@ -1,0 +1,82 @@
+"""The axes that a layer works on, brought to the end of a sample and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from engine._checks import Shape, integer, integers, text_of_shape
+from engine._program import Operation
+
+
+def axis_argument(value: object, name: str = "axis") -> int | list[int]:
+    """`value`, an int or a list of ints, as Keras keeps it."""
+    if isinstance(value, (tuple, list)):
+        return list(integers(value, name, -(2**31)))
+    return integer(value, name, -(2**31))
+
+
+class Axes(NamedTuple):
+    """A sample's axes in two parts: those that a layer works on, and the others."""
+
+    shape: Shape
+    inner: Shape
+    outer: Shape
+
+    @property
+    def inner_shape(self) -> Shape:
+        """Lengths of the axes that the layer works on."""
+        return tuple(self.shape[axis] for axis in self.inner)
+
+    @property
+    def rows(self) -> int:
+        """What the other axes hold together."""
+        return math.prod(self.shape[axis] for axis in self.outer)
+
+    def around(self, operations: Sequence[Operation]) -> list[Operation]:
+        """`operations` on rows of the inner axes, between two transpositions where these aren't last."""
+        order = (*self.outer, *self.inner)
+        turned = tuple(self.shape[axis] for axis in order)
+        back = tuple(order.index(axis) for axis in range(len(order)))
+        within: list[Operation] = [{**operation, "groups": self.rows} for operation in operations]
+        return [*transposed(self.shape, order), *within, *transposed(turned, back)]
+
+
+def axes_of(layer: str, axis: int | Sequence[int], input_shape: Shape) -> Axes:
+    """The axes that `axis` names; they count from the batch axis, 0, or from the end.
+
+    Raises:
+        ValueError: if there is no such axis.
+    """
+    rank, found = len(input_shape) + 1, []
+    for number in [axis] if isinstance(axis, int) else axis:
+        counted = number % rank if -rank <= number < rank else 0
+        if counted == 0 or counted - 1 in found:
+            msg = (
+                f"layer {layer!r} has `axis={axis}`, but gets {text_of_shape(input_shape)}: give axes of a sample, "
+                f"each once, as numbers from 1 to {rank - 1} or from -{rank - 1} to -1"
+            )
+            raise ValueError(msg)
+        found.append(counted - 1)
+    outer = tuple(other for other in range(rank - 1) if other not in found)
+    return Axes(input_shape, tuple(sorted(found)), outer)
+
+
+def weight_shape(axis: int | Sequence[int], input_shape: Shape) -> Shape:
+    """Shape of a weight along `axis` as Keras has it: in the order of the numbers, negative ones first."""
+    return tuple(
+        input_shape[number % (len(input_shape) + 1) - 1]
+        for number in sorted([axis] if isinstance(axis, int) else axis)
+    )
+
+
+def transposed(input_shape: Shape, order: Shape) -> list[Operation]:
+    """The operation that brings the axes of `input_shape`, counted from 0, into `order`; none where they are."""
+    axes = [axis for axis in order if input_shape[axis] > 1]
+    if axes == sorted(axes):
+        return []
+    numbers = np.arange(math.prod(input_shape)).reshape(input_shape)
+    return [{"kind": "take", "from": numbers.transpose(order).reshape(-1).tolist()}]

@@ -1,0 +1,155 @@
+"""What layers written in NumPy are made of: weights that NumPy takes for arrays, and checks of what comes back."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import DTypeLike, NDArray
+
+if TYPE_CHECKING:
+    from engine._program import Float32
+    from engine.layers.base import Layer
+
+
+class CustomWeight(NDArrayOperatorsMixin):
+    """A weight array of a layer, as it is at the moment: NumPy takes it for an array.
+
+    Args:
+        layer: whose weight it is.
+        index: its number among the layer's weights.
+    """
+
+    def __init__(self, layer: Layer, index: int) -> None:
+        self._layer = weakref.ref(layer)
+        self._index = index
+
+    @property
+    def value(self) -> Float32:
+        """The numbers, read-only."""
+        layer = self._layer()
+        if layer is None:
+            msg = "the layer that this weight belongs to is gone"
+            raise RuntimeError(msg)
+        return layer.weight(self._index)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
+        return self.value.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.float32]:
+        """float32."""
+        return np.dtype(np.float32)
+
+    @property
+    def T(self) -> Float32:  # noqa: N802 # NumPy's name
+        """The transposed array."""
+        return self.value.T
+
+    def numpy(self) -> Float32:
+        """A copy of the array."""
+        return np.array(self.value)
+
+    def assign(self, value: Any) -> None:
+        """Set the array to `value`, of the same shape."""
+        layer = self._layer()
+        if layer is not None:
+            weights: list[Any] = list(layer.weights)
+            weights[self._index] = np.asarray(value)
+            layer.set_weights(weights)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.value, dtype) if not copy else np.array(self.value, dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        arrays = [item.value if isinstance(item, CustomWeight) else item for item in inputs]
+        return getattr(ufunc, method)(*arrays, **options)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.value[key]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __repr__(self) -> str:
+        return f"<CustomWeight shape={self.shape}>"
+
+
+class weak_host:  # noqa: N801 # stands for a function
+    """A reference to the method by which the core calls `layer`, which doesn't keep it alive.
+
+    Args:
+        layer: a layer of the user's.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = weakref.ref(layer)
+
+    def __call__(self) -> Any:
+        layer = self._layer()
+        return None if layer is None else layer.run_host
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, weak_host) and self._layer() is other._layer()
+
+    def __hash__(self) -> int:
+        return hash(self._layer)
+
+
+def checked_output(layer: Layer, result: Any, rows: int) -> NDArray[Any]:
+    """What `call` of `layer` has returned for so many rows."""
+    array: NDArray[Any] = np.asarray(result)
+    if array.dtype.kind not in "biuf" or array.ndim == 0 or len(array) != rows:
+        msg = (
+            f"call() of layer {layer.name!r} must return an array of real numbers with {rows} rows, one per sample, "
+            f"got dtype {array.dtype} and shape {array.shape}"
+        )
+        raise ValueError(msg)
+    return array
+
+
+def gradients_of(
+    layer: Layer, inputs: Float32, upstream: Float32, by_input: Float32 | None, by_weights: Sequence[Float32]
+) -> None:
+    """Have `layer` compute gradients.
+
+    Args:
+        layer: a layer of the user's.
+        inputs: (n, ...).
+        upstream: the gradient of the loss by the outputs, (n, ...).
+        by_input: takes the gradient by the inputs, (n, size); None where nobody needs it.
+        by_weights: take the gradients by the weights that learn.
+    """
+    gradient = getattr(layer, "gradient", None)
+    if gradient is None:
+        names = "".join(f", by_{weight.name}" for weight in layer.learned)
+        msg = (
+            f"layer {layer.name!r} has no gradient, which training needs: add to {type(layer).__name__} a method "
+            f"`def gradient(self, inputs, upstream)` that returns {'(by_inputs' + names + ')' if names else 'by_inputs'}"
+            ", the gradients of the loss by inputs and weights, from `upstream`, the one by the outputs of `call`"
+        )
+        raise TypeError(msg)
+    given = gradient(inputs, upstream)
+    parts = list(given) if isinstance(given, (tuple, list)) else [given]
+    wanted = [inputs.shape, *(array.shape for array in by_weights)]
+    if len(parts) != len(wanted):
+        msg = (
+            f"gradient() of layer {layer.name!r} must return {len(wanted)} arrays, by the inputs and by each weight "
+            f"that learns, got {len(parts)}"
+        )
+        raise ValueError(msg)
+    arrays: list[NDArray[Any]] = [np.asarray(part) for part in parts]
+    for index, (array, shape) in enumerate(zip(arrays, wanted, strict=True)):
+        if array.shape != shape:
+            what = "the inputs" if index == 0 else f"weight {layer.learned[index - 1].name!r}"
+            msg = f"the gradient of layer {layer.name!r} by {what} must have shape {shape}, got {array.shape}"
+            raise ValueError(msg)
+    for target, array in zip(by_weights, arrays[1:], strict=True):
+        target[...] = array
+    if by_input is not None:
+        by_input[...] = arrays[0].reshape(len(inputs), -1)

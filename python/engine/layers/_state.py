@@ -1,0 +1,176 @@
+"""The weights of a layer: who holds them, reading, writing and counting."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from engine._checks import Shape
+from engine._program import Float32, Program, read_weights
+from engine._spec import Spec
+from engine.initializers import Initializer
+from engine.regularizers import Regularizer
+
+# In one array: 4 TiB. More is a slip of the pen, such as a forgotten zero in `input_shape`.
+MOST_WEIGHTS = 2**40
+
+
+class Weight(NamedTuple):
+    """One weight array of a layer, before it exists."""
+
+    name: str
+    shape: Shape
+    initializer: Initializer
+    trainable: bool = True
+    regularizer: Regularizer | None = None
+
+
+class Weighted(Spec):
+    """What a layer does with its weights. They are its own until it joins a model, whose program then holds them."""
+
+    name: str
+    trainable: bool
+
+    def __init__(self) -> None:
+        self._specs: list[Weight] = []
+        self._weights: list[Float32] | None = None  # while no program holds them
+        self._owner: weakref.ref[object] | None = None
+        self._program: Program | None = None
+        self._first, self._count = 0, 0  # variables of the program
+
+    def weights_for(self, input_shape: Shape) -> list[Weight]:
+        """The weights that inputs of `input_shape` need, in the order of `get_weights`."""
+        del input_shape
+        return []
+
+    @property
+    def built(self) -> bool:
+        """Whether the weights exist."""
+        return self._program is not None or self._weights is not None
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        """Keras' `build` methods end with this; here it follows from the weights."""
+
+    @property
+    def weights(self) -> list[Float32]:
+        """The weights of this moment, read-only; empty before the layer is built."""
+        if self._program is not None:
+            return read_weights(self._program, self._first, self._count)
+        return list(self._weights or [])
+
+    @property
+    def trainable_weights(self) -> list[Float32]:
+        """The weights that training changes."""
+        return [array for array, learns in zip(self.weights, self._learns, strict=True) if learns]
+
+    @property
+    def non_trainable_weights(self) -> list[Float32]:
+        """The weights that training leaves alone."""
+        return [array for array, learns in zip(self.weights, self._learns, strict=True) if not learns]
+
+    def count_params(self) -> int:
+        """The number of weights, counted one by one."""
+        if not self.built:
+            raise self._not_built("count_params()")
+        return sum(array.size for array in self.weights)
+
+    def get_weights(self) -> list[Float32]:
+        """Copies of the weights."""
+        return [np.array(array, order="C") for array in self.weights]
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Take over `weights`, in the order of `get_weights`.
+
+        Raises:
+            ValueError: if number or shapes differ; nothing has changed then.
+        """
+        if not self.built:
+            raise self._not_built("set_weights()")
+        values = checked_weights(weights, self.weights, self.name)
+        if self._program is None:
+            self._weights = values
+        elif values:
+            everything = self._program.variables
+            everything[self._first : self._first + len(values)] = values
+            self._program.write_variables(everything)
+
+    def initial_weights(self, input_shape: Shape) -> list[Float32]:
+        """The weights to start from: those there are, else fresh ones."""
+        wanted = self._specs = self.weights_for(input_shape)
+        for weight in wanted:
+            if math.prod(weight.shape) > MOST_WEIGHTS:
+                msg = f"layer {self.name!r} would need a {weight.name} of shape {weight.shape}: over 2**40 numbers"
+                raise ValueError(msg)
+        if not self.built:
+            return [weight.initializer(weight.shape) for weight in wanted]
+        weights = self.weights
+        for weight, array in zip(wanted, weights, strict=True):
+            if weight.shape != array.shape:
+                msg = (
+                    f"layer {self.name!r} has a {weight.name} of shape {array.shape} but would need "
+                    f"{weight.shape} here; make a new layer instead of moving this one"
+                )
+                raise ValueError(msg)
+        return weights
+
+    def attach(self, owner: object, program: Program, first: int, count: int) -> None:
+        """Join the model `owner`; `program` holds the weights as variables `first` to `first + count`."""
+        self._owner, self._program, self._first, self._count = weakref.ref(owner), program, first, count
+        self._weights = None
+
+    def detach(self) -> None:
+        """Leave the model, with a copy of the weights."""
+        self._weights = self.get_weights()
+        self._owner, self._program = None, None
+
+    def free_for(self, owner: object) -> bool:
+        """Whether the layer is in no model but `owner`, or its model is gone."""
+        return self._owner is None or self._owner() in (None, owner)
+
+    def weight(self, index: int) -> Float32:
+        """The weight of that number as it is now, read-only."""
+        return self.weights[index]
+
+    @property
+    def learned(self) -> list[Weight]:
+        """What training changes."""
+        return [weight for weight, learns in zip(self._specs, self._learns, strict=True) if learns]
+
+    @property
+    def _learns(self) -> list[bool]:
+        return [self.trainable and weight.trainable for weight in self._specs]
+
+    def _weight(self, index: int, name: str) -> Float32:
+        if not self.built:
+            raise self._not_built(name, AttributeError)
+        return self.weights[index]
+
+    def _not_built(self, action: str, error: type[Exception] = ValueError) -> Exception:
+        return error(
+            f"layer {self.name!r} has no weights yet, so no {action}: give its model an input shape or call "
+            "model.build((None, features))"
+        )
+
+
+def checked_weights(weights: Sequence[ArrayLike], current: Sequence[Float32], owner: str) -> list[Float32]:
+    """`weights` as float32 arrays of the shapes of `current`; ValueError says which doesn't fit."""
+    arrays = [np.asarray(array) for array in weights]
+    if len(arrays) != len(current):
+        msg = (
+            f"{owner!r} has {len(current)} weight arrays, got {len(arrays)}: get_weights() shows their shapes"
+        )
+        raise ValueError(msg)
+    for index, (array, old) in enumerate(zip(arrays, current, strict=True)):
+        if array.shape != old.shape:
+            msg = f"`weights[{index}]` of {owner!r} must have shape {old.shape}, got {array.shape}"
+            raise ValueError(msg)
+        if array.dtype.kind not in "biuf":
+            msg = f"`weights[{index}]` of {owner!r} must hold real numbers, got dtype {array.dtype}"
+            raise TypeError(msg)
+    return [np.array(array, np.float32) for array in arrays]

@@ -1,0 +1,63 @@
+"""Rows of a learned table in place of numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine import initializers, regularizers
+from engine._checks import Shape, choice, integer
+from engine._program import Float32, Operation
+from engine.layers.base import MOST_TOKENS, Layer, Weight, penalties, register
+
+
+@register()
+class Embedding(Layer):
+    """Each index becomes a row of a table that is learned: (n,) becomes (n, output_dim).
+
+    Args:
+        input_dim: number of rows; indices are less.
+        output_dim: length of a row.
+        embeddings_initializer: start of the table (input_dim, output_dim).
+        embeddings_regularizer: penalty on the table.
+        mask_zero: False; no layer here knows masks.
+        options: `name`, `trainable`, `input_shape`, as for every layer.
+    """
+
+    left_out = ("input_shape", "batch_input_shape")
+
+    def __init__(  # Keras' signature
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: object = "uniform",
+        embeddings_regularizer: object = None,
+        mask_zero: bool = False,
+        **options: Any,
+    ) -> None:
+        self.input_dim = integer(input_dim, "input_dim", 1, MOST_TOKENS)
+        self.output_dim = integer(output_dim, "output_dim", 1)
+        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        self.mask_zero = choice(mask_zero, "mask_zero", (False,))
+        super().__init__(**options)
+        self.tokens = self.input_dim
+
+    @property
+    def embeddings(self) -> Float32:
+        """The table (input_dim, output_dim), read-only."""
+        return self._weight(0, "embeddings")
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """A last axis more, `output_dim` long."""
+        return (*input_shape, self.output_dim)
+
+    def weights_for(self, input_shape: Shape) -> list[Weight]:
+        """The table."""
+        del input_shape
+        return [Weight("embeddings", (self.input_dim, self.output_dim), self.embeddings_initializer)]
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One look-up for each number of a sample."""
+        del input_shape
+        operation = {"kind": "embedding", "tokens": self.input_dim, "units": self.output_dim, "groups": 1}
+        return [operation | {"trainable": self.trainable, **penalties(kernel=self.embeddings_regularizer)}]

@@ -1,0 +1,302 @@
+"""Layers that bring their inputs to a common scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine import initializers, regularizers
+from engine._checks import Shape, flag, integer, real
+from engine._program import Operation
+from engine.initializers import Initializer
+from engine.layers._axes import axes_of, axis_argument, transposed, weight_shape
+from engine.layers.base import Layer, Weight, penalties, register
+from engine.regularizers import Regularizer
+
+
+class _Scaled(Layer):
+    """What a normalization ends with: `gamma * x + beta`.
+
+    Args:
+        center: whether there is a beta.
+        scale: whether there is a gamma.
+        beta_initializer: start of beta.
+        gamma_initializer: start of gamma.
+        beta_regularizer: penalty on beta.
+        gamma_regularizer: penalty on gamma.
+        options: `name`, `trainable`, `input_shape`, as for every layer.
+    """
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: object = "zeros",
+        gamma_initializer: object = "ones",
+        beta_regularizer: object = None,
+        gamma_regularizer: object = None,
+        **options: Any,
+    ) -> None:
+        self.center = flag(center, "center")
+        self.scale = flag(scale, "scale")
+        self.beta_initializer: Initializer = initializers.get(beta_initializer)
+        self.gamma_initializer: Initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer: Regularizer | None = regularizers.get(beta_regularizer)
+        self.gamma_regularizer: Regularizer | None = regularizers.get(gamma_regularizer)
+        super().__init__(**options)
+
+    def _weights_of(self, shape: Shape) -> list[Weight]:
+        gamma = Weight("gamma", shape, self.gamma_initializer)
+        beta = Weight("beta", shape, self.beta_initializer)
+        return [weight for weight, used in ((gamma, self.scale), (beta, self.center)) if used]
+
+    def _fields(self, shape: Shape) -> dict[str, Any]:
+        return {
+            "use_gain": self.scale,
+            "use_shift": self.center,
+            "shape": list(shape),
+            "trainable": self.trainable,
+            **penalties(kernel=self.gamma_regularizer, bias=self.beta_regularizer),
+        }
+
+    def _affine(self, shape: Shape) -> list[Operation]:
+        return [{"kind": "learned", **self._fields(shape)}] if self.scale or self.center else []
+
+
+@register()
+class BatchNormalization(_Scaled):
+    """`gamma * (x - mean) / sqrt(variance + epsilon) + beta`, per feature (Ioffe and Szegedy, 2015).
+
+    In training mean and variance are those of the batch, and running averages follow them:
+    `moving = momentum * moving + (1 - momentum) * batch`. In evaluation and prediction, and where `trainable` is
+    False, the running averages stand in.
+
+    Args:
+        axis: of the features.
+        momentum: of the running averages.
+        epsilon: keeps the root away from 0.
+        center: whether there is a beta.
+        scale: whether there is a gamma.
+        beta_initializer: start of beta.
+        gamma_initializer: start of gamma.
+        moving_mean_initializer: start of the running mean.
+        moving_variance_initializer: start of the running variance.
+        beta_regularizer: penalty on beta.
+        gamma_regularizer: penalty on gamma.
+        options: `name`, `trainable`, `input_shape`, as for every layer.
+    """
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: object = "zeros",
+        gamma_initializer: object = "ones",
+        moving_mean_initializer: object = "zeros",
+        moving_variance_initializer: object = "ones",
+        beta_regularizer: object = None,
+        gamma_regularizer: object = None,
+        **options: Any,
+    ) -> None:
+        self.axis = integer(axis, "axis", -(2**31))
+        self.momentum = real(momentum, "momentum", 0.0, 1.0)
+        self.epsilon = real(epsilon, "epsilon", 0.0)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        super().__init__(
+            center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, **options
+        )
+
+    def weights_for(self, input_shape: Shape) -> list[Weight]:
+        """Gamma, beta, running mean, running variance."""
+        shape = axes_of(self.name, self.axis, input_shape).inner_shape
+        return [
+            *self._weights_of(shape),
+            Weight("moving_mean", shape, self.moving_mean_initializer, trainable=False),
+            Weight("moving_variance", shape, self.moving_variance_initializer, trainable=False),
+        ]
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One batch normalization."""
+        axes = axes_of(self.name, self.axis, input_shape)
+        operation = {"kind": "batch_normalization", "momentum": self.momentum, "epsilon": self.epsilon}
+        return axes.around([operation | self._fields(axes.inner_shape)])
+
+
+@register()
+class LayerNormalization(_Scaled):
+    """`gamma * (x - mean) / sqrt(variance + epsilon) + beta`, per sample (Ba, Kiros and Hinton, 2016).
+
+    Args:
+        axis: one or several, over which mean and variance are taken.
+        epsilon: keeps the root away from 0.
+        center: whether there is a beta.
+        scale: whether there is a gamma.
+        beta_initializer: start of beta.
+        gamma_initializer: start of gamma.
+        beta_regularizer: penalty on beta.
+        gamma_regularizer: penalty on gamma.
+        options: `name`, `trainable`, `input_shape`, as for every layer.
+    """
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        axis: int | list[int] = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: object = "zeros",
+        gamma_initializer: object = "ones",
+        beta_regularizer: object = None,
+        gamma_regularizer: object = None,
+        **options: Any,
+    ) -> None:
+        self.axis = axis_argument(axis)
+        self.epsilon = real(epsilon, "epsilon", 0.0)
+        super().__init__(
+            center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, **options
+        )
+
+    def weights_for(self, input_shape: Shape) -> list[Weight]:
+        """Gamma and beta, with the axes that are normalized."""
+        return self._weights_of(weight_shape(self.axis, input_shape))
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One normalization, and what is learned."""
+        normalization = {"kind": "row_normalization", "epsilon": self.epsilon, "centred": True}
+        affine = self._affine(weight_shape(self.axis, input_shape))
+        return axes_of(self.name, self.axis, input_shape).around([normalization, *affine])
+
+
+@register()
+class GroupNormalization(_Scaled):
+    """`gamma * (x - mean) / sqrt(variance + epsilon) + beta`, per group of channels (Wu and He, 2018).
+
+    Args:
+        groups: number of groups, which divides the number of channels; -1 for a group per channel.
+        axis: of the channels.
+        epsilon: keeps the root away from 0.
+        center: whether there is a beta.
+        scale: whether there is a gamma.
+        beta_initializer: start of beta.
+        gamma_initializer: start of gamma.
+        beta_regularizer: penalty on beta.
+        gamma_regularizer: penalty on gamma.
+        options: `name`, `trainable`, `input_shape`, as for every layer.
+    """
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: object = "zeros",
+        gamma_initializer: object = "ones",
+        beta_regularizer: object = None,
+        gamma_regularizer: object = None,
+        **options: Any,
+    ) -> None:
+        self.groups = integer(groups, "groups", -1)
+        if self.groups == 0:
+            msg = "`groups` must be a positive integer, or -1 for a group per channel, got 0"
+            raise ValueError(msg)
+        self.axis = integer(axis, "axis", -(2**31))
+        self.epsilon = real(epsilon, "epsilon", 0.0)
+        super().__init__(
+            center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, **options
+        )
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """The shape that comes in."""
+        (channels,) = axes_of(self.name, self.axis, input_shape).inner_shape
+        if channels % self.groups:
+            msg = (
+                f"layer {self.name!r} can't cut {channels} channels into `groups={self.groups}`: "
+                "give a number that divides them, or -1"
+            )
+            raise ValueError(msg)
+        return input_shape
+
+    def weights_for(self, input_shape: Shape) -> list[Weight]:
+        """Gamma and beta, one per channel."""
+        return self._weights_of(axes_of(self.name, self.axis, input_shape).inner_shape)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One normalization, and what is learned."""
+        axes = axes_of(self.name, self.axis, input_shape)
+        (channels,) = axes.inner_shape
+        count = channels if self.groups == -1 else self.groups
+        cut = (axes.rows, count, channels // count)
+        normalization = {
+            "kind": "row_normalization",
+            "epsilon": self.epsilon,
+            "centred": True,
+            "groups": count,
+        }
+        grouped = [
+            *transposed(cut, (1, 0, 2)),
+            normalization,
+            *transposed((count, axes.rows, channels // count), (1, 0, 2)),
+        ]
+        affine = [{**operation, "groups": axes.rows} for operation in self._affine((channels,))]
+        around = axes.around([])
+        half = len(around) // 2
+        return [*around[:half], *grouped, *affine, *around[half:]]
+
+
+@register()
+class RMSNormalization(Layer):
+    """`scale * x / sqrt(mean(x**2) + epsilon)`, per sample (Zhang and Sennrich, 2019).
+
+    Args:
+        axis: one or several, over which the mean is taken.
+        epsilon: keeps the root away from 0.
+        options: `name`, `trainable`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, axis: int | list[int] = -1, epsilon: float = 1e-6, **options: Any) -> None:
+        self.axis = axis_argument(axis)
+        self.epsilon = real(epsilon, "epsilon", 0.0)
+        super().__init__(**options)
+
+    def weights_for(self, input_shape: Shape) -> list[Weight]:
+        """The scale, with the axes that are normalized."""
+        return [Weight("scale", weight_shape(self.axis, input_shape), initializers.Ones())]
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One normalization, and what is learned."""
+        axes = axes_of(self.name, self.axis, input_shape)
+        return axes.around(
+            [
+                {"kind": "row_normalization", "epsilon": self.epsilon, "centred": False},
+                {
+                    "kind": "learned",
+                    "use_shift": False,
+                    "shape": list(weight_shape(self.axis, input_shape)),
+                    "trainable": self.trainable,
+                },
+            ]
+        )
+
+
+@register()
+class UnitNormalization(Layer):
+    """`x / sqrt(sum(x**2))`, per sample.
+
+    Args:
+        axis: one or several, over which the sum is taken.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, axis: int | list[int] = -1, **options: Any) -> None:
+        self.axis = axis_argument(axis)
+        super().__init__(**options)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One normalization. No root counts as less than 1e-12, as in Keras."""
+        operation = {"kind": "row_normalization", "epsilon": 1e-12, "centred": False, "unit": True}
+        return axes_of(self.name, self.axis, input_shape).around([operation])

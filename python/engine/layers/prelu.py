@@ -1,0 +1,64 @@
+"""The rectifier with learned slopes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine import initializers, regularizers
+from engine._checks import Shape, integer, integers
+from engine._program import Operation
+from engine.layers._axes import Axes, axes_of
+from engine.layers.base import Layer, Weight, penalties, register
+
+
+@register()
+class PReLU(Layer):
+    """`x` where that is positive, else `alpha * x`, with an alpha per input that is learned (He et al., 2015).
+
+    Args:
+        alpha_initializer: start of alpha.
+        alpha_regularizer: penalty on alpha.
+        shared_axes: axes, counted from 1, along which all inputs have one alpha.
+        options: `name`, `trainable`, `input_shape`, as for every layer.
+    """
+
+    def __init__(
+        self,
+        alpha_initializer: object = "Zeros",
+        alpha_regularizer: object = None,
+        shared_axes: int | Sequence[int] | None = None,
+        **options: Any,
+    ) -> None:
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.shared_axes: list[int] | None = None
+        if isinstance(shared_axes, (tuple, list)):
+            self.shared_axes = list(integers(shared_axes, "shared_axes", 1))
+        elif shared_axes is not None:
+            self.shared_axes = [integer(shared_axes, "shared_axes", 1)]
+        super().__init__(**options)
+
+    def weights_for(self, input_shape: Shape) -> list[Weight]:
+        """The slopes."""
+        return [Weight("alpha", self._alpha_shape(input_shape), self.alpha_initializer)]
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One slope per number, or per number of an unshared axis."""
+        operation = {
+            "kind": "learned",
+            "rule": "leaky",
+            "use_shift": False,
+            "shape": list(self._alpha_shape(input_shape)),
+            "trainable": self.trainable,
+            **penalties(kernel=self.alpha_regularizer),
+        }
+        return self._axes(input_shape).around([operation])
+
+    def _axes(self, input_shape: Shape) -> Axes:
+        shared = axes_of(self.name, self.shared_axes or [], input_shape)
+        return Axes(input_shape, shared.outer, shared.inner)
+
+    def _alpha_shape(self, input_shape: Shape) -> Shape:
+        shared = self._axes(input_shape).outer
+        return tuple(1 if axis in shared else size for axis, size in enumerate(input_shape))

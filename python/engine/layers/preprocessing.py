@@ -1,0 +1,265 @@
+"""Layers that prepare data: scales, categories."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine import initializers
+from engine._checks import Shape, choice, flag, integer, real, text_of_shape
+from engine._program import Operation
+from engine.layers._axes import Axes, axes_of, axis_argument
+from engine.layers.base import MOST_TOKENS, Layer, Weight, register
+
+Numbers = float | Sequence[float]
+
+# Keras' backend.epsilon(): no deviation counts as less.
+EPSILON = 1e-7
+
+
+@register()
+class Rescaling(Layer):
+    """`x * scale + offset`, such as `Rescaling(1 / 255)` for images as bytes.
+
+    Args:
+        scale: the factor, or one for each entry of the last axis.
+        offset: added afterwards; as many as there are factors, or one.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, scale: Numbers, offset: Numbers = 0.0, **options: Any) -> None:
+        self.scale = _numbers(scale, "scale")
+        self.offset = _numbers(offset, "offset")
+        super().__init__(**options)
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """The shape that comes in."""
+        for name, value in (("scale", self.scale), ("offset", self.offset)):
+            if isinstance(value, list) and len(value) not in (1, *input_shape[-1:]):
+                msg = (
+                    f"layer {self.name!r} has {len(value)} numbers as `{name}`, but gets "
+                    f"{text_of_shape(input_shape)}: give one, or one for each entry of the last axis"
+                )
+                raise ValueError(msg)
+        return input_shape
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One rescaling."""
+        if not isinstance(self.scale, list) and not isinstance(self.offset, list):
+            return [{"kind": "rescaling", "scale": self.scale, "offset": self.offset}]
+        gain, shift = (
+            np.broadcast_to(value, input_shape[-1]).tolist() for value in (self.scale, self.offset)
+        )
+        return [{"kind": "learned", "gain": gain, "shift": shift}]
+
+
+@register()
+class Normalization(Layer):
+    """`(x - mean) / max(sqrt(variance), 1e-7)`, by the mean and variance of a data set.
+
+    Give these, or have them found by `adapt`, before which they are 0 and 1.
+
+    Args:
+        axis: one or several, each entry of which has a mean and a variance of its own; None: one for all.
+        mean: of the data, a number or one for each entry of `axis`.
+        variance: of the data, like `mean`.
+        invert: whether to go the other way, `x * max(sqrt(variance), 1e-7) + mean`.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] | None = -1,
+        mean: ArrayLike | None = None,
+        variance: ArrayLike | None = None,
+        invert: bool = False,
+        **options: Any,
+    ) -> None:
+        given = [] if axis is None else axis_argument(axis)
+        self.axis = tuple([given] if isinstance(given, int) else given)
+        if (mean is None) != (variance is None):
+            msg = (
+                f"give `mean` and `variance` together, or none and call adapt(); got {mean=} and {variance=}"
+            )
+            raise ValueError(msg)
+        self.mean: Any = None if mean is None else _statistics(mean, "mean")
+        self.variance: Any = None if variance is None else _statistics(variance, "variance")
+        if _shape(self.mean) != _shape(self.variance):
+            msg = (
+                f"`mean` and `variance` must have one shape, got {_shape(self.mean)} and "
+                f"{_shape(self.variance)}"
+            )
+            raise ValueError(msg)
+        self.invert = flag(invert, "invert")
+        super().__init__(**options)
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """The shape that comes in."""
+        shape = self._axes(input_shape).inner_shape
+        if self.mean is not None and not _broadcasts(_shape(self.mean), shape):
+            msg = (
+                f"layer {self.name!r} has `mean` and `variance` of shape {_shape(self.mean)}, but gets "
+                f"{text_of_shape(input_shape)} and `axis={self.axis}`, which needs {shape}"
+            )
+            raise ValueError(msg)
+        return input_shape
+
+    def weights_for(self, input_shape: Shape) -> list[Weight]:
+        """Mean, variance and Keras' count, which stays 0; none where they were given."""
+        if self.mean is not None:
+            return []
+        shape = self._axes(input_shape).inner_shape
+        return [
+            Weight("mean", shape, initializers.Zeros(), trainable=False),
+            Weight("variance", shape, initializers.Ones(), trainable=False),
+            Weight("count", (), initializers.Zeros(), trainable=False),
+        ]
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One standardization."""
+        axes = self._axes(input_shape)
+        operation: dict[str, Any] = {
+            "kind": "standardize",
+            "spread": "inverse" if self.invert else "deviation",
+            "epsilon": EPSILON,
+            "shape": list(axes.inner_shape),
+        }
+        if self.mean is not None:
+            for name, value in (("mean", self.mean), ("variance", self.variance)):
+                operation[name] = np.broadcast_to(np.asarray(value), axes.inner_shape).reshape(-1).tolist()
+        return axes.around([operation])
+
+    def adapt(self, data: ArrayLike | Iterable[ArrayLike]) -> None:
+        """Take mean and variance of `data`, instead of those there are.
+
+        Args:
+            data: samples (n, ...), or an iterable of batches of them.
+
+        Raises:
+            ValueError: if mean and variance were given, or `data` doesn't fit.
+        """
+        if self.mean is not None:
+            msg = f"layer {self.name!r} was given its `mean` and `variance`, so there is nothing to adapt"
+            raise ValueError(msg)
+        batches = (
+            [np.asarray(data)] if hasattr(data, "shape") else [np.asarray(batch) for batch in _iterated(data)]
+        )
+        if not batches or not all(batch.size for batch in batches):
+            msg = "`data` is empty: adapt() needs at least one sample"
+            raise ValueError(msg)
+        shapes = {batch.shape[1:] for batch in batches}
+        if len(shapes) > 1 or any(batch.dtype.kind not in "biuf" for batch in batches):
+            msg = f"`data` must hold real numbers in batches of samples of one shape, got shapes {sorted(shapes)}"
+            raise ValueError(msg)
+        axes = self._axes(shapes.pop())
+        if self.built and axes.inner_shape != self.weights[0].shape:
+            msg = (
+                f"layer {self.name!r} is built for {self.weights[0].shape} along `axis={self.axis}`, but `data` has "
+                f"{axes.inner_shape}"
+            )
+            raise ValueError(msg)
+        mean, variance = _moments(batches, tuple(axis + 1 for axis in axes.outer))
+        values = [mean.astype(np.float32), variance.astype(np.float32), np.zeros((), np.float32)]
+        if self.built:
+            self.set_weights(values)
+        else:
+            self._specs, self._weights = self.weights_for(axes.shape), values
+
+    def _axes(self, input_shape: Shape) -> Axes:
+        return axes_of(self.name, self.axis, input_shape)
+
+
+@register()
+class CategoryEncoding(Layer):
+    """Category indices as vectors with an entry per category.
+
+    Args:
+        num_tokens: number of categories.
+        output_mode: "multi_hot", 1 for each category among the numbers of the last axis; "one_hot", a vector for each
+            number; "count", how often each category occurs.
+        sparse: False; there are no sparse arrays here.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(
+        self, num_tokens: int, output_mode: str = "multi_hot", sparse: bool = False, **options: Any
+    ) -> None:
+        self.num_tokens = integer(num_tokens, "num_tokens", 1, MOST_TOKENS)
+        modes = ("multi_hot", "one_hot", "count", "binary")
+        mode = choice(output_mode, "output_mode", modes)
+        self.output_mode = "multi_hot" if mode == "binary" else mode
+        self.sparse = choice(sparse, "sparse", (False,))
+        super().__init__(**options)
+        self.tokens = self.num_tokens
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """The last axis becomes `num_tokens` long; "one_hot" adds one, but to an axis of 1."""
+        if self.output_mode == "one_hot" and input_shape[-1:] != (1,):
+            return (*input_shape, self.num_tokens)
+        return (*input_shape[:-1], self.num_tokens)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One encoding."""
+        rows = input_shape if self.output_mode == "one_hot" else input_shape[:-1]
+        return [
+            {
+                "kind": "encoding",
+                "tokens": self.num_tokens,
+                "counts": self.output_mode == "count",
+                "groups": math.prod(rows),
+            }
+        ]
+
+
+def _numbers(value: object, name: str) -> float | list[float]:
+    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) == 1 and len(value):
+        return [real(float(number), name) for number in cast(Sequence[float], value)]
+    return real(value, name)
+
+
+def _statistics(value: ArrayLike, name: str) -> Any:
+    array: NDArray[Any] = np.asarray(value)
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        msg = f"`{name}` must hold finite numbers, got {value!r}"
+        raise ValueError(msg)
+    if name == "variance" and bool((array < 0).any()):
+        msg = f"`variance` must not be negative, got {value!r}"
+        raise ValueError(msg)
+    return array.astype(float).tolist()
+
+
+def _shape(value: Any) -> Shape:
+    return () if value is None else np.shape(value)
+
+
+def _broadcasts(shape: Shape, wanted: Shape) -> bool:
+    return len(shape) <= len(wanted) and all(
+        size in (1, axis) for size, axis in zip(shape[::-1], wanted[::-1], strict=False)
+    )
+
+
+def _iterated(data: object) -> Iterable[ArrayLike]:
+    if isinstance(data, Iterable):
+        return data
+    msg = f"`data` must be an array of samples or an iterable of them, got {data!r}"
+    raise TypeError(msg)
+
+
+def _moments(batches: Sequence[NDArray[Any]], axes: Shape) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Mean and variance over the batch axis and `axes` of all batches together, in double precision."""
+    count, mean, squares = 0, np.zeros(()), np.zeros(())
+    for batch in batches:
+        numbers = batch.astype(float)
+        own = math.prod(batch.shape[axis] for axis in (0, *axes))
+        own_mean = numbers.mean(axis=(0, *axes))
+        own_squares = numbers.var(axis=(0, *axes)) * own
+        # Chan, Golub and LeVeque (1983)
+        step, total = own_mean - mean, count + own
+        squares = squares + own_squares + step**2 * (count * own / total)
+        mean = mean + step * (own / total)
+        count = total
+    return mean, squares / count

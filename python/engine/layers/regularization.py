@@ -1,0 +1,281 @@
+"""Layers that disturb their inputs in training and pass them as they are in evaluation and prediction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from engine._checks import Shape, choice, integer, real, text_of_shape
+from engine._program import Operation
+from engine._random import next_seed
+from engine.layers.base import Layer, register
+from engine.layers.reshaping import DATA_FORMATS
+
+# Klambauer et al., "Self-normalizing neural networks" (2017): what selu goes to for large negative numbers.
+_SELU_FLOOR = -1.6732632423543772 * 1.0507009873554805
+
+
+class _Noise(Layer):
+    """A layer that draws random numbers.
+
+    Args:
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, seed: int | None = None, **options: Any) -> None:
+        self.seed = None if seed is None else integer(seed, "seed", 0, 2**64 - 1)
+        self._seed_in_use = next_seed() if self.seed is None else self.seed
+        super().__init__(**options)
+
+
+class _Masked(_Noise):
+    """A layer that drops some of its inputs.
+
+    Args:
+        rate: the share, in [0, 1].
+        noise_shape: shape of the mask with the batch axis; along an axis of 1 all are dropped together, None
+            stands for the axis of the input.
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> None:
+        self.rate = real(rate, "rate", 0.0, 1.0)
+        self.noise_shape = None if noise_shape is None else _noise_shape(noise_shape)
+        super().__init__(seed, **options)
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """The shape that comes in."""
+        self._mask_fields(input_shape)
+        return input_shape
+
+    def _noise_shape_for(self, input_shape: Shape) -> Sequence[int | None] | None:
+        del input_shape
+        return self.noise_shape
+
+    def _mask_fields(self, input_shape: Shape) -> dict[str, Any]:
+        """How the mask is shared by samples and by numbers of one."""
+        noise_shape = self._noise_shape_for(input_shape)
+        if noise_shape is None:
+            return {}
+        batch, *given = noise_shape
+        sizes = zip(input_shape, given, strict=False)
+        mask = tuple(size if axis is None else axis for size, axis in sizes)
+        fits = all(axis in (1, size) for size, axis in zip(input_shape, mask, strict=False))
+        if len(given) != len(input_shape) or not fits or batch not in (None, 1):
+            msg = (
+                f"layer {self.name!r} has `noise_shape={tuple(noise_shape)}`, but gets {text_of_shape(input_shape)}: "
+                "give None, 1 or the length for each of its axes, and None or 1 for the batch axis"
+            )
+            raise ValueError(msg)
+        fields: dict[str, Any] = {"shared": batch == 1}
+        if mask != input_shape:
+            numbers = np.arange(math.prod(mask)).reshape(mask)
+            fields["from"] = np.broadcast_to(numbers, input_shape).reshape(-1).tolist()
+            fields["noises"] = numbers.size
+        return fields
+
+
+@register()
+class Dropout(_Masked):
+    """In training, sets a random share of its inputs to 0 and scales the others by `1 / (1 - rate)`.
+
+    Srivastava et al., 2014. In evaluation and prediction inputs pass as they are.
+
+    Args:
+        rate: the share, in [0, 1].
+        noise_shape: shape of the mask with the batch axis; along an axis of 1 all are dropped together, None
+            stands for the axis of the input.
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One dropout."""
+        fields = self._mask_fields(input_shape)
+        if not fields:
+            return [{"kind": "dropout", "rate": self.rate, "seed": self._seed_in_use}]
+        scale = 1.0 / (1.0 - self.rate) if self.rate < 1.0 else 0.0
+        return [{"kind": "noise", "rate": self.rate, "seed": self._seed_in_use, "scale": scale, **fields}]
+
+
+class _SpatialDropout(Dropout):
+    """Dropout of whole channels, where neighbours tell the same.
+
+    Args:
+        rate: the share, in [0, 1].
+        data_format: "channels_last", or "channels_first" where a sample's first axis holds the channels.
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    left_out = ("input_shape", "input_dim", "noise_shape")
+    axes = 2
+
+    def __init__(
+        self, rate: float, data_format: str | None = None, seed: int | None = None, **options: Any
+    ) -> None:
+        self.data_format = (
+            DATA_FORMATS[0] if data_format is None else choice(data_format, "data_format", DATA_FORMATS)
+        )
+        super().__init__(rate, None, seed, **options)
+
+    def _noise_shape_for(self, input_shape: Shape) -> Sequence[int | None] | None:
+        if len(input_shape) != self.axes:
+            msg = f"layer {self.name!r} takes samples with {self.axes} axes, but gets {text_of_shape(input_shape)}"
+            raise ValueError(msg)
+        ones: list[int | None] = [1] * (self.axes - 1)
+        return [None, None, *ones] if self.data_format == DATA_FORMATS[1] else [None, *ones, None]
+
+
+@register()
+class SpatialDropout1D(_SpatialDropout):
+    """Dropout of whole channels of samples (steps, channels).
+
+    Args:
+        rate: the share, in [0, 1].
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
+        super().__init__(rate, None, seed, **options)
+
+
+@register()
+class SpatialDropout2D(_SpatialDropout):
+    """Dropout of whole channels of samples (rows, columns, channels)."""
+
+    axes = 3
+
+
+@register()
+class SpatialDropout3D(_SpatialDropout):
+    """Dropout of whole channels of samples (planes, rows, columns, channels)."""
+
+    axes = 4
+
+
+@register()
+class AlphaDropout(_Masked):
+    """Dropout that keeps mean and variance, for networks with selu (Klambauer et al., 2017).
+
+    What is dropped becomes the number that selu goes to for large negative inputs; then everything is scaled and
+    shifted by `a = ((1 - rate) * (1 + rate * floor**2))**-0.5` and `b = -a * floor * rate`.
+
+    Args:
+        rate: the share, in [0, 1).
+        noise_shape: shape of the mask with the batch axis, as for `Dropout`.
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(rate, noise_shape, seed, **options)
+        _require_less_than_one(self.rate)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One mask, and what fills its gaps."""
+        if self.rate == 0.0:
+            return []
+        a = 1.0 / math.sqrt((1.0 - self.rate) * (1.0 + self.rate * _SELU_FLOOR**2))
+        b = -a * _SELU_FLOOR * self.rate
+        operation = {
+            "kind": "noise",
+            "combination": "alpha",
+            "rate": self.rate,
+            "seed": self._seed_in_use,
+            "scale": a,
+            "kept": b,
+            "dropped": a * _SELU_FLOOR + b,
+        }
+        return [operation | self._mask_fields(input_shape)]
+
+
+@register()
+class GaussianDropout(_Noise):
+    """In training, multiplies by normal numbers with mean 1 and deviation `sqrt(rate / (1 - rate))`.
+
+    Srivastava et al., 2014.
+
+    Args:
+        rate: as of a dropout of as much variance, in [0, 1).
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
+        self.rate = real(rate, "rate", 0.0, 1.0)
+        _require_less_than_one(self.rate)
+        super().__init__(seed, **options)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One factor per number."""
+        del input_shape
+        deviation = math.sqrt(self.rate / (1.0 - self.rate))
+        return _normal_noise("multiply", 1.0, deviation, self._seed_in_use)
+
+
+@register()
+class GaussianNoise(_Noise):
+    """In training, adds normal numbers with mean 0.
+
+    Args:
+        stddev: their standard deviation, in [0, 1].
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, stddev: float, seed: int | None = None, **options: Any) -> None:
+        self.stddev = real(stddev, "stddev", 0.0, 1.0)
+        super().__init__(seed, **options)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One addend per number."""
+        del input_shape
+        return _normal_noise("add", 0.0, self.stddev, self._seed_in_use)
+
+
+def _normal_noise(combination: str, mean: float, deviation: float, seed: int) -> list[Operation]:
+    if deviation == 0.0:
+        return []
+    return [
+        {
+            "kind": "noise",
+            "distribution": "normal",
+            "combination": combination,
+            "rate": 0.0,
+            "mean": mean,
+            "scale": deviation,
+            "seed": seed,
+        }
+    ]
+
+
+def _noise_shape(value: object) -> tuple[int | None, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        msg = f"`noise_shape` must be a tuple such as (None, 1, 8), with the batch axis; got {value!r}"
+        raise TypeError(msg)
+    return tuple(None if axis is None else integer(axis, "noise_shape", 1) for axis in value)
+
+
+def _require_less_than_one(rate: float) -> None:
+    if rate == 1.0:
+        msg = "`rate` must be less than 1, got 1.0: with all inputs dropped the noise has no bounds"
+        raise ValueError(msg)
