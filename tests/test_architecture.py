@@ -20,7 +20,7 @@ CSRC = ROOT / "csrc"
 # A module imports from its own row or a lower one. `_program` alone talks to C++.
 LAYERS = [
     {"_core"},
-    {"_checks", "_targets", "_program"},
+    {"_checks", "_custom", "_targets", "_program"},
     {"_progress", "_random", "_spec"},
     {"activations", "initializers", "regularizers", "layers", "losses", "optimizers", "metrics", "callbacks"}
     | {"config", "datasets", "ops", "utils"},
@@ -28,6 +28,7 @@ LAYERS = [
         "_arrays",
         "_compiled",
         "_data",
+        "_goals",
         "_lazy",
         "_passes",
         "_plan",

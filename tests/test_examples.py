@@ -41,9 +41,12 @@ def test_example(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     accuracy = re.search(r"^Test accuracy: (\d\.\d{4})$", printed, flags=re.MULTILINE)
     assert accuracy is not None
-    assert float(accuracy[1]) > 0.85
-    assert f"Epoch {EPOCHS}/{EPOCHS}" in printed
+    assert float(accuracy[1]) > 0.7
+    if path.name.startswith("mnist"):
+        assert f"Epoch {EPOCHS}/{EPOCHS}" in printed
+    else:  # a table: a heading, and a line for each of three ways
+        assert len(printed.splitlines()) == 5
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) >= 3
+    assert len(EXAMPLES) >= 5

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from engine._checks import choice, integer
+from engine._goals import Goals
 from engine._samples import Samples, Shuffle, Source
 
 BATCH_SIZE = 32
@@ -39,6 +40,7 @@ class Plan(NamedTuple):
     steps_per_epoch: int | None
     shuffle: Shuffle
     validation: Validation | None
+    goals: Goals
 
     @property
     def steps(self) -> int | None:
@@ -49,6 +51,7 @@ class Plan(NamedTuple):
 def plan_fit(
     source: Source,
     held_out: Source | None,
+    goals: Goals,
     *,
     batch_size: object,
     epochs: object,
@@ -59,7 +62,7 @@ def plan_fit(
     validation_batch_size: object,
     validation_freq: object,
 ) -> Plan:
-    """The plan for the arguments of `fit`; `held_out` are the samples for validation."""
+    """The plan for the arguments of `fit`; `held_out` are the samples for validation, `goals` what may end it early."""
     steps = optional(steps_per_epoch, "steps_per_epoch")
     limit, frequency = optional(validation_steps, "validation_steps"), _frequency(validation_freq)
     size = resolve_batch_size(batch_size, steps, source.count)
@@ -76,6 +79,7 @@ def plan_fit(
         steps,
         SHUFFLES[choice(shuffle, "shuffle", tuple(SHUFFLES))],
         validation,
+        goals,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from engine._checks import nearest
+from engine._custom import get_registered_object
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -134,9 +135,12 @@ class Registry(Generic[S]):
             found: S = identifier
             return found
         if isinstance(identifier, str):
-            return self._named(identifier)()
+            own = get_registered_object(identifier)
+            return self._named(identifier)() if own is None else self.get(own)
         if isinstance(identifier, Mapping) and "class_name" in identifier:
-            return self._named(identifier["class_name"]).from_config(identifier.get("config", {}))
+            name = identifier["class_name"]
+            own = get_registered_object(identifier.get("registered_name") or name)
+            return (self._named(name) if own is None else own).from_config(identifier.get("config", {}))
         if inspect.isfunction(identifier) and identifier in self._functions:
             return self._functions[identifier]()
         module = ".".join(self._base.__module__.split(".")[:2])

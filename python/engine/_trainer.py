@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 
 from engine._compiled import Compiled
+from engine._goals import Goals, OutOfTimeError
 from engine._passes import Passes
 from engine._plan import Plan, Validation, limited
 from engine._program import Program, Run, Totals
@@ -67,7 +68,7 @@ class Trainer:
                 warnings.warn(OUT_OF_DATA, stacklevel=4)
                 break
             self._progress.restart(f"Epoch {epoch + 1}/{plan.epochs}" if plan.epochs > 1 else None)
-            done = self._advance("train", passes, self._progress)
+            done = self._advance("train", passes, self._progress, goals=plan.goals)
             logs = self._compiled.logs(passes.totals)
             if plan.validation is not None and plan.validation.due(epoch):
                 totals = self._evaluate(plan.validation, None)
@@ -75,7 +76,7 @@ class Trainer:
                 logs = dict(sorted(logs.items()))
             self._callbacks.call("on_epoch_end", epoch, logs=logs)
             self._progress.finish(logs, done)
-            if self._callbacks.stop_training:
+            if self._callbacks.stop_training or plan.goals.reached(logs) or plan.goals.out_of_time:
                 break
         return logs
 
@@ -100,7 +101,14 @@ class Trainer:
             progress.finish(logs, done)
         return passes.totals
 
-    def _advance(self, mode: Mode, passes: Passes, progress: Progress | None, together: int = 1) -> int:
+    def _advance(
+        self,
+        mode: Mode,
+        passes: Passes,
+        progress: Progress | None,
+        together: int = 1,
+        goals: Goals | None = None,
+    ) -> int:
         """Run an epoch: in as few calls as there can be, or batch by batch where a callback looks at them.
 
         Args:
@@ -108,6 +116,7 @@ class Trainer:
             passes: what the batches are taken from.
             progress: shown while it goes on.
             together: steps of `progress` in one batch.
+            goals: the epoch ends when their time is over.
 
         Returns:
             How many steps there were.
@@ -119,27 +128,48 @@ class Trainer:
             def show(done: int, run: Run = run, first: int = first) -> None:
                 if progress is not None:
                     progress.update((first + done) * together, self._compiled.logs(run.totals))
+                if goals is not None and goals.out_of_time:
+                    raise OutOfTimeError(first + done)
 
-            if self._callbacks.per_batch(mode):
-                for batch in batches:
-                    self._callbacks.call(f"on_{mode}_batch_begin", first + batch)
-                    self._run(mode, run, range(batch, batch + 1), None)
-                    logs = self._compiled.logs(run.totals)
-                    self._callbacks.call(f"on_{mode}_batch_end", first + batch, logs=logs)
-                    show(batch + 1)
-                    if mode == "train" and self._callbacks.stop_training:
-                        return first + batch + 1
-            else:
-                begin = batches.start
-                if step == 0 and progress is not None and progress.live:  # Keras shows the first at once
-                    begin += 1
-                    self._run(mode, run, range(batches.start, begin), None)
-                    show(begin)
-                if begin < batches.stop:
-                    self._run(mode, run, range(begin, batches.stop), show)
-                    show(batches.stop)
-            step = first + batches.stop
+            try:
+                if self._callbacks.per_batch(mode):
+                    step = self._one_by_one(mode, run, batches, first, show)
+                else:
+                    self._at_once(
+                        mode, run, batches, show, step == 0 and progress is not None and progress.live
+                    )
+                    step = first + batches.stop
+            except OutOfTimeError as over:
+                step = over.steps
+                break
+            if step < first + batches.stop:
+                break
         return step * together
+
+    def _at_once(self, mode: Mode, run: Run, batches: range, show: Callable[[int], None], live: bool) -> None:
+        """Run `batches`; if `live`, show the first by itself, as Keras does."""
+        begin = batches.start
+        if live:
+            begin += 1
+            self._run(mode, run, range(batches.start, begin), None)
+            show(begin)
+        if begin < batches.stop:
+            self._run(mode, run, range(begin, batches.stop), show)
+            show(batches.stop)
+
+    def _one_by_one(
+        self, mode: Mode, run: Run, batches: range, first: int, show: Callable[[int], None]
+    ) -> int:
+        """Run `batches` with callbacks around each, whose numbers begin with `first`; how far it came."""
+        for batch in batches:
+            self._callbacks.call(f"on_{mode}_batch_begin", first + batch)
+            self._run(mode, run, range(batch, batch + 1), None)
+            logs = self._compiled.logs(run.totals)
+            self._callbacks.call(f"on_{mode}_batch_end", first + batch, logs=logs)
+            show(batch + 1)
+            if mode == "train" and self._callbacks.stop_training:
+                return first + batch + 1
+        return first + batches.stop
 
     def _run(self, mode: Mode, run: Run, batches: range, poll: Callable[[int], None] | None) -> None:
         rates = self._compiled.optimizer.learning_rates(len(batches)) if mode == "train" else None

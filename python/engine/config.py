@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from engine import _program, _progress
-from engine._checks import integer
+from engine._checks import choice, integer, real
+
+# Keras' default.
+EPSILON = 1e-7
 
 
 def set_threads(n: int | None) -> None:
@@ -36,3 +39,52 @@ def disable_interactive_logging() -> None:
 def is_interactive_logging_enabled() -> bool:
     """Whether progress and messages go to standard output."""
     return _progress.is_interactive()
+
+
+def backend() -> str:
+    """What computes: "engine"."""
+    return "engine"
+
+
+def floatx() -> str:
+    """The type of weights and results: "float32"."""
+    return "float32"
+
+
+def set_floatx(value: str) -> None:
+    """Accept "float32", the one type there is.
+
+    Raises:
+        ValueError: for another.
+    """
+    choice(value, "value", ("float32",))
+
+
+def epsilon() -> float:
+    """The guard against logarithms of 0 and divisions by it: 1e-7."""
+    return EPSILON
+
+
+def set_epsilon(value: float) -> None:
+    """Accept 1e-7, which is built into the core.
+
+    Raises:
+        ValueError: for another number.
+    """
+    if real(value, "value") != EPSILON:
+        msg = f"`value` must be {EPSILON}, which is built into the core, got {value}"
+        raise ValueError(msg)
+
+
+def image_data_format() -> str:
+    """Where an image has its channels: "channels_last"."""
+    return "channels_last"
+
+
+def set_image_data_format(data_format: str) -> None:
+    """Accept "channels_last", the one format there is; `Permute` turns others into it.
+
+    Raises:
+        ValueError: for another.
+    """
+    choice(data_format, "data_format", ("channels_last",))

@@ -1,7 +1,7 @@
-"""Data sets that travel inside the package: no network needed."""
+"""Data sets: MNIST, which travels inside the package, and Fashion-MNIST from a cache, a folder or the network."""
 
 from __future__ import annotations
 
-from engine.datasets import mnist
+from engine.datasets import fashion_mnist, mnist
 
-__all__ = ["mnist"]
+__all__ = ["fashion_mnist", "mnist"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -107,6 +107,26 @@ def write(file: Path, key: bytes, buffers: Sequence[NDArray[np.uint8]]) -> None:
             draft.unlink(missing_ok=True)
     except OSError:
         return
+
+
+def through(
+    name: str, key: bytes, sizes: Sequence[int], make: Callable[[], list[NDArray[np.uint8]]]
+) -> list[NDArray[np.uint8]]:
+    """Buffers from a cache file where that is possible, else made, and then cached.
+
+    Args:
+        name: of the cache file in the cache folder, or its absolute path.
+        key: what the contents must be.
+        sizes: bytes in each buffer.
+        make: makes them.
+    """
+    file = locate(name)
+    buffers = file and read(file, key, sizes)
+    if not buffers:
+        buffers = make()
+        if file and not (Path(name).is_absolute() and is_foreign(file)):
+            write(file, key, buffers)
+    return buffers
 
 
 def _header(key: bytes, buffers: Sequence[NDArray[np.uint8]]) -> bytes:

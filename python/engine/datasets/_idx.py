@@ -9,9 +9,20 @@ import math
 import struct
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
+    from pathlib import Path
+
     from numpy.typing import NDArray
+
+# The four files of MNIST and of data sets like it.
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 _UINT8 = 0x08
 _PREFIX = 4  # bytes before the dimensions
@@ -57,3 +68,35 @@ def parse(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
         msg = f"`data` has {data.size} bytes; its IDX header says shape {shape}, which needs {size(shape)}"
         raise ValueError(msg)
     return data[begin:].reshape(shape)
+
+
+def read(folder: Path, name: str) -> NDArray[np.uint8]:
+    """The bytes of the file `name`, or of `name.gz` unpacked, in an array of its own.
+
+    Raises:
+        FileNotFoundError: there is neither.
+        OSError: the file can't be read, or isn't what gzip writes.
+    """
+    plain, packed = folder / name, folder / f"{name}.gz"
+    if plain.exists():
+        return np.fromfile(plain, np.uint8)
+    if not packed.exists():
+        msg = f"{folder} has neither {name} nor {name}.gz"
+        raise FileNotFoundError(msg)
+    return unpack(packed.read_bytes(), str(packed))
+
+
+def unpack(data: bytes, name: str) -> NDArray[np.uint8]:
+    """What gzip made `data` of, in an array of its own.
+
+    Raises:
+        OSError: `data`, which messages call `name`, isn't what gzip writes.
+    """
+    import gzip
+    import zlib
+
+    try:
+        return np.frombuffer(bytearray(gzip.decompress(data)), np.uint8)
+    except (OSError, EOFError, zlib.error) as error:
+        msg = f"{name} is no gzip file, or damaged: {error}"
+        raise OSError(msg) from error

@@ -50,13 +50,9 @@ class Packed(NamedTuple):
             ImportError: Python has no `lzma` module, and the data isn't in the cache.
             OSError: the files of the package are missing or damaged.
         """
-        file = _cache.locate(path or f"{self.name}.idx")
         key = bytes.fromhex("".join(self.sha256))
-        buffers = file and _cache.read(file, key, [_idx.size(shape) for shape in self.shapes])
-        if not buffers:
-            buffers = self.unpack()
-            if file and not (path and Path(path).is_absolute() and _cache.is_foreign(file)):
-                _cache.write(file, key, buffers)
+        sizes = [_idx.size(shape) for shape in self.shapes]
+        buffers = _cache.through(path or f"{self.name}.idx", key, sizes, self.unpack)
         return [_idx.parse(buffer) for buffer in buffers]
 
     def unpack(self) -> list[NDArray[np.uint8]]:

@@ -6,27 +6,14 @@ hashes that the data set's module must state.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import lzma
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from engine.datasets import _idx, _packed
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
 _STREAMS = 2
 
 # Measured on MNIST, two streams: lc=3 pb=2 (the preset's) 9.28 MB, lc=4 pb=0 9.26 MB and as fast;
@@ -57,7 +44,7 @@ def pack(name: str, folder: Path) -> _packed.Packed:
         FileNotFoundError: an IDX file is missing.
         ValueError: a file isn't an IDX file of uint8 values.
     """
-    buffers = [_read(folder, file) for file in _FILES]
+    buffers = [_idx.read(folder, file) for file in _idx.FILES]
     streams = [b"".join(view.tobytes() for view in views) for views in _packed.cut(buffers, _STREAMS)]
     with ThreadPoolExecutor() as pool:
         for number, packed in enumerate(pool.map(_compress, streams)):
@@ -71,12 +58,6 @@ def pack(name: str, folder: Path) -> _packed.Packed:
 
 def _compress(stream: bytes) -> bytes:
     return lzma.compress(stream, lzma.FORMAT_XZ, lzma.CHECK_CRC32, filters=_FILTERS)
-
-
-def _read(folder: Path, file: str) -> NDArray[np.uint8]:
-    plain = folder / file
-    data = plain.read_bytes() if plain.exists() else gzip.decompress((folder / f"{file}.gz").read_bytes())
-    return np.frombuffer(data, np.uint8)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from engine._arrays import complaint
 from engine._checks import Shape, flag
+from engine._goals import goals
 from engine._lazy import LazyRows, part_of, unchecked_rows
 from engine._plan import limited, optional, plan_fit, resolve_batch_size
 from engine._prediction import delivered, predict, predict_stream, target_for
@@ -45,6 +46,10 @@ class Model(CompiledModel):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | Iterable[int] = 1,
+        *,
+        target: Mapping[str, float] | None = None,
+        time_budget: float | None = None,
+        stratify: bool = False,
     ) -> History:
         """Train for a number of epochs.
 
@@ -72,6 +77,9 @@ class Model(CompiledModel):
             validation_steps: batches of a validation, from its first samples; default all.
             validation_batch_size: default `batch_size`.
             validation_freq: validate every that many epochs, or after the epochs listed, counted from 1.
+            target: such as `{"val_accuracy": 0.98}`: training ends after the first epoch whose logs have reached it.
+            time_budget: seconds after which training ends, at the end of a batch; validation still follows.
+            stratify: whether `validation_split` takes its share of every class.
 
         Returns:
             The History: `history` maps each name to one float per epoch.
@@ -83,14 +91,12 @@ class Model(CompiledModel):
             compiled = self._require_compiled()
             compiled.require_reduction()
             hooks = CallbackList(callbacks, history=True)
-            source, held_out = self._parted(
-                self._source(x, y, sample_weight, class_weight=class_weight),
-                validation_data,
-                validation_split,
-            )
+            source = self._source(x, y, sample_weight, class_weight=class_weight)
+            source, held_out = self._parted(source, validation_data, validation_split, stratify)
             plan = plan_fit(
                 source,
                 held_out,
+                goals(compiled, held_out is not None, target, time_budget),
                 batch_size=batch_size,
                 epochs=epochs,
                 initial_epoch=initial_epoch,
@@ -268,9 +274,12 @@ class Model(CompiledModel):
         return cast(Program, self._program)
 
     def _parted(
-        self, source: Source, validation_data: object, validation_split: float
+        self, source: Source, validation_data: object, validation_split: float, stratify: bool
     ) -> tuple[Source, Source | None]:
         """What to train on, and what to validate with."""
+        if flag(stratify, "stratify") and (validation_data is not None or not validation_split):
+            msg = "`stratify=True` says how `validation_split` splits, which isn't at work here"
+            raise ValueError(msg)
         if validation_data is not None:
             if yields_batches(validation_data):
                 return source, self._source(validation_data, None, None, like=source)
@@ -280,7 +289,7 @@ class Model(CompiledModel):
         if not isinstance(source, Samples):
             msg = "`validation_split` needs samples whose number is known, but `x` yields batches: pass `validation_data`"
             raise ValueError(msg)
-        return source.split(validation_split, stratify=False)
+        return source.split(validation_split, stratify)
 
     def _shaped(self, outputs: Float32) -> Float32:
         """Outputs in the model's output shape, where that isn't one row per sample."""

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+from engine._custom import (
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
 from engine._progress import Progbar
-from engine.utils.batches import PyDataset, Sequence, pack_x_y_sample_weight, unpack_x_y_sample_weight
+from engine.utils.batches import (
+    PyDataset,
+    Sequence,
+    pack_x_y_sample_weight,
+    split_dataset,
+    unpack_x_y_sample_weight,
+)
 from engine.utils.numbers import normalize, set_random_seed, to_categorical
+from engine.utils.reports import classification_report
+from engine.utils.serialization import deserialize_keras_object, serialize_keras_object
+
+CustomObjectScope = custom_object_scope
 
 __all__ = [
+    "CustomObjectScope",
     "Progbar",
     "PyDataset",
     "Sequence",
+    "classification_report",
+    "custom_object_scope",
+    "deserialize_keras_object",
+    "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
     "normalize",
     "pack_x_y_sample_weight",
+    "register_keras_serializable",
+    "serialize_keras_object",
     "set_random_seed",
+    "split_dataset",
     "to_categorical",
     "unpack_x_y_sample_weight",
 ]

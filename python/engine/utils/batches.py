@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from engine._checks import flag, integer
+import numpy as np
+
+from engine._checks import flag, integer, real
+from engine._program import permutation
+from engine._random import next_key
 
 
 class PyDataset(ABC):
@@ -86,3 +90,59 @@ def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
         raise ValueError(msg)
     parts = [*data, None, None]
     return parts[0], parts[1], parts[2]
+
+
+def split_dataset(
+    dataset: Any,
+    left_size: float | None = None,
+    right_size: float | None = None,
+    shuffle: bool = False,
+    seed: int | None = None,
+) -> tuple[Any, Any]:
+    """Arrays cut in two: the first rows, and the last.
+
+    Args:
+        dataset: an array, or a tuple or list of arrays that are equally long.
+        left_size: rows of the left part: a number of them, or a share between 0 and 1.
+        right_size: the same for the right part; what one side leaves out the other gets.
+        shuffle: whether the rows are taken in a random order.
+        seed: of that order; default the global random state.
+
+    Returns:
+        Two arrays, tuples or lists, as `dataset` is.
+
+    Raises:
+        ValueError: if the sizes don't fit, or leave a side empty.
+    """
+    arrays = [np.asarray(each) for each in (dataset if isinstance(dataset, (tuple, list)) else [dataset])]
+    lengths = sorted({len(array) for array in arrays})
+    if len(lengths) != 1:
+        msg = f"`dataset` must have arrays that are equally long, got {lengths}"
+        raise ValueError(msg)
+    (count,) = lengths
+    left, right = _rows(left_size, count, "left_size"), _rows(right_size, count, "right_size")
+    if left is None and right is None:
+        msg = "give `left_size`, `right_size` or both"
+        raise ValueError(msg)
+    left = count - (right or 0) if left is None else left
+    right = count - left if right is None else right
+    if left < 1 or right < 1 or left + right > count:
+        msg = f"`left_size={left_size}` and `right_size={right_size}` make {left} and {right} of {count} rows"
+        raise ValueError(msg)
+    order: Any = slice(None)
+    if flag(shuffle, "shuffle"):
+        order = permutation(*(next_key() if seed is None else (integer(seed, "seed", 0), 0)), count)
+    shuffled = [array[order] for array in arrays]
+    parts = [array[:left] for array in shuffled], [array[left : left + right] for array in shuffled]
+    if isinstance(dataset, (tuple, list)):
+        return type(dataset)(parts[0]), type(dataset)(parts[1])
+    return parts[0][0], parts[1][0]
+
+
+def _rows(size: float | None, count: int, name: str) -> int | None:
+    """A share or a number of rows as a number."""
+    if size is None:
+        return None
+    if isinstance(size, (int, np.integer)):
+        return integer(size, name, 1)
+    return round(real(size, name, 0.0, 1.0) * count)

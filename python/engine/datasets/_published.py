@@ -1,0 +1,81 @@
+"""Data sets that others publish as four IDX files: read from a folder or the cache, else downloaded and checked."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.datasets import _cache, _idx
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Of one connection that says nothing, in seconds.
+_PATIENCE = 30
+
+
+class Published(NamedTuple):
+    """A data set that isn't in the package.
+
+    Attributes:
+        title: what messages call it.
+        name: of its cache file.
+        shapes: of each uint8 array, in the order of `_idx.FILES`.
+        sha256: of each IDX file, unpacked.
+        folders: where packages of the system put them.
+        url: what the names of the files, with `.gz`, are added to.
+        hint: what to do without a network.
+    """
+
+    title: str
+    name: str
+    shapes: tuple[tuple[int, ...], ...]
+    sha256: tuple[str, ...]
+    folders: tuple[str, ...]
+    url: str
+    hint: str
+
+    def load(self, path: str | None) -> list[NDArray[np.uint8]]:
+        """The arrays: from the folder `path`, else the cache, else a folder of the system, else the network.
+
+        Raises:
+            FileNotFoundError: `path` lacks one of the files.
+            ValueError: a file in `path` isn't the IDX file of a uint8 array.
+            OSError: nothing was found and the download failed, or brought something else.
+        """
+        if path is not None:
+            return [_idx.parse(_idx.read(Path(path), file)) for file in _idx.FILES]
+        sizes = [_idx.size(shape) for shape in self.shapes]
+        key = bytes.fromhex("".join(self.sha256))
+        return [_idx.parse(buffer) for buffer in _cache.through(f"{self.name}.idx", key, sizes, self.obtain)]
+
+    def obtain(self) -> list[NDArray[np.uint8]]:
+        """The bytes of each IDX file, from a folder of the system that has them all, else from the network."""
+        for folder in map(Path, self.folders):
+            try:
+                buffers = [_idx.read(folder, file) for file in _idx.FILES]
+            except OSError:
+                continue
+            if self._genuine(buffers):
+                return buffers
+        buffers = [self._download(f"{self.url}{file}.gz") for file in _idx.FILES]
+        if not self._genuine(buffers):
+            msg = f"{self.url} has other files than those of {self.title}, by their SHA-256. {self.hint}"
+            raise OSError(msg)
+        return buffers
+
+    def _genuine(self, buffers: list[NDArray[np.uint8]]) -> bool:
+        return tuple(hashlib.sha256(buffer.data).hexdigest() for buffer in buffers) == self.sha256
+
+    def _download(self, url: str) -> NDArray[np.uint8]:
+        from urllib.request import urlopen
+
+        try:
+            with urlopen(url, timeout=_PATIENCE) as answer:
+                return _idx.unpack(answer.read(), "the answer")
+        except OSError as error:
+            places = ", ".join([str(_cache.folder()), *self.folders])
+            msg = f"{self.title} is in none of {places}, and can't be downloaded from {url}: {error}. {self.hint}"
+            raise OSError(msg) from error

@@ -1,0 +1,63 @@
+"""Fashion-MNIST: 70,000 grey images of 28 x 28 pixels, of clothes of ten kinds (Xiao, Rasul and Vollgraf, 2017)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from engine.datasets._published import Published
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_FASHION_MNIST = Published(
+    title="Fashion-MNIST",
+    name="fashion-mnist",
+    shapes=((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,)),
+    sha256=(
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+    folders=("/usr/share/datasets/fashion-mnist",),
+    url="https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+    hint=(
+        "Install Debian's package dataset-fashion-mnist, or pass the folder of the four IDX files, plain or with "
+        ".gz, as `path`"
+    ),
+)
+
+
+def load_data(
+    path: str | os.PathLike[str] | None = None,
+) -> tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]], tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Load Fashion-MNIST: from the user's cache folder, else from Debian's package, else from the network.
+
+    The cache folder is that of `mnist.load_data`. What is downloaded is checked against its SHA-256.
+
+    The classes 0 to 9 are T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot. The
+    data are Zalando's, under the MIT licence.
+
+    Args:
+        path: a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
+            `t10k-labels-idx1-ubyte`, each plain or with `.gz`, to read instead: of any data set in this form.
+
+    Returns:
+        `(x_train, y_train), (x_test, y_test)`: images uint8 (60000, 28, 28) and (10000, 28, 28); labels uint8
+        (60000,) and (10000,).
+
+    Raises:
+        TypeError: `path` isn't a path.
+        FileNotFoundError: `path` lacks one of the files.
+        ValueError: a file in `path` isn't the IDX file of a uint8 array.
+        OSError: the data is nowhere here and can't be downloaded; the message says where it was looked for.
+    """
+    try:
+        folder = None if path is None else os.fspath(path)
+    except TypeError as error:
+        msg = f"`path` must be a folder or None, got {path!r}"
+        raise TypeError(msg) from error
+    x_train, y_train, x_test, y_test = _FASHION_MNIST.load(folder)
+    return (x_train, y_train), (x_test, y_test)

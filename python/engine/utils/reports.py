@@ -1,0 +1,137 @@
+"""What a classifier gets right, class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine._checks import flag, integer
+
+HEADINGS = ("precision", "recall", "f1-score", "support")
+
+
+class _Scores(NamedTuple):
+    """Of one class, or an average: three shares, and samples."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+    def named(self) -> dict[str, float]:
+        return dict(zip(HEADINGS, self, strict=True))
+
+
+def classification_report(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    target_names: Sequence[str] | None = None,
+    digits: int = 2,
+    output_dict: bool = False,
+) -> str | dict[str, Any]:
+    """Precision, recall and F1 of every class, their mean and their mean weighted by support.
+
+    With TP, FP and FN the numbers of true positives, false positives and false negatives of a class: precision
+    `TP / (TP + FP)`, recall `TP / (TP + FN)`, F1 `2 TP / (2 TP + FP + FN)` (van Rijsbergen, 1979); 0 where that is
+    0 / 0. Support is the number of its samples.
+
+    Args:
+        y_true: class indices (n,) or (n, 1), or one-hot rows (n, classes).
+        y_pred: class indices (n,), or outputs of a model: (n, classes), of which the largest counts, or (n, 1),
+            of which those above 0.5 count as class 1.
+        target_names: of the classes that occur, in the order of their indices; default the indices.
+        digits: after the point, in the text.
+        output_dict: whether to return a dict instead of a text.
+
+    Returns:
+        The text of scikit-learn's function of this name, or its dict: by class, and for "accuracy", "macro avg" and
+        "weighted avg".
+
+    Raises:
+        ValueError: if the arguments aren't as many, or hold no class indices.
+    """
+    truth, found = _indices(y_true, "y_true"), _indices(y_pred, "y_pred")
+    if truth.shape != found.shape:
+        msg = f"`y_true` has {len(truth)} samples but `y_pred` has {len(found)}"
+        raise ValueError(msg)
+    labels = np.union1d(truth, found)
+    names = [str(label) for label in labels] if target_names is None else [str(name) for name in target_names]
+    if len(names) != len(labels):
+        msg = f"`target_names` has {len(names)} names, but there are {len(labels)} classes: {labels.tolist()}"
+        raise ValueError(msg)
+    scores = [_scores(truth == label, found == label) for label in labels]
+    shares = np.array([score[:3] for score in scores])
+    support = np.array([score.support for score in scores])
+    accuracy = float(np.mean(truth == found))
+    averages = {
+        "macro avg": _average(shares, None, len(truth)),
+        "weighted avg": _average(shares, support, len(truth)),
+    }
+    if flag(output_dict, "output_dict"):
+        classes = {name: score.named() for name, score in zip(names, scores, strict=True)}
+        return {**classes, "accuracy": accuracy} | {name: score.named() for name, score in averages.items()}
+    rows = list(zip(names, scores, strict=True))
+    return _text(rows, accuracy, averages, integer(digits, "digits", 0))
+
+
+def _indices(values: ArrayLike, name: str) -> NDArray[np.int64]:
+    """Class indices (n,), whatever form they have."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or array.size == 0:
+        msg = (
+            f"`{name}` must hold class indices (n,) or outputs (n, classes), got {array.dtype} {array.shape}"
+        )
+        raise ValueError(msg)
+    if array.ndim == 2 and array.shape[1] > 1:  # noqa: PLR2004 # a matrix
+        return np.asarray(array.argmax(axis=1), np.int64)
+    flat = array.reshape(-1)
+    whole = flat == np.rint(flat)
+    if not whole.all() and array.ndim == 2 and name == "y_pred":  # noqa: PLR2004 # a matrix
+        return (flat > 0.5).astype(np.int64)  # noqa: PLR2004 # as metrics do
+    if not whole.all() or flat.min() < 0:
+        row = int((~whole | (flat < 0)).argmax())
+        msg = f"`{name}` must hold class indices, whole numbers from 0, but row {row} holds {flat[row]}"
+        raise ValueError(msg)
+    return flat.astype(np.int64)
+
+
+def _scores(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> _Scores:
+    hits, wanted, named = int(np.sum(truth & found)), int(truth.sum()), int(found.sum())
+    return _Scores(
+        hits / named if named else 0.0,
+        hits / wanted if wanted else 0.0,
+        2 * hits / (wanted + named) if wanted + named else 0.0,
+        wanted,
+    )
+
+
+def _average(shares: NDArray[np.float64], weights: NDArray[np.int64] | None, count: int) -> _Scores:
+    precision, recall, f1 = np.average(shares, axis=0, weights=weights).tolist()
+    return _Scores(precision, recall, f1, count)
+
+
+def _text(
+    rows: Sequence[tuple[str, _Scores]], accuracy: float, averages: dict[str, _Scores], digits: int
+) -> str:
+    width = max(len("weighted avg"), digits, *(len(name) for name, _ in rows))
+
+    def line(name: str, score: _Scores) -> str:
+        shares = "".join(f" {share:>9.{digits}f}" for share in score[:3])
+        return f"{name:>{width}} {shares} {score.support:>9}"
+
+    total = averages["macro avg"].support
+    return "\n".join(
+        [
+            " " * (width + 1) + "".join(f" {heading:>9}" for heading in HEADINGS),
+            "",
+            *(line(name, score) for name, score in rows),
+            "",
+            f"{'accuracy':>{width}} {' ' * 20} {accuracy:>9.{digits}f} {total:>9}",
+            *(line(name, score) for name, score in averages.items()),
+            "",
+        ]
+    )

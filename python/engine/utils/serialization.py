@@ -1,0 +1,119 @@
+"""Objects as plain Python values, and back, in Keras' form."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from engine._checks import flag
+from engine._custom import custom_object_scope, get_custom_objects, get_registered_object
+
+_PLAIN = (str, int, float, bool, type(None))
+_LIBRARIES = ("engine", "keras")
+
+
+def serialize_keras_object(obj: Any) -> Any:
+    """`obj` as plain Python values.
+
+    Args:
+        obj: a layer, loss, optimizer, model or the like; a function; numbers, texts, arrays; lists, tuples and dicts
+            of such.
+
+    Returns:
+        For an object a dict of `module`, `class_name`, `config` and `registered_name`.
+
+    Raises:
+        TypeError: for something else.
+    """
+    if isinstance(obj, _PLAIN):
+        return obj
+    if isinstance(obj, (Mapping, list, tuple)):
+        return _contents(obj)
+    if isinstance(obj, (np.ndarray, np.generic)):
+        numbers = {"class_name": "__numpy__", "config": {"value": obj.tolist(), "dtype": obj.dtype.name}}
+        return numbers if isinstance(obj, np.ndarray) else obj.item()
+    if hasattr(obj, "get_config"):
+        return _described(type(obj), type(obj).__name__, obj.get_config())
+    if callable(obj) and not isinstance(obj, type):
+        return _described(obj, "function", obj.__name__)
+    msg = f"{obj!r} can't be serialized: it is no plain value and has no `get_config`"
+    raise TypeError(msg)
+
+
+def deserialize_keras_object(
+    config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
+) -> Any:
+    """What `serialize_keras_object` was given.
+
+    Args:
+        config: what it returned.
+        custom_objects: classes and functions of your own by name.
+        safe_mode: of no account: no config makes code run but that of classes which you know.
+
+    Raises:
+        ValueError: for the name of a class that nobody knows.
+    """
+    flag(safe_mode, "safe_mode")
+    with custom_object_scope(custom_objects):
+        return _made(config)
+
+
+def _contents(obj: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> Any:
+    if isinstance(obj, Mapping):
+        return {key: serialize_keras_object(value) for key, value in obj.items()}
+    values = [serialize_keras_object(value) for value in obj]
+    return values if isinstance(obj, list) else {"class_name": "__tuple__", "config": {"value": values}}
+
+
+def _described(owner: Any, class_name: str, config: Any) -> dict[str, Any]:
+    module = str(owner.__module__)
+    registered = next((name for name, each in get_custom_objects().items() if each is owner), None)
+    if module.split(".", maxsplit=1)[0] == "engine":
+        module = ".".join(module.split(".")[:2])
+    return {
+        "module": module,
+        "class_name": class_name,
+        "config": config,
+        "registered_name": registered or (config if class_name == "function" else None),
+    }
+
+
+def _made(config: Any) -> Any:
+    if isinstance(config, list):
+        return [_made(value) for value in config]
+    if not isinstance(config, Mapping):
+        return config
+    if "class_name" not in config:
+        return {key: _made(value) for key, value in config.items()}
+    return _made_by_class(str(config["class_name"]), config.get("config", {}), config)
+
+
+def _made_by_class(name: str, inner: Any, config: Mapping[str, Any]) -> Any:
+    if name == "__tuple__":
+        return tuple(_made(value) for value in inner["value"])
+    if name == "__numpy__":
+        return np.asarray(inner["value"], inner["dtype"])
+    if name == "function":
+        return _found(str(inner), config)
+    return _found(name, config).from_config(inner)
+
+
+def _found(name: str, config: Mapping[str, Any]) -> Any:
+    """The class or function that a config names: one's own, or the library's."""
+    own = get_registered_object(str(config.get("registered_name") or name)) or get_registered_object(name)
+    if own is not None:
+        return own
+    library, *path = str(config.get("module") or "").split(".")
+    if library in _LIBRARIES:
+        try:
+            return getattr(importlib.import_module(".".join(["engine", *path[:1]])), name)
+        except (ImportError, AttributeError):
+            pass
+    msg = (
+        f"unknown class or function {name!r} of module {config.get('module')!r}: pass it in `custom_objects`, or "
+        "register it with @register_keras_serializable()"
+    )
+    raise ValueError(msg)

@@ -1,0 +1,133 @@
+"""Fashion-MNIST: where it is looked for, and what is believed."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from packed import TINY_SHAPES, Arrays, same
+
+from engine.datasets import _idx, fashion_mnist
+from engine.datasets._published import Published
+
+RNG = np.random.default_rng(4)
+ARRAYS: Arrays = [RNG.integers(0, 256, shape, np.uint8) for shape in TINY_SHAPES]
+CONTENTS = [_idx.header(array.shape) + array.tobytes() for array in ARRAYS]
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Files of a folder, without a log."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder, and the address at which this machine serves it."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def fill(folder: Path, packed: bool = True) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, contents in zip(_idx.FILES, CONTENTS, strict=True):
+        (folder / (f"{name}.gz" if packed else name)).write_bytes(
+            gzip.compress(contents) if packed else contents
+        )
+
+
+@pytest.fixture
+def published(
+    home: Path, tmp_path: Path, web: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> Published:
+    """A small data set in place of the real one, at first nowhere."""
+    small = fashion_mnist._FASHION_MNIST._replace(
+        shapes=TINY_SHAPES,
+        sha256=tuple(hashlib.sha256(contents).hexdigest() for contents in CONTENTS),
+        folders=(str(tmp_path / "system"),),
+        url=web[1],
+    )
+    monkeypatch.setattr(fashion_mnist, "_FASHION_MNIST", small)
+    return small
+
+
+def loaded(path: object = None) -> Arrays:
+    (x_train, y_train), (x_test, y_test) = fashion_mnist.load_data(path)  # type: ignore[arg-type]
+    return [x_train, y_train, x_test, y_test]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_folder_may_hold_it(packed: bool, published: Published, home: Path, tmp_path: Path) -> None:
+    fill(tmp_path / "mine", packed)
+    assert same(loaded(tmp_path / "mine"), ARRAYS)
+    assert not home.exists()
+    fill(Path(published.folders[0]), packed)
+    assert same(loaded(), ARRAYS)
+    assert [file.name for file in home.iterdir()] == ["fashion-mnist.idx"]
+
+
+def test_it_is_downloaded_once(published: Published, web: tuple[Path, str]) -> None:
+    fill(web[0])
+    first = loaded()
+    assert same(first, ARRAYS)
+    for file in web[0].iterdir():
+        file.unlink()
+    second = loaded()
+    assert same(second, ARRAYS)
+    second[0][...] = 0
+
+
+@pytest.mark.usefixtures("published")
+def test_without_a_network_the_message_says_where_to_get_it(home: Path) -> None:
+    with pytest.raises(
+        OSError, match=r"Fashion-MNIST is in none of .*mlp-engine, .*system, and can't be downloaded"
+    ):
+        loaded()
+    with pytest.raises(
+        OSError, match=r"404.*Install Debian's package dataset-fashion-mnist, or pass the folder"
+    ):
+        loaded()
+    assert not home.exists()
+
+
+@pytest.mark.usefixtures("published")
+def test_other_data_is_not_believed(home: Path, web: tuple[Path, str], tmp_path: Path) -> None:
+    fill(web[0])
+    fill(tmp_path / "system")
+    labels = web[0] / f"{_idx.FILES[1]}.gz"
+    labels.write_bytes(gzip.compress(CONTENTS[1][:-1] + b"\0"))
+    assert same(loaded(), ARRAYS)  # the system's are good
+    (tmp_path / "system" / labels.name).write_bytes(labels.read_bytes())
+    (home / "fashion-mnist.idx").unlink()
+    with pytest.raises(OSError, match="has other files than those of Fashion-MNIST, by their SHA-256"):
+        loaded()
+    labels.write_bytes(labels.read_bytes()[:-9])
+    with pytest.raises(OSError, match="the answer is no gzip file, or damaged"):
+        loaded()
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="`path` must be a folder or None, got 3"):
+        loaded(3)
+    with pytest.raises(
+        FileNotFoundError, match=r"has neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz"
+    ):
+        loaded(tmp_path)
+    fill(tmp_path / "mine")
+    (tmp_path / "mine" / f"{_idx.FILES[2]}.gz").write_bytes(b"no gzip")
+    with pytest.raises(OSError, match=r"t10k-images-idx3-ubyte.gz is no gzip file, or damaged"):
+        loaded(tmp_path / "mine")
