@@ -18,6 +18,7 @@ from engine.callbacks import (
     LearningRateScheduler,
     Logs,
     ReduceLROnPlateau,
+    SwapEMAWeights,
     TerminateOnNaN,
 )
 
@@ -211,8 +212,30 @@ def test_watching_does_not_change_training(blobs: Blobs) -> None:
         (lambda: CSVLogger("x", ", "), "`separator` must be one character, got ', '"),
         (lambda: CSVLogger("x", append="yes"), "`append` must be True or False"),
         (lambda: TerminateOnNaN("yes"), "`raise_error` must be True or False"),
+        (lambda: SwapEMAWeights("yes"), "`swap_on_epoch` must be True or False"),
     ],
 )
 def test_arguments(make: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         make()
+
+
+def test_running_means_take_the_place_of_weights_for_a_while(blobs: Blobs) -> None:
+    model = classifier(optimizer=optimizers.SGD(0.5, use_ema=True, ema_momentum=0.9))
+    swap = SwapEMAWeights()
+    before = model.predict(blobs.x, callbacks=[swap])
+    assert np.array_equal(before, model.predict(blobs.x))  # no step, no means
+    for begin in range(0, 150, 50):
+        model.train_on_batch(blobs.x[begin : begin + 50], blobs.y[begin : begin + 50])
+    weights = model.get_weights()
+    outputs = model.predict(blobs.x)
+    means = model.predict(blobs.x, callbacks=[swap])
+    assert not np.array_equal(means, outputs)
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
+    with pytest.raises(ZeroDivisionError):
+        model.fit(blobs.x, blobs.y, callbacks=[swap, LambdaCallback(on_test_begin=lambda logs: 1 / 0)],
+                  validation_split=0.1, verbose=0)  # fmt: skip
+    model.fit(blobs.x, blobs.y, callbacks=[swap], validation_split=0.1, verbose=0)
+    assert np.isfinite(model.predict(blobs.x)).all()
+    with pytest.raises(ValueError, match=r"make it with SGD\(use_ema=True\)"):
+        run(blobs, SwapEMAWeights(), epochs=1, validation_split=0.1)

@@ -134,3 +134,30 @@ def test_same_order_of_hooks() -> None:
 
     both(watch, epochs=2, batch_size=20)
     assert calls["engine"] == calls["keras"]
+
+
+@pytest.mark.parametrize("swap_on_epoch", [False, True])
+@pytest.mark.parametrize("overwrite", [None, 3])
+def test_same_averages(swap_on_epoch: bool, overwrite: int | None) -> None:
+    import keras
+
+    import engine
+
+    def averaged(api: Any) -> Any:
+        model = make(api)
+        optimizer = api.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.8, ema_overwrite_frequency=overwrite)
+        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    rng = np.random.default_rng(1)
+    x, y = rng.random((60, 6), np.float32), rng.integers(0, 3, 60)
+    pair = twins(averaged)
+    histories = [
+        model.fit(
+            x, y, epochs=3, verbose=0, shuffle=False, validation_data=(x, y),
+            callbacks=[api.callbacks.SwapEMAWeights(swap_on_epoch)],
+        ).history
+        for model, api in ((pair.keras, keras), (pair.engine, engine))
+    ]  # fmt: skip
+    assert_same_histories(*histories)
+    pair.assert_same_weights()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.callbacks.averages import SwapEMAWeights
 from engine.callbacks.base import Callback, CallbackList, History, LambdaCallback, Logs, Mode
 from engine.callbacks.guards import CSVLogger, TerminateOnNaN
 from engine.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
@@ -18,5 +19,6 @@ __all__ = [
     "Logs",
     "Mode",
     "ReduceLROnPlateau",
+    "SwapEMAWeights",
     "TerminateOnNaN",
 ]

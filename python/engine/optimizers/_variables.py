@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._program import Program
+from engine._program import Float32, Program
 
 if TYPE_CHECKING:
     from engine.optimizers.base import Optimizer
@@ -124,3 +124,10 @@ def _state(path: str, program: Program, index: int, kind: Kind, number: int) -> 
     return OptimizerVariable(
         path, program.read_variable(index).shape, lambda: program.read_state(kind, number)[index], write
     )
+
+
+def exchanged(program: Program, weights: Sequence[Tracked]) -> tuple[list[Float32], list[Float32]]:
+    """Weights and their running means, having changed places where training changes the weights."""
+    pairs = zip(weights, program.variables, program.read_state("average", 0), strict=True)
+    exchanged = [(mean, value) if weight.trainable else (value, mean) for weight, value, mean in pairs]
+    return [first for first, _ in exchanged], [second for _, second in exchanged]

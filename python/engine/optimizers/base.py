@@ -14,7 +14,7 @@ from engine._checks import flag, integer, real
 from engine._program import Program
 from engine._spec import Registry, Spec, serialize, snake_case
 from engine.optimizers._rates import LearningRate, Rate, number, to_rate
-from engine.optimizers._variables import Kind, OptimizerVariable, Tracked, counters, per_weight
+from engine.optimizers._variables import Kind, OptimizerVariable, Tracked, counters, exchanged, per_weight
 from engine.optimizers.schedules import LearningRateSchedule
 
 if TYPE_CHECKING:
@@ -277,15 +277,20 @@ class Optimizer(Spec):
             var_list: of no account: all weights that training changes.
         """
         del var_list
-        if self._program is None or not self.use_ema or self.batches == 0:
-            return
-        values, means = self._program.variables, self._program.read_state("average", 0)
-        self._program.write_variables(
-            [
-                mean if weight.trainable else value
-                for weight, value, mean in zip(self._tracked, values, means, strict=True)
-            ]
-        )
+        if self._program is not None and self.use_ema and self.batches:
+            self._program.write_variables(exchanged(self._program, self._tracked)[0])
+
+    def swap_averages(self) -> None:
+        """Let the weights and their running means change places; there must have been a step with `use_ema`."""
+        if self._program is not None:
+            weights, means = exchanged(self._program, self._tracked)
+            self._program.write_variables(weights)
+            self._program.write_state("average", 0, means)
+
+    def averages_from_weights(self) -> None:
+        """Set the running means to the weights."""
+        if self._program is not None and self.use_ema:
+            self._program.write_state("average", 0, self._program.variables)
 
     def _decay_of(self, weight: Tracked) -> float:
         excluded = any(re.search(name, weight.name) for name in self._undecayed)

@@ -1,0 +1,71 @@
+"""The running means of the weights in the place of the weights, for an evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine._checks import flag
+from engine.callbacks.base import Callback, Logs
+
+
+class SwapEMAWeights(Callback):
+    """Evaluates, and predicts, with the running means that an optimizer with `use_ema` keeps of the weights.
+
+    Weights and means change places before and change back after; before the first step nothing happens.
+
+    Args:
+        swap_on_epoch: whether they also change places between epochs, so that callbacks after this one find the
+            means in the model.
+
+    Raises:
+        ValueError: in use, if the optimizer was made without `use_ema=True`.
+    """
+
+    def __init__(self, swap_on_epoch: bool = False) -> None:
+        self.swap_on_epoch = flag(swap_on_epoch, "swap_on_epoch")
+        self._swapped = False
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Bring the weights back, should an exception have ended an earlier training in between."""
+        self._swap(False)
+        self._swapped = False
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Bring the weights back."""
+        if self.swap_on_epoch:
+            self._swap(False)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Put the means into the model; after the last epoch they stay, also as the means."""
+        if self.swap_on_epoch:
+            self._swap(True)
+            if epoch == self.params["epochs"] - 1 or self.model.stop_training:
+                self.model.optimizer.averages_from_weights()
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Put the means into the model."""
+        self._swap(True)
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Bring the weights back."""
+        self._swap(False)
+
+    def on_predict_begin(self, logs: Any = None) -> None:
+        """Put the means into the model."""
+        self._swap(True)
+
+    def on_predict_end(self, logs: Any = None) -> None:
+        """Bring the weights back."""
+        self._swap(False)
+
+    def _swap(self, swapped: bool) -> None:
+        optimizer = self.model.optimizer
+        if not optimizer.use_ema:
+            msg = (
+                f"SwapEMAWeights needs an optimizer that keeps running means of the weights: make it with "
+                f"{type(optimizer).__name__}(use_ema=True)"
+            )
+            raise ValueError(msg)
+        if swapped != self._swapped and optimizer.batches:
+            optimizer.swap_averages()
+            self._swapped = swapped
