@@ -8,7 +8,7 @@ import numpy as np
 from numerics import CHAIN, RUNNABLE, SMALLEST_NORMAL, U, same_bits
 from numpy.typing import NDArray
 
-from engine import _core
+from engine import _core, activations
 
 Array = NDArray[Any]
 
@@ -21,7 +21,8 @@ def normal(*shape: int, seed: int = 0) -> NDArray[np.float32]:
 
 def everywhere(a: Array, b: Array, *, threads: Any = THREADS, **options: Any) -> Array:
     """The product, once every instruction set and number of threads has given the same bits."""
-    arguments = [options.get(name) for name in ("bias", "activation")]
+    name = options.get("activation")
+    arguments = [options.get("bias"), None if name is None else activations.lower(activations.get(name))]
     flags = [options.get(name, False) for name in ("transpose_a", "transpose_b")]
     results = [_core.matmul(a, b, *arguments, *flags, None, isa, n) for isa in RUNNABLE for n in threads]
     assert all(same_bits(results[0], other) for other in results[1:])

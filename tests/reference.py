@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from reference_activations import FORMULAS as ACTIVATION_FORMULAS
+from reference_activations import sigmoid
 from reference_losses import FORMULAS
 from reference_optimizers import Stepper
 
@@ -27,12 +29,6 @@ LINKS = {
 }
 
 
-def sigmoid(z: Array) -> Array:
-    """1 / (1 + exp(-z)), from the exponential that cannot overflow."""
-    e = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1, e) / (1 + e)
-
-
 def softmax(z: Array) -> Array:
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
@@ -47,26 +43,10 @@ def log_sigmoid(z: Array) -> Array:
     return np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))
 
 
-def silu_gradient(z: Array) -> Array:
-    s = sigmoid(z)
-    return s * (1 + z * (1 - s))
-
-
+# Those without constants.
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "linear": lambda z: z,
-    "relu": lambda z: np.where(z < 0, 0, z),
-    "sigmoid": sigmoid,
-    "tanh": np.tanh,
-    "silu": lambda z: z * sigmoid(z),
+    **{name: formula.value for name, formula in ACTIVATION_FORMULAS.items() if formula.constants == ((),)},
     "softmax": softmax,
-}
-# Derivatives of the elementwise activations, as functions of the output y; of the input z for silu.
-GRADIENTS: dict[str, Callable[[Array], Array]] = {
-    "linear": np.ones_like,
-    "relu": lambda y: (y > 0).astype(y.dtype),
-    "sigmoid": lambda y: y * (1 - y),
-    "tanh": lambda y: 1 - y * y,
-    "silu": silu_gradient,
 }
 
 
@@ -74,7 +54,7 @@ def activation_backward(name: str, z: Array, y: Array, dy: Array) -> Array:
     """dLoss/dz from dLoss/dy, where y = activation(z)."""
     if name == "softmax":
         return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
-    return dy * GRADIENTS[name](z if name == "silu" else y)
+    return dy * ACTIVATION_FORMULAS[name].slope(z).astype(z.dtype)
 
 
 def dense_forward(x: Array, kernel: Array, bias: Array | None) -> Array:

@@ -21,7 +21,9 @@ def outputs(layer: layers.Layer, x: NDArray[Any]) -> NDArray[np.float32]:
     return keras.Sequential([keras.Input(x.shape[1:]), layer]).predict(x)
 
 
-@pytest.mark.parametrize("name", reference.ACTIVATIONS)
+@pytest.mark.parametrize(
+    "name", sorted(reference.ACTIVATIONS.keys() - {"gelu_tanh"})
+)  # which is no name of Keras'
 def test_activations_as_layer_and_function(name: str, rng: np.random.Generator) -> None:
     x = rng.normal(0, 3, (7, 5)).astype(np.float32)
     expected = reference.ACTIVATIONS[name](x.astype(float))
@@ -45,7 +47,7 @@ def test_activations_by_name() -> None:
     assert activations.get("ReLU") is activations.relu
     with pytest.raises(ValueError, match="unknown activation 'relo'; did you mean 'relu'"):
         activations.get("relo")
-    with pytest.raises(TypeError, match="`activation` must be a name or a function of engine"):
+    with pytest.raises(TypeError, match="`activation` must be a name, a function of engine"):
         activations.get(np.tanh)
 
 
@@ -206,10 +208,11 @@ def test_glorot_uniform_keeps_its_limit() -> None:
 
 
 def test_glorot_uniform_and_seeds() -> None:
-    draw = initializers.GlorotUniform()
-    first, second = draw((4, 4)), draw((4, 4))
+    first, second = (initializers.GlorotUniform()((4, 4)) for _ in range(2))
     assert not np.array_equal(first, second)
     keras.utils.set_random_seed(1)
+    draw = initializers.GlorotUniform()
+    assert np.array_equal(draw((4, 4)), first)
     assert np.array_equal(draw((4, 4)), first)
     fixed = initializers.GlorotUniform(seed=9)
     assert np.array_equal(fixed((4, 4)), fixed((4, 4)))

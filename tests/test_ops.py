@@ -61,7 +61,9 @@ def test_threads_give_the_same_bits(size: int) -> None:
     a, b, bias = normal(size, size), normal(size, size + 9, seed=1), normal(size + 9, seed=2)
     isas = [isa for isa in RUNNABLE if isa != "baseline" or size < 300]
     first, *others = [
-        _core.matmul(a, b, bias, "tanh", False, False, None, isa, n) for isa in isas for n in range(1, 9)
+        _core.matmul(a, b, bias, {"activation": "tanh"}, False, False, None, isa, n)
+        for isa in isas
+        for n in range(1, 9)
     ]
     assert all(same_bits(first, other) for other in others)
     assert same_bits(first[:5], matmul(a[:5], b, bias=bias, activation="tanh"))

@@ -19,6 +19,19 @@ int to_index(const std::string& name, const char* const* names, int count, const
   fail(std::string("unknown ") + what + " '" + name + "'; known are " + known);
 }
 
+Activation to_activation(const py::dict& layer, float (&parameters)[kMostParameters]) {
+  const auto name = get<std::string>(layer, "activation", "linear");
+  const auto activation = static_cast<Activation>(
+      to_index(name, kActivationNames, static_cast<int>(std::size(kActivationNames)), "activation"));
+  const auto given = get<std::vector<float>>(layer, "parameters", {});
+  const int wanted = parameter_count(activation);
+  if (given.size() != static_cast<size_t>(wanted))
+    fail("activation '" + name + "' has " + std::to_string(wanted) + " parameters, got " +
+         std::to_string(given.size()));
+  std::copy(given.begin(), given.end(), parameters);
+  return activation;
+}
+
 LossSpec to_loss(const py::dict& loss) {
   static constexpr const char* kNames[] = {"categorical_crossentropy",
                                            "binary_crossentropy",

@@ -17,6 +17,9 @@ LossSpec to_loss(const py::dict& loss);
 OptimizerSpec to_optimizer(const py::dict& optimizer);
 MetricSpec to_metric(const py::dict& metric);
 
+/// Activation and its constants, as a layer names them.
+Activation to_activation(const py::dict& layer, float (&parameters)[kMostParameters]);
+
 /// `name` as an index into `names`; ValueError that lists them.
 int to_index(const std::string& name, const char* const* names, int count, const char* what);
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "bindings/convert.h"
+#include "bindings/padded.h"
 #include "bindings/register.h"
 #include "cpu/denormals.h"
 #include "cpu/dispatch.h"
@@ -12,73 +13,6 @@
 
 namespace engine::bindings {
 namespace {
-
-using Floats = py::array_t<float>;
-
-/// 16 GiB: more is a slip of the pen, and would overflow the arithmetic of offsets.
-constexpr int64_t kMostFloats = int64_t{1} << 32;
-
-/// A zeroed (rows, columns) view laid out as the engine lays out its buffers.
-Floats padded(int64_t rows, int64_t columns) {
-  if (rows < 0 || columns < 0 || rows > kMostFloats || columns > kMostFloats ||
-      leading_dimension(columns) * (rows / 2 + 1) > kMostFloats) {
-    throw py::value_error("no matrix of (" + std::to_string(rows) + ", " + std::to_string(columns) + ")");
-  }
-  const int64_t ld = leading_dimension(columns);
-  auto* arena = new Arena(rows * ld);
-  const py::capsule owner(arena, [](void* p) { delete static_cast<Arena*>(p); });
-  return view(arena->data(), rows, columns, ld, owner);
-}
-
-int64_t leading(const Floats& a) {
-  if (a.ndim() != 2) throw py::value_error("expected a matrix");
-  const int64_t ld = a.strides(0) / static_cast<int64_t>(sizeof(float));
-  if (a.strides(1) != static_cast<int64_t>(sizeof(float)) || ld < round_up(a.shape(1), kLane)) {
-    throw py::value_error("expected a matrix made by `padded`");
-  }
-  return ld;
-}
-
-void expect_shape(const py::array& a, int64_t rows, int64_t columns, const char* name) {
-  if (a.ndim() == 2 && a.shape(0) == rows && a.shape(1) == columns) return;
-  throw py::value_error(std::string("`") + name + "` must have shape (" + std::to_string(rows) + ", " +
-                        std::to_string(columns) + ")");
-}
-
-void expect_size(const py::array& a, int64_t size, const char* name) {
-  if (a.ndim() == 1 && a.shape(0) == size) return;
-  throw py::value_error(std::string("`") + name + "` must have shape (" + std::to_string(size) + ",)");
-}
-
-/// Leading dimension of a matrix that is only read, a scalar at a time: it needs no padding.
-int64_t row_stride(const Floats& a, const char* name) {
-  constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
-  if (a.ndim() != 2 || a.strides(1) != kFloat || a.strides(0) % kFloat != 0) {
-    throw py::value_error(std::string("`") + name + "` must be a matrix with contiguous rows");
-  }
-  return a.strides(0) / kFloat;
-}
-
-float* values(const Floats& a) { return const_cast<float*>(a.data()); }
-
-/// A padded copy of a vector or matrix of any strides.
-Floats pad(const Floats& a) {
-  if (a.ndim() != 1 && a.ndim() != 2) throw py::value_error("expected a vector or a matrix");
-  const bool vector = a.ndim() == 1;
-  const int64_t rows = vector ? 1 : a.shape(0), columns = a.shape(a.ndim() - 1);
-  Floats copy = padded(rows, columns);
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < columns; ++j) copy.mutable_at(i, j) = vector ? a.at(j) : a.at(i, j);
-  }
-  return copy;
-}
-
-Range all(int64_t n) { return {0, n}; }
-Range lines(int64_t n) { return {0, round_up(n, kLane)}; }
-
-int activation_index(const std::string& name) {
-  return to_index(name, kActivationNames, kElementwiseActivations, "elementwise activation");
-}
 
 int fused_index(const std::string& name) {
   return to_index(name, kActivationNames, kFusedActivations, "activation of a product");
@@ -116,23 +50,35 @@ class Kernels {
     return Floats(py::object(out[py::int_(0)]));
   }
 
-  Floats unary(const std::string& function, const Floats& x) const {
+  Floats unary(const std::string& function, const Floats& x, const py::sequence& parameters) const {
     expect_size(x, x.size(), "x");
     const Floats in = pad(x), out = padded(1, x.size());
     Elementwise op{in.data(), values(out), nullptr, leading(in), all(1), lines(x.size())};
-    const DenormalsAreZero guard;
     constexpr const char* kSuffix = "_gradient";
     const size_t cut = function.rfind(kSuffix);
+    const bool gradient = cut != std::string::npos && cut + std::strlen(kSuffix) == function.size();
     if (function == "exp" || function == "log") {
+      const DenormalsAreZero guard;
       (function == "exp" ? table_.exp : table_.log)(op);
-    } else if (cut != std::string::npos && cut + std::strlen(kSuffix) == function.size()) {
-      Floats ones = padded(1, x.size());
-      for (int64_t j = 0; j < x.size(); ++j) ones.mutable_at(0, j) = 1.0f;
+      return Floats(py::object(out[py::int_(0)]));
+    }
+    float constants[kMostParameters];
+    const std::string name = gradient ? function.substr(0, cut) : function;
+    py::dict layer;
+    layer["activation"] = name;
+    layer["parameters"] = parameters;
+    const Activation activation = to_activation(layer, constants);
+    if (!is_elementwise(activation)) throw py::value_error(name + " works on rows");
+    op.parameters = constants;
+    const Floats ones = padded(1, x.size());
+    for (int64_t j = 0; j < x.size(); ++j) values(ones)[j] = 1.0f;
+    const DenormalsAreZero guard;
+    if (gradient) {
       op.saved = in.data();
       op.x = ones.data();
-      table_.activation_backward[activation_index(function.substr(0, cut))](op);
+      table_.activation_backward[static_cast<size_t>(activation)](op);
     } else {
-      table_.activation_forward[activation_index(function)](op);
+      table_.activation_forward[static_cast<size_t>(activation)](op);
     }
     return Floats(py::object(out[py::int_(0)]));
   }
@@ -221,11 +167,18 @@ class Kernels {
     }
   }
 
-  void softmax(const Floats& z, const Floats& out) const {
-    expect_shape(out, z.shape(0), z.shape(1), "out");
-    if (leading(z) != leading(out)) throw py::value_error("`z` and `out` must be laid out alike");
+  void row_activation(const std::string& activation, const Floats& x, const py::object& saved,
+                      const Floats& out) const {
+    const int at = to_index(activation, kActivationNames + kElementwiseActivations, kRowActivations, "row activation");
+    expect_shape(out, x.shape(0), x.shape(1), "out");
+    if (leading(x) != leading(out)) throw py::value_error("`x` and `out` must be laid out alike");
+    const Floats y = saved.is_none() ? Floats() : pad(saved.cast<Floats>());
+    if (!saved.is_none()) expect_shape(y, x.shape(0), x.shape(1), "saved");
+    if (!saved.is_none() && leading(y) != leading(x)) throw py::value_error("`x` must be made by `padded`");
+    const RowActivation op{x.data(),       saved.is_none() ? nullptr : y.data(), values(out), leading(x), x.shape(1),
+                           all(x.shape(0))};
     const DenormalsAreZero guard;
-    table_.softmax_forward({z.data(), nullptr, values(out), leading(z), z.shape(1), all(z.shape(0))});
+    (saved.is_none() ? table_.row_activation_forward : table_.row_activation_backward)[at](op);
   }
 
   Floats loss(const py::dict& loss, const Floats& y_pred, const py::array& y, const Floats& scale,
@@ -289,7 +242,7 @@ void register_kernels(py::module_& m) {
       .def(py::init<const std::string&>(), py::arg("isa"))
       .def_static("padded", &padded, py::arg("rows"), py::arg("cols"))
       .def("fma", &Kernels::fma, py::arg("a"), py::arg("b"), py::arg("c"))
-      .def("unary", &Kernels::unary, py::arg("function"), py::arg("x"))
+      .def("unary", &Kernels::unary, py::arg("function"), py::arg("x"), py::arg("parameters") = py::tuple())
       .def("dense_forward", &Kernels::dense_forward, py::arg("activation"), py::arg("x"), py::arg("kernel"),
            py::arg("bias"), py::arg("out").noconvert())
       .def("dense_backward_input", &Kernels::dense_backward_input, py::arg("activation"), py::arg("dz"),
@@ -297,7 +250,8 @@ void register_kernels(py::module_& m) {
       .def("dense_backward_weights", &Kernels::dense_backward_weights, py::arg("optimizer"), py::arg("x"),
            py::arg("dz"), py::arg("kernel").noconvert(), py::arg("slots"), py::arg("bias"), py::arg("bias_slots"),
            py::arg("learning_rate"), py::arg("iteration"), py::arg("l2"))
-      .def("softmax", &Kernels::softmax, py::arg("z"), py::arg("out").noconvert())
+      .def("row_activation", &Kernels::row_activation, py::arg("activation"), py::arg("x"), py::arg("saved"),
+           py::arg("out").noconvert())
       .def("loss", &Kernels::loss, py::arg("loss"), py::arg("y_pred"), py::arg("y"), py::arg("scale"),
            py::arg("gradient").noconvert(), py::arg("binary") = false)
       .def("metric", &Kernels::metric, py::arg("metric"), py::arg("y_pred"), py::arg("y"))

@@ -109,12 +109,12 @@ LayerSpec to_layer(const py::dict& layer) {
   switch (spec.kind) {
     case Kind::kDense:
       spec.units = to_count(layer, "units");
-      spec.activation = to_enum<Activation>(layer, "activation", kActivationNames);
+      spec.activation = to_activation(layer, spec.parameters);
       spec.use_bias = get<bool>(layer, "use_bias", true);
       add_variables(layer, spec);
       break;
     case Kind::kActivation:
-      spec.activation = to_enum<Activation>(layer, "activation", kActivationNames);
+      spec.activation = to_activation(layer, spec.parameters);
       break;
     case Kind::kDropout:
       add_rate(layer, spec);

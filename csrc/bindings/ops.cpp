@@ -44,6 +44,12 @@ Matrices to_matrices(const Floats& array, bool transposed, bool wide) {
   return {array, array.axes - 2, array.extents[row], array.extents[column], array.strides[row], array.strides[column]};
 }
 
+/// An activation with its constants.
+struct Applied {
+  Activation activation = Activation::kLinear;
+  float parameters[kMostParameters] = {};
+};
+
 /// The two operands and the shape of their product.
 class Operands {
  public:
@@ -72,7 +78,7 @@ class Operands {
   bool empty() const { return std::find(shape_, shape_ + axes_, 0) != shape_ + axes_; }
 
   /// Into `out`, an array of the product's shape.
-  Product product(const Floats& bias, Activation activation, const py::handle& out) const {
+  Product product(const Floats& bias, const Applied& applied, const py::handle& out) const {
     const auto& c = proxy(out);
     const bool has_row = a_.array.axes > 1, has_column = b_.array.axes > 1;
     const py::ssize_t* strides = c.strides + stack_;
@@ -88,8 +94,9 @@ class Operands {
     set_strides(p.c_row, p.c_column, p.m, p.n, has_row ? strides[0] : kFloat, has_column ? strides[has_row] : kFloat);
     p.bias = bias.data;
     p.bias_by_row = !has_column && has_row;
-    p.activation = activation;
-    p.softmax_columns = last();
+    p.activation = applied.activation;
+    std::copy(std::begin(applied.parameters), std::end(applied.parameters), p.parameters);
+    p.row_columns = last();
     for (int i = 0; i < stack_; ++i) {
       if (shape_[i] == 1) continue;
       p.stack.push_back({shape_[i], step(a_, i), step(b_, i), c.strides[i] / kFloat});
@@ -145,11 +152,12 @@ Floats to_bias(py::handle value, const Operands& operands) {
   return bias;
 }
 
-Activation to_activation(py::handle name) {
-  if (name.is_none()) return Activation::kLinear;
-  if (!py::isinstance<py::str>(name)) throw py::type_error("`activation` must be a name or None");
-  return static_cast<Activation>(to_index(name.cast<std::string>(), kActivationNames,
-                                          static_cast<int>(std::size(kActivationNames)), "activation"));
+Applied to_applied(py::handle activation) {
+  Applied applied;
+  if (activation.is_none()) return applied;
+  if (!py::isinstance<py::dict>(activation)) throw py::type_error("`activation` must be a dict or None");
+  applied.activation = to_activation(py::reinterpret_borrow<py::dict>(activation), applied.parameters);
+  return applied;
 }
 
 bool to_flag(py::handle value, const char* name) {
@@ -190,7 +198,7 @@ float dot_product(const Product& p, const Means& means) {
   const auto run = [&] {
     std::vector<float> a, b;
     return dot(table, contiguous(p.a, p.a_column, a), contiguous(p.b, p.b_row, b), p.k, p.bias ? *p.bias : 0.0f,
-               p.activation);
+               p.activation, p.parameters);
   };
   if (static_cast<double>(p.k) <= kShort) return run();
   const py::gil_scoped_release release;
@@ -201,7 +209,7 @@ float dot_product(const Product& p, const Means& means) {
 py::object place_for(const Operands& operands, py::handle out, Activation activation) {
   if (out.is_none()) return empty_array(operands.axes(), operands.shape());
   const bool contiguous = proxy(out).flags & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_;
-  if (lies_in_floats(out) && (contiguous || activation != Activation::kSoftmax)) {
+  if (lies_in_floats(out) && (contiguous || is_elementwise(activation))) {
     return py::reinterpret_borrow<py::object>(out);
   }
   return empty_array(operands.axes(), operands.shape());
@@ -213,16 +221,16 @@ py::object multiply_arrays(PyObject* const* arguments, const Means& means) {
   const Operands operands(a, b, to_flag(arguments[kTransposeA], "transpose_a"),
                           to_flag(arguments[kTransposeB], "transpose_b"));
   const Floats bias = to_bias(arguments[kBias], operands);
-  const Activation activation = to_activation(arguments[kActivation]);
+  const Applied applied = to_applied(arguments[kActivation]);
   const py::handle out = arguments[kOut];
   if (!out.is_none()) {
     require_output(out, operands.axes(), operands.shape());
     for (const Floats* argument : {&a, &b, &bias}) refuse_overlap(out, *argument);
   }
-  const py::object place = place_for(operands, out, activation);
+  const py::object place = place_for(operands, out, applied.activation);
   const auto& api = py::detail::npy_api::get();
   if (!operands.empty()) {
-    const Product product = operands.product(bias, activation, place);
+    const Product product = operands.product(bias, applied, place);
     if (operands.scalar()) {
       *product.c = dot_product(product, means);
     } else {

@@ -16,6 +16,27 @@ py::array_t<float> uniform(uint64_t seed, uint64_t stream, int64_t size, float l
   return out;
 }
 
+using FillNormal = void(uint64_t, uint64_t, double, double, float*, int64_t);
+
+template <FillNormal Fill>
+py::array_t<float> normal(uint64_t seed, uint64_t stream, int64_t size, double mean, double stddev) {
+  if (size < 0) throw py::value_error("`size` must not be negative, got " + std::to_string(size));
+  py::array_t<float> out(size);
+  float* data = out.mutable_data();
+  const py::gil_scoped_release release;
+  Fill(seed, stream, mean, stddev, data, size);
+  return out;
+}
+
+py::array_t<float> orthogonal(uint64_t seed, uint64_t stream, int64_t rows, int64_t columns, double gain) {
+  if (columns < 0 || rows < columns) throw py::value_error("expected at least as many rows as columns");
+  py::array_t<float> out({rows, columns});
+  float* data = out.mutable_data();
+  const py::gil_scoped_release release;
+  fill_orthogonal(seed, stream, gain, data, rows, columns);
+  return out;
+}
+
 py::array_t<int32_t> permutation(uint64_t seed, uint64_t stream, int64_t size) {
   if (size < 0 || size >= (int64_t{1} << 31)) {
     throw py::value_error("`size` must lie in [0, 2**31), got " + std::to_string(size));
@@ -31,6 +52,12 @@ py::array_t<int32_t> permutation(uint64_t seed, uint64_t stream, int64_t size) {
 
 void register_random(py::module_& m) {
   m.def("uniform", &uniform, py::arg("seed"), py::arg("stream"), py::arg("size"), py::arg("low"), py::arg("high"));
+  m.def("normal", &normal<fill_normal>, py::arg("seed"), py::arg("stream"), py::arg("size"), py::arg("mean"),
+        py::arg("stddev"));
+  m.def("truncated_normal", &normal<fill_truncated_normal>, py::arg("seed"), py::arg("stream"), py::arg("size"),
+        py::arg("mean"), py::arg("stddev"));
+  m.def("orthogonal", &orthogonal, py::arg("seed"), py::arg("stream"), py::arg("rows"), py::arg("columns"),
+        py::arg("gain"));
   m.def("permutation", &permutation, py::arg("seed"), py::arg("stream"), py::arg("size"));
 }
 

@@ -14,9 +14,10 @@ struct Block {
 };
 
 /// An elementwise activation, in place.
-void activate(const KernelTable& kernels, Activation activation, Block block);
+void activate(const KernelTable& kernels, Activation activation, const float* parameters, Block block);
 
-/// In place, row by row of contiguous c (rows, columns), by way of a padded copy.
-void softmax_rows(const KernelTable& kernels, float* c, int64_t columns, Range rows, float* padded);
+/// A row-wise activation, in place, of rows of contiguous c (rows, columns), by way of a padded copy.
+void activate_rows(const KernelTable& kernels, Activation activation, float* c, int64_t columns, Range rows,
+                   float* padded);
 
 }  // namespace engine

@@ -228,7 +228,8 @@ class CellRunner {
     const bool fused = is_fused(p_.activation);
     kernels_.gemm[static_cast<size_t>(fused ? p_.activation : Activation::kLinear)](op);
     if (fused || !op.last) return;
-    activate(kernels_, p_.activation, {op.c, op.c_row, op.c_column, op.rows, op.columns});  // while it is in a cache
+    // While it is in a cache.
+    activate(kernels_, p_.activation, p_.parameters, {op.c, op.c_row, op.c_column, op.rows, op.columns});
   }
 
   const KernelTable& kernels_;
@@ -265,8 +266,8 @@ int worthwhile_threads(double multiply_adds) {
 
 void multiply(const KernelTable& kernels, const Product& product, int threads) {
   Product p = product;
-  const bool softmax = p.activation == Activation::kSoftmax;
-  if (softmax) p.activation = Activation::kLinear;
+  const bool by_row = !is_elementwise(p.activation);
+  if (by_row) p.activation = Activation::kLinear;
   join_rows(p);
   if (p.n <= kNarrow ? p.n < p.m : p.c_column != 1 && p.c_row == 1 && p.m > kNarrow) transpose(p);
   int64_t matrices = 1;
@@ -274,7 +275,7 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
   // Stacked matrices are cut up only where there are too few to go round evenly.
   const Grid grid = plan_grid(kernels.gemm_shape, p, matrices % threads == 0 || matrices >= 8 * threads ? 1 : threads);
   const int64_t tasks = matrices * grid.cells();
-  const int64_t floats = std::max(grid.floats(), softmax ? round_up(product.softmax_columns, kLane) : 0);
+  const int64_t floats = std::max(grid.floats(), by_row ? round_up(product.row_columns, kLane) : 0);
   const Scratch scratch = allocate(threads * floats);
   run_team(threads, [&](const Worker& worker) {
     float* own = scratch.get() + worker.index * floats;
@@ -286,25 +287,27 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
       runner.run(p.a + at.a, p.b + at.b, p.c + at.c, share(p.m, kernels.gemm_shape.rows, cell / grid.across, grid.down),
                  share(p.n, grid.panel, cell % grid.across, grid.across));
     }
-    if (!softmax) return;
+    if (!by_row) return;
     worker.meet();
-    const int64_t rows = matrices * p.m * p.n / product.softmax_columns;
-    softmax_rows(kernels, product.c, product.softmax_columns,
-                 {rows * worker.index / worker.threads, rows * (worker.index + 1) / worker.threads}, own);
+    const int64_t rows = matrices * p.m * p.n / product.row_columns;
+    activate_rows(kernels, product.activation, product.c, product.row_columns,
+                  {rows * worker.index / worker.threads, rows * (worker.index + 1) / worker.threads}, own);
   });
 }
 
-float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, float bias, Activation activation) {
-  alignas(kLane * sizeof(float)) float value[kLane] = {};
+float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, float bias, Activation activation,
+          const float* parameters) {
+  float value = 0.0f;
   run_team(1, [&](const Worker&) {
-    value[0] = kernels.dot({a, b, k}) + bias;
-    if (activation == Activation::kSoftmax) {
-      kernels.softmax_forward({value, nullptr, value, 0, 1, {0, 1}});
+    value = kernels.dot({a, b, k}) + bias;
+    alignas(kLane * sizeof(float)) float padded[kLane];
+    if (is_elementwise(activation)) {
+      activate(kernels, activation, parameters, {&value, 1, 1, 1, 1});
     } else {
-      kernels.activation_forward[static_cast<size_t>(activation)]({value, value, nullptr, kLane, {0, 1}, {0, kLane}});
+      activate_rows(kernels, activation, &value, 1, {0, 1}, padded);
     }
   });
-  return value[0];
+  return value;
 }
 
 }  // namespace engine

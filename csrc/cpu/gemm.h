@@ -26,7 +26,8 @@ struct Product {
   const float* bias;  // or null; (n,), or (m,) if `bias_by_row`
   bool bias_by_row;
   Activation activation;
-  int64_t softmax_columns;  // softmax works on rows of so many contiguous elements of c
+  float parameters[kMostParameters];  // of the activation
+  int64_t row_columns;                // row-wise activations work on rows of so many contiguous elements of c
   std::vector<StackAxis> stack;
 };
 
@@ -38,6 +39,7 @@ int worthwhile_threads(double multiply_adds);
 void multiply(const KernelTable& kernels, const Product& product, int threads);
 
 /// activation(a (k,) b (k,) + bias), both contiguous
-float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, float bias, Activation activation);
+float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, float bias, Activation activation,
+          const float* parameters);
 
 }  // namespace engine

@@ -19,16 +19,15 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
     case Step::Kind::kDenseForward:
       return dense_forward(step, batch);
     case Step::Kind::kActivationForward:
-      return kernels_.activation_forward[index(step.activation)](elementwise(step, batch));
     case Step::Kind::kActivationBackward:
-      return kernels_.activation_backward[index(step.activation)](elementwise(step, batch));
+      return activation(step, batch);
     case Step::Kind::kAffine:
       return kernels_.affine(elementwise(step, batch), step.scale, step.offset);
     case Step::Kind::kMultiply:
       return kernels_.multiply(elementwise(step, batch));
-    case Step::Kind::kSoftmaxForward:
-    case Step::Kind::kSoftmaxBackward:
-      return softmax(step, batch);
+    case Step::Kind::kRowActivationForward:
+    case Step::Kind::kRowActivationBackward:
+      return row_activation(step, batch);
     case Step::Kind::kDropoutForward:
       return dropout(step, batch);
     case Step::Kind::kAdd:
@@ -148,10 +147,19 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   });
 }
 
-void StepRunner::softmax(const Step& step, const Batch& batch) const {
+void StepRunner::activation(const Step& step, const Batch& batch) const {
+  Elementwise op = elementwise(step, batch);
+  if (step.index >= 0) op.parameters = frame_.model->layers[static_cast<size_t>(step.index)].parameters;
+  const bool forward = step.kind == Step::Kind::kActivationForward;
+  (forward ? kernels_.activation_forward : kernels_.activation_backward)[index(step.activation)](op);
+}
+
+void StepRunner::row_activation(const Step& step, const Batch& batch) const {
   const Buffer& out = shape(step.out);
-  const Softmax op{data(step.in), data(step.saved), data(step.out), out.ld, out.columns, rows(step, batch, out)};
-  (step.kind == Step::Kind::kSoftmaxForward ? kernels_.softmax_forward : kernels_.softmax_backward)(op);
+  const RowActivation op{data(step.in), data(step.saved), data(step.out), out.ld, out.columns, rows(step, batch, out)};
+  const bool forward = step.kind == Step::Kind::kRowActivationForward;
+  const auto& kernels = forward ? kernels_.row_activation_forward : kernels_.row_activation_backward;
+  kernels[index(step.activation) - kElementwiseActivations](op);
 }
 
 void StepRunner::dropout(const Step& step, const Batch& batch) const {

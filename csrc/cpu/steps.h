@@ -41,7 +41,8 @@ class StepRunner {
   /// Whether the batch is in `nonzeros` now, and no floats need to be gathered.
   bool find_nonzeros(const Step& step, const Batch& batch, const NonZeros& nonzeros) const;
   void dense_forward(const Step& step, const Batch& batch) const;
-  void softmax(const Step& step, const Batch& batch) const;
+  void activation(const Step& step, const Batch& batch) const;
+  void row_activation(const Step& step, const Batch& batch) const;
   void dropout(const Step& step, const Batch& batch) const;
   void loss(const Step& step, const Batch& batch) const;
   void metric(const Step& step, const Batch& batch) const;

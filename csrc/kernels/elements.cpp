@@ -1,17 +1,10 @@
 // What touches each element once, and the way of the rows into the first layer.
-#include "kernels/activation_types.h"
 #include "kernels/elementwise.h"
+#include "kernels/fill.h"
 #include "kernels/gather.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
-
-template <class... Acts>
-void fill(KernelTable& table, Types<Acts...>) {
-  static_assert(sizeof...(Acts) == kElementwiseActivations);
-  ((table.activation_forward[index<Acts>()] = activation_forward<Acts>), ...);
-  ((table.activation_backward[index<Acts>()] = activation_backward<Acts>), ...);
-}
 
 template <class T>
 void fill_input(KernelTable& table, RowType type) {
@@ -23,7 +16,6 @@ void fill_input(KernelTable& table, RowType type) {
 }  // namespace
 
 void fill_elements(KernelTable& table) {
-  fill(table, Activations{});
   fill_input<uint8_t>(table, RowType::kUint8);
   fill_input<float>(table, RowType::kFloat32);
   fill_input<double>(table, RowType::kFloat64);

@@ -2,7 +2,7 @@
 #pragma once
 #include <type_traits>
 
-#include "kernels/activations.h"
+#include "kernels/math.h"
 #include "kernels/microtile.h"
 #include "kernels/random.h"
 #include "kernels/table.h"
@@ -18,15 +18,27 @@ ENGINE_INLINE void for_block(Range rows, Range columns, int64_t ld, F&& f) {
   }
 }
 
+/// The formula with its constants, if it has any.
+template <class Act>
+ENGINE_INLINE Act with_parameters(const Elementwise& op) {
+  if constexpr (std::is_constructible_v<Act, const float*>) {
+    return Act(op.parameters);
+  } else {
+    return Act{};
+  }
+}
+
 template <class Act>
 void activation_forward(const Elementwise& op) {
-  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, Act::forward(load(op.x + at))); });
+  const Act act = with_parameters<Act>(op);
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, act.forward(load(op.x + at))); });
 }
 
 template <class Act>
 void activation_backward(const Elementwise& op) {
+  const Act act = with_parameters<Act>(op);
   for_block(op.rows, op.columns, op.ld,
-            [&](int64_t at) { store(op.y + at, Act::backward(load(op.x + at), load(op.saved + at))); });
+            [&](int64_t at) { store(op.y + at, act.backward(load(op.x + at), load(op.saved + at))); });
 }
 
 void multiply(const Elementwise& op) {

@@ -9,6 +9,7 @@ void fill_weights(KernelTable& table);
 void fill_learning(KernelTable& table);
 void fill_general_products(KernelTable& table);
 void fill_rows(KernelTable& table);
+void fill_activations(KernelTable& table);
 void fill_elements(KernelTable& table);
 void fill_layers(KernelTable& table);
 

@@ -1,5 +1,5 @@
 // Products of matrices that are nobody's weights.
-#include "kernels/activation_types.h"
+#include "kernels/fill.h"
 #include "kernels/gemm.h"
 
 namespace engine::ENGINE_ISA {
@@ -14,7 +14,7 @@ void fill(KernelTable& table, Types<Acts...>) {
 }  // namespace
 
 void fill_general_products(KernelTable& table) {
-  fill(table, FusedActivations{});
+  fill(table, Types<Linear, Relu>{});
   table.gemm_shape = {kWidth, kChain, kPanelRows, kPanelColumns, kSingleRowColumns};
   table.pack_rows = pack<kPanelRows>;
   table.pack_columns = pack<kPanelColumns>;

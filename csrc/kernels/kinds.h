@@ -4,10 +4,70 @@
 
 namespace engine {
 
-enum class Activation { kLinear, kRelu, kSigmoid, kTanh, kSilu, kSoftmax };
-inline constexpr const char* kActivationNames[] = {"linear", "relu", "sigmoid", "tanh", "silu", "softmax"};
-/// Softmax works on rows and has kernels of its own; the ones before it work on elements.
-inline constexpr int kElementwiseActivations = 5;
+enum class Activation {
+  kLinear,
+  kRelu,
+  kSigmoid,
+  kTanh,
+  kExponential,
+  kSilu,
+  kGelu,
+  kGeluTanh,
+  kMish,
+  kSoftplus,
+  kLogSigmoid,
+  kSoftsign,
+  kTanhShrink,
+  kElu,
+  kSelu,
+  kCelu,
+  kSquareplus,
+  kRelu6,
+  kLeakyRelu,
+  kGeneralRelu,
+  kHardTanh,
+  kHardSigmoid,
+  kHardSilu,
+  kSparsePlus,
+  kSparseSigmoid,
+  kSoftShrink,
+  kHardShrink,
+  kThreshold,
+  kSoftmax,
+  kLogSoftmax,
+  kSparsemax
+};
+inline constexpr const char* kActivationNames[] = {
+    "linear",       "relu",        "sigmoid",     "tanh",           "exponential", "silu",         "gelu",
+    "gelu_tanh",    "mish",        "softplus",    "log_sigmoid",    "softsign",    "tanh_shrink",  "elu",
+    "selu",         "celu",        "squareplus",  "relu6",          "leaky_relu",  "general_relu", "hard_tanh",
+    "hard_sigmoid", "hard_silu",   "sparse_plus", "sparse_sigmoid", "soft_shrink", "hard_shrink",  "threshold",
+    "softmax",      "log_softmax", "sparsemax"};
+/// Constants of an activation, in the order of Keras' arguments.
+inline constexpr int parameter_count(Activation a) {
+  switch (a) {
+    case Activation::kElu:
+    case Activation::kCelu:
+    case Activation::kSquareplus:
+    case Activation::kLeakyRelu:
+    case Activation::kSoftShrink:
+    case Activation::kHardShrink:
+      return 1;
+    case Activation::kThreshold:
+      return 2;
+    case Activation::kGeneralRelu:
+      return 3;
+    default:
+      return 0;
+  }
+}
+inline constexpr int kMostParameters = 3;
+/// The last ones work on rows; the ones before them on elements.
+inline constexpr int kElementwiseActivations = 28;
+inline constexpr int kRowActivations = 3;
+inline constexpr bool is_elementwise(Activation a) { return static_cast<int>(a) < kElementwiseActivations; }
+/// Whether the gradient of an elementwise one is a function of the input z; of the first ones it is of the output.
+inline constexpr bool saves_input(Activation a) { return is_elementwise(a) && a > Activation::kExponential; }
 /// The first ones are applied while a product is in registers; the others, which take many operations per element
 /// anyway, pass over it once more. All of them fused would make up most of the compiled code.
 inline constexpr int kFusedActivations = 2;

@@ -2,6 +2,7 @@
 // indices and dense targets share every formula: an index is read as its one-hot row.
 #pragma once
 #include "kernels/math.h"
+#include "kernels/row_activations.h"
 #include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
@@ -55,24 +56,6 @@ struct LossRow {
   const float* parameters;
   bool binary;
 };
-
-/// y = exp(x - max(x)), unnormalised with zero pads; returns max and sum.
-ENGINE_INLINE void exp_row(const float* x, float* y, int64_t n, float& largest, float& sum) {
-  const auto larger = [](vf a, vf b) { return a > b ? a : b; };
-  const vf lowest = broadcast(-kInfinity);
-  vf most = lowest;
-  for_vectors(n, [&](int64_t j, int) { most = larger(masked(load(x + j), j, n, lowest), most); });
-  largest = fold(most, larger);
-  LaneSum lanes;
-  for_vectors(n, [&](int64_t j, int part) {
-    const vf e = masked(exp(load(x + j) - largest), j, n, vf{});
-    store(y + j, e);
-    lanes.part[part] = lanes.part[part] + e;
-  });
-  sum = lanes.total();
-}
-
-ENGINE_INLINE float log1(float x) { return log(broadcast(x))[0]; }
 
 /// -sum(t log softmax(x)): with z = x - max, sum(t (log sum(exp z) - z)); gradient p sum(t) - t
 struct SoftmaxCrossentropy {
@@ -203,28 +186,6 @@ void loss_rows(const LossRows& op) {
         LossRow{op.x + b * op.ld, op.y_pred ? op.y_pred + b * op.ld : nullptr, op.dx ? op.dx + b * op.ld : nullptr,
                 op.n, op.label_smoothing, row_scale(op, b), op.parameters, op.binary},
         target);
-  }
-}
-
-void softmax_forward(const Softmax& op) {
-  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
-    float largest, sum;
-    float* y = op.y + b * op.ld;
-    exp_row(op.x + b * op.ld, y, op.n, largest, sum);
-    for_vectors(op.n, [&](int64_t j, int) { store(y + j, load(y + j) / sum); });
-  }
-}
-
-/// dx = y (dy - sum(dy y))
-void softmax_backward(const Softmax& op) {
-  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
-    const float *dy = op.x + b * op.ld, *y = op.y0 + b * op.ld;
-    float* dx = op.y + b * op.ld;
-    LaneSum lanes;
-    for_vectors(op.n,
-                [&](int64_t j, int part) { lanes.part[part] = fma(load(dy + j), load(y + j), lanes.part[part]); });
-    const float inner = lanes.total();
-    for_vectors(op.n, [&](int64_t j, int) { store(dx + j, load(y + j) * (load(dy + j) - inner)); });
   }
 }
 

@@ -14,7 +14,7 @@ constexpr float kLn2Low = -2.12194442e-4f;
 template <int N>
 ENGINE_INLINE vf polynomial(vf x, const float (&coefficients)[N]) {
   vf p = broadcast(coefficients[0]);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int i = 1; i < N; ++i) p = fma(p, x, broadcast(coefficients[i]));
   return p;
 }
@@ -22,23 +22,43 @@ ENGINE_INLINE vf polynomial(vf x, const float (&coefficients)[N]) {
 /// 2^n for integer n in [-126, 127]
 ENGINE_INLINE vf power_of_two(vi n) { return from_bits((n + 127) << 23); }
 
-/// exp(x): x = n ln2 + r, exp(r) = 1 + r + r^2 q(r). Results below 2^-126 are zero.
+constexpr float kLowestExponent = -87.336544f;  // ln(2^-126)
+
+/// x = n ln2 + r with |r| <= ln2 / 2, for x in [kLowestExponent, ln(largest float)]; exp(r) - 1 = r + r^2 q(r)
+struct Reduced {
+  vf r;
+  vi n;
+
+  ENGINE_INLINE explicit Reduced(vf x) {
+    constexpr float kLog2e = 1.44269504f;
+    constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+    const vf t = fma(x, broadcast(kLog2e), broadcast(kRounder));
+    const vf whole = t - kRounder;
+    r = fma(whole, broadcast(-kLn2Low), fma(whole, broadcast(-kLn2High), x));
+    n = bits(t) - bits(broadcast(kRounder));
+  }
+  /// first + r^2 q(r)
+  ENGINE_INLINE vf series(vf first) const {
+    constexpr float kQ[] = {1.3926927e-3f, 8.363774e-3f, 4.166655e-2f, 0.16666573f, 0.5f};
+    return fma(r * r, polynomial(r, kQ), first);
+  }
+};
+
+/// exp(x); results below 2^-126 are zero.
 ENGINE_INLINE vf exp(vf x) {
-  constexpr float kQ[] = {1.3926927e-3f, 8.363774e-3f, 4.166655e-2f, 0.16666573f, 0.5f};
-  constexpr float kLog2e = 1.44269504f;
-  constexpr float kLowest = -87.336544f;   // ln(2^-126)
   constexpr float kHighest = 88.7228394f;  // ln(largest float)
-  constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
-  const vf y = x < kLowest ? broadcast(kLowest) : x > kHighest ? broadcast(kHighest) : x;
-  const vf t = fma(y, broadcast(kLog2e), broadcast(kRounder));
-  const vf n = t - kRounder;
-  const vf r = fma(n, broadcast(-kLn2Low), fma(n, broadcast(-kLn2High), y));
-  const vf p = fma(r * r, polynomial(r, kQ), r + 1.0f);
+  const Reduced y(x < kLowestExponent ? broadcast(kLowestExponent) : x > kHighest ? broadcast(kHighest) : x);
   // Two factors, since 2^128 is no float.
-  const vi whole = bits(t) - bits(broadcast(kRounder));
-  const vi half = whole >> 1;
-  const vf e = p * power_of_two(half) * power_of_two(whole - half);
-  return x < kLowest ? vf{} : x > kHighest ? broadcast(kInfinity) : e;
+  const vi half = y.n >> 1;
+  const vf e = y.series(y.r + 1.0f) * power_of_two(half) * power_of_two(y.n - half);
+  return x < kLowestExponent ? vf{} : x > kHighest ? broadcast(kInfinity) : e;
+}
+
+/// exp(x) - 1 for x <= 0: 2^n (exp(r) - 1) + (2^n - 1), so that nothing cancels where n is 0
+ENGINE_INLINE vf expm1_negative(vf x) {
+  const Reduced y(x < kLowestExponent ? broadcast(kLowestExponent) : x > 0.0f ? vf{} : x);
+  const vf scale = power_of_two(y.n);
+  return fma(scale, y.series(y.r), scale - 1.0f);
 }
 
 /// log(x): x = m 2^e with m in [sqrt(1/2), sqrt(2)), log(m) = 2 artanh(s), s = (m - 1) / (m + 1)
@@ -75,15 +95,52 @@ ENGINE_INLINE vf sigmoid(vf x) {
   return x < 0.0f ? e * r : r;
 }
 
+/// log(1 + exp(x)), from the exponential that cannot overflow
+ENGINE_INLINE vf softplus(vf x) { return (x < 0.0f ? vf{} : x) + log1p_unit(exp(-abs(x))); }
+
+/// Near zero tanh(x) = x + x^3 t(x^2).
+constexpr float kTanhNear = 0.63f;
+ENGINE_INLINE vf tanh_series(vf u) {
+  constexpr float kT[] = {-6.045165e-3f, 2.0961329e-2f, -5.3843264e-2f, 0.13332719f, -0.33333328f};
+  return polynomial(u, kT);
+}
+
 /// tanh(x): an odd polynomial near zero, 1 - 2 / (exp(2|x|) + 1) elsewhere
 ENGINE_INLINE vf tanh(vf x) {
-  constexpr float kT[] = {-6.045165e-3f, 2.0961329e-2f, -5.3843264e-2f, 0.13332719f, -0.33333328f};
-  constexpr float kNear = 0.63f;
   const vf a = abs(x);
   const vf u = x * x;
-  const vf near = fma(x * u, polynomial(u, kT), x);
+  const vf near = fma(x * u, tanh_series(u), x);
   const vf far = 1.0f - 2.0f / (exp(a + a) + 1.0f);
-  return a < kNear ? near : x < 0.0f ? -far : far;
+  return a < kTanhNear ? near : x < 0.0f ? -far : far;
+}
+
+/// x - tanh(x), near zero without their difference
+ENGINE_INLINE vf tanh_shrink(vf x) {
+  const vf u = x * x;
+  return abs(x) < kTanhNear ? -(x * u) * tanh_series(u) : x - tanh(x);
+}
+
+/// The normal distribution at x.
+struct Normal {
+  vf cdf, density;
+};
+
+/// In the lower tail cdf(-t) = exp(-t^2 / 2) q p(q) with q = 1 / (1 + 0.35 t) and p a minimax fit (relative error
+/// 3e-8); what rounding t^2 takes from the exponent is put back as a factor.
+ENGINE_INLINE Normal normal(vf x) {
+  constexpr float kP[] = {-0.02915803f, 0.14403161f, -0.25584042f, 0.15932128f, -0.023213407f,
+                          0.10555293f,  0.11982118f, 0.13986352f,  0.1396213f};
+  constexpr float kRate = 0.35f;
+  constexpr float kFar = 14.0f;          // the tail is below the smallest float from there on
+  constexpr float kScale = 0.39894228f;  // 1 / sqrt(2 pi)
+  const vf a = abs(x);
+  const vf t = a > kFar ? broadcast(kFar) : a;
+  const vf square = t * t;
+  const vf rest = fma(t, t, -square);
+  const vf bell = exp(-0.5f * square) * fma(rest, broadcast(-0.5f), broadcast(1.0f));
+  const vf q = 1.0f / fma(t, broadcast(kRate), broadcast(1.0f));
+  const vf tail = bell * (q * polynomial(q, kP));
+  return {x > 0.0f ? 1.0f - tail : tail, bell * kScale};
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // A dense layer's products with its kernel, forwards and backwards.
-#include "kernels/activation_types.h"
 #include "kernels/dense.h"
+#include "kernels/fill.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -14,6 +14,6 @@ void fill(KernelTable& table, Types<Acts...>) {
 
 }  // namespace
 
-void fill_products(KernelTable& table) { fill(table, FusedActivations{}); }
+void fill_products(KernelTable& table) { fill(table, Types<Linear, Relu>{}); }
 
 }  // namespace engine::ENGINE_ISA

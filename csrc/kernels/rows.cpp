@@ -1,4 +1,4 @@
-// What is computed sample by sample: losses, metrics, softmax.
+// What is computed sample by sample: losses and metrics.
 #include "kernels/fill.h"
 #include "kernels/losses_focal.h"
 #include "kernels/losses_margin.h"
@@ -38,8 +38,6 @@ void fill_metrics(KernelTable& table, Types<Ms...>) {
 void fill_rows(KernelTable& table) {
   fill_losses(table, Losses{});
   fill_metrics(table, Metrics{});
-  table.softmax_forward = softmax_forward;
-  table.softmax_backward = softmax_backward;
 }
 
 }  // namespace engine::ENGINE_ISA

@@ -115,12 +115,14 @@ struct Elementwise {
   const float* saved;
   int64_t ld;
   Range rows, columns;
+  const float* parameters = nullptr;  // constants of an activation
 };
 
-struct Softmax {
-  const float* x;   // logits, or dy in the backward pass
-  const float* y0;  // backward: the softmax' output
-  float* y;
+/// y (rows, n) = f(x), row by row, or dx in the backward pass
+struct RowActivation {
+  const float* x;      // or dy
+  const float* saved;  // backward: the output
+  float* y;            // or dx; may be x
   int64_t ld, n;
   Range rows;
 };
@@ -290,8 +292,8 @@ struct KernelTable {
   void (*average)(const WeightBlock&, double momentum, bool overwrite);  // other = m other + (1 - m) w; w = other
   void (*activation_forward[kElementwiseActivations])(const Elementwise&);
   void (*activation_backward[kElementwiseActivations])(const Elementwise&);
-  void (*softmax_forward)(const Softmax&);
-  void (*softmax_backward)(const Softmax&);
+  void (*row_activation_forward[kRowActivations])(const RowActivation&);
+  void (*row_activation_backward[kRowActivations])(const RowActivation&);
   void (*dropout_forward)(const Dropout&);
   void (*multiply)(const Elementwise&);  // y = x * saved
   void (*affine)(const Elementwise&, float scale, float offset);
@@ -307,8 +309,5 @@ struct KernelTable {
   void (*log)(const Elementwise&);
   void (*fma)(const float* a, const float* b, const float* c, float* out, int64_t n);  // n: multiple of kLane
 };
-
-/// What the plan must know of an activation: its gradient is a function of the input z instead of the output.
-inline constexpr bool saves_input(Activation a) { return a == Activation::kSilu; }
 
 }  // namespace engine

@@ -61,8 +61,8 @@ class Accesses {
         break;
       case Step::Kind::kActivationForward:
       case Step::Kind::kActivationBackward:
-      case Step::Kind::kSoftmaxForward:
-      case Step::Kind::kSoftmaxBackward:
+      case Step::Kind::kRowActivationForward:
+      case Step::Kind::kRowActivationBackward:
       case Step::Kind::kAffine:
       case Step::Kind::kMultiply:
       case Step::Kind::kAdd:

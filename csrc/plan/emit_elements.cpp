@@ -15,6 +15,7 @@ Gradient emit_in_place(Emitter& emitter, Step step, Gradient gradient) {
 Split emit_activation(Emitter& emitter, Operation& op, Split split) {
   Step step{Kind::kActivationForward, split, false, op.in, op.out};
   step.activation = op.activation;
+  step.index = op.layer;
   op.saved = saves_input(op.activation) ? op.in : op.out;
   emitter.emit(step);
   return split;
@@ -24,18 +25,24 @@ Gradient emit_activation_gradient(Emitter& emitter, const Operation& op, const O
   if (!previous) return gradient;
   Step step{Kind::kActivationBackward, gradient.split, false, -1, -1, op.saved};
   step.activation = op.activation;
+  step.index = op.layer;
   return emit_in_place(emitter, step, gradient);
 }
 
-Split emit_softmax(Emitter& emitter, Operation& op, Split) {
+Split emit_row_activation(Emitter& emitter, Operation& op, Split) {
+  Step step{Kind::kRowActivationForward, Split::kSamples, false, op.in, op.out};
+  step.activation = op.activation;
   op.saved = op.out;
-  emitter.emit({Kind::kSoftmaxForward, Split::kSamples, false, op.in, op.out});
+  emitter.emit(step);
   return Split::kSamples;
 }
 
-Gradient emit_softmax_gradient(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient) {
+Gradient emit_row_activation_gradient(Emitter& emitter, const Operation& op, const Operation* previous,
+                                      Gradient gradient) {
   if (!previous) return gradient;
-  return emit_in_place(emitter, {Kind::kSoftmaxBackward, Split::kSamples, false, -1, -1, op.saved}, gradient);
+  Step step{Kind::kRowActivationBackward, Split::kSamples, false, -1, -1, op.saved};
+  step.activation = op.activation;
+  return emit_in_place(emitter, step, gradient);
 }
 
 Split emit_dropout(Emitter& emitter, Operation& op, Split split) {
@@ -69,7 +76,7 @@ Gradient emit_affine_gradient(Emitter& emitter, const Operation& op, const Opera
 }  // namespace
 
 const Emission kActivationEmission{emit_activation, emit_activation_gradient};
-const Emission kSoftmaxEmission{emit_softmax, emit_softmax_gradient};
+const Emission kRowActivationEmission{emit_row_activation, emit_row_activation_gradient};
 const Emission kDropoutEmission{emit_dropout, emit_dropout_gradient};
 const Emission kAffineEmission{emit_affine, emit_affine_gradient};
 

@@ -37,8 +37,8 @@ const Emission& emission_of(Operation::Kind kind) {
       return kDenseEmission;
     case Operation::Kind::kActivation:
       return kActivationEmission;
-    case Operation::Kind::kSoftmax:
-      return kSoftmaxEmission;
+    case Operation::Kind::kRowActivation:
+      return kRowActivationEmission;
     case Operation::Kind::kDropout:
       return kDropoutEmission;
     case Operation::Kind::kAffine:

@@ -72,7 +72,7 @@ struct Emission {
 /// By kind; each is defined beside its like in an emit_*.cpp.
 extern const Emission kDenseEmission;
 extern const Emission kActivationEmission;
-extern const Emission kSoftmaxEmission;
+extern const Emission kRowActivationEmission;
 extern const Emission kDropoutEmission;
 extern const Emission kAffineEmission;
 extern const Emission kReshapeEmission;

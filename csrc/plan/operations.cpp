@@ -99,7 +99,7 @@ class Lowering {
   void add_activation() {
     const Activation activation = spec_->activation;
     if (activation == Activation::kLinear) return;
-    const bool by_row = activation == Activation::kSoftmax;
+    const bool by_row = !is_elementwise(activation);
     if (by_row) reshape(spec_->groups);
     Operation* last = operations_.empty() ? nullptr : &operations_.back();
     const bool follows_product = last && last->kind == Kind::kDense && last->activation == Activation::kLinear;
@@ -107,7 +107,7 @@ class Lowering {
       last->activation = activation;
       return;
     }
-    Operation& own = push(by_row ? Kind::kSoftmax : Kind::kActivation);
+    Operation& own = push(by_row ? Kind::kRowActivation : Kind::kActivation);
     own.activation = activation;
     own.follows_product = follows_product;
   }

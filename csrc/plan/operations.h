@@ -12,7 +12,7 @@ struct Operation {
   enum class Kind {
     kDense,
     kActivation,
-    kSoftmax,
+    kRowActivation,
     kDropout,
     kAffine,
     kReshape,

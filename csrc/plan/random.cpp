@@ -1,7 +1,9 @@
 #include "plan/random.h"
 
 #include <cmath>
+#include <cstring>
 #include <utility>
+#include <vector>
 
 #include "kernels/philox.h"
 
@@ -38,6 +40,110 @@ class Words {
   int used_ = kBlock;
 };
 
+// Of libm nothing but sqrt, which is exact: its other functions differ from machine to machine.
+
+/// The series c0 + c1 x + ..., lowest coefficient first.
+template <std::size_t N>
+double series(double x, const double (&coefficients)[N]) {
+  double sum = 0.0;
+  for (std::size_t i = N; i-- > 0;) sum = sum * x + coefficients[i];
+  return sum;
+}
+
+/// log(x) for normal x: x = m 2^e with m in [sqrt(1/2), sqrt(2)), log(m) = 2 artanh((m - 1) / (m + 1))
+double logarithm(double x) {
+  constexpr double kLn2 = 0.69314718055994530942;
+  constexpr double kArtanh[] = {1.0,      1.0 / 3,  1.0 / 5,  1.0 / 7,  1.0 / 9, 1.0 / 11,
+                                1.0 / 13, 1.0 / 15, 1.0 / 17, 1.0 / 19, 1.0 / 21};
+  constexpr uint64_t kSqrtHalf = 0x3fe6a09e667f3bcd;
+  constexpr int kMantissaBits = 52;
+  uint64_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  const uint64_t above = bits - kSqrtHalf;
+  const auto exponent = static_cast<int64_t>(above) >> kMantissaBits;
+  bits = (above & ((uint64_t{1} << kMantissaBits) - 1)) + kSqrtHalf;
+  double m;
+  std::memcpy(&m, &bits, sizeof m);
+  const double s = (m - 1.0) / (m + 1.0);
+  return static_cast<double>(exponent) * kLn2 + 2.0 * s * series(s * s, kArtanh);
+}
+
+struct Direction {
+  double cosine, sine;
+};
+
+/// cos(2 pi turns) and sin(2 pi turns) for turns in [0, 1): Taylor's series from the nearest axis.
+Direction direction(double turns) {
+  constexpr double kCosine[] = {1.0,
+                                -1.0 / 2,
+                                1.0 / 24,
+                                -1.0 / 720,
+                                1.0 / 40320,
+                                -1.0 / 3628800,
+                                1.0 / 479001600,
+                                -1.0 / 87178291200,
+                                1.0 / 20922789888000};
+  constexpr double kSine[] = {1.0,
+                              -1.0 / 6,
+                              1.0 / 120,
+                              -1.0 / 5040,
+                              1.0 / 362880,
+                              -1.0 / 39916800,
+                              1.0 / 6227020800,
+                              -1.0 / 1307674368000,
+                              1.0 / 355687428096000};
+  constexpr double kTurn = 6.28318530717958647693;
+  const auto axis = static_cast<int>(4.0 * turns + 0.5);
+  const double x = (turns - 0.25 * axis) * kTurn;
+  const double c = series(x * x, kCosine), s = x * series(x * x, kSine);
+  switch (axis % 4) {
+    case 0:
+      return {c, s};
+    case 1:
+      return {-s, c};
+    case 2:
+      return {-c, -s};
+    default:
+      return {s, -c};
+  }
+}
+
+/// Standard normal numbers, two at a time (Box and Muller 1958).
+class Normals {
+ public:
+  Normals(uint64_t seed, uint64_t stream) : words_(seed, stream) {}
+
+  double next() {
+    if (waiting_) {
+      waiting_ = false;
+      return second_;
+    }
+    const double above_zero = (words_.next() + 1.0) * 0x1p-32;
+    const Direction d = direction(words_.next() * 0x1p-32);
+    const double radius = std::sqrt(-2.0 * logarithm(above_zero));
+    second_ = radius * d.sine;
+    waiting_ = true;
+    return radius * d.cosine;
+  }
+
+ private:
+  Words words_;
+  double second_ = 0.0;
+  bool waiting_ = false;
+};
+
+/// a (n,) b (n,), summed in lanes, which a compiler may put into vectors without another order
+double dot(const double* a, const double* b, int64_t n) {
+  constexpr int kLanes = 8;
+  double sums[kLanes] = {};
+  int64_t p = 0;
+  for (; p + kLanes <= n; p += kLanes) {
+    for (int l = 0; l < kLanes; ++l) sums[l] += a[p + l] * b[p + l];
+  }
+  for (int l = 0; p < n; ++p, ++l) sums[l] += a[p] * b[p];
+  return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+}
+
 }  // namespace
 
 void fill_uniform(uint64_t seed, uint64_t stream, float low, float high, float* out, int64_t n) {
@@ -48,6 +154,40 @@ void fill_uniform(uint64_t seed, uint64_t stream, float low, float high, float* 
     const double unit = (words.next() >> 8) * 0x1p-24;
     const auto value = static_cast<float>(static_cast<double>(low) + width * unit);
     out[i] = value < high ? value : last;
+  }
+}
+
+void fill_normal(uint64_t seed, uint64_t stream, double mean, double stddev, float* out, int64_t n) {
+  Normals normals(seed, stream);
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(mean + stddev * normals.next());
+}
+
+void fill_truncated_normal(uint64_t seed, uint64_t stream, double mean, double stddev, float* out, int64_t n) {
+  constexpr double kFurthest = 2.0;
+  Normals normals(seed, stream);
+  for (int64_t i = 0; i < n;) {
+    const double x = normals.next();
+    if (x >= -kFurthest && x <= kFurthest) out[i++] = static_cast<float>(mean + stddev * x);
+  }
+}
+
+void fill_orthogonal(uint64_t seed, uint64_t stream, double gain, float* out, int64_t rows, int64_t columns) {
+  Normals normals(seed, stream);
+  std::vector<double> vectors(static_cast<std::size_t>(rows * columns));
+  for (double& x : vectors) x = normals.next();
+  for (int64_t j = 0; j < columns; ++j) {
+    double* own = vectors.data() + j * rows;
+    // Once more than Gram and Schmidt: what cancels the first time leaves rounding errors that point anywhere.
+    for (int round = 0; round < 2; ++round) {
+      for (int64_t i = 0; i < j; ++i) {
+        const double* other = vectors.data() + i * rows;
+        const double along = dot(own, other, rows);
+        for (int64_t p = 0; p < rows; ++p) own[p] -= along * other[p];
+      }
+      const double length = std::sqrt(dot(own, own, rows));
+      for (int64_t p = 0; p < rows; ++p) own[p] /= length;
+    }
+    for (int64_t p = 0; p < rows; ++p) out[p * columns + j] = static_cast<float>(gain * own[p]);
   }
 }
 

@@ -37,6 +37,7 @@ struct LayerSpec {
   Kind kind = Kind::kDense;
   int64_t groups = 1;  // rows per sample for what works on rows, such as dense and softmax
   Activation activation = Activation::kLinear;
+  float parameters[kMostParameters] = {};  // of the activation
   // dense
   int64_t units = 0;
   bool use_bias = true;

@@ -25,6 +25,15 @@ def get_threads() -> int: ...
 def uniform(seed: int, stream: int, size: int, low: float, high: float) -> Float32:
     """`size` float32 draws from [low, high): Philox 4x32-10 keyed by (seed, stream, element)."""
 
+def normal(seed: int, stream: int, size: int, mean: float, stddev: float) -> Float32:
+    """`size` normal draws (Box and Muller), rounded from float64."""
+
+def truncated_normal(seed: int, stream: int, size: int, mean: float, stddev: float) -> Float32:
+    """The same without what lies more than two standard deviations from the mean."""
+
+def orthogonal(seed: int, stream: int, rows: int, columns: int, gain: float) -> Float32:
+    """(rows, columns) with columns of length `gain` at right angles; rows >= columns."""
+
 def permutation(seed: int, stream: int, size: int) -> NDArray[np.int32]:
     """A uniformly random order of range(size), keyed by (seed, stream)."""
 
@@ -39,7 +48,7 @@ def matmul(
     a: ArrayLike,
     b: ArrayLike,
     bias: ArrayLike | None,
-    activation: str | None,
+    activation: Mapping[str, Any] | None,
     transpose_a: bool,
     transpose_b: bool,
     out: Float32 | None,
@@ -47,7 +56,7 @@ def matmul(
     threads: int = ...,
     /,
 ) -> Float32:
-    """`engine.ops.matmul`. `isa` and `threads` go together, for tests: so many threads, however little work it is."""
+    """`engine.ops.matmul`, with the fields of an operation as `activation`. `isa` and `threads` go together, for tests: so many threads, however little work it is."""
 
 @final
 class Dataset:
@@ -129,8 +138,8 @@ class Program:
         input_size: features in one flattened input row; >= 1.
         layers: one mapping per operation,
             `{"kind": "dense", "units": int, "use_bias": bool, "activation": str, "kernel_l2": float,
-              "bias_l2": float, "trainable": bool}`,
-            `{"kind": "activation", "activation": str}`,
+              "bias_l2": float, "trainable": bool, "parameters": Sequence[float]}`,
+            `{"kind": "activation", "activation": str, "parameters": Sequence[float]}`,
             `{"kind": "dropout", "rate": float, "seed": int}`,
             `{"kind": "rescaling", "scale": float, "offset": float}`,
             `{"kind": "take", "from": [int]}`: number j of the output is number from[j] of the input, -1 is 0,
@@ -150,7 +159,7 @@ class Program:
               "inputs", "upstream", "gradient" and "weights" (to be filled in; "gradient" may be None).
             What works on rows takes "groups": rows per sample. What has weights takes "trainable", "kernel_l2" and the
             like, and "shape", in which the user sees a row of them.
-            Activations: linear, relu, sigmoid, tanh, silu, softmax.
+            Activations are those of `csrc/kernels/kinds.h`; parameters are their constants.
 
     Weights start at zero. Raises ValueError for an unknown kind, name or size.
     """
@@ -246,9 +255,9 @@ class Kernels:
     def padded(rows: int, cols: int) -> Float32:
         """A zeroed (rows, cols) view into storage laid out as the engine lays out its buffers."""
     def fma(self, a: Float32, b: Float32, c: Float32) -> Float32: ...
-    def unary(self, function: str, x: Float32) -> Float32:
+    def unary(self, function: str, x: Float32, parameters: Sequence[float] = ...) -> Float32:
         """`function`: exp, log, or an activation's name (value), or "<activation>_gradient" (derivative
-        as a function of what the plan saves: the output y, for silu the input)."""
+        as a function of what the plan saves: the input, of linear to exponential the output y)."""
     def dense_forward(
         self, activation: str, x: Float32, kernel: Float32, bias: Float32 | None, out: Float32
     ) -> None:
@@ -272,7 +281,8 @@ class Kernels:
     ) -> None:
         """kernel (k, n), bias (n,) and slots stepped in place with dW = x (m, k).T @ dz (m, n) + 2 l2 kernel,
         db = sum(dz). Slots hold the engine's scaled form. `iteration` counts from 1."""
-    def softmax(self, z: Float32, out: Float32) -> None: ...
+    def row_activation(self, activation: str, x: Float32, saved: Float32 | None, out: Float32) -> None:
+        """out = activation(x), row by row, or with the output as `saved` dLoss/dz from x = dLoss/dy."""
     def loss(
         self,
         loss: Mapping[str, Any],

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 # Turns that an idle thread of GCC's OpenMP spins before it sleeps: 0.1 ms, of its own accord 7 ms. Whatever wants the
 # core after a run, NumPy say, would have to share it for so long. Read when the library is loaded, hence here.
@@ -40,8 +40,11 @@ build_info = _core.build_info
 first_nonfinite_row = _core.first_nonfinite_row
 get_threads = _core.get_threads
 matmul = _core.matmul
+normal = _core.normal
+orthogonal = _core.orthogonal
 permutation = _core.permutation
 set_threads = _core.set_threads
+truncated_normal = _core.truncated_normal
 uniform = _core.uniform
 
 Float32 = NDArray[np.float32]
@@ -63,16 +66,3 @@ def read_weights(program: Program, first: int, count: int) -> list[Float32]:
     for array in arrays:
         array.flags.writeable = False
     return arrays
-
-
-def activate(name: str, x: ArrayLike) -> Float32:
-    """Activation `name` over the last axis of `x`, computed by the kernels that a layer would use."""
-    rows = np.asarray(x, np.float32, order="C")
-    flat = rows.reshape(-1, rows.shape[-1] if rows.ndim else 1)
-    if not flat.size:
-        return rows
-    return (
-        build(flat.shape[1], [{"kind": "activation", "activation": name}], [])
-        .predict(flat)
-        .reshape(rows.shape)
-    )

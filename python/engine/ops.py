@@ -52,6 +52,5 @@ def matmul(
         array([[ 6.,  0.],
                [ 0., 25.]], dtype=float32)
     """
-    if activation is not None:
-        activation = activations.get(activation).__name__
-    return _program.matmul(a, b, bias, activation, transpose_a, transpose_b, out)
+    lowered = None if activation is None else activations.lower(activations.get(activation))
+    return _program.matmul(a, b, bias, lowered, transpose_a, transpose_b, out)

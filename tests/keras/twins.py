@@ -1,22 +1,17 @@
 """The same network in Keras and in the engine: same weights, same batches, numbers side by side.
 
 Every helper takes a `make(api)` that builds with `api.layers`, `api.optimizers` and the rest, where `api` is `keras` or
-`engine`. Keras runs on JAX.
+`engine`. Keras runs on JAX: conftest.py says so.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
-import keras
 
 import engine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.layers.activations import ELU, LeakyReLU, ReLU, Softmax
 from engine.layers.base import Layer, get
 from engine.layers.core import Activation, Dense, Input, InputLayer
 from engine.layers.embedding import Embedding
@@ -26,6 +27,7 @@ from engine.layers.regularization import (
 from engine.layers.reshaping import Flatten, Identity, Permute, RepeatVector, Reshape
 
 __all__ = [
+    "ELU",
     "Activation",
     "AlphaDropout",
     "BatchNormalization",
@@ -42,13 +44,16 @@ __all__ = [
     "InputLayer",
     "Layer",
     "LayerNormalization",
+    "LeakyReLU",
     "Normalization",
     "PReLU",
     "Permute",
     "RMSNormalization",
+    "ReLU",
     "RepeatVector",
     "Rescaling",
     "Reshape",
+    "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",

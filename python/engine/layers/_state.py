@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from engine._checks import Shape
 from engine._program import Float32, Program, read_weights
 from engine._spec import Spec
-from engine.initializers import Initializer
+from engine.initializers import Initializer, as_weight
 from engine.regularizers import Regularizer
 
 # In one array: 4 TiB. More is a slip of the pen, such as a forgotten zero in `input_shape`.
@@ -28,6 +28,10 @@ class Weight(NamedTuple):
     initializer: Initializer
     trainable: bool = True
     regularizer: Regularizer | None = None
+
+    def start(self, layer: str) -> Float32:
+        """The numbers to start from, in the layer of that name."""
+        return as_weight(self.initializer(self.shape), self.shape, f"the start of {layer}'s {self.name}")
 
 
 class Weighted(Spec):
@@ -108,7 +112,7 @@ class Weighted(Spec):
                 msg = f"layer {self.name!r} would need a {weight.name} of shape {weight.shape}: over 2**40 numbers"
                 raise ValueError(msg)
         if not self.built:
-            return [weight.initializer(weight.shape) for weight in wanted]
+            return [weight.start(self.name) for weight in wanted]
         weights = self.weights
         for weight, array in zip(wanted, weights, strict=True):
             if weight.shape != array.shape:

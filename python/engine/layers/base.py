@@ -189,7 +189,7 @@ class Layer(Weighted):
             flag(trainable, "trainable"),
             regularizers.get(regularizer),
         )
-        value = weight.initializer(weight.shape)
+        value = weight.start(self.name)
         self._specs.append(weight)
         self._weights = [*(self._weights or []), value]
         return CustomWeight(self, len(self._specs) - 1)
@@ -228,7 +228,7 @@ class Layer(Weighted):
         gradients_of(self, inputs, upstream, views["gradient"], views["weights"])
 
     def __setattr__(self, name: str, value: object) -> None:
-        if isinstance(value, Layer):
+        if self.is_custom and isinstance(value, Layer):
             msg = (
                 f"`{name}` of {type(self).__name__} can't be a layer: layers don't hold layers here. Put them one after "
                 "the other in the model, or compute in `call` what they do"

@@ -19,7 +19,8 @@ class Dense(Layer):
 
     Args:
         units: number of outputs, at least 1.
-        activation: name or function of `engine.activations`; None leaves the sum as it is.
+        activation: name or function of `engine.activations`, or a layer such as `LeakyReLU`; None leaves the sum as
+            it is.
         use_bias: whether a bias is added.
         kernel_initializer: start of the kernel (inputs, units).
         bias_initializer: start of the bias (units,).
@@ -70,20 +71,20 @@ class Dense(Layer):
         return [kernel, bias] if self.use_bias else [kernel]
 
     def lower(self, input_shape: Shape) -> list[Operation]:
-        """One dense operation, activation and penalties included."""
-        del input_shape
-        operation = {
+        """One dense operation, penalties included, then the activation."""
+        operation: dict[str, Any] = {
             "kind": "dense",
             "units": self.units,
             "use_bias": self.use_bias,
-            "activation": self.activation.__name__,
             "kernel_l2": 0.0,
             "bias_l2": 0.0,
             "trainable": self.trainable,
         }
         for weight, regularizer in (("kernel", self.kernel_regularizer), ("bias", self.bias_regularizer)):
             operation |= regularizer.lower(weight) if regularizer else {}
-        return [operation]
+        if isinstance(self.activation, Layer):
+            return [operation, *lower_activation(self.activation, self.output_shape_for(input_shape))]
+        return [operation | dict(activations.lower(self.activation))]
 
 
 @register()
@@ -91,7 +92,7 @@ class Activation(Layer):
     """An activation function as a layer of its own.
 
     Args:
-        activation: name or function of `engine.activations`.
+        activation: name or function of `engine.activations`, or a layer such as `LeakyReLU`.
         options: `name`, `input_shape`, as for every layer.
     """
 
@@ -101,14 +102,13 @@ class Activation(Layer):
 
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""
-        if self.activation is activations.softmax:
+        if self.activation in activations.BY_ROW:
             require_axis(self, input_shape)
         return input_shape
 
     def lower(self, input_shape: Shape) -> list[Operation]:
         """One activation."""
-        del input_shape
-        return [{"kind": "activation", "activation": self.activation.__name__}]
+        return lower_activation(self.activation, input_shape)
 
 
 @register()
@@ -184,3 +184,13 @@ def require_axis(layer: Layer, input_shape: Shape) -> None:
             "put a Flatten() before it"
         )
         raise ValueError(msg)
+
+
+def lower_activation(activation: Any, shape: Shape) -> list[Operation]:
+    """What `activations.get` returned, as the core reads it, for samples of `shape`."""
+    if not isinstance(activation, Layer):
+        return [{"kind": "activation", **activations.lower(activation)}]
+    if activation.weights_for(shape) or activation.output_shape_for(shape) != shape:
+        msg = f"{activation!r} can't be an activation, as it has weights or changes shapes: put it after as a layer"
+        raise ValueError(msg)
+    return activation.lower(shape)

@@ -1,0 +1,208 @@
+"""Activation functions: NumPy in, NumPy out, computed by the same kernels as inside a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from engine._checks import nearest
+from engine._program import Float32, Operation
+from engine._spec import Spec
+from engine._spec import serialize as spec_config
+from engine.activations._apply import operation
+from engine.activations.piecewise import (
+    hard_shrink,
+    hard_shrink_operation,
+    hard_sigmoid,
+    hard_silu,
+    hard_tanh,
+    leaky_relu,
+    leaky_relu_operation,
+    linear,
+    relu,
+    relu6,
+    relu_operation,
+    soft_shrink,
+    soft_shrink_operation,
+    sparse_plus,
+    sparse_sigmoid,
+    threshold,
+)
+from engine.activations.rows import glu, log_softmax, row_operation, softmax, sparsemax
+from engine.activations.smooth import (
+    celu,
+    celu_operation,
+    elu,
+    elu_operation,
+    exponential,
+    gelu,
+    gelu_operation,
+    log_sigmoid,
+    mish,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    softsign,
+    squareplus,
+    squareplus_operation,
+    tanh,
+    tanh_shrink,
+)
+
+__all__ = [
+    "BY_ROW",
+    "Activation",
+    "celu",
+    "deserialize",
+    "elu",
+    "exponential",
+    "gelu",
+    "get",
+    "glu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "log_softmax",
+    "lower",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "serialize",
+    "sigmoid",
+    "silu",
+    "soft_shrink",
+    "softmax",
+    "softplus",
+    "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "sparsemax",
+    "squareplus",
+    "swish",
+    "tanh",
+    "tanh_shrink",
+    "threshold",
+]
+
+swish, hard_swish = silu, hard_silu
+
+Activation = Callable[..., Float32]
+
+# The activations of whole rows.
+BY_ROW: tuple[Activation, ...] = (softmax, log_softmax, sparsemax)
+
+# What the core makes of a function with its default constants.
+_operations: dict[Activation, Callable[..., Operation]] = {
+    celu: celu_operation,
+    elu: elu_operation,
+    gelu: gelu_operation,
+    hard_shrink: hard_shrink_operation,
+    leaky_relu: leaky_relu_operation,
+    relu: relu_operation,
+    soft_shrink: soft_shrink_operation,
+    squareplus: squareplus_operation,
+    **{function: partial(row_operation, function.__name__) for function in BY_ROW},
+}
+_WITHOUT_CONSTANTS: tuple[Activation, ...] = (
+    exponential,
+    hard_sigmoid,
+    hard_silu,
+    hard_tanh,
+    linear,
+    log_sigmoid,
+    mish,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    softsign,
+    sparse_plus,
+    sparse_sigmoid,
+    tanh,
+    tanh_shrink,
+)
+_operations |= {function: partial(operation, function.__name__) for function in _WITHOUT_CONSTANTS}
+_known = {function.__name__: function for function in (*_operations, glu, threshold)}
+_names = {**_known, "swish": silu, "hard_swish": hard_silu}
+
+
+def get(identifier: object) -> Any:
+    """The activation that a name, a function of this module, a layer or a config dict stands for; None is `linear`.
+
+    A layer such as `layers.LeakyReLU(0.1)` serves as an activation if it has no weights and leaves shapes alone.
+
+    Raises:
+        ValueError: for an unknown name; the message suggests the nearest.
+        TypeError: for anything else, such as a function of your own.
+    """
+    if identifier is None:
+        return linear
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
+    if isinstance(identifier, str):
+        if identifier.lower() not in _names:
+            known = ", ".join(sorted(_names))
+            msg = f"unknown activation {identifier!r}{nearest(identifier, _names)} Known: {known}"
+            raise ValueError(msg)
+        return _names[identifier.lower()]
+    if any(identifier is function for function in _known.values()):
+        return identifier
+    from engine.layers import Layer
+
+    if isinstance(identifier, type) and issubclass(identifier, Layer):
+        identifier = identifier()
+    if isinstance(identifier, Layer):
+        return identifier
+    msg = f"`activation` must be a name, a function of engine.activations or a layer, got {identifier!r}"
+    raise TypeError(msg)
+
+
+def serialize(activation: object) -> str | dict[str, Any]:
+    """What `deserialize` makes `activation` from: the name of a function, the config dict of a layer."""
+    found = get(activation)
+    return spec_config(found) if isinstance(found, Spec) else str(found.__name__)
+
+
+def deserialize(
+    config: str | Mapping[str, Any], custom_objects: Mapping[str, Activation] | None = None
+) -> Any:
+    """The activation that `serialize` returned `config` for.
+
+    Args:
+        config: a name, or a dict with `class_name` and `config`.
+        custom_objects: activations by names of your own.
+    """
+    if isinstance(config, Mapping):
+        if config.get("class_name") == "function":
+            return deserialize(config["config"], custom_objects)
+        from engine import layers
+
+        return layers.get(config)
+    return (custom_objects or {}).get(config) or get(config)
+
+
+def lower(activation: Any) -> Operation:
+    """The fields of a core operation that stand for a function of this module with its default constants.
+
+    Raises:
+        TypeError: for a layer.
+        ValueError: for one that has no defaults, or that changes the shape.
+    """
+    if isinstance(activation, Spec):
+        msg = f"`activation` must be a name or a function of engine.activations here, got {activation!r}"
+        raise TypeError(msg)
+    found = _operations.get(activation)
+    if found is None:
+        reason = "it has constants without default" if activation is threshold else "it halves its axis"
+        msg = f"{activation.__name__} can't be the activation of a layer: {reason}. Call it as a function"
+        raise ValueError(msg)
+    return found(*(getattr(activation, "__defaults__", None) or ()))

@@ -1,0 +1,113 @@
+"""Activations of straight lines and parabolas."""
+
+from __future__ import annotations
+
+import math
+
+from numpy.typing import ArrayLike
+
+from engine._checks import real
+from engine._program import Float32, Operation
+from engine.activations._apply import apply, operation
+
+SIX = 6.0  # the highest value of relu6
+
+
+def linear(x: ArrayLike) -> Float32:
+    """`x` as it is."""
+    return apply(operation("linear"), x)
+
+
+def relu_operation(negative_slope: object, max_value: object, threshold: object) -> Operation:
+    """`relu` as the core reads it: by the simplest formula that does."""
+    slope, limit = real(negative_slope, "negative_slope"), real(threshold, "threshold")
+    highest = math.inf if max_value is None else real(max_value, "max_value", 0.0)
+    if limit == 0.0 and max_value is None:
+        return operation("leaky_relu", slope) if slope else operation("relu")
+    if limit == 0.0 and highest == SIX and not slope:
+        return operation("relu6")
+    return operation("general_relu", slope, highest, limit)
+
+
+def relu(
+    x: ArrayLike, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+) -> Float32:
+    """`max(x, 0)`; a NaN stays a NaN.
+
+    Args:
+        x: numbers of any shape.
+        negative_slope: below the threshold the result is `negative_slope * (x - threshold)`.
+        max_value: the highest result; None for no limit.
+        threshold: up to which x counts as small.
+    """
+    return apply(relu_operation(negative_slope, max_value, threshold), x)
+
+
+def relu6(x: ArrayLike) -> Float32:
+    """`min(max(x, 0), 6)`."""
+    return apply(operation("relu6"), x)
+
+
+def leaky_relu_operation(negative_slope: object) -> Operation:
+    """`leaky_relu` as the core reads it."""
+    return operation("leaky_relu", real(negative_slope, "negative_slope"))
+
+
+def leaky_relu(x: ArrayLike, negative_slope: float = 0.2) -> Float32:
+    """`x` where it is at least 0, else `negative_slope * x` (Maas, Hannun and Ng, 2013)."""
+    return apply(leaky_relu_operation(negative_slope), x)
+
+
+def hard_tanh(x: ArrayLike) -> Float32:
+    """`x` cut off at -1 and 1."""
+    return apply(operation("hard_tanh"), x)
+
+
+def hard_sigmoid(x: ArrayLike) -> Float32:
+    """`x / 6 + 0.5` cut off at 0 and 1."""
+    return apply(operation("hard_sigmoid"), x)
+
+
+def hard_silu(x: ArrayLike) -> Float32:
+    """`x * hard_sigmoid(x)`, also known as hard_swish (Howard et al., 2019)."""
+    return apply(operation("hard_silu"), x)
+
+
+def sparse_plus(x: ArrayLike) -> Float32:
+    """0 up to -1, `(x + 1)**2 / 4` up to 1, then `x`."""
+    return apply(operation("sparse_plus"), x)
+
+
+def sparse_sigmoid(x: ArrayLike) -> Float32:
+    """`(x + 1) / 2` cut off at 0 and 1 (Blondel, Martins and Niculae, 2019)."""
+    return apply(operation("sparse_sigmoid"), x)
+
+
+def soft_shrink_operation(threshold: object) -> Operation:
+    """`soft_shrink` as the core reads it."""
+    return operation("soft_shrink", real(threshold, "threshold", 0.0))
+
+
+def soft_shrink(x: ArrayLike, threshold: float = 0.5) -> Float32:
+    """`x` brought nearer to 0 by `threshold`, as far as 0."""
+    return apply(soft_shrink_operation(threshold), x)
+
+
+def hard_shrink_operation(threshold: object) -> Operation:
+    """`hard_shrink` as the core reads it."""
+    return operation("hard_shrink", real(threshold, "threshold", 0.0))
+
+
+def hard_shrink(x: ArrayLike, threshold: float = 0.5) -> Float32:
+    """`x` where `|x| > threshold`, else 0."""
+    return apply(hard_shrink_operation(threshold), x)
+
+
+def threshold_operation(threshold: object, default_value: object) -> Operation:
+    """`threshold` as the core reads it."""
+    return operation("threshold", real(threshold, "threshold"), real(default_value, "default_value"))
+
+
+def threshold(x: ArrayLike, threshold: float, default_value: float) -> Float32:
+    """`x` where `x > threshold`, else `default_value`."""
+    return apply(threshold_operation(threshold, default_value), x)

@@ -1,0 +1,63 @@
+"""Activations in which every number of a row has a part in every result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine._checks import integer
+from engine._program import Float32, Operation
+from engine.activations._apply import apply, operation
+from engine.activations.smooth import sigmoid
+
+
+def row_operation(name: str, axis: object) -> Operation:
+    """An activation of this module as the core reads it: along the last axis of its rows."""
+    del axis
+    return operation(name)
+
+
+def softmax(x: ArrayLike, axis: int = -1) -> Float32:
+    """`exp(x) / sum(exp(x))` along `axis`."""
+    return _along("softmax", x, axis)
+
+
+def log_softmax(x: ArrayLike, axis: int = -1) -> Float32:
+    """`log(softmax(x))` along `axis`."""
+    return _along("log_softmax", x, axis)
+
+
+def sparsemax(x: ArrayLike, axis: int = -1) -> Float32:
+    """`max(x - tau, 0)` along `axis`, with the `tau` that makes its sum 1 (Martins and Astudillo, 2016)."""
+    return _along("sparsemax", x, axis)
+
+
+def glu(x: ArrayLike, axis: int = -1) -> Float32:
+    """`a * sigmoid(b)` for the two halves a and b of `axis` (Dauphin et al., 2017).
+
+    Args:
+        x: of an even extent along `axis`.
+        axis: the axis to split; half as long in the result.
+    """
+    array = np.asarray(x, np.float32)
+    at = _axis(array, axis)
+    if array.ndim == 0 or array.shape[at] % 2:
+        msg = f"`x` must have an even extent along axis {axis} to be split in halves, got shape {array.shape}"
+        raise ValueError(msg)
+    value, gate = np.split(array, 2, axis=at)
+    return value * sigmoid(gate)
+
+
+def _axis(array: NDArray[Any], axis: object) -> int:
+    rank = max(array.ndim, 1)  # a scalar is a row of one
+    return integer(axis, "axis", -rank, rank - 1) % rank
+
+
+def _along(name: str, x: ArrayLike, axis: object) -> Float32:
+    array = np.asarray(x)
+    at = _axis(array, axis)
+    if at >= array.ndim - 1:
+        return apply(operation(name), array)
+    return np.moveaxis(apply(operation(name), np.moveaxis(array, at, -1)), -1, at)

@@ -1,0 +1,114 @@
+"""Where weights start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from engine._spec import serialize as spec_config
+from engine.initializers.base import Given, Initializer, as_weight, named
+from engine.initializers.constant import Constant, Identity, Ones, Zeros
+from engine.initializers.random import (
+    GlorotNormal,
+    GlorotUniform,
+    HeNormal,
+    HeUniform,
+    LecunNormal,
+    LecunUniform,
+    Orthogonal,
+    RandomNormal,
+    RandomUniform,
+    TruncatedNormal,
+    VarianceScaling,
+)
+
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "IdentityInitializer",
+    "Initializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "Orthogonal",
+    "OrthogonalInitializer",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "Zeros",
+    "as_weight",
+    "constant",
+    "deserialize",
+    "get",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "lecun_normal",
+    "lecun_uniform",
+    "ones",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
+    "serialize",
+    "truncated_normal",
+    "variance_scaling",
+    "zeros",
+]
+
+# Keras' other names of the classes.
+constant, zeros, ones, identity = Constant, Zeros, Ones, Identity
+random_normal, truncated_normal, random_uniform = RandomNormal, TruncatedNormal, RandomUniform
+variance_scaling, orthogonal = VarianceScaling, Orthogonal
+glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
+lecun_uniform, lecun_normal = LecunUniform, LecunNormal
+he_uniform, he_normal = HeUniform, HeNormal
+IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
+
+
+def get(identifier: object) -> Any:
+    """The initializer that a name, a class, an object, a config dict, a function or an array stands for.
+
+    Args:
+        identifier: None stays None. A function takes a shape and `dtype=None` and returns an array; an array is the
+            start itself.
+
+    Raises:
+        ValueError: for an unknown name; the message suggests the nearest.
+        TypeError: for anything else.
+    """
+    if identifier is None:
+        return None
+    if isinstance(identifier, np.ndarray):
+        return Given(identifier)
+    known = isinstance(identifier, (str, Mapping, type, Initializer))
+    return identifier if callable(identifier) and not known else named(identifier)
+
+
+def serialize(initializer: Initializer) -> dict[str, Any]:
+    """The config dict from which `deserialize` makes `initializer` again."""
+    return spec_config(initializer)
+
+
+def deserialize(
+    config: Mapping[str, Any] | str, custom_objects: Mapping[str, type[Initializer]] | None = None
+) -> Any:
+    """The initializer that `serialize` returned `config` for.
+
+    Args:
+        config: a name, or a dict with `class_name` and `config`.
+        custom_objects: classes by names of your own.
+    """
+    name = config if isinstance(config, str) else config.get("class_name")
+    own = (custom_objects or {}).get(str(name))
+    if own is None:
+        return get(config)
+    return own() if isinstance(config, str) else own.from_config(config.get("config", {}))

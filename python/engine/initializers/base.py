@@ -1,0 +1,88 @@
+"""What every initializer is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._checks import Shape, integer
+from engine._program import Float32
+from engine._spec import Registry, Spec
+
+
+class Initializer(Spec, ABC):
+    """Base class: an object that fills an array of a given shape. One of your own defines `__call__`."""
+
+    @abstractmethod
+    def __call__(self, shape: Sequence[int], dtype: object = None) -> Float32:
+        """Make an array.
+
+        Args:
+            shape: of the result, such as `(inputs, units)` for a kernel.
+            dtype: None or float32, as which all weights are kept.
+
+        Returns:
+            A float32 array.
+        """
+
+    def clone(self) -> Initializer:
+        """Another initializer with the same arguments."""
+        return type(self).from_config(self.get_config())
+
+
+class BuiltIn(Initializer):
+    """Base class of the package's own: checks shape and dtype."""
+
+    def __call__(self, shape: Sequence[int], dtype: object = None) -> Float32:
+        """Make an array.
+
+        Args:
+            shape: of the result, such as `(inputs, units)` for a kernel.
+            dtype: None or float32, as which all weights are kept.
+
+        Returns:
+            A float32 array.
+        """
+        if dtype is not None and dtype not in ("float32", np.float32, np.dtype(np.float32)):
+            msg = f"`dtype` must be float32, as which all weights are kept, got {dtype!r}"
+            raise ValueError(msg)
+        if isinstance(shape, int):
+            msg = f"`shape` must be a tuple such as ({shape},), got {shape}"
+            raise TypeError(msg)
+        return self._fill(tuple(integer(extent, "shape", 0) for extent in shape))
+
+    @abstractmethod
+    def _fill(self, shape: Shape) -> Float32: ...
+
+
+class Given(Initializer):
+    """An array as it is."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self.values = values
+
+    def __call__(self, shape: Sequence[int], dtype: object = None) -> Float32:
+        """The array, if it has that shape."""
+        del dtype
+        return as_weight(self.values, tuple(shape), "the array given as initializer")
+
+
+def as_weight(values: object, shape: Shape, what: str) -> Float32:
+    """`values` as a float32 array of `shape`; the message for any other calls it `what`."""
+    array = np.asarray(values)
+    if array.shape != shape:
+        msg = f"{what} must have shape {shape}, got {array.shape}"
+        raise ValueError(msg)
+    if array.dtype.kind not in "biuf":
+        msg = f"{what} must hold real numbers, got dtype {array.dtype}"
+        raise TypeError(msg)
+    return np.asarray(array, np.float32)
+
+
+_registry: Registry[Initializer] = Registry("initializer", Initializer)
+register = _registry.register
+named = _registry.get

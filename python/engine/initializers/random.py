@@ -1,0 +1,228 @@
+"""Random starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from engine._checks import Shape, choice, integer, real
+from engine._program import Float32, normal, orthogonal, truncated_normal, uniform
+from engine._random import next_key
+from engine.initializers.base import BuiltIn, register
+
+# Of a normal distribution cut off at two standard deviations.
+TRUNCATED_STDDEV = 0.87962566103423978
+
+
+class Random(BuiltIn):
+    """What draws random numbers, the same at every call of one object, as in Keras.
+
+    Args:
+        seed: None draws from the stream that `utils.set_random_seed` starts, so that every object gets numbers of its
+            own; an int gives the same numbers in every object.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = None if seed is None else integer(seed, "seed", 0, 2**64 - 1)
+        self._drawn: tuple[int, int] | None = None if self.seed is None else (self.seed, 0)
+
+    @property
+    def _key(self) -> tuple[int, int]:
+        if self._drawn is None:
+            self._drawn = next_key()
+        return self._drawn
+
+
+@register("normal")
+class RandomNormal(Random):
+    """Normal.
+
+    Args:
+        mean: a finite number.
+        stddev: the standard deviation, at least 0.
+        seed: None draws from the stream that `utils.set_random_seed` starts, so that every object gets numbers of its
+            own; an int gives the same numbers in every object.
+    """
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        self.mean, self.stddev = real(mean, "mean"), real(stddev, "stddev", 0.0)
+        super().__init__(seed)
+
+    def _fill(self, shape: Shape) -> Float32:
+        return normal(*self._key, math.prod(shape), self.mean, self.stddev).reshape(shape)
+
+
+@register()
+class TruncatedNormal(RandomNormal):
+    """Normal, but drawn again what lies more than two standard deviations from the mean.
+
+    Args:
+        mean: a finite number.
+        stddev: the standard deviation before the cut, at least 0.
+        seed: as for `RandomNormal`.
+    """
+
+    def _fill(self, shape: Shape) -> Float32:
+        return truncated_normal(*self._key, math.prod(shape), self.mean, self.stddev).reshape(shape)
+
+
+@register("uniform")
+class RandomUniform(Random):
+    """Uniform in [minval, maxval).
+
+    Args:
+        minval: the lowest value.
+        maxval: at least `minval`.
+        seed: as for `RandomNormal`.
+    """
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+        self.minval = real(minval, "minval")
+        self.maxval = real(maxval, "maxval", self.minval)
+        super().__init__(seed)
+
+    def _fill(self, shape: Shape) -> Float32:
+        return uniform(*self._key, math.prod(shape), self.minval, self.maxval).reshape(shape)
+
+
+@register()
+class VarianceScaling(Random):
+    """Of variance `scale / fan`, so that activations keep theirs from layer to layer.
+
+    Args:
+        scale: a positive number.
+        mode: the fan: "fan_in" (inputs of a unit), "fan_out" (outputs that an input feeds) or "fan_avg", their mean.
+        distribution: "truncated_normal", which "normal" is short for, "untruncated_normal" or "uniform".
+        seed: as for `RandomNormal`.
+        input_axes: axes of the shape whose product is the number of inputs; None for all but the last.
+        output_axes: likewise for the outputs; None for the last and, as in Keras, those before the last two.
+    """
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: int | None = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+    ) -> None:
+        self.scale = real(scale, "scale", 0.0)
+        if self.scale == 0.0:
+            msg = "`scale` must be positive, got 0"
+            raise ValueError(msg)
+        self.mode = str(choice(mode, "mode", ("fan_in", "fan_out", "fan_avg")))
+        options = ("truncated_normal", "normal", "untruncated_normal", "uniform")
+        chosen = str(choice(str(distribution).lower(), "distribution", options))
+        self.distribution = "truncated_normal" if chosen == "normal" else chosen
+        self.input_axes, self.output_axes = input_axes, output_axes
+        super().__init__(seed)
+
+    def _fill(self, shape: Shape) -> Float32:
+        fan_in, fan_out = fans(shape, self.input_axes, self.output_axes)
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance, size = self.scale / max(1.0, fan), math.prod(shape)
+        if self.distribution == "uniform":
+            limit = math.sqrt(3.0 * self.scale / max(1.0, fan))
+            return uniform(*self._key, size, -limit, limit).reshape(shape)
+        if self.distribution == "untruncated_normal":
+            return normal(*self._key, size, 0.0, math.sqrt(variance)).reshape(shape)
+        return truncated_normal(*self._key, size, 0.0, math.sqrt(variance) / TRUNCATED_STDDEV).reshape(shape)
+
+
+class _Scaled(VarianceScaling):
+    """A `VarianceScaling` with a name of its own."""
+
+    _rule: ClassVar[tuple[float, str, str]]
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(*self._rule, seed, input_axes, output_axes)
+
+
+@register()
+class GlorotUniform(_Scaled):
+    """Uniform in [-limit, limit) with `limit = sqrt(6 / (fan_in + fan_out))` (Glorot and Bengio, 2010)."""
+
+    _rule = (1.0, "fan_avg", "uniform")
+
+
+@register()
+class GlorotNormal(_Scaled):
+    """Truncated normal with `stddev = sqrt(2 / (fan_in + fan_out))` (Glorot and Bengio, 2010)."""
+
+    _rule = (1.0, "fan_avg", "truncated_normal")
+
+
+@register()
+class LecunUniform(_Scaled):
+    """Uniform in [-limit, limit) with `limit = sqrt(3 / fan_in)` (Klambauer et al., 2017)."""
+
+    _rule = (1.0, "fan_in", "uniform")
+
+
+@register()
+class LecunNormal(_Scaled):
+    """Truncated normal with `stddev = sqrt(1 / fan_in)` (Klambauer et al., 2017)."""
+
+    _rule = (1.0, "fan_in", "truncated_normal")
+
+
+@register()
+class HeUniform(_Scaled):
+    """Uniform in [-limit, limit) with `limit = sqrt(6 / fan_in)` (He et al., 2015)."""
+
+    _rule = (2.0, "fan_in", "uniform")
+
+
+@register()
+class HeNormal(_Scaled):
+    """Truncated normal with `stddev = sqrt(2 / fan_in)` (He et al., 2015)."""
+
+    _rule = (2.0, "fan_in", "truncated_normal")
+
+
+@register("orthogonalinitializer")
+class Orthogonal(Random):
+    """Orthogonal rows or columns, whichever are fewer, of equal probability in all directions (Saxe et al., 2014).
+
+    Axes before the last are taken together.
+
+    Args:
+        gain: factor, the length of the rows or columns.
+        seed: as for `RandomNormal`.
+    """
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        self.gain = real(gain, "gain")
+        super().__init__(seed)
+
+    def _fill(self, shape: Shape) -> Float32:
+        if len(shape) < 2:  # noqa: PLR2004 # no matrix
+            msg = f"Orthogonal needs at least two axes: `shape` is {shape}"
+            raise ValueError(msg)
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        long, short = max(rows, columns), min(rows, columns)
+        matrix = orthogonal(*self._key, long, short, self.gain)
+        return np.ascontiguousarray(matrix if rows >= columns else matrix.T).reshape(shape)
+
+
+def fans(
+    shape: Shape, input_axes: Sequence[int] | None, output_axes: Sequence[int] | None
+) -> tuple[int, int]:
+    """Inputs and outputs of one unit; leading axes of `shape` are a receptive field, as in Keras."""
+    if input_axes is not None and output_axes is not None:
+        return math.prod(shape[axis] for axis in input_axes), math.prod(shape[axis] for axis in output_axes)
+    if not shape:
+        return 1, 1
+    if len(shape) == 1:
+        return shape[0], shape[0]
+    field = math.prod(shape[:-2])
+    return shape[-2] * field, shape[-1] * field

@@ -1,0 +1,126 @@
+"""Activations with constants of their own, as layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from engine._checks import LARGEST, Shape, integers, real, text_of_shape
+from engine._program import Operation
+from engine.activations.piecewise import leaky_relu_operation, relu_operation
+from engine.activations.smooth import elu_operation
+from engine.layers._axes import transposed
+from engine.layers.base import Layer, register
+
+
+@register()
+class ReLU(Layer):
+    """`max(x, 0)`, or `engine.activations.relu` with these constants.
+
+    Args:
+        max_value: the highest result, at least 0; None for no limit.
+        negative_slope: below the threshold the result is `negative_slope * (x - threshold)`; at least 0.
+        threshold: up to which x counts as small; at least 0.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **options: Any,
+    ) -> None:
+        self.max_value = None if max_value is None else real(max_value, "max_value", 0.0)
+        self.negative_slope = real(negative_slope, "negative_slope", 0.0)
+        self.threshold = real(threshold, "threshold", 0.0)
+        super().__init__(**options)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One activation."""
+        del input_shape
+        lowered = relu_operation(self.negative_slope, self.max_value, self.threshold)
+        return [{"kind": "activation", **lowered}]
+
+
+@register()
+class LeakyReLU(Layer):
+    """`x` where it is at least 0, else `negative_slope * x` (Maas, Hannun and Ng, 2013).
+
+    Args:
+        negative_slope: at least 0.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, negative_slope: float = 0.3, **options: Any) -> None:
+        self.negative_slope = real(negative_slope, "negative_slope", 0.0)
+        super().__init__(**options)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One activation."""
+        del input_shape
+        return [{"kind": "activation", **leaky_relu_operation(self.negative_slope)}]
+
+
+@register()
+class ELU(Layer):
+    """`x` where it is positive, else `alpha * (exp(x) - 1)` (Clevert, Unterthiner and Hochreiter, 2016).
+
+    Args:
+        alpha: what large negative numbers tend to, with the other sign.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, alpha: float = 1.0, **options: Any) -> None:
+        self.alpha = real(alpha, "alpha")
+        super().__init__(**options)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One activation."""
+        del input_shape
+        return [{"kind": "activation", **elu_operation(self.alpha)}]
+
+
+@register()
+class Softmax(Layer):
+    """`exp(x) / sum(exp(x))` along an axis, or along several together.
+
+    Args:
+        axis: number of the axis, or several, with the batch axis as number 0; -1 is the last.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, axis: int | Sequence[int] = -1, **options: Any) -> None:
+        several = isinstance(axis, Sequence)
+        numbers = integers(axis if several else (axis,), "axis", -LARGEST)
+        self.axis = list(numbers) if several else numbers[0]
+        super().__init__(**options)
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """The shape that comes in."""
+        self._axes(input_shape)
+        return input_shape
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One activation of rows, between two transpositions unless the axis is the last."""
+        axes = self._axes(input_shape)
+        order = (*(axis for axis in range(len(input_shape)) if axis not in axes), *axes)
+        turned = tuple(input_shape[axis] for axis in order)
+        back = tuple(order.index(axis) for axis in range(len(order)))
+        groups = math.prod(turned[: len(turned) - len(axes)])
+        softmax = {"kind": "activation", "activation": "softmax", "groups": groups}
+        return [*transposed(input_shape, order), softmax, *transposed(turned, back)]
+
+    def _axes(self, input_shape: Shape) -> Shape:
+        """The axes of a sample."""
+        rank = 1 + len(input_shape)
+        given = self.axis if isinstance(self.axis, list) else [self.axis]
+        axes = tuple(axis % rank - 1 for axis in given if -rank <= axis < rank)
+        if len(set(axes)) < len(given) or -1 in axes or not axes:
+            msg = (
+                f"layer {self.name!r} gets {text_of_shape(input_shape)}: `axis` must be one of 1 to {rank - 1}, or "
+                f"different ones of them, got {self.axis}"
+            )
+            raise ValueError(msg)
+        return tuple(sorted(axes))
