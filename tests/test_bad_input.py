@@ -42,6 +42,14 @@ X_MISTAKES: dict[str, tuple[Callable[[Blobs], object], str]] = {
     "objects": (lambda b: b.x.astype(object), "`x` must hold real numbers, got dtype object: convert it"),
     "strings": (lambda b: b.x.astype(str), "`x` must hold real numbers, got dtype <U"),
     "complex": (lambda b: b.x.astype(complex), "`x` must hold real numbers, got dtype complex128"),
+    "several": (
+        lambda b: [b.x, b.y],
+        r"`x` must be one array, .* is arrays of the shapes \[\(150, 6\), \(150,\)\]",
+    ),
+    "named": (
+        lambda b: {"left": b.x, "right": b.y},
+        r"one input and one output, but is a dict of \['left', 'right'\]",
+    ),
     "ragged": (lambda b: ragged(), "`x` must be an array, or lists that are equally long at every level"),
 }
 

@@ -196,6 +196,12 @@ def test_mistakes_in_streams_leave_the_last_good_step(blobs: Blobs) -> None:
         model.fit(blobs.x, blobs.y, verbose=0)
     with pytest.raises(ValueError, match="`validation batch 2 y` must hold"):
         classifier().fit(blobs.x, blobs.y, validation_data=broken(y=np.full(32, 7)), verbose=0)
+    model = classifier()
+    with pytest.raises(ValueError, match="`validation batch 0 y` must hold"):
+        model.fit(blobs.x, blobs.y, validation_data=iter([(blobs.x, blobs.y + 7)]), verbose=0)
+    with pytest.raises(ValueError, match=r"`validation x`, of type .*, yields no batches"):
+        model.fit(blobs.x, blobs.y, validation_data=iter(()), verbose=0)
+    assert model.optimizer.iterations == 0
     with pytest.raises(ZeroDivisionError):
         classifier().fit(((1 / 0, 1) for _ in range(3)), verbose=0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -159,6 +159,11 @@ def _shape_hint(given: tuple[int, ...], shape: Shape) -> str:
 
 
 def _array(value: object, name: str) -> Array:
+    several = list(value) if isinstance(value, Mapping) else _shapes(value)
+    if several:
+        kind = "a dict of" if isinstance(value, Mapping) else "arrays of the shapes"
+        msg = f"`{name}` must be one array, as models have one input and one output, but is {kind} {several}"
+        raise TypeError(msg)
     try:
         if hasattr(value, "to_numpy"):
             return _of_frame(value)
@@ -171,6 +176,14 @@ def _array(value: object, name: str) -> Array:
     except (TypeError, RuntimeError, BufferError) as error:  # as other libraries refuse
         msg = f"`{name}` of type {type(value).__name__} can't be read as an array of NumPy: {error}"
         raise TypeError(msg) from error
+
+
+def _shapes(value: object) -> list[tuple[int, ...]]:
+    """The shapes of arrays in a list or tuple that don't fit into one array; of other things none."""
+    if not isinstance(value, (list, tuple)) or not all(hasattr(each, "shape") for each in value):
+        return []
+    shapes = [tuple(each.shape) for each in value]
+    return shapes if len(set(shapes)) > 1 else []
 
 
 def _of_frame(frame: Any) -> Array:

@@ -69,8 +69,8 @@ def below_one(value: object, name: str) -> float:
 
 
 def flag(value: object, name: str) -> bool:
-    """`value` as a bool."""
-    if value not in (True, False):
+    """`value` as a bool; 1 and 0 count as well, arrays don't."""
+    if not isinstance(value, numbers.Real) or value not in (True, False):
         msg = f"`{name}` must be True or False, got {value!r}"
         raise TypeError(msg)
     return bool(value)

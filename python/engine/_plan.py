@@ -102,6 +102,6 @@ def resolve_batch_size(batch_size: object, steps: int | None, count: int | None)
 
 
 def _frequency(value: object) -> int | frozenset[int]:
-    if isinstance(value, Iterable) and not isinstance(value, str):
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", True):
         return frozenset(integer(epoch, "validation_freq", 1) for epoch in value)
     return integer(value, "validation_freq", 1)

@@ -245,6 +245,11 @@ class Progress:
         self._bar.end_line()
 
 
+def impatient(verbose: object) -> bool:
+    """Whether `verbose` wants something printed at once, or isn't valid."""
+    return not isinstance(verbose, (str, int)) or verbose not in ("auto", 0)
+
+
 def _per_unit(pace: float, unit: str) -> str:
     if pace >= 1 or pace == 0:
         return f" {pace:.0f}s/{unit}"

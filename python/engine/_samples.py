@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._arrays import Array, in_a_file
-from engine._checks import Shape, below_one, real
+from engine._checks import Shape, real
 from engine._lazy import LazyRows, MappedRows, SparseMatrix, part_of
 from engine._program import Dataset, Float32, Rows, permutation
 from engine._random import next_key
@@ -95,14 +95,13 @@ class Samples(Source):
         """The samples of the first `batches` batches; None takes all."""
         return self if batches is None else self.part(0, batches * batch_size)
 
-    def split(self, validation_split: float, stratify: bool) -> tuple[Samples, Samples]:
+    def split(self, share: float, stratify: bool) -> tuple[Samples, Samples]:
         """Samples for training, and the last ones for validation.
 
         Args:
-            validation_split: share of the last ones, in [0, 1).
+            share: of the last ones, in (0, 1).
             stratify: whether to take the last ones of every class, which copies the rows.
         """
-        share = below_one(validation_split, "validation_split")
         if stratify:
             return self._stratified(share)
         cut = math.floor(len(self) * (1.0 - share))

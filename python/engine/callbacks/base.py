@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from engine._checks import nearest
@@ -176,8 +176,12 @@ class CallbackList:
 def _listed(callbacks: object) -> list[Callback]:
     if callbacks is None:
         return []
+    try:
+        given = list(callbacks)  # type: ignore[call-overload] # the TypeError is the check
+    except TypeError:
+        given = [callbacks]
     listed = []
-    for callback in callbacks if isinstance(callbacks, Iterable) else [callbacks]:
+    for callback in given:
         if not isinstance(callback, Callback):
             hint = "; make an object of it: add ()" if isinstance(callback, type) else ""
             msg = f"`callbacks` must hold objects of engine.callbacks.Callback, got {callback!r}{hint}"

@@ -9,13 +9,13 @@ from typing import Any, cast
 from numpy.typing import ArrayLike
 
 from engine._arrays import complaint
-from engine._checks import Shape, flag
+from engine._checks import Shape, below_one, flag
 from engine._goals import goals
 from engine._lazy import LazyRows, part_of, unchecked_rows
 from engine._plan import limited, optional, plan_fit, resolve_batch_size
 from engine._prediction import delivered, predict, predict_stream, target_for
 from engine._program import Float32, NotFiniteError, Program
-from engine._progress import PATIENCE, Progress
+from engine._progress import PATIENCE, Progress, impatient
 from engine._random import next_seed
 from engine._samples import Samples, Source, unpacked
 from engine._streams import batches_of, yields_batches
@@ -189,7 +189,7 @@ class Model(CompiledModel):
             if (
                 callbacks is None
                 and len(rows) <= size
-                and verbose in ("auto", 0)
+                and not impatient(verbose)
                 and not isinstance(rows, LazyRows)
             ):
                 outputs = self._built_for(rows.shape[1:]).predict(rows, target, True)  # nobody to tell
@@ -277,19 +277,22 @@ class Model(CompiledModel):
         self, source: Source, validation_data: object, validation_split: float, stratify: bool
     ) -> tuple[Source, Source | None]:
         """What to train on, and what to validate with."""
-        if flag(stratify, "stratify") and (validation_data is not None or not validation_split):
+        share = below_one(validation_split, "validation_split")
+        if flag(stratify, "stratify") and (validation_data is not None or share == 0):
             msg = "`stratify=True` says how `validation_split` splits, which isn't at work here"
             raise ValueError(msg)
         if validation_data is not None:
-            if yields_batches(validation_data):
-                return source, self._source(validation_data, None, None, like=source)
-            return source, self._source(*unpacked(validation_data, "validation_data"), like=source)
-        if not validation_split:
+            stream = yields_batches(validation_data)
+            parts = (validation_data, None, None) if stream else unpacked(validation_data, "validation_data")
+            held_out = self._source(*parts, like=source)
+            _ = held_out.sample_shape  # looks at a stream's first batch, before anything is learnt
+            return source, held_out
+        if share == 0:
             return source, None
         if not isinstance(source, Samples):
             msg = "`validation_split` needs samples whose number is known, but `x` yields batches: pass `validation_data`"
             raise ValueError(msg)
-        return source.split(validation_split, stratify)
+        return source.split(share, stratify)
 
     def _shaped(self, outputs: Float32) -> Float32:
         """Outputs in the model's output shape, where that isn't one row per sample."""
