@@ -89,7 +89,16 @@ def mnist() -> Case:
     )
 
 
+def smooth_layers() -> list[Spec]:
+    names = ("gelu", "mish", "softplus", "gelu_tanh", "log_softmax", "selu", "sparsemax", "tanh_shrink")
+    elu = {"kind": "activation", "activation": "elu", "parameters": [0.5]}
+    return [*(dense(100, name) for name in names), elu, dense(5, "exponential")]
+
+
 CASES: dict[str, Callable[[], Case]] = {
+    "smooth_activations": lambda: Case(
+        pixels(150, 60, "float32"), reals(150, 5), smooth_layers(), "mean_squared_error", ADAM, 100
+    ),
     "mnist": mnist,
     "uint8_dropout_l2": lambda: Case(
         pixels(200, 196, "uint8"),
@@ -284,6 +293,8 @@ def fit_outcome() -> dict[str, Any]:
     layers = [
         keras.layers.Flatten(input_shape=(28, 28)),
         keras.layers.Dense(128, activation="relu", kernel_regularizer=keras.regularizers.L2(1e-4)),
+        keras.layers.Dense(60, activation="gelu", kernel_initializer="orthogonal"),
+        keras.layers.Dense(50, activation="selu", kernel_initializer="lecun_normal"),
         keras.layers.Dropout(0.2),
         keras.layers.Dense(10, activation="softmax"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
@@ -15,6 +16,8 @@ from engine import _core
 Array = NDArray[Any]
 
 MASK = 0xFFFFFFFF
+# Of what test_draws_are_the_same_on_every_machine draws.
+DIGESTS = ["f2cddddd85184faf", "5c1f4f93703f616b", "0966837a1e529bbf"]
 
 
 def philox(counter: Sequence[Any], key: tuple[int, int]) -> tuple[Any, ...]:
@@ -150,3 +153,65 @@ def test_permutation_positions_of_a_longer_order() -> None:
     for stream in range(20_000):
         counts[np.flatnonzero(_core.permutation(2, stream, n) == 0)[0]] += 1
     assert chi_square(counts) <= quantile(n - 1)
+
+
+def digest(values: Array) -> str:
+    return hashlib.sha256(values.tobytes()).hexdigest()[:16]
+
+
+def test_normal_is_box_and_muller() -> None:
+    first, second = words(7, 3, 2000).astype(float).reshape(-1, 2).T
+    radius, turn = np.sqrt(-2 * np.log((first + 1) * 2.0**-32)), 2 * np.pi * second * 2.0**-32
+    exact = np.stack([radius * np.cos(turn), radius * np.sin(turn)], axis=1).ravel()
+    got = _core.normal(7, 3, 2000, 0.5, 2.0)
+    np.testing.assert_allclose(got, 0.5 + 2 * exact, rtol=2.0**-23, atol=1e-12)
+    np.testing.assert_array_equal(_core.normal(7, 3, 333, 0.5, 2.0), got[:333])
+
+
+def test_truncated_normal_leaves_out_what_is_far() -> None:
+    normal = _core.normal(1, 0, 5000, 0.0, 1.0)
+    kept = normal[np.abs(normal) <= 2]
+    np.testing.assert_array_equal(_core.truncated_normal(1, 0, len(kept), 0.0, 1.0), kept)
+    shifted = _core.truncated_normal(1, 0, len(kept), -1.0, 0.25)
+    np.testing.assert_allclose(shifted, kept / 4 - 1, rtol=1e-6, atol=1e-7)
+
+
+def test_normal_has_the_moments_of_one() -> None:
+    z = _core.normal(11, 5, 400_000, 0.0, 1.0).astype(float)
+    for power, (moment, variance) in enumerate([(0, 1), (1, 2), (0, 15), (3, 96)], 1):
+        assert abs((z**power).mean() - moment) < 5 * np.sqrt(variance / len(z)), power
+    assert abs(np.corrcoef(z[:-1], z[1:])[0, 1]) < 5 / np.sqrt(len(z))
+    assert np.abs(z).max() > 4
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (9, 1), (8, 8), (17, 5), (130, 70)])
+def test_orthogonal(shape: tuple[int, int]) -> None:
+    q = _core.orthogonal(4, 2, *shape, 1.0).astype(float)
+    assert q.shape == shape
+    np.testing.assert_allclose(q.T @ q, np.eye(shape[1]), atol=1e-6)
+    scaled = _core.orthogonal(4, 2, *shape, 3.0)
+    np.testing.assert_allclose(scaled, 3 * q, rtol=1e-6, atol=1e-7)
+
+
+def test_orthogonal_has_no_preferred_direction() -> None:
+    """A column is a normal vector by its length: first of all the sign of what is on the diagonal is free."""
+    entries = np.array([_core.orthogonal(seed, 0, 3, 3, 1.0) for seed in range(2000)], float)
+    np.testing.assert_allclose(entries.mean(axis=0), 0, atol=5 * np.sqrt(1 / 3 / 2000))
+    np.testing.assert_allclose((entries**2).mean(axis=0), 1 / 3, atol=5 * np.sqrt(4 / 45 / 2000))
+
+
+def test_draws_are_the_same_on_every_machine() -> None:
+    found = [
+        digest(_core.normal(1, 2, 1000, 0.0, 1.0)),
+        digest(_core.truncated_normal(1, 2, 1000, 0.5, 0.1)),
+        digest(_core.orthogonal(1, 2, 40, 30, 1.0)),
+    ]
+    assert found == DIGESTS
+
+
+@pytest.mark.parametrize("draw", [_core.normal, _core.truncated_normal])
+def test_bad_sizes_of_normal_draws(draw: Any) -> None:
+    with pytest.raises(ValueError, match="`size` must not be negative, got -1"):
+        draw(0, 0, -1, 0.0, 1.0)
+    with pytest.raises(ValueError, match="as many rows as columns"):
+        _core.orthogonal(0, 0, 2, 3, 1.0)

@@ -208,6 +208,13 @@ def test_configs_of_layers(name: str, options: dict[str, Any]) -> None:
     assert getattr(engine.layers, name).from_config(ours).get_config() == ours
 
 
+def test_the_old_name_of_a_slope() -> None:
+    with pytest.warns(DeprecationWarning, match="negative_slope"):
+        ours = engine.layers.LeakyReLU(alpha=0.1)
+    assert ours.negative_slope == keras.layers.LeakyReLU(alpha=0.1).negative_slope
+    assert "alpha" not in ours.get_config()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_names_configs_and_back(name: str) -> None:
     theirs, ours = getattr(keras.activations, name), getattr(engine.activations, name)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from engine._checks import LARGEST, Shape, integers, real, text_of_shape
+from engine._checks import Shape, real
 from engine._program import Operation
 from engine.activations.piecewise import leaky_relu_operation, relu_operation
 from engine.activations.smooth import elu_operation
-from engine.layers._axes import transposed
+from engine.layers._axes import axes_of, axis_argument
 from engine.layers.base import Layer, register
 
 
@@ -50,10 +50,20 @@ class LeakyReLU(Layer):
 
     Args:
         negative_slope: at least 0.
+        alpha: what older scripts call `negative_slope`; deprecated.
         options: `name`, `input_shape`, as for every layer.
     """
 
-    def __init__(self, negative_slope: float = 0.3, **options: Any) -> None:
+    left_out = (*Layer.left_out, "alpha")
+
+    def __init__(self, negative_slope: float = 0.3, *, alpha: float | None = None, **options: Any) -> None:
+        if alpha is not None:
+            warnings.warn(
+                "`alpha` of LeakyReLU is deprecated: call it `negative_slope`",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            negative_slope = alpha
         self.negative_slope = real(negative_slope, "negative_slope", 0.0)
         super().__init__(**options)
 
@@ -92,35 +102,15 @@ class Softmax(Layer):
     """
 
     def __init__(self, axis: int | Sequence[int] = -1, **options: Any) -> None:
-        several = isinstance(axis, Sequence)
-        numbers = integers(axis if several else (axis,), "axis", -LARGEST)
-        self.axis = list(numbers) if several else numbers[0]
+        self.axis = axis_argument(axis)
         super().__init__(**options)
 
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""
-        self._axes(input_shape)
+        axes_of(self.name, self.axis, input_shape)
         return input_shape
 
     def lower(self, input_shape: Shape) -> list[Operation]:
         """One activation of rows, between two transpositions unless the axis is the last."""
-        axes = self._axes(input_shape)
-        order = (*(axis for axis in range(len(input_shape)) if axis not in axes), *axes)
-        turned = tuple(input_shape[axis] for axis in order)
-        back = tuple(order.index(axis) for axis in range(len(order)))
-        groups = math.prod(turned[: len(turned) - len(axes)])
-        softmax = {"kind": "activation", "activation": "softmax", "groups": groups}
-        return [*transposed(input_shape, order), softmax, *transposed(turned, back)]
-
-    def _axes(self, input_shape: Shape) -> Shape:
-        """The axes of a sample."""
-        rank = 1 + len(input_shape)
-        given = self.axis if isinstance(self.axis, list) else [self.axis]
-        axes = tuple(axis % rank - 1 for axis in given if -rank <= axis < rank)
-        if len(set(axes)) < len(given) or -1 in axes or not axes:
-            msg = (
-                f"layer {self.name!r} gets {text_of_shape(input_shape)}: `axis` must be one of 1 to {rank - 1}, or "
-                f"different ones of them, got {self.axis}"
-            )
-            raise ValueError(msg)
-        return tuple(sorted(axes))
+        softmax = {"kind": "activation", "activation": "softmax"}
+        return axes_of(self.name, self.axis, input_shape).around([softmax])
