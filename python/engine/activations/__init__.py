@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from engine._checks import nearest
@@ -190,6 +190,7 @@ def deserialize(
     return (custom_objects or {}).get(config) or get(config)
 
 
+@cache
 def lower(activation: Any) -> Operation:
     """The fields of a core operation that stand for a function of this module with its default constants.
 
