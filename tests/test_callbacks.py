@@ -232,3 +232,10 @@ def test_lambda_callback_takes_hooks_alone() -> None:
     with pytest.raises(TypeError, match="`on_epoch_end` must be a function, got 1"):
         LambdaCallback(on_epoch_end=1)
     LambdaCallback(on_epoch_end=None).on_epoch_end(0)
+
+
+def test_lambda_callback_takes_the_common_hooks_in_keras_order(blobs: Blobs) -> None:
+    seen: list[int] = []
+    began = LambdaCallback(lambda epoch, logs: seen.append(epoch), lambda epoch, logs: seen.append(-1))
+    classifier().fit(blobs.x, blobs.y, epochs=2, callbacks=[began], verbose=0)
+    assert seen == [0, -1, 1, -1]

@@ -223,3 +223,11 @@ def test_settings() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             set_it(value)
+
+
+def test_a_new_session_names_anew() -> None:
+    utils.clear_session()
+    assert [keras.layers.Dense(1).name for _ in range(2)] == ["dense", "dense_1"]
+    utils.clear_session()
+    assert keras.layers.Dense(1).name == "dense"
+    assert utils.is_interactive_logging_enabled()

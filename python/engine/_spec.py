@@ -29,6 +29,16 @@ def auto_name(base: str) -> str:
     return f"{base}_{count}" if count else base
 
 
+def clear_session(free_memory: bool = True) -> None:
+    """Begin anew with the names that layers and models get by themselves: `dense`, then `dense_1`.
+
+    Args:
+        free_memory: of no account: what nobody refers to is freed at once.
+    """
+    del free_memory
+    _names_given.clear()
+
+
 def _arguments(cls: type) -> Iterator[str]:
     """Names of the arguments of `cls`, following `**options` to the base class that takes them."""
     for owner in cls.__mro__:

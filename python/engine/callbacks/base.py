@@ -111,13 +111,36 @@ class LambdaCallback(Callback):
     """A callback made of functions.
 
     Args:
-        hooks: functions by the name of their hook, such as `on_epoch_end=lambda epoch, logs: print(logs)`.
+        on_epoch_begin: called as `on_epoch_begin(epoch, logs)`.
+        on_epoch_end: called as `on_epoch_end(epoch, logs)`.
+        on_train_begin: called as `on_train_begin(logs)`.
+        on_train_end: called as `on_train_end(logs)`.
+        on_train_batch_begin: called as `on_train_batch_begin(batch, logs)`.
+        on_train_batch_end: called as `on_train_batch_end(batch, logs)`.
+        hooks: functions by the name of another hook.
 
     Raises:
         TypeError: for a name that is no hook, or something that can't be called.
     """
 
-    def __init__(self, **hooks: Any) -> None:
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        on_epoch_begin: Any = None,
+        on_epoch_end: Any = None,
+        on_train_begin: Any = None,
+        on_train_end: Any = None,
+        on_train_batch_begin: Any = None,
+        on_train_batch_end: Any = None,
+        **hooks: Any,
+    ) -> None:
+        hooks |= {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin,
+            "on_train_batch_end": on_train_batch_end,
+        }
         for name, function in hooks.items():
             if name not in _HOOKS:
                 msg = f"LambdaCallback has no hook {name!r}{nearest(name, _HOOKS)} Hooks: {', '.join(_HOOKS)}"

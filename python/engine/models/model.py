@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from numpy.typing import ArrayLike
@@ -30,16 +30,16 @@ class Model(CompiledModel):
 
     def fit(  # noqa: PLR0917 # Keras' signature
         self,
-        x: ArrayLike,
+        x: Any = None,
         y: ArrayLike | None = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
         callbacks: object = None,
         validation_split: float = 0.0,
-        validation_data: Sequence[Any] | None = None,
+        validation_data: Any = None,
         shuffle: bool | str = True,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
         sample_weight: ArrayLike | None = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -118,7 +118,7 @@ class Model(CompiledModel):
 
     def evaluate(  # noqa: PLR0917 # Keras' signature
         self,
-        x: ArrayLike,
+        x: Any = None,
         y: ArrayLike | None = None,
         batch_size: int | None = None,
         verbose: int | str = "auto",
@@ -154,7 +154,7 @@ class Model(CompiledModel):
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Any,
         batch_size: int | None = None,
         verbose: int | str = "auto",
         steps: int | None = None,

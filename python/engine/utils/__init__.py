@@ -10,6 +10,12 @@ from engine._custom import (
     register_keras_serializable,
 )
 from engine._progress import Progbar
+from engine._spec import clear_session
+from engine.config import (
+    disable_interactive_logging,
+    enable_interactive_logging,
+    is_interactive_logging_enabled,
+)
 from engine.utils.batches import (
     PyDataset,
     Sequence,
@@ -29,11 +35,15 @@ __all__ = [
     "PyDataset",
     "Sequence",
     "classification_report",
+    "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
+    "disable_interactive_logging",
+    "enable_interactive_logging",
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "is_interactive_logging_enabled",
     "normalize",
     "pack_x_y_sample_weight",
     "register_keras_serializable",
