@@ -23,6 +23,8 @@ KERNELS = [_core.Kernels(isa) for isa in RUNNABLE]
 U = 2.0**-24
 # Terms in one chain of multiply-adds; the numerical contract's block of k.
 CHAIN = 256
+# Terms in one slice of the sums of a narrow layer, at most as wide.
+SLICE = 16
 SMALLEST_NORMAL = 2.0**-126
 
 
@@ -94,6 +96,25 @@ def chained_product(a: Array, b: Array) -> Array:
             chain = fma32(a[:, p, None], b[p], chain)
         total = chain if begin == 0 else total + chain
     return total + np.float32(0)
+
+
+def sliced_product(a: Array, b: Array, bias: Array | None = None) -> Array:
+    """A (m, k) @ B (k, n) + bias where n is at most SLICE: slices of fma chains, added in pairs, pairs of pairs ..."""
+    sums = [chained_product(a[:, p : p + SLICE], b[p : p + SLICE]) for p in range(0, len(b), SLICE)]
+    if bias is not None:
+        sums[0] = sums[0] + bias
+    while len(sums) > 1:
+        pairs = [x + y for x, y in zip(sums[::2], sums[1::2], strict=False)]
+        sums = pairs + sums[2 * len(pairs) :]
+    return sums[0]
+
+
+def layer_product(x: Array, kernel: Array, bias: Array | None) -> Array:
+    """What a dense layer computes before its activation, to the bit."""
+    if kernel.shape[1] <= SLICE:
+        return sliced_product(x, kernel, bias)
+    product = chained_product(x, kernel)
+    return product if bias is None else product + bias
 
 
 def product_bound(a: Array, b: Array) -> Array:

@@ -6,7 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numerics import KERNELS, U, agreed, chained_product, fma32, place, product_bound, same_bits, unary
+from numerics import (
+    KERNELS,
+    U,
+    agreed,
+    chained_product,
+    fma32,
+    layer_product,
+    place,
+    product_bound,
+    same_bits,
+    unary,
+)
 from numpy.typing import NDArray
 from reference import ACTIVATIONS
 from reference_optimizers import for_core, slot_count, update
@@ -55,7 +66,7 @@ def backward_input(
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_forward_is_the_contract_to_the_bit(shape: tuple[int, int, int]) -> None:
     x, w, bias = operands(shape)
-    want = chained_product(x, w) + bias
+    want = layer_product(x, w, bias)
     for offset in OFFSETS:
         assert same_bits(agreed(lambda ks, o=offset: [forward(ks, "linear", x, w, bias, offset=o)])[0], want)
     assert (np.abs(want - (x.astype(float) @ w + bias)) <= product_bound(x, w) + U * np.abs(want)).all()

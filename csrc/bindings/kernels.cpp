@@ -93,7 +93,8 @@ class Kernels {
     const DenormalsAreZero guard;
     table_.dense_forward[fused_index(activation)]({x.data(), ldx, kernel.data(), leading(kernel),
                                                    bias.is_none() ? nullptr : row.data(), values(out), ldy,
-                                                   kernel.shape(0), all(x.shape(0)), lines(kernel.shape(1))});
+                                                   kernel.shape(0), all(x.shape(0)), lines(kernel.shape(1)), nullptr,
+                                                   false, nullptr, sums_in_slices(kernel.shape(1))});
   }
 
   void dense_backward_input(const std::string& activation, const Floats& dz, const Floats& kernel, const Floats& saved,

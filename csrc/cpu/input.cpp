@@ -101,10 +101,11 @@ bool StepRunner::find_nonzeros(const Step& step, const Batch& batch, const NonZe
   return true;
 }
 
-/// Labels of shuffled rows lie anywhere; the loss will want those of this thread's samples.
+/// Labels of shuffled rows lie anywhere; the loss will want those of this thread's samples, or of all.
 void StepRunner::prefetch_targets(const Batch& batch) const {
   if (!frame_.order || !frame_.data.labels) return;
-  const Range rows = worker_.slice(batch.rows);
+  const bool everyone = shape(plan_.losses).copy_stride > 0;
+  const Range rows = everyone ? Range{0, batch.rows} : worker_.slice(batch.rows);
   for (int64_t b = rows.begin; b < rows.end; ++b) {
     __builtin_prefetch(frame_.data.labels + frame_.order[batch.first + b]);
   }

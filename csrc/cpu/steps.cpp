@@ -18,6 +18,10 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return gather(step, batch);
     case Step::Kind::kDenseForward:
       return dense_forward(step, batch);
+    case Step::Kind::kPartialProducts:
+      return partial_products(step, batch);
+    case Step::Kind::kSumPartials:
+      return sum_partials(step, batch);
     case Step::Kind::kActivationForward:
     case Step::Kind::kActivationBackward:
       return activation(step, batch);
@@ -139,10 +143,10 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   const auto zeros = nonzeros(step);
   bool transposes = plan_.mode == Plan::Mode::kTrain;
   for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
-    kernels_.dense_forward[index(step.activation)]({x.floats, x.ld, values.values + panel.offset, panel.width,
-                                                    bias.values ? bias.values + panel.first : nullptr, y + panel.first,
-                                                    shape(step.out).ld, kernel.rows, own, panel.columns,
-                                                    zeros ? &*zeros : nullptr, transposes, x.rows});
+    kernels_.dense_forward[index(step.activation)](
+        {x.floats, x.ld, values.values + panel.offset, panel.width, bias.values ? bias.values + panel.first : nullptr,
+         y + panel.first, shape(step.out).ld, kernel.rows, own, panel.columns, zeros ? &*zeros : nullptr, transposes,
+         x.rows, sums_in_slices(kernel.columns)});
     transposes = false;
   });
 }

@@ -43,6 +43,9 @@ class StepRunner {
   void dense_forward(const Step& step, const Batch& batch) const;
   void activation(const Step& step, const Batch& batch) const;
   void row_activation(const Step& step, const Batch& batch) const;
+  void partial_products(const Step& step, const Batch& batch) const;
+  void sum_partials(const Step& step, const Batch& batch) const;
+  float* partials(int buffer, const Batch& batch) const;
   void dropout(const Step& step, const Batch& batch) const;
   void loss(const Step& step, const Batch& batch) const;
   void metric(const Step& step, const Batch& batch) const;

@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/activations.h"
 #include "kernels/microtile.h"
+#include "kernels/slices.h"
 #include "kernels/sparse.h"
 #include "kernels/table.h"
 
@@ -26,7 +27,7 @@ template <class Act>
 void dense_forward(const DenseForward& op) {
   const auto finish = [&op](int64_t row, int64_t column, vf sum) {
     const int64_t at = row * op.ldy + column;
-    const vf z = op.bias ? sum + load(op.bias + column) : sum;
+    const vf z = op.bias && !op.in_slices ? sum + load(op.bias + column) : sum;
     store(op.y + at, Act::forward(z));
   };
   if (op.nonzeros && op.nonzeros->found()) {
@@ -42,10 +43,20 @@ void dense_forward(const DenseForward& op) {
         for (int v = 0; v < kVectors; ++v) finish(i + r, j + v * kWidth, acc[r][v]);
       }
     };
+    const auto multiply = [&](const auto& x) {
+      if constexpr (kVectors <= kParts) {
+        if (op.in_slices) {
+          vf sums[kRows][kVectors];
+          sum_slices(sums, x, op.kernel + j, op.ldw, op.k, op.bias ? op.bias + j : nullptr);
+          return epilogue(sums);
+        }
+      }
+      microtile<kRows, kVectors>(x, op.kernel + j, op.ldw, op.k, epilogue);
+    };
     if (op.x_rows) {
-      microtile<kRows, kVectors>(ByRowPointers<kRows>{op.x_rows + i}, op.kernel + j, op.ldw, op.k, epilogue);
+      multiply(ByRowPointers<kRows>{op.x_rows + i});
     } else {
-      microtile<kRows, kVectors>(ByRows{op.x + i * op.ldx, op.ldx}, op.kernel + j, op.ldw, op.k, epilogue);
+      multiply(ByRows{op.x + i * op.ldx, op.ldx});
     }
   });
 }

@@ -168,6 +168,11 @@ inline constexpr int64_t kLane = 16;
 
 inline constexpr int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
+/// A product with at most kLane columns sums its terms in slices of kSlice, which are added in pairs (slices.h): part
+/// of the numerical contract. Slices are the units of one cache line, so that whoever has some has whole slices.
+inline constexpr int64_t kSlice = kLane;
+inline constexpr bool sums_in_slices(int64_t columns) { return columns <= kLane; }
+
 /// Weights (rows, columns) are kept in panels of kPanel columns, one after the other, each row-major: a thread's
 /// columns are then contiguous. In plain rows the threads' slices alternate every few cache lines, and prefetchers
 /// pull lines that another core is writing: 2.3 times the epoch where cores do not share a cache.

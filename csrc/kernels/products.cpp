@@ -14,6 +14,9 @@ void fill(KernelTable& table, Types<Acts...>) {
 
 }  // namespace
 
-void fill_products(KernelTable& table) { fill(table, Types<Linear, Relu>{}); }
+void fill_products(KernelTable& table) {
+  fill(table, Types<Linear, Relu>{});
+  table.sum_partials = sum_partials;
+}
 
 }  // namespace engine::ENGINE_ISA

@@ -35,6 +35,7 @@ struct DenseForward {
   const NonZeros* nonzeros = nullptr;    // of x, which is not read where they were found
   bool transposes = false;               // whether to leave them by input for the gradient
   const float* const* x_rows = nullptr;  // x as pointers to rows that lie anywhere; null: in `x`
+  bool in_slices = false;                // as `sums_in_slices` has it; zeros are not skipped then
 };
 
 /// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k))
@@ -270,7 +271,8 @@ struct GemmShape {
   int64_t columns, single_row_columns;  // of a panel of b; where c has one row only
 };
 
-struct LayerTable;  // in layer_table.h
+struct LayerTable;   // in layer_table.h
+struct SumPartials;  // in partial_sums.h
 
 struct KernelTable {
   const char* isa;
@@ -282,6 +284,7 @@ struct KernelTable {
   void (*gemm[kFusedActivations])(const Gemm&);
   float (*dot)(const Dot&);
   void (*dense_forward[kFusedActivations])(const DenseForward&);
+  void (*sum_partials)(const SumPartials&);
   void (*dense_backward_input[kFusedActivations])(const DenseBackwardInput&);
   void (*dense_backward_weights[kFusedOptimizers][kShrinkages])(const DenseBackwardWeights&);
   void (*dense_gradient)(const DenseBackwardWeights&);  // stored to the values of kernel and bias

@@ -1,8 +1,10 @@
 // Where threads must meet. Each step says what it reads and writes and whether a thread stays within its own
 // slice of it; a barrier goes before a step that may touch what another thread has touched since the last one.
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
+#include "plan/costs.h"
 #include "plan/plan.h"
 
 namespace engine {
@@ -58,6 +60,16 @@ class Accesses {
         reads_variable(step.kernel, by_units ? Slice::kColumns : Slice::kAll);
         reads_variable(step.bias, by_units ? Slice::kColumns : Slice::kAll);
         writes(step.out, own);
+        break;
+      case Step::Kind::kPartialProducts:
+        reads(step.in, Slice::kColumns);
+        reads_variable(step.kernel, Slice::kRows);
+        reads_variable(step.bias, Slice::kFirstThread);
+        writes(step.out, Slice::kRows);
+        break;
+      case Step::Kind::kSumPartials:
+        reads(step.in, Slice::kAll);
+        writes(step.out, Slice::kAll);
         break;
       case Step::Kind::kActivationForward:
       case Step::Kind::kActivationBackward:
@@ -222,10 +234,40 @@ bool conflicts(const std::vector<Access>& pending, const std::vector<Access>& ne
 
 }  // namespace
 
+void separate_columns(Plan& plan) {
+  if (plan.threads == 1) return;
+  const auto buffers = plan.buffers.size();
+  std::vector<bool> own(buffers, false), shared(buffers, false);
+  for (const Step& step : plan.steps) {
+    if (is_host(step.kind)) return;  // the team after it may be another one
+    const Accesses accesses(plan, step);
+    for (const Access& access : accesses.list()) {
+      const auto buffer = static_cast<std::size_t>(access.resource);
+      if (buffer >= buffers) continue;
+      (access.slice == Slice::kColumns ? own : shared)[buffer] = true;
+    }
+  }
+  for (std::size_t i = 0; i < buffers; ++i) {
+    Buffer& buffer = plan.buffers[i];
+    if (!own[i] || shared[i] || !pays_to_separate(buffer.rows * buffer.ld, plan.threads)) continue;
+    buffer.offset = plan.arena_size;
+    buffer.copy_stride = leading_dimension(buffer.rows * buffer.ld);
+    plan.arena_size += plan.threads * buffer.copy_stride;
+  }
+}
+
 void place_barriers(Plan& plan) {
   std::vector<Access> pending;
   // The second lap finds what one batch must wait for from the one before.
   for (int lap = 0; lap < 2; ++lap) {
+    // The next batch uses the other halves; for the one after that, each batch has a barrier between the halves'
+    // writers and readers.
+    pending.erase(std::remove_if(pending.begin(), pending.end(),
+                                 [&](const Access& access) {
+                                   const auto buffer = static_cast<std::size_t>(access.resource);
+                                   return buffer < plan.buffers.size() && plan.buffers[buffer].alternates;
+                                 }),
+                  pending.end());
     // The batches may differ in size, and then in who owns which sample.
     for (Access& access : pending) {
       if (access.slice == Slice::kSamples) access.slice = Slice::kAll;

@@ -43,6 +43,7 @@ class Compiler {
       // Last, where the barriers that others need have already made the samples' losses visible.
       emit({Kind::kReduce, Split::kNone});
     }
+    separate_columns(plan_);
     place_barriers(plan_);
     return std::move(plan_);
   }
@@ -61,10 +62,12 @@ class Compiler {
     return emitter_.forward_split(units) == Split::kUnits && cheap ? Split::kEveryone : Split::kSamples;
   }
 
+  /// Whether a batch has steps that Python does.
+  bool leaves_team() const { return has_custom(model_) || (!emitter_.predicts() && training_.loss.host); }
+
   /// Whether the gathered rows go into a product, in the same stretch: after a host step the team may be another one.
   bool feeds_dense() const {
-    const bool host = has_custom(model_) || (!emitter_.predicts() && training_.loss.host);
-    return !host && !operations_.empty() && first_operation().kind == Operation::Kind::kDense;
+    return !leaves_team() && !operations_.empty() && first_operation().kind == Operation::Kind::kDense;
   }
 
   /// Whether the first product may skip zeros of the gathered rows: each thread finds them itself, for all the
@@ -96,6 +99,7 @@ class Compiler {
     if (!emitter_.predicts()) choose_loss();
     static_assert(!is_fused(Activation::kSigmoid), "links are operations of their own");
     if (drops_link_) operations_.pop_back();
+    if (!operations_.empty()) operations_.back().feeds_loss = training() && !leaves_team();
     Step gather{Kind::kGather, input_split()};
     gather.reads_rows = feeds_dense();
     gather.out = emitter_.add_batch_buffer(1, model_.input_size);
@@ -122,18 +126,19 @@ class Compiler {
     }
     output_ = value;
     plan_.y_pred = value;
+    if (value != gather.out && split == Split::kEveryone) loss_split_ = split;
   }
 
   void emit_loss() {
     const int64_t width = plan_.buffers[static_cast<size_t>(output_)].columns;
     const bool host = training_.loss.host;
-    plan_.losses = add_buffer(plan_, 1, plan_.max_rows);
-    if (training() || host) plan_.gradient = emitter_.add_batch_buffer(1, width);
-    Step step{host ? Kind::kHost : Kind::kLoss, host ? Split::kNone : Split::kSamples, false, output_};
+    plan_.losses = emitter_.add_buffer(1, plan_.max_rows, loss_split_);
+    if (training() || host) plan_.gradient = emitter_.add_buffer(plan_.max_rows, width, loss_split_);
+    Step step{host ? Kind::kHost : Kind::kLoss, host ? Split::kNone : loss_split_, false, output_};
     step.loss = loss_;
     step.losses = plan_.losses;
     step.out = plan_.gradient;
-    if (!host && gives_probabilities(loss_)) step.y_pred = emitter_.add_batch_buffer(1, width);
+    if (!host && gives_probabilities(loss_)) step.y_pred = emitter_.add_buffer(plan_.max_rows, width, loss_split_);
     if (drops_link_) plan_.y_pred = step.y_pred;
     emit(step);
     emit_metrics();
@@ -142,9 +147,9 @@ class Compiler {
 
   void emit_metrics() {
     if (training_.metrics.empty()) return;
-    plan_.metrics = add_buffer(plan_, static_cast<int64_t>(training_.metrics.size()), plan_.max_rows);
+    plan_.metrics = emitter_.add_buffer(static_cast<int64_t>(training_.metrics.size()), plan_.max_rows, loss_split_);
     for (size_t i = 0; i < training_.metrics.size(); ++i) {
-      Step step{Kind::kMetric, Split::kSamples, false, plan_.y_pred, plan_.metrics};
+      Step step{Kind::kMetric, loss_split_, false, plan_.y_pred, plan_.metrics};
       step.index = static_cast<int>(i);
       emit(step);
     }
@@ -156,7 +161,7 @@ class Compiler {
     const auto first = std::find_if(operations_.begin(), operations_.end(), learns);
     if (first == operations_.end()) return;
     const auto stop = static_cast<size_t>(first - operations_.begin());
-    Gradient gradient{plan_.gradient, Split::kSamples};
+    Gradient gradient{plan_.gradient, loss_split_};
     for (size_t i = operations_.size(); i-- > stop;) {
       const Operation& op = operations_[i];
       if (op.kind == Operation::Kind::kDense && !gradient.by_result) emit_fused_gradient(op, gradient);
@@ -181,6 +186,7 @@ class Compiler {
   Loss loss_ = Loss::kMeanSquaredError;
   bool drops_link_ = false;
   int output_ = -1;
+  Split loss_split_ = Split::kSamples;  // kEveryone: of a last layer whose output everybody has added up
 };
 
 }  // namespace

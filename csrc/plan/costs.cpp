@@ -15,6 +15,13 @@ constexpr double kFlopsPerThread = 800e3;
 /// Units that a thread must compute from its own copy of the input rows: gathering them all is then a few percent
 /// of its products.
 constexpr int64_t kUnitsPerCopy = 32;
+/// Rows times threads up to which it is cheaper that everybody computes the loss of all rows (20 ns each) than that the
+/// units of the layer before and the gradients cross from core to core, with a barrier more.
+constexpr int64_t kMostLossRows = 512;
+
+/// Floats in all the copies of one buffer: 4 MiB. Larger ones don't stay in the caches whose lines they would keep.
+constexpr int64_t kMostSeparated = 1 << 20;
+
 /// Floats in all the copies together: 64 MiB.
 constexpr int64_t kMostCopied = 1 << 24;
 
@@ -60,6 +67,13 @@ bool feeds_all(int64_t extent, int threads) { return (extent + kLane - 1) / kLan
 
 bool pays_to_copy_rows(int64_t rows, int64_t inputs, int64_t units, int threads) {
   return units >= kUnitsPerCopy * threads && threads * rows * leading_dimension(inputs) <= kMostCopied;
+}
+
+bool pays_to_separate(int64_t floats, int threads) { return threads * floats <= kMostSeparated; }
+
+bool pays_to_sum_partials(int64_t rows, int64_t inputs, int64_t units, int threads) {
+  return threads > 1 && sums_in_slices(units) && feeds_all(inputs, threads) && inputs <= kMostSlices * kSlice &&
+         rows * threads <= kMostLossRows;
 }
 
 bool pays_to_find_zeros(int64_t units) { return units >= kUnitsPerCopy; }

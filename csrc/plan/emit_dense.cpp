@@ -6,7 +6,31 @@
 namespace engine {
 namespace {
 
-Split emit_forward(Emitter& emitter, Operation& op, Split) {
+/// One barrier in place of two: what crosses from thread to thread are sums, and no gradient does.
+Split emit_partial_products(Emitter& emitter, Operation& op) {
+  give_copies(emitter.plan, op.out);
+  const int64_t slices = round_up(emitter.buffer(op.in).columns, kSlice) / kSlice;
+  const int partials = add_buffer(emitter.plan, 2 * slices, emitter.plan.max_rows * kLane);
+  emitter.plan.buffers.back().alternates = true;
+  Step step{Step::Kind::kPartialProducts, Split::kInputs, false, op.in, partials};
+  step.kernel = emitter.variables_of(op).kernel;
+  step.bias = emitter.variables_of(op).bias;
+  emitter.emit(step);
+  step.kind = Step::Kind::kSumPartials;
+  step.split = Split::kEveryone;
+  step.in = partials;
+  step.out = op.out;
+  step.bias = -1;
+  emitter.emit(step);
+  return step.split;
+}
+
+Split emit_forward(Emitter& emitter, Operation& op, Split split) {
+  const bool alone = op.feeds_loss && op.groups == 1 && op.activation == Activation::kLinear;
+  if (alone && split == Split::kUnits &&
+      pays_to_sum_partials(emitter.plan.max_rows, emitter.buffer(op.in).columns, op.width, emitter.plan.threads)) {
+    return emit_partial_products(emitter, op);
+  }
   Step step{Step::Kind::kDenseForward, emitter.forward_split(op.width), false, op.in, op.out};
   emitter.reads_input(step);
   step.kernel = emitter.variables_of(op).kernel;
@@ -33,7 +57,7 @@ void emit_weight_gradient(Emitter& emitter, const Operation& op, int dz) {
 /// The product's epilogue takes the gradient through the activation fused into the operation before as well.
 Gradient emit_input_gradient(Emitter& emitter, const Operation& op, const Operation& previous, Gradient gradient) {
   const int64_t rows = round_up(emitter.plan.max_rows * op.groups, kLane);
-  const int turned = add_buffer(emitter.plan, op.width, rows);
+  const int turned = emitter.add_buffer(op.width, rows, gradient.split);
   emitter.emit({Step::Kind::kTranspose, gradient.split, false, gradient.buffer, turned});
   const bool fused = previous.kind == Operation::Kind::kDense;
   Step step{Step::Kind::kDenseBackwardInput, Split::kUnits, false, turned};

@@ -13,8 +13,14 @@ Emitter::Emitter(const Parameters& parameters, const OptimizerSpec& optimizer, P
 }
 
 int Emitter::add_batch_buffer(int64_t groups, int64_t columns) {
-  const int index = add_buffer(plan, plan.max_rows * groups, columns);
+  const int index = engine::add_buffer(plan, plan.max_rows * groups, columns);
   plan.buffers.back().groups = groups;
+  return index;
+}
+
+int Emitter::add_buffer(int64_t rows, int64_t columns, Split split) {
+  const int index = engine::add_buffer(plan, rows, columns);
+  if (split == Split::kEveryone) give_copies(plan, index);
   return index;
 }
 

@@ -33,6 +33,8 @@ class Emitter {
 
   /// Scratch for `groups` rows of each sample; returns its index.
   int add_batch_buffer(int64_t groups, int64_t columns);
+  /// Scratch for what steps split like `split` compute: where everybody computes all of it, everybody has a copy.
+  int add_buffer(int64_t rows, int64_t columns, Split split);
   const Buffer& buffer(int index) const { return plan.buffers[static_cast<size_t>(index)]; }
 
   /// Samples are independent: with enough of them, inference needs no barrier between layers.

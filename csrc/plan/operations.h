@@ -36,6 +36,7 @@ struct Operation {
   int saved = -1;       // what the activation's gradient is computed from, or the dropout mask
   int statistics = -1;  // of the columns or rows of the input
   bool trainable = false;
+  bool feeds_loss = false;  // of a training step, in the same stretch
 };
 
 /// Drops what does nothing, and folds an activation that products fuse into the linear dense operation before it. What

@@ -34,6 +34,7 @@ Parameters lay_out(const ModelSpec& model);
 struct Buffer {
   int64_t rows, columns, ld, offset;
   int64_t groups = 1;       // rows of each sample
+  bool alternates = false;  // batches use one half of it and the other in turn
   int64_t copy_stride = 0;  // floats from one thread's copy to the next; 0: one copy for all
 };
 
@@ -45,6 +46,8 @@ struct Step {
   enum class Kind {
     kGather,
     kDenseForward,
+    kPartialProducts,  // of a last layer that is narrow: each thread those of its own inputs ...
+    kSumPartials,      // ... and the sum of all
     kActivationForward,
     kRowActivationForward,
     kDropoutForward,
@@ -127,6 +130,9 @@ inline bool is_host(Step::Kind kind) {
   return kind == Step::Kind::kHost || kind == Step::Kind::kCustomForward || kind == Step::Kind::kCustomBackward;
 }
 
+/// Most slices of a narrow product's terms that threads sum apart.
+inline constexpr int64_t kMostSlices = 64;
+
 struct Plan {
   /// kSample predicts with dropout in force, as Keras' `model(x, training=True)`.
   enum class Mode { kTrain, kEvaluate, kPredict, kSample };
@@ -165,6 +171,10 @@ int add_pointers(Plan& plan);
 
 /// Gives every thread its own copy of the buffer added last.
 void give_copies(Plan& plan, int buffer);
+
+/// Gives every thread its own copy of the buffers of which it uses its own columns alone: where rows hold columns of
+/// several threads side by side, prefetchers pull lines that another core is writing.
+void separate_columns(Plan& plan);
 
 /// Marks the steps that must wait for other threads, from what each step reads and writes.
 void place_barriers(Plan& plan);

@@ -1,0 +1,88 @@
+// Sums of narrow products. Their terms are summed in slices of kSlice, and slices in pairs, pairs of pairs and so on,
+// so that threads that have different inputs can each sum their own, and bits don't depend on who has which.
+#pragma once
+#include "kernels/microtile.h"
+#include "kernels/partial_sums.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+/// Joins tiles that arrive in order, like the carries of a binary counter.
+template <int Rows, int Vectors>
+class PairwiseSum {
+ public:
+  /// `tile` is the sum of the next 2^level slices, of which so far came a multiple; it is used up.
+  ENGINE_INLINE void add(vf (&tile)[Rows][Vectors], int level) {
+    const int64_t slices = int64_t{1} << level;
+    for (; slices_ >> level & 1; ++level) join(tile, level);
+    std::memcpy(waiting_[level], tile, sizeof tile);
+    slices_ += slices;
+  }
+
+  /// Of all; ends with + 0, as every product does.
+  ENGINE_INLINE void total(vf (&tile)[Rows][Vectors]) const {
+    int level = __builtin_ctzll(static_cast<uint64_t>(slices_));
+    std::memcpy(tile, waiting_[level], sizeof tile);
+    for (++level; slices_ >> level; ++level) {
+      if (slices_ >> level & 1) join(tile, level);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) tile[i][v] = tile[i][v] + 0.0f;
+    }
+  }
+
+ private:
+  static constexpr int kLevels = 40;  // of so many slices no machine has the weights
+
+  ENGINE_INLINE void join(vf (&tile)[Rows][Vectors], int level) const {
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) tile[i][v] = waiting_[level][i][v] + tile[i][v];
+    }
+  }
+
+  int64_t slices_ = 0;
+  vf waiting_[kLevels][Rows][Vectors];
+};
+
+/// tile = a tile of a narrow product; the bias (Vectors * kWidth,), or null, joins the first slice. Not inlined: all
+/// epilogues share it.
+template <int Rows, int Vectors, class A>
+__attribute__((noinline)) void sum_slices(vf (&tile)[Rows][Vectors], const A a, const float* b, int64_t ldb, int64_t k,
+                                          const float* bias) {
+  PairwiseSum<Rows, Vectors> sum;
+  for (int64_t p = 0; p < k; p += kSlice) {
+    chain(tile, a, b, ldb, p, k < p + kSlice ? k : p + kSlice);
+    if (p == 0 && bias) {
+#pragma GCC unroll 8
+      for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
+        for (int v = 0; v < Vectors; ++v) tile[i][v] = tile[i][v] + load(bias + v * kWidth);
+      }
+    }
+    sum.add(tile, 0);
+  }
+  sum.total(tile);
+}
+
+void sum_partials(const SumPartials& op) {
+  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+    for (int64_t j = 0; j < kLane; j += kWidth) {
+      PairwiseSum<1, 1> sum;
+      vf tile[1][1];
+      for (int64_t i = 0; i < op.count; ++i) {
+        const SliceGroup& group = op.groups[i];
+        tile[0][0] = load(op.partials + group.first * op.stride + b * kLane + j);
+        sum.add(tile, group.level);
+      }
+      sum.total(tile);
+      store(op.y + b * op.ldy + j, tile[0][0]);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA
