@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,27 @@ def test_activations_by_name() -> None:
         activations.get("relo")
     with pytest.raises(TypeError, match="`activation` must be a name, a function of engine"):
         activations.get(np.tanh)
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: activations.celu([1.0], alpha=-1.0), "`alpha` of celu must be positive, got -1.0"),
+        (lambda: activations.squareplus([1.0], b=-1.0), "`b` must be a finite number of at least 0"),
+        (lambda: activations.softmax([[1.0]], axis=2), "`axis` must be at most 1, got 2"),
+        (lambda: activations.glu([1.0, 2.0, 3.0]), "even extent along axis -1"),
+        (lambda: layers.ReLU(max_value=-1.0), "`max_value` must be a finite number of at least 0"),
+        (lambda: keras.Sequential([keras.Input((2,)), layers.Dense(2, "glu")]), "halves its axis"),
+        (lambda: keras.Sequential([keras.Input((2,)), layers.Dense(2, "threshold")]), "without default"),
+        (
+            lambda: keras.Sequential([keras.Input((2,)), layers.Dense(2, layers.PReLU())]),
+            "can't be an activation",
+        ),
+    ],
+)
+def test_what_activations_refuse(call: Callable[[], object], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        call()
 
 
 def test_dense_is_a_matrix_product(rng: np.random.Generator) -> None:

@@ -87,8 +87,8 @@ def selu(x: ArrayLike) -> Float32:
 def celu_operation(alpha: object) -> Operation:
     """`celu` as the core reads it."""
     number = real(alpha, "alpha")
-    if number == 0.0:
-        msg = "`alpha` must not be 0: celu divides by it"
+    if number <= 0.0:
+        msg = f"`alpha` of celu must be positive, got {number}: it divides x"
         raise ValueError(msg)
     return operation("celu", number)
 
