@@ -56,8 +56,9 @@ template <class Opt, Shrinkage Kind>
 void dense_backward_weights(const DenseBackwardWeights& op) {
   dense_backward_bias<Opt, Kind>(op);
   const Update<Opt, Kind> update(op.kernel, op.step);
-  Fetcher fetcher(op.ahead, (op.units.end - op.units.begin) / kTileRows);
+  const int64_t units = op.units.end - op.units.begin;
   if (op.nonzeros && op.nonzeros->found()) {
+    Fetcher fetcher(op.ahead, units / kInputsTogether);
     sparse_transposed_products(*op.nonzeros, op.rows, op.units, op.dz, op.lddz, op.columns, op.last,
                                [&](int64_t unit, int64_t column, const vf* gradient, int units, int vectors) {
                                  fetcher.fetch();
@@ -65,13 +66,17 @@ void dense_backward_weights(const DenseBackwardWeights& op) {
                                });
     return;
   }
-  sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto units, int64_t i) {
-    fetcher.fetch();
+  // In the epilogue, as the tile's weights and slots are there by then, and the next tile's not yet asked for.
+  Fetcher fetcher(op.ahead, units / kTileRows * ((op.columns.end - op.columns.begin) / (kTileVectors * kWidth)));
+  sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto tile, int64_t i) {
     sweep<kTileVectors>(op.columns.begin, op.columns.end, kWidth, [&](auto vectors, int64_t j) {
-      constexpr int kRows = decltype(units)::value, kVectors = decltype(vectors)::value;
+      constexpr int kRows = decltype(tile)::value, kVectors = decltype(vectors)::value;
       const int64_t at = i * op.ldw + j;
       update.template prefetch<kRows, kVectors>(at, op.ldw);
-      const auto epilogue = [&](const vf(&acc)[kRows][kVectors]) { update(at, op.ldw, acc[0], kRows, kVectors); };
+      const auto epilogue = [&](const vf(&acc)[kRows][kVectors]) {
+        fetcher.fetch();
+        update(at, op.ldw, acc[0], kRows, kVectors);
+      };
       if (op.x_rows) {
         microtile<kRows, kVectors>(ByColumnPointers{op.x_rows, i}, op.dz + j, op.lddz, op.rows, epilogue);
       } else {
