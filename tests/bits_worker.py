@@ -13,13 +13,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from bits_layers import (
+    AUGMENTED,
+    NORMALIZED_AND_NOISY,
+    RESCALE,
+    ROWS_OF_SAMPLES,
+    TOKENS,
+    Spec,
+    dense,
+    dropout,
+)
 from numpy.typing import NDArray
 from reference_optimizers import for_core
 
 from engine import _core
 
 Array = NDArray[Any]
-Spec = dict[str, Any]
 
 THREADS = (1, 2, 3, 4, 8)
 ADAM = {"kind": "adam", "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
@@ -27,22 +36,6 @@ ADAM_DECAY = {**ADAM, "kernel_decay": 0.1, "bias_decay": 0.02}
 MOMENTUM = {"kind": "sgd", "momentum": 0.9, "nesterov": False}
 NESTEROV = {"kind": "sgd", "momentum": 0.9, "nesterov": True}
 SGD = {"kind": "sgd", "momentum": 0.0, "nesterov": False}
-
-
-def dense(units: int, activation: str, *, l2: float = 0.0, bias: bool = True) -> Spec:
-    return {
-        "kind": "dense",
-        "units": units,
-        "use_bias": bias,
-        "activation": activation,
-        "kernel_l2": l2,
-        "bias_l2": l2,
-        "trainable": True,
-    }
-
-
-def dropout(rate: float, seed: int) -> Spec:
-    return {"kind": "dropout", "rate": rate, "seed": seed}
 
 
 class Case(NamedTuple):
@@ -68,10 +61,6 @@ def labels(rows: int, classes: int) -> Array:
 
 def reals(rows: int, width: int) -> Array:
     return np.random.default_rng(2).uniform(0, 1, (rows, width)).astype(np.float32)
-
-
-NOISE = {"kind": "noise", "rate": 0.2, "seed": 5}
-RESCALE = {"kind": "rescaling", "scale": 1 / 255, "offset": 0.0}
 
 
 def mnist() -> Case:
@@ -142,12 +131,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "rows_of_samples": lambda: Case(
         pixels(150, 300, "float32"),
         reals(150, 6),
-        [
-            {"kind": "take", "from": [*range(0, 300, 2), *range(1, 300, 2)]},
-            dense(90, "relu") | {"groups": 5},
-            {"kind": "take", "from": [*range(0, 450, 3), *range(150)]},
-            dense(6, "sigmoid"),
-        ],
+        ROWS_OF_SAMPLES,
         "binary_crossentropy",
         ADAM,
         70,
@@ -172,31 +156,23 @@ CASES: dict[str, Callable[[], Case]] = {
     "normalized_and_noisy": lambda: Case(
         pixels(150, 100, "float32"),
         reals(150, 6),
-        [
-            NOISE | {"distribution": "normal", "combination": "add", "scale": 0.1},
-            dense(240, "linear"),
-            {"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-3},
-            {"kind": "learned", "rule": "leaky", "use_shift": False},
-            {"kind": "row_normalization", "centred": True, "epsilon": 1e-3, "groups": 6},
-            NOISE | {"combination": "alpha", "scale": 0.9, "kept": 0.1, "dropped": -1.5},
-            dense(40, "relu") | {"groups": 6},
-            {"kind": "row_normalization", "centred": False, "unit": True, "epsilon": 1e-12},
-            dense(6, "linear"),
-            {"kind": "learned"},
-        ],
+        NORMALIZED_AND_NOISY,
         "mean_squared_error",
+        ADAM,
+        70,
+    ),
+    "augmented": lambda: Case(
+        pixels(150, 400, "uint8"),
+        labels(150, 10),
+        AUGMENTED,
+        "sparse_categorical_crossentropy",
         ADAM,
         70,
     ),
     "tokens": lambda: Case(
         np.random.default_rng(4).integers(0, 50, (150, 12)).astype(np.float32),
         reals(150, 6),
-        [
-            {"kind": "embedding", "tokens": 50, "units": 20},
-            dense(300, "relu"),
-            {"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-3, "use_shift": False},
-            dense(6, "sigmoid"),
-        ],
+        TOKENS,
         "binary_crossentropy",
         MOMENTUM,
         70,

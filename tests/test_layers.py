@@ -181,9 +181,34 @@ def test_noise_is_at_work_in_training_only() -> None:
         keras.Sequential([keras.Input((6, 4)), layers.Dropout(0.5, noise_shape=(None, 2, 4))])
 
 
+def test_images_are_changed_in_training_only(rng: np.random.Generator) -> None:
+    x = rng.random((40, 6, 8), np.float32)
+
+    def changed(layer: layers.Layer) -> NDArray[np.float32]:
+        model = keras.Sequential([keras.Input((6, 8)), layer])
+        assert np.array_equal(model.predict(x), x)
+        return model(x, training=True)
+
+    moved = changed(layers.RandomTranslation((0.5, 0.5), (-0.25, -0.25), fill_mode="wrap"))
+    np.testing.assert_allclose(moved, np.roll(x, (3, -2), axis=(1, 2)), atol=1e-6)
+    mirrored = changed(layers.RandomFlip("horizontal"))
+    for before, after in zip(x, mirrored, strict=True):
+        assert any(np.allclose(after, other) for other in (before, before[:, ::-1]))
+    assert np.allclose(changed(layers.RandomElastic(alpha=0.0)), x)
+    elastic = changed(layers.RandomElastic(alpha=10.0, sigma=1.0, seed=1))
+    assert not np.allclose(elastic, x, atol=0.1)
+    assert len({image.tobytes() for image in changed(layers.RandomRotation(0.5))}) == len(x)
+    with pytest.raises(ValueError, match="takes images"):
+        keras.Sequential([keras.Input((6,)), layers.RandomZoom(0.1)])
+    with pytest.raises(ValueError, match="can't come before one that changes images"):
+        keras.Sequential([keras.Input((6, 8)), layers.Dense(8), layers.RandomZoom(0.1)])
+
+
 @pytest.mark.parametrize(
     "layer",
     [
+        layers.RandomZoom((-0.1, 0.2), 0.3),
+        layers.RandomElastic(3.0, 2.0),
         layers.BatchNormalization(axis=1, momentum=0.5, center=False, gamma_regularizer="l2"),
         layers.LayerNormalization(axis=[1, 2], epsilon=0.1),
         layers.RMSNormalization(epsilon=0.1),

@@ -14,8 +14,8 @@ namespace {
 using Kind = LayerSpec::Kind;
 
 constexpr const char* kKinds[] = {
-    "dense",       "activation",        "dropout",   "rescaling", "take",  "noise", "learned", "batch_normalization",
-    "standardize", "row_normalization", "embedding", "encoding",  "custom"};
+    "dense",       "activation",        "dropout",   "rescaling", "take",   "noise", "learned", "batch_normalization",
+    "standardize", "row_normalization", "embedding", "encoding",  "custom", "warp"};
 
 template <class Enum, size_t N>
 Enum to_enum(const py::dict& layer, const char* key, const char* const (&names)[N]) {
@@ -101,6 +101,36 @@ void add_standardization(const py::dict& layer, LayerSpec& spec) {
   add_constants(layer, spec, "mean", "variance");
 }
 
+void add_range(const py::dict& layer, const char* key, float (&range)[2]) {
+  const auto ends = get<std::vector<float>>(layer, key, {0.0f, 0.0f});
+  if (ends.size() != 2) fail(std::string("'") + key + "' must hold two numbers");
+  range[0] = ends[0];
+  range[1] = ends[1];
+}
+
+void add_warp(const py::dict& layer, LayerSpec& spec) {
+  static constexpr const char* kFills[] = {"constant", "nearest", "reflect", "wrap"};
+  Warp& warp = spec.warp;
+  warp.height = to_count(layer, "height");
+  warp.width = to_count(layer, "width");
+  warp.channels = to_count(layer, "channels");
+  add_range(layer, "down", warp.down);
+  add_range(layer, "right", warp.right);
+  add_range(layer, "turns", warp.turns);
+  add_range(layer, "zoom", warp.zoom[0]);
+  add_range(layer, "zoom_width", warp.zoom[1]);
+  warp.zooms_alike = !layer.contains("zoom_width");
+  warp.flips[0] = get<bool>(layer, "turns_over", false);
+  warp.flips[1] = get<bool>(layer, "mirrors", false);
+  warp.alpha = get<float>(layer, "alpha", 0.0f);
+  spec.taps = get<std::vector<float>>(layer, "taps", {});
+  if (!spec.taps.empty() && spec.taps.size() % 2 == 0) fail("'taps' must hold an odd number of numbers");
+  warp.fill = to_enum<Fill>(layer, "fill", kFills);
+  warp.fill_value = get<float>(layer, "fill_value", 0.0f);
+  warp.nearest = get<bool>(layer, "nearest", false);
+  spec.seed = get<uint64_t>(layer, "seed");
+}
+
 LayerSpec to_layer(const py::dict& layer) {
   LayerSpec spec;
   spec.kind = static_cast<Kind>(
@@ -154,6 +184,9 @@ LayerSpec to_layer(const py::dict& layer) {
     case Kind::kEncoding:
       spec.tokens = to_count(layer, "tokens");
       spec.counts = get<bool>(layer, "counts");
+      break;
+    case Kind::kWarp:
+      add_warp(layer, spec);
       break;
     case Kind::kCustom:
       spec.units = to_count(layer, "units");

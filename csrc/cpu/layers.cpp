@@ -127,4 +127,21 @@ void StepRunner::encode(const Step& step, const Batch& batch) const {
       {data(step.in), in.ld, in.columns, data(step.out), out.ld, spec.tokens, spec.counts, rows(step, batch, out)});
 }
 
+void StepRunner::warp(const Step& step, const Batch& batch) const {
+  const LayerSpec& spec = layer(step);
+  const bool sampling = plan_.mode == Plan::Mode::kSample;
+  Warp op = spec.warp;
+  op.x = data(step.in);
+  op.y = data(step.out);
+  op.ld = shape(step.out).ld;
+  op.scratch = data(step.statistics);
+  op.taps = spec.taps.data();
+  op.tap_count = static_cast<int64_t>(spec.taps.size());
+  op.seed = spec.seed;
+  op.step = static_cast<uint64_t>(sampling ? frame_.first_iteration : iteration(batch));
+  op.first = sampling ? batch.first : 0;
+  op.rows = samples(step, batch);
+  kernels_.layers->warp(op);
+}
+
 }  // namespace engine

@@ -60,6 +60,8 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return embed_backward(step, batch);
     case Step::Kind::kEncode:
       return encode(step, batch);
+    case Step::Kind::kWarp:
+      return warp(step, batch);
     case Step::Kind::kReshape:
       return reshape(step, batch);
     case Step::Kind::kTake:

@@ -71,6 +71,7 @@ class StepRunner {
   void embed(const Step& step, const Batch& batch) const;
   void embed_backward(const Step& step, const Batch& batch) const;
   void encode(const Step& step, const Batch& batch) const;
+  void warp(const Step& step, const Batch& batch) const;
   void store_output(const Step& step, const Batch& batch) const;
 
   const Buffer& shape(int buffer) const { return plan_.buffers[static_cast<size_t>(buffer)]; }

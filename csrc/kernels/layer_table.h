@@ -117,6 +117,35 @@ struct Encode {
   Range rows;
 };
 
+/// What lies outside of an image: a constant, its edge, its mirror image, or itself again.
+enum class Fill { kConstant, kNearest, kReflect, kWrap };
+
+/// Of scratch for displacements: two of them, one on its way, two of noise.
+inline constexpr int64_t kWarpFields = 5;
+
+/// y (rows, height * width * channels) = the images x, changed; ranges are of uniform random numbers
+struct Warp {
+  const float* x;
+  float* y;
+  int64_t ld;
+  float* scratch;  // (kWarpFields, height * width) and a cache line, where there are taps
+  int64_t height, width, channels;
+  float down[2], right[2];  // shares of height and width by which they are moved
+  float turns[2];           // full ones, against the clock
+  float zoom[2][2];         // shares by which what is seen grows, by height and by width ...
+  bool zooms_alike;         // ... or both by the first
+  bool flips[2];            // whether half of them are turned over, or mirrored
+  float alpha;              // bound of displacements before they are smoothed
+  const float* taps;        // (tap_count,), odd, which smooth them; none: there are no displacements
+  int64_t tap_count;
+  Fill fill;
+  float fill_value;
+  bool nearest;  // else between four neighbours
+  uint64_t seed, step;
+  int64_t first;  // number of the first image in the counters
+  Range rows;
+};
+
 /// The rules of learned columns: a gain and a shift, or a slope for what is negative.
 enum class Learned { kScaled, kLeaky };
 inline constexpr int kLearned = 2;
@@ -140,6 +169,7 @@ struct LayerTable {
   void (*embed)(const Embed&);
   void (*embed_backward)(const EmbedBackward&);
   void (*encode)(const Encode&);
+  void (*warp)(const Warp&);
 };
 
 }  // namespace engine

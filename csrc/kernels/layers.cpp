@@ -6,6 +6,7 @@
 #include "kernels/standardize.h"
 #include "kernels/take.h"
 #include "kernels/tokens.h"
+#include "kernels/warp.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -29,6 +30,7 @@ constexpr LayerTable kLayers{
     embed,
     embed_backward,
     encode,
+    warp,
 };
 
 }  // namespace

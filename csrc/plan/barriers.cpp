@@ -133,6 +133,7 @@ class Accesses {
         reads(step.saved, Slice::kAll);
         writes_gradient(step.kernel, Slice::kColumns);
         break;
+      case Step::Kind::kWarp:
       case Step::Kind::kEncode:
       case Step::Kind::kReshape:
       case Step::Kind::kTake:

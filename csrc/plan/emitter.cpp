@@ -65,6 +65,8 @@ const Emission& emission_of(Operation::Kind kind) {
       return kEncodeEmission;
     case Operation::Kind::kCustom:
       return kCustomEmission;
+    case Operation::Kind::kWarp:
+      return kWarpEmission;
     case Operation::Kind::kReshape:
       break;
   }

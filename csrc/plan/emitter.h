@@ -86,6 +86,7 @@ extern const Emission kStandardizeRowsEmission;
 extern const Emission kEmbedEmission;
 extern const Emission kEncodeEmission;
 extern const Emission kCustomEmission;
+extern const Emission kWarpEmission;
 
 const Emission& emission_of(Operation::Kind kind);
 

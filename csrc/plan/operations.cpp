@@ -70,6 +70,11 @@ class Lowering {
         width_ = spec.units;
         push(Kind::kCustom).trainable = learns(spec);
         return;
+      case LayerSpec::Kind::kWarp:
+        if (!drops_out) return;
+        reshape(1);
+        push(Kind::kWarp);
+        return;
     }
   }
 
@@ -148,6 +153,7 @@ int64_t size_after(const LayerSpec& layer, int64_t size) {
     case LayerSpec::Kind::kBatchNormalization:
     case LayerSpec::Kind::kStandardize:
     case LayerSpec::Kind::kRowNormalization:
+    case LayerSpec::Kind::kWarp:
       break;
   }
   return size;

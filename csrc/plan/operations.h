@@ -24,6 +24,7 @@ struct Operation {
     kEmbed,
     kEncode,
     kCustom,
+    kWarp,
   };
   Kind kind;
   const LayerSpec* spec;

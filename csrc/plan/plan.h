@@ -70,6 +70,7 @@ struct Step {
     kEmbed,
     kEmbedBackward,
     kEncode,
+    kWarp,
     kCustomForward,
     kCustomBackward,
     kLoss,

@@ -40,6 +40,14 @@ void check(const ModelSpec& model) {
                                     " numbers needs as many constants");
       }
     }
+    if (layer.kind == LayerSpec::Kind::kWarp) {
+      if (learning) throw std::invalid_argument("a layer that learns can't come before one that changes images");
+      const Warp& warp = layer.warp;
+      if (warp.height < 1 || warp.width < 1 || warp.channels < 1 || warp.height > size || warp.width > size ||
+          warp.channels > size || warp.height * warp.width > size || warp.height * warp.width * warp.channels != size) {
+        throw std::invalid_argument("a sample is no image of that height, width and number of channels");
+      }
+    }
     if (layer.kind == LayerSpec::Kind::kEmbedding || layer.kind == LayerSpec::Kind::kEncoding) {
       if (learning) throw std::invalid_argument("a layer that learns can't come before one that takes tokens");
       const bool table = layer.kind == LayerSpec::Kind::kEmbedding;

@@ -31,6 +31,7 @@ struct LayerSpec {
     kEmbedding,
     kEncoding,
     kCustom,
+    kWarp,
   };
   enum class Distribution { kMask, kNormal };
   enum class Combination { kMultiply, kAdd, kAlpha };
@@ -78,6 +79,9 @@ struct LayerSpec {
     VariableSpec asked;
   };
   std::vector<Custom> variables;
+  // warp, with `seed`: what the kernel is told, but for buffers
+  Warp warp = {};
+  std::vector<float> taps;
   // embedding (with `units`), encoding
   int64_t tokens = 0;
   bool counts = false;

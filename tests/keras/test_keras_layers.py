@@ -109,3 +109,17 @@ def test_training_and_inference(name: str) -> None:
     assert_same_histories(*pair.fit(x, y, batch_size=16, epochs=3), rtol=1e-5)
     pair.assert_same_weights(rtol=1e-4, atol=1e-5)
     pair.assert_same_outputs(x, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["embedding", "one_hot", "multi_hot", "count"])
+def test_indices(mode: str) -> None:
+    def stack(k: Any) -> list[Any]:
+        first = k.Embedding(9, 5) if mode == "embedding" else k.CategoryEncoding(9, output_mode=mode)
+        return [first, k.Flatten()]
+
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 9, (50, 4)), rng.normal(size=(50, 3)).astype(np.float32)
+    pair = twins(network((4,), stack))
+    pair.assert_same_outputs(x)
+    assert_same_histories(*pair.fit(x, y, batch_size=16, epochs=3), rtol=1e-5)
+    pair.assert_same_weights(rtol=1e-4, atol=1e-5)

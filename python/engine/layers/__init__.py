@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from engine.layers.activations import ELU, LeakyReLU, ReLU, Softmax
+from engine.layers.augmentation import (
+    RandomElastic,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+)
 from engine.layers.base import Layer, get
 from engine.layers.core import Activation, Dense, Input, InputLayer
 from engine.layers.embedding import Embedding
@@ -49,6 +56,11 @@ __all__ = [
     "PReLU",
     "Permute",
     "RMSNormalization",
+    "RandomElastic",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "RepeatVector",
     "Rescaling",

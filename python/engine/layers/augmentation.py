@@ -1,0 +1,258 @@
+"""Images changed at random in training, each batch anew, so that a network meets more of them than there are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from engine._checks import Shape, choice, integer, real, text_of_shape
+from engine._program import Operation
+from engine._random import next_seed
+from engine.layers.base import Layer, register
+
+Factor = float | Sequence[float]
+
+FILL_MODES = ("constant", "nearest", "reflect", "wrap")
+INTERPOLATIONS = ("bilinear", "nearest")
+
+
+class _Augmentation(Layer):
+    """A layer that changes images (rows, columns) or (rows, columns, channels).
+
+    Args:
+        fill_mode: what lies outside of an image: "constant", "nearest", "reflect" or "wrap".
+        interpolation: "bilinear" or "nearest".
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        fill_value: for `fill_mode="constant"`.
+        data_format: "channels_last".
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(
+        self,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.fill_mode = choice(fill_mode, "fill_mode", FILL_MODES)
+        self.interpolation = choice(interpolation, "interpolation", INTERPOLATIONS)
+        self.seed = None if seed is None else integer(seed, "seed", 0, 2**64 - 1)
+        self._seed_in_use = next_seed() if self.seed is None else self.seed
+        self.fill_value = real(fill_value, "fill_value")
+        self.data_format = choice(data_format or "channels_last", "data_format", ("channels_last",))
+        super().__init__(**options)
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """The shape that comes in."""
+        if len(input_shape) not in (2, 3):
+            msg = (
+                f"layer {self.name!r} takes images, (n, rows, columns) or (n, rows, columns, channels), but gets "
+                f"{text_of_shape(input_shape)}"
+            )
+            raise ValueError(msg)
+        return input_shape
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One change."""
+        height, width, *channels = self.output_shape_for(input_shape)
+        return [
+            {
+                "kind": "warp",
+                "height": height,
+                "width": width,
+                "channels": math.prod(channels),
+                "groups": 1,
+                "fill": self.fill_mode,
+                "fill_value": self.fill_value,
+                "nearest": self.interpolation == "nearest",
+                "seed": self._seed_in_use,
+                **self._change(),
+            }
+        ]
+
+    def _change(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+@register()
+class RandomTranslation(_Augmentation):
+    """Moves images by random shares of their height and width.
+
+    Args:
+        height_factor: bounds of the share by which they go down, or one number for both sides of 0.
+        width_factor: the same to the right.
+        fill_mode: what lies outside of an image: "constant", "nearest", "reflect" or "wrap".
+        interpolation: "bilinear" or "nearest".
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        fill_value: for `fill_mode="constant"`.
+        data_format: "channels_last".
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        height_factor: Factor,
+        width_factor: Factor,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.height_factor = _bounds(height_factor, "height_factor", -1.0)
+        self.width_factor = _bounds(width_factor, "width_factor", -1.0)
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
+
+    def _change(self) -> dict[str, Any]:
+        return {"down": self.height_factor, "right": self.width_factor}
+
+
+@register()
+class RandomRotation(_Augmentation):
+    """Turns images by random shares of a full turn.
+
+    Args:
+        factor: bounds of the share, against the clock, or one number for both directions.
+        fill_mode: what lies outside of an image: "constant", "nearest", "reflect" or "wrap".
+        interpolation: "bilinear" or "nearest".
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        fill_value: for `fill_mode="constant"`.
+        data_format: "channels_last".
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        factor: Factor,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.factor = _bounds(factor, "factor", -1.0)
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
+
+    def _change(self) -> dict[str, Any]:
+        return {"turns": self.factor}
+
+
+@register()
+class RandomZoom(_Augmentation):
+    """Shows more or less of images.
+
+    Args:
+        height_factor: bounds of the share by which more is shown, negative for less, or one number for both.
+        width_factor: the same for the width; None zooms both alike.
+        fill_mode: what lies outside of an image: "constant", "nearest", "reflect" or "wrap".
+        interpolation: "bilinear" or "nearest".
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        fill_value: for `fill_mode="constant"`.
+        data_format: "channels_last".
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        height_factor: Factor,
+        width_factor: Factor | None = None,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.height_factor = _bounds(height_factor, "height_factor", -1.0)
+        self.width_factor = None if width_factor is None else _bounds(width_factor, "width_factor", -1.0)
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
+
+    def _change(self) -> dict[str, Any]:
+        width = {} if self.width_factor is None else {"zoom_width": self.width_factor}
+        return {"zoom": self.height_factor, **width}
+
+
+@register()
+class RandomFlip(_Augmentation):
+    """Mirrors half of the images.
+
+    Args:
+        mode: "horizontal", left becoming right, "vertical", or "horizontal_and_vertical", each of its own chance.
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(
+        self, mode: str = "horizontal_and_vertical", seed: int | None = None, **options: Any
+    ) -> None:
+        self.mode = choice(mode, "mode", ("horizontal", "vertical", "horizontal_and_vertical"))
+        super().__init__(seed=seed, **options)
+
+    def _change(self) -> dict[str, Any]:
+        return {"mirrors": "horizontal" in self.mode, "turns_over": "vertical" in self.mode}
+
+
+@register()
+class RandomElastic(_Augmentation):
+    """Distorts images as if they were drawn on rubber.
+
+    Every pixel is displaced by random numbers in [-alpha, alpha], smoothed by a Gaussian with deviation `sigma`; both
+    in pixels. Simard, Steinkraus and Platt, "Best practices for convolutional neural networks" (2003), whose numbers
+    for images of 28 x 28 digits are the defaults.
+
+    Args:
+        alpha: strength.
+        sigma: smoothness.
+        fill_mode: what lies outside of an image: "constant", "nearest", "reflect" or "wrap".
+        interpolation: "bilinear" or "nearest".
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        fill_value: for `fill_mode="constant"`.
+        data_format: "channels_last".
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(  # noqa: PLR0917 # like the others
+        self,
+        alpha: float = 34.0,
+        sigma: float = 4.0,
+        fill_mode: str = "constant",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.alpha = real(alpha, "alpha", 0.0)
+        self.sigma = real(sigma, "sigma", 0.1, 100.0)
+        super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
+
+    def _change(self) -> dict[str, Any]:
+        from engine.optimizers._elementary import power  # the same bits on every machine, unlike math.exp
+
+        radius = math.ceil(3.0 * self.sigma)
+        steps = range(-radius, radius + 1)
+        taps = [float(power(math.e, -(step**2) / (2.0 * self.sigma**2))) for step in steps]
+        total = sum(taps)
+        return {"alpha": self.alpha, "taps": [tap / total for tap in taps]}
+
+
+def _bounds(value: Factor, name: str, lowest: float) -> list[float]:
+    """`value` as lower and upper bound."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:  # noqa: PLR2004 # the two bounds
+            msg = f"`{name}` must be a number or two, the lower and the upper bound, got {value!r}"
+            raise ValueError(msg)
+        low, high = (real(bound, name, lowest, 10.0) for bound in value)
+    else:
+        high = abs(real(value, name, -10.0, 10.0))
+        low = max(-high, lowest)
+    if low > high:
+        msg = f"the lower bound of `{name}` must not be above the upper one, got {value!r}"
+        raise ValueError(msg)
+    return [low, high]

@@ -1,0 +1,64 @@
+"""Operations of the core for the networks of `bits_worker.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Spec = dict[str, Any]
+
+
+def dense(units: int, activation: str, *, l2: float = 0.0, bias: bool = True) -> Spec:
+    return {
+        "kind": "dense",
+        "units": units,
+        "use_bias": bias,
+        "activation": activation,
+        "kernel_l2": l2,
+        "bias_l2": l2,
+        "trainable": True,
+    }
+
+
+def dropout(rate: float, seed: int) -> Spec:
+    return {"kind": "dropout", "rate": rate, "seed": seed}
+
+
+NOISE = {"kind": "noise", "rate": 0.2, "seed": 5}
+WARP = {"kind": "warp", "height": 20, "width": 10, "channels": 2, "seed": 3}
+RESCALE = {"kind": "rescaling", "scale": 1 / 255, "offset": 0.0}
+ROWS_OF_SAMPLES: list[Spec] = [
+    {"kind": "take", "from": [*range(0, 300, 2), *range(1, 300, 2)]},
+    dense(90, "relu") | {"groups": 5},
+    {"kind": "take", "from": [*range(0, 450, 3), *range(150)]},
+    dense(6, "sigmoid"),
+]
+NORMALIZED_AND_NOISY: list[Spec] = [
+    NOISE | {"distribution": "normal", "combination": "add", "scale": 0.1},
+    dense(240, "linear"),
+    {"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-3},
+    {"kind": "learned", "rule": "leaky", "use_shift": False},
+    {"kind": "row_normalization", "centred": True, "epsilon": 1e-3, "groups": 6},
+    NOISE | {"combination": "alpha", "scale": 0.9, "kept": 0.1, "dropped": -1.5},
+    dense(40, "relu") | {"groups": 6},
+    {"kind": "row_normalization", "centred": False, "unit": True, "epsilon": 1e-12},
+    dense(6, "linear"),
+]
+AUGMENTED: list[Spec] = [
+    RESCALE,
+    WARP
+    | {
+        "down": [-0.1, 0.1],
+        "turns": [-0.1, 0.2],
+        "zoom": [-0.2, 0.3],
+        "mirrors": True,
+        "fill": "wrap",
+    },
+    WARP | {"alpha": 10.0, "taps": [0.2, 0.6, 0.2]},
+    dense(200, "softmax"),
+]
+TOKENS: list[Spec] = [
+    {"kind": "embedding", "tokens": 50, "units": 20},
+    dense(300, "relu"),
+    {"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-3, "use_shift": False},
+    dense(6, "sigmoid"),
+]
