@@ -50,6 +50,7 @@ RANK = {module: i for i, row in enumerate(LAYERS) for module in row}
 DOORS = {
     "kernels/kinds.h",
     "kernels/layer_table.h",
+    "kernels/metric_table.h",
     "kernels/partial_sums.h",
     "kernels/nonzeros.h",
     "kernels/philox.h",

@@ -19,6 +19,8 @@ MetricSpec to_metric(const py::dict& metric);
 
 /// Activation and its constants, as a layer names them.
 Activation to_activation(const py::dict& layer, float (&parameters)[kMostParameters]);
+/// ValueError unless the one output that a metric may look at is one of `outputs`.
+void require_column(const MetricSpec& metric, int64_t outputs);
 
 /// `name` as an index into `names`; ValueError that lists them.
 int to_index(const std::string& name, const char* const* names, int count, const char* what);

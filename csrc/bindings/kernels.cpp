@@ -8,6 +8,7 @@
 #include "bindings/register.h"
 #include "cpu/denormals.h"
 #include "cpu/dispatch.h"
+#include "cpu/metrics.h"
 #include "plan/arena.h"
 #include "plan/panels.h"
 
@@ -185,7 +186,7 @@ class Kernels {
   Floats loss(const py::dict& loss, const Floats& y_pred, const py::array& y, const Floats& scale,
               const Floats& gradient, bool binary) const {
     const LossSpec spec = to_loss(loss);
-    const Loss kind = spec.from_logits ? from_logits(spec.kind) : spec.kind;
+    const Loss kind = formula(spec);
     const Floats x = pad(y_pred), probabilities = padded(y_pred.shape(0), y_pred.shape(1));
     const Targets targets = to_targets(y, x.shape(0), x.shape(1));
     expect_shape(gradient, x.shape(0), x.shape(1), "gradient");
@@ -202,12 +203,14 @@ class Kernels {
 
   Floats metric(const py::dict& metric, const Floats& y_pred, const py::array& y) const {
     const MetricSpec spec = to_metric(metric);
-    const Floats x = pad(y_pred);
+    if (!by_sample(spec)) throw py::value_error("this metric has no values by row");
+    const Floats x = pad(y_pred), scratch = padded(y_pred.shape(0), y_pred.shape(1));
     const Targets targets = to_targets(y, x.shape(0), x.shape(1));
     Floats rows(y_pred.shape(0));
     const DenormalsAreZero guard;
-    table_.metric[static_cast<size_t>(spec.kind)][target_index(targets)](
-        {x.data(), leading(x), x.shape(1), targets, spec.threshold, values(rows), all(x.shape(0))});
+    const Target form = targets.labels ? Target::kSparse : Target::kDense;
+    metric_values(table_, spec, {x.data(), leading(x), x.shape(1), targets, form, nullptr, false}, all(x.shape(0)),
+                  values(scratch), values(rows));
     return rows;
   }
 

@@ -51,7 +51,8 @@ void write_variables(Program& program, const py::sequence& values) {
   }
 }
 
-void configure(Program& program, const py::dict& loss, const py::dict& optimizer, const py::sequence& metrics) {
+void configure(Program& program, const py::dict& loss, const py::dict& optimizer, const py::sequence& metrics,
+               bool host_metrics) {
   TrainingSpec training;
   training.loss = to_loss(loss);
   training.optimizer = to_optimizer(optimizer);
@@ -60,7 +61,11 @@ void configure(Program& program, const py::dict& loss, const py::dict& optimizer
     throw py::value_error("'decays' must hold " + std::to_string(variables) + " numbers, got " +
                           std::to_string(decays));
   }
-  for (const py::handle metric : metrics) training.metrics.push_back(to_metric(py::cast<py::dict>(metric)));
+  training.host_metrics = host_metrics;
+  for (const py::handle metric : metrics) {
+    training.metrics.push_back(to_metric(py::cast<py::dict>(metric)));
+    require_column(training.metrics.back(), program.output_size());
+  }
   const py::gil_scoped_release release;
   program.configure(std::move(training));
 }
@@ -153,7 +158,8 @@ void register_program(py::module_& m) {
       .def_property_readonly("output_size", &Program::output_size)
       .def_property("iterations", &Program::iterations, &set_iterations)
       .def("write_variables", &write_variables, py::arg("values"))
-      .def("compile", &configure, py::arg("loss"), py::arg("optimizer"), py::arg("metrics"))
+      .def("compile", &configure, py::arg("loss"), py::arg("optimizer"), py::arg("metrics"),
+           py::arg("host_metrics") = false)
       .def("begin", &begin, py::arg("mode"), py::arg("data"), py::arg("batch_size"), py::arg("shuffle") = "none",
            py::arg("seed") = 0, py::arg("stream") = 0)
       .def("predict", &predict, py::arg("x"), py::arg("out") = py::none(), py::arg("finite") = false,

@@ -1,5 +1,7 @@
 #include "bindings/run.h"
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
 #include <chrono>
 #include <stdexcept>
@@ -32,19 +34,29 @@ class Turn {
   std::atomic<bool>& busy_;
 };
 
-Totals no_totals(const TrainingSpec& training) {
-  const size_t metrics = training.metrics.size();
-  return {0.0, 0.0, std::vector<double>(metrics), std::vector<double>(metrics)};
+Totals no_totals(const TrainingSpec& training, int64_t outputs) {
+  Totals totals;
+  for (const MetricSpec& metric : training.metrics) {
+    totals.metrics.emplace_back(static_cast<size_t>(state_size(metric, outputs)));
+  }
+  return totals;
+}
+
+/// Makes room for scores of so many outputs more, which a team of threads must not fail to find.
+void reserve_scores(const TrainingSpec& training, int64_t outputs, Totals& totals) {
+  constexpr int64_t kPerScore = 3;
+  for (size_t i = 0; i < training.metrics.size(); ++i) {
+    if (training.metrics[i].kind != MetricSpec::Kind::kScores) continue;
+    totals.metrics[i].reserve(totals.metrics[i].size() + static_cast<size_t>(outputs * kPerScore));
+  }
 }
 
 double ratio(double sum, double weight) { return weight != 0.0 ? sum / weight : 0.0; }
 
-std::vector<double> metric_values(const Totals& totals) {
-  std::vector<double> values;
-  for (size_t i = 0; i < totals.metric_sums.size(); ++i) {
-    values.push_back(ratio(totals.metric_sums[i], totals.metric_weights[i]));
-  }
-  return values;
+/// Whether 0 and 1 as targets mean something else to the loss or to a metric.
+bool reads_signs(const TrainingSpec& training) {
+  return reads_signs(training.loss.kind) || std::any_of(training.metrics.begin(), training.metrics.end(),
+                                                        [](const auto& m) { return reads_signs(m.loss.kind); });
 }
 
 /// Rows in the order of a pass, keyed by (seed, stream); empty for the order they lie in.
@@ -127,7 +139,10 @@ bool Dataset::binary() const {
 }
 
 Run::Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, Plan::Mode mode)
-    : program_(std::move(program)), training_(std::move(training)), mode_(mode), totals_(no_totals(*training_)) {}
+    : program_(std::move(program)),
+      training_(std::move(training)),
+      mode_(mode),
+      totals_(no_totals(*training_, program_->output_size())) {}
 
 void Run::feed(const py::object& dataset, int64_t batch_size, const std::string& shuffle, uint64_t seed,
                uint64_t stream) {
@@ -142,7 +157,8 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
   }
   dataset_ = dataset;
   data_ = data.view();
-  data_.binary = reads_signs(training_->loss.kind) && data.binary();
+  data_.binary = reads_signs(*training_) && data.binary();
+  reserve_scores(*training_, data_.rows * program_->output_size(), totals_);
   batch_size_ = batch_size;
   order_ = std::move(order);
   const Step& gather = workspace_->plan->steps.front();
@@ -151,7 +167,8 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
 
 void Run::reset_totals() {
   const Turn turn(busy_);
-  totals_ = no_totals(*training_);
+  totals_ = no_totals(*training_, program_->output_size());
+  reserve_scores(*training_, data_.rows * program_->output_size(), totals_);
 }
 
 void Run::advance(int64_t begin, int64_t end, const py::object& learning_rates, const py::object& poll,
@@ -189,7 +206,7 @@ void Run::advance(int64_t begin, int64_t end, const py::object& learning_rates, 
     const Step& step = plan.steps[static_cast<size_t>(cursor % steps)];
     if (!is_host(step.kind)) continue;
     if (step.kind == Step::Kind::kHost) {
-      call_host(host, cursor / steps);
+      call_host(host, cursor / steps, step);
     } else {
       const int64_t first = cursor / steps * batch_size_;
       call_layer(*program_, workspace_, step, std::min(batch_size_, data_.rows - first));
@@ -237,7 +254,7 @@ int64_t Run::stretch(int64_t cursor, int64_t end, const double* learning_rates, 
   return run();
 }
 
-void Run::call_host(const py::object& host, int64_t batch) {
+void Run::call_host(const py::object& host, int64_t batch, const Step& step) {
   if (host.is_none()) throw py::value_error("this plan has a host step: pass `host`");
   const Plan& plan = *workspace_->plan;
   const int64_t first = batch * batch_size_, rows = std::min(batch_size_, data_.rows - first);
@@ -260,9 +277,13 @@ void Run::call_host(const py::object& host, int64_t batch) {
   batch_views["training"] = plan.mode == Plan::Mode::kTrain;
   batch_views["y_true"] = data_.labels ? py::object(labels) : py::object(dense);
   batch_views["y_pred"] = matrix(plan.y_pred);
-  batch_views["gradient"] = matrix(plan.gradient);
-  batch_views["losses"] =
-      py::array_t<float>({rows}, {static_cast<py::ssize_t>(sizeof(float))}, workspace_->buffer(plan.losses), owner);
+  const bool loss = step.losses >= 0;
+  batch_views["step"] = loss ? "loss" : "metrics";
+  if (loss) {
+    batch_views["gradient"] = matrix(plan.gradient);
+    batch_views["losses"] =
+        py::array_t<float>({rows}, {static_cast<py::ssize_t>(sizeof(float))}, workspace_->buffer(plan.losses), owner);
+  }
   batch_views["indices"] = indices;
   batch_views["sample_weight"] = weights;
   host(batch_views);
@@ -276,12 +297,7 @@ void register_run(py::module_& m) {
 
   py::class_<Totals>(m, "Totals")
       .def_property_readonly("loss", [](const Totals& t) { return ratio(t.loss, t.samples); })
-      .def_property_readonly("metrics",
-                             [](const Totals& t) {
-                               py::list values;
-                               for (const double value : metric_values(t)) values.append(value);
-                               return values;
-                             })
+      .def_property_readonly("metrics", [](const Totals& t) { return t.metrics; })
       .def_property_readonly("samples", [](const Totals& t) { return static_cast<int64_t>(t.samples); });
 
   py::class_<Run>(m, "Run")

@@ -33,12 +33,29 @@ void StepRunner::loss(const Step& step, const Batch& batch) const {
                                                        loss.parameters, loss.ignored, frame_.data.binary});
 }
 
+Judged StepRunner::judged(int y_pred, const Batch& batch) const {
+  const Buffer& buffer = shape(y_pred);
+  return {data(y_pred),
+          buffer.ld,
+          buffer.columns,
+          targets(batch),
+          frame_.training->loss.target,
+          frame_.data.sample_weight,
+          frame_.data.binary};
+}
+
 void StepRunner::metric(const Step& step, const Batch& batch) const {
   const MetricSpec& metric = frame_.training->metrics[static_cast<size_t>(step.index)];
-  const Buffer &y_pred = shape(step.in), &values = shape(step.out);
-  kernels_.metric[index(metric.kind)][index(frame_.training->loss.target)](
-      {data(step.in), y_pred.ld, y_pred.columns, targets(batch), metric.threshold,
-       data(step.out) + step.index * values.ld, samples(step, batch)});
+  float* values = data(step.out) + step.index * shape(step.out).ld;
+  metric_values(kernels_, metric, judged(step.in, batch), samples(step, batch), data(step.y_pred), values);
+}
+
+/// Each metric has an owner among the threads, so that its sums run in the order of the samples.
+void StepRunner::tally(const Step& step, const Batch& batch) const {
+  if (worker_.index != step.index % worker_.threads) return;
+  const auto index = static_cast<size_t>(step.index);
+  add_tally(kernels_, frame_.training->metrics[index], judged(step.in, batch), batch.rows,
+            frame_.totals->metrics[index]);
 }
 
 /// One thread adds up what the batch left behind, in the order of the samples.
@@ -62,13 +79,10 @@ void StepRunner::reduce(const Batch& batch) const {
   }
   totals.loss += penalty * rows;
   for (size_t i = 0; i < frame_.training->metrics.size(); ++i) {
+    const MetricSpec& metric = frame_.training->metrics[i];
+    if (!by_sample(metric)) continue;
     const float* values = data(plan_.metrics) + static_cast<int64_t>(i) * shape(plan_.metrics).ld;
-    const bool weighted = frame_.training->metrics[i].weighted;
-    for (int64_t b = 0; b < batch.rows; ++b) {
-      const double w = weighted ? sample_weight(batch, b) : 1.0;
-      totals.metric_sums[i] += w * static_cast<double>(values[b]);
-      totals.metric_weights[i] += w;
-    }
+    add_values(metric, judged(plan_.y_pred, batch), values, batch.rows, totals.metrics[i]);
   }
 }
 

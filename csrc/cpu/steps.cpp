@@ -71,6 +71,8 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return loss(step, batch);
     case Step::Kind::kMetric:
       return metric(step, batch);
+    case Step::Kind::kTally:
+      return tally(step, batch);
     case Step::Kind::kPenalty:
       return penalty(step);
     case Step::Kind::kReduce:

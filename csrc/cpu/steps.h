@@ -2,15 +2,11 @@
 #pragma once
 #include <optional>
 
+#include "cpu/metrics.h"
 #include "cpu/team.h"
 #include "plan/executor.h"
 
 namespace engine {
-
-template <class Enum>
-constexpr size_t index(Enum e) {
-  return static_cast<size_t>(e);
-}
 
 /// A batch of a run.
 struct Batch {
@@ -49,6 +45,8 @@ class StepRunner {
   void dropout(const Step& step, const Batch& batch) const;
   void loss(const Step& step, const Batch& batch) const;
   void metric(const Step& step, const Batch& batch) const;
+  void tally(const Step& step, const Batch& batch) const;
+  Judged judged(int y_pred, const Batch& batch) const;
   void penalty(const Step& step) const;
   void reduce(const Batch& batch) const;
   void transpose(const Step& step, const Batch& batch) const;

@@ -12,6 +12,7 @@ void fill_rows(KernelTable& table);
 void fill_activations(KernelTable& table);
 void fill_elements(KernelTable& table);
 void fill_layers(KernelTable& table);
+void fill_metrics(KernelTable& table);
 
 namespace {
 

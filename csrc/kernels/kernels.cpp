@@ -17,6 +17,7 @@ void fill_table(KernelTable& table) {
   fill_activations(table);
   fill_elements(table);
   fill_layers(table);
+  fill_metrics(table);
 }
 
 }  // namespace engine::ENGINE_ISA

@@ -103,9 +103,6 @@ inline constexpr int kLossParameters = 4;
 enum class Target { kSparse, kDense };
 inline constexpr int kTargets = 2;
 
-enum class Metric { kCategoricalAccuracy, kBinaryAccuracy, kMeanSquaredError };
-inline constexpr int kMetrics = 3;
-
 enum class Optimizer {
   kSgd,
   kMomentum,

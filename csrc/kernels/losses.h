@@ -37,6 +37,15 @@ struct TargetRow {
     }
   }
 
+  /// Element j, not of a pad.
+  ENGINE_INLINE float one(int64_t j) const {
+    if constexpr (Kind == Target::kSparse) {
+      return label == j ? 1.0f : 0.0f;
+    } else {
+      return dense[j];
+    }
+  }
+
   ENGINE_INLINE vf at(int64_t j) const {
     if constexpr (Kind == Target::kSparse) {
       return iota(static_cast<int32_t>(j)) == label - vi{} ? broadcast(1.0f) : vf{};

@@ -1,6 +1,7 @@
 // Metrics, row by row, from the predictions a batch leaves behind; the executor adds the rows up.
 #pragma once
-#include "kernels/losses_regression.h"
+#include "kernels/losses.h"
+#include "kernels/metric_table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -37,11 +38,27 @@ struct BinaryAccuracy {
   }
 };
 
-struct MeanSquaredErrorMetric {
-  static constexpr Metric kKind = Metric::kMeanSquaredError;
+/// 1 where fewer than k predictions are larger than that of the target's class
+struct TopKCategoricalAccuracy {
+  static constexpr Metric kKind = Metric::kTopKCategoricalAccuracy;
+  template <Target Kind>
+  static ENGINE_INLINE float row(const float* y_pred, const TargetRow<Kind>& target, float k) {
+    const int64_t truth = Kind == Target::kSparse ? target.label : argmax(target.dense, target.n);
+    if (truth < 0 || truth >= target.n) return 0.0f;  // a class that the loss ignores
+    float larger = 0.0f;
+    for (int64_t j = 0; j < target.n; ++j) larger += y_pred[j] > y_pred[truth] ? 1.0f : 0.0f;
+    return larger < k ? 1.0f : 0.0f;
+  }
+};
+
+/// Share of outputs that equal the target
+struct Accuracy {
+  static constexpr Metric kKind = Metric::kAccuracy;
   template <Target Kind>
   static ENGINE_INLINE float row(const float* y_pred, const TargetRow<Kind>& target, float) {
-    return MeanSquaredError::row(LossRow{y_pred, nullptr, nullptr, target.n, 0.0f, 1.0f, nullptr, false}, target);
+    float hits = 0.0f;
+    for (int64_t j = 0; j < target.n; ++j) hits += y_pred[j] == target.one(j) ? 1.0f : 0.0f;
+    return hits / static_cast<float>(target.n);
   }
 };
 

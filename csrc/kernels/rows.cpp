@@ -1,9 +1,8 @@
-// What is computed sample by sample: losses and metrics.
+// What is computed sample by sample: losses.
 #include "kernels/fill.h"
 #include "kernels/losses_focal.h"
 #include "kernels/losses_margin.h"
 #include "kernels/losses_regression.h"
-#include "kernels/metrics.h"
 #include "kernels/narrow_rows.h"
 
 namespace engine::ENGINE_ISA {
@@ -13,7 +12,6 @@ using Losses = Types<Crossentropy, SoftmaxCrossentropy, BinaryCrossentropy, Sigm
                      BinaryFocalCrossentropy, CategoricalFocalCrossentropy, Tversky, MeanSquaredError,
                      MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError, Huber, LogCosh,
                      CosineSimilarity, KLDivergence, Poisson, Hinge, SquaredHinge, CategoricalHinge>;
-using Metrics = Types<CategoricalAccuracy, BinaryAccuracy, MeanSquaredErrorMetric>;
 
 template <class... Ls>
 void fill_losses(KernelTable& table, Types<Ls...>) {
@@ -24,20 +22,8 @@ void fill_losses(KernelTable& table, Types<Ls...>) {
   table.loss[index<SoftmaxCrossentropy>()][index(Target::kDense)] = softmax_crossentropy_rows<Target::kDense>;
 }
 
-template <class... Ms>
-void fill_metrics(KernelTable& table, Types<Ms...>) {
-  static_assert(sizeof...(Ms) == kMetrics);
-  ((table.metric[index<Ms>()][index(Target::kSparse)] = metric_rows<Ms, Target::kSparse>), ...);
-  ((table.metric[index<Ms>()][index(Target::kDense)] = metric_rows<Ms, Target::kDense>), ...);
-  table.metric[index<CategoricalAccuracy>()][index(Target::kSparse)] = categorical_accuracy_rows<Target::kSparse>;
-  table.metric[index<CategoricalAccuracy>()][index(Target::kDense)] = categorical_accuracy_rows<Target::kDense>;
-}
-
 }  // namespace
 
-void fill_rows(KernelTable& table) {
-  fill_losses(table, Losses{});
-  fill_metrics(table, Metrics{});
-}
+void fill_rows(KernelTable& table) { fill_losses(table, Losses{}); }
 
 }  // namespace engine::ENGINE_ISA

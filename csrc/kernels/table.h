@@ -194,15 +194,6 @@ struct LossRows {
   bool binary = false;                // all targets of the data set are 0 or 1, which hinges read as -1 or 1
 };
 
-struct MetricRows {
-  const float* y_pred;
-  int64_t ld, n;
-  Targets targets;
-  float threshold;
-  float* values;  // (rows,)
-  Range rows;
-};
-
 /// sums (columns,) = column sums of squares or magnitudes of w (rows, columns)
 struct ColumnSums {
   const float* w;
@@ -272,11 +263,13 @@ struct GemmShape {
 };
 
 struct LayerTable;   // in layer_table.h
+struct MetricTable;  // in metric_table.h
 struct SumPartials;  // in partial_sums.h
 
 struct KernelTable {
   const char* isa;
   const LayerTable* layers;
+  const MetricTable* metrics;
   GemmShape gemm_shape;
   void (*pack_rows)(const Pack&);
   void (*pack_columns)(const Pack&);
@@ -304,7 +297,6 @@ struct KernelTable {
   void (*gather[kRowTypes])(const Gather&);
   int64_t (*record_rows[kRowTypes])(const RecordRows&);  // bytes, or kTooManyNonZeros
   void (*loss[kLosses][kTargets])(const LossRows&);
-  void (*metric[kMetrics][kTargets])(const MetricRows&);
   void (*squared_sums)(const ColumnSums&);
   void (*magnitude_sums)(const ColumnSums&);
   int64_t (*first_nonfinite[kRowTypes])(const NonFinite&);  // row, or -1

@@ -150,6 +150,10 @@ class Accesses {
       case Step::Kind::kMetric:
         reads(step.in, Slice::kSamples);
         writes(step.out, Slice::kSamples);
+        writes(step.y_pred, Slice::kSamples);
+        break;
+      case Step::Kind::kTally:
+        reads(step.in, Slice::kAll);
         break;
       case Step::Kind::kPenalty:
         reads_variable(step.kernel, Slice::kColumns);

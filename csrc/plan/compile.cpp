@@ -40,7 +40,8 @@ class Compiler {
         emit_learning(plan_, parameters_, training_.optimizer);
       }
       emitter_.finish();
-      // Last, where the barriers that others need have already made the samples' losses visible.
+      // Last, where the barriers that others need have already made the samples' losses and outputs visible.
+      emit_tallies();
       emit({Kind::kReduce, Split::kNone});
     }
     separate_columns(plan_);
@@ -63,7 +64,9 @@ class Compiler {
   }
 
   /// Whether a batch has steps that Python does.
-  bool leaves_team() const { return has_custom(model_) || (!emitter_.predicts() && training_.loss.host); }
+  bool leaves_team() const {
+    return has_custom(model_) || (!emitter_.predicts() && (training_.loss.host || training_.host_metrics));
+  }
 
   /// Whether the gathered rows go into a product, in the same stretch: after a host step the team may be another one.
   bool feeds_dense() const {
@@ -92,7 +95,7 @@ class Compiler {
     drops_link_ = !spec.host && !spec.from_logits &&
                   ((spec.kind == Loss::kCrossentropy && last == Activation::kSoftmax) ||
                    (spec.kind == Loss::kBinaryCrossentropy && last == Activation::kSigmoid));
-    loss_ = drops_link_ || spec.from_logits ? from_logits(spec.kind) : spec.kind;
+    loss_ = drops_link_ ? from_logits(spec.kind) : formula(spec);
   }
 
   void emit_forward() {
@@ -141,6 +144,7 @@ class Compiler {
     if (!host && gives_probabilities(loss_)) step.y_pred = emitter_.add_buffer(plan_.max_rows, width, loss_split_);
     if (drops_link_) plan_.y_pred = step.y_pred;
     emit(step);
+    if (training_.host_metrics) emit({Kind::kHost, Split::kNone, false, plan_.y_pred});
     emit_metrics();
     emit_penalties(plan_, parameters_);
   }
@@ -149,7 +153,22 @@ class Compiler {
     if (training_.metrics.empty()) return;
     plan_.metrics = emitter_.add_buffer(static_cast<int64_t>(training_.metrics.size()), plan_.max_rows, loss_split_);
     for (size_t i = 0; i < training_.metrics.size(); ++i) {
+      if (!by_sample(training_.metrics[i])) continue;
       Step step{Kind::kMetric, loss_split_, false, plan_.y_pred, plan_.metrics};
+      step.index = static_cast<int>(i);
+      if (training_.metrics[i].kind == MetricSpec::Kind::kLoss &&
+          gives_probabilities(formula(training_.metrics[i].loss))) {
+        const int64_t width = plan_.buffers[static_cast<size_t>(plan_.y_pred)].columns;
+        step.y_pred = emitter_.add_buffer(plan_.max_rows, width, loss_split_);
+      }
+      emit(step);
+    }
+  }
+
+  void emit_tallies() {
+    for (size_t i = 0; i < training_.metrics.size(); ++i) {
+      if (by_sample(training_.metrics[i])) continue;
+      Step step{Kind::kTally, Split::kNone, false, plan_.y_pred};
       step.index = static_cast<int>(i);
       emit(step);
     }

@@ -25,8 +25,7 @@ struct DatasetView {
 struct Totals {
   double loss = 0.0;
   double samples = 0.0;
-  std::vector<double> metric_sums;
-  std::vector<double> metric_weights;
+  std::vector<std::vector<double>> metrics;  // the state of each
 };
 
 /// Everything one run works on. Pointers are borrowed.

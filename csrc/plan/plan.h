@@ -76,6 +76,7 @@ struct Step {
     kLoss,
     kHost,
     kMetric,
+    kTally,
     kPenalty,
     kReduce,
     kTranspose,

@@ -7,6 +7,7 @@
 
 #include "kernels/kinds.h"
 #include "kernels/layer_table.h"
+#include "kernels/metric_table.h"
 #include "kernels/table.h"
 
 namespace engine {
@@ -115,6 +116,9 @@ inline constexpr Loss from_logits(Loss loss) {
                                              : loss;
 }
 
+/// The formula for the outputs that `spec` is told to expect.
+inline Loss formula(const LossSpec& spec) { return spec.from_logits ? from_logits(spec.kind) : spec.kind; }
+
 /// Whether the formula leaves probabilities behind, or needs room for them.
 inline constexpr bool gives_probabilities(Loss loss) {
   return loss == Loss::kSoftmaxCrossentropy || loss == Loss::kSigmoidCrossentropy ||
@@ -141,15 +145,34 @@ struct OptimizerSpec {
 };
 
 struct MetricSpec {
-  Metric kind = Metric::kCategoricalAccuracy;
+  /// The mean of a value by sample, of a loss by sample, sums of the kernels', or all outputs with their targets.
+  enum class Kind { kValue, kLoss, kTally, kScores };
+  Kind kind = Kind::kValue;
+  Metric value = Metric::kCategoricalAccuracy;
+  LossSpec loss;
+  Tally tally = Tally::kThresholds;
   bool weighted = false;
-  float threshold = 0.5f;
+  float threshold = 0.5f;  // of a value; top k: that many
+  // Of sums; see TallyRows.
+  std::vector<float> thresholds;
+  bool even = false, below_zero = false, by_column = false, logits = false;
+  int64_t column = -1, top_k = 0;
 };
+
+/// Whether the metric is the mean of one value per sample.
+inline bool by_sample(const MetricSpec& metric) {
+  return metric.kind == MetricSpec::Kind::kValue || metric.kind == MetricSpec::Kind::kLoss;
+}
+
+/// Numbers that a metric keeps over a pass, for predictions of `outputs` numbers: sum and weight of the values, or the
+/// sums. Scores grow, by output, target and weight.
+int64_t state_size(const MetricSpec& metric, int64_t outputs);
 
 struct TrainingSpec {
   LossSpec loss;
   OptimizerSpec optimizer;
   std::vector<MetricSpec> metrics;
+  bool host_metrics = false;  // whether the caller looks at the predictions of each batch, too
 };
 
 }  // namespace engine

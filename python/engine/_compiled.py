@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from engine import losses, metrics, optimizers
 from engine._checks import real
 from engine._program import Program, Totals
@@ -39,6 +41,8 @@ class Compiled:
         weighted = _metrics("weighted_metrics", weighted_metric_list)
         self._metrics = [(metric, False) for metric in plain] + [(metric, True) for metric in weighted]
         self.names = _unique_names([metric.name for metric in plain], [metric.name for metric in weighted])
+        self._loss_metric = metrics.Mean("loss")
+        self._resolved = [metric for metric, _ in self._metrics]
         if self.settled:
             self._require_same_targets()
 
@@ -56,12 +60,16 @@ class Compiled:
     def apply(self, program: Program, weights: Sequence[Tracked]) -> None:
         """Compile `program`, which has these weights; its optimizer state starts anew."""
         if self.loss is not None and self.settled:
+            indices = bool(self.loss.wants_indices)
+            resolved = [metric.resolve(indices, program.output_size) for metric, _ in self._metrics]
             lowered = []
-            for metric, weighted in self._metrics:
-                resolved = metric.resolve(bool(self.loss.wants_indices), program.output_size)
-                lowered.append({**resolved.lower(), "weighted": weighted})
+            for metric, (_, weighted) in zip(resolved, self._metrics, strict=True):
+                spec = metric.lower()
+                if spec is not None:
+                    lowered.append({**spec, "weighted": weighted})
             loss = {**self.loss.lower(), "weight": self._loss_weight}
-            program.compile(loss, self.optimizer.lower(weights), lowered)
+            program.compile(loss, self.optimizer.lower(weights), lowered, len(lowered) < len(resolved))
+            self._resolved = resolved
         self.optimizer.follow(program, weights)
 
     def require_reduction(self) -> None:
@@ -74,11 +82,18 @@ class Compiled:
             raise ValueError(msg)
 
     @property
+    def tracked(self) -> list[metrics.Metric]:
+        """The loss, as a mean, and the metrics in the order of `names`."""
+        return [self._loss_metric, *self._resolved]
+
+    @property
     def depends_on_batches(self) -> bool:
-        """Whether losses of the same samples differ with how they are cut into batches."""
+        """Whether results for the same samples differ with how they are cut into batches."""
         loss = self.loss
         if loss is None:
             return False
+        if self._on_host():
+            return True
         plain = losses.REDUCTIONS[loss.reduction] == "mean" and loss.ignored is None
         return not plain or isinstance(loss, losses.HostLoss)
 
@@ -86,7 +101,34 @@ class Compiled:
     def host(self) -> Callable[[Mapping[str, Any]], object] | None:
         """What the core calls between its steps; None if it needs nobody."""
         loss, weight = self.loss, self._loss_weight
-        return (lambda batch: loss.run(batch, weight)) if isinstance(loss, losses.HostLoss) else None
+        own, on_host = loss if isinstance(loss, losses.HostLoss) else None, self._on_host()
+        if own is None and not on_host:
+            return None
+
+        def step(batch: Mapping[str, Any]) -> None:
+            if batch["step"] == "loss" and own is not None:
+                own.run(batch, weight)
+                return
+            y_pred = batch["y_pred"].copy()
+            for metric, weighted in on_host:
+                weights = batch["sample_weight"] if weighted else None
+                metric.update_state(batch["y_true"], y_pred, sample_weight=weights)
+
+        return step
+
+    def start_pass(self) -> None:
+        """Let metrics in NumPy forget the pass before."""
+        for metric, _ in self._on_host():
+            metric.reset_state()
+
+    def _on_host(self) -> list[tuple[metrics.Metric, bool]]:
+        """Metrics that NumPy computes, and whether by weight."""
+        weighs = [weighted for _, weighted in self._metrics]
+        return [
+            (metric, weighted)
+            for metric, weighted in zip(self._resolved, weighs, strict=True)
+            if not isinstance(metric, metrics.CoreMetric)
+        ]
 
     def _require_same_targets(self) -> None:
         for metric, _ in self._metrics:
@@ -95,7 +137,22 @@ class Compiled:
 
     def logs(self, totals: Totals) -> Logs:
         """Loss and metrics by name, in alphabetical order."""
-        return dict(sorted(zip(self.names, [totals.loss, *totals.metrics], strict=True)))
+        return dict(sorted(zip(self.names, self._values(totals), strict=True)))
+
+    def _values(self, totals: Totals) -> list[float]:
+        """Loss and metrics in the order of `names`, which the metrics remember."""
+        self._loss_metric.reset_state()
+        if totals.samples:
+            self._loss_metric.update_state([totals.loss], [totals.samples])
+        values, states = [totals.loss], iter(totals.metrics)
+        for metric in self._resolved:
+            if isinstance(metric, metrics.CoreMetric):
+                metric.take(state := np.array(next(states)))
+                values.append(metric.compute(state))
+            else:
+                result = np.asarray(metric.result())
+                values.append(float(result) if result.size == 1 else result)  # type: ignore[arg-type] # as in Keras
+        return values
 
     def direction(self, name: str) -> str | None:
         """Whether more of what the logs call `name` is better, "up", or less, "down"; None if nobody can say."""
@@ -108,7 +165,8 @@ class Compiled:
         """Loss and metrics as `evaluate` returns them."""
         if return_dict:
             return self.logs(totals)
-        return [totals.loss, *totals.metrics] if totals.metrics else totals.loss
+        values = self._values(totals)
+        return values if len(values) > 1 else values[0]
 
 
 def _single(given: object, argument: str) -> object:
@@ -128,7 +186,7 @@ def _metrics(argument: str, given: object) -> list[metrics.Metric]:
     if not isinstance(given, (list, tuple, dict)):
         msg = f"`{argument}` must be a list such as ['accuracy'], a tuple or a dict, got {given!r}"
         raise ValueError(msg)
-    return [metrics.get(identifier) for identifier in _flat(given)]
+    return [metrics.for_training(identifier) for identifier in _flat(given)]
 
 
 def _flat(given: object) -> Iterator[object]:
@@ -157,11 +215,11 @@ def _unique_names(plain: Sequence[str], weighted: Sequence[str]) -> list[str]:
 
 def _require_same_targets(metric: metrics.Metric, loss: losses.Loss) -> None:
     """Raise ValueError unless `metric` and `loss` read the same targets."""
-    wants = metric.resolve(bool(loss.wants_indices), 1)
-    if wants.wants_indices != loss.wants_indices:
+    indices = bool(loss.wants_indices)
+    if not metric.suits(indices):
         form = {True: "class indices", False: "one number per output"}
         msg = (
-            f"the metric {metric.name!r} takes {form[wants.wants_indices]} as targets but the loss {loss.name!r} "
-            f"takes {form[bool(loss.wants_indices)]}: use 'accuracy', which suits every loss, or change one of the two"
+            f"the metric {metric.name!r} takes {form[not indices]} as targets but the loss {loss.name!r} "
+            f"takes {form[indices]}: use 'accuracy', which suits every loss, or change one of the two"
         )
         raise ValueError(msg)

@@ -41,6 +41,25 @@ def first_nonfinite_row(x: Rows) -> int:
     """Index of the first row of the C-contiguous (n, ...) array `x` holding a NaN, an infinity or a
     float64 beyond float32's range; -1 when there is none. Threaded."""
 
+def accumulate(
+    metric: Mapping[str, Any],
+    y_pred: Float32,
+    y: NDArray[np.int32] | Float32,
+    sample_weight: Float32 | None,
+    state: NDArray[np.float64] | None,
+    binary: bool = False,
+    isa: str = "",
+) -> NDArray[np.float64]:
+    """The state of `metric`, as `Program.compile` takes it, after these samples; it was `state` before, or new.
+
+    Args:
+        y_pred: (n, outputs), C-contiguous.
+        y: int32 (n,) or float32 (n, outputs).
+        sample_weight: float32 (n,) or None.
+        binary: whether all of `y` are 0 or 1, which hinges read as -1 or 1.
+        isa: whose kernels; by default those in force.
+    """
+
 class NotFiniteError(ValueError):
     """A number that is not finite where only finite ones are taken."""
 
@@ -86,8 +105,8 @@ class Totals:
     def loss(self) -> float:
         """Mean loss over the samples seen, regularisation included."""
     @property
-    def metrics(self) -> list[float]:
-        """Value of each compiled metric, in compile order."""
+    def metrics(self) -> list[list[float]]:
+        """State of each compiled metric, in compile order."""
     @property
     def samples(self) -> int: ...
 
@@ -123,7 +142,8 @@ class Run:
             learning_rates: float64 (end - begin,), one per batch; needed when training.
             poll: called as `poll(batches_done)` about every 50 ms at a batch boundary. Ctrl-C is
                 heard there too. An exception from it ends the run after the last finished batch.
-            host: called for every host step (loss kind "host") with writable views of this batch:
+            host: called for every host step with a dict of this batch: `step` ("loss" or "metrics"), for the
+                loss with writable views:
                 `training` (bool), `y_true` (copies of the targets), `y_pred` (rows, outputs), `gradient` (rows, outputs; to be filled in with dLoss/dy_pred of the
                 batch's mean loss, so with `sample_weight / rows` in it),
                 `losses` (rows,; to be filled in), `indices` int32 (rows,: the batch's dataset rows),
@@ -183,7 +203,11 @@ class Program:
     def write_variables(self, values: Sequence[Float32]) -> None:
         """Copy `values` (same shapes as `variables`, any strides) in, between two steps of any run."""
     def compile(
-        self, loss: Mapping[str, Any], optimizer: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]
+        self,
+        loss: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        metrics: Sequence[Mapping[str, Any]],
+        host_metrics: bool = False,
     ) -> None:
         """Build the training and evaluation plans; optimizer state starts at zero. Weights stay.
 
@@ -201,8 +225,13 @@ class Program:
                 `"decays"` (one float per variable), one of `"clipvalue"`, `"clipnorm"` and `"global_clipnorm"`,
                 `"accumulate"` (batches per step), `"averages"` (bool), `"average_momentum"`,
                 `"overwrite"` (steps after which the averages replace the weights; 0: never).
-            metrics: `{"kind": k, "weighted": bool}`, k one of sparse_categorical_accuracy,
-                categorical_accuracy, binary_accuracy (with "threshold": float), mean_squared_error.
+            metrics: `{"kind": k, "weighted": bool}` and what k needs. k is a loss' name, with the keys of a loss,
+                or one of sparse_categorical_accuracy, categorical_accuracy, accuracy, binary_accuracy and
+                (sparse_)top_k_categorical_accuracy (with "threshold": float); these are means over samples, with
+                the state [sum, weight]. Or of thresholds, f_score, confusion, moments, whose states are described
+                in metric_table.h, with "thresholds" (ascending), "even", "below_zero", "column", "top_k",
+                "by_column", "logits". Or scores: state of output, target and weight, one after the other.
+            host_metrics: whether `host` is called for the metrics of each batch, too.
         """
     def begin(
         self,

@@ -31,6 +31,7 @@ finally:
         del os.environ[_SPIN]
 
 __version__ = _core.__version__
+accumulate = _core.accumulate
 Dataset = _core.Dataset
 NotFiniteError = _core.NotFiniteError
 Program = _core.Program

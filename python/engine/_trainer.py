@@ -68,6 +68,7 @@ class Trainer:
                 warnings.warn(OUT_OF_DATA, stacklevel=4)
                 break
             self._progress.restart(f"Epoch {epoch + 1}/{plan.epochs}" if plan.epochs > 1 else None)
+            self._compiled.start_pass()
             done = self._advance("train", passes, self._progress, goals=plan.goals)
             logs = self._compiled.logs(passes.totals)
             if plan.validation is not None and plan.validation.due(epoch):
@@ -91,6 +92,7 @@ class Trainer:
         seen = self._callbacks.per_batch("test") or self._compiled.depends_on_batches
         together = 1 if seen or source.count is None else max(1, EVALUATION_ROWS // size)
         passes = Passes(self._program, "evaluate", source, size * together, steps=steps, steps_name="steps")
+        self._compiled.start_pass()
         self._callbacks.call("on_test_begin")
         if not passes.ready():
             raise ValueError(OUT_OF_DATA)

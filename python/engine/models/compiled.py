@@ -6,6 +6,7 @@ import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from engine._samples import Samples, Source
 from engine._streams import Stream, yields_batches
 from engine._tokens import require_tokens
 from engine.callbacks import History
+from engine.metrics import Metric
 from engine.optimizers import Optimizer
 
 
@@ -57,6 +59,20 @@ class CompiledModel(ABC):
     def metrics_names(self) -> list[str]:
         """Names of what `evaluate` returns, in its order; empty before `compile`."""
         return [] if self._compiled is None else list(self._compiled.names)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The loss, as a mean, and the metrics of `compile`, as the last pass left them."""
+        return [] if self._compiled is None else self._compiled.tracked
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The value of each metric of the last pass, by name."""
+        return dict(zip(self.metrics_names, [metric.result() for metric in self.metrics], strict=True))
+
+    def reset_metrics(self) -> None:
+        """Let all metrics forget the last pass."""
+        for metric in self.metrics:
+            metric.reset_state()
 
     def compile(  # noqa: PLR0917 # Keras' signature
         self,

@@ -246,6 +246,7 @@ class Model(CompiledModel):
             samples = self._samples(x, y, sample_weight).with_class_weight(class_weight)
             program = self._built_for(samples.sample_shape)
             run = program.begin("train", *next(samples.chunks(len(samples), "none")))
+            compiled.start_pass()
             run.advance(0, 1, compiled.optimizer.learning_rates(1), host=compiled.host)
             return compiled.result(run.totals, return_dict)
 
@@ -260,6 +261,7 @@ class Model(CompiledModel):
         compiled, samples = self._require_compiled(), self._samples(x, y, sample_weight)
         program = self._built_for(samples.sample_shape)
         run = program.begin("evaluate", *next(samples.chunks(len(samples), None)))
+        compiled.start_pass()
         run.advance(0, 1, host=compiled.host)
         return compiled.result(run.totals, return_dict)
 

@@ -1,0 +1,203 @@
+// Losses and metrics: what Python asks for, and metrics of batches that it brings along.
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "bindings/convert.h"
+#include "bindings/mapping.h"
+#include "bindings/register.h"
+#include "cpu/denormals.h"
+#include "cpu/dispatch.h"
+#include "cpu/metrics.h"
+#include "plan/arena.h"
+
+namespace engine::bindings {
+namespace {
+
+struct NamedLoss {
+  const char* name;
+  Loss loss;
+};
+
+/// "sparse_categorical_crossentropy" and "host" last: they are no formulas of their own.
+constexpr NamedLoss kLossNames[] = {
+    {"categorical_crossentropy", Loss::kCrossentropy},
+    {"binary_crossentropy", Loss::kBinaryCrossentropy},
+    {"binary_focal_crossentropy", Loss::kBinaryFocalCrossentropy},
+    {"categorical_focal_crossentropy", Loss::kCategoricalFocalCrossentropy},
+    {"tversky", Loss::kTversky},
+    {"mean_squared_error", Loss::kMeanSquaredError},
+    {"mean_absolute_error", Loss::kMeanAbsoluteError},
+    {"mean_absolute_percentage_error", Loss::kMeanAbsolutePercentageError},
+    {"mean_squared_logarithmic_error", Loss::kMeanSquaredLogarithmicError},
+    {"huber", Loss::kHuber},
+    {"log_cosh", Loss::kLogCosh},
+    {"cosine_similarity", Loss::kCosineSimilarity},
+    {"kl_divergence", Loss::kKLDivergence},
+    {"poisson", Loss::kPoisson},
+    {"hinge", Loss::kHinge},
+    {"squared_hinge", Loss::kSquaredHinge},
+    {"categorical_hinge", Loss::kCategoricalHinge},
+    {"sparse_categorical_crossentropy", Loss::kCrossentropy},
+    {"host", Loss::kMeanSquaredError},
+};
+constexpr int kLossCount = static_cast<int>(std::size(kLossNames));
+
+constexpr const char* kTargetNames[] = {"sparse", "dense"};
+
+struct NamedValue {
+  const char* name;
+  Metric value;
+};
+constexpr NamedValue kValues[] = {
+    {"sparse_categorical_accuracy", Metric::kCategoricalAccuracy},
+    {"categorical_accuracy", Metric::kCategoricalAccuracy},
+    {"binary_accuracy", Metric::kBinaryAccuracy},
+    {"top_k_categorical_accuracy", Metric::kTopKCategoricalAccuracy},
+    {"sparse_top_k_categorical_accuracy", Metric::kTopKCategoricalAccuracy},
+    {"accuracy", Metric::kAccuracy},
+};
+
+struct NamedTally {
+  const char* name;
+  Tally tally;
+};
+constexpr NamedTally kTallyNames[] = {
+    {"thresholds", Tally::kThresholds},
+    {"f_score", Tally::kFScore},
+    {"confusion", Tally::kConfusion},
+    {"moments", Tally::kMoments},
+};
+
+template <class Named, size_t N>
+const Named* find(const Named (&table)[N], const std::string& name) {
+  const auto* found = std::find_if(table, table + N, [&](const Named& entry) { return name == entry.name; });
+  return found == table + N ? nullptr : found;
+}
+
+}  // namespace
+
+LossSpec to_loss(const py::dict& loss) {
+  static constexpr const char* kReductions[] = {"mean", "sum", "weighted_mean"};
+  const char* names[kLossCount];
+  for (int i = 0; i < kLossCount; ++i) names[i] = kLossNames[i].name;
+  const int kind = to_index(get<std::string>(loss, "kind"), names, kLossCount, "loss");
+  LossSpec spec;
+  spec.kind = kLossNames[kind].loss;
+  spec.host = kind == kLossCount - 1;
+  const std::string target = get<std::string>(loss, "target", kind == kLossCount - 2 ? "sparse" : "dense");
+  spec.target = static_cast<Target>(to_index(target, kTargetNames, 2, "target"));
+  spec.from_logits = get<bool>(loss, "from_logits", false);
+  spec.label_smoothing = get<float>(loss, "label_smoothing", 0.0f);
+  if (!(spec.label_smoothing >= 0.0f && spec.label_smoothing <= 1.0f)) fail("'label_smoothing' must lie in [0, 1]");
+  const auto parameters = get<std::vector<float>>(loss, "parameters", {});
+  if (parameters.size() > kLossParameters)
+    fail("a loss has at most " + std::to_string(kLossParameters) + " parameters");
+  std::copy(parameters.begin(), parameters.end(), spec.parameters);
+  spec.reduction =
+      static_cast<Reduction>(to_index(get<std::string>(loss, "reduction", "mean"), kReductions, 3, "reduction"));
+  spec.weight = get<float>(loss, "weight", 1.0f);
+  spec.ignores = loss.contains("ignored");
+  spec.ignored = get<int32_t>(loss, "ignored", -1);
+  return spec;
+}
+
+MetricSpec to_metric(const py::dict& metric) {
+  MetricSpec spec;
+  spec.weighted = get<bool>(metric, "weighted", false);
+  spec.threshold = get<float>(metric, "threshold", 0.5f);
+  spec.thresholds = get<std::vector<float>>(metric, "thresholds", {});
+  spec.even = get<bool>(metric, "even", false);
+  spec.below_zero = get<bool>(metric, "below_zero", false);
+  spec.by_column = get<bool>(metric, "by_column", false);
+  spec.logits = get<bool>(metric, "logits", false);
+  spec.column = get<int64_t>(metric, "column", -1);
+  spec.top_k = get<int64_t>(metric, "top_k", 0);
+  if (!std::is_sorted(spec.thresholds.begin(), spec.thresholds.end())) fail("'thresholds' must ascend");
+  const auto kind = get<std::string>(metric, "kind");
+  if (const NamedValue* value = find(kValues, kind)) {
+    spec.value = value->value;
+  } else if (const NamedTally* tally = find(kTallyNames, kind)) {
+    spec.kind = MetricSpec::Kind::kTally;
+    spec.tally = tally->tally;
+    if (spec.tally == Tally::kConfusion && spec.thresholds.empty()) spec.thresholds = {0.5f};
+  } else if (kind == "scores") {
+    spec.kind = MetricSpec::Kind::kScores;
+  } else {
+    spec.kind = MetricSpec::Kind::kLoss;
+    spec.loss = to_loss(metric);
+    if (spec.loss.host) fail("a metric is no host step");
+  }
+  return spec;
+}
+
+void require_column(const MetricSpec& metric, int64_t outputs) {
+  if (metric.column < outputs) return;
+  fail("'column' must be less than " + std::to_string(outputs) + ", the number of outputs, got " +
+       std::to_string(metric.column));
+}
+
+namespace {
+
+/// The state of `metric` after the samples given, from `state` on: a new one if that is None.
+py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, kReadable>& y_pred, const py::array& y,
+                               const py::object& sample_weight, const py::object& state, bool binary,
+                               const std::string& isa) {
+  MetricSpec spec = to_metric(metric);
+  spec.weighted = !sample_weight.is_none();
+  if (y_pred.ndim() != 2) fail("`y_pred` must have shape (n, outputs)");
+  const int64_t rows = y_pred.shape(0), n = y_pred.shape(1);
+  require_column(spec, n);
+  require_readable(y, "y");
+  Judged batch{nullptr, leading_dimension(n), n, {}, Target::kDense, nullptr, binary};
+  const bool sparse = py::isinstance<py::array_t<int32_t>>(y) && y.ndim() == 1 && y.shape(0) == rows;
+  if (sparse) {
+    batch.form = Target::kSparse;
+    batch.targets.labels = static_cast<const int32_t*>(y.data());
+  } else if (py::isinstance<py::array_t<float>>(y) && y.ndim() == 2 && y.shape(0) == rows && y.shape(1) == n) {
+    batch.targets.dense = static_cast<const float*>(y.data());
+  } else {
+    fail("`y` must be int32 (n,) or float32 (n, outputs)");
+  }
+  py::array_t<float, kReadable> weights;
+  if (spec.weighted) {
+    weights = sample_weight;
+    if (weights.ndim() != 1 || weights.shape(0) != rows) fail("`sample_weight` must have shape (n,)");
+    batch.sample_weight = weights.data();
+  }
+  std::vector<double> sums(static_cast<size_t>(state_size(spec, n)));
+  if (!state.is_none()) {
+    auto given = state.cast<std::vector<double>>();
+    if (given.size() != sums.size() && spec.kind != MetricSpec::Kind::kScores) {
+      fail("the number of outputs differs from that of earlier batches, got " + std::to_string(n));
+    }
+    sums = std::move(given);
+  }
+  if (rows > 0) {
+    Arena x(rows * batch.ld), scratch(rows * batch.ld), values(rows + kLane);
+    for (int64_t b = 0; b < rows; ++b) {
+      std::memcpy(x.data() + b * batch.ld, y_pred.data(b, 0), static_cast<size_t>(n) * sizeof(float));
+    }
+    batch.y_pred = x.data();
+    const KernelTable& table = isa.empty() ? kernels() : kernels_for(isa);
+    const DenormalsAreZero guard;
+    if (by_sample(spec)) {
+      metric_values(table, spec, batch, {0, rows}, scratch.data(), values.data());
+      add_values(spec, batch, values.data(), rows, sums);
+    } else {
+      add_tally(table, spec, batch, rows, sums);
+    }
+  }
+  return py::array_t<double>(static_cast<py::ssize_t>(sums.size()), sums.data());
+}
+
+}  // namespace
+
+void register_results(py::module_& m) {
+  m.def("accumulate", &accumulate, py::arg("metric"), py::arg("y_pred"), py::arg("y"), py::arg("sample_weight"),
+        py::arg("state"), py::arg("binary") = false, py::arg("isa") = "");
+}
+
+}  // namespace engine::bindings

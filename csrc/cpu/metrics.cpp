@@ -1,0 +1,71 @@
+#include "cpu/metrics.h"
+
+namespace engine {
+namespace {
+
+/// All outputs with their targets and weights, for whoever sorts them in the end.
+void add_scores(const Judged& batch, const float* sample_weight, int64_t rows, std::vector<double>& state) {
+  for (int64_t b = 0; b < rows; ++b) {
+    const int64_t row = batch.row(b);
+    const double weight = sample_weight ? static_cast<double>(sample_weight[row]) : 1.0;
+    for (int64_t j = 0; j < batch.n; ++j) {
+      const bool positive = batch.form == Target::kSparse ? batch.targets.labels[row] == j
+                                                          : batch.targets.dense[row * batch.n + j] != 0.0f;
+      state.insert(state.end(), {static_cast<double>(batch.y_pred[b * batch.ld + j]), positive ? 1.0 : 0.0, weight});
+    }
+  }
+}
+
+}  // namespace
+
+void metric_values(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, Range rows,
+                   float* scratch, float* values) {
+  if (metric.kind == MetricSpec::Kind::kValue) {
+    kernels.metrics->values[index(metric.value)][index(batch.form)](
+        {batch.y_pred, batch.ld, batch.n, batch.targets, metric.threshold, values, rows});
+    return;
+  }
+  const LossSpec& loss = metric.loss;
+  kernels.loss[index(formula(loss))][index(batch.form)]({batch.y_pred, scratch, nullptr, batch.ld, batch.n,
+                                                         batch.targets, nullptr, 1.0f, loss.label_smoothing, values,
+                                                         rows, loss.parameters, loss.ignored, batch.binary});
+}
+
+void add_values(const MetricSpec& metric, const Judged& batch, const float* values, int64_t rows,
+                std::vector<double>& state) {
+  const float* weights = metric.weighted ? batch.sample_weight : nullptr;
+  for (int64_t b = 0; b < rows; ++b) {
+    double weight = 1.0;
+    if (weights) {
+      // As in Keras, samples that a crossentropy ignores count for nothing where there are weights.
+      const int64_t row = batch.row(b);
+      const bool ignored = metric.loss.ignores && batch.targets.labels[row] == metric.loss.ignored;
+      weight = ignored ? 0.0 : static_cast<double>(weights[row]);
+    }
+    state[0] += weight * static_cast<double>(values[b]);
+    state[1] += weight;
+  }
+}
+
+void add_tally(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, int64_t rows,
+               std::vector<double>& state) {
+  const float* weights = metric.weighted ? batch.sample_weight : nullptr;
+  if (metric.kind == MetricSpec::Kind::kScores) return add_scores(batch, weights, rows, state);
+  kernels.metrics->tally[index(metric.tally)][index(batch.form)]({batch.y_pred,
+                                                                  batch.ld,
+                                                                  batch.n,
+                                                                  batch.targets,
+                                                                  {0, rows},
+                                                                  weights,
+                                                                  metric.thresholds.data(),
+                                                                  static_cast<int64_t>(metric.thresholds.size()),
+                                                                  metric.even,
+                                                                  metric.below_zero,
+                                                                  metric.column,
+                                                                  metric.top_k,
+                                                                  metric.by_column,
+                                                                  metric.logits,
+                                                                  state.data()});
+}
+
+}  // namespace engine

@@ -1,0 +1,42 @@
+// How metrics grow with a batch: in training, and for batches that a caller brings along.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/metric_table.h"
+#include "plan/spec.h"
+
+namespace engine {
+
+/// Where an enum's entry lies in a table of kernels.
+template <class Enum>
+constexpr size_t index(Enum e) {
+  return static_cast<size_t>(e);
+}
+
+/// Predictions of a batch (rows, n), and what they are compared with.
+struct Judged {
+  const float* y_pred;
+  int64_t ld, n;
+  Targets targets;
+  Target form;
+  const float* sample_weight;  // by data set row, or null
+  bool binary;                 // all dense targets are 0 or 1
+
+  int64_t row(int64_t b) const { return targets.order ? targets.order[targets.first + b] : targets.first + b; }
+};
+
+/// Values of the samples `rows`, for a metric that is their mean; `scratch` is like y_pred.
+void metric_values(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, Range rows,
+                   float* scratch, float* values);
+
+/// Adds the values of `rows` samples to a metric's state, in their order.
+void add_values(const MetricSpec& metric, const Judged& batch, const float* values, int64_t rows,
+                std::vector<double>& state);
+
+/// Adds `rows` samples to the state of a metric that is made from sums over them, in their order.
+void add_tally(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, int64_t rows,
+               std::vector<double>& state);
+
+}  // namespace engine

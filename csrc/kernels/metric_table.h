@@ -1,0 +1,55 @@
+// The part of the door that belongs to metrics: values by sample, and counts over samples.
+#pragma once
+#include <cstdint>
+
+#include "kernels/table.h"
+
+namespace engine {
+
+/// Metrics that are the mean of one value per sample. Losses are, too, but those have kernels already.
+enum class Metric { kCategoricalAccuracy, kBinaryAccuracy, kTopKCategoricalAccuracy, kAccuracy };
+inline constexpr int kMetrics = 4;
+
+/// Metrics that are made from sums over all samples:
+/// - kThresholds: (columns or 1, 2, count + 1) weights of outputs by target, 0 or not, and by the thresholds below them
+/// - kFScore: (n, 3) weights of true positives, false positives, false negatives by class
+/// - kConfusion: (classes, classes) weights by true class and by predicted one
+/// - kMoments: (n, 4) of w t, w t^2, w (t - y)^2, w by output, and the number of outputs seen
+enum class Tally { kThresholds, kFScore, kConfusion, kMoments };
+inline constexpr int kTallies = 4;
+
+struct MetricRows {
+  const float* y_pred;
+  int64_t ld, n;
+  Targets targets;
+  float threshold;  // binary accuracy; top k: that many
+  float* values;    // (rows,)
+  Range rows;
+};
+
+struct TallyRows {
+  const float* y_pred;
+  int64_t ld, n;
+  Targets targets;
+  Range rows;
+  const float* sample_weight;  // by data set row, or null
+  const float* thresholds;     // (count,), ascending
+  int64_t count;
+  bool even;        // thresholds are 0, 1 / (count - 1), ... 1, which makes for less work
+  bool below_zero;  // but the first is a little less
+  int64_t column;   // the only output to look at; -1: all
+  int64_t top_k;    // outputs of a sample that can be above a threshold; 0: all
+  bool by_column;
+  bool logits;    // outputs still have to go through a sigmoid
+  double* state;  // to be added to
+};
+
+/// In place of an output that is none of the largest: Keras' minus infinity.
+inline constexpr float kBelowAll = -1e10f;
+
+struct MetricTable {
+  void (*values[kMetrics][kTargets])(const MetricRows&);
+  void (*tally[kTallies][kTargets])(const TallyRows&);
+};
+
+}  // namespace engine

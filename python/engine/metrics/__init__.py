@@ -1,0 +1,201 @@
+"""What `compile` reports beside the loss; each may also be used on its own, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine._spec import serialize as _serialize
+from engine.losses import (
+    binary_crossentropy,
+    binary_focal_crossentropy,
+    categorical_crossentropy,
+    categorical_focal_crossentropy,
+    categorical_hinge,
+    hinge,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+)
+from engine.metrics.accuracy import (
+    Accuracy,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    SuitableAccuracy,
+    TopKCategoricalAccuracy,
+    binary_accuracy,
+    categorical_accuracy,
+    sparse_categorical_accuracy,
+    sparse_top_k_categorical_accuracy,
+    top_k_categorical_accuracy,
+)
+from engine.metrics.auc import AUC
+from engine.metrics.base import CoreMetric, Metric, registry
+from engine.metrics.by_loss import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalHinge,
+    CosineSimilarity,
+    Hinge,
+    KLDivergence,
+    LogCoshError,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Poisson,
+    R2Score,
+    RootMeanSquaredError,
+    SparseCategoricalCrossentropy,
+    SquaredHinge,
+)
+from engine.metrics.confusion import (
+    FalseNegatives,
+    FalsePositives,
+    Precision,
+    Recall,
+    TrueNegatives,
+    TruePositives,
+)
+from engine.metrics.f_score import ConfusionMatrix, F1Score, FBetaScore
+from engine.metrics.reductions import Mean, MeanMetricWrapper, Sum
+from engine.metrics.trade_offs import (
+    PrecisionAtRecall,
+    RecallAtPrecision,
+    SensitivityAtSpecificity,
+    SpecificityAtSensitivity,
+)
+
+__all__ = [
+    "AUC",
+    "Accuracy",
+    "BinaryAccuracy",
+    "BinaryCrossentropy",
+    "CategoricalAccuracy",
+    "CategoricalCrossentropy",
+    "CategoricalHinge",
+    "ConfusionMatrix",
+    "CoreMetric",
+    "CosineSimilarity",
+    "F1Score",
+    "FBetaScore",
+    "FalseNegatives",
+    "FalsePositives",
+    "Hinge",
+    "KLDivergence",
+    "LogCoshError",
+    "Mean",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanMetricWrapper",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Metric",
+    "Poisson",
+    "Precision",
+    "PrecisionAtRecall",
+    "R2Score",
+    "Recall",
+    "RecallAtPrecision",
+    "RootMeanSquaredError",
+    "SensitivityAtSpecificity",
+    "SparseCategoricalAccuracy",
+    "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy",
+    "SpecificityAtSensitivity",
+    "SquaredHinge",
+    "Sum",
+    "TopKCategoricalAccuracy",
+    "TrueNegatives",
+    "TruePositives",
+    "binary_accuracy",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_accuracy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "deserialize",
+    "for_training",
+    "get",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+    "serialize",
+    "sparse_categorical_accuracy",
+    "sparse_categorical_crossentropy",
+    "sparse_top_k_categorical_accuracy",
+    "squared_hinge",
+    "top_k_categorical_accuracy",
+]
+
+
+def get(identifier: object) -> Any:
+    """The metric that `identifier` stands for: an object for a name, a class or a config; a function as it is.
+
+    Args:
+        identifier: such as "auc", a class, an object, a config dict, a function or None.
+
+    Raises:
+        ValueError: for an unknown name; the message suggests the nearest.
+        TypeError: for anything that cannot stand for a metric.
+    """
+    if identifier is None or (callable(identifier) and not isinstance(identifier, (type, Metric))):
+        return identifier
+    return registry.get(identifier)
+
+
+def for_training(identifier: object) -> Metric:
+    """The metric that `compile` is given; a name stays the name in logs, "accuracy" suits labels and outputs.
+
+    Raises:
+        ValueError: for an unknown name; the message suggests the nearest.
+        TypeError: for anything that cannot stand for a metric.
+    """
+    if isinstance(identifier, str):
+        metric = SuitableAccuracy() if identifier.lower() in ("accuracy", "acc") else registry.get(identifier)
+        metric.name = identifier
+        return metric
+    if not callable(identifier) or isinstance(identifier, (type, Metric)):
+        return registry.get(identifier)
+    name = getattr(identifier, "__name__", None)
+    try:
+        metric = registry.get(identifier)
+    except TypeError:
+        return MeanMetricWrapper(identifier, name)
+    metric.name = str(name)
+    return metric
+
+
+def serialize(metric: Any) -> dict[str, Any] | str:
+    """What `deserialize` makes the metric from again: class and config of an object, the name of a function."""
+    return _serialize(metric) if isinstance(metric, Metric) else str(metric.__name__)
+
+
+def deserialize(config: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The metric that `serialize` was given.
+
+    Args:
+        config: what `serialize` returned.
+        custom_objects: classes and functions of your own, by name.
+    """
+    own = config["class_name"] if isinstance(config, Mapping) else config
+    if custom_objects and own in custom_objects:
+        found = custom_objects[own]
+        return found.from_config(config["config"]) if isinstance(config, Mapping) else found
+    return get(config)

@@ -1,0 +1,236 @@
+"""Shares of predictions that are right: as functions of each sample, and as metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine._checks import flag, integer, real
+from engine._program import Float32
+from engine._targets import class_indices_like, paired
+from engine.metrics.base import CoreMetric, Metric, _weights, register
+
+Array = NDArray[Any]
+
+
+def _classes(predictions: Array) -> Array:
+    classes: Array = np.argmax(predictions, axis=-1)
+    return classes
+
+
+def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5) -> Float32:
+    """1 where an output is on its target's side of the threshold, else 0.
+
+    Args:
+        y_true: 0 or 1 per output, (n, outputs).
+        y_pred: predictions (n, outputs).
+        threshold: outputs above it count as 1.
+
+    Returns:
+        float32 (n, outputs).
+    """
+    target, prediction = paired(y_true, y_pred)
+    return np.asarray((prediction > np.float32(threshold)) == target, np.float32)
+
+
+def categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
+    """1 where the largest output is that of the largest target, else 0.
+
+    Args:
+        y_true: one-hot labels (n, classes).
+        y_pred: predictions (n, classes).
+
+    Returns:
+        float32 (n,).
+    """
+    target, prediction = paired(y_true, y_pred)
+    return np.asarray(_classes(prediction) == _classes(target), np.float32)
+
+
+def sparse_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
+    """1 where the largest output is that of the label, else 0.
+
+    Args:
+        y_true: class indices (n,) or (n, 1).
+        y_pred: predictions (n, classes).
+
+    Returns:
+        float32 (n,).
+    """
+    prediction = np.asarray(y_pred, np.float32)
+    return np.asarray(_classes(prediction) == class_indices_like(y_true, prediction), np.float32)
+
+
+def top_k_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike, k: int = 5) -> Float32:
+    """1 where fewer than k outputs are larger than that of the largest target, else 0.
+
+    Args:
+        y_true: one-hot labels (n, classes).
+        y_pred: predictions (n, classes).
+        k: how many guesses there are.
+
+    Returns:
+        float32 (n,).
+    """
+    target, prediction = paired(y_true, y_pred)
+    return sparse_top_k_categorical_accuracy(_classes(target), prediction, k)
+
+
+def sparse_top_k_categorical_accuracy(
+    y_true: ArrayLike, y_pred: ArrayLike, k: int = 5, from_sorted_ids: bool = False
+) -> Float32:
+    """1 where fewer than k outputs are larger than that of the label, else 0.
+
+    Args:
+        y_true: class indices (n,) or (n, 1).
+        y_pred: predictions (n, classes); class indices, best first, if `from_sorted_ids`.
+        k: how many guesses there are.
+        from_sorted_ids: whether `y_pred` are the guesses themselves.
+
+    Returns:
+        float32 (n,).
+    """
+    prediction = np.asarray(y_pred, np.float32)
+    if from_sorted_ids:
+        labels = np.reshape(y_true, (*prediction.shape[:-1], 1))
+        return np.asarray((labels == prediction[..., :k]).any(axis=-1), np.float32)
+    labels = class_indices_like(y_true, prediction)[..., np.newaxis]
+    own = np.take_along_axis(prediction, labels, axis=-1)
+    return np.asarray((prediction > own).sum(axis=-1) < k, np.float32)
+
+
+@register()
+class Accuracy(CoreMetric):
+    """Share of outputs that equal the target.
+
+    Args:
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    _direction = "up"
+
+
+@register(function=binary_accuracy)
+class BinaryAccuracy(CoreMetric):
+    """Share of outputs on the label's side of the threshold.
+
+    Args:
+        name: the key in logs and histories.
+        dtype: None or "float32".
+        threshold: outputs above it count as 1.
+    """
+
+    _direction = "up"
+
+    def __init__(self, name: str | None = None, dtype: object = None, threshold: float = 0.5) -> None:
+        super().__init__(name, dtype)
+        self.threshold = real(threshold, "threshold")
+
+    def lower(self) -> dict[str, Any]:
+        """The metric as the core reads it."""
+        return {"kind": "binary_accuracy", "threshold": self.threshold}
+
+
+@register(function=categorical_accuracy)
+class CategoricalAccuracy(CoreMetric):
+    """Share of samples whose largest output is where the one-hot label is largest.
+
+    Args:
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    _direction = "up"
+
+
+@register(function=sparse_categorical_accuracy)
+class SparseCategoricalAccuracy(CoreMetric):
+    """Share of samples whose largest output is the label, a class index.
+
+    Args:
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    wants_indices = True
+    _direction = "up"
+
+
+@register(function=top_k_categorical_accuracy)
+class TopKCategoricalAccuracy(CoreMetric):
+    """Share of samples whose label, one-hot, is among the k largest outputs.
+
+    Args:
+        k: how many guesses there are.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    _direction = "up"
+
+    def __init__(self, k: int = 5, name: str | None = None, dtype: object = None) -> None:
+        super().__init__(name, dtype)
+        self.k = integer(k, "k", 1)
+
+    def lower(self) -> dict[str, Any]:
+        """The metric as the core reads it."""
+        return {"kind": "top_k_categorical_accuracy", "threshold": float(self.k)}
+
+
+@register(function=sparse_top_k_categorical_accuracy)
+class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
+    """Share of samples whose label, a class index, is among the k largest outputs.
+
+    Args:
+        k: how many guesses there are.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+        from_sorted_ids: whether predictions are the guesses themselves, best first; not for a model's outputs.
+    """
+
+    wants_indices = True
+
+    def __init__(
+        self, k: int = 5, name: str | None = None, dtype: object = None, from_sorted_ids: bool = False
+    ) -> None:
+        super().__init__(k, name, dtype)
+        self.from_sorted_ids = flag(from_sorted_ids, "from_sorted_ids")
+
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        """Add a batch."""
+        if not self.from_sorted_ids:
+            super().update_state(y_true, y_pred, sample_weight)
+            return
+        hits = sparse_top_k_categorical_accuracy(y_true, y_pred, self.k, True).reshape(-1)
+        weights = _weights(1.0 if sample_weight is None else sample_weight, len(hits), np.shape(y_pred))
+        before = np.zeros(2) if self._state is None else self._state
+        self._state = before + np.array([np.sum(hits * weights, dtype=float), np.sum(weights, dtype=float)])
+
+    def lower(self) -> dict[str, Any]:
+        """The metric as the core reads it."""
+        if self.from_sorted_ids:
+            msg = f"`from_sorted_ids=True` of {self.name!r} is not for a model's outputs, which are no class indices"
+            raise ValueError(msg)
+        return super().lower()
+
+
+class SuitableAccuracy(CoreMetric):
+    """The accuracy that suits labels and outputs, as Keras picks it for "accuracy"."""
+
+    reads_indices = True
+    _direction = "up"
+
+    def suits(self, indices: bool) -> bool:
+        """Whatever they are."""
+        return True
+
+    def resolve(self, indices: bool, outputs: int) -> Metric:
+        """One of the three."""
+        if outputs == 1:
+            return BinaryAccuracy(self.name)
+        return SparseCategoricalAccuracy(self.name) if indices else CategoricalAccuracy(self.name)

@@ -1,0 +1,203 @@
+"""The area under a curve of two ratios over all thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine._checks import choice, flag, integer, real
+from engine.metrics.base import CoreMetric, Metric, State, register
+from engine.metrics.confusion import Counts, counts_above, evenly_distributed, lower_thresholds, ratio
+
+Array = NDArray[Any]
+
+# Keras widens the range of thresholds by this, so that every output lies between the first and the last.
+_MARGIN = 1e-7
+
+
+@register()
+class AUC(CoreMetric):
+    """The area under the ROC curve, recall over the share of false positives, or under another curve.
+
+    Class indices as targets count as one-hot rows.
+
+    Args:
+        num_thresholds: how many thresholds from 0 to 1 the curve is made from.
+        curve: "ROC", "PR" (precision over recall) or "PRGAIN" (Flach and Kull, 2015).
+        summation_method: "interpolation" by trapezoids (for PR by Davis and Goadrich, 2006), "minoring" or "majoring"
+            by the lower or upper of two neighbours.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+        thresholds: numbers in [0, 1] in place of `num_thresholds`.
+        multi_label: whether each output has a curve of its own, of which the mean is taken.
+        num_labels: number of outputs, if `multi_label`; it need not be given.
+        label_weights: weight of each output.
+        from_logits: whether outputs still have to go through a sigmoid.
+        exact: whether every output is a threshold. That takes memory for all of them. For PR the area is then the
+            average precision; `num_thresholds`, `thresholds` and `summation_method` are of no account.
+    """
+
+    reads_indices = True
+    _direction = "up"
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        num_thresholds: int = 200,
+        curve: str = "ROC",
+        summation_method: str = "interpolation",
+        name: str | None = None,
+        dtype: object = None,
+        thresholds: Sequence[float] | None = None,
+        multi_label: bool = False,
+        num_labels: int | None = None,
+        label_weights: ArrayLike | None = None,
+        from_logits: bool = False,
+        *,
+        exact: bool = False,
+    ) -> None:
+        super().__init__(name, dtype)
+        self.curve = choice(str(curve).upper(), "curve", ("ROC", "PR", "PRGAIN"))
+        methods = ("interpolation", "minoring", "majoring")
+        self.summation_method = choice(str(summation_method).lower(), "summation_method", methods)
+        if thresholds is None:
+            count = integer(num_thresholds, "num_thresholds", 2)
+            inner = [(i + 1) / (count - 1) for i in range(count - 2)]
+            self._even = True
+        else:
+            inner = sorted(real(point, "thresholds", 0.0, 1.0) for point in thresholds)
+            self._even = evenly_distributed([0.0, *inner, 1.0])
+        self._from_thresholds = thresholds is not None
+        self.num_thresholds = len(inner) + 2
+        self._points = [-_MARGIN, *inner, 1 + _MARGIN]
+        self.multi_label = flag(multi_label, "multi_label")
+        self.num_labels = None if num_labels is None else integer(num_labels, "num_labels", 1)
+        if num_labels is not None and not multi_label:
+            msg = "`num_labels` is for `multi_label=True`: leave it out"
+            raise ValueError(msg)
+        self.label_weights = (
+            None
+            if label_weights is None
+            else [real(w, "label_weights", 0.0) for w in np.ravel(label_weights).tolist()]
+        )
+        self.from_logits = flag(from_logits, "from_logits")
+        self.exact = flag(exact, "exact")
+        if self.exact and self.curve == "PRGAIN":
+            msg = "`exact=True` is for the curves 'ROC' and 'PR', got 'PRGAIN'"
+            raise ValueError(msg)
+        self._outputs = 1
+
+    @property
+    def thresholds(self) -> list[float]:
+        """All of them; the first and the last lie just beyond 0 and 1."""
+        return list(self._points)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this object again."""
+        names = (
+            "num_thresholds",
+            "curve",
+            "summation_method",
+            "name",
+            "multi_label",
+            "num_labels",
+            "label_weights",
+        )
+        config = {name: getattr(self, name) for name in (*names, "from_logits")}
+        if self.exact:
+            config["exact"] = True
+        return {**config, "thresholds": self._points[1:-1]} if self._from_thresholds else config
+
+    def resolve(self, indices: bool, outputs: int) -> Metric:
+        """The same metric, which knows the number of outputs then."""
+        for given, what in ((self.num_labels, "num_labels"), (self.label_weights, "label_weights")):
+            count = len(given) if isinstance(given, list) else given
+            if count is not None and count != outputs:
+                msg = f"`{what}` of {self.name!r} is for {count} outputs, but there are {outputs}"
+                raise ValueError(msg)
+        self._outputs = outputs
+        return self
+
+    def lower(self) -> dict[str, Any]:
+        """The metric as the core reads it."""
+        if self.exact:
+            return {"kind": "scores"}
+        by_column = self.multi_label or self.label_weights is not None
+        points = lower_thresholds(self._points, self._even)
+        return {**points, "by_column": by_column, "logits": self.from_logits}
+
+    def compute(self, state: State) -> float:
+        """The area, of all outputs together or the mean of those of each."""
+        weights = np.ones(self._outputs) if self.label_weights is None else np.array(self.label_weights)
+        if self.exact:
+            areas = self._exact_areas(state.reshape(-1, self._outputs, 3), weights)
+        else:
+            counts = counts_above(state, self._points)
+            if not self.multi_label and self.label_weights is not None:
+                counts = Counts(*(weights @ count for count in counts))
+                counts = Counts(*(count[np.newaxis] for count in counts))
+            areas = self._areas(counts)
+        if not self.multi_label:
+            return float(areas[0])
+        return float(areas @ weights / weights.sum()) if weights.any() else 0.0
+
+    def _areas(self, counts: Counts) -> Array:
+        tp, fp, tn, fn = counts
+        if self.curve == "PR" and self.summation_method == "interpolation":
+            return _interpolated_precision(counts)
+        recall = ratio(tp, tp + fn)
+        if self.curve == "ROC":
+            x, y = ratio(fp, fp + tn), recall
+        elif self.curve == "PR":
+            x, y = recall, ratio(tp, tp + fp)
+        else:
+            odds, none = ratio(tp + fn, tn + fp), tp == 0
+            x = np.maximum(np.where(none, 0.0, 1 - odds * ratio(fn, tp)), 0.0)
+            y = np.where(none, 1.0, 1 - odds * ratio(fp, tp))
+        left, right = y[:, :-1], y[:, 1:]
+        if self.summation_method == "interpolation":
+            heights = (left + right) / 2
+        else:
+            heights = (np.minimum if self.summation_method == "minoring" else np.maximum)(left, right)
+        areas: Array = ((x[:, :-1] - x[:, 1:]) * heights).sum(axis=1)
+        return areas
+
+    def _exact_areas(self, scores: Array, weights: Array) -> Array:
+        """By output, or of all together; from (n, outputs, 3) of output, target and weight."""
+        scores = scores.copy()
+        if self.multi_label:
+            return np.array([_exact_area(scores[:, j], self.curve) for j in range(self._outputs)])
+        scores[..., 2] *= weights
+        return np.array([_exact_area(scores.reshape(-1, 3), self.curve)])
+
+
+def _interpolated_precision(counts: Counts) -> Array:
+    """The area under precision over recall, between two thresholds with false positives linear in the true ones."""
+    tp, fp, _, fn = counts
+    positives = tp + fp
+    gained, grown = tp[:, :-1] - tp[:, 1:], positives[:, :-1] - positives[:, 1:]
+    slope = ratio(gained, np.maximum(grown, 0))
+    intercept = tp[:, 1:] - slope * positives[:, 1:]
+    both = (positives[:, :-1] > 0) & (positives[:, 1:] > 0)
+    growth = np.where(both, ratio(positives[:, :-1], np.maximum(positives[:, 1:], 0)), 1.0)
+    parts = ratio(slope * (gained + intercept * np.log(growth)), np.maximum(tp[:, 1:] + fn[:, 1:], 0))
+    areas: Array = parts.sum(axis=1)
+    return areas
+
+
+def _exact_area(scores: Array, curve: str) -> float:
+    """From (n, 3) of output, target and weight; equal outputs are one threshold."""
+    order = np.argsort(-scores[:, 0], kind="stable")
+    output, target, weight = scores[order].T
+    ends = np.append(np.flatnonzero(np.diff(output)), len(output) - 1) if len(output) else np.zeros(0, int)
+    tp, fp = np.cumsum(weight * target)[ends], np.cumsum(weight * (1 - target))[ends]
+    if not len(ends) or not tp[-1]:
+        return 0.0
+    if curve == "PR":
+        return float((np.diff(tp, prepend=0.0) * ratio(tp, tp + fp)).sum() / tp[-1])
+    if not fp[-1]:
+        return 0.0
+    heights = (np.append(0.0, tp[:-1]) + tp) / 2
+    return float((np.diff(fp, prepend=0.0) * heights).sum() / (tp[-1] * fp[-1]))

@@ -1,0 +1,247 @@
+"""What every metric is: a state that grows batch by batch, and the number that it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import ArrayLike, NDArray
+
+from engine._program import Float32, accumulate
+from engine._spec import Registry, Spec, snake_case
+from engine._targets import class_indices_like, like_predictions
+from engine.losses.base import float32_only
+
+Array = NDArray[Any]
+State = NDArray[np.float64]
+
+
+class Variable(NDArrayOperatorsMixin):
+    """A number or an array that a metric of your own keeps; takes part in arithmetic like an array.
+
+    Args:
+        value: what it starts with.
+    """
+
+    def __init__(self, value: Array) -> None:
+        self.value = value
+
+    def assign(self, value: ArrayLike) -> None:
+        """Become `value`."""
+        self.value = np.broadcast_to(np.asarray(value, self.value.dtype), self.value.shape).copy()
+
+    def assign_add(self, value: ArrayLike) -> None:
+        """Add `value`."""
+        self.assign(self.value + np.asarray(value))
+
+    def numpy(self) -> Array:
+        """A copy of what it is now."""
+        return self.value.copy()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the value."""
+        return self.value.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the value."""
+        return self.value.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.value, dtype) if copy else np.asarray(self.value, dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        plain = [given.value if isinstance(given, Variable) else given for given in inputs]
+        return getattr(ufunc, method)(*plain, **options)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.value[index]
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __repr__(self) -> str:
+        return f"Variable({self.value!r})"
+
+
+class Metric(Spec):
+    """Base class. A subclass of your own gives `update_state` and `result`, for NumPy arrays.
+
+    Args:
+        name: the key in logs and histories; default the class' name.
+        dtype: None or "float32".
+
+    Example:
+        >>> import numpy as np
+        >>> from engine import metrics
+        >>> class Largest(metrics.Metric):
+        ...     def __init__(self, name="largest"):
+        ...         super().__init__(name=name)
+        ...         self.seen = self.add_variable((), "zeros")
+        ...     def update_state(self, y_true, y_pred, sample_weight=None):
+        ...         self.seen.assign(np.maximum(self.seen, np.max(y_pred)))
+        ...     def result(self):
+        ...         return self.seen
+        >>> float(Largest()([0.0], [3.0]))
+        3.0
+    """
+
+    left_out: ClassVar[tuple[str, ...]] = ("dtype",)
+    wants_indices: bool = False
+    """Whether targets are class indices (n,) rather than one number per output."""
+    reads_indices: bool = False
+    """Whether class indices will do as well, read as one-hot rows."""
+    _direction: str | None = None
+    """Whether more is better, "up", or less, "down"; None where nobody can say."""
+
+    def __init__(self, name: str | None = None, dtype: object = None) -> None:
+        self.name = name or snake_case(type(self).__name__)
+        float32_only(dtype)
+        self.dtype = "float32"
+        self.variables: list[Variable] = []
+
+    def update_state(self, *args: Any, **options: Any) -> None:
+        """Add a batch."""
+        msg = f"{type(self).__name__} has no `update_state(self, y_true, y_pred, sample_weight=None)`"
+        raise NotImplementedError(msg)
+
+    def result(self) -> Any:
+        """The metric of all batches since `reset_state`."""
+        msg = f"{type(self).__name__} has no `result(self)`, which returns the metric of what came so far"
+        raise NotImplementedError(msg)
+
+    def reset_state(self) -> None:
+        """Forget all batches."""
+        for variable in self.variables:
+            variable.assign(0)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Add a batch and return the metric so far."""
+        self.update_state(*args, **options)
+        return self.result()
+
+    def add_variable(
+        self,
+        shape: Sequence[int] = (),
+        initializer: object = "zeros",
+        dtype: object = None,
+        aggregation: str | None = "sum",
+        name: str | None = None,
+    ) -> Variable:
+        """Make a variable that `reset_state` sets to zero.
+
+        Args:
+            shape: of the variable; () is a single number.
+            initializer: "zeros" or "ones", or a function of the shape.
+            dtype: of the variable, default float64.
+            aggregation: of no account: there is one process.
+            name: of no account.
+        """
+        start: Any = {"zeros": np.zeros, "ones": np.ones}.get(str(initializer).lower(), initializer)
+        start = np.zeros if start is None else start
+        if not callable(start):
+            msg = f"`initializer` must be 'zeros', 'ones' or a function of the shape, got {initializer!r}"
+            raise ValueError(msg)
+        self.variables.append(Variable(np.array(start(tuple(shape)), dtype or float)))  # type: ignore[call-overload] # NumPy judges it
+        return self.variables[-1]
+
+    add_weight = add_variable
+
+    def resolve(self, indices: bool, outputs: int) -> Metric:
+        """The metric to compute, given whether targets are class indices and the width of the predictions."""
+        return self
+
+    def suits(self, indices: bool) -> bool:
+        """Whether the metric can read such targets: class indices, or one number per output."""
+        return True
+
+    def lower(self) -> dict[str, Any] | None:
+        """The metric as the core reads it; None for one that NumPy computes, batch by batch."""
+        return None
+
+
+class CoreMetric(Metric):
+    """A metric that the core adds up. Its subclasses give `lower`, and `compute` for what the state stands for."""
+
+    ignored: int | None = None
+    """Class index of samples that count for nothing."""
+
+    def __init__(self, name: str | None = None, dtype: object = None) -> None:
+        super().__init__(name, dtype)
+        self._state: State | None = None
+
+    def update_state(
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        """Add a batch.
+
+        Args:
+            y_true: targets, class indices (n,) or (n, outputs).
+            y_pred: predictions (n, outputs).
+            sample_weight: (n,), default 1.
+        """
+        predictions, targets = self._prepared(y_true, y_pred)
+        weights = None
+        if sample_weight is not None:
+            weights = _weights(sample_weight, len(predictions), np.asarray(y_pred).shape)
+        binary = targets.ndim > 1 and bool(np.isin(targets, (0, 1)).all())
+        spec = self.resolve(targets.ndim == 1, predictions.shape[1]).lower()
+        self._state = accumulate(spec or {}, predictions, targets, weights, self._state, binary)
+
+    def result(self) -> Any:
+        """The metric of all batches since `reset_state`."""
+        return 0.0 if self._state is None else self.compute(self._state)
+
+    def reset_state(self) -> None:
+        """Forget all batches."""
+        self._state = None
+
+    def take(self, state: State) -> None:
+        """Become the metric of what a run of the core has added up."""
+        self._state = state
+
+    def suits(self, indices: bool) -> bool:
+        """Whether the metric can read such targets: class indices, or one number per output."""
+        return self.wants_indices == indices or (indices and self.reads_indices)
+
+    def compute(self, state: State) -> Any:
+        """What `state` stands for: of a mean, [sum, weight]."""
+        return float(state[0] / state[1]) if state[1] else 0.0
+
+    def lower(self) -> dict[str, Any]:
+        """The metric as the core reads it."""
+        return {"kind": snake_case(type(self).__name__)}
+
+    def _prepared(self, y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Float32, Array]:
+        """Predictions (n, outputs) and targets, int32 (n,) or float32 (n, outputs)."""
+        given = np.asarray(y_pred, np.float32)
+        flat = np.ascontiguousarray(
+            given.reshape(-1, given.shape[-1]) if given.ndim > 1 else given.reshape(-1, 1)
+        )
+        truth = np.asarray(y_true)
+        as_indices = self.reads_indices and flat.shape[1] > 1 and truth.size == len(flat)
+        if self.wants_indices or as_indices:
+            if given.ndim < 2:  # noqa: PLR2004 # samples and classes
+                msg = f"`y_pred` must have shape (n, classes), got {given.shape}"
+                raise ValueError(msg)
+            kept = truth if self.ignored is None else np.where(truth == self.ignored, 0, truth)
+            labels = class_indices_like(kept, given).reshape(-1).astype(np.int32)
+            return flat, labels if kept is truth else truth.reshape(-1).astype(np.int32)
+        return flat, np.ascontiguousarray(like_predictions(truth, given).reshape(flat.shape))
+
+
+def _weights(sample_weight: ArrayLike, rows: int, shape: tuple[int, ...]) -> Float32:
+    weights = np.asarray(sample_weight, np.float32)
+    if weights.ndim == 0:
+        weights = np.full(rows, weights)
+    if weights.size != rows:
+        msg = f"`sample_weight` must have one weight per sample, as `y_pred` has shape {shape}; got {weights.shape}"
+        raise ValueError(msg)
+    return np.ascontiguousarray(weights.reshape(rows))
+
+
+registry: Registry[Metric] = Registry("metric", Metric)
+register = registry.register

@@ -1,0 +1,213 @@
+"""Metrics from how many outputs lie above thresholds, apart for targets that are 0 and those that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._checks import integer, real
+from engine.metrics.base import CoreMetric, State, register
+
+Array = NDArray[Any]
+
+# The default threshold of top k: whatever is among the largest is above it, the rest is not.
+_BELOW_ALL = -1e10
+# Fewer are compared one by one.
+_FEWEST_EVEN = 3
+
+
+class Counts(NamedTuple):
+    """Weights of true positives, false positives, true negatives, false negatives, by threshold."""
+
+    tp: Array
+    fp: Array
+    tn: Array
+    fn: Array
+
+
+def ratio(part: Array, whole: Array) -> Array:
+    """`part / whole`, 0 where there is nothing."""
+    found: Array = np.divide(part, whole, out=np.zeros_like(whole), where=whole != 0)
+    return found
+
+
+def evenly_distributed(thresholds: Sequence[float]) -> bool:
+    """Whether `thresholds` are 0, 1 / (n - 1), ..., 1."""
+    count = len(thresholds)
+    return count >= _FEWEST_EVEN and bool(
+        np.allclose(thresholds, np.arange(count, dtype=np.float32) / (count - 1), atol=1e-7)
+    )
+
+
+def lower_thresholds(thresholds: Sequence[float], even: bool) -> dict[str, Any]:
+    """What the core needs to know of `thresholds`."""
+    below_zero = even and (thresholds[0] < 0 or thresholds[-1] > 1)
+    return {"kind": "thresholds", "thresholds": sorted(thresholds), "even": even, "below_zero": below_zero}
+
+
+def counts_above(state: State, thresholds: Sequence[float]) -> Counts:
+    """Counts by threshold, or by label and threshold, from the weights between sorted thresholds.
+
+    Args:
+        state: (labels * 2 * (thresholds + 1),), as the core leaves it.
+        thresholds: in any order.
+    """
+    bins = state.reshape(-1, 2, len(thresholds) + 1)
+    above = np.cumsum(bins[..., ::-1], axis=-1)[..., ::-1][..., 1:]
+    above = above[..., np.argsort(np.argsort(thresholds, kind="stable"), kind="stable")]
+    totals = bins.sum(axis=-1, keepdims=True)
+    tp, fp = above[:, 1], above[:, 0]
+    return Counts(tp, fp, totals[:, 0] - fp, totals[:, 1] - tp)
+
+
+class ThresholdMetric(CoreMetric):
+    """A metric of the counts at one or several thresholds.
+
+    Args:
+        thresholds: a number in [0, 1] or several; None is 0.5.
+        top_k: outputs of a sample that may count as positive, the largest; None: all above the threshold.
+        class_id: the only output to look at; None: all.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    reads_indices = True
+
+    def __init__(  # Keras' signature
+        self,
+        thresholds: float | Iterable[float] | None = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(name, dtype)
+        default = 0.5 if top_k is None else _BELOW_ALL
+        if thresholds is None:
+            self._points = [default]
+        else:
+            given = list(thresholds) if isinstance(thresholds, Iterable) else [thresholds]
+            self._points = [real(point, "thresholds", 0.0, 1.0) for point in given]
+            thresholds = self._points if isinstance(thresholds, Iterable) else self._points[0]
+        self.thresholds = thresholds
+        self.top_k = None if top_k is None else integer(top_k, "top_k", 1)
+        self.class_id = None if class_id is None else integer(class_id, "class_id", 0)
+
+    def lower(self) -> dict[str, Any]:
+        """The metric as the core reads it."""
+        column = -1 if self.class_id is None else self.class_id
+        points = lower_thresholds(self._points, evenly_distributed(self._points))
+        return {**points, "top_k": self.top_k or 0, "column": column}
+
+    def compute(self, state: State) -> Any:
+        """One number, or one per threshold."""
+        values = self.of_counts(Counts(*(count[0] for count in counts_above(state, self._points))))
+        return float(values[0]) if len(self._points) == 1 else values
+
+    def result(self) -> Any:
+        """The metric of all batches since `reset_state`."""
+        empty = np.zeros(2 * (len(self._points) + 1))
+        return self.compute(empty if self._state is None else self._state)
+
+    def of_counts(self, counts: Counts) -> Array:
+        """The value at each threshold."""
+        raise NotImplementedError
+
+
+class _Count(ThresholdMetric):
+    """One of the four counts.
+
+    Args:
+        thresholds: a number in [0, 1] or several; None is 0.5.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    def __init__(
+        self,
+        thresholds: float | Iterable[float] | None = None,
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(thresholds, None, None, name, dtype)
+
+
+@register()
+class TruePositives(_Count):
+    """Outputs above the threshold whose target is 1, by weight."""
+
+    def of_counts(self, counts: Counts) -> Array:
+        """The count."""
+        return counts.tp
+
+
+@register()
+class FalsePositives(_Count):
+    """Outputs above the threshold whose target is 0, by weight."""
+
+    def of_counts(self, counts: Counts) -> Array:
+        """The count."""
+        return counts.fp
+
+
+@register()
+class TrueNegatives(_Count):
+    """Outputs not above the threshold whose target is 0, by weight."""
+
+    def of_counts(self, counts: Counts) -> Array:
+        """The count."""
+        return counts.tn
+
+
+@register()
+class FalseNegatives(_Count):
+    """Outputs not above the threshold whose target is 1, by weight."""
+
+    def of_counts(self, counts: Counts) -> Array:
+        """The count."""
+        return counts.fn
+
+
+@register()
+class Precision(ThresholdMetric):
+    """Share of the positive outputs that are right; 0 where there are none.
+
+    Class indices as targets count as one-hot rows.
+
+    Args:
+        thresholds: a number in [0, 1] or several; None is 0.5.
+        top_k: outputs of a sample that may count as positive, the largest; None: all above the threshold.
+        class_id: the only output to look at; None: all.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    _direction = "up"
+
+    def of_counts(self, counts: Counts) -> Array:
+        """`tp / (tp + fp)`."""
+        return ratio(counts.tp, counts.tp + counts.fp)
+
+
+@register()
+class Recall(ThresholdMetric):
+    """Share of the positive targets that were found; 0 where there are none.
+
+    Class indices as targets count as one-hot rows.
+
+    Args:
+        thresholds: a number in [0, 1] or several; None is 0.5.
+        top_k: outputs of a sample that may count as positive, the largest; None: all above the threshold.
+        class_id: the only output to look at; None: all.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    _direction = "up"
+
+    def of_counts(self, counts: Counts) -> Array:
+        """`tp / (tp + fn)`."""
+        return ratio(counts.tp, counts.tp + counts.fn)

@@ -1,0 +1,122 @@
+"""Metrics by class: F scores, and which class is taken for which."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._checks import choice, real
+from engine.metrics.base import CoreMetric, State, register
+
+Array = NDArray[Any]
+
+# Keras' guard against divisions by zero.
+_EPSILON = 1e-7
+
+
+@register("fbeta_score")
+class FBetaScore(CoreMetric):
+    """`(1 + beta**2) * precision * recall / (beta**2 * precision + recall)`, by class.
+
+    Class indices as targets count as one-hot rows.
+
+    Args:
+        average: None for an array of one score per class; "micro" counts all classes as one, "macro" takes the mean
+            over classes, "weighted" weighs it by their number of samples.
+        beta: how much more recall weighs than precision.
+        threshold: outputs above it count as positive, in (0, 1]; None: the largest of each sample.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    reads_indices = True
+    _direction = "up"
+
+    def __init__(  # Keras' signature
+        self,
+        average: str | None = None,
+        beta: float = 1.0,
+        threshold: float | None = None,
+        name: str | None = "fbeta_score",
+        dtype: object = None,
+    ) -> None:
+        super().__init__(name, dtype)
+        self.average = None if average is None else choice(average, "average", ("micro", "macro", "weighted"))
+        self.beta = real(beta, "beta", 0.0)
+        self.threshold = None if threshold is None else real(threshold, "threshold", 0.0, 1.0)
+        for value, what in ((self.beta, "beta"), (self.threshold, "threshold")):
+            if value == 0.0:
+                msg = f"`{what}` must be more than 0, got 0.0"
+                raise ValueError(msg)
+
+    def lower(self) -> dict[str, Any]:
+        """The metric as the core reads it."""
+        return {"kind": "f_score", "thresholds": [] if self.threshold is None else [self.threshold]}
+
+    def compute(self, state: State) -> Any:
+        """The score from weights of true positives, false positives and false negatives by class."""
+        counts = state.reshape(-1, 3)
+        if self.average == "micro":
+            counts = counts.sum(axis=0, keepdims=True)
+        tp, fp, fn = counts.T
+        precision, recall = tp / (tp + fp + _EPSILON), tp / (tp + fn + _EPSILON)
+        square = self.beta**2
+        scores = (1 + square) * precision * recall / (square * precision + recall + _EPSILON)
+        if self.average == "weighted":
+            share = (tp + fn) / ((tp + fn).sum() + _EPSILON)
+            return float((scores * share).sum())
+        return scores if self.average is None else float(scores.mean())
+
+
+@register()
+class F1Score(FBetaScore):
+    """The harmonic mean of precision and recall, by class.
+
+    Class indices as targets count as one-hot rows.
+
+    Args:
+        average: None for an array of one score per class; "micro" counts all classes as one, "macro" takes the mean
+            over classes, "weighted" weighs it by their number of samples.
+        threshold: outputs above it count as positive, in (0, 1]; None: the largest of each sample.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    def __init__(
+        self,
+        average: str | None = None,
+        threshold: float | None = None,
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(average, 1.0, threshold, name or "f1_score", dtype)
+
+
+@register()
+class ConfusionMatrix(CoreMetric):
+    """Weights of samples by their class, in rows, and by the class of the largest output, in columns.
+
+    A single output tells two classes apart. Class indices as targets count as one-hot rows.
+
+    Args:
+        threshold: of a single output.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    reads_indices = True
+
+    def __init__(self, threshold: float = 0.5, name: str | None = None, dtype: object = None) -> None:
+        super().__init__(name, dtype)
+        self.threshold = real(threshold, "threshold")
+
+    def lower(self) -> dict[str, Any]:
+        """The metric as the core reads it."""
+        return {"kind": "confusion", "thresholds": [self.threshold]}
+
+    def compute(self, state: State) -> Array:
+        """The matrix (classes, classes)."""
+        classes = int(np.sqrt(state.size) + 0.5)
+        return state.reshape(classes, classes).copy()

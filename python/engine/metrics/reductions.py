@@ -1,0 +1,117 @@
+"""Sums and means of values that are computed elsewhere, and of functions in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine.metrics.base import Metric, register
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Array = NDArray[Any]
+
+
+class _Reduction(Metric):
+    """Keeps the weighted sum of the values, and the sum of the weights."""
+
+    def __init__(self, name: str | None = None, dtype: object = None) -> None:
+        super().__init__(name, dtype)
+        self._sum, self._weight = 0.0, 0.0
+
+    def reset_state(self) -> None:
+        """Forget all values."""
+        super().reset_state()
+        self._sum, self._weight = 0.0, 0.0
+
+    def _add(self, values: ArrayLike, sample_weight: ArrayLike | None, reduce: Callable[..., Any]) -> None:
+        array = np.asarray(values, np.float64)
+        weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
+        if weights is not None:
+            if weights.ndim == array.ndim + 1 and weights.shape[-1] == 1:
+                weights = weights[..., 0]
+            if array.ndim > weights.ndim:
+                array = reduce(array, axis=tuple(range(weights.ndim, array.ndim)))
+            try:
+                weights = np.broadcast_to(weights, array.shape)
+            except ValueError:
+                msg = f"`sample_weight` must have shape {array.shape}, one weight per value, got {weights.shape}"
+                raise ValueError(msg) from None
+            array = array * weights
+            if weights.ndim > 1:
+                weights = reduce(weights, axis=tuple(range(1, weights.ndim)))
+        if array.ndim > 1:
+            array = reduce(array, axis=tuple(range(1, array.ndim)))
+        self._sum += float(np.sum(array))
+        self._weight += float(np.sum(weights)) if weights is not None else float(array.size)
+
+
+@register()
+class Mean(_Reduction):
+    """The mean of values.
+
+    Args:
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    def update_state(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
+        """Add values of any shape, the first axis for samples; weights as many, or one per sample."""
+        self._add(values, sample_weight, np.mean)
+
+    def result(self) -> float:
+        """The weighted mean since `reset_state`; 0.0 before the first value."""
+        return self._sum / self._weight if self._weight else 0.0
+
+
+@register()
+class Sum(_Reduction):
+    """The sum of values.
+
+    Args:
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    def update_state(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
+        """Add values of any shape, the first axis for samples; weights as many, or one per sample."""
+        self._add(values, sample_weight, np.sum)
+
+    def result(self) -> float:
+        """The weighted sum since `reset_state`."""
+        return self._sum
+
+
+class MeanMetricWrapper(Mean):
+    """The mean of a function of targets and predictions, in NumPy.
+
+    Args:
+        fn: gives the value of each sample, or of each output, from (y_true, y_pred).
+        name: the key in logs and histories; default the function's name.
+        dtype: None or "float32".
+        **options: for `fn`.
+    """
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Without Spec's check of names: those of `fn` are its own business."""
+        return object.__new__(cls)
+
+    def __init__(
+        self, fn: Callable[..., Any], name: str | None = None, dtype: object = None, **options: Any
+    ) -> None:
+        super().__init__(name or getattr(fn, "__name__", None), dtype)
+        self.fn, self._options = fn, options
+
+    def update_state(  # type: ignore[override] # as in Keras
+        self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> None:
+        """Add a batch."""
+        self._add(self.fn(np.asarray(y_true), np.asarray(y_pred), **self._options), sample_weight, np.mean)
+
+    def get_config(self) -> dict[str, Any]:
+        """Name, function and its options."""
+        return {"name": self.name, "fn": self.fn, **self._options}

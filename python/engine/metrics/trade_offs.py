@@ -1,0 +1,169 @@
+"""The best that one ratio can be where another must be large enough."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._checks import integer, real
+from engine.metrics.base import State, register
+from engine.metrics.confusion import Counts, ThresholdMetric, counts_above, lower_thresholds, ratio
+
+Array = NDArray[Any]
+
+
+class _BestUnder(ThresholdMetric):
+    """The largest value of one ratio over thresholds at which another is large enough."""
+
+    _direction = "up"
+
+    def _set_up(self, least: float, what: str, num_thresholds: int) -> None:
+        self._least = real(least, what, 0.0, 1.0)
+        self.num_thresholds = integer(num_thresholds, "num_thresholds", 1)
+        count = self.num_thresholds
+        self._points = [0.5] if count == 1 else [i / (count - 1) for i in range(count)]
+
+    def lower(self) -> dict[str, Any]:
+        """The metric as the core reads it."""
+        even = len(self._points) > 1
+        return {**super().lower(), **lower_thresholds(self._points, even)}
+
+    def compute(self, state: State) -> float:
+        """The best value; 0 where no threshold will do."""
+        counts = Counts(*(count[0] for count in counts_above(state, self._points)))
+        constrained, wanted = self.ratios(counts)
+        return float(np.max(np.where(constrained >= self._least, wanted, 0.0), initial=0.0))
+
+    def ratios(self, counts: Counts) -> tuple[Array, Array]:
+        """What must be large enough, and what shall be large."""
+        raise NotImplementedError
+
+
+def _recall(counts: Counts) -> Array:
+    return ratio(counts.tp, counts.tp + counts.fn)
+
+
+def _specificity(counts: Counts) -> Array:
+    return ratio(counts.tn, counts.tn + counts.fp)
+
+
+def _precision(counts: Counts) -> Array:
+    return ratio(counts.tp, counts.tp + counts.fp)
+
+
+@register()
+class SensitivityAtSpecificity(_BestUnder):
+    """The largest sensitivity, `tp / (tp + fn)`, where the specificity, `tn / (tn + fp)`, is at least that.
+
+    Args:
+        specificity: in [0, 1].
+        num_thresholds: how many thresholds from 0 to 1 to try.
+        class_id: the only output to look at; None: all.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    def __init__(  # Keras' signature
+        self,
+        specificity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(None, None, class_id, name, dtype)
+        self._set_up(specificity, "specificity", num_thresholds)
+        self.specificity = self._least
+
+    def ratios(self, counts: Counts) -> tuple[Array, Array]:
+        """Specificity and sensitivity."""
+        return _specificity(counts), _recall(counts)
+
+
+@register()
+class SpecificityAtSensitivity(_BestUnder):
+    """The largest specificity, `tn / (tn + fp)`, where the sensitivity, `tp / (tp + fn)`, is at least that.
+
+    Args:
+        sensitivity: in [0, 1].
+        num_thresholds: how many thresholds from 0 to 1 to try.
+        class_id: the only output to look at; None: all.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    def __init__(  # Keras' signature
+        self,
+        sensitivity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(None, None, class_id, name, dtype)
+        self._set_up(sensitivity, "sensitivity", num_thresholds)
+        self.sensitivity = self._least
+
+    def ratios(self, counts: Counts) -> tuple[Array, Array]:
+        """Sensitivity and specificity."""
+        return _recall(counts), _specificity(counts)
+
+
+@register()
+class PrecisionAtRecall(_BestUnder):
+    """The largest precision, `tp / (tp + fp)`, where the recall, `tp / (tp + fn)`, is at least that.
+
+    Args:
+        recall: in [0, 1].
+        num_thresholds: how many thresholds from 0 to 1 to try.
+        class_id: the only output to look at; None: all.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    def __init__(  # Keras' signature
+        self,
+        recall: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(None, None, class_id, name, dtype)
+        self._set_up(recall, "recall", num_thresholds)
+        self.recall = self._least
+
+    def ratios(self, counts: Counts) -> tuple[Array, Array]:
+        """Recall and precision."""
+        return _recall(counts), _precision(counts)
+
+
+@register()
+class RecallAtPrecision(_BestUnder):
+    """The largest recall, `tp / (tp + fn)`, where the precision, `tp / (tp + fp)`, is at least that.
+
+    Args:
+        precision: in [0, 1].
+        num_thresholds: how many thresholds from 0 to 1 to try.
+        class_id: the only output to look at; None: all.
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
+
+    def __init__(  # Keras' signature
+        self,
+        precision: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(None, None, class_id, name, dtype)
+        self._set_up(precision, "precision", num_thresholds)
+        self.precision = self._least
+
+    def ratios(self, counts: Counts) -> tuple[Array, Array]:
+        """Precision and recall."""
+        return _precision(counts), _recall(counts)

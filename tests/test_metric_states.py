@@ -1,0 +1,109 @@
+"""Metrics that the core adds up: on every instruction set, in any form of targets, by hand and in training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Blobs, classifier
+from numerics import RUNNABLE
+from numpy.typing import NDArray
+
+from engine import _core, metrics
+
+Array = NDArray[Any]
+
+ROWS, WIDTH = 33, 17
+CORE = [
+    metrics.AUC(), metrics.AUC(multi_label=True), metrics.AUC(exact=True), metrics.AUC(exact=True, curve="PR"),
+    metrics.AUC(exact=True, multi_label=True), metrics.AUC(thresholds=[0.3, 0.31]), metrics.AUC(from_logits=True),
+    metrics.Precision(), metrics.Recall([0.1, 0.5]), metrics.Precision(top_k=3), metrics.Recall(class_id=16),
+    metrics.F1Score(), metrics.FBetaScore("weighted", 2.0, 0.4), metrics.ConfusionMatrix(), metrics.R2Score(None),
+    metrics.TopKCategoricalAccuracy(), metrics.Accuracy(), metrics.MeanSquaredError(), metrics.CategoricalHinge(),
+    metrics.CategoricalCrossentropy(from_logits=True),
+]  # fmt: skip
+
+
+def batch() -> tuple[Array, Array, Array]:
+    rng = np.random.default_rng(0)
+    y_pred = rng.uniform(0, 1, (ROWS, WIDTH)).astype(np.float32)
+    y_pred[0], y_pred[1] = 0.0, 1.0
+    return y_pred, rng.integers(0, WIDTH, ROWS).astype(np.int32), rng.uniform(0, 2, ROWS).astype(np.float32)
+
+
+@pytest.mark.parametrize("metric", CORE, ids=repr)
+def test_every_instruction_set_gives_the_same_state(metric: metrics.CoreMetric) -> None:
+    y_pred, labels, weights = batch()
+    dense = np.eye(WIDTH, dtype=np.float32)[labels]
+    spec = metric.resolve(False, WIDTH).lower()
+    found = {
+        _core.accumulate(spec, y_pred, y, weights, None, False, isa).tobytes()
+        for isa in RUNNABLE
+        for y in (labels, dense)
+    }
+    assert len(found) == 1, "an index is read as its one-hot row"
+
+
+def test_counts_against_the_definition() -> None:
+    y_pred, labels, weights = batch()
+    dense = np.eye(WIDTH)[labels] > 0
+    for threshold in (0.25, 0.5):
+        above, w = y_pred > threshold, weights[:, None].astype(float)
+        for name, chosen in [
+            ("TruePositives", above & dense), ("FalsePositives", above & ~dense),
+            ("TrueNegatives", ~above & ~dense), ("FalseNegatives", ~above & dense),
+        ]:  # fmt: skip
+            metric = getattr(metrics, name)(threshold)
+            assert metric(labels, y_pred, weights) == pytest.approx((chosen * w).sum())
+
+
+def test_an_exact_area_is_the_chance_of_the_right_order() -> None:
+    rng = np.random.default_rng(1)
+    y, p = rng.integers(0, 2, 200), rng.integers(0, 50, 200) / 50
+    pairs = p[y == 1][:, None] - p[y == 0]
+    assert metrics.AUC(exact=True)(y, p) == pytest.approx((pairs > 0).mean() + (pairs == 0).mean() / 2)
+
+
+def test_confusion_in_training(blobs: Blobs) -> None:
+    for y, loss in (
+        (blobs.y, "sparse_categorical_crossentropy"),
+        (blobs.one_hot, "categorical_crossentropy"),
+    ):
+        model = classifier(loss=loss, metrics=[metrics.ConfusionMatrix()])
+        model.fit(blobs.x, y, verbose=0)
+        matrix = model.evaluate(blobs.x, y)[1]
+        guess = model.predict(blobs.x).argmax(axis=1)
+        want = np.zeros((3, 3))
+        np.add.at(want, (blobs.y, guess), 1)
+        assert np.array_equal(matrix, want)
+        assert np.array_equal(model.get_metrics_result()["confusion_matrix"], want)
+        model.reset_metrics()
+        assert model.get_metrics_result()["loss"] == 0.0
+
+
+def test_a_metric_of_ones_own(blobs: Blobs) -> None:
+    class Largest(metrics.Metric):
+        def __init__(self, name: str = "largest") -> None:
+            super().__init__(name=name)
+            self.seen = self.add_variable((), "zeros")
+
+        def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
+            self.seen.assign(np.maximum(self.seen, np.max(y_pred)))
+
+        def result(self) -> Any:
+            return self.seen
+
+    def broken(y_true: Array, y_pred: Array) -> Array:
+        msg = "out of order"
+        raise ArithmeticError(msg)
+
+    model = classifier(metrics=[Largest(), "accuracy"])
+    history = model.fit(blobs.x, blobs.y, epochs=2, verbose=0).history
+    assert list(history) == ["accuracy", "largest", "loss"]
+    assert model.evaluate(blobs.x, blobs.y)[1] == pytest.approx(model.predict(blobs.x).max())
+    before = model.get_weights()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[broken])
+    with pytest.raises(ArithmeticError, match="out of order"):
+        model.fit(blobs.x, blobs.y, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
