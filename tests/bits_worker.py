@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from bits_layers import (
     dense,
     dropout,
 )
+from learning_cases import ADAM, SGD, networks
 from numpy.typing import NDArray
 from reference_optimizers import for_core
 
@@ -31,11 +33,9 @@ from engine import _core
 Array = NDArray[Any]
 
 THREADS = (1, 2, 3, 4, 8)
-ADAM = {"kind": "adam", "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 ADAM_DECAY = {**ADAM, "kernel_decay": 0.1, "bias_decay": 0.02}
 MOMENTUM = {"kind": "sgd", "momentum": 0.9, "nesterov": False}
 NESTEROV = {"kind": "sgd", "momentum": 0.9, "nesterov": True}
-SGD = {"kind": "sgd", "momentum": 0.0, "nesterov": False}
 
 
 class Case(NamedTuple):
@@ -200,6 +200,7 @@ CASES: dict[str, Callable[[], Case]] = {
         ADAM_DECAY,
         70,
     ),
+    **networks(dense, partial(Case, pixels(150, 90, "float32"), labels(150, 10))),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 MOMENTS = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
@@ -18,6 +20,14 @@ FTRL = {
     "beta": 0.0,
 }
 
+ADAFACTOR = {
+    "kind": "adafactor",
+    "decay": 0.8,
+    "epsilon_1": 1e-30,
+    "epsilon_2": 1e-3,
+    "clip_threshold": 1.0,
+}
+
 RULES: dict[str, dict[str, Any]] = {
     "amsgrad": {**ADAM, "amsgrad": True},
     "rmsprop": RMSPROP,
@@ -29,6 +39,9 @@ RULES: dict[str, dict[str, Any]] = {
     "adagrad": {"kind": "adagrad", "initial_accumulator_value": 0.1, "epsilon": 1e-7},
     "adadelta": {"kind": "adadelta", "rho": 0.95, "epsilon": 1e-7},
     "lion": {"kind": "lion", "beta_1": 0.9, "beta_2": 0.99},
+    "lamb": {"kind": "lamb", **MOMENTS},
+    "adafactor": ADAFACTOR,
+    "adafactor_unclipped": {**ADAFACTOR, "decay": 0.5, "epsilon_2": 0.1, "clip_threshold": 2.0},
     "ftrl": FTRL,
     "ftrl_penalties": {
         **FTRL,
@@ -49,4 +62,45 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "averages": {**ADAM, "averages": True, "average_momentum": 0.9},
     "averages_overwrite": {**RMSPROP, "averages": True, "average_momentum": 0.7, "overwrite": 3},
     "decay": {**RMSPROP, "kernel_decay": 0.3, "bias_decay": 0.1},
+    "lamb_clipped": {"kind": "lamb", **MOMENTS, "global_clipnorm": 0.1, "kernel_decay": 0.3},
+    "adafactor_clipped": {**ADAFACTOR, "clipvalue": 0.01, "kernel_decay": 0.3, "bias_decay": 0.1},
+    "adafactor_accumulated": {**ADAFACTOR, "accumulate": 2, "clipnorm": 0.1},
 }
+
+L1 = {"kernel_l1": 1e-4, "bias_l1": 1e-4}
+ORTHOGONAL = {"kernel_orthogonal": 0.1, "kernel_orthogonal_columns": True}
+
+
+def norms(over: str) -> dict[str, Any]:
+    return {"kind": "norm", "over": over, "low": 0.2, "high": 0.9, "rate": 0.8}
+
+
+def networks(dense: Callable[..., dict[str, Any]], case: Callable[..., Any]) -> dict[str, Callable[[], Any]]:
+    """Trainings whose bits are compared; layers wide and narrow, so that weights are split over threads in every way.
+
+    Args:
+        dense: makes a layer of `units` and `activation`.
+        case: makes a training of layers, a loss, an optimizer and a batch size.
+    """
+    plain = [dense(200, "relu", l2=1e-4), dense(130, "tanh"), dense(10, "softmax")]
+    asking = [
+        {**dense(150, "relu", l2=1e-4), **L1, "kernel_constraint": norms("column")},
+        {"kind": "activity_regularization", "l1": 1e-4, "l2": 1e-3},
+        {**dense(130, "tanh"), **ORTHOGONAL, "kernel_constraint": norms("row")},
+        {
+            **dense(20, "relu"),
+            **ORTHOGONAL,
+            "kernel_constraint": norms("all"),
+            "bias_constraint": norms("row"),
+        },
+        {**dense(10, "softmax"), "kernel_constraint": {"kind": "non_negative"}},
+    ]
+    loss = "sparse_categorical_crossentropy"
+    averaged = {**OPTIONS["global_clipnorm"], "averages": True, "average_momentum": 0.9, "overwrite": 3}
+    return {
+        "penalties_and_constraints": partial(case, asking, loss, averaged, 70),
+        "lamb": partial(case, plain, loss, {**RULES["lamb"], "clipnorm": 0.5, "accumulate": 2}, 70),
+        "adafactor": partial(case, plain, loss, {**RULES["adafactor"], "kernel_decay": 0.1}, 70),
+        "nadam": partial(case, plain, loss, RULES["nadam"], 70),
+        "ftrl": partial(case, plain, loss, {**RULES["ftrl_penalties"], "exponent": 0.6}, 70),
+    }

@@ -109,6 +109,33 @@ def ftrl(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
     a[...] = after
 
 
+def lamb(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
+    m, v = moments(o, g, slots)
+    u = m / (1 - o["beta_1"] ** at.t) / (np.sqrt(v / (1 - o["beta_2"] ** at.t)) + o["epsilon"])
+    size, length = np.sqrt((w * w).sum()), np.sqrt((u * u).sum())
+    w -= (size / length if size > 0 and length > 0 else 1.0) * at.lr * u
+
+
+def root_mean_square(x: Array) -> float:
+    return float(np.sqrt((x * x).mean()))
+
+
+def adafactor(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
+    """The core's second slot holds the means of columns in its first row, the third those of rows in its first column."""
+    v, in_row, in_column = slots
+    share, squares = at.t ** -o["decay"], g * g + o["epsilon_1"]
+    if w.ndim > 1:
+        rows, columns = in_column[:, 0], in_row[0]
+        rows += share * (squares.mean(axis=1) - rows)
+        columns += share * (squares.mean(axis=0) - columns)
+        v[...] = np.outer(rows / rows.mean(), columns)
+    else:
+        v += share * (squares - v)
+    u = g / np.sqrt(v)
+    u /= max(1.0, root_mean_square(u) / o["clip_threshold"])
+    w -= max(o["epsilon_2"], root_mean_square(w)) * min(at.lr, 1 / math.sqrt(at.t)) * u
+
+
 RULES: dict[str, tuple[int, Rule]] = {
     "sgd": (0, sgd),
     "adam": (2, adam),
@@ -119,6 +146,8 @@ RULES: dict[str, tuple[int, Rule]] = {
     "adadelta": (2, adadelta),
     "lion": (1, lion),
     "ftrl": (2, ftrl),
+    "lamb": (2, lamb),
+    "adafactor": (3, adafactor),
 }
 
 

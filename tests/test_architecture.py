@@ -22,13 +22,24 @@ LAYERS = [
     {"_core"},
     {"_checks", "_custom", "_targets", "_program"},
     {"_progress", "_random", "_spec"},
-    {"activations", "initializers", "regularizers", "layers", "losses", "optimizers", "metrics", "callbacks"}
+    {
+        "activations",
+        "initializers",
+        "constraints",
+        "regularizers",
+        "layers",
+        "losses",
+        "optimizers",
+        "metrics",
+        "callbacks",
+    }
     | {"config", "datasets", "ops", "utils"},
     {
         "_arrays",
         "_compiled",
         "_data",
         "_goals",
+        "_host",
         "_lazy",
         "_passes",
         "_plan",

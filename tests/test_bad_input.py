@@ -207,7 +207,7 @@ def test_compile_comes_first(verb: str, blobs: Blobs) -> None:
 
 
 COMPILE_MISTAKES: list[tuple[dict[str, Any], str]] = [
-    ({"optimizer": "adan"}, "unknown optimizer 'adan'; did you mean 'adam'. Known: adadelta, adagrad"),
+    ({"optimizer": "adan"}, "unknown optimizer 'adan'; did you mean 'adam'. Known: adadelta, adafactor"),
     ({"optimizer": 3}, r"`optimizer` must be a name, an object of engine.optimizers or a config dict, got 3"),
     ({"optimizer": {"class_name": "Adm"}}, "unknown optimizer 'Adm'; did you mean 'adam'"),
     ({"loss": "categorical_crossentropi"}, "unknown loss .*; did you mean 'categorical_crossentropy'"),

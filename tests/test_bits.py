@@ -11,7 +11,7 @@ from typing import Any
 import bits_worker
 import numpy as np
 import pytest
-from bits_worker import CASES, THREADS, build, digest, train
+from bits_worker import CASES, SGD, THREADS, build, digest, train
 from numerics import run_python, same_bits
 from numpy.typing import NDArray
 from reference import ACTIVATIONS
@@ -119,7 +119,7 @@ def test_a_prediction_does_not_depend_on_its_neighbours(case: str) -> None:
 def test_a_prediction_does_not_depend_on_threads_or_rows(activation: str) -> None:
     x = np.random.default_rng(0).normal(size=(700, 300)).astype(np.float32)
     layers = [bits_worker.dense(150, activation), bits_worker.dense(20, activation)]
-    program = build(bits_worker.Case(x, x, layers, "mean_squared_error", bits_worker.SGD, 1))
+    program = build(bits_worker.Case(x, x, layers, "mean_squared_error", SGD, 1))
     _core.set_threads(1)
     want = program.predict(x)
     for threads in THREADS:
@@ -166,7 +166,7 @@ def test_an_evaluation_does_not_depend_on_the_batch_size() -> None:
 def test_shuffling_by_batches_moves_rows_within_batches() -> None:
     x = np.arange(50, dtype=np.float32)[:, None].copy()
     program = _core.Program(1, [bits_worker.dense(1, "linear")])
-    program.compile({"kind": "host"}, bits_worker.SGD, [])
+    program.compile({"kind": "host"}, SGD, [])
     seen: list[list[int]] = []
 
     def record(batch: Any) -> None:

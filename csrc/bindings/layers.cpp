@@ -13,9 +13,21 @@ namespace {
 
 using Kind = LayerSpec::Kind;
 
-constexpr const char* kKinds[] = {
-    "dense",       "activation",        "dropout",   "rescaling", "take",   "noise", "learned", "batch_normalization",
-    "standardize", "row_normalization", "embedding", "encoding",  "custom", "warp"};
+constexpr const char* kKinds[] = {"dense",
+                                  "activation",
+                                  "dropout",
+                                  "rescaling",
+                                  "take",
+                                  "noise",
+                                  "learned",
+                                  "batch_normalization",
+                                  "standardize",
+                                  "row_normalization",
+                                  "embedding",
+                                  "encoding",
+                                  "custom",
+                                  "warp",
+                                  "activity_regularization"};
 
 template <class Enum, size_t N>
 Enum to_enum(const py::dict& layer, const char* key, const char* const (&names)[N]) {
@@ -28,11 +40,27 @@ int64_t to_count(const py::dict& layer, const char* key) {
   return count;
 }
 
+ConstraintSpec to_constraint(const py::dict& constraint) {
+  static constexpr const char* kKinds[] = {"none", "non_negative", "norm", "host"};
+  static constexpr const char* kOver[] = {"column", "row", "all"};
+  ConstraintSpec spec;
+  spec.kind = to_enum<ConstraintSpec::Kind>(constraint, "kind", kKinds);
+  if (spec.kind != ConstraintSpec::Kind::kNorm) return spec;
+  spec.over = to_enum<ConstraintSpec::Over>(constraint, "over", kOver);
+  spec.limits = {get<double>(constraint, "low"), get<double>(constraint, "high"), get<double>(constraint, "rate")};
+  return spec;
+}
+
 /// What keys such as `kernel_l2` ask of the variable `name`.
 VariableSpec to_variable(const py::dict& layer, const std::string& name) {
   VariableSpec spec;
   spec.l1 = to_positive(layer, (name + "_l1").c_str(), 0.0);
   spec.l2 = to_positive(layer, (name + "_l2").c_str(), 0.0);
+  spec.orthogonal = to_positive(layer, (name + "_orthogonal").c_str(), 0.0);
+  spec.orthogonal_columns = get<bool>(layer, (name + "_orthogonal_columns").c_str(), false);
+  spec.host_penalty = get<bool>(layer, (name + "_host_penalty").c_str(), false);
+  const std::string constraint = name + "_constraint";
+  if (layer.contains(constraint)) spec.constraint = to_constraint(layer[constraint.c_str()].cast<py::dict>());
   return spec;
 }
 
@@ -148,6 +176,10 @@ LayerSpec to_layer(const py::dict& layer) {
       break;
     case Kind::kDropout:
       add_rate(layer, spec);
+      break;
+    case Kind::kActivity:
+      spec.l1 = to_positive(layer, "l1", 0.0);
+      spec.l2 = to_positive(layer, "l2", 0.0);
       break;
     case Kind::kRescaling:
       spec.scale = get<float>(layer, "scale");

@@ -30,6 +30,8 @@ constexpr Rule kRules[] = {
      Optimizer::kFtrl,
      {"exponent", "l1_regularization_strength", "l2_regularization_strength", "l2_shrinkage_regularization_strength",
       "beta"}},
+    {"lamb", Optimizer::kLamb, {"beta_1", "beta_2", "epsilon"}},
+    {"adafactor", Optimizer::kAdafactor, {"decay", "epsilon_1", "epsilon_2", "clip_threshold"}},
 };
 
 const Rule& to_rule(const std::string& name) {

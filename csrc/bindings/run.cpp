@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bindings/custom.h"
+#include "bindings/host.h"
 #include "bindings/register.h"
 #include "cpu/executor.h"
 #include "plan/random.h"
@@ -206,7 +207,7 @@ void Run::advance(int64_t begin, int64_t end, const py::object& learning_rates, 
     const Step& step = plan.steps[static_cast<size_t>(cursor % steps)];
     if (!is_host(step.kind)) continue;
     if (step.kind == Step::Kind::kHost) {
-      call_host(host, cursor / steps, step);
+      call_host(step, host, cursor / steps);
     } else {
       const int64_t first = cursor / steps * batch_size_;
       call_layer(*program_, workspace_, step, std::min(batch_size_, data_.rows - first));
@@ -254,9 +255,10 @@ int64_t Run::stretch(int64_t cursor, int64_t end, const double* learning_rates, 
   return run();
 }
 
-void Run::call_host(const py::object& host, int64_t batch, const Step& step) {
+void Run::call_host(const Step& step, const py::object& host, int64_t batch) {
   if (host.is_none()) throw py::value_error("this plan has a host step: pass `host`");
   const Plan& plan = *workspace_->plan;
+  if (step.kernel >= 0) return call_weights_host(*program_, *workspace_, step, host);
   const int64_t first = batch * batch_size_, rows = std::min(batch_size_, data_.rows - first);
   const py::object owner = py::cast(this, py::return_value_policy::reference);
   const auto matrix = [&](int buffer) {

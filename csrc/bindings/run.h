@@ -53,7 +53,7 @@ class Run {
   using Time = std::chrono::steady_clock::time_point;
   /// Runs until `end`, a host step, the deadline, or somebody waits for the weights. No GIL is held.
   int64_t stretch(int64_t cursor, int64_t end, const double* learning_rates, Time deadline);
-  void call_host(const py::object& host, int64_t batch, const Step& step);
+  void call_host(const Step& step, const py::object& host, int64_t batch);
 
   std::shared_ptr<Program> program_;
   std::shared_ptr<const TrainingSpec> training_;

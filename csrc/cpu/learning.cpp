@@ -8,15 +8,6 @@
 
 namespace engine {
 
-template <class F>
-void StepRunner::for_weights(const Step& step, F&& f) const {
-  const Variable& v = variable(step.kernel);
-  if (step.split == Split::kNone && worker_.index != 0) return;
-  const Range rows = step.split == Split::kInputs ? worker_.slice(v.rows) : Range{0, v.rows};
-  for_panels(v.rows, v.columns, columns(step, v.columns),
-             [&](const Panel& panel) { f(panel.offset, panel.width, rows, panel.columns); });
-}
-
 WeightBlock StepRunner::block(const Step& step, float* other, int64_t offset, int64_t width, Range rows,
                               Range columns) const {
   return {weights(step.kernel).values + offset, other + offset, width, rows, columns};
@@ -32,16 +23,6 @@ OptimizerStep StepRunner::optimizer_step(const Batch& batch) const {
 
 bool StepRunner::steps_weights(const Batch& batch) const {
   return iteration(batch) % frame_.training->optimizer.accumulate == 0;
-}
-
-void StepRunner::penalty(const Step& step) const {
-  const Variable& w = variable(step.kernel);
-  float* sums = data(step.out) + step.index * shape(step.out).ld;
-  const bool squares = plan_.penalised[static_cast<size_t>(step.index)].kind == Penalty::Kind::kSquares;
-  const auto sum = squares ? kernels_.squared_sums : kernels_.magnitude_sums;
-  for_panels(w.rows, w.columns, columns(step, w.columns), [&](const Panel& panel) {
-    sum({weights(step.kernel).values + panel.offset, panel.width, w.rows, sums + panel.first, panel.columns});
-  });
 }
 
 void StepRunner::penalty_gradient(const Step& step) const {
@@ -67,44 +48,117 @@ void StepRunner::accumulate(const Step& step, const Batch& batch) const {
 void StepRunner::squares(const Step& step, const Batch& batch) const {
   if (!steps_weights(batch)) return;
   const Variable& v = variable(step.kernel);
+  const bool of_weights = step.kind == Step::Kind::kWeightSquares;
+  const float* values = of_weights ? weights(step.kernel).values : gradient(step.kernel);
   float* sums = data(step.out) + step.index * shape(step.out).ld;
   for_panels(v.rows, v.columns, columns(step, v.columns), [&](const Panel& panel) {
-    kernels_.squared_sums(
-        {gradient(step.kernel) + panel.offset, panel.width, v.rows, sums + panel.first, panel.columns});
+    kernels_.squared_sums({values + panel.offset, panel.width, v.rows, sums + panel.first, panel.columns});
   });
 }
 
-/// By one thread, in the order of the columns and the variables.
-void StepRunner::scale(const Batch& batch) const {
-  if (worker_.index != 0 || !steps_weights(batch)) return;
-  const OptimizerSpec& optimizer = frame_.training->optimizer;
-  const bool global = optimizer.clip == OptimizerSpec::Clip::kGlobalNorm;
-  float* scales = data(plan_.scales);
-  const auto factor = [&](double squares) {
-    return static_cast<float>(optimizer.limit / std::max(std::sqrt(squares), optimizer.limit));
-  };
+double StepRunner::squared_norm(size_t learning, bool of_weights) const {
+  const size_t row = of_weights ? plan_.learning.size() + learning : learning;
+  const float* sums = data(plan_.squares) + static_cast<int64_t>(row) * shape(plan_.squares).ld;
   double total = 0.0;
-  for (size_t i = 0; i < plan_.learning.size(); ++i) {
-    const float* sums = data(plan_.squares) + static_cast<int64_t>(i) * shape(plan_.squares).ld;
-    double squares = 0.0;
-    for (int64_t j = 0; j < variable(plan_.learning[i]).columns; ++j) squares += static_cast<double>(sums[j]);
-    total += squares;
-    scales[i] = factor(squares);
+  for (int64_t j = 0; j < variable(plan_.learning[learning]).columns; ++j) total += static_cast<double>(sums[j]);
+  return total;
+}
+
+double StepRunner::row_mean(int v) const {
+  const Variable& matrix = variable(v);
+  const int64_t stride = panel_width(matrix.columns, 0);
+  double total = 0.0;
+  for (int64_t i = 0; i < matrix.rows; ++i) total += static_cast<double>(weights(v).slots[2][i * stride]);
+  return total / static_cast<double>(matrix.rows);
+}
+
+double StepRunner::scaling(Scaling scaling, size_t learning, const OptimizerStep& at) const {
+  const double limit = frame_.training->optimizer.limit;
+  const int v = plan_.learning[learning];
+  switch (scaling) {
+    case Scaling::kClip:
+      return limit / std::max(std::sqrt(squared_norm(learning, false)), limit);
+    case Scaling::kClipAll: {
+      double squares = 0.0;
+      for (size_t i = 0; i < plan_.learning.size(); ++i) squares += squared_norm(i, false);
+      return limit / std::max(std::sqrt(squares), limit);
+    }
+    case Scaling::kRowMean:
+      return !variable(v).is_matrix() ? 0.0 : row_mean(v);
+    case Scaling::kTrust: {
+      const double w = std::sqrt(squared_norm(learning, true)), u = std::sqrt(squared_norm(learning, false));
+      return at.learning_rate * (w > 0.0 && u > 0.0 ? w / u : 1.0);
+    }
+    case Scaling::kAdafactor: {
+      const auto count = static_cast<double>(variable(v).rows * variable(v).columns);
+      const double w = std::sqrt(squared_norm(learning, true) / count);
+      const double u = std::sqrt(squared_norm(learning, false) / count);
+      const double smallest = at.parameters[2], threshold = at.parameters[3];
+      const double rate = std::min(at.learning_rate, 1.0 / std::sqrt(static_cast<double>(at.iteration)));
+      return rate * std::max(smallest, w) / std::max(1.0, u / threshold);
+    }
   }
-  if (global) std::fill_n(scales, plan_.learning.size(), factor(total));
+  return 1.0;
+}
+
+/// By one thread, in the order of the columns and the variables.
+void StepRunner::scale(const Step& step, const Batch& batch) const {
+  if (worker_.index != 0 || !steps_weights(batch)) return;
+  const OptimizerStep at = optimizer_step(batch);
+  float* scales = data(step.out);
+  for (size_t i = 0; i < plan_.learning.size(); ++i) {
+    const bool shared = step.scaling == Scaling::kClipAll && i > 0;
+    scales[i] = shared ? scales[0] : static_cast<float>(scaling(step.scaling, i, at));
+  }
 }
 
 void StepRunner::step_weights(const Step& step, const Batch& batch) const {
   if (!steps_weights(batch)) return;
   const OptimizerSpec& optimizer = frame_.training->optimizer;
+  const bool factored = optimizer.kind == Optimizer::kAdafactor && variable(step.kernel).is_matrix();
+  const Optimizer kind = factored ? Optimizer::kFactored : optimizer.kind;
   const float factor = step.in < 0 ? 1.0f : data(step.in)[step.index];
   const bool by_value = optimizer.clip == OptimizerSpec::Clip::kValue;
   const auto limit = by_value ? static_cast<float>(optimizer.limit) : std::numeric_limits<float>::infinity();
   const OptimizerStep at = optimizer_step(batch);
   const Weights values = weights(step.kernel);
   for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
-    kernels_.step_weights[static_cast<size_t>(optimizer.kind)](
+    kernels_.step_weights[static_cast<size_t>(kind)](
         {shifted(values, offset), gradient(step.kernel) + offset, width, rows, columns, at, factor, limit});
+  });
+}
+
+/// Running means of rows lie in the third slot, of columns in the second.
+void StepRunner::factored_means(const Step& step, const Batch& batch) const {
+  if (!steps_weights(batch)) return;
+  const Variable& v = variable(step.kernel);
+  const Weights w = weights(step.kernel);
+  const bool by_rows = step.kind == Step::Kind::kFactoredRows;
+  const FactoredMeans op{gradient(step.kernel),
+                         w.slots[2],
+                         w.slots[1],
+                         v.rows,
+                         v.columns,
+                         by_rows ? worker_.slice(v.rows) : columns(step, v.columns),
+                         optimizer_step(batch)};
+  (by_rows ? kernels_.factored_rows : kernels_.factored_columns)(op);
+}
+
+void StepRunner::factored_direction(const Step& step, const Batch& batch) const {
+  if (!steps_weights(batch)) return;
+  const Weights w = weights(step.kernel);
+  const int64_t stride = panel_width(variable(step.kernel).columns, 0);
+  const float mean = data(step.in)[step.index];
+  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
+    kernels_.factored_direction({gradient(step.kernel) + offset, w.slots[0] + offset, width, w.slots[2], stride,
+                                 w.slots[1] + offset, rows, columns, mean});
+  });
+}
+
+void StepRunner::move(const Step& step, const Batch& batch) const {
+  if (!steps_weights(batch)) return;
+  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
+    kernels_.move(block(step, gradient(step.kernel), offset, width, rows, columns), data(step.in)[step.index]);
   });
 }
 
@@ -117,6 +171,26 @@ void StepRunner::average(const Step& step, const Batch& batch) const {
   for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
     kernels_.average(block(step, averages, offset, width, rows, columns), number > 1 ? optimizer.average_momentum : 0.0,
                      overwrite);
+  });
+}
+
+void StepRunner::constrain(const Step& step) const {
+  const Variable& v = variable(step.kernel);
+  const ConstraintSpec& constraint = v.asked.constraint;
+  float* values = weights(step.kernel).values;
+  const bool norms = constraint.kind == ConstraintSpec::Kind::kNorm;
+  if (norms && constraint.over != ConstraintSpec::Over::kColumn) {
+    const bool together = constraint.over == ConstraintSpec::Over::kAll;
+    const Range rows = together ? Range{0, worker_.index == 0 ? v.rows : 0} : worker_.slice(v.rows);
+    return kernels_.row_norms({values, v.rows, v.columns, rows, together, constraint.limits});
+  }
+  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
+    const WeightBlock op{values + offset, nullptr, width, rows, columns};
+    if (norms) {
+      kernels_.column_norms(op, constraint.limits);
+    } else {
+      kernels_.non_negative(op);
+    }
   });
 }
 

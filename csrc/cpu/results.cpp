@@ -69,15 +69,7 @@ void StepRunner::reduce(const Batch& batch) const {
     totals.loss += factor * sample_weight(batch, b) * static_cast<double>(losses[b]);
   }
   totals.samples += rows;
-  double penalty = 0.0;
-  for (size_t i = 0; i < plan_.penalised.size(); ++i) {
-    const Variable& w = variable(plan_.penalised[i].variable);
-    const float* sums = data(plan_.penalties) + static_cast<int64_t>(i) * shape(plan_.penalties).ld;
-    double sum = 0.0;
-    for (int64_t j = 0; j < w.columns; ++j) sum += static_cast<double>(sums[j]);
-    penalty += plan_.penalised[i].factor * sum;
-  }
-  totals.loss += penalty * rows;
+  totals.loss += penalties() * rows + activity_penalties(batch);
   for (size_t i = 0; i < frame_.training->metrics.size(); ++i) {
     const MetricSpec& metric = frame_.training->metrics[i];
     if (!by_sample(metric)) continue;

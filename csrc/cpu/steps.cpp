@@ -75,6 +75,16 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return tally(step, batch);
     case Step::Kind::kPenalty:
       return penalty(step);
+    case Step::Kind::kActivityPenalty:
+      return activity_penalty(step, batch);
+    case Step::Kind::kActivityGradient:
+      return activity_gradient(step, batch);
+    case Step::Kind::kUnitRows:
+      return unit_rows(step);
+    case Step::Kind::kOrthogonal:
+      return orthogonal(step);
+    case Step::Kind::kSlopeGradient:
+      return slope_gradient(step);
     case Step::Kind::kReduce:
       return reduce(batch);
     case Step::Kind::kTranspose:
@@ -88,13 +98,23 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
     case Step::Kind::kAccumulate:
       return accumulate(step, batch);
     case Step::Kind::kSquares:
+    case Step::Kind::kWeightSquares:
       return squares(step, batch);
     case Step::Kind::kScale:
-      return scale(batch);
+      return scale(step, batch);
     case Step::Kind::kStepWeights:
       return step_weights(step, batch);
+    case Step::Kind::kFactoredRows:
+    case Step::Kind::kFactoredColumns:
+      return factored_means(step, batch);
+    case Step::Kind::kFactoredDirection:
+      return factored_direction(step, batch);
+    case Step::Kind::kMove:
+      return move(step, batch);
     case Step::Kind::kAverage:
       return average(step, batch);
+    case Step::Kind::kConstrain:
+      return constrain(step);
     case Step::Kind::kStoreOutput:
       return store_output(step, batch);
     case Step::Kind::kCustomForward:

@@ -5,6 +5,7 @@
 #include "cpu/metrics.h"
 #include "cpu/team.h"
 #include "plan/executor.h"
+#include "plan/panels.h"
 
 namespace engine {
 
@@ -48,6 +49,13 @@ class StepRunner {
   void tally(const Step& step, const Batch& batch) const;
   Judged judged(int y_pred, const Batch& batch) const;
   void penalty(const Step& step) const;
+  void activity_penalty(const Step& step, const Batch& batch) const;
+  void activity_gradient(const Step& step, const Batch& batch) const;
+  void unit_rows(const Step& step) const;
+  void orthogonal(const Step& step) const;
+  void slope_gradient(const Step& step) const;
+  double penalties() const;
+  double activity_penalties(const Batch& batch) const;
   void reduce(const Batch& batch) const;
   void transpose(const Step& step, const Batch& batch) const;
   void dense_backward_input(const Step& step, const Batch& batch) const;
@@ -57,8 +65,11 @@ class StepRunner {
   void penalty_gradient(const Step& step) const;
   void accumulate(const Step& step, const Batch& batch) const;
   void squares(const Step& step, const Batch& batch) const;
-  void scale(const Batch& batch) const;
+  void scale(const Step& step, const Batch& batch) const;
   void step_weights(const Step& step, const Batch& batch) const;
+  void factored_means(const Step& step, const Batch& batch) const;
+  void factored_direction(const Step& step, const Batch& batch) const;
+  void move(const Step& step, const Batch& batch) const;
   void average(const Step& step, const Batch& batch) const;
   void noise(const Step& step, const Batch& batch) const;
   void column_statistics(const Step& step, const Batch& batch) const;
@@ -70,6 +81,7 @@ class StepRunner {
   void embed_backward(const Step& step, const Batch& batch) const;
   void encode(const Step& step, const Batch& batch) const;
   void warp(const Step& step, const Batch& batch) const;
+  void constrain(const Step& step) const;
   void store_output(const Step& step, const Batch& batch) const;
 
   const Buffer& shape(int buffer) const { return plan_.buffers[static_cast<size_t>(buffer)]; }
@@ -89,11 +101,15 @@ class StepRunner {
   void for_weights(const Step& step, F&& f) const;
   WeightBlock block(const Step& step, float* other, int64_t offset, int64_t width, Range rows, Range columns) const;
   OptimizerStep optimizer_step(const Batch& batch) const;
-  /// Whether the optimizer steps after this batch, and whether it has before.
+  /// Whether the optimizer steps after this batch.
   bool steps_weights(const Batch& batch) const;
   const LayerSpec& layer(const Step& step) const { return frame_.model->layers[static_cast<size_t>(step.index)]; }
   /// Row `v` (columns,) of the weights, or for none what the layer has instead; null if that is nothing.
   float* vector(int v, const std::vector<float>& constants) const;
+  /// Of the squares of a learning variable's gradient, or of itself.
+  double squared_norm(size_t learning, bool of_weights) const;
+  double row_mean(int v) const;
+  double scaling(Scaling scaling, size_t learning, const OptimizerStep& at) const;
   /// This thread's, where the step has them.
   std::optional<NonZeros> nonzeros(const Step& step) const;
   /// Left operand of a product: floats, `ld` apart, or rows anywhere.
@@ -127,5 +143,14 @@ class StepRunner {
   const Frame& frame_;
   const Worker& worker_;
 };
+
+template <class F>
+void StepRunner::for_weights(const Step& step, F&& f) const {
+  const Variable& v = variable(step.kernel);
+  if (step.split == Split::kNone && worker_.index != 0) return;
+  const Range rows = step.split == Split::kInputs ? worker_.slice(v.rows) : Range{0, v.rows};
+  for_panels(v.rows, v.columns, columns(step, v.columns),
+             [&](const Panel& panel) { f(panel.offset, panel.width, rows, panel.columns); });
+}
 
 }  // namespace engine

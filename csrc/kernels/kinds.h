@@ -118,9 +118,12 @@ enum class Optimizer {
   kAdagrad,
   kAdadelta,
   kLion,
-  kFtrl
+  kFtrl,
+  kLamb,
+  kAdafactor,
+  kFactored  // Adafactor for matrices, whose squared gradients are kept as sums of rows and columns
 };
-inline constexpr int kOptimizers = 15;
+inline constexpr int kOptimizers = 18;
 /// The first of them can step weights in the epilogue of the product that gives their gradient.
 inline constexpr int kFusedOptimizers = 4;
 /// State arrays that it keeps per weight.
@@ -141,14 +144,21 @@ inline constexpr int slot_count(Optimizer o) {
     case Optimizer::kNadam:
     case Optimizer::kAdadelta:
     case Optimizer::kFtrl:
+    case Optimizer::kLamb:
       return 2;
     case Optimizer::kAmsgrad:
     case Optimizer::kRmspropCenteredMomentum:
+    case Optimizer::kAdafactor:
+    case Optimizer::kFactored:
       break;
   }
   return 3;
 }
-/// The most of them.
+/// Whether the rule gives a direction, which takes the place of the gradient until its length is known.
+inline constexpr bool gives_direction(Optimizer o) {
+  return o == Optimizer::kLamb || o == Optimizer::kAdafactor || o == Optimizer::kFactored;
+}
+/// The most slots.
 inline constexpr int kMaxSlots = 3;
 
 /// Whether something beside the loss pulls weights towards zero: an l2 penalty, or decoupled weight decay.
@@ -169,6 +179,12 @@ inline constexpr int64_t round_up(int64_t n, int64_t multiple) { return (n + mul
 /// of the numerical contract. Slices are the units of one cache line, so that whoever has some has whole slices.
 inline constexpr int64_t kSlice = kLane;
 inline constexpr bool sums_in_slices(int64_t columns) { return columns <= kLane; }
+
+/// A half-open range of rows, columns or units. Column ranges start and end at multiples of kLane.
+struct Range {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
 
 /// Weights (rows, columns) are kept in panels of kPanel columns, one after the other, each row-major: a thread's
 /// columns are then contiguous. In plain rows the threads' slices alternate every few cache lines, and prefetchers

@@ -1,7 +1,10 @@
 // Stored gradients on their way to the weights.
 #include "kernels/learning.h"
 
+#include "kernels/constraints.h"
+#include "kernels/factored.h"
 #include "kernels/fill.h"
+#include "kernels/orthogonal.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -9,7 +12,8 @@ namespace {
 using Rules =
     Types<Sgd, Momentum, Nesterov, Adam, Amsgrad, Rmsprop<Optimizer::kRmsprop, false, false>,
           Rmsprop<Optimizer::kRmspropMomentum, true, false>, Rmsprop<Optimizer::kRmspropCentered, false, true>,
-          Rmsprop<Optimizer::kRmspropCenteredMomentum, true, true>, Adamax, Nadam, Adagrad, Adadelta, Lion, Ftrl>;
+          Rmsprop<Optimizer::kRmspropCenteredMomentum, true, true>, Adamax, Nadam, Adagrad, Adadelta, Lion, Ftrl, Lamb,
+          Adafactor, Factored>;
 
 template <class... Opts>
 void fill(KernelTable& table, Types<Opts...>) {
@@ -26,6 +30,16 @@ void fill_learning(KernelTable& table) {
   table.penalty_gradient = penalty_gradient;
   table.accumulate = accumulate;
   table.take_mean = take_mean;
+  table.unit_rows = unit_rows;
+  table.orthogonal = orthogonal;
+  table.row_penalties = row_penalties;
+  table.move = move;
+  table.non_negative = non_negative;
+  table.column_norms = column_norms;
+  table.row_norms = row_norms;
+  table.factored_rows = factored_rows;
+  table.factored_columns = factored_columns;
+  table.factored_direction = factored_direction;
   table.average = average;
 }
 

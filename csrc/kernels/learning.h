@@ -1,6 +1,5 @@
 // What becomes of stored gradients: penalties join them, they are accumulated, clipped, and step the weights.
 #pragma once
-#include "kernels/microtile.h"
 #include "kernels/rules.h"
 #include "kernels/table.h"
 
@@ -12,29 +11,6 @@ template <class F>
 ENGINE_INLINE void for_weights(Range rows, Range columns, int64_t ld, F&& f) {
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     for (int64_t j = columns.begin; j < columns.end; j += kWidth) f(i * ld + j);
-  }
-}
-
-struct Square {
-  static ENGINE_INLINE vf add(vf sum, vf w) { return fma(w, w, sum); }
-};
-
-struct Magnitude {
-  static ENGINE_INLINE vf add(vf sum, vf w) { return sum + abs(w); }
-};
-
-/// Per column, a chain over the rows; the reader adds the columns up.
-template <class Term>
-void column_sums(const ColumnSums& op) {
-  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    vf total{};
-    for (int64_t begin = 0; begin < op.rows; begin += kChain) {
-      const int64_t end = op.rows < begin + kChain ? op.rows : begin + kChain;
-      vf sum{};
-      for (int64_t i = begin; i < end; ++i) sum = Term::add(sum, load(op.w + i * op.ld + j));
-      total = total + sum;
-    }
-    store(op.sums + j, total);
   }
 }
 
@@ -51,7 +27,9 @@ void step_weights(const WeightStep& op) {
     vf slots[kMaxSlots];
 #pragma GCC unroll 3
     for (int s = 0; s < Opt::kSlots; ++s) slots[s] = load(op.weights.slots[s] + at);
-    store(op.weights.values + at, Opt::update(w, slots, clipped, c));
+    const vf stepped = Opt::update(w, slots, clipped, c);
+    store(op.weights.values + at, gives_direction(Opt::kKind) ? w : stepped);
+    if constexpr (gives_direction(Opt::kKind)) store(op.gradient + at, stepped);
 #pragma GCC unroll 3
     for (int s = 0; s < Opt::kSlots; ++s) store(op.weights.slots[s] + at, slots[s]);
   });
@@ -77,6 +55,12 @@ void take_mean(const WeightBlock& op, int64_t count) {
     store(op.weights + at, (load(op.weights + at) + load(op.other + at)) / n);
     store(op.other + at, vf{});
   });
+}
+
+void move(const WeightBlock& op, float factor) {
+  const vf f = broadcast(-factor);
+  for_weights(op.rows, op.columns, op.ld,
+              [&](int64_t at) { store(op.weights + at, fma(f, load(op.other + at), load(op.weights + at))); });
 }
 
 void average(const WeightBlock& op, double momentum, bool overwrite) {

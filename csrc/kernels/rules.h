@@ -203,5 +203,30 @@ struct Ftrl {
   }
 };
 
+/// Lamb (You et al. 2020): Adam's m and v, corrected for their start; direction m / (sqrt(v) + eps), to be scaled by
+/// the norm of the weights over its own.
+struct Lamb {
+  static constexpr Optimizer kKind = Optimizer::kLamb;
+  static constexpr int kSlots = slot_count(kKind);
+  struct Coefficients {
+    vf beta1, rest1, beta2, rest2, correction1, correction2, epsilon;
+  };
+  static Coefficients coefficients(const OptimizerStep& step) {
+    const double beta1 = step.parameters[0], beta2 = step.parameters[1];
+    return {constant(beta1),
+            constant(1.0 - beta1),
+            constant(beta2),
+            constant(1.0 - beta2),
+            constant(1.0 - power(beta1, step.iteration)),
+            constant(1.0 - power(beta2, step.iteration)),
+            constant(step.parameters[2])};
+  }
+  static ENGINE_INLINE vf update(vf, vf* slots, vf g, const Coefficients& c) {
+    slots[0] = running_mean(slots[0], g, c.beta1, c.rest1);
+    slots[1] = running_mean(slots[1], g * g, c.beta2, c.rest2);
+    return slots[0] / c.correction1 / (sqrt(slots[1] / c.correction2) + c.epsilon);
+  }
+};
+
 }  // namespace
 }  // namespace engine::ENGINE_ISA

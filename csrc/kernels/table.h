@@ -4,15 +4,10 @@
 #include <cstdint>
 
 #include "kernels/kinds.h"
+#include "kernels/learning_arguments.h"
 #include "kernels/nonzeros.h"
 
 namespace engine {
-
-/// A half-open range of rows, columns or units. Column ranges start and end at multiples of kLane.
-struct Range {
-  int64_t begin = 0;
-  int64_t end = 0;
-};
 
 /// Rows of the next batch, to be fetched into the L2 cache while something else is computed.
 struct Ahead {
@@ -51,27 +46,6 @@ struct DenseBackwardInput {
   Range units;  // slice of k
 };
 
-/// What an optimizer needs to know about this step; its constants are derived by its own formula.
-struct OptimizerStep {
-  double learning_rate;
-  int64_t iteration;  // counts from 1
-  double parameters[kMaxParameters];
-};
-
-/// A weight matrix with its state: slots have the layout of the weights.
-struct Weights {
-  float* values = nullptr;
-  float* slots[kMaxSlots] = {};
-  double l2 = 0.0;
-  double decay = 0.0;  // share of the learning rate by which every step shortens the weights
-};
-
-/// Of a step of both.
-inline constexpr Shrinkage shrinkage(const Weights& kernel, const Weights& bias) {
-  const bool none = kernel.l2 == 0.0 && kernel.decay == 0.0 && bias.l2 == 0.0 && bias.decay == 0.0;
-  return none ? Shrinkage::kNone : Shrinkage::kSome;
-}
-
 /// kernel (k, n) by its gradient x (rows, k)^T dz (rows, n) + 2 l2 kernel after kernel -= learning_rate decay kernel,
 /// and bias by the column sums of dz; one panel
 struct DenseBackwardWeights {
@@ -89,24 +63,6 @@ struct DenseBackwardWeights {
   bool last = true;                      // of the calls for a batch: clears them
   const float* const* x_rows = nullptr;  // x as pointers to rows that lie anywhere; null: in `x`
   Ahead ahead = {};
-};
-
-/// Part of a panel of weights, and of another array of the same layout
-struct WeightBlock {
-  float* weights;
-  float* other;
-  int64_t ld;
-  Range rows, columns;
-};
-
-/// weights -= learning_rate decay weights, then stepped by clip(scale gradient, -limit, limit)
-struct WeightStep {
-  Weights weights;
-  const float* gradient;  // with ld
-  int64_t ld;
-  Range rows, columns;
-  OptimizerStep step;
-  float scale, limit;
 };
 
 /// y = f(x), or dx = f'(saved) dy with x = dy and y = dx, elementwise over rows x columns of equally shaped buffers
@@ -194,14 +150,6 @@ struct LossRows {
   bool binary = false;                // all targets of the data set are 0 or 1, which hinges read as -1 or 1
 };
 
-/// sums (columns,) = column sums of squares or magnitudes of w (rows, columns)
-struct ColumnSums {
-  const float* w;
-  int64_t ld, rows;
-  float* sums;
-  Range columns;
-};
-
 /// out (columns, rows) = in (rows, columns)^T
 struct Transpose {
   const float* in;
@@ -282,9 +230,19 @@ struct KernelTable {
   void (*dense_backward_weights[kFusedOptimizers][kShrinkages])(const DenseBackwardWeights&);
   void (*dense_gradient)(const DenseBackwardWeights&);  // stored to the values of kernel and bias
   void (*step_weights[kOptimizers])(const WeightStep&);
-  void (*penalty_gradient)(const WeightBlock&, double l1, double l2);    // other += l1 sign(w) + 2 l2 w
-  void (*accumulate)(const WeightBlock&);                                // other += w
-  void (*take_mean)(const WeightBlock&, int64_t count);                  // w = (w + other) / count, other = 0
+  void (*penalty_gradient)(const WeightBlock&, double l1, double l2);  // other += l1 sign(w) + 2 l2 w
+  void (*accumulate)(const WeightBlock&);                              // other += w
+  void (*take_mean)(const WeightBlock&, int64_t count);                // w = (w + other) / count, other = 0
+  void (*unit_rows)(const UnitRows&);
+  void (*orthogonal)(const Orthogonal&);
+  void (*row_penalties)(const RowPenalties&);
+  void (*move)(const WeightBlock&, float factor);  // w -= factor other
+  void (*non_negative)(const WeightBlock&);
+  void (*column_norms)(const WeightBlock&, const NormLimits&);  // of all of the block's rows
+  void (*row_norms)(const RowNorms&);
+  void (*factored_rows)(const FactoredMeans&);
+  void (*factored_columns)(const FactoredMeans&);
+  void (*factored_direction)(const FactoredDirection&);
   void (*average)(const WeightBlock&, double momentum, bool overwrite);  // other = m other + (1 - m) w; w = other
   void (*activation_forward[kElementwiseActivations])(const Elementwise&);
   void (*activation_backward[kElementwiseActivations])(const Elementwise&);

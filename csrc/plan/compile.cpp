@@ -65,7 +65,8 @@ class Compiler {
 
   /// Whether a batch has steps that Python does.
   bool leaves_team() const {
-    return has_custom(model_) || (!emitter_.predicts() && (training_.loss.host || training_.host_metrics));
+    const bool asks = training_.loss.host || training_.host_metrics || has_host_penalty(parameters_);
+    return has_custom(model_) || (!emitter_.predicts() && asks);
   }
 
   /// Whether the gathered rows go into a product, in the same stretch: after a host step the team may be another one.
@@ -123,7 +124,8 @@ class Compiler {
     for (; next < operations_.size(); ++next) {
       Operation& op = operations_[next];
       op.in = value;
-      const bool in_place = op.follows_product && !(training() && saves_input(op.activation));
+      const bool passes_on = op.kind == Operation::Kind::kActivity;
+      const bool in_place = passes_on || (op.follows_product && !(training() && saves_input(op.activation)));
       op.out = value = in_place ? value : emitter_.add_batch_buffer(op.groups, op.width);
       split = emission_of(op.kind).forward(emitter_, op, split);
     }

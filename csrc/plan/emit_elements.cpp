@@ -73,11 +73,31 @@ Gradient emit_affine_gradient(Emitter& emitter, const Operation& op, const Opera
   return emit_in_place(emitter, step, gradient);
 }
 
+/// What comes in goes on, and its penalty into the loss.
+Split emit_activity(Emitter& emitter, Operation& op, Split split) {
+  op.saved = op.in;
+  if (emitter.predicts()) return split;
+  Step step{Kind::kActivityPenalty, Split::kSamples, false, op.in};
+  step.index = op.layer;
+  step.out = add_buffer(emitter.plan, 1, emitter.buffer(op.in).rows);
+  emitter.plan.activities.push_back({step.out, emitter.buffer(op.in).groups});
+  emitter.emit(step);
+  return split;
+}
+
+Gradient emit_activity_gradient(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient) {
+  if (!previous) return gradient;
+  Step step{Kind::kActivityGradient, gradient.split, false, -1, -1, op.saved};
+  step.index = op.layer;
+  return emit_in_place(emitter, step, gradient);
+}
+
 }  // namespace
 
 const Emission kActivationEmission{emit_activation, emit_activation_gradient};
 const Emission kRowActivationEmission{emit_row_activation, emit_row_activation_gradient};
 const Emission kDropoutEmission{emit_dropout, emit_dropout_gradient};
 const Emission kAffineEmission{emit_affine, emit_affine_gradient};
+const Emission kActivityEmission{emit_activity, emit_activity_gradient};
 
 }  // namespace engine

@@ -67,6 +67,8 @@ const Emission& emission_of(Operation::Kind kind) {
       return kCustomEmission;
     case Operation::Kind::kWarp:
       return kWarpEmission;
+    case Operation::Kind::kActivity:
+      return kActivityEmission;
     case Operation::Kind::kReshape:
       break;
   }

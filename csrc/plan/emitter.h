@@ -78,6 +78,7 @@ extern const Emission kRowActivationEmission;
 extern const Emission kDropoutEmission;
 extern const Emission kAffineEmission;
 extern const Emission kReshapeEmission;
+extern const Emission kActivityEmission;
 extern const Emission kTakeEmission;
 extern const Emission kNoiseEmission;
 extern const Emission kLearnedEmission;

@@ -17,16 +17,19 @@ class Learning {
   void emit() {
     for (const int v : plan_.learning) {
       if (variable(v).asked.l1 != 0.0 || variable(v).asked.l2 != 0.0) emit(Kind::kPenaltyGradient, v);
+      emit_slopes(v);
       if (optimizer_.accumulate > 1) emit(Kind::kAccumulate, v);
     }
-    const bool by_norm = optimizer_.clip == OptimizerSpec::Clip::kNorm;
-    if (by_norm || optimizer_.clip == OptimizerSpec::Clip::kGlobalNorm) emit_scales();
+    emit_clipping();
     for (size_t i = 0; i < plan_.learning.size(); ++i) {
-      const int v = plan_.learning[i];
-      Step& step = emit(Kind::kStepWeights, v);
+      Step& step = emit(Kind::kStepWeights, plan_.learning[i]);
       step.in = plan_.scales;
       step.index = static_cast<int>(i);
+    }
+    if (gives_direction(optimizer_.kind)) emit_moves();
+    for (const int v : plan_.learning) {
       if (optimizer_.averages) emit(Kind::kAverage, v);
+      if (variable(v).asked.constraint.kind != ConstraintSpec::Kind::kNone) emit_constraint(v);
     }
   }
 
@@ -40,21 +43,94 @@ class Learning {
     return plan_.steps.back();
   }
 
+  void emit_slopes(int v) {
+    for (size_t i = 0; i < plan_.penalised.size(); ++i) {
+      const Penalty& penalty = plan_.penalised[i];
+      if (penalty.slopes < 0 || penalty.variable != v) continue;
+      Step& step = emit(Kind::kSlopeGradient, v);
+      step.in = penalty.slopes;
+      step.index = static_cast<int>(i);
+    }
+  }
+
+  void emit_clipping() {
+    if (optimizer_.clip == OptimizerSpec::Clip::kNorm) emit_scales(Scaling::kClip, false);
+    if (optimizer_.clip == OptimizerSpec::Clip::kGlobalNorm) emit_scales(Scaling::kClipAll, false);
+  }
+
   /// Squares are summed by columns, whose order is that of the rows, and the columns in theirs by one thread.
-  void emit_scales() {
+  void emit_scales(Scaling scaling, bool of_weights) {
+    const size_t count = plan_.learning.size();
+    for (size_t i = 0; i < count; ++i) {
+      emit_squares(Kind::kSquares, i, i);
+      if (of_weights) emit_squares(Kind::kWeightSquares, i, count + i);
+    }
+    emit_scaling(scaling);
+  }
+
+  void emit_squares(Kind kind, size_t learning, size_t row) {
+    require_scales();
+    Step& step = emit(kind, plan_.learning[learning]);
+    step.split = Split::kUnits;
+    step.out = plan_.squares;
+    step.index = static_cast<int>(row);
+  }
+
+  void emit_scaling(Scaling scaling) {
+    require_scales();
+    Step step{Kind::kScale, Split::kNone, false, plan_.squares, plan_.scales};
+    step.scaling = scaling;
+    plan_.steps.push_back(step);
+  }
+
+  void require_scales() {
+    if (plan_.scales >= 0) return;
     const auto count = static_cast<int64_t>(plan_.learning.size());
     int64_t widest = 0;
     for (const int v : plan_.learning) widest = std::max(widest, variable(v).columns);
-    plan_.squares = add_buffer(plan_, count, widest);
+    plan_.squares = add_buffer(plan_, 2 * count, widest);
     plan_.scales = add_buffer(plan_, 1, count);
+  }
+
+  /// The direction is where the gradient was; its length depends on norms of it and of the weights.
+  void emit_moves() {
+    const bool factors = optimizer_.kind == Optimizer::kAdafactor;
+    if (factors) emit_factored();
+    emit_scales(factors ? Scaling::kAdafactor : Scaling::kTrust, true);
+    emit_scaled(Kind::kMove, [](const Variable&) { return true; });
+  }
+
+  /// Of matrices the direction itself takes three steps.
+  void emit_factored() {
+    const auto is_matrix = [](const Variable& v) { return v.is_matrix(); };
+    for (const int v : plan_.learning) {
+      if (is_matrix(variable(v))) emit(Kind::kFactoredRows, v).split = Split::kInputs;
+    }
+    for (const int v : plan_.learning) {
+      if (is_matrix(variable(v))) emit(Kind::kFactoredColumns, v).split = Split::kUnits;
+    }
+    emit_scaling(Scaling::kRowMean);
+    emit_scaled(Kind::kFactoredDirection, is_matrix);
+  }
+
+  template <class F>
+  void emit_scaled(Kind kind, F&& applies) {
     for (size_t i = 0; i < plan_.learning.size(); ++i) {
-      Step& step = emit(Kind::kSquares, plan_.learning[i]);
-      step.split = Split::kUnits;
-      step.out = plan_.squares;
+      if (!applies(variable(plan_.learning[i]))) continue;
+      Step& step = emit(kind, plan_.learning[i]);
+      step.in = plan_.scales;
       step.index = static_cast<int>(i);
     }
-    Step step{Kind::kScale, Split::kNone, false, plan_.squares, plan_.scales};
-    plan_.steps.push_back(step);
+  }
+
+  void emit_constraint(int v) {
+    const ConstraintSpec& constraint = variable(v).asked.constraint;
+    const bool host = constraint.kind == ConstraintSpec::Kind::kHost;
+    Step& step = emit(host ? Kind::kHost : Kind::kConstrain, v);
+    if (constraint.kind != ConstraintSpec::Kind::kNorm) return;
+    step.split = constraint.over == ConstraintSpec::Over::kColumn ? Split::kUnits
+                 : constraint.over == ConstraintSpec::Over::kRow  ? Split::kInputs
+                                                                  : Split::kNone;
   }
 
   Plan& plan_;
@@ -69,7 +145,10 @@ bool can_fuse(const OptimizerSpec& optimizer, const Parameters& parameters, int 
       optimizer.accumulate > 1 || optimizer.averages) {
     return false;
   }
-  return variable < 0 || parameters.variables[static_cast<size_t>(variable)].asked.l1 == 0.0;
+  if (variable < 0) return true;
+  const VariableSpec& asked = parameters.variables[static_cast<size_t>(variable)].asked;
+  return asked.l1 == 0.0 && asked.orthogonal == 0.0 && !asked.host_penalty &&
+         asked.constraint.kind == ConstraintSpec::Kind::kNone;
 }
 
 void store_gradient(Plan& plan, const Parameters& parameters, int variable) {
@@ -81,28 +160,6 @@ void emit_learning(Plan& plan, const Parameters& parameters, const OptimizerSpec
   if (plan.learning.empty()) return;
   std::sort(plan.learning.begin(), plan.learning.end());
   Learning(plan, parameters, optimizer).emit();
-}
-
-void emit_penalties(Plan& plan, const Parameters& parameters) {
-  int64_t widest = 0;
-  for (size_t i = 0; i < parameters.variables.size(); ++i) {
-    const Variable& v = parameters.variables[i];
-    const auto add = [&](Penalty::Kind kind, double factor) {
-      if (factor == 0.0) return;
-      plan.penalised.push_back({kind, static_cast<int>(i), factor});
-      widest = std::max(widest, v.columns);
-    };
-    add(Penalty::Kind::kMagnitudes, v.asked.l1);
-    add(Penalty::Kind::kSquares, v.asked.l2);
-  }
-  if (plan.penalised.empty()) return;
-  plan.penalties = add_buffer(plan, static_cast<int64_t>(plan.penalised.size()), widest);
-  for (size_t row = 0; row < plan.penalised.size(); ++row) {
-    Step step{Kind::kPenalty, Split::kUnits, false, -1, plan.penalties};
-    step.kernel = plan.penalised[row].variable;
-    step.index = static_cast<int>(row);
-    plan.steps.push_back(step);
-  }
 }
 
 Split weights_split(const Variable& variable, int threads) {

@@ -18,6 +18,9 @@ void store_gradient(Plan& plan, const Parameters& parameters, int variable);
 /// Emits what follows the backward pass.
 void emit_learning(Plan& plan, const Parameters& parameters, const OptimizerSpec& optimizer);
 
+/// Whether the caller computes a penalty on the weights, between the loss and the backward pass.
+bool has_host_penalty(const Parameters& parameters);
+
 /// Emits the sums of what penalties on the weights add to the loss.
 void emit_penalties(Plan& plan, const Parameters& parameters);
 

@@ -29,6 +29,9 @@ class Lowering {
       case LayerSpec::Kind::kRescaling:
         push(Kind::kAffine);
         return;
+      case LayerSpec::Kind::kActivity:
+        push(Kind::kActivity);
+        return;
       case LayerSpec::Kind::kTake:
         reshape(1);
         width_ = static_cast<int64_t>(spec.take.size());
@@ -154,6 +157,7 @@ int64_t size_after(const LayerSpec& layer, int64_t size) {
     case LayerSpec::Kind::kStandardize:
     case LayerSpec::Kind::kRowNormalization:
     case LayerSpec::Kind::kWarp:
+    case LayerSpec::Kind::kActivity:
       break;
   }
   return size;

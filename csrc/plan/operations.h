@@ -25,6 +25,7 @@ struct Operation {
     kEncode,
     kCustom,
     kWarp,
+    kActivity,
   };
   Kind kind;
   const LayerSpec* spec;

@@ -14,6 +14,8 @@ struct Variable {
   int64_t rows, columns, offset;
   std::vector<int64_t> shape;  // as the user sees it
   VariableSpec asked;          // nothing where nothing is learnt: Keras leaves frozen weights out of the loss
+
+  bool is_matrix() const { return shape.size() == 2 && rows == shape[0]; }
 };
 
 struct Parameters {
@@ -41,6 +43,15 @@ struct Buffer {
 /// How a step is split over threads: by samples, by units (columns of its output), by inputs (rows of a
 /// kernel), not at all (the first thread does it), or every thread does all of it, for a copy of its own.
 enum class Split { kSamples, kUnits, kInputs, kNone, kEveryone };
+
+/// What one thread makes of the sums of squares, for each of the learning variables.
+enum class Scaling {
+  kClip,       // factor of the gradient by its norm
+  kClipAll,    // by the norm of all gradients
+  kRowMean,    // mean of Adafactor's means of rows
+  kTrust,      // Lamb's step: by the norms of weights and direction
+  kAdafactor,  // Adafactor's step: by their root mean squares
+};
 
 struct Step {
   enum class Kind {
@@ -78,6 +89,10 @@ struct Step {
     kMetric,
     kTally,
     kPenalty,
+    kActivityPenalty,
+    kActivityGradient,
+    kUnitRows,
+    kOrthogonal,
     kReduce,
     kTranspose,
     kDenseBackwardInput,
@@ -86,11 +101,18 @@ struct Step {
     kMultiply,
     kDenseBackwardWeights,
     kPenaltyGradient,
+    kSlopeGradient,
     kAccumulate,
     kSquares,
+    kWeightSquares,
     kScale,
     kStepWeights,
+    kFactoredRows,
+    kFactoredColumns,
+    kFactoredDirection,
+    kMove,
     kAverage,
+    kConstrain,
     kStoreOutput,
   };
   Kind kind;
@@ -115,16 +137,28 @@ struct Step {
   bool stores = false;  // whether the gradient is stored instead of stepping the weights
   Activation activation = Activation::kLinear;
   Loss loss = Loss::kMeanSquaredError;
+  Scaling scaling = Scaling::kClip;
   float scale = 1.0f;
   float offset = 0.0f;
 };
 
-/// What a variable adds to the loss: a factor times the sum of its elements' squares or magnitudes.
+/// What a variable adds to the loss: a factor times a sum of sums.
 struct Penalty {
-  enum class Kind { kSquares, kMagnitudes };
+  enum class Kind { kSquares, kMagnitudes, kOrthogonal, kHost };
   Kind kind;
   int variable;
   double factor;
+  int64_t sums;     // one per column, or per row whose products with the others are summed
+  int slopes = -1;  // (rows, columns) of the penalty, where they are stored; training alone
+  // Scratch of an orthogonal one, whose rows may be the variable's columns, those of the slopes then, too.
+  int units = -1;  // (rows, width): its rows, of norm 1
+  int norms = -1;  // (1, rows): that they had
+};
+
+/// Sums of the penalties on what passes through an operation, one for each row of its output.
+struct Activity {
+  int sums;
+  int64_t groups;
 };
 
 /// Whether Python does the step, and the team goes home before.
@@ -146,16 +180,17 @@ struct Plan {
   std::vector<Step> steps;
   // Buffers with a meaning to the caller; -1 where the mode has none.
   int y_pred = -1;
-  int gradient = -1;               // of the loss by what the loss step reads
-  int losses = -1;                 // (1, rows)
-  int metrics = -1;                // (metrics, rows)
-  int penalties = -1;              // (penalised, widest): column sums
+  int gradient = -1;  // of the loss by what the loss step reads
+  int losses = -1;    // (1, rows)
+  int metrics = -1;   // (metrics, rows)
+  std::vector<Activity> activities;
+  int penalties = -1;              // (penalised, widest): sums
   std::vector<Penalty> penalised;  // in the order of the penalties' rows
   // Of the variables that are stepped by a stored gradient (plan/learning.h); -1 where there are none.
   std::vector<int> learning;
   int gradients = -1;  // (1, all weights): laid out like the parameter arena
-  int squares = -1;    // (of `learning`, widest): column sums of squares of the gradients
-  int scales = -1;     // (1, of `learning`): what clipping by norm multiplies the gradients by
+  int squares = -1;    // (2 of `learning`, widest): column sums of squares of the gradients, then of the weights
+  int scales = -1;     // (1, of `learning`): what one thread made of them
 };
 
 /// `threads` is the most the plan may be run with; small work gets fewer.

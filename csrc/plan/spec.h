@@ -12,9 +12,22 @@
 
 namespace engine {
 
+/// What a variable is made to be after each step.
+struct ConstraintSpec {
+  enum class Kind { kNone, kNonNegative, kNorm, kHost };
+  enum class Over { kColumn, kRow, kAll };  // what there is a norm of each of; a vector is one row
+  Kind kind = Kind::kNone;
+  Over over = Over::kColumn;
+  NormLimits limits = {0.0, 0.0, 1.0};
+};
+
 /// What is asked of a variable beside its gradient.
 struct VariableSpec {
   double l1 = 0.0, l2 = 0.0;
+  double orthogonal = 0.0;  // of rows or columns (kernels/orthogonal.h)
+  bool orthogonal_columns = false;
+  bool host_penalty = false;  // one that the caller computes
+  ConstraintSpec constraint;
 };
 
 struct LayerSpec {
@@ -33,6 +46,7 @@ struct LayerSpec {
     kEncoding,
     kCustom,
     kWarp,
+    kActivity,
   };
   enum class Distribution { kMask, kNormal };
   enum class Combination { kMultiply, kAdd, kAlpha };
@@ -48,6 +62,8 @@ struct LayerSpec {
   // dropout
   double rate = 0.0;
   uint64_t seed = 0;
+  // activity: a penalty on what passes through
+  double l1 = 0.0, l2 = 0.0;
   // rescaling
   float scale = 1.0f;
   float offset = 0.0f;

@@ -8,6 +8,7 @@ from engine import (
     activations,
     callbacks,
     config,
+    constraints,
     initializers,
     layers,
     losses,
@@ -21,6 +22,7 @@ from engine import (
 from engine._program import __version__
 from engine.layers import Input
 from engine.models import Sequential
+from engine.regularizers import Regularizer
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Input",
+    "Regularizer",
     "Sequential",
     "__version__",
     "activations",
     "callbacks",
     "config",
+    "constraints",
     "datasets",
     "initializers",
     "layers",

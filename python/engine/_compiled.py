@@ -9,6 +9,7 @@ import numpy as np
 
 from engine import losses, metrics, optimizers
 from engine._checks import real
+from engine._host import answer
 from engine._program import Program, Totals
 from engine.callbacks import Logs
 from engine.optimizers import Tracked
@@ -39,6 +40,7 @@ class Compiled:
         self._loss_weight = 1.0 if weight is None else real(weight, "loss_weights")
         plain = _metrics("metrics", metric_list)
         weighted = _metrics("weighted_metrics", weighted_metric_list)
+        self._weights: list[Tracked] = []
         self._metrics = [(metric, False) for metric in plain] + [(metric, True) for metric in weighted]
         self.names = _unique_names([metric.name for metric in plain], [metric.name for metric in weighted])
         self._loss_metric = metrics.Mean("loss")
@@ -70,6 +72,7 @@ class Compiled:
             loss = {**self.loss.lower(), "weight": self._loss_weight}
             program.compile(loss, self.optimizer.lower(weights), lowered, len(lowered) < len(resolved))
             self._resolved = resolved
+        self._weights = list(weights)
         self.optimizer.follow(program, weights)
 
     def require_reduction(self) -> None:
@@ -100,19 +103,22 @@ class Compiled:
     @property
     def host(self) -> Callable[[Mapping[str, Any]], object] | None:
         """What the core calls between its steps; None if it needs nobody."""
-        loss, weight = self.loss, self._loss_weight
+        loss, weight, weights = self.loss, self._loss_weight, self._weights
         own, on_host = loss if isinstance(loss, losses.HostLoss) else None, self._on_host()
-        if own is None and not on_host:
+        if own is None and not on_host and not any(one.asks_python for one in weights):
             return None
 
-        def step(batch: Mapping[str, Any]) -> None:
+        def step(batch: Mapping[str, Any]) -> object:
+            if "task" in batch:
+                return answer(weights, batch)
             if batch["step"] == "loss" and own is not None:
                 own.run(batch, weight)
-                return
+                return None
             y_pred = batch["y_pred"].copy()
             for metric, weighted in on_host:
-                weights = batch["sample_weight"] if weighted else None
-                metric.update_state(batch["y_true"], y_pred, sample_weight=weights)
+                sample_weight = batch["sample_weight"] if weighted else None
+                metric.update_state(batch["y_true"], y_pred, sample_weight=sample_weight)
+            return None
 
         return step
 

@@ -160,7 +160,7 @@ class Registry(Generic[S]):
     def _named(self, name: str) -> type[S]:
         found = self._classes.get(name.lower())
         if found is None:
-            known = ", ".join(sorted(self._names))
+            known = ", ".join(sorted(set(self._names)))
             msg = f"unknown {self._kind} {name!r}{nearest(name, self._names)} Known: {known}"
             raise ValueError(msg)
         return found

@@ -1,53 +1,222 @@
-"""Penalties on weights, added to the loss."""
+"""Penalties on weights or outputs, added to the loss."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import real
-from engine._spec import Registry, Spec
+from engine._checks import choice, real
+from engine._spec import Registry, Spec, serialize
+
+Array = NDArray[np.float64]
 
 
-class Regularizer(Spec, ABC):
-    """Base class: a penalty on the weights of one layer."""
+class Regularizer(Spec):
+    """Base class: a penalty on one array. A subclass of your own overrides `__call__` and `gradient`."""
 
     def __call__(self, x: ArrayLike) -> float:
-        """The penalty for the weights `x`."""
-        return self._penalty(np.asarray(x, np.float64))
+        """The penalty for `x`."""
+        del x
+        return 0.0
 
-    @abstractmethod
-    def _penalty(self, x: NDArray[np.float64]) -> float: ...
+    def gradient(self, x: ArrayLike) -> NDArray[Any]:
+        """The derivative of the penalty by each number of `x`; nothing derives Python by itself here."""
+        msg = f"{type(self).__name__} needs a method gradient(x): the derivative of the penalty by each number of `x`"
+        raise TypeError(msg)
 
-    def lower(self, weight: str) -> dict[str, float]:
+    @property
+    def own(self) -> bool:
+        """Whether the core leaves it to Python."""
+        return type(self).lower is Regularizer.lower
+
+    def lower(self, weight: str) -> dict[str, Any]:
         """The fields of a core operation that penalise its weight `weight`."""
-        return {f"{weight}_{factor}": value for factor, value in self.get_config().items()}
+        return {f"{weight}_host_penalty": True}
 
 
 _registry: Registry[Regularizer] = Registry("regularizer", Regularizer)
 
 
+class _Elementwise(Regularizer):
+    """`l1 * sum(abs(x)) + l2 * sum(x**2)`."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+
+    def __call__(self, x: ArrayLike) -> float:
+        """The penalty for `x`."""
+        array = np.asarray(x, np.float64)
+        return float(self.l1 * np.sum(np.abs(array)) + self.l2 * np.sum(np.square(array)))
+
+    def gradient(self, x: ArrayLike) -> Array:
+        """`l1 * sign(x) + 2 * l2 * x`, where the sign of 0 counts as 1, as in JAX."""
+        array = np.asarray(x, np.float64)
+        return np.asarray(self.l1 * np.where(array < 0, -1.0, 1.0) + 2 * self.l2 * array)
+
+    def lower(self, weight: str) -> dict[str, Any]:
+        """Two factors."""
+        return {f"{weight}_l1": self.l1, f"{weight}_l2": self.l2}
+
+
 @_registry.register()
-class L2(Regularizer):
+class L1(_Elementwise):
+    """`l1 * sum(abs(x))`: drives weights to zero.
+
+    Args:
+        l1: the factor, at least 0; None is 0.01.
+    """
+
+    def __init__(self, l1: float | None = 0.01) -> None:
+        self.l1 = real(0.01 if l1 is None else l1, "l1", 0.0)
+
+
+@_registry.register()
+class L2(_Elementwise):
     """`l2 * sum(x**2)`, not divided by the batch size.
 
     Args:
-        l2: the factor, at least 0.
+        l2: the factor, at least 0; None is 0.01.
     """
 
-    def __init__(self, l2: float = 0.01) -> None:
-        self.l2 = real(l2, "l2", 0.0)
+    def __init__(self, l2: float | None = 0.01) -> None:
+        self.l2 = real(0.01 if l2 is None else l2, "l2", 0.0)
 
-    def _penalty(self, x: NDArray[np.float64]) -> float:
-        return self.l2 * float(np.sum(np.square(x)))
+
+@_registry.register("l1_l2")
+class L1L2(_Elementwise):
+    """`l1 * sum(abs(x)) + l2 * sum(x**2)`.
+
+    Args:
+        l1: the first factor, at least 0; None is 0.
+        l2: the second.
+    """
+
+    def __init__(self, l1: float | None = 0.0, l2: float | None = 0.0) -> None:
+        self.l1 = real(0.0 if l1 is None else l1, "l1", 0.0)
+        self.l2 = real(0.0 if l2 is None else l2, "l2", 0.0)
+
+
+@_registry.register()
+class OrthogonalRegularizer(Regularizer):
+    """Penalises rows or columns of a matrix that point the same way.
+
+    With rows scaled to norm 1, `factor / 2 * sum(abs(rows @ rows.T))` without the diagonal, divided by the number
+    of pairs.
+
+    Args:
+        factor: at least 0.
+        mode: "rows" or "columns".
+    """
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        self.factor = real(factor, "factor", 0.0)
+        self.mode: str = choice(mode, "mode", ("rows", "columns"))
+
+    def __call__(self, inputs: ArrayLike) -> float:
+        """The penalty for the matrix `inputs`."""
+        units, _ = self._units(inputs)
+        products = np.abs(units @ units.T)
+        return float(self._scale(len(units)) * (products.sum() - np.trace(products)))
+
+    def gradient(self, inputs: ArrayLike) -> Array:
+        """Through the scaling of the rows: the part along each is taken off."""
+        units, norms = self._units(inputs)
+        signs = np.where(units @ units.T < 0, -1.0, 1.0)
+        np.fill_diagonal(signs, 0.0)
+        slope = 2 * self._scale(len(units)) * (signs @ units)
+        slope = (slope - (slope * units).sum(axis=1, keepdims=True) * units) / norms
+        return np.asarray(slope if self.mode == "rows" else slope.T)
+
+    def lower(self, weight: str) -> dict[str, Any]:
+        """The factor, and whether it is about columns."""
+        return {f"{weight}_orthogonal": self.factor, f"{weight}_orthogonal_columns": self.mode == "columns"}
+
+    def _units(self, inputs: ArrayLike) -> tuple[Array, Array]:
+        """Rows of norm 1 and the norms that they had."""
+        array = np.asarray(inputs, np.float64)
+        if array.ndim != 2:  # noqa: PLR2004 # a matrix
+            msg = f"`inputs` must be a matrix, got shape {array.shape}"
+            raise ValueError(msg)
+        rows = array if self.mode == "rows" else array.T
+        norms = np.maximum(np.sqrt(np.square(rows).sum(axis=1, keepdims=True)), EPSILON)
+        return rows / norms, norms
+
+    def _scale(self, size: int) -> float:
+        pairs = size * (size - 1) / 2
+        return self.factor / 2 / pairs if pairs else 0.0  # Keras' 0 / 0 is no number
+
+
+EPSILON = 1e-7
+"""Smallest norm that a row is divided by, as in Keras."""
+
+
+class _Function(Regularizer):
+    """A function of one's own as a regularizer; its derivative is its attribute `gradient`."""
+
+    def __init__(self, function: Callable[[Any], float]) -> None:
+        self.function = function
+
+    def __call__(self, x: ArrayLike) -> float:
+        return float(self.function(x))
+
+    def gradient(self, x: ArrayLike) -> NDArray[Any]:
+        derivative = getattr(self.function, "gradient", None)
+        if derivative is None:
+            msg = (
+                f"the regularizer {self.function!r} needs an attribute `gradient`, a function of the weights that "
+                "returns the derivative of the penalty by each of them"
+            )
+            raise TypeError(msg)
+        return np.asarray(derivative(x))
+
+
+l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
 
 
 def get(identifier: object) -> Regularizer | None:
-    """The regularizer that a name, an object or a config dict stands for; None stays None.
+    """The regularizer that a name, a class, an object, a function or a config dict stands for; None stays None.
 
     Raises:
         ValueError: for an unknown name; the message suggests the nearest.
     """
-    return None if identifier is None else _registry.get(identifier)
+    if identifier is None:
+        return None
+    known = isinstance(identifier, (str, Regularizer, Mapping))
+    of_class = isinstance(identifier, type) and issubclass(identifier, Regularizer)
+    if callable(identifier) and not known and not of_class:
+        return _Function(identifier() if isinstance(identifier, type) else identifier)
+    return _registry.get(identifier)
+
+
+def deserialize(
+    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+) -> Regularizer | None:
+    """The regularizer that `serialize` described.
+
+    Args:
+        config: `{"class_name": ..., "config": {...}}`.
+        custom_objects: classes of your own by name.
+    """
+    if custom_objects and config.get("class_name") in custom_objects:
+        made: Regularizer = custom_objects[config["class_name"]].from_config(config.get("config", {}))
+        return made
+    return get(config)
+
+
+__all__ = [
+    "L1",
+    "L1L2",
+    "L2",
+    "OrthogonalRegularizer",
+    "Regularizer",
+    "deserialize",
+    "get",
+    "l1",
+    "l1_l2",
+    "l2",
+    "orthogonal_regularizer",
+    "serialize",
+]  # fmt: skip

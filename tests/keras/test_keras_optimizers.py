@@ -33,6 +33,10 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("Adadelta", {"rho": 0.8, "epsilon": 1e-3}),
     ("Lion", {"learning_rate": 1e-3}),
     ("Lion", {"beta_1": 0.7, "beta_2": 0.8}),
+    ("Lamb", {}),
+    ("Lamb", {"beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-3}),
+    ("Adafactor", {"learning_rate": 0.05}),
+    ("Adafactor", {"beta_2_decay": -0.5, "epsilon_2": 0.1, "clip_threshold": 0.5, "relative_step": False}),
     ("Ftrl", {"learning_rate": 0.05}),
     ("Ftrl", {"learning_rate": 0.05, "learning_rate_power": -0.7, "initial_accumulator_value": 0.2}),
     ("Ftrl", {"learning_rate": 0.05, "l1_regularization_strength": 0.01, "beta": 0.1}),
@@ -91,7 +95,7 @@ def test_rules(name: str, options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop"])
+@pytest.mark.parametrize("name", ["Adam", "RMSprop", "Adafactor"])
 def test_options_of_every_optimizer(name: str, options: dict[str, Any]) -> None:
     rule = {"epsilon": 1e-4} if name == "RMSprop" else {}
     check(networks(name, {"learning_rate": 0.01} | rule | options))

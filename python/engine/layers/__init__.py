@@ -11,7 +11,7 @@ from engine.layers.augmentation import (
     RandomZoom,
 )
 from engine.layers.base import Layer, get
-from engine.layers.core import Activation, Dense, Input, InputLayer
+from engine.layers.core import Activation, ActivityRegularization, Dense, Input, InputLayer
 from engine.layers.embedding import Embedding
 from engine.layers.normalization import (
     BatchNormalization,
@@ -36,6 +36,7 @@ from engine.layers.reshaping import Flatten, Identity, Permute, RepeatVector, Re
 __all__ = [
     "ELU",
     "Activation",
+    "ActivityRegularization",
     "AlphaDropout",
     "BatchNormalization",
     "CategoryEncoding",

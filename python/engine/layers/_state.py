@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from engine._checks import Shape
 from engine._program import Float32, Program, read_weights
 from engine._spec import Spec
+from engine.constraints import Constraint
 from engine.initializers import Initializer, as_weight
 from engine.regularizers import Regularizer
 
@@ -28,6 +29,7 @@ class Weight(NamedTuple):
     initializer: Initializer
     trainable: bool = True
     regularizer: Regularizer | None = None
+    constraint: Constraint | None = None
 
     def start(self, layer: str) -> Float32:
         """The numbers to start from, in the layer of that name."""

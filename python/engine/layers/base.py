@@ -270,7 +270,7 @@ class Layer(Weighted):
         return checked_output(self, self.call(inputs, **options), len(inputs))
 
 
-def penalties(**given: Regularizer | None) -> dict[str, float]:
+def penalties(**given: Regularizer | None) -> dict[str, Any]:
     """The fields of a core operation that penalise its weights, by the names of these."""
     found: dict[str, float] = {}
     for weight, regularizer in given.items():

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from engine import activations, initializers, regularizers
-from engine._checks import Shape, flag, integer, text_of_shape
+from engine import activations, constraints, initializers, regularizers
+from engine._checks import Shape, flag, integer, real, text_of_shape
 from engine._program import Float32, Operation
 from engine.layers.base import Layer, Weight, register
 
@@ -26,6 +26,9 @@ class Dense(Layer):
         bias_initializer: start of the bias (units,).
         kernel_regularizer: penalty on the kernel, such as `"l2"` or `engine.regularizers.L2(1e-4)`.
         bias_regularizer: penalty on the bias.
+        activity_regularizer: penalty on the outputs of a batch, divided by its size.
+        kernel_constraint: what the kernel is made to be after every step, such as `"non_neg"`.
+        bias_constraint: the same for the bias.
         options: `name`, `trainable`, `input_shape`, `input_dim`, as for every layer.
     """
 
@@ -38,6 +41,9 @@ class Dense(Layer):
         bias_initializer: object = "zeros",
         kernel_regularizer: object = None,
         bias_regularizer: object = None,
+        activity_regularizer: object = None,
+        kernel_constraint: object = None,
+        bias_constraint: object = None,
         **options: Any,
     ) -> None:
         self.units = integer(units, "units", 1)
@@ -47,6 +53,9 @@ class Dense(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
         super().__init__(**options)
 
     @property
@@ -66,8 +75,13 @@ class Dense(Layer):
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
         """The kernel, then the bias."""
-        kernel = Weight("kernel", (input_shape[-1], self.units), self.kernel_initializer)
-        bias = Weight("bias", (self.units,), self.bias_initializer)
+        shape = (input_shape[-1], self.units)
+        kernel = Weight(
+            "kernel", shape, self.kernel_initializer, True, self.kernel_regularizer, self.kernel_constraint
+        )
+        bias = Weight(
+            "bias", (self.units,), self.bias_initializer, True, self.bias_regularizer, self.bias_constraint
+        )
         return [kernel, bias] if self.use_bias else [kernel]
 
     def lower(self, input_shape: Shape) -> list[Operation]:
@@ -82,9 +96,19 @@ class Dense(Layer):
         }
         for weight, regularizer in (("kernel", self.kernel_regularizer), ("bias", self.bias_regularizer)):
             operation |= regularizer.lower(weight) if regularizer else {}
+        for weight, constraint, rank in (
+            ("kernel", self.kernel_constraint, 2),
+            ("bias", self.bias_constraint, 1),
+        ):
+            operation |= {f"{weight}_constraint": constraint.lower(rank)} if constraint else {}
+        penalty = activity(self, self.activity_regularizer)
         if isinstance(self.activation, Layer):
-            return [operation, *lower_activation(self.activation, self.output_shape_for(input_shape))]
-        return [operation | dict(activations.lower(self.activation))]
+            return [
+                operation,
+                *lower_activation(self.activation, self.output_shape_for(input_shape)),
+                *penalty,
+            ]
+        return [operation | dict(activations.lower(self.activation)), *penalty]
 
 
 @register()
@@ -194,3 +218,42 @@ def lower_activation(activation: Any, shape: Shape) -> list[Operation]:
         msg = f"{activation!r} can't be an activation, as it has weights or changes shapes: put it after as a layer"
         raise ValueError(msg)
     return activation.lower(shape)
+
+
+@register()
+class ActivityRegularization(Layer):
+    """Passes its inputs on, and adds `l1 * sum(abs(x)) + l2 * sum(x**2)` to the loss, divided by the batch size.
+
+    Args:
+        l1: the first factor, at least 0.
+        l2: the second.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **options: Any) -> None:
+        self.l1 = real(l1, "l1", 0.0)
+        self.l2 = real(l2, "l2", 0.0)
+        super().__init__(**options)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One penalty."""
+        del input_shape
+        return activity(self, regularizers.L1L2(self.l1, self.l2))
+
+
+def activity(layer: Layer, regularizer: regularizers.Regularizer | None) -> list[Operation]:
+    """The operation that penalises the outputs of `layer`.
+
+    Raises:
+        TypeError: for another regularizer than L1, L2 and L1L2.
+    """
+    if regularizer is None:
+        return []
+    factors = regularizer.lower("activity")
+    if not factors.keys() <= {"activity_l1", "activity_l2"}:
+        msg = (
+            f"`activity_regularizer` of layer {layer.name!r} must be L1, L2 or L1L2, whose slopes the core knows; "
+            f"got {regularizer!r}"
+        )
+        raise TypeError(msg)
+    return [{"kind": "activity_regularization", "l1": factors["activity_l1"], "l2": factors["activity_l2"]}]

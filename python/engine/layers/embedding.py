@@ -54,7 +54,15 @@ class Embedding(Layer):
     def weights_for(self, input_shape: Shape) -> list[Weight]:
         """The table."""
         del input_shape
-        return [Weight("embeddings", (self.input_dim, self.output_dim), self.embeddings_initializer)]
+        return [
+            Weight(
+                "embeddings",
+                (self.input_dim, self.output_dim),
+                self.embeddings_initializer,
+                True,
+                self.embeddings_regularizer,
+            )
+        ]
 
     def lower(self, input_shape: Shape) -> list[Operation]:
         """One look-up for each number of a sample."""

@@ -45,8 +45,8 @@ class _Scaled(Layer):
         super().__init__(**options)
 
     def _weights_of(self, shape: Shape) -> list[Weight]:
-        gamma = Weight("gamma", shape, self.gamma_initializer)
-        beta = Weight("beta", shape, self.beta_initializer)
+        gamma = Weight("gamma", shape, self.gamma_initializer, True, self.gamma_regularizer)
+        beta = Weight("beta", shape, self.beta_initializer, True, self.beta_regularizer)
         return [weight for weight, used in ((gamma, self.scale), (beta, self.center)) if used]
 
     def _fields(self, shape: Shape) -> dict[str, Any]:

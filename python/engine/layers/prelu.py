@@ -41,7 +41,11 @@ class PReLU(Layer):
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
         """The slopes."""
-        return [Weight("alpha", self._alpha_shape(input_shape), self.alpha_initializer)]
+        return [
+            Weight(
+                "alpha", self._alpha_shape(input_shape), self.alpha_initializer, True, self.alpha_regularizer
+            )
+        ]
 
     def lower(self, input_shape: Shape) -> list[Operation]:
         """One slope per number, or per number of an unshared axis."""

@@ -49,7 +49,12 @@ def operations_through(input_shape: Shape, stack: Sequence[Layer]) -> list[Opera
 def tracked(stack: Sequence[Layer], input_shape: Shape) -> list[Tracked]:
     """The weights of `stack` as its optimizer knows them."""
     return [
-        Tracked(f"{layer.name}/{weight.name}", layer.trainable and weight.trainable)
+        Tracked(
+            f"{layer.name}/{weight.name}",
+            layer.trainable and weight.trainable,
+            weight.regularizer,
+            weight.constraint,
+        )
         for layer, shape in zip(stack, shapes_through(input_shape, stack)[:-1], strict=True)
         for weight in layer.weights_for(shape)
     ]

@@ -8,17 +8,20 @@ from engine.optimizers._variables import Tracked
 from engine.optimizers.accumulating import Adadelta, Adagrad, Ftrl, RMSprop
 from engine.optimizers.base import Optimizer, get
 from engine.optimizers.base import deserialize_optimizer as deserialize
-from engine.optimizers.moments import Adamax, Lion, Nadam
+from engine.optimizers.factored import Adafactor
+from engine.optimizers.moments import Adamax, Lamb, Lion, Nadam
 from engine.optimizers.rules import SGD, Adam, AdamW
 
 __all__ = [
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
     "Ftrl",
+    "Lamb",
     "Lion",
     "Nadam",
     "Optimizer",

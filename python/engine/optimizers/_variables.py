@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._program import Float32, Program
+from engine.constraints import Constraint
+from engine.regularizers import Regularizer
 
 if TYPE_CHECKING:
     from engine.optimizers.base import Optimizer
@@ -22,6 +24,13 @@ class Tracked(NamedTuple):
 
     path: str
     trainable: bool
+    regularizer: Regularizer | None = None
+    constraint: Constraint | None = None
+
+    @property
+    def asks_python(self) -> bool:
+        """Whether its penalty or its constraint is a function of one's own, which the core doesn't know."""
+        return any(one is not None and one.own for one in (self.regularizer, self.constraint))
 
     @property
     def name(self) -> str:

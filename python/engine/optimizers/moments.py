@@ -57,6 +57,45 @@ class Adamax(Optimizer):
 
 
 @registry.register()
+class Lamb(Optimizer):
+    """Adam's direction, as long as a share of the weights themselves, for large batches (You et al., 2020).
+
+    m and v as Adam's; `u = m / (1 - beta_1**t) / (sqrt(v / (1 - beta_2**t)) + epsilon)`,
+    `w = w - learning_rate * norm(w) / norm(u) * u`, each weight array with norms of its own; 1 in the place of the
+    ratio where one of them is 0.
+
+    Args:
+        learning_rate: step size, at least 0, or a schedule.
+        beta_1: decay of m, in [0, 1).
+        beta_2: decay of v, in [0, 1).
+        epsilon: keeps the division finite, at least 0.
+        shared: the arguments of every `Optimizer`, in its order.
+        options: the same, by name.
+    """
+
+    kind = "lamb"
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        *shared: Any,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, *shared, **options)
+        self.beta_1 = below_one(beta_1, "beta_1")
+        self.beta_2 = below_one(beta_2, "beta_2")
+        self.epsilon = real(epsilon, "epsilon", 0.0)
+
+    @property
+    def slots(self) -> Sequence[Sequence[str]]:
+        """Names of m and v."""
+        return [["momentum", "velocity"]]
+
+
+@registry.register()
 class Nadam(Optimizer):
     """Adam with Nesterov's momentum (Dozat, 2015).
 

@@ -1,0 +1,84 @@
+// Penalties on weights and on what passes between layers: their sums and slopes.
+#include "cpu/steps.h"
+
+namespace engine {
+
+void StepRunner::penalty(const Step& step) const {
+  const Variable& w = variable(step.kernel);
+  float* sums = data(step.out) + step.index * shape(step.out).ld;
+  const bool squares = plan_.penalised[static_cast<size_t>(step.index)].kind == Penalty::Kind::kSquares;
+  const auto sum = squares ? kernels_.squared_sums : kernels_.magnitude_sums;
+  for_panels(w.rows, w.columns, columns(step, w.columns), [&](const Panel& panel) {
+    sum({weights(step.kernel).values + panel.offset, panel.width, w.rows, sums + panel.first, panel.columns});
+  });
+}
+
+/// In the order of the sums, by whoever asks.
+double StepRunner::penalties() const {
+  double total = 0.0;
+  for (size_t i = 0; i < plan_.penalised.size(); ++i) {
+    const Penalty& penalty = plan_.penalised[i];
+    const float* sums = data(plan_.penalties) + static_cast<int64_t>(i) * shape(plan_.penalties).ld;
+    double sum = 0.0;
+    for (int64_t j = 0; j < penalty.sums; ++j) sum += static_cast<double>(sums[j]);
+    total += penalty.factor * sum;
+  }
+  return total;
+}
+
+double StepRunner::activity_penalties(const Batch& batch) const {
+  double total = 0.0;
+  for (const Activity& activity : plan_.activities) {
+    const float* sums = data(activity.sums);
+    for (int64_t b = 0; b < batch.rows * activity.groups; ++b) total += static_cast<double>(sums[b]);
+  }
+  return total;
+}
+
+void StepRunner::activity_penalty(const Step& step, const Batch& batch) const {
+  const LayerSpec& layer = frame_.model->layers[static_cast<size_t>(step.index)];
+  const Buffer& x = shape(step.in);
+  kernels_.row_penalties({data(step.in), x.ld, x.columns, rows(step, batch, x), layer.l1, layer.l2, data(step.out)});
+}
+
+/// Keras divides by the number of samples in the batch.
+void StepRunner::activity_gradient(const Step& step, const Batch& batch) const {
+  const LayerSpec& layer = frame_.model->layers[static_cast<size_t>(step.index)];
+  const Elementwise op = elementwise(step, batch);
+  const auto samples = static_cast<double>(batch.rows);
+  kernels_.penalty_gradient({data(step.saved), op.y, op.ld, op.rows, op.columns}, layer.l1 / samples,
+                            layer.l2 / samples);
+}
+
+void StepRunner::unit_rows(const Step& step) const {
+  const Variable& v = variable(step.kernel);
+  const Buffer& units = shape(step.out);
+  kernels_.unit_rows({weights(step.kernel).values, v.rows, v.columns, v.asked.orthogonal_columns, data(step.out),
+                      units.ld, data(step.saved), worker_.slice(units.rows)});
+}
+
+void StepRunner::orthogonal(const Step& step) const {
+  const Penalty& penalty = plan_.penalised[static_cast<size_t>(step.index)];
+  const Buffer& units = shape(step.in);
+  float* sums = data(step.out) + step.index * shape(step.out).ld;
+  kernels_.orthogonal({data(step.in), units.rows, units.columns, units.ld, data(step.saved), data(step.y_pred), sums,
+                       penalty.factor, worker_.slice(units.rows)});
+}
+
+void StepRunner::slope_gradient(const Step& step) const {
+  const Buffer& slopes = shape(step.in);
+  const Penalty& penalty = plan_.penalised[static_cast<size_t>(step.index)];
+  const bool across = penalty.kind == Penalty::Kind::kOrthogonal && variable(step.kernel).asked.orthogonal_columns;
+  const float* from = data(step.in);
+  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
+    const int64_t first = offset / variable(step.kernel).rows;  // column of the panel
+    float* to = gradient(step.kernel) + offset;
+    for (int64_t i = rows.begin; i < rows.end; ++i) {
+      for (int64_t j = columns.begin; j < columns.end && first + j < variable(step.kernel).columns; ++j) {
+        to[i * width + j] += across ? from[(first + j) * slopes.ld + i] : from[i * slopes.ld + first + j];
+      }
+    }
+  });
+}
+
+}  // namespace engine

@@ -1,0 +1,126 @@
+// Argument structs of what steps weights, and of what constrains or penalises them.
+#pragma once
+#include <cstdint>
+
+#include "kernels/kinds.h"
+
+namespace engine {
+
+/// What an optimizer needs to know about this step; its constants are derived by its own formula.
+struct OptimizerStep {
+  double learning_rate;
+  int64_t iteration;  // counts from 1
+  double parameters[kMaxParameters];
+};
+
+/// A weight matrix with its state: slots have the layout of the weights.
+struct Weights {
+  float* values = nullptr;
+  float* slots[kMaxSlots] = {};
+  double l2 = 0.0;
+  double decay = 0.0;  // share of the learning rate by which every step shortens the weights
+};
+
+/// Of a step of both.
+inline constexpr Shrinkage shrinkage(const Weights& kernel, const Weights& bias) {
+  const bool none = kernel.l2 == 0.0 && kernel.decay == 0.0 && bias.l2 == 0.0 && bias.decay == 0.0;
+  return none ? Shrinkage::kNone : Shrinkage::kSome;
+}
+
+/// Part of a panel of weights, and of another array of the same layout
+struct WeightBlock {
+  float* weights;
+  float* other;
+  int64_t ld;
+  Range rows, columns;
+};
+
+/// weights -= learning_rate decay weights, then stepped by clip(scale gradient, -limit, limit); rules that give a
+/// direction leave it in the gradient's place instead
+struct WeightStep {
+  Weights weights;
+  float* gradient;  // with ld
+  int64_t ld;
+  Range rows, columns;
+  OptimizerStep step;
+  float scale, limit;
+};
+
+/// What a norm has to be: rate clip(norm, low, high) + (1 - rate) norm
+struct NormLimits {
+  double low, high, rate;
+};
+
+/// Rows of a matrix in panels, scaled so that the norm of each, or of all of them together, is what it has to be
+struct RowNorms {
+  float* weights;  // (rows, n) in panels
+  int64_t rows, n;
+  Range range;
+  bool together;
+  NormLimits limits;
+};
+
+/// Adafactor's running means of squares: of each row in column 0 of `of_rows`, of each column in row 0 of `of_columns`,
+/// both laid out like the gradient in panels; `rest` is the share of this step
+struct FactoredMeans {
+  const float* gradient;  // (rows, n) in panels
+  float* of_rows;
+  float* of_columns;
+  int64_t rows, n;
+  Range range;  // of rows, or of columns
+  OptimizerStep step;
+};
+
+/// v (rows, columns) = of_rows / mean of_columns, gradient /= sqrt(v), for part of a panel
+struct FactoredDirection {
+  float* gradient;
+  float* v;
+  int64_t ld;
+  const float* of_rows;  // of panel 0, `row_stride` apart
+  int64_t row_stride;
+  const float* of_columns;
+  Range rows, columns;
+  float mean;  // of of_rows
+};
+
+/// units (i, ...) = row i of weights (rows, columns) in panels, or column i, over its norm
+struct UnitRows {
+  const float* weights;
+  int64_t rows, columns;
+  bool columns_are_rows;
+  float* units;
+  int64_t ld;
+  float* norms;
+  Range range;
+};
+
+/// sums[i] = sum over j != i of |u_i u_j| for units u (size, width), and where wanted the slopes of `factor` times all
+/// of them by the rows that had `norms`
+struct Orthogonal {
+  const float* units;
+  int64_t size, width, ld;
+  const float* norms;
+  float* slopes;  // (size, width) with ld, or null
+  float* sums;
+  double factor;
+  Range range;
+};
+
+/// sums[b] = sum of l1 |x| + l2 x^2 over row b of x (rows, n)
+struct RowPenalties {
+  const float* x;
+  int64_t ld, n;
+  Range rows;
+  double l1, l2;
+  float* sums;
+};
+
+/// sums (columns,) = column sums of squares or magnitudes of w (rows, columns)
+struct ColumnSums {
+  const float* w;
+  int64_t ld, rows;
+  float* sums;
+  Range columns;
+};
+
+}  // namespace engine

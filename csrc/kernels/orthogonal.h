@@ -1,0 +1,73 @@
+// The penalty on rows that point the same way: with rows u of norm 1, the sum of |u_i u_j| over i != j, and its slope.
+#pragma once
+#include "kernels/sums.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+constexpr float kSmallestNorm = 1e-7f;  // Keras' `backend.epsilon()`
+
+/// Sum of products of two padded rows, element j in lane j mod kLane.
+inline float product_of(const float* a, const float* b, int64_t n) {
+  LaneSum sum;
+  for_vectors(n, [&](int64_t j, int p) { sum.part[p] = fma(load(a + j), load(b + j), sum.part[p]); });
+  return sum.total();
+}
+
+void unit_rows(const UnitRows& op) {
+  const int64_t width = op.columns_are_rows ? op.rows : op.columns;
+  const auto at = [&](int64_t i, int64_t j) {
+    const int64_t panel = j / kPanel;
+    return op.weights[panel_offset(op.rows, panel) + i * panel_width(op.columns, panel) + j % kPanel];
+  };
+  for (int64_t i = op.range.begin; i < op.range.end; ++i) {
+    float* unit = op.units + i * op.ld;
+    for (int64_t j = 0; j < width; ++j) unit[j] = op.columns_are_rows ? at(j, i) : at(i, j);
+    const float norm = __builtin_sqrtf(product_of(unit, unit, width));
+    op.norms[i] = norm < kSmallestNorm ? kSmallestNorm : norm;
+    for (int64_t j = 0; j < width; ++j) unit[j] = unit[j] / op.norms[i];
+  }
+}
+
+/// slope_i = 2 factor sum_j sign(u_i u_j) u_j, less its part along u_i, over the norm that the row had
+void orthogonal(const Orthogonal& op) {
+  const vf scale = broadcast(static_cast<float>(2.0 * op.factor));
+  for (int64_t i = op.range.begin; i < op.range.end; ++i) {
+    const float* unit = op.units + i * op.ld;
+    float* slope = op.slopes ? op.slopes + i * op.ld : nullptr;
+    if (slope) for_vectors(op.width, [&](int64_t at, int) { store(slope + at, vf{}); });
+    float sum = 0.0f;
+    for (int64_t j = 0; j < op.size; ++j) {
+      if (j == i) continue;
+      const float* other = op.units + j * op.ld;
+      const float product = product_of(unit, other, op.width);
+      sum += product < 0.0f ? -product : product;
+      if (!slope) continue;
+      const vf sign = broadcast(product < 0.0f ? -1.0f : 1.0f);
+      for_vectors(op.width, [&](int64_t at, int) { store(slope + at, fma(sign, load(other + at), load(slope + at))); });
+    }
+    op.sums[i] = sum;
+    if (!slope) continue;
+    const vf along = broadcast(-product_of(slope, unit, op.width)), norm = broadcast(op.norms[i]);
+    for_vectors(op.width, [&](int64_t at, int) {
+      store(slope + at, scale * fma(along, load(unit + at), load(slope + at)) / norm);
+    });
+  }
+}
+
+/// Sums of l1 |x| + l2 x^2 over each row.
+void row_penalties(const RowPenalties& op) {
+  const vf l1 = broadcast(static_cast<float>(op.l1)), l2 = broadcast(static_cast<float>(op.l2));
+  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+    const float* row = op.x + b * op.ld;
+    LaneSum sum;
+    for_vectors(op.n, [&](int64_t j, int p) {
+      const vf x = masked(load(row + j), j, op.n, vf{});
+      sum.part[p] = sum.part[p] + fma(l2 * x, x, l1 * abs(x));
+    });
+    op.sums[b] = sum.total();
+  }
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA

@@ -1,0 +1,54 @@
+// Sums over the rows or columns of weights and gradients.
+#pragma once
+#include "kernels/microtile.h"
+#include "kernels/table.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+struct Square {
+  static ENGINE_INLINE vf add(vf sum, vf w) { return fma(w, w, sum); }
+};
+
+struct Magnitude {
+  static ENGINE_INLINE vf add(vf sum, vf w) { return sum + abs(w); }
+};
+
+/// Per column, a chain over the rows; the reader adds the columns up.
+template <class Term>
+void column_sums(const ColumnSums& op) {
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    vf total{};
+    for (int64_t begin = 0; begin < op.rows; begin += kChain) {
+      const int64_t end = op.rows < begin + kChain ? op.rows : begin + kChain;
+      vf sum{};
+      for (int64_t i = begin; i < end; ++i) sum = Term::add(sum, load(op.w + i * op.ld + j));
+      total = total + sum;
+    }
+    store(op.sums + j, total);
+  }
+}
+
+/// Calls f(pointer, first column) for every vector of row `i` of a matrix in panels.
+template <class F>
+ENGINE_INLINE void for_row(float* panels, int64_t rows, int64_t n, int64_t i, F&& f) {
+  for (int64_t p = 0; p * kPanel < n; ++p) {
+    const int64_t width = panel_width(n, p);
+    float* row = panels + panel_offset(rows, p) + i * width;
+    for (int64_t j = 0; j < width; j += kWidth) f(row + j, p * kPanel + j);
+  }
+}
+
+/// Sum of squares of a row, element j in lane j mod kLane.
+inline double row_squares(float* panels, int64_t rows, int64_t n, int64_t i) {
+  LaneSum sum;
+  for_row(panels, rows, n, i, [&](const float* at, int64_t j) {
+    vf& part = sum.part[j / kWidth % kParts];
+    const vf w = masked(load(at), j, n, vf{});
+    part = fma(w, w, part);
+  });
+  return static_cast<double>(sum.total());
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA

@@ -1,0 +1,203 @@
+"""What weights are made to be after every step of an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine._checks import integer, real
+from engine._spec import Registry, Spec, serialize
+
+EPSILON = 1e-7
+"""Joins a norm before it divides, as in Keras."""
+
+Axis = int | Sequence[int] | None
+
+
+class Constraint(Spec):
+    """Base class: a function of one weight array. A subclass of your own overrides `__call__`."""
+
+    def __call__(self, w: ArrayLike) -> NDArray[Any]:
+        """`w` as it has to be."""
+        return np.asarray(w)
+
+    @property
+    def own(self) -> bool:
+        """Whether the core leaves it to Python."""
+        return type(self).lower is Constraint.lower
+
+    def lower(self, rank: int) -> dict[str, Any]:
+        """The constraint as the core reads it, for an array with `rank` axes."""
+        del rank
+        return {"kind": "host"}
+
+
+_registry: Registry[Constraint] = Registry("constraint", Constraint)
+
+
+@_registry.register("nonneg")
+class NonNeg(Constraint):
+    """Negative weights become 0."""
+
+    def __call__(self, w: ArrayLike) -> NDArray[Any]:
+        """`max(w, 0)`."""
+        return np.asarray(np.maximum(np.asarray(w), 0))
+
+    def lower(self, rank: int) -> dict[str, Any]:
+        """One of the core's own."""
+        del rank
+        return {"kind": "non_negative"}
+
+
+class _Norm(Constraint):
+    """A constraint on Euclidean norms over `axis`, which a subclass sets."""
+
+    axis: Axis
+
+    def _limits(self) -> tuple[float, float, float]:
+        """Low, high and rate of `rate * clip(norm, low, high) + (1 - rate) * norm`."""
+        raise NotImplementedError
+
+    def __call__(self, w: ArrayLike) -> NDArray[Any]:
+        """`w * wanted / (1e-7 + norm)`, with what the norm is wanted to be."""
+        array = np.asarray(w)
+        axis = self.axis if self.axis is None or isinstance(self.axis, int) else tuple(self.axis)
+        norms = np.sqrt(np.sum(np.square(array), axis=axis, keepdims=True))
+        low, high, rate = self._limits()
+        wanted = rate * np.clip(norms, low, high) + (1 - rate) * norms
+        return np.asarray(array * (wanted / (EPSILON + norms)), array.dtype)
+
+    def lower(self, rank: int) -> dict[str, Any]:
+        """Over which axes, and the limits; ValueError for axes that the array doesn't have."""
+        low, high, rate = self._limits()
+        return {"kind": "norm", "over": _over(self.axis, rank), "low": low, "high": high, "rate": rate}
+
+
+@_registry.register("maxnorm")
+class MaxNorm(_Norm):
+    """No norm exceeds `max_value` (Srivastava et al., 2014).
+
+    Args:
+        max_value: at least 0.
+        axis: what the norm is over: 0, the inputs of a Dense layer, gives each unit a norm of its own; 1 each input;
+            None or (0, 1) is all of the array.
+    """
+
+    def __init__(self, max_value: float = 2, axis: Axis = 0) -> None:
+        self.max_value = real(max_value, "max_value", 0.0)
+        self.axis = _checked(axis)
+
+    def _limits(self) -> tuple[float, float, float]:
+        return 0.0, self.max_value, 1.0
+
+
+@_registry.register("unitnorm")
+class UnitNorm(_Norm):
+    """Every norm is 1.
+
+    Args:
+        axis: as for `MaxNorm`.
+    """
+
+    def __init__(self, axis: Axis = 0) -> None:
+        self.axis = _checked(axis)
+
+    def _limits(self) -> tuple[float, float, float]:
+        return 1.0, 1.0, 1.0
+
+
+@_registry.register("minmaxnorm")
+class MinMaxNorm(_Norm):
+    """Norms are brought between two bounds, at once or a part of the way with every step.
+
+    `w = w * (rate * clip(norm, min_value, max_value) + (1 - rate) * norm) / (1e-7 + norm)`.
+
+    Args:
+        min_value: at least 0.
+        max_value: at least 0.
+        rate: the part of the way, in [0, 1].
+        axis: as for `MaxNorm`.
+    """
+
+    def __init__(
+        self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Axis = 0
+    ) -> None:
+        self.min_value = real(min_value, "min_value", 0.0)
+        self.max_value = real(max_value, "max_value", 0.0)
+        self.rate = real(rate, "rate", 0.0, 1.0)
+        self.axis = _checked(axis)
+
+    def _limits(self) -> tuple[float, float, float]:
+        return self.min_value, self.max_value, self.rate
+
+
+class _Function(Constraint):
+    """A function of one's own as a constraint."""
+
+    def __init__(self, function: Callable[[Any], ArrayLike]) -> None:
+        self.function = function
+
+    def __call__(self, w: ArrayLike) -> NDArray[Any]:
+        return np.asarray(self.function(w))
+
+
+max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
+
+
+def get(identifier: object) -> Constraint | None:
+    """The constraint that a name, a class, an object, a function or a config dict stands for; None stays None.
+
+    Raises:
+        ValueError: for an unknown name; the message suggests the nearest.
+    """
+    if identifier is None:
+        return None
+    known = isinstance(identifier, (str, Constraint, Mapping))
+    of_class = isinstance(identifier, type) and issubclass(identifier, Constraint)
+    if callable(identifier) and not known and not of_class:
+        return _Function(identifier() if isinstance(identifier, type) else identifier)
+    return _registry.get(identifier)
+
+
+def deserialize(
+    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+) -> Constraint | None:
+    """The constraint that `serialize` described.
+
+    Args:
+        config: `{"class_name": ..., "config": {...}}`.
+        custom_objects: classes of your own by name.
+    """
+    if custom_objects and config.get("class_name") in custom_objects:
+        made: Constraint = custom_objects[config["class_name"]].from_config(config.get("config", {}))
+        return made
+    return get(config)
+
+
+__all__ = [
+    "Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "deserialize", "get", "max_norm", "min_max_norm",
+    "non_neg", "serialize", "unit_norm",
+]  # fmt: skip
+
+
+def _checked(axis: Axis) -> Axis:
+    if axis is None:
+        return None
+    if isinstance(axis, Sequence):
+        return [integer(one, "axis", -2, 1) for one in axis]
+    return integer(axis, "axis", -2, 1)
+
+
+def _over(axis: Axis, rank: int) -> str:
+    """What there is a norm of each of, in the core's words."""
+    axes = list(range(rank)) if axis is None else [axis] if isinstance(axis, int) else list(axis)
+    if any(not -rank <= one < rank for one in axes):
+        msg = f"`axis` of a norm must be one of the {rank} axes of the weights, got {axis}"
+        raise ValueError(msg)
+    places = {one % rank for one in axes}
+    if len(places) == rank:
+        return "all"
+    return "column" if places == {0} else "row"

@@ -1,0 +1,75 @@
+"""Constraints: as functions of arrays, and on the weights of layers in training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from twins import assert_same_histories, twins
+
+import engine
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("NonNeg", {}),
+    ("MaxNorm", {"max_value": 0.4}),
+    ("MaxNorm", {"max_value": 0.2, "axis": 1}),
+    ("MaxNorm", {"max_value": 0.5, "axis": [0, 1]}),
+    ("MaxNorm", {"max_value": 0.4, "axis": -1}),
+    ("UnitNorm", {}),
+    ("UnitNorm", {"axis": 1}),
+    ("MinMaxNorm", {}),
+    ("MinMaxNorm", {"min_value": 0.5, "max_value": 0.8, "rate": 0.3}),
+    ("MinMaxNorm", {"min_value": 0.1, "max_value": 0.3, "rate": 0.7, "axis": 1}),
+]
+X = np.random.default_rng(0).normal(size=(80, 12)).astype(np.float32)
+Y = np.random.default_rng(1).integers(0, 4, 80)
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+def test_functions_and_configs(name: str, options: dict[str, Any]) -> None:
+    import keras
+
+    theirs = getattr(keras.constraints, name)(**options)
+    ours = getattr(engine.constraints, name)(**options)
+    w = np.random.default_rng(3).normal(size=(7, 5)).astype(np.float32)
+    w[:, 2] = 0
+    np.testing.assert_allclose(ours(w), np.asarray(theirs(w)), rtol=1e-6)
+    assert ours.get_config() == theirs.get_config()
+    again = engine.constraints.deserialize(engine.constraints.serialize(ours))
+    assert again is not None
+    assert again.get_config() == ours.get_config()
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+def test_training(name: str, options: dict[str, Any]) -> None:
+    def make(api: Any) -> Any:
+        constraint = getattr(api.constraints, name)(**options)
+        only_axis = options if "axis" not in options else options | {"axis": 0}
+        of_bias = getattr(api.constraints, name)(**only_axis)
+        model = api.Sequential(
+            [
+                api.Input((12,)),
+                api.layers.Dense(17, "tanh", kernel_constraint=constraint, bias_constraint=of_bias),
+                api.layers.Dense(4, "softmax", kernel_constraint=constraint),
+            ]
+        )
+        model.compile(api.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+        return model
+
+    pair = twins(make)
+    assert_same_histories(*pair.fit(X, Y, batch_size=8), rtol=1e-4)
+    # A column near zero is divided by its norm.
+    pair.assert_same_weights(rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["max_norm", "non_neg", "unit_norm", "min_max_norm", "MaxNorm", "UnitNorm"])
+def test_names(name: str) -> None:
+    import keras
+
+    if name.islower():
+        assert type(engine.constraints.get(name)).__name__ == type(keras.constraints.get(name)).__name__
+    assert isinstance(getattr(engine.constraints, name)(), engine.constraints.Constraint)
+    model = engine.Sequential([engine.Input((3,)), engine.layers.Dense(2, kernel_constraint=name)])
+    again = engine.Sequential.from_config(model.get_config())
+    assert again.get_config() == model.get_config()
