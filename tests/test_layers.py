@@ -12,7 +12,7 @@ import reference
 from numpy.typing import NDArray
 
 import engine as keras
-from engine import activations, initializers, layers, regularizers
+from engine import activations, constraints, initializers, layers, regularizers
 
 # Against float64: a few roundings of a row's sum of products, relative to the values.
 RTOL = 1e-5
@@ -210,11 +210,13 @@ def test_images_are_changed_in_training_only(rng: np.random.Generator) -> None:
         layers.RandomZoom((-0.1, 0.2), 0.3),
         layers.RandomElastic(3.0, 2.0),
         layers.BatchNormalization(axis=1, momentum=0.5, center=False, gamma_regularizer="l2"),
+        layers.BatchNormalization(gamma_constraint=constraints.MaxNorm(1.0, 0), beta_constraint="non_neg"),
         layers.LayerNormalization(axis=[1, 2], epsilon=0.1),
         layers.RMSNormalization(epsilon=0.1),
         layers.UnitNormalization(axis=[-1]),
         layers.GroupNormalization(2),
         layers.PReLU(shared_axes=[1]),
+        layers.PReLU("ones", alpha_constraint="non_neg"),
         layers.Rescaling([1.0, 2.0], 3.0),
         layers.Normalization(axis=None, mean=1.0, variance=2.0),
         layers.CategoryEncoding(3, "count"),
@@ -229,6 +231,8 @@ def test_images_are_changed_in_training_only(rng: np.random.Generator) -> None:
         layers.Flatten("channels_first"),
         layers.Identity(),
         layers.Embedding(3, 4, "ones"),
+        layers.Embedding(3, 2, embeddings_constraint="unit_norm"),
+        layers.InputLayer((3, 4), batch_size=5, dtype="uint8", name="pixels"),
     ],
     ids=lambda layer: type(layer).__name__,
 )

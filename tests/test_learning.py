@@ -174,6 +174,57 @@ def test_constraints_of_ones_own(own: Any) -> None:
     assert min(array.min() for array in models[0].layers[1].get_weights()) >= 0
 
 
+class Product(keras.layers.Layer):
+    def __init__(self, constraint: Any) -> None:
+        super().__init__()
+        self.constraint = constraint
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.kernel = self.add_weight((6, 3), constraint=self.constraint)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs @ self.kernel.value
+
+    def gradient(self, inputs: Any, upstream: Any) -> Any:
+        return upstream @ self.kernel.T, inputs.T @ upstream
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    ["non_neg", Clip(), constraints.UnitNorm(0), constraints.MaxNorm(0.5, 1), constraints.MaxNorm(0.5, None)],
+    ids=repr,
+)
+def test_constraints_in_layers_of_ones_own(constraint: Any) -> None:
+    dense = keras.layers.Dense(3, use_bias=False, kernel_constraint=constraint)
+    ours, theirs = model_of(Product(constraint)), model_of(dense)
+    ours.set_weights(theirs.get_weights())
+    for model in (ours, theirs):
+        model.fit(X, Y, epochs=2, batch_size=8, shuffle=False, verbose=0)
+    np.testing.assert_allclose(ours.get_weights()[0], theirs.get_weights()[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        ours.get_weights()[0],
+        constraints.get(constraint)(ours.get_weights()[0]),  # type: ignore[misc] # never None
+        rtol=1e-5,
+    )
+
+
+def test_a_constraint_of_three_axes() -> None:
+    class Shift(keras.layers.Layer):
+        def build(self, input_shape: tuple[int | None, ...]) -> None:
+            self.shift = self.add_weight((1, 2, 3), "ones", constraint=constraints.UnitNorm([0, 2]))
+
+        def call(self, inputs: Any) -> Any:
+            return inputs + self.shift.value.reshape(6)
+
+        def gradient(self, inputs: Any, upstream: Any) -> Any:
+            return upstream, upstream.sum(0).reshape(1, 2, 3)
+
+    model = model_of(Shift(), keras.layers.Dense(3))
+    model.fit(X, Y, verbose=0)
+    norms = np.linalg.norm(model.layers[0].get_weights()[0], axis=(0, 2))
+    np.testing.assert_allclose(norms, 1.0, rtol=1e-5)
+
+
 def broken(_: Any) -> Any:
     return np.zeros(2)
 
@@ -222,6 +273,12 @@ def test_mistakes_of_ones_own_leave_a_model_that_works() -> None:
             lambda: model_of(keras.layers.Dense(3, bias_constraint=constraints.UnitNorm(1))),
             "one of the 1 axes",
         ),
+        (
+            lambda: model_of(keras.layers.BatchNormalization(gamma_constraint=constraints.UnitNorm(1))),
+            "one of the 1 axes",
+        ),
+        (lambda: model_of(Product("maxnrm")), "unknown constraint 'maxnrm'"),
+        (lambda: keras.layers.PReLU(alpha_constraint=3), "`constraint` must be a name"),
         (
             lambda: model_of(keras.layers.Dense(3, activity_regularizer="orthogonal_regularizer")),
             "must be L1, L2 or L1L2",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import integer, real
+from engine._checks import Shape, integer, real
 from engine._spec import Registry, Spec, serialize
 
 EPSILON = 1e-7
@@ -144,6 +144,16 @@ class _Function(Constraint):
         return np.asarray(self.function(w))
 
 
+def of_a_row(constraint: Constraint | None, shape: Shape) -> Constraint | None:
+    """`constraint` for an array that the core keeps as one row, whatever its `shape`.
+
+    Where there is a norm for each part of it, whose bounds the core doesn't know, the computation is Python's.
+    """
+    if constraint is None or constraint.own or constraint.lower(len(shape)).get("over", "all") == "all":
+        return constraint
+    return _Function(constraint)
+
+
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
 
 
@@ -187,8 +197,8 @@ def _checked(axis: Axis) -> Axis:
     if axis is None:
         return None
     if isinstance(axis, Sequence):
-        return [integer(one, "axis", -2, 1) for one in axis]
-    return integer(axis, "axis", -2, 1)
+        return [integer(one, "axis", -(2**31)) for one in axis]
+    return integer(axis, "axis", -(2**31))
 
 
 def _over(axis: Axis, rank: int) -> str:

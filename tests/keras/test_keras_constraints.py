@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,63 @@ def test_training(name: str, options: dict[str, Any]) -> None:
     assert_same_histories(*pair.fit(X, Y, batch_size=8), rtol=1e-4)
     # A column near zero is divided by its norm.
     pair.assert_same_weights(rtol=1e-3, atol=1e-4)
+
+
+# Each has weights of one axis and, where there are such, of several, of which norms are over a part.
+LAYERS: dict[str, tuple[tuple[int, ...], Callable[[Any, Any], list[Any]]]] = {
+    "batch_normalization": (
+        (17,),
+        lambda k, bound: [k.BatchNormalization(beta_constraint=bound(0), gamma_constraint=bound(-1))],
+    ),
+    "layer_normalization": (
+        (3, 5),
+        lambda k, bound: [
+            k.LayerNormalization(beta_constraint=bound(0), gamma_constraint=bound(0)),
+            k.LayerNormalization([1, 2], beta_constraint=bound([0, 1]), gamma_constraint=bound(1)),
+        ],
+    ),
+    "group_normalization": (
+        (3, 8),
+        lambda k, bound: [k.GroupNormalization(4, beta_constraint=bound(0), gamma_constraint=bound(None))],
+    ),
+    "prelu": (
+        (3, 4),
+        lambda k, bound: [
+            k.PReLU("ones", alpha_constraint=bound(0)),
+            k.PReLU("ones", None, bound(-1), [1]),
+        ],
+    ),
+    "embedding": (
+        (3,),
+        lambda k, bound: [
+            k.Embedding(9, 16, embeddings_constraint=bound(1)),
+            k.Dense(4),
+        ],
+    ),
+    "embedding_by_columns": ((3,), lambda k, bound: [k.Embedding(9, 5, "uniform", None, bound(0))]),
+}
+
+
+@pytest.mark.parametrize("constraint", ["MaxNorm", "NonNeg"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_weights_of_other_layers(name: str, constraint: str) -> None:
+    shape, layers_of = LAYERS[name]
+
+    def make(api: Any) -> Any:
+        def bound(axis: Any) -> Any:
+            return api.constraints.NonNeg() if constraint == "NonNeg" else api.constraints.MaxNorm(0.3, axis)
+
+        tail = [api.layers.Flatten(), api.layers.Dense(4, "softmax")]
+        model = api.Sequential([api.Input(shape), *layers_of(api.layers, bound), *tail])
+        model.compile(api.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+        return model
+
+    rng = np.random.default_rng(5)
+    x = rng.integers(0, 9, (80, *shape)) if "embedding" in name else rng.normal(size=(80, *shape))
+    pair = twins(make)
+    assert_same_histories(*pair.fit(x.astype(np.float32), Y, batch_size=16, epochs=2), rtol=1e-5)
+    # Each step adds its roundings to those of the steps before.
+    pair.assert_same_weights(rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["max_norm", "non_neg", "unit_norm", "min_max_norm", "MaxNorm", "UnitNorm"])

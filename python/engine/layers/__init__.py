@@ -17,8 +17,6 @@ from engine.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
     LayerNormalization,
-    RMSNormalization,
-    UnitNormalization,
 )
 from engine.layers.prelu import PReLU
 from engine.layers.preprocessing import CategoryEncoding, Normalization, Rescaling
@@ -32,6 +30,7 @@ from engine.layers.regularization import (
     SpatialDropout3D,
 )
 from engine.layers.reshaping import Flatten, Identity, Permute, RepeatVector, Reshape
+from engine.layers.row_lengths import RMSNormalization, UnitNormalization
 
 __all__ = [
     "ELU",

@@ -10,16 +10,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine import initializers, regularizers
+from engine import constraints, initializers, regularizers
 from engine._checks import Shape, flag, integer, shape, text_of_shape
 from engine._program import Float32, Operation, build
 from engine._random import next_seed
 from engine._spec import Registry, auto_name, snake_case
 from engine.layers._custom import CustomWeight, checked_output, gradients_of, weak_host
 from engine.layers._state import Weight, Weighted, checked_weights
-from engine.regularizers import Regularizer
 
-__all__ = ["MOST_TOKENS", "Layer", "Weight", "checked_weights", "get", "penalties", "register"]
+__all__ = ["MOST_TOKENS", "Layer", "Weight", "asked", "checked_weights", "get", "register"]
 
 # Indices reach the core as float32, which holds every integer up to this.
 MOST_TOKENS = 2**24
@@ -107,7 +106,7 @@ class Layer(Weighted):
             {
                 "shape": list(weight.shape),
                 "trainable": weight.trainable,
-                **penalties(weight=weight.regularizer),
+                **asked(weight=weight),
             }
             for weight in self._specs
         ]
@@ -167,7 +166,7 @@ class Layer(Weighted):
             trainable: whether training changes it, so that `gradient` returns a gradient for it.
             autocast: has no effect with a single dtype.
             regularizer: penalty on it.
-            constraint: None.
+            constraint: what it is made to be after every step.
             aggregation: has no effect on one machine.
             name: for messages; default the number of the weight.
 
@@ -176,18 +175,17 @@ class Layer(Weighted):
         """
         del autocast, aggregation
         _dtype(dtype)
-        if constraint is not None:
-            msg = f"`constraint` of add_weight() must be None, got {constraint!r}: bound the weights in `call` instead"
-            raise ValueError(msg)
         if self._program is not None:
             msg = f"layer {self.name!r} is in a model already: add weights in build() or __init__()"
             raise RuntimeError(msg)
+        sizes = tuple(integer(size, "shape", 1) for size in shape)
         weight = Weight(
             name or str(len(self._specs)),
-            tuple(integer(size, "shape", 1) for size in shape),
+            sizes,
             initializers.get("glorot_uniform" if initializer is None else initializer),
             flag(trainable, "trainable"),
             regularizers.get(regularizer),
+            constraints.of_a_row(constraints.get(constraint), sizes),
         )
         value = weight.start(self.name)
         self._specs.append(weight)
@@ -270,11 +268,13 @@ class Layer(Weighted):
         return checked_output(self, self.call(inputs, **options), len(inputs))
 
 
-def penalties(**given: Regularizer | None) -> dict[str, Any]:
-    """The fields of a core operation that penalise its weights, by the names of these."""
-    found: dict[str, float] = {}
-    for weight, regularizer in given.items():
-        found |= regularizer.lower(weight) if regularizer else {}
+def asked(**weights: Weight) -> dict[str, Any]:
+    """The fields of a core operation that penalise and constrain its weights, by the core's names for these."""
+    found: dict[str, Any] = {}
+    for name, weight in weights.items():
+        found |= weight.regularizer.lower(name) if weight.regularizer else {}
+        if weight.constraint:
+            found[f"{name}_constraint"] = weight.constraint.lower(len(weight.shape))
     return found
 
 

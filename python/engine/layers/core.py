@@ -8,9 +8,9 @@ from typing import Any, cast
 import numpy as np
 
 from engine import activations, constraints, initializers, regularizers
-from engine._checks import Shape, flag, integer, real, text_of_shape
+from engine._checks import Shape, choice, flag, integer, real, text_of_shape
 from engine._program import Float32, Operation
-from engine.layers.base import Layer, Weight, register
+from engine.layers.base import Layer, Weight, asked, register
 
 
 @register()
@@ -93,14 +93,8 @@ class Dense(Layer):
             "kernel_l2": 0.0,
             "bias_l2": 0.0,
             "trainable": self.trainable,
+            **asked(**{weight.name: weight for weight in self.weights_for(input_shape)}),
         }
-        for weight, regularizer in (("kernel", self.kernel_regularizer), ("bias", self.bias_regularizer)):
-            operation |= regularizer.lower(weight) if regularizer else {}
-        for weight, constraint, rank in (
-            ("kernel", self.kernel_constraint, 2),
-            ("bias", self.bias_constraint, 1),
-        ):
-            operation |= {f"{weight}_constraint": constraint.lower(rank)} if constraint else {}
         penalty = activity(self, self.activity_regularizer)
         if isinstance(self.activation, Layer):
             return [
@@ -143,18 +137,28 @@ class InputLayer(Layer):
         shape: such as `(784,)` or `(28, 28)`, without the batch axis.
         batch_size: for the shape alone; batches of any size go through.
         dtype: of the data, which may have any other real dtype as well.
+        sparse: False; there are no sparse arrays here.
+        ragged: False; all samples have one shape.
         batch_shape: `shape` with the batch axis, instead of it.
-        options: `name`; `input_shape` and `input_dim` are other ways to give `shape`.
+        input_tensor: None; there are no symbolic tensors here.
+        optional: False; a model always has its inputs.
+        name: default `input_layer` with a number.
+        options: `input_shape` and `input_dim` are other ways to give `shape`.
     """
 
-    left_out = ("input_shape", "input_dim", "batch_input_shape", "shape", "batch_size")
+    left_out = ("input_shape", "input_dim", "batch_input_shape", "shape", "batch_size", "input_tensor")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 # Keras' signature
         self,
         shape: Sequence[int] | None = None,
         batch_size: int | None = None,
         dtype: object = None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
         batch_shape: Sequence[int | None] | None = None,
+        input_tensor: object = None,
+        optional: bool = False,
+        name: str | None = None,
         **options: Any,
     ) -> None:
         given = [
@@ -168,7 +172,13 @@ class InputLayer(Layer):
             options["input_shape"] = tuple(sample)
         if shape is not None:
             options["input_shape"] = shape
-        super().__init__(**options)
+        if input_tensor is not None:
+            msg = f"`input_tensor` must be None, as there are no symbolic tensors here, got {input_tensor!r}: give `shape`"
+            raise ValueError(msg)
+        self.sparse = choice(bool(sparse), "sparse", (False,))
+        self.ragged = choice(bool(ragged), "ragged", (False,))
+        self.optional = choice(optional, "optional", (False,))
+        super().__init__(name=name, **options)
         if self.given_input_shape is None:
             msg = "`shape` is missing: give the shape of one sample, such as Input(shape=(784,))"
             raise ValueError(msg)
@@ -178,12 +188,16 @@ class InputLayer(Layer):
         self.dtype = "float32" if dtype is None else str(np.dtype(cast(Any, dtype)))
 
 
-def Input(  # noqa: N802 # Keras' name
+def Input(  # noqa: N802, PLR0917 # Keras' name and signature
     shape: Sequence[int] | None = None,
     batch_size: int | None = None,
     dtype: object = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
     batch_shape: Sequence[int | None] | None = None,
     name: str | None = None,
+    tensor: object = None,
+    optional: bool = False,
 ) -> InputLayer:
     """The start of a model: the shape of one sample.
 
@@ -191,13 +205,17 @@ def Input(  # noqa: N802 # Keras' name
         shape: such as `(784,)` or `(28, 28)`, without the batch axis.
         batch_size: for the shape alone; batches of any size go through.
         dtype: of the data, which may have any other real dtype as well.
+        sparse: False; there are no sparse arrays here.
+        ragged: False; all samples have one shape.
         batch_shape: `shape` with the batch axis, instead of it.
         name: default `input_layer` with a number.
+        tensor: None; there are no symbolic tensors here.
+        optional: False; a model always has its inputs.
 
     Returns:
         The layer to put first.
     """
-    return InputLayer(shape, batch_size, dtype, batch_shape, name=name)
+    return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name)
 
 
 def require_axis(layer: Layer, input_shape: Shape) -> None:

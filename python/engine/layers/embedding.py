@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from engine import initializers, regularizers
+import numpy as np
+from numpy.typing import ArrayLike
+
+from engine import constraints, initializers, regularizers
 from engine._checks import Shape, choice, integer
 from engine._program import Float32, Operation
-from engine.layers.base import MOST_TOKENS, Layer, Weight, penalties, register
+from engine.layers.base import MOST_TOKENS, Layer, Weight, asked, checked_weights, register
 
 
 @register()
@@ -19,28 +23,35 @@ class Embedding(Layer):
         output_dim: length of a row.
         embeddings_initializer: start of the table (input_dim, output_dim).
         embeddings_regularizer: penalty on the table.
+        embeddings_constraint: what the table is made to be after every step, such as `"unit_norm"`.
         mask_zero: False; no layer here knows masks.
+        weights: the table to start from (input_dim, output_dim), or a list of it; no part of the config.
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
-    left_out = ("input_shape", "batch_input_shape")
+    left_out = ("input_shape", "batch_input_shape", "weights")
 
-    def __init__(  # Keras' signature
+    def __init__(  # noqa: PLR0917 # Keras' signature
         self,
         input_dim: int,
         output_dim: int,
         embeddings_initializer: object = "uniform",
         embeddings_regularizer: object = None,
+        embeddings_constraint: object = None,
         mask_zero: bool = False,
+        weights: ArrayLike | Sequence[ArrayLike] | None = None,
         **options: Any,
     ) -> None:
         self.input_dim = integer(input_dim, "input_dim", 1, MOST_TOKENS)
         self.output_dim = integer(output_dim, "output_dim", 1)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = choice(mask_zero, "mask_zero", (False,))
         super().__init__(**options)
         self.tokens = self.input_dim
+        if weights is not None:
+            self._start_from([*weights] if isinstance(weights, list) and len(weights) == 1 else [weights])
 
     @property
     def embeddings(self) -> Float32:
@@ -61,11 +72,17 @@ class Embedding(Layer):
                 self.embeddings_initializer,
                 True,
                 self.embeddings_regularizer,
+                self.embeddings_constraint,
             )
         ]
 
     def lower(self, input_shape: Shape) -> list[Operation]:
         """One look-up for each number of a sample."""
-        del input_shape
+        (table,) = self.weights_for(input_shape)
         operation = {"kind": "embedding", "tokens": self.input_dim, "units": self.output_dim, "groups": 1}
-        return [operation | {"trainable": self.trainable, **penalties(kernel=self.embeddings_regularizer)}]
+        return [operation | {"trainable": self.trainable, **asked(kernel=table)}]
+
+    def _start_from(self, weights: list[Any]) -> None:
+        self._specs = self.weights_for(())
+        table = np.broadcast_to(np.float32(0), self._specs[0].shape)
+        self._weights = checked_weights(weights, [table], self.name)

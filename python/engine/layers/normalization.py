@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine import initializers, regularizers
+from engine import constraints, initializers, regularizers
 from engine._checks import Shape, flag, integer, real
 from engine._program import Operation
+from engine.constraints import Constraint
 from engine.initializers import Initializer
 from engine.layers._axes import axes_of, axis_argument, transposed, weight_shape
-from engine.layers.base import Layer, Weight, penalties, register
+from engine.layers.base import Layer, Weight, asked, register
 from engine.regularizers import Regularizer
 
 
@@ -23,6 +24,8 @@ class _Scaled(Layer):
         gamma_initializer: start of gamma.
         beta_regularizer: penalty on beta.
         gamma_regularizer: penalty on gamma.
+        beta_constraint: what beta is made to be after every step, such as `"max_norm"`.
+        gamma_constraint: the same for gamma.
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
@@ -34,6 +37,8 @@ class _Scaled(Layer):
         gamma_initializer: object = "ones",
         beta_regularizer: object = None,
         gamma_regularizer: object = None,
+        beta_constraint: object = None,
+        gamma_constraint: object = None,
         **options: Any,
     ) -> None:
         self.center = flag(center, "center")
@@ -42,20 +47,29 @@ class _Scaled(Layer):
         self.gamma_initializer: Initializer = initializers.get(gamma_initializer)
         self.beta_regularizer: Regularizer | None = regularizers.get(beta_regularizer)
         self.gamma_regularizer: Regularizer | None = regularizers.get(gamma_regularizer)
+        self.beta_constraint: Constraint | None = constraints.get(beta_constraint)
+        self.gamma_constraint: Constraint | None = constraints.get(gamma_constraint)
         super().__init__(**options)
 
     def _weights_of(self, shape: Shape) -> list[Weight]:
-        gamma = Weight("gamma", shape, self.gamma_initializer, True, self.gamma_regularizer)
-        beta = Weight("beta", shape, self.beta_initializer, True, self.beta_regularizer)
-        return [weight for weight, used in ((gamma, self.scale), (beta, self.center)) if used]
+        given = (
+            ("gamma", self.scale, self.gamma_initializer, self.gamma_regularizer, self.gamma_constraint),
+            ("beta", self.center, self.beta_initializer, self.beta_regularizer, self.beta_constraint),
+        )
+        return [
+            Weight(name, shape, initializer, True, regularizer, constraints.of_a_row(constraint, shape))
+            for name, used, initializer, regularizer, constraint in given
+            if used
+        ]
 
     def _fields(self, shape: Shape) -> dict[str, Any]:
+        in_core = {"gamma": "kernel", "beta": "bias"}
         return {
             "use_gain": self.scale,
             "use_shift": self.center,
             "shape": list(shape),
             "trainable": self.trainable,
-            **penalties(kernel=self.gamma_regularizer, bias=self.beta_regularizer),
+            **asked(**{in_core[weight.name]: weight for weight in self._weights_of(shape)}),
         }
 
     def _affine(self, shape: Shape) -> list[Operation]:
@@ -82,6 +96,12 @@ class BatchNormalization(_Scaled):
         moving_variance_initializer: start of the running variance.
         beta_regularizer: penalty on beta.
         gamma_regularizer: penalty on gamma.
+        beta_constraint: what beta is made to be after every step, such as `"max_norm"`.
+        gamma_constraint: the same for gamma.
+        renorm: False; batch renormalization is left out.
+        renorm_clipping: None, as it belongs to that.
+        renorm_momentum: 0.99, as it belongs to that.
+        synchronized: False, as there is one machine.
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
@@ -98,15 +118,33 @@ class BatchNormalization(_Scaled):
         moving_variance_initializer: object = "ones",
         beta_regularizer: object = None,
         gamma_regularizer: object = None,
+        beta_constraint: object = None,
+        gamma_constraint: object = None,
+        renorm: bool = False,
+        renorm_clipping: None = None,
+        renorm_momentum: float = 0.99,
+        synchronized: bool = False,
         **options: Any,
     ) -> None:
+        self.renorm = _left_out(renorm, "renorm", False, "batch renormalization")
+        self.renorm_clipping = _left_out(renorm_clipping, "renorm_clipping", None, "batch renormalization")
+        self.renorm_momentum = _left_out(renorm_momentum, "renorm_momentum", 0.99, "batch renormalization")
+        self.synchronized = _left_out(synchronized, "synchronized", False, "averaging over machines")
         self.axis = integer(axis, "axis", -(2**31))
         self.momentum = real(momentum, "momentum", 0.0, 1.0)
         self.epsilon = real(epsilon, "epsilon", 0.0)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
         super().__init__(
-            center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, **options
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **options,
         )
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
@@ -138,6 +176,8 @@ class LayerNormalization(_Scaled):
         gamma_initializer: start of gamma.
         beta_regularizer: penalty on beta.
         gamma_regularizer: penalty on gamma.
+        beta_constraint: what beta is made to be after every step, such as `"max_norm"`.
+        gamma_constraint: the same for gamma.
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
@@ -151,12 +191,22 @@ class LayerNormalization(_Scaled):
         gamma_initializer: object = "ones",
         beta_regularizer: object = None,
         gamma_regularizer: object = None,
+        beta_constraint: object = None,
+        gamma_constraint: object = None,
         **options: Any,
     ) -> None:
         self.axis = axis_argument(axis)
         self.epsilon = real(epsilon, "epsilon", 0.0)
         super().__init__(
-            center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, **options
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **options,
         )
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
@@ -184,6 +234,8 @@ class GroupNormalization(_Scaled):
         gamma_initializer: start of gamma.
         beta_regularizer: penalty on beta.
         gamma_regularizer: penalty on gamma.
+        beta_constraint: what beta is made to be after every step, such as `"max_norm"`.
+        gamma_constraint: the same for gamma.
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
@@ -198,6 +250,8 @@ class GroupNormalization(_Scaled):
         gamma_initializer: object = "ones",
         beta_regularizer: object = None,
         gamma_regularizer: object = None,
+        beta_constraint: object = None,
+        gamma_constraint: object = None,
         **options: Any,
     ) -> None:
         self.groups = integer(groups, "groups", -1)
@@ -207,7 +261,15 @@ class GroupNormalization(_Scaled):
         self.axis = integer(axis, "axis", -(2**31))
         self.epsilon = real(epsilon, "epsilon", 0.0)
         super().__init__(
-            center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, **options
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **options,
         )
 
     def output_shape_for(self, input_shape: Shape) -> Shape:
@@ -248,55 +310,8 @@ class GroupNormalization(_Scaled):
         return [*around[:half], *grouped, *affine, *around[half:]]
 
 
-@register()
-class RMSNormalization(Layer):
-    """`scale * x / sqrt(mean(x**2) + epsilon)`, per sample (Zhang and Sennrich, 2019).
-
-    Args:
-        axis: one or several, over which the mean is taken.
-        epsilon: keeps the root away from 0.
-        options: `name`, `trainable`, `input_shape`, as for every layer.
-    """
-
-    def __init__(self, axis: int | list[int] = -1, epsilon: float = 1e-6, **options: Any) -> None:
-        self.axis = axis_argument(axis)
-        self.epsilon = real(epsilon, "epsilon", 0.0)
-        super().__init__(**options)
-
-    def weights_for(self, input_shape: Shape) -> list[Weight]:
-        """The scale, with the axes that are normalized."""
-        return [Weight("scale", weight_shape(self.axis, input_shape), initializers.Ones())]
-
-    def lower(self, input_shape: Shape) -> list[Operation]:
-        """One normalization, and what is learned."""
-        axes = axes_of(self.name, self.axis, input_shape)
-        return axes.around(
-            [
-                {"kind": "row_normalization", "epsilon": self.epsilon, "centred": False},
-                {
-                    "kind": "learned",
-                    "use_shift": False,
-                    "shape": list(weight_shape(self.axis, input_shape)),
-                    "trainable": self.trainable,
-                },
-            ]
-        )
-
-
-@register()
-class UnitNormalization(Layer):
-    """`x / sqrt(sum(x**2))`, per sample.
-
-    Args:
-        axis: one or several, over which the sum is taken.
-        options: `name`, `input_shape`, as for every layer.
-    """
-
-    def __init__(self, axis: int | list[int] = -1, **options: Any) -> None:
-        self.axis = axis_argument(axis)
-        super().__init__(**options)
-
-    def lower(self, input_shape: Shape) -> list[Operation]:
-        """One normalization. No root counts as less than 1e-12, as in Keras."""
-        operation = {"kind": "row_normalization", "epsilon": 1e-12, "centred": False, "unit": True}
-        return axes_of(self.name, self.axis, input_shape).around([operation])
+def _left_out(value: Any, name: str, default: Any, what: str) -> Any:
+    if value != default:
+        msg = f"`{name}` must be {default}, got {value!r}: {what} is left out on purpose"
+        raise ValueError(msg)
+    return default

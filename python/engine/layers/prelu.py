@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine import initializers, regularizers
+from engine import constraints, initializers, regularizers
 from engine._checks import Shape, integer, integers
 from engine._program import Operation
 from engine.layers._axes import Axes, axes_of
-from engine.layers.base import Layer, Weight, penalties, register
+from engine.layers.base import Layer, Weight, asked, register
 
 
 @register()
@@ -19,6 +19,7 @@ class PReLU(Layer):
     Args:
         alpha_initializer: start of alpha.
         alpha_regularizer: penalty on alpha.
+        alpha_constraint: what alpha is made to be after every step, such as `"non_neg"`.
         shared_axes: axes, counted from 1, along which all inputs have one alpha.
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
@@ -27,11 +28,13 @@ class PReLU(Layer):
         self,
         alpha_initializer: object = "Zeros",
         alpha_regularizer: object = None,
+        alpha_constraint: object = None,
         shared_axes: int | Sequence[int] | None = None,
         **options: Any,
     ) -> None:
         self.alpha_initializer = initializers.get(alpha_initializer)
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
         self.shared_axes: list[int] | None = None
         if isinstance(shared_axes, (tuple, list)):
             self.shared_axes = list(integers(shared_axes, "shared_axes", 1))
@@ -41,21 +44,20 @@ class PReLU(Layer):
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
         """The slopes."""
-        return [
-            Weight(
-                "alpha", self._alpha_shape(input_shape), self.alpha_initializer, True, self.alpha_regularizer
-            )
-        ]
+        shape = self._alpha_shape(input_shape)
+        constraint = constraints.of_a_row(self.alpha_constraint, shape)
+        return [Weight("alpha", shape, self.alpha_initializer, True, self.alpha_regularizer, constraint)]
 
     def lower(self, input_shape: Shape) -> list[Operation]:
         """One slope per number, or per number of an unshared axis."""
+        (alpha,) = self.weights_for(input_shape)
         operation = {
             "kind": "learned",
             "rule": "leaky",
             "use_shift": False,
-            "shape": list(self._alpha_shape(input_shape)),
+            "shape": list(alpha.shape),
             "trainable": self.trainable,
-            **penalties(kernel=self.alpha_regularizer),
+            **asked(kernel=alpha),
         }
         return self._axes(input_shape).around([operation])
 

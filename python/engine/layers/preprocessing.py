@@ -186,8 +186,15 @@ class CategoryEncoding(Layer):
     """
 
     def __init__(
-        self, num_tokens: int, output_mode: str = "multi_hot", sparse: bool = False, **options: Any
+        self,
+        num_tokens: int | None = None,
+        output_mode: str = "multi_hot",
+        sparse: bool = False,
+        **options: Any,
     ) -> None:
+        if num_tokens is None:
+            msg = "`num_tokens` must be set, got None: give the number of categories, one more than the largest index"
+            raise ValueError(msg)
         self.num_tokens = integer(num_tokens, "num_tokens", 1, MOST_TOKENS)
         modes = ("multi_hot", "one_hot", "count", "binary")
         mode = choice(output_mode, "output_mode", modes)

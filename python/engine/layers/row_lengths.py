@@ -1,0 +1,65 @@
+"""Layers that bring the lengths of their inputs to a common scale, and leave their means alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine import initializers
+from engine._checks import Shape, real
+from engine._program import Operation
+from engine.layers._axes import axes_of, axis_argument, weight_shape
+from engine.layers.base import Layer, Weight, register
+
+
+@register()
+class RMSNormalization(Layer):
+    """`scale * x / sqrt(mean(x**2) + epsilon)`, per sample (Zhang and Sennrich, 2019).
+
+    Args:
+        axis: one or several, over which the mean is taken.
+        epsilon: keeps the root away from 0.
+        options: `name`, `trainable`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, axis: int | list[int] = -1, epsilon: float = 1e-6, **options: Any) -> None:
+        self.axis = axis_argument(axis)
+        self.epsilon = real(epsilon, "epsilon", 0.0)
+        super().__init__(**options)
+
+    def weights_for(self, input_shape: Shape) -> list[Weight]:
+        """The scale, with the axes that are normalized."""
+        return [Weight("scale", weight_shape(self.axis, input_shape), initializers.Ones())]
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One normalization, and what is learned."""
+        axes = axes_of(self.name, self.axis, input_shape)
+        return axes.around(
+            [
+                {"kind": "row_normalization", "epsilon": self.epsilon, "centred": False},
+                {
+                    "kind": "learned",
+                    "use_shift": False,
+                    "shape": list(weight_shape(self.axis, input_shape)),
+                    "trainable": self.trainable,
+                },
+            ]
+        )
+
+
+@register()
+class UnitNormalization(Layer):
+    """`x / sqrt(sum(x**2))`, per sample.
+
+    Args:
+        axis: one or several, over which the sum is taken.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, axis: int | list[int] = -1, **options: Any) -> None:
+        self.axis = axis_argument(axis)
+        super().__init__(**options)
+
+    def lower(self, input_shape: Shape) -> list[Operation]:
+        """One normalization. No root counts as less than 1e-12, as in Keras."""
+        operation = {"kind": "row_normalization", "epsilon": 1e-12, "centred": False, "unit": True}
+        return axes_of(self.name, self.axis, input_shape).around([operation])
