@@ -23,6 +23,7 @@ def dropout(rate: float, seed: int) -> Spec:
     return {"kind": "dropout", "rate": rate, "seed": seed}
 
 
+NORMS = {"kind": "norm", "low": 0.2, "high": 0.9, "rate": 0.8}
 NOISE = {"kind": "noise", "rate": 0.2, "seed": 5}
 WARP = {"kind": "warp", "height": 20, "width": 10, "channels": 2, "seed": 3}
 RESCALE = {"kind": "rescaling", "scale": 1 / 255, "offset": 0.0}
@@ -35,8 +36,14 @@ ROWS_OF_SAMPLES: list[Spec] = [
 NORMALIZED_AND_NOISY: list[Spec] = [
     NOISE | {"distribution": "normal", "combination": "add", "scale": 0.1},
     dense(240, "linear"),
-    {"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-3},
-    {"kind": "learned", "rule": "leaky", "use_shift": False},
+    {
+        "kind": "batch_normalization",
+        "momentum": 0.9,
+        "epsilon": 1e-3,
+        "kernel_constraint": NORMS | {"over": "all"},
+        "bias_constraint": {"kind": "non_negative"},
+    },
+    {"kind": "learned", "rule": "leaky", "use_shift": False, "kernel_constraint": {"kind": "non_negative"}},
     {"kind": "row_normalization", "centred": True, "epsilon": 1e-3, "groups": 6},
     NOISE | {"combination": "alpha", "scale": 0.9, "kept": 0.1, "dropped": -1.5},
     dense(40, "relu") | {"groups": 6},
@@ -57,7 +64,7 @@ AUGMENTED: list[Spec] = [
     dense(200, "softmax"),
 ]
 TOKENS: list[Spec] = [
-    {"kind": "embedding", "tokens": 50, "units": 20},
+    {"kind": "embedding", "tokens": 50, "units": 20, "kernel_constraint": NORMS | {"over": "row"}},
     dense(300, "relu"),
     {"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-3, "use_shift": False},
     dense(6, "sigmoid"),
