@@ -5,11 +5,15 @@ from __future__ import annotations
 import doctest
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import engine as keras
 import engine.models.sequential
+
+# The package with the kernels of three instruction sets: 3 MiB.
+MOST_BYTES = 3 * 2**20
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
@@ -25,6 +29,17 @@ def test_a_missing_extension_says_how_to_install() -> None:
     result = run_python("import sys; sys.modules['engine._core'] = None; import engine")
     assert "ImportError: the compiled part of engine, engine._core, can't be imported" in result.stderr
     assert "pip install" in result.stderr
+
+
+def test_the_installed_code_is_small() -> None:
+    package = Path(engine.__file__).parent
+    core = next(package.glob("_core.*.so"), None)
+    if core is None or b".debug_info" in core.read_bytes():
+        pytest.skip("an editable installation, or one for a debugger")
+    # `data` is the data set; caches are Python's.
+    files = [path for path in package.rglob("*") if path.is_file()]
+    code = [path for path in files if not {"data", "__pycache__"} & set(path.relative_to(package).parts)]
+    assert sum(path.stat().st_size for path in code) <= MOST_BYTES
 
 
 def test_names_of_keras() -> None:
