@@ -191,6 +191,12 @@ def test_evaluate_and_predict_print_when_told(blobs: Blobs, capsys: pytest.Captu
     assert re.search(rf"\r5/5 {BAR} {PACE} *\n$", COLOR.sub("", capsys.readouterr().out))
 
 
+def test_a_log_file_gets_lines(blobs: Blobs, capsys: pytest.CaptureFixture[str]) -> None:
+    classifier(metrics=None).fit(blobs.x, blobs.y, epochs=2)
+    line = rf"5/5 - {PACE.replace(' ', ' - ')} - loss: \d\.\d{{4}}\n"
+    assert re.fullmatch(rf"Epoch 1/2\n{line}Epoch 2/2\n{line}", capsys.readouterr().out)
+
+
 def test_evaluate_and_predict_lose_patience(terminal: Terminal, clock: Clock) -> None:
     with Progress("auto", 10, patience=0.5) as progress:
         clock.now += 0.4

@@ -197,14 +197,15 @@ class Progress:
     """The bar of `fit`, `evaluate` or `predict`, a new one for every pass. Leaving its context ends its line.
 
     Args:
-        verbose: 0 prints nothing, 1 a bar, 2 one line at the end; "auto" is 1.
+        verbose: 0 prints nothing, 1 a bar, 2 one line at the end; "auto" is 1 on a terminal and in a notebook, else 2,
+            where Keras fills a log file with its bar.
         steps: steps of one pass; None if nobody knows.
         patience: seconds that a pass may take without anything being printed, if `verbose` is "auto".
     """
 
     def __init__(self, verbose: object, steps: int | None, patience: float = 0.0) -> None:
         choice(verbose, "verbose", ("auto", 0, 1, 2))
-        self._verbose = 1 if verbose == "auto" else int(verbose)  # type: ignore[call-overload] # just checked
+        self._verbose = _suitable() if verbose == "auto" else int(verbose)  # type: ignore[call-overload] # checked
         self.steps = steps
         self._patience = patience if verbose == "auto" else 0.0
         self.restart()
@@ -243,6 +244,12 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.end_line()
+
+
+def _suitable() -> int:
+    """The mode that suits where standard output goes."""
+    live = "ipykernel" in sys.modules or (sys.stdout is not None and sys.stdout.isatty())
+    return 1 if live else 2
 
 
 def impatient(verbose: object) -> bool:

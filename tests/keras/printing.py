@@ -51,7 +51,9 @@ def show(api: Any, case: str) -> None:
     model.set_weights([rng.normal(0, 0.5, array.shape).astype(np.float32) for array in model.get_weights()])
     x, y = rng.random((SAMPLES, FEATURES), np.float32), rng.random((SAMPLES, CLASSES), np.float32)
     model.compile(api.optimizers.SGD(0.1), "mse", metrics=["mse"])
-    options: dict[str, Any] = {"verbose": verbose if verbose == "auto" else int(verbose)}
+    # Keras draws its bar into files, too; there "auto" stands for lines.
+    known = {"auto": 2 if api.__name__ == "keras" and not sys.stdout.isatty() else "auto"}
+    options: dict[str, Any] = {"verbose": known[verbose] if verbose in known else int(verbose)}
     if kind == "summary":
         model.summary()
         model.fit(x, y, verbose=0)

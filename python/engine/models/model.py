@@ -63,7 +63,7 @@ class Model(CompiledModel):
             batch_size: samples per step, default 32; the last batch of an epoch may be smaller. Of no account where
                 `x` yields batches.
             epochs: number of the last epoch, so that `epochs - initial_epoch` are run.
-            verbose: 0 prints nothing, 1 a bar, 2 a line per epoch; "auto" is 1.
+            verbose: 0 prints nothing, 1 a bar, 2 a line per epoch; "auto" is 1 on a terminal, else 2.
             callbacks: objects of `engine.callbacks`.
             validation_split: share of the last samples that is kept for validation, in [0, 1).
             validation_data: `(x, y)` or `(x, y, sample_weight)` for validation instead, or what yields batches.
@@ -133,7 +133,7 @@ class Model(CompiledModel):
             x: samples, as for `fit`.
             y: targets, as for `fit`.
             batch_size: samples per step for progress and callbacks, default 32; no matter for the result.
-            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" is 1 after half a second.
+            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" is one of them after half a second.
             sample_weight: (n,); the loss is `sum(weight * loss) / n`.
             steps: number of batches, from the first sample on; default all.
             callbacks: objects of `engine.callbacks`.
@@ -167,7 +167,7 @@ class Model(CompiledModel):
         Args:
             x: samples, as for `fit`.
             batch_size: samples per step for progress and callbacks, default 32; no matter for the result.
-            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" is 1 after half a second.
+            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" is one of them after half a second.
             steps: number of batches, from the first sample on; default all.
             callbacks: objects of `engine.callbacks`.
             out: float32 array of the result's shape, for the result. Nothing is written to it if an argument
