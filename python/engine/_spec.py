@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from engine._checks import nearest
-from engine._custom import get_registered_object
+from engine._custom import custom_object_scope, get_registered_object
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -156,6 +156,19 @@ class Registry(Generic[S]):
         module = ".".join(self._base.__module__.split(".")[:2])
         msg = f"`{self._kind}` must be a name, an object of {module} or a config dict, got {identifier!r}"
         raise TypeError(msg)
+
+    def deserialize(self, config: object, custom_objects: Mapping[str, Any] | None = None) -> S:
+        """The object that `serialize` described.
+
+        Args:
+            config: a name, or `{"class_name": ..., "config": {...}}`.
+            custom_objects: classes of your own by name.
+
+        Raises:
+            ValueError: for a name that is neither there nor in `custom_objects`.
+        """
+        with custom_object_scope(custom_objects):
+            return self.get(config)
 
     def _named(self, name: str) -> type[S]:
         found = self._classes.get(name.lower())

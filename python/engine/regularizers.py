@@ -191,19 +191,7 @@ def get(identifier: object) -> Regularizer | None:
     return _registry.get(identifier)
 
 
-def deserialize(
-    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
-) -> Regularizer | None:
-    """The regularizer that `serialize` described.
-
-    Args:
-        config: `{"class_name": ..., "config": {...}}`.
-        custom_objects: classes of your own by name.
-    """
-    if custom_objects and config.get("class_name") in custom_objects:
-        made: Regularizer = custom_objects[config["class_name"]].from_config(config.get("config", {}))
-        return made
-    return get(config)
+deserialize = _registry.deserialize
 
 
 __all__ = [

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from engine._spec import serialize as spec_config
-from engine.initializers.base import Given, Initializer, as_weight, named
+from engine._spec import serialize
+from engine.initializers.base import Given, Initializer, as_weight, deserialize, named
 from engine.initializers.constant import Constant, Identity, Ones, Zeros
 from engine.initializers.random import (
     GlorotNormal,
@@ -91,24 +91,3 @@ def get(identifier: object) -> Any:
         return Given(identifier)
     known = isinstance(identifier, (str, Mapping, type, Initializer))
     return identifier if callable(identifier) and not known else named(identifier)
-
-
-def serialize(initializer: Initializer) -> dict[str, Any]:
-    """The config dict from which `deserialize` makes `initializer` again."""
-    return spec_config(initializer)
-
-
-def deserialize(
-    config: Mapping[str, Any] | str, custom_objects: Mapping[str, type[Initializer]] | None = None
-) -> Any:
-    """The initializer that `serialize` returned `config` for.
-
-    Args:
-        config: a name, or a dict with `class_name` and `config`.
-        custom_objects: classes by names of your own.
-    """
-    name = config if isinstance(config, str) else config.get("class_name")
-    own = (custom_objects or {}).get(str(name))
-    if own is None:
-        return get(config)
-    return own() if isinstance(config, str) else own.from_config(config.get("config", {}))

@@ -86,3 +86,4 @@ def as_weight(values: object, shape: Shape, what: str) -> Float32:
 _registry: Registry[Initializer] = Registry("initializer", Initializer)
 register = _registry.register
 named = _registry.get
+deserialize = _registry.deserialize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine._spec import serialize
 from engine.layers.activations import ELU, LeakyReLU, ReLU, Softmax
 from engine.layers.augmentation import (
     RandomElastic,
@@ -10,7 +11,7 @@ from engine.layers.augmentation import (
     RandomTranslation,
     RandomZoom,
 )
-from engine.layers.base import Layer, get
+from engine.layers.base import Layer, deserialize, get
 from engine.layers.core import Activation, ActivityRegularization, Dense, Input, InputLayer
 from engine.layers.embedding import Embedding
 from engine.layers.normalization import (
@@ -70,5 +71,7 @@ __all__ = [
     "SpatialDropout2D",
     "SpatialDropout3D",
     "UnitNormalization",
+    "deserialize",
     "get",
+    "serialize",
 ]

@@ -293,3 +293,4 @@ def _dtype(value: object) -> str:
 _registry: Registry[Layer] = Registry("layer", Layer)
 register = _registry.register
 get = _registry.get
+deserialize = _registry.deserialize

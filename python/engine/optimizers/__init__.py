@@ -6,8 +6,7 @@ from engine._spec import serialize
 from engine.optimizers import schedules
 from engine.optimizers._variables import Tracked
 from engine.optimizers.accumulating import Adadelta, Adagrad, Ftrl, RMSprop
-from engine.optimizers.base import Optimizer, get
-from engine.optimizers.base import deserialize_optimizer as deserialize
+from engine.optimizers.base import Optimizer, deserialize, get
 from engine.optimizers.factored import Adafactor
 from engine.optimizers.moments import Adamax, Lamb, Lion, Nadam
 from engine.optimizers.rules import SGD, Adam, AdamW

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -303,18 +303,4 @@ def _optional(value: float | None, name: str) -> float | None:
 
 registry: Registry[Optimizer] = Registry("optimizer", Optimizer)
 get = registry.get
-
-
-def deserialize_optimizer(
-    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
-) -> Optimizer:
-    """The optimizer that `serialize` described.
-
-    Args:
-        config: `{"class_name": ..., "config": {...}}`.
-        custom_objects: classes of your own by name.
-    """
-    if custom_objects and config.get("class_name") in custom_objects:
-        made: Optimizer = custom_objects[config["class_name"]].from_config(config.get("config", {}))
-        return made
-    return get(config)
+deserialize = registry.deserialize

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -66,21 +65,7 @@ class LearningRateSchedule(Spec, ABC):
 registry: Registry[LearningRateSchedule] = Registry("learning rate schedule", LearningRateSchedule)
 
 
-def deserialize(
-    config: object, custom_objects: Mapping[str, type[LearningRateSchedule]] | None = None
-) -> LearningRateSchedule:
-    """The schedule that `serialize` described.
-
-    Args:
-        config: `{"class_name": ..., "config": {...}}`.
-        custom_objects: classes of your own by name.
-
-    Raises:
-        ValueError: for an unknown class.
-    """
-    if isinstance(config, Mapping) and custom_objects and config.get("class_name") in custom_objects:
-        return custom_objects[config["class_name"]].from_config(config.get("config", {}))
-    return registry.get(config)
+deserialize = registry.deserialize
 
 
 class Formula(LearningRateSchedule):

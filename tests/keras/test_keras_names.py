@@ -1,0 +1,120 @@
+"""Every name that a script for dense networks uses: there, with Keras' arguments in Keras' order and with its defaults."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import pytest
+
+import engine
+
+NAMES = {
+    "": "Sequential Input",
+    "layers": """
+        Dense Flatten Reshape Permute RepeatVector Dropout AlphaDropout GaussianDropout GaussianNoise
+        ActivityRegularization BatchNormalization LayerNormalization RMSNormalization UnitNormalization LeakyReLU ReLU
+        ELU PReLU Softmax Activation Embedding Rescaling Normalization CategoryEncoding Identity Input InputLayer Layer
+        RandomTranslation RandomRotation RandomZoom serialize deserialize""",
+    "activations": """
+        relu relu6 leaky_relu elu selu celu gelu silu swish mish softplus softsign tanh hard_tanh tanh_shrink sigmoid
+        hard_sigmoid log_sigmoid hard_silu hard_swish soft_shrink hard_shrink threshold exponential linear softmax
+        log_softmax get serialize deserialize""",
+    "initializers": """
+        Zeros Ones Constant Identity RandomNormal TruncatedNormal RandomUniform VarianceScaling GlorotNormal
+        GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Orthogonal Initializer get serialize deserialize""",
+    "regularizers": "L1 L2 L1L2 OrthogonalRegularizer Regularizer get serialize deserialize",
+    "constraints": "MaxNorm NonNeg UnitNorm MinMaxNorm Constraint get serialize deserialize",
+    "losses": """
+        MeanSquaredError MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredLogarithmicError Huber LogCosh
+        CosineSimilarity Hinge SquaredHinge CategoricalHinge KLDivergence Poisson BinaryCrossentropy
+        BinaryFocalCrossentropy CategoricalCrossentropy CategoricalFocalCrossentropy SparseCategoricalCrossentropy Loss
+        mean_squared_error mean_absolute_error mean_absolute_percentage_error mean_squared_logarithmic_error huber
+        log_cosh cosine_similarity hinge squared_hinge categorical_hinge kl_divergence poisson binary_crossentropy
+        binary_focal_crossentropy categorical_crossentropy categorical_focal_crossentropy
+        sparse_categorical_crossentropy get serialize deserialize""",
+    "metrics": """
+        Accuracy BinaryAccuracy CategoricalAccuracy SparseCategoricalAccuracy TopKCategoricalAccuracy
+        SparseTopKCategoricalAccuracy Precision Recall TruePositives FalsePositives TrueNegatives FalseNegatives AUC
+        SensitivityAtSpecificity SpecificityAtSensitivity PrecisionAtRecall RecallAtPrecision F1Score FBetaScore
+        MeanSquaredError RootMeanSquaredError MeanAbsoluteError MeanAbsolutePercentageError
+        MeanSquaredLogarithmicError R2Score LogCoshError CosineSimilarity Hinge SquaredHinge CategoricalHinge
+        KLDivergence Poisson BinaryCrossentropy CategoricalCrossentropy SparseCategoricalCrossentropy Mean Sum
+        Metric get serialize deserialize""",
+    "optimizers": """
+        SGD Adam AdamW Adamax Nadam Lamb RMSprop Adagrad Adadelta Lion Ftrl Adafactor Optimizer get serialize
+        deserialize""",
+    "optimizers.schedules": """
+        ExponentialDecay PiecewiseConstantDecay PolynomialDecay InverseTimeDecay CosineDecay CosineDecayRestarts
+        LearningRateSchedule serialize deserialize""",
+    "callbacks": """
+        Callback EarlyStopping ReduceLROnPlateau LearningRateScheduler CSVLogger TerminateOnNaN LambdaCallback
+        SwapEMAWeights History""",
+    "utils": "to_categorical set_random_seed normalize PyDataset Progbar",
+    "config": "floatx set_floatx epsilon set_epsilon backend",
+    "datasets.mnist": "load_data",
+    "datasets.fashion_mnist": "load_data",
+}
+METHODS = "compile fit evaluate predict train_on_batch test_on_batch predict_on_batch summary get_layer"
+
+# Arguments for what is not there: other devices, models of another kind.
+NOT_HERE = {
+    "sparse",
+    "ragged",
+    "optional",
+    "batch_shape",
+    "tensor",
+    "dtype",
+    "kwargs",
+    "base_config",
+    "data_format",
+}
+NOT_HERE |= {"quantization_config", "lora_rank", "lora_alpha", "jit_compile", "distribution", "input_tensor"}
+NOT_HERE |= {"renorm", "renorm_clipping", "renorm_momentum", "synchronized"}
+NOT_HERE |= {"path"}  # `None` is the package's own file
+
+
+def find(module: Any, path: str) -> Any:
+    for part in path.split(".") if path else []:
+        module = getattr(module, part)
+    return module
+
+
+def every_name() -> Iterator[tuple[str, str]]:
+    for path, names in NAMES.items():
+        for name in names.split():
+            yield path, name
+
+
+def arguments(function: Any) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    # `name=None` is the same as the class' own name.
+    return {
+        p.name: None if p.name == "name" else p.default
+        for p in parameters
+        if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in NOT_HERE
+    }
+
+
+def assert_same_arguments(theirs: Any, ours: Any) -> None:
+    expected, found = arguments(theirs), arguments(ours)
+    assert {name: found.get(name, "missing") for name in expected} == expected
+    order = [name for name in found if name in expected]
+    positional = [
+        name for name in expected if inspect.signature(theirs).parameters[name].kind.name != "KEYWORD_ONLY"
+    ]
+    assert order[: len(positional)] == positional
+
+
+@pytest.mark.parametrize(("path", "name"), list(every_name()))
+def test_name(path: str, name: str) -> None:
+    theirs, ours = getattr(find(keras, path), name), getattr(find(engine, path), name)
+    if name != "serialize":  # its one argument has a name of its own in every module of Keras
+        assert_same_arguments(theirs, ours)
+
+
+@pytest.mark.parametrize("name", METHODS.split())
+def test_method(name: str) -> None:
+    assert_same_arguments(getattr(keras.Sequential, name), getattr(engine.Sequential, name))
