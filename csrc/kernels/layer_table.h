@@ -120,25 +120,15 @@ struct Encode {
 /// What lies outside of an image: a constant, its edge, its mirror image, or itself again.
 enum class Fill { kConstant, kNearest, kReflect, kWrap };
 
-/// A field of displacements, up to the next.
-inline constexpr int64_t warp_field(int64_t height, int64_t width) { return height * width + kLane; }
-
-/// A row of it on its way, with as many zeros on each side as taps may reach.
-inline constexpr int64_t warp_margins(int64_t width, int64_t taps) { return width + taps + kLane; }
-
-/// Floats of scratch: two fields, a row of each on its way, as much noise; or a row and what its columns read.
-inline constexpr int64_t warp_scratch(int64_t height, int64_t width, int64_t channels, int64_t taps) {
-  const int64_t fields = 2 * (2 * warp_field(height, width) + warp_margins(width, taps)) + kLane;
-  const int64_t row = 3 * round_up(width, kLane) + (width + 1) * channels + kLane;
-  return taps > 0 && fields > row ? fields : row;
-}
+/// Of scratch for displacements: two of them, one on its way, two of noise.
+inline constexpr int64_t kWarpFields = 5;
 
 /// y (rows, height * width * channels) = the images x, changed; ranges are of uniform random numbers
 struct Warp {
   const float* x;
   float* y;
   int64_t ld;
-  float* scratch;  // (warp_scratch,)
+  float* scratch;  // (kWarpFields, height * width) and a cache line, where there are taps
   int64_t height, width, channels;
   float down[2], right[2];  // shares of height and width by which they are moved
   float turns[2];           // full ones, against the clock

@@ -3,7 +3,6 @@
 #include "kernels/layer_table.h"
 #include "kernels/philox.h"
 #include "kernels/random.h"
-#include "kernels/sampling.h"
 #include "kernels/simd.h"
 
 namespace engine::ENGINE_ISA {
@@ -65,78 +64,126 @@ inline Turn turned(float turns) {
   }
 }
 
-/// Fields of displacements: by rows, by columns.
-constexpr int64_t kFields = 2;
-
-/// Sums of taps[t] times the vector at in[t * stride], of fields which lie `apart`, and go to out.
-/// No fma: without the instruction that would take ten times as long.
-ENGINE_INLINE void weigh(const float* taps, int64_t count, const float* in, int64_t stride, int64_t apart, float* out,
-                         int64_t out_apart) {
-  vf sums[kFields] = {};
-  for (int64_t t = 0; t < count; ++t) {
-    const vf tap = broadcast(taps[t]);
-#pragma GCC unroll 2
-    for (int64_t f = 0; f < kFields; ++f) sums[f] += tap * load(in + t * stride + f * apart);
+/// Where coordinate i of an axis of n is read; -1: nowhere.
+inline int64_t place(int64_t i, int64_t n, Fill fill) {
+  if (i >= 0 && i < n) return i;
+  switch (fill) {
+    case Fill::kConstant:
+      return -1;
+    case Fill::kNearest:
+      return i < 0 ? 0 : n - 1;
+    case Fill::kWrap:
+      return (i % n + n) % n;
+    case Fill::kReflect:
+      break;
   }
-#pragma GCC unroll 2
-  for (int64_t f = 0; f < kFields; ++f) store(out + f * out_apart, sums[f]);
+  const int64_t at = (i % (2 * n) + 2 * n) % (2 * n);
+  return at < n ? at : 2 * n - 1 - at;
 }
 
-/// out (kFields, height, width) = in smoothed along both axes by `taps` (2 radius + 1,); what lies outside is 0. Whole
-/// vectors are read and written: what is too much in one row is written again by the next. `between` is a row.
+/// Whole part, towards minus infinity, of a coordinate that is nowhere near the limits.
+inline int64_t floored(float x) {
+  const auto i = static_cast<int64_t>(x);
+  return static_cast<float>(i) > x ? i - 1 : i;
+}
+
+/// Reads images at any place.
+struct Sampler {
+  const Warp& op;
+  const float* x;
+
+  float pixel(int64_t i, int64_t j, int64_t c) const {
+    const int64_t row = place(i, op.height, op.fill), column = place(j, op.width, op.fill);
+    return row < 0 || column < 0 ? op.fill_value : x[(row * op.width + column) * op.channels + c];
+  }
+
+  void sample(float row, float column, float* y) const {
+    constexpr float kFar = 1e6f;
+    row = row < -kFar ? -kFar : row > kFar ? kFar : row;
+    column = column < -kFar ? -kFar : column > kFar ? kFar : column;
+    if (op.nearest) {
+      const int64_t i = floored(row + 0.5f), j = floored(column + 0.5f);
+      for (int64_t c = 0; c < op.channels; ++c) y[c] = pixel(i, j, c);
+      return;
+    }
+    const int64_t i = floored(row), j = floored(column);
+    const float down = row - static_cast<float>(i), right = column - static_cast<float>(j);
+    const float w00 = (1.0f - down) * (1.0f - right), w01 = (1.0f - down) * right;
+    const float w10 = down * (1.0f - right), w11 = down * right;
+    if (i >= 0 && j >= 0 && i + 1 < op.height && j + 1 < op.width) {
+      const float* at = x + (i * op.width + j) * op.channels;
+      const float* below = at + op.width * op.channels;
+      for (int64_t c = 0; c < op.channels; ++c) {
+        y[c] = w00 * at[c] + w01 * at[c + op.channels] + w10 * below[c] + w11 * below[c + op.channels];
+      }
+      return;
+    }
+    for (int64_t c = 0; c < op.channels; ++c) {
+      y[c] = w00 * pixel(i, j, c) + w01 * pixel(i, j + 1, c) + w10 * pixel(i + 1, j, c) + w11 * pixel(i + 1, j + 1, c);
+    }
+  }
+};
+
+/// out (height, width) = in smoothed along both axes by `taps` (2 radius + 1,); what lies outside is 0
 inline void smooth(const Warp& op, const float* in, float* between, float* out) {
-  const int64_t radius = (op.tap_count - 1) / 2, ld = warp_margins(op.width, op.tap_count);
-  const int64_t size = op.height * op.width, apart = warp_field(op.height, op.width);
+  const int64_t radius = (op.tap_count - 1) / 2, size = op.height * op.width;
+  for (int64_t p = 0; p < size; ++p) between[p] = out[p] = 0.0f;
+  for (int64_t t = -radius; t <= radius; ++t) {
+    const float tap = op.taps[t + radius];
+    const int64_t first = t < 0 ? -t : 0, last = t > 0 ? op.height - t : op.height;
+    for (int64_t p = first * op.width; p < last * op.width; ++p) between[p] += tap * in[p + t * op.width];
+  }
   for (int64_t i = 0; i < op.height; ++i) {
-    const int64_t first = i < radius ? 0 : i - radius, end = i + radius < op.height ? i + radius + 1 : op.height;
-    for (int64_t j = 0; j < op.width; j += kWidth) {
-      weigh(op.taps + first - i + radius, end - first, in + first * op.width + j, op.width, size, between + radius + j,
-            ld);
-    }
-    for (int64_t f = 0; f < kFields; ++f) {
-      float* row = between + f * ld;
-      for (int64_t j = 0; j < radius; ++j) row[j] = row[radius + op.width + j] = 0.0f;
-    }
-    for (int64_t j = 0; j < op.width; j += kWidth) {
-      weigh(op.taps, op.tap_count, between + j, 1, ld, out + i * op.width + j, apart);
+    float* to = out + i * op.width;
+    const float* from = between + i * op.width;
+    for (int64_t t = -radius; t <= radius; ++t) {
+      const float tap = op.taps[t + radius];
+      const int64_t first = t < 0 ? -t : 0, last = t > 0 ? op.width - t : op.width;
+      for (int64_t j = first; j < last; ++j) to[j] += tap * from[j + t];
     }
   }
 }
 
-/// The fields, at the start of `scratch`. Their pixels draw as columns of a row do in random.h.
+/// Fields of displacements, by rows and by columns: the first two of `scratch` (kWarpFields, height * width), which has
+/// room for a cache line more. Pixels of both fields draw as columns of a row do in random.h.
 inline void displace(const Warp& op, int64_t image) {
-  float* between = op.scratch + kFields * warp_field(op.height, op.width);
-  float* noise = between + kFields * warp_margins(op.width, op.tap_count);
+  const int64_t size = op.height * op.width;
+  float *fields = op.scratch, *between = fields + 2 * size, *noise = between + size;
   const vf scale = broadcast(op.alpha * 0x1p-23f), bound = broadcast(-op.alpha);
-  const int64_t count = round_up(kFields * op.height * op.width, kLane);
-  for_random({{image, image + 1}, {0, count}, op.seed, op.step, op.first, false},
+  for_random({{image, image + 1}, {0, round_up(2 * size, kLane)}, op.seed, op.step, op.first, false},
              [&](int64_t, int64_t column, vu words) {
                const vf k = __builtin_convertvector(reinterpret_cast<vi>(words >> 8), vf);
                store(noise + column, fma(k, scale, bound));
              });
-  smooth(op, noise, between, op.scratch);
+  for (int64_t field = 0; field < 2; ++field) smooth(op, noise + field * size, between, fields + field * size);
 }
 
 void warp(const Warp& op) {
+  const float middle = 0.5f * static_cast<float>(op.height - 1), centre = 0.5f * static_cast<float>(op.width - 1);
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     Uniform uniform(op.seed, op.step, static_cast<uint32_t>(op.first + b));
-    View view;
-    view.down = uniform.within(op.down) * static_cast<float>(op.height);
-    view.right = uniform.within(op.right) * static_cast<float>(op.width);
+    const float down = uniform.within(op.down) * static_cast<float>(op.height);
+    const float right = uniform.within(op.right) * static_cast<float>(op.width);
     const Turn turn = turned(uniform.within(op.turns));
-    view.sine = turn.sine;
-    view.cosine = turn.cosine;
-    view.tall = 1.0f + uniform.within(op.zoom[0]);
-    view.wide = op.zooms_alike ? view.tall : 1.0f + uniform.within(op.zoom[1]);
-    if (uniform.next() < 0.5f && op.flips[0]) view.tall = -view.tall;
-    if (uniform.next() < 0.5f && op.flips[1]) view.wide = -view.wide;
-    const float* x = op.x + b * op.ld;
+    const float tall = 1.0f + uniform.within(op.zoom[0]);
+    const float wide = op.zooms_alike ? tall : 1.0f + uniform.within(op.zoom[1]);
+    const bool over = uniform.next() < 0.5f && op.flips[0], mirrored = uniform.next() < 0.5f && op.flips[1];
+    const bool elastic = op.tap_count > 0;
+    if (elastic) displace(op, b);
+    const Sampler sampler{op, op.x + b * op.ld};
     float* y = op.y + b * op.ld;
-    if (op.tap_count > 0) displace(op, b);
-    if (op.tap_count > 0 || view.sine != 0.0f) {
-      sample_pixels(op, view, x, y);
-    } else {
-      sample_rows(op, view, x, y);
+    for (int64_t i = 0; i < op.height; ++i) {
+      const float v = (static_cast<float>(i) - middle) * (over ? -tall : tall) - down;
+      for (int64_t j = 0; j < op.width; ++j) {
+        const float u = (static_cast<float>(j) - centre) * (mirrored ? -wide : wide) - right;
+        float row = turn.sine * u + turn.cosine * v + middle, column = turn.cosine * u - turn.sine * v + centre;
+        const int64_t p = i * op.width + j;
+        if (elastic) {
+          row += op.scratch[p];
+          column += op.scratch[op.height * op.width + p];
+        }
+        sampler.sample(row, column, y + p * op.channels);
+      }
     }
   }
 }

@@ -8,10 +8,11 @@ Split emit_forward(Emitter& emitter, Operation& op, Split) {
   const LayerSpec& spec = *op.spec;
   Step step{Step::Kind::kWarp, Split::kSamples, false, op.in, op.out};
   step.index = op.layer;
-  const auto taps = static_cast<int64_t>(spec.taps.size());
-  step.statistics =
-      add_buffer(emitter.plan, 1, warp_scratch(spec.warp.height, spec.warp.width, spec.warp.channels, taps));
-  give_copies(emitter.plan, step.statistics);
+  if (!spec.taps.empty()) {
+    const int64_t pixels = spec.warp.height * spec.warp.width;
+    step.statistics = add_buffer(emitter.plan, 1, kWarpFields * pixels + kLane);
+    give_copies(emitter.plan, step.statistics);
+  }
   emitter.emit(step);
   return step.split;
 }
