@@ -10,7 +10,8 @@ from conftest import Blobs, classifier
 from numerics import RUNNABLE
 from numpy.typing import NDArray
 
-from engine import _core, metrics
+import engine as keras
+from engine import _core, config, metrics
 
 Array = NDArray[Any]
 
@@ -107,3 +108,27 @@ def test_a_metric_of_ones_own(blobs: Blobs) -> None:
     with pytest.raises(ArithmeticError, match="out of order"):
         model.fit(blobs.x, blobs.y, verbose=0)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("metric", CORE, ids=repr)
+def test_any_number_of_threads_gives_the_same_bits(metric: metrics.CoreMetric) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.uniform(0, 1, (150, 300)).astype(np.float32)
+    y = np.eye(WIDTH, dtype=np.float32)[rng.integers(0, WIDTH, len(x))]
+    weights = rng.uniform(0, 2, len(x)).astype(np.float32)
+    found = set()
+    try:
+        for threads in range(1, 9):
+            config.set_threads(threads)
+            keras.utils.set_random_seed(0)
+            model = keras.Sequential(
+                [keras.layers.Dense(300, "relu", input_shape=(300,)), keras.layers.Dense(WIDTH, "softmax")]
+            )
+            copies = [type(metric).from_config({**metric.get_config(), "name": name}) for name in ("a", "b")]
+            model.compile("sgd", "categorical_crossentropy", metrics=copies[:1], weighted_metrics=copies[1:])
+            model.fit(x, y, batch_size=64, epochs=2, sample_weight=weights, verbose=0)
+            found.add(b"".join(one._state.tobytes() for one in copies if one._state is not None))
+    finally:
+        config.set_threads(None)
+    assert len(found) == 1
+    assert found != {b""}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine import losses, metrics, optimizers
-from engine._checks import real
+from engine._checks import Shape, real, text_of_shape
 from engine._host import answer
 from engine._program import Program, Totals
 from engine.callbacks import Logs
@@ -41,6 +41,7 @@ class Compiled:
         plain = _metrics("metrics", metric_list)
         weighted = _metrics("weighted_metrics", weighted_metric_list)
         self._weights: list[Tracked] = []
+        self._output_shape: Shape = (-1,)
         self._metrics = [(metric, False) for metric in plain] + [(metric, True) for metric in weighted]
         self.names = _unique_names([metric.name for metric in plain], [metric.name for metric in weighted])
         self._loss_metric = metrics.Mean("loss")
@@ -58,6 +59,19 @@ class Compiled:
         if self.loss is not None:
             self.loss = self.loss.resolve(indices, outputs)
             self._require_same_targets()
+
+    def require_rows(self, shape: Shape) -> None:
+        """Raise ValueError if the loss or a metric cannot read outputs of `shape`, that of one sample."""
+        self._output_shape = shape
+        if len(shape) < 2:  # noqa: PLR2004 # without the axis of the samples
+            return
+        for what, one in (("loss", self.loss), *(("metric", metric) for metric in self._resolved)):
+            if one is not None and one.wants_rows:
+                msg = (
+                    f"the {what} {one.name!r} needs one row per sample, (n, outputs), but the model's output is "
+                    f"{text_of_shape(shape)}: put a Flatten() before the last layer"
+                )
+                raise ValueError(msg)
 
     def apply(self, program: Program, weights: Sequence[Tracked]) -> None:
         """Compile `program`, which has these weights; its optimizer state starts anew."""
@@ -114,10 +128,11 @@ class Compiled:
             if batch["step"] == "loss" and own is not None:
                 own.run(batch, weight)
                 return None
-            y_pred = batch["y_pred"].copy()
+            y_pred = batch["y_pred"].reshape(-1, *self._output_shape).copy()
+            y_true = batch["y_true"] if batch["y_true"].ndim == 1 else batch["y_true"].reshape(y_pred.shape)
             for metric, weighted in on_host:
                 sample_weight = batch["sample_weight"] if weighted else None
-                metric.update_state(batch["y_true"], y_pred, sample_weight=sample_weight)
+                metric.update_state(y_true, y_pred, sample_weight=sample_weight)
             return None
 
         return step

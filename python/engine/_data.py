@@ -45,12 +45,6 @@ def checked_samples(
     if len(array) != len(x):
         msg = f"`{prefix}x` has {len(x)} samples but `{prefix}y` has {len(array)}"
         raise ValueError(msg)
-    if targeting.loss.wants_classes and len(targeting.output_shape) > 1:
-        msg = (
-            f"the loss {targeting.loss.name!r} needs one row per sample, (n, classes), but the model's output is "
-            f"{text_of_shape(targeting.output_shape)}: put a Flatten() before the last layer"
-        )
-        raise ValueError(msg)
     if targeting.loss.wants_classes and targeting.outputs == 1:
         msg = (
             f"the loss {targeting.loss.name!r} needs one output per class, but the model has 1: give its last "

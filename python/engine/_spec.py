@@ -58,11 +58,13 @@ class Spec:
 
     left_out: ClassVar[tuple[str, ...]] = ()
     """Arguments that the config does without."""
+    takes_any_name: ClassVar[bool] = False
+    """Whether arguments of any other name go to a function of the user's, which judges them."""
     keeps_otherwise: ClassVar[bool] = False
     """Whether a subclass of the user's may keep arguments under other names: its own get_config then adds them."""
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
-        for option in options:
+        for option in () if cls.takes_any_name else options:
             known = list(_arguments(cls))
             if option not in known:
                 names = ", ".join(known)

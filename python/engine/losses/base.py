@@ -65,6 +65,8 @@ class Loss(Spec):
     """Whether targets are class indices (n,) rather than one number per output; None: what `y` holds tells."""
     wants_classes: ClassVar[bool] = False
     """Whether the outputs stand for classes that exclude each other."""
+    wants_rows: bool = False
+    """Whether outputs must be (n, outputs), as their last axis is more than a part of one mean over all."""
     wants_fractions: ClassVar[bool] = False
     """Whether targets must lie in [0, 1]."""
     wants_signs: ClassVar[bool] = False

@@ -37,17 +37,20 @@ class HostLoss(Loss):
         name: for messages.
         reduction: as in `Loss`.
         wants_indices: as in `Loss`.
+        wants_rows: as in `Loss`; a formula of one's own can do anything with the last axis.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 # what a loss is made of
         self,
         compute: Formula,
         gradient: Formula,
         name: str,
         reduction: str | None,
         wants_indices: bool | None,
+        wants_rows: bool = True,
     ) -> None:
         super().__init__(name, reduction)
+        self.wants_rows = wants_rows
         self.compute, self.gradient, self.wants_indices = compute, gradient, wants_indices
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -56,7 +59,7 @@ class HostLoss(Loss):
 
     def resolve(self, indices: bool, outputs: int) -> Loss:
         """The same loss for targets of that form."""
-        return HostLoss(self.compute, self.gradient, self.name, self.reduction, indices)
+        return HostLoss(self.compute, self.gradient, self.name, self.reduction, indices, self.wants_rows)
 
     def lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""
@@ -161,7 +164,7 @@ class _Overlap(FunctionLoss):
 
     def on_host(self) -> HostLoss:
         """The same loss for NumPy."""
-        return HostLoss(self.call, self.gradient, self.name, self.reduction, False)
+        return HostLoss(self.call, self.gradient, self.name, self.reduction, False, self.axis is not None)
 
     def lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""

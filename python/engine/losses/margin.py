@@ -85,4 +85,5 @@ class CategoricalHinge(FunctionLoss):
 
     function = staticmethod(categorical_hinge)
     wants_classes = True
+    wants_rows = True
     wants_fractions = True

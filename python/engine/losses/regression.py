@@ -234,6 +234,7 @@ class CosineSimilarity(FunctionLoss):
     """
 
     function = staticmethod(cosine_similarity)
+    wants_rows = True
 
     def __init__(
         self,
@@ -255,6 +256,7 @@ class KLDivergence(FunctionLoss):
     """`sum(y * log(y / p))`, both clipped to [1e-7, 1]."""
 
     function = staticmethod(kl_divergence)
+    wants_rows = True
     wants_fractions = True
 
 

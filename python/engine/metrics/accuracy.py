@@ -143,6 +143,7 @@ class CategoricalAccuracy(CoreMetric):
         dtype: None or "float32".
     """
 
+    wants_rows = True
     _direction = "up"
 
 
@@ -156,6 +157,7 @@ class SparseCategoricalAccuracy(CoreMetric):
     """
 
     wants_indices = True
+    wants_rows = True
     _direction = "up"
 
 
@@ -169,6 +171,7 @@ class TopKCategoricalAccuracy(CoreMetric):
         dtype: None or "float32".
     """
 
+    wants_rows = True
     _direction = "up"
 
     def __init__(self, k: int = 5, name: str | None = None, dtype: object = None) -> None:

@@ -94,6 +94,11 @@ class AUC(CoreMetric):
         """All of them; the first and the last lie just beyond 0 and 1."""
         return list(self._points)
 
+    @property
+    def wants_rows(self) -> bool:  # type: ignore[override] # only some arguments tell outputs apart
+        """Whether each output has an area or a weight of its own."""
+        return self.multi_label or self.label_weights is not None
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this object again."""
         names = (

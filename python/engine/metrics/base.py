@@ -94,6 +94,8 @@ class Metric(Spec):
     """Whether targets are class indices (n,) rather than one number per output."""
     reads_indices: bool = False
     """Whether class indices will do as well, read as one-hot rows."""
+    wants_rows: bool = False
+    """Whether outputs must be (n, outputs), as their last axis is more than a part of one mean over all."""
     _direction: str | None = None
     """Whether more is better, "up", or less, "down"; None where nobody can say."""
 

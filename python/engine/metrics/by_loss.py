@@ -26,6 +26,11 @@ class LossMetric(CoreMetric):
     """The loss, which gets the metric's options."""
     _direction = "down"
 
+    @property
+    def wants_rows(self) -> bool:  # type: ignore[override] # the loss knows
+        """As for the loss."""
+        return self.loss.wants_rows
+
     def lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         options = {name: value for name, value in self.get_config().items() if name != "name"}
@@ -236,6 +241,7 @@ class R2Score(CoreMetric):
         dtype: None or "float32".
     """
 
+    wants_rows = True
     _direction = "up"
 
     def __init__(

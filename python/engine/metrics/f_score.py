@@ -32,6 +32,7 @@ class FBetaScore(CoreMetric):
     """
 
     reads_indices = True
+    wants_rows = True
     _direction = "up"
 
     def __init__(  # Keras' signature
@@ -107,6 +108,7 @@ class ConfusionMatrix(CoreMetric):
     """
 
     reads_indices = True
+    wants_rows = True
 
     def __init__(self, threshold: float = 0.5, name: str | None = None, dtype: object = None) -> None:
         super().__init__(name, dtype)

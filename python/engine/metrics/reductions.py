@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.metrics.base import Metric, register
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 Array = NDArray[Any]
 
@@ -93,18 +90,16 @@ class MeanMetricWrapper(Mean):
         fn: gives the value of each sample, or of each output, from (y_true, y_pred).
         name: the key in logs and histories; default the function's name.
         dtype: None or "float32".
-        **options: for `fn`.
+        **kwargs: for `fn`.
     """
 
-    def __new__(cls, *_: Any, **__: Any) -> Self:
-        """Without Spec's check of names: those of `fn` are its own business."""
-        return object.__new__(cls)
+    takes_any_name = True
 
     def __init__(
-        self, fn: Callable[..., Any], name: str | None = None, dtype: object = None, **options: Any
+        self, fn: Callable[..., Any], name: str | None = None, dtype: object = None, **kwargs: Any
     ) -> None:
         super().__init__(name or getattr(fn, "__name__", None), dtype)
-        self.fn, self._options = fn, options
+        self.fn, self._options = fn, kwargs
 
     def update_state(  # type: ignore[override] # as in Keras
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None

@@ -171,6 +171,7 @@ class CompiledModel(ABC):
         if not compiled.settled:
             with self._lock:
                 self._settle(compiled, y, math.prod(output_shape))
+        compiled.require_rows(output_shape)
         return checked_samples(rows, y, Targeting(compiled.loss, output_shape), sample_weight, prefix)
 
     def _settle(self, compiled: Compiled, y: object, outputs: int) -> None:
