@@ -42,7 +42,7 @@ NAMES = {
         MeanSquaredError RootMeanSquaredError MeanAbsoluteError MeanAbsolutePercentageError
         MeanSquaredLogarithmicError R2Score LogCoshError CosineSimilarity Hinge SquaredHinge CategoricalHinge
         KLDivergence Poisson BinaryCrossentropy CategoricalCrossentropy SparseCategoricalCrossentropy Mean Sum
-        Metric get serialize deserialize""",
+        MeanMetricWrapper Metric get serialize deserialize""",
     "optimizers": """
         SGD Adam AdamW Adamax Nadam Lamb RMSprop Adagrad Adadelta Lion Ftrl Adafactor Optimizer get serialize
         deserialize""",
