@@ -41,7 +41,12 @@ void StepRunner::partial_products(const Step& step, const Batch& batch) const {
   float* out = partials(step.out, batch);
   for_groups(worker_, kernel.rows, [&](const SliceGroup& group) {
     const int64_t begin = group.first * kSlice, most = kSlice << group.level;
-    DenseForward op{x + begin, shape(step.in).ld, w + begin * kLane, kLane, begin == 0 ? bias : nullptr};
+    DenseForward op{};
+    op.x = x + begin;
+    op.ldx = shape(step.in).ld;
+    op.kernel = w + begin * kLane;
+    op.ldw = kLane;
+    op.bias = begin == 0 ? bias : nullptr;
     op.y = out + group.first * shape(step.out).ld;
     op.ldy = kLane;
     op.k = kernel.rows - begin < most ? kernel.rows - begin : most;

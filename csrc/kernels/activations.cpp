@@ -1,7 +1,7 @@
 // Activations on their own: elementwise, and of whole rows.
 #include "kernels/activations.h"
 
-#include "kernels/elementwise.h"
+#include "kernels/blocks.h"
 #include "kernels/fill.h"
 #include "kernels/piecewise.h"
 #include "kernels/row_activations.h"

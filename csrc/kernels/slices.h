@@ -21,6 +21,7 @@ class PairwiseSum {
 
   /// Of all; ends with + 0, as every product does.
   ENGINE_INLINE void total(vf (&tile)[Rows][Vectors]) const {
+    if (slices_ <= 0 || slices_ >> kLevels) __builtin_unreachable();
     int level = __builtin_ctzll(static_cast<uint64_t>(slices_));
     std::memcpy(tile, waiting_[level], sizeof tile);
     for (++level; slices_ >> level; ++level) {
