@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -52,14 +53,14 @@ class NonNeg(Constraint):
         return {"kind": "non_negative"}
 
 
-class _Norm(Constraint):
+class _Norm(Constraint, ABC):
     """A constraint on Euclidean norms over `axis`, which a subclass sets."""
 
     axis: Axis
 
+    @abstractmethod
     def _limits(self) -> tuple[float, float, float]:
         """Low, high and rate of `rate * clip(norm, low, high) + (1 - rate) * norm`."""
-        raise NotImplementedError
 
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
         """`w * wanted / (1e-7 + norm)`, with what the norm is wanted to be."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 INTERPOLATIONS = ("bilinear", "nearest")
 
 
-class _Augmentation(Layer):
+class _Augmentation(Layer, ABC):
     """A layer that changes images (rows, columns) or (rows, columns, channels).
 
     Args:
@@ -74,8 +75,9 @@ class _Augmentation(Layer):
             }
         ]
 
+    @abstractmethod
     def _change(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """What the core's operation says of the change."""
 
 
 @register()

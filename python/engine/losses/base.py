@@ -160,10 +160,9 @@ class FunctionLoss(Loss):
 
     def lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""
-        if getattr(self, "axis", -1) not in (-1, 1):
-            msg = (
-                f"`axis={self.axis}` of the loss {self.name!r} is not that of a model's outputs: use axis=-1"  # type: ignore[attr-defined]
-            )
+        axis = getattr(self, "axis", -1)  # which some losses have
+        if axis not in (-1, 1):
+            msg = f"`axis={axis}` of the loss {self.name!r} is not that of a model's outputs: use axis=-1"
             raise ValueError(msg)
         ignored = {} if self.ignored is None else {"ignored": self.ignored}
         return {

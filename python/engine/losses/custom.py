@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -148,15 +149,15 @@ class _Crossentropy(Loss):
         return SparseCategoricalCrossentropy() if indices else CategoricalCrossentropy()
 
 
-class _Overlap(FunctionLoss):
+class _Overlap(FunctionLoss, ABC):
     """What Dice and Tversky have in common: over a whole batch, their sums tie the samples together."""
 
     wants_fractions = True
     axis: int | None
 
+    @abstractmethod
     def factors(self) -> tuple[float, float, float]:
         """alpha, beta and epsilon of Tversky's formula."""
-        raise NotImplementedError
 
     def parameters(self) -> list[float]:
         """alpha, beta and epsilon."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ def counts_above(state: State, thresholds: Sequence[float]) -> Counts:
     return Counts(tp, fp, totals[:, 0] - fp, totals[:, 1] - tp)
 
 
-class ThresholdMetric(CoreMetric):
+class ThresholdMetric(CoreMetric, ABC):
     """A metric of the counts at one or several thresholds.
 
     Args:
@@ -109,17 +110,22 @@ class ThresholdMetric(CoreMetric):
 
     def compute(self, state: State) -> Any:
         """One number, or one per threshold."""
-        values = self.of_counts(Counts(*(count[0] for count in counts_above(state, self._points))))
-        return float(values[0]) if len(self._points) == 1 else values
+        return self._reduce(
+            self.of_counts(Counts(*(count[0] for count in counts_above(state, self._points))))
+        )
 
     def result(self) -> Any:
         """The metric of all batches since `reset_state`."""
         empty = np.zeros(2 * (len(self._points) + 1))
         return self.compute(empty if self._state is None else self._state)
 
+    @abstractmethod
     def of_counts(self, counts: Counts) -> Array:
         """The value at each threshold."""
-        raise NotImplementedError
+
+    def _reduce(self, values: Array) -> Any:
+        """What is reported of the values at the thresholds."""
+        return float(values[0]) if len(self._points) == 1 else values
 
 
 class _Count(ThresholdMetric):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine._checks import integer, real
-from engine.metrics.base import State, register
-from engine.metrics.confusion import Counts, ThresholdMetric, counts_above, lower_thresholds, ratio
+from engine.metrics.base import register
+from engine.metrics.confusion import Counts, ThresholdMetric, lower_thresholds, ratio
 
 Array = NDArray[Any]
 
@@ -30,15 +31,17 @@ class _BestUnder(ThresholdMetric):
         even = len(self._points) > 1
         return {**super().lower(), **lower_thresholds(self._points, even)}
 
-    def compute(self, state: State) -> float:
-        """The best value; 0 where no threshold will do."""
-        counts = Counts(*(count[0] for count in counts_above(state, self._points)))
+    def of_counts(self, counts: Counts) -> Array:
+        """What shall be large, at each threshold; 0 where what must be large enough isn't."""
         constrained, wanted = self.ratios(counts)
-        return float(np.max(np.where(constrained >= self._least, wanted, 0.0), initial=0.0))
+        return np.where(constrained >= self._least, wanted, 0.0)
 
+    def _reduce(self, values: Array) -> float:
+        return float(np.max(values, initial=0.0))
+
+    @abstractmethod
     def ratios(self, counts: Counts) -> tuple[Array, Array]:
         """What must be large enough, and what shall be large."""
-        raise NotImplementedError
 
 
 def _recall(counts: Counts) -> Array:
