@@ -94,6 +94,30 @@ def serialize(spec: Spec) -> dict[str, Any]:
     return {"class_name": type(spec).__name__, "config": spec.get_config()}
 
 
+def serialize_any(given: Any) -> dict[str, Any] | str:
+    """What `deserialize_any` makes `given` from again: class and config of an object, the name of a function."""
+    return serialize(given) if isinstance(given, Spec) else str(given.__name__)
+
+
+def deserialize_any(
+    get: Callable[[Any], Any],
+    config: Mapping[str, Any] | str,
+    custom_objects: Mapping[str, Any] | None,
+) -> Any:
+    """What `serialize_any` was given, where functions count as well as classes.
+
+    Args:
+        get: of the kind in question.
+        config: what `serialize_any` returned.
+        custom_objects: classes and functions of your own, by name.
+    """
+    own = config["class_name"] if isinstance(config, Mapping) else config
+    if custom_objects and own in custom_objects:
+        found = custom_objects[own]
+        return found.from_config(config["config"]) if isinstance(config, Mapping) else found
+    return get(config)
+
+
 def _plain(value: object) -> object:
     if isinstance(value, Spec):
         return serialize(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine._spec import serialize as _serialize
+from engine._spec import deserialize_any, serialize_any
 from engine.losses.base import REDUCTIONS, FunctionLoss, Loss, registry
 from engine.losses.crossentropy import (
     BinaryCrossentropy,
@@ -125,7 +125,7 @@ def get(identifier: object) -> Any:
 
 def serialize(loss: Any) -> dict[str, Any] | str:
     """What `deserialize` makes the loss from again: class and config of an object, the name of a function."""
-    return _serialize(loss) if isinstance(loss, Loss) else str(loss.__name__)
+    return serialize_any(loss)
 
 
 def deserialize(name: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -135,8 +135,4 @@ def deserialize(name: Mapping[str, Any] | str, custom_objects: Mapping[str, Any]
         name: what `serialize` returned.
         custom_objects: classes and functions of your own, by name.
     """
-    own = name["class_name"] if isinstance(name, Mapping) else name
-    if custom_objects and own in custom_objects:
-        found = custom_objects[own]
-        return found.from_config(name["config"]) if isinstance(name, Mapping) else found
-    return get(name)
+    return deserialize_any(get, name, custom_objects)

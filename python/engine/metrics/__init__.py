@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine._spec import serialize as _serialize
+from engine._spec import deserialize_any, serialize_any
 from engine.losses import (
     binary_crossentropy,
     binary_focal_crossentropy,
@@ -184,7 +184,7 @@ def for_training(identifier: object) -> Metric:
 
 def serialize(metric: Any) -> dict[str, Any] | str:
     """What `deserialize` makes the metric from again: class and config of an object, the name of a function."""
-    return _serialize(metric) if isinstance(metric, Metric) else str(metric.__name__)
+    return serialize_any(metric)
 
 
 def deserialize(config: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -194,8 +194,4 @@ def deserialize(config: Mapping[str, Any] | str, custom_objects: Mapping[str, An
         config: what `serialize` returned.
         custom_objects: classes and functions of your own, by name.
     """
-    own = config["class_name"] if isinstance(config, Mapping) else config
-    if custom_objects and own in custom_objects:
-        found = custom_objects[own]
-        return found.from_config(config["config"]) if isinstance(config, Mapping) else found
-    return get(config)
+    return deserialize_any(get, config, custom_objects)

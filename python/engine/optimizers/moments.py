@@ -18,8 +18,35 @@ if TYPE_CHECKING:
     from engine.optimizers.base import Options
 
 
+class _Moments(Optimizer):
+    """What Adam's kin take: how fast two running means decay.
+
+    Args:
+        learning_rate: step size, at least 0, or a schedule.
+        beta_1: decay of the first, in [0, 1).
+        beta_2: decay of the second, in [0, 1).
+        epsilon: keeps the division finite, at least 0.
+        shared: the arguments of every `Optimizer`, in its order.
+        options: the same, by name.
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        *shared: Any,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, *shared, **options)
+        self.beta_1 = below_one(beta_1, "beta_1")
+        self.beta_2 = below_one(beta_2, "beta_2")
+        self.epsilon = real(epsilon, "epsilon", 0.0)
+
+
 @registry.register()
-class Adamax(Optimizer):
+class Adamax(_Moments):
     """Adam with the largest recent gradient in the place of the root of v (Kingma and Ba, 2014, section 7.1).
 
     `m = beta_1 * m + (1 - beta_1) * g`, `u = max(beta_2 * u, abs(g))`,
@@ -36,20 +63,6 @@ class Adamax(Optimizer):
 
     kind = "adamax"
 
-    def __init__(
-        self,
-        learning_rate: LearningRate = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        *shared: Any,
-        **options: Unpack[Options],
-    ) -> None:
-        super().__init__(learning_rate, *shared, **options)
-        self.beta_1 = below_one(beta_1, "beta_1")
-        self.beta_2 = below_one(beta_2, "beta_2")
-        self.epsilon = real(epsilon, "epsilon", 0.0)
-
     @property
     def slots(self) -> Sequence[Sequence[str]]:
         """Names of m and u."""
@@ -57,7 +70,7 @@ class Adamax(Optimizer):
 
 
 @registry.register()
-class Lamb(Optimizer):
+class Lamb(_Moments):
     """Adam's direction, as long as a share of the weights themselves, for large batches (You et al., 2020).
 
     m and v as Adam's; `u = m / (1 - beta_1**t) / (sqrt(v / (1 - beta_2**t)) + epsilon)`,
@@ -75,20 +88,6 @@ class Lamb(Optimizer):
 
     kind = "lamb"
 
-    def __init__(
-        self,
-        learning_rate: LearningRate = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        *shared: Any,
-        **options: Unpack[Options],
-    ) -> None:
-        super().__init__(learning_rate, *shared, **options)
-        self.beta_1 = below_one(beta_1, "beta_1")
-        self.beta_2 = below_one(beta_2, "beta_2")
-        self.epsilon = real(epsilon, "epsilon", 0.0)
-
     @property
     def slots(self) -> Sequence[Sequence[str]]:
         """Names of m and v."""
@@ -96,7 +95,7 @@ class Lamb(Optimizer):
 
 
 @registry.register()
-class Nadam(Optimizer):
+class Nadam(_Moments):
     """Adam with Nesterov's momentum (Dozat, 2015).
 
     m and v as Adam's; with `u_t = beta_1 * (1 - 0.96**t / 2)` and P_t the product of u_1 to u_t,
@@ -113,20 +112,6 @@ class Nadam(Optimizer):
     """
 
     kind = "nadam"
-
-    def __init__(
-        self,
-        learning_rate: LearningRate = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        *shared: Any,
-        **options: Unpack[Options],
-    ) -> None:
-        super().__init__(learning_rate, *shared, **options)
-        self.beta_1 = below_one(beta_1, "beta_1")
-        self.beta_2 = below_one(beta_2, "beta_2")
-        self.epsilon = real(epsilon, "epsilon", 0.0)
 
     @property
     def slots(self) -> Sequence[Sequence[str]]:
