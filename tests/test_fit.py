@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -263,6 +264,15 @@ def test_many_threads_predict_at_once(blobs: Blobs) -> None:
     assert all(np.array_equal(result, results[0]) for result in results)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """A shell ignores it for what runs in its background, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_leaves_a_usable_model(blobs: Blobs) -> None:
     model = classifier()
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
