@@ -22,7 +22,7 @@ def threads_as_before() -> Iterator[None]:
 
 
 def mostly_zeros(inputs: int, dtype: str) -> Array:
-    """A fifth is not zero; one row is all zeros and one has none."""
+    """A fifth is not zero, of 255 values; one row is all zeros and one has none."""
     rng = np.random.default_rng(inputs)
     x = rng.integers(1, 256, (ROWS, inputs)) * (rng.random((ROWS, inputs)) < 0.2)
     x[20], x[30] = 0, rng.integers(1, 256, inputs)
@@ -69,6 +69,37 @@ def test_training_has_the_same_bits(
     full, full_loss = trained(case_of(with_full_rows(x), units, batch_size))
     assert sparse_loss == full_loss
     assert all(same_bits(a, b) for a, b in zip(sparse, full, strict=True))
+
+
+def drawn(values: int, dtype: str) -> Array:
+    """Rows with so many different values besides 0, large enough to be recorded by several threads: the first half of
+    the rows and the second meet them in another order, and some are in one half alone.
+    """
+    rng = np.random.default_rng(values)
+    numbers = rng.normal(size=values)
+    where = rng.random((ROWS, 784)) < 0.3
+    x = np.zeros((ROWS, 784))
+    x[where] = np.resize(numbers, where.sum())
+    x[ROWS // 2 :] = np.where(x[ROWS // 2 :] == numbers[0], 0, x[ROWS // 2 :])[:, ::-1]
+    x[: ROWS // 2][x[: ROWS // 2] == numbers[-1]] = 0
+    return x.astype(dtype)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("values", [1, 2, 254, 255, 256, 257, 60_000])
+def test_few_values_get_codes_and_many_are_kept(values: int, dtype: str, threads: int) -> None:
+    _core.set_threads(threads)
+    x = drawn(values, dtype)
+    case, full = case_of(x, 64, 32), case_of(with_full_rows(x), 64, 32)
+    assert all(same_bits(a, b) for a, b in zip(trained(case)[0], trained(full)[0], strict=True))
+
+
+def test_values_that_appear_late_are_kept() -> None:
+    x = drawn(20, "float32")
+    x[-1, :300] = np.linspace(1, 2, 300)
+    case, full = case_of(x, 64, 20), case_of(with_full_rows(x), 64, 20)
+    assert all(same_bits(a, b) for a, b in zip(trained(case)[0], trained(full)[0], strict=True))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])

@@ -94,7 +94,7 @@ bool StepRunner::find_nonzeros(const Step& step, const Batch& batch, const NonZe
   const int64_t k = shape(step.out).columns;
   auto* out = reinterpret_cast<uint8_t*>(scratch + round_up(k + kLane, kLane));
   const int64_t bytes = kernels_.record_rows[static_cast<size_t>(in.type)](
-      {in.x, in.stride, frame_.order, batch.first, k, step.scale, rows, scratch, out, nonzeros.records});
+      {in.x, in.stride, frame_.order, batch.first, k, step.scale, rows, scratch, nullptr, out, nonzeros.records});
   if (bytes == kTooManyNonZeros) return false;
   nonzeros.header->values = in.type == RowType::kUint8 ? RecordValues::kCodes : RecordValues::kFloats;
   fill_codes(step.scale, nonzeros.own_codes);

@@ -104,7 +104,7 @@ struct Recorder {
   }
 };
 
-/// Writes one record; returns its elements. `values` (k + kLane,) is scratch.
+/// Writes positions and ends of one record; returns its elements, whose values are in `values` (k + kLane,).
 template <class T, class V>
 ENGINE_INLINE int64_t record_row(const T* in, int64_t k, float scale, uint8_t* out, V* values) {
   const int64_t blocks = record_blocks(k);
@@ -116,9 +116,37 @@ ENGINE_INLINE int64_t record_row(const T* in, int64_t k, float scale, uint8_t* o
     recorder.fill_up(in + first, n);
     ends[block] = static_cast<uint32_t>(recorder.count);
   }
-  std::memcpy(out + record_values_offset(blocks, recorder.count), values,
-              static_cast<size_t>(recorder.count) * sizeof(V));
   return recorder.count;
+}
+
+/// The slot of a number, or the free one where it would go.
+ENGINE_INLINE uint64_t& slot_of(Codebook& book, uint32_t number) {
+  constexpr uint32_t kGoldenRatio = 0x9e3779b9;  // of 2^32: the high bits of products with it are spread evenly
+  constexpr uint32_t kSlots = 1 << Codebook::kSlotBits;
+  uint32_t slot = number * kGoldenRatio >> (32 - Codebook::kSlotBits);
+  while (book.slots[slot] != 0 && static_cast<uint32_t>(book.slots[slot]) != number) slot = (slot + 1) % kSlots;
+  return book.slots[slot];
+}
+
+/// The slot's new content; 0 where the book has no code left.
+__attribute__((noinline)) uint64_t add_number(Codebook& book, uint32_t number) {
+  if (book.count == kCodes) return 0;
+  std::memcpy(book.numbers + book.count, &number, sizeof number);
+  const auto code = static_cast<uint64_t>(book.count++);
+  return slot_of(book, number) = Codebook::kTaken | code << 32 | number;
+}
+
+/// The codes of n values; false where the book has none left.
+ENGINE_INLINE bool encode(Codebook& book, const float* values, int64_t n, uint8_t* codes) {
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t number;
+    std::memcpy(&number, values + i, sizeof number);
+    uint64_t slot = slot_of(book, number);
+    if (slot == 0) slot = add_number(book, number);
+    if (slot == 0) return false;
+    codes[i] = static_cast<uint8_t>(slot >> 32);
+  }
+  return true;
 }
 
 template <class T>
@@ -126,6 +154,8 @@ int64_t record_rows(const RecordRows& op) {
   using V = std::conditional_t<std::is_same_v<T, uint8_t>, uint8_t, float>;
   constexpr int64_t kPrefetch = 2;  // rows ahead
   const int64_t blocks = record_blocks(op.k);
+  const int64_t value_bytes = op.book ? 1 : sizeof(V);
+  auto* values = static_cast<V*>(op.scratch);
   uint8_t* out = op.out;
   int64_t count = 0;
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
@@ -134,9 +164,14 @@ int64_t record_rows(const RecordRows& op) {
       const T* ahead = source_row<T>(op.data, op.stride, op.order, op.first + b + kPrefetch);
       for (int64_t j = 0; j < op.k; j += static_cast<int64_t>(64 / sizeof(T))) __builtin_prefetch(ahead + j);
     }
-    const int64_t n = record_row(in, op.k, op.scale, out, static_cast<V*>(op.scratch));
+    const int64_t n = record_row(in, op.k, op.scale, out, values);
+    uint8_t* kept = out + record_values_offset(blocks, n);
+    if constexpr (std::is_same_v<V, float>) {
+      if (op.book && !encode(*op.book, values, n, kept)) return kTooManyValues;
+    }
+    if (!op.book) std::memcpy(kept, values, static_cast<size_t>(n) * sizeof(V));
     op.records[b] = out;
-    out += record_bytes(blocks, n, sizeof(V));
+    out += record_bytes(blocks, n, value_bytes);
     count += n;
     const int64_t done = b + 1 - op.rows.begin;
     if ((done == kProbe || b + 1 == op.rows.end) && 2 * count > done * op.k) return kTooManyNonZeros;

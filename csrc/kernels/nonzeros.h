@@ -16,9 +16,20 @@ inline constexpr int64_t record_blocks(int64_t inputs) { return (inputs + kRecor
 /// their loops end where the branch predictor expects it more often.
 inline constexpr int64_t kRecordStride = 4;
 
-/// What a record keeps of an element: the byte of a row of uint8, or the number that the product sees.
+/// What a record keeps of an element: a code, as is the byte of a row of uint8, or the number that the product sees.
 enum class RecordValues : int64_t { kNone, kCodes, kFloats };
 inline constexpr int64_t kCodes = 256;
+
+/// Codes for the numbers of a data set that has few, such as images divided by 255, counts or indicators: their records
+/// are then as small as those of bytes. Code 0 stands for zero.
+struct Codebook {
+  static constexpr int kSlotBits = 10;  // a quarter is taken at the most, and 8 KiB leave room in the L1 cache
+  static constexpr uint64_t kTaken = uint64_t{1} << 63;
+
+  uint64_t slots[1 << kSlotBits] = {kTaken};  // kTaken, the code and the 32 bits of its number; 0: free
+  float numbers[kCodes] = {};                 // by code
+  int64_t count = 1;
+};
 
 inline constexpr int64_t record_values_offset(int64_t blocks, int64_t n) { return round_up(4 * blocks + n, 4); }
 inline constexpr int64_t record_bytes(int64_t blocks, int64_t n, int64_t value_bytes) {

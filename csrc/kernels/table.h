@@ -117,12 +117,15 @@ struct RecordRows {
   int64_t first, k;
   float scale;
   Range rows;
-  void* scratch;  // (k + kLane,) floats
-  uint8_t* out;   // with room for full records, and kLane floats more
+  void* scratch;   // (k + kLane,) floats
+  Codebook* book;  // for values of float32 and float64, to have codes; null: floats
+  uint8_t* out;    // with room for full records, and kLane floats more
   const uint8_t** records;
 };
 /// Answer of `record_rows` where more than half of the first rows or of all is not zero: records don't pay then.
 inline constexpr int64_t kTooManyNonZeros = -1;
+/// Where the codebook has no code left for a value.
+inline constexpr int64_t kTooManyValues = -2;
 /// Rows that tell whether it is worth going on.
 inline constexpr int64_t kProbe = 8;
 
@@ -253,7 +256,7 @@ struct KernelTable {
   void (*affine)(const Elementwise&, float scale, float offset);
   void (*transpose)(const Transpose&);
   void (*gather[kRowTypes])(const Gather&);
-  int64_t (*record_rows[kRowTypes])(const RecordRows&);  // bytes, or kTooManyNonZeros
+  int64_t (*record_rows[kRowTypes])(const RecordRows&);  // bytes, or one of the answers above
   void (*loss[kLosses][kTargets])(const LossRows&);
   void (*squared_sums)(const ColumnSums&);
   void (*magnitude_sums)(const ColumnSums&);
