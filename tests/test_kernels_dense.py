@@ -85,7 +85,8 @@ def test_forward_applies_the_activation(activation: str, shape: tuple[int, int, 
         assert (np.abs(y - ACTIVATIONS[activation](exact)) <= bound).all()
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+# (units, columns, batch): more units than are summed together, and so many columns that fewer are
+@pytest.mark.parametrize("shape", [*SHAPES, (150, 300, 33), (70, 2100, 17), (35, 8300, 3)], ids=str)
 def test_backward_input_is_the_contract_to_the_bit(shape: tuple[int, int, int]) -> None:
     """Its tiles lie the other way: units down and the batch across."""
     k, n, m = shape

@@ -61,15 +61,15 @@ void dense_forward(const DenseForward& op) {
   });
 }
 
-/// Turns tile (kLane units, kWidth samples) and stores it as rows of dx, through the derivative of what came before.
+/// Turns sums (kLane units, kWidth samples) and stores them as rows of dx, through the derivative of what came before.
 template <class Act>
-ENGINE_INLINE void store_turned(const DenseBackwardInput& op, const vf* tile, int64_t stride, int64_t b, int64_t i) {
+ENGINE_INLINE void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, int64_t b, int64_t i) {
   const int64_t count = op.rows - b < kWidth ? op.rows - b : kWidth;
 #pragma GCC unroll 4
   for (int part = 0; part < kParts; ++part) {
     vf square[kWidth];
 #pragma GCC unroll 16
-    for (int u = 0; u < kWidth; ++u) square[u] = tile[(part * kWidth + u) * stride];
+    for (int u = 0; u < kWidth; ++u) square[u] = sums[(part * kWidth + u) * stride] + 0.0f;
     transpose_square(square);
     vf rows[kWidth];
     std::memcpy(rows, square, sizeof rows);
@@ -84,24 +84,45 @@ ENGINE_INLINE void store_turned(const DenseBackwardInput& op, const vf* tile, in
   }
 }
 
+/// Units whose gradients are summed together: one chain of dz (32 KiB, AVX-512) then serves them all from the L1 cache,
+/// and their rows of the kernel wait in the L2 cache, with room for this many floats, for the next samples.
+constexpr int64_t kMostUnits = 64, kMostKernelFloats = 128 << 10;
+
 /// Tiles are of dx^T: units down, the batch across, so that the vectors run over the batch and no transposed copy of
 /// the kernel is needed. kLane units at a time are turned as they are stored.
 template <class Act>
 void dense_backward_input(const DenseBackwardInput& op) {
-  sweep<kTileVectors>(0, round_up(op.rows, kLane), kWidth, [&](auto vectors, int64_t b) {
-    constexpr int kVectors = decltype(vectors)::value;
-    for (int64_t i = op.units.begin; i < op.units.end; i += kLane) {
-      vf tile[kLane][kVectors] = {};
-      const int64_t end = op.units.end < i + kLane ? op.units.end : i + kLane;
-      sweep<kTileRows>(i, end, 1, [&](auto units, int64_t unit) {
-        constexpr int kRows = decltype(units)::value;
-        microtile<kRows, kVectors>(
-            ByPanels{op.kernel, op.k, op.n, unit}, op.dz_t + b, op.ldt, op.n,
-            [&](const vf(&acc)[kRows][kVectors]) { std::memcpy(tile[unit - i], acc, sizeof acc); });
-      });
-      for (int v = 0; v < kVectors; ++v) store_turned<Act>(op, &tile[0][v], kVectors, b + v * kWidth, i);
-    }
-  });
+  const int64_t fitting = kMostKernelFloats / op.n / kLane * kLane;
+  const int64_t together = fitting < kLane ? kLane : fitting < kMostUnits ? fitting : kMostUnits;
+  for (int64_t i = op.units.begin; i < op.units.end; i += together) {
+    const int64_t end = op.units.end < i + together ? op.units.end : i + together;
+    sweep<kTileVectors>(0, round_up(op.rows, kLane), kWidth, [&](auto vectors, int64_t b) {
+      constexpr int kVectors = decltype(vectors)::value;
+      vf sums[kMostUnits][kVectors];
+      for (int64_t p = 0; p < op.n; p += kChain) {
+        sweep<kTileRows>(i, end, 1, [&](auto units, int64_t unit) {
+          constexpr int kRows = decltype(units)::value;
+          vf block[kRows][kVectors];
+          chain(block, ByPanels{op.kernel, op.k, op.n, unit}, op.dz_t + b, op.ldt, p,
+                op.n < p + kChain ? op.n : p + kChain);
+#pragma GCC unroll 8
+          for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+            for (int v = 0; v < kVectors; ++v) {
+              vf& sum = sums[unit - i + r][v];
+              sum = p == 0 ? block[r][v] : sum + block[r][v];
+            }
+          }
+        });
+      }
+      for (int64_t unit = end; unit < round_up(end, kLane); ++unit) {
+        for (vf& sum : sums[unit - i]) sum = vf{};
+      }
+      for (int64_t unit = i; unit < end; unit += kLane) {
+        for (int v = 0; v < kVectors; ++v) store_turned<Act>(op, &sums[unit - i][v], kVectors, b + v * kWidth, unit);
+      }
+    });
+  }
 }
 
 }  // namespace
