@@ -20,7 +20,7 @@ CSRC = ROOT / "csrc"
 # A module imports from its own row or a lower one. `_program` alone talks to C++.
 LAYERS = [
     {"_core"},
-    {"_checks", "_custom", "_targets", "_program"},
+    {"_atomic", "_checks", "_custom", "_targets", "_program"},
     {"_progress", "_random", "_spec"},
     {
         "activations",

@@ -1,0 +1,117 @@
+"""Files that take their place when they are whole."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from engine._atomic import replacing
+
+
+class Stop(BaseException):
+    """As hard to catch as Ctrl-C."""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_new_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    with replacing(tmp_path / "new.bin") as file:
+        file.write(b"abc")
+        file.flush()
+        assert not (tmp_path / "new.bin").exists()
+        assert Path(file.name).read_bytes() == b"abc"
+    assert contents(tmp_path) == {"new.bin": b"abc"}
+
+
+def test_text_has_the_same_bytes_everywhere(tmp_path: Path) -> None:
+    with replacing(str(tmp_path / "new.txt"), "w") as file:
+        file.write("é\n")
+    assert contents(tmp_path) == {"new.txt": b"\xc3\xa9\n"}
+
+
+def test_what_is_written_can_be_read(tmp_path: Path) -> None:
+    with replacing(tmp_path / "new", "w+b") as file:
+        file.write(b"abc")
+        file.seek(0)
+        assert file.read() == b"abc"
+
+
+def test_a_library_may_open_the_path_itself(tmp_path: Path) -> None:
+    with replacing(tmp_path / "new") as file:
+        Path(file.name).write_bytes(b"theirs")
+    assert contents(tmp_path) == {"new": b"theirs"}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, Stop])
+@pytest.mark.parametrize("before", [{}, {"file": b"old"}])
+def test_an_exception_leaves_everything_as_it_was(
+    error: type[BaseException], before: dict[str, bytes], tmp_path: Path
+) -> None:
+    for name, old in before.items():
+        (tmp_path / name).write_bytes(old)
+
+    def write_and_fail() -> None:
+        with replacing(tmp_path / "file") as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        write_and_fail()
+    assert contents(tmp_path) == before
+
+
+def test_permissions_are_those_of_any_file_or_stay(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    (tmp_path / "private").touch(0o600)
+    for name in ("new", "private"):
+        with replacing(tmp_path / name) as file:
+            file.write(b"abc")
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes["new"] == modes["usual"]
+    assert modes["private"] == 0o600
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "link").symlink_to("../file")
+    with replacing(tmp_path / "here" / "link") as file:
+        file.write(b"abc")
+    assert (tmp_path / "here" / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"abc"
+
+
+def test_a_name_may_be_as_long_as_the_system_takes(tmp_path: Path) -> None:
+    name = "é" * 127
+    with replacing(tmp_path / name) as file:
+        file.write(b"abc")
+    assert contents(tmp_path) == {name: b"abc"}
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        ("", IsADirectoryError, "it is a folder: give the path of a file"),
+        ("none/file", FileNotFoundError, "there is no folder '.*none': make it first"),
+        ("file/file", FileNotFoundError, "there is no folder '.*file': make it first"),
+        ("/dev/null", OSError, "a device"),
+        ("/proc/file", OSError, r"can't write '/proc/file': No such file or directory, in folder '/proc'"),
+        ("x" * 256, OSError, "File name too long"),
+    ],
+)
+def test_places_where_no_file_can_be(path: str, error: type[OSError], message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(error, match=message), replacing(tmp_path / path):
+        pass
+    assert contents(tmp_path) == {"file": b"old"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to every file")
+def test_a_protected_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "file").touch(0o400)
+    with pytest.raises(PermissionError, match="may not be written to"), replacing(tmp_path / "file"):
+        pass
