@@ -20,7 +20,7 @@ CSRC = ROOT / "csrc"
 # A module imports from its own row or a lower one. `_program` alone talks to C++.
 LAYERS = [
     {"_core"},
-    {"_atomic", "_checks", "_custom", "_targets", "_program"},
+    {"_atomic", "_checks", "_custom", "_extras", "_targets", "_program"},
     {"_progress", "_random", "_spec"},
     {
         "activations",
@@ -48,7 +48,7 @@ LAYERS = [
         "_summary",
         "_tokens",
     },
-    {"_prediction", "_trainer"},
+    {"_prediction", "_trainer", "export"},
     {"models"},
     {"__init__"},
     {"_mnist", "_recipes", "_report", "cli"},

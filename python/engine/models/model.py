@@ -22,10 +22,10 @@ from engine._streams import batches_of, yields_batches
 from engine._tokens import require_tokens
 from engine._trainer import Trainer
 from engine.callbacks import CallbackList, History
-from engine.models.compiled import CompiledModel
+from engine.models.exchange import ExchangedModel
 
 
-class Model(CompiledModel):
+class Model(ExchangedModel):
     """What can be trained and asked for predictions; `Sequential` is the one kind there is."""
 
     def fit(  # noqa: PLR0917 # Keras' signature

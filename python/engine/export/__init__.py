@@ -1,0 +1,67 @@
+"""Models for other programs: ONNX, C, PyTorch's state dicts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from engine._checks import nearest
+from engine.export.c_format import write_c
+from engine.export.graph import Graph, stages_of
+from engine.export.onnx_format import write_onnx
+from engine.export.torch_states import from_torch_state_dict, to_torch_state_dict
+
+__all__ = ["Graph", "destination", "from_torch_state_dict", "stages_of", "to_torch_state_dict"]
+
+
+class Format(NamedTuple):
+    """A kind of file: its suffix, what writes it, and the arguments that this takes beside the model and the path."""
+
+    suffix: str
+    write: Callable[..., None]
+    options: tuple[str, ...]
+
+
+FORMATS = {
+    "onnx": Format(".onnx", write_onnx, ("opset_version",)),
+    "c": Format(".h", write_c, ("prefix",)),
+}
+
+
+def destination(filepath: object, format: str | None, options: dict[str, Any]) -> Callable[[Graph], None]:
+    """What writes a graph to `filepath`.
+
+    Args:
+        filepath: of the file.
+        format: "onnx" or "c"; None tells it by the suffix, `.onnx` or `.h`.
+        options: arguments of the format.
+
+    Raises:
+        TypeError: for something that is no path, or an argument that the format hasn't.
+        ValueError: for a format or a suffix that there isn't.
+    """
+    if not isinstance(filepath, (str, os.PathLike)):
+        msg = f"`filepath` must be a path, got {filepath!r}"
+        raise TypeError(msg)
+    path = Path(filepath)
+    known = " and ".join(f"{name!r} ({kind.suffix})" for name, kind in FORMATS.items())
+    if format is None:
+        found = [name for name, kind in FORMATS.items() if kind.suffix == path.suffix.lower()]
+        if not found:
+            msg = (
+                f"`filepath` {str(path)!r} doesn't tell the format by its suffix: there are {known}. End it so, or name "
+                "the `format`"
+            )
+            raise ValueError(msg)
+        format = found[0]
+    if format not in FORMATS:
+        msg = f"`format` must be 'onnx' or 'c', got {format!r}: models are exported as {known} here"
+        raise ValueError(msg)
+    kind = FORMATS[format]
+    for option in options:
+        if option not in kind.options:
+            msg = f"export to {format!r} has no argument {option!r}{nearest(option, kind.options)} It takes: {kind.options[0]}"
+            raise TypeError(msg)
+    return lambda graph: kind.write(graph, path, **options)

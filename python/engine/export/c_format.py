@@ -1,0 +1,233 @@
+"""C: one entry per operation, and the header around them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from engine._atomic import replacing
+from engine._program import __version__
+from engine.export.c_functions import ACTIVATIONS
+from engine.export.c_writer import (
+    Writer,
+    definition,
+    filled,
+    harmless,
+    identifier,
+    literal,
+    text_of_shape,
+)
+from engine.export.graph import Graph, Step, loops_of
+
+
+def _dense(c: Writer, step: Step, x: str, y: str) -> None:
+    c.call("product", x, c.array(step.arrays["kernel"], "kernel"), y, step.groups, step.width, step.units)
+    if "bias" in step.arrays:
+        c.columns(f"x + {c.array(step.arrays['bias'], 'bias')}[j]", y, y, step)
+
+
+def _take(c: Writer, step: Step, x: str, y: str) -> None:
+    found = loops_of(step.constants["from"])
+    if found is None:
+        places = c.array(step.constants["from"], "from")
+        c.loop({"i": step.units}, f"{y}[i] = {places}[i] < 0 ? 0.0f : {x}[{places}[i]];")
+        return
+    names = [f"i{number}" for number in range(len(found))]
+    strides = [stride for _, stride in found]
+    to = [math.prod(count for count, _ in found[at + 1 :]) for at in range(len(found))]
+    counts = {name: count for name, (count, _) in zip(names, found, strict=True)}
+    c.loop(counts, f"{y}[{_index(names, to)}] = {x}[{_index(names, strides)}];")
+
+
+def _index(names: list[str], strides: list[int]) -> str:
+    scaled = zip(names, strides, strict=True)
+    terms = [name if stride == 1 else f"{name} * {stride}" for name, stride in scaled if stride]
+    return " + ".join(terms) or "0"
+
+
+def _embedding(c: Writer, step: Step, x: str, y: str) -> None:
+    table = step.arrays["table"]
+    c.call("embed", x, c.array(table, "table"), y, step.groups, len(table), step.units)
+
+
+def _encoding(c: Writer, step: Step, x: str, y: str) -> None:
+    c.call("encode", x, y, step.groups, step.width, step.units, int(step.constants["counts"]))
+
+
+def _affine(c: Writer, step: Step, x: str, y: str) -> None:
+    formula = "x"
+    for name, pattern in (("centre", "({} - {})"), ("factor", "{} * {}"), ("shift", "{} + {}")):
+        if name in step.arrays:
+            array = step.arrays[name]
+            number = literal(array[0]) if array.size == 1 else f"{c.array(array, name)}[j]"
+            formula = pattern.format(formula, number)
+    c.columns(formula, x, y, step)
+
+
+def _leaky(c: Writer, step: Step, x: str, y: str) -> None:
+    c.columns(f"x < 0.0f ? x * {c.array(step.arrays['slope'], 'slope')}[j] : x", x, y, step)
+
+
+def _standardize(c: Writer, step: Step, x: str, y: str) -> None:
+    epsilon, centred = literal(step.constants["epsilon"]), int(step.constants["centred"])
+    c.call("standardize", x, y, step.groups, step.width, epsilon, centred)
+
+
+def _unit(c: Writer, step: Step, x: str, y: str) -> None:
+    c.call("unit", x, y, step.groups, step.width, literal(step.constants["epsilon"]))
+
+
+def _of_rows(c: Writer, step: Step, x: str, y: str) -> None:
+    c.call(step.kind, x, y, step.groups, step.width)
+
+
+def _elementwise(c: Writer, step: Step, x: str, y: str) -> None:
+    formula = filled(ACTIVATIONS[step.kind], step.constants["parameters"])
+    c.each(formula, x, y, step.groups * step.units)
+
+
+class Emission(NamedTuple):
+    """How an operation is written, from the array x to the array y, and whether these may be the same."""
+
+    write: Callable[[Writer, Step, str, str], None]
+    in_place: bool = True
+
+
+OPERATIONS = {
+    "dense": Emission(_dense, in_place=False),
+    "take": Emission(_take, in_place=False),
+    "embedding": Emission(_embedding, in_place=False),
+    "encoding": Emission(_encoding, in_place=False),
+    "affine": Emission(_affine),
+    "leaky": Emission(_leaky),
+    "standardize": Emission(_standardize),
+    "unit": Emission(_unit),
+    "softmax": Emission(_of_rows),
+    "log_softmax": Emission(_of_rows),
+    "sparsemax": Emission(_of_rows),
+    **dict.fromkeys(ACTIVATIONS, Emission(_elementwise)),
+}
+
+_HEADER = """\
+/* Predictions of the model {name}. Written by mlp-engine {version}.
+ *
+ * C99 or C++, any number of source files; needs nothing but math.h (link with -lm). Nothing is allocated, nothing is
+ * kept between calls: threads may predict side by side, each with a scratch of its own.
+ *
+ *     static float scratch[{upper}_SCRATCH_SIZE];
+ *     float input[{upper}_INPUT_SIZE];    one sample {input}, the last axis without gaps
+ *     float output[{upper}_OUTPUT_SIZE];  its outputs {output}
+ *     {prefix}_predict(input, output, scratch);
+ *
+ * The three arrays must not overlap. {prefix}_test(output, scratch) predicts a sample whose outputs are known and returns
+ * the largest deviation from them. What a source file doesn't call takes no room in it.
+ */
+#ifndef {upper}_H
+#define {upper}_H
+
+#include <math.h>
+
+#define {upper}_INPUT_SIZE {input_size}
+#define {upper}_OUTPUT_SIZE {output_size}
+#define {upper}_SCRATCH_SIZE {scratch_size}
+
+"""
+_PREDICT = """
+/* output ({output_size} numbers) for input ({input_size} numbers) */
+static inline void {prefix}_predict(const float *input, float *output, float *scratch)
+{{
+{body}
+}}
+
+"""
+_TEST = """
+/* How far the outputs of the sample above are from those that they should be, at most */
+static inline float {prefix}_test(float *output, float *scratch)
+{{
+    float most = 0.0f;
+    {prefix}_predict({prefix}_test_input, output, scratch);
+    for (long i = 0; i < {upper}_OUTPUT_SIZE; ++i) {{
+        const float deviation = fabsf(output[i] - {prefix}_test_output[i]);
+        most = most != most || deviation <= most ? most : deviation;
+    }}
+    return most;
+}}
+
+#endif
+"""
+
+
+def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
+    """Write `graph` as a header of C99.
+
+    Args:
+        graph: what to write.
+        path: of the file.
+        prefix: of every name in it; default the name of the file.
+
+    Raises:
+        ValueError: for a prefix that C's names can't start with.
+    """
+    prefix = prefix_of(path.stem) if prefix is None else prefix
+    if not isinstance(prefix, str) or prefix != prefix_of(prefix):
+        msg = f"`prefix` must start with a letter and hold letters, digits and underscores alone, got {prefix!r}"
+        raise ValueError(msg)
+    c = Writer(prefix)
+    scratch = _write_body(c, graph)
+    fields = {
+        "name": harmless(graph.name),
+        "version": __version__,
+        "prefix": prefix,
+        "upper": prefix.upper(),
+        "input": text_of_shape(graph.input_shape),
+        "output": text_of_shape(graph.output_shape),
+        "input_size": math.prod(graph.input_shape),
+        "output_size": math.prod(graph.output_shape),
+        "scratch_size": scratch,
+        "body": "\n".join(f"    {line}" for line in c.statements),
+    }
+    with replacing(path, "w") as file:
+        file.write(_HEADER.format(**fields))
+        file.writelines(c.definitions())
+        file.writelines(f"\n{text}" for text in c.used_functions())
+        file.write(_PREDICT.format(**fields))
+        for name, array in (("test_input", graph.sample), ("test_output", graph.outputs)):
+            file.writelines(definition(f"{prefix}_{name}", array))
+        file.write(_TEST.format(**fields))
+
+
+def _write_body(c: Writer, graph: Graph) -> int:
+    """The statements of a prediction; returns the numbers of scratch that it needs.
+
+    What works in place does so, but for the input. The last to move numbers moves them to the output, those before it
+    to one of two parts of the scratch, a and b, in turn.
+    """
+    steps = [step for stage in graph.stages for step in stage.steps]
+    moving = [at for at, step in enumerate(steps) if at == 0 or not OPERATIONS[step.kind].in_place]
+    between = [steps[at].groups * steps[at].units for at in moving[:-1]]
+    a, b = (max(between[part::2], default=0) for part in range(2))
+    for size, text in ((a, "float *const a = scratch;"), (b, f"float *const b = scratch + {a};")):
+        if size:
+            c.statements.append(text)
+    x, at = "input", 0
+    for stage in graph.stages:
+        c.begin(stage)
+        for step in stage.steps:
+            y = x
+            if at in moving:
+                y = "output" if at == moving[-1] else "ab"[moving.index(at) % 2]
+            OPERATIONS[step.kind].write(c, step, x, y)
+            x, at = y, at + 1
+    if x == "input":
+        c.loop({"i": math.prod(graph.output_shape)}, "output[i] = input[i];")
+    if not between:
+        c.statements.append("(void)scratch;")
+    return max(a + b, 1)
+
+
+def prefix_of(stem: str) -> str:
+    """The start of all names in a header whose file has that stem."""
+    name = identifier(stem)
+    return name if name[:1].isalpha() else f"model_{name}".rstrip("_")

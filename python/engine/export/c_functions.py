@@ -1,0 +1,172 @@
+"""The C of operations that are functions, and of activations, which are expressions in x.
+
+`@` stands for the prefix of a header's names, `{0}` for an activation's first constant. What goes row by row, n numbers
+each, may get the same array as x and y.
+"""
+
+from __future__ import annotations
+
+FUNCTIONS = {
+    "product": """\
+/* y (rows, units) = x (rows, inputs) times kernel (inputs, units) */
+static inline void @product(const float *x, const float *kernel, float *y, long rows, long inputs, long units)
+{
+    for (long row = 0; row < rows; ++row, x += inputs, y += units) {
+        for (long j = 0; j < units; ++j) y[j] = 0.0f;
+        for (long i = 0; i < inputs; ++i) {
+            const float value = x[i];
+            const float *weights = kernel + i * units;
+            for (long j = 0; j < units; ++j) y[j] += value * weights[j];
+        }
+    }
+}
+""",
+    "largest": """\
+static inline float @largest(const float *x, long n)
+{
+    float found = x[0];
+    for (long j = 1; j < n; ++j) found = x[j] > found ? x[j] : found;
+    return found;
+}
+""",
+    "softmax": """\
+/* y = exp(x) / sum(exp(x)), row by row */
+static inline void @softmax(const float *x, float *y, long rows, long n)
+{
+    for (long row = 0; row < rows; ++row, x += n, y += n) {
+        const float largest = @largest(x, n);
+        float sum = 0.0f;
+        for (long j = 0; j < n; ++j) sum += y[j] = expf(x[j] - largest);
+        for (long j = 0; j < n; ++j) y[j] /= sum;
+    }
+}
+""",
+    "log_softmax": """\
+/* y = log(exp(x) / sum(exp(x))), row by row */
+static inline void @log_softmax(const float *x, float *y, long rows, long n)
+{
+    for (long row = 0; row < rows; ++row, x += n, y += n) {
+        const float largest = @largest(x, n);
+        float sum = 0.0f;
+        for (long j = 0; j < n; ++j) sum += expf(x[j] - largest);
+        const float log_sum = logf(sum);
+        for (long j = 0; j < n; ++j) y[j] = x[j] - largest - log_sum;
+    }
+}
+""",
+    "sparsemax": """\
+/* y = max(x - tau, 0), row by row, with the tau that makes their sum 1 */
+static inline void @sparsemax(const float *x, float *y, long rows, long n)
+{
+    for (long row = 0; row < rows; ++row, x += n, y += n) {
+        const float largest = @largest(x, n);
+        float tau = -INFINITY;
+        long count = 0;
+        for (long round = 0; round <= n; ++round) {
+            float sum = 0.0f;
+            long above = 0;
+            for (long j = 0; j < n; ++j) {
+                if (x[j] - largest > tau) {
+                    sum += x[j] - largest;
+                    ++above;
+                }
+            }
+            if (above == count) break;
+            count = above;
+            tau = (sum - 1.0f) / (float)count;
+        }
+        for (long j = 0; j < n; ++j) y[j] = x[j] - largest < tau ? 0.0f : x[j] - largest - tau;
+    }
+}
+""",
+    "standardize": """\
+/* y = (x - mean if centred) / sqrt(mean square + epsilon), row by row */
+static inline void @standardize(const float *x, float *y, long rows, long n, float epsilon, int centred)
+{
+    for (long row = 0; row < rows; ++row, x += n, y += n) {
+        float sum = 0.0f, squares = 0.0f;
+        for (long j = 0; j < n; ++j) sum += x[j];
+        const float mean = centred ? sum / (float)n : 0.0f;
+        for (long j = 0; j < n; ++j) squares += (x[j] - mean) * (x[j] - mean);
+        const float factor = 1.0f / sqrtf(squares / (float)n + epsilon);
+        for (long j = 0; j < n; ++j) y[j] = (x[j] - mean) * factor;
+    }
+}
+""",
+    "unit": """\
+/* y = x / sqrt(sum of squares), at least epsilon,, row by row */
+static inline void @unit(const float *x, float *y, long rows, long n, float epsilon)
+{
+    for (long row = 0; row < rows; ++row, x += n, y += n) {
+        float squares = 0.0f;
+        for (long j = 0; j < n; ++j) squares += x[j] * x[j];
+        const float length = sqrtf(squares);
+        for (long j = 0; j < n; ++j) y[j] = x[j] / (length > epsilon ? length : epsilon);
+    }
+}
+""",
+    "token": """\
+/* The index that x stands for, or the nearest, so that nothing is read beyond a table */
+static inline long @token(float x, long tokens)
+{
+    return !(x > 0.0f) ? 0 : x < (float)(tokens - 1) ? (long)x : tokens - 1;
+}
+""",
+    "embed": """\
+/* y (count, units) = rows of table (tokens, units), by the indices x (count) */
+static inline void @embed(const float *x, const float *table, float *y, long count, long tokens, long units)
+{
+    for (long i = 0; i < count; ++i, y += units) {
+        const float *row = table + @token(x[i], tokens) * units;
+        for (long j = 0; j < units; ++j) y[j] = row[j];
+    }
+}
+""",
+    "encode": """\
+/* y (rows, tokens) = how often each token is among x (rows, n), or only whether */
+static inline void @encode(const float *x, float *y, long rows, long n, long tokens, int counts)
+{
+    for (long row = 0; row < rows; ++row, x += n, y += tokens) {
+        for (long j = 0; j < tokens; ++j) y[j] = 0.0f;
+        for (long i = 0; i < n; ++i) {
+            float *entry = y + @token(x[i], tokens);
+            *entry = counts ? *entry + 1.0f : 1.0f;
+        }
+    }
+}
+""",
+}
+
+_SOFTPLUS = "log1pf(expf(-fabsf(x)))"
+_HARD_SIGMOID = "(x < -3.0f ? 0.0f : x > 3.0f ? 1.0f : (x + 3.0f) / 6.0f)"
+
+# An entry per elementwise activation.
+ACTIVATIONS = {
+    "relu": "x < 0.0f ? 0.0f : x",
+    "sigmoid": "1.0f / (1.0f + expf(-x))",
+    "tanh": "tanhf(x)",
+    "exponential": "expf(x)",
+    "silu": "x / (1.0f + expf(-x))",
+    "gelu": "0.5f * x * erfcf(x * -0.70710678f)",
+    "gelu_tanh": "x / (1.0f + expf(x * -1.5957691f * (1.0f + 0.044715f * x * x)))",
+    "mish": f"x * tanhf((x > 0.0f ? x : 0.0f) + {_SOFTPLUS})",
+    "softplus": f"(x > 0.0f ? x : 0.0f) + {_SOFTPLUS}",
+    "log_sigmoid": f"(x < 0.0f ? x : 0.0f) - {_SOFTPLUS}",
+    "softsign": "x / (1.0f + fabsf(x))",
+    "tanh_shrink": "x - tanhf(x)",
+    "elu": "x > 0.0f ? x : {0} * expm1f(x)",
+    "selu": "1.050701f * (x > 0.0f ? x : 1.6732632f * expm1f(x))",
+    "celu": "x > 0.0f ? x : {0} * expm1f(x / {0})",
+    "squareplus": "0.5f * (x < 0.0f ? {0} / (sqrtf(x * x + {0}) - x) : x + sqrtf(x * x + {0}))",
+    "relu6": "x < 0.0f ? 0.0f : x > 6.0f ? 6.0f : x",
+    "leaky_relu": "x < 0.0f ? {0} * x : x",
+    "general_relu": "(x <= {3} ? 0.0f : x > {1} ? {1} : x) - {0} * (x < {2} ? {2} - x : 0.0f)",
+    "hard_tanh": "x < -1.0f ? -1.0f : x > 1.0f ? 1.0f : x",
+    "hard_sigmoid": _HARD_SIGMOID,
+    "hard_silu": f"x * {_HARD_SIGMOID}",
+    "sparse_plus": "x <= -1.0f ? 0.0f : x >= 1.0f ? x : 0.25f * (x + 1.0f) * (x + 1.0f)",
+    "sparse_sigmoid": "x < -1.0f ? 0.0f : x > 1.0f ? 1.0f : 0.5f * (x + 1.0f)",
+    "soft_shrink": "fabsf(x) <= {0} ? 0.0f : x < 0.0f ? x + {0} : x - {0}",
+    "hard_shrink": "fabsf(x) <= {0} ? 0.0f : x",
+    "threshold": "x <= {0} ? {1} : x",
+}

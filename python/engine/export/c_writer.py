@@ -1,0 +1,129 @@
+"""A C header as it grows: the weights, the functions that are used, the statements of the prediction."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._checks import Shape
+from engine.export.c_functions import FUNCTIONS
+from engine.export.graph import Stage, Step
+
+# Of a layer's name, in the name of an array.
+_KEPT = 40
+_PER_LINE = 8
+_INDENT = "    "
+
+
+class Writer:
+    """What a header is made of.
+
+    Args:
+        prefix: of every name.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.statements: list[str] = []
+        self._arrays: dict[str, NDArray[Any]] = {}
+        self._functions: list[str] = []
+        self._taken = {*FUNCTIONS, "predict", "test", "test_input", "test_output"}
+        self._layer = ""
+
+    def begin(self, stage: Stage) -> None:
+        """Name what follows after the layer."""
+        self._layer = identifier(stage.layer)[:_KEPT]
+        shapes = f"{text_of_shape(stage.input_shape)} to {text_of_shape(stage.shape)}"
+        self.statements.append(f"/* {harmless(stage.layer)} ({harmless(stage.kind)}): {shapes} */")
+
+    def array(self, array: NDArray[Any], name: str) -> str:
+        """The name of a constant array of the layer's."""
+        wanted = free = f"{self._layer}_{name}"
+        number = 1
+        while free in self._taken:
+            number += 1
+            free = f"{wanted}_{number}"
+        self._taken.add(free)
+        self._arrays[free] = array
+        return f"{self.prefix}_{free}"
+
+    def call(self, function: str, *arguments: object) -> None:
+        """A call of one of FUNCTIONS."""
+        self._functions.append(function)
+        self.statements.append(f"{self.prefix}_{function}({', '.join(map(str, arguments))});")
+
+    def loop(self, counts: Mapping[str, int], *statements: str) -> None:
+        """Statements within a loop for each name and count, the first outermost."""
+        for depth, (name, count) in enumerate(counts.items()):
+            self.statements.append(f"{_INDENT * depth}for (long {name} = 0; {name} < {count}; ++{name}) {{")
+        self.statements.extend(f"{_INDENT * len(counts)}{statement}" for statement in statements)
+        self.statements.extend(f"{_INDENT * depth}}}" for depth in reversed(range(len(counts))))
+
+    def each(self, formula: str, x: str, y: str, count: int) -> None:
+        """`y = formula` for each of `count` numbers, with `x` in it."""
+        self.loop({"i": count}, f"const float x = {x}[i];", f"{y}[i] = {formula};")
+
+    def columns(self, formula: str, x: str, y: str, step: Step) -> None:
+        """`y = formula` for each number of each row, with `x` in it, and `j` for the column."""
+        rows = {} if step.groups == 1 else {"row": step.groups}
+        at = f"row * {step.units} + j" if rows else "j"
+        self.loop(rows | {"j": step.units}, f"const float x = {x}[{at}];", f"{y}[{at}] = {formula};")
+
+    def used_functions(self) -> Iterator[str]:
+        """The text of what `call` has named, and of what that calls."""
+        called = "".join(FUNCTIONS[name] for name in self._functions)
+        for name, text in FUNCTIONS.items():
+            if f"@{name}(" in called:
+                yield text.replace("@", f"{self.prefix}_")
+
+    def definitions(self) -> Iterator[str]:
+        """The text of the arrays."""
+        for name, array in self._arrays.items():
+            yield from definition(f"{self.prefix}_{name}", array)
+
+
+def definition(name: str, array: NDArray[Any], size: str = "") -> Iterator[str]:
+    """The lines that define a constant array."""
+    floats = array.dtype.kind == "f"
+    flat = array.reshape(-1)
+    yield f"static const {'float' if floats else 'long'} {name}[{size or flat.size}] = {{\n"
+    for begin in range(0, flat.size, _PER_LINE):
+        part = flat[begin : begin + _PER_LINE]
+        yield f"    {', '.join(map(literal if floats else str, part.tolist()))},\n"
+    yield "};\n"
+
+
+def literal(number: float) -> str:
+    """The shortest decimal number that is `number` as a float; C++ before 2017 has no hexadecimal ones."""
+    if math.isnan(number):
+        return "NAN"
+    if math.isinf(number):
+        return "INFINITY" if number > 0.0 else "-INFINITY"
+    return f"{np.float32(number)!s}f"
+
+
+def filled(formula: str, constants: tuple[float, ...]) -> str:
+    """`formula` with its constants in place."""
+    return formula.format(
+        *(literal(number) if number >= 0.0 else f"({literal(number)})" for number in constants)
+    )
+
+
+def identifier(name: str) -> str:
+    """`name` with what C's names may not hold replaced."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+
+def harmless(text: str) -> str:
+    """`text` with what could end a comment, or the line, replaced."""
+    return re.sub(r"[^A-Za-z0-9_ .,:+-]", "_", text)
+
+
+def text_of_shape(shape: Shape) -> str:
+    """`(28, 28)`, and `1` for a single number."""
+    return f"({', '.join(map(str, shape))})" if shape else "1"

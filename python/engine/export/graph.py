@@ -1,0 +1,241 @@
+"""What a model does in a prediction, step by step: what every format is written from.
+
+A step is an operation of the core as predictions see it, so that a layer made of operations that there are needs no
+words here or in the formats. Sizes are those of one sample, which is rows of equal width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._checks import Shape
+from engine._program import Float32, Operation
+from engine.layers import Layer
+
+
+class Step(NamedTuple):
+    """One operation of a prediction.
+
+    Args:
+        kind: "dense", "take", "embedding", "encoding", "affine", "leaky", "standardize", "unit", or an activation's
+            name in the core.
+        groups: rows of a sample.
+        width: numbers of a row that comes in.
+        units: numbers of a row that goes out.
+        constants: what the formula needs, by name; an activation's under `parameters`.
+        arrays: weights and numbers per column, by name.
+    """
+
+    kind: str
+    groups: int
+    width: int
+    units: int
+    constants: Mapping[str, Any]
+    arrays: Mapping[str, Float32]
+
+
+class Stage(NamedTuple):
+    """One layer: its name and class, the shapes of a sample before and after it, its steps."""
+
+    layer: str
+    kind: str
+    input_shape: Shape
+    shape: Shape
+    steps: list[Step]
+
+
+class Graph(NamedTuple):
+    """A model: its name, its inputs' name, dtype and shape of a sample, its layers, and one sample with its outputs."""
+
+    name: str
+    input_name: str
+    input_dtype: str
+    input_shape: Shape
+    stages: list[Stage]
+    sample: Float32
+    outputs: Float32
+
+    @property
+    def output_shape(self) -> Shape:
+        """Of one sample's outputs."""
+        return self.stages[-1].shape
+
+
+def stages_of(layers: Sequence[Layer], input_shape: Shape) -> list[Stage]:
+    """The steps of `layers`, which are built for samples of `input_shape`.
+
+    Raises:
+        ValueError: for a layer that Python computes, or weights that aren't finite.
+    """
+    stages, shape = [], input_shape
+    for layer in layers:
+        out = layer.output_shape_for(shape)
+        stages.append(Stage(layer.name, type(layer).__name__, shape, out, _steps_of(layer, shape)))
+        shape = out
+    return stages
+
+
+def _steps_of(layer: Layer, shape: Shape) -> list[Step]:
+    if not all(np.isfinite(array).all() for array in layer.weights):
+        msg = f"layer {layer.name!r} has weights that are NaN or infinite, so that its outputs mean nothing: train it again"
+        raise ValueError(msg)
+    weights = iter(layer.weights)
+    steps: list[Step] = []
+    size = math.prod(shape)
+    for operation in layer.operations_for(shape):
+        lowering = LOWERINGS.get(operation["kind"])
+        if lowering is None:
+            msg = (
+                f"layer {layer.name!r} ({type(layer).__name__}) computes its outputs in Python, so no other program can: "
+                "make it of layers of engine.layers, or export a model of the layers before it"
+            )
+            raise ValueError(msg)
+        groups = operation.get("groups", 1)
+        for step in lowering(operation, weights, groups, size // groups):
+            steps.append(step)
+            size = step.groups * step.units
+    return steps
+
+
+def _dense(operation: Operation, weights: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    arrays = {"kernel": next(weights)}
+    if operation["use_bias"]:
+        arrays["bias"] = next(weights)
+    units = operation["units"]
+    yield Step("dense", groups, width, units, {}, arrays)
+    yield from _activation(operation, weights, groups, units)
+
+
+def _activation(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    name = operation.get("activation", "linear")
+    if name != "linear":
+        parameters = tuple(map(_rounded, operation.get("parameters", ())))
+        if name == "general_relu":
+            # Up to where x counts for nothing but the slope: 0 is the lowest where there is a highest.
+            high, threshold = parameters[1:]
+            parameters += (max(threshold, 0.0) if high < math.inf else threshold,)
+        yield Step(name, groups, width, width, {"parameters": parameters}, {})
+
+
+def _take(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    places = np.asarray(operation["from"], np.int64)
+    yield Step("take", 1, groups * width, len(places), {"from": places}, {})
+
+
+def _rescaling(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    yield _affine(groups, width, factor=operation["scale"], shift=operation["offset"] or None)
+
+
+def _learned(operation: Operation, weights: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    if operation.get("rule") == "leaky":
+        yield Step("leaky", groups, width, width, {}, {"slope": next(weights).reshape(-1)})
+        return
+    if "gain" in operation:
+        yield _affine(groups, width, factor=operation["gain"], shift=operation["shift"])
+        return
+    gain = next(weights) if operation.get("use_gain", True) else None
+    yield _affine(
+        groups, width, factor=gain, shift=next(weights) if operation.get("use_shift", True) else None
+    )
+
+
+def _batch_normalization(
+    operation: Operation, weights: Iterator[Float32], groups: int, width: int
+) -> Iterator[Step]:
+    gain = next(weights) if operation["use_gain"] else np.ones(1, np.float32)
+    shift = next(weights) if operation["use_shift"] else None
+    mean, variance = next(weights), next(weights)
+    deviation = np.sqrt(variance.astype(float) + operation["epsilon"])
+    yield _affine(groups, width, centre=mean, factor=gain / deviation, shift=shift)
+
+
+def _standardize(operation: Operation, weights: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    mean, variance = (
+        operation[name] if name in operation else next(weights) for name in ("mean", "variance")
+    )
+    deviation = np.maximum(np.sqrt(np.asarray(variance, float)), operation["epsilon"])
+    if operation["spread"] == "inverse":
+        yield _affine(groups, width, factor=deviation, shift=mean)
+    else:
+        yield _affine(groups, width, centre=mean, factor=1.0 / deviation)
+
+
+def _row_normalization(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    constants = {"epsilon": _rounded(operation["epsilon"])}
+    if operation.get("unit"):
+        yield Step("unit", groups, width, width, constants, {})
+    else:
+        yield Step("standardize", groups, width, width, constants | {"centred": operation["centred"]}, {})
+
+
+def _embedding(operation: Operation, weights: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    yield Step("embedding", groups * width, 1, operation["units"], {}, {"table": next(weights)})
+
+
+def _encoding(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    yield Step("encoding", groups, width, operation["tokens"], {"counts": operation["counts"]}, {})
+
+
+def _nothing(*_: object) -> Iterator[Step]:
+    """Of what happens in training alone."""
+    return iter(())
+
+
+# What the core's operations are in a prediction. Missing is "custom": Python computes it.
+LOWERINGS: dict[str, Callable[[Operation, Iterator[Float32], int, int], Iterator[Step]]] = {
+    "dense": _dense,
+    "activation": _activation,
+    "dropout": _nothing,
+    "rescaling": _rescaling,
+    "take": _take,
+    "noise": _nothing,
+    "learned": _learned,
+    "batch_normalization": _batch_normalization,
+    "standardize": _standardize,
+    "row_normalization": _row_normalization,
+    "embedding": _embedding,
+    "encoding": _encoding,
+    "warp": _nothing,
+    "activity_regularization": _nothing,
+}
+
+
+def _affine(groups: int, width: int, **numbers: Any) -> Step:
+    """`(x - centre) * factor + shift` per column, where each may be left out."""
+    arrays = {
+        name: np.asarray(array, np.float32).reshape(-1)
+        for name, array in numbers.items()
+        if array is not None
+    }
+    return Step("affine", groups, width, width, {}, arrays)
+
+
+def _rounded(number: float) -> float:
+    """As the core has it, in float32."""
+    return float(np.float32(number))
+
+
+def loops_of(places: NDArray[np.int64]) -> list[tuple[int, int]] | None:
+    """How nested loops visit `places`: (count, stride) of each, outermost first; None where they can't.
+
+    A transposition comes out as its axes, with those that stay together as one; a repetition has stride 0.
+    """
+    loops: list[tuple[int, int]] = []
+    rest = places
+    while len(rest) > 1:
+        steps = np.diff(rest)
+        turns = np.flatnonzero(steps != steps[0])
+        count = int(turns[0]) + 1 if len(turns) else len(rest)
+        if steps[0] < 0 or len(rest) % count:
+            return None
+        rows = rest.reshape(-1, count)
+        if (np.diff(rows, axis=1) != steps[0]).any():
+            return None
+        loops.insert(0, (count, int(steps[0])))
+        rest = rows[:, 0]
+    return loops if rest[0] == 0 else None

@@ -1,0 +1,278 @@
+"""ONNX: one entry per operation, in the operators of opset 13.
+
+Every runtime since 2021 has those. Where an operator of later opsets does the same (Gelu, Mish, LayerNormalization) a
+few of these do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from engine._atomic import replacing
+from engine._checks import integer
+from engine._extras import extra
+from engine._program import __version__
+from engine.export.graph import Graph, Step, loops_of
+from engine.export.onnx_writer import Writer
+
+OPSET = 13
+# Protocol buffers hold no more.
+MOST_BYTES = 2**31 - 2**20
+
+
+def _dense(w: Writer, step: Step) -> None:
+    w.rows(step)
+    arrays = list(w.arrays(step).values())
+    if len(w.shape) == 1 and len(arrays) > 1:
+        w.x = w("Gemm", w.x, *arrays)
+    else:
+        w.x = w("MatMul", w.x, arrays[0])
+        w.x = w("Add", w.x, arrays[1]) if len(arrays) > 1 else w.x
+    w.shape = (*w.shape[:-1], step.units)
+
+
+def _take(w: Writer, step: Step) -> None:
+    places = step.constants["from"]
+    loops = loops_of(places)
+    axes = sorted((stride, count, at) for at, (count, stride) in enumerate(loops or []) if stride)
+    strides = np.cumprod([1, *(count for _, count, _ in axes)]).tolist()
+    if loops is None or strides != [*(stride for stride, _, _ in axes), step.width]:
+        _gather(w, step)
+        return
+    axes.reverse()
+    w.reshape(tuple(count for _, count, _ in axes))
+    order = [at for _, _, at in axes]
+    turned = np.argsort(order).tolist()
+    if turned != sorted(turned):
+        w.x = w("Transpose", w.x, perm=[0, *(axis + 1 for axis in turned)])
+        w.shape = tuple(w.shape[axis] for axis in turned)
+    if len(loops) > len(axes):
+        w.reshape(tuple(count if stride else 1 for count, stride in loops))
+        counts = np.array([1, *(count for count, _ in loops)], np.int64)
+        w.x = w("Expand", w.x, w.constant(counts, "counts"))
+        w.shape = tuple(count for count, _ in loops)
+
+
+def _gather(w: Writer, step: Step) -> None:
+    """Numbers one by one; -1 stands for a zero, which is put last."""
+    w.rows(step)
+    places = step.constants["from"]
+    if (places < 0).any():
+        w.x = w("Pad", w.x, w.constant(np.array([0, 0, 0, 1], np.int64), "pads"))
+    w.x = w("Gather", w.x, w.constant(places, "from"), axis=1)
+    w.shape = (step.units,)
+
+
+def _embedding(w: Writer, step: Step) -> None:
+    w.x = w("Gather", *w.arrays(step).values(), w.cast(w.x, "int64"), axis=0)
+    w.shape = (*w.shape, step.units)
+
+
+def _encoding(w: Writer, step: Step) -> None:
+    w.rows(step)
+    depth = w.constant(np.array(step.units, np.int64), "tokens")
+    vectors = w("OneHot", w.cast(w.x, "int64"), depth, np.array([0.0, 1.0], np.float32), axis=-1)
+    if step.constants["counts"]:
+        w.x = w("ReduceSum", vectors, np.array([-2], np.int64), keepdims=0)
+    else:
+        w.x = w("ReduceMax", vectors, axes=[-2], keepdims=0)
+    w.shape = (*w.shape[:-1], step.units)
+
+
+def _affine(w: Writer, step: Step) -> None:
+    if any(array.size > 1 for array in step.arrays.values()):
+        w.rows(step)
+    arrays = w.arrays(step)
+    for name, kind in (("centre", "Sub"), ("factor", "Mul"), ("shift", "Add")):
+        w.x = w(kind, w.x, arrays[name]) if name in arrays else w.x
+
+
+def _leaky(w: Writer, step: Step) -> None:
+    w.rows(step)
+    w.x = w("PRelu", w.x, *w.arrays(step).values())
+
+
+def _standardize(w: Writer, step: Step) -> None:
+    w.rows(step)
+    x = w("Sub", w.x, w("ReduceMean", w.x, axes=[-1])) if step.constants["centred"] else w.x
+    squares = w("ReduceMean", w("Mul", x, x), axes=[-1])
+    w.x = w("Div", x, w("Sqrt", w("Add", squares, step.constants["epsilon"])))
+
+
+def _unit(w: Writer, step: Step) -> None:
+    w.rows(step)
+    length = w("Max", w("ReduceL2", w.x, axes=[-1]), step.constants["epsilon"])
+    w.x = w("Div", w.x, length)
+
+
+def _softmax(w: Writer, step: Step) -> None:
+    w.rows(step)
+    w.x = w("Softmax" if step.kind == "softmax" else "LogSoftmax", w.x, axis=-1)
+
+
+def _sparsemax(w: Writer, step: Step) -> None:
+    """`max(x - tau, 0)`, where tau is the mean excess over 1 of the largest, as many as stay above it."""
+    w.rows(step)
+    last = w.constant(np.array([-1], np.int64), "axes")
+    x = w("Sub", w.x, w("ReduceMax", w.x, axes=[-1]))
+    largest, _ = w("TopK", x, np.array([step.width], np.int64), outputs=2, axis=-1)
+    ranks = w.constant(np.arange(1, step.width + 1, dtype=np.float32), "ranks")
+    beyond = w(
+        "Greater", w("Add", w("Mul", ranks, largest), 1.0), w("CumSum", largest, np.array(-1, np.int64))
+    )
+    above = w.cast(beyond, "float32")
+    excess = w("Sub", w("ReduceSum", w("Mul", above, largest), last), 1.0)
+    w.x = w("Relu", w("Sub", x, w("Div", excess, w("ReduceSum", above, last))))
+
+
+def _general_relu(w: Writer, x: str, *constants: float) -> str:
+    slope, high, threshold, zero_to = constants
+    above = w("Where", w("LessOrEqual", x, zero_to), 0.0, x)
+    above = w("Min", above, high) if high < math.inf else above
+    if not slope:
+        return str(above)
+    return str(w("Sub", above, w("Mul", w("Relu", w("Sub", threshold, x)), slope)))
+
+
+def _gelu(w: Writer, x: str) -> str:
+    return str(w("Mul", w("Mul", x, 0.5), w("Add", w("Erf", w("Mul", x, math.sqrt(0.5))), 1.0)))
+
+
+def _gelu_tanh(w: Writer, x: str) -> str:
+    cubic = w("Add", w("Mul", w("Mul", x, x), 0.044715), 1.0)
+    return str(w("Mul", x, w("Sigmoid", w("Mul", w("Mul", x, math.sqrt(8.0 / math.pi)), cubic))))
+
+
+def _log_sigmoid(w: Writer, x: str) -> str:
+    return str(w("Neg", w("Softplus", w("Neg", x))))
+
+
+def _sparse_plus(w: Writer, x: str) -> str:
+    bend = w("Clip", w("Add", x, 1.0), 0.0, 2.0)
+    return str(w("Add", w("Mul", w("Mul", bend, bend), 0.25), w("Relu", w("Sub", x, 1.0))))
+
+
+def _squareplus(w: Writer, x: str, b: float) -> str:
+    """For negative x without the difference of two large numbers: `b / (root - x) / 2`."""
+    root = w("Sqrt", w("Add", w("Mul", x, x), b))
+    small = w("Div", b, w("Sub", root, w("Min", x, 0.0)))
+    return str(w("Mul", w("Where", w("Less", x, 0.0), small, w("Add", x, root)), 0.5))
+
+
+def _threshold(w: Writer, x: str, threshold: float, otherwise: float) -> str:
+    return str(w("Where", w("LessOrEqual", x, threshold), otherwise, x))
+
+
+# An entry per elementwise activation: the name of the result, from the name of x and the constants.
+ACTIVATIONS: dict[str, Callable[..., str]] = {
+    "relu": lambda w, x: w("Relu", x),
+    "sigmoid": lambda w, x: w("Sigmoid", x),
+    "tanh": lambda w, x: w("Tanh", x),
+    "exponential": lambda w, x: w("Exp", x),
+    "silu": lambda w, x: w("Mul", x, w("Sigmoid", x)),
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "mish": lambda w, x: w("Mul", x, w("Tanh", w("Softplus", x))),
+    "softplus": lambda w, x: w("Softplus", x),
+    "log_sigmoid": _log_sigmoid,
+    "softsign": lambda w, x: w("Softsign", x),
+    "tanh_shrink": lambda w, x: w("Sub", x, w("Tanh", x)),
+    "elu": lambda w, x, alpha: w("Elu", x, alpha=alpha),
+    "selu": lambda w, x: w("Selu", x),
+    "celu": lambda w, x, alpha: w("Celu", x, alpha=alpha),
+    "squareplus": _squareplus,
+    "relu6": lambda w, x: w("Clip", x, 0.0, 6.0),
+    "leaky_relu": lambda w, x, slope: w("LeakyRelu", x, alpha=slope),
+    "general_relu": _general_relu,
+    "hard_tanh": lambda w, x: w("Clip", x, -1.0, 1.0),
+    "hard_sigmoid": lambda w, x: w("HardSigmoid", x, alpha=1.0 / 6.0),
+    "hard_silu": lambda w, x: w("Mul", x, w("HardSigmoid", x, alpha=1.0 / 6.0)),
+    "sparse_plus": _sparse_plus,
+    "sparse_sigmoid": lambda w, x: w("HardSigmoid", x, alpha=0.5),
+    "soft_shrink": lambda w, x, limit: w("Shrink", x, lambd=limit, bias=limit),
+    "hard_shrink": lambda w, x, limit: w("Shrink", x, lambd=limit),
+    "threshold": _threshold,
+}
+
+# An entry per operation that moves `w.x` and `w.shape` on.
+OPERATIONS: dict[str, Callable[[Writer, Step], None]] = {
+    "dense": _dense,
+    "take": _take,
+    "embedding": _embedding,
+    "encoding": _encoding,
+    "affine": _affine,
+    "leaky": _leaky,
+    "standardize": _standardize,
+    "unit": _unit,
+    "softmax": _softmax,
+    "log_softmax": _softmax,
+    "sparsemax": _sparsemax,
+}
+
+
+def write_onnx(graph: Graph, path: Path, opset_version: int = OPSET) -> None:
+    """Write `graph` as an ONNX model.
+
+    The input has the name of the input layer and its dtype, the output that of the last layer, and so have the tensors
+    between; the batch axis is free and called "batch".
+
+    Args:
+        graph: what to write.
+        path: of the file.
+        opset_version: of the operators, at least 13; default 13.
+
+    Raises:
+        ImportError: where the package onnx is missing.
+        ValueError: for a model of more than 2 GiB, which no file of this kind holds, or an opset that the package
+            doesn't know.
+    """
+    onnx = extra("onnx", "onnx", "export to ONNX")
+    helper = onnx.helper
+    opset = integer(opset_version, "opset_version", OPSET, onnx.defs.onnx_opset_version())
+    size = sum(
+        array.nbytes for stage in graph.stages for step in stage.steps for array in step.arrays.values()
+    )
+    if size > MOST_BYTES:
+        msg = f"model {graph.name!r} has {size:,} bytes of weights, but an ONNX file holds at most 2 GiB"
+        raise ValueError(msg)
+    writer = Writer(onnx, graph)
+    _emit(writer, graph)
+    dtype = helper.np_dtype_to_tensor_dtype(np.dtype(graph.input_dtype))
+    body = helper.make_graph(
+        writer.nodes,
+        graph.name,
+        [helper.make_tensor_value_info(writer.input, dtype, ["batch", *graph.input_shape])],
+        [helper.make_tensor_value_info(writer.x, onnx.TensorProto.FLOAT, ["batch", *graph.output_shape])],
+        writer.initializers,
+    )
+    model = helper.make_model(
+        body,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="mlp-engine",
+        producer_version=__version__,
+    )
+    if opset > OPSET:
+        model = onnx.version_converter.convert_version(model, opset)
+    model.ir_version = helper.find_min_ir_version_for(model.opset_import)  # older readers refuse newer files
+    helper.set_model_props(model, {"mlp-engine": __version__, "model": graph.name})
+    model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(model, full_check=True)
+    with replacing(path) as file:
+        file.write(model.SerializeToString(deterministic=True))
+
+
+def _emit(writer: Writer, graph: Graph) -> None:
+    if graph.input_dtype != "float32":
+        writer.x = writer.cast(writer.x, "float32")
+    for stage in graph.stages:
+        writer.begin(stage)
+        for step in stage.steps:
+            if step.kind in ACTIVATIONS:
+                writer.x = ACTIVATIONS[step.kind](writer, writer.x, *step.constants["parameters"])
+            else:
+                OPERATIONS[step.kind](writer, step)
+        writer.end(stage)

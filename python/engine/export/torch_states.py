@@ -1,0 +1,254 @@
+"""Weights as PyTorch keeps them: the state dict of the same network made of torch.nn.
+
+The network's twin there is a `torch.nn.Sequential` of one module per layer, and one more for the activation of a Dense
+layer: `Dense(8, activation="relu")` stands for `Linear(..., 8), ReLU()`. Keys begin with the modules' numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._arrays import as_float32
+from engine._checks import Shape
+from engine._extras import extra
+from engine._program import Float32
+from engine.activations import linear
+from engine.layers import (
+    BatchNormalization,
+    Dense,
+    Embedding,
+    GroupNormalization,
+    Layer,
+    LayerNormalization,
+    Normalization,
+    PReLU,
+    RMSNormalization,
+)
+
+Array = NDArray[Any]
+
+
+class Entry(NamedTuple):
+    """One entry of a module's state dict.
+
+    Args:
+        key: after the module's name.
+        value: as torch has it.
+        weight: index among the layer's weights; None where torch has something that the layer does without.
+        written: whether it is put out; what isn't may still come in.
+        free: whether it may come in with any value, though the layer does without.
+    """
+
+    key: str
+    value: Array
+    weight: int | None
+    written: bool = True
+    free: bool = False
+
+
+def _dense(layer: Dense) -> list[Entry]:
+    kernel, *bias = layer.weights
+    return [Entry("weight", kernel.T, 0), *(Entry("bias", array, 1) for array in bias)]
+
+
+def _one(layer: Layer) -> list[Entry]:
+    return [Entry("weight", layer.weights[0], 0)]
+
+
+def _affine(layer: Any) -> list[Entry]:
+    """Gamma and beta. Where torch has both or none, or no bias without a weight, the one that is missing is constant."""
+    shape = layer.weights[-1].shape if layer.weights else ()
+    entries, weights = [], iter(enumerate(layer.weights))
+    bias_may_lack = isinstance(layer, LayerNormalization)
+    for key, used, constant, written in (
+        ("weight", layer.scale, 1.0, layer.center),
+        ("bias", layer.center, 0.0, layer.scale and not bias_may_lack),
+    ):
+        if used:
+            index, array = next(weights)
+            entries.append(Entry(key, array, index))
+        else:
+            entries.append(Entry(key, np.full(shape, constant, np.float32), None, written))
+    return entries
+
+
+def _batch_normalization(layer: BatchNormalization) -> list[Entry]:
+    return [*_affine(layer), *_running(layer, len(layer.weights) - 2)]
+
+
+def _running(layer: Layer, first: int = 0) -> list[Entry]:
+    mean, variance = layer.weights[first : first + 2]
+    count = np.array(0, np.int64)
+    return [
+        Entry("running_mean", mean, first),
+        Entry("running_var", variance, first + 1),
+        Entry("num_batches_tracked", count, None, free=True),
+    ]
+
+
+def _prelu(layer: PReLU) -> list[Entry]:
+    (alpha,) = layer.weights
+    if max(alpha.shape, default=1) != alpha.size:
+        msg = (
+            f"layer {layer.name!r} has slopes of shape {alpha.shape}, but torch.nn.PReLU has them along one axis: give "
+            "`shared_axes` for the others"
+        )
+        raise ValueError(msg)
+    return [Entry("weight", alpha.reshape(-1), 0)]
+
+
+# Layers by the module that they are in torch. Others have keys by the names of their weights, which are as they are.
+TWINS: dict[type[Layer], Callable[[Any], list[Entry]]] = {
+    Dense: _dense,  # Linear
+    Embedding: _one,
+    BatchNormalization: _batch_normalization,
+    LayerNormalization: _affine,
+    GroupNormalization: _affine,
+    RMSNormalization: _one,
+    PReLU: _prelu,
+    Normalization: _running,  # BatchNorm1d(affine=False, eps=0)
+}
+
+
+class Module(NamedTuple):
+    """A layer with weights: its name in the state dict, and its entries."""
+
+    prefix: str
+    layer: Layer
+    entries: list[Entry]
+
+    def key(self, entry: Entry) -> str:
+        """Of the whole state dict."""
+        return f"{self.prefix}.{entry.key}"
+
+
+def to_torch_state_dict(
+    layers: Sequence[Layer], shapes: Sequence[Shape], modules: object, numpy: bool
+) -> dict[str, Any]:
+    """`Model.to_torch_state_dict` for built `layers` and the shapes of a sample before each."""
+    torch = None if numpy else extra("torch", "torch", "a state dict of tensors, unless `numpy=True`,")
+    state: dict[str, Any] = {}
+    for module in _modules(layers, shapes, modules):
+        for entry in module.entries:
+            if entry.written:
+                value = np.array(entry.value, order="C")
+                state[module.key(entry)] = value if torch is None else torch.from_numpy(value)
+    return state
+
+
+def from_torch_state_dict(
+    layers: Sequence[Layer], shapes: Sequence[Shape], state: object, modules: object
+) -> list[Float32]:
+    """The weights that `Model.from_torch_state_dict` gives to `layers`, which stay as they are."""
+    if not isinstance(state, Mapping):
+        hint = ": pass its state_dict()" if hasattr(state, "state_dict") else ""
+        msg = f"`state` must be a state dict, tensors or arrays by key, got a {type(state).__name__}{hint}"
+        raise TypeError(msg)
+    found = _modules(layers, shapes, modules)
+    arrays = {str(key): _array(str(key), value) for key, value in state.items()}
+    entries = {module.key(entry): entry for module in found for entry in module.entries}
+    _require_fit(arrays, entries, found)
+    weights = {layer.name: list(layer.weights) for layer in layers}
+    for module in found:
+        own = weights[module.layer.name]
+        for entry in module.entries:
+            if entry.weight is not None:
+                array = arrays[module.key(entry)]
+                array = array.T if isinstance(module.layer, Dense) else array
+                own[entry.weight] = as_float32(array.reshape(own[entry.weight].shape))
+    return [array for layer in layers for array in weights[layer.name]]
+
+
+def _modules(layers: Sequence[Layer], shapes: Sequence[Shape], names: object) -> list[Module]:
+    found, number = [], 0
+    for layer, shape in zip(layers, shapes, strict=True):
+        if layer.weights:
+            found.append(Module(str(number), layer, _entries(layer, shape)))
+        number += 1 + (isinstance(layer, Dense) and layer.activation is not linear)
+    if names is None:
+        return found
+    if (
+        isinstance(names, str)
+        or not isinstance(names, Sequence)
+        or not all(isinstance(name, str) for name in names)
+    ):
+        msg = f"`modules` must be a list of modules' names, such as ['fc1', 'fc2'], got {names!r}"
+        raise TypeError(msg)
+    if len(set(names)) != len(names) or len(names) != len(found):
+        with_weights = ", ".join(module.layer.name for module in found)
+        msg = (
+            f"`modules` must hold {len(found)} names, one for each layer with weights ({with_weights}), got "
+            f"{list(names)}"
+        )
+        raise ValueError(msg)
+    return [module._replace(prefix=name) for module, name in zip(found, names, strict=True)]
+
+
+def _entries(layer: Layer, shape: Shape) -> list[Entry]:
+    twin = next((TWINS[cls] for cls in type(layer).__mro__ if cls in TWINS), None)
+    if twin is not None and not layer.is_custom:
+        return twin(layer)
+    names = [weight.name for weight in layer.weights_for(shape)]
+    return [
+        Entry(name, array, index)
+        for index, (name, array) in enumerate(zip(names, layer.weights, strict=True))
+    ]
+
+
+def _array(key: str, value: Any) -> Array:
+    if hasattr(value, "detach"):  # a tensor, perhaps of a dtype that NumPy lacks
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value
+    array: Array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        msg = f"`state[{key!r}]` must hold real numbers, got dtype {array.dtype}"
+        raise TypeError(msg)
+    return array
+
+
+def _require_fit(
+    arrays: Mapping[str, Array], entries: Mapping[str, Entry], modules: Sequence[Module]
+) -> None:
+    """Raise ValueError with everything in which `arrays` differ from `entries`."""
+    missing = [
+        f"{key} {entry.value.shape}"
+        for key, entry in entries.items()
+        if entry.weight is not None and key not in arrays
+    ]
+    unexpected = [f"{key} {array.shape}" for key, array in arrays.items() if key not in entries]
+    both = [(key, entry, arrays[key]) for key, entry in entries.items() if key in arrays]
+    shapes = [
+        f"{key} is {array.shape} instead of {entry.value.shape}"
+        for key, entry, array in both
+        if array.shape != entry.value.shape
+    ]
+    values = [
+        f"{key} must be {entry.value.flat[0]:g} throughout, as the layer has no such weight"
+        for key, entry, array in both
+        if entry.weight is None
+        and not entry.free
+        and entry.value.size
+        and not np.all(array == entry.value.flat[0])
+    ]
+    named = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": shapes,
+        "of another value": values,
+    }
+    problems = "; ".join(f"{what}: {', '.join(each)}" for what, each in named.items() if each)
+    if problems:
+        msg = f"`state` doesn't fit the model. {problems[0].upper()}{problems[1:]}.{_hint(arrays, modules)}"
+        raise ValueError(msg)
+
+
+def _hint(arrays: Mapping[str, Array], modules: Sequence[Module]) -> str:
+    """What to pass where only names differ."""
+    names = list(dict.fromkeys(key.rpartition(".")[0] for key in arrays))
+    if len(names) != len(modules) or names == [module.prefix for module in modules]:
+        return ""
+    return f" If its modules are those of the layers in order, pass modules={names}"

@@ -1,0 +1,185 @@
+"""Models of every layer and every activation, for the tests of what other programs make of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import engine
+from engine import activations
+from engine import layers as k
+
+Array = NDArray[Any]
+ROWS = 9
+# As wide as what comes before and after them differs.
+WIDTH = 5
+# Of the programs' outputs and the engine's: float32, a few operations apart.
+TOLERANCE = 1e-6
+
+Layers = Callable[[], list[k.Layer]]
+
+
+class Case(NamedTuple):
+    """Layers on samples of a shape, which are indices below `tokens`, if that is given."""
+
+    shape: tuple[int, ...]
+    layers: Layers
+    tokens: int | None = None
+
+    def model(self) -> engine.Sequential:
+        """With weights that no initializer gives: kernels of random signs, others positive, as variances must be."""
+        rng = np.random.default_rng(3)
+        model = engine.Sequential([k.Input(self.shape), *self.layers()], name="case")
+        model.set_weights(
+            [
+                rng.normal(0.0, len(array) ** -0.5, array.shape)
+                if array.ndim == 2
+                else rng.uniform(0.3, 1.2, array.shape)
+                for array in model.weights
+            ]
+        )
+        return model
+
+    def inputs(self, rows: int = ROWS) -> Array:
+        """Samples, float32."""
+        rng = np.random.default_rng(4)
+        if self.tokens is not None:
+            return rng.integers(0, self.tokens, (rows, *self.shape)).astype(np.float32)
+        return rng.normal(0.0, 1.5, (rows, *self.shape)).astype(np.float32)
+
+
+class Taken(k.Layer):
+    """Numbers in no order that loops have, and zeros: what no layer asks for yet, but the core can."""
+
+    def output_shape_for(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (5,)
+
+    def lower(self, input_shape: tuple[int, ...]) -> list[dict[str, Any]]:
+        return [{"kind": "take", "from": [3, -1, 0, 0, 2]}]
+
+
+LAYERS: dict[str, Case] = {
+    "taken": Case((2, 2), lambda: [Taken()]),
+    "dense": Case((7,), lambda: [k.Dense(4), k.Dense(3, use_bias=False), k.Dense(2, "softmax")]),
+    "dense_of_rows": Case((5, 3), lambda: [k.Dense(4, "relu"), k.Dense(2, use_bias=False)]),
+    "dense_with_a_layer": Case((4,), lambda: [k.Dense(3, k.LeakyReLU(0.4)), k.Dense(3, k.Softmax())]),
+    "activation_layers": Case(
+        (3, 4), lambda: [k.LeakyReLU(0.2), k.ELU(0.7), k.ReLU(), k.Activation("tanh"), k.Softmax()]
+    ),
+    "relu": Case((40,), lambda: [k.ReLU(max_value=1.5, negative_slope=0.1, threshold=0.5)]),
+    "relu_below_0": Case((40,), lambda: [k.ReLU(negative_slope=0.3)]),
+    "relu_with_an_end": Case((40,), lambda: [k.ReLU(max_value=1.0)]),
+    "relu_from_a_threshold": Case((40,), lambda: [k.ReLU(threshold=0.75)]),
+    "relu_6": Case((40,), lambda: [k.ReLU(max_value=6)]),
+    "elu_turned": Case((40,), lambda: [k.ELU(-0.5)]),
+    "softmax_of_an_axis": Case((4, 3), lambda: [k.Softmax(axis=1)]),
+    "softmax_of_axes": Case((4, 3, 2), lambda: [k.Softmax(axis=[1, 3])]),
+    "identity": Case((3, 2), lambda: [k.Identity()]),
+    "flatten": Case((3, 2), lambda: [k.Flatten()]),
+    "flatten_a_number": Case((), lambda: [k.Flatten(), k.Dense(2)]),
+    "flatten_channels_first": Case((3, 4, 2), lambda: [k.Flatten("channels_first"), k.Dense(3)]),
+    "reshape": Case((4, 6), lambda: [k.Reshape((3, -1)), k.Dense(5), k.Reshape((5, 3, 1))]),
+    "permute": Case((4, 6, 2), lambda: [k.Permute((3, 1, 2)), k.Dense(3), k.Permute((2, 3, 1))]),
+    "permute_turned_round": Case((2, 3, 4, 5), lambda: [k.Permute((4, 3, 2, 1))]),
+    "permute_nothing": Case((1, 6), lambda: [k.Permute((2, 1))]),
+    "repeat_vector": Case((7,), lambda: [k.RepeatVector(3), k.Dense(2), k.Flatten()]),
+    "repeat_a_number": Case((1,), lambda: [k.RepeatVector(4)]),
+    "batch_normalization": Case((6,), lambda: [k.Dense(5), k.BatchNormalization(), k.Activation("relu")]),
+    "batch_normalization_bare": Case((6,), lambda: [k.BatchNormalization(center=False, scale=False)]),
+    "batch_normalization_half": Case(
+        (6,), lambda: [k.BatchNormalization(center=False), k.BatchNormalization(scale=False, epsilon=0.1)]
+    ),
+    "batch_normalization_of_an_axis": Case(
+        (4, 5, 3), lambda: [k.BatchNormalization(axis=2), k.BatchNormalization()]
+    ),
+    "layer_normalization": Case((7,), lambda: [k.LayerNormalization(), k.Dense(3)]),
+    "layer_normalization_of_axes": Case(
+        (4, 3, 5),
+        lambda: [k.LayerNormalization(axis=[1, 2], scale=False), k.LayerNormalization(2, center=False)],
+    ),
+    "group_normalization": Case((3, 8), lambda: [k.GroupNormalization(4), k.GroupNormalization(-1, axis=1)]),
+    "rms_normalization": Case(
+        (4, 5), lambda: [k.RMSNormalization(), k.RMSNormalization([1, 2], epsilon=0.1)]
+    ),
+    "unit_normalization": Case((4, 5), lambda: [k.UnitNormalization(), k.UnitNormalization([1, 2])]),
+    "prelu": Case((9,), lambda: [k.PReLU()]),
+    "prelu_shared": Case((4, 5, 3), lambda: [k.PReLU(shared_axes=[1, 3]), k.PReLU(shared_axes=2)]),
+    "embedding": Case((6,), lambda: [k.Embedding(11, 4), k.Flatten(), k.Dense(3)], 11),
+    "embedding_of_rows": Case((2, 3), lambda: [k.Embedding(5, 4)], 5),
+    "embedding_reshaped": Case((6,), lambda: [k.Reshape((3, 2)), k.Embedding(5, 4), k.Dense(2)], 5),
+    "rescaling": Case(
+        (4, 3), lambda: [k.Rescaling(1 / 255, -0.5), k.Rescaling([2.0, -3.0, 0.5], offset=[1.0])]
+    ),
+    "normalization": Case((4, 3), lambda: [k.Normalization(), k.Normalization(axis=1)]),
+    "normalization_given": Case(
+        (4, 3),
+        lambda: [
+            k.Normalization(mean=[1.0, 2, 3], variance=[4.0, 0.5, 9]),
+            k.Normalization(axis=None, mean=0.5, variance=2.0),
+            k.Normalization(mean=2.0, variance=9.0, invert=True),
+        ],
+    ),
+    "multi_hot": Case((6,), lambda: [k.CategoryEncoding(9)], 9),
+    "multi_hot_of_rows": Case((2, 3), lambda: [k.CategoryEncoding(4), k.Dense(2)], 4),
+    "one_hot": Case((2, 3), lambda: [k.CategoryEncoding(4, "one_hot")], 4),
+    "one_hot_of_numbers": Case((1,), lambda: [k.CategoryEncoding(4, "one_hot"), k.Dense(2)], 4),
+    "count": Case((12,), lambda: [k.CategoryEncoding(4, "count")], 4),
+    "noise": Case(
+        (4, 3),
+        lambda: [
+            k.Dropout(0.5),
+            k.AlphaDropout(0.2),
+            k.GaussianDropout(0.3),
+            k.GaussianNoise(0.4),
+            k.SpatialDropout1D(0.5),
+            k.ActivityRegularization(0.1, 0.2),
+            k.Dense(2, activity_regularizer="l2"),
+            k.Dropout(1.0),
+        ],
+    ),
+    "noise_of_channels": Case((3, 2, 4), lambda: [k.SpatialDropout2D(0.5)]),
+    "noise_of_volumes": Case((2, 3, 2, 4), lambda: [k.SpatialDropout3D(0.5)]),
+    "augmentation": Case(
+        (6, 5),
+        lambda: [
+            k.RandomTranslation(0.2, 0.2),
+            k.RandomRotation(0.1),
+            k.RandomZoom(0.2),
+            k.RandomFlip(),
+            k.RandomElastic(),
+            k.Flatten(),
+            k.Dense(2),
+        ],
+    ),
+    "mnist": Case(
+        (28, 28), lambda: [k.Flatten(), k.Dense(128, "sigmoid"), k.Dropout(0.2), k.Dense(10, "softmax")]
+    ),
+}
+
+
+def _activation(name: str) -> Case:
+    """Of a layer of its own, and within a product."""
+    return Case((40,), lambda: [k.Activation(name), k.Rescaling(0.02), k.Dense(WIDTH, name)])
+
+
+# What can be the activation of a layer: `glu` halves its axis, `threshold` needs constants.
+NAMES = sorted(
+    {*activations.__all__}
+    - {"BY_ROW", "Activation", "deserialize", "get", "lower", "serialize"}
+    - {"glu", "threshold"}
+)
+CASES = LAYERS | {f"activation_{name}": _activation(name) for name in NAMES}
+
+
+def every_layer() -> set[str]:
+    """Names of the built-in layers that a model can have."""
+    found = {name for name, each in vars(k).items() if inspect.isclass(each) and issubclass(each, k.Layer)}
+    return found - {"Layer", "InputLayer"}
+
+
+def layers_in_cases() -> set[str]:
+    return {type(layer).__name__ for case in CASES.values() for layer in case.layers()}

@@ -1,0 +1,232 @@
+"""C headers: compiled without a warning as C and as C++, they give what predict gives."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from exported import CASES, ROWS, TOLERANCE, Array
+
+import engine as keras
+from engine.export.c_writer import literal
+
+STRICT = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-O1"]
+C, CPP = ["gcc", "-std=c99"], ["g++", "-std=c++11"]
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+
+# Reads the samples of each model in turn, writes their outputs and how far the test of each is off.
+MAIN = """\
+#include <stdio.h>
+{includes}
+{functions}
+int main(void)
+{{
+{calls}
+    return 0;
+}}
+"""
+FUNCTION = """\
+static int run_{name}(void)
+{{
+    static float scratch[{upper}_SCRATCH_SIZE], input[{upper}_INPUT_SIZE], output[{upper}_OUTPUT_SIZE];
+    for (int row = 0; row < {rows}; ++row) {{
+        if (fread(input, sizeof(float), {upper}_INPUT_SIZE, stdin) != {upper}_INPUT_SIZE) return 1;
+        {name}_predict(input, output, scratch);
+        fwrite(output, sizeof(float), {upper}_OUTPUT_SIZE, stdout);
+    }}
+    output[0] = {name}_test(output, scratch);
+    fwrite(output, sizeof(float), 1, stdout);
+    return 0;
+}}
+"""
+
+
+def compiled(folder: Path, names: list[str], compiler: list[str], suffix: str) -> Path:
+    functions = [FUNCTION.format(name=name, upper=name.upper(), rows=ROWS) for name in names]
+    source = MAIN.format(
+        includes="\n".join(f'#include "{name}.h"' for name in names),
+        functions="\n".join(functions),
+        calls="\n".join(f"    if (run_{name}()) return 1;" for name in names),
+    )
+    (folder / f"main.{suffix}").write_text(source, encoding="utf-8")
+    build(folder, [*compiler, f"main.{suffix}", "-o", f"main_{suffix}"])
+    return folder / f"main_{suffix}"
+
+
+def build(folder: Path, command: list[str]) -> None:
+    result = subprocess.run(
+        [*command, *STRICT, "-lm"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[:4000]
+
+
+def outputs_of(program: Path, samples: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
+    """Of each model: its outputs, row by row, and the deviation last."""
+    given = b"".join(x.tobytes() for x in samples.values())
+    result = subprocess.run([program], input=given, capture_output=True, check=True)
+    numbers, found = np.frombuffer(result.stdout, np.float32), {}
+    for name in samples:
+        count = ROWS * sizes[name] + 1
+        found[name], numbers = numbers[:count], numbers[count:]
+    assert not numbers.size
+    return found
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Array, Array]]:
+    """Of each case what the compiled header and what predict makes of it."""
+    folder = tmp_path_factory.mktemp("c")
+    keras.utils.set_random_seed(1)
+    expected, samples, sizes = {}, {}, {}
+    for name, case in CASES.items():
+        model = case.model()
+        model.export(folder / f"{name}.h")
+        samples[name] = case.inputs()
+        expected[name] = model.predict(samples[name]).reshape(ROWS, -1)
+        sizes[name] = expected[name].shape[1]
+    found = outputs_of(compiled(folder, list(CASES), C, "c"), samples, sizes)
+    again = outputs_of(compiled(folder, list(CASES), CPP, "cpp"), samples, sizes)
+    assert all(found[name].tobytes() == again[name].tobytes() for name in CASES)
+    return {name: (found[name], expected[name]) for name in CASES}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_outputs_are_those_of_predict(name: str, programs: dict[str, tuple[Array, Array]]) -> None:
+    found, expected = programs[name]
+    np.testing.assert_allclose(found[:-1].reshape(ROWS, -1), expected, rtol=TOLERANCE, atol=TOLERANCE)
+    assert 0.0 <= found[-1] <= TOLERANCE * max(1.0, np.abs(expected).max())
+
+
+def small() -> keras.Sequential:
+    return keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(2, "softmax")], name="net"
+    )
+
+
+def test_several_files_may_include_it_and_one_needs_no_scratch_of_its_own(tmp_path: Path) -> None:
+    small().export(tmp_path / "net.h")
+    (tmp_path / "a.c").write_text(
+        '#include "net.h"\n#include "net.h"\nint a(void);\nint a(void) { return NET_INPUT_SIZE; }\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "b.c").write_text(
+        '#include "net.h"\nint a(void);\nint main(void)\n{\n'
+        "    static float scratch[NET_SCRATCH_SIZE], output[NET_OUTPUT_SIZE];\n"
+        "    return a() == 3 && net_test(output, scratch) < 1e-6f ? 0 : 1;\n}\n",
+        encoding="utf-8",
+    )
+    build(tmp_path, [*C, "a.c", "b.c", "-o", "program"])
+    subprocess.run([tmp_path / "program"], check=True)
+
+
+def test_a_file_that_predicts_nothing_holds_no_weights(tmp_path: Path) -> None:
+    CASES["mnist"].model().export(tmp_path / "net.h")
+    (tmp_path / "a.c").write_text(
+        '#include "net.h"\nint a(void);\nint a(void) { return 1; }\n', encoding="utf-8"
+    )
+    build(tmp_path, [*C, "-c", "a.c"])
+    assert (tmp_path / "a.o").stat().st_size < 10_000
+
+
+def test_it_needs_nothing_but_math_and_allocates_nothing(tmp_path: Path) -> None:
+    small().export(tmp_path / "net.h")
+    text = (tmp_path / "net.h").read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if line.startswith("#include")] == ["#include <math.h>"]
+    assert "alloc" not in text.replace("allocated", "")
+    assert text.isascii()
+
+
+@pytest.mark.parametrize(
+    ("file", "prefix"),
+    [
+        ("digits.h", "digits"),
+        ("my net-2.h", "my_net_2"),
+        ("2nd.h", "model_2nd"),
+        ("é.h", "model"),
+        ("_x.h", "model__x"),
+    ],
+)
+def test_names_begin_with_that_of_the_file(file: str, prefix: str, tmp_path: Path) -> None:
+    small().export(tmp_path / file)
+    (tmp_path / "a.c").write_text(
+        f'#include "{file}"\nint main(void)\n{{\n    float s[{prefix.upper()}_SCRATCH_SIZE], y[2];\n'
+        f"    return {prefix}_test(y, s) < 1e-6f ? 0 : 1;\n}}\n",
+        encoding="utf-8",
+    )
+    build(tmp_path, [*C, "a.c", "-o", "program"])
+    subprocess.run([tmp_path / "program"], check=True)
+
+
+def test_names_of_layers_can_not_break_it(tmp_path: Path) -> None:
+    names = ["a b", "a_b", "*/ int x;", "/*", "net", "??/", "a\nb", "a\\", "predict", "x" * 300]
+    layers = [keras.layers.Dense(3, name=name) for name in names]
+    model = keras.Sequential([keras.Input((3,)), *layers], name="*/ #error\n")
+    model.export(tmp_path / "net.h", prefix="other")
+    (tmp_path / "a.c").write_text(
+        '#include "net.h"\nint main(void)\n{\n    float s[OTHER_SCRATCH_SIZE], y[3];\n'
+        "    return other_test(y, s) < 1e-5f ? 0 : 1;\n}\n",
+        encoding="utf-8",
+    )
+    build(tmp_path, [*C, "a.c", "-o", "program"])
+    subprocess.run([tmp_path / "program"], check=True)
+
+
+def test_scratch_holds_what_lies_between(tmp_path: Path) -> None:
+    def size(*layers: Any) -> int:
+        keras.Sequential([keras.Input((3,)), *layers]).export(tmp_path / "net.h")
+        (line,) = [each for each in (tmp_path / "net.h").read_text().splitlines() if "SCRATCH_SIZE " in each]
+        return int(line.split()[-1])
+
+    dense = keras.layers.Dense
+    assert size(dense(5, "softmax")) == 1
+    assert size(dense(5, "relu"), dense(2)) == 5
+    assert size(dense(5), dense(7), dense(2)) == 12
+    assert size(dense(5), dense(7), dense(4), dense(90)) == 12
+    assert size(keras.layers.Rescaling(2.0)) == 1
+    assert size(keras.layers.Flatten()) == 1
+
+
+@pytest.mark.parametrize(
+    "bits",
+    [0, 1, 0x80000000, 0x80000001, 0x007FFFFF, 0x00800000, 0x7F7FFFFF, 0x3DCCCCCD, 0x3F800001, 0x4B800001],
+)
+def test_numbers_come_back_with_the_same_bits(bits: int, tmp_path: Path) -> None:
+    number = np.array(bits, np.uint32).view(np.float32)
+    text = literal(float(number))
+    assert text.endswith("f")
+    assert np.float32(text[:-1]).tobytes() == number.tobytes()
+    (tmp_path / "a.c").write_text(
+        f"#include <string.h>\nint main(void)\n{{\n    const float x = {text};\n    const unsigned bits = {bits}u;\n"
+        "    return memcmp(&x, &bits, 4) ? 1 : 0;\n}\n",
+        encoding="utf-8",
+    )
+    build(tmp_path, [*C, "a.c", "-o", "program"])
+    subprocess.run([tmp_path / "program"], check=True)
+
+
+def test_weights_have_the_same_bits(tmp_path: Path) -> None:
+    model = CASES["mnist"].model()
+    model.export(tmp_path / "net.h")
+    text = (tmp_path / "net.h").read_text(encoding="utf-8")
+    found = text.split("_kernel[100352] = {")[1].split("}")[0].replace("f", "").split(",")[:-1]
+    np.testing.assert_array_equal(np.array(found, np.float32), model.get_weights()[0].reshape(-1))
+
+
+def test_tokens_beyond_a_table_read_nothing_beyond_it(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Embedding(3, 1)])
+    model.set_weights([np.array([[1.0], [2.0], [3.0]])])
+    model.export(tmp_path / "net.h")
+    (tmp_path / "a.c").write_text(
+        '#include "net.h"\nint main(void)\n{\n    const float x[4] = {-5.0f, NAN, 1e30f, 1.0f};\n'
+        "    float y[4], s[NET_SCRATCH_SIZE];\n    net_predict(x, y, s);\n"
+        "    return y[0] == 1.0f && y[1] == 1.0f && y[2] == 3.0f && y[3] == 2.0f ? 0 : 1;\n}\n",
+        encoding="utf-8",
+    )
+    build(tmp_path, [*C, "a.c", "-o", "program"])
+    subprocess.run([tmp_path / "program"], check=True)

@@ -1,0 +1,224 @@
+"""State dicts of PyTorch's form, made of arrays of NumPy: keys, shapes, what doesn't fit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import same_weights
+from exported import CASES
+
+import engine as keras
+from engine import layers as k
+
+
+def model(*layers: k.Layer, shape: tuple[int, ...] = (4,)) -> keras.Sequential:
+    return keras.Sequential([keras.Input(shape), *layers])
+
+
+def mlp() -> keras.Sequential:
+    return model(
+        k.Flatten(), k.Dense(3, "relu", name="first"), k.Dropout(0.5), k.Dense(2, "softmax", name="second")
+    )
+
+
+def shapes(state: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {key: value.shape for key, value in state.items()}
+
+
+def test_keys_are_those_of_a_sequential_with_activations_of_their_own() -> None:
+    state = mlp().to_torch_state_dict(numpy=True)
+    assert shapes(state) == {"1.weight": (3, 4), "1.bias": (3,), "4.weight": (2, 3), "4.bias": (2,)}
+
+
+def test_kernels_are_transposed_copies() -> None:
+    network = mlp()
+    state = network.to_torch_state_dict(numpy=True)
+    np.testing.assert_array_equal(state["1.weight"], network.layers[1].get_weights()[0].T)
+    assert all(array.flags.c_contiguous and array.flags.writeable for array in state.values())
+    before = network.get_weights()[0].copy()
+    state["1.weight"][:] = 7
+    np.testing.assert_array_equal(network.get_weights()[0], before)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (k.Dense(3, use_bias=False), (4,), {"weight": (3, 4)}),
+        (k.Embedding(5, 3), (4,), {"weight": (5, 3)}),
+        (k.LayerNormalization(), (4,), {"weight": (4,), "bias": (4,)}),
+        (k.LayerNormalization(center=False), (4,), {"weight": (4,)}),
+        (k.LayerNormalization(scale=False), (4,), {"weight": (4,), "bias": (4,)}),
+        (k.LayerNormalization(axis=[1, 2]), (4, 3), {"weight": (4, 3), "bias": (4, 3)}),
+        (k.LayerNormalization(center=False, scale=False), (4,), {}),
+        (k.GroupNormalization(2, center=False), (4,), {"weight": (4,), "bias": (4,)}),
+        (k.RMSNormalization(), (4,), {"weight": (4,)}),
+        (k.PReLU(), (4,), {"weight": (4,)}),
+        (k.PReLU(shared_axes=[1]), (3, 4), {"weight": (4,)}),
+        (k.PReLU(shared_axes=[1, 2]), (3, 4), {"weight": (1,)}),
+        (k.Normalization(), (4,), {"running_mean": (4,), "running_var": (4,), "num_batches_tracked": ()}),
+        (
+            k.BatchNormalization(),
+            (4,),
+            {"weight": (4,), "bias": (4,), "running_mean": (4,), "running_var": (4,), "num_batches_tracked": ()},
+        ),
+        (
+            k.BatchNormalization(center=False, scale=False),
+            (4,),
+            {"running_mean": (4,), "running_var": (4,), "num_batches_tracked": ()},
+        ),
+    ],
+)  # fmt: skip
+def test_modules_have_the_entries_that_they_have_in_torch(
+    layer: k.Layer, shape: tuple[int, ...], expected: dict[str, tuple[int, ...]]
+) -> None:
+    network = model(type(layer).from_config(layer.get_config()), shape=shape)
+    state = network.to_torch_state_dict(["m"] if expected else [], numpy=True)
+    assert shapes(state) == {f"m.{key}": size for key, size in expected.items()}
+
+
+@pytest.mark.parametrize("name", sorted({*CASES} - {"prelu_shared"}))
+def test_weights_come_back(name: str) -> None:
+    network, other = CASES[name].model(), CASES[name].model()
+    other.set_weights([np.zeros_like(array) for array in other.weights])
+    other.from_torch_state_dict(network.to_torch_state_dict(numpy=True))
+    counts = [np.zeros_like(array) if array.shape == () else array for array in network.get_weights()]
+    network.set_weights(counts)  # of a Normalization, which torch doesn't know and nobody reads
+    assert same_weights(network, other)
+
+
+def test_names_of_modules() -> None:
+    network = mlp()
+    state = network.to_torch_state_dict(["fc1", "net.out"], numpy=True)
+    assert list(state) == ["fc1.weight", "fc1.bias", "net.out.weight", "net.out.bias"]
+    other = mlp()
+    other.from_torch_state_dict(state, modules=("fc1", "net.out"))
+    assert same_weights(network, other)
+
+
+class Scale(k.Layer):
+    def build(self, input_shape: Any) -> None:
+        self.factor = self.add_weight((input_shape[-1], 2), name="factor")
+
+    def call(self, inputs: Any) -> Any:
+        return inputs @ np.asarray(self.factor)
+
+
+def test_layers_of_the_users_have_their_own_names() -> None:
+    network = model(Scale(), k.Dense(1))
+    state = network.to_torch_state_dict(numpy=True)
+    assert shapes(state) == {"0.factor": (4, 2), "1.weight": (1, 2), "1.bias": (1,)}
+    network.from_torch_state_dict(state | {"0.factor": np.full((4, 2), 3.0)})
+    assert (network.get_weights()[0] == 3).all()
+
+
+def test_a_count_of_batches_may_be_anything_and_may_lack() -> None:
+    network = model(k.BatchNormalization())
+    state = network.to_torch_state_dict(numpy=True)
+    assert state["0.num_batches_tracked"].dtype == np.int64
+    network.from_torch_state_dict(state | {"0.num_batches_tracked": np.array(7)})
+    del state["0.num_batches_tracked"]
+    network.from_torch_state_dict(state)
+
+
+def refused(
+    network: keras.Sequential, state: Any, error: type[Exception], message: str, **options: Any
+) -> None:
+    before = network.get_weights()
+    with pytest.raises(error, match=message):
+        network.from_torch_state_dict(state, **options)
+    assert all(np.array_equal(a, b) for a, b in zip(before, network.get_weights(), strict=True))
+
+
+def test_everything_that_does_not_fit_is_named() -> None:
+    state = mlp().to_torch_state_dict(numpy=True)
+    state["1.weight"] = state["1.weight"].T
+    state["4.bias"] = state["4.bias"][:1]
+    state["5.weight"], state["5.bias"] = state.pop("4.weight"), state.pop("1.bias")
+    refused(
+        mlp(),
+        state,
+        ValueError,
+        r"Missing: 1.bias \(3,\), 4.weight \(2, 3\); unexpected: 5.weight \(2, 3\), 5.bias \(3,\); of another shape: "
+        r"1.weight is \(4, 3\) instead of \(3, 4\), 4.bias is \(1,\) instead of \(2,\).$",
+    )
+
+
+def test_other_names_are_suggested() -> None:
+    state = mlp().to_torch_state_dict(["fc1", "fc2"], numpy=True)
+    refused(mlp(), state, ValueError, r"If its modules .*, pass modules=\['fc1', 'fc2'\]")
+
+
+def test_what_torch_alone_has_must_do_nothing() -> None:
+    network = model(k.BatchNormalization(center=False))
+    state = network.to_torch_state_dict(numpy=True)
+    np.testing.assert_array_equal(state["0.bias"], np.zeros(4))
+    refused(
+        network, state | {"0.bias": np.ones(4)}, ValueError, "Of another value: 0.bias must be 0 throughout"
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [
+        ([1], TypeError, "`state` must be a state dict, .* got a list$"),
+        (
+            {"1.weight": np.array(["a"])},
+            TypeError,
+            r"`state\['1.weight'\]` must hold real numbers, got dtype <U1",
+        ),
+        ({"1.weight": np.ones((3, 4), complex)}, TypeError, "dtype complex128"),
+        ({}, ValueError, "Missing: 1.weight .*, 1.bias .*, 4.weight .*, 4.bias"),
+    ],
+)
+def test_what_is_no_state_dict(state: Any, error: type[Exception], message: str) -> None:
+    refused(mlp(), state, error, message)
+
+
+@pytest.mark.parametrize(
+    ("modules", "error", "message"),
+    [
+        (["fc1"], ValueError, r"`modules` must hold 2 names, .*\(first, second\), got \['fc1'\]"),
+        (["fc1", "fc1"], ValueError, "must hold 2 names"),
+        ("ab", TypeError, "must be a list of modules' names"),
+        ([1, 2], TypeError, "must be a list of modules' names"),
+        (3, TypeError, "must be a list of modules' names"),
+    ],
+)
+def test_wrong_names_of_modules(modules: Any, error: type[Exception], message: str) -> None:
+    refused(mlp(), {}, error, message, modules=modules)
+    with pytest.raises(error, match=message):
+        mlp().to_torch_state_dict(modules, numpy=True)
+
+
+def test_a_model_without_weights_says_what_to_do() -> None:
+    unbuilt = keras.Sequential([k.Dense(2)])
+    with pytest.raises(ValueError, match=r"has no weights yet, so no to_torch_state_dict\(\)"):
+        unbuilt.to_torch_state_dict(numpy=True)
+    with pytest.raises(ValueError, match=r"has no weights yet, so no from_torch_state_dict\(\)"):
+        unbuilt.from_torch_state_dict({})
+
+
+def test_slopes_along_several_axes_have_no_twin() -> None:
+    with pytest.raises(
+        ValueError, match=r"slopes of shape \(3, 4\), but torch.nn.PReLU has them along one axis"
+    ):
+        model(k.PReLU(), shape=(3, 4)).to_torch_state_dict(numpy=True)
+
+
+def test_without_torch_arrays_do() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import engine as k\n"
+        "m = k.Sequential([k.Input((2,)), k.layers.Dense(1)])\n"
+        "m.from_torch_state_dict(m.to_torch_state_dict(numpy=True))\n"
+        "print('well')\n"
+        "m.to_torch_state_dict()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout == "well\n"
+    assert "ImportError: a state dict of tensors, unless `numpy=True`, needs torch" in result.stderr
+    assert "pip install 'mlp-engine[torch]'" in result.stderr
