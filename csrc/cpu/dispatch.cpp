@@ -11,6 +11,9 @@ namespace engine {
 namespace baseline {
 void fill_table(KernelTable& table);
 }
+namespace neon {
+void fill_table(KernelTable& table);
+}
 namespace avx2 {
 void fill_table(KernelTable& table);
 }
@@ -29,7 +32,12 @@ struct Isa {
 // Narrowest first. The tests match the flags of -march=x86-64-v3 and -v4; GCC's own checks include the
 // operating system's.
 constexpr Isa kIsas[] = {
+#ifdef ENGINE_HAS_BASELINE
     {"baseline", [] { return true; }, baseline::fill_table},
+#endif
+#ifdef ENGINE_HAS_NEON
+    {"neon", [] { return true; }, neon::fill_table},
+#endif
 #ifdef ENGINE_HAS_AVX2
     {"avx2",
      [] {

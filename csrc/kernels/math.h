@@ -45,7 +45,7 @@ struct Reduced {
 };
 
 /// exp(x); results below 2^-126 are zero.
-ENGINE_INLINE vf exp(vf x) {
+ENGINE_FMA_INLINE vf exp(vf x) {
   constexpr float kHighest = 88.7228394f;  // ln(largest float)
   const Reduced y(x < kLowestExponent ? broadcast(kLowestExponent) : x > kHighest ? broadcast(kHighest) : x);
   // Two factors, since 2^128 is no float.
@@ -55,14 +55,14 @@ ENGINE_INLINE vf exp(vf x) {
 }
 
 /// exp(x) - 1 for x <= 0: 2^n (exp(r) - 1) + (2^n - 1), so that nothing cancels where n is 0
-ENGINE_INLINE vf expm1_negative(vf x) {
+ENGINE_FMA_INLINE vf expm1_negative(vf x) {
   const Reduced y(x < kLowestExponent ? broadcast(kLowestExponent) : x > 0.0f ? vf{} : x);
   const vf scale = power_of_two(y.n);
   return fma(scale, y.series(y.r), scale - 1.0f);
 }
 
 /// log(x): x = m 2^e with m in [sqrt(1/2), sqrt(2)), log(m) = 2 artanh(s), s = (m - 1) / (m + 1)
-ENGINE_INLINE vf log(vf x) {
+ENGINE_FMA_INLINE vf log(vf x) {
   constexpr float kR[] = {0.2334461f, 0.28550297f, 0.40000126f, 0.66666669f};
   constexpr int32_t kSqrtHalf = 0x3f3504f3;
   const vi u = bits(x) - kSqrtHalf;
@@ -82,14 +82,14 @@ ENGINE_INLINE vf log(vf x) {
 }
 
 /// log(1 + x) for x in [0, 1]: the rounding error of 1 + x is divided out (Kahan).
-ENGINE_INLINE vf log1p_unit(vf x) {
+ENGINE_FMA_INLINE vf log1p_unit(vf x) {
   const vf u = x + 1.0f;
   const vf d = u - 1.0f;
   return d == 0.0f ? x : log(u) * (x / d);
 }
 
 /// 1 / (1 + exp(-x)), by the side that cannot overflow
-ENGINE_INLINE vf sigmoid(vf x) {
+ENGINE_FMA_INLINE vf sigmoid(vf x) {
   const vf e = exp(-abs(x));
   const vf r = 1.0f / (e + 1.0f);
   return x < 0.0f ? e * r : r;
@@ -106,7 +106,7 @@ ENGINE_INLINE vf tanh_series(vf u) {
 }
 
 /// tanh(x): an odd polynomial near zero, 1 - 2 / (exp(2|x|) + 1) elsewhere
-ENGINE_INLINE vf tanh(vf x) {
+ENGINE_FMA_INLINE vf tanh(vf x) {
   const vf a = abs(x);
   const vf u = x * x;
   const vf near = fma(x * u, tanh_series(u), x);
@@ -127,7 +127,7 @@ struct Normal {
 
 /// In the lower tail cdf(-t) = exp(-t^2 / 2) q p(q) with q = 1 / (1 + 0.35 t) and p a minimax fit (relative error
 /// 3e-8); what rounding t^2 takes from the exponent is put back as a factor.
-ENGINE_INLINE Normal normal(vf x) {
+ENGINE_FMA_INLINE Normal normal(vf x) {
   constexpr float kP[] = {-0.02915803f, 0.14403161f, -0.25584042f, 0.15932128f, -0.023213407f,
                           0.10555293f,  0.11982118f, 0.13986352f,  0.1396213f};
   constexpr float kRate = 0.35f;

@@ -39,11 +39,12 @@ ENGINE_INLINE vi bits(vf v) { return reinterpret_cast<vi>(v); }
 ENGINE_INLINE vf from_bits(vi v) { return reinterpret_cast<vf>(v); }
 
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-#define ENGINE_FMA_INLINE ENGINE_INLINE
+#define ENGINE_FMA_INLINE ENGINE_INLINE  // what is made of many multiply-adds
 ENGINE_INLINE float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 #else
-// Inlined everywhere, the emulation would make up 1.9 MB of code; it has no speed target.
-#define ENGINE_FMA_INLINE __attribute__((noinline))
+// Inlined everywhere, the emulation and the functions that it makes long would make up 2 MB of code; they have no speed
+// target.
+#define ENGINE_FMA_INLINE inline __attribute__((noinline))
 /// Correctly rounded a * b + c without FMA. The product is exact in double; the double sum is off by at most
 /// half an ulp, which only matters if it lies exactly between two floats (low 29 bits 0x10000000): then the
 /// exact remainder, by Knuth's TwoSum, says which way to go.

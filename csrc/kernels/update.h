@@ -59,6 +59,25 @@ struct Update {
       }
     }
   }
+};
+
+/// An update of any kind. Products that end with one exist once: written out for every optimizer, they would make up
+/// 0.4 MB.
+class AnyUpdate {
+ public:
+  template <class Opt, Shrinkage Kind>
+  explicit AnyUpdate(const Update<Opt, Kind>& update) : update_(&update) {
+    static_assert(Opt::kSlots < kArrays);
+    step_ = [](const void* self, int64_t at, int64_t ld, const vf* gradient, int rows, int vectors) {
+      (*static_cast<const Update<Opt, Kind>*>(self))(at, ld, gradient, rows, vectors);
+    };
+    for (int s = 0; s < kArrays; ++s) arrays_[s] = update.weights.values;
+    for (int s = 0; s < Opt::kSlots; ++s) arrays_[1 + s] = update.weights.slots[s];
+  }
+
+  ENGINE_INLINE void operator()(int64_t at, int64_t ld, const vf* gradient, int rows, int vectors) const {
+    step_(update_, at, ld, gradient, rows, vectors);
+  }
 
   /// Fetches the lines of a tile while its gradient is still being computed.
   template <int Rows, int Vectors>
@@ -68,12 +87,18 @@ struct Update {
     for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 8
       for (int v = 0; v < Vectors; v += kPerLine) {
-        const int64_t line = at + r * ld + v * kWidth;
-        __builtin_prefetch(weights.values + line, 1);
-        for (int s = 0; s < Opt::kSlots; ++s) __builtin_prefetch(weights.slots[s] + line, 1);
+#pragma GCC unroll 3
+        for (int s = 0; s < kArrays; ++s) __builtin_prefetch(arrays_[s] + at + r * ld + v * kWidth, 1);
       }
     }
   }
+
+ private:
+  static constexpr int kArrays = 3;
+
+  void (*step_)(const void*, int64_t, int64_t, const vf*, int, int);
+  const void* update_;
+  const float* arrays_[kArrays];  // weights and slots; weights once more for a slot that there is not
 };
 
 }  // namespace

@@ -52,10 +52,7 @@ void dense_backward_bias(const DenseBackwardWeights& op) {
   }
 }
 
-template <class Opt, Shrinkage Kind>
-void dense_backward_weights(const DenseBackwardWeights& op) {
-  dense_backward_bias<Opt, Kind>(op);
-  const Update<Opt, Kind> update(op.kernel, op.step);
+void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate update) {
   const int64_t units = op.units.end - op.units.begin;
   if (op.nonzeros && op.nonzeros->found()) {
     Fetcher fetcher(op.ahead, units / kInputsTogether);
@@ -84,6 +81,13 @@ void dense_backward_weights(const DenseBackwardWeights& op) {
       }
     });
   });
+}
+
+template <class Opt, Shrinkage Kind>
+void dense_backward_weights(const DenseBackwardWeights& op) {
+  dense_backward_bias<Opt, Kind>(op);
+  const Update<Opt, Kind> update(op.kernel, op.step);
+  dense_backward_kernel(op, AnyUpdate(update));
 }
 
 }  // namespace

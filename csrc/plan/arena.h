@@ -8,14 +8,24 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#elif defined(_WIN32)
+#include <malloc.h>
 #endif
 
 #include "kernels/kinds.h"
 
 namespace engine {
 
+#if defined(_WIN32)  // which has aligned storage, but not by the names of C
+inline void* allocate_aligned(size_t alignment, size_t bytes) { return _aligned_malloc(bytes, alignment); }
+inline void free_aligned(void* p) { _aligned_free(p); }
+#else
+inline void* allocate_aligned(size_t alignment, size_t bytes) { return std::aligned_alloc(alignment, bytes); }
+inline void free_aligned(void* p) { std::free(p); }
+#endif
+
 struct FreeStorage {
-  void operator()(void* p) const { std::free(p); }
+  void operator()(void* p) const { free_aligned(p); }
 };
 
 /// Uninitialised bytes; what is never written to takes no memory. Throws std::bad_alloc.
@@ -26,7 +36,7 @@ inline std::unique_ptr<void, FreeStorage> allocate(int64_t bytes) {
   constexpr int64_t kLineBytes = kLane * static_cast<int64_t>(sizeof(float));
   const int64_t alignment = bytes >= kHugePage ? kHugePage : kLineBytes;
   const auto size = static_cast<size_t>(round_up(bytes > 0 ? bytes : 1, alignment));
-  std::unique_ptr<void, FreeStorage> storage(std::aligned_alloc(static_cast<size_t>(alignment), size));
+  std::unique_ptr<void, FreeStorage> storage(allocate_aligned(static_cast<size_t>(alignment), size));
   if (!storage) throw std::bad_alloc();
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   if (alignment == kHugePage) madvise(storage.get(), size, MADV_HUGEPAGE);
