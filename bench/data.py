@@ -57,6 +57,8 @@ def load(task: Task, folder: Path) -> Data:
     """
     if task.data == "normal":
         return normal(task.problem, task.rows, task.test_rows)
+    if task.data in {"digits", "covertype"}:
+        return of_sklearn(task)
     images = load_mnist(folder)
     x, x_test = (
         array[:rows].reshape(rows, task.problem.inputs)
@@ -66,6 +68,22 @@ def load(task: Task, folder: Path) -> Data:
     if task.data == "mnist-float64":
         return data._replace(x=x / 255.0, x_test=x_test / 255.0)
     return data.as_float32() if task.data == "mnist-float32" else data
+
+
+def of_sklearn(task: Task) -> Data:
+    """scikit-learn's digits, or 54 made up columns that tell seven classes, as those of its covertype do."""
+    from sklearn import datasets
+
+    if task.data == "digits":
+        x, y = datasets.load_digits(return_X_y=True)
+        x /= 16
+    else:
+        x, y = datasets.make_classification(
+            task.rows + task.test_rows, 54, n_informative=20, n_classes=7, random_state=0
+        )
+        x /= x.std(axis=0)
+    x, ends = np.ascontiguousarray(x, np.float32), (task.rows, task.rows + task.test_rows)
+    return Data(x[: ends[0]], y[: ends[0]], x[slice(*ends)], y[slice(*ends)])
 
 
 def normal(problem: Problem, rows: int, test_rows: int) -> Data:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import chart, table
 from bench.race import ENGINE, Result
-from bench.ratios import PEERS, Cell, cells, geometric_mean, lost
+from bench.ratios import PEERS, Cell, cells, geometric_mean, lost, of_rounds
 from bench.suites import FULL, NETS
 from bench.tasks import Product, Task
 
@@ -123,11 +123,26 @@ def facts(found: Sequence[Cell]) -> list[str]:
         low, cell = min(single, key=lambda entry: entry[0])
         high = max(speed for speed, _ in single)
         text.append(f"One thread at these sizes: {low:.0f} ({where(cell)}) to {high:.0f} GFLOP/s.")
+    text += [estimators(cell) for cell in found if cell.suite == "sklearn"]
     for cell in found:
         engine, numpy = cell.result(ENGINE), cell.result("numpy")
         if cell.suite == "import" and engine and numpy and engine.median and numpy.median:
             text.append(f"Importing the engine takes {engine.median - numpy.median:.3f} s beyond NumPy.")
     return text
+
+
+def estimators(cell: Cell) -> str:
+    """How the estimators compare: times, and shares of the test rows that they tell."""
+    pair = [cell.result(name) for name in ("sklearn:defaults", "engine:sklearn")]
+    if any(result is None or not result.median for result in pair) or not isinstance(cell.task, Task):
+        return f"{cell.task.group}: not measured."
+    theirs, mine = (result for result in pair if result)
+    shares = [result.facts["test_accuracy"] for result in (mine, theirs)]
+    return (
+        f"`engine.sklearn.MLPClassifier`, {cell.task.problem}, {cell.task.data}, {cell.task.epochs} epochs: "
+        f"{times(of_rounds(theirs.rounds, mine.rounds))} as fast as scikit-learn's, test accuracy "
+        f"{shares[0]:.2%} (theirs {shares[1]:.2%})."
+    )
 
 
 def scaling(found: Sequence[Cell]) -> list[tuple[float, Cell]]:

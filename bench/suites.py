@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from bench.tasks import MNIST, SAMPLES, AnyTask, Problem, Product, Program, Task
+from bench.tasks import FEWER, MNIST, SAMPLES, WIDTHS, AnyTask, Problem, Product, Program, Task
 
 FAST = ("engine", "torch", "jax", "numpy")
 KERAS = ("keras:tensorflow", "keras:jax", "keras:torch")
@@ -102,7 +102,9 @@ class Suite:
         predicts = measure in {"predict", "one_row"}
         optimizers, batches = (("adam",), (PREDICT_BATCH,)) if predicts else (self.optimizers, self.batches)
         for problem, rule, kind, batch in product(self.problems, optimizers, self.data, batches):
-            rows = self.rows or rows_for(problem, batch)
+            if WIDTHS.get(kind, problem.inputs) != problem.inputs:
+                continue
+            rows = FEWER.get(kind) or self.rows or rows_for(problem, batch)
             yield Task(measure, problem, kind, rule, batch, rows, self.epochs, threads)
 
 
@@ -148,6 +150,15 @@ FULL = {
         "What features cost",
         ("epoch",),
         batches=(32, 128, 512),
+    ),
+    "sklearn": Suite(
+        ("engine", "engine:sklearn", "sklearn:defaults"),
+        "Estimators of scikit-learn",
+        ("epoch",),
+        tuple(map(Problem.parse, ("64-100-10", "54-100-7", "784-100-10"))),
+        data=("digits", "covertype", "mnist-float32"),
+        batches=(200,),
+        epochs=20,
     ),
     "matmul": MATMUL,
     "process": Suite(("engine", *KERAS), "The textbook script", ("process",)),

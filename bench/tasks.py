@@ -10,7 +10,10 @@ from typing import Any
 SAMPLES = 60_000  # of MNIST
 TESTS = 10_000
 
-DATA = ("mnist-uint8", "mnist-float32", "mnist-float64", "normal")
+# Numbers in a row, where the data says it, and rows, where it hasn't as many as MNIST.
+WIDTHS = {"mnist-uint8": 784, "mnist-float32": 784, "mnist-float64": 784, "digits": 64, "covertype": 54}
+FEWER = {"digits": 1_500}
+DATA = (*WIDTHS, "normal")
 OPTIMIZERS = ("adam", "momentum")
 MEASURES = ("epoch", "step", "predict", "one_row")
 LOSSES = ("sparse_categorical_crossentropy", "binary_crossentropy", "mse")

@@ -50,6 +50,7 @@ LAYERS = [
     },
     {"_prediction", "_trainer", "export"},
     {"models"},
+    {"sklearn"},
     {"__init__"},
     {"_mnist", "_recipes", "_report", "cli"},
     {"__main__"},

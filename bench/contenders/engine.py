@@ -1,6 +1,6 @@
 """The engine, used as its documentation says: uint8 rows as they are with Rescaling, rows of floats plain.
 
-Variants tell what a feature costs: "dropout", "l2", "validation".
+Variants tell what a feature costs: "dropout", "l2", "validation"; "sklearn" is the estimator of `engine.sklearn`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 import engine
-from bench.contenders import Float32, Training, UnsupportedError
+from bench.contenders import Contender, Float32, Training, UnsupportedError
 from bench.data import Data
 from bench.tasks import Product, Program, Task
 from engine import layers, optimizers, regularizers
@@ -67,7 +67,12 @@ class Network:
         return self.model.predict(self.data.x_test[:1])
 
 
-def prepare(task: Task, data: Data, variant: str) -> Network:
+def prepare(task: Task, data: Data, variant: str) -> Contender:
+    if variant == "sklearn":
+        from bench.contenders import sklearn
+        from engine.sklearn import MLPClassifier
+
+        return sklearn.Network(task, data, MLPClassifier, sklearn.DEFAULT_ALPHA)
     if variant not in VARIANTS:
         msg = f"engine:{variant} is none of {', '.join(filter(None, VARIANTS))}"
         raise UnsupportedError(msg)

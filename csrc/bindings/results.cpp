@@ -99,6 +99,7 @@ LossSpec to_loss(const py::dict& loss) {
   spec.reduction =
       static_cast<Reduction>(to_index(get<std::string>(loss, "reduction", "mean"), kReductions, 3, "reduction"));
   spec.weight = get<float>(loss, "weight", 1.0f);
+  spec.divides_penalties = get<bool>(loss, "divides_penalties", false);
   spec.ignores = loss.contains("ignored");
   spec.ignored = get<int32_t>(loss, "ignored", -1);
   return spec;

@@ -25,10 +25,11 @@ bool StepRunner::steps_weights(const Batch& batch) const {
   return iteration(batch) % frame_.training->optimizer.accumulate == 0;
 }
 
-void StepRunner::penalty_gradient(const Step& step) const {
+void StepRunner::penalty_gradient(const Step& step, const Batch& batch) const {
   const VariableSpec& asked = variable(step.kernel).asked;
+  const double factor = penalty_factor(batch), l1 = factor * asked.l1, l2 = factor * asked.l2;
   for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
-    kernels_.penalty_gradient(block(step, gradient(step.kernel), offset, width, rows, columns), asked.l1, asked.l2);
+    kernels_.penalty_gradient(block(step, gradient(step.kernel), offset, width, rows, columns), l1, l2);
   });
 }
 

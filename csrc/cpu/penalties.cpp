@@ -26,6 +26,12 @@ double StepRunner::penalties() const {
   return total;
 }
 
+double StepRunner::penalty_factor(const Batch& batch) const {
+  if (!frame_.training->loss.divides_penalties) return 1.0;
+  const double divisor = loss_divisor(batch);
+  return divisor == 0.0 ? 0.0 : 1.0 / divisor;
+}
+
 double StepRunner::activity_penalties(const Batch& batch) const {
   double total = 0.0;
   for (const Activity& activity : plan_.activities) {
@@ -65,17 +71,18 @@ void StepRunner::orthogonal(const Step& step) const {
                        penalty.factor, worker_.slice(units.rows)});
 }
 
-void StepRunner::slope_gradient(const Step& step) const {
+void StepRunner::slope_gradient(const Step& step, const Batch& batch) const {
   const Buffer& slopes = shape(step.in);
   const Penalty& penalty = plan_.penalised[static_cast<size_t>(step.index)];
   const bool across = penalty.kind == Penalty::Kind::kOrthogonal && variable(step.kernel).asked.orthogonal_columns;
   const float* from = data(step.in);
+  const auto factor = static_cast<float>(penalty_factor(batch));
   for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
     const int64_t first = offset / variable(step.kernel).rows;  // column of the panel
     float* to = gradient(step.kernel) + offset;
     for (int64_t i = rows.begin; i < rows.end; ++i) {
       for (int64_t j = columns.begin; j < columns.end && first + j < variable(step.kernel).columns; ++j) {
-        to[i * width + j] += across ? from[(first + j) * slopes.ld + i] : from[i * slopes.ld + first + j];
+        to[i * width + j] += factor * (across ? from[(first + j) * slopes.ld + i] : from[i * slopes.ld + first + j]);
       }
     }
   });

@@ -13,6 +13,7 @@ double StepRunner::loss_divisor(const Batch& batch) const {
   const LossSpec& loss = frame_.training->loss;
   if (loss.reduction == Reduction::kSum) return 1.0;
   if (loss.reduction == Reduction::kMean && !loss.ignores) return static_cast<double>(batch.rows);
+  if (!frame_.data.sample_weight && !loss.ignores) return static_cast<double>(batch.rows);
   double sum = 0.0;
   for (int64_t b = 0; b < batch.rows; ++b) {
     const int64_t sample = batch.first + b;
@@ -69,7 +70,7 @@ void StepRunner::reduce(const Batch& batch) const {
     totals.loss += factor * sample_weight(batch, b) * static_cast<double>(losses[b]);
   }
   totals.samples += rows;
-  totals.loss += penalties() * rows + activity_penalties(batch);
+  totals.loss += penalties() * penalty_factor(batch) * rows + activity_penalties(batch);
   for (size_t i = 0; i < frame_.training->metrics.size(); ++i) {
     const MetricSpec& metric = frame_.training->metrics[i];
     if (!by_sample(metric)) continue;

@@ -84,7 +84,7 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
     case Step::Kind::kOrthogonal:
       return orthogonal(step);
     case Step::Kind::kSlopeGradient:
-      return slope_gradient(step);
+      return slope_gradient(step, batch);
     case Step::Kind::kReduce:
       return reduce(batch);
     case Step::Kind::kTranspose:
@@ -94,7 +94,7 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
     case Step::Kind::kDenseBackwardWeights:
       return dense_backward_weights(step, batch);
     case Step::Kind::kPenaltyGradient:
-      return penalty_gradient(step);
+      return penalty_gradient(step, batch);
     case Step::Kind::kAccumulate:
       return accumulate(step, batch);
     case Step::Kind::kSquares:
@@ -234,6 +234,9 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
     bias = {gradient(step.bias)};
   } else {
     const Optimizer kind = frame_.training->optimizer.kind;
+    const double factor = penalty_factor(batch);
+    values.l2 *= factor;
+    bias.l2 *= factor;
     run = kernels_.dense_backward_weights[index(kind)][index(shrinkage(values, bias))];
   }
   const OptimizerStep at = optimizer_step(batch);

@@ -53,7 +53,7 @@ class StepRunner {
   void activity_gradient(const Step& step, const Batch& batch) const;
   void unit_rows(const Step& step) const;
   void orthogonal(const Step& step) const;
-  void slope_gradient(const Step& step) const;
+  void slope_gradient(const Step& step, const Batch& batch) const;
   double penalties() const;
   double activity_penalties(const Batch& batch) const;
   void reduce(const Batch& batch) const;
@@ -62,7 +62,7 @@ class StepRunner {
   void dense_backward_weights(const Step& step, const Batch& batch) const;
   void reshape(const Step& step, const Batch& batch) const;
   void take(const Step& step, const Batch& batch) const;
-  void penalty_gradient(const Step& step) const;
+  void penalty_gradient(const Step& step, const Batch& batch) const;
   void accumulate(const Step& step, const Batch& batch) const;
   void squares(const Step& step, const Batch& batch) const;
   void scale(const Step& step, const Batch& batch) const;
@@ -129,6 +129,8 @@ class StepRunner {
   double sample_weight(const Batch& batch, int64_t b) const;
   /// What the sum of the batch's losses is divided by, as the reduction wants it; may be 0.
   double loss_divisor(const Batch& batch) const;
+  /// What penalties on weights are multiplied by.
+  double penalty_factor(const Batch& batch) const;
   /// This thread's samples, or all of them where the step is split the other way.
   Range samples(const Step& step, const Batch& batch) const;
   /// The same as rows of a buffer.

@@ -120,8 +120,9 @@ struct LossSpec {
   float label_smoothing = 0.0f;
   float parameters[kLossParameters] = {};
   Reduction reduction = Reduction::kMean;
-  float weight = 1.0f;   // of the loss beside the regularisation
-  bool ignores = false;  // whether samples of class `ignored` count for nothing
+  float weight = 1.0f;             // of the loss beside the regularisation
+  bool divides_penalties = false;  // whether penalties on weights are divided as the losses are, as in scikit-learn
+  bool ignores = false;            // whether samples of class `ignored` count for nothing
   int32_t ignored = -1;
 };
 

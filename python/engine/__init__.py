@@ -51,11 +51,15 @@ __all__ = [
 ]
 
 
+# Most programs bring their own data; `sklearn` needs an extra, so it is no name of `__all__`.
+_ON_FIRST_USE = ("datasets", "sklearn")
+
+
 def __getattr__(name: str) -> ModuleType:
-    if name == "datasets":  # on first use: most programs bring their own data
+    if name in _ON_FIRST_USE:
         import importlib
 
-        return importlib.import_module("engine.datasets")
+        return importlib.import_module(f"engine.{name}")
     msg = f"module 'engine' has no attribute {name!r}"
     raise AttributeError(msg)
 

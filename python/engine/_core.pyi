@@ -214,7 +214,8 @@ class Program:
         Args:
             loss: `{"kind": k, "target": "dense" or "sparse", "from_logits": bool, "label_smoothing": float,
                 "parameters": list of at most 4 floats, "reduction": "mean", "sum" or "weighted_mean",
-                "weight": float, "ignored": class index or no such key}`; all but k may be missing. k is the
+                "weight": float, "divides_penalties": bool, "ignored": class index or no such key}`; with
+                `divides_penalties` penalties on weights are divided by what the batch's losses are; all but k may be missing. k is the
                 snake_case name of a loss or "host"; sparse targets are int32 y, dense ones float32 y of
                 (n, outputs); sparse_categorical_crossentropy is sparse by default, all others dense.
                 Parameters: huber [delta]; cosine_similarity [factor]; tversky [alpha, beta, epsilon]; the focal

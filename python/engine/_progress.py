@@ -215,6 +215,11 @@ class Progress:
         """Whether the first step is shown at once."""
         return self._verbose == 1 and not self._patience
 
+    @property
+    def redraws(self) -> bool:
+        """Whether `update` may show anything."""
+        return self._verbose == 1
+
     def restart(self, title: str | None = None) -> None:
         """Begin a pass, under a line `title`."""
         if title is not None and self._verbose:
@@ -224,7 +229,7 @@ class Progress:
 
     def update(self, done: int, logs: Mapping[str, float]) -> None:
         """Redraw the bar after `done` steps, if it is time to."""
-        if self._verbose == 1 and not self._waiting():
+        if self.redraws and not self._waiting():
             self._bar.update(
                 done if self.steps is None else min(done, self.steps), logs.items(), finalize=False
             )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 _WORD = 2**64
 
@@ -11,9 +14,9 @@ _WORD = 2**64
 class _State:
     """A seed and the number of streams handed out since it was set."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
         self._lock = threading.Lock()
-        self.reset(int.from_bytes(os.urandom(4), "little"))
+        self.reset(seed)
 
     def reset(self, seed: int) -> None:
         with self._lock:
@@ -25,7 +28,8 @@ class _State:
             return self._seed, self._streams - 1
 
 
-_state = _State()
+_state = _State(int.from_bytes(os.urandom(4), "little"))
+_scoped: ContextVar[_State | None] = ContextVar("_scoped", default=None)
 
 
 def set_seed(seed: int) -> None:
@@ -33,9 +37,19 @@ def set_seed(seed: int) -> None:
     _state.reset(seed)
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let the draws of this thread depend on `seed` alone within a `with` block, and all others go on as they were."""
+    token = _scoped.set(_State(seed))
+    try:
+        yield
+    finally:
+        _scoped.reset(token)
+
+
 def next_key() -> tuple[int, int]:
     """The (seed, stream) of the next draw; no two calls after one `set_seed` return the same."""
-    return _state.key()
+    return (_scoped.get() or _state).key()
 
 
 def next_seed() -> int:

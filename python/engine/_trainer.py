@@ -128,7 +128,7 @@ class Trainer:
             first = step - batches.start
 
             def show(done: int, run: Run = run, first: int = first) -> None:
-                if progress is not None:
+                if progress is not None and progress.redraws:
                     progress.update((first + done) * together, self._compiled.logs(run.totals))
                 if goals is not None and goals.out_of_time:
                     raise OutOfTimeError(first + done)

@@ -1,0 +1,309 @@
+"""What classifier and regressor have in common: how they are fitted."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
+from numbers import Real
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from engine._checks import LARGEST, below_one
+from engine._program import Float32
+from engine._progress import print_message
+from engine._random import seeded
+from engine.sklearn._epochs import Solver, Watch, train
+from engine.sklearn._full_batch import ROWS, Objective, minimized
+from engine.sklearn._network import Design, interleaved, outputs_of
+from engine.sklearn._samples import Array, Encoded, checked_weights
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+LARGEST_BATCH = 200  # that `batch_size="auto"` means
+# Of numbers that the engine reads where they lie; others become the first.
+DTYPES = (np.float64, np.float32, np.uint8)
+
+Labels = Literal["new", "same", "known"]
+# What the solvers leave that work batch by batch.
+RECORD = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
+
+
+class Perceptron(BaseEstimator, ABC):
+    """Base class; a subclass encodes targets and scores predictions."""
+
+    hidden_layer_sizes: Any
+    activation: str
+    solver: str
+    alpha: float
+    batch_size: Any
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: bool
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
+    max_fun: int
+    dropout: Any
+    callbacks: Any
+    validation_data: Any
+
+    n_iter_: int
+    t_: int
+    n_outputs_: int
+    n_layers_: int
+    n_features_in_: int
+    out_activation_: str
+    coefs_: list[Float32]
+    intercepts_: list[Float32]
+    loss_: float
+    loss_curve_: list[float]
+    best_loss_: float | None
+    validation_scores_: Any
+    best_validation_score_: Any
+    _no_improvement_count: int
+    _best_weights: list[Float32]
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "callbacks": "no_validation",
+        "validation_data": [None, tuple, list],
+    }
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803 # scikit-learn's name
+        """Train from fresh weights, or with `warm_start` from those that there are.
+
+        Args:
+            X: numbers (n, features): an array, a frame, or a sparse matrix.
+            y: targets (n,), or (n, outputs).
+            sample_weight: (n,); the loss of a batch is `sum(weight * loss) / sum(weight)`.
+
+        Returns:
+            The estimator.
+        """
+        self._validate_params()
+        return self._fit(X, y, sample_weight, incremental=False)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    @abstractmethod
+    def _encoded(self, X: Any, y: Any, *, reset: bool, labels: Labels) -> Any:  # noqa: N803
+        """Checked rows, targets as the engine takes them, and targets as given for class weights.
+
+        Args:
+            X: as given.
+            y: as given.
+            reset: whether features are learnt, rather than compared.
+            labels: of a classifier, and how they stand to those of an earlier call.
+        """
+
+    @abstractmethod
+    def _out_activation(self) -> str:
+        """scikit-learn's name of the last layer's."""
+
+    @abstractmethod
+    def _score_of(self, outputs: Float32, held_out: Encoded) -> float:
+        """How good the model's outputs are."""
+
+    def _weights(self, y: Any, sample_weight: Array | None) -> Array | None:
+        """Weights of the loss, given those of the samples."""
+        del y
+        return sample_weight
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:  # noqa: N803
+        hidden = self._hidden()
+        again = hasattr(self, "coefs_") and (self.warm_start or incremental)
+        labels: Labels = "known" if incremental else "same" if again else "new"
+        rows, targets, given = self._encoded(X, y, reset=not again, labels=labels)
+        scores = checked_weights(sample_weight, rows.shape[0])
+        samples = Encoded(rows, targets, self._weights(given, scores), scores)
+        self.n_outputs_ = self._outputs(targets)
+        random = check_random_state(self.random_state)
+        self.out_activation_ = self._out_activation()
+        design = self._design((rows.shape[1], *hidden, self.n_outputs_))
+        if not again:
+            self._begin(design, random)
+        if self.solver == "lbfgs":
+            self._fit_full(design, samples)
+        else:
+            self._fit_batches(design, samples, random, incremental=incremental)
+        if not all(np.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
+            msg = (
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                "preprocessed."
+            )
+            raise ValueError(msg)
+        return self
+
+    def _outputs(self, targets: Array) -> int:
+        """Units of the last layer."""
+        return int(targets.shape[1])
+
+    def _hidden(self) -> tuple[int, ...]:
+        sizes = self.hidden_layer_sizes
+        hidden = tuple(sizes) if hasattr(sizes, "__iter__") else (sizes,)
+        if any(size <= 0 for size in hidden):
+            msg = f"hidden_layer_sizes must be > 0, got {list(hidden)}."
+            raise ValueError(msg)
+        return tuple(int(size) for size in hidden)
+
+    def _design(self, units: tuple[int, ...]) -> Design:
+        rates = self.dropout
+        rates = tuple(rates) if hasattr(rates, "__iter__") else (rates,) * (len(units) - 2)
+        if len(rates) != len(units) - 2:
+            msg = f"`dropout` must be one rate, or one for each of the {len(units) - 2} hidden layers, got {rates}"
+            raise ValueError(msg)
+        rule: dict[str, Any] = {}
+        if self.solver == "adam":
+            rule = {name: float(getattr(self, name)) for name in ("beta_1", "beta_2", "epsilon")}
+        elif self.solver == "sgd":
+            rule = {"momentum": float(self.momentum), "nesterov": bool(self.nesterovs_momentum)}
+        dropout = tuple(below_one(rate, "dropout") for rate in rates)
+        if self.solver == "lbfgs" and (any(dropout) or self.callbacks or self.validation_data is not None):
+            msg = "`dropout`, `callbacks` and `validation_data` need epochs: use solver='adam' or 'sgd', not 'lbfgs'"
+            raise ValueError(msg)
+        return Design(
+            units,
+            self.activation,
+            self.out_activation_,
+            float(self.alpha),
+            dropout,
+            self.solver,
+            float(self.learning_rate_init),
+            tuple(rule.items()),
+            bool(self.callbacks),
+        )
+
+    def _begin(self, design: Design, random: Any) -> None:
+        """Draw weights as scikit-learn does (Glorot and Bengio, 2010), and forget earlier epochs."""
+        self.n_iter_, self.t_, self.n_layers_ = 0, 0, len(design.units)
+        self.coefs_, self.intercepts_ = [], []
+        for fan_in, fan_out in pairwise(design.units):
+            bound = math.sqrt((2.0 if self.activation == "logistic" else 6.0) / (fan_in + fan_out))
+            self.coefs_.append(random.uniform(-bound, bound, (fan_in, fan_out)).astype(np.float32))
+            self.intercepts_.append(random.uniform(-bound, bound, fan_out).astype(np.float32))
+        self._best_weights = interleaved(self.coefs_, self.intercepts_)
+        for name in RECORD:
+            self.__dict__.pop(name, None)
+
+    def _fit_full(self, design: Design, samples: Encoded) -> None:
+        def tell(iteration: int, loss: float) -> None:
+            if self.verbose:
+                print_message(f"Iteration {iteration}, loss = {loss:.8f}")
+
+        objective = Objective(design, samples.merged() if samples.size <= ROWS else samples)
+        weights, self.n_iter_, self.loss_ = minimized(
+            objective,
+            interleaved(self.coefs_, self.intercepts_),
+            max_iter=self.max_iter,
+            max_fun=self.max_fun,
+            tol=self.tol,
+            tell=tell,
+        )
+        self.coefs_, self.intercepts_ = weights[::2], weights[1::2]
+
+    def _fit_batches(self, design: Design, samples: Encoded, random: Any, *, incremental: bool) -> None:
+        if not hasattr(self, "loss_curve_"):
+            self.loss_curve_, self._no_improvement_count = [], 0
+            self.best_loss_ = None if self.early_stopping else math.inf
+            self.validation_scores_, self.best_validation_score_ = None, None
+        samples, held_out = self._parted(samples, random, incremental=incremental)
+        count, batch_size = samples.size, self._batch_size(samples.size)
+        watch = Watch(self, design, held_out, count, design.constant(samples))
+        if batch_size == count and not incremental:
+            samples = samples.merged()
+        solver: Solver | None = getattr(self, "_solver", None)
+        if not incremental or solver is None or solver.design != design:
+            solver = self._solver = Solver(design)
+        epochs = 1 if incremental else self.max_iter
+        self.n_iter_ = 0
+        with seeded(int(random.randint(LARGEST))):
+            model = solver.model
+            model.set_weights(interleaved(self.coefs_, self.intercepts_))
+            try:
+                train(self, model, watch, samples, held_out=held_out, batch_size=batch_size, epochs=epochs)
+            finally:
+                weights = self._best_weights if self.early_stopping else model.get_weights()
+                self.coefs_, self.intercepts_ = weights[::2], weights[1::2]
+        if not incremental and self.n_iter_ == self.max_iter and not model.stop_training:
+            msg = (
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                "converged yet."
+            )
+            warnings.warn(msg, ConvergenceWarning, stacklevel=4)
+
+    def _parted(self, samples: Encoded, random: Any, *, incremental: bool) -> tuple[Encoded, Encoded | None]:
+        """Samples to learn, and those that are held out for scores."""
+        if self.early_stopping and incremental:
+            msg = "partial_fit does not support early_stopping=True"
+            raise ValueError(msg)
+        held_out = None
+        if self.validation_data is not None:
+            if len(self.validation_data) not in (2, 3):
+                msg = f"`validation_data` must be (X, y) or (X, y, sample_weight), got {len(self.validation_data)} parts"
+                raise ValueError(msg)
+            x, y, *weights = self.validation_data
+            rows, targets, _ = self._encoded(x, y, reset=False, labels="known")
+            scores = checked_weights(weights[0] if weights else None, rows.shape[0])
+            held_out = Encoded(rows, targets, scores, scores)
+        elif self.early_stopping:
+            samples, held_out = samples.split(self.validation_fraction, self._stratifies(), random)
+        if held_out is not None and self.validation_scores_ is None:
+            self.validation_scores_, self.best_validation_score_ = [], -math.inf
+        return samples, held_out
+
+    def _stratifies(self) -> bool:
+        """Whether samples are held out class by class."""
+        return False
+
+    def _batch_size(self, count: int) -> int:
+        if self.batch_size == "auto":
+            return min(LARGEST_BATCH, count)
+        if self.batch_size > count:
+            msg = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
+            warnings.warn(msg, stacklevel=5)
+        return min(int(self.batch_size), count)
+
+    def _read(self, X: Any) -> Float32:  # noqa: N803
+        """The network's outputs for rows as given."""
+        check_is_fitted(self)
+        rows = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=DTYPES, reset=False)
+        return outputs_of(rows, self.coefs_, self.intercepts_, self._activations())
+
+    def _activations(self) -> Sequence[str]:
+        return [*[self.activation] * (len(self.coefs_) - 1), self.out_activation_]
+
+
+def is_stochastic(estimator: Any) -> bool:
+    """Whether the solver can go on batch by batch.
+
+    Raises:
+        AttributeError: if it can't, as `partial_fit` doesn't exist then.
+    """
+    if estimator.solver == "lbfgs":
+        msg = "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+        raise AttributeError(msg)
+    return True

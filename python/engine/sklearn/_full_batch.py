@@ -1,0 +1,140 @@
+"""The solver that looks at all samples before each step: SciPy's L-BFGS-B on the engine's gradients."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+
+from engine import optimizers
+from engine._checks import LARGEST
+from engine._data import Targeting, checked_samples, rows_of
+from engine._passes import Passes
+from engine._program import Float32
+from engine.sklearn._network import Design
+from engine.sklearn._samples import Encoded
+
+Float64 = NDArray[np.float64]
+
+# Rows of one product: what passes between layers stays in a cache, and gradients of as many are added up at a time.
+ROWS = 4096
+# Relative change of the loss between two steps that float32 can't tell from none.
+RESOLUTION = 1e-8
+
+
+class Objective:
+    """The loss of all samples and its gradient, at any point.
+
+    The engine adds up gradients of float32 and never steps; losses, the penalty and what both are divided by are
+    float64.
+
+    Args:
+        design: of the network.
+        samples: that it learns.
+    """
+
+    def __init__(self, design: Design, samples: Encoded) -> None:
+        self._design, self._model = design, design._replace(alpha=0.0).sequential()
+        loss = design.loss("sum")
+        self._model.compile(
+            optimizers.SGD(0.0, gradient_accumulation_steps=LARGEST), loss, loss_weights=design.factors[0]
+        )
+        program = self._model._program
+        if program is None:
+            raise RuntimeError
+        self._program = program
+        self._constant = design.constant(samples)
+        rows = rows_of(samples.x, (design.units[0],), "X")
+        checked = checked_samples(rows, samples.y, Targeting(loss, (design.outputs,)), samples.weights)
+        self._passes = Passes(program, "train", checked, ROWS)
+        self._total = samples.size if samples.weights is None else math.fsum(samples.weights)
+        self._shapes = [array.shape for array in self._model.weights]
+        self.shown = math.nan  # the loss at the last point as scikit-learn defines it
+        self._zeros = [np.zeros(shape, np.float32) for shape in self._shapes]
+
+    def __call__(self, point: Float64) -> tuple[float, Float64]:
+        """Loss and gradient for all weights in one vector, in the engine's order."""
+        weights = self.weights(point)
+        self._program.write_variables(weights)
+        self._program.write_state("accumulated", 0, self._zeros)
+        data = self._pass()
+        gradients = self._program.read_state("accumulated", 0)
+        penalty = 0.0
+        slopes = []
+        for number, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+            slope = gradient.astype(np.float64)
+            if number % 2 == 0:  # penalties are on matrices alone
+                exact = weight.astype(np.float64)
+                slope += self._design.alpha * exact
+                penalty += 0.5 * self._design.alpha * float(np.vdot(exact, exact))
+            slopes.append(slope.reshape(-1))
+        factor, shown = self._design.factors
+        self.shown = (data * shown / factor + penalty) / self._total + self._constant
+        return (data + penalty) / self._total, np.concatenate(slopes) / self._total
+
+    def weights(self, point: Float64) -> list[Float32]:
+        """The arrays in `point`."""
+        ends = np.cumsum([math.prod(shape) for shape in self._shapes])
+        parts = np.split(point.astype(np.float32), ends[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)]
+
+    def _pass(self) -> float:
+        """The sum of all losses; gradients add up meanwhile."""
+        total = 0.0
+        self._passes.ready()
+        for run, batches in self._passes.epoch():
+            for batch in batches:
+                run.reset_totals()
+                run.advance(batch, batch + 1, np.zeros(1))
+                total += run.totals.loss
+        return total
+
+
+def minimized(
+    objective: Objective,
+    start: list[Any],
+    *,
+    max_iter: int,
+    max_fun: int,
+    tol: float,
+    tell: Callable[[int, float], None],
+) -> tuple[list[Float32], int, float]:
+    """The weights that L-BFGS-B finds, after how many iterations, and their loss.
+
+    Args:
+        objective: what is to be small.
+        start: weights in the engine's order.
+        max_iter: most iterations.
+        max_fun: most evaluations.
+        tol: largest slope of a solution.
+        tell: called with the number of every iteration and its loss.
+    """
+    iterations = 0
+
+    def count(intermediate_result: Any) -> None:
+        nonlocal iterations
+        iterations += 1
+        tell(iterations, float(intermediate_result.fun))
+
+    found = minimize(
+        objective,
+        np.concatenate([np.asarray(array, np.float64).reshape(-1) for array in start]),
+        jac=True,
+        method="L-BFGS-B",
+        callback=count,
+        options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol, "ftol": RESOLUTION},
+    )
+    if found.status == 1:
+        msg = (
+            f"lbfgs stopped after {found.nit} iterations before it converged: {found.message}. Raise `max_iter` or "
+            "`max_fun`, or scale the data"
+        )
+        warnings.warn(msg, ConvergenceWarning, stacklevel=5)
+    objective(found.x)
+    return objective.weights(found.x), min(int(found.nit), max_iter), objective.shown

@@ -1,0 +1,183 @@
+"""The regressor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.neural_network import MLPRegressor as _Reference
+from sklearn.utils import column_or_1d
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
+
+from engine._program import Float32
+from engine.sklearn._estimator import DTYPES, Labels, Perceptron, is_stochastic
+from engine.sklearn._samples import Array, Encoded
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class MLPRegressor(RegressorMixin, Perceptron):
+    """scikit-learn's `MLPRegressor`, computed by the engine: the same arguments, attributes and losses.
+
+    What `MLPClassifier` says about float32, about `random_state` and about batches of all samples holds here, too.
+
+    Args:
+        loss: "squared_error", or "poisson" for `y >= 0`, whose outputs are exponentials. Both are half of what the
+            name says: `(y - p)**2 / 2`, and `y * log(y / p) - y + p`. As in scikit-learn the gradient adds up the
+            outputs, while the squared error that is shown is their mean.
+        hidden_layer_sizes: units of each hidden layer.
+        activation: of the hidden layers: "identity", "logistic", "tanh" or "relu".
+        solver: "adam" (Kingma and Ba, 2014), "sgd", or "lbfgs", a quasi-Newton method for small data sets.
+        alpha: factor of the penalty `alpha / 2 * sum(coefs**2)`, which is divided by the weight of the batch.
+        batch_size: samples per step; "auto" is `min(200, n)`. The last batch of an epoch may be smaller.
+        learning_rate: of "sgd": "constant", "invscaling" (`learning_rate_init / (t_ + 1)**power_t` after every epoch),
+            or "adaptive" (divided by 5 where training would otherwise end).
+        learning_rate_init: step size of "adam" and "sgd" at first.
+        power_t: exponent of "invscaling".
+        max_iter: most epochs, or iterations of "lbfgs".
+        shuffle: whether every epoch takes the samples in a new order.
+        random_state: seed or generator of the weights, of what is held out, of the order and of dropout.
+        tol: training ends after more than `n_iter_no_change` epochs that don't improve the loss, or with
+            `early_stopping` the score, by so much. Of "lbfgs" the largest slope of a solution.
+        verbose: whether every epoch prints its loss.
+        warm_start: whether `fit` goes on from the weights that there are.
+        momentum: of "sgd", in [0, 1].
+        nesterovs_momentum: whether that is Nesterov's.
+        early_stopping: whether a part is held out, whose score ends the training and chooses the weights.
+        validation_fraction: the share of that part.
+        beta_1: of "adam": decay of the mean of gradients.
+        beta_2: of "adam": decay of the mean of their squares.
+        epsilon: of "adam": keeps its division finite.
+        n_iter_no_change: see `tol`.
+        max_fun: most evaluations of the loss by "lbfgs".
+        dropout: share of each hidden layer's outputs that is dropped in training, or one share per layer.
+        callbacks: objects of `engine.callbacks`, called in every `fit`; their logs have `loss`, and with
+            `validation_data` or `early_stopping` `val_loss`.
+        validation_data: `(X, y)` or `(X, y, sample_weight)`, whose score is noted after every epoch; with
+            `early_stopping` it stands for the part that would be held out.
+
+    Attributes:
+        loss_: of the last epoch.
+        best_loss_: the smallest; None with `early_stopping`.
+        loss_curve_: of every epoch.
+        validation_scores_: R² after every epoch; None where nothing is held out.
+        best_validation_score_: the largest of them, or None.
+        t_: samples that were trained on.
+        coefs_: float32 matrices (inputs, units) of all layers; predictions follow what is in them.
+        intercepts_: float32 (units,) of all layers.
+        n_features_in_: number of columns of `X`.
+        feature_names_in_: their names, if `X` was a frame that has some.
+        n_iter_: epochs, or iterations, of the last `fit`.
+        n_layers_: number of layers, the inputs included.
+        n_outputs_: number of outputs.
+        out_activation_: "identity", or "exp" for "poisson".
+
+    Example:
+        >>> from sklearn.datasets import make_regression
+        >>> from engine.sklearn import MLPRegressor
+        >>> X, y = make_regression(n_samples=200, n_features=20, random_state=1)
+        >>> MLPRegressor(random_state=1, max_iter=2000, tol=0.1).fit(X[:150], y[:150]).score(X[150:], y[150:]) > 0.9
+        True
+    """
+
+    loss: str
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **_Reference._parameter_constraints,
+        **Perceptron._parameter_constraints,
+    }
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        dropout: Any = 0.0,
+        callbacks: Any = None,
+        validation_data: Any = None,
+    ) -> None:
+        given = dict(locals())
+        del given["self"]
+        self.__dict__.update(given)
+
+    @available_if(is_stochastic)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803 # scikit-learn's name
+        """Train for one epoch, going on from the weights and the state of the solver.
+
+        Args:
+            X: as for `fit`.
+            y: as for `fit`.
+            sample_weight: as for `fit`.
+
+        Returns:
+            The estimator.
+        """
+        if not hasattr(self, "coefs_"):  # as scikit-learn does: once, not for every batch
+            self._validate_params()
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def predict(self, X: Any) -> Float32:  # noqa: N803
+        """What the network expects for each row: float32 (n,), or (n, outputs).
+
+        Args:
+            X: as for `fit`.
+        """
+        outputs = self._read(X)
+        return outputs.reshape(-1) if outputs.shape[1] == 1 else outputs
+
+    def _encoded(self, X: Any, y: Any, *, reset: bool, labels: Labels) -> tuple[Any, Array, Any]:  # noqa: N803
+        rows, targets = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=True,
+            dtype=DTYPES,
+            reset=reset,
+        )
+        if targets.ndim == 2 and targets.shape[1] == 1:  # noqa: PLR2004 # a column
+            targets = column_or_1d(targets, warn=True)
+        if self.loss == "poisson" and targets.min() < 0:
+            msg = f"`y` must not be negative with loss='poisson', but the smallest is {targets.min()}"
+            raise ValueError(msg)
+        del labels
+        encoded = targets.astype(np.float32).reshape(len(targets), -1)
+        if not reset and encoded.shape[1] != self.n_outputs_:
+            msg = f"`y` must have {self.n_outputs_} columns as in the previous call, got {encoded.shape[1]}"
+            raise ValueError(msg)
+        return rows, encoded, targets
+
+    def _out_activation(self) -> str:
+        return "exp" if self.loss == "poisson" else "identity"
+
+    def _score_of(self, outputs: Float32, held_out: Encoded) -> float:
+        """R²."""
+        if not np.isfinite(outputs).all():
+            return float("nan")
+        return float(r2_score(held_out.y, outputs, sample_weight=held_out.score_weights))

@@ -1,0 +1,232 @@
+"""What the estimators add to scikit-learn's, and what they do with data and arguments of all kinds."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn_cases import RNG, X, Y, same, small
+
+import engine
+from engine.callbacks import Callback, EarlyStopping, History
+from engine.sklearn import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_one_random_state_gives_the_same_bits(solver: str) -> None:
+    engine.utils.set_random_seed(1)
+    first = small(solver=solver, dropout=0.0 if solver == "lbfgs" else 0.2).fit(X, Y)
+    engine.utils.set_random_seed(2)
+    assert same(first, clone(first).fit(X, Y))
+    assert not same(first, clone(first).set_params(random_state=1).fit(X, Y))
+
+
+def test_the_engines_own_seed_stays() -> None:
+    engine.utils.set_random_seed(3)
+    expected = engine.layers.Dropout(0.1)._seed_in_use
+    before = int(engine.Sequential().name.rpartition("_")[2].replace("sequential", "0"))
+    engine.utils.set_random_seed(3)
+    small(dropout=0.5).fit(X, Y)
+    assert engine.layers.Dropout(0.1)._seed_in_use == expected
+    assert engine.Sequential().name == f"sequential_{before + 1}"
+
+
+def test_a_generator_goes_on() -> None:
+    state = np.random.RandomState(0)
+    first, second = small(random_state=state), small(random_state=state)
+    assert not same(first.fit(X, Y), second.fit(X, Y))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.uint8, np.int64, bool])
+def test_types_of_numbers(kind: type[Any]) -> None:
+    rows = (X > 0).astype(kind)
+    estimator = small().fit(rows, Y)
+    assert same(estimator, small().fit(rows.astype(np.float32), Y))
+    assert estimator.predict_proba(rows).dtype == np.float32
+    assert estimator.coefs_[0].dtype == np.float32
+
+
+@pytest.mark.parametrize("make", [sparse.csr_array, sparse.csc_array, sparse.csr_matrix, sparse.coo_array])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_sparse_rows(make: Any, solver: str) -> None:
+    rows = np.where(np.abs(X) > 1, X, 0)
+    dense, thin = small(solver=solver).fit(rows, Y), small(solver=solver).fit(make(rows), Y)
+    assert same(dense, thin)
+    np.testing.assert_array_equal(dense.predict_proba(rows), thin.predict_proba(make(rows)))
+
+
+def test_rows_per_block_are_of_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    estimator = small().fit(X, Y)
+    expected = estimator.predict_proba(X)
+    monkeypatch.setattr("engine.sklearn._network.BLOCK_BYTES", 4 * 8 * 7)
+    np.testing.assert_array_equal(estimator.predict_proba(X), expected)
+
+
+def test_predictions_follow_the_coefs() -> None:
+    estimator = small().fit(X, Y)
+    estimator.coefs_[-1][:] = 0
+    estimator.intercepts_[-1] = np.array([0.0, 1.0, 0.0])
+    assert set(estimator.predict(X)) == {1}
+
+
+def test_one_batch_of_everything_has_no_order() -> None:
+    order = RNG.permutation(len(X))
+    for options in ({"batch_size": len(X)}, {"solver": "lbfgs"}):
+        first = small(**options).fit(X, Y)
+        assert same(first, small(**options).fit(X[order], Y[order]))
+        weights = RNG.integers(0, 3, len(X))
+        options["batch_size"] = 10_000
+        with pytest.warns(UserWarning, match="clipped") if "solver" not in options else nullcontext():
+            weighted = small(**options).fit(X, Y, sample_weight=weights)
+            assert same(weighted, small(**options).fit(X.repeat(weights, 0), Y.repeat(weights)))
+
+
+def test_class_weights() -> None:
+    plain = small().fit(X, Y)
+    heavy = small(class_weight={0: 1.0, 1: 1e4, 2: 1.0}, max_iter=60).fit(X, Y)
+    assert (heavy.predict(X) == 1).mean() > (plain.predict(X) == 1).mean()
+    uneven = np.r_[np.flatnonzero(Y == 0)[:4], np.flatnonzero(Y == 1)]
+    by_hand = np.where(Y[uneven] == 0, len(uneven) / 8, len(uneven) / (2 * (len(uneven) - 4)))
+    balanced = small(class_weight="balanced").fit(X[uneven], Y[uneven])
+    assert same(balanced, small().fit(X[uneven], Y[uneven], sample_weight=by_hand))
+    named = MLPClassifier((4,), class_weight={"a": 2.0, "b": 1.0}, max_iter=3)
+    assert named.fit(X[:60], np.array(["a", "b"])[Y[:60] % 2]).classes_.tolist() == ["a", "b"]
+
+
+def test_balanced_weights_need_all_labels() -> None:
+    with pytest.raises(ValueError, match=r"`class_weight='balanced'`.*compute_class_weight"):
+        small(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2])
+
+
+def test_dropout() -> None:
+    assert not same(small().fit(X, Y), small(dropout=0.5).fit(X, Y))
+    one_each = MLPClassifier((8, 4), dropout=[0.1, 0.0], max_iter=2).fit(X, Y)
+    assert [layer.name for layer in one_each._solver.model.layers] == [
+        "hidden_0",
+        "dropout_0",
+        "hidden_1",
+        "outputs",
+    ]
+    with pytest.raises(ValueError, match="one for each of the 2 hidden layers"):
+        MLPClassifier((8, 4), dropout=[0.1]).fit(X, Y)
+    with pytest.raises(ValueError, match="'dropout' parameter of MLPClassifier"):
+        small(dropout=1.0).fit(X, Y)
+    with pytest.raises(ValueError, match="lbfgs"):
+        small(dropout=0.1, solver="lbfgs").fit(X, Y)
+
+
+def test_callbacks_see_scikit_learns_loss() -> None:
+    history = History()
+    estimator = small(callbacks=[history], validation_data=(X[:60], Y[:60])).fit(X[60:], Y[60:])
+    assert history.history["loss"] == estimator.loss_curve_
+    assert history.history["val_accuracy"] == pytest.approx(estimator.validation_scores_, abs=1e-6)
+    assert history.model is None
+    labels = (X[:, :3] > 0).astype(int)
+    counted = small(callbacks=history, max_iter=2).fit(X, labels)
+    assert history.history["loss"][-2:] == counted.loss_curve_
+    clone(estimator)
+    pickle.loads(pickle.dumps(estimator))
+
+
+def test_callbacks_end_a_training_and_set_rates() -> None:
+    stop = EarlyStopping(monitor="loss", min_delta=100.0, patience=2)
+    assert small(callbacks=stop).fit(X, Y).n_iter_ == 3
+
+    class Rates(Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.model.optimizer.learning_rate = 0.0
+
+    still = small(callbacks=[Rates()]).fit(X, Y)
+    start = small(max_iter=1, learning_rate_init=1e-30).fit(X, Y)
+    np.testing.assert_array_equal(still.coefs_[0], start.coefs_[0])
+
+
+def test_validation_data_takes_the_place_of_what_is_held_out() -> None:
+    estimator = small(early_stopping=True, validation_data=(X[:50], Y[:50])).fit(X[50:], Y[50:])
+    assert estimator.t_ % 190 == 0
+    assert estimator.score(X[:50], Y[:50]) == pytest.approx(estimator.best_validation_score_, abs=1e-6)
+    noted = small(validation_data=(X[:50], Y[:50], np.ones(50))).fit(X, Y)
+    assert len(noted.validation_scores_) == len(noted.loss_curve_)
+    assert noted.best_loss_ is not None
+    with pytest.raises(ValueError, match="`validation_data` must be"):
+        small(validation_data=(X,)).fit(X, Y)
+    with pytest.raises(ValueError, match="classes not in"):
+        small(validation_data=(X, Y + 5)).fit(X, Y)
+
+
+def test_fits_go_on_with_warm_start() -> None:
+    estimator = small(warm_start=True, max_iter=3)
+    for fits in (1, 2, 3):
+        estimator.fit(X, Y)
+        assert len(estimator.loss_curve_) == 3 * fits
+        assert estimator.n_iter_ == 3
+        assert estimator.t_ == 3 * fits * len(X)
+    assert estimator.loss_curve_[3] < estimator.loss_curve_[2]
+    with pytest.raises(ValueError, match="same classes as in the previous call"):
+        estimator.fit(X, np.minimum(Y, 1))
+
+
+def test_the_last_epoch_warns() -> None:
+    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(2\) reached"):
+        small(max_iter=2).fit(X, Y)
+    with pytest.warns(ConvergenceWarning, match="lbfgs stopped after 2 iterations"):
+        small(solver="lbfgs", max_iter=2).fit(X, Y)
+
+
+def test_frames_and_their_names() -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    estimator = small().fit(frame, pd.Series(Y))
+    assert estimator.feature_names_in_.tolist() == list("abcdef")
+    with pytest.raises(ValueError, match="feature names"):
+        estimator.predict(frame[list("fedcba")])
+
+
+@pytest.mark.parametrize(
+    ("options", "y", "weights", "message"),
+    [
+        ({"solver": "newton"}, Y, None, "'solver' parameter of MLPClassifier"),
+        ({"alpha": -1}, Y, None, "'alpha' parameter"),
+        ({"hidden_layer_sizes": (3, 0)}, Y, None, "hidden_layer_sizes must be > 0"),
+        ({}, Y[:-1], None, "inconsistent numbers of samples"),
+        ({}, Y, np.ones(3), r"`sample_weight` must have shape \(240,\)"),
+        ({}, Y, -np.ones(240), "must not be negative"),
+        ({}, Y, np.zeros(240), "non-zero"),
+        ({}, X[:, 0], None, "Unknown label type"),
+        ({"early_stopping": True, "validation_fraction": 0.001}, Y, None, "validation"),
+    ],
+)
+def test_what_is_wrong_is_said(options: Any, y: NDArray[Any], weights: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small().set_params(**options).fit(X, y, weights)
+
+
+def test_more_that_is_wrong() -> None:
+    with pytest.raises(NotFittedError):
+        small().predict(X)
+    with pytest.raises(AttributeError, match="partial_fit"):
+        small(solver="lbfgs").partial_fit(X, Y)
+    with pytest.raises(ValueError, match="early_stopping"):
+        small(early_stopping=True).partial_fit(X, Y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="classes must be passed"):
+        small().partial_fit(X, Y)
+    begun = small().partial_fit(X, Y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="classes not in"):
+        begun.partial_fit(X, Y + 1)
+    with pytest.raises(ValueError, match="not the same as on last call"):
+        begun.partial_fit(X, Y, classes=[0, 1])
+    with pytest.raises(ValueError, match="negative"):
+        MLPRegressor(loss="poisson").fit(X, X[:, 0])
+    with pytest.raises(TypeError, match="`callbacks` must hold objects"):
+        small(callbacks=[print]).fit(X, Y)
+    with pytest.raises(ValueError, match="columns as in the previous call"):
+        MLPRegressor(hidden_layer_sizes=(4,), warm_start=True, max_iter=2).fit(X, Y).fit(X, X[:, :2])
