@@ -33,7 +33,7 @@ LAYERS = [
         "metrics",
         "callbacks",
     }
-    | {"config", "datasets", "ops", "utils"},
+    | {"config", "datasets", "ops", "plots", "utils"},
     {
         "_arrays",
         "_compiled",
@@ -52,7 +52,7 @@ LAYERS = [
     {"models"},
     {"sklearn"},
     {"__init__"},
-    {"_mnist", "_recipes", "_report", "cli"},
+    {"_demo", "_mnist", "_recipes", "_report", "cli"},
     {"__main__"},
 ]
 RANK = {module: i for i, row in enumerate(LAYERS) for module in row}

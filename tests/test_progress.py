@@ -15,6 +15,7 @@ from engine._progress import Progress
 
 BAR = "━" * 20
 COLOR = re.compile(r"\x1b\[\d*m|\x08")
+COLOR_CODE = re.compile(r"\x1b\[\d*m")
 # A pace such as 25ms/step, whose number depends on the machine
 PACE = r"\d+s \d+(s|ms|us)/step"
 
@@ -73,6 +74,38 @@ def test_a_bar(terminal: Terminal, clock: Clock) -> None:
     ]
     green = "\x1b[32m" + "━" * 6 + "\x1b[0m"
     assert f"{green}\x1b[37m{'━' * 14}\x1b[0m" in terminal.getvalue()
+
+
+class Notebook(io.StringIO):
+    """Standard output of ipykernel: no terminal, but its readers understand backspaces and carriage returns."""
+
+    def shown(self) -> list[str]:
+        """The lines as Jupyter shows them."""
+        text, found = COLOR_CODE.sub("", self.getvalue()), 1
+        while found:
+            text, found = re.subn(r"[^\n]\x08", "", text)
+        lines = text.split("\n")
+        for number, line in enumerate(lines):
+            shown = ""
+            for part in line.split("\r"):
+                shown = part + shown[len(part) :]
+            lines[number] = shown.rstrip()
+        return lines
+
+
+def test_a_notebook_shows_a_bar_per_epoch(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = Notebook()
+    monkeypatch.setattr(_progress, "sys", SimpleNamespace(stdout=notebook, modules={"ipykernel": None}))
+    model = classifier()
+    model.fit(blobs.x, blobs.y, epochs=2, validation_split=0.2)
+    values = r" - accuracy: \S+ - loss: \S+ - val_accuracy: \S+ - val_loss: \S+"
+    titles, bars = notebook.shown()[:4:2], notebook.shown()[1:4:2]
+    assert titles == ["Epoch 1/2", "Epoch 2/2"]
+    assert all(re.fullmatch(rf"4/4 {BAR} {PACE}{values}", bar) for bar in bars)
+    assert notebook.shown()[4:] == [""]
+    assert notebook.getvalue().count("\r") > 2
+    model.evaluate(blobs.x, blobs.y)
+    assert notebook.shown()[4:] == [""]
 
 
 def test_a_shorter_line_covers_a_longer_one(terminal: Terminal, clock: Clock) -> None:

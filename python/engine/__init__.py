@@ -27,7 +27,7 @@ from engine.regularizers import Regularizer
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from engine import datasets
+    from engine import datasets, plots
 
 __all__ = [
     "Input",
@@ -51,8 +51,8 @@ __all__ = [
 ]
 
 
-# Most programs bring their own data; `sklearn` needs an extra, so it is no name of `__all__`.
-_ON_FIRST_USE = ("datasets", "sklearn")
+# Most programs bring their own data; `plots` and `sklearn` need extras, so they are no names of `__all__`.
+_ON_FIRST_USE = ("datasets", "plots", "sklearn")
 
 
 def __getattr__(name: str) -> ModuleType:

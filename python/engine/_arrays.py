@@ -33,7 +33,7 @@ def input_rows(x: object, shape: Shape | None, name: str = "x") -> Rows:
     array = shaped(x, shape, name)
     rows = readable(array)
     if rows.dtype != np.uint8:
-        require_finite(rows, array, name, columns=_columns(x))
+        require_finite(rows, array, name, columns=column_names(x))
     return rows
 
 
@@ -207,14 +207,20 @@ def _dtypes(frame: Any) -> Iterator[Any]:
         yield from dtypes
 
 
-def _columns(value: object) -> list[object] | None:
-    """The names of a frame's columns."""
-    columns = None if isinstance(value, np.ndarray) else getattr(value, "columns", None)
-    return None if columns is None else list(columns)
+def column_names(value: object) -> list[object] | None:
+    """The names of a frame's columns; of what is no frame None."""
+    return list(value.columns) if hasattr(value, "to_numpy") and hasattr(value, "columns") else None
+
+
+def feature_names(value: object) -> list[str] | None:
+    """The names of a frame's columns, where all are texts: numbers tell nothing."""
+    columns = column_names(value) or [None]
+    names = [column for column in columns if isinstance(column, str)]
+    return names if len(names) == len(columns) else None
 
 
 def _not_real(value: object, array: Array, name: str) -> str:
-    columns = _columns(value)
+    columns = column_names(value)
     if columns is not None:
         kinds = list(zip(columns, _dtypes(value), strict=False))
         wrong = [

@@ -174,7 +174,7 @@ def _drawing() -> tuple[ModuleType | None, str]:
     try:
         from engine import _report
     except ImportError as error:
-        return None, f"{error}. pip install 'mlp-engine[plot]' brings what it needs."
+        return None, str(error)
     return _report, ""
 
 

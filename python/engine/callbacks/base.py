@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from engine._checks import nearest
+from engine._extras import extra
 
 Logs = dict[str, float]
 Mode = Literal["train", "test", "predict"]
@@ -95,6 +96,8 @@ class History(Callback):
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
+        self._numbers: list[int] = []  # of the epochs of every training
+        self._rows: dict[str, list[int]] = {}  # which of these had a name
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Start counting epochs anew."""
@@ -105,6 +108,50 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+            self._rows.setdefault(name, []).append(len(self._numbers))
+        self._numbers.append(epoch)
+
+    def epochs_of(self, name: str) -> list[int]:
+        """The epochs that have a value of `name`, counted from 0 over all that this object has seen.
+
+        With `validation_freq` not every epoch has the values of the validation.
+        """
+        rows, count = self._rows.get(name, []), len(self.history[name])
+        return list(rows) if len(rows) == count else list(range(count))  # of values put in by hand the first
+
+    def plot(self, metrics: str | Sequence[str] | None = None, *, ax: Any = None) -> Any:
+        """Draw loss and metrics over the epochs: `engine.plots.learning_curves` of this object.
+
+        Args:
+            metrics: name of what to draw, or names; default all. The validation of each goes with it.
+            ax: the Axes of matplotlib to draw into; for several names as many. Default a new figure of pyplot.
+
+        Returns:
+            The Axes if `metrics` is one name, else an array of them.
+
+        Raises:
+            ImportError: without matplotlib, which the extra `plot` brings.
+            ValueError: for a name that isn't in the history, or an empty history.
+        """
+        from engine.plots import learning_curves
+
+        return learning_curves(self, metrics, ax=ax)
+
+    def to_frame(self) -> Any:
+        """The history as a pandas DataFrame: a row per epoch, whose number from 0 is the index, a column per name.
+
+        Epochs without validation have NaN in the columns of its values.
+
+        Raises:
+            ImportError: without pandas, which the extra `pandas` brings.
+        """
+        pandas = extra("pandas", "pandas", "History.to_frame()")
+        numbers = self._numbers or list(range(max(map(len, self.history.values()), default=0)))
+        columns = {
+            name: pandas.Series(values, self.epochs_of(name)).reindex(range(len(numbers)))
+            for name, values in self.history.items()
+        }
+        return pandas.DataFrame(columns).set_axis(pandas.Index(numbers, name="epoch"))
 
 
 class LambdaCallback(Callback):

@@ -29,6 +29,7 @@ class CompiledModel(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self.history: History | None = None
+        self.feature_names: list[str] | None = None  # of the columns of the frame that `fit` was given last
         self.stop_training = False
         self._program: Program | None = None
         self._sample_shape: Shape | None = None

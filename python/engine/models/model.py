@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from numpy.typing import ArrayLike
 
-from engine._arrays import complaint
+from engine._arrays import complaint, feature_names
 from engine._checks import Shape, below_one, flag
 from engine._goals import goals
 from engine._lazy import LazyRows, part_of, unchecked_rows
@@ -110,6 +110,7 @@ class Model(ExchangedModel):
                 trainer = Trainer(self._built_for(source.sample_shape), compiled, hooks, progress)
                 hooks.join(self, {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps})
                 self.history, self.stop_training, self._fitting = hooks.history, False, True
+                self.feature_names = feature_names(x)
                 try:
                     trainer.fit(plan)
                 finally:

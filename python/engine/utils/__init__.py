@@ -23,6 +23,7 @@ from engine.utils.batches import (
     split_dataset,
     unpack_x_y_sample_weight,
 )
+from engine.utils.model_plot import plot_model
 from engine.utils.numbers import normalize, set_random_seed, to_categorical
 from engine.utils.reports import classification_report
 from engine.utils.serialization import deserialize_keras_object, serialize_keras_object
@@ -46,6 +47,7 @@ __all__ = [
     "is_interactive_logging_enabled",
     "normalize",
     "pack_x_y_sample_weight",
+    "plot_model",
     "register_keras_serializable",
     "serialize_keras_object",
     "set_random_seed",

@@ -54,7 +54,7 @@ def classification_report(
     Raises:
         ValueError: if the arguments aren't as many, or hold no class indices.
     """
-    truth, found = _indices(y_true, "y_true"), _indices(y_pred, "y_pred")
+    truth, found = class_indices(y_true, "y_true"), class_indices(y_pred, "y_pred")
     if truth.shape != found.shape:
         msg = f"`y_true` has {len(truth)} samples but `y_pred` has {len(found)}"
         raise ValueError(msg)
@@ -78,7 +78,7 @@ def classification_report(
     return _text(rows, accuracy, averages, integer(digits, "digits", 0))
 
 
-def _indices(values: ArrayLike, name: str) -> NDArray[np.int64]:
+def class_indices(values: ArrayLike, name: str) -> NDArray[np.int64]:
     """Class indices (n,), whatever form they have."""
     array = np.asarray(values)
     if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or array.size == 0:

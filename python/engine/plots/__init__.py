@@ -1,0 +1,25 @@
+"""Pictures of training, answers and weights, drawn by matplotlib into the Axes you give, or into a new figure.
+
+The colors can be told apart by the color-blind, and read on light and on dark; text and background are those of your
+style. Needs matplotlib: `pip install 'mlp-engine[plot]'`.
+"""
+
+from __future__ import annotations
+
+from engine._extras import extra
+
+extra("matplotlib", "plot", "engine.plots")
+
+from engine.plots.answers import confusion_matrix, worst_mistakes  # noqa: E402 # after the message for a missing one
+from engine.plots.curves import learning_curves  # noqa: E402
+from engine.plots.scores import precision_recall_curve, roc_curve  # noqa: E402
+from engine.plots.weights import weight_images  # noqa: E402
+
+__all__ = [
+    "confusion_matrix",
+    "learning_curves",
+    "precision_recall_curve",
+    "roc_curve",
+    "weight_images",
+    "worst_mistakes",
+]

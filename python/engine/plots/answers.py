@@ -1,0 +1,182 @@
+"""What a classifier gets right, and what it takes for what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.colors import to_rgb
+
+from engine._checks import choice, integer
+from engine.plots._axes import BLUE, GREY, LEAST_SIZE, ORANGE, draw_tiles, headline, target_axes, text_size
+from engine.plots._classes import answers, class_names, probabilities, require_equal_lengths
+from engine.plots._pictures import pictures_of
+from engine.utils.reports import class_indices
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike, NDArray
+
+# Single mistakes stay visible by the power; in a good network all stay pale by a least upper end, a share of what a
+# class has on average.
+_POWER, _LEAST_END = 0.6, 0.03
+_DARKEST, _RIGHT = 0.85, 0.2  # opacity of the most frequent mistake, and of the diagonal
+_MOST_WRITTEN = 30  # classes; the numbers of more could not be read
+_LONG = 42  # characters side by side, from which on the names below are slanted
+_INCH = 1.45  # width of a mistake with the gap beside it
+_CAPTION = 21  # characters below it
+
+
+def confusion_matrix(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    normalize: str | None = None,
+    display_labels: Sequence[Any] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw how often each class was taken for each; what was right is on the diagonal, its share at the right.
+
+    Args:
+        y_true: class indices (n,) or (n, 1), one-hot rows (n, classes), or strings (n,).
+        y_pred: the same, or outputs of a model (n, classes), of which the largest counts, or (n, 1), of which those
+            above 0.5 count as class 1.
+        normalize: None shows numbers of samples; "true" shares of a row, "pred" of a column, "all" of the whole.
+        display_labels: names of the classes.
+        ax: the Axes to draw into; default those of a new figure of pyplot.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: if the arguments don't go together, or hold no classes.
+    """
+    choice("none" if normalize is None else normalize, "normalize", ("none", "true", "pred", "all"))
+    found = answers(y_true, y_pred, display_labels)
+    count = len(found.names)
+    matrix = np.zeros((count, count), np.int64)
+    np.add.at(matrix, (found.truth, found.said), 1)
+    side = float(np.clip(0.5 * count + 1.5, 3.5, 12))
+    ax = target_axes(ax, side + 0.6, side)
+    ax.imshow(_colors(matrix), aspect="auto")
+    if count <= _MOST_WRITTEN:
+        _write_cells(ax, matrix, normalize)
+    _write_recalls(ax, matrix)
+    headline(ax, "Confusion matrix")
+    slanted: dict[str, Any] = (
+        {"rotation": 45, "ha": "right"} if count * max(map(len, found.names)) > _LONG else {}
+    )
+    step = -(-count // _MOST_WRITTEN)
+    ax.set_xticks(range(0, count, step), found.names[::step], **slanted)
+    ax.set_yticks(range(0, count, step), found.names[::step])
+    if count <= _MOST_WRITTEN:
+        ax.set_xticks(np.arange(count + 1) - 0.5, minor=True)
+        ax.set_yticks(np.arange(count + 1) - 0.5, minor=True)
+        ax.grid(which="minor", color=GREY, alpha=0.35, linewidth=0.7)
+    ax.tick_params(which="both", length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel("answer")
+    ax.set_ylabel("true class")
+    return ax
+
+
+def _colors(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Orange for mistakes, the more the less transparent; the diagonal blue. What is transparent suits any style."""
+    wrong = matrix * ~np.eye(len(matrix), dtype=bool)
+    end = max(_LEAST_END * matrix.sum() / len(matrix), wrong.max(), 1)
+    colors = np.empty((*matrix.shape, 4))
+    colors[..., :3] = to_rgb(ORANGE)
+    colors[..., 3] = _DARKEST * (wrong / end) ** _POWER
+    diagonal = np.arange(len(matrix))
+    colors[diagonal, diagonal] = (*to_rgb(BLUE), _RIGHT)
+    return colors
+
+
+def _write_cells(ax: Axes, matrix: NDArray[np.int64], normalize: str | None) -> None:
+    axis = {"true": 1, "pred": 0}.get(normalize or "")
+    totals = np.maximum(matrix.sum(axis=axis, keepdims=True), 1)
+    size = max(LEAST_SIZE, min(text_size(), 100 / len(matrix)))
+    for true, answer in np.argwhere(matrix).tolist():
+        number = matrix[true, answer]
+        text = str(number) if normalize is None else percent((matrix / totals)[true, answer], 1)
+        weight = "bold" if answer == true else "normal"
+        ax.text(answer, true, text, ha="center", va="center", weight=weight, fontsize=size)
+
+
+def _write_recalls(ax: Axes, matrix: NDArray[np.int64]) -> None:
+    """Beside each row the share that is right."""
+    if len(matrix) > _MOST_WRITTEN:
+        return
+    right = len(matrix) - 0.35
+    color = ax.yaxis.label.get_color()
+    for true, row in enumerate(matrix):
+        recall = percent(row[true] / row.sum(), 1) if row.sum() else "-"
+        ax.text(right, true, recall, va="center", color=color)
+    ax.text(right, -0.65, "right", color=color)
+
+
+def percent(share: float, digits: int) -> str:
+    """`0.984` -> `98.4 %`."""
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def worst_mistakes(
+    x: ArrayLike,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    n: int = 16,
+    columns: int = 8,
+    display_labels: Sequence[Any] | None = None,
+    image_shape: Sequence[int] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the images that a classifier got wrong, those first of which it was most sure.
+
+    Below each: its class, what it was taken for, and the probability that the classifier gave to that.
+
+    Args:
+        x: images (n, height, width), (n, height, width, 1 or 3), or (n, pixels).
+        y_true: class indices (n,) or (n, 1), or one-hot rows (n, classes).
+        y_pred: probabilities, as `predict` gives: (n, classes), or (n, 1) or (n,) of class 1.
+        n: of mistakes, at most.
+        columns: in each row.
+        display_labels: names of the classes.
+        image_shape: of one image, such as (28, 28), where its rows are in `x` one after the other; default a square.
+        ax: the Axes to draw into; default those of a new figure of pyplot.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: if the arguments don't go together, or `x` holds no images.
+    """
+    n, columns = integer(n, "n", 1), integer(columns, "columns", 1)
+    images, limits = pictures_of(x, image_shape)
+    truth, shares = class_indices(y_true, "y_true"), probabilities(y_pred, "y_pred")
+    require_equal_lengths(truth, shares)
+    require_equal_lengths(truth, images, "x")
+    if truth.max() >= shares.shape[1]:
+        msg = f"`y_true` has class {truth.max()}, but `y_pred` has {shares.shape[1]} classes"
+        raise ValueError(msg)
+    names = class_names(range(shares.shape[1]), display_labels)
+    said = shares.argmax(axis=1)
+    wrong = np.flatnonzero(said != truth)
+    sure = shares[wrong, said[wrong]]
+    worst = wrong[np.argsort(-sure, kind="stable")][:n]
+    captions = [_caption(names[truth[i]], names[said[i]], shares[i, said[i]]) for i in worst]
+    rows = max(1, -(-len(worst) // columns))
+    ax = target_axes(ax, _INCH * columns, 1.15 * _INCH * rows + 0.35)
+    size = text_size() * 0.82
+    draw_tiles(
+        ax, [images[i] for i in worst], captions, columns, cmap="gray_r", limits=limits, caption_size=size
+    )
+    title = f"The most confident of {len(wrong):,} mistakes" if len(wrong) > 1 else "The one mistake"
+    headline(ax, title if len(wrong) else "No mistakes")
+    return ax
+
+
+def _caption(true: str, answer: str, share: float) -> str:
+    text, probability = f"{true} read as {answer},", percent(share, 2)
+    return f"{text} {probability}" if len(text) + len(probability) < _CAPTION else f"{text}\n{probability}"

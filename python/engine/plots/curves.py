@@ -1,0 +1,139 @@
+"""How a training went, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from engine._checks import nearest
+from engine.plots._axes import BLUE, GREY, headline, target_axes, tidy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Points = tuple[Sequence[float], Sequence[float]]
+
+_MARKED_EPOCHS = 20  # beyond, markers would touch
+_WIDTH, _HEIGHT = 4.4, 3.0  # of a panel, in inches
+_COLUMNS = 3
+_VALIDATION = "val_"
+
+
+def learning_curves(history: Any, metrics: str | Sequence[str] | None = None, *, ax: Any = None) -> Any:
+    """Draw loss and metrics over the epochs, one panel each: on the training data, and on the validation data.
+
+    Values on the training data are means over an epoch, while the weights still move; those on the validation data
+    are of the weights at its end. So the second can be the better ones.
+
+    Args:
+        history: what `fit` returned, or a mapping of names to one number per epoch, such as its `history`.
+        metrics: name of what to draw, or names; default all. The validation of each goes with it.
+        ax: the Axes to draw into; for several names as many. Default a new figure of pyplot.
+
+    Returns:
+        The Axes if `metrics` is one name, else an array of them, one per name.
+
+    Raises:
+        TypeError: if `history` is none, or `ax` no Axes.
+        ValueError: for a name that `history` doesn't have, an empty history, or another number of Axes.
+    """
+    found = _points(history)
+    known = list(dict.fromkeys(name.removeprefix(_VALIDATION) for name in found))
+    known.sort(key=lambda name: name != "loss")
+    if not known:
+        msg = "`history` is empty: it has no epoch to draw"
+        raise ValueError(msg)
+    names = known if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
+    for name in names:
+        if name not in known:
+            msg = f"`metrics` must be names of the history, got {name!r}{nearest(str(name), known)} It has: {', '.join(known)}"
+            raise ValueError(msg)
+    panels = _panels(ax, len(names))
+    last = max(x[-1] for x, _ in found.values() if len(x))
+    for panel, name in zip(panels, names, strict=True):
+        lines = {"training": found.get(name), "validation": found.get(_VALIDATION + name)}
+        draw_curves(panel, name, {label: points for label, points in lines.items() if points}, last)
+        panel.set_xlabel("epoch")
+        if len(panel.lines) > 1:
+            panel.legend(frameon=False)
+    return panels[0] if isinstance(metrics, str) else np.array(panels, object)
+
+
+def draw_curves(ax: Axes, title: str, lines: Mapping[str, Points], last: float) -> None:
+    """Draw numbers over the epochs.
+
+    Args:
+        ax: to draw into.
+        title: what the numbers are.
+        lines: label -> epochs, from 1, and their numbers; the first in grey, the second in blue.
+        last: epoch.
+    """
+    marker = "o" if last <= _MARKED_EPOCHS else ""
+    for (label, (x, y)), color in zip(lines.items(), (GREY, BLUE), strict=False):
+        # A line of one point can't be seen.
+        ax.plot(x, y, color=color, label=label, marker=marker if len(x) > 1 else "o", markersize=4)
+    headline(ax, title)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    edge = max(0.04 * last, 0.2)
+    ax.set_xlim(1 - edge, last + edge)
+    ax.margins(y=0.12)
+    tidy(ax)
+
+
+def _points(history: Any) -> dict[str, Points]:
+    """Of each name the epochs, counted from 1, and the values."""
+    epochs_of = getattr(history, "epochs_of", None)
+    values = history if isinstance(history, Mapping) else getattr(history, "history", None)
+    if not isinstance(values, Mapping):
+        msg = f"`history` must be what fit() returned, or a mapping of names to numbers, got {type(history).__name__}"
+        raise TypeError(msg)
+    points: dict[str, Points] = {}
+    for name, given in values.items():
+        y = _numbers(given, name)
+        x = range(len(y)) if epochs_of is None else epochs_of(name)
+        if len(y):
+            points[name] = [1 + number for number in x], y.tolist()
+    longest = max((len(x) for x, _ in points.values()), default=0)
+    for name, (x, _) in points.items():
+        if epochs_of is None and len(x) < longest:
+            msg = (
+                f"`history` has {longest} epochs but only {len(x)} of {name!r}, and can't tell which: pass what fit() "
+                "returned instead of a mapping"
+            )
+            raise ValueError(msg)
+    return points
+
+
+def _numbers(values: Any, name: str) -> NDArray[np.float64]:
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        array = np.zeros((0, 0))
+    if array.ndim != 1:
+        msg = f"`history` must hold a list of numbers for {name!r}, got {values!r}"
+        raise ValueError(msg)
+    return array
+
+
+def _panels(ax: Any, count: int) -> list[Axes]:
+    """As many Axes: those given, or a new figure's."""
+    if ax is None:
+        from matplotlib import pyplot
+
+        columns = min(count, _COLUMNS)
+        rows = -(-count // columns)
+        size = (_WIDTH * columns, _HEIGHT * rows)
+        _, grid = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+        for unused in grid.flat[count:]:
+            unused.remove()
+        return list(grid.flat[:count])
+    given = [ax] if isinstance(ax, Axes) else list(np.asarray(ax, object).flat)
+    if len(given) != count:
+        msg = f"`ax` must be as many Axes as there are `metrics`, {count}, got {len(given)}"
+        raise ValueError(msg)
+    return [target_axes(each, _WIDTH, _HEIGHT) for each in given]

@@ -1,0 +1,280 @@
+"""A picture of a model: a box per layer, joined by arrows."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from engine._checks import Shape, choice, flag, integer
+from engine._extras import extra
+
+# Lengths are points, 1/72 inch.
+HEADING, TEXT = 12.0, 10.5  # sizes of letters
+PADDING, GAP, HEAD, BORDER = 7.0, 26.0, 6.0, 12.0
+LINE_HEIGHT = 1.25
+DARK, WHITE, GREY, BLUE = "#2b3440", "#ffffff", "#6b7683", "#2463a8"
+# Of letters in sans-serif fonts: generous, as nobody knows which one it will be.
+NARROW, WIDE, NARROW_WIDTH, WIDE_WIDTH, WIDTH = "fijlrtI .,:;|()[]'", "mwMW@%", 0.42, 0.95, 0.68
+DIRECTIONS = ("TB", "LR", "BT", "RL")
+SPLINES = ("ortho", "curved", "polyline", "spline", "line")
+# matplotlib's limit of pixels on a side.
+MOST_PIXELS = 2**16 - 1
+
+
+class Cell(NamedTuple):
+    """A rectangle with a text in its middle."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    fill: str
+    ink: str
+    text: str
+    size: float
+
+
+class Drawing(NamedTuple):
+    """Cells, and arrows from point to point; y goes down."""
+
+    width: float
+    height: float
+    cells: list[Cell]
+    arrows: list[tuple[float, float, float, float]]
+
+
+class Shown(NamedTuple):
+    """What is told of each layer."""
+
+    shapes: bool
+    dtype: bool
+    names: bool
+    activations: bool
+    trainable: bool
+
+
+def plot_model(  # noqa: PLR0917 # Keras' signature
+    model: Any,
+    to_file: str | os.PathLike[str] = "model.png",
+    show_shapes: bool = False,
+    show_dtype: bool = False,
+    show_layer_names: bool = False,
+    rankdir: str = "TB",
+    expand_nested: bool = False,
+    dpi: int = 200,
+    show_layer_activations: bool = False,
+    show_trainable: bool = False,
+    splines: str = "ortho",
+) -> Any:
+    """Write a picture of the layers of `model`. No graphviz is needed.
+
+    Args:
+        model: a model that has been built.
+        to_file: name of the file. SVG, which browsers and notebooks show, is written as it is; for .png, .pdf and other
+            formats of matplotlib that is needed.
+        show_shapes: whether to show the shapes of inputs and outputs.
+        show_dtype: whether to show the dtype of outputs.
+        show_layer_names: whether to show the names of layers, not only of their classes.
+        rankdir: "TB" from top to bottom, "LR" from left to right, "BT" or "RL".
+        expand_nested: of no effect, as there are no models within models.
+        dpi: pixels per inch of formats made of pixels.
+        show_layer_activations: whether to show activations, of layers that have one.
+        show_trainable: whether to show if weights are trained, of layers that have some.
+        splines: of no effect: arrows are straight.
+
+    Returns:
+        In IPython and notebooks what displays the picture; else None.
+
+    Raises:
+        ValueError: if the model isn't built, for an unknown ending of `to_file`, or a picture with too many pixels.
+        ImportError: without matplotlib where it is needed; the extra `plot` brings it.
+        OSError: if the file can't be written.
+    """
+    if not getattr(model, "built", False):
+        msg = "This model has not yet been built. Build the model first by calling `build()` or by calling the model on a batch of data."
+        raise ValueError(msg)
+    flag(expand_nested, "expand_nested")
+    choice(splines, "splines", SPLINES)
+    dpi = integer(dpi, "dpi", 1)
+    shown = Shown(
+        flag(show_shapes, "show_shapes"),
+        flag(show_dtype, "show_dtype"),
+        flag(show_layer_names, "show_layer_names"),
+        flag(show_layer_activations, "show_layer_activations"),
+        flag(show_trainable, "show_trainable"),
+    )
+    drawing = _arranged(_boxes(model, shown), choice(rankdir, "rankdir", DIRECTIONS))
+    path = Path(to_file)
+    path = path if path.suffix else path.with_suffix(".png")
+    if path.suffix.lower() == ".svg":
+        path.write_text(_svg(drawing, model), encoding="utf-8")
+    else:
+        _paint(drawing, path, dpi)
+    return _displayed(path)
+
+
+def _boxes(model: Any, shown: Shown) -> list[list[list[Cell]]]:
+    """Of each layer the rows of its box, from the top; the places are to be found."""
+    boxes = []
+    shape: Shape = tuple(model.input_shape[1:])
+    for layer in model.layers:
+        before, shape = shape, layer.output_shape_for(shape)
+        kind = type(layer).__name__
+        heading = f"{layer.name} ({kind})" if shown.names else kind
+        rows = [[_cell(heading, HEADING, DARK, WHITE)]]
+        activation = getattr(layer, "activation", None)
+        if shown.activations and activation is not None:
+            name = getattr(activation, "__name__", None) or type(activation).__name__
+            rows.append([_cell(f"Activation: {name}")])
+        facts = []
+        if shown.shapes:
+            facts += [_cell(f"Input shape: {(None, *before)}"), _cell(f"Output shape: {(None, *shape)}")]
+        if shown.dtype:
+            facts.append(_cell("Output dtype: float32"))
+        if shown.trainable and layer.weights:
+            facts.append(
+                _cell("Trainable", TEXT, BLUE, WHITE)
+                if layer.trainable
+                else _cell("Non-trainable", TEXT, GREY, WHITE)
+            )
+        boxes.append(rows + ([facts] if facts else []))
+    return boxes
+
+
+def _cell(text: str, size: float = TEXT, fill: str = WHITE, ink: str = DARK) -> Cell:
+    width = sum(
+        NARROW_WIDTH if letter in NARROW else WIDE_WIDTH if letter in WIDE else WIDTH for letter in text
+    )
+    return Cell(
+        0, 0, round(width * size + 2 * PADDING, 1), LINE_HEIGHT * size + 2 * PADDING, fill, ink, text, size
+    )
+
+
+def _arranged(boxes: Sequence[list[list[Cell]]], rankdir: str) -> Drawing:
+    """The boxes one after the other, in the middle of each other."""
+    sizes = [
+        (
+            max(sum(cell.width for cell in row) for row in rows),
+            sum(max(cell.height for cell in row) for row in rows),
+        )
+        for rows in boxes
+    ]
+    upright = rankdir in ("TB", "BT")
+    across = max(size[0 if upright else 1] for size in sizes)
+    turned = rankdir in ("BT", "RL")
+    order = list(zip(boxes, sizes, strict=True))
+    place, cells, ends = BORDER, [], []
+    for rows, (width, height) in reversed(order) if turned else order:
+        middle = BORDER + (across - (width if upright else height)) / 2
+        x, y = (middle, place) if upright else (place, middle)
+        cells += _filled(rows, x, y, width)
+        ends.append((place, place := place + (height if upright else width)))
+        place += GAP
+    center, length = BORDER + across / 2, place - GAP + BORDER
+    arrows = []
+    for (_, end), (start, _) in itertools.pairwise(ends):
+        first, last = (start, end) if turned else (end, start)
+        arrows.append((center, first, center, last) if upright else (first, center, last, center))
+    size = (across + 2 * BORDER, length)
+    return Drawing(*(size if upright else size[::-1]), cells, arrows)
+
+
+def _filled(rows: Sequence[Sequence[Cell]], x: float, y: float, width: float) -> list[Cell]:
+    """The cells at their places; those of each row share the width."""
+    placed = []
+    for row in rows:
+        spare = (width - sum(cell.width for cell in row)) / len(row)
+        left, height = x, max(cell.height for cell in row)
+        for cell in row:
+            placed.append(cell._replace(x=left, y=y, width=cell.width + spare, height=height))
+            left += cell.width + spare
+        y += height
+    return placed
+
+
+def _svg(drawing: Drawing, model: Any) -> str:
+    from html import escape
+
+    names = escape(", ".join(layer.name for layer in model.layers))
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{drawing.width:.1f}pt" height="{drawing.height:.1f}pt" '
+        f'viewBox="0 0 {drawing.width:.1f} {drawing.height:.1f}" role="img" aria-label="{names}" '
+        'font-family="Helvetica, Arial, sans-serif" text-anchor="middle">',
+        f"<title>{escape(model.name)}</title>",
+    ]
+    for cell in drawing.cells:
+        weight = ' font-weight="bold"' if cell.size == HEADING else ""
+        lines += [
+            f'<rect x="{cell.x:.1f}" y="{cell.y:.1f}" width="{cell.width:.1f}" height="{cell.height:.1f}" '
+            f'fill="{cell.fill}" stroke="{GREY}" stroke-width="0.8"/>',
+            f'<text x="{cell.x + cell.width / 2:.1f}" y="{cell.y + cell.height / 2:.1f}" dominant-baseline="central" '
+            f'font-size="{cell.size:g}" fill="{cell.ink}"{weight}>{escape(cell.text)}</text>',
+        ]
+    for x1, y1, x2, y2 in drawing.arrows:
+        along = (x2 > x1) - (x2 < x1), (y2 > y1) - (y2 < y1)
+        neck = x2 - along[0] * HEAD, y2 - along[1] * HEAD
+        side = along[1] * HEAD / 2, along[0] * HEAD / 2
+        lines += [
+            f'<path d="M{x1:.1f} {y1:.1f}L{neck[0]:.1f} {neck[1]:.1f}" stroke="{GREY}" stroke-width="1.4"/>',
+            f'<path d="M{neck[0] - side[0]:.1f} {neck[1] - side[1]:.1f}L{x2:.1f} {y2:.1f}'
+            f'L{neck[0] + side[0]:.1f} {neck[1] + side[1]:.1f}Z" fill="{GREY}"/>',
+        ]
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def _paint(drawing: Drawing, path: Path, dpi: int) -> None:
+    """Have matplotlib write the picture."""
+    extra("matplotlib", "plot", f"a picture in {path.suffix} (.svg does without)")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import FancyArrowPatch, Rectangle
+
+    figure = Figure(figsize=(drawing.width / 72, drawing.height / 72), dpi=dpi, facecolor="white")
+    known = FigureCanvasAgg(figure).get_supported_filetypes()
+    ending = path.suffix[1:].lower()
+    if ending not in known:
+        msg = f"`to_file` must end in one of {', '.join(f'.{name}' for name in sorted(known))}, got {str(path)!r}"
+        raise ValueError(msg)
+    if max(drawing.width, drawing.height) / 72 * dpi > MOST_PIXELS:
+        msg = f"`dpi={dpi}` makes a picture of more than {MOST_PIXELS} pixels: pass less, or a `to_file` in .svg"
+        raise ValueError(msg)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, drawing.width), ylim=(drawing.height, 0))
+    axes.set_axis_off()
+    for cell in drawing.cells:
+        corner = (cell.x, cell.y)
+        box = Rectangle(corner, cell.width, cell.height, facecolor=cell.fill, edgecolor=GREY, linewidth=0.8)
+        axes.add_patch(box)
+        axes.text(
+            cell.x + cell.width / 2,
+            cell.y + cell.height / 2,
+            cell.text,
+            ha="center",
+            va="center_baseline",
+            color=cell.ink,
+            fontsize=cell.size,
+            fontfamily="DejaVu Sans",  # comes with matplotlib
+            fontweight="bold" if cell.size == HEADING else "normal",
+            parse_math=False,
+        )
+    for x1, y1, x2, y2 in drawing.arrows:
+        style = f"-|>,head_length={HEAD},head_width={HEAD / 2}"
+        arrow = FancyArrowPatch(
+            (x1, y1), (x2, y2), arrowstyle=style, color=GREY, linewidth=1.4, shrinkA=0, shrinkB=0
+        )
+        axes.add_patch(arrow)
+    figure.savefig(path, format=ending, dpi=dpi)
+
+
+def _displayed(path: Path) -> Any:
+    """What a notebook shows the picture by; None elsewhere, and for formats that it can't show."""
+    if "IPython" not in sys.modules:
+        return None
+    from IPython import display
+
+    kinds = {".svg": display.SVG, ".png": display.Image, ".jpg": display.Image, ".jpeg": display.Image}
+    kind = kinds.get(path.suffix.lower())
+    return None if kind is None else kind(filename=str(path))

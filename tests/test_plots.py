@@ -1,0 +1,305 @@
+"""The pictures of engine.plots: what they show, where they are drawn, and what they refuse."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from conftest import Blobs, classifier
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from engine import plots
+from engine.callbacks import History
+
+NBSP = "\u00a0"
+
+
+@pytest.fixture(autouse=True)
+def headless() -> Iterator[None]:
+    backend = mpl.get_backend()
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+    plt.switch_backend(backend)
+
+
+@pytest.fixture
+def ax() -> Axes:
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    return figure.add_subplot()
+
+
+def texts(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def labels(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def title(ax: Axes) -> str:
+    return ax.get_title(loc="left")
+
+
+# Curves
+
+
+def history_of(**values: list[float]) -> dict[str, list[float]]:
+    return values
+
+
+def test_learning_curves_have_a_panel_per_metric() -> None:
+    axes = plots.learning_curves(
+        history_of(accuracy=[0.5, 0.6], loss=[2.0, 1.0], val_loss=[2.5, 1.5], val_auc=[0.4, 0.5])
+    )
+    assert [title(ax) for ax in axes] == ["loss", "accuracy", "auc"]
+    assert labels(axes[0]) == ["training", "validation"]
+    np.testing.assert_array_equal(axes[0].lines[1].get_xydata(), [[1, 2.5], [2, 1.5]])
+    assert [line.get_label() for line in axes[2].lines] == ["validation"]
+    assert {ax.get_xlabel() for ax in axes} == {"epoch"}
+    axes[0].figure.canvas.draw()
+
+
+def test_history_plots_itself(blobs: Blobs) -> None:
+    history = classifier().fit(blobs.x, blobs.y, epochs=5, verbose=0, validation_split=0.2, validation_freq=2)
+    loss = history.plot("loss")
+    assert isinstance(loss, Axes)
+    np.testing.assert_array_equal(loss.lines[0].get_xdata(), [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(loss.lines[1].get_xdata(), [2, 4])
+    np.testing.assert_array_equal(loss.lines[1].get_ydata(), history.history["val_loss"])
+    assert history.plot(["accuracy", "loss"]).shape == (2,)
+
+
+def test_history_as_a_frame(blobs: Blobs) -> None:
+    model = classifier()
+    history = model.fit(
+        blobs.x, blobs.y, epochs=5, initial_epoch=2, verbose=0, validation_split=0.2, validation_freq=2
+    )
+    frame = history.to_frame()
+    assert list(frame.columns) == list(history.history)
+    assert list(frame.index) == [2, 3, 4]
+    assert frame.index.name == "epoch"
+    assert frame["loss"].tolist() == history.history["loss"]
+    assert frame["val_loss"].isna().tolist() == [True, False, True]
+    assert frame["val_loss"][3] == history.history["val_loss"][0]
+
+
+def test_a_history_that_was_written_to() -> None:
+    history = History()
+    history.history["loss"] = [3.0, 2.0]
+    assert history.to_frame()["loss"].tolist() == [3.0, 2.0]
+    assert History().to_frame().empty
+    np.testing.assert_array_equal(history.plot("loss").lines[0].get_xdata(), [1, 2])
+
+
+def test_two_trainings_in_one_history(blobs: Blobs) -> None:
+    history, model = History(), classifier()
+    for _ in range(2):
+        model.fit(blobs.x, blobs.y, epochs=2, verbose=0, callbacks=[history])
+    assert list(history.to_frame().index) == [0, 1, 0, 1]
+    np.testing.assert_array_equal(history.plot("loss").lines[0].get_xdata(), [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("epochs", [1, 300])
+def test_few_and_many_epochs(epochs: int, ax: Axes) -> None:
+    plots.learning_curves({"loss": list(np.linspace(1, 0, epochs))}, "loss", ax=ax)
+    assert (ax.lines[0].get_marker() == "o") == (epochs == 1)
+
+
+@pytest.mark.parametrize(
+    ("history", "options", "error", "message"),
+    [
+        ({}, {}, ValueError, "`history` is empty"),
+        ({"loss": []}, {}, ValueError, "`history` is empty"),
+        ([1.0], {}, TypeError, "`history` must be what fit\\(\\) returned, or a mapping .* got list"),
+        ({"loss": "high"}, {}, ValueError, "a list of numbers for 'loss', got 'high'"),
+        ({"loss": [1.0, 2.0], "val_loss": [1.0]}, {}, ValueError, "2 epochs but only 1 of 'val_loss'"),
+        ({"loss": [1.0]}, {"metrics": "los"}, ValueError, "got 'los'; did you mean 'loss'\\? It has: loss"),
+        ({"loss": [1.0]}, {"metrics": "val_loss"}, ValueError, "got 'val_loss'"),
+        ({"loss": [1.0]}, {"ax": [1, 2]}, ValueError, "as many Axes as there are `metrics`, 1, got 2"),
+        ({"loss": [1.0]}, {"ax": 3}, TypeError, "`ax` must be Axes of matplotlib, got 3"),
+    ],
+)
+def test_what_learning_curves_refuse(
+    history: Any, options: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        plots.learning_curves(history, **options)
+
+
+# Answers
+
+
+def test_confusion_matrix(ax: Axes) -> None:
+    assert plots.confusion_matrix([0, 0, 1, 2, 2, 2], [0, 1, 1, 2, 2, 0], ax=ax) is ax
+    assert texts(ax) == [
+        "1", "1", "1", "1", "2",
+        f"50.0{NBSP}%", f"100.0{NBSP}%", f"66.7{NBSP}%", "right",
+    ]  # fmt: skip
+    assert [text.get_position() for text in ax.texts][:2] == [(0, 0), (1, 0)]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("answer", "true class")
+
+
+@pytest.mark.parametrize(
+    ("normalize", "expected"),
+    [("true", ["75.0", "25.0"]), ("pred", ["75.0", "100.0"]), ("all", ["60.0", "20.0"])],
+)
+def test_shares_in_a_confusion_matrix(normalize: str, expected: list[str], ax: Axes) -> None:
+    plots.confusion_matrix([0, 0, 0, 0, 1], [0, 0, 0, 1, 0], normalize=normalize, ax=ax)
+    assert texts(ax)[:2] == [f"{share}{NBSP}%" for share in expected]
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "display_labels", "names"),
+    [
+        ([3, 5], [3, 3], None, ["3", "5"]),
+        ([3, 5], [3, 3], ["three", "five"], ["three", "five"]),
+        ([0, 2], [0, 0], ["a", "b", "c"], ["a", "b", "c"]),
+        ([0, 1], [[0.1, 0.2, 0.7], [0.5, 0.4, 0.1]], None, ["0", "1", "2"]),
+        ([[1, 0], [0, 1]], [0, 1], None, ["0", "1"]),
+        ([0, 0], [[0.2], [0.9]], ["no", "yes"], ["no", "yes"]),
+        (["b", "a"], ["c", "a"], None, ["a", "b", "c"]),
+        ([True, False], [True, True], None, ["0", "1"]),
+    ],
+)
+def test_classes_of_a_confusion_matrix(
+    y_true: Any, y_pred: Any, display_labels: Any, names: list[str], ax: Axes
+) -> None:
+    plots.confusion_matrix(y_true, y_pred, display_labels=display_labels, ax=ax)
+    assert [label.get_text() for label in ax.get_xticklabels()] == names
+    assert [label.get_text() for label in ax.get_yticklabels()] == names
+
+
+def test_a_confusion_matrix_of_many_classes_has_no_numbers(ax: Axes) -> None:
+    classes = np.arange(200)
+    plots.confusion_matrix(classes, classes[::-1], ax=ax)
+    assert texts(ax) == []
+    assert len(ax.get_xticklabels()) <= 30
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "options", "message"),
+    [
+        ([0, 1], [0], {}, "`y_true` has 2 samples but `y_pred` has 1"),
+        (["a", "b"], ["a"], {}, "`y_true` has 2 samples but `y_pred` has 1"),
+        (["a"], [0], {}, "`y_true` must hold class indices"),
+        ([0, 1.5], [0, 1], {}, "row 1 holds 1.5"),
+        ([], [], {}, "`y_true` must hold class indices"),
+        (
+            [0, 1],
+            [0, 1],
+            {"display_labels": ["a"]},
+            "`display_labels` has 1 names, but there are 2 classes: 0, 1",
+        ),
+        ([0, 1], [0, 1], {"normalize": "rows"}, "`normalize` must be one of 'none', 'true', 'pred', 'all'"),
+    ],
+)
+def test_what_a_confusion_matrix_refuses(y_true: Any, y_pred: Any, options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plots.confusion_matrix(y_true, y_pred, **options)
+    assert plt.get_fignums() == []
+
+
+def test_worst_mistakes(ax: Axes, rng: np.random.Generator) -> None:
+    images = rng.integers(0, 256, (4, 28, 28), np.uint8)
+    outputs = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]])
+    plots.worst_mistakes(images, [0, 0, 0, 1], outputs, display_labels=["cat", "dog"], ax=ax)
+    assert texts(ax) == [f"cat read as dog,\n80.00{NBSP}%", f"cat read as dog,\n60.00{NBSP}%"]
+    assert title(ax) == "The most confident of 2 mistakes"
+    np.testing.assert_array_equal(ax.images[0].get_array(), images[1])
+    plots.worst_mistakes(images, [0, 0, 0, 1], outputs, n=1, ax=ax)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (784,), (28, 28, 1), (28, 28, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_images_of_every_form(shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> None:
+    images = rng.integers(0, 2, (3, *shape)).astype(dtype)
+    ax = plots.worst_mistakes(images, [1, 1, 1], [0.1, 0.2, 0.9])
+    assert len(ax.images) == 2
+    ax.figure.canvas.draw()
+
+
+def test_no_mistakes(ax: Axes) -> None:
+    plots.worst_mistakes(np.zeros((2, 4, 4)), [0, 1], [[0.9, 0.1], [0.1, 0.9]], ax=ax)
+    assert title(ax) == "No mistakes"
+    assert len(ax.images) == 0
+
+
+def test_images_that_are_not_square(ax: Axes) -> None:
+    plots.worst_mistakes(np.zeros((1, 12)), [0], [1.0], image_shape=(3, 4), ax=ax)
+    assert ax.images[0].get_array().shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("x", "y_true", "y_pred", "options", "message"),
+    [
+        (np.zeros((2, 7)), [0, 1], [0.1, 0.2], {}, "holds no images .* pass `image_shape`"),
+        (np.zeros((2, 6)), [0, 1], [0.1, 0.2], {"image_shape": (2, 2)}, "has 4 pixels, but there are 6"),
+        (np.zeros((2, 4, 4, 2)), [0, 1], [0.1, 0.2], {}, "holds no images"),
+        (np.zeros((3, 4, 4)), [0, 1], [0.1, 0.2], {}, "`y_true` has 2 samples but `x` has 3"),
+        (np.zeros((2, 4, 4)), [0, 2], [0.1, 0.2], {}, "`y_true` has class 2, but `y_pred` has 2 classes"),
+        (np.zeros((2, 4, 4)), [0, 1], [0.1, np.nan], {}, "`y_pred` must be finite, but row 1 isn't"),
+        (np.zeros((2, 4, 4)), [0, 1], ["a", "b"], {}, "`y_pred` must hold outputs of a model"),
+        (np.zeros((2, 4, 4)), [0, 1], [0.1, 0.2], {"n": 0}, "`n` must be at least 1"),
+    ],
+)
+def test_what_worst_mistakes_refuse(x: Any, y_true: Any, y_pred: Any, options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plots.worst_mistakes(x, y_true, y_pred, **options)
+
+
+# What all have in common
+
+
+def draw_all(ax: Axes | None) -> list[Axes]:
+    y, scores = [0, 1, 1, 0], np.array([0.1, 0.8, 0.4, 0.6])
+    return [
+        plots.learning_curves({"loss": [1.0, 0.5], "val_loss": [1.0, 0.7]}, "loss", ax=ax),
+        plots.confusion_matrix(y, [0, 1, 0, 0], ax=ax),
+        plots.roc_curve(y, scores, ax=ax),
+        plots.precision_recall_curve(y, scores, ax=ax),
+        plots.worst_mistakes(np.zeros((4, 3, 3)), y, scores, ax=ax),
+        plots.weight_images(np.eye(4), ax=ax),
+    ]
+
+
+def test_given_axes_leave_pyplot_alone(ax: Axes) -> None:
+    settings = dict(mpl.rcParams)
+    assert all(drawn is ax for drawn in draw_all(ax))
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == settings
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_each_picture_has_a_figure_of_its_own(style: str, tmp_path: Path) -> None:
+    with mpl.rc_context(), plt.style.context(style):
+        axes = draw_all(None)
+        assert len(plt.get_fignums()) == len({id(ax.figure) for ax in axes}) == len(axes)
+        for number, ax in enumerate(axes):
+            ax.figure.savefig(tmp_path / f"{number}.png")
+            ax.figure.savefig(tmp_path / f"{number}.svg")
+
+
+def test_without_matplotlib() -> None:
+    code = "import sys; sys.modules['matplotlib'] = None; import engine; engine.callbacks.History().plot()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ImportError: engine.plots needs matplotlib, which can't be imported" in result.stderr
+    assert "pip install 'mlp-engine[plot]'" in result.stderr
+
+
+def test_pictures_cost_nothing_until_drawn() -> None:
+    code = "import sys, engine; print({'matplotlib', 'pandas', 'tensorboard'} & set(sys.modules))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "set()\n"
+    )
