@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -83,6 +84,14 @@ def choice(value: Any, name: str, options: Sequence[Any]) -> Any:
         msg = f"`{name}` must be one of {listed}, got {value!r}"
         raise ValueError(msg)
     return value
+
+
+def path_of(value: object, name: str) -> str:
+    """`value`, a text or path, as text."""
+    if not isinstance(value, (str, os.PathLike)):
+        msg = f"`{name}` must be a path, got {value!r}"
+        raise TypeError(msg)
+    return os.fspath(value)
 
 
 def shape(value: object, name: str) -> Shape:

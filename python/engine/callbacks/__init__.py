@@ -7,6 +7,7 @@ from engine.callbacks.base import Callback, CallbackList, History, LambdaCallbac
 from engine.callbacks.guards import CSVLogger, TerminateOnNaN
 from engine.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
 from engine.callbacks.rates import LearningRateScheduler
+from engine.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "CSVLogger",
@@ -20,5 +21,6 @@ __all__ = [
     "Mode",
     "ReduceLROnPlateau",
     "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine._checks import flag
+from engine._checks import flag, path_of
 from engine._progress import print_message
 from engine.callbacks.base import Callback, Logs
 
@@ -54,11 +54,7 @@ class CSVLogger(Callback):
     def __init__(
         self, filename: str | os.PathLike[str], separator: object = ",", append: bool = False
     ) -> None:
-        try:
-            self.filename = os.fspath(filename)
-        except TypeError:
-            msg = f"`filename` must be a path, got {filename!r}"
-            raise TypeError(msg) from None
+        self.filename = path_of(filename, "filename")
         if not isinstance(separator, str) or len(separator) != 1:
             msg = f"`separator` must be one character, got {separator!r}"
             raise ValueError(msg)

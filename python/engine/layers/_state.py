@@ -71,6 +71,11 @@ class Weighted(Spec):
         return list(self._weights or [])
 
     @property
+    def weight_names(self) -> list[str]:
+        """Names of the weights, such as `kernel`."""
+        return [weight.name for weight in self._specs]
+
+    @property
     def trainable_weights(self) -> list[Float32]:
         """The weights that training changes."""
         return [array for array, learns in zip(self.weights, self._learns, strict=True) if learns]

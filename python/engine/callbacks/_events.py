@@ -1,0 +1,91 @@
+"""Event files as TensorBoard reads them: its own protocol buffers and records, in files that aren't kept open."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.plugins.histogram import metadata as histogram_metadata
+from tensorboard.plugins.image import metadata as image_metadata
+from tensorboard.plugins.scalar import metadata as scalar_metadata
+from tensorboard.summary.writer.record_writer import RecordWriter
+from tensorboard.util.tensor_util import make_tensor_proto
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+_BUCKETS = 30  # as TensorBoard's own histograms have
+_counter = itertools.count()  # two files of one second need two names
+
+
+class EventFile:
+    """One file of events, made when the first are written.
+
+    Args:
+        folder: to put it in; made where it is missing. TensorBoard shows it as a run of this name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        name = (
+            f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_counter)}.v2"
+        )
+        self._path = folder / name
+        self._events = [Event(wall_time=time.time(), file_version="brain.Event:2")]
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """Note a number."""
+        metadata = scalar_metadata.create_summary_metadata(display_name="", description="")
+        self._note(tag, np.float32(value), step, metadata)
+
+    def histogram(self, tag: str, values: NDArray[np.float32], step: int) -> None:
+        """Note how `values` are distributed; those that aren't finite are left out."""
+        finite = values[np.isfinite(values)].astype(np.float64)
+        buckets = np.zeros((0, 3))
+        if finite.size:
+            same = finite.min() == finite.max()
+            counts, edges = np.histogram(finite, 1 if same else _BUCKETS)
+            buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
+        metadata = histogram_metadata.create_summary_metadata(display_name="", description="")
+        self._note(tag, buckets, step, metadata)
+
+    def image(self, tag: str, pixels: NDArray[np.uint8], step: int) -> None:
+        """Note a picture of grey pixels, (height, width)."""
+        from PIL import Image  # TensorBoard needs it
+
+        png = io.BytesIO()
+        Image.fromarray(pixels).save(png, format="png")
+        height, width = pixels.shape
+        metadata = image_metadata.create_summary_metadata(display_name="", description="")
+        self._note(tag, [str(width).encode(), str(height).encode(), png.getvalue()], step, metadata)
+
+    def layers(self, config: Mapping[str, Any]) -> None:
+        """Note a model, by class name and config as Keras has them, for the graph of its layers."""
+        plugin = SummaryMetadata.PluginData(plugin_name="graph_keras_model", content=b"1")
+        self._note("keras", json.dumps(config).encode(), 0, SummaryMetadata(plugin_data=plugin))
+
+    def flush(self) -> None:
+        """Write what was noted."""
+        if len(self._events) == 0:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as file:
+            records = RecordWriter(file)
+            for event in self._events:
+                records.write(event.SerializeToString())
+        self._events.clear()
+
+    def _note(self, tag: str, value: Any, step: int, metadata: Any) -> None:
+        summary = Summary()
+        summary.value.add(tag=tag, tensor=make_tensor_proto(value), metadata=metadata)
+        self._events.append(Event(wall_time=time.time(), step=step, summary=summary))
