@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import engine as keras
 
-pytest_plugins = ["packed"]  # its fixtures
+pytest_plugins = ["drawings", "packed"]  # its fixtures
 
 FEATURES, CLASSES = 6, 3
 

@@ -61,7 +61,9 @@ def test_version() -> None:
     assert (result.returncode, result.stdout) == (0, f"mlp-engine {build_info()['version']}\n")
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("mnist", "--help"), ("info", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("mnist", "--help"), ("info", "--help"), ("demo", "--help")]
+)
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_help(arguments: tuple[str, ...], encoding: str) -> None:
     result = run(*arguments, environment={"PYTHONIOENCODING": encoding})
@@ -186,7 +188,8 @@ def test_without_matplotlib(tmp_path: Path) -> None:
     result = run("mnist", *QUICK, cwd=tmp_path, environment={"PYTHONPATH": path})
     assert result.returncode == 0, result.stderr
     assert value(result.stdout, "report") == (
-        "none: No module named 'matplotlib'. pip install 'mlp-engine[plot]' brings what it needs."
+        "none: the report needs matplotlib, which can't be imported (No module named 'matplotlib'): "
+        "pip install 'mlp-engine[plot]'"
     )
     assert not (tmp_path / "reports").exists()
 

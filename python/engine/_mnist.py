@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 
 from engine import callbacks, datasets, utils
+from engine._extras import extra
 from engine._program import build_info
 from engine._recipes import CHOICE, RECIPES, Recipe
 
@@ -172,6 +173,7 @@ def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
 def _drawing() -> tuple[ModuleType | None, str]:
     """The module that draws the report, or why there is none."""
     try:
+        extra("matplotlib", "plot", "the report")
         from engine import _report
     except ImportError as error:
         return None, str(error)

@@ -1,4 +1,4 @@
-"""The command `engine`: train the MNIST example, or say what this build and machine can do."""
+"""The command `engine`: train the MNIST example, draw digits for it, or say what this build and machine can do."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _SEED = 7  # of 0, 1, 2, 3, 7, 42, 1234 (97.50 to 97.87 % right) the one with th
 _REPORT = Path("reports/mnist.png")
 
 _MAX_COUNT = 2**31 - 1
+_PORT, _MAX_PORT = 8000, 2**16 - 1
 
 _INTERRUPTED = 130  # as a shell reports SIGINT
 
@@ -110,6 +111,22 @@ def _parser() -> argparse.ArgumentParser:
         "--report", type=_png, default=_REPORT, metavar="PATH", help="picture to write (default: %(default)s)"
     )
     report.add_argument("--no-report", action="store_true", help="write no picture")
+
+    demo = commands.add_parser(
+        "demo",
+        help="draw a digit in the browser, and watch the network read it",
+        description="Train on MNIST, in a fraction of a second, and serve a page to draw digits on, for this machine"
+        " alone.",
+    )
+    demo.set_defaults(run=_demo)
+    demo.add_argument(
+        "--port",
+        type=_whole_number(0, _MAX_PORT),
+        default=_PORT,
+        metavar="N",
+        help="port to serve on; 0 is any that is free (default: %(default)s)",
+    )
+    demo.add_argument("--no-browser", action="store_true", help="open no browser")
     return parser
 
 
@@ -133,6 +150,12 @@ def _png(text: str) -> Path:
         msg = f"expected a file name that ends in .png, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return path
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from engine import _demo as demo  # a web server, which the other commands do without
+
+    return demo.run(args)
 
 
 def _info(_: argparse.Namespace) -> int:

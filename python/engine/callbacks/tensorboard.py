@@ -135,9 +135,11 @@ class TensorBoard(Callback):
         self._flush()
 
     def _file(self, run: str) -> EventFile:
-        from engine.callbacks._events import EventFile
+        if run not in self._files:
+            from engine.callbacks._events import EventFile
 
-        return self._files.setdefault(run, EventFile(Path(self.log_dir, run)))
+            self._files[run] = EventFile(Path(self.log_dir, run))
+        return self._files[run]
 
     def _flush(self) -> None:
         for file in self._files.values():

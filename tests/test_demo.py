@@ -1,0 +1,185 @@
+"""The command `engine demo`, and how its server behaves towards strangers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pytest
+from drawings import enlarged
+
+import engine as keras
+from engine import cli
+from engine._demo.server import SIDE, Server
+
+PAGE = files("engine._demo").joinpath("page")
+
+
+def ask(
+    server: Server, method: str, path: str, body: bytes | None = None, **headers: str
+) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)  # type: ignore[arg-type]
+    try:
+        kinds = {"Content-Type": "application/octet-stream"} if body is not None else {}
+        connection.request(
+            method, path, body, kinds | {name.replace("_", "-"): text for name, text in headers.items()}
+        )
+        response = connection.getresponse()
+        return response, response.read()
+    finally:
+        connection.close()
+
+
+def test_the_page(server: Server) -> None:
+    response, body = ask(server, "GET", "/")
+    assert response.status == 200
+    assert b"Trained &lt;b&gt;well&lt;/b&gt;." in body
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for path, kind in (("/page.js", "text/javascript"), ("/page.css", "text/css")):
+        response, body = ask(server, "GET", path)
+        assert (response.status, response.headers["Content-Type"]) == (200, f"{kind}; charset=utf-8")
+        assert body
+
+
+def test_the_page_is_small_and_asks_nobody() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in PAGE.iterdir()]
+    assert sum(map(len, texts)) < 16 * 2**10
+    assert not re.search(r"https?://|\son\w+=|style=", "".join(texts))
+
+
+def test_a_drawing(server: Server) -> None:
+    _, (images, labels) = keras.datasets.mnist.load_data()
+    response, body = ask(server, "POST", "/read", enlarged(images[0], 4, (9, 9)).tobytes())
+    assert (response.status, response.headers["Content-Type"]) == (200, "application/json")
+    answer = json.loads(body)
+    assert np.argmax(answer["probabilities"]) == labels[0]
+    assert (len(answer["image"]), len(answer["attribution"])) == (784, 784)
+    assert max(map(abs, answer["attribution"])) == 127
+
+
+BODY = bytes(SIDE * SIDE)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status"),
+    [
+        ("GET", "/", None, {"Host": "evil.example"}, 403),
+        ("GET", "/", None, {"Host": "127.0.0.1:1"}, 403),
+        ("GET", "/", None, {"Origin": "https://evil.example"}, 403),
+        ("GET", "/../server.py", None, {}, 404),
+        ("GET", "/page/index.html", None, {}, 404),
+        ("GET", "/read", None, {}, 404),
+        ("PUT", "/read", BODY, {}, 501),
+        ("POST", "/", BODY, {}, 404),
+        ("POST", "/read", BODY, {"Host": "evil.example"}, 403),
+        ("POST", "/read", BODY, {"Origin": "null"}, 403),
+        ("POST", "/read", BODY[1:], {}, 400),
+        ("POST", "/read", BODY + b"x", {}, 413),
+        ("POST", "/read", b"", {"Content-Length": "999999999999"}, 413),
+        ("POST", "/read", b"", {"Content-Length": "-5"}, 411),
+        ("POST", "/read", b"", {"Content-Length": "\u0660"}, 411),
+        ("POST", "/read", None, {"Transfer-Encoding": "chunked"}, 411),
+        ("POST", "/read", BODY, {"Content-Type": "text/plain"}, 415),
+    ],
+)
+def test_strangers(  # noqa: PLR0917 # of pytest
+    method: str, path: str, body: bytes | None, headers: dict[str, Any], status: int, server: Server
+) -> None:
+    response, text = ask(
+        server,
+        method,
+        path,
+        body,
+        **{name: value.encode("utf-8") if not value.isascii() else value for name, value in headers.items()},
+    )
+    assert response.status == status
+    assert "Content-Security-Policy" in response.headers
+    assert b"evil" not in text
+    assert ask(server, "GET", "/")[0].status == 200  # it goes on
+
+
+def test_own_names_are_welcome(server: Server) -> None:
+    port = server.server_address[1]
+    for name in (f"localhost:{port}", f"127.0.0.1:{port}"):
+        response, _ = ask(server, "POST", "/read", BODY, Host=name, Origin=f"http://{name}")
+        assert response.status == 200
+
+
+def test_half_a_drawing(server: Server) -> None:
+    with socket.create_connection(server.server_address[:2], timeout=10) as connection:
+        head = f"POST /read HTTP/1.1\r\nHost: 127.0.0.1:{server.server_address[1]}\r\nContent-Length: {SIDE * SIDE}\r\n"
+        connection.sendall(f"{head}Content-Type: application/octet-stream\r\n\r\nabc".encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+    assert ask(server, "GET", "/")[0].status == 200
+
+
+def test_only_this_machine(server: Server) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+
+
+# The command
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_ports_that_are_none(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        cli.main(["demo", f"--port={port}"])
+    assert error.value.code == 2
+    assert (
+        f"argument --port: expected a whole number from 0 to 65535, got '{port}'" in capsys.readouterr().err
+    )
+
+
+def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert cli.main(["demo", "--port", str(port), "--no-browser"]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""  # it was said before the training
+    assert output.err.startswith(f"engine demo: error: can't listen on port {port}: ")
+    assert "give another with --port" in output.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_from_start_to_ctrl_c() -> None:
+    # A test run in the background inherits an ignored SIGINT; the command must not.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from engine.cli import main; sys.exit(main(['demo', '--port', '0', '--no-browser']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    ) as process:
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(3)]
+            found = re.fullmatch(r"Draw on http://127\.0\.0\.1:(\d+)/ \(Ctrl-C ends this\)\n", lines[2])
+            assert found is not None, lines
+            assert "others right" in lines[1]
+            connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=10)
+            connection.request("GET", "/")
+            assert connection.getresponse().status == 200
+            connection.close()
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, output, errors) == (0, "\nstopped\n", "")
