@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from tensorboard.util.tensor_util import make_ndarray
 
 import engine as keras
 from engine.callbacks import TensorBoard
+
+# Has TensorBoard do without TensorFlow, which takes seconds to import where there is one.
+sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
 
 UNLIMITED = {"tensors": 0}
 
@@ -153,6 +157,9 @@ def test_graph_of_layers(blobs: Blobs, tmp_path: Path) -> None:
     names = [f"{model.name}/{layer.name}" for layer in [model.inputs, *model.layers]]
     assert [node.name for node in graph.node] == names
     assert [list(node.input) for node in graph.node] == [[], *([name] for name in names[:-1])]
+    shown = events.Graph()
+    assert [node.op for node in shown.node] == ["InputLayer", "Dense", "Dense"]
+    assert [list(node.input) for node in shown.node] == [[], *([node.name] for node in shown.node[:-1])]
     fit(blobs, TensorBoard(tmp_path / "bare", write_graph=False))
     assert "keras" not in tags(run(tmp_path / "bare" / "train"))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.plugins.graph.keras_util import keras_model_to_graph_def
 from tensorboard.plugins.histogram import metadata as histogram_metadata
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar import metadata as scalar_metadata
@@ -70,9 +71,18 @@ class EventFile:
         self._note(tag, [str(width).encode(), str(height).encode(), png.getvalue()], step, metadata)
 
     def layers(self, config: Mapping[str, Any]) -> None:
-        """Note a model, by class name and config as Keras has them, for the graph of its layers."""
+        """Note a model, by class name and config as Keras has them, for the graph of its layers.
+
+        It goes where TensorBoard looks for the layers of Keras, and where it first looks, for operations.
+        """
         plugin = SummaryMetadata.PluginData(plugin_name="graph_keras_model", content=b"1")
         self._note("keras", json.dumps(config).encode(), 0, SummaryMetadata(plugin_data=plugin))
+        graph = keras_model_to_graph_def(config)
+        scope = f"{config['config']['name']}/"  # a box around all, which one would have to open
+        for node in graph.node:
+            node.op, node.name = node.attr["keras_class"].s.decode(), node.name.removeprefix(scope)
+            node.input[:] = [name.removeprefix(scope) for name in node.input]
+        self._events.append(Event(wall_time=time.time(), graph_def=graph.SerializeToString()))
 
     def flush(self) -> None:
         """Write what was noted."""
