@@ -27,7 +27,7 @@ from engine.regularizers import Regularizer
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from engine import datasets, plots
+    from engine import datasets
 
 __all__ = [
     "Input",
