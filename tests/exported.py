@@ -65,6 +65,11 @@ class Taken(k.Layer):
 LAYERS: dict[str, Case] = {
     "taken": Case((2, 2), lambda: [Taken()]),
     "dense": Case((7,), lambda: [k.Dense(4), k.Dense(3, use_bias=False), k.Dense(2, "softmax")]),
+    "dense_of_many": Case((4096,), lambda: [k.Dense(17)]),
+    "rows_of_many": Case(
+        (4096,), lambda: [k.LayerNormalization(), k.RMSNormalization(), k.Activation("log_softmax")]
+    ),
+    "units_of_many": Case((4096,), lambda: [k.UnitNormalization(), k.Softmax()]),
     "dense_of_rows": Case((5, 3), lambda: [k.Dense(4, "relu"), k.Dense(2, use_bias=False)]),
     "dense_with_a_layer": Case((4,), lambda: [k.Dense(3, k.LeakyReLU(0.4)), k.Dense(3, k.Softmax())]),
     "activation_layers": Case(

@@ -40,9 +40,12 @@ def evaluate(model: Any, x: Array) -> Array:
     return np.asarray(outputs)
 
 
-@pytest.mark.parametrize("run", [run, evaluate])
+# NumPy's products add up 4,096 terms in one go.
+@pytest.mark.parametrize(("run", "tolerance"), [(run, TOLERANCE), (evaluate, 4 * TOLERANCE)])
 @pytest.mark.parametrize("name", CASES)
-def test_outputs_are_those_of_predict(name: str, run: Callable[[Any, Array], Array], tmp_path: Path) -> None:
+def test_outputs_are_those_of_predict(
+    name: str, run: Callable[[Any, Array], Array], tolerance: float, tmp_path: Path
+) -> None:
     case = CASES[name]
     model = case.model()
     graph = exported(model, tmp_path)
@@ -51,7 +54,7 @@ def test_outputs_are_those_of_predict(name: str, run: Callable[[Any, Array], Arr
         x = case.inputs(rows)
         outputs = run(graph, x)
         assert outputs.shape == (rows, *(model.output_shape[1:]))
-        np.testing.assert_allclose(outputs, model.predict(x), rtol=TOLERANCE, atol=TOLERANCE)
+        np.testing.assert_allclose(outputs, model.predict(x), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("opset", [14, 17, 18, 21])

@@ -8,17 +8,32 @@ from __future__ import annotations
 
 FUNCTIONS = {
     "product": """\
-/* y (rows, units) = x (rows, inputs) times kernel (inputs, units) */
+/* y (rows, units) = x (rows, inputs) times kernel (inputs, units): sums of 256 products, added, lose fewer bits */
 static inline void @product(const float *x, const float *kernel, float *y, long rows, long inputs, long units)
 {
     for (long row = 0; row < rows; ++row, x += inputs, y += units) {
-        for (long j = 0; j < units; ++j) y[j] = 0.0f;
-        for (long i = 0; i < inputs; ++i) {
-            const float value = x[i];
-            const float *weights = kernel + i * units;
-            for (long j = 0; j < units; ++j) y[j] += value * weights[j];
+        for (long first = 0; first < units; first += 16) {
+            const long width = units - first < 16 ? units - first : 16;
+            for (long j = 0; j < width; ++j) y[first + j] = 0.0f;
+            for (long begin = 0; begin < inputs; begin += 256) {
+                const long end = inputs - begin < 256 ? inputs : begin + 256;
+                float sum[16] = {0.0f};
+                for (long i = begin; i < end; ++i) {
+                    for (long j = 0; j < width; ++j) sum[j] += x[i] * kernel[i * units + first + j];
+                }
+                for (long j = 0; j < width; ++j) y[first + j] += sum[j];
+            }
         }
     }
+}
+""",
+    "add": """\
+/* sum[0] += value; sum[1] keeps what rounding loses */
+static inline void @add(float *sum, float value)
+{
+    const float term = value - sum[1], next = sum[0] + term;
+    sum[1] = (next - sum[0]) - term;
+    sum[0] = next;
 }
 """,
     "largest": """\
@@ -35,9 +50,9 @@ static inline void @softmax(const float *x, float *y, long rows, long n)
 {
     for (long row = 0; row < rows; ++row, x += n, y += n) {
         const float largest = @largest(x, n);
-        float sum = 0.0f;
-        for (long j = 0; j < n; ++j) sum += y[j] = expf(x[j] - largest);
-        for (long j = 0; j < n; ++j) y[j] /= sum;
+        float sum[2] = {0.0f, 0.0f};
+        for (long j = 0; j < n; ++j) @add(sum, y[j] = expf(x[j] - largest));
+        for (long j = 0; j < n; ++j) y[j] /= sum[0];
     }
 }
 """,
@@ -47,9 +62,9 @@ static inline void @log_softmax(const float *x, float *y, long rows, long n)
 {
     for (long row = 0; row < rows; ++row, x += n, y += n) {
         const float largest = @largest(x, n);
-        float sum = 0.0f;
-        for (long j = 0; j < n; ++j) sum += expf(x[j] - largest);
-        const float log_sum = logf(sum);
+        float sum[2] = {0.0f, 0.0f};
+        for (long j = 0; j < n; ++j) @add(sum, expf(x[j] - largest));
+        const float log_sum = logf(sum[0]);
         for (long j = 0; j < n; ++j) y[j] = x[j] - largest - log_sum;
     }
 }
@@ -63,17 +78,17 @@ static inline void @sparsemax(const float *x, float *y, long rows, long n)
         float tau = -INFINITY;
         long count = 0;
         for (long round = 0; round <= n; ++round) {
-            float sum = 0.0f;
+            float sum[2] = {-1.0f, 0.0f};
             long above = 0;
             for (long j = 0; j < n; ++j) {
                 if (x[j] - largest > tau) {
-                    sum += x[j] - largest;
+                    @add(sum, x[j] - largest);
                     ++above;
                 }
             }
             if (above == count) break;
             count = above;
-            tau = (sum - 1.0f) / (float)count;
+            tau = sum[0] / (float)count;
         }
         for (long j = 0; j < n; ++j) y[j] = x[j] - largest < tau ? 0.0f : x[j] - largest - tau;
     }
@@ -84,11 +99,11 @@ static inline void @sparsemax(const float *x, float *y, long rows, long n)
 static inline void @standardize(const float *x, float *y, long rows, long n, float epsilon, int centred)
 {
     for (long row = 0; row < rows; ++row, x += n, y += n) {
-        float sum = 0.0f, squares = 0.0f;
-        for (long j = 0; j < n; ++j) sum += x[j];
-        const float mean = centred ? sum / (float)n : 0.0f;
-        for (long j = 0; j < n; ++j) squares += (x[j] - mean) * (x[j] - mean);
-        const float factor = 1.0f / sqrtf(squares / (float)n + epsilon);
+        float sum[2] = {0.0f, 0.0f}, squares[2] = {0.0f, 0.0f};
+        for (long j = 0; j < n; ++j) @add(sum, x[j]);
+        const float mean = centred ? sum[0] / (float)n : 0.0f;
+        for (long j = 0; j < n; ++j) @add(squares, (x[j] - mean) * (x[j] - mean));
+        const float factor = 1.0f / sqrtf(squares[0] / (float)n + epsilon);
         for (long j = 0; j < n; ++j) y[j] = (x[j] - mean) * factor;
     }
 }
@@ -98,9 +113,9 @@ static inline void @standardize(const float *x, float *y, long rows, long n, flo
 static inline void @unit(const float *x, float *y, long rows, long n, float epsilon)
 {
     for (long row = 0; row < rows; ++row, x += n, y += n) {
-        float squares = 0.0f;
-        for (long j = 0; j < n; ++j) squares += x[j] * x[j];
-        const float length = sqrtf(squares);
+        float squares[2] = {0.0f, 0.0f};
+        for (long j = 0; j < n; ++j) @add(squares, x[j] * x[j]);
+        const float length = sqrtf(squares[0]);
         for (long j = 0; j < n; ++j) y[j] = x[j] / (length > epsilon ? length : epsilon);
     }
 }
