@@ -181,9 +181,11 @@ CASES = LAYERS | {f"activation_{name}": _activation(name) for name in NAMES}
 
 
 def every_layer() -> set[str]:
-    """Names of the built-in layers that a model can have."""
-    found = {name for name, each in vars(k).items() if inspect.isclass(each) and issubclass(each, k.Layer)}
-    return found - {"Layer", "InputLayer"}
+    """Names of the built-in layers that a model can have, but for those that call Python."""
+    found = {
+        name: each for name, each in vars(k).items() if inspect.isclass(each) and issubclass(each, k.Layer)
+    }
+    return {name for name, each in found.items() if each.call is k.Layer.call} - {"Layer", "InputLayer"}
 
 
 def layers_in_cases() -> set[str]:
