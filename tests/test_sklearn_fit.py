@@ -64,18 +64,17 @@ def test_sparse_rows(make: Any, solver: str) -> None:
     np.testing.assert_array_equal(dense.predict_proba(rows), thin.predict_proba(make(rows)))
 
 
-def test_rows_per_block_are_of_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    estimator = small().fit(X, Y)
-    expected = estimator.predict_proba(X)
-    monkeypatch.setattr("engine.sklearn._network.BLOCK_BYTES", 4 * 8 * 7)
-    np.testing.assert_array_equal(estimator.predict_proba(X), expected)
-
-
 def test_predictions_follow_the_coefs() -> None:
     estimator = small().fit(X, Y)
-    estimator.coefs_[-1][:] = 0
+    estimator.coefs_[-1] = np.zeros_like(estimator.coefs_[-1])
     estimator.intercepts_[-1] = np.array([0.0, 1.0, 0.0])
     assert set(estimator.predict(X)) == {1}
+    estimator.intercepts_[-1][:] = [0, 0, 1]  # an array of one's own can be written to
+    assert set(estimator.predict(X)) == {2}
+    with pytest.raises(ValueError, match="read-only"):
+        estimator.coefs_[0][:] = 0
+    estimator.coefs_, estimator.intercepts_ = [np.eye(6)[:, :3] * 9], [np.zeros(3)]
+    np.testing.assert_array_equal(estimator.predict(X), X[:, :3].argmax(axis=1))
 
 
 def test_one_batch_of_everything_has_no_order() -> None:

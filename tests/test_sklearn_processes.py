@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import signal
 import subprocess
@@ -84,6 +85,23 @@ def test_workers_share_the_cores() -> None:
     with joblib.parallel_config("loky", inner_max_num_threads=1):
         search.fit(X, Y)
     assert set(search.cv_results_["mean_test_score"]) == {1.0}
+
+
+def threads_on_one_core() -> tuple[int, int]:
+    """How many threads the engine has with all cores of this process, and with one."""
+    cores, before = os.sched_getaffinity(0), engine.config.get_threads()
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        return before, engine.config.get_threads()
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system can't pin processes")
+def test_workers_keep_to_the_cores_that_they_may_use() -> None:
+    with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=2):
+        found = joblib.Parallel()(joblib.delayed(threads_on_one_core)() for _ in range(2))
+    assert found == [(min(2, len(os.sched_getaffinity(0))), 1)] * 2
 
 
 def test_limits_of_threadpoolctl_count() -> None:

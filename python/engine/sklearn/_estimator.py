@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -23,7 +22,7 @@ from engine._progress import print_message
 from engine._random import seeded
 from engine.sklearn._epochs import Solver, Watch, train
 from engine.sklearn._full_batch import ROWS, Objective, minimized
-from engine.sklearn._network import Design, interleaved, outputs_of
+from engine.sklearn._network import Design, Predictor, frozen, interleaved
 from engine.sklearn._samples import Array, Encoded, checked_weights
 
 if TYPE_CHECKING:
@@ -223,7 +222,7 @@ class Perceptron(BaseEstimator, ABC):
             tol=self.tol,
             tell=tell,
         )
-        self.coefs_, self.intercepts_ = weights[::2], weights[1::2]
+        self._keep(weights)
 
     def _fit_batches(self, design: Design, samples: Encoded, random: Any, *, incremental: bool) -> None:
         if not hasattr(self, "loss_curve_"):
@@ -246,8 +245,7 @@ class Perceptron(BaseEstimator, ABC):
             try:
                 train(self, model, watch, samples, held_out=held_out, batch_size=batch_size, epochs=epochs)
             finally:
-                weights = self._best_weights if self.early_stopping else model.get_weights()
-                self.coefs_, self.intercepts_ = weights[::2], weights[1::2]
+                self._keep(self._best_weights if self.early_stopping else model.get_weights())
         if not incremental and self.n_iter_ == self.max_iter and not model.stop_training:
             msg = (
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
@@ -291,10 +289,17 @@ class Perceptron(BaseEstimator, ABC):
         """The network's outputs for rows as given."""
         check_is_fitted(self)
         rows = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=DTYPES, reset=False)
-        return outputs_of(rows, self.coefs_, self.intercepts_, self._activations())
+        predictor: Predictor = getattr(self, "_predictor", None) or Predictor()
+        return predictor.outputs(rows, self.coefs_, self.intercepts_, self.activation, self.out_activation_)
 
-    def _activations(self) -> Sequence[str]:
-        return [*[self.activation] * (len(self.coefs_) - 1), self.out_activation_]
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        if "coefs_" in self.__dict__:
+            self._keep(interleaved(self.coefs_, self.intercepts_))
+
+    def _keep(self, weights: list[Float32]) -> None:
+        self.coefs_, self.intercepts_ = frozen(weights)
+        self._predictor = Predictor()
 
 
 def is_stochastic(estimator: Any) -> bool:

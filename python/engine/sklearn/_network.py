@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine import layers, losses, metrics, ops, optimizers, regularizers
-from engine._arrays import as_float32
-from engine._lazy import BLOCK_BYTES
+from engine import layers, losses, metrics, optimizers, regularizers
 from engine._program import Float32
 from engine.losses import Loss
 from engine.losses.base import FunctionLoss
@@ -71,10 +70,10 @@ class Design(NamedTuple):
     out_activation: str
     alpha: float
     dropout: tuple[float, ...]
-    solver: str
-    rate: float
-    rule: tuple[tuple[str, Any], ...]
-    watched: bool
+    solver: str = "adam"
+    rate: float = 0.0
+    rule: tuple[tuple[str, Any], ...] = ()
+    watched: bool = False
 
     @property
     def outputs(self) -> int:
@@ -161,33 +160,51 @@ def interleaved(coefs: Sequence[Any], intercepts: Sequence[Any]) -> list[Any]:
     return [array for pair in zip(coefs, intercepts, strict=True) for array in pair]
 
 
-def outputs_of(
-    x: Any, coefs: Sequence[Any], intercepts: Sequence[Any], activations: Sequence[str]
-) -> Float32:
-    """What a network gives for `x`, block by block.
+class Predictor:
+    """A network that gives outputs for the weights it is asked with. Many threads may ask; pickles hold none of it."""
 
-    Nothing but the arrays decides, so that it may be asked from many threads, and after any change of them.
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._design: Design | None = None
+        self._model = Sequential(name="predictor")
+        self._weights: list[Any] = []
 
-    Args:
-        x: uint8, float32 or float64 (n, features), or a sparse matrix.
-        coefs: matrices (inputs, units), one per layer.
-        intercepts: (units,), one per layer.
-        activations: scikit-learn's names, one per layer.
+    def __reduce__(self) -> tuple[type[Predictor], tuple[()]]:
+        return Predictor, ()
 
-    Returns:
-        float32 (n, outputs).
-    """
-    count = x.shape[0]
-    weights = [np.asarray(array, np.float32) for array in interleaved(coefs, intercepts)]
-    widest = max(array.size for array in [*weights[1::2], weights[0][:, 0]])
-    rows = max(1, BLOCK_BYTES // (4 * widest))
-    sparse = hasattr(x, "tocsr")
-    x = x.tocsr() if sparse else x
-    result = np.empty((count, weights[-1].size), np.float32)
-    for begin in range(0, count, rows):
-        part = x[begin : begin + rows]
-        block = as_float32(part.toarray() if sparse else part)
-        for kernel, bias, activation in zip(weights[::2], weights[1::2], activations, strict=True):
-            block = ops.matmul(block, kernel, bias=bias, activation=ACTIVATIONS[activation])
-        result[begin : begin + rows] = block
-    return result
+    def outputs(
+        self, x: Any, coefs: Sequence[Any], intercepts: Sequence[Any], activation: str, out_activation: str
+    ) -> Float32:
+        """What the network gives for `x`.
+
+        Args:
+            x: uint8, float32 or float64 (n, features), or a sparse matrix.
+            coefs: matrices (inputs, units), one per layer; those that can't be written to are read once.
+            intercepts: (units,), one per layer.
+            activation: of the hidden layers, by scikit-learn's name.
+            out_activation: of the last layer.
+
+        Returns:
+            float32 (n, outputs).
+        """
+        weights = [np.asarray(array) for array in interleaved(coefs, intercepts)]
+        with self._lock:
+            units = (len(weights[0]), *(len(bias) for bias in weights[1::2]))
+            design = Design(units, activation, out_activation, 0.0, (0.0,) * (len(coefs) - 1))
+            if design != self._design:
+                self._model, self._weights, self._design = design.sequential(), [], design
+            if len(self._weights) != len(weights) or any(
+                one is not other or one.flags.writeable
+                for one, other in zip(weights, self._weights, strict=True)
+            ):
+                self._model.set_weights(weights)
+                self._weights = weights
+            model = self._model
+        return model.predict(x, verbose=0)
+
+
+def frozen(weights: Sequence[Float32]) -> tuple[list[Float32], list[Float32]]:
+    """Coefs and intercepts of weights in the engine's order, in arrays that refuse to be written to."""
+    for array in weights:
+        array.flags.writeable = False
+    return list(weights[::2]), list(weights[1::2])

@@ -67,7 +67,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         validation_scores_: R² after every epoch; None where nothing is held out.
         best_validation_score_: the largest of them, or None.
         t_: samples that were trained on.
-        coefs_: float32 matrices (inputs, units) of all layers; predictions follow what is in them.
+        coefs_: float32 matrices (inputs, units) of all layers, read-only: to change predictions, put others in their
+            places.
         intercepts_: float32 (units,) of all layers.
         n_features_in_: number of columns of `X`.
         feature_names_in_: their names, if `X` was a frame that has some.
