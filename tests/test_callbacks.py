@@ -10,7 +10,8 @@ import pytest
 from conftest import Blobs, classifier, same_weights
 
 import engine as keras
-from engine.callbacks import Callback, History, LambdaCallback, Logs
+from engine.callbacks import Callback, History, LambdaCallback
+from engine.callbacks.base import Logs
 
 
 class Recorder(Callback):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import engine as keras
 from engine import _core, config, metrics
+from engine.metrics.base import CoreMetric
 
 Array = NDArray[Any]
 
@@ -34,7 +35,7 @@ def batch() -> tuple[Array, Array, Array]:
 
 
 @pytest.mark.parametrize("metric", CORE, ids=repr)
-def test_every_instruction_set_gives_the_same_state(metric: metrics.CoreMetric) -> None:
+def test_every_instruction_set_gives_the_same_state(metric: CoreMetric) -> None:
     y_pred, labels, weights = batch()
     dense = np.eye(WIDTH, dtype=np.float32)[labels]
     spec = metric.resolve(False, WIDTH).lower()
@@ -111,7 +112,7 @@ def test_a_metric_of_ones_own(blobs: Blobs) -> None:
 
 
 @pytest.mark.parametrize("metric", CORE, ids=repr)
-def test_any_number_of_threads_gives_the_same_bits(metric: metrics.CoreMetric) -> None:
+def test_any_number_of_threads_gives_the_same_bits(metric: CoreMetric) -> None:
     rng = np.random.default_rng(2)
     x = rng.uniform(0, 1, (150, 300)).astype(np.float32)
     y = np.eye(WIDTH, dtype=np.float32)[rng.integers(0, WIDTH, len(x))]

@@ -16,11 +16,11 @@ from engine.callbacks import (
     EarlyStopping,
     LambdaCallback,
     LearningRateScheduler,
-    Logs,
     ReduceLROnPlateau,
     SwapEMAWeights,
     TerminateOnNaN,
 )
+from engine.callbacks.base import Logs
 
 
 class Script(Callback):

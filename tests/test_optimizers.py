@@ -12,7 +12,8 @@ from conftest import CLASSES, FEATURES, Blobs, classifier, same_weights
 import engine as keras
 from engine import losses, optimizers
 from engine.models.stack import operations_through
-from engine.optimizers import Tracked, schedules
+from engine.optimizers import schedules
+from engine.optimizers._variables import Tracked
 
 RULES = [
     optimizers.SGD(0.05, weight_decay=0.2),

@@ -11,8 +11,12 @@ from engine import losses, metrics, optimizers
 from engine._checks import Shape, real, text_of_shape
 from engine._host import answer
 from engine._program import Program, Totals
-from engine.callbacks import Logs
-from engine.optimizers import Tracked
+from engine.callbacks.base import Logs
+from engine.losses.base import REDUCTIONS
+from engine.losses.custom import HostLoss
+from engine.losses.custom import for_training as loss_for_training
+from engine.metrics.base import CoreMetric
+from engine.optimizers._variables import Tracked
 
 
 class Compiled:
@@ -36,7 +40,7 @@ class Compiled:
     ) -> None:
         self.optimizer = optimizers.get(optimizer)
         loss, weight = _single(loss, "loss"), _single(loss_weights, "loss_weights")
-        self.loss = None if loss is None else losses.for_training(loss)
+        self.loss = None if loss is None else loss_for_training(loss)
         self._loss_weight = 1.0 if weight is None else real(weight, "loss_weights")
         plain = _metrics("metrics", metric_list)
         weighted = _metrics("weighted_metrics", weighted_metric_list)
@@ -111,14 +115,14 @@ class Compiled:
             return False
         if self._on_host():
             return True
-        plain = losses.REDUCTIONS[loss.reduction] == "mean" and loss.ignored is None
-        return not plain or isinstance(loss, losses.HostLoss)
+        plain = REDUCTIONS[loss.reduction] == "mean" and loss.ignored is None
+        return not plain or isinstance(loss, HostLoss)
 
     @property
     def host(self) -> Callable[[Mapping[str, Any]], object] | None:
         """What the core calls between its steps; None if it needs nobody."""
         loss, weight, weights = self.loss, self._loss_weight, self._weights
-        own, on_host = loss if isinstance(loss, losses.HostLoss) else None, self._on_host()
+        own, on_host = loss if isinstance(loss, HostLoss) else None, self._on_host()
         if own is None and not on_host and not any(one.asks_python for one in weights):
             return None
 
@@ -148,7 +152,7 @@ class Compiled:
         return [
             (metric, weighted)
             for metric, weighted in zip(self._resolved, weighs, strict=True)
-            if not isinstance(metric, metrics.CoreMetric)
+            if not isinstance(metric, CoreMetric)
         ]
 
     def _require_same_targets(self) -> None:
@@ -167,7 +171,7 @@ class Compiled:
             self._loss_metric.update_state([totals.loss], [totals.samples])
         values, states = [totals.loss], iter(totals.metrics)
         for metric in self._resolved:
-            if isinstance(metric, metrics.CoreMetric):
+            if isinstance(metric, CoreMetric):
                 metric.take(state := np.array(next(states)))
                 values.append(metric.compute(state))
             else:

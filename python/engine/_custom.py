@@ -57,7 +57,7 @@ def get_custom_objects() -> dict[str, Any]:
 
 
 def get_registered_name(obj: Any) -> str | None:
-    """`package>name` of a registered class or function, else its own name."""
+    """`package>name` of the registered class or function `obj`, else its own name."""
     for name, registered in _registered.items():
         if registered is obj:
             return name

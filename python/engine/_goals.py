@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from engine._checks import nearest, real
 from engine._compiled import Compiled
-from engine.callbacks import Logs
+from engine.callbacks.base import Logs
 
 
 class OutOfTimeError(Exception):

@@ -131,7 +131,7 @@ class Progbar:
         self._shown = now
 
     def add(self, n: int, values: Iterable[tuple[str, Any]] | None = None) -> None:
-        """Note that `n` more steps are done; see `update`."""
+        """Note that `n` more steps are done; `values` as for `update`."""
         self.update(self._seen + n, values)
 
     def end_line(self) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _names_given: Counter[str] = Counter()
+_POSITIONALS, _KEYWORD = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY
+_OPTIONS = inspect.Parameter.VAR_KEYWORD
 
 
 def snake_case(name: str) -> str:
@@ -49,6 +51,27 @@ def _arguments(cls: type) -> Iterator[str]:
                 return
 
 
+class _Signature:
+    """What `help` and editors show of a class: its `__init__`, with the arguments that `**options` stands for."""
+
+    def __get__(self, instance: object, owner: type[Spec]) -> inspect.Signature:
+        if instance is not None:
+            raise AttributeError("__signature__")  # calling an object is another matter
+        shown: dict[str, inspect.Parameter] = {}
+        hidden = {_POSITIONALS} if owner.takes_any_name else {_POSITIONALS, _OPTIONS}
+        by_name = False  # whether a base class' arguments can't be passed by position
+        for init in (vars(cls)["__init__"] for cls in owner.__mro__[:-1] if "__init__" in vars(cls)):
+            _, *own = inspect.signature(init).parameters.values()
+            for one in own:
+                if one.kind not in hidden and one.name not in shown:
+                    shown[one.name] = one.replace(kind=_KEYWORD) if by_name and one.kind < _KEYWORD else one
+            kinds = {one.kind for one in own}
+            by_name = by_name or _POSITIONALS not in kinds
+            if _OPTIONS not in kinds or owner.takes_any_name:
+                break
+        return inspect.Signature(sorted(shown.values(), key=lambda one: one.kind))
+
+
 class Spec:
     """Something that a script gives by name, object or config dict.
 
@@ -62,6 +85,7 @@ class Spec:
     """Whether arguments of any other name go to a function of the user's, which judges them."""
     keeps_otherwise: ClassVar[bool] = False
     """Whether a subclass of the user's may keep arguments under other names: its own get_config then adds them."""
+    __signature__ = _Signature()
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
         for option in () if cls.takes_any_name else options:
@@ -81,7 +105,7 @@ class Spec:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make an object from what `get_config` returned."""
+        """Make an object from `config`, what `get_config` returned."""
         return cls(**config)
 
     def __repr__(self) -> str:
@@ -160,6 +184,9 @@ class Registry(Generic[S]):
 
     def get(self, identifier: object) -> S:
         """The object that a name, a class, a function, a config dict or an object of this kind stands for.
+
+        Args:
+            identifier: what it is called by, or itself; a class is called without arguments.
 
         Raises:
             ValueError: for an unknown name; the message suggests the nearest.

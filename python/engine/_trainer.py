@@ -12,7 +12,8 @@ from engine._plan import Plan, Validation, limited
 from engine._program import Program, Run, Totals
 from engine._progress import Progress
 from engine._samples import Source
-from engine.callbacks import CallbackList, Logs, Mode
+from engine.callbacks import CallbackList
+from engine.callbacks.base import Logs, Mode
 
 # Rows per batch of an evaluation, whose result doesn't depend on it: enough to feed all threads.
 EVALUATION_ROWS = 1024

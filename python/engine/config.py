@@ -52,7 +52,7 @@ def floatx() -> str:
 
 
 def set_floatx(value: str) -> None:
-    """Accept "float32", the one type there is.
+    """Accept "float32" as `value`, the one type there is.
 
     Raises:
         ValueError: for another.
@@ -66,7 +66,7 @@ def epsilon() -> float:
 
 
 def set_epsilon(value: float) -> None:
-    """Accept 1e-7, which is built into the core.
+    """Accept 1e-7 as `value`, which is built into the core.
 
     Raises:
         ValueError: for another number.
@@ -82,7 +82,7 @@ def image_data_format() -> str:
 
 
 def set_image_data_format(data_format: str) -> None:
-    """Accept "channels_last", the one format there is; `Permute` turns others into it.
+    """Accept "channels_last" as `data_format`, the one there is; `Permute` turns others into it.
 
     Raises:
         ValueError: for another.

@@ -161,6 +161,9 @@ max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNo
 def get(identifier: object) -> Constraint | None:
     """The constraint that a name, a class, an object, a function or a config dict stands for; None stays None.
 
+    Args:
+        identifier: such as "non_neg", a class, an object, a function of weights, a config dict or None.
+
     Raises:
         ValueError: for an unknown name; the message suggests the nearest.
     """

@@ -47,6 +47,8 @@ def matmul(
             is unknown, or `out` has another shape, is read-only, or shares memory.
 
     Example:
+        >>> import numpy as np
+        >>> import engine
         >>> a = np.array([[1, -2], [3, 4]], np.float32)
         >>> engine.ops.matmul(a, a, bias=np.array([1, 0], np.float32), activation="relu", transpose_b=True)
         array([[ 6.,  0.],

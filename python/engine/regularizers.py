@@ -122,7 +122,7 @@ class OrthogonalRegularizer(Regularizer):
         return float(self._scale(len(units)) * (products.sum() - np.trace(products)))
 
     def gradient(self, inputs: ArrayLike) -> Array:
-        """Through the scaling of the rows: the part along each is taken off."""
+        """Through the scaling of the rows of `inputs`: the part along each is taken off."""
         units, norms = self._units(inputs)
         signs = np.where(units @ units.T < 0, -1.0, 1.0)
         np.fill_diagonal(signs, 0.0)
@@ -178,6 +178,9 @@ l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
 
 def get(identifier: object) -> Regularizer | None:
     """The regularizer that a name, a class, an object, a function or a config dict stands for; None stays None.
+
+    Args:
+        identifier: such as "l2", a class, an object, a function of weights, a config dict or None.
 
     Raises:
         ValueError: for an unknown name; the message suggests the nearest.

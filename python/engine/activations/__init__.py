@@ -52,8 +52,6 @@ from engine.activations.smooth import (
 )
 
 __all__ = [
-    "BY_ROW",
-    "Activation",
     "celu",
     "deserialize",
     "elu",
@@ -70,7 +68,6 @@ __all__ = [
     "linear",
     "log_sigmoid",
     "log_softmax",
-    "lower",
     "mish",
     "relu",
     "relu6",
@@ -139,6 +136,9 @@ def get(identifier: object) -> Any:
     """The activation that a name, a function of this module, a layer or a config dict stands for; None is `linear`.
 
     A layer such as `layers.LeakyReLU(0.1)` serves as an activation if it has no weights and leaves shapes alone.
+
+    Args:
+        identifier: such as "relu", `activations.relu`, a layer, a config dict or None.
 
     Raises:
         ValueError: for an unknown name; the message suggests the nearest.

@@ -14,7 +14,14 @@ SIX = 6.0  # the highest value of relu6
 
 
 def linear(x: ArrayLike) -> Float32:
-    """`x` as it is."""
+    """`x` as it is.
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("linear"), x)
 
 
@@ -44,7 +51,14 @@ def relu(
 
 
 def relu6(x: ArrayLike) -> Float32:
-    """`min(max(x, 0), 6)`."""
+    """`min(max(x, 0), 6)`.
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("relu6"), x)
 
 
@@ -59,27 +73,62 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.2) -> Float32:
 
 
 def hard_tanh(x: ArrayLike) -> Float32:
-    """`x` cut off at -1 and 1."""
+    """`x` cut off at -1 and 1.
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("hard_tanh"), x)
 
 
 def hard_sigmoid(x: ArrayLike) -> Float32:
-    """`x / 6 + 0.5` cut off at 0 and 1."""
+    """`x / 6 + 0.5` cut off at 0 and 1.
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("hard_sigmoid"), x)
 
 
 def hard_silu(x: ArrayLike) -> Float32:
-    """`x * hard_sigmoid(x)`, also known as hard_swish (Howard et al., 2019)."""
+    """`x * hard_sigmoid(x)`, also known as hard_swish (Howard et al., 2019).
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("hard_silu"), x)
 
 
 def sparse_plus(x: ArrayLike) -> Float32:
-    """0 up to -1, `(x + 1)**2 / 4` up to 1, then `x`."""
+    """0 up to -1, `(x + 1)**2 / 4` up to 1, then `x`.
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("sparse_plus"), x)
 
 
 def sparse_sigmoid(x: ArrayLike) -> Float32:
-    """`(x + 1) / 2` cut off at 0 and 1 (Blondel, Martins and Niculae, 2019)."""
+    """`(x + 1) / 2` cut off at 0 and 1 (Blondel, Martins and Niculae, 2019).
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("sparse_sigmoid"), x)
 
 

@@ -10,22 +10,50 @@ from engine.activations._apply import apply, operation
 
 
 def sigmoid(x: ArrayLike) -> Float32:
-    """`1 / (1 + exp(-x))`."""
+    """`1 / (1 + exp(-x))`.
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("sigmoid"), x)
 
 
 def tanh(x: ArrayLike) -> Float32:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("tanh"), x)
 
 
 def exponential(x: ArrayLike) -> Float32:
-    """`exp(x)`."""
+    """`exp(x)`.
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("exponential"), x)
 
 
 def silu(x: ArrayLike) -> Float32:
-    """`x * sigmoid(x)`, also known as swish (Elfwing, Uchibe and Doya, 2017)."""
+    """`x * sigmoid(x)`, also known as swish (Elfwing, Uchibe and Doya, 2017).
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("silu"), x)
 
 
@@ -45,27 +73,62 @@ def gelu(x: ArrayLike, approximate: bool = False) -> Float32:
 
 
 def mish(x: ArrayLike) -> Float32:
-    """`x * tanh(softplus(x))` (Misra, 2019)."""
+    """`x * tanh(softplus(x))` (Misra, 2019).
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("mish"), x)
 
 
 def softplus(x: ArrayLike) -> Float32:
-    """`log(1 + exp(x))`."""
+    """`log(1 + exp(x))`.
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("softplus"), x)
 
 
 def log_sigmoid(x: ArrayLike) -> Float32:
-    """`log(sigmoid(x))`."""
+    """`log(sigmoid(x))`.
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("log_sigmoid"), x)
 
 
 def softsign(x: ArrayLike) -> Float32:
-    """`x / (1 + |x|)`."""
+    """`x / (1 + |x|)`.
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("softsign"), x)
 
 
 def tanh_shrink(x: ArrayLike) -> Float32:
-    """`x - tanh(x)`."""
+    """`x - tanh(x)`.
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("tanh_shrink"), x)
 
 
@@ -80,7 +143,14 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Float32:
 
 
 def selu(x: ArrayLike) -> Float32:
-    """`1.0507 * elu(x, 1.6733)`, which keeps mean and variance (Klambauer et al., 2017)."""
+    """`1.0507 * elu(x, 1.6733)`, which keeps mean and variance (Klambauer et al., 2017).
+
+    Args:
+        x: real numbers, of any shape.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(operation("selu"), x)
 
 

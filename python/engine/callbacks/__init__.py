@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.callbacks.averages import SwapEMAWeights
-from engine.callbacks.base import Callback, CallbackList, History, LambdaCallback, Logs, Mode
+from engine.callbacks.base import Callback, CallbackList, History, LambdaCallback
 from engine.callbacks.guards import CSVLogger, TerminateOnNaN
 from engine.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
 from engine.callbacks.rates import LearningRateScheduler
@@ -17,8 +17,6 @@ __all__ = [
     "History",
     "LambdaCallback",
     "LearningRateScheduler",
-    "Logs",
-    "Mode",
     "ReduceLROnPlateau",
     "SwapEMAWeights",
     "TensorBoard",

@@ -24,11 +24,11 @@ class Callback:
     params: Mapping[str, Any] = {}
 
     def set_model(self, model: Any) -> None:
-        """Called with the model before anything else."""
+        """Called with the `model` before anything else."""
         self.model = model
 
     def set_params(self, params: Mapping[str, Any]) -> None:
-        """Called with `verbose`, `epochs` and `steps` before anything else."""
+        """Called with `params`, a dict of `verbose`, `epochs` and `steps`, before anything else."""
         self.params = params
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -230,7 +230,7 @@ class CallbackList:
         return bool(self._model.stop_training)
 
     def call(self, hook: str, *arguments: int, logs: dict[str, Any] | None = None) -> None:
-        """Call `hook` of every callback; all share one `logs`."""
+        """Call `hook` of every callback with `arguments`; all share one `logs`."""
         shared: dict[str, Any] = {} if logs is None else logs
         for callback in self._callbacks:
             getattr(callback, hook)(*arguments, shared)

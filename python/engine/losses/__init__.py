@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine._spec import deserialize_any, serialize_any
-from engine.losses.base import REDUCTIONS, FunctionLoss, Loss, registry
+from engine.losses.base import FunctionLoss, Loss, registry
 from engine.losses.crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -15,7 +15,7 @@ from engine.losses.crossentropy import (
     categorical_crossentropy,
     sparse_categorical_crossentropy,
 )
-from engine.losses.custom import Dice, HostLoss, Tversky, for_training
+from engine.losses.custom import Dice, Tversky
 from engine.losses.focal import (
     BinaryFocalCrossentropy,
     CategoricalFocalCrossentropy,
@@ -54,7 +54,6 @@ from engine.losses.regression import (
 )
 
 __all__ = [
-    "REDUCTIONS",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
@@ -62,9 +61,7 @@ __all__ = [
     "CategoricalHinge",
     "CosineSimilarity",
     "Dice",
-    "FunctionLoss",
     "Hinge",
-    "HostLoss",
     "Huber",
     "KLDivergence",
     "LogCosh",
@@ -85,7 +82,6 @@ __all__ = [
     "cosine_similarity",
     "deserialize",
     "dice",
-    "for_training",
     "get",
     "hinge",
     "huber",
@@ -124,7 +120,7 @@ def get(identifier: object) -> Any:
 
 
 def serialize(loss: Any) -> dict[str, Any] | str:
-    """What `deserialize` makes the loss from again: class and config of an object, the name of a function."""
+    """What `deserialize` makes `loss` from again: class and config of an object, the name of a function."""
     return serialize_any(loss)
 
 

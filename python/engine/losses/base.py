@@ -89,7 +89,7 @@ class Loss(Spec):
         self.dtype = "float32"
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each sample, (n,), from targets and predictions of float32."""
+        """The loss of each sample, (n,), from targets `y_true` and predictions `y_pred`, float32 (n, outputs)."""
         msg = (
             f"{type(self).__name__} has no `call`: give it `def call(self, y_true, y_pred)`, which returns the "
             "loss of each sample"

@@ -39,7 +39,7 @@ from engine.metrics.accuracy import (
     top_k_categorical_accuracy,
 )
 from engine.metrics.auc import AUC
-from engine.metrics.base import CoreMetric, Metric, registry
+from engine.metrics.base import Metric, registry
 from engine.metrics.by_loss import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -84,7 +84,6 @@ __all__ = [
     "CategoricalCrossentropy",
     "CategoricalHinge",
     "ConfusionMatrix",
-    "CoreMetric",
     "CosineSimilarity",
     "F1Score",
     "FBetaScore",
@@ -125,7 +124,6 @@ __all__ = [
     "categorical_focal_crossentropy",
     "categorical_hinge",
     "deserialize",
-    "for_training",
     "get",
     "hinge",
     "huber",
@@ -183,7 +181,7 @@ def for_training(identifier: object) -> Metric:
 
 
 def serialize(metric: Any) -> dict[str, Any] | str:
-    """What `deserialize` makes the metric from again: class and config of an object, the name of a function."""
+    """What `deserialize` makes `metric` from again: class and config of an object, the name of a function."""
     return serialize_any(metric)
 
 

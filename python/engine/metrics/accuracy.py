@@ -205,7 +205,7 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     def update_state(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
-        """Add a batch."""
+        """Add a batch: targets `y_true`, predictions `y_pred`, and `sample_weight` (n,), default 1."""
         if not self.from_sorted_ids:
             super().update_state(y_true, y_pred, sample_weight)
             return

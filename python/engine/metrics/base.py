@@ -106,7 +106,7 @@ class Metric(Spec):
         self.variables: list[Variable] = []
 
     def update_state(self, *args: Any, **options: Any) -> None:
-        """Add a batch."""
+        """Add a batch: `args` and `options` are `y_true`, `y_pred` and `sample_weight`."""
         msg = f"{type(self).__name__} has no `update_state(self, y_true, y_pred, sample_weight=None)`"
         raise NotImplementedError(msg)
 

@@ -57,7 +57,7 @@ class Mean(_Reduction):
     """
 
     def update_state(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
-        """Add values of any shape, the first axis for samples; weights as many, or one per sample."""
+        """Add `values` of any shape, samples first; `sample_weight` has as many numbers, or one per sample."""
         self._add(values, sample_weight, np.mean)
 
     def result(self) -> float:
@@ -75,7 +75,7 @@ class Sum(_Reduction):
     """
 
     def update_state(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
-        """Add values of any shape, the first axis for samples; weights as many, or one per sample."""
+        """Add `values` of any shape, samples first; `sample_weight` has as many numbers, or one per sample."""
         self._add(values, sample_weight, np.sum)
 
     def result(self) -> float:
@@ -104,7 +104,7 @@ class MeanMetricWrapper(Mean):
     def update_state(  # type: ignore[override] # as in Keras
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
-        """Add a batch."""
+        """Add what `fn` makes of `y_true` and `y_pred`, weighted by `sample_weight`."""
         self._add(self.fn(np.asarray(y_true), np.asarray(y_pred), **self._options), sample_weight, np.mean)
 
     def get_config(self) -> dict[str, Any]:

@@ -249,7 +249,7 @@ class Sequential(Model):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make a model from what `get_config` returned."""
+        """Make a model from `config`, what `get_config` returned."""
         return cls([layer_classes.get(layer) for layer in config["layers"]], name=config.get("name"))
 
     def __repr__(self) -> str:

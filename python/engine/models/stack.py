@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from engine._checks import Shape, shape
 from engine._program import Operation
 from engine.layers import InputLayer, Layer
-from engine.optimizers import Tracked
+from engine.optimizers._variables import Tracked
 
 
 def with_layer(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from engine._spec import serialize
 from engine.optimizers import schedules
-from engine.optimizers._variables import Tracked
 from engine.optimizers.accumulating import Adadelta, Adagrad, Ftrl, RMSprop
 from engine.optimizers.base import Optimizer, deserialize, get
 from engine.optimizers.factored import Adafactor
@@ -25,7 +24,6 @@ __all__ = [
     "Nadam",
     "Optimizer",
     "RMSprop",
-    "Tracked",
     "deserialize",
     "get",
     "schedules",

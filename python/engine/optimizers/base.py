@@ -62,18 +62,6 @@ class Optimizer(Spec):
     left_out = ("learning_rate",)  # `get_config` adds it: a number, or a schedule and not its present value
     kind: ClassVar[str]
     """The core's name of the rule."""
-    __signature__: ClassVar[inspect.Signature]
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Spell out the arguments that `*shared` and `**options` of a rule stand for."""
-        super().__init_subclass__(**options)
-        own = inspect.signature(cls.__init__).parameters
-        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        shown = {name: p for name, p in own.items() if p.kind not in kinds and name != "self"}
-        if len(shown) < len(own) - 1:
-            inherited = inspect.signature(Optimizer.__init__).parameters
-            shown |= {name: p for name, p in inherited.items() if name != "self" and name not in shown}
-        cls.__signature__ = inspect.Signature(list(shown.values()))
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -195,12 +183,12 @@ class Optimizer(Spec):
             target.assign(value)
 
     def save_own_variables(self, store: Any) -> None:
-        """Write the state into a mapping, under "0", "1", ..."""
+        """Write the state into `store`, a mapping, under "0", "1", ..."""
         for position, variable in enumerate(self.variables):
             store[str(position)] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        """Take the state that `save_own_variables` wrote."""
+        """Take the state that `save_own_variables` wrote into `store`."""
         self.set_weights([np.asarray(store[str(position)]) for position in range(len(store))])
 
     def learning_rates(self, steps: int) -> NDArray[np.float64]:
