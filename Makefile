@@ -12,13 +12,14 @@ BUILD_REQUIRES := cmake ninja $(shell sed -n 's/^requires = \[\(.*\)\]$$/\1/p' p
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard LICENSE README.md) \
 	$(shell find python csrc -name __pycache__ -prune -o -name '.*' -prune -o -print)
 
-.PHONY: help mnist test test-keras lint bench strict clean
+.PHONY: help mnist test test-keras lint docs bench strict clean
 
 help:
 	@echo 'make mnist   train the textbook network on MNIST; ARGS="--seed 1 --epochs 5" go to "engine mnist"'
 	@echo 'make test    run the tests; ARGS="-k dense" go to pytest'
 	@echo 'make test-keras   compare with real Keras, on JAX'
 	@echo 'make lint    check style and types'
+	@echo 'make docs    build the documentation in build/docs; runs every block of code in it'
 	@echo 'make strict  compile the C++ with every warning an error'
 	@echo 'make bench   measure the engine and compare it; ARGS go to the benchmark'
 	@echo 'make clean   remove .venv, build and caches'
@@ -35,6 +36,11 @@ test-keras: $(VENV)/installed-keras
 
 bench: $(VENV)/installed-bench
 	@$(BIN)/python -m bench $(ARGS)
+
+# -E: pages must be run again when the engine changes, not only when they do.
+docs: $(VENV)/installed-docs
+	@rm -rf docs/reference/generated # with pages of modules that are gone
+	$(BIN)/sphinx-build -W --keep-going -n -E -b html docs build/docs $(ARGS)
 
 lint: $(VENV)/tools-lint
 	$(BIN)/ruff check

@@ -5,6 +5,21 @@ from __future__ import annotations
 from engine import _program, _progress
 from engine._checks import choice, integer, real
 
+__all__ = [
+    "backend",
+    "disable_interactive_logging",
+    "enable_interactive_logging",
+    "epsilon",
+    "floatx",
+    "get_threads",
+    "image_data_format",
+    "is_interactive_logging_enabled",
+    "set_epsilon",
+    "set_floatx",
+    "set_image_data_format",
+    "set_threads",
+]
+
 # Keras' default.
 EPSILON = 1e-7
 

@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike
 from engine import _program, activations
 from engine._program import Float32
 
+__all__ = ["matmul"]
+
 
 def matmul(
     a: ArrayLike,

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+__all__ = ["load_data"]
+
 _FASHION_MNIST = Published(
     title="Fashion-MNIST",
     name="fashion-mnist",

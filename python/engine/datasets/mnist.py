@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+__all__ = ["load_data"]
+
 _MNIST = Packed(
     name="mnist",
     shapes=((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,)),

@@ -1,0 +1,116 @@
+"""How Sphinx builds these pages: it runs every code block, and stops at whatever the reference leaves out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+import engine
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from public import INTERNAL, PLACES, contents, names_of, public_modules  # noqa: E402 # lies beside this file
+
+project = "engine"
+author = "The engine authors"
+project_copyright = "The engine authors, BSD-3-Clause"
+version = release = engine.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+
+# The pages are notebooks written as text. Each has a Python of its own, in which its blocks run in order; what they
+# print on the error stream is a warning, and so the end of the build.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 60
+nb_output_stderr = "error"
+nb_merge_streams = True
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+os.environ["MATPLOTLIBRC"] = str(HERE / "matplotlibrc")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+
+# Docstrings name code between single backticks, and say types in words.
+default_role = "code"
+autodoc_default_options = {
+    "members": True,
+    "member-order": "bysource",
+    "exclude-members": ",".join(sorted(INTERNAL)),
+    "show-inheritance": True,
+}
+autodoc_typehints = "none"
+autosummary_context = {"modules": {module.__name__: contents(module) for module in public_modules()}}
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+add_module_names = False
+toc_object_entries_show_parents = "hide"
+
+html_math_renderer = "mathml"
+html_theme = "furo"
+html_title = f"engine {version}"
+html_static_path = ["_static"]
+html_css_files = ["engine.css"]
+html_copy_source = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#1d5fa8", "color-brand-content": "#1d5fa8"},
+    "dark_css_variables": {"color-brand-primary": "#7db8f0", "color-brand-content": "#7db8f0"},
+    "top_of_page_buttons": [],
+}
+
+
+def _require_all_names(app: Sphinx, env: Any) -> None:
+    """Warn, which ends the build, of public names that the reference lacks."""
+    del app
+    described = {name for name, *_ in env.get_domain("py").get_objects()}
+    elsewhere = [cls for cls, place in PLACES.items() if place in described]
+    for module in public_modules():
+        for name in names_of(module):
+            if f"{module.__name__}.{name}" not in described and getattr(module, name) not in elsewhere:
+                logging.getLogger(__name__).warning("the reference lacks %s.%s", module.__name__, name)
+
+
+def _name_public_bases(app: Sphinx, name: str, obj: type, options: Any, bases: list[Any]) -> None:
+    """Say which public class a class derives from, by its public name."""
+    del app, options
+    public = [PLACES[base] for base in obj.__mro__[1:] if PLACES.get(base, name) != name]
+    bases[:] = [f":py:class:`~{public[0]}`"] if public else []
+
+
+def _keep_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Let no attribute's first line be read as a type and a description, which a colon would part."""
+    del app, name, obj, options
+    if what in {"attribute", "property"}:
+        lines[:0] = ["..", ""]  # an empty comment
+
+
+def _visit_math(translator: Any, node: Any) -> None:
+    """Write a formula as MathML: browsers need neither a script nor the network for it."""
+    block = isinstance(node, nodes.math_block)
+    formula = tex2mathml(node.astext(), as_block=block)
+    translator.body.append(f'<div class="formula">{formula}</div>' if block else formula)
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.add_html_math_renderer("mathml", (_visit_math, None), (_visit_math, None))
+    app.connect("autodoc-process-docstring", _keep_colons, priority=100)  # before napoleon
+    app.connect("autodoc-process-bases", _name_public_bases)
+    app.connect("env-check-consistency", _require_all_names)

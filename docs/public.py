@@ -1,0 +1,90 @@
+"""What of the package is public: the modules, the names in them, and what the reference says of each."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import engine
+
+# Run instead of imported; behind `Sequential.export`.
+_NOT_FOR_IMPORT = {"cli", "export"}
+
+# By these objects and the core talk to each other; who uses the package has no business with them.
+INTERNAL = {
+    "averages_from_weights", "batches", "compute", "counted", "factors", "follow", "function", "join",
+    "keeps_otherwise", "kind", "learning_rates", "left_out", "loss", "lower", "moves_only", "of_counts",
+    "operations_for", "output_shape_for", "own", "parameters", "per_batch", "ratios", "reads_indices", "resolve",
+    "run", "run_host", "slots", "suits", "swap_averages", "take", "takes_any_name", "tokens", "weights_for",
+}  # fmt: skip
+
+
+def public_modules() -> list[ModuleType]:
+    """The package, its modules, and the modules that these count among their names."""
+    tops = sorted(info.name for info in pkgutil.iter_modules(engine.__path__))
+    public = [name for name in tops if not name.startswith("_") and name not in _NOT_FOR_IMPORT]
+    return [engine, *(each for name in public for each in _family(importlib.import_module(f"engine.{name}")))]
+
+
+def names_of(module: ModuleType) -> list[str]:
+    """The public names of `module`, without those of modules."""
+    listed = getattr(module, "__all__", None)
+    if listed is None:
+        listed = [
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        ]
+    return sorted(name for name in listed if not inspect.ismodule(getattr(module, name)))
+
+
+def _family(module: ModuleType) -> Iterator[ModuleType]:
+    yield module
+    for name in getattr(module, "__all__", ()):
+        value = getattr(module, name)
+        if inspect.ismodule(value):
+            yield from _family(value)
+
+
+def _places() -> dict[Any, str]:
+    """The public name of each class and function: of several that of the module which it is from."""
+    places: dict[Any, str] = {}
+    for module in public_modules():
+        for name in names_of(module):
+            value = getattr(module, name)
+            if callable(value) and (value not in places or value.__module__.startswith(module.__name__)):
+                places[value] = f"{module.__name__}.{name}"
+    return places
+
+
+PLACES = _places()
+
+
+def _described_elsewhere(cls: type) -> str:
+    """The classes whose members the entry of `cls` leaves out.
+
+    They are its public bases, those of other libraries, and what only overrides what these have.
+    """
+    public = [base for base in cls.__mro__[1:] if base in PLACES]
+    above = {base for one in public for base in one.__mro__}
+    above |= {base for base in cls.__mro__ if base.__module__.partition(".")[0] != "engine"}
+    known = {name for base in above for name in vars(base)} | INTERNAL
+    above |= {base for base in cls.__mro__[1:] if all(name in known or name[0] == "_" for name in vars(base))}
+    return ", ".join(sorted(base.__name__ for base in above))
+
+
+def contents(module: ModuleType) -> dict[str, Any]:
+    """The classes of `module`, with what their entries leave out, and its functions."""
+    values = {name: getattr(module, name) for name in names_of(module)}
+    return {
+        "classes": {
+            name: _described_elsewhere(value) for name, value in values.items() if isinstance(value, type)
+        },
+        "functions": [
+            name for name, value in values.items() if callable(value) and not isinstance(value, type)
+        ],
+    }

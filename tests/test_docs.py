@@ -1,0 +1,94 @@
+"""What people read: README's code and the examples of docstrings run, and every public name says what it takes."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+import engine
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+
+from public import INTERNAL, names_of, public_modules  # noqa: E402 # the reference is made of the same
+
+PUBLIC = [(module, name) for module in public_modules() for name in names_of(module)]
+IGNORED = {"self", "cls", "args", "kwargs"}
+# What they are called with is said once, where all are.
+HOOK = re.compile(r"on_(train|test|predict|epoch|batch)_|set_(model|params)$|__")
+
+
+def modules() -> list[str]:
+    found = pkgutil.walk_packages(engine.__path__, "engine.")
+    return ["engine", *(info.name for info in found if not info.name.endswith(("__main__", "_core")))]
+
+
+def test_readme_runs() -> None:
+    document = Sybil(parsers=[PythonCodeBlockParser()]).parse(ROOT / "README.md")
+    examples = list(document.examples())
+    assert examples
+    for example in examples:
+        example.evaluate()
+
+
+@pytest.mark.parametrize("name", modules())
+def test_examples_in_docstrings(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_there_are_examples_in_docstrings() -> None:
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    assert (
+        sum(len(test.examples) for name in modules() for test in finder.find(importlib.import_module(name)))
+        > 20
+    )
+
+
+def callables(value: Any) -> Iterator[tuple[str, Any]]:
+    """`value` itself, and the public methods that its class defines."""
+    yield "", value
+    if inspect.isclass(value):
+        for name, member in vars(value).items():
+            public = not name.startswith("_") and name not in INTERNAL
+            if public and callable(getattr(value, name)) and not inspect.isclass(member):
+                yield f".{name}", getattr(value, name)
+
+
+def undescribed(value: Any, doc: str) -> list[str]:
+    """Arguments that neither have an entry nor are named in a sentence."""
+    try:
+        parameters = inspect.signature(value).parameters
+    except (TypeError, ValueError):
+        return []
+    return [
+        name
+        for name in parameters
+        if name not in IGNORED
+        and not re.search(rf"^ *\*{{0,2}}{name}:|`[^`]*\b{name}\b[^`]*`", doc, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC, ids=lambda value: getattr(value, "__name__", value))
+def test_public_names_are_documented(module: ModuleType, name: str) -> None:
+    value = getattr(module, name)
+    if not callable(value):
+        return
+    for suffix, each in callables(value):
+        assert inspect.getdoc(each), f"{name}{suffix} has no docstring"
+        # The reference names the bases, whose arguments are not described again.
+        classes = each.__mro__ if inspect.isclass(each) else [each]
+        doc = "\n".join(inspect.getdoc(one) or "" for one in classes)
+        if not HOOK.match(suffix[1:]):
+            assert not undescribed(each, doc), f"{name}{suffix} doesn't describe all of its arguments"
