@@ -77,14 +77,11 @@ def test_a_bar(terminal: Terminal, clock: Clock) -> None:
 
 
 class Notebook(io.StringIO):
-    """Standard output of ipykernel: no terminal, but its readers understand backspaces and carriage returns."""
+    """Standard output of ipykernel: no terminal, but its readers understand carriage returns."""
 
     def shown(self) -> list[str]:
         """The lines as Jupyter shows them."""
-        text, found = COLOR_CODE.sub("", self.getvalue()), 1
-        while found:
-            text, found = re.subn(r"[^\n]\x08", "", text)
-        lines = text.split("\n")
+        lines = COLOR_CODE.sub("", self.getvalue()).split("\n")
         for number, line in enumerate(lines):
             shown = ""
             for part in line.split("\r"):
@@ -104,8 +101,20 @@ def test_a_notebook_shows_a_bar_per_epoch(blobs: Blobs, monkeypatch: pytest.Monk
     assert all(re.fullmatch(rf"4/4 {BAR} {PACE}{values}", bar) for bar in bars)
     assert notebook.shown()[4:] == [""]
     assert notebook.getvalue().count("\r") > 2
+    assert "\b" not in notebook.getvalue()
     model.evaluate(blobs.x, blobs.y)
     assert notebook.shown()[4:] == [""]
+
+
+def test_a_notebook_is_not_flooded(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    notebook = Notebook()
+    monkeypatch.setattr(_progress, "sys", SimpleNamespace(stdout=notebook, modules={"ipykernel": None}))
+    with Progress("auto", 100) as progress:
+        for step in range(1, 100):
+            clock.now += 0.01
+            progress.update(step, {})
+        progress.finish({}, 100)
+    assert notebook.getvalue().count("\r") <= 1 + 1 / _progress.NOTEBOOK_INTERVAL + 1
 
 
 def test_a_shorter_line_covers_a_longer_one(terminal: Terminal, clock: Clock) -> None:

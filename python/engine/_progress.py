@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 WIDTH = 20
 # Faster refreshes can't be read; the core asks for one about as often.
 INTERVAL = 0.05
+# A notebook's kernel hands output on no sooner.
+NOTEBOOK_INTERVAL = 0.2
 # Seconds after which `evaluate` and `predict` show that they are at work.
 PATIENCE = 0.5
 # Values as small as this are shown in scientific notation.
@@ -98,6 +100,7 @@ class Progbar:
         self._as_they_come = frozenset(stateful_metrics or ())
         # A line can be drawn over wherever a carriage return is understood.
         self._dynamic = os.name == "posix" or "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ
+        self._notebook = "ipykernel" in sys.modules
         self._values: dict[str, tuple[Any, float]] = {}  # of each name the sum, and of how many
         self._seen = 0
         self._start = time.time()
@@ -121,7 +124,8 @@ class Progbar:
         now = time.time()
         pace = self._pace(current, now)
         if self.verbose == 1:
-            if now - self._shown < self.interval and not finalize:
+            interval = max(self.interval, NOTEBOOK_INTERVAL) if self._notebook else self.interval
+            if now - self._shown < interval and not finalize:
                 return
             self._draw(current, now, pace, finalize)
         elif self.verbose and finalize and self.target:
@@ -177,7 +181,8 @@ class Progbar:
         took = _duration(pace * ((self.target or 0) - current)) if left else f"{now - self._start:.0f}s"
         info = f" {BOLD}{took}{PLAIN}{_per_unit(pace, self.unit_name)}{self._shown_values(signed=True)}"
         width = len(bar) + len(info) - hidden - len(BOLD + PLAIN)
-        before = "\b" * self._drawn + "\r" if self._dynamic else "\n"
+        # Notebooks need no backspaces, and what exports them shows each one as a box.
+        before = ("" if self._notebook else "\b" * self._drawn) + "\r" if self._dynamic else "\n"
         print_message(f"{before}{bar}{info}{' ' * (self._drawn - width)}", end="\n" if finalize else "")
         self._drawn = 0 if finalize else width
 
