@@ -51,8 +51,8 @@ NAMES = {
         LearningRateSchedule serialize deserialize""",
     "callbacks": """
         Callback EarlyStopping ReduceLROnPlateau LearningRateScheduler CSVLogger TerminateOnNaN LambdaCallback
-        SwapEMAWeights History""",
-    "utils": "to_categorical set_random_seed normalize PyDataset Progbar",
+        SwapEMAWeights History TensorBoard""",
+    "utils": "to_categorical set_random_seed normalize PyDataset Progbar plot_model",
     "config": "floatx set_floatx epsilon set_epsilon backend",
     "datasets.mnist": "load_data",
     "datasets.fashion_mnist": "load_data",
@@ -118,3 +118,20 @@ def test_name(path: str, name: str) -> None:
 @pytest.mark.parametrize("name", METHODS.split())
 def test_method(name: str) -> None:
     assert_same_arguments(getattr(keras.Sequential, name), getattr(engine.Sequential, name))
+
+
+def test_weights_have_the_names_of_keras() -> None:
+    """By which TensorBoard knows them."""
+    ours, theirs = (
+        module.Sequential(
+            [
+                module.Input((6,)),
+                module.layers.Dense(3, name="dense"),
+                module.layers.BatchNormalization(name="norm"),
+                module.layers.PReLU(name="prelu"),
+            ]
+        )
+        for module in (engine, keras)
+    )
+    names = [f"{layer.name}/{name}" for layer in ours.layers for name in layer.weight_names]
+    assert names == [weight.path.partition("/")[2] for weight in theirs.weights]
