@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
+from sklearn import metrics
 
 from engine import plots
 
@@ -45,6 +46,7 @@ samples = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 5)), min_size=2, 
 )
 
 
+@settings(deadline=None, max_examples=30)  # drawing takes its time
 @given(samples)
 def test_areas(pairs: list[tuple[int, int]]) -> None:
     truth, scores = np.array(pairs).T
@@ -61,6 +63,17 @@ def test_areas(pairs: list[tuple[int, int]]) -> None:
         assert set(zip(np.round(recall, 9), np.round(precision, 9), strict=True)) <= points
     finally:
         plt.close("all")
+
+
+def test_points_are_those_of_scikit_learn(rng: np.random.Generator) -> None:
+    truth, scores = rng.integers(0, 2, 300), rng.integers(0, 40, 300) / 40
+    x, y, _ = metrics.roc_curve(truth, scores, drop_intermediate=False)
+    np.testing.assert_allclose(plots.roc_curve(truth, scores).lines[0].get_data(), (x, y))
+    precision, recall, _ = metrics.precision_recall_curve(truth, scores)
+    curve = plots.precision_recall_curve(truth, scores)
+    points = set(zip(*np.round(curve.lines[0].get_data(), 9), strict=True))
+    assert set(zip(np.round(recall[:-1], 9), np.round(precision[:-1], 9), strict=True)) <= points
+    assert area(curve) == pytest.approx(metrics.average_precision_score(truth, scores), abs=6e-5)
 
 
 def test_a_curve_per_class() -> None:
