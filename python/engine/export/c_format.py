@@ -117,7 +117,7 @@ _HEADER = """\
  * kept between calls: threads may predict side by side, each with a scratch of its own.
  *
  *     static float scratch[{upper}_SCRATCH_SIZE];
- *     float input[{upper}_INPUT_SIZE];    one sample {input}, the last axis without gaps
+ *     float input[{upper}_INPUT_SIZE];    one sample {input}, row by row
  *     float output[{upper}_OUTPUT_SIZE];  its outputs {output}
  *     {prefix}_predict(input, output, scratch);
  *
