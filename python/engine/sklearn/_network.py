@@ -132,7 +132,10 @@ class Design(NamedTuple):
         return model
 
     def constant(self, samples: Encoded) -> float:
-        """What Keras' loss lacks of scikit-learn's: the mean of `sum(y * log(y) - y)` over outputs in the deviance."""
+        """What Keras' loss lacks of scikit-learn's: the mean of `sum(y * log(y) - y)` over outputs in the deviance.
+
+        With weights it is that of all samples, not the mean of those of the batches.
+        """
         if self.out_activation != "exp":
             return 0.0
         y = samples.y.astype(np.float64)
