@@ -101,6 +101,17 @@ def test_class_weights() -> None:
     assert named.fit(X[:60], np.array(["a", "b"])[Y[:60] % 2]).classes_.tolist() == ["a", "b"]
 
 
+def test_class_weights_count_in_scores() -> None:
+    weights = {0: 5.0, 1: 1.0, 2: 0.5}
+    history = History()
+    held_out = (X[:90], Y[:90], np.linspace(0.5, 2.0, 90))
+    options = {"validation_data": held_out, "callbacks": [history], "max_iter": 3}
+    estimator = small(class_weight=weights, **options).fit(X[90:], Y[90:])
+    both = held_out[2] * np.array([weights[y] for y in held_out[1]])
+    assert estimator.validation_scores_[-1] == pytest.approx(estimator.score(X[:90], Y[:90], both))
+    assert history.history["val_accuracy"] == pytest.approx(estimator.validation_scores_, abs=1e-6)
+
+
 def test_balanced_weights_need_all_labels() -> None:
     with pytest.raises(ValueError, match=r"`class_weight='balanced'`.*compute_class_weight"):
         small(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2])

@@ -60,7 +60,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         n_iter_no_change: see `tol`.
         max_fun: most evaluations of the loss by "lbfgs".
         class_weight: label -> weight, a list of such dicts for several outputs, or "balanced"; multiplies into
-            `sample_weight`.
+            `sample_weight`, of validation scores as well.
         dropout: share of each hidden layer's outputs that is dropped in training, or one share per layer.
         callbacks: objects of `engine.callbacks`, called in every `fit`; their logs have `loss` and `accuracy`, and with
             `validation_data` or `early_stopping` the same with `val_`.
@@ -258,4 +258,4 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             hits = outputs.argmax(axis=1) == held_out.y
         else:
             hits = ((outputs > 0.5) == (held_out.y > 0.5)).all(axis=1)  # noqa: PLR2004 # likelier than not
-        return float(np.average(hits, weights=held_out.score_weights))
+        return float(np.average(hits, weights=held_out.weights))

@@ -163,7 +163,7 @@ def train(
     """
     callbacks = estimator.callbacks or []
     others = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
-    seen = None if held_out is None or not others else (held_out.x, held_out.y, held_out.score_weights)
+    seen = None if held_out is None or not others else (held_out.x, held_out.y, held_out.weights)
     try:
         model.fit(
             samples.x,

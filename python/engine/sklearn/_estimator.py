@@ -128,7 +128,7 @@ class Perceptron(BaseEstimator, ABC):
         """How good the model's outputs are."""
 
     def _weights(self, y: Any, sample_weight: Array | None) -> Array | None:
-        """Weights of the loss, given those of the samples."""
+        """Weights of losses and scores, given those of the samples."""
         del y
         return sample_weight
 
@@ -137,8 +137,7 @@ class Perceptron(BaseEstimator, ABC):
         again = hasattr(self, "coefs_") and (self.warm_start or incremental)
         labels: Labels = "known" if incremental else "same" if again else "new"
         rows, targets, given = self._encoded(X, y, reset=not again, labels=labels)
-        scores = checked_weights(sample_weight, rows.shape[0])
-        samples = Encoded(rows, targets, self._weights(given, scores), scores)
+        samples = Encoded(rows, targets, self._weights(given, checked_weights(sample_weight, rows.shape[0])))
         self.n_outputs_ = self._outputs(targets)
         random = check_random_state(self.random_state)
         self.out_activation_ = self._out_activation()
@@ -264,9 +263,9 @@ class Perceptron(BaseEstimator, ABC):
                 msg = f"`validation_data` must be (X, y) or (X, y, sample_weight), got {len(self.validation_data)} parts"
                 raise ValueError(msg)
             x, y, *weights = self.validation_data
-            rows, targets, _ = self._encoded(x, y, reset=False, labels="known")
-            scores = checked_weights(weights[0] if weights else None, rows.shape[0])
-            held_out = Encoded(rows, targets, scores, scores)
+            rows, targets, given = self._encoded(x, y, reset=False, labels="known")
+            checked = checked_weights(weights[0] if weights else None, rows.shape[0])
+            held_out = Encoded(rows, targets, self._weights(given, checked))
         elif self.early_stopping:
             samples, held_out = samples.split(self.validation_fraction, self._stratifies(), random)
         if held_out is not None and self.validation_scores_ is None:

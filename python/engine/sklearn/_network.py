@@ -126,8 +126,7 @@ class Design(NamedTuple):
             rule(self.rate, **dict(self.rule)),
             loss=self.loss(),
             loss_weights=factor,
-            metrics=seen,
-            weighted_metrics=[] if factor == shown else ["mean_squared_error"],
+            weighted_metrics=seen if factor == shown else ["mean_squared_error"],
         )
         return model
 

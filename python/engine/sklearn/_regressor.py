@@ -181,4 +181,4 @@ class MLPRegressor(RegressorMixin, Perceptron):
         """R²."""
         if not np.isfinite(outputs).all():
             return float("nan")
-        return float(r2_score(held_out.y, outputs, sample_weight=held_out.score_weights))
+        return float(r2_score(held_out.y, outputs, sample_weight=held_out.weights))

@@ -19,14 +19,12 @@ class Encoded(NamedTuple):
     Attributes:
         x: uint8, float32 or float64 (n, features), or a sparse matrix.
         y: int32 class indices (n,), or float32 (n, outputs).
-        weights: of the loss, (n,), or None.
-        score_weights: of validation scores, (n,), or None: class weights aren't in them.
+        weights: of losses and scores, (n,), or None.
     """
 
     x: Any
     y: Array
     weights: Array | None = None
-    score_weights: Array | None = None
 
     @property
     def size(self) -> int:
@@ -36,8 +34,7 @@ class Encoded(NamedTuple):
     def picked(self, index: Array) -> Encoded:
         """The samples of that index."""
         rows = self.x.tocsr() if hasattr(self.x, "tocsr") else self.x
-        weights, scores = ((None if w is None else w[index]) for w in (self.weights, self.score_weights))
-        return Encoded(rows[index], self.y[index], weights, scores)
+        return Encoded(rows[index], self.y[index], None if self.weights is None else self.weights[index])
 
     def split(self, share: float, stratify: bool, random_state: object) -> tuple[Encoded, Encoded]:
         """Samples for training and for validation, those that scikit-learn would take.
