@@ -59,6 +59,7 @@ autodoc_typehints = "none"
 autosummary_context = {"modules": {module.__name__: contents(module) for module in public_modules()}}
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_attr_annotations = False
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 

@@ -20,6 +20,7 @@ INTERNAL = {
     "keeps_otherwise", "kind", "learning_rates", "left_out", "loss", "lower", "moves_only", "of_counts",
     "operations_for", "output_shape_for", "own", "parameters", "per_batch", "ratios", "reads_indices", "resolve",
     "run", "run_host", "slots", "suits", "swap_averages", "take", "takes_any_name", "tokens", "weights_for",
+    "set_fit_request", "set_partial_fit_request", "set_score_request",  # which scikit-learn makes and describes
 }  # fmt: skip
 
 
