@@ -8,19 +8,26 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # What pip would install into a throw-away environment. Here it stays, and with it every include path, so
 # that a second installation compiles only what changed.
 BUILD_REQUIRES := cmake ninja $(shell sed -n 's/^requires = \[\(.*\)\]$$/\1/p' pyproject.toml | tr -d ',')
+WHEEL := build/wheel
+# What puts the OpenMP run-time library into a wheel.
+REPAIR := $(if $(filter Darwin,$(shell uname)),delocate-wheel,auditwheel repair)
 # Folders count as well: their time tells of removed files.
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard LICENSE README.md) \
 	$(shell find python csrc -name __pycache__ -prune -o -name '.*' -prune -o -print)
 
-.PHONY: help mnist test test-keras lint docs bench strict clean
+.PHONY: help mnist test test-keras test-kernels test-arm64 lint docs bench strict sdist wheel clean
 
 help:
 	@echo 'make mnist   train the textbook network on MNIST; ARGS="--seed 1 --epochs 5" go to "engine mnist"'
 	@echo 'make test    run the tests; ARGS="-k dense" go to pytest'
 	@echo 'make test-keras   compare with real Keras, on JAX'
+	@echo 'make test-kernels   compare the bits of every instruction set, without Python'
+	@echo 'make test-arm64     the same for arm64, cross-compiled and emulated'
 	@echo 'make lint    check style and types'
 	@echo 'make docs    build the documentation in build/docs; runs every block of code in it'
 	@echo 'make strict  compile the C++ with every warning an error'
+	@echo 'make sdist   pack the sources: dist/'
+	@echo 'make wheel   build a wheel from them, with OpenMP in it, and try it in an empty environment: dist/'
 	@echo 'make bench   measure the engine and compare it; ARGS go to the benchmark'
 	@echo 'make clean   remove .venv, build and caches'
 	@echo 'PYTHON=/path/to/python3 chooses the interpreter when .venv is made'
@@ -42,17 +49,37 @@ docs: $(VENV)/installed-docs
 	@rm -rf docs/reference/generated # with pages of modules that are gone
 	$(BIN)/sphinx-build -W --keep-going -n -E -b html docs build/docs $(ARGS)
 
+test-kernels: $(VENV)/ready
+	@$(BIN)/cmake --workflow --preset kernels
+
+test-arm64: $(VENV)/ready
+	@$(BIN)/cmake --workflow --preset arm64
+
 lint: $(VENV)/tools-lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
-	$(BIN)/gersemi --check CMakeLists.txt
+	find csrc tests/cpp -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
+	$(BIN)/gersemi --check CMakeLists.txt tests/cpp/CMakeLists.txt
 	$(BIN)/codespell
 
 strict: $(VENV)/ready
 	$(BIN)/cmake --preset dev
 	$(BIN)/cmake --build --preset dev
+
+sdist: $(VENV)/installed-wheel
+	@$(BIN)/python -m build --no-isolation --sdist
+
+# From the sdist, as others will build it, and without what this checkout has compiled.
+wheel: $(VENV)/installed-wheel
+	@rm -rf $(WHEEL)
+	@$(BIN)/python -m build --no-isolation --outdir $(WHEEL)/built
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(REPAIR) -w $(WHEEL)/repaired $(WHEEL)/built/*.whl
+	@$(BIN)/python -m venv $(WHEEL)/venv
+	@$(WHEEL)/venv/bin/python -m pip --disable-pip-version-check install -q $(WHEEL)/repaired/*.whl
+	@$(WHEEL)/venv/bin/python -I tests/smoke.py
+	@mkdir -p dist
+	@mv -v $(WHEEL)/repaired/*.whl $(WHEEL)/built/*.tar.gz dist
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -11,7 +11,7 @@ ENGINE_INLINE vf clamp(vf z, float low, float high) {
 }
 
 /// dy where z lies between low and high, else 0.
-ENGINE_INLINE vf between(vf dy, vf z, float low, float high) { return (z > low) & (z < high) ? dy : vf{}; }
+ENGINE_INLINE vf between(vf dy, vf z, float low, float high) { return ((z > low) & (z < high)) ? dy : vf{}; }
 
 struct Relu6 {  // min(max(z, 0), 6)
   static constexpr Activation kKind = Activation::kRelu6;
@@ -80,7 +80,7 @@ struct GeneralRelu {
   }
   ENGINE_INLINE vf backward(vf dy, vf z) const {
     const vf inner = z == high ? 0.5f * dy : dy;
-    const vf above = (z > threshold) & (z > low) & (z <= high) ? inner : vf{};
+    const vf above = ((z > threshold) & (z > low) & (z <= high)) ? inner : vf{};
     return above + (z < threshold ? slope * dy : vf{});
   }
 };

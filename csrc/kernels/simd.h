@@ -212,7 +212,8 @@ template <int First, int Second = First>
 struct Quarters {
   static constexpr int at(int l) {
     const int half = kWidth / 2;
-    return (l < half ? 0 : kWidth) + (l % half < 4 ? First : Second) * 4 + l % 4;
+    // The remainder, as Clang checks the indices of vectors that are too narrow to be mixed so.
+    return ((l < half ? 0 : kWidth) + (l % half < 4 ? First : Second) * 4 + l % 4) % (2 * kWidth);
   }
 };
 

@@ -1,0 +1,20 @@
+// What is tested: each function adds the results of a group of kernels to the digest.
+#pragma once
+#include "kernels/table.h"
+#include "numbers.h"
+
+namespace engine::test {
+
+void add_math(const KernelTable& kernels, Digest& digest);
+void add_dense(const KernelTable& kernels, Digest& digest);
+void add_products(const KernelTable& kernels, Digest& digest);
+void add_activations(const KernelTable& kernels, Digest& digest);
+void add_losses(const KernelTable& kernels, Digest& digest);
+void add_metrics(const KernelTable& kernels, Digest& digest);
+void add_updates(const KernelTable& kernels, Digest& digest);
+void add_layers(const KernelTable& kernels, Digest& digest);
+void add_random(const KernelTable& kernels, Digest& digest);
+/// Whole trainings, by the executor and thus the kernels in force.
+void add_training(const KernelTable& kernels, Digest& digest);
+
+}  // namespace engine::test

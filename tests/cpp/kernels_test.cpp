@@ -1,0 +1,77 @@
+// Runs the kernels of one instruction set, the one in force, on fixed numbers and compares a hash of all results, bit
+// by bit, with the one that every instruction set has to give. No Python takes part, so that it runs wherever a
+// compiler or an emulator is.
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "cases.h"
+#include "cpu/denormals.h"
+#include "cpu/dispatch.h"
+
+namespace engine::test {
+namespace {
+
+struct Group {
+  const char* name;
+  void (*add)(const KernelTable&, Digest&);
+  uint64_t expected;
+};
+
+/// After a change that was meant to change bits: what the program prints.
+constexpr Group kGroups[] = {
+    {"multiply-add, exp, log", add_math, 0x8672c0d5fe4beb1f},
+    {"dense layers", add_dense, 0x9b5c325aac99ebb4},
+    {"general products", add_products, 0xa22f99f379af3b64},
+    {"activations", add_activations, 0xe7e85edd5b41b428},
+    {"losses", add_losses, 0x6f99b2ca85b4cf73},
+    {"metrics", add_metrics, 0x23bd87e732fdaa19},
+    {"updates", add_updates, 0x5bf2aea48aba0bde},
+    {"layers", add_layers, 0x6b7e63439e25cf15},
+    {"random numbers", add_random, 0x2a8ded8a6ec039d9},
+    {"trainings", add_training, 0xf74088769bf4c325},
+};
+
+/// As CTest is told.
+constexpr int kSkipped = 77;
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+int run() {
+  const char* wanted = std::getenv("ENGINE_ISA");
+  if (wanted && contains(compiled_isas(), wanted) && !contains(runnable_isas(), wanted)) {
+    std::printf("skipped: this CPU has no %s\n", wanted);
+    return kSkipped;
+  }
+  const KernelTable& table = kernels();
+  int failures = 0;
+  for (const Group& group : kGroups) {
+    Digest digest;
+    {
+      const DenormalsAreZero guard;
+      group.add(table, digest);
+    }
+    const bool right = digest.value() == group.expected;
+    std::printf("%-8s  %-24s 0x%016" PRIx64 "%s\n", table.isa, group.name, digest.value(), right ? "" : "  WRONG");
+    failures += right ? 0 : 1;
+  }
+  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+}  // namespace
+}  // namespace engine::test
+
+int main() {
+  try {
+    return engine::test::run();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return EXIT_FAILURE;
+  }
+}

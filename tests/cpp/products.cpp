@@ -1,0 +1,143 @@
+// Multiply-adds and the products made of them.
+#include <cstring>
+#include <vector>
+
+#include "cases.h"
+#include "cpu/gemm.h"
+
+namespace engine::test {
+
+void add_math(const KernelTable& kernels, Digest& digest) {
+  constexpr int64_t kCount = 4096;
+  Random random(1);
+  Matrix a(1, kCount, random, -2.0f, 2.0f), b(1, kCount, random, -2.0f, 2.0f), c(1, kCount, random, -2.0f, 2.0f);
+  for (int64_t i = 0; i < kCount / 2; ++i) {
+    // Products of 12 bits each beside a number far away: many sums lie exactly between two floats, or next to that.
+    a.at(0, i) = static_cast<float>(random.below(4096) + 1);
+    b.at(0, i) = static_cast<float>(random.below(4096) + 1);
+    c.at(0, i) = random.between(-1.0f, 1.0f) * (i % 2 ? 0x1p-24f : 0x1p24f);
+  }
+  const Matrix y(1, kCount);
+  kernels.fma(a.data(), b.data(), c.data(), y.data(), kCount);
+  y.add_to(digest);
+  const Matrix x(1, kCount, random, -120.0f, 120.0f);
+  for (auto* function : {kernels.exp, kernels.log}) {
+    function({x.data(), y.data(), nullptr, x.ld(), x.all_rows(), x.all_columns()});
+    y.add_to(digest);
+  }
+}
+
+namespace {
+
+struct Sizes {
+  int64_t rows, k, n;
+};
+/// Around the tiles of all instruction sets, the slices of narrow products, chains of 256 terms and panels of 64
+/// columns.
+constexpr Sizes kSizes[] = {{1, 1, 1},     {1, 300, 64}, {2, 17, 16},   {5, 64, 33},   {7, 15, 17},
+                            {17, 100, 10}, {33, 600, 3}, {32, 784, 64}, {64, 257, 48}, {3, 513, 40}};
+
+void add_forward(const KernelTable& kernels, const Matrix& x, const Matrix& kernel, const float* bias, Digest& digest) {
+  const Matrix y(x.rows(), kernel.columns());
+  for (auto* function : kernels.dense_forward) {
+    function({x.data(), x.ld(), kernel.data(), kernel.ld(), bias, y.data(), y.ld(), x.columns(), x.all_rows(),
+              kernel.all_columns(), nullptr, false, nullptr, sums_in_slices(kernel.columns())});
+    y.add_to(digest);
+  }
+}
+
+void add_backward_input(const KernelTable& kernels, const Matrix& dz, const Matrix& kernel, const Matrix& saved,
+                        Digest& digest) {
+  const Matrix dz_t(dz.columns(), round_up(dz.rows(), kLane)), dx(dz.rows(), kernel.rows());
+  kernels.transpose({dz.data(), dz.ld(), dz_t.data(), dz_t.ld(), dz.all_rows(), {0, dz.columns()}});
+  const Arena panels(kernel.rows() * round_up(kernel.columns(), kLane));
+  pack_panels(kernel.data(), kernel.ld(), kernel.rows(), kernel.columns(), panels.data());
+  for (auto* function : kernels.dense_backward_input) {
+    function({dz_t.data(), dz_t.ld(), panels.data(), kernel.rows(), saved.data(), dx.data(), dx.ld(), kernel.columns(),
+              dz.rows(), kernel.all_rows()});
+    dx.add_to(digest);
+  }
+}
+
+void add_backward_weights(const KernelTable& kernels, const Matrix& x, const Matrix& dz, Digest& digest) {
+  for (int optimizer = 0; optimizer < kFusedOptimizers; ++optimizer) {
+    for (int shrinkage = 0; shrinkage < kShrinkages; ++shrinkage) {
+      Random random(3);
+      const double pull = shrinkage == 0 ? 0.0 : 0.01;
+      const Matrix kernel(x.columns(), dz.columns(), random, -1.0f, 1.0f), bias(1, dz.columns(), random, -1.0f, 1.0f);
+      std::vector<Matrix> slots;
+      DenseBackwardWeights op{x.data(),
+                              x.ld(),
+                              dz.data(),
+                              dz.ld(),
+                              {kernel.data(), {}, pull, pull},
+                              kernel.ld(),
+                              {bias.data(), {}, pull, pull},
+                              x.rows(),
+                              kernel.all_rows(),
+                              kernel.all_columns(),
+                              {0.01, 3, {0.9, 0.99, 1e-3}}};
+      for (int s = 0; s < slot_count(static_cast<Optimizer>(optimizer)); ++s) {
+        slots.emplace_back(x.columns(), dz.columns(), random, 0.0f, 1.0f);
+        op.kernel.slots[s] = slots.back().data();
+        slots.emplace_back(1, dz.columns(), random, 0.0f, 1.0f);
+        op.bias.slots[s] = slots.back().data();
+      }
+      kernels.dense_backward_weights[optimizer][shrinkage](op);
+      kernel.add_to(digest);
+      bias.add_to(digest);
+      for (const Matrix& slot : slots) slot.add_to(digest);
+    }
+  }
+}
+
+}  // namespace
+
+void add_dense(const KernelTable& kernels, Digest& digest) {
+  Random random(2);
+  for (const Sizes& size : kSizes) {
+    const Matrix x(size.rows, size.k, random, -1.0f, 1.0f), kernel(size.k, size.n, random, -1.0f, 1.0f);
+    const Matrix bias(1, size.n, random, -1.0f, 1.0f), dz(size.rows, size.n, random, -1.0f, 1.0f);
+    add_forward(kernels, x, kernel, bias.data(), digest);
+    add_forward(kernels, x, kernel, nullptr, digest);
+    add_backward_input(kernels, dz, kernel, x, digest);
+    add_backward_weights(kernels, x, dz, digest);
+  }
+}
+
+void add_products(const KernelTable& kernels, Digest& digest) {
+  Random random(4);
+  for (const Sizes& size : kSizes) {
+    const Matrix a(size.rows, size.k, random, -1.0f, 1.0f), a_t(size.k, size.rows, random, -1.0f, 1.0f);
+    const Matrix b(size.k, size.n, random, -1.0f, 1.0f), b_t(size.n, size.k, random, -1.0f, 1.0f);
+    const Matrix bias(1, size.n, random, -1.0f, 1.0f), c(size.rows, size.n);
+    for (const Activation activation : {Activation::kLinear, Activation::kRelu, Activation::kTanh}) {
+      for (int layout = 0; layout < 4; ++layout) {
+        const bool a_lies = layout % 2 == 0, b_lies = layout / 2 == 0;
+        const Product product{size.rows,
+                              size.n,
+                              size.k,
+                              a_lies ? a.data() : a_t.data(),
+                              a_lies ? a.ld() : 1,
+                              a_lies ? 1 : a_t.ld(),
+                              b_lies ? b.data() : b_t.data(),
+                              b_lies ? b.ld() : 1,
+                              b_lies ? 1 : b_t.ld(),
+                              c.data(),
+                              c.ld(),
+                              1,
+                              layout == 0 ? bias.data() : nullptr,
+                              false,
+                              activation,
+                              {},
+                              size.n,
+                              {}};
+        multiply(kernels, product, 1);
+        c.add_to(digest);
+      }
+    }
+    digest.add(dot(kernels, b_t.data(), a.data(), size.k, 0.5f, Activation::kRelu, nullptr));
+  }
+}
+
+}  // namespace engine::test

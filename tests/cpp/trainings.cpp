@@ -1,0 +1,216 @@
+// Layers that are no products, random numbers, and whole trainings.
+#include <algorithm>
+#include <stdexcept>
+#include <vector>
+
+#include "cases.h"
+#include "cpu/executor.h"
+#include "kernels/layer_table.h"
+#include "plan/program.h"
+#include "plan/random.h"
+
+namespace engine::test {
+
+void add_layers(const KernelTable& kernels, Digest& digest) {
+  Random random(10);
+  const LayerTable& layers = *kernels.layers;
+  const Matrix x(12, 48, random, -2.0f, 2.0f), dy(12, 48, random, -1.0f, 1.0f), y(12, 48), dx(12, 48);
+  const Matrix mean(1, 48), variance(1, 48), factors(12, 2);
+  layers.column_statistics({x.data(), x.ld(), mean.data(), variance.data(), x.all_rows(), x.all_columns()});
+  const StandardizeColumns columns{x.data(),        nullptr, y.data(),          x.ld(),       mean.data(),
+                                   variance.data(), 1e-3f,   Spread::kVariance, x.all_rows(), x.all_columns()};
+  layers.standardize_columns(columns);
+  layers.standardize_columns_backward({dy.data(), y.data(), dx.data(), x.ld(), mean.data(), variance.data(), 1e-3f,
+                                       Spread::kVariance, x.all_rows(), x.all_columns()});
+  y.add_to(digest);
+  dx.add_to(digest);
+  layers.standardize_rows(
+      {x.data(), nullptr, y.data(), x.ld(), 48, factors.data(), factors.ld(), 1e-3f, true, false, x.all_rows()});
+  layers.standardize_rows_backward(
+      {dy.data(), y.data(), dx.data(), x.ld(), 48, factors.data(), factors.ld(), 1e-3f, true, false, x.all_rows()});
+  y.add_to(digest);
+  dx.add_to(digest);
+  const Noise noise{y.data(), y.ld(), y.all_rows(), y.all_columns(), 5, 6, 7, false, 0.3, 0.1f, 1.5f};
+  for (auto* function : {layers.mask_noise, layers.normal_noise}) {
+    function(noise);
+    y.add_to(digest);
+  }
+  const Matrix scratch(kWarpFields, 48 + kLane);
+  const float taps[] = {0.25f, 0.5f, 0.25f};
+  const Warp warp{x.data(),
+                  y.data(),
+                  x.ld(),
+                  scratch.data(),
+                  6,
+                  8,
+                  1,
+                  {-0.2f, 0.2f},
+                  {-0.1f, 0.3f},
+                  {-0.1f, 0.1f},
+                  {{-0.2f, 0.2f}},
+                  true,
+                  {false, true},
+                  2.0f,
+                  taps,
+                  3,
+                  Fill::kReflect,
+                  0.0f,
+                  false,
+                  11,
+                  12,
+                  13,
+                  x.all_rows()};
+  layers.warp(warp);
+  y.add_to(digest);
+}
+
+void add_random(const KernelTable&, Digest& digest) {
+  std::vector<float> values(1000);
+  std::vector<int32_t> order(1000);
+  fill_uniform(1, 2, -1.0f, 1.0f, values.data(), 1000);
+  digest.add(values);
+  fill_normal(1, 2, 0.5, 2.0, values.data(), 1000);
+  digest.add(values);
+  fill_truncated_normal(1, 2, 0.5, 2.0, values.data(), 1000);
+  digest.add(values);
+  fill_orthogonal(1, 2, 1.0, values.data(), 40, 25);
+  digest.add(values);
+  fill_permutation(1, 2, order.data(), 1000);
+  digest.add(order);
+}
+
+namespace {
+
+constexpr int64_t kRows = 150, kBatch = 32, kEpochs = 2;
+
+LayerSpec dense(int64_t units, Activation activation) {
+  LayerSpec layer;
+  layer.units = units;
+  layer.activation = activation;
+  return layer;
+}
+
+LayerSpec layer_of(LayerSpec::Kind kind) {
+  LayerSpec layer;
+  layer.kind = kind;
+  return layer;
+}
+
+/// Trains for some epochs from fixed weights, in shuffled batches, on so many threads.
+void add_fit(const ModelSpec& model, const TrainingSpec& training, const DatasetView& data, float scale, int threads,
+             Digest& digest) {
+  Program program(model);
+  Random random(12);
+  for (const Variable& variable : program.parameters().variables) {
+    const Matrix values(variable.rows, variable.columns, random, -0.1f, 0.1f);
+    pack_panels(values.data(), values.ld(), variable.rows, variable.columns, program.weights() + variable.offset);
+  }
+  program.configure(training);
+  cpu_executor().set_threads(threads);
+  const auto workspace = program.lease(Plan::Mode::kTrain, kBatch, threads);
+  const SparseRows sparse = cpu_executor().sparse_rows(data, scale);
+  const int64_t batches = (data.rows + kBatch - 1) / kBatch;
+  const std::vector<double> rates(static_cast<size_t>(batches), 0.01);
+  Totals totals;
+  totals.metrics.resize(training.metrics.size());
+  for (int64_t epoch = 0; epoch < kEpochs; ++epoch) {
+    std::vector<int32_t> order(static_cast<size_t>(data.rows));
+    fill_permutation(3, static_cast<uint64_t>(epoch), order.data(), data.rows);
+    Frame frame;
+    frame.model = &program.model();
+    frame.parameters = &program.parameters();
+    frame.training = workspace->training.get();
+    frame.weights = program.weights();
+    for (int s = 0; s < kMaxSlots; ++s) frame.slots[s] = program.slots(s);
+    frame.arena = workspace->arena.data();
+    frame.data = data;
+    frame.sparse = sparse.values == RecordValues::kNone ? nullptr : &sparse;
+    frame.order = order.data();
+    frame.batch_size = kBatch;
+    frame.learning_rates = rates.data();
+    frame.first_iteration = epoch * batches + 1;
+    frame.totals = &totals;
+    const int64_t end = batches * static_cast<int64_t>(workspace->plan->steps.size());
+    if (cpu_executor().run(*workspace->plan, frame, 0, end, [] { return true; }) != end) {
+      throw std::logic_error("the run ended before its end");
+    }
+  }
+  digest.add(totals.loss);
+  for (const Variable& variable : program.parameters().variables) {
+    std::vector<float> values(static_cast<size_t>(variable.rows * variable.columns));
+    unpack_panels(program.weights() + variable.offset, variable.rows, variable.columns, values.data());
+    digest.add(values);
+  }
+}
+
+/// Images like those of MNIST, mostly zero, and a network like the textbook's.
+void add_images(int threads, Digest& digest) {
+  constexpr int64_t kPixels = 400;
+  Random random(11);
+  std::vector<uint8_t> x(kRows * kPixels);
+  std::vector<int32_t> labels(kRows);
+  for (uint8_t& pixel : x) pixel = static_cast<uint8_t>(random.below(10) < 7 ? 0 : random.below(256));
+  for (int32_t& label : labels) label = random.below(10);
+  ModelSpec model;
+  model.input_size = kPixels;
+  model.layers = {layer_of(LayerSpec::Kind::kRescaling), dense(128, Activation::kRelu),
+                  dense(10, Activation::kSoftmax)};
+  model.layers[0].scale = 1.0f / 255.0f;
+  TrainingSpec training;
+  training.loss.kind = Loss::kCrossentropy;
+  training.loss.target = Target::kSparse;
+  training.optimizer.kind = Optimizer::kAdam;
+  std::copy_n(std::begin({0.9, 0.999, 1e-7}), 3, training.optimizer.parameters);
+  DatasetView data;
+  data.x = x.data();
+  data.type = RowType::kUint8;
+  data.rows = kRows;
+  data.stride = kPixels;
+  data.labels = labels.data();
+  add_fit(model, training, data, model.layers[0].scale, threads, digest);
+}
+
+/// Numbers without zeros, through layers of several kinds, with gradients that are stored before the step.
+void add_reals(int threads, Digest& digest) {
+  constexpr int64_t kInputs = 60, kOutputs = 5;
+  Random random(13);
+  std::vector<float> x(kRows * kInputs), y(kRows * kOutputs);
+  for (float& value : x) value = random.between(-1.0f, 1.0f);
+  for (float& value : y) value = random.between(0.0f, 1.0f);
+  ModelSpec model;
+  model.input_size = kInputs;
+  model.layers = {dense(100, Activation::kGelu), layer_of(LayerSpec::Kind::kBatchNormalization),
+                  layer_of(LayerSpec::Kind::kDropout), dense(70, Activation::kTanh),
+                  dense(kOutputs, Activation::kSigmoid)};
+  model.layers[1].momentum = 0.9;
+  model.layers[1].epsilon = 1e-3f;
+  model.layers[2].rate = 0.3;
+  model.layers[2].seed = 4;
+  TrainingSpec training;
+  training.loss.kind = Loss::kBinaryCrossentropy;
+  training.optimizer.kind = Optimizer::kRmsprop;
+  std::copy_n(std::begin({0.9, 0.0, 1e-7}), 3, training.optimizer.parameters);
+  training.optimizer.clip = OptimizerSpec::Clip::kGlobalNorm;
+  training.optimizer.limit = 0.5;
+  DatasetView data;
+  data.x = x.data();
+  data.rows = kRows;
+  data.stride = kInputs;
+  data.dense = y.data();
+  add_fit(model, training, data, 1.0f, threads, digest);
+}
+
+}  // namespace
+
+void add_training(const KernelTable&, Digest& digest) {
+  for (auto* train : {add_images, add_reals}) {
+    Digest alone, together;
+    train(1, alone);
+    train(2, together);
+    if (alone.value() != together.value()) throw std::logic_error("two threads train to other bits than one");
+    digest.add(static_cast<int32_t>(alone.value() & 0xffffffff));
+    digest.add(static_cast<int32_t>(alone.value() >> 32));
+  }
+}
+
+}  // namespace engine::test

@@ -1,0 +1,44 @@
+"""What `import engine` costs beyond NumPy's own import, by what it loads and by its share of the time."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+# What may be loaded beside the engine's own modules: these, and whatever they load by themselves.
+BASE = "__future__, numpy, numpy.typing, copy, dataclasses, pathlib, threading"
+# Modules of the engine, with room for some more; what few programs need is imported on first use.
+MOST_MODULES = 110
+# Seconds differ by machine and moment, and half as much by what else a machine does; their ratio hardly does.
+# It was 0.5 when this was written.
+MOST_OF_NUMPY = 0.8
+ROUNDS = 5
+
+
+def run(code: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *options, "-c", code], check=True, capture_output=True, text=True)
+
+
+def share() -> float:
+    """Of NumPy's import time, what importing the engine takes after it."""
+    report = run("import numpy; import engine", "-X", "importtime").stderr
+    found = re.findall(r"\|\s+(\d+) \| (numpy|engine)$", report, re.MULTILINE)
+    cumulative = {name: int(microseconds) for microseconds, name in found}
+    return cumulative["engine"] / cumulative["numpy"]
+
+
+def test_import_loads_little() -> None:
+    code = f"import sys, {BASE}; before = set(sys.modules); import engine; print(*set(sys.modules) - before)"
+    modules = set(run(code).stdout.split())
+    own = {name for name in modules if name.split(".")[0] == "engine"}
+    assert not modules - own, "import these inside functions, or a few hundred microseconds at most in BASE"
+    assert len(own) <= MOST_MODULES
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer slows Python down, but no C code")
+def test_import_takes_little() -> None:
+    assert statistics.median(share() for _ in range(ROUNDS)) <= MOST_OF_NUMPY
