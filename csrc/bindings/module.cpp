@@ -10,6 +10,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   engine::bindings::register_info(m);
   engine::bindings::register_random(m);
   engine::bindings::register_results(m);
+  engine::bindings::register_totals(m);
   engine::bindings::register_run(m);
   engine::bindings::register_program(m);
   engine::bindings::register_kernels(m);

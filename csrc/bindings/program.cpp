@@ -165,8 +165,9 @@ void register_program(py::module_& m) {
       .def("predict", &predict, py::arg("x"), py::arg("out") = py::none(), py::arg("finite") = false,
            py::arg("training") = false, py::arg("seed") = 0)
       .def("read_slots", &read_slots)
-      .def("read_state", &read_state, py::arg("kind"), py::arg("number"))
-      .def("write_state", &write_state, py::arg("kind"), py::arg("number"), py::arg("values"));
+      .def_property_readonly("state_counts", &state_counts)
+      .def("read_state", &read_state, py::arg("kind"), py::arg("number"), py::arg("raw") = false)
+      .def("write_state", &write_state, py::arg("kind"), py::arg("number"), py::arg("values"), py::arg("raw") = false);
 }
 
 }  // namespace engine::bindings

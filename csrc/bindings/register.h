@@ -7,6 +7,7 @@ namespace engine::bindings {
 void register_info(pybind11::module_& m);
 void register_random(pybind11::module_& m);
 void register_results(pybind11::module_& m);
+void register_totals(pybind11::module_& m);
 void register_run(pybind11::module_& m);
 void register_program(pybind11::module_& m);
 void register_kernels(pybind11::module_& m);

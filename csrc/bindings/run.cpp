@@ -10,6 +10,7 @@
 #include "bindings/custom.h"
 #include "bindings/host.h"
 #include "bindings/register.h"
+#include "bindings/totals.h"
 #include "cpu/executor.h"
 #include "plan/random.h"
 
@@ -34,25 +35,6 @@ class Turn {
  private:
   std::atomic<bool>& busy_;
 };
-
-Totals no_totals(const TrainingSpec& training, int64_t outputs) {
-  Totals totals;
-  for (const MetricSpec& metric : training.metrics) {
-    totals.metrics.emplace_back(static_cast<size_t>(state_size(metric, outputs)));
-  }
-  return totals;
-}
-
-/// Makes room for scores of so many outputs more, which a team of threads must not fail to find.
-void reserve_scores(const TrainingSpec& training, int64_t outputs, Totals& totals) {
-  constexpr int64_t kPerScore = 3;
-  for (size_t i = 0; i < training.metrics.size(); ++i) {
-    if (training.metrics[i].kind != MetricSpec::Kind::kScores) continue;
-    totals.metrics[i].reserve(totals.metrics[i].size() + static_cast<size_t>(outputs * kPerScore));
-  }
-}
-
-double ratio(double sum, double weight) { return weight != 0.0 ? sum / weight : 0.0; }
 
 /// Whether 0 and 1 as targets mean something else to the loss or to a metric.
 bool reads_signs(const TrainingSpec& training) {
@@ -166,9 +148,12 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
   sparse_ = mode_ == Plan::Mode::kTrain && gather.nonzeros >= 0 ? data.sparse_rows(gather.scale) : nullptr;
 }
 
-void Run::reset_totals() {
+void Run::reset_totals() { resume_totals(no_totals(*training_, program_->output_size())); }
+
+void Run::resume_totals(Totals totals) {
   const Turn turn(busy_);
-  totals_ = no_totals(*training_, program_->output_size());
+  require_states(*training_, program_->output_size(), totals);
+  totals_ = std::move(totals);
   reserve_scores(*training_, data_.rows * program_->output_size(), totals_);
 }
 
@@ -297,17 +282,13 @@ void register_run(py::module_& m) {
            py::arg("y") = py::none(), py::arg("sample_weight") = py::none(), py::arg("records") = true)
       .def("__len__", [](const Dataset& data) { return data.view().rows; });
 
-  py::class_<Totals>(m, "Totals")
-      .def_property_readonly("loss", [](const Totals& t) { return ratio(t.loss, t.samples); })
-      .def_property_readonly("metrics", [](const Totals& t) { return t.metrics; })
-      .def_property_readonly("samples", [](const Totals& t) { return static_cast<int64_t>(t.samples); });
-
   py::class_<Run>(m, "Run")
       .def_property_readonly("batches", &Run::batches)
       .def_property_readonly("totals", &Run::totals, py::return_value_policy::copy)
       .def("feed", &Run::feed, py::arg("data"), py::arg("batch_size"), py::arg("shuffle") = "none", py::arg("seed") = 0,
            py::arg("stream") = 0)
       .def("reset_totals", &Run::reset_totals)
+      .def("resume_totals", &Run::resume_totals, py::arg("totals"))
       .def("advance", &Run::advance, py::arg("begin"), py::arg("end"), py::arg("learning_rates") = py::none(),
            py::arg("poll") = py::none(), py::arg("host") = py::none());
 }

@@ -46,6 +46,8 @@ class Run {
   int64_t batches() const { return (data_.rows + batch_size_ - 1) / batch_size_; }
   const Totals& totals() const { return totals_; }
   void reset_totals();
+  /// Goes on from totals of an earlier run of the same training.
+  void resume_totals(Totals totals);
   void advance(int64_t begin, int64_t end, const py::object& learning_rates, const py::object& poll,
                const py::object& host);
 

@@ -21,7 +21,7 @@ struct State {
   double scale;
 };
 
-State find_state(const Program& program, const std::string& kind, int number) {
+State find_state(const Program& program, const std::string& kind, int number, bool raw = false) {
   static constexpr const char* kKinds[] = {"slot", "average", "accumulated"};
   const auto training = program.training();
   if (!training) throw py::value_error("compile the program before its optimizer has any state");
@@ -31,7 +31,7 @@ State find_state(const Program& program, const std::string& kind, int number) {
   if (found == 0) {
     const int count = slot_count(optimizer.kind);
     if (number < 0 || number >= count) throw py::index_error("there are " + std::to_string(count) + " slots");
-    state = {program.slots(number), slot_scale(optimizer, number)};
+    state = {program.slots(number), raw ? 1.0 : slot_scale(optimizer, number)};
   }
   if (!state.data) throw py::value_error("this optimizer has no state of the kind '" + kind + "'");
   return state;
@@ -103,15 +103,15 @@ py::list read_slots(Program& program) {
   return result;
 }
 
-py::list read_state(Program& program, const std::string& kind, int number) {
+py::list read_state(Program& program, const std::string& kind, int number, bool raw) {
   const auto lock = read_lock(program);
-  const State state = find_state(program, kind, number);
+  const State state = find_state(program, kind, number, raw);
   py::list copies;
   for (const Variable& variable : program.parameters().variables) copies.append(scaled_copy(variable, state));
   return copies;
 }
 
-void write_state(Program& program, const std::string& kind, int number, const py::sequence& values) {
+void write_state(Program& program, const std::string& kind, int number, const py::sequence& values, bool raw) {
   const auto sources = to_arrays(program, values);
   std::vector<py::array_t<float>> scaled;
   for (const auto& source : sources) scaled.emplace_back(source.request());
@@ -119,12 +119,23 @@ void write_state(Program& program, const std::string& kind, int number, const py
     const py::gil_scoped_release release;
     return program.write_lock();
   }();
-  const State state = find_state(program, kind, number);
+  const State state = find_state(program, kind, number, raw);
   for (size_t v = 0; v < scaled.size(); ++v) {
     const Variable& variable = program.parameters().variables[v];
     if (state.scale != 1.0) scale(scaled[v], 1.0 / state.scale);
     pack_panels(scaled[v].data(), variable.columns, variable.rows, variable.columns, state.data + variable.offset);
   }
+}
+
+py::dict state_counts(Program& program) {
+  py::dict counts;
+  const auto lock = read_lock(program);
+  const auto training = program.training();
+  if (!training) return counts;
+  counts["slot"] = slot_count(training->optimizer.kind);
+  counts["average"] = program.averages() ? 1 : 0;
+  counts["accumulated"] = program.accumulated() ? 1 : 0;
+  return counts;
 }
 
 }  // namespace engine::bindings

@@ -26,8 +26,11 @@ void set_iterations(Program& program, int64_t n);
 py::list read_slots(Program& program);
 
 /// Per variable what the optimizer keeps: slot `number` for the kind "slot", its running mean for "average", the sum of
-/// gradients for "accumulated".
-py::list read_state(Program& program, const std::string& kind, int number);
-void write_state(Program& program, const std::string& kind, int number, const py::sequence& values);
+/// gradients for "accumulated". `raw`: scaled as the core keeps it, so that every bit comes back.
+py::list read_state(Program& program, const std::string& kind, int number, bool raw);
+void write_state(Program& program, const std::string& kind, int number, const py::sequence& values, bool raw);
+
+/// How many arrays of each kind there are per variable.
+py::dict state_counts(Program& program);
 
 }  // namespace engine::bindings

@@ -27,7 +27,7 @@ from engine.regularizers import Regularizer
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from engine import datasets
+    from engine import datasets, saving
 
 __all__ = [
     "Input",
@@ -47,12 +47,14 @@ __all__ = [
     "ops",
     "optimizers",
     "regularizers",
+    "saving",
     "utils",
 ]
 
 
-# Most programs bring their own data; `plots` and `sklearn` need extras, so they are no names of `__all__`.
-_ON_FIRST_USE = ("datasets", "plots", "sklearn")
+# Most programs bring their own data and save no model; `plots` and `sklearn` need extras, so they are no names of
+# `__all__`.
+_ON_FIRST_USE = ("datasets", "plots", "saving", "sklearn")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -146,6 +146,11 @@ class Compiled:
         for metric, _ in self._on_host():
             metric.reset_state()
 
+    @property
+    def own_metrics(self) -> list[metrics.Metric]:
+        """Metrics that NumPy computes."""
+        return [metric for metric, _ in self._on_host()]
+
     def _on_host(self) -> list[tuple[metrics.Metric, bool]]:
         """Metrics that NumPy computes, and whether by weight."""
         weighs = [weighted for _, weighted in self._metrics]

@@ -101,6 +101,10 @@ class Dataset:
 class Totals:
     """Running sums of one Run, in double precision and in a fixed order."""
 
+    def __init__(self, loss_sum: float, samples: float, metrics: Sequence[Sequence[float]]) -> None: ...
+    @property
+    def loss_sum(self) -> float:
+        """The sum of which `loss` is the mean."""
     @property
     def loss(self) -> float:
         """Mean loss over the samples seen, regularisation included."""
@@ -128,6 +132,8 @@ class Run:
     ) -> None:
         """Go on with other data, as `Program.begin` would: batches count from 0 again, totals add up."""
     def reset_totals(self) -> None: ...
+    def resume_totals(self, totals: Totals) -> None:
+        """Go on from totals of an earlier run of the same training; ValueError for those of another."""
     def advance(
         self,
         begin: int,
@@ -265,10 +271,22 @@ class Program:
         """
     def read_slots(self) -> list[list[Float32]]:
         """Copies of the optimizer's slots per variable (Adam: [m, v]), in the textbook's scaling."""
-    def read_state(self, kind: Literal["slot", "average", "accumulated"], number: int) -> list[Float32]:
-        """Copies of one array per variable: slot `number`, the running mean, or the sum of gradients."""
+    @property
+    def state_counts(self) -> dict[Literal["slot", "average", "accumulated"], int]:
+        """How many arrays of each kind there are per variable; empty before `compile`."""
+    def read_state(
+        self, kind: Literal["slot", "average", "accumulated"], number: int, raw: bool = False
+    ) -> list[Float32]:
+        """Copies of one array per variable: slot `number`, the running mean, or the sum of gradients.
+
+        With `raw` as the core scales them, so that `write_state` brings back every bit; else as the textbook does.
+        """
     def write_state(
-        self, kind: Literal["slot", "average", "accumulated"], number: int, values: Sequence[Float32]
+        self,
+        kind: Literal["slot", "average", "accumulated"],
+        number: int,
+        values: Sequence[Float32],
+        raw: bool = False,
     ) -> None:
         """Take over what `read_state` returned."""
 

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from engine._program import Program, Run, Totals
+from engine._random import go_to, position
 from engine._samples import Chunk, Shuffle, Source
 from engine._streams import tell
+
+
+class Place(NamedTuple):
+    """Where a training is in its data."""
+
+    began: tuple[int, int]
+    """Where random numbers were as the pass began."""
+    passed: int
+    """Batches of the pass."""
+    taken: int
+    """Batches of the epoch."""
 
 
 class Passes:
@@ -41,6 +53,10 @@ class Passes:
         self._chunks: Iterator[Chunk] | None = None
         self._run: Run | None = None
         self._done = 0  # batches of the chunk that `_run` has
+        self._before = 0  # batches of the pass in chunks before
+        self._origin = 0  # batches of the pass before the epoch
+        self.taken = 0  # batches of the next epoch that an earlier training has taken
+        self._began = (0, 0)  # where random numbers were as the pass began
 
     @property
     def totals(self) -> Totals:
@@ -54,11 +70,41 @@ class Passes:
             self._next_chunk()
         return self._left() > 0
 
+    def place(self, taken: int) -> Place:
+        """Where training is, after so many batches of an epoch; 0 for the end of the last one."""
+        if self._chunks is None:
+            return Place(self._began, 0, taken)
+        return Place(self._began, self._origin + taken if taken else self._before + self._done, taken)
+
+    def skip_to(self, place: Place, totals: Totals) -> None:
+        """Begin where an earlier training was; random numbers stay where they are.
+
+        Args:
+            place: what its `place` returned.
+            totals: its sums over the epoch so far, if it was in one, whose rest is then the next epoch.
+
+        Raises:
+            ValueError: if there are fewer batches than there were.
+        """
+        now = position()
+        go_to(place.began if place.passed else now)
+        while (left := place.passed - self._before - self._done) > 0:
+            if not self._left() and not self._next_chunk():
+                msg = f"the data has fewer batches than before: {place.passed - left} of {place.passed}"
+                raise ValueError(msg)
+            self._done += min(left, self._left())
+        go_to(now)
+        self.taken = place.taken
+        if place.taken:
+            self._begun().resume_totals(totals)
+
     def epoch(self) -> Iterator[tuple[Run, range]]:
-        """Batches of one epoch, in runs that go on where the one before ended; call after `ready`."""
+        """Batches of one epoch, in runs that go on where the one before ended; call after `ready` or `skip_to`."""
         tell(self._source, "on_epoch_begin")
-        self._begun().reset_totals()
-        taken = 0
+        taken, self.taken = self.taken, 0
+        self._origin = self._before + self._done - taken
+        if not taken:
+            self._begun().reset_totals()
         while self._steps is None or taken < self._steps:
             if not self._left() and not self._next_chunk():
                 self._chunks = None
@@ -82,16 +128,18 @@ class Passes:
 
     def _next_chunk(self) -> bool:
         """Feed the run with what comes next in the pass; False at its end."""
+        new = self._chunks is None
         if self._chunks is None:
-            self._chunks = self._source.chunks(self._batch_size, self._shuffle)
+            self._began, self._chunks = position(), self._source.chunks(self._batch_size, self._shuffle)
         chunk = next(self._chunks, None)
         if chunk is None:
             return False
+        self._before = 0 if new else self._before + self._done
+        self._done = 0
         if self._run is None:
             self._run = self._program.begin(self._mode, *chunk)
         else:
             self._run.feed(*chunk)
-        self._done = 0
         return True
 
     def _warn_of_the_end(self, taken: int) -> None:

@@ -22,6 +22,16 @@ class _State:
         with self._lock:
             self._seed, self._streams = seed, 0
 
+    @property
+    def position(self) -> tuple[int, int]:
+        with self._lock:
+            return self._seed, self._streams
+
+    @position.setter
+    def position(self, value: tuple[int, int]) -> None:
+        with self._lock:
+            self._seed, self._streams = value
+
     def key(self) -> tuple[int, int]:
         with self._lock:
             self._streams += 1
@@ -45,6 +55,16 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         _scoped.reset(token)
+
+
+def position() -> tuple[int, int]:
+    """The seed in force, and how many draws there have been since it was set."""
+    return (_scoped.get() or _state).position
+
+
+def go_to(place: tuple[int, int]) -> None:
+    """Go back, or ahead, to where `position` was."""
+    (_scoped.get() or _state).position = place
 
 
 def next_key() -> tuple[int, int]:

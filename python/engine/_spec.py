@@ -8,8 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine._checks import nearest
-from engine._custom import custom_object_scope, get_registered_object
+from engine._custom import custom_object_scope, get_registered_name, get_registered_object
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -20,8 +23,8 @@ _OPTIONS = inspect.Parameter.VAR_KEYWORD
 
 
 def snake_case(name: str) -> str:
-    """`MeanSquaredError` -> `mean_squared_error`, `SGD` -> `sgd`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    """`MeanSquaredError` -> `mean_squared_error`, `SGD` -> `sgd`, `Dropout1D` -> `dropout1d`, as in Keras."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^_])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def auto_name(base: str) -> str:
@@ -83,6 +86,8 @@ class Spec:
     """Arguments that the config does without."""
     takes_any_name: ClassVar[bool] = False
     """Whether arguments of any other name go to a function of the user's, which judges them."""
+    fixed: ClassVar[Mapping[str, Any]] = {}
+    """Arguments that Keras has beside, and their only value here."""
     keeps_otherwise: ClassVar[bool] = False
     """Whether a subclass of the user's may keep arguments under other names: its own get_config then adds them."""
     __signature__ = _Signature()
@@ -105,17 +110,84 @@ class Spec:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make an object from `config`, what `get_config` returned."""
-        return cls(**config)
+        """Make an object from `config`, what `get_config` returned, or Keras' for its class."""
+        known = set(_arguments(cls))
+        return cls(
+            **{
+                name: value
+                for name, value in config.items()
+                if name in known or value not in (None, cls.fixed.get(name))
+            }
+        )
+
+    def serialized(self) -> dict[str, Any]:
+        """The class and config, from which `get` makes this object again."""
+        return described(type(self), type(self).__name__, self.get_config())
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+        config = self.get_config()
+        shown = {name: getattr(self, name, None) for name in config}
+        arguments = (
+            f"{name}={shown[name] if isinstance(shown[name], Spec) else value!r}"
+            for name, value in config.items()
+        )
+        return f"{type(self).__name__}({', '.join(arguments)})"
 
 
 def serialize(spec: Spec) -> dict[str, Any]:
     """The class and config of `spec`, from which `get` makes it again."""
-    return {"class_name": type(spec).__name__, "config": spec.get_config()}
+    return spec.serialized()
+
+
+# What Keras hasn't got: files name it by where it is.
+_OWN = {"ConfusionMatrix", "RandomElastic"}
+
+
+def described(owner: Any, class_name: str, config: Any) -> dict[str, Any]:
+    """Keras' description of an object or a function.
+
+    Args:
+        owner: its class, or the function.
+        class_name: the name of the class, or "function".
+        config: the arguments, or the name of the function.
+    """
+    if class_name == "function":  # wherever it is
+        name = get_registered_name(owner) if not owner.__module__.startswith("engine.") else config
+        return {"module": "builtins", "class_name": class_name, "config": name, "registered_name": class_name}
+    package, *path = str(owner.__module__).split(".")
+    if package != "engine":
+        module = None if package == "__main__" else owner.__module__
+        registered = get_registered_name(owner)
+        return {"module": module, "class_name": class_name, "config": config, "registered_name": registered}
+    place = path[: 2 if path[1:2] == ["schedules"] else 1]
+    library = "engine" if class_name in _OWN else "keras"
+    module = ".".join([library, *(part for part in place if part != "models")])  # keras.Sequential
+    return {"module": module, "class_name": class_name, "config": config, "registered_name": None}
+
+
+def numbers_of(config: Mapping[str, Any]) -> NDArray[Any]:
+    """The array that Keras describes by its `value`, nested lists, and `dtype`."""
+    dtype = np.dtype(str(config["dtype"]))
+    if dtype.kind not in "biuf":
+        msg = f"an array in a config must hold real numbers, got dtype {dtype}"
+        raise ValueError(msg)
+    return np.asarray(config["value"], dtype)
+
+
+def meant(identifier: object) -> object:
+    """What a name or a config dict of a function stands for: one's own function or class, else the name.
+
+    Args:
+        identifier: anything; what is neither is returned as it is.
+    """
+    if isinstance(identifier, Mapping) and identifier.get("class_name") == "function":
+        name = str(identifier.get("config"))
+        own = get_registered_object(str(identifier.get("registered_name") or name)) or get_registered_object(
+            name
+        )
+        return name if own is None else own
+    own = get_registered_object(identifier) if isinstance(identifier, str) else None
+    return identifier if own is None else own
 
 
 def serialize_any(given: Any) -> dict[str, Any] | str:
@@ -135,17 +207,19 @@ def deserialize_any(
         config: what `serialize_any` returned.
         custom_objects: classes and functions of your own, by name.
     """
-    own = config["class_name"] if isinstance(config, Mapping) else config
-    if custom_objects and own in custom_objects:
-        found = custom_objects[own]
-        return found.from_config(config["config"]) if isinstance(config, Mapping) else found
-    return get(config)
+    if custom_objects and isinstance(config, str) and config in custom_objects:
+        return custom_objects[config]
+    with custom_object_scope(custom_objects):
+        return get(config)
 
 
 def _plain(value: object) -> object:
     if isinstance(value, Spec):
         return serialize(value)
-    return value.__name__ if inspect.isfunction(value) else value
+    if not inspect.isfunction(value):
+        return value
+    known = value.__module__.startswith("engine.")
+    return value.__name__ if known else described(value, "function", value.__name__)
 
 
 S = TypeVar("S", bound=Spec)
@@ -198,12 +272,12 @@ class Registry(Generic[S]):
             found: S = identifier
             return found
         if isinstance(identifier, str):
-            own = get_registered_object(identifier)
-            return self._named(identifier)() if own is None else self.get(own)
+            own = meant(identifier)
+            return self._named(identifier)() if own is identifier else self.get(own)
         if isinstance(identifier, Mapping) and "class_name" in identifier:
-            name = identifier["class_name"]
+            name = str(identifier["class_name"])
             own = get_registered_object(identifier.get("registered_name") or name)
-            return (self._named(name) if own is None else own).from_config(identifier.get("config", {}))
+            return (self._named(name) if own is None else own).from_config(identifier.get("config") or {})
         if inspect.isfunction(identifier) and identifier in self._functions:
             return self._functions[identifier]()
         module = ".".join(self._base.__module__.split(".")[:2])

@@ -11,6 +11,7 @@ from engine._passes import Passes
 from engine._plan import Plan, Validation, limited
 from engine._program import Program, Run, Totals
 from engine._progress import Progress
+from engine._recovery import Recovery
 from engine._samples import Source
 from engine.callbacks import CallbackList
 from engine.callbacks.base import Logs, Mode
@@ -32,18 +33,28 @@ class Trainer:
         compiled: what it was compiled with.
         callbacks: told about every turn.
         progress: shown while it goes on.
+        recovery: of a training, for callbacks that write it down.
     """
 
     def __init__(
-        self, program: Program, compiled: Compiled, callbacks: CallbackList, progress: Progress
+        self,
+        program: Program,
+        compiled: Compiled,
+        callbacks: CallbackList,
+        progress: Progress,
+        recovery: Recovery | None = None,
     ) -> None:
         self._program = program
         self._compiled = compiled
         self._callbacks = callbacks
         self._progress = progress
+        self._recovery = recovery
 
     def fit(self, plan: Plan) -> None:
         """Train epoch by epoch."""
+        self._callbacks.call("on_train_begin")
+        if self._recovery is not None:
+            self._program = self._recovery.program
         passes = Passes(
             self._program,
             "train",
@@ -52,7 +63,6 @@ class Trainer:
             shuffle=plan.shuffle,
             steps=plan.steps_per_epoch,
         )
-        self._callbacks.call("on_train_begin")
         try:
             logs = self._epochs(plan, passes)
         finally:
@@ -62,14 +72,14 @@ class Trainer:
 
     def _epochs(self, plan: Plan, passes: Passes) -> Logs:
         """Returns the logs of the last."""
-        logs: Logs = {}
-        for epoch in range(plan.initial_epoch, plan.epochs):
+        first, logs = self._resumed(plan, passes)
+        for epoch in range(first, plan.epochs):
             self._callbacks.call("on_epoch_begin", epoch)
-            if not passes.ready():
+            if not self._go_on(passes) and not passes.ready():
                 warnings.warn(OUT_OF_DATA, stacklevel=4)
                 break
             self._progress.restart(f"Epoch {epoch + 1}/{plan.epochs}" if plan.epochs > 1 else None)
-            self._compiled.start_pass()
+            self._start_pass(passes)
             done = self._advance("train", passes, self._progress, goals=plan.goals)
             logs = self._compiled.logs(passes.totals)
             if plan.validation is not None and plan.validation.due(epoch):
@@ -81,6 +91,32 @@ class Trainer:
             if self._callbacks.stop_training or plan.goals.reached(logs) or plan.goals.out_of_time:
                 break
         return logs
+
+    def _resumed(self, plan: Plan, passes: Passes) -> tuple[int, Logs]:
+        """The epoch to begin with, and the logs of the one before, if an earlier training is taken up."""
+        if self._recovery is None:
+            return plan.initial_epoch, {}
+        self._recovery.passes = passes
+        resumed = self._recovery.resumed
+        if resumed is None:
+            return plan.initial_epoch, {}
+        self._recovery.apply()
+        passes.skip_to(resumed.place, resumed.totals)
+        self._recovery.apply()  # whatever yields the batches may have drawn random numbers
+        over = resumed.stopped or (not passes.taken and plan.goals.reached(resumed.logs))
+        return plan.epochs if over else resumed.epoch, resumed.logs
+
+    def _go_on(self, passes: Passes) -> bool:
+        """Whether an epoch goes on that an earlier training has begun; then all is as it was, whatever hooks did."""
+        if self._recovery is None or not passes.taken:
+            return False
+        self._recovery.apply()
+        return True
+
+    def _start_pass(self, passes: Passes) -> None:
+        self._compiled.start_pass()
+        if self._recovery is not None and passes.taken:
+            self._recovery.apply_metrics()
 
     def evaluate(self, source: Source, batch_size: int, steps: int | None) -> Totals:
         """Loss and metrics over `source`, or over the first `steps` batches of it."""
@@ -124,7 +160,7 @@ class Trainer:
         Returns:
             How many steps there were.
         """
-        step = 0
+        step = passes.taken
         for run, batches in passes.epoch():
             first = step - batches.start
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import Shape, integer, real
-from engine._spec import Registry, Spec, serialize
+from engine._spec import Registry, Spec, described, meant, serialize
 
 EPSILON = 1e-7
 """Joins a norm before it divides, as in Keras."""
@@ -141,6 +141,10 @@ class _Function(Constraint):
     def __init__(self, function: Callable[[Any], ArrayLike]) -> None:
         self.function = function
 
+    def serialized(self) -> dict[str, Any]:
+        """The function's name."""
+        return described(self.function, "function", getattr(self.function, "__name__", ""))
+
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
         return np.asarray(self.function(w))
 
@@ -169,6 +173,7 @@ def get(identifier: object) -> Constraint | None:
     """
     if identifier is None:
         return None
+    identifier = meant(identifier)
     known = isinstance(identifier, (str, Constraint, Mapping))
     of_class = isinstance(identifier, type) and issubclass(identifier, Constraint)
     if callable(identifier) and not known and not of_class:

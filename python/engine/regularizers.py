@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import choice, real
-from engine._spec import Registry, Spec, serialize
+from engine._spec import Registry, Spec, described, meant, serialize
 
 Array = NDArray[np.float64]
 
@@ -159,6 +159,10 @@ class _Function(Regularizer):
     def __init__(self, function: Callable[[Any], float]) -> None:
         self.function = function
 
+    def serialized(self) -> dict[str, Any]:
+        """The function's name."""
+        return described(self.function, "function", getattr(self.function, "__name__", ""))
+
     def __call__(self, x: ArrayLike) -> float:
         return float(self.function(x))
 
@@ -187,6 +191,7 @@ def get(identifier: object) -> Regularizer | None:
     """
     if identifier is None:
         return None
+    identifier = meant(identifier)
     known = isinstance(identifier, (str, Regularizer, Mapping))
     of_class = isinstance(identifier, type) and issubclass(identifier, Regularizer)
     if callable(identifier) and not known and not of_class:

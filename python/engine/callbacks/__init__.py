@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from engine.callbacks.averages import SwapEMAWeights
+from engine.callbacks.backup import BackupAndRestore
 from engine.callbacks.base import Callback, CallbackList, History, LambdaCallback
+from engine.callbacks.checkpoint import ModelCheckpoint
 from engine.callbacks.guards import CSVLogger, TerminateOnNaN
 from engine.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
 from engine.callbacks.rates import LearningRateScheduler
 from engine.callbacks.tensorboard import TensorBoard
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",
@@ -17,6 +20,7 @@ __all__ = [
     "History",
     "LambdaCallback",
     "LearningRateScheduler",
+    "ModelCheckpoint",
     "ReduceLROnPlateau",
     "SwapEMAWeights",
     "TensorBoard",

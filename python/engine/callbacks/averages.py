@@ -21,6 +21,8 @@ class SwapEMAWeights(Callback):
         ValueError: in use, if the optimizer was made without `use_ema=True`.
     """
 
+    kept = ("_swapped",)
+
     def __init__(self, swap_on_epoch: bool = False) -> None:
         self.swap_on_epoch = flag(swap_on_epoch, "swap_on_epoch")
         self._swapped = False

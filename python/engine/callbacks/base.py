@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 from engine._checks import nearest
 from engine._extras import extra
@@ -22,6 +22,12 @@ class Callback:
 
     model: Any = None
     params: Mapping[str, Any] = {}
+    kept: ClassVar[tuple[str, ...]] = ()
+    """Attributes that `BackupAndRestore` saves and brings back: numbers, texts, arrays and lists of them."""
+    sees_batches: bool | None = None
+    """Whether batch hooks are to be called; None: if one of them is overridden."""
+    comes_last: ClassVar[bool] = False
+    """Whether hooks are called after those of all other callbacks."""
 
     def set_model(self, model: Any) -> None:
         """Called with the `model` before anything else."""
@@ -216,6 +222,10 @@ class CallbackList:
         )
         if history and self.history not in self._callbacks:
             self._callbacks.append(self.history)
+        self._callbacks.sort(key=lambda callback: callback.comes_last)
+
+    def __iter__(self) -> Iterator[Callback]:
+        return iter(self._callbacks)
 
     def join(self, model: Any, params: Mapping[str, Any]) -> None:
         """Give every callback its `model` and `params`."""
@@ -240,7 +250,12 @@ class CallbackList:
         hooks = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
         if mode == "train":
             hooks += ["on_batch_begin", "on_batch_end"]
-        return any(_overrides(callback, hook) for callback in self._callbacks for hook in hooks)
+        return any(
+            callback.sees_batches and mode == "train"
+            if callback.sees_batches is not None
+            else any(_overrides(callback, hook) for hook in hooks)
+            for callback in self._callbacks
+        )
 
 
 def _listed(callbacks: object) -> list[Callback]:

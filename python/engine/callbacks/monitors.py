@@ -66,6 +66,8 @@ class EarlyStopping(MonitorCallback):
         start_from_epoch: epochs before that one, counted from 0, aren't looked at.
     """
 
+    kept = ("wait", "stopped_epoch", "best_epoch", "best", "best_weights")
+
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
         monitor: str = "val_loss",
@@ -144,6 +146,8 @@ class ReduceLROnPlateau(MonitorCallback):
         cooldown: epochs after a reduction that aren't counted.
         min_lr: the learning rate doesn't go below.
     """
+
+    kept = ("best", "cooldown_counter", "wait")
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,

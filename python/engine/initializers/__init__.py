@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine._spec import serialize
+from engine._spec import meant, numbers_of, serialize
 from engine.initializers.base import Given, Initializer, as_weight, deserialize, named
 from engine.initializers.constant import Constant, Identity, Ones, Zeros
 from engine.initializers.random import (
@@ -87,6 +87,9 @@ def get(identifier: object) -> Any:
     """
     if identifier is None:
         return None
+    identifier = meant(identifier)
+    if isinstance(identifier, Mapping) and identifier.get("class_name") == "__numpy__":
+        identifier = numbers_of(identifier["config"])
     if isinstance(identifier, np.ndarray):
         return Given(identifier)
     known = isinstance(identifier, (str, Mapping, type, Initializer))

@@ -65,6 +65,11 @@ class Given(Initializer):
     def __init__(self, values: NDArray[Any]) -> None:
         self.values = values
 
+    def serialized(self) -> dict[str, Any]:
+        """The array, as Keras writes it."""
+        numbers = {"value": self.values.tolist(), "dtype": self.values.dtype.name}
+        return {"class_name": "__numpy__", "config": numbers}
+
     def __call__(self, shape: Sequence[int], dtype: object = None) -> Float32:
         """The array, if it has that shape."""
         del dtype

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -84,6 +84,44 @@ class Weighted(Spec):
     def non_trainable_weights(self) -> list[Float32]:
         """The weights that training leaves alone."""
         return [array for array, learns in zip(self.weights, self._learns, strict=True) if not learns]
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Write the weights into `store`, a mapping, under "0", "1", ..., those that learn first.
+
+        A layer of your own may override this and `load_own_variables` to save more, or otherwise.
+        """
+        weights = self.weights
+        for position, index in enumerate(self._saved_order):
+            store[str(position)] = weights[index]
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Take the weights that `save_own_variables` wrote into `store`.
+
+        Raises:
+            ValueError: if number or shapes differ; nothing has changed then.
+        """
+        order, specs = self._saved_order, self._specs
+        if len(store) != len(order):
+            names = [specs[index].name for index in order]
+            msg = (
+                f"layer {self.name!r} expected {len(order)} variables, but received {len(store)} variables during "
+                f"loading. Expected: {names}"
+            )
+            raise ValueError(msg)
+        weights = dict(zip(order, (store[str(position)] for position in range(len(order))), strict=True))
+        if weights:
+            self.set_weights([weights[index] for index in range(len(order))])
+
+    @property
+    def variable_names(self) -> list[str]:
+        """What the weights are called, with the layer before, in the order of `save_own_variables`."""
+        return [f"{self.name}/{self._specs[index].name}" for index in self._saved_order]
+
+    @property
+    def _saved_order(self) -> list[int]:
+        """Numbers of the weights in the order of Keras' files."""
+        count = len(self.weights)
+        return sorted(range(count), key=lambda index: not self._specs[index].trainable)
 
     def count_params(self) -> int:
         """The number of weights, counted one by one."""
@@ -184,4 +222,9 @@ def checked_weights(weights: Sequence[ArrayLike], current: Sequence[Float32], ow
         if array.dtype.kind not in "biuf":
             msg = f"`weights[{index}]` of {owner!r} must hold real numbers, got dtype {array.dtype}"
             raise TypeError(msg)
-    return [np.array(array, np.float32) for array in arrays]
+    try:
+        with np.errstate(over="raise"):
+            return [np.array(array, np.float32) for array in arrays]
+    except FloatingPointError:
+        msg = f"`weights` of {owner!r} must lie within float32's range"
+        raise ValueError(msg) from None

@@ -190,6 +190,8 @@ class RandomFlip(_Augmentation):
         options: `name`, `input_shape`, as for every layer.
     """
 
+    left_out = (*Layer.left_out, "fill_mode", "interpolation", "fill_value")
+
     def __init__(
         self, mode: str = "horizontal_and_vertical", seed: int | None = None, **options: Any
     ) -> None:

@@ -60,6 +60,9 @@ class Layer(Weighted):
     moves_only = False
     """Whether outputs are inputs, at other places."""
 
+    _seed_in_use: int | None = None
+    """Of a layer that draws random numbers."""
+
     def __init__(
         self,
         *,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from engine import constraints, initializers, regularizers
 from engine._checks import Shape, flag, integer, real
@@ -180,6 +181,8 @@ class LayerNormalization(_Scaled):
         gamma_constraint: the same for gamma.
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
+
+    fixed: ClassVar[Mapping[str, Any]] = {"rms_scaling": False}  # of older versions; RMSNormalization is that
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,

@@ -28,7 +28,7 @@ class _Noise(Layer):
 
     def __init__(self, seed: int | None = None, **options: Any) -> None:
         self.seed = None if seed is None else integer(seed, "seed", 0, 2**64 - 1)
-        self._seed_in_use = next_seed() if self.seed is None else self.seed
+        self._seed_in_use: int = next_seed() if self.seed is None else self.seed
         super().__init__(**options)
 
 
@@ -119,7 +119,7 @@ class _SpatialDropout(Dropout):
         options: `name`, `input_shape`, as for every layer.
     """
 
-    left_out = ("input_shape", "input_dim", "noise_shape")
+    left_out = (*Layer.left_out, "noise_shape", "trainable")  # which Keras' has no argument for
     axes = 2
 
     def __init__(
@@ -147,6 +147,8 @@ class SpatialDropout1D(_SpatialDropout):
         seed: None takes one from the stream that `utils.set_random_seed` starts.
         options: `name`, `input_shape`, as for every layer.
     """
+
+    left_out = (*_SpatialDropout.left_out, "data_format")
 
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(rate, None, seed, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine._spec import deserialize_any, serialize_any
+from engine._spec import deserialize_any, meant, serialize_any
 from engine.losses.base import FunctionLoss, Loss, registry
 from engine.losses.crossentropy import (
     BinaryCrossentropy,
@@ -109,10 +109,9 @@ def get(identifier: object) -> Any:
         ValueError: for an unknown name; the message suggests the nearest.
         TypeError: for anything that cannot stand for a loss.
     """
+    identifier = meant(identifier)
     if identifier is None or (callable(identifier) and not isinstance(identifier, type)):
         return identifier
-    if isinstance(identifier, Mapping) and identifier.get("class_name") == "function":
-        identifier = identifier["config"]
     loss = registry.get(identifier)
     if isinstance(identifier, str) and isinstance(loss, FunctionLoss) and identifier != type(loss).__name__:
         return type(loss).function

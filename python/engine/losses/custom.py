@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import integer, real
-from engine._spec import snake_case
+from engine._spec import meant, snake_case
 from engine._targets import EPSILON, paired
 from engine.losses.base import REDUCTIONS, FunctionLoss, Loss, register, registry
 from engine.losses.crossentropy import (
@@ -114,6 +114,7 @@ def for_training(identifier: object) -> Loss:
         ValueError: for an unknown name, or a loss of your own without a gradient.
         TypeError: for anything that cannot stand for a loss.
     """
+    identifier = meant(identifier)
     if callable(identifier) and not isinstance(identifier, (type, Loss)):
         try:
             return registry.get(identifier)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine._spec import deserialize_any, serialize_any
+from engine._spec import deserialize_any, meant, serialize_any
 from engine.losses import (
     binary_crossentropy,
     binary_focal_crossentropy,
@@ -153,6 +153,7 @@ def get(identifier: object) -> Any:
         ValueError: for an unknown name; the message suggests the nearest.
         TypeError: for anything that cannot stand for a metric.
     """
+    identifier = meant(identifier)
     if identifier is None or (callable(identifier) and not isinstance(identifier, (type, Metric))):
         return identifier
     return registry.get(identifier)
@@ -165,6 +166,7 @@ def for_training(identifier: object) -> Metric:
         ValueError: for an unknown name; the message suggests the nearest.
         TypeError: for anything that cannot stand for a metric.
     """
+    identifier = meant(identifier)
     if isinstance(identifier, str):
         metric = SuitableAccuracy() if identifier.lower() in ("accuracy", "acc") else registry.get(identifier)
         metric.name = identifier

@@ -10,7 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import choice, flag, integer, real
 from engine.metrics.base import CoreMetric, Metric, State, register
-from engine.metrics.confusion import Counts, counts_above, evenly_distributed, lower_thresholds, ratio
+from engine.metrics.confusion import (
+    MOST_THRESHOLDS,
+    Counts,
+    counts_above,
+    evenly_distributed,
+    lower_thresholds,
+    ratio,
+)
 
 Array = NDArray[Any]
 
@@ -63,7 +70,7 @@ class AUC(CoreMetric):
         methods = ("interpolation", "minoring", "majoring")
         self.summation_method = choice(str(summation_method).lower(), "summation_method", methods)
         if thresholds is None:
-            count = integer(num_thresholds, "num_thresholds", 2)
+            count = integer(num_thresholds, "num_thresholds", 2, MOST_THRESHOLDS)
             inner = [(i + 1) / (count - 1) for i in range(count - 2)]
             self._even = True
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -151,6 +151,16 @@ class Metric(Spec):
         return self.variables[-1]
 
     add_weight = add_variable
+
+    def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
+        """Write what has been added up into `store`, a mapping, under "0", "1", ..."""
+        for position, variable in enumerate(self.variables):
+            store[str(position)] = variable.numpy()
+
+    def load_own_variables(self, store: Mapping[str, Array]) -> None:
+        """Take what `save_own_variables` wrote into `store`."""
+        for position, variable in enumerate(self.variables):
+            variable.assign(store[str(position)])
 
     def resolve(self, indices: bool, outputs: int) -> Metric:
         """The metric to compute, given whether targets are class indices and the width of the predictions."""

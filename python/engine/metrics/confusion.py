@@ -16,6 +16,8 @@ Array = NDArray[Any]
 
 # The default threshold of top k: whatever is among the largest is above it, the rest is not.
 _BELOW_ALL = -1e10
+# More than there are float32 numbers between 1/2 and 1 tell nothing more.
+MOST_THRESHOLDS = 2**23
 # Fewer are compared one by one.
 _FEWEST_EVEN = 3
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,17 @@ class _Reduction(Metric):
     def __init__(self, name: str | None = None, dtype: object = None) -> None:
         super().__init__(name, dtype)
         self._sum, self._weight = 0.0, 0.0
+
+    def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
+        """Write the sums into `store`, a mapping."""
+        super().save_own_variables(store)
+        store["sums"] = np.array([self._sum, self._weight])
+
+    def load_own_variables(self, store: Mapping[str, Array]) -> None:
+        """Take what `save_own_variables` wrote into `store`."""
+        *_, sums = store.values()
+        super().load_own_variables(store)
+        self._sum, self._weight = sums.tolist()
 
     def reset_state(self) -> None:
         """Forget all values."""

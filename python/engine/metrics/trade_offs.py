@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine._checks import integer, real
 from engine.metrics.base import register
-from engine.metrics.confusion import Counts, ThresholdMetric, lower_thresholds, ratio
+from engine.metrics.confusion import MOST_THRESHOLDS, Counts, ThresholdMetric, lower_thresholds, ratio
 
 Array = NDArray[Any]
 
@@ -22,7 +22,7 @@ class _BestUnder(ThresholdMetric):
 
     def _set_up(self, least: float, what: str, num_thresholds: int) -> None:
         self._least = real(least, what, 0.0, 1.0)
-        self.num_thresholds = integer(num_thresholds, "num_thresholds", 1)
+        self.num_thresholds = integer(num_thresholds, "num_thresholds", 1, MOST_THRESHOLDS)
         count = self.num_thresholds
         self._points = [0.5] if count == 1 else [i / (count - 1) for i in range(count)]
 

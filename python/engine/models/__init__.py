@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from engine.models.cloning import clone_model
 from engine.models.sequential import Sequential
 
-__all__ = ["Sequential", "clone_model"]
+if TYPE_CHECKING:
+    from engine.saving import load_model, model_from_json, save_model
+
+__all__ = ["Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in (
+        "load_model",
+        "model_from_json",
+        "save_model",
+    ):  # on first use: it takes zip archives and JSON
+        from engine import saving
+
+        return getattr(saving, name)
+    msg = f"module 'engine.models' has no attribute {name!r}"
+    raise AttributeError(msg)

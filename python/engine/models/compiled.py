@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ from engine._checks import Shape, choice, flag, integer
 from engine._compiled import Compiled
 from engine._data import Targeting, checked_samples, rows_of
 from engine._program import Program
+from engine._recovery import Recovery
 from engine._samples import Samples, Source
 from engine._streams import Stream, yields_batches
 from engine._tokens import require_tokens
 from engine.callbacks import History
+from engine.layers import Layer
 from engine.metrics import Metric
 from engine.optimizers import Optimizer
 
@@ -36,7 +38,9 @@ class CompiledModel(ABC):
         self._output_shape: Shape | None = None
         self._tokens: int | None = None  # where inputs are indices: how many there are
         self._compiled: Compiled | None = None
+        self._compile_arguments: dict[str, Any] = {}
         self._fitting = False
+        self._recovery: Recovery | None = None  # of the training that is going on
         self._lock = threading.RLock()  # held by whatever changes the model; predictions need none
 
     @abstractmethod
@@ -50,6 +54,15 @@ class CompiledModel(ABC):
     @abstractmethod
     def _apply(self, compiled: Compiled) -> None:
         """Compile the program, where there is one."""
+
+    @property
+    @abstractmethod
+    def layers(self) -> list[Layer]:
+        """The layers."""
+
+    @abstractmethod
+    def _reseed(self, seeds: Sequence[int | None]) -> None:
+        """Give the layers that draw random numbers these seeds, one for each layer."""
 
     @property
     def optimizer(self) -> Optimizer | None:
@@ -112,6 +125,15 @@ class CompiledModel(ABC):
             self._require_idle("compiled")
             compiled = Compiled(optimizer, loss, loss_weights, metrics, weighted_metrics)
             self._apply(compiled)
+            self._compile_arguments = {
+                "loss": loss,
+                "loss_weights": loss_weights,
+                "metrics": metrics,
+                "weighted_metrics": weighted_metrics,
+                "run_eagerly": bool(run_eagerly),
+                "steps_per_execution": int(steps_per_execution),
+                "jit_compile": jit_compile,
+            }
             self._compiled = compiled
 
     def _require_compiled(self) -> Compiled:
@@ -122,6 +144,12 @@ class CompiledModel(ABC):
             )
             raise ValueError(msg)
         return self._compiled
+
+    def _not_built(self, action: str) -> ValueError:
+        return ValueError(
+            f"model {self.name!r} has no weights yet, so no {action}: give it an input shape, such as "
+            "keras.Input((784,)), or call model.build((None, 784))"
+        )
 
     def _require_idle(self, action: str) -> None:
         if self._fitting:
@@ -174,6 +202,29 @@ class CompiledModel(ABC):
                 self._settle(compiled, y, math.prod(output_shape))
         compiled.require_rows(output_shape)
         return checked_samples(rows, y, Targeting(compiled.loss, output_shape), sample_weight, prefix)
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        """What configs don't tell: the form of the targets, and seeds."""
+        loss = None if self._compiled is None else self._compiled.loss
+        seeds = [layer._seed_in_use for layer in self.layers]
+        return {"class_indices": None if loss is None else loss.wants_indices, "seeds": seeds}
+
+    def _learn(self, facts: Mapping[str, Any]) -> None:
+        """Take over what `_facts` returned, for the same layers.
+
+        Raises:
+            ValueError: if there isn't one seed, or None, for each layer.
+        """
+        seeds = facts.get("seeds", [None] * len(self.layers))
+        if len(seeds) != len(self.layers):
+            msg = f"there must be a seed or None for each of {len(self.layers)} layers, got {len(seeds)}"
+            raise ValueError(msg)
+        self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
+        indices, compiled = facts.get("class_indices"), self._compiled
+        if isinstance(indices, bool) and compiled is not None and not compiled.settled and self._output_shape:
+            compiled.settle(indices, math.prod(self._output_shape))
+            self._apply(compiled)
 
     def _settle(self, compiled: Compiled, y: object, outputs: int) -> None:
         """Let `y` tell which loss is meant; nothing has been learnt with another yet."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from engine._checks import Shape, flag
 from engine._progress import print_message
-from engine.layers import InputLayer, Layer
+from engine.layers import InputLayer
 from engine.models.compiled import CompiledModel
 from engine.models.stack import shapes_through
 
@@ -26,11 +26,6 @@ _DIFFERENT, _STEP = 1009, 617
 
 class ExchangedModel(CompiledModel):
     """A model that can be written for other programs, and exchange weights with PyTorch."""
-
-    @property
-    @abstractmethod
-    def layers(self) -> list[Layer]:
-        """The layers, without the input layer."""
 
     @property
     @abstractmethod
@@ -129,10 +124,6 @@ class ExchangedModel(CompiledModel):
     @abstractmethod
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Take over `weights`, in the order of `get_weights`."""
-
-    @abstractmethod
-    def _not_built(self, action: str) -> ValueError:
-        """The error where the weights are needed and don't exist."""
 
     def _shapes(self, action: str) -> list[Shape]:
         """Of a sample before each layer."""

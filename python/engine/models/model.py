@@ -17,15 +17,17 @@ from engine._prediction import delivered, predict, predict_stream, target_for
 from engine._program import Float32, NotFiniteError, Program
 from engine._progress import PATIENCE, Progress, impatient
 from engine._random import next_seed
+from engine._recovery import Recovery
 from engine._samples import Samples, Source, unpacked
 from engine._streams import batches_of, yields_batches
 from engine._tokens import require_tokens
 from engine._trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.models.exchange import ExchangedModel
+from engine.models.saved import SavedModel
 
 
-class Model(ExchangedModel):
+class Model(ExchangedModel, SavedModel):
     """What can be trained and asked for predictions; `Sequential` is the one kind there is."""
 
     def fit(  # noqa: PLR0917 # Keras' signature
@@ -107,14 +109,16 @@ class Model(ExchangedModel):
                 validation_freq=validation_freq,
             )
             with Progress(verbose, plan.steps) as progress:
-                trainer = Trainer(self._built_for(source.sample_shape), compiled, hooks, progress)
+                program = self._built_for(source.sample_shape)
+                self._recovery = Recovery(self, compiled, hooks)
+                trainer = Trainer(program, compiled, hooks, progress, self._recovery)
                 hooks.join(self, {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps})
                 self.history, self.stop_training, self._fitting = hooks.history, False, True
                 self.feature_names = feature_names(x)
                 try:
                     trainer.fit(plan)
                 finally:
-                    self._fitting = False
+                    self._fitting, self._recovery = False, None
             return hooks.history
 
     def evaluate(  # noqa: PLR0917 # Keras' signature

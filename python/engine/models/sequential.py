@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from engine import layers as layer_classes
 from engine._checks import Shape, flag, nearest
 from engine._compiled import Compiled
+from engine._custom import custom_object_scope
 from engine._program import Float32, Operation, build
 from engine._progress import print_message
-from engine._spec import auto_name, serialize
+from engine._spec import auto_name
 from engine._summary import Counts, Layout, Style, between, table
 from engine.layers import InputLayer, Layer
 from engine.layers.base import checked_weights
 from engine.models.model import Model
 from engine.models.stack import (
+    config_of_stack,
     operations_through,
+    require_free,
+    reseeded,
     rows_of,
     shapes_through,
+    stack_from_config,
     tracked,
     with_layer,
     without_batch,
@@ -73,12 +77,14 @@ class Sequential(Model):
             ValueError: if it doesn't fit; the model is unchanged then.
         """
         with self._lock:
+            self._require_idle("given other layers")
             inputs, stack = with_layer(self._inputs, self._layers, layer)
             self._restack(inputs, stack, self._compiled)
 
     def pop(self) -> Layer:
         """Take the last layer off and return it, with its weights."""
         with self._lock:
+            self._require_idle("given other layers")
             if not self._layers:
                 msg = f"model {self.name!r} has no layers to pop"
                 raise ValueError(msg)
@@ -244,13 +250,18 @@ class Sequential(Model):
 
     def get_config(self) -> dict[str, Any]:
         """Name and layers as plain Python values, for `from_config`; without the weights."""
-        stack = self._layers if self._inputs is None else [self._inputs, *self._layers]
-        return {"name": self.name, "layers": [serialize(layer) for layer in stack]}
+        return config_of_stack(self.name, self._trainable, self._inputs, self._layers)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make a model from `config`, what `get_config` returned."""
-        return cls([layer_classes.get(layer) for layer in config["layers"]], name=config.get("name"))
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Self:
+        """Make a model from what `get_config` returned.
+
+        Args:
+            config: what it returned.
+            custom_objects: classes and functions of your own by name.
+        """
+        with custom_object_scope(custom_objects):
+            return cls(stack_from_config(config), name=config["name"])
 
     def __repr__(self) -> str:
         return f"<Sequential name={self.name}, built={self.built}>"
@@ -263,8 +274,7 @@ class Sequential(Model):
 
     def _restack(self, inputs: InputLayer | None, stack: list[Layer], compiled: Compiled | None) -> None:
         """Become a model of these layers, all or nothing; weights that exist stay as they are."""
-        self._require_idle("given other layers")
-        self._require_free(stack)
+        require_free(stack, self)
         program, weights, output_shape = None, [], None
         operations: list[Operation] = []
         if inputs is not None and stack:
@@ -288,27 +298,16 @@ class Sequential(Model):
         self._sample_shape, self._output_shape = None if inputs is None else inputs.shape, output_shape
         self._tokens = next((layer.tokens for layer in stack if not layer.moves_only), None)
 
+    def _reseed(self, seeds: Sequence[int | None]) -> None:
+        if reseeded(self._layers, seeds):
+            self._restack(self._inputs, self._layers, self._compiled)
+
     def _apply(self, compiled: Compiled) -> None:
         program, inputs = self._program, self._inputs
         if program and inputs and operations_through(inputs.shape, self._layers) == self._operations:
             compiled.apply(program, tracked(self._layers, inputs.shape))
         else:  # `trainable` was assigned, or there is no program yet
             self._restack(self._inputs, self._layers, compiled)
-
-    def _require_free(self, stack: Sequence[Layer]) -> None:
-        for layer in stack:
-            if not layer.free_for(self):
-                msg = (
-                    f"layer {layer.name!r} belongs to another model, and models can't share weights: make a copy "
-                    f"with {type(layer).__name__}.from_config(layer.get_config()), then set_weights()"
-                )
-                raise ValueError(msg)
-
-    def _not_built(self, action: str) -> ValueError:
-        return ValueError(
-            f"model {self.name!r} has no weights yet, so no {action}: give it an input shape, such as "
-            "keras.Input((784,)), or call model.build((None, 784))"
-        )
 
     def _counts(self) -> Counts:
         trainable = sum(array.size for array in self.trainable_weights)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from engine._checks import Shape, shape
 from engine._program import Operation
-from engine.layers import InputLayer, Layer
+from engine._spec import serialize
+from engine.layers import InputLayer, Layer, get
 from engine.optimizers._variables import Tracked
 
 
@@ -29,6 +31,26 @@ def with_layer(
     if inputs is None and not stack and layer.given_input_shape is not None:
         inputs = InputLayer(layer.given_input_shape)
     return inputs, [*stack, layer]
+
+
+def require_free(stack: Sequence[Layer], owner: object) -> None:
+    """Raise ValueError where a layer is in another model than `owner`."""
+    for layer in stack:
+        if not layer.free_for(owner):
+            msg = (
+                f"layer {layer.name!r} belongs to another model, and models can't share weights: make a copy "
+                f"with {type(layer).__name__}.from_config(layer.get_config()), then set_weights()"
+            )
+            raise ValueError(msg)
+
+
+def reseeded(stack: Sequence[Layer], seeds: Sequence[int | None]) -> bool:
+    """Give layers that draw random numbers these seeds; whether that changes anything."""
+    changed = False
+    for layer, seed in zip(stack, seeds, strict=True):
+        if None not in (seed, layer._seed_in_use) and seed != layer._seed_in_use:
+            layer._seed_in_use, changed = seed, True
+    return changed
 
 
 def shapes_through(input_shape: Shape, stack: Sequence[Layer]) -> list[Shape]:
@@ -58,6 +80,32 @@ def tracked(stack: Sequence[Layer], input_shape: Shape) -> list[Tracked]:
         for layer, shape in zip(stack, shapes_through(input_shape, stack)[:-1], strict=True)
         for weight in layer.weights_for(shape)
     ]
+
+
+def config_of_stack(
+    name: str, trainable: bool, inputs: InputLayer | None, stack: Sequence[Layer]
+) -> dict[str, Any]:
+    """The model of these layers as plain Python values, in Keras' form."""
+    first = [] if inputs is None else [inputs]
+    built = {} if inputs is None else {"build_input_shape": inputs.batch_shape}
+    config = {"name": name, "trainable": trainable, "dtype": "float32"}
+    return {**config, "layers": [serialize(layer) for layer in [*first, *stack]], **built}
+
+
+def stack_from_config(config: object) -> list[Layer]:
+    """The layers of such a config.
+
+    Raises:
+        ValueError: if it is no such config.
+    """
+    if not isinstance(config, Mapping) or "name" not in config or not isinstance(config.get("layers"), list):
+        msg = f"a config of a model must be a dict with 'name' and 'layers', a list; got {config!r}"
+        raise ValueError(msg)
+    layers = [get(layer) for layer in config["layers"]]
+    shape = config.get("build_input_shape")
+    if shape and layers and not isinstance(layers[0], InputLayer):
+        layers.insert(0, InputLayer(batch_shape=shape))
+    return layers
 
 
 def rows_of(input_shape: Shape | None, stack: Sequence[Layer]) -> list[tuple[str, ...]]:

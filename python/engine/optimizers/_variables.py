@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,7 @@ from engine.constraints import Constraint
 from engine.regularizers import Regularizer
 
 if TYPE_CHECKING:
-    from engine.optimizers.base import Optimizer
+    from engine.optimizers._state import Stateful
 
 Array = NDArray[Any]
 Kind = Literal["slot", "average", "accumulated"]
@@ -36,6 +36,32 @@ class Tracked(NamedTuple):
     def name(self) -> str:
         """Without the layer."""
         return self.path.rpartition("/")[2]
+
+
+class Snapshot(NamedTuple):
+    """The state of an optimizer as the core keeps it."""
+
+    batches: int
+    rate: float | None
+    """The learning rate; None where it follows a schedule."""
+    arrays: Mapping[str, Sequence[Float32]]
+    """By kind and number, such as "slot 0": an array for each weight array."""
+
+
+def raw_state(program: Program) -> dict[str, list[Float32]]:
+    """All arrays of state, as the core keeps them: what it would round on the way is not converted."""
+    return {
+        f"{kind} {number}": program.read_state(kind, number, raw=True)
+        for kind, count in program.state_counts.items()
+        for number in range(count)
+    }
+
+
+def write_raw_state(program: Program, arrays: Mapping[str, Sequence[Float32]]) -> None:
+    """Take over what `raw_state` returned."""
+    for name, values in arrays.items():
+        kind, number = name.split()
+        program.write_state(cast(Kind, kind), int(number), values, raw=True)
 
 
 class OptimizerVariable:
@@ -90,16 +116,18 @@ class OptimizerVariable:
         return f"<OptimizerVariable path={self.path}, shape={self.shape}, value={self._read()}>"
 
 
-def counters(optimizer: Optimizer, with_rate: bool) -> list[OptimizerVariable]:
+def counters(optimizer: Stateful, with_rate: bool) -> list[OptimizerVariable]:
     """The step number and, if `with_rate`, the learning rate."""
 
-    def number(attribute: str, name: str, kind: type[np.generic], python: type[Any]) -> OptimizerVariable:
-        return OptimizerVariable(
-            f"{optimizer.name}/{name}",
-            (),
-            lambda: np.asarray(getattr(optimizer, attribute), kind),
-            lambda value: setattr(optimizer, attribute, python(value)),
-        )
+    def number(attribute: str, name: str, kind: type[Any], python: type[Any]) -> OptimizerVariable:
+        def read() -> Array:
+            return np.asarray(getattr(optimizer, attribute), kind)
+
+        def write(value: Array) -> None:
+            if value != read():  # what is the same but for rounding stays as it is
+                setattr(optimizer, attribute, python(value))
+
+        return OptimizerVariable(f"{optimizer.name}/{name}", (), read, write)
 
     found = [number("batches", "iteration", np.int32, int)]
     return [*found, number("learning_rate", "learning_rate", np.float32, float)] if with_rate else found

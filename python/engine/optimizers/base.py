@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._checks import flag, integer, real
-from engine._program import Program
-from engine._spec import Registry, Spec, serialize, snake_case
+from engine._spec import Registry, serialize, snake_case
 from engine.optimizers._rates import LearningRate, Rate, number, to_rate
-from engine.optimizers._variables import Kind, OptimizerVariable, Tracked, counters, exchanged, per_weight
+from engine.optimizers._state import Stateful
+from engine.optimizers._variables import Tracked
 from engine.optimizers.schedules import LearningRateSchedule
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         name: str | None
 
 
-class Optimizer(Spec):
+class Optimizer(Stateful):
     """Base class: an update rule. A subclass stores the rule's options; the core runs the rule.
 
     One step, in this order: gradients of `gradient_accumulation_steps` batches are averaged, clipped, the weights
@@ -102,8 +102,7 @@ class Optimizer(Spec):
         )
         self.name = snake_case(type(self).__name__) if name is None else str(name)
         self._undecayed: list[str] = []
-        self._program: Program | None = None
-        self._tracked: list[Tracked] = []
+        super().__init__()
 
     @property
     def learning_rate(self) -> float:
@@ -121,75 +120,6 @@ class Optimizer(Spec):
             )
             raise TypeError(msg)
         self._rate = rate
-
-    @property
-    def iterations(self) -> int:
-        """Steps taken since `compile`; may be assigned after it."""
-        return self.batches // (self.gradient_accumulation_steps or 1)
-
-    @iterations.setter
-    def iterations(self, value: int) -> None:
-        self.batches = integer(value, "iterations", 0) * (self.gradient_accumulation_steps or 1)
-
-    @property
-    def batches(self) -> int:
-        """Batches seen since `compile`."""
-        return 0 if self._program is None else self._program.iterations
-
-    @batches.setter
-    def batches(self, value: int) -> None:
-        if self._program is None:
-            msg = "`iterations` can be assigned once a model is compiled with this optimizer, and built"
-            raise ValueError(msg)
-        self._program.iterations = integer(value, "iterations", 0)
-
-    @property
-    def slots(self) -> Sequence[Sequence[str]]:
-        """Names of the rule's state arrays per weight array; those of one group take turns in `variables`."""
-        return []
-
-    @property
-    def variables(self) -> list[OptimizerVariable]:
-        """The state: step number, learning rate unless it follows a schedule, then arrays per weight array."""
-        program, tracked = self._program, self._tracked
-        found = counters(self, isinstance(self._rate, float))
-        if program is None:
-            return found
-        if self.use_ema:
-            found += per_weight(self.name, program, tracked, {"average": ("average", 0)})
-        if self.gradient_accumulation_steps:
-            found += per_weight(self.name, program, tracked, {"gradient_accumulator": ("accumulated", 0)})
-        first = 0
-        for group in self.slots:
-            arrays: dict[str, tuple[Kind, int]] = {
-                name: ("slot", first + position) for position, name in enumerate(group)
-            }
-            found += per_weight(self.name, program, tracked, arrays)
-            first += len(group)
-        return found
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Assign `weights` to `variables`, one by one.
-
-        Raises:
-            ValueError: if number or shapes differ; nothing has changed then.
-        """
-        targets, values = self.variables, [np.asarray(weight) for weight in weights]
-        if [target.shape for target in targets] != [value.shape for value in values]:
-            wanted = [target.shape for target in targets]
-            msg = f"`weights` must have the shapes of `variables`, {wanted}, got {[v.shape for v in values]}"
-            raise ValueError(msg)
-        for target, value in zip(targets, values, strict=True):
-            target.assign(value)
-
-    def save_own_variables(self, store: Any) -> None:
-        """Write the state into `store`, a mapping, under "0", "1", ..."""
-        for position, variable in enumerate(self.variables):
-            store[str(position)] = variable.numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        """Take the state that `save_own_variables` wrote into `store`."""
-        self.set_weights([np.asarray(store[str(position)]) for position in range(len(store))])
 
     def learning_rates(self, steps: int) -> NDArray[np.float64]:
         """The step sizes of the next `steps` batches."""
@@ -253,32 +183,6 @@ class Optimizer(Spec):
             "average_momentum": self.ema_momentum,
             "overwrite": self.ema_overwrite_frequency or 0,
         }
-
-    def follow(self, program: Program, weights: Sequence[Tracked]) -> None:
-        """Take `iterations` and the state from `program`, which has these weights, from now on."""
-        self._program, self._tracked = program, list(weights)
-
-    def finalize_variable_values(self, var_list: Sequence[Any] | None = None) -> None:
-        """With `use_ema`, put the running means in the place of the weights, as `fit` does when it ends.
-
-        Args:
-            var_list: of no account: all weights that training changes.
-        """
-        del var_list
-        if self._program is not None and self.use_ema and self.batches:
-            self._program.write_variables(exchanged(self._program, self._tracked)[0])
-
-    def swap_averages(self) -> None:
-        """Let the weights and their running means change places; there must have been a step with `use_ema`."""
-        if self._program is not None:
-            weights, means = exchanged(self._program, self._tracked)
-            self._program.write_variables(weights)
-            self._program.write_state("average", 0, means)
-
-    def averages_from_weights(self) -> None:
-        """Set the running means to the weights."""
-        if self._program is not None and self.use_ema:
-            self._program.write_state("average", 0, self._program.variables)
 
     def _decay_of(self, weight: Tracked) -> float:
         excluded = any(re.search(name, weight.name) for name in self._undecayed)

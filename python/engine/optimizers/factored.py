@@ -63,7 +63,7 @@ class Adafactor(Optimizer):
     @property
     def variables(self) -> list[OptimizerVariable]:
         """Those of every optimizer, then per weight array r, c and v; r and c of a vector are 0."""
-        found, program = super().variables, self._program
+        found, program = super().variables, self._stateful
         for index, weight in enumerate(self._tracked if program else []):
             if weight.trainable and program is not None:
                 found += self._means(program, index, weight)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from engine.optimizers.base import Options
 
 
+# Steps after which 1 - 0.96**t / 2 is 1 in float64.
+_DECAYING = 1000
+
+
 class _Moments(Optimizer):
     """What Adam's kin take: how fast two running means decay.
 
@@ -124,10 +128,11 @@ class Nadam(_Moments):
 
         def product() -> Array:
             decay, factor = 1.0, 1.0
-            for _ in range(self.iterations):
+            steps = self.iterations
+            for _ in range(min(steps, _DECAYING)):
                 decay *= 0.96
                 factor *= self.beta_1 * (1.0 - 0.5 * decay)
-            return np.asarray(factor, np.float32)
+            return np.asarray(factor * self.beta_1 ** max(steps - _DECAYING, 0), np.float32)
 
         def compare(value: Array) -> None:
             if not np.isclose(value, product(), rtol=1e-3):
@@ -135,7 +140,7 @@ class Nadam(_Moments):
                 raise ValueError(msg)
 
         found = super().variables
-        return [*found, OptimizerVariable("variable", (), product, compare)] if self._program else found
+        return [*found, OptimizerVariable("variable", (), product, compare)] if self._stateful else found
 
 
 @registry.register()

@@ -9,10 +9,25 @@ from typing import Any
 import numpy as np
 
 from engine._checks import flag
-from engine._custom import custom_object_scope, get_custom_objects, get_registered_object
+from engine._custom import custom_object_scope, get_registered_object
+from engine._spec import Spec, described, numbers_of, serialize
 
 _PLAIN = (str, int, float, bool, type(None))
 _LIBRARIES = ("engine", "keras")
+# What configs may name: classes of these packages, and formulas. Nothing there acts on anything but its arguments.
+_PACKAGES = {
+    "activations",
+    "constraints",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "regularizers",
+}
+_FORMULAS = ("activations", "losses", "metrics")
+_NO_FORMULAS = {"deserialize", "for_training", "get", "lower", "serialize"}
 
 
 def serialize_keras_object(obj: Any) -> Any:
@@ -35,10 +50,12 @@ def serialize_keras_object(obj: Any) -> Any:
     if isinstance(obj, (np.ndarray, np.generic)):
         numbers = {"class_name": "__numpy__", "config": {"value": obj.tolist(), "dtype": obj.dtype.name}}
         return numbers if isinstance(obj, np.ndarray) else obj.item()
+    if isinstance(obj, Spec):
+        return serialize(obj)
     if hasattr(obj, "get_config"):
-        return _described(type(obj), type(obj).__name__, obj.get_config())
-    if callable(obj) and not isinstance(obj, type):
-        return _described(obj, "function", obj.__name__)
+        return described(type(obj), type(obj).__name__, obj.get_config())
+    if callable(obj) and not isinstance(obj, type) and hasattr(obj, "__name__"):
+        return described(obj, "function", obj.__name__)
     msg = f"{obj!r} can't be serialized: it is no plain value and has no `get_config`"
     raise TypeError(msg)
 
@@ -68,19 +85,6 @@ def _contents(obj: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> Any:
     return values if isinstance(obj, list) else {"class_name": "__tuple__", "config": {"value": values}}
 
 
-def _described(owner: Any, class_name: str, config: Any) -> dict[str, Any]:
-    module = str(owner.__module__)
-    registered = next((name for name, each in get_custom_objects().items() if each is owner), None)
-    if module.split(".", maxsplit=1)[0] == "engine":
-        module = ".".join(module.split(".")[:2])
-    return {
-        "module": module,
-        "class_name": class_name,
-        "config": config,
-        "registered_name": registered or (config if class_name == "function" else None),
-    }
-
-
 def _made(config: Any) -> Any:
     if isinstance(config, list):
         return [_made(value) for value in config]
@@ -88,14 +92,20 @@ def _made(config: Any) -> Any:
         return config
     if "class_name" not in config:
         return {key: _made(value) for key, value in config.items()}
-    return _made_by_class(str(config["class_name"]), config.get("config", {}), config)
+    return _made_by_class(str(config["class_name"]), config.get("config") or {}, config)
 
 
 def _made_by_class(name: str, inner: Any, config: Mapping[str, Any]) -> Any:
+    if name == "__lambda__":
+        msg = (
+            "a Python lambda is code in a file, which is never run here: give the function a name, and register it "
+            "with @register_keras_serializable() or pass it in `custom_objects`"
+        )
+        raise ValueError(msg)
     if name == "__tuple__":
         return tuple(_made(value) for value in inner["value"])
     if name == "__numpy__":
-        return np.asarray(inner["value"], inner["dtype"])
+        return numbers_of(inner)
     if name == "function":
         return _found(str(inner), config)
     return _found(name, config).from_config(inner)
@@ -106,14 +116,30 @@ def _found(name: str, config: Mapping[str, Any]) -> Any:
     own = get_registered_object(str(config.get("registered_name") or name)) or get_registered_object(name)
     if own is not None:
         return own
-    library, *path = str(config.get("module") or "").split(".")
-    if library in _LIBRARIES:
-        try:
-            return getattr(importlib.import_module(".".join(["engine", *path[:1]])), name)
-        except (ImportError, AttributeError):
-            pass
+    is_function = config["class_name"] == "function"
+    module = str(config.get("module") or "")
+    library, *path = module.replace("keras.src", "keras").split(".")
+    places = [path[: 2 if path[1:2] == ["schedules"] else 1] or ["models"]] if library in _LIBRARIES else []
+    if is_function and module == "builtins":
+        places = [[package] for package in _FORMULAS]
+    for place in places:
+        found = _public(".".join(["engine", *place]), name) if place[0] in _PACKAGES else None
+        formula = (
+            place[0] in _FORMULAS
+            and name not in _NO_FORMULAS
+            and callable(found)
+            and not isinstance(found, type)
+        )
+        if found is not None and (formula if is_function else hasattr(found, "from_config")):
+            return found
     msg = (
         f"unknown class or function {name!r} of module {config.get('module')!r}: pass it in `custom_objects`, or "
         "register it with @register_keras_serializable()"
     )
     raise ValueError(msg)
+
+
+def _public(module: str, name: str) -> Any:
+    """The object of that name, if the module offers it."""
+    found = importlib.import_module(module)
+    return getattr(found, name) if name in found.__all__ else None

@@ -1,0 +1,98 @@
+"""Training that goes on where a crash, a power cut or SIGKILL ended it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from engine._checks import flag
+from engine.callbacks.base import Callback, Logs
+from engine.callbacks.checkpoint import frequency
+
+_LATEST, _PREVIOUS = "latest.npz", "previous.npz"
+
+
+class BackupAndRestore(Callback):
+    """Backs up the training, and goes on from there when the script is run again.
+
+    Start a script that was killed, at any moment, once more: `fit` then ends with the same weights, bit for bit, as if
+    nothing had happened. A backup holds weights, the optimizer's state, random numbers (of the engine, NumPy and
+    Python), the place in the data, sums of losses and metrics, and the state of the other callbacks. Build, compile
+    and call `fit` in the same way, with the same data. Batches of a generator that have been used are asked for again,
+    and passed over.
+
+    The History has the epochs since the last start, as in Keras.
+
+    Args:
+        backup_dir: folder of its own for the backup. Nothing else may be in it.
+        save_freq: "epoch", or a number of batches. The latter takes training to one call per batch.
+        double_checkpoint: whether to keep the backup before, for when the latest can't be read.
+        delete_checkpoint: whether to delete the folder when training is over.
+    """
+
+    comes_last = True
+    kept = ("_seen",)
+
+    def __init__(
+        self,
+        backup_dir: str | os.PathLike[str],
+        save_freq: int | str = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ) -> None:
+        if not backup_dir:
+            msg = "Empty `backup_dir` argument passed"
+            raise ValueError(msg)
+        self.backup_dir = os.fspath(backup_dir)
+        self.save_freq = frequency(save_freq)
+        self.sees_batches = self.save_freq != "epoch"
+        self.double_checkpoint = flag(double_checkpoint, "double_checkpoint")
+        self.delete_checkpoint = flag(delete_checkpoint, "delete_checkpoint")
+        self._epoch, self._seen = 0, 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Read the backup, if there is one."""
+        self._seen = 0
+        latest, previous = self._path(_LATEST), self._path(_PREVIOUS)
+        try:
+            if latest.exists():
+                self.model._recovery.load(latest)
+                return
+        except (OSError, ValueError):
+            if not previous.exists():
+                raise
+        if previous.exists():
+            self.model._recovery.load(previous)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Remember the epoch."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Save, if so many batches have gone by."""
+        self._seen += 1
+        if self.save_freq != "epoch" and self._seen >= int(self.save_freq) and not self.model.stop_training:
+            self._seen = 0
+            self._save(self._epoch, batch + 1, {})
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Save."""
+        if self.save_freq == "epoch":
+            self._save(epoch + 1, 0, logs or {})
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Delete the backup: the older one last, as it could still be used without the other."""
+        if not self.delete_checkpoint:
+            return
+        for name in (_LATEST, _PREVIOUS):
+            self._path(name).unlink(missing_ok=True)
+        shutil.rmtree(self.backup_dir, ignore_errors=True)
+
+    def _path(self, name: str) -> Path:
+        return Path(self.backup_dir) / name
+
+    def _save(self, epoch: int, taken: int, logs: Logs) -> None:
+        Path(self.backup_dir).mkdir(parents=True, exist_ok=True)
+        previous = self._path(_PREVIOUS) if self.double_checkpoint else None
+        self.model._recovery.save(self._path(_LATEST), epoch, taken, logs, previous)

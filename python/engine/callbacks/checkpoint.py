@@ -1,0 +1,149 @@
+"""Saving of models while they train."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from engine._checks import choice, flag, real
+from engine._progress import print_message
+from engine.callbacks.base import Logs
+from engine.callbacks.monitors import MonitorCallback
+
+# Beside Keras' own: what `save` and `save_weights` know.
+_WEIGHTS, _MODELS = (".weights.h5", ".npz", ".safetensors"), (".keras", ".h5", ".npz", ".safetensors")
+
+
+class ModelCheckpoint(MonitorCallback):
+    """Saves the model, or its weights, after epochs or batches. A file is whole or not there.
+
+    Args:
+        filepath: of the file; may hold fields such as `{epoch:02d}` or `{val_loss:.2f}` with names of the logs.
+            Ends in `.weights.h5`, `.npz` or `.safetensors` for weights, in `.keras`, `.h5`, `.npz` or `.safetensors`
+            for models.
+        monitor: name in the logs that tells which is the best.
+        verbose: 1 prints when it acts.
+        save_best_only: whether to save only what is better than all before.
+        save_weights_only: whether to leave the model's config out.
+        mode: "min" or "max", what is better; "auto" asks the loss or the metric of that name.
+        save_freq: "epoch", or a number of batches. The latter takes training to one call per batch.
+        initial_value_threshold: what the first must be better than.
+    """
+
+    kept = ("best", "_seen", "_last_batch")
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        filepath: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: int | str = "epoch",
+        initial_value_threshold: float | None = None,
+    ) -> None:
+        super().__init__(monitor, mode, 0.0)
+        self.filepath = os.fspath(filepath)
+        self.verbose = choice(verbose, "verbose", (0, 1))
+        self.save_best_only = flag(save_best_only, "save_best_only")
+        self.save_weights_only = flag(save_weights_only, "save_weights_only")
+        self.save_freq = frequency(save_freq)
+        self.sees_batches = self.save_freq != "epoch"
+        if initial_value_threshold is not None:
+            self.best = real(initial_value_threshold, "initial_value_threshold")
+        if self.save_weights_only and not self.filepath.endswith(_WEIGHTS):
+            msg = (
+                "When using `save_weights_only=True` in `ModelCheckpoint`, the filepath provided must end in "
+                f"`.weights.h5` (Keras weights format), `.npz` or `.safetensors`. Received: filepath={self.filepath}"
+            )
+            raise ValueError(msg)
+        if not self.save_weights_only and not self.filepath.endswith(_MODELS):
+            msg = (
+                "The filepath provided must end in `.keras` (Keras model format), `.npz`, `.safetensors` or `.h5`. "
+                f"Received: filepath={self.filepath}"
+            )
+            raise ValueError(msg)
+        self._epoch, self._seen, self._last_batch = 0, 0, -1
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Remember the epoch."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Save, if so many batches have gone by."""
+        if self.save_freq == "epoch":
+            return
+        self._seen += batch + 1 if batch <= self._last_batch else batch - self._last_batch
+        self._last_batch = batch
+        if self._seen >= int(self.save_freq):
+            self._seen = 0
+            self._save(self._epoch, batch, logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Save."""
+        if self.save_freq == "epoch":
+            self._save(epoch, None, logs or {})
+
+    def _save(self, epoch: int, batch: int | None, logs: Logs) -> None:
+        path = self._path(epoch, batch, logs)
+        if not self._wants(epoch, logs, path):
+            return
+        if Path(path).is_dir():
+            msg = (
+                "Please specify a non-directory filepath for ModelCheckpoint. Filepath used is an existing "
+                f"directory: {path}"
+            )
+            raise OSError(msg)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        save = self.model.save_weights if self.save_weights_only else self.model.save
+        save(path, overwrite=True)
+        self._say(f"\nEpoch {epoch + 1}: finished saving model to {path}")
+
+    def _wants(self, epoch: int, logs: Logs, path: str) -> bool:
+        """Whether what there is now is to be saved."""
+        if not self.save_best_only:
+            self._say(f"\nEpoch {epoch + 1}: saving model to {path}")
+            return True
+        current = logs.get(self.monitor)
+        if current is None:
+            warnings.warn(f"Can save best model only with {self.monitor} available.", stacklevel=5)
+            return True
+        if np.ndim(current):
+            text = f"Can save best model only when `monitor` is a scalar value. Received: {current}. Falling back to "
+            warnings.warn(f"{text}`save_best_only=False`.", stacklevel=5)
+            return True
+        best = "None" if self.best is None else f"{self.best:.5f}"
+        if not self.improved(current, self.best):
+            self._say(f"\nEpoch {epoch + 1}: {self.monitor} did not improve from {best}")
+            return False
+        self._say(
+            f"\nEpoch {epoch + 1}: {self.monitor} improved from {best} to {current:.5f}, saving model to {path}"
+        )
+        self.best = current
+        return True
+
+    def _path(self, epoch: int, batch: int | None, logs: Logs) -> str:
+        fields = {} if batch is None or "batch" in logs else {"batch": batch + 1}
+        try:
+            return self.filepath.format(epoch=epoch + 1, **fields, **logs)
+        except KeyError as error:
+            msg = f'Failed to format this callback filepath: "{self.filepath}". Reason: {error}'
+            raise KeyError(msg) from None
+
+    def _say(self, text: str) -> None:
+        if self.verbose:
+            print_message(text)
+
+
+def frequency(value: object) -> int | str:
+    """`value` as "epoch" or a number of batches, at least 1."""
+    if value == "epoch":
+        return "epoch"
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        msg = f"Unrecognized save_freq: {value}. Expected save_freq are 'epoch' or integer values, at least 1"
+        raise ValueError(msg)
+    return int(value)

@@ -1,0 +1,172 @@
+"""What an optimizer keeps from step to step: where it is, how it is read, assigned and saved."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine._checks import integer
+from engine._program import Program
+from engine._spec import Spec
+from engine.optimizers._rates import Rate
+from engine.optimizers._variables import (
+    Array,
+    Kind,
+    OptimizerVariable,
+    Snapshot,
+    Tracked,
+    counters,
+    exchanged,
+    per_weight,
+    raw_state,
+    write_raw_state,
+)
+
+
+class Stateful(Spec):
+    """The state of an optimizer, which the program holds that it was compiled into."""
+
+    name: str
+    learning_rate: Any
+    use_ema: bool
+    gradient_accumulation_steps: int | None
+    _rate: Rate
+
+    def __init__(self) -> None:
+        self._program: Program | None = None
+        self._tracked: list[Tracked] = []
+
+    @property
+    def iterations(self) -> int:
+        """Steps taken since `compile`; may be assigned after it."""
+        return self.batches // (self.gradient_accumulation_steps or 1)
+
+    @iterations.setter
+    def iterations(self, value: int) -> None:
+        self.batches = integer(value, "iterations", 0) * (self.gradient_accumulation_steps or 1)
+
+    @property
+    def batches(self) -> int:
+        """Batches seen since `compile`."""
+        return 0 if self._program is None else self._program.iterations
+
+    @batches.setter
+    def batches(self, value: int) -> None:
+        if self._program is None:
+            msg = "`iterations` can be assigned once a model is compiled with this optimizer, and built"
+            raise ValueError(msg)
+        self._program.iterations = integer(value, "iterations", 0)
+
+    @property
+    def slots(self) -> Sequence[Sequence[str]]:
+        """Names of the rule's state arrays per weight array; those of one group take turns in `variables`."""
+        return []
+
+    @property
+    def variables(self) -> list[OptimizerVariable]:
+        """The state: step number, learning rate unless it follows a schedule, then arrays per weight array."""
+        program, tracked = self._stateful, self._tracked
+        found = counters(self, isinstance(self._rate, float))
+        if program is None:
+            return found
+        if self.use_ema:
+            found += per_weight(self.name, program, tracked, {"average": ("average", 0)})
+        if self.gradient_accumulation_steps:
+            found += per_weight(self.name, program, tracked, {"gradient_accumulator": ("accumulated", 0)})
+        first = 0
+        for group in self.slots:
+            arrays: dict[str, tuple[Kind, int]] = {
+                name: ("slot", first + position) for position, name in enumerate(group)
+            }
+            found += per_weight(self.name, program, tracked, arrays)
+            first += len(group)
+        return found
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Assign `weights` to `variables`, one by one.
+
+        Raises:
+            ValueError: if number or shapes differ; nothing has changed then.
+        """
+        targets, values = self.variables, [np.asarray(weight) for weight in weights]
+        if [target.shape for target in targets] != [value.shape for value in values]:
+            wanted = [target.shape for target in targets]
+            msg = f"`weights` must have the shapes of `variables`, {wanted}, got {[v.shape for v in values]}"
+            raise ValueError(msg)
+        for target, value in zip(targets, values, strict=True):
+            target.assign(value)
+
+    def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
+        """Write the state into `store`, a mapping, under "0", "1", ..."""
+        for position, variable in enumerate(self.variables):
+            store[str(position)] = variable.numpy()
+
+    def load_own_variables(self, store: Mapping[str, Array]) -> None:
+        """Take the state that `save_own_variables` wrote into `store`.
+
+        With another number of arrays, as of another rule, there is a warning and the state stays as it is.
+
+        Raises:
+            ValueError: if shapes differ.
+        """
+        count = len(self.variables)
+        if len(store) == count:
+            self.set_weights([np.asarray(store[str(position)]) for position in range(count)])
+        elif "0" not in store or int(np.asarray(store["0"])) > 0:  # else nothing had been learnt
+            msg = (
+                f"Skipping variable loading for optimizer {self.name!r}, because it has {count} variables whereas the "
+                f"saved optimizer has {len(store)} variables."
+            )
+            warnings.warn(msg, stacklevel=2)
+
+    @property
+    def variable_names(self) -> list[str]:
+        """What the variables are called."""
+        return [variable.path for variable in self.variables]
+
+    def snapshot(self) -> Snapshot:
+        """The whole state, to the bit, for `restore`."""
+        rate = self._rate if isinstance(self._rate, float) else None
+        return Snapshot(self.batches, rate, {} if self._program is None else raw_state(self._program))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to `snapshot`, a state that the method of that name returned."""
+        if self._program is not None:
+            write_raw_state(self._program, snapshot.arrays)
+            self.batches = snapshot.batches
+        if snapshot.rate is not None:
+            self.learning_rate = snapshot.rate
+
+    @property
+    def _stateful(self) -> Program | None:
+        """The program, if it has state: before the first targets it may have to wait for them."""
+        return self._program if self._program is not None and self._program.state_counts else None
+
+    def follow(self, program: Program, weights: Sequence[Tracked]) -> None:
+        """Take `iterations` and the state from `program`, which has these weights, from now on."""
+        self._program, self._tracked = program, list(weights)
+
+    def finalize_variable_values(self, var_list: Sequence[Any] | None = None) -> None:
+        """With `use_ema`, put the running means in the place of the weights, as `fit` does when it ends.
+
+        Args:
+            var_list: of no account: all weights that training changes.
+        """
+        del var_list
+        if self._program is not None and self.use_ema and self.batches:
+            self._program.write_variables(exchanged(self._program, self._tracked)[0])
+
+    def swap_averages(self) -> None:
+        """Let the weights and their running means change places; there must have been a step with `use_ema`."""
+        if self._program is not None:
+            weights, means = exchanged(self._program, self._tracked)
+            self._program.write_variables(weights)
+            self._program.write_state("average", 0, means)
+
+    def averages_from_weights(self) -> None:
+        """Set the running means to the weights."""
+        if self._program is not None and self.use_ema:
+            self._program.write_state("average", 0, self._program.variables)

@@ -1,0 +1,255 @@
+"""Models in files, as Keras has them, and in `.safetensors` and `.npz`; written whole or not at all."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine._atomic import replacing
+from engine._checks import flag
+from engine._program import __version__
+from engine._progress import print_message
+from engine.saving._config import config_of, model_of, parsed, require_sizes, text_of
+from engine.saving._contents import CONFIG, METADATA, Format, understood
+from engine.saving._folder import replace_folder
+from engine.saving._h5 import WeightsH5
+from engine.saving._keras import KerasArchive, members_of, opened_folder
+from engine.saving._legacy import LegacyH5
+from engine.saving._npz import Npz
+from engine.saving._safetensors import SafeTensors
+from engine.saving._state import contents_of, load
+from engine.utils import (
+    CustomObjectScope,
+    custom_object_scope,
+    deserialize_keras_object,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+    serialize_keras_object,
+)
+
+__all__ = [
+    "CustomObjectScope",
+    "custom_object_scope",
+    "deserialize_keras_object",
+    "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
+    "load_model",
+    "load_weights",
+    "model_from_json",
+    "register_keras_serializable",
+    "save_model",
+    "save_weights",
+    "serialize_keras_object",
+]
+
+PathLike = str | os.PathLike[str]
+
+# The first whose suffix fits is taken.
+_FORMATS: tuple[Format, ...] = (WeightsH5(), KerasArchive(), Npz(), SafeTensors(), LegacyH5())
+_UNBUILT = "has not yet been built: give it an input shape, call build(), or fit it"
+
+
+def save_model(
+    model: Any, filepath: PathLike, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+) -> None:
+    """Save a model with its weights, what it was compiled with, and the state of its optimizer.
+
+    Args:
+        model: what to save.
+        filepath: ends in `.keras` for Keras' format, `.npz`, `.safetensors`, or `.h5` for Keras' older format; a
+            folder with `zipped=False`.
+        overwrite: whether to replace what is there without asking.
+        zipped: False writes the contents of a `.keras` file into a folder.
+        kwargs: `include_optimizer=False` leaves out the optimizer's state; `save_format`, as in older scripts, which
+            the name tells anyway.
+
+    Raises:
+        ValueError: for another ending.
+        ImportError: if the format needs a package that isn't installed.
+    """
+    include_optimizer = flag(kwargs.pop("include_optimizer", True), "include_optimizer")
+    kwargs.pop("save_format", None)
+    if kwargs:
+        msg = f"The following argument(s) are not supported: {list(kwargs)}"
+        raise ValueError(msg)
+    folder = zipped is not None and not flag(zipped, "zipped")
+    path = os.fspath(filepath)
+    if folder and path.endswith(".keras"):
+        msg = f"When using `zipped=False`, the `filepath` argument should not end in `.keras`. Received: filepath={path}"
+        raise ValueError(msg)
+    format_ = None if folder else _format(path, "model")
+    if not _may_write(path, overwrite):
+        return
+    if not model.built:
+        warnings.warn(f"You are saving a model that {_UNBUILT}. The file holds no weights", stacklevel=3)
+    metadata = {
+        "keras_version": KERAS,
+        "date_saved": _now(),
+        "engine": {"version": __version__} | model._facts,
+    }
+    texts = {METADATA: text_of(metadata), CONFIG: text_of(config_of(model))}
+    contents = contents_of(model, texts, include_optimizer)
+    if format_ is None:
+        replace_folder(path, members_of(contents))
+        return
+    with replacing(path) as file:
+        format_.write(file, contents)
+
+
+def load_model(
+    filepath: PathLike,
+    custom_objects: Mapping[str, Any] | None = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+) -> Any:
+    """Load a model that `save_model`, or Keras, has saved.
+
+    Args:
+        filepath: of the file, or of a folder written with `zipped=False`.
+        custom_objects: classes and functions of your own by name; those that are registered are known.
+        compile: whether to compile it as it was.
+        safe_mode: of no account: code in files, as Keras has it of lambdas, is never run.
+
+    Returns:
+        A new model. Without changes its next step of training is the one that the saved model would have taken.
+
+    Raises:
+        ValueError: for a file that is damaged, or no model of this engine; the message says what is wrong.
+        OSError: for one that can't be read.
+        ImportError: if the format needs a package that isn't installed.
+    """
+    flag(safe_mode, "safe_mode")
+    path = Path(filepath)
+    reading = opened_folder if path.is_dir() else _format(os.fspath(filepath), "model").open
+    if not path.exists():
+        msg = f"File not found: filepath={filepath}. Please ensure the file is an accessible `{path.suffix}` file."
+        raise ValueError(msg)
+    with understood(filepath), custom_object_scope(custom_objects), reading(path) as reader:
+        config = parsed(reader.text(CONFIG))
+        require_sizes(config, reader)
+        model = model_of(config)
+        if flag(compile, "compile") and config.get("compile_config"):
+            model.compile_from_config(config["compile_config"])
+        metadata = reader.text(METADATA)
+        if metadata is not None:
+            model._learn(parsed(metadata).get("engine") or {})
+        if model.built:
+            load(model, reader)
+    return model
+
+
+def save_weights(
+    model: Any, filepath: PathLike, overwrite: bool = True, max_shard_size: float | None = None, **kwargs: Any
+) -> None:
+    """Save the weights of a model, and the state of its optimizer.
+
+    Args:
+        model: built.
+        filepath: ends in `.weights.h5` for Keras' format, `.npz` or `.safetensors`.
+        overwrite: whether to replace what is there without asking.
+        max_shard_size: None; the weights are in one file.
+        kwargs: none.
+
+    Raises:
+        ValueError: for another ending, or a model without weights.
+        ImportError: if the format needs a package that isn't installed.
+    """
+    path = os.fspath(filepath)
+    if max_shard_size is not None or kwargs:
+        msg = f"the weights are in one file here: leave `max_shard_size` and others out, got {max_shard_size}, {kwargs}"
+        raise ValueError(msg)
+    format_ = _format(path, "weights")
+    if not model.built:
+        msg = f"You are saving the weights of a model that {_UNBUILT}"
+        raise ValueError(msg)
+    if _may_write(path, overwrite):
+        with replacing(path) as file:
+            format_.write(file, contents_of(model))
+
+
+def load_weights(model: Any, filepath: PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:
+    """Load the weights of a model from any file that holds some, and the state of its optimizer if it is compiled.
+
+    Args:
+        model: of the same layers; built.
+        filepath: of the file.
+        skip_mismatch: whether layers that differ from the file are left as they are, with a warning.
+        kwargs: none.
+
+    Raises:
+        ValueError: for a file that is damaged or doesn't fit; the model is unchanged then.
+        OSError: for one that can't be read.
+        ImportError: if the format needs a package that isn't installed.
+    """
+    path = os.fspath(filepath)
+    if kwargs:
+        msg = f"Invalid keyword arguments: {kwargs}"
+        raise ValueError(msg)
+    format_ = _format(path)
+    if not model.built:
+        msg = f"You are loading weights into a model that {_UNBUILT}"
+        raise ValueError(msg)
+    with understood(filepath), format_.open(Path(path)) as reader:
+        load(model, reader, flag(skip_mismatch, "skip_mismatch"))
+
+
+def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The model that its `to_json` described, with fresh weights.
+
+    Args:
+        json_string: what `to_json` returned, or Keras' did.
+        custom_objects: classes and functions of your own by name.
+
+    Raises:
+        ValueError: if it describes no model of this engine.
+    """
+    with understood("the config"), custom_object_scope(custom_objects):
+        config = parsed(json_string)
+        model = model_of(config)
+        if config.get("compile_config"):
+            model.compile_from_config(config["compile_config"])
+    return model
+
+
+# Whose form the files have, for programs that ask.
+KERAS = "3.12.0"
+
+
+def _format(path: str, what: str | None = None) -> Format:
+    """The format that the name of a file tells, for a "model", for "weights" or for any."""
+    for format_ in _FORMATS:
+        if path.endswith(format_.suffixes):
+            if what is None or what in format_.holds:
+                return format_
+            break
+    if what == "weights":
+        msg = f"The filename must end in `.weights.h5`, `.npz` or `.safetensors`. Received: filepath={path}"
+        raise ValueError(msg)
+    msg = (
+        "Invalid filepath extension: it must be `.keras`, Keras' own, `.npz`, which needs NumPy alone, `.safetensors` "
+        f"or `.h5`. Received: filepath={path}"
+    )
+    raise ValueError(msg)
+
+
+def _may_write(path: str, overwrite: object) -> bool:
+    """Whether there is nothing at `path`, or it may be replaced."""
+    if flag(overwrite, "overwrite") or not Path(path).exists():
+        return True
+    answer = ""
+    while answer not in ("y", "n"):
+        answer = input(f"[WARNING] {path} already exists - overwrite? [y/n]").strip().lower()
+    if answer == "y":
+        print_message("[TIP] Next time specify overwrite=True!")
+    return answer == "y"
+
+
+def _now() -> str:
+    return datetime.datetime.now(tz=datetime.timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")

@@ -1,0 +1,91 @@
+"""`.keras`: Keras' archive of a config, metadata and weights; or a folder of the three."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from engine.saving import _zip
+from engine.saving._contents import CONFIG, METADATA, Contents, Format, Reader, Variables
+from engine.saving._h5 import H5Reader, h5py, opened, write_groups
+
+WEIGHTS = "model.weights.h5"
+
+
+class KerasArchive(Format):
+    """Keras' own files."""
+
+    suffixes = (".keras",)
+    holds = frozenset({"model"})
+
+    def write(self, file: IO[bytes], contents: Contents) -> None:
+        """Write into a file that is open."""
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, content in members_of(contents).items():
+                with _zip.new_member(archive, name) as member:
+                    member.write(content)
+
+    @contextmanager
+    def open(self, path: Path) -> Iterator[Reader]:
+        """Open the file for reading."""
+        with _zip.opened(path) as archive:
+            if WEIGHTS not in archive.namelist():
+                msg = f"expected a {WEIGHTS} file in the archive, got {archive.namelist()}"
+                raise ValueError(msg)
+            weights = io.BytesIO(_zip.bytes_of(archive, archive.getinfo(WEIGHTS)))
+            texts = {name: _zip.text_of(archive, name) for name in (CONFIG, METADATA)}
+            with opened(weights) as file:
+                yield KerasReader(file, texts)
+
+
+@contextmanager
+def opened_folder(path: Path) -> Iterator[Reader]:
+    """What a `.keras` file has, as files in a folder."""
+    texts = {name: _text(path / name) for name in (CONFIG, METADATA)}
+    with opened(path / WEIGHTS) as file:
+        yield KerasReader(file, texts)
+
+
+class KerasReader(Reader):
+    """Weights and texts.
+
+    Args:
+        file: of h5py.
+        texts: by name.
+    """
+
+    def __init__(self, file: object, texts: dict[str, str | None]) -> None:
+        self._weights = H5Reader(file)
+        self._texts = texts
+
+    def text(self, name: str) -> str | None:
+        """The text of that name; None if there is none."""
+        return self._texts.get(name)
+
+    def group(self, path: str) -> Variables:
+        """The arrays of that path; empty if there is no such group."""
+        return self._weights.group(path)
+
+
+def members_of(contents: Contents) -> dict[str, bytes]:
+    """The files that make up a model, by name."""
+    weights = io.BytesIO()
+    with h5py().File(weights, "w") as file:
+        write_groups(file, contents)
+    return {
+        **{name: text.encode() for name, text in contents.texts.items()},
+        WEIGHTS: weights.getvalue(),
+    }
+
+
+def _text(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    if path.stat().st_size > _zip.MOST_TEXT:
+        msg = f"{path.name!r} must not be longer than {_zip.MOST_TEXT} bytes"
+        raise ValueError(msg)
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,192 @@
+"""`.h5`: Keras' older format, in which layers go by their order."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from engine import losses
+from engine.saving._contents import CONFIG, METADATA, Contents, Format, Group, Reader, Variables
+from engine.saving._h5 import child, descend, h5py, opened, stored
+
+# Of an attribute, in bytes: HDF5 keeps them in a header of 64 KiB.
+MOST_ATTRIBUTE = 64512
+
+
+class LegacyH5(Format):
+    """Models in single files of HDF5, by Keras up to version 2 and, if asked to, since."""
+
+    suffixes = (".h5", ".hdf5")
+    holds = frozenset({"model"})
+
+    def write(self, file: IO[bytes], contents: Contents) -> None:
+        """Write into a file that is open, and has a `name`."""
+        config = json.loads(contents.texts[CONFIG])
+        compiled = config.get("compile_config")
+        with h5py().File(file.name, "w") as handle:
+            handle.attrs["backend"] = b"engine"
+            handle.attrs["metadata"] = contents.texts[METADATA].encode()
+            handle.attrs["model_config"] = _json({name: config[name] for name in ("class_name", "config")})
+            if compiled:
+                optimizer, loss = compiled.pop("optimizer"), _full_name(compiled["loss"])
+                handle.attrs["training_config"] = _json(
+                    compiled | {"optimizer_config": optimizer, "loss": loss}
+                )
+            weights = handle.create_group("model_weights")
+            layers = [group for place, group in contents.groups.items() if place.startswith("layers/")]
+            _write_names(weights, "layer_names", [str(layer.name) for layer in layers])
+            for layer in sorted(layers, key=lambda layer: str(layer.name)):
+                _write_arrays(weights.create_group(str(layer.name)), layer)
+            _write_arrays(weights.create_group("top_level_model_weights"), Group("", {}, ()))
+            if "optimizer" in contents.groups:
+                _write_arrays(handle.create_group("optimizer_weights"), contents.groups["optimizer"])
+
+    @contextmanager
+    def open(self, path: Path) -> Iterator[Reader]:
+        """Open the file for reading."""
+        with opened(path) as file:
+            yield LegacyReader(file)
+
+
+class LegacyReader(Reader):
+    """An open file.
+
+    Args:
+        file: of h5py.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def text(self, name: str) -> str | None:
+        """The config in the present form, or the metadata; None if there is none."""
+        if name == METADATA:
+            return json.dumps(self._attribute("metadata"))
+        if name != CONFIG or "model_config" not in self._file.attrs:
+            return None
+        config = self._attribute("model_config")
+        training = self._attribute("training_config")
+        if training:
+            config["compile_config"] = training | {"optimizer": training.pop("optimizer_config", None)}
+        return json.dumps({"module": "keras"} | modern(config))
+
+    def group(self, path: str) -> Variables:
+        """None: layers have no paths here."""
+        del path
+        return Variables({})
+
+    def layers(self, paths: Sequence[str], weighted: Sequence[bool]) -> list[Variables]:
+        """The arrays of each layer, as those with weights follow each other in the file."""
+        group = self._file
+        if "layer_names" not in group.attrs:
+            group = descend(group, ["model_weights"]) or group
+        found = [
+            arrays for name in _names(group, "layer_names") if (arrays := _arrays(group, name.split("/")))
+        ]
+        if len(found) != sum(weighted):
+            msg = (
+                "Layer count mismatch when loading weights from file. Model expected "
+                f"{sum(weighted)} layers, found {len(found)} saved layers."
+            )
+            raise ValueError(msg)
+        rest = iter(found)
+        return [next(rest) if has else Variables({}) for has in weighted]
+
+    def optimizer(self) -> Variables:
+        """The arrays of the optimizer."""
+        return _arrays(self._file, ["optimizer_weights"])
+
+    def _attribute(self, name: str) -> dict[str, Any]:
+        value = self._file.attrs.get(name, b"{}")
+        config = json.loads(value if isinstance(value, (bytes, str)) else bytes(value))
+        if not isinstance(config, dict):
+            msg = f"`{name}` must be an object of JSON, got {type(config).__name__}"
+            raise ValueError(msg)
+        return config
+
+
+def modern(config: Any) -> Any:
+    """What older versions of Keras wrote, as the present one writes it."""
+    if isinstance(config, list):
+        return [modern(value) for value in config]
+    if not isinstance(config, Mapping):
+        return config
+    name, inner = config.get("class_name"), config.get("config")
+    if name == "__tuple__":
+        return modern(config.get("items", []))
+    if name == "MeanMetricWrapper" and isinstance(inner, Mapping):
+        return inner.get("name") if inner.get("name") in ("accuracy", "acc") else inner.get("fn")
+    found = {key: modern(value) for key, value in config.items()}
+    if isinstance(inner, Mapping) and isinstance(name, str):
+        _renew(name, found["config"])
+    return found
+
+
+def _renew(name: str, config: dict[str, Any]) -> None:
+    if config.get("reduction") == "auto":
+        config["reduction"] = "sum_over_batch_size"
+    axis = config.get("axis")
+    if name == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
+        config["axis"] = axis[0]
+    if name == "InputLayer" and "batch_input_shape" in config:
+        config["batch_shape"] = config.pop("batch_input_shape")
+
+
+def _arrays(group: Any, path: Sequence[str]) -> Variables:
+    """The arrays of a group in the order of their names' list."""
+    found = descend(group, path)
+    names = [] if found is None else _names(found, "weight_names")
+    return Variables({str(i): _at(found, name.split("/")) for i, name in enumerate(names)})
+
+
+def _at(group: Any, path: Sequence[str]) -> Any:
+    folder = descend(group, path[:-1])
+    if folder is None or child(folder, path[-1], "Dataset") is None:
+        msg = f"there is no array {'/'.join(path)!r}"
+        raise ValueError(msg)
+    return stored(folder, path[-1])
+
+
+def _names(group: Any, attribute: str) -> list[str]:
+    """A list of names, which may go on in attributes with numbers."""
+    attributes, number = [attribute], 0
+    if attribute not in group.attrs:
+        attributes = []
+        while f"{attribute}{number}" in group.attrs:
+            attributes.append(f"{attribute}{number}")
+            number += 1
+    names = [name for each in attributes for name in np.atleast_1d(group.attrs[each]).tolist()]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+
+def _write_names(group: Any, attribute: str, names: Sequence[str]) -> None:
+    array = np.array([name.encode() for name in names], dtype="S" if names else "S1")
+    count = -(-array.nbytes // MOST_ATTRIBUTE) or 1
+    for number, part in enumerate(np.array_split(array, count)):
+        group.attrs[f"{attribute}{number}" if count > 1 else attribute] = part
+
+
+def _write_arrays(group: Any, arrays: Group) -> None:
+    counts: Counter[str] = Counter()
+    labels = []
+    for label, array in zip(arrays.labels, arrays.arrays.values(), strict=True):
+        labels.append(f"{label}_{counts[label]}" if counts[label] else label)
+        counts[label] += 1
+        group[labels[-1]] = array
+    _write_names(group, "weight_names", labels)
+
+
+def _full_name(loss: Any) -> Any:
+    """A loss without abbreviations, which Keras doesn't find when it reads this format."""
+    found = losses.get(loss) if isinstance(loss, str) and loss not in ("ce", "crossentropy") else loss
+    return found.__name__ if callable(found) and found.__module__.startswith("engine.") else loss
+
+
+def _json(config: Mapping[str, Any]) -> bytes:
+    return json.dumps(config).encode()

@@ -1,0 +1,268 @@
+"""Files of Keras in the engine and of the engine in Keras: the same predictions, and the same next step of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from test_keras_layers import STACKS
+from test_keras_optimizers import OPTIONS, RULES
+
+import engine
+
+RTOL, ATOL = 1e-6, 1e-6
+# One compilation of each model by XLA would take longer than the rest.
+EAGER = {"jit_compile": False}
+FORMATS = [".keras", ".h5", ".weights.h5"]
+
+
+def load(api: Any, path: Path, like: Any) -> Any:
+    """The model in the file, or a copy of `like` with the weights there."""
+    if not path.name.endswith(".weights.h5"):
+        return api.models.load_model(path)
+    model = like(api)
+    if api is keras:
+        model.optimizer.build(model.trainable_variables)  # or it would leave the state in the file alone
+    model.load_weights(path)
+    return model
+
+
+def check(  # noqa: PLR0917 # what a case is made of
+    make: Any, x: Any, y: Any, tmp_path: Path, suffix: str, steps: int = 2, tolerance: float = 1e-5
+) -> None:
+    """Train and save in one library, load in the other, compare predictions, state, and what a step changes."""
+    for api, other in ((keras, engine), (engine, keras)):
+        path = tmp_path / f"{api.__name__}{suffix}"
+        model = make(api)
+        for _ in range(steps):
+            model.train_on_batch(x, y)
+        (model.save_weights if suffix == ".weights.h5" else model.save)(path)
+        again = load(other, path, make)
+        for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+            assert np.array_equal(a, b)
+        predictions = [np.asarray(each.predict(x, verbose=0)) for each in (model, again)]
+        np.testing.assert_allclose(predictions[1], predictions[0], rtol=RTOL, atol=ATOL)
+        if other is keras and suffix == ".h5":
+            continue  # Keras builds the optimizer for no weights there, and drops their state
+        state = [[np.asarray(v) for v in each.optimizer.variables] for each in (model, again)]
+        assert len(state[0]) == len(state[1])
+        for a, b in zip(*state, strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-12)
+        for each in (model, again):
+            each.train_on_batch(x, y)
+        for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def classifier(optimizer: Any) -> Any:
+    def make(api: Any) -> Any:
+        model = api.Sequential(
+            [
+                api.Input((12,)),
+                api.layers.Dense(
+                    17, "tanh", kernel_regularizer="l2", kernel_constraint=api.constraints.MaxNorm(3)
+                ),
+                api.layers.Dense(4, "softmax"),
+            ]
+        )
+        model.compile(optimizer(api), "sparse_categorical_crossentropy", metrics=["accuracy"], **EAGER)
+        return model
+
+    return make
+
+
+X = np.random.default_rng(0).normal(size=(32, 12)).astype(np.float32)
+Y = np.random.default_rng(1).integers(0, 4, 32)
+
+
+# Each rule with as much state as it can have.
+LARGEST = [*{name: (name, options) for name, options in RULES}.values(), RULES[1], RULES[9]]
+
+
+@pytest.mark.parametrize(("name", "options"), LARGEST, ids=str)
+def test_optimizers(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    suffix = FORMATS[LARGEST.index((name, options)) % 3]
+    check(classifier(lambda api: getattr(api.optimizers, name)(**options)), X, Y, tmp_path, suffix)
+
+
+@pytest.mark.parametrize("options", OPTIONS[5:], ids=str)  # those with state
+def test_options_of_optimizers(options: dict[str, Any], tmp_path: Path) -> None:
+    check(classifier(lambda api: api.optimizers.Adam(0.01, **options)), X, Y, tmp_path, ".keras", steps=4)
+
+
+SCHEDULES = {
+    "exponential": lambda s: s.ExponentialDecay(0.1, 2, 0.9, staircase=True),
+    "piecewise": lambda s: s.PiecewiseConstantDecay([2, 4], [0.1, 0.05, 0.01]),
+    "polynomial": lambda s: s.PolynomialDecay(0.1, 10, power=2.0, cycle=True),
+    "inverse": lambda s: s.InverseTimeDecay(0.1, 2, 0.5),
+    "cosine": lambda s: s.CosineDecay(0.01, 10, warmup_target=0.1, warmup_steps=2),
+    "restarts": lambda s: s.CosineDecayRestarts(0.1, 3),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules(name: str, tmp_path: Path) -> None:
+    make, suffix = SCHEDULES[name], FORMATS[list(SCHEDULES).index(name) % 2]
+    optimizer = classifier(lambda api: api.optimizers.SGD(make(api.optimizers.schedules)))
+    check(optimizer, X, Y, tmp_path, suffix)
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_layers(name: str, tmp_path: Path) -> None:
+    shape, stack = STACKS[name]
+    suffix = FORMATS[list(STACKS).index(name) % 2]
+    rng = np.random.default_rng(2)
+    tokens = "embedding" in name or "category" in name or "encoding" in name
+    x = rng.integers(0, 4, (24, *shape)) if tokens else rng.normal(size=(24, *shape))
+
+    def make(api: Any) -> Any:
+        model = api.Sequential(
+            [api.Input(shape), *stack(api.layers), api.layers.Flatten(), api.layers.Dense(2)]
+        )
+        model.compile(api.optimizers.SGD(0.01, momentum=0.9), "mse", **EAGER)
+        return model
+
+    check(make, x.astype(np.float32), rng.normal(size=(24, 2)).astype(np.float32), tmp_path, suffix)
+
+
+NOISES = {
+    "dropout": lambda k: k.Dropout(0.3, noise_shape=(None, 1)),
+    "spatial": lambda k: k.SpatialDropout2D(0.2),
+    "alpha": lambda k: k.AlphaDropout(0.2, seed=3),
+    "gaussian": lambda k: k.GaussianDropout(0.2),
+    "noise": lambda k: k.GaussianNoise(0.2),
+    "translation": lambda k: k.RandomTranslation(0.1, (-0.1, 0.2), fill_mode="constant"),
+    "rotation": lambda k: k.RandomRotation(0.1),
+    "zoom": lambda k: k.RandomZoom(0.1, 0.2),
+    "flip": lambda k: k.RandomFlip("horizontal"),
+}
+
+
+@pytest.mark.parametrize("name", NOISES)
+def test_layers_with_noise(name: str, tmp_path: Path) -> None:
+    """Without training: random numbers are other ones in every library."""
+    shape = (9,) if name in ("dropout", "alpha", "gaussian", "noise") else (6, 5, 2)
+
+    def make(api: Any) -> Any:
+        model = api.Sequential(
+            [api.Input(shape), NOISES[name](api.layers), api.layers.Flatten(), api.layers.Dense(2)]
+        )
+        model.compile("adam", "mse")
+        return model
+
+    x = np.random.default_rng(0).random((4, *shape), np.float32)
+    for api, other in ((keras, engine), (engine, keras)):
+        model, path = make(api), tmp_path / f"{api.__name__}.keras"
+        model.save(path)
+        again = other.models.load_model(path)
+        np.testing.assert_allclose(
+            np.asarray(again.predict(x, verbose=0)), np.asarray(model.predict(x, verbose=0)), RTOL, ATOL
+        )
+
+
+def losses(api: Any) -> dict[str, Any]:
+    m = api.losses
+    return {
+        "mse": "mse",
+        "function": m.mean_absolute_error,
+        "object": m.Huber(reduction="sum", name="mine"),
+        "listed": ["mse"],
+        "log_cosh": m.LogCosh(),
+        "cosine": m.CosineSimilarity(axis=-1),
+        "poisson": m.Poisson(),
+    }
+
+
+@pytest.mark.parametrize("name", losses(engine))
+def test_losses_and_metrics(name: str, tmp_path: Path) -> None:
+    suffix = FORMATS[list(losses(engine)).index(name) % 2]
+
+    def make(api: Any) -> Any:
+        model = api.Sequential([api.Input((12,)), api.layers.Dense(2, "softplus")])
+        m = api.metrics
+        listed = ["mae", m.RootMeanSquaredError(), m.MeanSquaredError(name="second"), m.R2Score()]
+        model.compile("sgd", losses(api)[name], metrics=listed, weighted_metrics=["mse"], loss_weights=0.5)
+        return model
+
+    y = np.random.default_rng(3).random((32, 2)).astype(np.float32)
+    for api, other in ((keras, engine), (engine, keras)):
+        model, path = make(api), tmp_path / f"{api.__name__}{suffix}"
+        model.train_on_batch(X, y)
+        model.save(path)
+        again = other.models.load_model(path)
+        ours, theirs = (each.evaluate(X, y, verbose=0, return_dict=True) for each in (again, model))
+        if suffix == ".keras":  # Keras has other names where it has read the older format
+            assert ours.keys() == theirs.keys()
+        found = [sorted(each.values()) for each in (ours, theirs)]
+        np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["AUC", "Precision", "Recall", "F1Score", "BinaryAccuracy", "TopKCategoricalAccuracy"]
+)
+def test_metrics_of_classes(name: str, tmp_path: Path) -> None:
+    def make(api: Any) -> Any:
+        model = api.Sequential([api.Input((12,)), api.layers.Dense(4, "softmax")])
+        model.compile("sgd", "categorical_crossentropy", metrics=[getattr(api.metrics, name)(), "accuracy"])
+        return model
+
+    y = np.eye(4, dtype=np.float32)[Y]
+    for api, other in ((keras, engine), (engine, keras)):
+        model, path = make(api), tmp_path / f"{api.__name__}.keras"
+        model.train_on_batch(X, y)
+        model.save(path)
+        again = other.models.load_model(path)
+        for ours, theirs in zip(
+            again.evaluate(X, y, verbose=0), model.evaluate(X, y, verbose=0), strict=True
+        ):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_json_goes_both_ways() -> None:
+    make = classifier(lambda api: api.optimizers.Adam())
+    for api, other in ((keras, engine), (engine, keras)):
+        model = make(api)
+        again = other.models.model_from_json(model.to_json())
+        again.set_weights(model.get_weights())
+        np.testing.assert_allclose(again.predict(X, verbose=0), model.predict(X, verbose=0), RTOL, ATOL)
+
+
+def test_unbuilt_and_frozen_models(tmp_path: Path) -> None:
+    for api, other in ((keras, engine), (engine, keras)):
+        model = api.Sequential([api.layers.Dense(3, name="first"), api.layers.Dense(2, name="second")])
+        model.build((None, 12))
+        model.get_layer("first").trainable = False
+        model.compile("adam", "mse")
+        model.train_on_batch(X, X[:, :2])
+        model.save(tmp_path / f"{api.__name__}.keras")
+        again = other.models.load_model(tmp_path / f"{api.__name__}.keras")
+        assert [layer.name for layer in again.layers] == ["first", "second"]
+        assert [layer.trainable for layer in again.layers] == [False, True]
+        for each in (model, again):
+            each.train_on_batch(X, X[:, :2])
+        for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_folders(tmp_path: Path) -> None:
+    make = classifier(lambda api: api.optimizers.Adam())
+    for api, other in ((keras, engine), (engine, keras)):
+        model = make(api)
+        model.save(tmp_path / api.__name__, zipped=False)
+        again = other.models.load_model(tmp_path / api.__name__)
+        np.testing.assert_allclose(again.predict(X, verbose=0), model.predict(X, verbose=0), RTOL, ATOL)
+
+
+def test_a_layer_that_the_engine_lacks(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match=r"m\.keras: unknown layer 'Conv2D'"):
+        engine.models.load_model(tmp_path / "m.keras")
+    lambdas = keras.Sequential([keras.Input((8,)), keras.layers.Lambda(lambda x: x + 1)])
+    lambdas.save(tmp_path / "l.keras")
+    for safe_mode in (True, False):
+        with pytest.raises(ValueError, match=r"l\.keras: .*Lambda"):
+            engine.models.load_model(tmp_path / "l.keras", safe_mode=safe_mode)

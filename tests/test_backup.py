@@ -1,0 +1,191 @@
+"""A training that is killed, again and again, ends with the same bits as one that wasn't."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from backup_worker import CASES, EPOCHS, Slow, digest, network
+from conftest import Blobs, classifier, same_weights
+
+import engine as keras
+from engine.callbacks import BackupAndRestore, Callback, EarlyStopping, LambdaCallback
+
+WORKER = Path(__file__).with_name("backup_worker.py")
+
+
+class CrashError(Exception):
+    """What stands for a crash within the process."""
+
+
+class Crashing(Callback):
+    """CrashErrores after so many batches, before anybody else hears of the last one."""
+
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.left -= 1
+        if not self.left:
+            raise CrashError
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_crashes_change_no_bit(name: str, tmp_path: Path) -> None:
+    folder = str(tmp_path / "backup")
+    expected, whole = digest(name, None, [])
+    batches = iter([3, 11, 12, 2, 9, 1, 14])
+    for _ in range(20):
+        left = next(batches, 10**9)
+        try:
+            found, history = digest(name, folder, [Crashing(left)])
+        except CrashError:
+            continue
+        break
+    assert found == expected
+    assert not (tmp_path / "backup").exists()
+    for key, values in history.history.items():
+        assert np.array_equal(values, whole.history[key][-len(values) :]), key
+    assert history.epoch == whole.epoch[-len(history.epoch) :]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("name", ["epochs", "batches", "generator"])
+def test_sigkill_changes_no_bit(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    expected, _ = digest(name, None, [Slow()])
+    for kills in range(30):
+        command = [sys.executable, str(WORKER), name, str(tmp_path / "backup")]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            # The first few are killed at random moments, until the training has had the luck to end.
+            output, _ = process.communicate(timeout=rng.uniform(0.0, 0.15) if kills < 8 else None)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            continue
+        assert process.returncode == 0
+        break
+    assert output.strip() == expected
+
+
+def test_what_is_told(tmp_path: Path, blobs: Blobs) -> None:
+    told: list[int] = []
+    tell = LambdaCallback(on_epoch_begin=lambda epoch, logs: told.append(epoch))
+    for crash in (8, 8, 10**6):
+        model = classifier()
+        try:
+            history = model.fit(
+                blobs.x,
+                blobs.y,
+                epochs=4,
+                verbose=0,
+                callbacks=[BackupAndRestore(tmp_path / "b"), tell, Crashing(crash)],
+            )
+        except CrashError:
+            assert [file.name for file in (tmp_path / "b").iterdir()] == ["latest.npz"]
+    assert told == [0, 1, 1, 2, 2, 3]
+    assert history.epoch == [2, 3]
+    assert len(history.history["loss"]) == 2
+
+
+def test_a_training_that_is_over_stays_over(tmp_path: Path, blobs: Blobs) -> None:
+    def train(folder: Path, *extra: Callback) -> keras.Sequential:
+        keras.utils.set_random_seed(3)
+        model = classifier()
+        backup = BackupAndRestore(folder, delete_checkpoint=False)
+        stop = EarlyStopping("loss", min_delta=10.0, patience=1, restore_best_weights=True)
+        model.fit(blobs.x, blobs.y, epochs=9, verbose=0, callbacks=[backup, stop, *extra])
+        return model
+
+    def fail(logs: Any) -> None:
+        raise CrashError
+
+    whole = train(tmp_path / "a")
+    with pytest.raises(CrashError):  # after the last epoch, before anything else
+        train(tmp_path / "b", LambdaCallback(on_train_end=fail))
+    again = train(tmp_path / "b")
+    assert same_weights(again, whole)
+    assert again.history.epoch == []
+
+
+def test_the_one_before_stands_in(tmp_path: Path, blobs: Blobs) -> None:
+    def train(*extra: Callback) -> keras.Sequential:
+        keras.utils.set_random_seed(3)
+        model = classifier()
+        backup = BackupAndRestore(tmp_path / "b", save_freq=2, double_checkpoint=True)
+        model.fit(blobs.x, blobs.y, epochs=3, verbose=0, callbacks=[backup, *extra])
+        return model
+
+    whole = train()
+    with pytest.raises(CrashError):
+        train(Crashing(9))
+    assert sorted(file.name for file in (tmp_path / "b").iterdir()) == ["latest.npz", "previous.npz"]
+    (tmp_path / "b" / "latest.npz").write_bytes(b"PK")
+    assert same_weights(train(), whole)
+
+
+def test_damaged_and_foreign_backups(tmp_path: Path, blobs: Blobs) -> None:
+    folder = tmp_path / "b"
+
+    def train(model: keras.Sequential, *extra: Callback, **options: Any) -> None:
+        callbacks = [BackupAndRestore(folder), *extra]
+        model.fit(blobs.x, blobs.y, epochs=2, verbose=0, callbacks=callbacks, **options)
+
+    with pytest.raises(CrashError):
+        train(classifier(), Crashing(7))
+    model = classifier(keras.layers.Dense(5))
+    before = model.get_weights()
+    for other, extra in (
+        (model, Crashing(99)),
+        (classifier(optimizer="sgd"), Crashing(99)),
+        (classifier(), EarlyStopping("loss")),
+    ):
+        with pytest.raises(ValueError, match=r"latest\.npz: this is the backup of another training"):
+            train(other, extra)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+    with zipfile.ZipFile(folder / "latest.npz") as archive:
+        names = archive.namelist()
+    assert "training.json" in names
+    whole = (folder / "latest.npz").read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], whole.replace(b'"epoch"', b'"epach"')):
+        (folder / "latest.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"latest\.npz"):
+            train(classifier(), Crashing(99))
+
+
+def test_seeds_of_layers_come_back(tmp_path: Path, blobs: Blobs) -> None:
+    """As of a script that sets no seed: the restored training goes on with the noise of the first."""
+
+    def train(seed: int, *extra: Callback) -> keras.Sequential:
+        keras.utils.set_random_seed(seed)
+        model = network("adam")
+        backup = BackupAndRestore(tmp_path / "b")
+        model.fit(blobs.x, blobs.y, epochs=3, verbose=0, callbacks=[backup, *extra])
+        return model
+
+    whole = train(1)
+    with pytest.raises(CrashError):
+        train(1, Crashing(8))
+    assert same_weights(train(2), whole)
+
+
+def test_arguments(tmp_path: Path, blobs: Blobs) -> None:
+    with pytest.raises(ValueError, match="Empty `backup_dir` argument passed"):
+        BackupAndRestore("")
+    for wrong in (0, 2.5, "batch", True, None):
+        with pytest.raises(ValueError, match="Unrecognized save_freq"):
+            BackupAndRestore("b", save_freq=wrong)  # type: ignore[arg-type]
+    backup = BackupAndRestore(tmp_path / "b", delete_checkpoint=False)
+    model = classifier()
+    model.fit(blobs.x, blobs.y, epochs=EPOCHS, verbose=0, callbacks=[backup])
+    assert (tmp_path / "b" / "latest.npz").exists()
+    again = classifier()
+    again.fit(blobs.x, blobs.y, epochs=EPOCHS, verbose=0, callbacks=[backup])
+    assert same_weights(again, model)

@@ -1,0 +1,122 @@
+"""ModelCheckpoint: when it saves, what, under which name, and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Blobs, classifier, same_weights
+
+from engine import models
+from engine.callbacks import Callback, LambdaCallback, ModelCheckpoint
+
+
+def train(blobs: Blobs, *callbacks: Callback, **options: Any) -> Any:
+    model = classifier()
+    options = {"epochs": 3, "verbose": 0, "validation_split": 0.2} | options
+    model.fit(blobs.x, blobs.y, callbacks=list(callbacks), **options)
+    return model
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def scripted(*values: float) -> Callback:
+    """Puts numbers of its own into the logs."""
+    return LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(val_loss=values[epoch]))
+
+
+def test_after_every_epoch(tmp_path: Path, blobs: Blobs, capsys: Any) -> None:
+    path = tmp_path / "deep" / "{epoch:02d}-{val_loss:.2f}.npz"
+    model = train(blobs, scripted(0.5, 0.25, 0.125), ModelCheckpoint(path, verbose=1))
+    assert names(tmp_path / "deep") == ["01-0.50.npz", "02-0.25.npz", "03-0.12.npz"]
+    again = models.load_model(tmp_path / "deep" / "03-0.12.npz")
+    assert same_weights(again, model)
+    assert again.optimizer.iterations == 12
+    first = str(path).format(epoch=1, val_loss=0.5)
+    lines = f"\nEpoch 1: saving model to {first}\n\nEpoch 1: finished saving model to {first}\n"
+    assert capsys.readouterr().out.startswith(lines)
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".npz", ".safetensors"])
+def test_weights_alone(suffix: str, tmp_path: Path, blobs: Blobs) -> None:
+    model = train(blobs, ModelCheckpoint(tmp_path / f"w{suffix}", save_weights_only=True))
+    again = classifier()
+    again.load_weights(tmp_path / f"w{suffix}")
+    assert same_weights(again, model)
+
+
+@pytest.mark.parametrize(
+    ("options", "values", "saved"),
+    [
+        ({}, (3.0, 2.0, 4.0, 1.0), [1, 2, 4]),
+        ({"mode": "max"}, (3.0, 2.0, 4.0, 1.0), [1, 3]),
+        ({"initial_value_threshold": 2.5}, (3.0, 2.0, 4.0, 1.0), [2, 4]),
+        ({"initial_value_threshold": 0.5}, (3.0, 2.0, 4.0, 1.0), []),
+        ({}, (float("nan"), 2.0, 2.0, 1.0), [1]),  # nothing is better than nan, as in Keras
+    ],
+)
+def test_only_the_best(
+    options: dict[str, Any], values: tuple[float, ...], saved: list[int], tmp_path: Path, blobs: Blobs
+) -> None:
+    checkpoint = ModelCheckpoint(tmp_path / "{epoch}.npz", save_best_only=True, **options)
+    train(blobs, scripted(*values), checkpoint, epochs=4)
+    assert names(tmp_path) == [f"{epoch}.npz" for epoch in saved]
+
+
+def test_what_it_says_of_the_best(tmp_path: Path, blobs: Blobs, capsys: Any) -> None:
+    path = tmp_path / "m.npz"
+    train(blobs, scripted(3.0, 4.0, 2.0), ModelCheckpoint(path, save_best_only=True, verbose=1))
+    assert capsys.readouterr().out == (
+        f"\nEpoch 1: val_loss improved from None to 3.00000, saving model to {path}\n"
+        f"\nEpoch 1: finished saving model to {path}\n"
+        "\nEpoch 2: val_loss did not improve from 3.00000\n"
+        f"\nEpoch 3: val_loss improved from 3.00000 to 2.00000, saving model to {path}\n"
+        f"\nEpoch 3: finished saving model to {path}\n"
+    )
+
+
+def test_after_batches(tmp_path: Path, blobs: Blobs) -> None:
+    checkpoint = ModelCheckpoint(tmp_path / "{epoch}-{batch}.npz", save_freq=3)
+    train(blobs, checkpoint, epochs=2, batch_size=30)  # four batches per epoch
+    assert names(tmp_path) == ["1-3.npz", "2-2.npz"]
+    assert models.load_model(tmp_path / "2-2.npz").optimizer.iterations == 6
+
+
+def test_one_call_per_epoch_where_nothing_needs_more(tmp_path: Path, blobs: Blobs) -> None:
+    from engine.callbacks import CallbackList
+
+    assert not CallbackList(ModelCheckpoint(tmp_path / "m.npz")).per_batch("train")
+    assert CallbackList(ModelCheckpoint(tmp_path / "m.npz", save_freq=2)).per_batch("train")
+    assert not CallbackList(ModelCheckpoint(tmp_path / "m.npz", save_freq=2)).per_batch("test")
+
+
+def test_a_number_that_is_missing_or_none(tmp_path: Path, blobs: Blobs) -> None:
+    path = tmp_path / "m.npz"
+    with pytest.warns(UserWarning, match="Can save best model only with nothing available"):
+        train(blobs, ModelCheckpoint(path, "nothing", save_best_only=True), epochs=1)
+    assert path.exists()
+    several = LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(several=np.ones(2)))
+    with pytest.warns(UserWarning, match="only when `monitor` is a scalar value"):
+        train(blobs, several, ModelCheckpoint(path, "several", save_best_only=True), epochs=1)
+    with pytest.raises(KeyError, match="Failed to format this callback filepath"):
+        train(blobs, ModelCheckpoint(tmp_path / "{nothing}.npz"))
+    own = LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(own=1.0))
+    with pytest.raises(ValueError, match="can't tell whether more or less of `monitor`='own' is better"):
+        train(blobs, own, ModelCheckpoint(path, "own", save_best_only=True))
+
+
+def test_wrong_arguments(tmp_path: Path, blobs: Blobs) -> None:
+    with pytest.raises(ValueError, match=r"must end in `\.weights\.h5` \(Keras weights format\)"):
+        ModelCheckpoint("m.keras", save_weights_only=True)
+    with pytest.raises(ValueError, match=r"must end in `\.keras` \(Keras model format\)"):
+        ModelCheckpoint("m.tf")
+    for wrong in (0, 1.5, "batch", True):
+        with pytest.raises(ValueError, match="Unrecognized save_freq"):
+            ModelCheckpoint("m.keras", save_freq=wrong)  # type: ignore[arg-type]
+    (tmp_path / "m.npz").mkdir()
+    with pytest.raises(OSError, match="Please specify a non-directory filepath for ModelCheckpoint"):
+        train(blobs, ModelCheckpoint(tmp_path / "m.npz"))

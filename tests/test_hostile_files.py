@@ -1,0 +1,259 @@
+"""Files made to do harm: an error that says what is wrong, and nothing else happens."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import classifier
+
+from engine import layers, models
+
+FORMATS = [".keras", ".npz", ".safetensors", ".h5"]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A model in every format."""
+    folder = tmp_path_factory.mktemp("saved")
+    model = classifier(layers.BatchNormalization())
+    model.train_on_batch(np.ones((2, 6), np.float32), [0, 1])
+    found = {}
+    for suffix in FORMATS:
+        model.save(folder / f"m{suffix}")
+        found[suffix] = (folder / f"m{suffix}").read_bytes()
+    return found
+
+
+def refused(path: Path, match: str | None = None) -> None:
+    """Loading fails with a message that names the file, for weights as well, whose model stays as it is."""
+    with pytest.raises((ValueError, OSError), match=match) as caught:
+        models.load_model(path)
+    assert path.name in str(caught.value) or isinstance(caught.value, OSError)
+
+
+def with_config(path: Path, saved: dict[str, bytes], change: Callable[[Any], object]) -> Path:
+    """An archive whose config is another one."""
+    with zipfile.ZipFile(io.BytesIO(saved[".npz"])) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                changed = change(config)
+                content = (changed if isinstance(changed, str) else json.dumps(config)).encode()
+            new.writestr(name, content)
+    return path
+
+
+# Intent
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path, saved: dict[str, bytes]) -> None:
+    for name in ("model.weights.h5", "config.json"):
+        path = tmp_path / "bomb.keras"
+        with zipfile.ZipFile(io.BytesIO(saved[".keras"])) as old, zipfile.ZipFile(path, "w") as new:
+            for member in old.namelist():
+                if member != name:
+                    new.writestr(member, old.read(member))
+            new.writestr(name, b"\0" * 2**26, zipfile.ZIP_DEFLATED)
+        refused(path, "claims to hold|must not be longer")
+
+
+def header(shape: tuple[int, ...], dtype: str = "<f4") -> bytes:
+    text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (header((2**40, 2**20)), "says that its shape is"),
+        (header((6, 8)) + b"\0" * 100, "but has 100 bytes"),
+        (header((6, 8), "|O") + b"\0" * 384, "must hold real numbers, got dtype object"),
+        (header((6, 8), "<c8") + b"\0" * 384, "must hold real numbers"),
+        (header((6, 9)) + b"\0" * 216, "needs weights of shapes"),
+        (header((-6, -8)) + b"\0" * 192, "has no shape|says that its shape"),
+        (header((6, 8), "__import__('os').system('true')"), "m.npz"),
+        (b"\x93NUMPY\x09\x00", "version"),
+        (b"", "m.npz"),
+        (b"cos\nsystem\n(S'true'\ntR.", "m.npz"),
+    ],
+)
+def test_arrays_that_are_none(content: bytes, message: str, saved: dict[str, bytes], tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    with zipfile.ZipFile(io.BytesIO(saved[".npz"])) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, content if name == "layers/dense/vars/0.npy" else old.read(name))
+    refused(path, message)
+
+
+@pytest.mark.parametrize("name", ["../evil.json", "/tmp/evil.json", "a/../../b", "..\\evil", "config.json"])
+def test_names_that_lead_elsewhere(name: str, saved: dict[str, bytes], tmp_path: Path) -> None:
+    for suffix in (".keras", ".npz"):
+        path = tmp_path / f"m{suffix}"
+        path.write_bytes(saved[suffix])
+        again = pytest.warns(UserWarning, match="Duplicate") if name == "config.json" else nullcontext()
+        with zipfile.ZipFile(path, "a") as archive, again:
+            archive.writestr(name, "{}")
+        refused(path, "outside of it or there twice")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["m.keras", "m.npz"]
+
+
+def test_missing_parts(saved: dict[str, bytes], tmp_path: Path) -> None:
+    for suffix in (".keras", ".npz"):
+        with zipfile.ZipFile(io.BytesIO(saved[suffix])) as old:
+            names = old.namelist()
+            for missing in names:
+                if missing == "metadata.json":
+                    continue
+                path = tmp_path / f"m{suffix}"
+                with zipfile.ZipFile(path, "w") as new:
+                    for name in names:
+                        if name != missing:
+                            new.writestr(name, old.read(name))
+                if missing.startswith("optimizer"):
+                    with pytest.warns(UserWarning, match="Skipping variable loading for optimizer"):
+                        models.load_model(path)
+                else:
+                    refused(path)
+
+
+LAYERS: list[tuple[Callable[[Any], object], str]] = [
+    (lambda layer: layer.update(units=10**6), "needs weights of shapes"),
+    (lambda layer: layer.update(units=10**9), "16777216 numbers at most"),
+    (lambda layer: layer.update(units=-1), "`units` must be at least 1"),
+    (lambda layer: layer.update(units=float("nan")), "must hold finite numbers, got NaN"),
+    (lambda layer: layer.update(units=float("inf")), "must hold finite numbers, got Infinity"),
+    (lambda layer: layer.update(units="8"), "`units` must be an integer"),
+    (lambda layer: layer.update(evil=1), "has no argument 'evil'"),
+    (lambda layer: layer.update(activation="os.system"), "unknown activation"),
+    (
+        lambda layer: layer.update(activation={"class_name": "function", "config": "exec"}),
+        "unknown activation",
+    ),
+    (
+        lambda layer: layer.update(
+            kernel_initializer={"class_name": "__lambda__", "config": {"value": "4wEAAAA="}}
+        ),
+        "__lambda__",
+    ),
+    (
+        lambda layer: layer.update(
+            kernel_initializer={
+                "class_name": "__numpy__",
+                "config": {"value": [1], "dtype": "S2147483647"},
+            }
+        ),
+        "real numbers",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), LAYERS)
+def test_layers_that_are_none(
+    change: Callable[[Any], object], message: str, saved: dict[str, bytes], tmp_path: Path
+) -> None:
+    path = with_config(
+        tmp_path / "m.npz", saved, lambda config: change(config["config"]["layers"][1]["config"])
+    )
+    refused(path, message)
+
+
+def stack(*stacked: dict[str, Any]) -> Callable[[Any], None]:
+    def change(config: Any) -> None:
+        config["config"]["layers"] = list(stacked)
+        config.pop("compile_config")
+
+    return change
+
+
+def layer(class_name: str, module: str = "keras.layers", /, **config: Any) -> dict[str, Any]:
+    return {"module": module, "class_name": class_name, "config": config, "registered_name": None}
+
+
+def compiled(**options: Any) -> Callable[[Any], None]:
+    return lambda config: config["compile_config"].update(options)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (stack(layer("InputLayer", shape=[2**30])), "16777216 numbers at most|m.npz"),
+        (
+            stack(layer("InputLayer", shape=[2**20]), layer("RepeatVector", n=2**20)),
+            "16777216 numbers at most",
+        ),
+        (stack(layer("InputLayer", shape=[4]), layer("Reshape", target_shape=[2, 3])), "can't reshape"),
+        (stack(layer("Lambda", function="exec")), "unknown layer 'Lambda'"),
+        (stack(layer("Popen", "subprocess", args="true")), "unknown layer 'Popen'"),
+        (stack(layer("system", "os")), "unknown layer 'system'"),
+        (
+            stack(layer("Dense", units=3, name=5), layer("Dense", units=3, name="5")),
+            "needs weights of shapes",
+        ),
+        (stack(*[layer("Dense", units=1)] * 3), "m.npz"),
+        (
+            lambda config: config.update(module="os", class_name="system"),
+            "unknown class or function 'system'",
+        ),
+        (
+            lambda config: config.update(module="engine.cli", class_name="function", config="main"),
+            "must be that of a Sequential",
+        ),
+        (lambda config: config.update(class_name="Functional"), "unknown class or function 'Functional'"),
+        (lambda config: config.update(config=3), "must be that of a Sequential"),
+        (lambda config: config["config"].pop("layers"), "must be that of a Sequential"),
+        (lambda config: config["config"].update(layers=[[[]]]), "`layer` must be a name"),
+        (lambda config: "[1, 2]", "must be an object of JSON"),
+        (lambda config: "{", "no JSON"),
+        (lambda config: "[" * 10**5, "recursion|no JSON"),
+        (lambda config: '{"a":' * 10**5, "recursion|no JSON"),
+        (compiled(optimizer="os"), "unknown optimizer 'os'"),
+        (compiled(optimizer={"class_name": "Adam", "config": {"learning_rate": -1}}), "learning_rate"),
+        (
+            compiled(loss={"class_name": "function", "module": "os", "config": "system"}),
+            "unknown loss 'system'",
+        ),
+        (
+            compiled(loss={"class_name": "function", "module": "engine.models", "config": "load_model"}),
+            "unknown loss 'load_model'",
+        ),
+        (compiled(metrics=["exec"]), "unknown metric 'exec'"),
+        (
+            compiled(metrics=[{"class_name": "AUC", "config": {"num_thresholds": 2**31 - 1}}]),
+            "`num_thresholds` must be at most",
+        ),
+        (compiled(metrics=[{"class_name": "MeanMetricWrapper", "config": {"fn": "exec"}}]), "m.npz"),
+    ],
+)
+def test_configs_of_no_model(
+    change: Callable[[Any], Any], message: str, saved: dict[str, bytes], tmp_path: Path
+) -> None:
+    refused(with_config(tmp_path / "m.npz", saved, change), f"(?i){message}")
+
+
+def test_nothing_of_the_library_can_be_called_by_a_file() -> None:
+    from engine.utils import deserialize_keras_object
+
+    for module, name in (
+        ("engine.utils", "set_random_seed"),
+        ("engine.models", "clone_model"),
+        ("engine.losses", "get"),
+        ("engine._program", "set_threads"),
+        ("engine.losses.base", "np"),
+        ("keras", "importlib"),
+        ("builtins", "exec"),
+    ):
+        config = {"module": module, "class_name": "function", "config": name, "registered_name": name}
+        with pytest.raises(ValueError, match="unknown class or function"):
+            deserialize_keras_object(config)
+    with pytest.raises(ValueError, match="lambda is code in a file"):
+        deserialize_keras_object({"class_name": "__lambda__", "config": {"value": ""}}, safe_mode=False)

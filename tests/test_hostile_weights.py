@@ -1,0 +1,112 @@
+"""Weights made to do harm: an error that says what is wrong, and nothing else happens."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from conftest import classifier
+
+import engine as keras
+from engine import layers, models
+
+
+def change_h5(path: Path, content: bytes, change: Callable[[Any], object]) -> Path:
+    path.write_bytes(content)
+    with h5py.File(path, "a") as file:
+        change(file)
+    return path
+
+
+def test_hdf5_that_points_elsewhere(tmp_path: Path) -> None:
+    model, path = classifier(), tmp_path / "m.weights.h5"
+    model.save_weights(path)
+    content, before = path.read_bytes(), model.get_weights()
+    (tmp_path / "secret").write_bytes(b"\1" * 1024)
+
+    def replace(make: Callable[[Any], object]) -> Callable[[Any], None]:
+        def change(file: Any) -> None:
+            group = file["layers/dense/vars"]
+            del group["0"]
+            make(group)
+
+        return change
+
+    layout = h5py.VirtualLayout((6, 8), "f4")
+    layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "x", (6, 8))
+    changes: list[tuple[Callable[[Any], object], str]] = [
+        (lambda g: g.__setitem__("0", h5py.SoftLink("/layers/dense_1/vars/0")), "link to another place"),
+        (lambda g: g.__setitem__("0", h5py.ExternalLink("secret", "/x")), "link to another place"),
+        (
+            lambda g: g.create_dataset("0", (6, 8), "f4", external=[(str(tmp_path / "secret"), 0, 192)]),
+            "in another file",
+        ),
+        (lambda g: g.create_virtual_dataset("0", layout), "in another file"),
+        (lambda g: g.create_group("0"), "must be a dataset"),
+        (lambda g: g.create_dataset("0", (2**20, 2**20), "f4", chunks=(64, 64)), "claims to hold"),
+        (lambda g: g.create_dataset("0", (2**40,), "f4", chunks=(64,), compression="gzip"), "claims to hold"),
+        (lambda g: g.create_dataset("0", data=["text"]), "must hold real numbers"),
+        (lambda g: g.create_dataset("0", dtype="f4", data=h5py.Empty("f4")), "has no shape"),
+        (lambda g: g.create_dataset("0", data=np.zeros((6, 8), "c8")), "must hold real numbers"),
+        (lambda g: g.create_dataset("0", data=np.full((6, 8), 1e300)), "float32's range"),
+        (lambda g: g.create_dataset("0", data=np.zeros((8, 6), "f4")), r"must have shape \(6, 8\), got \(8, 6\)"),
+        (lambda g: [g.create_dataset(str(i), (), "f4") for i in range(5, 9)], "expected 2 variables"),
+        (lambda g: None, "expected 2 variables"),
+    ]  # fmt: skip
+    for make, message in changes:
+        change_h5(path, content, replace(make))
+        with pytest.raises(ValueError, match=message):
+            model.load_weights(path)
+        assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+    with h5py.File(path, "w") as file:
+        file["layers"] = file["/"]  # a circle
+    with pytest.raises(ValueError, match="expected 2 variables"):
+        model.load_weights(path)
+
+
+def test_a_hostile_optimizer_state_changes_nothing(tmp_path: Path) -> None:
+    model, path = classifier(optimizer="nadam"), tmp_path / "m.weights.h5"
+    model.train_on_batch(np.ones((2, 6), np.float32), [0, 1])
+    model.save_weights(path)
+    content = path.read_bytes()
+    before = [variable.numpy() for variable in model.optimizer.variables]
+    weights = model.get_weights()
+    for key, value in (
+        ("0", np.int64(-1)),
+        ("0", np.float64("nan")),
+        ("0", np.int64(2**40)),
+        ("1", np.float32("nan")),
+        ("1", np.float32(-1)),
+        ("3", np.zeros((2, 2))),
+    ):
+
+        def change(file: Any, key: str = key, value: Any = value) -> None:
+            group = file["optimizer/vars"]
+            del group[key]
+            group[key] = value
+            file["layers/dense/vars/0"][...] = 5.0
+
+        change_h5(path, content, change)
+        with pytest.raises(ValueError, match=r"m\.weights\.h5"):
+            model.load_weights(path)
+        assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights, strict=True))
+        after = [variable.numpy() for variable in model.optimizer.variables]
+        assert all(np.array_equal(a, b) for a, b in zip(after, before, strict=True))
+
+
+def test_a_model_that_can_not_be_read_in_safetensors(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    for length in (2**62, 2**20, 8):
+        path.write_bytes(struct.pack("<Q", length) + b'{"a": 1}')
+        with pytest.raises(ValueError, match="safetensors"):
+            models.load_model(path)
+    content = json.dumps({"layers/dense/vars/0": {"dtype": "BF16", "shape": [6, 8], "data_offsets": [0, 96]}})
+    path.write_bytes(struct.pack("<Q", len(content)) + content.encode() + b"\0" * 96)
+    with pytest.raises(ValueError, match="must hold numbers that NumPy knows, got BF16"):
+        keras.Sequential([keras.Input((6,)), layers.Dense(8)]).load_weights(path)

@@ -1,0 +1,156 @@
+"""What can go wrong with files, and what is left then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Blobs, classifier, same_weights
+
+import engine as keras
+from engine import layers, models
+
+MODELS = [".keras", ".npz", ".safetensors", ".h5", ".hdf5"]
+WEIGHTS = [".weights.h5", ".npz", ".safetensors"]
+
+
+def network(optimizer: Any = "adam", **options: Any) -> keras.Sequential:
+    """Trainable and other weights, two layers of a class, an activation that is a layer."""
+    return classifier(
+        layers.BatchNormalization(),
+        layers.Dense(4, activation=layers.LeakyReLU(0.1), kernel_regularizer="l2"),
+        layers.Dropout(0.2),
+        optimizer=optimizer,
+        **options,
+    )
+
+
+# Mistakes
+
+
+def test_wrong_names(tmp_path: Path) -> None:
+    model = network()
+    with pytest.raises(ValueError, match=r"Invalid filepath extension: it must be `\.keras`"):
+        model.save(tmp_path / "m.tf")
+    with pytest.raises(ValueError, match="Invalid filepath extension"):
+        model.save(tmp_path / "m.weights.h5")
+    with pytest.raises(ValueError, match=r"must end in `\.weights\.h5`, `\.npz` or `\.safetensors`"):
+        model.save_weights(tmp_path / "m.keras")
+    with pytest.raises(
+        ValueError, match=r"`zipped=False`, the `filepath` argument should not end in `\.keras`"
+    ):
+        model.save(tmp_path / "m.keras", zipped=False)
+    with pytest.raises(ValueError, match=r"following argument.s. are not supported: .'nothing'"):
+        model.save(tmp_path / "m.keras", nothing=1)
+    with pytest.raises(ValueError, match="weights are in one file"):
+        model.save_weights(tmp_path / "m.weights.h5", max_shard_size=1)
+    with pytest.raises(ValueError, match="File not found: filepath="):
+        models.load_model(tmp_path / "none.keras")
+    with pytest.raises(FileNotFoundError):
+        model.load_weights(tmp_path / "none.weights.h5")
+    with pytest.raises(FileNotFoundError):
+        model.load_weights(tmp_path / "none.npz")
+    with pytest.raises(FileNotFoundError):
+        model.load_weights(tmp_path / "none.safetensors")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(IsADirectoryError):
+        model.save(tmp_path / "folder.npz")
+    with pytest.raises(OSError, match="there is no folder"):
+        model.save(tmp_path / "none" / "m.npz")
+    assert [file.name for file in tmp_path.iterdir()] == ["folder.npz"]
+
+
+def test_asking_before_replacing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    model, other, path = network(), network(), tmp_path / "m.npz"
+    model.save(path)
+    answers = iter(["what", "n", "y"])
+    monkeypatch.setattr("builtins.input", lambda _: next(answers))
+    other.save(path, overwrite=False)
+    assert same_weights(models.load_model(path), model)
+    other.save(path, overwrite=False)
+    assert same_weights(models.load_model(path), other)
+    assert capsys.readouterr().out == "[TIP] Next time specify overwrite=True!\n"
+
+
+@pytest.mark.parametrize("suffix", [*WEIGHTS, ".keras", ".h5"])
+def test_weights_of_another_model(suffix: str, tmp_path: Path, blobs: Blobs) -> None:
+    path, model = tmp_path / f"m{suffix}", classifier()
+    model.fit(blobs.x, blobs.y, verbose=0)
+    before, slots = model.get_weights(), [v.numpy() for v in model.optimizer.variables]
+    other = keras.Sequential(
+        [keras.Input((6,)), layers.Dense(8), layers.Dense(4)]  # the first fits, the second doesn't
+    )
+    other.compile("adam", "mse")
+    (other.save_weights if suffix in WEIGHTS else other.save)(path)
+    with pytest.raises(ValueError, match=r"m\..*: A total of 1 objects could not be loaded") as caught:
+        model.load_weights(path)
+    assert "must have shape (8, 3), got (8, 4)" in str(caught.value)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(model.get_weights(), before, strict=True))
+    assert all(
+        np.array_equal(v.numpy(), slot) for v, slot in zip(model.optimizer.variables, slots, strict=True)
+    )
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="1 objects could not be loaded"):
+        model.load_weights(path, skip_mismatch=True)
+    assert np.array_equal(model.layers[0].weights[0], other.layers[0].weights[0])
+    assert np.array_equal(model.layers[1].weights[0], before[2])
+
+
+@pytest.mark.parametrize("package", ["h5py", "safetensors"])
+def test_missing_packages(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, f"{package}.numpy", None)
+    name = "m.keras" if package == "h5py" else "m.safetensors"
+    with pytest.raises(ImportError, match=r"pip install .mlp-engine\[files\]."):
+        network().save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / name).write_bytes(b"")
+    network().save(tmp_path / "m.npz")
+    assert models.load_model(tmp_path / "m.npz").built
+
+
+KILLED = """
+import os, sys
+import numpy as np
+import engine as keras
+model = keras.Sequential([keras.Input((400,)), keras.layers.Dense(400)])
+print("ready", flush=True)
+for n in range(10**6):
+    model.set_weights([np.full((400, 400), n, "float32"), np.full(400, n, "float32")])
+    model.save(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("suffix", [".npz", ".keras"])
+def test_a_killed_process_leaves_a_whole_file(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"m{suffix}"
+    for wait in (0.05, 0.083, 0.12):
+        process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        while not path.exists():
+            assert process.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(wait)
+        process.kill()
+        process.communicate()
+        kernel, bias = models.load_model(path).get_weights()
+        assert (kernel == bias[0]).all()
+        assert (bias == bias[0]).all()
+
+
+def test_links_and_modes_stay(tmp_path: Path) -> None:
+    (tmp_path / "real.npz").write_bytes(b"old")
+    (tmp_path / "link.npz").symlink_to(tmp_path / "real.npz")
+    network().save(tmp_path / "link.npz")
+    assert (tmp_path / "link.npz").is_symlink()
+    assert models.load_model(tmp_path / "real.npz").built
+    mask = os.umask(0o022)
+    os.umask(mask)
+    assert (tmp_path / "real.npz").stat().st_mode & 0o777 == 0o666 & ~mask
