@@ -204,6 +204,28 @@ def test_images_are_changed_in_training_only(rng: np.random.Generator) -> None:
         keras.Sequential([keras.Input((6, 8)), layers.Dense(8), layers.RandomZoom(0.1)])
 
 
+@pytest.mark.parametrize("sigma", [1.0, 4.0])
+def test_displacements_are_smoothed_noise(sigma: float) -> None:
+    size, alpha = 96, 30.0
+    ramps = np.stack(np.indices((size, size), np.float32), axis=-1)
+    layer = layers.RandomElastic(alpha, sigma, fill_mode="nearest", seed=3)
+    model = keras.Sequential([keras.Input((size, size, 2)), layer])
+    margin = int(4 * sigma)
+    inner = slice(margin, size - margin)
+    fields = (model(np.stack([ramps] * 8), training=True) - ramps)[:, inner, inner].astype(np.float64)
+    taps = np.exp(-(np.arange(-np.ceil(3 * sigma), np.ceil(3 * sigma) + 1) ** 2) / (2 * sigma**2))
+    spread = (taps**2).sum() / taps.sum() ** 2  # along each axis
+    deviation = alpha / np.sqrt(3) * spread
+    assert abs(fields.mean()) < deviation
+    np.testing.assert_allclose(fields.std(axis=(0, 1, 2)), deviation, rtol=0.15)
+    # Neighbours two apart go together as the sum of products of the taps tells.
+    expected = (taps[2:] * taps[:-2]).sum() / (taps**2).sum()
+    for shifted in (fields[:, 2:] * fields[:, :-2], fields[:, :, 2:] * fields[:, :, :-2]):
+        assert shifted.mean() / (fields**2).mean() == pytest.approx(expected, abs=0.05)
+    down, right = fields[..., 0].ravel(), fields[..., 1].ravel()
+    assert abs(np.corrcoef(down, right)[0, 1]) < 0.2
+
+
 @pytest.mark.parametrize(
     "layer",
     [

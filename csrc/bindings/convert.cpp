@@ -9,11 +9,11 @@
 
 namespace engine::bindings {
 int to_index(const std::string& name, const char* const* names, int count, const char* what) {
-  std::string known;
   for (int i = 0; i < count; ++i) {
     if (name == names[i]) return i;
-    known += (i ? ", " : "") + std::string(names[i]);
   }
+  std::string known;
+  for (int i = 0; i < count; ++i) known += (i ? ", " : "") + std::string(names[i]);
   fail(std::string("unknown ") + what + " '" + name + "'; known are " + known);
 }
 

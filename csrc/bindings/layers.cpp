@@ -1,7 +1,9 @@
 // Layers as mappings of Python to their specs.
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -136,6 +138,28 @@ void add_range(const py::dict& layer, const char* key, float (&range)[2]) {
   range[1] = ends[1];
 }
 
+void add_taps(const std::vector<float>& taps, LayerSpec& spec) {
+  spec.warp.radius = static_cast<int64_t>(taps.size() / 2);
+  if (taps.empty()) {
+    spec.warp.radius = -1;
+    return;
+  }
+  constexpr float kMost = 1.01f;  // sums of products must fit 32 bits
+  if (taps.size() % 2 == 0 || !std::equal(taps.begin(), taps.end(), taps.rbegin()) ||
+      !std::all_of(taps.begin(), taps.end(), [](float tap) { return tap >= 0.0f; }) ||
+      !(std::accumulate(taps.begin(), taps.end(), 0.0f) <= kMost)) {
+    fail("'taps' must hold an odd number of shares, the same from both ends, that add up to 1");
+  }
+  constexpr auto kBeyond = static_cast<size_t>(2 * kLane);  // that vectors reach out to
+  const size_t middle = taps.size() / 2 + kBeyond;
+  spec.taps.resize(2 * middle + 1);
+  for (size_t i = 0; i < taps.size(); ++i) {
+    const auto tap = static_cast<int32_t>(taps[i] * kWholeTap + 0.5f);
+    spec.taps[kBeyond + i] |= tap;
+    spec.taps[kBeyond + i + 1] |= tap << 16;
+  }
+}
+
 void add_warp(const py::dict& layer, LayerSpec& spec) {
   static constexpr const char* kFills[] = {"constant", "nearest", "reflect", "wrap"};
   Warp& warp = spec.warp;
@@ -151,8 +175,7 @@ void add_warp(const py::dict& layer, LayerSpec& spec) {
   warp.flips[0] = get<bool>(layer, "turns_over", false);
   warp.flips[1] = get<bool>(layer, "mirrors", false);
   warp.alpha = get<float>(layer, "alpha", 0.0f);
-  spec.taps = get<std::vector<float>>(layer, "taps", {});
-  if (!spec.taps.empty() && spec.taps.size() % 2 == 0) fail("'taps' must hold an odd number of numbers");
+  add_taps(get<std::vector<float>>(layer, "taps", {}), spec);
   warp.fill = to_enum<Fill>(layer, "fill", kFills);
   warp.fill_value = get<float>(layer, "fill_value", 0.0f);
   warp.nearest = get<bool>(layer, "nearest", false);

@@ -20,7 +20,28 @@ int64_t row_bytes(const DatasetView& data) {
 
 std::optional<NonZeros> StepRunner::nonzeros(const Step& step) const {
   if (step.nonzeros < 0) return {};
-  return NonZeros(data(step.nonzeros), plan_.max_rows, frame_.model->input_size);
+  NonZeros nonzeros(data(step.nonzeros), plan_.max_rows, frame_.model->input_size);
+  if (step.records >= 0) {
+    const TeamRecords team(data(step.records), plan_.max_rows, frame_.model->input_size, plan_.threads);
+    bool sparse = true;
+    for (int i = 0; i < worker_.threads; ++i) sparse = sparse && team.dense[i * kLane] == 0;
+    *nonzeros.header = {sparse ? RecordValues::kFloats : RecordValues::kNone, nullptr};
+    nonzeros.records = team.records;
+  }
+  return nonzeros;
+}
+
+void StepRunner::record(const Step& step, const Batch& batch) const {
+  const Buffer& x = shape(step.in);
+  const TeamRecords team(data(step.out), plan_.max_rows, x.columns, plan_.threads);
+  const Range own = samples(step, batch);
+  int64_t bytes = 0;
+  if (own.begin < own.end) {
+    bytes = kernels_.record_rows[static_cast<size_t>(RowType::kFloat32)](
+        {data(step.in), x.ld, nullptr, 0, x.columns, 1.0f, own, data(step.saved), nullptr,
+         team.room + own.begin * team.stride, team.records});
+  }
+  team.dense[worker_.index * kLane] = bytes == kTooManyNonZeros ? 1 : 0;
 }
 
 int64_t StepRunner::bytes_per_row() const {
@@ -72,9 +93,11 @@ void StepRunner::gather(const Step& step, const Batch& batch) const {
   if (const auto zeros = nonzeros(step); zeros && find_nonzeros(step, batch, *zeros)) return;
   if (in_place(step)) return;
   const bool prefetched = next_rows(step, batch).lines > 0;
-  kernels_.gather[static_cast<size_t>(in.type)]({in.x, in.stride, frame_.order, batch.first, data(step.out), x.ld,
-                                                 x.columns, step.scale, step.offset, samples(step, batch),
-                                                 batch.first + kRowsAhead, prefetched ? 0 : in.rows});
+  // Rows that no product reads are gathered by one thread each, which has the same places in the next batch.
+  const bool whole_batch = step.pointers < 0 && plan_.max_rows * row_bytes(in) <= kMostAhead;
+  kernels_.gather[static_cast<size_t>(in.type)](
+      {in.x, in.stride, frame_.order, batch.first, data(step.out), x.ld, x.columns, step.scale, step.offset,
+       samples(step, batch), batch.first + (whole_batch ? batch.rows : kRowsAhead), prefetched ? 0 : in.rows});
 }
 
 bool StepRunner::find_nonzeros(const Step& step, const Batch& batch, const NonZeros& nonzeros) const {

@@ -135,8 +135,7 @@ void StepRunner::warp(const Step& step, const Batch& batch) const {
   op.y = data(step.out);
   op.ld = shape(step.out).ld;
   op.scratch = data(step.statistics);
-  op.taps = spec.taps.data();
-  op.tap_count = static_cast<int64_t>(spec.taps.size());
+  op.taps = spec.taps.data() + spec.taps.size() / 2;
   op.seed = spec.seed;
   op.step = static_cast<uint64_t>(sampling ? frame_.first_iteration : iteration(batch));
   op.first = sampling ? batch.first : 0;

@@ -16,6 +16,8 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
   switch (step.kind) {
     case Step::Kind::kGather:
       return gather(step, batch);
+    case Step::Kind::kRecord:
+      return record(step, batch);
     case Step::Kind::kDenseForward:
       return dense_forward(step, batch);
     case Step::Kind::kPartialProducts:

@@ -37,6 +37,7 @@ class StepRunner {
   void point(const Step& step, const Batch& batch) const;
   /// Whether the batch is in `nonzeros` now, and no floats need to be gathered.
   bool find_nonzeros(const Step& step, const Batch& batch, const NonZeros& nonzeros) const;
+  void record(const Step& step, const Batch& batch) const;
   void dense_forward(const Step& step, const Batch& batch) const;
   void activation(const Step& step, const Batch& batch) const;
   void row_activation(const Step& step, const Batch& batch) const;

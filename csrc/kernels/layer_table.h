@@ -120,15 +120,43 @@ struct Encode {
 /// What lies outside of an image: a constant, its edge, its mirror image, or itself again.
 enum class Fill { kConstant, kNearest, kReflect, kWrap };
 
-/// Of scratch for displacements: two of them, one on its way, two of noise.
-inline constexpr int64_t kWarpFields = 5;
+/// Pixels around an image of n that are kept ready, with what lies outside: a square that turns reaches out by 0.21 n.
+inline constexpr int64_t warp_margin(int64_t n) { return n / 4 > 8 ? n / 4 : 8; }
+inline constexpr int64_t warp_frame(int64_t height, int64_t width) {
+  return (height + 2 * warp_margin(height)) * round_up(width + 2 * warp_margin(width), kLane);
+}
+
+/// Rows whose displacements are smoothed together.
+inline constexpr int64_t kSmoothedTogether = 4;
+
+/// Taps that smooth them are whole numbers, whose sum stands for 1.
+inline constexpr int kTapBits = 14;
+inline constexpr int32_t kWholeTap = 1 << kTapBits;
+
+/// Two fields of displacements, in padded rows.
+inline constexpr int64_t warp_fields(int64_t height, int64_t width) {
+  return 2 * round_up(height, kSmoothedTogether) * round_up(width, kLane);
+}
+
+/// Words of noise that they are made from: one for each pixel, and a row of zeros.
+inline constexpr int64_t warp_noise(int64_t height, int64_t width) {
+  return round_up((height + 1) * width, kLane) + kLane;
+}
+
+/// Floats of scratch: a framed image, where its frame is read, three numbers for each column; fields, their noise, and
+/// both on their way in half of the bits.
+inline constexpr int64_t warp_scratch(int64_t height, int64_t width, int64_t channels, bool displaces) {
+  const int64_t image = channels * warp_frame(height, width) + 2 * warp_margin(width) + 3 * round_up(width, kLane);
+  const int64_t between = round_up(height, kSmoothedTogether) * (round_up(width, kLane) + kLane);
+  return image + kLane + (displaces ? warp_fields(height, width) + warp_noise(height, width) + between : 0);
+}
 
 /// y (rows, height * width * channels) = the images x, changed; ranges are of uniform random numbers
 struct Warp {
   const float* x;
   float* y;
   int64_t ld;
-  float* scratch;  // (kWarpFields, height * width) and a cache line, where there are taps
+  float* scratch;  // (warp_scratch,)
   int64_t height, width, channels;
   float down[2], right[2];  // shares of height and width by which they are moved
   float turns[2];           // full ones, against the clock
@@ -136,8 +164,8 @@ struct Warp {
   bool zooms_alike;         // ... or both by the first
   bool flips[2];            // whether half of them are turned over, or mirrored
   float alpha;              // bound of displacements before they are smoothed
-  const float* taps;        // (tap_count,), odd, which smooth them; none: there are no displacements
-  int64_t tap_count;
+  int64_t radius;           // within which noise is smoothed to displacements; -1: there are none
+  const int32_t* taps;      // [d]: the tap of who is d away in the lower half, of d - 1 in the upper one
   Fill fill;
   float fill_value;
   bool nearest;  // else between four neighbours

@@ -14,9 +14,7 @@ constexpr float kFuzz = 1e-7f;
 /// Up to kWidth floats of an unpadded row; lanes from n on are zero.
 ENGINE_INLINE vf load_row(const float* row, int64_t j, int64_t n) {
   if (j + kWidth <= n) return load(row + j);
-  vf v{};
-  if (j < n) std::memcpy(&v, row + j, static_cast<size_t>(n - j) * sizeof(float));
-  return v;
+  return j < n ? load_part(row + j, n - j) : vf{};
 }
 
 /// The target of one row; `at(j)` gives lanes j ... of it, 0 from column n on.

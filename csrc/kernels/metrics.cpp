@@ -23,8 +23,8 @@ constexpr void fill_values(MetricTable& table, Types<Ms...>) {
 template <class... Ms>
 constexpr void fill_tallies(MetricTable& table, Types<Ms...>) {
   static_assert(sizeof...(Ms) == kTallies);
-  ((table.tally[index<Ms>()][index(Target::kSparse)] = tally_rows<Ms, Target::kSparse>), ...);
-  ((table.tally[index<Ms>()][index(Target::kDense)] = tally_rows<Ms, Target::kDense>), ...);
+  ((table.tally[index<Ms>()][index(Target::kSparse)] = Ms::template rows<Target::kSparse>), ...);
+  ((table.tally[index<Ms>()][index(Target::kDense)] = Ms::template rows<Target::kDense>), ...);
 }
 
 constexpr MetricTable make_metrics() {

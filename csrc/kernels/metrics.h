@@ -13,6 +13,16 @@ ENGINE_INLINE int64_t argmax(const float* x, int64_t n) {
   return best;
 }
 
+/// Columns of a row for whose vectors `f(j)` is true: whole numbers, and so the same in any order.
+template <class F>
+ENGINE_INLINE float count_columns(int64_t n, F&& f) {
+  LaneSum found;
+  for_vectors(n, [&](int64_t j, int part) {
+    found.part[part] = found.part[part] + masked(f(j) ? broadcast(1.0f) : vf{}, j, n, vf{});
+  });
+  return found.total();
+}
+
 /// 1 where the largest prediction is the target's class
 struct CategoricalAccuracy {
   static constexpr Metric kKind = Metric::kCategoricalAccuracy;
@@ -28,13 +38,11 @@ struct BinaryAccuracy {
   static constexpr Metric kKind = Metric::kBinaryAccuracy;
   template <Target Kind>
   static ENGINE_INLINE float row(const float* y_pred, const TargetRow<Kind>& target, float threshold) {
-    LaneSum hits;
-    for_vectors(target.n, [&](int64_t j, int part) {
+    const auto hit = [&](int64_t j) {
       const vf guess = load(y_pred + j) > threshold ? broadcast(1.0f) : vf{};
-      const vf hit = guess == target.at(j) ? broadcast(1.0f) : vf{};
-      hits.part[part] = hits.part[part] + masked(hit, j, target.n, vf{});
-    });
-    return hits.total() / static_cast<float>(target.n);
+      return guess == target.at(j);
+    };
+    return count_columns(target.n, hit) / static_cast<float>(target.n);
   }
 };
 
@@ -45,9 +53,8 @@ struct TopKCategoricalAccuracy {
   static ENGINE_INLINE float row(const float* y_pred, const TargetRow<Kind>& target, float k) {
     const int64_t truth = Kind == Target::kSparse ? target.label : argmax(target.dense, target.n);
     if (truth < 0 || truth >= target.n) return 0.0f;  // a class that the loss ignores
-    float larger = 0.0f;
-    for (int64_t j = 0; j < target.n; ++j) larger += y_pred[j] > y_pred[truth] ? 1.0f : 0.0f;
-    return larger < k ? 1.0f : 0.0f;
+    const vf own = broadcast(y_pred[truth]);
+    return count_columns(target.n, [&](int64_t j) { return load(y_pred + j) > own; }) < k ? 1.0f : 0.0f;
   }
 };
 
@@ -56,9 +63,8 @@ struct Accuracy {
   static constexpr Metric kKind = Metric::kAccuracy;
   template <Target Kind>
   static ENGINE_INLINE float row(const float* y_pred, const TargetRow<Kind>& target, float) {
-    float hits = 0.0f;
-    for (int64_t j = 0; j < target.n; ++j) hits += y_pred[j] == target.one(j) ? 1.0f : 0.0f;
-    return hits / static_cast<float>(target.n);
+    const auto hit = [&](int64_t j) { return load(y_pred + j) == target.at(j); };
+    return count_columns(target.n, hit) / static_cast<float>(target.n);
   }
 };
 

@@ -92,4 +92,25 @@ struct NonZeros {
   bool found() const { return header->values != RecordValues::kNone; }
 };
 
+/// Records of a batch that the threads of a team make, each of its own samples, for all: a view of scratch memory.
+struct TeamRecords {
+  int32_t* dense;           // (threads, kLane): whether one had too few zeros
+  const uint8_t** records;  // (samples,)
+  uint8_t* room;            // (samples, stride)
+  int64_t stride;           // bytes
+
+  static constexpr int64_t bytes(int64_t inputs) { return record_bytes(record_blocks(inputs), inputs, 4); }
+
+  /// Floats of scratch for a batch.
+  static constexpr int64_t scratch(int64_t samples, int64_t inputs, int threads) {
+    return threads * kLane + round_up(2 * samples, kLane) + samples * bytes(inputs) / 4 + kLane;
+  }
+
+  TeamRecords(float* scratch, int64_t samples, int64_t inputs, int threads)
+      : dense(reinterpret_cast<int32_t*>(scratch)),
+        records(reinterpret_cast<const uint8_t**>(scratch + threads * kLane)),
+        room(reinterpret_cast<uint8_t*>(scratch + threads * kLane + round_up(2 * samples, kLane))),
+        stride(bytes(inputs)) {}
+};
+
 }  // namespace engine

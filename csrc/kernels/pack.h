@@ -6,12 +6,6 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-ENGINE_INLINE vf load_part(const float* p, int64_t count) {
-  vf v{};
-  std::memcpy(&v, p, static_cast<size_t>(count) * sizeof(float));
-  return v;
-}
-
 /// Panels from lanes that lie next to each other: kTogether at a time, so that the rows of a large operand, each on a
 /// page of its own, are not visited once per panel.
 template <int Lanes>

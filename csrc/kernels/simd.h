@@ -164,6 +164,21 @@ ENGINE_INLINE vf masked(vf v, int64_t j, int64_t n, vf fill) {
   return iota(static_cast<int32_t>(j)) < static_cast<int32_t>(n) - vi{} ? v : fill;
 }
 
+/// The first lanes of a vector that has no more in memory; the others are zero. A copy of a length that the compiler
+/// doesn't know calls a function.
+ENGINE_INLINE vf load_part(const float* p, int64_t count) {
+#if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
+  return reinterpret_cast<vf>(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p));
+#elif defined(__SSE2__) && ENGINE_VECTOR_BYTES == 32
+  const vi there = iota(0) < static_cast<int32_t>(count) - vi{};
+  return reinterpret_cast<vf>(_mm256_maskload_ps(p, reinterpret_cast<__m256i>(there)));
+#else
+  vf v{};
+  std::memcpy(&v, p, static_cast<size_t>(count) * sizeof(float));
+  return v;
+#endif
+}
+
 /// Lanes of a constant mix of two vectors: GCC and Clang spell it differently.
 #ifdef __clang__
 #define ENGINE_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)

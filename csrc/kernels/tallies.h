@@ -5,12 +5,64 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Whether output j is one of the k largest; of equal ones the first.
-ENGINE_INLINE bool among_largest(const float* y_pred, int64_t n, int64_t j, int64_t k) {
-  int64_t before = 0;
-  for (int64_t i = 0; i < n; ++i) before += y_pred[i] > y_pred[j] || (y_pred[i] == y_pred[j] && i < j) ? 1 : 0;
-  return before < k;
+/// Calls f(b, target, weight) for every sample.
+template <Target Kind, class F>
+ENGINE_INLINE void for_samples(const TallyRows& op, F&& f) {
+  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+    const int64_t row = op.targets.order ? op.targets.order[op.targets.first + b] : op.targets.first + b;
+    f(op.y_pred + b * op.ld, TargetRow<Kind>(op.targets, b, op.n),
+      op.sample_weight ? static_cast<double>(op.sample_weight[row]) : 1.0);
+  }
 }
+
+/// The lanes of a vector at column j that are outputs to look at.
+ENGINE_INLINE vi looked_at(const TallyRows& op, int64_t j) {
+  const vi lane = iota(static_cast<int32_t>(j));
+  return op.column < 0 ? lane < static_cast<int32_t>(op.n) - vi{} : lane == static_cast<int32_t>(op.column) - vi{};
+}
+
+/// Tells the k largest of a row from the rest; of equal ones the first.
+class Largest {
+ public:
+  Largest(const float* x, int64_t n, int64_t k) {
+    if (k <= 0 || k >= n) return;
+    least_ = kInfinity;
+    last_ = -1;
+    for (int64_t i = 0; i < k; ++i) next(x, n);
+  }
+
+  ENGINE_INLINE vi has(vf x, int64_t j) const {
+    return (x > least_) | ((x == least_) & (iota(static_cast<int32_t>(j)) <= last_));
+  }
+  bool has(float x, int64_t j) const { return x > least_ || (x == least_ && j <= last_); }
+  float least() const { return least_; }
+
+ private:
+  /// Takes in one more.
+  ENGINE_INLINE void next(const float* x, int64_t n) {
+    const auto left = [&](vf v, int64_t j) {
+      return ~has(v, j) & (iota(static_cast<int32_t>(j)) < static_cast<int32_t>(n) - vi{});
+    };
+    const auto larger = [](vf a, vf b) { return a > b ? a : b; };
+    vf most = broadcast(-kInfinity);
+    for (int64_t j = 0; j < n; j += kWidth) {
+      const vf v = load(x + j);
+      most = larger(left(v, j) ? v : most, most);
+    }
+    const float least = fold(most, larger);
+    for (int64_t j = 0; j < n; j += kWidth) {
+      const vf v = load(x + j);
+      const uint32_t found = lane_bits(left(v, j) & (v == least));
+      if (!found) continue;
+      last_ = static_cast<int32_t>(j) + __builtin_ctz(found);
+      least_ = least;
+      return;
+    }
+  }
+
+  float least_ = -kInfinity;  // of those taken in ...
+  int32_t last_ = INT32_MAX;  // ... and the column of the last that is equal to it
+};
 
 /// How many thresholds lie below x; none for a NaN.
 ENGINE_INLINE int64_t thresholds_below(const TallyRows& op, float x) {
@@ -27,15 +79,56 @@ ENGINE_INLINE int64_t thresholds_below(const TallyRows& op, float x) {
 
 struct Thresholds {
   static constexpr Tally kKind = Tally::kThresholds;
+  /// More take longer to compare with than to look up.
+  static constexpr int kFew = 4;
+
   template <Target Kind>
-  static ENGINE_INLINE void row(const TallyRows& op, const float* y_pred, const TargetRow<Kind>& target, double w) {
+  static void rows(const TallyRows& op) {
+    if (!op.sample_weight && !op.by_column && !op.even && op.count <= kFew) return count<Kind>(op);
     const int64_t bins = op.count + 1, first = op.column < 0 ? 0 : op.column;
     const int64_t end = op.column < 0 ? op.n : op.column + 1;
-    for (int64_t j = first; j < end; ++j) {
-      float x = op.logits ? sigmoid(broadcast(y_pred[j]))[0] : y_pred[j];
-      if (op.top_k > 0 && !among_largest(y_pred, op.n, j, op.top_k)) x = kBelowAll;
-      const int64_t positive = target.one(j) != 0.0f ? 1 : 0;
-      op.state[((op.by_column ? j : 0) * 2 + positive) * bins + thresholds_below(op, x)] += w;
+    for_samples<Kind>(op, [&](const float* y_pred, const TargetRow<Kind>& target, double w) {
+      const Largest largest(y_pred, op.n, op.top_k);
+      for (int64_t j = first; j < end; ++j) {
+        float x = op.logits ? sigmoid(broadcast(y_pred[j]))[0] : y_pred[j];
+        if (op.top_k > 0 && !largest.has(y_pred[j], j)) x = kBelowAll;
+        const int64_t positive = target.one(j) != 0.0f ? 1 : 0;
+        op.state[((op.by_column ? j : 0) * 2 + positive) * bins + thresholds_below(op, x)] += w;
+      }
+    });
+  }
+
+ private:
+  /// Lanes count for themselves what lies above each threshold; the first one counts all.
+  template <Target Kind>
+  static void count(const TallyRows& op) {
+    vi above[2][kFew + 1] = {};  // whatever the target is, and where it is not 0
+    for_samples<Kind>(op, [&](const float* y_pred, const TargetRow<Kind>& target, double) {
+      const Largest largest(y_pred, op.n, op.top_k);
+      for (int64_t j = 0; j < op.n; j += kWidth) {
+        const vf y = load(y_pred + j), x = op.logits ? sigmoid(y) : y;
+        const vi positive = target.at(j) != 0.0f;
+        vi hit = looked_at(op, j);
+        above[0][0] -= hit;
+        above[1][0] -= hit & positive;
+        if (op.top_k > 0) hit &= largest.has(y, j);
+        for (int64_t i = 0; i < op.count; ++i) {
+          hit &= x > op.thresholds[i];
+          above[0][i + 1] -= hit;
+          above[1][i + 1] -= hit & positive;
+        }
+      }
+    });
+    double counts[2][kFew + 2] = {};
+    for (int64_t i = 0; i <= op.count; ++i) {
+      for (int l = 0; l < kWidth; ++l) {
+        counts[1][i] += static_cast<double>(above[1][i][l]);
+        counts[0][i] += static_cast<double>(above[0][i][l] - above[1][i][l]);
+      }
+    }
+    for (int64_t positive = 0; positive < 2; ++positive) {
+      double* state = op.state + positive * (op.count + 1);
+      for (int64_t i = 0; i <= op.count; ++i) state[i] += counts[positive][i] - counts[positive][i + 1];
     }
   }
 };
@@ -43,59 +136,96 @@ struct Thresholds {
 struct FScore {
   static constexpr Tally kKind = Tally::kFScore;
   template <Target Kind>
-  static ENGINE_INLINE void row(const TallyRows& op, const float* y_pred, const TargetRow<Kind>& target, double w) {
+  static void rows(const TallyRows& op) {
     constexpr float kNothing = 1e-9f;  // Keras: the largest output counts only if it is more than that
-    const float largest = y_pred[argmax(y_pred, op.n)];
-    for (int64_t j = 0; j < op.n; ++j) {
-      const float x = y_pred[j];
-      const bool guess = op.count > 0 ? x > op.thresholds[0] : x >= largest && (x > kNothing || x < -kNothing);
-      const double t = target.one(j), hit = guess ? w : 0.0, miss = w - hit;
-      double* state = op.state + 3 * j;
-      state[0] += hit * t;
-      state[1] += hit * (1.0 - t);
-      state[2] += miss * t;
-    }
+    for_samples<Kind>(op, [&](const float* y_pred, const TargetRow<Kind>& target, double w) {
+      const float least = op.count > 0 ? op.thresholds[0] : Largest(y_pred, op.n, 1).least();
+      for (int64_t j = 0; j < op.n; j += kWidth) {
+        const vf x = load(y_pred + j);
+        const vi guess = op.count > 0 ? x > least : (x >= least) & ((x > kNothing) | (x < -kNothing));
+        const uint32_t guesses = lane_bits(guess);
+        // Where there is neither a guess nor a target, there is nothing to add.
+        uint32_t some = lane_bits((guess | (target.at(j) != 0.0f)) & looked_at(op, j));
+        for (; some; some &= some - 1) {
+          const int l = __builtin_ctz(some);
+          const double t = target.one(j + l), hit = guesses >> l & 1 ? w : 0.0, miss = w - hit;
+          double* state = op.state + 3 * (j + l);
+          state[0] += hit * t;
+          state[1] += hit * (1.0 - t);
+          state[2] += miss * t;
+        }
+      }
+    });
   }
 };
 
 struct Confusion {
   static constexpr Tally kKind = Tally::kConfusion;
   template <Target Kind>
-  static ENGINE_INLINE void row(const TallyRows& op, const float* y_pred, const TargetRow<Kind>& target, double w) {
-    if (op.n == 1) {  // two classes, told apart by one output
-      const int64_t truth = target.one(0) != 0.0f ? 1 : 0, guess = y_pred[0] > op.thresholds[0] ? 1 : 0;
-      op.state[truth * 2 + guess] += w;
-      return;
-    }
-    const int64_t truth = Kind == Target::kSparse ? target.label : argmax(target.dense, op.n);
-    if (truth >= 0 && truth < op.n) op.state[truth * op.n + argmax(y_pred, op.n)] += w;
+  static void rows(const TallyRows& op) {
+    for_samples<Kind>(op, [&](const float* y_pred, const TargetRow<Kind>& target, double w) {
+      if (op.n == 1) {  // two classes, told apart by one output
+        const int64_t truth = target.one(0) != 0.0f ? 1 : 0, guess = y_pred[0] > op.thresholds[0] ? 1 : 0;
+        op.state[truth * 2 + guess] += w;
+        return;
+      }
+      const int64_t truth = Kind == Target::kSparse ? target.label : argmax(target.dense, op.n);
+      if (truth >= 0 && truth < op.n) op.state[truth * op.n + argmax(y_pred, op.n)] += w;
+    });
+  }
+};
+
+typedef double vd __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
+
+/// The lanes of v, half of them in each.
+struct Doubles {
+  vd half[2];
+
+  ENGINE_INLINE Doubles(double x) : half{x - vd{}, x - vd{}} {}
+  ENGINE_INLINE Doubles(vf v) {
+    typedef float vh __attribute__((vector_size(ENGINE_VECTOR_BYTES / 2)));
+    vh part[2];
+    std::memcpy(part, &v, sizeof part);
+    for (int h = 0; h < 2; ++h) half[h] = __builtin_convertvector(part[h], vd);
   }
 };
 
 struct Moments {
   static constexpr Tally kKind = Tally::kMoments;
+  static constexpr int kSums = 4;
+
   template <Target Kind>
-  static ENGINE_INLINE void row(const TallyRows& op, const float* y_pred, const TargetRow<Kind>& target, double w) {
-    for (int64_t j = 0; j < op.n; ++j) {
-      const double t = target.one(j), e = t - static_cast<double>(y_pred[j]);
-      double* state = op.state + 4 * j;
-      state[0] += w * t;
-      state[1] += w * t * t;
-      state[2] += w * e * e;
-      state[3] += w;
+  static void rows(const TallyRows& op) {
+    for (int64_t j = 0; j < op.n; j += kWidth) {
+      double sums[kSums][kWidth] = {};
+      const int64_t count = op.n - j < kWidth ? op.n - j : kWidth;
+      double* state = op.state + kSums * j;
+      for (int64_t l = 0; l < count * kSums; ++l) sums[l % kSums][l / kSums] = state[l];
+      add_columns<Kind>(op, j, sums);
+      for (int64_t l = 0; l < count * kSums; ++l) state[l] = sums[l % kSums][l / kSums];
     }
-    op.state[4 * op.n] += static_cast<double>(op.n);
+    op.state[kSums * op.n] += static_cast<double>((op.rows.end - op.rows.begin) * op.n);
+  }
+
+ private:
+  template <Target Kind>
+  static ENGINE_INLINE void add_columns(const TallyRows& op, int64_t j, double (&sums)[kSums][kWidth]) {
+    vd sum[kSums][2];
+    std::memcpy(sum, sums, sizeof sum);
+    for_samples<Kind>(op, [&](const float* y_pred, const TargetRow<Kind>& target, double weight) {
+      const Doubles t(target.at(j)), y(load(y_pred + j)), w(weight);
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; ++h) {
+        const vd wt = w.half[h] * t.half[h], e = t.half[h] - y.half[h];
+        sum[0][h] += wt;
+        sum[1][h] += wt * t.half[h];
+        sum[2][h] += w.half[h] * e * e;
+        sum[3][h] += w.half[h];
+      }
+    });
+    std::memcpy(sums, sum, sizeof sum);
   }
 };
-
-template <class M, Target Kind>
-void tally_rows(const TallyRows& op) {
-  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
-    const int64_t row = op.targets.order ? op.targets.order[op.targets.first + b] : op.targets.first + b;
-    const double w = op.sample_weight ? static_cast<double>(op.sample_weight[row]) : 1.0;
-    M::row(op, op.y_pred + b * op.ld, TargetRow<Kind>(op.targets, b, op.n), w);
-  }
-}
 
 }  // namespace
 }  // namespace engine::ENGINE_ISA

@@ -42,7 +42,12 @@ class Accesses {
       case Step::Kind::kGather:
         writes(step.out, Slice::kSamples);
         break;
+      case Step::Kind::kRecord:
+        reads(step.in, Slice::kSamples);
+        writes(step.out, Slice::kSamples);
+        break;
       case Step::Kind::kDenseForward:
+        reads(step.records, Slice::kAll);
         reads(step.in, by_units ? Slice::kAll : Slice::kSamples);
         reads_variable(step.kernel, by_units ? Slice::kColumns : Slice::kAll);
         reads_variable(step.bias, by_units ? Slice::kColumns : Slice::kAll);
@@ -176,6 +181,7 @@ class Accesses {
         writes(step.out, Slice::kColumns);
         break;
       case Step::Kind::kDenseBackwardWeights:
+        reads(step.records, Slice::kAll);
         reads(step.in, by_units ? Slice::kAll : Slice::kColumns);
         reads(step.saved, by_units ? Slice::kColumns : Slice::kAll);
         if (step.stores) {

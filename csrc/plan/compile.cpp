@@ -26,6 +26,7 @@ class Compiler {
         plan_(emitter_.plan),
         operations_(to_operations(model, emitter_.drops_out())) {
     emitter_.stores_all = has_custom(model);
+    emitter_.one_team = !leaves_team();
   }
 
   Plan compile() {

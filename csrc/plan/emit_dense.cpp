@@ -31,6 +31,7 @@ Split emit_forward(Emitter& emitter, Operation& op, Split split) {
       pays_to_sum_partials(emitter.plan.max_rows, emitter.buffer(op.in).columns, op.width, emitter.plan.threads)) {
     return emit_partial_products(emitter, op);
   }
+  if (op.in == emitter.images && op.groups == 1) emitter.record_images(op.width);
   Step step{Step::Kind::kDenseForward, emitter.forward_split(op.width), false, op.in, op.out};
   emitter.reads_input(step);
   step.kernel = emitter.variables_of(op).kernel;

@@ -63,6 +63,7 @@ Split emit_affine(Emitter& emitter, Operation& op, Split split) {
   step.scale = op.spec->scale;
   step.offset = op.spec->offset;
   emitter.emit(step);
+  if (op.in == emitter.images && step.offset == 0.0f) emitter.images = op.out;  // zeros stay zeros
   return split;
 }
 

@@ -8,12 +8,11 @@ Split emit_forward(Emitter& emitter, Operation& op, Split) {
   const LayerSpec& spec = *op.spec;
   Step step{Step::Kind::kWarp, Split::kSamples, false, op.in, op.out};
   step.index = op.layer;
-  if (!spec.taps.empty()) {
-    const int64_t pixels = spec.warp.height * spec.warp.width;
-    step.statistics = add_buffer(emitter.plan, 1, kWarpFields * pixels + kLane);
-    give_copies(emitter.plan, step.statistics);
-  }
+  const Warp& warp = spec.warp;
+  step.statistics = add_buffer(emitter.plan, 1, warp_scratch(warp.height, warp.width, warp.channels, warp.radius >= 0));
+  give_copies(emitter.plan, step.statistics);
   emitter.emit(step);
+  emitter.images = op.out;
   return step.split;
 }
 

@@ -30,7 +30,23 @@ Split Emitter::forward_split(int64_t units) const {
   return feeds_all(plan.max_rows, plan.threads) ? Split::kSamples : Split::kUnits;
 }
 
+void Emitter::record_images(int64_t units) {
+  const bool all_rows = plan.threads == 1 || forward_split(units) == Split::kUnits;
+  if (!training() || !one_team || !all_rows || !pays_to_find_zeros(units)) return;
+  const int64_t inputs = buffer(images).columns;
+  recording_.split = Split::kSamples;
+  recording_.in = images;
+  recording_.out = recording_.records = add_team_records(plan, inputs);
+  recording_.saved = add_buffer(1, inputs + kLane, Split::kEveryone);
+  recording_.nonzeros = add_nonzeros(plan, inputs);
+  emit(recording_);
+}
+
 void Emitter::reads_input(Step& step) const {
+  if (recording_.in >= 0 && step.in == recording_.in) {
+    step.nonzeros = recording_.nonzeros;
+    step.records = recording_.records;
+  }
   if (step.in != input.out || !input.reads_rows) return;
   step.reads_rows = true;
   step.nonzeros = input.nonzeros;

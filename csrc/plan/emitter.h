@@ -40,8 +40,11 @@ class Emitter {
   /// Samples are independent: with enough of them, inference needs no barrier between layers.
   Split forward_split(int64_t units) const;
 
-  /// What a product of the gathered rows may use in their place.
+  /// What a product of the gathered rows, or of changed images, may use in their place.
   void reads_input(Step& step) const;
+
+  /// Has the team record the images for a product with so many units, if that pays.
+  void record_images(int64_t units);
 
   /// Whether a product may step `variable` (-1: no variable, which is fine) instead of storing its gradient.
   bool fuses(int variable) const { return !stores_all && can_fuse(optimizer_, parameters_, variable); }
@@ -54,12 +57,15 @@ class Emitter {
 
   Plan plan;
   bool stores_all = false;  // where Python may fail in the middle of a batch, which must then leave no weight changed
+  bool one_team = false;    // whether those who start a batch end it: Python has no step in between
   Step input{Step::Kind::kGather};  // the gathering of the rows, if products may read them (reads_rows)
+  int images = -1;                  // changed at random, and whatever else doesn't learn
 
  private:
   const Parameters& parameters_;
   const OptimizerSpec& optimizer_;
   std::vector<Step> last_;
+  Step recording_{Step::Kind::kRecord};
 };
 
 /// How the operations of one kind turn into steps.

@@ -94,6 +94,10 @@ int add_nonzeros(Plan& plan, int64_t inputs) {
   return buffer;
 }
 
+int add_team_records(Plan& plan, int64_t inputs) {
+  return add_buffer(plan, 1, TeamRecords::scratch(plan.max_rows, inputs, plan.threads));
+}
+
 int add_pointers(Plan& plan) {
   constexpr auto kFloats = static_cast<int64_t>(sizeof(void*) / sizeof(float));
   const int buffer = add_buffer(plan, 2, plan.max_rows * kFloats);

@@ -56,6 +56,7 @@ enum class Scaling {
 struct Step {
   enum class Kind {
     kGather,
+    kRecord,  // of what is not zero in rows that don't come from the data set as they are
     kDenseForward,
     kPartialProducts,  // of a last layer that is narrow: each thread those of its own inputs ...
     kSumPartials,      // ... and the sum of all
@@ -125,7 +126,8 @@ struct Step {
   int saved = -1;           // what a gradient is computed from: an activation, a dropout mask, dz for the weights
   int losses = -1;          // loss: per sample
   int y_pred = -1;          // loss: probabilities, where it reads logits
-  int nonzeros = -1;        // of the gathered rows, where a product may skip their zeros
+  int nonzeros = -1;        // of the rows that come in, where a product may skip their zeros ...
+  int records = -1;         // ... which the team has recorded for this batch
   int statistics = -1;      // of columns: mean, variance; of rows: factor, weight of the projection
   bool reads_rows = false;  // `in` are the gathered rows, which may be read in the data set instead ...
   int pointers = -1;        // ... through pointers to those of this batch and of the next, if they are in random order
@@ -202,6 +204,9 @@ int add_buffer(Plan& plan, int64_t rows, int64_t columns);
 
 /// Appends scratch for the NonZeros of a batch; returns its index.
 int add_nonzeros(Plan& plan, int64_t inputs);
+
+/// Appends scratch for the TeamRecords of a batch; returns its index.
+int add_team_records(Plan& plan, int64_t inputs);
 
 /// Appends scratch for pointers to the rows of two batches; returns its index.
 int add_pointers(Plan& plan);

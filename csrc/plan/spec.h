@@ -98,7 +98,7 @@ struct LayerSpec {
   std::vector<Custom> variables;
   // warp, with `seed`: what the kernel is told, but for buffers
   Warp warp = {};
-  std::vector<float> taps;
+  std::vector<int32_t> taps;  // in the middle the one of 0, see Warp
   // embedding (with `units`), encoding
   int64_t tokens = 0;
   bool counts = false;

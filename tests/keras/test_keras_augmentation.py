@@ -20,10 +20,11 @@ CHANGES: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.parametrize("shape", [(9, 11, 2), (1, 16, 1), (5, 15, 1), (4, 17, 1), (6, 35, 1)])
 @pytest.mark.parametrize("fill_mode", ["constant", "nearest", "reflect"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_changes(change: str, fill_mode: str) -> None:
-    x = np.random.default_rng(0).random((3, 9, 11, 2), np.float32)
+def test_changes(change: str, fill_mode: str, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).random((3, *shape), np.float32)
     options = {"fill_mode": fill_mode, "fill_value": 0.5}
     theirs = np.asarray(CHANGES[change](keras.layers, **options)(x, training=True))
     layer = CHANGES[change](engine.layers, **options)

@@ -1,0 +1,149 @@
+// Images with what lies around them, and their axes: where what is outside is read.
+#pragma once
+#include "kernels/layer_table.h"
+#include "kernels/simd.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+/// Whole part, towards minus infinity, of coordinates that are nowhere near the limits.
+ENGINE_INLINE vi floored(vf x) {
+  const vi i = __builtin_convertvector(x, vi);
+  return i + (__builtin_convertvector(i, vf) > x);
+}
+
+/// Whole parts of coordinates, and the rest: the weight of the neighbour after.
+struct Floored {
+  vi whole;
+  vf rest;
+
+  ENGINE_INLINE Floored(vf x, bool nearest) {
+    const vf far = broadcast(1e6f);
+    x = x < -far ? -far : x > far ? far : x;
+    whole = floored(nearest ? x + 0.5f : x);
+    rest = nearest ? vf{} : x - __builtin_convertvector(whole, vf);
+  }
+};
+
+/// Neighbours along one axis; the weight of the second.
+struct Between {
+  vi first, second;
+  vf weight;
+};
+
+/// One axis of an image.
+struct Axis {
+  int32_t n;
+  Fill fill;
+  bool nearest;
+
+  Axis(int64_t n, const Warp& op) : n(static_cast<int32_t>(n)), fill(op.fill), nearest(op.nearest) {}
+
+  ENGINE_INLINE vi outside(vi i) const { return (i < 0) | (i >= n); }
+
+  /// Where coordinates are read; n: nowhere.
+  ENGINE_INLINE vi place(vi i) const {
+    if (lane_bits(outside(i)) == 0) return i;
+    const vi none = vi{};
+    if (fill == Fill::kConstant) return outside(i) ? n - none : i;
+    if (fill == Fill::kNearest) return i < 0 ? none : i >= n ? n - 1 - none : i;
+    const int32_t period = fill == Fill::kWrap ? n : 2 * n;
+    const vf turns = __builtin_convertvector(i, vf) * broadcast(1.0f / static_cast<float>(period));
+    vi at = i - floored(turns) * period;  // turns may be rounded to the other side of a whole number
+    at = at < 0 ? at + period : at >= period ? at - period : at;
+    return at < n ? at : 2 * n - 1 - at;
+  }
+
+  ENGINE_INLINE Between between(vf x) const {
+    const Floored at(x, nearest);
+    return {place(at.whole), place(at.whole + 1), at.rest};
+  }
+};
+
+/// Calls vectors(k) for whole vectors that cover n numbers, the last of which may share some with the one before; or
+/// single(k) for each of too few.
+template <class Vectors, class Single>
+ENGINE_INLINE void cover(int64_t n, Vectors&& vectors, Single&& single) {
+  if (n < kWidth) {
+    for (int64_t k = 0; k < n; ++k) single(k);
+    return;
+  }
+  for (int64_t k = 0; k + kWidth < n; k += kWidth) vectors(k);
+  vectors(n - kWidth);
+}
+
+/// An image with what lies around it, channel by channel, so that most of what is read needs no look at its edges.
+class Frame {
+ public:
+  explicit Frame(const Warp& op)
+      : rows(op.height, op),
+        columns(op.width, op),
+        above(warp_margin(op.height)),
+        before(warp_margin(op.width)),
+        ld(round_up(op.width + 2 * before, kLane)),
+        at_(op.scratch),
+        op_(op),
+        plane_(warp_frame(op.height, op.width)),
+        places_(reinterpret_cast<int32_t*>(op.scratch + op.channels * plane_)) {
+    for (int64_t b = 0; b < before; ++b) {
+      places_[b] = columns.place(static_cast<int32_t>(b - before) - vi{})[0];
+      places_[before + b] = columns.place(static_cast<int32_t>(op.width + b) - vi{})[0];
+    }
+  }
+
+  void fill(const float* x) const {
+    for (int64_t c = 0; c < op_.channels; ++c) {
+      float* plane = at_ + c * plane_;
+      for (int64_t i = 0; i < op_.height; ++i) fill_row(plane + (above + i) * ld, x + i * op_.width * op_.channels + c);
+      for (int64_t b = 0; b < above; ++b) {
+        fill_outside(plane, b - above);
+        fill_outside(plane, op_.height + b);
+      }
+    }
+  }
+
+  const float* plane(int64_t c) const { return at_ + c * plane_; }
+
+  /// Where a pixel, counted from the frame's corner, or the ones after it, are not there.
+  ENGINE_INLINE vi beyond(vi row, vi column) const {
+    return (row < 0) | (row > static_cast<int32_t>(op_.height + 2 * above - 2)) | (column < 0) |
+           (column > static_cast<int32_t>(op_.width + 2 * before - 2));
+  }
+
+  const Axis rows, columns;
+  const int64_t above, before;  // pixels
+  const int64_t ld;
+
+ private:
+  void fill_row(float* to, const float* from) const {
+    const int64_t width = op_.width, channels = op_.channels;
+    float* inside = to + before;
+    const auto copy = [&](int64_t j) { inside[j] = from[j * channels]; };
+    if (channels == 1) {
+      cover(width, [&](int64_t j) { store(inside + j, load(from + j)); }, copy);
+    } else {
+      for (int64_t j = 0; j < width; ++j) copy(j);
+    }
+    const auto read = [&](int32_t j) { return j < width ? from[j * channels] : op_.fill_value; };
+    for (int64_t b = 0; b < before; ++b) {
+      to[b] = read(places_[b]);
+      inside[width + b] = read(places_[before + b]);
+    }
+  }
+
+  void fill_outside(float* plane, int64_t i) const {
+    const int64_t from = rows.place(static_cast<int32_t>(i) - vi{})[0];
+    for (int64_t j = 0; j < ld; j += kWidth) {
+      const vf row = from < op_.height ? load(plane + (above + from) * ld + j) : broadcast(op_.fill_value);
+      store(plane + (above + i) * ld + j, row);
+    }
+  }
+
+  float* at_;  // (channels, height + 2 above, ld)
+  const Warp& op_;
+  const int64_t plane_;
+  int32_t* places_;  // columns that what lies before and behind a row is read from
+};
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA

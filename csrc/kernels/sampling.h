@@ -1,0 +1,230 @@
+// Reads images between their pixels, and around their edges.
+#pragma once
+#include "kernels/displacements.h"
+#include "kernels/frame.h"
+#include "kernels/layer_table.h"
+#include "kernels/simd.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+/// Where the pixels of an image come from, before displacements: moved, zoomed about the middle, then turned.
+struct View {
+  float down, right;  // pixels
+  float sine, cosine;
+  float tall, wide;  // negative: turned over, mirrored
+};
+
+/// Scratch for the pixels of a row: what they are read from, and shares of its neighbours.
+struct Row {
+  float *pixel, *below, *behind;  // (round_up(width, kLane),)
+};
+
+/// x[at]
+ENGINE_INLINE vf gathered(const float* x, vi at) {
+#if defined(__AVX512F__) && ENGINE_VECTOR_BYTES == 64
+  return reinterpret_cast<vf>(_mm512_i32gather_ps(reinterpret_cast<__m512i>(at), x, 4));
+#elif defined(__AVX2__) && ENGINE_VECTOR_BYTES == 32
+  return reinterpret_cast<vf>(_mm256_i32gather_ps(x, reinterpret_cast<__m256i>(at), 4));
+#else
+  vf v;
+  for (int l = 0; l < kWidth; ++l) v[l] = x[at[l]];
+  return v;
+#endif
+}
+
+/// Lanes 0, 2, 4, ... of a and b end to end, or 1, 3, 5, ...
+template <int First>
+struct EveryOther {
+  static constexpr int at(int l) { return 2 * l + First; }
+};
+
+template <int... Lanes>
+ENGINE_INLINE void pairs(const float* x, vi at, vf& first, vf& second, std::integer_sequence<int, Lanes...>) {
+  int32_t index[kWidth];
+  std::memcpy(index, &at, sizeof index);
+  const auto pair = [&](int l) __attribute__((always_inline)) {
+    uint64_t both;
+    std::memcpy(&both, x + index[l], sizeof both);
+    return both;
+  };
+  const vul low{pair(Lanes)...}, high{pair(kWidth / 2 + Lanes)...};
+  first = mix<EveryOther<0>>(reinterpret_cast<vf>(low), reinterpret_cast<vf>(high));
+  second = mix<EveryOther<1>>(reinterpret_cast<vf>(low), reinterpret_cast<vf>(high));
+}
+
+/// x[at] and x[at + 1]: both at once, which takes half of the loads.
+ENGINE_INLINE void gather_pairs(const float* x, vi at, vf& first, vf& second) {
+  pairs(x, at, first, second, std::make_integer_sequence<int, kWidth / 2>{});
+}
+
+/// Channel c of the pixels from p on of an image of `size`, n of which belong to the row that comes last so far: the
+/// others are written again later.
+ENGINE_INLINE void store_pixels(float* y, vf v, int64_t p, int64_t n, int64_t size, int64_t channels, int64_t c) {
+  if (channels == 1 && p + kWidth <= size) return store(y + p, v);
+  float lanes[kWidth];
+  store(lanes, v);
+  for (int64_t l = 0; l < n && l < kWidth; ++l) y[(p + l) * channels + c] = lanes[l];
+}
+
+/// Where the pixels of one row come from, in numbers of rows and columns.
+class Sources {
+ public:
+  Sources(const Warp& op, const View& view, const Fields& fields, int64_t i)
+      : view_(view),
+        fields_(fields),
+        first_(i * fields.ld),
+        last_(static_cast<int32_t>(op.width - 1)),
+        displaced_(op.radius >= 0),
+        centre_(0.5f * static_cast<float>(op.width - 1)) {
+    const float middle = 0.5f * static_cast<float>(op.height - 1);
+    const float v = (static_cast<float>(i) - middle) * view.tall - view.down;
+    row_ = view.cosine * v + middle;
+    column_ = centre_ - view.sine * v;
+  }
+
+  /// Of the pixels from column j on; lanes beyond the last stay there.
+  ENGINE_INLINE void at(int64_t j, vf& row, vf& column) const {
+    const vi lane = iota(static_cast<int32_t>(j)), pixel = lane < last_ ? lane : last_ - vi{};
+    const vf u = (__builtin_convertvector(pixel, vf) - centre_) * view_.wide - view_.right;
+    row = view_.sine * u + row_;
+    column = view_.cosine * u + column_;
+    if (!displaced_) return;
+    row += load(fields_.at + first_ + j);
+    column += load(fields_.at + fields_.size + first_ + j);
+  }
+
+ private:
+  const View& view_;
+  const Fields& fields_;
+  const int64_t first_;
+  const int32_t last_;
+  const bool displaced_;
+  const float centre_;
+  float row_, column_;  // where u is 0
+};
+
+ENGINE_INLINE vf mixed(vf a, vf b, vf share) { return a + share * (b - a); }
+
+/// For the vectors of a row: numbers of pixels within a framed plane, and how much of the neighbours below and behind
+/// counts. False, with all of them of no account, where one is beyond the frame.
+inline bool find_framed(const Warp& op, const Sources& sources, const Frame& frame, const Row& row) {
+  const vf half = broadcast(op.nearest ? 0.5f : 0.0f), between = broadcast(op.nearest ? 0.0f : 1.0f);
+  vi too_far{};
+  for (int64_t j = 0; j < op.width; j += kWidth) {
+    vf down, right;
+    sources.at(j, down, right);
+    const vi r = floored(down + half), c = floored(right + half);  // of what is too far, any number that is, too
+    const vi i = r + static_cast<int32_t>(frame.above), k = c + static_cast<int32_t>(frame.before);
+    too_far |= frame.beyond(i, k);
+    store(row.pixel + j, from_bits(i * static_cast<int32_t>(frame.ld) + k));
+    store(row.below + j, (down - __builtin_convertvector(r, vf)) * between);
+    store(row.behind + j, (right - __builtin_convertvector(c, vf)) * between);
+  }
+  return lane_bits(too_far) == 0;
+}
+
+/// A row of which some pixels are far from the image.
+inline void sample_far(const Warp& op, const Sources& sources, const Frame& frame, const float* x, float* y,
+                       int64_t i) {
+  const auto width = static_cast<int32_t>(op.width), channels = static_cast<int32_t>(op.channels);
+  for (int64_t j = 0; j < op.width; j += kWidth) {
+    vf row, column;
+    sources.at(j, row, column);
+    const Between down = frame.rows.between(row), right = frame.columns.between(column);
+    for (int32_t c = 0; c < channels; ++c) {
+      const auto read = [&](vi r, vi k) {
+        const vi nowhere = (r >= frame.rows.n) | (k >= frame.columns.n);
+        const vf v = gathered(x, nowhere ? vi{} : (r * width + k) * channels + c);
+        return nowhere ? broadcast(op.fill_value) : v;
+      };
+      const vf above = mixed(read(down.first, right.first), read(down.first, right.second), right.weight);
+      const vf below = mixed(read(down.second, right.first), read(down.second, right.second), right.weight);
+      const vf pixels = mixed(above, below, down.weight);
+      store_pixels(y, pixels, i * op.width + j, op.width - j, op.height * op.width, op.channels, c);
+    }
+  }
+}
+
+/// Any view, with displacements where there are any.
+inline void sample_pixels(const Warp& op, const View& view, const Frame& frame, const Fields& fields, const Row& row,
+                          const float* x, float* y) {
+  frame.fill(x);
+  for (int64_t i = 0; i < op.height; ++i) {
+    const Sources sources(op, view, fields, i);
+    if (!find_framed(op, sources, frame, row)) {
+      sample_far(op, sources, frame, x, y, i);
+      continue;
+    }
+    for (int64_t c = 0; c < op.channels; ++c) {
+      const float* plane = frame.plane(c);
+      for (int64_t j = 0; j < op.width; j += kWidth) {
+        const vi pixel = bits(load(row.pixel + j));
+        const vf behind = load(row.behind + j);
+        vf p00, p01, p10, p11;
+        gather_pairs(plane, pixel, p00, p01);
+        gather_pairs(plane + frame.ld, pixel, p10, p11);
+        const vf pixels = mixed(mixed(p00, p01, behind), mixed(p10, p11, behind), load(row.below + j));
+        store_pixels(y, pixels, i * op.width + j, op.width - j, op.height * op.width, op.channels, c);
+      }
+    }
+  }
+}
+
+/// Whether the first n lanes follow each other.
+ENGINE_INLINE bool consecutive(vi at, int64_t n) {
+  const vi wrong = at != iota(at[0]);
+  return lane_bits(wrong & (iota(0) < static_cast<int32_t>(n < kWidth ? n : kWidth) - vi{})) == 0;
+}
+
+/// Views without turns: all pixels of a row lie between the same two rows, and those of a column between the same two
+/// columns. `neighbours` has those and their weights; the row between, in place of a framed image, a pixel from nowhere
+/// at its end.
+inline void sample_rows(const Warp& op, const View& view, const Frame& frame, const Row& neighbours, const float* x,
+                        float* y) {
+  const int64_t n = op.width * op.channels;
+  const float middle = 0.5f * static_cast<float>(op.height - 1), centre = 0.5f * static_cast<float>(op.width - 1);
+  const Axis &rows = frame.rows, &columns = frame.columns;
+  const auto channels = static_cast<int32_t>(op.channels);
+  float *first = neighbours.pixel, *second = neighbours.below, *weight = neighbours.behind, *between = op.scratch;
+  for (int64_t j = 0; j < op.width; j += kWidth) {
+    const vf u = (__builtin_convertvector(iota(static_cast<int32_t>(j)), vf) - centre) * view.wide - view.right;
+    const Between right = columns.between(view.cosine * u + centre);
+    store(first + j, from_bits(right.first * channels));
+    store(second + j, from_bits(right.second * channels));
+    store(weight + j, right.weight);
+  }
+  for (int64_t i = 0; i < op.height; ++i) {
+    const float v = (static_cast<float>(i) - middle) * view.tall - view.down;
+    const Between down = rows.between(broadcast(view.cosine * v + middle));
+    const float low = down.weight[0], high = 1.0f - low;
+    const int64_t above = down.first[0], below = down.second[0];
+    const float *from = x + above * n, *to = x + below * n;
+    const bool has_above = above < op.height, has_below = below < op.height;
+    cover(
+        n,
+        [&](int64_t k) {
+          const vf a = has_above ? load(from + k) : broadcast(op.fill_value);
+          const vf b = has_below ? load(to + k) : broadcast(op.fill_value);
+          store(between + k, high * a + low * b);
+        },
+        [&](int64_t k) {
+          between[k] = high * (has_above ? from[k] : op.fill_value) + low * (has_below ? to[k] : op.fill_value);
+        });
+    for (int64_t k = n; k < n + channels; ++k) between[k] = op.fill_value;
+    for (int64_t j = 0; j < op.width; j += kWidth) {
+      const vi left = bits(load(first + j)), right = bits(load(second + j));
+      const vf share = load(weight + j);
+      const int64_t count = op.width - j;
+      const bool loads = channels == 1 && consecutive(left, count) && consecutive(right, count);
+      for (int32_t c = 0; c < channels; ++c) {
+        const vf a = loads ? load(between + left[0]) : gathered(between + c, left);
+        const vf b = loads ? load(between + right[0]) : gathered(between + c, right);
+        store_pixels(y, (1.0f - share) * a + share * b, i * op.width + j, count, op.height * op.width, channels, c);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA
