@@ -250,8 +250,9 @@ def test_kernels_export_nothing_but_what_fills_their_table() -> None:
 
 
 @needs_nm
-def test_module_exports_its_entry_alone() -> None:
-    spec = importlib.util.find_spec("engine._core")
+@pytest.mark.parametrize("module", ["_core", "cython_api"])
+def test_module_exports_its_entry_alone(module: str) -> None:
+    spec = importlib.util.find_spec(f"engine.{module}")
     assert spec is not None
     assert spec.origin is not None
-    assert symbols(Path(spec.origin), "--dynamic", "--defined-only", "--format=posix") == {"PyInit__core"}
+    assert symbols(Path(spec.origin), "--dynamic", "--defined-only", "--format=posix") == {f"PyInit_{module}"}

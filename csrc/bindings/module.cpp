@@ -15,4 +15,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   engine::bindings::register_program(m);
   engine::bindings::register_kernels(m);
   engine::bindings::register_ops(m);
+  engine::bindings::register_predictor(m);
 }

@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "cpu/crowd.h"
+#include "cpu/denormals.h"
 #include "cpu/dispatch.h"
 #include "cpu/records.h"
 #include "cpu/steps.h"
@@ -23,6 +24,7 @@ class CpuExecutor final : public Executor {
   int64_t run(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
               const std::function<bool()>& keep_going) override;
   bool predict(const Plan& plan, const Frame& frame, const std::vector<float*>& arenas) override;
+  bool predict_here(const Plan& plan, const Frame& frame) override;
   SparseRows sparse_rows(const DatasetView& data, float scale) override;
   int64_t first_nonfinite_row(const DatasetView& data) override;
   int threads() const override {
@@ -38,6 +40,7 @@ class CpuExecutor final : public Executor {
   };
   Reached run_with(const Crowd::Team& team, const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
                    const std::function<bool()>& keep_going);
+  bool predict_batch(const StepRunner& runner, const Plan& plan, const Frame& frame, const Batch& batch) const;
 
   const KernelTable& kernels_;
   Crowd crowd_;
@@ -141,7 +144,6 @@ bool CpuExecutor::predict(const Plan& plan, const Frame& frame, const std::vecto
     return true;
   }
   const auto teams = static_cast<int>(arenas.size());
-  const auto find_nonfinite = kernels_.first_nonfinite[static_cast<size_t>(frame.data.type)];
   Batches batches(frame.data.rows, plan.max_rows, teams);
   std::atomic<bool> finite{true};
   run_team(teams, [&](const Worker& worker) {
@@ -150,16 +152,34 @@ bool CpuExecutor::predict(const Plan& plan, const Frame& frame, const std::vecto
     own.arena = arenas[static_cast<size_t>(worker.index)];
     const StepRunner runner(kernels_, plan, own, alone);
     for (Batch batch; batches.take(batch);) {
-      for (const Step& step : plan.steps) runner.run(step, batch);
-      if (!frame.finite) continue;
-      // Afterwards, when the products have brought the rows into a cache.
-      const Range rows{batch.first, batch.first + batch.rows};
-      if (find_nonfinite({frame.data.x, frame.data.stride, frame.data.stride, rows}) < 0) continue;
+      if (predict_batch(runner, plan, frame, batch)) continue;
       finite.store(false, std::memory_order_relaxed);
       batches.stop();
     }
   });
   return finite.load(std::memory_order_relaxed);
+}
+
+/// False where a row is not finite, and the frame asks for that.
+bool CpuExecutor::predict_batch(const StepRunner& runner, const Plan& plan, const Frame& frame,
+                                const Batch& batch) const {
+  for (const Step& step : plan.steps) runner.run(step, batch);
+  if (!frame.finite) return true;
+  // Afterwards, when the products have brought the rows into a cache.
+  const Range rows{batch.first, batch.first + batch.rows};
+  const auto find_nonfinite = kernels_.first_nonfinite[static_cast<size_t>(frame.data.type)];
+  return find_nonfinite({frame.data.x, frame.data.stride, frame.data.stride, rows}) < 0;
+}
+
+bool CpuExecutor::predict_here(const Plan& plan, const Frame& frame) {
+  const DenormalsAreZero guard;
+  const Worker alone{0, 1, nullptr};
+  const StepRunner runner(kernels_, plan, frame, alone);
+  for (int64_t first = 0; first < frame.data.rows; first += plan.max_rows) {
+    const Batch batch{0, first, std::min(plan.max_rows, frame.data.rows - first)};
+    if (!predict_batch(runner, plan, frame, batch)) return false;
+  }
+  return true;
 }
 
 SparseRows CpuExecutor::sparse_rows(const DatasetView& data, float scale) {

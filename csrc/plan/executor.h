@@ -65,6 +65,9 @@ class Executor {
   /// Returns false, with some of the output written, where a row is not finite and `frame.finite` asks for that.
   virtual bool predict(const Plan& plan, const Frame& frame, const std::vector<float*>& arenas) = 0;
 
+  /// The same on the caller's thread alone, for a plan for one thread and with the frame's arena.
+  virtual bool predict_here(const Plan& plan, const Frame& frame) = 0;
+
   /// Records of the rows of `data`, times `scale`; of kind kNone where they would not pay.
   virtual SparseRows sparse_rows(const DatasetView& data, float scale) = 0;
 

@@ -1,0 +1,49 @@
+#include "plan/predictor.h"
+
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include "plan/operations.h"
+
+namespace engine {
+
+Predictor::Predictor(std::shared_ptr<Program> program, Executor& executor, int64_t together)
+    : program_(std::move(program)), executor_(executor) {
+  const ModelSpec& model = program_->model();
+  if (has_custom(model)) {
+    throw std::invalid_argument("a layer of the model is written in Python, and needs the interpreter: ask `predict`");
+  }
+  workspace_ = program_->lease(Plan::Mode::kPredict, together, 1);
+  weights_ = Arena(program_->parameters().size);
+  refresh();
+  for (const LayerSpec& layer : model.layers) {
+    if (tokens_ == 0 && (layer.kind == LayerSpec::Kind::kEmbedding || layer.kind == LayerSpec::Kind::kEncoding)) {
+      tokens_ = layer.tokens;
+    }
+  }
+  frame_.model = &model;
+  frame_.parameters = &program_->parameters();
+  frame_.weights = weights_.data();
+  frame_.arena = workspace_->arena.data();
+  frame_.data.stride = model.input_size;
+  frame_.finite = true;
+}
+
+void Predictor::refresh() {
+  const auto lock = program_->read_lock();
+  std::memcpy(weights_.data(), program_->weights(), static_cast<size_t>(program_->parameters().size) * sizeof(float));
+}
+
+Predictor::Answer Predictor::predict(const float* x, int64_t rows, float* out) {
+  for (int64_t i = 0; tokens_ > 0 && i < rows * frame_.data.stride; ++i) {
+    const bool within = x[i] >= 0.0f && x[i] < static_cast<float>(tokens_);
+    if (!within || static_cast<float>(static_cast<int64_t>(x[i])) != x[i]) return Answer::kNoToken;
+  }
+  frame_.data.x = x;
+  frame_.data.rows = rows;
+  frame_.output = out;
+  return executor_.predict_here(*workspace_->plan, frame_) ? Answer::kGood : Answer::kNotFinite;
+}
+
+}  // namespace engine
