@@ -270,3 +270,43 @@ def test_rows_of_a_batch_are_as_they_are_alone(n: int, sparse: bool) -> None:
         for part in (slice(0, 1), slice(20, 21), slice(3, 22), slice(36, 37)):
             for one, of_all in zip(at(kernels, part), whole, strict=True):
                 assert same_bits(one, of_all[part])
+
+
+BY_ELEMENT: list[dict[str, Any]] = [
+    {"kind": "binary_crossentropy", "label_smoothing": 0.1},
+    {"kind": "binary_crossentropy", "from_logits": True},
+    {"kind": "binary_focal_crossentropy", "parameters": [0.25, 2.0, 0.0, 1.0]},
+    {"kind": "huber", "parameters": [0.5]},
+    *(
+        {"kind": kind}
+        for kind in (
+            "mean_squared_error",
+            "mean_absolute_error",
+            "mean_absolute_percentage_error",
+            "mean_squared_logarithmic_error",
+            "log_cosh",
+            "kl_divergence",
+            "poisson",
+            "hinge",
+            "squared_hinge",
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("n", [1, 2, 16, 17])
+@pytest.mark.parametrize("spec", BY_ELEMENT, ids=lambda spec: spec["kind"])
+def test_elements_of_narrow_rows_are_as_they_are_alone(spec: dict[str, Any], n: int) -> None:
+    rng, rows = np.random.default_rng(n), 21
+    x, y = (rng.uniform(0.01, 0.99, (rows, n)).astype(np.float32) for _ in range(2))
+    scale = rng.uniform(0.1, 2, rows).astype(np.float32)
+
+    def at(kernels: Kernels, part: slice) -> list[Array]:
+        gradient = place(np.zeros_like(x[part]))
+        return [kernels.loss(spec, place(x[part]), y[part], scale[part], gradient), gradient.copy()]
+
+    whole = agreed(lambda kernels: at(kernels, slice(None)))
+    for kernels in KERNELS:
+        for part in (slice(0, 1), slice(4, 6), slice(20, 21)):
+            for one, of_all in zip(at(kernels, part), whole, strict=True):
+                assert same_bits(one, of_all[part])

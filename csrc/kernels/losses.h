@@ -62,6 +62,9 @@ struct LossRow {
   float smoothing, scale;
   const float* parameters;
   bool binary;
+
+  /// A probability of which the gradient will be made.
+  ENGINE_INLINE void keep(int64_t j, vf p) const { store(y + j, p); }
 };
 
 /// -sum(t log softmax(x)): with z = x - max, sum(t (log sum(exp z) - z)); gradient p sum(t) - t
@@ -138,8 +141,8 @@ ENGINE_INLINE float sum_row(const LossRow& r, const T& target, float share, F&& 
   return loss.total() * share;
 }
 
-template <class T, class F>
-ENGINE_INLINE float mean_row(const LossRow& r, const T& target, F&& f) {
+template <class R, class T, class F>
+ENGINE_INLINE auto mean_row(R& r, const T& target, F&& f) {
   return sum_row(r, target, 1.0f / static_cast<float>(r.n), f);
 }
 
@@ -150,13 +153,13 @@ ENGINE_INLINE vf clipped(vf x, float low, float high) {
 /// max(x, 0) - x t + log(1 + exp(-|x|)) for logits x; gradient sigmoid(x) - t
 struct SigmoidCrossentropy {
   static constexpr Loss kKind = Loss::kSigmoidCrossentropy;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     const vf keep = broadcast(1.0f - r.smoothing), shift = broadcast(0.5f * r.smoothing);
     return mean_row(r, target, [&](vf x, vf raw, int64_t j, vf& slope) {
       const vf t = fma(raw, keep, shift);
       const vf p = sigmoid(x);
-      store(r.y + j, p);
+      r.keep(j, p);
       slope = p - t;
       return (x < 0.0f ? vf{} : x) - x * t + log1p_unit(exp(-abs(x)));
     });
@@ -166,8 +169,8 @@ struct SigmoidCrossentropy {
 /// -(t log p + (1 - t) log(1 - p)) with p clipped; gradient zero where clipped
 struct BinaryCrossentropy {
   static constexpr Loss kKind = Loss::kBinaryCrossentropy;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     const vf keep = broadcast(1.0f - r.smoothing), shift = broadcast(0.5f * r.smoothing);
     const vf low = broadcast(kFuzz), high = broadcast(1.0f - kFuzz);
     return mean_row(r, target, [&](vf x, vf raw, int64_t, vf& slope) {
@@ -189,10 +192,15 @@ template <class L, Target Kind>
 void loss_rows(const LossRows& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const TargetRow<Kind> target(op.targets, b, op.n, op.ignored);
-    op.losses[b] = L::row(
-        LossRow{op.x + b * op.ld, op.y_pred ? op.y_pred + b * op.ld : nullptr, op.dx ? op.dx + b * op.ld : nullptr,
-                op.n, op.label_smoothing, row_scale(op, b), op.parameters, op.binary},
-        target);
+    const LossRow row{op.x + b * op.ld,
+                      op.y_pred ? op.y_pred + b * op.ld : nullptr,
+                      op.dx ? op.dx + b * op.ld : nullptr,
+                      op.n,
+                      op.label_smoothing,
+                      row_scale(op, b),
+                      op.parameters,
+                      op.binary};
+    op.losses[b] = L::row(row, target);
   }
 }
 

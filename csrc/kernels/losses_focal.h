@@ -15,8 +15,8 @@ enum FocalParameter { kAlpha, kGamma, kFromLogits, kBalanced };
 /// balanced, times alpha for the ones and 1 - alpha for the zeros
 struct BinaryFocalCrossentropy {
   static constexpr Loss kKind = Loss::kBinaryFocalCrossentropy;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     const vf keep = broadcast(1.0f - r.smoothing), shift = broadcast(0.5f * r.smoothing);
     const float alpha = r.parameters[kAlpha], gamma = r.parameters[kGamma];
     const bool logits = r.parameters[kFromLogits] != 0.0f, balanced = r.parameters[kBalanced] != 0.0f;

@@ -6,8 +6,8 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 /// 1 - t x with targets -1 and 1, which 0 and 1 stand for if the data set has no others.
-template <class T, class F>
-ENGINE_INLINE float hinge_row(const LossRow& r, const T& target, F&& f) {
+template <class R, class T, class F>
+ENGINE_INLINE auto hinge_row(R& r, const T& target, F&& f) {
   const vf keep = broadcast(r.binary ? 2.0f : 1.0f), shift = broadcast(r.binary ? -1.0f : 0.0f);
   return mean_row(r, target, [&](vf x, vf raw, int64_t, vf& slope) {
     const vf t = fma(raw, keep, shift);
@@ -18,8 +18,8 @@ ENGINE_INLINE float hinge_row(const LossRow& r, const T& target, F&& f) {
 /// max(1 - t x, 0)
 struct Hinge {
   static constexpr Loss kKind = Loss::kHinge;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     return hinge_row(r, target, [](vf margin, vf t, vf& slope) {
       slope = -t * above(margin, 0.0f);
       return margin < 0.0f ? vf{} : margin;
@@ -30,8 +30,8 @@ struct Hinge {
 /// max(1 - t x, 0)^2
 struct SquaredHinge {
   static constexpr Loss kKind = Loss::kSquaredHinge;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     return hinge_row(r, target, [](vf margin, vf t, vf& slope) {
       const vf m = margin < 0.0f ? vf{} : margin;
       slope = -t * (m + m);

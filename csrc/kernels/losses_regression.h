@@ -14,8 +14,8 @@ ENGINE_INLINE vf above(vf x, float bound) { return x > bound ? broadcast(1.0f) :
 
 struct MeanSquaredError {
   static constexpr Loss kKind = Loss::kMeanSquaredError;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     return mean_row(r, target, [](vf x, vf t, int64_t, vf& slope) {
       const vf e = x - t;
       slope = e + e;
@@ -26,8 +26,8 @@ struct MeanSquaredError {
 
 struct MeanAbsoluteError {
   static constexpr Loss kKind = Loss::kMeanAbsoluteError;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     return mean_row(r, target, [](vf x, vf t, int64_t, vf& slope) {
       const vf e = x - t;
       slope = sign(e);
@@ -39,8 +39,8 @@ struct MeanAbsoluteError {
 /// 100 |x - t| / max(|t|, epsilon)
 struct MeanAbsolutePercentageError {
   static constexpr Loss kKind = Loss::kMeanAbsolutePercentageError;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     return mean_row(r, target, [](vf x, vf t, int64_t, vf& slope) {
       const vf size = abs(t);
       const vf rate = 100.0f / (size > kFuzz ? size : broadcast(kFuzz));
@@ -54,8 +54,8 @@ struct MeanAbsolutePercentageError {
 /// (log(1 + max(x, epsilon)) - log(1 + max(t, epsilon)))^2
 struct MeanSquaredLogarithmicError {
   static constexpr Loss kKind = Loss::kMeanSquaredLogarithmicError;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     return mean_row(r, target, [](vf x, vf t, int64_t, vf& slope) {
       const vf grown = (x > kFuzz ? x : broadcast(kFuzz)) + 1.0f;
       const vf e = log(grown) - log((t > kFuzz ? t : broadcast(kFuzz)) + 1.0f);
@@ -68,8 +68,8 @@ struct MeanSquaredLogarithmicError {
 /// e^2 / 2 for |e| <= delta, then delta (|e| - delta / 2) (Huber, 1964)
 struct Huber {
   static constexpr Loss kKind = Loss::kHuber;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     const vf delta = broadcast(r.parameters[0]);
     const vf offset = delta * delta * 0.5f;
     return mean_row(r, target, [&](vf x, vf t, int64_t, vf& slope) {
@@ -84,8 +84,8 @@ struct Huber {
 /// log(cosh(e)) = |e| + log(1 + exp(-2 |e|)) - log(2)
 struct LogCosh {
   static constexpr Loss kKind = Loss::kLogCosh;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     return mean_row(r, target, [](vf x, vf t, int64_t, vf& slope) {
       const vf e = x - t;
       const vf size = abs(e);
@@ -98,8 +98,8 @@ struct LogCosh {
 /// x - t log(x + epsilon)
 struct Poisson {
   static constexpr Loss kKind = Loss::kPoisson;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     return mean_row(r, target, [](vf x, vf t, int64_t, vf& slope) {
       const vf rate = x + kFuzz;
       slope = 1.0f - t / rate;
@@ -111,8 +111,8 @@ struct Poisson {
 /// sum(t log(t / x)), both clipped to [epsilon, 1]
 struct KLDivergence {
   static constexpr Loss kKind = Loss::kKLDivergence;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     return sum_row(r, target, 1.0f, [](vf x, vf raw, int64_t, vf& slope) {
       const vf t = clipped(raw, kFuzz, 1.0f), p = clipped(x, kFuzz, 1.0f);
       slope = -t / p * above(x, kFuzz) * above(-x, -1.0f);

@@ -25,11 +25,12 @@ ENGINE_INLINE void gather_columns(Columns& columns, int64_t rows, F&& row) {
   }
 }
 
-ENGINE_INLINE void load_columns(Columns& columns, const float* x, int64_t ld, int64_t rows) {
+/// Not inlined, as the next one: all losses share the code.
+__attribute__((noinline)) void load_columns(Columns& columns, const float* x, int64_t ld, int64_t rows) {
   gather_columns(columns, rows, [&](int64_t i, int part) { return load(x + i * ld + part * kWidth); });
 }
 
-ENGINE_INLINE void store_columns(const Columns& columns, float* y, int64_t ld, int64_t rows) {
+__attribute__((noinline)) void store_columns(const Columns& columns, float* y, int64_t ld, int64_t rows) {
 #pragma GCC unroll 4
   for (int part = 0; part < kParts; ++part) {
     vf square[kWidth];
@@ -58,7 +59,7 @@ struct TargetColumns {
   Columns dense;
   vi label{};
 
-  TargetColumns(const Targets& targets, Range rows, int64_t n, int32_t ignored = -1) {
+  __attribute__((noinline)) TargetColumns(const Targets& targets, Range rows, int64_t n, int32_t ignored = -1) {
     if constexpr (Kind == Target::kSparse) {
       int32_t labels[kWidth] = {};
       for (int64_t b = rows.begin; b < rows.end; ++b) {
@@ -80,6 +81,13 @@ struct TargetColumns {
     }
   }
 };
+
+/// What the gradients of up to kWidth rows are multiplied by.
+ENGINE_INLINE vf row_scales(const LossRows& op, Range rows) {
+  float scales[kWidth] = {};
+  for (int64_t b = rows.begin; b < rows.end; ++b) scales[b - rows.begin] = row_scale(op, b);
+  return load(scales);
+}
 
 /// Up to kWidth rows of SoftmaxCrossentropy, which has the formulas, to the same bits.
 template <Target Kind>
@@ -105,11 +113,46 @@ void softmax_crossentropy_columns(const LossRows& op, Range rows) {
   std::memcpy(op.losses + rows.begin, &losses, static_cast<size_t>(count) * sizeof(float));
   if (op.y_pred) store_columns(y, op.y_pred + rows.begin * op.ld, op.ld, count);
   if (!op.dx) return;
-  float scales[kWidth] = {};
-  for (int64_t i = 0; i < count; ++i) scales[i] = row_scale(op, rows.begin + i);
-  const vf scale = load(scales), total = fold_columns(t, add);
+  const vf scale = row_scales(op, rows), total = fold_columns(t, add);
   for (int64_t j = 0; j < n; ++j) y[j] = (y[j] * total - t[j]) * scale;
   store_columns(y, op.dx + rows.begin * op.ld, op.ld, count);
+}
+
+/// Up to kWidth rows: what LossRow is for one.
+struct LossColumns {
+  Columns x, y, dx;
+  int64_t n;
+  float smoothing;
+  vf scale;
+  const float* parameters;
+  bool binary, has_dx;
+
+  ENGINE_INLINE void keep(int64_t j, vf p) { y[j] = p; }
+};
+
+/// In the order in which sum_row of one row adds.
+template <class T, class F>
+ENGINE_INLINE vf sum_row(LossColumns& r, const T& target, float share, F&& f) {
+  Columns terms = {};
+  for (int64_t j = 0; j < r.n; ++j) {
+    vf slope;
+    terms[j] = vf{} + f(r.x[j], target.at(j), j, slope);
+    if (r.has_dx) r.dx[j] = slope * (share * r.scale);
+  }
+  return fold_columns(terms, [](vf a, vf b) { return a + b; }) * share;
+}
+
+/// Up to kWidth rows of a loss by element, to the bits of one after the other.
+template <class L, Target Kind>
+void loss_columns(const LossRows& op, Range rows) {
+  const int64_t count = rows.end - rows.begin, at = rows.begin * op.ld;
+  const TargetColumns<Kind> target(op.targets, rows, op.n, op.ignored);
+  LossColumns r{{}, {}, {}, op.n, op.label_smoothing, row_scales(op, rows), op.parameters, op.binary, op.dx != nullptr};
+  load_columns(r.x, op.x + at, op.ld, count);
+  const vf losses = L::row(r, target);
+  std::memcpy(op.losses + rows.begin, &losses, static_cast<size_t>(count) * sizeof(float));
+  if (op.y_pred && L::kKind == Loss::kSigmoidCrossentropy) store_columns(r.y, op.y_pred + at, op.ld, count);
+  if (op.dx) store_columns(r.dx, op.dx + at, op.ld, count);
 }
 
 /// Column of the first largest element.
@@ -147,6 +190,11 @@ ENGINE_INLINE void in_groups(const Op& op, Columns&& columns, ByRow&& by_row) {
   for (int64_t b = op.rows.begin; b < op.rows.end; b += kWidth) {
     columns(Range{b, op.rows.end < b + kWidth ? op.rows.end : b + kWidth});
   }
+}
+
+template <class L, Target Kind>
+void element_loss_rows(const LossRows& op) {
+  in_groups(op, [&](Range rows) { loss_columns<L, Kind>(op, rows); }, loss_rows<L, Kind>);
 }
 
 template <Target Kind>

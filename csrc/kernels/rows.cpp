@@ -13,6 +13,17 @@ using Losses = Types<Crossentropy, SoftmaxCrossentropy, BinaryCrossentropy, Sigm
                      MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError, Huber, LogCosh,
                      CosineSimilarity, KLDivergence, Poisson, Hinge, SquaredHinge, CategoricalHinge>;
 
+/// Those that are sums over elements.
+using ElementLosses = Types<BinaryCrossentropy, SigmoidCrossentropy, BinaryFocalCrossentropy, MeanSquaredError,
+                            MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError, Huber, LogCosh,
+                            KLDivergence, Poisson, Hinge, SquaredHinge>;
+
+/// Of numbers, which are what such losses are asked for.
+template <class... Ls>
+void fill_element_losses(KernelTable& table, Types<Ls...>) {
+  ((table.loss[index<Ls>()][index(Target::kDense)] = element_loss_rows<Ls, Target::kDense>), ...);
+}
+
 template <class... Ls>
 void fill_losses(KernelTable& table, Types<Ls...>) {
   static_assert(sizeof...(Ls) == kLosses);
@@ -24,6 +35,9 @@ void fill_losses(KernelTable& table, Types<Ls...>) {
 
 }  // namespace
 
-void fill_rows(KernelTable& table) { fill_losses(table, Losses{}); }
+void fill_rows(KernelTable& table) {
+  fill_losses(table, Losses{});
+  fill_element_losses(table, ElementLosses{});
+}
 
 }  // namespace engine::ENGINE_ISA
