@@ -10,20 +10,37 @@ namespace py = pybind11;
 
 [[noreturn]] inline void fail(const std::string& message) { throw py::value_error(message); }
 
+/// The entry, or null. Each look makes a string of Python's: one is a tenth of a small product.
+inline py::object find_entry(const py::dict& mapping, const char* key) {
+  PyObject* found = PyDict_GetItemWithError(mapping.ptr(), py::str(key).ptr());
+  if (!found && PyErr_Occurred()) throw py::error_already_set();
+  return py::reinterpret_borrow<py::object>(found);
+}
+
+[[noreturn]] inline void fail_about(const char* what, const char* key, const py::dict& mapping) {
+  fail(std::string(what) + " '" + key + "' in " + py::repr(mapping).cast<std::string>());
+}
+
 template <class T>
-T get(const py::dict& mapping, const char* key) {
-  if (!mapping.contains(key))
-    fail(std::string("missing key '") + key + "' in " + py::repr(mapping).cast<std::string>());
+T to_value(const py::object& entry, const py::dict& mapping, const char* key) {
   try {
-    return mapping[key].cast<T>();
+    return entry.cast<T>();
   } catch (const py::cast_error&) {
-    fail(std::string("key '") + key + "' has the wrong type in " + py::repr(mapping).cast<std::string>());
+    fail_about("wrong type for key", key, mapping);
   }
 }
 
 template <class T>
+T get(const py::dict& mapping, const char* key) {
+  const py::object entry = find_entry(mapping, key);
+  if (!entry) fail_about("missing key", key, mapping);
+  return to_value<T>(entry, mapping, key);
+}
+
+template <class T>
 T get(const py::dict& mapping, const char* key, T otherwise) {
-  return mapping.contains(key) ? get<T>(mapping, key) : otherwise;
+  const py::object entry = find_entry(mapping, key);
+  return entry ? to_value<T>(entry, mapping, key) : otherwise;
 }
 
 inline double to_share(const py::dict& mapping, const char* key, double otherwise) {

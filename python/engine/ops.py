@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from numpy.typing import ArrayLike
 
 from engine import _program, activations
-from engine._program import Float32
+from engine._program import Float32, Operation
+
+
+@cache  # looking it up takes as long as a small product
+def _lowered(name: str) -> Operation:
+    return activations.lower(activations.get(name))
 
 __all__ = ["matmul"]
 
@@ -56,5 +63,10 @@ def matmul(
         array([[ 6.,  0.],
                [ 0., 25.]], dtype=float32)
     """
-    lowered = None if activation is None else activations.lower(activations.get(activation))
+    if activation is None:
+        lowered = None
+    elif isinstance(activation, str):
+        lowered = _lowered(activation)
+    else:
+        lowered = activations.lower(activations.get(activation))
     return _program.matmul(a, b, bias, lowered, transpose_a, transpose_b, out)
