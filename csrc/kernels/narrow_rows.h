@@ -30,7 +30,8 @@ __attribute__((noinline)) void load_columns(Columns& columns, const float* x, in
   gather_columns(columns, rows, [&](int64_t i, int part) { return load(x + i * ld + part * kWidth); });
 }
 
-__attribute__((noinline)) void store_columns(const Columns& columns, float* y, int64_t ld, int64_t rows) {
+[[maybe_unused]] __attribute__((noinline)) void store_columns(const Columns& columns, float* y, int64_t ld,
+                                                              int64_t rows) {
 #pragma GCC unroll 4
   for (int part = 0; part < kParts; ++part) {
     vf square[kWidth];

@@ -6,6 +6,8 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
+// Vectors of a panel narrower than a vector go over the end of the one before; the buffer has room for the last.
+
 /// Panels from lanes that lie next to each other: kTogether at a time, so that the rows of a large operand, each on a
 /// page of its own, are not visited once per panel.
 template <int Lanes>
@@ -26,12 +28,14 @@ ENGINE_INLINE void pack_contiguous(const Pack& op) {
   float* out = op.out + whole * Lanes * op.k;
   for (int64_t p = 0; p < op.k; ++p, out += Lanes) {
     const float* in = op.in + p * op.next + whole * Lanes;
-    for (int64_t i = 0; i < Lanes; ++i) out[i] = i < rest ? in[i] : 0.0f;
+    for (int64_t i = 0; i < Lanes; i += kWidth) {
+      const int64_t left = rest - i;
+      store(out + i, left >= kWidth ? load(in + i) : left > 0 ? load_part(in + i, left) : vf{});
+    }
   }
 }
 
-/// A panel of Lanes from lanes that are contiguous along k. Squares are written in the order of k, each vector of a
-/// panel narrower than a vector over the end of the one before; the buffer has room for the last.
+/// A panel of Lanes from lanes that are contiguous along k. Squares are written in the order of k.
 template <int Lanes>
 ENGINE_INLINE void pack_transposed(const float* in, int64_t lane, int64_t lanes, int64_t k, float* out) {
   for (int64_t p = 0; p < k; p += kWidth) {
