@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.machinery
 import importlib.util
 import os
 import re
@@ -51,7 +52,8 @@ def build(folder: Path, **environment: str) -> None:
 
 
 def load(folder: Path, name: str) -> ModuleType:
-    (path,) = (path for path in folder.iterdir() if path.name.startswith(name + ".") and path.suffix == ".so")
+    names = {name + suffix for suffix in importlib.machinery.EXTENSION_SUFFIXES}
+    (path,) = (path for path in folder.iterdir() if path.name in names)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
