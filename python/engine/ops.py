@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike
 from engine import _program, activations
 from engine._program import Float32, Operation
 
+__all__ = ["matmul"]
+
 
 @cache  # looking it up takes as long as a small product
 def _lowered(name: str) -> Operation:
     return activations.lower(activations.get(name))
-
-__all__ = ["matmul"]
 
 
 def matmul(
