@@ -1,6 +1,8 @@
 # cython: language_level=3, embedsignature=True, freethreading_compatible=True
 """Predictions from loops that don't know Python: for `cimport` in Cython, like scipy.linalg.cython_blas.
 
+.. code-block:: cython
+
     from engine.cython_api cimport GOOD, Predictor
 
     def simulate(Predictor policy, long steps):
@@ -36,8 +38,8 @@ cdef class Predictor:
     `cdef int predict(self, const float* x, Py_ssize_t rows, float* out) noexcept nogil` writes (rows, outputs)
     float32 to `out` for the (rows, inputs) float32 at `x`, to the bits of `model.predict`. It takes neither the GIL nor
     a lock, allocates nothing and starts no threads, so it may be called from any thread, but from one at a time:
-    threads that ask side by side have a Predictor each. It answers GOOD (0); NOT_FINITE where `x` holds NaN, an
-    infinity; or NO_INDEX where the model's first layer takes indices, and something else came. What is in `out` is of
+    threads that ask side by side have a Predictor each. It answers GOOD (0), NOT_FINITE where `x` holds NaN or an
+    infinity, or NO_INDEX where the model's first layer takes indices, and something else came. What is in `out` is of
     no account then.
 
     A Predictor has a copy of the weights that the model had when it was made: `fit`, `compile` and `set_weights` may
