@@ -93,7 +93,9 @@ def test_attributions_are_gradients(reader: Reader) -> None:
 def test_dropout_and_normalization_stay_still() -> None:
     model = keras.Sequential(
         [
-            keras.Input((784,)),
+            keras.Input((28, 28)),
+            keras.layers.RandomTranslation(0.1, 0.1),
+            keras.layers.Flatten(),
             keras.layers.Dense(16, activation="relu"),
             keras.layers.BatchNormalization(),
             keras.layers.Dropout(0.5),
@@ -101,11 +103,45 @@ def test_dropout_and_normalization_stay_still() -> None:
         ]
     )
     reader = Reader(model)
-    x = np.random.default_rng(0).random((1, 784), np.float32)
+    x = np.random.default_rng(0).random((1, 28, 28), np.float32)
     first, second = reader.attribution(x, 1), reader.attribution(x, 1)
     np.testing.assert_array_equal(first, second)
     change = np.log(model.predict(x, verbose=0)[0, 1] / model.predict(0 * x, verbose=0)[0, 1])
     assert first.sum() == pytest.approx(change, rel=0.05, abs=0.02)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_ink_as_the_model_wants_it(scaled: bool) -> None:
+    """From 0 to 255 where the model rescales it, else from 0 to 1."""
+    seen: list[float] = []
+
+    class Watch(keras.layers.Layer):
+        def call(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+            seen.append(float(inputs.max()))
+            return inputs
+
+        def gradient(self, inputs: NDArray[np.float32], upstream: NDArray[np.float32]) -> NDArray[np.float32]:
+            return upstream
+
+    scaling = [keras.layers.Rescaling(1 / 255)] if scaled else []
+    stack = [
+        keras.Input((784,)),
+        Watch(),
+        *scaling,
+        keras.layers.Dense(10),
+        keras.layers.Activation("linear"),
+    ]
+    reader = Reader(keras.Sequential(stack))
+    reading = reader(np.full((SIDE, SIDE), 255, np.uint8))
+    assert max(seen) == pytest.approx(255 if scaled else 1)
+    assert reading.probabilities.sum() == pytest.approx(1, abs=1e-5)  # of logits
+
+
+def test_a_model_that_is_not_built() -> None:
+    with pytest.raises(
+        ValueError, match="the model has no weights, as it doesn't know the shape of its inputs"
+    ):
+        Reader(keras.Sequential([keras.layers.Dense(10)]))
 
 
 @pytest.mark.parametrize(("shape", "units"), [((27, 28), 10), ((784,), 9)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ _TRAINING_ONLY = (
     layers.GaussianDropout,
     layers.GaussianNoise,
     layers.ActivityRegularization,
+    *(getattr(layers, name) for name in layers.__all__ if name.startswith("Random")),
 )
 
 
@@ -102,13 +104,17 @@ class Reader:
     """
 
     def __init__(self, model: Any) -> None:
+        if not model.built:
+            msg = "the model has no weights, as it doesn't know the shape of its inputs: build it before it is saved"
+            raise ValueError(msg)
         sample, outputs = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
         if sample not in {(_SIDE, _SIDE), (_SIDE, _SIDE, 1), (_SIDE * _SIDE,)} or outputs != (_DIGITS,):
             msg = f"the model must take images (28, 28) or (784,) and give 10 outputs, but takes {sample} and gives {outputs}"
             raise ValueError(msg)
         self._model, self._sample = model, sample
         scales = (layers.Rescaling, layers.Normalization, layers.BatchNormalization)
-        self._ink = 1.0 if any(isinstance(layer, scales) for layer in model.layers[:2]) else 1 / 255
+        first = takewhile(lambda layer: not isinstance(layer, layers.Dense), model.layers)
+        self._ink = 1.0 if any(isinstance(layer, scales) for layer in first) else 1 / 255
         blank = model.predict(np.zeros((1, *sample), np.float32), verbose=0)
         self._from_logits = not (np.isclose(blank.sum(), 1, atol=1e-3) and blank.min() >= 0)
         self._probe = _Probe(name="probe")
