@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from drawings import enlarged
 
 import engine as keras
 from engine import cli
+from engine._demo.reader import Reader
 from engine._demo.server import SIDE, Server
 
 PAGE = files("engine._demo").joinpath("page")
@@ -152,6 +154,55 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     assert output.out == ""  # it was said before the training
     assert output.err.startswith(f"engine demo: error: can't listen on port {port}: ")
     assert "give another with --port" in output.err
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> list[Server]:
+    """The servers that the command has made, which stop as soon as they would serve."""
+    made: list[Server] = []
+
+    def stop(server: Server) -> None:
+        made.append(server)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Server, "serve_forever", stop)
+    return made
+
+
+def test_a_saved_model(
+    at_once: list[Server], reader: Reader, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "digits.npz"
+    reader._model.save(path)
+    assert cli.main(["demo", "--model", str(path), "--port", "0", "--no-browser"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith(f"The network of {path}.\nDraw on http://127.0.0.1:")
+    _, (images, _) = keras.datasets.mnist.load_data()
+    drawing = enlarged(images[0], 4, (9, 9))
+    np.testing.assert_array_equal(at_once[0].read(drawing).probabilities, reader(drawing).probabilities)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.npz", "File not found"),
+        ("text.npz", "text.npz"),
+        ("model.doc", "model.doc"),
+        ("wrong.npz", "must take images"),
+    ],
+)
+def test_models_that_are_none(
+    name: str, message: str, at_once: list[Server], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.npz").write_text("no model")
+    (tmp_path / "model.doc").write_text("no model")
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "wrong.npz")
+    assert cli.main(["demo", "--model", str(tmp_path / name), "--port", "0", "--no-browser"]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("engine demo: error: ")
+    assert message in output.err
+    assert "Traceback" not in output.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

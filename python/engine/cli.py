@@ -126,6 +126,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="port to serve on; 0 is any that is free (default: %(default)s)",
     )
+    demo.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="a saved model to read the digits instead, for images (28, 28) or (784,): from 0 to 255 if it begins with"
+        " Rescaling or another normalization, else from 0 to 1",
+    )
     demo.add_argument("--no-browser", action="store_true", help="open no browser")
     return parser
 

@@ -16,6 +16,7 @@ from engine._recipes import RECIPES
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
 _FAILED = 1
 _SEED = 7  # as of `engine mnist`
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command until Ctrl-C.
 
     Args:
-        args: `port` and `no_browser`.
+        args: `model`, `port` and `no_browser`.
 
     Returns:
         The exit status: 0 after Ctrl-C while the page was served, 1 when the work failed.
@@ -41,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
         return _FAILED
     with server:
         try:
-            reader, about = _trained()
-        except (ImportError, OSError) as error:
+            reader, about = _trained() if args.model is None else _loaded(args.model)
+        except (ImportError, OSError, ValueError) as error:
             print(f"engine demo: error: {error}", file=sys.stderr)
             return _FAILED
         server.read, server.about = reader, about
@@ -72,6 +73,13 @@ def _trained() -> tuple[Reader, str]:
         f"Trained in {seconds:.2f} s on {len(images):,} digits of MNIST; it reads {right:.1%} of {len(test_images):,} "
         "others right."
     )
+
+
+def _loaded(path: Path) -> tuple[Reader, str]:
+    """The network of a file, and a sentence about it."""
+    from engine.saving import load_model
+
+    return Reader(load_model(path, compile=False)), f"The network of {path}."
 
 
 def _open(url: str) -> None:

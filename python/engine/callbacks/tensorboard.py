@@ -81,10 +81,7 @@ class TensorBoard(Callback):
         self._files: dict[str, EventFile] = {}
         self._batch = 0
         self._trace: list[dict[str, Any]] = []
-        if self.update_freq != "epoch" or self._profiled:
-            # On the object, not the class: overridden hooks cost a call per batch.
-            self.on_train_batch_begin = self._begin_batch  # type: ignore[method-assign]
-            self.on_train_batch_end = self._end_batch  # type: ignore[method-assign]
+        self.sees_batches = self.update_freq != "epoch" or bool(self._profiled)
 
     def set_model(self, model: Any) -> None:
         """Begin new files."""
@@ -104,6 +101,35 @@ class TensorBoard(Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Note the time."""
         self._epoch_start = time.perf_counter(), self.model.optimizer.iterations
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Note the time."""
+        self._batch += 1
+        self._batch_start = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Write the logs, if it is time to, and note how long a batch that is profiled took."""
+        end, number = time.perf_counter(), self._batch
+        if number in self._profiled:
+            self._trace.append(
+                {
+                    "name": f"batch {number}",
+                    "ph": "X",
+                    "pid": 1,
+                    "tid": 1,
+                    "ts": self._batch_start * _MICRO,
+                    "dur": (end - self._batch_start) * _MICRO,
+                }
+            )
+            if number == self._profiled[-1]:
+                self._write_trace()
+        if self.update_freq == "epoch" or number % self.update_freq:
+            return
+        values = dict(logs or {})
+        if self.write_steps_per_second:
+            values["steps_per_second"] = 1 / max(end - self._batch_start, 1 / _MICRO)
+        for name, value in values.items():
+            self._file("train").scalar(f"batch_{name}", value, number)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write the logs, and of the weights what is due."""
@@ -144,33 +170,6 @@ class TensorBoard(Callback):
     def _flush(self) -> None:
         for file in self._files.values():
             file.flush()
-
-    def _begin_batch(self, batch: int, logs: Logs | None = None) -> None:
-        self._batch += 1
-        self._batch_start = time.perf_counter()
-
-    def _end_batch(self, batch: int, logs: Logs | None = None) -> None:
-        end, number = time.perf_counter(), self._batch
-        if number in self._profiled:
-            self._trace.append(
-                {
-                    "name": f"batch {number}",
-                    "ph": "X",
-                    "pid": 1,
-                    "tid": 1,
-                    "ts": self._batch_start * _MICRO,
-                    "dur": (end - self._batch_start) * _MICRO,
-                }
-            )
-            if number == self._profiled[-1]:
-                self._write_trace()
-        if self.update_freq == "epoch" or number % self.update_freq:
-            return
-        values = dict(logs or {})
-        if self.write_steps_per_second:
-            values["steps_per_second"] = 1 / max(end - self._batch_start, 1 / _MICRO)
-        for name, value in values.items():
-            self._file("train").scalar(f"batch_{name}", value, number)
 
     def _write_trace(self) -> None:
         if not self._trace:
