@@ -48,6 +48,7 @@ class Case(NamedTuple):
     optimizer: Spec
     batch_size: int
     weight: Array | None = None
+    output_rows: int = 1
 
 
 def pixels(rows: int, width: int, dtype: str) -> Array:
@@ -136,6 +137,16 @@ CASES: dict[str, Callable[[], Case]] = {
         ADAM,
         70,
     ),
+    "rows_of_outputs": lambda: Case(
+        pixels(150, 300, "float32"),
+        labels(150 * 6, 7).reshape(150, 6),
+        [dense(120, "relu") | {"groups": 6}, dense(7, "softmax") | {"groups": 6}],
+        {"kind": "sparse_categorical_crossentropy", "ignored": 3, "reduction": "weighted_mean"},
+        ADAM,
+        70,
+        reals(150, 6),
+        6,
+    ),
     "weighted_log_cosh": lambda: Case(
         pixels(130, 300, "float32"),
         reals(130, 37),
@@ -214,7 +225,7 @@ def big_case(rows: int = 1000) -> Case:
 
 def build(case: Case, seed: int = 3) -> _core.Program:
     width = case.x.shape[1]
-    program = _core.Program(width, case.layers)
+    program = _core.Program(width, case.layers, case.output_rows)
     values = []
     for i, variable in enumerate(program.variables):
         bound = np.sqrt(3 / variable.shape[0]) if variable.ndim == 2 else 0.1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +14,10 @@ import engine as keras
 
 pytest_plugins = ["drawings", "packed"]  # its fixtures
 
+# For the tests in `keras`, before one of them imports the real one.
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
 FEATURES, CLASSES = 6, 3
 
 
@@ -21,6 +27,14 @@ class Blobs(NamedTuple):
     x: NDArray[np.float32]
     y: NDArray[np.int64]
     one_hot: NDArray[np.float64]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Warnings of real Keras are other people's."""
+    beside_keras = Path(__file__).parent / "keras"
+    for item in items:
+        if beside_keras in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("default"))
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,21 @@ ADAFACTOR = {
     "clip_threshold": 1.0,
 }
 
+MUON = {
+    "kind": "muon",
+    "momentum": 0.9,
+    "nesterov": 1.0,
+    "adam_beta_1": 0.9,
+    "adam_beta_2": 0.99,
+    "epsilon": 1e-5,
+    "adam_lr_ratio": 0.5,
+    "muon_a": 3.4445,
+    "muon_b": -4.775,
+    "muon_c": 2.0315,
+    "ns_steps": 5,
+    "rms_rate": 0.2,
+}
+
 RULES: dict[str, dict[str, Any]] = {
     "amsgrad": {**ADAM, "amsgrad": True},
     "rmsprop": RMSPROP,
@@ -42,6 +57,8 @@ RULES: dict[str, dict[str, Any]] = {
     "lamb": {"kind": "lamb", **MOMENTS},
     "adafactor": ADAFACTOR,
     "adafactor_unclipped": {**ADAFACTOR, "decay": 0.5, "epsilon_2": 0.1, "clip_threshold": 2.0},
+    "muon": MUON,
+    "muon_plain": {**MUON, "nesterov": 0.0, "ns_steps": 2, "rms_rate": 0.0},
     "ftrl": FTRL,
     "ftrl_penalties": {
         **FTRL,
@@ -101,6 +118,9 @@ def networks(dense: Callable[..., dict[str, Any]], case: Callable[..., Any]) -> 
         "penalties_and_constraints": partial(case, asking, loss, averaged, 70),
         "lamb": partial(case, plain, loss, {**RULES["lamb"], "clipnorm": 0.5, "accumulate": 2}, 70),
         "adafactor": partial(case, plain, loss, {**RULES["adafactor"], "kernel_decay": 0.1}, 70),
+        "muon": partial(
+            case, plain, loss, {**MUON, "clipnorm": 0.5, "accumulate": 2, "kernel_decay": 0.1}, 70
+        ),
         "nadam": partial(case, plain, loss, RULES["nadam"], 70),
         "ftrl": partial(case, plain, loss, {**RULES["ftrl_penalties"], "exponent": 0.6}, 70),
     }

@@ -136,6 +136,25 @@ def adafactor(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> No
     w -= max(o["epsilon_2"], root_mean_square(w)) * min(at.lr, 1 / math.sqrt(at.t)) * u
 
 
+def muon(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
+    """Matrices by Newton and Schulz's iteration, which walks a square one's transpose; the rest by Adam."""
+    if w.ndim == 1:
+        rates = {"beta_1": o["adam_beta_1"], "beta_2": o["adam_beta_2"], "epsilon": o["epsilon"]}
+        return adam(rates, w, g, slots, At(at.lr * o["adam_lr_ratio"], at.t))
+    m, mu = slots[0], o["momentum"]
+    m[...] = mu * m + g
+    x = g + mu * m if o["nesterov"] else m
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    x = x / (np.sqrt((x * x).sum()) + 1e-7)
+    for _ in range(o["ns_steps"]):
+        gram = x @ x.T
+        x = o["muon_a"] * x + (o["muon_b"] * gram + o["muon_c"] * gram @ gram) @ x
+    factor = o["rms_rate"] * math.sqrt(max(w.shape)) if o["rms_rate"] else 1.0
+    w -= at.lr * factor * (x.T if tall else x)
+    return None
+
+
 RULES: dict[str, tuple[int, Rule]] = {
     "sgd": (0, sgd),
     "adam": (2, adam),
@@ -148,6 +167,7 @@ RULES: dict[str, tuple[int, Rule]] = {
     "ftrl": (2, ftrl),
     "lamb": (2, lamb),
     "adafactor": (3, adafactor),
+    "muon": (1, muon),
 }
 
 
@@ -184,7 +204,7 @@ def clipped(optimizer: Spec, gradients: Sequence[Array]) -> list[Array]:
 def for_core(optimizer: Spec, variables: Sequence[Array]) -> dict[str, Any]:
     """`optimizer` as `_core.Program.compile` takes it for these variables."""
     decays = [optimizer.get("kernel_decay" if v.ndim > 1 else "bias_decay", 0.0) for v in variables]
-    return {**optimizer, "decays": decays}
+    return {**optimizer, "decays": decays, "orthogonalised": [v.ndim > 1 for v in variables]}
 
 
 class Stepper:

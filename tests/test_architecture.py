@@ -58,7 +58,7 @@ LAYERS = [
 ]
 RANK = {module: i for i, row in enumerate(LAYERS) for module in row}
 
-# The headers of other rooms that a room may include. `kernels/` has six doors,
+# The headers of other rooms that a room may include. `kernels/` has seven doors,
 # the rest of it is one object per instruction set.
 DOORS = {
     "kernels/kinds.h",

@@ -49,7 +49,8 @@ def test_activations_by_name() -> None:
     with pytest.raises(ValueError, match="unknown activation 'relo'; did you mean 'relu'"):
         activations.get("relo")
     with pytest.raises(TypeError, match="`activation` must be a name, a function of engine"):
-        activations.get(np.tanh)
+        activations.get(3)
+    assert activations.get(np.tanh) is np.tanh
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_activations_by_name() -> None:
         (lambda: activations.softmax([[1.0]], axis=2), "`axis` must be at most 1, got 2"),
         (lambda: activations.glu([1.0, 2.0, 3.0]), "even extent along axis -1"),
         (lambda: layers.ReLU(max_value=-1.0), "`max_value` must be a finite number of at least 0"),
-        (lambda: keras.Sequential([keras.Input((2,)), layers.Dense(2, "glu")]), "halves its axis"),
+        (lambda: keras.Sequential([keras.Input((2,)), layers.Dense(3, "glu")]), "even extent along axis -1"),
         (lambda: keras.Sequential([keras.Input((2,)), layers.Dense(2, "threshold")]), "without default"),
         (
             lambda: keras.Sequential([keras.Input((2,)), layers.Dense(2, layers.PReLU())]),

@@ -279,10 +279,6 @@ def test_mistakes_of_ones_own_leave_a_model_that_works() -> None:
         ),
         (lambda: model_of(Product("maxnrm")), "unknown constraint 'maxnrm'"),
         (lambda: keras.layers.PReLU(alpha_constraint=3), "`constraint` must be a name"),
-        (
-            lambda: model_of(keras.layers.Dense(3, activity_regularizer="orthogonal_regularizer")),
-            "must be L1, L2 or L1L2",
-        ),
     ],
 )
 def test_bad_arguments(make: Any, message: str) -> None:

@@ -12,7 +12,7 @@ namespace engine::bindings {
 
 namespace py = pybind11;
 
-ModelSpec to_model(int64_t input_size, const py::sequence& layers);
+ModelSpec to_model(int64_t input_size, const py::sequence& layers, int64_t output_rows);
 LossSpec to_loss(const py::dict& loss);
 OptimizerSpec to_optimizer(const py::dict& optimizer);
 MetricSpec to_metric(const py::dict& metric);

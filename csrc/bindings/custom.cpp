@@ -42,12 +42,16 @@ void call_layer(const Program& program, const std::shared_ptr<Workspace>& worksp
   const py::object owner = owner_of(workspace);
   const auto matrix = [&](int buffer) {
     const Buffer& shape = plan.buffers[static_cast<size_t>(buffer)];
-    return view(workspace->buffer(buffer), rows, shape.columns, shape.ld, owner);
+    return view(workspace->buffer(buffer), rows * shape.groups, shape.columns, shape.ld, owner);
   };
   py::dict views;
   if (step.kind == Step::Kind::kCustomForward) {
     views["inputs"] = read_only(matrix(step.in));
-    views["outputs"] = matrix(step.out);
+    if (step.out >= 0) views["outputs"] = matrix(step.out);
+    if (step.losses >= 0) {
+      float* losses = std::fill_n(workspace->buffer(step.losses), rows, 0.0f) - rows;
+      views["losses"] = py::array_t<float>({rows}, losses, owner);
+    }
     views["training"] = plan.mode == Plan::Mode::kTrain || plan.mode == Plan::Mode::kSample;
   } else {
     views["inputs"] = read_only(matrix(step.saved));

@@ -203,6 +203,7 @@ LayerSpec to_layer(const py::dict& layer) {
     case Kind::kActivity:
       spec.l1 = to_positive(layer, "l1", 0.0);
       spec.l2 = to_positive(layer, "l2", 0.0);
+      spec.hosted = layer.contains("host");
       break;
     case Kind::kRescaling:
       spec.scale = get<float>(layer, "scale");
@@ -258,10 +259,11 @@ LayerSpec to_layer(const py::dict& layer) {
 
 }  // namespace
 
-ModelSpec to_model(int64_t input_size, const py::sequence& layers) {
+ModelSpec to_model(int64_t input_size, const py::sequence& layers, int64_t output_rows) {
   if (input_size < 1) fail("`input_size` must be at least 1, got " + std::to_string(input_size));
   ModelSpec model;
   model.input_size = input_size;
+  model.output_groups = output_rows;
   for (const py::handle layer : layers) model.layers.push_back(to_layer(py::cast<py::dict>(layer)));
   return model;
 }

@@ -31,6 +31,7 @@ constexpr Rule kRules[] = {
      {"exponent", "l1_regularization_strength", "l2_regularization_strength", "l2_shrinkage_regularization_strength",
       "beta"}},
     {"lamb", Optimizer::kLamb, {"beta_1", "beta_2", "epsilon"}},
+    {"muon", Optimizer::kMuon, {"momentum", "nesterov", "adam_beta_1", "adam_beta_2", "epsilon", "adam_lr_ratio"}},
     {"adafactor", Optimizer::kAdafactor, {"decay", "epsilon_1", "epsilon_2", "clip_threshold"}},
 };
 
@@ -82,6 +83,11 @@ OptimizerSpec to_optimizer(const py::dict& optimizer) {
   spec.averages = get<bool>(optimizer, "averages", false);
   spec.average_momentum = to_positive(optimizer, "average_momentum", 0.0);
   spec.overwrite = get<int64_t>(optimizer, "overwrite", 0);
+  spec.orthogonalised = get<std::vector<bool>>(optimizer, "orthogonalised", {});
+  const char* const factors[] = {"muon_a", "muon_b", "muon_c"};
+  for (size_t i = 0; i < std::size(factors); ++i) spec.quintic[i] = get<double>(optimizer, factors[i], 0.0);
+  spec.rounds = get<int64_t>(optimizer, "ns_steps", 0);
+  spec.rms_rate = to_positive(optimizer, "rms_rate", 0.0);
   return spec;
 }
 

@@ -61,10 +61,15 @@ void configure(Program& program, const py::dict& loss, const py::dict& optimizer
     throw py::value_error("'decays' must hold " + std::to_string(variables) + " numbers, got " +
                           std::to_string(decays));
   }
+  const size_t orthogonalised = training.optimizer.orthogonalised.size();
+  if (training.optimizer.kind == Optimizer::kMuon && orthogonalised != variables) {
+    throw py::value_error("'orthogonalised' must hold " + std::to_string(variables) + " flags, got " +
+                          std::to_string(orthogonalised));
+  }
   training.host_metrics = host_metrics;
   for (const py::handle metric : metrics) {
     training.metrics.push_back(to_metric(py::cast<py::dict>(metric)));
-    require_column(training.metrics.back(), program.output_size());
+    require_column(training.metrics.back(), program.output_width());
   }
   const py::gil_scoped_release release;
   program.configure(std::move(training));
@@ -94,7 +99,7 @@ bool run_prediction(Program& program, Plan::Mode mode, Frame& frame) {
   frame.model = &program.model();
   frame.parameters = &program.parameters();
   frame.weights = program.weights();
-  if (has_custom(program.model())) return predict_hosted(program, workspaces.front(), frame);
+  if (asks_python(program.model(), true)) return predict_hosted(program, workspaces.front(), frame);
   if (mode == Plan::Mode::kSample && mixes_samples(program.model())) {  // which moves the averages on
     const auto lock = program.write_lock();
     return cpu_executor().predict(*workspaces.front()->plan, frame, arenas);
@@ -142,20 +147,21 @@ py::array_t<float> predict(Program& program, const py::array& x, const py::objec
 void register_program(py::module_& m) {
   py::register_exception<NotFinite>(m, "NotFiniteError", PyExc_ValueError);
   py::class_<Program, std::shared_ptr<Program>>(m, "Program")
-      .def(py::init([](int64_t input_size, const py::sequence& layers) {
+      .def(py::init([](int64_t input_size, const py::sequence& layers, int64_t output_rows) {
              std::vector<py::object> hosts;
              for (const py::handle layer : layers) {
                hosts.push_back(py::cast<py::dict>(layer).attr("get")("host"));
              }
              std::shared_ptr<Program> program =
-                 std::make_shared<HostedProgram>(to_model(input_size, layers), std::move(hosts));
+                 std::make_shared<HostedProgram>(to_model(input_size, layers, output_rows), std::move(hosts));
              return program;
            }),
-           py::arg("input_size"), py::arg("layers"))
+           py::arg("input_size"), py::arg("layers"), py::arg("output_rows") = 1)
       .def_property_readonly("variables", &variables)
       .def_property_readonly("weight_count", [](const Program& p) { return p.parameters().size; })
       .def("read_variable", &read_variable, py::arg("index"))
       .def_property_readonly("output_size", &Program::output_size)
+      .def_property_readonly("output_width", &Program::output_width)
       .def_property("iterations", &Program::iterations, &set_iterations)
       .def("write_variables", &write_variables, py::arg("values"))
       .def("compile", &configure, py::arg("loss"), py::arg("optimizer"), py::arg("metrics"),

@@ -67,65 +67,26 @@ void require_fitting(const Program& program, const TrainingSpec& training, const
                           std::to_string(program.model().input_size));
   }
   const bool sparse = training.loss.target == Target::kSparse;
-  if (sparse ? !view.labels : !view.dense || dataset.outputs() != program.output_size()) {
-    throw py::value_error(sparse ? "`y` must be int32 class indices for this loss"
+  const int64_t groups = program.model().output_groups;
+  const std::string each = groups == 1 ? "" : std::to_string(groups) + " by sample, ";
+  if (sparse ? dataset.labels() != groups : dataset.outputs() != program.output_size()) {
+    throw py::value_error(sparse ? "`y` must be int32 class indices, " + each + "for this loss"
                                  : "`y` must be float32 (n, " + std::to_string(program.output_size()) +
                                        ") for this loss and model");
+  }
+  if (dataset.weights() != 1 && dataset.weights() != groups) {
+    throw py::value_error("`sample_weight` must hold 1 or " + std::to_string(groups) + " numbers by sample, got " +
+                          std::to_string(dataset.weights()));
   }
 }
 
 }  // namespace
 
-Dataset::Dataset(const py::array& x, const py::object& y, const py::object& sample_weight, bool records)
-    : x_(x), y_(y), sample_weight_(sample_weight), view_(view_rows(x)), records_(records) {
-  const auto check = [&](const py::array& array, const char* name) {
-    require_readable(array, name);
-    if (array.shape(0) != view_.rows) {
-      throw py::value_error(std::string("`x` has ") + std::to_string(view_.rows) + " rows, `" + name + "` has " +
-                            std::to_string(array.shape(0)));
-    }
-  };
-  if (py::isinstance<py::array_t<int32_t>>(y) && py::cast<py::array>(y).ndim() == 1) {
-    check(y, "y");
-    view_.labels = static_cast<const int32_t*>(py::cast<py::array>(y).data());
-  } else if (py::isinstance<py::array_t<float>>(y) && py::cast<py::array>(y).ndim() == 2) {
-    check(y, "y");
-    view_.dense = static_cast<const float*>(py::cast<py::array>(y).data());
-    outputs_ = py::cast<py::array>(y).shape(1);
-  } else if (!y.is_none()) {
-    throw py::value_error("`y` must be int32 (n,) or float32 (n, outputs)");
-  }
-  if (sample_weight.is_none()) return;
-  if (!py::isinstance<py::array_t<float>>(sample_weight) || py::cast<py::array>(sample_weight).ndim() != 1) {
-    throw py::value_error("`sample_weight` must be float32 (n,)");
-  }
-  check(sample_weight, "sample_weight");
-  view_.sample_weight = static_cast<const float*>(py::cast<py::array>(sample_weight).data());
-}
-
-std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
-  if (!records_) return nullptr;
-  const py::gil_scoped_release release;
-  const std::lock_guard<std::mutex> lock(sparse_mutex_);
-  if (!sparse_ || sparse_->scale != scale) {
-    sparse_ = std::make_shared<const SparseRows>(cpu_executor().sparse_rows(view_, scale));
-  }
-  return sparse_->values == RecordValues::kNone ? nullptr : sparse_;
-}
-
-bool Dataset::binary() const {
-  if (!binary_) {
-    const float* end = view_.dense ? view_.dense + view_.rows * outputs_ : nullptr;
-    binary_ = std::all_of(view_.dense, end, [](float t) { return t == 0.0f || t == 1.0f; });
-  }
-  return *binary_;
-}
-
 Run::Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, Plan::Mode mode)
     : program_(std::move(program)),
       training_(std::move(training)),
       mode_(mode),
-      totals_(no_totals(*training_, program_->output_size())) {}
+      totals_(no_totals(*training_, program_->output_width())) {}
 
 void Run::feed(const py::object& dataset, int64_t batch_size, const std::string& shuffle, uint64_t seed,
                uint64_t stream) {
@@ -141,6 +102,7 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
   dataset_ = dataset;
   data_ = data.view();
   data_.binary = reads_signs(*training_) && data.binary();
+  spread_weights(data);
   reserve_scores(*training_, data_.rows * program_->output_size(), totals_);
   batch_size_ = batch_size;
   order_ = std::move(order);
@@ -148,11 +110,20 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
   sparse_ = mode_ == Plan::Mode::kTrain && gather.nonzeros >= 0 ? data.sparse_rows(gather.scale) : nullptr;
 }
 
-void Run::reset_totals() { resume_totals(no_totals(*training_, program_->output_size())); }
+void Run::spread_weights(const Dataset& dataset) {
+  const auto groups = static_cast<size_t>(program_->model().output_groups);
+  weights_.clear();
+  if (!data_.sample_weight || dataset.weights() == static_cast<int64_t>(groups)) return;
+  weights_.reserve(static_cast<size_t>(data_.rows) * groups);
+  for (int64_t b = 0; b < data_.rows; ++b) weights_.insert(weights_.end(), groups, data_.sample_weight[b]);
+  data_.sample_weight = weights_.data();
+}
+
+void Run::reset_totals() { resume_totals(no_totals(*training_, program_->output_width())); }
 
 void Run::resume_totals(Totals totals) {
   const Turn turn(busy_);
-  require_states(*training_, program_->output_size(), totals);
+  require_states(*training_, program_->output_width(), totals);
   totals_ = std::move(totals);
   reserve_scores(*training_, data_.rows * program_->output_size(), totals_);
 }
@@ -248,15 +219,21 @@ void Run::call_host(const Step& step, const py::object& host, int64_t batch) {
   const py::object owner = py::cast(this, py::return_value_policy::reference);
   const auto matrix = [&](int buffer) {
     const Buffer& shape = plan.buffers[static_cast<size_t>(buffer)];
-    return view(workspace_->buffer(buffer), rows, shape.columns, shape.ld, owner);
+    return view(workspace_->buffer(buffer), rows * shape.groups, shape.columns, shape.ld, owner);
   };
-  const int64_t outputs = program_->output_size();
-  py::array_t<int32_t> indices(rows), labels(data_.labels ? rows : 0);
-  py::array_t<float> weights(rows), dense({data_.dense ? rows : 0, outputs});
-  for (int64_t b = 0; b < rows; ++b) {
-    const int64_t row = order_.empty() ? first + b : order_[static_cast<size_t>(first + b)];
-    indices.mutable_at(b) = static_cast<int32_t>(row);
-    weights.mutable_at(b) = data_.sample_weight ? data_.sample_weight[row] : 1.0f;
+  const int64_t groups = program_->model().output_groups, count = rows * groups, outputs = program_->output_width();
+  const Targets targets{data_.labels, data_.dense, order_.empty() ? nullptr : order_.data(), first, groups};
+  py::array_t<int32_t> indices(rows), labels(data_.labels ? count : 0);
+  // Those given for whole samples are given back so.
+  const bool by_row = data_.sample_weight && weights_.empty();
+  py::array_t<float> weights(by_row ? count : rows), dense({data_.dense ? count : 0, outputs});
+  for (int64_t b = 0; b < count; ++b) {
+    const int64_t row = targets.row(b);
+    const bool begins = b % groups == 0;
+    if (begins) indices.mutable_at(b / groups) = static_cast<int32_t>(row / groups);
+    if (by_row || begins) {
+      weights.mutable_at(by_row ? b : b / groups) = data_.sample_weight ? data_.sample_weight[row] : 1.0f;
+    }
     if (data_.labels) labels.mutable_at(b) = data_.labels[row];
     if (data_.dense) std::copy_n(data_.dense + row * outputs, outputs, dense.mutable_data(b, 0));
   }
@@ -269,7 +246,7 @@ void Run::call_host(const Step& step, const py::object& host, int64_t batch) {
   if (loss) {
     batch_views["gradient"] = matrix(plan.gradient);
     batch_views["losses"] =
-        py::array_t<float>({rows}, {static_cast<py::ssize_t>(sizeof(float))}, workspace_->buffer(plan.losses), owner);
+        py::array_t<float>({count}, {static_cast<py::ssize_t>(sizeof(float))}, workspace_->buffer(plan.losses), owner);
   }
   batch_views["indices"] = indices;
   batch_views["sample_weight"] = weights;
@@ -277,10 +254,6 @@ void Run::call_host(const Step& step, const py::object& host, int64_t batch) {
 }
 
 void register_run(py::module_& m) {
-  py::class_<Dataset>(m, "Dataset")
-      .def(py::init<const py::array&, const py::object&, const py::object&, bool>(), py::arg("x"),
-           py::arg("y") = py::none(), py::arg("sample_weight") = py::none(), py::arg("records") = true)
-      .def("__len__", [](const Dataset& data) { return data.view().rows; });
 
   py::class_<Run>(m, "Run")
       .def_property_readonly("batches", &Run::batches)

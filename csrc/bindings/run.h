@@ -1,40 +1,15 @@
-// Dataset and Run: one pass over arrays that Python owns.
+// Run: one pass over a Dataset.
 #pragma once
 #include <atomic>
 #include <chrono>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "bindings/convert.h"
+#include "bindings/dataset.h"
 #include "plan/program.h"
 
 namespace engine::bindings {
-
-/// Arrays referenced for the length of a pass.
-class Dataset {
- public:
-  /// `records`: whether sparse_rows() may take the memory that records need.
-  Dataset(const py::array& x, const py::object& y, const py::object& sample_weight, bool records);
-  const DatasetView& view() const { return view_; }
-  int64_t outputs() const { return outputs_; }
-  /// Records of the rows times `scale`, made on first use; null where they don't pay. Called with the GIL, which it
-  /// gives away meanwhile.
-  std::shared_ptr<const SparseRows> sparse_rows(float scale) const;
-  /// Whether all dense targets are 0 or 1; looked up on first use, with the GIL.
-  bool binary() const;
-
- private:
-  py::object x_, y_, sample_weight_;
-  DatasetView view_;
-  int64_t outputs_ = 0;  // columns of dense targets
-  bool records_;
-  mutable std::mutex sparse_mutex_;
-  mutable std::shared_ptr<const SparseRows> sparse_;
-  mutable std::optional<bool> binary_;
-};
 
 class Run {
  public:
@@ -56,6 +31,8 @@ class Run {
   /// Runs until `end`, a host step, the deadline, or somebody waits for the weights. No GIL is held.
   int64_t stretch(int64_t cursor, int64_t end, const double* learning_rates, Time deadline);
   void call_host(const Step& step, const py::object& host, int64_t batch);
+  /// Points `data_` to weights of the rows of outputs, which may have been given for whole samples.
+  void spread_weights(const Dataset& dataset);
 
   std::shared_ptr<Program> program_;
   std::shared_ptr<const TrainingSpec> training_;
@@ -63,6 +40,7 @@ class Run {
   std::shared_ptr<Workspace> workspace_;
   py::object dataset_;
   DatasetView data_;
+  std::vector<float> weights_;  // spread over rows of outputs; empty where they needn't be
   std::shared_ptr<const SparseRows> sparse_;
   int64_t batch_size_ = 1;
   std::vector<int32_t> order_;

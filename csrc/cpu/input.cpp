@@ -128,9 +128,10 @@ bool StepRunner::find_nonzeros(const Step& step, const Batch& batch, const NonZe
 void StepRunner::prefetch_targets(const Batch& batch) const {
   if (!frame_.order || !frame_.data.labels) return;
   const bool everyone = shape(plan_.losses).copy_stride > 0;
-  const Range rows = everyone ? Range{0, batch.rows} : worker_.slice(batch.rows);
-  for (int64_t b = rows.begin; b < rows.end; ++b) {
-    __builtin_prefetch(frame_.data.labels + frame_.order[batch.first + b]);
+  const Range own = everyone ? Range{0, batch.rows} : worker_.slice(batch.rows);
+  const Targets wanted = targets(batch);
+  for (int64_t b = own.begin * wanted.groups; b < own.end * wanted.groups; ++b) {
+    __builtin_prefetch(wanted.labels + wanted.row(b));
   }
 }
 

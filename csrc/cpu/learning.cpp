@@ -7,6 +7,12 @@
 #include "plan/panels.h"
 
 namespace engine {
+namespace {
+
+/// Keras' guard against a norm of zero.
+constexpr double kTiny = 1e-7;
+
+}  // namespace
 
 WeightBlock StepRunner::block(const Step& step, float* other, int64_t offset, int64_t width, Range rows,
                               Range columns) const {
@@ -98,6 +104,14 @@ double StepRunner::scaling(Scaling scaling, size_t learning, const OptimizerStep
       const double rate = std::min(at.learning_rate, 1.0 / std::sqrt(static_cast<double>(at.iteration)));
       return rate * std::max(smallest, w) / std::max(1.0, u / threshold);
     }
+    case Scaling::kUnit:
+      return frame_.training->optimizer.orthogonalises(v) ? 1.0 / (std::sqrt(squared_norm(learning, false)) + kTiny)
+                                                          : 0.0;
+    case Scaling::kMuon: {
+      const auto side = static_cast<double>(std::max(variable(v).rows, variable(v).columns));
+      const double rate = frame_.training->optimizer.rms_rate;
+      return at.learning_rate * (rate > 0.0 ? rate * std::sqrt(side) : 1.0);
+    }
   }
   return 1.0;
 }
@@ -113,11 +127,17 @@ void StepRunner::scale(const Step& step, const Batch& batch) const {
   }
 }
 
+Optimizer StepRunner::rule(int v) const {
+  const OptimizerSpec& optimizer = frame_.training->optimizer;
+  if (optimizer.kind == Optimizer::kAdafactor && variable(v).is_matrix()) return Optimizer::kFactored;
+  if (optimizer.kind == Optimizer::kMuon && !optimizer.orthogonalises(v)) return Optimizer::kMuonAdam;
+  return optimizer.kind;
+}
+
 void StepRunner::step_weights(const Step& step, const Batch& batch) const {
   if (!steps_weights(batch)) return;
   const OptimizerSpec& optimizer = frame_.training->optimizer;
-  const bool factored = optimizer.kind == Optimizer::kAdafactor && variable(step.kernel).is_matrix();
-  const Optimizer kind = factored ? Optimizer::kFactored : optimizer.kind;
+  const Optimizer kind = rule(step.kernel);
   const float factor = step.in < 0 ? 1.0f : data(step.in)[step.index];
   const bool by_value = optimizer.clip == OptimizerSpec::Clip::kValue;
   const auto limit = by_value ? static_cast<float>(optimizer.limit) : std::numeric_limits<float>::infinity();

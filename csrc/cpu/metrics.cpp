@@ -6,7 +6,7 @@ namespace {
 /// All outputs with their targets and weights, for whoever sorts them in the end.
 void add_scores(const Judged& batch, const float* sample_weight, int64_t rows, std::vector<double>& state) {
   for (int64_t b = 0; b < rows; ++b) {
-    const int64_t row = batch.row(b);
+    const int64_t row = batch.targets.row(b);
     const double weight = sample_weight ? static_cast<double>(sample_weight[row]) : 1.0;
     for (int64_t j = 0; j < batch.n; ++j) {
       const bool positive = batch.form == Target::kSparse ? batch.targets.labels[row] == j
@@ -38,7 +38,7 @@ void add_values(const MetricSpec& metric, const Judged& batch, const float* valu
     double weight = 1.0;
     if (weights) {
       // As in Keras, samples that a crossentropy ignores count for nothing where there are weights.
-      const int64_t row = batch.row(b);
+      const int64_t row = batch.targets.row(b);
       const bool ignored = metric.loss.ignores && batch.targets.labels[row] == metric.loss.ignored;
       weight = ignored ? 0.0 : static_cast<double>(weights[row]);
     }

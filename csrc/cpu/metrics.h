@@ -21,10 +21,8 @@ struct Judged {
   int64_t ld, n;
   Targets targets;
   Target form;
-  const float* sample_weight;  // by data set row, or null
+  const float* sample_weight;  // by row of the data set's outputs, or null
   bool binary;                 // all dense targets are 0 or 1
-
-  int64_t row(int64_t b) const { return targets.order ? targets.order[targets.first + b] : targets.first + b; }
 };
 
 /// Values of the samples `rows`, for a metric that is their mean; `scratch` is like y_pred.

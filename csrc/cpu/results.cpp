@@ -3,22 +3,21 @@
 
 namespace engine {
 
-double StepRunner::sample_weight(const Batch& batch, int64_t b) const {
-  if (!frame_.data.sample_weight) return 1.0;
-  const int64_t sample = batch.first + b;
-  return static_cast<double>(frame_.data.sample_weight[frame_.order ? frame_.order[sample] : sample]);
+double StepRunner::row_weight(const Batch& batch, int64_t b) const {
+  return frame_.data.sample_weight ? static_cast<double>(frame_.data.sample_weight[targets(batch).row(b)]) : 1.0;
 }
+
+int64_t StepRunner::output_rows(const Batch& batch) const { return batch.rows * frame_.model->output_groups; }
 
 double StepRunner::loss_divisor(const Batch& batch) const {
   const LossSpec& loss = frame_.training->loss;
   if (loss.reduction == Reduction::kSum) return 1.0;
-  if (loss.reduction == Reduction::kMean && !loss.ignores) return static_cast<double>(batch.rows);
-  if (!frame_.data.sample_weight && !loss.ignores) return static_cast<double>(batch.rows);
+  if (loss.reduction == Reduction::kMean && !loss.ignores) return static_cast<double>(output_rows(batch));
+  if (!frame_.data.sample_weight && !loss.ignores) return static_cast<double>(output_rows(batch));
   double sum = 0.0;
-  for (int64_t b = 0; b < batch.rows; ++b) {
-    const int64_t sample = batch.first + b;
-    if (loss.ignores && frame_.data.labels[frame_.order ? frame_.order[sample] : sample] == loss.ignored) continue;
-    sum += loss.reduction == Reduction::kWeightedMean ? sample_weight(batch, b) : 1.0;
+  for (int64_t b = 0; b < output_rows(batch); ++b) {
+    if (loss.ignores && frame_.data.labels[targets(batch).row(b)] == loss.ignored) continue;
+    sum += loss.reduction == Reduction::kWeightedMean ? row_weight(batch, b) : 1.0;
   }
   return sum;
 }
@@ -30,7 +29,7 @@ void StepRunner::loss(const Step& step, const Batch& batch) const {
   const float scale = divisor == 0.0 ? 0.0f : loss.weight / static_cast<float>(divisor);
   kernels_.loss[index(step.loss)][index(loss.target)]({data(step.in), data(step.y_pred), data(step.out), x.ld,
                                                        x.columns, targets(batch), frame_.data.sample_weight, scale,
-                                                       loss.label_smoothing, data(step.losses), samples(step, batch),
+                                                       loss.label_smoothing, data(step.losses), rows(step, batch, x),
                                                        loss.parameters, loss.ignored, frame_.data.binary});
 }
 
@@ -48,14 +47,14 @@ Judged StepRunner::judged(int y_pred, const Batch& batch) const {
 void StepRunner::metric(const Step& step, const Batch& batch) const {
   const MetricSpec& metric = frame_.training->metrics[static_cast<size_t>(step.index)];
   float* values = data(step.out) + step.index * shape(step.out).ld;
-  metric_values(kernels_, metric, judged(step.in, batch), samples(step, batch), data(step.y_pred), values);
+  metric_values(kernels_, metric, judged(step.in, batch), rows(step, batch, shape(step.in)), data(step.y_pred), values);
 }
 
 /// Each metric has an owner among the threads, so that its sums run in the order of the samples.
 void StepRunner::tally(const Step& step, const Batch& batch) const {
   if (worker_.index != step.index % worker_.threads) return;
   const auto index = static_cast<size_t>(step.index);
-  add_tally(kernels_, frame_.training->metrics[index], judged(step.in, batch), batch.rows,
+  add_tally(kernels_, frame_.training->metrics[index], judged(step.in, batch), output_rows(batch),
             frame_.totals->metrics[index]);
 }
 
@@ -66,8 +65,8 @@ void StepRunner::reduce(const Batch& batch) const {
   const auto rows = static_cast<double>(batch.rows), divisor = loss_divisor(batch);
   const double factor = divisor == 0.0 ? 0.0 : static_cast<double>(frame_.training->loss.weight) * rows / divisor;
   const float* losses = data(plan_.losses);
-  for (int64_t b = 0; b < batch.rows; ++b) {
-    totals.loss += factor * sample_weight(batch, b) * static_cast<double>(losses[b]);
+  for (int64_t b = 0; b < output_rows(batch); ++b) {
+    totals.loss += factor * row_weight(batch, b) * static_cast<double>(losses[b]);
   }
   totals.samples += rows;
   totals.loss += penalties() * penalty_factor(batch) * rows + activity_penalties(batch);
@@ -75,7 +74,7 @@ void StepRunner::reduce(const Batch& batch) const {
     const MetricSpec& metric = frame_.training->metrics[i];
     if (!by_sample(metric)) continue;
     const float* values = data(plan_.metrics) + static_cast<int64_t>(i) * shape(plan_.metrics).ld;
-    add_values(metric, judged(plan_.y_pred, batch), values, batch.rows, totals.metrics[i]);
+    add_values(metric, judged(plan_.y_pred, batch), values, output_rows(batch), totals.metrics[i]);
   }
 }
 

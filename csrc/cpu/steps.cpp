@@ -113,6 +113,16 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return factored_direction(step, batch);
     case Step::Kind::kMove:
       return move(step, batch);
+    case Step::Kind::kLoadDirection:
+      return load_direction(step, batch);
+    case Step::Kind::kGram:
+      return gram(step, batch);
+    case Step::Kind::kQuintic:
+      return quintic(step, batch);
+    case Step::Kind::kTurnDirection:
+      return turn_direction(step, batch);
+    case Step::Kind::kStoreDirection:
+      return store_direction(step, batch);
     case Step::Kind::kAverage:
       return average(step, batch);
     case Step::Kind::kConstrain:
@@ -151,7 +161,7 @@ Weights StepRunner::weights(int v) const {
 }
 
 Targets StepRunner::targets(const Batch& batch) const {
-  return {frame_.data.labels, frame_.data.dense, frame_.order, batch.first};
+  return {frame_.data.labels, frame_.data.dense, frame_.order, batch.first, frame_.model->output_groups};
 }
 
 Elementwise StepRunner::elementwise(const Step& step, const Batch& batch) const {
@@ -256,9 +266,9 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
 
 void StepRunner::store_output(const Step& step, const Batch& batch) const {
   const Buffer& y = shape(step.in);
-  const Range rows = samples(step, batch);
-  for (int64_t b = rows.begin; b < rows.end; ++b) {
-    std::memcpy(frame_.output + (batch.first + b) * y.columns, data(step.in) + b * y.ld,
+  const Range own = rows(step, batch, y);
+  for (int64_t b = own.begin; b < own.end; ++b) {
+    std::memcpy(frame_.output + (batch.first * y.groups + b) * y.columns, data(step.in) + b * y.ld,
                 static_cast<size_t>(y.columns) * sizeof(float));
   }
 }

@@ -71,6 +71,11 @@ class StepRunner {
   void factored_means(const Step& step, const Batch& batch) const;
   void factored_direction(const Step& step, const Batch& batch) const;
   void move(const Step& step, const Batch& batch) const;
+  void load_direction(const Step& step, const Batch& batch) const;
+  void gram(const Step& step, const Batch& batch) const;
+  void quintic(const Step& step, const Batch& batch) const;
+  void turn_direction(const Step& step, const Batch& batch) const;
+  void store_direction(const Step& step, const Batch& batch) const;
   void average(const Step& step, const Batch& batch) const;
   void noise(const Step& step, const Batch& batch) const;
   void column_statistics(const Step& step, const Batch& batch) const;
@@ -102,6 +107,8 @@ class StepRunner {
   void for_weights(const Step& step, F&& f) const;
   WeightBlock block(const Step& step, float* other, int64_t offset, int64_t width, Range rows, Range columns) const;
   OptimizerStep optimizer_step(const Batch& batch) const;
+  /// By which a variable's gradient becomes a step.
+  Optimizer rule(int v) const;
   /// Whether the optimizer steps after this batch.
   bool steps_weights(const Batch& batch) const;
   const LayerSpec& layer(const Step& step) const { return frame_.model->layers[static_cast<size_t>(step.index)]; }
@@ -127,7 +134,9 @@ class StepRunner {
   /// Of the data set, or of its records on average.
   int64_t bytes_per_row() const;
   Targets targets(const Batch& batch) const;
-  double sample_weight(const Batch& batch, int64_t b) const;
+  /// Rows that losses and metrics look at.
+  int64_t output_rows(const Batch& batch) const;
+  double row_weight(const Batch& batch, int64_t b) const;
   /// What the sum of the batch's losses is divided by, as the reduction wants it; may be 0.
   double loss_divisor(const Batch& batch) const;
   /// What penalties on weights are multiplied by.

@@ -121,9 +121,11 @@ enum class Optimizer {
   kFtrl,
   kLamb,
   kAdafactor,
-  kFactored  // Adafactor for matrices, whose squared gradients are kept as sums of rows and columns
+  kFactored,  // Adafactor for matrices, whose squared gradients are kept as sums of rows and columns
+  kMuon,
+  kMuonAdam  // Muon for what is no matrix, or left out
 };
-inline constexpr int kOptimizers = 18;
+inline constexpr int kOptimizers = 20;
 /// The first of them can step weights in the epilogue of the product that gives their gradient.
 inline constexpr int kFusedOptimizers = 4;
 /// State arrays that it keeps per weight.
@@ -145,6 +147,8 @@ inline constexpr int slot_count(Optimizer o) {
     case Optimizer::kAdadelta:
     case Optimizer::kFtrl:
     case Optimizer::kLamb:
+    case Optimizer::kMuon:
+    case Optimizer::kMuonAdam:
       return 2;
     case Optimizer::kAmsgrad:
     case Optimizer::kRmspropCenteredMomentum:
@@ -156,7 +160,7 @@ inline constexpr int slot_count(Optimizer o) {
 }
 /// Whether the rule gives a direction, which takes the place of the gradient until its length is known.
 inline constexpr bool gives_direction(Optimizer o) {
-  return o == Optimizer::kLamb || o == Optimizer::kAdafactor || o == Optimizer::kFactored;
+  return o == Optimizer::kLamb || o == Optimizer::kAdafactor || o == Optimizer::kFactored || o == Optimizer::kMuon;
 }
 /// The most slots.
 inline constexpr int kMaxSlots = 3;
@@ -165,7 +169,7 @@ inline constexpr int kMaxSlots = 3;
 enum class Shrinkage { kNone, kSome };
 inline constexpr int kShrinkages = 2;
 /// Most numbers that a rule is set up with.
-inline constexpr int kMaxParameters = 5;
+inline constexpr int kMaxParameters = 6;
 
 enum class RowType { kUint8, kFloat32, kFloat64 };
 inline constexpr int kRowTypes = 3;

@@ -13,7 +13,7 @@ using Rules =
     Types<Sgd, Momentum, Nesterov, Adam, Amsgrad, Rmsprop<Optimizer::kRmsprop, false, false>,
           Rmsprop<Optimizer::kRmspropMomentum, true, false>, Rmsprop<Optimizer::kRmspropCentered, false, true>,
           Rmsprop<Optimizer::kRmspropCenteredMomentum, true, true>, Adamax, Nadam, Adagrad, Adadelta, Lion, Ftrl, Lamb,
-          Adafactor, Factored>;
+          Adafactor, Factored, Muon, MuonAdam>;
 
 template <class... Opts>
 void fill(KernelTable& table, Types<Opts...>) {
@@ -34,6 +34,7 @@ void fill_learning(KernelTable& table) {
   table.orthogonal = orthogonal;
   table.row_penalties = row_penalties;
   table.move = move;
+  table.blend = blend;
   table.non_negative = non_negative;
   table.column_norms = column_norms;
   table.row_norms = row_norms;

@@ -63,6 +63,12 @@ void move(const WeightBlock& op, float factor) {
               [&](int64_t at) { store(op.weights + at, fma(f, load(op.other + at), load(op.weights + at))); });
 }
 
+void blend(const WeightBlock& op, double of_weights, double of_other) {
+  const vf a = constant(of_weights), b = constant(of_other);
+  for_weights(op.rows, op.columns, op.ld,
+              [&](int64_t at) { store(op.other + at, fma(a, load(op.weights + at), b * load(op.other + at))); });
+}
+
 void average(const WeightBlock& op, double momentum, bool overwrite) {
   const vf m = constant(momentum), rest = constant(1.0 - momentum);
   for_weights(op.rows, op.columns, op.ld, [&](int64_t at) {

@@ -17,6 +17,9 @@ ENGINE_INLINE vf load_row(const float* row, int64_t j, int64_t n) {
   return j < n ? load_part(row + j, n - j) : vf{};
 }
 
+/// Where row `b` of a batch lies in the data set. Not inlined, as every loss and metric asks for it.
+__attribute__((noinline)) inline int64_t data_row(const Targets& targets, int64_t b) { return targets.row(b); }
+
 /// The target of one row; `at(j)` gives lanes j ... of it, 0 from column n on.
 template <Target Kind>
 struct TargetRow {
@@ -27,7 +30,7 @@ struct TargetRow {
   /// A label that is `ignored` becomes a row of zeros, which no formula charges for.
   TargetRow(const Targets& targets, int64_t b, int64_t width, int32_t ignored = -1)
       : dense(nullptr), label(0), n(width) {
-    const int64_t row = targets.order ? targets.order[targets.first + b] : targets.first + b;
+    const int64_t row = data_row(targets, b);
     if constexpr (Kind == Target::kSparse) {
       label = targets.labels[row] == ignored ? -1 : targets.labels[row];
     } else {
@@ -184,8 +187,7 @@ struct BinaryCrossentropy {
 
 /// What the gradient of row b is multiplied by.
 ENGINE_INLINE float row_scale(const LossRows& op, int64_t b) {
-  if (!op.sample_weight) return op.scale;
-  return op.scale * op.sample_weight[op.targets.order ? op.targets.order[op.targets.first + b] : op.targets.first + b];
+  return op.sample_weight ? op.scale * op.sample_weight[data_row(op.targets, b)] : op.scale;
 }
 
 template <class L, Target Kind>

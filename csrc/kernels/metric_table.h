@@ -32,7 +32,7 @@ struct TallyRows {
   int64_t ld, n;
   Targets targets;
   Range rows;
-  const float* sample_weight;  // by data set row, or null
+  const float* sample_weight;  // by row of the data set's outputs, or null
   const float* thresholds;     // (count,), ascending
   int64_t count;
   bool even;        // thresholds are 0, 1 / (count - 1), ... 1, which makes for less work

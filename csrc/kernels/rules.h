@@ -228,5 +228,44 @@ struct Lamb {
   }
 };
 
+/// Muon's direction (Jordan et al. 2024), before it is made orthogonal: m = momentum m + g, and g + momentum m in
+/// Nesterov's form.
+struct Muon {
+  static constexpr Optimizer kKind = Optimizer::kMuon;
+  static constexpr int kSlots = 1;
+  struct Coefficients {
+    vf momentum;
+    bool nesterov;
+  };
+  static Coefficients coefficients(const OptimizerStep& step) {
+    return {constant(step.parameters[0]), step.parameters[1] != 0.0};
+  }
+  static ENGINE_INLINE vf update(vf, vf* slots, vf g, const Coefficients& c) {
+    slots[0] = snap(fma(c.momentum, slots[0], g));
+    return c.nesterov ? fma(c.momentum, slots[0], g) : slots[0];
+  }
+};
+
+/// Adam with a learning rate of its own; the slots hold m and v as they are.
+struct MuonAdam {
+  static constexpr Optimizer kKind = Optimizer::kMuonAdam;
+  static constexpr int kSlots = slot_count(kKind);
+  struct Coefficients {
+    vf lr, beta1, rest1, beta2, rest2, epsilon;
+  };
+  static Coefficients coefficients(const OptimizerStep& step) {
+    const double beta1 = step.parameters[2], beta2 = step.parameters[3];
+    const double lr = step.learning_rate * step.parameters[5] * __builtin_sqrt(1.0 - power(beta2, step.iteration)) /
+                      (1.0 - power(beta1, step.iteration));
+    return {constant(lr),    constant(beta1),       constant(1.0 - beta1),
+            constant(beta2), constant(1.0 - beta2), constant(step.parameters[4])};
+  }
+  static ENGINE_INLINE vf update(vf w, vf* slots, vf g, const Coefficients& c) {
+    slots[0] = running_mean(slots[0], g, c.beta1, c.rest1);
+    slots[1] = running_mean(slots[1], g * g, c.beta2, c.rest2);
+    return w - c.lr * slots[0] / (sqrt(slots[1]) + c.epsilon);
+  }
+};
+
 }  // namespace
 }  // namespace engine::ENGINE_ISA

@@ -129,12 +129,21 @@ inline constexpr int64_t kTooManyValues = -2;
 /// Rows that tell whether it is worth going on.
 inline constexpr int64_t kProbe = 8;
 
-/// Targets of one batch, indexed like Gather's rows: `labels` (n,) or `dense` (n, outputs)
+/// Targets of one batch, whose samples are indexed like Gather's rows: `labels` or `dense` (, n) for each row of
+/// outputs
 struct Targets {
   const int32_t* labels;
   const float* dense;
   const int32_t* order;
   int64_t first;
+  int64_t groups = 1;  // rows of each sample
+
+  /// Where row `b` of the batch lies in the data set.
+  int64_t row(int64_t b) const {
+    const int64_t sample = first + (groups == 1 ? b : b / groups);
+    const int64_t at = order ? order[sample] : sample;
+    return groups == 1 ? at : at * groups + b % groups;
+  }
 };
 
 struct LossRows {
@@ -143,7 +152,7 @@ struct LossRows {
   float* dx;       // null when only the loss is wanted
   int64_t ld, n;
   Targets targets;
-  const float* sample_weight;  // by data set row, or null
+  const float* sample_weight;  // by row of the data set's outputs, or null
   float scale;                 // of the gradient, times the sample weight
   float label_smoothing;
   float* losses;  // (rows,), unweighted
@@ -239,7 +248,8 @@ struct KernelTable {
   void (*unit_rows)(const UnitRows&);
   void (*orthogonal)(const Orthogonal&);
   void (*row_penalties)(const RowPenalties&);
-  void (*move)(const WeightBlock&, float factor);  // w -= factor other
+  void (*move)(const WeightBlock&, float factor);         // w -= factor other
+  void (*blend)(const WeightBlock&, double a, double b);  // other = a w + b other
   void (*non_negative)(const WeightBlock&);
   void (*column_norms)(const WeightBlock&, const NormLimits&);  // of all of the block's rows
   void (*row_norms)(const RowNorms&);

@@ -9,9 +9,8 @@ namespace {
 template <Target Kind, class F>
 ENGINE_INLINE void for_samples(const TallyRows& op, F&& f) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
-    const int64_t row = op.targets.order ? op.targets.order[op.targets.first + b] : op.targets.first + b;
     f(op.y_pred + b * op.ld, TargetRow<Kind>(op.targets, b, op.n),
-      op.sample_weight ? static_cast<double>(op.sample_weight[row]) : 1.0);
+      op.sample_weight ? static_cast<double>(op.sample_weight[data_row(op.targets, b)]) : 1.0);
   }
 }
 

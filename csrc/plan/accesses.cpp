@@ -228,6 +228,29 @@ class Accesses {
         writes_variable(step.kernel, slice_of_weights(step.split));
         writes_gradient(step.kernel, slice_of_weights(step.split));
         break;
+      case Step::Kind::kLoadDirection:
+        reads(step.in, Slice::kAll);
+        reads_gradient(step.kernel, Slice::kAll);
+        writes(step.out, Slice::kRows);
+        break;
+      case Step::Kind::kGram:
+        reads(step.in, Slice::kAll);
+        writes(step.out, Slice::kColumns);
+        break;
+      case Step::Kind::kQuintic:
+        reads(step.in, Slice::kAll);
+        writes(step.saved, Slice::kRows);
+        writes(step.out, Slice::kRows);
+        break;
+      case Step::Kind::kTurnDirection:
+        reads(step.in, Slice::kRows);
+        reads(step.saved, Slice::kAll);
+        writes(step.out, Slice::kRows);
+        break;
+      case Step::Kind::kStoreDirection:
+        reads(step.in, Slice::kAll);
+        writes_gradient(step.kernel, slice_of_weights(step.split));
+        break;
       case Step::Kind::kMove:
         reads(step.in, Slice::kAll);
         reads_gradient(step.kernel, slice_of_weights(step.split));

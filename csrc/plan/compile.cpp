@@ -25,7 +25,7 @@ class Compiler {
         emitter_(parameters, training.optimizer, mode, max_rows, worthwhile_threads(model, mode, max_rows, threads)),
         plan_(emitter_.plan),
         operations_(to_operations(model, emitter_.drops_out())) {
-    emitter_.stores_all = has_custom(model);
+    emitter_.stores_all = asks_python(model, emitter_.predicts());
     emitter_.one_team = !leaves_team();
   }
 
@@ -67,7 +67,7 @@ class Compiler {
   /// Whether a batch has steps that Python does.
   bool leaves_team() const {
     const bool asks = training_.loss.host || training_.host_metrics || has_host_penalty(parameters_);
-    return has_custom(model_) || (!emitter_.predicts() && asks);
+    return asks_python(model_, emitter_.predicts()) || (!emitter_.predicts() && asks);
   }
 
   /// Whether the gathered rows go into a product, in the same stretch: after a host step the team may be another one.
@@ -107,8 +107,7 @@ class Compiler {
     if (!operations_.empty()) operations_.back().feeds_loss = training() && !leaves_team();
     Step gather{Kind::kGather, input_split()};
     gather.reads_rows = feeds_dense();
-    gather.out = emitter_.add_batch_buffer(1, model_.input_size);
-    if (gather.split == Split::kEveryone) give_copies(plan_, gather.out);
+    gather.out = emitter_.add_batch_buffer(1, model_.input_size, gather.split);
     size_t next = 0;
     if (!operations_.empty() && operations_[0].kind == Operation::Kind::kAffine) {
       gather.scale = operations_[0].spec->scale;
@@ -135,16 +134,23 @@ class Compiler {
     if (value != gather.out && split == Split::kEveryone) loss_split_ = split;
   }
 
+  /// Rows that the loss and the metrics look at.
+  int64_t output_rows() const { return plan_.max_rows * model_.output_groups; }
+
+  /// Scratch like the output.
+  int add_output_buffer() {
+    return emitter_.add_batch_buffer(model_.output_groups, emitter_.buffer(output_).columns, loss_split_);
+  }
+
   void emit_loss() {
-    const int64_t width = plan_.buffers[static_cast<size_t>(output_)].columns;
     const bool host = training_.loss.host;
-    plan_.losses = emitter_.add_buffer(1, plan_.max_rows, loss_split_);
-    if (training() || host) plan_.gradient = emitter_.add_buffer(plan_.max_rows, width, loss_split_);
+    plan_.losses = emitter_.add_buffer(1, output_rows(), loss_split_);
+    if (training() || host) plan_.gradient = add_output_buffer();
     Step step{host ? Kind::kHost : Kind::kLoss, host ? Split::kNone : loss_split_, false, output_};
     step.loss = loss_;
     step.losses = plan_.losses;
     step.out = plan_.gradient;
-    if (!host && gives_probabilities(loss_)) step.y_pred = emitter_.add_buffer(plan_.max_rows, width, loss_split_);
+    if (!host && gives_probabilities(loss_)) step.y_pred = add_output_buffer();
     if (drops_link_) plan_.y_pred = step.y_pred;
     emit(step);
     if (training_.host_metrics) emit({Kind::kHost, Split::kNone, false, plan_.y_pred});
@@ -154,15 +160,14 @@ class Compiler {
 
   void emit_metrics() {
     if (training_.metrics.empty()) return;
-    plan_.metrics = emitter_.add_buffer(static_cast<int64_t>(training_.metrics.size()), plan_.max_rows, loss_split_);
+    plan_.metrics = emitter_.add_buffer(static_cast<int64_t>(training_.metrics.size()), output_rows(), loss_split_);
     for (size_t i = 0; i < training_.metrics.size(); ++i) {
       if (!by_sample(training_.metrics[i])) continue;
       Step step{Kind::kMetric, loss_split_, false, plan_.y_pred, plan_.metrics};
       step.index = static_cast<int>(i);
       if (training_.metrics[i].kind == MetricSpec::Kind::kLoss &&
           gives_probabilities(formula(training_.metrics[i].loss))) {
-        const int64_t width = plan_.buffers[static_cast<size_t>(plan_.y_pred)].columns;
-        step.y_pred = emitter_.add_buffer(plan_.max_rows, width, loss_split_);
+        step.y_pred = add_output_buffer();
       }
       emit(step);
     }

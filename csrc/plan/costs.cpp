@@ -57,7 +57,7 @@ Shares share_out(const ModelSpec& model, Plan::Mode mode, int64_t rows, const st
   const int useful = worthwhile_threads(model, mode, rows, std::numeric_limits<int>::max());
   const int threads = useful > 1 ? std::min(useful, most()) : 1;
   if (mode == Plan::Mode::kSample && mixes_samples(model)) return {1, threads, round_to_power(rows)};
-  if (has_custom(model)) return {1, threads, std::min(round_to_power(rows), kRowsForPython)};
+  if (asks_python(model, true)) return {1, threads, std::min(round_to_power(rows), kRowsForPython)};
   if (threads > 1 && !feeds_all(rows, threads)) return {1, threads, round_to_power(rows)};
   const int64_t share = (rows + threads - 1) / threads;
   return {threads, 1, std::min(round_to_power(share), kRowsTogether)};

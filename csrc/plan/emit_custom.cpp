@@ -7,6 +7,7 @@ namespace {
 Split emit_forward(Emitter& emitter, Operation& op, Split) {
   Step step{Step::Kind::kCustomForward, Split::kNone, false, op.in, op.out};
   step.index = op.layer;
+  step.losses = emitter.add_activity(1);
   emitter.emit(step);
   return Split::kSamples;
 }

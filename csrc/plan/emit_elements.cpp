@@ -78,17 +78,19 @@ Gradient emit_affine_gradient(Emitter& emitter, const Operation& op, const Opera
 Split emit_activity(Emitter& emitter, Operation& op, Split split) {
   op.saved = op.in;
   if (emitter.predicts()) return split;
-  Step step{Kind::kActivityPenalty, Split::kSamples, false, op.in};
+  const bool hosted = op.spec->hosted;
+  Step step{hosted ? Kind::kCustomForward : Kind::kActivityPenalty, Split::kSamples, false, op.in};
   step.index = op.layer;
-  step.out = add_buffer(emitter.plan, 1, emitter.buffer(op.in).rows);
-  emitter.plan.activities.push_back({step.out, emitter.buffer(op.in).groups});
+  (hosted ? step.losses : step.out) = emitter.add_activity(hosted ? 1 : emitter.buffer(op.in).groups);
   emitter.emit(step);
-  return split;
+  return hosted ? Split::kSamples : split;
 }
 
 Gradient emit_activity_gradient(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient) {
   if (!previous) return gradient;
-  Step step{Kind::kActivityGradient, gradient.split, false, -1, -1, op.saved};
+  const bool hosted = op.spec->hosted;
+  Step step{hosted ? Kind::kCustomBackward : Kind::kActivityGradient, gradient.split, false, -1, -1, op.saved};
+  if (hosted) step.split = Split::kSamples;
   step.index = op.layer;
   return emit_in_place(emitter, step, gradient);
 }

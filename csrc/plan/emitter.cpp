@@ -12,8 +12,8 @@ Emitter::Emitter(const Parameters& parameters, const OptimizerSpec& optimizer, P
   plan.threads = threads;
 }
 
-int Emitter::add_batch_buffer(int64_t groups, int64_t columns) {
-  const int index = engine::add_buffer(plan, plan.max_rows * groups, columns);
+int Emitter::add_batch_buffer(int64_t groups, int64_t columns, Split split) {
+  const int index = add_buffer(plan.max_rows * groups, columns, split);
   plan.buffers.back().groups = groups;
   return index;
 }
@@ -40,6 +40,12 @@ void Emitter::record_images(int64_t units) {
   recording_.saved = add_buffer(1, inputs + kLane, Split::kEveryone);
   recording_.nonzeros = add_nonzeros(plan, inputs);
   emit(recording_);
+}
+
+int Emitter::add_activity(int64_t groups) {
+  if (predicts()) return -1;
+  plan.activities.push_back({engine::add_buffer(plan, 1, plan.max_rows * groups), groups});
+  return plan.activities.back().sums;
 }
 
 void Emitter::reads_input(Step& step) const {

@@ -31,14 +31,17 @@ class Emitter {
   void emit_last(const Step& step) { last_.push_back(step); }
   void finish() { plan.steps.insert(plan.steps.end(), last_.begin(), last_.end()); }
 
-  /// Scratch for `groups` rows of each sample; returns its index.
-  int add_batch_buffer(int64_t groups, int64_t columns);
   /// Scratch for what steps split like `split` compute: where everybody computes all of it, everybody has a copy.
   int add_buffer(int64_t rows, int64_t columns, Split split);
+  /// The same for `groups` rows of each sample; returns its index.
+  int add_batch_buffer(int64_t groups, int64_t columns, Split split = Split::kSamples);
   const Buffer& buffer(int index) const { return plan.buffers[static_cast<size_t>(index)]; }
 
   /// Samples are independent: with enough of them, inference needs no barrier between layers.
   Split forward_split(int64_t units) const;
+
+  /// Scratch for what a step adds to the loss of each of `groups` rows of a sample; -1 where there is no loss.
+  int add_activity(int64_t groups);
 
   /// What a product of the gathered rows, or of changed images, may use in their place.
   void reads_input(Step& step) const;

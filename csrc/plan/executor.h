@@ -15,9 +15,10 @@ struct DatasetView {
   RowType type = RowType::kFloat32;
   int64_t rows = 0;
   int64_t stride = 0;
-  const int32_t* labels = nullptr;       // (rows,)
-  const float* dense = nullptr;          // (rows, outputs)
-  const float* sample_weight = nullptr;  // (rows,), or null
+  // A sample's output is `output_groups` rows, each of which has its target and its weight.
+  const int32_t* labels = nullptr;       // (rows, groups)
+  const float* dense = nullptr;          // (rows, groups, outputs)
+  const float* sample_weight = nullptr;  // (rows, groups), or null
   bool binary = false;                   // all of `dense` are 0 or 1
 };
 

@@ -1,6 +1,7 @@
 #include "plan/learning.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "plan/costs.h"
 
@@ -62,6 +63,7 @@ class Learning {
   void emit_scales(Scaling scaling, bool of_weights) {
     const size_t count = plan_.learning.size();
     for (size_t i = 0; i < count; ++i) {
+      if (scaling == Scaling::kUnit && !optimizer_.orthogonalises(plan_.learning[i])) continue;
       emit_squares(Kind::kSquares, i, i);
       if (of_weights) emit_squares(Kind::kWeightSquares, i, count + i);
     }
@@ -94,20 +96,58 @@ class Learning {
 
   /// The direction is where the gradient was; its length depends on norms of it and of the weights.
   void emit_moves() {
+    if (optimizer_.kind == Optimizer::kMuon) return emit_orthogonal();
     const bool factors = optimizer_.kind == Optimizer::kAdafactor;
     if (factors) emit_factored();
     emit_scales(factors ? Scaling::kAdafactor : Scaling::kTrust, true);
-    emit_scaled(Kind::kMove, [](const Variable&) { return true; });
+    emit_scaled(Kind::kMove, [](int) { return true; });
+  }
+
+  void emit_orthogonal() {
+    const auto applies = [&](int v) { return optimizer_.orthogonalises(v); };
+    emit_scales(Scaling::kUnit, false);
+    for (size_t i = 0; i < plan_.learning.size(); ++i) {
+      if (applies(plan_.learning[i])) emit_newton_schulz(i);
+    }
+    emit_scaling(Scaling::kMuon);
+    emit_scaled(Kind::kMove, applies);
+  }
+
+  /// The matrix is walked as rows that are its shorter side long, so that products of columns are the smallest.
+  void emit_newton_schulz(size_t learning) {
+    const Variable& v = variable(plan_.learning[learning]);
+    const int64_t length = std::max(v.rows, v.columns), width = std::min(v.rows, v.columns);
+    const auto in_panels = [&] { return add_buffer(plan_, 1, width * round_up(width, kLane)); };
+    int rows = add_buffer(plan_, length, width), next = add_buffer(plan_, length, width);
+    const int gram = in_panels(), gram_rows = add_buffer(plan_, width, width), quintic = in_panels();
+    const auto add = [&](Kind kind, Split split, int in, int out, int saved) -> Step& {
+      Step& step = emit(kind, plan_.learning[learning]);
+      step.split = split;
+      step.in = in;
+      step.out = out;
+      step.saved = saved;
+      step.index = static_cast<int>(learning);
+      return step;
+    };
+    add(Kind::kLoadDirection, Split::kInputs, plan_.scales, rows, -1);
+    for (int64_t round = 0; round < optimizer_.rounds; ++round) {
+      add(Kind::kGram, Split::kUnits, rows, gram, -1);
+      add(Kind::kQuintic, Split::kInputs, gram, quintic, gram_rows);
+      add(Kind::kTurnDirection, Split::kInputs, rows, next, quintic);
+      std::swap(rows, next);
+    }
+    Step& last = emit(Kind::kStoreDirection, plan_.learning[learning]);
+    last.in = rows;
   }
 
   /// Of matrices the direction itself takes three steps.
   void emit_factored() {
-    const auto is_matrix = [](const Variable& v) { return v.is_matrix(); };
+    const auto is_matrix = [&](int v) { return variable(v).is_matrix(); };
     for (const int v : plan_.learning) {
-      if (is_matrix(variable(v))) emit(Kind::kFactoredRows, v).split = Split::kInputs;
+      if (is_matrix(v)) emit(Kind::kFactoredRows, v).split = Split::kInputs;
     }
     for (const int v : plan_.learning) {
-      if (is_matrix(variable(v))) emit(Kind::kFactoredColumns, v).split = Split::kUnits;
+      if (is_matrix(v)) emit(Kind::kFactoredColumns, v).split = Split::kUnits;
     }
     emit_scaling(Scaling::kRowMean);
     emit_scaled(Kind::kFactoredDirection, is_matrix);
@@ -116,7 +156,7 @@ class Learning {
   template <class F>
   void emit_scaled(Kind kind, F&& applies) {
     for (size_t i = 0; i < plan_.learning.size(); ++i) {
-      if (!applies(variable(plan_.learning[i]))) continue;
+      if (!applies(plan_.learning[i])) continue;
       Step& step = emit(kind, plan_.learning[i]);
       step.in = plan_.scales;
       step.index = static_cast<int>(i);

@@ -81,8 +81,8 @@ class Lowering {
     }
   }
 
-  std::vector<Operation> finish() {
-    reshape(1);
+  std::vector<Operation> finish(int64_t groups) {
+    reshape(groups);
     return std::move(operations_);
   }
 
@@ -133,7 +133,7 @@ std::vector<Operation> to_operations(const ModelSpec& model, bool drops_out) {
   for (std::size_t i = 0; i < model.layers.size(); ++i) {
     lowering.add(model.layers[i], static_cast<int>(i), drops_out);
   }
-  return lowering.finish();
+  return lowering.finish(model.output_groups);
 }
 
 int64_t size_after(const LayerSpec& layer, int64_t size) {
@@ -181,9 +181,9 @@ bool learns(const LayerSpec& layer) {
   }
 }
 
-bool has_custom(const ModelSpec& model) {
+bool asks_python(const ModelSpec& model, bool predicts) {
   for (const LayerSpec& layer : model.layers) {
-    if (layer.kind == LayerSpec::Kind::kCustom) return true;
+    if (layer.kind == LayerSpec::Kind::kCustom || (layer.hosted && !predicts)) return true;
   }
   return false;
 }

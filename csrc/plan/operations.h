@@ -42,7 +42,7 @@ struct Operation {
 };
 
 /// Drops what does nothing, and folds an activation that products fuse into the linear dense operation before it. What
-/// works on rows of a certain width gets its input reshaped to it; the output is one row per sample.
+/// works on rows of a certain width gets its input reshaped to it, and so does the output.
 /// Without `drops_out` dropout is one of the things that do nothing.
 std::vector<Operation> to_operations(const ModelSpec& model, bool drops_out);
 
@@ -52,8 +52,8 @@ int64_t size_after(const LayerSpec& layer, int64_t size);
 /// Whether training changes weights of `layer`.
 bool learns(const LayerSpec& layer);
 
-/// Whether Python is needed in the middle.
-bool has_custom(const ModelSpec& model);
+/// Whether Python is needed in the middle; a prediction leaves out penalties.
+bool asks_python(const ModelSpec& model, bool predicts);
 
 /// Whether outputs depend on the other samples of the batch, when `training`.
 bool mixes_samples(const ModelSpec& model);

@@ -51,6 +51,8 @@ enum class Scaling {
   kRowMean,    // mean of Adafactor's means of rows
   kTrust,      // Lamb's step: by the norms of weights and direction
   kAdafactor,  // Adafactor's step: by their root mean squares
+  kUnit,       // Muon's direction to norm 1
+  kMuon,       // Muon's step: by the longer side
 };
 
 struct Step {
@@ -112,6 +114,11 @@ struct Step {
     kFactoredColumns,
     kFactoredDirection,
     kMove,
+    kLoadDirection,   // of a matrix, as rows that are its shorter side long ...
+    kGram,            // ... their products ...
+    kQuintic,         // ... and what follows from these ...
+    kTurnDirection,   // ... for the rows to be multiplied by ...
+    kStoreDirection,  // ... and put back
     kAverage,
     kConstrain,
     kStoreOutput,
@@ -124,7 +131,7 @@ struct Step {
   int in = -1;
   int out = -1;
   int saved = -1;           // what a gradient is computed from: an activation, a dropout mask, dz for the weights
-  int losses = -1;          // loss: per sample
+  int losses = -1;          // loss: by row of outputs; custom: by sample, beside those of the loss
   int y_pred = -1;          // loss: probabilities, where it reads logits
   int nonzeros = -1;        // of the rows that come in, where a product may skip their zeros ...
   int records = -1;         // ... which the team has recorded for this batch

@@ -11,7 +11,7 @@ namespace engine {
 Predictor::Predictor(std::shared_ptr<Program> program, Executor& executor, int64_t together)
     : program_(std::move(program)), executor_(executor) {
   const ModelSpec& model = program_->model();
-  if (has_custom(model)) {
+  if (asks_python(model, true)) {
     throw std::invalid_argument("a layer of the model is written in Python, and needs the interpreter: ask `predict`");
   }
   workspace_ = program_->lease(Plan::Mode::kPredict, together, 1);

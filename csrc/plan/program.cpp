@@ -76,6 +76,10 @@ void check(const ModelSpec& model) {
     if (size > kMostWeights || total > kMostWeights)
       throw std::invalid_argument("a layer is larger than 2**40 numbers");
   }
+  if (model.output_groups < 1 || size % model.output_groups != 0) {
+    throw std::invalid_argument("an output of " + std::to_string(size) + " numbers can't be cut into " +
+                                std::to_string(model.output_groups) + " rows");
+  }
 }
 
 }  // namespace

@@ -36,6 +36,8 @@ class Program {
   const ModelSpec& model() const { return model_; }
   const Parameters& parameters() const { return parameters_; }
   int64_t output_size() const;
+  /// Numbers in a row of it.
+  int64_t output_width() const { return output_size() / model_.output_groups; }
   float* weights() const { return weights_.data(); }
 
   /// Sets loss, optimizer and metrics; optimizer state and `iterations` start at zero.

@@ -62,8 +62,9 @@ struct LayerSpec {
   // dropout
   double rate = 0.0;
   uint64_t seed = 0;
-  // activity: a penalty on what passes through
+  // activity: a penalty on what passes through, which the caller may compute
   double l1 = 0.0, l2 = 0.0;
+  bool hosted = false;
   // rescaling
   float scale = 1.0f;
   float offset = 0.0f;
@@ -106,6 +107,7 @@ struct LayerSpec {
 
 struct ModelSpec {
   int64_t input_size = 0;
+  int64_t output_groups = 1;  // rows of each output, which losses and metrics look at one by one
   std::vector<LayerSpec> layers;
 };
 
@@ -157,6 +159,16 @@ struct OptimizerSpec {
   bool averages = false;                                   // whether a running mean of the weights is kept ...
   double average_momentum = 0.0;
   int64_t overwrite = 0;  // ... which takes the place of the weights every so many steps; 0: never
+  // Muon: the matrices that it steps, x = a x + b x x^T x + c (x x^T)^2 x, how often, and what the step's length is
+  // multiplied by beside the root of the longer side; 0: neither of both
+  std::vector<bool> orthogonalised;
+  double quintic[3] = {};
+  int64_t rounds = 0;
+  double rms_rate = 0.0;
+
+  bool orthogonalises(int variable) const {
+    return !orthogonalised.empty() && orthogonalised[static_cast<size_t>(variable)];
+  }
 
   double decay(int variable) const { return decays.empty() ? 0.0 : decays[static_cast<size_t>(variable)]; }
 };

@@ -94,6 +94,14 @@ def path_of(value: object, name: str) -> str:
     return os.fspath(value)
 
 
+def left_out(value: Any, name: str, default: Any, what: str) -> Any:
+    """`value`, which can only be Keras' default: the feature that it belongs to is not there."""
+    if value != default:
+        msg = f"`{name}` must be {default}, got {value!r}: {what} is left out on purpose"
+        raise ValueError(msg)
+    return default
+
+
 def shape(value: object, name: str) -> Shape:
     """`value` as a tuple of positive ints: the shape of one sample."""
     if isinstance(value, int):

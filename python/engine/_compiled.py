@@ -11,8 +11,9 @@ from engine import losses, metrics, optimizers
 from engine._checks import Shape, real, text_of_shape
 from engine._host import answer
 from engine._program import Program, Totals
+from engine._targets import targets_of, weights_of
 from engine.callbacks.base import Logs
-from engine.losses.base import REDUCTIONS
+from engine.losses.base import REDUCTIONS, FunctionLoss
 from engine.losses.custom import HostLoss
 from engine.losses.custom import for_training as loss_for_training
 from engine.metrics.base import CoreMetric
@@ -64,24 +65,34 @@ class Compiled:
             self.loss = self.loss.resolve(indices, outputs)
             self._require_same_targets()
 
-    def require_rows(self, shape: Shape) -> None:
-        """Raise ValueError if the loss or a metric cannot read outputs of `shape`, that of one sample."""
+    def suit(self, shape: Shape) -> None:
+        """Get ready for outputs of `shape`, that of one sample.
+
+        Raises:
+            ValueError: if the loss or a metric can't read them.
+        """
         self._output_shape = shape
-        if len(shape) < 2:  # noqa: PLR2004 # without the axis of the samples
-            return
         for what, one in (("loss", self.loss), *(("metric", metric) for metric in self._resolved)):
-            if one is not None and one.wants_rows:
+            ours = isinstance(one, (FunctionLoss, CoreMetric))
+            axis = getattr(one, "axis", None) if ours else None  # which some have
+            if axis not in (None, -1, len(shape)):
                 msg = (
-                    f"the {what} {one.name!r} needs one row per sample, (n, outputs), but the model's output is "
+                    f"`axis={axis}` of the {what} {one.name!r} is not that of a model's outputs: use axis=-1"  # type: ignore[union-attr] # there is one
+                )
+                raise ValueError(msg)
+            if isinstance(one, metrics.Metric) and one.wants_rows and len(shape) > 1:
+                msg = (
+                    f"the metric {one.name!r} needs one row per sample, (n, outputs), but the model's output is "
                     f"{text_of_shape(shape)}: put a Flatten() before the last layer"
                 )
                 raise ValueError(msg)
 
-    def apply(self, program: Program, weights: Sequence[Tracked]) -> None:
-        """Compile `program`, which has these weights; its optimizer state starts anew."""
+    def apply(self, program: Program, weights: Sequence[Tracked], output_shape: Shape) -> None:
+        """Compile `program`, which has these weights and outputs; its optimizer state starts anew."""
+        self.suit(output_shape)
         if self.loss is not None and self.settled:
             indices = bool(self.loss.wants_indices)
-            resolved = [metric.resolve(indices, program.output_size) for metric, _ in self._metrics]
+            resolved = [metric.resolve(indices, program.output_width) for metric, _ in self._metrics]
             lowered = []
             for metric, (_, weighted) in zip(resolved, self._metrics, strict=True):
                 spec = metric.lower()
@@ -130,12 +141,12 @@ class Compiled:
             if "task" in batch:
                 return answer(weights, batch)
             if batch["step"] == "loss" and own is not None:
-                own.run(batch, weight)
+                own.run(batch, weight, self._output_shape)
                 return None
-            y_pred = batch["y_pred"].reshape(-1, *self._output_shape).copy()
-            y_true = batch["y_true"] if batch["y_true"].ndim == 1 else batch["y_true"].reshape(y_pred.shape)
+            y_pred = batch["y_pred"].reshape(-1, *(self._output_shape or (1,))).copy()
+            y_true, weights_given = targets_of(batch, y_pred), weights_of(batch, y_pred)
             for metric, weighted in on_host:
-                sample_weight = batch["sample_weight"] if weighted else None
+                sample_weight = weights_given if weighted else None
                 metric.update_state(y_true, y_pred, sample_weight=sample_weight)
             return None
 

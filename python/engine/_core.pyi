@@ -83,8 +83,9 @@ class Dataset:
 
     Args:
         x: (n, ...) C-contiguous uint8, float32 or float64; n >= 1.
-        y: int32 (n,) class indices, or float32 (n, outputs) C-contiguous, or None (predict).
-        sample_weight: float32 (n,) or None.
+        y: int32 (n, ...) class indices, or float32 (n, ..., outputs), C-contiguous, or None (predict). A program whose
+            outputs are several rows wants as many of either by sample.
+        sample_weight: float32 (n,), or (n, ...) for each row of outputs, or None.
         records: whether a training may keep records of rows that are mostly zero.
     """
 
@@ -152,8 +153,8 @@ class Run:
                 loss with writable views:
                 `training` (bool), `y_true` (copies of the targets), `y_pred` (rows, outputs), `gradient` (rows, outputs; to be filled in with dLoss/dy_pred of the
                 batch's mean loss, so with `sample_weight / rows` in it),
-                `losses` (rows,; to be filled in), `indices` int32 (rows,: the batch's dataset rows),
-                `sample_weight` (rows,).
+                `losses` (rows,; to be filled in), `indices` int32 (samples,: the batch's dataset rows),
+                `sample_weight` (rows,), or (samples,) where they were given so; rows are those of the outputs.
         """
 
 @final
@@ -181,16 +182,23 @@ class Program:
             `{"kind": "embedding", "tokens": int, "units": int}`,
             `{"kind": "encoding", "tokens": int, "counts": bool}`,
             `{"kind": "custom", "units": int, "variables": [{"shape": [int], "trainable": bool}], "host": ref}`,
-              where ref() is called with a mapping of views: "inputs", "outputs" (to be filled in) and "training", or
-              "inputs", "upstream", "gradient" and "weights" (to be filled in; "gradient" may be None).
+              where ref() is called with a mapping of views: "inputs", "outputs" (to be filled in), "losses" (n, zeros;
+              what the batch's loss grows by, for each; none in a prediction) and "training", or "inputs", "upstream",
+              "gradient" and "weights" (to be filled in; "gradient" may be None),
+            `{"kind": "activity_regularization", "l1": float, "l2": float}`, or with a "host" that is called in the same
+              way, but without outputs,
             What works on rows takes "groups": rows per sample. What has weights takes "trainable", "kernel_l2" and the
             like, and "shape", in which the user sees a row of them.
             Activations are those of `csrc/kernels/kinds.h`; parameters are their constants.
 
+        output_rows: rows of each output, which losses and metrics look at one by one.
+
     Weights start at zero. Raises ValueError for an unknown kind, name or size.
     """
 
-    def __init__(self, input_size: int, layers: Sequence[Mapping[str, Any]]) -> None: ...
+    def __init__(
+        self, input_size: int, layers: Sequence[Mapping[str, Any]], output_rows: int = 1
+    ) -> None: ...
     @property
     def variables(self) -> list[Float32]:
         """Copies of the weights, in layer order: kernel (in, units), then bias (units,)."""
@@ -201,6 +209,9 @@ class Program:
         """Floats that the weights take up, padding included."""
     @property
     def output_size(self) -> int: ...
+    @property
+    def output_width(self) -> int:
+        """Numbers in a row of the output."""
     @property
     def iterations(self) -> int:
         """Batches trained on since `compile`."""

@@ -27,6 +27,20 @@ class Targeting(NamedTuple):
         """Numbers per output."""
         return math.prod(self.output_shape)
 
+    @property
+    def rows(self) -> Shape:
+        """The axes before the last, whose rows are targets each."""
+        return self.output_shape[:-1]
+
+    @property
+    def width(self) -> int:
+        """Numbers per row."""
+        return self.output_shape[-1] if self.output_shape else 1
+
+    def indices(self, shape: Shape) -> bool:
+        """Whether targets of `shape`, that of one sample, can be class indices."""
+        return self.width > 1 and shape in (self.rows, (*self.rows, 1))
+
 
 def rows_of(x: object, shape: Shape | None, name: str) -> Rows | LazyRows:
     """`x` as the core reads it, now or block by block; `shape` and `name` as for `input_rows`."""
@@ -45,7 +59,7 @@ def checked_samples(
     if len(array) != len(x):
         msg = f"`{prefix}x` has {len(x)} samples but `{prefix}y` has {len(array)}"
         raise ValueError(msg)
-    if targeting.loss.wants_classes and targeting.outputs == 1:
+    if targeting.loss.wants_classes and targeting.width == 1:
         msg = (
             f"the loss {targeting.loss.name!r} needs one output per class, but the model has 1: give its last "
             "layer as many units as there are classes, or use loss='binary_crossentropy'"
@@ -54,50 +68,53 @@ def checked_samples(
     find = class_indices if targeting.loss.wants_indices else dense_targets
     targets = find(array, targeting, f"{prefix}y")
     weights = (
-        None if sample_weight is None else _sample_weights(sample_weight, len(x), f"{prefix}sample_weight")
+        None
+        if sample_weight is None
+        else _sample_weights(sample_weight, (len(x), *targeting.rows), f"{prefix}sample_weight")
     )
     return Samples(x, targets, weights)
 
 
 def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.int32]:
-    """`array` (n,) or (n, 1) as int32 class indices below the number of outputs."""
-    outputs = targeting.outputs
-    if array.shape[1:] == (outputs,) != (1,):
+    """`array` (n, ...) or (n, ..., 1) as int32 class indices below the number of outputs, one for each row."""
+    shape, outputs = (len(array), *targeting.rows), targeting.width
+    if array.shape[1:] == targeting.output_shape and outputs != 1:
         msg = (
             f"`{name}` has shape {array.shape}: one-hot labels, but the loss {targeting.loss.name!r} takes "
-            f"class indices. Either use loss='categorical_crossentropy', or pass {name}.argmax(axis=1)"
+            f"class indices. Either use loss='categorical_crossentropy', or pass {name}.argmax(axis=-1)"
         )
         raise ValueError(msg)
-    if array.shape[1:] not in ((), (1,)):
-        msg = f"`{name}` must have shape (n,), one class index per sample, got {array.shape}"
+    if array.shape not in (shape, (*shape, 1)):
+        what = "row of outputs" if targeting.rows else "sample"
+        msg = f"`{name}` must have shape {text_of_shape(targeting.rows)}, one class index per {what}, got {array.shape}"
         raise ValueError(msg)
-    labels = array.reshape(-1)
+    labels, per_row = array.reshape(-1), math.prod(targeting.rows)
     ignored = targeting.loss.ignored
     given, labels = labels, labels if ignored is None else np.where(labels == ignored, 0, labels)
     fractional = labels != np.rint(labels) if labels.dtype.kind == "f" else np.zeros(1, bool)
     if fractional.any():
-        row = int(fractional.argmax())
-        msg = f"`{name}` must hold class indices, whole numbers, but row {row} holds {labels[row]}"
+        entry = int(fractional.argmax())
+        msg = f"`{name}` must hold class indices, whole numbers, but row {entry // per_row} holds {labels[entry]}"
         raise ValueError(msg)
     if labels.min() < 0 or labels.max() >= outputs:
-        row = int(((labels < 0) | (labels >= outputs)).argmax())
+        entry = int(((labels < 0) | (labels >= outputs)).argmax())
         msg = (
             f"`{name}` must hold class indices in [0, {outputs}), as the model has {outputs} outputs, but row "
-            f"{row} holds {labels[row]}"
+            f"{entry // per_row} holds {labels[entry]}"
         )
         raise ValueError(msg)
-    return np.require(given, np.int32, ["C", "A"])
+    return np.require(given, np.int32, ["C", "A"]).reshape(shape)
 
 
 def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
-    """`array` as float32 (n, outputs)."""
+    """`array` as float32 in the shape of the outputs, (n, ..., width)."""
     loss, shape, outputs = targeting.loss, targeting.output_shape, targeting.outputs
-    if array.ndim == 1 and outputs == 1:
-        array = array[:, np.newaxis]
-    if loss.wants_classes and outputs > 1 and array.shape[1:] in ((), (1,)):
+    if targeting.width == 1 and array.shape[1:] == targeting.rows:
+        array = array[..., np.newaxis]
+    if loss.wants_classes and targeting.indices(array.shape[1:]):
         msg = (
             f"`{name}` has shape {array.shape}: class indices, but the loss {loss.name!r} takes one-hot labels. "
-            f"Either use loss='sparse_categorical_crossentropy', or pass to_categorical({name}, {outputs})"
+            f"Either use loss='sparse_categorical_crossentropy', or pass to_categorical({name}, {targeting.width})"
         )
         raise ValueError(msg)
     if array.shape[1:] not in (shape, (outputs,)):
@@ -111,7 +128,7 @@ def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
         raise ValueError(msg)
     if loss.wants_signs:
         _require_signs(targets, loss, name)
-    return targets
+    return targets.reshape(len(array), *targeting.rows, targeting.width)
 
 
 def _require_signs(targets: Float32, loss: Loss, name: str) -> None:
@@ -127,11 +144,14 @@ def _require_signs(targets: Float32, loss: Loss, name: str) -> None:
         raise ValueError(msg)
 
 
-def _sample_weights(value: object, count: int, name: str) -> Float32:
-    array = real_array(value, name)
-    if array.shape not in ((count,), (count, 1)):
-        msg = f"`{name}` must have shape ({count},), one weight per sample, got {array.shape}"
+def _sample_weights(value: object, shape: Shape, name: str) -> Float32:
+    """`value` as float32 (n,), or with as many more axes as `shape`, that of the rows of outputs."""
+    array, count = real_array(value, name), shape[0]
+    by_row = len(shape) > 1 and array.shape in (shape, (*shape, 1))
+    if not by_row and array.shape not in ((count,), (count, 1)):
+        rows = f", or {shape}, one per row of outputs" if len(shape) > 1 else ""
+        msg = f"`{name}` must have shape ({count},), one weight per sample{rows}, got {array.shape}"
         raise ValueError(msg)
-    weights = as_float32(array.reshape(count))
+    weights = as_float32(array.reshape(shape if by_row else count))
     require_finite(weights, array, name)
     return weights

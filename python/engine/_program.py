@@ -53,9 +53,11 @@ Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64]
 Operation = Mapping[str, Any]
 
 
-def build(input_size: int, operations: Sequence[Operation], weights: Sequence[Float32]) -> Program:
-    """A Program of `operations` that holds `weights`."""
-    program = Program(input_size, operations or [{"kind": "activation", "activation": "linear"}])
+def build(
+    input_size: int, operations: Sequence[Operation], weights: Sequence[Float32], output_rows: int = 1
+) -> Program:
+    """A Program of `operations` that holds `weights` and whose outputs are so many rows."""
+    program = Program(input_size, operations or [{"kind": "activation", "activation": "linear"}], output_rows)
     if weights:
         program.write_variables(weights)
     return program

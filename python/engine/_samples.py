@@ -114,9 +114,10 @@ class Samples(Source):
         if class_weight is None:
             return self
         weights = _class_weights(class_weight, self.y)
-        return replace(
-            self, sample_weight=weights if self.sample_weight is None else self.sample_weight * weights
-        )
+        own = self.sample_weight
+        if own is not None:
+            weights = own.reshape(*own.shape, *[1] * (weights.ndim - own.ndim)) * weights
+        return replace(self, sample_weight=weights)
 
     def _dataset(self, x: Rows) -> Dataset:
         """The samples as the core takes them; the same object every time, as it keeps what it finds out."""
@@ -149,6 +150,9 @@ class Samples(Source):
             raise ValueError(msg)
         last = np.zeros(len(self), bool)
         classes = _classes(self.y)
+        if classes.ndim > 1:
+            msg = f"`stratify=True` needs one class per sample, but each has {classes[0].size}: leave it out"
+            raise ValueError(msg)
         for label in np.unique(classes):
             rows = np.flatnonzero(classes == label)
             last[rows[max(1, math.floor(len(rows) * (1.0 - share))) :]] = True
@@ -167,22 +171,23 @@ def _one_sided(share: float, count: int, side: str) -> str:
 
 
 def _classes(targets: Targets) -> Array:
-    """The class of each sample (n,): the index itself, the largest output, or what one output rounds to."""
-    if targets.ndim == 1:
+    """The class of each row (n, ...): the index itself, the largest output, or what one output rounds to."""
+    if targets.dtype == np.int32:
         return targets
-    return targets.argmax(axis=1) if targets.shape[1] > 1 else np.rint(targets[:, 0])
+    return targets.argmax(axis=-1) if targets.shape[-1] > 1 else np.rint(targets[..., 0])
 
 
 def _class_weights(value: object, targets: Targets) -> Float32:
-    """The weight of each sample's class; classes that `value` leaves out weigh 1."""
+    """The weight of each row's class; classes that `value` leaves out weigh 1."""
     classes = _classes(targets)
     if isinstance(value, str) and value == "balanced":
         _, places, counts = np.unique(classes, return_inverse=True, return_counts=True)
-        return (len(classes) / (len(counts) * counts)).astype(np.float32)[places]
+        balanced = (classes.size / (len(counts) * counts)).astype(np.float32)
+        return balanced[places].reshape(classes.shape)
     if not isinstance(value, Mapping):
         msg = f"`class_weight` must be a dict of class index -> weight, or 'balanced', got {value!r}"
         raise TypeError(msg)
-    weights = np.ones(len(targets), np.float32)
+    weights = np.ones(classes.shape, np.float32)
     for key, weight in value.items():
         try:
             index = int(key)

@@ -231,11 +231,13 @@ class Registry(Generic[S]):
     Args:
         kind: what messages call them, such as "optimizer".
         base: the class that all of them derive from.
+        joined: whether messages write names as one word, such as "rmsprop".
     """
 
-    def __init__(self, kind: str, base: type[Any]) -> None:
+    def __init__(self, kind: str, base: type[Any], joined: bool = False) -> None:
         self._kind = kind
         self._base = base
+        self._joined = joined
         self._names: list[str] = []
         self._classes: dict[str, type[S]] = {}
         self._functions: dict[Callable[..., Any], type[S]] = {}
@@ -247,7 +249,7 @@ class Registry(Generic[S]):
 
         def add(cls: type[S]) -> type[S]:
             own_name = cls.__name__.lstrip("_")
-            self._names += (snake_case(own_name), *aliases)
+            self._names += (own_name.lower() if self._joined else snake_case(own_name), *aliases)
             for name in (own_name.lower(), snake_case(own_name), *aliases):
                 self._classes[name] = cls
             if function is not None:

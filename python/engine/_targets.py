@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[np.float32], N
 
 
 def class_indices_like(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[np.intp]:
-    """`y_true` (n,) or (n, 1) as class indices for `predictions` (n, classes).
+    """`y_true` (n, ...) or (n, ..., 1) as class indices for `predictions` (n, ..., classes).
 
     Raises:
         ValueError: if the shape is another, or an entry is no index of a class.
@@ -57,15 +58,29 @@ def class_indices_like(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[
 
 
 def weights_like(sample_weight: ArrayLike | None, values: NDArray[Any]) -> NDArray[np.float64]:
-    """`sample_weight` (n,) or (n, 1) in the shape of `values` (n,); ones for None.
+    """`sample_weight` (n,), (n, 1) or (n, ...) in the shape of `values` (n, ...); ones for None.
 
     Raises:
-        ValueError: if there is not one weight per sample.
+        ValueError: if there is not one weight per sample, or per value.
     """
     if sample_weight is None:
         return np.ones(values.shape)
     weights = np.asarray(sample_weight, np.float64)
-    if weights.shape not in (values.shape, (*values.shape, 1)):
-        msg = f"`sample_weight` must have shape {values.shape}, got {weights.shape}"
-        raise ValueError(msg)
-    return weights.reshape(values.shape)
+    if weights.shape in (values.shape, (*values.shape, 1)):
+        return weights.reshape(values.shape)
+    if weights.ndim == 0 or (values.ndim > 1 and weights.shape in (values.shape[:1], (len(values), 1))):
+        return np.broadcast_to(weights.reshape(-1, *[1] * (values.ndim - 1)), values.shape)
+    msg = f"`sample_weight` must have shape {values.shape}, got {weights.shape}"
+    raise ValueError(msg)
+
+
+def targets_of(batch: Mapping[str, Any], predictions: NDArray[Any]) -> NDArray[Any]:
+    """The targets of a batch of the core's: class indices (n, ...), or numbers in the shape of `predictions`."""
+    targets: NDArray[Any] = batch["y_true"]
+    return targets.reshape(predictions.shape[:-1] if targets.ndim == 1 else predictions.shape)
+
+
+def weights_of(batch: Mapping[str, Any], predictions: NDArray[Any]) -> NDArray[np.float32]:
+    """The weights of a batch of the core's: (n,), or (n, ...) for each row of `predictions`."""
+    weights: NDArray[np.float32] = batch["sample_weight"]
+    return weights if len(weights) == len(predictions) else weights.reshape(predictions.shape[:-1])

@@ -86,8 +86,9 @@ class Trainer:
                 totals = self._evaluate(plan.validation, None)
                 logs |= {f"val_{name}": value for name, value in self._compiled.logs(totals).items()}
                 logs = dict(sorted(logs.items()))
-            self._callbacks.call("on_epoch_end", epoch, logs=logs)
-            self._progress.finish(logs, done)
+            shown = dict(logs)  # with what callbacks may add, of which Keras tells `on_train_end` nothing
+            self._callbacks.call("on_epoch_end", epoch, logs=shown)
+            self._progress.finish(shown, done)
             if self._callbacks.stop_training or plan.goals.reached(logs) or plan.goals.out_of_time:
                 break
         return logs

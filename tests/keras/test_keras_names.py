@@ -17,7 +17,7 @@ NAMES = {
         Dense Flatten Reshape Permute RepeatVector Dropout AlphaDropout GaussianDropout GaussianNoise
         ActivityRegularization BatchNormalization LayerNormalization RMSNormalization UnitNormalization LeakyReLU ReLU
         ELU PReLU Softmax Activation Embedding Rescaling Normalization CategoryEncoding Identity Input InputLayer Layer
-        RandomTranslation RandomRotation RandomZoom serialize deserialize""",
+        RandomTranslation RandomRotation RandomZoom Lambda serialize deserialize""",
     "activations": """
         relu relu6 leaky_relu elu selu celu gelu silu swish mish softplus softsign tanh hard_tanh tanh_shrink sigmoid
         hard_sigmoid log_sigmoid hard_silu hard_swish soft_shrink hard_shrink threshold exponential linear softmax
@@ -44,7 +44,7 @@ NAMES = {
         KLDivergence Poisson BinaryCrossentropy CategoricalCrossentropy SparseCategoricalCrossentropy Mean Sum
         MeanMetricWrapper Metric get serialize deserialize""",
     "optimizers": """
-        SGD Adam AdamW Adamax Nadam Lamb RMSprop Adagrad Adadelta Lion Ftrl Adafactor Optimizer get serialize
+        SGD Adam AdamW Adamax Nadam Lamb RMSprop Adagrad Adadelta Lion Ftrl Adafactor Muon Optimizer get serialize
         deserialize""",
     "optimizers.schedules": """
         ExponentialDecay PiecewiseConstantDecay PolynomialDecay InverseTimeDecay CosineDecay CosineDecayRestarts
@@ -57,7 +57,9 @@ NAMES = {
     "datasets.mnist": "load_data",
     "datasets.fashion_mnist": "load_data",
 }
-METHODS = "compile fit evaluate predict train_on_batch test_on_batch predict_on_batch summary get_layer"
+METHODS = """
+    compile fit evaluate predict train_on_batch test_on_batch predict_on_batch summary get_layer add pop build
+    get_compile_config compile_from_config get_weights set_weights count_params reset_metrics"""
 
 # Arguments for what is not there: other devices, models of another kind.
 NOT_HERE = {
@@ -71,8 +73,7 @@ NOT_HERE = {
     "base_config",
     "data_format",
 }
-NOT_HERE |= {"quantization_config", "lora_rank", "lora_alpha", "jit_compile", "distribution", "input_tensor"}
-NOT_HERE |= {"renorm", "renorm_clipping", "renorm_momentum", "synchronized"}
+NOT_HERE |= {"jit_compile", "distribution", "input_tensor"}
 NOT_HERE |= {"path"}  # `None` is the package's own file
 
 

@@ -37,6 +37,13 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("Lamb", {"beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-3}),
     ("Adafactor", {"learning_rate": 0.05}),
     ("Adafactor", {"beta_2_decay": -0.5, "epsilon_2": 0.1, "clip_threshold": 0.5, "relative_step": False}),
+    ("Muon", {"learning_rate": 0.01}),
+    (
+        "Muon",
+        {"learning_rate": 0.01, "exclude_layers": ["dense_1|last"], "rms_rate": None, "nesterov": False},
+    ),
+    ("Muon", {"ns_steps": 2, "momentum": 0.8, "adam_lr_ratio": 0.5, "adam_beta_2": 0.9, "epsilon": 1e-4}),
+    ("Muon", {"weight_decay": 0.5, "adam_weight_decay": None, "clipnorm": 0.1}),
     ("Ftrl", {"learning_rate": 0.05}),
     ("Ftrl", {"learning_rate": 0.05, "learning_rate_power": -0.7, "initial_accumulator_value": 0.2}),
     ("Ftrl", {"learning_rate": 0.05, "l1_regularization_strength": 0.01, "beta": 0.1}),
@@ -66,7 +73,7 @@ Y = np.random.default_rng(1).integers(0, 4, 80)
 
 def networks(name: str, options: dict[str, Any], exclude: list[str] | None = None) -> Twins:
     def make(api: Any) -> Any:
-        layers = [api.Input((12,)), api.layers.Dense(17, "tanh"), api.layers.Dense(4, "softmax")]
+        layers = [api.Input((12,)), api.layers.Dense(17, "tanh"), api.layers.Dense(4, "softmax", name="last")]
         model = api.Sequential(layers)
         optimizer = getattr(api.optimizers, name)(**options)
         if exclude is not None:

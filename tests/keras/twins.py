@@ -1,7 +1,7 @@
 """The same network in Keras and in the engine: same weights, same batches, numbers side by side.
 
 Every helper takes a `make(api)` that builds with `api.layers`, `api.optimizers` and the rest, where `api` is `keras` or
-`engine`. Keras runs on JAX: conftest.py says so.
+`engine`. Keras runs on JAX: tests/conftest.py says so.
 """
 
 from __future__ import annotations

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from inspect import isfunction
 from typing import Any
 
 from engine._checks import nearest
+from engine._custom import get_registered_object
 from engine._program import Float32, Operation
 from engine._spec import Spec
 from engine._spec import serialize as spec_config
@@ -28,6 +30,7 @@ from engine.activations.piecewise import (
     sparse_plus,
     sparse_sigmoid,
     threshold,
+    threshold_operation,
 )
 from engine.activations.rows import glu, log_softmax, row_operation, softmax, sparsemax
 from engine.activations.smooth import (
@@ -133,34 +136,36 @@ _names = {**_known, "swish": silu, "hard_swish": hard_silu}
 
 
 def get(identifier: object) -> Any:
-    """The activation that a name, a function of this module, a layer or a config dict stands for; None is `linear`.
+    """The activation that a name, a function, a layer or a config dict stands for; None is `linear`.
 
-    A layer such as `layers.LeakyReLU(0.1)` serves as an activation if it has no weights and leaves shapes alone.
+    A function of your own gets arrays (n, ...). For training it needs an attribute `gradient`: a function of them and
+    of the gradient of the loss by the outputs that returns the one by the inputs. A layer such as `layers.LeakyReLU(0.1)` serves as an activation if it has no weights and leaves shapes alone.
 
     Args:
         identifier: such as "relu", `activations.relu`, a layer, a config dict or None.
 
     Raises:
         ValueError: for an unknown name; the message suggests the nearest.
-        TypeError: for anything else, such as a function of your own.
+        TypeError: for anything else.
     """
     if identifier is None:
         return linear
     if isinstance(identifier, Mapping):
         return deserialize(identifier)
     if isinstance(identifier, str):
+        own = get_registered_object(identifier)
+        if own is not None:
+            return get(own)
         if identifier.lower() not in _names:
             known = ", ".join(sorted(_names))
             msg = f"unknown activation {identifier!r}{nearest(identifier, _names)} Known: {known}"
             raise ValueError(msg)
         return _names[identifier.lower()]
-    if any(identifier is function for function in _known.values()):
-        return identifier
     from engine.layers import Layer
 
     if isinstance(identifier, type) and issubclass(identifier, Layer):
         identifier = identifier()
-    if isinstance(identifier, Layer):
+    if isinstance(identifier, Layer) or (callable(identifier) and not isinstance(identifier, type)):
         return identifier
     msg = f"`activation` must be a name, a function of engine.activations or a layer, got {identifier!r}"
     raise TypeError(msg)
@@ -190,20 +195,35 @@ def deserialize(
     return (custom_objects or {}).get(config) or get(config)
 
 
+def in_core(activation: Any) -> bool:
+    """Whether `activation` is a function that the core knows, as it is or by `partial` with other constants.
+
+    Raises:
+        ValueError: for `threshold` as it is.
+    """
+    if activation is threshold:
+        msg = (
+            "threshold can't be the activation of a layer, as it has constants without default: give them by "
+            "functools.partial(threshold, threshold=0.5, default_value=0.0)"
+        )
+        raise ValueError(msg)
+    if isinstance(activation, partial):
+        return activation.func is threshold or (in_core(activation.func) and activation.func not in BY_ROW)
+    return isfunction(activation) and activation in _operations
+
+
 @cache
 def lower(activation: Any) -> Operation:
     """The fields of a core operation that stand for a function of this module with its default constants.
 
     Raises:
-        TypeError: for a layer.
-        ValueError: for one that has no defaults, or that changes the shape.
+        TypeError: for something that the core doesn't know: a layer, `glu`, a function of your own.
     """
-    if isinstance(activation, Spec):
-        msg = f"`activation` must be a name or a function of engine.activations here, got {activation!r}"
-        raise TypeError(msg)
+    if isinstance(activation, partial):
+        make = threshold_operation if activation.func is threshold else _operations[activation.func]
+        return make(*activation.args, **activation.keywords)
     found = _operations.get(activation)
     if found is None:
-        reason = "it has constants without default" if activation is threshold else "it halves its axis"
-        msg = f"{activation.__name__} can't be the activation of a layer: {reason}. Call it as a function"
-        raise ValueError(msg)
+        msg = f"`activation` must be a name or a function of engine.activations here, got {activation!r}"
+        raise TypeError(msg)
     return found(*(getattr(activation, "__defaults__", None) or ()))

@@ -14,6 +14,7 @@ from engine.layers.augmentation import (
 from engine.layers.base import Layer, deserialize, get
 from engine.layers.core import Activation, ActivityRegularization, Dense, Input, InputLayer
 from engine.layers.embedding import Embedding
+from engine.layers.function import Lambda
 from engine.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -50,6 +51,7 @@ __all__ = [
     "Identity",
     "Input",
     "InputLayer",
+    "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -153,3 +154,72 @@ def gradients_of(
         target[...] = array
     if by_input is not None:
         by_input[...] = arrays[0].reshape(len(inputs), -1)
+
+
+def accepts(function: Callable[..., Any], argument: str) -> bool:
+    """Whether `function` takes an argument of that name."""
+    try:
+        return argument in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # of some builtin functions nobody knows
+        return False
+
+
+class FunctionHost:
+    """A function of the user's as the core calls it in a step of its own: `host()` is what it calls.
+
+    Args:
+        function: gives outputs from inputs (n, ...); its attribute `gradient` the gradient by the inputs from them and
+            the one by the outputs.
+        shape: of one sample of the inputs.
+    """
+
+    def __init__(self, function: Callable[..., Any], shape: tuple[int, ...]) -> None:
+        self._function, self._shape = function, shape
+        self._name = getattr(function, "__name__", repr(function))
+
+    def __call__(self) -> Any:
+        return self.run
+
+    def output_shape(self) -> tuple[int, ...]:
+        """Of one sample, from what the function makes of zeros."""
+        rows = 2  # one could be mistaken for an axis to broadcast
+        return self._outputs(np.zeros((rows, *self._shape), np.float32)).shape[1:]
+
+    def run(self, views: Mapping[str, Any]) -> None:
+        """Do a step of the core's: the outputs, or the gradient."""
+        inputs = views["inputs"].reshape(-1, *self._shape)
+        if "outputs" in views:
+            views["outputs"][...] = self._outputs(inputs).reshape(len(inputs), -1)
+            return
+        derivative = getattr(self._function, "gradient", None)
+        if derivative is None:
+            msg = (
+                f"the activation {self._name!r} has no derivative, which training needs: give it an attribute "
+                "`gradient`, a function of (inputs, upstream) that returns the gradient of the loss by the inputs "
+                "from `upstream`, the one by the outputs"
+            )
+            raise TypeError(msg)
+        gradient = np.asarray(derivative(inputs, views["upstream"].reshape(-1, *self.output_shape())))
+        if gradient.shape != inputs.shape:
+            msg = f"the gradient of {self._name!r} must have the shape {inputs.shape} of its inputs, got {gradient.shape}"
+            raise ValueError(msg)
+        if views["gradient"] is not None:
+            views["gradient"][...] = gradient.reshape(len(inputs), -1)
+
+    def _outputs(self, inputs: Float32) -> NDArray[Any]:
+        array: NDArray[Any] = np.asarray(self._function(inputs))
+        if array.dtype.kind not in "biuf" or array.ndim == 0 or len(array) != len(inputs):
+            msg = (
+                f"the activation {self._name!r} must return an array of real numbers with {len(inputs)} rows, got dtype "
+                f"{array.dtype} and shape {array.shape}"
+            )
+            raise ValueError(msg)
+        return array
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FunctionHost):
+            return False
+        return self._function is other._function and self._shape == other._shape
+
+    def __hash__(self) -> int:
+        return hash((id(self._function), self._shape))

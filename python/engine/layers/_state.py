@@ -36,6 +36,69 @@ class Weight(NamedTuple):
         return as_weight(self.initializer(self.shape), self.shape, f"the start of {layer}'s {self.name}")
 
 
+class LayerWeight(np.ndarray[Any, np.dtype[np.float32]]):
+    """A weight array as it is at the moment, read-only, which knows whose it is.
+
+    What is computed from it belongs to nobody: it has no name, and can't be assigned.
+    """
+
+    _owner: weakref.ref[Weighted] | None = None
+    _index = 0
+
+    @classmethod
+    def of(cls, layer: Weighted, index: int, values: Float32) -> LayerWeight:
+        """`values`, weight number `index` of `layer`."""
+        array = values.view(cls)
+        array.flags.writeable = False
+        array._owner, array._index = weakref.ref(layer), index
+        return array
+
+    @property
+    def path(self) -> str:
+        """Of layer and weight, such as "dense/kernel"."""
+        layer, weight = self._origin
+        return f"{layer.name}/{weight.name}"
+
+    @property
+    def name(self) -> str:
+        """Of the weight, such as "kernel"."""
+        return self._origin[1].name
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes it."""
+        layer, weight = self._origin
+        return layer.trainable and weight.trainable
+
+    @property
+    def value(self) -> Float32:
+        """The numbers, without a name."""
+        return self.view(np.ndarray)
+
+    def numpy(self) -> Float32:
+        """A copy of the numbers."""
+        return np.array(self)
+
+    def assign(self, value: ArrayLike) -> None:
+        """Set the layer's weight to `value`, of the same shape; this array stays what it is."""
+        layer, _ = self._origin
+        weights: list[ArrayLike] = list(layer.weights)
+        weights[self._index] = value
+        layer.set_weights(weights)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        plain = [item.view(np.ndarray) if isinstance(item, LayerWeight) else item for item in inputs]
+        return getattr(ufunc, method)(*plain, **options)
+
+    @property
+    def _origin(self) -> tuple[Weighted, Weight]:
+        layer = None if self._owner is None else self._owner()
+        if layer is None:
+            msg = "this array is no weight of a layer: it was computed from one, or the layer is gone"
+            raise AttributeError(msg)
+        return layer, layer._specs[self._index]
+
+
 class Weighted(Spec):
     """What a layer does with its weights. They are its own until it joins a model, whose program then holds them."""
 
@@ -67,8 +130,10 @@ class Weighted(Spec):
     def weights(self) -> list[Float32]:
         """The weights of this moment, read-only; empty before the layer is built."""
         if self._program is not None:
-            return read_weights(self._program, self._first, self._count)
-        return list(self._weights or [])
+            arrays = read_weights(self._program, self._first, self._count)
+        else:
+            arrays = self._weights or []
+        return [LayerWeight.of(self, index, array) for index, array in enumerate(arrays)]
 
     @property
     def weight_names(self) -> list[str]:
@@ -122,6 +187,21 @@ class Weighted(Spec):
         """Numbers of the weights in the order of Keras' files."""
         count = len(self.weights)
         return sorted(range(count), key=lambda index: not self._specs[index].trainable)
+
+    @property
+    def variables(self) -> list[Float32]:
+        """The same as `weights`."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Float32]:
+        """The same as `trainable_weights`."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Float32]:
+        """The same as `non_trainable_weights`."""
+        return self.non_trainable_weights
 
     def count_params(self) -> int:
         """The number of weights, counted one by one."""

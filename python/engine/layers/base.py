@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -15,8 +14,9 @@ from engine._checks import Shape, flag, integer, shape, text_of_shape
 from engine._program import Float32, Operation, build
 from engine._random import next_seed
 from engine._spec import Registry, auto_name, snake_case
-from engine.layers._custom import CustomWeight, checked_output, gradients_of, weak_host
-from engine.layers._state import Weight, Weighted, checked_weights
+from engine.layers._custom import CustomWeight, accepts, checked_output, gradients_of, weak_host
+from engine.layers._losses import Penalised
+from engine.layers._state import Weight, checked_weights
 
 __all__ = ["MOST_TOKENS", "Layer", "Weight", "asked", "checked_weights", "get", "register"]
 
@@ -24,16 +24,18 @@ __all__ = ["MOST_TOKENS", "Layer", "Weight", "asked", "checked_weights", "get", 
 MOST_TOKENS = 2**24
 
 
-class Layer(Weighted):
+class Layer(Penalised):
     """Base class of all layers, and of those that you write in NumPy.
 
     A layer of your own makes its weights in `build` by `add_weight`, gives its outputs in `call`, and for training
     its gradients in `gradient`. Keras finds gradients by itself; here there is nothing that differentiates NumPy.
 
     Args:
-        name: unique within a model; default the class' name with a number.
+        activity_regularizer: penalty on the outputs of a batch, divided by its size.
         trainable: whether training changes the weights. Assign it before `compile`.
         dtype: "float32", the only one there is.
+        autocast: has no effect with a single dtype.
+        name: unique within a model; default the class' name with a number.
         input_shape: shape of one sample, for the first layer of a model.
         input_dim: short for `input_shape=(input_dim,)`.
         batch_input_shape: `input_shape` with a batch axis before it.
@@ -53,7 +55,7 @@ class Layer(Weighted):
     """
 
     # The model's config holds them.
-    left_out: ClassVar[tuple[str, ...]] = ("input_shape", "input_dim", "batch_input_shape")
+    left_out: ClassVar[tuple[str, ...]] = ("autocast", "input_shape", "input_dim", "batch_input_shape")
     keeps_otherwise = True
     tokens: int | None = None
     """Where inputs are indices: how many there are."""
@@ -66,14 +68,16 @@ class Layer(Weighted):
     def __init__(
         self,
         *,
-        name: str | None = None,
+        activity_regularizer: object = None,
         trainable: bool = True,
         dtype: object = None,
+        autocast: bool = True,
+        name: str | None = None,
         input_shape: Sequence[int] | None = None,
         input_dim: int | None = None,
         batch_input_shape: Sequence[int | None] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(activity_regularizer)
         if input_dim is not None:
             input_shape = (integer(input_dim, "input_dim", 1),)
         if batch_input_shape is not None:
@@ -82,6 +86,7 @@ class Layer(Weighted):
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else str(name)
         self.trainable = flag(trainable, "trainable")
         self.dtype = _dtype(dtype)
+        flag(autocast, "autocast")
         self._sample_shape: Shape | None = None  # of the inputs, once known
 
     # What the layers of the package say about themselves; shapes are those of one sample, without the batch axis.
@@ -119,7 +124,10 @@ class Layer(Weighted):
     def operations_for(self, input_shape: Shape) -> list[Operation]:
         """The same, with the rows that a sample is made of."""
         rows = {} if len(input_shape) < 2 else {"groups": math.prod(input_shape[:-1])}  # noqa: PLR2004 # one row
-        return [rows | dict(operation) for operation in self.lower(input_shape)]
+        operations: list[Operation] = [rows | dict(operation) for operation in self.lower(input_shape)]
+        if self.activity_regularizer is None:
+            return operations
+        return [*operations, self._penalty_on_outputs(self.output_shape_for(input_shape))]
 
     # What a layer of your own says about itself; shapes have a batch axis of None.
 
@@ -223,6 +231,7 @@ class Layer(Weighted):
         inputs = views["inputs"].reshape(-1, *(self._sample_shape or ()))
         if "outputs" in views:
             views["outputs"][...] = self._called(inputs, views["training"]).reshape(len(inputs), -1)
+            self._pass_on(views)
             return
         shape = self._custom_output_shape(self._sample_shape or ())
         upstream = views["upstream"].reshape(-1, *shape)
@@ -267,7 +276,8 @@ class Layer(Weighted):
         return self._called(np.zeros((rows, *sample), np.float32), False).shape[1:]
 
     def _called(self, inputs: Float32, training: bool) -> NDArray[Any]:
-        options = {"training": training} if "training" in inspect.signature(self.call).parameters else {}
+        options = {"training": training} if accepts(self.call, "training") else {}
+        self._added = []
         return checked_output(self, self.call(inputs, **options), len(inputs))
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 
 from engine import activations, constraints, initializers, regularizers
-from engine._checks import Shape, choice, flag, integer, real, text_of_shape
+from engine._checks import Shape, choice, flag, integer, left_out, real, text_of_shape
 from engine._program import Float32, Operation
+from engine.layers._custom import FunctionHost
 from engine.layers.base import Layer, Weight, asked, register
 
 
@@ -29,8 +31,13 @@ class Dense(Layer):
         activity_regularizer: penalty on the outputs of a batch, divided by its size.
         kernel_constraint: what the kernel is made to be after every step, such as `"non_neg"`.
         bias_constraint: the same for the bias.
+        lora_rank: None; low-rank adaptation is left out.
+        lora_alpha: None, as it belongs to that.
+        quantization_config: None; everything is float32.
         options: `name`, `trainable`, `input_shape`, `input_dim`, as for every layer.
     """
+
+    left_out = (*Layer.left_out, "lora_rank", "lora_alpha")
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -44,8 +51,14 @@ class Dense(Layer):
         activity_regularizer: object = None,
         kernel_constraint: object = None,
         bias_constraint: object = None,
+        lora_rank: None = None,
+        lora_alpha: None = None,
+        quantization_config: None = None,
         **options: Any,
     ) -> None:
+        left_out(lora_rank, "lora_rank", None, "low-rank adaptation")
+        left_out(lora_alpha, "lora_alpha", None, "low-rank adaptation")
+        self.quantization_config = left_out(quantization_config, "quantization_config", None, "quantization")
         self.units = integer(units, "units", 1)
         self.activation = activations.get(activation)
         self.use_bias = flag(use_bias, "use_bias")
@@ -53,10 +66,9 @@ class Dense(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.activity_regularizer = regularizers.get(activity_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
-        super().__init__(**options)
+        super().__init__(activity_regularizer=activity_regularizer, **options)
 
     @property
     def kernel(self) -> Float32:
@@ -71,7 +83,7 @@ class Dense(Layer):
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """The last axis becomes `units` long."""
         require_axis(self, input_shape)
-        return (*input_shape[:-1], self.units)
+        return activated_shape(self.activation, (*input_shape[:-1], self.units))
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
         """The kernel, then the bias."""
@@ -85,7 +97,7 @@ class Dense(Layer):
         return [kernel, bias] if self.use_bias else [kernel]
 
     def lower(self, input_shape: Shape) -> list[Operation]:
-        """One dense operation, penalties included, then the activation."""
+        """One dense operation, penalties on its weights included, then the activation."""
         operation: dict[str, Any] = {
             "kind": "dense",
             "units": self.units,
@@ -95,14 +107,9 @@ class Dense(Layer):
             "trainable": self.trainable,
             **asked(**{weight.name: weight for weight in self.weights_for(input_shape)}),
         }
-        penalty = activity(self, self.activity_regularizer)
-        if isinstance(self.activation, Layer):
-            return [
-                operation,
-                *lower_activation(self.activation, self.output_shape_for(input_shape)),
-                *penalty,
-            ]
-        return [operation | dict(activations.lower(self.activation)), *penalty]
+        if not activations.in_core(self.activation):
+            return [operation, *lower_activation(self.activation, (*input_shape[:-1], self.units))]
+        return [operation | dict(activations.lower(self.activation))]
 
 
 @register()
@@ -122,7 +129,7 @@ class Activation(Layer):
         """The shape that comes in."""
         if self.activation in activations.BY_ROW:
             require_axis(self, input_shape)
-        return input_shape
+        return activated_shape(self.activation, input_shape)
 
     def lower(self, input_shape: Shape) -> list[Operation]:
         """One activation."""
@@ -146,7 +153,7 @@ class InputLayer(Layer):
         options: `input_shape` and `input_dim` are other ways to give `shape`.
     """
 
-    left_out = ("input_shape", "input_dim", "batch_input_shape", "shape", "batch_size", "input_tensor")
+    left_out = (*Layer.left_out, "activity_regularizer", "shape", "batch_size", "input_tensor")
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -228,10 +235,25 @@ def require_axis(layer: Layer, input_shape: Shape) -> None:
         raise ValueError(msg)
 
 
+def activated_shape(activation: Any, shape: Shape) -> Shape:
+    """What samples of `shape` become by what `activations.get` returned."""
+    known = activations.in_core(activation) or isinstance(activation, Layer)
+    return shape if known else FunctionHost(activation, shape).output_shape()
+
+
+def function_operation(function: Any, shape: Shape) -> Operation:
+    """A function for samples of `shape` as the core reads it; Python computes what the core doesn't know."""
+    if activations.in_core(function):
+        return {"kind": "activation", **activations.lower(function)}
+    host = FunctionHost(function, shape)
+    units = math.prod(host.output_shape())
+    return {"kind": "custom", "units": units, "variables": [], "host": host, "groups": 1}
+
+
 def lower_activation(activation: Any, shape: Shape) -> list[Operation]:
     """What `activations.get` returned, as the core reads it, for samples of `shape`."""
     if not isinstance(activation, Layer):
-        return [{"kind": "activation", **activations.lower(activation)}]
+        return [function_operation(activation, shape)]
     if activation.weights_for(shape) or activation.output_shape_for(shape) != shape:
         msg = f"{activation!r} can't be an activation, as it has weights or changes shapes: put it after as a layer"
         raise ValueError(msg)
@@ -248,30 +270,9 @@ class ActivityRegularization(Layer):
         options: `name`, `input_shape`, as for every layer.
     """
 
+    left_out = (*Layer.left_out, "activity_regularizer")
+
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **options: Any) -> None:
         self.l1 = real(l1, "l1", 0.0)
         self.l2 = real(l2, "l2", 0.0)
-        super().__init__(**options)
-
-    def lower(self, input_shape: Shape) -> list[Operation]:
-        """One penalty."""
-        del input_shape
-        return activity(self, regularizers.L1L2(self.l1, self.l2))
-
-
-def activity(layer: Layer, regularizer: regularizers.Regularizer | None) -> list[Operation]:
-    """The operation that penalises the outputs of `layer`.
-
-    Raises:
-        TypeError: for another regularizer than L1, L2 and L1L2.
-    """
-    if regularizer is None:
-        return []
-    factors = regularizer.lower("activity")
-    if not factors.keys() <= {"activity_l1", "activity_l2"}:
-        msg = (
-            f"`activity_regularizer` of layer {layer.name!r} must be L1, L2 or L1L2, whose slopes the core knows; "
-            f"got {regularizer!r}"
-        )
-        raise TypeError(msg)
-    return [{"kind": "activity_regularization", "l1": factors["activity_l1"], "l2": factors["activity_l2"]}]
+        super().__init__(activity_regularizer=regularizers.L1L2(self.l1, self.l2), **options)

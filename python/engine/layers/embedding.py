@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine import constraints, initializers, regularizers
-from engine._checks import Shape, choice, integer
+from engine._checks import Shape, choice, integer, left_out
 from engine._program import Float32, Operation
 from engine.layers.base import MOST_TOKENS, Layer, Weight, asked, checked_weights, register
 
@@ -26,10 +26,13 @@ class Embedding(Layer):
         embeddings_constraint: what the table is made to be after every step, such as `"unit_norm"`.
         mask_zero: False; no layer here knows masks.
         weights: the table to start from (input_dim, output_dim), or a list of it; no part of the config.
+        lora_rank: None; low-rank adaptation is left out.
+        lora_alpha: None, as it belongs to that.
+        quantization_config: None; everything is float32.
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
-    left_out = ("input_shape", "batch_input_shape", "weights")
+    left_out = ("autocast", "input_shape", "batch_input_shape", "weights", "lora_rank", "lora_alpha")
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -40,8 +43,14 @@ class Embedding(Layer):
         embeddings_constraint: object = None,
         mask_zero: bool = False,
         weights: ArrayLike | Sequence[ArrayLike] | None = None,
+        lora_rank: None = None,
+        lora_alpha: None = None,
+        quantization_config: None = None,
         **options: Any,
     ) -> None:
+        left_out(lora_rank, "lora_rank", None, "low-rank adaptation")
+        left_out(lora_alpha, "lora_alpha", None, "low-rank adaptation")
+        self.quantization_config = left_out(quantization_config, "quantization_config", None, "quantization")
         self.input_dim = integer(input_dim, "input_dim", 1, MOST_TOKENS)
         self.output_dim = integer(output_dim, "output_dim", 1)
         self.embeddings_initializer = initializers.get(embeddings_initializer)

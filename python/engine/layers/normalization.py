@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from engine import constraints, initializers, regularizers
-from engine._checks import Shape, flag, integer, real
+from engine._checks import Shape, flag, integer, left_out, real
 from engine._program import Operation
 from engine.constraints import Constraint
 from engine.initializers import Initializer
@@ -127,10 +127,10 @@ class BatchNormalization(_Scaled):
         synchronized: bool = False,
         **options: Any,
     ) -> None:
-        self.renorm = _left_out(renorm, "renorm", False, "batch renormalization")
-        self.renorm_clipping = _left_out(renorm_clipping, "renorm_clipping", None, "batch renormalization")
-        self.renorm_momentum = _left_out(renorm_momentum, "renorm_momentum", 0.99, "batch renormalization")
-        self.synchronized = _left_out(synchronized, "synchronized", False, "averaging over machines")
+        self.renorm = left_out(renorm, "renorm", False, "batch renormalization")
+        self.renorm_clipping = left_out(renorm_clipping, "renorm_clipping", None, "batch renormalization")
+        self.renorm_momentum = left_out(renorm_momentum, "renorm_momentum", 0.99, "batch renormalization")
+        self.synchronized = left_out(synchronized, "synchronized", False, "averaging over machines")
         self.axis = integer(axis, "axis", -(2**31))
         self.momentum = real(momentum, "momentum", 0.0, 1.0)
         self.epsilon = real(epsilon, "epsilon", 0.0)
@@ -311,10 +311,3 @@ class GroupNormalization(_Scaled):
         around = axes.around([])
         half = len(around) // 2
         return [*around[:half], *grouped, *affine, *around[half:]]
-
-
-def _left_out(value: Any, name: str, default: Any, what: str) -> Any:
-    if value != default:
-        msg = f"`{name}` must be {default}, got {value!r}: {what} is left out on purpose"
-        raise ValueError(msg)
-    return default

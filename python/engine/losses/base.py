@@ -65,8 +65,6 @@ class Loss(Spec):
     """Whether targets are class indices (n,) rather than one number per output; None: what `y` holds tells."""
     wants_classes: ClassVar[bool] = False
     """Whether the outputs stand for classes that exclude each other."""
-    wants_rows: bool = False
-    """Whether outputs must be (n, outputs), as their last axis is more than a part of one mean over all."""
     wants_fractions: ClassVar[bool] = False
     """Whether targets must lie in [0, 1]."""
     wants_signs: ClassVar[bool] = False
@@ -102,10 +100,10 @@ class Loss(Spec):
         Args:
             y_true: targets, as in the class' function.
             y_pred: predictions (n, outputs).
-            sample_weight: (n,), default 1.
+            sample_weight: (n,), or (n, ...) where there is a loss for each row of outputs; default 1.
 
         Returns:
-            A Python float, or float32 (n,) without a reduction.
+            A Python float, or float32 (n, ...) without a reduction.
         """
         losses = np.asarray(self.call(y_true, y_pred), np.float32)
         weights = weights_like(sample_weight, losses)
@@ -160,10 +158,6 @@ class FunctionLoss(Loss):
 
     def lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""
-        axis = getattr(self, "axis", -1)  # which some losses have
-        if axis not in (-1, 1):
-            msg = f"`axis={axis}` of the loss {self.name!r} is not that of a model's outputs: use axis=-1"
-            raise ValueError(msg)
         ignored = {} if self.ignored is None else {"ignored": self.ignored}
         return {
             "kind": snake_case(type(self).function.__name__),

@@ -151,7 +151,6 @@ class SparseCategoricalCrossentropy(FunctionLoss):
     function = staticmethod(sparse_categorical_crossentropy)
     wants_indices = True
     wants_classes = True
-    wants_rows = True
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -184,7 +183,6 @@ class CategoricalCrossentropy(FunctionLoss):
 
     function = staticmethod(categorical_crossentropy)
     wants_classes = True
-    wants_rows = True
     wants_fractions = True
 
     def __init__(  # noqa: PLR0917 # Keras' signature

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import integer, real
 from engine._spec import meant, snake_case
-from engine._targets import EPSILON, paired
+from engine._targets import EPSILON, paired, targets_of, weights_of
 from engine.losses.base import REDUCTIONS, FunctionLoss, Loss, register, registry
 from engine.losses.crossentropy import (
     BinaryCrossentropy,
@@ -33,25 +34,23 @@ class HostLoss(Loss):
     """A loss that NumPy computes, batch by batch.
 
     Args:
-        compute: losses (n,), or one for the batch, from targets and predictions.
-        gradient: their derivative by the predictions, (n, outputs), from the same.
+        compute: losses (n,), one for each row of outputs or for each output, or one for the batch, from targets and
+            predictions.
+        gradient: their derivative by the predictions, (n, ..., outputs), from the same.
         name: for messages.
         reduction: as in `Loss`.
         wants_indices: as in `Loss`.
-        wants_rows: as in `Loss`; a formula of one's own can do anything with the last axis.
     """
 
-    def __init__(  # noqa: PLR0917 # what a loss is made of
+    def __init__(
         self,
         compute: Formula,
         gradient: Formula,
         name: str,
         reduction: str | None,
         wants_indices: bool | None,
-        wants_rows: bool = True,
     ) -> None:
         super().__init__(name, reduction)
-        self.wants_rows = wants_rows
         self.compute, self.gradient, self.wants_indices = compute, gradient, wants_indices
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -60,41 +59,26 @@ class HostLoss(Loss):
 
     def resolve(self, indices: bool, outputs: int) -> Loss:
         """The same loss for targets of that form."""
-        return HostLoss(self.compute, self.gradient, self.name, self.reduction, indices, self.wants_rows)
+        return HostLoss(self.compute, self.gradient, self.name, self.reduction, indices)
 
     def lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""
         target = "sparse" if self.wants_indices else "dense"
         return {"kind": "host", "target": target, "reduction": REDUCTIONS[self.reduction]}
 
-    def run(self, batch: Mapping[str, Array], factor: float) -> None:
+    def run(self, batch: Mapping[str, Array], factor: float, output_shape: tuple[int, ...]) -> None:
         """Fill in the losses of `batch` and, for training, the gradient.
 
         Args:
             batch: what the core calls a host step with.
             factor: of the loss beside the regularisation.
+            output_shape: of one sample.
         """
-        y_true, y_pred, weights = batch["y_true"], batch["y_pred"].copy(), batch["sample_weight"]
-        rows, kind = len(y_pred), REDUCTIONS[self.reduction]
+        y_pred = batch["y_pred"].reshape(-1, *(output_shape or (1,))).copy()
+        y_true = targets_of(batch, y_pred)
         losses = np.asarray(self.compute(y_true, y_pred))
-        if losses.shape not in ((), (rows,), (rows, 1)):
-            msg = (
-                f"the loss {self.name!r} must return one number per sample, ({rows},), or one for the batch, got "
-                f"the shape {losses.shape}"
-            )
-            raise ValueError(msg)
-        divisor = {
-            "mean": float(rows),
-            "sum": 1.0,
-            "weighted_mean": float(np.cumsum(weights, dtype=float)[-1]),
-        }[kind]
-        scale = weights.astype(float) * (factor / divisor if divisor else 0.0)
-        if losses.ndim == 0:
-            # One number is not summed over the samples, but for their weights.
-            share = 1.0 / rows if kind == "sum" and (weights == 1).all() else 1.0
-            losses = np.broadcast_to(losses * share, (rows,))
-            scale = np.full(rows, np.cumsum(scale * share)[-1])
-        batch["losses"][...] = losses.reshape(rows)
+        shares, scale = self._shares(losses, weights_of(batch, y_pred), y_pred.shape, factor)
+        batch["losses"][...] = shares.reshape(-1)
         if not batch["training"]:
             return
         gradient = np.asarray(self.gradient(y_true, y_pred))
@@ -104,7 +88,47 @@ class HostLoss(Loss):
                 f"{gradient.shape}"
             )
             raise ValueError(msg)
-        batch["gradient"][...] = gradient * scale[:, np.newaxis]
+        batch["gradient"][...] = (gradient * scale[..., np.newaxis]).reshape(batch["gradient"].shape)
+
+    def _shares(
+        self, losses: Array, weights: Array, shape: tuple[int, ...], factor: float
+    ) -> tuple[Array, Array]:
+        """The losses by row of outputs, and what the gradient of each row is multiplied by.
+
+        Args:
+            losses: what `compute` gave.
+            weights: (n,), or one for each row.
+            shape: of the predictions, (n, ..., outputs).
+            factor: of the loss.
+        """
+        rows, groups = shape[:-1], math.prod(shape[1:-1])
+        plain, summed = bool((weights == 1).all()), REDUCTIONS[self.reduction] == "sum"
+        by_row = np.broadcast_to(weights.reshape(*weights.shape, *[1] * (len(rows) - weights.ndim)), rows)
+        divisor = {
+            "mean": float(by_row.size),
+            "sum": 1.0,
+            "weighted_mean": float(np.cumsum(by_row, dtype=float)[-1]),
+        }[REDUCTIONS[self.reduction]]
+        scale = by_row.astype(float) * (factor / divisor if divisor else 0.0)
+        if losses.ndim == 0:
+            # One number is not summed over the samples, but for their weights.
+            share = 1.0 / by_row.size if summed and plain else 1.0
+            return np.broadcast_to(losses * share, rows), np.full(rows, np.cumsum(scale * share)[-1])
+        if losses.shape in (rows, (*rows, 1)):
+            return losses.reshape(rows), scale
+        if losses.shape == shape:
+            share = 1.0 if summed else 1.0 / shape[-1]
+            return losses.sum(axis=-1) * share, scale * share
+        if losses.shape in (rows[:1], (*rows[:1], 1)) and weights.ndim == 1:
+            each = losses.reshape(-1, *[1] * (len(rows) - 1))
+            spread = np.broadcast_to(each / groups if summed else each, rows)
+            return spread, scale if summed else scale * groups
+        msg = (
+            f"the loss {self.name!r} must return one number per sample, ({rows[0]},), one for each weight, for each "
+            f"row of outputs or for each output, or one for the batch, got the shape {losses.shape} for predictions of "
+            f"{shape} and weights of {weights.shape}"
+        )
+        raise ValueError(msg)
 
 
 def for_training(identifier: object) -> Loss:
@@ -166,7 +190,7 @@ class _Overlap(FunctionLoss, ABC):
 
     def on_host(self) -> HostLoss:
         """The same loss for NumPy."""
-        return HostLoss(self.call, self.gradient, self.name, self.reduction, False, self.axis is not None)
+        return HostLoss(self.call, self.gradient, self.name, self.reduction, False)
 
     def lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""

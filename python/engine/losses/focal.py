@@ -191,7 +191,6 @@ class CategoricalFocalCrossentropy(FunctionLoss):
 
     function = staticmethod(categorical_focal_crossentropy)
     wants_classes = True
-    wants_rows = True
     wants_fractions = True
 
     def __init__(  # noqa: PLR0917 # Keras' signature

@@ -85,5 +85,4 @@ class CategoricalHinge(FunctionLoss):
 
     function = staticmethod(categorical_hinge)
     wants_classes = True
-    wants_rows = True
     wants_fractions = True

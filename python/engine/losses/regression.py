@@ -234,7 +234,6 @@ class CosineSimilarity(FunctionLoss):
     """
 
     function = staticmethod(cosine_similarity)
-    wants_rows = True
 
     def __init__(
         self,
@@ -256,7 +255,6 @@ class KLDivergence(FunctionLoss):
     """`sum(y * log(y / p))`, both clipped to [1e-7, 1]."""
 
     function = staticmethod(kl_divergence)
-    wants_rows = True
     wants_fractions = True
 
 

@@ -143,7 +143,6 @@ class CategoricalAccuracy(CoreMetric):
         dtype: None or "float32".
     """
 
-    wants_rows = True
     _direction = "up"
 
 
@@ -157,7 +156,6 @@ class SparseCategoricalAccuracy(CoreMetric):
     """
 
     wants_indices = True
-    wants_rows = True
     _direction = "up"
 
 
@@ -171,7 +169,6 @@ class TopKCategoricalAccuracy(CoreMetric):
         dtype: None or "float32".
     """
 
-    wants_rows = True
     _direction = "up"
 
     def __init__(self, k: int = 5, name: str | None = None, dtype: object = None) -> None:

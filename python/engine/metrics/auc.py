@@ -103,8 +103,8 @@ class AUC(CoreMetric):
 
     @property
     def wants_rows(self) -> bool:  # type: ignore[override] # only some arguments tell outputs apart
-        """Whether each output has an area or a weight of its own."""
-        return self.multi_label or self.label_weights is not None
+        """Whether each output has an area of its own."""
+        return self.multi_label
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this object again."""

@@ -95,7 +95,7 @@ class Metric(Spec):
     reads_indices: bool = False
     """Whether class indices will do as well, read as one-hot rows."""
     wants_rows: bool = False
-    """Whether outputs must be (n, outputs), as their last axis is more than a part of one mean over all."""
+    """Whether outputs must be (n, outputs): there is a result for each, and Keras takes no others."""
     _direction: str | None = None
     """Whether more is better, "up", or less, "down"; None where nobody can say."""
 
@@ -193,7 +193,7 @@ class CoreMetric(Metric):
         Args:
             y_true: targets, class indices (n,) or (n, outputs).
             y_pred: predictions (n, outputs).
-            sample_weight: (n,), default 1.
+            sample_weight: (n,), or (n, ...) for each row of outputs; default 1.
         """
         predictions, targets = self._prepared(y_true, y_pred)
         weights = None
@@ -249,6 +249,8 @@ def _weights(sample_weight: ArrayLike, rows: int, shape: tuple[int, ...]) -> Flo
     weights = np.asarray(sample_weight, np.float32)
     if weights.ndim == 0:
         weights = np.full(rows, weights)
+    if shape and weights.shape in (shape[:1], (shape[0], 1)):  # of whole samples
+        weights = np.repeat(weights, rows // shape[0])
     if weights.size != rows:
         msg = f"`sample_weight` must have one weight per sample, as `y_pred` has shape {shape}; got {weights.shape}"
         raise ValueError(msg)

@@ -26,11 +26,6 @@ class LossMetric(CoreMetric):
     """The loss, which gets the metric's options."""
     _direction = "down"
 
-    @property
-    def wants_rows(self) -> bool:  # type: ignore[override] # the loss knows
-        """As for the loss."""
-        return self.loss.wants_rows
-
     def lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         options = {name: value for name, value in self.get_config().items() if name != "name"}

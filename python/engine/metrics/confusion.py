@@ -99,11 +99,6 @@ class ThresholdMetric(CoreMetric, ABC):
         self.top_k = None if top_k is None else integer(top_k, "top_k", 1)
         self.class_id = None if class_id is None else integer(class_id, "class_id", 0)
 
-    @property
-    def wants_rows(self) -> bool:  # type: ignore[override] # only some arguments tell outputs apart
-        """Whether outputs of a sample are told apart, by number or by rank."""
-        return self.top_k is not None or self.class_id is not None
-
     def lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         column = -1 if self.class_id is None else self.class_id

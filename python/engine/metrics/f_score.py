@@ -108,7 +108,6 @@ class ConfusionMatrix(CoreMetric):
     """
 
     reads_indices = True
-    wants_rows = True
 
     def __init__(self, threshold: float = 0.5, name: str | None = None, dtype: object = None) -> None:
         super().__init__(name, dtype)

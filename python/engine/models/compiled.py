@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -197,10 +196,11 @@ class CompiledModel(ABC):
         rows = rows_of(x, self._sample_shape or shape, f"{prefix}x")
         require_tokens(rows, self._tokens, f"{prefix}x")
         output_shape = self._output_shape_for(tuple(rows.shape[1:]))
+        targeting = Targeting(compiled.loss, output_shape)
         if not compiled.settled:
             with self._lock:
-                self._settle(compiled, y, math.prod(output_shape))
-        compiled.require_rows(output_shape)
+                self._settle(compiled, y, targeting)
+        compiled.suit(output_shape)
         return checked_samples(rows, y, Targeting(compiled.loss, output_shape), sample_weight, prefix)
 
     @property
@@ -223,12 +223,12 @@ class CompiledModel(ABC):
         self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
         indices, compiled = facts.get("class_indices"), self._compiled
         if isinstance(indices, bool) and compiled is not None and not compiled.settled and self._output_shape:
-            compiled.settle(indices, math.prod(self._output_shape))
+            compiled.settle(indices, self._output_shape[-1])
             self._apply(compiled)
 
-    def _settle(self, compiled: Compiled, y: object, outputs: int) -> None:
+    def _settle(self, compiled: Compiled, y: object, targeting: Targeting) -> None:
         """Let `y` tell which loss is meant; nothing has been learnt with another yet."""
         targets = np.shape(real_array(y, "y"))
-        compiled.settle(outputs > 1 and targets[1:] in ((), (1,)), outputs)
+        compiled.settle(targeting.indices(targets[1:]), targeting.width)
         if self._program is not None:
             self._apply(compiled)

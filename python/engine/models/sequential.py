@@ -6,18 +6,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import ArrayLike
-
 from engine._checks import Shape, flag, nearest
 from engine._compiled import Compiled
 from engine._custom import custom_object_scope
-from engine._program import Float32, Operation, build
+from engine._program import Operation, build
 from engine._progress import print_message
 from engine._spec import auto_name
 from engine._summary import Counts, Layout, Style, between, table
 from engine.layers import InputLayer, Layer
-from engine.layers.base import checked_weights
-from engine.models.model import Model
+from engine.models.layered import LayeredModel
 from engine.models.stack import (
     config_of_stack,
     operations_through,
@@ -35,7 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Sequential(Model):
+class Sequential(LayeredModel):
     """A stack of layers, each fed by the one before.
 
     Args:
@@ -62,27 +59,31 @@ class Sequential(Model):
     def __init__(self, layers: Sequence[Layer] | None = None, *, name: str | None = None) -> None:
         super().__init__(auto_name("sequential") if name is None else str(name))
         self._inputs: InputLayer | None = None
-        self._layers: list[Layer] = []
         self._operations: list[Operation] = []
-        self._trainable = True
         inputs, stack = self._inputs, self._layers
         for layer in layers or []:
             inputs, stack = with_layer(inputs, stack, layer)
         self._restack(inputs, stack, None)
 
-    def add(self, layer: Layer) -> None:
+    def add(self, layer: Layer, rebuild: bool = True) -> None:
         """Put `layer` on top; weights that exist stay as they are.
+
+        Args:
+            layer: the new last layer.
+            rebuild: of no account: a model with an input shape always has its weights.
 
         Raises:
             ValueError: if it doesn't fit; the model is unchanged then.
         """
+        flag(rebuild, "rebuild")
         with self._lock:
             self._require_idle("given other layers")
             inputs, stack = with_layer(self._inputs, self._layers, layer)
             self._restack(inputs, stack, self._compiled)
 
-    def pop(self) -> Layer:
-        """Take the last layer off and return it, with its weights."""
+    def pop(self, rebuild: bool = True) -> Layer:
+        """Take the last layer off and return it, with its weights; `rebuild` is of no account, as for `add`."""
+        flag(rebuild, "rebuild")
         with self._lock:
             self._require_idle("given other layers")
             if not self._layers:
@@ -152,17 +153,6 @@ class Sequential(Model):
         return self._layers[names.index(name)]
 
     @property
-    def trainable(self) -> bool:
-        """True at first; assigning it assigns it to all layers, with effect from the next `compile` on."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = flag(value, "trainable")
-        for layer in self._layers:
-            layer.trainable = self._trainable
-
-    @property
     def built(self) -> bool:
         """Whether the weights exist."""
         return self._program is not None
@@ -179,44 +169,6 @@ class Sequential(Model):
     def output_shape(self) -> tuple[int | None, ...]:
         """Shape of the output with None for the batch axis; AttributeError before it is known."""
         return self.compute_output_shape(self.input_shape)
-
-    @property
-    def weights(self) -> list[Float32]:
-        """Read-only live views of all weights: kernel and bias of each layer in turn."""
-        return [array for layer in self._layers for array in layer.weights]
-
-    @property
-    def trainable_weights(self) -> list[Float32]:
-        """The weights that training changes."""
-        return [array for layer in self._layers for array in layer.trainable_weights]
-
-    @property
-    def non_trainable_weights(self) -> list[Float32]:
-        """The weights that training leaves alone."""
-        return [array for layer in self._layers for array in layer.non_trainable_weights]
-
-    def get_weights(self) -> list[Float32]:
-        """Copies of all weights."""
-        return [array for layer in self._layers for array in layer.get_weights()]
-
-    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
-        """Take over `weights`, in the order of `get_weights`.
-
-        Raises:
-            ValueError: if number or shapes differ; nothing has changed then.
-        """
-        with self._lock:
-            if self._program is None:
-                raise self._not_built("set_weights()")
-            values = checked_weights(weights, self.weights, self.name)
-            if values:
-                self._program.write_variables(values)
-
-    def count_params(self) -> int:
-        """The number of weights, counted one by one."""
-        if not self.built:
-            raise self._not_built("count_params()")
-        return sum(array.size for array in self.weights)
 
     def summary(  # noqa: PLR0917 # Keras' signature
         self,
@@ -281,11 +233,10 @@ class Sequential(Model):
             *shapes, output_shape = shapes_through(inputs.shape, stack)
             operations = operations_through(inputs.shape, stack)
             weights = [layer.initial_weights(sample) for layer, sample in zip(stack, shapes, strict=True)]
-            program = build(
-                math.prod(inputs.shape), operations, [array for arrays in weights for array in arrays]
-            )
+            arrays = [array for those in weights for array in those]
+            program = build(math.prod(inputs.shape), operations, arrays, math.prod(output_shape[:-1]))
             if compiled is not None:
-                compiled.apply(program, tracked(stack, inputs.shape))
+                compiled.apply(program, tracked(stack, inputs.shape), output_shape)
         for layer in self._layers:
             if layer not in stack:
                 layer.detach()
@@ -305,7 +256,7 @@ class Sequential(Model):
     def _apply(self, compiled: Compiled) -> None:
         program, inputs = self._program, self._inputs
         if program and inputs and operations_through(inputs.shape, self._layers) == self._operations:
-            compiled.apply(program, tracked(self._layers, inputs.shape))
+            compiled.apply(program, tracked(self._layers, inputs.shape), self._output_shape or ())
         else:  # `trainable` was assigned, or there is no program yet
             self._restack(self._inputs, self._layers, compiled)
 

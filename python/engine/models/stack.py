@@ -76,6 +76,7 @@ def tracked(stack: Sequence[Layer], input_shape: Shape) -> list[Tracked]:
             layer.trainable and weight.trainable,
             weight.regularizer,
             weight.constraint,
+            weight.shape,
         )
         for layer, shape in zip(stack, shapes_through(input_shape, stack)[:-1], strict=True)
         for weight in layer.weights_for(shape)

@@ -8,6 +8,7 @@ from engine.optimizers.accumulating import Adadelta, Adagrad, Ftrl, RMSprop
 from engine.optimizers.base import Optimizer, deserialize, get
 from engine.optimizers.factored import Adafactor
 from engine.optimizers.moments import Adamax, Lamb, Lion, Nadam
+from engine.optimizers.muon import Muon
 from engine.optimizers.rules import SGD, Adam, AdamW
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Ftrl",
     "Lamb",
     "Lion",
+    "Muon",
     "Nadam",
     "Optimizer",
     "RMSprop",

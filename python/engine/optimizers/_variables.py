@@ -26,6 +26,7 @@ class Tracked(NamedTuple):
     trainable: bool
     regularizer: Regularizer | None = None
     constraint: Constraint | None = None
+    shape: tuple[int, ...] = ()
 
     @property
     def asks_python(self) -> bool:

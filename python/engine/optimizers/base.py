@@ -102,6 +102,7 @@ class Optimizer(Stateful):
         )
         self.name = snake_case(type(self).__name__) if name is None else str(name)
         self._undecayed: list[str] = []
+        self._undecayed_paths: list[Any] = []
         super().__init__()
 
     @property
@@ -136,11 +137,11 @@ class Optimizer(Stateful):
         """Leave weights out of `weight_decay`. Takes the place of what an earlier call said.
 
         Args:
-            var_list: weights are arrays here, without an identity: name them instead.
+            var_list: weights of layers, such as `[layer.bias]`.
             var_names: regular expressions; a weight is left out if one is found in its name, such as `bias`.
 
         Raises:
-            TypeError: for a `var_list`, or if `var_names` is a single string.
+            TypeError: for something in `var_list` that is no weight, or if `var_names` is a single string.
             ValueError: after `compile`.
         """
         if self._program is not None:
@@ -148,13 +149,16 @@ class Optimizer(Stateful):
                 "`exclude_from_weight_decay` must be called before the model is compiled with this optimizer"
             )
             raise ValueError(msg)
-        if var_list:
-            msg = "`var_list` can't tell weights apart, which are arrays: give `var_names`, such as ['bias']"
+        paths = [getattr(weight, "path", None) for weight in var_list or ()]
+        if None in paths:
+            msg = (
+                "`var_list` must hold weights as layers have them, such as [layer.bias]; or give `var_names`"
+            )
             raise TypeError(msg)
         if isinstance(var_names, str):
             msg = f"`var_names` must be a list of strings such as [{var_names!r}], got {var_names!r}"
             raise TypeError(msg)
-        self._undecayed = list(var_names or [])
+        self._undecayed, self._undecayed_paths = list(var_names or []), paths
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this optimizer again; a schedule as `schedules.serialize` writes it.
@@ -185,14 +189,17 @@ class Optimizer(Stateful):
         }
 
     def _decay_of(self, weight: Tracked) -> float:
-        excluded = any(re.search(name, weight.name) for name in self._undecayed)
-        return 0.0 if excluded or self.weight_decay is None else self.weight_decay
+        return 0.0 if self._excludes(weight) or self.weight_decay is None else self.weight_decay
+
+    def _excludes(self, weight: Tracked) -> bool:
+        named = any(re.search(name, weight.name) for name in self._undecayed)
+        return named or weight.path in self._undecayed_paths
 
 
 def _optional(value: float | None, name: str) -> float | None:
     return None if value is None else real(value, name, 0.0)
 
 
-registry: Registry[Optimizer] = Registry("optimizer", Optimizer)
+registry: Registry[Optimizer] = Registry("optimizer", Optimizer, joined=True)
 get = registry.get
 deserialize = registry.deserialize

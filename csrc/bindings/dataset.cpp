@@ -1,0 +1,73 @@
+#include "bindings/dataset.h"
+
+#include <algorithm>
+
+#include "bindings/register.h"
+#include "cpu/executor.h"
+
+namespace engine::bindings {
+namespace {
+
+template <class T>
+bool holds(const py::object& array) {
+  return py::isinstance<py::array_t<T>>(array);
+}
+
+/// How many numbers there are for each of the `rows` of `x`, in an array that has as many entries.
+int64_t per_row(const py::array& array, const char* name, int64_t rows) {
+  require_readable(array, name);
+  if (array.shape(0) != rows) {
+    throw py::value_error("`x` has " + std::to_string(rows) + " rows, `" + name + "` has " +
+                          std::to_string(array.shape(0)));
+  }
+  return array.size() / rows;
+}
+
+}  // namespace
+
+Dataset::Dataset(const py::array& x, const py::object& y, const py::object& sample_weight, bool records)
+    : x_(x), y_(y), sample_weight_(sample_weight), view_(view_rows(x)), records_(records) {
+  const auto axes = [](const py::object& array) { return py::cast<py::array>(array).ndim(); };
+  if (holds<int32_t>(y) && axes(y) >= 1) {
+    labels_ = per_row(y, "y", view_.rows);
+    view_.labels = static_cast<const int32_t*>(py::cast<py::array>(y).data());
+  } else if (holds<float>(y) && axes(y) >= 2) {
+    outputs_ = per_row(y, "y", view_.rows);
+    view_.dense = static_cast<const float*>(py::cast<py::array>(y).data());
+  } else if (!y.is_none()) {
+    throw py::value_error("`y` must be int32 (n, ...) or float32 (n, ..., outputs)");
+  }
+  if (sample_weight.is_none()) return;
+  if (!holds<float>(sample_weight) || axes(sample_weight) < 1) {
+    throw py::value_error("`sample_weight` must be float32 (n,) or (n, ...)");
+  }
+  weights_ = per_row(sample_weight, "sample_weight", view_.rows);
+  view_.sample_weight = static_cast<const float*>(py::cast<py::array>(sample_weight).data());
+}
+
+std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
+  if (!records_) return nullptr;
+  const py::gil_scoped_release release;
+  const std::lock_guard<std::mutex> lock(sparse_mutex_);
+  if (!sparse_ || sparse_->scale != scale) {
+    sparse_ = std::make_shared<const SparseRows>(cpu_executor().sparse_rows(view_, scale));
+  }
+  return sparse_->values == RecordValues::kNone ? nullptr : sparse_;
+}
+
+bool Dataset::binary() const {
+  if (!binary_) {
+    const float* end = view_.dense ? view_.dense + view_.rows * outputs_ : nullptr;
+    binary_ = std::all_of(view_.dense, end, [](float t) { return t == 0.0f || t == 1.0f; });
+  }
+  return *binary_;
+}
+
+void register_dataset(py::module_& m) {
+  py::class_<Dataset>(m, "Dataset")
+      .def(py::init<const py::array&, const py::object&, const py::object&, bool>(), py::arg("x"),
+           py::arg("y") = py::none(), py::arg("sample_weight") = py::none(), py::arg("records") = true)
+      .def("__len__", [](const Dataset& data) { return data.view().rows; });
+}
+
+}  // namespace engine::bindings

@@ -1,0 +1,39 @@
+// Dataset: arrays that Python owns, as a pass reads them.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "bindings/convert.h"
+
+namespace engine::bindings {
+
+/// Arrays referenced for the length of a pass.
+class Dataset {
+ public:
+  /// `records`: whether sparse_rows() may take the memory that records need.
+  Dataset(const py::array& x, const py::object& y, const py::object& sample_weight, bool records);
+  const DatasetView& view() const { return view_; }
+  /// Numbers of dense targets by sample.
+  int64_t outputs() const { return outputs_; }
+  /// Class indices by sample.
+  int64_t labels() const { return labels_; }
+  /// Weights by sample.
+  int64_t weights() const { return weights_; }
+  /// Records of the rows times `scale`, made on first use; null where they don't pay. Called with the GIL, which it
+  /// gives away meanwhile.
+  std::shared_ptr<const SparseRows> sparse_rows(float scale) const;
+  /// Whether all dense targets are 0 or 1; looked up on first use, with the GIL.
+  bool binary() const;
+
+ private:
+  py::object x_, y_, sample_weight_;
+  DatasetView view_;
+  int64_t outputs_ = 0, labels_ = 0, weights_ = 1;
+  bool records_;
+  mutable std::mutex sparse_mutex_;
+  mutable std::shared_ptr<const SparseRows> sparse_;
+  mutable std::optional<bool> binary_;
+};
+
+}  // namespace engine::bindings

@@ -1,0 +1,124 @@
+"""What layers add to the loss: penalties on their outputs, and what `call` hands to `add_loss`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import regularizers
+from engine._checks import Shape
+from engine._program import Operation
+from engine.layers._state import Weighted
+from engine.regularizers import Regularizer
+
+
+class Penalised(Weighted):
+    """What a layer adds to the loss.
+
+    Args:
+        activity_regularizer: penalty on the outputs of a batch, divided by its size.
+    """
+
+    def __init__(self, activity_regularizer: object) -> None:
+        super().__init__()
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self._added: list[float] = []  # by the last `call`
+
+    def add_loss(self, loss: Any) -> None:
+        """Add to the loss of this batch; to be called in `call`, whose `gradient` must account for it as well.
+
+        Args:
+            loss: a number, or a list of some.
+        """
+        parts = loss if isinstance(loss, (list, tuple)) else [loss]
+        self._added += [scalar(part, f"`loss` of add_loss() in layer {self.name!r}") for part in parts]
+
+    @property
+    def losses(self) -> list[float]:
+        """What the last `call` has added to the loss, and the penalties on the weights as they are."""
+        return [
+            *self._added,
+            *(
+                w.regularizer(x)
+                for w, x in zip(self.learned, self.trainable_weights, strict=False)
+                if w.regularizer
+            ),
+        ]
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again, as plain Python values."""
+        config = super().get_config()
+        if self.activity_regularizer is None:  # as in Keras
+            config.pop("activity_regularizer", None)
+        return config
+
+    def _pass_on(self, views: Mapping[str, Any]) -> None:
+        """Tell the core what `call` has added to the loss of its batch."""
+        if "losses" in views:
+            views["losses"][:] = sum(self._added)
+
+    def _penalty_on_outputs(self, shape: Shape) -> Operation:
+        """The operation that penalises outputs whose samples have `shape`."""
+        regularizer = self.activity_regularizer or regularizers.L1L2()
+        fields = regularizer.lower("activity")
+        if fields.keys() <= {"activity_l1", "activity_l2"}:
+            factors = {key.removeprefix("activity_"): value for key, value in fields.items()}
+            return {"kind": "activity_regularization", **factors}
+        return {"kind": "activity_regularization", "host": PenaltyHost(self.name, regularizer, shape)}
+
+
+class PenaltyHost:
+    """A penalty that NumPy computes, as the core calls it: `host()` is the function.
+
+    Args:
+        name: of the layer, for messages.
+        regularizer: the penalty on the outputs of a batch; it is divided by their number.
+        shape: of one sample.
+    """
+
+    def __init__(self, name: str, regularizer: Regularizer, shape: Shape) -> None:
+        self._name, self._regularizer, self._shape = name, regularizer, shape
+
+    def __call__(self) -> Any:
+        return self.run
+
+    def run(self, views: Mapping[str, Any]) -> None:
+        """Do a step of the core's: the penalty, or the gradient that it joins."""
+        outputs = views["inputs"].reshape(-1, *self._shape)
+        if "losses" in views:
+            views["losses"][:] = scalar(self._regularizer(outputs), self._what) / len(outputs)
+            return
+        slope = np.asarray(self._regularizer.gradient(outputs))
+        if slope.shape != outputs.shape:
+            msg = f"the gradient of {self._what} must have the shape {outputs.shape} of the outputs, got {slope.shape}"
+            raise ValueError(msg)
+        gradient = views["gradient"]
+        gradient += (slope / len(outputs)).reshape(gradient.shape)
+
+    @property
+    def _what(self) -> str:
+        return f"`activity_regularizer` of layer {self._name!r}"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PenaltyHost):
+            return False
+        return self._regularizer is other._regularizer and self._shape == other._shape
+
+    def __hash__(self) -> int:
+        return hash((id(self._regularizer), self._shape))
+
+
+def scalar(value: Any, what: str) -> float:
+    """`value`, a single number, as a float.
+
+    Raises:
+        ValueError: if it is none; the message calls it `what`.
+    """
+    array: NDArray[Any] = np.asarray(value)
+    if array.dtype.kind not in "biuf" or array.size != 1:
+        msg = f"{what} must be a single number, got {value!r}"
+        raise ValueError(msg)
+    return float(array.reshape(()))

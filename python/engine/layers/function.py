@@ -1,0 +1,137 @@
+"""A function as a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine._checks import Shape, integers
+from engine._custom import get_registered_name, get_registered_object
+from engine.layers._custom import accepts
+from engine.layers.base import Layer, register
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@register()
+class Lambda(Layer):
+    """A function of NumPy as a layer without weights.
+
+    Args:
+        function: gives outputs (n, ...) from inputs (n, ...), and takes `training` where it wants to. For training it
+            needs a derivative: its attribute `gradient`, or the argument of that name.
+        output_shape: of one sample, or a function of the input's shape with the batch axis; default what the function
+            returns.
+        mask: None; no layer here knows masks.
+        arguments: for the function, by name.
+        gradient: `gradient(inputs, upstream)` gives the gradient of the loss by the inputs from the one by the outputs.
+        options: `name`, `input_shape`, as for every layer.
+
+    Example:
+        >>> import numpy as np
+        >>> from engine import layers
+        >>> layer = layers.Lambda(lambda x: x ** 2, gradient=lambda x, upstream: 2 * x * upstream)
+        >>> layer(np.full((1, 2), 3.0)).tolist()
+        [[9.0, 9.0]]
+    """
+
+    def __init__(
+        self,
+        function: Any,
+        output_shape: Sequence[int] | Callable[..., Any] | None = None,
+        mask: object = None,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        gradient: Callable[..., Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if not callable(function):
+            msg = f"`function` must be a function of arrays, got {function!r}"
+            raise TypeError(msg)
+        if mask is not None:
+            msg = f"`mask` must be None, as no layer here knows masks, got {mask!r}"
+            raise ValueError(msg)
+        self.function = function
+        self.mask = mask
+        self.arguments = dict(arguments or {})
+        self._shape = output_shape if callable(output_shape) or output_shape is None else tuple(output_shape)
+        self._gradient = gradient
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """What the function gives."""
+        options = {"training": training} if accepts(self.function, "training") else {}
+        return self.function(inputs, **self.arguments, **options)
+
+    def gradient(self, inputs: Any, upstream: Any) -> Any:
+        """The gradient by the inputs."""
+        derivative = self._gradient or getattr(self.function, "gradient", None)
+        if derivative is None:
+            msg = (
+                f"the function of layer {self.name!r} has no derivative, which training needs: pass "
+                "`gradient=lambda inputs, upstream: ...`, which gives the gradient of the loss by the inputs from "
+                "`upstream`, the one by the outputs"
+            )
+            raise TypeError(msg)
+        return derivative(inputs, upstream, **self.arguments)
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """As given, or that of what the function returns."""
+        if self._shape is None:
+            return super().output_shape_for(input_shape)
+        self._build_for(input_shape)
+        given = tuple(self._shape((None, *input_shape)))[1:] if callable(self._shape) else self._shape
+        return integers(given, "output_shape", 1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again; functions by name, for `register_keras_serializable`."""
+        shape = {} if self._shape is None else {"output_shape": _described(self._shape)}
+        derivative = {} if self._gradient is None else {"gradient": _described(self._gradient)}
+        own = {"function": _described(self.function), **shape, "arguments": self.arguments, **derivative}
+        base = {name: value for name, value in super().get_config().items() if name not in ("mask", *own)}
+        return {**base, **own}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make a layer from what `get_config` returned.
+
+        Raises:
+            ValueError: for a Python lambda, which no config holds, or a function that nobody knows.
+        """
+        named = {
+            name: _found(config[name]) for name in ("function", "output_shape", "gradient") if name in config
+        }
+        return cls(**{**config, **named})
+
+
+def _described(value: Any) -> Any:
+    """A function as a config holds it, other values as they are."""
+    if not callable(value):
+        return value
+    if getattr(value, "__name__", "<lambda>") == "<lambda>":
+        return {"class_name": "__lambda__", "config": {}}
+    return {
+        "class_name": "function",
+        "config": value.__name__,
+        "module": value.__module__,
+        "registered_name": get_registered_name(value),
+    }
+
+
+def _found(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return tuple(value) if isinstance(value, list) else value
+    if value.get("class_name") == "__lambda__":
+        msg = (
+            "Requested the deserialization of a `Lambda` layer whose `function` is a Python lambda. No config holds its "
+            "code here: give the function a name with `def`, and register it with @register_keras_serializable()"
+        )
+        raise ValueError(msg)
+    name = value.get("config")
+    for known in (value.get("registered_name"), name):
+        found = get_registered_object(str(known))
+        if found is not None:
+            return found
+    msg = f"unknown function {name!r}: pass it in `custom_objects`, or register it with @register_keras_serializable()"
+    raise ValueError(msg)

@@ -1,0 +1,97 @@
+"""What a model of layers has of them: their weights, read, written and counted."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from numpy.typing import ArrayLike
+
+from engine._checks import flag
+from engine._program import Float32
+from engine.layers import Layer
+from engine.layers.base import checked_weights
+from engine.models.model import Model
+
+
+class LayeredModel(Model):
+    """A model whose weights are those of its layers."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._layers: list[Layer] = []
+        self._trainable = True
+
+    @property
+    @abstractmethod
+    def built(self) -> bool:
+        """Whether the weights exist."""
+
+    @property
+    def trainable(self) -> bool:
+        """True at first; assigning it assigns it to all layers, with effect from the next `compile` on."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = flag(value, "trainable")
+        for layer in self._layers:
+            layer.trainable = self._trainable
+
+    @property
+    def weights(self) -> list[Float32]:
+        """Read-only live views of all weights: kernel and bias of each layer in turn."""
+        return [array for layer in self._layers for array in layer.weights]
+
+    @property
+    def trainable_weights(self) -> list[Float32]:
+        """The weights that training changes."""
+        return [array for layer in self._layers for array in layer.trainable_weights]
+
+    @property
+    def non_trainable_weights(self) -> list[Float32]:
+        """The weights that training leaves alone."""
+        return [array for layer in self._layers for array in layer.non_trainable_weights]
+
+    def get_weights(self) -> list[Float32]:
+        """Copies of all weights."""
+        return [array for layer in self._layers for array in layer.get_weights()]
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Take over `weights`, in the order of `get_weights`.
+
+        Raises:
+            ValueError: if number or shapes differ; nothing has changed then.
+        """
+        with self._lock:
+            if self._program is None:
+                raise self._not_built("set_weights()")
+            values = checked_weights(weights, self.weights, self.name)
+            if values:
+                self._program.write_variables(values)
+
+    def count_params(self) -> int:
+        """The number of weights, counted one by one."""
+        if not self.built:
+            raise self._not_built("count_params()")
+        return sum(array.size for array in self.weights)
+
+    @property
+    def variables(self) -> list[Float32]:
+        """The same as `weights`."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Float32]:
+        """The same as `trainable_weights`."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Float32]:
+        """The same as `non_trainable_weights`."""
+        return self.non_trainable_weights
+
+    @property
+    def losses(self) -> list[float]:
+        """What layers have added to the loss of the last batch by `add_loss`, and the penalties on weights."""
+        return [loss for layer in self._layers for loss in layer.losses]

@@ -1,0 +1,152 @@
+"""A rule that steps matrices by directions that are nearly orthogonal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from engine._checks import below_one, flag, integer, real
+from engine.optimizers._rates import LearningRate
+from engine.optimizers._variables import OptimizerVariable, Tracked, per_weight
+from engine.optimizers.base import Optimizer, registry
+
+_MATRIX = 2
+
+
+@registry.register()
+class Muon(Optimizer):
+    """Momentum whose direction is made nearly orthogonal, for matrices; AdamW for the rest (Jordan et al., 2024).
+
+    `m = momentum * m + g`, `x = (g + momentum * m) / (norm + 1e-7)`, then `ns_steps` times with `A = x @ x.T`
+    `x = muon_a * x + (muon_b * A + muon_c * A @ A) @ x` (for tall matrices transposed), and
+    `w = w - learning_rate * rms_rate * sqrt(max(rows, columns)) * x` (Liu et al., Muon is Scalable for LLM Training, 2025).
+
+    Args:
+        learning_rate: step size, at least 0, or a schedule.
+        adam_beta_1: decay of Adam's m, in [0, 1).
+        adam_beta_2: decay of Adam's v, in [0, 1).
+        adam_weight_decay: `weight_decay` of what Adam steps; None is 0.
+        epsilon: keeps Adam's division finite, at least 0.
+        weight_decay: of matrices, as for every `Optimizer`.
+        clipnorm: as for every `Optimizer`.
+        clipvalue: as for every `Optimizer`.
+        global_clipnorm: as for every `Optimizer`.
+        use_ema: as for every `Optimizer`.
+        ema_momentum: as for every `Optimizer`.
+        ema_overwrite_frequency: as for every `Optimizer`.
+        loss_scale_factor: as for every `Optimizer`.
+        gradient_accumulation_steps: as for every `Optimizer`.
+        name: as for every `Optimizer`.
+        exclude_layers: regular expressions; what has one in its path, such as "dense_2/kernel", is left to Adam: best
+            the last layer.
+        exclude_embeddings: whether embeddings are left to Adam.
+        muon_a: first factor of the iteration.
+        muon_b: second factor.
+        muon_c: third factor.
+        adam_lr_ratio: what Adam's step size is multiplied by, at least 0.
+        momentum: decay of m, in [0, 1).
+        ns_steps: how often to iterate, at least 0.
+        nesterov: whether the direction looks ahead; else it is m.
+        rms_rate: factor of the step; None leaves it and the root out.
+    """
+
+    kind = "muon"
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        learning_rate: LearningRate = 0.001,
+        adam_beta_1: float = 0.9,
+        adam_beta_2: float = 0.999,
+        adam_weight_decay: float | None = 0.004,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = 0.004,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        exclude_layers: Sequence[str] | None = None,
+        exclude_embeddings: bool = True,
+        muon_a: float = 3.4445,
+        muon_b: float = -4.7750,
+        muon_c: float = 2.0315,
+        adam_lr_ratio: float = 1,
+        momentum: float = 0.95,
+        ns_steps: int = 5,
+        nesterov: bool = True,
+        rms_rate: float | None = 0.2,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+        )
+        if isinstance(exclude_layers, str):
+            msg = f"`exclude_layers` must be a list of strings such as [{exclude_layers!r}], got {exclude_layers!r}"
+            raise TypeError(msg)
+        self.adam_beta_1, self.adam_beta_2 = (
+            below_one(adam_beta_1, "adam_beta_1"),
+            below_one(adam_beta_2, "adam_beta_2"),
+        )
+        self.adam_weight_decay = (
+            None if adam_weight_decay is None else real(adam_weight_decay, "adam_weight_decay", 0.0)
+        )
+        self.epsilon = real(epsilon, "epsilon", 0.0)
+        self.exclude_layers = list(exclude_layers or [])
+        self.exclude_embeddings = flag(exclude_embeddings, "exclude_embeddings")
+        self.muon_a, self.muon_b, self.muon_c = (
+            real(muon_a, "muon_a"),
+            real(muon_b, "muon_b"),
+            real(muon_c, "muon_c"),
+        )
+        self.adam_lr_ratio = real(adam_lr_ratio, "adam_lr_ratio", 0.0)
+        self.momentum = below_one(momentum, "momentum")
+        self.ns_steps = integer(ns_steps, "ns_steps", 0)
+        self.nesterov = flag(nesterov, "nesterov")
+        self.rms_rate = None if rms_rate is None else real(rms_rate, "rms_rate", 0.0)
+
+    @property
+    def variables(self) -> list[OptimizerVariable]:
+        """Those of every optimizer, then per weight array its momentum, and a velocity where Adam steps it."""
+        found, program = super().variables, self._program
+        for index, weight in enumerate(self._tracked if program else []):
+            if program is not None and weight.trainable:
+                alone = [
+                    one if i == index else Tracked(one.path, False) for i, one in enumerate(self._tracked)
+                ]
+                names = ("momentum",) if self._orthogonalises(weight) else ("momentum", "velocity")
+                found += per_weight(
+                    self.name, program, alone, {name: ("slot", slot) for slot, name in enumerate(names)}
+                )
+        return found
+
+    def lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
+        """With the matrices that are made orthogonal."""
+        return super().lower(weights) | {
+            "nesterov": float(self.nesterov),
+            "rms_rate": self.rms_rate or 0.0,
+            "orthogonalised": [self._orthogonalises(weight) for weight in weights],
+        }
+
+    def _decay_of(self, weight: Tracked) -> float:
+        if self._orthogonalises(weight):
+            return super()._decay_of(weight)
+        return 0.0 if self._excludes(weight) else self.adam_weight_decay or 0.0
+
+    def _orthogonalises(self, weight: Tracked) -> bool:
+        left_out = any(re.search(name, weight.path) for name in self.exclude_layers)
+        embedding = self.exclude_embeddings and "embedding" in weight.path.lower()
+        return len(weight.shape) == _MATRIX and not left_out and not embedding

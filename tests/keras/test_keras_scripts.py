@@ -1,0 +1,38 @@
+"""Scripts of the kinds that people publish for dense networks: the same lines in Keras and here, the same outcome."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import scripts_models
+import scripts_training
+from scripting import SCRIPTS, Script
+
+import engine
+
+__all__ = ["scripts_models", "scripts_training"]  # which have filled the list
+
+
+def same(theirs: Any, ours: Any, where: str) -> None:
+    """The same numbers in the same places, whatever holds them."""
+    if isinstance(theirs, dict):
+        assert list(ours) == list(theirs), where
+        for key, value in theirs.items():
+            same(value, ours[key], f"{where}[{key!r}]")
+    elif isinstance(theirs, (list, tuple)):
+        assert len(ours) == len(theirs), where
+        for index, (a, b) in enumerate(zip(theirs, ours, strict=True)):
+            same(a, b, f"{where}[{index}]")
+    elif isinstance(theirs, (str, bool)) or theirs is None:
+        assert ours == theirs, where
+    else:
+        np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), rtol=2e-4, atol=2e-5, err_msg=where)
+
+
+@pytest.mark.parametrize("run", SCRIPTS, ids=lambda run: run.__name__)
+def test_script(run: Script, tmp_path: Path) -> None:
+    same(run(keras, tmp_path), run(engine, tmp_path), run.__name__)
