@@ -21,7 +21,7 @@ from engine import (
 )
 from engine._program import __version__
 from engine.layers import Input
-from engine.models import Sequential
+from engine.models import Model, Sequential
 from engine.regularizers import Regularizer
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Input",
+    "Model",
     "Regularizer",
     "Sequential",
     "__version__",

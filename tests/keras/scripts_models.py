@@ -263,3 +263,19 @@ def printed_lines(api: Any, folder: Path) -> Any:
     with redirect_stdout(out):
         model.fit(X, LABELS, epochs=2, verbose=2, shuffle=False)
     return [line.split(" - ")[3:] for line in out.getvalue().splitlines() if "step" in line]
+
+
+@script
+def functional(api: Any, folder: Path) -> Any:
+    inputs = api.Input(shape=(6,), name="features")
+    hidden = api.layers.Dense(8, activation="relu", name="hidden")(inputs)
+    hidden = api.layers.Dropout(0.0)(hidden)
+    outputs = api.layers.Dense(3, activation="softmax", name="classes")(hidden)
+    model = begin(api.Model(inputs=inputs, outputs=outputs, name="net"))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    lines: list[str] = []
+    model.summary(print_fn=lines.append, line_length=70)
+    shapes = [tuple(hidden.shape), tuple(outputs.shape), model.input_shape, model.output_shape]
+    names = [layer.name for layer in model.layers if "dropout" not in layer.name]
+    found = [model.layers[1].output.shape, len(model.layers), names, shapes]
+    return end(model, model.fit(X, LABELS, epochs=2, **QUIET).history, *found)

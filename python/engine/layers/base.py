@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from engine import constraints, initializers, regularizers
 from engine._checks import Shape, flag, integer, shape, text_of_shape
@@ -15,8 +15,8 @@ from engine._program import Float32, Operation, build
 from engine._random import next_seed
 from engine._spec import Registry, auto_name, snake_case
 from engine.layers._custom import CustomWeight, accepts, checked_output, gradients_of, weak_host
-from engine.layers._losses import Penalised
 from engine.layers._state import Weight, checked_weights
+from engine.layers._symbols import Linked, symbol_of
 
 __all__ = ["MOST_TOKENS", "Layer", "Weight", "asked", "checked_weights", "get", "register"]
 
@@ -24,7 +24,7 @@ __all__ = ["MOST_TOKENS", "Layer", "Weight", "asked", "checked_weights", "get", 
 MOST_TOKENS = 2**24
 
 
-class Layer(Penalised):
+class Layer(Linked):
     """Base class of all layers, and of those that you write in NumPy.
 
     A layer of your own makes its weights in `build` by `add_weight`, gives its outputs in `call`, and for training
@@ -208,8 +208,11 @@ class Layer(Penalised):
         """Whether Python computes the layer."""
         return type(self).call is not Layer.call
 
-    def __call__(self, inputs: ArrayLike, training: bool = False) -> Float32:
-        """The outputs for `inputs` (n, ...), computed at once; outside a model."""
+    def __call__(self, inputs: Any, training: bool = False) -> Any:
+        """The outputs for `inputs` (n, ...), computed at once outside a model; of an Input(), what will come out."""
+        symbol = symbol_of(inputs)
+        if symbol is not None:
+            return symbol.through(self)
         x = np.asarray(inputs, np.float32)
         if x.ndim == 0:
             msg = f"layer {self.name!r} takes arrays with one entry per sample, got the single number {x}"

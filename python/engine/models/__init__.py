@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine.models.cloning import clone_model
+from engine.models.functional import Functional
+from engine.models.layered import Model
 from engine.models.sequential import Sequential
 
 if TYPE_CHECKING:
     from engine.saving import load_model, model_from_json, save_model
 
-__all__ = ["Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
+__all__ = ["Functional", "Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.layers import InputLayer, Layer
+from engine.models.functional import Functional
 from engine.models.sequential import Sequential
 
 
@@ -30,8 +31,11 @@ def clone_model(
     if input_tensors is not None:
         msg = f"`input_tensors` must be None, as models have no tensors here; got {input_tensors!r}"
         raise ValueError(msg)
-    layers: list[Layer] = [] if model.inputs is None else [InputLayer(model.inputs.shape)]
+    start = [] if model.inputs is None else [InputLayer(model.inputs.shape, name=model.inputs.name)]
+    layers: list[Layer] = []
     for layer in model.layers:
+        if layer is model.inputs:
+            continue
         copy = (
             type(layer).from_config(layer.get_config()) if clone_function is None else clone_function(layer)
         )
@@ -39,4 +43,9 @@ def clone_model(
             msg = f"`clone_function` must return a layer, got {copy!r} for layer {layer.name!r}"
             raise TypeError(msg)
         layers.append(copy)
-    return Sequential(layers, name=model.name)
+    if not isinstance(model, Functional):
+        return Sequential([*start, *layers], name=model.name)
+    outputs: Any = start
+    for layer in layers:
+        outputs = layer(outputs)
+    return Functional(start, outputs, model.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import ArrayLike
 
@@ -11,11 +12,35 @@ from engine._checks import flag
 from engine._program import Float32
 from engine.layers import Layer
 from engine.layers.base import checked_weights
-from engine.models.model import Model
+from engine.models.model import TrainableModel
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class LayeredModel(Model):
-    """A model whose weights are those of its layers."""
+class Model(TrainableModel):
+    """A model whose weights are those of its layers. `Model(inputs, outputs)` is the chain of them between the two.
+
+    Args:
+        inputs: what `Input` returned.
+        outputs: what the last layer returned when it was called on what came from there.
+        name: default `functional` with a number.
+    """
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """A chain of layers, where no other kind is asked for."""
+        del args, options
+        if cls is Model:
+            from engine.models.functional import Functional
+
+            return cast("Self", object.__new__(Functional))
+        if cls.__abstractmethods__:
+            msg = (
+                f"{cls.__name__} can't derive from Model, as models are chains of layers here: derive from Sequential, or "
+                "from layers.Layer for what a `call` of your own computes"
+            )
+            raise TypeError(msg)
+        return object.__new__(cls)
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

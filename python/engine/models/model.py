@@ -27,8 +27,8 @@ from engine.models.exchange import ExchangedModel
 from engine.models.saved import SavedModel
 
 
-class Model(ExchangedModel, SavedModel):
-    """What can be trained and asked for predictions; `Sequential` is the one kind there is."""
+class TrainableModel(ExchangedModel, SavedModel):
+    """What can be trained and asked for predictions."""
 
     def fit(  # noqa: PLR0917 # Keras' signature
         self,

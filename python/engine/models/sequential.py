@@ -14,7 +14,8 @@ from engine._progress import print_message
 from engine._spec import auto_name
 from engine._summary import Counts, Layout, Style, between, table
 from engine.layers import InputLayer, Layer
-from engine.models.layered import LayeredModel
+from engine.layers._symbols import KerasTensor
+from engine.models.layered import Model
 from engine.models.stack import (
     config_of_stack,
     operations_through,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Sequential(LayeredModel):
+class Sequential(Model):
     """A stack of layers, each fed by the one before.
 
     Args:
@@ -132,13 +133,29 @@ class Sequential(LayeredModel):
         """The input layer; None before the input shape is known."""
         return self._inputs
 
+    @property
+    def input(self) -> KerasTensor:
+        """What the first layer is given; AttributeError before the input shape is known."""
+        return self._layers[0].input
+
+    @property
+    def output(self) -> KerasTensor:
+        """What the last layer gives out; AttributeError before the input shape is known."""
+        return self._layers[-1].output
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """The one output, as a list."""
+        return [self.output]
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that `name`, or at that `index`.
 
         Raises:
             ValueError: if there is none; the message lists the names.
         """
-        names = [layer.name for layer in self._layers]
+        layers = self.layers
+        names = [layer.name for layer in layers]
         if (name is None) == (index is None):
             msg = "give either `name` or `index`"
             raise ValueError(msg)
@@ -146,11 +163,11 @@ class Sequential(LayeredModel):
             if not -len(names) <= index < len(names):
                 msg = f"`index` must be less than {len(names)}, the number of layers, got {index}"
                 raise ValueError(msg)
-            return self._layers[index]
+            return layers[index]
         if name not in names:
             msg = f"no layer is named {name!r}{nearest(str(name), names)} The layers are: {', '.join(names)}"
             raise ValueError(msg)
-        return self._layers[names.index(name)]
+        return layers[names.index(name)]
 
     @property
     def built(self) -> bool:
@@ -191,8 +208,8 @@ class Sequential(LayeredModel):
         """
         flag(expand_nested, "expand_nested")
         layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"))
-        rows = [row[: 3 + layout.show_trainable] for row in rows_of(self._sample_shape, self._layers)]
-        shown = between([layer.name for layer in self._layers], layer_range)
+        rows = [row[: 3 + layout.show_trainable] for row in rows_of(self._sample_shape, self.layers)]
+        shown = between([layer.name for layer in self.layers], layer_range)
         style = Style.of_terminal() if print_fn is None else Style()
         text = table(self.name, rows[shown], self._counts(), layout, style)
         if print_fn is None:
@@ -216,7 +233,7 @@ class Sequential(LayeredModel):
             return cls(stack_from_config(config), name=config["name"])
 
     def __repr__(self) -> str:
-        return f"<Sequential name={self.name}, built={self.built}>"
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         if not self._layers:

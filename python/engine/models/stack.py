@@ -116,7 +116,8 @@ def rows_of(input_shape: Shape | None, stack: Sequence[Layer]) -> list[tuple[str
         shapes = [str((None, *out)) for out in shapes_through(input_shape, stack)[1:]]
     rows: list[tuple[str, ...]] = []
     for layer, out in zip(stack, shapes, strict=True):
-        params = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
+        given = layer.starts_with is not None
+        params = "0" if given else f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
         learns = ("Y" if layer.trainable else "N") if layer.weights else "-"
         rows.append((f"{layer.name} ({type(layer).__name__})", out, params, learns))
     return rows

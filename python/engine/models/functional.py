@@ -1,0 +1,73 @@
+"""A model that was put together by calling its layers one on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from engine._spec import auto_name
+from engine.layers import Layer
+from engine.layers import get as layer_of
+from engine.layers._symbols import symbol_of
+from engine.models.sequential import Sequential
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Functional(Sequential):
+    """A chain of layers from an input to an output; made by `Model(inputs, outputs)`.
+
+    Args:
+        inputs: what `Input` returned.
+        outputs: what the last layer returned.
+        name: default `functional` with a number.
+
+    Raises:
+        TypeError: for something else.
+        ValueError: if the layers don't lead from one to the other.
+
+    Example:
+        >>> import engine as keras
+        >>> inputs = keras.Input((4,))
+        >>> hidden = keras.layers.Dense(8, activation="relu")(inputs)
+        >>> outputs = keras.layers.Dense(3, activation="softmax")(hidden)
+        >>> keras.Model(inputs, outputs).count_params()
+        67
+    """
+
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, **options: Any
+    ) -> None:
+        given = {"inputs": symbol_of(inputs), "outputs": symbol_of(outputs)}
+        for argument, value in (("inputs", inputs), ("outputs", outputs)):
+            if given[argument] is None:
+                msg = (
+                    f"`{argument}` must be what Input() or a layer called on it has returned, one of them, as models are "
+                    f"chains of layers here; got {value!r}"
+                )
+                raise TypeError(msg)
+        if options:
+            msg = f"Model takes `inputs`, `outputs` and `name`, got {', '.join(map(repr, options))}"
+            raise TypeError(msg)
+        first, last = given["inputs"], given["outputs"]
+        if first is None or last is None or first.layers or first.start is not last.start:
+            msg = "`outputs` must come from `inputs`, an Input(), through layers alone: they belong to another one"
+            raise ValueError(msg)
+        super().__init__(
+            [first.start, *last.layers], name=auto_name("functional") if name is None else str(name)
+        )
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, the input layer first."""
+        return [*([] if self._inputs is None else [self._inputs]), *self._layers]
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make a model from what `get_config` returned."""
+        start, *layers = [layer_of(layer) for layer in config["layers"]]
+        outputs: Any = start
+        for layer in layers:
+            outputs = layer(outputs)
+        return cls(start, outputs, config.get("name"))

@@ -1,0 +1,113 @@
+"""Models put together by calling layers one on the other, and what layers and weights know of their place."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import CLASSES, FEATURES, Blobs, classifier, same_weights
+
+import engine as keras
+from engine import layers
+
+
+def chained(name: str | None = None) -> Any:
+    inputs = keras.Input((FEATURES,), name="rows")
+    hidden = layers.Dense(8, activation="relu")(inputs)
+    return keras.Model(inputs, layers.Dense(CLASSES, activation="softmax")(hidden), name=name)
+
+
+def test_a_chain_is_a_stack(blobs: Blobs) -> None:
+    stack = classifier()
+    chain = chained()
+    chain.set_weights(stack.get_weights())
+    chain.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    for model in (stack, chain):
+        model.fit(blobs.x, blobs.y, shuffle=False, verbose=0)
+    assert same_weights(stack, chain)
+    assert isinstance(chain, keras.Sequential)
+    assert isinstance(stack, keras.Model)
+    assert [type(layer).__name__ for layer in chain.layers] == ["InputLayer", "Dense", "Dense"]
+    assert chain.get_layer("rows") is chain.get_layer(index=0) is chain.inputs
+    lines: list[str] = []
+    chain.summary(print_fn=lines.append)
+    assert 'Model: "functional' in lines[0]
+    assert "rows (InputLayer)" in lines[0]
+
+
+def test_copies_of_a_chain() -> None:
+    chain = chained("chain")
+    for other in (keras.models.clone_model(chain), type(chain).from_config(chain.get_config())):
+        assert type(other) is type(chain)
+        assert other.name == "chain"
+        assert [w.shape for w in other.get_weights()] == [w.shape for w in chain.get_weights()]
+
+
+def test_layers_know_their_place() -> None:
+    model = classifier()
+    first, last = model.layers
+    assert first.input.shape == model.input.shape == (None, FEATURES)
+    assert first.output.shape == last.input.shape == (None, 8)
+    assert [tensor.shape for tensor in model.outputs] == [last.output.shape] == [(None, CLASSES)]
+    assert last.output.ndim == 2
+    with pytest.raises(AttributeError, match="thus has no defined output"):
+        _ = layers.Dense(2).output
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (keras.Model, "`inputs` must be what Input"),
+        (lambda: keras.Model(keras.Input((3,)), np.zeros(3)), "`outputs` must be what Input"),
+        (lambda: keras.Model(keras.Input((3,)), layers.Dense(2)(keras.Input((3,)))), "belong to another one"),
+        (
+            lambda: keras.Model(keras.Input((3,)), layers.Dense(2)(keras.Input((3,))), training=True),
+            "got 'tr",
+        ),
+        (type("Own", (keras.Model,), {}), "Own can't derive from Model"),
+    ],
+)
+def test_what_is_no_chain(make: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+def test_weights_have_names_and_can_be_assigned(blobs: Blobs) -> None:
+    model = classifier()
+    layer = model.layers[0]
+    kernel = layer.kernel
+    assert (kernel.name, kernel.path, kernel.trainable) == ("kernel", f"{layer.name}/kernel", True)
+    assert type(kernel.numpy()) is type(kernel.value) is type(kernel * 2) is np.ndarray
+    with pytest.raises(ValueError, match="read-only"):
+        kernel[0] = 1
+    layer.bias.assign(np.arange(8))
+    assert layer.bias.tolist() == list(range(8))
+    with pytest.raises(ValueError, match=r"must have shape \(8,\), got \(3,\)"):
+        layer.bias.assign(np.zeros(3))
+    with pytest.raises(AttributeError, match="no weight of a layer"):
+        _ = kernel[0].name
+    names = [weight.name for weight in model.trainable_variables]
+    assert names == ["kernel", "bias"] * 2
+    assert len(model.variables) == 4
+    assert model.non_trainable_variables == []
+    assert copy.copy(model.get_weights()[0]).flags.writeable
+
+
+def test_weights_of_layers_can_be_left_out_of_decay(blobs: Blobs) -> None:
+    models = []
+    for by_name in (True, False):
+        model = classifier()
+        optimizer = keras.optimizers.AdamW(weight_decay=0.5)
+        biases = [layer.bias for layer in model.layers]
+        optimizer.exclude_from_weight_decay(**({"var_names": ["bias"]} if by_name else {"var_list": biases}))
+        model.compile(optimizer, "sparse_categorical_crossentropy")
+        model.fit(blobs.x, blobs.y, verbose=0, shuffle=False)
+        models.append(model)
+    keras.utils.set_random_seed(1)
+    assert [w.name for w in models[0].weights] == [w.name for w in models[1].weights]
+    decays = [model.optimizer.lower(model.optimizer._tracked)["decays"] for model in models]
+    assert decays == [[0.5, 0.0, 0.5, 0.0]] * 2
+    with pytest.raises(TypeError, match="`var_list` must hold weights"):
+        keras.optimizers.AdamW().exclude_from_weight_decay(var_list=[np.zeros(3)])
