@@ -19,7 +19,7 @@ CSRC = ROOT / "csrc"
 # A module imports from its own row or a lower one. `_program` alone talks to C++.
 LAYERS = [
     {"_core"},
-    {"_atomic", "_checks", "_custom", "_extras", "_targets", "_program"},
+    {"_atomic", "_checks", "_custom", "_extras", "_targets", "_program", "_values"},
     {"_progress", "_random", "_spec"},
     {
         "activations",

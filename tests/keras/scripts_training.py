@@ -269,3 +269,18 @@ def one_hot_and_sparse(api: Any, folder: Path) -> Any:
     logits = mlp(api, 3, None)
     logits.compile("adam", api.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     return [*found, *end(logits, logits.fit(X, LABELS, epochs=2, **QUIET).history)]
+
+
+@script
+def quickstart(api: Any, folder: Path) -> Any:
+    images = np.random.default_rng(1).integers(0, 256, (60, 4, 4)).astype(np.uint8) / 255.0
+    layers = [api.layers.Dense(16, activation="relu"), api.layers.Dropout(0.0), api.layers.Dense(10)]
+    model = begin(api.models.Sequential([api.layers.Flatten(input_shape=(4, 4)), *layers]))
+    predictions = np.asarray(model(images[:1]))
+    loss_fn = api.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer="adam", loss=loss_fn, metrics=["accuracy"])
+    first = float(loss_fn(LABELS[:1], predictions))
+    history = model.fit(images, LABELS, epochs=2, **QUIET).history
+    probability_model = api.Sequential([model, api.layers.Softmax()])
+    found = [predictions, first, history, np.asarray(probability_model(images[:5]))]
+    return end(model, *found, probability_model.count_params(), len(probability_model.layers), x=images)

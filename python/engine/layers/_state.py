@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from engine._checks import Shape
 from engine._program import Float32, Program, read_weights
 from engine._spec import Spec
+from engine._values import Tensor
 from engine.constraints import Constraint
 from engine.initializers import Initializer, as_weight
 from engine.regularizers import Regularizer
@@ -36,7 +37,7 @@ class Weight(NamedTuple):
         return as_weight(self.initializer(self.shape), self.shape, f"the start of {layer}'s {self.name}")
 
 
-class LayerWeight(np.ndarray[Any, np.dtype[np.float32]]):
+class LayerWeight(Tensor):
     """A weight array as it is at the moment, read-only, which knows whose it is.
 
     What is computed from it belongs to nobody: it has no name, and can't be assigned.
@@ -75,20 +76,12 @@ class LayerWeight(np.ndarray[Any, np.dtype[np.float32]]):
         """The numbers, without a name."""
         return self.view(np.ndarray)
 
-    def numpy(self) -> Float32:
-        """A copy of the numbers."""
-        return np.array(self)
-
     def assign(self, value: ArrayLike) -> None:
         """Set the layer's weight to `value`, of the same shape; this array stays what it is."""
         layer, _ = self._origin
         weights: list[ArrayLike] = list(layer.weights)
         weights[self._index] = value
         layer.set_weights(weights)
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        plain = [item.view(np.ndarray) if isinstance(item, LayerWeight) else item for item in inputs]
-        return getattr(ufunc, method)(*plain, **options)
 
     @property
     def _origin(self) -> tuple[Weighted, Weight]:
@@ -104,6 +97,8 @@ class Weighted(Spec):
 
     name: str
     trainable: bool
+    holds_own_weights = False
+    """Whether its model's program has none of them."""
 
     def __init__(self) -> None:
         self._specs: list[Weight] = []

@@ -14,6 +14,7 @@ from engine._checks import Shape, flag, integer, shape, text_of_shape
 from engine._program import Float32, Operation, build
 from engine._random import next_seed
 from engine._spec import Registry, auto_name, snake_case
+from engine._values import Tensor
 from engine.layers._custom import CustomWeight, accepts, checked_output, gradients_of, weak_host
 from engine.layers._state import Weight, checked_weights
 from engine.layers._symbols import Linked, symbol_of
@@ -227,7 +228,7 @@ class Layer(Linked):
         rows = np.ascontiguousarray(x)
         seed = next_seed() if training else 0
         outputs = program.predict(rows, None, False, flag(training, "training"), seed)
-        return outputs.reshape(len(x), *output_shape)
+        return outputs.reshape(len(x), *output_shape).view(Tensor)
 
     def run_host(self, views: Mapping[str, Any]) -> None:
         """Do a step of the core's: the outputs, or the gradients."""

@@ -13,6 +13,7 @@ from engine._checks import integer
 from engine._program import Float32
 from engine._spec import Registry, Spec, snake_case
 from engine._targets import weights_like
+from engine._values import Number, Tensor
 
 # Keras' names, and the core's for what a batch is divided by. Without a reduction there is nothing to train on, but an
 # evaluation takes the mean.
@@ -110,11 +111,11 @@ class Loss(Spec):
         counted = self.counted(y_true, losses)
         weighted = losses.astype(np.float64) * weights
         if REDUCTIONS[self.reduction] == "sum":
-            return float(np.sum(weighted))
+            return Number(np.sum(weighted))
         if self.reduction in ("none", None):
-            return weighted.astype(np.float32)
+            return weighted.astype(np.float32).view(Tensor)
         divisor = np.sum(counted * weights if self.reduction == "mean_with_sample_weight" else counted)
-        return float(np.sum(weighted) / divisor) if divisor else 0.0
+        return Number(np.sum(weighted) / divisor if divisor else 0.0)
 
     def counted(self, y_true: ArrayLike, losses: Float32) -> NDArray[np.float64]:
         """1 for each sample that counts, (n,), else 0."""

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._program import Float32, accumulate
 from engine._spec import Registry, Spec, snake_case
 from engine._targets import class_indices_like, like_predictions
+from engine._values import Number
 from engine.losses.base import float32_only
 
 Array = NDArray[Any]
@@ -205,7 +206,8 @@ class CoreMetric(Metric):
 
     def result(self) -> Any:
         """The metric of all batches since `reset_state`."""
-        return 0.0 if self._state is None else self.compute(self._state)
+        value = 0.0 if self._state is None else self.compute(self._state)
+        return Number(value) if isinstance(value, float) else value
 
     def reset_state(self) -> None:
         """Forget all batches."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engine._values import Number
 from engine.metrics.base import Metric, register
 
 Array = NDArray[Any]
@@ -73,7 +74,7 @@ class Mean(_Reduction):
 
     def result(self) -> float:
         """The weighted mean since `reset_state`; 0.0 before the first value."""
-        return self._sum / self._weight if self._weight else 0.0
+        return Number(self._sum / self._weight if self._weight else 0.0)
 
 
 @register()
@@ -91,7 +92,7 @@ class Sum(_Reduction):
 
     def result(self) -> float:
         """The weighted sum since `reset_state`."""
-        return self._sum
+        return Number(self._sum)
 
 
 class MeanMetricWrapper(Mean):

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.layers import InputLayer, Layer
 from engine.models.functional import Functional
+from engine.models.layered import Model
 from engine.models.sequential import Sequential
 
 
@@ -32,14 +33,14 @@ def clone_model(
         msg = f"`input_tensors` must be None, as models have no tensors here; got {input_tensors!r}"
         raise ValueError(msg)
     start = [] if model.inputs is None else [InputLayer(model.inputs.shape, name=model.inputs.name)]
-    layers: list[Layer] = []
+    layers: list[Any] = []
     for layer in model.layers:
         if layer is model.inputs:
             continue
         copy = (
             type(layer).from_config(layer.get_config()) if clone_function is None else clone_function(layer)
         )
-        if not isinstance(copy, Layer):
+        if not isinstance(copy, (Layer, Model)):
             msg = f"`clone_function` must return a layer, got {copy!r} for layer {layer.name!r}"
             raise TypeError(msg)
         layers.append(copy)

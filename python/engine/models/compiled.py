@@ -204,10 +204,15 @@ class CompiledModel(ABC):
         return checked_samples(rows, y, Targeting(compiled.loss, output_shape), sample_weight, prefix)
 
     @property
+    def _stack(self) -> list[Layer]:
+        """The layers, without the one that a model may begin with."""
+        return [layer for layer in self.layers if layer.starts_with is None]
+
+    @property
     def _facts(self) -> dict[str, Any]:
         """What configs don't tell: the form of the targets, and seeds."""
         loss = None if self._compiled is None else self._compiled.loss
-        seeds = [layer._seed_in_use for layer in self.layers]
+        seeds = [layer._seed_in_use for layer in self._stack]
         return {"class_indices": None if loss is None else loss.wants_indices, "seeds": seeds}
 
     def _learn(self, facts: Mapping[str, Any]) -> None:
@@ -216,9 +221,9 @@ class CompiledModel(ABC):
         Raises:
             ValueError: if there isn't one seed, or None, for each layer.
         """
-        seeds = facts.get("seeds", [None] * len(self.layers))
-        if len(seeds) != len(self.layers):
-            msg = f"there must be a seed or None for each of {len(self.layers)} layers, got {len(seeds)}"
+        seeds = facts.get("seeds", [None] * len(self._stack))
+        if len(seeds) != len(self._stack):
+            msg = f"there must be a seed or None for each of {len(self._stack)} layers, got {len(seeds)}"
             raise ValueError(msg)
         self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
         indices, compiled = facts.get("class_indices"), self._compiled

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from engine._custom import custom_object_scope
 from engine._spec import auto_name
 from engine.layers import Layer
-from engine.layers import get as layer_of
 from engine.layers._symbols import symbol_of
 from engine.models.sequential import Sequential
+from engine.models.stack import stack_from_config
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -36,6 +37,8 @@ class Functional(Sequential):
         67
     """
 
+    saved_as = Sequential  # the same layers in the same order, which Keras reads as well
+
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, **options: Any
     ) -> None:
@@ -61,13 +64,22 @@ class Functional(Sequential):
     @property
     def layers(self) -> list[Layer]:
         """The layers, the input layer first."""
+        return [*([] if self._inputs is None else [self._inputs]), *super().layers]
+
+    def _shown(self) -> list[Layer]:
         return [*([] if self._inputs is None else [self._inputs]), *self._layers]
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make a model from what `get_config` returned."""
-        start, *layers = [layer_of(layer) for layer in config["layers"]]
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Self:
+        """Make a model from what `get_config` returned.
+
+        Args:
+            config: what it returned.
+            custom_objects: classes and functions of your own by name.
+        """
+        with custom_object_scope(custom_objects):
+            start, *layers = stack_from_config(config)
         outputs: Any = start
         for layer in layers:
             outputs = layer(outputs)
-        return cls(start, outputs, config.get("name"))
+        return cls(start, outputs, config["name"])

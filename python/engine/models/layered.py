@@ -92,8 +92,17 @@ class Model(TrainableModel):
             if self._program is None:
                 raise self._not_built("set_weights()")
             values = checked_weights(weights, self.weights, self.name)
-            if values:
-                self._program.write_variables(values)
+            if not values:
+                return
+            own: list[Float32] = []
+            for layer in self._layers:
+                count = len(layer.weights)
+                if layer.holds_own_weights:
+                    layer.set_weights(values[:count])
+                else:
+                    own += values[:count]
+                del values[:count]
+            self._program.write_variables(own)
 
     def count_params(self) -> int:
         """The number of weights, counted one by one."""

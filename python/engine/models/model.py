@@ -22,6 +22,7 @@ from engine._samples import Samples, Source, unpacked
 from engine._streams import batches_of, yields_batches
 from engine._tokens import require_tokens
 from engine._trainer import Trainer
+from engine._values import Tensor
 from engine.callbacks import CallbackList, History
 from engine.models.exchange import ExchangedModel
 from engine.models.saved import SavedModel
@@ -221,7 +222,7 @@ class TrainableModel(ExchangedModel, SavedModel):
 
     def __call__(self, x: ArrayLike, training: bool = False) -> Float32:
         """The model's outputs for one batch, all of `x`; with dropout at work if `training`."""
-        return self._outputs(x, "x", flag(training, "training"))
+        return self._outputs(x, "x", flag(training, "training")).view(Tensor)
 
     def _outputs(self, x: object, name: str, training: bool = False) -> Float32:
         rows = unchecked_rows(x, self._sample_shape, name)
@@ -272,7 +273,7 @@ class TrainableModel(ExchangedModel, SavedModel):
 
     def predict_on_batch(self, x: ArrayLike) -> Float32:
         """The model's outputs for one batch, all of `x`."""
-        return self(x)
+        return self._outputs(x, "x")
 
     def _built_for(self, shape: Shape) -> Program:
         """The program, built for samples of `shape` if there was none."""

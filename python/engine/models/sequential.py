@@ -16,6 +16,7 @@ from engine._summary import Counts, Layout, Style, between, table
 from engine.layers import InputLayer, Layer
 from engine.layers._symbols import KerasTensor
 from engine.models.layered import Model
+from engine.models.nested import Nested
 from engine.models.stack import (
     config_of_stack,
     operations_through,
@@ -63,7 +64,7 @@ class Sequential(Model):
         self._operations: list[Operation] = []
         inputs, stack = self._inputs, self._layers
         for layer in layers or []:
-            inputs, stack = with_layer(inputs, stack, layer)
+            inputs, stack = with_layer(inputs, stack, _layer_of(layer))
         self._restack(inputs, stack, None)
 
     def add(self, layer: Layer, rebuild: bool = True) -> None:
@@ -79,7 +80,7 @@ class Sequential(Model):
         flag(rebuild, "rebuild")
         with self._lock:
             self._require_idle("given other layers")
-            inputs, stack = with_layer(self._inputs, self._layers, layer)
+            inputs, stack = with_layer(self._inputs, self._layers, _layer_of(layer))
             self._restack(inputs, stack, self._compiled)
 
     def pop(self, rebuild: bool = True) -> Layer:
@@ -148,8 +149,8 @@ class Sequential(Model):
         """The one output, as a list."""
         return [self.output]
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """The layer of that `name`, or at that `index`.
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """The layer of that `name`, or at that `index`; a model, where one is in its place.
 
         Raises:
             ValueError: if there is none; the message lists the names.
@@ -202,14 +203,15 @@ class Sequential(Model):
             line_length: width in characters; default that of the terminal, at most 88.
             positions: where the three columns end, as shares of the line; default `[0.45, 0.8, 1.0]`.
             print_fn: gets the whole text, instead of standard output.
-            expand_nested: of no effect, as there are no models within models.
+            expand_nested: of no effect: the layers of models within are not shown.
             show_trainable: whether a column tells which layers are trainable.
             layer_range: names of the first and the last layer to show, or regular expressions; default all.
         """
         flag(expand_nested, "expand_nested")
         layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"))
-        rows = [row[: 3 + layout.show_trainable] for row in rows_of(self._sample_shape, self.layers)]
-        shown = between([layer.name for layer in self.layers], layer_range)
+        stack = self._shown()
+        rows = [row[: 3 + layout.show_trainable] for row in rows_of(self._sample_shape, stack)]
+        shown = between([layer.name for layer in stack], layer_range)
         style = Style.of_terminal() if print_fn is None else Style()
         text = table(self.name, rows[shown], self._counts(), layout, style)
         if print_fn is None:
@@ -244,6 +246,10 @@ class Sequential(Model):
     def _restack(self, inputs: InputLayer | None, stack: list[Layer], compiled: Compiled | None) -> None:
         """Become a model of these layers, all or nothing; weights that exist stay as they are."""
         require_free(stack, self)
+        if compiled is not None and compiled.loss is not None:
+            for layer in stack:
+                if isinstance(layer, Nested):
+                    layer.require_untrained()
         program, weights, output_shape = None, [], None
         operations: list[Operation] = []
         if inputs is not None and stack:
@@ -272,7 +278,13 @@ class Sequential(Model):
 
     def _apply(self, compiled: Compiled) -> None:
         program, inputs = self._program, self._inputs
-        if program and inputs and operations_through(inputs.shape, self._layers) == self._operations:
+        nested = any(isinstance(layer, Nested) for layer in self._layers)
+        if (
+            program
+            and inputs
+            and not nested
+            and operations_through(inputs.shape, self._layers) == self._operations
+        ):
             compiled.apply(program, tracked(self._layers, inputs.shape), self._output_shape or ())
         else:  # `trainable` was assigned, or there is no program yet
             self._restack(self._inputs, self._layers, compiled)
@@ -285,3 +297,12 @@ class Sequential(Model):
             return Counts(trainable, non_trainable, None)
         state = sum(math.prod(variable.shape) for variable in optimizer.variables)
         return Counts(trainable, non_trainable, state)
+
+    def _shown(self) -> list[Layer]:
+        """The layers that a summary tells of."""
+        return self._layers
+
+
+def _layer_of(part: Any) -> Layer:
+    """A part of a model as a layer: models are wrapped."""
+    return Nested(part) if isinstance(part, Model) else part

@@ -119,7 +119,8 @@ def rows_of(input_shape: Shape | None, stack: Sequence[Layer]) -> list[tuple[str
         given = layer.starts_with is not None
         params = "0" if given else f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
         learns = ("Y" if layer.trainable else "N") if layer.weights else "-"
-        rows.append((f"{layer.name} ({type(layer).__name__})", out, params, learns))
+        kind = type(getattr(layer, "shown_as", layer)).__name__
+        rows.append((f"{layer.name} ({kind})", out, params, learns))
     return rows
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine._checks import flag, integer, real
 from engine._spec import Registry, serialize, snake_case
+from engine._values import Setting
 from engine.optimizers._rates import LearningRate, Rate, number, to_rate
 from engine.optimizers._state import Stateful
 from engine.optimizers._variables import Tracked
@@ -108,7 +109,8 @@ class Optimizer(Stateful):
     @property
     def learning_rate(self) -> float:
         """The step size of the next batch. With a schedule only another schedule may be assigned."""
-        return float(self._rate) if isinstance(self._rate, float) else float(self.learning_rates(1)[0])
+        rate = self._rate if isinstance(self._rate, float) else self.learning_rates(1)[0]
+        return Setting.of(rate, lambda value: setattr(self, "learning_rate", value))
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:

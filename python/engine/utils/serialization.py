@@ -53,7 +53,8 @@ def serialize_keras_object(obj: Any) -> Any:
     if isinstance(obj, Spec):
         return serialize(obj)
     if hasattr(obj, "get_config"):
-        return described(type(obj), type(obj).__name__, obj.get_config())
+        kind = getattr(obj, "saved_as", type(obj))
+        return described(kind, kind.__name__, obj.get_config())
     if callable(obj) and not isinstance(obj, type) and hasattr(obj, "__name__"):
         return described(obj, "function", obj.__name__)
     msg = f"{obj!r} can't be serialized: it is no plain value and has no `get_config`"

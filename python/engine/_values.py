@@ -1,0 +1,60 @@
+"""Numbers and arrays with the methods that tensors of other libraries have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class Number(float):
+    """A float that is also asked for its `numpy()`."""
+
+    shape: tuple[int, ...] = ()
+
+    def numpy(self) -> np.float32:
+        """The number as NumPy's."""
+        return np.float32(self)
+
+
+class Setting(Number):
+    """A number of an object as it is at the moment, by which it can be set as well."""
+
+    _assign: Callable[[Any], None]
+
+    @classmethod
+    def of(cls, value: float, assign: Callable[[Any], None]) -> Setting:
+        """`value`, which `assign` changes in the object."""
+        setting = cls(value)
+        setting._assign = assign
+        return setting
+
+    @property
+    def value(self) -> float:
+        """The number alone."""
+        return float(self)
+
+    def assign(self, value: ArrayLike) -> None:
+        """Set it in the object; this number stays what it is."""
+        self._assign(value)
+
+
+class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
+    """An array that is also asked for its `numpy()`; what is computed from it is a plain one."""
+
+    def numpy(self) -> NDArray[np.float32]:
+        """A copy as an array of NumPy's own class."""
+        return np.array(self)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        plain = [plain_array(item) for item in inputs]
+        if "out" in options:
+            options["out"] = tuple(plain_array(item) for item in options["out"])
+        return getattr(ufunc, method)(*plain, **options)
+
+
+def plain_array(value: Any) -> Any:
+    """`value` without the class of a tensor."""
+    return value.view(np.ndarray) if isinstance(value, Tensor) else value
