@@ -32,7 +32,7 @@ LAYERS = [
         "metrics",
         "callbacks",
     }
-    | {"config", "datasets", "ops", "plots", "utils"},
+    | {"backend", "config", "datasets", "ops", "plots", "utils"},
     {
         "_arrays",
         "_compiled",

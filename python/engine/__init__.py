@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine import (
     activations,
+    backend,
     callbacks,
     config,
     constraints,
@@ -36,6 +37,7 @@ __all__ = [
     "Sequential",
     "__version__",
     "activations",
+    "backend",
     "callbacks",
     "config",
     "constraints",

@@ -96,7 +96,7 @@ class Spec:
         for option in () if cls.takes_any_name else options:
             known = list(_arguments(cls))
             if option not in known:
-                names = ", ".join(known)
+                names = ", ".join(dict.fromkeys(known))
                 msg = f"{cls.__name__} has no argument {option!r}{nearest(option, known)} It takes: {names}"
                 raise TypeError(msg)
         return super().__new__(cls)

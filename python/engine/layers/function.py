@@ -89,7 +89,11 @@ class Lambda(Layer):
         shape = {} if self._shape is None else {"output_shape": _described(self._shape)}
         derivative = {} if self._gradient is None else {"gradient": _described(self._gradient)}
         own = {"function": _described(self.function), **shape, "arguments": self.arguments, **derivative}
-        base = {name: value for name, value in super().get_config().items() if name not in ("mask", *own)}
+        base = {
+            name: value
+            for name, value in super().get_config().items()
+            if name not in ("mask", "gradient", *own)
+        }
         return {**base, **own}
 
     @classmethod

@@ -179,6 +179,7 @@ class LayerNormalization(_Scaled):
         gamma_regularizer: penalty on gamma.
         beta_constraint: what beta is made to be after every step, such as `"max_norm"`.
         gamma_constraint: the same for gamma.
+        rms_scaling: False; RMSNormalization is a layer of its own.
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
@@ -196,8 +197,11 @@ class LayerNormalization(_Scaled):
         gamma_regularizer: object = None,
         beta_constraint: object = None,
         gamma_constraint: object = None,
+        *,
+        rms_scaling: bool = False,
         **options: Any,
     ) -> None:
+        self.rms_scaling = left_out(rms_scaling, "rms_scaling", False, "scaling by the root mean square")
         self.axis = axis_argument(axis)
         self.epsilon = real(epsilon, "epsilon", 0.0)
         super().__init__(

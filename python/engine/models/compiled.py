@@ -69,6 +69,16 @@ class CompiledModel(ABC):
         return None if self._compiled is None else self._compiled.optimizer
 
     @property
+    def loss(self) -> Any:
+        """What `compile` was given."""
+        return self._arguments.get("loss")
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` has been called."""
+        return self._compiled is not None
+
+    @property
     def metrics_names(self) -> list[str]:
         """Names of what `evaluate` returns, in its order; empty before `compile`."""
         return [] if self._compiled is None else list(self._compiled.names)
