@@ -60,12 +60,12 @@ class Lambda(Layer):
         self._gradient = gradient
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """What the function gives."""
+        """What the function gives for `inputs` (n, ...), and `training` where it takes that."""
         options = {"training": training} if accepts(self.function, "training") else {}
         return self.function(inputs, **self.arguments, **options)
 
     def gradient(self, inputs: Any, upstream: Any) -> Any:
-        """The gradient by the inputs."""
+        """The gradient of the loss by the `inputs`, from `upstream`, the one by the outputs."""
         derivative = self._gradient or getattr(self.function, "gradient", None)
         if derivative is None:
             msg = (
@@ -98,7 +98,7 @@ class Lambda(Layer):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make a layer from what `get_config` returned.
+        """Make a layer from `config`, what `get_config` returned.
 
         Raises:
             ValueError: for a Python lambda, which no config holds, or a function that nobody knows.

@@ -23,6 +23,7 @@ class Functional(Sequential):
         inputs: what `Input` returned.
         outputs: what the last layer returned.
         name: default `functional` with a number.
+        options: none; names of other arguments are refused.
 
     Raises:
         TypeError: for something else.

@@ -25,6 +25,7 @@ class Model(TrainableModel):
         inputs: what `Input` returned.
         outputs: what the last layer returned when it was called on what came from there.
         name: default `functional` with a number.
+        options: the same, by name.
     """
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
