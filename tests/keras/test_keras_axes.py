@@ -88,15 +88,19 @@ def same(make: Callable[[Any], list[float]], rel: float = 2e-5) -> None:
     np.testing.assert_allclose(make(engine), theirs, rtol=rel, atol=2e-6)
 
 
+@pytest.mark.parametrize(("name", "config", "y"), LOSSES, ids=lambda value: str(value)[:25])
+def test_losses(name: str, config: dict[str, Any], y: Array) -> None:
+    of_the_batch = name in {"Dice", "Tversky"} and "axis" not in config
+    weight = None if of_the_batch else BY_STEP
+    same(lambda api: outcome(api, getattr(api.losses, name)(**config), y, weight=weight))
+
+
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
 @pytest.mark.parametrize("weight", ["none", "by_step"])
-@pytest.mark.parametrize(("name", "config", "y"), LOSSES, ids=lambda value: str(value)[:25])
-def test_losses(name: str, config: dict[str, Any], y: Array, weight: str, reduction: str) -> None:
-    whole = name in {"Dice", "Tversky"} and "axis" not in config
-    if whole and (weight != "none" or reduction != "sum_over_batch_size"):
-        pytest.skip("one number for the batch")
-    options = {**config, "reduction": reduction}
-    same(lambda api: outcome(api, getattr(api.losses, name)(**options), y, weight=WEIGHTS[weight]))
+@pytest.mark.parametrize("name", ["MeanSquaredError", "SparseCategoricalCrossentropy"])
+def test_reductions(name: str, weight: str, reduction: str) -> None:
+    y = LABELS if name.startswith("Sparse") else BINARY
+    same(lambda api: outcome(api, getattr(api.losses, name)(reduction=reduction), y, weight=WEIGHTS[weight]))
 
 
 def test_weights_of_whole_samples_count_for_each_row() -> None:
@@ -106,9 +110,9 @@ def test_weights_of_whole_samples_count_for_each_row() -> None:
         assert flat == outcome(engine, name, y, weight=BY_SAMPLE, weighted_metrics=["accuracy"])
 
 
-@pytest.mark.parametrize("weight", WEIGHTS)
 @pytest.mark.parametrize(("name", "config", "y"), METRICS, ids=lambda value: str(value)[:25])
-def test_metrics(name: str, config: dict[str, Any], y: Array, weight: str) -> None:
+def test_metrics(name: str, config: dict[str, Any], y: Array) -> None:
+    weight = list(WEIGHTS)[(len(name) + len(config)) % len(WEIGHTS)]  # each of them with many metrics
     loss = "sparse_categorical_crossentropy" if y is LABELS else "mse"
 
     def make(api: Any) -> list[float]:
