@@ -254,7 +254,6 @@ void Run::call_host(const Step& step, const py::object& host, int64_t batch) {
 }
 
 void register_run(py::module_& m) {
-
   py::class_<Run>(m, "Run")
       .def_property_readonly("batches", &Run::batches)
       .def_property_readonly("totals", &Run::totals, py::return_value_policy::copy)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine._checks import Shape, integers
-from engine._custom import get_registered_name, get_registered_object
+from engine._spec import described, meant
 from engine.layers._custom import accepts
 from engine.layers.base import Layer, register
 
@@ -115,12 +115,7 @@ def _described(value: Any) -> Any:
         return value
     if getattr(value, "__name__", "<lambda>") == "<lambda>":
         return {"class_name": "__lambda__", "config": {}}
-    return {
-        "class_name": "function",
-        "config": value.__name__,
-        "module": value.__module__,
-        "registered_name": get_registered_name(value),
-    }
+    return described(value, "function", value.__name__)
 
 
 def _found(value: Any) -> Any:
@@ -132,10 +127,8 @@ def _found(value: Any) -> Any:
             "code here: give the function a name with `def`, and register it with @register_keras_serializable()"
         )
         raise ValueError(msg)
-    name = value.get("config")
-    for known in (value.get("registered_name"), name):
-        found = get_registered_object(str(known))
-        if found is not None:
-            return found
-    msg = f"unknown function {name!r}: pass it in `custom_objects`, or register it with @register_keras_serializable()"
+    found = meant(value)
+    if callable(found):
+        return found
+    msg = f"unknown function {found!r}: pass it in `custom_objects`, or register it with @register_keras_serializable()"
     raise ValueError(msg)

@@ -71,7 +71,7 @@ class CompiledModel(ABC):
     @property
     def loss(self) -> Any:
         """What `compile` was given."""
-        return self._arguments.get("loss")
+        return self._compile_arguments.get("loss")
 
     @property
     def compiled(self) -> bool:
