@@ -31,7 +31,7 @@ constexpr Group kGroups[] = {
     {"losses", add_losses, 0x6f99b2ca85b4cf73},
     {"metrics", add_metrics, 0x23bd87e732fdaa19},
     {"updates", add_updates, 0x5bf2aea48aba0bde},
-    {"layers", add_layers, 0x6b7e63439e25cf15},
+    {"layers", add_layers, 0x7db9a557b188bff0},
     {"random numbers", add_random, 0x2a8ded8a6ec039d9},
     {"trainings", add_training, 0xf74088769bf4c325},
 };

@@ -35,31 +35,32 @@ void add_layers(const KernelTable& kernels, Digest& digest) {
     function(noise);
     y.add_to(digest);
   }
-  const Matrix scratch(kWarpFields, 48 + kLane);
-  const float taps[] = {0.25f, 0.5f, 0.25f};
-  const Warp warp{x.data(),
-                  y.data(),
-                  x.ld(),
-                  scratch.data(),
-                  6,
-                  8,
-                  1,
-                  {-0.2f, 0.2f},
-                  {-0.1f, 0.3f},
-                  {-0.1f, 0.1f},
-                  {{-0.2f, 0.2f}},
-                  true,
-                  {false, true},
-                  2.0f,
-                  taps,
-                  3,
-                  Fill::kReflect,
-                  0.0f,
-                  false,
-                  11,
-                  12,
-                  13,
-                  x.all_rows()};
+  constexpr int64_t kHeight = 6, kWidth = 8, kRadius = 1, kBeyond = 64;  // zeros at least on both sides of the taps
+  const Arena scratch(warp_scratch(kHeight, kWidth, 1, true));
+  std::vector<int32_t> taps(2 * (kRadius + kBeyond) + 1);
+  for (const int64_t d : {-1, 0, 1}) {
+    const int32_t tap = d == 0 ? kWholeTap / 2 : kWholeTap / 4;
+    taps[static_cast<size_t>(kRadius + kBeyond + d)] |= tap;
+    taps[static_cast<size_t>(kRadius + kBeyond + d + 1)] |= tap << 16;
+  }
+  Warp warp{};
+  warp.x = x.data();
+  warp.y = y.data();
+  warp.ld = x.ld();
+  warp.scratch = scratch.data();
+  warp.height = kHeight;
+  warp.width = kWidth;
+  warp.channels = 1;
+  warp.down[0] = warp.right[0] = warp.turns[0] = warp.zoom[0][0] = -0.2f;
+  warp.down[1] = warp.right[1] = warp.turns[1] = warp.zoom[0][1] = 0.1f;
+  warp.zooms_alike = warp.flips[1] = true;
+  warp.alpha = 2.0f;
+  warp.radius = kRadius;
+  warp.taps = taps.data() + kRadius + kBeyond;
+  warp.fill = Fill::kReflect;
+  warp.seed = 11;
+  warp.step = 12;
+  warp.rows = x.all_rows();
   layers.warp(warp);
   y.add_to(digest);
 }
