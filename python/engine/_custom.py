@@ -64,14 +64,20 @@ def get_registered_name(obj: Any) -> str | None:
     return getattr(obj, "__name__", None)
 
 
-def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+def get_registered_object(
+    name: str,
+    custom_objects: Mapping[str, Any] | None = None,
+    module_objects: Mapping[str, Any] | None = None,
+) -> Any:
     """The class or function of that name, with or without its package; None if there is none.
 
     Args:
         name: `package>name`, or the name alone.
         custom_objects: looked through first.
+        module_objects: looked through last.
     """
     for objects in (custom_objects or {}, _scope.get(), _registered):
         if name in objects:
             return objects[name]
-    return next((found for full, found in _registered.items() if full.split(">")[-1] == name), None)
+    found = (found for full, found in _registered.items() if full.split(">")[-1] == name)
+    return next(found, (module_objects or {}).get(name))

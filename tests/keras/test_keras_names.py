@@ -51,7 +51,11 @@ NAMES = {
         LearningRateSchedule serialize deserialize""",
     "callbacks": """
         Callback EarlyStopping ReduceLROnPlateau LearningRateScheduler CSVLogger TerminateOnNaN LambdaCallback
-        SwapEMAWeights History TensorBoard""",
+        SwapEMAWeights History TensorBoard ModelCheckpoint BackupAndRestore""",
+    "models": "Sequential clone_model load_model save_model model_from_json",
+    "saving": """
+        load_model save_model load_weights save_weights register_keras_serializable get_registered_name
+        get_registered_object deserialize_keras_object serialize_keras_object""",
     "utils": "to_categorical set_random_seed normalize PyDataset Progbar plot_model",
     "config": "floatx set_floatx epsilon set_epsilon backend",
     "datasets.mnist": "load_data",
@@ -59,7 +63,8 @@ NAMES = {
 }
 METHODS = """
     compile fit evaluate predict train_on_batch test_on_batch predict_on_batch summary get_layer add pop build
-    get_compile_config compile_from_config get_weights set_weights count_params reset_metrics"""
+    get_compile_config compile_from_config get_weights set_weights count_params reset_metrics save save_weights
+    load_weights to_json from_config"""
 
 # Arguments for what is not there: other devices, models of another kind.
 NOT_HERE = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from engine._checks import flag
@@ -85,6 +84,8 @@ class BackupAndRestore(Callback):
         """Delete the backup: the older one last, as it could still be used without the other."""
         if not self.delete_checkpoint:
             return
+        import shutil  # not at the top: it loads compressors, which few scripts need
+
         for name in (_LATEST, _PREVIOUS):
             self._path(name).unlink(missing_ok=True)
         shutil.rmtree(self.backup_dir, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from engine._checks import flag
 from engine.layers import InputLayer, Layer
 from engine.models.functional import Functional
 from engine.models.layered import Model
@@ -15,6 +16,9 @@ def clone_model(
     model: Any,
     input_tensors: object = None,
     clone_function: Callable[[Layer], Any] | None = None,
+    call_function: None = None,
+    recursive: bool = False,
+    **kwargs: Any,
 ) -> Sequential:
     """A model of the same layers with weights of its own, fresh ones.
 
@@ -22,6 +26,9 @@ def clone_model(
         model: what to copy.
         input_tensors: None; models have no tensors here.
         clone_function: returns the copy of a layer; default `type(layer).from_config(layer.get_config())`.
+        call_function: None; it is for graphs of layers.
+        recursive: of no account, as there are no models within models.
+        kwargs: none.
 
     Returns:
         The copy, not compiled.
@@ -29,9 +36,11 @@ def clone_model(
     if not isinstance(model, Sequential):
         msg = f"`model` must be a model of engine.models, got {model!r}"
         raise TypeError(msg)
-    if input_tensors is not None:
-        msg = f"`input_tensors` must be None, as models have no tensors here; got {input_tensors!r}"
-        raise ValueError(msg)
+    for name, value in {"input_tensors": input_tensors, "call_function": call_function, **kwargs}.items():
+        if value is not None:
+            msg = f"`{name}` must be None, as models are no graphs of tensors here; got {value!r}"
+            raise ValueError(msg)
+    flag(recursive, "recursive")
     start = [] if model.inputs is None else [InputLayer(model.inputs.shape, name=model.inputs.name)]
     layers: list[Any] = []
     for layer in model.layers:
