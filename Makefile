@@ -46,7 +46,6 @@ bench: $(VENV)/installed-bench
 
 # -E: pages must be run again when the engine changes, not only when they do.
 docs: $(VENV)/installed-docs
-	@rm -rf docs/reference/generated # with pages of modules that are gone
 	$(BIN)/sphinx-build -W --keep-going -n -E -b html docs build/docs $(ARGS)
 
 test-kernels: $(VENV)/ready

@@ -17,7 +17,7 @@ import engine
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from public import INTERNAL, PLACES, contents, names_of, public_modules  # noqa: E402 # lies beside this file
+from public import INTERNAL, PLACES, names_of, public_modules, write_pages  # noqa: E402 # lies beside this file
 
 project = "engine"
 author = "The engine authors"
@@ -33,7 +33,6 @@ extensions = [
     "sphinx_design",
 ]
 exclude_patterns = ["_build"]
-templates_path = ["_templates"]
 
 # The pages are notebooks written as text. Each has a Python of its own, in which its blocks run in order; what they
 # print on the error stream is a warning, and so the end of the build.
@@ -56,7 +55,7 @@ autodoc_default_options = {
     "show-inheritance": True,
 }
 autodoc_typehints = "none"
-autosummary_context = {"modules": {module.__name__: contents(module) for module in public_modules()}}
+autosummary_generate = False  # the pages of the modules are written below
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_attr_annotations = False
@@ -74,6 +73,9 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#7db8f0", "color-brand-content": "#7db8f0"},
     "top_of_page_buttons": [],
 }
+
+
+write_pages(HERE / "reference" / "generated")
 
 
 def _require_all_names(app: Sphinx, env: Any) -> None:

@@ -1,11 +1,12 @@
-"""What of the package is public: the modules, the names in them, and what the reference says of each."""
+"""What of the package is public: the modules, the names in them, and the pages of the reference."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -78,14 +79,45 @@ def _described_elsewhere(cls: type) -> str:
     return ", ".join(sorted(base.__name__ for base in above))
 
 
-def contents(module: ModuleType) -> dict[str, Any]:
-    """The classes of `module`, with what their entries leave out, and its functions."""
-    values = {name: getattr(module, name) for name in names_of(module)}
-    return {
-        "classes": {
-            name: _described_elsewhere(value) for name, value in values.items() if isinstance(value, type)
-        },
-        "functions": [
-            name for name, value in values.items() if callable(value) and not isinstance(value, type)
-        ],
-    }
+def write_pages(folder: Path) -> None:
+    """Write a page of the reference for each module, and a table of them, into `folder`."""
+    names = [module.__name__ for module in public_modules()[1:]]
+    pages = {f"{module.__name__}.rst": _page(module) for module in public_modules()[1:]}
+    pages["modules.txt"] = _table("", names)
+    folder.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        if path.name not in pages:
+            path.unlink()
+    for name, text in pages.items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:  # Sphinx reads again what is newer
+            path.write_text(text, encoding="utf-8")
+
+
+def _page(module: ModuleType) -> str:
+    name = module.__name__
+    values = {each: getattr(module, each) for each in names_of(module)}
+    classes = {each: value for each, value in values.items() if isinstance(value, type)}
+    functions = [each for each, value in values.items() if callable(value) and each not in classes]
+    return "\n".join(
+        [
+            f"{name}\n{'=' * len(name)}\n",
+            f".. automodule:: {name}\n   :no-members:\n",
+            f".. currentmodule:: {name}\n",
+            _table("Classes", classes),
+            _table("Functions", functions),
+            *(
+                f".. autoclass:: {each}\n   :inherited-members: {_described_elsewhere(value)}\n"
+                for each, value in classes.items()
+            ),
+            *(f".. autofunction:: {each}\n" for each in functions),
+        ]
+    )
+
+
+def _table(title: str, names: Collection[str]) -> str:
+    """Names and first sentences, linked to the entries."""
+    if not names:
+        return ""
+    heading = f".. rubric:: {title}\n\n" if title else ""
+    return f"{heading}.. autosummary::\n\n" + "".join(f"   {name}\n" for name in names)
