@@ -192,7 +192,7 @@ def compiled(**options: Any) -> Callable[[Any], None]:
             "16777216 numbers at most",
         ),
         (stack(layer("InputLayer", shape=[4]), layer("Reshape", target_shape=[2, 3])), "can't reshape"),
-        (stack(layer("Lambda", function="exec")), "unknown layer 'Lambda'"),
+        (stack(layer("Lambda", function="exec")), "`function` must be a function of arrays, got 'exec'"),
         (stack(layer("Popen", "subprocess", args="true")), "unknown layer 'Popen'"),
         (stack(layer("system", "os")), "unknown layer 'system'"),
         (
@@ -208,7 +208,7 @@ def compiled(**options: Any) -> Callable[[Any], None]:
             lambda config: config.update(module="engine.cli", class_name="function", config="main"),
             "must be that of a Sequential",
         ),
-        (lambda config: config.update(class_name="Functional"), "unknown class or function 'Functional'"),
+        (lambda config: config.update(class_name="Subclassed"), "unknown class or function 'Subclassed'"),
         (lambda config: config.update(config=3), "must be that of a Sequential"),
         (lambda config: config["config"].pop("layers"), "must be that of a Sequential"),
         (lambda config: config["config"].update(layers=[[[]]]), "`layer` must be a name"),

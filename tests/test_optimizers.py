@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -127,3 +129,10 @@ def test_adamw_by_name() -> None:
 def test_bad_arguments(make: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         make()
+
+
+def test_a_learning_rate_is_copied_and_pickled_as_a_number() -> None:
+    rate = keras.optimizers.Adam(0.25).learning_rate
+    for copied in (copy.deepcopy(rate), pickle.loads(pickle.dumps(rate))):
+        assert type(copied) is float
+        assert copied == 0.25

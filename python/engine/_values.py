@@ -40,6 +40,10 @@ class Setting(Number):
         """Set it in the object; this number stays what it is."""
         self._assign(value)
 
+    def __reduce__(self) -> tuple[type[float], tuple[float]]:
+        """Copies and pickles are plain numbers: the object stays behind."""
+        return float, (float(self),)
+
 
 class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
     """An array that is also asked for its `numpy()`; what is computed from it is a plain one."""
