@@ -47,6 +47,7 @@ class Compiled:
         weighted = _metrics("weighted_metrics", weighted_metric_list)
         self._weights: list[Tracked] = []
         self._output_shape: Shape = (-1,)
+        self._whole_batches = False
         self._metrics = [(metric, False) for metric in plain] + [(metric, True) for metric in weighted]
         self.names = _unique_names([metric.name for metric in plain], [metric.name for metric in weighted])
         self._loss_metric = metrics.Mean("loss")
@@ -87,9 +88,19 @@ class Compiled:
                 )
                 raise ValueError(msg)
 
-    def apply(self, program: Program, weights: Sequence[Tracked], output_shape: Shape) -> None:
-        """Compile `program`, which has these weights and outputs; its optimizer state starts anew."""
+    def apply(
+        self, program: Program, weights: Sequence[Tracked], output_shape: Shape, whole_batches: bool = False
+    ) -> None:
+        """Compile `program`; its optimizer state starts anew.
+
+        Args:
+            program: of a model.
+            weights: that it has.
+            output_shape: of one sample.
+            whole_batches: whether a part of it, in Python, is called with a batch and may look at it as a whole.
+        """
         self.suit(output_shape)
+        self._whole_batches = whole_batches
         if self.loss is not None and self.settled:
             indices = bool(self.loss.wants_indices)
             resolved = [metric.resolve(indices, program.output_width) for metric, _ in self._metrics]
@@ -124,7 +135,7 @@ class Compiled:
         loss = self.loss
         if loss is None:
             return False
-        if self._on_host():
+        if self._on_host() or self._whole_batches:
             return True
         plain = REDUCTIONS[loss.reduction] == "mean" and loss.ignored is None
         return not plain or isinstance(loss, HostLoss)

@@ -259,7 +259,8 @@ class Sequential(Model):
             arrays = [array for those in weights for array in those]
             program = build(math.prod(inputs.shape), operations, arrays, math.prod(output_shape[:-1]))
             if compiled is not None:
-                compiled.apply(program, tracked(stack, inputs.shape), output_shape)
+                asks = any("host" in operation for operation in operations)
+                compiled.apply(program, tracked(stack, inputs.shape), output_shape, asks)
         for layer in self._layers:
             if layer not in stack:
                 layer.detach()
@@ -285,7 +286,8 @@ class Sequential(Model):
             and not nested
             and operations_through(inputs.shape, self._layers) == self._operations
         ):
-            compiled.apply(program, tracked(self._layers, inputs.shape), self._output_shape or ())
+            asks = any("host" in operation for operation in self._operations)
+            compiled.apply(program, tracked(self._layers, inputs.shape), self._output_shape or (), asks)
         else:  # `trainable` was assigned, or there is no program yet
             self._restack(self._inputs, self._layers, compiled)
 
