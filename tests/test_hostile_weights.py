@@ -42,7 +42,7 @@ def test_hdf5_that_points_elsewhere(tmp_path: Path) -> None:
     layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "x", (6, 8))
     changes: list[tuple[Callable[[Any], object], str]] = [
         (lambda g: g.__setitem__("0", h5py.SoftLink("/layers/dense_1/vars/0")), "link to another place"),
-        (lambda g: g.__setitem__("0", h5py.ExternalLink("secret", "/x")), "link to another place"),
+        (lambda g: g.__setitem__("0", h5py.ExternalLink("secret", "/x")), "holds what no model's file does"),
         (
             lambda g: g.create_dataset("0", (6, 8), "f4", external=[(str(tmp_path / "secret"), 0, 192)]),
             "in another file",
@@ -52,11 +52,11 @@ def test_hdf5_that_points_elsewhere(tmp_path: Path) -> None:
         (lambda g: g.create_dataset("0", (2**20, 2**20), "f4", chunks=(64, 64)), "claims to hold"),
         (lambda g: g.create_dataset("0", (2**40,), "f4", chunks=(64,), compression="gzip"), "claims to hold"),
         (lambda g: g.create_dataset("0", data=["text"]), "must hold real numbers"),
-        (lambda g: g.create_dataset("0", dtype="f4", data=h5py.Empty("f4")), "has no shape"),
+        (lambda g: g.create_dataset("0", dtype="f4", data=h5py.Empty("f4")), "holds what no model's file does"),
         (lambda g: g.create_dataset("0", data=np.zeros((6, 8), "c8")), "must hold real numbers"),
         (lambda g: g.create_dataset("0", data=np.full((6, 8), 1e300)), "float32's range"),
         (lambda g: g.create_dataset("0", data=np.zeros((8, 6), "f4")), r"must have shape \(6, 8\), got \(8, 6\)"),
-        (lambda g: [g.create_dataset(str(i), (), "f4") for i in range(5, 9)], "expected 2 variables"),
+        (lambda g: [g.create_dataset(str(i), data=np.float32(0)) for i in range(5, 9)], "expected 2 variables"),
         (lambda g: None, "expected 2 variables"),
     ]  # fmt: skip
     for make, message in changes:

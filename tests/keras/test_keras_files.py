@@ -84,7 +84,8 @@ LARGEST = [*{name: (name, options) for name, options in RULES}.values(), RULES[1
 
 @pytest.mark.parametrize(("name", "options"), LARGEST, ids=str)
 def test_optimizers(name: str, options: dict[str, Any], tmp_path: Path) -> None:
-    suffix = FORMATS[LARGEST.index((name, options)) % 3]
+    # Keras fails to save Adafactor in its older format.
+    suffix = ".keras" if name == "Adafactor" else FORMATS[LARGEST.index((name, options)) % 3]
     check(classifier(lambda api: getattr(api.optimizers, name)(**options)), X, Y, tmp_path, suffix)
 
 

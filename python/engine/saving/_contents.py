@@ -136,7 +136,8 @@ def understood(path: object) -> Iterator[None]:
         msg = f"{path}: {error}"
         raise ValueError(msg) from error
     except Exception as error:
-        msg = f"{path} can't be read: {type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        msg = f"{path} can't be read, as it is damaged or holds what no model's file does ({reason})"
         raise ValueError(msg) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from posixpath import join
 from typing import IO, Any
 
 import numpy as np
@@ -23,10 +24,16 @@ from engine.saving._contents import (
     vars_of,
 )
 
+WANTED_BY = "the format of `.keras` and `.h5`, other than that of `.npz`,"
+
 
 def h5py() -> Any:
-    """The package of that name."""
-    return extra("h5py", "files", "the format of `.keras` and `.h5`, other than that of `.npz`,")
+    """The package of that name, which writes."""
+    return extra("h5py", "files", WANTED_BY)
+
+
+# Of HDF5's layouts of an array the others are puzzles of other arrays and files; and the address of what isn't there.
+_CONTIGUOUS, _CHUNKED, _NOWHERE = 1, 2, 2**64 - 1
 
 
 class WeightsH5(Format):
@@ -57,7 +64,9 @@ def write_groups(file: Any, contents: Contents) -> None:
 
 
 def opened(file: Any) -> Any:
-    """The HDF5 file of that path, or in an open file.
+    """The HDF5 file of that path, or in an open file, for reading.
+
+    By pyfive, which is written in Python: the library of HDF5, which h5py uses, ends the process at some damaged files.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -66,14 +75,16 @@ def opened(file: Any) -> Any:
     if isinstance(file, Path) and not file.exists():
         msg = f"no such file: {file}"
         raise FileNotFoundError(msg)
-    return h5py().File(file, "r")
+    found = extra("pyfive", "files", WANTED_BY).File(str(file) if isinstance(file, Path) else file)
+    found.size_in_bytes = file.stat().st_size if isinstance(file, Path) else len(file.getbuffer())
+    return found
 
 
 class H5Reader(Reader):
     """An open file of HDF5.
 
     Args:
-        file: of h5py.
+        file: of pyfive.
     """
 
     def __init__(self, file: Any) -> None:
@@ -110,14 +121,13 @@ def child(group: Any, name: str, kind: str) -> Any:
     Raises:
         ValueError: for a link into another place or file, or something of another kind.
     """
-    link = group.get(name, getlink=True)
-    if link is None:
+    if name not in list(group):
         return None
-    if not isinstance(link, h5py().HardLink):
-        msg = f"{name!r} is a link to another place or file ({type(link).__name__}): refused"
-        raise ValueError(msg)
     found = group[name]
-    if not isinstance(found, getattr(h5py(), kind)):
+    if found is None or found.name != join(group.name, name):
+        msg = f"{name!r} is a link to another place or file: refused"
+        raise ValueError(msg)
+    if type(found).__name__ != kind:
         msg = f"{name!r} must be a {kind.lower()}, got {found!r}"
         raise ValueError(msg)
     return found
@@ -130,10 +140,12 @@ def stored(group: Any, name: str) -> Stored:
         msg = f"there is no array {name!r}"
         raise ValueError(msg)
     shape = require_real(dataset.dtype, dataset.shape, name)
-    if dataset.external or dataset.is_virtual:
-        msg = f"the numbers of {name!r} are in another file: refused"
+    size = size_in_bytes(dataset.dtype, shape)
+    layout = dataset.id.layout_class
+    if layout > _CHUNKED or (layout == _CONTIGUOUS and size and dataset.id.data_offset == _NOWHERE):
+        msg = f"the numbers of {name!r} are in another file, or nowhere: refused"
         raise ValueError(msg)
-    require_plausible(name, size_in_bytes(dataset.dtype, shape), dataset.id.get_storage_size())
+    require_plausible(name, size, group.file.size_in_bytes)
 
     def read() -> Array:
         return np.asarray(dataset[()])

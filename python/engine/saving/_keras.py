@@ -54,7 +54,7 @@ class KerasReader(Reader):
     """Weights and texts.
 
     Args:
-        file: of h5py.
+        file: of pyfive.
         texts: by name.
     """
 

@@ -58,7 +58,7 @@ class LegacyReader(Reader):
     """An open file.
 
     Args:
-        file: of h5py.
+        file: of pyfive.
     """
 
     def __init__(self, file: Any) -> None:
@@ -184,6 +184,8 @@ def _write_arrays(group: Any, arrays: Group) -> None:
 
 def _full_name(loss: Any) -> Any:
     """A loss without abbreviations, which Keras doesn't find when it reads this format."""
+    if isinstance(loss, list):
+        return [_full_name(each) for each in loss]
     found = losses.get(loss) if isinstance(loss, str) and loss not in ("ce", "crossentropy") else loss
     return found.__name__ if callable(found) and found.__module__.startswith("engine.") else loss
 
