@@ -30,7 +30,7 @@ constexpr Group kGroups[] = {
     {"activations", add_activations, 0xe7e85edd5b41b428},
     {"losses", add_losses, 0x6f99b2ca85b4cf73},
     {"metrics", add_metrics, 0x23bd87e732fdaa19},
-    {"updates", add_updates, 0x5bf2aea48aba0bde},
+    {"updates", add_updates, 0xcc84c826b9471c46},
     {"layers", add_layers, 0x7db9a557b188bff0},
     {"random numbers", add_random, 0x2a8ded8a6ec039d9},
     {"trainings", add_training, 0xf74088769bf4c325},

@@ -78,9 +78,12 @@ def outcome(
     model.set_weights([KERNEL, np.zeros(6, np.float32)])
     passed = {"batch_size": 4, "sample_weight": weight, "verbose": 0}
     history = model.fit(X, y, epochs=2, shuffle=False, **passed).history
-    found = [value for name in sorted(history) for value in history[name]]
-    found += np.atleast_1d(model.evaluate(X, y, **passed)).tolist()
-    return [*found, *np.concatenate([np.ravel(weights) for weights in model.get_weights()])]
+    values = [value for name in sorted(history) for value in history[name]]
+    evaluated = model.evaluate(X, y, **passed)
+    values += evaluated if isinstance(evaluated, list) else [evaluated]
+    return list(
+        np.concatenate([np.ravel(value) for value in [*values, *model.get_weights()]])
+    )  # some are arrays
 
 
 def same(make: Callable[[Any], list[float]], rel: float = 2e-5) -> None:
