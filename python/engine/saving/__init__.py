@@ -118,7 +118,8 @@ def load_model(
         safe_mode: of no account: code in files, as Keras has it of lambdas, is never run.
 
     Returns:
-        A new model. Without changes its next step of training is the one that the saved model would have taken.
+        A new model, which trains on as the saved one would have: the optimizer's state is kept as Keras scales it, so that
+        weights may differ in their last bit.
 
     Raises:
         ValueError: for a file that is damaged, or no model of this engine; the message says what is wrong.
