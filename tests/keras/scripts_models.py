@@ -19,7 +19,7 @@ def generators(api: Any, folder: Path) -> Any:
             for first in range(0, 60, 15):
                 yield X[first : first + 15], LABELS[first : first + 15]
 
-    class Numbered(api.utils.PyDataset):  # type: ignore[misc]
+    class Numbered(api.utils.PyDataset):
         def __len__(self) -> int:
             return 4
 

@@ -156,7 +156,7 @@ def callbacks(api: Any, folder: Path) -> Any:
 
 @script
 def callback_of_ones_own(api: Any, folder: Path) -> Any:
-    class Recorder(api.callbacks.Callback):  # type: ignore[misc]
+    class Recorder(api.callbacks.Callback):
         def on_train_begin(self, logs: Any = None) -> None:
             self.batches: list[Any] = []
             self.params_seen = {k: self.params[k] for k in ("epochs", "steps")}
@@ -178,7 +178,7 @@ def callback_of_ones_own(api: Any, folder: Path) -> Any:
 def metric_of_ones_own(api: Any, folder: Path) -> Any:
     ops = keras.ops if api is keras else np
 
-    class Share(api.metrics.Metric):  # type: ignore[misc]
+    class Share(api.metrics.Metric):
         def __init__(self, name: str = "share", **options: Any) -> None:
             super().__init__(name=name, **options)
             self.hits = self.add_weight(name="hits", initializer="zeros")
@@ -202,7 +202,7 @@ def metric_of_ones_own(api: Any, folder: Path) -> Any:
 
 @script
 def layer_of_ones_own(api: Any, folder: Path) -> Any:
-    class Scale(api.layers.Layer):  # type: ignore[misc]
+    class Scale(api.layers.Layer):
         def __init__(self, start: float = 1.0, **options: Any) -> None:
             super().__init__(**options)
             self.start = start
@@ -234,7 +234,7 @@ def layer_of_ones_own(api: Any, folder: Path) -> Any:
 def loss_of_ones_own(api: Any, folder: Path) -> Any:
     ops = keras.ops if api is keras else np
 
-    class Quantile(api.losses.Loss):  # type: ignore[misc]
+    class Quantile(api.losses.Loss):
         def __init__(self, q: float = 0.8, name: str = "quantile", **options: Any) -> None:
             super().__init__(name=name, **options)
             self.q = q
