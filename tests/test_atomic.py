@@ -92,6 +92,19 @@ def test_a_name_may_be_as_long_as_the_system_takes(tmp_path: Path) -> None:
     assert contents(tmp_path) == {name: b"abc"}
 
 
+def test_a_folder_that_can_not_be_synced_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One without permission to list it, and any on Windows."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "open", refuse)
+    with replacing(tmp_path / "file") as file:
+        file.write(b"abc")
+    monkeypatch.undo()
+    assert contents(tmp_path) == {"file": b"abc"}
+
+
 @pytest.mark.parametrize(
     ("path", "error", "message"),
     [

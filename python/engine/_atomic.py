@@ -76,10 +76,10 @@ def _require_place(target: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Have the new name on the disk as well, where the file system can do that."""
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with suppress(OSError):
+    """Have the new name on the disk as well, where the system can do that."""
+    with suppress(OSError):  # Windows opens no folders, and others none that may not be read
+        number = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(number)
-    finally:
-        os.close(number)
+        finally:
+            os.close(number)
