@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,24 @@ def test_copies_of_a_chain() -> None:
         assert type(other) is type(chain)
         assert other.name == "chain"
         assert [w.shape for w in other.get_weights()] == [w.shape for w in chain.get_weights()]
+
+
+@pytest.mark.parametrize("suffix", ["h", "onnx"])
+def test_other_programs_see_the_stack(suffix: str, tmp_path: Path) -> None:
+    chain = chained("net")
+    _, *dense = chain.layers
+    states = [chain.to_torch_state_dict(numpy=True)]
+    chain.export(tmp_path / f"net.{suffix}")
+    written = (tmp_path / f"net.{suffix}").read_bytes()
+    copies = [layers.Dense.from_config(layer.get_config()) for layer in dense]
+    stack = keras.Sequential([keras.Input((FEATURES,), name="rows"), *copies], name="net")
+    stack.set_weights(chain.get_weights())
+    states.append(stack.to_torch_state_dict(numpy=True))
+    stack.export(tmp_path / f"net.{suffix}")
+    assert written == (tmp_path / f"net.{suffix}").read_bytes()
+    assert list(states[0]) == list(states[1]) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    chain.from_torch_state_dict(states[1])
+    assert same_weights(stack, chain)
 
 
 def test_layers_know_their_place() -> None:

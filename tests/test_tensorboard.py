@@ -147,14 +147,18 @@ def test_weights_that_are_all_the_same_or_lost(tmp_path: Path) -> None:
     assert tables[0].tolist() == [[0.5, 1.5, 2.0]]
 
 
-def test_graph_of_layers(blobs: Blobs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("chained", [False, True])
+def test_graph_of_layers(chained: bool, blobs: Blobs, tmp_path: Path) -> None:
     model = classifier()
+    if chained:
+        model = keras.models.Functional.from_config(model.get_config())
+        model.compile("sgd", "sparse_categorical_crossentropy")
     model.fit(blobs.x, blobs.y, verbose=0, callbacks=[TensorBoard(tmp_path)])
     events = run(tmp_path / "train")
     assert plugin(events, "keras") == "graph_keras_model"
     config = json.loads(make_ndarray(events.Tensors("keras")[0].tensor_proto).item())
     graph = keras_model_to_graph_def(config)
-    names = [f"{model.name}/{layer.name}" for layer in [model.inputs, *model.layers]]
+    names = [f"{model.name}/{layer.name}" for layer in [model.inputs, *model.layers[-2:]]]
     assert [node.name for node in graph.node] == names
     assert [list(node.input) for node in graph.node] == [[], *([name] for name in names[:-1])]
     shown = events.Graph()

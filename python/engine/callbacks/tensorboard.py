@@ -263,7 +263,7 @@ def _batches(value: Any) -> range:
 
 def _layers(model: Any) -> dict[str, Any]:
     """Names and classes of the layers, in the form of Keras' model JSON."""
-    stack = [model.inputs, *model.layers]
+    stack = [model.inputs, *(layer for layer in model.layers if layer is not model.inputs)]
     layers = [
         {"class_name": type(layer).__name__, "config": {"name": layer.name, "dtype": "float32"}}
         for layer in stack

@@ -109,7 +109,7 @@ static inline void @standardize(const float *x, float *y, long rows, long n, flo
 }
 """,
     "unit": """\
-/* y = x / sqrt(sum of squares), at least epsilon,, row by row */
+/* y = x / sqrt(sum of squares), at least epsilon, row by row */
 static inline void @unit(const float *x, float *y, long rows, long n, float epsilon)
 {
     for (long row = 0; row < rows; ++row, x += n, y += n) {

@@ -99,7 +99,7 @@ class ExchangedModel(CompiledModel):
 
         with self._lock:
             shapes = self._shapes("to_torch_state_dict()")
-            return to_torch_state_dict(self.layers, shapes, modules, flag(numpy, "numpy"))
+            return to_torch_state_dict(self._stack, shapes, modules, flag(numpy, "numpy"))
 
     def from_torch_state_dict(self, state: Mapping[str, Any], modules: Sequence[str] | None = None) -> None:
         """Take over the weights of the same network in PyTorch.
@@ -119,7 +119,7 @@ class ExchangedModel(CompiledModel):
 
         with self._lock:
             shapes = self._shapes("from_torch_state_dict()")
-            self.set_weights(from_torch_state_dict(self.layers, shapes, state, modules))
+            self.set_weights(from_torch_state_dict(self._stack, shapes, state, modules))
 
     @abstractmethod
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -129,7 +129,7 @@ class ExchangedModel(CompiledModel):
         """Of a sample before each layer."""
         if self._program is None or self._sample_shape is None:
             raise self._not_built(action)
-        return shapes_through(self._sample_shape, self.layers)[:-1]
+        return shapes_through(self._sample_shape, self._stack)[:-1]
 
     def _graph(self) -> Graph:
         """What `export` writes."""
@@ -139,7 +139,7 @@ class ExchangedModel(CompiledModel):
         inputs, program = self.inputs, self._program
         if inputs is None or program is None:
             raise self._not_built("export()")
-        stages = stages_of(self.layers, shape)
+        stages = stages_of(self._stack, shape)
         numbers = np.arange(math.prod(shape)) * _STEP % min(self._tokens or _DIFFERENT, _DIFFERENT)
         sample = numbers.astype(np.float32)
         if self._tokens is None:
