@@ -1,0 +1,87 @@
+"""Chains of layers that are put together by calling one on the other, before there is a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine._checks import Shape
+from engine.layers._losses import Penalised
+
+
+class KerasTensor:
+    """What a layer will give out: a shape, and the layers on the way to it.
+
+    Args:
+        start: the input layer.
+        layers: those that follow it, the last of which gives this out.
+        sample: the shape of one sample.
+    """
+
+    dtype = "float32"
+
+    def __init__(self, start: Linked, layers: tuple[Linked, ...], sample: Shape) -> None:
+        self.start, self.layers, self._sample = start, layers, sample
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """With None for the batch axis."""
+        return (None, *self._sample)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def name(self) -> str:
+        """That of the layer which gives this out."""
+        return (self.layers or (self.start,))[-1].name
+
+    def through(self, layer: Linked) -> KerasTensor:
+        """What `layer` makes of this."""
+        return KerasTensor(self.start, (*self.layers, layer), layer.output_shape_for(self._sample))
+
+    def __repr__(self) -> str:
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
+
+
+def symbol_of(value: Any) -> KerasTensor | None:
+    """`value` where it stands for an array to come, an input layer included; None for anything else."""
+    if isinstance(value, (list, tuple)) and len(value) == 1 and symbol_of(value[0]) is not None:
+        return symbol_of(value[0])
+    start = getattr(value, "starts_with", None)
+    return (
+        value if isinstance(value, KerasTensor) else None if start is None else KerasTensor(value, (), start)
+    )
+
+
+class Linked(Penalised):
+    """What a layer knows of its place in a model."""
+
+    starts_with: Shape | None = None
+    """The shape of one sample, for what a model begins with."""
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""
+        return input_shape
+
+    @property
+    def input(self) -> KerasTensor:
+        """What the layer is given in its model; AttributeError without one."""
+        return self._symbol("input", 0)
+
+    @property
+    def output(self) -> KerasTensor:
+        """What the layer gives out in its model; AttributeError without one."""
+        return self._symbol("output", 1)
+
+    def _symbol(self, what: str, after: int) -> KerasTensor:
+        model: Any = None if self._owner is None else self._owner()
+        found = None if model is None else symbol_of(model.inputs)
+        if found is None:
+            msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
+            raise AttributeError(msg)
+        stack = [layer for layer in model.layers if layer is not model.inputs]
+        for layer in stack[: stack.index(self) + after]:
+            found = found.through(layer)
+        return found

@@ -1,0 +1,164 @@
+"""What a file of a model holds, whatever its format, and how formats are read and written."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._checks import Shape
+
+Array = NDArray[Any]
+
+# Compressed numbers are rarely smaller than this part of themselves, and are refused then: they would fill the memory.
+MOST_EXPANSION = 100
+# Arrays of one layer or optimizer: more than any has.
+MOST_ARRAYS = 2**16
+
+CONFIG, METADATA = "config.json", "metadata.json"
+
+
+def vars_of(path: str) -> str:
+    """What the names of a group's arrays begin with, in Keras' way."""
+    return f"{path}/vars/" if path else "vars/"
+
+
+class Group(NamedTuple):
+    """The arrays of a layer or an optimizer."""
+
+    name: str
+    arrays: Mapping[str, Array]
+    labels: Sequence[str]
+    """What people call each."""
+
+
+class Contents(NamedTuple):
+    """What is written: arrays in groups by path, such as `layers/dense_1`, and texts by the names of files."""
+
+    groups: Mapping[str, Group]
+    texts: Mapping[str, str]
+
+
+class Stored(NamedTuple):
+    """An array in a file."""
+
+    shape: Shape
+    read: Callable[[], Array]
+
+
+class Variables(Mapping[str, Array]):
+    """The arrays of one group, read one by one when asked for.
+
+    Args:
+        stored: the arrays by name: "0", "1", ...
+    """
+
+    def __init__(self, stored: Mapping[str, Stored]) -> None:
+        if len(stored) > MOST_ARRAYS:
+            msg = f"a group must not hold more than {MOST_ARRAYS} arrays, got {len(stored)}"
+            raise ValueError(msg)
+        self._stored = stored
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """The shape of each, without reading it."""
+        return {name: stored.shape for name, stored in self._stored.items()}
+
+    def __getitem__(self, name: str) -> Array:
+        return self._stored[name].read()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+
+class Reader(ABC):
+    """An open file of a model."""
+
+    @abstractmethod
+    def text(self, name: str) -> str | None:
+        """The text of that name; None if there is none."""
+
+    @abstractmethod
+    def group(self, path: str) -> Variables:
+        """The arrays of that path; empty if there is no such group."""
+
+    def layers(self, paths: Sequence[str], weighted: Sequence[bool]) -> list[Variables]:
+        """The arrays of each layer.
+
+        Args:
+            paths: of the layers, such as `layers/dense_1`.
+            weighted: whether they have weights.
+        """
+        del weighted
+        return [self.group(path) for path in paths]
+
+    def optimizer(self) -> Variables:
+        """The arrays of the optimizer."""
+        return self.group("optimizer")
+
+
+class Format(ABC):
+    """A kind of file."""
+
+    suffixes: tuple[str, ...]
+    holds = frozenset({"model", "weights"})
+    """What may be saved in it."""
+
+    @abstractmethod
+    def write(self, file: IO[bytes], contents: Contents) -> None:
+        """Write into a file that is open, and has a `name`."""
+
+    @abstractmethod
+    def open(self, path: Path) -> AbstractContextManager[Reader]:
+        """Open the file for reading."""
+
+
+@contextmanager
+def understood(path: object) -> Iterator[None]:
+    """Within the block, say of everything that is wrong with the file `path` that it is, as a ValueError.
+
+    OSError stays what it is, and so does the ImportError of a missing package.
+    """
+    try:
+        yield
+    except (OSError, ImportError, Warning):
+        raise
+    except ValueError as error:
+        msg = f"{path}: {error}"
+        raise ValueError(msg) from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        msg = f"{path} can't be read, as it is damaged or holds what no model's file does ({reason})"
+        raise ValueError(msg) from error
+
+
+def require_real(dtype: Any, shape: object, name: str) -> Shape:
+    """`shape` as a tuple; ValueError unless such an array holds real numbers."""
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
+        msg = f"array {name!r} must hold real numbers, got dtype {dtype}"
+        raise ValueError(msg)
+    if not isinstance(shape, tuple) or any(size < 0 for size in shape):
+        msg = f"array {name!r} has no shape, got {shape!r}"
+        raise ValueError(msg)
+    return shape
+
+
+def require_plausible(name: str, declared: int, stored: int) -> None:
+    """Raise ValueError where something claims to be far larger than what there is of it."""
+    if declared > MOST_EXPANSION * max(stored, MOST_EXPANSION):
+        msg = f"{name!r} claims to hold {declared} bytes but {stored} are there: refused, as it would fill the memory"
+        raise ValueError(msg)
+
+
+def size_in_bytes(dtype: np.dtype[Any], shape: Shape) -> int:
+    """The size of such an array."""
+    return math.prod(shape) * dtype.itemsize

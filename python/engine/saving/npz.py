@@ -1,0 +1,101 @@
+"""`.npz`: arrays that `numpy.load` reads, `layers/dense/vars/0` and so on, and texts beside them. NumPy is enough."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from engine.saving import _zip
+from engine.saving.contents import (
+    Array,
+    Contents,
+    Format,
+    Reader,
+    Stored,
+    Variables,
+    require_real,
+    size_in_bytes,
+    vars_of,
+)
+
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+class Npz(Format):
+    """Archives of NumPy's."""
+
+    suffixes = (".npz",)
+
+    def write(self, file: IO[bytes], contents: Contents) -> None:
+        """Write into a file that is open."""
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, text in contents.texts.items():
+                with _zip.new_member(archive, name) as member:
+                    member.write(text.encode())
+            for place, group in contents.groups.items():
+                for key, array in group.arrays.items():
+                    with _zip.new_member(archive, f"{vars_of(place)}{key}.npy") as member:
+                        npy.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+    @contextmanager
+    def open(self, path: Path) -> Iterator[Reader]:
+        """Open the file for reading."""
+        with _zip.opened(path) as archive:
+            yield NpzReader(archive)
+
+
+class NpzReader(Reader):
+    """An open archive.
+
+    Args:
+        archive: the zip file.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def text(self, name: str) -> str | None:
+        """The text of that name; None if there is none."""
+        return _zip.text_of(self._archive, name)
+
+    def group(self, path: str) -> Variables:
+        """The arrays of that path; empty if there is no such group."""
+        start, end = vars_of(path), ".npy"
+        found = {}
+        for info in self._archive.infolist():
+            name = info.filename[len(start) : -len(end)]
+            if info.filename.startswith(start) and info.filename.endswith(end) and "/" not in name:
+                found[name] = self._stored(info)
+        return Variables(found)
+
+    def _stored(self, info: zipfile.ZipInfo) -> Stored:
+        with _zip.member(self._archive, info) as file:
+            version = npy.read_magic(file)
+            if version not in _HEADERS:
+                msg = f"{info.filename!r} is of version {version} of NumPy's format, which isn't known here"
+                raise ValueError(msg)
+            try:
+                shape, transposed, dtype = _HEADERS[version](file)
+            except Warning as warning:
+                msg = f"{info.filename!r} has a header that nobody writes any more: {warning}"
+                raise ValueError(msg) from warning
+            offset = file.tell()
+        shape = require_real(dtype, shape, info.filename)
+        if size_in_bytes(dtype, shape) + offset != info.file_size:
+            msg = (
+                f"array {info.filename!r} says that its shape is {shape} and its dtype {dtype}, but has "
+                f"{info.file_size - offset} bytes"
+            )
+            raise ValueError(msg)
+
+        def read() -> Array:
+            flat = np.frombuffer(_zip.bytes_of(self._archive, info), dtype, offset=offset)
+            return flat.reshape(shape[::-1]).T if transposed else flat.reshape(shape)
+
+        return Stored(shape, read)
