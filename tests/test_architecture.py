@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+import graphlib
 import importlib.util
 import re
 import shutil
@@ -19,7 +21,7 @@ CSRC = ROOT / "csrc"
 # A module imports from its own row or a lower one. `_program` alone talks to C++.
 LAYERS = [
     {"_core"},
-    {"_atomic", "_checks", "_custom", "_extras", "_targets", "_program", "_values"},
+    {"_atomic", "_checks", "_custom", "_elementary", "_extras", "_targets", "_program", "_values"},
     {"_progress", "_random", "_spec"},
     {
         "activations",
@@ -121,21 +123,32 @@ def without_comments(source: str) -> str:
     return re.sub(r"//[^\n]*", "", source)
 
 
-def imported_modules(path: Path) -> Iterator[str]:
-    """The part after `engine` of every import in the file, at its top or inside a function."""
+@functools.cache
+def imports(path: Path) -> list[tuple[str, ...]]:
+    """What the file imports from the package, as paths below `engine`, at its top or inside a function."""
     inside = list(path.relative_to(PACKAGE.parent).parent.parts)
+    found: list[list[str]] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names = [alias.name.split(".") for alias in node.names]
+            found += [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = inside[: len(inside) - node.level + 1] if node.level else []
             base = base + (node.module.split(".") if node.module else [])
-            names = [[*base, alias.name] for alias in node.names]
-        else:
-            continue
-        for name in names:
-            if name[0] == "engine":
-                yield name[1] if len(name) > 1 else "__init__"
+            found += [[*base, alias.name] for alias in node.names]
+    return [tuple(name[1:]) for name in found if name[0] == "engine"]
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """The first part of each of these, by which modules have their rows."""
+    yield from (name[0] if name else "__init__" for name in imports(path))
+
+
+def imported_files(path: Path) -> Iterator[Path]:
+    """The files that they are in."""
+    for name in imports(path):
+        bases = (PACKAGE.joinpath(*name), PACKAGE.joinpath(*name[:-1]))
+        files = [file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py")]
+        yield from [file for file in files if file.is_file()][:1]
 
 
 def headers(path: Path) -> list[str]:
@@ -164,6 +177,22 @@ def test_python_imports_go_one_way() -> None:
         if RANK.get(name, 0) > RANK[module_name(path)]
     }
     assert not upward
+
+
+def test_python_imports_go_round_in_no_circle() -> None:
+    sources = [path for path in python_sources() if "models" not in path.parts]
+    graph = {path: set(imported_files(path)) - {path, PACKAGE / "__init__.py"} for path in sources}
+    graphlib.TopologicalSorter(graph).prepare()  # names the circle in its error
+
+
+def test_private_modules_stay_within_their_package() -> None:
+    strangers = {
+        f"{relative(path)} imports {relative(file)}"
+        for path in python_sources()
+        for file in imported_files(path)
+        if re.match(r"_[^_]", file.stem) and file.parent not in path.parents
+    }
+    assert not strangers
 
 
 def test_only_one_module_talks_to_the_extension() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from packed import TINY_SHAPES, Arrays, flip, refuse, same
 
-from engine.datasets import _cache, _idx
+from engine.datasets import _idx, cache
 from engine.datasets._packed import Packed
 
 
@@ -62,7 +62,7 @@ def test_cache_of_other_data_is_replaced(tiny: tuple[Packed, Arrays], home: Path
     packed, arrays = tiny
     home.mkdir(parents=True)
     buffers = [np.zeros(_idx.size(shape), np.uint8) for shape in TINY_SHAPES]
-    _cache.write(home / "tiny.idx", bytes(64), buffers)
+    cache.write(home / "tiny.idx", bytes(64), buffers)
     assert same(packed.load(None), arrays)
 
 
@@ -113,7 +113,7 @@ def test_no_home(tiny: tuple[Packed, Arrays], monkeypatch: pytest.MonkeyPatch) -
     for name in ("ENGINE_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", homeless)
-    assert _cache.folder() is None
+    assert cache.folder() is None
     assert same(packed.load(None), arrays)
     assert same(packed.load("name.npz"), arrays)
 
@@ -139,7 +139,7 @@ def test_cache_folder(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(Path, "home", lambda: Path("/home/me"))
     monkeypatch.setattr(sys, "platform", platform)
-    assert _cache.folder() == Path(expected)
+    assert cache.folder() == Path(expected)
 
 
 def test_path_names_the_cache_file(tiny: tuple[Packed, Arrays], home: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from packed import MD5, Arrays, flip, refuse, same
 
-from engine.datasets import _cache, _idx, _packed, mnist
+from engine.datasets import _idx, _packed, cache, mnist
 from engine.datasets._packed import Packed
 
 
@@ -93,7 +93,7 @@ def test_missing_lzma(tiny: tuple[Packed, Arrays], home: Path, monkeypatch: pyte
     assert not home.exists()
     monkeypatch.undo()
     monkeypatch.setenv("ENGINE_CACHE_DIR", str(home.parent))
-    _cache.write(
+    cache.write(
         home / "tiny.idx",
         bytes.fromhex("".join(packed.sha256)),
         [np.frombuffer(_idx.header(array.shape) + array.tobytes(), np.uint8) for array in arrays],

@@ -55,7 +55,7 @@ def test_activations_by_name() -> None:
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: activations.celu([1.0], alpha=-1.0), "`alpha` of celu must be positive, got -1.0"),
+        (lambda: activations.celu([1.0], alpha=-1.0), "`alpha` must be greater than 0, got -1.0"),
         (lambda: activations.squareplus([1.0], b=-1.0), "`b` must be a finite number of at least 0"),
         (lambda: activations.softmax([[1.0]], axis=2), "`axis` must be at most 1, got 2"),
         (lambda: activations.glu([1.0, 2.0, 3.0]), "even extent along axis -1"),

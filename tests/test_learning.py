@@ -253,10 +253,10 @@ def test_mistakes_of_ones_own_leave_a_model_that_works() -> None:
         ),
         (lambda: optimizers.SGD(ema_momentum=1.5), "`ema_momentum` must be between 0 and 1, got 1.5"),
         (lambda: optimizers.SGD(ema_overwrite_frequency=0), "`ema_overwrite_frequency` must be at least 1"),
-        (lambda: optimizers.Lion(beta_1=0.0), "`beta_1` must be more than 0"),
+        (lambda: optimizers.Lion(beta_1=0.0), "`beta_1` must be greater than 0"),
         (
             lambda: optimizers.Ftrl(learning_rate_power=0.5),
-            "`learning_rate_power` must be between -inf and 0, got 0.5",
+            "`learning_rate_power` must be at most 0, got 0.5",
         ),
         (lambda: optimizers.Adafactor(epsilon_1=0.0), "`epsilon_1` must be greater than 0"),
         (

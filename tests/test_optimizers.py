@@ -15,7 +15,7 @@ import engine as keras
 from engine import losses, optimizers
 from engine.models.stack import operations_through
 from engine.optimizers import schedules
-from engine.optimizers._variables import Tracked
+from engine.optimizers.variables import Tracked
 
 RULES = [
     optimizers.SGD(0.05, weight_decay=0.2),

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import optimizers
+from engine._elementary import cos_pi, power
 from engine.optimizers import schedules
-from engine.optimizers._elementary import cos_pi, power
 
 U = 2.0**-53
 STEPS = (0, 1, 5, 6, 10, 19, 20, 21, 40)

@@ -50,11 +50,9 @@ def real(value: object, name: str, low: float = -math.inf, high: float = math.in
     number = float(value)
     if not (math.isfinite(number) and low <= number <= high):
         if high < math.inf:
-            expected = f"between {low:g} and {high:g}"
-        elif low > -math.inf:
-            expected = f"a finite number of at least {low:g}"
+            expected = f"at most {high:g}" if low == -math.inf else f"between {low:g} and {high:g}"
         else:
-            expected = "finite"
+            expected = "finite" if low == -math.inf else f"a finite number of at least {low:g}"
         msg = f"`{name}` must be {expected}, got {number!r}"
         raise ValueError(msg)
     return number
@@ -65,6 +63,15 @@ def below_one(value: object, name: str) -> float:
     number = real(value, name, 0.0, 1.0)
     if number == 1.0:
         msg = f"`{name}` must be less than 1, got {number!r}"
+        raise ValueError(msg)
+    return number
+
+
+def above_zero(value: object, name: str, high: float = math.inf) -> float:
+    """`value` as a finite float in (0, high]."""
+    number = real(value, name, high=high)
+    if number <= 0.0:
+        msg = f"`{name}` must be greater than 0, got {number!r}"
         raise ValueError(msg)
     return number
 

@@ -17,7 +17,7 @@ from engine.losses.base import REDUCTIONS, FunctionLoss
 from engine.losses.custom import HostLoss
 from engine.losses.custom import for_training as loss_for_training
 from engine.metrics.base import CoreMetric
-from engine.optimizers._variables import Tracked
+from engine.optimizers.variables import Tracked
 
 
 class Compiled:

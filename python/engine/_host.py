@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine._program import Float32
-from engine.optimizers._variables import Tracked
+from engine.optimizers.variables import Tracked
 from engine.regularizers import Regularizer
 
 

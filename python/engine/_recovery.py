@@ -16,7 +16,7 @@ from engine._passes import Passes, Place
 from engine._program import Program, Totals
 from engine.callbacks import Callback, CallbackList
 from engine.callbacks.base import Logs
-from engine.optimizers._variables import Snapshot
+from engine.optimizers.variables import Snapshot
 
 Arrays = dict[str, list[NDArray[Any]]]
 _TRAINING = "training.json"
@@ -67,8 +67,8 @@ class Recovery:
         """
         import json
 
-        from engine.saving._contents import Contents, Group
-        from engine.saving._npz import Npz
+        from engine.saving.contents import Contents, Group
+        from engine.saving.npz import Npz
 
         if self.passes is None:
             msg = "there is no training to back up: use BackupAndRestore in `callbacks` of fit()"
@@ -114,8 +114,8 @@ class Recovery:
         """
         import json
 
-        from engine.saving._contents import understood
-        from engine.saving._npz import Npz
+        from engine.saving.contents import understood
+        from engine.saving.npz import Npz
 
         with understood(path), Npz().open(path) as reader:
             info = json.loads(reader.text(_TRAINING) or "{}")

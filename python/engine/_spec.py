@@ -226,7 +226,7 @@ S = TypeVar("S", bound=Spec)
 
 
 class Registry(Generic[S]):
-    """The classes of one kind, by name.
+    """The classes of one kind, by name. `Registry.of` has each by its kind, for what such classes are made from.
 
     Args:
         kind: what messages call them, such as "optimizer".
@@ -234,9 +234,12 @@ class Registry(Generic[S]):
         joined: whether messages write names as one word, such as "rmsprop".
     """
 
+    of: ClassVar[dict[str, Registry[Any]]] = {}
+
     def __init__(self, kind: str, base: type[Any], joined: bool = False) -> None:
+        self.of[kind] = self
         self._kind = kind
-        self._base = base
+        self.base = base
         self._joined = joined
         self._names: list[str] = []
         self._classes: dict[str, type[S]] = {}
@@ -268,9 +271,9 @@ class Registry(Generic[S]):
             ValueError: for an unknown name; the message suggests the nearest.
             TypeError: for anything that cannot stand for one.
         """
-        if isinstance(identifier, type) and issubclass(identifier, self._base):
+        if isinstance(identifier, type) and issubclass(identifier, self.base):
             identifier = identifier()
-        if isinstance(identifier, self._base):
+        if isinstance(identifier, self.base):
             found: S = identifier
             return found
         if isinstance(identifier, str):
@@ -282,7 +285,7 @@ class Registry(Generic[S]):
             return (self._named(name) if own is None else own).from_config(identifier.get("config") or {})
         if inspect.isfunction(identifier) and identifier in self._functions:
             return self._functions[identifier]()
-        module = ".".join(self._base.__module__.split(".")[:2])
+        module = ".".join(self.base.__module__.split(".")[:2])
         msg = f"`{self._kind}` must be a name, an object of {module} or a config dict, got {identifier!r}"
         raise TypeError(msg)
 

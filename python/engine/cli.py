@@ -14,7 +14,7 @@ import numpy as np
 from engine import _mnist
 from engine._program import build_info
 from engine._recipes import RECIPES, Recipe
-from engine.datasets import _cache
+from engine.datasets import cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -177,7 +177,7 @@ def _info(_: argparse.Namespace) -> int:
         ("threads", build["threads"]),
         ("OpenMP", "yes" if build["openmp"] else "no: built single-threaded"),
         ("CUDA", build["cuda"]),
-        ("data cache", _cache.folder() or "none: no home folder"),
+        ("data cache", cache.folder() or "none: no home folder"),
         ("NumPy", np.__version__),
         ("Python", f"{platform.python_version()} ({platform.system()}, {platform.machine()})"),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 from engine._checks import nearest
 from engine._custom import get_registered_object
 from engine._program import Float32, Operation
-from engine._spec import Spec
+from engine._spec import Registry, Spec
 from engine._spec import serialize as spec_config
 from engine.activations._apply import operation
 from engine.activations.piecewise import (
@@ -161,11 +161,9 @@ def get(identifier: object) -> Any:
             msg = f"unknown activation {identifier!r}{nearest(identifier, _names)} Known: {known}"
             raise ValueError(msg)
         return _names[identifier.lower()]
-    from engine.layers import Layer
-
-    if isinstance(identifier, type) and issubclass(identifier, Layer):
+    if isinstance(identifier, type) and issubclass(identifier, Registry.of["layer"].base):
         identifier = identifier()
-    if isinstance(identifier, Layer) or (callable(identifier) and not isinstance(identifier, type)):
+    if callable(identifier) and not isinstance(identifier, type):
         return identifier
     msg = f"`activation` must be a name, a function of engine.activations or a layer, got {identifier!r}"
     raise TypeError(msg)
@@ -189,9 +187,7 @@ def deserialize(
     if isinstance(config, Mapping):
         if config.get("class_name") == "function":
             return deserialize(config["config"], custom_objects)
-        from engine import layers
-
-        return layers.get(config)
+        return Registry.of["layer"].get(config)
     return (custom_objects or {}).get(config) or get(config)
 
 

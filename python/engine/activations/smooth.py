@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from engine._checks import flag, real
+from engine._checks import above_zero, flag, real
 from engine._program import Float32, Operation
 from engine.activations._apply import apply, operation
 
@@ -156,11 +156,7 @@ def selu(x: ArrayLike) -> Float32:
 
 def celu_operation(alpha: object) -> Operation:
     """`celu` as the core reads it."""
-    number = real(alpha, "alpha")
-    if number <= 0.0:
-        msg = f"`alpha` of celu must be positive, got {number}: it divides x"
-        raise ValueError(msg)
-    return operation("celu", number)
+    return operation("celu", above_zero(alpha, "alpha"))
 
 
 def celu(x: ArrayLike, alpha: float = 1.0) -> Float32:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from engine.datasets import _cache, _idx
+from engine.datasets import _idx, cache
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Packed(NamedTuple):
         """
         key = bytes.fromhex("".join(self.sha256))
         sizes = [_idx.size(shape) for shape in self.shapes]
-        buffers = _cache.through(path or f"{self.name}.idx", key, sizes, self.unpack)
+        buffers = cache.through(path or f"{self.name}.idx", key, sizes, self.unpack)
         return [_idx.parse(buffer) for buffer in buffers]
 
     def unpack(self) -> list[NDArray[np.uint8]]:

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.datasets import _cache, _idx
+from engine.datasets import _idx, cache
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,7 @@ class Published(NamedTuple):
             return [_idx.parse(_idx.read(Path(path), file)) for file in _idx.FILES]
         sizes = [_idx.size(shape) for shape in self.shapes]
         key = bytes.fromhex("".join(self.sha256))
-        return [_idx.parse(buffer) for buffer in _cache.through(f"{self.name}.idx", key, sizes, self.obtain)]
+        return [_idx.parse(buffer) for buffer in cache.through(f"{self.name}.idx", key, sizes, self.obtain)]
 
     def obtain(self) -> list[NDArray[np.uint8]]:
         """The bytes of each IDX file, from a folder of the system that has them all, else from the network."""
@@ -76,6 +76,6 @@ class Published(NamedTuple):
             with urlopen(url, timeout=_PATIENCE) as answer:
                 return _idx.unpack(answer.read(), "the answer")
         except OSError as error:
-            places = ", ".join([str(_cache.folder()), *self.folders])
+            places = ", ".join([str(cache.folder()), *self.folders])
             msg = f"{self.title} is in none of {places}, and can't be downloaded from {url}: {error}. {self.hint}"
             raise OSError(msg) from error

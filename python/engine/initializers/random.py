@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from engine._checks import Shape, choice, integer, real
+from engine._checks import Shape, above_zero, choice, integer, real
 from engine._program import Float32, normal, orthogonal, truncated_normal, uniform
 from engine._random import next_key
 from engine.initializers.base import BuiltIn, register
@@ -110,10 +110,7 @@ class VarianceScaling(Random):
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ) -> None:
-        self.scale = real(scale, "scale", 0.0)
-        if self.scale == 0.0:
-            msg = "`scale` must be positive, got 0"
-            raise ValueError(msg)
+        self.scale = above_zero(scale, "scale")
         self.mode = str(choice(mode, "mode", ("fan_in", "fan_out", "fan_avg")))
         options = ("truncated_normal", "normal", "untruncated_normal", "uniform")
         chosen = str(choice(str(distribution).lower(), "distribution", options))

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 if TYPE_CHECKING:
     from engine._program import Float32
-    from engine.layers.base import Layer
+    from engine.layers._state import Weighted
 
 
 class CustomWeight(NDArrayOperatorsMixin):
@@ -24,7 +24,7 @@ class CustomWeight(NDArrayOperatorsMixin):
         index: its number among the layer's weights.
     """
 
-    def __init__(self, layer: Layer, index: int) -> None:
+    def __init__(self, layer: Weighted, index: int) -> None:
         self._layer = weakref.ref(layer)
         self._index = index
 
@@ -81,28 +81,7 @@ class CustomWeight(NDArrayOperatorsMixin):
         return f"<CustomWeight shape={self.shape}>"
 
 
-class weak_host:  # noqa: N801 # stands for a function
-    """A reference to the method by which the core calls `layer`, which doesn't keep it alive.
-
-    Args:
-        layer: a layer of the user's.
-    """
-
-    def __init__(self, layer: Layer) -> None:
-        self._layer = weakref.ref(layer)
-
-    def __call__(self) -> Any:
-        layer = self._layer()
-        return None if layer is None else layer.run_host
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, weak_host) and self._layer() is other._layer()
-
-    def __hash__(self) -> int:
-        return hash(self._layer)
-
-
-def checked_output(layer: Layer, result: Any, rows: int) -> NDArray[Any]:
+def checked_output(layer: Weighted, result: Any, rows: int) -> NDArray[Any]:
     """What `call` of `layer` has returned for so many rows."""
     array: NDArray[Any] = np.asarray(result)
     if array.dtype.kind not in "biuf" or array.ndim == 0 or len(array) != rows:
@@ -115,7 +94,11 @@ def checked_output(layer: Layer, result: Any, rows: int) -> NDArray[Any]:
 
 
 def gradients_of(
-    layer: Layer, inputs: Float32, upstream: Float32, by_input: Float32 | None, by_weights: Sequence[Float32]
+    layer: Weighted,
+    inputs: Float32,
+    upstream: Float32,
+    by_input: Float32 | None,
+    by_weights: Sequence[Float32],
 ) -> None:
     """Have `layer` compute gradients.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine._checks import Shape, choice, integer, real, text_of_shape
+from engine._elementary import power
 from engine._program import Operation
 from engine._random import next_seed
 from engine.layers.base import Layer, register
@@ -237,10 +238,9 @@ class RandomElastic(_Augmentation):
         super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
 
     def _change(self) -> dict[str, Any]:
-        from engine.optimizers._elementary import power  # the same bits on every machine, unlike math.exp
-
         radius = math.ceil(3.0 * self.sigma)
         steps = range(-radius, radius + 1)
+        # By `power`, which has the same bits on every machine, unlike math.exp.
         taps = [float(power(math.e, -(step**2) / (2.0 * self.sigma**2))) for step in steps]
         total = sum(taps)
         return {"alpha": self.alpha, "taps": [tap / total for tap in taps]}

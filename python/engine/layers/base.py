@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+from weakref import WeakMethod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,9 @@ from engine._program import Float32, Operation, build
 from engine._random import next_seed
 from engine._spec import Registry, auto_name, snake_case
 from engine._values import Tensor
-from engine.layers._custom import CustomWeight, accepts, checked_output, gradients_of, weak_host
+from engine.layers._custom import CustomWeight, accepts, checked_output, gradients_of
 from engine.layers._state import Weight, checked_weights
-from engine.layers._symbols import Linked, symbol_of
+from engine.layers.symbols import Linked, symbol_of
 
 __all__ = ["MOST_TOKENS", "Layer", "Weight", "asked", "checked_weights", "get", "register"]
 
@@ -96,7 +97,11 @@ class Layer(Linked):
 
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""
-        return self._custom_output_shape(input_shape) if self.is_custom else input_shape
+        return (
+            self._custom_output_shape(input_shape)
+            if self.is_custom
+            else super().output_shape_for(input_shape)
+        )
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
         """The weights that inputs of `input_shape` need, in the order of `get_weights`."""
@@ -122,7 +127,7 @@ class Layer(Linked):
             for weight in self._specs
         ]
         operation = {"kind": "custom", "units": units, "variables": variables, "trainable": self.trainable}
-        return [operation | {"host": weak_host(self), "groups": 1}]
+        return [operation | {"host": WeakMethod(self.run_host), "groups": 1}]
 
     def operations_for(self, input_shape: Shape) -> list[Operation]:
         """The same, with the rows that a sample is made of."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import choice, real
+from engine._checks import above_zero, choice, real
 from engine.metrics.base import CoreMetric, State, register
 
 Array = NDArray[Any]
@@ -45,12 +45,8 @@ class FBetaScore(CoreMetric):
     ) -> None:
         super().__init__(name, dtype)
         self.average = None if average is None else choice(average, "average", ("micro", "macro", "weighted"))
-        self.beta = real(beta, "beta", 0.0)
-        self.threshold = None if threshold is None else real(threshold, "threshold", 0.0, 1.0)
-        for value, what in ((self.beta, "beta"), (self.threshold, "threshold")):
-            if value == 0.0:
-                msg = f"`{what}` must be more than 0, got 0.0"
-                raise ValueError(msg)
+        self.beta = above_zero(beta, "beta")
+        self.threshold = None if threshold is None else above_zero(threshold, "threshold", 1.0)
 
     def lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from engine._custom import custom_object_scope
 from engine._spec import auto_name
 from engine.layers import Layer
-from engine.layers._symbols import symbol_of
+from engine.layers.symbols import symbol_of
 from engine.models.sequential import Sequential
 from engine.models.stack import stack_from_config
 
@@ -58,9 +58,8 @@ class Functional(Sequential):
         if first is None or last is None or first.layers or first.start is not last.start:
             msg = "`outputs` must come from `inputs`, an Input(), through layers alone: they belong to another one"
             raise ValueError(msg)
-        super().__init__(
-            [first.start, *last.layers], name=auto_name("functional") if name is None else str(name)
-        )
+        layers: list[Any] = [first.start, *last.layers]
+        super().__init__(layers, name=auto_name("functional") if name is None else str(name))
 
     @property
     def layers(self) -> list[Layer]:

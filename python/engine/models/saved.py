@@ -79,7 +79,7 @@ class SavedModel(CompiledModel):
         Args:
             kwargs: options of `json.dumps`.
         """
-        from engine.saving._config import model_to_json
+        from engine.saving.config import model_to_json
 
         return model_to_json(self, **kwargs)
 

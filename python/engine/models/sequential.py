@@ -14,7 +14,7 @@ from engine._progress import print_message
 from engine._spec import auto_name
 from engine._summary import Counts, Layout, Style, between, table
 from engine.layers import InputLayer, Layer
-from engine.layers._symbols import KerasTensor
+from engine.layers.symbols import KerasTensor
 from engine.models.layered import Model
 from engine.models.nested import Nested
 from engine.models.stack import (

@@ -9,7 +9,7 @@ from engine._checks import Shape, shape
 from engine._program import Operation
 from engine._spec import serialize
 from engine.layers import InputLayer, Layer, get
-from engine.optimizers._variables import Tracked
+from engine.optimizers.variables import Tracked
 
 
 def with_layer(

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from engine._checks import real
-from engine.optimizers.schedules import LearningRateSchedule, deserialize
+from engine.optimizers.schedules.base import LearningRateSchedule, deserialize, number
 
 Rate = float | LearningRateSchedule | Callable[[], float]
 LearningRate = Rate | Mapping[str, Any]
@@ -19,8 +17,3 @@ def to_rate(value: object) -> Rate:
     if isinstance(value, LearningRateSchedule) or callable(value):
         return value
     return deserialize(value) if isinstance(value, Mapping) else real(number(value), "learning_rate", 0.0)
-
-
-def number(value: object) -> object:
-    """`value`, or what it holds if it is an array of one number."""
-    return value.item() if isinstance(value, (np.ndarray, np.generic)) and value.size == 1 else value

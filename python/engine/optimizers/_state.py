@@ -12,18 +12,19 @@ from engine._checks import integer
 from engine._program import Program
 from engine._spec import Spec
 from engine.optimizers._rates import Rate
-from engine.optimizers._variables import (
+from engine.optimizers.variables import (
     Array,
     Kind,
     OptimizerVariable,
     Snapshot,
     Tracked,
-    counters,
     exchanged,
-    per_weight,
     raw_state,
+    state_variable,
     write_raw_state,
 )
+
+Places = Mapping[str, tuple[Kind, int]]
 
 
 class Stateful(Spec):
@@ -68,21 +69,23 @@ class Stateful(Spec):
     @property
     def variables(self) -> list[OptimizerVariable]:
         """The state: step number, learning rate unless it follows a schedule, then arrays per weight array."""
-        program, tracked = self._stateful, self._tracked
-        found = counters(self, isinstance(self._rate, float))
+        program, first = self._stateful, 0
+        found = [self._number("batches", "iteration", np.int32, int)]
+        if isinstance(self._rate, float):
+            found.append(self._number("learning_rate", "learning_rate", np.float32, float))
         if program is None:
             return found
+        groups: list[Places] = []
         if self.use_ema:
-            found += per_weight(self.name, program, tracked, {"average": ("average", 0)})
+            groups.append({"average": ("average", 0)})
         if self.gradient_accumulation_steps:
-            found += per_weight(self.name, program, tracked, {"gradient_accumulator": ("accumulated", 0)})
-        first = 0
-        for group in self.slots:
-            arrays: dict[str, tuple[Kind, int]] = {
-                name: ("slot", first + position) for position, name in enumerate(group)
-            }
-            found += per_weight(self.name, program, tracked, arrays)
-            first += len(group)
+            groups.append({"gradient_accumulator": ("accumulated", 0)})
+        for names in self.slots:
+            groups.append({name: ("slot", slot) for slot, name in enumerate(names, first)})
+            first += len(names)
+        for places in groups:
+            for index in self._learning:
+                found += self._arrays(program, index, places)
         return found
 
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -139,6 +142,28 @@ class Stateful(Spec):
             self.batches = snapshot.batches
         if snapshot.rate is not None:
             self.learning_rate = snapshot.rate
+
+    def _number(self, attribute: str, name: str, kind: type[Any], python: type[Any]) -> OptimizerVariable:
+        """The attribute as a variable; assigning what is the same but for rounding leaves it as it is."""
+
+        def read() -> Array:
+            return np.asarray(getattr(self, attribute), kind)
+
+        def write(value: Array) -> None:
+            if value != read():
+                setattr(self, attribute, python(value))
+
+        return OptimizerVariable(f"{self.name}/{name}", (), read, write)
+
+    @property
+    def _learning(self) -> list[int]:
+        """Numbers of the weight arrays that training changes."""
+        return [index for index, weight in enumerate(self._tracked) if weight.trainable]
+
+    def _arrays(self, program: Program, index: int, places: Places) -> list[OptimizerVariable]:
+        """Arrays of state of one weight array, by name."""
+        path = f"{self.name}/{self._tracked[index].path.replace('/', '_')}"
+        return [state_variable(f"{path}_{name}", program, index, place) for name, place in places.items()]
 
     @property
     def _stateful(self) -> Program | None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine._checks import below_one, flag, real
 from engine.optimizers._rates import LearningRate
-from engine.optimizers._variables import Tracked
 from engine.optimizers.base import Optimizer, registry
+from engine.optimizers.variables import Tracked
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

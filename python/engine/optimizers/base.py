@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from engine._checks import flag, integer, real
 from engine._spec import Registry, serialize, snake_case
 from engine._values import Setting
-from engine.optimizers._rates import LearningRate, Rate, number, to_rate
+from engine.optimizers._rates import LearningRate, Rate, to_rate
 from engine.optimizers._state import Stateful
-from engine.optimizers._variables import Tracked
-from engine.optimizers.schedules import LearningRateSchedule
+from engine.optimizers.schedules.base import LearningRateSchedule, number
+from engine.optimizers.variables import Tracked
 
 if TYPE_CHECKING:
     from typing_extensions import TypedDict
@@ -79,10 +79,10 @@ class Optimizer(Stateful):
         name: str | None = None,
     ) -> None:
         self._rate: Rate = to_rate(learning_rate)
-        self.weight_decay = _optional(weight_decay, "weight_decay")
-        self.clipnorm = _optional(clipnorm, "clipnorm")
-        self.clipvalue = _optional(clipvalue, "clipvalue")
-        self.global_clipnorm = _optional(global_clipnorm, "global_clipnorm")
+        self.weight_decay = optional(weight_decay, "weight_decay")
+        self.clipnorm = optional(clipnorm, "clipnorm")
+        self.clipvalue = optional(clipvalue, "clipvalue")
+        self.global_clipnorm = optional(global_clipnorm, "global_clipnorm")
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         if sum(value is not None for value in clips.values()) > 1:
             given = ", ".join(f"{key}={value}" for key, value in clips.items())
@@ -95,7 +95,7 @@ class Optimizer(Stateful):
             if ema_overwrite_frequency is None
             else integer(ema_overwrite_frequency, "ema_overwrite_frequency", 1)
         )
-        self.loss_scale_factor = _optional(loss_scale_factor, "loss_scale_factor")
+        self.loss_scale_factor = optional(loss_scale_factor, "loss_scale_factor")
         self.gradient_accumulation_steps = (
             None
             if gradient_accumulation_steps is None
@@ -198,7 +198,8 @@ class Optimizer(Stateful):
         return named or weight.path in self._undecayed_paths
 
 
-def _optional(value: float | None, name: str) -> float | None:
+def optional(value: float | None, name: str) -> float | None:
+    """`value` as a float of at least 0, or None."""
     return None if value is None else real(value, name, 0.0)
 
 

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine._checks import flag, real
+from engine._checks import above_zero, flag, real
 from engine._program import Program
 from engine.optimizers._rates import LearningRate
-from engine.optimizers._variables import Array, OptimizerVariable, Tracked, per_weight
 from engine.optimizers.base import Optimizer, registry
-from engine.optimizers.schedules.base import above_zero
+from engine.optimizers.variables import Array, OptimizerVariable, Tracked
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -64,18 +63,17 @@ class Adafactor(Optimizer):
     def variables(self) -> list[OptimizerVariable]:
         """Those of every optimizer, then per weight array r, c and v; r and c of a vector are 0."""
         found, program = super().variables, self._stateful
-        for index, weight in enumerate(self._tracked if program else []):
-            if weight.trainable and program is not None:
-                found += self._means(program, index, weight)
+        if program is not None:
+            for index in self._learning:
+                found += self._means(program, index)
         return found
 
     def lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
         """With the exponent as the core reads it."""
         return super().lower(weights) | {"decay": -self.beta_2_decay}
 
-    def _means(self, program: Program, index: int, weight: Tracked) -> list[OptimizerVariable]:
-        alone = [one if i == index else Tracked(one.path, False) for i, one in enumerate(self._tracked)]
-        (v,) = per_weight(self.name, program, alone, {"velocity": ("slot", 0)})
+    def _means(self, program: Program, index: int) -> list[OptimizerVariable]:
+        weight, (v,) = self._tracked[index], self._arrays(program, index, {"velocity": ("slot", 0)})
         if len(v.shape) == 1:
             return [_zero(weight.name), _zero(weight.name), v]
         rows = _part(f"{self.name}/{weight.name}", program, (index, 2), lambda slot: slot[:, 0])

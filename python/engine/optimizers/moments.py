@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine._checks import below_one, real
+from engine._checks import above_zero, below_one, real
 from engine.optimizers._rates import LearningRate
-from engine.optimizers._variables import Array, OptimizerVariable
 from engine.optimizers.base import Optimizer, registry
+from engine.optimizers.variables import Array, OptimizerVariable
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -168,13 +168,8 @@ class Lion(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(learning_rate, *shared, **options)
-        self.beta_1 = real(beta_1, "beta_1", 0.0, 1.0)
+        self.beta_1 = above_zero(beta_1, "beta_1", 1.0)
         self.beta_2 = real(beta_2, "beta_2", 0.0, 1.0)
-        if self.beta_1 == 0.0:
-            msg = (
-                "`beta_1` must be more than 0, or nothing but the sign of the last gradient is left, got 0.0"
-            )
-            raise ValueError(msg)
 
     @property
     def slots(self) -> Sequence[Sequence[str]]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from engine._checks import below_one, flag, integer, real
 from engine.optimizers._rates import LearningRate
-from engine.optimizers._variables import OptimizerVariable, Tracked, per_weight
-from engine.optimizers.base import Optimizer, registry
+from engine.optimizers._state import Places
+from engine.optimizers.base import Optimizer, optional, registry
+from engine.optimizers.variables import OptimizerVariable, Tracked
 
 _MATRIX = 2
 
@@ -97,40 +98,29 @@ class Muon(Optimizer):
         if isinstance(exclude_layers, str):
             msg = f"`exclude_layers` must be a list of strings such as [{exclude_layers!r}], got {exclude_layers!r}"
             raise TypeError(msg)
-        self.adam_beta_1, self.adam_beta_2 = (
-            below_one(adam_beta_1, "adam_beta_1"),
-            below_one(adam_beta_2, "adam_beta_2"),
-        )
-        self.adam_weight_decay = (
-            None if adam_weight_decay is None else real(adam_weight_decay, "adam_weight_decay", 0.0)
-        )
+        self.adam_beta_1 = below_one(adam_beta_1, "adam_beta_1")
+        self.adam_beta_2 = below_one(adam_beta_2, "adam_beta_2")
+        self.adam_weight_decay = optional(adam_weight_decay, "adam_weight_decay")
         self.epsilon = real(epsilon, "epsilon", 0.0)
         self.exclude_layers = list(exclude_layers or [])
         self.exclude_embeddings = flag(exclude_embeddings, "exclude_embeddings")
-        self.muon_a, self.muon_b, self.muon_c = (
-            real(muon_a, "muon_a"),
-            real(muon_b, "muon_b"),
-            real(muon_c, "muon_c"),
-        )
+        self.muon_a, self.muon_b = real(muon_a, "muon_a"), real(muon_b, "muon_b")
+        self.muon_c = real(muon_c, "muon_c")
         self.adam_lr_ratio = real(adam_lr_ratio, "adam_lr_ratio", 0.0)
         self.momentum = below_one(momentum, "momentum")
         self.ns_steps = integer(ns_steps, "ns_steps", 0)
         self.nesterov = flag(nesterov, "nesterov")
-        self.rms_rate = None if rms_rate is None else real(rms_rate, "rms_rate", 0.0)
+        self.rms_rate = optional(rms_rate, "rms_rate")
 
     @property
     def variables(self) -> list[OptimizerVariable]:
         """Those of every optimizer, then per weight array its momentum, and a velocity where Adam steps it."""
-        found, program = super().variables, self._program
-        for index, weight in enumerate(self._tracked if program else []):
-            if program is not None and weight.trainable:
-                alone = [
-                    one if i == index else Tracked(one.path, False) for i, one in enumerate(self._tracked)
-                ]
-                names = ("momentum",) if self._orthogonalises(weight) else ("momentum", "velocity")
-                found += per_weight(
-                    self.name, program, alone, {name: ("slot", slot) for slot, name in enumerate(names)}
-                )
+        found, program = super().variables, self._stateful
+        if program is not None:
+            for index in self._learning:
+                names = ("momentum", "velocity")[: 2 - self._orthogonalises(self._tracked[index])]
+                places: Places = {name: ("slot", slot) for slot, name in enumerate(names)}
+                found += self._arrays(program, index, places)
         return found
 
     def lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:

@@ -13,15 +13,15 @@ from engine._atomic import replacing
 from engine._checks import flag
 from engine._program import __version__
 from engine._progress import print_message
-from engine.saving._config import config_of, model_of, parsed, require_sizes, text_of
-from engine.saving._contents import CONFIG, METADATA, Format, understood
 from engine.saving._folder import replace_folder
 from engine.saving._h5 import WeightsH5
 from engine.saving._keras import KerasArchive, members_of, opened_folder
 from engine.saving._legacy import LegacyH5
-from engine.saving._npz import Npz
 from engine.saving._safetensors import SafeTensors
 from engine.saving._state import contents_of, load
+from engine.saving.config import config_of, model_of, parsed, require_sizes, text_of
+from engine.saving.contents import CONFIG, METADATA, Format, understood
+from engine.saving.npz import Npz
 from engine.utils import (
     CustomObjectScope,
     custom_object_scope,

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from engine._extras import extra
-from engine.saving._contents import (
+from engine.saving.contents import (
     Array,
     Contents,
     Format,

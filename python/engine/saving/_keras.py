@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from engine.saving import _zip
-from engine.saving._contents import CONFIG, METADATA, Contents, Format, Reader, Variables
 from engine.saving._h5 import H5Reader, h5py, opened, write_groups
+from engine.saving.contents import CONFIG, METADATA, Contents, Format, Reader, Variables
 
 WEIGHTS = "model.weights.h5"
 

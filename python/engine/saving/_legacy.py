@@ -12,8 +12,8 @@ from typing import IO, Any
 import numpy as np
 
 from engine import losses
-from engine.saving._contents import CONFIG, METADATA, Contents, Format, Group, Reader, Variables
 from engine.saving._h5 import child, descend, h5py, opened, stored
+from engine.saving.contents import CONFIG, METADATA, Contents, Format, Group, Reader, Variables
 
 # Of an attribute, in bytes: HDF5 keeps them in a header of 64 KiB.
 MOST_ATTRIBUTE = 64512

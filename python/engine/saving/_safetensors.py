@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from engine._extras import extra
-from engine.saving._contents import Array, Contents, Format, Reader, Stored, Variables, vars_of
+from engine.saving.contents import Array, Contents, Format, Reader, Stored, Variables, vars_of
 
 # What NumPy has names for.
 _DTYPES = {"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64"}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine._spec import snake_case
-from engine.saving._contents import Array, Contents, Group, Reader
+from engine.saving.contents import Array, Contents, Group, Reader
 
 
 def paths_of(layers: Sequence[Any]) -> list[str]:

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import PurePosixPath
 from typing import IO, Any
 
-from engine.saving._contents import require_plausible
+from engine.saving.contents import require_plausible
 
 # Of a text: a config with the statistics of a million features.
 MOST_TEXT = 2**26

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine._progress import print_message
 from engine.callbacks import Callback
 from engine.models import Sequential
 from engine.sklearn._network import Design
+from engine.sklearn._record import Record
 from engine.sklearn._samples import Encoded
-
-if TYPE_CHECKING:
-    from engine.sklearn._estimator import Perceptron
 
 # Where a learning rate that adapts can't become smaller, and what it is divided by.
 SMALLEST_RATE, RATE_DIVISOR = 1e-6, 5.0
@@ -67,7 +65,7 @@ class Watch(Callback):
 
     def __init__(
         self,
-        estimator: Perceptron,
+        estimator: Record,
         design: Design,
         held_out: Encoded | None,
         count: int,
@@ -141,7 +139,7 @@ class Watch(Callback):
 
 
 def train(
-    estimator: Perceptron,
+    estimator: Record,
     model: Sequential,
     watch: Watch,
     samples: Encoded,

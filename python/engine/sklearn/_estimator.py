@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from itertools import pairwise
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
@@ -23,6 +22,7 @@ from engine._random import seeded
 from engine.sklearn._epochs import Solver, Watch, train
 from engine.sklearn._full_batch import ROWS, Objective, minimized
 from engine.sklearn._network import Design, Predictor, frozen, interleaved
+from engine.sklearn._record import Record
 from engine.sklearn._samples import Array, Encoded, checked_weights
 
 if TYPE_CHECKING:
@@ -37,51 +37,8 @@ Labels = Literal["new", "same", "known"]
 RECORD = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
 
 
-class Perceptron(BaseEstimator, ABC):
+class Perceptron(Record):
     """Base class; a subclass encodes targets and scores predictions."""
-
-    hidden_layer_sizes: Any
-    activation: str
-    solver: str
-    alpha: float
-    batch_size: Any
-    learning_rate: str
-    learning_rate_init: float
-    power_t: float
-    max_iter: int
-    shuffle: bool
-    random_state: Any
-    tol: float
-    verbose: bool
-    warm_start: bool
-    momentum: float
-    nesterovs_momentum: bool
-    early_stopping: bool
-    validation_fraction: float
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    n_iter_no_change: float
-    max_fun: int
-    dropout: Any
-    callbacks: Any
-    validation_data: Any
-
-    n_iter_: int
-    t_: int
-    n_outputs_: int
-    n_layers_: int
-    n_features_in_: int
-    out_activation_: str
-    coefs_: list[Float32]
-    intercepts_: list[Float32]
-    loss_: float
-    loss_curve_: list[float]
-    best_loss_: float | None
-    validation_scores_: Any
-    best_validation_score_: Any
-    _no_improvement_count: int
-    _best_weights: list[Float32]
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
@@ -122,10 +79,6 @@ class Perceptron(BaseEstimator, ABC):
     @abstractmethod
     def _out_activation(self) -> str:
         """scikit-learn's name of the last layer's."""
-
-    @abstractmethod
-    def _score_of(self, outputs: Float32, held_out: Encoded) -> float:
-        """How good the model's outputs are."""
 
     def _weights(self, y: Any, sample_weight: Array | None) -> Array | None:
         """Weights of losses and scores, given those of the samples."""

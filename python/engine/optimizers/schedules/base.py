@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import real
+from engine._elementary import Doubles
 from engine._spec import Registry, Spec
-from engine.optimizers._elementary import Doubles
 
 
 class LearningRateSchedule(Spec, ABC):
@@ -33,7 +33,7 @@ class LearningRateSchedule(Spec, ABC):
             ValueError: if it returns a negative or infinite number.
         """
         return np.array(
-            [real(_scalar(self(step)), f"{self._label}({step})", 0.0) for step in range(first, first + count)]
+            [real(number(self(step)), f"{self._label}({step})", 0.0) for step in range(first, first + count)]
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -87,15 +87,6 @@ class Formula(LearningRateSchedule):
         return self._values(np.arange(first, first + count, dtype=np.float64))
 
 
-def _scalar(value: object) -> object:
+def number(value: object) -> object:
     """`value`, or what it holds if it is an array of one number."""
-    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
-
-
-def above_zero(value: object, name: str) -> float:
-    """`value` as a finite float above 0."""
-    number = real(value, name)
-    if number <= 0.0:
-        msg = f"`{name}` must be greater than 0, got {number!r}"
-        raise ValueError(msg)
-    return number
+    return value.item() if isinstance(value, (np.ndarray, np.generic)) and value.size == 1 else value

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine._checks import real
-from engine.optimizers._elementary import Doubles, cos_pi, power
-from engine.optimizers.schedules.base import Formula, above_zero, registry
+from engine._checks import above_zero, real
+from engine._elementary import Doubles, cos_pi, power
+from engine.optimizers.schedules.base import Formula, registry
 
 
 @registry.register()

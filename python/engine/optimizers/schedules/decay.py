@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine._checks import flag, real
-from engine.optimizers._elementary import Doubles, power
-from engine.optimizers.schedules.base import Formula, above_zero, registry
+from engine._checks import above_zero, flag, real
+from engine._elementary import Doubles, power
+from engine.optimizers.schedules.base import Formula, registry
 
 
 @registry.register()
