@@ -22,6 +22,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 # What the core counts with.
 LARGEST = 2**31 - 1
+# Keras' guard of roots, logarithms and divisions against zero.
+EPSILON = 1e-7
 
 
 def integer(value: object, name: str, minimum: int, maximum: int = LARGEST) -> int:
@@ -40,6 +42,11 @@ def integer(value: object, name: str, minimum: int, maximum: int = LARGEST) -> i
         msg = f"`{name}` must be at most {maximum}, got {number}"
         raise ValueError(msg)
     return number
+
+
+def seed_or_none(value: object, name: str = "seed") -> int | None:
+    """`value` as a seed of the core, an int in [0, 2**64), or None."""
+    return None if value is None else integer(value, name, 0, 2**64 - 1)
 
 
 def real(value: object, name: str, low: float = -math.inf, high: float = math.inf) -> float:

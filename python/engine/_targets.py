@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Keras' guard against logarithms of zero and divisions by it.
-EPSILON = np.float32(1e-7)
+from engine import _checks
+
+# As losses compute with it.
+EPSILON = np.float32(_checks.EPSILON)
 
 
 def like_predictions(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine import _program, _progress
-from engine._checks import choice, integer, real
+from engine._checks import EPSILON, choice, integer, real
 
 __all__ = [
     "backend",
@@ -19,9 +19,6 @@ __all__ = [
     "set_image_data_format",
     "set_threads",
 ]
-
-# Keras' default.
-EPSILON = 1e-7
 
 
 def set_threads(n: int | None) -> None:

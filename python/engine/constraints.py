@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import Shape, integer, real
+from engine._checks import EPSILON, Shape, integer, real
 from engine._spec import Registry, Spec, described, meant, serialize
-
-EPSILON = 1e-7
-"""Joins a norm before it divides, as in Keras."""
 
 Axis = int | Sequence[int] | None
 

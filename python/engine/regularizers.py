@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import choice, real
+from engine._checks import EPSILON, choice, real
 from engine._spec import Registry, Spec, described, meant, serialize
 
 Array = NDArray[np.float64]
@@ -147,10 +147,6 @@ class OrthogonalRegularizer(Regularizer):
     def _scale(self, size: int) -> float:
         pairs = size * (size - 1) / 2
         return self.factor / 2 / pairs if pairs else 0.0  # Keras' 0 / 0 is no number
-
-
-EPSILON = 1e-7
-"""Smallest norm that a row is divided by, as in Keras."""
 
 
 class _Function(Regularizer):

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from engine._checks import Shape, above_zero, choice, integer, real
+from engine._checks import Shape, above_zero, choice, real, seed_or_none
 from engine._program import Float32, normal, orthogonal, truncated_normal, uniform
 from engine._random import next_key
 from engine.initializers.base import BuiltIn, register
@@ -26,7 +26,7 @@ class Random(BuiltIn):
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        self.seed = None if seed is None else integer(seed, "seed", 0, 2**64 - 1)
+        self.seed = seed_or_none(seed)
         self._drawn: tuple[int, int] | None = None if self.seed is None else (self.seed, 0)
 
     @property

@@ -7,10 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from engine._checks import Shape, choice, integer, real, text_of_shape
+from engine._checks import Shape, choice, real, text_of_shape
 from engine._elementary import power
 from engine._program import Operation
-from engine._random import next_seed
+from engine.layers._seeded import Seeded
 from engine.layers.base import Layer, register
 
 Factor = float | Sequence[float]
@@ -19,7 +19,7 @@ FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 INTERPOLATIONS = ("bilinear", "nearest")
 
 
-class _Augmentation(Layer, ABC):
+class _Augmentation(Seeded, ABC):
     """A layer that changes images (rows, columns) or (rows, columns, channels).
 
     Args:
@@ -42,11 +42,9 @@ class _Augmentation(Layer, ABC):
     ) -> None:
         self.fill_mode = choice(fill_mode, "fill_mode", FILL_MODES)
         self.interpolation = choice(interpolation, "interpolation", INTERPOLATIONS)
-        self.seed = None if seed is None else integer(seed, "seed", 0, 2**64 - 1)
-        self._seed_in_use = next_seed() if self.seed is None else self.seed
         self.fill_value = real(fill_value, "fill_value")
         self.data_format = choice(data_format or "channels_last", "data_format", ("channels_last",))
-        super().__init__(**options)
+        super().__init__(seed, **options)
 
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""

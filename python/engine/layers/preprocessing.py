@@ -10,15 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine import initializers
-from engine._checks import Shape, choice, flag, integer, real, text_of_shape
+from engine._checks import EPSILON, Shape, choice, flag, integer, real, text_of_shape
 from engine._program import Operation
 from engine.layers._axes import Axes, axes_of, axis_argument
 from engine.layers.base import MOST_TOKENS, Layer, Weight, register
 
 Numbers = float | Sequence[float]
-
-# Keras' backend.epsilon(): no deviation counts as less.
-EPSILON = 1e-7
 
 
 @register()
@@ -125,7 +122,7 @@ class Normalization(Layer):
         operation: dict[str, Any] = {
             "kind": "standardize",
             "spread": "inverse" if self.invert else "deviation",
-            "epsilon": EPSILON,
+            "epsilon": EPSILON,  # no deviation counts as less
             "shape": list(axes.inner_shape),
         }
         if self.mean is not None:

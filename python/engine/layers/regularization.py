@@ -8,31 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from engine._checks import Shape, choice, integer, real, text_of_shape
+from engine._checks import Shape, below_one, integer, real, text_of_shape
 from engine._program import Operation
-from engine._random import next_seed
+from engine.layers._seeded import Seeded
 from engine.layers.base import Layer, register
-from engine.layers.reshaping import DATA_FORMATS
+from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
 # Klambauer et al., "Self-normalizing neural networks" (2017): what selu goes to for large negative numbers.
 _SELU_FLOOR = -1.6732632423543772 * 1.0507009873554805
 
 
-class _Noise(Layer):
-    """A layer that draws random numbers.
-
-    Args:
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        options: `name`, `input_shape`, as for every layer.
-    """
-
-    def __init__(self, seed: int | None = None, **options: Any) -> None:
-        self.seed = None if seed is None else integer(seed, "seed", 0, 2**64 - 1)
-        self._seed_in_use: int = next_seed() if self.seed is None else self.seed
-        super().__init__(**options)
-
-
-class _Masked(_Noise):
+class _Masked(Seeded):
     """A layer that drops some of its inputs.
 
     Args:
@@ -125,9 +111,7 @@ class _SpatialDropout(Dropout):
     def __init__(
         self, rate: float, data_format: str | None = None, seed: int | None = None, **options: Any
     ) -> None:
-        self.data_format = (
-            DATA_FORMATS[0] if data_format is None else choice(data_format, "data_format", DATA_FORMATS)
-        )
+        self.data_format = data_format_or_last(data_format)
         super().__init__(rate, None, seed, **options)
 
     def _noise_shape_for(self, input_shape: Shape) -> Sequence[int | None] | None:
@@ -189,8 +173,7 @@ class AlphaDropout(_Masked):
         seed: int | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(rate, noise_shape, seed, **options)
-        _require_less_than_one(self.rate)
+        super().__init__(below_one(rate, "rate"), noise_shape, seed, **options)
 
     def lower(self, input_shape: Shape) -> list[Operation]:
         """One mask, and what fills its gaps."""
@@ -211,7 +194,7 @@ class AlphaDropout(_Masked):
 
 
 @register()
-class GaussianDropout(_Noise):
+class GaussianDropout(Seeded):
     """In training, multiplies by normal numbers with mean 1 and deviation `sqrt(rate / (1 - rate))`.
 
     Srivastava et al., 2014.
@@ -223,8 +206,7 @@ class GaussianDropout(_Noise):
     """
 
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
-        self.rate = real(rate, "rate", 0.0, 1.0)
-        _require_less_than_one(self.rate)
+        self.rate = below_one(rate, "rate")
         super().__init__(seed, **options)
 
     def lower(self, input_shape: Shape) -> list[Operation]:
@@ -235,7 +217,7 @@ class GaussianDropout(_Noise):
 
 
 @register()
-class GaussianNoise(_Noise):
+class GaussianNoise(Seeded):
     """In training, adds normal numbers with mean 0.
 
     Args:
@@ -275,9 +257,3 @@ def _noise_shape(value: object) -> tuple[int | None, ...]:
         msg = f"`noise_shape` must be a tuple such as (None, 1, 8), with the batch axis; got {value!r}"
         raise TypeError(msg)
     return tuple(None if axis is None else integer(axis, "noise_shape", 1) for axis in value)
-
-
-def _require_less_than_one(rate: float) -> None:
-    if rate == 1.0:
-        msg = "`rate` must be less than 1, got 1.0: with all inputs dropped the noise has no bounds"
-        raise ValueError(msg)

@@ -14,6 +14,11 @@ from engine.layers.base import Layer, register
 DATA_FORMATS = ("channels_last", "channels_first")
 
 
+def data_format_or_last(value: str | None) -> str:
+    """`value`, one of `DATA_FORMATS`; None is the first, "channels_last"."""
+    return str(choice(DATA_FORMATS[0] if value is None else value, "data_format", DATA_FORMATS))
+
+
 class _Moving(Layer):
     moves_only = True
 
@@ -28,9 +33,7 @@ class Flatten(_Moving):
     """
 
     def __init__(self, data_format: str | None = None, **options: Any) -> None:
-        self.data_format = (
-            DATA_FORMATS[0] if data_format is None else choice(data_format, "data_format", DATA_FORMATS)
-        )
+        self.data_format = data_format_or_last(data_format)
         super().__init__(**options)
 
     def output_shape_for(self, input_shape: Shape) -> Shape:

@@ -1,0 +1,23 @@
+"""What layers that draw random numbers have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine._checks import seed_or_none
+from engine._random import next_seed
+from engine.layers.base import Layer
+
+
+class Seeded(Layer):
+    """A layer that draws random numbers.
+
+    Args:
+        seed: None takes one from the stream that `utils.set_random_seed` starts.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    def __init__(self, seed: int | None = None, **options: Any) -> None:
+        self.seed = seed_or_none(seed)
+        self._seed_in_use: int = next_seed() if self.seed is None else self.seed
+        super().__init__(**options)
