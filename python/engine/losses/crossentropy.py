@@ -168,8 +168,37 @@ class SparseCategoricalCrossentropy(FunctionLoss):
         self.axis = last_axis(axis)
 
 
+class Smoothed(FunctionLoss):
+    """A crossentropy whose labels may be smoothed.
+
+    Args:
+        from_logits: whether the model's last layer leaves out its activation.
+        label_smoothing: in [0, 1]: how far labels move towards their mean.
+        axis: of the outputs; for training the last.
+        reduction: as in `Loss`.
+        name: as in `Loss`.
+        dtype: as in `Loss`.
+    """
+
+    wants_fractions = True
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(reduction, name, dtype)
+        self.from_logits = flag(from_logits, "from_logits")
+        self.label_smoothing = real(label_smoothing, "label_smoothing", 0.0, 1.0)
+        self.axis = last_axis(axis)
+
+
 @register("cce", function=categorical_crossentropy)
-class CategoricalCrossentropy(FunctionLoss):
+class CategoricalCrossentropy(Smoothed):
     """Crossentropy for one-hot labels: `-sum(y * log(p))`.
 
     Args:
@@ -183,25 +212,10 @@ class CategoricalCrossentropy(FunctionLoss):
 
     function = staticmethod(categorical_crossentropy)
     wants_classes = True
-    wants_fractions = True
-
-    def __init__(  # noqa: PLR0917 # Keras' signature
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: object = None,
-    ) -> None:
-        super().__init__(reduction, name, dtype)
-        self.from_logits = flag(from_logits, "from_logits")
-        self.label_smoothing = real(label_smoothing, "label_smoothing", 0.0, 1.0)
-        self.axis = last_axis(axis)
 
 
 @register("bce", function=binary_crossentropy)
-class BinaryCrossentropy(FunctionLoss):
+class BinaryCrossentropy(Smoothed):
     """Crossentropy of independent yes-or-no outputs: `-mean(y * log(p) + (1 - y) * log(1 - p))`.
 
     Args:
@@ -214,18 +228,3 @@ class BinaryCrossentropy(FunctionLoss):
     """
 
     function = staticmethod(binary_crossentropy)
-    wants_fractions = True
-
-    def __init__(  # noqa: PLR0917 # Keras' signature
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: object = None,
-    ) -> None:
-        super().__init__(reduction, name, dtype)
-        self.from_logits = flag(from_logits, "from_logits")
-        self.label_smoothing = real(label_smoothing, "label_smoothing", 0.0, 1.0)
-        self.axis = last_axis(axis)

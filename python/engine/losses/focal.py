@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 from engine._checks import flag, real
 from engine._program import Float32
 from engine._targets import EPSILON, paired
-from engine.losses.base import FunctionLoss, last_axis, register
-from engine.losses.crossentropy import binary_surprise, clipped_shares, smoothed, softmax_of
+from engine.losses.base import register
+from engine.losses.crossentropy import Smoothed, binary_surprise, clipped_shares, smoothed, softmax_of
 
 
 def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
@@ -131,7 +131,7 @@ def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | None = None) -> Float
 
 
 @register(function=binary_focal_crossentropy)
-class BinaryFocalCrossentropy(FunctionLoss):
+class BinaryFocalCrossentropy(Smoothed):
     """Binary crossentropy, times `(1 - p_t)**gamma` (Lin et al., 2018).
 
     Args:
@@ -147,7 +147,6 @@ class BinaryFocalCrossentropy(FunctionLoss):
     """
 
     function = staticmethod(binary_focal_crossentropy)
-    wants_fractions = True
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -161,13 +160,10 @@ class BinaryFocalCrossentropy(FunctionLoss):
         name: str | None = None,
         dtype: object = None,
     ) -> None:
-        super().__init__(reduction, name, dtype)
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
         self.apply_class_balancing = flag(apply_class_balancing, "apply_class_balancing")
         self.alpha = real(alpha, "alpha")
         self.gamma = real(gamma, "gamma", 0.0)
-        self.from_logits = flag(from_logits, "from_logits")
-        self.label_smoothing = real(label_smoothing, "label_smoothing", 0.0, 1.0)
-        self.axis = last_axis(axis)
 
     def parameters(self) -> list[float]:
         """`alpha`, `gamma`, and what is not by name in the core."""
@@ -175,7 +171,7 @@ class BinaryFocalCrossentropy(FunctionLoss):
 
 
 @register(function=categorical_focal_crossentropy)
-class CategoricalFocalCrossentropy(FunctionLoss):
+class CategoricalFocalCrossentropy(Smoothed):
     """Categorical crossentropy, times `alpha * (1 - p)**gamma` (Lin et al., 2018).
 
     Args:
@@ -191,7 +187,6 @@ class CategoricalFocalCrossentropy(FunctionLoss):
 
     function = staticmethod(categorical_focal_crossentropy)
     wants_classes = True
-    wants_fractions = True
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -204,12 +199,9 @@ class CategoricalFocalCrossentropy(FunctionLoss):
         name: str | None = None,
         dtype: object = None,
     ) -> None:
-        super().__init__(reduction, name, dtype)
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
         self.alpha = real(alpha, "alpha")
         self.gamma = real(gamma, "gamma", 0.0)
-        self.from_logits = flag(from_logits, "from_logits")
-        self.label_smoothing = real(label_smoothing, "label_smoothing", 0.0, 1.0)
-        self.axis = last_axis(axis)
 
     def parameters(self) -> list[float]:
         """`alpha`, `gamma`, and what is not by name in the core."""

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._checks import flag, integer, real
 from engine._program import Float32
 from engine._targets import class_indices_like, paired
-from engine.metrics.base import CoreMetric, Metric, _weights, register
+from engine.metrics.base import CoreMetric, Metric, register, row_weights
 
 Array = NDArray[Any]
 
@@ -207,7 +207,7 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
             super().update_state(y_true, y_pred, sample_weight)
             return
         hits = sparse_top_k_categorical_accuracy(y_true, y_pred, self.k, True).reshape(-1)
-        weights = _weights(1.0 if sample_weight is None else sample_weight, len(hits), np.shape(y_pred))
+        weights = row_weights(1.0 if sample_weight is None else sample_weight, len(hits), np.shape(y_pred))
         before = np.zeros(2) if self._state is None else self._state
         self._state = before + np.array([np.sum(hits * weights, dtype=float), np.sum(weights, dtype=float)])
 

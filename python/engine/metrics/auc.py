@@ -159,11 +159,10 @@ class AUC(CoreMetric):
         tp, fp, tn, fn = counts
         if self.curve == "PR" and self.summation_method == "interpolation":
             return _interpolated_precision(counts)
-        recall = ratio(tp, tp + fn)
         if self.curve == "ROC":
-            x, y = ratio(fp, fp + tn), recall
+            x, y = ratio(fp, fp + tn), counts.recall
         elif self.curve == "PR":
-            x, y = recall, ratio(tp, tp + fp)
+            x, y = counts.recall, counts.precision
         else:
             odds, none = ratio(tp + fn, tn + fp), tp == 0
             x = np.maximum(np.where(none, 0.0, 1 - odds * ratio(fn, tp)), 0.0)

@@ -199,7 +199,7 @@ class CoreMetric(Metric):
         predictions, targets = self._prepared(y_true, y_pred)
         weights = None
         if sample_weight is not None:
-            weights = _weights(sample_weight, len(predictions), np.asarray(y_pred).shape)
+            weights = row_weights(sample_weight, len(predictions), np.asarray(y_pred).shape)
         binary = targets.ndim > 1 and bool(np.isin(targets, (0, 1)).all())
         spec = self.resolve(targets.ndim == 1, predictions.shape[1]).lower()
         self._state = accumulate(spec or {}, predictions, targets, weights, self._state, binary)
@@ -247,7 +247,8 @@ class CoreMetric(Metric):
         return flat, np.ascontiguousarray(like_predictions(truth, given).reshape(flat.shape))
 
 
-def _weights(sample_weight: ArrayLike, rows: int, shape: tuple[int, ...]) -> Float32:
+def row_weights(sample_weight: ArrayLike, rows: int, shape: tuple[int, ...]) -> Float32:
+    """`sample_weight` by row, (rows,): one for all, for each row, or for each sample of predictions of `shape`."""
     weights = np.asarray(sample_weight, np.float32)
     if weights.ndim == 0:
         weights = np.full(rows, weights)

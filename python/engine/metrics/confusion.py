@@ -30,6 +30,21 @@ class Counts(NamedTuple):
     tn: Array
     fn: Array
 
+    @property
+    def precision(self) -> Array:
+        """Of the positive outputs, the share that is right."""
+        return ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def recall(self) -> Array:
+        """Of the positive targets, the share that was found; also called sensitivity."""
+        return ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def specificity(self) -> Array:
+        """Of the negative targets, the share that was found."""
+        return ratio(self.tn, self.tn + self.fp)
+
 
 def ratio(part: Array, whole: Array) -> Array:
     """`part / whole`, 0 where there is nothing."""
@@ -197,7 +212,7 @@ class Precision(ThresholdMetric):
 
     def of_counts(self, counts: Counts) -> Array:
         """`tp / (tp + fp)`."""
-        return ratio(counts.tp, counts.tp + counts.fp)
+        return counts.precision
 
 
 @register()
@@ -218,4 +233,4 @@ class Recall(ThresholdMetric):
 
     def of_counts(self, counts: Counts) -> Array:
         """`tp / (tp + fn)`."""
-        return ratio(counts.tp, counts.tp + counts.fn)
+        return counts.recall

@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import above_zero, choice, real
+from engine._checks import EPSILON, above_zero, choice, real
 from engine.metrics.base import CoreMetric, State, register
 
 Array = NDArray[Any]
-
-# Keras' guard against divisions by zero.
-_EPSILON = 1e-7
 
 
 @register("fbeta_score")
@@ -58,11 +55,11 @@ class FBetaScore(CoreMetric):
         if self.average == "micro":
             counts = counts.sum(axis=0, keepdims=True)
         tp, fp, fn = counts.T
-        precision, recall = tp / (tp + fp + _EPSILON), tp / (tp + fn + _EPSILON)
+        precision, recall = tp / (tp + fp + EPSILON), tp / (tp + fn + EPSILON)
         square = self.beta**2
-        scores = (1 + square) * precision * recall / (square * precision + recall + _EPSILON)
+        scores = (1 + square) * precision * recall / (square * precision + recall + EPSILON)
         if self.average == "weighted":
-            share = (tp + fn) / ((tp + fn).sum() + _EPSILON)
+            share = (tp + fn) / ((tp + fn).sum() + EPSILON)
             return float((scores * share).sum())
         return scores if self.average is None else float(scores.mean())
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine._checks import integer, real
 from engine.metrics.base import register
-from engine.metrics.confusion import MOST_THRESHOLDS, Counts, ThresholdMetric, lower_thresholds, ratio
+from engine.metrics.confusion import MOST_THRESHOLDS, Counts, ThresholdMetric, lower_thresholds
 
 Array = NDArray[Any]
 
@@ -18,9 +17,20 @@ Array = NDArray[Any]
 class _BestUnder(ThresholdMetric):
     """The largest value of one ratio over thresholds at which another is large enough."""
 
+    ratios: ClassVar[tuple[str, str]]
+    """Of the counts: what must be large enough, and what shall be large."""
     _direction = "up"
 
-    def _set_up(self, least: float, what: str, num_thresholds: int) -> None:
+    def __init__(  # noqa: PLR0917 # those of the classes below, whose first has a name in each
+        self,
+        what: str,
+        least: float,
+        num_thresholds: int,
+        class_id: int | None,
+        name: str | None,
+        dtype: object,
+    ) -> None:
+        super().__init__(None, None, class_id, name, dtype)
         self._least = real(least, what, 0.0, 1.0)
         self.num_thresholds = integer(num_thresholds, "num_thresholds", 1, MOST_THRESHOLDS)
         count = self.num_thresholds
@@ -33,27 +43,11 @@ class _BestUnder(ThresholdMetric):
 
     def of_counts(self, counts: Counts) -> Array:
         """What shall be large, at each threshold; 0 where what must be large enough isn't."""
-        constrained, wanted = self.ratios(counts)
+        constrained, wanted = (getattr(counts, name) for name in self.ratios)
         return np.where(constrained >= self._least, wanted, 0.0)
 
     def _reduce(self, values: Array) -> float:
         return float(np.max(values, initial=0.0))
-
-    @abstractmethod
-    def ratios(self, counts: Counts) -> tuple[Array, Array]:
-        """What must be large enough, and what shall be large."""
-
-
-def _recall(counts: Counts) -> Array:
-    return ratio(counts.tp, counts.tp + counts.fn)
-
-
-def _specificity(counts: Counts) -> Array:
-    return ratio(counts.tn, counts.tn + counts.fp)
-
-
-def _precision(counts: Counts) -> Array:
-    return ratio(counts.tp, counts.tp + counts.fp)
 
 
 @register()
@@ -68,6 +62,8 @@ class SensitivityAtSpecificity(_BestUnder):
         dtype: None or "float32".
     """
 
+    ratios = ("specificity", "recall")
+
     def __init__(  # Keras' signature
         self,
         specificity: float,
@@ -76,13 +72,8 @@ class SensitivityAtSpecificity(_BestUnder):
         name: str | None = None,
         dtype: object = None,
     ) -> None:
-        super().__init__(None, None, class_id, name, dtype)
-        self._set_up(specificity, "specificity", num_thresholds)
+        super().__init__("specificity", specificity, num_thresholds, class_id, name, dtype)
         self.specificity = self._least
-
-    def ratios(self, counts: Counts) -> tuple[Array, Array]:
-        """Specificity and sensitivity."""
-        return _specificity(counts), _recall(counts)
 
 
 @register()
@@ -97,6 +88,8 @@ class SpecificityAtSensitivity(_BestUnder):
         dtype: None or "float32".
     """
 
+    ratios = ("recall", "specificity")
+
     def __init__(  # Keras' signature
         self,
         sensitivity: float,
@@ -105,13 +98,8 @@ class SpecificityAtSensitivity(_BestUnder):
         name: str | None = None,
         dtype: object = None,
     ) -> None:
-        super().__init__(None, None, class_id, name, dtype)
-        self._set_up(sensitivity, "sensitivity", num_thresholds)
+        super().__init__("sensitivity", sensitivity, num_thresholds, class_id, name, dtype)
         self.sensitivity = self._least
-
-    def ratios(self, counts: Counts) -> tuple[Array, Array]:
-        """Sensitivity and specificity."""
-        return _recall(counts), _specificity(counts)
 
 
 @register()
@@ -126,6 +114,8 @@ class PrecisionAtRecall(_BestUnder):
         dtype: None or "float32".
     """
 
+    ratios = ("recall", "precision")
+
     def __init__(  # Keras' signature
         self,
         recall: float,
@@ -134,13 +124,8 @@ class PrecisionAtRecall(_BestUnder):
         name: str | None = None,
         dtype: object = None,
     ) -> None:
-        super().__init__(None, None, class_id, name, dtype)
-        self._set_up(recall, "recall", num_thresholds)
+        super().__init__("recall", recall, num_thresholds, class_id, name, dtype)
         self.recall = self._least
-
-    def ratios(self, counts: Counts) -> tuple[Array, Array]:
-        """Recall and precision."""
-        return _recall(counts), _precision(counts)
 
 
 @register()
@@ -155,6 +140,8 @@ class RecallAtPrecision(_BestUnder):
         dtype: None or "float32".
     """
 
+    ratios = ("precision", "recall")
+
     def __init__(  # Keras' signature
         self,
         precision: float,
@@ -163,10 +150,5 @@ class RecallAtPrecision(_BestUnder):
         name: str | None = None,
         dtype: object = None,
     ) -> None:
-        super().__init__(None, None, class_id, name, dtype)
-        self._set_up(precision, "precision", num_thresholds)
+        super().__init__("precision", precision, num_thresholds, class_id, name, dtype)
         self.precision = self._least
-
-    def ratios(self, counts: Counts) -> tuple[Array, Array]:
-        """Precision and recall."""
-        return _precision(counts), _recall(counts)
