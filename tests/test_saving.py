@@ -5,30 +5,16 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from conftest import Blobs, classifier, same_weights
+from conftest import Blobs, same_weights
 from safetensors.numpy import load_file
+from saved import MODELS, WEIGHTS, network
 
 import engine as keras
 from engine import layers, models, optimizers
-
-MODELS = [".keras", ".npz", ".safetensors", ".h5", ".hdf5"]
-WEIGHTS = [".weights.h5", ".npz", ".safetensors"]
-
-
-def network(optimizer: Any = "adam", **options: Any) -> keras.Sequential:
-    """Trainable and other weights, two layers of a class, an activation that is a layer."""
-    return classifier(
-        layers.BatchNormalization(),
-        layers.Dense(4, activation=layers.LeakyReLU(0.1), kernel_regularizer="l2"),
-        layers.Dropout(0.2),
-        optimizer=optimizer,
-        **options,
-    )
 
 
 @pytest.mark.parametrize("suffix", MODELS)

@@ -11,24 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Blobs, classifier, same_weights
+from saved import WEIGHTS, network
 
 import engine as keras
 from engine import layers, models
-
-MODELS = [".keras", ".npz", ".safetensors", ".h5", ".hdf5"]
-WEIGHTS = [".weights.h5", ".npz", ".safetensors"]
-
-
-def network(optimizer: Any = "adam", **options: Any) -> keras.Sequential:
-    """Trainable and other weights, two layers of a class, an activation that is a layer."""
-    return classifier(
-        layers.BatchNormalization(),
-        layers.Dense(4, activation=layers.LeakyReLU(0.1), kernel_regularizer="l2"),
-        layers.Dropout(0.2),
-        optimizer=optimizer,
-        **options,
-    )
-
 
 # Mistakes
 
@@ -63,6 +49,19 @@ def test_wrong_names(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="there is no folder"):
         model.save(tmp_path / "none" / "m.npz")
     assert [file.name for file in tmp_path.iterdir()] == ["folder.npz"]
+
+
+def test_what_is_no_path() -> None:
+    model = network()
+    for use in (model.save, model.save_weights, model.load_weights, models.load_model):
+        with pytest.raises(TypeError, match="`filepath` must be a path, got 3"):
+            use(3)
+    with pytest.raises(TypeError, match="`filepath` must be a path, got b'm'"):
+        keras.callbacks.ModelCheckpoint(b"m")
+    with pytest.raises(TypeError, match="`backup_dir` must be a path, got 3"):
+        keras.callbacks.BackupAndRestore(3)
+    with pytest.raises(TypeError, match="`to_file` must be a path, got 3"):
+        keras.utils.plot_model(model, 3)
 
 
 def test_asking_before_replacing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
     from engine._program import Float32
 
-_BOX, _SIDE = (
-    20,
-    28,
-)  # of MNIST: the digit fits into the box, its center of mass lies in the middle of the image
+# Of MNIST: the digit fits into the box, its center of mass lies in the middle of the image.
+_BOX, _SIDE = 20, 28
 _DIGITS = 10
 _STEPS = 128  # of the integral: by so many it is off by a percent, at kinks of relu
 # What changes its inputs in training alone.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from engine._checks import flag
+from engine._checks import flag, path_of
 from engine.callbacks.base import Callback, Logs
 from engine.callbacks.checkpoint import frequency
 
@@ -43,7 +43,7 @@ class BackupAndRestore(Callback):
         if not backup_dir:
             msg = "Empty `backup_dir` argument passed"
             raise ValueError(msg)
-        self.backup_dir = os.fspath(backup_dir)
+        self.backup_dir = path_of(backup_dir, "backup_dir")
         self.save_freq = frequency(save_freq)
         self.sees_batches = self.save_freq != "epoch"
         self.double_checkpoint = flag(double_checkpoint, "double_checkpoint")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine._checks import choice, flag, real
+from engine._checks import choice, flag, path_of, real
 from engine._progress import print_message
 from engine.callbacks.base import Logs
 from engine.callbacks.monitors import MonitorCallback
@@ -47,7 +47,7 @@ class ModelCheckpoint(MonitorCallback):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, mode, 0.0)
-        self.filepath = os.fspath(filepath)
+        self.filepath = path_of(filepath, "filepath")
         self.verbose = choice(verbose, "verbose", (0, 1))
         self.save_best_only = flag(save_best_only, "save_best_only")
         self.save_weights_only = flag(save_weights_only, "save_weights_only")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine._checks import nearest
+from engine._checks import nearest, path_of
 from engine.export.c_format import write_c
 from engine.export.graph import Graph, stages_of
 from engine.export.onnx_format import write_onnx
@@ -42,10 +41,7 @@ def destination(filepath: object, format: str | None, options: dict[str, Any]) -
         TypeError: for something that is no path, or an argument that the format hasn't.
         ValueError: for a format or a suffix that there isn't.
     """
-    if not isinstance(filepath, (str, os.PathLike)):
-        msg = f"`filepath` must be a path, got {filepath!r}"
-        raise TypeError(msg)
-    path = Path(filepath)
+    path = Path(path_of(filepath, "filepath"))
     known = " and ".join(f"{name!r} ({kind.suffix})" for name, kind in FORMATS.items())
     if format is None:
         found = [name for name, kind in FORMATS.items() if kind.suffix == path.suffix.lower()]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine._atomic import replacing
-from engine._checks import flag
+from engine._checks import flag, path_of
 from engine._program import __version__
 from engine._progress import print_message
 from engine.saving._folder import replace_folder
@@ -51,6 +51,8 @@ __all__ = [
 
 PathLike = str | os.PathLike[str]
 
+# Whose form the files have, for programs that ask.
+KERAS = "3.12.0"
 # The first whose suffix fits is taken.
 _FORMATS: tuple[Format, ...] = (WeightsH5(), KerasArchive(), Npz(), SafeTensors(), LegacyH5())
 _UNBUILT = "has not yet been built: give it an input shape, call build(), or fit it"
@@ -80,7 +82,7 @@ def save_model(
         msg = f"The following argument(s) are not supported: {list(kwargs)}"
         raise ValueError(msg)
     folder = zipped is not None and not flag(zipped, "zipped")
-    path = os.fspath(filepath)
+    path = path_of(filepath, "filepath")
     if folder and path.endswith(".keras"):
         msg = f"When using `zipped=False`, the `filepath` argument should not end in `.keras`. Received: filepath={path}"
         raise ValueError(msg)
@@ -127,8 +129,8 @@ def load_model(
         ImportError: if the format needs a package that isn't installed.
     """
     flag(safe_mode, "safe_mode")
-    path = Path(filepath)
-    reading = opened_folder if path.is_dir() else _format(os.fspath(filepath), "model").open
+    path = Path(path_of(filepath, "filepath"))
+    reading = opened_folder if path.is_dir() else _format(str(path), "model").open
     if not path.exists():
         msg = f"File not found: filepath={filepath}. Please ensure the file is an accessible `{path.suffix}` file."
         raise ValueError(msg)
@@ -162,7 +164,7 @@ def save_weights(
         ValueError: for another ending, or a model without weights.
         ImportError: if the format needs a package that isn't installed.
     """
-    path = os.fspath(filepath)
+    path = path_of(filepath, "filepath")
     if max_shard_size is not None or kwargs:
         msg = f"the weights are in one file here: leave `max_shard_size` and others out, got {max_shard_size}, {kwargs}"
         raise ValueError(msg)
@@ -189,7 +191,7 @@ def load_weights(model: Any, filepath: PathLike, skip_mismatch: bool = False, **
         OSError: for one that can't be read.
         ImportError: if the format needs a package that isn't installed.
     """
-    path = os.fspath(filepath)
+    path = path_of(filepath, "filepath")
     if kwargs:
         msg = f"Invalid keyword arguments: {kwargs}"
         raise ValueError(msg)
@@ -217,10 +219,6 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
         if config.get("compile_config"):
             model.compile_from_config(config["compile_config"])
     return model
-
-
-# Whose form the files have, for programs that ask.
-KERAS = "3.12.0"
 
 
 def _format(path: str, what: str | None = None) -> Format:

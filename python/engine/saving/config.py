@@ -17,6 +17,8 @@ from engine.utils import deserialize_keras_object, serialize_keras_object
 
 # Numbers in a sample between two layers: an image of 4096 x 4096. More is a slip, or meant to fill the memory.
 MOST_NUMBERS = 2**24
+# What Keras' description of an object has.
+_NAMES = ("module", "class_name", "config", "registered_name")
 
 
 def config_of(model: Any, compiled: bool = True) -> dict[str, Any]:
@@ -126,9 +128,6 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
         if found != shapes:
             msg = f"the config of layer {layer.name!r} needs weights of shapes {shapes}, but the file has {found} for it"
             raise ValueError(msg)
-
-
-_NAMES = ("module", "class_name", "config", "registered_name")
 
 
 def _input_shape(stack: list[Layer], config: Mapping[str, Any]) -> Shape | None:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine._checks import Shape, choice, flag, integer
+from engine._atomic import replacing
+from engine._checks import Shape, choice, flag, integer, path_of
 from engine._extras import extra
 
 # Lengths are points, 1/72 inch.
@@ -108,10 +109,11 @@ def plot_model(  # noqa: PLR0917 # Keras' signature
         flag(show_trainable, "show_trainable"),
     )
     drawing = _arranged(_boxes(model, shown), choice(rankdir, "rankdir", DIRECTIONS))
-    path = Path(to_file)
+    path = Path(path_of(to_file, "to_file"))
     path = path if path.suffix else path.with_suffix(".png")
     if path.suffix.lower() == ".svg":
-        path.write_text(_svg(drawing, model), encoding="utf-8")
+        with replacing(path, "w") as file:
+            file.write(_svg(drawing, model))
     else:
         _paint(drawing, path, dpi)
     return _displayed(path)
@@ -266,7 +268,8 @@ def _paint(drawing: Drawing, path: Path, dpi: int) -> None:
             (x1, y1), (x2, y2), arrowstyle=style, color=GREY, linewidth=1.4, shrinkA=0, shrinkB=0
         )
         axes.add_patch(arrow)
-    figure.savefig(path, format=ending, dpi=dpi)
+    with replacing(path) as file:
+        figure.savefig(file, format=ending, dpi=dpi)
 
 
 def _displayed(path: Path) -> Any:
