@@ -39,11 +39,13 @@ ENGINE_INLINE vi bits(vf v) { return reinterpret_cast<vi>(v); }
 ENGINE_INLINE vf from_bits(vi v) { return reinterpret_cast<vf>(v); }
 
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+constexpr int kUnrolled = 4;             // of loops whose turns need not share registers
 #define ENGINE_FMA_INLINE ENGINE_INLINE  // what is made of many multiply-adds
 ENGINE_INLINE float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 #else
 // Inlined everywhere, the emulation and the functions that it makes long would make up 2 MB of code; they have no speed
-// target.
+// target. Unrolled calls of it gain nothing, but where they keep the sums of a tile in registers.
+constexpr int kUnrolled = 1;
 #define ENGINE_FMA_INLINE inline __attribute__((noinline))
 /// Correctly rounded a * b + c without FMA. The product is exact in double; the double sum is off by at most
 /// half an ulp, which only matters if it lies exactly between two floats (low 29 bits 0x10000000): then the
@@ -270,11 +272,11 @@ struct LaneSum {
 
   ENGINE_INLINE float total() const {
     vf sum[kParts];
-#pragma GCC unroll 4
+#pragma GCC unroll kUnrolled
     for (int p = 0; p < kParts; ++p) sum[p] = part[p];
-#pragma GCC unroll 2
+#pragma GCC unroll kUnrolled
     for (int half = kParts / 2; half > 0; half /= 2) {
-#pragma GCC unroll 2
+#pragma GCC unroll kUnrolled
       for (int p = 0; p < half; ++p) sum[p] = sum[p] + sum[p + half];
     }
     return fold(sum[0], [](vf a, vf b) { return a + b; });
@@ -285,7 +287,7 @@ struct LaneSum {
 template <class F>
 ENGINE_INLINE void for_vectors(int64_t n, F&& f) {
   for (int64_t j = 0; j < n; j += kLane) {
-#pragma GCC unroll 4
+#pragma GCC unroll kUnrolled
     for (int p = 0; p < kParts; ++p) f(j + p * kWidth, p);
   }
 }

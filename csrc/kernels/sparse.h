@@ -87,7 +87,7 @@ ENGINE_INLINE void add_samples(float* sums, const NonZeros& x, const X& value, i
   };
   common -= common % kRecordStride;
   for (int64_t q = 0; q < common; q += kRecordStride) {
-#pragma GCC unroll 4
+#pragma GCC unroll kUnrolled
     for (int64_t u = 0; u < kRecordStride; ++u) {
 #pragma GCC unroll 4
       for (int s = 0; s < Together; ++s) advance(s, q + u);
@@ -97,7 +97,7 @@ ENGINE_INLINE void add_samples(float* sums, const NonZeros& x, const X& value, i
   for (int s = 0; s < Together; ++s) {
     int64_t q = common;
     for (; q + kRecordStride <= elements[s].count; q += kRecordStride) {
-#pragma GCC unroll 4
+#pragma GCC unroll kUnrolled
       for (int64_t u = 0; u < kRecordStride; ++u) advance(s, q + u);
     }
     for (; q < elements[s].count; ++q) advance(s, q);
