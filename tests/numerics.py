@@ -25,6 +25,9 @@ U = 2.0**-24
 CHAIN = 256
 # Terms in one slice of the sums of a narrow layer, at most as wide.
 SLICE = 16
+# Lanes of the sums of a gradient by the input, of batches of at most so many rows.
+LANES = 16
+MOST_ROWS_IN_LANES = 8
 SMALLEST_NORMAL = 2.0**-126
 
 
@@ -115,6 +118,23 @@ def layer_product(x: Array, kernel: Array, bias: Array | None) -> Array:
         return sliced_product(x, kernel, bias)
     product = chained_product(x, kernel)
     return product if bias is None else product + bias
+
+
+def lanes_product(a: Array, b: Array) -> Array:
+    """A (m, k) @ B (k, n), term p in lane p mod LANES, the lanes added by halves."""
+    terms = -(-len(b) // LANES) * LANES
+    a, b = np.pad(a, [(0, 0), (0, terms - len(b))]), np.pad(b, [(0, terms - len(b)), (0, 0)])
+    lanes = np.zeros((LANES, len(a), b.shape[1]), np.float32)
+    for p in range(0, terms, LANES):
+        lanes = fma32(a[:, p : p + LANES].T[:, :, None], b[p : p + LANES, None], lanes)
+    while len(lanes) > 1:
+        lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
+    return lanes[0] + np.float32(0)
+
+
+def input_gradient(dz: Array, kernel: Array) -> Array:
+    """A dense layer's gradient by its input before what came there, to the bit."""
+    return (lanes_product if len(dz) <= MOST_ROWS_IN_LANES else chained_product)(dz, kernel.T)
 
 
 def product_bound(a: Array, b: Array) -> Array:

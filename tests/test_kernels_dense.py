@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from numerics import (
     KERNELS,
+    MOST_ROWS_IN_LANES,
     U,
     agreed,
     chained_product,
     fma32,
+    input_gradient,
     layer_product,
     place,
     product_bound,
@@ -86,13 +88,15 @@ def test_forward_applies_the_activation(activation: str, shape: tuple[int, int, 
 
 
 # (units, columns, batch): more units than are summed together, and so many columns that fewer are
-@pytest.mark.parametrize("shape", [*SHAPES, (150, 300, 33), (70, 2100, 17), (35, 8300, 3)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [*SHAPES, (150, 300, 33), (70, 2100, 17), (35, 8300, 3), (35, 8300, 9)], ids=str
+)
 def test_backward_input_is_the_contract_to_the_bit(shape: tuple[int, int, int]) -> None:
-    """Its tiles lie the other way: units down and the batch across."""
+    """Its tiles lie the other way: units down and the batch across; for few samples it has lanes."""
     k, n, m = shape
     dz, wt, _ = operands((m, n, k))
     saved = np.zeros((m, k), np.float32)
-    want = chained_product(dz, wt)
+    want = input_gradient(dz, wt.T)
     for offset in OFFSETS:
         (got,) = agreed(lambda ks, o=offset: [backward_input(ks, "linear", dz, wt.T, saved, offset=o)])
         assert same_bits(got, want)
@@ -105,7 +109,7 @@ def test_backward_input_multiplies_by_the_derivative(activation: str, shape: tup
     dz, wt, _ = operands((m, n, k))
     saved = np.random.default_rng(1).uniform(0, 1, (m, k)).astype(np.float32)
     (dx,) = agreed(lambda ks: [backward_input(ks, activation, dz, wt.T, saved)])
-    product = chained_product(dz, wt)
+    product = input_gradient(dz, wt.T)
     slope = unary(f"{activation}_gradient", saved.ravel()).reshape(saved.shape)
     assert same_bits(dx, product * slope)
 
@@ -239,11 +243,16 @@ def test_a_row_does_not_depend_on_the_others(activation: str) -> None:
     x, w, bias = operands((19, 300, 37))
     saved = np.random.default_rng(1).uniform(0, 1, x.shape).astype(np.float32)
     whole = agreed(lambda ks: [forward(ks, activation, x, w, bias)])[0]
-    back = agreed(lambda ks: [backward_input(ks, activation, whole, w, saved)])[0]
     for kernels in KERNELS:
         for rows in (slice(0, 1), slice(18, 19), slice(2, 4), slice(3, 16)):
             assert same_bits(forward(kernels, activation, x[rows], w, bias), whole[rows])
-            assert same_bits(backward_input(kernels, activation, whole[rows], w, saved[rows]), back[rows])
+    for batch in (slice(0, MOST_ROWS_IN_LANES), slice(0, 19)):  # the gradient knows two orders of its terms
+        dz, kept = whole[batch], saved[batch]
+        back = agreed(lambda ks, dz=dz, kept=kept: [backward_input(ks, activation, dz, w, kept)])[0]
+        least = 1 if len(dz) <= MOST_ROWS_IN_LANES else MOST_ROWS_IN_LANES + 1
+        for kernels in KERNELS:
+            for rows in (slice(0, least), slice(2, 2 + least), slice(len(dz) - least, len(dz))):
+                assert same_bits(backward_input(kernels, activation, dz[rows], w, kept[rows]), back[rows])
 
 
 @pytest.mark.parametrize("activation", FUSED)

@@ -104,16 +104,21 @@ class Kernels {
     expect_shape(kernel, dx.ndim() == 2 ? dx.shape(1) : 0, dz.shape(1), "kernel");
     expect_shape(dx, dz.shape(0), kernel.shape(0), "dx");
     expect_shape(saved, dz.shape(0), kernel.shape(0), "saved");
-    const Floats dz_t = padded(dz.shape(1), round_up(dz.shape(0), kLane));
-    const Floats source = pad(dz);
-    table_.transpose({source.data(), leading(source), values(dz_t), leading(dz_t), all(dz.shape(0)), all(dz.shape(1))});
+    const bool in_lanes = sums_in_lanes(dz.shape(0));
+    Floats source = pad(dz);
+    if (!in_lanes) {
+      const Floats turned = padded(dz.shape(1), round_up(dz.shape(0), kLane));
+      table_.transpose(
+          {source.data(), leading(source), values(turned), leading(turned), all(dz.shape(0)), all(dz.shape(1))});
+      source = turned;
+    }
     if (leading(saved) != leading(dx)) throw py::value_error("`saved` and `dx` must be laid out alike");
     const Arena panels(kernel.shape(0) * round_up(kernel.shape(1), kLane));
     pack_panels(kernel.data(), leading(kernel), kernel.shape(0), kernel.shape(1), panels.data());
     const DenormalsAreZero guard;
-    table_.dense_backward_input[fused_index(activation)]({dz_t.data(), leading(dz_t), panels.data(), kernel.shape(0),
-                                                          saved.data(), values(dx), leading(dx), kernel.shape(1),
-                                                          dz.shape(0), all(kernel.shape(0))});
+    table_.dense_backward_input[fused_index(activation)](
+        {source.data(), leading(source), panels.data(), kernel.shape(0), saved.data(), values(dx), leading(dx),
+         kernel.shape(1), dz.shape(0), all(kernel.shape(0)), in_lanes});
   }
 
   void dense_backward_weights(const py::dict& optimizer, const Floats& x, const Floats& dz, const Floats& kernel,

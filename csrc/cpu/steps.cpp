@@ -230,7 +230,8 @@ void StepRunner::dense_backward_input(const Step& step, const Batch& batch) cons
                               shape(step.out).ld,
                               kernel.columns,
                               batch.rows * shape(step.out).groups,
-                              worker_.slice(kernel.rows)};
+                              worker_.slice(kernel.rows),
+                              sums_in_lanes(plan_.max_rows * shape(step.out).groups)};
   if (empty(op.units)) return;
   kernels_.dense_backward_input[index(step.activation)](op);
 }

@@ -91,7 +91,7 @@ constexpr int64_t kMostUnits = 64, kMostKernelFloats = 128 << 10;
 /// Tiles are of dx^T: units down, the batch across, so that the vectors run over the batch and no transposed copy of
 /// the kernel is needed. kLane units at a time are turned as they are stored.
 template <class Act>
-void dense_backward_input(const DenseBackwardInput& op) {
+ENGINE_INLINE void backward_many(const DenseBackwardInput& op) {
   const int64_t fitting = kMostKernelFloats / op.n / kLane * kLane;
   const int64_t together = fitting < kLane ? kLane : fitting < kMostUnits ? fitting : kMostUnits;
   for (int64_t i = op.units.begin; i < op.units.end; i += together) {
@@ -103,7 +103,7 @@ void dense_backward_input(const DenseBackwardInput& op) {
         sweep<kTileRows>(i, end, 1, [&](auto units, int64_t unit) {
           constexpr int kRows = decltype(units)::value;
           vf block[kRows][kVectors];
-          chain(block, ByPanels{op.kernel, op.k, op.n, unit}, op.dz_t + b, op.ldt, p,
+          chain(block, ByPanels{op.kernel, op.k, op.n, unit}, op.dz + b, op.lddz, p,
                 op.n < p + kChain ? op.n : p + kChain);
 #pragma GCC unroll 8
           for (int r = 0; r < kRows; ++r) {
@@ -122,6 +122,96 @@ void dense_backward_input(const DenseBackwardInput& op) {
         for (int v = 0; v < kVectors; ++v) store_turned<Act>(op, &sums[unit - i][v], kVectors, b + v * kWidth, unit);
       }
     });
+  }
+}
+
+/// sums (Units, Samples, kLane) += for so many units and samples, lane by lane, a row of the kernel times a row of
+/// dz, within one panel. Not inlined: all activations share it.
+template <int Units, int Samples>
+__attribute__((noinline)) void add_lanes(vf (*sums)[Samples][kParts], const float* kernel, const float* dz,
+                                         int64_t lddz, int64_t width) {
+#pragma GCC unroll 4
+  for (int part = 0; part < kParts; ++part) {
+    vf acc[Units][Samples];
+#pragma GCC unroll 8
+    for (int u = 0; u < Units; ++u) {
+#pragma GCC unroll 2
+      for (int s = 0; s < Samples; ++s) acc[u][s] = sums[u][s][part];
+    }
+    for (int64_t j = part * kWidth; j < width; j += kLane) {
+      vf slope[Samples];
+#pragma GCC unroll 2
+      for (int s = 0; s < Samples; ++s) slope[s] = load(dz + s * lddz + j);
+#pragma GCC unroll 8
+      for (int u = 0; u < Units; ++u) {
+        const vf weight = load(kernel + u * width + j);
+#pragma GCC unroll 2
+        for (int s = 0; s < Samples; ++s) acc[u][s] = fma(weight, slope[s], acc[u][s]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int u = 0; u < Units; ++u) {
+#pragma GCC unroll 2
+      for (int s = 0; s < Samples; ++s) sums[u][s][part] = acc[u][s];
+    }
+  }
+}
+
+/// Stores the sums of the lanes of kLane units, each in the same fixed tree as LaneSum's.
+template <class Act, int Samples>
+ENGINE_INLINE void store_folded(const DenseBackwardInput& op, const vf (*sums)[Samples][kParts], int s, int64_t b,
+                                int64_t unit) {
+  for (int part = 0; part < kParts; ++part, sums += kWidth) {
+    vf square[kWidth];
+#pragma GCC unroll 16
+    for (int u = 0; u < kWidth; ++u) square[u] = LaneSum::fold_parts(sums[u][s]);
+    transpose_square(square);
+#pragma GCC unroll 4
+    for (int half = kWidth / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+      for (int l = 0; l < half; ++l) square[l] = square[l] + square[l + half];
+    }
+    const int64_t at = (b + s) * op.ldx + unit + part * kWidth;
+    const vf sum = square[0] + 0.0f;
+    if constexpr (Act::kKind == Activation::kLinear) {
+      store(op.dx + at, sum);
+    } else {
+      store(op.dx + at, Act::backward(sum, load(op.saved + at)));
+    }
+  }
+}
+
+/// A batch of few samples leaves most of such vectors empty. Vectors that run along the rows of the kernel don't, and
+/// read it as it lies, block after block of kMostUnits rows: from main memory, a third of the time.
+template <class Act>
+ENGINE_INLINE void backward_few(const DenseBackwardInput& op) {
+  constexpr int kTogether = 2;
+  for (int64_t i = op.units.begin; i < op.units.end; i += kMostUnits) {
+    const int64_t end = op.units.end < i + kMostUnits ? op.units.end : i + kMostUnits;
+    sweep<kTogether>(0, op.rows, 1, [&](auto samples, int64_t b) {
+      constexpr int kSamples = decltype(samples)::value;
+      vf sums[kMostUnits][kSamples][kParts] = {};
+      for (int64_t panel = 0; panel * kPanel < op.n; ++panel) {
+        const int64_t width = panel_width(op.n, panel);
+        sweep<kTileRows>(i, end, 1, [&](auto units, int64_t unit) {
+          add_lanes<decltype(units)::value, kSamples>(&sums[unit - i],
+                                                      op.kernel + panel_offset(op.k, panel) + unit * width,
+                                                      op.dz + b * op.lddz + panel * kPanel, op.lddz, width);
+        });
+      }
+      for (int64_t unit = i; unit < end; unit += kLane) {
+        for (int s = 0; s < kSamples; ++s) store_folded<Act>(op, &sums[unit - i], s, b, unit);
+      }
+    });
+  }
+}
+
+template <class Act>
+void dense_backward_input(const DenseBackwardInput& op) {
+  if (op.in_lanes) {
+    backward_few<Act>(op);
+  } else {
+    backward_many<Act>(op);
   }
 }
 

@@ -271,6 +271,11 @@ struct LaneSum {
   vf part[kParts] = {};
 
   ENGINE_INLINE float total() const {
+    return fold(fold_parts(part), [](vf a, vf b) { return a + b; });
+  }
+
+  /// The lanes' sums of neighbours kWidth apart.
+  static ENGINE_INLINE vf fold_parts(const vf (&part)[kParts]) {
     vf sum[kParts];
 #pragma GCC unroll kUnrolled
     for (int p = 0; p < kParts; ++p) sum[p] = part[p];
@@ -279,7 +284,7 @@ struct LaneSum {
 #pragma GCC unroll kUnrolled
       for (int p = 0; p < half; ++p) sum[p] = sum[p] + sum[p + half];
     }
-    return fold(sum[0], [](vf a, vf b) { return a + b; });
+    return sum[0];
   }
 };
 

@@ -35,15 +35,16 @@ struct DenseForward {
 
 /// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k))
 struct DenseBackwardInput {
-  const float* dz_t;  // (n, rows): dz transposed
-  int64_t ldt;
+  const float* dz;  // or its transpose, unless in_lanes
+  int64_t lddz;
   const float* kernel;  // in panels
   int64_t k;
   const float* saved;
   float* dx;
   int64_t ldx;  // of saved and dx
   int64_t n, rows;
-  Range units;  // slice of k
+  Range units;    // slice of k
+  bool in_lanes;  // sums_in_lanes(rows of a full batch)
 };
 
 /// kernel (k, n) by its gradient x (rows, k)^T dz (rows, n) + 2 l2 kernel after kernel -= learning_rate decay kernel,

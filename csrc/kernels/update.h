@@ -33,8 +33,8 @@ struct Update {
   typename Opt::Coefficients coefficients;
   Pull<Kind> pull;
 
-  Update(const Weights& w, const OptimizerStep& step)
-      : weights(w), coefficients(Opt::coefficients(step)), pull(w, step) {}
+  Update(const Weights& w, const typename Opt::Coefficients& c, const OptimizerStep& step)
+      : weights(w), coefficients(c), pull(w, step) {}
 
   /// Steps `vectors` vectors in each of `rows` rows, `ld` apart, from offset `at` on, by gradient (rows, vectors).
   /// Adding +0 makes the bits independent of whether zero terms were skipped. Not inlined: with the constants in

@@ -43,9 +43,9 @@ ENGINE_INLINE vf column_sum(const float* dz, int64_t ld, int64_t rows) {
 }
 
 template <class Opt, Shrinkage Kind>
-void dense_backward_bias(const DenseBackwardWeights& op) {
+void dense_backward_bias(const DenseBackwardWeights& op, const typename Opt::Coefficients& coefficients) {
   if (!op.bias.values || op.units.begin > 0) return;
-  const Update<Opt, Kind> update(op.bias, op.step);
+  const Update<Opt, Kind> update(op.bias, coefficients, op.step);
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
     const vf sum = column_sum(op.dz + j, op.lddz, op.rows);
     update(j, 0, &sum, 1, 1);
@@ -85,8 +85,9 @@ void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate updat
 
 template <class Opt, Shrinkage Kind>
 void dense_backward_weights(const DenseBackwardWeights& op) {
-  dense_backward_bias<Opt, Kind>(op);
-  const Update<Opt, Kind> update(op.kernel, op.step);
+  const auto coefficients = Opt::coefficients(op.step);
+  dense_backward_bias<Opt, Kind>(op, coefficients);
+  const Update<Opt, Kind> update(op.kernel, coefficients, op.step);
   dense_backward_kernel(op, AnyUpdate(update));
 }
 

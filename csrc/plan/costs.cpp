@@ -8,9 +8,9 @@
 namespace engine {
 namespace {
 
-/// Floating-point operations that pay for one more thread: at 200 GFLOP/s a thread's share then takes 4 us,
+/// Floating-point operations that pay for one more thread: at 200 GFLOP/s a thread's share then takes 3 us,
 /// against about 1 us for a step's three barriers and the uneven ends of its slices.
-constexpr double kFlopsPerThread = 800e3;
+constexpr double kFlopsPerThread = 600e3;
 
 /// Operations that take as long as the optimizer's way over a weight and its slots, 0.25 ns with Adam where they come
 /// out of the L2 cache.

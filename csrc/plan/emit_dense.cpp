@@ -57,11 +57,15 @@ void emit_weight_gradient(Emitter& emitter, const Operation& op, int dz) {
 
 /// The product's epilogue takes the gradient through the activation fused into the operation before as well.
 Gradient emit_input_gradient(Emitter& emitter, const Operation& op, const Operation& previous, Gradient gradient) {
-  const int64_t rows = round_up(emitter.plan.max_rows * op.groups, kLane);
-  const int turned = emitter.add_buffer(op.width, rows, gradient.split);
-  emitter.emit({Step::Kind::kTranspose, gradient.split, false, gradient.buffer, turned});
+  const int64_t rows = emitter.plan.max_rows * op.groups;
+  int dz = gradient.buffer;
+  if (!sums_in_lanes(rows)) {
+    const int turned = emitter.add_buffer(op.width, round_up(rows, kLane), gradient.split);
+    emitter.emit({Step::Kind::kTranspose, gradient.split, false, dz, turned});
+    dz = turned;
+  }
   const bool fused = previous.kind == Operation::Kind::kDense;
-  Step step{Step::Kind::kDenseBackwardInput, Split::kUnits, false, turned};
+  Step step{Step::Kind::kDenseBackwardInput, Split::kUnits, false, dz};
   step.out = emitter.add_batch_buffer(previous.groups, previous.width);
   step.saved = fused ? previous.saved : -1;
   step.kernel = emitter.variables_of(op).kernel;
