@@ -68,11 +68,20 @@ ENGINE_INLINE float fma1(float a, float b, float c) {
 }
 #endif
 
-/// The only multiply-add of the engine: one rounding on every instruction set.
+/// The only multiply-add of the engine: one rounding on every instruction set. Intrinsics, as GCC leaves some such
+/// loops over lanes as they are: where a factor was negative or came from memory.
 ENGINE_FMA_INLINE vf fma(vf a, vf b, vf c) {
+#if ENGINE_VECTOR_BYTES == 64
+  return reinterpret_cast<vf>(
+      _mm512_fmadd_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
+#elif ENGINE_VECTOR_BYTES == 32
+  return reinterpret_cast<vf>(
+      _mm256_fmadd_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), reinterpret_cast<__m256>(c)));
+#else
   vf r;
   for (int i = 0; i < kWidth; ++i) r[i] = fma1(a[i], b[i], c[i]);
   return r;
+#endif
 }
 
 ENGINE_INLINE vf sqrt(vf a) {
