@@ -50,9 +50,9 @@ def test_a_generator_goes_on() -> None:
 def test_types_of_numbers(kind: type[Any]) -> None:
     rows = (X > 0).astype(kind)
     estimator = small().fit(rows, Y)
-    assert same(estimator, small().fit(rows.astype(np.float32), Y))
-    assert estimator.predict_proba(rows).dtype == np.float32
-    assert estimator.coefs_[0].dtype == np.float32
+    narrow = small().fit(rows.astype(np.float32), Y)
+    for one, other in zip(estimator.coefs_, narrow.coefs_, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("make", [sparse.csr_array, sparse.csc_array, sparse.csr_matrix, sparse.coo_array])

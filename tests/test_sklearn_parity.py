@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import log_loss
 
 import engine
 import engine.sklearn as ours
@@ -207,6 +208,32 @@ def test_partial_fits() -> None:
             for estimator in (theirs, mine):
                 estimator.partial_fit(PROBLEM.x[part], PROBLEM.several[part], classes=classes)
     require_same(theirs, mine)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.uint8, np.int64])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize(
+    ("kinds", "target"), [(CLASSIFIERS, "several"), (CLASSIFIERS, "two"), (REGRESSORS, "numbers")]
+)
+def test_types_of_attributes_and_predictions(kinds: Any, target: str, solver: str, kind: Any) -> None:
+    rows, found = (10 * np.abs(PROBLEM.x)).astype(kind), []
+    for estimator in kinds:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted = estimator(hidden_layer_sizes=(4,), solver=solver, max_iter=2)
+            fitted.fit(rows, getattr(PROBLEM, target))
+        predict = getattr(fitted, "predict_proba", fitted.predict)
+        outputs = [predict(rows.astype(kind)) for kind in (np.float32, np.float64)]
+        found.append([array.dtype for array in (*fitted.coefs_, *fitted.intercepts_, *outputs)])
+    assert found[0] == found[1]
+
+
+def test_probabilities_add_up_for_scores() -> None:
+    """A warning of scikit-learn's is an error here: it wants sums of 1 to half of the digits."""
+    estimator = ours.MLPClassifier((9,), max_iter=3, tol=9, n_iter_no_change=1, random_state=0)
+    for kind in (np.float64, np.float32):
+        rows = PROBLEM.x.astype(kind)
+        assert 0 < log_loss(PROBLEM.several, estimator.fit(rows, PROBLEM.several).predict_proba(rows)) < 3
 
 
 class Cubes(regularizers.Regularizer):

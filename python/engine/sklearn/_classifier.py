@@ -27,11 +27,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     """scikit-learn's `MLPClassifier`, computed by the engine: the same arguments, attributes and losses.
 
     The log-loss is minimised by `adam`, `sgd` or `lbfgs`. Everything is computed in float32, whatever the type of `X`
-    is: float64 and uint8 are read where they lie, and what comes out is float32. Weights start with the numbers that
-    scikit-learn draws for the same `random_state`, and `early_stopping` holds out the same samples; the order of the
-    samples is the engine's own, so with `shuffle=False` losses and weights are scikit-learn's up to rounding. One
-    `random_state` gives the same bits on any x86-64 and any number of threads. Where a batch holds all samples, their
-    order and the way they are repeated don't change a bit either.
+    is: float64 and uint8 are read where they lie. Weights and predictions have scikit-learn's types: float32 where all
+    of `X` was float32, else float64. Weights start with the numbers that scikit-learn draws for the same
+    `random_state`, and `early_stopping` holds out the same samples; the order of the samples is the engine's own, so
+    with `shuffle=False` losses and weights are scikit-learn's up to rounding. One `random_state` gives the same bits on
+    any x86-64 and any number of threads. Where a batch holds all samples, their order and the way they are repeated
+    don't change a bit either.
 
     Args:
         hidden_layer_sizes: units of each hidden layer.
@@ -75,9 +76,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         validation_scores_: the accuracy after every epoch; None where nothing is held out.
         best_validation_score_: the largest of them, or None.
         t_: samples that were trained on.
-        coefs_: float32 matrices (inputs, units) of all layers, read-only: to change predictions, put others in their
+        coefs_: matrices (inputs, units) of all layers, read-only: to change predictions, put others in their
             places.
-        intercepts_: float32 (units,) of all layers.
+        intercepts_: (units,) of all layers.
         n_features_in_: number of columns of `X`.
         feature_names_in_: their names, if `X` was a frame that has some.
         n_iter_: epochs, or iterations, of the last `fit`.
@@ -175,16 +176,22 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         flat = outputs.reshape(-1) if outputs.shape[1] == 1 else outputs
         return np.asarray(self._label_binarizer.inverse_transform(flat))
 
-    def predict_proba(self, X: Any) -> Float32:  # noqa: N803
-        """The probability of each class, in the order of `classes_`: float32 (n, classes).
+    def predict_proba(self, X: Any) -> Array:  # noqa: N803
+        """The probability of each class, in the order of `classes_`: (n, classes).
 
         Args:
             X: as for `fit`.
         """
         outputs = self._read(X)
-        return outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
+        if outputs.shape[1] == 1:
+            return np.hstack([1 - outputs, outputs])
+        if self.out_activation_ == "softmax" and outputs.dtype == np.float64:
+            outputs /= outputs.sum(
+                axis=1, keepdims=True
+            )  # scikit-learn's scores want 1 to half a float64's digits
+        return outputs
 
-    def predict_log_proba(self, X: Any) -> Float32:  # noqa: N803
+    def predict_log_proba(self, X: Any) -> Array:  # noqa: N803
         """Logarithms of `predict_proba`.
 
         Args:

@@ -16,7 +16,6 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from engine._checks import LARGEST, below_one
-from engine._program import Float32
 from engine._progress import print_message
 from engine._random import seeded
 from engine.sklearn._epochs import Solver, Watch, train
@@ -96,7 +95,7 @@ class Perceptron(Record):
         self.out_activation_ = self._out_activation()
         design = self._design((rows.shape[1], *hidden, self.n_outputs_))
         if not again:
-            self._begin(design, random)
+            self._begin(design, random, self._type(rows))
         if self.solver == "lbfgs":
             self._fit_full(design, samples)
         else:
@@ -148,14 +147,18 @@ class Perceptron(Record):
             bool(self.callbacks),
         )
 
-    def _begin(self, design: Design, random: Any) -> None:
+    def _type(self, rows: Any) -> Any:
+        """Of scikit-learn's attributes after rows of that type, whatever they are computed in."""
+        return np.float32 if rows.dtype == np.float32 and self.solver != "lbfgs" else np.float64
+
+    def _begin(self, design: Design, random: Any, dtype: Any) -> None:
         """Draw weights as scikit-learn does (Glorot and Bengio, 2010), and forget earlier epochs."""
         self.n_iter_, self.t_, self.n_layers_ = 0, 0, len(design.units)
         self.coefs_, self.intercepts_ = [], []
         for fan_in, fan_out in pairwise(design.units):
             bound = math.sqrt((2.0 if self.activation == "logistic" else 6.0) / (fan_in + fan_out))
-            self.coefs_.append(random.uniform(-bound, bound, (fan_in, fan_out)).astype(np.float32))
-            self.intercepts_.append(random.uniform(-bound, bound, fan_out).astype(np.float32))
+            self.coefs_.append(random.uniform(-bound, bound, (fan_in, fan_out)).astype(dtype))
+            self.intercepts_.append(random.uniform(-bound, bound, fan_out).astype(dtype))
         self._best_weights = interleaved(self.coefs_, self.intercepts_)
         for name in RECORD:
             self.__dict__.pop(name, None)
@@ -237,20 +240,24 @@ class Perceptron(Record):
             warnings.warn(msg, stacklevel=5)
         return min(int(self.batch_size), count)
 
-    def _read(self, X: Any) -> Float32:  # noqa: N803
-        """The network's outputs for rows as given."""
+    def _read(self, X: Any) -> Array:  # noqa: N803
+        """The network's outputs for rows as given, in the type of scikit-learn's."""
         check_is_fitted(self)
         rows = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=DTYPES, reset=False)
         predictor: Predictor = getattr(self, "_predictor", None) or Predictor()
-        return predictor.outputs(rows, self.coefs_, self.intercepts_, self.activation, self.out_activation_)
+        outputs = predictor.outputs(
+            rows, self.coefs_, self.intercepts_, self.activation, self.out_activation_
+        )
+        return outputs.astype(np.result_type(rows.dtype, self.coefs_[0].dtype), copy=False)
 
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(state)
         if "coefs_" in self.__dict__:
             self._keep(interleaved(self.coefs_, self.intercepts_))
 
-    def _keep(self, weights: list[Float32]) -> None:
-        self.coefs_, self.intercepts_ = frozen(weights)
+    def _keep(self, weights: list[Any]) -> None:
+        dtype = self.coefs_[0].dtype
+        self.coefs_, self.intercepts_ = frozen([array.astype(dtype, copy=False) for array in weights])
         self._predictor = Predictor()
 
 

@@ -13,7 +13,7 @@ from engine._program import Float32
 from engine.losses import Loss
 from engine.losses.base import FunctionLoss
 from engine.models import Sequential
-from engine.sklearn._samples import Encoded
+from engine.sklearn._samples import Array, Encoded
 
 # The engine's names of scikit-learn's activations.
 ACTIVATIONS = {
@@ -205,7 +205,7 @@ class Predictor:
         return model.predict(x, verbose=0)
 
 
-def frozen(weights: Sequence[Float32]) -> tuple[list[Float32], list[Float32]]:
+def frozen(weights: Sequence[Array]) -> tuple[list[Array], list[Array]]:
     """Coefs and intercepts of weights in the engine's order, in arrays that refuse to be written to."""
     for array in weights:
         array.flags.writeable = False

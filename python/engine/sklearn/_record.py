@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from engine._program import Float32
-from engine.sklearn._samples import Encoded
+from engine.sklearn._samples import Array, Encoded
 
 
 class Record(BaseEstimator, ABC):
@@ -47,15 +47,15 @@ class Record(BaseEstimator, ABC):
     n_layers_: int
     n_features_in_: int
     out_activation_: str
-    coefs_: list[Float32]
-    intercepts_: list[Float32]
+    coefs_: list[Array]
+    intercepts_: list[Array]
     loss_: float
     loss_curve_: list[float]
     best_loss_: float | None
     validation_scores_: Any
     best_validation_score_: Any
     _no_improvement_count: int
-    _best_weights: list[Float32]
+    _best_weights: list[Array]
 
     @abstractmethod
     def _score_of(self, outputs: Float32, held_out: Encoded) -> float:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class MLPRegressor(RegressorMixin, Perceptron):
     """scikit-learn's `MLPRegressor`, computed by the engine: the same arguments, attributes and losses.
 
-    What `MLPClassifier` says about float32, about `random_state` and about batches of all samples holds here, too.
+    What `MLPClassifier` says about types, about `random_state` and about batches of all samples holds here, too.
 
     Args:
         loss: "squared_error", or "poisson" for `y >= 0`, whose outputs are exponentials. Both are half of what the
@@ -67,9 +67,9 @@ class MLPRegressor(RegressorMixin, Perceptron):
         validation_scores_: R² after every epoch; None where nothing is held out.
         best_validation_score_: the largest of them, or None.
         t_: samples that were trained on.
-        coefs_: float32 matrices (inputs, units) of all layers, read-only: to change predictions, put others in their
+        coefs_: matrices (inputs, units) of all layers, read-only: to change predictions, put others in their
             places.
-        intercepts_: float32 (units,) of all layers.
+        intercepts_: (units,) of all layers.
         n_features_in_: number of columns of `X`.
         feature_names_in_: their names, if `X` was a frame that has some.
         n_iter_: epochs, or iterations, of the last `fit`.
@@ -142,8 +142,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
             self._validate_params()
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def predict(self, X: Any) -> Float32:  # noqa: N803
-        """What the network expects for each row: float32 (n,), or (n, outputs).
+    def predict(self, X: Any) -> Array:  # noqa: N803
+        """What the network expects for each row: (n,), or (n, outputs).
 
         Args:
             X: as for `fit`.
