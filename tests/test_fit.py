@@ -257,6 +257,14 @@ def test_results_do_not_depend_on_threads(blobs: Blobs) -> None:
     assert keras.config.get_threads() == default
 
 
+def test_a_build_without_openmp_says_that_it_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine._program.get_threads", lambda: 1)
+    monkeypatch.setattr("engine._program.set_threads", lambda n: None)
+    with pytest.warns(UserWarning, match="has no OpenMP: it uses one thread"):
+        keras.config.set_threads(2)
+    keras.config.set_threads(1)
+
+
 def test_many_threads_predict_at_once(blobs: Blobs) -> None:
     model = keras.Sequential([keras.layers.Dense(8, "relu"), keras.layers.Dense(3, "softmax")])
     with ThreadPoolExecutor(8) as pool:

@@ -33,8 +33,14 @@ def test_wrong_names(tmp_path: Path) -> None:
         model.save(tmp_path / "m.keras", zipped=False)
     with pytest.raises(ValueError, match=r"following argument.s. are not supported: .'nothing'"):
         model.save(tmp_path / "m.keras", nothing=1)
-    with pytest.raises(ValueError, match="weights are in one file"):
+    with pytest.raises(ValueError, match=r"must end in `\.weights\.json` when `max_shard_size`"):
         model.save_weights(tmp_path / "m.weights.h5", max_shard_size=1)
+    with pytest.raises(ValueError, match=r"must end in `\.weights\.h5`"):
+        model.save_weights(tmp_path / "m.weights.json")
+    with pytest.raises(ValueError, match=r"Invalid keyword arguments: \{'nothing': 1\}"):
+        model.save_weights(tmp_path / "m.npz", nothing=1)
+    with pytest.raises(ValueError, match="`by_name` only supports loading legacy"):
+        model.load_weights(tmp_path / "m.weights.h5", by_name=True)
     with pytest.raises(ValueError, match="File not found: filepath="):
         models.load_model(tmp_path / "none.keras")
     with pytest.raises(FileNotFoundError):

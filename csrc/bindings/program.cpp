@@ -41,7 +41,7 @@ py::list variables(Program& program) {
 }
 
 void write_variables(Program& program, const py::sequence& values) {
-  const auto sources = to_arrays(program, values);
+  const auto sources = to_arrays(program.parameters().variables, values);
   const py::gil_scoped_release release;
   const auto lock = program.write_lock();
   for (size_t v = 0; v < sources.size(); ++v) {
@@ -172,8 +172,10 @@ void register_program(py::module_& m) {
            py::arg("training") = false, py::arg("seed") = 0)
       .def("read_slots", &read_slots)
       .def_property_readonly("state_counts", &state_counts)
-      .def("read_state", &read_state, py::arg("kind"), py::arg("number"), py::arg("raw") = false)
-      .def("write_state", &write_state, py::arg("kind"), py::arg("number"), py::arg("values"), py::arg("raw") = false);
+      .def("read_state", &read_state, py::arg("kind"), py::arg("number"), py::arg("raw") = false,
+           py::arg("index") = py::none())
+      .def("write_state", &write_state, py::arg("kind"), py::arg("number"), py::arg("values"), py::arg("raw") = false,
+           py::arg("index") = py::none());
 }
 
 }  // namespace engine::bindings

@@ -42,6 +42,14 @@ void scale(py::array_t<float>& array, double factor) {
   for (int64_t i = 0; i < array.size(); ++i) values[i] = static_cast<float>(static_cast<double>(values[i]) * factor);
 }
 
+/// All variables, or the one of that index; IndexError if there is none.
+std::vector<Variable> chosen(const Program& program, std::optional<size_t> index) {
+  const auto& all = program.parameters().variables;
+  if (!index) return all;
+  if (*index >= all.size()) throw py::index_error("there are " + std::to_string(all.size()) + " variables");
+  return {all[*index]};
+}
+
 py::array_t<float> scaled_copy(const Variable& variable, const State& state) {
   py::array_t<float> copy = copy_of(variable, state.data + variable.offset);
   if (state.scale != 1.0) scale(copy, state.scale);
@@ -61,9 +69,8 @@ std::shared_lock<std::shared_mutex> read_lock(Program& program) {
   return program.read_lock();
 }
 
-std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_arrays(const Program& program,
-                                                                                     const py::sequence& values) {
-  const auto& targets = program.parameters().variables;
+std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_arrays(
+    const std::vector<Variable>& targets, const py::sequence& values) {
   if (values.size() != targets.size()) {
     throw py::value_error("expected " + std::to_string(targets.size()) + " weight arrays, got " +
                           std::to_string(values.size()));
@@ -103,16 +110,18 @@ py::list read_slots(Program& program) {
   return result;
 }
 
-py::list read_state(Program& program, const std::string& kind, int number, bool raw) {
+py::list read_state(Program& program, const std::string& kind, int number, bool raw, std::optional<size_t> index) {
   const auto lock = read_lock(program);
   const State state = find_state(program, kind, number, raw);
   py::list copies;
-  for (const Variable& variable : program.parameters().variables) copies.append(scaled_copy(variable, state));
+  for (const Variable& variable : chosen(program, index)) copies.append(scaled_copy(variable, state));
   return copies;
 }
 
-void write_state(Program& program, const std::string& kind, int number, const py::sequence& values, bool raw) {
-  const auto sources = to_arrays(program, values);
+void write_state(Program& program, const std::string& kind, int number, const py::sequence& values, bool raw,
+                 std::optional<size_t> index) {
+  const std::vector<Variable> targets = chosen(program, index);
+  const auto sources = to_arrays(targets, values);
   std::vector<py::array_t<float>> scaled;
   for (const auto& source : sources) scaled.emplace_back(source.request());
   const auto lock = [&] {
@@ -121,7 +130,7 @@ void write_state(Program& program, const std::string& kind, int number, const py
   }();
   const State state = find_state(program, kind, number, raw);
   for (size_t v = 0; v < scaled.size(); ++v) {
-    const Variable& variable = program.parameters().variables[v];
+    const Variable& variable = targets[v];
     if (state.scale != 1.0) scale(scaled[v], 1.0 / state.scale);
     pack_panels(scaled[v].data(), variable.columns, variable.rows, variable.columns, state.data + variable.offset);
   }

@@ -2,6 +2,7 @@
 #pragma once
 #include <pybind11/numpy.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,9 +17,9 @@ py::array_t<float> copy_of(const Variable& variable, const float* data);
 /// Takes the lock without the GIL.
 std::shared_lock<std::shared_mutex> read_lock(Program& program);
 
-/// `values` as one contiguous array per variable; ValueError where a shape differs.
-std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_arrays(const Program& program,
-                                                                                     const py::sequence& values);
+/// `values` as one contiguous array for each of `targets`; ValueError where a shape differs.
+std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_arrays(
+    const std::vector<Variable>& targets, const py::sequence& values);
 
 void set_iterations(Program& program, int64_t n);
 
@@ -26,9 +27,11 @@ void set_iterations(Program& program, int64_t n);
 py::list read_slots(Program& program);
 
 /// Per variable what the optimizer keeps: slot `number` for the kind "slot", its running mean for "average", the sum of
-/// gradients for "accumulated". `raw`: scaled as the core keeps it, so that every bit comes back.
-py::list read_state(Program& program, const std::string& kind, int number, bool raw);
-void write_state(Program& program, const std::string& kind, int number, const py::sequence& values, bool raw);
+/// gradients for "accumulated". `raw`: scaled as the core keeps it, so that every bit comes back. `index`: of the one
+/// variable that is meant.
+py::list read_state(Program& program, const std::string& kind, int number, bool raw, std::optional<size_t> index);
+void write_state(Program& program, const std::string& kind, int number, const py::sequence& values, bool raw,
+                 std::optional<size_t> index);
 
 /// How many arrays of each kind there are per variable.
 py::dict state_counts(Program& program);

@@ -29,7 +29,7 @@ class CpuExecutor final : public Executor {
   int64_t first_nonfinite_row(const DatasetView& data) override;
   int threads() const override {
     const int asked = threads_.load(std::memory_order_relaxed);
-    return asked > 0 ? asked : available_threads();
+    return asked > 0 && has_openmp() ? asked : available_threads();
   }
   void set_threads(int n) override { threads_.store(n, std::memory_order_relaxed); }
 

@@ -286,11 +286,16 @@ class Program:
     def state_counts(self) -> dict[Literal["slot", "average", "accumulated"], int]:
         """How many arrays of each kind there are per variable; empty before `compile`."""
     def read_state(
-        self, kind: Literal["slot", "average", "accumulated"], number: int, raw: bool = False
+        self,
+        kind: Literal["slot", "average", "accumulated"],
+        number: int,
+        raw: bool = False,
+        index: int | None = None,
     ) -> list[Float32]:
         """Copies of one array per variable: slot `number`, the running mean, or the sum of gradients.
 
-        With `raw` as the core scales them, so that `write_state` brings back every bit; else as the textbook does.
+        With `raw` as the core scales them, so that `write_state` brings back every bit; else as the textbook does. With
+        `index` that of one variable alone.
         """
     def write_state(
         self,
@@ -298,6 +303,7 @@ class Program:
         number: int,
         values: Sequence[Float32],
         raw: bool = False,
+        index: int | None = None,
     ) -> None:
         """Take over what `read_state` returned."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from engine import _program, _progress
 from engine._checks import EPSILON, choice, integer, real
 
@@ -31,6 +33,10 @@ def set_threads(n: int | None) -> None:
         n: number of threads, at least 1; None goes back to the default.
     """
     _program.set_threads(0 if n is None else integer(n, "n", 1))
+    if n is not None and get_threads() != n:
+        warnings.warn(
+            "this build of the engine has no OpenMP: it uses one thread, whatever `n` is", stacklevel=2
+        )
 
 
 def get_threads() -> int:

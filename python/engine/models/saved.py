@@ -42,10 +42,11 @@ class SavedModel(CompiledModel):
         """Save the weights, and the state of the optimizer.
 
         Args:
-            filepath: ends in `.weights.h5`, which Keras reads, `.npz`, which needs NumPy alone, or `.safetensors`.
+            filepath: ends in `.weights.h5`, which Keras reads, `.npz`, which needs NumPy alone, or `.safetensors`; with
+                `max_shard_size` in `.weights.json`.
             overwrite: whether to replace what is there without asking.
-            max_shard_size: None; the weights are in one file.
-            kwargs: none.
+            max_shard_size: of each of several files of Keras' format beside that one, in GiB; None for one file.
+            kwargs: `objects_to_skip`, layers or the optimizer, which are left out.
 
         Raises:
             ValueError: for another ending, or if there are no weights yet.
@@ -62,7 +63,8 @@ class SavedModel(CompiledModel):
         Args:
             filepath: of the file.
             skip_mismatch: whether layers that differ from the file are left as they are, with a warning.
-            kwargs: none.
+            kwargs: `objects_to_skip`, layers or the optimizer, which are left as they are; `by_name=True`, of Keras' older
+                `.h5`, loads the layers that have the names of layers there, and nothing else.
 
         Raises:
             ValueError: for a file that is damaged or doesn't fit; nothing has changed then.

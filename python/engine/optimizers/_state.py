@@ -20,6 +20,8 @@ from engine.optimizers.variables import (
     Tracked,
     exchanged,
     raw_state,
+    rounded,
+    sharpen,
     state_variable,
     write_raw_state,
 )
@@ -107,10 +109,14 @@ class Stateful(Spec):
         for position, variable in enumerate(self.variables):
             store[str(position)] = variable.numpy()
 
-    def load_own_variables(self, store: Mapping[str, Array]) -> None:
+    def load_own_variables(self, store: Mapping[str, Array], rounded: Mapping[str, Array] = {}) -> None:
         """Take the state that `save_own_variables` wrote into `store`.
 
         With another number of arrays, as of another rule, there is a warning and the state stays as it is.
+
+        Args:
+            store: the arrays.
+            rounded: what `rounded` returned beside them, with which every bit comes back.
 
         Raises:
             ValueError: if shapes differ.
@@ -118,12 +124,18 @@ class Stateful(Spec):
         count = len(self.variables)
         if len(store) == count:
             self.set_weights([np.asarray(store[str(position)]) for position in range(count)])
+            if self._stateful is not None and rounded:
+                sharpen(self._stateful, rounded)
         elif "0" not in store or int(np.asarray(store["0"])) > 0:  # else nothing had been learnt
             msg = (
                 f"Skipping variable loading for optimizer {self.name!r}, because it has {count} variables whereas the "
                 f"saved optimizer has {len(store)} variables."
             )
             warnings.warn(msg, stacklevel=2)
+
+    def rounded(self) -> dict[str, Array]:
+        """Where `variables`, in the scale of Keras, are not the state to the last bit; empty if they are."""
+        return {} if self._stateful is None else rounded(self._stateful)
 
     @property
     def variable_names(self) -> list[str]:

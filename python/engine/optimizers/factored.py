@@ -88,12 +88,12 @@ def _part(
     index, slot = place
 
     def write(value: Array) -> None:
-        arrays = program.read_state("slot", slot)
-        part(arrays[index])[...] = value
-        program.write_state("slot", slot, arrays)
+        arrays = program.read_state("slot", slot, index=index)
+        part(arrays[0])[...] = value
+        program.write_state("slot", slot, arrays, index=index)
 
     def read() -> Array:
-        return part(program.read_state("slot", slot)[index]).copy()
+        return part(program.read_state("slot", slot, index=index)[0]).copy()
 
     return OptimizerVariable(path, read().shape, read, write)
 

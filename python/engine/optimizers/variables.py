@@ -62,6 +62,39 @@ def write_raw_state(program: Program, arrays: Mapping[str, Sequence[Float32]]) -
         program.write_state(cast(Kind, kind), int(number), values, raw=True)
 
 
+def _bits(arrays: Mapping[str, Sequence[Float32]]) -> NDArray[np.int32]:
+    """All numbers as integers that count the float32 between them."""
+    flat = [array.reshape(-1) for each in arrays.values() for array in each]
+    return np.concatenate(flat).view(np.int32) if flat else np.zeros(0, np.int32)
+
+
+def rounded(program: Program) -> dict[str, Array]:
+    """Which numbers of the state are one float32 less or more after they were read and written, as packed bits."""
+    exact = raw_state(program)
+    for kind, count in program.state_counts.items():
+        for number in range(count):
+            program.write_state(kind, number, program.read_state(kind, number))
+    lost = _bits(exact) - _bits(raw_state(program))
+    write_raw_state(program, exact)
+    return {str(n): np.packbits(lost == step) for n, step in enumerate((1, -1))} if lost.any() else {}
+
+
+def sharpen(program: Program, stored: Mapping[str, Array]) -> None:
+    """Undo what `rounded` found before; what is of another size is of another model, and left alone."""
+    state = raw_state(program)
+    bits = _bits(state)
+    for name, move in (("0", np.add), ("1", np.subtract)):
+        packed = np.asarray(stored.get(name, ()))
+        if packed.dtype == np.uint8 and packed.shape == (-(-bits.size // 8),):
+            move(bits, np.unpackbits(packed, count=bits.size), out=bits)
+    parts = iter(
+        np.split(bits.view(np.float32), np.cumsum([a.size for each in state.values() for a in each]))
+    )
+    write_raw_state(
+        program, {name: [next(parts).reshape(a.shape) for a in each] for name, each in state.items()}
+    )
+
+
 class OptimizerVariable:
     """A number or an array of an optimizer's state.
 
@@ -118,12 +151,10 @@ def state_variable(path: str, program: Program, index: int, place: tuple[Kind, i
     """The array of state at that kind and number, of weight array `index`."""
 
     def write(value: Array) -> None:
-        arrays = program.read_state(*place)
-        arrays[index] = value.astype(np.float32)
-        program.write_state(*place, arrays)
+        program.write_state(*place, [value.astype(np.float32)], index=index)
 
     shape = program.read_variable(index).shape
-    return OptimizerVariable(path, shape, lambda: program.read_state(*place)[index], write)
+    return OptimizerVariable(path, shape, lambda: program.read_state(*place, index=index)[0], write)
 
 
 def exchanged(program: Program, weights: Sequence[Tracked]) -> tuple[list[Float32], list[Float32]]:

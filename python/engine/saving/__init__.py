@@ -18,6 +18,7 @@ from engine.saving._h5 import WeightsH5
 from engine.saving._keras import KerasArchive, members_of, opened_folder
 from engine.saving._legacy import LegacyH5
 from engine.saving._safetensors import SafeTensors
+from engine.saving._shards import INDEX, Shards, write_shards
 from engine.saving._state import contents_of, load
 from engine.saving.config import config_of, model_of, parsed, require_sizes, text_of
 from engine.saving.contents import CONFIG, METADATA, Format, understood
@@ -54,7 +55,7 @@ PathLike = str | os.PathLike[str]
 # Whose form the files have, for programs that ask.
 KERAS = "3.12.0"
 # The first whose suffix fits is taken.
-_FORMATS: tuple[Format, ...] = (WeightsH5(), KerasArchive(), Npz(), SafeTensors(), LegacyH5())
+_FORMATS: tuple[Format, ...] = (WeightsH5(), Shards(), KerasArchive(), Npz(), SafeTensors(), LegacyH5())
 _UNBUILT = "has not yet been built: give it an input shape, call build(), or fit it"
 
 
@@ -120,8 +121,7 @@ def load_model(
         safe_mode: of no account: code in files, as Keras has it of lambdas, is never run.
 
     Returns:
-        A new model, which trains on as the saved one would have: the optimizer's state is kept as Keras scales it, so that
-        weights may differ in their last bit.
+        A new model, which trains on as the saved one would have: to the bit, unless Keras has written the file.
 
     Raises:
         ValueError: for a file that is damaged, or no model of this engine; the message says what is wrong.
@@ -155,26 +155,33 @@ def save_weights(
 
     Args:
         model: built.
-        filepath: ends in `.weights.h5` for Keras' format, `.npz` or `.safetensors`.
+        filepath: ends in `.weights.h5` for Keras' format, `.npz` or `.safetensors`; with `max_shard_size` in
+            `.weights.json`.
         overwrite: whether to replace what is there without asking.
-        max_shard_size: None; the weights are in one file.
-        kwargs: none.
+        max_shard_size: of each of several files of Keras' format beside that one, in GiB; None for one file.
+        kwargs: `objects_to_skip`, layers or the optimizer, which are left out.
 
     Raises:
         ValueError: for another ending, or a model without weights.
         ImportError: if the format needs a package that isn't installed.
     """
-    path = path_of(filepath, "filepath")
-    if max_shard_size is not None or kwargs:
-        msg = f"the weights are in one file here: leave `max_shard_size` and others out, got {max_shard_size}, {kwargs}"
+    path, skipped = path_of(filepath, "filepath"), _skipped(kwargs)
+    if max_shard_size is None:
+        format_ = _format(path, "weights")
+    elif not path.endswith(INDEX):
+        msg = f"The filename must end in `{INDEX}` when `max_shard_size` is specified. Received: filepath={path}"
         raise ValueError(msg)
-    format_ = _format(path, "weights")
     if not model.built:
         msg = f"You are saving the weights of a model that {_UNBUILT}"
         raise ValueError(msg)
-    if _may_write(path, overwrite):
-        with replacing(path) as file:
-            format_.write(file, contents_of(model))
+    if not _may_write(path, overwrite):
+        return
+    contents = contents_of(model, skipped=skipped)
+    if max_shard_size is not None:
+        write_shards(Path(path), contents, max_shard_size)
+        return
+    with replacing(path) as file:
+        format_.write(file, contents)
 
 
 def load_weights(model: Any, filepath: PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:
@@ -184,23 +191,24 @@ def load_weights(model: Any, filepath: PathLike, skip_mismatch: bool = False, **
         model: of the same layers; built.
         filepath: of the file.
         skip_mismatch: whether layers that differ from the file are left as they are, with a warning.
-        kwargs: none.
+        kwargs: `objects_to_skip`, layers or the optimizer, which are left as they are; `by_name=True`, of Keras' older
+            `.h5`, loads the layers that have the names of layers there, and nothing else.
 
     Raises:
         ValueError: for a file that is damaged or doesn't fit; the model is unchanged then.
         OSError: for one that can't be read.
         ImportError: if the format needs a package that isn't installed.
     """
-    path = path_of(filepath, "filepath")
-    if kwargs:
-        msg = f"Invalid keyword arguments: {kwargs}"
+    path, by_name = path_of(filepath, "filepath"), kwargs.pop("by_name", None)
+    skipped, format_ = _skipped(kwargs), _format(path)
+    if by_name is not None and not isinstance(format_, LegacyH5):
+        msg = f"`by_name` only supports loading legacy '.h5' or '.hdf5' files. Received: {path}"
         raise ValueError(msg)
-    format_ = _format(path)
     if not model.built:
         msg = f"You are loading weights into a model that {_UNBUILT}"
         raise ValueError(msg)
     with understood(filepath), format_.open(Path(path)) as reader:
-        load(model, reader, flag(skip_mismatch, "skip_mismatch"))
+        load(model, reader, flag(skip_mismatch, "skip_mismatch"), skipped, by_name=bool(by_name))
 
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -236,6 +244,15 @@ def _format(path: str, what: str | None = None) -> Format:
         f"or `.h5`. Received: filepath={path}"
     )
     raise ValueError(msg)
+
+
+def _skipped(kwargs: dict[str, Any]) -> list[Any]:
+    """`objects_to_skip`, the one name there may be."""
+    skipped = kwargs.pop("objects_to_skip", None)
+    if kwargs:
+        msg = f"Invalid keyword arguments: {kwargs}"
+        raise ValueError(msg)
+    return list(skipped or ())
 
 
 def _may_write(path: str, overwrite: object) -> bool:

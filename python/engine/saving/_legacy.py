@@ -13,7 +13,7 @@ import numpy as np
 
 from engine import losses
 from engine.saving._h5 import child, descend, h5py, opened, stored
-from engine.saving.contents import CONFIG, METADATA, Contents, Format, Group, Reader, Variables
+from engine.saving.contents import CONFIG, METADATA, ROUNDED, Contents, Format, Group, Reader, Variables
 
 # Of an attribute, in bytes: HDF5 keeps them in a header of 64 KiB.
 MOST_ATTRIBUTE = 64512
@@ -44,8 +44,9 @@ class LegacyH5(Format):
             for layer in sorted(layers, key=lambda layer: str(layer.name)):
                 _write_arrays(weights.create_group(str(layer.name)), layer)
             _write_arrays(weights.create_group("top_level_model_weights"), Group("", {}, ()))
-            if "optimizer" in contents.groups:
-                _write_arrays(handle.create_group("optimizer_weights"), contents.groups["optimizer"])
+            for path, name in (("optimizer", "optimizer_weights"), (ROUNDED, ROUNDED)):
+                if path in contents.groups:
+                    _write_arrays(handle.create_group(name), contents.groups[path])
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Reader]:
@@ -77,18 +78,12 @@ class LegacyReader(Reader):
         return json.dumps({"module": "keras"} | modern(config))
 
     def group(self, path: str) -> Variables:
-        """None: layers have no paths here."""
-        del path
-        return Variables({})
+        """The arrays of that path, which layers have not here; empty if there is no such group."""
+        return _arrays(self._file, path.split("/"))
 
     def layers(self, paths: Sequence[str], weighted: Sequence[bool]) -> list[Variables]:
         """The arrays of each layer, as those with weights follow each other in the file."""
-        group = self._file
-        if "layer_names" not in group.attrs:
-            group = descend(group, ["model_weights"]) or group
-        found = [
-            arrays for name in _names(group, "layer_names") if (arrays := _arrays(group, name.split("/")))
-        ]
+        found = [arrays for arrays in self._layers().values() if arrays]
         if len(found) != sum(weighted):
             msg = (
                 "Layer count mismatch when loading weights from file. Model expected "
@@ -98,9 +93,21 @@ class LegacyReader(Reader):
         rest = iter(found)
         return [next(rest) if has else Variables({}) for has in weighted]
 
+    def named(self, names: Sequence[str]) -> Sequence[Variables | None]:
+        """The arrays of the layers of these names; None for those that aren't there."""
+        found = self._layers()
+        return [found.get(name) for name in names]
+
     def optimizer(self) -> Variables:
         """The arrays of the optimizer."""
         return _arrays(self._file, ["optimizer_weights"])
+
+    def _layers(self) -> dict[str, Variables]:
+        """The arrays of each layer by its name, in the order of the file."""
+        group = self._file
+        if "layer_names" not in group.attrs:
+            group = descend(group, ["model_weights"]) or group
+        return {name: _arrays(group, name.split("/")) for name in _names(group, "layer_names")}
 
     def _attribute(self, name: str) -> dict[str, Any]:
         value = self._file.attrs.get(name, b"{}")

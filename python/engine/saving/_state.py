@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine._spec import snake_case
-from engine.saving.contents import Array, Contents, Group, Reader
+from engine.saving.contents import ROUNDED, Array, Contents, Group, Reader
 
 
 def paths_of(layers: Sequence[Any]) -> list[str]:
@@ -24,7 +24,10 @@ def paths_of(layers: Sequence[Any]) -> list[str]:
 
 
 def contents_of(
-    model: Any, texts: Mapping[str, str] | None = None, include_optimizer: bool = True
+    model: Any,
+    texts: Mapping[str, str] | None = None,
+    include_optimizer: bool = True,
+    skipped: Sequence[Any] = (),
 ) -> Contents:
     """What a file of the model holds.
 
@@ -32,39 +35,60 @@ def contents_of(
         model: a model.
         texts: for the file, beside the arrays.
         include_optimizer: whether the state of the optimizer is saved, if there is one.
+        skipped: layers, or the optimizer, that are left out.
     """
     groups = {"": Group(model.name, {}, ())}
     owners = dict(zip(paths_of(model.layers), model.layers, strict=True))
     if include_optimizer and model.optimizer is not None:
         owners["optimizer"] = model.optimizer
+    owners = {path: owner for path, owner in owners.items() if not _among(skipped, owner)}
     for path, owner in owners.items():
         arrays: dict[str, Array] = {}
         owner.save_own_variables(arrays)
         labels = owner.variable_names
         groups[path] = Group(owner.name, arrays, labels if len(labels) == len(arrays) else list(arrays))
+    if "optimizer" in owners and (rounded := model.optimizer.rounded()):
+        groups[ROUNDED] = Group("rounded", rounded, list(rounded))
     return Contents(groups, texts or {})
 
 
-def load(model: Any, reader: Reader, skip_mismatch: bool = False) -> None:
+def load(
+    model: Any,
+    reader: Reader,
+    skip_mismatch: bool = False,
+    skipped: Sequence[Any] = (),
+    *,
+    by_name: bool = False,
+) -> None:
     """Set weights and the optimizer's state to what is in a file: all or nothing.
 
     Args:
         model: built, and compiled if its optimizer's state is wanted.
         reader: the file.
         skip_mismatch: whether layers that differ from the file are left as they are, with a warning.
+        skipped: layers, or the optimizer, that are left as they are.
+        by_name: whether layers go by their names, and those without one there are left as they are with the optimizer.
 
     Raises:
         ValueError: if a layer differs from the file.
     """
     layers = model.layers
-    sources = reader.layers(paths_of(layers), [bool(layer.weights) for layer in layers])
+    if by_name:
+        sources = reader.named([layer.name for layer in layers])
+    else:
+        sources = reader.layers(paths_of(layers), [bool(layer.weights) for layer in layers])
+    pairs = [
+        (layer, source)
+        for layer, source in zip(layers, sources, strict=True)
+        if source is not None and not _among(skipped, layer)
+    ]
     with undone_on_errors(model):
-        errors = [_error_of(*pair) for pair in zip(layers, sources, strict=True)]
-        failed = [(layer, error) for layer, error in zip(layers, errors, strict=True) if error is not None]
+        errors = [(layer, _error_of(layer, source)) for layer, source in pairs]
+        failed = [(layer, error) for layer, error in errors if error is not None]
         if failed and not skip_mismatch:
             raise ValueError(_failure(failed))
-        if model.optimizer is not None:
-            model.optimizer.load_own_variables(reader.optimizer())
+        if model.optimizer is not None and not by_name and not _among(skipped, model.optimizer):
+            model.optimizer.load_own_variables(reader.optimizer(), reader.group(ROUNDED))
     if failed:
         warnings.warn(_failure(failed), stacklevel=3)
 
@@ -81,6 +105,10 @@ def undone_on_errors(model: Any) -> Iterator[None]:
         if optimizer is not None:
             optimizer.restore(before)
         raise
+
+
+def _among(objects: Sequence[Any], one: Any) -> bool:
+    return any(each is one for each in objects)
 
 
 def _error_of(layer: Any, source: Mapping[str, Array]) -> Exception | None:

@@ -22,6 +22,8 @@ MOST_EXPANSION = 100
 MOST_ARRAYS = 2**16
 
 CONFIG, METADATA = "config.json", "metadata.json"
+# The group of what the optimizer's arrays lack of its state, as they are scaled as Keras scales them. Keras passes it over.
+ROUNDED = "engine/rounded"
 
 
 def vars_of(path: str) -> str:
@@ -63,21 +65,21 @@ class Variables(Mapping[str, Array]):
         if len(stored) > MOST_ARRAYS:
             msg = f"a group must not hold more than {MOST_ARRAYS} arrays, got {len(stored)}"
             raise ValueError(msg)
-        self._stored = stored
+        self.stored = stored
 
     @property
     def shapes(self) -> dict[str, Shape]:
         """The shape of each, without reading it."""
-        return {name: stored.shape for name, stored in self._stored.items()}
+        return {name: stored.shape for name, stored in self.stored.items()}
 
     def __getitem__(self, name: str) -> Array:
-        return self._stored[name].read()
+        return self.stored[name].read()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._stored)
+        return iter(self.stored)
 
     def __len__(self) -> int:
-        return len(self._stored)
+        return len(self.stored)
 
 
 class Reader(ABC):
@@ -100,6 +102,10 @@ class Reader(ABC):
         """
         del weighted
         return [self.group(path) for path in paths]
+
+    def named(self, names: Sequence[str]) -> Sequence[Variables | None]:
+        """The arrays of the layers of these names; None for those that aren't there, as where files have no names."""
+        return [None for _ in names]
 
     def optimizer(self) -> Variables:
         """The arrays of the optimizer."""

@@ -27,7 +27,7 @@ class Solver:
     def __init__(self, design: Design) -> None:
         self.design = design
         self._model: Sequential | None = None
-        self._state: tuple[list[Any], float] | None = None
+        self._state: Any = None
 
     @property
     def model(self) -> Sequential:
@@ -35,9 +35,7 @@ class Solver:
         if self._model is None:
             self._model = self.design.compiled()
             if self._state is not None:
-                arrays, rate = self._state
-                self._optimizer.set_weights(arrays)
-                self._optimizer.learning_rate = rate  # as among the arrays it is a float32
+                self._optimizer.restore(self._state)
         return self._model
 
     @property
@@ -45,10 +43,7 @@ class Solver:
         return self.model.optimizer
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self._state
-        if self._model is not None:
-            arrays = [variable.numpy() for variable in self._optimizer.variables]
-            state = arrays, self._optimizer.learning_rate
+        state = self._state if self._model is None else self._optimizer.snapshot()
         return {"design": self.design, "_model": None, "_state": state}
 
 

@@ -1,0 +1,135 @@
+"""Weights in several files: they come back, are replaced at one stroke, and an index can't lead astray."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Blobs, classifier, same_weights
+
+import engine as keras
+from engine import layers, saving
+
+# Of a few arrays at a time: the largest has 8 x 8 numbers.
+SMALL = 300 / 2**30
+
+
+def network(units: int = 8) -> keras.Sequential:
+    return classifier(layers.Dense(units, name="first"), optimizer="adam")
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_weights_come_back_from_several_files(tmp_path: Path, blobs: Blobs) -> None:
+    model, again, path = network(), network(), tmp_path / "m.weights.json"
+    model.fit(blobs.x, blobs.y, verbose=0)
+    model.save_weights(path, max_shard_size=SMALL)
+    places = json.loads(path.read_text())["weight_map"]
+    assert files(tmp_path) == sorted(
+        {name for names in places.values() for name in np.atleast_1d(names).tolist()} | {path.name}
+    )
+    assert len(places["/optimizer/vars"]) > 1
+    assert files(tmp_path)[:2] == ["m.weights.json", "m_00000.weights.h5"]
+    again.load_weights(path)
+    for each in (model, again):
+        each.train_on_batch(blobs.x, blobs.y)
+    assert same_weights(again, model)
+
+
+def test_the_old_files_stay_until_the_index_names_the_new(
+    tmp_path: Path, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, again, path = network(), network(), tmp_path / "m.weights.json"
+    mine = tmp_path / "m_00007.weights.h5"  # of somebody else
+    mine.write_bytes(b"mine")
+    model.save_weights(path, max_shard_size=SMALL)
+    saved = model.get_weights()
+    model.fit(blobs.x, blobs.y, verbose=0)
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.saving._shards.json.dump", fails)
+        with pytest.raises(OSError, match="no space left"):
+            model.save_weights(path, max_shard_size=SMALL)
+    again.load_weights(path)
+    for one, other in zip(again.get_weights(), saved, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for _ in range(2):
+        model.save_weights(path, max_shard_size=1)
+        again.load_weights(path)
+        assert same_weights(again, model)
+    assert mine.read_bytes() == b"mine"
+    assert (tmp_path / "m_00000.weights.h5").exists()  # which Keras opens first
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ('{"weight_map": {"/layers/dense/vars": "../m_00000.weights.h5"}}', "must name files such as"),
+        ('{"weight_map": {"/layers/dense/vars": ["/etc/m.weights.h5"]}}', "must name files such as"),
+        ('{"weight_map": {"/layers/dense/vars": "m.npz"}}', "must name files such as"),
+        ('{"weight_map": {"/layers/dense/vars": [1]}}', "damaged"),
+        ('{"weight_map": []}', "damaged"),
+        ("[]", "damaged"),
+        ("{", "Expecting"),
+    ],
+)
+def test_an_index_that_is_none(index: str, message: str, tmp_path: Path) -> None:
+    model, path = network(), tmp_path / "m.weights.json"
+    before = model.get_weights()
+    path.write_text(index)
+    with pytest.raises(ValueError, match=message):
+        model.load_weights(path)
+    for one, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_files_and_arrays_that_are_missing(tmp_path: Path) -> None:
+    model, path = network(), tmp_path / "m.weights.json"
+    with pytest.raises(FileNotFoundError):
+        model.load_weights(path)
+    model.save_weights(path, max_shard_size=SMALL)
+    (tmp_path / "m_00001.weights.h5").unlink()
+    with pytest.raises(FileNotFoundError, match="m_00001"):
+        model.load_weights(path)
+    with pytest.raises(ValueError, match="raise `max_shard_size`, which counts GiB"):
+        model.save_weights(tmp_path / "n.weights.json", max_shard_size=100 / 2**30)
+    assert not (tmp_path / "n.weights.json").exists()
+
+
+def test_objects_to_skip(tmp_path: Path, blobs: Blobs) -> None:
+    model, path = network(), tmp_path / "m.weights.h5"
+    model.fit(blobs.x, blobs.y, verbose=0)
+    model.save_weights(path)
+    again = network()
+    again.load_weights(path, objects_to_skip=[again.layers[0], again.optimizer])
+    assert again.optimizer.iterations == 0
+    np.testing.assert_array_equal(again.layers[1].kernel, model.layers[1].kernel)
+    assert not np.array_equal(again.layers[0].kernel, model.layers[0].kernel)
+    model.save_weights(path, objects_to_skip=[model.layers[0]])
+    with pytest.raises(ValueError, match="could not be loaded"):
+        again.load_weights(path)
+    saving.load_weights(again, path, objects_to_skip=[again.layers[0]])
+    assert again.optimizer.iterations == 5
+
+
+def test_by_name(tmp_path: Path, blobs: Blobs) -> None:
+    model, path = network(), tmp_path / "m.h5"
+    model.fit(blobs.x, blobs.y, verbose=0)
+    model.save(path)
+    other = classifier(layers.Dense(3, name="new"), layers.Dense(8, name="first"), optimizer="adam")
+    with pytest.raises(ValueError, match="could not be loaded"):
+        other.load_weights(path, by_name=True)
+    other = classifier(layers.Dense(8, name="first"), layers.Dense(4, name="new"), optimizer="adam")
+    fresh = other.layers[2].kernel.numpy()
+    other.load_weights(path, by_name=True)
+    np.testing.assert_array_equal(other.layers[1].kernel, model.layers[1].kernel)
+    np.testing.assert_array_equal(other.layers[2].kernel, fresh)
+    assert other.optimizer.iterations == 0
