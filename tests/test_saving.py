@@ -81,9 +81,8 @@ def test_bits_of_another_model_are_passed_over(stored: Any, tmp_path: Path, blob
     model.save_weights(path)
     with h5py.File(path, "a") as file:
         assert file["engine/rounded/vars/0"][()].any()
-        for name in ("0", "1"):
-            del file[f"engine/rounded/vars/{name}"]
-            file[f"engine/rounded/vars/{name}"] = stored
+        del file["engine/rounded/vars/0"]
+        file["engine/rounded/vars/0"] = stored
     again = network()
     again.load_weights(path)
     for ours, theirs in zip(again.optimizer.variables, model.optimizer.variables, strict=True):

@@ -76,17 +76,19 @@ def rounded(program: Program) -> dict[str, Array]:
             program.write_state(kind, number, program.read_state(kind, number))
     lost = _bits(exact) - _bits(raw_state(program))
     write_raw_state(program, exact)
-    return {str(n): np.packbits(lost == step) for n, step in enumerate((1, -1))} if lost.any() else {}
+    return {"0": np.packbits([lost == 1, lost == -1], axis=1)} if lost.any() else {}
 
 
 def sharpen(program: Program, stored: Mapping[str, Array]) -> None:
     """Undo what `rounded` found before; what is of another size is of another model, and left alone."""
     state = raw_state(program)
     bits = _bits(state)
-    for name, move in (("0", np.add), ("1", np.subtract)):
-        packed = np.asarray(stored.get(name, ()))
-        if packed.dtype == np.uint8 and packed.shape == (-(-bits.size // 8),):
-            move(bits, np.unpackbits(packed, count=bits.size), out=bits)
+    packed = np.asarray(stored.get("0", ()))
+    if packed.dtype != np.uint8 or packed.shape != (2, -(-bits.size // 8)):
+        return
+    more, less = np.unpackbits(packed, axis=1, count=bits.size)
+    bits += more
+    bits -= less
     parts = iter(
         np.split(bits.view(np.float32), np.cumsum([a.size for each in state.values() for a in each]))
     )
