@@ -132,6 +132,19 @@ def metric_rows(metric: Spec, y_pred: Array, y: Array) -> Array:
     return ((y_pred - y) ** 2).mean(axis=1)
 
 
+def dense(units: int, activation: str, *, bias: bool = True, l2: float = 0.0, trainable: bool = True) -> Spec:
+    """A layer as the core and `Network` take it; its penalties differ, so that mistaking one for the other shows."""
+    return {
+        "kind": "dense",
+        "units": units,
+        "use_bias": bias,
+        "activation": activation,
+        "kernel_l2": l2,
+        "bias_l2": l2 / 2,
+        "trainable": trainable,
+    }
+
+
 class Network:
     """A layer list with its weights and optimizer slots; `train_step` is one whole training step.
 

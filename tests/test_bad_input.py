@@ -291,6 +291,7 @@ MAKING_MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: losses.BinaryCrossentropy(from_logits=0.5), "`from_logits` must be True or False"),
     (lambda: metrics.BinaryAccuracy(treshold=0.3), "no argument 'treshold'; did you mean 'threshold'"),
     (lambda: keras.config.set_threads(0), "`n` must be at least 1, got 0"),
+    (lambda: keras.config.set_threads(60000), r"1 ... 1024.*60000"),
     (lambda: layers.get({"class_name": "Danse"}), "unknown layer 'Danse'; did you mean 'dense'"),
 ]
 

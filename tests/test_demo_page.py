@@ -100,6 +100,7 @@ def draw(page: Page, image: NDArray[np.uint8]) -> None:
                 page.mouse.up()
 
 
+@pytest.mark.parametrize("page", ["desktop", "phone"], indirect=True)  # "dark" differs in colours alone
 def test_strokes_of_digits_are_read(page: Page) -> None:
     _, (images, labels) = keras.datasets.mnist.load_data()
     for digit in (7, 2, 0):

@@ -294,3 +294,12 @@ def test_ctrl_c_leaves_a_usable_model(blobs: Blobs) -> None:
     model.fit(blobs.x, blobs.y, verbose=0)
     assert model.optimizer.iterations == steps + 5
     model.compile("sgd", "sparse_categorical_crossentropy")
+
+
+def test_good_weights_end_a_divergence(blobs: Blobs) -> None:
+    model = classifier()
+    good, before = model.get_weights(), model.evaluate(blobs.x, blobs.y)
+    model.set_weights([np.full_like(weight, np.nan) for weight in good])
+    model.fit(blobs.x, blobs.y, verbose=0)
+    model.set_weights(good)
+    assert model.evaluate(blobs.x, blobs.y) == before

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from learning_cases import OPTIONS, RULES
 from numpy.typing import NDArray
-from reference import ACTIVATIONS, Network, loss_rows, metric_rows, one_hot
+from reference import ACTIVATIONS, Network, dense, loss_rows, metric_rows, one_hot
 from reference_optimizers import for_core
 
 from engine import _core
@@ -19,18 +19,6 @@ Spec = dict[str, Any]
 INPUTS, OUTPUTS, ROWS, BATCH = 13, 5, 75, 8
 BATCHES = 10  # nine of 8 rows and one of 3
 LEARNING_RATES = 0.05 * 0.9 ** np.arange(BATCHES)
-
-
-def dense(units: int, activation: str, *, bias: bool = True, l2: float = 0.0, trainable: bool = True) -> Spec:
-    return {
-        "kind": "dense",
-        "units": units,
-        "use_bias": bias,
-        "activation": activation,
-        "kernel_l2": l2,
-        "bias_l2": l2 / 2,
-        "trainable": trainable,
-    }
 
 
 def activation(name: str) -> Spec:

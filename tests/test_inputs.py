@@ -241,3 +241,9 @@ def _file_kib() -> int:
     """KiB of files in this process' memory: the kernel may take them away."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split("RssFile:")[1].split()[0])
+
+
+def test_masked_entries_are_refused() -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match=r"`x` has masked entries.*filled"):
+        model.predict(np.ma.masked_equal(np.eye(3), 0))

@@ -269,10 +269,20 @@ def test_what_the_terminal_cannot_show_is_replaced(monkeypatch: pytest.MonkeyPat
     assert out.read() == "5/5 == lsung"
 
 
-def test_without_a_console_nothing_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_progress, "sys", SimpleNamespace(stdout=None, modules={}))
-    with Progress(1, 3) as progress:
-        progress.finish({}, 3)
+@pytest.mark.parametrize("verbose", [1, 2, "auto"])
+def test_without_a_console_nothing_is_printed(
+    verbose: int | str, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = classifier()
+    monkeypatch.setattr("sys.stdout", None)
+    model.summary()
+    assert model.fit(blobs.x, blobs.y, verbose=verbose).epoch == [0]
+
+
+def test_callbacks_may_log_text(blobs: Blobs, capsys: pytest.CaptureFixture[str]) -> None:
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: logs.update(note="fine"))
+    classifier().fit(blobs.x, blobs.y, verbose=2, callbacks=[note])
+    assert "note: fine" in capsys.readouterr().out
 
 
 def test_messages_may_go_to_a_logger(

@@ -11,7 +11,7 @@ import reference
 import reference_losses
 import reference_optimizers
 from numpy.typing import NDArray
-from reference import Network
+from reference import Network, dense
 
 Array = NDArray[Any]
 Spec = dict[str, Any]
@@ -125,18 +125,6 @@ def test_loss_and_its_link_agree_fused_or_not(kind: str, y: Array, smoothing: fl
     assert loss == pytest.approx(other, rel=1e-12)
     for a, b in zip(gradients, others, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-14)
-
-
-def dense(units: int, activation: str, *, bias: bool = True, l2: float = 0.0, trainable: bool = True) -> Spec:
-    return {
-        "kind": "dense",
-        "units": units,
-        "use_bias": bias,
-        "activation": activation,
-        "kernel_l2": l2,
-        "bias_l2": l2 / 2,
-        "trainable": trainable,
-    }
 
 
 @pytest.mark.parametrize(("kind", "y", "smoothing"), [*LOSSES, ("mean_squared_error", UNIT, 0.0)])
