@@ -91,23 +91,7 @@ def draw(cells: Sequence[Cell], machine: dict[str, Any], file: Path) -> bool:
             fontweight="bold" if heavy else "normal",
             annotation_clip=False,
         )
-    sizes = sorted({batch for line in lines.values() for batch, _ in line})
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
-    axes.minorticks_off()
-    low, high = (
-        min(s for line in lines.values() for _, s in line),
-        max(s for line in lines.values() for _, s in line),
-    )
-    ticks = [
-        tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if low / 2.5 <= tick <= high * 2.5
-    ]
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_ylim(low / 1.4, max(high, *ends) * 1.3)
-    axes.set_xlabel("batch size", color=INK)
-    axes.set_ylabel("seconds per epoch of 60,000 rows", color=INK)
-    axes.grid(visible=True, color=FAINT, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    _scales(axes, [point for line in lines.values() for point in line], max(ends))
     axes.set_title(
         f"MNIST, 784-128-10, Adam, shuffled, {machine['threads']} threads\n{machine['cpu']}",
         loc="left",
@@ -117,3 +101,21 @@ def draw(cells: Sequence[Cell], machine: dict[str, Any], file: Path) -> bool:
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=150)
     return True
+
+
+def _scales(axes: Any, found: Sequence[tuple[int, float]], highest: float) -> None:
+    """Ticks at the batch sizes and at round times, up to the highest label."""
+    sizes, times = sorted({batch for batch, _ in found}), [seconds for _, seconds in found]
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    low, high = min(times), max(times)
+    ticks = [
+        tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if low / 2.5 <= tick <= high * 2.5
+    ]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_ylim(low / 1.4, max(high, highest) * 1.3)
+    axes.set_xlabel("batch size", color=INK)
+    axes.set_ylabel("seconds per epoch of 60,000 rows", color=INK)
+    axes.grid(visible=True, color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

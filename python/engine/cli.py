@@ -19,6 +19,8 @@ from engine.datasets import cache
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 _SEED = 7  # of 0, 1, 2, 3, 7, 42, 1234 (97.50 to 97.87 % right) the one with the median accuracy
 _REPORT = Path("reports/mnist.png")
 
@@ -65,7 +67,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Print the version, instruction sets, threads, OpenMP and CUDA state.",
     )
     info.set_defaults(run=_info)
+    _add_mnist(commands)
+    _add_demo(commands)
+    return parser
 
+
+def _add_mnist(commands: Commands) -> None:
     mnist = commands.add_parser(
         "mnist",
         help="train the textbook network on MNIST",
@@ -112,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--no-report", action="store_true", help="write no picture")
 
+
+def _add_demo(commands: Commands) -> None:
     demo = commands.add_parser(
         "demo",
         help="draw a digit in the browser, and watch the network read it",
@@ -134,7 +143,6 @@ def _parser() -> argparse.ArgumentParser:
         " Rescaling or another normalization, else from 0 to 1",
     )
     demo.add_argument("--no-browser", action="store_true", help="open no browser")
-    return parser
 
 
 def _whole_number(low: int, high: int) -> Callable[[str], int]:
