@@ -121,7 +121,7 @@ def test_other_data_is_not_believed(home: Path, web: tuple[Path, str], tmp_path:
 
 
 def test_mistakes(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="`path` must be a folder or None, got 3"):
+    with pytest.raises(TypeError, match="`path` must be a path, got 3"):
         loaded(3)
     with pytest.raises(
         FileNotFoundError, match=r"has neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz"

@@ -64,6 +64,12 @@ def get_registered_name(obj: Any) -> str | None:
     return getattr(obj, "__name__", None)
 
 
+def registered_by(config: Mapping[str, Any], name: str) -> Any:
+    """The class or function of one's own that a config means by its `registered_name`, or by `name`; else None."""
+    own = get_registered_object(str(config.get("registered_name") or name))
+    return get_registered_object(name) if own is None else own
+
+
 def get_registered_object(
     name: str,
     custom_objects: Mapping[str, Any] | None = None,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import nearest
-from engine._custom import custom_object_scope, get_registered_name, get_registered_object
+from engine._checks import REAL, nearest
+from engine._custom import custom_object_scope, get_registered_name, get_registered_object, registered_by
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -168,7 +168,7 @@ def described(owner: Any, class_name: str, config: Any) -> dict[str, Any]:
 def numbers_of(config: Mapping[str, Any]) -> NDArray[Any]:
     """The array that Keras describes by its `value`, nested lists, and `dtype`."""
     dtype = np.dtype(str(config["dtype"]))
-    if dtype.kind not in "biuf":
+    if dtype.kind not in REAL:
         msg = f"an array in a config must hold real numbers, got dtype {dtype}"
         raise ValueError(msg)
     return np.asarray(config["value"], dtype)
@@ -182,9 +182,7 @@ def meant(identifier: object) -> object:
     """
     if isinstance(identifier, Mapping) and identifier.get("class_name") == "function":
         name = str(identifier.get("config"))
-        own = get_registered_object(str(identifier.get("registered_name") or name)) or get_registered_object(
-            name
-        )
+        own = registered_by(identifier, name)
         return name if own is None else own
     own = get_registered_object(identifier) if isinstance(identifier, str) else None
     return identifier if own is None else own
@@ -281,13 +279,23 @@ class Registry(Generic[S]):
             return self._named(identifier)() if own is identifier else self.get(own)
         if isinstance(identifier, Mapping) and "class_name" in identifier:
             name = str(identifier["class_name"])
-            own = get_registered_object(identifier.get("registered_name") or name)
+            own = registered_by(identifier, name)
             return (self._named(name) if own is None else own).from_config(identifier.get("config") or {})
         if inspect.isfunction(identifier) and identifier in self._functions:
             return self._functions[identifier]()
         module = ".".join(self.base.__module__.split(".")[:2])
         msg = f"`{self._kind}` must be a name, an object of {module} or a config dict, got {identifier!r}"
         raise TypeError(msg)
+
+    def get_or_wrap(self, identifier: object, wrap: Callable[[Any], S]) -> S | None:
+        """As `get`, but None stays None, and `wrap` makes an object from a function, or a class that makes one."""
+        if identifier is None:
+            return None
+        identifier = meant(identifier)
+        kind = identifier if isinstance(identifier, type) else type(identifier)
+        if callable(identifier) and not issubclass(kind, self.base):
+            return wrap(identifier() if isinstance(identifier, type) else identifier)
+        return self.get(identifier)
 
     def deserialize(self, config: object, custom_objects: Mapping[str, Any] | None = None) -> S:
         """The object that `serialize` described.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import EPSILON, Shape, integer, real
-from engine._spec import Registry, Spec, described, meant, serialize
+from engine._spec import Registry, Spec, described, serialize
 
 Axis = int | Sequence[int] | None
 
@@ -168,14 +168,7 @@ def get(identifier: object) -> Constraint | None:
     Raises:
         ValueError: for an unknown name; the message suggests the nearest.
     """
-    if identifier is None:
-        return None
-    identifier = meant(identifier)
-    known = isinstance(identifier, (str, Constraint, Mapping))
-    of_class = isinstance(identifier, type) and issubclass(identifier, Constraint)
-    if callable(identifier) and not known and not of_class:
-        return _Function(identifier() if isinstance(identifier, type) else identifier)
-    return _registry.get(identifier)
+    return _registry.get_or_wrap(identifier, _Function)
 
 
 deserialize = _registry.deserialize

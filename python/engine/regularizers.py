@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import EPSILON, choice, real
-from engine._spec import Registry, Spec, described, meant, serialize
+from engine._spec import Registry, Spec, described, serialize
 
 Array = NDArray[np.float64]
 
@@ -185,14 +185,7 @@ def get(identifier: object) -> Regularizer | None:
     Raises:
         ValueError: for an unknown name; the message suggests the nearest.
     """
-    if identifier is None:
-        return None
-    identifier = meant(identifier)
-    known = isinstance(identifier, (str, Regularizer, Mapping))
-    of_class = isinstance(identifier, type) and issubclass(identifier, Regularizer)
-    if callable(identifier) and not known and not of_class:
-        return _Function(identifier() if isinstance(identifier, type) else identifier)
-    return _registry.get(identifier)
+    return _registry.get_or_wrap(identifier, _Function)
 
 
 deserialize = _registry.deserialize

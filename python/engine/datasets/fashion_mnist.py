@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from engine._checks import path_of
 from engine.datasets._published import Published
 
 if TYPE_CHECKING:
@@ -56,10 +57,6 @@ def load_data(
         ValueError: a file in `path` isn't the IDX file of a uint8 array.
         OSError: the data is nowhere here and can't be downloaded; the message says where it was looked for.
     """
-    try:
-        folder = None if path is None else os.fspath(path)
-    except TypeError as error:
-        msg = f"`path` must be a folder or None, got {path!r}"
-        raise TypeError(msg) from error
+    folder = None if path is None else path_of(path, "path")
     x_train, y_train, x_test, y_test = _FASHION_MNIST.load(folder)
     return (x_train, y_train), (x_test, y_test)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from engine._checks import path_of
 from engine.datasets._packed import Packed
 
 if TYPE_CHECKING:
@@ -53,10 +54,5 @@ def load_data(
         >>> x_train.shape, y_train[:5].tolist()
         ((60000, 28, 28), [5, 0, 4, 1, 9])
     """
-    try:
-        name = None if path is None else os.fspath(path)
-    except TypeError as error:
-        msg = f"`path` must be a file name, a path or None, got {path!r}"
-        raise TypeError(msg) from error
-    x_train, y_train, x_test, y_test = _MNIST.load(name)
+    x_train, y_train, x_test, y_test = _MNIST.load(None if path is None else path_of(path, "path"))
     return (x_train, y_train), (x_test, y_test)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine._checks import flag
-from engine._custom import custom_object_scope, get_registered_object
+from engine._custom import custom_object_scope, registered_by
 from engine._spec import Spec, described, numbers_of, serialize
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -114,7 +114,7 @@ def _made_by_class(name: str, inner: Any, config: Mapping[str, Any]) -> Any:
 
 def _found(name: str, config: Mapping[str, Any]) -> Any:
     """The class or function that a config names: one's own, or the library's."""
-    own = get_registered_object(str(config.get("registered_name") or name)) or get_registered_object(name)
+    own = registered_by(config, name)
     if own is not None:
         return own
     is_function = config["class_name"] == "function"
