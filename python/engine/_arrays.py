@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import Shape, text_of_shape
+from engine._checks import REAL, Shape, text_of_shape
 from engine._program import Float32, Rows, first_nonfinite_row
 
 Array = NDArray[Any]
@@ -17,7 +17,6 @@ Array = NDArray[Any]
 # What the core reads where it lies; floats of the other byte order differ from these.
 _BYTES = frozenset({np.dtype(np.bool_), np.dtype(np.uint8)})
 _READABLE = _BYTES | {np.dtype(np.float32), np.dtype(np.float64)}
-_REAL = "biuf"
 # A message names no more columns than this.
 _NAMED = 5
 
@@ -71,7 +70,7 @@ def real_array(value: object, name: str) -> Array:
         if np.ma.is_masked(value):
             msg = f"`{name}` has masked entries: give them a value, such as with .filled(0), or leave their rows out"
             raise ValueError(msg)
-    if array.dtype.kind not in _REAL:
+    if array.dtype.kind not in REAL:
         raise TypeError(_not_real(value, array, name))
     if array.ndim == 0:
         msg = f"`{name}` must be an array with one entry per sample, got the single number {array}"
@@ -189,7 +188,7 @@ def _shapes(value: object) -> list[tuple[int, ...]]:
 def _of_frame(frame: Any) -> Array:
     """A frame or series of pandas or polars as an array of its numbers; of other contents as it says itself."""
     dtypes = list(_dtypes(frame))
-    if not dtypes or not all(getattr(dtype, "kind", "") in _REAL for dtype in dtypes):
+    if not dtypes or not all(getattr(dtype, "kind", "") in REAL for dtype in dtypes):
         return np.asarray(frame.to_numpy())
     plain = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]
     common = np.result_type(*plain)
@@ -224,7 +223,7 @@ def _not_real(value: object, array: Array, name: str) -> str:
     if columns is not None:
         kinds = list(zip(columns, _dtypes(value), strict=False))
         wrong = [
-            f"{column!r} ({dtype})" for column, dtype in kinds if getattr(dtype, "kind", "O") not in _REAL
+            f"{column!r} ({dtype})" for column, dtype in kinds if getattr(dtype, "kind", "O") not in REAL
         ]
         more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         return (

@@ -20,6 +20,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]!r}?" if found else "."
 
 
+# Kinds of NumPy's dtypes of real numbers.
+REAL = "biuf"
 # What the core counts with.
 LARGEST = 2**31 - 1
 # Keras' guard of roots, logarithms and divisions against zero.

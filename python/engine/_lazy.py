@@ -19,7 +19,7 @@ from engine._arrays import (
     require_shape,
     shaped,
 )
-from engine._checks import Shape
+from engine._checks import REAL, Shape
 from engine._program import Rows
 
 Index = slice | NDArray[np.intp] | NDArray[np.int32]
@@ -108,7 +108,7 @@ class MappedRows(LazyRows):
 def lazy_rows(x: object, shape: Shape | None, name: str = "x") -> LazyRows | None:
     """`x` as lazy rows, where making an array of it at once could take more memory than there is; else None."""
     if isinstance(x, np.ndarray):
-        if x.dtype.kind not in "biuf" or x.ndim == 0 or lies_readable(x) or not in_a_file(x):
+        if x.dtype.kind not in REAL or x.ndim == 0 or lies_readable(x) or not in_a_file(x):
             return None
         array = x[:, np.newaxis] if x.ndim == 1 else np.asarray(x)
         require_shape(array.shape, shape, name)
@@ -137,7 +137,7 @@ def _sparse_matrix(matrix: Any, shape: Shape | None, name: str) -> SparseMatrix:
         msg = f"`{name}` must be a sparse matrix (n, features), got shape {matrix.shape}"
         raise ValueError(msg)
     require_shape(tuple(matrix.shape), shape, name)
-    if matrix.dtype.kind not in "biuf":
+    if matrix.dtype.kind not in REAL:
         msg = f"`{name}` must hold real numbers, got dtype {matrix.dtype}"
         raise TypeError(msg)
     rows = matrix.tocsr()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from engine._checks import REAL
 from engine._program import Float32, Operation, build
 
 
@@ -27,7 +28,7 @@ def apply(lowered: Operation, x: ArrayLike) -> Float32:
         TypeError: if `x` holds anything but real numbers.
     """
     given = np.asarray(x)
-    if given.dtype.kind not in "biuf":
+    if given.dtype.kind not in REAL:
         msg = f"`x` must hold real numbers, got dtype {given.dtype}"
         raise TypeError(msg)
     rows = np.asarray(given, np.float32, order="C")

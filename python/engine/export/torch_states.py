@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._arrays import as_float32
-from engine._checks import Shape
+from engine._checks import REAL, Shape
 from engine._extras import extra
 from engine._program import Float32
 from engine.activations import linear
@@ -204,7 +204,7 @@ def _array(key: str, value: Any) -> Array:
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value
     array: Array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in REAL:
         msg = f"`state[{key!r}]` must hold real numbers, got dtype {array.dtype}"
         raise TypeError(msg)
     return array

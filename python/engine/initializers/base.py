@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import Shape, integer
+from engine._checks import REAL, Shape, integer
 from engine._program import Float32
 from engine._spec import Registry, Spec
 
@@ -82,7 +82,7 @@ def as_weight(values: object, shape: Shape, what: str) -> Float32:
     if array.shape != shape:
         msg = f"{what} must have shape {shape}, got {array.shape}"
         raise ValueError(msg)
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in REAL:
         msg = f"{what} must hold real numbers, got dtype {array.dtype}"
         raise TypeError(msg)
     return np.asarray(array, np.float32)

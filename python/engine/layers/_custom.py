@@ -11,6 +11,8 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
+from engine._checks import REAL
+
 if TYPE_CHECKING:
     from engine._program import Float32
     from engine.layers._state import Weighted
@@ -84,7 +86,7 @@ class CustomWeight(NDArrayOperatorsMixin):
 def checked_output(layer: Weighted, result: Any, rows: int) -> NDArray[Any]:
     """What `call` of `layer` has returned for so many rows."""
     array: NDArray[Any] = np.asarray(result)
-    if array.dtype.kind not in "biuf" or array.ndim == 0 or len(array) != rows:
+    if array.dtype.kind not in REAL or array.ndim == 0 or len(array) != rows:
         msg = (
             f"call() of layer {layer.name!r} must return an array of real numbers with {rows} rows, one per sample, "
             f"got dtype {array.dtype} and shape {array.shape}"
@@ -191,7 +193,7 @@ class FunctionHost:
 
     def _outputs(self, inputs: Float32) -> NDArray[Any]:
         array: NDArray[Any] = np.asarray(self._function(inputs))
-        if array.dtype.kind not in "biuf" or array.ndim == 0 or len(array) != len(inputs):
+        if array.dtype.kind not in REAL or array.ndim == 0 or len(array) != len(inputs):
             msg = (
                 f"the activation {self._name!r} must return an array of real numbers with {len(inputs)} rows, got dtype "
                 f"{array.dtype} and shape {array.shape}"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import regularizers
-from engine._checks import Shape
+from engine._checks import REAL, Shape
 from engine._program import Operation
 from engine.layers._state import Weighted
 from engine.regularizers import Regularizer
@@ -118,7 +118,7 @@ def scalar(value: Any, what: str) -> float:
         ValueError: if it is none; the message calls it `what`.
     """
     array: NDArray[Any] = np.asarray(value)
-    if array.dtype.kind not in "biuf" or array.size != 1:
+    if array.dtype.kind not in REAL or array.size != 1:
         msg = f"{what} must be a single number, got {value!r}"
         raise ValueError(msg)
     return float(array.reshape(()))

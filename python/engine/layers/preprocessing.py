@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine import initializers
-from engine._checks import EPSILON, Shape, choice, flag, integer, real, text_of_shape
+from engine._checks import EPSILON, REAL, Shape, choice, flag, integer, real, text_of_shape
 from engine._program import Operation
 from engine.layers._axes import Axes, axes_of, axis_argument
 from engine.layers.base import MOST_TOKENS, Layer, Weight, register
@@ -149,7 +149,7 @@ class Normalization(Layer):
             msg = "`data` is empty: adapt() needs at least one sample"
             raise ValueError(msg)
         shapes = {batch.shape[1:] for batch in batches}
-        if len(shapes) > 1 or any(batch.dtype.kind not in "biuf" for batch in batches):
+        if len(shapes) > 1 or any(batch.dtype.kind not in REAL for batch in batches):
             msg = f"`data` must hold real numbers in batches of samples of one shape, got shapes {sorted(shapes)}"
             raise ValueError(msg)
         axes = self._axes(shapes.pop())
@@ -227,7 +227,7 @@ def _numbers(value: object, name: str) -> float | list[float]:
 
 def _statistics(value: ArrayLike, name: str) -> Any:
     array: NDArray[Any] = np.asarray(value)
-    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+    if array.dtype.kind not in REAL or not np.isfinite(array).all():
         msg = f"`{name}` must hold finite numbers, got {value!r}"
         raise ValueError(msg)
     if name == "variance" and bool((array < 0).any()):

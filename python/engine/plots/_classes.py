@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engine._checks import REAL
 from engine.utils.reports import class_indices
 
 _BINARY = 2
@@ -76,7 +77,7 @@ def probabilities(y_pred: ArrayLike, name: str) -> NDArray[np.float64]:
         name: what messages call it.
     """
     array = np.asarray(y_pred)
-    if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or array.size == 0:
+    if array.dtype.kind not in REAL or array.ndim not in (1, 2) or array.size == 0:
         msg = (
             f"`{name}` must hold outputs of a model, (n, classes) or (n, 1), got {array.dtype} {array.shape}"
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import integers
+from engine._checks import REAL, integers
 
 _COLORS = 3
 
@@ -42,7 +42,7 @@ def picture_shape(pixels: int, image_shape: Sequence[int] | None) -> tuple[int, 
 def pictures_of(x: ArrayLike, image_shape: Sequence[int] | None) -> tuple[NDArray[Any], tuple[float, float]]:
     """`x` as pictures (n, height, width) or, of colors, (n, height, width, 3), and the range of its numbers."""
     array = np.asarray(x)
-    if array.dtype.kind not in "biuf" or array.ndim < 2 or array.size == 0:  # noqa: PLR2004 # samples of pixels
+    if array.dtype.kind not in REAL or array.ndim < 2 or array.size == 0:  # noqa: PLR2004 # samples of pixels
         msg = f"`x` must hold images (n, height, width) or (n, pixels), got {array.dtype} {array.shape}"
         raise ValueError(msg)
     shape, pixels = None, math.prod(array.shape[1:])

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
 
-from engine._checks import integer
+from engine._checks import REAL, integer
 from engine.plots._axes import (
     BLUE,
     LEAST_SIZE,
@@ -127,7 +127,7 @@ def _kernel(weights: Any) -> tuple[NDArray[np.float32], str]:
                 return np.asarray(array), f"Weights of {layer.name}"
     if len(layers) == 1 and not hasattr(weights, "name"):
         array = np.asarray(weights)
-        if array.dtype.kind in "biuf" and array.ndim == _MATRIX and array.size and np.isfinite(array).all():
+        if array.dtype.kind in REAL and array.ndim == _MATRIX and array.size and np.isfinite(array).all():
             return array.astype(np.float32), "Weights"
     msg = (
         "`weights` must be a model or layer that has been built and has a kernel, or a kernel, a finite array "

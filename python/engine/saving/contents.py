@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import Shape
+from engine._checks import REAL, Shape
 
 Array = NDArray[Any]
 
@@ -149,7 +149,7 @@ def understood(path: object) -> Iterator[None]:
 
 def require_real(dtype: Any, shape: object, name: str) -> Shape:
     """`shape` as a tuple; ValueError unless such an array holds real numbers."""
-    if not isinstance(dtype, np.dtype) or dtype.kind not in "biuf":
+    if not isinstance(dtype, np.dtype) or dtype.kind not in REAL:
         msg = f"array {name!r} must hold real numbers, got dtype {dtype}"
         raise ValueError(msg)
     if not isinstance(shape, tuple) or any(size < 0 for size in shape):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import flag, integer
+from engine._checks import REAL, flag, integer
 
 HEADINGS = ("precision", "recall", "f1-score", "support")
 
@@ -81,7 +81,7 @@ def classification_report(
 def class_indices(values: ArrayLike, name: str) -> NDArray[np.int64]:
     """Class indices (n,), whatever form they have."""
     array = np.asarray(values)
-    if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or array.size == 0:
+    if array.dtype.kind not in REAL or array.ndim not in (1, 2) or array.size == 0:
         msg = (
             f"`{name}` must hold class indices (n,) or outputs (n, classes), got {array.dtype} {array.shape}"
         )
