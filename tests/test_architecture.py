@@ -143,12 +143,18 @@ def imported_modules(path: Path) -> Iterator[str]:
     yield from (name[0] if name else "__init__" for name in imports(path))
 
 
+def module_file(name: tuple[str, ...]) -> Path | None:
+    """The file of a module or package; None if it is neither."""
+    base = PACKAGE.joinpath(*name)
+    return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
+
+
 def imported_files(path: Path) -> Iterator[Path]:
-    """The files that they are in."""
+    """The files that these are in."""
     for name in imports(path):
-        bases = (PACKAGE.joinpath(*name), PACKAGE.joinpath(*name[:-1]))
-        files = [file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py")]
-        yield from [file for file in files if file.is_file()][:1]
+        file = module_file(name) or module_file(name[:-1])
+        if file is not None:
+            yield file
 
 
 def headers(path: Path) -> list[str]:
@@ -183,6 +189,16 @@ def test_python_imports_go_round_in_no_circle() -> None:
     sources = [path for path in python_sources() if "models" not in path.parts]
     graph = {path: set(imported_files(path)) - {path, PACKAGE / "__init__.py"} for path in sources}
     graphlib.TopologicalSorter(graph).prepare()  # names the circle in its error
+
+
+def test_private_names_stay_within_their_module() -> None:
+    private = {
+        f"{relative(path)} imports {'.'.join(name)}"
+        for path in python_sources()
+        for name in imports(path)
+        if re.match(r"_[^_]", "".join(name[-1:])) and name != ("_core",) and not module_file(name)
+    }
+    assert not private
 
 
 def test_private_modules_stay_within_their_package() -> None:

@@ -139,7 +139,8 @@ def get(identifier: object) -> Any:
     """The activation that a name, a function, a layer or a config dict stands for; None is `linear`.
 
     A function of your own gets arrays (n, ...). For training it needs an attribute `gradient`: a function of them and
-    of the gradient of the loss by the outputs that returns the one by the inputs. A layer such as `layers.LeakyReLU(0.1)` serves as an activation if it has no weights and leaves shapes alone.
+    of the gradient of the loss by the outputs that returns the one by the inputs. A layer such as
+    `layers.LeakyReLU(0.1)` serves as an activation if it has no weights and leaves shapes alone.
 
     Args:
         identifier: such as "relu", `activations.relu`, a layer, a config dict or None.

@@ -83,13 +83,13 @@ class CustomWeight(NDArrayOperatorsMixin):
         return f"<CustomWeight shape={self.shape}>"
 
 
-def checked_output(layer: Weighted, result: Any, rows: int) -> NDArray[Any]:
-    """What `call` of `layer` has returned for so many rows."""
+def checked_output(what: str, result: Any, rows: int) -> NDArray[Any]:
+    """What a layer or function, which messages call `what`, has returned for so many rows."""
     array: NDArray[Any] = np.asarray(result)
     if array.dtype.kind not in REAL or array.ndim == 0 or len(array) != rows:
         msg = (
-            f"call() of layer {layer.name!r} must return an array of real numbers with {rows} rows, one per sample, "
-            f"got dtype {array.dtype} and shape {array.shape}"
+            f"{what} must return an array of real numbers with {rows} rows, one per sample, got dtype {array.dtype} and "
+            f"shape {array.shape}"
         )
         raise ValueError(msg)
     return array
@@ -192,14 +192,7 @@ class FunctionHost:
             views["gradient"][...] = gradient.reshape(len(inputs), -1)
 
     def _outputs(self, inputs: Float32) -> NDArray[Any]:
-        array: NDArray[Any] = np.asarray(self._function(inputs))
-        if array.dtype.kind not in REAL or array.ndim == 0 or len(array) != len(inputs):
-            msg = (
-                f"the activation {self._name!r} must return an array of real numbers with {len(inputs)} rows, got dtype "
-                f"{array.dtype} and shape {array.shape}"
-            )
-            raise ValueError(msg)
-        return array
+        return checked_output(f"the activation {self._name!r}", self._function(inputs), len(inputs))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FunctionHost):

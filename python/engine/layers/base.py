@@ -289,7 +289,7 @@ class Layer(Linked):
     def _called(self, inputs: Float32, training: bool) -> NDArray[Any]:
         options = {"training": training} if accepts(self.call, "training") else {}
         self._added = []
-        return checked_output(self, self.call(inputs, **options), len(inputs))
+        return checked_output(f"call() of layer {self.name!r}", self.call(inputs, **options), len(inputs))
 
 
 def asked(**weights: Weight) -> dict[str, Any]:
