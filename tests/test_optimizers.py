@@ -136,3 +136,16 @@ def test_a_learning_rate_is_copied_and_pickled_as_a_number() -> None:
     for copied in (copy.deepcopy(rate), pickle.loads(pickle.dumps(rate))):
         assert type(copied) is float
         assert copied == 0.25
+
+
+@pytest.mark.parametrize(
+    "optimizer", [optimizers.Nadam(0.02), optimizers.Adafactor(0.02)], ids=["nadam", "adafactor"]
+)
+def test_what_is_refused_changes_nothing_of_the_state(optimizer: optimizers.Optimizer, blobs: Blobs) -> None:
+    classifier(optimizer=optimizer).fit(blobs.x, blobs.y, verbose=0)
+    before = [variable.numpy() for variable in optimizer.variables]
+    wrong = [value + 1 for value in before]
+    with pytest.raises(ValueError, match="`u_product` is|is no matrix"):
+        optimizer.set_weights(wrong)
+    assert all(map(np.array_equal, before, [variable.numpy() for variable in optimizer.variables]))
+    optimizer.set_weights(before)

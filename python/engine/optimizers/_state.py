@@ -94,15 +94,20 @@ class Stateful(Spec):
         """Assign `weights` to `variables`, one by one.
 
         Raises:
-            ValueError: if number or shapes differ; nothing has changed then.
+            ValueError: if number or shapes differ, or a value can't be taken; nothing has changed then.
         """
         targets, values = self.variables, [np.asarray(weight) for weight in weights]
         if [target.shape for target in targets] != [value.shape for value in values]:
             wanted = [target.shape for target in targets]
             msg = f"`weights` must have the shapes of `variables`, {wanted}, got {[v.shape for v in values]}"
             raise ValueError(msg)
-        for target, value in zip(targets, values, strict=True):
-            target.assign(value)
+        before = self.snapshot()
+        try:
+            for target, value in zip(targets, values, strict=True):
+                target.assign(value)
+        except BaseException:
+            self.restore(before)
+            raise
 
     def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
         """Write the state into `store`, a mapping, under "0", "1", ..."""
