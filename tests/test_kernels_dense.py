@@ -148,7 +148,8 @@ def stepped(
     return [a.copy() for a in (kernel, *([] if b is None else [b]), *kernel_slots, *bias_slots)]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+# (units, batch, columns): more units than are summed together over a long batch
+@pytest.mark.parametrize("shape", [*SHAPES, (213, 600, 70)], ids=str)
 def test_weight_gradient_is_the_contract_to_the_bit(shape: tuple[int, int, int]) -> None:
     """From zero weights one step of SGD with rate 1 leaves the negative gradient."""
     units, m, n = shape

@@ -1,4 +1,5 @@
 // The kernels one by one, for the tests: any instruction set this CPU runs, on the calling thread.
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -166,8 +167,12 @@ class Kernels {
     for (size_t s = 0; s + 1 < copies.size(); ++s) op.bias.slots[s] = values(copies[s + 1]);
     {
       const DenormalsAreZero guard;
-      table_.dense_backward_weights[static_cast<size_t>(spec.kind)][static_cast<size_t>(shrinkage(op.kernel, op.bias))](
-          op);
+      const Range columns = op.columns;
+      for (int64_t j = columns.begin; j < columns.end; j += kPanel) {
+        op.columns = {j, std::min(j + kPanel, columns.end)};
+        table_.dense_backward_weights[static_cast<size_t>(spec.kind)]
+                                     [static_cast<size_t>(shrinkage(op.kernel, op.bias))](op);
+      }
     }
     for (size_t i = 0; i < originals.size(); ++i) {
       for (int64_t j = 0; j < originals[i].size(); ++j) originals[i].mutable_at(j) = copies[i].at(0, j);

@@ -1,5 +1,6 @@
 #include "cpu/steps.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "plan/panels.h"
@@ -9,6 +10,18 @@ namespace {
 
 /// What a kernel may take from a range: nothing, if it is empty.
 bool empty(Range range) { return range.begin >= range.end; }
+
+/// Rows of a large batch that go through a product together: they stay in a cache near by while the columns of the
+/// kernel go past. All of them at once would come from main memory for every panel.
+constexpr int64_t kRowsTogether = 128;
+
+/// Inputs of a large batch (4 MiB) that stay in the L3 cache while the gradients of all columns are summed from them.
+constexpr int64_t kMostInputs = 1 << 20;
+
+template <class F>
+void for_blocks(Range range, int64_t size, F&& f) {
+  for (int64_t i = range.begin; i < range.end; i += size) f(Range{i, std::min(i + size, range.end)});
+}
 
 }  // namespace
 
@@ -177,13 +190,15 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   float* y = data(step.out);
   const Input x = input(step, batch);
   const auto zeros = nonzeros(step);
-  bool transposes = plan_.mode == Plan::Mode::kTrain;
-  for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
-    kernels_.dense_forward[index(step.activation)](
-        {x.floats, x.ld, values.values + panel.offset, panel.width, bias.values ? bias.values + panel.first : nullptr,
-         y + panel.first, shape(step.out).ld, kernel.rows, own, panel.columns, zeros ? &*zeros : nullptr, transposes,
-         x.rows, sums_in_slices(kernel.columns)});
-    transposes = false;
+  for_blocks(own, kRowsTogether, [&](Range together) {
+    bool transposes = plan_.mode == Plan::Mode::kTrain;
+    for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
+      kernels_.dense_forward[index(step.activation)](
+          {x.floats, x.ld, values.values + panel.offset, panel.width, bias.values ? bias.values + panel.first : nullptr,
+           y + panel.first, shape(step.out).ld, kernel.rows, together, panel.columns, zeros ? &*zeros : nullptr,
+           transposes, x.rows, sums_in_slices(kernel.columns)});
+      transposes = false;
+    });
   });
 }
 
@@ -221,19 +236,18 @@ void StepRunner::transpose(const Step& step, const Batch& batch) const {
 
 void StepRunner::dense_backward_input(const Step& step, const Batch& batch) const {
   const Variable& kernel = variable(step.kernel);
-  const DenseBackwardInput op{data(step.in),
-                              shape(step.in).ld,
-                              weights(step.kernel).values,
-                              kernel.rows,
-                              data(step.saved),
-                              data(step.out),
-                              shape(step.out).ld,
-                              kernel.columns,
-                              batch.rows * shape(step.out).groups,
-                              worker_.slice(kernel.rows),
-                              sums_in_lanes(plan_.max_rows * shape(step.out).groups)};
-  if (empty(op.units)) return;
-  kernels_.dense_backward_input[index(step.activation)](op);
+  const Range units = worker_.slice(kernel.rows);
+  if (empty(units)) return;
+  const Buffer &dz = shape(step.in), &dx = shape(step.out);
+  const bool in_lanes = sums_in_lanes(plan_.max_rows * dx.groups);
+  const float* saved = data(step.saved);
+  for_blocks({0, batch.rows * dx.groups}, kRowsTogether, [&](Range together) {
+    const int64_t first = together.begin, at = first * dx.ld;
+    kernels_.dense_backward_input[index(step.activation)]({data(step.in) + (in_lanes ? first * dz.ld : first), dz.ld,
+                                                           weights(step.kernel).values, kernel.rows,
+                                                           saved ? saved + at : nullptr, data(step.out) + at, dx.ld,
+                                                           kernel.columns, together.end - first, units, in_lanes});
+  });
 }
 
 void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) const {
@@ -257,11 +271,14 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
   const Input x = input(step, batch);
   Ahead ahead = next_rows(step, batch);
   const Range mine = columns(step, kernel.columns);
-  for_panels(kernel.rows, kernel.columns, mine, [&](const Panel& panel) {
-    run({x.floats, x.ld, data(step.saved) + panel.first, shape(step.saved).ld, shifted(values, panel.offset),
-         panel.width, shifted(bias, panel.first), batch.rows * shape(step.saved).groups, units, panel.columns, at,
-         zeros ? &*zeros : nullptr, panel.first + panel.columns.end == mine.end, x.rows, ahead});
-    ahead = {};
+  const int64_t rows = batch.rows * shape(step.saved).groups;
+  for_blocks(units, std::max(kMostInputs / rows, kLane), [&](Range together) {
+    for_panels(kernel.rows, kernel.columns, mine, [&](const Panel& panel) {
+      run({x.floats, x.ld, data(step.saved) + panel.first, shape(step.saved).ld, shifted(values, panel.offset),
+           panel.width, shifted(bias, panel.first), rows, together, panel.columns, at, zeros ? &*zeros : nullptr,
+           panel.first + panel.columns.end == mine.end, x.rows, ahead});
+      ahead = {};
+    });
   });
 }
 

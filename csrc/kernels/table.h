@@ -48,7 +48,7 @@ struct DenseBackwardInput {
 };
 
 /// kernel (k, n) by its gradient x (rows, k)^T dz (rows, n) + 2 l2 kernel after kernel -= learning_rate decay kernel,
-/// and bias by the column sums of dz; one panel
+/// and bias by the column sums of dz; columns of one panel
 struct DenseBackwardWeights {
   const float* x;
   int64_t ldx;

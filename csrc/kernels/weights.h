@@ -52,6 +52,55 @@ void dense_backward_bias(const DenseBackwardWeights& op, const typename Opt::Coe
   }
 }
 
+/// Units, whole tiles on every instruction set, whose sums (24 KiB) wait while a long batch goes by, kChain rows at a
+/// time: their columns of x, 96 KiB, and 64 KiB of dz come from the L2 cache then, and not for every tile from further
+/// away.
+constexpr int64_t kUnitsTogether = 96;
+
+/// `x(unit)` reads columns of x from `unit` on.
+template <class X>
+ENGINE_INLINE void backward_dense(const DenseBackwardWeights& op, const AnyUpdate& update, X&& x) {
+  // In the epilogue, as the tile's weights and slots are there by then, and the next tile's not yet asked for.
+  Fetcher fetcher(op.ahead, (op.units.end - op.units.begin) / kTileRows *
+                                ((op.columns.end - op.columns.begin) / (kTileVectors * kWidth)));
+  const int64_t first = op.columns.begin;
+  const int64_t together = op.rows <= kChain ? kTileRows : kUnitsTogether;
+  for (int64_t i0 = op.units.begin; i0 < op.units.end; i0 += together) {
+    const int64_t i1 = op.units.end < i0 + together ? op.units.end : i0 + together;
+    alignas(64) float sums[kUnitsTogether][kPanel];
+    for (int64_t begin = 0; begin < op.rows; begin += kChain) {
+      const int64_t end = op.rows < begin + kChain ? op.rows : begin + kChain;
+      sweep<kTileVectors>(op.columns.begin, op.columns.end, kWidth, [&](auto vectors, int64_t j) {
+        sweep<kTileRows>(i0, i1, 1, [&](auto tile, int64_t i) {
+          constexpr int kRows = decltype(tile)::value, kVectors = decltype(vectors)::value;
+          const int64_t at = i * op.ldw + j;
+          if (end == op.rows) update.template prefetch<kRows, kVectors>(at, op.ldw);
+          vf acc[kRows][kVectors];
+          chain(acc, x(i), op.dz + j, op.lddz, begin, end);
+          if (begin > 0) {
+#pragma GCC unroll 8
+            for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+              for (int v = 0; v < kVectors; ++v)
+                acc[r][v] = load(&sums[i - i0 + r][j - first + v * kWidth]) + acc[r][v];
+            }
+          }
+          if (end == op.rows) {
+            fetcher.fetch();
+            update(at, op.ldw, acc[0], kRows, kVectors);
+            return;
+          }
+#pragma GCC unroll 8
+          for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+            for (int v = 0; v < kVectors; ++v) store(&sums[i - i0 + r][j - first + v * kWidth], acc[r][v]);
+          }
+        });
+      });
+    }
+  }
+}
+
 void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate update) {
   const int64_t units = op.units.end - op.units.begin;
   if (op.nonzeros && op.nonzeros->found()) {
@@ -63,24 +112,11 @@ void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate updat
                                });
     return;
   }
-  // In the epilogue, as the tile's weights and slots are there by then, and the next tile's not yet asked for.
-  Fetcher fetcher(op.ahead, units / kTileRows * ((op.columns.end - op.columns.begin) / (kTileVectors * kWidth)));
-  sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto tile, int64_t i) {
-    sweep<kTileVectors>(op.columns.begin, op.columns.end, kWidth, [&](auto vectors, int64_t j) {
-      constexpr int kRows = decltype(tile)::value, kVectors = decltype(vectors)::value;
-      const int64_t at = i * op.ldw + j;
-      update.template prefetch<kRows, kVectors>(at, op.ldw);
-      const auto epilogue = [&](const vf(&acc)[kRows][kVectors]) {
-        fetcher.fetch();
-        update(at, op.ldw, acc[0], kRows, kVectors);
-      };
-      if (op.x_rows) {
-        microtile<kRows, kVectors>(ByColumnPointers{op.x_rows, i}, op.dz + j, op.lddz, op.rows, epilogue);
-      } else {
-        microtile<kRows, kVectors>(ByColumns{op.x + i, op.ldx}, op.dz + j, op.lddz, op.rows, epilogue);
-      }
-    });
-  });
+  if (op.x_rows) {
+    backward_dense(op, update, [&op](int64_t unit) { return ByColumnPointers{op.x_rows, unit}; });
+  } else {
+    backward_dense(op, update, [&op](int64_t unit) { return ByColumns{op.x + unit, op.ldx}; });
+  }
 }
 
 template <class Opt, Shrinkage Kind>

@@ -34,8 +34,8 @@ struct Sizes {
 };
 /// Around the tiles of all instruction sets, the slices of narrow products, chains of 256 terms and panels of 64
 /// columns.
-constexpr Sizes kSizes[] = {{1, 1, 1},     {1, 300, 64}, {2, 17, 16},   {5, 64, 33},   {7, 15, 17},
-                            {17, 100, 10}, {33, 600, 3}, {32, 784, 64}, {64, 257, 48}, {3, 513, 40}};
+constexpr Sizes kSizes[] = {{1, 1, 1},    {1, 300, 64},   {2, 17, 16},   {5, 64, 33},   {7, 15, 17}, {17, 100, 10},
+                            {33, 600, 3}, {600, 150, 40}, {32, 784, 64}, {64, 257, 48}, {3, 513, 40}};
 
 void add_forward(const KernelTable& kernels, const Matrix& x, const Matrix& kernel, const float* bias, Digest& digest) {
   const Matrix y(x.rows(), kernel.columns());
