@@ -109,3 +109,76 @@ def test_penalties_of_ones_own_on_outputs_leave_nothing_half_done() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
     assert model.predict(x, verbose=0).shape == (3, 1)
     assert np.isfinite(model.evaluate(x, y, verbose=0))
+
+
+def test_layers_without_an_initializer_start_as_in_keras() -> None:
+    layer = layers.Dense(4, bias_initializer=None, kernel_initializer=None)
+    layer(np.ones((1, 3)))
+    kernel, bias = layer.get_weights()
+    assert 0 < np.abs(kernel).max() <= np.sqrt(6 / 7)
+    assert 0 < np.abs(bias).max() <= np.sqrt(6 / 8)
+    assert layer.get_config()["bias_initializer"] is None
+    assert layers.Dense.from_config(layer.get_config()).bias_initializer is None
+
+
+def test_a_constant_may_be_an_array() -> None:
+    start = keras.initializers.Constant(np.log([0.25]))
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1, bias_initializer=start)])
+    assert model.layers[0].bias == pytest.approx(np.log([0.25]))
+    again = keras.Sequential.from_config(model.get_config())
+    assert again.layers[0].bias == pytest.approx(np.log([0.25]))
+    with pytest.raises(
+        ValueError, match=r"`value` of shape \(3,\) doesn't broadcast to weights of shape \(2,\)"
+    ):
+        keras.initializers.Constant([1, 2, 3])((2,))
+    with pytest.raises(TypeError, match="`value` must be a finite number or an array of some"):
+        keras.initializers.Constant(["a"])
+
+
+def test_arguments_of_older_versions_are_ignored_with_keras_words() -> None:
+    with pytest.warns(UserWarning, match="Argument `input_length` is deprecated. Just remove it."):
+        layer = layers.Embedding(5, 2, input_length=3)
+    assert "input_length" not in layer.get_config()
+    with pytest.warns(UserWarning, match="Argument `decay` is no longer supported and will be ignored."):
+        optimizer = keras.optimizers.SGD(learning_rate=0.1, decay=1e-6, momentum=0.9)
+    assert "decay" not in optimizer.get_config()
+
+
+def test_normalization_shows_what_it_has_found(rng: np.random.Generator) -> None:
+    data = rng.normal(2, 3, (50, 4)).astype(np.float32)
+    layer = layers.Normalization()
+    assert layer.mean is None
+    assert layer.variance is None
+    layer.adapt(data)
+    assert layer.mean.numpy() == pytest.approx(data.mean(0, keepdims=True), rel=1e-5)
+    assert layer.variance.numpy() == pytest.approx(data.var(0, keepdims=True), rel=1e-5)
+    given = layers.Normalization(mean=[1], variance=[4.0])
+    assert given.mean == [1]
+    given(data)
+    assert np.array_equal(given.mean, np.ones((1, 4)))
+    assert np.array_equal(given.variance, np.full((1, 4), 4.0))
+    assert layers.Normalization.from_config(given.get_config()).input_mean == [1]
+
+
+def test_a_normalization_of_single_numbers(rng: np.random.Generator) -> None:
+    horsepower = rng.normal(100, 20, 30)
+    layer = layers.Normalization(input_shape=[1], axis=None)
+    layer.adapt(horsepower)
+    model = keras.Sequential([layer, layers.Dense(1)])
+    expected = (horsepower - horsepower.mean()) / horsepower.std()
+    assert np.asarray(layer(horsepower)) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert np.shape(layer.mean) == (1,)
+    assert model.predict(horsepower).shape == (30, 1)
+    assert model.count_params() == 5
+
+
+def test_categories_count_for_their_weights() -> None:
+    layer = layers.CategoryEncoding(num_tokens=4, output_mode="count")
+    indices = np.array([[0, 1], [0, 0], [1, 2], [3, 1]])
+    found = layer(indices, count_weights=np.array([[0.1, 0.2], [0.1, 0.1], [0.2, 0.3], [0.4, 0.2]]))
+    expected = [[0.1, 0.2, 0, 0], [0.2, 0, 0, 0], [0, 0.2, 0.3, 0], [0, 0.2, 0, 0.4]]
+    assert np.asarray(found) == pytest.approx(np.array(expected))
+    with pytest.raises(ValueError, match=r"`count_weights` must have the shape of the indices, \(4, 2\)"):
+        layer(indices, count_weights=[1.0])
+    with pytest.raises(ValueError, match='belongs to output_mode="count"'):
+        layers.CategoryEncoding(4)(indices, count_weights=np.ones((4, 2)))

@@ -231,3 +231,38 @@ def test_a_new_session_names_anew() -> None:
     utils.clear_session()
     assert keras.layers.Dense(1).name == "dense"
     assert utils.is_interactive_logging_enabled()
+
+
+# pad_sequences
+
+
+def test_sequences_are_padded_and_cut() -> None:
+    sequences = [[1], [2, 3], [], [4, 5, 6]]
+    assert utils.pad_sequences(sequences).tolist() == [[0, 0, 1], [0, 2, 3], [0, 0, 0], [4, 5, 6]]
+    assert utils.pad_sequences(sequences, padding="post", value=-1).tolist()[1] == [2, 3, -1]
+    assert utils.pad_sequences(sequences, maxlen=2).tolist() == [[0, 1], [2, 3], [0, 0], [5, 6]]
+    assert utils.pad_sequences(sequences, maxlen=2, truncating="post").tolist()[3] == [4, 5]
+    assert utils.pad_sequences(sequences).dtype == np.int32
+    assert utils.pad_sequences([[[1, 2]], [[3, 4], [5, 6]]], dtype="float32").shape == (2, 2, 2)
+    assert utils.pad_sequences([["a"], ["b", "c"]], dtype=object, value="").tolist() == [
+        ["", "a"],
+        ["b", "c"],
+    ]
+    assert utils.pad_sequences([]).shape == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((3,), TypeError, "`sequences` must be a list of sequences, got 3"),
+        (([1, 2],), ValueError, "`sequences` must hold sequences"),
+        (([[1], [[2]]],), ValueError, "`sequences` must have entries of one shape"),
+        (([[1]], -1), ValueError, "`maxlen` must be at least 0"),
+        (([[1]], 2, "int32", "before"), ValueError, "`padding` must be one of"),
+        (([[1]], 2, "int32", "pre", "before"), ValueError, "`truncating` must be one of"),
+        (([[1]], 2, "int32", "pre", "pre", "x"), ValueError, "`dtype` int32 doesn't hold `value` 'x'"),
+    ],
+)
+def test_sequences_that_are_none(arguments: tuple[Any, ...], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        utils.pad_sequences(*arguments)

@@ -21,8 +21,13 @@ from engine import (
     utils,
 )
 from engine._program import __version__
-from engine.layers import Input
+from engine.initializers import Initializer
+from engine.layers import Input, Layer
+from engine.layers.symbols import KerasTensor
+from engine.losses import Loss
+from engine.metrics import Metric
 from engine.models import Model, Sequential
+from engine.optimizers import Optimizer
 from engine.regularizers import Regularizer
 
 if TYPE_CHECKING:
@@ -31,8 +36,14 @@ if TYPE_CHECKING:
     from engine import datasets, saving
 
 __all__ = [
+    "Initializer",
     "Input",
+    "KerasTensor",
+    "Layer",
+    "Loss",
+    "Metric",
     "Model",
+    "Optimizer",
     "Regularizer",
     "Sequential",
     "__version__",
@@ -52,12 +63,18 @@ __all__ = [
     "regularizers",
     "saving",
     "utils",
+    "version",
 ]
 
 
 # Most programs bring their own data and save no model; `plots` and `sklearn` need extras, so they are no names of
 # `__all__`.
 _ON_FIRST_USE = ("datasets", "plots", "saving", "sklearn")
+
+
+def version() -> str:
+    """The version of the package."""
+    return __version__
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -21,7 +21,7 @@ EVALUATION_ROWS = 1024
 
 OUT_OF_DATA = (
     "Your input ran out of data; interrupting training. Make sure that your dataset or generator can generate at "
-    "least `steps_per_epoch * epochs` batches."
+    "least `steps_per_epoch * epochs` batches. You may need to use the `.repeat()` function when building your dataset."
 )
 
 

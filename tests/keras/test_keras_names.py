@@ -12,7 +12,7 @@ import pytest
 import engine
 
 NAMES = {
-    "": "Sequential Input",
+    "": "Sequential Input Model Layer Loss Metric Optimizer Initializer Regularizer KerasTensor version",
     "layers": """
         Dense Flatten Reshape Permute RepeatVector Dropout AlphaDropout GaussianDropout GaussianNoise
         ActivityRegularization BatchNormalization LayerNormalization RMSNormalization UnitNormalization LeakyReLU ReLU
@@ -56,7 +56,7 @@ NAMES = {
     "saving": """
         load_model save_model load_weights save_weights register_keras_serializable get_registered_name
         get_registered_object deserialize_keras_object serialize_keras_object""",
-    "utils": "to_categorical set_random_seed normalize PyDataset Progbar plot_model",
+    "utils": "to_categorical set_random_seed normalize pad_sequences PyDataset Progbar plot_model",
     "config": "floatx set_floatx epsilon set_epsilon backend",
     "datasets.mnist": "load_data",
     "datasets.fashion_mnist": "load_data",

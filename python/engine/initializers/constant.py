@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import Shape, real
 from engine._program import Float32
-from engine.initializers.base import BuiltIn, register
+from engine._spec import numbers_of
+from engine.initializers.base import BuiltIn, Given, register
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @register("zero")
@@ -30,14 +38,35 @@ class Constant(BuiltIn):
     """All `value`.
 
     Args:
-        value: a finite number.
+        value: a finite number, or an array that broadcasts to the weights, such as `[log(positive / negative)]`.
     """
 
-    def __init__(self, value: float = 0.0) -> None:
-        self.value = real(value, "value")
+    def __init__(self, value: ArrayLike = 0.0) -> None:
+        array: NDArray[Any] = np.asarray(value)
+        if not array.ndim:
+            self.value: Any = real(array[()], "value")
+        elif array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+            msg = f"`value` must be a finite number or an array of some, got {value!r}"
+            raise TypeError(msg)
+        else:
+            self.value = array
 
     def _fill(self, shape: Shape) -> Float32:
-        return np.full(shape, self.value, np.float32)
+        try:
+            return np.array(np.broadcast_to(self.value, shape), np.float32)
+        except ValueError:
+            msg = f"`value` of shape {np.shape(self.value)} doesn't broadcast to weights of shape {shape}"
+            raise ValueError(msg) from None
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this object again, as plain Python values."""
+        return {"value": self.value if isinstance(self.value, float) else Given(self.value).serialized()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make an object from `config`, what `get_config` returned, or Keras' for its class."""
+        value = config.get("value", 0.0)
+        return cls(numbers_of(value["config"]) if isinstance(value, Mapping) else value)
 
 
 @register("identityinitializer")

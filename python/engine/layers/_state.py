@@ -15,7 +15,7 @@ from engine._program import Float32, Program, read_weights
 from engine._spec import Spec
 from engine._values import Tensor
 from engine.constraints import Constraint
-from engine.initializers import Initializer, as_weight
+from engine.initializers import GlorotUniform, Initializer, as_weight
 from engine.regularizers import Regularizer
 
 # In one array: 4 TiB. More is a slip of the pen, such as a forgotten zero in `input_shape`.
@@ -27,14 +27,15 @@ class Weight(NamedTuple):
 
     name: str
     shape: Shape
-    initializer: Initializer
+    initializer: Initializer | None
     trainable: bool = True
     regularizer: Regularizer | None = None
     constraint: Constraint | None = None
 
     def start(self, layer: str) -> Float32:
-        """The numbers to start from, in the layer of that name."""
-        return as_weight(self.initializer(self.shape), self.shape, f"the start of {layer}'s {self.name}")
+        """The numbers to start from, in the layer of that name; as in Keras without an initializer."""
+        initializer = self.initializer or GlorotUniform()
+        return as_weight(initializer(self.shape), self.shape, f"the start of {layer}'s {self.name}")
 
 
 class LayerWeight(Tensor):

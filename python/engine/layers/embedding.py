@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,10 +30,21 @@ class Embedding(Layer):
         lora_rank: None; low-rank adaptation is left out.
         lora_alpha: None, as it belongs to that.
         quantization_config: None; everything is float32.
+        input_length: of no account; older versions of Keras wanted it.
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
-    left_out = ("autocast", "input_shape", "batch_input_shape", "weights", "lora_rank", "lora_alpha")
+    left_out = (
+        *(
+            "autocast",
+            "input_shape",
+            "batch_input_shape",
+            "weights",
+            "lora_rank",
+            "lora_alpha",
+            "input_length",
+        ),
+    )
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -46,8 +58,12 @@ class Embedding(Layer):
         lora_rank: None = None,
         lora_alpha: None = None,
         quantization_config: None = None,
+        *,
+        input_length: int | None = None,
         **options: Any,
     ) -> None:
+        if input_length is not None:
+            warnings.warn("Argument `input_length` is deprecated. Just remove it.", stacklevel=2)
         left_out(lora_rank, "lora_rank", None, "low-rank adaptation")
         left_out(lora_alpha, "lora_alpha", None, "low-rank adaptation")
         self.quantization_config = left_out(quantization_config, "quantization_config", None, "quantization")

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine import initializers
 from engine._checks import EPSILON, REAL, Shape, choice, flag, integer, real, text_of_shape
 from engine._program import Operation
+from engine._values import Tensor
 from engine.layers._axes import Axes, axes_of, axis_argument
 from engine.layers.base import MOST_TOKENS, Layer, Weight, register
 
@@ -83,23 +84,38 @@ class Normalization(Layer):
                 f"give `mean` and `variance` together, or none and call adapt(); got {mean=} and {variance=}"
             )
             raise ValueError(msg)
-        self.mean: Any = None if mean is None else _statistics(mean, "mean")
-        self.variance: Any = None if variance is None else _statistics(variance, "variance")
-        if _shape(self.mean) != _shape(self.variance):
+        self.input_mean: Any = None if mean is None else _statistics(mean, "mean")
+        self.input_variance: Any = None if variance is None else _statistics(variance, "variance")
+        if _shape(self.input_mean) != _shape(self.input_variance):
             msg = (
-                f"`mean` and `variance` must have one shape, got {_shape(self.mean)} and "
-                f"{_shape(self.variance)}"
+                f"`mean` and `variance` must have one shape, got {_shape(self.input_mean)} and "
+                f"{_shape(self.input_variance)}"
             )
             raise ValueError(msg)
         self.invert = flag(invert, "invert")
+        self._seen: Axes | None = None  # of the inputs
         super().__init__(**options)
+
+    @property
+    def mean(self) -> Any:
+        """What is subtracted, with an axis for each of the inputs'; None before it is known."""
+        return self._known(0, self.input_mean)
+
+    @property
+    def variance(self) -> Any:
+        """What the inputs are divided by the root of, as `mean`."""
+        return self._known(1, self.input_variance)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again; what `adapt` has found is among the weights."""
+        return {**super().get_config(), "mean": self.input_mean, "variance": self.input_variance}
 
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""
         shape = self._axes(input_shape).inner_shape
-        if self.mean is not None and not _broadcasts(_shape(self.mean), shape):
+        if self.input_mean is not None and not _broadcasts(_shape(self.input_mean), shape):
             msg = (
-                f"layer {self.name!r} has `mean` and `variance` of shape {_shape(self.mean)}, but gets "
+                f"layer {self.name!r} has `mean` and `variance` of shape {_shape(self.input_mean)}, but gets "
                 f"{text_of_shape(input_shape)} and `axis={self.axis}`, which needs {shape}"
             )
             raise ValueError(msg)
@@ -107,9 +123,11 @@ class Normalization(Layer):
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
         """Mean, variance and Keras' count, which stays 0; none where they were given."""
-        if self.mean is not None:
+        axes = self._axes(input_shape)
+        self._seen = axes
+        if self.input_mean is not None:
             return []
-        shape = self._axes(input_shape).inner_shape
+        shape = axes.inner_shape
         return [
             Weight("mean", shape, initializers.Zeros(), trainable=False),
             Weight("variance", shape, initializers.Ones(), trainable=False),
@@ -125,8 +143,8 @@ class Normalization(Layer):
             "epsilon": EPSILON,  # no deviation counts as less
             "shape": list(axes.inner_shape),
         }
-        if self.mean is not None:
-            for name, value in (("mean", self.mean), ("variance", self.variance)):
+        if self.input_mean is not None:
+            for name, value in (("mean", self.input_mean), ("variance", self.input_variance)):
                 operation[name] = np.broadcast_to(np.asarray(value), axes.inner_shape).reshape(-1).tolist()
         return axes.around([operation])
 
@@ -139,7 +157,7 @@ class Normalization(Layer):
         Raises:
             ValueError: if mean and variance were given, or `data` doesn't fit.
         """
-        if self.mean is not None:
+        if self.input_mean is not None:
             msg = f"layer {self.name!r} was given its `mean` and `variance`, so there is nothing to adapt"
             raise ValueError(msg)
         batches = (
@@ -160,11 +178,21 @@ class Normalization(Layer):
             )
             raise ValueError(msg)
         mean, variance = _moments(batches, tuple(axis + 1 for axis in axes.outer))
-        values = [mean.astype(np.float32), variance.astype(np.float32), np.zeros((), np.float32)]
+        values = [np.asarray(number, np.float32) for number in (mean, variance, 0)]
         if self.built:
             self.set_weights(values)
         else:
             self._specs, self._weights = self.weights_for(axes.shape), values
+
+    def _known(self, index: int, given: Any) -> Any:
+        if given is None and not self.built:
+            return None
+        values = np.asarray(self.weights[index] if given is None else given, np.float32)
+        if self._seen is not None:
+            shape, inner, _ = self._seen
+            values = np.broadcast_to(values, self._seen.inner_shape)
+            values = values.reshape(1, *(size if axis in inner else 1 for axis, size in enumerate(shape)))
+        return np.array(values).view(Tensor)
 
     def _axes(self, input_shape: Shape) -> Axes:
         return axes_of(self.name, self.axis, input_shape)
@@ -199,6 +227,25 @@ class CategoryEncoding(Layer):
         self.sparse = choice(sparse, "sparse", (False,))
         super().__init__(**options)
         self.tokens = self.num_tokens
+
+    def __call__(self, inputs: Any, count_weights: ArrayLike | None = None) -> Any:
+        """The vectors for `inputs` (n, ...), or what will come out of an Input().
+
+        Args:
+            inputs: indices.
+            count_weights: of the same shape: what each index counts for, with "count" and outside of models.
+        """
+        if count_weights is None:
+            return super().__call__(inputs)
+        indices, weights = np.asarray(inputs), np.asarray(count_weights, np.float32)
+        if self.output_mode != "count" or weights.shape != indices.shape or not indices.ndim:
+            msg = (
+                f"`count_weights` must have the shape of the indices, {indices.shape}, and belongs to "
+                f'output_mode="count"; got shape {weights.shape} and {self.output_mode!r}'
+            )
+            raise ValueError(msg)
+        each = np.asarray(super().__call__(indices[..., np.newaxis]))
+        return np.sum(each * weights[..., np.newaxis], axis=-2).view(Tensor)
 
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """The last axis becomes `num_tokens` long; "one_hot" adds one, but to an axis of 1."""

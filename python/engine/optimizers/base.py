@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         loss_scale_factor: float | None
         gradient_accumulation_steps: int | None
         name: str | None
+        decay: float | None
 
 
 class Optimizer(Stateful):
@@ -58,9 +60,14 @@ class Optimizer(Stateful):
             than float32 here, so the two would cancel out, and are left out.
         gradient_accumulation_steps: at least 2: batches whose gradients are averaged for one step; None: one.
         name: for the config and the names of `variables`.
+        decay: of no account; older versions of Keras divided the step size by `1 + decay * iterations`, for which
+            there is `schedules.InverseTimeDecay`.
     """
 
-    left_out = ("learning_rate",)  # `get_config` adds it: a number, or a schedule and not its present value
+    left_out = (
+        "learning_rate",
+        "decay",
+    )  # `get_config` adds it: a number, or a schedule and not its present value
     kind: ClassVar[str]
     """The core's name of the rule."""
 
@@ -77,7 +84,10 @@ class Optimizer(Stateful):
         loss_scale_factor: float | None = None,
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
+        decay: float | None = None,
     ) -> None:
+        if decay is not None:
+            warnings.warn("Argument `decay` is no longer supported and will be ignored.", stacklevel=3)
         self._rate: Rate = to_rate(learning_rate)
         self.weight_decay = optional(weight_decay, "weight_decay")
         self.clipnorm = optional(clipnorm, "clipnorm")

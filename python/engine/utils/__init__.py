@@ -26,6 +26,7 @@ from engine.utils.batches import (
 from engine.utils.model_plot import plot_model
 from engine.utils.numbers import normalize, set_random_seed, to_categorical
 from engine.utils.reports import classification_report
+from engine.utils.sequences import pad_sequences
 from engine.utils.serialization import deserialize_keras_object, serialize_keras_object
 
 CustomObjectScope = custom_object_scope
@@ -47,6 +48,7 @@ __all__ = [
     "is_interactive_logging_enabled",
     "normalize",
     "pack_x_y_sample_weight",
+    "pad_sequences",
     "plot_model",
     "register_keras_serializable",
     "serialize_keras_object",
