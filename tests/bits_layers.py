@@ -63,6 +63,15 @@ AUGMENTED: list[Spec] = [
     WARP | {"alpha": 10.0, "taps": [0.2, 0.6, 0.2]},
     dense(200, "softmax"),
 ]
+MASKED: list[Spec] = [
+    {"kind": "embedding", "tokens": 50, "units": 19, "masks": True},
+    dense(40, "relu") | {"groups": 12},
+    {"kind": "mask", "value": 0.0, "groups": 12},
+    {"kind": "mean", "groups": 12, "masked": True},
+    dense(300, "relu"),
+    {"kind": "mean", "groups": 5},
+    dense(6, "sigmoid"),
+]
 TOKENS: list[Spec] = [
     {"kind": "embedding", "tokens": 50, "units": 20, "kernel_constraint": NORMS | {"over": "row"}},
     dense(300, "relu"),

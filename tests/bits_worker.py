@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from bits_layers import (
     AUGMENTED,
+    MASKED,
     NORMALIZED_AND_NOISY,
     RESCALE,
     ROWS_OF_SAMPLES,
@@ -184,6 +185,14 @@ CASES: dict[str, Callable[[], Case]] = {
         np.random.default_rng(4).integers(0, 50, (150, 12)).astype(np.float32),
         reals(150, 6),
         TOKENS,
+        "binary_crossentropy",
+        MOMENTUM,
+        70,
+    ),
+    "masked": lambda: Case(
+        np.random.default_rng(4).integers(0, 50, (150, 12)).clip(20).astype(np.float32) - 20,
+        reals(150, 6),
+        MASKED,
         "binary_crossentropy",
         MOMENTUM,
         70,

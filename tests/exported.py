@@ -113,6 +113,12 @@ LAYERS: dict[str, Case] = {
     "unit_normalization": Case((4, 5), lambda: [k.UnitNormalization(), k.UnitNormalization([1, 2])]),
     "prelu": Case((9,), lambda: [k.PReLU()]),
     "prelu_shared": Case((4, 5, 3), lambda: [k.PReLU(shared_axes=[1, 3]), k.PReLU(shared_axes=2)]),
+    "global_average": Case((5, 3), lambda: [k.Dense(4), k.GlobalAveragePooling1D(), k.Dense(2)]),
+    "global_average_of_images": Case(
+        (3, 4, 2), lambda: [k.GlobalAveragePooling2D(data_format="channels_first", keepdims=True)]
+    ),
+    "global_average_of_volumes": Case((2, 3, 4, 2), lambda: [k.GlobalAveragePooling3D()]),
+    "masking": Case((2, 3), lambda: [k.ReLU(), k.Masking(), k.Dense(2)]),
     "embedding": Case((6,), lambda: [k.Embedding(11, 4), k.Flatten(), k.Dense(3)], 11),
     "embedding_of_rows": Case((2, 3), lambda: [k.Embedding(5, 4)], 5),
     "embedding_reshaped": Case((6,), lambda: [k.Reshape((3, 2)), k.Embedding(5, 4), k.Dense(2)], 5),

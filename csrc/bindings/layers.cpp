@@ -29,7 +29,9 @@ constexpr const char* kKinds[] = {"dense",
                                   "encoding",
                                   "custom",
                                   "warp",
-                                  "activity_regularization"};
+                                  "activity_regularization",
+                                  "mean",
+                                  "mask"};
 
 template <class Enum, size_t N>
 Enum to_enum(const py::dict& layer, const char* key, const char* const (&names)[N]) {
@@ -235,7 +237,14 @@ LayerSpec to_layer(const py::dict& layer) {
     case Kind::kEmbedding:
       spec.tokens = to_count(layer, "tokens");
       spec.units = to_count(layer, "units");
+      spec.masks = get<bool>(layer, "masks", false);
       add_variables(layer, spec);
+      break;
+    case Kind::kMean:
+      spec.masked = get<bool>(layer, "masked", false);
+      break;
+    case Kind::kMask:
+      spec.offset = get<float>(layer, "value");
       break;
     case Kind::kEncoding:
       spec.tokens = to_count(layer, "tokens");

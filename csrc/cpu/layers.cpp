@@ -127,6 +127,23 @@ void StepRunner::encode(const Step& step, const Batch& batch) const {
       {data(step.in), in.ld, in.columns, data(step.out), out.ld, spec.tokens, spec.counts, rows(step, batch, out)});
 }
 
+void StepRunner::mask(const Step& step, const Batch& batch) const {
+  const Buffer &in = shape(step.in), &out = shape(step.out);
+  const int64_t n = in.groups * in.columns / out.columns;
+  kernels_.layers->mask({data(step.in), in.groups * in.ld, in.groups == out.columns ? in.ld : n, n, data(step.out),
+                         out.ld, out.columns, step.offset, layer(step).kind == LayerSpec::Kind::kMean,
+                         samples(step, batch)});
+}
+
+void StepRunner::weigh_rows(const Step& step, const Batch& batch) const {
+  const Buffer &in = shape(step.in), &out = shape(step.out);
+  const bool sums = step.kind == Step::Kind::kMeanRows, spreads = in.groups < out.groups;
+  (sums ? kernels_.layers->mean_rows : kernels_.layers->weigh_rows)(
+      {data(step.in), in.groups * in.ld, spreads ? 0 : in.ld, step.saved < 0 ? nullptr : data(step.saved),
+       step.saved < 0 ? 0 : shape(step.saved).ld, step.scale, data(step.out), out.groups * out.ld, out.ld,
+       sums ? in.groups : out.groups, out.columns, samples(step, batch)});
+}
+
 void StepRunner::warp(const Step& step, const Batch& batch) const {
   const LayerSpec& spec = layer(step);
   const bool sampling = plan_.mode == Plan::Mode::kSample;

@@ -75,6 +75,11 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return embed_backward(step, batch);
     case Step::Kind::kEncode:
       return encode(step, batch);
+    case Step::Kind::kMask:
+      return mask(step, batch);
+    case Step::Kind::kMeanRows:
+    case Step::Kind::kWeighRows:
+      return weigh_rows(step, batch);
     case Step::Kind::kWarp:
       return warp(step, batch);
     case Step::Kind::kReshape:

@@ -86,6 +86,8 @@ class StepRunner {
   void embed(const Step& step, const Batch& batch) const;
   void embed_backward(const Step& step, const Batch& batch) const;
   void encode(const Step& step, const Batch& batch) const;
+  void mask(const Step& step, const Batch& batch) const;
+  void weigh_rows(const Step& step, const Batch& batch) const;
   void warp(const Step& step, const Batch& batch) const;
   void constrain(const Step& step) const;
   void store_output(const Step& step, const Batch& batch) const;

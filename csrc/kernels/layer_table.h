@@ -117,6 +117,32 @@ struct Encode {
   Range rows;
 };
 
+/// factors (rows, count) = 1 for each row of x (rows, count, n), or with `shares` its part of 1; 0 for those that hold
+/// `value` alone
+struct Mask {
+  const float* x;
+  int64_t ldx, stride, n;
+  float* factors;
+  int64_t ld, count;
+  float value;
+  bool shares;
+  Range rows;
+};
+
+/// y (rows, n) = sum of factors x (rows, count, n), or y (rows, count, n) = factors x, where x has a stride of 0 if all
+/// rows of a sample are the same; without factors `scale` in their place
+struct WeighRows {
+  const float* x;
+  int64_t ldx, stride_x;
+  const float* factors;
+  int64_t ld_factors;
+  float scale;
+  float* y;
+  int64_t ldy, stride_y;
+  int64_t count, n;
+  Range rows;
+};
+
 /// What lies outside of an image: a constant, its edge, its mirror image, or itself again.
 enum class Fill { kConstant, kNearest, kReflect, kWrap };
 
@@ -197,6 +223,9 @@ struct LayerTable {
   void (*embed)(const Embed&);
   void (*embed_backward)(const EmbedBackward&);
   void (*encode)(const Encode&);
+  void (*mask)(const Mask&);
+  void (*mean_rows)(const WeighRows&);
+  void (*weigh_rows)(const WeighRows&);
   void (*warp)(const Warp&);
 };
 

@@ -2,6 +2,7 @@
 #include "kernels/columns.h"
 #include "kernels/fill.h"
 #include "kernels/layer_table.h"
+#include "kernels/means.h"
 #include "kernels/noise.h"
 #include "kernels/standardize.h"
 #include "kernels/take.h"
@@ -30,6 +31,9 @@ constexpr LayerTable kLayers{
     embed,
     embed_backward,
     encode,
+    mask,
+    mean_rows,
+    weigh_rows,
     warp,
 };
 

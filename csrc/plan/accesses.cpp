@@ -72,6 +72,9 @@ class Accesses {
       case Step::Kind::kMultiply:
       case Step::Kind::kAdd:
       case Step::Kind::kAlpha:
+      case Step::Kind::kMask:
+      case Step::Kind::kMeanRows:
+      case Step::Kind::kWeighRows:
         reads(step.in, own);
         reads(step.saved, own);
         writes(step.out, own);

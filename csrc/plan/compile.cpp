@@ -124,6 +124,7 @@ class Compiler {
     for (; next < operations_.size(); ++next) {
       Operation& op = operations_[next];
       op.in = value;
+      if (op.masked_by >= 0) op.mask = &operations_[static_cast<size_t>(op.masked_by)];
       const bool passes_on = op.kind == Operation::Kind::kActivity;
       const bool in_place = passes_on || (op.follows_product && !(training() && saves_input(op.activation)));
       op.out = value = in_place ? value : emitter_.add_batch_buffer(op.groups, op.width);

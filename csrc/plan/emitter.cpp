@@ -89,6 +89,10 @@ const Emission& emission_of(Operation::Kind kind) {
       return kCustomEmission;
     case Operation::Kind::kWarp:
       return kWarpEmission;
+    case Operation::Kind::kMean:
+      return kMeanEmission;
+    case Operation::Kind::kMask:
+      return kMaskEmission;
     case Operation::Kind::kActivity:
       return kActivityEmission;
     case Operation::Kind::kReshape:

@@ -97,6 +97,8 @@ extern const Emission kEmbedEmission;
 extern const Emission kEncodeEmission;
 extern const Emission kCustomEmission;
 extern const Emission kWarpEmission;
+extern const Emission kMeanEmission;
+extern const Emission kMaskEmission;
 
 const Emission& emission_of(Operation::Kind kind);
 

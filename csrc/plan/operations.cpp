@@ -62,6 +62,17 @@ class Lowering {
         groups_ = width_;
         width_ = spec.units;
         push(Kind::kEmbed).trainable = learns(spec);
+        if (spec.masks) mask_ = last();
+        return;
+      case LayerSpec::Kind::kMask:
+        reshape(spec.groups);
+        push(Kind::kMask);
+        mask_ = operations_.back().masked_by = last();
+        return;
+      case LayerSpec::Kind::kMean:
+        reshape(spec.groups);
+        groups_ = 1;
+        push(Kind::kMean).masked_by = spec.masked ? mask_ : -1;
         return;
       case LayerSpec::Kind::kEncoding:
         reshape(spec.groups);
@@ -120,7 +131,10 @@ class Lowering {
     own.follows_product = follows_product;
   }
 
+  int last() const { return static_cast<int>(operations_.size()) - 1; }
+
   std::vector<Operation> operations_;
+  int mask_ = -1;
   int64_t groups_ = 1, width_;
   const LayerSpec* spec_ = nullptr;
   int layer_ = -1;
@@ -148,6 +162,8 @@ int64_t size_after(const LayerSpec& layer, int64_t size) {
       return layer.groups * layer.tokens;
     case LayerSpec::Kind::kCustom:
       return layer.units;
+    case LayerSpec::Kind::kMean:
+      return size / layer.groups;
     case LayerSpec::Kind::kActivation:
     case LayerSpec::Kind::kDropout:
     case LayerSpec::Kind::kRescaling:
@@ -158,6 +174,7 @@ int64_t size_after(const LayerSpec& layer, int64_t size) {
     case LayerSpec::Kind::kRowNormalization:
     case LayerSpec::Kind::kWarp:
     case LayerSpec::Kind::kActivity:
+    case LayerSpec::Kind::kMask:
       break;
   }
   return size;

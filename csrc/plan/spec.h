@@ -47,6 +47,8 @@ struct LayerSpec {
     kCustom,
     kWarp,
     kActivity,
+    kMean,
+    kMask,
   };
   enum class Distribution { kMask, kNormal };
   enum class Combination { kMultiply, kAdd, kAlpha };
@@ -102,7 +104,11 @@ struct LayerSpec {
   std::vector<int32_t> taps;  // in the middle the one of 0, see Warp
   // embedding (with `units`), encoding
   int64_t tokens = 0;
+  bool masks = false;  // whether rows of token 0 count for nothing in a later mean ...
   bool counts = false;
+  // mean of the rows of each sample
+  bool masked = false;  // ... which this one is
+  // mask, with `offset`: rows that hold nothing else become 0, and count for nothing later
 };
 
 struct ModelSpec {

@@ -81,6 +81,27 @@ STACKS: dict[str, tuple[tuple[int, ...], Any]] = {
             k.Flatten(),
         ],
     ),
+    "global_average": (
+        (5, 3),
+        lambda k: [k.Dense(17, "relu"), k.GlobalAveragePooling1D(), k.Dense(4)],
+    ),
+    "global_averages_of_more_axes": (
+        (4, 3, 5, 6),
+        lambda k: [
+            k.Dense(4),
+            k.Reshape((4, 15, 4)),
+            k.GlobalAveragePooling2D(data_format="channels_first", keepdims=True),
+            k.Flatten(),
+        ],
+    ),
+    "global_average_of_volumes": (
+        (2, 3, 4, 5),
+        lambda k: [
+            k.GlobalAveragePooling3D(keepdims=True),
+            k.Reshape((5, 1)),
+            k.GlobalAveragePooling1D("channels_first"),
+        ],
+    ),
     "single_numbers": ((), lambda k: [k.Flatten(), k.Dense(4, "tanh")]),
 }
 

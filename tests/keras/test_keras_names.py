@@ -12,12 +12,13 @@ import pytest
 import engine
 
 NAMES = {
-    "": "Sequential Input Model Layer Loss Metric Optimizer Initializer Regularizer KerasTensor version",
+    "": "Sequential Input Model Layer Loss Metric Optimizer Initializer Regularizer version",
     "layers": """
         Dense Flatten Reshape Permute RepeatVector Dropout AlphaDropout GaussianDropout GaussianNoise
         ActivityRegularization BatchNormalization LayerNormalization RMSNormalization UnitNormalization LeakyReLU ReLU
         ELU PReLU Softmax Activation Embedding Rescaling Normalization CategoryEncoding Identity Input InputLayer Layer
-        RandomTranslation RandomRotation RandomZoom Lambda serialize deserialize""",
+        RandomTranslation RandomRotation RandomZoom Lambda Masking GlobalAveragePooling1D GlobalAveragePooling2D
+        GlobalAveragePooling3D serialize deserialize""",
     "activations": """
         relu relu6 leaky_relu elu selu celu gelu silu swish mish softplus softsign tanh hard_tanh tanh_shrink sigmoid
         hard_sigmoid log_sigmoid hard_silu hard_swish soft_shrink hard_shrink threshold exponential linear softmax

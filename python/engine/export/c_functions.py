@@ -120,6 +120,28 @@ static inline void @unit(const float *x, float *y, long rows, long n, float epsi
     }
 }
 """,
+    "mean": """\
+/* y (n) = mean of x (rows, n) */
+static inline void @mean(const float *x, float *y, long rows, long n)
+{
+    for (long j = 0; j < n; ++j) {
+        float sum[2] = {0.0f, 0.0f};
+        for (long row = 0; row < rows; ++row) @add(sum, x[row * n + j]);
+        y[j] = sum[0] / (float)rows;
+    }
+}
+""",
+    "mask": """\
+/* y = x, but rows that hold value alone become 0 */
+static inline void @mask(const float *x, float *y, long rows, long n, float value)
+{
+    for (long row = 0; row < rows; ++row, x += n, y += n) {
+        int kept = 0;
+        for (long j = 0; j < n; ++j) kept |= x[j] != value;
+        for (long j = 0; j < n; ++j) y[j] = kept ? x[j] : 0.0f;
+    }
+}
+""",
     "token": """\
 /* The index that x stands for, or the nearest, so that nothing is read beyond a table */
 static inline long @token(float x, long tokens)

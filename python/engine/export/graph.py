@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from engine._checks import Shape
 from engine._program import Float32, Operation
 from engine.layers import Layer
+from engine.layers.masks import masks_before
 
 
 class Step(NamedTuple):
     """One operation of a prediction.
 
     Args:
-        kind: "dense", "take", "embedding", "encoding", "affine", "leaky", "standardize", "unit", or an activation's
+        kind: "dense", "take", "mean", "mask", "embedding", "encoding", "affine", "leaky", "standardize", "unit", or an activation's
             name in the core.
         groups: rows of a sample.
         width: numbers of a row that comes in.
@@ -73,7 +74,13 @@ def stages_of(layers: Sequence[Layer], input_shape: Shape) -> list[Stage]:
         ValueError: for a layer that Python computes, or weights that aren't finite.
     """
     stages, shape = [], input_shape
-    for layer in layers:
+    for layer, masked in zip(layers, masks_before(layers), strict=False):
+        if layer.takes_mask and masked:
+            msg = (
+                f"layer {layer.name!r} leaves masked rows out of its means, which no format here can say: export a model "
+                "without `mask_zero` or Masking()"
+            )
+            raise ValueError(msg)
         out = layer.output_shape_for(shape)
         stages.append(Stage(layer.name, type(layer).__name__, shape, out, _steps_of(layer, shape)))
         shape = out
@@ -125,6 +132,14 @@ def _activation(operation: Operation, _: Iterator[Float32], groups: int, width: 
 def _take(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
     places = np.asarray(operation["from"], np.int64)
     yield Step("take", 1, groups * width, len(places), {"from": places}, {})
+
+
+def _mean(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    yield Step("mean", 1, groups * width, width, {"rows": groups}, {})
+
+
+def _mask(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    yield Step("mask", groups, width, width, {"value": _rounded(operation["value"])}, {})
 
 
 def _rescaling(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
@@ -193,6 +208,8 @@ LOWERINGS: dict[str, Callable[[Operation, Iterator[Float32], int, int], Iterator
     "dropout": _nothing,
     "rescaling": _rescaling,
     "take": _take,
+    "mean": _mean,
+    "mask": _mask,
     "noise": _nothing,
     "learned": _learned,
     "batch_normalization": _batch_normalization,

@@ -67,6 +67,18 @@ def _gather(w: Writer, step: Step) -> None:
     w.shape = (step.units,)
 
 
+def _mean(w: Writer, step: Step) -> None:
+    w.reshape((step.constants["rows"], step.units))
+    w.x = w("ReduceMean", w.x, axes=[1], keepdims=0)
+    w.shape = (step.units,)
+
+
+def _mask(w: Writer, step: Step) -> None:
+    w.rows(step)
+    empty = w("ReduceMin", w.cast(w("Equal", w.x, step.constants["value"]), "float32"), axes=[-1])
+    w.x = w("Mul", w.x, w("Sub", 1.0, empty))
+
+
 def _embedding(w: Writer, step: Step) -> None:
     w.x = w("Gather", *w.arrays(step).values(), w.cast(w.x, "int64"), axis=0)
     w.shape = (*w.shape, step.units)
@@ -202,6 +214,8 @@ ACTIVATIONS: dict[str, Callable[..., str]] = {
 OPERATIONS: dict[str, Callable[[Writer, Step], None]] = {
     "dense": _dense,
     "take": _take,
+    "mean": _mean,
+    "mask": _mask,
     "embedding": _embedding,
     "encoding": _encoding,
     "affine": _affine,

@@ -15,10 +15,16 @@ from engine.layers.base import Layer, deserialize, get
 from engine.layers.core import Activation, ActivityRegularization, Dense, Input, InputLayer
 from engine.layers.embedding import Embedding
 from engine.layers.function import Lambda
+from engine.layers.masks import Masking
 from engine.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
     LayerNormalization,
+)
+from engine.layers.pooling import (
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
 )
 from engine.layers.prelu import PReLU
 from engine.layers.preprocessing import CategoryEncoding, Normalization, Rescaling
@@ -47,6 +53,9 @@ __all__ = [
     "Flatten",
     "GaussianDropout",
     "GaussianNoise",
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
     "GroupNormalization",
     "Identity",
     "Input",
@@ -55,6 +64,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "Normalization",
     "PReLU",
     "Permute",

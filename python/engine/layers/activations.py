@@ -25,6 +25,8 @@ class ReLU(Layer):
         options: `name`, `input_shape`, as for every layer.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         max_value: float | None = None,
@@ -54,6 +56,8 @@ class LeakyReLU(Layer):
         options: `name`, `input_shape`, as for every layer.
     """
 
+    supports_masking = True
+
     left_out = (*Layer.left_out, "alpha")
 
     def __init__(self, negative_slope: float = 0.3, *, alpha: float | None = None, **options: Any) -> None:
@@ -82,6 +86,8 @@ class ELU(Layer):
         options: `name`, `input_shape`, as for every layer.
     """
 
+    supports_masking = True
+
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         self.alpha = real(alpha, "alpha")
         super().__init__(**options)
@@ -100,6 +106,8 @@ class Softmax(Layer):
         axis: number of the axis, or several, with the batch axis as number 0; -1 is the last.
         options: `name`, `input_shape`, as for every layer.
     """
+
+    supports_masking = True
 
     def __init__(self, axis: int | Sequence[int] = -1, **options: Any) -> None:
         self.axis = axis_argument(axis)

@@ -61,8 +61,6 @@ class Layer(Linked):
     keeps_otherwise = True
     tokens: int | None = None
     """Where inputs are indices: how many there are."""
-    supports_masking = False
-    """Of no account, as no layer here knows masks."""
     moves_only = False
     """Whether outputs are inputs, at other places."""
 

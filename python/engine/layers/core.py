@@ -37,6 +37,8 @@ class Dense(Layer):
         options: `name`, `trainable`, `input_shape`, `input_dim`, as for every layer.
     """
 
+    supports_masking = True
+
     left_out = (*Layer.left_out, "lora_rank", "lora_alpha")
 
     def __init__(  # noqa: PLR0917 # Keras' signature
@@ -120,6 +122,8 @@ class Activation(Layer):
         activation: name or function of `engine.activations`, or a layer such as `LeakyReLU`.
         options: `name`, `input_shape`, as for every layer.
     """
+
+    supports_masking = True
 
     def __init__(self, activation: object, **options: Any) -> None:
         self.activation = activations.get(activation)
@@ -269,6 +273,8 @@ class ActivityRegularization(Layer):
         l2: the second.
         options: `name`, `input_shape`, as for every layer.
     """
+
+    supports_masking = True
 
     left_out = (*Layer.left_out, "activity_regularizer")
 

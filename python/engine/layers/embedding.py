@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from engine import constraints, initializers, regularizers
-from engine._checks import Shape, choice, integer, left_out
+from engine._checks import Shape, flag, integer, left_out
 from engine._program import Float32, Operation
 from engine.layers.base import MOST_TOKENS, Layer, Weight, asked, checked_weights, register
 
@@ -25,7 +25,7 @@ class Embedding(Layer):
         embeddings_initializer: start of the table (input_dim, output_dim).
         embeddings_regularizer: penalty on the table.
         embeddings_constraint: what the table is made to be after every step, such as `"unit_norm"`.
-        mask_zero: False; no layer here knows masks.
+        mask_zero: whether rows of index 0 are padding, which a later GlobalAveragePooling1D leaves out.
         weights: the table to start from (input_dim, output_dim), or a list of it; no part of the config.
         lora_rank: None; low-rank adaptation is left out.
         lora_alpha: None, as it belongs to that.
@@ -72,8 +72,9 @@ class Embedding(Layer):
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
-        self.mask_zero = choice(mask_zero, "mask_zero", (False,))
+        self.mask_zero = flag(mask_zero, "mask_zero")
         super().__init__(**options)
+        self.masks = self.supports_masking = self.mask_zero
         self.tokens = self.input_dim
         if weights is not None:
             self._start_from([*weights] if isinstance(weights, list) and len(weights) == 1 else [weights])
@@ -105,7 +106,13 @@ class Embedding(Layer):
         """One look-up for each number of a sample."""
         (table,) = self.weights_for(input_shape)
         operation = {"kind": "embedding", "tokens": self.input_dim, "units": self.output_dim, "groups": 1}
-        return [operation | {"trainable": self.trainable, **asked(kernel=table)}]
+        learned = {"trainable": self.trainable, **asked(kernel=table)}
+        return [operation | {"masks": self.mask_zero, **learned}]
+
+    def compute_mask(self, inputs: ArrayLike, previous_mask: object = None) -> NDArray[np.bool_] | None:
+        """Which indices count; None if all do. `previous_mask` is of no account."""
+        del previous_mask
+        return np.not_equal(inputs, 0) if self.mask_zero else None
 
     def _start_from(self, weights: list[Any]) -> None:
         self._specs = self.weights_for(())

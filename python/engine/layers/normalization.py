@@ -30,6 +30,8 @@ class _Scaled(Layer):
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
+    supports_masking = True
+
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
         center: bool = True,

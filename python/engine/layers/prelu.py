@@ -24,6 +24,8 @@ class PReLU(Layer):
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         alpha_initializer: object = "Zeros",

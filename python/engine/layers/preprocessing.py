@@ -29,6 +29,8 @@ class Rescaling(Layer):
         options: `name`, `input_shape`, as for every layer.
     """
 
+    supports_masking = True
+
     def __init__(self, scale: Numbers, offset: Numbers = 0.0, **options: Any) -> None:
         self.scale = _numbers(scale, "scale")
         self.offset = _numbers(offset, "offset")
@@ -68,6 +70,8 @@ class Normalization(Layer):
         invert: whether to go the other way, `x * max(sqrt(variance), 1e-7) + mean`.
         options: `name`, `input_shape`, as for every layer.
     """
+
+    supports_masking = True
 
     def __init__(
         self,

@@ -29,6 +29,8 @@ class _Masked(Seeded):
         options: `name`, `input_shape`, as for every layer.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         rate: float,
@@ -205,6 +207,8 @@ class GaussianDropout(Seeded):
         options: `name`, `input_shape`, as for every layer.
     """
 
+    supports_masking = True
+
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
         self.rate = below_one(rate, "rate")
         super().__init__(seed, **options)
@@ -225,6 +229,8 @@ class GaussianNoise(Seeded):
         seed: None takes one from the stream that `utils.set_random_seed` starts.
         options: `name`, `input_shape`, as for every layer.
     """
+
+    supports_masking = True
 
     def __init__(self, stddev: float, seed: int | None = None, **options: Any) -> None:
         self.stddev = real(stddev, "stddev", 0.0, 1.0)

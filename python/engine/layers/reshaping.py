@@ -138,3 +138,5 @@ class Identity(_Moving):
     Args:
         options: `name`, `input_shape`, as for every layer.
     """
+
+    supports_masking = True

@@ -55,6 +55,8 @@ class UnitNormalization(Layer):
         options: `name`, `input_shape`, as for every layer.
     """
 
+    supports_masking = True
+
     def __init__(self, axis: int | list[int] = -1, **options: Any) -> None:
         self.axis = axis_argument(axis)
         super().__init__(**options)

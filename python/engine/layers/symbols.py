@@ -60,6 +60,12 @@ class Linked(Penalised):
 
     starts_with: Shape | None = None
     """The shape of one sample, for what a model begins with."""
+    supports_masking = False
+    """Whether rows that a mask leaves out of account stay so after this layer."""
+    masks = False
+    """Whether its inputs say which rows later layers leave out of account."""
+    takes_mask = False
+    """Whether it leaves these out itself."""
 
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""

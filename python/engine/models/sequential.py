@@ -21,6 +21,7 @@ from engine.models.stack import (
     config_of_stack,
     operations_through,
     require_free,
+    require_no_mask,
     reseeded,
     rows_of,
     shapes_through,
@@ -247,6 +248,7 @@ class Sequential(Model):
         """Become a model of these layers, all or nothing; weights that exist stay as they are."""
         require_free(stack, self)
         if compiled is not None and compiled.loss is not None:
+            require_no_mask(stack)
             for layer in stack:
                 if isinstance(layer, Nested):
                     layer.require_untrained()
@@ -278,6 +280,8 @@ class Sequential(Model):
             self._restack(self._inputs, self._layers, self._compiled)
 
     def _apply(self, compiled: Compiled) -> None:
+        if compiled.loss is not None:
+            require_no_mask(self._layers)
         program, inputs = self._program, self._inputs
         nested = any(isinstance(layer, Nested) for layer in self._layers)
         if (

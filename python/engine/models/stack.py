@@ -9,6 +9,7 @@ from engine._checks import Shape, shape
 from engine._program import Operation
 from engine._spec import serialize
 from engine.layers import InputLayer, Layer, get
+from engine.layers.masks import masks_before
 from engine.optimizers.variables import Tracked
 
 
@@ -64,8 +65,21 @@ def shapes_through(input_shape: Shape, stack: Sequence[Layer]) -> list[Shape]:
 def operations_through(input_shape: Shape, stack: Sequence[Layer]) -> list[Operation]:
     """What the core computes, layer by layer. What works on rows works on the last axis."""
     shapes = shapes_through(input_shape, stack)
-    pairs = zip(stack, shapes, strict=False)
-    return [operation for layer, sample in pairs for operation in layer.operations_for(sample)]
+    found: list[Operation] = []
+    for layer, sample, masked in zip(stack, shapes, masks_before(stack), strict=False):
+        note = {"masked": True} if masked and layer.takes_mask else {}
+        found += [{**operation, **note} for operation in layer.operations_for(sample)]
+    return found
+
+
+def require_no_mask(stack: Sequence[Layer]) -> None:
+    """Raise ValueError where a loss would have to leave masked rows out."""
+    if masks_before(stack)[-1]:
+        msg = (
+            "rows that a mask leaves out reach the outputs, and losses here count all rows: put a "
+            "GlobalAveragePooling1D() before them, or drop `mask_zero` or Masking()"
+        )
+        raise ValueError(msg)
 
 
 def tracked(stack: Sequence[Layer], input_shape: Shape) -> list[Tracked]:

@@ -1,0 +1,51 @@
+// Rows of a sample added up, each by what it counts for, and the way back.
+#pragma once
+#include "kernels/layer_table.h"
+#include "kernels/simd.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+void mask(const Mask& op) {
+  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+    float* factors = op.factors + b * op.ld;
+    int64_t counted = 0;
+    for (int64_t i = 0; i < op.count; ++i) {
+      const float* x = op.x + b * op.ldx + i * op.stride;
+      int64_t j = 0;
+      while (j < op.n && x[j] == op.value) ++j;
+      factors[i] = j < op.n ? 1.0f : 0.0f;
+      counted += j < op.n;
+    }
+    if (!op.shares || counted == 0) continue;
+    for (int64_t i = 0; i < op.count; ++i) factors[i] /= static_cast<float>(counted);
+  }
+}
+
+void mean_rows(const WeighRows& op) {
+  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+    const float* x = op.x + b * op.ldx;
+    for (int64_t j = 0; j < op.n; j += kWidth) {
+      vf sum{};
+      for (int64_t i = 0; i < op.count; ++i) {
+        const float factor = op.factors ? op.factors[b * op.ld_factors + i] : op.scale;
+        sum = fma(load(x + i * op.stride_x + j), broadcast(factor), sum);
+      }
+      store(op.y + b * op.ldy + j, sum);
+    }
+  }
+}
+
+void weigh_rows(const WeighRows& op) {
+  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+    for (int64_t i = 0; i < op.count; ++i) {
+      const float factor = op.factors ? op.factors[b * op.ld_factors + i] : op.scale;
+      const float* x = op.x + b * op.ldx + i * op.stride_x;
+      float* y = op.y + b * op.ldy + i * op.stride_y;
+      for (int64_t j = 0; j < op.n; j += kWidth) store(y + j, load(x + j) * factor);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA

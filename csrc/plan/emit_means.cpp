@@ -1,0 +1,57 @@
+// Means of the rows of a sample, of those alone that count where there is a mask.
+#include "plan/emitter.h"
+
+namespace engine {
+namespace {
+
+using Kind = Step::Kind;
+
+/// What each row of a sample counts for, by the input of the operation that masks; returns the buffer.
+int emit_factors(Emitter& emitter, const Operation& op) {
+  Step step{Kind::kMask, Split::kSamples, false, op.mask->in};
+  step.out = emitter.add_batch_buffer(1, op.mask->groups);
+  step.offset = op.mask->spec->offset;
+  step.index = op.layer;
+  emitter.emit(step);
+  return step.out;
+}
+
+Step weighed(const Operation& op, int in, int out, int64_t rows) {
+  Step step{Kind::kWeighRows, Split::kSamples, false, in, out, op.saved};
+  step.scale = 1.0f / static_cast<float>(rows);
+  return step;
+}
+
+Split emit_mean(Emitter& emitter, Operation& op, Split) {
+  if (op.mask) op.saved = emit_factors(emitter, op);
+  Step step = weighed(op, op.in, op.out, op.spec->groups);
+  step.kind = Kind::kMeanRows;
+  emitter.emit(step);
+  return step.split;
+}
+
+Gradient emit_mean_gradient(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient) {
+  if (!previous) return gradient;
+  const int out = emitter.add_batch_buffer(op.spec->groups, op.width);
+  emitter.emit(weighed(op, gradient.buffer, out, op.spec->groups));
+  return {out, Split::kSamples};
+}
+
+Split emit_mask(Emitter& emitter, Operation& op, Split) {
+  op.saved = emit_factors(emitter, op);
+  emitter.emit(weighed(op, op.in, op.out, 1));
+  return Split::kSamples;
+}
+
+Gradient emit_mask_gradient(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient) {
+  if (!previous) return gradient;
+  emitter.emit(weighed(op, gradient.buffer, gradient.buffer, 1));
+  return {gradient.buffer, Split::kSamples};
+}
+
+}  // namespace
+
+const Emission kMeanEmission{emit_mean, emit_mean_gradient};
+const Emission kMaskEmission{emit_mask, emit_mask_gradient};
+
+}  // namespace engine
