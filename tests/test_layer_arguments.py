@@ -182,3 +182,15 @@ def test_categories_count_for_their_weights() -> None:
         layer(indices, count_weights=[1.0])
     with pytest.raises(ValueError, match='belongs to output_mode="count"'):
         layers.CategoryEncoding(4)(indices, count_weights=np.ones((4, 2)))
+
+
+def test_weights_have_the_names_of_keras_as_attributes() -> None:
+    norm, slopes = layers.BatchNormalization(scale=False), layers.PReLU()
+    assert norm.beta is None
+    model = keras.Sequential([keras.Input((3,)), norm, slopes, layers.RMSNormalization()])
+    assert norm.gamma is None
+    assert np.array_equal(norm.moving_variance, np.ones(3))
+    assert np.array_equal(norm.moving_mean, norm.beta)
+    slopes.alpha.assign([1, 2, 3])
+    assert np.array_equal(slopes.alpha, [1, 2, 3])
+    assert np.array_equal(model.layers[2].scale, np.ones(3))

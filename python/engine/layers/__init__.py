@@ -15,12 +15,9 @@ from engine.layers.base import Layer, deserialize, get
 from engine.layers.core import Activation, ActivityRegularization, Dense, Input, InputLayer
 from engine.layers.embedding import Embedding
 from engine.layers.function import Lambda
+from engine.layers.group_normalization import GroupNormalization
 from engine.layers.masks import Masking
-from engine.layers.normalization import (
-    BatchNormalization,
-    GroupNormalization,
-    LayerNormalization,
-)
+from engine.layers.normalization import BatchNormalization, LayerNormalization
 from engine.layers.pooling import (
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,

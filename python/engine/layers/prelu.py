@@ -9,6 +9,7 @@ from engine import constraints, initializers, regularizers
 from engine._checks import Shape, integer, integers
 from engine._program import Operation
 from engine.layers._axes import Axes, axes_of
+from engine.layers._named import NamedWeight
 from engine.layers.base import Layer, Weight, asked, register
 
 
@@ -25,6 +26,7 @@ class PReLU(Layer):
     """
 
     supports_masking = True
+    alpha = NamedWeight()
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from engine import initializers
 from engine._checks import Shape, real
 from engine._program import Operation
 from engine.layers._axes import axes_of, axis_argument, weight_shape
+from engine.layers._named import NamedWeight
 from engine.layers.base import Layer, Weight, register
 
 
@@ -20,6 +21,8 @@ class RMSNormalization(Layer):
         epsilon: keeps the root away from 0.
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
+
+    scale = NamedWeight()
 
     def __init__(self, axis: int | list[int] = -1, epsilon: float = 1e-6, **options: Any) -> None:
         self.axis = axis_argument(axis)
