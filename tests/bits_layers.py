@@ -69,6 +69,14 @@ MASKED: list[Spec] = [
     {"kind": "mask", "value": 0.0, "groups": 12},
     {"kind": "mean", "groups": 12, "masked": True},
     dense(300, "relu"),
+    {
+        "kind": "batch_normalization",
+        "momentum": 0.9,
+        "epsilon": 1e-3,
+        "renorm_momentum": 0.8,
+        "rmax": 1.2,
+        "dmax": 0.3,
+    },
     {"kind": "mean", "groups": 5},
     dense(6, "sigmoid"),
 ]

@@ -28,9 +28,19 @@ def test_an_embedding_starts_from_weights() -> None:
     ("make", "message"),
     [
         (layers.CategoryEncoding, "`num_tokens` must be set"),
-        (lambda: layers.BatchNormalization(renorm=True), "`renorm` must be False, got True: .* left out"),
-        (lambda: layers.BatchNormalization(renorm_clipping={}), "`renorm_clipping` must be None"),
-        (lambda: layers.BatchNormalization(renorm_momentum=0.5), "`renorm_momentum` must be 0.99"),
+        (lambda: layers.BatchNormalization(renorm_momentum=2), "`renorm_momentum` must be between 0 and 1"),
+        (
+            lambda: layers.BatchNormalization(renorm=True, renorm_clipping={"r": 1}),
+            "`renorm_clipping` must be a dict with keys among rmax, rmin, dmax, got {'r': 1}",
+        ),
+        (
+            lambda: layers.BatchNormalization(renorm=True, renorm_clipping={"rmin": 2, "rmax": 1}),
+            "`renorm_clipping` must have an rmax of at least rmin",
+        ),
+        (
+            lambda: layers.BatchNormalization(renorm=True, renorm_clipping={"dmax": -1}),
+            r"`renorm_clipping\['dmax'\]` must be a finite number of at least 0",
+        ),
         (lambda: layers.BatchNormalization(synchronized=True), "`synchronized` must be False"),
         (lambda: layers.LayerNormalization(rms_scaling=True), "`rms_scaling` must be False"),
         (

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@ namespace {
 
 using Kind = LayerSpec::Kind;
 
+constexpr float kUnlimited = std::numeric_limits<float>::infinity();
 constexpr const char* kKinds[] = {"dense",
                                   "activation",
                                   "dropout",
@@ -225,6 +227,10 @@ LayerSpec to_layer(const py::dict& layer) {
       add_learned(layer, spec);
       add_standardization(layer, spec);
       spec.momentum = get<double>(layer, "momentum");
+      spec.renorm = layer.contains("renorm_momentum");
+      spec.renorm_momentum = get<double>(layer, "renorm_momentum", 0.0);
+      spec.limits = {get<float>(layer, "rmin", -kUnlimited), get<float>(layer, "rmax", kUnlimited),
+                     get<float>(layer, "dmax", kUnlimited)};
       break;
     case Kind::kStandardize:
       add_standardization(layer, spec);

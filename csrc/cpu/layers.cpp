@@ -60,8 +60,24 @@ void StepRunner::moving_average(const Step& step) const {
   const Buffer& in = shape(step.in);
   const double momentum = layer(step).momentum;
   const Range own = columns(step, in.columns);
-  kernels_.layers->moving_average({weights(step.mean).values, data(step.in), momentum, own});
-  kernels_.layers->moving_average({weights(step.variance).values, data(step.in) + in.ld, momentum, own});
+  const auto follow = [&](int variable, const float* value, double kept) {
+    kernels_.layers->moving_average({weights(variable).values, value, kept, own});
+  };
+  follow(step.mean, data(step.in), momentum);
+  if (step.saved < 0) return follow(step.variance, data(step.in) + in.ld, momentum);
+  const float* deviation = data(step.saved) + 2 * shape(step.saved).ld;
+  follow(step.kernel, deviation, momentum);
+  follow(step.kernel + 1, data(step.in), layer(step).renorm_momentum);
+  follow(step.kernel + 2, deviation, layer(step).renorm_momentum);
+  kernels_.layers->variance_of({weights(step.variance).values, weights(step.kernel).values, layer(step).epsilon, own});
+}
+
+void StepRunner::corrections(const Step& step) const {
+  const Buffer &in = shape(step.in), &out = shape(step.out);
+  float* r = data(step.out);
+  kernels_.layers->corrections({data(step.in), data(step.in) + in.ld, weights(step.mean).values,
+                                weights(step.variance).values, layer(step).epsilon, layer(step).limits, r, r + out.ld,
+                                r + 2 * out.ld, columns(step, in.columns)});
 }
 
 void StepRunner::standardize_columns(const Step& step, const Batch& batch) const {
@@ -92,8 +108,9 @@ void StepRunner::learned_columns(const Step& step, const Batch& batch) const {
   op.x = data(step.in);
   op.y = data(step.out);
   op.ld = in.ld;
-  op.gain = vector(step.kernel, spec.constants[0]);
-  op.shift = vector(step.bias, spec.constants[1]);
+  const float* corrections = step.statistics < 0 ? nullptr : data(step.statistics);
+  op.gain = corrections ? corrections : vector(step.kernel, spec.constants[0]);
+  op.shift = corrections ? corrections + shape(step.statistics).ld : vector(step.bias, spec.constants[1]);
   op.rows = rows(step, batch, in);
   op.columns = columns(step, in.columns);
   const auto rule = static_cast<size_t>(spec.learned);

@@ -57,6 +57,8 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return noise(step, batch);
     case Step::Kind::kColumnStatistics:
       return column_statistics(step, batch);
+    case Step::Kind::kCorrections:
+      return corrections(step);
     case Step::Kind::kMovingAverage:
       return moving_average(step);
     case Step::Kind::kStandardizeColumns:

@@ -79,6 +79,7 @@ class StepRunner {
   void average(const Step& step, const Batch& batch) const;
   void noise(const Step& step, const Batch& batch) const;
   void column_statistics(const Step& step, const Batch& batch) const;
+  void corrections(const Step& step) const;
   void moving_average(const Step& step) const;
   void standardize_columns(const Step& step, const Batch& batch) const;
   void standardize_rows(const Step& step, const Batch& batch) const;

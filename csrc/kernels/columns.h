@@ -83,6 +83,28 @@ void moving_average(const MovingAverage& op) {
   }
 }
 
+/// The running deviation counts for no less than a variance of 0 would
+void corrections(const Corrections& op) {
+  const vf least = sqrt(broadcast(op.epsilon));
+  const auto low = [](vf x, float bound) { return x < bound ? broadcast(bound) : x; };
+  const auto high = [](vf x, float bound) { return x > bound ? broadcast(bound) : x; };
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    const vf deviation = sqrt(load(op.variance + j) + op.epsilon), running = load(op.running_deviation + j);
+    const vf divisor = running < least ? least : running;
+    store(op.r + j, high(low(deviation / divisor, op.limits.rmin), op.limits.rmax));
+    const vf d = (load(op.mean + j) - load(op.running_mean + j)) / divisor;
+    store(op.d + j, high(low(d, -op.limits.dmax), op.limits.dmax));
+    store(op.deviation + j, deviation);
+  }
+}
+
+void variance_of(const VarianceOf& op) {
+  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+    const vf deviation = load(op.deviation + j), variance = deviation * deviation - op.epsilon;
+    store(op.variance + j, variance > 0.0f ? variance : vf{});
+  }
+}
+
 /// y = gain x + shift
 struct Scaled {
   static ENGINE_INLINE vf forward(vf x, vf gain, vf shift) { return fma(x, gain, shift); }

@@ -55,6 +55,31 @@ struct StandardizeColumns {
   Range rows, columns;
 };
 
+/// Bounds of what a batch's numbers are multiplied by and moved by.
+struct CorrectionLimits {
+  float rmin, rmax, dmax;
+};
+
+/// Variables of batch renormalization.
+inline constexpr int kRenormVariables = 3;
+
+/// r (columns,) = deviation / running deviation, d = (mean - running mean) / running deviation, and the deviation
+struct Corrections {
+  const float *mean, *variance, *running_mean, *running_deviation;
+  float epsilon;
+  CorrectionLimits limits;
+  float *r, *d, *deviation;
+  Range columns;
+};
+
+/// variance (columns,) = deviation^2 - epsilon, at least 0
+struct VarianceOf {
+  float* variance;
+  const float* deviation;
+  float epsilon;
+  Range columns;
+};
+
 struct MovingAverage {
   float* average;
   const float* value;
@@ -215,6 +240,8 @@ struct LayerTable {
   void (*standardize_columns)(const StandardizeColumns&);
   void (*standardize_columns_backward)(const StandardizeColumns&);
   void (*moving_average)(const MovingAverage&);
+  void (*corrections)(const Corrections&);
+  void (*variance_of)(const VarianceOf&);
   void (*learned_columns[kLearned])(const LearnedColumns&);
   void (*learned_columns_backward[kLearned])(const LearnedColumns&);
   void (*learned_columns_gradients[kLearned])(const LearnedColumns&);

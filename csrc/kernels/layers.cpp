@@ -23,6 +23,8 @@ constexpr LayerTable kLayers{
     standardize_columns,
     standardize_columns_backward,
     moving_average,
+    corrections,
+    variance_of,
     {learned_columns<Scaled>, learned_columns<Leaky>},
     {learned_columns_backward<Scaled>, learned_columns_backward<Leaky>},
     {learned_columns_gradients<Scaled>, learned_columns_gradients<Leaky>},

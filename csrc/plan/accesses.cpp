@@ -91,10 +91,20 @@ class Accesses {
         reads(step.in, Slice::kColumns);
         writes(step.out, Slice::kColumns);
         break;
+      case Step::Kind::kCorrections:
+        reads(step.in, Slice::kColumns);
+        reads_variable(step.mean, Slice::kColumns);
+        reads_variable(step.variance, Slice::kColumns);
+        writes(step.out, Slice::kColumns);
+        break;
       case Step::Kind::kMovingAverage:
         reads(step.in, Slice::kColumns);
+        reads(step.saved, Slice::kColumns);
         writes_variable(step.mean, Slice::kColumns);
         writes_variable(step.variance, Slice::kColumns);
+        for (int i = 0; i < kRenormVariables && step.kernel >= 0; ++i) {
+          writes_variable(step.kernel + i, Slice::kColumns);
+        }
         break;
       case Step::Kind::kStandardizeColumns:
       case Step::Kind::kStandardizeColumnsBackward:

@@ -39,7 +39,8 @@ struct Operation {
   int in = -1, out = -1;
   int saved = -1;       // what the activation's gradient is computed from, or the dropout mask
   int statistics = -1;  // of the columns or rows of the input
-  int masked_by = -1;   // number of the operation by whose input rows count or don't
+  int corrections = -1;
+  int masked_by = -1;  // number of the operation by whose input rows count or don't
   const Operation* mask = nullptr;
   bool trainable = false;
   bool feeds_loss = false;  // of a training step, in the same stretch

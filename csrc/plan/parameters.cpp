@@ -53,6 +53,9 @@ Parameters lay_out(const ModelSpec& model) {
       case LayerSpec::Kind::kBatchNormalization:
         add_learned();
         add_statistics();
+        if (!layer.renorm) break;
+        entry.renorm = static_cast<int>(parameters.variables.size());
+        for (int i = 0; i < kRenormVariables; ++i) add(1, columns, row, nothing);
         break;
       case LayerSpec::Kind::kStandardize:
         add_statistics();

@@ -23,6 +23,7 @@ struct Parameters {
     int kernel = -1;  // index of variable; -1 none
     int bias = -1;
     int mean = -1, variance = -1;  // running averages, or of a data set
+    int renorm = -1;               // of three: running deviation; mean and deviation that batches are corrected to
     int first = -1;                // of those of a custom layer
   };
   std::vector<Variable> variables;
@@ -75,6 +76,7 @@ struct Step {
     kColumnStatistics,
     kStandardizeColumns,
     kStandardizeColumnsBackward,
+    kCorrections,
     kMovingAverage,
     kStandardizeRows,
     kStandardizeRowsBackward,
@@ -138,7 +140,7 @@ struct Step {
   int y_pred = -1;          // loss: probabilities, where it reads logits
   int nonzeros = -1;        // of the rows that come in, where a product may skip their zeros ...
   int records = -1;         // ... which the team has recorded for this batch
-  int statistics = -1;      // of columns: mean, variance; of rows: factor, weight of the projection
+  int statistics = -1;      // of columns: mean, variance, or corrections; of rows: factor, weight of the projection
   bool reads_rows = false;  // `in` are the gathered rows, which may be read in the data set instead ...
   int pointers = -1;        // ... through pointers to those of this batch and of the next, if they are in random order
   // Variables by index, -1 none.

@@ -92,6 +92,10 @@ struct LayerSpec {
   double momentum = 0.0;
   float epsilon = 0.0f;
   bool centred = true, unit = false;  // of rows
+  // batch renormalization (Ioffe, 2017)
+  bool renorm = false;
+  double renorm_momentum = 0.0;
+  CorrectionLimits limits = {};
   // custom: Python makes `units` numbers per sample with the help of variables of any shape
   struct Custom {
     std::vector<int64_t> shape;

@@ -39,6 +39,24 @@ STACKS: dict[str, tuple[tuple[int, ...], Any]] = {
             k.Dense(4),
         ],
     ),
+    "batch_renormalization": (
+        (7,),
+        lambda k: [
+            k.Dense(17),
+            k.BatchNormalization(momentum=0.6, renorm=True, renorm_momentum=0.8),
+            k.Activation("relu"),
+        ],
+    ),
+    "batch_renormalization_within_bounds": (
+        (4, 5),
+        lambda k: [
+            k.Dense(5),
+            k.BatchNormalization(
+                1, center=False, renorm=True, renorm_clipping={"rmin": 0.8, "rmax": 1.1, "dmax": 0.2}
+            ),
+            k.Flatten(),
+        ],
+    ),
     "layer_normalization": ((7,), lambda k: [k.Dense(18, "relu"), k.LayerNormalization(), k.Dense(4)]),
     "layer_normalization_of_axes": (
         (4, 3, 5),

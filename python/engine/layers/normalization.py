@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
+
+import numpy as np
 
 from engine import constraints, initializers, regularizers
 from engine._checks import Shape, flag, integer, left_out, real
-from engine._program import Operation
+from engine._program import Float32, Operation
 from engine.constraints import Constraint
 from engine.initializers import Initializer
 from engine.layers._axes import axes_of, axis_argument, weight_shape
@@ -103,14 +105,16 @@ class BatchNormalization(Scaled):
         gamma_regularizer: penalty on gamma.
         beta_constraint: what beta is made to be after every step, such as `"max_norm"`.
         gamma_constraint: the same for gamma.
-        renorm: False; batch renormalization is left out.
-        renorm_clipping: None, as it belongs to that.
-        renorm_momentum: 0.99, as it belongs to that.
+        renorm: whether batches are brought, but for their gradients, to where running averages would bring them, so that
+            small ones do less harm (batch renormalization: Ioffe, 2017).
+        renorm_clipping: a dict of bounds for that: "rmin" and "rmax" of the factor, "dmax" of the shift.
+        renorm_momentum: of the averages that it goes by.
         synchronized: False, as there is one machine.
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
-    moving_mean, moving_variance = NamedWeight(), NamedWeight()
+    moving_mean, moving_variance, moving_stddev = NamedWeight(), NamedWeight(), NamedWeight()
+    renorm_mean, renorm_stddev = NamedWeight(), NamedWeight()
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -128,14 +132,14 @@ class BatchNormalization(Scaled):
         beta_constraint: object = None,
         gamma_constraint: object = None,
         renorm: bool = False,
-        renorm_clipping: None = None,
+        renorm_clipping: Mapping[str, float] | None = None,
         renorm_momentum: float = 0.99,
         synchronized: bool = False,
         **options: Any,
     ) -> None:
-        self.renorm = left_out(renorm, "renorm", False, "batch renormalization")
-        self.renorm_clipping = left_out(renorm_clipping, "renorm_clipping", None, "batch renormalization")
-        self.renorm_momentum = left_out(renorm_momentum, "renorm_momentum", 0.99, "batch renormalization")
+        self.renorm = flag(renorm, "renorm")
+        self.renorm_clipping = _clipping(renorm_clipping) if renorm else renorm_clipping
+        self.renorm_momentum = real(renorm_momentum, "renorm_momentum", 0.0, 1.0)
         self.synchronized = left_out(synchronized, "synchronized", False, "averaging over machines")
         self.axis = integer(axis, "axis", -(2**31))
         self.momentum = real(momentum, "momentum", 0.0, 1.0)
@@ -155,18 +159,27 @@ class BatchNormalization(Scaled):
         )
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
-        """Gamma, beta, running mean, running variance."""
+        """Gamma, beta, running mean, running variance, and what renormalization goes by."""
         shape = axes_of(self.name, self.axis, input_shape).inner_shape
-        return [
-            *self._weights_of(shape),
-            Weight("moving_mean", shape, self.moving_mean_initializer, trainable=False),
-            Weight("moving_variance", shape, self.moving_variance_initializer, trainable=False),
-        ]
+        mean, deviation = self.moving_mean_initializer, self._deviation
+        starts = {"moving_mean": mean, "moving_variance": self.moving_variance_initializer}
+        if self.renorm:
+            starts |= {"moving_stddev": deviation, "renorm_mean": mean, "renorm_stddev": deviation}
+        averages = [Weight(name, shape, start, trainable=False) for name, start in starts.items()]
+        return [*self._weights_of(shape), *averages]
+
+    def _deviation(self, shape: Shape) -> Float32:
+        """What a running deviation starts with."""
+        start = self.moving_variance_initializer or initializers.GlorotUniform()
+        return np.asarray(np.sqrt(start(shape)), np.float32)
 
     def lower(self, input_shape: Shape) -> list[Operation]:
         """One batch normalization."""
         axes = axes_of(self.name, self.axis, input_shape)
-        operation = {"kind": "batch_normalization", "momentum": self.momentum, "epsilon": self.epsilon}
+        operation: dict[str, Any] = {"momentum": self.momentum, "epsilon": self.epsilon}
+        operation["kind"] = "batch_normalization"
+        if self.renorm:
+            operation |= {"renorm_momentum": self.renorm_momentum, **(self.renorm_clipping or {})}
         return axes.around([operation | self._fields(axes.inner_shape)])
 
 
@@ -231,3 +244,19 @@ class LayerNormalization(Scaled):
         normalization = {"kind": "row_normalization", "epsilon": self.epsilon, "centred": True}
         affine = self._affine(weight_shape(self.axis, input_shape))
         return axes_of(self.name, self.axis, input_shape).around([normalization, *affine])
+
+
+def _clipping(bounds: object) -> dict[str, float]:
+    """The bounds of a renormalization."""
+    known = ("rmax", "rmin", "dmax")
+    if not isinstance(bounds or {}, Mapping) or set(cast(Any, bounds or {})) - set(known):
+        msg = f"`renorm_clipping` must be a dict with keys among {', '.join(known)}, got {bounds!r}"
+        raise ValueError(msg)
+    items = cast(Any, bounds or {}).items()
+    given = {
+        name: real(bound, f"renorm_clipping[{name!r}]", 0.0) for name, bound in items if bound is not None
+    }
+    if given.get("rmin", 0.0) > given.get("rmax", np.inf):
+        msg = f"`renorm_clipping` must have an rmax of at least rmin, got {bounds!r}"
+        raise ValueError(msg)
+    return given
