@@ -22,7 +22,7 @@ CSRC = ROOT / "csrc"
 LAYERS = [
     {"_core"},
     {"_atomic", "_checks", "_custom", "_elementary", "_extras", "_targets", "_program", "_values"},
-    {"_progress", "_random", "_spec"},
+    {"_arrays", "_lazy", "_progress", "_random", "_spec", "_tokens"},
     {
         "activations",
         "initializers",
@@ -36,18 +36,15 @@ LAYERS = [
     }
     | {"backend", "config", "datasets", "ops", "plots", "utils"},
     {
-        "_arrays",
         "_compiled",
         "_data",
         "_goals",
         "_host",
-        "_lazy",
         "_passes",
         "_plan",
         "_samples",
         "_streams",
         "_summary",
-        "_tokens",
         "saving",
     },
     {"_recovery"},

@@ -204,3 +204,44 @@ def test_weights_have_the_names_of_keras_as_attributes() -> None:
     slopes.alpha.assign([1, 2, 3])
     assert np.array_equal(slopes.alpha, [1, 2, 3])
     assert np.array_equal(model.layers[2].scale, np.ones(3))
+
+
+def test_layers_by_themselves_refuse_what_models_refuse() -> None:
+    for layer in (layers.Embedding(3, 2), layers.CategoryEncoding(3)):
+        for wrong in ([5], [[0.5]], [-1]):
+            with pytest.raises(ValueError, match=r"`inputs` must hold indices, whole numbers in \[0, 3\)"):
+                layer(wrong)
+    with pytest.raises(TypeError, match="`inputs` must hold real numbers"):
+        layers.Dense(3)("a")
+    with pytest.raises(ValueError, match="`inputs`"):
+        layers.Flatten()(5)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: layers.Lambda(len, gradient=3), TypeError, "`gradient` must be a function"),
+        (lambda: layers.Lambda(len, arguments=3), TypeError, "`arguments` must be a dict"),
+        (lambda: layers.Lambda(len, output_shape="a"), TypeError, "`output_shape` must be the shape of one sample"),
+        (lambda: keras.Sequential(3), TypeError, "`layers` must be a list of layers, got 3"),
+        (
+            lambda: keras.models.clone_model(keras.Sequential(), clone_function=3),
+            TypeError,
+            "`clone_function` must be a function",
+        ),
+        (lambda: keras.Sequential().compile_from_config(3), TypeError, "`config` must be a dict"),
+        (lambda: keras.optimizers.Muon(exclude_layers=3), TypeError, "`exclude_layers` must be a list"),
+        (lambda: keras.utils.normalize("a"), TypeError, "`x` must hold real numbers"),
+        (lambda: keras.utils.normalize([1.0], axis=3), ValueError, "`axis` must be less than 1"),
+    ],
+)
+def test_arguments_of_the_wrong_kind(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_results_are_dicts_or_not() -> None:
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(TypeError, match="`return_dict` must be True or False, got 'a'"):
+        model.evaluate(np.ones((2, 2)), np.ones(2), return_dict="a", verbose=0)

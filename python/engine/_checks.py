@@ -102,6 +102,14 @@ def choice(value: Any, name: str, options: Sequence[Any]) -> Any:
     return value
 
 
+def require(kind: Any, value: object, name: str, expected: str) -> None:
+    """Raise TypeError unless `value` is of `kind`, a class or several, or `callable`; None is fine."""
+    fits = callable(value) if kind is callable else isinstance(value, kind)
+    if value is not None and not fits:
+        msg = f"`{name}` must be {expected}, got {value!r}"
+        raise TypeError(msg)
+
+
 def path_of(value: object, name: str) -> str:
     """`value`, a text or path, as text."""
     if not isinstance(value, (str, os.PathLike)):

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import constraints, initializers, regularizers
+from engine._arrays import readable, shaped
 from engine._checks import Shape, flag, integer, shape, text_of_shape
 from engine._program import Float32, Operation, build
 from engine._random import next_seed
 from engine._spec import Registry, auto_name, snake_case
+from engine._tokens import require_tokens
 from engine._values import Tensor
 from engine.layers._custom import CustomWeight, accepts, checked_output, gradients_of
 from engine.layers._state import Weight, checked_weights
@@ -219,21 +221,18 @@ class Layer(Linked):
         symbol = symbol_of(inputs)
         if symbol is not None:
             return symbol.through(self)
-        x = np.asarray(inputs, np.float32)
-        if x.ndim == 0:
-            msg = f"layer {self.name!r} takes arrays with one entry per sample, got the single number {x}"
-            raise ValueError(msg)
-        sample = x.shape[1:]
+        rows = readable(shaped(inputs, np.shape(inputs)[1:], "inputs"))
+        require_tokens(rows, self.tokens, "inputs")
+        sample = rows.shape[1:]
         output_shape = self.output_shape_for(sample)
         operations = self.operations_for(sample)
         weights = self.initial_weights(sample)
         if not self.built:
             self._weights = weights
         program = build(math.prod(sample), operations, weights)
-        rows = np.ascontiguousarray(x)
         seed = next_seed() if training else 0
         outputs = program.predict(rows, None, False, flag(training, "training"), seed)
-        return outputs.reshape(len(x), *output_shape).view(Tensor)
+        return outputs.reshape(len(rows), *output_shape).view(Tensor)
 
     def run_host(self, views: Mapping[str, Any]) -> None:
         """Do a step of the core's: the outputs, or the gradients."""

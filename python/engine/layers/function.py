@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine._checks import Shape, integers
+from engine._checks import Shape, integers, require
 from engine._spec import described, meant
 from engine.layers._custom import accepts
 from engine.layers.base import Layer, register
@@ -55,6 +55,10 @@ class Lambda(Layer):
         if mask is not None:
             msg = f"`mask` must be None, as no layer here knows masks, got {mask!r}"
             raise ValueError(msg)
+        require(callable, gradient, "gradient", "a function of inputs and upstream")
+        require(Mapping, arguments, "arguments", "a dict of the function's arguments by name")
+        if not callable(output_shape):
+            require((tuple, list), output_shape, "output_shape", "the shape of one sample, or a function")
         self.function = function
         self.mask = mask
         self.arguments = dict(arguments or {})

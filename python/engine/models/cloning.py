@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine._checks import flag
+from engine._checks import flag, require
 from engine.layers import InputLayer, Layer
 from engine.models.functional import Functional
 from engine.models.layered import Model
@@ -41,6 +41,7 @@ def clone_model(
             msg = f"`{name}` must be None, as models are no graphs of tensors here; got {value!r}"
             raise ValueError(msg)
     flag(recursive, "recursive")
+    require(callable, clone_function, "clone_function", "a function that returns a layer")
     start = [] if model.inputs is None else [InputLayer(model.inputs.shape, name=model.inputs.name)]
     layers: list[Any] = []
     for layer in model.layers:

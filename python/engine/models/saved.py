@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from engine._checks import require
 from engine.models.compiled import CompiledModel
 
 PathLike = str | os.PathLike[str]
@@ -98,6 +99,7 @@ class SavedModel(CompiledModel):
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile the model as `config` says, which `get_compile_config` returned."""
+        require(Mapping, config, "config", "a dict as get_compile_config() returns it")
         known = {"optimizer", "auto_scale_loss", *_ARGUMENTS}
         self.compile(**{name: value for name, value in config.items() if name in known})
 

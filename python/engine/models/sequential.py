@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine._checks import Shape, flag, nearest
+from engine._checks import Shape, flag, nearest, require
 from engine._compiled import Compiled
 from engine._custom import custom_object_scope
 from engine._program import Operation, build
@@ -64,6 +64,7 @@ class Sequential(Model):
         self._inputs: InputLayer | None = None
         self._operations: list[Operation] = []
         inputs, stack = self._inputs, self._layers
+        require(Iterable, layers, "layers", "a list of layers")
         for layer in layers or []:
             inputs, stack = with_layer(inputs, stack, _layer_of(layer))
         self._restack(inputs, stack, None)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from engine._checks import below_one, flag, integer, real
+from engine._checks import below_one, flag, integer, real, require
 from engine.optimizers._rates import LearningRate
 from engine.optimizers._state import Places
 from engine.optimizers.base import Optimizer, optional, registry
@@ -95,9 +95,7 @@ class Muon(Optimizer):
             gradient_accumulation_steps,
             name,
         )
-        if isinstance(exclude_layers, str):
-            msg = f"`exclude_layers` must be a list of strings such as [{exclude_layers!r}], got {exclude_layers!r}"
-            raise TypeError(msg)
+        require((tuple, list), exclude_layers, "exclude_layers", "a list of strings such as ['dense_2']")
         self.adam_beta_1 = below_one(adam_beta_1, "adam_beta_1")
         self.adam_beta_2 = below_one(adam_beta_2, "adam_beta_2")
         self.adam_weight_decay = optional(adam_weight_decay, "adam_weight_decay")

@@ -82,6 +82,12 @@ def normalize(x: ArrayLike, axis: int = -1, order: int = 2) -> NDArray[Any]:
         An array in the shape of `x`, float64 or as precise as `x`.
     """
     values = np.atleast_1d(np.asarray(x))
+    if values.dtype.kind not in "biuf":
+        msg = f"`x` must hold real numbers, got dtype {values.dtype}"
+        raise TypeError(msg)
+    if not -values.ndim <= integer(axis, "axis", -values.ndim) < values.ndim:
+        msg = f"`axis` must be less than {values.ndim}, as `x` has shape {values.shape}, got {axis}"
+        raise ValueError(msg)
     norms = np.atleast_1d(np.linalg.norm(values, integer(order, "order", 1), axis))
     norms[norms == 0] = 1
     return np.asarray(values / np.expand_dims(norms, axis))
