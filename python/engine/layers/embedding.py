@@ -110,7 +110,7 @@ class Embedding(Layer):
         return [operation | {"masks": self.mask_zero, **learned}]
 
     def compute_mask(self, inputs: ArrayLike, previous_mask: object = None) -> NDArray[np.bool_] | None:
-        """Which indices count; None if all do. `previous_mask` is of no account."""
+        """Which of the indices `inputs` count; None if all do. `previous_mask` is of no account."""
         del previous_mask
         return np.not_equal(inputs, 0) if self.mask_zero else None
 
