@@ -222,7 +222,11 @@ def test_layers_by_themselves_refuse_what_models_refuse() -> None:
     [
         (lambda: layers.Lambda(len, gradient=3), TypeError, "`gradient` must be a function"),
         (lambda: layers.Lambda(len, arguments=3), TypeError, "`arguments` must be a dict"),
-        (lambda: layers.Lambda(len, output_shape="a"), TypeError, "`output_shape` must be the shape of one sample"),
+        (
+            lambda: layers.Lambda(len, output_shape="a"),
+            TypeError,
+            "`output_shape` must be the shape of one sample",
+        ),
         (lambda: keras.Sequential(3), TypeError, "`layers` must be a list of layers, got 3"),
         (
             lambda: keras.models.clone_model(keras.Sequential(), clone_function=3),

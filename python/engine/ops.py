@@ -1,15 +1,153 @@
-"""Operations on arrays, computed by the engine's own kernels: NumPy in, NumPy out."""
+"""Operations on arrays, NumPy in, NumPy out: a product by the engine's own kernels, and Keras' names for NumPy's.
+
+What metrics, callbacks and functions of one's own are written with in Keras, such as `ops.mean(ops.square(x))`, is
+NumPy's function of that name; `ops.softmax` and its like are those of `engine.activations`.
+"""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine import _program, activations
 from engine._program import Float32, Operation
 
-__all__ = ["matmul"]
+__all__ = ["cast", "convert_to_numpy", "convert_to_tensor", "matmul", "norm", "shape"]
+
+# What Keras and NumPy call the same.
+_OF_NUMPY = frozenset(
+    [
+        "abs",
+        "absolute",
+        "add",
+        "all",
+        "any",
+        "arange",
+        "arccos",
+        "arccosh",
+        "arcsin",
+        "arcsinh",
+        "arctan",
+        "arctan2",
+        "arctanh",
+        "argmax",
+        "argmin",
+        "argsort",
+        "array",
+        "average",
+        "bincount",
+        "broadcast_to",
+        "ceil",
+        "clip",
+        "concatenate",
+        "copy",
+        "cos",
+        "cosh",
+        "count_nonzero",
+        "cumprod",
+        "cumsum",
+        "diag",
+        "diagonal",
+        "diff",
+        "divide",
+        "dot",
+        "einsum",
+        "empty",
+        "equal",
+        "exp",
+        "expand_dims",
+        "expm1",
+        "eye",
+        "flip",
+        "floor",
+        "floor_divide",
+        "full",
+        "full_like",
+        "greater",
+        "greater_equal",
+        "hstack",
+        "identity",
+        "isclose",
+        "isfinite",
+        "isinf",
+        "isnan",
+        "less",
+        "less_equal",
+        "linspace",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "logaddexp",
+        "logical_and",
+        "logical_not",
+        "logical_or",
+        "logical_xor",
+        "max",
+        "maximum",
+        "mean",
+        "median",
+        "meshgrid",
+        "min",
+        "minimum",
+        "mod",
+        "moveaxis",
+        "multiply",
+        "nan_to_num",
+        "ndim",
+        "negative",
+        "nonzero",
+        "not_equal",
+        "ones",
+        "ones_like",
+        "outer",
+        "power",
+        "prod",
+        "quantile",
+        "ravel",
+        "reciprocal",
+        "repeat",
+        "reshape",
+        "roll",
+        "round",
+        "searchsorted",
+        "sign",
+        "sin",
+        "sinh",
+        "size",
+        "sort",
+        "split",
+        "sqrt",
+        "square",
+        "squeeze",
+        "stack",
+        "std",
+        "subtract",
+        "sum",
+        "swapaxes",
+        "take",
+        "take_along_axis",
+        "tan",
+        "tensordot",
+        "tile",
+        "trace",
+        "transpose",
+        "tril",
+        "triu",
+        "true_divide",
+        "unique",
+        "var",
+        "vdot",
+        "vstack",
+        "where",
+        "zeros",
+        "zeros_like",
+    ]
+)
+_ACTIVATIONS = frozenset(activations.__all__) - {"deserialize", "gelu", "get", "serialize"}
 
 
 @cache  # looking it up takes as long as a small product
@@ -70,3 +208,62 @@ def matmul(
     else:
         lowered = activations.lower(activations.get(activation))
     return _program.matmul(a, b, bias, lowered, transpose_a, transpose_b, out)
+
+
+def cast(x: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
+    """`x` as an array of `dtype`.
+
+    Args:
+        x: an array, or what NumPy makes one of.
+        dtype: of the result, such as "float32" or "bool".
+    """
+    return np.asarray(x).astype(dtype)
+
+
+def convert_to_tensor(x: ArrayLike, dtype: DTypeLike | None = None) -> NDArray[Any]:
+    """`x` as an array.
+
+    Args:
+        x: an array, or what NumPy makes one of.
+        dtype: of the result; default float32 for Python's floats, else as it is.
+    """
+    given = hasattr(x, "dtype") or dtype is not None
+    array: NDArray[Any] = np.asarray(x, dtype)
+    return array if given or array.dtype != np.float64 else array.astype(np.float32)
+
+
+def convert_to_numpy(x: ArrayLike) -> NDArray[Any]:
+    """`x`, an array or what NumPy makes one of, as an array."""
+    return np.asarray(x)
+
+
+def shape(x: ArrayLike) -> tuple[int, ...]:
+    """The shape of `x`, an array or what NumPy makes one of."""
+    return np.shape(x)
+
+
+def norm(
+    x: ArrayLike, ord: Any = None, axis: int | tuple[int, int] | None = None, keepdims: bool = False
+) -> Any:
+    """The norm of `x`, by `numpy.linalg.norm`.
+
+    Args:
+        x: an array.
+        ord: of the norm; None is the Euclidean one.
+        axis: along which the norms are taken; None is all.
+        keepdims: whether the axes stay, with length 1.
+    """
+    return np.linalg.norm(np.asarray(x), ord, axis, keepdims)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_NUMPY:
+        return getattr(np, name)
+    if name in _ACTIVATIONS:
+        return getattr(activations, name)
+    msg = f"module 'engine.ops' has no attribute {name!r}: arrays are NumPy's, so NumPy's own functions take them"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_OF_NUMPY, *_ACTIVATIONS})

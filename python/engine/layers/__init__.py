@@ -16,13 +16,13 @@ from engine.layers.core import Activation, ActivityRegularization, Dense, Input,
 from engine.layers.embedding import Embedding
 from engine.layers.function import Lambda
 from engine.layers.group_normalization import GroupNormalization
-from engine.layers.masks import Masking
-from engine.layers.normalization import BatchNormalization, LayerNormalization
-from engine.layers.pooling import (
+from engine.layers.masks import (
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
     GlobalAveragePooling3D,
+    Masking,
 )
+from engine.layers.normalization import BatchNormalization, LayerNormalization
 from engine.layers.prelu import PReLU
 from engine.layers.preprocessing import CategoryEncoding, Normalization, Rescaling
 from engine.layers.regularization import (

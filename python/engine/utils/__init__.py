@@ -24,9 +24,8 @@ from engine.utils.batches import (
     unpack_x_y_sample_weight,
 )
 from engine.utils.model_plot import plot_model
-from engine.utils.numbers import normalize, set_random_seed, to_categorical
+from engine.utils.numbers import normalize, pad_sequences, set_random_seed, to_categorical
 from engine.utils.reports import classification_report
-from engine.utils.sequences import pad_sequences
 from engine.utils.serialization import deserialize_keras_object, serialize_keras_object
 
 CustomObjectScope = custom_object_scope
