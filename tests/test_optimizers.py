@@ -145,7 +145,7 @@ def test_what_is_refused_changes_nothing_of_the_state(optimizer: optimizers.Opti
     classifier(optimizer=optimizer).fit(blobs.x, blobs.y, verbose=0)
     before = [variable.numpy() for variable in optimizer.variables]
     wrong = [value + 1 for value in before]
-    with pytest.raises(ValueError, match="`u_product` is|is no matrix"):
+    with pytest.raises(ValueError, match=r"`u_product` is|is no matrix"):
         optimizer.set_weights(wrong)
     assert all(map(np.array_equal, before, [variable.numpy() for variable in optimizer.variables]))
     optimizer.set_weights(before)
