@@ -62,13 +62,14 @@ __attribute__((noinline)) void add_chain(const Sums from, const Sums to, const A
   }
 }
 
-/// f(Size<rows>) for 1 <= rows <= Rows
-template <int Rows, class F>
-ENGINE_INLINE void with_rows(int64_t rows, F&& f) {
+/// The chain of a tile of 1 <= rows <= Rows.
+template <int Rows, int Vectors, class A>
+__attribute__((noinline)) void add_chains(int64_t rows, const Sums from, const Sums to, const A operand, const float* b,
+                                          int64_t ldb, int64_t k) {
   if constexpr (Rows > 1) {
-    if (rows < Rows) return with_rows<Rows - 1>(rows, f);
+    if (rows < Rows) return add_chains<Rows - 1, Vectors>(rows, from, to, operand, b, ldb, k);
   }
-  f(Size<Rows>{});
+  add_chain<Rows, Vectors>(from, to, operand, b, ldb, k);
 }
 
 /// A tile of c, or of the sums that wait for more chains.
@@ -77,30 +78,25 @@ struct Place {
   int64_t row, column;  // strides
   int64_t rows, columns;
 
-  /// Whether rows of so many vectors need no care at the edge.
-  ENGINE_INLINE bool whole(int vectors) const { return column == 1 && columns == vectors * kWidth; }
-
-  template <int Vectors>
   ENGINE_INLINE vf load_vector(int64_t i, int v) const {
     const float* from = at + i * row + v * kWidth * column;
-    if (whole(Vectors)) return load(from);
+    if (column == 1) return left(v) < kWidth ? load_part(from, left(v)) : load(from);
     vf sum{};
-    for (int64_t l = 0; l < count(v); ++l) sum[l] = from[l * column];
+    for (int64_t l = 0, count = part(v); l < count; ++l) sum[l] = from[l * column];
     return sum;
   }
 
-  template <int Vectors>
   ENGINE_INLINE void store_vector(int64_t i, int v, vf sum) const {
     float* to = at + i * row + v * kWidth * column;
-    if (whole(Vectors)) return store(to, sum);
-    for (int64_t l = 0; l < count(v); ++l) to[l * column] = sum[l];
+    if (column == 1) return left(v) < kWidth ? store_part(to, sum, left(v)) : store(to, sum);
+    for (int64_t l = 0, count = part(v); l < count; ++l) to[l * column] = sum[l];
   }
 
+  /// Columns from vector v on.
+  ENGINE_INLINE int64_t left(int v) const { return columns - v * kWidth; }
+
  private:
-  ENGINE_INLINE int64_t count(int v) const {
-    const int64_t left = columns - v * kWidth;
-    return left < kWidth ? left : kWidth;
-  }
+  ENGINE_INLINE int64_t part(int v) const { return left(v) < kWidth ? left(v) : kWidth; }
 };
 
 /// Where a tile's sums of the chains before lie, and where they go; the first chain comes from nowhere.
@@ -109,51 +105,49 @@ struct Way {
   bool first, last;
 };
 
-/// Adds the chains of this block of k to the sum of those before; after the last, bias and activation. Not inlined:
-/// every shape of tile shares it.
-template <class Act, int Vectors>
-__attribute__((noinline)) void finish(const Gemm& op, const Way& way, const float* bias, const vf* tile) {
-  vf by_column[Vectors] = {};
-  if (bias && !op.bias_by_row) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) {
-      const int64_t left = way.to.columns - v * kWidth;
-      if (left > 0) by_column[v] = left < kWidth ? load_part(bias + v * kWidth, left) : load(bias + v * kWidth);
-    }
-  }
+/// Adds the chains of this block of k to the sum of those before; after the last, bias and activation.
+template <class Act>
+void finish(const Gemm& op, const Way& way, const float* bias, const vf* tile, int vectors) {
   const float* by_row = bias && op.bias_by_row ? bias : nullptr;
-  for (int64_t i = 0; i < way.to.rows; ++i, tile += Vectors) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) {
-      vf sum = way.first ? tile[v] : way.from.load_vector<Vectors>(i, v) + tile[v];
-      if (way.last) sum = Act::forward((sum + 0.0f) + (by_row ? broadcast(by_row[i]) : by_column[v]));
-      way.to.store_vector<Vectors>(i, v, sum);
+  for (int v = 0; v < vectors; ++v) {
+    const int64_t left = way.to.left(v);
+    if (left <= 0) return;
+    vf by_column{};
+    if (bias && !by_row) by_column = left < kWidth ? load_part(bias + v * kWidth, left) : load(bias + v * kWidth);
+    for (int64_t i = 0; i < way.to.rows; ++i) {
+      const vf chain = tile[i * vectors + v];
+      vf sum = way.first ? chain : way.from.load_vector(i, v) + chain;
+      if (way.last) sum = Act::forward((sum + 0.0f) + (by_row ? broadcast(by_row[i]) : by_column));
+      way.to.store_vector(i, v, sum);
     }
   }
 }
 
+/// What finishes tiles: every shape of them, and of products, shares it.
+struct Finish {
+  decltype(&finish<Linear>) tile;
+  bool changes;  // more than a bias does
+};
+
 /// A tile of Vectors vectors in its place, without further ado where it has no epilogue.
-template <class Act, int Rows, int Vectors, class A>
-ENGINE_INLINE void gemm_tile(const Gemm& op, const A& a, const float* b, int64_t i, int64_t j, int64_t rows,
-                             int64_t columns) {
+template <int Rows, int Vectors, class A>
+ENGINE_INLINE void gemm_tile(const Gemm& op, const Finish& finish, const A& a, const float* b, int64_t i, int64_t j,
+                             int64_t rows, int64_t columns) {
   const Sums partial{op.partial + j * op.partial_rows + i * kPanelColumns, kPanelColumns};
   const Sums c{op.c + i * op.c_row + j * op.c_column, op.c_row};
-  const bool bare = !op.last || (Act::kKind == Activation::kLinear && !op.bias);
+  const bool bare = !op.last || !(finish.changes || op.bias);
   const bool touches_c = !op.to_partial || !(op.first || op.from_partial);
   if (bare && (!touches_c || (op.c_column == 1 && columns == Vectors * kWidth))) {
     const Sums from = op.first ? Sums{nullptr, 0} : op.from_partial ? partial : c;
-    return with_rows<Rows>(rows, [&](auto count) {
-      add_chain<decltype(count)::value, Vectors>(from, op.to_partial ? partial : c, a, b, op.b_row, op.k);
-    });
+    return add_chains<Rows, Vectors>(rows, from, op.to_partial ? partial : c, a, b, op.b_row, op.k);
   }
   vf tile[Rows * Vectors];
   const Sums kept{reinterpret_cast<float*>(tile), Vectors * kWidth};
-  with_rows<Rows>(
-      rows, [&](auto count) { add_chain<decltype(count)::value, Vectors>({nullptr, 0}, kept, a, b, op.b_row, op.k); });
+  add_chains<Rows, Vectors>(rows, {nullptr, 0}, kept, a, b, op.b_row, op.k);
   const Place of_c{c.at, c.row, op.c_column, rows, columns},
       of_partial{partial.at, partial.row, 1, rows, Vectors * kWidth};
   const Way way{op.from_partial ? of_partial : of_c, op.to_partial ? of_partial : of_c, op.first, op.last};
-  finish<Act, Vectors>(op, way, op.bias ? op.bias + (op.bias_by_row ? i : j) : nullptr, tile);
+  finish.tile(op, way, op.bias ? op.bias + (op.bias_by_row ? i : j) : nullptr, tile, Vectors);
 }
 
 /// The vector as it is, in a register: GCC would take it apart, lane by lane back through the shuffles that made it.
@@ -197,81 +191,83 @@ __attribute__((noinline)) void chain_across(vf (&tile)[Vectors], const Gemm& op,
   for (int v = 0; v < Vectors; ++v) tile[v] = acc[v];
 }
 
-template <class Act, int Vectors>
-ENGINE_INLINE void finish_row(const Gemm& op, int64_t j, int64_t columns, const vf* tile) {
-  const Place c{op.c + j * op.c_column, 0, op.c_column, 1, columns}, partial{op.partial + j, 0, 1, 1, Vectors * kWidth};
+ENGINE_INLINE void finish_row(const Gemm& op, const Finish& finish, int64_t j, int64_t columns, const vf* tile,
+                              int vectors) {
+  const Place c{op.c + j * op.c_column, 0, op.c_column, 1, columns}, partial{op.partial + j, 0, 1, 1, vectors * kWidth};
   const Way way{op.from_partial ? partial : c, op.to_partial ? partial : c, op.first, op.last};
-  finish<Act, Vectors>(op, way, op.bias ? op.bias + (op.bias_by_row ? 0 : j) : nullptr, tile);
+  finish.tile(op, way, op.bias ? op.bias + (op.bias_by_row ? 0 : j) : nullptr, tile, vectors);
 }
 
 /// One row has only its columns to fill the FMA pipes with: Vectors at a time, halving for the tail.
-template <class Act, int Vectors>
-ENGINE_INLINE void gemm_row(const Gemm& op, const float* b, int64_t j, int64_t columns) {
+template <int Vectors>
+ENGINE_INLINE void gemm_row(const Gemm& op, const Finish& finish, const float* b, int64_t j, int64_t columns) {
   for (; columns > (Vectors - 1) * kWidth; columns -= Vectors * kWidth, j += Vectors * kWidth, b += Vectors * kWidth) {
     vf tile[1][Vectors];
     chain(tile, ByColumns{op.a, op.a_next}, b, op.b_row, 0, op.k);
-    finish_row<Act, Vectors>(op, j, columns < Vectors * kWidth ? columns : Vectors * kWidth, tile[0]);
+    finish_row(op, finish, j, columns < Vectors * kWidth ? columns : Vectors * kWidth, tile[0], Vectors);
   }
   if constexpr (Vectors > 1) {
-    if (columns > 0) gemm_row<Act, Vectors / 2>(op, b, j, columns);
+    if (columns > 0) gemm_row<Vectors / 2>(op, finish, b, j, columns);
   }
 }
 
-template <class Act>
-ENGINE_INLINE void gemm_rows(const Gemm& op) {
+ENGINE_INLINE void gemm_rows(const Gemm& op, const Finish& finish) {
   for (int64_t j = 0; j < op.columns; j += kSingleRowColumns) {
     const int64_t left = op.columns - j;
-    gemm_row<Act, kSingleRowVectors>(op, op.b + j * op.b_column, j,
-                                     left < kSingleRowColumns ? left : kSingleRowColumns);
+    gemm_row<kSingleRowVectors>(op, finish, op.b + j * op.b_column, j,
+                                left < kSingleRowColumns ? left : kSingleRowColumns);
   }
 }
 
-template <class Act>
-ENGINE_INLINE void gemm_row_across(const Gemm& op) {
+ENGINE_INLINE void gemm_row_across(const Gemm& op, const Finish& finish) {
   constexpr int kVectors = 2;
   for (int64_t j = 0; j < op.columns; j += kVectors * kWidth) {
     const int64_t columns = op.columns - j < kVectors * kWidth ? op.columns - j : kVectors * kWidth;
     vf tile[kVectors];
     chain_across(tile, op, op.b + j * op.b_column, columns);
-    finish_row<Act, kVectors>(op, j, columns, tile);
+    finish_row(op, finish, j, columns, tile, kVectors);
   }
 }
 
 /// A panel of b stays in the L1 cache while the rows of a go by.
-template <class Act, int Rows, int Vectors, class F>
-ENGINE_INLINE void gemm_panel(const Gemm& op, const float* b, int64_t j, int64_t columns, F&& a) {
+template <int Rows, int Vectors, class F>
+ENGINE_INLINE void gemm_panel(const Gemm& op, const Finish& finish, const float* b, int64_t j, int64_t columns, F&& a) {
   for (int64_t i = 0; i < op.rows; i += Rows) {
     const int64_t rows = op.rows - i < Rows ? op.rows - i : Rows;
-    gemm_tile<Act, Rows, Vectors>(op, a(i), b, i, j, rows, columns);
+    gemm_tile<Rows, Vectors>(op, finish, a(i), b, i, j, rows, columns);
   }
 }
 
-template <class Act, int Rows, class F>
-ENGINE_INLINE void gemm_panels(const Gemm& op, F&& a) {
+template <int Rows, class F>
+ENGINE_INLINE void gemm_panels(const Gemm& op, const Finish& finish, F&& a) {
   for (int64_t j = 0; j < op.columns; j += kPanelColumns) {
     const int64_t columns = op.columns - j < kPanelColumns ? op.columns - j : kPanelColumns;
     const float* b = op.b + j * op.b_column;
     if (columns > kWidth) {
-      gemm_panel<Act, Rows, kTileVectors>(op, b, j, columns, a);
+      gemm_panel<Rows, kTileVectors>(op, finish, b, j, columns, a);
     } else {
-      gemm_panel<Act, Rows, 1>(op, b, j, columns, a);
+      gemm_panel<Rows, 1>(op, finish, b, j, columns, a);
     }
+  }
+}
+
+__attribute__((noinline)) void multiply(const Gemm& op, const Finish& finish) {
+  if (op.b_across) {
+    gemm_row_across(op, finish);
+  } else if (op.panel == kSingleRowColumns) {
+    gemm_rows(op, finish);
+  } else if (op.a_packed) {
+    gemm_panels<kPanelRows>(op, finish, [&](int64_t i) { return ByTiles{op.a + i * op.k}; });
+  } else if (op.a_next == 1) {
+    gemm_panels<kTileRows>(op, finish, [&](int64_t i) { return ByRows{op.a + i * op.a_row, op.a_row}; });
+  } else {
+    gemm_panels<kTileRows>(op, finish, [&](int64_t i) { return ByColumns{op.a + i, op.a_next}; });
   }
 }
 
 template <class Act>
 void gemm(const Gemm& op) {
-  if (op.b_across) {
-    gemm_row_across<Act>(op);
-  } else if (op.panel == kSingleRowColumns) {
-    gemm_rows<Act>(op);
-  } else if (op.a_packed) {
-    gemm_panels<Act, kPanelRows>(op, [&](int64_t i) { return ByTiles{op.a + i * op.k}; });
-  } else if (op.a_next == 1) {
-    gemm_panels<Act, kTileRows>(op, [&](int64_t i) { return ByRows{op.a + i * op.a_row, op.a_row}; });
-  } else {
-    gemm_panels<Act, kTileRows>(op, [&](int64_t i) { return ByColumns{op.a + i, op.a_next}; });
-  }
+  multiply(op, {finish<Act>, Act::kKind != Activation::kLinear});
 }
 
 /// Element j goes to lane j mod kDotLanes: chains of kChain multiply-adds, added in order, then a fixed tree.

@@ -35,37 +35,38 @@ ENGINE_INLINE void pack_contiguous(const Pack& op) {
   }
 }
 
-/// A panel of Lanes from lanes that are contiguous along k. Squares are written in the order of k.
-template <int Lanes>
-ENGINE_INLINE void pack_transposed(const float* in, int64_t lane, int64_t lanes, int64_t k, float* out) {
+/// A panel from lanes that are contiguous along k, turned in squares of Rows lanes, which are written in the order of
+/// k. Not inlined: panels of several widths are made of the same squares.
+template <int Rows>
+__attribute__((noinline)) void pack_transposed(const float* in, int64_t lane, int64_t lanes, int64_t k, float* out,
+                                               int64_t panel) {
   for (int64_t p = 0; p < k; p += kWidth) {
     const int64_t count = k - p < kWidth ? k - p : kWidth;
-    for (int first = 0; first < Lanes; first += kWidth) {
-      constexpr int kRows = Lanes < kWidth ? Lanes : kWidth;
+    for (int64_t first = 0; first < panel; first += kWidth) {
       const float* from = in + first * lane + p;
+      const int64_t there = lanes - first;
       vf square[kWidth] = {};
-      if (count == kWidth && lanes - first >= kRows) {
+      if (count == kWidth && there >= Rows) {
 #pragma GCC unroll 16
-        for (int i = 0; i < kRows; ++i) {
+        for (int i = 0; i < Rows; ++i) {
           square[i] = load(from + i * lane);
-          if (lanes > Lanes) __builtin_prefetch(from + (Lanes + i) * lane);  // of the next panel
+          if (lanes > panel) __builtin_prefetch(from + (panel + i) * lane);  // of the next panel
         }
       } else {
 #pragma GCC unroll 16
-        for (int i = 0; i < kRows; ++i) {
-          if (first + i >= lanes) continue;
-          square[i] = count == kWidth ? load(from + i * lane) : load_part(from + i * lane, count);
+        for (int i = 0; i < Rows; ++i) {
+          if (i < there) square[i] = load_part(from + i * lane, count);
         }
       }
       transpose_square(square);
-      float* to = out + p * Lanes + first;
+      float* to = out + p * panel + first;
       if (count == kWidth) {
 #pragma GCC unroll 16
-        for (int i = 0; i < kWidth; ++i) store(to + i * Lanes, square[i]);
+        for (int i = 0; i < kWidth; ++i) store(to + i * panel, square[i]);
       } else {
         float rest[kWidth * kWidth];
         std::memcpy(rest, square, sizeof rest);
-        for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * Lanes, rest + i * kWidth, kRows * sizeof(float));
+        for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * panel, rest + i * kWidth, Rows * sizeof(float));
       }
     }
   }
@@ -79,7 +80,7 @@ void pack(const Pack& op) {
     float* out = op.out + first * op.k;
     const int64_t lanes = op.lanes - first;
     if (op.next == 1) {
-      pack_transposed<Lanes>(in, op.lane, lanes, op.k, out);
+      pack_transposed < Lanes<kWidth ? Lanes : kWidth>(in, op.lane, lanes, op.k, out, Lanes);
     } else {
       for (int64_t p = 0; p < op.k; ++p) {
         for (int64_t i = 0; i < Lanes; ++i) out[p * Lanes + i] = i < lanes ? in[i * op.lane + p * op.next] : 0.0f;

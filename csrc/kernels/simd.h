@@ -190,6 +190,18 @@ ENGINE_INLINE vf load_part(const float* p, int64_t count) {
 #endif
 }
 
+/// Stores the first lanes of a vector.
+ENGINE_INLINE void store_part(float* p, vf v, int64_t count) {
+#if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), reinterpret_cast<__m512>(v));
+#elif defined(__SSE2__) && ENGINE_VECTOR_BYTES == 32
+  const vi there = iota(0) < static_cast<int32_t>(count) - vi{};
+  _mm256_maskstore_ps(p, reinterpret_cast<__m256i>(there), reinterpret_cast<__m256>(v));
+#else
+  std::memcpy(p, &v, static_cast<size_t>(count) * sizeof(float));
+#endif
+}
+
 /// Lanes of a constant mix of two vectors: GCC and Clang spell it differently.
 #ifdef __clang__
 #define ENGINE_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
