@@ -241,9 +241,8 @@ def build(case: Case, seed: int = 3) -> _core.Program:
         values.append(_core.uniform(seed, i, variable.size, -bound, bound).reshape(variable.shape))
     program.write_variables(values)
     loss = {"kind": case.loss} if isinstance(case.loss, str) else case.loss
-    program.compile(
-        loss, for_core(case.optimizer, program.variables), [{"kind": "mean_squared_error", "weighted": True}]
-    )
+    metric = "mean_squared_error" if case.y.dtype == np.float32 else "sparse_categorical_crossentropy"
+    program.compile(loss, for_core(case.optimizer, program.variables), [{"kind": metric, "weighted": True}])
     return program
 
 

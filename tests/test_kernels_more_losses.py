@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from reference import loss_rows, one_hot
 from reference_losses import CASES, example
 
+from engine import _core
 from engine._core import Kernels
 
 Array = NDArray[Any]
@@ -57,14 +58,36 @@ def test_smoothing(kind: str, parameters: list[float], smoothing: float) -> None
     check({"kind": kind, "parameters": parameters, "label_smoothing": smoothing}, y_pred, y)
 
 
-@pytest.mark.parametrize(("kind", "parameters"), CASES)
-def test_a_class_index_is_read_as_its_one_hot_row(kind: str, parameters: list[float]) -> None:
-    y_pred, _ = example(kind, parameters, ROWS, 17)
-    labels = np.array([0, 16, 3, 15, 1], np.int32)
-    spec = {"kind": kind, "parameters": parameters}
-    dense = computed(spec, y_pred, one_hot(labels, 17, np.float32), binary=True)
-    for a, b in zip(computed(spec, y_pred, labels, binary=True), dense, strict=True):
+CLASSES = np.array([0, 16, 3, 15, 1], np.int32)
+
+
+@pytest.mark.parametrize("logits", [False, True])
+def test_a_class_index_is_read_as_its_one_hot_row(logits: bool) -> None:
+    y_pred = np.random.default_rng(0).uniform(0.1, 1, (ROWS, 17)).astype(np.float32)
+    sparse, dense = (
+        {"kind": f"{prefix}categorical_crossentropy", "from_logits": logits} for prefix in ("sparse_", "")
+    )
+    want = computed(dense, y_pred, one_hot(CLASSES, 17, np.float32))
+    for a, b in zip(computed(sparse, y_pred, CLASSES), want, strict=True):
         assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(("kind", "parameters"), CASES)
+def test_other_losses_take_no_class_indices(kind: str, parameters: list[float]) -> None:
+    y_pred, _ = example(kind, parameters, ROWS, 17)
+    spec, message = {"kind": kind, "parameters": parameters}, f"'{kind}' takes float32 .* not class indices"
+    kernels = Kernels("baseline")
+    with pytest.raises(ValueError, match=message):
+        kernels.loss(spec, y_pred, CLASSES, SCALE, place(y_pred))
+    with pytest.raises(ValueError, match=message):
+        kernels.metric(spec, y_pred, CLASSES)
+    with pytest.raises(ValueError, match=message):
+        _core.accumulate(spec, y_pred, CLASSES, None, None)
+    program, optimizer = _core.Program(17, []), {"kind": "sgd", "momentum": 0.0}
+    with pytest.raises(ValueError, match=message):
+        program.compile({**spec, "target": "sparse"}, optimizer, [])
+    with pytest.raises(ValueError, match=message):
+        program.compile({"kind": "sparse_categorical_crossentropy"}, optimizer, [spec])
 
 
 @pytest.mark.parametrize("kind", ["hinge", "squared_hinge"])

@@ -10,8 +10,8 @@ import pytest
 
 import engine as keras
 
-# The package with the kernels of three instruction sets: 3 MiB.
-MOST_BYTES = 3 * 2**20
+# The package with the kernels of three instruction sets.
+MOST_BYTES = 3_000_000
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:

@@ -19,8 +19,10 @@ MetricSpec to_metric(const py::dict& metric);
 
 /// Activation and its constants, as a layer names them.
 Activation to_activation(const py::dict& layer, float (&parameters)[kMostParameters]);
-/// ValueError unless the one output that a metric may look at is one of `outputs`.
-void require_column(const MetricSpec& metric, int64_t outputs);
+/// ValueError unless there is a formula for such targets.
+void require_formula(const LossSpec& loss, Target target);
+/// The same, and unless the one output that a metric may look at is one of `outputs`.
+void require_suitable(const MetricSpec& metric, int64_t outputs, Target target);
 
 /// `name` as an index into `names`; ValueError that lists them.
 int to_index(const std::string& name, const char* const* names, int count, const char* what);

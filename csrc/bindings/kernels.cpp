@@ -34,9 +34,7 @@ Targets to_targets(const py::array& y, int64_t rows, int64_t columns) {
   return targets;
 }
 
-size_t target_index(const Targets& targets) {
-  return static_cast<size_t>(targets.labels ? Target::kSparse : Target::kDense);
-}
+Target form_of(const Targets& targets) { return targets.labels ? Target::kSparse : Target::kDense; }
 
 class Kernels {
  public:
@@ -199,13 +197,14 @@ class Kernels {
     const Loss kind = formula(spec);
     const Floats x = pad(y_pred), probabilities = padded(y_pred.shape(0), y_pred.shape(1));
     const Targets targets = to_targets(y, x.shape(0), x.shape(1));
+    require_formula(spec, form_of(targets));
     expect_shape(gradient, x.shape(0), x.shape(1), "gradient");
     expect_size(scale, x.shape(0), "scale");
     if (scale.strides(0) != static_cast<int64_t>(sizeof(float))) throw py::value_error("`scale` must be contiguous");
     if (leading(gradient) != leading(x)) throw py::value_error("`gradient` must be made by `padded`");
     Floats losses(y_pred.shape(0));
     const DenormalsAreZero guard;
-    table_.loss[static_cast<size_t>(kind)][target_index(targets)](
+    table_.loss[static_cast<size_t>(kind)][static_cast<size_t>(form_of(targets))](
         {x.data(), values(probabilities), values(gradient), leading(x), x.shape(1), targets, scale.data(), 1.0f,
          spec.label_smoothing, values(losses), all(x.shape(0)), spec.parameters, spec.ignored, binary});
     return losses;
@@ -216,11 +215,11 @@ class Kernels {
     if (!by_sample(spec)) throw py::value_error("this metric has no values by row");
     const Floats x = pad(y_pred), scratch = padded(y_pred.shape(0), y_pred.shape(1));
     const Targets targets = to_targets(y, x.shape(0), x.shape(1));
+    require_suitable(spec, x.shape(1), form_of(targets));
     Floats rows(y_pred.shape(0));
     const DenormalsAreZero guard;
-    const Target form = targets.labels ? Target::kSparse : Target::kDense;
-    metric_values(table_, spec, {x.data(), leading(x), x.shape(1), targets, form, nullptr, false}, all(x.shape(0)),
-                  values(scratch), values(rows));
+    metric_values(table_, spec, {x.data(), leading(x), x.shape(1), targets, form_of(targets), nullptr, false},
+                  all(x.shape(0)), values(scratch), values(rows));
     return rows;
   }
 

@@ -69,7 +69,7 @@ void configure(Program& program, const py::dict& loss, const py::dict& optimizer
   training.host_metrics = host_metrics;
   for (const py::handle metric : metrics) {
     training.metrics.push_back(to_metric(py::cast<py::dict>(metric)));
-    require_column(training.metrics.back(), program.output_width());
+    require_suitable(training.metrics.back(), program.output_width(), training.loss.target);
   }
   const py::gil_scoped_release release;
   program.configure(std::move(training));

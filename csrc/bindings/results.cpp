@@ -79,6 +79,13 @@ const Named* find(const Named (&table)[N], const std::string& name) {
 
 }  // namespace
 
+void require_formula(const LossSpec& loss, Target target) {
+  if (exists(loss.kind, target)) return;
+  const auto* found = std::find_if(kLossNames, kLossNames + kLossCount,
+                                   [&](const NamedLoss& entry) { return entry.loss == loss.kind; });
+  fail(std::string("'") + found->name + "' takes float32 (n, outputs) as targets, not class indices");
+}
+
 LossSpec to_loss(const py::dict& loss) {
   static constexpr const char* kReductions[] = {"mean", "sum", "weighted_mean"};
   const char* names[kLossCount];
@@ -89,6 +96,7 @@ LossSpec to_loss(const py::dict& loss) {
   spec.host = kind == kLossCount - 1;
   const std::string target = get<std::string>(loss, "target", kind == kLossCount - 2 ? "sparse" : "dense");
   spec.target = static_cast<Target>(to_index(target, kTargetNames, 2, "target"));
+  if (!spec.host) require_formula(spec, spec.target);
   spec.from_logits = get<bool>(loss, "from_logits", false);
   spec.label_smoothing = get<float>(loss, "label_smoothing", 0.0f);
   if (!(spec.label_smoothing >= 0.0f && spec.label_smoothing <= 1.0f)) fail("'label_smoothing' must lie in [0, 1]");
@@ -134,7 +142,8 @@ MetricSpec to_metric(const py::dict& metric) {
   return spec;
 }
 
-void require_column(const MetricSpec& metric, int64_t outputs) {
+void require_suitable(const MetricSpec& metric, int64_t outputs, Target target) {
+  if (metric.kind == MetricSpec::Kind::kLoss) require_formula(metric.loss, target);
   if (metric.column < outputs) return;
   fail("'column' must be less than " + std::to_string(outputs) + ", the number of outputs, got " +
        std::to_string(metric.column));
@@ -150,7 +159,6 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
   spec.weighted = !sample_weight.is_none();
   if (y_pred.ndim() != 2) fail("`y_pred` must have shape (n, outputs)");
   const int64_t rows = y_pred.shape(0), n = y_pred.shape(1);
-  require_column(spec, n);
   require_readable(y, "y");
   Judged batch{nullptr, leading_dimension(n), n, {}, Target::kDense, nullptr, binary};
   const bool sparse = py::isinstance<py::array_t<int32_t>>(y) && y.ndim() == 1 && y.shape(0) == rows;
@@ -162,6 +170,7 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
   } else {
     fail("`y` must be int32 (n,) or float32 (n, outputs)");
   }
+  require_suitable(spec, n, batch.form);
   py::array_t<float, kReadable> weights;
   if (spec.weighted) {
     weights = sample_weight;

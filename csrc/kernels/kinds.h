@@ -99,9 +99,13 @@ inline constexpr int kLosses = 19;
 /// Most numbers that a loss takes beside its targets and outputs.
 inline constexpr int kLossParameters = 4;
 
-/// Class indices stand for one-hot rows; every loss and metric exists for both.
+/// Class indices stand for one-hot rows. Every metric by sample or of sums exists for both; of the losses, which are
+/// most of the compiled code, those that Keras has for both.
 enum class Target { kSparse, kDense };
 inline constexpr int kTargets = 2;
+inline constexpr bool exists(Loss loss, Target target) {
+  return target == Target::kDense || loss == Loss::kCrossentropy || loss == Loss::kSoftmaxCrossentropy;
+}
 
 enum class Optimizer {
   kSgd,

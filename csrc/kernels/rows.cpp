@@ -27,8 +27,8 @@ void fill_element_losses(KernelTable& table, Types<Ls...>) {
 template <class... Ls>
 void fill_losses(KernelTable& table, Types<Ls...>) {
   static_assert(sizeof...(Ls) == kLosses);
-  ((table.loss[index<Ls>()][index(Target::kSparse)] = loss_rows<Ls, Target::kSparse>), ...);
   ((table.loss[index<Ls>()][index(Target::kDense)] = loss_rows<Ls, Target::kDense>), ...);
+  table.loss[index<Crossentropy>()][index(Target::kSparse)] = loss_rows<Crossentropy, Target::kSparse>;
   table.loss[index<SoftmaxCrossentropy>()][index(Target::kSparse)] = softmax_crossentropy_rows<Target::kSparse>;
   table.loss[index<SoftmaxCrossentropy>()][index(Target::kDense)] = softmax_crossentropy_rows<Target::kDense>;
 }

@@ -268,7 +268,7 @@ struct KernelTable {
   void (*transpose)(const Transpose&);
   void (*gather[kRowTypes])(const Gather&);
   int64_t (*record_rows[kRowTypes])(const RecordRows&);  // bytes, or one of the answers above
-  void (*loss[kLosses][kTargets])(const LossRows&);
+  void (*loss[kLosses][kTargets])(const LossRows&);      // null where `exists` says no
   void (*squared_sums)(const ColumnSums&);
   void (*magnitude_sums)(const ColumnSums&);
   int64_t (*first_nonfinite[kRowTypes])(const NonFinite&);  // row, or -1

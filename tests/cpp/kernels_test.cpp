@@ -28,7 +28,7 @@ constexpr Group kGroups[] = {
     {"dense layers", add_dense, 0x9b5c325aac99ebb4},
     {"general products", add_products, 0xa22f99f379af3b64},
     {"activations", add_activations, 0xe7e85edd5b41b428},
-    {"losses", add_losses, 0x6f99b2ca85b4cf73},
+    {"losses", add_losses, 0xaf68a5183cec8d81},
     {"metrics", add_metrics, 0x23bd87e732fdaa19},
     {"updates", add_updates, 0xcc84c826b9471c46},
     {"layers", add_layers, 0x7db9a557b188bff0},
