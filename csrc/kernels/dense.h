@@ -5,6 +5,7 @@
 #include "kernels/slices.h"
 #include "kernels/sparse.h"
 #include "kernels/table.h"
+#include "kernels/transpose.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

@@ -4,6 +4,7 @@
 #include "kernels/microtile.h"
 #include "kernels/pack.h"
 #include "kernels/table.h"
+#include "kernels/transpose.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

@@ -3,6 +3,7 @@
 #pragma once
 #include "kernels/losses.h"
 #include "kernels/metrics.h"
+#include "kernels/transpose.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/simd.h"
 #include "kernels/table.h"
+#include "kernels/transpose.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

@@ -236,56 +236,6 @@ ENGINE_INLINE vf mix(vf a, vf b) {
   return mix<Index>(a, b, std::make_integer_sequence<int, kWidth>{});
 }
 
-/// Every 128 bits: the lower or upper halves of a and b, Unit lanes of one and Unit of the other in turn.
-template <int Unit, bool Upper>
-struct Interleaved {
-  static constexpr int at(int l) {
-    const int w = l % 4, within = Unit == 1 ? w / 2 : w % 2;
-    return (w / Unit % 2 != 0 ? kWidth : 0) + l - w + (Upper ? 2 : 0) + within;
-  }
-};
-
-/// The 128 bits number First and Second (of 256-bit vectors First alone) of a, then those of b.
-template <int First, int Second = First>
-struct Quarters {
-  static constexpr int at(int l) {
-    const int half = kWidth / 2;
-    // The remainder, as Clang checks the indices of vectors that are too narrow to be mixed so.
-    return ((l < half ? 0 : kWidth) + (l % half < 4 ? First : Second) * 4 + l % 4) % (2 * kWidth);
-  }
-};
-
-/// Transposes a square in registers: 4 x 4 squares within the 128 bits that shuffle fastest, then those as wholes.
-ENGINE_INLINE void transpose_square(vf (&rows)[kWidth]) {
-  vf t[kWidth];
-#pragma GCC unroll 4
-  for (int i = 0; i < kWidth; i += 4) {
-    const vf a = mix<Interleaved<1, false>>(rows[i], rows[i + 1]), b = mix<Interleaved<1, true>>(rows[i], rows[i + 1]);
-    const vf c = mix<Interleaved<1, false>>(rows[i + 2], rows[i + 3]);
-    const vf d = mix<Interleaved<1, true>>(rows[i + 2], rows[i + 3]);
-    t[i] = mix<Interleaved<2, false>>(a, c);
-    t[i + 1] = mix<Interleaved<2, true>>(a, c);
-    t[i + 2] = mix<Interleaved<2, false>>(b, d);
-    t[i + 3] = mix<Interleaved<2, true>>(b, d);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    if constexpr (kWidth == 16) {
-      const vf a = mix<Quarters<0, 1>>(t[i], t[i + 4]), b = mix<Quarters<0, 1>>(t[i + 8], t[i + 12]);
-      const vf c = mix<Quarters<2, 3>>(t[i], t[i + 4]), d = mix<Quarters<2, 3>>(t[i + 8], t[i + 12]);
-      rows[i] = mix<Quarters<0, 2>>(a, b);
-      rows[i + 4] = mix<Quarters<1, 3>>(a, b);
-      rows[i + 8] = mix<Quarters<0, 2>>(c, d);
-      rows[i + 12] = mix<Quarters<1, 3>>(c, d);
-    } else if constexpr (kWidth == 8) {
-      rows[i] = mix<Quarters<0>>(t[i], t[i + 4]);
-      rows[i + 4] = mix<Quarters<1>>(t[i], t[i + 4]);
-    } else {
-      rows[i] = t[i];
-    }
-  }
-}
-
 /// A sum over a row in kLane virtual lanes, the same on every instruction set: element j goes to lane
 /// j mod kLane, and the lanes meet in a fixed tree.
 struct LaneSum {
