@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,9 @@ def write_shards(path: Path, contents: Contents, most: float) -> None:
     def shard(number: int) -> Path:
         return path.with_name(f"{base}_{number:05}{SHARD}")
 
-    before = (
-        {path.with_name(name) for names in places_in(path).values() for name in names}
-        if path.exists()
-        else set()
-    )
+    before: set[Path] = set()
+    with suppress(AttributeError, LookupError, OSError, TypeError, ValueError):  # no index, or a damaged one
+        before = {path.with_name(name) for names in places_in(path).values() for name in names}
     first = next(n for n in count() if not any(shard(n + i).exists() for i in range(len(parts))))
     places: dict[str, list[str]] = {}
     for number, groups in enumerate(parts, first):
