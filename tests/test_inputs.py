@@ -237,6 +237,26 @@ def test_a_file_larger_than_the_memory_is_read_in_place(tmp_path: Path) -> None:
     assert after - before < 48 << 10
 
 
+def test_a_sparse_matrix_is_never_made_dense_as_a_whole() -> None:
+    import resource
+
+    scipy = pytest.importorskip("scipy.sparse")
+    rows, features = 50_000, 4096  # 780 MiB if it were
+    columns = np.random.default_rng(2).integers(0, features, 5 * rows)
+    matrix = scipy.csr_matrix(
+        (np.ones(5 * rows, np.float32), columns, np.arange(0, 5 * rows + 1, 5)), (rows, features)
+    )
+    model = keras.Sequential([keras.layers.Dense(2, "softmax", input_shape=(features,))])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    y = np.arange(rows) % 2
+    model.fit(matrix[:64], y[:64], verbose=0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    model.fit(matrix, y, batch_size=512, verbose=0, validation_split=0.1)
+    model.evaluate(matrix, y)
+    model.predict(matrix)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 128 << 10
+
+
 def _file_kib() -> int:
     """KiB of files in this process' memory: the kernel may take them away."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")

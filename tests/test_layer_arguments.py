@@ -227,6 +227,13 @@ def test_layers_by_themselves_refuse_what_models_refuse() -> None:
             TypeError,
             "`output_shape` must be the shape of one sample",
         ),
+        (
+            lambda: layers.Dense(3, name="a/b"),
+            ValueError,
+            "`name` must be a string and cannot contain character `/`",
+        ),
+        (lambda: layers.Dense(3, name=3), TypeError, "`name` must be a string, got 3"),
+        (lambda: keras.Sequential(name=3), TypeError, "`name` must be a string, got 3"),
         (lambda: keras.Sequential(3), TypeError, "`layers` must be a list of layers, got 3"),
         (
             lambda: keras.models.clone_model(keras.Sequential(), clone_function=3),

@@ -110,6 +110,17 @@ def require(kind: Any, value: object, name: str, expected: str) -> None:
         raise TypeError(msg)
 
 
+def label(value: object) -> str:
+    """`value`, the name of a layer or a model: files join such names by slashes."""
+    if not isinstance(value, str):
+        msg = f"`name` must be a string, got {value!r}"
+        raise TypeError(msg)
+    if "/" in value:
+        msg = f"`name` must be a string and cannot contain character `/`, got {value!r}"
+        raise ValueError(msg)
+    return value
+
+
 def path_of(value: object, name: str) -> str:
     """`value`, a text or path, as text."""
     if not isinstance(value, (str, os.PathLike)):

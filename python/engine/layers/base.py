@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine import constraints, initializers, regularizers
 from engine._arrays import readable, shaped
-from engine._checks import Shape, flag, integer, shape, text_of_shape
+from engine._checks import Shape, flag, integer, label, shape, text_of_shape
 from engine._program import Float32, Operation, build
 from engine._random import next_seed
 from engine._spec import Registry, auto_name, snake_case
@@ -87,7 +87,7 @@ class Layer(Linked):
         if batch_input_shape is not None:
             input_shape = tuple(batch_input_shape)[1:]  # type: ignore[assignment] # `shape` refuses None
         self.given_input_shape = None if input_shape is None else shape(input_shape, "input_shape")
-        self.name = auto_name(snake_case(type(self).__name__)) if name is None else str(name)
+        self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
         self.trainable = flag(trainable, "trainable")
         self.dtype = _dtype(dtype)
         flag(autocast, "autocast")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from engine._checks import label
 from engine._custom import custom_object_scope
 from engine._spec import auto_name
 from engine.layers import Layer
@@ -59,7 +60,7 @@ class Functional(Sequential):
             msg = "`outputs` must come from `inputs`, an Input(), through layers alone: they belong to another one"
             raise ValueError(msg)
         layers: list[Any] = [first.start, *last.layers]
-        super().__init__(layers, name=auto_name("functional") if name is None else str(name))
+        super().__init__(layers, name=auto_name("functional") if name is None else label(name))
 
     @property
     def layers(self) -> list[Layer]:

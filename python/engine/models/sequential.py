@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine._checks import Shape, flag, nearest, require
+from engine._checks import Shape, flag, label, nearest, require
 from engine._compiled import Compiled
 from engine._custom import custom_object_scope
 from engine._program import Operation, build
@@ -60,7 +60,7 @@ class Sequential(Model):
     """
 
     def __init__(self, layers: Sequence[Layer] | None = None, *, name: str | None = None) -> None:
-        super().__init__(auto_name("sequential") if name is None else str(name))
+        super().__init__(auto_name("sequential") if name is None else label(name))
         self._inputs: InputLayer | None = None
         self._operations: list[Operation] = []
         inputs, stack = self._inputs, self._layers
