@@ -132,9 +132,14 @@ def lanes_product(a: Array, b: Array) -> Array:
     return lanes[0] + np.float32(0)
 
 
+def sums_in_lanes(rows: int, columns: int) -> bool:
+    """Whether a gradient by the input does, of so many rows of dz (rows, columns)."""
+    return rows <= MOST_ROWS_IN_LANES and 8 * rows <= -(-columns // LANES) * LANES
+
+
 def input_gradient(dz: Array, kernel: Array) -> Array:
     """A dense layer's gradient by its input before what came there, to the bit."""
-    return (lanes_product if len(dz) <= MOST_ROWS_IN_LANES else chained_product)(dz, kernel.T)
+    return (lanes_product if sums_in_lanes(*dz.shape) else chained_product)(dz, kernel.T)
 
 
 def product_bound(a: Array, b: Array) -> Array:

@@ -103,7 +103,7 @@ class Kernels {
     expect_shape(kernel, dx.ndim() == 2 ? dx.shape(1) : 0, dz.shape(1), "kernel");
     expect_shape(dx, dz.shape(0), kernel.shape(0), "dx");
     expect_shape(saved, dz.shape(0), kernel.shape(0), "saved");
-    const bool in_lanes = sums_in_lanes(dz.shape(0));
+    const bool in_lanes = sums_in_lanes(dz.shape(0), dz.shape(1));
     Floats source = pad(dz);
     if (!in_lanes) {
       const Floats turned = padded(dz.shape(1), round_up(dz.shape(0), kLane));

@@ -246,7 +246,7 @@ void StepRunner::dense_backward_input(const Step& step, const Batch& batch) cons
   const Range units = worker_.slice(kernel.rows);
   if (empty(units)) return;
   const Buffer &dz = shape(step.in), &dx = shape(step.out);
-  const bool in_lanes = sums_in_lanes(plan_.max_rows * dx.groups);
+  const bool in_lanes = sums_in_lanes(plan_.max_rows * dx.groups, kernel.columns);
   const float* saved = data(step.saved);
   for_blocks({0, batch.rows * dx.groups}, kRowsTogether, [&](Range together) {
     const int64_t first = together.begin, at = first * dx.ld;

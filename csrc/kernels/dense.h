@@ -126,10 +126,10 @@ ENGINE_INLINE void backward_many(const DenseBackwardInput& op) {
   }
 }
 
-/// sums (Units, Samples, kLane) += for so many units and samples, lane by lane, a row of the kernel times a row of
-/// dz, within one panel. Not inlined: all activations share it.
+/// sums (Units, Samples, kLane) of so many units and samples, lane by lane: a row of the kernel times a row of dz
+/// within one panel, added to those of the panels before. Not inlined: all activations share it.
 template <int Units, int Samples>
-__attribute__((noinline)) void add_lanes(vf (*sums)[Samples][kParts], const float* kernel, const float* dz,
+__attribute__((noinline)) void add_lanes(vf (*sums)[Samples][kParts], bool first, const float* kernel, const float* dz,
                                          int64_t lddz, int64_t width) {
 #pragma GCC unroll 4
   for (int part = 0; part < kParts; ++part) {
@@ -137,7 +137,7 @@ __attribute__((noinline)) void add_lanes(vf (*sums)[Samples][kParts], const floa
 #pragma GCC unroll 8
     for (int u = 0; u < Units; ++u) {
 #pragma GCC unroll 2
-      for (int s = 0; s < Samples; ++s) acc[u][s] = sums[u][s][part];
+      for (int s = 0; s < Samples; ++s) acc[u][s] = first ? vf{} : sums[u][s][part];
     }
     for (int64_t j = part * kWidth; j < width; j += kLane) {
       vf slope[Samples];
@@ -163,17 +163,11 @@ template <class Act, int Samples>
 ENGINE_INLINE void store_folded(const DenseBackwardInput& op, const vf (*sums)[Samples][kParts], int s, int64_t b,
                                 int64_t unit) {
   for (int part = 0; part < kParts; ++part, sums += kWidth) {
-    vf square[kWidth];
+    vf units[kWidth];
 #pragma GCC unroll 16
-    for (int u = 0; u < kWidth; ++u) square[u] = LaneSum::fold_parts(sums[u][s]);
-    transpose_square(square);
-#pragma GCC unroll 4
-    for (int half = kWidth / 2; half > 0; half /= 2) {
-#pragma GCC unroll 8
-      for (int l = 0; l < half; ++l) square[l] = square[l] + square[l + half];
-    }
+    for (int u = 0; u < kWidth; ++u) units[u] = LaneSum::fold_parts(sums[u][s]);
+    const vf sum = fold_rows(units) + 0.0f;
     const int64_t at = (b + s) * op.ldx + unit + part * kWidth;
-    const vf sum = square[0] + 0.0f;
     if constexpr (Act::kKind == Activation::kLinear) {
       store(op.dx + at, sum);
     } else {
@@ -191,15 +185,16 @@ ENGINE_INLINE void backward_few(const DenseBackwardInput& op) {
     const int64_t end = op.units.end < i + kMostUnits ? op.units.end : i + kMostUnits;
     sweep<kTogether>(0, op.rows, 1, [&](auto samples, int64_t b) {
       constexpr int kSamples = decltype(samples)::value;
-      vf sums[kMostUnits][kSamples][kParts] = {};
+      vf sums[kMostUnits][kSamples][kParts];
       for (int64_t panel = 0; panel * kPanel < op.n; ++panel) {
         const int64_t width = panel_width(op.n, panel);
         sweep<kTileRows>(i, end, 1, [&](auto units, int64_t unit) {
-          add_lanes<decltype(units)::value, kSamples>(&sums[unit - i],
+          add_lanes<decltype(units)::value, kSamples>(&sums[unit - i], panel == 0,
                                                       op.kernel + panel_offset(op.k, panel) + unit * width,
                                                       op.dz + b * op.lddz + panel * kPanel, op.lddz, width);
         });
       }
+      for (int64_t unit = end; unit < round_up(end, kLane); ++unit) std::memset(sums[unit - i], 0, sizeof sums[0]);
       for (int64_t unit = i; unit < end; unit += kLane) {
         for (int s = 0; s < kSamples; ++s) store_folded<Act>(op, &sums[unit - i], s, b, unit);
       }

@@ -188,8 +188,11 @@ inline constexpr int64_t round_up(int64_t n, int64_t multiple) { return (n + mul
 inline constexpr int64_t kSlice = kLane;
 inline constexpr bool sums_in_slices(int64_t columns) { return columns <= kLane; }
 
-/// Gradients by the input of batches of so few rows sum their terms in kLane lanes: part of the contract as well.
-inline constexpr bool sums_in_lanes(int64_t rows) { return rows <= 8; }
+/// Gradients by the input of batches of so few rows, for so many columns, sum their terms in kLane lanes: part of the
+/// contract as well.
+inline constexpr bool sums_in_lanes(int64_t rows, int64_t columns) {
+  return rows <= 8 && 8 * rows <= round_up(columns, kLane);
+}
 
 /// A half-open range of rows, columns or units. Column ranges start and end at multiples of kLane.
 struct Range {
