@@ -50,7 +50,7 @@ void call_layer(const Program& program, const std::shared_ptr<Workspace>& worksp
     if (step.out >= 0) views["outputs"] = matrix(step.out);
     if (step.losses >= 0) {
       float* losses = std::fill_n(workspace->buffer(step.losses), rows, 0.0f) - rows;
-      views["losses"] = py::array_t<float>({rows}, losses, owner);
+      views["losses"] = py::array_t<float>(rows, losses, owner);
     }
     views["training"] = plan.mode == Plan::Mode::kTrain || plan.mode == Plan::Mode::kSample;
   } else {

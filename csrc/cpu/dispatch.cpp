@@ -65,7 +65,10 @@ std::string join(const std::vector<std::string>& names) {
 
 const KernelTable& choose() {
   const char* wanted = std::getenv("ENGINE_ISA");
-  if (!wanted || !*wanted) return kernels_for(runnable_isas().back());
+  if (!wanted || !*wanted) {
+    const auto runnable = runnable_isas();
+    return kernels_for(runnable.empty() ? kIsas[0].name : runnable.back());  // which then says what is missing
+  }
   try {
     return kernels_for(wanted);
   } catch (const std::invalid_argument& error) {

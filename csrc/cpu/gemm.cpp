@@ -275,7 +275,9 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
   // Stacked matrices are cut up only where there are too few to go round evenly.
   const Grid grid = plan_grid(kernels.gemm_shape, p, matrices % threads == 0 || matrices >= 8 * threads ? 1 : threads);
   const int64_t tasks = matrices * grid.cells();
-  const int64_t floats = std::max(grid.floats(), by_row ? round_up(product.row_columns, kLane) : 0);
+  // Without terms the kernels still walk along an operand.
+  const int64_t least = by_row ? round_up(product.row_columns, kLane) : p.k == 0 ? kLane : 0;
+  const int64_t floats = std::max(grid.floats(), least);
   const Scratch scratch = allocate(threads * floats);
   run_team(threads, [&](const Worker& worker) {
     float* own = scratch.get() + worker.index * floats;

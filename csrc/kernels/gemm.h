@@ -130,11 +130,14 @@ struct Finish {
   bool changes;  // more than a bias does
 };
 
+/// Where sums wait for more chains, if any do.
+ENGINE_INLINE float* waiting(const Gemm& op, int64_t at) { return op.partial ? op.partial + at : nullptr; }
+
 /// A tile of Vectors vectors in its place, without further ado where it has no epilogue.
 template <int Rows, int Vectors, class A>
 ENGINE_INLINE void gemm_tile(const Gemm& op, const Finish& finish, const A& a, const float* b, int64_t i, int64_t j,
                              int64_t rows, int64_t columns) {
-  const Sums partial{op.partial + j * op.partial_rows + i * kPanelColumns, kPanelColumns};
+  const Sums partial{waiting(op, j * op.partial_rows + i * kPanelColumns), kPanelColumns};
   const Sums c{op.c + i * op.c_row + j * op.c_column, op.c_row};
   const bool bare = !op.last || !(finish.changes || op.bias);
   const bool touches_c = !op.to_partial || !(op.first || op.from_partial);
@@ -194,7 +197,7 @@ __attribute__((noinline)) void chain_across(vf (&tile)[Vectors], const Gemm& op,
 
 ENGINE_INLINE void finish_row(const Gemm& op, const Finish& finish, int64_t j, int64_t columns, const vf* tile,
                               int vectors) {
-  const Place c{op.c + j * op.c_column, 0, op.c_column, 1, columns}, partial{op.partial + j, 0, 1, 1, vectors * kWidth};
+  const Place c{op.c + j * op.c_column, 0, op.c_column, 1, columns}, partial{waiting(op, j), 0, 1, 1, vectors * kWidth};
   const Way way{op.from_partial ? partial : c, op.to_partial ? partial : c, op.first, op.last};
   finish.tile(op, way, op.bias ? op.bias + (op.bias_by_row ? 0 : j) : nullptr, tile, vectors);
 }
