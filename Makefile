@@ -9,13 +9,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # that a second installation compiles only what changed.
 BUILD_REQUIRES := cmake ninja $(shell sed -n 's/^requires = \[\(.*\)\]$$/\1/p' pyproject.toml | tr -d ',')
 WHEEL := build/wheel
+# For the sanitizers: GCC takes 15 minutes for the kernels of one instruction set.
+CLANG ?= $(shell for c in clang++ $(addprefix clang++-,19 18 17 16 15 14); do command -v $$c && break; done)
+SANITIZED ?= $(patsubst %,tests/test_%.py,bad_input concurrency executor golden kernels_* layers_numbers learning \
+	metric_states ops* prediction random sparse_rows)
+ISAS ?=
 # What puts the OpenMP run-time library into a wheel.
 REPAIR := $(if $(filter Darwin,$(shell uname)),delocate-wheel,auditwheel repair)
 # Folders count as well: their time tells of removed files.
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard LICENSE README.md) \
 	$(shell find python csrc -name __pycache__ -prune -o -name '.*' -prune -o -print)
 
-.PHONY: help mnist test test-keras test-kernels test-arm64 lint docs bench strict sdist wheel clean
+.PHONY: help mnist test test-keras test-kernels test-arm64 sanitize lint docs bench strict sdist wheel clean
 
 help:
 	@echo 'make mnist   train the textbook network on MNIST; ARGS="--seed 1 --epochs 5" go to "engine mnist"'
@@ -23,6 +28,7 @@ help:
 	@echo 'make test-keras   compare with real Keras, on JAX'
 	@echo 'make test-kernels   compare the bits of every instruction set, without Python'
 	@echo 'make test-arm64     the same for arm64, cross-compiled and emulated'
+	@echo 'make sanitize   run tests with addresses, undefined behaviour and threads watched; takes Clang and its libomp'
 	@echo 'make lint    check style and types'
 	@echo 'make docs    build the documentation in build/docs; runs every block of code in it'
 	@echo 'make strict  compile the C++ with every warning an error'
@@ -53,6 +59,19 @@ test-kernels: $(VENV)/ready
 
 test-arm64: $(VENV)/ready
 	@$(BIN)/cmake --workflow --preset arm64
+
+# Python has its threads watched by nobody, and lives on what it never frees.
+sanitize: $(VENV)/installed-test
+	@for kind in tsan asan; do \
+	  $(BIN)/cmake --preset $$kind -DCMAKE_CXX_COMPILER=$(CLANG) -DENGINE_ONLY="$(ISAS)" && \
+	  $(BIN)/cmake --build --preset $$kind && $(BIN)/ctest --preset $$kind || exit; \
+	done
+	@$(BIN)/cmake --install build/asan --prefix build/asan/site
+	@cp -R python/engine build/asan/site/
+	@find() { $(CLANG) -print-file-name="$$1"; }; \
+	LD_PRELOAD="$$(find libclang_rt.asan-$$(uname -m).so) $$(find libstdc++.so.6)" \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONPATH=build/asan/site \
+	  $(BIN)/python -m pytest $(SANITIZED) $(ARGS)
 
 lint: $(VENV)/tools-lint
 	$(BIN)/ruff check
