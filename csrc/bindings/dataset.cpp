@@ -48,7 +48,7 @@ Dataset::Dataset(const py::array& x, const py::object& y, const py::object& samp
 std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
   if (!records_) return nullptr;
   const py::gil_scoped_release release;
-  const std::lock_guard<std::mutex> lock(sparse_mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (!sparse_ || sparse_->scale != scale) {
     sparse_ = std::make_shared<const SparseRows>(cpu_executor().sparse_rows(view_, scale));
   }
@@ -56,6 +56,8 @@ std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
 }
 
 bool Dataset::binary() const {
+  const py::gil_scoped_release release;
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (!binary_) {
     const float* end = view_.dense ? view_.dense + view_.rows * outputs_ : nullptr;
     binary_ = std::all_of(view_.dense, end, [](float t) { return t == 0.0f || t == 1.0f; });

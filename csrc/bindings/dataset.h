@@ -20,10 +20,11 @@ class Dataset {
   int64_t labels() const { return labels_; }
   /// Weights by sample.
   int64_t weights() const { return weights_; }
-  /// Records of the rows times `scale`, made on first use; null where they don't pay. Called with the GIL, which it
-  /// gives away meanwhile.
+  // What follows is found out on first use, without the GIL, by one of the threads that ask.
+
+  /// Records of the rows times `scale`; null where they don't pay.
   std::shared_ptr<const SparseRows> sparse_rows(float scale) const;
-  /// Whether all dense targets are 0 or 1; looked up on first use, with the GIL.
+  /// Whether all dense targets are 0 or 1.
   bool binary() const;
 
  private:
@@ -31,7 +32,7 @@ class Dataset {
   DatasetView view_;
   int64_t outputs_ = 0, labels_ = 0, weights_ = 1;
   bool records_;
-  mutable std::mutex sparse_mutex_;
+  mutable std::mutex mutex_;  // of what follows
   mutable std::shared_ptr<const SparseRows> sparse_;
   mutable std::optional<bool> binary_;
 };

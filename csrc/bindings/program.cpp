@@ -25,10 +25,9 @@ struct NotFinite : std::runtime_error {
 };
 
 py::array_t<float> read_variable(Program& program, size_t index) {
-  const auto& all = program.parameters().variables;
-  if (index >= all.size()) throw py::index_error("there are " + std::to_string(all.size()) + " variables");
+  const Variable variable = chosen(program, index).front();
   const auto lock = read_lock(program);
-  return copy_of(all[index], program.weights() + all[index].offset);
+  return copy_of(variable, program.weights() + variable.offset);
 }
 
 py::list variables(Program& program) {

@@ -19,9 +19,12 @@ namespace {
 struct NamedLoss {
   const char* name;
   Loss loss;
+  Target target = Target::kDense;
 };
 
-/// "sparse_categorical_crossentropy" and "host" last: they are no formulas of their own.
+/// What the caller computes, for targets that it names.
+constexpr const char* kHost = "host";
+
 constexpr NamedLoss kLossNames[] = {
     {"categorical_crossentropy", Loss::kCrossentropy},
     {"binary_crossentropy", Loss::kBinaryCrossentropy},
@@ -40,8 +43,8 @@ constexpr NamedLoss kLossNames[] = {
     {"hinge", Loss::kHinge},
     {"squared_hinge", Loss::kSquaredHinge},
     {"categorical_hinge", Loss::kCategoricalHinge},
-    {"sparse_categorical_crossentropy", Loss::kCrossentropy},
-    {"host", Loss::kMeanSquaredError},
+    {"sparse_categorical_crossentropy", Loss::kCrossentropy, Target::kSparse},
+    {kHost, Loss::kMeanSquaredError},
 };
 constexpr int kLossCount = static_cast<int>(std::size(kLossNames));
 
@@ -90,13 +93,15 @@ LossSpec to_loss(const py::dict& loss) {
   static constexpr const char* kReductions[] = {"mean", "sum", "weighted_mean"};
   const char* names[kLossCount];
   for (int i = 0; i < kLossCount; ++i) names[i] = kLossNames[i].name;
-  const int kind = to_index(get<std::string>(loss, "kind"), names, kLossCount, "loss");
+  const NamedLoss& named = kLossNames[to_index(get<std::string>(loss, "kind"), names, kLossCount, "loss")];
   LossSpec spec;
-  spec.kind = kLossNames[kind].loss;
-  spec.host = kind == kLossCount - 1;
-  const std::string target = get<std::string>(loss, "target", kind == kLossCount - 2 ? "sparse" : "dense");
-  spec.target = static_cast<Target>(to_index(target, kTargetNames, 2, "target"));
-  if (!spec.host) require_formula(spec, spec.target);
+  spec.kind = named.loss;
+  spec.host = named.name == kHost;
+  spec.target = named.target;
+  if (spec.host) {
+    const auto target = get<std::string>(loss, "target", "dense");
+    spec.target = static_cast<Target>(to_index(target, kTargetNames, 2, "target"));
+  }
   spec.from_logits = get<bool>(loss, "from_logits", false);
   spec.label_smoothing = get<float>(loss, "label_smoothing", 0.0f);
   if (!(spec.label_smoothing >= 0.0f && spec.label_smoothing <= 1.0f)) fail("'label_smoothing' must lie in [0, 1]");

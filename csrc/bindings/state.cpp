@@ -42,14 +42,6 @@ void scale(py::array_t<float>& array, double factor) {
   for (int64_t i = 0; i < array.size(); ++i) values[i] = static_cast<float>(static_cast<double>(values[i]) * factor);
 }
 
-/// All variables, or the one of that index; IndexError if there is none.
-std::vector<Variable> chosen(const Program& program, std::optional<size_t> index) {
-  const auto& all = program.parameters().variables;
-  if (!index) return all;
-  if (*index >= all.size()) throw py::index_error("there are " + std::to_string(all.size()) + " variables");
-  return {all[*index]};
-}
-
 py::array_t<float> scaled_copy(const Variable& variable, const State& state) {
   py::array_t<float> copy = copy_of(variable, state.data + variable.offset);
   if (state.scale != 1.0) scale(copy, state.scale);
@@ -86,6 +78,13 @@ std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_ar
     }
   }
   return sources;
+}
+
+std::vector<Variable> chosen(const Program& program, std::optional<size_t> index) {
+  const auto& all = program.parameters().variables;
+  if (!index) return all;
+  if (*index >= all.size()) throw py::index_error("there are " + std::to_string(all.size()) + " variables");
+  return {all[*index]};
 }
 
 void set_iterations(Program& program, int64_t n) {

@@ -21,6 +21,9 @@ std::shared_lock<std::shared_mutex> read_lock(Program& program);
 std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_arrays(
     const std::vector<Variable>& targets, const py::sequence& values);
 
+/// All variables, or the one of that index; IndexError if there is none.
+std::vector<Variable> chosen(const Program& program, std::optional<size_t> index);
+
 void set_iterations(Program& program, int64_t n);
 
 /// Per variable the slots of the optimizer.
