@@ -78,6 +78,7 @@ MASKED: list[Spec] = [
         "dmax": 0.3,
     },
     {"kind": "mean", "groups": 5},
+    {"kind": "max", "groups": 2},
     dense(6, "sigmoid"),
 ]
 TOKENS: list[Spec] = [

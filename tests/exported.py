@@ -118,6 +118,9 @@ LAYERS: dict[str, Case] = {
         (3, 4, 2), lambda: [k.GlobalAveragePooling2D(data_format="channels_first", keepdims=True)]
     ),
     "global_average_of_volumes": Case((2, 3, 4, 2), lambda: [k.GlobalAveragePooling3D()]),
+    "global_max": Case((5, 3), lambda: [k.Dense(4, "relu"), k.GlobalMaxPooling1D(), k.Dense(2)]),
+    "global_max_of_images": Case((3, 4, 2), lambda: [k.GlobalMaxPooling2D(keepdims=True)]),
+    "global_max_of_volumes": Case((2, 3, 4, 2), lambda: [k.GlobalMaxPooling3D("channels_first")]),
     "masking": Case((2, 3), lambda: [k.ReLU(), k.Masking(), k.Dense(2)]),
     "embedding": Case((6,), lambda: [k.Embedding(11, 4), k.Flatten(), k.Dense(3)], 11),
     "embedding_of_rows": Case((2, 3), lambda: [k.Embedding(5, 4)], 5),
@@ -188,10 +191,8 @@ CASES = LAYERS | {f"activation_{name}": _activation(name) for name in NAMES}
 
 def every_layer() -> set[str]:
     """Names of the built-in layers that a model can have, but for those that call Python."""
-    found = {
-        name: each for name, each in vars(k).items() if inspect.isclass(each) and issubclass(each, k.Layer)
-    }
-    return {name for name, each in found.items() if each.call is k.Layer.call} - {"Layer", "InputLayer"}
+    found = [each for each in vars(k).values() if inspect.isclass(each) and issubclass(each, k.Layer)]
+    return {each.__name__ for each in found if each.call is k.Layer.call} - {"Layer", "InputLayer"}
 
 
 def layers_in_cases() -> set[str]:

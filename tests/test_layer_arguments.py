@@ -201,6 +201,14 @@ def test_weights_have_the_names_of_keras_as_attributes() -> None:
     assert norm.gamma is None
     assert np.array_equal(norm.moving_variance, np.ones(3))
     assert np.array_equal(norm.moving_mean, norm.beta)
+    bias = norm.beta
+    for _ in range(2):
+        bias.assign_add([1, 2, 3])
+    bias.assign_sub(np.ones(3))
+    assert np.array_equal(norm.beta, [1, 3, 5])
+    with pytest.raises(ValueError, match="must have shape"):
+        bias.assign_add(np.ones((2, 3)))
+    bias.assign(np.zeros(3))
     slopes.alpha.assign([1, 2, 3])
     assert np.array_equal(slopes.alpha, [1, 2, 3])
     assert np.array_equal(model.layers[2].scale, np.ones(3))

@@ -33,6 +33,7 @@ constexpr const char* kKinds[] = {"dense",
                                   "warp",
                                   "activity_regularization",
                                   "mean",
+                                  "max",
                                   "mask"};
 
 template <class Enum, size_t N>
@@ -248,6 +249,8 @@ LayerSpec to_layer(const py::dict& layer) {
       break;
     case Kind::kMean:
       spec.masked = get<bool>(layer, "masked", false);
+      break;
+    case Kind::kMax:
       break;
     case Kind::kMask:
       spec.offset = get<float>(layer, "value");

@@ -161,6 +161,23 @@ void StepRunner::weigh_rows(const Step& step, const Batch& batch) const {
        sums ? in.groups : out.groups, out.columns, samples(step, batch)});
 }
 
+void StepRunner::max_rows(const Step& step, const Batch& batch) const {
+  const bool forward = step.kind == Step::Kind::kMaxRows;
+  const int x = forward ? step.in : step.saved, y = forward ? step.out : step.statistics;
+  MaxRows op{};
+  op.x = data(x);
+  op.ldx = shape(x).ld;
+  op.y = data(y);
+  op.ldy = shape(y).ld;
+  op.count = shape(x).groups;
+  op.n = shape(y).columns;
+  op.rows = samples(step, batch);
+  if (forward) return kernels_.layers->max_rows(op);
+  op.dy = data(step.in);
+  op.dx = data(step.out);
+  kernels_.layers->max_rows_backward(op);
+}
+
 void StepRunner::warp(const Step& step, const Batch& batch) const {
   const LayerSpec& spec = layer(step);
   const bool sampling = plan_.mode == Plan::Mode::kSample;

@@ -82,6 +82,9 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
     case Step::Kind::kMeanRows:
     case Step::Kind::kWeighRows:
       return weigh_rows(step, batch);
+    case Step::Kind::kMaxRows:
+    case Step::Kind::kMaxRowsBackward:
+      return max_rows(step, batch);
     case Step::Kind::kWarp:
       return warp(step, batch);
     case Step::Kind::kReshape:

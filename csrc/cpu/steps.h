@@ -88,6 +88,7 @@ class StepRunner {
   void embed_backward(const Step& step, const Batch& batch) const;
   void encode(const Step& step, const Batch& batch) const;
   void mask(const Step& step, const Batch& batch) const;
+  void max_rows(const Step& step, const Batch& batch) const;
   void weigh_rows(const Step& step, const Batch& batch) const;
   void warp(const Step& step, const Batch& batch) const;
   void constrain(const Step& step) const;

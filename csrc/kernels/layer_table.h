@@ -168,6 +168,17 @@ struct WeighRows {
   Range rows;
 };
 
+/// y (rows, n) = the largest of x (rows * count, n) in each column of a sample. Backward:
+/// dx (rows * count, n) from dy (rows, n), shared by those of x that are as large as y
+struct MaxRows {
+  const float* x;
+  int64_t ldx;
+  float *y, *dx;
+  const float* dy;
+  int64_t ldy, count, n;
+  Range rows;
+};
+
 /// What lies outside of an image: a constant, its edge, its mirror image, or itself again.
 enum class Fill { kConstant, kNearest, kReflect, kWrap };
 
@@ -253,6 +264,8 @@ struct LayerTable {
   void (*mask)(const Mask&);
   void (*mean_rows)(const WeighRows&);
   void (*weigh_rows)(const WeighRows&);
+  void (*max_rows)(const MaxRows&);
+  void (*max_rows_backward)(const MaxRows&);
   void (*warp)(const Warp&);
 };
 

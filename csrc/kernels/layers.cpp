@@ -36,6 +36,8 @@ constexpr LayerTable kLayers{
     mask,
     mean_rows,
     weigh_rows,
+    max_rows,
+    max_rows_backward,
     warp,
 };
 

@@ -1,4 +1,4 @@
-// Rows of a sample added up, each by what it counts for, and the way back.
+// Rows of a sample added up, each by what it counts for, or the largest of them, and the way back.
 #pragma once
 #include "kernels/layer_table.h"
 #include "kernels/simd.h"
@@ -43,6 +43,36 @@ void weigh_rows(const WeighRows& op) {
       const float* x = op.x + b * op.ldx + i * op.stride_x;
       float* y = op.y + b * op.ldy + i * op.stride_y;
       for (int64_t j = 0; j < op.n; j += kWidth) store(y + j, load(x + j) * factor);
+    }
+  }
+}
+
+/// A NaN stays visible.
+void max_rows(const MaxRows& op) {
+  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+    const float* x = op.x + b * op.count * op.ldx;
+    for (int64_t j = 0; j < op.n; j += kWidth) {
+      vf most = load(x + j);
+      for (int64_t i = 1; i < op.count; ++i) {
+        const vf next = load(x + i * op.ldx + j);
+        most = next <= most ? most : most == most ? next : most;
+      }
+      store(op.y + b * op.ldy + j, most);
+    }
+  }
+}
+
+void max_rows_backward(const MaxRows& op) {
+  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+    for (int64_t j = 0; j < op.n; j += kWidth) {
+      const vf most = load(op.y + b * op.ldy + j);
+      const auto is_most = [&](int64_t i) { return load(op.x + (b * op.count + i) * op.ldx + j) == most; };
+      vf count{};
+      for (int64_t i = 0; i < op.count; ++i) count = count + (is_most(i) ? broadcast(1.0f) : vf{});
+      const vf share = load(op.dy + b * op.ldy + j) / count;
+      for (int64_t i = 0; i < op.count; ++i) {
+        store(op.dx + (b * op.count + i) * op.ldx + j, is_most(i) ? share : vf{});
+      }
     }
   }
 }

@@ -75,8 +75,11 @@ class Accesses {
       case Step::Kind::kMask:
       case Step::Kind::kMeanRows:
       case Step::Kind::kWeighRows:
+      case Step::Kind::kMaxRows:
+      case Step::Kind::kMaxRowsBackward:
         reads(step.in, own);
         reads(step.saved, own);
+        reads(step.statistics, own);
         writes(step.out, own);
         break;
       case Step::Kind::kDropoutForward:

@@ -1,4 +1,4 @@
-// Means of the rows of a sample, of those alone that count where there is a mask.
+// Means of the rows of a sample, of those alone that count where there is a mask, and the largest of their columns.
 #include "plan/emitter.h"
 
 namespace engine {
@@ -16,6 +16,8 @@ int emit_factors(Emitter& emitter, const Operation& op) {
   return step.out;
 }
 
+bool is_max(const Operation& op) { return op.spec->kind == LayerSpec::Kind::kMax; }
+
 Step weighed(const Operation& op, int in, int out, int64_t rows) {
   Step step{Kind::kWeighRows, Split::kSamples, false, in, out, op.saved};
   step.scale = 1.0f / static_cast<float>(rows);
@@ -23,6 +25,11 @@ Step weighed(const Operation& op, int in, int out, int64_t rows) {
 }
 
 Split emit_mean(Emitter& emitter, Operation& op, Split) {
+  if (is_max(op)) {
+    op.saved = op.in;
+    emitter.emit({Kind::kMaxRows, Split::kSamples, false, op.in, op.out});
+    return Split::kSamples;
+  }
   if (op.mask) op.saved = emit_factors(emitter, op);
   Step step = weighed(op, op.in, op.out, op.spec->groups);
   step.kind = Kind::kMeanRows;
@@ -33,6 +40,12 @@ Split emit_mean(Emitter& emitter, Operation& op, Split) {
 Gradient emit_mean_gradient(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient) {
   if (!previous) return gradient;
   const int out = emitter.add_batch_buffer(op.spec->groups, op.width);
+  if (is_max(op)) {
+    Step step{Kind::kMaxRowsBackward, Split::kSamples, false, gradient.buffer, out, op.saved};
+    step.statistics = op.out;
+    emitter.emit(step);
+    return {out, step.split};
+  }
   emitter.emit(weighed(op, gradient.buffer, out, op.spec->groups));
   return {out, Split::kSamples};
 }

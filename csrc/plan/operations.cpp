@@ -70,6 +70,7 @@ class Lowering {
         mask_ = operations_.back().masked_by = last();
         return;
       case LayerSpec::Kind::kMean:
+      case LayerSpec::Kind::kMax:
         reshape(spec.groups);
         groups_ = 1;
         push(Kind::kMean).masked_by = spec.masked ? mask_ : -1;
@@ -163,6 +164,7 @@ int64_t size_after(const LayerSpec& layer, int64_t size) {
     case LayerSpec::Kind::kCustom:
       return layer.units;
     case LayerSpec::Kind::kMean:
+    case LayerSpec::Kind::kMax:
       return size / layer.groups;
     case LayerSpec::Kind::kActivation:
     case LayerSpec::Kind::kDropout:

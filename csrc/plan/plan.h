@@ -89,6 +89,8 @@ struct Step {
     kMask,
     kMeanRows,
     kWeighRows,
+    kMaxRows,
+    kMaxRowsBackward,
     kWarp,
     kCustomForward,
     kCustomBackward,
@@ -135,12 +137,13 @@ struct Step {
   // Buffers by index, -1 none.
   int in = -1;
   int out = -1;
-  int saved = -1;           // what a gradient is computed from: an activation, a dropout mask, dz for the weights
-  int losses = -1;          // loss: by row of outputs; custom: by sample, beside those of the loss
-  int y_pred = -1;          // loss: probabilities, where it reads logits
-  int nonzeros = -1;        // of the rows that come in, where a product may skip their zeros ...
-  int records = -1;         // ... which the team has recorded for this batch
-  int statistics = -1;      // of columns: mean, variance, or corrections; of rows: factor, weight of the projection
+  int saved = -1;     // what a gradient is computed from: an activation, a dropout mask, dz for the weights
+  int losses = -1;    // loss: by row of outputs; custom: by sample, beside those of the loss
+  int y_pred = -1;    // loss: probabilities, where it reads logits
+  int nonzeros = -1;  // of the rows that come in, where a product may skip their zeros ...
+  int records = -1;   // ... which the team has recorded for this batch
+  int statistics =
+      -1;  // of columns: mean, variance, corrections, or largest numbers; of rows: factor, weight of the projection
   bool reads_rows = false;  // `in` are the gathered rows, which may be read in the data set instead ...
   int pointers = -1;        // ... through pointers to those of this batch and of the next, if they are in random order
   // Variables by index, -1 none.

@@ -48,6 +48,7 @@ struct LayerSpec {
     kWarp,
     kActivity,
     kMean,
+    kMax,
     kMask,
   };
   enum class Distribution { kMask, kNormal };
@@ -110,7 +111,7 @@ struct LayerSpec {
   int64_t tokens = 0;
   bool masks = false;  // whether rows of token 0 count for nothing in a later mean ...
   bool counts = false;
-  // mean of the rows of each sample
+  // mean of the rows of each sample, max of their columns
   bool masked = false;  // ... which this one is
   // mask, with `offset`: rows that hold nothing else become 0, and count for nothing later
 };

@@ -120,6 +120,22 @@ STACKS: dict[str, tuple[tuple[int, ...], Any]] = {
             k.GlobalAveragePooling1D("channels_first"),
         ],
     ),
+    "global_max": (
+        (5, 3),
+        lambda k: [k.Dense(17, "relu"), k.GlobalMaxPooling1D(), k.Dense(4)],  # with ties
+    ),
+    "global_max_of_more_axes": (
+        (4, 3, 5, 6),
+        lambda k: [
+            k.Dense(4),
+            k.GlobalMaxPool3D(keepdims=True),
+            k.Flatten(),
+            k.Dense(12),
+            k.Reshape((2, 2, 3)),
+            k.GlobalMaxPooling2D(data_format="channels_first", keepdims=True),
+            k.Flatten(),
+        ],
+    ),
     "single_numbers": ((), lambda k: [k.Flatten(), k.Dense(4, "tanh")]),
 }
 

@@ -18,7 +18,7 @@ NAMES = {
         ActivityRegularization BatchNormalization LayerNormalization RMSNormalization UnitNormalization LeakyReLU ReLU
         ELU PReLU Softmax Activation Embedding Rescaling Normalization CategoryEncoding Identity Input InputLayer Layer
         RandomTranslation RandomRotation RandomZoom Lambda Masking GlobalAveragePooling1D GlobalAveragePooling2D
-        GlobalAveragePooling3D serialize deserialize""",
+        GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GlobalAvgPool1D GlobalMaxPool1D serialize deserialize""",
     "activations": """
         relu relu6 leaky_relu elu selu celu gelu silu swish mish softplus softsign tanh hard_tanh tanh_shrink sigmoid
         hard_sigmoid log_sigmoid hard_silu hard_swish soft_shrink hard_shrink threshold exponential linear softmax

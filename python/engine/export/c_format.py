@@ -70,8 +70,8 @@ def _leaky(c: Writer, step: Step, x: str, y: str) -> None:
     c.columns(f"x < 0.0f ? x * {c.array(step.arrays['slope'], 'slope')}[j] : x", x, y, step)
 
 
-def _mean(c: Writer, step: Step, x: str, y: str) -> None:
-    c.call("mean", x, y, step.constants["rows"], step.units)
+def _pool(c: Writer, step: Step, x: str, y: str) -> None:
+    c.call(step.kind, x, y, step.constants["rows"], step.units)
 
 
 def _mask(c: Writer, step: Step, x: str, y: str) -> None:
@@ -106,7 +106,8 @@ class Emission(NamedTuple):
 OPERATIONS = {
     "dense": Emission(_dense, in_place=False),
     "take": Emission(_take, in_place=False),
-    "mean": Emission(_mean, in_place=False),
+    "mean": Emission(_pool, in_place=False),
+    "max": Emission(_pool, in_place=False),
     "mask": Emission(_mask),
     "embedding": Emission(_embedding, in_place=False),
     "encoding": Emission(_encoding, in_place=False),

@@ -131,6 +131,16 @@ static inline void @mean(const float *x, float *y, long rows, long n)
     }
 }
 """,
+    "max": """\
+/* y (n) = the largest numbers of the columns of x (rows, n) */
+static inline void @max(const float *x, float *y, long rows, long n)
+{
+    for (long j = 0; j < n; ++j) {
+        y[j] = x[j];
+        for (long row = 1; row < rows; ++row) y[j] = x[row * n + j] > y[j] ? x[row * n + j] : y[j];
+    }
+}
+""",
     "mask": """\
 /* y = x, but rows that hold value alone become 0 */
 static inline void @mask(const float *x, float *y, long rows, long n, float value)

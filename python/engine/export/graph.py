@@ -23,7 +23,7 @@ class Step(NamedTuple):
     """One operation of a prediction.
 
     Args:
-        kind: "dense", "take", "mean", "mask", "embedding", "encoding", "affine", "leaky", "standardize", "unit", or an activation's
+        kind: "dense", "take", "mean", "max", "mask", "embedding", "encoding", "affine", "leaky", "standardize", "unit", or an activation's
             name in the core.
         groups: rows of a sample.
         width: numbers of a row that comes in.
@@ -134,8 +134,8 @@ def _take(operation: Operation, _: Iterator[Float32], groups: int, width: int) -
     yield Step("take", 1, groups * width, len(places), {"from": places}, {})
 
 
-def _mean(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
-    yield Step("mean", 1, groups * width, width, {"rows": groups}, {})
+def _pool(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    yield Step(operation["kind"], 1, groups * width, width, {"rows": groups}, {})
 
 
 def _mask(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
@@ -208,7 +208,8 @@ LOWERINGS: dict[str, Callable[[Operation, Iterator[Float32], int, int], Iterator
     "dropout": _nothing,
     "rescaling": _rescaling,
     "take": _take,
-    "mean": _mean,
+    "mean": _pool,
+    "max": _pool,
     "mask": _mask,
     "noise": _nothing,
     "learned": _learned,

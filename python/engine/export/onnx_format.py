@@ -67,9 +67,9 @@ def _gather(w: Writer, step: Step) -> None:
     w.shape = (step.units,)
 
 
-def _mean(w: Writer, step: Step) -> None:
+def _pool(w: Writer, step: Step) -> None:
     w.reshape((step.constants["rows"], step.units))
-    w.x = w("ReduceMean", w.x, axes=[1], keepdims=0)
+    w.x = w("ReduceMean" if step.kind == "mean" else "ReduceMax", w.x, axes=[1], keepdims=0)
     w.shape = (step.units,)
 
 
@@ -214,7 +214,8 @@ ACTIVATIONS: dict[str, Callable[..., str]] = {
 OPERATIONS: dict[str, Callable[[Writer, Step], None]] = {
     "dense": _dense,
     "take": _take,
-    "mean": _mean,
+    "mean": _pool,
+    "max": _pool,
     "mask": _mask,
     "embedding": _embedding,
     "encoding": _encoding,

@@ -66,6 +66,14 @@ class CustomWeight(NDArrayOperatorsMixin):
             weights[self._index] = np.asarray(value)
             layer.set_weights(weights)
 
+    def assign_add(self, value: Any) -> None:
+        """Add `value`."""
+        self.assign(self.value + np.asarray(value))
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtract `value`."""
+        self.assign(self.value - np.asarray(value))
+
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self.value, dtype) if not copy else np.array(self.value, dtype)
 

@@ -84,6 +84,14 @@ class LayerWeight(Tensor):
         weights[self._index] = value
         layer.set_weights(weights)
 
+    def assign_add(self, value: ArrayLike) -> None:
+        """Add `value` to the layer's weight as it is now."""
+        self.assign(self._origin[0].weight(self._index) + np.asarray(value))
+
+    def assign_sub(self, value: ArrayLike) -> None:
+        """Subtract `value` from the layer's weight as it is now."""
+        self.assign_add(-np.asarray(value))
+
     @property
     def _origin(self) -> tuple[Weighted, Weight]:
         layer = None if self._owner is None else self._owner()

@@ -1,4 +1,4 @@
-"""Means over the rows of a sample, and rows that count for nothing there, such as the padding of sequences."""
+"""Means and largest numbers over all places of a sample, and rows that means leave out, such as padding."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Masking(Layer):
         return np.asarray(np.any(np.not_equal(inputs, self.mask_value), axis=-1))
 
 
-class _GlobalAverage(Layer):
-    """The mean of each feature over all places.
+class _Global(Layer):
+    """One number for each feature, of all places.
 
     Args:
         data_format: "channels_last", or "channels_first" for samples whose first axis has the features.
@@ -54,6 +54,7 @@ class _GlobalAverage(Layer):
     """
 
     axes: ClassVar[int]
+    kind = "mean"
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **options: Any) -> None:
         self.data_format = (
@@ -75,16 +76,16 @@ class _GlobalAverage(Layer):
         return (*ones, input_shape[-1]) if last else (input_shape[0], *ones)
 
     def lower(self, input_shape: Shape) -> list[Operation]:
-        """One mean, of channels that are last."""
+        """One mean, or maximum, of channels that are last."""
         order = tuple(range(len(input_shape)))
         if self.data_format != DATA_FORMATS[0]:
             order = (*order[1:], 0)
         places = math.prod(input_shape[axis] for axis in order[:-1])
-        return [*transposed(input_shape, order), {"kind": "mean", "groups": places}]
+        return [*transposed(input_shape, order), {"kind": self.kind, "groups": places}]
 
 
 @register()
-class GlobalAveragePooling1D(_GlobalAverage):
+class GlobalAveragePooling1D(_Global):
     """The mean over the steps of sequences: (steps, features) becomes (features,).
 
     Steps that `Embedding(mask_zero=True)` or Masking leave out don't count; where none is left the mean is 0.
@@ -100,7 +101,7 @@ class GlobalAveragePooling1D(_GlobalAverage):
 
 
 @register()
-class GlobalAveragePooling2D(_GlobalAverage):
+class GlobalAveragePooling2D(_Global):
     """The mean over the places of images: (height, width, features) becomes (features,).
 
     Args:
@@ -113,7 +114,7 @@ class GlobalAveragePooling2D(_GlobalAverage):
 
 
 @register()
-class GlobalAveragePooling3D(_GlobalAverage):
+class GlobalAveragePooling3D(_Global):
     """The mean over the places of volumes: (depth, height, width, features) becomes (features,).
 
     Args:
@@ -123,6 +124,45 @@ class GlobalAveragePooling3D(_GlobalAverage):
     """
 
     axes = 3
+
+
+@register()
+class GlobalMaxPooling1D(_Global):
+    """The largest number of each feature over the steps of sequences: (steps, features) becomes (features,).
+
+    Args:
+        data_format: "channels_last", or "channels_first" for samples (features, steps).
+        keepdims: whether the axis of the steps stays, with length 1.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    axes, kind = 1, "max"
+
+
+@register()
+class GlobalMaxPooling2D(_Global):
+    """The largest number of each feature over the places of images: (height, width, features) becomes (features,).
+
+    Args:
+        data_format: "channels_last", or "channels_first" for samples (features, height, width).
+        keepdims: whether the axes of the places stay, with length 1.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    axes, kind = 2, "max"
+
+
+@register()
+class GlobalMaxPooling3D(_Global):
+    """The largest number of each feature over the places of volumes: (depth, height, width, features) to (features,).
+
+    Args:
+        data_format: "channels_last", or "channels_first" for samples whose first axis has the features.
+        keepdims: whether the axes of the places stay, with length 1.
+        options: `name`, `input_shape`, as for every layer.
+    """
+
+    axes, kind = 3, "max"
 
 
 def masks_before(stack: Sequence[Layer]) -> list[bool]:
