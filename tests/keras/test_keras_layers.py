@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from twins import Make, assert_same_histories, twins
+
+import engine
 
 # A stack of layers by name, each with the shape of one sample.
 STACKS: dict[str, tuple[tuple[int, ...], Any]] = {
@@ -178,3 +181,20 @@ def test_indices(mode: str) -> None:
     pair.assert_same_outputs(x)
     assert_same_histories(*pair.fit(x, y, batch_size=16, epochs=3), rtol=1e-5)
     pair.assert_same_weights(rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_by_itself_follows_its_running_averages() -> None:
+    x = np.random.default_rng(4).normal(2, 3, (64, 4)).astype(np.float32)
+    theirs, ours = (
+        api.layers.BatchNormalization(momentum=0.5, renorm=True, renorm_momentum=0.8)
+        for api in (keras, engine)
+    )
+    for training in (False, True, True, False):
+        np.testing.assert_allclose(
+            np.asarray(ours(x, training=training)),
+            np.asarray(theirs(x, training=training)),
+            rtol=1e-4,
+            atol=1e-5,
+        )
+    for expected, found in zip(theirs.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -232,6 +232,8 @@ class Layer(Linked):
         program = build(math.prod(sample), operations, weights)
         seed = next_seed() if training else 0
         outputs = program.predict(rows, None, False, flag(training, "training"), seed)
+        if training and weights:  # running averages follow the batch
+            self.set_weights(program.variables)
         return outputs.reshape(len(rows), *output_shape).view(Tensor)
 
     def run_host(self, views: Mapping[str, Any]) -> None:
