@@ -15,6 +15,13 @@ PathLike = str | os.PathLike[str]
 class SavedModel(CompiledModel):
     """What a model does with files."""
 
+    def __reduce__(self) -> Any:
+        """A copy or a pickle is the model as a file has it."""
+        from engine import saving
+
+        with self._lock:
+            return saving.pickled(self)
+
     def save(
         self, filepath: PathLike, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
     ) -> None:

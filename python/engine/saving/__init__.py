@@ -6,6 +6,7 @@ import datetime
 import os
 import warnings
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from engine._atomic import replacing
 from engine._checks import flag, path_of
 from engine._program import __version__
 from engine._progress import print_message
+from engine.saving import _zip
 from engine.saving._folder import replace_folder
 from engine.saving._h5 import WeightsH5
 from engine.saving._keras import KerasArchive, members_of, opened_folder
@@ -21,8 +23,8 @@ from engine.saving._safetensors import SafeTensors
 from engine.saving._shards import INDEX, Shards, write_shards
 from engine.saving._state import contents_of, load
 from engine.saving.config import config_of, model_of, parsed, require_sizes, text_of
-from engine.saving.contents import CONFIG, METADATA, Format, understood
-from engine.saving.npz import Npz
+from engine.saving.contents import CONFIG, METADATA, Format, Reader, understood
+from engine.saving.npz import Npz, NpzReader
 from engine.utils import (
     CustomObjectScope,
     custom_object_scope,
@@ -92,13 +94,7 @@ def save_model(
         return
     if not model.built:
         warnings.warn(f"You are saving a model that {_UNBUILT}. The file holds no weights", stacklevel=3)
-    metadata = {
-        "keras_version": KERAS,
-        "date_saved": _now(),
-        "engine": {"version": __version__} | model._facts,
-    }
-    texts = {METADATA: text_of(metadata), CONFIG: text_of(config_of(model))}
-    contents = contents_of(model, texts, include_optimizer)
+    contents = contents_of(model, _texts(model), include_optimizer)
     if format_ is None:
         replace_folder(path, members_of(contents))
         return
@@ -135,16 +131,50 @@ def load_model(
         msg = f"File not found: filepath={filepath}. Please ensure the file is an accessible `{path.suffix}` file."
         raise ValueError(msg)
     with understood(filepath), custom_object_scope(custom_objects), reading(path) as reader:
-        config = parsed(reader.text(CONFIG))
-        require_sizes(config, reader)
-        model = model_of(config)
-        if flag(compile, "compile") and config.get("compile_config"):
-            model.compile_from_config(config["compile_config"])
-        metadata = reader.text(METADATA)
-        if metadata is not None:
-            model._learn(parsed(metadata).get("engine") or {})
-        if model.built:
-            load(model, reader)
+        return _model_in(reader, flag(compile, "compile"))
+
+
+def pickled(model: Any) -> tuple[Any, tuple[bytes, dict[str, type]]]:
+    """What `pickle` and `copy` make `model` again from: a function and its arguments."""
+    buffer = BytesIO()
+    Npz().write(buffer, contents_of(model, _texts(model)))
+    classes = {type(layer).__name__: type(layer) for layer in model.layers}
+    own = {name: each for name, each in classes.items() if not each.__module__.startswith("engine.")}
+    return unpickled, (buffer.getvalue(), own)
+
+
+def unpickled(data: bytes, classes: Mapping[str, type]) -> Any:
+    """The model that `pickled` was given.
+
+    Args:
+        data: what it returned.
+        classes: of layers of one's own.
+    """
+    with (
+        understood("a pickled model"),
+        custom_object_scope(classes),
+        _zip.opened(BytesIO(data)) as archive,
+    ):
+        return _model_in(NpzReader(archive), True)
+
+
+def _texts(model: Any) -> dict[str, str]:
+    facts = {"version": __version__} | model._facts
+    metadata = {"keras_version": KERAS, "date_saved": _now(), "engine": facts}
+    return {METADATA: text_of(metadata), CONFIG: text_of(config_of(model))}
+
+
+def _model_in(reader: Reader, compile: bool) -> Any:
+    config = parsed(reader.text(CONFIG))
+    require_sizes(config, reader)
+    model = model_of(config)
+    if compile and config.get("compile_config"):
+        model.compile_from_config(config["compile_config"])
+    metadata = reader.text(METADATA)
+    if metadata is not None:
+        model._learn(parsed(metadata).get("engine") or {})
+    if model.built:
+        load(model, reader)
     return model
 
 

@@ -1,0 +1,69 @@
+"""Pickles and copies of models: as a file has them, layers of one's own included."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Blobs, classifier, same_weights
+
+import engine as keras
+from engine import layers
+
+WAYS: dict[str, Callable[[Any], Any]] = {
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+    "deepcopy": copy.deepcopy,
+    "copy": copy.copy,
+}
+
+
+class Doubled(layers.Layer):
+    """Not registered anywhere."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * 2
+
+    def gradient(self, inputs: Any, upstream: Any) -> Any:
+        return upstream * 2
+
+
+@pytest.fixture(params=WAYS)
+def again(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
+    """Makes a model again."""
+    return WAYS[request.param]
+
+
+def test_training_goes_on_to_the_bit(again: Callable[[Any], Any], blobs: Blobs) -> None:
+    model = classifier()
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(blobs.x, blobs.y, verbose=0)
+    other = again(model)
+    assert same_weights(model, other)
+    for each in (model, other):
+        keras.utils.set_random_seed(5)
+        each.fit(blobs.x, blobs.y, verbose=0)
+    assert same_weights(model, other)
+    assert other.evaluate(blobs.x, blobs.y, verbose=0) == model.evaluate(blobs.x, blobs.y, verbose=0)
+    other.set_weights([np.zeros_like(array) for array in other.get_weights()])
+    assert not same_weights(model, other)
+
+
+def test_models_of_every_kind(again: Callable[[Any], Any]) -> None:
+    unbuilt = again(keras.Sequential([layers.Dense(3)], name="unbuilt"))
+    assert (unbuilt.name, unbuilt.built) == ("unbuilt", False)
+    inputs = keras.Input((3,))
+    chain = keras.Model(inputs, layers.Dense(2)(Doubled()(inputs)))
+    x = np.ones((2, 3), np.float32)
+    other = again(chain)
+    assert any(isinstance(layer, Doubled) for layer in other.layers)
+    assert np.array_equal(other.predict(x), chain.predict(x))
+
+
+def test_a_damaged_pickle_says_so() -> None:
+    restore, (data, classes) = classifier().__reduce__()
+    with pytest.raises(ValueError, match="a pickled model: this is no zip archive"):
+        restore(data[:100], classes)
