@@ -87,18 +87,18 @@ def test_names_are_those_of_the_layers(tmp_path: Path) -> None:
             keras.Input((4,), name="pixels"),
             keras.layers.Dense(3, "relu", name="hidden"),
             keras.layers.Dropout(0.5, name="nothing"),
-            keras.layers.Dense(2, name="hidden/kernel"),
+            keras.layers.Dense(2, name="classes"),
         ],
         name="net",
     )
     graph = exported(model, tmp_path).graph
     assert graph.name == "net"
     assert [each.name for each in graph.input] == ["pixels"]
-    assert [each.name for each in graph.output] == ["hidden/kernel"]
+    assert [each.name for each in graph.output] == ["classes"]
     outputs = [name for node in graph.node for name in node.output]
-    assert outputs == ["hidden/Gemm", "hidden", "nothing", "hidden/kernel"]
+    assert outputs == ["hidden/Gemm", "hidden", "nothing", "classes"]
     names = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
-    assert list(names) == ["hidden/kernel_1", "hidden/bias", "hidden/kernel/kernel", "hidden/kernel/bias"]
+    assert list(names) == ["hidden/kernel", "hidden/bias", "classes/kernel", "classes/bias"]
     for array, weight in zip(names.values(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(array, weight)
 
