@@ -165,8 +165,11 @@ def test_names_begin_with_that_of_the_file(file: str, prefix: str, tmp_path: Pat
 
 def test_names_of_layers_can_not_break_it(tmp_path: Path) -> None:
     names = ["a b", "a_b", "*/ int x;", "/*", "net", "??/", "a\nb", "a\\", "predict", "x" * 300]
-    layers = [keras.layers.Dense(3, name=name) for name in names]
-    model = keras.Sequential([keras.Input((3,)), *layers], name="*/ #error\n")
+    layers = [keras.layers.Dense(3) for _ in names]
+    for layer, name in zip(layers, names, strict=True):
+        layer.name = name  # which nobody checks then
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    model.name = "*/ #error\n"
     model.export(tmp_path / "net.h", prefix="other")
     (tmp_path / "a.c").write_text(
         '#include "net.h"\nint main(void)\n{\n    float s[OTHER_SCRATCH_SIZE], y[3];\n'
