@@ -159,7 +159,7 @@ def compiled(**options: Any) -> Callable[[Any], None]:
         (stack(layer("system", "os")), "unknown layer 'system'"),
         (
             stack(layer("Dense", units=3, name=5), layer("Dense", units=3, name="5")),
-            "needs weights of shapes",
+            "`name` must be a string, got 5",
         ),
         (stack(*[layer("Dense", units=1)] * 3), "m.npz"),
         (
