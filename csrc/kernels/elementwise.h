@@ -7,6 +7,7 @@
 #include "kernels/microtile.h"
 #include "kernels/random.h"
 #include "kernels/table.h"
+#include "kernels/transpose.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -31,12 +32,21 @@ void dropout_forward(const Dropout& op) {
   });
 }
 
-/// Blocks of one cache line in both directions, so that neither side is walked with a long stride.
+/// Squares of whole vectors are turned in registers, so that neither side is walked with a long stride.
 void transpose(const Transpose& op) {
-  for (int64_t r = op.rows.begin; r < op.rows.end; r += kLane) {
-    const int64_t r_end = op.rows.end < r + kLane ? op.rows.end : r + kLane;
-    for (int64_t c = op.columns.begin; c < op.columns.end; c += kLane) {
-      const int64_t c_end = op.columns.end < c + kLane ? op.columns.end : c + kLane;
+  for (int64_t r = op.rows.begin; r < op.rows.end; r += kWidth) {
+    const int64_t r_end = op.rows.end < r + kWidth ? op.rows.end : r + kWidth;
+    for (int64_t c = op.columns.begin; c < op.columns.end; c += kWidth) {
+      const int64_t c_end = op.columns.end < c + kWidth ? op.columns.end : c + kWidth;
+      if (r_end - r == kWidth && c_end - c == kWidth) {
+        vf square[kWidth];
+#pragma GCC unroll 16
+        for (int i = 0; i < kWidth; ++i) square[i] = load(op.in + (r + i) * op.ld_in + c);
+        transpose_square(square);
+#pragma GCC unroll 16
+        for (int i = 0; i < kWidth; ++i) store(op.out + (c + i) * op.ld_out + r, square[i]);
+        continue;
+      }
       for (int64_t j = c; j < c_end; ++j) {
         for (int64_t i = r; i < r_end; ++i) op.out[j * op.ld_out + i] = op.in[i * op.ld_in + j];
       }
@@ -44,20 +54,33 @@ void transpose(const Transpose& op) {
   }
 }
 
-ENGINE_INLINE float magnitude(float x) { return __builtin_fabsf(x); }
-ENGINE_INLINE double magnitude(double x) { return __builtin_fabs(x); }
-
-/// First row with a value that is no finite float32, -1 for none. The comparison is false for a NaN.
+/// First row with a value that is no finite float32, -1 for none. Comparisons are false for a NaN.
 template <class T>
 int64_t first_nonfinite(const NonFinite& op) {
-  using Mask = std::conditional_t<sizeof(T) == sizeof(float), int32_t, int64_t>;  // as wide, or vectors are repacked
   constexpr T kLargest = __FLT_MAX__;
+  constexpr int64_t kValues = ENGINE_VECTOR_BYTES / sizeof(T);
+  using Mask = std::conditional_t<sizeof(T) == sizeof(float), int32_t, int64_t>;
+  typedef T Values __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
+  typedef Mask Masks __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
   const auto* data = static_cast<const T*>(op.data);
   for (int64_t row = op.rows.begin; row < op.rows.end; ++row) {
     const T* x = data + row * op.stride;
-    Mask bad = 0;
-    for (int64_t j = 0; j < op.k; ++j) bad |= magnitude(x[j]) <= kLargest ? Mask{0} : Mask{-1};
-    if (bad) return row;
+    Masks finite = ~Masks{};
+    int64_t j = 0;
+    for (; j + kValues <= op.k; j += kValues) {
+      Values v;
+      std::memcpy(&v, x + j, sizeof v);
+      finite &= (v <= kLargest) & (v >= -kLargest);
+    }
+    if (j < op.k) {
+      Values rest{};
+      std::memcpy(&rest, x + j, static_cast<size_t>(op.k - j) * sizeof(T));
+      finite &= (rest <= kLargest) & (rest >= -kLargest);
+    }
+    Mask all = -1;
+#pragma GCC unroll 16
+    for (int64_t l = 0; l < kValues; ++l) all &= finite[l];
+    if (!all) return row;
   }
   return -1;
 }
