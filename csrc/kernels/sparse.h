@@ -11,8 +11,9 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 constexpr int kPanelVectors = static_cast<int>(kPanel) / kWidth;
-/// Chains that keep two FMA pipes of latency 4 busy: a product with fewer vectors takes two samples at a time.
-constexpr int kChainsInFlight = 8;
+/// Chains that keep two FMA pipes of latency 4 busy: a product with fewer vectors takes two samples at a time. Where
+/// fma is a call there is nothing to keep busy.
+constexpr int kChainsInFlight = kUnrolled > 1 ? 8 : 0;
 /// Inputs whose gradients are summed together, over the samples that have any of them: neighbours, of images, are
 /// mostly zero together. As many as there are registers for: at batch 32, 13.0 us with two and 11.2 with four on
 /// AVX-512.
