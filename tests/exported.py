@@ -20,7 +20,7 @@ WIDTH = 5
 # Of the programs' outputs and the engine's: float32, a few operations apart.
 TOLERANCE = 1e-6
 
-Layers = Callable[[], list[k.Layer]]
+Layers = Callable[[], list[Any]]
 
 
 class Case(NamedTuple):
@@ -52,6 +52,11 @@ class Case(NamedTuple):
         return rng.normal(0.0, 1.5, (rows, *self.shape)).astype(np.float32)
 
 
+def nested(*layers: Any) -> Any:
+    """A model as a layer."""
+    return engine.Sequential(layers)
+
+
 class Taken(k.Layer):
     """Numbers in no order that loops have, and zeros: what no layer asks for yet, but the core can."""
 
@@ -65,6 +70,14 @@ class Taken(k.Layer):
 LAYERS: dict[str, Case] = {
     "taken": Case((2, 2), lambda: [Taken()]),
     "dense": Case((7,), lambda: [k.Dense(4), k.Dense(3, use_bias=False), k.Dense(2, "softmax")]),
+    "nested": Case(
+        (7,),
+        lambda: [
+            nested(k.Dense(4, "relu", name="same"), k.Dropout(0.5)),
+            k.Dense(5, name="same"),
+            nested(nested(k.Dense(3, "tanh", name="same"), k.BatchNormalization()), k.Softmax()),
+        ],
+    ),
     "dense_of_many": Case((4096,), lambda: [k.Dense(17)]),
     "rows_of_many": Case(
         (4096,), lambda: [k.LayerNormalization(), k.RMSNormalization(), k.Activation("log_softmax")]

@@ -28,10 +28,10 @@ def test_a_chain_is_a_stack(blobs: Blobs) -> None:
     for model in (stack, chain):
         model.fit(blobs.x, blobs.y, shuffle=False, verbose=0)
     assert same_weights(stack, chain)
-    assert isinstance(chain, keras.Sequential)
+    assert not isinstance(chain, keras.Sequential)
     assert isinstance(stack, keras.Model)
     assert [type(layer).__name__ for layer in chain.layers] == ["InputLayer", "Dense", "Dense"]
-    assert chain.get_layer("rows") is chain.get_layer(index=0) is chain.inputs
+    assert chain.get_layer("rows") is chain.get_layer(index=0) is chain.inputs[0].start
     lines: list[str] = []
     chain.summary(print_fn=lines.append)
     assert 'Model: "functional' in lines[0]
@@ -130,3 +130,21 @@ def test_weights_of_layers_can_be_left_out_of_decay(blobs: Blobs) -> None:
     assert decays == [[0.5, 0.0, 0.5, 0.0]] * 2
     with pytest.raises(TypeError, match="`var_list` must hold weights"):
         keras.optimizers.AdamW().exclude_from_weight_decay(var_list=[np.zeros(3)])
+
+
+def test_numbers_and_arrays_have_numpy(blobs: Blobs) -> None:
+    model = classifier(optimizer=keras.optimizers.Adam(0.5))
+    outputs = model(blobs.x)
+    for array in (outputs, model.layers[0](blobs.x), model.layers[0].kernel):
+        assert type(array.numpy()) is np.ndarray
+        assert type(array + 1) is np.ndarray
+    rate = model.optimizer.learning_rate
+    assert (rate, rate.numpy(), rate.value) == (0.5, 0.5, 0.5)
+    rate.assign(0.25)
+    assert model.optimizer.learning_rate == 0.25
+    assert model.optimizer.get_config()["learning_rate"] == 0.25
+    metric = keras.metrics.Mean()
+    metric.update_state([1.0, 2.0])
+    assert metric.result().numpy() == metric.result() == 1.5
+    with pytest.raises(ValueError, match="`learning_rate` must be a finite number"):
+        rate.assign(-1)

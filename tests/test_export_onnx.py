@@ -16,6 +16,7 @@ from exported import CASES, TOLERANCE, Array
 from onnx.reference import ReferenceEvaluator
 
 import engine as keras
+from engine.layers.core import named_leaves
 
 
 def exported(model: keras.Sequential, folder: Path, **options: Any) -> Any:
@@ -75,9 +76,9 @@ def test_outputs_of_layers_have_their_shapes_with_a_free_batch(name: str, tmp_pa
     graph = exported(model, tmp_path).graph
     known = {each.name: each.type.tensor_type.shape.dim for each in [*graph.value_info, *graph.output]}
     shape: tuple[int | None, ...] = model.input_shape
-    for layer in model.layers:
+    for name_within, layer in named_leaves(model.layers):
         shape = layer.compute_output_shape(shape)
-        batch, *sizes = known[layer.name]
+        batch, *sizes = known[name_within]
         assert (batch.dim_param, *(size.dim_value for size in sizes)) == ("batch", *shape[1:])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Blobs, classifier
+from conftest import FEATURES, Blobs, classifier
 from google.protobuf import text_format
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -151,14 +151,17 @@ def test_weights_that_are_all_the_same_or_lost(tmp_path: Path) -> None:
 def test_graph_of_layers(chained: bool, blobs: Blobs, tmp_path: Path) -> None:
     model = classifier()
     if chained:
-        model = keras.models.Functional.from_config(model.get_config())
+        outputs = start = keras.Input((FEATURES,))
+        for layer in model.layers:
+            outputs = layer(outputs)
+        model = keras.Model(start, outputs)
         model.compile("sgd", "sparse_categorical_crossentropy")
     model.fit(blobs.x, blobs.y, verbose=0, callbacks=[TensorBoard(tmp_path)])
     events = run(tmp_path / "train")
     assert plugin(events, "keras") == "graph_keras_model"
     config = json.loads(make_ndarray(events.Tensors("keras")[0].tensor_proto).item())
     graph = keras_model_to_graph_def(config)
-    names = [f"{model.name}/{layer.name}" for layer in [model.inputs, *model.layers[-2:]]]
+    names = [f"{model.name}/{layer.name}" for layer in [model.input, *model.layers[-2:]]]
     assert [node.name for node in graph.node] == names
     assert [list(node.input) for node in graph.node] == [[], *([name] for name in names[:-1])]
     shown = events.Graph()

@@ -13,7 +13,8 @@ namespace engine::bindings {
 /// references to methods, since a model owns both its layers and its program.
 class HostedProgram : public Program {
  public:
-  HostedProgram(ModelSpec model, std::vector<py::object> hosts) : Program(std::move(model)), hosts_(std::move(hosts)) {}
+  HostedProgram(ModelSpec model, const std::vector<Loan>& loans, std::vector<py::object> hosts)
+      : Program(std::move(model), loans), hosts_(std::move(hosts)) {}
   const py::object& host(int layer) const { return hosts_[static_cast<size_t>(layer)]; }
 
  private:

@@ -27,7 +27,7 @@ Array checked(const py::handle& value, const py::array_t<float>& weights, const 
 
 void call_weights_host(Program& program, const Workspace& workspace, const Step& step, const py::object& host) {
   const Variable& variable = program.parameters().variables[static_cast<size_t>(step.kernel)];
-  float* values = program.weights() + variable.offset;
+  float* values = program.weights()[step.kernel];
   const bool penalty = step.index >= 0;
   py::dict views;
   views["task"] = penalty ? "penalty" : "constraint";

@@ -27,27 +27,42 @@ struct NotFinite : std::runtime_error {
 py::array_t<float> read_variable(Program& program, size_t index) {
   const Variable variable = chosen(program, index).front();
   const auto lock = read_lock(program);
-  return copy_of(variable, program.weights() + variable.offset);
+  return copy_of(variable, program.weights()[index]);
 }
 
 py::list variables(Program& program) {
   const auto lock = read_lock(program);
   py::list copies;
-  for (const Variable& variable : program.parameters().variables) {
-    copies.append(copy_of(variable, program.weights() + variable.offset));
-  }
+  const auto& all = program.parameters().variables;
+  for (size_t v = 0; v < all.size(); ++v) copies.append(copy_of(all[v], program.weights()[v]));
   return copies;
 }
 
-void write_variables(Program& program, const py::sequence& values) {
-  const auto sources = to_arrays(program.parameters().variables, values);
+void write_variables(Program& program, const py::sequence& values, size_t first) {
+  const auto& all = program.parameters().variables;
+  const size_t begin = std::min(first, all.size()), end = std::min(begin + values.size(), all.size());
+  const auto at = [&](size_t v) { return all.begin() + static_cast<std::ptrdiff_t>(v); };
+  const auto sources = to_arrays({at(begin), at(end)}, values);
   const py::gil_scoped_release release;
   const auto lock = program.write_lock();
   for (size_t v = 0; v < sources.size(); ++v) {
-    const Variable& variable = program.parameters().variables[v];
-    pack_panels(sources[v].data(), variable.columns, variable.rows, variable.columns,
-                program.weights() + variable.offset);
+    const Variable& variable = program.parameters().variables[first + v];
+    pack_panels(sources[v].data(), variable.columns, variable.rows, variable.columns, program.weights()[first + v]);
   }
+}
+
+/// Of each variable (program, number) where it is lent, or None.
+std::vector<Loan> to_loans(const py::sequence& given) {
+  std::vector<Loan> loans;
+  for (const py::handle each : given) {
+    Loan loan;
+    if (!each.is_none()) {
+      const auto place = py::cast<py::tuple>(each);
+      loan = {place[0].cast<std::shared_ptr<Program>>(), place[1].cast<size_t>()};
+    }
+    loans.push_back(std::move(loan));
+  }
+  return loans;
 }
 
 void configure(Program& program, const py::dict& loss, const py::dict& optimizer, const py::sequence& metrics,
@@ -146,23 +161,23 @@ py::array_t<float> predict(Program& program, const py::array& x, const py::objec
 void register_program(py::module_& m) {
   py::register_exception<NotFinite>(m, "NotFiniteError", PyExc_ValueError);
   py::class_<Program, std::shared_ptr<Program>>(m, "Program")
-      .def(py::init([](int64_t input_size, const py::sequence& layers, int64_t output_rows) {
+      .def(py::init([](int64_t input_size, const py::sequence& layers, int64_t output_rows, const py::sequence& loans) {
              std::vector<py::object> hosts;
              for (const py::handle layer : layers) {
                hosts.push_back(py::cast<py::dict>(layer).attr("get")("host"));
              }
-             std::shared_ptr<Program> program =
-                 std::make_shared<HostedProgram>(to_model(input_size, layers, output_rows), std::move(hosts));
+             std::shared_ptr<Program> program = std::make_shared<HostedProgram>(
+                 to_model(input_size, layers, output_rows), to_loans(loans), std::move(hosts));
              return program;
            }),
-           py::arg("input_size"), py::arg("layers"), py::arg("output_rows") = 1)
+           py::arg("input_size"), py::arg("layers"), py::arg("output_rows") = 1, py::arg("loans") = py::tuple())
       .def_property_readonly("variables", &variables)
       .def_property_readonly("weight_count", [](const Program& p) { return p.parameters().size; })
       .def("read_variable", &read_variable, py::arg("index"))
       .def_property_readonly("output_size", &Program::output_size)
       .def_property_readonly("output_width", &Program::output_width)
       .def_property("iterations", &Program::iterations, &set_iterations)
-      .def("write_variables", &write_variables, py::arg("values"))
+      .def("write_variables", &write_variables, py::arg("values"), py::arg("first") = 0)
       .def("compile", &configure, py::arg("loss"), py::arg("optimizer"), py::arg("metrics"),
            py::arg("host_metrics") = false)
       .def("begin", &begin, py::arg("mode"), py::arg("data"), py::arg("batch_size"), py::arg("shuffle") = "none",

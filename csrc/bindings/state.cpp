@@ -56,7 +56,7 @@ py::array_t<float> copy_of(const Variable& variable, const float* data) {
   return copy;
 }
 
-std::shared_lock<std::shared_mutex> read_lock(Program& program) {
+Hold read_lock(const Program& program) {
   const py::gil_scoped_release release;
   return program.read_lock();
 }

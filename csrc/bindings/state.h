@@ -15,7 +15,7 @@ namespace engine::bindings {
 py::array_t<float> copy_of(const Variable& variable, const float* data);
 
 /// Takes the lock without the GIL.
-std::shared_lock<std::shared_mutex> read_lock(Program& program);
+Hold read_lock(const Program& program);
 
 /// `values` as one contiguous array for each of `targets`; ValueError where a shape differs.
 std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_arrays(

@@ -176,7 +176,7 @@ Range StepRunner::columns(const Step& step, int64_t columns) const {
 Weights StepRunner::weights(int v) const {
   Weights w;
   if (v < 0) return w;
-  w.values = frame_.weights + variable(v).offset;
+  w.values = frame_.weights[v];
   for (int s = 0; s < kMaxSlots; ++s) w.slots[s] = frame_.slots[s] ? frame_.slots[s] + variable(v).offset : nullptr;
   w.l2 = variable(v).asked.l2;
   w.decay = frame_.training ? frame_.training->optimizer.decay(v) : 0.0;

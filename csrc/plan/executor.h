@@ -34,7 +34,7 @@ struct Frame {
   const ModelSpec* model = nullptr;
   const Parameters* parameters = nullptr;
   const TrainingSpec* training = nullptr;
-  float* weights = nullptr;
+  float* const* weights = nullptr;  // of each variable
   float* slots[kMaxSlots] = {};
   float* accumulated = nullptr;  // sums of gradients, where the optimizer accumulates
   float* averages = nullptr;     // of the weights, where it keeps them

@@ -19,7 +19,7 @@ Parameters lay_out(const ModelSpec& model) {
   Parameters parameters;
   const auto add = [&](int64_t rows, int64_t columns, std::vector<int64_t> shape, const VariableSpec& asked) {
     parameters.variables.push_back({rows, columns, parameters.size, std::move(shape), asked});
-    parameters.size += rows * round_up(columns, kLane);
+    parameters.size += parameters.variables.back().floats();
     return static_cast<int>(parameters.variables.size()) - 1;
   };
   int64_t size = model.input_size;

@@ -16,6 +16,8 @@ struct Variable {
   VariableSpec asked;          // nothing where nothing is learnt: Keras leaves frozen weights out of the loss
 
   bool is_matrix() const { return shape.size() == 2 && rows == shape[0]; }
+  /// In an arena.
+  int64_t floats() const { return rows * round_up(columns, kLane); }
 };
 
 struct Parameters {

@@ -16,6 +16,9 @@ Predictor::Predictor(std::shared_ptr<Program> program, Executor& executor, int64
   }
   workspace_ = program_->lease(Plan::Mode::kPredict, together, 1);
   weights_ = Arena(program_->parameters().size);
+  for (const Variable& variable : program_->parameters().variables) {
+    values_.push_back(weights_.data() + variable.offset);
+  }
   refresh();
   for (const LayerSpec& layer : model.layers) {
     if (tokens_ == 0 && (layer.kind == LayerSpec::Kind::kEmbedding || layer.kind == LayerSpec::Kind::kEncoding)) {
@@ -24,7 +27,7 @@ Predictor::Predictor(std::shared_ptr<Program> program, Executor& executor, int64
   }
   frame_.model = &model;
   frame_.parameters = &program_->parameters();
-  frame_.weights = weights_.data();
+  frame_.weights = values_.data();
   frame_.arena = workspace_->arena.data();
   frame_.data.stride = model.input_size;
   frame_.finite = true;
@@ -32,7 +35,10 @@ Predictor::Predictor(std::shared_ptr<Program> program, Executor& executor, int64
 
 void Predictor::refresh() {
   const auto lock = program_->read_lock();
-  std::memcpy(weights_.data(), program_->weights(), static_cast<size_t>(program_->parameters().size) * sizeof(float));
+  for (size_t v = 0; v < values_.size(); ++v) {
+    const auto floats = static_cast<size_t>(program_->parameters().variables[v].floats());
+    std::memcpy(values_[v], program_->weights()[v], floats * sizeof(float));
+  }
 }
 
 Predictor::Answer Predictor::predict(const float* x, int64_t rows, float* out) {

@@ -1,6 +1,7 @@
 // A model's answers for one caller at a time, with weights and scratch of its own: no lock, no allocation, no team.
 #pragma once
 #include <memory>
+#include <vector>
 
 #include "plan/executor.h"
 #include "plan/program.h"
@@ -29,6 +30,7 @@ class Predictor {
   Executor& executor_;
   std::shared_ptr<Workspace> workspace_;
   Arena weights_;
+  std::vector<float*> values_;  // of each variable, in there
   Frame frame_;
   int64_t tokens_ = 0;  // where inputs are indices: how many there are
 };

@@ -84,10 +84,43 @@ void check(const ModelSpec& model) {
 
 }  // namespace
 
-Program::Program(ModelSpec model) : model_(std::move(model)), pool_(std::make_shared<Pool>()) {
+Program::Program(ModelSpec model, const std::vector<Loan>& loans)
+    : model_(std::move(model)), pool_(std::make_shared<Pool>()) {
   check(model_);
   parameters_ = lay_out(model_);
-  weights_ = Arena(parameters_.size);
+  const std::vector<Variable>& variables = parameters_.variables;
+  if (!loans.empty() && loans.size() != variables.size()) {
+    throw std::invalid_argument("there must be a loan or none for each of " + std::to_string(variables.size()) +
+                                " variables, got " + std::to_string(loans.size()));
+  }
+  const auto is_own = [&](size_t v) { return loans.empty() || !loans[v].program; };
+  int64_t own = 0;
+  for (size_t v = 0; v < variables.size(); ++v) own += is_own(v) ? variables[v].floats() : 0;
+  const auto storage = std::make_shared<Storage>(own);
+  float* next = storage->data();
+  storages_.push_back(storage);
+  for (size_t v = 0; v < variables.size(); ++v) {
+    if (is_own(v)) {
+      holders_.push_back(storage);
+      weights_.push_back(next);
+      next += variables[v].floats();
+      continue;
+    }
+    const Program& lender = *loans[v].program;
+    const size_t lent = loans[v].variable;
+    if (lent >= lender.weights_.size() || lender.parameters_.variables[lent].shape != variables[v].shape) {
+      throw std::invalid_argument("variable " + std::to_string(v) + " can't be lent: it has another shape");
+    }
+    holders_.push_back(lender.holders_[lent]);
+    weights_.push_back(lender.weights_[lent]);
+    storages_.push_back(lender.holders_[lent]);
+  }
+  std::sort(storages_.begin(), storages_.end());
+  storages_.erase(std::unique(storages_.begin(), storages_.end()), storages_.end());
+}
+
+bool Program::awaited() const {
+  return std::any_of(storages_.begin(), storages_.end(), [](const auto& storage) { return storage->awaited(); });
 }
 
 int64_t Program::output_size() const {
@@ -156,22 +189,6 @@ std::shared_ptr<Workspace> Program::lease(Plan::Mode mode, int64_t rows, int thr
             pool->kept += size;
             pool->free[key].push_back(std::move(owned));
           }};
-}
-
-std::shared_lock<std::shared_mutex> Program::read_lock() {
-  ++waiting_;
-  const std::lock_guard<std::mutex> turn(turnstile_);
-  std::shared_lock<std::shared_mutex> lock(mutex_);
-  --waiting_;
-  return lock;
-}
-
-std::unique_lock<std::shared_mutex> Program::write_lock() {
-  ++waiting_;
-  const std::lock_guard<std::mutex> turn(turnstile_);
-  std::unique_lock<std::shared_mutex> lock(mutex_);
-  --waiting_;
-  return lock;
 }
 
 }  // namespace engine

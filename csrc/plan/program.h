@@ -1,16 +1,15 @@
 // One model: its weights, optimizer state and the plans compiled for it. Passes lease their scratch here.
 #pragma once
-#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <shared_mutex>
 #include <tuple>
 #include <vector>
 
 #include "plan/arena.h"
 #include "plan/executor.h"
 #include "plan/plan.h"
+#include "plan/storage.h"
 
 namespace engine {
 
@@ -29,16 +28,26 @@ struct OptimizerState {
   Arena averages;
 };
 
+class Program;
+
+/// A weight array of a program that another one uses as its own; of none where `program` is null.
+struct Loan {
+  std::shared_ptr<const Program> program;
+  size_t variable = 0;
+};
+
 class Program {
  public:
-  explicit Program(ModelSpec model);
+  /// `loans` has one for each variable, or is empty: all weights are new then.
+  explicit Program(ModelSpec model, const std::vector<Loan>& loans = {});
 
   const ModelSpec& model() const { return model_; }
   const Parameters& parameters() const { return parameters_; }
   int64_t output_size() const;
   /// Numbers in a row of it.
   int64_t output_width() const { return output_size() / model_.output_groups; }
-  float* weights() const { return weights_.data(); }
+  /// Of each variable.
+  float* const* weights() const { return weights_.data(); }
 
   /// Sets loss, optimizer and metrics; optimizer state and `iterations` start at zero.
   void configure(TrainingSpec training);
@@ -55,10 +64,11 @@ class Program {
   std::shared_ptr<Workspace> lease(Plan::Mode mode, int64_t rows, int threads);
 
   /// Held for reading by what uses the weights and for writing by what changes them, for one stretch of steps at
-  /// a time. Whoever waits to read is seen by the writer, which then ends its stretch.
-  std::shared_lock<std::shared_mutex> read_lock();
-  std::unique_lock<std::shared_mutex> write_lock();
-  bool awaited() const { return waiting_.load(std::memory_order_relaxed) > 0; }
+  /// a time.
+  Hold read_lock() const { return Hold(storages_, false); }
+  Hold write_lock() const { return Hold(storages_, true); }
+  /// Whether somebody waits for weights of this program.
+  bool awaited() const;
 
  private:
   using Key = std::tuple<Plan::Mode, int64_t, int>;
@@ -70,15 +80,14 @@ class Program {
 
   ModelSpec model_;
   Parameters parameters_;
-  Arena weights_;
+  Storages storages_;                              // that hold weights of this program
+  std::vector<std::shared_ptr<Storage>> holders_;  // of each variable
+  std::vector<float*> weights_;                    // of each variable
   OptimizerState state_;
   int64_t iterations_ = 0;
   mutable std::mutex state_mutex_;  // of the two pointers, which change together
   std::shared_ptr<const TrainingSpec> training_;
   std::shared_ptr<Pool> pool_;
-  std::mutex turnstile_;  // std::shared_mutex may let readers pass a waiting writer for ever
-  std::shared_mutex mutex_;
-  std::atomic<int> waiting_{0};
 };
 
 }  // namespace engine

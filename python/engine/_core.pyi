@@ -192,12 +192,17 @@ class Program:
             Activations are those of `csrc/kernels/kinds.h`; parameters are their constants.
 
         output_rows: rows of each output, which losses and metrics look at one by one.
+        loans: of each variable None, or (program, number): that one is used instead of a new one, with its lock.
 
-    Weights start at zero. Raises ValueError for an unknown kind, name or size.
+    New weights start at zero. Raises ValueError for an unknown kind, name or size.
     """
 
     def __init__(
-        self, input_size: int, layers: Sequence[Mapping[str, Any]], output_rows: int = 1
+        self,
+        input_size: int,
+        layers: Sequence[Mapping[str, Any]],
+        output_rows: int = 1,
+        loans: Sequence[tuple[Program, int] | None] = (),
     ) -> None: ...
     @property
     def variables(self) -> list[Float32]:
@@ -217,8 +222,8 @@ class Program:
         """Batches trained on since `compile`."""
     @iterations.setter
     def iterations(self, value: int) -> None: ...
-    def write_variables(self, values: Sequence[Float32]) -> None:
-        """Copy `values` (same shapes as `variables`, any strides) in, between two steps of any run."""
+    def write_variables(self, values: Sequence[Float32], first: int = 0) -> None:
+        """Copy `values` (shapes of the `variables` from `first` on, any strides) in, between two steps of any run."""
     def compile(
         self,
         loss: Mapping[str, Any],

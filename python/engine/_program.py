@@ -51,15 +51,19 @@ uniform = _core.uniform
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64]
 Operation = Mapping[str, Any]
+Loan = tuple[Program, int]  # a weight array of another program, by its number
 
 
 def build(
-    input_size: int, operations: Sequence[Operation], weights: Sequence[Float32], output_rows: int = 1
+    input_size: int, operations: Sequence[Operation], weights: Sequence[Float32 | Loan], output_rows: int = 1
 ) -> Program:
-    """A Program of `operations` that holds `weights` and whose outputs are so many rows."""
-    program = Program(input_size, operations or [{"kind": "activation", "activation": "linear"}], output_rows)
-    if weights:
-        program.write_variables(weights)
+    """A Program of `operations` that holds or shares `weights` and whose outputs are so many rows."""
+    loans = [weight if isinstance(weight, tuple) else None for weight in weights]
+    operations = operations or [{"kind": "activation", "activation": "linear"}]
+    program = Program(input_size, operations, output_rows, loans)
+    for index, weight in enumerate(weights):
+        if not isinstance(weight, tuple):
+            program.write_variables([weight], index)
     return program
 
 

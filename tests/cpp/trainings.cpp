@@ -102,9 +102,11 @@ void add_fit(const ModelSpec& model, const TrainingSpec& training, const Dataset
              Digest& digest) {
   Program program(model);
   Random random(12);
-  for (const Variable& variable : program.parameters().variables) {
-    const Matrix values(variable.rows, variable.columns, random, -0.1f, 0.1f);
-    pack_panels(values.data(), values.ld(), variable.rows, variable.columns, program.weights() + variable.offset);
+  const std::vector<Variable>& variables = program.parameters().variables;
+  for (size_t v = 0; v < variables.size(); ++v) {
+    const auto rows = variables[v].rows, columns = variables[v].columns;
+    const Matrix values(rows, columns, random, -0.1f, 0.1f);
+    pack_panels(values.data(), values.ld(), rows, columns, program.weights()[v]);
   }
   program.configure(training);
   cpu_executor().set_threads(threads);
@@ -137,9 +139,10 @@ void add_fit(const ModelSpec& model, const TrainingSpec& training, const Dataset
     }
   }
   digest.add(totals.loss);
-  for (const Variable& variable : program.parameters().variables) {
-    std::vector<float> values(static_cast<size_t>(variable.rows * variable.columns));
-    unpack_panels(program.weights() + variable.offset, variable.rows, variable.columns, values.data());
+  for (size_t v = 0; v < variables.size(); ++v) {
+    const auto rows = variables[v].rows, columns = variables[v].columns;
+    std::vector<float> values(static_cast<size_t>(rows * columns));
+    unpack_panels(program.weights()[v], rows, columns, values.data());
     digest.add(values);
   }
 }

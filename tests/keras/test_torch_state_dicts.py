@@ -25,7 +25,7 @@ class Twin(NamedTuple):
     """The same network twice, on samples of a shape, which are indices below `tokens`, if that is given."""
 
     shape: tuple[int, ...]
-    ours: Callable[[], list[k.Layer]]
+    ours: Callable[[], list[Any]]
     theirs: Callable[[], list[nn.Module]]
     tokens: int | None = None
 
@@ -67,6 +67,17 @@ TWINS = {
         (4, 3),
         lambda: [k.Flatten(), k.Dense(6, "relu"), k.Dropout(0.5), k.Dense(3, "softmax")],
         lambda: [nn.Flatten(), nn.Linear(12, 6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 3), nn.Softmax(-1)],
+    ),
+    "nested": Twin(
+        (5,),
+        lambda: [
+            engine.Sequential([k.Dense(4, "relu", name="same"), engine.Sequential([k.BatchNormalization()])]),
+            k.Dense(2, name="same"),
+        ],
+        lambda: [
+            nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Sequential(nn.BatchNorm1d(4, eps=EPSILON))),
+            nn.Linear(4, 2),
+        ],
     ),
     "dense": Twin(
         (5, 3),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from engine import layers, losses, optimizers
+from engine.layers.core import named_leaves
 from engine.models import Sequential
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ class Reader:
             raise ValueError(msg)
         self._model, self._sample = model, sample
         scales = (layers.Rescaling, layers.Normalization, layers.BatchNormalization)
-        first = takewhile(lambda layer: not isinstance(layer, layers.Dense), model.layers)
+        stack = [layer for _, layer in named_leaves(model.layers)]
+        first = takewhile(lambda layer: not isinstance(layer, layers.Dense), stack)
         self._ink = 1.0 if any(isinstance(layer, scales) for layer in first) else 1 / 255
         blank = model.predict(np.zeros((1, *sample), np.float32), verbose=0)
         self._from_logits = not (np.isclose(blank.sum(), 1, atol=1e-3) and blank.min() >= 0)
@@ -149,12 +151,13 @@ class Reader:
 
     def _with_probe(self) -> Sequential:
         """A copy of the model that learns nothing, behind the probe."""
-        stack = [layer for layer in self._model.layers if not isinstance(layer, _TRAINING_ONLY)]
-        copies = [type(layer).from_config(layer.get_config()) for layer in stack]
-        for copy in copies:
-            copy.trainable = False
+        named = named_leaves(self._model.layers)
+        stack = {name: layer for name, layer in named if not isinstance(layer, _TRAINING_ONLY)}
+        copies = [type(layer).from_config(layer.get_config()) for layer in stack.values()]
+        for copy, name in zip(copies, stack, strict=True):
+            copy.name, copy.trainable = name, False
         twin = Sequential([layers.Input(self._sample), self._probe, *copies])
-        for copy, layer in zip(copies, stack, strict=True):
+        for copy, layer in zip(copies, stack.values(), strict=True):
             copy.set_weights(layer.get_weights())
         loss = losses.SparseCategoricalCrossentropy(from_logits=self._from_logits, reduction="sum")
         twin.compile(optimizers.SGD(0.0), loss)

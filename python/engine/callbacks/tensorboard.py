@@ -14,6 +14,7 @@ from engine._checks import flag, integer, nearest, path_of
 from engine._extras import extra
 from engine.callbacks.base import Callback, Logs
 from engine.callbacks.rates import learning_rate_of
+from engine.layers.core import named_leaves
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -187,23 +188,24 @@ class TensorBoard(Callback):
         self._trace = []
 
     def _write_weights(self, epoch: int) -> None:
-        for layer in self.model.layers:
+        for place, layer in named_leaves(self.model.layers):
             for name, weight in zip(layer.weight_names, layer.weights, strict=True):
-                path = f"{self.model.name}/{layer.name}/{name}"
+                path = f"{self.model.name}/{place}/{name}"
                 self._file("train").histogram(f"{path}/histogram", weight, epoch)
                 picture = _picture(weight) if self.write_images else None
                 if picture is not None:
                     self._file("train").image(f"{path}/image", picture, epoch)
 
-    def _embeddings(self) -> list[Any]:
-        return [layer for layer in self.model.layers if type(layer).__name__ == "Embedding"]
+    def _embeddings(self) -> dict[str, Any]:
+        found = named_leaves(self.model.layers)
+        return {name: layer for name, layer in found if type(layer).__name__ == "Embedding"}
 
     def _configure_projector(self) -> None:
         """Tell the projector where the tables are."""
         from google.protobuf import text_format
         from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
-        names = [layer.name for layer in self._embeddings()]
+        names = list(self._embeddings())
         given = self.embeddings_metadata
         labels = dict(given) if isinstance(given, Mapping) else dict.fromkeys(names, given)
         for name in labels:
@@ -224,12 +226,12 @@ class TensorBoard(Callback):
     def _write_embeddings(self) -> None:
         folder = Path(self.log_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        for layer in self._embeddings():
-            np.savetxt(folder / _table(layer.name), layer.weights[0], fmt="%.7g", delimiter="\t")
+        for name, layer in self._embeddings().items():
+            np.savetxt(folder / _table(name), layer.weights[0], fmt="%.7g", delimiter="\t")
 
 
 def _table(layer: str) -> str:
-    return f"{layer.replace(os.sep, '_')}.tsv"
+    return f"{layer.replace('/', '_').replace(os.sep, '_')}.tsv"
 
 
 def _update_freq(value: object) -> Any:
@@ -263,10 +265,10 @@ def _batches(value: Any) -> range:
 
 def _layers(model: Any) -> dict[str, Any]:
     """Names and classes of the layers, in the form of Keras' model JSON."""
-    stack = [model.inputs, *(layer for layer in model.layers if layer is not model.inputs)]
+    start = model.input.start
     layers = [
-        {"class_name": type(layer).__name__, "config": {"name": layer.name, "dtype": "float32"}}
-        for layer in stack
+        {"class_name": type(layer).__name__, "config": {"name": name, "dtype": "float32"}}
+        for name, layer in [(start.name, start), *named_leaves(model.layers)]
     ]
     return {"class_name": "Sequential", "config": {"name": model.name, "layers": layers}}
 

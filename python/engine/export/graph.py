@@ -7,7 +7,7 @@ words here or in the formats. Sizes are those of one sample, which is rows of eq
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,22 +67,23 @@ class Graph(NamedTuple):
         return self.stages[-1].shape
 
 
-def stages_of(layers: Sequence[Layer], input_shape: Shape) -> list[Stage]:
-    """The steps of `layers`, which are built for samples of `input_shape`.
+def stages_of(layers: Iterable[tuple[str, Layer]], input_shape: Shape) -> list[Stage]:
+    """The steps of `layers`, with their names, which are built for samples of `input_shape`.
 
     Raises:
         ValueError: for a layer that Python computes, or weights that aren't finite.
     """
     stages, shape = [], input_shape
-    for layer, masked in zip(layers, masks_before(layers), strict=False):
+    named = list(layers)
+    for (name, layer), masked in zip(named, masks_before([layer for _, layer in named]), strict=False):
         if layer.takes_mask and masked:
             msg = (
-                f"layer {layer.name!r} leaves masked rows out of its means, which no format here can say: export a model "
+                f"layer {name!r} leaves masked rows out of its means, which no format here can say: export a model "
                 "without `mask_zero` or Masking()"
             )
             raise ValueError(msg)
         out = layer.output_shape_for(shape)
-        stages.append(Stage(layer.name, type(layer).__name__, shape, out, _steps_of(layer, shape)))
+        stages.append(Stage(name, type(layer).__name__, shape, out, _steps_of(layer, shape)))
         shape = out
     return stages
 

@@ -6,7 +6,7 @@ layer: `Dense(8, activation="relu")` stands for `Linear(..., 8), ReLU()`. Keys b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from engine.layers import (
     Dense,
     Embedding,
     GroupNormalization,
+    InputLayer,
     Layer,
     LayerNormalization,
     Normalization,
@@ -126,13 +127,11 @@ class Module(NamedTuple):
         return f"{self.prefix}.{entry.key}"
 
 
-def to_torch_state_dict(
-    layers: Sequence[Layer], shapes: Sequence[Shape], modules: object, numpy: bool
-) -> dict[str, Any]:
-    """`Model.to_torch_state_dict` for built `layers` and the shapes of a sample before each."""
+def to_torch_state_dict(layers: Sequence[Any], shape: Shape, modules: object, numpy: bool) -> dict[str, Any]:
+    """`Model.to_torch_state_dict` for built `layers`, models among them, and the shape of a sample."""
     torch = None if numpy else extra("torch", "torch", "a state dict of tensors, unless `numpy=True`,")
     state: dict[str, Any] = {}
-    for module in _modules(layers, shapes, modules):
+    for module in _modules(layers, shape, modules):
         for entry in module.entries:
             if entry.written:
                 value = np.array(entry.value, order="C")
@@ -141,34 +140,45 @@ def to_torch_state_dict(
 
 
 def from_torch_state_dict(
-    layers: Sequence[Layer], shapes: Sequence[Shape], state: object, modules: object
+    layers: Sequence[Any], shape: Shape, state: object, modules: object
 ) -> list[Float32]:
     """The weights that `Model.from_torch_state_dict` gives to `layers`, which stay as they are."""
     if not isinstance(state, Mapping):
         hint = ": pass its state_dict()" if hasattr(state, "state_dict") else ""
         msg = f"`state` must be a state dict, tensors or arrays by key, got a {type(state).__name__}{hint}"
         raise TypeError(msg)
-    found = _modules(layers, shapes, modules)
+    found = _modules(layers, shape, modules)
     arrays = {str(key): _array(str(key), value) for key, value in state.items()}
     entries = {module.key(entry): entry for module in found for entry in module.entries}
     _require_fit(arrays, entries, found)
-    weights = {layer.name: list(layer.weights) for layer in layers}
+    weights: list[Float32] = []
     for module in found:
-        own = weights[module.layer.name]
+        own = list(module.layer.weights)
         for entry in module.entries:
             if entry.weight is not None:
                 array = arrays[module.key(entry)]
                 array = array.T if isinstance(module.layer, Dense) else array
                 own[entry.weight] = as_float32(array.reshape(own[entry.weight].shape))
-    return [array for layer in layers for array in weights[layer.name]]
+        weights += own
+    return weights
 
 
-def _modules(layers: Sequence[Layer], shapes: Sequence[Shape], names: object) -> list[Module]:
-    found, number = [], 0
-    for layer, shape in zip(layers, shapes, strict=True):
-        if layer.weights:
-            found.append(Module(str(number), layer, _entries(layer, shape)))
+def _numbered(layers: Sequence[Any], shape: Shape, root: str = "") -> Iterator[Module]:
+    """The modules of `layers`: one that is a model is a Sequential of its own."""
+    number = 0
+    for layer in layers:
+        if isinstance(layer, InputLayer):
+            continue
+        if not isinstance(layer, Layer):
+            yield from _numbered(layer.layers, shape, f"{root}{number}.")
+        elif layer.weights:
+            yield Module(f"{root}{number}", layer, _entries(layer, shape))
         number += 1 + (isinstance(layer, Dense) and layer.activation is not linear)
+        shape = layer.output_shape_for(shape)
+
+
+def _modules(layers: Sequence[Any], shape: Shape, names: object) -> list[Module]:
+    found = list(_numbered(layers, shape))
     if names is None:
         return found
     if (

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._checks import Shape
-from engine._program import Float32, Program, read_weights
+from engine._program import Float32, Loan, Program, read_weights
 from engine._spec import Spec
 from engine._values import Tensor
 from engine.constraints import Constraint
 from engine.initializers import GlorotUniform, Initializer, as_weight
+from engine.layers.weights import HasWeights
 from engine.regularizers import Regularizer
 
 # In one array: 4 TiB. More is a slip of the pen, such as a forgotten zero in `input_shape`.
@@ -101,20 +102,27 @@ class LayerWeight(Tensor):
         return layer, layer._specs[self._index]
 
 
-class Weighted(Spec):
-    """What a layer does with its weights. They are its own until it joins a model, whose program then holds them."""
+class Place(NamedTuple):
+    """Where the program of a model has the weights of a layer: from variable number `first` on."""
 
-    name: str
+    model: weakref.ref[Any]
+    program: Program
+    first: int
+
+
+class Weighted(HasWeights, Spec):
+    """What a layer does with its weights. They are its own until it joins a model, whose program then holds them.
+
+    The programs of further models use the same memory, so that each of the places is as good as any.
+    """
+
     trainable: bool
-    holds_own_weights = False
-    """Whether its model's program has none of them."""
 
     def __init__(self) -> None:
         self._specs: list[Weight] = []
         self._weights: list[Float32] | None = None  # while no program holds them
-        self._owner: weakref.ref[object] | None = None
-        self._program: Program | None = None
-        self._first, self._count = 0, 0  # variables of the program
+        self._places: list[Place] = []
+        self._count = 0  # variables at each place
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
         """The weights that inputs of `input_shape` need, in the order of `get_weights`."""
@@ -124,7 +132,7 @@ class Weighted(Spec):
     @property
     def built(self) -> bool:
         """Whether the weights exist."""
-        return self._program is not None or self._weights is not None
+        return bool(self._places) or self._weights is not None
 
     @built.setter
     def built(self, value: bool) -> None:
@@ -133,8 +141,8 @@ class Weighted(Spec):
     @property
     def weights(self) -> list[Float32]:
         """The weights of this moment, read-only; empty before the layer is built."""
-        if self._program is not None:
-            arrays = read_weights(self._program, self._first, self._count)
+        if self._places:
+            arrays = read_weights(self._places[0].program, self._places[0].first, self._count)
         else:
             arrays = self._weights or []
         return [LayerWeight.of(self, index, array) for index, array in enumerate(arrays)]
@@ -192,46 +200,17 @@ class Weighted(Spec):
         count = len(self.weights)
         return sorted(range(count), key=lambda index: not self._specs[index].trainable)
 
-    @property
-    def variables(self) -> list[Float32]:
-        """The same as `weights`."""
-        return self.weights
-
-    @property
-    def trainable_variables(self) -> list[Float32]:
-        """The same as `trainable_weights`."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self) -> list[Float32]:
-        """The same as `non_trainable_weights`."""
-        return self.non_trainable_weights
-
-    def count_params(self) -> int:
-        """The number of weights, counted one by one."""
-        if not self.built:
-            raise self._not_built("count_params()")
-        return sum(array.size for array in self.weights)
-
-    def get_weights(self) -> list[Float32]:
-        """Copies of the weights."""
-        return [np.array(array, order="C") for array in self.weights]
-
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Take over `weights`, in the order of `get_weights`.
 
         Raises:
             ValueError: if number or shapes differ; nothing has changed then.
         """
-        if not self.built:
-            raise self._not_built("set_weights()")
-        values = checked_weights(weights, self.weights, self.name)
-        if self._program is None:
+        values = self._checked(weights)
+        if not self._places:
             self._weights = values
         elif values:
-            everything = self._program.variables
-            everything[self._first : self._first + len(values)] = values
-            self._program.write_variables(everything)
+            self._places[0].program.write_variables(values, self._places[0].first)
 
     def initial_weights(self, input_shape: Shape) -> list[Float32]:
         """The weights to start from: those there are, else fresh ones."""
@@ -252,19 +231,24 @@ class Weighted(Spec):
                 raise ValueError(msg)
         return weights
 
-    def attach(self, owner: object, program: Program, first: int, count: int) -> None:
-        """Join the model `owner`; `program` holds the weights as variables `first` to `first + count`."""
-        self._owner, self._program, self._first, self._count = weakref.ref(owner), program, first, count
+    def loans_for(self, model: object) -> list[Loan]:
+        """The weights as the program of another living model than `model` has them; empty if there is none."""
+        place = next((place for place in self._places if place.model() not in (None, model)), None)
+        return [] if place is None else [(place.program, place.first + i) for i in range(self._count)]
+
+    def attach(self, model: object, program: Program, first: int, count: int) -> None:
+        """Join `model`; `program` has the weights as variables `first` to `first + count`."""
+        place = Place(weakref.ref(model), program, first)
+        living = [place if old.model() is model else old for old in self._places if old.model() is not None]
+        self._places, self._count = living if place in living else [*living, place], count
         self._weights = None
 
-    def detach(self) -> None:
-        """Leave the model, with a copy of the weights."""
-        self._weights = self.get_weights()
-        self._owner, self._program = None, None
-
-    def free_for(self, owner: object) -> bool:
-        """Whether the layer is in no model but `owner`, or its model is gone."""
-        return self._owner is None or self._owner() in (None, owner)
+    def detach(self, model: object) -> None:
+        """Leave `model`, with a copy of the weights if no other has them."""
+        rest = [place for place in self._places if place.model() not in (None, model)]
+        if not rest:
+            self._weights = self.get_weights()
+        self._places = rest
 
     def weight(self, index: int) -> Float32:
         """The weight of that number as it is now, read-only."""
@@ -289,26 +273,3 @@ class Weighted(Spec):
             f"layer {self.name!r} has no weights yet, so no {action}: give its model an input shape or call "
             "model.build((None, features))"
         )
-
-
-def checked_weights(weights: Sequence[ArrayLike], current: Sequence[Float32], owner: str) -> list[Float32]:
-    """`weights` as float32 arrays of the shapes of `current`; ValueError says which doesn't fit."""
-    arrays = [np.asarray(array) for array in weights]
-    if len(arrays) != len(current):
-        msg = (
-            f"{owner!r} has {len(current)} weight arrays, got {len(arrays)}: get_weights() shows their shapes"
-        )
-        raise ValueError(msg)
-    for index, (array, old) in enumerate(zip(arrays, current, strict=True)):
-        if array.shape != old.shape:
-            msg = f"`weights[{index}]` of {owner!r} must have shape {old.shape}, got {array.shape}"
-            raise ValueError(msg)
-        if array.dtype.kind not in "biuf":
-            msg = f"`weights[{index}]` of {owner!r} must hold real numbers, got dtype {array.dtype}"
-            raise TypeError(msg)
-    try:
-        with np.errstate(over="raise"):
-            return [np.array(array, np.float32) for array in arrays]
-    except FloatingPointError:
-        msg = f"`weights` of {owner!r} must lie within float32's range"
-        raise ValueError(msg) from None

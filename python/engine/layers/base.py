@@ -19,10 +19,10 @@ from engine._spec import Registry, auto_name, snake_case
 from engine._tokens import require_tokens
 from engine._values import Tensor
 from engine.layers._custom import CustomWeight, accepts, checked_output, gradients_of
-from engine.layers._state import Weight, checked_weights
+from engine.layers._state import Weight
 from engine.layers.symbols import Linked, symbol_of
 
-__all__ = ["MOST_TOKENS", "Layer", "Weight", "asked", "checked_weights", "get", "register"]
+__all__ = ["MOST_TOKENS", "Layer", "Weight", "asked", "get", "register"]
 
 # Indices reach the core as float32, which holds every integer up to this.
 MOST_TOKENS = 2**24
@@ -194,7 +194,7 @@ class Layer(Linked):
         """
         del autocast, aggregation
         _dtype(dtype)
-        if self._program is not None:
+        if self._places:
             msg = f"layer {self.name!r} is in a model already: add weights in build() or __init__()"
             raise RuntimeError(msg)
         sizes = tuple(integer(size, "shape", 1) for size in shape)
@@ -216,8 +216,9 @@ class Layer(Linked):
         """Whether Python computes the layer."""
         return type(self).call is not Layer.call
 
-    def __call__(self, inputs: Any, training: bool = False) -> Any:
-        """The outputs for `inputs` (n, ...), computed at once outside a model; of an Input(), what will come out."""
+    def __call__(self, inputs: Any, training: bool | None = None) -> Any:
+        """The outputs for `inputs` (n, ...) at once; of an Input(), what will come out in a model, whatever `training`."""
+        noisy = training is not None and flag(training, "training")
         symbol = symbol_of(inputs)
         if symbol is not None:
             return symbol.through(self)
@@ -230,9 +231,8 @@ class Layer(Linked):
         if not self.built:
             self._weights = weights
         program = build(math.prod(sample), operations, weights)
-        seed = next_seed() if training else 0
-        outputs = program.predict(rows, None, False, flag(training, "training"), seed)
-        if training and weights:  # running averages follow the batch
+        outputs = program.predict(rows, None, False, noisy, next_seed() if noisy else 0)
+        if noisy and weights:  # running averages follow the batch
             self.set_weights(program.variables)
         return outputs.reshape(len(rows), *output_shape).view(Tensor)
 

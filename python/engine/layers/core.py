@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -227,6 +227,20 @@ def Input(  # noqa: N802, PLR0917 # Keras' name and signature
         The layer to put first.
     """
     return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name)
+
+
+def named_leaves(layers: Sequence[Any], root: str = "") -> Iterator[tuple[str, Layer]]:
+    """All layers with their names, before which are those of the models that they are within.
+
+    Args:
+        layers: of a model; models among them are followed, input layers left out.
+        root: what all names begin with.
+    """
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            yield from named_leaves(layer.layers, f"{root}{layer.name}/")
+        elif not isinstance(layer, InputLayer):
+            yield f"{root}{layer.name}", layer
 
 
 def require_axis(layer: Layer, input_shape: Shape) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from engine._checks import Shape
@@ -13,13 +14,13 @@ class KerasTensor:
 
     Args:
         start: the input layer.
-        layers: those that follow it, the last of which gives this out.
+        layers: those that follow it, models among them, the last of which gives this out.
         sample: the shape of one sample.
     """
 
     dtype = "float32"
 
-    def __init__(self, start: Linked, layers: tuple[Linked, ...], sample: Shape) -> None:
+    def __init__(self, start: Linked, layers: tuple[Any, ...], sample: Shape) -> None:
         self.start, self.layers, self._sample = start, layers, sample
 
     @property
@@ -35,10 +36,16 @@ class KerasTensor:
     @property
     def name(self) -> str:
         """That of the layer which gives this out."""
-        return (self.layers or (self.start,))[-1].name
+        return str((self.layers or (self.start,))[-1].name)
 
-    def through(self, layer: Linked) -> KerasTensor:
-        """What `layer` makes of this."""
+    def comes_from(self, other: KerasTensor) -> bool:
+        """Whether this is made from `other`, or is the same."""
+        before = self.layers[: len(other.layers)]
+        same = len(before) == len(other.layers) and all(map(operator.is_, before, other.layers))
+        return same and self.start is other.start
+
+    def through(self, layer: Any) -> KerasTensor:
+        """What `layer`, or a model, makes of this."""
         return KerasTensor(self.start, (*self.layers, layer), layer.output_shape_for(self._sample))
 
     def __repr__(self) -> str:
@@ -67,6 +74,11 @@ class Linked(Penalised):
     takes_mask = False
     """Whether it leaves these out itself."""
 
+    @property
+    def _leaves(self) -> list[Any]:
+        """The layers that this one consists of: itself."""
+        return [self]
+
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""
         return input_shape
@@ -82,12 +94,9 @@ class Linked(Penalised):
         return self._symbol("output", 1)
 
     def _symbol(self, what: str, after: int) -> KerasTensor:
-        model: Any = None if self._owner is None else self._owner()
-        found = None if model is None else symbol_of(model.inputs)
-        if found is None:
-            msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
-            raise AttributeError(msg)
-        stack = [layer for layer in model.layers if layer is not model.inputs]
-        for layer in stack[: stack.index(self) + after]:
-            found = found.through(layer)
-        return found
+        for place in self._places:
+            model = place.model()
+            if model is not None and any(layer is self for layer in model.layers):
+                return model._symbol(self, after)  # type: ignore[no-any-return] # models are above
+        msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
+        raise AttributeError(msg)

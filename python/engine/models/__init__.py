@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from engine.models.chains import Functional, Model, Sequential
 from engine.models.cloning import clone_model
-from engine.models.functional import Functional
-from engine.models.layered import Model
-from engine.models.sequential import Sequential
 
 if TYPE_CHECKING:
     from engine.saving import load_model, model_from_json, save_model

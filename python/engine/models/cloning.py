@@ -7,19 +7,17 @@ from typing import Any
 
 from engine._checks import flag, require
 from engine.layers import InputLayer, Layer
-from engine.models.functional import Functional
-from engine.models.layered import Model
-from engine.models.sequential import Sequential
+from engine.models.chains import Functional, Model, Sequential
 
 
 def clone_model(
     model: Any,
     input_tensors: object = None,
-    clone_function: Callable[[Layer], Any] | None = None,
+    clone_function: Callable[[Any], Any] | None = None,
     call_function: None = None,
     recursive: bool = False,
     **kwargs: Any,
-) -> Sequential:
+) -> Any:
     """A model of the same layers with weights of its own, fresh ones.
 
     Args:
@@ -27,29 +25,30 @@ def clone_model(
         input_tensors: None; models have no tensors here.
         clone_function: returns the copy of a layer; default `type(layer).from_config(layer.get_config())`.
         call_function: None; it is for graphs of layers.
-        recursive: of no account, as there are no models within models.
+        recursive: whether `clone_function` is given the layers of models within, instead of these models.
         kwargs: none.
 
     Returns:
         The copy, not compiled.
     """
-    if not isinstance(model, Sequential):
+    if not isinstance(model, Model):
         msg = f"`model` must be a model of engine.models, got {model!r}"
         raise TypeError(msg)
     for name, value in {"input_tensors": input_tensors, "call_function": call_function, **kwargs}.items():
         if value is not None:
             msg = f"`{name}` must be None, as models are no graphs of tensors here; got {value!r}"
             raise ValueError(msg)
-    flag(recursive, "recursive")
+    within = flag(recursive, "recursive")
     require(callable, clone_function, "clone_function", "a function that returns a layer")
-    start = [] if model.inputs is None else [InputLayer(model.inputs.shape, name=model.inputs.name)]
+    start = [] if model._inputs is None else [InputLayer(model._inputs.shape, name=model._inputs.name)]
     layers: list[Any] = []
-    for layer in model.layers:
-        if layer is model.inputs:
-            continue
-        copy = (
-            type(layer).from_config(layer.get_config()) if clone_function is None else clone_function(layer)
-        )
+    for layer in model._layers:
+        if isinstance(layer, Model) and (within or clone_function is None):
+            copy = clone_model(layer, clone_function=clone_function, recursive=True)
+        elif clone_function is None:
+            copy = type(layer).from_config(layer.get_config())
+        else:
+            copy = clone_function(layer)
         if not isinstance(copy, (Layer, Model)):
             msg = f"`clone_function` must return a layer, got {copy!r} for layer {layer.name!r}"
             raise TypeError(msg)

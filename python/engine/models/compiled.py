@@ -19,7 +19,7 @@ from engine._samples import Samples, Source
 from engine._streams import Stream, yields_batches
 from engine._tokens import require_tokens
 from engine.callbacks import History
-from engine.layers import Layer
+from engine.layers import InputLayer, Layer
 from engine.metrics import Metric
 from engine.optimizers import Optimizer
 
@@ -32,6 +32,7 @@ class CompiledModel(ABC):
         self.history: History | None = None
         self.feature_names: list[str] | None = None  # of the columns of the frame that `fit` was given last
         self.stop_training = False
+        self._inputs: InputLayer | None = None
         self._program: Program | None = None
         self._sample_shape: Shape | None = None
         self._output_shape: Shape | None = None
@@ -47,7 +48,7 @@ class CompiledModel(ABC):
         """Make the weights for inputs of `input_shape`, batch axis first."""
 
     @abstractmethod
-    def _output_shape_for(self, input_shape: Shape) -> Shape:
+    def output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`."""
 
     @abstractmethod
@@ -56,8 +57,8 @@ class CompiledModel(ABC):
 
     @property
     @abstractmethod
-    def layers(self) -> list[Layer]:
-        """The layers."""
+    def _leaves(self) -> list[Layer]:
+        """The layers, those of models within in the place of these."""
 
     @abstractmethod
     def _reseed(self, seeds: Sequence[int | None]) -> None:
@@ -205,7 +206,7 @@ class CompiledModel(ABC):
             raise ValueError(msg)
         rows = rows_of(x, self._sample_shape or shape, f"{prefix}x")
         require_tokens(rows, self._tokens, f"{prefix}x")
-        output_shape = self._output_shape_for(tuple(rows.shape[1:]))
+        output_shape = self._output_shape_of(rows.shape[1:])
         targeting = Targeting(compiled.loss, output_shape)
         if not compiled.settled:
             with self._lock:
@@ -213,16 +214,15 @@ class CompiledModel(ABC):
         compiled.suit(output_shape)
         return checked_samples(rows, y, Targeting(compiled.loss, output_shape), sample_weight, prefix)
 
-    @property
-    def _stack(self) -> list[Layer]:
-        """The layers, without the one that a model may begin with."""
-        return [layer for layer in self.layers if layer.starts_with is None]
+    def _output_shape_of(self, sample: Shape) -> Shape:
+        """The shape of one output for samples of `sample`, where nothing is known yet."""
+        return self.output_shape_for(sample) if self._output_shape is None else self._output_shape
 
     @property
     def _facts(self) -> dict[str, Any]:
         """What configs don't tell: the form of the targets, and seeds."""
         loss = None if self._compiled is None else self._compiled.loss
-        seeds = [layer._seed_in_use for layer in self._stack]
+        seeds = [layer._seed_in_use for layer in self._leaves]
         return {"class_indices": None if loss is None else loss.wants_indices, "seeds": seeds}
 
     def _learn(self, facts: Mapping[str, Any]) -> None:
@@ -231,9 +231,9 @@ class CompiledModel(ABC):
         Raises:
             ValueError: if there isn't one seed, or None, for each layer.
         """
-        seeds = facts.get("seeds", [None] * len(self._stack))
-        if len(seeds) != len(self._stack):
-            msg = f"there must be a seed or None for each of {len(self._stack)} layers, got {len(seeds)}"
+        seeds = facts.get("seeds", [None] * len(self._leaves))
+        if len(seeds) != len(self._leaves):
+            msg = f"there must be a seed or None for each of {len(self._leaves)} layers, got {len(seeds)}"
             raise ValueError(msg)
         self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
         indices, compiled = facts.get("class_indices"), self._compiled

@@ -13,9 +13,8 @@ import numpy as np
 
 from engine._checks import Shape, flag
 from engine._progress import print_message
-from engine.layers import InputLayer
+from engine.layers.core import named_leaves
 from engine.models.compiled import CompiledModel
-from engine.models.stack import shapes_through
 
 if TYPE_CHECKING:
     from engine.export import Graph
@@ -26,11 +25,6 @@ _DIFFERENT, _STEP = 1009, 617
 
 class ExchangedModel(CompiledModel):
     """A model that can be written for other programs, and exchange weights with PyTorch."""
-
-    @property
-    @abstractmethod
-    def inputs(self) -> InputLayer | None:
-        """The input layer; None before the input shape is known."""
 
     def export(
         self,
@@ -80,8 +74,8 @@ class ExchangedModel(CompiledModel):
 
         That is a `torch.nn.Sequential` of one module per layer, and one more for the activation of a Dense layer:
         Flatten, Dense(8, activation="relu"), Dropout, Dense(3, activation="softmax") are Flatten, Linear, ReLU,
-        Dropout, Linear, Softmax, with keys `1.weight`, `1.bias`, `4.weight`, `4.bias`. Kernels are transposed, as torch
-        has it. What is no weight doesn't travel: give the modules the layers' `eps`, which is 1e-3 here.
+        Dropout, Linear, Softmax, with keys `1.weight`, `1.bias`, `4.weight`, `4.bias`. A model within is a Sequential
+        within, with keys such as `0.1.weight`. Kernels are transposed, as torch has it. What is no weight doesn't travel: give the modules the layers' `eps`, which is 1e-3 here.
 
         Args:
             modules: names of the modules with weights in the layers' order, such as `["fc1", "fc2"]`, for a network
@@ -98,8 +92,8 @@ class ExchangedModel(CompiledModel):
         from engine.export import to_torch_state_dict
 
         with self._lock:
-            shapes = self._shapes("to_torch_state_dict()")
-            return to_torch_state_dict(self._stack, shapes, modules, flag(numpy, "numpy"))
+            shape = self._sample("to_torch_state_dict()")
+            return to_torch_state_dict(self.layers, shape, modules, flag(numpy, "numpy"))
 
     def from_torch_state_dict(self, state: Mapping[str, Any], modules: Sequence[str] | None = None) -> None:
         """Take over the weights of the same network in PyTorch.
@@ -118,28 +112,33 @@ class ExchangedModel(CompiledModel):
         from engine.export import from_torch_state_dict
 
         with self._lock:
-            shapes = self._shapes("from_torch_state_dict()")
-            self.set_weights(from_torch_state_dict(self._stack, shapes, state, modules))
+            shape = self._sample("from_torch_state_dict()")
+            self.set_weights(from_torch_state_dict(self.layers, shape, state, modules))
 
     @abstractmethod
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Take over `weights`, in the order of `get_weights`."""
 
-    def _shapes(self, action: str) -> list[Shape]:
-        """Of a sample before each layer."""
+    @property
+    @abstractmethod
+    def layers(self) -> list[Any]:
+        """The layers, models among them."""
+
+    def _sample(self, action: str) -> Shape:
+        """The shape of one."""
         if self._program is None or self._sample_shape is None:
             raise self._not_built(action)
-        return shapes_through(self._sample_shape, self._stack)[:-1]
+        return self._sample_shape
 
     def _graph(self) -> Graph:
         """What `export` writes."""
         from engine.export import Graph, stages_of
 
-        shape, *_ = self._shapes("export()")
-        inputs, program = self.inputs, self._program
+        shape = self._sample("export()")
+        inputs, program = self._inputs, self._program
         if inputs is None or program is None:
             raise self._not_built("export()")
-        stages = stages_of(self._stack, shape)
+        stages = stages_of(named_leaves(self.layers), shape)
         numbers = np.arange(math.prod(shape)) * _STEP % min(self._tokens or _DIFFERENT, _DIFFERENT)
         sample = numbers.astype(np.float32)
         if self._tokens is None:

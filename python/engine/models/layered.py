@@ -1,57 +1,105 @@
-"""What a model of layers has of them: their weights, read, written and counted."""
+"""What a model of layers has of them: a program that computes them all, and their weights."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import math
+import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from itertools import chain
+from typing import Any
 
 from numpy.typing import ArrayLike
 
-from engine._checks import flag
-from engine._program import Float32
-from engine.layers import Layer
-from engine.layers.base import checked_weights
+from engine._checks import Shape, flag
+from engine._compiled import Compiled
+from engine._program import Float32, Loan, Operation, Program, build
+from engine.layers import InputLayer, Layer
+from engine.layers.weights import HasWeights
 from engine.models.model import TrainableModel
+from engine.models.stack import (
+    leaves_of,
+    operations_through,
+    require_no_mask,
+    reseeded,
+    shapes_through,
+    tracked,
+    without_batch,
+)
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
+class Layered(TrainableModel, HasWeights):
+    """A chain of parts, layers and models of layers, which the layers' weights belong to.
 
-class Model(TrainableModel):
-    """A model whose weights are those of its layers. `Model(inputs, outputs)` is the chain of them between the two.
+    Its program computes all layers, whatever models they are in. Where other models use a layer as well, the program
+    shares its weights with theirs, so that each sees at once what another has learnt.
 
     Args:
-        inputs: what `Input` returned.
-        outputs: what the last layer returned when it was called on what came from there.
-        name: default `functional` with a number.
-        options: the same, by name.
+        name: of the model.
     """
-
-    def __new__(cls, *args: Any, **options: Any) -> Self:
-        """A chain of layers, where no other kind is asked for."""
-        del args, options
-        if cls is Model:
-            from engine.models.functional import Functional
-
-            return cast("Self", object.__new__(Functional))
-        if cls.__abstractmethods__:
-            msg = (
-                f"{cls.__name__} can't derive from Model, as models are chains of layers here: derive from Sequential, or "
-                "from layers.Layer for what a `call` of your own computes"
-            )
-            raise TypeError(msg)
-        return object.__new__(cls)
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._layers: list[Layer] = []
+        self._layers: list[Any] = []
         self._trainable = True
+        self._operations: list[Operation] = []
+        self._outers: weakref.WeakSet[Layered] = weakref.WeakSet()
 
     @property
-    @abstractmethod
+    def _leaves(self) -> list[Layer]:
+        """The layers that have no layers within."""
+        return [leaf for part in self._layers for leaf in part._leaves]
+
+    def _holds(self, model: object) -> bool:
+        """Whether a model is a part of this one, or of a part."""
+        inner = [part for part in self._layers if isinstance(part, Layered)]
+        return any(part is model or part._holds(model) for part in inner)
+
+    @property
+    def given_input_shape(self) -> Shape | None:
+        """The shape of one sample, if it is known."""
+        return None if self._inputs is None else self._inputs.shape
+
+    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
+        """Make the weights.
+
+        Args:
+            input_shape: with the batch axis first, such as `(None, 784)`; not needed where the model has one.
+
+        Raises:
+            ValueError: if the model has another input shape already, or no layers.
+        """
+        with self._lock:
+            inputs = self._inputs if input_shape is None else InputLayer(without_batch(input_shape))
+            if inputs is None:
+                msg = (
+                    "`input_shape` is missing: give it with the batch axis, such as model.build((None, 784))"
+                )
+                raise ValueError(msg)
+            self.output_shape_for(inputs.shape)
+            if not self.built:
+                self._restack(inputs, self._layers, self._compiled)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The output's shape for inputs of `input_shape`, both with the batch axis first."""
+        return (None, *self.output_shape_for(without_batch(input_shape)))
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""
+        if not self._layers:
+            msg = f"model {self.name!r} has no layers: add some with model.add()"
+            raise ValueError(msg)
+        if self._inputs is not None and self._inputs.shape != input_shape:
+            msg = (
+                f"model {self.name!r} has input shape {(None, *self._inputs.shape)}, so it can't take "
+                f"{(None, *input_shape)}"
+            )
+            raise ValueError(msg)
+        return shapes_through(input_shape, self._layers)[-1]
+
+    @property
     def built(self) -> bool:
         """Whether the weights exist."""
+        return self._program is not None
 
     @property
     def trainable(self) -> bool:
@@ -67,21 +115,19 @@ class Model(TrainableModel):
     @property
     def weights(self) -> list[Float32]:
         """Read-only live views of all weights: kernel and bias of each layer in turn."""
-        return [array for layer in self._layers for array in layer.weights]
+        return [array for layer in self._leaves for array in layer.weights]
 
     @property
     def trainable_weights(self) -> list[Float32]:
         """The weights that training changes."""
-        return [array for layer in self._layers for array in layer.trainable_weights]
+        return [array for leaf in self._leaves for array in leaf.trainable_weights if self._trainable]
 
     @property
     def non_trainable_weights(self) -> list[Float32]:
         """The weights that training leaves alone."""
-        return [array for layer in self._layers for array in layer.non_trainable_weights]
-
-    def get_weights(self) -> list[Float32]:
-        """Copies of all weights."""
-        return [array for layer in self._layers for array in layer.get_weights()]
+        if not self._trainable:
+            return self.weights
+        return [array for leaf in self._leaves for array in leaf.non_trainable_weights]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Take over `weights`, in the order of `get_weights`.
@@ -90,43 +136,95 @@ class Model(TrainableModel):
             ValueError: if number or shapes differ; nothing has changed then.
         """
         with self._lock:
-            if self._program is None:
-                raise self._not_built("set_weights()")
-            values = checked_weights(weights, self.weights, self.name)
-            if not values:
-                return
-            own: list[Float32] = []
-            for layer in self._layers:
-                count = len(layer.weights)
-                if layer.holds_own_weights:
-                    layer.set_weights(values[:count])
-                else:
-                    own += values[:count]
-                del values[:count]
-            self._program.write_variables(own)
-
-    def count_params(self) -> int:
-        """The number of weights, counted one by one."""
-        if not self.built:
-            raise self._not_built("count_params()")
-        return sum(array.size for array in self.weights)
-
-    @property
-    def variables(self) -> list[Float32]:
-        """The same as `weights`."""
-        return self.weights
-
-    @property
-    def trainable_variables(self) -> list[Float32]:
-        """The same as `trainable_weights`."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self) -> list[Float32]:
-        """The same as `non_trainable_weights`."""
-        return self.non_trainable_weights
+            values = self._checked(weights)
+            if values and self._program is not None:
+                self._program.write_variables(values)
 
     @property
     def losses(self) -> list[float]:
         """What layers have added to the loss of the last batch by `add_loss`, and the penalties on weights."""
-        return [loss for layer in self._layers for loss in layer.losses]
+        return [loss for layer in self._leaves for loss in layer.losses]
+
+    def _restack(self, inputs: InputLayer | None, stack: list[Any], compiled: Compiled | None) -> None:
+        """Become a model of these parts, all or nothing; weights that exist stay as they are."""
+        leaves = leaves_of(stack)
+        if compiled is not None and compiled.loss is not None:
+            require_no_mask(leaves)
+        program, weights, output_shape = None, [], None
+        operations: list[Operation] = []
+        if inputs is not None and stack:
+            *shapes, output_shape = shapes_through(inputs.shape, stack)
+            for part, sample in zip(stack, shapes, strict=True):
+                if isinstance(part, Layered):
+                    part.build((None, *sample))
+            samples = shapes_through(inputs.shape, leaves)
+            operations = operations_through(samples, leaves, self._trainable)
+            weights = [self._lent_or_own(*pair) for pair in zip(leaves, samples, strict=False)]
+            arrays = list(chain(*weights))
+            program = build(math.prod(inputs.shape), operations, arrays, math.prod(output_shape[:-1]))
+            if compiled is not None:
+                self._compile_program(compiled, program, operations, leaves, samples)
+        for leaf in self._leaves:
+            if leaf not in leaves:
+                leaf.detach(self)
+        if program is not None:
+            first = 0
+            for leaf, arrays in zip(leaves, weights, strict=True):
+                leaf.attach(self, program, first, len(arrays))
+                first += len(arrays)
+        for part in {*self._layers, *stack}:
+            if isinstance(part, Layered):
+                (part._outers.add if part in stack else part._outers.discard)(self)
+        self._inputs, self._layers, self._operations, self._program = inputs, stack, operations, program
+        self._sample_shape, self._output_shape = None if inputs is None else inputs.shape, output_shape
+        self._tokens = next((leaf.tokens for leaf in leaves if not leaf.moves_only), None)
+
+    def _lent_or_own(self, leaf: Layer, sample: Shape) -> list[Float32 | Loan]:
+        """What the program has for a layer: weights of another model that is there, or else its own."""
+        weights = leaf.initial_weights(sample)
+        return [*(leaf.loans_for(self) or weights)]
+
+    def _compile_program(
+        self,
+        compiled: Compiled,
+        program: Program,
+        operations: Sequence[Operation],
+        leaves: Sequence[Layer],
+        samples: Sequence[Shape],
+    ) -> None:
+        asks = any("host" in operation for operation in operations)
+        compiled.apply(program, tracked(samples, leaves, self._trainable), samples[-1], asks)
+
+    def _reseed(self, seeds: Sequence[int | None]) -> None:
+        if reseeded(self._leaves, seeds):
+            self._renew()
+
+    def _renew(self) -> None:
+        """Read all layers anew, which have changed."""
+        for part in self._layers:
+            if isinstance(part, Layered):
+                part._renew()
+        self._restack(self._inputs, self._layers, self._compiled)
+
+    def _apply(self, compiled: Compiled) -> None:
+        if compiled.loss is not None:
+            require_no_mask(self._leaves)
+        program, inputs, leaves = self._program, self._inputs, self._leaves
+        if program and inputs:
+            samples = shapes_through(inputs.shape, leaves)
+            if self._operations == operations_through(samples, leaves, self._trainable):
+                self._compile_program(compiled, program, self._operations, leaves, samples)
+                return
+        # `trainable` was assigned, or there is no program yet.
+        self._restack(inputs, self._layers, compiled)
+
+    def _require_free(self) -> None:
+        """Raise an error where the layers must stay as they are."""
+        self._require_idle("given other layers")
+        for outer in self._outers:
+            if outer.built:
+                msg = (
+                    f"model {self.name!r} can't be given other layers, as it is a part of the model {outer.name!r}: "
+                    "change it before it becomes one"
+                )
+                raise ValueError(msg)

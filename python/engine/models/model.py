@@ -24,6 +24,7 @@ from engine._tokens import require_tokens
 from engine._trainer import Trainer
 from engine._values import Tensor
 from engine.callbacks import CallbackList, History
+from engine.layers.symbols import symbol_of
 from engine.models.exchange import ExchangedModel
 from engine.models.saved import SavedModel
 
@@ -189,7 +190,7 @@ class TrainableModel(ExchangedModel, SavedModel):
         require_tokens(rows, self._tokens, "x")
         size = resolve_batch_size(batch_size, limit, len(rows))
         rows = rows if limit is None else part_of(rows, 0, limit * size)
-        shape = self._output_shape or self._output_shape_for(rows.shape[1:])
+        shape = self._output_shape_of(rows.shape[1:])
         target = None if out is None else target_for(out, shape, rows)
         try:
             if (
@@ -220,9 +221,13 @@ class TrainableModel(ExchangedModel, SavedModel):
             hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
             return predict_stream(self._outputs, x, steps, hooks, progress)
 
-    def __call__(self, x: ArrayLike, training: bool = False) -> Float32:
-        """The model's outputs for one batch, all of `x`; with dropout at work if `training`."""
-        return self._outputs(x, "x", flag(training, "training")).view(Tensor)
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """The model's outputs for one batch, with dropout at work if `training`; of an Input(), what will come out."""
+        noisy = training is not None and flag(training, "training")
+        symbol = symbol_of(x)
+        if symbol is not None:
+            return symbol.through(self)
+        return self._outputs(x, "x", noisy).view(Tensor)
 
     def _outputs(self, x: object, name: str, training: bool = False) -> Float32:
         rows = unchecked_rows(x, self._sample_shape, name)

@@ -1,80 +1,99 @@
-"""How layers go on top of each other: order, names and shapes."""
+"""How layers go on top of each other: order, names, shapes and operations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine._checks import Shape, shape
 from engine._program import Operation
-from engine._spec import serialize
-from engine.layers import InputLayer, Layer, get
+from engine.layers import InputLayer, Layer
 from engine.layers.masks import masks_before
 from engine.optimizers.variables import Tracked
 
 
-def with_layer(
-    inputs: InputLayer | None, stack: list[Layer], layer: object
-) -> tuple[InputLayer | None, list[Layer]]:
-    """Input and layers with `layer` on top."""
-    if not isinstance(layer, Layer):
-        hint = "; make an object of it: add ()" if isinstance(layer, type) else ""
-        msg = f"a model is made of objects of engine.layers, got {layer!r}{hint}"
+def with_part(
+    inputs: InputLayer | None, stack: Sequence[Any], part: Any
+) -> tuple[InputLayer | None, list[Any]]:
+    """Input and parts of a model with `part` on top: a layer, or a model."""
+    if isinstance(part, type) or not hasattr(part, "_leaves"):
+        hint = "; make an object of it: add ()" if isinstance(part, type) else ""
+        msg = f"a model is made of objects of engine.layers and of models, got {part!r}{hint}"
         raise TypeError(msg)
-    if isinstance(layer, InputLayer):
+    if isinstance(part, InputLayer):
         if inputs is not None or stack:
-            msg = f"the input layer {layer.name!r} must come first, and there can be only one"
+            msg = f"the input layer {part.name!r} must come first, and there can be only one"
             raise ValueError(msg)
-        return layer, stack
-    if any(layer.name == other.name for other in stack):
-        msg = f"two layers are named {layer.name!r}: give one of them another `name`"
+        return part, list(stack)
+    if any(part is other for other in stack):
+        raise _twice(part.name)
+    if any(part.name == other.name for other in stack):
+        msg = f"two layers are named {part.name!r}: give one of them another `name`"
         raise ValueError(msg)
-    if inputs is None and not stack and layer.given_input_shape is not None:
-        inputs = InputLayer(layer.given_input_shape)
-    return inputs, [*stack, layer]
+    if inputs is None and not stack and part.given_input_shape is not None:
+        inputs = InputLayer(part.given_input_shape)
+    return inputs, [*stack, part]
 
 
-def require_free(stack: Sequence[Layer], owner: object) -> None:
-    """Raise ValueError where a layer is in another model than `owner`."""
-    for layer in stack:
-        if not layer.free_for(owner):
-            msg = (
-                f"layer {layer.name!r} belongs to another model, and models can't share weights: make a copy "
-                f"with {type(layer).__name__}.from_config(layer.get_config()), then set_weights()"
-            )
-            raise ValueError(msg)
+def leaves_of(stack: Sequence[Any]) -> list[Layer]:
+    """The layers that `stack` consists of, those within models included.
+
+    Raises:
+        ValueError: for a layer that comes twice.
+    """
+    leaves: list[Layer] = [leaf for part in stack for leaf in part._leaves]
+    seen: set[int] = set()
+    for leaf in leaves:
+        if id(leaf) in seen:
+            raise _twice(leaf.name)
+        seen.add(id(leaf))
+    return leaves
 
 
-def reseeded(stack: Sequence[Layer], seeds: Sequence[int | None]) -> bool:
+def _twice(name: str) -> ValueError:
+    return ValueError(
+        f"layer {name!r} comes twice in one network, which can't use the same weights at two places: make a copy with "
+        "from_config(layer.get_config()), then set_weights(). Different models may share a layer"
+    )
+
+
+def reseeded(leaves: Sequence[Layer], seeds: Sequence[int | None]) -> bool:
     """Give layers that draw random numbers these seeds; whether that changes anything."""
     changed = False
-    for layer, seed in zip(stack, seeds, strict=True):
+    for layer, seed in zip(leaves, seeds, strict=True):
         if None not in (seed, layer._seed_in_use) and seed != layer._seed_in_use:
             layer._seed_in_use, changed = seed, True
     return changed
 
 
-def shapes_through(input_shape: Shape, stack: Sequence[Layer]) -> list[Shape]:
-    """Shapes of one sample before the first layer and after each."""
+def shapes_through(input_shape: Shape, stack: Sequence[Any]) -> list[Shape]:
+    """Shapes of one sample before the first part and after each."""
     shapes = [input_shape]
-    for layer in stack:
-        shapes.append(layer.output_shape_for(shapes[-1]))
+    for part in stack:
+        shapes.append(part.output_shape_for(shapes[-1]))
     return shapes
 
 
-def operations_through(input_shape: Shape, stack: Sequence[Layer]) -> list[Operation]:
-    """What the core computes, layer by layer. What works on rows works on the last axis."""
-    shapes = shapes_through(input_shape, stack)
+def operations_through(samples: Sequence[Shape], leaves: Sequence[Layer], learns: bool) -> list[Operation]:
+    """What the core computes, layer by layer. What works on rows works on the last axis.
+
+    Args:
+        samples: shapes of one before the first layer and after each.
+        leaves: the layers.
+        learns: False where nothing is to be trained, whatever the layers say.
+    """
     found: list[Operation] = []
-    for layer, sample, masked in zip(stack, shapes, masks_before(stack), strict=False):
+    for layer, sample, masked in zip(leaves, samples, masks_before(leaves), strict=False):
         note = {"masked": True} if masked and layer.takes_mask else {}
         found += [{**operation, **note} for operation in layer.operations_for(sample)]
-    return found
+    return (
+        found if learns else [{**each, "trainable": False} if "trainable" in each else each for each in found]
+    )
 
 
-def require_no_mask(stack: Sequence[Layer]) -> None:
+def require_no_mask(leaves: Sequence[Layer]) -> None:
     """Raise ValueError where a loss would have to leave masked rows out."""
-    if masks_before(stack)[-1]:
+    if masks_before(leaves)[-1]:
         msg = (
             "rows that a mask leaves out reach the outputs, and losses here count all rows: put a "
             "GlobalAveragePooling1D() before them, or drop `mask_zero` or Masking()"
@@ -82,60 +101,39 @@ def require_no_mask(stack: Sequence[Layer]) -> None:
         raise ValueError(msg)
 
 
-def tracked(stack: Sequence[Layer], input_shape: Shape) -> list[Tracked]:
-    """The weights of `stack` as its optimizer knows them."""
+def tracked(samples: Sequence[Shape], leaves: Sequence[Layer], learns: bool) -> list[Tracked]:
+    """The weights of `leaves` as the optimizer knows them; arguments as of `operations_through`."""
     return [
         Tracked(
             f"{layer.name}/{weight.name}",
-            layer.trainable and weight.trainable,
+            learns and layer.trainable and weight.trainable,
             weight.regularizer,
             weight.constraint,
             weight.shape,
         )
-        for layer, shape in zip(stack, shapes_through(input_shape, stack)[:-1], strict=True)
-        for weight in layer.weights_for(shape)
+        for layer, sample in zip(leaves, samples, strict=False)
+        for weight in layer.weights_for(sample)
     ]
 
 
-def config_of_stack(
-    name: str, trainable: bool, inputs: InputLayer | None, stack: Sequence[Layer]
-) -> dict[str, Any]:
-    """The model of these layers as plain Python values, in Keras' form."""
-    first = [] if inputs is None else [inputs]
-    built = {} if inputs is None else {"build_input_shape": inputs.batch_shape}
-    config = {"name": name, "trainable": trainable, "dtype": "float32"}
-    return {**config, "layers": [serialize(layer) for layer in [*first, *stack]], **built}
+def rows_of(input_shape: Shape | None, stack: Sequence[Any], expand: bool, depth: int = 0) -> Iterator[Any]:
+    """What a summary tells of each part, in a list of rows, the others being those of layers within.
 
-
-def stack_from_config(config: object) -> list[Layer]:
-    """The layers of such a config.
-
-    Raises:
-        ValueError: if it is no such config.
+    A row is name and class, output shape, number of weights, whether it is trainable.
     """
-    if not isinstance(config, Mapping) or "name" not in config or not isinstance(config.get("layers"), list):
-        msg = f"a config of a model must be a dict with 'name' and 'layers', a list; got {config!r}"
-        raise ValueError(msg)
-    layers = [get(layer) for layer in config["layers"]]
-    shape = config.get("build_input_shape")
-    if shape and layers and not isinstance(layers[0], InputLayer):
-        layers.insert(0, InputLayer(batch_shape=shape))
-    return layers
-
-
-def rows_of(input_shape: Shape | None, stack: Sequence[Layer]) -> list[tuple[str, ...]]:
-    """What a summary tells of each layer: name and class, output shape, number of weights, whether it is trainable."""
     shapes = ["?"] * len(stack)
     if input_shape is not None:
         shapes = [str((None, *out)) for out in shapes_through(input_shape, stack)[1:]]
-    rows: list[tuple[str, ...]] = []
-    for layer, out in zip(stack, shapes, strict=True):
-        given = layer.starts_with is not None
-        params = "0" if given else f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
-        learns = ("Y" if layer.trainable else "N") if layer.weights else "-"
-        kind = type(getattr(layer, "shown_as", layer)).__name__
-        rows.append((f"{layer.name} ({kind})", out, params, learns))
-    return rows
+    mark = "   " * depth + "└ " if depth else ""
+    for part, out in zip(stack, shapes, strict=True):
+        given = isinstance(part, InputLayer)
+        params = "0" if given else f"{part.count_params():,}" if part.built else "0 (unbuilt)"
+        learns = ("Y" if part.trainable else "N") if part.weights else "-"
+        rows = [(f"{mark}{part.name} ({type(part).__name__})", out, params, learns)]
+        if expand and not isinstance(part, Layer):
+            within = rows_of(part._sample_shape, part.layers, expand, depth + 1)
+            rows += [row for each in within for row in each]
+        yield rows
 
 
 def without_batch(batch_shape: int | Sequence[int | None]) -> Shape:

@@ -14,6 +14,7 @@ from engine._atomic import replacing
 from engine._checks import flag, path_of
 from engine._program import __version__
 from engine._progress import print_message
+from engine.layers.core import named_leaves
 from engine.saving import _zip
 from engine.saving._folder import replace_folder
 from engine.saving._h5 import WeightsH5
@@ -138,7 +139,7 @@ def pickled(model: Any) -> tuple[Any, tuple[bytes, dict[str, type]]]:
     """What `pickle` and `copy` make `model` again from: a function and its arguments."""
     buffer = BytesIO()
     Npz().write(buffer, contents_of(model, _texts(model)))
-    classes = {type(layer).__name__: type(layer) for layer in model.layers}
+    classes = {type(layer).__name__: type(layer) for _, layer in named_leaves(model.layers)}
     own = {name: each for name, each in classes.items() if not each.__module__.startswith("engine.")}
     return unpickled, (buffer.getvalue(), own)
 
@@ -173,7 +174,7 @@ def _model_in(reader: Reader, compile: bool) -> Any:
     metadata = reader.text(METADATA)
     if metadata is not None:
         model._learn(parsed(metadata).get("engine") or {})
-    if model.built:
+    if model.built or model.weights:  # those of a model within
         load(model, reader)
     return model
 

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
 from engine import losses
 from engine.saving._h5 import child, descend, h5py, opened, stored
-from engine.saving.contents import CONFIG, METADATA, ROUNDED, Contents, Format, Group, Reader, Variables
+from engine.saving.contents import (
+    CONFIG,
+    METADATA,
+    ROUNDED,
+    Contents,
+    Format,
+    Group,
+    Reader,
+    Slot,
+    Variables,
+)
 
 # Of an attribute, in bytes: HDF5 keeps them in a header of 64 KiB.
 MOST_ATTRIBUTE = 64512
@@ -39,7 +50,7 @@ class LegacyH5(Format):
                     compiled | {"optimizer_config": optimizer, "loss": loss}
                 )
             weights = handle.create_group("model_weights")
-            layers = [group for place, group in contents.groups.items() if place.startswith("layers/")]
+            layers = [_gathered(part) for part in by_part(contents.groups.items())]
             _write_names(weights, "layer_names", [str(layer.name) for layer in layers])
             for layer in sorted(layers, key=lambda layer: str(layer.name)):
                 _write_arrays(weights.create_group(str(layer.name)), layer)
@@ -81,22 +92,29 @@ class LegacyReader(Reader):
         """The arrays of that path, which layers have not here; empty if there is no such group."""
         return _arrays(self._file, path.split("/"))
 
-    def layers(self, paths: Sequence[str], weighted: Sequence[bool]) -> list[Variables]:
+    def layers(self, slots: Sequence[Slot]) -> list[Variables]:
         """The arrays of each layer, as those with weights follow each other in the file."""
+        parts = by_part((slot.path, slot) for slot in slots)
+        weighted = [part for part in parts if any(slot.weights for slot in part)]
         found = [arrays for arrays in self._layers().values() if arrays]
-        if len(found) != sum(weighted):
+        if len(found) != len(weighted):
             msg = (
                 "Layer count mismatch when loading weights from file. Model expected "
-                f"{sum(weighted)} layers, found {len(found)} saved layers."
+                f"{len(weighted)} layers, found {len(found)} saved layers."
             )
             raise ValueError(msg)
-        rest = iter(found)
-        return [next(rest) if has else Variables({}) for has in weighted]
+        arrays_of = {slot.path: Variables({}) for slot in slots}
+        for part, arrays in zip(weighted, found, strict=True):
+            arrays_of |= _shared_out(part, arrays)
+        return list(arrays_of.values())
 
-    def named(self, names: Sequence[str]) -> Sequence[Variables | None]:
-        """The arrays of the layers of these names; None for those that aren't there."""
-        found = self._layers()
-        return [found.get(name) for name in names]
+    def named(self, slots: Sequence[Slot]) -> Sequence[Variables | None]:
+        """The arrays of layers by the names of their parts; None for those that aren't there."""
+        found, arrays_of = self._layers(), dict[str, Variables]()
+        for part in by_part((slot.path, slot) for slot in slots):
+            if part[0].part in found:
+                arrays_of |= _shared_out(part, found[part[0].part])
+        return [arrays_of.get(slot.path) for slot in slots]
 
     def optimizer(self) -> Variables:
         """The arrays of the optimizer."""
@@ -116,6 +134,40 @@ class LegacyReader(Reader):
             msg = f"`{name}` must be an object of JSON, got {type(config).__name__}"
             raise ValueError(msg)
         return config
+
+
+T = TypeVar("T")
+
+
+def by_part(places: Iterable[tuple[str, T]]) -> list[list[T]]:
+    """What belongs to the layers of a model, by layer: there is more than one where that is a model itself."""
+    parts: dict[str, list[T]] = {}
+    for path, each in places:
+        if path.startswith("layers/"):
+            parts.setdefault("/".join(path.split("/")[:2]), []).append(each)
+    return list(parts.values())
+
+
+def _gathered(part: Sequence[Group]) -> Group:
+    """The arrays of a layer, or of all layers in a model: first those that learn."""
+    pairs = [list(zip(group.labels, group.arrays.values(), strict=True)) for group in part]
+    ordered = [pair for group, each in zip(part, pairs, strict=True) for pair in each[: group.learning]]
+    ordered += [pair for group, each in zip(part, pairs, strict=True) for pair in each[group.learning :]]
+    arrays = {str(number): array for number, (_, array) in enumerate(ordered)}
+    return Group(part[0].name, arrays, [label for label, _ in ordered])
+
+
+def _shared_out(part: Sequence[Slot], arrays: Variables) -> dict[str, Variables]:
+    """The same the other way round, by path."""
+    if len(part) == 1:
+        return {part[0].path: arrays}
+    rest = iter(arrays.stored.values())
+    learning = [[*islice(rest, slot.learning)] for slot in part]
+    still = [[*islice(rest, slot.weights - slot.learning)] for slot in part]
+    return {
+        slot.path: Variables({str(number): one for number, one in enumerate([*first, *second])})
+        for slot, first, second in zip(part, learning, still, strict=True)
+    }
 
 
 def modern(config: Any) -> Any:

@@ -9,18 +9,46 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine._spec import snake_case
-from engine.saving.contents import ROUNDED, Array, Contents, Group, Reader
+from engine.layers import Layer
+from engine.layers.core import named_leaves
+from engine.saving.contents import ROUNDED, Array, Contents, Group, Reader, Slot
 
 
-def paths_of(layers: Sequence[Any]) -> list[str]:
-    """Where files have each layer: by its class, and a number from the second one on, as names may be any."""
+def paths_of(kinds: Sequence[str], root: str = "") -> list[str]:
+    """Where files have each layer of a model: by its class, and a number from the second one on, as names may be any.
+
+    Args:
+        kinds: names of the layers' classes.
+        root: where the model is: "", or the path of one within another and a slash.
+    """
     counts: Counter[str] = Counter()
     paths = []
-    for layer in layers:
-        name = snake_case(type(layer).__name__)
-        paths.append(f"layers/{name}_{counts[name]}" if counts[name] else f"layers/{name}")
+    for name in map(snake_case, kinds):
+        paths.append(f"{root}layers/{name}_{counts[name]}" if counts[name] else f"{root}layers/{name}")
         counts[name] += 1
     return paths
+
+
+def _members(model: Any, skipped: Sequence[Any], root: str = "") -> Iterator[tuple[str, Any]]:
+    """The layers of a model by path, models within followed by their layers, but for those `skipped`."""
+    layers = model.layers
+    for path, layer in zip(paths_of([type(layer).__name__ for layer in layers], root), layers, strict=True):
+        if not _among(skipped, layer):
+            yield path, layer
+            if not isinstance(layer, Layer):
+                yield from _members(layer, skipped, f"{path}/")
+
+
+def _slots(model: Any, skipped: Sequence[Any] = ()) -> list[tuple[Slot, Any]]:
+    """The layers that have no layers within, but for those `skipped`, and where files have them."""
+    found = []
+    for path, layer in _members(model, skipped):
+        if "/" not in path.removeprefix("layers/"):
+            part = layer
+        if isinstance(layer, Layer):
+            learning = len(layer.trainable_weights) if part.trainable else 0
+            found.append((Slot(path, len(layer.weights), learning, part.name), layer))
+    return found
 
 
 def contents_of(
@@ -38,16 +66,17 @@ def contents_of(
         skipped: layers, or the optimizer, that are left out.
     """
     groups = {"": Group(model.name, {}, ())}
-    owners = dict(zip(paths_of(model.layers), model.layers, strict=True))
-    if include_optimizer and model.optimizer is not None:
-        owners["optimizer"] = model.optimizer
-    owners = {path: owner for path, owner in owners.items() if not _among(skipped, owner)}
-    for path, owner in owners.items():
+    groups |= {path: Group(part.name, {}, ()) for path, part in _members(model, skipped)}
+    owners = _slots(model, skipped)
+    if include_optimizer and model.optimizer is not None and not _among(skipped, model.optimizer):
+        owners.append((Slot("optimizer"), model.optimizer))
+    for (path, _, learning, _), owner in owners:
         arrays: dict[str, Array] = {}
         owner.save_own_variables(arrays)
         labels = owner.variable_names
-        groups[path] = Group(owner.name, arrays, labels if len(labels) == len(arrays) else list(arrays))
-    if "optimizer" in owners and (rounded := model.optimizer.rounded()):
+        labels = labels if len(labels) == len(arrays) else list(arrays)
+        groups[path] = Group(owner.name, arrays, labels, learning)
+    if "optimizer" in groups and (rounded := model.optimizer.rounded()):
         groups[ROUNDED] = Group("rounded", rounded, list(rounded))
     return Contents(groups, texts or {})
 
@@ -72,15 +101,13 @@ def load(
     Raises:
         ValueError: if a layer differs from the file.
     """
-    layers = model.layers
-    if by_name:
-        sources = reader.named([layer.name for layer in layers])
-    else:
-        sources = reader.layers(paths_of(layers), [bool(layer.weights) for layer in layers])
+    slots, layers = zip(*_slots(model), strict=True)
+    sources = reader.named(slots) if by_name else reader.layers(slots)
+    kept = [layer for _, layer in _slots(model, skipped)]
     pairs = [
         (layer, source)
         for layer, source in zip(layers, sources, strict=True)
-        if source is not None and not _among(skipped, layer)
+        if source is not None and _among(kept, layer)
     ]
     with undone_on_errors(model):
         errors = [(layer, _error_of(layer, source)) for layer, source in pairs]
@@ -96,12 +123,14 @@ def load(
 @contextmanager
 def undone_on_errors(model: Any) -> Iterator[None]:
     """Bring weights and the optimizer's state back if the block raises."""
-    weights, optimizer = model.get_weights(), model.optimizer
+    weights = [(layer, layer.get_weights()) for _, layer in named_leaves(model.layers) if layer.built]
+    optimizer = model.optimizer
     before = None if optimizer is None else optimizer.snapshot()
     try:
         yield
     except BaseException:
-        model.set_weights(weights)
+        for layer, values in weights:
+            layer.set_weights(values)
         if optimizer is not None:
             optimizer.restore(before)
         raise

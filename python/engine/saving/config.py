@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from engine import layers as layer_classes
 from engine._checks import Shape
 from engine.layers import InputLayer, Layer
 from engine.saving._state import paths_of
-from engine.saving.contents import Reader
+from engine.saving.contents import Reader, Slot
 from engine.utils import deserialize_keras_object, serialize_keras_object
+from engine.utils.serialization import is_of_model, layers_in
 
 # Numbers in a sample between two layers: an image of 4096 x 4096. More is a slip, or meant to fill the memory.
 MOST_NUMBERS = 2**24
@@ -108,21 +109,13 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
             f"{inner!r:.200}"
         )
         raise ValueError(msg)
-    stack: list[Layer] = [layer_classes.get(layer) for layer in inner["layers"]]
-    shape = _input_shape(stack, config)
-    stack = [layer for layer in stack if not isinstance(layer, InputLayer)]
-    wanted = []
-    for layer in stack:
-        if shape is None:
-            return
-        _require_size(shape, layer.name)
-        weights = layer.weights_for(shape)
-        wanted.append([weight.shape for weight in sorted(weights, key=lambda weight: not weight.trainable)])
-        shape = layer.output_shape_for(shape)
-        _require_size(shape, layer.name)
-    sources = reader.layers(paths_of(stack), [bool(shapes) for shapes in wanted])
-    for layer, shapes, source in zip(stack, wanted, sources, strict=True):
-        if type(layer).load_own_variables is not Layer.load_own_variables:
+    built = (config.get("build_config") or {}).get("input_shape")
+    shape = None if _given_shape(inner) or not built else InputLayer(batch_shape=built).shape
+    wanted = list(_wanted(inner, shape))
+    if all(shapes is None for *_, shapes in wanted):
+        return
+    for (_, layer, shapes), source in zip(wanted, reader.layers([slot for slot, *_ in wanted]), strict=True):
+        if shapes is None or type(layer).load_own_variables is not Layer.load_own_variables:
             continue
         found = [source.shapes.get(str(position)) for position in range(len(source))]
         if found != shapes:
@@ -130,12 +123,63 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
             raise ValueError(msg)
 
 
-def _input_shape(stack: list[Layer], config: Mapping[str, Any]) -> Shape | None:
-    given = [layer.given_input_shape for layer in stack[:1]]
-    if given and given[0] is not None:
-        return given[0]
-    built = config["config"].get("build_input_shape") or (config.get("build_config") or {}).get("input_shape")
-    return InputLayer(batch_shape=built).shape if built else None
+def _given_shape(config: object) -> Shape | None:
+    """The shape of one sample that a model's config tells."""
+    for first in layers_in(config)[:1]:
+        return (
+            _given_shape(first["config"])
+            if is_of_model(first)
+            else layer_classes.get(first).given_input_shape
+        )
+    return None
+
+
+def _wanted(
+    config: object, shape: Shape | None, root: str = "", learns: bool | None = None
+) -> Generator[tuple[Slot, Layer, list[Shape] | None], None, Shape | None]:
+    """What the layers of a model need from a file: where each has its weights, the layer, the weights' shapes.
+
+    The shapes are None where nothing tells the inputs' shape, so that there are no weights yet.
+
+    Args:
+        config: of the model.
+        shape: of one sample, if something tells.
+        root: before all paths.
+        learns: whether the outermost model within does.
+
+    Returns:
+        The shape of one output.
+    """
+    given = _given_shape(config)
+    if None not in (given, shape) and given != shape:
+        msg = f"a model takes samples of shape {given}, but gets {shape} in the model around it"
+        raise ValueError(msg)
+    shape = given or shape
+    configs = layers_in(config)
+    layers = [None if is_of_model(each) else layer_classes.get(each) for each in configs]
+    kinds = [
+        each["class_name"] if one is None else type(one).__name__
+        for each, one in zip(configs, layers, strict=True)
+    ]
+    for path, each, layer in zip(paths_of(kinds, root), configs, layers, strict=True):
+        if layer is None:
+            inner = each["config"]
+            out = yield from _wanted(
+                inner, shape, f"{path}/", inner.get("trainable", True) if learns is None else learns
+            )
+            shape = None if shape is None else out
+        elif shape is None:
+            yield Slot(path), layer, None
+        else:
+            _require_size(shape, layer.name)
+            weights = sorted(layer.weights_for(shape), key=lambda weight: not weight.trainable)
+            learning = (
+                sum(weight.trainable for weight in weights) if layer.trainable and learns is not False else 0
+            )
+            yield Slot(path, len(weights), learning), layer, [weight.shape for weight in weights]
+            shape = layer.output_shape_for(shape)
+            _require_size(shape, layer.name)
+    return shape
 
 
 def _require_size(shape: Shape, name: str) -> None:

@@ -38,6 +38,21 @@ class Group(NamedTuple):
     arrays: Mapping[str, Array]
     labels: Sequence[str]
     """What people call each."""
+    learning: int = 0
+    """How many of them, the first ones, training changes."""
+
+
+class Slot(NamedTuple):
+    """Where a layer is in a file."""
+
+    path: str
+    """Such as `layers/dense_1`, or `layers/sequential/layers/dense` within a model."""
+    weights: int = 0
+    """How many arrays it has."""
+    learning: int = 0
+    """How many of them, the first ones, training changes."""
+    part: str = ""
+    """The name of the layer of the outermost model: of its own, or of the model that it is within."""
 
 
 class Contents(NamedTuple):
@@ -93,19 +108,13 @@ class Reader(ABC):
     def group(self, path: str) -> Variables:
         """The arrays of that path; empty if there is no such group."""
 
-    def layers(self, paths: Sequence[str], weighted: Sequence[bool]) -> list[Variables]:
-        """The arrays of each layer.
+    def layers(self, slots: Sequence[Slot]) -> list[Variables]:
+        """The arrays of each layer."""
+        return [self.group(slot.path) for slot in slots]
 
-        Args:
-            paths: of the layers, such as `layers/dense_1`.
-            weighted: whether they have weights.
-        """
-        del weighted
-        return [self.group(path) for path in paths]
-
-    def named(self, names: Sequence[str]) -> Sequence[Variables | None]:
-        """The arrays of the layers of these names; None for those that aren't there, as where files have no names."""
-        return [None for _ in names]
+    def named(self, slots: Sequence[Slot]) -> Sequence[Variables | None]:
+        """The arrays of layers by name; None for those that aren't there, as where files have no names."""
+        return [None for _ in slots]
 
     def optimizer(self) -> Variables:
         """The arrays of the optimizer."""

@@ -56,6 +56,7 @@ class Shown(NamedTuple):
     names: bool
     activations: bool
     trainable: bool
+    nested: bool
 
 
 def plot_model(  # noqa: PLR0917 # Keras' signature
@@ -81,7 +82,7 @@ def plot_model(  # noqa: PLR0917 # Keras' signature
         show_dtype: whether to show the dtype of outputs.
         show_layer_names: whether to show the names of layers, not only of their classes.
         rankdir: "TB" from top to bottom, "LR" from left to right, "BT" or "RL".
-        expand_nested: of no effect, as there are no models within models.
+        expand_nested: whether to show the layers of models within.
         dpi: pixels per inch of formats made of pixels.
         show_layer_activations: whether to show activations, of layers that have one.
         show_trainable: whether to show if weights are trained, of layers that have some.
@@ -98,7 +99,6 @@ def plot_model(  # noqa: PLR0917 # Keras' signature
     if not getattr(model, "built", False):
         msg = "This model has not yet been built. Build the model first by calling `build()` or by calling the model on a batch of data."
         raise ValueError(msg)
-    flag(expand_nested, "expand_nested")
     choice(splines, "splines", SPLINES)
     dpi = integer(dpi, "dpi", 1)
     shown = Shown(
@@ -107,6 +107,7 @@ def plot_model(  # noqa: PLR0917 # Keras' signature
         flag(show_layer_names, "show_layer_names"),
         flag(show_layer_activations, "show_layer_activations"),
         flag(show_trainable, "show_trainable"),
+        flag(expand_nested, "expand_nested"),
     )
     drawing = _arranged(_boxes(model, shown), choice(rankdir, "rankdir", DIRECTIONS))
     path = Path(path_of(to_file, "to_file"))
@@ -143,7 +144,10 @@ def _boxes(model: Any, shown: Shown) -> list[list[list[Cell]]]:
                 if layer.trainable
                 else _cell("Non-trainable", TEXT, GREY, WHITE)
             )
-        boxes.append(rows + ([facts] if facts else []))
+        rows += [facts] if facts else []
+        if shown.nested and layer.built and getattr(layer, "layers", None):
+            rows += [row for within in _boxes(layer, shown) for row in within]
+        boxes.append(rows)
     return boxes
 
 

@@ -28,6 +28,7 @@ _PACKAGES = {
 }
 _FORMULAS = ("activations", "losses", "metrics")
 _NO_FORMULAS = {"deserialize", "for_training", "get", "lower", "serialize"}
+_MODELS = ("Functional", "Model", "Sequential")
 
 
 def serialize_keras_object(obj: Any) -> Any:
@@ -53,8 +54,8 @@ def serialize_keras_object(obj: Any) -> Any:
     if isinstance(obj, Spec):
         return serialize(obj)
     if hasattr(obj, "get_config"):
-        kind = getattr(obj, "saved_as", type(obj))
-        return described(kind, kind.__name__, obj.get_config())
+        kind = type(obj)
+        return described(kind, kind.__name__, obj.get_config()) | vars(kind).get("saved_as", {})
     if callable(obj) and not isinstance(obj, type) and hasattr(obj, "__name__"):
         return described(obj, "function", obj.__name__)
     msg = f"{obj!r} can't be serialized: it is no plain value and has no `get_config`"
@@ -144,3 +145,77 @@ def _public(module: str, name: str) -> Any:
     """The object of that name, if the module offers it."""
     found = importlib.import_module(module)
     return getattr(found, name) if name in found.__all__ else None
+
+
+def is_of_model(config: Any) -> bool:
+    """Whether a config is that of a model, not of a layer."""
+    if not isinstance(config, Mapping):
+        return False
+    name = str(config.get("class_name"))
+    own = registered_by(config, name)
+    return name in _MODELS if own is None else hasattr(own, "load_weights")
+
+
+def layers_in(config: object) -> list[Any]:
+    """The configs of the layers of a model, from its input to its output.
+
+    Args:
+        config: what the model's `get_config` returned.
+
+    Raises:
+        ValueError: if it is no such config, or the layers are no chain.
+    """
+    if not isinstance(config, Mapping) or "name" not in config or not isinstance(config.get("layers"), list):
+        msg = f"a config of a model must be a dict with 'name' and 'layers', a list; got {config!r:.200}"
+        raise ValueError(msg)
+    layers = list(config["layers"])
+    if "output_layers" in config:  # of a Functional
+        return _chained(config, {_name_of(layer): layer for layer in layers})
+    shape = config.get("build_input_shape")
+    first = layers[0] if layers else None
+    if shape and isinstance(first, Mapping) and first.get("class_name") not in (*_MODELS, "InputLayer"):
+        layers.insert(0, {"class_name": "InputLayer", "config": {"batch_shape": shape}})
+    return layers
+
+
+def _chained(config: Mapping[str, Any], layers: Mapping[str, Any]) -> list[Any]:
+    chain: list[Any] = []
+    name = _named(config["output_layers"])
+    while name is not None and name in layers and len(chain) < len(config["layers"]):
+        chain.append(layers[name])
+        nodes = layers[name].get("inbound_nodes") or []
+        if not nodes:
+            break
+        name = _source(nodes[0]) if len(nodes) == 1 else None
+    if len(chain) != len(config["layers"]) or name != _named(config.get("input_layers")):
+        msg = (
+            f"model {config['name']!r} is no chain of layers, each called once on what the one before has returned, as "
+            "models are here"
+        )
+        raise ValueError(msg)
+    return chain[::-1]
+
+
+def _name_of(layer: Mapping[str, Any]) -> str:
+    return str(layer.get("name") or layer["config"]["name"])
+
+
+def _named(ends: Any) -> str | None:
+    """The layer that `["dense", 0, 0]` tells, or a list of one such."""
+    while isinstance(ends, list) and len(ends) == 1:
+        (ends,) = ends
+    return str(ends[0]) if isinstance(ends, list) and ends else None
+
+
+def _source(node: Any) -> str | None:
+    """The layer whose output is the argument of a call; None where there are several, or options that count."""
+    if isinstance(node, list):  # as Keras 2 had it, with options at the end
+        return _named([end[:3] for end in node if isinstance(end, list) and not any(end[3:])])
+    arguments, options = node.get("args"), node.get("kwargs") or {}
+    while isinstance(arguments, list) and len(arguments) == 1:
+        (arguments,) = arguments
+    # What a model is called with goes before `training`, as in Keras.
+    counting = [name for name, value in options.items() if value is not None and name != "training"]
+    if not isinstance(arguments, Mapping) or counting:
+        return None
+    return _named(arguments["config"].get("keras_history"))

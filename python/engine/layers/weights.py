@@ -1,0 +1,95 @@
+"""What follows from the weights of a layer or a model, whoever keeps them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from engine._program import Float32
+
+
+class HasWeights:
+    """Something with weights, in the order of `get_weights`."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def built(self) -> bool:
+        """Whether the weights exist."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> list[Float32]:
+        """The weights of this moment, read-only; empty before they exist."""
+
+    @property
+    @abstractmethod
+    def trainable_weights(self) -> list[Float32]:
+        """The weights that training changes."""
+
+    @property
+    @abstractmethod
+    def non_trainable_weights(self) -> list[Float32]:
+        """The weights that training leaves alone."""
+
+    @abstractmethod
+    def _not_built(self, action: str) -> Exception:
+        """What to raise where `action` needs weights that aren't there."""
+
+    @property
+    def variables(self) -> list[Float32]:
+        """The same as `weights`."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Float32]:
+        """The same as `trainable_weights`."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Float32]:
+        """The same as `non_trainable_weights`."""
+        return self.non_trainable_weights
+
+    def count_params(self) -> int:
+        """The number of weights, counted one by one."""
+        if not self.built:
+            raise self._not_built("count_params()")
+        return sum(array.size for array in self.weights)
+
+    def get_weights(self) -> list[Float32]:
+        """Copies of the weights."""
+        return [np.array(array, order="C") for array in self.weights]
+
+    def _checked(self, weights: Sequence[ArrayLike]) -> list[Float32]:
+        """`weights` as float32 arrays of the shapes that there are; an error says which doesn't fit."""
+        if not self.built:
+            raise self._not_built("set_weights()")
+        return checked_weights(weights, self.weights, self.name)
+
+
+def checked_weights(weights: Sequence[ArrayLike], current: Sequence[Float32], owner: str) -> list[Float32]:
+    """`weights` as float32 arrays of the shapes of `current`; ValueError says which doesn't fit."""
+    arrays = [np.asarray(array) for array in weights]
+    if len(arrays) != len(current):
+        msg = (
+            f"{owner!r} has {len(current)} weight arrays, got {len(arrays)}: get_weights() shows their shapes"
+        )
+        raise ValueError(msg)
+    for index, (array, old) in enumerate(zip(arrays, current, strict=True)):
+        if array.shape != old.shape:
+            msg = f"`weights[{index}]` of {owner!r} must have shape {old.shape}, got {array.shape}"
+            raise ValueError(msg)
+        if array.dtype.kind not in "biuf":
+            msg = f"`weights[{index}]` of {owner!r} must hold real numbers, got dtype {array.dtype}"
+            raise TypeError(msg)
+    try:
+        with np.errstate(over="raise"):
+            return [np.array(array, np.float32) for array in arrays]
+    except FloatingPointError:
+        msg = f"`weights` of {owner!r} must lie within float32's range"
+        raise ValueError(msg) from None

@@ -1,0 +1,252 @@
+"""Models of layers: stacks, and chains from an input to an output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from engine._checks import flag, label, require
+from engine._custom import custom_object_scope
+from engine._spec import auto_name
+from engine.layers import InputLayer, get
+from engine.layers.symbols import symbol_of
+from engine.models.described import Described
+from engine.models.stack import shapes_through, with_part
+from engine.utils.serialization import (
+    deserialize_keras_object,
+    is_of_model,
+    layers_in,
+    serialize_keras_object,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Model(Described):
+    """A model whose weights are those of its layers. `Model(inputs, outputs)` is the chain of them between the two.
+
+    Args:
+        inputs: what `Input` or a layer returned, such as `model.input`.
+        outputs: what the last layer returned when it was called on what came from there.
+        name: default `functional` with a number.
+        options: the same, by name.
+    """
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """A chain of layers, where no other kind is asked for."""
+        del args, options
+        if cls is Model:
+            return cast("Self", object.__new__(cast("type[Any]", Functional)))
+        if not issubclass(cls, (Sequential, Functional)):
+            msg = (
+                f"{cls.__name__} can't derive from Model, as models are chains of layers here: derive from Sequential, or "
+                "from layers.Layer for what a `call` of your own computes"
+            )
+            raise TypeError(msg)
+        return object.__new__(cls)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """Make a model from what `get_config` returned.
+
+        Args:
+            config: what it returned.
+            custom_objects: classes and functions of your own by name.
+        """
+        kind: type[Any] = Functional if "output_layers" in config else Sequential
+        return kind.from_config(config, custom_objects)
+
+
+class Sequential(Model):
+    """A stack of layers, each fed by the one before.
+
+    Args:
+        layers: the layers from first to last, models among them. With an input shape (an `Input`, or `input_shape` of
+            the first layer) the weights exist at once, else from the first data or `build` on.
+        name: default `sequential` with a number.
+
+    Raises:
+        TypeError: for something that is no layer.
+        ValueError: for layers that don't fit together, or two of the same name.
+
+    Example:
+        >>> import engine as keras
+        >>> model = keras.Sequential([
+        ...     keras.Input((4,)),
+        ...     keras.layers.Dense(8, activation="relu"),
+        ...     keras.layers.Dense(3, activation="softmax"),
+        ... ])
+        >>> model.count_params()
+        67
+        >>> model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    """
+
+    def __init__(self, layers: Sequence[Any] | None = None, *, name: str | None = None) -> None:
+        super().__init__(auto_name("sequential") if name is None else label(name))
+        inputs, stack = self._inputs, self._layers
+        require(Iterable, layers, "layers", "a list of layers")
+        for layer in layers or []:
+            inputs, stack = with_part(inputs, stack, layer)
+        self._restack(inputs, stack, None)
+
+    def add(self, layer: Any, rebuild: bool = True) -> None:
+        """Put `layer` on top; weights that exist stay as they are.
+
+        Args:
+            layer: the new last layer, or a model in its place.
+            rebuild: of no account: a model with an input shape always has its weights.
+
+        Raises:
+            ValueError: if it doesn't fit; the model is unchanged then.
+        """
+        flag(rebuild, "rebuild")
+        with self._lock:
+            self._require_free()
+            if layer is self or (isinstance(layer, Model) and layer._holds(self)):
+                msg = f"model {self.name!r} can't be a part of itself"
+                raise ValueError(msg)
+            inputs, stack = with_part(self._inputs, self._layers, layer)
+            self._restack(inputs, stack, self._compiled)
+
+    def pop(self, rebuild: bool = True) -> Any:
+        """Take the last layer off and return it, with its weights; `rebuild` is of no account, as for `add`."""
+        flag(rebuild, "rebuild")
+        with self._lock:
+            self._require_free()
+            if not self._layers:
+                msg = f"model {self.name!r} has no layers to pop"
+                raise ValueError(msg)
+            layer = self._layers[-1]
+            self._restack(self._inputs, self._layers[:-1], self._compiled)
+            return layer
+
+    def get_config(self) -> dict[str, Any]:
+        """Name and layers as plain Python values, for `from_config`; without the weights."""
+        return _config_of_stack(self.name, self._trainable, self._inputs, self._layers)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Self:
+        """Make a model from what `get_config` returned.
+
+        Args:
+            config: what it returned.
+            custom_objects: classes and functions of your own by name.
+        """
+        with custom_object_scope(custom_objects):
+            model = cls(_parts_from_config(config), name=config["name"])
+        model._trainable = flag(config.get("trainable", True), "trainable")
+        return model
+
+
+class Functional(Model):
+    """A chain of layers from an input to an output; made by `Model(inputs, outputs)`.
+
+    Args:
+        inputs: what `Input` or a layer returned, such as `model.input`.
+        outputs: what the last layer returned.
+        name: default `functional` with a number.
+        options: none; names of other arguments are refused.
+
+    Raises:
+        TypeError: for something else.
+        ValueError: if the layers don't lead from one to the other.
+
+    Example:
+        >>> import engine as keras
+        >>> inputs = keras.Input((4,))
+        >>> hidden = keras.layers.Dense(8, activation="relu")(inputs)
+        >>> outputs = keras.layers.Dense(3, activation="softmax")(hidden)
+        >>> keras.Model(inputs, outputs).count_params()
+        67
+    """
+
+    # Where Keras looks for the class.
+    saved_as: ClassVar = {"module": "keras.src.models.functional", "registered_name": "Functional"}
+
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, **options: Any
+    ) -> None:
+        given = {"inputs": symbol_of(inputs), "outputs": symbol_of(outputs)}
+        for argument, value in (("inputs", inputs), ("outputs", outputs)):
+            if given[argument] is None:
+                msg = (
+                    f"`{argument}` must be what Input() or a layer called on it has returned, one of them, as models are "
+                    f"chains of layers here; got {value!r}"
+                )
+                raise TypeError(msg)
+        if options:
+            msg = f"Model takes `inputs`, `outputs` and `name`, got {', '.join(map(repr, options))}"
+            raise TypeError(msg)
+        first, last = given["inputs"], given["outputs"]
+        if first is None or last is None or not last.comes_from(first):
+            msg = "`outputs` must come from `inputs`, an Input(), through layers alone: they belong to another one"
+            raise ValueError(msg)
+        super().__init__(auto_name("functional") if name is None else label(name))
+        start: Any = InputLayer(batch_shape=first.shape) if first.layers else first.start
+        stack: list[Any] = []
+        for layer in last.layers[len(first.layers) :]:
+            _, stack = with_part(start, stack, layer)
+        self._restack(start, stack, None)
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, the input layer first."""
+        return [*([] if self._inputs is None else [self._inputs]), *super().layers]
+
+    def get_config(self) -> dict[str, Any]:
+        """Name and layers as plain Python values, for `from_config`; without the weights."""
+        return _config_of_chain(self.name, self._trainable, cast(InputLayer, self._inputs), self._layers)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Self:
+        """Make a model from what `get_config` returned.
+
+        Args:
+            config: what it returned.
+            custom_objects: classes and functions of your own by name.
+        """
+        with custom_object_scope(custom_objects):
+            start, *layers = _parts_from_config(config)
+        outputs: Any = start
+        for layer in layers:
+            outputs = layer(outputs)
+        model = cls(start, outputs, config["name"])
+        model._trainable = flag(config.get("trainable", True), "trainable")
+        return model
+
+
+def _config_of_stack(
+    name: str, trainable: bool, inputs: InputLayer | None, stack: Sequence[Any]
+) -> dict[str, Any]:
+    """The config of a Sequential."""
+    first = [] if inputs is None else [inputs]
+    built = {} if inputs is None else {"build_input_shape": inputs.batch_shape}
+    config = {"name": name, "trainable": trainable, "dtype": "float32"}
+    return {**config, "layers": [serialize_keras_object(part) for part in [*first, *stack]], **built}
+
+
+def _config_of_chain(name: str, trainable: bool, inputs: InputLayer, stack: Sequence[Any]) -> dict[str, Any]:
+    """The config of a Functional: each layer tells what it is called on."""
+    layers = [serialize_keras_object(inputs) | {"name": inputs.name, "inbound_nodes": []}]
+    before = inputs.name
+    for part, sample in zip(stack, shapes_through(inputs.shape, stack), strict=False):
+        place = {"shape": [None, *sample], "dtype": "float32", "keras_history": [before, 0, 0]}
+        node = {"args": [{"class_name": "__keras_tensor__", "config": place}], "kwargs": {}}
+        layers.append(serialize_keras_object(part) | {"name": part.name, "inbound_nodes": [node]})
+        before = part.name
+    last = int(layers[-1]["class_name"] == "Functional")  # which has a node of its own beside its call
+    ends = {"input_layers": [inputs.name, 0, 0], "output_layers": [before, last, 0]}
+    return {"name": name, "trainable": trainable, "layers": layers, **ends}
+
+
+def _parts_from_config(config: object) -> list[Any]:
+    """The layers, and models in their place, of a model with that config.
+
+    Raises:
+        ValueError: if it is no such config.
+    """
+    return [
+        deserialize_keras_object({"module": "keras"} | each) if is_of_model(each) else get(each)
+        for each in layers_in(config)
+    ]

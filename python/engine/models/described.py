@@ -1,0 +1,132 @@
+"""What a model of layers tells about itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+from engine._checks import flag, nearest
+from engine._progress import print_message
+from engine._summary import Counts, Layout, Style, between, table
+from engine.layers.symbols import KerasTensor
+from engine.models.layered import Layered
+from engine.models.stack import rows_of
+
+
+class Described(Layered):
+    """A model whose layers can be asked for."""
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, without the input layer; a model, where one is in the place of a layer."""
+        return list(self._layers)
+
+    @property
+    def input(self) -> KerasTensor:
+        """What the model is given; AttributeError before the input shape is known."""
+        return self._symbol(None)
+
+    @property
+    def output(self) -> KerasTensor:
+        """What the model gives out; AttributeError before the input shape is known."""
+        return self._symbol(self._layers[-1], 1) if self._layers else self.input
+
+    @property
+    def inputs(self) -> list[KerasTensor] | None:
+        """The one input, as a list; None before its shape is known."""
+        return None if self._inputs is None else [self.input]
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """The one output, as a list."""
+        return [self.output]
+
+    def _symbol(self, layer: Any, after: int = 0) -> KerasTensor:
+        """What the layer is given or, with `after`, gives out in this model."""
+        if self._inputs is None:
+            msg = f"model {self.name!r} has no input shape yet, and thus no defined input and output"
+            raise AttributeError(msg)
+        found = KerasTensor(self._inputs, (), self._inputs.shape)
+        places = [index for index, part in enumerate(self._layers) if part is layer]
+        for part in self._layers[: places[0] + after if places else 0]:
+            found = found.through(part)
+        return found
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """The layer of that `name`, or at that `index`; a model, where one is in its place.
+
+        Raises:
+            ValueError: if there is none; the message lists the names.
+        """
+        layers = self.layers
+        names = [layer.name for layer in layers]
+        if (name is None) == (index is None):
+            msg = "give either `name` or `index`"
+            raise ValueError(msg)
+        if index is not None:
+            if not -len(names) <= index < len(names):
+                msg = f"`index` must be less than {len(names)}, the number of layers, got {index}"
+                raise ValueError(msg)
+            return layers[index]
+        if name not in names:
+            msg = f"no layer is named {name!r}{nearest(str(name), names)} The layers are: {', '.join(names)}"
+            raise ValueError(msg)
+        return layers[names.index(name)]
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """Shape of the input with None for the batch axis; AttributeError before it is known."""
+        if self._inputs is None:
+            msg = f"model {self.name!r} has no input shape yet"
+            raise AttributeError(msg)
+        return (None, *self._inputs.shape)
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """Shape of the output with None for the batch axis; AttributeError before it is known."""
+        return self.compute_output_shape(self.input_shape)
+
+    def summary(  # noqa: PLR0917 # Keras' signature
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], object] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
+        """Print the layers, their output shapes and numbers of parameters.
+
+        Args:
+            line_length: width in characters; default that of the terminal, at most 88.
+            positions: where the three columns end, as shares of the line; default `[0.45, 0.8, 1.0]`.
+            print_fn: gets the whole text, instead of standard output.
+            expand_nested: whether to show the layers of models within as well.
+            show_trainable: whether a column tells which layers are trainable.
+            layer_range: names of the first and the last layer to show, or regular expressions; default all.
+        """
+        layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"))
+        layers = self.layers
+        groups = list(rows_of(self._sample_shape, layers, flag(expand_nested, "expand_nested")))
+        shown = groups[between([layer.name for layer in layers], layer_range)]
+        rows = [row[: 3 + layout.show_trainable] for row in chain(*shown)]
+        style = Style.of_terminal() if print_fn is None else Style()
+        text = table(self.name, rows, self._counts(), layout, style)
+        if print_fn is None:
+            print_message(text, end="")
+        else:
+            print_fn(text)
+
+    def _counts(self) -> Counts:
+        trainable = sum(array.size for array in self.trainable_weights)
+        non_trainable = sum(array.size for array in self.non_trainable_weights)
+        optimizer = self.optimizer
+        if optimizer is None or optimizer.iterations == 0:
+            return Counts(trainable, non_trainable, None)
+        state = sum(math.prod(variable.shape) for variable in optimizer.variables)
+        return Counts(trainable, non_trainable, state)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"

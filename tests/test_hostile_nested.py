@@ -1,0 +1,136 @@
+"""Configs of models within models, and of chains, that are damaged or made to do harm: refused before memory is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from damaged import refused, with_config
+
+import engine as keras
+from engine import layers
+
+HUGE = 2**23
+
+
+@pytest.fixture(scope="module", name="saved")
+def nested_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Encoder, a Functional, and decoder, a Sequential, in a Functional."""
+    code = keras.Input((6,))
+    encoder = keras.Model(code, layers.Dense(2)(layers.Dense(4)(code)), name="encoder")
+    decoder = keras.Sequential([keras.Input((2,)), layers.Dense(6)], name="decoder")
+    x = keras.Input((6,))
+    model = keras.Model(x, decoder(encoder(x)))
+    model.compile("adam", "mse")
+    model.train_on_batch(np.ones((2, 6)), np.ones((2, 6)))
+    path = tmp_path_factory.mktemp("saved") / "m.npz"
+    model.save(path)
+    return {".npz": path.read_bytes()}
+
+
+def inner(config: Any, name: str) -> Any:
+    return next(layer for layer in config["config"]["layers"] if layer["name"] == name)["config"]
+
+
+def changed(name: str | None, key: str, value: Any) -> Callable[[Any], None]:
+    """Sets an entry of the config of the whole, or of the model of that name."""
+
+    def change(config: Any) -> None:
+        (config["config"] if name is None else inner(config, name))[key] = value
+
+    return change
+
+
+def wide(config: Any) -> None:
+    for layer in inner(config, "decoder")["layers"]:
+        if layer["class_name"] == "InputLayer":
+            layer["config"]["batch_shape"] = [None, HUGE]
+        else:
+            layer["config"]["units"] = HUGE
+
+
+def units(config: Any) -> None:
+    inner(config, "encoder")["layers"][1]["config"]["units"] = HUGE
+
+
+def unbuilt(config: Any) -> None:
+    """A layer whose input nobody knows, then a model that would take all memory."""
+    config["config"] = {
+        "name": "outer",
+        "layers": [
+            {"class_name": "Dense", "config": {"units": 2}},
+            {"class_name": "Sequential", "config": inner(config, "decoder")},
+        ],
+    }
+    config["class_name"], config["build_config"] = "Sequential", None
+    for layer in config["config"]["layers"][1]["config"]["layers"]:
+        layer["config"] |= (
+            {"batch_shape": [None, HUGE]} if layer["class_name"] == "InputLayer" else {"units": HUGE}
+        )
+
+
+def deep(config: Any) -> str:
+    sequential = '{"class_name": "Sequential", "config": {"name": "a", "layers": ['
+    return sequential * 5000 + "]}}" * 5000
+
+
+def twice(config: Any) -> None:
+    layers_ = config["config"]["layers"]
+    layers_[1]["inbound_nodes"] *= 2
+
+
+def circle(config: Any) -> None:
+    _, second, third = config["config"]["layers"]
+    second["inbound_nodes"][0]["args"][0]["config"]["keras_history"] = [third["name"], 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (wide, rf"takes samples of shape \({HUGE},\), but gets \(2,\)"),
+        (units, "needs weights of shapes"),
+        (unbuilt, "needs weights of shapes|may ask for"),
+        (deep, "recursion|can't be read"),
+        (twice, "is no chain of layers"),
+        (circle, "is no chain of layers"),
+        (changed(None, "output_layers", ["nobody", 0, 0]), "is no chain"),
+        (changed(None, "output_layers", 7), "is no chain"),
+        (changed(None, "input_layers", []), "is no chain"),
+        (changed("encoder", "output_layers", ["encoder", 0, 0]), "is no chain"),
+        (changed("encoder", "layers", None), "a config of a model must be a dict with 'name' and 'layers'"),
+        (changed("decoder", "layers", [7]), "`layer` must be a name"),
+        (changed("decoder", "layers", []), "has no layers|shape"),
+        (changed("decoder", "trainable", "perhaps"), "`trainable` must be True or False"),
+        (lambda config: config["config"]["layers"][1].pop("config"), ""),
+        (lambda config: config["config"]["layers"][1].update(inbound_nodes=[[]]), "is no chain"),
+        (lambda config: config["config"]["layers"][1].update(inbound_nodes=[{"args": 7}]), "is no chain"),
+        (lambda config: config["config"]["layers"][1].update(inbound_nodes=7), ""),
+    ],
+)
+def test_configs(change: Callable[[Any], Any], message: str, saved: dict[str, bytes], tmp_path: Path) -> None:
+    refused(with_config(tmp_path / "m.npz", saved, change), f"(?i){message}")
+
+
+def test_the_file_itself_is_good(saved: dict[str, bytes], tmp_path: Path) -> None:
+    path = with_config(tmp_path / "m.npz", saved, lambda config: None)
+    model = keras.models.load_model(path)
+    assert [layer.name for layer in model.layers[1:]] == ["encoder", "decoder"]
+    assert model.optimizer.iterations == 1
+
+
+def test_weights_that_fit_only_in_part(saved: dict[str, bytes], tmp_path: Path) -> None:
+    model = keras.models.load_model(with_config(tmp_path / "m.npz", saved, lambda config: None))
+    encoder = keras.models.clone_model(model.layers[1])
+    other = keras.Sequential([keras.models.clone_model(encoder), layers.Dense(3)])
+    before = other.get_weights()
+    other.save_weights(tmp_path / "w.npz")
+    for target in (model, encoder):
+        kept = target.get_weights()
+        with pytest.raises(ValueError, match="could not be loaded"):
+            target.load_weights(tmp_path / "w.npz")
+        assert all(np.array_equal(a, b) for a, b in zip(kept, target.get_weights(), strict=True))
+    other.load_weights(tmp_path / "w.npz")
+    assert all(np.array_equal(a, b) for a, b in zip(before, other.get_weights(), strict=True))
