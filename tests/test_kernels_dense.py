@@ -283,3 +283,13 @@ def test_zero_inputs_leave_no_trace() -> None:
     want = agreed(lambda ks: [forward(ks, "linear", x, w, bias)])[0]
     kept = np.r_[0:10, 30:40]
     assert same_bits(agreed(lambda ks: [forward(ks, "linear", x[:, kept], w[kept], bias)])[0], want)
+
+
+@pytest.mark.parametrize(("bias", "decays"), [(None, [0.1, 0.1]), (np.zeros(3, np.float32), [0.1])])
+def test_decays_are_those_of_kernel_and_bias(bias: Array | None, decays: list[float]) -> None:
+    w = place(np.zeros((2, 3)))
+    optimizer = {"kind": "sgd", "momentum": 0.0, "decays": decays}
+    with pytest.raises(ValueError, match=f"'decays' must hold {3 - len(decays)} numbers, got {len(decays)}"):
+        Kernels("baseline").dense_backward_weights(
+            optimizer, place(np.ones((4, 2))), place(np.ones((4, 3))), w, (), bias, (), 0.1, 1, 0.0
+        )

@@ -15,6 +15,8 @@ namespace py = pybind11;
 ModelSpec to_model(int64_t input_size, const py::sequence& layers, int64_t output_rows);
 LossSpec to_loss(const py::dict& loss);
 OptimizerSpec to_optimizer(const py::dict& optimizer);
+/// ValueError unless what is said variable by variable is said of so many.
+void require_variables(const OptimizerSpec& optimizer, size_t variables);
 MetricSpec to_metric(const py::dict& metric);
 
 /// Activation and its constants, as a layer names them.

@@ -124,6 +124,7 @@ class Kernels {
                               const py::sequence& slots, const py::object& bias, const py::sequence& bias_slots,
                               double learning_rate, int64_t iteration, double l2) const {
     const OptimizerSpec spec = to_optimizer(optimizer);
+    require_variables(spec, bias.is_none() ? 1 : 2);
     const int64_t ldx = row_stride(x, "x"), ldw = leading(kernel);
     expect_shape(x, x.shape(0), kernel.shape(0), "x");
     expect_shape(dz, x.shape(0), kernel.shape(1), "dz");
@@ -160,8 +161,10 @@ class Kernels {
       expect_size(original, kernel.shape(1), "bias");
       copies.push_back(pad(original));
     }
-    if (!bias.is_none()) op.bias.values = values(copies[0]);
-    op.bias.decay = spec.decay(1);
+    if (!bias.is_none()) {
+      op.bias.values = values(copies[0]);
+      op.bias.decay = spec.decay(1);
+    }
     for (size_t s = 0; s + 1 < copies.size(); ++s) op.bias.slots[s] = values(copies[s + 1]);
     {
       const DenormalsAreZero guard;

@@ -91,4 +91,14 @@ OptimizerSpec to_optimizer(const py::dict& optimizer) {
   return spec;
 }
 
+void require_variables(const OptimizerSpec& optimizer, size_t variables) {
+  const size_t decays = optimizer.decays.size(), orthogonalised = optimizer.orthogonalised.size();
+  if (decays != 0 && decays != variables) {
+    fail("'decays' must hold " + std::to_string(variables) + " numbers, got " + std::to_string(decays));
+  }
+  if (optimizer.kind == Optimizer::kMuon && orthogonalised != variables) {
+    fail("'orthogonalised' must hold " + std::to_string(variables) + " flags, got " + std::to_string(orthogonalised));
+  }
+}
+
 }  // namespace engine::bindings

@@ -70,16 +70,7 @@ void configure(Program& program, const py::dict& loss, const py::dict& optimizer
   TrainingSpec training;
   training.loss = to_loss(loss);
   training.optimizer = to_optimizer(optimizer);
-  const size_t decays = training.optimizer.decays.size(), variables = program.parameters().variables.size();
-  if (decays != 0 && decays != variables) {
-    throw py::value_error("'decays' must hold " + std::to_string(variables) + " numbers, got " +
-                          std::to_string(decays));
-  }
-  const size_t orthogonalised = training.optimizer.orthogonalised.size();
-  if (training.optimizer.kind == Optimizer::kMuon && orthogonalised != variables) {
-    throw py::value_error("'orthogonalised' must hold " + std::to_string(variables) + " flags, got " +
-                          std::to_string(orthogonalised));
-  }
+  require_variables(training.optimizer, program.parameters().variables.size());
   training.host_metrics = host_metrics;
   for (const py::handle metric : metrics) {
     training.metrics.push_back(to_metric(py::cast<py::dict>(metric)));
