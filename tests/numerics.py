@@ -134,7 +134,7 @@ def lanes_product(a: Array, b: Array) -> Array:
 
 def sums_in_lanes(rows: int, columns: int) -> bool:
     """Whether a gradient by the input does, of so many rows of dz (rows, columns)."""
-    return rows <= MOST_ROWS_IN_LANES and 8 * rows <= -(-columns // LANES) * LANES
+    return rows <= MOST_ROWS_IN_LANES and 8 * rows <= columns
 
 
 def input_gradient(dz: Array, kernel: Array) -> Array:

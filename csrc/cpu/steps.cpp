@@ -238,10 +238,19 @@ void StepRunner::dropout(const Step& step, const Batch& batch) const {
                             sampling ? batch.first * out.groups : 0});
 }
 
+/// A few rows, whose gradients by the input want them as they are, are copied.
 void StepRunner::transpose(const Step& step, const Batch& batch) const {
   const Buffer &in = shape(step.in), &out = shape(step.out);
+  const Range own = rows(step, batch, in);
   const Range columns = step.split == Split::kUnits ? worker_.slice(in.columns) : Range{0, in.columns};
-  kernels_.transpose({data(step.in), in.ld, data(step.out), out.ld, rows(step, batch, in), columns});
+  if (!sums_in_lanes(batch.rows * in.groups, in.columns)) {
+    return kernels_.transpose({data(step.in), in.ld, data(step.out), out.ld, own, columns});
+  }
+  const int64_t ld = round_up(in.columns, kLane);
+  const auto bytes = static_cast<size_t>(round_up(columns.end, kLane) - columns.begin) * sizeof(float);
+  for (int64_t b = own.begin; b < own.end && !empty(columns); ++b) {
+    std::memcpy(data(step.out) + b * ld + columns.begin, data(step.in) + b * in.ld + columns.begin, bytes);
+  }
 }
 
 void StepRunner::dense_backward_input(const Step& step, const Batch& batch) const {
@@ -249,11 +258,13 @@ void StepRunner::dense_backward_input(const Step& step, const Batch& batch) cons
   const Range units = worker_.slice(kernel.rows);
   if (empty(units)) return;
   const Buffer &dz = shape(step.in), &dx = shape(step.out);
-  const bool in_lanes = sums_in_lanes(plan_.max_rows * dx.groups, kernel.columns);
+  const bool in_lanes = sums_in_lanes(batch.rows * dx.groups, kernel.columns);
+  const bool copied = !sums_in_lanes(plan_.max_rows * dx.groups, kernel.columns);
+  const int64_t lddz = in_lanes && copied ? round_up(kernel.columns, kLane) : dz.ld;
   const float* saved = data(step.saved);
   for_blocks({0, batch.rows * dx.groups}, kRowsTogether, [&](Range together) {
     const int64_t first = together.begin, at = first * dx.ld;
-    kernels_.dense_backward_input[index(step.activation)]({data(step.in) + (in_lanes ? first * dz.ld : first), dz.ld,
+    kernels_.dense_backward_input[index(step.activation)]({data(step.in) + (in_lanes ? first * lddz : first), lddz,
                                                            weights(step.kernel).values, kernel.rows,
                                                            saved ? saved + at : nullptr, data(step.out) + at, dx.ld,
                                                            kernel.columns, together.end - first, units, in_lanes});

@@ -190,9 +190,7 @@ inline constexpr bool sums_in_slices(int64_t columns) { return columns <= kLane;
 
 /// Gradients by the input of batches of so few rows, for so many columns, sum their terms in kLane lanes: part of the
 /// contract as well.
-inline constexpr bool sums_in_lanes(int64_t rows, int64_t columns) {
-  return rows <= 8 && 8 * rows <= round_up(columns, kLane);
-}
+inline constexpr bool sums_in_lanes(int64_t rows, int64_t columns) { return rows <= 8 && 8 * rows <= columns; }
 
 /// A half-open range of rows, columns or units. Column ranges start and end at multiples of kLane.
 struct Range {

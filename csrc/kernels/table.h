@@ -44,7 +44,7 @@ struct DenseBackwardInput {
   int64_t ldx;  // of saved and dx
   int64_t n, rows;
   Range units;    // slice of k
-  bool in_lanes;  // sums_in_lanes(rows of a full batch, n)
+  bool in_lanes;  // sums_in_lanes(rows of the batch, n)
 };
 
 /// kernel (k, n) by its gradient x (rows, k)^T dz (rows, n) + 2 l2 kernel after kernel -= learning_rate decay kernel,
