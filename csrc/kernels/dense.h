@@ -62,7 +62,14 @@ void dense_forward(const DenseForward& op) {
   });
 }
 
-/// Turns sums (kLane units, kWidth samples) and stores them as rows of dx, through the derivative of what came before.
+/// dx = sum through the derivative of what came before.
+template <class Act>
+ENGINE_INLINE void store_gradient(const DenseBackwardInput& op, int64_t at, vf sum) {
+  if constexpr (Act::kKind != Activation::kLinear) sum = Act::backward(sum, load(op.saved + at));
+  store(op.dx + at, sum);
+}
+
+/// Turns sums (kLane units, kWidth samples) and stores them as rows of dx.
 template <class Act>
 ENGINE_INLINE void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, int64_t b, int64_t i) {
   const int64_t count = op.rows - b < kWidth ? op.rows - b : kWidth;
@@ -75,12 +82,7 @@ ENGINE_INLINE void store_turned(const DenseBackwardInput& op, const vf* sums, in
     vf rows[kWidth];
     std::memcpy(rows, square, sizeof rows);
     for (int64_t c = 0; c < count; ++c) {
-      const int64_t at = (b + c) * op.ldx + i + part * kWidth;
-      if constexpr (Act::kKind == Activation::kLinear) {
-        store(op.dx + at, rows[c]);
-      } else {
-        store(op.dx + at, Act::backward(rows[c], load(op.saved + at)));
-      }
+      store_gradient<Act>(op, (b + c) * op.ldx + i + part * kWidth, rows[c]);
     }
   }
 }
@@ -158,7 +160,7 @@ __attribute__((noinline)) void add_lanes(vf (*sums)[Samples][kParts], bool first
   }
 }
 
-/// Stores the sums of the lanes of kLane units, each in the same fixed tree as LaneSum's.
+/// Stores the sums of the lanes of kLane units, each added up in the same fixed tree as LaneSum's.
 template <class Act, int Samples>
 ENGINE_INLINE void store_folded(const DenseBackwardInput& op, const vf (*sums)[Samples][kParts], int s, int64_t b,
                                 int64_t unit) {
@@ -166,13 +168,7 @@ ENGINE_INLINE void store_folded(const DenseBackwardInput& op, const vf (*sums)[S
     vf units[kWidth];
 #pragma GCC unroll 16
     for (int u = 0; u < kWidth; ++u) units[u] = LaneSum::fold_parts(sums[u][s]);
-    const vf sum = fold_rows(units) + 0.0f;
-    const int64_t at = (b + s) * op.ldx + unit + part * kWidth;
-    if constexpr (Act::kKind == Activation::kLinear) {
-      store(op.dx + at, sum);
-    } else {
-      store(op.dx + at, Act::backward(sum, load(op.saved + at)));
-    }
+    store_gradient<Act>(op, (b + s) * op.ldx + unit + part * kWidth, fold_rows(units) + 0.0f);
   }
 }
 
