@@ -36,15 +36,13 @@ class Embedding(Layer):
     """
 
     left_out = (
-        *(
-            "autocast",
-            "input_shape",
-            "batch_input_shape",
-            "weights",
-            "lora_rank",
-            "lora_alpha",
-            "input_length",
-        ),
+        "autocast",
+        "input_shape",
+        "batch_input_shape",
+        "weights",
+        "lora_rank",
+        "lora_alpha",
+        "input_length",
     )
 
     def __init__(  # noqa: PLR0917 # Keras' signature

@@ -64,10 +64,8 @@ class Optimizer(Stateful):
             there is `schedules.InverseTimeDecay`.
     """
 
-    left_out = (
-        "learning_rate",
-        "decay",
-    )  # `get_config` adds it: a number, or a schedule and not its present value
+    # `get_config` adds the rate: a number, or a schedule and not its present value.
+    left_out = ("learning_rate", "decay")
     kind: ClassVar[str]
     """The core's name of the rule."""
 
