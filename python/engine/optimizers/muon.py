@@ -50,6 +50,7 @@ class Muon(Optimizer):
         ns_steps: how often to iterate, at least 0.
         nesterov: whether the direction looks ahead; else it is m.
         rms_rate: factor of the step; None leaves it and the root out.
+        decay: as for every `Optimizer`.
     """
 
     kind = "muon"
@@ -81,6 +82,7 @@ class Muon(Optimizer):
         ns_steps: int = 5,
         nesterov: bool = True,
         rms_rate: float | None = 0.2,
+        decay: float | None = None,
     ) -> None:
         super().__init__(
             learning_rate,
@@ -94,6 +96,7 @@ class Muon(Optimizer):
             loss_scale_factor,
             gradient_accumulation_steps,
             name,
+            decay,
         )
         require((tuple, list), exclude_layers, "exclude_layers", "a list of strings such as ['dense_2']")
         self.adam_beta_1 = below_one(adam_beta_1, "adam_beta_1")
