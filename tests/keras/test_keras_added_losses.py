@@ -27,7 +27,7 @@ def quartic(api: Any) -> Any:
     """A penalty of one's own, as a class."""
     ops = numpy_of(api)
 
-    class Quartic(api.regularizers.Regularizer):  # type: ignore[misc]
+    class Quartic(api.regularizers.Regularizer):  # type: ignore[misc] # of either library
         def __call__(self, x: Any) -> Any:
             return 0.05 * ops.sum(x**4)
 
