@@ -54,8 +54,12 @@ class Model(Described):
             config: what it returned.
             custom_objects: classes and functions of your own by name.
         """
-        kind: type[Any] = Functional if "output_layers" in config else Sequential
-        return kind.from_config(config, custom_objects)
+        chain = Functional if "output_layers" in config else Sequential
+        kind: type[Any] = chain if cls is Model else cls
+        with custom_object_scope(custom_objects):
+            model = kind.of_parts(_parts_from_config(config), config["name"])
+        model._trainable = flag(config.get("trainable", True), "trainable")
+        return model
 
 
 class Sequential(Model):
@@ -126,17 +130,9 @@ class Sequential(Model):
         return _config_of_stack(self.name, self._trainable, self._inputs, self._layers)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Self:
-        """Make a model from what `get_config` returned.
-
-        Args:
-            config: what it returned.
-            custom_objects: classes and functions of your own by name.
-        """
-        with custom_object_scope(custom_objects):
-            model = cls(_parts_from_config(config), name=config["name"])
-        model._trainable = flag(config.get("trainable", True), "trainable")
-        return model
+    def of_parts(cls, parts: Sequence[Any], name: str | None) -> Self:
+        """The stack of these layers and models."""
+        return cls(parts, name=name)
 
 
 class Functional(Model):
@@ -199,21 +195,12 @@ class Functional(Model):
         return _config_of_chain(self.name, self._trainable, cast(InputLayer, self._inputs), self._layers)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Self:
-        """Make a model from what `get_config` returned.
-
-        Args:
-            config: what it returned.
-            custom_objects: classes and functions of your own by name.
-        """
-        with custom_object_scope(custom_objects):
-            start, *layers = _parts_from_config(config)
-        outputs: Any = start
-        for layer in layers:
-            outputs = layer(outputs)
-        model = cls(start, outputs, config["name"])
-        model._trainable = flag(config.get("trainable", True), "trainable")
-        return model
+    def of_parts(cls, parts: Sequence[Any], name: str | None) -> Self:
+        """The chain of these: an input layer, then layers and models, each called on what came before."""
+        outputs = parts[0]
+        for part in parts[1:]:
+            outputs = part(outputs)
+        return cls(parts[0], outputs, name)
 
 
 def _config_of_stack(

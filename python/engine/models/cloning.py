@@ -53,9 +53,5 @@ def clone_model(
             msg = f"`clone_function` must return a layer, got {copy!r} for layer {layer.name!r}"
             raise TypeError(msg)
         layers.append(copy)
-    if not isinstance(model, Functional):
-        return Sequential([*start, *layers], name=model.name)
-    outputs: Any = start
-    for layer in layers:
-        outputs = layer(outputs)
-    return Functional(start, outputs, model.name)
+    kind = Functional if isinstance(model, Functional) else Sequential
+    return kind.of_parts([*start, *layers], model.name)
