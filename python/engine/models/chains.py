@@ -131,7 +131,7 @@ class Sequential(Model):
 
     @classmethod
     def of_parts(cls, parts: Sequence[Any], name: str | None) -> Self:
-        """The stack of these layers and models."""
+        """The stack of `parts`, layers and models, under this `name`."""
         return cls(parts, name=name)
 
 
@@ -196,7 +196,7 @@ class Functional(Model):
 
     @classmethod
     def of_parts(cls, parts: Sequence[Any], name: str | None) -> Self:
-        """The chain of these: an input layer, then layers and models, each called on what came before."""
+        """The chain of `parts` under this `name`: an input layer, then what is called on the output before it."""
         outputs = parts[0]
         for part in parts[1:]:
             outputs = part(outputs)
