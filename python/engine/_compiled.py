@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -46,33 +47,45 @@ class Compiled:
         plain = _metrics("metrics", metric_list)
         weighted = _metrics("weighted_metrics", weighted_metric_list)
         self._weights: list[Tracked] = []
-        self._output_shape: Shape = (-1,)
+        self._output_shape: Shape = ()
         self._whole_batches = False
+        self._width = 1
         self._metrics = [(metric, False) for metric in plain] + [(metric, True) for metric in weighted]
         self.names = _unique_names([metric.name for metric in plain], [metric.name for metric in weighted])
         self._loss_metric = metrics.Mean("loss")
         self._resolved = [metric for metric, _ in self._metrics]
-        if self.settled:
-            self._require_same_targets()
+        if self.loss is not None and self.settled:
+            self._require_same_targets(self.loss)
 
     @property
     def settled(self) -> bool:
         """Whether the form of the targets is known; if not, the first ones tell."""
         return self.loss is None or self.loss.wants_indices is not None
 
-    def settle(self, indices: bool, outputs: int) -> None:
-        """Let the first targets tell which loss is meant: class indices or not, for predictions of that width."""
-        if self.loss is not None:
-            self.loss = self.loss.resolve(indices, outputs)
-            self._require_same_targets()
+    @contextmanager
+    def settling(self, indices: bool, outputs: int) -> Iterator[None]:
+        """Let the first targets tell which loss is meant, unless the block raises.
 
-    def suit(self, shape: Shape) -> None:
-        """Get ready for outputs of `shape`, that of one sample.
+        Args:
+            indices: whether they are class indices.
+            outputs: width of the predictions.
 
         Raises:
-            ValueError: if the loss or a metric can't read them.
+            ValueError: if a metric doesn't suit that loss.
         """
-        self._output_shape = shape
+        open_loss = self.loss
+        if open_loss is not None:
+            loss = open_loss.resolve(indices, outputs)
+            self._require_same_targets(loss)
+            self.loss = loss
+        try:
+            yield
+        except BaseException:
+            self.loss = open_loss
+            raise
+
+    def require_readable(self, shape: Shape) -> None:
+        """Raise ValueError if the loss or a metric can't read outputs of `shape`, that of one sample."""
         for what, one in (("loss", self.loss), *(("metric", metric) for metric in self._resolved)):
             ours = isinstance(one, (FunctionLoss, CoreMetric))
             axis = getattr(one, "axis", None) if ours else None  # which some have
@@ -98,9 +111,11 @@ class Compiled:
             weights: that it has.
             output_shape: of one sample.
             whole_batches: whether a part of it, in Python, is called with a batch and may look at it as a whole.
+
+        Raises:
+            ValueError: if something doesn't suit the program; nothing has changed then.
         """
-        self.suit(output_shape)
-        self._whole_batches = whole_batches
+        self.require_readable(output_shape)
         if self.loss is not None and self.settled:
             indices = bool(self.loss.wants_indices)
             resolved = [metric.resolve(indices, program.output_width) for metric, _ in self._metrics]
@@ -111,8 +126,8 @@ class Compiled:
                     lowered.append({**spec, "weighted": weighted})
             loss = {**self.loss.lower(), "weight": self._loss_weight}
             program.compile(loss, self.optimizer.lower(weights), lowered, len(lowered) < len(resolved))
-            self._resolved = resolved
-        self._weights = list(weights)
+            self._resolved, self._width = resolved, program.output_width
+        self._output_shape, self._whole_batches, self._weights = output_shape, whole_batches, list(weights)
         self.optimizer.follow(program, weights)
 
     def require_reduction(self) -> None:
@@ -182,10 +197,9 @@ class Compiled:
             if not isinstance(metric, CoreMetric)
         ]
 
-    def _require_same_targets(self) -> None:
+    def _require_same_targets(self, loss: losses.Loss) -> None:
         for metric, _ in self._metrics:
-            if self.loss is not None:
-                _require_same_targets(metric, self.loss)
+            _require_same_targets(metric, loss)
 
     def logs(self, totals: Totals) -> Logs:
         """Loss and metrics by name, in alphabetical order."""
@@ -199,7 +213,7 @@ class Compiled:
         values, states = [totals.loss], iter(totals.metrics)
         for metric in self._resolved:
             if isinstance(metric, CoreMetric):
-                metric.take(state := np.array(next(states)))
+                metric.take(state := np.array(next(states)), self._width)
                 values.append(metric.compute(state))
             else:
                 result = np.asarray(metric.result())
@@ -211,7 +225,7 @@ class Compiled:
         if name == "loss":
             return "down"
         metric = dict(zip(self.names[1:], self._metrics, strict=True)).get(name)
-        return None if metric is None else metric[0]._direction
+        return None if metric is None else metric[0].direction
 
     def result(self, totals: Totals, return_dict: bool) -> float | list[float] | Logs:
         """Loss and metrics as `evaluate` returns them."""

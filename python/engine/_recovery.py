@@ -44,7 +44,7 @@ class Recovery:
 
     def __init__(self, model: Any, compiled: Compiled, callbacks: CallbackList) -> None:
         self._model, self._compiled, self._callbacks = model, compiled, callbacks
-        self.passes: Passes | None = None
+        self.passes: Passes  # from when training begins
         self.resumed: Resumed | None = None
         self._info: Mapping[str, Any] = {}
         self._arrays: Arrays = {}
@@ -52,7 +52,7 @@ class Recovery:
     @property
     def program(self) -> Program:
         """That of the model."""
-        program: Program = self._model._program
+        program: Program = self._model.program
         return program
 
     def save(self, path: Path, epoch: int, taken: int, logs: Logs, previous: Path | None) -> None:
@@ -70,9 +70,6 @@ class Recovery:
         from engine.saving.contents import Contents, Group
         from engine.saving.npz import Npz
 
-        if self.passes is None:
-            msg = "there is no training to back up: use BackupAndRestore in `callbacks` of fit()"
-            raise RuntimeError(msg)
         state, totals = self._compiled.optimizer.snapshot(), self.passes.totals
         numbers, random_info = _random_state()
         callbacks, kept = self._callback_states()
@@ -92,7 +89,7 @@ class Recovery:
             "stopped": bool(self._model.stop_training),
             "optimizer": [state.batches, state.rate],
             "random": random_info,
-            "facts": self._model._facts,
+            "facts": self._model.facts,
             "callbacks": callbacks,
             "counts": {name: len(values) for name, values in arrays.items()},
         }
@@ -131,7 +128,7 @@ class Recovery:
                 info["epoch"], Place(tuple(began), passed, taken), totals, info["logs"], info["stopped"]
             )
             self._info, self._arrays = info, arrays
-            self._model._learn(info["facts"])
+            self._model.learn_facts(info["facts"])
 
     def apply(self) -> None:
         """Make everything as it was, but for the place in the data and what metrics have added up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -117,6 +118,7 @@ class Reader:
         self._ink = 1.0 if any(isinstance(layer, scales) for layer in first) else 1 / 255
         blank = model.predict(np.zeros((1, *sample), np.float32), verbose=0)
         self._from_logits = not (np.isclose(blank.sum(), 1, atol=1e-3) and blank.min() >= 0)
+        self._lock = threading.Lock()  # held while the probe has the gradient of one drawing
         self._probe = _Probe(name="probe")
         self._twin = self._with_probe()
 
@@ -145,8 +147,10 @@ class Reader:
         """
         parts = (np.arange(_STEPS, dtype=np.float32) + 0.5) / _STEPS
         path = x.reshape(1, -1) * parts[:, np.newaxis]
-        self._twin.train_on_batch(path.reshape(_STEPS, *self._sample), np.full(_STEPS, digit))
-        gradient: Float32 = self._probe.seen.reshape(_STEPS, -1).mean(axis=0)
+        with self._lock:
+            self._twin.train_on_batch(path.reshape(_STEPS, *self._sample), np.full(_STEPS, digit))
+            gradients = self._probe.seen
+        gradient: Float32 = gradients.reshape(_STEPS, -1).mean(axis=0)
         return -(gradient * x.reshape(-1)).reshape(_SIDE, _SIDE)  # the loss is -log p
 
     def _with_probe(self) -> Sequential:

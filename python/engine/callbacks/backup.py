@@ -56,13 +56,13 @@ class BackupAndRestore(Callback):
         latest, previous = self._path(_LATEST), self._path(_PREVIOUS)
         try:
             if latest.exists():
-                self.model._recovery.load(latest)
+                self.model.recovery.load(latest)
                 return
         except (OSError, ValueError):
             if not previous.exists():
                 raise
         if previous.exists():
-            self.model._recovery.load(previous)
+            self.model.recovery.load(previous)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Remember the epoch."""
@@ -94,6 +94,7 @@ class BackupAndRestore(Callback):
         return Path(self.backup_dir) / name
 
     def _save(self, epoch: int, taken: int, logs: Logs) -> None:
+        recovery = self.model.recovery
         Path(self.backup_dir).mkdir(parents=True, exist_ok=True)
         previous = self._path(_PREVIOUS) if self.double_checkpoint else None
-        self.model._recovery.save(self._path(_LATEST), epoch, taken, logs, previous)
+        recovery.save(self._path(_LATEST), epoch, taken, logs, previous)

@@ -42,7 +42,7 @@ class MonitorCallback(Callback):
     def _wants_more(self) -> bool:
         if self.mode != "auto":
             return bool(self.mode == "max")
-        direction = self.model._compiled.direction(self.monitor.removeprefix("val_"))
+        direction = self.model.direction_of(self.monitor.removeprefix("val_"))
         if direction is None:
             msg = (
                 f"{type(self).__name__} can't tell whether more or less of `monitor`={self.monitor!r} is better: "

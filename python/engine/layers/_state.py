@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import Shape
+from engine._checks import Shape, flag
 from engine._program import Float32, Loan, Program, read_weights
 from engine._spec import Spec
 from engine._values import Tensor
@@ -116,18 +116,27 @@ class Weighted(HasWeights, Spec):
     The programs of further models use the same memory, so that each of the places is as good as any.
     """
 
-    trainable: bool
-
     def __init__(self) -> None:
+        self._trainable = True
         self._specs: list[Weight] = []
         self._weights: list[Float32] | None = None  # while no program holds them
         self._places: list[Place] = []
         self._count = 0  # variables at each place
+        self._sample_shape: Shape | None = None  # of the inputs, once known
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
         """The weights that inputs of `input_shape` need, in the order of `get_weights`."""
         del input_shape
         return []
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights; may be assigned, with effect from the next `compile` on."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = flag(value, "trainable")
 
     @property
     def built(self) -> bool:
@@ -214,14 +223,12 @@ class Weighted(HasWeights, Spec):
 
     def initial_weights(self, input_shape: Shape) -> list[Float32]:
         """The weights to start from: those there are, else fresh ones."""
-        wanted = self._specs = self.weights_for(input_shape)
+        wanted = self.weights_for(input_shape)
         for weight in wanted:
             if math.prod(weight.shape) > MOST_WEIGHTS:
                 msg = f"layer {self.name!r} would need a {weight.name} of shape {weight.shape}: over 2**40 numbers"
                 raise ValueError(msg)
-        if not self.built:
-            return [weight.start(self.name) for weight in wanted]
-        weights = self.weights
+        weights = self.weights if self.built else [weight.start(self.name) for weight in wanted]
         for weight, array in zip(wanted, weights, strict=True):
             if weight.shape != array.shape:
                 msg = (
@@ -229,6 +236,7 @@ class Weighted(HasWeights, Spec):
                     f"{weight.shape} here; make a new layer instead of moving this one"
                 )
                 raise ValueError(msg)
+        self._specs, self._sample_shape = wanted, input_shape
         return weights
 
     def loans_for(self, model: object) -> list[Loan]:

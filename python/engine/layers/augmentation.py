@@ -69,7 +69,7 @@ class _Augmentation(Seeded, ABC):
                 "fill": self.fill_mode,
                 "fill_value": self.fill_value,
                 "nearest": self.interpolation == "nearest",
-                "seed": self._seed_in_use,
+                "seed": self.seed_in_use,
                 **self._change(),
             }
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from weakref import WeakMethod
@@ -26,6 +27,7 @@ __all__ = ["MOST_TOKENS", "Layer", "Weight", "asked", "get", "register"]
 
 # Indices reach the core as float32, which holds every integer up to this.
 MOST_TOKENS = 2**24
+_starting = threading.RLock()  # held while a layer on its own gets its weights: once, whoever calls it
 
 
 class Layer(Linked):
@@ -66,7 +68,7 @@ class Layer(Linked):
     moves_only = False
     """Whether outputs are inputs, at other places."""
 
-    _seed_in_use: int | None = None
+    seed_in_use: int | None = None
     """Of a layer that draws random numbers."""
 
     def __init__(
@@ -88,10 +90,9 @@ class Layer(Linked):
             input_shape = tuple(batch_input_shape)[1:]  # type: ignore[assignment] # `shape` refuses None
         self.given_input_shape = None if input_shape is None else shape(input_shape, "input_shape")
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
-        self.trainable = flag(trainable, "trainable")
+        self.trainable = trainable
         self.dtype = _dtype(dtype)
         flag(autocast, "autocast")
-        self._sample_shape: Shape | None = None  # of the inputs, once known
 
     # What the layers of the package say about themselves; shapes are those of one sample, without the batch axis.
 
@@ -119,11 +120,7 @@ class Layer(Linked):
             return []
         units = math.prod(self._custom_output_shape(input_shape))
         variables = [
-            {
-                "shape": list(weight.shape),
-                "trainable": weight.trainable,
-                **asked(weight=weight),
-            }
+            {"shape": list(weight.shape), "trainable": weight.trainable, **asked(weight=weight)}
             for weight in self._specs
         ]
         operation = {"kind": "custom", "units": units, "variables": variables, "trainable": self.trainable}
@@ -227,9 +224,10 @@ class Layer(Linked):
         sample = rows.shape[1:]
         output_shape = self.output_shape_for(sample)
         operations = self.operations_for(sample)
-        weights = self.initial_weights(sample)
-        if not self.built:
-            self._weights = weights
+        with _starting:
+            weights = self.initial_weights(sample)
+            if not self.built:
+                self._weights = weights
         program = build(math.prod(sample), operations, weights)
         outputs = program.predict(rows, None, False, noisy, next_seed() if noisy else 0)
         if noisy and weights:  # running averages follow the batch

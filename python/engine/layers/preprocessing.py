@@ -97,7 +97,6 @@ class Normalization(Layer):
             )
             raise ValueError(msg)
         self.invert = flag(invert, "invert")
-        self._seen: Axes | None = None  # of the inputs
         super().__init__(**options)
 
     @property
@@ -127,11 +126,9 @@ class Normalization(Layer):
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
         """Mean, variance and Keras' count, which stays 0; none where they were given."""
-        axes = self._axes(input_shape)
-        self._seen = axes
         if self.input_mean is not None:
             return []
-        shape = axes.inner_shape
+        shape = self._axes(input_shape).inner_shape
         return [
             Weight("mean", shape, initializers.Zeros(), trainable=False),
             Weight("variance", shape, initializers.Ones(), trainable=False),
@@ -187,15 +184,16 @@ class Normalization(Layer):
             self.set_weights(values)
         else:
             self._specs, self._weights = self.weights_for(axes.shape), values
+            self._sample_shape = axes.shape
 
     def _known(self, index: int, given: Any) -> Any:
         if given is None and not self.built:
             return None
         values = np.asarray(self.weights[index] if given is None else given, np.float32)
-        if self._seen is not None:
-            shape, inner, _ = self._seen
-            values = np.broadcast_to(values, self._seen.inner_shape)
-            values = values.reshape(1, *(size if axis in inner else 1 for axis, size in enumerate(shape)))
+        if self._sample_shape is not None:
+            axes = self._axes(self._sample_shape)
+            sizes = (size if axis in axes.inner else 1 for axis, size in enumerate(axes.shape))
+            values = np.broadcast_to(values, axes.inner_shape).reshape(1, *sizes)
         return np.array(values).view(Tensor)
 
     def _axes(self, input_shape: Shape) -> Axes:

@@ -92,9 +92,9 @@ class Dropout(_Masked):
         """One dropout."""
         fields = self._mask_fields(input_shape)
         if not fields:
-            return [{"kind": "dropout", "rate": self.rate, "seed": self._seed_in_use}]
+            return [{"kind": "dropout", "rate": self.rate, "seed": self.seed_in_use}]
         scale = 1.0 / (1.0 - self.rate) if self.rate < 1.0 else 0.0
-        return [{"kind": "noise", "rate": self.rate, "seed": self._seed_in_use, "scale": scale, **fields}]
+        return [{"kind": "noise", "rate": self.rate, "seed": self.seed_in_use, "scale": scale, **fields}]
 
 
 class _SpatialDropout(Dropout):
@@ -187,7 +187,7 @@ class AlphaDropout(_Masked):
             "kind": "noise",
             "combination": "alpha",
             "rate": self.rate,
-            "seed": self._seed_in_use,
+            "seed": self.seed_in_use,
             "scale": a,
             "kept": b,
             "dropped": a * _SELU_FLOOR + b,
@@ -217,7 +217,7 @@ class GaussianDropout(Seeded):
         """One factor per number."""
         del input_shape
         deviation = math.sqrt(self.rate / (1.0 - self.rate))
-        return _normal_noise("multiply", 1.0, deviation, self._seed_in_use)
+        return _normal_noise("multiply", 1.0, deviation, self.seed_in_use)
 
 
 @register()
@@ -239,7 +239,7 @@ class GaussianNoise(Seeded):
     def lower(self, input_shape: Shape) -> list[Operation]:
         """One addend per number."""
         del input_shape
-        return _normal_noise("add", 0.0, self.stddev, self._seed_in_use)
+        return _normal_noise("add", 0.0, self.stddev, self.seed_in_use)
 
 
 def _normal_noise(combination: str, mean: float, deviation: float, seed: int) -> list[Operation]:

@@ -75,7 +75,7 @@ class Linked(Penalised):
     """Whether it leaves these out itself."""
 
     @property
-    def _leaves(self) -> list[Any]:
+    def leaves(self) -> list[Any]:
         """The layers that this one consists of: itself."""
         return [self]
 
@@ -97,6 +97,6 @@ class Linked(Penalised):
         for place in self._places:
             model = place.model()
             if model is not None and any(layer is self for layer in model.layers):
-                return model._symbol(self, after)  # type: ignore[no-any-return] # models are above
+                return model.symbol_at(self, after)  # type: ignore[no-any-return] # models are above
         msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
         raise AttributeError(msg)

@@ -110,7 +110,7 @@ class Accuracy(CoreMetric):
         dtype: None or "float32".
     """
 
-    _direction = "up"
+    direction = "up"
 
 
 @register(function=binary_accuracy)
@@ -123,7 +123,7 @@ class BinaryAccuracy(CoreMetric):
         threshold: outputs above it count as 1.
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(self, name: str | None = None, dtype: object = None, threshold: float = 0.5) -> None:
         super().__init__(name, dtype)
@@ -143,7 +143,7 @@ class CategoricalAccuracy(CoreMetric):
         dtype: None or "float32".
     """
 
-    _direction = "up"
+    direction = "up"
 
 
 @register(function=sparse_categorical_accuracy)
@@ -156,7 +156,7 @@ class SparseCategoricalAccuracy(CoreMetric):
     """
 
     wants_indices = True
-    _direction = "up"
+    direction = "up"
 
 
 @register(function=top_k_categorical_accuracy)
@@ -169,7 +169,7 @@ class TopKCategoricalAccuracy(CoreMetric):
         dtype: None or "float32".
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(self, k: int = 5, name: str | None = None, dtype: object = None) -> None:
         super().__init__(name, dtype)
@@ -223,7 +223,7 @@ class SuitableAccuracy(CoreMetric):
     """The accuracy that suits labels and outputs, as Keras picks it for "accuracy"."""
 
     reads_indices = True
-    _direction = "up"
+    direction = "up"
 
     def suits(self, indices: bool) -> bool:
         """Whatever they are."""

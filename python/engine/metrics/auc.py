@@ -48,7 +48,7 @@ class AUC(CoreMetric):
     """
 
     reads_indices = True
-    _direction = "up"
+    direction = "up"
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -94,7 +94,6 @@ class AUC(CoreMetric):
         if self.exact and self.curve == "PRGAIN":
             msg = "`exact=True` is for the curves 'ROC' and 'PR', got 'PRGAIN'"
             raise ValueError(msg)
-        self._outputs = 1
 
     @property
     def thresholds(self) -> list[float]:
@@ -123,13 +122,12 @@ class AUC(CoreMetric):
         return {**config, "thresholds": self._points[1:-1]} if self._from_thresholds else config
 
     def resolve(self, indices: bool, outputs: int) -> Metric:
-        """The same metric, which knows the number of outputs then."""
+        """The same metric, if what it was given for each output is for so many."""
         for given, what in ((self.num_labels, "num_labels"), (self.label_weights, "label_weights")):
             count = len(given) if isinstance(given, list) else given
             if count is not None and count != outputs:
                 msg = f"`{what}` of {self.name!r} is for {count} outputs, but there are {outputs}"
                 raise ValueError(msg)
-        self._outputs = outputs
         return self
 
     def lower(self) -> dict[str, Any]:
@@ -142,9 +140,9 @@ class AUC(CoreMetric):
 
     def compute(self, state: State) -> float:
         """The area, of all outputs together or the mean of those of each."""
-        weights = np.ones(self._outputs) if self.label_weights is None else np.array(self.label_weights)
+        weights = np.ones(self._width) if self.label_weights is None else np.array(self.label_weights)
         if self.exact:
-            areas = self._exact_areas(state.reshape(-1, self._outputs, 3), weights)
+            areas = self._exact_areas(state.reshape(-1, self._width, 3), weights)
         else:
             counts = counts_above(state, self._points)
             if not self.multi_label and self.label_weights is not None:
@@ -179,7 +177,7 @@ class AUC(CoreMetric):
         """By output, or of all together; from (n, outputs, 3) of output, target and weight."""
         scores = scores.copy()
         if self.multi_label:
-            return np.array([_exact_area(scores[:, j], self.curve) for j in range(self._outputs)])
+            return np.array([_exact_area(scores[:, j], self.curve) for j in range(self._width)])
         scores[..., 2] *= weights
         return np.array([_exact_area(scores.reshape(-1, 3), self.curve)])
 

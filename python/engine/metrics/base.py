@@ -97,7 +97,7 @@ class Metric(Spec):
     """Whether class indices will do as well, read as one-hot rows."""
     wants_rows: bool = False
     """Whether outputs must be (n, outputs): there is a result for each, and Keras takes no others."""
-    _direction: str | None = None
+    direction: str | None = None
     """Whether more is better, "up", or less, "down"; None where nobody can say."""
 
     def __init__(self, name: str | None = None, dtype: object = None) -> None:
@@ -185,6 +185,7 @@ class CoreMetric(Metric):
     def __init__(self, name: str | None = None, dtype: object = None) -> None:
         super().__init__(name, dtype)
         self._state: State | None = None
+        self._width = 1  # numbers in a row of the predictions that the state is of
 
     def update_state(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
@@ -201,8 +202,9 @@ class CoreMetric(Metric):
         if sample_weight is not None:
             weights = row_weights(sample_weight, len(predictions), np.asarray(y_pred).shape)
         binary = targets.ndim > 1 and bool(np.isin(targets, (0, 1)).all())
-        spec = self.resolve(targets.ndim == 1, predictions.shape[1]).lower()
-        self._state = accumulate(spec or {}, predictions, targets, weights, self._state, binary)
+        width = predictions.shape[1]
+        spec = self.resolve(targets.ndim == 1, width).lower()
+        self.take(accumulate(spec or {}, predictions, targets, weights, self._state, binary), width)
 
     def result(self) -> Any:
         """The metric of all batches since `reset_state`."""
@@ -213,9 +215,9 @@ class CoreMetric(Metric):
         """Forget all batches."""
         self._state = None
 
-    def take(self, state: State) -> None:
-        """Become the metric of what a run of the core has added up."""
-        self._state = state
+    def take(self, state: State, width: int) -> None:
+        """Become the metric of what the core has added up, over predictions of so many numbers in a row."""
+        self._state, self._width = state, width
 
     def suits(self, indices: bool) -> bool:
         """Whether the metric can read such targets: class indices, or one number per output."""

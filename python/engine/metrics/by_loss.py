@@ -24,7 +24,7 @@ class LossMetric(CoreMetric):
 
     loss: ClassVar[type[FunctionLoss]]
     """The loss, which gets the metric's options."""
-    _direction = "down"
+    direction = "down"
 
     def lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
@@ -96,7 +96,7 @@ class CosineSimilarity(LossMetric):
 
     loss = losses.CosineSimilarity
     left_out = ("dtype", "axis")
-    _direction = "up"
+    direction = "up"
 
     def __init__(self, name: str | None = None, dtype: object = None, axis: int = -1) -> None:
         super().__init__(name, dtype)
@@ -237,7 +237,7 @@ class R2Score(CoreMetric):
     """
 
     wants_rows = True
-    _direction = "up"
+    direction = "up"
 
     def __init__(
         self,

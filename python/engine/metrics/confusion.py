@@ -208,7 +208,7 @@ class Precision(ThresholdMetric):
         dtype: None or "float32".
     """
 
-    _direction = "up"
+    direction = "up"
 
     def of_counts(self, counts: Counts) -> Array:
         """`tp / (tp + fp)`."""
@@ -229,7 +229,7 @@ class Recall(ThresholdMetric):
         dtype: None or "float32".
     """
 
-    _direction = "up"
+    direction = "up"
 
     def of_counts(self, counts: Counts) -> Array:
         """`tp / (tp + fn)`."""

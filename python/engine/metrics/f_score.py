@@ -30,7 +30,7 @@ class FBetaScore(CoreMetric):
 
     reads_indices = True
     wants_rows = True
-    _direction = "up"
+    direction = "up"
 
     def __init__(  # Keras' signature
         self,

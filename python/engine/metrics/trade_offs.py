@@ -19,7 +19,7 @@ class _BestUnder(ThresholdMetric):
 
     ratios: ClassVar[tuple[str, str]]
     """Of the counts: what must be large enough, and what shall be large."""
-    _direction = "up"
+    direction = "up"
 
     def __init__(  # noqa: PLR0917 # those of the classes below, whose first has a name in each
         self,

@@ -33,7 +33,7 @@ class CompiledModel(ABC):
         self.feature_names: list[str] | None = None  # of the columns of the frame that `fit` was given last
         self.stop_training = False
         self._inputs: InputLayer | None = None
-        self._program: Program | None = None
+        self.program: Program | None = None
         self._sample_shape: Shape | None = None
         self._output_shape: Shape | None = None
         self._tokens: int | None = None  # where inputs are indices: how many there are
@@ -41,7 +41,9 @@ class CompiledModel(ABC):
         self._compile_arguments: dict[str, Any] = {}
         self._fitting = False
         self._recovery: Recovery | None = None  # of the training that is going on
-        self._lock = threading.RLock()  # held by whatever changes the model; predictions need none
+        self._lock = (
+            threading.RLock()
+        )  # held by what changes the model or fills its metrics, not by predictions
 
     @abstractmethod
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
@@ -57,7 +59,7 @@ class CompiledModel(ABC):
 
     @property
     @abstractmethod
-    def _leaves(self) -> list[Layer]:
+    def leaves(self) -> list[Layer]:
         """The layers, those of models within in the place of these."""
 
     @abstractmethod
@@ -95,8 +97,9 @@ class CompiledModel(ABC):
 
     def reset_metrics(self) -> None:
         """Let all metrics forget the last pass."""
-        for metric in self.metrics:
-            metric.reset_state()
+        with self._lock:
+            for metric in self.metrics:
+                metric.reset_state()
 
     def compile(  # noqa: PLR0917 # Keras' signature
         self,
@@ -145,6 +148,18 @@ class CompiledModel(ABC):
                 "jit_compile": jit_compile,
             }
             self._compiled = compiled
+
+    def direction_of(self, name: str) -> str | None:
+        """Whether more of what the logs call `name` is better, "up", or less, "down"; None if nobody can say."""
+        return self._require_compiled().direction(name)
+
+    @property
+    def recovery(self) -> Recovery:
+        """The training that is going on, for callbacks that write it down; RuntimeError without one."""
+        if self._recovery is None:
+            msg = "there is no training to back up: use BackupAndRestore in `callbacks` of fit()"
+            raise RuntimeError(msg)
+        return self._recovery
 
     def _require_compiled(self) -> Compiled:
         if self._compiled is None:
@@ -209,9 +224,8 @@ class CompiledModel(ABC):
         output_shape = self._output_shape_of(rows.shape[1:])
         targeting = Targeting(compiled.loss, output_shape)
         if not compiled.settled:
-            with self._lock:
-                self._settle(compiled, y, targeting)
-        compiled.suit(output_shape)
+            self._settle(compiled, y, targeting)
+        compiled.require_readable(output_shape)
         return checked_samples(rows, y, Targeting(compiled.loss, output_shape), sample_weight, prefix)
 
     def _output_shape_of(self, sample: Shape) -> Shape:
@@ -219,31 +233,31 @@ class CompiledModel(ABC):
         return self.output_shape_for(sample) if self._output_shape is None else self._output_shape
 
     @property
-    def _facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """What configs don't tell: the form of the targets, and seeds."""
         loss = None if self._compiled is None else self._compiled.loss
-        seeds = [layer._seed_in_use for layer in self._leaves]
+        seeds = [layer.seed_in_use for layer in self.leaves]
         return {"class_indices": None if loss is None else loss.wants_indices, "seeds": seeds}
 
-    def _learn(self, facts: Mapping[str, Any]) -> None:
-        """Take over what `_facts` returned, for the same layers.
+    def learn_facts(self, facts: Mapping[str, Any]) -> None:
+        """Take over what `facts` returned, for the same layers.
 
         Raises:
             ValueError: if there isn't one seed, or None, for each layer.
         """
-        seeds = facts.get("seeds", [None] * len(self._leaves))
-        if len(seeds) != len(self._leaves):
-            msg = f"there must be a seed or None for each of {len(self._leaves)} layers, got {len(seeds)}"
+        seeds = facts.get("seeds", [None] * len(self.leaves))
+        if len(seeds) != len(self.leaves):
+            msg = f"there must be a seed or None for each of {len(self.leaves)} layers, got {len(seeds)}"
             raise ValueError(msg)
         self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
         indices, compiled = facts.get("class_indices"), self._compiled
         if isinstance(indices, bool) and compiled is not None and not compiled.settled and self._output_shape:
-            compiled.settle(indices, self._output_shape[-1])
-            self._apply(compiled)
+            with compiled.settling(indices, self._output_shape[-1]):
+                self._apply(compiled)
 
     def _settle(self, compiled: Compiled, y: object, targeting: Targeting) -> None:
         """Let `y` tell which loss is meant; nothing has been learnt with another yet."""
         targets = np.shape(real_array(y, "y"))
-        compiled.settle(targeting.indices(targets[1:]), targeting.width)
-        if self._program is not None:
-            self._apply(compiled)
+        with compiled.settling(targeting.indices(targets[1:]), targeting.width):
+            if self.program is not None:
+                self._apply(compiled)

@@ -26,12 +26,12 @@ class Described(Layered):
     @property
     def input(self) -> KerasTensor:
         """What the model is given; AttributeError before the input shape is known."""
-        return self._symbol(None)
+        return self.symbol_at(None)
 
     @property
     def output(self) -> KerasTensor:
         """What the model gives out; AttributeError before the input shape is known."""
-        return self._symbol(self._layers[-1], 1) if self._layers else self.input
+        return self.symbol_at(self._layers[-1], 1) if self._layers else self.input
 
     @property
     def inputs(self) -> list[KerasTensor] | None:
@@ -43,7 +43,7 @@ class Described(Layered):
         """The one output, as a list."""
         return [self.output]
 
-    def _symbol(self, layer: Any, after: int = 0) -> KerasTensor:
+    def symbol_at(self, layer: Any, after: int = 0) -> KerasTensor:
         """What the layer is given or, with `after`, gives out in this model."""
         if self._inputs is None:
             msg = f"model {self.name!r} has no input shape yet, and thus no defined input and output"

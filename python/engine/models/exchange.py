@@ -126,7 +126,7 @@ class ExchangedModel(CompiledModel):
 
     def _sample(self, action: str) -> Shape:
         """The shape of one."""
-        if self._program is None or self._sample_shape is None:
+        if self.program is None or self._sample_shape is None:
             raise self._not_built(action)
         return self._sample_shape
 
@@ -135,7 +135,7 @@ class ExchangedModel(CompiledModel):
         from engine.export import Graph, stages_of
 
         shape = self._sample("export()")
-        inputs, program = self._inputs, self._program
+        inputs, program = self._inputs, self.program
         if inputs is None or program is None:
             raise self._not_built("export()")
         stages = stages_of(named_leaves(self.layers), shape)

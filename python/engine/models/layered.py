@@ -45,9 +45,9 @@ class Layered(TrainableModel, HasWeights):
         self._outers: weakref.WeakSet[Layered] = weakref.WeakSet()
 
     @property
-    def _leaves(self) -> list[Layer]:
+    def leaves(self) -> list[Layer]:
         """The layers that have no layers within."""
-        return [leaf for part in self._layers for leaf in part._leaves]
+        return [leaf for part in self._layers for leaf in part.leaves]
 
     def _holds(self, model: object) -> bool:
         """Whether a model is a part of this one, or of a part."""
@@ -99,7 +99,7 @@ class Layered(TrainableModel, HasWeights):
     @property
     def built(self) -> bool:
         """Whether the weights exist."""
-        return self._program is not None
+        return self.program is not None
 
     @property
     def trainable(self) -> bool:
@@ -115,19 +115,19 @@ class Layered(TrainableModel, HasWeights):
     @property
     def weights(self) -> list[Float32]:
         """Read-only live views of all weights: kernel and bias of each layer in turn."""
-        return [array for layer in self._leaves for array in layer.weights]
+        return [array for layer in self.leaves for array in layer.weights]
 
     @property
     def trainable_weights(self) -> list[Float32]:
         """The weights that training changes."""
-        return [array for leaf in self._leaves for array in leaf.trainable_weights if self._trainable]
+        return [array for leaf in self.leaves for array in leaf.trainable_weights if self._trainable]
 
     @property
     def non_trainable_weights(self) -> list[Float32]:
         """The weights that training leaves alone."""
         if not self._trainable:
             return self.weights
-        return [array for leaf in self._leaves for array in leaf.non_trainable_weights]
+        return [array for leaf in self.leaves for array in leaf.non_trainable_weights]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Take over `weights`, in the order of `get_weights`.
@@ -137,13 +137,13 @@ class Layered(TrainableModel, HasWeights):
         """
         with self._lock:
             values = self._checked(weights)
-            if values and self._program is not None:
-                self._program.write_variables(values)
+            if values and self.program is not None:
+                self.program.write_variables(values)
 
     @property
     def losses(self) -> list[float]:
         """What layers have added to the loss of the last batch by `add_loss`, and the penalties on weights."""
-        return [loss for layer in self._leaves for loss in layer.losses]
+        return [loss for layer in self.leaves for loss in layer.losses]
 
     def _restack(self, inputs: InputLayer | None, stack: list[Any], compiled: Compiled | None) -> None:
         """Become a model of these parts, all or nothing; weights that exist stay as they are."""
@@ -164,7 +164,7 @@ class Layered(TrainableModel, HasWeights):
             program = build(math.prod(inputs.shape), operations, arrays, math.prod(output_shape[:-1]))
             if compiled is not None:
                 self._compile_program(compiled, program, operations, leaves, samples)
-        for leaf in self._leaves:
+        for leaf in self.leaves:
             if leaf not in leaves:
                 leaf.detach(self)
         if program is not None:
@@ -175,7 +175,7 @@ class Layered(TrainableModel, HasWeights):
         for part in {*self._layers, *stack}:
             if isinstance(part, Layered):
                 (part._outers.add if part in stack else part._outers.discard)(self)
-        self._inputs, self._layers, self._operations, self._program = inputs, stack, operations, program
+        self._inputs, self._layers, self._operations, self.program = inputs, stack, operations, program
         self._sample_shape, self._output_shape = None if inputs is None else inputs.shape, output_shape
         self._tokens = next((leaf.tokens for leaf in leaves if not leaf.moves_only), None)
 
@@ -196,7 +196,7 @@ class Layered(TrainableModel, HasWeights):
         compiled.apply(program, tracked(samples, leaves, self._trainable), samples[-1], asks)
 
     def _reseed(self, seeds: Sequence[int | None]) -> None:
-        if reseeded(self._leaves, seeds):
+        if reseeded(self.leaves, seeds):
             self._renew()
 
     def _renew(self) -> None:
@@ -208,8 +208,8 @@ class Layered(TrainableModel, HasWeights):
 
     def _apply(self, compiled: Compiled) -> None:
         if compiled.loss is not None:
-            require_no_mask(self._leaves)
-        program, inputs, leaves = self._program, self._inputs, self._leaves
+            require_no_mask(self.leaves)
+        program, inputs, leaves = self.program, self._inputs, self.leaves
         if program and inputs:
             samples = shapes_through(inputs.shape, leaves)
             if self._operations == operations_through(samples, leaves, self._trainable):

@@ -112,13 +112,13 @@ class TrainableModel(ExchangedModel, SavedModel):
             )
             with Progress(verbose, plan.steps) as progress:
                 program = self._built_for(source.sample_shape)
-                self._recovery = Recovery(self, compiled, hooks)
-                trainer = Trainer(program, compiled, hooks, progress, self._recovery)
+                recovery = Recovery(self, compiled, hooks)
                 hooks.join(self, {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps})
-                self.history, self.stop_training, self._fitting = hooks.history, False, True
+                self.history, self.stop_training = hooks.history, False
                 self.feature_names = feature_names(x)
+                self._fitting, self._recovery = True, recovery
                 try:
-                    trainer.fit(plan)
+                    Trainer(program, compiled, hooks, progress, recovery).fit(plan)
                 finally:
                     self._fitting, self._recovery = False, None
             return hooks.history
@@ -134,7 +134,7 @@ class TrainableModel(ExchangedModel, SavedModel):
         callbacks: object = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss and metrics over samples.
+        """Loss and metrics over samples. Waits for other threads that train, compile or evaluate the model.
 
         Args:
             x: samples, as for `fit`.
@@ -149,15 +149,16 @@ class TrainableModel(ExchangedModel, SavedModel):
         Returns:
             `[loss, metrics in the order of compile]`, the loss alone without metrics, or a dict by name.
         """
-        compiled = self._require_compiled()
-        hooks = CallbackList(callbacks)
-        source, limit = self._source(x, y, sample_weight), optional(steps, "steps")
-        size = resolve_batch_size(batch_size, limit, source.count)
-        source, limit, size = limited(source, limit, size)
-        with Progress(verbose, limit or source.steps(size), PATIENCE) as progress:
-            trainer = Trainer(self._built_for(source.sample_shape), compiled, hooks, progress)
-            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
-            return compiled.result(trainer.evaluate(source, size, limit), return_dict)
+        with self._lock:
+            compiled = self._require_compiled()
+            hooks = CallbackList(callbacks)
+            source, limit = self._source(x, y, sample_weight), optional(steps, "steps")
+            size = resolve_batch_size(batch_size, limit, source.count)
+            source, limit, size = limited(source, limit, size)
+            with Progress(verbose, limit or source.steps(size), PATIENCE) as progress:
+                trainer = Trainer(self._built_for(source.sample_shape), compiled, hooks, progress)
+                hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
+                return compiled.result(trainer.evaluate(source, size, limit), return_dict)
 
     def predict(
         self,
@@ -269,12 +270,13 @@ class TrainableModel(ExchangedModel, SavedModel):
         return_dict: bool = False,
     ) -> Any:
         """Loss and metrics of one batch, all of `x`; arguments and result as of `evaluate`."""
-        compiled, samples = self._require_compiled(), self._samples(x, y, sample_weight)
-        program = self._built_for(samples.sample_shape)
-        run = program.begin("evaluate", *next(samples.chunks(len(samples), None)))
-        compiled.start_pass()
-        run.advance(0, 1, host=compiled.host)
-        return compiled.result(run.totals, return_dict)
+        with self._lock:
+            compiled, samples = self._require_compiled(), self._samples(x, y, sample_weight)
+            program = self._built_for(samples.sample_shape)
+            run = program.begin("evaluate", *next(samples.chunks(len(samples), None)))
+            compiled.start_pass()
+            run.advance(0, 1, host=compiled.host)
+            return compiled.result(run.totals, return_dict)
 
     def predict_on_batch(self, x: ArrayLike) -> Float32:
         """The model's outputs for one batch, all of `x`."""
@@ -282,9 +284,9 @@ class TrainableModel(ExchangedModel, SavedModel):
 
     def _built_for(self, shape: Shape) -> Program:
         """The program, built for samples of `shape` if there was none."""
-        if self._program is None:
+        if self.program is None:
             self.build((None, *shape))
-        return cast(Program, self._program)
+        return cast(Program, self.program)
 
     def _parted(
         self, source: Source, validation_data: object, validation_split: float, stratify: bool

@@ -16,7 +16,7 @@ def with_part(
     inputs: InputLayer | None, stack: Sequence[Any], part: Any
 ) -> tuple[InputLayer | None, list[Any]]:
     """Input and parts of a model with `part` on top: a layer, or a model."""
-    if isinstance(part, type) or not hasattr(part, "_leaves"):
+    if isinstance(part, type) or not hasattr(part, "leaves"):
         hint = "; make an object of it: add ()" if isinstance(part, type) else ""
         msg = f"a model is made of objects of engine.layers and of models, got {part!r}{hint}"
         raise TypeError(msg)
@@ -41,7 +41,7 @@ def leaves_of(stack: Sequence[Any]) -> list[Layer]:
     Raises:
         ValueError: for a layer that comes twice.
     """
-    leaves: list[Layer] = [leaf for part in stack for leaf in part._leaves]
+    leaves: list[Layer] = [leaf for part in stack for leaf in part.leaves]
     seen: set[int] = set()
     for leaf in leaves:
         if id(leaf) in seen:
@@ -61,8 +61,8 @@ def reseeded(leaves: Sequence[Layer], seeds: Sequence[int | None]) -> bool:
     """Give layers that draw random numbers these seeds; whether that changes anything."""
     changed = False
     for layer, seed in zip(leaves, seeds, strict=True):
-        if None not in (seed, layer._seed_in_use) and seed != layer._seed_in_use:
-            layer._seed_in_use, changed = seed, True
+        if None not in (seed, layer.seed_in_use) and seed != layer.seed_in_use:
+            layer.seed_in_use, changed = seed, True
     return changed
 
 

@@ -160,7 +160,7 @@ def unpickled(data: bytes, classes: Mapping[str, type]) -> Any:
 
 
 def _texts(model: Any) -> dict[str, str]:
-    facts = {"version": __version__} | model._facts
+    facts = {"version": __version__} | model.facts
     metadata = {"keras_version": KERAS, "date_saved": _now(), "engine": facts}
     return {METADATA: text_of(metadata), CONFIG: text_of(config_of(model))}
 
@@ -173,7 +173,7 @@ def _model_in(reader: Reader, compile: bool) -> Any:
         model.compile_from_config(config["compile_config"])
     metadata = reader.text(METADATA)
     if metadata is not None:
-        model._learn(parsed(metadata).get("engine") or {})
+        model.learn_facts(parsed(metadata).get("engine") or {})
     if model.built or model.weights:  # those of a model within
         load(model, reader)
     return model
