@@ -46,7 +46,6 @@ class Compiled:
         self._loss_weight = 1.0 if weight is None else real(weight, "loss_weights")
         plain = _metrics("metrics", metric_list)
         weighted = _metrics("weighted_metrics", weighted_metric_list)
-        self._weights: list[Tracked] = []
         self._output_shape: Shape = ()
         self._whole_batches = False
         self._width = 1
@@ -54,6 +53,9 @@ class Compiled:
         self.names = _unique_names([metric.name for metric in plain], [metric.name for metric in weighted])
         self._loss_metric = metrics.Mean("loss")
         self._resolved = [metric for metric, _ in self._metrics]
+        self._on_host: list[tuple[metrics.Metric, bool]] = []  # metrics in NumPy, and whether by weight
+        self.host: Callable[[Mapping[str, Any]], object] | None = None
+        """What the core calls between its steps; None if it needs nobody."""
         if self.loss is not None and self.settled:
             self._require_same_targets(self.loss)
 
@@ -127,7 +129,13 @@ class Compiled:
             loss = {**self.loss.lower(), "weight": self._loss_weight}
             program.compile(loss, self.optimizer.lower(weights), lowered, len(lowered) < len(resolved))
             self._resolved, self._width = resolved, program.output_width
-        self._output_shape, self._whole_batches, self._weights = output_shape, whole_batches, list(weights)
+        self._output_shape, self._whole_batches = output_shape, whole_batches
+        self._on_host = [
+            (metric, weighted)
+            for metric, (_, weighted) in zip(self._resolved, self._metrics, strict=True)
+            if not isinstance(metric, CoreMetric)
+        ]
+        self.host = self._step_of(list(weights))
         self.optimizer.follow(program, weights)
 
     def require_reduction(self) -> None:
@@ -150,16 +158,14 @@ class Compiled:
         loss = self.loss
         if loss is None:
             return False
-        if self._on_host() or self._whole_batches:
+        if self._on_host or self._whole_batches:
             return True
         plain = REDUCTIONS[loss.reduction] == "mean" and loss.ignored is None
         return not plain or isinstance(loss, HostLoss)
 
-    @property
-    def host(self) -> Callable[[Mapping[str, Any]], object] | None:
-        """What the core calls between its steps; None if it needs nobody."""
-        loss, weight, weights = self.loss, self._loss_weight, self._weights
-        own, on_host = loss if isinstance(loss, HostLoss) else None, self._on_host()
+    def _step_of(self, weights: list[Tracked]) -> Callable[[Mapping[str, Any]], object] | None:
+        loss, weight, on_host = self.loss, self._loss_weight, self._on_host
+        own = loss if isinstance(loss, HostLoss) else None
         if own is None and not on_host and not any(one.asks_python for one in weights):
             return None
 
@@ -180,22 +186,13 @@ class Compiled:
 
     def start_pass(self) -> None:
         """Let metrics in NumPy forget the pass before."""
-        for metric, _ in self._on_host():
+        for metric in self.own_metrics:
             metric.reset_state()
 
     @property
     def own_metrics(self) -> list[metrics.Metric]:
         """Metrics that NumPy computes."""
-        return [metric for metric, _ in self._on_host()]
-
-    def _on_host(self) -> list[tuple[metrics.Metric, bool]]:
-        """Metrics that NumPy computes, and whether by weight."""
-        weighs = [weighted for _, weighted in self._metrics]
-        return [
-            (metric, weighted)
-            for metric, weighted in zip(self._resolved, weighs, strict=True)
-            if not isinstance(metric, CoreMetric)
-        ]
+        return [metric for metric, _ in self._on_host]
 
     def _require_same_targets(self, loss: losses.Loss) -> None:
         for metric, _ in self._metrics:
@@ -207,9 +204,7 @@ class Compiled:
 
     def _values(self, totals: Totals) -> list[float]:
         """Loss and metrics in the order of `names`, which the metrics remember."""
-        self._loss_metric.reset_state()
-        if totals.samples:
-            self._loss_metric.update_state([totals.loss], [totals.samples])
+        self._loss_metric.hold(totals.loss_sum, totals.samples)
         values, states = [totals.loss], iter(totals.metrics)
         for metric in self._resolved:
             if isinstance(metric, CoreMetric):

@@ -213,7 +213,7 @@ class Progress:
         self._verbose = _suitable() if verbose == "auto" else int(verbose)  # type: ignore[call-overload] # checked
         self.steps = steps
         self._patience = patience if verbose == "auto" else 0.0
-        self.restart()
+        self._begin()
 
     @property
     def live(self) -> bool:
@@ -227,10 +227,11 @@ class Progress:
 
     def restart(self, title: str | None = None) -> None:
         """Begin a pass, under a line `title`."""
-        if title is not None and self._verbose:
+        if not self._verbose:
+            return
+        if title is not None:
             print_message(title)
-        self._start = time.time()
-        self._bar = Progbar(self.steps, verbose=self._verbose, stateless_metrics=())
+        self._begin()
 
     def update(self, done: int, logs: Mapping[str, float]) -> None:
         """Redraw the bar after `done` steps, if it is time to."""
@@ -245,6 +246,10 @@ class Progress:
             self.steps = self._bar.target = done
         if self._verbose and not self._waiting():
             self._bar.update(self.steps, logs.items(), finalize=True)
+
+    def _begin(self) -> None:
+        self._start = time.time()
+        self._bar = Progbar(self.steps, verbose=self._verbose, stateless_metrics=())
 
     def _waiting(self) -> bool:
         return self._patience > 0 and time.time() - self._start < self._patience

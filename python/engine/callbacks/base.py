@@ -223,6 +223,7 @@ class CallbackList:
         if history and self.history not in self._callbacks:
             self._callbacks.append(self.history)
         self._callbacks.sort(key=lambda callback: callback.comes_last)
+        self._per_batch: dict[Mode, bool] = {}
 
     def __iter__(self) -> Iterator[Callback]:
         return iter(self._callbacks)
@@ -246,7 +247,12 @@ class CallbackList:
             getattr(callback, hook)(*arguments, shared)
 
     def per_batch(self, mode: Mode) -> bool:
-        """Whether a callback overrides a batch hook of `mode`."""
+        """Whether a callback overrides a batch hook of `mode`; as it is when first asked."""
+        if mode not in self._per_batch:
+            self._per_batch[mode] = self._watches(mode)
+        return self._per_batch[mode]
+
+    def _watches(self, mode: Mode) -> bool:
         hooks = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
         if mode == "train":
             hooks += ["on_batch_begin", "on_batch_end"]

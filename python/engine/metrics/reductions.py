@@ -37,6 +37,10 @@ class _Reduction(Metric):
         super().reset_state()
         self._sum, self._weight = 0.0, 0.0
 
+    def hold(self, total: float, weight: float) -> None:
+        """Stand where these sums have come, which somebody else has added up."""
+        self._sum, self._weight = total, weight
+
     def _add(self, values: ArrayLike, sample_weight: ArrayLike | None, reduce: Callable[..., Any]) -> None:
         array = np.asarray(values, np.float64)
         weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)

@@ -184,8 +184,7 @@ class Optimizer(Stateful):
 
     def lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
         """The rule as the core reads it, for a model with these weights; learning rates come with each run."""
-        shared = inspect.signature(Optimizer.__init__).parameters
-        rule = {name: value for name, value in super().get_config().items() if name not in shared}
+        rule = {name: value for name, value in super().get_config().items() if name not in _SHARED}
         clips = {name: getattr(self, name) or 0.0 for name in ("clipnorm", "clipvalue", "global_clipnorm")}
         return {
             "kind": self.kind,
@@ -204,6 +203,9 @@ class Optimizer(Stateful):
     def _excludes(self, weight: Tracked) -> bool:
         named = any(re.search(name, weight.name) for name in self._undecayed)
         return named or weight.path in self._undecayed_paths
+
+
+_SHARED = frozenset(inspect.signature(Optimizer.__init__).parameters)  # arguments of every optimizer
 
 
 def optional(value: float | None, name: str) -> float | None:

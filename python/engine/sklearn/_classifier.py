@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.neural_network import MLPClassifier as _Reference
-from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
@@ -16,7 +15,8 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
 from engine._program import Float32
-from engine.sklearn._estimator import DTYPES, Labels, Perceptron, is_stochastic
+from engine.sklearn._estimator import DTYPES, Known, Perceptron, is_stochastic
+from engine.sklearn._labels import LIKELY, Labels
 from engine.sklearn._samples import Array, Encoded
 
 if TYPE_CHECKING:
@@ -166,15 +166,14 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             raise ValueError(msg)
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def predict(self, X: Any) -> Array:  # noqa: N803 # scikit-learn's name
+    def predict(self, X: Any) -> Any:  # noqa: N803 # scikit-learn's name
         """The most probable class of each row, (n,); of several labels those that are likelier than not, (n, labels).
 
         Args:
             X: as for `fit`.
         """
         outputs = self._read(X)
-        flat = outputs.reshape(-1) if outputs.shape[1] == 1 else outputs
-        return np.asarray(self._label_binarizer.inverse_transform(flat))
+        return self._labels.decoded(outputs)
 
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
         """The probability of each class, in the order of `classes_`: (n, classes).
@@ -206,10 +205,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return tags
 
     def _learn_classes(self, y: Any) -> None:
-        self._label_binarizer = LabelBinarizer().fit(y)
-        self.classes_ = self._label_binarizer.classes_
+        self._labels = Labels(y)
+        self.classes_ = self._labels.classes
 
-    def _encoded(self, X: Any, y: Any, *, reset: bool, labels: Labels) -> tuple[Any, Array, Any]:  # noqa: N803
+    def _encoded(self, X: Any, y: Any, *, reset: bool, labels: Known) -> tuple[Any, Array, Any]:  # noqa: N803
         rows, given = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=DTYPES, reset=reset
         )
@@ -221,9 +220,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             self._require_same(given)
         else:
             self._require_known(given)
-        if self._label_binarizer.y_type_ == "multiclass":
-            return rows, np.searchsorted(self.classes_, given).astype(np.int32), given
-        return rows, self._label_binarizer.transform(given).astype(np.float32), given
+        return rows, self._labels.encoded(given), given
 
     def _require_known(self, labels: Any) -> None:
         """Raise ValueError for a class that isn't in `classes_`."""
@@ -246,7 +243,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return len(self.classes_) if targets.ndim == 1 else int(targets.shape[1])
 
     def _out_activation(self) -> str:
-        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+        return "softmax" if self._labels.kind == "multiclass" else "logistic"
 
     def _stratifies(self) -> bool:
         return self.n_outputs_ == 1  # as scikit-learn does it
@@ -264,5 +261,5 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         if held_out.y.ndim == 1:
             hits = outputs.argmax(axis=1) == held_out.y
         else:
-            hits = ((outputs > 0.5) == (held_out.y > 0.5)).all(axis=1)  # noqa: PLR2004 # likelier than not
+            hits = ((outputs > LIKELY) == (held_out.y > LIKELY)).all(axis=1)
         return float(np.average(hits, weights=held_out.weights))

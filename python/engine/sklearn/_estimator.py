@@ -31,7 +31,7 @@ LARGEST_BATCH = 200  # that `batch_size="auto"` means
 # Of numbers that the engine reads where they lie; others become the first.
 DTYPES = (np.float64, np.float32, np.uint8)
 
-Labels = Literal["new", "same", "known"]
+Known = Literal["new", "same", "known"]
 # What the solvers leave that work batch by batch.
 RECORD = ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
 
@@ -65,7 +65,7 @@ class Perceptron(Record):
         return tags
 
     @abstractmethod
-    def _encoded(self, X: Any, y: Any, *, reset: bool, labels: Labels) -> Any:  # noqa: N803
+    def _encoded(self, X: Any, y: Any, *, reset: bool, labels: Known) -> Any:  # noqa: N803
         """Checked rows, targets as the engine takes them, and targets as given for class weights.
 
         Args:
@@ -87,7 +87,7 @@ class Perceptron(Record):
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:  # noqa: N803
         hidden = self._hidden()
         again = hasattr(self, "coefs_") and (self.warm_start or incremental)
-        labels: Labels = "known" if incremental else "same" if again else "new"
+        labels: Known = "known" if incremental else "same" if again else "new"
         rows, targets, given = self._encoded(X, y, reset=not again, labels=labels)
         samples = Encoded(rows, targets, self._weights(given, checked_weights(sample_weight, rows.shape[0])))
         self.n_outputs_ = self._outputs(targets)

@@ -168,7 +168,7 @@ class Predictor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._design: Design | None = None
-        self._model = Sequential(name="predictor")
+        self._model: Sequential | None = None
         self._weights: list[Any] = []
 
     def __reduce__(self) -> tuple[type[Predictor], tuple[()]]:
@@ -193,15 +193,16 @@ class Predictor:
         with self._lock:
             units = (len(weights[0]), *(len(bias) for bias in weights[1::2]))
             design = Design(units, activation, out_activation, 0.0, (0.0,) * (len(coefs) - 1))
-            if design != self._design:
-                self._model, self._weights, self._design = design.sequential(), [], design
+            model = self._model
+            if model is None or design != self._design:
+                model = self._model = design.sequential()
+                self._weights, self._design = [], design
             if len(self._weights) != len(weights) or any(
                 one is not other or one.flags.writeable
                 for one, other in zip(weights, self._weights, strict=True)
             ):
-                self._model.set_weights(weights)
+                model.set_weights(weights)
                 self._weights = weights
-            model = self._model
         return model.predict(x, verbose=0)
 
 

@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from engine._program import Float32
-from engine.sklearn._estimator import DTYPES, Labels, Perceptron, is_stochastic
+from engine.sklearn._estimator import DTYPES, Known, Perceptron, is_stochastic
 from engine.sklearn._samples import Array, Encoded
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         outputs = self._read(X)
         return outputs.reshape(-1) if outputs.shape[1] == 1 else outputs
 
-    def _encoded(self, X: Any, y: Any, *, reset: bool, labels: Labels) -> tuple[Any, Array, Any]:  # noqa: N803
+    def _encoded(self, X: Any, y: Any, *, reset: bool, labels: Known) -> tuple[Any, Array, Any]:  # noqa: N803
         rows, targets = validate_data(
             self,
             X,
