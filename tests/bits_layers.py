@@ -81,6 +81,11 @@ MASKED: list[Spec] = [
     {"kind": "max", "groups": 2},
     dense(6, "sigmoid"),
 ]
+MASKED_OUTPUTS: list[Spec] = [
+    {"kind": "mask", "value": 0.0, "groups": 6},
+    dense(120, "relu") | {"groups": 6},
+    dense(7, "softmax") | {"groups": 6},
+]
 TOKENS: list[Spec] = [
     {"kind": "embedding", "tokens": 50, "units": 20, "kernel_constraint": NORMS | {"over": "row"}},
     dense(300, "relu"),

@@ -17,6 +17,7 @@ import numpy as np
 from bits_layers import (
     AUGMENTED,
     MASKED,
+    MASKED_OUTPUTS,
     NORMALIZED_AND_NOISY,
     RESCALE,
     ROWS_OF_SAMPLES,
@@ -147,6 +148,11 @@ CASES: dict[str, Callable[[], Case]] = {
         70,
         reals(150, 6),
         6,
+    ),
+    "masked_outputs": lambda: CASES["rows_of_outputs"]()._replace(
+        x=pixels(150, 300, "float32").clip(0.9) - np.float32(0.9),
+        layers=MASKED_OUTPUTS,
+        loss={"kind": "sparse_categorical_crossentropy", "ignored": 3, "masked": True},
     ),
     "weighted_log_cosh": lambda: Case(
         pixels(130, 300, "float32"),

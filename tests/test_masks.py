@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bits_worker import CASES, digest, train
 
 import engine as keras
 from engine import _core, layers
@@ -32,19 +33,45 @@ def test_a_mask_goes_through_files(tmp_path: object) -> None:
     assert keras.models.load_model(f"{tmp_path}/model.npz").predict(x).tolist() == [[[2, 4]]]
 
 
+def test_what_a_mask_leaves_out_costs_nothing() -> None:
+    model = keras.Sequential([keras.Input((4,)), layers.Embedding(4, 3, mask_zero=True), layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1), "mse", weighted_metrics=["mae"])
+    y = np.where(TOKENS[..., np.newaxis] == 0, 1e6, 1.0)
+    assert model.evaluate(TOKENS, y)[0] < 10
+    bias = model.layers[1].bias.numpy()
+    model.fit(TOKENS[2:], y[2:], verbose=0)
+    assert np.array_equal(model.layers[1].bias, bias)  # no row of the batch counts
+    others = keras.models.clone_model(model)
+    others.set_weights(model.get_weights())
+    others.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(TOKENS, y, class_weight={1: 2.0, 10**6: 3.0}, verbose=0)
+    others.fit(TOKENS, y, sample_weight=np.full((3, 4), 2.0), verbose=0)
+    assert all(map(np.array_equal, model.get_weights(), others.get_weights()))
+
+
+def test_masks_of_outputs_that_all_threads_add_up() -> None:
+    case = CASES["float32_one_output"]()
+    x = np.where(np.arange(len(case.x))[:, np.newaxis] % 3, case.x, 0)
+    stack = [{"kind": "mask", "value": 0.0}, *case.layers]
+    masked = case._replace(x=x, layers=stack, loss={"kind": "mean_squared_error", "masked": True})
+    found = set()
+    for threads in (1, 2, 3, 4):
+        _core.set_threads(threads)
+        program, run = train(masked)
+        found.add((digest(program.variables), run.totals.loss))
+    _core.set_threads(0)
+    assert len(found) == 1
+
+
 def test_what_cannot_leave_rows_out_is_refused() -> None:
     masked = [keras.Input((4,)), layers.Embedding(4, 3, mask_zero=True)]
     model = keras.Sequential([*masked, layers.Dense(1)])
     assert model.predict(TOKENS).shape == (3, 4, 1)
-    with pytest.raises(ValueError, match="rows that a mask leaves out reach the outputs"):
-        model.compile("sgd", "mse")
-    model.compile("sgd")
     model.add(layers.GlobalAveragePooling1D())
     model.compile("sgd", "mse")
     model.fit(TOKENS, np.zeros((3, 1)), verbose=0)
-    with pytest.raises(ValueError, match="rows that a mask leaves out reach the outputs"):
-        model.pop()
-    assert len(model.layers) == 3
+    model.pop()
+    model.fit(TOKENS, np.zeros((3, 4, 1)), verbose=0)
     with pytest.raises(ValueError, match="can't leave masked rows out of its statistics"):
         keras.Sequential([keras.Input((4, 2)), layers.Masking(), layers.BatchNormalization()])
 
@@ -54,6 +81,12 @@ def test_layers_of_ones_own_pass_masks_on_if_they_say_so() -> None:
         def call(self, inputs: np.ndarray) -> np.ndarray:
             return inputs * 2
 
+    class FirstStep(layers.Layer):
+        supports_masking = True
+
+        def call(self, inputs: np.ndarray) -> np.ndarray:
+            return inputs[:, 0]
+
     passing, dropping = Twice(), Twice()
     passing.supports_masking = True
     x = np.array([[[1.0], [0.0]]])
@@ -62,6 +95,14 @@ def test_layers_of_ones_own_pass_masks_on_if_they_say_so() -> None:
     with pytest.warns(UserWarning, match="was passed an input with a mask attached to it"):
         model = keras.Sequential([keras.Input((2, 1)), layers.Masking(), dropping, mean()])
     assert model.predict(x).item() == 1
+    model = keras.Sequential([keras.Input((2, 1)), layers.Masking(name="gaps"), FirstStep()])
+    with pytest.raises(
+        ValueError, match=r"the mask of layer 'gaps' has the shape \(n, 2\), but the loss has one value"
+    ):
+        model.compile("sgd", "mse")
+    program = _core.Program(4, [{"kind": "dense", "units": 2, "activation": "linear"}])
+    with pytest.raises(ValueError, match="can be 'masked' where a mask is about the rows of outputs"):
+        program.compile({"kind": "mean_squared_error", "masked": True}, {"kind": "sgd"}, [])
 
 
 def test_shapes_that_have_no_rows() -> None:

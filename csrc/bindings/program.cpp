@@ -69,6 +69,9 @@ void configure(Program& program, const py::dict& loss, const py::dict& optimizer
                bool host_metrics) {
   TrainingSpec training;
   training.loss = to_loss(loss);
+  if (training.loss.masked && masked_rows(program.model()) != program.model().output_groups) {
+    fail("a loss can be 'masked' where a mask is about the rows of outputs");
+  }
   training.optimizer = to_optimizer(optimizer);
   require_variables(training.optimizer, program.parameters().variables.size());
   training.host_metrics = host_metrics;

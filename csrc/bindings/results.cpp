@@ -115,12 +115,14 @@ LossSpec to_loss(const py::dict& loss) {
   spec.divides_penalties = get<bool>(loss, "divides_penalties", false);
   spec.ignores = loss.contains("ignored");
   spec.ignored = get<int32_t>(loss, "ignored", -1);
+  spec.masked = get<bool>(loss, "masked", false);
   return spec;
 }
 
 MetricSpec to_metric(const py::dict& metric) {
   MetricSpec spec;
   spec.weighted = get<bool>(metric, "weighted", false);
+  spec.masked = get<bool>(metric, "masked", false);
   spec.threshold = get<float>(metric, "threshold", 0.5f);
   spec.thresholds = get<std::vector<float>>(metric, "thresholds", {});
   spec.even = get<bool>(metric, "even", false);

@@ -250,6 +250,7 @@ void Run::call_host(const Step& step, const py::object& host, int64_t batch) {
   }
   batch_views["indices"] = indices;
   batch_views["sample_weight"] = weights;
+  batch_views["mask"] = plan.counted < 0 ? py::object(py::none()) : matrix(plan.counted);
   host(batch_views);
 }
 

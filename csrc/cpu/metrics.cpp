@@ -34,13 +34,14 @@ void metric_values(const KernelTable& kernels, const MetricSpec& metric, const J
 void add_values(const MetricSpec& metric, const Judged& batch, const float* values, int64_t rows,
                 std::vector<double>& state) {
   const float* weights = metric.weighted ? batch.sample_weight : nullptr;
+  const Counted counted = metric.masked ? batch.counted : Counted{};
   for (int64_t b = 0; b < rows; ++b) {
-    double weight = 1.0;
-    if (weights) {
+    double weight = counted.at(b);
+    if (weights || counted.values) {
       // As in Keras, samples that a crossentropy ignores count for nothing where there are weights.
       const int64_t row = batch.targets.row(b);
       const bool ignored = metric.loss.ignores && batch.targets.labels[row] == metric.loss.ignored;
-      weight = ignored ? 0.0 : static_cast<double>(weights[row]);
+      weight *= ignored ? 0.0 : weights ? static_cast<double>(weights[row]) : 1.0;
     }
     state[0] += weight * static_cast<double>(values[b]);
     state[1] += weight;

@@ -3,8 +3,14 @@
 
 namespace engine {
 
+Counted StepRunner::counted() const {
+  if (plan_.counted < 0) return {};
+  return {data(plan_.counted), shape(plan_.counted).ld, shape(plan_.counted).columns};
+}
+
 double StepRunner::row_weight(const Batch& batch, int64_t b) const {
-  return frame_.data.sample_weight ? static_cast<double>(frame_.data.sample_weight[targets(batch).row(b)]) : 1.0;
+  const float* weights = frame_.data.sample_weight;
+  return counted().at(b) * (weights ? static_cast<double>(weights[targets(batch).row(b)]) : 1.0);
 }
 
 int64_t StepRunner::output_rows(const Batch& batch) const { return batch.rows * frame_.model->output_groups; }
@@ -12,12 +18,13 @@ int64_t StepRunner::output_rows(const Batch& batch) const { return batch.rows * 
 double StepRunner::loss_divisor(const Batch& batch) const {
   const LossSpec& loss = frame_.training->loss;
   if (loss.reduction == Reduction::kSum) return 1.0;
-  if (loss.reduction == Reduction::kMean && !loss.ignores) return static_cast<double>(output_rows(batch));
-  if (!frame_.data.sample_weight && !loss.ignores) return static_cast<double>(output_rows(batch));
+  const bool by_weight = loss.reduction == Reduction::kWeightedMean && frame_.data.sample_weight;
+  const Counted rows = counted();
+  if (!by_weight && !loss.ignores && !rows.values) return static_cast<double>(output_rows(batch));
   double sum = 0.0;
   for (int64_t b = 0; b < output_rows(batch); ++b) {
     if (loss.ignores && frame_.data.labels[targets(batch).row(b)] == loss.ignored) continue;
-    sum += loss.reduction == Reduction::kWeightedMean ? row_weight(batch, b) : 1.0;
+    sum += by_weight ? row_weight(batch, b) : rows.at(b);
   }
   return sum;
 }
@@ -35,13 +42,16 @@ void StepRunner::loss(const Step& step, const Batch& batch) const {
 
 Judged StepRunner::judged(int y_pred, const Batch& batch) const {
   const Buffer& buffer = shape(y_pred);
+  // As in Keras on JAX, where predictions lose their mask on the way out of the gradient.
+  const bool heeds_mask = plan_.mode != Plan::Mode::kTrain;
   return {data(y_pred),
           buffer.ld,
           buffer.columns,
           targets(batch),
           frame_.training->loss.target,
           frame_.data.sample_weight,
-          frame_.data.binary};
+          frame_.data.binary,
+          heeds_mask ? counted() : Counted{}};
 }
 
 void StepRunner::metric(const Step& step, const Batch& batch) const {

@@ -140,6 +140,7 @@ class StepRunner {
   Targets targets(const Batch& batch) const;
   /// Rows that losses and metrics look at.
   int64_t output_rows(const Batch& batch) const;
+  Counted counted() const;
   double row_weight(const Batch& batch, int64_t b) const;
   /// What the sum of the batch's losses is divided by, as the reduction wants it; may be 0.
   double loss_divisor(const Batch& batch) const;

@@ -152,6 +152,7 @@ class Accesses {
         break;
       case Step::Kind::kLoss:
         reads(step.in, Slice::kSamples);
+        reads(plan.counted, Slice::kAll);
         writes(step.out, Slice::kSamples);
         writes(step.losses, Slice::kSamples);
         writes(step.y_pred, Slice::kSamples);
@@ -182,6 +183,7 @@ class Accesses {
         break;
       case Step::Kind::kReduce:
         reads(plan.losses, Slice::kAll);
+        reads(plan.counted, Slice::kAll);
         reads(plan.metrics, Slice::kAll);
         reads(plan.penalties, Slice::kAll);
         for (const Activity& activity : plan.activities) reads(activity.sums, Slice::kAll);

@@ -153,10 +153,25 @@ class Compiler {
     step.out = plan_.gradient;
     if (!host && gives_probabilities(loss_)) step.y_pred = add_output_buffer();
     if (drops_link_) plan_.y_pred = step.y_pred;
+    emit_mask();
     emit(step);
+    if (plan_.counted >= 0 && !host && training()) emit_masked_gradient();
     if (training_.host_metrics) emit({Kind::kHost, Split::kNone, false, plan_.y_pred});
     emit_metrics();
     emit_penalties(plan_, parameters_);
+  }
+
+  void emit_mask() {
+    if (!training_.loss.masked) return;
+    const auto last = std::find_if(operations_.rbegin(), operations_.rend(), [](const Operation& op) {
+      return (op.kind == Operation::Kind::kMask || op.kind == Operation::Kind::kEmbed) && masks(*op.spec);
+    });
+    plan_.counted = emit_counted(emitter_, *last);
+  }
+
+  void emit_masked_gradient() {
+    Step step{Kind::kWeighRows, loss_split_, false, plan_.gradient, plan_.gradient, plan_.counted};
+    emit(step);
   }
 
   void emit_metrics() {

@@ -6,12 +6,12 @@ namespace {
 
 using Kind = Step::Kind;
 
-/// What each row of a sample counts for, by the input of the operation that masks; returns the buffer.
-int emit_factors(Emitter& emitter, const Operation& op) {
-  Step step{Kind::kMask, Split::kSamples, false, op.mask->in};
-  step.out = emitter.add_batch_buffer(1, op.mask->groups);
-  step.offset = op.mask->spec->offset;
-  step.index = op.layer;
+/// What each row of a sample counts for in `layer`, by the input of the operation that masks; returns the buffer.
+int emit_factors(Emitter& emitter, const Operation& mask, int layer) {
+  Step step{Kind::kMask, Split::kSamples, false, mask.in};
+  step.out = emitter.add_batch_buffer(1, mask.groups);
+  step.offset = mask.spec->offset;
+  step.index = layer;
   emitter.emit(step);
   return step.out;
 }
@@ -30,7 +30,7 @@ Split emit_mean(Emitter& emitter, Operation& op, Split) {
     emitter.emit({Kind::kMaxRows, Split::kSamples, false, op.in, op.out});
     return Split::kSamples;
   }
-  if (op.mask) op.saved = emit_factors(emitter, op);
+  if (op.mask) op.saved = emit_factors(emitter, *op.mask, op.layer);
   Step step = weighed(op, op.in, op.out, op.spec->groups);
   step.kind = Kind::kMeanRows;
   emitter.emit(step);
@@ -51,7 +51,7 @@ Gradient emit_mean_gradient(Emitter& emitter, const Operation& op, const Operati
 }
 
 Split emit_mask(Emitter& emitter, Operation& op, Split) {
-  op.saved = emit_factors(emitter, op);
+  op.saved = emit_factors(emitter, op, op.layer);
   emitter.emit(weighed(op, op.in, op.out, 1));
   return Split::kSamples;
 }
@@ -66,5 +66,9 @@ Gradient emit_mask_gradient(Emitter& emitter, const Operation& op, const Operati
 
 const Emission kMeanEmission{emit_mean, emit_mean_gradient};
 const Emission kMaskEmission{emit_mask, emit_mask_gradient};
+
+int emit_counted(Emitter& emitter, const Operation& mask) {
+  return mask.kind == Operation::Kind::kMask ? mask.saved : emit_factors(emitter, mask, mask.layer);
+}
 
 }  // namespace engine

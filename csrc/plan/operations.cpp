@@ -62,7 +62,7 @@ class Lowering {
         groups_ = width_;
         width_ = spec.units;
         push(Kind::kEmbed).trainable = learns(spec);
-        if (spec.masks) mask_ = last();
+        if (masks(spec)) mask_ = last();
         return;
       case LayerSpec::Kind::kMask:
         reshape(spec.groups);
@@ -180,6 +180,15 @@ int64_t size_after(const LayerSpec& layer, int64_t size) {
       break;
   }
   return size;
+}
+
+int64_t masked_rows(const ModelSpec& model) {
+  int64_t size = model.input_size, rows = 0;
+  for (const LayerSpec& layer : model.layers) {
+    if (masks(layer)) rows = layer.kind == LayerSpec::Kind::kMask ? layer.groups : size;
+    size = size_after(layer, size);
+  }
+  return rows;
 }
 
 bool learns(const LayerSpec& layer) {

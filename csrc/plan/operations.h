@@ -54,6 +54,9 @@ std::vector<Operation> to_operations(const ModelSpec& model, bool drops_out);
 /// Numbers per sample after `layer`, where there were `size` before.
 int64_t size_after(const LayerSpec& layer, int64_t size);
 
+/// Rows of each sample that the last mask of the model is about; 0 without one.
+int64_t masked_rows(const ModelSpec& model);
+
 /// Whether training changes weights of `layer`.
 bool learns(const LayerSpec& layer);
 

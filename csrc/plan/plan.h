@@ -201,6 +201,7 @@ struct Plan {
   int y_pred = -1;
   int gradient = -1;  // of the loss by what the loss step reads
   int losses = -1;    // (1, rows)
+  int counted = -1;   // (samples, rows of each): 1, or 0 for rows of outputs that a mask leaves out
   int metrics = -1;   // (metrics, rows)
   std::vector<Activity> activities;
   int penalties = -1;              // (penalised, widest): sums

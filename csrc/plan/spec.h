@@ -116,6 +116,11 @@ struct LayerSpec {
   // mask, with `offset`: rows that hold nothing else become 0, and count for nothing later
 };
 
+/// Whether rows that hold a certain number alone count for nothing later.
+inline bool masks(const LayerSpec& layer) {
+  return layer.kind == LayerSpec::Kind::kMask || (layer.kind == LayerSpec::Kind::kEmbedding && layer.masks);
+}
+
 struct ModelSpec {
   int64_t input_size = 0;
   int64_t output_groups = 1;  // rows of each output, which losses and metrics look at one by one
@@ -137,6 +142,7 @@ struct LossSpec {
   bool divides_penalties = false;  // whether penalties on weights are divided as the losses are, as in scikit-learn
   bool ignores = false;            // whether samples of class `ignored` count for nothing
   int32_t ignored = -1;
+  bool masked = false;  // whether rows of outputs that the last mask leaves out count for nothing
 };
 
 /// The formula that reads logits in place of `loss`; itself where there is none.
@@ -192,6 +198,7 @@ struct MetricSpec {
   LossSpec loss;
   Tally tally = Tally::kThresholds;
   bool weighted = false;
+  bool masked = false;     // as of the loss, in evaluations
   float threshold = 0.5f;  // of a value; top k: that many
   // Of sums; see TallyRows.
   std::vector<float> thresholds;

@@ -12,7 +12,7 @@ from engine import losses, metrics, optimizers
 from engine._checks import Shape, flag, real, text_of_shape
 from engine._host import answer
 from engine._program import Program, Totals
-from engine._targets import targets_of, weights_of
+from engine._targets import counted_of, targets_of, weighed, weights_of
 from engine.callbacks.base import Logs
 from engine.losses.base import REDUCTIONS, FunctionLoss
 from engine.losses.custom import HostLoss
@@ -47,7 +47,7 @@ class Compiled:
         plain = _metrics("metrics", metric_list)
         weighted = _metrics("weighted_metrics", weighted_metric_list)
         self._output_shape: Shape = ()
-        self._whole_batches = False
+        self._whole_batches = self._masked = False
         self._width = 1
         self._metrics = [(metric, False) for metric in plain] + [(metric, True) for metric in weighted]
         self.names = _unique_names([metric.name for metric in plain], [metric.name for metric in weighted])
@@ -104,7 +104,12 @@ class Compiled:
                 raise ValueError(msg)
 
     def apply(
-        self, program: Program, weights: Sequence[Tracked], output_shape: Shape, whole_batches: bool = False
+        self,
+        program: Program,
+        weights: Sequence[Tracked],
+        output_shape: Shape,
+        whole_batches: bool = False,
+        masked: bool = False,
     ) -> None:
         """Compile `program`; its optimizer state starts anew.
 
@@ -113,6 +118,7 @@ class Compiled:
             weights: that it has.
             output_shape: of one sample.
             whole_batches: whether a part of it, in Python, is called with a batch and may look at it as a whole.
+            masked: whether a mask leaves rows of outputs out of the loss.
 
         Raises:
             ValueError: if something doesn't suit the program; nothing has changed then.
@@ -125,11 +131,11 @@ class Compiled:
             for metric, (_, weighted) in zip(resolved, self._metrics, strict=True):
                 spec = metric.lower()
                 if spec is not None:
-                    lowered.append({**spec, "weighted": weighted})
-            loss = {**self.loss.lower(), "weight": self._loss_weight}
+                    lowered.append({**spec, "weighted": weighted, "masked": masked and metric.heeds_mask})
+            loss = {**self.loss.lower(), "weight": self._loss_weight, "masked": masked}
             program.compile(loss, self.optimizer.lower(weights), lowered, len(lowered) < len(resolved))
             self._resolved, self._width = resolved, program.output_width
-        self._output_shape, self._whole_batches = output_shape, whole_batches
+        self._output_shape, self._whole_batches, self._masked = output_shape, whole_batches, masked
         self._on_host = [
             (metric, weighted)
             for metric, (_, weighted) in zip(self._resolved, self._metrics, strict=True)
@@ -158,7 +164,7 @@ class Compiled:
         loss = self.loss
         if loss is None:
             return False
-        if self._on_host or self._whole_batches:
+        if self._on_host or self._whole_batches or self._masked:
             return True
         plain = REDUCTIONS[loss.reduction] == "mean" and loss.ignored is None
         return not plain or isinstance(loss, HostLoss)
@@ -177,8 +183,11 @@ class Compiled:
                 return None
             y_pred = batch["y_pred"].reshape(-1, *(self._output_shape or (1,))).copy()
             y_true, weights_given = targets_of(batch, y_pred), weights_of(batch, y_pred)
+            mask = None if batch["training"] else counted_of(batch, y_pred)  # as in Keras on JAX
             for metric, weighted in on_host:
                 sample_weight = weights_given if weighted else None
+                if metric.heeds_mask and mask is not None:
+                    sample_weight = weighed(mask, sample_weight)
                 metric.update_state(y_true, y_pred, sample_weight=sample_weight)
             return None
 

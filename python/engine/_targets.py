@@ -82,6 +82,19 @@ def targets_of(batch: Mapping[str, Any], predictions: NDArray[Any]) -> NDArray[A
     return targets.reshape(predictions.shape[:-1] if targets.ndim == 1 else predictions.shape)
 
 
+def counted_of(batch: Mapping[str, Any], predictions: NDArray[Any]) -> NDArray[np.float32] | None:
+    """What the rows of `predictions` (n, ..., outputs) count for as far as masks go, (n, ...) of 0 and 1; None: all."""
+    mask: NDArray[np.float32] | None = batch["mask"]
+    return None if mask is None else mask.reshape(predictions.shape[:-1])
+
+
+def weighed(counted: NDArray[np.float32], weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """`counted` (n, ...) times `weights` (n,) or (n, ...), where there are some."""
+    if weights is None:
+        return counted
+    return counted * weights.reshape(*weights.shape, *[1] * (counted.ndim - weights.ndim))
+
+
 def weights_of(batch: Mapping[str, Any], predictions: NDArray[Any]) -> NDArray[np.float32]:
     """The weights of a batch of the core's: (n,), or (n, ...) for each row of `predictions`."""
     weights: NDArray[np.float32] = batch["sample_weight"]

@@ -1,4 +1,4 @@
-"""Padding that counts for nothing: the same outputs and the same training as in Keras."""
+"""Padding that counts for nothing: the same outputs, losses, metrics and training as in Keras."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from twins import assert_same_histories, twins
+from twins import Twins, assert_same_histories, twins
 
 import engine
 
@@ -18,6 +18,10 @@ COUNTS = np.arange(7) < LENGTHS[:, np.newaxis]
 TOKENS = RNG.integers(1, 20, (60, 7)) * COUNTS
 STEPS = (RNG.normal(size=(60, 7, 3)) * COUNTS[..., np.newaxis]).astype(np.float32)
 TARGETS = RNG.normal(size=(60, 2)).astype(np.float32)
+NUMBERS = RNG.normal(size=(60, 7, 2)).astype(np.float32)
+BITS = (NUMBERS > 0).astype(np.float32)
+WEIGHTS = RNG.uniform(0.5, 2.0, (60, 7)).astype(np.float32)
+WEIGHINGS = pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
 
 STACKS: dict[str, tuple[Any, Any]] = {
     "embedding": (TOKENS, lambda k: [k.Embedding(20, 18, mask_zero=True), k.GlobalAveragePooling1D()]),
@@ -69,6 +73,133 @@ def test_masked_means(name: str) -> None:
     pair.assert_same_weights(rtol=1e-4, atol=1e-5)
 
 
+def steps(api: Any, *layers: Any) -> Any:
+    """A model whose outputs are those of `layers` for each step."""
+    return api.Sequential([api.Input((7, 3)), api.layers.Masking(), *layers])
+
+
+def assert_twins(pair: Twins, x: Any, y: Any, weights: Any = None, **options: Any) -> None:
+    """Training, validation and evaluation agree, in batches of which some are smaller."""
+    data = (x, y) if weights is None else (x, y, weights)
+    named = {} if weights is None else {"sample_weight": weights}
+    options = {"batch_size": 16, "epochs": 2, "validation_data": data} | named | options
+    assert_same_histories(*pair.fit(x, y, **options), rtol=1e-4, atol=1e-6)
+    pair.assert_same_weights(rtol=1e-4, atol=1e-5)
+    theirs = pair.keras.evaluate(x, y, batch_size=25, verbose=0, **named)
+    assert pair.engine.evaluate(x, y, batch_size=25, verbose=0, **named) == pytest.approx(theirs, rel=1e-4)
+
+
+@WEIGHINGS
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+def test_reductions_of_masked_losses(reduction: str, weights: Any) -> None:
+    def make(api: Any) -> Any:
+        model = steps(api, api.layers.Dense(4, "tanh"), api.layers.Dense(2))
+        rate = 0.001 if reduction == "sum" else 0.1
+        loss = api.losses.MeanSquaredError(reduction=reduction)
+        model.compile(api.optimizers.SGD(rate, momentum=0.9), loss, weighted_metrics=["mae"])
+        return model
+
+    assert_twins(twins(make), STEPS, NUMBERS, weights)
+
+
+@WEIGHINGS
+def test_metrics_of_masked_outputs(weights: Any) -> None:
+    """Means of one value per row leave rows out in evaluations, and nothing else does."""
+
+    def first(y_true: Any, y_pred: Any) -> Any:
+        return abs(y_true - y_pred)[..., 0]
+
+    def make(api: Any) -> Any:
+        def rmse(name: str) -> Any:
+            return api.metrics.RootMeanSquaredError(name=name)
+
+        model = steps(api, api.layers.Dense(2, "sigmoid"))
+        plain = ["mae", "accuracy", "binary_accuracy", first, rmse("r"), api.metrics.Precision(name="p")]
+        weighted = [api.metrics.CosineSimilarity(name="c"), rmse("s"), api.metrics.AUC(name="a")]
+        options = {
+            "metrics": plain,
+            "weighted_metrics": [*weighted, api.metrics.MeanMetricWrapper(first, "f")],
+        }
+        model.compile(api.optimizers.SGD(0.1), "binary_crossentropy", **options)
+        return model
+
+    assert_twins(twins(make), STEPS, BITS, weights)
+
+
+@WEIGHINGS
+def test_masked_class_indices(weights: Any) -> None:
+    """With a class that counts for nothing, too: where both leave a row out it counts once."""
+    labels = RNG.integers(0, 4, (60, 7))
+
+    def make(api: Any) -> Any:
+        stack = [
+            api.layers.Embedding(20, 5, mask_zero=True),
+            api.layers.Dropout(0.0),
+            api.layers.LayerNormalization(),
+            api.layers.Dense(4, "softmax"),
+        ]
+        model = api.Sequential([api.Input((7,)), *stack])
+        loss = api.losses.SparseCategoricalCrossentropy(ignore_class=3)
+        metric = api.metrics.SparseCategoricalCrossentropy(name="m", ignore_class=3)
+        model.compile("adam", loss, metrics=["accuracy", metric])
+        return model
+
+    assert_twins(twins(make), TOKENS, labels, weights)
+
+
+@WEIGHINGS
+def test_masked_losses_of_ones_own(weights: Any) -> None:
+    def make(api: Any) -> Any:
+        def by_step(y_true: Any, y_pred: Any) -> Any:
+            return ((y_pred - y_true) ** 2).sum(-1)
+
+        by_step.gradient = lambda y_true, y_pred: 2 * (y_pred - y_true)  # type: ignore[attr-defined] # for us
+        model = steps(api, api.layers.Dense(2))
+        model.compile(api.optimizers.SGD(0.1), by_step, metrics=["mae"])
+        return model
+
+    assert_twins(twins(make), STEPS, NUMBERS, weights)
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum"])
+def test_masked_losses_over_a_batch(reduction: str) -> None:
+    def make(api: Any) -> Any:
+        model = steps(api, api.layers.Dense(2, "sigmoid"))
+        model.compile(api.optimizers.SGD(0.01), api.losses.Dice(reduction=reduction))
+        return model
+
+    assert_twins(twins(make), STEPS, BITS, batch_size=25)
+
+
+def test_masks_of_whole_samples() -> None:
+    """In a nested model, with class weights, and a batch in which nothing counts."""
+
+    def make(api: Any) -> Any:
+        inner = api.Sequential([api.Input((3,)), api.layers.Masking(), api.layers.Dense(40, "relu")])
+        model = api.Sequential([api.Input((3,)), inner, api.layers.Dense(1, "sigmoid")])
+        model.compile(api.optimizers.SGD(0.1), "binary_crossentropy", metrics=["mae"])
+        return model
+
+    x, y = STEPS[:, 3].copy(), BITS[:, 3, :1]
+    x[:16] = 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras' models pass masks on, and say that they don't
+        assert_twins(twins(make), x, y, class_weight={0: 1.0, 1: 3.0})
+
+
+def test_masked_batches_by_hand() -> None:
+    def make(api: Any) -> Any:
+        model = steps(api, api.layers.Dense(2))
+        model.compile(api.optimizers.SGD(0.1), "mse", metrics=["mae"])
+        return model
+
+    pair = twins(make)
+    for verb in ("train_on_batch", "test_on_batch", "train_on_batch"):
+        theirs, ours = (getattr(model, verb)(STEPS, NUMBERS) for model in pair)
+        assert ours == pytest.approx([float(value) for value in theirs], rel=1e-4)
+    pair.assert_same_weights()
+
+
 def test_what_knows_no_masks_says_so() -> None:
     """And drops them."""
 
@@ -78,6 +209,8 @@ def test_what_knows_no_masks_says_so() -> None:
             k.Embedding(20, 3, mask_zero=True),
             k.Flatten(),
             k.Reshape((7, 3)),
+            k.Masking(1e9),
+            k.Lambda(lambda x: x + 0.0),
             k.GlobalAveragePooling1D(),
         ]
         return api.Sequential([api.Input((7,)), *stack])

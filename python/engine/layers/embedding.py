@@ -26,7 +26,7 @@ class Embedding(Layer):
         embeddings_initializer: start of the table (input_dim, output_dim).
         embeddings_regularizer: penalty on the table.
         embeddings_constraint: what the table is made to be after every step, such as `"unit_norm"`.
-        mask_zero: whether rows of index 0 are padding, which a later GlobalAveragePooling1D leaves out.
+        mask_zero: whether rows of index 0 are padding, which count for nothing later, as after `Masking`.
         weights: the table to start from (input_dim, output_dim), or a list of it; no part of the config.
         lora_rank: None; low-rank adaptation is left out.
         lora_alpha: None, as it belongs to that.

@@ -36,8 +36,6 @@ class Lambda(Layer):
         [[9.0, 9.0]]
     """
 
-    supports_masking = True
-
     def __init__(
         self,
         function: Any,

@@ -1,4 +1,4 @@
-"""Means and largest numbers over all places of a sample, and rows that means leave out, such as padding."""
+"""Means and largest numbers over all places of a sample, and rows that count for nothing, such as padding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from engine.layers.reshaping import DATA_FORMATS
 
 @register()
 class Masking(Layer):
-    """Rows that hold `mask_value` alone become 0, and a later GlobalAveragePooling1D leaves them out.
+    """Rows that hold `mask_value` alone become 0, and count for nothing later.
+
+    A later GlobalAveragePooling1D leaves them out. Without one they reach the outputs: then the loss leaves their rows
+    out, whose mean is over the others, and so do evaluations (not training, as in Keras on JAX) with metrics that are
+    means over rows, such as accuracies.
 
     Args:
         mask_value: what the rows to leave out are filled with.

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import integer, real
 from engine._spec import meant, snake_case
-from engine._targets import EPSILON, paired, targets_of, weights_of
+from engine._targets import EPSILON, counted_of, paired, targets_of, weighed, weights_of
 from engine.losses.base import REDUCTIONS, FunctionLoss, Loss, register, registry
 from engine.losses.crossentropy import (
     BinaryCrossentropy,
@@ -77,7 +77,8 @@ class HostLoss(Loss):
         y_pred = batch["y_pred"].reshape(-1, *(output_shape or (1,))).copy()
         y_true = targets_of(batch, y_pred)
         losses = np.asarray(self.compute(y_true, y_pred))
-        shares, scale = self._shares(losses, weights_of(batch, y_pred), y_pred.shape, factor)
+        weights, counted = weights_of(batch, y_pred), counted_of(batch, y_pred)
+        shares, scale = self._shares(losses, weights, counted, y_pred.shape, factor)
         batch["losses"][...] = shares.reshape(-1)
         if not batch["training"]:
             return
@@ -91,21 +92,29 @@ class HostLoss(Loss):
         batch["gradient"][...] = (gradient * scale[..., np.newaxis]).reshape(batch["gradient"].shape)
 
     def _shares(
-        self, losses: Array, weights: Array, shape: tuple[int, ...], factor: float
+        self,
+        losses: Array,
+        weights: Array,
+        counted: Array | None,
+        shape: tuple[int, ...],
+        factor: float,
     ) -> tuple[Array, Array]:
         """The losses by row of outputs, and what the gradient of each row is multiplied by.
 
         Args:
             losses: what `compute` gave.
             weights: (n,), or one for each row.
+            counted: 1 for each row, or 0 for one that a mask leaves out; None: all count.
             shape: of the predictions, (n, ..., outputs).
             factor: of the loss.
         """
         rows, groups = shape[:-1], math.prod(shape[1:-1])
-        plain, summed = bool((weights == 1).all()), REDUCTIONS[self.reduction] == "sum"
+        plain, summed = counted is None and bool((weights == 1).all()), REDUCTIONS[self.reduction] == "sum"
+        if counted is not None:
+            weights = weighed(counted, weights)
         by_row = np.broadcast_to(weights.reshape(*weights.shape, *[1] * (len(rows) - weights.ndim)), rows)
         divisor = {
-            "mean": float(by_row.size),
+            "mean": float(by_row.size if counted is None else counted.sum()),
             "sum": 1.0,
             "weighted_mean": float(np.cumsum(by_row, dtype=float)[-1]),
         }[REDUCTIONS[self.reduction]]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._checks import flag, integer, real
 from engine._program import Float32
 from engine._targets import class_indices_like, paired
-from engine.metrics.base import CoreMetric, Metric, register, row_weights
+from engine.metrics.base import MeanOfRows, Metric, register, row_weights
 
 Array = NDArray[Any]
 
@@ -102,7 +102,7 @@ def sparse_top_k_categorical_accuracy(
 
 
 @register()
-class Accuracy(CoreMetric):
+class Accuracy(MeanOfRows):
     """Share of outputs that equal the target.
 
     Args:
@@ -114,7 +114,7 @@ class Accuracy(CoreMetric):
 
 
 @register(function=binary_accuracy)
-class BinaryAccuracy(CoreMetric):
+class BinaryAccuracy(MeanOfRows):
     """Share of outputs on the label's side of the threshold.
 
     Args:
@@ -135,7 +135,7 @@ class BinaryAccuracy(CoreMetric):
 
 
 @register(function=categorical_accuracy)
-class CategoricalAccuracy(CoreMetric):
+class CategoricalAccuracy(MeanOfRows):
     """Share of samples whose largest output is where the one-hot label is largest.
 
     Args:
@@ -147,7 +147,7 @@ class CategoricalAccuracy(CoreMetric):
 
 
 @register(function=sparse_categorical_accuracy)
-class SparseCategoricalAccuracy(CoreMetric):
+class SparseCategoricalAccuracy(MeanOfRows):
     """Share of samples whose largest output is the label, a class index.
 
     Args:
@@ -160,7 +160,7 @@ class SparseCategoricalAccuracy(CoreMetric):
 
 
 @register(function=top_k_categorical_accuracy)
-class TopKCategoricalAccuracy(CoreMetric):
+class TopKCategoricalAccuracy(MeanOfRows):
     """Share of samples whose label, one-hot, is among the k largest outputs.
 
     Args:
@@ -219,7 +219,7 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
         return super().lower()
 
 
-class SuitableAccuracy(CoreMetric):
+class SuitableAccuracy(MeanOfRows):
     """The accuracy that suits labels and outputs, as Keras picks it for "accuracy"."""
 
     reads_indices = True

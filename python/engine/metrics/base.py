@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar
 
@@ -97,6 +98,8 @@ class Metric(Spec):
     """Whether class indices will do as well, read as one-hot rows."""
     wants_rows: bool = False
     """Whether outputs must be (n, outputs): there is a result for each, and Keras takes no others."""
+    heeds_mask: ClassVar[bool] = False
+    """Whether evaluations leave out the rows of outputs that a mask leaves out, as Keras does for means over rows."""
     direction: str | None = None
     """Whether more is better, "up", or less, "down"; None where nobody can say."""
 
@@ -176,7 +179,7 @@ class Metric(Spec):
         return None
 
 
-class CoreMetric(Metric):
+class CoreMetric(Metric, ABC):
     """A metric that the core adds up. Its subclasses give `lower`, and `compute` for what the state stands for."""
 
     ignored: int | None = None
@@ -223,9 +226,9 @@ class CoreMetric(Metric):
         """Whether the metric can read such targets: class indices, or one number per output."""
         return self.wants_indices == indices or (indices and self.reads_indices)
 
+    @abstractmethod
     def compute(self, state: State) -> Any:
-        """What `state` stands for: of a mean, [sum, weight]."""
-        return float(state[0] / state[1]) if state[1] else 0.0
+        """What `state` stands for."""
 
     def lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
@@ -247,6 +250,16 @@ class CoreMetric(Metric):
             labels = class_indices_like(kept, given).reshape(-1).astype(np.int32)
             return flat, labels if kept is truth else truth.reshape(-1).astype(np.int32)
         return flat, np.ascontiguousarray(like_predictions(truth, given).reshape(flat.shape))
+
+
+class MeanOfRows(CoreMetric):
+    """The mean of one value for each row of outputs."""
+
+    heeds_mask = True
+
+    def compute(self, state: State) -> float:
+        """The mean that `state` stands for, [sum, weight]."""
+        return float(state[0] / state[1]) if state[1] else 0.0
 
 
 def row_weights(sample_weight: ArrayLike, rows: int, shape: tuple[int, ...]) -> Float32:

@@ -11,10 +11,10 @@ import numpy as np
 from engine import losses
 from engine._checks import choice, flag, integer, real
 from engine.losses.base import FunctionLoss, last_axis
-from engine.metrics.base import CoreMetric, State, register
+from engine.metrics.base import CoreMetric, MeanOfRows, State, register
 
 
-class LossMetric(CoreMetric):
+class LossMetric(MeanOfRows):
     """The mean of a loss over samples.
 
     Args:
@@ -42,6 +42,8 @@ class MeanSquaredError(LossMetric):
 @register("rmse")
 class RootMeanSquaredError(MeanSquaredError):
     """`sqrt(mean((y - p)**2))`, the mean being over all samples."""
+
+    heeds_mask = False
 
     def compute(self, state: State) -> float:
         """The root of the mean."""

@@ -109,7 +109,7 @@ class MeanMetricWrapper(Mean):
         **kwargs: for `fn`.
     """
 
-    takes_any_name = True
+    takes_any_name = heeds_mask = True
 
     def __init__(
         self, fn: Callable[..., Any], name: str | None = None, dtype: object = None, **kwargs: Any

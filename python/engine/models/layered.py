@@ -18,8 +18,8 @@ from engine.layers.weights import HasWeights
 from engine.models.model import TrainableModel
 from engine.models.stack import (
     leaves_of,
+    loss_is_masked,
     operations_through,
-    require_no_mask,
     reseeded,
     shapes_through,
     tracked,
@@ -148,8 +148,6 @@ class Layered(TrainableModel, HasWeights):
     def _restack(self, inputs: InputLayer | None, stack: list[Any], compiled: Compiled | None) -> None:
         """Become a model of these parts, all or nothing; weights that exist stay as they are."""
         leaves = leaves_of(stack)
-        if compiled is not None and compiled.loss is not None:
-            require_no_mask(leaves)
         program, weights, output_shape = None, [], None
         operations: list[Operation] = []
         if inputs is not None and stack:
@@ -193,7 +191,8 @@ class Layered(TrainableModel, HasWeights):
         samples: Sequence[Shape],
     ) -> None:
         asks = any("host" in operation for operation in operations)
-        compiled.apply(program, tracked(samples, leaves, self._trainable), samples[-1], asks)
+        masked = compiled.loss is not None and loss_is_masked(samples, leaves)
+        compiled.apply(program, tracked(samples, leaves, self._trainable), samples[-1], asks, masked)
 
     def _reseed(self, seeds: Sequence[int | None]) -> None:
         if reseeded(self.leaves, seeds):
@@ -207,8 +206,6 @@ class Layered(TrainableModel, HasWeights):
         self._restack(self._inputs, self._layers, self._compiled)
 
     def _apply(self, compiled: Compiled) -> None:
-        if compiled.loss is not None:
-            require_no_mask(self.leaves)
         program, inputs, leaves = self.program, self._inputs, self.leaves
         if program and inputs:
             samples = shapes_through(inputs.shape, leaves)

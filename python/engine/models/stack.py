@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from engine._checks import Shape, shape
+from engine._checks import Shape, shape, text_of_shape
 from engine._program import Operation
 from engine.layers import InputLayer, Layer
 from engine.layers.masks import masks_before
@@ -91,14 +91,24 @@ def operations_through(samples: Sequence[Shape], leaves: Sequence[Layer], learns
     )
 
 
-def require_no_mask(leaves: Sequence[Layer]) -> None:
-    """Raise ValueError where a loss would have to leave masked rows out."""
-    if masks_before(leaves)[-1]:
+def loss_is_masked(samples: Sequence[Shape], leaves: Sequence[Layer]) -> bool:
+    """Whether a mask reaches the outputs, so that losses leave rows out; arguments as of `operations_through`.
+
+    Raises:
+        ValueError: if the mask is not about the rows of the outputs, one for each value of a loss.
+    """
+    if not masks_before(leaves)[-1]:
+        return False
+    number = max(number for number, layer in enumerate(leaves) if layer.masks)
+    masked, rows = samples[number + 1][:-1], samples[-1][:-1]
+    if masked != rows:
         msg = (
-            "rows that a mask leaves out reach the outputs, and losses here count all rows: put a "
-            "GlobalAveragePooling1D() before them, or drop `mask_zero` or Masking()"
+            f"the mask of layer {leaves[number].name!r} has the shape {text_of_shape(masked)}, but the loss has one "
+            f"value for each of {text_of_shape(rows)}: set `supports_masking = False` on the layer that changes the "
+            "shape, or put a GlobalAveragePooling1D() before it"
         )
         raise ValueError(msg)
+    return True
 
 
 def tracked(samples: Sequence[Shape], leaves: Sequence[Layer], learns: bool) -> list[Tracked]:
