@@ -27,12 +27,15 @@ ENGINE_INLINE void prefetch_row(const Gather& op, int64_t sample) {
 template <class T>
 ENGINE_INLINE void convert(const T* __restrict in, float* __restrict out, int64_t n, float scale, float offset) {
   const bool as_it_is = scale == 1.0f && offset == 0.0f;
+  const auto scaled = [&](vf value) { return as_it_is ? value : fma(value, broadcast(scale), broadcast(offset)); };
   int64_t j = 0;
-  for (; j + kWidth <= n; j += kWidth) {
-    const vf value = load_as_floats(in + j);
-    store(out + j, as_it_is ? value : fma(value, broadcast(scale), broadcast(offset)));
+  for (; j + kWidth <= n; j += kWidth) store(out + j, scaled(load_as_floats(in + j)));
+  if (j == n) return;
+  if constexpr (std::is_same_v<T, float>) {
+    store_part(out + j, scaled(load_part(in + j, n - j)), n - j);
+  } else {
+    for (; j < n; ++j) out[j] = as_it_is ? static_cast<float>(in[j]) : fma1(static_cast<float>(in[j]), scale, offset);
   }
-  for (; j < n; ++j) out[j] = as_it_is ? static_cast<float>(in[j]) : fma1(static_cast<float>(in[j]), scale, offset);
 }
 
 template <class T>
