@@ -52,6 +52,10 @@ class Source(ABC):
     def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
         """One pass; `shuffle` is None for an evaluation, which draws no random numbers."""
 
+    @abstractmethod
+    def with_class_weight(self, class_weight: object) -> Source:
+        """The same samples, each weighing as much more as its class does; None changes nothing."""
+
 
 @dataclass(frozen=True)
 class Samples(Source):

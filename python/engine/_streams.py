@@ -82,6 +82,7 @@ class Stream(Source):
         self._data, self._check, self._name = data, check, name
         self._started: Iterator[Any] | None = None  # a pass whose first batch has only been looked at
         self._shape: Shape | None = None
+        self._class_weight: object = None
 
     @property
     def count(self) -> None:
@@ -116,6 +117,14 @@ class Stream(Source):
             samples = self._samples(batch, number)
             yield from samples.chunks(len(samples), None)
 
+    def with_class_weight(self, class_weight: object) -> Stream:
+        """This stream, whose samples weigh from now on as much more as their classes do."""
+        if isinstance(class_weight, str):
+            msg = "`class_weight='balanced'` needs all labels at once, but `x` yields batches: pass a dict"
+            raise ValueError(msg)
+        self._class_weight = class_weight
+        return self
+
     def on_epoch_begin(self) -> None:
         """Tell the data, if it wants to know."""
         tell(self._data, "on_epoch_begin")
@@ -126,7 +135,8 @@ class Stream(Source):
 
     def _samples(self, batch: object, number: int) -> Samples:
         x, y, weights = unpacked(batch, f"batch {number} of {self._name}")
-        return self._check(x, y, weights, f"batch {number} ")
+        samples = self._check(x, y, weights, f"batch {number} ")
+        return samples.with_class_weight(self._class_weight)
 
 
 def _by_number(x: Any) -> bool:

@@ -53,6 +53,11 @@ FITS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
     "class weights of a column": (sparse, (X, Y[:, None]), {"class_weight": {0: 2.0, 2: 0.5}}),
     "class weights of one-hot labels": (categorical, (X, ONE_HOT), {"class_weight": {0: 2.0, 2: 0.5}}),
     "class weights of two classes": (binary, (X, (Y > 0).astype("float32")), {"class_weight": {1: 3.0}}),
+    "class weights beside a split": (
+        sparse,
+        (X, Y),
+        {"class_weight": {0: 2.0, 2: 0.5}, "validation_split": 0.3, "epochs": 2},
+    ),
     "last epochs": (sparse, (X, Y), {"initial_epoch": 2, "epochs": 4}),
     "list of frequencies": (
         sparse,

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from engine._arrays import real_array
-from engine._checks import Shape, choice, flag, integer
+from engine._checks import Shape, below_one, choice, flag, integer
 from engine._compiled import Compiled
 from engine._data import Targeting, checked_samples, rows_of
 from engine._program import Program
 from engine._recovery import Recovery
-from engine._samples import Samples, Source
+from engine._samples import Samples, Source, unpacked
 from engine._streams import Stream, yields_batches
 from engine._tokens import require_tokens
 from engine.callbacks import History
@@ -187,15 +187,13 @@ class CompiledModel(ABC):
         y: object,
         sample_weight: object,
         *,
-        class_weight: object = None,
         like: Source | None = None,
     ) -> Source:
         """Checked samples, or batches that are checked as they come; for validation, `like` those of the training."""
         prefix, shape = ("", None) if like is None else ("validation ", like.sample_shape)
 
         def check(x: object, y: object, sample_weight: object, batch: str = "") -> Samples:
-            samples = self._samples(x, y, sample_weight, prefix + batch, shape)
-            return samples.with_class_weight(class_weight)
+            return self._samples(x, y, sample_weight, prefix + batch, shape)
 
         if not yields_batches(x):
             return check(x, y, sample_weight)
@@ -206,10 +204,38 @@ class CompiledModel(ABC):
                     f"{type(x).__name__}: it must yield (x, y) or (x, y, sample_weight)"
                 )
                 raise ValueError(msg)
-        if isinstance(class_weight, str):
-            msg = "`class_weight='balanced'` needs all labels at once, but `x` yields batches: pass a dict"
-            raise ValueError(msg)
         return Stream(x, check, f"{prefix}x")
+
+    def _parted(
+        self,
+        source: Source,
+        class_weight: object,
+        validation_data: object,
+        validation_split: float,
+        stratify: bool,
+    ) -> tuple[Source, Source | None]:
+        """What to train on, weighed by class, and what to validate with."""
+        share = below_one(validation_split, "validation_split")
+        if flag(stratify, "stratify") and (validation_data is not None or share == 0):
+            msg = "`stratify=True` says how `validation_split` splits, which isn't at work here"
+            raise ValueError(msg)
+        if validation_data is None and share > 0:
+            if not isinstance(source, Samples):
+                msg = (
+                    "`validation_split` needs samples whose number is known, but `x` yields batches: pass "
+                    "`validation_data`"
+                )
+                raise ValueError(msg)
+            kept, last = source.split(share, stratify)
+            return kept.with_class_weight(class_weight), last
+        source = source.with_class_weight(class_weight)
+        if validation_data is None:
+            return source, None
+        stream = yields_batches(validation_data)
+        parts = (validation_data, None, None) if stream else unpacked(validation_data, "validation_data")
+        held_out = self._source(*parts, like=source)
+        _ = held_out.sample_shape  # looks at a stream's first batch, before anything is learnt
+        return source, held_out
 
     def _samples(
         self, x: object, y: object, sample_weight: object, prefix: str = "", shape: Shape | None = None

@@ -9,7 +9,7 @@ from typing import Any, cast
 from numpy.typing import ArrayLike
 
 from engine._arrays import complaint, feature_names
-from engine._checks import Shape, below_one, flag
+from engine._checks import Shape, flag
 from engine._goals import goals
 from engine._lazy import LazyRows, part_of, unchecked_rows
 from engine._plan import limited, optional, plan_fit, resolve_batch_size
@@ -18,7 +18,6 @@ from engine._program import Float32, NotFiniteError, Program
 from engine._progress import PATIENCE, Progress, impatient
 from engine._random import next_seed
 from engine._recovery import Recovery
-from engine._samples import Samples, Source, unpacked
 from engine._streams import batches_of, yields_batches
 from engine._tokens import require_tokens
 from engine._trainer import Trainer
@@ -74,7 +73,7 @@ class TrainableModel(ExchangedModel, SavedModel):
             shuffle: whether each epoch takes the samples in a new order; "batch" changes it within each batch alone.
                 Batches that are asked for by number come in a new order; other streams come as they do.
             class_weight: class index -> weight, or "balanced" for `n / (classes * count)`; multiplies into
-                `sample_weight`.
+                `sample_weight`. Of no account for validation.
             sample_weight: (n,); the loss is `sum(weight * loss) / n`.
             initial_epoch: number of the first epoch, from 0.
             steps_per_epoch: batches per epoch; the next epoch goes on where this one ended.
@@ -95,8 +94,8 @@ class TrainableModel(ExchangedModel, SavedModel):
             compiled = self._require_compiled()
             compiled.require_reduction()
             hooks = CallbackList(callbacks, history=True)
-            source = self._source(x, y, sample_weight, class_weight=class_weight)
-            source, held_out = self._parted(source, validation_data, validation_split, stratify)
+            source = self._source(x, y, sample_weight)
+            source, held_out = self._parted(source, class_weight, validation_data, validation_split, stratify)
             plan = plan_fit(
                 source,
                 held_out,
@@ -287,27 +286,6 @@ class TrainableModel(ExchangedModel, SavedModel):
         if self.program is None:
             self.build((None, *shape))
         return cast(Program, self.program)
-
-    def _parted(
-        self, source: Source, validation_data: object, validation_split: float, stratify: bool
-    ) -> tuple[Source, Source | None]:
-        """What to train on, and what to validate with."""
-        share = below_one(validation_split, "validation_split")
-        if flag(stratify, "stratify") and (validation_data is not None or share == 0):
-            msg = "`stratify=True` says how `validation_split` splits, which isn't at work here"
-            raise ValueError(msg)
-        if validation_data is not None:
-            stream = yields_batches(validation_data)
-            parts = (validation_data, None, None) if stream else unpacked(validation_data, "validation_data")
-            held_out = self._source(*parts, like=source)
-            _ = held_out.sample_shape  # looks at a stream's first batch, before anything is learnt
-            return source, held_out
-        if share == 0:
-            return source, None
-        if not isinstance(source, Samples):
-            msg = "`validation_split` needs samples whose number is known, but `x` yields batches: pass `validation_data`"
-            raise ValueError(msg)
-        return source.split(share, stratify)
 
     def _shaped(self, outputs: Float32) -> Float32:
         """Outputs in the model's output shape, where that isn't one row per sample."""
