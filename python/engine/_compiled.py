@@ -17,7 +17,7 @@ from engine.callbacks.base import Logs
 from engine.losses.base import REDUCTIONS, FunctionLoss
 from engine.losses.custom import HostLoss
 from engine.losses.custom import for_training as loss_for_training
-from engine.metrics.base import CoreMetric
+from engine.metrics.base import CoreMetric, in_core
 from engine.optimizers.variables import Tracked
 
 
@@ -129,9 +129,9 @@ class Compiled:
             resolved = [metric.resolve(indices, program.output_width) for metric, _ in self._metrics]
             lowered = []
             for metric, (_, weighted) in zip(resolved, self._metrics, strict=True):
-                spec = metric.lower()
-                if spec is not None:
-                    lowered.append({**spec, "weighted": weighted, "masked": masked and metric.heeds_mask})
+                if in_core(metric):
+                    masks = masked and metric.heeds_mask
+                    lowered.append({**metric.lower(), "weighted": weighted, "masked": masks})
             loss = {**self.loss.lower(), "weight": self._loss_weight, "masked": masked}
             program.compile(loss, self.optimizer.lower(weights), lowered, len(lowered) < len(resolved))
             self._resolved, self._width = resolved, program.output_width
@@ -139,7 +139,7 @@ class Compiled:
         self._on_host = [
             (metric, weighted)
             for metric, (_, weighted) in zip(self._resolved, self._metrics, strict=True)
-            if not isinstance(metric, CoreMetric)
+            if not in_core(metric)
         ]
         self.host = self._step_of(list(weights))
         self.optimizer.follow(program, weights)
@@ -216,7 +216,7 @@ class Compiled:
         self._loss_metric.hold(totals.loss_sum, totals.samples)
         values, states = [totals.loss], iter(totals.metrics)
         for metric in self._resolved:
-            if isinstance(metric, CoreMetric):
+            if in_core(metric):
                 metric.take(state := np.array(next(states)), self._width)
                 values.append(metric.compute(state))
             else:

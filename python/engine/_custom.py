@@ -1,4 +1,4 @@
-"""Classes and functions of one's own that configs name: registered for the process, or known within a scope."""
+"""Classes and functions of one's own: by which names configs know them, and what they override."""
 
 from __future__ import annotations
 
@@ -62,6 +62,15 @@ def get_registered_name(obj: Any) -> str | None:
         if registered is obj:
             return name
     return getattr(obj, "__name__", None)
+
+
+def overrides(cls: type, method: str) -> bool:
+    """Whether `cls` has a `method` of its own where a base class tells the core, by `lower`, how to do the same."""
+    places = [
+        next(place for place, owner in enumerate(cls.__mro__) if name in vars(owner))
+        for name in (method, "lower")
+    ]
+    return places[0] < places[1]
 
 
 def registered_by(config: Mapping[str, Any], name: str) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import EPSILON, Shape, integer, real
+from engine._custom import overrides
 from engine._spec import Registry, Spec, described, serialize
 
 Axis = int | Sequence[int] | None
@@ -17,6 +18,11 @@ Axis = int | Sequence[int] | None
 
 class Constraint(Spec):
     """Base class: a function of one weight array. A subclass of your own overrides `__call__`."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if overrides(cls, "__call__"):
+            cls.lower = Constraint.lower  # type: ignore[method-assign] # leaves it to Python
 
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
         """`w` as it has to be."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import EPSILON, choice, real
+from engine._custom import overrides
 from engine._spec import Registry, Spec, described, serialize
 
 Array = NDArray[np.float64]
@@ -16,6 +17,13 @@ Array = NDArray[np.float64]
 
 class Regularizer(Spec):
     """Base class: a penalty on one array. A subclass of your own overrides `__call__` and `gradient`."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if overrides(cls, "__call__"):
+            cls.lower = Regularizer.lower  # type: ignore[method-assign] # leaves it to Python
+            if "gradient" not in vars(cls):  # a base class' is the derivative of another penalty
+                cls.gradient = Regularizer.gradient  # type: ignore[method-assign]
 
     def __call__(self, x: ArrayLike) -> float:
         """The penalty for `x`."""

@@ -12,6 +12,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
 from engine._checks import REAL
+from engine._custom import overrides
 
 if TYPE_CHECKING:
     from engine._program import Float32
@@ -89,6 +90,30 @@ class CustomWeight(NDArrayOperatorsMixin):
 
     def __repr__(self) -> str:
         return f"<CustomWeight shape={self.shape}>"
+
+
+def refuse_overrides(cls: type, *methods: str) -> None:
+    """Raise TypeError where a subclass has `methods` of its own that the core would take the place of."""
+    for name in methods:
+        if overrides(cls, name):
+            msg = (
+                f"{cls.__name__} can't override `{name}` of {cls.__mro__[1].__name__}, which the core computes by itself: "
+                "derive from layers.Layer, and compute all of it in `call`. For dropout in prediction there is "
+                "model(x, training=True)"
+            )
+            raise TypeError(msg)
+
+
+def float32_by_name(value: object) -> str:
+    """The one dtype of the engine, by name, by class or as Keras' policy."""
+    if isinstance(value, Mapping):
+        value = value.get("config", {}).get("name")
+    if value is not None and value not in ("float32", np.float32, np.dtype(np.float32)):
+        msg = (
+            f"`dtype` must be 'float32', which layers compute in, got {value!r}; data may have any real dtype"
+        )
+        raise ValueError(msg)
+    return "float32"
 
 
 def checked_output(what: str, result: Any, rows: int) -> NDArray[Any]:

@@ -19,7 +19,14 @@ from engine._random import next_seed
 from engine._spec import Registry, auto_name, snake_case
 from engine._tokens import require_tokens
 from engine._values import Tensor
-from engine.layers._custom import CustomWeight, accepts, checked_output, gradients_of
+from engine.layers._custom import (
+    CustomWeight,
+    accepts,
+    checked_output,
+    float32_by_name,
+    gradients_of,
+    refuse_overrides,
+)
 from engine.layers._state import Weight
 from engine.layers.symbols import Linked, symbol_of
 
@@ -71,6 +78,11 @@ class Layer(Linked):
     seed_in_use: int | None = None
     """Of a layer that draws random numbers."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.lower is not Layer.lower:
+            refuse_overrides(cls, "call", "build")
+
     def __init__(
         self,
         *,
@@ -91,7 +103,7 @@ class Layer(Linked):
         self.given_input_shape = None if input_shape is None else shape(input_shape, "input_shape")
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
         self.trainable = trainable
-        self.dtype = _dtype(dtype)
+        self.dtype = float32_by_name(dtype)
         flag(autocast, "autocast")
 
     # What the layers of the package say about themselves; shapes are those of one sample, without the batch axis.
@@ -190,7 +202,7 @@ class Layer(Linked):
             What NumPy takes for an array, with the weights of the moment.
         """
         del autocast, aggregation
-        _dtype(dtype)
+        float32_by_name(dtype)
         if self._places:
             msg = f"layer {self.name!r} is in a model already: add weights in build() or __init__()"
             raise RuntimeError(msg)
@@ -297,18 +309,6 @@ def asked(**weights: Weight) -> dict[str, Any]:
         if weight.constraint:
             found[f"{name}_constraint"] = weight.constraint.lower(len(weight.shape))
     return found
-
-
-def _dtype(value: object) -> str:
-    """The one dtype of the engine, by name, by class or as Keras' policy."""
-    if isinstance(value, Mapping):
-        value = value.get("config", {}).get("name")
-    if value is not None and value not in ("float32", np.float32, np.dtype(np.float32)):
-        msg = (
-            f"`dtype` must be 'float32', which layers compute in, got {value!r}; data may have any real dtype"
-        )
-        raise ValueError(msg)
-    return "float32"
 
 
 _registry: Registry[Layer] = Registry("layer", Layer)

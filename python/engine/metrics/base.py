@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard, cast
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import ArrayLike, NDArray
 
+from engine._custom import overrides
 from engine._program import Float32, accumulate
 from engine._spec import Registry, Spec, snake_case
 from engine._targets import class_indices_like, like_predictions
@@ -174,13 +175,12 @@ class Metric(Spec):
         """Whether the metric can read such targets: class indices, or one number per output."""
         return True
 
-    def lower(self) -> dict[str, Any] | None:
-        """The metric as the core reads it; None for one that NumPy computes, batch by batch."""
-        return None
-
 
 class CoreMetric(Metric, ABC):
-    """A metric that the core adds up. Its subclasses give `lower`, and `compute` for what the state stands for."""
+    """A metric that the core adds up. Its subclasses give `lower`, and `compute` for what the state stands for.
+
+    A subclass of the user's that overrides `update_state` is called with each batch instead.
+    """
 
     ignored: int | None = None
     """Class index of samples that count for nothing."""
@@ -206,8 +206,8 @@ class CoreMetric(Metric, ABC):
             weights = row_weights(sample_weight, len(predictions), np.asarray(y_pred).shape)
         binary = targets.ndim > 1 and bool(np.isin(targets, (0, 1)).all())
         width = predictions.shape[1]
-        spec = self.resolve(targets.ndim == 1, width).lower()
-        self.take(accumulate(spec or {}, predictions, targets, weights, self._state, binary), width)
+        metric = cast(CoreMetric, self.resolve(targets.ndim == 1, width))
+        self.take(accumulate(metric.lower(), predictions, targets, weights, self._state, binary), width)
 
     def result(self) -> Any:
         """The metric of all batches since `reset_state`."""
@@ -217,6 +217,19 @@ class CoreMetric(Metric, ABC):
     def reset_state(self) -> None:
         """Forget all batches."""
         self._state = None
+
+    def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
+        """Write what has been added up into `store`, a mapping."""
+        super().save_own_variables(store)
+        if self._state is not None:
+            store.update(state=self._state, width=np.array(self._width))
+
+    def load_own_variables(self, store: Mapping[str, Array]) -> None:
+        """Take what `save_own_variables` wrote into `store`."""
+        super().load_own_variables(store)
+        rest = list(store.values())[len(self.variables) :]
+        if rest:
+            self.take(rest[0], int(rest[1]))
 
     def take(self, state: State, width: int) -> None:
         """Become the metric of what the core has added up, over predictions of so many numbers in a row."""
@@ -231,8 +244,9 @@ class CoreMetric(Metric, ABC):
         """What `state` stands for."""
 
     def lower(self) -> dict[str, Any]:
-        """The metric as the core reads it."""
-        return {"kind": snake_case(type(self).__name__)}
+        """The metric as the core reads it, which knows it by the class' name."""
+        own = next(cls for cls in type(self).__mro__ if cls.__module__.startswith("engine."))
+        return {"kind": snake_case(own.__name__)}
 
     def _prepared(self, y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Float32, Array]:
         """Predictions (n, outputs) and targets, int32 (n,) or float32 (n, outputs)."""
@@ -260,6 +274,11 @@ class MeanOfRows(CoreMetric):
     def compute(self, state: State) -> float:
         """The mean that `state` stands for, [sum, weight]."""
         return float(state[0] / state[1]) if state[1] else 0.0
+
+
+def in_core(metric: Metric) -> TypeGuard[CoreMetric]:
+    """Whether the core adds `metric` up; otherwise NumPy does, batch by batch."""
+    return isinstance(metric, CoreMetric) and not overrides(type(metric), "update_state")
 
 
 def row_weights(sample_weight: ArrayLike, rows: int, shape: tuple[int, ...]) -> Float32:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from engine._checks import flag, label, require
 from engine._custom import custom_object_scope
-from engine._spec import auto_name
+from engine._spec import auto_name, snake_case
 from engine.layers import InputLayer, get
 from engine.layers.symbols import symbol_of
 from engine.models.described import Described
@@ -86,8 +86,18 @@ class Sequential(Model):
         >>> model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     """
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"):
+            if name in vars(cls):
+                msg = (
+                    f"{cls.__name__} can't have a `{name}` of its own, as the core runs the layers and their training: "
+                    "write a layer, a loss, a metric or a callback that does this"
+                )
+                raise TypeError(msg)
+
     def __init__(self, layers: Sequence[Any] | None = None, *, name: str | None = None) -> None:
-        super().__init__(auto_name("sequential") if name is None else label(name))
+        super().__init__(auto_name(snake_case(type(self).__name__)) if name is None else label(name))
         inputs, stack = self._inputs, self._layers
         require(Iterable, layers, "layers", "a list of layers")
         for layer in layers or []:

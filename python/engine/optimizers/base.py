@@ -69,6 +69,15 @@ class Optimizer(Stateful):
     kind: ClassVar[str]
     """The core's name of the rule."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "update_step" in vars(cls):
+            msg = (
+                f"{cls.__name__} can't have an `update_step` of its own, as the core steps the weights: take one of "
+                "engine.optimizers, or change the weights between batches, in a callback, by model.set_weights()"
+            )
+            raise TypeError(msg)
+
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
         learning_rate: LearningRate,

@@ -1,0 +1,130 @@
+"""Classes of the package that a script derives from and overrides: as in Keras, or refused; never ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from scripting import LABELS, ONE_HOT, QUIET, TARGETS, X, begin, mlp
+from twins import assert_same_histories
+
+import engine
+
+Write = Callable[[Any], Any]
+
+
+def mean_of_the_first(api: Any) -> Any:
+    class First(api.metrics.MeanSquaredError):  # type: ignore[misc]
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            return super().update_state(y_true[:, :1], y_pred[:, :1], sample_weight)
+
+    return First(name="first")
+
+
+def auc_of_a_class(api: Any) -> Any:
+    class OfClass(api.metrics.AUC):  # type: ignore[misc]
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            return super().update_state(y_true[:, 1], y_pred[:, 1], sample_weight)
+
+    return OfClass(name="of_class")
+
+
+def accuracy_of_two_classes(api: Any) -> Any:
+    class Coarse(api.metrics.SparseCategoricalAccuracy):  # type: ignore[misc]
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            return super().update_state(y_true % 2, y_pred[:, :2], sample_weight)
+
+        def result(self) -> Any:
+            return 100 * super().result()
+
+    return Coarse(name="coarse")
+
+
+METRICS: dict[str, tuple[Write, str, Any, tuple[int, str | None]]] = {
+    "mean": (mean_of_the_first, "mse", TARGETS, (2, None)),
+    "auc": (auc_of_a_class, "categorical_crossentropy", ONE_HOT, (3, "softmax")),
+    "class indices": (accuracy_of_two_classes, "sparse_categorical_crossentropy", LABELS, (3, "softmax")),
+}
+
+
+@pytest.mark.parametrize("case", METRICS)
+def test_metrics(case: str) -> None:
+    write, loss, y, (outputs, activation) = METRICS[case]
+    histories = []
+    for api in (keras, engine):
+        model = mlp(api, outputs, activation)
+        model.compile("sgd", loss, metrics=[write(api), "mse"] if y.ndim > 1 else [write(api)])
+        histories.append(model.fit(X, y, epochs=2, batch_size=16, validation_split=0.2, **QUIET).history)
+    assert_same_histories(*histories, rtol=1e-4)
+
+
+def test_constraints() -> None:
+    def trained(api: Any) -> Any:
+        class NonPositive(api.constraints.NonNeg):  # type: ignore[misc]
+            def __call__(self, w: Any) -> Any:
+                return -super().__call__(-w)
+
+        dense = api.layers.Dense(2, kernel_constraint=NonPositive())
+        model = begin(api.Sequential([api.Input((6,)), dense]))
+        model.compile("sgd", "mse")
+        model.fit(X, TARGETS, **QUIET)
+        return model.get_weights()
+
+    for theirs, ours in zip(trained(keras), trained(engine), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_regularizers() -> None:
+    def history(api: Any) -> Any:
+        class Twice(api.regularizers.L2):  # type: ignore[misc]
+            def __call__(self, x: Any) -> Any:
+                return 2 * super().__call__(x)
+
+            def gradient(self, x: Any) -> Any:
+                return 4 * self.l2 * np.asarray(x)
+
+        dense = api.layers.Dense(2, kernel_regularizer=Twice(0.1))
+        model = begin(api.Sequential([api.Input((6,)), dense]))
+        model.compile("sgd", "mse")
+        return model.fit(X, TARGETS, epochs=2, **QUIET).history
+
+    assert_same_histories(history(keras), history(engine))
+
+
+def test_a_penalty_of_ones_own_needs_its_gradient() -> None:
+    class Twice(engine.regularizers.L2):
+        def __call__(self, x: Any) -> float:
+            return 2 * super().__call__(x)
+
+    model = engine.Sequential([engine.Input((6,)), engine.layers.Dense(2, kernel_regularizer=Twice(0.1))])
+    model.compile("sgd", "mse")
+    with pytest.raises(TypeError, match="Twice needs a method gradient"):
+        model.fit(X, TARGETS, **QUIET)
+
+
+@pytest.mark.parametrize(
+    ("base", "method", "message"),
+    [
+        (engine.layers.Dropout, "call", r"Mine can't override `call` of Dropout.*training=True"),
+        (engine.layers.Dense, "build", "Mine can't override `build` of Dense"),
+        (engine.optimizers.SGD, "update_step", "Mine can't have an `update_step` of its own"),
+        (engine.optimizers.Optimizer, "update_step", "Mine can't have an `update_step` of its own"),
+        (engine.Sequential, "train_step", "Mine can't have a `train_step` of its own"),
+        (engine.Sequential, "call", "Mine can't have a `call` of its own"),
+    ],
+)
+def test_what_nobody_would_call_is_refused(base: Any, method: str, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        type("Mine", (base,), {method: lambda self, *_: None})
+
+
+def test_models_are_named_after_their_class() -> None:
+    names = []
+    for api in (keras, engine):
+        api.utils.clear_session()
+        kind = type("WideNet", (api.Sequential,), {})
+        names.append([kind().name, kind().name, api.Sequential().name])
+    assert names[1] == names[0]
