@@ -275,7 +275,8 @@ def functional(api: Any, folder: Path) -> Any:
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     lines: list[str] = []
     model.summary(print_fn=lines.append, line_length=70)
-    shapes = [tuple(hidden.shape), tuple(outputs.shape), model.input_shape, model.output_shape]
+    shapes = [tuple(symbol.shape) for symbol in (inputs, hidden, outputs, api.Input((6,), 5))]
+    shapes += [model.input_shape, model.output_shape]
     names = [layer.name for layer in model.layers if "dropout" not in layer.name]
     found = [model.layers[1].output.shape, len(model.layers), names, shapes]
     return end(model, model.fit(X, LABELS, epochs=2, **QUIET).history, *found)

@@ -193,9 +193,9 @@ class InputLayer(Layer):
         if self.given_input_shape is None:
             msg = "`shape` is missing: give the shape of one sample, such as Input(shape=(784,))"
             raise ValueError(msg)
-        self.shape = self.starts_with = self.given_input_shape
+        self.sample_shape = self.starts_with = self.given_input_shape
         self.batch_size = None if batch_size is None else integer(batch_size, "batch_size", 1)
-        self.batch_shape = (self.batch_size, *self.shape)
+        self.shape = self.batch_shape = (self.batch_size, *self.sample_shape)
         self.dtype = "float32" if dtype is None else str(np.dtype(cast(Any, dtype)))
 
 

@@ -227,7 +227,7 @@ def _config_of_chain(name: str, trainable: bool, inputs: InputLayer, stack: Sequ
     """The config of a Functional: each layer tells what it is called on."""
     layers = [serialize_keras_object(inputs) | {"name": inputs.name, "inbound_nodes": []}]
     before = inputs.name
-    for part, sample in zip(stack, shapes_through(inputs.shape, stack), strict=False):
+    for part, sample in zip(stack, shapes_through(inputs.sample_shape, stack), strict=False):
         place = {"shape": [None, *sample], "dtype": "float32", "keras_history": [before, 0, 0]}
         node = {"args": [{"class_name": "__keras_tensor__", "config": place}], "kwargs": {}}
         layers.append(serialize_keras_object(part) | {"name": part.name, "inbound_nodes": [node]})

@@ -40,7 +40,7 @@ def clone_model(
             raise ValueError(msg)
     within = flag(recursive, "recursive")
     require(callable, clone_function, "clone_function", "a function that returns a layer")
-    start = [] if model._inputs is None else [InputLayer(model._inputs.shape, name=model._inputs.name)]
+    start = [] if model._inputs is None else [InputLayer(model._inputs.sample_shape, name=model._inputs.name)]
     layers: list[Any] = []
     for layer in model._layers:
         if isinstance(layer, Model) and (within or clone_function is None):

@@ -48,7 +48,7 @@ class Described(Layered):
         if self._inputs is None:
             msg = f"model {self.name!r} has no input shape yet, and thus no defined input and output"
             raise AttributeError(msg)
-        found = KerasTensor(self._inputs, (), self._inputs.shape)
+        found = KerasTensor(self._inputs, (), self._inputs.sample_shape)
         places = [index for index, part in enumerate(self._layers) if part is layer]
         for part in self._layers[: places[0] + after if places else 0]:
             found = found.through(part)
@@ -81,7 +81,7 @@ class Described(Layered):
         if self._inputs is None:
             msg = f"model {self.name!r} has no input shape yet"
             raise AttributeError(msg)
-        return (None, *self._inputs.shape)
+        return (None, *self._inputs.sample_shape)
 
     @property
     def output_shape(self) -> tuple[int | None, ...]:

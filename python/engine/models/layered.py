@@ -57,7 +57,7 @@ class Layered(TrainableModel, HasWeights):
     @property
     def given_input_shape(self) -> Shape | None:
         """The shape of one sample, if it is known."""
-        return None if self._inputs is None else self._inputs.shape
+        return None if self._inputs is None else self._inputs.sample_shape
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Make the weights.
@@ -75,7 +75,7 @@ class Layered(TrainableModel, HasWeights):
                     "`input_shape` is missing: give it with the batch axis, such as model.build((None, 784))"
                 )
                 raise ValueError(msg)
-            self.output_shape_for(inputs.shape)
+            self.output_shape_for(inputs.sample_shape)
             if not self.built:
                 self._restack(inputs, self._layers, self._compiled)
 
@@ -88,9 +88,9 @@ class Layered(TrainableModel, HasWeights):
         if not self._layers:
             msg = f"model {self.name!r} has no layers: add some with model.add()"
             raise ValueError(msg)
-        if self._inputs is not None and self._inputs.shape != input_shape:
+        if self._inputs is not None and self._inputs.sample_shape != input_shape:
             msg = (
-                f"model {self.name!r} has input shape {(None, *self._inputs.shape)}, so it can't take "
+                f"model {self.name!r} has input shape {(None, *self._inputs.sample_shape)}, so it can't take "
                 f"{(None, *input_shape)}"
             )
             raise ValueError(msg)
@@ -151,15 +151,15 @@ class Layered(TrainableModel, HasWeights):
         program, weights, output_shape = None, [], None
         operations: list[Operation] = []
         if inputs is not None and stack:
-            *shapes, output_shape = shapes_through(inputs.shape, stack)
+            *shapes, output_shape = shapes_through(inputs.sample_shape, stack)
             for part, sample in zip(stack, shapes, strict=True):
                 if isinstance(part, Layered):
                     part.build((None, *sample))
-            samples = shapes_through(inputs.shape, leaves)
+            samples = shapes_through(inputs.sample_shape, leaves)
             operations = operations_through(samples, leaves, self._trainable)
             weights = [self._lent_or_own(*pair) for pair in zip(leaves, samples, strict=False)]
             arrays = list(chain(*weights))
-            program = build(math.prod(inputs.shape), operations, arrays, math.prod(output_shape[:-1]))
+            program = build(math.prod(inputs.sample_shape), operations, arrays, math.prod(output_shape[:-1]))
             if compiled is not None:
                 self._compile_program(compiled, program, operations, leaves, samples)
         for leaf in self.leaves:
@@ -174,7 +174,7 @@ class Layered(TrainableModel, HasWeights):
             if isinstance(part, Layered):
                 (part._outers.add if part in stack else part._outers.discard)(self)
         self._inputs, self._layers, self._operations, self.program = inputs, stack, operations, program
-        self._sample_shape, self._output_shape = None if inputs is None else inputs.shape, output_shape
+        self._sample_shape, self._output_shape = None if inputs is None else inputs.sample_shape, output_shape
         self._tokens = next((leaf.tokens for leaf in leaves if not leaf.moves_only), None)
 
     def _lent_or_own(self, leaf: Layer, sample: Shape) -> list[Float32 | Loan]:
@@ -208,7 +208,7 @@ class Layered(TrainableModel, HasWeights):
     def _apply(self, compiled: Compiled) -> None:
         program, inputs, leaves = self.program, self._inputs, self.leaves
         if program and inputs:
-            samples = shapes_through(inputs.shape, leaves)
+            samples = shapes_through(inputs.sample_shape, leaves)
             if self._operations == operations_through(samples, leaves, self._trainable):
                 self._compile_program(compiled, program, self._operations, leaves, samples)
                 return

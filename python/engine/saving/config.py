@@ -110,7 +110,7 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
         )
         raise ValueError(msg)
     built = (config.get("build_config") or {}).get("input_shape")
-    shape = None if _given_shape(inner) or not built else InputLayer(batch_shape=built).shape
+    shape = None if _given_shape(inner) or not built else InputLayer(batch_shape=built).sample_shape
     wanted = list(_wanted(inner, shape))
     if all(shapes is None for *_, shapes in wanted):
         return
