@@ -124,11 +124,21 @@ def test_adamw_by_name() -> None:
         ),
         (lambda: optimizers.AdamW(weight_decay=None), "`weight_decay` must be a number, got None"),
         (lambda: optimizers.AdamW().exclude_from_weight_decay(var_names="bias"), r"such as \['bias'\]"),
+        (lambda: optimizers.Muon(ns_steps=1001), "`ns_steps` must be at most 1000, got 1001"),
     ],
 )
 def test_bad_arguments(make: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         make()
+
+
+@pytest.mark.parametrize("decay", [0.0, -50.0, -1e300])
+def test_adafactor_forgets_nothing_after_its_first_step_by_any_steep_decay(
+    decay: float, blobs: Blobs
+) -> None:
+    model = classifier(optimizer=optimizers.Adafactor(0.02, beta_2_decay=decay))
+    model.fit(blobs.x, blobs.y, verbose=0)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
 def test_a_learning_rate_is_copied_and_pickled_as_a_number() -> None:

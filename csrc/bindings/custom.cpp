@@ -3,16 +3,11 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "bindings/views.h"
 #include "cpu/executor.h"
 
 namespace engine::bindings {
 namespace {
-
-/// Keeps the scratch of a batch as long as an array looks at it.
-py::capsule owner_of(const std::shared_ptr<Workspace>& workspace) {
-  return {new std::shared_ptr<Workspace>(workspace),
-          [](void* p) { delete static_cast<std::shared_ptr<Workspace>*>(p); }};
-}
 
 py::array_t<float> read_only(py::array_t<float> array) {
   array.attr("flags").attr("writeable") = false;
@@ -20,15 +15,13 @@ py::array_t<float> read_only(py::array_t<float> array) {
 }
 
 /// Gradients by the variables of a custom layer that learn, each in its own shape.
-py::list gradients(const Program& program, const Workspace& workspace, int layer, const py::object& owner) {
+py::list gradients(const Program& program, const BatchViews& batch, int layer) {
   const LayerSpec& spec = program.model().layers[static_cast<size_t>(layer)];
   const int first = program.parameters().layers[static_cast<size_t>(layer)].first;
   py::list found;
   for (size_t i = 0; i < spec.variables.size() && spec.trainable; ++i) {
     if (!spec.variables[i].trainable) continue;
-    const Variable& variable = program.parameters().variables[static_cast<size_t>(first) + i];
-    found.append(
-        py::array_t<float>(variable.shape, workspace.buffer(workspace.plan->gradients) + variable.offset, owner));
+    found.append(batch.gradient(program.parameters().variables[static_cast<size_t>(first) + i]));
   }
   return found;
 }
@@ -39,25 +32,21 @@ void call_layer(const Program& program, const std::shared_ptr<Workspace>& worksp
   const Plan& plan = *workspace->plan;
   const py::object method = static_cast<const HostedProgram&>(program).host(step.index)();
   if (method.is_none()) throw std::runtime_error("the layer that this plan needs is gone");
-  const py::object owner = owner_of(workspace);
-  const auto matrix = [&](int buffer) {
-    const Buffer& shape = plan.buffers[static_cast<size_t>(buffer)];
-    return view(workspace->buffer(buffer), rows * shape.groups, shape.columns, shape.ld, owner);
-  };
+  const BatchViews batch(workspace, rows);
   py::dict views;
   if (step.kind == Step::Kind::kCustomForward) {
-    views["inputs"] = read_only(matrix(step.in));
-    if (step.out >= 0) views["outputs"] = matrix(step.out);
+    views["inputs"] = read_only(batch.matrix(step.in));
+    if (step.out >= 0) views["outputs"] = batch.matrix(step.out);
     if (step.losses >= 0) {
-      float* losses = std::fill_n(workspace->buffer(step.losses), rows, 0.0f) - rows;
-      views["losses"] = py::array_t<float>(rows, losses, owner);
+      std::fill_n(workspace->buffer(step.losses), rows, 0.0f);
+      views["losses"] = batch.vector(step.losses, rows);
     }
     views["training"] = plan.mode == Plan::Mode::kTrain || plan.mode == Plan::Mode::kSample;
   } else {
-    views["inputs"] = read_only(matrix(step.saved));
-    views["upstream"] = read_only(matrix(step.in));
-    views["gradient"] = step.out >= 0 ? py::object(matrix(step.out)) : py::none();
-    views["weights"] = gradients(program, *workspace, step.index, owner);
+    views["inputs"] = read_only(batch.matrix(step.saved));
+    views["upstream"] = read_only(batch.matrix(step.in));
+    views["gradient"] = step.out >= 0 ? py::object(batch.matrix(step.out)) : py::none();
+    views["weights"] = gradients(program, batch, step.index);
   }
   method(views);
 }
@@ -71,7 +60,7 @@ bool predict_hosted(Program& program, const std::shared_ptr<Workspace>& workspac
   const int64_t end = (frame.data.rows + plan.max_rows - 1) / plan.max_rows * steps;
   for (int64_t cursor = 0; cursor < end;) {
     {
-      const auto lock = program.read_lock();
+      const auto lock = program.lock_for(plan.mode);
       cursor = cpu_executor().run(plan, frame, cursor, end, [] { return true; });
     }
     if (cursor == end) break;

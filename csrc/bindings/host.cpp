@@ -12,8 +12,7 @@ using Array = py::array_t<float, py::array::forcecast | py::array::c_style>;
 
 /// What Python returned, in the shape of the weights.
 Array checked(const py::handle& value, const py::array_t<float>& weights, const char* what) {
-  Array array = Array::ensure(value);
-  if (!array) throw py::error_already_set();
+  const Array array = py::reinterpret_borrow<py::object>(value);
   const auto* shape = array.shape();
   if (array.ndim() != weights.ndim() || !std::equal(shape, shape + array.ndim(), weights.shape())) {
     throw py::value_error(std::string("the ") + what + " must have the weights' shape " +

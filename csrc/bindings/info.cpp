@@ -28,9 +28,6 @@ py::dict build_info() {
   return info;
 }
 
-/// More than any one machine has cores for. OpenMP ends the process where it cannot make a thread.
-constexpr int kMostThreads = 1024;
-
 void set_threads(int n) {
   if (n < 0 || n > kMostThreads) {
     throw py::value_error("`n` must lie in 1 ... " + std::to_string(kMostThreads) +

@@ -17,6 +17,11 @@ namespace {
 using Kind = LayerSpec::Kind;
 
 constexpr float kUnlimited = std::numeric_limits<float>::infinity();
+/// Tokens come as float32, which holds every integer so far.
+constexpr int64_t kMostTokens = int64_t{1} << 24;
+/// Sizes of an image, or pixels: what lies further away is read as if it lay there, and no sum of such numbers
+/// overflows.
+constexpr float kFurthest = 1e6f;
 constexpr const char* kKinds[] = {"dense",
                                   "activation",
                                   "dropout",
@@ -35,6 +40,7 @@ constexpr const char* kKinds[] = {"dense",
                                   "mean",
                                   "max",
                                   "mask"};
+static_assert(std::size(kKinds) == static_cast<size_t>(Kind::kMask) + 1);
 
 template <class Enum, size_t N>
 Enum to_enum(const py::dict& layer, const char* key, const char* const (&names)[N]) {
@@ -44,6 +50,14 @@ Enum to_enum(const py::dict& layer, const char* key, const char* const (&names)[
 int64_t to_count(const py::dict& layer, const char* key) {
   const auto count = get<int64_t>(layer, key);
   if (count < 1) fail(std::string("'") + key + "' must be at least 1, got " + std::to_string(count));
+  return count;
+}
+
+int64_t to_tokens(const py::dict& layer) {
+  const int64_t count = to_count(layer, "tokens");
+  if (count > kMostTokens) {
+    fail("'tokens' must be at most " + std::to_string(kMostTokens) + ", got " + std::to_string(count));
+  }
   return count;
 }
 
@@ -125,7 +139,6 @@ void add_learned(const py::dict& layer, LayerSpec& spec) {
   spec.use_gain = get<bool>(layer, "use_gain", true);
   spec.use_shift = get<bool>(layer, "use_shift", true);
   add_shape(layer, spec);
-  add_constants(layer, spec, "gain", "shift");
 }
 
 void add_standardization(const py::dict& layer, LayerSpec& spec) {
@@ -133,14 +146,15 @@ void add_standardization(const py::dict& layer, LayerSpec& spec) {
   spec.spread = to_enum<Spread>(layer, "spread", kSpreads);
   spec.epsilon = static_cast<float>(to_positive(layer, "epsilon"));
   add_shape(layer, spec);
-  add_constants(layer, spec, "mean", "variance");
 }
 
 void add_range(const py::dict& layer, const char* key, float (&range)[2]) {
   const auto ends = get<std::vector<float>>(layer, key, {0.0f, 0.0f});
-  if (ends.size() != 2) fail(std::string("'") + key + "' must hold two numbers");
-  range[0] = ends[0];
-  range[1] = ends[1];
+  const auto near = [](float end) { return end >= -kFurthest && end <= kFurthest; };
+  if (ends.size() != 2 || !std::all_of(ends.begin(), ends.end(), near)) {
+    fail_about("two numbers from -1e6 to 1e6 are wanted for key", key, layer);
+  }
+  std::copy(ends.begin(), ends.end(), range);
 }
 
 void add_taps(const std::vector<float>& taps, LayerSpec& spec) {
@@ -180,6 +194,9 @@ void add_warp(const py::dict& layer, LayerSpec& spec) {
   warp.flips[0] = get<bool>(layer, "turns_over", false);
   warp.flips[1] = get<bool>(layer, "mirrors", false);
   warp.alpha = get<float>(layer, "alpha", 0.0f);
+  if (!(warp.alpha >= 0.0f && warp.alpha <= kFurthest)) {
+    fail("'alpha' must lie in [0, 1e6], got " + std::to_string(warp.alpha));
+  }
   add_taps(get<std::vector<float>>(layer, "taps", {}), spec);
   warp.fill = to_enum<Fill>(layer, "fill", kFills);
   warp.fill_value = get<float>(layer, "fill_value", 0.0f);
@@ -223,6 +240,7 @@ LayerSpec to_layer(const py::dict& layer) {
       break;
     case Kind::kLearned:
       add_learned(layer, spec);
+      add_constants(layer, spec, "gain", "shift");
       break;
     case Kind::kBatchNormalization:
       add_learned(layer, spec);
@@ -235,6 +253,7 @@ LayerSpec to_layer(const py::dict& layer) {
       break;
     case Kind::kStandardize:
       add_standardization(layer, spec);
+      add_constants(layer, spec, "mean", "variance");
       break;
     case Kind::kRowNormalization:
       spec.epsilon = static_cast<float>(to_positive(layer, "epsilon"));
@@ -242,7 +261,7 @@ LayerSpec to_layer(const py::dict& layer) {
       spec.unit = get<bool>(layer, "unit", false);
       break;
     case Kind::kEmbedding:
-      spec.tokens = to_count(layer, "tokens");
+      spec.tokens = to_tokens(layer);
       spec.units = to_count(layer, "units");
       spec.masks = get<bool>(layer, "masks", false);
       add_variables(layer, spec);
@@ -256,7 +275,7 @@ LayerSpec to_layer(const py::dict& layer) {
       spec.offset = get<float>(layer, "value");
       break;
     case Kind::kEncoding:
-      spec.tokens = to_count(layer, "tokens");
+      spec.tokens = to_tokens(layer);
       spec.counts = get<bool>(layer, "counts");
       break;
     case Kind::kWarp:

@@ -10,6 +10,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/executor.h"
 #include "cpu/gemm.h"
+#include "cpu/team.h"
 
 namespace engine::bindings {
 namespace {
@@ -253,7 +254,10 @@ PyObject* matmul(PyObject*, PyObject* const* arguments, Py_ssize_t count) noexce
     if (count == kArguments + 2) {
       means.kernels = &kernels_for(py::handle(arguments[kArguments]).cast<std::string>());
       means.threads = py::handle(arguments[kArguments + 1]).cast<int>();
-      if (means.threads < 1) throw py::value_error("`threads` must be at least 1");
+      if (means.threads < 1 || means.threads > kMostThreads) {
+        throw py::value_error("`threads` must lie in 1 ... " + std::to_string(kMostThreads) + "; got " +
+                              std::to_string(means.threads));
+      }
     } else if (count != kArguments) {
       throw py::type_error("expected 7 or 9 arguments, got " + std::to_string(count));
     }

@@ -35,6 +35,9 @@ constexpr Rule kRules[] = {
     {"adafactor", Optimizer::kAdafactor, {"decay", "epsilon_1", "epsilon_2", "clip_threshold"}},
 };
 
+/// Of Muon's iteration. Each has three steps in the plan for every matrix: more is a slip of the pen.
+constexpr int64_t kMostRounds = 1000;
+
 const Rule& to_rule(const std::string& name) {
   const char* names[std::size(kRules)];
   std::transform(std::begin(kRules), std::end(kRules), names, [](const Rule& rule) { return rule.name; });
@@ -87,6 +90,9 @@ OptimizerSpec to_optimizer(const py::dict& optimizer) {
   const char* const factors[] = {"muon_a", "muon_b", "muon_c"};
   for (size_t i = 0; i < std::size(factors); ++i) spec.quintic[i] = get<double>(optimizer, factors[i], 0.0);
   spec.rounds = get<int64_t>(optimizer, "ns_steps", 0);
+  if (spec.rounds < 0 || spec.rounds > kMostRounds) {
+    fail("'ns_steps' must lie in 0 ... " + std::to_string(kMostRounds) + ", got " + std::to_string(spec.rounds));
+  }
   spec.rms_rate = to_positive(optimizer, "rms_rate", 0.0);
   return spec;
 }

@@ -108,11 +108,7 @@ bool run_prediction(Program& program, Plan::Mode mode, Frame& frame) {
   frame.parameters = &program.parameters();
   frame.weights = program.weights();
   if (asks_python(program.model(), true)) return predict_hosted(program, workspaces.front(), frame);
-  if (mode == Plan::Mode::kSample && mixes_samples(program.model())) {  // which moves the averages on
-    const auto lock = program.write_lock();
-    return cpu_executor().predict(*workspaces.front()->plan, frame, arenas);
-  }
-  const auto lock = program.read_lock();
+  const auto lock = program.lock_for(mode);
   return cpu_executor().predict(*workspaces.front()->plan, frame, arenas);
 }
 

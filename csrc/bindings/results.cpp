@@ -80,9 +80,15 @@ const Named* find(const Named (&table)[N], const std::string& name) {
   return found == table + N ? nullptr : found;
 }
 
+/// ValueError where one of the classes is ignored, but targets are none.
+void require_classes(const LossSpec& loss, Target target) {
+  if (loss.ignores && target == Target::kDense) fail("'ignored' is a class index, and such targets have none");
+}
+
 }  // namespace
 
 void require_formula(const LossSpec& loss, Target target) {
+  require_classes(loss, target);
   if (exists(loss.kind, target)) return;
   const auto* found = std::find_if(kLossNames, kLossNames + kLossCount,
                                    [&](const NamedLoss& entry) { return entry.loss == loss.kind; });
@@ -116,6 +122,7 @@ LossSpec to_loss(const py::dict& loss) {
   spec.ignores = loss.contains("ignored");
   spec.ignored = get<int32_t>(loss, "ignored", -1);
   spec.masked = get<bool>(loss, "masked", false);
+  require_classes(spec, spec.target);
   return spec;
 }
 
@@ -132,6 +139,9 @@ MetricSpec to_metric(const py::dict& metric) {
   spec.column = get<int64_t>(metric, "column", -1);
   spec.top_k = get<int64_t>(metric, "top_k", 0);
   if (!std::is_sorted(spec.thresholds.begin(), spec.thresholds.end())) fail("'thresholds' must ascend");
+  if (spec.even && spec.thresholds.size() < 2) {
+    fail("'even' thresholds are 2 at least, got " + std::to_string(spec.thresholds.size()));
+  }
   const auto kind = get<std::string>(metric, "kind");
   if (const NamedValue* value = find(kValues, kind)) {
     spec.value = value->value;

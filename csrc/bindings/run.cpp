@@ -11,6 +11,7 @@
 #include "bindings/host.h"
 #include "bindings/register.h"
 #include "bindings/totals.h"
+#include "bindings/views.h"
 #include "cpu/executor.h"
 #include "plan/random.h"
 
@@ -60,6 +61,18 @@ std::vector<int32_t> make_order(const std::string& shuffle, int64_t rows, int64_
   return within;
 }
 
+/// Weights of samples, given to each of their rows of outputs; empty where they needn't be.
+std::vector<float> spread_weights(const Dataset& dataset, int64_t groups) {
+  const DatasetView& view = dataset.view();
+  std::vector<float> weights;
+  if (!view.sample_weight || dataset.weights() == groups) return weights;
+  weights.reserve(static_cast<size_t>(view.rows * groups));
+  for (int64_t b = 0; b < view.rows; ++b) {
+    weights.insert(weights.end(), static_cast<size_t>(groups), view.sample_weight[b]);
+  }
+  return weights;
+}
+
 void require_fitting(const Program& program, const TrainingSpec& training, const Dataset& dataset) {
   const DatasetView& view = dataset.view();
   if (view.stride != program.model().input_size) {
@@ -96,27 +109,25 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
   if (batch_size < 1) throw py::value_error("`batch_size` must be at least 1, got " + std::to_string(batch_size));
   batch_size = std::min(batch_size, data.view().rows);
   std::vector<int32_t> order = make_order(shuffle, data.view().rows, batch_size, seed, stream);
-  if (!workspace_ || workspace_->plan->max_rows < batch_size) {
-    workspace_ = program_->lease(mode_, batch_size, cpu_executor().threads());
+  std::vector<float> weights = spread_weights(data, program_->model().output_groups);
+  auto workspace = workspace_;
+  if (!workspace || workspace->plan->max_rows < batch_size) {
+    workspace = program_->lease(mode_, batch_size, cpu_executor().threads());
   }
+  const Step& gather = workspace->plan->steps.front();
+  auto sparse = mode_ == Plan::Mode::kTrain && gather.nonzeros >= 0 ? data.sparse_rows(gather.scale) : nullptr;
+  reserve_scores(*training_, data.view().rows * program_->output_size(), totals_);
+  const bool binary = reads_signs(*training_) && data.binary();
+  // From here on nothing fails, so that what belongs to one data set is never read with another.
   dataset_ = dataset;
   data_ = data.view();
-  data_.binary = reads_signs(*training_) && data.binary();
-  spread_weights(data);
-  reserve_scores(*training_, data_.rows * program_->output_size(), totals_);
+  data_.binary = binary;
   batch_size_ = batch_size;
   order_ = std::move(order);
-  const Step& gather = workspace_->plan->steps.front();
-  sparse_ = mode_ == Plan::Mode::kTrain && gather.nonzeros >= 0 ? data.sparse_rows(gather.scale) : nullptr;
-}
-
-void Run::spread_weights(const Dataset& dataset) {
-  const auto groups = static_cast<size_t>(program_->model().output_groups);
-  weights_.clear();
-  if (!data_.sample_weight || dataset.weights() == static_cast<int64_t>(groups)) return;
-  weights_.reserve(static_cast<size_t>(data_.rows) * groups);
-  for (int64_t b = 0; b < data_.rows; ++b) weights_.insert(weights_.end(), groups, data_.sample_weight[b]);
-  data_.sample_weight = weights_.data();
+  weights_ = std::move(weights);
+  if (!weights_.empty()) data_.sample_weight = weights_.data();
+  workspace_ = std::move(workspace);
+  sparse_ = std::move(sparse);
 }
 
 void Run::reset_totals() { resume_totals(no_totals(*training_, program_->output_width())); }
@@ -175,40 +186,33 @@ void Run::advance(int64_t begin, int64_t end, const py::object& learning_rates, 
 int64_t Run::stretch(int64_t cursor, int64_t end, const double* learning_rates, Time deadline) {
   const Plan& plan = *workspace_->plan;
   const auto steps = static_cast<int64_t>(plan.steps.size());
-  const auto run = [&] {
-    if (training_ != program_->training() || training_ != workspace_->training) {
-      throw py::value_error("the program was compiled again after this run began; begin a new one");
-    }
-    Frame frame;
-    frame.model = &program_->model();
-    frame.parameters = &program_->parameters();
-    frame.training = training_.get();
-    frame.weights = program_->weights();
-    for (int s = 0; s < kMaxSlots; ++s) frame.slots[s] = program_->slots(s);
-    frame.accumulated = program_->accumulated();
-    frame.averages = program_->averages();
-    frame.arena = workspace_->arena.data();
-    frame.data = data_;
-    frame.sparse = sparse_.get();
-    frame.order = order_.empty() ? nullptr : order_.data();
-    frame.batch_size = batch_size_;
-    frame.learning_rates = learning_rates;
-    frame.first_batch = cursor / steps;
-    frame.first_iteration = program_->iterations() + 1;
-    frame.totals = &totals_;
-    const int64_t reached = cpu_executor().run(
-        plan, frame, cursor, end, [&] { return !program_->awaited() && std::chrono::steady_clock::now() < deadline; });
-    if (plan.mode == Plan::Mode::kTrain) {
-      program_->set_iterations(program_->iterations() + reached / steps - cursor / steps);
-    }
-    return reached;
-  };
-  if (plan.mode == Plan::Mode::kTrain) {
-    const auto lock = program_->write_lock();
-    return run();
+  const auto lock = program_->lock_for(plan.mode);
+  if (training_ != program_->training() || training_ != workspace_->training) {
+    throw py::value_error("the program was compiled again after this run began; begin a new one");
   }
-  const auto lock = program_->read_lock();
-  return run();
+  Frame frame;
+  frame.model = &program_->model();
+  frame.parameters = &program_->parameters();
+  frame.training = training_.get();
+  frame.weights = program_->weights();
+  for (int s = 0; s < kMaxSlots; ++s) frame.slots[s] = program_->slots(s);
+  frame.accumulated = program_->accumulated();
+  frame.averages = program_->averages();
+  frame.arena = workspace_->arena.data();
+  frame.data = data_;
+  frame.sparse = sparse_.get();
+  frame.order = order_.empty() ? nullptr : order_.data();
+  frame.batch_size = batch_size_;
+  frame.learning_rates = learning_rates;
+  frame.first_batch = cursor / steps;
+  frame.first_iteration = program_->iterations() + 1;
+  frame.totals = &totals_;
+  const int64_t reached = cpu_executor().run(
+      plan, frame, cursor, end, [&] { return !program_->awaited() && std::chrono::steady_clock::now() < deadline; });
+  if (plan.mode == Plan::Mode::kTrain) {
+    program_->set_iterations(program_->iterations() + reached / steps - cursor / steps);
+  }
+  return reached;
 }
 
 void Run::call_host(const Step& step, const py::object& host, int64_t batch) {
@@ -216,11 +220,7 @@ void Run::call_host(const Step& step, const py::object& host, int64_t batch) {
   const Plan& plan = *workspace_->plan;
   if (step.kernel >= 0) return call_weights_host(*program_, *workspace_, step, host);
   const int64_t first = batch * batch_size_, rows = std::min(batch_size_, data_.rows - first);
-  const py::object owner = py::cast(this, py::return_value_policy::reference);
-  const auto matrix = [&](int buffer) {
-    const Buffer& shape = plan.buffers[static_cast<size_t>(buffer)];
-    return view(workspace_->buffer(buffer), rows * shape.groups, shape.columns, shape.ld, owner);
-  };
+  const BatchViews views(workspace_, rows);
   const int64_t groups = program_->model().output_groups, count = rows * groups, outputs = program_->output_width();
   const Targets targets{data_.labels, data_.dense, order_.empty() ? nullptr : order_.data(), first, groups};
   py::array_t<int32_t> indices(rows), labels(data_.labels ? count : 0);
@@ -240,17 +240,16 @@ void Run::call_host(const Step& step, const py::object& host, int64_t batch) {
   py::dict batch_views;
   batch_views["training"] = plan.mode == Plan::Mode::kTrain;
   batch_views["y_true"] = data_.labels ? py::object(labels) : py::object(dense);
-  batch_views["y_pred"] = matrix(plan.y_pred);
+  batch_views["y_pred"] = views.matrix(plan.y_pred);
   const bool loss = step.losses >= 0;
   batch_views["step"] = loss ? "loss" : "metrics";
   if (loss) {
-    batch_views["gradient"] = matrix(plan.gradient);
-    batch_views["losses"] =
-        py::array_t<float>({count}, {static_cast<py::ssize_t>(sizeof(float))}, workspace_->buffer(plan.losses), owner);
+    batch_views["gradient"] = views.matrix(plan.gradient);
+    batch_views["losses"] = views.vector(plan.losses, count);
   }
   batch_views["indices"] = indices;
   batch_views["sample_weight"] = weights;
-  batch_views["mask"] = plan.counted < 0 ? py::object(py::none()) : matrix(plan.counted);
+  batch_views["mask"] = plan.counted < 0 ? py::object(py::none()) : views.matrix(plan.counted);
   host(batch_views);
 }
 

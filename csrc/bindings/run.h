@@ -31,8 +31,6 @@ class Run {
   /// Runs until `end`, a host step, the deadline, or somebody waits for the weights. No GIL is held.
   int64_t stretch(int64_t cursor, int64_t end, const double* learning_rates, Time deadline);
   void call_host(const Step& step, const py::object& host, int64_t batch);
-  /// Points `data_` to weights of the rows of outputs, which may have been given for whole samples.
-  void spread_weights(const Dataset& dataset);
 
   std::shared_ptr<Program> program_;
   std::shared_ptr<const TrainingSpec> training_;

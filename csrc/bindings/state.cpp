@@ -88,7 +88,8 @@ std::vector<Variable> chosen(const Program& program, std::optional<size_t> index
 }
 
 void set_iterations(Program& program, int64_t n) {
-  if (n < 0) throw py::value_error("`iterations` must not be negative, got " + std::to_string(n));
+  constexpr int64_t kMost = int64_t{1} << 53;  // up to which rules that compute with it in double can count
+  if (n < 0 || n > kMost) throw py::value_error("`iterations` must lie in 0 ... 2**53, got " + std::to_string(n));
   const py::gil_scoped_release release;
   const auto lock = program.write_lock();
   program.set_iterations(n);

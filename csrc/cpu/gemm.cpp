@@ -31,7 +31,6 @@ constexpr int64_t kNarrow = 2;
 
 /// Multiply-adds that a thread more is worth waking for.
 constexpr double kWorkPerThread = 1e6;
-constexpr int kMostThreads = 1 << 16;
 /// Multiply-adds that one float's packing takes as long as.
 constexpr int64_t kPackCost = 8;
 

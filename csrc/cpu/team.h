@@ -12,6 +12,9 @@
 
 namespace engine {
 
+/// More than any one machine has cores for. OpenMP ends the process where it cannot make a thread.
+inline constexpr int kMostThreads = 1024;
+
 /// Lets every thread of a team meet. Spins briefly, then gives the core away to whoever holds the others up, and sleeps
 /// if that takes long.
 class Barrier {

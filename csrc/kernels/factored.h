@@ -7,11 +7,12 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// x^p for x >= 1, to a few ulp of double, from additions, multiplications and divisions alone: x = m 2^e with m in
-/// [sqrt(1/2), sqrt(2)), log(m) = 2 artanh((m - 1) / (m + 1)); exp(y) = 2^n exp(y - n ln 2).
+/// x^p for x >= 1 and p <= 0, to a few ulp of double, from additions, multiplications and divisions alone: x = m 2^e
+/// with m in [sqrt(1/2), sqrt(2)), log(m) = 2 artanh((m - 1) / (m + 1)); exp(y) = 2^n exp(y - n ln 2).
 inline double real_power(double x, double p) {
   constexpr double kLn2 = 0.6931471805599453, kLn2High = 0.693147180369123816490, kLn2Low = 1.90821492927058770002e-10;
   constexpr double kSqrtTwo = 1.4142135623730951;
+  constexpr double kNothing = -700.0;  // of which exp is hardly a double any more
   constexpr int kTerms = 12, kExpTerms = 15;
   double e = 0.0;
   for (; x >= kSqrtTwo; x *= 0.5) e += 1.0;
@@ -19,11 +20,12 @@ inline double real_power(double x, double p) {
   double series = 0.0;
   for (int k = kTerms - 1; k >= 0; --k) series = series * square + 1.0 / (2 * k + 1);
   const double y = p * (e * kLn2High + (2.0 * s * series + e * kLn2Low));
-  const auto n = static_cast<int64_t>(y / kLn2 - (y < 0.0 ? 0.5 : -0.5));
+  if (y < kNothing) return 0.0;
+  const auto n = static_cast<int64_t>(y / kLn2 - 0.5);
   const double r = (y - static_cast<double>(n) * kLn2High) - static_cast<double>(n) * kLn2Low;
   double result = 1.0;
   for (int k = kExpTerms - 1; k >= 1; --k) result = result * r / k + 1.0;
-  return result * (n < 0 ? 1.0 / power(2.0, -n) : power(2.0, n));
+  return result / power(2.0, -n);
 }
 
 /// What this step has of the running means: t^decay, decay < 0; the first step all.

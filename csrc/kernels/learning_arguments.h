@@ -61,7 +61,7 @@ struct RowNorms {
 };
 
 /// Adafactor's running means of squares: of each row in column 0 of `of_rows`, of each column in row 0 of `of_columns`,
-/// both laid out like the gradient in panels; `rest` is the share of this step
+/// both laid out like the gradient in panels
 struct FactoredMeans {
   const float* gradient;  // (rows, n) in panels
   float* of_rows;

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "plan/check.h"
 #include "plan/operations.h"
 
 namespace engine {
@@ -13,74 +14,6 @@ namespace {
 /// Scratch kept for reuse: sizes seen, and floats in all (256 MiB). More is made and freed as needed.
 constexpr size_t kKeptSizes = 32;
 constexpr int64_t kKeptFloats = int64_t{1} << 26;
-/// 4 TiB of weights: larger is a slip of the pen, and would overflow the arithmetic of offsets.
-constexpr int64_t kMostWeights = int64_t{1} << 40;
-
-void check(const ModelSpec& model) {
-  int64_t size = model.input_size, total = 0;
-  bool learning = false;
-  for (const LayerSpec& layer : model.layers) {
-    if (layer.groups < 1 || size % layer.groups != 0) {
-      throw std::invalid_argument("a sample of " + std::to_string(size) + " numbers can't be cut into " +
-                                  std::to_string(layer.groups) + " rows");
-    }
-    const int64_t inputs = size / layer.groups;
-    if (layer.kind == LayerSpec::Kind::kDense &&
-        (layer.units > kMostWeights / inputs || (total += inputs * layer.units) > kMostWeights)) {
-      throw std::invalid_argument("a kernel of (" + std::to_string(inputs) + ", " + std::to_string(layer.units) +
-                                  ") makes the model larger than 2**40 weights");
-    }
-    const int64_t taken = layer.kind == LayerSpec::Kind::kNoise ? layer.noises : size;
-    for (const int32_t from : layer.take) {
-      if (from < -1 || from >= taken) throw std::invalid_argument("an index of `take` lies beyond the input");
-    }
-    for (const std::vector<float>& constants : layer.constants) {
-      if (!constants.empty() && static_cast<int64_t>(constants.size()) != round_up(inputs, kLane)) {
-        throw std::invalid_argument("a layer with rows of " + std::to_string(inputs) +
-                                    " numbers needs as many constants");
-      }
-    }
-    if (layer.kind == LayerSpec::Kind::kWarp) {
-      if (learning) throw std::invalid_argument("a layer that learns can't come before one that changes images");
-      const Warp& warp = layer.warp;
-      if (warp.height < 1 || warp.width < 1 || warp.channels < 1 || warp.height > size || warp.width > size ||
-          warp.channels > size || warp.height * warp.width > size || warp.height * warp.width * warp.channels != size) {
-        throw std::invalid_argument("a sample is no image of that height, width and number of channels");
-      }
-    }
-    if (layer.kind == LayerSpec::Kind::kEmbedding || layer.kind == LayerSpec::Kind::kEncoding) {
-      if (learning) throw std::invalid_argument("a layer that learns can't come before one that takes tokens");
-      const bool table = layer.kind == LayerSpec::Kind::kEmbedding;
-      if ((table ? layer.units : layer.tokens) > kMostWeights / size || layer.tokens > kMostWeights / size) {
-        throw std::invalid_argument("a layer that takes tokens is larger than 2**40 numbers");
-      }
-      if (table) total += layer.tokens * layer.units;
-    }
-    if (layer.kind == LayerSpec::Kind::kCustom) {
-      for (const LayerSpec::Custom& variable : layer.variables) {
-        int64_t numbers = 1;
-        for (const int64_t axis : variable.shape) {
-          if (axis < 1 || axis > kMostWeights / numbers) throw std::invalid_argument("a variable has an odd shape");
-          numbers *= axis;
-        }
-        total += numbers;
-      }
-    }
-    if (layer.shaped) {
-      int64_t product = 1;
-      for (const int64_t axis : layer.shape) product *= axis;
-      if (product != inputs) throw std::invalid_argument("`shape` doesn't hold a row of the layer");
-    }
-    learning = learning || learns(layer);
-    size = size_after(layer, size);
-    if (size > kMostWeights || total > kMostWeights)
-      throw std::invalid_argument("a layer is larger than 2**40 numbers");
-  }
-  if (model.output_groups < 1 || size % model.output_groups != 0) {
-    throw std::invalid_argument("an output of " + std::to_string(size) + " numbers can't be cut into " +
-                                std::to_string(model.output_groups) + " rows");
-  }
-}
 
 }  // namespace
 
@@ -117,6 +50,11 @@ Program::Program(ModelSpec model, const std::vector<Loan>& loans)
   }
   std::sort(storages_.begin(), storages_.end());
   storages_.erase(std::unique(storages_.begin(), storages_.end()), storages_.end());
+}
+
+Hold Program::lock_for(Plan::Mode mode) const {
+  const bool moves_averages = mode == Plan::Mode::kSample && mixes_samples(model_);
+  return mode == Plan::Mode::kTrain || moves_averages ? write_lock() : read_lock();
 }
 
 bool Program::awaited() const {

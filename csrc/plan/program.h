@@ -67,6 +67,8 @@ class Program {
   /// a time.
   Hold read_lock() const { return Hold(storages_, false); }
   Hold write_lock() const { return Hold(storages_, true); }
+  /// The one that steps of a plan of this mode need.
+  Hold lock_for(Plan::Mode mode) const;
   /// Whether somebody waits for weights of this program.
   bool awaited() const;
 

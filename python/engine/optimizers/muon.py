@@ -13,6 +13,7 @@ from engine.optimizers.base import Optimizer, optional, registry
 from engine.optimizers.variables import OptimizerVariable, Tracked
 
 _MATRIX = 2
+_MOST_ROUNDS = 1000
 
 
 @registry.register()
@@ -47,7 +48,7 @@ class Muon(Optimizer):
         muon_c: third factor.
         adam_lr_ratio: what Adam's step size is multiplied by, at least 0.
         momentum: decay of m, in [0, 1).
-        ns_steps: how often to iterate, at least 0.
+        ns_steps: how often to iterate, 0 to 1000.
         nesterov: whether the direction looks ahead; else it is m.
         rms_rate: factor of the step; None leaves it and the root out.
         decay: as for every `Optimizer`.
@@ -109,7 +110,7 @@ class Muon(Optimizer):
         self.muon_c = real(muon_c, "muon_c")
         self.adam_lr_ratio = real(adam_lr_ratio, "adam_lr_ratio", 0.0)
         self.momentum = below_one(momentum, "momentum")
-        self.ns_steps = integer(ns_steps, "ns_steps", 0)
+        self.ns_steps = integer(ns_steps, "ns_steps", 0, _MOST_ROUNDS)
         self.nesterov = flag(nesterov, "nesterov")
         self.rms_rate = optional(rms_rate, "rms_rate")
 
