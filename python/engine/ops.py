@@ -13,140 +13,42 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine import _program, activations
+from engine._checks import EPSILON, choice
 from engine._program import Float32, Operation
 
-__all__ = ["cast", "convert_to_numpy", "convert_to_tensor", "matmul", "norm", "shape"]
+__all__ = [
+    "cast",
+    "convert_to_numpy",
+    "convert_to_tensor",
+    "logsumexp",
+    "matmul",
+    "norm",
+    "normalize",
+    "one_hot",
+    "rsqrt",
+    "shape",
+    "stop_gradient",
+    "top_k",
+]
 
 # What Keras and NumPy call the same.
-_OF_NUMPY = frozenset(
-    [
-        "abs",
-        "absolute",
-        "add",
-        "all",
-        "any",
-        "arange",
-        "arccos",
-        "arccosh",
-        "arcsin",
-        "arcsinh",
-        "arctan",
-        "arctan2",
-        "arctanh",
-        "argmax",
-        "argmin",
-        "argsort",
-        "array",
-        "average",
-        "bincount",
-        "broadcast_to",
-        "ceil",
-        "clip",
-        "concatenate",
-        "copy",
-        "cos",
-        "cosh",
-        "count_nonzero",
-        "cumprod",
-        "cumsum",
-        "diag",
-        "diagonal",
-        "diff",
-        "divide",
-        "dot",
-        "einsum",
-        "empty",
-        "equal",
-        "exp",
-        "expand_dims",
-        "expm1",
-        "eye",
-        "flip",
-        "floor",
-        "floor_divide",
-        "full",
-        "full_like",
-        "greater",
-        "greater_equal",
-        "hstack",
-        "identity",
-        "isclose",
-        "isfinite",
-        "isinf",
-        "isnan",
-        "less",
-        "less_equal",
-        "linspace",
-        "log",
-        "log10",
-        "log1p",
-        "log2",
-        "logaddexp",
-        "logical_and",
-        "logical_not",
-        "logical_or",
-        "logical_xor",
-        "max",
-        "maximum",
-        "mean",
-        "median",
-        "meshgrid",
-        "min",
-        "minimum",
-        "mod",
-        "moveaxis",
-        "multiply",
-        "nan_to_num",
-        "ndim",
-        "negative",
-        "nonzero",
-        "not_equal",
-        "ones",
-        "ones_like",
-        "outer",
-        "power",
-        "prod",
-        "quantile",
-        "ravel",
-        "reciprocal",
-        "repeat",
-        "reshape",
-        "roll",
-        "round",
-        "searchsorted",
-        "sign",
-        "sin",
-        "sinh",
-        "size",
-        "sort",
-        "split",
-        "sqrt",
-        "square",
-        "squeeze",
-        "stack",
-        "std",
-        "subtract",
-        "sum",
-        "swapaxes",
-        "take",
-        "take_along_axis",
-        "tan",
-        "tensordot",
-        "tile",
-        "trace",
-        "transpose",
-        "tril",
-        "triu",
-        "true_divide",
-        "unique",
-        "var",
-        "vdot",
-        "vstack",
-        "where",
-        "zeros",
-        "zeros_like",
-    ]
-)
+_SAME_NAMES = """
+    abs absolute add all amax amin any append arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax
+    argmin argpartition argsort array array_split average bincount bitwise_and bitwise_or bitwise_xor
+    broadcast_to cbrt ceil clip concatenate conj conjugate copy corrcoef cos cosh count_nonzero cross cumprod
+    cumsum deg2rad diag diagflat diagonal diff digitize divide dot dstack einsum empty empty_like equal exp exp2
+    expand_dims expm1 eye fabs flip fliplr flipud floor floor_divide fmax fmin fmod full full_like gcd geomspace
+    greater greater_equal heaviside histogram hsplit hstack hypot identity imag inner isclose isfinite isin
+    isinf isnan isneginf isposinf isreal kron lcm ldexp left_shift less less_equal linspace log log10 log1p log2
+    logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logspace max maximum mean median
+    meshgrid min minimum mod moveaxis multiply nan_to_num nancumprod nancumsum nanmax nanmean nanmedian nanmin
+    nanpercentile nanprod nanquantile nanstd nansum nanvar ndim negative nextafter nonzero not_equal ones
+    ones_like outer pad percentile power prod ptp quantile rad2deg ravel real reciprocal repeat reshape
+    right_shift roll rot90 round searchsorted sign signbit sin sinc sinh size sort split sqrt square squeeze
+    stack std subtract sum swapaxes take take_along_axis tan tensordot tile trace transpose tri tril triu
+    true_divide trunc unique unravel_index vander var vdot vsplit vstack where zeros zeros_like
+"""
+_OF_NUMPY = frozenset(_SAME_NAMES.split())
 _ACTIVATIONS = frozenset(activations.__all__) - {"deserialize", "gelu", "get", "serialize"}
 
 
@@ -254,6 +156,74 @@ def norm(
         keepdims: whether the axes stay, with length 1.
     """
     return np.linalg.norm(np.asarray(x), ord, axis, keepdims)
+
+
+def one_hot(
+    x: ArrayLike, num_classes: int, axis: int = -1, dtype: DTypeLike | None = None, sparse: bool = False
+) -> NDArray[Any]:
+    """A row of zeros for each index in `x`, with a 1 at its place; of zeros alone where it isn't in [0, num_classes).
+
+    Args:
+        x: whole numbers.
+        num_classes: the length of a row.
+        axis: of the result along which rows lie.
+        dtype: of the result, default float32.
+        sparse: False; there are no sparse arrays here.
+    """
+    choice(sparse, "sparse", (False,))
+    rows = np.asarray(x)[..., np.newaxis] == np.arange(num_classes)
+    return np.asarray(np.moveaxis(rows, -1, axis), dtype or np.float32)
+
+
+def top_k(x: ArrayLike, k: int, sorted: bool = True) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The `k` largest numbers along the last axis of `x`, the largest first, and where they are.
+
+    Args:
+        x: an array.
+        k: how many.
+        sorted: of no account: they are.
+    """
+    del sorted
+    array = np.asarray(x)
+    places = np.argsort(-array, axis=-1, kind="stable")[..., :k]
+    return np.take_along_axis(array, places, -1), places
+
+
+def logsumexp(x: ArrayLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
+    """`log(sum(exp(x)))`, without overflow.
+
+    Args:
+        x: an array.
+        axis: along which to sum; None is all.
+        keepdims: whether the axes stay, with length 1.
+    """
+    array = np.asarray(x)
+    largest = np.max(array, axis=axis, keepdims=True)
+    total = np.log(np.sum(np.exp(array - largest), axis=axis, keepdims=True)) + largest
+    return total if keepdims else np.squeeze(total, axis)
+
+
+def normalize(x: ArrayLike, axis: int = -1, order: float = 2, epsilon: float = EPSILON) -> NDArray[Any]:
+    """`x` by its norms.
+
+    Args:
+        x: an array.
+        axis: along which norms are taken.
+        order: of the norms; 2 is the Euclidean one.
+        epsilon: what a norm is at least.
+    """
+    array = np.asarray(x)
+    return np.asarray(array / np.maximum(np.linalg.norm(array, order, axis, keepdims=True), epsilon))
+
+
+def rsqrt(x: ArrayLike) -> Any:
+    """`1 / sqrt(x)`."""
+    return 1 / np.sqrt(x)
+
+
+def stop_gradient(variable: ArrayLike) -> NDArray[Any]:
+    """`variable` as it is: nothing here derives what it is used in."""
+    return np.asarray(variable)
 
 
 def __getattr__(name: str) -> Any:

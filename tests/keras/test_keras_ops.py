@@ -16,6 +16,7 @@ Y = X[::-1].copy()
 UNARY = """
     abs absolute all any arccos arcsin arcsinh arctan arctanh argmax argmin argsort average ceil copy cos cosh
     count_nonzero diff exp expm1 flip floor isfinite isinf isnan log log10 log1p log2 logical_not max mean median min
+    amax amin cbrt corrcoef deg2rad exp2 fliplr flipud nanmax nanmean nansum nanstd ptp rad2deg rot90 rsqrt trunc
     nan_to_num ndim negative ones_like prod ravel reciprocal round sign sin sinh size sort sqrt square squeeze std sum tan
     tanh trace transpose tril triu var zeros_like norm shape convert_to_numpy convert_to_tensor sigmoid softmax relu
     softplus log_softmax silu elu selu"""
@@ -48,6 +49,20 @@ CALLS: dict[str, Any] = {
     "broadcast_to": lambda api: api.ops.broadcast_to(X[:1], (3, 4)),
     "split": lambda api: api.ops.split(X, 2, axis=1)[1],
     "swapaxes": lambda api: api.ops.swapaxes(X, 0, 1),
+    "one_hot": lambda api: api.ops.one_hot(np.array([[0, 2], [-1, 5]]), 3),
+    "one_hot along the first axis": lambda api: api.ops.one_hot(np.array([0, 2]), 3, axis=0, dtype="int32"),
+    "top_k": lambda api: api.ops.top_k(X, 2)[0],
+    "places of top_k": lambda api: api.ops.top_k(np.round(3 * X), k=3)[1],
+    "logsumexp": lambda api: api.ops.logsumexp(100 * X),
+    "logsumexp along an axis": lambda api: api.ops.logsumexp(100 * X, axis=1, keepdims=True),
+    "normalize": lambda api: api.ops.normalize(X),
+    "normalize by another norm": lambda api: api.ops.normalize(X, axis=0, order=1),
+    "stop_gradient": lambda api: api.ops.stop_gradient(X),
+    "pad": lambda api: api.ops.pad(X, ((1, 0), (0, 2))),
+    "percentile": lambda api: api.ops.percentile(X, 30, axis=1),
+    "digitize": lambda api: api.ops.digitize(X, np.array([0.3, 0.6])),
+    "isin": lambda api: api.ops.isin(np.round(3 * X), [1, 2]),
+    "inner": lambda api: api.ops.inner(X, Y),
     "keepdims": lambda api: api.ops.sum(X, axis=1, keepdims=True),
 }
 
