@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Number(float):
@@ -19,30 +22,48 @@ class Number(float):
         return np.float32(self)
 
 
-class Setting(Number):
-    """A number of an object as it is at the moment, by which it can be set as well."""
+class _Settable:
+    """What numbers of an object as it is at the moment have in common: by them it can be set as well."""
 
+    _plain: Callable[[Any], Any]
     _assign: Callable[[Any], None]
 
     @classmethod
-    def of(cls, value: float, assign: Callable[[Any], None]) -> Setting:
+    def of(cls, value: float, assign: Callable[[Any], None]) -> Self:
         """`value`, which `assign` changes in the object."""
-        setting = cls(value)
+        setting = cls(value)  # type: ignore[call-arg] # the other base class takes it
         setting._assign = assign
         return setting
 
     @property
-    def value(self) -> float:
+    def value(self) -> Any:
         """The number alone."""
-        return float(self)
+        return self._plain(self)
 
     def assign(self, value: ArrayLike) -> None:
         """Set it in the object; this number stays what it is."""
         self._assign(value)
 
-    def __reduce__(self) -> tuple[type[float], tuple[float]]:
+    def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
         """Copies and pickles are plain numbers: the object stays behind."""
-        return float, (float(self),)
+        return self._plain, (self.value,)
+
+
+class Setting(_Settable, Number):
+    """A float of an object."""
+
+    _plain = float
+
+
+class Count(_Settable, int):
+    """A whole number of an object."""
+
+    _plain = int
+    shape: tuple[int, ...] = ()
+
+    def numpy(self) -> np.int32:
+        """The number as NumPy's."""
+        return np.int32(self)
 
 
 class Tensor(np.ndarray[Any, np.dtype[np.float32]]):

@@ -169,6 +169,8 @@ def optimizer_state(api: Any, folder: Path) -> Any:
         model,
         float(model.optimizer.learning_rate),
         int(model.optimizer.iterations),
+        model.optimizer.iterations.numpy() + 1,
+        model.optimizer.learning_rate.numpy(),
         len(model.optimizer.variables),
     )
 

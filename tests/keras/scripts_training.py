@@ -151,7 +151,8 @@ def callbacks(api: Any, folder: Path) -> Any:
             [float(value) if number else value for value in row]
             for number, row in enumerate(csv.reader(file))
         ]
-    return end(model, history.history, history.epoch, seen, rows, hooks[2].stopped_epoch, hooks[2].best_epoch)
+    found = [hooks[2].stopped_epoch, hooks[2].best_epoch, hooks[3].in_cooldown()]
+    return end(model, history.history, history.epoch, seen, rows, *found)
 
 
 @script

@@ -121,6 +121,19 @@ def test_what_nobody_would_call_is_refused(base: Any, method: str, message: str)
         type("Mine", (base,), {method: lambda self, *_: None})
 
 
+def test_what_layers_ask_themselves() -> None:
+    for api in (keras, engine):
+        layer = api.layers.Dense(2)
+        assert (layer.compute_dtype, layer.variable_dtype) == ("float32", "float32")
+
+
+def test_symbols_have_no_numbers() -> None:
+    for api in (keras, engine):
+        hidden = api.layers.Dense(2)(api.Input((6,)))
+        with pytest.raises(ValueError, match=r"numerical value|has no numbers"):
+            np.asarray(hidden)
+
+
 def test_models_are_named_after_their_class() -> None:
     names = []
     for api in (keras, engine):

@@ -184,16 +184,20 @@ class ReduceLROnPlateau(MonitorCallback):
             )
             warnings.warn(f"{text} Available metrics are: {','.join(logs)}.", stacklevel=2)
             return
-        if self.cooldown_counter > 0:
+        if self.in_cooldown():
             self.cooldown_counter -= 1
             self.wait = 0
         if self.improved(value, self.best):
             self.best = value
             self.wait = 0
-        elif self.cooldown_counter == 0:
+        elif not self.in_cooldown():
             self.wait += 1
             if self.wait >= self.patience:
                 self._reduce(epoch)
+
+    def in_cooldown(self) -> bool:
+        """Whether epochs aren't counted, after a reduction."""
+        return self.cooldown_counter > 0
 
     def _reduce(self, epoch: int) -> None:
         rate = learning_rate_of(self.model)

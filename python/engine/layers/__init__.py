@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from engine._spec import serialize
 from engine.layers.activations import ELU, LeakyReLU, ReLU, Softmax
 from engine.layers.augmentation import (
@@ -101,3 +103,11 @@ __all__ = [
 GlobalAvgPool1D, GlobalMaxPool1D = GlobalAveragePooling1D, GlobalMaxPooling1D
 GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
 GlobalAvgPool3D, GlobalMaxPool3D = GlobalAveragePooling3D, GlobalMaxPooling3D
+
+
+def __getattr__(name: str) -> NoReturn:
+    msg = (
+        f"module 'engine.layers' has no attribute {name!r}: it has the layers of dense networks, in chains from one input "
+        "to one output"
+    )
+    raise AttributeError(msg)

@@ -74,12 +74,12 @@ class Dense(Layer):
 
     @property
     def kernel(self) -> Float32:
-        """The weights (inputs, units): a read-only live view."""
+        """The weights (inputs, units) as they are now, read-only."""
         return self._weight(0, "kernel")
 
     @property
     def bias(self) -> Float32 | None:
-        """The bias (units,): a read-only live view; None without one."""
+        """The bias (units,) as it is now, read-only; None without one."""
         return self._weight(1, "bias") if self.use_bias else None
 
     def output_shape_for(self, input_shape: Shape) -> Shape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, NoReturn
 
 from engine._checks import Shape
 from engine.layers._losses import Penalised
@@ -48,6 +48,11 @@ class KerasTensor:
         """What `layer`, or a model, makes of this."""
         return KerasTensor(self.start, (*self.layers, layer), layer.output_shape_for(self._sample))
 
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> NoReturn:
+        """Raise ValueError: there are no numbers yet, and NumPy would make an array of one object."""
+        msg = f"{self!r} stands for what will come out of a model, and has no numbers: call a layer on it, or a model"
+        raise ValueError(msg)
+
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
 
@@ -65,6 +70,7 @@ def symbol_of(value: Any) -> KerasTensor | None:
 class Linked(Penalised):
     """What a layer knows of its place in a model."""
 
+    compute_dtype = variable_dtype = "float32"
     starts_with: Shape | None = None
     """The shape of one sample, for what a model begins with."""
     supports_masking = False

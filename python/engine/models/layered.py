@@ -114,7 +114,7 @@ class Layered(TrainableModel, HasWeights):
 
     @property
     def weights(self) -> list[Float32]:
-        """Read-only live views of all weights: kernel and bias of each layer in turn."""
+        """All weights as they are now, read-only: kernel and bias of each layer in turn."""
         return [array for layer in self.leaves for array in layer.weights]
 
     @property

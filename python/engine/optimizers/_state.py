@@ -11,6 +11,7 @@ import numpy as np
 from engine._checks import integer
 from engine._program import Program
 from engine._spec import Spec
+from engine._values import Count
 from engine.optimizers._rates import Rate
 from engine.optimizers.variables import (
     Array,
@@ -43,9 +44,10 @@ class Stateful(Spec):
         self._tracked: list[Tracked] = []
 
     @property
-    def iterations(self) -> int:
+    def iterations(self) -> Count:
         """Steps taken since `compile`; may be assigned after it."""
-        return self.batches // (self.gradient_accumulation_steps or 1)
+        steps = self.batches // (self.gradient_accumulation_steps or 1)
+        return Count.of(steps, lambda value: setattr(self, "iterations", int(np.asarray(value))))
 
     @iterations.setter
     def iterations(self, value: int) -> None:
