@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,6 +73,16 @@ def classifier(*extra: keras.layers.Layer, **options: Any) -> keras.Sequential:
         )
     )
     return model
+
+
+def with_gradient(gradient: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Decorator: a function with its derivative, where the engine looks for it."""
+
+    def add(function: Any) -> Any:
+        function.gradient = gradient
+        return function
+
+    return add
 
 
 def same_weights(left: keras.Sequential, right: keras.Sequential) -> bool:

@@ -179,9 +179,10 @@ def test_seeds_of_layers_come_back(tmp_path: Path, blobs: Blobs) -> None:
 def test_arguments(tmp_path: Path, blobs: Blobs) -> None:
     with pytest.raises(ValueError, match="Empty `backup_dir` argument passed"):
         BackupAndRestore("")
+    wrong: Any
     for wrong in (0, 2.5, "batch", True, None):
         with pytest.raises(ValueError, match="Unrecognized save_freq"):
-            BackupAndRestore("b", save_freq=wrong)  # type: ignore[arg-type]
+            BackupAndRestore("b", save_freq=wrong)
     backup = BackupAndRestore(tmp_path / "b", delete_checkpoint=False)
     model = classifier()
     model.fit(blobs.x, blobs.y, epochs=EPOCHS, verbose=0, callbacks=[backup])

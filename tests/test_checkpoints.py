@@ -114,9 +114,10 @@ def test_wrong_arguments(tmp_path: Path, blobs: Blobs) -> None:
         ModelCheckpoint("m.keras", save_weights_only=True)
     with pytest.raises(ValueError, match=r"must end in `\.keras` \(Keras model format\)"):
         ModelCheckpoint("m.tf")
+    wrong: Any
     for wrong in (0, 1.5, "batch", True):
         with pytest.raises(ValueError, match="Unrecognized save_freq"):
-            ModelCheckpoint("m.keras", save_freq=wrong)  # type: ignore[arg-type]
+            ModelCheckpoint("m.keras", save_freq=wrong)
     (tmp_path / "m.npz").mkdir()
     with pytest.raises(OSError, match="Please specify a non-directory filepath for ModelCheckpoint"):
         train(blobs, ModelCheckpoint(tmp_path / "m.npz"))

@@ -32,7 +32,8 @@ class Affine(layers.Layer):
 
     def call(self, inputs: Array, training: bool = False) -> Array:
         self.calls.append(training)
-        return inputs @ self.kernel + self.bias  # type: ignore[no-any-return]
+        outputs: Array = inputs @ self.kernel + self.bias
+        return outputs
 
     def gradient(self, inputs: Array, upstream: Array) -> tuple[Array, Array, Array]:
         return upstream @ self.kernel.T, inputs.T @ upstream, upstream.sum(axis=0)

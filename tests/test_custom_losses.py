@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Blobs, classifier, same_weights
+from conftest import Blobs, classifier, same_weights, with_gradient
 from numpy.typing import NDArray
 
 import engine as keras
@@ -15,11 +15,9 @@ from engine import losses
 Array = NDArray[Any]
 
 
+@with_gradient(lambda y_true, y_pred: 2 * (y_pred - y_true) / y_pred.shape[-1])
 def squared(y_true: Array, y_pred: Array) -> Array:
     return np.mean((y_pred - y_true) ** 2, axis=-1)
-
-
-squared.gradient = lambda y_true, y_pred: 2 * (y_pred - y_true) / y_pred.shape[-1]  # type: ignore[attr-defined]
 
 
 class Squared(losses.Loss):
@@ -98,20 +96,31 @@ def test_overlap_losses_learn(name: str, axis: int | None, blobs: Blobs) -> None
     assert model.evaluate(blobs.x, blobs.one_hot)[1] > 0.9
 
 
+@pytest.mark.parametrize("name", ["Dice", "Tversky"])
+def test_overlap_functions_are_their_classes(name: str, blobs: Blobs) -> None:
+    """As a function, too, the loss is that of whole batches."""
+    found = []
+    for loss in (name, name.lower(), getattr(losses, name)(), getattr(losses, name.lower())):
+        keras.utils.set_random_seed(0)
+        model = classifier(loss=loss)
+        found.append(model.fit(blobs.x, blobs.one_hot, verbose=0).history["loss"])
+    assert found == [found[0]] * 4
+
+
 def test_what_a_loss_of_ones_own_must_return(blobs: Blobs) -> None:
+    @with_gradient(squared.gradient)
     def columns(y_true: Array, y_pred: Array) -> Array:
         return ((y_pred - y_true) ** 2)[:, :2]
 
-    columns.gradient = squared.gradient  # type: ignore[attr-defined]
     with pytest.raises(
         ValueError, match=r"'columns' must return one number per sample, \(32,\), .* got the shape \(32, 2\)"
     ):
         classifier(loss=columns).fit(blobs.x, blobs.one_hot, verbose=0)
 
-    def flat(y_true: Array, y_pred: Array) -> Array:
+    @with_gradient(lambda y_true, y_pred: y_pred[:, 0])
+    def flat(y_true: Array, y_pred: Array) -> Any:
         return squared(y_true, y_pred)
 
-    flat.gradient = lambda y_true, y_pred: y_pred[:, 0]  # type: ignore[attr-defined]
     with pytest.raises(
         ValueError, match=r"gradient of the loss 'flat' must have the shape .* \(32, 3\), got \(32,\)"
     ):

@@ -121,7 +121,7 @@ def test_set_random_seed_seeds_numpy_and_python_too() -> None:
     keras.utils.set_random_seed(11)
     first = (random.random(), np.random.rand())  # noqa: NPY002 # what scripts use
     keras.utils.set_random_seed(11)
-    assert (random.random(), np.random.rand()) == first  # noqa: NPY002
+    assert (random.random(), np.random.rand()) == first  # noqa: NPY002 # scripts draw from it
     for seed in (-1, 2**32):
         with pytest.raises(ValueError, match="`seed` must be"):
             keras.utils.set_random_seed(seed)

@@ -29,7 +29,7 @@ PAGE = files("engine._demo").joinpath("page")
 def ask(
     server: Server, method: str, path: str, body: bytes | None = None, **headers: str
 ) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)  # type: ignore[arg-type]
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
     try:
         kinds = {"Content-Type": "application/octet-stream"} if body is not None else {}
         connection.request(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,8 +66,8 @@ def published(
     return small
 
 
-def loaded(path: object = None) -> Arrays:
-    (x_train, y_train), (x_test, y_test) = fashion_mnist.load_data(path)  # type: ignore[arg-type]
+def loaded(path: Any = None) -> Arrays:
+    (x_train, y_train), (x_test, y_test) = fashion_mnist.load_data(path)
     return [x_train, y_train, x_test, y_test]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import with_gradient
 
 import engine as keras
 from engine import layers
@@ -70,11 +71,9 @@ def test_what_is_left_out(make: Any, message: str) -> None:
 
 
 @keras.utils.register_keras_serializable("mine")
+@with_gradient(lambda x, upstream, factor=2.0: factor * upstream)
 def doubled(x: Any, factor: float = 2.0) -> Any:
     return factor * x
-
-
-doubled.gradient = lambda x, upstream, factor=2.0: factor * upstream  # type: ignore[attr-defined]
 
 
 def test_functions_go_through_configs() -> None:

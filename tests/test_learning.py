@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Blobs, classifier, same_weights
+from conftest import Blobs, classifier, same_weights, with_gradient
 
 import engine as keras
 from engine import constraints, optimizers, regularizers
@@ -136,11 +136,9 @@ class Ridge(regularizers.Regularizer):
         return 2 * self.strength * np.asarray(x)
 
 
+@with_gradient(lambda x: np.where(x < 0, -0.05, 0.05))
 def lasso(x: Any) -> float:
     return float(0.05 * np.abs(x).sum())
-
-
-lasso.gradient = lambda x: np.where(x < 0, -0.05, 0.05)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

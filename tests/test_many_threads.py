@@ -15,6 +15,7 @@ from conftest import Blobs, classifier
 from numpy.typing import NDArray
 
 import engine as keras
+from engine import layers
 from engine._demo.reader import Reader
 
 SECONDS = 0.5
@@ -156,3 +157,24 @@ def test_layers_are_built_once(blobs: Blobs) -> None:
         for thread in threads:
             thread.join()
         assert all(np.array_equal(output, layer(blobs.x)) for output in outputs)
+
+
+def test_assigning_one_weight_leaves_the_others_to_training(blobs: Blobs) -> None:
+    """The bias is written alone: a kernel read before would bring back steps that training has taken since."""
+    model = classifier(optimizer=keras.optimizers.SGD(0.0))
+    layer = model.layers[0]
+    kernels = [np.full((6, 8), value, np.float32) for value in (1.0, 2.0)]
+    layer.kernel.assign(kernels[0])
+    bias, rest = layer.bias, model.get_weights()[1:]
+    read = layers.Dense.weights.fget
+
+    def late(layer: Any) -> Any:
+        found = read(layer)
+        model.program.write_variables([kernels[1], *rest])  # as another thread does in between
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layers.Dense, "weights", property(late))
+        bias.assign_add(1.0)
+    assert (layer.kernel == kernels[1]).all()
+    assert (layer.bias == 1.0).all()

@@ -170,8 +170,9 @@ def test_a_row_has_its_bits_in_any_company(dtype: str, scaled: bool) -> None:
 
 
 def test_eight_threads_with_models_and_rows_of_their_own() -> None:
-    models = [wide(inputs=inputs) for inputs in (3, 20, 300, 300, 784)]
-    rows = [mixed_rows(400 + i, model.input_shape[1]) for i, model in enumerate(models)]  # type: ignore[arg-type]
+    widths = (3, 20, 300, 300, 784)
+    models = [wide(inputs=width) for width in widths]
+    rows = [mixed_rows(400 + i, width) for i, width in enumerate(widths)]
     expected = [model.predict(x) for model, x in zip(models, rows, strict=True)]
 
     def check(worker: int) -> bool:

@@ -23,7 +23,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 # Kinds of NumPy's dtypes of real numbers.
 REAL = "biuf"
 # What the core counts with.
-LARGEST = 2**31 - 1
+LARGEST, LOWEST = 2**31 - 1, -(2**31)
 # Keras' guard of roots, logarithms and divisions against zero.
 EPSILON = 1e-7
 

@@ -1,12 +1,14 @@
-"""Numbers and arrays with the methods that tensors of other libraries have."""
+"""Numbers and arrays with the methods that tensors and variables of other libraries have."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -64,6 +66,60 @@ class Count(_Settable, int):
     def numpy(self) -> np.int32:
         """The number as NumPy's."""
         return np.int32(self)
+
+
+class StoredArray(NDArrayOperatorsMixin, ABC):
+    """An array that somebody keeps, as it is at the moment: NumPy takes it for one."""
+
+    @property
+    @abstractmethod
+    def value(self) -> NDArray[Any]:
+        """What it is now."""
+
+    @abstractmethod
+    def assign(self, value: ArrayLike) -> None:
+        """Become `value`, of the same shape."""
+
+    def assign_add(self, value: ArrayLike) -> None:
+        """Add `value`."""
+        self.assign(self.value + np.asarray(value))
+
+    def assign_sub(self, value: ArrayLike) -> None:
+        """Subtract `value`."""
+        self.assign(self.value - np.asarray(value))
+
+    def numpy(self) -> NDArray[Any]:
+        """A copy of what it is now."""
+        return np.array(self.value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
+        return self.value.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the array."""
+        return self.value.dtype
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.value, dtype) if copy else np.asarray(self.value, dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        plain = [given.value if isinstance(given, StoredArray) else given for given in inputs]
+        return getattr(ufunc, method)(*plain, **options)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.value[key]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __float__(self) -> float:
+        return float(self.value)
 
 
 class Tensor(np.ndarray[Any, np.dtype[np.float32]]):

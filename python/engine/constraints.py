@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import EPSILON, Shape, integer, real
+from engine._checks import EPSILON, LOWEST, Shape, integer, real
 from engine._custom import overrides
 from engine._spec import Registry, Spec, described, serialize
 
@@ -190,8 +190,8 @@ def _checked(axis: Axis) -> Axis:
     if axis is None:
         return None
     if isinstance(axis, Sequence):
-        return [integer(one, "axis", -(2**31)) for one in axis]
-    return integer(axis, "axis", -(2**31))
+        return [integer(one, "axis", LOWEST) for one in axis]
+    return integer(axis, "axis", LOWEST)
 
 
 def _over(axis: Axis, rank: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from conftest import with_gradient
 from numpy.typing import NDArray
 from twins import assert_same_histories, twins
 
@@ -41,10 +42,10 @@ def function(api: Any) -> Any:
     """A penalty of one's own, as a function."""
     ops = numpy_of(api)
 
+    @with_gradient(lambda x: 0.2 * x)
     def penalty(x: Any) -> Any:
         return 0.1 * ops.sum(ops.square(x))
 
-    penalty.gradient = lambda x: 0.2 * x  # type: ignore[attr-defined]
     return penalty
 
 
@@ -95,7 +96,7 @@ def test_penalties_on_outputs_with_several_axes() -> None:
 def adding(api: Any) -> Any:
     ops = numpy_of(api)
 
-    class Adding(api.layers.Layer):  # type: ignore[misc]
+    class Adding(api.layers.Layer):  # type: ignore[misc] # of whichever library
         def call(self, inputs: Any) -> Any:
             self.add_loss(0.01 * ops.sum(ops.square(inputs)))
             return 2 * inputs
@@ -138,14 +139,14 @@ def test_losses_of_a_layer() -> None:
 def swish(api: Any) -> Any:
     ops = numpy_of(api)
 
-    def scaled_swish(x: Any) -> Any:
-        return 1.5 * x / (1 + ops.exp(-x))
-
     def gradient(x: Any, upstream: Any) -> Any:
         share = 1 / (1 + np.exp(-x))
         return upstream * 1.5 * (share + x * share * (1 - share))
 
-    scaled_swish.gradient = gradient  # type: ignore[attr-defined]
+    @with_gradient(gradient)
+    def scaled_swish(x: Any) -> Any:
+        return 1.5 * x / (1 + ops.exp(-x))
+
     return scaled_swish
 
 

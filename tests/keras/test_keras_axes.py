@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from conftest import with_gradient
 from numpy.typing import NDArray
 
 import engine
@@ -136,25 +137,19 @@ def test_accuracy_and_crossentropy_suit_the_targets(y: Array) -> None:
     assert outcome(engine, "crossentropy", y, ["accuracy"]) == outcome(engine, loss, y, ["accuracy"])
 
 
+@with_gradient(lambda y_true, y_pred: 2 * (y_pred - y_true) / y_pred.shape[-1])
 def squares(y_true: Any, y_pred: Any) -> Any:
     return ((y_pred - y_true) ** 2).mean(axis=-1)
 
 
-squares.gradient = lambda y_true, y_pred: 2 * (y_pred - y_true) / y_pred.shape[-1]  # type: ignore[attr-defined]
-
-
+@with_gradient(lambda y_true, y_pred: 2 * (y_pred - y_true) / y_pred[0].size)
 def squares_by_sample(y_true: Any, y_pred: Any) -> Any:
     return ((y_pred - y_true) ** 2).mean(axis=(1, 2))
 
 
-squares_by_sample.gradient = lambda y_true, y_pred: 2 * (y_pred - y_true) / y_pred[0].size  # type: ignore[attr-defined]
-
-
+@with_gradient(lambda y_true, y_pred: 2 * (y_pred - y_true))
 def squares_by_output(y_true: Any, y_pred: Any) -> Any:
     return (y_pred - y_true) ** 2
-
-
-squares_by_output.gradient = lambda y_true, y_pred: 2 * (y_pred - y_true)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("loss", [squares, squares_by_sample, squares_by_output], ids=lambda f: f.__name__)

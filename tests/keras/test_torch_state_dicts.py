@@ -214,4 +214,4 @@ def test_parameters_that_want_gradients() -> None:
 def test_the_module_itself_is_no_state_dict() -> None:
     model = engine.Sequential([k.Input((4,)), k.Dense(2)])
     with pytest.raises(TypeError, match=r"got a Sequential: pass its state_dict\(\)"):
-        model.from_torch_state_dict(nn.Sequential(nn.Linear(4, 2)))  # type: ignore[arg-type]
+        model.from_torch_state_dict(nn.Sequential(nn.Linear(4, 2)))  # type: ignore[arg-type] # the TypeError is the test

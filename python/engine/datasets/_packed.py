@@ -125,7 +125,7 @@ def _damaged(file: Path, reason: str) -> str:
 
 def _require_lzma() -> None:
     try:
-        import lzma  # noqa: F401
+        import lzma  # noqa: F401 # to see whether there is one
     except ImportError as error:
         msg = (
             "The data sets are packed with xz, and this Python has no `lzma` module (it was built without"

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine._checks import Shape, integer, integers, text_of_shape
+from engine._checks import LOWEST, Shape, integer, integers, text_of_shape
 from engine._program import Operation
 
 
 def axis_argument(value: object, name: str = "axis") -> int | list[int]:
     """`value`, an int or a list of ints, as Keras keeps it."""
     if isinstance(value, (tuple, list)):
-        return list(integers(value, name, -(2**31)))
-    return integer(value, name, -(2**31))
+        return list(integers(value, name, LOWEST))
+    return integer(value, name, LOWEST)
 
 
 class Axes(NamedTuple):

@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from engine._checks import REAL
 from engine._custom import overrides
+from engine._values import StoredArray
 
 if TYPE_CHECKING:
     from engine._program import Float32
     from engine.layers._state import Weighted
 
 
-class CustomWeight(NDArrayOperatorsMixin):
+class CustomWeight(StoredArray):
     """A weight array of a layer, as it is at the moment: NumPy takes it for an array.
 
     Args:
@@ -34,59 +34,24 @@ class CustomWeight(NDArrayOperatorsMixin):
     @property
     def value(self) -> Float32:
         """The numbers, read-only."""
-        layer = self._layer()
-        if layer is None:
-            msg = "the layer that this weight belongs to is gone"
-            raise RuntimeError(msg)
-        return layer.weight(self._index)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the array."""
-        return self.value.shape
-
-    @property
-    def dtype(self) -> np.dtype[np.float32]:
-        """float32."""
-        return np.dtype(np.float32)
+        return self._owner.weight(self._index)
 
     @property
     def T(self) -> Float32:  # noqa: N802 # NumPy's name
         """The transposed array."""
         return self.value.T
 
-    def numpy(self) -> Float32:
-        """A copy of the array."""
-        return np.array(self.value)
-
     def assign(self, value: Any) -> None:
         """Set the array to `value`, of the same shape."""
+        self._owner.set_weight(self._index, np.asarray(value))
+
+    @property
+    def _owner(self) -> Weighted:
         layer = self._layer()
-        if layer is not None:
-            weights: list[Any] = list(layer.weights)
-            weights[self._index] = np.asarray(value)
-            layer.set_weights(weights)
-
-    def assign_add(self, value: Any) -> None:
-        """Add `value`."""
-        self.assign(self.value + np.asarray(value))
-
-    def assign_sub(self, value: Any) -> None:
-        """Subtract `value`."""
-        self.assign(self.value - np.asarray(value))
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.value, dtype) if not copy else np.array(self.value, dtype)
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        arrays = [item.value if isinstance(item, CustomWeight) else item for item in inputs]
-        return getattr(ufunc, method)(*arrays, **options)
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.value[key]
-
-    def __len__(self) -> int:
-        return len(self.value)
+        if layer is None:
+            msg = "the layer that this weight belongs to is gone"
+            raise RuntimeError(msg)
+        return layer
 
     def __repr__(self) -> str:
         return f"<CustomWeight shape={self.shape}>"

@@ -80,10 +80,7 @@ class LayerWeight(Tensor):
 
     def assign(self, value: ArrayLike) -> None:
         """Set the layer's weight to `value`, of the same shape; this array stays what it is."""
-        layer, _ = self._origin
-        weights: list[ArrayLike] = list(layer.weights)
-        weights[self._index] = value
-        layer.set_weights(weights)
+        self._origin[0].set_weight(self._index, value)
 
     def assign_add(self, value: ArrayLike) -> None:
         """Add `value` to the layer's weight as it is now."""
@@ -220,6 +217,20 @@ class Weighted(HasWeights, Spec):
             self._weights = values
         elif values:
             self._places[0].program.write_variables(values, self._places[0].first)
+
+    def set_weight(self, index: int, value: ArrayLike) -> None:
+        """Take over `value` as the weight of that number; whatever trains the others meanwhile goes on.
+
+        Raises:
+            ValueError: if the shape differs; nothing has changed then.
+        """
+        weights: list[ArrayLike] = list(self.weights)
+        weights[index] = value
+        checked = self._checked(weights)[index]
+        if self._places:
+            self._places[0].program.write_variables([checked], self._places[0].first + index)
+        elif self._weights is not None:
+            self._weights = [*self._weights[:index], checked, *self._weights[index + 1 :]]
 
     def initial_weights(self, input_shape: Shape) -> list[Float32]:
         """The weights to start from: those there are, else fresh ones."""

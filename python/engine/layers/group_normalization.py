@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine._checks import Shape, integer, real
+from engine._checks import LOWEST, Shape, integer, real
 from engine._program import Operation
 from engine.layers._axes import axes_of, transposed
 from engine.layers.base import Weight, register
@@ -49,7 +49,7 @@ class GroupNormalization(Scaled):
         if self.groups == 0:
             msg = "`groups` must be a positive integer, or -1 for a group per channel, got 0"
             raise ValueError(msg)
-        self.axis = integer(axis, "axis", -(2**31))
+        self.axis = integer(axis, "axis", LOWEST)
         self.epsilon = real(epsilon, "epsilon", 0.0)
         super().__init__(
             center,

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import Shape, choice, flag, real, text_of_shape
+from engine._checks import Shape, flag, real, text_of_shape
 from engine._program import Operation
 from engine.layers._axes import transposed
 from engine.layers.base import Layer, register
 from engine.layers.normalization import BatchNormalization
-from engine.layers.reshaping import DATA_FORMATS
+from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
 
 @register()
@@ -61,9 +61,7 @@ class _Global(Layer):
     kind = "mean"
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **options: Any) -> None:
-        self.data_format = (
-            DATA_FORMATS[0] if data_format is None else choice(data_format, "data_format", DATA_FORMATS)
-        )
+        self.data_format = data_format_or_last(data_format)
         self.keepdims = flag(keepdims, "keepdims")
         super().__init__(**options)
 

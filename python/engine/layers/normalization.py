@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from engine import constraints, initializers, regularizers
-from engine._checks import Shape, flag, integer, left_out, real
+from engine._checks import LOWEST, Shape, flag, integer, left_out, real
 from engine._program import Float32, Operation
 from engine.constraints import Constraint
 from engine.initializers import Initializer
@@ -141,7 +141,7 @@ class BatchNormalization(Scaled):
         self.renorm_clipping = _clipping(renorm_clipping) if renorm else renorm_clipping
         self.renorm_momentum = real(renorm_momentum, "renorm_momentum", 0.0, 1.0)
         self.synchronized = left_out(synchronized, "synchronized", False, "averaging over machines")
-        self.axis = integer(axis, "axis", -(2**31))
+        self.axis = integer(axis, "axis", LOWEST)
         self.momentum = real(momentum, "momentum", 0.0, 1.0)
         self.epsilon = real(epsilon, "epsilon", 0.0)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)

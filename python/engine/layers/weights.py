@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from engine._checks import REAL
 from engine._program import Float32
 
 
@@ -84,7 +85,7 @@ def checked_weights(weights: Sequence[ArrayLike], current: Sequence[Float32], ow
         if array.shape != old.shape:
             msg = f"`weights[{index}]` of {owner!r} must have shape {old.shape}, got {array.shape}"
             raise ValueError(msg)
-        if array.dtype.kind not in "biuf":
+        if array.dtype.kind not in REAL:
             msg = f"`weights[{index}]` of {owner!r} must hold real numbers, got dtype {array.dtype}"
             raise TypeError(msg)
     try:

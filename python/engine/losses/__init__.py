@@ -15,10 +15,11 @@ from engine.losses.crossentropy import (
     categorical_crossentropy,
     sparse_categorical_crossentropy,
 )
-from engine.losses.custom import Dice, Tversky
 from engine.losses.focal import (
     BinaryFocalCrossentropy,
     CategoricalFocalCrossentropy,
+    Dice,
+    Tversky,
     binary_focal_crossentropy,
     categorical_focal_crossentropy,
     dice,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import integer
+from engine._checks import LOWEST, integer
 from engine._program import Float32
 from engine._spec import Registry, Spec, snake_case
 from engine._targets import weights_like
@@ -36,7 +36,7 @@ def float32_only(dtype: object) -> None:
 
 def last_axis(axis: object) -> int:
     """`axis` as an int; that it names the last axis is checked where outputs are known."""
-    return integer(axis, "axis", -(2**31))
+    return integer(axis, "axis", LOWEST)
 
 
 class Loss(Spec):
@@ -123,6 +123,11 @@ class Loss(Spec):
             return np.ones(losses.shape)
         return np.asarray(np.reshape(y_true, losses.shape) != self.ignored, np.float64)
 
+    @property
+    def needs_host(self) -> bool:
+        """Whether NumPy must compute it, batch by batch, as the core doesn't know it."""
+        return True
+
     def resolve(self, indices: bool, outputs: int) -> Loss:
         """The loss to compute, given whether targets are class indices and the width of the predictions."""
         return self
@@ -152,6 +157,11 @@ class FunctionLoss(Loss):
         dtype: object = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    @property
+    def needs_host(self) -> bool:
+        """Whether a subclass of the user's has a formula of its own."""
+        return type(self).call is not FunctionLoss.call
 
     def call(self, y_true: Any, y_pred: Any) -> Float32:
         """The loss of each sample, by the formula."""

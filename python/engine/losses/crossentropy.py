@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import flag, integer, real
+from engine._checks import LOWEST, flag, integer, real
 from engine._program import Float32
 from engine._targets import EPSILON, class_indices_like, paired
-from engine.losses.base import FunctionLoss, last_axis, register
+from engine.losses.base import FunctionLoss, Loss, last_axis, register
 
 # Keras clips probabilities to [1e-7, 1 - 1e-7] before the logarithm, in float32.
 _HIGH = np.float32(1 - 1e-7)
@@ -163,7 +163,7 @@ class SparseCategoricalCrossentropy(FunctionLoss):
     ) -> None:
         super().__init__(reduction, name, dtype)
         self.from_logits = flag(from_logits, "from_logits")
-        self.ignore_class = None if ignore_class is None else integer(ignore_class, "ignore_class", -(2**31))
+        self.ignore_class = None if ignore_class is None else integer(ignore_class, "ignore_class", LOWEST)
         self.ignored = self.ignore_class
         self.axis = last_axis(axis)
 
@@ -228,3 +228,15 @@ class BinaryCrossentropy(Smoothed):
     """
 
     function = staticmethod(binary_crossentropy)
+
+
+@register("ce")
+class _Crossentropy(Loss):
+    """The crossentropy that suits labels and outputs, as Keras picks it for "crossentropy"."""
+
+    needs_host = False
+
+    def resolve(self, indices: bool, outputs: int) -> Loss:
+        if outputs == 1:
+            return BinaryCrossentropy()
+        return SparseCategoricalCrossentropy() if indices else CategoricalCrossentropy()

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from engine._checks import integer, real
 from engine._spec import meant, snake_case
-from engine._targets import EPSILON, counted_of, paired, targets_of, weighed, weights_of
-from engine.losses.base import REDUCTIONS, FunctionLoss, Loss, register, registry
-from engine.losses.crossentropy import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    SparseCategoricalCrossentropy,
-)
-from engine.losses.focal import dice, tversky
+from engine._targets import counted_of, targets_of, weighed, weights_of
+from engine.losses.base import REDUCTIONS, Loss, registry
 
 Array = NDArray[Any]
 Formula = Callable[[Array, Array], Any]
@@ -52,6 +44,8 @@ class HostLoss(Loss):
     ) -> None:
         super().__init__(name, reduction)
         self.compute, self.gradient, self.wants_indices = compute, gradient, wants_indices
+
+    needs_host = False
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """What `compute` gives."""
@@ -148,16 +142,15 @@ def for_training(identifier: object) -> Loss:
         TypeError: for anything that cannot stand for a loss.
     """
     identifier = meant(identifier)
-    if callable(identifier) and not isinstance(identifier, (type, Loss)):
-        try:
-            return registry.get(identifier)
-        except TypeError:
-            name = snake_case(getattr(identifier, "__name__", type(identifier).__name__))
-            return HostLoss(identifier, _gradient(identifier, name), name, "sum_over_batch_size", None)
-    loss = registry.get(identifier)
-    own = type(loss).call is not FunctionLoss.call
-    if isinstance(loss, (HostLoss, _Crossentropy)) or not own:
-        return loss.on_host() if isinstance(loss, _Overlap) and loss.axis is None else loss
+    try:
+        loss = registry.get(identifier)
+    except TypeError:
+        if not callable(identifier) or isinstance(identifier, (type, Loss)):
+            raise
+        name = snake_case(getattr(identifier, "__name__", type(identifier).__name__))
+        return HostLoss(identifier, _gradient(identifier, name), name, "sum_over_batch_size", None)
+    if not loss.needs_host:
+        return loss
     return HostLoss(loss.call, _gradient(loss, loss.name), loss.name, loss.reduction, loss.wants_indices)
 
 
@@ -171,106 +164,3 @@ def _gradient(loss: object, name: str) -> Formula:
         )
         raise ValueError(msg)
     return gradient
-
-
-@register("ce")
-class _Crossentropy(Loss):
-    """The crossentropy that suits labels and outputs, as Keras picks it for "crossentropy"."""
-
-    def resolve(self, indices: bool, outputs: int) -> Loss:
-        if outputs == 1:
-            return BinaryCrossentropy()
-        return SparseCategoricalCrossentropy() if indices else CategoricalCrossentropy()
-
-
-class _Overlap(FunctionLoss, ABC):
-    """What Dice and Tversky have in common: over a whole batch, their sums tie the samples together."""
-
-    wants_fractions = True
-    axis: int | None
-
-    @abstractmethod
-    def factors(self) -> tuple[float, float, float]:
-        """alpha, beta and epsilon of Tversky's formula."""
-
-    def parameters(self) -> list[float]:
-        """alpha, beta and epsilon."""
-        return list(self.factors())
-
-    def on_host(self) -> HostLoss:
-        """The same loss for NumPy."""
-        return HostLoss(self.call, self.gradient, self.name, self.reduction, False)
-
-    def lower(self) -> dict[str, Any]:
-        """The loss as the core reads it."""
-        return {**super().lower(), "kind": "tversky"}
-
-    def gradient(self, y_true: ArrayLike, y_pred: ArrayLike) -> Array:
-        """Derivative by the predictions of the one loss of a batch; sums run in order, so that bits stay."""
-        y, p = (array.astype(float) for array in paired(y_true, y_pred))
-        alpha, beta, epsilon = self.factors()
-        both, alone, beyond = (np.cumsum(a)[-1] for a in (y * p, y * (1 - p), p * (1 - y)))
-        total = both + alpha * alone + beta * beyond + epsilon
-        gradient: Array = (y * (1 - alpha) + (1 - y) * beta) * (both / (total * total)) - y / total
-        return gradient
-
-
-@register(function=dice)
-class Dice(_Overlap):
-    """`1 - 2 * sum(y * p) / (sum(y) + sum(p))`.
-
-    Args:
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        axis: of the sums: -1 for a loss per sample, None for one over the batch.
-        dtype: as in `Loss`.
-    """
-
-    function = staticmethod(dice)
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        axis: int | None = None,
-        dtype: object = None,
-    ) -> None:
-        super().__init__(reduction, name, dtype)
-        self.axis = None if axis is None else integer(axis, "axis", -(2**31))
-
-    def factors(self) -> tuple[float, float, float]:
-        """Those that make it a Tversky loss."""
-        return 0.5, 0.5, float(EPSILON) / 2
-
-
-@register(function=tversky)
-class Tversky(_Overlap):
-    """`1 - both / (both + alpha * sum(y * (1 - p)) + beta * sum(p * (1 - y)))`, with `both = sum(y * p)`.
-
-    Args:
-        alpha: weight of what should be there and isn't.
-        beta: weight of what is there and shouldn't be.
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        axis: of the sums: -1 for a loss per sample, None for one over the batch.
-        dtype: as in `Loss`.
-    """
-
-    function = staticmethod(tversky)
-
-    def __init__(  # noqa: PLR0917 # Keras' signature
-        self,
-        alpha: float = 0.5,
-        beta: float = 0.5,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        axis: int | None = None,
-        dtype: object = None,
-    ) -> None:
-        super().__init__(reduction, name, dtype)
-        self.alpha, self.beta = real(alpha, "alpha"), real(beta, "beta")
-        self.axis = None if axis is None else integer(axis, "axis", -(2**31))
-
-    def factors(self) -> tuple[float, float, float]:
-        """`alpha`, `beta` and Keras' epsilon."""
-        return self.alpha, self.beta, float(EPSILON)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import flag, real
 from engine._program import Float32
 from engine._targets import EPSILON, paired
-from engine.losses.base import register
+from engine.losses.base import FunctionLoss, last_axis, register
 from engine.losses.crossentropy import Smoothed, binary_surprise, clipped_shares, smoothed, softmax_of
+
+Array = NDArray[Any]
 
 
 def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
@@ -130,8 +135,42 @@ def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | None = None) -> Float
     return losses
 
 
+class _Focal(Smoothed):
+    """What the focal losses take, beside the arguments of a crossentropy.
+
+    Args:
+        alpha: factor of the loss, or weight of ones.
+        gamma: how much less counts what is right already.
+        from_logits: whether the model's last layer leaves out its activation.
+        label_smoothing: in [0, 1]: how far labels move towards their mean.
+        axis: of the outputs; for training the last.
+        reduction: as in `Loss`.
+        name: as in `Loss`.
+        dtype: as in `Loss`.
+    """
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+        self.alpha = real(alpha, "alpha")
+        self.gamma = real(gamma, "gamma", 0.0)
+
+    def parameters(self) -> list[float]:
+        """`alpha`, `gamma`, and what is not by name in the core."""
+        return [self.alpha, self.gamma, float(self.from_logits)]
+
+
 @register(function=binary_focal_crossentropy)
-class BinaryFocalCrossentropy(Smoothed):
+class BinaryFocalCrossentropy(_Focal):
     """Binary crossentropy, times `(1 - p_t)**gamma` (Lin et al., 2018).
 
     Args:
@@ -160,18 +199,16 @@ class BinaryFocalCrossentropy(Smoothed):
         name: str | None = None,
         dtype: object = None,
     ) -> None:
-        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+        super().__init__(alpha, gamma, from_logits, label_smoothing, axis, reduction, name, dtype)
         self.apply_class_balancing = flag(apply_class_balancing, "apply_class_balancing")
-        self.alpha = real(alpha, "alpha")
-        self.gamma = real(gamma, "gamma", 0.0)
 
     def parameters(self) -> list[float]:
-        """`alpha`, `gamma`, and what is not by name in the core."""
-        return [self.alpha, self.gamma, float(self.from_logits), float(self.apply_class_balancing)]
+        """Those of focal losses, and whether ones weigh `alpha`."""
+        return [*super().parameters(), float(self.apply_class_balancing)]
 
 
 @register(function=categorical_focal_crossentropy)
-class CategoricalFocalCrossentropy(Smoothed):
+class CategoricalFocalCrossentropy(_Focal):
     """Categorical crossentropy, times `alpha * (1 - p)**gamma` (Lin et al., 2018).
 
     Args:
@@ -188,21 +225,96 @@ class CategoricalFocalCrossentropy(Smoothed):
     function = staticmethod(categorical_focal_crossentropy)
     wants_classes = True
 
-    def __init__(  # noqa: PLR0917 # Keras' signature
-        self,
-        alpha: float = 0.25,
-        gamma: float = 2.0,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: object = None,
-    ) -> None:
-        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
-        self.alpha = real(alpha, "alpha")
-        self.gamma = real(gamma, "gamma", 0.0)
+
+class _Overlap(FunctionLoss, ABC):
+    """What Dice and Tversky have in common: over a whole batch, their sums tie the samples together."""
+
+    wants_fractions = True
+    axis: int | None
+
+    @abstractmethod
+    def factors(self) -> tuple[float, float, float]:
+        """alpha, beta and epsilon of Tversky's formula."""
 
     def parameters(self) -> list[float]:
-        """`alpha`, `gamma`, and what is not by name in the core."""
-        return [self.alpha, self.gamma, float(self.from_logits)]
+        """alpha, beta and epsilon."""
+        return list(self.factors())
+
+    @property
+    def needs_host(self) -> bool:
+        """The core has the sums of a sample, not those of a batch."""
+        return self.axis is None or super().needs_host
+
+    def lower(self) -> dict[str, Any]:
+        """The loss as the core reads it."""
+        return {**super().lower(), "kind": "tversky"}
+
+    def gradient(self, y_true: ArrayLike, y_pred: ArrayLike) -> Array:
+        """Derivative by the predictions of the one loss of a batch; sums run in order, so that bits stay."""
+        y, p = (array.astype(float) for array in paired(y_true, y_pred))
+        alpha, beta, epsilon = self.factors()
+        both, alone, beyond = (np.cumsum(a)[-1] for a in (y * p, y * (1 - p), p * (1 - y)))
+        total = both + alpha * alone + beta * beyond + epsilon
+        gradient: Array = (y * (1 - alpha) + (1 - y) * beta) * (both / (total * total)) - y / total
+        return gradient
+
+
+@register(function=dice)
+class Dice(_Overlap):
+    """`1 - 2 * sum(y * p) / (sum(y) + sum(p))`.
+
+    Args:
+        reduction: as in `Loss`.
+        name: as in `Loss`.
+        axis: of the sums: -1 for a loss per sample, None for one over the batch.
+        dtype: as in `Loss`.
+    """
+
+    function = staticmethod(dice)
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        axis: int | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(reduction, name, dtype)
+        self.axis = None if axis is None else last_axis(axis)
+
+    def factors(self) -> tuple[float, float, float]:
+        """Those that make it a Tversky loss."""
+        return 0.5, 0.5, float(EPSILON) / 2
+
+
+@register(function=tversky)
+class Tversky(_Overlap):
+    """`1 - both / (both + alpha * sum(y * (1 - p)) + beta * sum(p * (1 - y)))`, with `both = sum(y * p)`.
+
+    Args:
+        alpha: weight of what should be there and isn't.
+        beta: weight of what is there and shouldn't be.
+        reduction: as in `Loss`.
+        name: as in `Loss`.
+        axis: of the sums: -1 for a loss per sample, None for one over the batch.
+        dtype: as in `Loss`.
+    """
+
+    function = staticmethod(tversky)
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        axis: int | None = None,
+        dtype: object = None,
+    ) -> None:
+        super().__init__(reduction, name, dtype)
+        self.alpha, self.beta = real(alpha, "alpha"), real(beta, "beta")
+        self.axis = None if axis is None else last_axis(axis)
+
+    def factors(self) -> tuple[float, float, float]:
+        """`alpha`, `beta` and Keras' epsilon."""
+        return self.alpha, self.beta, float(EPSILON)

@@ -7,21 +7,20 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar, TypeGuard, cast
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import ArrayLike, NDArray
 
 from engine._custom import overrides
 from engine._program import Float32, accumulate
 from engine._spec import Registry, Spec, snake_case
 from engine._targets import class_indices_like, like_predictions
-from engine._values import Number
+from engine._values import Number, StoredArray
 from engine.losses.base import float32_only
 
 Array = NDArray[Any]
 State = NDArray[np.float64]
 
 
-class Variable(NDArrayOperatorsMixin):
+class Variable(StoredArray):
     """A number or an array that a metric of your own keeps; takes part in arithmetic like an array.
 
     Args:
@@ -29,42 +28,16 @@ class Variable(NDArrayOperatorsMixin):
     """
 
     def __init__(self, value: Array) -> None:
-        self.value = value
+        self._value = value
+
+    @property
+    def value(self) -> Array:
+        """What it is now."""
+        return self._value
 
     def assign(self, value: ArrayLike) -> None:
-        """Become `value`."""
-        self.value = np.broadcast_to(np.asarray(value, self.value.dtype), self.value.shape).copy()
-
-    def assign_add(self, value: ArrayLike) -> None:
-        """Add `value`."""
-        self.assign(self.value + np.asarray(value))
-
-    def numpy(self) -> Array:
-        """A copy of what it is now."""
-        return self.value.copy()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the value."""
-        return self.value.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the value."""
-        return self.value.dtype
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return np.array(self.value, dtype) if copy else np.asarray(self.value, dtype)
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        plain = [given.value if isinstance(given, Variable) else given for given in inputs]
-        return getattr(ufunc, method)(*plain, **options)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.value[index]
-
-    def __float__(self) -> float:
-        return float(self.value)
+        """Become `value`, which is broadcast to the shape."""
+        self._value = np.broadcast_to(np.asarray(value, self.dtype), self.shape).copy()
 
     def __repr__(self) -> str:
         return f"Variable({self.value!r})"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from engine import losses
-from engine._checks import choice, flag, integer, real
+from engine._checks import LOWEST, choice, flag, integer, real
 from engine.losses.base import FunctionLoss, last_axis
 from engine.metrics.base import CoreMetric, MeanOfRows, State, register
 
@@ -222,7 +222,7 @@ class SparseCategoricalCrossentropy(LossMetric):
     ) -> None:
         super().__init__(name, dtype)
         self.from_logits = flag(from_logits, "from_logits")
-        self.ignore_class = None if ignore_class is None else integer(ignore_class, "ignore_class", -(2**31))
+        self.ignore_class = None if ignore_class is None else integer(ignore_class, "ignore_class", LOWEST)
         self.ignored = self.ignore_class
         self.axis = last_axis(axis)
 

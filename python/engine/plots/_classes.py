@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import REAL
-from engine.utils.reports import class_indices
+from engine.utils.reports import class_indices, require_equal_lengths
 
 _BINARY = 2
 
@@ -60,13 +60,6 @@ def class_names(labels: Sequence[Any], display_labels: Sequence[Any] | None) -> 
         msg = f"`display_labels` has {len(names)} names, but there are {len(labels)} classes: {shown}"
         raise ValueError(msg)
     return names
-
-
-def require_equal_lengths(y_true: NDArray[Any], y_pred: NDArray[Any], name: str = "y_pred") -> None:
-    """Raise ValueError unless both have as many samples."""
-    if len(y_true) != len(y_pred):
-        msg = f"`y_true` has {len(y_true)} samples but `{name}` has {len(y_pred)}"
-        raise ValueError(msg)
 
 
 def probabilities(y_pred: ArrayLike, name: str) -> NDArray[np.float64]:

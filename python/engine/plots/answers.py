@@ -10,9 +10,9 @@ from matplotlib.colors import to_rgb
 
 from engine._checks import choice, integer
 from engine.plots._axes import BLUE, GREY, LEAST_SIZE, ORANGE, draw_tiles, headline, target_axes, text_size
-from engine.plots._classes import answers, class_names, probabilities, require_equal_lengths
+from engine.plots._classes import answers, class_names, probabilities
 from engine.plots._pictures import pictures_of
-from engine.utils.reports import class_indices
+from engine.utils.reports import class_indices, require_equal_lengths
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine import _random
-from engine._checks import choice, integer
+from engine._checks import REAL, choice, integer
 
 ENDS = ("pre", "post")
 
@@ -85,7 +85,7 @@ def normalize(x: ArrayLike, axis: int = -1, order: int = 2) -> NDArray[Any]:
         An array in the shape of `x`, float64 or as precise as `x`.
     """
     values = np.atleast_1d(np.asarray(x))
-    if values.dtype.kind not in "biuf":
+    if values.dtype.kind not in REAL:
         msg = f"`x` must hold real numbers, got dtype {values.dtype}"
         raise TypeError(msg)
     if not -values.ndim <= integer(axis, "axis", -values.ndim) < values.ndim:

@@ -55,9 +55,7 @@ def classification_report(
         ValueError: if the arguments aren't as many, or hold no class indices.
     """
     truth, found = class_indices(y_true, "y_true"), class_indices(y_pred, "y_pred")
-    if truth.shape != found.shape:
-        msg = f"`y_true` has {len(truth)} samples but `y_pred` has {len(found)}"
-        raise ValueError(msg)
+    require_equal_lengths(truth, found)
     labels = np.union1d(truth, found)
     names = [str(label) for label in labels] if target_names is None else [str(name) for name in target_names]
     if len(names) != len(labels):
@@ -97,6 +95,13 @@ def class_indices(values: ArrayLike, name: str) -> NDArray[np.int64]:
         msg = f"`{name}` must hold class indices, whole numbers from 0, but row {row} holds {flat[row]}"
         raise ValueError(msg)
     return flat.astype(np.int64)
+
+
+def require_equal_lengths(y_true: NDArray[Any], y_pred: NDArray[Any], name: str = "y_pred") -> None:
+    """Raise ValueError unless both have as many samples."""
+    if len(y_true) != len(y_pred):
+        msg = f"`y_true` has {len(y_true)} samples but `{name}` has {len(y_pred)}"
+        raise ValueError(msg)
 
 
 def _scores(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> _Scores:
