@@ -208,6 +208,24 @@ def test_private_modules_stay_within_their_package() -> None:
     assert not strangers
 
 
+def test_private_attributes_stay_within_their_package() -> None:
+    used, defined = dict[tuple[str, str], str](), set[tuple[str, str]]()
+    for path in python_sources():
+        folder = relative(path.parent)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                defined.add((folder, node.name))
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                defined.add((folder, node.id))
+            elif isinstance(node, ast.Attribute) and re.match(r"_[^_]", node.attr):
+                if isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}:
+                    defined.add((folder, node.attr))
+                else:
+                    used[folder, node.attr] = f"{relative(path)} uses {ast.unparse(node)}"
+    python = {"_SubParsersAction", "_replace"}  # no public name, and one of named tuples that is
+    assert not {use for key, use in used.items() if key not in defined and key[1] not in python}
+
+
 def test_only_one_module_talks_to_the_extension() -> None:
     assert {path.name for path in python_sources() if "_core" in imported_modules(path)} == {"_program.py"}
 

@@ -42,10 +42,13 @@ def relu(
     """`max(x, 0)`; a NaN stays a NaN.
 
     Args:
-        x: numbers of any shape.
+        x: real numbers, of any shape.
         negative_slope: below the threshold the result is `negative_slope * (x - threshold)`.
-        max_value: the highest result; None for no limit.
+        max_value: the highest result, at least 0; None for no limit.
         threshold: up to which x counts as small.
+
+    Returns:
+        float32 in the shape of `x`.
     """
     return apply(relu_operation(negative_slope, max_value, threshold), x)
 
@@ -68,7 +71,15 @@ def leaky_relu_operation(negative_slope: object) -> Operation:
 
 
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.2) -> Float32:
-    """`x` where it is at least 0, else `negative_slope * x` (Maas, Hannun and Ng, 2013)."""
+    """`x` where it is at least 0, else `negative_slope * x` (Maas, Hannun and Ng, 2013).
+
+    Args:
+        x: real numbers, of any shape.
+        negative_slope: a finite number.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(leaky_relu_operation(negative_slope), x)
 
 
@@ -138,7 +149,15 @@ def soft_shrink_operation(threshold: object) -> Operation:
 
 
 def soft_shrink(x: ArrayLike, threshold: float = 0.5) -> Float32:
-    """`x` brought nearer to 0 by `threshold`, as far as 0."""
+    """`x` brought nearer to 0 by `threshold`, as far as 0.
+
+    Args:
+        x: real numbers, of any shape.
+        threshold: at least 0.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(soft_shrink_operation(threshold), x)
 
 
@@ -148,7 +167,15 @@ def hard_shrink_operation(threshold: object) -> Operation:
 
 
 def hard_shrink(x: ArrayLike, threshold: float = 0.5) -> Float32:
-    """`x` where `|x| > threshold`, else 0."""
+    """`x` where `|x| > threshold`, else 0.
+
+    Args:
+        x: real numbers, of any shape.
+        threshold: at least 0.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(hard_shrink_operation(threshold), x)
 
 
@@ -158,5 +185,14 @@ def threshold_operation(threshold: object, default_value: object) -> Operation:
 
 
 def threshold(x: ArrayLike, threshold: float, default_value: float) -> Float32:
-    """`x` where `x > threshold`, else `default_value`."""
+    """`x` where `x > threshold`, else `default_value`.
+
+    Args:
+        x: real numbers, of any shape.
+        threshold: a finite number.
+        default_value: a finite number.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(threshold_operation(threshold, default_value), x)

@@ -66,8 +66,11 @@ def gelu(x: ArrayLike, approximate: bool = False) -> Float32:
     """`x * P(X <= x)` for a standard normal X (Hendrycks and Gimpel, 2016).
 
     Args:
-        x: numbers of any shape.
+        x: real numbers, of any shape.
         approximate: whether to compute `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))` instead.
+
+    Returns:
+        float32 in the shape of `x`.
     """
     return apply(gelu_operation(approximate), x)
 
@@ -138,7 +141,15 @@ def elu_operation(alpha: object) -> Operation:
 
 
 def elu(x: ArrayLike, alpha: float = 1.0) -> Float32:
-    """`x` where it is positive, else `alpha * (exp(x) - 1)` (Clevert, Unterthiner and Hochreiter, 2016)."""
+    """`x` where it is positive, else `alpha * (exp(x) - 1)` (Clevert, Unterthiner and Hochreiter, 2016).
+
+    Args:
+        x: real numbers, of any shape.
+        alpha: what large negative numbers tend to, with the other sign.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(elu_operation(alpha), x)
 
 
@@ -160,7 +171,15 @@ def celu_operation(alpha: object) -> Operation:
 
 
 def celu(x: ArrayLike, alpha: float = 1.0) -> Float32:
-    """`max(x, 0) + alpha * (exp(min(x, 0) / alpha) - 1)` (Barron, 2017)."""
+    """`max(x, 0) + alpha * (exp(min(x, 0) / alpha) - 1)` (Barron, 2017).
+
+    Args:
+        x: real numbers, of any shape.
+        alpha: what large negative numbers tend to, with the other sign; above 0.
+
+    Returns:
+        float32 in the shape of `x`.
+    """
     return apply(celu_operation(alpha), x)
 
 
@@ -173,7 +192,10 @@ def squareplus(x: ArrayLike, b: float = 4) -> Float32:
     """`(x + sqrt(x**2 + b)) / 2` (Barron, 2021).
 
     Args:
-        x: numbers of any shape.
+        x: real numbers, of any shape.
         b: how wide the bend is, at least 0.
+
+    Returns:
+        float32 in the shape of `x`.
     """
     return apply(squareplus_operation(b), x)
