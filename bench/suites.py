@@ -62,7 +62,7 @@ class Suite:
     Args:
         contenders: who competes.
         title: the heading of its tables.
-        measures: "matmul", "import" and "process", or of `tasks.MEASURES`; with these go the fields below.
+        measures: "matmul", "import" and "process"; or "epoch", "step", "predict" and "one_row", with the fields below.
         problems, data, optimizers, batches, epochs: as in `tasks.Task`, every combination of them.
         rows: of an epoch; None for as many as make a cell short.
         shapes: (m, k, n) of products.

@@ -15,7 +15,6 @@ WIDTHS = {"mnist-uint8": 784, "mnist-float32": 784, "mnist-float64": 784, "digit
 FEWER = {"digits": 1_500}
 DATA = (*WIDTHS, "normal")
 OPTIMIZERS = ("adam", "momentum")
-MEASURES = ("epoch", "step", "predict", "one_row")
 LOSSES = ("sparse_categorical_crossentropy", "binary_crossentropy", "mse")
 
 # Adam has passed 0.95 on MNIST after so many steps, at every batch size up to 512.

@@ -126,11 +126,10 @@ class ProductSession:
         self.first = a.T if task.transpose_a else a
         self.second = b.T if task.transpose_b else b
         self.out = np.empty((task.m, task.n), np.float32)
-        multiply = getattr(module, "multiply", None)
-        if multiply is None:
+        if not isinstance(module, contenders.Multiplier):
             msg = "it brings no product of matrices"
             raise contenders.UnsupportedError(msg)
-        self.call: Callable[[], object] = multiply(task, a, b, self.out)
+        self.call = module.multiply(task, a, b, self.out)
 
     def start(self) -> dict[str, Any]:
         self.call()
@@ -158,11 +157,10 @@ class ProgramSession:
 
     def __init__(self, name: str, task: Program, folder: Path) -> None:
         module, variant = contenders.find(name)
-        command = getattr(module, "command", None)
-        if command is None:
+        if not isinstance(module, contenders.Launcher):
             msg = "it is no library"
             raise contenders.UnsupportedError(msg)
-        self.command: list[str] = command(task, folder, variant)
+        self.command = module.command(task, folder, variant)
         self.output = ""
 
     def start(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,7 @@ class Module(Protocol):
     """From the task, its data and the name's variant ("" without one); not timed."""
 
 
+@runtime_checkable
 class Multiplier(Protocol):
     """A module that competes in `Product` tasks as well."""
 
@@ -71,6 +72,7 @@ class Multiplier(Protocol):
     """From the task, `a` and `b` as they are stored, and where the product goes; a call of what it returns makes it."""
 
 
+@runtime_checkable
 class Launcher(Protocol):
     """A module that competes in `Program` tasks as well."""
 

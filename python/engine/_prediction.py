@@ -74,7 +74,7 @@ def predict(
         program: the model.
         rows: (n, ...).
         batch_size: rows per step of the progress and of callbacks that look at batches.
-        callbacks: told about every turn.
+        callbacks: whose hooks are called.
         progress: shown while it goes on.
         out: float32 (n, outputs), C-contiguous, for the result; None makes one.
 
@@ -126,7 +126,7 @@ def predict_stream(
         outputs_of: the model, called with a batch and a name for it in messages.
         x: yields batches: samples alone, or tuples that begin with them.
         steps: number of batches; None takes all.
-        callbacks: told about every turn.
+        callbacks: whose hooks are called.
         progress: shown while it goes on.
 
     Raises:

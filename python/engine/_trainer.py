@@ -31,7 +31,7 @@ class Trainer:
     Args:
         program: the model, compiled.
         compiled: what it was compiled with.
-        callbacks: told about every turn.
+        callbacks: whose hooks are called.
         progress: shown while it goes on.
         recovery: of a training, for callbacks that write it down.
     """

@@ -1,4 +1,4 @@
-"""Code at the turns of `fit`, `evaluate` and `predict`: your own, and what Keras brings along."""
+"""Code that `fit`, `evaluate` and `predict` call on their way: your own, and what Keras brings along."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class RandomRotation(_Augmentation):
     """Turns images by random shares of a full turn.
 
     Args:
-        factor: bounds of the share, against the clock, or one number for both directions.
+        factor: bounds of the share, counterclockwise, or one number for both directions.
         fill_mode: what lies outside of an image: "constant", "nearest", "reflect" or "wrap".
         interpolation: "bilinear" or "nearest".
         seed: None takes one from the stream that `utils.set_random_seed` starts.
