@@ -10,7 +10,7 @@ import pytest
 from conftest import Blobs, classifier
 
 import engine as keras
-from engine import layers
+from engine import initializers, layers, losses, metrics
 
 
 def test_a_metric_that_does_not_suit_the_first_targets(blobs: Blobs) -> None:
@@ -108,3 +108,31 @@ def test_trainable_is_a_flag(value: object) -> None:
     assert layer.trainable is True
     layer.trainable = 0
     assert layer.trainable is False
+
+
+TYPED = {
+    "layer": lambda dtype: layers.Dense(4, dtype=dtype),
+    "weight": lambda dtype: layers.Layer().add_weight((1,), dtype=dtype),
+    "loss": lambda dtype: losses.Huber(dtype=dtype),
+    "metric": lambda dtype: metrics.AUC(dtype=dtype),
+    "initializer": lambda dtype: initializers.Zeros()((1,), dtype),
+}
+
+
+@pytest.mark.parametrize("make", TYPED.values(), ids=TYPED)
+def test_there_is_one_dtype(make: Any) -> None:
+    for known in (None, "float32", np.float32, np.dtype("f4"), {"config": {"name": "float32"}}):
+        make(known)
+    for wrong in ("float64", np.float16, "nonsense", 32, {"config": {"name": "mixed_float16"}}):
+        with pytest.raises(
+            ValueError, match="`dtype` must be 'float32', in which the engine computes, or None; got"
+        ):
+            make(wrong)
+
+
+@pytest.mark.parametrize("kind", [losses.Huber, metrics.AUC, metrics.Mean])
+def test_names_are_texts(kind: Any) -> None:
+    """They head columns of logs, which are sorted."""
+    with pytest.raises(TypeError, match="`name` must be a string, got 5"):
+        kind(name=5)
+    assert kind(name="mine").name == "mine"

@@ -6,8 +6,10 @@ import math
 import numbers
 import operator
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
 
 Shape = tuple[int, ...]
 
@@ -100,6 +102,19 @@ def choice(value: Any, name: str, options: Sequence[Any]) -> Any:
         msg = f"`{name}` must be one of {listed}, got {value!r}"
         raise ValueError(msg)
     return value
+
+
+def float32_only(value: object) -> str:
+    """The name of the one dtype there is, where `value` stands for it: by name or class, as Keras' policy, or as None."""
+    wanted = value.get("config", {}).get("name") if isinstance(value, Mapping) else value
+    try:
+        fits = wanted is None or np.dtype(cast(Any, wanted)) == np.float32
+    except TypeError:
+        fits = False
+    if not fits:
+        msg = f"`dtype` must be 'float32', in which the engine computes, or None; got {value!r}: data may have any real dtype"
+        raise ValueError(msg)
+    return "float32"
 
 
 def require(kind: Any, value: object, name: str, expected: str) -> None:

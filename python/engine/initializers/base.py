@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import REAL, Shape, integer
+from engine._checks import REAL, Shape, float32_only, integer
 from engine._program import Float32
 from engine._spec import Registry, Spec
 
@@ -47,9 +47,7 @@ class BuiltIn(Initializer):
         Returns:
             A float32 array.
         """
-        if dtype is not None and dtype not in ("float32", np.float32, np.dtype(np.float32)):
-            msg = f"`dtype` must be float32, as which all weights are kept, got {dtype!r}"
-            raise ValueError(msg)
+        float32_only(dtype)
         if isinstance(shape, int):
             msg = f"`shape` must be a tuple such as ({shape},), got {shape}"
             raise TypeError(msg)

@@ -69,18 +69,6 @@ def refuse_overrides(cls: type, *methods: str) -> None:
             raise TypeError(msg)
 
 
-def float32_by_name(value: object) -> str:
-    """The one dtype of the engine, by name, by class or as Keras' policy."""
-    if isinstance(value, Mapping):
-        value = value.get("config", {}).get("name")
-    if value is not None and value not in ("float32", np.float32, np.dtype(np.float32)):
-        msg = (
-            f"`dtype` must be 'float32', which layers compute in, got {value!r}; data may have any real dtype"
-        )
-        raise ValueError(msg)
-    return "float32"
-
-
 def checked_output(what: str, result: Any, rows: int) -> NDArray[Any]:
     """What a layer or function, which messages call `what`, has returned for so many rows."""
     array: NDArray[Any] = np.asarray(result)

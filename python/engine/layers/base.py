@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine import constraints, initializers, regularizers
 from engine._arrays import readable, shaped
-from engine._checks import Shape, flag, integer, label, shape, text_of_shape
+from engine._checks import Shape, flag, float32_only, integer, label, shape, text_of_shape
 from engine._program import Float32, Operation, build
 from engine._random import next_seed
 from engine._spec import Registry, auto_name, snake_case
@@ -23,7 +23,6 @@ from engine.layers._custom import (
     CustomWeight,
     accepts,
     checked_output,
-    float32_by_name,
     gradients_of,
     refuse_overrides,
 )
@@ -103,7 +102,7 @@ class Layer(Linked):
         self.given_input_shape = None if input_shape is None else shape(input_shape, "input_shape")
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
         self.trainable = trainable
-        self.dtype = float32_by_name(dtype)
+        self.dtype = float32_only(dtype)
         flag(autocast, "autocast")
 
     # What the layers of the package say about themselves; shapes are those of one sample, without the batch axis.
@@ -202,7 +201,7 @@ class Layer(Linked):
             What NumPy takes for an array, with the weights of the moment.
         """
         del autocast, aggregation
-        float32_by_name(dtype)
+        float32_only(dtype)
         if self._places:
             msg = f"layer {self.name!r} is in a model already: add weights in build() or __init__()"
             raise RuntimeError(msg)

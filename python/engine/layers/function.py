@@ -23,7 +23,7 @@ class Lambda(Layer):
             needs a derivative: its attribute `gradient`, or the argument of that name.
         output_shape: of one sample, or a function of the input's shape with the batch axis; default what the function
             returns.
-        mask: None; no layer here knows masks.
+        mask: None; the engine knows by itself which rows a mask leaves out.
         arguments: for the function, by name.
         gradient: `gradient(inputs, upstream)` gives the gradient of the loss by the inputs from the one by the outputs.
         options: `name`, `input_shape`, as for every layer.
@@ -51,7 +51,7 @@ class Lambda(Layer):
             msg = f"`function` must be a function of arrays, got {function!r}"
             raise TypeError(msg)
         if mask is not None:
-            msg = f"`mask` must be None, as no layer here knows masks, got {mask!r}"
+            msg = f"`mask` must be None, as the engine knows by itself which rows a mask leaves out; got {mask!r}"
             raise ValueError(msg)
         require(callable, gradient, "gradient", "a function of inputs and upstream")
         require(Mapping, arguments, "arguments", "a dict of the function's arguments by name")

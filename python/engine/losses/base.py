@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import LOWEST, integer
+from engine._checks import LOWEST, float32_only, integer, require
 from engine._program import Float32
 from engine._spec import Registry, Spec, snake_case
 from engine._targets import weights_like
@@ -25,13 +25,6 @@ REDUCTIONS: dict[str | None, str] = {
     "none": "mean",
     None: "mean",
 }
-
-
-def float32_only(dtype: object) -> None:
-    """Raise ValueError unless `dtype` is None or float32, in which everything is computed."""
-    if dtype is not None and np.dtype(dtype) != np.float32:  # type: ignore[call-overload] # NumPy judges it
-        msg = f"`dtype` must be 'float32', in which the engine computes, or None; got {dtype!r}"
-        raise ValueError(msg)
 
 
 def last_axis(axis: object) -> int:
@@ -79,13 +72,13 @@ class Loss(Spec):
         reduction: str | None = "sum_over_batch_size",
         dtype: object = None,
     ) -> None:
+        require(str, name, "name", "a string")
         self.name = name or snake_case(type(self).__name__)
         if reduction not in REDUCTIONS:
             msg = f"`reduction` must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}"
             raise ValueError(msg)
         self.reduction = reduction
-        float32_only(dtype)
-        self.dtype = "float32"
+        self.dtype = float32_only(dtype)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each sample, (n,), from targets `y_true` and predictions `y_pred`, float32 (n, outputs)."""

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, TypeGuard, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engine._checks import float32_only, require
 from engine._custom import overrides
 from engine._program import Float32, accumulate
 from engine._spec import Registry, Spec, snake_case
 from engine._targets import class_indices_like, like_predictions
 from engine._values import Number, StoredArray
-from engine.losses.base import float32_only
 
 Array = NDArray[Any]
 State = NDArray[np.float64]
@@ -78,9 +78,9 @@ class Metric(Spec):
     """Whether more is better, "up", or less, "down"; None where nobody can say."""
 
     def __init__(self, name: str | None = None, dtype: object = None) -> None:
+        require(str, name, "name", "a string")
         self.name = name or snake_case(type(self).__name__)
-        float32_only(dtype)
-        self.dtype = "float32"
+        self.dtype = float32_only(dtype)
         self.variables: list[Variable] = []
 
     def update_state(self, *args: Any, **options: Any) -> None:

@@ -147,6 +147,9 @@ class TrainableModel(ExchangedModel, SavedModel):
 
         Returns:
             `[loss, metrics in the order of compile]`, the loss alone without metrics, or a dict by name.
+
+        Raises:
+            ValueError, TypeError: for data or arguments that don't fit, or before `compile`.
         """
         with self._lock:
             compiled = self._require_compiled()
@@ -182,6 +185,9 @@ class TrainableModel(ExchangedModel, SavedModel):
 
         Returns:
             float32 (n, outputs), or `out`; `predict(x)[i]` has the same bits as `predict(x[i:i + 1])[0]`.
+
+        Raises:
+            ValueError, TypeError: for data or arguments that don't fit.
         """
         limit = optional(steps, "steps")
         if yields_batches(x):
@@ -193,13 +199,9 @@ class TrainableModel(ExchangedModel, SavedModel):
         shape = self._output_shape_of(rows.shape[1:])
         target = None if out is None else target_for(out, shape, rows)
         try:
-            if (
-                callbacks is None
-                and len(rows) <= size
-                and not impatient(verbose)
-                and not isinstance(rows, LazyRows)
-            ):
-                outputs = self._built_for(rows.shape[1:]).predict(rows, target, True)  # nobody to tell
+            nobody_to_tell = callbacks is None and len(rows) <= size and not impatient(verbose)
+            if nobody_to_tell and not isinstance(rows, LazyRows):
+                outputs = self._built_for(rows.shape[1:]).predict(rows, target, True)
             else:
                 with Progress(verbose, math.ceil(len(rows) / size), PATIENCE) as progress:
                     hooks, program = CallbackList(callbacks), self._built_for(rows.shape[1:])
