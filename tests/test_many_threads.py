@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +180,14 @@ def test_assigning_one_weight_leaves_the_others_to_training(blobs: Blobs) -> Non
         bias.assign_add(1.0)
     assert (layer.kernel == kernels[1]).all()
     assert (layer.bias == 1.0).all()
+
+
+def test_names_are_given_once() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            names = list(pool.map(lambda _: layers.Identity().name, range(4000)))
+    finally:
+        sys.setswitchinterval(before)
+    assert len(set(names)) == len(names)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from engine._custom import custom_object_scope, get_registered_name, get_registe
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_names_given: Counter[str] = Counter()
+_numbers: dict[str, Iterator[int]] = {}  # by name
 _POSITIONALS, _KEYWORD = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY
 _OPTIONS = inspect.Parameter.VAR_KEYWORD
 
@@ -29,9 +29,8 @@ def snake_case(name: str) -> str:
 
 def auto_name(base: str) -> str:
     """`dense`, then `dense_1`, `dense_2`, ..."""
-    count = _names_given[base]
-    _names_given[base] += 1
-    return f"{base}_{count}" if count else base
+    number = next(_numbers.setdefault(base, count()))  # both are atomic: no two threads get the same
+    return f"{base}_{number}" if number else base
 
 
 def clear_session(free_memory: bool = True) -> None:
@@ -41,7 +40,7 @@ def clear_session(free_memory: bool = True) -> None:
         free_memory: of no account: what nobody refers to is freed at once.
     """
     del free_memory
-    _names_given.clear()
+    _numbers.clear()
 
 
 def _arguments(cls: type) -> Iterator[str]:
