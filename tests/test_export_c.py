@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -149,7 +150,8 @@ def test_it_needs_nothing_but_math_and_allocates_nothing(tmp_path: Path) -> None
         ("my net-2.h", "my_net_2"),
         ("2nd.h", "model_2nd"),
         ("é.h", "model"),
-        ("_x.h", "model__x"),
+        ("_x.h", "x"),
+        ("_2__x-.h", "model_2_x"),
     ],
 )
 def test_names_begin_with_that_of_the_file(file: str, prefix: str, tmp_path: Path) -> None:
@@ -164,7 +166,21 @@ def test_names_begin_with_that_of_the_file(file: str, prefix: str, tmp_path: Pat
 
 
 def test_names_of_layers_can_not_break_it(tmp_path: Path) -> None:
-    names = ["a b", "a_b", "*/ int x;", "/*", "net", "??/", "a\nb", "a\\", "predict", "x" * 300]
+    names = [
+        "a b",
+        "a_b",
+        "a__b",
+        "_",
+        "é",
+        "*/ int x;",
+        "/*",
+        "net",
+        "??/",
+        "a\nb",
+        "a\\",
+        "predict",
+        "x" * 300,
+    ]
     layers = [keras.layers.Dense(3) for _ in names]
     for layer, name in zip(layers, names, strict=True):
         layer.name = name  # which nobody checks then
@@ -178,6 +194,8 @@ def test_names_of_layers_can_not_break_it(tmp_path: Path) -> None:
     )
     build(tmp_path, [*C, "a.c", "-o", "program"])
     subprocess.run([tmp_path / "program"], check=True)
+    text = (tmp_path / "net.h").read_text(encoding="utf-8")
+    assert not re.search(r"\bother_\w*__", text)  # C++ keeps such names for itself
 
 
 def test_scratch_holds_what_lies_between(tmp_path: Path) -> None:

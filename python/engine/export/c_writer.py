@@ -37,7 +37,7 @@ class Writer:
 
     def begin(self, stage: Stage) -> None:
         """Name what follows after the layer."""
-        self._layer = identifier(stage.layer)[:_KEPT]
+        self._layer = identifier(stage.layer[:_KEPT]) or "layer"
         shapes = f"{text_of_shape(stage.input_shape)} to {text_of_shape(stage.shape)}"
         self.statements.append(f"/* {harmless(stage.layer)} ({harmless(stage.kind)}): {shapes} */")
 
@@ -115,8 +115,8 @@ def filled(formula: str, constants: tuple[float, ...]) -> str:
 
 
 def identifier(name: str) -> str:
-    """`name` with what C's names may not hold replaced."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+    """`name` with what C's names may not hold replaced; two underscores in a row are the compiler's in C++."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
 
 
 def harmless(text: str) -> str:
