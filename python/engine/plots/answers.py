@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _POWER, _LEAST_END = 0.6, 0.03
 _DARKEST, _RIGHT = 0.85, 0.2  # opacity of the most frequent mistake, and of the diagonal
 _MOST_WRITTEN = 30  # classes; the numbers of more could not be read
-_LONG = 42  # characters side by side, from which on the names below are slanted
+_LETTER = 0.6 / 72  # inches that a letter takes, by point of its size
+_SLANTED = 0.7  # height of a slanted name, by its length
 _INCH = 1.45  # width of a mistake with the gap beside it
 _CAPTION = 21  # characters below it
 
@@ -58,15 +59,16 @@ def confusion_matrix(
     matrix = np.zeros((count, count), np.int64)
     np.add.at(matrix, (found.truth, found.said), 1)
     side = float(np.clip(0.5 * count + 1.5, 3.5, 12))
-    ax = target_axes(ax, side + 0.6, side)
+    longest = max(map(len, found.names)) * _LETTER * text_size()  # of the names, in inches
+    room = side - 1.0 if ax is None else ax.get_window_extent().width / ax.figure.dpi
+    slants = longest + _LETTER * text_size() > room / count
+    ax = target_axes(ax, side + 0.6 + longest, side + (_SLANTED * longest if slants else 0.0))
     ax.imshow(_colors(matrix), aspect="auto")
     if count <= _MOST_WRITTEN:
         _write_cells(ax, matrix, normalize)
     _write_recalls(ax, matrix)
     headline(ax, "Confusion matrix")
-    slanted: dict[str, Any] = (
-        {"rotation": 45, "ha": "right"} if count * max(map(len, found.names)) > _LONG else {}
-    )
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slants else {}
     step = -(-count // _MOST_WRITTEN)
     ax.set_xticks(range(0, count, step), found.names[::step], **slanted)
     ax.set_yticks(range(0, count, step), found.names[::step])
@@ -108,12 +110,11 @@ def _write_recalls(ax: Axes, matrix: NDArray[np.int64]) -> None:
     """Beside each row the share that is right."""
     if len(matrix) > _MOST_WRITTEN:
         return
-    right = len(matrix) - 0.35
-    color = ax.yaxis.label.get_color()
+    beside: dict[str, Any] = {"textcoords": "offset points", "color": ax.yaxis.label.get_color()}
     for true, row in enumerate(matrix):
         recall = percent(row[true] / row.sum(), 1) if row.sum() else "-"
-        ax.text(right, true, recall, va="center", color=color)
-    ax.text(right, -0.65, "right", color=color)
+        ax.annotate(recall, (1, true), (5, 0), ("axes fraction", "data"), va="center", **beside)
+    ax.annotate("right", (1, 1), (5, 6), "axes fraction", **beside)
 
 
 def percent(share: float, digits: int) -> str:
