@@ -56,6 +56,36 @@ def png_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
+def shell(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m engine {command}'],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("command", ["info", f"mnist {' '.join(QUICK)} --no-report"])
+def test_output_that_can_not_be_written(command: str) -> None:
+    result = shell(f"{command} > /dev/full")
+    assert result.returncode == 1
+    assert result.stderr == "engine: error: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell closes it")
+def test_output_that_is_closed() -> None:
+    result = shell("info >&-")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell makes the pipe")
+def test_a_reader_that_has_seen_enough() -> None:
+    result = shell(f"mnist {' '.join(QUICK)} --no-report | true")
+    assert result.stderr == ""
+
+
 def test_version() -> None:
     result = run("--version")
     assert (result.returncode, result.stdout) == (0, f"mlp-engine {build_info()['version']}\n")
