@@ -134,3 +134,28 @@ def test_weights_that_fit_only_in_part(saved: dict[str, bytes], tmp_path: Path) 
         assert all(np.array_equal(a, b) for a, b in zip(kept, target.get_weights(), strict=True))
     other.load_weights(tmp_path / "w.npz")
     assert all(np.array_equal(a, b) for a, b in zip(before, other.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [], True, {}])
+@pytest.mark.parametrize(
+    "place", [("layers", 1), ("layers", 1, "inbound_nodes"), ("layers", 1, "inbound_nodes", 0)]
+)
+def test_configs_that_are_none_are_refused(place: tuple[Any, ...], value: object) -> None:
+    x = keras.Input((4,))
+    config = keras.Model(x, layers.Dense(3)(layers.Dense(2)(x))).get_config()
+    whole = config
+    *way, last = place
+    for key in way:
+        config = config[key]
+    config[last] = value
+    with pytest.raises((TypeError, ValueError), match=r"config of model|`config` must|no chain of layers"):
+        keras.Model.from_config(whole)
+
+
+@pytest.mark.parametrize(
+    "kind", [keras.Model, keras.Sequential, layers.Dense, keras.optimizers.Adam, keras.losses.Huber]
+)
+@pytest.mark.parametrize("config", [None, 3, "units", ["units"]])
+def test_what_is_no_config_is_refused(kind: Any, config: Any) -> None:
+    with pytest.raises(TypeError, match="`config` must be a dict, as get_config"):
+        kind.from_config(config)

@@ -125,6 +125,14 @@ def require(kind: Any, value: object, name: str, expected: str) -> None:
         raise TypeError(msg)
 
 
+def config_of(value: Any) -> Mapping[str, Any]:
+    """`value`, from which an object is made."""
+    if not isinstance(value, Mapping):
+        msg = f"`config` must be a dict, as get_config() returns one, got {value!r:.200}"
+        raise TypeError(msg)
+    return value
+
+
 def label(value: object) -> str:
     """`value`, the name of a layer or a model: files join such names by slashes."""
     if not isinstance(value, str):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import REAL, nearest
+from engine._checks import REAL, config_of, nearest
 from engine._custom import custom_object_scope, get_registered_name, get_registered_object, registered_by
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Spec:
         return cls(
             **{
                 name: value
-                for name, value in config.items()
+                for name, value in config_of(config).items()
                 if name in known or value not in (None, cls.fixed.get(name))
             }
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from engine._checks import flag, label, require
+from engine._checks import config_of, flag, label, require
 from engine._custom import custom_object_scope
 from engine._spec import auto_name, snake_case
 from engine.layers import InputLayer, get
@@ -54,7 +54,7 @@ class Model(Described):
             config: what it returned.
             custom_objects: classes and functions of your own by name.
         """
-        chain = Functional if "output_layers" in config else Sequential
+        chain = Functional if "output_layers" in config_of(config) else Sequential
         kind: type[Any] = chain if cls is Model else cls
         with custom_object_scope(custom_objects):
             model = kind.of_parts(_parts_from_config(config), config["name"])

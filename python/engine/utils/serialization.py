@@ -170,7 +170,14 @@ def layers_in(config: object) -> list[Any]:
         raise ValueError(msg)
     layers = list(config["layers"])
     if "output_layers" in config:  # of a Functional
-        return _chained(config, {_name_of(layer): layer for layer in layers})
+        try:
+            return _chained(config, {_name_of(layer): layer for layer in layers})
+        except (AttributeError, KeyError, TypeError) as error:
+            msg = (
+                f"a config of model {config['name']!r} must have layers as get_config() returns them, dicts with 'name' "
+                f"and 'inbound_nodes' ({type(error).__name__}: {error})"
+            )
+            raise ValueError(msg) from error
     shape = config.get("build_input_shape")
     first = layers[0] if layers else None
     if shape and isinstance(first, Mapping) and first.get("class_name") not in (*_MODELS, "InputLayer"):
