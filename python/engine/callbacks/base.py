@@ -215,7 +215,7 @@ class CallbackList:
     """
 
     def __init__(self, callbacks: object, history: bool = False) -> None:
-        self._callbacks = _listed(callbacks)
+        self._callbacks = listed(callbacks)
         self._model: Any = None
         self.history = (
             next((each for each in self._callbacks if isinstance(each, History)), None) or History()
@@ -264,7 +264,8 @@ class CallbackList:
         )
 
 
-def _listed(callbacks: object) -> list[Callback]:
+def listed(callbacks: object) -> list[Callback]:
+    """What `callbacks` is: none, one or several; TypeError for anything else."""
     if callbacks is None:
         return []
     try:

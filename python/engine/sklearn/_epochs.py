@@ -8,6 +8,7 @@ from typing import Any
 
 from engine._progress import print_message
 from engine.callbacks import Callback
+from engine.callbacks.base import listed
 from engine.models import Sequential
 from engine.sklearn._network import Design
 from engine.sklearn._record import Record
@@ -154,8 +155,7 @@ def train(
         batch_size: of a step.
         epochs: most of them.
     """
-    callbacks = estimator.callbacks or []
-    others = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    others = listed(estimator.callbacks)
     seen = None if held_out is None or not others else (held_out.x, held_out.y, held_out.weights)
     try:
         model.fit(
@@ -173,5 +173,4 @@ def train(
         warnings.warn("Training interrupted by user.", stacklevel=5)
     finally:
         for callback in others:
-            if isinstance(callback, Callback):
-                callback.model = None  # which neither copies nor pickles of the estimator shall carry along
+            callback.model = None  # which neither copies nor pickles of the estimator shall carry along

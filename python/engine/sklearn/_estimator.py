@@ -94,7 +94,9 @@ class Perceptron(Record):
         random = check_random_state(self.random_state)
         self.out_activation_ = self._out_activation()
         design = self._design((rows.shape[1], *hidden, self.n_outputs_))
-        if not again:
+        if again:
+            self._require_same_layers(design)
+        else:
             self._begin(design, random, self._type(rows))
         if self.solver == "lbfgs":
             self._fit_full(design, samples)
@@ -107,6 +109,15 @@ class Perceptron(Record):
             )
             raise ValueError(msg)
         return self
+
+    def _require_same_layers(self, design: Design) -> None:
+        there = (design.units[0], *map(len, self.intercepts_))
+        if there != design.units:
+            msg = (
+                f"`hidden_layer_sizes` asks for layers of {design.units}, but those of the earlier fit are of {there}: "
+                "`warm_start` and `partial_fit` go on with these; take a clone() for others"
+            )
+            raise ValueError(msg)
 
     def _outputs(self, targets: Array) -> int:
         """Units of the last layer."""
