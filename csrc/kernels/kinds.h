@@ -96,6 +96,11 @@ enum class Loss {
   kCategoricalHinge,
 };
 inline constexpr int kLosses = 19;
+/// Whether the formula leaves probabilities behind, or needs room for them.
+inline constexpr bool gives_probabilities(Loss loss) {
+  return loss == Loss::kSoftmaxCrossentropy || loss == Loss::kSigmoidCrossentropy ||
+         loss == Loss::kCategoricalFocalCrossentropy;
+}
 /// Most numbers that a loss takes beside its targets and outputs.
 inline constexpr int kLossParameters = 4;
 

@@ -39,74 +39,64 @@ struct BinaryFocalCrossentropy {
 /// alpha sum((1 - p)^gamma t (-log p)), with p renormalised and clipped
 struct CategoricalFocalCrossentropy {
   static constexpr Loss kKind = Loss::kCategoricalFocalCrossentropy;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
-    const vf keep = broadcast(1.0f - r.smoothing), shift = broadcast(r.smoothing / static_cast<float>(r.n));
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
+    const auto smooth = smoothed(r, target);
     const float alpha = r.parameters[kAlpha], gamma = r.parameters[kGamma];
     const bool logits = r.parameters[kFromLogits] != 0.0f;
-    const float* shares = r.x;
-    float sum;
+    const auto part = [&](int64_t j) { return logits ? r.kept(j) : r.at(j); };
+    typename R::Each total[1], sums[2];  // of what is shared out; of the loss, and of p times the slope by it
     if (logits) {
-      float largest;
-      exp_row(r.x, r.y, r.n, largest, sum);
-      shares = r.y;
+      total[0] = exponentials(r).sum;
     } else {
-      LaneSum lanes;
-      for_vectors(
-          r.n, [&](int64_t j, int part) { lanes.part[part] = lanes.part[part] + masked(load(r.x + j), j, r.n, vf{}); });
-      sum = lanes.total();
+      r.sum(total, [&](int64_t j, vf* sum) { sum[0] = sum[0] + r.at(j); });
     }
-    LaneSum loss, moment;
-    for_vectors(r.n, [&](int64_t j, int part) {
-      const vf t = masked(fma(target.at(j), keep, shift), j, r.n, vf{}) * alpha;
-      const vf p = masked(load(shares + j) / sum, j, r.n, vf{});
+    r.sum(sums, [&](int64_t j, vf* sum) {
+      const vf t = smooth(j) * alpha, p = part(j) / total[0];
       const vf q = clipped(p, kFuzz, 1.0f - kFuzz);
       const vf surprise = -log(q), miss = 1.0f - q;
       const vf focus = power(miss, gamma);
-      loss.part[part] = fma(t, focus * surprise, loss.part[part]);
-      if (r.dx) {
+      sum[0] = fma(t, focus * surprise, sum[0]);
+      if (r.has_gradient()) {
         const vf by_p = -t * (focus / q + surprise * (power(miss, gamma - 1.0f) * gamma));
         const vf slope = p == q ? by_p : vf{};
-        moment.part[part] = fma(slope, p, moment.part[part]);
-        store(r.dx + j, slope);
+        sum[1] = fma(slope, p, sum[1]);
+        r.set_gradient(j, slope);
       }
     });
-    if (r.dx) {
-      const float mean = moment.total();
-      for_vectors(r.n, [&](int64_t j, int) {
-        const vf by_share = load(r.dx + j) - mean;
-        const vf by_x = logits ? by_share * (load(shares + j) / sum) : by_share / sum;
-        store(r.dx + j, masked(by_x * r.scale, j, r.n, vf{}));
+    if (r.has_gradient()) {
+      r.for_columns([&](int64_t j) {
+        const vf by_part = r.gradient(j) - sums[1];
+        r.set_gradient(j, (logits ? by_part * (part(j) / total[0]) : by_part / total[0]) * r.scale);
       });
     }
-    return loss.total();
+    return sums[0];
   }
 };
 
 /// 1 - both / (both + alpha sum(t (1 - x)) + beta sum(x (1 - t)) + epsilon) with both = sum(t x) (Salehi et al., 2017)
 struct Tversky {
   static constexpr Loss kKind = Loss::kTversky;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
     const float alpha = r.parameters[0], beta = r.parameters[1];
-    LaneSum common, target_alone, x_alone;
-    for_vectors(r.n, [&](int64_t j, int part) {
-      const vf x = masked(load(r.x + j), j, r.n, vf{}), t = target.at(j);
-      common.part[part] = fma(t, x, common.part[part]);
-      target_alone.part[part] = fma(t, 1.0f - x, target_alone.part[part]);
-      x_alone.part[part] = fma(x, 1.0f - t, x_alone.part[part]);
+    typename R::Each sums[3];  // of t x, t (1 - x) and x (1 - t)
+    r.sum(sums, [&](int64_t j, vf* sum) {
+      const vf x = r.at(j), t = target.at(j);
+      sum[0] = fma(t, x, sum[0]);
+      sum[1] = fma(t, 1.0f - x, sum[1]);
+      sum[2] = fma(x, 1.0f - t, sum[2]);
     });
-    const float both = common.total();
-    const float all = both + target_alone.total() * alpha + x_alone.total() * beta + r.parameters[2];
-    if (r.dx) {
-      const float by_all = both / (all * all);
-      for_vectors(r.n, [&](int64_t j, int) {
+    const auto all = sums[0] + sums[1] * alpha + sums[2] * beta + r.parameters[2];
+    if (r.has_gradient()) {
+      const auto by_all = sums[0] / (all * all);
+      r.for_columns([&](int64_t j) {
         const vf t = target.at(j);
         const vf growth = t * (1.0f - alpha) + (1.0f - t) * beta;
-        store(r.dx + j, masked((growth * by_all - t / all) * r.scale, j, r.n, vf{}));
+        r.set_gradient(j, (growth * by_all - t / all) * r.scale);
       });
     }
-    return 1.0f - both / all;
+    return 1.0f - sums[0] / all;
   }
 };
 

@@ -43,33 +43,24 @@ struct SquaredHinge {
 /// max(max((1 - t) x) - sum(t x) + 1, 0)
 struct CategoricalHinge {
   static constexpr Loss kKind = Loss::kCategoricalHinge;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
-    const auto larger = [](vf a, vf b) { return a > b ? a : b; };
-    const auto other = [&](int64_t j) {
-      return masked((1.0f - target.at(j)) * load(r.x + j), j, r.n, broadcast(-kInfinity));
-    };
-    LaneSum own;
-    vf most = broadcast(-kInfinity);
-    for_vectors(r.n, [&](int64_t j, int part) {
-      own.part[part] = own.part[part] + masked(target.at(j) * load(r.x + j), j, r.n, vf{});
-      most = larger(other(j), most);
-    });
-    const float rival = fold(most, larger);
-    const float margin = rival - own.total() + 1.0f;
-    if (r.dx) {
-      LaneSum rivals;  // equally large ones share the gradient
-      for_vectors(r.n, [&](int64_t j, int part) {
-        rivals.part[part] = rivals.part[part] + (other(j) == rival ? broadcast(1.0f) : vf{});
-      });
-      const float active = above(broadcast(margin), 0.0f)[0] * r.scale, share = active / rivals.total();
-      for_vectors(r.n, [&](int64_t j, int) {
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
+    const auto other = [&](int64_t j) { return (1.0f - target.at(j)) * r.at(j); };
+    typename R::Each own[1], rivals[1];
+    r.sum(own, [&](int64_t j, vf* sums) { sums[0] = sums[0] + target.at(j) * r.at(j); });
+    const auto rival = r.largest(other);
+    const auto margin = rival - own[0] + 1.0f;
+    if (r.has_gradient()) {
+      const auto leads = [&](int64_t j) { return other(j) == rival ? broadcast(1.0f) : vf{}; };
+      r.sum(rivals, [&](int64_t j, vf* sums) { sums[0] = sums[0] + leads(j); });  // which share the gradient
+      const auto active = R::apply([](vf m) { return above(m, 0.0f); }, margin) * r.scale;
+      const auto share = active / rivals[0];
+      r.for_columns([&](int64_t j) {
         const vf t = target.at(j);
-        const vf pull = other(j) == rival ? (1.0f - t) * share : vf{};
-        store(r.dx + j, masked(pull - t * active, j, r.n, vf{}));
+        r.set_gradient(j, (1.0f - t) * share * leads(j) - t * active);
       });
     }
-    return margin < 0.0f ? 0.0f : margin;
+    return R::apply([](vf m) { return m < 0.0f ? vf{} : m; }, margin);
   }
 };
 

@@ -124,33 +124,32 @@ struct KLDivergence {
 /// parameters[0] sum(t x) / (|t| |x|), where no norm counts as less than epsilon
 struct CosineSimilarity {
   static constexpr Loss kKind = Loss::kCosineSimilarity;
-  template <class T>
-  static ENGINE_INLINE float row(const LossRow& r, const T& target) {
-    LaneSum inner, x_squares, t_squares;
-    for_vectors(r.n, [&](int64_t j, int part) {
-      const vf x = masked(load(r.x + j), j, r.n, vf{}), t = target.at(j);
-      inner.part[part] = fma(t, x, inner.part[part]);
-      x_squares.part[part] = fma(x, x, x_squares.part[part]);
-      t_squares.part[part] = fma(t, t, t_squares.part[part]);
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
+    typename R::Each sums[3];  // of t x, x^2 and t^2
+    r.sum(sums, [&](int64_t j, vf* sum) {
+      const vf x = r.at(j), t = target.at(j);
+      sum[0] = fma(t, x, sum[0]);
+      sum[1] = fma(x, x, sum[1]);
+      sum[2] = fma(t, t, sum[2]);
     });
-    const float of_x = inverse_norm(x_squares.total()), of_t = inverse_norm(t_squares.total());
-    const float cosine = inner.total() * of_x * of_t, factor = r.parameters[0];
-    if (r.dx) {
-      // (t / |t| - cosine x / |x|) / |x|
-      const float back = of_x < kLargest ? cosine * of_x : 0.0f;
-      for_vectors(r.n, [&](int64_t j, int) {
-        const vf slope = (target.at(j) * of_t - load(r.x + j) * back) * of_x;
-        store(r.dx + j, masked(slope * (factor * r.scale), j, r.n, vf{}));
-      });
+    const auto of_x = R::apply(inverse_norm, sums[1]), of_t = R::apply(inverse_norm, sums[2]);
+    const auto cosine = sums[0] * of_x * of_t;
+    const float factor = r.parameters[0];
+    if (r.has_gradient()) {
+      // (t / |t| - cosine x / |x|) / |x|, where the norm of x may change
+      const auto back = cosine * R::apply([](vf inverse) { return inverse < kLargest ? inverse : vf{}; }, of_x);
+      r.for_columns(
+          [&](int64_t j) { r.set_gradient(j, (target.at(j) * of_t - r.at(j) * back) * of_x * (factor * r.scale)); });
     }
     return cosine * factor;
   }
 
  private:
   static constexpr float kLargest = 1.0f / kFuzz;
-  static ENGINE_INLINE float inverse_norm(float squares) {
-    const float inverse = 1.0f / sqrt(broadcast(squares))[0];
-    return inverse < kLargest ? inverse : kLargest;
+  static ENGINE_INLINE vf inverse_norm(vf squares) {
+    const vf inverse = 1.0f / sqrt(squares);
+    return inverse < kLargest ? inverse : broadcast(kLargest);
   }
 };
 

@@ -42,11 +42,9 @@ __attribute__((noinline)) void load_columns(Columns& columns, const float* x, in
   }
 }
 
-/// Joins the columns in the tree in which LaneSum and `fold` join lanes.
+/// Joins the columns, in their place, in the tree in which LaneSum and `fold` join lanes.
 template <class F>
-ENGINE_INLINE vf fold_columns(const Columns& columns, F&& join) {
-  Columns tree;
-  std::memcpy(tree, columns, sizeof tree);
+ENGINE_INLINE vf fold_columns(Columns& tree, F&& join) {
 #pragma GCC unroll 4
   for (int half = kLane / 2; half > 0; half /= 2) {
 #pragma GCC unroll 8
@@ -91,69 +89,72 @@ ENGINE_INLINE vf row_scales(const LossRows& op, Range rows) {
   return load(scales);
 }
 
-/// Up to kWidth rows of SoftmaxCrossentropy, which has the formulas, to the same bits.
-template <Target Kind>
-void softmax_crossentropy_columns(const LossRows& op, Range rows) {
-  const int64_t count = rows.end - rows.begin, n = op.n;
-  const auto larger = [](vf a, vf b) { return a > b ? a : b; };
-  const auto add = [](vf a, vf b) { return a + b; };
-  const TargetColumns<Kind> target(op.targets, rows, n, op.ignored);
-  Columns x, y = {}, terms = {}, t = {};
-  load_columns(x, op.x + rows.begin * op.ld, op.ld, count);
-  for (int64_t j = 0; j < kLane; ++j) terms[j] = j < n ? larger(x[j], broadcast(-kInfinity)) : broadcast(-kInfinity);
-  const vf largest = fold_columns(terms, larger);
-  for (int64_t j = 0; j < n; ++j) y[j] = exp(x[j] - largest);
-  const vf sum = fold_columns(y, add), log_sum = log(sum);
-  const vf keep = broadcast(1.0f - op.label_smoothing);
-  const vf shift = broadcast(op.label_smoothing / static_cast<float>(n));
-  for (int64_t j = 0; j < kLane; ++j) {
-    t[j] = j < n ? fma(target.at(j), keep, shift) : vf{};
-    terms[j] = j < n ? fma(t[j], log_sum - (x[j] - largest), vf{}) : vf{};
-    y[j] = y[j] / sum;
-  }
-  const vf losses = fold_columns(terms, add);
-  std::memcpy(op.losses + rows.begin, &losses, static_cast<size_t>(count) * sizeof(float));
-  if (op.y_pred) store_columns(y, op.y_pred + rows.begin * op.ld, op.ld, count);
-  if (!op.dx) return;
-  const vf scale = row_scales(op, rows), total = fold_columns(t, add);
-  for (int64_t j = 0; j < n; ++j) y[j] = (y[j] * total - t[j]) * scale;
-  store_columns(y, op.dx + rows.begin * op.ld, op.ld, count);
-}
-
-/// Up to kWidth rows: what LossRow is for one.
+/// Up to kWidth rows: what LossRow is for one, to the same bits.
 struct LossColumns {
+  using Each = vf;
+
   Columns x, y, dx;
   int64_t n;
   float smoothing;
   vf scale;
   const float* parameters;
-  bool binary, has_dx;
+  bool binary, wants_gradient;
 
+  ENGINE_INLINE vf at(int64_t j) const { return x[j]; }
+  ENGINE_INLINE vf without_pads(int64_t, vf v) const { return v; }
   ENGINE_INLINE void keep(int64_t j, vf p) { y[j] = p; }
+  ENGINE_INLINE vf kept(int64_t j) const { return y[j]; }
+  ENGINE_INLINE bool has_gradient() const { return wants_gradient; }
+  ENGINE_INLINE void set_gradient(int64_t j, vf slope) { dx[j] = slope; }
+  ENGINE_INLINE vf gradient(int64_t j) const { return dx[j]; }
+
+  template <class F>
+  ENGINE_INLINE void for_columns(F&& f) const {
+    for (int64_t j = 0; j < n; ++j) f(j);
+  }
+
+  template <int N, class F>
+  ENGINE_INLINE void sum(vf (&totals)[N], F&& add) const {
+    Columns terms[N];
+    for_columns([&](int64_t j) {
+      vf sums[N] = {};
+      add(j, sums);
+#pragma GCC unroll 3
+      for (int s = 0; s < N; ++s) terms[s][j] = sums[s];
+    });
+#pragma GCC unroll 3
+    for (int s = 0; s < N; ++s) {
+      for (int64_t j = n; j < kLane; ++j) terms[s][j] = vf{};
+    }
+#pragma GCC unroll 3
+    for (int s = 0; s < N; ++s) totals[s] = fold_columns(terms[s], [](vf a, vf b) { return a + b; });
+  }
+
+  template <class F>
+  ENGINE_INLINE vf largest(F&& f) const {
+    const vf lowest = broadcast(-kInfinity);
+    Columns terms;
+    for_columns([&](int64_t j) { terms[j] = larger_of(f(j), lowest); });
+    for (int64_t j = n; j < kLane; ++j) terms[j] = lowest;
+    return fold_columns(terms, larger_of);
+  }
+
+  template <class F>
+  static ENGINE_INLINE vf apply(F&& f, vf values) {
+    return f(values);
+  }
 };
 
-/// In the order in which sum_row of one row adds.
-template <class T, class F>
-ENGINE_INLINE vf sum_row(LossColumns& r, const T& target, float share, F&& f) {
-  Columns terms = {};
-  for (int64_t j = 0; j < r.n; ++j) {
-    vf slope;
-    terms[j] = vf{} + f(r.x[j], target.at(j), j, slope);
-    if (r.has_dx) r.dx[j] = slope * (share * r.scale);
-  }
-  return fold_columns(terms, [](vf a, vf b) { return a + b; }) * share;
-}
-
-/// Up to kWidth rows of a loss by element, to the bits of one after the other.
+/// Up to kWidth rows of a loss.
 template <class L, Target Kind>
-void loss_columns(const LossRows& op, Range rows) {
+__attribute__((flatten)) void loss_columns(const LossRows& op, Range rows) {
   const int64_t count = rows.end - rows.begin, at = rows.begin * op.ld;
   const TargetColumns<Kind> target(op.targets, rows, op.n, op.ignored);
   LossColumns r{{}, {}, {}, op.n, op.label_smoothing, row_scales(op, rows), op.parameters, op.binary, op.dx != nullptr};
   load_columns(r.x, op.x + at, op.ld, count);
   const vf losses = L::row(r, target);
   std::memcpy(op.losses + rows.begin, &losses, static_cast<size_t>(count) * sizeof(float));
-  if (op.y_pred && L::kKind == Loss::kSigmoidCrossentropy) store_columns(r.y, op.y_pred + at, op.ld, count);
+  if (op.y_pred && gives_probabilities(L::kKind)) store_columns(r.y, op.y_pred + at, op.ld, count);
   if (op.dx) store_columns(r.dx, op.dx + at, op.ld, count);
 }
 
@@ -195,14 +196,8 @@ ENGINE_INLINE void in_groups(const Op& op, Columns&& columns, ByRow&& by_row) {
 }
 
 template <class L, Target Kind>
-void element_loss_rows(const LossRows& op) {
+void losses(const LossRows& op) {
   in_groups(op, [&](Range rows) { loss_columns<L, Kind>(op, rows); }, loss_rows<L, Kind>);
-}
-
-template <Target Kind>
-void softmax_crossentropy_rows(const LossRows& op) {
-  in_groups(
-      op, [&](Range rows) { softmax_crossentropy_columns<Kind>(op, rows); }, loss_rows<SoftmaxCrossentropy, Kind>);
 }
 
 template <Target Kind>

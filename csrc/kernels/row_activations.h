@@ -16,17 +16,20 @@ ENGINE_INLINE float row_sum(int64_t n, F&& value) {
   return lanes.total();
 }
 
-ENGINE_INLINE float row_largest(const float* x, int64_t n) {
-  const auto larger = [](vf a, vf b) { return a > b ? a : b; };
+ENGINE_INLINE vf larger_of(vf a, vf b) { return a > b ? a : b; }
+
+/// The largest `value(j)` of the row's lanes.
+template <class F>
+ENGINE_INLINE float row_largest(int64_t n, F&& value) {
   const vf lowest = broadcast(-kInfinity);
   vf most = lowest;
-  for_vectors(n, [&](int64_t j, int) { most = larger(masked(load(x + j), j, n, lowest), most); });
-  return fold(most, larger);
+  for_vectors(n, [&](int64_t j, int) { most = larger_of(masked(value(j), j, n, lowest), most); });
+  return fold(most, larger_of);
 }
 
 /// y = exp(x - max(x)), unnormalised with zero pads; returns max and sum.
 ENGINE_INLINE void exp_row(const float* x, float* y, int64_t n, float& largest, float& sum) {
-  largest = row_largest(x, n);
+  largest = row_largest(n, [&](int64_t j) { return load(x + j); });
   LaneSum lanes;
   for_vectors(n, [&](int64_t j, int part) {
     const vf e = masked(exp(load(x + j) - largest), j, n, vf{});
@@ -54,7 +57,7 @@ struct Softmax {
 struct LogSoftmax {
   static constexpr Activation kKind = Activation::kLogSoftmax;
   static void forward(const float* z, float* y, int64_t n) {
-    const float largest = row_largest(z, n);
+    const float largest = row_largest(n, [&](int64_t j) { return load(z + j); });
     const float log_sum = log1(row_sum(n, [&](int64_t j) { return exp(load(z + j) - largest); }));
     for_vectors(n, [&](int64_t j, int) { store(y + j, masked(load(z + j) - largest - log_sum, j, n, vf{})); });
   }
@@ -71,7 +74,7 @@ struct LogSoftmax {
 struct Sparsemax {
   static constexpr Activation kKind = Activation::kSparsemax;
   static void forward(const float* z, float* y, int64_t n) {
-    const float largest = row_largest(z, n);
+    const float largest = row_largest(n, [&](int64_t j) { return load(z + j); });
     const auto shifted = [&](int64_t j) { return load(z + j) - largest; };
     float tau = -kInfinity, count = 0.0f;
     for (int64_t round = 0; round <= n; ++round) {

@@ -155,12 +155,6 @@ inline constexpr Loss from_logits(Loss loss) {
 /// The formula for the outputs that `spec` is told to expect.
 inline Loss formula(const LossSpec& spec) { return spec.from_logits ? from_logits(spec.kind) : spec.kind; }
 
-/// Whether the formula leaves probabilities behind, or needs room for them.
-inline constexpr bool gives_probabilities(Loss loss) {
-  return loss == Loss::kSoftmaxCrossentropy || loss == Loss::kSigmoidCrossentropy ||
-         loss == Loss::kCategoricalFocalCrossentropy;
-}
-
 /// Whether targets 0 and 1 mean -1 and 1 to it.
 inline constexpr bool reads_signs(Loss loss) { return loss == Loss::kHinge || loss == Loss::kSquaredHinge; }
 
