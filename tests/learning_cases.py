@@ -112,14 +112,15 @@ def networks(dense: Callable[..., dict[str, Any]], case: Callable[..., Any]) -> 
         },
         {**dense(10, "softmax"), "kernel_constraint": {"kind": "non_negative"}},
     ]
+    gains = [plain[0], {"kind": "learned", "shape": [20, 10]}, *plain[1:]]
     loss = "sparse_categorical_crossentropy"
     averaged = {**OPTIONS["global_clipnorm"], "averages": True, "average_momentum": 0.9, "overwrite": 3}
     return {
         "penalties_and_constraints": partial(case, asking, loss, averaged, 70),
         "lamb": partial(case, plain, loss, {**RULES["lamb"], "clipnorm": 0.5, "accumulate": 2}, 70),
-        "adafactor": partial(case, plain, loss, {**RULES["adafactor"], "kernel_decay": 0.1}, 70),
+        "adafactor": partial(case, gains, loss, {**RULES["adafactor"], "kernel_decay": 0.1}, 70),
         "muon": partial(
-            case, plain, loss, {**MUON, "clipnorm": 0.5, "accumulate": 2, "kernel_decay": 0.1}, 70
+            case, gains, loss, {**MUON, "clipnorm": 0.5, "accumulate": 2, "kernel_decay": 0.1}, 70
         ),
         "nadam": partial(case, plain, loss, RULES["nadam"], 70),
         "ftrl": partial(case, plain, loss, {**RULES["ftrl_penalties"], "exponent": 0.6}, 70),

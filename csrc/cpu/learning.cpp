@@ -108,7 +108,7 @@ double StepRunner::scaling(Scaling scaling, size_t learning, const OptimizerStep
       return frame_.training->optimizer.orthogonalises(v) ? 1.0 / (std::sqrt(squared_norm(learning, false)) + kTiny)
                                                           : 0.0;
     case Scaling::kMuon: {
-      const auto side = static_cast<double>(std::max(variable(v).rows, variable(v).columns));
+      const auto side = static_cast<double>(std::max(variable(v).height(), variable(v).width()));
       const double rate = frame_.training->optimizer.rms_rate;
       return at.learning_rate * (rate > 0.0 ? rate * std::sqrt(side) : 1.0);
     }
@@ -129,7 +129,8 @@ void StepRunner::scale(const Step& step, const Batch& batch) const {
 
 Optimizer StepRunner::rule(int v) const {
   const OptimizerSpec& optimizer = frame_.training->optimizer;
-  if (optimizer.kind == Optimizer::kAdafactor && variable(v).is_matrix()) return Optimizer::kFactored;
+  const bool factors = variable(v).is_matrix() || variable(v).is_flat();
+  if (optimizer.kind == Optimizer::kAdafactor && factors) return Optimizer::kFactored;
   if (optimizer.kind == Optimizer::kMuon && !optimizer.orthogonalises(v)) return Optimizer::kMuonAdam;
   return optimizer.kind;
 }
@@ -174,6 +175,14 @@ void StepRunner::factored_direction(const Step& step, const Batch& batch) const 
     kernels_.factored_direction({gradient(step.kernel) + offset, w.slots[0] + offset, width, w.slots[2], stride,
                                  w.slots[1] + offset, rows, columns, mean});
   });
+}
+
+void StepRunner::factored_flat(const Step& step, const Batch& batch) const {
+  if (worker_.index != 0 || !steps_weights(batch)) return;
+  const Variable& v = variable(step.kernel);
+  const Weights w = weights(step.kernel);
+  kernels_.factored_flat({gradient(step.kernel), w.slots[0], w.slots[2], w.slots[1],
+                          v.columns / (v.height() * v.width()), v.height(), v.width(), optimizer_step(batch)});
 }
 
 void StepRunner::move(const Step& step, const Batch& batch) const {

@@ -18,8 +18,17 @@ void StepRunner::load_direction(const Step& step, const Batch& batch) const {
   const Variable& v = variable(step.kernel);
   const Buffer& x = shape(step.out);
   const float scale = data(step.in)[step.index];
-  const bool turned = v.rows <= v.columns;
+  const bool turned = v.height() <= v.width();
   const Range own = worker_.slice(x.rows);
+  if (v.is_flat()) {
+    const int64_t row = turned ? 1 : v.width(), column = turned ? v.width() : 1;
+    for (int64_t i = own.begin; i < own.end; ++i) {
+      for (int64_t j = 0; j < x.columns; ++j) {
+        data(step.out)[i * x.ld + j] = scale * gradient(step.kernel)[i * row + j * column];
+      }
+    }
+    return;
+  }
   for_panels(v.rows, v.columns, {0, v.columns}, [&](const Panel& panel) {
     const float* from = gradient(step.kernel) + panel.offset;
     const Range mine = turned ? own : Range{panel.first, panel.first + panel.columns.end};
@@ -104,13 +113,15 @@ void StepRunner::store_direction(const Step& step, const Batch& batch) const {
   if (!steps_weights(batch)) return;
   const Variable& v = variable(step.kernel);
   const Buffer& x = shape(step.in);
-  const bool turned = v.rows <= v.columns;
+  const bool turned = v.height() <= v.width();
+  const int64_t row = turned ? 1 : x.ld, column = turned ? x.ld : 1;
   for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
     const int64_t first = offset / v.rows;  // column of the panel
     float* to = gradient(step.kernel) + offset;
     for (int64_t i = rows.begin; i < rows.end; ++i) {
       for (int64_t j = columns.begin; j < std::min(columns.end, v.columns - first); ++j) {
-        to[i * width + j] = turned ? data(step.in)[(first + j) * x.ld + i] : data(step.in)[i * x.ld + first + j];
+        const int64_t at = i * v.columns + first + j;  // counted row by row, as the user sees them
+        to[i * width + j] = data(step.in)[at / v.width() * row + at % v.width() * column];
       }
     }
   });

@@ -134,6 +134,8 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return factored_means(step, batch);
     case Step::Kind::kFactoredDirection:
       return factored_direction(step, batch);
+    case Step::Kind::kFactoredFlat:
+      return factored_flat(step, batch);
     case Step::Kind::kMove:
       return move(step, batch);
     case Step::Kind::kLoadDirection:

@@ -70,6 +70,7 @@ class StepRunner {
   void step_weights(const Step& step, const Batch& batch) const;
   void factored_means(const Step& step, const Batch& batch) const;
   void factored_direction(const Step& step, const Batch& batch) const;
+  void factored_flat(const Step& step, const Batch& batch) const;
   void move(const Step& step, const Batch& batch) const;
   void load_direction(const Step& step, const Batch& batch) const;
   void gram(const Step& step, const Batch& batch) const;

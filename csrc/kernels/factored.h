@@ -98,5 +98,34 @@ void factored_direction(const FactoredDirection& op) {
   }
 }
 
+/// Of weights whose number doesn't pay for vectors, such as the gain of a normalization over two axes.
+void factored_flat(const FactoredFlat& op) {
+  const double share = share_of_step(op.step);
+  const auto square = [](float x) { return static_cast<double>(x) * static_cast<double>(x); };
+  for (int64_t m = 0; m < op.matrices; ++m) {
+    const int64_t first = m * op.rows * op.n;
+    float *g = op.gradient + first, *v = op.v + first, *r = op.of_rows + first, *c = op.of_columns + first;
+    double total = 0.0;
+    for (int64_t i = 0; i < op.rows; ++i) {
+      double squares = 0.0;
+      for (int64_t j = 0; j < op.n; ++j) squares += square(g[i * op.n + j]);
+      r[i * op.n] = next_mean(r[i * op.n], squares, op.n, op.step, share);
+      total += static_cast<double>(r[i * op.n]);
+    }
+    for (int64_t j = 0; j < op.n; ++j) {
+      double squares = 0.0;
+      for (int64_t i = 0; i < op.rows; ++i) squares += square(g[i * op.n + j]);
+      c[j] = next_mean(c[j], squares, op.rows, op.step, share);
+    }
+    const auto mean = static_cast<float>(total / static_cast<double>(op.rows));
+    for (int64_t i = 0; i < op.rows; ++i) {
+      for (int64_t j = 0; j < op.n; ++j) {
+        v[i * op.n + j] = r[i * op.n] / mean * c[j];
+        g[i * op.n + j] /= __builtin_sqrtf(v[i * op.n + j]);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace engine::ENGINE_ISA

@@ -41,6 +41,7 @@ void fill_learning(KernelTable& table) {
   table.factored_rows = factored_rows;
   table.factored_columns = factored_columns;
   table.factored_direction = factored_direction;
+  table.factored_flat = factored_flat;
   table.average = average;
 }
 

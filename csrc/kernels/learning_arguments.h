@@ -83,6 +83,16 @@ struct FactoredDirection {
   float mean;  // of of_rows
 };
 
+/// All of this for `matrices` (rows, n) that lie one after the other, without pads; means as above, in their places
+struct FactoredFlat {
+  float* gradient;
+  float* v;
+  float* of_rows;
+  float* of_columns;
+  int64_t matrices, rows, n;
+  OptimizerStep step;
+};
+
 /// units (i, ...) = row i of weights (rows, columns) in panels, or column i, over its norm
 struct UnitRows {
   const float* weights;

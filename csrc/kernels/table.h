@@ -257,6 +257,7 @@ struct KernelTable {
   void (*factored_rows)(const FactoredMeans&);
   void (*factored_columns)(const FactoredMeans&);
   void (*factored_direction)(const FactoredDirection&);
+  void (*factored_flat)(const FactoredFlat&);
   void (*average)(const WeightBlock&, double momentum, bool overwrite);  // other = m other + (1 - m) w; w = other
   void (*activation_forward[kElementwiseActivations])(const Elementwise&);
   void (*activation_backward[kElementwiseActivations])(const Elementwise&);

@@ -223,6 +223,10 @@ class Accesses {
         reads_variable(step.kernel, Slice::kColumns);
         writes(step.out, Slice::kColumns);
         break;
+      case Step::Kind::kFactoredFlat:
+        writes_gradient(step.kernel, slice_of_weights(step.split));
+        writes_variable(step.kernel, slice_of_weights(step.split));
+        break;
       case Step::Kind::kFactoredRows:
       case Step::Kind::kFactoredColumns:
         reads_gradient(step.kernel, slice_of_weights(step.split));

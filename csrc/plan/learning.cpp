@@ -116,7 +116,7 @@ class Learning {
   /// The matrix is walked as rows that are its shorter side long, so that products of columns are the smallest.
   void emit_newton_schulz(size_t learning) {
     const Variable& v = variable(plan_.learning[learning]);
-    const int64_t length = std::max(v.rows, v.columns), width = std::min(v.rows, v.columns);
+    const int64_t length = std::max(v.height(), v.width()), width = std::min(v.height(), v.width());
     const auto in_panels = [&] { return add_buffer(plan_, 1, width * round_up(width, kLane)); };
     int rows = add_buffer(plan_, length, width), next = add_buffer(plan_, length, width);
     const int gram = in_panels(), gram_rows = add_buffer(plan_, width, width), quintic = in_panels();
@@ -140,7 +140,7 @@ class Learning {
     last.in = rows;
   }
 
-  /// Of matrices the direction itself takes three steps.
+  /// Of matrices the direction itself takes three steps, unless they lie flat.
   void emit_factored() {
     const auto is_matrix = [&](int v) { return variable(v).is_matrix(); };
     for (const int v : plan_.learning) {
@@ -148,6 +148,7 @@ class Learning {
     }
     for (const int v : plan_.learning) {
       if (is_matrix(v)) emit(Kind::kFactoredColumns, v).split = Split::kUnits;
+      if (variable(v).is_flat()) emit(Kind::kFactoredFlat, v).split = Split::kNone;
     }
     emit_scaling(Scaling::kRowMean);
     emit_scaled(Kind::kFactoredDirection, is_matrix);

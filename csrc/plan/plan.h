@@ -16,6 +16,11 @@ struct Variable {
   VariableSpec asked;          // nothing where nothing is learnt: Keras leaves frozen weights out of the loss
 
   bool is_matrix() const { return shape.size() == 2 && rows == shape[0]; }
+  /// Whether what the user sees as matrices lies there as one row, such as a gain of two axes.
+  bool is_flat() const { return shape.size() >= 2 && !is_matrix(); }
+  /// Sides of the matrices that the user sees, or else of the array.
+  int64_t height() const { return is_flat() ? shape[shape.size() - 2] : rows; }
+  int64_t width() const { return is_flat() ? shape.back() : columns; }
   /// In an arena.
   int64_t floats() const { return rows * round_up(columns, kLane); }
 };
@@ -122,6 +127,7 @@ struct Step {
     kFactoredRows,
     kFactoredColumns,
     kFactoredDirection,
+    kFactoredFlat,
     kMove,
     kLoadDirection,   // of a matrix, as rows that are its shorter side long ...
     kGram,            // ... their products ...

@@ -108,6 +108,62 @@ def test_options_of_every_optimizer(name: str, options: dict[str, Any]) -> None:
     check(networks(name, {"learning_rate": 0.01} | rule | options))
 
 
+def arrays_of_several_axes(name: str, options: dict[str, Any]) -> Twins:
+    """Gains and shifts over two axes and three, and tall and wide matrices of layers of one's own."""
+
+    def make(api: Any) -> Any:
+        class Mixed(api.layers.Layer):
+            def __init__(self, units: int) -> None:
+                super().__init__()
+                self.units = units
+
+            def build(self, input_shape: Any) -> None:
+                shape = (input_shape[-1], self.units)
+                self.mix = self.add_weight(shape=shape, initializer="glorot_uniform", name="mix")
+
+            def call(self, inputs: Any) -> Any:
+                return inputs @ self.mix
+
+            def gradient(self, inputs: Any, upstream: Any) -> Any:
+                return upstream @ self.mix.T, inputs.reshape(-1, inputs.shape[-1]).T @ upstream.reshape(
+                    -1, self.units
+                )
+
+        stack = [
+            api.layers.Reshape((3, 4)),
+            api.layers.LayerNormalization(axis=[1, 2]),
+            Mixed(18),
+            api.layers.PReLU(),
+            Mixed(4),
+            api.layers.Reshape((2, 3, 2)),
+            api.layers.LayerNormalization(axis=[1, 2, 3]),
+            api.layers.Flatten(),
+            api.layers.Dense(4, "softmax"),
+        ]
+        model = api.Sequential([api.Input((12,)), *stack])
+        model.compile(
+            getattr(api.optimizers, name)(**options), "sparse_categorical_crossentropy", metrics=["accuracy"]
+        )
+        return model
+
+    return twins(make)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Adafactor", {"learning_rate": 0.05}),
+        ("Adafactor", {"beta_2_decay": -0.5, "clip_threshold": 0.5, "clipnorm": 0.1}),
+        ("Muon", {"learning_rate": 0.01}),
+        ("Muon", {"learning_rate": 0.01, "rms_rate": None, "gradient_accumulation_steps": 2}),
+        ("Adam", {}),
+    ],
+    ids=str,
+)
+def test_arrays_of_several_axes(name: str, options: dict[str, Any]) -> None:
+    check(arrays_of_several_axes(name, options))
+
+
 @pytest.mark.parametrize("exclude", [["bias"], ["kernel"], ["^k", "bias"]], ids=str)
 def test_what_does_not_decay(exclude: list[str]) -> None:
     check(networks("Nadam", {"weight_decay": 0.5}, exclude))

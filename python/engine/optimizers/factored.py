@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class Adafactor(Optimizer):
     """Steps in proportion to the weights' size, by factored means of squared gradients (Shazeer and Stern, 2018).
 
-    With `b = 1 - t**beta_2_decay` and `s = g**2 + epsilon_1`: for matrices `r = b * r + (1 - b) * mean(s, axis=1)`,
-    `c = b * c + (1 - b) * mean(s, axis=0)`, `v = outer(r / mean(r), c)`; else `v = b * v + (1 - b) * s`. Then
-    `u = g / sqrt(v)`, `u = u / max(1, rms(u) / clip_threshold)`,
+    With `b = 1 - t**beta_2_decay` and `s = g**2 + epsilon_1`: for matrices, which arrays of more axes are made of,
+    `r = b * r + (1 - b) * mean(s, axis=1)`, `c = b * c + (1 - b) * mean(s, axis=0)`, `v = outer(r / mean(r), c)`; else
+    `v = b * v + (1 - b) * s`. Then `u = g / sqrt(v)`, `u = u / max(1, rms(u) / clip_threshold)`,
     `w = w - max(epsilon_2, rms(w)) * min(learning_rate, 1 / sqrt(t)) * u`.
 
     Args:
@@ -74,10 +74,10 @@ class Adafactor(Optimizer):
 
     def _means(self, program: Program, index: int) -> list[OptimizerVariable]:
         weight, (v,) = self._tracked[index], self._arrays(program, index, {"velocity": ("slot", 0)})
-        if len(v.shape) == 1:
+        if len(v.shape) < 2:  # noqa: PLR2004 # sides
             return [_zero(weight.name), _zero(weight.name), v]
-        rows = _part(f"{self.name}/{weight.name}", program, (index, 2), lambda slot: slot[:, 0])
-        columns = _part(f"{self.name}/{weight.name}", program, (index, 1), lambda slot: slot[0])
+        rows = _part(f"{self.name}/{weight.name}", program, (index, 2), lambda slot: slot[..., 0])
+        columns = _part(f"{self.name}/{weight.name}", program, (index, 1), lambda slot: slot[..., 0, :])
         return [rows, columns, v]
 
 
