@@ -108,11 +108,11 @@ def test_predict(name: str, value: Any) -> None:
 
 
 COMPILE = {
-    "optimizer": ("`optimizer", "unknown optimizer"),
-    "loss": ("`loss", "unknown loss", "the loss"),
+    "optimizer": ("`optimizer", "unknown `optimizer`"),
+    "loss": ("`loss", "unknown `loss`", "the loss"),
     "loss_weights": ("`loss_weights",),
-    "metrics": ("`metric", "unknown metric", "the metric"),
-    "weighted_metrics": ("`weighted_metrics", "`metric", "unknown metric", "the metric"),
+    "metrics": ("`metric", "unknown `metric`", "the metric"),
+    "weighted_metrics": ("`weighted_metrics", "`metric", "unknown `metric`", "the metric"),
     "run_eagerly": ("`run_eagerly",),
     "steps_per_execution": ("`steps_per_execution",),
     "jit_compile": ("`jit_compile",),

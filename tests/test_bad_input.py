@@ -34,7 +34,7 @@ X_MISTAKES: dict[str, tuple[Callable[[Blobs], object], str]] = {
     "one sample": (lambda b: b.x[0], r"got \(6,\): for one sample pass x\[np.newaxis\]"),
     "number": (lambda b: 3.0, "`x` must be an array with one entry per sample, got the single number 3.0"),
     "nothing": (lambda b: None, "`x` must hold real numbers, got NoneType"),
-    "empty": (lambda b: b.x[:0], r"`x` is empty: its shape is \(0, 6\)"),
+    "empty": (lambda b: b.x[:0], r"`x` is empty, of shape \(0, 6\): pass at least one sample"),
     "nan": (lambda b: changed(b.x, (3, 1), np.nan), "`x` must be finite .* but row 3 holds nan"),
     "infinity": (lambda b: changed(b.x, (149, 0), -np.inf), "but row 149 holds -inf"),
     "too large": (lambda b: changed(b.x.astype(float), (7, 0), 1e39), "but row 7 holds 1e\\+39"),
@@ -207,10 +207,10 @@ def test_compile_comes_first(verb: str, blobs: Blobs) -> None:
 
 
 COMPILE_MISTAKES: list[tuple[dict[str, Any], str]] = [
-    ({"optimizer": "adan"}, "unknown optimizer 'adan'; did you mean 'adam'. Known: adadelta, adafactor"),
+    ({"optimizer": "adan"}, "unknown `optimizer` 'adan'; did you mean 'adam'. Known: adadelta, adafactor"),
     ({"optimizer": 3}, r"`optimizer` must be a name, an object of engine.optimizers or a config dict, got 3"),
-    ({"optimizer": {"class_name": "Adm"}}, "unknown optimizer 'Adm'; did you mean 'adam'"),
-    ({"loss": "categorical_crossentropi"}, "unknown loss .*; did you mean 'categorical_crossentropy'"),
+    ({"optimizer": {"class_name": "Adm"}}, "unknown `optimizer` 'Adm'; did you mean 'adam'"),
+    ({"loss": "categorical_crossentropi"}, "unknown `loss` .*; did you mean 'categorical_crossentropy'"),
     (
         {"loss": np.mean},
         r"the loss 'mean' has no gradient, .* give it `gradient\(y_true, y_pred\)`",
@@ -221,7 +221,7 @@ COMPILE_MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"loss": losses.CosineSimilarity(axis=0)}, "`axis=0` of the loss 'cosine_similarity' is not that of"),
     ({"steps_per_execution": 0}, "`steps_per_execution` must be at least 1, got 0"),
     ({"run_eagerly": "yes"}, "`run_eagerly` must be True or False, got 'yes'"),
-    ({"metrics": ["acuracy"]}, "unknown metric 'acuracy'; did you mean 'accuracy'"),
+    ({"metrics": ["acuracy"]}, "unknown `metric` 'acuracy'; did you mean 'accuracy'"),
     (
         {"metrics": "accuracy"},
         r"`metrics` must be a list such as \['accuracy'\], a tuple or a dict, got 'accuracy'",
@@ -253,12 +253,12 @@ MAKING_MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: layers.Dense(2.5), "`units` must be an integer, got 2.5"),
     (
         lambda: layers.Dense(2, activaton="relu"),
-        "Dense has no argument 'activaton'; did you mean 'activation'",
+        "Dense has no argument `activaton`; did you mean 'activation'",
     ),
-    (lambda: layers.Dense(2, input_shpe=(3,)), "no argument 'input_shpe'; did you mean 'input_shape'"),
+    (lambda: layers.Dense(2, input_shpe=(3,)), "no argument `input_shpe`; did you mean 'input_shape'"),
     (
         lambda: layers.Dense(2, kernel_initializer="zeroes"),
-        "unknown initializer 'zeroes'; did you mean 'zeros'",
+        "unknown `initializer` 'zeroes'; did you mean 'zeros'",
     ),
     (lambda: layers.Dense(2, use_bias="no"), "`use_bias` must be True or False, got 'no'"),
     (lambda: layers.Dense(2, trainable=2), "`trainable` must be True or False, got 2"),
@@ -278,9 +278,9 @@ MAKING_MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: keras.initializers.Constant(float("nan")), "`value` must be finite, got nan"),
     (
         lambda: optimizers.Adam(clip_norm=1.0),
-        "Adam has no argument 'clip_norm'; did you mean 'clipnorm'. It takes: learning_rate, beta_1",
+        "Adam has no argument `clip_norm`; did you mean 'clipnorm'. It takes: learning_rate, beta_1",
     ),
-    (lambda: optimizers.Adam(learningrate=1.0), "no argument 'learningrate'; did you mean 'learning_rate'"),
+    (lambda: optimizers.Adam(learningrate=1.0), "no argument `learningrate`; did you mean 'learning_rate'"),
     (lambda: optimizers.Adam(beta_1=1.0), "`beta_1` must be less than 1, got 1.0"),
     (lambda: optimizers.SGD(momentum=-1), "`momentum` must be between 0 and 1, got -1"),
     (lambda: optimizers.SGD("fast"), "`learning_rate` must be a number, got 'fast'"),
@@ -289,10 +289,10 @@ MAKING_MISTAKES: list[tuple[Callable[[], object], str]] = [
         "`label_smoothing` must be between 0 and 1, got 2",
     ),
     (lambda: losses.BinaryCrossentropy(from_logits=0.5), "`from_logits` must be True or False"),
-    (lambda: metrics.BinaryAccuracy(treshold=0.3), "no argument 'treshold'; did you mean 'threshold'"),
+    (lambda: metrics.BinaryAccuracy(treshold=0.3), "no argument `treshold`; did you mean 'threshold'"),
     (lambda: keras.config.set_threads(0), "`n` must be at least 1, got 0"),
     (lambda: keras.config.set_threads(60000), r"1 ... 1024.*60000"),
-    (lambda: layers.get({"class_name": "Danse"}), "unknown layer 'Danse'; did you mean 'dense'"),
+    (lambda: layers.get({"class_name": "Danse"}), "unknown `layer` 'Danse'; did you mean 'dense'"),
 ]
 
 

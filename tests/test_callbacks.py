@@ -228,7 +228,7 @@ def test_callbacks_must_be_callbacks(callbacks: object, message: str, blobs: Blo
 
 
 def test_lambda_callback_takes_hooks_alone() -> None:
-    with pytest.raises(TypeError, match="no hook 'on_epoch_ends'; did you mean 'on_epoch_end'"):
+    with pytest.raises(TypeError, match="no hook `on_epoch_ends`; did you mean 'on_epoch_end'"):
         LambdaCallback(on_epoch_ends=print)
     with pytest.raises(TypeError, match="`on_epoch_end` must be a function, got 1"):
         LambdaCallback(on_epoch_end=1)

@@ -95,11 +95,11 @@ LAYERS: list[tuple[Callable[[Any], object], str]] = [
     (lambda layer: layer.update(units=float("nan")), "must hold finite numbers, got NaN"),
     (lambda layer: layer.update(units=float("inf")), "must hold finite numbers, got Infinity"),
     (lambda layer: layer.update(units="8"), "`units` must be an integer"),
-    (lambda layer: layer.update(evil=1), "has no argument 'evil'"),
-    (lambda layer: layer.update(activation="os.system"), "unknown activation"),
+    (lambda layer: layer.update(evil=1), "has no argument `evil`"),
+    (lambda layer: layer.update(activation="os.system"), "unknown `activation`"),
     (
         lambda layer: layer.update(activation={"class_name": "function", "config": "exec"}),
-        "unknown activation",
+        "unknown `activation`",
     ),
     (
         lambda layer: layer.update(
@@ -155,8 +155,8 @@ def compiled(**options: Any) -> Callable[[Any], None]:
         ),
         (stack(layer("InputLayer", shape=[4]), layer("Reshape", target_shape=[2, 3])), "can't reshape"),
         (stack(layer("Lambda", function="exec")), "`function` must be a function of arrays, got 'exec'"),
-        (stack(layer("Popen", "subprocess", args="true")), "unknown layer 'Popen'"),
-        (stack(layer("system", "os")), "unknown layer 'system'"),
+        (stack(layer("Popen", "subprocess", args="true")), "unknown `layer` 'Popen'"),
+        (stack(layer("system", "os")), "unknown `layer` 'system'"),
         (
             stack(layer("Dense", units=3, name=5), layer("Dense", units=3, name="5")),
             "`name` must be a string, got 5",
@@ -178,17 +178,17 @@ def compiled(**options: Any) -> Callable[[Any], None]:
         (lambda config: "{", "no JSON"),
         (lambda config: "[" * 10**5, "recursion|no JSON"),
         (lambda config: '{"a":' * 10**5, "recursion|no JSON"),
-        (compiled(optimizer="os"), "unknown optimizer 'os'"),
+        (compiled(optimizer="os"), "unknown `optimizer` 'os'"),
         (compiled(optimizer={"class_name": "Adam", "config": {"learning_rate": -1}}), "learning_rate"),
         (
             compiled(loss={"class_name": "function", "module": "os", "config": "system"}),
-            "unknown loss 'system'",
+            "unknown `loss` 'system'",
         ),
         (
             compiled(loss={"class_name": "function", "module": "engine.models", "config": "load_model"}),
-            "unknown loss 'load_model'",
+            "unknown `loss` 'load_model'",
         ),
-        (compiled(metrics=["exec"]), "unknown metric 'exec'"),
+        (compiled(metrics=["exec"]), "unknown `metric` 'exec'"),
         (
             compiled(metrics=[{"class_name": "AUC", "config": {"num_thresholds": 2**31 - 1}}]),
             "`num_thresholds` must be at most",

@@ -46,7 +46,7 @@ def test_activations_by_name() -> None:
     assert activations.get(None) is activations.linear
     assert activations.get("swish") is activations.silu
     assert activations.get("ReLU") is activations.relu
-    with pytest.raises(ValueError, match="unknown activation 'relo'; did you mean 'relu'"):
+    with pytest.raises(ValueError, match="unknown `activation` 'relo'; did you mean 'relu'"):
         activations.get("relo")
     with pytest.raises(TypeError, match="`activation` must be a name, a function of engine"):
         activations.get(3)
@@ -152,7 +152,7 @@ def test_normalization_adapts(rng: np.random.Generator) -> None:
     assert [w.shape for w in layer.get_weights()] == [(4,), (4,), ()]
     layer.adapt(2 * x)
     np.testing.assert_allclose(model.predict(2 * x), want, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="nothing to adapt"):
+    with pytest.raises(ValueError, match="leave them out for adapt"):
         layers.Normalization(mean=0.0, variance=1.0).adapt(x)
     with pytest.raises(ValueError, match="together"):
         layers.Normalization(mean=0.0)
@@ -309,7 +309,7 @@ def test_regularizers_by_name() -> None:
     assert regularizers.get(None) is None
     assert regularizers.get("L2").get_config() == {"l2": 0.01}
     assert regularizers.L2(0.5)([[1.0, 2.0]]) == pytest.approx(2.5)
-    with pytest.raises(ValueError, match=r"unknown regularizer 'l3'\. Known: l1, "):
+    with pytest.raises(ValueError, match=r"unknown `regularizer` 'l3'\. Known: l1, "):
         regularizers.get("l3")
 
 

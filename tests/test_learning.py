@@ -278,7 +278,7 @@ def test_mistakes_of_ones_own_leave_a_model_that_works() -> None:
             r"`inputs` must be a matrix, got shape \(3,\)",
         ),
         (lambda: constraints.MaxNorm(-1), "`max_value` must be a finite number of at least 0"),
-        (lambda: constraints.get("maxnrm"), "unknown constraint 'maxnrm'; did you mean"),
+        (lambda: constraints.get("maxnrm"), "unknown `constraint` 'maxnrm'; did you mean"),
         (
             lambda: model_of(keras.layers.Dense(3, bias_constraint=constraints.UnitNorm(1))),
             "one of the 1 axes",
@@ -287,7 +287,7 @@ def test_mistakes_of_ones_own_leave_a_model_that_works() -> None:
             lambda: model_of(keras.layers.BatchNormalization(gamma_constraint=constraints.UnitNorm(1))),
             "one of the 1 axes",
         ),
-        (lambda: model_of(Product("maxnrm")), "unknown constraint 'maxnrm'"),
+        (lambda: model_of(Product("maxnrm")), "unknown `constraint` 'maxnrm'"),
         (lambda: keras.layers.PReLU(alpha_constraint=3), "`constraint` must be a name"),
     ],
 )

@@ -100,7 +100,7 @@ def test_bias_of_another_shape(shape: tuple[int, ...]) -> None:
 
 
 def test_unknown_activations() -> None:
-    refused(ValueError, "unknown activation 'rleu'; did you mean 'relu'", ONES, SQUARE, activation="rleu")
+    refused(ValueError, "unknown `activation` 'rleu'; did you mean 'relu'", ONES, SQUARE, activation="rleu")
     refused(TypeError, "`activation` must be a name", ONES, SQUARE, activation=np.tanh)
 
 

@@ -246,7 +246,7 @@ def test_numbers_of_numpy_are_rates() -> None:
         ),
         (
             lambda: schedules.CosineDecay(0.1, 5, warmup_stps=3),
-            "no argument 'warmup_stps'; did you mean 'warmup_steps'",
+            "no argument `warmup_stps`; did you mean 'warmup_steps'",
         ),
         (
             lambda: schedules.CosineDecayRestarts(0.1, 5, t_mul=0.5),
@@ -256,7 +256,7 @@ def test_numbers_of_numpy_are_rates() -> None:
         (lambda: schedules.PiecewiseConstantDecay([2, 1], [0.1, 0.2, 0.3]), "`boundaries` must rise, got"),
         (
             lambda: schedules.deserialize({"class_name": "CosinDecay"}),
-            "unknown learning rate schedule 'CosinDecay'",
+            "unknown `learning_rate` 'CosinDecay'",
         ),
     ],
 )

@@ -177,7 +177,7 @@ def custom() -> Any:
 
 
 def test_classes_of_ones_own(custom: Any) -> None:
-    with pytest.raises(ValueError, match="unknown initializer 'Tripled'"):
+    with pytest.raises(ValueError, match="unknown `initializer` 'Tripled'"):
         keras.layers.Dense(2, kernel_initializer="Tripled")
     plain = utils.serialize_keras_object(custom(3.0))
     with pytest.raises(

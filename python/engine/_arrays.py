@@ -143,7 +143,7 @@ def require_shape(given: tuple[int, ...], shape: Shape | None, name: str) -> Non
         msg = f"`{name}` must have shape {text_of_shape(shape)}, got {given}{_shape_hint(given, shape)}"
         raise ValueError(msg)
     if 0 in given:
-        msg = f"`{name}` is empty: its shape is {given}"
+        msg = f"`{name}` is empty, of shape {given}: pass at least one sample"
         raise ValueError(msg)
 
 

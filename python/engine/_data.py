@@ -53,11 +53,11 @@ def checked_samples(
 ) -> Samples:
     """Rows together with their checked targets and weights; `prefix` comes before their names in messages."""
     if y is None:
-        msg = f"`{prefix}y` is missing: training and evaluation need targets"
+        msg = f"`{prefix}y` is missing: training and evaluation need targets, one for each sample"
         raise ValueError(msg)
     array = real_array(y, f"{prefix}y")
     if len(array) != len(x):
-        msg = f"`{prefix}x` has {len(x)} samples but `{prefix}y` has {len(array)}"
+        msg = f"`{prefix}x` has {len(x)} samples but `{prefix}y` has {len(array)}: there must be one target for each sample"
         raise ValueError(msg)
     if targeting.loss.wants_classes and targeting.width == 1:
         msg = (

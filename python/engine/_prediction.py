@@ -143,7 +143,7 @@ def predict_stream(
         progress.update(number + 1, {})
     tell(x, "on_epoch_end")
     if not outputs:
-        msg = f"`x`, of type {type(x).__name__}, yields no batches"
+        msg = f"`x`, of type {type(x).__name__}, yields no batches: it must yield one at least"
         raise ValueError(msg)
     callbacks.call("on_predict_end")
     progress.finish({}, len(outputs))

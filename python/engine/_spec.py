@@ -96,7 +96,7 @@ class Spec:
             known = list(_arguments(cls))
             if option not in known:
                 names = ", ".join(dict.fromkeys(known))
-                msg = f"{cls.__name__} has no argument {option!r}{nearest(option, known)} It takes: {names}"
+                msg = f"{cls.__name__} has no argument `{option}`{nearest(option, known)} It takes: {names}"
                 raise TypeError(msg)
         return super().__new__(cls)
 
@@ -313,6 +313,6 @@ class Registry(Generic[S]):
         found = self._classes.get(name.lower())
         if found is None:
             known = ", ".join(sorted(set(self._names)))
-            msg = f"unknown {self._kind} {name!r}{nearest(name, self._names)} Known: {known}"
+            msg = f"unknown `{self._kind}` {name!r}{nearest(name, self._names)} Known: {known}"
             raise ValueError(msg)
         return found

@@ -98,7 +98,7 @@ class Stream(Source):
                 batches = raw_batches(self._data)
                 found = list(islice(batches, 1))
                 if not found:
-                    msg = f"`{self._name}`, of type {type(self._data).__name__}, yields no batches"
+                    msg = f"`{self._name}`, of type {type(self._data).__name__}, yields no batches: it must begin anew each time, and yield one at least"
                     raise ValueError(msg)
                 (first,) = found
                 self._started = chain(found, batches)

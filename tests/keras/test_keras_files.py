@@ -292,7 +292,7 @@ def test_layers_by_name_and_left_out(tmp_path: Path) -> None:
 def test_a_layer_that_the_engine_lacks(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
     model.save(tmp_path / "m.keras")
-    with pytest.raises(ValueError, match=r"m\.keras: unknown layer 'Conv2D'"):
+    with pytest.raises(ValueError, match=r"m\.keras: unknown `layer` 'Conv2D'"):
         engine.models.load_model(tmp_path / "m.keras")
     lambdas = keras.Sequential([keras.Input((8,)), keras.layers.Lambda(lambda x: x + 1)])
     lambdas.save(tmp_path / "l.keras")

@@ -159,7 +159,7 @@ def get(identifier: object) -> Any:
             return get(own)
         if identifier.lower() not in _names:
             known = ", ".join(sorted(_names))
-            msg = f"unknown activation {identifier!r}{nearest(identifier, _names)} Known: {known}"
+            msg = f"unknown `activation` {identifier!r}{nearest(identifier, _names)} Known: {known}"
             raise ValueError(msg)
         return _names[identifier.lower()]
     if isinstance(identifier, type) and issubclass(identifier, Registry.of["layer"].base):

@@ -196,7 +196,7 @@ class LambdaCallback(Callback):
         }
         for name, function in hooks.items():
             if name not in _HOOKS:
-                msg = f"LambdaCallback has no hook {name!r}{nearest(name, _HOOKS)} Hooks: {', '.join(_HOOKS)}"
+                msg = f"LambdaCallback has no hook `{name}`{nearest(name, _HOOKS)} Hooks: {', '.join(_HOOKS)}"
                 raise TypeError(msg)
             if function is None:
                 continue

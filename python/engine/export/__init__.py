@@ -58,6 +58,6 @@ def destination(filepath: object, format: str | None, options: dict[str, Any]) -
     kind = FORMATS[format]
     for option in options:
         if option not in kind.options:
-            msg = f"export to {format!r} has no argument {option!r}{nearest(option, kind.options)} It takes: {kind.options[0]}"
+            msg = f"export to {format!r} has no argument `{option}`{nearest(option, kind.options)} It takes: {kind.options[0]}"
             raise TypeError(msg)
     return lambda graph: kind.write(graph, path, **options)

@@ -252,7 +252,7 @@ def write_onnx(graph: Graph, path: Path, opset_version: int = OPSET) -> None:
         array.nbytes for stage in graph.stages for step in stage.steps for array in step.arrays.values()
     )
     if size > MOST_BYTES:
-        msg = f"model {graph.name!r} has {size:,} bytes of weights, but an ONNX file holds at most 2 GiB"
+        msg = f"model {graph.name!r} has {size:,} bytes of weights, but an ONNX file holds at most 2 GiB: save() it, or export fewer layers"
         raise ValueError(msg)
     writer = Writer(onnx, graph)
     _emit(writer, graph)

@@ -203,7 +203,7 @@ class Orthogonal(Random):
 
     def _fill(self, shape: Shape) -> Float32:
         if len(shape) < 2:  # noqa: PLR2004 # no matrix
-            msg = f"Orthogonal needs at least two axes: `shape` is {shape}"
+            msg = f"`shape` must have at least two axes for Orthogonal, got {shape}"
             raise ValueError(msg)
         rows, columns = math.prod(shape[:-1]), shape[-1]
         long, short = max(rows, columns), min(rows, columns)

@@ -203,7 +203,7 @@ class Layer(Linked):
         del autocast, aggregation
         float32_only(dtype)
         if self._places:
-            msg = f"layer {self.name!r} is in a model already: add weights in build() or __init__()"
+            msg = f"layer {self.name!r} is in a model already, so `add_weight` comes too late: call it in build() or __init__()"
             raise RuntimeError(msg)
         sizes = tuple(integer(size, "shape", 1) for size in shape)
         weight = Weight(

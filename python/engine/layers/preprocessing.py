@@ -159,7 +159,7 @@ class Normalization(Layer):
             ValueError: if mean and variance were given, or `data` doesn't fit.
         """
         if self.input_mean is not None:
-            msg = f"layer {self.name!r} was given its `mean` and `variance`, so there is nothing to adapt"
+            msg = f"layer {self.name!r} was given its `mean` and `variance`: leave them out for adapt() to find them"
             raise ValueError(msg)
         batches = (
             [np.asarray(data)] if hasattr(data, "shape") else [np.asarray(batch) for batch in _iterated(data)]

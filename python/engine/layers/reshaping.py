@@ -122,7 +122,7 @@ class RepeatVector(_Moving):
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """`(n, features)`."""
         if len(input_shape) != 1:
-            msg = f"layer {self.name!r} repeats rows, (n, features), but gets {text_of_shape(input_shape)}"
+            msg = f"layer {self.name!r} repeats rows, (n, features), but gets {text_of_shape(input_shape)}: put a Flatten() before it"
             raise ValueError(msg)
         return (self.n, *input_shape)
 

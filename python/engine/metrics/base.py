@@ -85,12 +85,18 @@ class Metric(Spec):
 
     def update_state(self, *args: Any, **options: Any) -> None:
         """Add a batch: `args` and `options` are `y_true`, `y_pred` and `sample_weight`."""
-        msg = f"{type(self).__name__} has no `update_state(self, y_true, y_pred, sample_weight=None)`"
+        msg = (
+            f"{type(self).__name__} has no `update_state`: give it `def update_state(self, y_true, y_pred, "
+            "sample_weight=None)`, which adds a batch"
+        )
         raise NotImplementedError(msg)
 
     def result(self) -> Any:
         """The metric of all batches since `reset_state`."""
-        msg = f"{type(self).__name__} has no `result(self)`, which returns the metric of what came so far"
+        msg = (
+            f"{type(self).__name__} has no `result`: give it `def result(self)`, which returns the metric of what came "
+            "so far"
+        )
         raise NotImplementedError(msg)
 
     def reset_state(self) -> None:

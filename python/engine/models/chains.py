@@ -118,7 +118,7 @@ class Sequential(Model):
         with self._lock:
             self._require_free()
             if layer is self or (isinstance(layer, Model) and layer._holds(self)):
-                msg = f"model {self.name!r} can't be a part of itself"
+                msg = f"model {self.name!r} can't be a part of itself: make another one with clone_model()"
                 raise ValueError(msg)
             inputs, stack = with_part(self._inputs, self._layers, layer)
             self._restack(inputs, stack, self._compiled)
@@ -129,7 +129,7 @@ class Sequential(Model):
         with self._lock:
             self._require_free()
             if not self._layers:
-                msg = f"model {self.name!r} has no layers to pop"
+                msg = f"model {self.name!r} has no layers to pop: add some with model.add()"
                 raise ValueError(msg)
             layer = self._layers[-1]
             self._restack(self._inputs, self._layers[:-1], self._compiled)

@@ -46,7 +46,10 @@ class Described(Layered):
     def symbol_at(self, layer: Any, after: int = 0) -> KerasTensor:
         """What the layer is given or, with `after`, gives out in this model."""
         if self._inputs is None:
-            msg = f"model {self.name!r} has no input shape yet, and thus no defined input and output"
+            msg = (
+                f"model {self.name!r} has no input shape yet, and thus no defined input and output: begin it with "
+                "Input(), or call build()"
+            )
             raise AttributeError(msg)
         found = KerasTensor(self._inputs, (), self._inputs.sample_shape)
         places = [index for index, part in enumerate(self._layers) if part is layer]
@@ -63,7 +66,7 @@ class Described(Layered):
         layers = self.layers
         names = [layer.name for layer in layers]
         if (name is None) == (index is None):
-            msg = "give either `name` or `index`"
+            msg = f"give either `name` or `index`, got {name=} and {index=}"
             raise ValueError(msg)
         if index is not None:
             if not -len(names) <= index < len(names):
@@ -79,7 +82,7 @@ class Described(Layered):
     def input_shape(self) -> tuple[int | None, ...]:
         """Shape of the input with None for the batch axis; AttributeError before it is known."""
         if self._inputs is None:
-            msg = f"model {self.name!r} has no input shape yet"
+            msg = f"model {self.name!r} has no input shape yet: begin it with Input(), or call build()"
             raise AttributeError(msg)
         return (None, *self._inputs.sample_shape)
 

@@ -22,7 +22,7 @@ def with_part(
         raise TypeError(msg)
     if isinstance(part, InputLayer):
         if inputs is not None or stack:
-            msg = f"the input layer {part.name!r} must come first, and there can be only one"
+            msg = f"the input layer {part.name!r} must come first, and there can be only one: leave it out"
             raise ValueError(msg)
         return part, list(stack)
     if any(part is other for other in stack):

@@ -61,7 +61,7 @@ class Stateful(Spec):
     @batches.setter
     def batches(self, value: int) -> None:
         if self._program is None:
-            msg = "`iterations` can be assigned once a model is compiled with this optimizer, and built"
+            msg = "`iterations` can't be assigned yet: compile a model with this optimizer, and build it"
             raise ValueError(msg)
         self._program.iterations = integer(value, "iterations", 0)
 

@@ -45,7 +45,7 @@ def learning_curves(history: Any, metrics: str | Sequence[str] | None = None, *,
     known = list(dict.fromkeys(name.removeprefix(_VALIDATION) for name in found))
     known.sort(key=lambda name: name != "loss")
     if not known:
-        msg = "`history` is empty: it has no epoch to draw"
+        msg = "`history` is empty, so there is no epoch to draw: fit for at least one"
         raise ValueError(msg)
     names = known if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
     for name in names:

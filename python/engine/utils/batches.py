@@ -122,7 +122,7 @@ def split_dataset(
     (count,) = lengths
     left, right = _rows(left_size, count, "left_size"), _rows(right_size, count, "right_size")
     if left is None and right is None:
-        msg = "give `left_size`, `right_size` or both"
+        msg = "give `left_size`, `right_size` or both, got None for each"
         raise ValueError(msg)
     left = count - (right or 0) if left is None else left
     right = count - left if right is None else right

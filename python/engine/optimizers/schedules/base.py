@@ -62,7 +62,7 @@ class LearningRateSchedule(Spec, ABC):
         return type(self).__name__
 
 
-registry: Registry[LearningRateSchedule] = Registry("learning rate schedule", LearningRateSchedule)
+registry: Registry[LearningRateSchedule] = Registry("learning_rate", LearningRateSchedule)
 
 
 deserialize = registry.deserialize
