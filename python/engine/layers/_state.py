@@ -234,21 +234,26 @@ class Weighted(HasWeights, Spec):
 
     def initial_weights(self, input_shape: Shape) -> list[Float32]:
         """The weights to start from: those there are, else fresh ones."""
+        wanted = self.fitting_weights(input_shape)
+        weights = self.weights if self.built else [weight.start(self.name) for weight in wanted]
+        self._specs, self._sample_shape = wanted, input_shape
+        return weights
+
+    def fitting_weights(self, input_shape: Shape) -> list[Weight]:
+        """The weights that inputs of `input_shape` need; ValueError where those that there are have other shapes."""
         wanted = self.weights_for(input_shape)
         for weight in wanted:
             if math.prod(weight.shape) > MOST_WEIGHTS:
                 msg = f"layer {self.name!r} would need a {weight.name} of shape {weight.shape}: over 2**40 numbers"
                 raise ValueError(msg)
-        weights = self.weights if self.built else [weight.start(self.name) for weight in wanted]
-        for weight, array in zip(wanted, weights, strict=True):
+        for weight, array in zip(wanted, self.weights if self.built else (), strict=self.built):
             if weight.shape != array.shape:
                 msg = (
                     f"layer {self.name!r} has a {weight.name} of shape {array.shape} but would need "
                     f"{weight.shape} here; make a new layer instead of moving this one"
                 )
                 raise ValueError(msg)
-        self._specs, self._sample_shape = wanted, input_shape
-        return weights
+        return wanted
 
     def loans_for(self, model: object) -> list[Loan]:
         """The weights as the program of another living model than `model` has them; empty if there is none."""

@@ -105,34 +105,36 @@ class Sequential(Model):
         self._restack(inputs, stack, None)
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
-        """Put `layer` on top; weights that exist stay as they are.
+        """Put `layer` on top; weights that exist stay as they are. Models that this one is a part of get it as well.
 
         Args:
             layer: the new last layer, or a model in its place.
             rebuild: of no account: a model with an input shape always has its weights.
 
         Raises:
-            ValueError: if it doesn't fit; the model is unchanged then.
+            ValueError: if it doesn't fit, here or in such a model; all are unchanged then.
         """
         flag(rebuild, "rebuild")
-        with self._lock:
-            self._require_free()
+        with self._changing() as around:
             if layer is self or (isinstance(layer, Model) and layer._holds(self)):
                 msg = f"model {self.name!r} can't be a part of itself: make another one with clone_model()"
                 raise ValueError(msg)
             inputs, stack = with_part(self._inputs, self._layers, layer)
-            self._restack(inputs, stack, self._compiled)
+            self._exchange(around, inputs, stack)
 
     def pop(self, rebuild: bool = True) -> Any:
-        """Take the last layer off and return it, with its weights; `rebuild` is of no account, as for `add`."""
+        """Take the last layer off and return it, with its weights; `rebuild` is of no account, as for `add`.
+
+        Raises:
+            ValueError: if there is none, or a model that this one is a part of needs it; all are unchanged then.
+        """
         flag(rebuild, "rebuild")
-        with self._lock:
-            self._require_free()
+        with self._changing() as around:
             if not self._layers:
                 msg = f"model {self.name!r} has no layers to pop: add some with model.add()"
                 raise ValueError(msg)
             layer = self._layers[-1]
-            self._restack(self._inputs, self._layers[:-1], self._compiled)
+            self._exchange(around, self._inputs, self._layers[:-1])
             return layer
 
     def get_config(self) -> dict[str, Any]:

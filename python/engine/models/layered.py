@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import Any
 
@@ -42,6 +43,7 @@ class Layered(TrainableModel, HasWeights):
         self._layers: list[Any] = []
         self._trainable = True
         self._operations: list[Operation] = []
+        self._attached: list[Layer] = []  # the leaves that the program has, or did before parts of it changed
         self._outers: weakref.WeakSet[Layered] = weakref.WeakSet()
 
     @property
@@ -162,9 +164,10 @@ class Layered(TrainableModel, HasWeights):
             program = build(math.prod(inputs.sample_shape), operations, arrays, math.prod(output_shape[:-1]))
             if compiled is not None:
                 self._compile_program(compiled, program, operations, leaves, samples)
-        for leaf in self.leaves:
+        for leaf in self._attached:
             if leaf not in leaves:
                 leaf.detach(self)
+        self._attached = leaves
         if program is not None:
             first = 0
             for leaf, arrays in zip(leaves, weights, strict=True):
@@ -215,13 +218,47 @@ class Layered(TrainableModel, HasWeights):
         # `trainable` was assigned, or there is no program yet.
         self._restack(inputs, self._layers, compiled)
 
-    def _require_free(self) -> None:
-        """Raise an error where the layers must stay as they are."""
-        self._require_idle("given other layers")
+    def _around(self) -> Iterator[Layered]:
+        """The models with weights that this one is a part of, the inner ones first."""
         for outer in self._outers:
             if outer.built:
-                msg = (
-                    f"model {self.name!r} can't be given other layers, as it is a part of the model {outer.name!r}: "
-                    "change it before it becomes one"
-                )
-                raise ValueError(msg)
+                yield outer
+                yield from outer._around()
+
+    @contextmanager
+    def _changing(self) -> Iterator[list[Layered]]:
+        """Hold this model and those around it, which the result lists, while its layers change."""
+        around = list(self._around())
+        with ExitStack() as locks:
+            for model in (*reversed(around), self):
+                locks.enter_context(model._lock)
+                model._require_idle("given other layers")
+            yield around
+
+    def _exchange(self, around: Sequence[Layered], inputs: InputLayer | None, stack: list[Any]) -> None:
+        """Become a model of these parts, and let those around it follow; all or nothing."""
+        for outer in around:
+            outer._require_fitting(_leaves_with(outer, self, stack))
+        self._restack(inputs, stack, self._compiled)
+        for outer in around:
+            outer._restack(outer._inputs, outer._layers, outer._compiled)
+
+    def _require_fitting(self, leaves: list[Layer]) -> None:
+        """Raise ValueError unless this model may have `leaves` in place of its own."""
+        samples = shapes_through(self._sample_shape or (), leaves_of(leaves))
+        for leaf, sample in zip(leaves, samples, strict=False):
+            leaf.fitting_weights(sample)
+        if self._compiled is not None:
+            self._compiled.require_readable(samples[-1])
+            loss_is_masked(samples, leaves)
+
+
+def _leaves_with(model: Layered, changed: Layered, stack: Sequence[Any]) -> list[Layer]:
+    """What the leaves of `model` are once `changed`, a part of it or of a part, is made of `stack`."""
+    if model is changed and not stack:
+        msg = f"model {model.name!r} is a part of another one, which needs a layer of it: add() one before pop()"
+        raise ValueError(msg)
+    found: list[Layer] = []
+    for part in stack if model is changed else model._layers:
+        found += _leaves_with(part, changed, stack) if isinstance(part, Layered) else part.leaves
+    return found
