@@ -90,7 +90,10 @@ class Passes:
         go_to(place.began if place.passed else now)
         while (left := place.passed - self._before - self._done) > 0:
             if not self._left() and not self._next_chunk():
-                msg = f"the data has fewer batches than before: {place.passed - left} of {place.passed}"
+                msg = (
+                    f"the data has fewer batches than before, {place.passed - left} of {place.passed}: go on with the "
+                    "same data, or delete the backup"
+                )
                 raise ValueError(msg)
             self._done += min(left, self._left())
         go_to(now)

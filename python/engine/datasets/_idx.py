@@ -81,7 +81,7 @@ def read(folder: Path, name: str) -> NDArray[np.uint8]:
     if plain.exists():
         return np.fromfile(plain, np.uint8)
     if not packed.exists():
-        msg = f"{folder} has neither {name} nor {name}.gz"
+        msg = f"{folder} has neither {name} nor {name}.gz: put one of them there"
         raise FileNotFoundError(msg)
     return unpack(packed.read_bytes(), str(packed))
 

@@ -51,7 +51,7 @@ class _Augmentation(Seeded, ABC):
         if len(input_shape) not in (2, 3):
             msg = (
                 f"layer {self.name!r} takes images, (n, rows, columns) or (n, rows, columns, channels), but gets "
-                f"{text_of_shape(input_shape)}"
+                f"{text_of_shape(input_shape)}: put a Reshape() before it"
             )
             raise ValueError(msg)
         return input_shape

@@ -70,7 +70,7 @@ class _Global(Layer):
         if len(input_shape) != self.axes + 1:
             msg = (
                 f"layer {self.name!r} takes samples with {self.axes + 1} axes, their features among them, but gets "
-                f"{text_of_shape(input_shape)}"
+                f"{text_of_shape(input_shape)}: put a Reshape() before it"
             )
             raise ValueError(msg)
         ones = (1,) * self.axes if self.keepdims else ()

@@ -118,7 +118,10 @@ class _SpatialDropout(Dropout):
 
     def _noise_shape_for(self, input_shape: Shape) -> Sequence[int | None] | None:
         if len(input_shape) != self.axes:
-            msg = f"layer {self.name!r} takes samples with {self.axes} axes, but gets {text_of_shape(input_shape)}"
+            msg = (
+                f"layer {self.name!r} takes samples with {self.axes} axes, but gets {text_of_shape(input_shape)}: put a "
+                "Reshape() before it"
+            )
             raise ValueError(msg)
         ones: list[int | None] = [1] * (self.axes - 1)
         return [None, None, *ones] if self.data_format == DATA_FORMATS[1] else [None, *ones, None]

@@ -126,7 +126,7 @@ class AUC(CoreMetric):
         for given, what in ((self.num_labels, "num_labels"), (self.label_weights, "label_weights")):
             count = len(given) if isinstance(given, list) else given
             if count is not None and count != outputs:
-                msg = f"`{what}` of {self.name!r} is for {count} outputs, but there are {outputs}"
+                msg = f"`{what}` of {self.name!r} is for {count} outputs, but there are {outputs}: give one for each"
                 raise ValueError(msg)
         return self
 
