@@ -14,9 +14,6 @@
 namespace engine {
 namespace {
 
-/// Values to look through that pay for one more thread: about 10 us of memory traffic.
-constexpr int64_t kValuesPerThread = 1 << 17;
-
 class CpuExecutor final : public Executor {
  public:
   CpuExecutor() : kernels_(kernels()) { install_fork_handler(); }
@@ -188,8 +185,7 @@ SparseRows CpuExecutor::sparse_rows(const DatasetView& data, float scale) {
 
 int64_t CpuExecutor::first_nonfinite_row(const DatasetView& data) {
   std::atomic<int64_t> first{data.rows};
-  const int64_t worthwhile = std::clamp<int64_t>(data.rows * data.stride / kValuesPerThread, 1, threads());
-  run_team(static_cast<int>(worthwhile), [&](const Worker& worker) {
+  run_team(readers(data, threads()), [&](const Worker& worker) {
     const Range rows = worker.slice(data.rows);
     const auto type = static_cast<size_t>(data.type);
     const int64_t found = kernels_.first_nonfinite[type]({data.x, data.stride, data.stride, rows});

@@ -12,8 +12,6 @@ namespace {
 
 /// Rows after which it is checked that at least half of them is zero.
 constexpr int64_t kChunkRows = 64;
-/// Values to look through that pay for one more thread: about 10 us of memory traffic.
-constexpr int64_t kValuesPerThread = 1 << 17;
 
 /// Bytes of the records of `rows`, half of which is zero, and of a chunk that turns out to be all else.
 int64_t most_bytes(int64_t rows, int64_t inputs, int64_t value_bytes) {
@@ -28,7 +26,7 @@ struct Share {
   std::vector<float> scratch;
   std::unique_ptr<void, FreeStorage> storage;
   Codebook book;
-  int64_t bytes = 0;  // of the records, or what kept them from being made
+  int64_t bytes = 0;  // of the records so far
 };
 
 std::vector<Share> make_shares(const DatasetView& data, int64_t value_bytes, int threads) {
@@ -122,8 +120,13 @@ int64_t try_records(const KernelTable& kernels, const DatasetView& data, int thr
 
 }  // namespace
 
+int readers(const DatasetView& data, int threads) {
+  constexpr int64_t kValuesPerThread = 1 << 17;  // pay for one more: about 10 us of memory traffic
+  return static_cast<int>(std::clamp<int64_t>(data.rows * data.stride / kValuesPerThread, 1, threads));
+}
+
 SparseRows make_sparse_rows(const KernelTable& kernels, const DatasetView& data, float scale, int threads) {
-  const auto team = static_cast<int>(std::clamp<int64_t>(data.rows * data.stride / kValuesPerThread, 1, threads));
+  const int team = readers(data, threads);
   SparseRows result;
   result.scale = scale;
   result.records.resize(static_cast<size_t>(data.rows));

@@ -2,23 +2,10 @@
 // of kChain terms, added in order; whoever owns a column walks all its rows.
 #pragma once
 #include "kernels/layer_table.h"
-#include "kernels/microtile.h"
+#include "kernels/sums.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
-
-/// The sum of term(b, sum) over rows, each of which adds its term to a chain
-template <class F>
-ENGINE_INLINE vf sum_of_rows(Range rows, F&& add_term) {
-  vf total{};
-  for (int64_t begin = rows.begin; begin < rows.end; begin += kChain) {
-    const int64_t end = rows.end < begin + kChain ? rows.end : begin + kChain;
-    vf sum{};
-    for (int64_t b = begin; b < end; ++b) sum = add_term(b, sum);
-    total = total + sum;
-  }
-  return total;
-}
 
 /// Mean, and mean square of what is left without it
 void column_statistics(const ColumnStatistics& op) {

@@ -1,5 +1,6 @@
 // What weights are made to be after a step, in Keras' formulas.
 #pragma once
+#include "kernels/blocks.h"
 #include "kernels/sums.h"
 
 namespace engine::ENGINE_ISA {
@@ -8,12 +9,10 @@ namespace {
 constexpr double kNormEpsilon = 1e-7;  // Keras' `backend.epsilon()`
 
 void non_negative(const WeightBlock& op) {
-  for (int64_t i = op.rows.begin; i < op.rows.end; ++i) {
-    for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-      const vf w = load(op.weights + i * op.ld + j);
-      store(op.weights + i * op.ld + j, w < 0.0f ? vf{} : w);
-    }
-  }
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) {
+    const vf w = load(op.weights + at);
+    store(op.weights + at, w < 0.0f ? vf{} : w);
+  });
 }
 
 /// What to multiply by for the norm to be `rate clip(norm, low, high) + (1 - rate) norm`.
@@ -25,16 +24,8 @@ inline float norm_factor(double squares, const NormLimits& limits) {
 
 void column_norms(const WeightBlock& op, const NormLimits& limits) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    vf squares{};
-    for (int64_t begin = op.rows.begin; begin < op.rows.end; begin += kChain) {
-      const int64_t end = op.rows.end < begin + kChain ? op.rows.end : begin + kChain;
-      vf sum{};
-      for (int64_t i = begin; i < end; ++i) {
-        const vf w = load(op.weights + i * op.ld + j);
-        sum = fma(w, w, sum);
-      }
-      squares = squares + sum;
-    }
+    const vf squares =
+        sum_of_rows(op.rows, [&](int64_t i, vf sum) { return Square::add(sum, load(op.weights + i * op.ld + j)); });
     vf factor;
     for (int l = 0; l < kWidth; ++l) factor[l] = norm_factor(static_cast<double>(squares[l]), limits);
     for (int64_t i = op.rows.begin; i < op.rows.end; ++i) {

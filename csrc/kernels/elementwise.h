@@ -1,4 +1,4 @@
-// Everything else that touches each element once: dropout, copies.
+// Everything else that touches each element once: dropout, transposes, looking for what is not finite.
 #pragma once
 #include <type_traits>
 
@@ -22,7 +22,7 @@ void affine(const Elementwise& op, float scale, float offset) {
 }
 
 void dropout_forward(const Dropout& op) {
-  const vu threshold = static_cast<uint32_t>(static_cast<uint64_t>(op.rate * 0x1p32)) - vu{};  // any at rate 1
+  const vu threshold = words_below(op.rate);
   const vf keep = broadcast(op.rate < 1.0 ? static_cast<float>(1.0 / (1.0 - op.rate)) : 0.0f);
   for_random({op.rows, op.columns, op.seed, op.step, op.first, false}, [&](int64_t b, int64_t column, vu words) {
     const int64_t at = b * op.ld + column;

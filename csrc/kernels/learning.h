@@ -1,25 +1,18 @@
 // What becomes of stored gradients: penalties join them, they are accumulated, clipped, and step the weights.
 #pragma once
+#include "kernels/blocks.h"
 #include "kernels/rules.h"
 #include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Calls f(offset) for every vector of a block.
-template <class F>
-ENGINE_INLINE void for_weights(Range rows, Range columns, int64_t ld, F&& f) {
-  for (int64_t i = rows.begin; i < rows.end; ++i) {
-    for (int64_t j = columns.begin; j < columns.end; j += kWidth) f(i * ld + j);
-  }
-}
-
 template <class Opt>
 void step_weights(const WeightStep& op) {
   const auto c = Opt::coefficients(op.step);
   const vf decay = constant(op.step.learning_rate * op.weights.decay);
   const vf scale = broadcast(op.scale), limit = broadcast(op.limit);
-  for_weights(op.rows, op.columns, op.ld, [&](int64_t at) {
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) {
     const vf g = scale * load(op.gradient + at);
     const vf clipped = g > limit ? limit : g < -limit ? -limit : g;
     vf w = load(op.weights.values + at);
@@ -37,7 +30,7 @@ void step_weights(const WeightStep& op) {
 
 void penalty_gradient(const WeightBlock& op, double l1, double l2) {
   const vf a = constant(l1), b = constant(2.0 * l2);
-  for_weights(op.rows, op.columns, op.ld, [&](int64_t at) {
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) {
     const vf w = load(op.weights + at);
     const vf slope = w < 0.0f ? -a : a;  // at 0 as JAX has it
     store(op.other + at, fma(b, w, load(op.other + at) + slope));
@@ -45,13 +38,13 @@ void penalty_gradient(const WeightBlock& op, double l1, double l2) {
 }
 
 void accumulate(const WeightBlock& op) {
-  for_weights(op.rows, op.columns, op.ld,
-              [&](int64_t at) { store(op.other + at, load(op.other + at) + load(op.weights + at)); });
+  for_block(op.rows, op.columns, op.ld,
+            [&](int64_t at) { store(op.other + at, load(op.other + at) + load(op.weights + at)); });
 }
 
 void take_mean(const WeightBlock& op, int64_t count) {
   const vf n = constant(static_cast<double>(count));
-  for_weights(op.rows, op.columns, op.ld, [&](int64_t at) {
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) {
     store(op.weights + at, (load(op.weights + at) + load(op.other + at)) / n);
     store(op.other + at, vf{});
   });
@@ -59,19 +52,19 @@ void take_mean(const WeightBlock& op, int64_t count) {
 
 void move(const WeightBlock& op, float factor) {
   const vf f = broadcast(-factor);
-  for_weights(op.rows, op.columns, op.ld,
-              [&](int64_t at) { store(op.weights + at, fma(f, load(op.other + at), load(op.weights + at))); });
+  for_block(op.rows, op.columns, op.ld,
+            [&](int64_t at) { store(op.weights + at, fma(f, load(op.other + at), load(op.weights + at))); });
 }
 
 void blend(const WeightBlock& op, double of_weights, double of_other) {
   const vf a = constant(of_weights), b = constant(of_other);
-  for_weights(op.rows, op.columns, op.ld,
-              [&](int64_t at) { store(op.other + at, fma(a, load(op.weights + at), b * load(op.other + at))); });
+  for_block(op.rows, op.columns, op.ld,
+            [&](int64_t at) { store(op.other + at, fma(a, load(op.weights + at), b * load(op.other + at))); });
 }
 
 void average(const WeightBlock& op, double momentum, bool overwrite) {
   const vf m = constant(momentum), rest = constant(1.0 - momentum);
-  for_weights(op.rows, op.columns, op.ld, [&](int64_t at) {
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) {
     const vf mean = fma(m, load(op.other + at), rest * load(op.weights + at));
     store(op.other + at, mean);
     if (overwrite) store(op.weights + at, mean);

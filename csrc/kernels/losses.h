@@ -12,10 +12,6 @@ namespace {
 /// Keras' epsilon: probabilities are clipped to [kFuzz, 1 - kFuzz].
 constexpr float kFuzz = 1e-7f;
 
-ENGINE_INLINE vf clipped(vf x, float low, float high) {
-  return x < low ? broadcast(low) : x > high ? broadcast(high) : x;
-}
-
 /// Up to kWidth floats of an unpadded row; lanes from n on are zero.
 ENGINE_INLINE vf load_row(const float* row, int64_t j, int64_t n) {
   if (j + kWidth <= n) return load(row + j);
@@ -172,7 +168,7 @@ struct Crossentropy {
     r.sum(total, [&](int64_t j, vf* sum) { sum[0] = sum[0] + r.at(j); });
     r.sum(sums, [&](int64_t j, vf* sum) {
       const vf t = smooth(j), p = r.at(j) / total[0];
-      const vf q = clipped(p, kFuzz, 1.0f - kFuzz);
+      const vf q = clamp(p, kFuzz, 1.0f - kFuzz);
       sum[0] = sum[0] - t * log(q);
       if (r.has_gradient()) {
         // d/dp, zero where clipped; then through p = x / sum

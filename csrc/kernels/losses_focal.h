@@ -23,7 +23,7 @@ struct BinaryFocalCrossentropy {
     return mean_row(r, target, [&](vf x, vf raw, int64_t, vf& slope) {
       const vf t = fma(raw, keep, shift), rest = 1.0f - t;
       const vf p = logits ? sigmoid(x) : x;
-      const vf q = clipped(p, kFuzz, 1.0f - kFuzz);
+      const vf q = clamp(p, kFuzz, 1.0f - kFuzz);
       const vf surprise = -(t * log(q) + rest * log(1.0f - q));
       const vf miss = 1.0f - (t * p + rest * (1.0f - p));
       const vf focus = power(miss, gamma);
@@ -53,7 +53,7 @@ struct CategoricalFocalCrossentropy {
     }
     r.sum(sums, [&](int64_t j, vf* sum) {
       const vf t = smooth(j) * alpha, p = part(j) / total[0];
-      const vf q = clipped(p, kFuzz, 1.0f - kFuzz);
+      const vf q = clamp(p, kFuzz, 1.0f - kFuzz);
       const vf surprise = -log(q), miss = 1.0f - q;
       const vf focus = power(miss, gamma);
       sum[0] = fma(t, focus * surprise, sum[0]);

@@ -114,7 +114,7 @@ struct KLDivergence {
   template <class R, class T>
   static ENGINE_INLINE auto row(R& r, const T& target) {
     return sum_row(r, target, 1.0f, [](vf x, vf raw, int64_t, vf& slope) {
-      const vf t = clipped(raw, kFuzz, 1.0f), p = clipped(x, kFuzz, 1.0f);
+      const vf t = clamp(raw, kFuzz, 1.0f), p = clamp(x, kFuzz, 1.0f);
       slope = -t / p * above(x, kFuzz) * above(-x, -1.0f);
       return t * log(t / p);
     });

@@ -10,6 +10,11 @@ constexpr float kInfinity = __builtin_inff();
 constexpr float kLn2High = 0.693359375f;  // 9 bits, so that n * kLn2High is exact for |n| <= 128
 constexpr float kLn2Low = -2.12194442e-4f;
 
+/// A NaN stays visible.
+ENGINE_INLINE vf clamp(vf x, float low, float high) {
+  return x < low ? broadcast(low) : x > high ? broadcast(high) : x;
+}
+
 /// Horner's scheme, highest coefficient first.
 template <int N>
 ENGINE_INLINE vf polynomial(vf x, const float (&coefficients)[N]) {

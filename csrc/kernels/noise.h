@@ -1,5 +1,6 @@
 // Random factors and addends, keyed by seed, step, row and column.
 #pragma once
+#include "kernels/blocks.h"
 #include "kernels/layer_table.h"
 #include "kernels/math.h"
 #include "kernels/random.h"
@@ -15,7 +16,7 @@ ENGINE_INLINE void fill_noise(const Noise& op, F&& value) {
 
 /// 0 for a share `rate` of the numbers, `scale` for the others
 void mask_noise(const Noise& op) {
-  const vu threshold = static_cast<uint32_t>(static_cast<uint64_t>(op.rate * 0x1p32)) - vu{};  // any at rate 1
+  const vu threshold = words_below(op.rate);
   const vf scale = broadcast(op.rate < 1.0 ? op.scale : 0.0f);
   fill_noise(op, [&](vu words) { return words >= threshold ? scale : vf{}; });
 }
@@ -43,23 +44,15 @@ void normal_noise(const Noise& op) {
 }
 
 void add(const Elementwise& op) {
-  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
-    for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-      const int64_t at = b * op.ld + j;
-      store(op.y + at, load(op.x + at) + load(op.saved + at));
-    }
-  }
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, load(op.x + at) + load(op.saved + at)); });
 }
 
 /// y = x * saved + kept, or `dropped` where `saved` is 0
 void alpha_dropout(const Elementwise& op, float kept, float dropped) {
-  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
-    for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-      const int64_t at = b * op.ld + j;
-      const vf mask = load(op.saved + at);
-      store(op.y + at, mask == 0.0f ? broadcast(dropped) : fma(load(op.x + at), mask, broadcast(kept)));
-    }
-  }
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) {
+    const vf mask = load(op.saved + at);
+    store(op.y + at, mask == 0.0f ? broadcast(dropped) : fma(load(op.x + at), mask, broadcast(kept)));
+  });
 }
 
 }  // namespace

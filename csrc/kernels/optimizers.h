@@ -80,12 +80,13 @@ struct Adam {
     return {broadcast(static_cast<float>(lr)), broadcast(static_cast<float>(beta1)),
             broadcast(static_cast<float>(beta2)), broadcast(static_cast<float>(epsilon / root))};
   }
+  static ENGINE_INLINE void remember(vf* slots, vf g, const Coefficients& c) {
+    slots[0] = snap(fma(c.beta1, slots[0], g));
+    slots[1] = snap(fma(g, g, c.beta2 * slots[1]));
+  }
   static ENGINE_INLINE vf update(vf w, vf* slots, vf g, const Coefficients& c) {
-    const vf m = snap(fma(c.beta1, slots[0], g));
-    const vf v = snap(fma(g, g, c.beta2 * slots[1]));
-    slots[0] = m;
-    slots[1] = v;
-    return w - c.lr * m / (sqrt(v) + c.epsilon);
+    remember(slots, g, c);
+    return w - c.lr * slots[0] / (sqrt(slots[1]) + c.epsilon);
   }
 };
 

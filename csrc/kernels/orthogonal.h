@@ -9,9 +9,7 @@ constexpr float kSmallestNorm = 1e-7f;  // Keras' `backend.epsilon()`
 
 /// Sum of products of two padded rows, element j in lane j mod kLane.
 inline float product_of(const float* a, const float* b, int64_t n) {
-  LaneSum sum;
-  for_vectors(n, [&](int64_t j, int p) { sum.part[p] = fma(load(a + j), load(b + j), sum.part[p]); });
-  return sum.total();
+  return sum_of_row(n, [&](int64_t j, vf sum) { return fma(load(a + j), load(b + j), sum); });
 }
 
 void unit_rows(const UnitRows& op) {
@@ -60,12 +58,10 @@ void row_penalties(const RowPenalties& op) {
   const vf l1 = broadcast(static_cast<float>(op.l1)), l2 = broadcast(static_cast<float>(op.l2));
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* row = op.x + b * op.ld;
-    LaneSum sum;
-    for_vectors(op.n, [&](int64_t j, int p) {
+    op.sums[b] = sum_of_row(op.n, [&](int64_t j, vf sum) {
       const vf x = masked(load(row + j), j, op.n, vf{});
-      sum.part[p] = sum.part[p] + fma(l2 * x, x, l1 * abs(x));
+      return sum + fma(l2 * x, x, l1 * abs(x));
     });
-    op.sums[b] = sum.total();
   }
 }
 

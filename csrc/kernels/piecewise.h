@@ -6,10 +6,6 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-ENGINE_INLINE vf clamp(vf z, float low, float high) {
-  return z < low ? broadcast(low) : z > high ? broadcast(high) : z;
-}
-
 /// dy where z lies between low and high, else 0.
 ENGINE_INLINE vf between(vf dy, vf z, float low, float high) { return ((z > low) & (z < high)) ? dy : vf{}; }
 

@@ -27,6 +27,9 @@ ENGINE_INLINE void random_words(vu (&words)[4], int64_t first, uint32_t row, uin
   }
 }
 
+/// What a share `rate` < 1 of all words lies below; anything at rate 1.
+ENGINE_INLINE vu words_below(double rate) { return static_cast<uint32_t>(static_cast<uint64_t>(rate * 0x1p32)) - vu{}; }
+
 /// Which numbers get words, and what these are a function of.
 struct Draw {
   Range rows, columns;

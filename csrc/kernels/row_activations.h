@@ -8,14 +8,6 @@ namespace {
 
 ENGINE_INLINE float log1(float x) { return log(broadcast(x))[0]; }
 
-/// The sum of `value(j)` over the row's lanes; lanes beyond n count as 0.
-template <class F>
-ENGINE_INLINE float row_sum(int64_t n, F&& value) {
-  LaneSum lanes;
-  for_vectors(n, [&](int64_t j, int part) { lanes.part[part] = lanes.part[part] + masked(value(j), j, n, vf{}); });
-  return lanes.total();
-}
-
 ENGINE_INLINE vf larger_of(vf a, vf b) { return a > b ? a : b; }
 
 /// The largest `value(j)` of the row's lanes.

@@ -8,22 +8,32 @@ namespace {
 
 inline vf constant(double x) { return broadcast(static_cast<float>(x)); }
 
-ENGINE_INLINE vf larger(vf a, vf b) { return a < b ? b : a; }
+/// The larger; `most` where one is a NaN.
+ENGINE_INLINE vf grown(vf most, vf x) { return most < x ? x : most; }
 
 /// mean = b mean + (1 - b) x
 ENGINE_INLINE vf running_mean(vf mean, vf x, vf b, vf rest) { return snap(fma(b, mean, rest * x)); }
+
+/// Adam's m and v as they are, in the first two slots: running means of the gradient and of its square.
+struct RunningMoments {
+  vf beta1, rest1, beta2, rest2;
+
+  RunningMoments(double b1, double b2)
+      : beta1(constant(b1)), rest1(constant(1.0 - b1)), beta2(constant(b2)), rest2(constant(1.0 - b2)) {}
+  ENGINE_INLINE void remember(vf* slots, vf g) const {
+    slots[0] = running_mean(slots[0], g, beta1, rest1);
+    slots[1] = running_mean(slots[1], g * g, beta2, rest2);
+  }
+};
 
 /// Adam with the largest v so far in the place of v (Reddi et al. 2018).
 struct Amsgrad : Adam {
   static constexpr Optimizer kKind = Optimizer::kAmsgrad;
   static constexpr int kSlots = slot_count(kKind);
   static ENGINE_INLINE vf update(vf w, vf* slots, vf g, const Coefficients& c) {
-    const vf m = snap(fma(c.beta1, slots[0], g));
-    const vf v = snap(fma(g, g, c.beta2 * slots[1]));
-    slots[0] = m;
-    slots[1] = v;
-    slots[2] = larger(slots[2], v);
-    return w - c.lr * m / (sqrt(slots[2]) + c.epsilon);
+    remember(slots, g, c);
+    slots[2] = grown(slots[2], slots[1]);
+    return w - c.lr * slots[0] / (sqrt(slots[2]) + c.epsilon);
   }
 };
 
@@ -74,7 +84,7 @@ struct Adamax {
   }
   static ENGINE_INLINE vf update(vf w, vf* slots, vf g, const Coefficients& c) {
     slots[0] = running_mean(slots[0], g, c.beta1, c.rest1);
-    slots[1] = snap(larger(c.beta2 * slots[1], abs(g)));
+    slots[1] = snap(grown(c.beta2 * slots[1], abs(g)));
     return w - c.lr * slots[0] / (c.correction * (slots[1] + c.epsilon));
   }
 };
@@ -85,7 +95,8 @@ struct Nadam {
   static constexpr Optimizer kKind = Optimizer::kNadam;
   static constexpr int kSlots = slot_count(kKind);
   struct Coefficients {
-    vf lr, beta1, rest1, beta2, rest2, of_m, of_g, correction, epsilon;
+    RunningMoments moments;
+    vf lr, of_m, of_g, correction, epsilon;
   };
   static double momentum(double beta1, int64_t t) { return beta1 * (1.0 - 0.5 * power(0.96, t)); }
   static Coefficients coefficients(const OptimizerStep& step) {
@@ -98,19 +109,15 @@ struct Nadam {
       product *= 1.0 - 0.5 * decay;
     }
     const double now = momentum(beta1, step.iteration), next = momentum(beta1, step.iteration + 1);
-    return {constant(step.learning_rate),
-            constant(beta1),
-            constant(1.0 - beta1),
-            constant(beta2),
-            constant(1.0 - beta2),
+    return {RunningMoments(beta1, beta2),
+            constant(step.learning_rate),
             constant(next / (1.0 - product * next)),
             constant((1.0 - now) / (1.0 - product)),
             constant(1.0 - power(beta2, step.iteration)),
             constant(step.parameters[2])};
   }
   static ENGINE_INLINE vf update(vf w, vf* slots, vf g, const Coefficients& c) {
-    slots[0] = running_mean(slots[0], g, c.beta1, c.rest1);
-    slots[1] = running_mean(slots[1], g * g, c.beta2, c.rest2);
+    c.moments.remember(slots, g);
     const vf m = fma(c.of_m, slots[0], c.of_g * g);
     return w - c.lr * m / (sqrt(slots[1] / c.correction) + c.epsilon);
   }
@@ -209,21 +216,16 @@ struct Lamb {
   static constexpr Optimizer kKind = Optimizer::kLamb;
   static constexpr int kSlots = slot_count(kKind);
   struct Coefficients {
-    vf beta1, rest1, beta2, rest2, correction1, correction2, epsilon;
+    RunningMoments moments;
+    vf correction1, correction2, epsilon;
   };
   static Coefficients coefficients(const OptimizerStep& step) {
     const double beta1 = step.parameters[0], beta2 = step.parameters[1];
-    return {constant(beta1),
-            constant(1.0 - beta1),
-            constant(beta2),
-            constant(1.0 - beta2),
-            constant(1.0 - power(beta1, step.iteration)),
-            constant(1.0 - power(beta2, step.iteration)),
-            constant(step.parameters[2])};
+    return {RunningMoments(beta1, beta2), constant(1.0 - power(beta1, step.iteration)),
+            constant(1.0 - power(beta2, step.iteration)), constant(step.parameters[2])};
   }
   static ENGINE_INLINE vf update(vf, vf* slots, vf g, const Coefficients& c) {
-    slots[0] = running_mean(slots[0], g, c.beta1, c.rest1);
-    slots[1] = running_mean(slots[1], g * g, c.beta2, c.rest2);
+    c.moments.remember(slots, g);
     return slots[0] / c.correction1 / (sqrt(slots[1] / c.correction2) + c.epsilon);
   }
 };
@@ -251,18 +253,17 @@ struct MuonAdam {
   static constexpr Optimizer kKind = Optimizer::kMuonAdam;
   static constexpr int kSlots = slot_count(kKind);
   struct Coefficients {
-    vf lr, beta1, rest1, beta2, rest2, epsilon;
+    RunningMoments moments;
+    vf lr, epsilon;
   };
   static Coefficients coefficients(const OptimizerStep& step) {
     const double beta1 = step.parameters[2], beta2 = step.parameters[3];
     const double lr = step.learning_rate * step.parameters[5] * __builtin_sqrt(1.0 - power(beta2, step.iteration)) /
                       (1.0 - power(beta1, step.iteration));
-    return {constant(lr),    constant(beta1),       constant(1.0 - beta1),
-            constant(beta2), constant(1.0 - beta2), constant(step.parameters[4])};
+    return {RunningMoments(beta1, beta2), constant(lr), constant(step.parameters[4])};
   }
   static ENGINE_INLINE vf update(vf w, vf* slots, vf g, const Coefficients& c) {
-    slots[0] = running_mean(slots[0], g, c.beta1, c.rest1);
-    slots[1] = running_mean(slots[1], g * g, c.beta2, c.rest2);
+    c.moments.remember(slots, g);
     return w - c.lr * slots[0] / (sqrt(slots[1]) + c.epsilon);
   }
 };

@@ -268,5 +268,19 @@ ENGINE_INLINE void for_vectors(int64_t n, F&& f) {
   }
 }
 
+/// The sum over a row of n columns, in the lanes of LaneSum: add_term(j, sum) adds the terms of the vector at column j.
+template <class F>
+ENGINE_INLINE float sum_of_row(int64_t n, F&& add_term) {
+  LaneSum lanes;
+  for_vectors(n, [&](int64_t j, int part) { lanes.part[part] = add_term(j, lanes.part[part]); });
+  return lanes.total();
+}
+
+/// The same of value(j), of which lanes beyond n count as 0.
+template <class F>
+ENGINE_INLINE float row_sum(int64_t n, F&& value) {
+  return sum_of_row(n, [&](int64_t j, vf sum) { return sum + masked(value(j), j, n, vf{}); });
+}
+
 }  // namespace
 }  // namespace engine::ENGINE_ISA

@@ -6,14 +6,6 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// The sum over a row of term(j, lanes so far)
-template <class F>
-ENGINE_INLINE float sum_of_row(int64_t n, F&& add_term) {
-  LaneSum sum;
-  for_vectors(n, [&](int64_t j, int p) { sum.part[p] = add_term(j, sum.part[p]); });
-  return sum.total();
-}
-
 /// y = factor (x - mean of x if centred): factor 1 / sqrt(mean(square) + epsilon), or by the root of the sum of squares
 /// but at most 1 / epsilon. `factors` (rows, 2) get it, and what the projection on y is weighed by in the gradient.
 void standardize_rows(const StandardizeRows& op) {
@@ -22,9 +14,7 @@ void standardize_rows(const StandardizeRows& op) {
     const float* x = op.x + b * op.ld;
     float* y = op.y + b * op.ld;
     float mean = 0.0f;
-    if (op.centred) {
-      mean = sum_of_row(op.n, [&](int64_t j, vf sum) { return sum + masked(load(x + j), j, op.n, vf{}); }) / n;
-    }
+    if (op.centred) mean = row_sum(op.n, [&](int64_t j) { return load(x + j); }) / n;
     const float squares = sum_of_row(op.n, [&](int64_t j, vf sum) {
       const vf d = masked(load(x + j) - mean, j, op.n, vf{});
       return fma(d, d, sum);
@@ -51,9 +41,7 @@ void standardize_rows_backward(const StandardizeRows& op) {
     float* dx = op.y + b * op.ld;
     const float factor = op.factors[b * op.ld_factors], projection = op.factors[b * op.ld_factors + 1];
     float mean = 0.0f;
-    if (op.centred) {
-      mean = sum_of_row(op.n, [&](int64_t j, vf sum) { return sum + masked(load(dy + j), j, op.n, vf{}); }) / n;
-    }
+    if (op.centred) mean = row_sum(op.n, [&](int64_t j) { return load(dy + j); }) / n;
     const float slope = projection * sum_of_row(op.n, [&](int64_t j, vf sum) {
                           return fma(masked(load(dy + j), j, op.n, vf{}), masked(load(y + j), j, op.n, vf{}), sum);
                         });

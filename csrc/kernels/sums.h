@@ -1,10 +1,23 @@
-// Sums over the rows or columns of weights and gradients.
+// Sums over the rows or columns of a matrix.
 #pragma once
 #include "kernels/microtile.h"
 #include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
+
+/// add_term(row, sum) for every row, in chains of kChain terms, which are added in order: what products do with theirs.
+template <class F>
+ENGINE_INLINE vf sum_of_rows(Range rows, F&& add_term) {
+  vf total{};
+  for (int64_t begin = rows.begin; begin < rows.end; begin += kChain) {
+    const int64_t end = rows.end < begin + kChain ? rows.end : begin + kChain;
+    vf sum{};
+    for (int64_t i = begin; i < end; ++i) sum = add_term(i, sum);
+    total = total + sum;
+  }
+  return total;
+}
 
 struct Square {
   static ENGINE_INLINE vf add(vf sum, vf w) { return fma(w, w, sum); }
@@ -14,18 +27,12 @@ struct Magnitude {
   static ENGINE_INLINE vf add(vf sum, vf w) { return sum + abs(w); }
 };
 
-/// Per column, a chain over the rows; the reader adds the columns up.
+/// By column; the reader adds the columns up.
 template <class Term>
 void column_sums(const ColumnSums& op) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    vf total{};
-    for (int64_t begin = 0; begin < op.rows; begin += kChain) {
-      const int64_t end = op.rows < begin + kChain ? op.rows : begin + kChain;
-      vf sum{};
-      for (int64_t i = begin; i < end; ++i) sum = Term::add(sum, load(op.w + i * op.ld + j));
-      total = total + sum;
-    }
-    store(op.sums + j, total);
+    store(op.sums + j,
+          sum_of_rows({0, op.rows}, [&](int64_t i, vf sum) { return Term::add(sum, load(op.w + i * op.ld + j)); }));
   }
 }
 

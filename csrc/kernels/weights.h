@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/microtile.h"
 #include "kernels/sparse.h"
+#include "kernels/sums.h"
 #include "kernels/table.h"
 #include "kernels/update.h"
 
@@ -30,24 +31,12 @@ class Fetcher {
   int64_t per_call_, row_ = 0, line_ = 0;
 };
 
-/// Column sums of dz over the batch: chains of kChain additions, added in order.
-ENGINE_INLINE vf column_sum(const float* dz, int64_t ld, int64_t rows) {
-  vf total{};
-  for (int64_t begin = 0; begin < rows; begin += kChain) {
-    const int64_t end = rows < begin + kChain ? rows : begin + kChain;
-    vf sum{};
-    for (int64_t b = begin; b < end; ++b) sum = sum + load(dz + b * ld);
-    total = total + sum;
-  }
-  return total;
-}
-
 template <class Opt, Shrinkage Kind>
 void dense_backward_bias(const DenseBackwardWeights& op, const typename Opt::Coefficients& coefficients) {
   if (!op.bias.values || op.units.begin > 0) return;
   const Update<Opt, Kind> update(op.bias, coefficients, op.step);
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    const vf sum = column_sum(op.dz + j, op.lddz, op.rows);
+    const vf sum = sum_of_rows({0, op.rows}, [&](int64_t b, vf sum) { return sum + load(op.dz + b * op.lddz + j); });
     update(j, 0, &sum, 1, 1);
   }
 }

@@ -1,5 +1,6 @@
 // One model: its weights, optimizer state and the plans compiled for it. Passes lease their scratch here.
 #pragma once
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -86,8 +87,8 @@ class Program {
   std::vector<std::shared_ptr<Storage>> holders_;  // of each variable
   std::vector<float*> weights_;                    // of each variable
   OptimizerState state_;
-  int64_t iterations_ = 0;
-  mutable std::mutex state_mutex_;  // of the two pointers, which change together
+  std::atomic<int64_t> iterations_{0};  // which others may ask for while a run counts on
+  mutable std::mutex state_mutex_;      // of the two pointers, which change together
   std::shared_ptr<const TrainingSpec> training_;
   std::shared_ptr<Pool> pool_;
 };
