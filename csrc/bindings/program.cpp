@@ -8,6 +8,7 @@
 
 #include "bindings/convert.h"
 #include "bindings/custom.h"
+#include "bindings/mapping.h"
 #include "bindings/register.h"
 #include "bindings/run.h"
 #include "bindings/state.h"

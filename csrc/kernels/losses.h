@@ -121,9 +121,14 @@ ENGINE_INLINE auto smoothed(const R& r, const T& target) {
   return [&target, keep, shift](int64_t j) { return fma(target.at(j), keep, shift); };
 }
 
-/// Keeps exp(x - max(x)); the sum of it.
+template <class Each>
+struct Exponentials {
+  Each largest, sum;
+};
+
+/// Keeps exp(x - max(x)).
 template <class R>
-ENGINE_INLINE auto exponentials(R& r) {
+ENGINE_INLINE Exponentials<typename R::Each> exponentials(R& r) {
   const auto largest = r.largest([&](int64_t j) { return r.at(j); });
   typename R::Each total[1];
   r.sum(total, [&](int64_t j, vf* sums) {
@@ -131,10 +136,7 @@ ENGINE_INLINE auto exponentials(R& r) {
     r.keep(j, e);
     sums[0] = sums[0] + e;
   });
-  struct {
-    typename R::Each largest, sum;
-  } result{largest, total[0]};
-  return result;
+  return {largest, total[0]};
 }
 
 /// -sum(t log softmax(x)): with z = x - max, sum(t (log sum(exp z) - z)); gradient p sum(t) - t
@@ -143,13 +145,13 @@ struct SoftmaxCrossentropy {
   template <class R, class T>
   static ENGINE_INLINE auto row(R& r, const T& target) {
     const auto t = smoothed(r, target);
-    const auto [largest, sum] = exponentials(r);
-    const auto log_sum = R::apply([](vf v) { return log(v); }, sum);
+    const auto e = exponentials(r);
+    const auto log_sum = R::apply([](vf v) { return log(v); }, e.sum);
     typename R::Each sums[2];  // of the loss and of t
     r.sum(sums, [&](int64_t j, vf* parts) {
-      parts[0] = fma(t(j), log_sum - (r.at(j) - largest), parts[0]);
+      parts[0] = fma(t(j), log_sum - (r.at(j) - e.largest), parts[0]);
       parts[1] = parts[1] + t(j);
-      r.keep(j, r.kept(j) / sum);
+      r.keep(j, r.kept(j) / e.sum);
     });
     if (r.has_gradient()) {
       r.for_columns([&](int64_t j) { r.set_gradient(j, (r.kept(j) * sums[1] - t(j)) * r.scale); });
