@@ -44,8 +44,9 @@ mnist: $(VENV)/installed-plot
 test: $(VENV)/installed-test
 	@$(BIN)/python -m pytest $(ARGS)
 
+# Two processes, as most of the time goes into XLA's compiling, on one core.
 test-keras: $(VENV)/installed-keras
-	@$(BIN)/python -m pytest tests/keras $(ARGS)
+	@$(BIN)/python -m pytest tests/keras -n 2 $(ARGS)
 
 bench: $(VENV)/installed-bench
 	@$(BIN)/python -m bench $(ARGS)

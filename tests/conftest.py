@@ -18,6 +18,10 @@ pytest_plugins = ["drawings", "packed"]  # its fixtures
 # For the tests in `keras`, before one of them imports the real one.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiling takes most of their time.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 
 FEATURES, CLASSES = 6, 3
 
