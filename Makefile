@@ -61,15 +61,16 @@ test-kernels: $(VENV)/ready
 test-arm64: $(VENV)/ready
 	@$(BIN)/cmake --workflow --preset arm64
 
-# Python has its threads watched by nobody, and lives on what it never frees.
+# Python has its threads watched by nobody, and lives on what it never frees. Archer tells of OpenMP's barriers; not every
+# libomp finds it by itself.
 sanitize: $(VENV)/installed-test
-	@for kind in tsan asan; do \
+	@find() { $(CLANG) -print-file-name="$$1"; }; \
+	export OMP_TOOL_LIBRARIES="$$(find libarcher.so)"; \
+	for kind in tsan asan; do \
 	  $(BIN)/cmake --preset $$kind -DCMAKE_CXX_COMPILER=$(CLANG) -DENGINE_ONLY="$(ISAS)" && \
 	  $(BIN)/cmake --build --preset $$kind && $(BIN)/ctest --preset $$kind || exit; \
-	done
-	@$(BIN)/cmake --install build/asan --prefix build/asan/site
-	@cp -R python/engine build/asan/site/
-	@find() { $(CLANG) -print-file-name="$$1"; }; \
+	done; \
+	$(BIN)/cmake --install build/asan --prefix build/asan/site && cp -R python/engine build/asan/site/ && \
 	LD_PRELOAD="$$(find libclang_rt.asan-$$(uname -m).so) $$(find libstdc++.so.6)" \
 	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONPATH=build/asan/site \
 	  $(BIN)/python -m pytest $(SANITIZED) $(ARGS)
