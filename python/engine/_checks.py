@@ -69,6 +69,14 @@ def real(value: object, name: str, low: float = -math.inf, high: float = math.in
     return number
 
 
+def reals(value: object, name: str, low: float = -math.inf, high: float = math.inf) -> list[float]:
+    """`value`, a list or an array, as finite floats in [low, high]."""
+    if not isinstance(value, Iterable) or isinstance(value, str):
+        msg = f"`{name}` must be a list of numbers, got {value!r}"
+        raise TypeError(msg)
+    return [real(number, name, low, high) for number in value]
+
+
 def below_one(value: object, name: str) -> float:
     """`value` as a float in [0, 1)."""
     number = real(value, name, 0.0, 1.0)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from engine import activations, constraints, initializers, regularizers
-from engine._checks import Shape, choice, flag, integer, left_out, real, text_of_shape
+from engine._checks import Shape, choice, flag, integer, left_out, real, require, text_of_shape
 from engine._program import Float32, Operation
 from engine.layers._custom import FunctionHost
 from engine.layers.base import Layer, Weight, asked, register
@@ -178,6 +178,7 @@ class InputLayer(Layer):
         if len(given) > 1 or (batch_shape is not None and batch_size is not None):
             msg = f"give either `shape` and `batch_size` or `batch_shape`, got {shape=}, {batch_size=}, {batch_shape=}"
             raise ValueError(msg)
+        require(Sequence, batch_shape, "batch_shape", "a tuple such as (None, 784)")
         if batch_shape is not None:
             batch_size, *sample = tuple(batch_shape) or (None,)
             options["input_shape"] = tuple(sample)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import choice, flag, integer, real
+from engine._checks import choice, flag, integer, real, reals
 from engine.metrics.base import CoreMetric, Metric, State, register
 from engine.metrics.confusion import (
     MOST_THRESHOLDS,
@@ -74,7 +74,7 @@ class AUC(CoreMetric):
             inner = [(i + 1) / (count - 1) for i in range(count - 2)]
             self._even = True
         else:
-            inner = sorted(real(point, "thresholds", 0.0, 1.0) for point in thresholds)
+            inner = sorted(reals(thresholds, "thresholds", 0.0, 1.0))
             self._even = evenly_distributed([0.0, *inner, 1.0])
         self._from_thresholds = thresholds is not None
         self.num_thresholds = len(inner) + 2

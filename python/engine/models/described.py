@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
-from engine._checks import flag, nearest
+from engine._checks import LARGEST, flag, integer, nearest
 from engine._progress import print_message
 from engine._summary import Counts, Layout, Style, between, table
 from engine.layers.symbols import KerasTensor
@@ -69,6 +69,7 @@ class Described(Layered):
             msg = f"give either `name` or `index`, got {name=} and {index=}"
             raise ValueError(msg)
         if index is not None:
+            index = integer(index, "index", -LARGEST)
             if not -len(names) <= index < len(names):
                 msg = f"`index` must be less than {len(names)}, the number of layers, got {index}"
                 raise ValueError(msg)

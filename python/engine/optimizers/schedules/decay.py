@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine._checks import above_zero, flag, real
+from engine._checks import above_zero, flag, real, reals
 from engine._elementary import Doubles, power
 from engine.optimizers.schedules.base import Formula, registry
 
@@ -89,8 +89,8 @@ class PiecewiseConstantDecay(Formula):
     def __init__(
         self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant"
     ) -> None:
-        self.boundaries = [real(boundary, "boundaries") for boundary in boundaries]
-        self.values = [real(value, "values", 0.0) for value in values]
+        self.boundaries = reals(boundaries, "boundaries")
+        self.values = reals(values, "values", 0.0)
         self.name = name
         if len(self.boundaries) != len(self.values) - 1:
             msg = (
