@@ -23,7 +23,7 @@ class Regularizer(Spec):
         if overrides(cls, "__call__"):
             cls.lower = Regularizer.lower  # type: ignore[method-assign] # leaves it to Python
             if "gradient" not in vars(cls):  # a base class' is the derivative of another penalty
-                cls.gradient = Regularizer.gradient  # type: ignore[method-assign]
+                cls.gradient = Regularizer.gradient  # type: ignore[method-assign] # asks for one
 
     def __call__(self, x: ArrayLike) -> float:
         """The penalty for `x`."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import Shape, flag
+from engine._checks import Shape
 from engine._program import Float32, Loan, Program, read_weights
 from engine._spec import Spec
 from engine._values import Tensor
@@ -114,7 +114,6 @@ class Weighted(HasWeights, Spec):
     """
 
     def __init__(self) -> None:
-        self._trainable = True
         self._specs: list[Weight] = []
         self._weights: list[Float32] | None = None  # while no program holds them
         self._places: list[Place] = []
@@ -125,15 +124,6 @@ class Weighted(HasWeights, Spec):
         """The weights that inputs of `input_shape` need, in the order of `get_weights`."""
         del input_shape
         return []
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes the weights; may be assigned, with effect from the next `compile` on."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = flag(value, "trainable")
 
     @property
     def built(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import REAL
+from engine._checks import REAL, flag
 from engine._program import Float32
 
 
@@ -16,6 +16,25 @@ class HasWeights:
     """Something with weights, in the order of `get_weights`."""
 
     name: str
+    _trainable = True
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights; may be assigned, to a model for all of its layers.
+
+        That takes effect from the next `compile` on.
+        """
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = flag(value, "trainable")
+        for part in self._parts():
+            part.trainable = self._trainable
+
+    def _parts(self) -> Sequence[HasWeights]:
+        """What it is made of, if it is made of such."""
+        return ()
 
     @property
     @abstractmethod

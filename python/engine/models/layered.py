@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from engine._checks import Shape, flag
+from engine._checks import Shape
 from engine._compiled import Compiled
 from engine._program import Float32, Loan, Operation, Program, build
 from engine.layers import InputLayer, Layer
@@ -41,7 +41,6 @@ class Layered(TrainableModel, HasWeights):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._layers: list[Any] = []
-        self._trainable = True
         self._operations: list[Operation] = []
         self._attached: list[Layer] = []  # the leaves that the program has, or did before parts of it changed
         self._outers: weakref.WeakSet[Layered] = weakref.WeakSet()
@@ -103,16 +102,8 @@ class Layered(TrainableModel, HasWeights):
         """Whether the weights exist."""
         return self.program is not None
 
-    @property
-    def trainable(self) -> bool:
-        """True at first; assigning it assigns it to all layers, with effect from the next `compile` on."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = flag(value, "trainable")
-        for layer in self._layers:
-            layer.trainable = self._trainable
+    def _parts(self) -> Sequence[HasWeights]:
+        return self._layers
 
     @property
     def weights(self) -> list[Float32]:
