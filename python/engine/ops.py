@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine import _program, activations
-from engine._checks import EPSILON, choice
+from engine._checks import EPSILON, choice, integer
 from engine._program import Float32, Operation
 
 __all__ = [
@@ -182,10 +182,15 @@ def top_k(x: ArrayLike, k: int, sorted: bool = True) -> tuple[NDArray[Any], NDAr
         x: an array.
         k: how many.
         sorted: of no account: they are.
+
+    Raises:
+        ValueError: for more than there are.
     """
     del sorted
     array = np.asarray(x)
-    places = np.argsort(-array, axis=-1, kind="stable")[..., :k]
+    integer(k, "k", 0, array.shape[-1])
+    # The first of equal numbers first; what is unsigned can't be turned around by its sign.
+    places = array.shape[-1] - 1 - np.argsort(array[..., ::-1], axis=-1, kind="stable")[..., ::-1][..., :k]
     return np.take_along_axis(array, places, -1), places
 
 
@@ -199,7 +204,9 @@ def logsumexp(x: ArrayLike, axis: int | tuple[int, ...] | None = None, keepdims:
     """
     array = np.asarray(x)
     largest = np.max(array, axis=axis, keepdims=True)
-    total = np.log(np.sum(np.exp(array - largest), axis=axis, keepdims=True)) + largest
+    shift = np.where(np.isfinite(largest), largest, 0)
+    with np.errstate(divide="ignore"):  # log(0) is what it should be
+        total = np.log(np.sum(np.exp(array - shift), axis=axis, keepdims=True)) + shift
     return total if keepdims else np.squeeze(total, axis)
 
 

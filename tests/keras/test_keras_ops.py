@@ -53,6 +53,8 @@ CALLS: dict[str, Any] = {
     "one_hot along the first axis": lambda api: api.ops.one_hot(np.array([0, 2]), 3, axis=0, dtype="int32"),
     "top_k": lambda api: api.ops.top_k(X, 2)[0],
     "places of top_k": lambda api: api.ops.top_k(np.round(3 * X), k=3)[1],
+    "top_k of bytes": lambda api: api.ops.top_k(np.array([[0, 255, 3, 255]], np.uint8), 3)[1],
+    "logsumexp of nothing": lambda api: api.ops.logsumexp(np.array([[-np.inf, -np.inf], [0.0, 1.0]]), axis=1),
     "logsumexp": lambda api: api.ops.logsumexp(100 * X),
     "logsumexp along an axis": lambda api: api.ops.logsumexp(100 * X, axis=1, keepdims=True),
     "normalize": lambda api: api.ops.normalize(X),
