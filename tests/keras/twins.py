@@ -21,6 +21,19 @@ Make = Callable[[Any], Any]
 # float32 against float32, both in an order of their own: what the sums of small networks leave.
 RTOL, ATOL = 1e-5, 1e-6
 
+# Keras tells one layer's losses from another's by `id`, and keeps the ids of a trace that is gone: a later loss that
+# happens to lie at the same address is then lost, once in a hundred times. None is freed here, so none can.
+_losses: list[Any] = []
+_add_loss = keras.layers.Layer.add_loss
+
+
+def _add_loss_and_keep(layer: Any, loss: Any) -> None:
+    _losses.append(loss)
+    _add_loss(layer, loss)
+
+
+keras.layers.Layer.add_loss = _add_loss_and_keep
+
 
 class Twins(NamedTuple):
     """One model per library, with the same weights."""
