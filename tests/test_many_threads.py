@@ -25,8 +25,12 @@ SECONDS = 0.5
 
 @pytest.fixture(autouse=True)
 def one_thread_each() -> Iterator[None]:
+    """Threads of the engine's own; those of Python's change places as often as they can, where they take turns."""
+    before = sys.getswitchinterval()
     keras.config.set_threads(1)
+    sys.setswitchinterval(1e-6)
     yield
+    sys.setswitchinterval(before)
     keras.config.set_threads(None)
 
 
@@ -142,23 +146,132 @@ def test_drawings_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None
     at_once(*works, *works)
 
 
-def test_layers_are_built_once(blobs: Blobs) -> None:
-    """Calls of a layer without weights, in many threads at once, get the outputs of the same weights."""
+def side_by_side(work: Callable[[], Any], threads: int = 4) -> list[Any]:
+    """What `work` returns in each of so many threads that begin at the same moment."""
+    start = threading.Barrier(threads)
+
+    def begin(_: int) -> Any:
+        start.wait()
+        return work()
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(begin, range(threads)))
+
+
+def again_and_again() -> Iterator[None]:
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
-        layer, outputs = keras.layers.Dense(4), list[NDArray[np.float32]]()
-        start = threading.Barrier(4)
+        yield
 
-        def call(layer: Any = layer, outputs: Any = outputs, start: Any = start) -> None:
-            start.wait()
-            outputs.append(layer(blobs.x))
 
-        threads = [threading.Thread(target=call) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+class Scaled(layers.Layer):
+    """A layer of one's own with a weight."""
+
+    def build(self, input_shape: Any) -> None:
+        self.factors = self.add_weight((input_shape[-1],), "random_normal")
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.factors
+
+
+@pytest.mark.parametrize("make", [lambda: layers.Dense(4), Scaled], ids=["Dense", "own"])
+def test_layers_are_built_once(make: Callable[[], layers.Layer], blobs: Blobs) -> None:
+    """Calls of a layer without weights, in many threads at once, get the outputs of the same weights."""
+    for _ in again_and_again():
+        layer = make()
+        outputs = side_by_side(lambda layer=layer: layer(blobs.x))
+        assert len(layer.get_weights()) == len(layer.weight_names)
         assert all(np.array_equal(output, layer(blobs.x)) for output in outputs)
+
+
+def test_models_share_a_layer_that_all_of_them_begin_with() -> None:
+    """Whichever of them comes first makes its weights; the others find them, and are found."""
+    for _ in again_and_again():
+        layer = layers.Dense(4)
+        models = side_by_side(lambda layer=layer: keras.Sequential([keras.Input((3,)), layer]))
+        models[0].set_weights([np.full((3, 4), 2.0), np.zeros(4)])
+        assert all((model.get_weights()[0] == 2.0).all() for model in models)
+        del models[0]  # which must not have been the only one that the layer knew
+        models.append(keras.Sequential([keras.Input((3,)), layer]))
+        models[-1].set_weights([np.full((3, 4), 3.0), np.zeros(4)])
+        assert all((model.get_weights()[0] == 3.0).all() for model in models)
+
+
+def test_the_first_predictions_have_the_shape_of_all(blobs: Blobs) -> None:
+    for _ in again_and_again():
+        model = keras.Sequential([layers.Dense(6), layers.Reshape((2, 3))])
+        outputs = side_by_side(lambda model=model: model.predict(blobs.x))
+        assert {output.shape for output in outputs} == {(len(blobs.x), 2, 3)}
+
+
+def test_weights_are_those_of_one_moment() -> None:
+    model = keras.Sequential([keras.Input((64,)), layers.Dense(64), layers.Dense(64)])
+    shapes = [weight.shape for weight in model.weights]
+    numbers = iter(range(10**9))
+
+    def write() -> None:
+        number = next(numbers)
+        model.set_weights([np.full(shape, number, np.float32) for shape in shapes])
+
+    def read(owner: Any) -> None:
+        assert len({float(number) for array in owner.get_weights() for number in array.flat}) == 1
+
+    write()
+    at_once(write, lambda: read(model), lambda: read(model.layers[1]))
+
+
+def test_a_layer_keeps_its_weights_on_the_way_into_models_and_out() -> None:
+    model, layer = keras.Sequential([keras.Input((3,))]), layers.Dense(4)
+    layer(np.zeros((1, 3), np.float32))
+    want = layer.get_weights()
+
+    def join_and_leave() -> None:
+        model.add(layer)
+        model.pop()
+
+    def read() -> None:
+        for array, wanted in zip(layer.get_weights(), want, strict=True):
+            assert np.array_equal(array, wanted)
+
+    at_once(join_and_leave, read, read)
+
+
+class Costly(layers.Layer):
+    """Adds 2 to the loss of training; `meanwhile` happens before the core hears of it."""
+
+    meanwhile: Callable[[], object] = int
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        self.add_loss(2.0 if training else 100.0)
+        if training:
+            self.meanwhile()
+        return inputs
+
+    def gradient(self, inputs: Any, upstream: Any) -> Any:
+        return upstream
+
+
+def test_what_a_call_adds_to_the_loss_is_not_added_to_another() -> None:
+    layer = Costly()
+    model = keras.Sequential([keras.Input((3,)), layer])
+    model.compile("sgd", "mean_squared_error")
+    rows = np.zeros((4, 3), np.float32)
+    with ThreadPoolExecutor(1) as pool:
+        layer.meanwhile = lambda: pool.submit(model.predict, rows).result(60)
+        assert model.train_on_batch(rows, rows) == 2.0
+    assert layer.losses == [2.0]
+
+
+def test_classes_are_registered_while_others_are_looked_for() -> None:
+    numbers = iter(range(10**9))
+    at_once(
+        lambda: keras.saving.register_keras_serializable("many", str(next(numbers)))(Costly),
+        lambda: keras.saving.get_registered_name(Scaled),
+        lambda: keras.saving.get_registered_object("nobody"),
+    )
+    registered = keras.saving.get_custom_objects()
+    for name in [name for name in registered if name.startswith("many>")]:
+        del registered[name]
 
 
 def test_assigning_one_weight_leaves_the_others_to_training(blobs: Blobs) -> None:
@@ -183,11 +296,6 @@ def test_assigning_one_weight_leaves_the_others_to_training(blobs: Blobs) -> Non
 
 
 def test_names_are_given_once() -> None:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            names = list(pool.map(lambda _: layers.Identity().name, range(4000)))
-    finally:
-        sys.setswitchinterval(before)
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(lambda _: layers.Identity().name, range(4000)))
     assert len(set(names)) == len(names)

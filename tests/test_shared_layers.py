@@ -190,7 +190,7 @@ def test_programs_lend_their_weights() -> None:
     assert [variable.flat[0] for variable in second.variables] == [1, 7, 0, 0]
     del first
     gc.collect()
-    assert second.read_variable(0).tolist() == [[1, 1]] * 3
+    assert second.read_variables(0, 1)[0].tolist() == [[1, 1]] * 3
     for loans, message in (
         ([(second, 0)], "a loan or none for each of 2"),
         ([(second, 1), None], "another shape"),

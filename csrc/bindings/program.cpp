@@ -25,17 +25,14 @@ struct NotFinite : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-py::array_t<float> read_variable(Program& program, size_t index) {
-  const Variable variable = chosen(program, index).front();
-  const auto lock = read_lock(program);
-  return copy_of(variable, program.weights()[index]);
-}
-
-py::list variables(Program& program) {
+py::list read_variables(Program& program, size_t first, size_t count) {
+  const auto& all = program.parameters().variables;
+  if (first > all.size() || count > all.size() - first) {
+    throw py::index_error("there are " + std::to_string(all.size()) + " variables");
+  }
   const auto lock = read_lock(program);
   py::list copies;
-  const auto& all = program.parameters().variables;
-  for (size_t v = 0; v < all.size(); ++v) copies.append(copy_of(all[v], program.weights()[v]));
+  for (size_t v = first; v < first + count; ++v) copies.append(copy_of(all[v], program.weights()[v]));
   return copies;
 }
 
@@ -162,9 +159,10 @@ void register_program(py::module_& m) {
              return program;
            }),
            py::arg("input_size"), py::arg("layers"), py::arg("output_rows") = 1, py::arg("loans") = py::tuple())
-      .def_property_readonly("variables", &variables)
+      .def_property_readonly("variables",
+                             [](Program& p) { return read_variables(p, 0, p.parameters().variables.size()); })
       .def_property_readonly("weight_count", [](const Program& p) { return p.parameters().size; })
-      .def("read_variable", &read_variable, py::arg("index"))
+      .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))
       .def_property_readonly("output_size", &Program::output_size)
       .def_property_readonly("output_width", &Program::output_width)
       .def_property("iterations", &Program::iterations, &set_iterations)

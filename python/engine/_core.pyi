@@ -206,9 +206,9 @@ class Program:
     ) -> None: ...
     @property
     def variables(self) -> list[Float32]:
-        """Copies of the weights, in layer order: kernel (in, units), then bias (units,)."""
-    def read_variable(self, index: int) -> Float32:
-        """A copy of one of them."""
+        """Copies of the weights, all of one moment, in layer order: kernel (in, units), then bias (units,)."""
+    def read_variables(self, first: int, count: int) -> list[Float32]:
+        """Copies of some of them, all of one moment."""
     @property
     def weight_count(self) -> int:
         """Floats that the weights take up, padding included."""

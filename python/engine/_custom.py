@@ -58,7 +58,7 @@ def get_custom_objects() -> dict[str, Any]:
 
 def get_registered_name(obj: Any) -> str | None:
     """`package>name` of the registered class or function `obj`, else its own name."""
-    for name, registered in _registered.items():
+    for name, registered in _registered.copy().items():  # others may register more meanwhile
         if registered is obj:
             return name
     return getattr(obj, "__name__", None)
@@ -94,5 +94,5 @@ def get_registered_object(
     for objects in (custom_objects or {}, _scope.get(), _registered):
         if name in objects:
             return objects[name]
-    found = (found for full, found in _registered.items() if full.split(">")[-1] == name)
+    found = (found for full, found in _registered.copy().items() if full.split(">")[-1] == name)
     return next(found, (module_objects or {}).get(name))

@@ -67,9 +67,9 @@ def build(
     return program
 
 
-def read_weights(program: Program, first: int, count: int) -> list[Float32]:
-    """Variables `first` to `first + count` as they are now, in arrays that refuse to be written to."""
-    arrays = [program.read_variable(index) for index in range(first, first + count)]
+def read_weights(program: Program, first: int = 0, count: int | None = None) -> list[Float32]:
+    """Variables `first` to `first + count`, or all, as they are at one moment, in arrays that refuse to be written to."""
+    arrays = program.variables if count is None else program.read_variables(first, count)
     for array in arrays:
         array.flags.writeable = False
     return arrays

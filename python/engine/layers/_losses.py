@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,9 @@ from engine._checks import REAL, Shape
 from engine._program import Operation
 from engine.layers._state import Weighted
 from engine.regularizers import Regularizer
+
+# What `call` adds on the way, by the id of its layer: that of one thread is none of another's.
+_added: ContextVar[Mapping[int, list[float]]] = ContextVar("_added", default={})  # noqa: B039 # nobody writes to it
 
 
 class Penalised(Weighted):
@@ -34,7 +39,9 @@ class Penalised(Weighted):
             loss: a number, or a list of some.
         """
         parts = loss if isinstance(loss, (list, tuple)) else [loss]
-        self._added += [scalar(part, f"`loss` of add_loss() in layer {self.name!r}") for part in parts]
+        _added.get().get(id(self), self._added).extend(
+            scalar(part, f"`loss` of add_loss() in layer {self.name!r}") for part in parts
+        )
 
     @property
     def losses(self) -> list[float]:
@@ -55,10 +62,15 @@ class Penalised(Weighted):
             config.pop("activity_regularizer", None)
         return config
 
-    def _pass_on(self, views: Mapping[str, Any]) -> None:
-        """Tell the core what `call` has added to the loss of its batch."""
-        if "losses" in views:
-            views["losses"][:] = sum(self._added)
+    @contextmanager
+    def _adding(self) -> Iterator[list[float]]:
+        """What `add_loss` is given within the block, by this thread."""
+        added: list[float] = []
+        token = _added.set({**_added.get(), id(self): added})
+        try:
+            yield added
+        finally:
+            _added.reset(token)
 
     def _penalty_on_outputs(self, shape: Shape) -> Operation:
         """The operation that penalises outputs whose samples have `shape`."""

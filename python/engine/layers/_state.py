@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 import weakref
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,9 @@ from engine.regularizers import Regularizer
 # In one array: 4 TiB. More is a slip of the pen, such as a forgotten zero in `input_shape`.
 MOST_WEIGHTS = 2**40
 
+# Held while layers get their weights, or join or leave a model: once, and one after the other, whoever asks.
+JOINING = threading.RLock()
+
 
 class Weight(NamedTuple):
     """One weight array of a layer, before it exists."""
@@ -37,6 +41,16 @@ class Weight(NamedTuple):
         """The numbers to start from, in the layer of that name; as in Keras without an initializer."""
         initializer = self.initializer or GlorotUniform()
         return as_weight(initializer(self.shape), self.shape, f"the start of {layer}'s {self.name}")
+
+
+def asked(**weights: Weight) -> dict[str, Any]:
+    """The fields of a core operation that penalise and constrain its weights, by the core's names for these."""
+    found: dict[str, Any] = {}
+    for name, weight in weights.items():
+        found |= weight.regularizer.lower(name) if weight.regularizer else {}
+        if weight.constraint:
+            found[f"{name}_constraint"] = weight.constraint.lower(len(weight.shape))
+    return found
 
 
 class LayerWeight(Tensor):
@@ -100,11 +114,16 @@ class LayerWeight(Tensor):
 
 
 class Place(NamedTuple):
-    """Where the program of a model has the weights of a layer: from variable number `first` on."""
+    """Where the program of a model has the weights of a layer: `arrays` variables from number `first` on."""
 
     model: weakref.ref[Any]
     program: Program
     first: int
+    arrays: int
+
+    def read(self) -> list[Float32]:
+        """The weights of one moment, read-only."""
+        return read_weights(self.program, self.first, self.arrays)
 
 
 class Weighted(HasWeights, Spec):
@@ -117,7 +136,6 @@ class Weighted(HasWeights, Spec):
         self._specs: list[Weight] = []
         self._weights: list[Float32] | None = None  # while no program holds them
         self._places: list[Place] = []
-        self._count = 0  # variables at each place
         self._sample_shape: Shape | None = None  # of the inputs, once known
 
     def weights_for(self, input_shape: Shape) -> list[Weight]:
@@ -137,10 +155,12 @@ class Weighted(HasWeights, Spec):
     @property
     def weights(self) -> list[Float32]:
         """The weights of this moment, read-only; empty before the layer is built."""
-        if self._places:
-            arrays = read_weights(self._places[0].program, self._places[0].first, self._count)
-        else:
-            arrays = self._weights or []
+        own, places = self._weights, self._places
+        # The layer may join or leave a model meanwhile: it always has its weights at the one place or at the other.
+        return self.known(places[0].read() if places else own or self._weights or ())
+
+    def known(self, arrays: Iterable[Float32]) -> list[Float32]:
+        """The arrays as weights of this layer, which know that they are."""
         return [LayerWeight.of(self, index, array) for index, array in enumerate(arrays)]
 
     @property
@@ -248,13 +268,13 @@ class Weighted(HasWeights, Spec):
     def loans_for(self, model: object) -> list[Loan]:
         """The weights as the program of another living model than `model` has them; empty if there is none."""
         place = next((place for place in self._places if place.model() not in (None, model)), None)
-        return [] if place is None else [(place.program, place.first + i) for i in range(self._count)]
+        return [] if place is None else [(place.program, place.first + i) for i in range(place.arrays)]
 
     def attach(self, model: object, program: Program, first: int, count: int) -> None:
         """Join `model`; `program` has the weights as variables `first` to `first + count`."""
-        place = Place(weakref.ref(model), program, first)
+        place = Place(weakref.ref(model), program, first, count)
         living = [place if old.model() is model else old for old in self._places if old.model() is not None]
-        self._places, self._count = living if place in living else [*living, place], count
+        self._places = living if place in living else [*living, place]
         self._weights = None
 
     def detach(self, model: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from weakref import WeakMethod
@@ -26,14 +25,13 @@ from engine.layers._custom import (
     gradients_of,
     refuse_overrides,
 )
-from engine.layers._state import Weight
+from engine.layers._state import JOINING, Weight, asked
 from engine.layers.symbols import Linked, symbol_of
 
-__all__ = ["MOST_TOKENS", "Layer", "Weight", "asked", "get", "register"]
+__all__ = ["JOINING", "MOST_TOKENS", "Layer", "Weight", "asked", "get", "register"]
 
 # Indices reach the core as float32, which holds every integer up to this.
 MOST_TOKENS = 2**24
-_starting = threading.RLock()  # held while a layer on its own gets its weights: once, whoever calls it
 
 
 class Layer(Linked):
@@ -235,7 +233,7 @@ class Layer(Linked):
         sample = rows.shape[1:]
         output_shape = self.output_shape_for(sample)
         operations = self.operations_for(sample)
-        with _starting:
+        with JOINING:
             weights = self.initial_weights(sample)
             if not self.built:
                 self._weights = weights
@@ -249,8 +247,11 @@ class Layer(Linked):
         """Do a step of the core's: the outputs, or the gradients."""
         inputs = views["inputs"].reshape(-1, *(self._sample_shape or ()))
         if "outputs" in views:
-            views["outputs"][...] = self._called(inputs, views["training"]).reshape(len(inputs), -1)
-            self._pass_on(views)
+            with self._adding() as added:
+                views["outputs"][...] = self._called(inputs, views["training"]).reshape(len(inputs), -1)
+            self._added = added
+            if "losses" in views:
+                views["losses"][:] = sum(added)
             return
         shape = self._custom_output_shape(self._sample_shape or ())
         upstream = views["upstream"].reshape(-1, *shape)
@@ -269,22 +270,30 @@ class Layer(Linked):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
     def _build_for(self, sample: Shape) -> None:
-        if self._sample_shape is None:
-            count = len(self._specs)
-            try:
-                self.build((None, *sample))
-            except BaseException:
-                del self._specs[count:]
-                self._weights = None if self._weights is None else self._weights[:count]
-                raise
-            self._sample_shape = sample
-            self._weights = self._weights or []
-        elif sample != self._sample_shape:
+        known = self._sample_shape
+        if known is None:
+            with JOINING:
+                known = self._started_for(sample)
+        if sample != known:
             msg = (
-                f"layer {self.name!r} was built for {text_of_shape(self._sample_shape)} but gets "
+                f"layer {self.name!r} was built for {text_of_shape(known)} but gets "
                 f"{text_of_shape(sample)}: make a new layer instead of moving this one"
             )
             raise ValueError(msg)
+
+    def _started_for(self, sample: Shape) -> Shape:
+        if self._sample_shape is not None:  # another thread was quicker
+            return self._sample_shape
+        count = len(self._specs)
+        try:
+            self.build((None, *sample))
+        except BaseException:
+            del self._specs[count:]
+            self._weights = None if self._weights is None else self._weights[:count]
+            raise
+        self._weights = self._weights or []
+        self._sample_shape = sample
+        return sample
 
     def _custom_output_shape(self, sample: Shape) -> Shape:
         self._build_for(sample)
@@ -292,22 +301,12 @@ class Layer(Linked):
             given = tuple(self.compute_output_shape((None, *sample)))
             return tuple(integer(size, "compute_output_shape", 1) for size in given[1:])
         rows = 2  # one could be mistaken for an axis to broadcast
-        return self._called(np.zeros((rows, *sample), np.float32), False).shape[1:]
+        with self._adding():
+            return self._called(np.zeros((rows, *sample), np.float32), False).shape[1:]
 
     def _called(self, inputs: Float32, training: bool) -> NDArray[Any]:
         options = {"training": training} if accepts(self.call, "training") else {}
-        self._added = []
         return checked_output(f"call() of layer {self.name!r}", self.call(inputs, **options), len(inputs))
-
-
-def asked(**weights: Weight) -> dict[str, Any]:
-    """The fields of a core operation that penalise and constrain its weights, by the core's names for these."""
-    found: dict[str, Any] = {}
-    for name, weight in weights.items():
-        found |= weight.regularizer.lower(name) if weight.regularizer else {}
-        if weight.constraint:
-            found[f"{name}_constraint"] = weight.constraint.lower(len(weight.shape))
-    return found
 
 
 _registry: Registry[Layer] = Registry("layer", Layer)

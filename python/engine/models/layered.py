@@ -6,15 +6,16 @@ import math
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from numpy.typing import ArrayLike
 
 from engine._checks import Shape
 from engine._compiled import Compiled
-from engine._program import Float32, Loan, Operation, Program, build
+from engine._program import Float32, Loan, Operation, Program, build, read_weights
 from engine.layers import InputLayer, Layer
+from engine.layers.base import JOINING
 from engine.layers.weights import HasWeights
 from engine.models.model import TrainableModel
 from engine.models.stack import (
@@ -107,8 +108,12 @@ class Layered(TrainableModel, HasWeights):
 
     @property
     def weights(self) -> list[Float32]:
-        """All weights as they are now, read-only: kernel and bias of each layer in turn."""
-        return [array for layer in self.leaves for array in layer.weights]
+        """All weights as they are at one moment, read-only: kernel and bias of each layer in turn."""
+        program, leaves = self.program, self.leaves
+        if program is None:
+            return [array for leaf in leaves for array in leaf.weights]
+        arrays = iter(read_weights(program))
+        return [array for leaf in leaves for array in leaf.known(islice(arrays, len(leaf.weight_names)))]
 
     @property
     def trainable_weights(self) -> list[Float32]:
@@ -140,14 +145,27 @@ class Layered(TrainableModel, HasWeights):
 
     def _restack(self, inputs: InputLayer | None, stack: list[Any], compiled: Compiled | None) -> None:
         """Become a model of these parts, all or nothing; weights that exist stay as they are."""
-        leaves = leaves_of(stack)
-        program, weights, output_shape = None, [], None
-        operations: list[Operation] = []
+        leaves, output_shape = leaves_of(stack), None
         if inputs is not None and stack:
             *shapes, output_shape = shapes_through(inputs.sample_shape, stack)
             for part, sample in zip(stack, shapes, strict=True):
                 if isinstance(part, Layered):
                     part.build((None, *sample))
+        with JOINING:
+            self._join(inputs, stack, leaves, output_shape, compiled)
+
+    def _join(
+        self,
+        inputs: InputLayer | None,
+        stack: list[Any],
+        leaves: list[Layer],
+        output_shape: Shape | None,
+        compiled: Compiled | None,
+    ) -> None:
+        """Become a model of these parts, with these leaves; `output_shape` is None where it isn't known."""
+        program, weights = None, []
+        operations: list[Operation] = []
+        if inputs is not None and output_shape is not None:
             samples = shapes_through(inputs.sample_shape, leaves)
             operations = operations_through(samples, leaves, self._trainable)
             weights = [self._lent_or_own(*pair) for pair in zip(leaves, samples, strict=False)]
@@ -167,9 +185,10 @@ class Layered(TrainableModel, HasWeights):
         for part in {*self._layers, *stack}:
             if isinstance(part, Layered):
                 (part._outers.add if part in stack else part._outers.discard)(self)
-        self._inputs, self._layers, self._operations, self.program = inputs, stack, operations, program
+        self._inputs, self._layers, self._operations = inputs, stack, operations
         self._sample_shape, self._output_shape = None if inputs is None else inputs.sample_shape, output_shape
         self._tokens = next((leaf.tokens for leaf in leaves if not leaf.moves_only), None)
+        self.program = program  # last: whoever finds it, without a lock, finds the rest as well
 
     def _lent_or_own(self, leaf: Layer, sample: Shape) -> list[Float32 | Loan]:
         """What the program has for a layer: weights of another model that is there, or else its own."""
@@ -211,7 +230,9 @@ class Layered(TrainableModel, HasWeights):
 
     def _around(self) -> Iterator[Layered]:
         """The models with weights that this one is a part of, the inner ones first."""
-        for outer in self._outers:
+        with JOINING:
+            outers = list(self._outers)
+        for outer in outers:
             if outer.built:
                 yield outer
                 yield from outer._around()

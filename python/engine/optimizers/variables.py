@@ -155,7 +155,7 @@ def state_variable(path: str, program: Program, index: int, place: tuple[Kind, i
     def write(value: Array) -> None:
         program.write_state(*place, [value.astype(np.float32)], index=index)
 
-    shape = program.read_variable(index).shape
+    shape = program.read_variables(index, 1)[0].shape
     return OptimizerVariable(path, shape, lambda: program.read_state(*place, index=index)[0], write)
 
 
