@@ -1,6 +1,7 @@
 // The kernels one by one, for the tests: any instruction set this CPU runs, on the calling thread.
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -112,7 +113,9 @@ class Kernels {
       source = turned;
     }
     if (leading(saved) != leading(dx)) throw py::value_error("`saved` and `dx` must be laid out alike");
-    const Arena panels(kernel.shape(0) * round_up(kernel.shape(1), kLane));
+    const int64_t size = kernel.shape(0) * round_up(kernel.shape(1), kLane);
+    const Arena panels(size);
+    std::fill_n(panels.data(), size, std::numeric_limits<float>::quiet_NaN());
     pack_panels(kernel.data(), leading(kernel), kernel.shape(0), kernel.shape(1), panels.data());
     const DenormalsAreZero guard;
     table_.dense_backward_input[fused_index(activation)](

@@ -1,5 +1,7 @@
 #include "bindings/padded.h"
 
+#include <algorithm>
+#include <limits>
 #include <string>
 
 #include "bindings/convert.h"
@@ -59,6 +61,7 @@ Floats pad(const Floats& a) {
   const bool vector = a.ndim() == 1;
   const int64_t rows = vector ? 1 : a.shape(0), columns = a.shape(a.ndim() - 1);
   Floats copy = padded(rows, columns);
+  std::fill_n(values(copy), rows * leading(copy), std::numeric_limits<float>::quiet_NaN());
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < columns; ++j) copy.mutable_at(i, j) = vector ? a.at(j) : a.at(i, j);
   }

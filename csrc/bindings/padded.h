@@ -12,7 +12,7 @@ using Floats = py::array_t<float>;
 /// A zeroed (rows, columns) view laid out as the engine lays out its buffers.
 Floats padded(int64_t rows, int64_t columns);
 
-/// A padded copy of a vector or matrix of any strides.
+/// A padded copy of a vector or matrix of any strides. Its pads are NaN, which no number of a result may show.
 Floats pad(const Floats& a);
 
 /// Leading dimension of a matrix made by `padded`.

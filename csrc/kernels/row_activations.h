@@ -39,9 +39,8 @@ struct Softmax {
     for_vectors(n, [&](int64_t j, int) { store(y + j, load(y + j) / sum); });
   }
   static void backward(const float* dy, const float* y, float* dz, int64_t n) {  // y (dy - sum(dy y))
-    LaneSum lanes;
-    for_vectors(n, [&](int64_t j, int part) { lanes.part[part] = fma(load(dy + j), load(y + j), lanes.part[part]); });
-    const float inner = lanes.total();
+    const float inner =
+        sum_of_row(n, [&](int64_t j, vf sum) { return masked(fma(load(dy + j), load(y + j), sum), j, n, sum); });
     for_vectors(n, [&](int64_t j, int) { store(dz + j, load(y + j) * (load(dy + j) - inner)); });
   }
 };
