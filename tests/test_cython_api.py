@@ -137,6 +137,20 @@ def test_a_copy_of_the_weights_until_refresh(asking: Any) -> None:
     assert answers(asking, predictor, x).tobytes() == after.tobytes()
 
 
+def test_what_no_first_layer_takes_as_an_index_is_none(asking: Any) -> None:
+    """Numbers that a layer before turns into indices may be any."""
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Rescaling(2.0),
+            keras.layers.Embedding(5, 2),
+            keras.layers.Flatten(),
+        ]
+    )
+    x = np.array([[0.5, 1.0, 1.5, 2.0]], np.float32)
+    assert answers(asking, Predictor(model), x).tobytes() == model.predict(x).tobytes()
+
+
 def test_what_it_refuses_to_answer(asking: Any) -> None:
     predictor = Predictor(network(4, 8, 3))
     out = np.empty((2, 3), np.float32)

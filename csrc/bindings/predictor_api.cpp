@@ -1,6 +1,7 @@
 #include "bindings/predictor_api.h"
 
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "bindings/convert.h"

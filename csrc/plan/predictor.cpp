@@ -1,5 +1,6 @@
 #include "plan/predictor.h"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
@@ -20,11 +21,9 @@ Predictor::Predictor(std::shared_ptr<Program> program, Executor& executor, int64
     values_.push_back(weights_.data() + variable.offset);
   }
   refresh();
-  for (const LayerSpec& layer : model.layers) {
-    if (tokens_ == 0 && (layer.kind == LayerSpec::Kind::kEmbedding || layer.kind == LayerSpec::Kind::kEncoding)) {
-      tokens_ = layer.tokens;
-    }
-  }
+  const auto first = std::find_if(model.layers.begin(), model.layers.end(),
+                                  [](const LayerSpec& layer) { return layer.kind != LayerSpec::Kind::kTake; });
+  if (first != model.layers.end()) tokens_ = first->tokens;
   frame_.model = &model;
   frame_.parameters = &program_->parameters();
   frame_.weights = values_.data();

@@ -32,7 +32,7 @@ class Predictor {
   Arena weights_;
   std::vector<float*> values_;  // of each variable, in there
   Frame frame_;
-  int64_t tokens_ = 0;  // where inputs are indices: how many there are
+  int64_t tokens_ = 0;  // where the first layer that changes numbers takes indices: how many there are
 };
 
 }  // namespace engine
