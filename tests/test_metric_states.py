@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,21 @@ def test_an_exact_area_is_the_chance_of_the_right_order() -> None:
     y, p = rng.integers(0, 2, 200), rng.integers(0, 50, 200) / 50
     pairs = p[y == 1][:, None] - p[y == 0]
     assert metrics.AUC(exact=True)(y, p) == pytest.approx((pairs > 0).mean() + (pairs == 0).mean() / 2)
+
+
+def test_exact_areas_of_many_batches_take_no_longer_by_the_batch() -> None:
+    """All scores are kept: room for them grows faster than they do, or each batch would move those before it."""
+    batches = 8000
+    x, y = np.zeros((32, 4), np.float32), np.tile(np.float32([[0], [1]]), (16, 1))
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, activation="sigmoid")])
+
+    def seconds(of: list[Any]) -> float:
+        model.compile(loss="binary_crossentropy", metrics=of)
+        before = process_time()
+        model.evaluate(((x, y) for _ in range(batches)), steps=batches, verbose=0)
+        return process_time() - before
+
+    assert seconds([metrics.AUC(exact=True)]) < 4 * seconds([])
 
 
 def test_confusion_in_training(blobs: Blobs) -> None:

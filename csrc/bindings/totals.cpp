@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -26,7 +27,10 @@ Totals no_totals(const TrainingSpec& training, int64_t outputs) {
 void reserve_scores(const TrainingSpec& training, int64_t outputs, Totals& totals) {
   for (size_t i = 0; i < training.metrics.size(); ++i) {
     if (training.metrics[i].kind != MetricSpec::Kind::kScores) continue;
-    totals.metrics[i].reserve(totals.metrics[i].size() + static_cast<size_t>(outputs * kPerScore));
+    std::vector<double>& scores = totals.metrics[i];
+    const size_t needed = scores.size() + static_cast<size_t>(outputs * kPerScore);
+    // Twice as much as there was, since data sets that come batch by batch ask for each of them.
+    if (needed > scores.capacity()) scores.reserve(std::max(needed, 2 * scores.capacity()));
   }
 }
 
