@@ -57,7 +57,7 @@ bool predict_hosted(Program& program, const std::shared_ptr<Workspace>& workspac
   frame.arena = workspace->arena.data();
   frame.batch_size = plan.max_rows;
   const auto steps = static_cast<int64_t>(plan.steps.size());
-  const int64_t end = (frame.data.rows + plan.max_rows - 1) / plan.max_rows * steps;
+  const int64_t end = divide_up(frame.data.rows, plan.max_rows) * steps;
   for (int64_t cursor = 0; cursor < end;) {
     {
       const auto lock = program.lock_for(plan.mode);

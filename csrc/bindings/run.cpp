@@ -54,7 +54,7 @@ std::vector<int32_t> make_order(const std::string& shuffle, int64_t rows, int64_
   fill_permutation(seed, stream, order.data(), rows);
   if (how == 1) return order;
   // Each batch keeps its rows, in the order in which the permutation names them.
-  std::vector<int64_t> next(static_cast<size_t>((rows + batch_size - 1) / batch_size));
+  std::vector<int64_t> next(static_cast<size_t>(divide_up(rows, batch_size)));
   for (size_t batch = 0; batch < next.size(); ++batch) next[batch] = static_cast<int64_t>(batch) * batch_size;
   std::vector<int32_t> within(static_cast<size_t>(rows));
   for (const int32_t row : order) within[static_cast<size_t>(next[static_cast<size_t>(row / batch_size)]++)] = row;

@@ -18,7 +18,7 @@ class Run {
   /// Goes on with another data set, or another order of the same: batches count from 0 again, totals add up.
   void feed(const py::object& dataset, int64_t batch_size, const std::string& shuffle, uint64_t seed, uint64_t stream);
 
-  int64_t batches() const { return (data_.rows + batch_size_ - 1) / batch_size_; }
+  int64_t batches() const { return divide_up(data_.rows, batch_size_); }
   const Totals& totals() const { return totals_; }
   void reset_totals();
   /// Goes on from totals of an earlier run of the same training.

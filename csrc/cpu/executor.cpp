@@ -136,7 +136,7 @@ bool CpuExecutor::predict(const Plan& plan, const Frame& frame, const std::vecto
     Frame own = frame;
     own.arena = arenas.front();
     own.batch_size = plan.max_rows;
-    const int64_t batches = (frame.data.rows + plan.max_rows - 1) / plan.max_rows;
+    const int64_t batches = divide_up(frame.data.rows, plan.max_rows);
     run(plan, own, 0, batches * static_cast<int64_t>(plan.steps.size()), [] { return true; });
     return true;
   }

@@ -71,8 +71,6 @@ void join_rows(Product& p) {
   }
 }
 
-int64_t parts(int64_t extent, int64_t size) { return (extent + size - 1) / size; }
-
 /// How one product is cut into cells, and what a thread packs for one.
 struct Grid {
   int64_t down = 1, across = 1;  // cells
@@ -87,7 +85,7 @@ struct Grid {
 
 /// Share `index` of `count` of an extent in whole units.
 Range share(int64_t extent, int64_t unit, int64_t index, int64_t count) {
-  const int64_t units = parts(extent, unit);
+  const int64_t units = divide_up(extent, unit);
   return {std::min(units * index / count * unit, extent), std::min(units * (index + 1) / count * unit, extent)};
 }
 
@@ -95,7 +93,7 @@ Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells) {
   Grid grid;
   grid.panel = p.m == 1 ? shape.single_row_columns : shape.columns;
   const auto largest = [](int64_t extent, int64_t unit, int64_t count) {
-    return std::min(extent, parts(parts(extent, unit), count) * unit);
+    return std::min(extent, divide_up(divide_up(extent, unit), count) * unit);
   };
   int64_t rows = p.m, columns = p.n, best = std::numeric_limits<int64_t>::max();
   for (int64_t down = 1; down <= cells; ++down) {

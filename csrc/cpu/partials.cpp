@@ -8,8 +8,6 @@
 namespace engine {
 namespace {
 
-int64_t slices_of(int64_t inputs) { return (inputs + kSlice - 1) / kSlice; }
-
 /// Calls f(group) for the largest groups that slices [begin, end) are made of.
 template <class F>
 void for_groups(int64_t begin, int64_t end, F&& f) {
@@ -25,7 +23,7 @@ void for_groups(int64_t begin, int64_t end, F&& f) {
 template <class F>
 void for_groups(const Worker& worker, int64_t inputs, F&& f) {
   const Range own = worker.slice(inputs);
-  for_groups(own.begin / kSlice, slices_of(own.end), f);
+  for_groups(own.begin / kSlice, divide_up(own.end, kSlice), f);
 }
 
 }  // namespace

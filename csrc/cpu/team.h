@@ -48,9 +48,9 @@ struct Worker {
   /// This thread's part of `extent` items, in whole cache lines; early threads get the larger parts, so that a
   /// single line belongs to thread 0. Equal extents have equal owners, whatever they count.
   Range slice(int64_t extent) const {
-    const int64_t lines = (extent + kLane - 1) / kLane;
-    const int64_t begin = (lines * index + threads - 1) / threads * kLane;
-    const int64_t end = (lines * (index + 1) + threads - 1) / threads * kLane;
+    const int64_t lines = divide_up(extent, kLane);
+    const int64_t begin = divide_up(lines * index, threads) * kLane;
+    const int64_t end = divide_up(lines * (index + 1), threads) * kLane;
     return {begin < extent ? begin : extent, end < extent ? end : extent};
   }
 };

@@ -183,10 +183,13 @@ inline constexpr int kMaxParameters = 6;
 enum class RowType { kUint8, kFloat32, kFloat64 };
 inline constexpr int kRowTypes = 3;
 
-/// Rows of every buffer are padded to whole cache lines, so that no kernel needs a masked store.
+/// Rows of every buffer are padded to whole cache lines, so that no kernel needs a masked store. Pads may hold
+/// anything, even NaN: whoever joins the columns of a row leaves them out.
 inline constexpr int64_t kLane = 16;
 
-inline constexpr int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+/// Pieces of `size` that cover n; the last may be smaller.
+inline constexpr int64_t divide_up(int64_t n, int64_t size) { return (n + size - 1) / size; }
+inline constexpr int64_t round_up(int64_t n, int64_t multiple) { return divide_up(n, multiple) * multiple; }
 
 /// A product with at most kLane columns sums its terms in slices of kSlice, which are added in pairs (slices.h): part
 /// of the numerical contract. Slices are the units of one cache line, so that whoever has some has whole slices.

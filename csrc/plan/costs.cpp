@@ -65,11 +65,11 @@ Shares share_out(const ModelSpec& model, Plan::Mode mode, int64_t rows, const st
   if (mode == Plan::Mode::kSample && mixes_samples(model)) return {1, threads, round_to_power(rows)};
   if (asks_python(model, true)) return {1, threads, std::min(round_to_power(rows), kRowsForPython)};
   if (threads > 1 && !feeds_all(rows, threads)) return {1, threads, round_to_power(rows)};
-  const int64_t share = (rows + threads - 1) / threads;
+  const int64_t share = divide_up(rows, threads);
   return {threads, 1, std::min(round_to_power(share), kRowsTogether)};
 }
 
-bool feeds_all(int64_t extent, int threads) { return (extent + kLane - 1) / kLane >= threads; }
+bool feeds_all(int64_t extent, int threads) { return divide_up(extent, kLane) >= threads; }
 
 bool pays_to_copy_rows(int64_t rows, int64_t inputs, int64_t units, int threads) {
   return units >= kUnitsPerCopy * threads && threads * rows * leading_dimension(inputs) <= kMostCopied;

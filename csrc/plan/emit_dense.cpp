@@ -9,7 +9,7 @@ namespace {
 /// One barrier in place of two: what crosses from thread to thread are sums, and no gradient does.
 Split emit_partial_products(Emitter& emitter, Operation& op) {
   give_copies(emitter.plan, op.out);
-  const int64_t slices = round_up(emitter.buffer(op.in).columns, kSlice) / kSlice;
+  const int64_t slices = divide_up(emitter.buffer(op.in).columns, kSlice);
   const int partials = add_buffer(emitter.plan, 2 * slices, emitter.plan.max_rows * kLane);
   emitter.plan.buffers.back().alternates = true;
   Step step{Step::Kind::kPartialProducts, Split::kInputs, false, op.in, partials};
