@@ -85,6 +85,8 @@ class Spec:
     """Arguments that the config does without."""
     takes_any_name: ClassVar[bool] = False
     """Whether arguments of any other name go to a function of the user's, which judges them."""
+    unknown_argument: ClassVar[type[Exception]] = TypeError
+    """What an argument of another name raises, as in Keras."""
     fixed: ClassVar[Mapping[str, Any]] = {}
     """Arguments that Keras has beside, and their only value here."""
     keeps_otherwise: ClassVar[bool] = False
@@ -97,7 +99,7 @@ class Spec:
             if option not in known:
                 names = ", ".join(dict.fromkeys(known))
                 msg = f"{cls.__name__} has no argument `{option}`{nearest(option, known)} It takes: {names}"
-                raise TypeError(msg)
+                raise cls.unknown_argument(msg)
         return super().__new__(cls)
 
     def get_config(self) -> dict[str, Any]:

@@ -142,3 +142,23 @@ def test_weights_have_the_names_of_keras() -> None:
     )
     names = [f"{layer.name}/{name}" for layer in ours.layers for name in layer.weight_names]
     assert names == [weight.path.partition("/")[2] for weight in theirs.weights]
+
+
+# Keras stores or ignores what these are given beside.
+TAKES_ANYTHING = {"LambdaCallback", "ReduceLROnPlateau", "InputLayer", "Input"}
+
+
+@pytest.mark.parametrize("module", ["layers", "optimizers", "losses", "metrics", "initializers", "callbacks"])
+def test_arguments_of_other_names_raise_the_same(module: str) -> None:
+    """What is missing beside is found later, but for arguments that Keras asks for first."""
+    for name in sorted(set(NAMES[module].split()) - TAKES_ANYTHING):
+        raised: list[tuple[type[BaseException], str]] = []
+        for api in (keras, engine):
+            cls = getattr(getattr(api, module), name)
+            if inspect.isclass(cls):
+                with pytest.raises((TypeError, ValueError)) as caught:
+                    cls(wrong=1)
+                raised.append((caught.type, str(caught.value)))
+        if raised and "required positional" not in raised[0][1]:
+            assert raised[1][0] is raised[0][0], name
+            assert "wrong" in raised[1][1] or "takes no arguments" in raised[1][1], name

@@ -67,6 +67,7 @@ class Layer(Linked):
     # The model's config holds them.
     left_out: ClassVar[tuple[str, ...]] = ("autocast", "input_shape", "input_dim", "batch_input_shape")
     keeps_otherwise = True
+    unknown_argument = ValueError
     tokens: int | None = None
     """Where inputs are indices: how many there are."""
     moves_only = False

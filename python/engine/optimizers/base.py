@@ -66,6 +66,7 @@ class Optimizer(Stateful):
 
     # `get_config` adds the rate: a number, or a schedule and not its present value.
     left_out = ("learning_rate", "decay")
+    unknown_argument = ValueError
     kind: ClassVar[str]
     """The core's name of the rule."""
 
