@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ from engine import losses, metrics, optimizers
 from engine._checks import Shape, flag, real, text_of_shape
 from engine._host import answer
 from engine._program import Program, Totals
-from engine._targets import counted_of, targets_of, weighed, weights_of
+from engine._targets import Form, counted_of, weighed, weights_of
 from engine.callbacks.base import Logs
 from engine.losses.base import REDUCTIONS, FunctionLoss
 from engine.losses.custom import HostLoss
 from engine.losses.custom import for_training as loss_for_training
 from engine.metrics.base import CoreMetric, in_core
 from engine.optimizers.variables import Tracked
+
+Host = Callable[[Mapping[str, Any]], object]
 
 
 class Compiled:
@@ -54,8 +57,7 @@ class Compiled:
         self._loss_metric = metrics.Mean("loss")
         self._resolved = [metric for metric, _ in self._metrics]
         self._on_host: list[tuple[metrics.Metric, bool]] = []  # metrics in NumPy, and whether by weight
-        self.host: Callable[[Mapping[str, Any]], object] | None = None
-        """What the core calls between its steps; None if it needs nobody."""
+        self._host: Callable[[Form, Mapping[str, Any]], object] | None = None
         if self.loss is not None and self.settled:
             self._require_same_targets(self.loss)
 
@@ -141,8 +143,12 @@ class Compiled:
             for metric, (_, weighted) in zip(self._resolved, self._metrics, strict=True)
             if not in_core(metric)
         ]
-        self.host = self._step_of(list(weights))
+        self._host = self._step_of(list(weights))
         self.optimizer.follow(program, weights)
+
+    def host_for(self, form: Form) -> Host | None:
+        """What the core calls between its steps, with targets that were given so; None if it needs nobody."""
+        return None if self._host is None else partial(self._host, form)
 
     def require_reduction(self) -> None:
         """Raise ValueError if the loss is not one number per batch, which training needs."""
@@ -169,20 +175,20 @@ class Compiled:
         plain = REDUCTIONS[loss.reduction] == "mean" and loss.ignored is None
         return not plain or isinstance(loss, HostLoss)
 
-    def _step_of(self, weights: list[Tracked]) -> Callable[[Mapping[str, Any]], object] | None:
+    def _step_of(self, weights: list[Tracked]) -> Callable[[Form, Mapping[str, Any]], object] | None:
         loss, weight, on_host = self.loss, self._loss_weight, self._on_host
         own = loss if isinstance(loss, HostLoss) else None
         if own is None and not on_host and not any(one.asks_python for one in weights):
             return None
 
-        def step(batch: Mapping[str, Any]) -> object:
+        def step(form: Form, batch: Mapping[str, Any]) -> object:
             if "task" in batch:
                 return answer(weights, batch)
             if batch["step"] == "loss" and own is not None:
-                own.run(batch, weight, self._output_shape)
+                own.run(batch, form, weight, self._output_shape)
                 return None
             y_pred = batch["y_pred"].reshape(-1, *(self._output_shape or (1,))).copy()
-            y_true, weights_given = targets_of(batch, y_pred), weights_of(batch, y_pred)
+            y_true, weights_given = form.restored(batch["y_true"]), weights_of(batch, y_pred)
             mask = None if batch["training"] else counted_of(batch, y_pred)  # as in Keras on JAX
             for metric, weighted in on_host:
                 sample_weight = weights_given if weighted else None

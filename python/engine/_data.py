@@ -13,6 +13,7 @@ from engine._checks import Shape, text_of_shape
 from engine._lazy import LazyRows, lazy_rows
 from engine._program import Float32, Rows
 from engine._samples import Samples
+from engine._targets import Form
 from engine.losses import Loss
 
 
@@ -72,7 +73,17 @@ def checked_samples(
         if sample_weight is None
         else _sample_weights(sample_weight, (len(x), *targeting.rows), f"{prefix}sample_weight")
     )
-    return Samples(x, targets, weights)
+    return Samples(x, targets, weights, _form(y, array, targeting))
+
+
+def _form(y: object, array: Array, targeting: Targeting) -> Form:
+    """How `y`, which `array` was made of, has its targets; pandas' series are columns, as in Keras."""
+    shape = array.shape[1:]
+    if shape == () and hasattr(y, "to_numpy"):
+        shape = (1,)
+    elif shape == (targeting.outputs,) and len(targeting.output_shape) > 1:
+        shape = targeting.output_shape
+    return Form(shape, array.dtype)
 
 
 def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.int32]:

@@ -10,6 +10,7 @@ from engine._program import Program, Run, Totals
 from engine._random import go_to, position
 from engine._samples import Chunk, Shuffle, Source
 from engine._streams import tell
+from engine._targets import Form
 
 
 class Place(NamedTuple):
@@ -52,6 +53,7 @@ class Passes:
         self._steps_name = steps_name
         self._chunks: Iterator[Chunk] | None = None
         self._run: Run | None = None
+        self._form = Form()  # of its targets
         self._done = 0  # batches of the chunk that `_run` has
         self._before = 0  # batches of the pass in chunks before
         self._origin = 0  # batches of the pass before the epoch
@@ -101,8 +103,11 @@ class Passes:
         if place.taken:
             self._begun().resume_totals(totals)
 
-    def epoch(self) -> Iterator[tuple[Run, range]]:
-        """Batches of one epoch, in runs that go on where the one before ended; call after `ready` or `skip_to`."""
+    def epoch(self) -> Iterator[tuple[Run, range, Form]]:
+        """Batches of one epoch, in runs that go on where the one before ended, and how their targets were given.
+
+        Call it after `ready` or `skip_to`.
+        """
         tell(self._source, "on_epoch_begin")
         taken, self.taken = self.taken, 0
         self._origin = self._before + self._done - taken
@@ -116,7 +121,7 @@ class Passes:
                 break
             count = self._left() if self._steps is None else min(self._left(), self._steps - taken)
             batches = range(self._done, self._done + count)
-            yield self._begun(), batches
+            yield self._begun(), batches, self._form
             self._done, taken = batches.stop, taken + count
         tell(self._source, "on_epoch_end")
 
@@ -140,9 +145,10 @@ class Passes:
         self._before = 0 if new else self._before + self._done
         self._done = 0
         if self._run is None:
-            self._run = self._program.begin(self._mode, *chunk)
+            self._run = self._program.begin(self._mode, *chunk.batches)
         else:
-            self._run.feed(*chunk)
+            self._run.feed(*chunk.batches)
+        self._form = chunk.form
         return True
 
     def _warn_of_the_end(self, taken: int) -> None:

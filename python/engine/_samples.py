@@ -16,12 +16,13 @@ from engine._checks import Shape, real
 from engine._lazy import LazyRows, MappedRows, SparseMatrix, part_of
 from engine._program import Dataset, Float32, Rows, permutation
 from engine._random import next_key
+from engine._targets import Form
 
 Targets = NDArray[np.int32] | Float32
 Shuffle = Literal["none", "rows", "batches"]
 
 
-class Chunk(NamedTuple):
+class Batches(NamedTuple):
     """Samples that the core goes through in one call, cut into batches."""
 
     dataset: Dataset
@@ -29,6 +30,13 @@ class Chunk(NamedTuple):
     shuffle: Shuffle = "none"
     seed: int = 0
     stream: int = 0
+
+
+class Chunk(NamedTuple):
+    """Batches, and how their targets were given."""
+
+    batches: Batches
+    form: Form
 
 
 class Source(ABC):
@@ -64,6 +72,7 @@ class Samples(Source):
     x: Rows | LazyRows
     y: Targets
     sample_weight: Float32 | None
+    form: Form
 
     def __len__(self) -> int:
         return len(self.x)
@@ -88,12 +97,13 @@ class Samples(Source):
         if isinstance(self.x, LazyRows):
             yield from self._blocks(self.x, batch_size, self._order(batch_size, shuffle, seed, stream))
         else:
-            yield Chunk(self._dataset(self.x), batch_size, shuffle or "none", seed, stream)
+            batches = Batches(self._dataset(self.x), batch_size, shuffle or "none", seed, stream)
+            yield Chunk(batches, self.form)
 
     def part(self, begin: int, end: int) -> Samples:
         """Samples `begin` to `end`, without copying."""
         weights = None if self.sample_weight is None else self.sample_weight[begin:end]
-        return Samples(part_of(self.x, begin, end), self.y[begin:end], weights)
+        return Samples(part_of(self.x, begin, end), self.y[begin:end], weights, self.form)
 
     def first(self, batches: int | None, batch_size: int) -> Samples:
         """The samples of the first `batches` batches; None takes all."""
@@ -137,7 +147,7 @@ class Samples(Source):
         for begin in range(0, len(self), rows):
             index = slice(begin, begin + rows) if order is None else order[begin : begin + rows]
             weights = None if self.sample_weight is None else self.sample_weight[index]
-            yield Chunk(Dataset(x[index], self.y[index], weights), batch_size)
+            yield Chunk(Batches(Dataset(x[index], self.y[index], weights), batch_size), self.form)
 
     def _order(
         self, batch_size: int, shuffle: Shuffle | None, seed: int, stream: int
@@ -167,7 +177,7 @@ class Samples(Source):
     def _picked(self, index: NDArray[np.intp]) -> Samples:
         weights = None if self.sample_weight is None else self.sample_weight[index]
         x = self.x.picked(index) if isinstance(self.x, SparseMatrix) else self.x[index]
-        return Samples(x, self.y[index], weights)
+        return Samples(x, self.y[index], weights, self.form)
 
 
 def _one_sided(share: float, count: int, side: str) -> str:

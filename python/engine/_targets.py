@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine import _checks
+from engine._checks import Shape
 
 # As losses compute with it.
 EPSILON = np.float32(_checks.EPSILON)
@@ -76,10 +77,66 @@ def weights_like(sample_weight: ArrayLike | None, values: NDArray[Any]) -> NDArr
     raise ValueError(msg)
 
 
-def targets_of(batch: Mapping[str, Any], predictions: NDArray[Any]) -> NDArray[Any]:
-    """The targets of a batch of the core's: class indices (n, ...), or numbers in the shape of `predictions`."""
-    targets: NDArray[Any] = batch["y_true"]
-    return targets.reshape(predictions.shape[:-1] if targets.ndim == 1 else predictions.shape)
+class GivenTargets(np.ndarray[Any, np.dtype[Any]]):
+    """Targets as they were given, which don't meet predictions in an outer product by mistake.
+
+    NumPy makes (n, n) of numbers (n,) and (n, 1), the shapes that targets and predictions of one number often have.
+    """
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        targets = [given.shape for given in inputs if isinstance(given, GivenTargets)]
+        others = [np.shape(given) for given in inputs if not isinstance(given, GivenTargets)]
+        crosses = method == "__call__" and ufunc.signature is None
+        if crosses and any(_crossed(ours, theirs) for ours in targets for theirs in others):
+            msg = (
+                f"`y_true` has shape {targets[0]} and meets {others[0]}, of which NumPy would make every pair: pass y "
+                "in the shape of the outputs, or bring one of them into the shape of the other, such as by "
+                "`y_pred[:, 0]` or `y_true.reshape(-1, 1)`"
+            )
+            raise ValueError(msg)
+        inputs = tuple(_plain(given) for given in inputs)
+        if "out" in options:
+            options["out"] = tuple(_plain(given) for given in options["out"])
+        result = getattr(ufunc, method)(*inputs, **options)
+        same = isinstance(result, np.ndarray) and result.shape in targets
+        return result.view(GivenTargets) if same else result
+
+
+def _plain(value: Any) -> Any:
+    return value.view(np.ndarray) if isinstance(value, GivenTargets) else value
+
+
+def _crossed(ours: Shape, theirs: Shape) -> bool:
+    """Whether the shapes are (n,) and (n, 1), n being more than 1."""
+    shorter, longer = sorted((ours, theirs), key=len)
+    return len(shorter) == 1 and shorter[0] > 1 and longer == (*shorter, 1)
+
+
+class Form(NamedTuple):
+    """How targets were given."""
+
+    shape: Shape = ()
+    """Of one sample's."""
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+
+    def shaped(self, targets: NDArray[Any]) -> NDArray[Any]:
+        """The targets of a batch of the core's, (rows,) or (rows, outputs), in the shape in which they were given."""
+        return targets.reshape(-1, *self.shape).view(GivenTargets)
+
+    def restored(self, targets: NDArray[Any]) -> NDArray[Any]:
+        """The same with whole numbers as such; what has 64 bits gets 32, as in Keras."""
+        dtype = {"i8": np.int32, "u8": np.uint32}.get(self.dtype.str[1:], self.dtype)
+        return self.shaped(targets.astype(np.float32 if self.dtype.kind == "f" else dtype))
+
+
+def aligned(y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Targets and predictions (n, ..., 1) with as many axes, as Keras brings them there for functions.
+
+    Targets (n,) become (n, 1); to those with more axes the predictions are fitted, which lose their last.
+    """
+    if y_true.ndim != y_pred.ndim - 1 or y_pred.shape[-1] != 1:
+        return y_true, y_pred
+    return (y_true[:, np.newaxis], y_pred) if y_true.ndim == 1 else (y_true, y_pred[..., 0])
 
 
 def counted_of(batch: Mapping[str, Any], predictions: NDArray[Any]) -> NDArray[np.float32] | None:

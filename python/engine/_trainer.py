@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
-from engine._compiled import Compiled
+from engine._compiled import Compiled, Host
 from engine._goals import Goals, OutOfTimeError
 from engine._passes import Passes
 from engine._plan import Plan, Validation, limited
@@ -23,6 +24,14 @@ OUT_OF_DATA = (
     "Your input ran out of data; interrupting training. Make sure that your dataset or generator can generate at "
     "least `steps_per_epoch * epochs` batches. You may need to use the `.repeat()` function when building your dataset."
 )
+
+
+class _Steps(NamedTuple):
+    """What makes steps of batches, whether they learn, and what it calls between them."""
+
+    mode: Mode
+    run: Run
+    host: Host | None
 
 
 class Trainer:
@@ -162,8 +171,8 @@ class Trainer:
             How many steps there were.
         """
         step = passes.taken
-        for run, batches in passes.epoch():
-            first = step - batches.start
+        for run, batches, form in passes.epoch():
+            first, steps = step - batches.start, _Steps(mode, run, self._compiled.host_for(form))
 
             def show(done: int, run: Run = run, first: int = first) -> None:
                 if progress is not None and progress.redraws:
@@ -173,11 +182,10 @@ class Trainer:
 
             try:
                 if self._callbacks.per_batch(mode):
-                    step = self._one_by_one(mode, run, batches, first, show)
+                    step = self._one_by_one(steps, batches, first, show)
                 else:
-                    self._at_once(
-                        mode, run, batches, show, step == 0 and progress is not None and progress.live
-                    )
+                    live = step == 0 and progress is not None and progress.live
+                    self._at_once(steps, batches, show, live)
                     step = first + batches.stop
             except OutOfTimeError as over:
                 step = over.steps
@@ -186,31 +194,30 @@ class Trainer:
                 break
         return step * together
 
-    def _at_once(self, mode: Mode, run: Run, batches: range, show: Callable[[int], None], live: bool) -> None:
+    def _at_once(self, steps: _Steps, batches: range, show: Callable[[int], None], live: bool) -> None:
         """Run `batches`; if `live`, show the first by itself, as Keras does."""
         begin = batches.start
         if live:
             begin += 1
-            self._run(mode, run, range(batches.start, begin), None)
+            self._run(steps, range(batches.start, begin), None)
             show(begin)
         if begin < batches.stop:
-            self._run(mode, run, range(begin, batches.stop), show)
+            self._run(steps, range(begin, batches.stop), show)
             show(batches.stop)
 
-    def _one_by_one(
-        self, mode: Mode, run: Run, batches: range, first: int, show: Callable[[int], None]
-    ) -> int:
+    def _one_by_one(self, steps: _Steps, batches: range, first: int, show: Callable[[int], None]) -> int:
         """Run `batches` with callbacks around each, whose numbers begin with `first`; how far it came."""
+        mode = steps.mode
         for batch in batches:
             self._callbacks.call(f"on_{mode}_batch_begin", first + batch)
-            self._run(mode, run, range(batch, batch + 1), None)
-            logs = self._compiled.logs(run.totals)
+            self._run(steps, range(batch, batch + 1), None)
+            logs = self._compiled.logs(steps.run.totals)
             self._callbacks.call(f"on_{mode}_batch_end", first + batch, logs=logs)
             show(batch + 1)
             if mode == "train" and self._callbacks.stop_training:
                 return first + batch + 1
         return first + batches.stop
 
-    def _run(self, mode: Mode, run: Run, batches: range, poll: Callable[[int], None] | None) -> None:
-        rates = self._compiled.optimizer.learning_rates(len(batches)) if mode == "train" else None
-        run.advance(batches.start, batches.stop, rates, poll, self._compiled.host)
+    def _run(self, steps: _Steps, batches: range, poll: Callable[[int], None] | None) -> None:
+        rates = self._compiled.optimizer.learning_rates(len(batches)) if steps.mode == "train" else None
+        steps.run.advance(batches.start, batches.stop, rates, poll, steps.host)

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from scripting import LABELS, ONE_HOT, QUIET, TARGETS, X, begin, mlp
 from twins import assert_same_histories
@@ -141,3 +142,63 @@ def test_models_are_named_after_their_class() -> None:
         kind = type("WideNet", (api.Sequential,), {})
         names.append([kind().name, kind().name, api.Sequential().name])
     assert names[1] == names[0]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets"),
+    [
+        (1, TARGETS[:, 0]),
+        (1, TARGETS[:, :1]),
+        (1, LABELS),
+        (1, LABELS.astype(bool)),
+        (1, pd.Series(TARGETS[:, 0])),
+        (3, ONE_HOT.astype(np.uint8)),
+        (3, LABELS),
+        (3, LABELS[:, np.newaxis]),
+    ],
+)
+def test_what_ones_own_metrics_and_losses_get(outputs: int, targets: Any) -> None:
+    """But that class indices stay whole numbers for losses."""
+    seen: list[Any] = []
+
+    def form(array: Any) -> tuple[Any, str]:
+        return tuple(array.shape), np.dtype(array.dtype).name
+
+    def parts(api: Any) -> tuple[Any, Any, Any, Any]:
+        class Own(api.metrics.Metric):  # type: ignore[misc]
+            def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+                seen.append(("metric", form(y_true), sample_weight is None))
+
+            def result(self) -> float:
+                return 0.0
+
+        class Error(api.losses.Loss):  # type: ignore[misc]
+            def call(self, y_true: Any, y_pred: Any) -> Any:
+                seen.append(("loss", form(y_true)[0], form(y_pred)))
+                return y_pred[:, 0] * 0.0
+
+            def gradient(self, y_true: Any, y_pred: Any) -> Any:
+                return y_pred * 0.0
+
+        def value(y_true: Any, y_pred: Any) -> Any:
+            seen.append(("function", form(y_true), form(y_pred)))
+            return y_pred[:, 0]
+
+        def error(y_true: Any, y_pred: Any) -> Any:
+            seen.append(("loss function", form(y_true)[0], form(y_pred)))
+            return y_pred[:, 0] * 0.0
+
+        error.gradient = lambda y_true, y_pred: y_pred * 0.0  # type: ignore[attr-defined] # for us
+        return Own(), value, Error(), error
+
+    found = []
+    for api in (keras, engine):
+        metric, value, own_loss, error = parts(api)
+        for each, weights in ((own_loss, None), (error, np.ones(len(X)))):
+            model = mlp(api, outputs, "softmax" if outputs > 1 else None)
+            weighted = None if weights is None else [metric]
+            model.compile("sgd", each, metrics=[metric, value], weighted_metrics=weighted)
+            model.evaluate(X, targets, sample_weight=weights, batch_size=len(X), verbose=0)
+        found.append(set(map(str, seen)))
+        seen.clear()
+    assert found[0] == found[1]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._spec import meant, snake_case
-from engine._targets import counted_of, targets_of, weighed, weights_of
+from engine._targets import Form, aligned, counted_of, weighed, weights_of
 from engine.losses.base import REDUCTIONS, Loss, registry
 
 Array = NDArray[Any]
@@ -32,6 +32,7 @@ class HostLoss(Loss):
         name: for messages.
         reduction: as in `Loss`.
         wants_indices: as in `Loss`.
+        aligns: whether targets and predictions come with as many axes, as they do for functions.
     """
 
     def __init__(
@@ -41,9 +42,12 @@ class HostLoss(Loss):
         name: str,
         reduction: str | None,
         wants_indices: bool | None,
+        *,
+        aligns: bool,
     ) -> None:
         super().__init__(name, reduction)
         self.compute, self.gradient, self.wants_indices = compute, gradient, wants_indices
+        self._aligns = aligns
 
     needs_host = False
 
@@ -53,37 +57,43 @@ class HostLoss(Loss):
 
     def resolve(self, indices: bool, outputs: int) -> Loss:
         """The same loss for targets of that form."""
-        return HostLoss(self.compute, self.gradient, self.name, self.reduction, indices)
+        return HostLoss(self.compute, self.gradient, self.name, self.reduction, indices, aligns=self._aligns)
 
     def lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""
         target = "sparse" if self.wants_indices else "dense"
         return {"kind": "host", "target": target, "reduction": REDUCTIONS[self.reduction]}
 
-    def run(self, batch: Mapping[str, Array], factor: float, output_shape: tuple[int, ...]) -> None:
+    def run(
+        self, batch: Mapping[str, Array], form: Form, factor: float, output_shape: tuple[int, ...]
+    ) -> None:
         """Fill in the losses of `batch` and, for training, the gradient.
 
         Args:
             batch: what the core calls a host step with.
+            form: in which the targets were given.
             factor: of the loss beside the regularisation.
             output_shape: of one sample.
         """
         y_pred = batch["y_pred"].reshape(-1, *(output_shape or (1,))).copy()
-        y_true = targets_of(batch, y_pred)
-        losses = np.asarray(self.compute(y_true, y_pred))
+        given = form.shaped(batch["y_true"]), y_pred
+        y_true, predicted = aligned(*given) if self._aligns else given
+        losses = np.asarray(self.compute(y_true, predicted))
         weights, counted = weights_of(batch, y_pred), counted_of(batch, y_pred)
         shares, scale = self._shares(losses, weights, counted, y_pred.shape, factor)
         batch["losses"][...] = shares.reshape(-1)
         if not batch["training"]:
             return
-        gradient = np.asarray(self.gradient(y_true, y_pred))
-        if gradient.shape != y_pred.shape:
+        gradient = np.asarray(self.gradient(y_true, predicted))
+        if gradient.shape != predicted.shape:
             msg = (
-                f"the gradient of the loss {self.name!r} must have the shape of `y_pred`, {y_pred.shape}, got "
+                f"the gradient of the loss {self.name!r} must have the shape of `y_pred`, {predicted.shape}, got "
                 f"{gradient.shape}"
             )
             raise ValueError(msg)
-        batch["gradient"][...] = (gradient * scale[..., np.newaxis]).reshape(batch["gradient"].shape)
+        batch["gradient"][...] = (gradient.reshape(y_pred.shape) * scale[..., np.newaxis]).reshape(
+            batch["gradient"].shape
+        )
 
     def _shares(
         self,
@@ -148,10 +158,13 @@ def for_training(identifier: object) -> Loss:
         if not callable(identifier) or isinstance(identifier, (type, Loss)):
             raise
         name = snake_case(getattr(identifier, "__name__", type(identifier).__name__))
-        return HostLoss(identifier, _gradient(identifier, name), name, "sum_over_batch_size", None)
+        return HostLoss(
+            identifier, _gradient(identifier, name), name, "sum_over_batch_size", None, aligns=True
+        )
     if not loss.needs_host:
         return loss
-    return HostLoss(loss.call, _gradient(loss, loss.name), loss.name, loss.reduction, loss.wants_indices)
+    gradient = _gradient(loss, loss.name)
+    return HostLoss(loss.call, gradient, loss.name, loss.reduction, loss.wants_indices, aligns=False)
 
 
 def _gradient(loss: object, name: str) -> Formula:

@@ -121,7 +121,8 @@ class MeanMetricWrapper(Mean):
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
         """Add what `fn` makes of `y_true` and `y_pred`, weighted by `sample_weight`."""
-        self._add(self.fn(np.asarray(y_true), np.asarray(y_pred), **self._options), sample_weight, np.mean)
+        values = self.fn(np.asanyarray(y_true), np.asanyarray(y_pred), **self._options)
+        self._add(values, sample_weight, np.mean)
 
     def get_config(self) -> dict[str, Any]:
         """Name, function and its options."""

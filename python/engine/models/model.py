@@ -258,9 +258,10 @@ class TrainableModel(ExchangedModel, SavedModel):
             compiled.require_reduction()
             samples = self._samples(x, y, sample_weight).with_class_weight(class_weight)
             program = self._built_for(samples.sample_shape)
-            run = program.begin("train", *next(samples.chunks(len(samples), "none")))
+            chunk = next(samples.chunks(len(samples), "none"))
+            run, host = program.begin("train", *chunk.batches), compiled.host_for(chunk.form)
             compiled.start_pass()
-            run.advance(0, 1, compiled.optimizer.learning_rates(1), host=compiled.host)
+            run.advance(0, 1, compiled.optimizer.learning_rates(1), host=host)
             return compiled.result(run.totals, return_dict)
 
     def test_on_batch(
@@ -274,9 +275,10 @@ class TrainableModel(ExchangedModel, SavedModel):
         with self._lock:
             compiled, samples = self._require_compiled(), self._samples(x, y, sample_weight)
             program = self._built_for(samples.sample_shape)
-            run = program.begin("evaluate", *next(samples.chunks(len(samples), None)))
+            chunk = next(samples.chunks(len(samples), None))
+            run, host = program.begin("evaluate", *chunk.batches), compiled.host_for(chunk.form)
             compiled.start_pass()
-            run.advance(0, 1, host=compiled.host)
+            run.advance(0, 1, host=host)
             return compiled.result(run.totals, return_dict)
 
     def predict_on_batch(self, x: ArrayLike) -> Float32:

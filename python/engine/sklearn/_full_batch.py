@@ -88,7 +88,7 @@ class Objective:
         """The sum of all losses; gradients add up meanwhile."""
         total = 0.0
         self._passes.ready()
-        for run, batches in self._passes.epoch():
+        for run, batches, _ in self._passes.epoch():
             for batch in batches:
                 run.reset_totals()
                 run.advance(batch, batch + 1, np.zeros(1))

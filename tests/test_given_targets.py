@@ -1,0 +1,125 @@
+"""What losses and metrics of one's own get as targets: those that were given, in their shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import engine as keras
+
+Array = NDArray[Any]
+X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+Y = X.sum(axis=1)
+
+
+class FirstError(keras.metrics.Metric):
+    """The mean of the first output's error, for targets (n,)."""
+
+    def __init__(self) -> None:
+        super().__init__(name="first")
+        self.total, self.count = self.add_weight(), self.add_weight()
+
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
+        error = y_pred[:, 0] - y_true
+        assert error.shape == y_true.shape
+        self.total.assign_add(np.sum(np.abs(error)))
+        self.count.assign_add(len(error))
+
+    def result(self) -> Any:
+        return self.total / self.count
+
+
+def model(loss: Any, metrics: list[Any], outputs: int = 1) -> Any:
+    made = keras.Sequential([keras.Input((3,)), keras.layers.Dense(outputs)])
+    made.compile("sgd", loss, metrics=metrics)
+    return made
+
+
+def test_a_metric_reads_targets_of_one_axis() -> None:
+    net = model("mse", [FirstError(), "mae"])
+    history = net.fit(X, Y, validation_split=0.5, batch_size=2, verbose=0).history
+    assert history["first"] == pytest.approx(history["mae"])
+    assert history["val_first"] == pytest.approx(history["val_mae"])
+    result = net.evaluate(iter([(X[:4], Y[:4]), (X[4:], Y[4:])]), return_dict=True)
+    assert result["first"] == pytest.approx(result["mae"])
+    result = net.train_on_batch(X, Y, return_dict=True)
+    assert result["first"] == pytest.approx(result["mae"])
+
+
+def test_a_loss_reads_targets_of_one_axis() -> None:
+    class First(keras.losses.Loss):
+        def call(self, y_true: Array, y_pred: Array) -> Array:
+            return (y_pred[:, 0] - y_true) ** 2
+
+        def gradient(self, y_true: Array, y_pred: Array) -> Array:
+            return 2 * (y_pred[:, 0] - y_true)[:, np.newaxis]
+
+    net, other = model(First(), []), model("mse", [])
+    other.set_weights(net.get_weights())
+    for each in (net, other):
+        each.fit(X, Y, epochs=3, shuffle=False, verbose=0)
+    np.testing.assert_allclose(net.get_weights()[0], other.get_weights()[0], rtol=1e-5)
+
+
+def test_batches_of_a_stream_may_differ_in_their_form() -> None:
+    seen = []
+
+    def shape_of(y_true: Array, y_pred: Array) -> Array:
+        seen.append((y_true.shape, y_true.dtype))
+        return np.zeros(len(y_pred))
+
+    batches = [(X, Y), (X, Y[:, np.newaxis]), (X, Y > 0), (X, (Y > 0).astype(np.int64))]
+    model("mse", [shape_of]).evaluate(batches.__iter__())
+    assert seen == [((8,), np.float32), ((8, 1), np.float32), ((8,), bool), ((8,), np.int32)]
+
+
+def wrong(y_true: Array, y_pred: Array) -> Array:
+    return np.abs(y_true - y_pred)
+
+
+@pytest.mark.parametrize(("y", "good"), [(Y, False), (Y[:, np.newaxis], True), (Y.tolist(), False)])
+def test_pairs_of_all_targets_with_all_outputs_are_refused(y: Any, good: bool) -> None:
+    net = model("mse", [wrong])
+    if good:
+        assert net.evaluate(X, y)[1] > 0
+        return
+    with pytest.raises(ValueError, match=r"`y_true` has shape \(8,\) and meets \(8, 1\).*y_pred\[:, 0\]"):
+        net.evaluate(X, y)
+    with pytest.raises(ValueError, match="every pair"):
+        net.fit(X, y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda y_true, y_pred: np.abs(y_true - y_pred[:, 0]),
+        lambda y_true, y_pred: np.abs(y_true[:, np.newaxis] - y_pred),
+        lambda y_true, y_pred: np.abs(y_true.reshape(-1, 1) - y_pred),
+        lambda y_true, y_pred: np.abs(keras.ops.expand_dims(y_true, -1) - y_pred),
+        lambda y_true, y_pred: np.abs(np.asarray(y_true) - np.squeeze(y_pred)),
+        lambda y_true, y_pred: (y_true[:, np.newaxis] - y_true).astype(np.float32)[0],  # pairs of targets
+        lambda y_true, y_pred: y_true @ y_pred,
+        lambda y_true, y_pred: np.add.reduce(y_true) + np.zeros(len(y_pred)),
+    ],
+)
+def test_other_arithmetic_is_numpys(formula: Any) -> None:
+    net = model("mse", [keras.metrics.MeanMetricWrapper(formula, "own")])
+    expected = formula(Y, np.float32(net.predict(X)))
+    assert net.evaluate(X, Y)[1] == pytest.approx(np.mean(expected), rel=1e-5, abs=1e-6)
+
+
+def test_a_function_as_loss_gets_targets_with_the_axes_of_the_outputs() -> None:
+    def squared(y_true: Array, y_pred: Array) -> Array:
+        assert y_true.shape == y_pred.shape
+        return np.mean((y_true - y_pred) ** 2, axis=-1)
+
+    squared.gradient = lambda y_true, y_pred: 2 * (y_pred - y_true) / y_pred.shape[-1]  # type: ignore[attr-defined]
+    assert model(squared, []).fit(X, Y, verbose=0).history["loss"][0] > 0
+    rows = keras.Sequential([keras.Input((4, 3)), keras.layers.Dense(1)])
+    rows.compile("sgd", squared, metrics=["mse"])
+    x = np.stack([X] * 4, axis=1)
+    loss, mse = rows.train_on_batch(x, np.stack([Y] * 4, axis=1))
+    assert loss == pytest.approx(mse, rel=1e-5)
