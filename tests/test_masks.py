@@ -63,7 +63,7 @@ def test_masks_of_outputs_that_all_threads_add_up() -> None:
     assert len(found) == 1
 
 
-def test_what_cannot_leave_rows_out_is_refused() -> None:
+def test_masks_at_other_places() -> None:
     masked = [keras.Input((4,)), layers.Embedding(4, 3, mask_zero=True)]
     model = keras.Sequential([*masked, layers.Dense(1)])
     assert model.predict(TOKENS).shape == (3, 4, 1)
@@ -72,8 +72,63 @@ def test_what_cannot_leave_rows_out_is_refused() -> None:
     model.fit(TOKENS, np.zeros((3, 1)), verbose=0)
     model.pop()
     model.fit(TOKENS, np.zeros((3, 4, 1)), verbose=0)
-    with pytest.raises(ValueError, match="can't leave masked rows out of its statistics"):
-        keras.Sequential([keras.Input((4, 2)), layers.Masking(), layers.BatchNormalization()])
+    for layer in (layers.BatchNormalization(axis=1), layers.GlobalAveragePooling1D("channels_first")):
+        with pytest.raises(ValueError, match="must have its features on the last axis, as layer 'gaps'"):
+            keras.Sequential([keras.Input((4, 2)), layers.Masking(name="gaps"), layer])
+
+
+def normalized(threads: int, x: np.ndarray) -> keras.Sequential:
+    """A model that has taken one step over all of x (n, steps, features)."""
+    keras.utils.set_random_seed(1)
+    _core.set_threads(threads)
+    norm = layers.BatchNormalization(momentum=0.0, epsilon=0.25)
+    model = keras.Sequential([keras.Input(x.shape[1:]), layers.Dense(x.shape[-1]), layers.Masking(), norm])
+    model.layers[0].set_weights([np.eye(x.shape[-1]), np.zeros(x.shape[-1])])
+    model.compile(keras.optimizers.SGD(1.0), keras.losses.MeanSquaredError(reduction="sum"))
+    model.fit(x, np.sin(x), batch_size=len(x), verbose=0)
+    return model
+
+
+def test_rows_left_out_of_statistics() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(1.0, 2.0, (40, 5, 3)).astype(np.float32)
+    x[rng.uniform(size=(40, 5)) < 0.3] = 0.0
+    model = normalized(1, x)
+    rows = x.reshape(-1, 3).astype(float)
+    counts = rows.any(axis=1)
+    n, kept = counts.sum(), rows[counts]
+    mean, variance = kept.mean(axis=0), kept.var(axis=0)
+    np.testing.assert_allclose(model.layers[2].moving_mean, mean, rtol=1e-5)
+    np.testing.assert_allclose(model.layers[2].moving_variance, variance, rtol=1e-5)
+
+    def loss(kernel: np.ndarray) -> float:
+        z = rows @ kernel
+        centred = z - z[counts].mean(axis=0)
+        y = centred / np.sqrt((centred[counts] ** 2).sum(axis=0) / n + 0.25)
+        return float((((y - np.sin(rows)) ** 2).mean(axis=1) * counts).sum())
+
+    gradient = np.zeros((3, 3))
+    for at in np.ndindex(3, 3):
+        step = np.zeros((3, 3))
+        step[at] = 1e-5
+        gradient[at] = (loss(np.eye(3) + step) - loss(np.eye(3) - step)) / 2e-5
+    np.testing.assert_allclose(model.layers[0].kernel, np.eye(3) - gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_statistics_of_no_row() -> None:
+    model = normalized(1, np.zeros((8, 5, 3), np.float32))
+    assert not model.layers[2].moving_mean.numpy().any()
+    assert not model.layers[2].moving_variance.numpy().any()
+    assert np.array_equal(model.layers[0].kernel, np.eye(3))
+
+
+def test_masked_statistics_have_the_same_bits_on_all_threads() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(300, 7, 48)).astype(np.float32) * (rng.uniform(size=(300, 7, 1)) > 0.4)
+    found = [normalized(threads, x).get_weights() for threads in (1, 2, 3, 4)]
+    _core.set_threads(0)
+    for weights in found[1:]:
+        assert all(map(np.array_equal, weights, found[0]))
 
 
 def test_layers_of_ones_own_pass_masks_on_if_they_say_so() -> None:

@@ -246,6 +246,7 @@ LayerSpec to_layer(const py::dict& layer) {
       add_learned(layer, spec);
       add_standardization(layer, spec);
       spec.momentum = get<double>(layer, "momentum");
+      spec.masked = get<bool>(layer, "masked", false);
       spec.renorm = layer.contains("renorm_momentum");
       spec.renorm_momentum = get<double>(layer, "renorm_momentum", 0.0);
       spec.limits = {get<float>(layer, "rmin", -kUnlimited), get<float>(layer, "rmax", kUnlimited),

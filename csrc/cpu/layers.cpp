@@ -50,10 +50,15 @@ float* StepRunner::vector(int v, const std::vector<float>& constants) const {
   return constants.empty() ? nullptr : const_cast<float*>(constants.data());
 }
 
+CountedRows StepRunner::counted_rows(int buffer) const {
+  if (buffer < 0) return {};
+  return {data(buffer), shape(buffer).ld, shape(buffer).columns};
+}
+
 void StepRunner::column_statistics(const Step& step, const Batch& batch) const {
   const Buffer &in = shape(step.in), &out = shape(step.out);
-  kernels_.layers->column_statistics({data(step.in), in.ld, data(step.out), data(step.out) + out.ld,
-                                      rows(step, batch, in), columns(step, in.columns)});
+  kernels_.layers->column_statistics({data(step.in), in.ld, counted_rows(step.counted), data(step.out),
+                                      data(step.out) + out.ld, rows(step, batch, in), columns(step, in.columns)});
 }
 
 void StepRunner::moving_average(const Step& step) const {
@@ -88,8 +93,8 @@ void StepRunner::standardize_columns(const Step& step, const Batch& batch) const
   const float* variance = own ? own + shape(step.statistics).ld : vector(step.variance, spec.constants[1]);
   const bool forward = step.kind == Step::Kind::kStandardizeColumns;
   (forward ? kernels_.layers->standardize_columns : kernels_.layers->standardize_columns_backward)(
-      {data(step.in), data(step.saved), data(step.out), out.ld, mean, variance, spec.epsilon, spec.spread,
-       rows(step, batch, out), columns(step, out.columns)});
+      {data(step.in), data(step.saved), data(step.out), out.ld, counted_rows(step.counted), mean, variance,
+       spec.epsilon, spec.spread, rows(step, batch, out), columns(step, out.columns)});
 }
 
 void StepRunner::standardize_rows(const Step& step, const Batch& batch) const {

@@ -4,6 +4,7 @@
 
 #include "cpu/metrics.h"
 #include "cpu/team.h"
+#include "kernels/layer_table.h"
 #include "plan/executor.h"
 #include "plan/panels.h"
 
@@ -119,6 +120,8 @@ class StepRunner {
   const LayerSpec& layer(const Step& step) const { return frame_.model->layers[static_cast<size_t>(step.index)]; }
   /// Row `v` (columns,) of the weights, or for none what the layer has instead; null if that is nothing.
   float* vector(int v, const std::vector<float>& constants) const;
+  /// Of a buffer (samples, rows of each), or none.
+  CountedRows counted_rows(int buffer) const;
   /// Of the squares of a learning variable's gradient, or of itself.
   double squared_norm(size_t learning, bool of_weights) const;
   double row_mean(int v) const;

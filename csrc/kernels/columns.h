@@ -7,19 +7,36 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
+/// Calls f(counts), which says of a row whether it counts; without a look where all do.
+template <class F>
+ENGINE_INLINE void with_counted(const CountedRows& rows, F&& f) {
+  if (!rows.values) return f([](int64_t) { return true; });
+  f([&](int64_t b) { return rows.values[b / rows.groups * rows.ld + b % rows.groups] != 0.0f; });
+}
+
+/// How many rows count, as a divisor of their sums
+template <class Counts>
+ENGINE_INLINE float divisor_of(Range rows, Counts&& counts) {
+  int64_t counted = 0;
+  for (int64_t b = rows.begin; b < rows.end; ++b) counted += counts(b);
+  return static_cast<float>(counted == 0 ? 1 : counted);
+}
+
 /// Mean, and mean square of what is left without it
 void column_statistics(const ColumnStatistics& op) {
-  const float count = static_cast<float>(op.rows.end - op.rows.begin);
-  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    const auto x = [&](int64_t b) { return load(op.x + b * op.ld + j); };
-    const vf mean = sum_of_rows(op.rows, [&](int64_t b, vf sum) { return sum + x(b); }) / count;
-    const vf squares = sum_of_rows(op.rows, [&](int64_t b, vf sum) {
-      const vf d = x(b) - mean;
-      return fma(d, d, sum);
-    });
-    store(op.mean + j, mean);
-    store(op.variance + j, squares / count);
-  }
+  with_counted(op.counted, [&](const auto& counts) {
+    const float count = divisor_of(op.rows, counts);
+    for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+      const auto x = [&](int64_t b) { return load(op.x + b * op.ld + j); };
+      const vf mean = sum_of_rows(op.rows, [&](int64_t b, vf sum) { return counts(b) ? sum + x(b) : sum; }) / count;
+      const vf squares = sum_of_rows(op.rows, [&](int64_t b, vf sum) {
+        const vf d = x(b) - mean;
+        return counts(b) ? fma(d, d, sum) : sum;
+      });
+      store(op.mean + j, mean);
+      store(op.variance + j, squares / count);
+    }
+  });
 }
 
 /// What numbers of such a variance are multiplied by
@@ -42,24 +59,26 @@ void standardize_columns(const StandardizeColumns& op) {
   }
 }
 
-/// dx = factor dy where the statistics are given; else, with y = factor (x - mean) in `saved` and means over the batch,
-/// factor (dy - mean(dy) - y mean(dy y))
+/// dx = factor dy where the statistics are given; else, with y = factor (x - mean) in `saved` and means
+/// over the rows that count, factor (dy - mean(dy) - y mean(dy y)) for these
 void standardize_columns_backward(const StandardizeColumns& op) {
-  const float count = static_cast<float>(op.rows.end - op.rows.begin);
-  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    const vf factor = factor_of(op.spread, load(op.variance + j), op.epsilon);
-    const auto dy = [&](int64_t b) { return load(op.x + b * op.ld + j); };
-    if (!op.saved) {
-      for (int64_t b = op.rows.begin; b < op.rows.end; ++b) store(op.y + b * op.ld + j, dy(b) * factor);
-      continue;
+  with_counted(op.counted, [&](const auto& counts) {
+    const float count = divisor_of(op.rows, counts);
+    for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
+      const vf factor = factor_of(op.spread, load(op.variance + j), op.epsilon);
+      const auto dy = [&](int64_t b) { return load(op.x + b * op.ld + j); };
+      if (!op.saved) {
+        for (int64_t b = op.rows.begin; b < op.rows.end; ++b) store(op.y + b * op.ld + j, dy(b) * factor);
+        continue;
+      }
+      const auto y = [&](int64_t b) { return load(op.saved + b * op.ld + j); };
+      const vf mean = sum_of_rows(op.rows, [&](int64_t b, vf sum) { return sum + dy(b); }) / count;
+      const vf slope = sum_of_rows(op.rows, [&](int64_t b, vf sum) { return fma(dy(b), y(b), sum); }) / count;
+      for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+        store(op.y + b * op.ld + j, factor * (counts(b) ? fma(-slope, y(b), dy(b) - mean) : dy(b)));
+      }
     }
-    const auto y = [&](int64_t b) { return load(op.saved + b * op.ld + j); };
-    const vf mean = sum_of_rows(op.rows, [&](int64_t b, vf sum) { return sum + dy(b); }) / count;
-    const vf slope = sum_of_rows(op.rows, [&](int64_t b, vf sum) { return fma(dy(b), y(b), sum); }) / count;
-    for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
-      store(op.y + b * op.ld + j, factor * (fma(-slope, y(b), dy(b) - mean)));
-    }
-  }
+  });
 }
 
 /// average = momentum average + (1 - momentum) value

@@ -31,10 +31,17 @@ struct Noise {
   float mean, scale;
 };
 
-/// mean, variance (columns,) of x (rows, columns)
+/// 1 for each of the rows (samples, groups) that counts, else 0; null where all do.
+struct CountedRows {
+  const float* values;
+  int64_t ld, groups;
+};
+
+/// mean, variance (columns,) of the rows of x (rows, columns) that count
 struct ColumnStatistics {
   const float* x;
   int64_t ld;
+  CountedRows counted;
   float *mean, *variance;
   Range rows, columns;
 };
@@ -43,12 +50,14 @@ struct ColumnStatistics {
 /// that
 enum class Spread { kVariance, kDeviation, kInverse };
 
-/// y = factor (x - mean), or with kInverse factor x + mean. Backward: x = dy, y = dx, `saved` = y or null
+/// y = factor (x - mean), or with kInverse factor x + mean. Backward: x = dy, y = dx, `saved` = y or null, and
+/// `counted` what the statistics are of
 struct StandardizeColumns {
   const float* x;
   const float* saved;
   float* y;
   int64_t ld;
+  CountedRows counted;
   const float *mean, *variance;  // (columns,)
   float epsilon;
   Spread spread;

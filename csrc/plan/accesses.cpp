@@ -92,6 +92,7 @@ class Accesses {
         break;
       case Step::Kind::kColumnStatistics:
         reads(step.in, Slice::kColumns);
+        reads(step.counted, Slice::kAll);
         writes(step.out, Slice::kColumns);
         break;
       case Step::Kind::kCorrections:
@@ -116,6 +117,7 @@ class Accesses {
         reads(step.in, own);
         reads(step.saved, own);
         reads(step.statistics, per_column);
+        reads(step.counted, Slice::kAll);
         for (const int v : {step.kernel, step.bias, step.mean, step.variance}) reads_variable(v, per_column);
         writes(step.out, own);
         break;

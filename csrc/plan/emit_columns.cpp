@@ -42,7 +42,10 @@ Split emit_standardization(Emitter& emitter, Operation& op, Split split) {
   if (takes_statistics(emitter, op)) {
     split = Split::kUnits;
     op.statistics = add_buffer(emitter.plan, 2, op.width);
-    emitter.emit({Kind::kColumnStatistics, split, false, op.in, op.statistics});
+    if (op.mask) op.counted = emit_counted(emitter, *op.mask);
+    Step statistics{Kind::kColumnStatistics, split, false, op.in, op.statistics};
+    statistics.counted = op.counted;
+    emitter.emit(statistics);
     if (op.spec->renorm) emit_corrections(emitter, op);
     Step average{Kind::kMovingAverage, split, false, op.statistics, -1, op.corrections};
     average.mean = emitter.variables_of(op).mean;
@@ -70,6 +73,7 @@ Gradient emit_standardization_gradient(Emitter& emitter, const Operation& op, co
   Step step{Kind::kStandardizeColumnsBackward, of_batch ? Split::kUnits : gradient.split};
   step.in = step.out = gradient.buffer;
   step.saved = of_batch ? op.saved : -1;
+  step.counted = op.counted;
   refer_to_statistics(emitter, op, step);
   emitter.emit(step);
   return {gradient.buffer, step.split};

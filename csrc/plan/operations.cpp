@@ -47,7 +47,7 @@ class Lowering {
         return add_learned();
       case LayerSpec::Kind::kBatchNormalization:
         reshape(spec.groups);
-        push(Kind::kStandardizeColumns);
+        push(Kind::kStandardizeColumns).masked_by = spec.masked ? mask_ : -1;
         return add_learned();
       case LayerSpec::Kind::kStandardize:
         reshape(spec.groups);

@@ -109,10 +109,10 @@ struct LayerSpec {
   std::vector<int32_t> taps;  // in the middle the one of 0, see Warp
   // embedding (with `units`), encoding
   int64_t tokens = 0;
-  bool masks = false;  // whether rows of token 0 count for nothing in a later mean ...
+  bool masks = false;  // whether rows of token 0 count for nothing later ...
   bool counts = false;
-  // mean of the rows of each sample, max of their columns
-  bool masked = false;  // ... which this one is
+  // mean of the rows of each sample, max of their columns; batch_normalization
+  bool masked = false;  // ... which heeds it
   // mask, with `offset`: rows that hold nothing else become 0, and count for nothing later
 };
 

@@ -38,6 +38,19 @@ STACKS: dict[str, tuple[Any, Any]] = {
         ],
     ),
     "masking": (STEPS, lambda k: [k.Masking(), k.Dense(4, "relu"), k.GlobalAveragePooling1D()]),
+    "normalized_over_the_batch": (
+        TOKENS,
+        lambda k: [
+            k.Embedding(20, 18, mask_zero=True),
+            k.BatchNormalization(momentum=0.8),
+            k.Dense(4, "tanh"),
+            k.BatchNormalization(
+                momentum=0.5, renorm=True, renorm_clipping={"rmax": 1.1, "rmin": 0.9, "dmax": 0.1}
+            ),
+            k.BatchNormalization(trainable=False),
+            k.GlobalAveragePooling1D(),
+        ],
+    ),
     "masking_by_another_number": (
         np.where(COUNTS[..., np.newaxis], STEPS, -1.0).astype(np.float32),
         lambda k: [k.Rescaling(1.0), k.Masking(-1.0), k.Dense(4), k.GlobalAveragePooling1D()],
@@ -175,7 +188,8 @@ def test_masks_of_whole_samples() -> None:
     """In a nested model, with class weights, and a batch in which nothing counts."""
 
     def make(api: Any) -> Any:
-        inner = api.Sequential([api.Input((3,)), api.layers.Masking(), api.layers.Dense(40, "relu")])
+        hidden = [api.layers.Dense(40, "relu"), api.layers.BatchNormalization()]
+        inner = api.Sequential([api.Input((3,)), api.layers.Masking(), *hidden])
         model = api.Sequential([api.Input((3,)), inner, api.layers.Dense(1, "sigmoid")])
         model.compile(api.optimizers.SGD(0.1), "binary_crossentropy", metrics=["mae"])
         return model

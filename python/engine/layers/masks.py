@@ -14,7 +14,6 @@ from engine._checks import Shape, flag, real, text_of_shape
 from engine._program import Operation
 from engine.layers._axes import transposed
 from engine.layers.base import Layer, register
-from engine.layers.normalization import BatchNormalization
 from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
 
@@ -168,20 +167,10 @@ class GlobalMaxPooling3D(_Global):
 
 
 def masks_before(stack: Sequence[Layer]) -> list[bool]:
-    """Whether there are rows that count for nothing before each layer, and after the last.
-
-    Raises:
-        ValueError: for a layer that would have to leave them out and can't.
-    """
+    """Whether there are rows that count for nothing before each layer, and after the last."""
     masked, found = False, []
     for layer in stack:
         found.append(masked)
-        if masked and isinstance(layer, BatchNormalization):
-            msg = (
-                f"layer {layer.name!r} (BatchNormalization) can't leave masked rows out of its statistics: put it after "
-                "GlobalAveragePooling1D(), or drop `mask_zero` or Masking()"
-            )
-            raise ValueError(msg)
         if masked and not layer.supports_masking:
             msg = (
                 f"Layer '{layer.name}' (of type {type(layer).__name__}) was passed an input with a mask attached to it. "

@@ -89,10 +89,11 @@ class BatchNormalization(Scaled):
 
     In training mean and variance are those of the batch, and running averages follow them:
     `moving = momentum * moving + (1 - momentum) * batch`. In evaluation and prediction, and where `trainable` is
-    False, the running averages stand in.
+    False, the running averages stand in. Rows that `Embedding(mask_zero=True)` or Masking leave out count for nothing
+    in mean and variance.
 
     Args:
-        axis: of the features.
+        axis: of the features; the last where there is a mask.
         momentum: of the running averages.
         epsilon: keeps the root away from 0.
         center: whether there is a beta.
@@ -113,6 +114,7 @@ class BatchNormalization(Scaled):
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
+    heeds_mask = True
     moving_mean, moving_variance, moving_stddev = NamedWeight(), NamedWeight(), NamedWeight()
     renorm_mean, renorm_stddev = NamedWeight(), NamedWeight()
 

@@ -78,7 +78,9 @@ class Linked(Penalised):
     masks = False
     """Whether its inputs say which rows later layers leave out of account."""
     takes_mask = False
-    """Whether it leaves these out itself."""
+    """Whether it leaves these out itself, so that none are left."""
+    heeds_mask = False
+    """Whether it leaves these out of what it finds in training."""
 
     @property
     def leaves(self) -> list[Any]:

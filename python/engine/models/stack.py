@@ -83,8 +83,11 @@ def operations_through(samples: Sequence[Shape], leaves: Sequence[Layer], learns
         learns: False where nothing is to be trained, whatever the layers say.
     """
     found: list[Operation] = []
-    for layer, sample, masked in zip(leaves, samples, masks_before(leaves), strict=False):
-        note = {"masked": True} if masked and layer.takes_mask else {}
+    for number, masked in enumerate(masks_before(leaves)[:-1]):
+        layer, sample, note = leaves[number], samples[number], {}
+        if masked and (layer.takes_mask or layer.heeds_mask):
+            _require_rows_of_mask(samples, leaves, number)
+            note = {"masked": True}
         found += [{**operation, **note} for operation in layer.operations_for(sample)]
     return (
         found if learns else [{**each, "trainable": False} if "trainable" in each else each for each in found]
@@ -99,16 +102,30 @@ def loss_is_masked(samples: Sequence[Shape], leaves: Sequence[Layer]) -> bool:
     """
     if not masks_before(leaves)[-1]:
         return False
-    number = max(number for number, layer in enumerate(leaves) if layer.masks)
-    masked, rows = samples[number + 1][:-1], samples[-1][:-1]
+    _require_rows_of_mask(samples, leaves, len(leaves))
+    return True
+
+
+def _require_rows_of_mask(samples: Sequence[Shape], leaves: Sequence[Layer], number: int) -> None:
+    """Raise ValueError unless the mask before the layer of that number, or the loss, is about rows of its inputs."""
+    source = max(before for before in range(number) if leaves[before].masks)
+    masked, rows = samples[source + 1][:-1], samples[number][:-1]
+    user = leaves[number] if number < len(leaves) else None
     if masked != rows:
+        reads = "the loss has one value" if user is None else f"layer {user.name!r} reads one row"
         msg = (
-            f"the mask of layer {leaves[number].name!r} has the shape {text_of_shape(masked)}, but the loss has one "
-            f"value for each of {text_of_shape(rows)}: set `supports_masking = False` on the layer that changes the "
-            "shape, or put a GlobalAveragePooling1D() before it"
+            f"the mask of layer {leaves[source].name!r} has the shape {text_of_shape(masked)}, but {reads} for each of "
+            f"{text_of_shape(rows)}: set `supports_masking = False` on the layer that changes the shape, or put a "
+            "GlobalAveragePooling1D() before it"
         )
         raise ValueError(msg)
-    return True
+    last = getattr(user, "axis", -1) in (-1, len(rows) + 1)
+    if user is not None and not (last and getattr(user, "data_format", "channels_last") == "channels_last"):
+        msg = (
+            f"layer {user.name!r} must have its features on the last axis, as layer {leaves[source].name!r} before it "
+            "masks rows: leave out `axis` or `data_format`"
+        )
+        raise ValueError(msg)
 
 
 def tracked(samples: Sequence[Shape], leaves: Sequence[Layer], learns: bool) -> list[Tracked]:
