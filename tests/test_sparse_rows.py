@@ -95,6 +95,19 @@ def test_few_values_get_codes_and_many_are_kept(values: int, dtype: str, threads
     assert all(same_bits(a, b) for a, b in zip(trained(case)[0], trained(full)[0], strict=True))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_values_that_a_codebook_looks_for_at_its_last_slot(threads: int) -> None:
+    """The numbers between 2^-8 and 2^8 whose search begins there: all but one go to the slots from the first on."""
+    _core.set_threads(threads)
+    last_slot = np.arange(0xFFF80000, 2**32, dtype=np.uint64)  # what the multiplier makes of them
+    words = (last_slot * pow(0x297A2D39, -1, 2**32)).astype(np.uint32)
+    numbers = words.view(np.float32)
+    numbers = numbers[(np.abs(numbers) > 2.0**-8) & (np.abs(numbers) < 2.0**8)][:200]
+    x = np.where(mostly_zeros(300, "uint8") > 0, np.resize(numbers, (ROWS, 300)), np.float32(0))
+    case, full = case_of(x, 64, 20), case_of(with_full_rows(x), 64, 20)
+    assert all(same_bits(a, b) for a, b in zip(trained(case)[0], trained(full)[0], strict=True))
+
+
 def test_values_that_appear_late_are_kept() -> None:
     x = drawn(20, "float32")
     x[-1, :300] = np.linspace(1, 2, 300)

@@ -124,32 +124,36 @@ ENGINE_INLINE int64_t record_row(const T* in, int64_t k, float scale, uint8_t* o
   return recorder.count;
 }
 
-/// The slot of a number, or the free one where it would go.
-ENGINE_INLINE uint64_t& slot_of(Codebook& book, uint32_t number) {
-  constexpr uint32_t kGoldenRatio = 0x9e3779b9;  // of 2^32: the high bits of products with it are spread evenly
-  constexpr uint32_t kSlots = 1 << Codebook::kSlotBits;
-  uint32_t slot = number * kGoldenRatio >> (32 - Codebook::kSlotBits);
-  while (book.slots[slot] != 0 && static_cast<uint32_t>(book.slots[slot]) != number) slot = (slot + 1) % kSlots;
-  return book.slots[slot];
+/// The code of a new number; -1 where the book has none left.
+__attribute__((noinline)) int add_number(Codebook& book, float number, uint32_t slot) {
+  if (book.count == kCodes) return -1;
+  const auto code = static_cast<int>(book.count++);
+  book.numbers[code] = number;
+  book.slots[slot] = static_cast<uint8_t>(code);
+  return code;
 }
 
-/// The slot's new content; 0 where the book has no code left.
-__attribute__((noinline)) uint64_t add_number(Codebook& book, uint32_t number) {
-  if (book.count == kCodes) return 0;
-  std::memcpy(book.numbers + book.count, &number, sizeof number);
-  const auto code = static_cast<uint64_t>(book.count++);
-  return slot_of(book, number) = Codebook::kTaken | code << 32 | number;
+ENGINE_INLINE uint32_t word_of(float number) {
+  uint32_t word;
+  std::memcpy(&word, &number, sizeof word);
+  return word;
+}
+
+ENGINE_INLINE int code_of(Codebook& book, float number) {
+  const uint32_t word = word_of(number);
+  for (uint32_t slot = Codebook::slot(word);; slot = (slot + 1) % Codebook::kSlots) {
+    const uint8_t code = book.slots[slot];
+    if (word_of(book.numbers[code]) == word) return code;
+    if (code == 0) return add_number(book, number, slot);
+  }
 }
 
 /// The codes of n values; false where the book has none left.
 ENGINE_INLINE bool encode(Codebook& book, const float* values, int64_t n, uint8_t* codes) {
   for (int64_t i = 0; i < n; ++i) {
-    uint32_t number;
-    std::memcpy(&number, values + i, sizeof number);
-    uint64_t slot = slot_of(book, number);
-    if (slot == 0) slot = add_number(book, number);
-    if (slot == 0) return false;
-    codes[i] = static_cast<uint8_t>(slot >> 32);
+    const int code = code_of(book, values[i]);
+    if (code < 0) return false;
+    codes[i] = static_cast<uint8_t>(code);
   }
   return true;
 }
