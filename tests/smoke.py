@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import engine as keras
-from engine import cli
+from engine import cli, cython_api
 
 # Of the weights that seed 7 trains to: the same on every system, instruction set and number of threads.
 WEIGHTS = "40c52f52bb60cc16ca3d90ccf40a6a067192bdeaaa5b7b6f65658c58dd4ef43c"
@@ -47,6 +47,7 @@ def main() -> None:
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         assert not sys._is_gil_enabled(), "the import has switched the GIL on"
     assert cli.main(["info"]) == 0
+    assert cython_api.Predictor is not None
     package = Path(keras.__file__).parent
     strangers = {path for path in openmp_libraries() if not path.startswith(str(package.parent))}
     assert not strangers, f"the wheel must bring its own OpenMP library, but uses {strangers}"

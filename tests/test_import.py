@@ -7,6 +7,7 @@ import re
 import statistics
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,12 @@ def test_import_loads_little() -> None:
     own = {name for name in modules if name.split(".")[0] == "engine"}
     assert not modules - own, "import these inside functions, or a few hundred microseconds at most in BASE"
     assert len(own) <= MOST_MODULES
+
+
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python has its GIL")
+def test_import_leaves_the_gil_off() -> None:
+    code = "import sys, engine, engine.cython_api; print(sys._is_gil_enabled())"
+    assert run(code, PYTHON_GIL="").stdout == "False\n"
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer slows Python down, but no C code")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Blobs, classifier
+from crowds import again_and_again, at_once, side_by_side
 from numpy.typing import NDArray
 
 import engine as keras
 from engine import layers
 from engine._demo.reader import Reader
-
-SECONDS = 0.5
 
 
 @pytest.fixture(autouse=True)
@@ -32,30 +30,6 @@ def one_thread_each() -> Iterator[None]:
     yield
     sys.setswitchinterval(before)
     keras.config.set_threads(None)
-
-
-def at_once(*works: Callable[[], object]) -> None:
-    """Do each of `works` again and again in a thread of its own; raise the first error of any."""
-    stop, errors = threading.Event(), list[BaseException]()
-
-    def loop(work: Callable[[], object]) -> None:
-        try:
-            while not stop.is_set():
-                work()
-        except BaseException as error:  # raised below, where pytest sees it
-            errors.append(error)
-            stop.set()
-
-    threads = [threading.Thread(target=loop, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    stop.wait(SECONDS)
-    stop.set()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
-    if errors:
-        raise errors[0]
 
 
 class Seen(keras.metrics.Metric):
@@ -144,24 +118,6 @@ def test_drawings_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None
 
     works = [lambda pair=pair: read(*pair) for pair in zip(drawings, want, strict=True)]
     at_once(*works, *works)
-
-
-def side_by_side(work: Callable[[], Any], threads: int = 4) -> list[Any]:
-    """What `work` returns in each of so many threads that begin at the same moment."""
-    start = threading.Barrier(threads)
-
-    def begin(_: int) -> Any:
-        start.wait()
-        return work()
-
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(begin, range(threads)))
-
-
-def again_and_again() -> Iterator[None]:
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        yield
 
 
 class Scaled(layers.Layer):

@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, freethreading_compatible=True
 """A pendulum on its head, held up by a network that is asked at every step."""
 
 from libc.math cimport fabs, sin
