@@ -100,8 +100,9 @@ def test_without_a_network_the_message_says_where_to_get_it(home: Path) -> None:
         loaded()
     with pytest.raises(
         OSError, match=r"404.*Install Debian's package dataset-fashion-mnist, or pass the folder"
-    ):
+    ) as caught:
         loaded()
+    assert caught.value.__cause__.closed
     assert not home.exists()
 
 

@@ -70,12 +70,15 @@ class Published(NamedTuple):
         return tuple(hashlib.sha256(buffer.data).hexdigest() for buffer in buffers) == self.sha256
 
     def _download(self, url: str) -> NDArray[np.uint8]:
+        from urllib.error import HTTPError
         from urllib.request import urlopen
 
         try:
             with urlopen(url, timeout=_PATIENCE) as answer:
                 return _idx.unpack(answer.read(), "the answer")
         except OSError as error:
+            if isinstance(error, HTTPError):
+                error.close()  # it holds the answer, which is open
             places = ", ".join([str(cache.folder()), *self.folders])
             msg = f"{self.title} is in none of {places}, and can't be downloaded from {url}: {error}. {self.hint}"
             raise OSError(msg) from error
