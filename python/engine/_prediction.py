@@ -90,16 +90,17 @@ def predict(
     together = 1 if per_batch else max(1, at_once // batch_size)
     block = batch_size * together
     progress.restart()
-    callbacks.call("on_predict_begin")
-    for batch, begin in enumerate(range(0, len(rows), block)):
-        end = min(begin + block, len(rows))
-        if per_batch:
-            callbacks.call("on_predict_batch_begin", batch)
-        program.predict(rows[begin:end], out[begin:end], True)
-        if per_batch:
-            callbacks.call("on_predict_batch_end", batch, logs={"outputs": out[begin:end]})
-        progress.update(-(-end // batch_size), {})
-    callbacks.call("on_predict_end")
+    with callbacks.at_work():
+        callbacks.call("on_predict_begin")
+        for batch, begin in enumerate(range(0, len(rows), block)):
+            end = min(begin + block, len(rows))
+            if per_batch:
+                callbacks.call("on_predict_batch_begin", batch)
+            program.predict(rows[begin:end], out[begin:end], True)
+            if per_batch:
+                callbacks.call("on_predict_batch_end", batch, logs={"outputs": out[begin:end]})
+            progress.update(-(-end // batch_size), {})
+        callbacks.call("on_predict_end")
     progress.finish({}, 0)
     return out
 
@@ -134,17 +135,18 @@ def predict_stream(
     """
     outputs: list[Float32] = []
     progress.restart()
-    callbacks.call("on_predict_begin")
-    tell(x, "on_epoch_begin")
-    for number, batch in enumerate(islice(raw_batches(x), steps)):
-        callbacks.call("on_predict_batch_begin", number)
-        outputs.append(outputs_of(_inputs(batch), f"batch {number} x"))
-        callbacks.call("on_predict_batch_end", number, logs={"outputs": outputs[-1]})
-        progress.update(number + 1, {})
-    tell(x, "on_epoch_end")
-    if not outputs:
-        msg = f"`x`, of type {type(x).__name__}, yields no batches: it must yield one at least"
-        raise ValueError(msg)
-    callbacks.call("on_predict_end")
+    with callbacks.at_work():
+        callbacks.call("on_predict_begin")
+        tell(x, "on_epoch_begin")
+        for number, batch in enumerate(islice(raw_batches(x), steps)):
+            callbacks.call("on_predict_batch_begin", number)
+            outputs.append(outputs_of(_inputs(batch), f"batch {number} x"))
+            callbacks.call("on_predict_batch_end", number, logs={"outputs": outputs[-1]})
+            progress.update(number + 1, {})
+        tell(x, "on_epoch_end")
+        if not outputs:
+            msg = f"`x`, of type {type(x).__name__}, yields no batches: it must yield one at least"
+            raise ValueError(msg)
+        callbacks.call("on_predict_end")
     progress.finish({}, len(outputs))
     return np.concatenate(outputs)

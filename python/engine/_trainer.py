@@ -61,7 +61,13 @@ class Trainer:
 
     def fit(self, plan: Plan) -> None:
         """Train epoch by epoch."""
-        self._callbacks.call("on_train_begin")
+        with self._callbacks.at_work():
+            self._callbacks.call("on_train_begin")
+            logs = self._trained(plan)
+            self._callbacks.call("on_train_end", logs=logs)
+
+    def _trained(self, plan: Plan) -> Logs:
+        """Returns the logs of the last epoch; the optimizer has had its last word."""
         if self._recovery is not None:
             self._program = self._recovery.program
         passes = Passes(
@@ -73,11 +79,11 @@ class Trainer:
             steps=plan.steps_per_epoch,
         )
         try:
-            logs = self._epochs(plan, passes)
+            with self._callbacks.at_work():
+                return self._epochs(plan, passes)
         finally:
             if plan.epochs > 0:
                 self._compiled.optimizer.finalize_variable_values()
-        self._callbacks.call("on_train_end", logs=logs)
 
     def _epochs(self, plan: Plan, passes: Passes) -> Logs:
         """Returns the logs of the last."""
@@ -131,7 +137,8 @@ class Trainer:
     def evaluate(self, source: Source, batch_size: int, steps: int | None) -> Totals:
         """Loss and metrics over `source`, or over the first `steps` batches of it."""
         self._progress.restart()
-        return self._evaluate(Validation(*limited(source, steps, batch_size), 1), self._progress)
+        with self._callbacks.at_work():
+            return self._evaluate(Validation(*limited(source, steps, batch_size), 1), self._progress)
 
     def _evaluate(self, validation: Validation, progress: Progress | None) -> Totals:
         source, steps, size, _ = validation

@@ -28,8 +28,8 @@ class SwapEMAWeights(Callback):
         self._swapped = False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Bring the weights back, should an exception have ended an earlier training in between."""
-        self._swap(False)
+        """Ask for an optimizer that keeps means."""
+        self._require_averages()
         self._swapped = False
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -60,7 +60,19 @@ class SwapEMAWeights(Callback):
         """Bring the weights back."""
         self._swap(False)
 
+    def take_back(self) -> None:
+        """Bring the weights back, as an exception has come in between."""
+        if self._swapped:
+            self._swap(False)
+
     def _swap(self, swapped: bool) -> None:
+        self._require_averages()
+        optimizer = self.model.optimizer
+        if swapped != self._swapped and optimizer.batches:
+            optimizer.swap_averages()
+            self._swapped = swapped
+
+    def _require_averages(self) -> None:
         optimizer = self.model.optimizer
         if not optimizer.use_ema:
             msg = (
@@ -68,6 +80,3 @@ class SwapEMAWeights(Callback):
                 f"{type(optimizer).__name__}(use_ema=True)"
             )
             raise ValueError(msg)
-        if swapped != self._swapped and optimizer.batches:
-            optimizer.swap_averages()
-            self._swapped = swapped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
 from engine._checks import nearest
@@ -86,6 +87,9 @@ class Callback:
 
     def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
         """Called after prediction batch `batch`, with its `outputs` in `logs`."""
+
+    def take_back(self) -> None:
+        """Called where an exception ends `fit`, `evaluate` or `predict`: undo what a later hook would have undone."""
 
 
 _HOOKS = [hook for hook in vars(Callback) if hook.startswith("on_")]
@@ -239,6 +243,16 @@ class CallbackList:
     def stop_training(self) -> bool:
         """Whether a callback asked for the end of training."""
         return bool(self._model.stop_training)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Should the block raise, every callback takes back what was to last until a later hook."""
+        try:
+            yield
+        except BaseException:
+            for callback in self._callbacks:
+                callback.take_back()
+            raise
 
     def call(self, hook: str, *arguments: int, logs: dict[str, Any] | None = None) -> None:
         """Call `hook` of every callback with `arguments`; all share one `logs`."""
