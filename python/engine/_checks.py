@@ -135,8 +135,8 @@ def require(kind: Any, value: object, name: str, expected: str) -> None:
 
 def config_of(value: Any) -> Mapping[str, Any]:
     """`value`, from which an object is made."""
-    if not isinstance(value, Mapping):
-        msg = f"`config` must be a dict, as get_config() returns one, got {value!r:.200}"
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        msg = f"`config` must be a dict of arguments by name, as get_config() returns one, got {value!r:.200}"
         raise TypeError(msg)
     return value
 

@@ -290,12 +290,12 @@ class Registry(Generic[S]):
 
     def get_or_wrap(self, identifier: object, wrap: Callable[[Any], S]) -> S | None:
         """As `get`, but None stays None, and `wrap` makes an object from a function, or a class that makes one."""
-        if identifier is None:
+        if (identifier := meant(identifier)) is None:
             return None
-        identifier = meant(identifier)
         kind = identifier if isinstance(identifier, type) else type(identifier)
         if callable(identifier) and not issubclass(kind, self.base):
-            return wrap(identifier() if isinstance(identifier, type) else identifier)
+            made = identifier() if isinstance(identifier, type) else identifier
+            return wrap(made) if callable(made) else self.get(made)
         return self.get(identifier)
 
     def deserialize(self, config: object, custom_objects: Mapping[str, Any] | None = None) -> S:

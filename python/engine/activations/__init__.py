@@ -176,9 +176,7 @@ def serialize(activation: object) -> str | dict[str, Any]:
     return spec_config(found) if isinstance(found, Spec) else str(found.__name__)
 
 
-def deserialize(
-    config: str | Mapping[str, Any], custom_objects: Mapping[str, Activation] | None = None
-) -> Any:
+def deserialize(config: object, custom_objects: Mapping[str, Activation] | None = None) -> Any:
     """The activation that `serialize` returned `config` for.
 
     Args:
@@ -189,7 +187,8 @@ def deserialize(
         if config.get("class_name") == "function":
             return deserialize(config["config"], custom_objects)
         return Registry.of["layer"].get(config)
-    return (custom_objects or {}).get(config) or get(config)
+    own = (custom_objects or {}).get(config) if isinstance(config, str) else None
+    return own or get(config)
 
 
 def in_core(activation: Any) -> bool:

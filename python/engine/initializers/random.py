@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from engine._checks import Shape, above_zero, choice, real, seed_or_none
+from engine._checks import LOWEST, Shape, above_zero, choice, integers, real, seed_or_none
 from engine._program import Float32, normal, orthogonal, truncated_normal, uniform
 from engine._random import next_key
 from engine.initializers.base import BuiltIn, register
@@ -115,7 +115,8 @@ class VarianceScaling(Random):
         options = ("truncated_normal", "normal", "untruncated_normal", "uniform")
         chosen = str(choice(str(distribution).lower(), "distribution", options))
         self.distribution = "truncated_normal" if chosen == "normal" else chosen
-        self.input_axes, self.output_axes = input_axes, output_axes
+        self.input_axes = _axes(input_axes, "input_axes")
+        self.output_axes = _axes(output_axes, "output_axes")
         super().__init__(seed)
 
     def _fill(self, shape: Shape) -> Float32:
@@ -216,10 +217,22 @@ def fans(
 ) -> tuple[int, int]:
     """Inputs and outputs of one unit; leading axes of `shape` are a receptive field, as in Keras."""
     if input_axes is not None and output_axes is not None:
-        return math.prod(shape[axis] for axis in input_axes), math.prod(shape[axis] for axis in output_axes)
+        return _product(shape, input_axes, "input_axes"), _product(shape, output_axes, "output_axes")
     if not shape:
         return 1, 1
     if len(shape) == 1:
         return shape[0], shape[0]
     field = math.prod(shape[:-2])
     return shape[-2] * field, shape[-1] * field
+
+
+def _axes(given: object, name: str) -> list[int] | None:
+    return None if given is None else list(integers(given, name, LOWEST))
+
+
+def _product(shape: Shape, axes: Sequence[int], name: str) -> int:
+    """Of the sizes of `axes`, by the argument of that name."""
+    if any(not -len(shape) <= axis < len(shape) for axis in axes):
+        msg = f"`{name}` must hold axes of the shape {shape}, from {-len(shape)} to {len(shape) - 1}, got {list(axes)}"
+        raise ValueError(msg)
+    return math.prod(shape[axis] for axis in axes)

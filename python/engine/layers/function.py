@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine._checks import Shape, integers, require
+from engine._checks import Shape, config_of, integers, require
 from engine._spec import described, meant
 from engine.layers._custom import accepts
 from engine.layers.base import Layer, register
@@ -107,6 +107,7 @@ class Lambda(Layer):
         Raises:
             ValueError: for a Python lambda, which no config holds, or a function that nobody knows.
         """
+        config = config_of(config)
         named = {
             name: _found(config[name]) for name in ("function", "output_shape", "gradient") if name in config
         }
