@@ -182,3 +182,72 @@ def test_masked_means_are_not_exported(tmp_path: object) -> None:
     model = keras.Sequential([keras.Input((3, 2)), layers.Masking(), layers.GlobalAveragePooling1D()])
     with pytest.raises(ValueError, match="leaves masked rows out of its means, which no format here can say"):
         model.export(f"{tmp_path}/model.h")
+
+
+class MeanOfSteps(layers.Layer):
+    """The mean over the steps that count."""
+
+    def call(self, inputs: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        return np.sum(self.shares(inputs, mask) * inputs, axis=1)
+
+    def compute_mask(self, inputs: np.ndarray, mask: np.ndarray | None = None) -> None:
+        return None
+
+    def gradient(
+        self, inputs: np.ndarray, upstream: np.ndarray, mask: np.ndarray | None = None
+    ) -> np.ndarray:
+        return self.shares(inputs, mask) * upstream[:, np.newaxis]
+
+    @staticmethod
+    def shares(inputs: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        counts = np.ones(inputs.shape[:-1]) if mask is None else mask
+        assert mask is None or mask.dtype == bool
+        return (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[..., np.newaxis].astype(np.float32)
+
+
+def test_layers_of_ones_own_read_masks() -> None:
+    rng = np.random.default_rng(0)
+    tokens, y = rng.integers(0, 4, (40, 6)), rng.normal(size=(40, 1))
+    models = []
+    for mean in (layers.GlobalAveragePooling1D(), MeanOfSteps()):
+        keras.utils.set_random_seed(1)
+        stack = [layers.Embedding(4, 3, mask_zero=True), layers.LayerNormalization(), mean, layers.Dense(1)]
+        models.append(keras.Sequential([keras.Input((6,)), *stack]))
+        models[-1].compile(keras.optimizers.SGD(0.1), "mse")
+        models[-1].fit(tokens, y, epochs=3, verbose=0)
+    for ours, theirs in zip(models[1].get_weights(), models[0].get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(models[1].predict(tokens), models[0].predict(tokens), rtol=1e-4, atol=1e-6)
+    x = rng.normal(size=(2, 3, 2)).astype(np.float32)
+    np.testing.assert_allclose(MeanOfSteps()(x), x.mean(axis=1), rtol=1e-6)
+
+
+def test_compute_mask_tells_whether_a_mask_goes_on() -> None:
+    class Own(layers.Layer):
+        def call(self, inputs: np.ndarray) -> np.ndarray:
+            return inputs * 1
+
+    class Passing(Own):
+        def compute_mask(self, inputs: np.ndarray, mask: object = None) -> object:
+            return super().compute_mask(inputs, mask)
+
+    class Dropping(Own):
+        def compute_mask(self, inputs: np.ndarray, mask: object = None) -> None:
+            return None
+
+    class Making(Own):
+        def compute_mask(self, inputs: np.ndarray, mask: object = None) -> np.ndarray:
+            return np.any(inputs != 0, axis=-1)
+
+    assert [cls().supports_masking for cls in (Own, Passing, Dropping)] == [False, True, True]
+    x = np.array([[[1.0], [0.0]]])
+    mean = layers.GlobalAveragePooling1D
+    assert keras.Sequential([layers.Masking(), Passing(), mean()]).predict(x).item() == 1
+    assert keras.Sequential([layers.Masking(), Dropping(), mean()]).predict(x).item() == 0.5
+    for before in ([], [layers.Masking()]):
+        with pytest.raises(
+            ValueError, match=r"`compute_mask` of layer 'making.*' must return the mask that it is given"
+        ):
+            keras.Sequential([keras.Input((2, 1)), *before, Making(), mean()])
+    with pytest.raises(TypeError, match="Mine can't override `compute_mask` of Masking"):
+        type("Mine", (layers.Masking,), {"compute_mask": lambda self, *_: None})

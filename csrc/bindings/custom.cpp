@@ -48,6 +48,7 @@ void call_layer(const Program& program, const std::shared_ptr<Workspace>& worksp
     views["gradient"] = step.out >= 0 ? py::object(batch.matrix(step.out)) : py::none();
     views["weights"] = gradients(program, batch, step.index);
   }
+  views["mask"] = step.counted < 0 ? py::object(py::none()) : py::object(read_only(batch.matrix(step.counted)));
   method(views);
 }
 

@@ -8,6 +8,8 @@ Split emit_forward(Emitter& emitter, Operation& op, Split) {
   Step step{Step::Kind::kCustomForward, Split::kNone, false, op.in, op.out};
   step.index = op.layer;
   step.losses = emitter.add_activity(1);
+  if (op.mask) op.counted = emit_counted(emitter, *op.mask);
+  step.counted = op.counted;
   emitter.emit(step);
   return Split::kSamples;
 }
@@ -15,6 +17,7 @@ Split emit_forward(Emitter& emitter, Operation& op, Split) {
 Gradient emit_backward(Emitter& emitter, const Operation& op, const Operation* previous, Gradient gradient) {
   if (!previous && !op.trainable) return gradient;
   Step step{Step::Kind::kCustomBackward, Split::kNone, false, gradient.buffer, -1, op.in};
+  step.counted = op.counted;
   if (previous) step.out = emitter.add_batch_buffer(previous->groups, previous->width);
   step.index = op.layer;
   const std::vector<LayerSpec::Custom>& variables = op.spec->variables;

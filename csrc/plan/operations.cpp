@@ -84,6 +84,7 @@ class Lowering {
         reshape(1);
         width_ = spec.units;
         push(Kind::kCustom).trainable = learns(spec);
+        operations_.back().masked_by = spec.masked ? mask_ : -1;
         return;
       case LayerSpec::Kind::kWarp:
         if (!drops_out) return;

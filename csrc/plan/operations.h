@@ -40,7 +40,7 @@ struct Operation {
   int saved = -1;       // what the activation's gradient is computed from, or the dropout mask
   int statistics = -1;  // of the columns or rows of the input
   int corrections = -1;
-  int counted = -1;    // (samples, rows of each): 1, or 0 for rows that the statistics leave out
+  int counted = -1;    // (samples, rows of each): 1, or 0 for rows that a mask leaves out of it
   int masked_by = -1;  // number of the operation by whose input rows count or don't
   const Operation* mask = nullptr;
   bool trainable = false;

@@ -152,7 +152,7 @@ struct Step {
   int records = -1;   // ... which the team has recorded for this batch
   int statistics =
       -1;  // of columns: mean, variance, corrections, or largest numbers; of rows: factor, weight of the projection
-  int counted = -1;         // (samples, rows of each): 1, or 0 for rows that the statistics leave out
+  int counted = -1;         // (samples, rows of each): 1, or 0 for rows that a mask leaves out of the step
   bool reads_rows = false;  // `in` are the gathered rows, which may be read in the data set instead ...
   int pointers = -1;        // ... through pointers to those of this batch and of the next, if they are in random order
   // Variables by index, -1 none.

@@ -111,7 +111,7 @@ struct LayerSpec {
   int64_t tokens = 0;
   bool masks = false;  // whether rows of token 0 count for nothing later ...
   bool counts = false;
-  // mean of the rows of each sample, max of their columns; batch_normalization
+  // mean of the rows of each sample, max of their columns; batch_normalization, custom
   bool masked = false;  // ... which heeds it
   // mask, with `offset`: rows that hold nothing else become 0, and count for nothing later
 };

@@ -251,3 +251,35 @@ def test_masks_by_themselves() -> None:
         assert np.array_equal(np.asarray(api.layers.Masking().compute_mask(STEPS)), COUNTS)
         assert embedding.supports_masking
         assert not api.layers.Embedding(20, 3).supports_masking
+
+
+def test_layers_of_ones_own_with_masks() -> None:
+    """Which read them in `call`, and hand them on or drop them by `compute_mask`."""
+
+    def make(api: Any) -> Any:
+        class Centred(api.layers.Layer):  # type: ignore[misc]
+            def call(self, inputs: Any, mask: Any = None) -> Any:
+                return inputs - self.mean(inputs, mask)
+
+            def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+                return mask
+
+            def gradient(self, inputs: Any, upstream: Any, mask: Any = None) -> Any:
+                counts = np.asarray(mask, np.float32)[..., np.newaxis]
+                shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+                return upstream - shares * upstream.sum(axis=1, keepdims=True)
+
+            def mean(self, inputs: Any, mask: Any) -> Any:
+                counts = api.ops.cast(mask, "float32")[..., None]
+                total = api.ops.sum(inputs * counts, axis=1, keepdims=True)
+                return total / api.ops.maximum(api.ops.sum(counts, axis=1, keepdims=True), 1)
+
+        stack = [api.layers.Dense(4, "tanh"), Centred(), api.layers.BatchNormalization(), api.layers.Dense(2)]
+        model = steps(api, *stack, api.layers.GlobalAveragePooling1D())
+        model.compile(api.optimizers.SGD(0.1), "mse")
+        return model
+
+    pair = twins(make)
+    pair.assert_same_outputs(STEPS)
+    assert_same_histories(*pair.fit(STEPS, TARGETS, batch_size=16, epochs=2), rtol=1e-4)
+    pair.assert_same_weights(rtol=1e-4, atol=1e-5)

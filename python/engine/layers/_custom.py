@@ -81,10 +81,29 @@ def checked_output(what: str, result: Any, rows: int) -> NDArray[Any]:
     return array
 
 
+def shape_of_outputs(
+    called: Callable[..., NDArray[Any]], sample: tuple[int, ...], takes_mask: bool
+) -> tuple[int, ...]:
+    """The shape of one of the outputs.
+
+    Args:
+        called: a layer's `call`, of inputs, `training` and a mask.
+        sample: the shape of one of the inputs.
+        takes_mask: whether the layer may ask for a mask, which it then gets if it can't do without.
+    """
+    zeros = np.zeros((2, *sample), np.float32)  # one row could be mistaken for an axis to broadcast
+    try:
+        return called(zeros, False, None).shape[1:]
+    except Exception:
+        if not takes_mask:
+            raise
+        return called(zeros, False, np.ones(zeros.shape[:-1], bool)).shape[1:]
+
+
 def gradients_of(
     layer: Weighted,
-    inputs: Float32,
-    upstream: Float32,
+    given: tuple[Float32, Float32],
+    mask: NDArray[np.bool_] | None,
     by_input: Float32 | None,
     by_weights: Sequence[Float32],
 ) -> None:
@@ -92,8 +111,8 @@ def gradients_of(
 
     Args:
         layer: a layer of the user's.
-        inputs: (n, ...).
-        upstream: the gradient of the loss by the outputs, (n, ...).
+        given: the inputs (n, ...), and the gradient of the loss by the outputs, (n, ...).
+        mask: which rows of the inputs count, (n, ...), for a method that takes it; None: all.
         by_input: takes the gradient by the inputs, (n, size); None where nobody needs it.
         by_weights: take the gradients by the weights that learn.
     """
@@ -106,8 +125,9 @@ def gradients_of(
             ", the gradients of the loss by inputs and weights, from `upstream`, the one by the outputs of `call`"
         )
         raise TypeError(msg)
-    given = gradient(inputs, upstream)
-    parts = list(given) if isinstance(given, (tuple, list)) else [given]
+    inputs = given[0]
+    found = gradient(*given, **({"mask": mask} if accepts(gradient, "mask") else {}))
+    parts = list(found) if isinstance(found, (tuple, list)) else [found]
     wanted = [inputs.shape, *(array.shape for array in by_weights)]
     if len(parts) != len(wanted):
         msg = (

@@ -24,6 +24,7 @@ from engine.layers._custom import (
     checked_output,
     gradients_of,
     refuse_overrides,
+    shape_of_outputs,
 )
 from engine.layers._state import JOINING, Weight, asked
 from engine.layers.symbols import Linked, symbol_of
@@ -79,7 +80,7 @@ class Layer(Linked):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if cls.lower is not Layer.lower:
-            refuse_overrides(cls, "call", "build")
+            refuse_overrides(cls, "call", "build", "compute_mask")
 
     def __init__(
         self,
@@ -103,6 +104,8 @@ class Layer(Linked):
         self.trainable = trainable
         self.dtype = float32_only(dtype)
         flag(autocast, "autocast")
+        if self.is_custom and type(self).compute_mask is not Linked.compute_mask:
+            self.supports_masking = True
 
     # What the layers of the package say about themselves; shapes are those of one sample, without the batch axis.
 
@@ -158,7 +161,7 @@ class Layer(Linked):
 
         Args:
             inputs: float32 (n, ...).
-            args: `training`, whether this is a step of training, where the method takes that.
+            args: `training`, whether this is a step of training, and `mask`, (n, ...) of bool, where the method takes that.
             options: the same by name.
 
         Returns:
@@ -247,16 +250,17 @@ class Layer(Linked):
     def run_host(self, views: Mapping[str, Any]) -> None:
         """Do a step of the core's: the outputs, or the gradients."""
         inputs = views["inputs"].reshape(-1, *(self._sample_shape or ()))
+        mask = None if views["mask"] is None else views["mask"].reshape(inputs.shape[:-1]) != 0
         if "outputs" in views:
             with self._adding() as added:
-                views["outputs"][...] = self._called(inputs, views["training"]).reshape(len(inputs), -1)
+                views["outputs"][...] = self._called(inputs, views["training"], mask).reshape(len(inputs), -1)
             self._added = added
             if "losses" in views:
                 views["losses"][:] = sum(added)
             return
         shape = self._custom_output_shape(self._sample_shape or ())
         upstream = views["upstream"].reshape(-1, *shape)
-        gradients_of(self, inputs, upstream, views["gradient"], views["weights"])
+        gradients_of(self, (inputs, upstream), mask, views["gradient"], views["weights"])
 
     def __setattr__(self, name: str, value: object) -> None:
         if self.is_custom and isinstance(value, Layer):
@@ -301,12 +305,12 @@ class Layer(Linked):
         if type(self).compute_output_shape is not Layer.compute_output_shape:
             given = tuple(self.compute_output_shape((None, *sample)))
             return tuple(integer(size, "compute_output_shape", 1) for size in given[1:])
-        rows = 2  # one could be mistaken for an axis to broadcast
         with self._adding():
-            return self._called(np.zeros((rows, *sample), np.float32), False).shape[1:]
+            return shape_of_outputs(self._called, sample, accepts(self.call, "mask"))
 
-    def _called(self, inputs: Float32, training: bool) -> NDArray[Any]:
-        options = {"training": training} if accepts(self.call, "training") else {}
+    def _called(self, inputs: Float32, training: bool, mask: NDArray[np.bool_] | None) -> NDArray[Any]:
+        given = {"training": training, "mask": mask}
+        options = {name: value for name, value in given.items() if accepts(self.call, name)}
         return checked_output(f"call() of layer {self.name!r}", self.call(inputs, **options), len(inputs))
 
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._checks import Shape, flag, real, text_of_shape
 from engine._program import Operation
 from engine.layers._axes import transposed
+from engine.layers._custom import accepts
 from engine.layers.base import Layer, register
 from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
@@ -166,11 +167,40 @@ class GlobalMaxPooling3D(_Global):
     axes, kind = 3, "max"
 
 
+def reads_mask(layer: Layer) -> bool:
+    """Whether `layer` does something else where a mask leaves out rows of its inputs."""
+    by_call = layer.is_custom and accepts(layer.call, "mask")
+    return layer.takes_mask or layer.heeds_mask or by_call
+
+
+def _masked_after(layer: Layer, masked: bool) -> bool:
+    """Whether a mask goes on after a layer with a `compute_mask` of its own, which is tried on zeros.
+
+    Raises:
+        ValueError: if it makes another mask of the one before.
+    """
+    sample = layer._sample_shape or (1,)
+    before = np.arange(2 * math.prod(sample[:-1])).reshape(2, *sample[:-1]) % 3 != 0
+    after = layer.compute_mask(np.zeros((2, *sample), np.float32), before if masked else None)
+    if after is None:
+        return False
+    if masked and np.array_equal(after, before):
+        return True
+    msg = (
+        f"`compute_mask` of layer {layer.name!r} must return the mask that it is given, or None: here masks begin with "
+        "Masking() or Embedding(mask_zero=True), and no layer changes them"
+    )
+    raise ValueError(msg)
+
+
 def masks_before(stack: Sequence[Layer]) -> list[bool]:
-    """Whether there are rows that count for nothing before each layer, and after the last."""
+    """Whether there are rows that count for nothing before each layer, and after the last; custom ones are built."""
     masked, found = False, []
     for layer in stack:
         found.append(masked)
+        if layer.is_custom and type(layer).compute_mask is not Layer.compute_mask:
+            masked = _masked_after(layer, masked)
+            continue
         if masked and not layer.supports_masking:
             msg = (
                 f"Layer '{layer.name}' (of type {type(layer).__name__}) was passed an input with a mask attached to it. "

@@ -82,6 +82,11 @@ class Linked(Penalised):
     heeds_mask = False
     """Whether it leaves these out of what it finds in training."""
 
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Which rows of the outputs count, (n, ...), from the same of the `inputs` (n, ..., features); None: all."""
+        del inputs
+        return previous_mask
+
     @property
     def leaves(self) -> list[Any]:
         """The layers that this one consists of: itself."""

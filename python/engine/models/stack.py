@@ -8,7 +8,7 @@ from typing import Any
 from engine._checks import Shape, shape, text_of_shape
 from engine._program import Operation
 from engine.layers import InputLayer, Layer
-from engine.layers.masks import masks_before
+from engine.layers.masks import masks_before, reads_mask
 from engine.optimizers.variables import Tracked
 
 
@@ -85,7 +85,7 @@ def operations_through(samples: Sequence[Shape], leaves: Sequence[Layer], learns
     found: list[Operation] = []
     for number, masked in enumerate(masks_before(leaves)[:-1]):
         layer, sample, note = leaves[number], samples[number], {}
-        if masked and (layer.takes_mask or layer.heeds_mask):
+        if masked and reads_mask(layer):
             _require_rows_of_mask(samples, leaves, number)
             note = {"masked": True}
         found += [{**operation, **note} for operation in layer.operations_for(sample)]
