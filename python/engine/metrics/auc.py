@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import choice, flag, integer, real, reals
-from engine.metrics.base import CoreMetric, Metric, State, register
+from engine.metrics.base import CoreMetric, Metric, register
 from engine.metrics.confusion import (
     MOST_THRESHOLDS,
     Counts,
@@ -18,6 +18,7 @@ from engine.metrics.confusion import (
     lower_thresholds,
     ratio,
 )
+from engine.metrics.variables import State
 
 Array = NDArray[Any]
 

@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar, TypeGuard, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from engine._checks import float32_only, require
 from engine._custom import overrides
 from engine._program import Float32, accumulate
 from engine._spec import Registry, Spec, snake_case
 from engine._targets import class_indices_like, like_predictions
-from engine._values import Number, StoredArray
-
-Array = NDArray[Any]
-State = NDArray[np.float64]
-
-
-class Variable(StoredArray):
-    """A number or an array that a metric of your own keeps; takes part in arithmetic like an array.
-
-    Args:
-        value: what it starts with.
-    """
-
-    def __init__(self, value: Array) -> None:
-        self._value = value
-
-    @property
-    def value(self) -> Array:
-        """What it is now."""
-        return self._value
-
-    def assign(self, value: ArrayLike) -> None:
-        """Become `value`, which is broadcast to the shape."""
-        self._value = np.broadcast_to(np.asarray(value, self.dtype), self.shape).copy()
-
-    def __repr__(self) -> str:
-        return f"Variable({self.value!r})"
+from engine._values import Number
+from engine.metrics.variables import Array, State, StatePart, Variable
 
 
 class Metric(Spec):
@@ -100,9 +75,11 @@ class Metric(Spec):
         raise NotImplementedError(msg)
 
     def reset_state(self) -> None:
-        """Forget all batches."""
+        """Forget all batches; so do metrics that are attributes of this one, or in lists and dicts of them."""
         for variable in self.variables:
             variable.assign(0)
+        for metric in _metrics_in(list(vars(self).values())):
+            metric.reset_state()
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Add a batch and return the metric so far."""
@@ -124,14 +101,14 @@ class Metric(Spec):
             initializer: "zeros" or "ones", or a function of the shape.
             dtype: of the variable, default float64.
             aggregation: of no account: there is one process.
-            name: of no account.
+            name: of the variable.
         """
         start: Any = {"zeros": np.zeros, "ones": np.ones}.get(str(initializer).lower(), initializer)
         start = np.zeros if start is None else start
         if not callable(start):
             msg = f"`initializer` must be 'zeros', 'ones' or a function of the shape, got {initializer!r}"
             raise ValueError(msg)
-        self.variables.append(Variable(np.array(start(tuple(shape)), dtype or float)))  # type: ignore[call-overload] # NumPy judges it
+        self.variables.append(Variable(np.array(start(tuple(shape)), dtype or float), name or "variable"))  # type: ignore[call-overload] # NumPy judges it
         return self.variables[-1]
 
     add_weight = add_variable
@@ -210,9 +187,13 @@ class CoreMetric(Metric, ABC):
         if rest:
             self.take(rest[0], int(rest[1]))
 
-    def take(self, state: State, width: int) -> None:
+    def take(self, state: State, width: int = 1) -> None:
         """Become the metric of what the core has added up, over predictions of so many numbers in a row."""
         self._state, self._width = state, width
+
+    def state_of(self, size: int) -> State:
+        """A copy of what has been added up, so many numbers."""
+        return np.zeros(size) if self._state is None else self._state.copy()
 
     def suits(self, indices: bool) -> bool:
         """Whether the metric can read such targets: class indices, or one number per output."""
@@ -246,13 +227,31 @@ class CoreMetric(Metric, ABC):
 
 
 class MeanOfRows(CoreMetric):
-    """The mean of one value for each row of outputs."""
+    """The mean of one value for each row of outputs; `total` and `count` are its variables.
+
+    Args:
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
 
     heeds_mask = True
+
+    def __init__(self, name: str | None = None, dtype: object = None) -> None:
+        super().__init__(name, dtype)
+        self.total, self.count = StatePart(self, 0, 2, "total"), StatePart(self, 1, 2, "count")
+        self.variables += [self.total, self.count]
 
     def compute(self, state: State) -> float:
         """The mean that `state` stands for, [sum, weight]."""
         return float(state[0] / state[1]) if state[1] else 0.0
+
+
+def _metrics_in(values: Iterable[object]) -> Iterator[Metric]:
+    for value in values:
+        if isinstance(value, Metric):
+            yield value
+        elif isinstance(value, (list, tuple, dict)):
+            yield from _metrics_in(value.values() if isinstance(value, dict) else value)
 
 
 def in_core(metric: Metric) -> TypeGuard[CoreMetric]:

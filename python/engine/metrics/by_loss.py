@@ -11,7 +11,8 @@ import numpy as np
 from engine import losses
 from engine._checks import LOWEST, choice, flag, integer, real
 from engine.losses.base import FunctionLoss, last_axis
-from engine.metrics.base import CoreMetric, MeanOfRows, State, register
+from engine.metrics.base import CoreMetric, MeanOfRows, register
+from engine.metrics.variables import State
 
 
 class LossMetric(MeanOfRows):

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._checks import integer, real
-from engine.metrics.base import CoreMetric, State, register
+from engine.metrics.base import CoreMetric, register
+from engine.metrics.variables import State
 
 Array = NDArray[Any]
 

@@ -2,101 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from engine._values import Number
 from engine.metrics.base import Metric, register
 
-Array = NDArray[Any]
+
+def _added_up(
+    values: ArrayLike, sample_weight: ArrayLike | None, reduce: Callable[..., Any]
+) -> tuple[float, float]:
+    """The weighted sum of `values`, of which `reduce` makes one for each sample, and the sum of the weights."""
+    array = np.asarray(values, np.float64)
+    weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
+    if weights is not None:
+        if weights.ndim == array.ndim + 1 and weights.shape[-1] == 1:
+            weights = weights[..., 0]
+        if array.ndim > weights.ndim:
+            array = reduce(array, axis=tuple(range(weights.ndim, array.ndim)))
+        try:
+            weights = np.broadcast_to(weights, array.shape)
+        except ValueError:
+            msg = f"`sample_weight` must have shape {array.shape}, one weight per value, got {weights.shape}"
+            raise ValueError(msg) from None
+        array = array * weights
+        if weights.ndim > 1:
+            weights = reduce(weights, axis=tuple(range(1, weights.ndim)))
+    if array.ndim > 1:
+        array = reduce(array, axis=tuple(range(1, array.ndim)))
+    return float(np.sum(array)), float(np.sum(weights)) if weights is not None else float(array.size)
 
 
-class _Reduction(Metric):
-    """Keeps the weighted sum of the values, and the sum of the weights."""
+@register()
+class Mean(Metric):
+    """The mean of values; `total` and `count` are its variables, the sums of weighted values and of weights.
+
+    Args:
+        name: the key in logs and histories.
+        dtype: None or "float32".
+    """
 
     def __init__(self, name: str | None = None, dtype: object = None) -> None:
         super().__init__(name, dtype)
-        self._sum, self._weight = 0.0, 0.0
-
-    def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
-        """Write the sums into `store`, a mapping."""
-        super().save_own_variables(store)
-        store["sums"] = np.array([self._sum, self._weight])
-
-    def load_own_variables(self, store: Mapping[str, Array]) -> None:
-        """Take what `save_own_variables` wrote into `store`."""
-        *_, sums = store.values()
-        super().load_own_variables(store)
-        self._sum, self._weight = sums.tolist()
-
-    def reset_state(self) -> None:
-        """Forget all values."""
-        super().reset_state()
-        self._sum, self._weight = 0.0, 0.0
-
-    def hold(self, total: float, weight: float) -> None:
-        """Stand where these sums have come, which somebody else has added up."""
-        self._sum, self._weight = total, weight
-
-    def _add(self, values: ArrayLike, sample_weight: ArrayLike | None, reduce: Callable[..., Any]) -> None:
-        array = np.asarray(values, np.float64)
-        weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
-        if weights is not None:
-            if weights.ndim == array.ndim + 1 and weights.shape[-1] == 1:
-                weights = weights[..., 0]
-            if array.ndim > weights.ndim:
-                array = reduce(array, axis=tuple(range(weights.ndim, array.ndim)))
-            try:
-                weights = np.broadcast_to(weights, array.shape)
-            except ValueError:
-                msg = f"`sample_weight` must have shape {array.shape}, one weight per value, got {weights.shape}"
-                raise ValueError(msg) from None
-            array = array * weights
-            if weights.ndim > 1:
-                weights = reduce(weights, axis=tuple(range(1, weights.ndim)))
-        if array.ndim > 1:
-            array = reduce(array, axis=tuple(range(1, array.ndim)))
-        self._sum += float(np.sum(array))
-        self._weight += float(np.sum(weights)) if weights is not None else float(array.size)
-
-
-@register()
-class Mean(_Reduction):
-    """The mean of values.
-
-    Args:
-        name: the key in logs and histories.
-        dtype: None or "float32".
-    """
+        self.total, self.count = self.add_variable(name="total"), self.add_variable(name="count")
 
     def update_state(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
         """Add `values` of any shape, samples first; `sample_weight` has as many numbers, or one per sample."""
-        self._add(values, sample_weight, np.mean)
+        self._add(values, sample_weight)
 
     def result(self) -> float:
         """The weighted mean since `reset_state`; 0.0 before the first value."""
-        return Number(self._sum / self._weight if self._weight else 0.0)
+        return Number(self.total / self.count if self.count else 0.0)
+
+    def hold(self, total: float, weight: float) -> None:
+        """Stand where these sums have come, which somebody else has added up."""
+        self.total.assign(total)
+        self.count.assign(weight)
+
+    def _add(self, values: ArrayLike, sample_weight: ArrayLike | None) -> None:
+        total, weight = _added_up(values, sample_weight, np.mean)
+        self.total.assign_add(total)
+        self.count.assign_add(weight)
 
 
 @register()
-class Sum(_Reduction):
-    """The sum of values.
+class Sum(Metric):
+    """The sum of values; `total` is its variable.
 
     Args:
         name: the key in logs and histories.
         dtype: None or "float32".
     """
 
+    def __init__(self, name: str | None = None, dtype: object = None) -> None:
+        super().__init__(name, dtype)
+        self.total = self.add_variable(name="total")
+
     def update_state(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
         """Add `values` of any shape, samples first; `sample_weight` has as many numbers, or one per sample."""
-        self._add(values, sample_weight, np.sum)
+        self.total.assign_add(_added_up(values, sample_weight, np.sum)[0])
 
     def result(self) -> float:
         """The weighted sum since `reset_state`."""
-        return Number(self._sum)
+        return Number(self.total)
 
 
 class MeanMetricWrapper(Mean):
@@ -122,7 +113,7 @@ class MeanMetricWrapper(Mean):
     ) -> None:
         """Add what `fn` makes of `y_true` and `y_pred`, weighted by `sample_weight`."""
         values = self.fn(np.asanyarray(y_true), np.asanyarray(y_pred), **self._options)
-        self._add(values, sample_weight, np.mean)
+        self._add(values, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         """Name, function and its options."""

@@ -1,0 +1,88 @@
+"""What scripts read and assign of metrics: variables, and metrics within metrics."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+from engine import metrics
+
+Y, P = np.array([1.0, 0.0, 1.0, 1.0]), np.array([0.9, 0.2, 0.3, 0.6])
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        metrics.MeanSquaredError(),
+        metrics.BinaryAccuracy(),
+        metrics.MeanMetricWrapper(lambda y, p: abs(y - p)),
+    ],
+)
+def test_means_have_a_total_and_a_count(metric: Any) -> None:
+    assert [(variable.name, float(variable)) for variable in metric.variables] == [("total", 0), ("count", 0)]
+    metric.update_state(Y, P)
+    value = float(metric.result())
+    assert float(metric.total) / float(metric.count) == pytest.approx(value)
+    for other in (
+        copy.deepcopy(metric),
+        *([] if metric.name == "<lambda>" else [pickle.loads(pickle.dumps(metric))]),
+    ):
+        other.reset_state()
+        assert [float(variable) for variable in other.variables] == [0, 0]
+    assert float(metric.count) == 4
+    metric.total.assign(3.0)
+    metric.count.assign_add(2)
+    assert metric.result() == pytest.approx(0.5)
+    for variable in metric.variables:
+        variable.assign(np.zeros(variable.shape))
+    assert metric.result() == 0
+    metric.update_state(Y, P)
+    assert metric.result() == pytest.approx(value)
+
+
+def test_sums_have_a_total() -> None:
+    metric = metrics.Sum()
+    metric.update_state([1.0, 2.0])
+    assert [(variable.name, float(variable)) for variable in metric.variables] == [("total", 3)]
+
+
+def test_variables_of_a_model_follow_its_passes() -> None:
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=["mae"])
+    loss, mae = model.evaluate(P[:, np.newaxis], Y)
+    assert [metric.name for metric in model.metrics] == ["loss", "mae"]
+    for metric, value in zip(model.metrics, (loss, mae), strict=True):
+        total, count = metric.variables
+        assert (float(total) / float(count), float(count)) == (pytest.approx(value), 4)
+
+
+def test_a_metric_resets_those_within() -> None:
+    class F1(metrics.Metric):
+        def __init__(self) -> None:
+            super().__init__(name="f1")
+            self.precision, self.others = metrics.Precision(), [metrics.Recall(), {"mean": metrics.Mean()}]
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+            self.precision.update_state(y_true, y_pred)
+            self.others[0].update_state(y_true, y_pred)
+            self.others[1]["mean"].update_state(1.0)
+
+        def result(self) -> float:
+            p, r = float(self.precision.result()), float(self.others[0].result())
+            return 2 * p * r / (p + r)
+
+    f1 = F1()
+    assert f1(Y, P) == pytest.approx(0.8)
+    f1.reset_state()
+    assert float(f1.precision.result()) == float(f1.others[0].result()) == 0
+    assert float(f1.others[1]["mean"].result()) == 0
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, "sigmoid")])
+    model.compile("sgd", "binary_crossentropy", metrics=[f1])
+    model.set_weights([np.ones((1, 1)), np.zeros(1)])
+    values = [model.evaluate(P[:, np.newaxis], Y)[1] for _ in range(2)]
+    assert values[0] == values[1]
