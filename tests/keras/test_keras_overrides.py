@@ -148,8 +148,6 @@ def test_models_are_named_after_their_class() -> None:
     ("outputs", "targets"),
     [
         (1, TARGETS[:, 0]),
-        (1, TARGETS[:, :1]),
-        (1, LABELS),
         (1, LABELS.astype(bool)),
         (1, pd.Series(TARGETS[:, 0])),
         (3, ONE_HOT.astype(np.uint8)),

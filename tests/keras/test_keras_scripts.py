@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 import scripts_books
 import scripts_models
+import scripts_tasks
 import scripts_training
 from scripting import SCRIPTS, Script
 
 import engine
 
-__all__ = ["scripts_books", "scripts_models", "scripts_training"]  # which have filled the list
+__all__ = [
+    "scripts_books",
+    "scripts_models",
+    "scripts_tasks",
+    "scripts_training",
+]  # which have filled the list
 
 
 def same(theirs: Any, ours: Any, where: str) -> None:
