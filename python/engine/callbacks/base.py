@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Literal
 
 from engine._checks import nearest
@@ -221,6 +221,7 @@ class CallbackList:
     def __init__(self, callbacks: object, history: bool = False) -> None:
         self._callbacks = listed(callbacks)
         self._model: Any = None
+        self._lent: Callable[[], AbstractContextManager[object]] = nullcontext
         self.history = (
             next((each for each in self._callbacks if isinstance(each, History)), None) or History()
         )
@@ -232,9 +233,14 @@ class CallbackList:
     def __iter__(self) -> Iterator[Callback]:
         return iter(self._callbacks)
 
-    def join(self, model: Any, params: Mapping[str, Any]) -> None:
-        """Give every callback its `model` and `params`."""
-        self._model = model
+    def join(
+        self,
+        model: Any,
+        params: Mapping[str, Any],
+        lent: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """Give every callback its `model` and `params`; `lent` is what hooks run within."""
+        self._model, self._lent = model, lent
         for callback in self._callbacks:
             callback.set_model(model)
             callback.set_params(params)
@@ -257,8 +263,9 @@ class CallbackList:
     def call(self, hook: str, *arguments: int, logs: dict[str, Any] | None = None) -> None:
         """Call `hook` of every callback with `arguments`; all share one `logs`."""
         shared: dict[str, Any] = {} if logs is None else logs
-        for callback in self._callbacks:
-            getattr(callback, hook)(*arguments, shared)
+        with self._lent():
+            for callback in self._callbacks:
+                getattr(callback, hook)(*arguments, shared)
 
     def per_batch(self, mode: Mode) -> bool:
         """Whether a callback overrides a batch hook of `mode`; as it is when first asked."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from engine._tokens import require_tokens
 from engine.callbacks import History
 from engine.layers import InputLayer, Layer
 from engine.metrics import Metric
+from engine.models.lock import ModelLock
 from engine.optimizers import Optimizer
 
 
@@ -41,9 +41,7 @@ class CompiledModel(ABC):
         self._compile_arguments: dict[str, Any] = {}
         self._fitting = False
         self._recovery: Recovery | None = None  # of the training that is going on
-        self._lock = (
-            threading.RLock()
-        )  # held by what changes the model or fills its metrics, not by predictions
+        self._lock = ModelLock()
 
     @abstractmethod
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:

@@ -112,7 +112,8 @@ class TrainableModel(ExchangedModel, SavedModel):
             with Progress(verbose, plan.steps) as progress:
                 program = self._built_for(source.sample_shape)
                 recovery = Recovery(self, compiled, hooks)
-                hooks.join(self, {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps})
+                params = {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps}
+                hooks.join(self, params, self._lock.lent)
                 self.history, self.stop_training = hooks.history, False
                 self.feature_names = feature_names(x)
                 self._fitting, self._recovery = True, recovery
@@ -151,7 +152,7 @@ class TrainableModel(ExchangedModel, SavedModel):
         Raises:
             ValueError, TypeError: for data or arguments that don't fit, or before `compile`.
         """
-        with self._lock:
+        with self._lock.borrowed():
             compiled = self._require_compiled()
             hooks = CallbackList(callbacks)
             source, limit = self._source(x, y, sample_weight), optional(steps, "steps")
@@ -159,7 +160,8 @@ class TrainableModel(ExchangedModel, SavedModel):
             source, limit, size = limited(source, limit, size)
             with Progress(verbose, limit or source.steps(size), PATIENCE) as progress:
                 trainer = Trainer(self._built_for(source.sample_shape), compiled, hooks, progress)
-                hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
+                params = {"verbose": verbose, "epochs": 1, "steps": progress.steps}
+                hooks.join(self, params, self._lock.lent)
                 return compiled.result(trainer.evaluate(source, size, limit), return_dict)
 
     def predict(
@@ -272,7 +274,7 @@ class TrainableModel(ExchangedModel, SavedModel):
         return_dict: bool = False,
     ) -> Any:
         """Loss and metrics of one batch, all of `x`; arguments and result as of `evaluate`."""
-        with self._lock:
+        with self._lock.borrowed():
             compiled, samples = self._require_compiled(), self._samples(x, y, sample_weight)
             program = self._built_for(samples.sample_shape)
             chunk = next(samples.chunks(len(samples), None))

@@ -19,7 +19,7 @@ class SavedModel(CompiledModel):
         """A copy or a pickle is the model as a file has it."""
         from engine import saving
 
-        with self._lock:
+        with self._lock.borrowed():
             return saving.pickled(self)
 
     def save(
@@ -41,7 +41,7 @@ class SavedModel(CompiledModel):
         """
         from engine import saving
 
-        with self._lock:
+        with self._lock.borrowed():
             saving.save_model(self, filepath, overwrite, zipped, **kwargs)
 
     def save_weights(
@@ -62,7 +62,7 @@ class SavedModel(CompiledModel):
         """
         from engine import saving
 
-        with self._lock:
+        with self._lock.borrowed():
             saving.save_weights(self, filepath, overwrite, max_shard_size, **kwargs)
 
     def load_weights(self, filepath: PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:
