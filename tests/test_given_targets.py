@@ -123,3 +123,68 @@ def test_a_function_as_loss_gets_targets_with_the_axes_of_the_outputs() -> None:
     x = np.stack([X] * 4, axis=1)
     loss, mse = rows.train_on_batch(x, np.stack([Y] * 4, axis=1))
     assert loss == pytest.approx(mse, rel=1e-5)
+
+
+def gaussian(y_true: Array, y_pred: Array) -> Array:
+    """Minus the log-likelihood of targets (n, 1) by a mean and the log of a variance."""
+    mean, spread = y_pred[:, :1], y_pred[:, 1:]
+    return np.mean(0.5 * spread + 0.5 * (y_true - mean) ** 2 * np.exp(-spread), axis=-1)
+
+
+def slope(y_true: Array, y_pred: Array) -> Array:
+    mean, spread = y_pred[:, :1], y_pred[:, 1:]
+    error = (y_true - mean) * np.exp(-spread)
+    return np.concatenate([-error, 0.5 - 0.5 * error * (y_true - mean)], axis=1)
+
+
+gaussian.gradient = slope  # type: ignore[attr-defined] # which training needs
+
+
+def test_a_loss_reads_targets_of_another_width_than_the_outputs() -> None:
+    y = Y[:, np.newaxis]
+    net = model(gaussian, [gaussian], outputs=2)
+    kernel, bias = net.get_weights()
+    history = net.fit(X, y, batch_size=3, epochs=2, validation_split=0.25, verbose=0).history
+    assert history["loss"] == pytest.approx(history["gaussian"])
+    assert history["val_loss"] == pytest.approx(history["val_gaussian"])
+    net.set_weights([kernel, bias])
+    net.train_on_batch(X[:4], y[:4])
+    gradient = X[:4].T @ slope(y[:4], X[:4] @ kernel + bias) / 4
+    np.testing.assert_allclose(net.get_weights()[0], kernel - 0.01 * gradient, rtol=1e-5, atol=1e-6)
+    expected = np.mean(gaussian(y, net.predict(X)))
+    shuffled = net.evaluate(iter([(X[4:], y[4:]), (X[:4], y[:4])]))
+    for loss, _ in (net.evaluate(X, y, batch_size=3), shuffled):
+        assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_loss_reads_more_columns_than_there_are_outputs() -> None:
+    def weighed(y_true: Array, y_pred: Array) -> Array:
+        return y_true[:, 1] * (y_true[:, 0] - y_pred[:, 0]) ** 2
+
+    weighed.gradient = lambda y, p: (2 * y[:, 1] * (p[:, 0] - y[:, 0]))[:, np.newaxis]  # type: ignore[attr-defined]
+    weights = np.linspace(0, 2, 8).astype(np.float32)
+    net, plain = model(weighed, []), model("mse", [])
+    plain.set_weights(net.get_weights())
+    options: dict[str, Any] = {"epochs": 3, "batch_size": 3, "verbose": 0}
+    for shuffle in (False, True):
+        for each, y, given in ((net, np.stack([Y, weights], axis=1), None), (plain, Y, weights)):
+            keras.utils.set_random_seed(2)
+            each.fit(X, y, sample_weight=given, shuffle=shuffle, **options)
+    for ours, theirs in zip(net.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_what_only_a_loss_can_read() -> None:
+    y = np.stack([Y, Y], axis=1)
+    with pytest.raises(
+        ValueError, match=r"the metric 'mae' reads targets like the outputs, but `y` has the shape \(n, 2\)"
+    ):
+        model(gaussian, ["mae"]).fit(X, y, verbose=0)
+    net = model(gaussian, [])
+    for options in ({"class_weight": {0: 1.0}}, {"validation_split": 0.5, "stratify": True}):
+        with pytest.raises(ValueError, match="needs targets that stand for classes"):
+            net.fit(X, y, verbose=0, **options)
+    with pytest.raises(ValueError, match=r"`y`.*nan"):
+        net.evaluate(X, np.full((8, 2), np.nan))
+    with pytest.raises(ValueError, match="must have shape"):
+        model("mse", []).fit(X, y, verbose=0)

@@ -61,6 +61,19 @@ def test_variables_of_a_model_follow_its_passes() -> None:
         assert (float(total) / float(count), float(count)) == (pytest.approx(value), 4)
 
 
+def test_functions_are_named_as_in_keras() -> None:
+    class Largest:
+        def __call__(self, y_true: Any, y_pred: Any) -> Any:
+            return np.abs(y_true - y_pred).max(axis=-1)
+
+    def MeanError(y_true: Any, y_pred: Any) -> Any:  # noqa: N802 # the case matters
+        return np.abs(y_true - y_pred)
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[MeanError, Largest(), lambda y, p: np.abs(y - p)])
+    assert model.metrics_names == ["loss", "mean_error", "largest", "lambda"]
+
+
 def test_a_metric_resets_those_within() -> None:
     class F1(metrics.Metric):
         def __init__(self) -> None:

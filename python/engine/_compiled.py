@@ -105,6 +105,16 @@ class Compiled:
                 )
                 raise ValueError(msg)
 
+    def require_own_metrics(self, shape: Shape) -> None:
+        """Raise ValueError for a metric that can't read targets of such a shape of one sample, as a loss in NumPy does."""
+        for metric in self._resolved:
+            if in_core(metric):
+                msg = (
+                    f"the metric {metric.name!r} reads targets like the outputs, but `y` has the shape "
+                    f"{text_of_shape(shape)}, which only the loss can read: write a metric that does, or leave it out"
+                )
+                raise ValueError(msg)
+
     def apply(
         self,
         program: Program,
@@ -188,7 +198,7 @@ class Compiled:
                 own.run(batch, form, weight, self._output_shape)
                 return None
             y_pred = batch["y_pred"].reshape(-1, *(self._output_shape or (1,))).copy()
-            y_true, weights_given = form.restored(batch["y_true"]), weights_of(batch, y_pred)
+            y_true, weights_given = form.restored(batch), weights_of(batch, y_pred)
             mask = None if batch["training"] else counted_of(batch, y_pred)  # as in Keras on JAX
             for metric, weighted in on_host:
                 sample_weight = weights_given if weighted else None

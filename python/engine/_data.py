@@ -12,9 +12,10 @@ from engine._arrays import Array, as_float32, input_rows, real_array, require_fi
 from engine._checks import Shape, text_of_shape
 from engine._lazy import LazyRows, lazy_rows
 from engine._program import Float32, Rows
-from engine._samples import Samples
+from engine._samples import Samples, Targets
 from engine._targets import Form
 from engine.losses import Loss
+from engine.losses.custom import HostLoss
 
 
 class Targeting(NamedTuple):
@@ -42,6 +43,19 @@ class Targeting(NamedTuple):
         """Whether targets of `shape`, that of one sample, can be class indices."""
         return self.width > 1 and shape in (self.rows, (*self.rows, 1))
 
+    def read_by_core(self, array: Array) -> bool:
+        """Whether targets `array` (n, ...) have a form that the core knows; what others mean a loss in NumPy tells."""
+        if not isinstance(self.loss, HostLoss):
+            return True
+        shape = array.shape[1:]
+        fits = shape in (self.output_shape, (self.outputs,)) or (self.width == 1 and shape == self.rows)
+        if fits or not self.indices(shape):
+            return fits
+        if self.loss.wants_indices is not None:
+            return self.loss.wants_indices
+        whole = (array == np.rint(array)) & (array >= 0) & (array < self.width)
+        return array.dtype.kind != "f" or bool(whole.all())
+
 
 def rows_of(x: object, shape: Shape | None, name: str) -> Rows | LazyRows:
     """`x` as the core reads it, now or block by block; `shape` and `name` as for `input_rows`."""
@@ -66,14 +80,20 @@ def checked_samples(
             "layer as many units as there are classes, or use loss='binary_crossentropy'"
         )
         raise ValueError(msg)
-    find = class_indices if targeting.loss.wants_indices else dense_targets
-    targets = find(array, targeting, f"{prefix}y")
+    form = _form(y, array, targeting)
+    targets: Targets
+    if form.kept is not None:
+        require_finite(form.kept, array, f"{prefix}y")
+        targets = np.zeros((len(x), *targeting.rows, targeting.width), np.float32)
+    else:
+        find = class_indices if targeting.loss.wants_indices else dense_targets
+        targets = find(array, targeting, f"{prefix}y")
     weights = (
         None
         if sample_weight is None
         else _sample_weights(sample_weight, (len(x), *targeting.rows), f"{prefix}sample_weight")
     )
-    return Samples(x, targets, weights, _form(y, array, targeting))
+    return Samples(x, targets, weights, form)
 
 
 def _form(y: object, array: Array, targeting: Targeting) -> Form:
@@ -83,7 +103,9 @@ def _form(y: object, array: Array, targeting: Targeting) -> Form:
         shape = (1,)
     elif shape == (targeting.outputs,) and len(targeting.output_shape) > 1:
         shape = targeting.output_shape
-    return Form(shape, array.dtype)
+    if targeting.read_by_core(array):
+        return Form(shape, array.dtype)
+    return Form(shape, array.dtype, as_float32(array.reshape(len(array), -1)).reshape(len(array), *shape))
 
 
 def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.int32]:

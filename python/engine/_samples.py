@@ -103,7 +103,8 @@ class Samples(Source):
     def part(self, begin: int, end: int) -> Samples:
         """Samples `begin` to `end`, without copying."""
         weights = None if self.sample_weight is None else self.sample_weight[begin:end]
-        return Samples(part_of(self.x, begin, end), self.y[begin:end], weights, self.form)
+        form = self.form.part(slice(begin, end))
+        return Samples(part_of(self.x, begin, end), self.y[begin:end], weights, form)
 
     def first(self, batches: int | None, batch_size: int) -> Samples:
         """The samples of the first `batches` batches; None takes all."""
@@ -127,6 +128,7 @@ class Samples(Source):
         """The same samples, each weighing as much more as its class does; None changes nothing."""
         if class_weight is None:
             return self
+        self._require_classes("class_weight")
         weights = _class_weights(class_weight, self.y)
         own = self.sample_weight
         if own is not None:
@@ -147,7 +149,8 @@ class Samples(Source):
         for begin in range(0, len(self), rows):
             index = slice(begin, begin + rows) if order is None else order[begin : begin + rows]
             weights = None if self.sample_weight is None else self.sample_weight[index]
-            yield Chunk(Batches(Dataset(x[index], self.y[index], weights), batch_size), self.form)
+            batches = Batches(Dataset(x[index], self.y[index], weights), batch_size)
+            yield Chunk(batches, self.form.part(index))
 
     def _order(
         self, batch_size: int, shuffle: Shuffle | None, seed: int, stream: int
@@ -162,6 +165,7 @@ class Samples(Source):
         if isinstance(self.x, MappedRows) or (isinstance(self.x, np.ndarray) and in_a_file(self.x)):
             msg = "`stratify=True` copies all rows, and those of `x` are in a file: split them yourself"
             raise ValueError(msg)
+        self._require_classes("stratify")
         last = np.zeros(len(self), bool)
         classes = _classes(self.y)
         if classes.ndim > 1:
@@ -174,10 +178,15 @@ class Samples(Source):
             raise ValueError(_one_sided(share, len(self), "validation"))
         return self._picked(np.flatnonzero(~last)), self._picked(np.flatnonzero(last))
 
+    def _require_classes(self, argument: str) -> None:
+        if self.form.kept is not None:
+            msg = f"`{argument}` needs targets that stand for classes, but only the loss can read those of shape {self.form.shape}"
+            raise ValueError(msg)
+
     def _picked(self, index: NDArray[np.intp]) -> Samples:
         weights = None if self.sample_weight is None else self.sample_weight[index]
         x = self.x.picked(index) if isinstance(self.x, SparseMatrix) else self.x[index]
-        return Samples(x, self.y[index], weights, self.form)
+        return Samples(x, self.y[index], weights, self.form.part(index))
 
 
 def _one_sided(share: float, count: int, side: str) -> str:

@@ -118,15 +118,24 @@ class Form(NamedTuple):
     shape: Shape = ()
     """Of one sample's."""
     dtype: np.dtype[Any] = np.dtype(np.float32)
+    kept: NDArray[np.float32] | None = None
+    """The targets (n, ...), where their shape is one that only a loss of the user's can read; the core has zeros then."""
 
-    def shaped(self, targets: NDArray[Any]) -> NDArray[Any]:
-        """The targets of a batch of the core's, (rows,) or (rows, outputs), in the shape in which they were given."""
+    def part(self, index: slice | NDArray[np.integer]) -> Form:
+        """The same of some samples."""
+        return self if self.kept is None else self._replace(kept=self.kept[index])
+
+    def shaped(self, batch: Mapping[str, Any]) -> NDArray[Any]:
+        """The targets of a batch of the core's in the shape in which they were given."""
+        targets: NDArray[Any] = batch["y_true"]
+        if self.kept is not None:
+            targets = self.kept[batch["indices"]]
         return targets.reshape(-1, *self.shape).view(GivenTargets)
 
-    def restored(self, targets: NDArray[Any]) -> NDArray[Any]:
+    def restored(self, batch: Mapping[str, Any]) -> NDArray[Any]:
         """The same with whole numbers as such; what has 64 bits gets 32, as in Keras."""
         dtype = {"i8": np.int32, "u8": np.uint32}.get(self.dtype.str[1:], self.dtype)
-        return self.shaped(targets.astype(np.float32 if self.dtype.kind == "f" else dtype))
+        return self.shaped(batch).astype(np.float32 if self.dtype.kind == "f" else dtype)
 
 
 def aligned(y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

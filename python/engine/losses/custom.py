@@ -76,7 +76,7 @@ class HostLoss(Loss):
             output_shape: of one sample.
         """
         y_pred = batch["y_pred"].reshape(-1, *(output_shape or (1,))).copy()
-        given = form.shaped(batch["y_true"]), y_pred
+        given = form.shaped(batch), y_pred
         y_true, predicted = aligned(*given) if self._aligns else given
         losses = np.asarray(self.compute(y_true, predicted))
         weights, counted = weights_of(batch, y_pred), counted_of(batch, y_pred)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from engine._spec import deserialize_any, meant, serialize_any
+from engine._spec import deserialize_any, meant, serialize_any, snake_case
 from engine.losses import (
     binary_crossentropy,
     binary_focal_crossentropy,
@@ -173,12 +174,12 @@ def for_training(identifier: object) -> Metric:
         return metric
     if not callable(identifier) or isinstance(identifier, (type, Metric)):
         return registry.get(identifier)
-    name = getattr(identifier, "__name__", None)
+    name = snake_case(re.sub(r"\W", "", getattr(identifier, "__name__", type(identifier).__name__)))
     try:
         metric = registry.get(identifier)
     except TypeError:
         return MeanMetricWrapper(identifier, name)
-    metric.name = str(name)
+    metric.name = name
     return metric
 
 

@@ -58,7 +58,12 @@ class Mean(Metric):
         return Number(self.total / self.count if self.count else 0.0)
 
     def hold(self, total: float, weight: float) -> None:
-        """Stand where these sums have come, which somebody else has added up."""
+        """Stand where these sums have come, which somebody else has added up.
+
+        Args:
+            total: of the weighted values.
+            weight: of the weights.
+        """
         self.total.assign(total)
         self.count.assign(weight)
 

@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from engine._arrays import real_array
 from engine._checks import Shape, below_one, choice, flag, integer
 from engine._compiled import Compiled
@@ -250,7 +248,10 @@ class CompiledModel(ABC):
         if not compiled.settled:
             self._settle(compiled, y, targeting)
         compiled.require_readable(output_shape)
-        return checked_samples(rows, y, Targeting(compiled.loss, output_shape), sample_weight, prefix)
+        samples = checked_samples(rows, y, Targeting(compiled.loss, output_shape), sample_weight, prefix)
+        if samples.form.kept is not None:
+            compiled.require_own_metrics(samples.form.shape)
+        return samples
 
     def _output_shape_of(self, sample: Shape) -> Shape:
         """The shape of one output for samples of `sample`, where nothing is known yet."""
@@ -281,7 +282,8 @@ class CompiledModel(ABC):
 
     def _settle(self, compiled: Compiled, y: object, targeting: Targeting) -> None:
         """Let `y` tell which loss is meant; nothing has been learnt with another yet."""
-        targets = np.shape(real_array(y, "y"))
-        with compiled.settling(targeting.indices(targets[1:]), targeting.width):
+        targets = real_array(y, "y")
+        indices = targeting.indices(targets.shape[1:]) and targeting.read_by_core(targets)
+        with compiled.settling(indices, targeting.width):
             if self.program is not None:
                 self._apply(compiled)
