@@ -23,6 +23,23 @@ def dropout(rate: float, seed: int) -> Spec:
     return {"kind": "dropout", "rate": rate, "seed": seed}
 
 
+SMOOTH: list[Spec] = [
+    *(
+        dense(100, name)
+        for name in (
+            "gelu",
+            "mish",
+            "softplus",
+            "gelu_tanh",
+            "log_softmax",
+            "selu",
+            "sparsemax",
+            "tanh_shrink",
+        )
+    ),
+    {"kind": "activation", "activation": "elu", "parameters": [0.5]},
+    dense(5, "exponential"),
+]
 NORMS = {"kind": "norm", "low": 0.2, "high": 0.9, "rate": 0.8}
 NOISE = {"kind": "noise", "rate": 0.2, "seed": 5}
 WARP = {"kind": "warp", "height": 20, "width": 10, "channels": 2, "seed": 3}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from bits_data import Array, compressed, labels, pixels, reals, words
 from bits_layers import (
     AUGMENTED,
     MASKED,
@@ -21,18 +22,16 @@ from bits_layers import (
     NORMALIZED_AND_NOISY,
     RESCALE,
     ROWS_OF_SAMPLES,
+    SMOOTH,
     TOKENS,
     Spec,
     dense,
     dropout,
 )
 from learning_cases import ADAM, SGD, networks
-from numpy.typing import NDArray
 from reference_optimizers import for_core
 
 from engine import _core
-
-Array = NDArray[Any]
 
 THREADS = (1, 2, 3, 4, 8)
 ADAM_DECAY = {**ADAM, "kernel_decay": 0.1, "bias_decay": 0.02}
@@ -51,19 +50,11 @@ class Case(NamedTuple):
     batch_size: int
     weight: Array | None = None
     output_rows: int = 1
+    sparse: bool = False
 
-
-def pixels(rows: int, width: int, dtype: str) -> Array:
-    x = np.random.default_rng(width).integers(0, 256, (rows, width)).astype(np.uint8)
-    return x if dtype == "uint8" else (x / 127.5 - 1).astype(dtype)
-
-
-def labels(rows: int, classes: int) -> Array:
-    return np.random.default_rng(1).integers(0, classes, rows).astype(np.int32)
-
-
-def reals(rows: int, width: int) -> Array:
-    return np.random.default_rng(2).uniform(0, 1, (rows, width)).astype(np.float32)
+    def rows(self, index: slice = slice(None)) -> Array | _core.CompressedMatrix:
+        """Some of `x` as the core is given them."""
+        return compressed(self.x[index]) if self.sparse else self.x[index]
 
 
 def mnist() -> Case:
@@ -81,15 +72,9 @@ def mnist() -> Case:
     )
 
 
-def smooth_layers() -> list[Spec]:
-    names = ("gelu", "mish", "softplus", "gelu_tanh", "log_softmax", "selu", "sparsemax", "tanh_shrink")
-    elu = {"kind": "activation", "activation": "elu", "parameters": [0.5]}
-    return [*(dense(100, name) for name in names), elu, dense(5, "exponential")]
-
-
 CASES: dict[str, Callable[[], Case]] = {
     "smooth_activations": lambda: Case(
-        pixels(150, 60, "float32"), reals(150, 5), smooth_layers(), "mean_squared_error", ADAM, 100
+        pixels(150, 60, "float32"), reals(150, 5), SMOOTH, "mean_squared_error", ADAM, 100
     ),
     "mnist": mnist,
     "uint8_dropout_l2": lambda: Case(
@@ -203,6 +188,21 @@ CASES: dict[str, Callable[[], Case]] = {
         MOMENTUM,
         70,
     ),
+    "words": lambda: Case(
+        words(700, 3000),
+        labels(700, 10),
+        [dense(70, "relu", l2=1e-4), dense(10, "softmax")],
+        "sparse_categorical_crossentropy",
+        ADAM,
+        300,
+        sparse=True,
+    ),
+    "words_in_a_narrow_layer": lambda: CASES["words"]()._replace(
+        x=words(700, 9000),
+        layers=[RESCALE, dense(16, "relu"), dense(10, "softmax")],
+        optimizer=ADAM_DECAY,
+        batch_size=600,
+    ),
     "batches_of_one": lambda: Case(
         pixels(5, 300, "float64"),
         labels(5, 3),
@@ -256,7 +256,7 @@ def train(case: Case, seed: int = 3, cuts: Sequence[int] | None = None) -> tuple
     """Two shuffled epochs; `cuts` are the batches at which `advance` returns."""
     program = build(case, seed)
     for epoch in range(2):
-        data = _core.Dataset(case.x, case.y, case.weight)
+        data = _core.Dataset(case.rows(), case.y, case.weight)
         run = program.begin("train", data, case.batch_size, "rows", seed, epoch)
         rates = 0.01 / (1 + np.arange(run.batches))
         ends = [*(c for c in cuts or () if 0 < c < run.batches), run.batches]
@@ -281,7 +281,7 @@ def outcome(case: Case) -> dict[str, Any]:
         "threads": threads,
         "weights": digest(program.variables),
         "slots": digest([s for slots in program.read_slots() for s in slots]),
-        "predictions": digest([program.predict(case.x)]),
+        "predictions": digest([program.predict(case.rows())]),
         "totals": [run.totals.loss, *run.totals.metrics],
     }
 

@@ -108,11 +108,22 @@ def test_the_seeds_of_order_and_dropout_matter_by_themselves() -> None:
 def test_a_prediction_does_not_depend_on_its_neighbours(case: str) -> None:
     data = CASES[case]()
     program = build(data)
-    whole = program.predict(data.x)
+    whole = program.predict(data.rows())
     for i in {0, 1, len(data.x) // 2, len(data.x) - 1}:
-        assert same_bits(program.predict(data.x[i : i + 1]), whole[i : i + 1])
+        assert same_bits(program.predict(data.rows(slice(i, i + 1))), whole[i : i + 1])
     for rows in (slice(0, 2), slice(1, 4), slice(len(data.x) // 3, None)):
-        assert same_bits(program.predict(data.x[rows]), whole[rows])
+        assert same_bits(program.predict(data.rows(rows)), whole[rows])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sparse_rows_give_the_bits_of_dense_ones(case: str) -> None:
+    found = []
+    for sparse in (False, True):
+        data = CASES[case]()._replace(sparse=sparse)
+        program, run = train(data)
+        predictions = program.predict(data.rows())
+        found.append((digest([*program.variables, predictions]), run.totals.loss, run.totals.metrics))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

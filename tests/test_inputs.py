@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import CLASSES, FEATURES, Blobs, classifier, same_weights, trained
+from conftest import FEATURES, Blobs, classifier, same_weights, trained
 
 import engine as keras
 from engine import _lazy
@@ -135,55 +135,6 @@ def test_tensors_of_torch(blobs: Blobs) -> None:
         trained(x.requires_grad_(), y)
 
 
-@pytest.fixture
-def sparse(blobs: Blobs) -> tuple[Any, Blobs]:
-    """A sparse matrix, and the same as an array."""
-    scipy = pytest.importorskip("scipy.sparse")
-    x = np.where(np.random.default_rng(2).random(blobs.x.shape) < 0.7, np.float32(0), blobs.x)
-    return scipy.csr_matrix(x), blobs._replace(x=x)
-
-
-@pytest.mark.parametrize("shuffle", [True, False, "batch"])
-@pytest.mark.parametrize("block", [1, 64, 1 << 20])
-def test_sparse_rows_train_as_dense_ones_do(
-    shuffle: Any, block: int, sparse: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_lazy, "BLOCK_BYTES", block * 4 * FEATURES)
-    matrix, dense = sparse
-    options: dict[str, Any] = {"shuffle": shuffle, "validation_split": 0.2, "class_weight": {0: 2.0}}
-    model = trained(matrix, dense.y, **options)
-    expected = trained(dense.x, dense.y, **options)
-    assert same_weights(model, expected)
-    assert model.history.history == expected.history.history
-    assert np.array_equal(model.predict(matrix), model.predict(dense.x))
-    assert np.array_equal(model.predict(matrix, batch_size=10, steps=2), model.predict(dense.x[:20]))
-    assert np.array_equal(model(matrix[:3]), model(dense.x[:3]))
-    assert model.evaluate(matrix, dense.y) == pytest.approx(model.evaluate(dense.x, dense.y))
-    assert model.test_on_batch(matrix, dense.y) == model.test_on_batch(dense.x, dense.y)
-    out = np.empty((150, CLASSES), np.float32)
-    assert model.predict(matrix, out=out) is out
-
-
-@pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "bsr"])
-def test_sparse_formats(form: str, sparse: Any) -> None:
-    matrix, dense = sparse
-    assert same_weights(trained(matrix.asformat(form), dense.y), trained(dense.x, dense.y))
-
-
-def test_sparse_mistakes(sparse: Any) -> None:
-    matrix, dense = sparse
-    holed = matrix.copy()
-    holed[17, 3] = np.nan
-    with pytest.raises(ValueError, match=r"`x` must be finite .* but row 17 holds nan in column 3"):
-        trained(holed, dense.y)
-    with pytest.raises(ValueError, match=r"`x` must have shape \(n, 6\), got \(150, 5\)"):
-        trained(matrix[:, :5], dense.y)
-    with pytest.raises(ValueError, match=r"`x` has 10 samples but `y` has 150"):
-        trained(matrix[:10], dense.y)
-    with pytest.raises(TypeError, match="got dtype complex"):
-        trained(matrix.astype(complex), dense.y)
-
-
 def mapped(folder: Path, values: np.ndarray[Any, Any]) -> np.memmap[Any, Any]:
     file = np.memmap(folder / "x", values.dtype, "w+", shape=values.shape)
     file[:] = values
@@ -235,26 +186,6 @@ def test_a_file_larger_than_the_memory_is_read_in_place(tmp_path: Path) -> None:
     model.predict(file)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - _file_kib()
     assert after - before < 48 << 10
-
-
-def test_a_sparse_matrix_is_never_made_dense_as_a_whole() -> None:
-    import resource
-
-    scipy = pytest.importorskip("scipy.sparse")
-    rows, features = 50_000, 4096  # 780 MiB if it were
-    columns = np.random.default_rng(2).integers(0, features, 5 * rows)
-    matrix = scipy.csr_matrix(
-        (np.ones(5 * rows, np.float32), columns, np.arange(0, 5 * rows + 1, 5)), (rows, features)
-    )
-    model = keras.Sequential([keras.layers.Dense(2, "softmax", input_shape=(features,))])
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    y = np.arange(rows) % 2
-    model.fit(matrix[:64], y[:64], verbose=0)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model.fit(matrix, y, batch_size=512, verbose=0, validation_split=0.1)
-    model.evaluate(matrix, y)
-    model.predict(matrix)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 128 << 10
 
 
 def _file_kib() -> int:

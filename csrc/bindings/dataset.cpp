@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bindings/compressed.h"
 #include "bindings/register.h"
 #include "cpu/executor.h"
 
@@ -25,8 +26,8 @@ int64_t per_row(const py::array& array, const char* name, int64_t rows) {
 
 }  // namespace
 
-Dataset::Dataset(const py::array& x, const py::object& y, const py::object& sample_weight, bool records)
-    : x_(x), y_(y), sample_weight_(sample_weight), view_(view_rows(x)), records_(records) {
+Dataset::Dataset(const py::object& x, const py::object& y, const py::object& sample_weight, bool records)
+    : x_(x), y_(y), sample_weight_(sample_weight), view_(view_of(x)), records_(records) {
   const auto axes = [](const py::object& array) { return py::cast<py::array>(array).ndim(); };
   if (holds<int32_t>(y) && axes(y) >= 1) {
     labels_ = per_row(y, "y", view_.rows);
@@ -67,7 +68,7 @@ bool Dataset::binary() const {
 
 void register_dataset(py::module_& m) {
   py::class_<Dataset>(m, "Dataset")
-      .def(py::init<const py::array&, const py::object&, const py::object&, bool>(), py::arg("x"),
+      .def(py::init<const py::object&, const py::object&, const py::object&, bool>(), py::arg("x"),
            py::arg("y") = py::none(), py::arg("sample_weight") = py::none(), py::arg("records") = true)
       .def("__len__", [](const Dataset& data) { return data.view().rows; });
 }

@@ -12,7 +12,7 @@ namespace engine::bindings {
 class Dataset {
  public:
   /// `records`: whether sparse_rows() may take the memory that records need.
-  Dataset(const py::array& x, const py::object& y, const py::object& sample_weight, bool records);
+  Dataset(const py::object& x, const py::object& y, const py::object& sample_weight, bool records);
   const DatasetView& view() const { return view_; }
   /// Numbers of dense targets by sample.
   int64_t outputs() const { return outputs_; }

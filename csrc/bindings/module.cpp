@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   engine::bindings::register_random(m);
   engine::bindings::register_results(m);
   engine::bindings::register_totals(m);
+  engine::bindings::register_compressed(m);
   engine::bindings::register_dataset(m);
   engine::bindings::register_run(m);
   engine::bindings::register_program(m);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "bindings/compressed.h"
 #include "bindings/convert.h"
 #include "bindings/custom.h"
 #include "bindings/mapping.h"
@@ -99,7 +100,7 @@ bool run_prediction(Program& program, Plan::Mode mode, Frame& frame) {
   std::vector<std::shared_ptr<Workspace>> workspaces;
   std::vector<float*> arenas;
   for (int team = 0; team < shares.teams; ++team) {
-    workspaces.push_back(program.lease(mode, shares.batch_rows, shares.threads));
+    workspaces.push_back(program.lease(mode, frame.data.is_compressed(), shares.batch_rows, shares.threads));
     arenas.push_back(workspaces.back()->arena.data());
   }
   frame.model = &program.model();
@@ -110,9 +111,9 @@ bool run_prediction(Program& program, Plan::Mode mode, Frame& frame) {
   return cpu_executor().predict(*workspaces.front()->plan, frame, arenas);
 }
 
-py::array_t<float> predict(Program& program, const py::array& x, const py::object& out, bool finite, bool training,
+py::array_t<float> predict(Program& program, const py::object& x, const py::object& out, bool finite, bool training,
                            uint64_t seed) {
-  const DatasetView rows = view_rows(x);
+  const DatasetView rows = view_of(x);
   if (rows.stride != program.model().input_size) {
     throw py::value_error("rows of `x` have " + std::to_string(rows.stride) + " values, expected " +
                           std::to_string(program.model().input_size));
@@ -133,7 +134,7 @@ py::array_t<float> predict(Program& program, const py::array& x, const py::objec
   Frame frame;
   frame.data = rows;
   frame.output = result.mutable_data();
-  frame.finite = finite;
+  frame.finite = finite && !rows.is_compressed();  // whose numbers are checked by whoever made them
   frame.first_iteration = static_cast<int64_t>(seed);
   bool good;
   {

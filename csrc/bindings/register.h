@@ -8,6 +8,7 @@ void register_info(pybind11::module_& m);
 void register_random(pybind11::module_& m);
 void register_results(pybind11::module_& m);
 void register_totals(pybind11::module_& m);
+void register_compressed(pybind11::module_& m);
 void register_dataset(pybind11::module_& m);
 void register_run(pybind11::module_& m);
 void register_program(pybind11::module_& m);

@@ -111,8 +111,9 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
   std::vector<int32_t> order = make_order(shuffle, data.view().rows, batch_size, seed, stream);
   std::vector<float> weights = spread_weights(data, program_->model().output_groups);
   auto workspace = workspace_;
-  if (!workspace || workspace->plan->max_rows < batch_size) {
-    workspace = program_->lease(mode_, batch_size, cpu_executor().threads());
+  const bool compressed = data.view().is_compressed();
+  if (!workspace || workspace->plan->max_rows < batch_size || workspace->plan->compressed != compressed) {
+    workspace = program_->lease(mode_, compressed, batch_size, cpu_executor().threads());
   }
   const Step& gather = workspace->plan->steps.front();
   auto sparse = mode_ == Plan::Mode::kTrain && gather.nonzeros >= 0 ? data.sparse_rows(gather.scale) : nullptr;

@@ -85,10 +85,19 @@ void StepRunner::point(const Step& step, const Batch& batch) const {
   for (int64_t b = 0; b < count; ++b) next[b] = at(batch.first + batch.rows + b);
 }
 
+CompressedBatch StepRunner::compressed(const Batch& batch) const {
+  return {frame_.data.compressed, frame_.order, batch.first, plan_.steps.front().scale};
+}
+
 void StepRunner::gather(const Step& step, const Batch& batch) const {
   const Buffer& x = shape(step.out);
   const DatasetView& in = frame_.data;
   prefetch_targets(batch);
+  if (step.compressed) return;
+  if (plan_.compressed) {
+    const CompressedBatch rows = compressed(batch);
+    return kernels_.gather_compressed({&rows, data(step.out), x.ld, x.columns, step.offset, samples(step, batch)});
+  }
   if (step.pointers >= 0 && frame_.order) point(step, batch);
   if (const auto zeros = nonzeros(step); zeros && find_nonzeros(step, batch, *zeros)) return;
   if (in_place(step)) return;

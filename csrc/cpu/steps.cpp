@@ -1,29 +1,8 @@
 #include "cpu/steps.h"
 
-#include <algorithm>
 #include <cstring>
 
-#include "plan/panels.h"
-
 namespace engine {
-namespace {
-
-/// What a kernel may take from a range: nothing, if it is empty.
-bool empty(Range range) { return range.begin >= range.end; }
-
-/// Rows of a large batch that go through a product together: they stay in a cache near by while the columns of the
-/// kernel go past. All of them at once would come from main memory for every panel.
-constexpr int64_t kRowsTogether = 128;
-
-/// Inputs of a large batch (4 MiB) that stay in the L3 cache while the gradients of all columns are summed from them.
-constexpr int64_t kMostInputs = 1 << 20;
-
-template <class F>
-void for_blocks(Range range, int64_t size, F&& f) {
-  for (int64_t i = range.begin; i < range.end; i += size) f(Range{i, std::min(i + size, range.end)});
-}
-
-}  // namespace
 
 void StepRunner::run(const Step& step, const Batch& batch) const {
   switch (step.kind) {
@@ -194,26 +173,6 @@ Elementwise StepRunner::elementwise(const Step& step, const Batch& batch) const 
   return {data(step.in), data(step.out), data(step.saved), out.ld, rows(step, batch, out), columns(step, out.columns)};
 }
 
-void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
-  const Variable& kernel = variable(step.kernel);
-  const Weights values = weights(step.kernel), bias = weights(step.bias);
-  const Range own = rows(step, batch, shape(step.out));
-  if (empty(own)) return;
-  float* y = data(step.out);
-  const Input x = input(step, batch);
-  const auto zeros = nonzeros(step);
-  for_blocks(own, kRowsTogether, [&](Range together) {
-    bool transposes = plan_.mode == Plan::Mode::kTrain;
-    for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
-      kernels_.dense_forward[index(step.activation)](
-          {x.floats, x.ld, values.values + panel.offset, panel.width, bias.values ? bias.values + panel.first : nullptr,
-           y + panel.first, shape(step.out).ld, kernel.rows, together, panel.columns, zeros ? &*zeros : nullptr,
-           transposes, x.rows, sums_in_slices(kernel.columns)});
-      transposes = false;
-    });
-  });
-}
-
 void StepRunner::activation(const Step& step, const Batch& batch) const {
   Elementwise op = elementwise(step, batch);
   if (step.index >= 0) op.parameters = frame_.model->layers[static_cast<size_t>(step.index)].parameters;
@@ -238,71 +197,6 @@ void StepRunner::dropout(const Step& step, const Batch& batch) const {
                             columns(step, out.columns), layer.rate, layer.seed,
                             static_cast<uint64_t>(sampling ? frame_.first_iteration : iteration(batch)),
                             sampling ? batch.first * out.groups : 0});
-}
-
-/// A few rows, whose gradients by the input want them as they are, are copied.
-void StepRunner::transpose(const Step& step, const Batch& batch) const {
-  const Buffer &in = shape(step.in), &out = shape(step.out);
-  const Range own = rows(step, batch, in);
-  const Range columns = step.split == Split::kUnits ? worker_.slice(in.columns) : Range{0, in.columns};
-  if (!sums_in_lanes(batch.rows * in.groups, in.columns)) {
-    return kernels_.transpose({data(step.in), in.ld, data(step.out), out.ld, own, columns});
-  }
-  const int64_t ld = round_up(in.columns, kLane);
-  const auto bytes = static_cast<size_t>(round_up(columns.end, kLane) - columns.begin) * sizeof(float);
-  for (int64_t b = own.begin; b < own.end && !empty(columns); ++b) {
-    std::memcpy(data(step.out) + b * ld + columns.begin, data(step.in) + b * in.ld + columns.begin, bytes);
-  }
-}
-
-void StepRunner::dense_backward_input(const Step& step, const Batch& batch) const {
-  const Variable& kernel = variable(step.kernel);
-  const Range units = worker_.slice(kernel.rows);
-  if (empty(units)) return;
-  const Buffer &dz = shape(step.in), &dx = shape(step.out);
-  const bool in_lanes = sums_in_lanes(batch.rows * dx.groups, kernel.columns);
-  const bool copied = !sums_in_lanes(plan_.max_rows * dx.groups, kernel.columns);
-  const int64_t lddz = in_lanes && copied ? round_up(kernel.columns, kLane) : dz.ld;
-  const float* saved = data(step.saved);
-  for_blocks({0, batch.rows * dx.groups}, kRowsTogether, [&](Range together) {
-    const int64_t first = together.begin, at = first * dx.ld;
-    kernels_.dense_backward_input[index(step.activation)]({data(step.in) + (in_lanes ? first * lddz : first), lddz,
-                                                           weights(step.kernel).values, kernel.rows,
-                                                           saved ? saved + at : nullptr, data(step.out) + at, dx.ld,
-                                                           kernel.columns, together.end - first, units, in_lanes});
-  });
-}
-
-void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) const {
-  const Variable& kernel = variable(step.kernel);
-  const Range units = step.split == Split::kInputs ? worker_.slice(kernel.rows) : Range{0, kernel.rows};
-  if (empty(units)) return;
-  Weights values = weights(step.kernel), bias = weights(step.bias);
-  auto run = kernels_.dense_gradient;
-  if (step.stores) {
-    values = {gradient(step.kernel)};
-    bias = {gradient(step.bias)};
-  } else {
-    const Optimizer kind = frame_.training->optimizer.kind;
-    const double factor = penalty_factor(batch);
-    values.l2 *= factor;
-    bias.l2 *= factor;
-    run = kernels_.dense_backward_weights[index(kind)][index(shrinkage(values, bias))];
-  }
-  const OptimizerStep at = optimizer_step(batch);
-  const auto zeros = nonzeros(step);
-  const Input x = input(step, batch);
-  Ahead ahead = next_rows(step, batch);
-  const Range mine = columns(step, kernel.columns);
-  const int64_t rows = batch.rows * shape(step.saved).groups;
-  for_blocks(units, std::max(kMostInputs / rows, kLane), [&](Range together) {
-    for_panels(kernel.rows, kernel.columns, mine, [&](const Panel& panel) {
-      run({x.floats, x.ld, data(step.saved) + panel.first, shape(step.saved).ld, shifted(values, panel.offset),
-           panel.width, shifted(bias, panel.first), rows, together, panel.columns, at, zeros ? &*zeros : nullptr,
-           panel.first + panel.columns.end == mine.end, x.rows, ahead});
-      ahead = {};
-    });
-  });
 }
 
 void StepRunner::store_output(const Step& step, const Batch& batch) const {

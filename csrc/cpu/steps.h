@@ -17,6 +17,9 @@ struct Batch {
   int64_t rows;
 };
 
+/// What a kernel may take from a range: nothing, if it is empty.
+inline bool empty(Range range) { return range.begin >= range.end; }
+
 /// The weights from `offset` on.
 inline Weights shifted(Weights w, int64_t offset) {
   if (!w.values) return w;
@@ -34,6 +37,7 @@ class StepRunner {
 
  private:
   void gather(const Step& step, const Batch& batch) const;
+  CompressedBatch compressed(const Batch& batch) const;
   void prefetch_targets(const Batch& batch) const;
   void point(const Step& step, const Batch& batch) const;
   /// Whether the batch is in `nonzeros` now, and no floats need to be gathered.

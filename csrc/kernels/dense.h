@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "kernels/activations.h"
+#include "kernels/compressed.h"
 #include "kernels/microtile.h"
 #include "kernels/slices.h"
 #include "kernels/sparse.h"
@@ -33,6 +34,10 @@ void dense_forward(const DenseForward& op) {
     const vf z = op.bias && !op.in_slices ? sum + load(op.bias + column) : sum;
     store(op.y + at, Act::forward(z));
   };
+  if (op.compressed) {
+    compressed_products(*op.compressed, op.rows, op.kernel, op.ldw, op.columns, op.in_slices, op.bias, finish);
+    return;
+  }
   if (op.nonzeros && op.nonzeros->found()) {
     sparse_products(*op.nonzeros, op.rows, op.kernel, op.ldw, op.columns, op.transposes, finish);
     return;

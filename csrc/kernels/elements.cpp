@@ -19,6 +19,7 @@ void fill_elements(KernelTable& table) {
   fill_input<uint8_t>(table, RowType::kUint8);
   fill_input<float>(table, RowType::kFloat32);
   fill_input<double>(table, RowType::kFloat64);
+  table.gather_compressed = gather_compressed;
   table.dropout_forward = dropout_forward;
   table.multiply = multiply;
   table.affine = affine;

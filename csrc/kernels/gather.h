@@ -47,6 +47,18 @@ void gather(const Gather& op) {
   }
 }
 
+void gather_compressed(const GatherCompressed& op) {
+  const CompressedBatch& in = *op.batch;
+  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+    float* x = op.x + b * op.ldx;
+    for (int64_t j = 0; j < op.k; j += kWidth) store(x + j, broadcast(op.offset));
+    const int64_t row = in.row(b);
+    for (int64_t e = in.rows.begins[row]; e < in.rows.begins[row + 1]; ++e) {
+      convert(in.rows.values + e, x + in.rows.columns[e], 1, in.scale, op.offset);
+    }
+  }
+}
+
 /// Stores the lanes of v whose bit is set, one after the other; whole vectors may be written.
 template <class T>
 ENGINE_INLINE void store_chosen(T* out, vi v, uint32_t bits) {

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/compressed_rows.h"
 #include "kernels/kinds.h"
 #include "kernels/learning_arguments.h"
 #include "kernels/nonzeros.h"
@@ -27,10 +28,11 @@ struct DenseForward {
   int64_t ldy;
   int64_t k;
   Range rows, columns;
-  const NonZeros* nonzeros = nullptr;    // of x, which is not read where they were found
-  bool transposes = false;               // whether to leave them by input for the gradient
-  const float* const* x_rows = nullptr;  // x as pointers to rows that lie anywhere; null: in `x`
-  bool in_slices = false;                // as `sums_in_slices` has it; zeros are not skipped then
+  const NonZeros* nonzeros = nullptr;           // of x, which is not read where they were found
+  bool transposes = false;                      // whether to leave them by input for the gradient
+  const float* const* x_rows = nullptr;         // x as pointers to rows that lie anywhere; null: in `x`
+  bool in_slices = false;                       // as `sums_in_slices` has it; zeros of `nonzeros` are not skipped then
+  const CompressedBatch* compressed = nullptr;  // x, where it comes so
 };
 
 /// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k))
@@ -64,6 +66,8 @@ struct DenseBackwardWeights {
   bool last = true;                      // of the calls for a batch: clears them
   const float* const* x_rows = nullptr;  // x as pointers to rows that lie anywhere; null: in `x`
   Ahead ahead = {};
+  const CompressedBatch* compressed = nullptr;  // x, where it comes so ...
+  const CompressedSums* room = nullptr;         // ... and scratch for its products
 };
 
 /// y = f(x), or dx = f'(saved) dy with x = dy and y = dx, elementwise over rows x columns of equally shaped buffers
@@ -268,6 +272,7 @@ struct KernelTable {
   void (*affine)(const Elementwise&, float scale, float offset);
   void (*transpose)(const Transpose&);
   void (*gather[kRowTypes])(const Gather&);
+  void (*gather_compressed)(const GatherCompressed&);
   int64_t (*record_rows[kRowTypes])(const RecordRows&);  // bytes, or one of the answers above
   void (*loss[kLosses][kTargets])(const LossRows&);      // null where `exists` says no
   void (*squared_sums)(const ColumnSums&);

@@ -1,5 +1,6 @@
 // A dense layer's gradients by its kernel and bias.
 #pragma once
+#include "kernels/compressed.h"
 #include "kernels/microtile.h"
 #include "kernels/sparse.h"
 #include "kernels/sums.h"
@@ -92,6 +93,13 @@ ENGINE_INLINE void backward_dense(const DenseBackwardWeights& op, const AnyUpdat
 
 void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate update) {
   const int64_t units = op.units.end - op.units.begin;
+  if (op.compressed) {
+    compressed_transposed_products(*op.compressed, *op.room, op.rows, op.units, op.dz, op.lddz, op.columns,
+                                   [&](int64_t unit, int64_t column, const vf* gradient, int units, int vectors) {
+                                     update(unit * op.ldw + column, op.ldw, gradient, units, vectors);
+                                   });
+    return;
+  }
   if (op.nonzeros && op.nonzeros->found()) {
     Fetcher fetcher(op.ahead, units / kInputsTogether);
     sparse_transposed_products(*op.nonzeros, op.rows, op.units, op.dz, op.lddz, op.columns, op.last,

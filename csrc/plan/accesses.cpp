@@ -40,7 +40,7 @@ class Accesses {
     const Slice per_column = by_units ? Slice::kColumns : Slice::kAll;
     switch (step.kind) {
       case Step::Kind::kGather:
-        writes(step.out, Slice::kSamples);
+        if (!step.compressed) writes(step.out, Slice::kSamples);
         break;
       case Step::Kind::kRecord:
         reads(step.in, Slice::kSamples);
@@ -48,7 +48,7 @@ class Accesses {
         break;
       case Step::Kind::kDenseForward:
         reads(step.records, Slice::kAll);
-        reads(step.in, by_units ? Slice::kAll : Slice::kSamples);
+        if (!step.compressed) reads(step.in, by_units ? Slice::kAll : Slice::kSamples);
         reads_variable(step.kernel, by_units ? Slice::kColumns : Slice::kAll);
         reads_variable(step.bias, by_units ? Slice::kColumns : Slice::kAll);
         writes(step.out, own);
@@ -202,7 +202,7 @@ class Accesses {
         break;
       case Step::Kind::kDenseBackwardWeights:
         reads(step.records, Slice::kAll);
-        reads(step.in, by_units ? Slice::kAll : Slice::kColumns);
+        if (!step.compressed) reads(step.in, by_units ? Slice::kAll : Slice::kColumns);
         reads(step.saved, by_units ? Slice::kColumns : Slice::kAll);
         if (step.stores) {
           writes_gradient(step.kernel, by_units ? Slice::kColumns : Slice::kRows);

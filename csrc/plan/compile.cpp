@@ -18,7 +18,7 @@ using Kind = Step::Kind;
 class Compiler {
  public:
   Compiler(const ModelSpec& model, const Parameters& parameters, const TrainingSpec& training, Plan::Mode mode,
-           int64_t max_rows, int threads)
+           bool compressed, int64_t max_rows, int threads)
       : model_(model),
         parameters_(parameters),
         training_(training),
@@ -27,6 +27,7 @@ class Compiler {
         operations_(to_operations(model, emitter_.drops_out())) {
     emitter_.stores_all = asks_python(model, emitter_.predicts());
     emitter_.one_team = !leaves_team();
+    plan_.compressed = compressed;
   }
 
   Plan compile() {
@@ -75,10 +76,18 @@ class Compiler {
     return !leaves_team() && !operations_.empty() && first_operation().kind == Operation::Kind::kDense;
   }
 
+  /// Whether the first product takes compressed rows as they are.
+  bool reads_compressed() const {
+    if (!plan_.compressed || operations_.empty()) return false;
+    const Operation &first = operations_[0], &dense = first_operation();
+    const bool keeps_zeros = first.kind != Operation::Kind::kAffine || first.spec->offset == 0.0f;
+    return keeps_zeros && dense.kind == Operation::Kind::kDense && dense.groups == 1;
+  }
+
   /// Whether the first product may skip zeros of the gathered rows: each thread finds them itself, for all the
   /// rows that it reads.
   bool skips_zeros(const Step& gather) const {
-    if (!feeds_dense() || gather.offset != 0.0f) return false;
+    if (!gather.reads_rows || gather.offset != 0.0f) return false;
     const int64_t units = first_operation().width;
     const bool all_rows = gather.split == Split::kEveryone || plan_.threads == 1;
     return pays_to_find_zeros(units) && (all_rows || (!training() && emitter_.forward_split(units) == Split::kSamples));
@@ -106,8 +115,10 @@ class Compiler {
     if (drops_link_) operations_.pop_back();
     if (!operations_.empty()) operations_.back().feeds_loss = training() && !leaves_team();
     Step gather{Kind::kGather, input_split()};
-    gather.reads_rows = feeds_dense();
-    gather.out = emitter_.add_batch_buffer(1, model_.input_size, gather.split);
+    gather.compressed = reads_compressed();
+    gather.reads_rows = feeds_dense() && !plan_.compressed;
+    gather.out = gather.compressed ? add_buffer(plan_, 0, model_.input_size)
+                                   : emitter_.add_batch_buffer(1, model_.input_size, gather.split);
     size_t next = 0;
     if (!operations_.empty() && operations_[0].kind == Operation::Kind::kAffine) {
       gather.scale = operations_[0].spec->scale;
@@ -116,7 +127,7 @@ class Compiler {
       next = 1;
     }
     if (skips_zeros(gather)) gather.nonzeros = add_nonzeros(plan_, model_.input_size);
-    if (training() && feeds_dense()) gather.pointers = add_pointers(plan_);
+    if (training() && gather.reads_rows) gather.pointers = add_pointers(plan_);
     emitter_.input = gather;
     emit(gather);
     int value = gather.out;
@@ -235,8 +246,8 @@ class Compiler {
 }  // namespace
 
 Plan compile(const ModelSpec& model, const Parameters& parameters, const TrainingSpec& training, Plan::Mode mode,
-             int64_t max_rows, int threads) {
-  return Compiler(model, parameters, training, mode, max_rows, threads).compile();
+             bool compressed, int64_t max_rows, int threads) {
+  return Compiler(model, parameters, training, mode, compressed, max_rows, threads).compile();
 }
 
 }  // namespace engine

@@ -46,6 +46,7 @@ void emit_weight_gradient(Emitter& emitter, const Operation& op, int dz) {
   const Split split = feeds_all(op.width, emitter.plan.threads) ? Split::kUnits : Split::kInputs;
   Step step{Step::Kind::kDenseBackwardWeights, split, false, op.in, -1, dz};
   emitter.reads_input(step);
+  if (step.compressed) step.out = add_compressed_sums(emitter.plan, emitter.buffer(op.in).columns);
   step.kernel = emitter.variables_of(op).kernel;
   step.bias = emitter.variables_of(op).bias;
   step.stores = !emitter.fuses(step.kernel) || !emitter.fuses(step.bias);

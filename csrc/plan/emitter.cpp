@@ -53,8 +53,9 @@ void Emitter::reads_input(Step& step) const {
     step.nonzeros = recording_.nonzeros;
     step.records = recording_.records;
   }
-  if (step.in != input.out || !input.reads_rows) return;
-  step.reads_rows = true;
+  if (step.in != input.out || !(input.reads_rows || input.compressed)) return;
+  step.reads_rows = !input.compressed;
+  step.compressed = input.compressed;
   step.nonzeros = input.nonzeros;
   step.pointers = input.pointers;
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/compressed_rows.h"
 #include "plan/plan.h"
 #include "plan/records.h"
 
@@ -15,6 +16,8 @@ struct DatasetView {
   RowType type = RowType::kFloat32;
   int64_t rows = 0;
   int64_t stride = 0;
+  CompressedRows compressed = {};  // instead of `x`, of so many rows that would have so many numbers; null: none
+  bool is_compressed() const { return compressed.begins != nullptr; }
   // A sample's output is `output_groups` rows, each of which has its target and its weight.
   const int32_t* labels = nullptr;       // (rows, groups)
   const float* dense = nullptr;          // (rows, groups, outputs)

@@ -81,7 +81,7 @@ Parameters lay_out(const ModelSpec& model) {
 
 int add_buffer(Plan& plan, int64_t rows, int64_t columns) {
   const int64_t ld = leading_dimension(columns);
-  if (ld > kMostScratch / rows || plan.arena_size > kMostScratch) {
+  if (rows * (ld / kLane) > kMostScratch / kLane || plan.arena_size > kMostScratch) {
     throw std::length_error("a batch of " + std::to_string(plan.max_rows) +
                             " rows needs more than 4 TiB of scratch memory: use a smaller `batch_size`");
   }
@@ -99,6 +99,12 @@ int add_nonzeros(Plan& plan, int64_t inputs) {
 
 int add_team_records(Plan& plan, int64_t inputs) {
   return add_buffer(plan, 1, TeamRecords::scratch(plan.max_rows, inputs, plan.threads));
+}
+
+int add_compressed_sums(Plan& plan, int64_t inputs) {
+  const int buffer = add_buffer(plan, 1, CompressedSums::scratch(plan.max_rows, inputs));
+  give_copies(plan, buffer);
+  return buffer;
 }
 
 int add_pointers(Plan& plan) {

@@ -155,6 +155,7 @@ struct Step {
   int counted = -1;         // (samples, rows of each): 1, or 0 for rows that a mask leaves out of the step
   bool reads_rows = false;  // `in` are the gathered rows, which may be read in the data set instead ...
   int pointers = -1;        // ... through pointers to those of this batch and of the next, if they are in random order
+  bool compressed = false;  // the same of compressed rows, which nobody gathers; a gradient then has scratch in `out`
   // Variables by index, -1 none.
   int kernel = -1;
   int bias = -1;
@@ -199,6 +200,7 @@ struct Plan {
   /// kSample predicts with dropout in force, as Keras' `model(x, training=True)`.
   enum class Mode { kTrain, kEvaluate, kPredict, kSample };
   Mode mode = Mode::kPredict;
+  bool compressed = false;  // how the rows come (kernels/compressed_rows.h)
   int threads = 1;
   int64_t max_rows = 0;  // rows of a full batch
   std::vector<Buffer> buffers;
@@ -220,9 +222,9 @@ struct Plan {
   int scales = -1;     // (1, of `learning`): what one thread made of them
 };
 
-/// `threads` is the most the plan may be run with; small work gets fewer.
+/// `compressed`: how the rows come. `threads` is the most the plan may be run with; small work gets fewer.
 Plan compile(const ModelSpec& model, const Parameters& parameters, const TrainingSpec& training, Plan::Mode mode,
-             int64_t max_rows, int threads);
+             bool compressed, int64_t max_rows, int threads);
 
 /// Appends a buffer of scratch; returns its index. Throws std::length_error where no machine has that much.
 int add_buffer(Plan& plan, int64_t rows, int64_t columns);
@@ -232,6 +234,9 @@ int add_nonzeros(Plan& plan, int64_t inputs);
 
 /// Appends scratch for the TeamRecords of a batch; returns its index.
 int add_team_records(Plan& plan, int64_t inputs);
+
+/// Appends scratch for the CompressedSums of a batch; returns its index.
+int add_compressed_sums(Plan& plan, int64_t inputs);
 
 /// Appends scratch for pointers to the rows of two batches; returns its index.
 int add_pointers(Plan& plan);

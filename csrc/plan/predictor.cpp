@@ -15,7 +15,7 @@ Predictor::Predictor(std::shared_ptr<Program> program, Executor& executor, int64
   if (asks_python(model, true)) {
     throw std::invalid_argument("a layer of the model is written in Python, and needs the interpreter: ask `predict`");
   }
-  workspace_ = program_->lease(Plan::Mode::kPredict, together, 1);
+  workspace_ = program_->lease(Plan::Mode::kPredict, false, together, 1);
   weights_ = Arena(program_->parameters().size);
   for (const Variable& variable : program_->parameters().variables) {
     values_.push_back(weights_.data() + variable.offset);

@@ -90,8 +90,8 @@ std::shared_ptr<const TrainingSpec> Program::training() const {
   return training_;
 }
 
-std::shared_ptr<Workspace> Program::lease(Plan::Mode mode, int64_t rows, int threads) {
-  const Key key{mode, rows, threads};
+std::shared_ptr<Workspace> Program::lease(Plan::Mode mode, bool compressed, int64_t rows, int threads) {
+  const Key key{mode, compressed, rows, threads};
   std::shared_ptr<Pool> pool;
   std::shared_ptr<const TrainingSpec> training;
   {
@@ -112,7 +112,7 @@ std::shared_ptr<Workspace> Program::lease(Plan::Mode mode, int64_t rows, int thr
   if (!workspace) {
     static const TrainingSpec kUntrained;
     auto plan = std::make_shared<const Plan>(
-        compile(model_, parameters_, training ? *training : kUntrained, mode, rows, threads));
+        compile(model_, parameters_, training ? *training : kUntrained, mode, compressed, rows, threads));
     workspace = std::make_unique<Workspace>(Workspace{plan, training, Arena(plan->arena_size)});
   }
   return {workspace.release(), [pool, key](Workspace* used) {

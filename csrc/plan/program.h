@@ -61,8 +61,8 @@ class Program {
   int64_t iterations() const { return iterations_; }
   void set_iterations(int64_t n) { iterations_ = n; }
 
-  /// Scratch for batches of up to `rows` rows on up to `threads` threads.
-  std::shared_ptr<Workspace> lease(Plan::Mode mode, int64_t rows, int threads);
+  /// Scratch for batches of up to `rows` rows, which may come `compressed`, on up to `threads` threads.
+  std::shared_ptr<Workspace> lease(Plan::Mode mode, bool compressed, int64_t rows, int threads);
 
   /// Held for reading by what uses the weights and for writing by what changes them, for one stretch of steps at
   /// a time.
@@ -74,7 +74,7 @@ class Program {
   bool awaited() const;
 
  private:
-  using Key = std::tuple<Plan::Mode, int64_t, int>;
+  using Key = std::tuple<Plan::Mode, bool, int64_t, int>;
   struct Pool {
     std::mutex mutex;
     std::map<Key, std::vector<std::unique_ptr<Workspace>>> free;

@@ -77,12 +77,36 @@ def matmul(
 ) -> Float32:
     """`engine.ops.matmul`, with the fields of an operation as `activation`. `isa` and `threads` go together, for tests: so many threads, however little work it is."""
 
+Places = NDArray[np.int32] | NDArray[np.int64]
+
+@final
+class CompressedMatrix:
+    """Sparse rows in the CSR format. Places are copied, so that nobody changes them later; numbers are referenced.
+
+    Args:
+        indptr: (n + 1,) where each row begins among the elements, and the last one ends; n >= 1.
+        indices: (elements,) columns; they must ascend within a row where the matrix is read.
+        data: float32 (elements,), finite.
+        width: number of columns.
+
+    Raises:
+        ValueError: that names the first entry that no such matrix has.
+    """
+
+    def __init__(self, indptr: Places, indices: Places, data: Float32, width: int) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def in_order(self) -> bool:
+        """Whether the columns of every row ascend, each there once."""
+    def __getitem__(self, rows: slice) -> CompressedMatrix:
+        """Some rows that follow each other, without a copy."""
+
 @final
 class Dataset:
     """Rows to run over: the arrays are referenced, never copied.
 
     Args:
-        x: (n, ...) C-contiguous uint8, float32 or float64; n >= 1.
+        x: (n, ...) C-contiguous uint8, float32 or float64, or a CompressedMatrix; n >= 1.
         y: int32 (n, ...) class indices, or float32 (n, ..., outputs), C-contiguous, or None (predict). A program whose
             outputs are several rows wants as many of either by sample.
         sample_weight: float32 (n,), or (n, ...) for each row of outputs, or None.
@@ -91,7 +115,7 @@ class Dataset:
 
     def __init__(
         self,
-        x: Rows,
+        x: Rows | CompressedMatrix,
         y: NDArray[np.int32] | Float32 | None = None,
         sample_weight: Float32 | None = None,
         records: bool = True,
@@ -269,7 +293,7 @@ class Program:
         changes it within each batch alone."""
     def predict(
         self,
-        x: Rows,
+        x: Rows | CompressedMatrix,
         out: Float32 | None = None,
         finite: bool = False,
         training: bool = False,
@@ -280,7 +304,7 @@ class Program:
         Args:
             x: (n, ...).
             out: C-contiguous (n, output_size) for the result, apart from `x`.
-            finite: whether to raise NotFiniteError where `x` holds a NaN, an infinity or a float64 beyond
+            finite: whether to raise NotFiniteError where an array `x` holds a NaN, an infinity or a float64 beyond
                 float32's range; some of `out` may have been written then.
             training: whether dropout is at work.
             seed: of the dropout.

@@ -1,4 +1,4 @@
-"""Rows that aren't in memory as the core reads them: sparse ones, and files of other numbers. Made so block by block."""
+"""Rows that aren't in memory as arrays that the core reads: sparse ones, and files of other numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine._arrays import (
     shaped,
 )
 from engine._checks import REAL, Shape
-from engine._program import Rows
+from engine._program import CompressedMatrix, Rows
 
 Index = slice | NDArray[np.intp] | NDArray[np.int32]
 
@@ -57,26 +57,28 @@ class LazyRows(ABC):
 
 
 class SparseMatrix(LazyRows):
-    """Rows of a matrix of scipy.sparse.
+    """Rows of a matrix of scipy.sparse, which the core reads as they are; made dense for whoever asks for some here.
 
     Args:
-        rows: in the CSR format, numbers checked.
+        rows: in the CSR format, checked, columns ascending within each row.
+        compressed: the same as the core takes them.
     """
 
-    def __init__(self, rows: Any) -> None:
+    def __init__(self, rows: Any, compressed: CompressedMatrix) -> None:
         super().__init__(rows.shape[0], (rows.shape[1],))
-        self._rows = rows
+        self._rows, self.compressed = rows, compressed
 
     def __getitem__(self, index: Index) -> Rows:
         return readable(self._rows[index].toarray())
 
     def part(self, begin: int, end: int) -> SparseMatrix:
         """Rows `begin` to `end`; scipy copies their entries."""
-        return SparseMatrix(self._rows[begin:end])
+        return SparseMatrix(self._rows[begin:end], self.compressed[begin:end])
 
     def picked(self, index: NDArray[np.intp]) -> SparseMatrix:
         """Rows `index`; scipy copies their entries."""
-        return SparseMatrix(self._rows[index])
+        rows = self._rows[index]
+        return SparseMatrix(rows, _compressed(rows))
 
 
 class MappedRows(LazyRows):
@@ -121,6 +123,13 @@ def part_of(rows: Rows | LazyRows, begin: int, end: int) -> Rows | LazyRows:
     return rows.part(begin, end) if isinstance(rows, LazyRows) else rows[begin:end]
 
 
+def taken_at_once(rows: Rows | LazyRows) -> Rows | CompressedMatrix:
+    """All `rows` as the core takes them."""
+    if isinstance(rows, SparseMatrix):
+        return rows.compressed
+    return rows[:] if isinstance(rows, LazyRows) else rows
+
+
 def unchecked_rows(x: object, shape: Shape | None, name: str = "x") -> Rows | LazyRows:
     """`x` as the core reads it, for a reader who looks for numbers that aren't finite; see `complaint`."""
     if isinstance(x, np.ndarray):  # the shortest way for what comes most often
@@ -140,7 +149,7 @@ def _sparse_matrix(matrix: Any, shape: Shape | None, name: str) -> SparseMatrix:
     if matrix.dtype.kind not in REAL:
         msg = f"`{name}` must hold real numbers, got dtype {matrix.dtype}"
         raise TypeError(msg)
-    rows = matrix.tocsr()
+    rows, compressed = _canonical(matrix, name)
     wrong = ~np.isfinite(as_float32(rows.data))
     if wrong.any():
         entry = int(wrong.argmax())
@@ -148,4 +157,43 @@ def _sparse_matrix(matrix: Any, shape: Shape | None, name: str) -> SparseMatrix:
         where = f"{rows.data[entry]} in column {rows.indices[entry]}"
         msg = f"`{name}` must be finite and within float32's range, but row {row} holds {where}"
         raise ValueError(msg)
-    return SparseMatrix(rows)
+    return SparseMatrix(rows, compressed)
+
+
+def _canonical(matrix: Any, name: str) -> tuple[Any, CompressedMatrix]:
+    """`matrix` in the CSR format, the columns of every row in ascending order, each there once; also for the core."""
+    try:
+        if matrix.format == "csc":  # before scipy, which takes places on trust
+            _compressed(matrix, matrix.shape[0])
+        rows = matrix.tocsr()
+        if len(rows.indptr) != rows.shape[0] + 1:
+            msg = f"`indptr` must have {rows.shape[0] + 1} entries for so many rows, got {len(rows.indptr)}"
+            raise ValueError(msg)
+        compressed = _compressed(rows)
+    except ValueError as error:
+        msg = f"`{name}` is no valid sparse matrix: {error}. Make it with scipy.sparse, which checks what it is given"
+        raise ValueError(msg) from None
+    if not compressed.in_order:
+        rows = _in_order(rows)
+        compressed = _compressed(rows)
+    return rows, compressed
+
+
+def _compressed(matrix: Any, width: int | None = None) -> CompressedMatrix:
+    """A matrix of the CSR format, or of the CSC format with `width` rows, as the core takes it."""
+    return CompressedMatrix(
+        np.ascontiguousarray(matrix.indptr),
+        np.ascontiguousarray(matrix.indices),
+        as_float32(matrix.data),
+        matrix.shape[1] if width is None else width,
+    )
+
+
+def _in_order(rows: Any) -> Any:
+    """`rows` with ascending columns. scipy sorts them too, but what is there twice not in the order of `toarray`."""
+    entries = rows.indptr[-1]  # there may be more that belong to no row
+    indices, row = rows.indices[:entries], np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    order = np.lexsort((indices, row))
+    ordered = type(rows)((rows.data[order], indices[order], rows.indptr.copy()), shape=rows.shape)
+    ordered.sum_duplicates()
+    return ordered

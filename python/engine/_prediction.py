@@ -9,8 +9,8 @@ from itertools import islice
 import numpy as np
 
 from engine._checks import Shape
-from engine._lazy import LazyRows
-from engine._program import Float32, Program, Rows
+from engine._lazy import LazyRows, SparseMatrix
+from engine._program import CompressedMatrix, Float32, Program, Rows
 from engine._progress import Progress
 from engine._streams import raw_batches, tell
 from engine.callbacks import CallbackList
@@ -61,7 +61,7 @@ def delivered(outputs: Float32, out: Float32) -> Float32:
 
 def predict(
     program: Program,
-    rows: Rows | LazyRows,
+    rows: Rows | LazyRows | CompressedMatrix,
     batch_size: int,
     callbacks: CallbackList,
     progress: Progress,
@@ -85,7 +85,9 @@ def predict(
         out = np.empty((len(rows), program.output_size), np.float32)
     per_batch = callbacks.per_batch("predict")
     at_once = WORK // max(program.weight_count, 1)
-    if isinstance(rows, LazyRows):
+    if isinstance(rows, SparseMatrix):
+        rows = rows.compressed
+    elif isinstance(rows, LazyRows):
         at_once = min(at_once, rows.per_block)
     together = 1 if per_batch else max(1, at_once // batch_size)
     block = batch_size * together

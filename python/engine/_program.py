@@ -32,6 +32,7 @@ finally:
 
 __version__ = _core.__version__
 accumulate = _core.accumulate
+CompressedMatrix = _core.CompressedMatrix
 Dataset = _core.Dataset
 NotFiniteError = _core.NotFiniteError
 Program = _core.Program

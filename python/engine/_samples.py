@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine._arrays import Array, in_a_file
 from engine._checks import Shape, real
 from engine._lazy import LazyRows, MappedRows, SparseMatrix, part_of
-from engine._program import Dataset, Float32, Rows, permutation
+from engine._program import CompressedMatrix, Dataset, Float32, Rows, permutation
 from engine._random import next_key
 from engine._targets import Form
 
@@ -94,10 +94,11 @@ class Samples(Source):
     def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
         """All at once, or a block after the other of rows that must be made readable."""
         seed, stream = (0, 0) if shuffle is None else next_key()
-        if isinstance(self.x, LazyRows):
-            yield from self._blocks(self.x, batch_size, self._order(batch_size, shuffle, seed, stream))
+        x = self.x.compressed if isinstance(self.x, SparseMatrix) else self.x
+        if isinstance(x, LazyRows):
+            yield from self._blocks(x, batch_size, self._order(batch_size, shuffle, seed, stream))
         else:
-            batches = Batches(self._dataset(self.x), batch_size, shuffle or "none", seed, stream)
+            batches = Batches(self._dataset(x), batch_size, shuffle or "none", seed, stream)
             yield Chunk(batches, self.form)
 
     def part(self, begin: int, end: int) -> Samples:
@@ -135,12 +136,13 @@ class Samples(Source):
             weights = own.reshape(*own.shape, *[1] * (weights.ndim - own.ndim)) * weights
         return replace(self, sample_weight=weights)
 
-    def _dataset(self, x: Rows) -> Dataset:
+    def _dataset(self, x: Rows | CompressedMatrix) -> Dataset:
         """The samples as the core takes them; the same object every time, as it keeps what it finds out."""
         kept: Dataset | None = self.__dict__.get("_kept")
         if kept is None:
             # Records of a file's rows might not fit into memory.
-            kept = Dataset(x, self.y, self.sample_weight, records=not in_a_file(x))
+            in_memory = isinstance(x, CompressedMatrix) or not in_a_file(x)
+            kept = Dataset(x, self.y, self.sample_weight, records=in_memory)
             self.__dict__["_kept"] = kept
         return kept
 

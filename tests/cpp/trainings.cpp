@@ -110,8 +110,9 @@ void add_fit(const ModelSpec& model, const TrainingSpec& training, const Dataset
   }
   program.configure(training);
   cpu_executor().set_threads(threads);
-  const auto workspace = program.lease(Plan::Mode::kTrain, kBatch, threads);
-  const SparseRows sparse = cpu_executor().sparse_rows(data, scale);
+  const auto workspace = program.lease(Plan::Mode::kTrain, data.is_compressed(), kBatch, threads);
+  const bool skips_zeros = workspace->plan->steps.front().nonzeros >= 0;
+  const SparseRows sparse = skips_zeros ? cpu_executor().sparse_rows(data, scale) : SparseRows{};
   const int64_t batches = (data.rows + kBatch - 1) / kBatch;
   const std::vector<double> rates(static_cast<size_t>(batches), 0.01);
   Totals totals;
@@ -204,6 +205,40 @@ void add_reals(int threads, Digest& digest) {
   add_fit(model, training, data, 1.0f, threads, digest);
 }
 
+/// Rows with few elements into layers of so many units, given as such or dense.
+void add_words(int64_t units, bool compressed, int threads, Digest& digest) {
+  constexpr int64_t kWords = 1500;
+  Random random(14);
+  std::vector<float> x(kRows * kWords), values;
+  std::vector<int32_t> labels(kRows), columns;
+  std::vector<int64_t> begins{0};
+  for (int64_t row = 0; row < kRows; ++row) {
+    for (int64_t word = 0; word < kWords; ++word) {
+      if (random.below(40) > 0) continue;
+      values.push_back(random.between(-1.0f, 1.0f));
+      columns.push_back(static_cast<int32_t>(word));
+      x[static_cast<size_t>(row * kWords + word)] = values.back();
+    }
+    begins.push_back(static_cast<int64_t>(values.size()));
+  }
+  for (int32_t& label : labels) label = random.below(10);
+  ModelSpec model;
+  model.input_size = kWords;
+  model.layers = {dense(units, Activation::kRelu), dense(10, Activation::kSoftmax)};
+  TrainingSpec training;
+  training.loss.kind = Loss::kCrossentropy;
+  training.loss.target = Target::kSparse;
+  training.optimizer.kind = Optimizer::kAdam;
+  std::copy_n(std::begin({0.9, 0.999, 1e-7}), 3, training.optimizer.parameters);
+  DatasetView data;
+  data.x = x.data();
+  data.rows = kRows;
+  data.stride = kWords;
+  data.labels = labels.data();
+  if (compressed) data.compressed = {begins.data(), columns.data(), values.data()};
+  add_fit(model, training, data, 1.0f, threads, digest);
+}
+
 }  // namespace
 
 void add_training(const KernelTable&, Digest& digest) {
@@ -214,6 +249,17 @@ void add_training(const KernelTable&, Digest& digest) {
     if (alone.value() != together.value()) throw std::logic_error("two threads train to other bits than one");
     digest.add(static_cast<int32_t>(alone.value() & 0xffffffff));
     digest.add(static_cast<int32_t>(alone.value() >> 32));
+  }
+  for (const int64_t units : {16, 40}) {
+    Digest given_dense;
+    add_words(units, false, 1, given_dense);
+    for (const int threads : {1, 2}) {
+      Digest given_compressed;
+      add_words(units, true, threads, given_compressed);
+      if (given_compressed.value() != given_dense.value()) {
+        throw std::logic_error("compressed rows train to other bits than dense ones");
+      }
+    }
   }
 }
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from engine._arrays import complaint, feature_names
 from engine._checks import Shape, flag
 from engine._goals import goals
-from engine._lazy import LazyRows, part_of, unchecked_rows
+from engine._lazy import LazyRows, part_of, taken_at_once, unchecked_rows
 from engine._plan import limited, optional, plan_fit, resolve_batch_size
 from engine._prediction import delivered, predict, predict_stream, target_for
 from engine._program import Float32, NotFiniteError, Program
@@ -236,10 +236,10 @@ class TrainableModel(ExchangedModel, SavedModel):
     def _outputs(self, x: object, name: str, training: bool = False) -> Float32:
         rows = unchecked_rows(x, self._sample_shape, name)
         require_tokens(rows, self._tokens, name)
-        rows = rows[:] if isinstance(rows, LazyRows) else rows
         program = self._built_for(rows.shape[1:])
+        seed = next_seed() if training else 0
         try:
-            return self._shaped(program.predict(rows, None, True, training, next_seed() if training else 0))
+            return self._shaped(program.predict(taken_at_once(rows), None, True, training, seed))
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
 
