@@ -135,6 +135,29 @@ LAYERS: dict[str, Case] = {
     "global_max_of_images": Case((3, 4, 2), lambda: [k.GlobalMaxPooling2D(keepdims=True)]),
     "global_max_of_volumes": Case((2, 3, 4, 2), lambda: [k.GlobalMaxPooling3D("channels_first")]),
     "masking": Case((2, 3), lambda: [k.ReLU(), k.Masking(), k.Dense(2)]),
+    "mean_of_some_rows": Case(
+        (5, 3),
+        lambda: [k.ReLU(), k.Masking(), k.Dense(4, "tanh"), k.GlobalAveragePooling1D(), k.Dense(2)],
+    ),
+    "mean_of_no_row": Case((2, 1), lambda: [k.ReLU(), k.Masking(), k.GlobalAveragePooling1D(keepdims=True)]),
+    "mean_of_rows_masked_twice": Case(
+        (4,),
+        lambda: [k.Embedding(3, 2, mask_zero=True), k.ReLU(), k.Masking(), k.GlobalAveragePooling1D()],
+        3,
+    ),
+    "mean_of_tokens": Case(
+        (6,), lambda: [k.Embedding(5, 4, mask_zero=True), k.GlobalAveragePooling1D(), k.Dense(2)], 5
+    ),
+    "means_of_means": Case(
+        (6,),
+        lambda: [
+            nested(k.Embedding(5, 4, mask_zero=True), k.Dense(3)),
+            k.GlobalAveragePooling1D(keepdims=True),
+            k.Masking(),
+            k.GlobalAveragePooling1D(),
+        ],
+        5,
+    ),
     "embedding": Case((6,), lambda: [k.Embedding(11, 4), k.Flatten(), k.Dense(3)], 11),
     "embedding_of_rows": Case((2, 3), lambda: [k.Embedding(5, 4)], 5),
     "embedding_reshaped": Case((6,), lambda: [k.Reshape((3, 2)), k.Embedding(5, 4), k.Dense(2)], 5),

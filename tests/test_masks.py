@@ -178,12 +178,6 @@ def test_shapes_that_have_no_rows() -> None:
         _core.Program(3, [{"kind": "mean", "groups": 2}])
 
 
-def test_masked_means_are_not_exported(tmp_path: object) -> None:
-    model = keras.Sequential([keras.Input((3, 2)), layers.Masking(), layers.GlobalAveragePooling1D()])
-    with pytest.raises(ValueError, match="leaves masked rows out of its means, which no format here can say"):
-        model.export(f"{tmp_path}/model.h")
-
-
 class MeanOfSteps(layers.Layer):
     """The mean over the steps that count."""
 

@@ -74,6 +74,14 @@ def _pool(c: Writer, step: Step, x: str, y: str) -> None:
     c.call(step.kind, x, y, step.constants["rows"], step.units)
 
 
+def _masked_mean(c: Writer, step: Step, x: str, y: str) -> None:
+    c.call("masked_mean", x, "counted", y, step.constants["rows"], step.units)
+
+
+def _counted(c: Writer, step: Step, x: str, _: str) -> None:
+    c.call("counted", x, "counted", step.groups, step.width, literal(step.constants["value"]))
+
+
 def _mask(c: Writer, step: Step, x: str, y: str) -> None:
     c.call("mask", x, y, step.groups, step.width, literal(step.constants["value"]))
 
@@ -108,6 +116,8 @@ OPERATIONS = {
     "take": Emission(_take, in_place=False),
     "mean": Emission(_pool, in_place=False),
     "max": Emission(_pool, in_place=False),
+    "masked_mean": Emission(_masked_mean, in_place=False),
+    "counted": Emission(_counted),
     "mask": Emission(_mask),
     "embedding": Emission(_embedding, in_place=False),
     "encoding": Emission(_encoding, in_place=False),
@@ -213,15 +223,22 @@ def _write_body(c: Writer, graph: Graph) -> int:
     """The statements of a prediction; returns the numbers of scratch that it needs.
 
     What works in place does so, but for the input. The last to move numbers moves them to the output, those before it
-    to one of two parts of the scratch, a and b, in turn.
+    to one of two parts of the scratch, a and b, in turn. A third part says which rows a mean is of.
     """
     steps = [step for stage in graph.stages for step in stage.steps]
-    moving = [at for at, step in enumerate(steps) if at == 0 or not OPERATIONS[step.kind].in_place]
+    first = next((at for at, step in enumerate(steps) if step.kind != "counted"), 0)
+    moving = [at for at, step in enumerate(steps) if at == first or not OPERATIONS[step.kind].in_place]
     between = [steps[at].groups * steps[at].units for at in moving[:-1]]
-    a, b = (max(between[part::2], default=0) for part in range(2))
-    for size, text in ((a, "float *const a = scratch;"), (b, f"float *const b = scratch + {a};")):
-        if size:
-            c.statements.append(text)
+    counted = max((step.groups for step in steps if step.kind == "counted"), default=0)
+    size = 0
+    for name, part in (
+        ("a", max(between[::2], default=0)),
+        ("b", max(between[1::2], default=0)),
+        ("counted", counted),
+    ):
+        if part:
+            c.statements.append(f"float *const {name} = scratch{f' + {size}' if size else ''};")
+        size += part
     x, at = "input", 0
     for stage in graph.stages:
         c.begin(stage)
@@ -233,9 +250,9 @@ def _write_body(c: Writer, graph: Graph) -> int:
             x, at = y, at + 1
     if x == "input":
         c.loop({"i": math.prod(graph.output_shape)}, "output[i] = input[i];")
-    if not between:
+    if not size:
         c.statements.append("(void)scratch;")
-    return max(a + b, 1)
+    return max(size, 1)
 
 
 def prefix_of(stem: str) -> str:

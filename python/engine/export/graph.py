@@ -23,8 +23,9 @@ class Step(NamedTuple):
     """One operation of a prediction.
 
     Args:
-        kind: "dense", "take", "mean", "max", "mask", "embedding", "encoding", "affine", "leaky", "standardize", "unit", or an activation's
-            name in the core.
+        kind: "dense", "take", "mean", "max", "mask", "embedding", "encoding", "affine", "leaky", "standardize", "unit", or
+            an activation's name in the core; "counted", which looks at numbers and leaves them: the rows that do not hold
+            `value` alone are those of the next "masked_mean".
         groups: rows of a sample.
         width: numbers of a row that comes in.
         units: numbers of a row that goes out.
@@ -75,17 +76,30 @@ def stages_of(layers: Iterable[tuple[str, Layer]], input_shape: Shape) -> list[S
     """
     stages, shape = [], input_shape
     named = list(layers)
-    for (name, layer), masked in zip(named, masks_before([layer for _, layer in named]), strict=False):
-        if layer.takes_mask and masked:
-            msg = (
-                f"layer {name!r} leaves masked rows out of its means, which no format here can say: export a model "
-                "without `mask_zero` or Masking()"
-            )
-            raise ValueError(msg)
+    for (name, layer), (masks, masked) in zip(named, _masks([layer for _, layer in named]), strict=True):
         out = layer.output_shape_for(shape)
-        stages.append(Stage(name, type(layer).__name__, shape, out, _steps_of(layer, shape)))
+        steps = list(_with_mask(_steps_of(layer, shape), masks, masked))
+        stages.append(Stage(name, type(layer).__name__, shape, out, steps))
         shape = out
     return stages
+
+
+def _masks(stack: list[Layer]) -> list[tuple[bool, bool]]:
+    """Of each layer: whether a later mean is of the rows that it leaves, and whether its own means are of some rows."""
+    means = [layer.takes_mask and masked for layer, masked in zip(stack, masks_before(stack), strict=False)]
+    awaited, found = False, []
+    for layer, masked in zip(reversed(stack), reversed(means), strict=True):
+        found.append((layer.masks and awaited, masked))
+        awaited = masked or (awaited and not layer.masks)
+    return found[::-1]
+
+
+def _with_mask(steps: list[Step], masks: bool, masked: bool) -> Iterator[Step]:
+    for step in steps:
+        if masks and step.kind in ("embedding", "mask"):
+            value = step.constants.get("value", 0.0)
+            yield Step("counted", step.groups, step.width, step.width, {"value": value}, {})
+        yield step._replace(kind="masked_mean") if masked and step.kind == "mean" else step
 
 
 def _steps_of(layer: Layer, shape: Shape) -> list[Step]:

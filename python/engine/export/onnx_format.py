@@ -73,10 +73,30 @@ def _pool(w: Writer, step: Step) -> None:
     w.shape = (step.units,)
 
 
+def _masked_mean(w: Writer, step: Step) -> None:
+    """0 where no row is counted."""
+    w.reshape((step.constants["rows"], step.units))
+    rows = w.constant(np.array([1], np.int64), "axes")
+    count = w("Max", w("ReduceSum", w.counted, rows, keepdims=0), 1.0)
+    w.x = w("Div", w("ReduceSum", w("Mul", w.x, w.counted), rows, keepdims=0), count)
+    w.shape = (step.units,)
+
+
+def _counted(w: Writer, step: Step) -> None:
+    x, shape = w.x, w.shape
+    w.reshape((step.groups, step.width))
+    w.counted = _kept(w, step)
+    w.x, w.shape = x, shape
+
+
 def _mask(w: Writer, step: Step) -> None:
     w.rows(step)
+    w.x = w("Mul", w.x, _kept(w, step))
+
+
+def _kept(w: Writer, step: Step) -> str:
     empty = w("ReduceMin", w.cast(w("Equal", w.x, step.constants["value"]), "float32"), axes=[-1])
-    w.x = w("Mul", w.x, w("Sub", 1.0, empty))
+    return str(w("Sub", 1.0, empty))
 
 
 def _embedding(w: Writer, step: Step) -> None:
@@ -216,6 +236,8 @@ OPERATIONS: dict[str, Callable[[Writer, Step], None]] = {
     "take": _take,
     "mean": _pool,
     "max": _pool,
+    "masked_mean": _masked_mean,
+    "counted": _counted,
     "mask": _mask,
     "embedding": _embedding,
     "encoding": _encoding,

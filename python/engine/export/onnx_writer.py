@@ -21,6 +21,7 @@ class Writer:
     Attributes:
         x: name of the tensor so far.
         shape: of one of its samples.
+        counted: name of what says which rows are part of the next mean: 1 or 0, of shape (rows, 1).
     """
 
     def __init__(self, onnx: Any, graph: Graph) -> None:
@@ -32,6 +33,7 @@ class Writer:
         self.input = self.x = self._free(graph.input_name)
         self._layer, self._first = self.input, 0
         self.shape = graph.input_shape
+        self.counted = ""
 
     def begin(self, stage: Stage) -> None:
         """Name what follows after the layer."""
