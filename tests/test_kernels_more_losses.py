@@ -58,6 +58,18 @@ def test_smoothing(kind: str, parameters: list[float], smoothing: float) -> None
     check({"kind": kind, "parameters": parameters, "label_smoothing": smoothing}, y_pred, y)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("n", [1, 17])
+def test_what_is_certain_has_a_focal_gradient(gamma: float, n: int) -> None:
+    """The derivative of the power is infinite where the miss is 0, and that of the link is 0."""
+    logits = np.full((ROWS, n), 100, np.float32)
+    spec = {"kind": "binary_focal_crossentropy", "parameters": [0.25, gamma, 1.0, 0.0]}
+    assert (computed(spec, logits, np.ones_like(logits))[1] == 0).all()
+    spec["parameters"] = [0.25, gamma, 0.0, 0.0]
+    probabilities = np.ones_like(logits)
+    assert np.isfinite(computed(spec, probabilities, probabilities)[1]).all()
+
+
 CLASSES = np.array([0, 16, 3, 15, 1], np.int32)
 
 

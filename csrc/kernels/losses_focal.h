@@ -8,6 +8,14 @@ namespace {
 /// x^exponent for x >= 0; exponent 0 gives 1, as for 0^0
 ENGINE_INLINE vf power(vf x, float exponent) { return exponent == 0.0f ? broadcast(1.0f) : exp(log(x) * exponent); }
 
+/// The derivative of x^exponent for x >= 0. Where it is infinite, at 0, it is only large: the slope of the link before
+/// is 0 there, and the product of both must be 0, as it is on the way.
+ENGINE_INLINE vf power_slope(vf x, float exponent) {
+  constexpr float kLeast = 0x1p-100f;
+  if (exponent < 1.0f) x = x < kLeast ? broadcast(kLeast) : x;
+  return power(x, exponent - 1.0f) * exponent;
+}
+
 /// Where the focal losses keep what they are given.
 enum FocalParameter { kAlpha, kGamma, kFromLogits, kBalanced };
 
@@ -29,7 +37,7 @@ struct BinaryFocalCrossentropy {
       const vf focus = power(miss, gamma);
       const vf weight = balanced ? t * alpha + rest * (1.0f - alpha) : broadcast(1.0f);
       const vf by_surprise = p == q ? (p - t) / (p * (1.0f - p)) : vf{};
-      slope = weight * (focus * by_surprise - surprise * (t - rest) * (power(miss, gamma - 1.0f) * gamma));
+      slope = weight * (focus * by_surprise - surprise * (t - rest) * power_slope(miss, gamma));
       if (logits) slope = slope * (p * (1.0f - p));
       return weight * focus * surprise;
     });
@@ -58,7 +66,7 @@ struct CategoricalFocalCrossentropy {
       const vf focus = power(miss, gamma);
       sum[0] = fma(t, focus * surprise, sum[0]);
       if (r.has_gradient()) {
-        const vf by_p = -t * (focus / q + surprise * (power(miss, gamma - 1.0f) * gamma));
+        const vf by_p = -t * (focus / q + surprise * power_slope(miss, gamma));
         const vf slope = p == q ? by_p : vf{};
         sum[1] = fma(slope, p, sum[1]);
         r.set_gradient(j, slope);
