@@ -28,7 +28,7 @@ Targets to_targets(const py::array& y, int64_t rows, int64_t columns) {
     expect_size(y, rows, "y");
     targets.labels = static_cast<const int32_t*>(y.data());
   } else {
-    if (!py::isinstance<Floats>(y)) throw py::value_error("`y` must be int32 (n,) or float32 (n, outputs)");
+    if (!py::isinstance<FloatArray>(y)) throw py::value_error("`y` must be int32 (n,) or float32 (n, outputs)");
     expect_shape(y, rows, columns, "y");
     targets.dense = static_cast<const float*>(y.data());
   }
@@ -41,19 +41,19 @@ class Kernels {
  public:
   explicit Kernels(const std::string& isa) : table_(kernels_for(isa)) {}
 
-  Floats fma(const Floats& a, const Floats& b, const Floats& c) const {
+  FloatArray fma(const FloatArray& a, const FloatArray& b, const FloatArray& c) const {
     expect_size(a, a.size(), "a");
     expect_size(b, a.size(), "b");
     expect_size(c, a.size(), "c");
-    const Floats pa = pad(a), pb = pad(b), pc = pad(c), out = padded(1, a.size());
+    const FloatArray pa = pad(a), pb = pad(b), pc = pad(c), out = padded(1, a.size());
     const DenormalsAreZero guard;
     table_.fma(pa.data(), pb.data(), pc.data(), values(out), round_up(a.size(), kLane));
-    return Floats(py::object(out[py::int_(0)]));
+    return FloatArray(py::object(out[py::int_(0)]));
   }
 
-  Floats unary(const std::string& function, const Floats& x, const py::sequence& parameters) const {
+  FloatArray unary(const std::string& function, const FloatArray& x, const py::sequence& parameters) const {
     expect_size(x, x.size(), "x");
-    const Floats in = pad(x), out = padded(1, x.size());
+    const FloatArray in = pad(x), out = padded(1, x.size());
     Elementwise op{in.data(), values(out), nullptr, leading(in), all(1), lines(x.size())};
     constexpr const char* kSuffix = "_gradient";
     const size_t cut = function.rfind(kSuffix);
@@ -61,7 +61,7 @@ class Kernels {
     if (function == "exp" || function == "log") {
       const DenormalsAreZero guard;
       (function == "exp" ? table_.exp : table_.log)(op);
-      return Floats(py::object(out[py::int_(0)]));
+      return FloatArray(py::object(out[py::int_(0)]));
     }
     float constants[kMostParameters];
     const std::string name = gradient ? function.substr(0, cut) : function;
@@ -71,7 +71,7 @@ class Kernels {
     const Activation activation = to_activation(layer, constants);
     if (!is_elementwise(activation)) throw py::value_error(name + " works on rows");
     op.parameters = constants;
-    const Floats ones = padded(1, x.size());
+    const FloatArray ones = padded(1, x.size());
     for (int64_t j = 0; j < x.size(); ++j) values(ones)[j] = 1.0f;
     const DenormalsAreZero guard;
     if (gradient) {
@@ -81,15 +81,15 @@ class Kernels {
     } else {
       table_.activation_forward[static_cast<size_t>(activation)](op);
     }
-    return Floats(py::object(out[py::int_(0)]));
+    return FloatArray(py::object(out[py::int_(0)]));
   }
 
-  void dense_forward(const std::string& activation, const Floats& x, const Floats& kernel, const py::object& bias,
-                     const Floats& out) const {
+  void dense_forward(const std::string& activation, const FloatArray& x, const FloatArray& kernel,
+                     const py::object& bias, const FloatArray& out) const {
     const int64_t ldx = row_stride(x, "x"), ldy = leading(out);
     expect_shape(kernel, x.shape(1), out.shape(1), "kernel");
     expect_shape(out, x.shape(0), kernel.shape(1), "out");
-    const Floats row = bias.is_none() ? Floats() : pad(bias.cast<Floats>());
+    const FloatArray row = bias.is_none() ? FloatArray() : pad(bias.cast<FloatArray>());
     if (!bias.is_none()) expect_shape(row, 1, kernel.shape(1), "bias");
     const DenormalsAreZero guard;
     table_.dense_forward[fused_index(activation)]({x.data(), ldx, kernel.data(), leading(kernel),
@@ -98,16 +98,16 @@ class Kernels {
                                                    false, nullptr, sums_in_slices(kernel.shape(1))});
   }
 
-  void dense_backward_input(const std::string& activation, const Floats& dz, const Floats& kernel, const Floats& saved,
-                            const Floats& dx) const {
+  void dense_backward_input(const std::string& activation, const FloatArray& dz, const FloatArray& kernel,
+                            const FloatArray& saved, const FloatArray& dx) const {
     row_stride(dz, "dz");
     expect_shape(kernel, dx.ndim() == 2 ? dx.shape(1) : 0, dz.shape(1), "kernel");
     expect_shape(dx, dz.shape(0), kernel.shape(0), "dx");
     expect_shape(saved, dz.shape(0), kernel.shape(0), "saved");
     const bool in_lanes = sums_in_lanes(dz.shape(0), dz.shape(1));
-    Floats source = pad(dz);
+    FloatArray source = pad(dz);
     if (!in_lanes) {
-      const Floats turned = padded(dz.shape(1), round_up(dz.shape(0), kLane));
+      const FloatArray turned = padded(dz.shape(1), round_up(dz.shape(0), kLane));
       table_.transpose(
           {source.data(), leading(source), values(turned), leading(turned), all(dz.shape(0)), all(dz.shape(1))});
       source = turned;
@@ -123,9 +123,10 @@ class Kernels {
          kernel.shape(1), dz.shape(0), all(kernel.shape(0)), in_lanes});
   }
 
-  void dense_backward_weights(const py::dict& optimizer, const Floats& x, const Floats& dz, const Floats& kernel,
-                              const py::sequence& slots, const py::object& bias, const py::sequence& bias_slots,
-                              double learning_rate, int64_t iteration, double l2) const {
+  void dense_backward_weights(const py::dict& optimizer, const FloatArray& x, const FloatArray& dz,
+                              const FloatArray& kernel, const py::sequence& slots, const py::object& bias,
+                              const py::sequence& bias_slots, double learning_rate, int64_t iteration,
+                              double l2) const {
     const OptimizerSpec spec = to_optimizer(optimizer);
     require_variables(spec, bias.is_none() ? 1 : 2);
     const int64_t ldx = row_stride(x, "x"), ldw = leading(kernel);
@@ -135,7 +136,7 @@ class Kernels {
     if (slots.size() != wanted || bias_slots.size() != (bias.is_none() ? 0 : wanted)) {
       throw py::value_error("this optimizer has " + std::to_string(wanted) + " slots per variable");
     }
-    const Floats padded_dz = pad(dz);
+    const FloatArray padded_dz = pad(dz);
     DenseBackwardWeights op{x.data(),
                             ldx,
                             padded_dz.data(),
@@ -150,17 +151,17 @@ class Kernels {
     std::memcpy(op.step.parameters, spec.parameters, sizeof spec.parameters);
     for (size_t s = 0; s < slots.size(); ++s) {
       const py::object slot = slots[s];
-      if (!py::isinstance<Floats>(slot)) throw py::value_error("slots must be float32 arrays");
-      const auto matrix = py::reinterpret_borrow<Floats>(slot);
+      if (!py::isinstance<FloatArray>(slot)) throw py::value_error("slots must be float32 arrays");
+      const auto matrix = py::reinterpret_borrow<FloatArray>(slot);
       expect_shape(matrix, kernel.shape(0), kernel.shape(1), "slots");
       if (leading(matrix) != ldw) throw py::value_error("`slots` must be laid out like `kernel`");
       op.kernel.slots[s] = values(matrix);
     }
     // The bias and its slots may lack padding: step copies, then copy back.
-    std::vector<Floats> originals, copies;
-    if (!bias.is_none()) originals.push_back(bias.cast<Floats>());
-    for (const py::handle slot : bias_slots) originals.push_back(slot.cast<Floats>());
-    for (const Floats& original : originals) {
+    std::vector<FloatArray> originals, copies;
+    if (!bias.is_none()) originals.push_back(bias.cast<FloatArray>());
+    for (const py::handle slot : bias_slots) originals.push_back(slot.cast<FloatArray>());
+    for (const FloatArray& original : originals) {
       expect_size(original, kernel.shape(1), "bias");
       copies.push_back(pad(original));
     }
@@ -183,12 +184,12 @@ class Kernels {
     }
   }
 
-  void row_activation(const std::string& activation, const Floats& x, const py::object& saved,
-                      const Floats& out) const {
+  void row_activation(const std::string& activation, const FloatArray& x, const py::object& saved,
+                      const FloatArray& out) const {
     const int at = to_index(activation, kActivationNames + kElementwiseActivations, kRowActivations, "row activation");
     expect_shape(out, x.shape(0), x.shape(1), "out");
     if (leading(x) != leading(out)) throw py::value_error("`x` and `out` must be laid out alike");
-    const Floats y = saved.is_none() ? Floats() : pad(saved.cast<Floats>());
+    const FloatArray y = saved.is_none() ? FloatArray() : pad(saved.cast<FloatArray>());
     if (!saved.is_none()) expect_shape(y, x.shape(0), x.shape(1), "saved");
     if (!saved.is_none() && leading(y) != leading(x)) throw py::value_error("`x` must be made by `padded`");
     const RowActivation op{x.data(),       saved.is_none() ? nullptr : y.data(), values(out), leading(x), x.shape(1),
@@ -197,18 +198,18 @@ class Kernels {
     (saved.is_none() ? table_.row_activation_forward : table_.row_activation_backward)[at](op);
   }
 
-  Floats loss(const py::dict& loss, const Floats& y_pred, const py::array& y, const Floats& scale,
-              const Floats& gradient, bool binary) const {
+  FloatArray loss(const py::dict& loss, const FloatArray& y_pred, const py::array& y, const FloatArray& scale,
+                  const FloatArray& gradient, bool binary) const {
     const LossSpec spec = to_loss(loss);
     const Loss kind = formula(spec);
-    const Floats x = pad(y_pred), probabilities = padded(y_pred.shape(0), y_pred.shape(1));
+    const FloatArray x = pad(y_pred), probabilities = padded(y_pred.shape(0), y_pred.shape(1));
     const Targets targets = to_targets(y, x.shape(0), x.shape(1));
     require_formula(spec, form_of(targets));
     expect_shape(gradient, x.shape(0), x.shape(1), "gradient");
     expect_size(scale, x.shape(0), "scale");
     if (scale.strides(0) != static_cast<int64_t>(sizeof(float))) throw py::value_error("`scale` must be contiguous");
     if (leading(gradient) != leading(x)) throw py::value_error("`gradient` must be made by `padded`");
-    Floats losses(y_pred.shape(0));
+    FloatArray losses(y_pred.shape(0));
     const DenormalsAreZero guard;
     table_.loss[static_cast<size_t>(kind)][static_cast<size_t>(form_of(targets))](
         {x.data(), values(probabilities), values(gradient), leading(x), x.shape(1), targets, scale.data(), 1.0f,
@@ -216,21 +217,21 @@ class Kernels {
     return losses;
   }
 
-  Floats metric(const py::dict& metric, const Floats& y_pred, const py::array& y) const {
+  FloatArray metric(const py::dict& metric, const FloatArray& y_pred, const py::array& y) const {
     const MetricSpec spec = to_metric(metric);
     if (!by_sample(spec)) throw py::value_error("this metric has no values by row");
-    const Floats x = pad(y_pred), scratch = padded(y_pred.shape(0), y_pred.shape(1));
+    const FloatArray x = pad(y_pred), scratch = padded(y_pred.shape(0), y_pred.shape(1));
     const Targets targets = to_targets(y, x.shape(0), x.shape(1));
     require_suitable(spec, x.shape(1), form_of(targets));
-    Floats rows(y_pred.shape(0));
+    FloatArray rows(y_pred.shape(0));
     const DenormalsAreZero guard;
     metric_values(table_, spec, {x.data(), leading(x), x.shape(1), targets, form_of(targets), nullptr, false},
                   all(x.shape(0)), values(scratch), values(rows));
     return rows;
   }
 
-  void dropout(const Floats& x, double rate, uint64_t seed, uint64_t step, const Floats& out) const {
-    const Floats in = pad(x), mask = padded(x.shape(0), x.shape(1));
+  void dropout(const FloatArray& x, double rate, uint64_t seed, uint64_t step, const FloatArray& out) const {
+    const FloatArray in = pad(x), mask = padded(x.shape(0), x.shape(1));
     expect_shape(out, x.shape(0), x.shape(1), "out");
     if (leading(out) != leading(in)) throw py::value_error("`out` must be made by `padded`");
     const DenormalsAreZero guard;
@@ -239,7 +240,7 @@ class Kernels {
   }
 
   void gather(const py::array& rows, const py::array_t<int32_t, kReadable | py::array::forcecast>& indices, float scale,
-              float offset, const Floats& out) const {
+              float offset, const FloatArray& out) const {
     const DatasetView data = view_rows(rows);
     expect_shape(out, indices.size(), data.stride, "out");
     for (int64_t i = 0; i < indices.size(); ++i) {

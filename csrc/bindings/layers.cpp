@@ -75,9 +75,9 @@ ConstraintSpec to_constraint(const py::dict& constraint) {
 /// What keys such as `kernel_l2` ask of the variable `name`.
 VariableSpec to_variable(const py::dict& layer, const std::string& name) {
   VariableSpec spec;
-  spec.l1 = to_positive(layer, (name + "_l1").c_str(), 0.0);
-  spec.l2 = to_positive(layer, (name + "_l2").c_str(), 0.0);
-  spec.orthogonal = to_positive(layer, (name + "_orthogonal").c_str(), 0.0);
+  spec.l1 = to_nonnegative(layer, (name + "_l1").c_str(), 0.0);
+  spec.l2 = to_nonnegative(layer, (name + "_l2").c_str(), 0.0);
+  spec.orthogonal = to_nonnegative(layer, (name + "_orthogonal").c_str(), 0.0);
   spec.orthogonal_columns = get<bool>(layer, (name + "_orthogonal_columns").c_str(), false);
   spec.host_penalty = get<bool>(layer, (name + "_host_penalty").c_str(), false);
   const std::string constraint = name + "_constraint";
@@ -144,7 +144,7 @@ void add_learned(const py::dict& layer, LayerSpec& spec) {
 void add_standardization(const py::dict& layer, LayerSpec& spec) {
   static constexpr const char* kSpreads[] = {"variance", "deviation", "inverse"};
   spec.spread = to_enum<Spread>(layer, "spread", kSpreads);
-  spec.epsilon = static_cast<float>(to_positive(layer, "epsilon"));
+  spec.epsilon = static_cast<float>(to_nonnegative(layer, "epsilon"));
   add_shape(layer, spec);
 }
 
@@ -223,8 +223,8 @@ LayerSpec to_layer(const py::dict& layer) {
       add_rate(layer, spec);
       break;
     case Kind::kActivity:
-      spec.l1 = to_positive(layer, "l1", 0.0);
-      spec.l2 = to_positive(layer, "l2", 0.0);
+      spec.l1 = to_nonnegative(layer, "l1", 0.0);
+      spec.l2 = to_nonnegative(layer, "l2", 0.0);
       spec.hosted = layer.contains("host");
       break;
     case Kind::kRescaling:
@@ -257,7 +257,7 @@ LayerSpec to_layer(const py::dict& layer) {
       add_constants(layer, spec, "mean", "variance");
       break;
     case Kind::kRowNormalization:
-      spec.epsilon = static_cast<float>(to_positive(layer, "epsilon"));
+      spec.epsilon = static_cast<float>(to_nonnegative(layer, "epsilon"));
       spec.centred = get<bool>(layer, "centred");
       spec.unit = get<bool>(layer, "unit", false);
       break;

@@ -43,21 +43,14 @@ T get(const py::dict& mapping, const char* key, T otherwise) {
   return entry ? to_value<T>(entry, mapping, key) : otherwise;
 }
 
-inline double to_share(const py::dict& mapping, const char* key, double otherwise) {
-  const auto value = get<double>(mapping, key, otherwise);
-  if (!(value >= 0.0 && value < 1.0))
-    fail(std::string("'") + key + "' must lie in [0, 1), got " + std::to_string(value));
-  return value;
-}
-
-inline double to_positive(const py::dict& mapping, const char* key) {
+inline double to_nonnegative(const py::dict& mapping, const char* key) {
   const auto value = get<double>(mapping, key);
   if (!(value >= 0.0)) fail(std::string("'") + key + "' must not be negative, got " + std::to_string(value));
   return value;
 }
 
-inline double to_positive(const py::dict& mapping, const char* key, double otherwise) {
-  return mapping.contains(key) ? to_positive(mapping, key) : otherwise;
+inline double to_nonnegative(const py::dict& mapping, const char* key, double otherwise) {
+  return mapping.contains(key) ? to_nonnegative(mapping, key) : otherwise;
 }
 
 }  // namespace engine::bindings

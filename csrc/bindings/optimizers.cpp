@@ -59,7 +59,7 @@ Optimizer variant(const Rule& rule, const py::dict& optimizer) {
 
 void set_clipping(OptimizerSpec& spec, const py::dict& optimizer) {
   const auto set = [&](const char* key, OptimizerSpec::Clip clip) {
-    const double limit = to_positive(optimizer, key, 0.0);
+    const double limit = to_nonnegative(optimizer, key, 0.0);
     if (limit == 0.0) return;
     spec.clip = clip;
     spec.limit = limit;
@@ -76,15 +76,15 @@ OptimizerSpec to_optimizer(const py::dict& optimizer) {
   const Rule& rule = to_rule(get<std::string>(optimizer, "kind"));
   spec.kind = variant(rule, optimizer);
   for (int i = 0; i < kMaxParameters && rule.keys[i]; ++i) {
-    spec.parameters[i] = to_positive(optimizer, rule.keys[i]);
+    spec.parameters[i] = to_nonnegative(optimizer, rule.keys[i]);
   }
-  spec.initial_slot = to_positive(optimizer, "initial_accumulator_value", 0.0);
+  spec.initial_slot = to_nonnegative(optimizer, "initial_accumulator_value", 0.0);
   spec.decays = get<std::vector<double>>(optimizer, "decays", {});
   set_clipping(spec, optimizer);
   spec.accumulate = get<int64_t>(optimizer, "accumulate", 1);
   if (spec.accumulate < 1) fail("'accumulate' must be at least 1, got " + std::to_string(spec.accumulate));
   spec.averages = get<bool>(optimizer, "averages", false);
-  spec.average_momentum = to_positive(optimizer, "average_momentum", 0.0);
+  spec.average_momentum = to_nonnegative(optimizer, "average_momentum", 0.0);
   spec.overwrite = get<int64_t>(optimizer, "overwrite", 0);
   spec.orthogonalised = get<std::vector<bool>>(optimizer, "orthogonalised", {});
   const char* const factors[] = {"muon_a", "muon_b", "muon_c"};
@@ -93,7 +93,7 @@ OptimizerSpec to_optimizer(const py::dict& optimizer) {
   if (spec.rounds < 0 || spec.rounds > kMostRounds) {
     fail("'ns_steps' must lie in 0 ... " + std::to_string(kMostRounds) + ", got " + std::to_string(spec.rounds));
   }
-  spec.rms_rate = to_positive(optimizer, "rms_rate", 0.0);
+  spec.rms_rate = to_nonnegative(optimizer, "rms_rate", 0.0);
   return spec;
 }
 

@@ -15,7 +15,7 @@ constexpr int64_t kMostFloats = int64_t{1} << 32;
 
 }  // namespace
 
-Floats padded(int64_t rows, int64_t columns) {
+FloatArray padded(int64_t rows, int64_t columns) {
   if (rows < 0 || columns < 0 || rows > kMostFloats || columns > kMostFloats ||
       leading_dimension(columns) * (rows / 2 + 1) > kMostFloats) {
     throw py::value_error("no matrix of (" + std::to_string(rows) + ", " + std::to_string(columns) + ")");
@@ -26,7 +26,7 @@ Floats padded(int64_t rows, int64_t columns) {
   return view(arena->data(), rows, columns, ld, owner);
 }
 
-int64_t leading(const Floats& a) {
+int64_t leading(const FloatArray& a) {
   if (a.ndim() != 2) throw py::value_error("expected a matrix");
   const int64_t ld = a.strides(0) / static_cast<int64_t>(sizeof(float));
   if (a.strides(1) != static_cast<int64_t>(sizeof(float)) || ld < round_up(a.shape(1), kLane)) {
@@ -46,7 +46,7 @@ void expect_size(const py::array& a, int64_t size, const char* name) {
   throw py::value_error(std::string("`") + name + "` must have shape (" + std::to_string(size) + ",)");
 }
 
-int64_t row_stride(const Floats& a, const char* name) {
+int64_t row_stride(const FloatArray& a, const char* name) {
   constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
   if (a.ndim() != 2 || a.strides(1) != kFloat || a.strides(0) % kFloat != 0) {
     throw py::value_error(std::string("`") + name + "` must be a matrix with contiguous rows");
@@ -54,13 +54,13 @@ int64_t row_stride(const Floats& a, const char* name) {
   return a.strides(0) / kFloat;
 }
 
-float* values(const Floats& a) { return const_cast<float*>(a.data()); }
+float* values(const FloatArray& a) { return const_cast<float*>(a.data()); }
 
-Floats pad(const Floats& a) {
+FloatArray pad(const FloatArray& a) {
   if (a.ndim() != 1 && a.ndim() != 2) throw py::value_error("expected a vector or a matrix");
   const bool vector = a.ndim() == 1;
   const int64_t rows = vector ? 1 : a.shape(0), columns = a.shape(a.ndim() - 1);
-  Floats copy = padded(rows, columns);
+  FloatArray copy = padded(rows, columns);
   std::fill_n(values(copy), rows * leading(copy), std::numeric_limits<float>::quiet_NaN());
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < columns; ++j) copy.mutable_at(i, j) = vector ? a.at(j) : a.at(i, j);

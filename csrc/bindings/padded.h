@@ -7,21 +7,21 @@
 namespace engine::bindings {
 
 namespace py = pybind11;
-using Floats = py::array_t<float>;
+using FloatArray = py::array_t<float>;
 
 /// A zeroed (rows, columns) view laid out as the engine lays out its buffers.
-Floats padded(int64_t rows, int64_t columns);
+FloatArray padded(int64_t rows, int64_t columns);
 
 /// A padded copy of a vector or matrix of any strides. Its pads are NaN, which no number of a result may show.
-Floats pad(const Floats& a);
+FloatArray pad(const FloatArray& a);
 
 /// Leading dimension of a matrix made by `padded`.
-int64_t leading(const Floats& a);
+int64_t leading(const FloatArray& a);
 
 /// Leading dimension of a matrix that is only read, a scalar at a time: it needs no padding.
-int64_t row_stride(const Floats& a, const char* name);
+int64_t row_stride(const FloatArray& a, const char* name);
 
-float* values(const Floats& a);
+float* values(const FloatArray& a);
 
 void expect_shape(const py::array& a, int64_t rows, int64_t columns, const char* name);
 void expect_size(const py::array& a, int64_t size, const char* name);

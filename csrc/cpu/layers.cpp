@@ -45,9 +45,9 @@ void StepRunner::noise(const Step& step, const Batch& batch) const {
        sampling ? batch.first * out.groups : 0, spec.shared, spec.rate, spec.mean, spec.scale});
 }
 
-float* StepRunner::vector(int v, const std::vector<float>& constants) const {
+const float* StepRunner::vector(int v, const std::vector<float>& constants) const {
   if (v >= 0) return weights(v).values;
-  return constants.empty() ? nullptr : const_cast<float*>(constants.data());
+  return constants.empty() ? nullptr : constants.data();
 }
 
 CountedRows StepRunner::counted_rows(int buffer) const {

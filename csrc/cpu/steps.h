@@ -123,7 +123,7 @@ class StepRunner {
   bool steps_weights(const Batch& batch) const;
   const LayerSpec& layer(const Step& step) const { return frame_.model->layers[static_cast<size_t>(step.index)]; }
   /// Row `v` (columns,) of the weights, or for none what the layer has instead; null if that is nothing.
-  float* vector(int v, const std::vector<float>& constants) const;
+  const float* vector(int v, const std::vector<float>& constants) const;
   /// Of a buffer (samples, rows of each), or none.
   CountedRows counted_rows(int buffer) const;
   /// Of the squares of a learning variable's gradient, or of itself.

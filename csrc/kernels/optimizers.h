@@ -21,6 +21,9 @@ inline double power(double base, int64_t exponent) {
   return result;
 }
 
+/// A number that coefficients are computed to in double.
+inline vf constant(double x) { return broadcast(static_cast<float>(x)); }
+
 /// No step: what takes the place of the weights becomes the gradient.
 struct StoreGradient {
   static constexpr int kSlots = 0;
@@ -36,9 +39,7 @@ struct Sgd {
   struct Coefficients {
     vf lr;
   };
-  static Coefficients coefficients(const OptimizerStep& step) {
-    return {broadcast(static_cast<float>(step.learning_rate))};
-  }
+  static Coefficients coefficients(const OptimizerStep& step) { return {constant(step.learning_rate)}; }
   static ENGINE_INLINE vf update(vf w, vf*, vf g, const Coefficients& c) { return fma(-c.lr, g, w); }
 };
 
@@ -51,7 +52,7 @@ struct MomentumSgd {
     vf lr, momentum;
   };
   static Coefficients coefficients(const OptimizerStep& step) {
-    return {broadcast(static_cast<float>(step.learning_rate)), broadcast(static_cast<float>(step.parameters[0]))};
+    return {constant(step.learning_rate), constant(step.parameters[0])};
   }
   static ENGINE_INLINE vf update(vf w, vf* slots, vf g, const Coefficients& c) {
     const vf step = -(c.lr * g);
@@ -77,8 +78,7 @@ struct Adam {
     const double root = __builtin_sqrt(1.0 - beta2);
     const double lr = step.learning_rate * __builtin_sqrt(1.0 - power(beta2, step.iteration)) /
                       (1.0 - power(beta1, step.iteration)) * (1.0 - beta1) / root;
-    return {broadcast(static_cast<float>(lr)), broadcast(static_cast<float>(beta1)),
-            broadcast(static_cast<float>(beta2)), broadcast(static_cast<float>(epsilon / root))};
+    return {constant(lr), constant(beta1), constant(beta2), constant(epsilon / root)};
   }
   static ENGINE_INLINE void remember(vf* slots, vf g, const Coefficients& c) {
     slots[0] = snap(fma(c.beta1, slots[0], g));

@@ -81,7 +81,8 @@ void pack(const Pack& op) {
     float* out = op.out + first * op.k;
     const int64_t lanes = op.lanes - first;
     if (op.next == 1) {
-      pack_transposed < Lanes<kWidth ? Lanes : kWidth>(in, op.lane, lanes, op.k, out, Lanes);
+      constexpr int kRows = Lanes < kWidth ? Lanes : kWidth;
+      pack_transposed<kRows>(in, op.lane, lanes, op.k, out, Lanes);
     } else {
       for (int64_t p = 0; p < op.k; ++p) {
         for (int64_t i = 0; i < Lanes; ++i) out[p * Lanes + i] = i < lanes ? in[i * op.lane + p * op.next] : 0.0f;

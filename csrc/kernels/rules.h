@@ -6,8 +6,6 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-inline vf constant(double x) { return broadcast(static_cast<float>(x)); }
-
 /// The larger; `most` where one is a NaN.
 ENGINE_INLINE vf grown(vf most, vf x) { return most < x ? x : most; }
 

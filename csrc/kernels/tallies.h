@@ -42,13 +42,12 @@ class Largest {
     const auto left = [&](vf v, int64_t j) {
       return ~has(v, j) & (iota(static_cast<int32_t>(j)) < static_cast<int32_t>(n) - vi{});
     };
-    const auto larger = [](vf a, vf b) { return a > b ? a : b; };
     vf most = broadcast(-kInfinity);
     for (int64_t j = 0; j < n; j += kWidth) {
       const vf v = load(x + j);
-      most = larger(left(v, j) ? v : most, most);
+      most = larger_of(left(v, j) ? v : most, most);
     }
-    const float least = fold(most, larger);
+    const float least = fold(most, larger_of);
     for (int64_t j = 0; j < n; j += kWidth) {
       const vf v = load(x + j);
       const uint32_t found = lane_bits(left(v, j) & (v == least));

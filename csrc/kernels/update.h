@@ -14,8 +14,8 @@ struct Pull {
 
   Pull(const Weights& w, const OptimizerStep& step) {
     if constexpr (Kind == Shrinkage::kSome) {
-      l2_slope = broadcast(static_cast<float>(2.0 * w.l2));
-      decay = broadcast(static_cast<float>(step.learning_rate * w.decay));
+      l2_slope = constant(2.0 * w.l2);
+      decay = constant(step.learning_rate * w.decay);
     }
   }
   ENGINE_INLINE void operator()(vf& value, vf& gradient) const {

@@ -40,7 +40,7 @@ class Words {
   int used_ = kBlock;
 };
 
-// Of libm nothing but sqrt, which is exact: its other functions differ from machine to machine.
+// Of libm nothing but sqrt and nextafter, which are exact: its other functions differ from machine to machine.
 
 /// The series c0 + c1 x + ..., lowest coefficient first.
 template <std::size_t N>
