@@ -10,9 +10,12 @@ constexpr float kInfinity = __builtin_inff();
 constexpr float kLn2High = 0.693359375f;  // 9 bits, so that n * kLn2High is exact for |n| <= 128
 constexpr float kLn2Low = -2.12194442e-4f;
 
-/// A NaN stays visible.
+/// A NaN stays visible, and so does a denormal: by masks, as GCC 16 makes instructions of two choices that take the
+/// smaller or larger number, which flush it, on some instruction sets but not on others.
 ENGINE_INLINE vf clamp(vf x, float low, float high) {
-  return x < low ? broadcast(low) : x > high ? broadcast(high) : x;
+  const vi below = x < low;
+  const vi above = x > high;
+  return from_bits((bits(x) & ~(below | above)) | (bits(broadcast(low)) & below) | (bits(broadcast(high)) & above));
 }
 
 /// Horner's scheme, highest coefficient first.
