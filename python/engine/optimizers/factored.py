@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine._checks import above_zero, flag, real
+from engine._checks import Shape, above_zero, flag, real
 from engine._program import Program
 from engine.optimizers._rates import LearningRate
 from engine.optimizers.base import Optimizer, registry
@@ -76,13 +76,16 @@ class Adafactor(Optimizer):
         weight, (v,) = self._tracked[index], self._arrays(program, index, {"velocity": ("slot", 0)})
         if len(v.shape) < 2:  # noqa: PLR2004 # sides
             return [_zero(weight.name), _zero(weight.name), v]
-        rows = _part(f"{self.name}/{weight.name}", program, (index, 2), lambda slot: slot[..., 0])
-        columns = _part(f"{self.name}/{weight.name}", program, (index, 1), lambda slot: slot[..., 0, :])
-        return [rows, columns, v]
+        path, rows, columns = f"{self.name}/{weight.name}", v.shape[:-1], (*v.shape[:-2], v.shape[-1])
+        return [
+            _part(path, rows, program, (index, 2), lambda slot: slot[..., 0]),
+            _part(path, columns, program, (index, 1), lambda slot: slot[..., 0, :]),
+            v,
+        ]
 
 
 def _part(
-    path: str, program: Program, place: tuple[int, int], part: Callable[[Array], Array]
+    path: str, shape: Shape, program: Program, place: tuple[int, int], part: Callable[[Array], Array]
 ) -> OptimizerVariable:
     """The row or column of a slot that the core keeps means in; `place` is the variable and the slot."""
     index, slot = place
@@ -95,7 +98,7 @@ def _part(
     def read() -> Array:
         return part(program.read_state("slot", slot, index=index)[0]).copy()
 
-    return OptimizerVariable(path, read().shape, read, write)
+    return OptimizerVariable(path, shape, read, write)
 
 
 def _zero(path: str) -> OptimizerVariable:
