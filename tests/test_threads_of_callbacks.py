@@ -132,3 +132,22 @@ def test_an_exception_gives_the_model_back() -> None:
         with pytest.raises(ZeroDivisionError):
             net.fit(X, Y, callbacks=[LambdaCallback(on_epoch_end=fail)], verbose=0)
     assert in_a_thread(lambda: net.train_on_batch(X, Y))
+
+
+def test_evaluations_one_after_the_other_do_not_keep_a_training_from_going_on() -> None:
+    net, over = model(), threading.Event()
+
+    def evaluate() -> None:
+        while not over.is_set():
+            net.evaluate(X, Y)
+
+    threads = [threading.Thread(target=evaluate, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    training = threading.Thread(target=lambda: net.fit(X, Y, epochs=10, verbose=0), daemon=True)
+    training.start()
+    training.join(60)
+    over.set()
+    assert not training.is_alive()
+    for thread in threads:
+        thread.join(20)

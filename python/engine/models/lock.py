@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
 
 # Seconds that a hook may take before a thread that can't go on until it ends is told so: the hook may be waiting for it.
 PATIENCE = 60.0
 
 
+@dataclass(frozen=True, eq=False)
+class _Waiter:
+    thread: threading.Thread
+    borrows: bool
+
+
+class _Loan(NamedTuple):
+    lender: threading.Thread
+    began: float
+    before: frozenset[threading.Thread]  # the threads that there were
+
+
 class ModelLock:
     """Held by what changes a model or fills its metrics, not by predictions.
 
-    Whoever holds it lends it while hooks of callbacks run: other threads may evaluate then, for which a hook may wait.
+    Threads get it in the order in which they ask. Whoever holds it lends it while hooks of callbacks run: threads that
+    start meanwhile may evaluate, since a hook may wait for them. Others wait, and find metrics that nobody else fills.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._owner: int | None = None
+        self._owner: threading.Thread | None = None
         self._depth = 0
-        self._lenders: list[int] = []
-        self._lent_at = 0.0
+        self._waiting: list[_Waiter] = []
+        self._loans: list[_Loan] = []
 
     def __enter__(self) -> None:
         self._acquire(borrows=False)
@@ -42,14 +58,13 @@ class ModelLock:
     @contextmanager
     def lent(self) -> Iterator[None]:
         """Let others borrow it meanwhile, if this thread holds it; then wait until they are through."""
-        me = threading.get_ident()
-        if self._owner != me:
+        me = threading.current_thread()
+        if self._owner is not me:
             yield
             return
         depth = self._depth
         with self._changed:
-            self._lenders.append(me)
-            self._lent_at = time.monotonic()
+            self._loans.append(_Loan(me, time.monotonic(), frozenset(threading.enumerate())))
             self._give(None, 0)
         try:
             yield
@@ -63,38 +78,54 @@ class ModelLock:
         Raises:
             RuntimeError: if a hook takes so long that it may be waiting for this thread, which may not borrow.
         """
-        me = threading.get_ident()
+        me = threading.current_thread()
         with self._changed:
-            while not self._free_for(me, borrows):
-                self._changed.wait(PATIENCE / 60 if self._lenders else None)
-                if self._lenders and self._owner is None and time.monotonic() - self._lent_at > PATIENCE:
+            if self._owner is not me:
+                self._wait(_Waiter(me, borrows), PATIENCE)
+            self._give(me, self._depth + 1)
+
+    def _take_back(self, lender: threading.Thread, depth: int) -> None:
+        """Wait for those who have borrowed; Ctrl-C is heard after that."""
+        try:
+            self._wait(_Waiter(lender, borrows=False), math.inf)
+        except BaseException:
+            self._take_back(lender, depth)
+            raise
+        self._loans.pop()
+        self._give(lender, depth)
+
+    def _wait(self, waiter: _Waiter, patience: float) -> None:
+        """Wait until nobody holds it, and nobody who may have it asked before; seconds of `patience` with a hook."""
+        self._waiting.append(waiter)
+        try:
+            while self._owner is not None or not self._is_next(waiter):
+                self._changed.wait(PATIENCE / 60 if self._loans else None)
+                if self._owner is not None or self._may(waiter):
+                    continue
+                if time.monotonic() - self._loans[-1].began > patience:
                     msg = (
                         f"a callback has been running for {PATIENCE:.0f} s while its model is in use, and may wait for "
                         "this thread: let threads that callbacks start evaluate or predict, but not change the model"
                     )
                     raise RuntimeError(msg)
-            self._give(me, self._depth + 1)
+        finally:
+            self._waiting.remove(waiter)
+            self._changed.notify_all()
 
-    def _take_back(self, thread: int, depth: int) -> None:
-        """Wait for those who have borrowed; Ctrl-C is heard after that."""
-        try:
-            self._changed.wait_for(lambda: self._owner is None and self._lenders[-1] == thread)
-        except BaseException:
-            self._take_back(thread, depth)
-            raise
-        self._lenders.pop()
-        self._give(thread, depth)
+    def _may(self, waiter: _Waiter) -> bool:
+        if not self._loans:
+            return True
+        loan = self._loans[-1]
+        return loan.lender is waiter.thread or (waiter.borrows and waiter.thread not in loan.before)
 
-    def _free_for(self, thread: int, borrows: bool) -> bool:
-        if self._owner is not None:
-            return self._owner == thread
-        return borrows or not self._lenders or self._lenders[-1] == thread
+    def _is_next(self, waiter: _Waiter) -> bool:
+        return next(filter(self._may, self._waiting), None) is waiter
 
     def _release(self) -> None:
         with self._changed:
             self._give(self._owner if self._depth > 1 else None, self._depth - 1)
 
-    def _give(self, owner: int | None, depth: int) -> None:
+    def _give(self, owner: threading.Thread | None, depth: int) -> None:
         self._owner, self._depth = owner, depth
         if owner is None:
             self._changed.notify_all()
