@@ -157,5 +157,5 @@ def test_configs_that_are_none_are_refused(place: tuple[Any, ...], value: object
 )
 @pytest.mark.parametrize("config", [None, 3, "units", ["units"]])
 def test_what_is_no_config_is_refused(kind: Any, config: Any) -> None:
-    with pytest.raises(TypeError, match="`config` must be a dict, as get_config"):
+    with pytest.raises(TypeError, match="`config` must be a dict of arguments by name, as get_config"):
         kind.from_config(config)
