@@ -162,9 +162,9 @@ ENGINE_INLINE void sum_gapped_slices(vf (&sums)[Vectors], const Neighbours& rows
 
 /// out (rows, Vectors) = the products of samples with columns of a panel. Not inlined: all activations share it.
 template <int Vectors, bool InSlices>
-__attribute__((noinline)) void compressed_rows(float (*out)[Vectors * kWidth], const CompressedBatch& x, Range rows,
-                                               int64_t end, const float* b, int64_t ldb, const float* bias) {
-  for (int64_t i = rows.begin; i < rows.end; ++i, ++out) {
+__attribute__((noinline)) void compressed_rows(float* out, const CompressedBatch& x, Range rows, int64_t end,
+                                               const float* b, int64_t ldb, const float* bias) {
+  for (int64_t i = rows.begin; i < rows.end; ++i, out += Vectors * kWidth) {
     prefetch_sample(x, i, end);
     const Neighbours pair{RowElements(x, i), i + 1 < end ? RowElements(x, i + 1) : RowElements()};
     vf sums[Vectors];
@@ -174,21 +174,7 @@ __attribute__((noinline)) void compressed_rows(float (*out)[Vectors * kWidth], c
       sum_chains(sums, pair, b, ldb);
     }
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) store(*out + v * kWidth, sums[v]);
-  }
-}
-
-template <int Vectors, bool InSlices, class Epilogue>
-ENGINE_INLINE void for_compressed_rows(const CompressedBatch& x, Range rows, const float* b, int64_t ldb, int64_t j,
-                                       const float* bias, Epilogue&& epilogue) {
-  constexpr int64_t kTogether = 32;  // rows, whose sums (8 KiB) wait in the L1 cache
-  alignas(64) float sums[kTogether][Vectors * kWidth];
-  for (int64_t i = rows.begin; i < rows.end; i += kTogether) {
-    const Range some{i, rows.end < i + kTogether ? rows.end : i + kTogether};
-    compressed_rows<Vectors, InSlices>(sums, x, some, rows.end, b + j, ldb, bias ? bias + j : nullptr);
-    for (int64_t row = some.begin; row < some.end; ++row) {
-      for (int v = 0; v < Vectors; ++v) epilogue(row, j + v * kWidth, load(sums[row - i] + v * kWidth));
-    }
+    for (int v = 0; v < Vectors; ++v) store(out + v * kWidth, sums[v]);
   }
 }
 
@@ -196,13 +182,26 @@ ENGINE_INLINE void for_compressed_rows(const CompressedBatch& x, Range rows, con
 template <class Epilogue>
 ENGINE_INLINE void compressed_products(const CompressedBatch& x, Range rows, const float* b, int64_t ldb, Range columns,
                                        bool in_slices, const float* bias, Epilogue&& epilogue) {
+  constexpr int64_t kTogether = 32;  // rows, whose sums (8 KiB) wait in the L1 cache
+  // Not inlined: one for all numbers of vectors.
+  const auto multiply = [&](auto* sum_rows, int vectors, int64_t j) __attribute__((noinline)) {
+    alignas(64) float sums[kTogether * kRowVectors * kWidth];
+    for (int64_t i = rows.begin; i < rows.end; i += kTogether) {
+      const Range some{i, rows.end < i + kTogether ? rows.end : i + kTogether};
+      sum_rows(sums, x, some, rows.end, b + j, ldb, bias ? bias + j : nullptr);
+      const float* sum = sums;
+      for (int64_t row = some.begin; row < some.end; ++row) {
+        for (int v = 0; v < vectors; ++v, sum += kWidth) epilogue(row, j + v * kWidth, load(sum));
+      }
+    }
+  };
   if (in_slices) {
     return sweep<kParts>(columns.begin, columns.end, kWidth, [&](auto vectors, int64_t j) {
-      for_compressed_rows<decltype(vectors)::value, true>(x, rows, b, ldb, j, bias, epilogue);
+      multiply(compressed_rows<decltype(vectors)::value, true>, decltype(vectors)::value, j);
     });
   }
   sweep<kRowVectors>(columns.begin, columns.end, kWidth, [&](auto vectors, int64_t j) {
-    for_compressed_rows<decltype(vectors)::value, false>(x, rows, b, ldb, j, nullptr, epilogue);
+    multiply(compressed_rows<decltype(vectors)::value, false>, decltype(vectors)::value, j);
   });
 }
 
@@ -247,25 +246,27 @@ template <class Epilogue>
 ENGINE_INLINE void compressed_transposed_products(const CompressedBatch& x, const CompressedSums& room, int64_t samples,
                                                   Range inputs, const float* dz, int64_t lddz, Range columns,
                                                   Epilogue&& epilogue) {
-  sweep<kRowVectors>(columns.begin, columns.end, kWidth, [&](auto vectors, int64_t j) {
-    constexpr int kVectors = decltype(vectors)::value;
+  // Not inlined: one for all numbers of vectors.
+  const auto multiply = [&](auto* scatter, int vectors, int64_t j) __attribute__((noinline)) {
     for (int64_t b = 0; b < samples; ++b) {
       room.elements[b] = inputs.begin == 0 ? 0 : find_element(RowElements(x, b), inputs.begin);
     }
-    const int64_t together = room.floats / (kVectors * kWidth);
+    const int64_t row = vectors * kWidth, together = room.floats / row;
     for (int64_t i = inputs.begin; i < inputs.end; i += together) {
       const Range some{i, inputs.end < i + together ? inputs.end : i + together};
       const int64_t count = some.end - i;
       for (int64_t begin = 0; begin < samples; begin += kChain) {
         const Range chain{begin, samples < begin + kChain ? samples : begin + kChain};
-        scatter_chain<kVectors>(begin == 0 ? room.sums : room.chain, x, chain, samples, room.elements, some, dz + j,
-                                lddz);
-        for (int64_t at = 0; begin > 0 && at < count * kVectors * kWidth; at += kWidth) {
+        scatter(begin == 0 ? room.sums : room.chain, x, chain, samples, room.elements, some, dz + j, lddz);
+        for (int64_t at = 0; begin > 0 && at < count * row; at += kWidth) {
           store(room.sums + at, load(room.sums + at) + load(room.chain + at));
         }
       }
-      epilogue(i, j, reinterpret_cast<const vf*>(room.sums), static_cast<int>(count), kVectors);
+      epilogue(i, j, reinterpret_cast<const vf*>(room.sums), static_cast<int>(count), vectors);
     }
+  };
+  sweep<kRowVectors>(columns.begin, columns.end, kWidth, [&](auto vectors, int64_t j) {
+    multiply(scatter_chain<decltype(vectors)::value>, decltype(vectors)::value, j);
   });
 }
 

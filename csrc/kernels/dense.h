@@ -1,7 +1,5 @@
 // The products of a dense layer with its kernel: forwards, and backwards to its input.
 #pragma once
-#include <type_traits>
-
 #include "kernels/activations.h"
 #include "kernels/compressed.h"
 #include "kernels/microtile.h"
@@ -138,11 +136,10 @@ ENGINE_INLINE void backward_many(const DenseBackwardInput& op) {
 /// sums (Units, Samples, kLane) of so many units and samples, lane by lane: a row of the kernel times a row of dz
 /// within the `columns` of one panel, added to those of the panels before. Where columns end within a cache line, what
 /// follows is left out: pads may hold anything in either. Not inlined: all activations share it.
-template <int Units, int Samples, bool Padded>
+template <int Units, int Samples>
 __attribute__((noinline)) void add_lanes(vf (*sums)[Samples][kParts], bool first, const float* kernel, const float* dz,
                                          int64_t lddz, int64_t columns) {
-  const int64_t width = Padded ? round_up(columns, kLane) : columns;
-  const int64_t whole = Padded ? width - kLane : width;
+  const int64_t width = round_up(columns, kLane), whole = columns - columns % kLane;
 #pragma GCC unroll 4
   for (int part = 0; part < kParts; ++part) {
     vf acc[Units][Samples];
@@ -164,7 +161,7 @@ __attribute__((noinline)) void add_lanes(vf (*sums)[Samples][kParts], bool first
     };
     int64_t j = part * kWidth;
     for (; j < whole; j += kLane) add(j, load);
-    if (Padded && j < columns) {
+    if (j < columns) {
       const int64_t left = columns - j < kWidth ? columns - j : kWidth;
       add(j, [left](const float* p) { return load_part(p, left); });
     }
@@ -198,21 +195,14 @@ ENGINE_INLINE void backward_few(const DenseBackwardInput& op) {
     sweep<kTogether>(0, op.rows, 1, [&](auto samples, int64_t b) {
       constexpr int kSamples = decltype(samples)::value;
       vf sums[kMostUnits][kSamples][kParts];
-      const auto add_panel = [&](int64_t panel, int64_t columns, auto padded) __attribute__((always_inline)) {
-        const int64_t width = round_up(columns, kLane);
-        sweep<kTileRows>(i, end, 1, [&](auto units, int64_t unit) {
-          add_lanes<decltype(units)::value, kSamples, decltype(padded)::value>(
-              &sums[unit - i], panel == 0, op.kernel + panel_offset(op.k, panel) + unit * width,
-              op.dz + b * op.lddz + panel * kPanel, op.lddz, columns);
-        });
-      };
       for (int64_t panel = 0; panel * kPanel < op.n; ++panel) {
         const int64_t left = op.n - panel * kPanel, columns = left < kPanel ? left : kPanel;
-        if (columns % kLane == 0) {
-          add_panel(panel, columns, std::false_type{});
-        } else {
-          add_panel(panel, columns, std::true_type{});
-        }
+        const int64_t width = panel_width(op.n, panel);
+        sweep<kTileRows>(i, end, 1, [&](auto units, int64_t unit) {
+          add_lanes<decltype(units)::value, kSamples>(&sums[unit - i], panel == 0,
+                                                      op.kernel + panel_offset(op.k, panel) + unit * width,
+                                                      op.dz + b * op.lddz + panel * kPanel, op.lddz, columns);
+        });
       }
       for (int64_t unit = end; unit < round_up(end, kLane); ++unit) std::memset(sums[unit - i], 0, sizeof sums[0]);
       for (int64_t unit = i; unit < end; unit += kLane) {

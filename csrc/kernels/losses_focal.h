@@ -5,8 +5,10 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// x^exponent for x >= 0; exponent 0 gives 1, as for 0^0
-ENGINE_INLINE vf power(vf x, float exponent) { return exponent == 0.0f ? broadcast(1.0f) : exp(log(x) * exponent); }
+/// x^exponent for x >= 0; exponent 0 gives 1, as for 0^0. Not inlined: a logarithm and an exponential are long.
+__attribute__((noinline)) vf power(vf x, float exponent) {
+  return exponent == 0.0f ? broadcast(1.0f) : exp(log(x) * exponent);
+}
 
 /// The derivative of x^exponent for x >= 0. Where it is infinite, at 0, it is only large: the slope of the link before
 /// is 0 there, and the product of both must be 0, as it is on the way.
