@@ -16,12 +16,16 @@ void add_layers(const KernelTable& kernels, Digest& digest) {
   const LayerTable& layers = *kernels.layers;
   const Matrix x(12, 48, random, -2.0f, 2.0f), dy(12, 48, random, -1.0f, 1.0f), y(12, 48), dx(12, 48);
   const Matrix mean(1, 48), variance(1, 48), factors(12, 2);
-  layers.column_statistics({x.data(), x.ld(), mean.data(), variance.data(), x.all_rows(), x.all_columns()});
-  const StandardizeColumns columns{x.data(),        nullptr, y.data(),          x.ld(),       mean.data(),
-                                   variance.data(), 1e-3f,   Spread::kVariance, x.all_rows(), x.all_columns()};
+  const CountedRows all{nullptr, 0, 1};
+  layers.column_statistics({x.data(), x.ld(), all, mean.data(), variance.data(), x.all_rows(), x.all_columns()});
+  StandardizeColumns columns{
+      x.data(), nullptr,           y.data(),     x.ld(),         all, mean.data(), variance.data(),
+      1e-3f,    Spread::kVariance, x.all_rows(), x.all_columns()};
   layers.standardize_columns(columns);
-  layers.standardize_columns_backward({dy.data(), y.data(), dx.data(), x.ld(), mean.data(), variance.data(), 1e-3f,
-                                       Spread::kVariance, x.all_rows(), x.all_columns()});
+  columns.x = dy.data();
+  columns.saved = y.data();
+  columns.y = dx.data();
+  layers.standardize_columns_backward(columns);
   y.add_to(digest);
   dx.add_to(digest);
   layers.standardize_rows(
