@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import engine as keras
+from engine import _core
 
 pytest_plugins = ["drawings", "packed"]  # its fixtures
 
@@ -45,6 +46,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     keras.utils.set_random_seed(1)
+
+
+@pytest.fixture
+def threads_as_before() -> Iterator[None]:
+    """As many as there were, after a test that sets their number."""
+    yield
+    _core.set_threads(0)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -22,11 +21,7 @@ Array = NDArray[Any]
 
 ISAS = ("baseline", "avx2", "avx512")
 
-
-@pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
-    yield
-    _core.set_threads(0)
+pytestmark = pytest.mark.usefixtures("threads_as_before")
 
 
 @lru_cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,11 +26,7 @@ from engine import _core
 
 ROWS = 340
 
-
-@pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
-    yield
-    _core.set_threads(0)
+pytestmark = pytest.mark.usefixtures("threads_as_before")
 
 
 def rows_of(inputs: int, share: float) -> Array:

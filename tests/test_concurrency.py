@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,11 +15,7 @@ from numerics import run_script, same_bits
 
 from engine import _core
 
-
-@pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
-    yield
-    _core.set_threads(0)
+pytestmark = pytest.mark.usefixtures("threads_as_before")
 
 
 def start_training(program: _core.Program, case: Case, stop: threading.Event) -> threading.Thread:

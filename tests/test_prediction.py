@@ -8,7 +8,7 @@ import resource
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,7 @@ from engine import _core
 
 Array = NDArray[Any]
 
-
-@pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
-    yield
-    _core.set_threads(0)
+pytestmark = pytest.mark.usefixtures("threads_as_before")
 
 
 def wide(*extra: keras.layers.Layer, inputs: int = 300) -> keras.Sequential:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -19,11 +19,7 @@ from engine import _core
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
 
-
-@pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
-    yield
-    _core.set_threads(0)
+pytestmark = pytest.mark.usefixtures("threads_as_before")
 
 
 INTERRUPTED = """

@@ -152,6 +152,16 @@ void add_fit(const ModelSpec& model, const TrainingSpec& training, const Dataset
   }
 }
 
+/// Adam on crossentropy with class indices.
+TrainingSpec classification() {
+  TrainingSpec training;
+  training.loss.kind = Loss::kCrossentropy;
+  training.loss.target = Target::kSparse;
+  training.optimizer.kind = Optimizer::kAdam;
+  std::copy_n(std::begin({0.9, 0.999, 1e-7}), 3, training.optimizer.parameters);
+  return training;
+}
+
 /// Images like those of MNIST, mostly zero, and a network like the textbook's.
 void add_images(int threads, Digest& digest) {
   constexpr int64_t kPixels = 400;
@@ -165,18 +175,13 @@ void add_images(int threads, Digest& digest) {
   model.layers = {layer_of(LayerSpec::Kind::kRescaling), dense(128, Activation::kRelu),
                   dense(10, Activation::kSoftmax)};
   model.layers[0].scale = 1.0f / 255.0f;
-  TrainingSpec training;
-  training.loss.kind = Loss::kCrossentropy;
-  training.loss.target = Target::kSparse;
-  training.optimizer.kind = Optimizer::kAdam;
-  std::copy_n(std::begin({0.9, 0.999, 1e-7}), 3, training.optimizer.parameters);
   DatasetView data;
   data.x = x.data();
   data.type = RowType::kUint8;
   data.rows = kRows;
   data.stride = kPixels;
   data.labels = labels.data();
-  add_fit(model, training, data, model.layers[0].scale, threads, digest);
+  add_fit(model, classification(), data, model.layers[0].scale, threads, digest);
 }
 
 /// Numbers without zeros, through layers of several kinds, with gradients that are stored before the step.
@@ -229,18 +234,13 @@ void add_words(int64_t units, bool compressed, int threads, Digest& digest) {
   ModelSpec model;
   model.input_size = kWords;
   model.layers = {dense(units, Activation::kRelu), dense(10, Activation::kSoftmax)};
-  TrainingSpec training;
-  training.loss.kind = Loss::kCrossentropy;
-  training.loss.target = Target::kSparse;
-  training.optimizer.kind = Optimizer::kAdam;
-  std::copy_n(std::begin({0.9, 0.999, 1e-7}), 3, training.optimizer.parameters);
   DatasetView data;
   data.x = x.data();
   data.rows = kRows;
   data.stride = kWords;
   data.labels = labels.data();
   if (compressed) data.compressed = {begins.data(), columns.data(), values.data()};
-  add_fit(model, training, data, 1.0f, threads, digest);
+  add_fit(model, classification(), data, 1.0f, threads, digest);
 }
 
 }  // namespace
