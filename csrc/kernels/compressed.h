@@ -196,11 +196,11 @@ ENGINE_INLINE void compressed_products(const CompressedBatch& x, Range rows, con
     }
   };
   if (in_slices) {
-    return sweep<kParts>(columns.begin, columns.end, kWidth, [&](auto vectors, int64_t j) {
+    return sweep_vectors<kParts>(columns, [&](auto vectors, int64_t j) {
       multiply(compressed_rows<decltype(vectors)::value, true>, decltype(vectors)::value, j);
     });
   }
-  sweep<kRowVectors>(columns.begin, columns.end, kWidth, [&](auto vectors, int64_t j) {
+  sweep_vectors<kRowVectors>(columns, [&](auto vectors, int64_t j) {
     multiply(compressed_rows<decltype(vectors)::value, false>, decltype(vectors)::value, j);
   });
 }
@@ -265,7 +265,7 @@ ENGINE_INLINE void compressed_transposed_products(const CompressedBatch& x, cons
       epilogue(i, j, reinterpret_cast<const vf*>(room.sums), static_cast<int>(count), vectors);
     }
   };
-  sweep<kRowVectors>(columns.begin, columns.end, kWidth, [&](auto vectors, int64_t j) {
+  sweep_vectors<kRowVectors>(columns, [&](auto vectors, int64_t j) {
     multiply(scatter_chain<decltype(vectors)::value>, decltype(vectors)::value, j);
   });
 }

@@ -16,11 +16,10 @@ namespace {
 template <class F>
 ENGINE_INLINE void sweep_tiles(Range rows, Range columns, F&& f) {
   if (rows.end - rows.begin == 1) {
-    sweep<kSingleRowVectors>(columns.begin, columns.end, kWidth,
-                             [&](auto vectors, int64_t j) { f(Size<1>{}, vectors, rows.begin, j); });
+    sweep_vectors<kSingleRowVectors>(columns, [&](auto vectors, int64_t j) { f(Size<1>{}, vectors, rows.begin, j); });
     return;
   }
-  sweep<kTileVectors>(columns.begin, columns.end, kWidth, [&](auto vectors, int64_t j) {
+  sweep_vectors<kTileVectors>(columns, [&](auto vectors, int64_t j) {
     sweep<kTileRows>(rows.begin, rows.end, 1, [&](auto count, int64_t i) { f(count, vectors, i, j); });
   });
 }
@@ -104,7 +103,7 @@ ENGINE_INLINE void backward_many(const DenseBackwardInput& op) {
   const int64_t together = fitting < kLane ? kLane : fitting < kMostUnits ? fitting : kMostUnits;
   for (int64_t i = op.units.begin; i < op.units.end; i += together) {
     const int64_t end = op.units.end < i + together ? op.units.end : i + together;
-    sweep<kTileVectors>(0, round_up(op.rows, kLane), kWidth, [&](auto vectors, int64_t b) {
+    sweep_vectors<kTileVectors>({0, round_up(op.rows, kLane)}, [&](auto vectors, int64_t b) {
       constexpr int kVectors = decltype(vectors)::value;
       vf sums[kMostUnits][kVectors];
       for (int64_t p = 0; p < op.n; p += kChain) {

@@ -170,10 +170,16 @@ struct Size {
 };
 
 /// Covers [begin, end) with pieces of at most `Largest`, halving for the tail: f(Size<piece>, start).
-template <int Largest, class F>
+template <int Largest, int Smallest = 1, class F>
 ENGINE_INLINE void sweep(int64_t begin, int64_t end, int64_t unit, F&& f) {
   for (; begin + Largest * unit <= end; begin += Largest * unit) f(Size<Largest>{}, begin);
-  if constexpr (Largest > 1) sweep<Largest / 2>(begin, end, unit, f);
+  if constexpr (Largest > Smallest) sweep<Largest / 2, Smallest>(begin, end, unit, f);
+}
+
+/// Covers columns with at most `Most` vectors at a time: f(Size<vectors>, column). None are fewer than a cache line's.
+template <int Most, class F>
+ENGINE_INLINE void sweep_vectors(Range columns, F&& f) {
+  sweep<Most, (kParts < Most ? kParts : Most)>(columns.begin, columns.end, kWidth, f);
 }
 
 }  // namespace

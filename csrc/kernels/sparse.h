@@ -148,7 +148,7 @@ ENGINE_INLINE void sparse_products(const NonZeros& x, Range rows, const float* b
   with_elements(x, [&](const auto& value) {
     for (int64_t i = rows.begin; i < rows.end; i += kSampleGroup) {
       const Range group{i, rows.end < i + kSampleGroup ? rows.end : i + kSampleGroup};
-      sweep<kPanelVectors>(columns.begin, columns.end, kWidth, [&](auto vectors, int64_t j) {
+      sweep_vectors<kPanelVectors>(columns, [&](auto vectors, int64_t j) {
         constexpr int kVectors = decltype(vectors)::value;
         if (transposes && j == columns.begin) {
           sparse_group<kVectors, true>(x, value, group, b, ldb, j, epilogue);
@@ -221,7 +221,7 @@ ENGINE_INLINE void sparse_transposed_products(const NonZeros& x, int64_t samples
   with_elements(x, [&](const auto& value) {
     using Element = typename std::decay_t<decltype(value)>::Element;
     const int64_t ld = NonZeros::transposed_ld<Element>(x.samples);
-    sweep<kPanelVectors>(columns.begin, columns.end, kWidth, [&](auto vectors, int64_t j) {
+    sweep_vectors<kPanelVectors>(columns, [&](auto vectors, int64_t j) {
       constexpr int kVectors = decltype(vectors)::value;
       const bool clears = last && j + kVectors * kWidth == columns.end;
       sweep<kInputsTogether>(units.begin, units.end, 1, [&](auto together, int64_t p) {

@@ -60,7 +60,7 @@ ENGINE_INLINE void backward_dense(const DenseBackwardWeights& op, const AnyUpdat
     alignas(64) float sums[kUnitsTogether][kPanel];
     for (int64_t begin = 0; begin < op.rows; begin += kChain) {
       const int64_t end = op.rows < begin + kChain ? op.rows : begin + kChain;
-      sweep<kTileVectors>(op.columns.begin, op.columns.end, kWidth, [&](auto vectors, int64_t j) {
+      sweep_vectors<kTileVectors>(op.columns, [&](auto vectors, int64_t j) {
         sweep<kTileRows>(i0, i1, 1, [&](auto tile, int64_t i) {
           constexpr int kRows = decltype(tile)::value, kVectors = decltype(vectors)::value;
           const int64_t at = i * op.ldw + j;
