@@ -15,15 +15,15 @@ class Data(NamedTuple):
     """Rows and what is to be learned of them.
 
     Attributes:
-        x: (rows, inputs) uint8, float32 or float64, C-contiguous.
+        x: (rows, inputs) uint8, float32 or float64, C-contiguous; of "words" a `scipy.sparse.csr_array` of float32.
         y: classes 0, 1, ... as integers (rows,), or float32 (rows, outputs) of a regression.
         x_test: (test_rows, inputs), as `x`.
         y_test: as `y`.
     """
 
-    x: NDArray[Any]
+    x: Any
     y: NDArray[Any]
-    x_test: NDArray[Any]
+    x_test: Any
     y_test: NDArray[Any]
 
     def as_float32(self) -> Data:
@@ -31,7 +31,7 @@ class Data(NamedTuple):
         return self._replace(x=as_float32(self.x), x_test=as_float32(self.x_test))
 
 
-def as_float32(x: NDArray[Any]) -> NDArray[np.float32]:
+def as_float32(x: Any) -> Any:
     return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x.astype(np.float32, copy=False)
 
 
@@ -57,6 +57,8 @@ def load(task: Task, folder: Path) -> Data:
     """
     if task.data == "normal":
         return normal(task.problem, task.rows, task.test_rows)
+    if task.data == "words":
+        return words(task.problem, task.rows, task.test_rows)
     if task.data in {"digits", "covertype"}:
         return of_sklearn(task)
     images = load_mnist(folder)
@@ -98,3 +100,26 @@ def normal(problem: Problem, rows: int, test_rows: int) -> Data:
     else:
         y = rng.standard_normal((total, problem.outputs), np.float32)
     return Data(x[:rows], y[:rows], x[rows:], y[rows:])
+
+
+def words(problem: Problem, rows: int, test_rows: int) -> Data:
+    """Bags of words with topics, the classes: texts of 20 to 180 words, of a row's length 1.
+
+    Half of a text's words are common or rare as in a language (Zipf's law), half come from a twentieth of the
+    vocabulary that belongs to its topic.
+    """
+    from scipy import sparse
+    from scipy.sparse import linalg
+
+    rng = np.random.default_rng(0)
+    total, columns = rows + test_rows, problem.inputs
+    topics = rng.integers(0, problem.outputs, total, np.int32)
+    text = np.repeat(np.arange(total), rng.integers(20, 181, total))
+    frequency = 1 / np.arange(1, columns + 1)
+    general = rng.choice(columns, len(text), p=frequency / frequency.sum())
+    special = rng.integers(0, columns, (problem.outputs, columns // 20 + 1))
+    own = special[topics[text], rng.integers(0, special.shape[1], len(text))]
+    word = np.where(rng.random(len(text)) < 0.5, general, own)
+    counts = sparse.csr_array((np.ones(len(text), np.float32), (text, word)), (total, columns))
+    x = sparse.csr_array(counts.multiply(1 / linalg.norm(counts, axis=1)[:, None]), dtype=np.float32)
+    return Data(x[:rows], topics[:rows], x[rows:], topics[rows:])

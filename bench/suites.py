@@ -151,6 +151,14 @@ FULL = {
         ("epoch",),
         batches=(32, 128, 512),
     ),
+    "sparse": Suite(
+        ("engine", "torch", "jax", "sklearn"),
+        "Sparse matrices",
+        ("epoch", "predict"),
+        (Problem.parse("10000-64-20"),),
+        data=("words",),
+        epochs=2,
+    ),
     "sklearn": Suite(
         ("engine", "engine:sklearn", "sklearn:defaults"),
         "Estimators of scikit-learn",

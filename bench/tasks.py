@@ -12,8 +12,8 @@ TESTS = 10_000
 
 # Numbers in a row, where the data says it, and rows, where it hasn't as many as MNIST.
 WIDTHS = {"mnist-uint8": 784, "mnist-float32": 784, "mnist-float64": 784, "digits": 64, "covertype": 54}
-FEWER = {"digits": 1_500}
-DATA = (*WIDTHS, "normal")
+FEWER = {"digits": 1_500, "words": 20_000}
+DATA = (*WIDTHS, "normal", "words")
 OPTIMIZERS = ("adam", "momentum")
 LOSSES = ("sparse_categorical_crossentropy", "binary_crossentropy", "mse")
 

@@ -24,16 +24,37 @@ MODULES = ("jax", "jaxlib", "numpy")
 Parameters = list[tuple[jax.Array, jax.Array]]
 
 
-def logits(parameters: Parameters, x: jax.Array) -> jax.Array:
+Rows = (
+    jax.Array | tuple[jax.Array, jax.Array]
+)  # or of sparse ones the columns and values, filled up with zeros
+
+
+def product(x: Rows, kernel: jax.Array) -> jax.Array:
+    if isinstance(x, tuple):
+        columns, values = x
+        return jnp.einsum("mk,mkn->mn", values, kernel[columns])
+    return x @ kernel
+
+
+def logits(parameters: Parameters, x: Rows) -> jax.Array:
     *hidden, (kernel, bias) = parameters
     for matrix, offset in hidden:
-        x = jax.nn.relu(x @ matrix + offset)
-    return x @ kernel + bias
+        x = jax.nn.relu(product(x, matrix) + offset)
+    return product(x, kernel) + bias
 
 
-def judge(
-    problem: Problem, parameters: Parameters, x: jax.Array, y: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def filled(x: Any) -> Any:
+    """Rows as `logits` takes them: of a CSR matrix, as wide as its longest row."""
+    if not hasattr(x, "indptr"):
+        return x
+    lengths = np.diff(x.indptr)
+    inside = np.arange(lengths.max()) < lengths[:, None]
+    columns, values = np.zeros(inside.shape, np.int32), np.zeros(inside.shape, np.float32)
+    columns[inside], values[inside] = x.indices, x.data
+    return columns, values
+
+
+def judge(problem: Problem, parameters: Parameters, x: Rows, y: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The mean loss, and how many rows are right (0 of a regression)."""
     z = logits(parameters, x)
     if problem.loss == "mse":
@@ -60,25 +81,24 @@ def momentum(state: Any, gradients: Any) -> Any:
     return jax.tree.map(jnp.add, parameters, m), m
 
 
-def epoch(
-    task: Task, state: Any, key: jax.Array, x: jax.Array, y: jax.Array
-) -> tuple[Any, jax.Array, jax.Array]:
+def epoch(task: Task, state: Any, key: jax.Array, x: Rows, y: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
     """All rows once: the new state, the mean loss, and the share of rows that were right."""
     update = adam if task.optimizer == "adam" else momentum
     gradient = jax.value_and_grad(partial(judge, task.problem), has_aux=True)
 
     def step(state: Any, rows: jax.Array) -> tuple[Any, tuple[jax.Array, jax.Array]]:
-        (loss, right), gradients = gradient(state[0], x[rows], y[rows])
+        chosen = jax.tree.map(lambda part: part[rows], x)
+        (loss, right), gradients = gradient(state[0], chosen, y[rows])
         return update(state, gradients), (loss * len(rows), right)
 
-    order = jax.random.permutation(key, len(x))
-    full = len(x) // task.batch * task.batch
+    order = jax.random.permutation(key, len(y))
+    full = len(y) // task.batch * task.batch
     state, (losses, right) = lax.scan(step, state, order[:full].reshape(-1, task.batch))
     loss, hits = losses.sum(), right.sum()
-    if full < len(x):
+    if full < len(y):
         state, (last_loss, last_right) = step(state, order[full:])
         loss, hits = loss + last_loss, hits + last_right
-    return state, loss / len(x), hits / len(x)
+    return state, loss / len(y), hits / len(y)
 
 
 class Network:
@@ -87,9 +107,9 @@ class Network:
         problem = task.problem
         data = data.as_float32()
         labels = data.y.reshape(len(data.y), -1) if problem.outputs == 1 else data.y
-        self.x = jax.device_put(data.x)
+        self.x = jax.device_put(filled(data.x))
         self.y = jax.device_put(labels.astype(np.float32 if labels.ndim == 2 else np.int32))
-        self.x_test = data.x_test
+        self.x_test, self.first = filled(data.x_test), filled(data.x_test[:1])
         self.rng = np.random.default_rng(0)
         self.epoch = jax.jit(partial(epoch, task), donate_argnums=0)
         last = {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid, "linear": lambda z: z}[
@@ -121,7 +141,7 @@ class Network:
         return np.asarray(self.outputs(self.state[0], self.x_test))
 
     def predict_one(self) -> NDArray[Any]:
-        return np.asarray(self.outputs(self.state[0], self.x_test[:1]))
+        return np.asarray(self.outputs(self.state[0], self.first))
 
 
 def prepare(task: Task, data: Data, variant: str) -> Network:

@@ -217,6 +217,9 @@ class Network:
 
 
 def prepare(task: Task, data: Data, variant: str) -> Network:
+    if task.data == "words":
+        msg = "it has no sparse matrices"
+        raise UnsupportedError(msg)
     return Network(task, data)
 
 
