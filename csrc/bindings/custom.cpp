@@ -37,6 +37,7 @@ void call_layer(const Program& program, const std::shared_ptr<Workspace>& worksp
   if (step.kind == Step::Kind::kCustomForward) {
     views["inputs"] = read_only(batch.matrix(step.in));
     if (step.out >= 0) views["outputs"] = batch.matrix(step.out);
+    if (step.saved >= 0) views["counted"] = batch.matrix(step.saved);
     if (step.losses >= 0) {
       std::fill_n(workspace->buffer(step.losses), rows, 0.0f);
       views["losses"] = batch.vector(step.losses, rows);

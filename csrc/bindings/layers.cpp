@@ -285,6 +285,7 @@ LayerSpec to_layer(const py::dict& layer) {
     case Kind::kCustom:
       spec.units = to_count(layer, "units");
       spec.masked = get<bool>(layer, "masked", false);
+      spec.mask_rows = get<int64_t>(layer, "mask_rows", 0);
       spec.trainable = get<bool>(layer, "trainable", true);
       for (const py::handle each : get<py::sequence>(layer, "variables")) {
         const auto variable = py::cast<py::dict>(each);

@@ -46,6 +46,7 @@ class Checker {
     require_size(times(one_each ? size_ : layer.groups, counts ? layer.tokens : layer.units));
     size_ = size_after(layer, size_);
     require_size(size_);
+    if (layer.mask_rows != 0) row_of(layer.mask_rows, "an output");
   }
 
   void finish(int64_t groups) const { row_of(groups, "an output"); }

@@ -175,7 +175,7 @@ class Compiler {
   void emit_mask() {
     if (!training_.loss.masked) return;
     const auto last = std::find_if(operations_.rbegin(), operations_.rend(), [](const Operation& op) {
-      return (op.kind == Operation::Kind::kMask || op.kind == Operation::Kind::kEmbed) && masks(*op.spec);
+      return op.kind != Operation::Kind::kReshape && masks(*op.spec);
     });
     plan_.counted = emit_counted(emitter_, *last);
   }

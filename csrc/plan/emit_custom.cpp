@@ -10,6 +10,7 @@ Split emit_forward(Emitter& emitter, Operation& op, Split) {
   step.losses = emitter.add_activity(1);
   if (op.mask) op.counted = emit_counted(emitter, *op.mask);
   step.counted = op.counted;
+  if (masks(*op.spec)) op.saved = step.saved = emitter.add_batch_buffer(1, op.spec->mask_rows);
   emitter.emit(step);
   return Split::kSamples;
 }

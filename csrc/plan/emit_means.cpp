@@ -6,10 +6,12 @@ namespace {
 
 using Kind = Step::Kind;
 
-/// What each row of a sample counts for in `layer`, by the input of the operation that masks; returns the buffer.
+/// What each row of a sample counts for in `layer`, by the input of the operation that masks, or by what Python said of
+/// its output; returns the buffer.
 int emit_factors(Emitter& emitter, const Operation& mask, int layer) {
-  Step step{Kind::kMask, Split::kSamples, false, mask.in};
-  step.out = emitter.add_batch_buffer(1, mask.groups);
+  const bool told = mask.kind == Operation::Kind::kCustom;
+  Step step{Kind::kMask, Split::kSamples, false, told ? mask.saved : mask.in};
+  step.out = emitter.add_batch_buffer(1, told ? mask.spec->mask_rows : mask.groups);
   step.offset = mask.spec->offset;
   step.index = layer;
   emitter.emit(step);
@@ -68,7 +70,7 @@ const Emission kMeanEmission{emit_mean, emit_mean_gradient};
 const Emission kMaskEmission{emit_mask, emit_mask_gradient};
 
 int emit_counted(Emitter& emitter, const Operation& mask) {
-  return mask.kind == Operation::Kind::kMask ? mask.saved : emit_factors(emitter, mask, mask.layer);
+  return mask.kind == Operation::Kind::kEmbed ? emit_factors(emitter, mask, mask.layer) : mask.saved;
 }
 
 }  // namespace engine

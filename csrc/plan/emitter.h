@@ -102,7 +102,7 @@ extern const Emission kMaskEmission;
 
 const Emission& emission_of(Operation::Kind kind);
 
-/// What each row of a sample counts for, 0 or 1, by the input of the operation that masks; returns the buffer.
+/// What each row of a sample counts for, 0 or 1, by the operation that masks; returns the buffer.
 int emit_counted(Emitter& emitter, const Operation& mask);
 
 }  // namespace engine

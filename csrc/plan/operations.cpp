@@ -85,6 +85,7 @@ class Lowering {
         width_ = spec.units;
         push(Kind::kCustom).trainable = learns(spec);
         operations_.back().masked_by = spec.masked ? mask_ : -1;
+        if (masks(spec)) mask_ = last();
         return;
       case LayerSpec::Kind::kWarp:
         if (!drops_out) return;
@@ -186,7 +187,9 @@ int64_t size_after(const LayerSpec& layer, int64_t size) {
 int64_t masked_rows(const ModelSpec& model) {
   int64_t size = model.input_size, rows = 0;
   for (const LayerSpec& layer : model.layers) {
-    if (masks(layer)) rows = layer.kind == LayerSpec::Kind::kMask ? layer.groups : size;
+    if (layer.kind == LayerSpec::Kind::kMask) rows = layer.groups;
+    if (layer.masks) rows = size;
+    if (layer.mask_rows != 0) rows = layer.mask_rows;
     size = size_after(layer, size);
   }
   return rows;

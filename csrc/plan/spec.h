@@ -104,6 +104,7 @@ struct LayerSpec {
     VariableSpec asked;
   };
   std::vector<Custom> variables;
+  int64_t mask_rows = 0;  // of each output, of which Python says whether they count for anything later; 0: it doesn't
   // warp, with `seed`: what the kernel is told, but for buffers
   Warp warp = {};
   std::vector<int32_t> taps;  // in the middle the one of 0, see Warp
@@ -116,9 +117,9 @@ struct LayerSpec {
   // mask, with `offset`: rows that hold nothing else become 0, and count for nothing later
 };
 
-/// Whether rows that hold a certain number alone count for nothing later.
+/// Whether some rows count for nothing later: those that hold a certain number alone, or those that Python names.
 inline bool masks(const LayerSpec& layer) {
-  return layer.kind == LayerSpec::Kind::kMask || (layer.kind == LayerSpec::Kind::kEmbedding && layer.masks);
+  return layer.kind == LayerSpec::Kind::kMask || layer.masks || layer.mask_rows != 0;
 }
 
 struct ModelSpec {

@@ -205,10 +205,12 @@ class Program:
             `{"kind": "row_normalization", "epsilon": float, "centred": bool, "unit": bool}`,
             `{"kind": "embedding", "tokens": int, "units": int}`,
             `{"kind": "encoding", "tokens": int, "counts": bool}`,
-            `{"kind": "custom", "units": int, "variables": [{"shape": [int], "trainable": bool}], "host": ref}`,
-              where ref() is called with a mapping of views: "inputs", "outputs" (to be filled in), "losses" (n, zeros;
-              what the batch's loss grows by, for each; none in a prediction) and "training", or "inputs", "upstream",
-              "gradient" and "weights" (to be filled in; "gradient" may be None),
+            `{"kind": "custom", "units": int, "variables": [{"shape": [int], "trainable": bool}], "mask_rows": int,
+              "host": ref}`,
+              where ref() is called with a mapping of views: "inputs", "outputs" (to be filled in), "counted" (the same,
+              0 or 1 for each of `mask_rows`), "losses" (n, zeros; what the batch's loss grows by, for each; none in a
+              prediction) and "training", or "inputs", "upstream", "gradient" and "weights" (to be filled in; "gradient"
+              may be None),
             `{"kind": "activity_regularization", "l1": float, "l2": float}`, or with a "host" that is called in the same
               way, but without outputs,
             What works on rows takes "groups": rows per sample. What has weights takes "trainable", "kernel_l2" and the

@@ -125,6 +125,13 @@ class StoredArray(NDArrayOperatorsMixin, ABC):
 class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
     """An array that is also asked for its `numpy()`; what is computed from it is a plain one."""
 
+    _keras_mask: NDArray[np.bool_] | None = None
+
+    def masked(self, mask: ArrayLike | None) -> Tensor:
+        """This array, with a note of which of its rows count; None: all."""
+        self._keras_mask = None if mask is None else np.asarray(mask, bool)
+        return self
+
     def numpy(self) -> NDArray[np.float32]:
         """A copy as an array of NumPy's own class."""
         return np.array(self)
@@ -134,6 +141,11 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
         if "out" in options:
             options["out"] = tuple(plain_array(item) for item in options["out"])
         return getattr(ufunc, method)(*plain, **options)
+
+
+def mask_of(value: Any) -> NDArray[np.bool_] | None:
+    """Which rows of `value` count, as `masked` has noted; None: all."""
+    return value._keras_mask if isinstance(value, Tensor) else None
 
 
 def plain_array(value: Any) -> Any:

@@ -86,7 +86,8 @@ def stages_of(layers: Iterable[tuple[str, Layer]], input_shape: Shape) -> list[S
 
 def _masks(stack: list[Layer]) -> list[tuple[bool, bool]]:
     """Of each layer: whether a later mean is of the rows that it leaves, and whether its own means are of some rows."""
-    means = [layer.takes_mask and masked for layer, masked in zip(stack, masks_before(stack), strict=False)]
+    sources = zip(stack, masks_before(stack), strict=False)
+    means = [layer.takes_mask and source is not None for layer, source in sources]
     awaited, found = False, []
     for layer, masked in zip(reversed(stack), reversed(means), strict=True):
         found.append((layer.masks and awaited, masked))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 
 from engine._checks import REAL
 from engine._custom import overrides
-from engine._values import StoredArray
+from engine._values import StoredArray, mask_of
 
 if TYPE_CHECKING:
-    from engine._program import Float32
+    from engine._program import Float32, Operation, Rows
     from engine.layers._state import Weighted
 
 
@@ -67,6 +68,14 @@ def refuse_overrides(cls: type, *methods: str) -> None:
                 "model(x, training=True)"
             )
             raise TypeError(msg)
+
+
+def layer_within(cls: type, name: str) -> TypeError:
+    """The error for a layer of class `cls` that would hold another as its attribute `name`."""
+    return TypeError(
+        f"`{name}` of {cls.__name__} can't be a layer: layers don't hold layers here. Put them one after the other in "
+        "the model, or compute in `call` what they do"
+    )
 
 
 def checked_output(what: str, result: Any, rows: int) -> NDArray[Any]:
@@ -147,7 +156,65 @@ def gradients_of(
         by_input[...] = arrays[0].reshape(len(inputs), -1)
 
 
-def accepts(function: Callable[..., Any], argument: str) -> bool:
+def checked_mask(layer: Weighted, mask: Any, outputs: tuple[int, ...]) -> NDArray[np.bool_]:
+    """What `compute_mask` of `layer` has returned for outputs of that shape, (n, rows); None: all rows count."""
+    wanted = outputs[:-1] or outputs
+    array: NDArray[np.bool_] = np.ones(wanted, bool) if mask is None else np.asarray(mask, bool)
+    if array.shape != wanted:
+        msg = (
+            f"`compute_mask` of layer {layer.name!r} must return a mask of shape {wanted}, one for each row of the "
+            f"outputs, got {array.shape}"
+        )
+        raise ValueError(msg)
+    return array.reshape(len(array), -1)
+
+
+def given_mask(layer: Any, inputs: Any, rows: tuple[int, ...], mask: Any) -> NDArray[np.bool_] | None:
+    """The mask of `inputs`, of so many `rows`, for a call of `layer`: the one given, or else what the inputs note."""
+    if mask is None:
+        mask = mask_of(inputs)
+    elif not layer.reads_mask:
+        msg = f"layer {layer.name!r} takes no `mask`, as its outputs are the same with one: leave it out"
+        raise TypeError(msg)
+    if mask is None:
+        return None
+    if not layer.supports_masking:
+        warn_of_lost_mask(layer)
+    array: NDArray[np.bool_] = np.asarray(mask, bool)
+    if array.shape != rows:
+        msg = f"`mask` must have shape {rows}, one for each row of the inputs, got {array.shape}"
+        raise ValueError(msg)
+    return array
+
+
+def with_mask(
+    rows: Rows, mask: NDArray[np.bool_], operations: Sequence[Operation]
+) -> tuple[Rows, list[Operation]]:
+    """Samples with what their rows count for behind them, and operations that take them apart before these."""
+    flat, counts = rows.reshape(len(rows), -1), mask.reshape(len(rows), -1)
+    size, mask_rows = flat.shape[1], counts.shape[1]
+
+    def take_apart(views: Mapping[str, Any]) -> None:
+        views["outputs"][...] = views["inputs"][:, :size]
+        views["counted"][...] = views["inputs"][:, size:]
+
+    first = {"kind": "custom", "units": size, "variables": [], "mask_rows": mask_rows, "groups": 1}
+    masked = [{**operation, "masked": True} for operation in operations]
+    joined = np.concatenate([flat, counts], axis=1, dtype=np.float32)
+    return joined, [{**first, "host": lambda: take_apart}, *masked]
+
+
+def warn_of_lost_mask(layer: Weighted) -> None:
+    """Say what Keras says of a layer that knows no masks."""
+    msg = (
+        f"Layer '{layer.name}' (of type {type(layer).__name__}) was passed an input with a mask attached to it. "
+        "However, this layer does not support masking and will therefore destroy the mask information. "
+        "Downstream layers will not see the mask."
+    )
+    warnings.warn(msg, stacklevel=3)
+
+
+def accepts(function: Any, argument: str) -> bool:
     """Whether `function` takes an argument of that name."""
     try:
         return argument in inspect.signature(function).parameters

@@ -249,6 +249,14 @@ class Weighted(HasWeights, Spec):
         self._specs, self._sample_shape = wanted, input_shape
         return weights
 
+    def _begun(self, input_shape: Shape) -> list[Float32]:
+        """The same, which stay."""
+        with JOINING:
+            weights = self.initial_weights(input_shape)
+            if not self.built:
+                self._weights = weights
+            return weights
+
     def fitting_weights(self, input_shape: Shape) -> list[Weight]:
         """The weights that inputs of `input_shape` need; ValueError where those that there are have other shapes."""
         wanted = self.weights_for(input_shape)

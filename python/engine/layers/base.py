@@ -21,10 +21,14 @@ from engine._values import Tensor
 from engine.layers._custom import (
     CustomWeight,
     accepts,
+    checked_mask,
     checked_output,
+    given_mask,
     gradients_of,
+    layer_within,
     refuse_overrides,
     shape_of_outputs,
+    with_mask,
 )
 from engine.layers._state import JOINING, Weight, asked
 from engine.layers.symbols import Linked, symbol_of
@@ -169,11 +173,6 @@ class Layer(Linked):
         """
         return self(inputs, *args, **options)
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """The shape of the outputs for inputs of `input_shape`, both `(None, ...)`."""
-        sample = tuple(integer(size, "input_shape", 1) for size in tuple(input_shape)[1:])
-        return (None, *self.output_shape_for(sample))
-
     def add_weight(  # noqa: PLR0917 # Keras' signature
         self,
         shape: Sequence[int] = (),
@@ -226,26 +225,30 @@ class Layer(Linked):
         """Whether Python computes the layer."""
         return type(self).call is not Layer.call
 
-    def __call__(self, inputs: Any, training: bool | None = None) -> Any:
-        """The outputs for `inputs` (n, ...) at once; of an Input(), what will come out in a model, whatever `training`."""
+    def __call__(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """The outputs for `inputs` (n, ...) at once; of an Input(), what will come out in a model, whatever `training`.
+
+        `mask` (n, ...) says which rows count, to a layer that asks; default what the layer before has said.
+        """
         noisy = training is not None and flag(training, "training")
         symbol = symbol_of(inputs)
         if symbol is not None:
             return symbol.through(self)
         rows = readable(shaped(inputs, np.shape(inputs)[1:], "inputs"))
         require_tokens(rows, self.tokens, "inputs")
+        mask = given_mask(self, inputs, rows.shape[:-1], mask)
         sample = rows.shape[1:]
         output_shape = self.output_shape_for(sample)
         operations = self.operations_for(sample)
-        with JOINING:
-            weights = self.initial_weights(sample)
-            if not self.built:
-                self._weights = weights
-        program = build(math.prod(sample), operations, weights)
+        weights = self._begun(sample)
+        masked_after = self.compute_mask(rows, mask) if self.supports_masking else None
+        if mask is not None and self.reads_mask:
+            rows, operations = with_mask(rows, mask, operations)
+        program = build(math.prod(rows.shape[1:]), operations, weights)
         outputs = program.predict(rows, None, False, noisy, next_seed() if noisy else 0)
         if noisy and weights:  # running averages follow the batch
             self.set_weights(program.variables)
-        return outputs.reshape(len(rows), *output_shape).view(Tensor)
+        return outputs.reshape(len(rows), *output_shape).view(Tensor).masked(masked_after)
 
     def run_host(self, views: Mapping[str, Any]) -> None:
         """Do a step of the core's: the outputs, or the gradients."""
@@ -253,8 +256,11 @@ class Layer(Linked):
         mask = None if views["mask"] is None else views["mask"].reshape(inputs.shape[:-1]) != 0
         if "outputs" in views:
             with self._adding() as added:
-                views["outputs"][...] = self._called(inputs, views["training"], mask).reshape(len(inputs), -1)
+                outputs = self._called(inputs, views["training"], mask)
+                views["outputs"][...] = outputs.reshape(len(inputs), -1)
             self._added = added
+            if "counted" in views:
+                views["counted"][...] = checked_mask(self, self.compute_mask(inputs, mask), outputs.shape)
             if "losses" in views:
                 views["losses"][:] = sum(added)
             return
@@ -264,15 +270,8 @@ class Layer(Linked):
 
     def __setattr__(self, name: str, value: object) -> None:
         if self.is_custom and isinstance(value, Layer):
-            msg = (
-                f"`{name}` of {type(self).__name__} can't be a layer: layers don't hold layers here. Put them one after "
-                "the other in the model, or compute in `call` what they do"
-            )
-            raise TypeError(msg)
+            raise layer_within(type(self), name)
         super().__setattr__(name, value)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
     def _build_for(self, sample: Shape) -> None:
         known = self._sample_shape

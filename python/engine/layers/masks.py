@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._checks import Shape, flag, real, text_of_shape
 from engine._program import Operation
 from engine.layers._axes import transposed
-from engine.layers._custom import accepts
+from engine.layers._custom import warn_of_lost_mask
 from engine.layers.base import Layer, register
 from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
@@ -167,46 +166,21 @@ class GlobalMaxPooling3D(_Global):
     axes, kind = 3, "max"
 
 
-def reads_mask(layer: Layer) -> bool:
-    """Whether `layer` does something else where a mask leaves out rows of its inputs."""
-    by_call = layer.is_custom and accepts(layer.call, "mask")
-    return layer.takes_mask or layer.heeds_mask or by_call
-
-
-def _masked_after(layer: Layer, masked: bool) -> bool:
-    """Whether a mask goes on after a layer with a `compute_mask` of its own, which is tried on zeros.
-
-    Raises:
-        ValueError: if it makes another mask of the one before.
-    """
-    sample = layer._sample_shape or (1,)
-    before = np.arange(2 * math.prod(sample[:-1])).reshape(2, *sample[:-1]) % 3 != 0
-    after = layer.compute_mask(np.zeros((2, *sample), np.float32), before if masked else None)
-    if after is None:
-        return False
-    if masked and np.array_equal(after, before):
-        return True
-    msg = (
-        f"`compute_mask` of layer {layer.name!r} must return the mask that it is given, or None: here masks begin with "
-        "Masking() or Embedding(mask_zero=True), and no layer changes them"
-    )
-    raise ValueError(msg)
-
-
-def masks_before(stack: Sequence[Layer]) -> list[bool]:
-    """Whether there are rows that count for nothing before each layer, and after the last; custom ones are built."""
-    masked, found = False, []
-    for layer in stack:
-        found.append(masked)
-        if layer.is_custom and type(layer).compute_mask is not Layer.compute_mask:
-            masked = _masked_after(layer, masked)
+def masks_before(stack: Sequence[Layer]) -> list[int | None]:
+    """The number of the layer whose mask there is before each layer, and after the last; custom ones are built."""
+    source: int | None = None
+    found = []
+    for number, layer in enumerate(stack):
+        found.append(source)
+        if layer.is_custom and layer.supports_masking:
+            # A `compute_mask` of its own is tried on zeros.
+            inputs = np.zeros((2, *(layer._sample_shape or (1,))), np.float32)
+            before = None if source is None else np.ones(inputs.shape[:-1], bool)
+            after = layer.compute_mask(inputs, before)
+            source = None if after is None else source if after is before else number
             continue
-        if masked and not layer.supports_masking:
-            msg = (
-                f"Layer '{layer.name}' (of type {type(layer).__name__}) was passed an input with a mask attached to it. "
-                "However, this layer does not support masking and will therefore destroy the mask information. "
-                "Downstream layers will not see the mask."
-            )
-            warnings.warn(msg, stacklevel=2)
-        masked = layer.masks or (masked and layer.supports_masking and not layer.takes_mask)
-    return [*found, masked]
+        if source is not None and not layer.supports_masking:
+            warn_of_lost_mask(layer)
+        passes = layer.supports_masking and not layer.takes_mask
+        source = number if layer.masks else source if passes else None
+    return [*found, source]

@@ -230,7 +230,7 @@ class CategoryEncoding(Layer):
         super().__init__(**options)
         self.tokens = self.num_tokens
 
-    def __call__(self, inputs: Any, count_weights: ArrayLike | None = None) -> Any:
+    def __call__(self, inputs: Any, count_weights: ArrayLike | None = None) -> Any:  # type: ignore[override] # as in Keras
         """The vectors for `inputs` (n, ...), or what will come out of an Input().
 
         Args:

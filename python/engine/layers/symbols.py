@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from engine._checks import Shape
+from engine._checks import Shape, integer
+from engine.layers._custom import accepts
 from engine.layers._losses import Penalised
 
 
@@ -82,10 +84,15 @@ class Linked(Penalised):
     heeds_mask = False
     """Whether it leaves these out of what it finds in training."""
 
+    @property
+    def reads_mask(self) -> bool:
+        """Whether it does something else where a mask leaves out rows of its inputs."""
+        return self.takes_mask or self.heeds_mask or accepts(getattr(self, "call", None), "mask")
+
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Which rows of the outputs count, (n, ...), from the same of the `inputs` (n, ..., features); None: all."""
         del inputs
-        return previous_mask
+        return None if self.takes_mask else previous_mask
 
     @property
     def leaves(self) -> list[Any]:
@@ -95,6 +102,11 @@ class Linked(Penalised):
     def output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""
         return input_shape
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The shape of the outputs for inputs of `input_shape`, both `(None, ...)`."""
+        sample = tuple(integer(size, "input_shape", 1) for size in tuple(input_shape)[1:])
+        return (None, *self.output_shape_for(sample))
 
     @property
     def input(self) -> KerasTensor:
@@ -113,3 +125,6 @@ class Linked(Penalised):
                 return model.symbol_at(self, after)  # type: ignore[no-any-return] # models are above
         msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
         raise AttributeError(msg)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"

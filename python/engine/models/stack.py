@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine._checks import Shape, shape, text_of_shape
 from engine._program import Operation
 from engine.layers import InputLayer, Layer
-from engine.layers.masks import masks_before, reads_mask
+from engine.layers.masks import masks_before
 from engine.optimizers.variables import Tracked
 
 
@@ -83,12 +84,16 @@ def operations_through(samples: Sequence[Shape], leaves: Sequence[Layer], learns
         learns: False where nothing is to be trained, whatever the layers say.
     """
     found: list[Operation] = []
-    for number, masked in enumerate(masks_before(leaves)[:-1]):
-        layer, sample, note = leaves[number], samples[number], {}
-        if masked and reads_mask(layer):
-            _require_rows_of_mask(samples, leaves, number)
-            note = {"masked": True}
-        found += [{**operation, **note} for operation in layer.operations_for(sample)]
+    sources = masks_before(leaves)
+    for number, (layer, source) in enumerate(zip(leaves, sources, strict=False)):
+        note: dict[str, Any] = {}
+        makes = layer.is_custom and sources[number + 1] == number
+        if source is not None and (layer.reads_mask or makes):
+            _require_rows_of_mask(samples, leaves, number, source)
+            note["masked"] = True
+        if makes:
+            note["mask_rows"] = math.prod(samples[number + 1][:-1])
+        found += [{**operation, **note} for operation in layer.operations_for(samples[number])]
     return (
         found if learns else [{**each, "trainable": False} if "trainable" in each else each for each in found]
     )
@@ -100,15 +105,16 @@ def loss_is_masked(samples: Sequence[Shape], leaves: Sequence[Layer]) -> bool:
     Raises:
         ValueError: if the mask is not about the rows of the outputs, one for each value of a loss.
     """
-    if not masks_before(leaves)[-1]:
-        return False
-    _require_rows_of_mask(samples, leaves, len(leaves))
-    return True
+    source = masks_before(leaves)[-1]
+    if source is not None:
+        _require_rows_of_mask(samples, leaves, len(leaves), source)
+    return source is not None
 
 
-def _require_rows_of_mask(samples: Sequence[Shape], leaves: Sequence[Layer], number: int) -> None:
-    """Raise ValueError unless the mask before the layer of that number, or the loss, is about rows of its inputs."""
-    source = max(before for before in range(number) if leaves[before].masks)
+def _require_rows_of_mask(
+    samples: Sequence[Shape], leaves: Sequence[Layer], number: int, source: int
+) -> None:
+    """Raise ValueError unless the mask of layer `source` is about rows of the inputs of layer `number`, or the loss."""
     masked, rows = samples[source + 1][:-1], samples[number][:-1]
     user = leaves[number] if number < len(leaves) else None
     if masked != rows:
