@@ -83,6 +83,49 @@ def test_ctrl_c_leaves_the_last_finished_step() -> None:
     run.advance(0, 5, np.full(5, 1e-4))
 
 
+LEFT_AT_WORK = """
+    import threading, time
+    import numpy as np
+    import engine as keras
+
+    class Twice(keras.layers.Layer):
+        def call(self, inputs):
+            return 2 * inputs
+
+        def gradient(self, inputs, upstream):
+            return 2 * upstream
+
+    def model(*layers):
+        made = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64), *layers, keras.layers.Dense(10)])
+        made.compile("sgd", "mse")
+        return made
+
+    x, y = np.ones((64, 64), np.float32), np.ones((64, 10), np.float32)
+
+    def predict(one):
+        while True:
+            one.predict(x, verbose=0)
+
+    def train(one):
+        one.fit(x, y, epochs=1_000_000, verbose=0)
+
+    def multiply(one):
+        while True:
+            keras.ops.matmul(x, x)
+
+    for work in (predict, predict, train, multiply):
+        for layers in ([], [Twice()]):
+            threading.Thread(target=work, args=(model(*layers),), daemon=True).start()
+    time.sleep(0.1)
+    print("done")
+"""
+
+
+def test_the_interpreter_ends_while_threads_are_at_work() -> None:
+    for _ in range(3):  # it depends on what they are about
+        assert run_script(LEFT_AT_WORK, OMP_NUM_THREADS="1").strip() == "done"
+
+
 def in_a_child(work: Callable[[], bool]) -> bool:
     """Runs `work` in a forked child; False also if it hangs or crashes."""
     with warnings.catch_warnings():

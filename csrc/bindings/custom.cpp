@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "bindings/gil.h"
 #include "bindings/views.h"
 #include "cpu/executor.h"
 
@@ -50,7 +51,7 @@ void call_layer(const Program& program, const std::shared_ptr<Workspace>& worksp
     views["weights"] = gradients(program, batch, step.index);
   }
   views["mask"] = step.counted < 0 ? py::object(py::none()) : py::object(read_only(batch.matrix(step.counted)));
-  method(views);
+  ask(method, views);
 }
 
 bool predict_hosted(Program& program, const std::shared_ptr<Workspace>& workspace, Frame& frame) {
@@ -68,7 +69,7 @@ bool predict_hosted(Program& program, const std::shared_ptr<Workspace>& workspac
     if (cursor == end) break;
     const Step& step = plan.steps[static_cast<size_t>(cursor % steps)];
     if (is_host(step.kind)) {
-      const py::gil_scoped_acquire acquire;
+      const Locked locked;
       const int64_t first = cursor / steps * plan.max_rows;
       call_layer(program, workspace, step, std::min(plan.max_rows, frame.data.rows - first));
       ++cursor;

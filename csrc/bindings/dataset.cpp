@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bindings/compressed.h"
+#include "bindings/gil.h"
 #include "bindings/register.h"
 #include "cpu/executor.h"
 
@@ -48,7 +49,7 @@ Dataset::Dataset(const py::object& x, const py::object& y, const py::object& sam
 
 std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
   if (!records_) return nullptr;
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!sparse_ || sparse_->scale != scale) {
     sparse_ = std::make_shared<const SparseRows>(cpu_executor().sparse_rows(view_, scale));
@@ -57,7 +58,7 @@ std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
 }
 
 bool Dataset::binary() const {
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!binary_) {
     const float* end = view_.dense ? view_.dense + view_.rows * outputs_ : nullptr;

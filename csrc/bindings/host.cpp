@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bindings/gil.h"
 #include "bindings/state.h"
 #include "plan/panels.h"
 
@@ -39,10 +40,10 @@ void call_weights_host(Program& program, const Workspace& workspace, const Step&
   const Plan& plan = *workspace.plan;
   const int slopes = penalty ? plan.penalised[static_cast<size_t>(step.index)].slopes : -1;
   views["wants_slope"] = slopes >= 0;
-  const py::object answer = host(views);
+  const py::object answer = ask(host, views);
   if (!penalty) {
     const Array wanted = checked(answer, weights, "constrained weights");
-    const py::gil_scoped_release release;
+    const Unlocked unlocked;
     const auto lock = program.write_lock();
     pack_panels(wanted.data(), variable.columns, variable.rows, variable.columns, values);
     return;

@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/convert.h"
+#include "bindings/gil.h"
 #include "bindings/register.h"
 #include "cpu/dispatch.h"
 #include "cpu/executor.h"
@@ -38,7 +39,7 @@ void set_threads(int n) {
 
 int64_t first_nonfinite_row(const py::array& x) {
   const DatasetView rows = view_rows(x);
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   return cpu_executor().first_nonfinite_row(rows);
 }
 

@@ -6,6 +6,7 @@
 
 #include "bindings/convert.h"
 #include "bindings/floats.h"
+#include "bindings/gil.h"
 #include "bindings/register.h"
 #include "cpu/dispatch.h"
 #include "cpu/executor.h"
@@ -182,7 +183,7 @@ void compute(const Product& product, const Means& means) {
   const KernelTable& table = means.kernels ? *means.kernels : kernels();
   const double work = multiply_adds(product);
   if (work <= kShort && means.threads == 0) return multiply(table, product, 1);
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   const int wanted = worthwhile_threads(work);
   multiply(table, product, means.threads ? means.threads : wanted > 1 ? std::min(wanted, cpu_executor().threads()) : 1);
 }
@@ -202,7 +203,7 @@ float dot_product(const Product& p, const Means& means) {
                p.activation, p.parameters);
   };
   if (static_cast<double>(p.k) <= kShort) return run();
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   return run();
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "bindings/convert.h"
+#include "bindings/gil.h"
 #include "bindings/register.h"
 #include "cpu/executor.h"
 #include "plan/predictor.h"
@@ -21,7 +22,7 @@ const Predictor& of(const void* predictor) { return *static_cast<const Predictor
 void* open(void* program, long long together) {
   try {
     auto given = py::handle(static_cast<PyObject*>(program)).cast<std::shared_ptr<Program>>();
-    const py::gil_scoped_release release;  // a training may hold the lock on the weights
+    const Unlocked unlocked;  // a training may hold the lock on the weights
     return std::make_unique<Predictor>(std::move(given), cpu_executor(), together).release();
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();

@@ -9,6 +9,7 @@
 #include "bindings/compressed.h"
 #include "bindings/convert.h"
 #include "bindings/custom.h"
+#include "bindings/gil.h"
 #include "bindings/mapping.h"
 #include "bindings/register.h"
 #include "bindings/run.h"
@@ -42,7 +43,7 @@ void write_variables(Program& program, const py::sequence& values, size_t first)
   const size_t begin = std::min(first, all.size()), end = std::min(begin + values.size(), all.size());
   const auto at = [&](size_t v) { return all.begin() + static_cast<std::ptrdiff_t>(v); };
   const auto sources = to_arrays({at(begin), at(end)}, values);
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   const auto lock = program.write_lock();
   for (size_t v = 0; v < sources.size(); ++v) {
     const Variable& variable = program.parameters().variables[first + v];
@@ -78,7 +79,7 @@ void configure(Program& program, const py::dict& loss, const py::dict& optimizer
     training.metrics.push_back(to_metric(py::cast<py::dict>(metric)));
     require_suitable(training.metrics.back(), program.output_width(), training.loss.target);
   }
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   program.configure(std::move(training));
 }
 
@@ -138,7 +139,7 @@ py::array_t<float> predict(Program& program, const py::object& x, const py::obje
   frame.first_iteration = static_cast<int64_t>(seed);
   bool good;
   {
-    const py::gil_scoped_release release;
+    const Unlocked unlocked;
     good = run_prediction(program, training ? Plan::Mode::kSample : Plan::Mode::kPredict, frame);
   }
   if (!good) throw NotFinite("`x` holds a number that is not finite or too large for float32");

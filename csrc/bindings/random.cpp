@@ -1,6 +1,7 @@
 #include "plan/random.h"
 
 #include "bindings/convert.h"
+#include "bindings/gil.h"
 #include "bindings/register.h"
 
 namespace engine::bindings {
@@ -11,7 +12,7 @@ py::array_t<float> uniform(uint64_t seed, uint64_t stream, int64_t size, float l
   if (!(low <= high)) throw py::value_error("`low` must not exceed `high`");
   py::array_t<float> out(size);
   float* data = out.mutable_data();
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   fill_uniform(seed, stream, low, high, data, size);
   return out;
 }
@@ -23,7 +24,7 @@ py::array_t<float> normal(uint64_t seed, uint64_t stream, int64_t size, double m
   if (size < 0) throw py::value_error("`size` must not be negative, got " + std::to_string(size));
   py::array_t<float> out(size);
   float* data = out.mutable_data();
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   Fill(seed, stream, mean, stddev, data, size);
   return out;
 }
@@ -32,7 +33,7 @@ py::array_t<float> orthogonal(uint64_t seed, uint64_t stream, int64_t rows, int6
   if (columns < 0 || rows < columns) throw py::value_error("expected at least as many rows as columns");
   py::array_t<float> out({rows, columns});
   float* data = out.mutable_data();
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   fill_orthogonal(seed, stream, gain, data, rows, columns);
   return out;
 }
@@ -43,7 +44,7 @@ py::array_t<int32_t> permutation(uint64_t seed, uint64_t stream, int64_t size) {
   }
   py::array_t<int32_t> out(size);
   int32_t* data = out.mutable_data();
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   fill_permutation(seed, stream, data, size);
   return out;
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bindings/custom.h"
+#include "bindings/gil.h"
 #include "bindings/host.h"
 #include "bindings/register.h"
 #include "bindings/totals.h"
@@ -49,7 +50,7 @@ std::vector<int32_t> make_order(const std::string& shuffle, int64_t rows, int64_
   static constexpr const char* kShuffles[] = {"none", "rows", "batches"};
   const int how = to_index(shuffle, kShuffles, 3, "shuffle");
   if (how == 0) return {};
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   std::vector<int32_t> order(static_cast<size_t>(rows));
   fill_permutation(seed, stream, order.data(), rows);
   if (how == 1) return order;
@@ -163,13 +164,13 @@ void Run::advance(int64_t begin, int64_t end, const py::object& learning_rates, 
   Time deadline = now() + kStretch;
   for (int64_t cursor = begin * steps; cursor < end * steps;) {
     {
-      const py::gil_scoped_release release;
+      const Unlocked unlocked;
       cursor = stretch(cursor, end * steps, rates ? rates + (cursor / steps - begin) : nullptr, deadline);
     }
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
     if (cursor == end * steps) break;
     if (now() >= deadline) {
-      if (!poll.is_none()) poll(cursor / steps);
+      if (!poll.is_none()) ask(poll, py::int_(cursor / steps));
       deadline = now() + kStretch;
     }
     const Step& step = plan.steps[static_cast<size_t>(cursor % steps)];
@@ -251,7 +252,7 @@ void Run::call_host(const Step& step, const py::object& host, int64_t batch) {
   batch_views["indices"] = indices;
   batch_views["sample_weight"] = weights;
   batch_views["mask"] = plan.counted < 0 ? py::object(py::none()) : views.matrix(plan.counted);
-  host(batch_views);
+  ask(host, batch_views);
 }
 
 void register_run(py::module_& m) {

@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include "bindings/gil.h"
 #include "plan/panels.h"
 
 namespace engine::bindings {
@@ -57,7 +58,7 @@ py::array_t<float> copy_of(const Variable& variable, const float* data) {
 }
 
 Hold read_lock(const Program& program) {
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   return program.read_lock();
 }
 
@@ -90,7 +91,7 @@ std::vector<Variable> chosen(const Program& program, std::optional<size_t> index
 void set_iterations(Program& program, int64_t n) {
   constexpr int64_t kMost = int64_t{1} << 53;  // up to which rules that compute with it in double can count
   if (n < 0 || n > kMost) throw py::value_error("`iterations` must lie in 0 ... 2**53, got " + std::to_string(n));
-  const py::gil_scoped_release release;
+  const Unlocked unlocked;
   const auto lock = program.write_lock();
   program.set_iterations(n);
 }
@@ -125,7 +126,7 @@ void write_state(Program& program, const std::string& kind, int number, const py
   std::vector<py::array_t<float>> scaled;
   for (const auto& source : sources) scaled.emplace_back(source.request());
   const auto lock = [&] {
-    const py::gil_scoped_release release;
+    const Unlocked unlocked;
     return program.write_lock();
   }();
   const State state = find_state(program, kind, number, raw);

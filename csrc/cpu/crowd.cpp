@@ -46,15 +46,15 @@ Usage::Part::~Part() {
 Crowd::Team Crowd::next(int most) {
   if (most == 1) return {1, Time::max()};
   const Time now = Clock::now();
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (crowded_ && now < until_ && limit_ < most) return {limit_, until_};
+  const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+  if (lock && crowded_ && now < until_ && limit_ < most) return {limit_, until_};
   return {most, now + kWindow};
 }
 
 void Crowd::note(int threads, const Usage& usage, Duration slept) {
   if (threads == 1) return;
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (crowded_ && threads <= limit_) return;
+  const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+  if (!lock || (crowded_ && threads <= limit_)) return;
   passed_ += seconds(usage.passed());
   used_ += seconds(usage.used());
   slept_ += seconds(slept);

@@ -51,7 +51,7 @@ class Crowd {
   void note(int threads, const Usage& usage, Duration slept);
 
  private:
-  std::mutex mutex_;
+  std::mutex mutex_;  // nobody waits for it: a child may be forked while another thread has it
   double passed_ = 0.0, used_ = 0.0, slept_ = 0.0;  // seconds of all threads since the last decision
   bool crowded_ = false;
   int limit_ = 0;  // while crowded
