@@ -78,6 +78,18 @@ LAYERS: dict[str, Case] = {
             nested(nested(k.Dense(3, "tanh", name="same"), k.BatchNormalization()), k.Softmax()),
         ],
     ),
+    "one_layer_twice": Case(
+        (7,),
+        lambda: [
+            k.Dense(4),
+            act := k.ReLU(name="act"),
+            nested(k.Dense(6, name="act_1"), act),
+            norm := k.LayerNormalization(scale=False, center=False),
+            k.Dense(5),
+            norm,
+            act,
+        ],
+    ),
     "dense_of_many": Case((4096,), lambda: [k.Dense(17)]),
     "rows_of_many": Case(
         (4096,), lambda: [k.LayerNormalization(), k.RMSNormalization(), k.Activation("log_softmax")]

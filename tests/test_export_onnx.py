@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,13 @@ def test_outputs_of_layers_have_their_shapes_with_a_free_batch(name: str, tmp_pa
     graph = exported(model, tmp_path).graph
     known = {each.name: each.type.tensor_type.shape.dim for each in [*graph.value_info, *graph.output]}
     shape: tuple[int | None, ...] = model.input_shape
-    for name_within, layer in named_leaves(model.layers):
+    uses = Counter[str]()
+    for name_within, layer in named_leaves(model.parts):
         shape = layer.compute_output_shape(shape)
-        batch, *sizes = known[name_within]
+        uses[name_within] += 1
+        batch, *sizes = known[
+            name_within if uses[name_within] == 1 else f"{name_within}_{uses[name_within] - 1}"
+        ]
         assert (batch.dim_param, *(size.dim_value for size in sizes)) == ("batch", *shape[1:])
 
 

@@ -113,7 +113,7 @@ class Reader:
             raise ValueError(msg)
         self._model, self._sample = model, sample
         scales = (layers.Rescaling, layers.Normalization, layers.BatchNormalization)
-        stack = [layer for _, layer in named_leaves(model.layers)]
+        stack = [layer for _, layer in named_leaves(model.parts)]
         first = takewhile(lambda layer: not isinstance(layer, layers.Dense), stack)
         self._ink = 1.0 if any(isinstance(layer, scales) for layer in first) else 1 / 255
         blank = model.predict(np.zeros((1, *sample), np.float32), verbose=0)
@@ -155,13 +155,13 @@ class Reader:
 
     def _with_probe(self) -> Sequential:
         """A copy of the model that learns nothing, behind the probe."""
-        named = named_leaves(self._model.layers)
-        stack = {name: layer for name, layer in named if not isinstance(layer, _TRAINING_ONLY)}
-        copies = [type(layer).from_config(layer.get_config()) for layer in stack.values()]
-        for copy, name in zip(copies, stack, strict=True):
-            copy.name, copy.trainable = name, False
-        twin = Sequential([layers.Input(self._sample), self._probe, *copies])
-        for copy, layer in zip(copies, stack.values(), strict=True):
+        named = named_leaves(self._model.parts)
+        stack = [(name, layer) for name, layer in named if not isinstance(layer, _TRAINING_ONLY)]
+        copies = {layer: type(layer).from_config(layer.get_config()) for _, layer in stack}
+        for name, layer in stack:
+            copies[layer].name, copies[layer].trainable = name, False
+        twin = Sequential([layers.Input(self._sample), self._probe, *(copies[layer] for _, layer in stack)])
+        for layer, copy in copies.items():
             copy.set_weights(layer.get_weights())
         loss = losses.SparseCategoricalCrossentropy(from_logits=self._from_logits, reduction="sum")
         twin.compile(optimizers.SGD(0.0), loss)

@@ -32,6 +32,7 @@ class Writer:
         self.statements: list[str] = []
         self._arrays: dict[str, NDArray[Any]] = {}
         self._functions: list[str] = []
+        self._same: dict[str, list[str]] = {}  # names of arrays by the one that they were to have
         self._taken = {*FUNCTIONS, "predict", "test", "test_input", "test_output"}
         self._layer = ""
 
@@ -44,12 +45,17 @@ class Writer:
     def array(self, array: NDArray[Any], name: str) -> str:
         """The name of a constant array of the layer's."""
         wanted = free = f"{self._layer}_{name}"
+        same = self._same.setdefault(wanted, [])
+        known = [taken for taken in same if np.array_equal(self._arrays[taken], array)]
+        if known:  # by another use of the layer
+            return f"{self.prefix}_{known[0]}"
         number = 1
         while free in self._taken:
             number += 1
             free = f"{wanted}_{number}"
         self._taken.add(free)
         self._arrays[free] = array
+        same.append(free)
         return f"{self.prefix}_{free}"
 
     def call(self, function: str, *arguments: object) -> None:

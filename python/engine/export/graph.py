@@ -42,8 +42,9 @@ class Step(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """One layer: its name and class, the shapes of a sample before and after it, its steps."""
+    """A use of a layer: a name of its own, the layer's name and class, shapes of a sample before and after it, its steps."""
 
+    name: str
     layer: str
     kind: str
     input_shape: Shape
@@ -74,14 +75,26 @@ def stages_of(layers: Iterable[tuple[str, Layer]], input_shape: Shape) -> list[S
     Raises:
         ValueError: for a layer that Python computes, or weights that aren't finite.
     """
-    stages, shape = [], input_shape
     named = list(layers)
+    shape, stages, free = input_shape, list[Stage](), _free_names([name for name, _ in named])
     for (name, layer), (masks, masked) in zip(named, _masks([layer for _, layer in named]), strict=True):
         out = layer.output_shape_for(shape)
         steps = list(_with_mask(_steps_of(layer, shape), masks, masked))
-        stages.append(Stage(name, type(layer).__name__, shape, out, steps))
+        stages.append(Stage(next(free), name, type(layer).__name__, shape, out, steps))
         shape = out
     return stages
+
+
+def _free_names(names: list[str]) -> Iterator[str]:
+    """`names`, those that come again with numbers."""
+    taken, found = set(names), set[str]()
+    for name in names:
+        candidate, number = name, 0
+        while candidate in found or (number and candidate in taken):
+            number += 1
+            candidate = f"{name}_{number}"
+        found.add(candidate)
+        yield candidate
 
 
 def _masks(stack: list[Layer]) -> list[tuple[bool, bool]]:

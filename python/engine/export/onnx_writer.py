@@ -28,23 +28,24 @@ class Writer:
         self._onnx = onnx
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
-        self._taken = {stage.layer for stage in graph.stages}
+        self._taken = {stage.name for stage in graph.stages}
+        self._arrays: dict[str, list[tuple[str, NDArray[Any]]]] = {}  # by the name that they were to have
         self._scalars: dict[float, str] = {}
         self.input = self.x = self._free(graph.input_name)
-        self._layer, self._first = self.input, 0
+        self._layer, self._name, self._first = self.input, self.input, 0
         self.shape = graph.input_shape
         self.counted = ""
 
     def begin(self, stage: Stage) -> None:
         """Name what follows after the layer."""
-        self._layer, self._first = stage.layer, len(self.nodes)
+        self._layer, self._name, self._first = stage.layer, stage.name, len(self.nodes)
 
     def end(self, stage: Stage) -> None:
         """Have the layer's outputs in their shape, under its name."""
         self.reshape(stage.shape)
         if len(self.nodes) == self._first:
             self("Identity", self.x)
-        self.nodes[-1].output[0] = self.x = stage.layer
+        self.nodes[-1].output[0] = self.x = stage.name
 
     def __call__(
         self, kind: str, *inputs: str | float | NDArray[Any], outputs: int = 1, **attributes: Any
@@ -61,18 +62,23 @@ class Writer:
             The name of its output, or a list of them.
         """
         named = [each if isinstance(each, str) else self.constant(each) for each in inputs]
-        name = self._free(f"{self._layer}/{kind}")
+        name = self._free(f"{self._name}/{kind}")
         results = [name] if outputs == 1 else [self._free(f"{name}/{number}") for number in range(outputs)]
         self.nodes.append(self._onnx.helper.make_node(kind, named, results, name=name, **attributes))
         return name if outputs == 1 else results
 
     def constant(self, value: float | NDArray[Any], name: str = "constant") -> str:
-        """The name of an initializer: a number, of which there is one for all, or an array of the layer's."""
+        """The name of an initializer: a number, of which there is one for all, or an array of the layer's, for all uses."""
         if isinstance(value, (int, float)):
             if value not in self._scalars:
                 self._scalars[value] = self._add(np.asarray(value, np.float32), f"constant/{value:g}")
             return self._scalars[value]
-        return self._add(value, f"{self._layer}/{name}")
+        wanted = f"{self._layer}/{name}"
+        same = self._arrays.setdefault(wanted, [])
+        found = next((taken for taken, array in same if np.array_equal(array, value)), None)
+        if found is None:
+            same.append((found := self._add(value, wanted), value))
+        return found
 
     def arrays(self, step: Step) -> dict[str, str]:
         """The names of the step's arrays as initializers."""

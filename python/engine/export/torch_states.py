@@ -1,7 +1,8 @@
 """Weights as PyTorch keeps them: the state dict of the same network made of torch.nn.
 
 The network's twin there is a `torch.nn.Sequential` of one module per layer, and one more for the activation of a Dense
-layer: `Dense(8, activation="relu")` stands for `Linear(..., 8), ReLU()`. Keys begin with the modules' numbers.
+layer: `Dense(8, activation="relu")` stands for `Linear(..., 8), ReLU()`. Keys begin with the modules' numbers; there are
+several for the weights of a layer that is used several times.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def from_torch_state_dict(
     arrays = {str(key): _array(str(key), value) for key, value in state.items()}
     entries = {module.key(entry): entry for module in found for entry in module.entries}
     _require_fit(arrays, entries, found)
-    weights: list[Float32] = []
+    weights: dict[Layer, list[Float32]] = {}
     for module in found:
         own = list(module.layer.weights)
         for entry in module.entries:
@@ -159,8 +160,11 @@ def from_torch_state_dict(
                 array = arrays[module.key(entry)]
                 array = array.T if isinstance(module.layer, Dense) else array
                 own[entry.weight] = as_float32(array.reshape(own[entry.weight].shape))
-        weights += own
-    return weights
+        first = weights.setdefault(module.layer, own)
+        if not all(map(np.array_equal, first, own)):
+            msg = f"`state` has other values for {module.prefix!r} than before for the same layer, {module.layer.name!r}"
+            raise ValueError(msg)
+    return [array for own in weights.values() for array in own]
 
 
 def _numbered(layers: Sequence[Any], shape: Shape, root: str = "") -> Iterator[Module]:
@@ -170,7 +174,7 @@ def _numbered(layers: Sequence[Any], shape: Shape, root: str = "") -> Iterator[M
         if isinstance(layer, InputLayer):
             continue
         if not isinstance(layer, Layer):
-            yield from _numbered(layer.layers, shape, f"{root}{number}.")
+            yield from _numbered(layer.parts, shape, f"{root}{number}.")
         elif layer.weights:
             yield Module(f"{root}{number}", layer, _entries(layer, shape))
         number += 1 + (isinstance(layer, Dense) and layer.activation is not linear)
@@ -181,6 +185,7 @@ def _modules(layers: Sequence[Any], shape: Shape, names: object) -> list[Module]
     found = list(_numbered(layers, shape))
     if names is None:
         return found
+    found = list({module.layer: module for module in found}.values())
     if (
         isinstance(names, str)
         or not isinstance(names, Sequence)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
-from weakref import WeakMethod
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +21,18 @@ from engine._values import Tensor
 from engine.layers._custom import (
     CustomWeight,
     accepts,
-    checked_mask,
     checked_output,
     given_mask,
-    gradients_of,
     layer_within,
     refuse_overrides,
     shape_of_outputs,
     with_mask,
 )
+from engine.layers._hosts import LayerHost
 from engine.layers._state import JOINING, Weight, asked
 from engine.layers.symbols import Linked, symbol_of
 
-__all__ = ["JOINING", "MOST_TOKENS", "Layer", "Weight", "asked", "get", "register"]
+__all__ = ["JOINING", "MOST_TOKENS", "Layer", "LayerHost", "Weight", "asked", "get", "register"]
 
 # Indices reach the core as float32, which holds every integer up to this.
 MOST_TOKENS = 2**24
@@ -135,13 +134,13 @@ class Layer(Linked):
         """
         if not self.is_custom:
             return []
-        units = math.prod(self._custom_output_shape(input_shape))
+        outputs = self._custom_output_shape(input_shape)
         variables = [
             {"shape": list(weight.shape), "trainable": weight.trainable, **asked(weight=weight)}
             for weight in self._specs
         ]
-        operation = {"kind": "custom", "units": units, "variables": variables, "trainable": self.trainable}
-        return [operation | {"host": WeakMethod(self.run_host), "groups": 1}]
+        operation = {"kind": "custom", "units": math.prod(outputs), "variables": variables, "groups": 1}
+        return [operation | {"trainable": self.trainable, "host": LayerHost(ref(self), input_shape, outputs)}]
 
     def operations_for(self, input_shape: Shape) -> list[Operation]:
         """The same, with the rows that a sample is made of."""
@@ -250,24 +249,6 @@ class Layer(Linked):
             self.set_weights(program.variables)
         return outputs.reshape(len(rows), *output_shape).view(Tensor).masked(masked_after)
 
-    def run_host(self, views: Mapping[str, Any]) -> None:
-        """Do a step of the core's: the outputs, or the gradients."""
-        inputs = views["inputs"].reshape(-1, *(self._sample_shape or ()))
-        mask = None if views["mask"] is None else views["mask"].reshape(inputs.shape[:-1]) != 0
-        if "outputs" in views:
-            with self._adding() as added:
-                outputs = self._called(inputs, views["training"], mask)
-                views["outputs"][...] = outputs.reshape(len(inputs), -1)
-            self._added = added
-            if "counted" in views:
-                views["counted"][...] = checked_mask(self, self.compute_mask(inputs, mask), outputs.shape)
-            if "losses" in views:
-                views["losses"][:] = sum(added)
-            return
-        shape = self._custom_output_shape(self._sample_shape or ())
-        upstream = views["upstream"].reshape(-1, *shape)
-        gradients_of(self, (inputs, upstream), mask, views["gradient"], views["weights"])
-
     def __setattr__(self, name: str, value: object) -> None:
         if self.is_custom and isinstance(value, Layer):
             raise layer_within(type(self), name)
@@ -278,7 +259,7 @@ class Layer(Linked):
         if known is None:
             with JOINING:
                 known = self._started_for(sample)
-        if sample != known:
+        if sample != known and self._specs:
             msg = (
                 f"layer {self.name!r} was built for {text_of_shape(known)} but gets "
                 f"{text_of_shape(sample)}: make a new layer instead of moving this one"

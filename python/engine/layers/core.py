@@ -11,7 +11,7 @@ import numpy as np
 from engine import activations, constraints, initializers, regularizers
 from engine._checks import Shape, choice, flag, integer, left_out, real, require, text_of_shape
 from engine._program import Float32, Operation
-from engine.layers._custom import FunctionHost
+from engine.layers._hosts import FunctionHost
 from engine.layers.base import Layer, Weight, asked, register
 
 
@@ -231,15 +231,15 @@ def Input(  # noqa: N802, PLR0917 # Keras' name and signature
 
 
 def named_leaves(layers: Sequence[Any], root: str = "") -> Iterator[tuple[str, Layer]]:
-    """All layers with their names, before which are those of the models that they are within.
+    """All layers with their names, before which are those of the models that they are within, in the order of computation.
 
     Args:
-        layers: of a model; models among them are followed, input layers left out.
+        layers: the parts of a model; models among them are followed, input layers left out.
         root: what all names begin with.
     """
     for layer in layers:
         if not isinstance(layer, Layer):
-            yield from named_leaves(layer.layers, f"{root}{layer.name}/")
+            yield from named_leaves(layer.parts, f"{root}{layer.name}/")
         elif not isinstance(layer, InputLayer):
             yield f"{root}{layer.name}", layer
 

@@ -13,10 +13,12 @@ from engine.layers.symbols import symbol_of
 from engine.models.described import Described
 from engine.models.stack import shapes_through, with_part
 from engine.utils.serialization import (
+    described_parts,
     deserialize_keras_object,
+    identity_of,
     is_of_model,
     layers_in,
-    serialize_keras_object,
+    sharing,
 )
 
 if TYPE_CHECKING:
@@ -198,9 +200,14 @@ class Functional(Model):
         self._restack(start, stack, None)
 
     @property
+    def parts(self) -> list[Any]:
+        """Layers and models in the order in which they compute, the input layer first, one as often as it is used."""
+        return [*([] if self._inputs is None else [self._inputs]), *super().parts]
+
+    @property
     def layers(self) -> list[Any]:
-        """The layers, the input layer first."""
-        return [*([] if self._inputs is None else [self._inputs]), *super().layers]
+        """The layers, the input layer first, each once."""
+        return list(dict.fromkeys(self.parts))
 
     def get_config(self) -> dict[str, Any]:
         """Name and layers as plain Python values, for `from_config`; without the weights."""
@@ -222,30 +229,37 @@ def _config_of_stack(
     first = [] if inputs is None else [inputs]
     built = {} if inputs is None else {"build_input_shape": inputs.batch_shape}
     config = {"name": name, "trainable": trainable, "dtype": "float32"}
-    return {**config, "layers": [serialize_keras_object(part) for part in [*first, *stack]], **built}
+    return {**config, "layers": described_parts([*first, *stack]), **built}
 
 
 def _config_of_chain(name: str, trainable: bool, inputs: InputLayer, stack: Sequence[Any]) -> dict[str, Any]:
-    """The config of a Functional: each layer tells what it is called on."""
-    layers = [serialize_keras_object(inputs) | {"name": inputs.name, "inbound_nodes": []}]
-    before = inputs.name
+    """The config of a Functional: each layer tells what it is called on, each time."""
+    calls: dict[Any, list[Any]] = {part: [] for part in (inputs, *stack)}
+    before: list[Any] = [inputs.name, 0, 0]
     for part, sample in zip(stack, shapes_through(inputs.sample_shape, stack), strict=False):
-        place = {"shape": [None, *sample], "dtype": "float32", "keras_history": [before, 0, 0]}
-        node = {"args": [{"class_name": "__keras_tensor__", "config": place}], "kwargs": {}}
-        layers.append(serialize_keras_object(part) | {"name": part.name, "inbound_nodes": [node]})
-        before = part.name
-    last = int(layers[-1]["class_name"] == "Functional")  # which has a node of its own beside its call
-    ends = {"input_layers": [inputs.name, 0, 0], "output_layers": [before, last, 0]}
+        place = {"shape": [None, *sample], "dtype": "float32", "keras_history": before}
+        calls[part].append({"args": [{"class_name": "__keras_tensor__", "config": place}], "kwargs": {}})
+        before = [part.name, len(calls[part]) - 1, 0]
+    layers = described_parts([*calls])
+    for config, (part, nodes) in zip(layers, calls.items(), strict=True):
+        config |= {"name": part.name, "inbound_nodes": nodes}
+    before[1] += isinstance((inputs, *stack)[-1], Functional)  # which counts itself
+    ends = {"input_layers": [inputs.name, 0, 0], "output_layers": before}
     return {"name": name, "trainable": trainable, "layers": layers, **ends}
 
 
 def _parts_from_config(config: object) -> list[Any]:
-    """The layers, and models in their place, of a model with that config.
+    """The layers, and models in their place, of a model with that config, one as often as it is used.
 
     Raises:
         ValueError: if it is no such config.
     """
-    return [
-        deserialize_keras_object({"module": "keras"} | each) if is_of_model(each) else get(each)
-        for each in layers_in(config)
-    ]
+    parts = []
+    with sharing() as made:
+        for each in layers_in(config):
+            known = identity_of(each)
+            if known not in made:
+                model = is_of_model(each)
+                made[known] = deserialize_keras_object({"module": "keras"} | each) if model else get(each)
+            parts.append(made[known])
+    return parts

@@ -40,11 +40,19 @@ def clone_model(
             raise ValueError(msg)
     within = flag(recursive, "recursive")
     require(callable, clone_function, "clone_function", "a function that returns a layer")
+    return _cloned(model, clone_function, within, {})
+
+
+def _cloned(
+    model: Any, clone_function: Callable[[Any], Any] | None, within: bool, copies: dict[Any, Any]
+) -> Any:
+    """As `clone_model`, with `copies` of what has been copied before."""
     start = [] if model._inputs is None else [InputLayer(model._inputs.sample_shape, name=model._inputs.name)]
-    layers: list[Any] = []
     for layer in model._layers:
+        if layer in copies:
+            continue
         if isinstance(layer, Model) and (within or clone_function is None):
-            copy = clone_model(layer, clone_function=clone_function, recursive=True)
+            copy = _cloned(layer, clone_function, True, copies)
         elif clone_function is None:
             copy = type(layer).from_config(layer.get_config())
         else:
@@ -52,6 +60,6 @@ def clone_model(
         if not isinstance(copy, (Layer, Model)):
             msg = f"`clone_function` must return a layer, got {copy!r} for layer {layer.name!r}"
             raise TypeError(msg)
-        layers.append(copy)
+        copies[layer] = copy
     kind = Functional if isinstance(model, Functional) else Sequential
-    return kind.of_parts([*start, *layers], model.name)
+    return kind.of_parts([*start, *(copies[layer] for layer in model._layers)], model.name)

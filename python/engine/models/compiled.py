@@ -55,8 +55,8 @@ class CompiledModel(ABC):
 
     @property
     @abstractmethod
-    def leaves(self) -> list[Layer]:
-        """The layers, those of models within in the place of these."""
+    def _owners(self) -> list[Layer]:
+        """The layers, those of models within in the place of these, each once."""
 
     @abstractmethod
     def _reseed(self, seeds: Sequence[int | None]) -> None:
@@ -261,7 +261,7 @@ class CompiledModel(ABC):
     def facts(self) -> dict[str, Any]:
         """What configs don't tell: the form of the targets, and seeds."""
         loss = None if self._compiled is None else self._compiled.loss
-        seeds = [layer.seed_in_use for layer in self.leaves]
+        seeds = [layer.seed_in_use for layer in self._owners]
         return {"class_indices": None if loss is None else loss.wants_indices, "seeds": seeds}
 
     def learn_facts(self, facts: Mapping[str, Any]) -> None:
@@ -270,9 +270,9 @@ class CompiledModel(ABC):
         Raises:
             ValueError: if there isn't one seed, or None, for each layer.
         """
-        seeds = facts.get("seeds", [None] * len(self.leaves))
-        if len(seeds) != len(self.leaves):
-            msg = f"there must be a seed or None for each of {len(self.leaves)} layers, got {len(seeds)}"
+        seeds = facts.get("seeds", [None] * len(self._owners))
+        if len(seeds) != len(self._owners):
+            msg = f"there must be a seed or None for each of {len(self._owners)} layers, got {len(seeds)}"
             raise ValueError(msg)
         self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
         indices, compiled = facts.get("class_indices"), self._compiled

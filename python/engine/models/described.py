@@ -19,9 +19,14 @@ class Described(Layered):
     """A model whose layers can be asked for."""
 
     @property
+    def parts(self) -> list[Any]:
+        """Layers and models in the order in which they compute, one as often as it is used."""
+        return list(self._layers)
+
+    @property
     def layers(self) -> list[Any]:
         """The layers, without the input layer; a model, where one is in the place of a layer."""
-        return list(self._layers)
+        return self.parts
 
     @property
     def input(self) -> KerasTensor:
@@ -31,7 +36,7 @@ class Described(Layered):
     @property
     def output(self) -> KerasTensor:
         """What the model gives out; AttributeError before the input shape is known."""
-        return self.symbol_at(self._layers[-1], 1) if self._layers else self.input
+        return self._symbol_after(len(self._layers))
 
     @property
     def inputs(self) -> list[KerasTensor] | None:
@@ -44,7 +49,11 @@ class Described(Layered):
         return [self.output]
 
     def symbol_at(self, layer: Any, after: int = 0) -> KerasTensor:
-        """What the layer is given or, with `after`, gives out in this model."""
+        """What the layer is given or, with `after`, gives out in this model, where it comes first."""
+        places = [index for index, part in enumerate(self._layers) if part is layer]
+        return self._symbol_after(places[0] + after if places else 0)
+
+    def _symbol_after(self, count: int) -> KerasTensor:
         if self._inputs is None:
             msg = (
                 f"model {self.name!r} has no input shape yet, and thus no defined input and output: begin it with "
@@ -52,8 +61,7 @@ class Described(Layered):
             )
             raise AttributeError(msg)
         found = KerasTensor(self._inputs, (), self._inputs.sample_shape)
-        places = [index for index, part in enumerate(self._layers) if part is layer]
-        for part in self._layers[: places[0] + after if places else 0]:
+        for part in self._layers[:count]:
             found = found.through(part)
         return found
 
@@ -112,7 +120,7 @@ class Described(Layered):
             layer_range: names of the first and the last layer to show, or regular expressions; default all.
         """
         layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"))
-        layers = self.layers
+        layers = self.parts
         groups = list(rows_of(self._sample_shape, layers, flag(expand_nested, "expand_nested")))
         shown = groups[between([layer.name for layer in layers], layer_range)]
         rows = [row[: 3 + layout.show_trainable] for row in chain(*shown)]

@@ -93,7 +93,7 @@ class ExchangedModel(CompiledModel):
 
         with self._lock:
             shape = self._sample("to_torch_state_dict()")
-            return to_torch_state_dict(self.layers, shape, modules, flag(numpy, "numpy"))
+            return to_torch_state_dict(self.parts, shape, modules, flag(numpy, "numpy"))
 
     def from_torch_state_dict(self, state: Mapping[str, Any], modules: Sequence[str] | None = None) -> None:
         """Take over the weights of the same network in PyTorch.
@@ -113,7 +113,7 @@ class ExchangedModel(CompiledModel):
 
         with self._lock:
             shape = self._sample("from_torch_state_dict()")
-            self.set_weights(from_torch_state_dict(self.layers, shape, state, modules))
+            self.set_weights(from_torch_state_dict(self.parts, shape, state, modules))
 
     @abstractmethod
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -121,8 +121,8 @@ class ExchangedModel(CompiledModel):
 
     @property
     @abstractmethod
-    def layers(self) -> list[Any]:
-        """The layers, models among them."""
+    def parts(self) -> list[Any]:
+        """Layers and models in the order in which they compute, one as often as it is used."""
 
     def _sample(self, action: str) -> Shape:
         """The shape of one."""
@@ -138,7 +138,7 @@ class ExchangedModel(CompiledModel):
         inputs, program = self._inputs, self.program
         if inputs is None or program is None:
             raise self._not_built("export()")
-        stages = stages_of(named_leaves(self.layers), shape)
+        stages = stages_of(named_leaves(self.parts), shape)
         numbers = np.arange(math.prod(shape)) * _STEP % min(self._tokens or _DIFFERENT, _DIFFERENT)
         sample = numbers.astype(np.float32)
         if self._tokens is None:

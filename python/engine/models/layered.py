@@ -19,7 +19,7 @@ from engine.layers.base import JOINING
 from engine.layers.weights import HasWeights
 from engine.models.model import TrainableModel
 from engine.models.stack import (
-    leaves_of,
+    first_uses,
     loss_is_masked,
     operations_through,
     reseeded,
@@ -48,8 +48,13 @@ class Layered(TrainableModel, HasWeights):
 
     @property
     def leaves(self) -> list[Layer]:
-        """The layers that have no layers within."""
+        """The layers that have no layers within, in the order in which they compute, one as often as it is used."""
         return [leaf for part in self._layers for leaf in part.leaves]
+
+    @property
+    def _owners(self) -> list[Layer]:
+        """The leaves, each once."""
+        return list(dict.fromkeys(self.leaves))
 
     def _holds(self, model: object) -> bool:
         """Whether a model is a part of this one, or of a part."""
@@ -109,7 +114,7 @@ class Layered(TrainableModel, HasWeights):
     @property
     def weights(self) -> list[Float32]:
         """All weights as they are at one moment, read-only: kernel and bias of each layer in turn."""
-        program, leaves = self.program, self.leaves
+        program, leaves = self.program, self._owners
         if program is None:
             return [array for leaf in leaves for array in leaf.weights]
         arrays = iter(read_weights(program))
@@ -118,14 +123,14 @@ class Layered(TrainableModel, HasWeights):
     @property
     def trainable_weights(self) -> list[Float32]:
         """The weights that training changes."""
-        return [array for leaf in self.leaves for array in leaf.trainable_weights if self._trainable]
+        return [array for leaf in self._owners for array in leaf.trainable_weights if self._trainable]
 
     @property
     def non_trainable_weights(self) -> list[Float32]:
         """The weights that training leaves alone."""
         if not self._trainable:
             return self.weights
-        return [array for leaf in self.leaves for array in leaf.non_trainable_weights]
+        return [array for leaf in self._owners for array in leaf.non_trainable_weights]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Take over `weights`, in the order of `get_weights`.
@@ -141,11 +146,11 @@ class Layered(TrainableModel, HasWeights):
     @property
     def losses(self) -> list[float]:
         """What layers have added to the loss of the last batch by `add_loss`, and the penalties on weights."""
-        return [loss for layer in self.leaves for loss in layer.losses]
+        return [loss for layer in self._owners for loss in layer.losses]
 
     def _restack(self, inputs: InputLayer | None, stack: list[Any], compiled: Compiled | None) -> None:
         """Become a model of these parts, all or nothing; weights that exist stay as they are."""
-        leaves, output_shape = leaves_of(stack), None
+        leaves, output_shape = [leaf for part in stack for leaf in part.leaves], None
         if inputs is not None and stack:
             *shapes, output_shape = shapes_through(inputs.sample_shape, stack)
             for part, sample in zip(stack, shapes, strict=True):
@@ -168,7 +173,7 @@ class Layered(TrainableModel, HasWeights):
         if inputs is not None and output_shape is not None:
             samples = shapes_through(inputs.sample_shape, leaves)
             operations = operations_through(samples, leaves, self._trainable)
-            weights = [self._lent_or_own(*pair) for pair in zip(leaves, samples, strict=False)]
+            weights = [self._lent_or_own(*pair) for pair in first_uses(samples, leaves).items()]
             arrays = list(chain(*weights))
             program = build(math.prod(inputs.sample_shape), operations, arrays, math.prod(output_shape[:-1]))
             if compiled is not None:
@@ -179,7 +184,7 @@ class Layered(TrainableModel, HasWeights):
         self._attached = leaves
         if program is not None:
             first = 0
-            for leaf, arrays in zip(leaves, weights, strict=True):
+            for leaf, arrays in zip(dict.fromkeys(leaves), weights, strict=True):
                 leaf.attach(self, program, first, len(arrays))
                 first += len(arrays)
         for part in {*self._layers, *stack}:
@@ -208,7 +213,7 @@ class Layered(TrainableModel, HasWeights):
         compiled.apply(program, tracked(samples, leaves, self._trainable), samples[-1], asks, masked)
 
     def _reseed(self, seeds: Sequence[int | None]) -> None:
-        if reseeded(self.leaves, seeds):
+        if reseeded(self._owners, seeds):
             self._renew()
 
     def _renew(self) -> None:
@@ -228,19 +233,17 @@ class Layered(TrainableModel, HasWeights):
         # `trainable` was assigned, or there is no program yet.
         self._restack(inputs, self._layers, compiled)
 
-    def _around(self) -> Iterator[Layered]:
+    def _around(self) -> list[Layered]:
         """The models with weights that this one is a part of, the inner ones first."""
         with JOINING:
             outers = list(self._outers)
-        for outer in outers:
-            if outer.built:
-                yield outer
-                yield from outer._around()
+        found = [model for outer in outers if outer.built for model in (outer, *outer._around())]
+        return list(dict.fromkeys(reversed(found)))[::-1]
 
     @contextmanager
     def _changing(self) -> Iterator[list[Layered]]:
         """Hold this model and those around it, which the result lists, while its layers change."""
-        around = list(self._around())
+        around = self._around()
         with ExitStack() as locks:
             for model in (*reversed(around), self):
                 locks.enter_context(model._lock)
@@ -257,7 +260,8 @@ class Layered(TrainableModel, HasWeights):
 
     def _require_fitting(self, leaves: list[Layer]) -> None:
         """Raise ValueError unless this model may have `leaves` in place of its own."""
-        samples = shapes_through(self._sample_shape or (), leaves_of(leaves))
+        samples = shapes_through(self._sample_shape or (), leaves)
+        first_uses(samples, leaves)
         for leaf, sample in zip(leaves, samples, strict=False):
             leaf.fitting_weights(sample)
         if self._compiled is not None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine._checks import Shape, shape, text_of_shape
 from engine._program import Operation
 from engine.layers import InputLayer, Layer
+from engine.layers.base import LayerHost
 from engine.layers.masks import masks_before
 from engine.optimizers.variables import Tracked
+
+# From one use of a layer to the next: an odd number without a pattern, so that no sum of a few meets another seed.
+_SEEDS_APART = 0x9E3779B97F4A7C15
 
 
 def with_part(
@@ -26,9 +31,7 @@ def with_part(
             msg = f"the input layer {part.name!r} must come first, and there can be only one: leave it out"
             raise ValueError(msg)
         return part, list(stack)
-    if any(part is other for other in stack):
-        raise _twice(part.name)
-    if any(part.name == other.name for other in stack):
+    if any(part.name == other.name and part is not other for other in stack):
         msg = f"two layers are named {part.name!r}: give one of them another `name`"
         raise ValueError(msg)
     if inputs is None and not stack and part.given_input_shape is not None:
@@ -36,26 +39,22 @@ def with_part(
     return inputs, [*stack, part]
 
 
-def leaves_of(stack: Sequence[Any]) -> list[Layer]:
-    """The layers that `stack` consists of, those within models included.
+def first_uses(samples: Sequence[Shape], leaves: Sequence[Layer]) -> dict[Layer, Shape]:
+    """Each layer once, in order, with the shape of the samples that it is given first; arguments as of `operations_through`.
 
     Raises:
-        ValueError: for a layer that comes twice.
+        ValueError: for a layer with weights that comes twice.
     """
-    leaves: list[Layer] = [leaf for part in stack for leaf in part.leaves]
-    seen: set[int] = set()
-    for leaf in leaves:
-        if id(leaf) in seen:
-            raise _twice(leaf.name)
-        seen.add(id(leaf))
-    return leaves
-
-
-def _twice(name: str) -> ValueError:
-    return ValueError(
-        f"layer {name!r} comes twice in one network, which can't use the same weights at two places: make a copy with "
-        "from_config(layer.get_config()), then set_weights(). Different models may share a layer"
-    )
+    found: dict[Layer, Shape] = {}
+    for leaf, sample in zip(leaves, samples, strict=False):
+        if leaf in found and leaf.weights_for(sample):
+            msg = (
+                f"layer {leaf.name!r} comes twice in one network, which can't use the same weights at two places: make a "
+                "copy with from_config(layer.get_config()), then set_weights(). Different models may share a layer"
+            )
+            raise ValueError(msg)
+        found.setdefault(leaf, sample)
+    return found
 
 
 def reseeded(leaves: Sequence[Layer], seeds: Sequence[int | None]) -> bool:
@@ -80,23 +79,36 @@ def operations_through(samples: Sequence[Shape], leaves: Sequence[Layer], learns
 
     Args:
         samples: shapes of one before the first layer and after each.
-        leaves: the layers.
+        leaves: the layers, one as often as it is used.
         learns: False where nothing is to be trained, whatever the layers say.
     """
     found: list[Operation] = []
     sources = masks_before(leaves)
+    uses, total = Counter[Layer](), Counter(leaves)
     for number, (layer, source) in enumerate(zip(leaves, sources, strict=False)):
         note: dict[str, Any] = {}
+        use = uses[layer] if total[layer] > 1 else None
+        uses[layer] += 1
         makes = layer.is_custom and sources[number + 1] == number
         if source is not None and (layer.reads_mask or makes):
             _require_rows_of_mask(samples, leaves, number, source)
             note["masked"] = True
         if makes:
             note["mask_rows"] = math.prod(samples[number + 1][:-1])
-        found += [{**operation, **note} for operation in layer.operations_for(samples[number])]
+        operations = layer.operations_for(samples[number])
+        found += [{**operation, **note, **_of_use(operation, use)} for operation in operations]
     return (
         found if learns else [{**each, "trainable": False} if "trainable" in each else each for each in found]
     )
+
+
+def _of_use(operation: Operation, use: int | None) -> Operation:
+    """What is different where a layer is used again, after so many times: each time it draws other random numbers."""
+    if use is None:
+        return {}
+    fields = {"seed": (operation["seed"] + use * _SEEDS_APART) % 2**64} if "seed" in operation else {}
+    host = operation.get("host")
+    return fields | ({"host": host._replace(use=use)} if isinstance(host, LayerHost) else {})
 
 
 def loss_is_masked(samples: Sequence[Shape], leaves: Sequence[Layer]) -> bool:
@@ -135,7 +147,7 @@ def _require_rows_of_mask(
 
 
 def tracked(samples: Sequence[Shape], leaves: Sequence[Layer], learns: bool) -> list[Tracked]:
-    """The weights of `leaves` as the optimizer knows them; arguments as of `operations_through`."""
+    """The weights of `leaves`, each once, as the optimizer knows them; arguments as of `operations_through`."""
     return [
         Tracked(
             f"{layer.name}/{weight.name}",
@@ -144,7 +156,7 @@ def tracked(samples: Sequence[Shape], leaves: Sequence[Layer], learns: bool) -> 
             weight.constraint,
             weight.shape,
         )
-        for layer, sample in zip(leaves, samples, strict=False)
+        for layer, sample in first_uses(samples, leaves).items()
         for weight in layer.weights_for(sample)
     ]
 
@@ -164,7 +176,7 @@ def rows_of(input_shape: Shape | None, stack: Sequence[Any], expand: bool, depth
         learns = ("Y" if part.trainable else "N") if part.weights else "-"
         rows = [(f"{mark}{part.name} ({type(part).__name__})", out, params, learns)]
         if expand and not isinstance(part, Layer):
-            within = rows_of(part._sample_shape, part.layers, expand, depth + 1)
+            within = rows_of(part._sample_shape, part.parts, expand, depth + 1)
             rows += [row for each in within for row in each]
         yield rows
 

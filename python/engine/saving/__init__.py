@@ -139,7 +139,7 @@ def pickled(model: Any) -> tuple[Any, tuple[bytes, dict[str, type]]]:
     """What `pickle` and `copy` make `model` again from: a function and its arguments."""
     buffer = BytesIO()
     Npz().write(buffer, contents_of(model, _texts(model)))
-    classes = {type(layer).__name__: type(layer) for _, layer in named_leaves(model.layers)}
+    classes = {type(layer).__name__: type(layer) for _, layer in named_leaves(model.parts)}
     own = {name: each for name, each in classes.items() if not each.__module__.startswith("engine.")}
     return unpickled, (buffer.getvalue(), own)
 

@@ -29,14 +29,17 @@ def paths_of(kinds: Sequence[str], root: str = "") -> list[str]:
     return paths
 
 
-def _members(model: Any, skipped: Sequence[Any], root: str = "") -> Iterator[tuple[str, Any]]:
-    """The layers of a model by path, models within followed by their layers, but for those `skipped`."""
-    layers = model.layers
+def _members(
+    model: Any, skipped: Sequence[Any], root: str = "", found: set[Any] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """The layers of a model by path, models within followed by their layers, but for those `skipped`, or `found` before."""
+    layers, found = model.layers, set() if found is None else found
     for path, layer in zip(paths_of([type(layer).__name__ for layer in layers], root), layers, strict=True):
-        if not _among(skipped, layer):
+        if layer not in found and not _among(skipped, layer):
+            found.add(layer)
             yield path, layer
             if not isinstance(layer, Layer):
-                yield from _members(layer, skipped, f"{path}/")
+                yield from _members(layer, skipped, f"{path}/", found)
 
 
 def _slots(model: Any, skipped: Sequence[Any] = ()) -> list[tuple[Slot, Any]]:
@@ -123,7 +126,7 @@ def load(
 @contextmanager
 def undone_on_errors(model: Any) -> Iterator[None]:
     """Bring weights and the optimizer's state back if the block raises."""
-    weights = [(layer, layer.get_weights()) for _, layer in named_leaves(model.layers) if layer.built]
+    weights = [(layer, layer.get_weights()) for _, layer in named_leaves(model.parts) if layer.built]
     optimizer = model.optimizer
     before = None if optimizer is None else optimizer.snapshot()
     try:

@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Generator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from engine import layers as layer_classes
 from engine._checks import Shape
@@ -14,7 +14,7 @@ from engine.layers import InputLayer, Layer
 from engine.saving._state import paths_of
 from engine.saving.contents import Reader, Slot
 from engine.utils import deserialize_keras_object, serialize_keras_object
-from engine.utils.serialization import is_of_model, layers_in
+from engine.utils.serialization import identity_of, is_of_model, layers_in
 
 # Numbers in a sample between two layers: an image of 4096 x 4096. More is a slip, or meant to fill the memory.
 MOST_NUMBERS = 2**24
@@ -135,9 +135,15 @@ def _given_shape(config: object) -> Shape | None:
 
 
 def _wanted(
-    config: object, shape: Shape | None, root: str = "", learns: bool | None = None
+    config: object,
+    shape: Shape | None,
+    root: str = "",
+    learns: bool | None = None,
+    known: dict[Any, tuple[Any, Layer | None]] | None = None,
 ) -> Generator[tuple[Slot, Layer, list[Shape] | None], None, Shape | None]:
     """What the layers of a model need from a file: where each has its weights, the layer, the weights' shapes.
+
+    A layer that comes again needs nothing more.
 
     The shapes are None where nothing tells the inputs' shape, so that there are no weights yet.
 
@@ -146,6 +152,7 @@ def _wanted(
         shape: of one sample, if something tells.
         root: before all paths.
         learns: whether the outermost model within does.
+        known: configs and layers that came before, by what `identity_of` returns.
 
     Returns:
         The shape of one output.
@@ -154,31 +161,48 @@ def _wanted(
     if None not in (given, shape) and given != shape:
         msg = f"a model takes samples of shape {given}, but gets {shape} in the model around it"
         raise ValueError(msg)
-    shape = given or shape
+    shape, known = given or shape, {} if known is None else known
     configs = layers_in(config)
-    layers = [None if is_of_model(each) else layer_classes.get(each) for each in configs]
+    keys = [identity_of(each) for each in configs]
+    new = set(keys) - known.keys()
+    for key, each in zip(keys, configs, strict=True):
+        if key not in known:
+            known[key] = (each, None if is_of_model(each) else layer_classes.get(each))
+    # A Functional lists each of its layers once.
+    listed = list(dict.fromkeys(keys)) if "output_layers" in cast("Mapping[str, Any]", config) else keys
     kinds = [
         each["class_name"] if one is None else type(one).__name__
-        for each, one in zip(configs, layers, strict=True)
+        for each, one in map(known.__getitem__, listed)
     ]
-    for path, each, layer in zip(paths_of(kinds, root), configs, layers, strict=True):
+    paths = dict(reversed([*zip(listed, paths_of(kinds, root), strict=True)]))
+    for key in keys:
+        each, layer = known[key]
+        slots: list[tuple[Slot, Layer, list[Shape] | None]] = []
         if layer is None:
             inner = each["config"]
             out = yield from _wanted(
-                inner, shape, f"{path}/", inner.get("trainable", True) if learns is None else learns
+                inner,
+                shape,
+                f"{paths[key]}/",
+                inner.get("trainable", True) if learns is None else learns,
+                known,
             )
             shape = None if shape is None else out
         elif shape is None:
-            yield Slot(path), layer, None
+            slots = [(Slot(paths[key]), layer, None)]
         else:
             _require_size(shape, layer.name)
             weights = sorted(layer.weights_for(shape), key=lambda weight: not weight.trainable)
             learning = (
                 sum(weight.trainable for weight in weights) if layer.trainable and learns is not False else 0
             )
-            yield Slot(path, len(weights), learning), layer, [weight.shape for weight in weights]
+            slot = Slot(paths[key], len(weights), learning)
+            slots = [(slot, layer, [weight.shape for weight in weights])]
             shape = layer.output_shape_for(shape)
             _require_size(shape, layer.name)
+        if key in new:
+            new.remove(key)
+            yield from slots
     return shape
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,41 @@ _PACKAGES = {
 _FORMULAS = ("activations", "losses", "metrics")
 _NO_FORMULAS = {"deserialize", "for_training", "get", "lower", "serialize"}
 _MODELS = ("Functional", "Model", "Sequential")
+# What marks the configs of one and the same object, in Keras as well.
+_SHARED = "shared_object_id"
+_known: ContextVar[dict[Any, Any] | None] = ContextVar("_known", default=None)
+
+
+@contextmanager
+def sharing() -> Iterator[dict[Any, Any]]:
+    """What is known of objects that may come again, in a model or those within: one dict for all blocks in a block."""
+    outer = _known.get()
+    found = {} if outer is None else outer
+    token = _known.set(found)
+    try:
+        yield found
+    finally:
+        _known.reset(token)
+
+
+def described_parts(parts: Sequence[Any]) -> list[dict[str, Any]]:
+    """The configs of layers and models, marked where they come again, here or in a model around or within."""
+    configs = []
+    with sharing() as known:
+        for part in parts:
+            configs.append(config := serialize_keras_object(part))
+            first = known.setdefault(part, config)
+            if first is not config:
+                config[_SHARED] = first.setdefault(_SHARED, list(known).index(part))
+    return configs
+
+
+def identity_of(config: Any) -> Any:
+    """What the configs of one and the same object have in common, those that `layers_in` returns, and no others."""
+    if not isinstance(config, Mapping):
+        return object()
+    number = config.get(_SHARED)
+    return id(config) if number is None else (_SHARED, number)
 
 
 def serialize_keras_object(obj: Any) -> Any:
@@ -157,7 +194,7 @@ def is_of_model(config: Any) -> bool:
 
 
 def layers_in(config: object) -> list[Any]:
-    """The configs of the layers of a model, from its input to its output.
+    """The configs of the layers of a model, from its input to its output, one as often as the layer is used.
 
     Args:
         config: what the model's `get_config` returned.
@@ -172,7 +209,7 @@ def layers_in(config: object) -> list[Any]:
     if "output_layers" in config:  # of a Functional
         try:
             return _chained(config, {_name_of(layer): layer for layer in layers})
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
             msg = (
                 f"a config of model {config['name']!r} must have layers as get_config() returns them, dicts with 'name' "
                 f"and 'inbound_nodes' ({type(error).__name__}: {error})"
@@ -187,17 +224,20 @@ def layers_in(config: object) -> list[Any]:
 
 def _chained(config: Mapping[str, Any], layers: Mapping[str, Any]) -> list[Any]:
     chain: list[Any] = []
-    name = _named(config["output_layers"])
-    while name is not None and name in layers and len(chain) < len(config["layers"]):
+    calls = {name: layer.get("inbound_nodes") or [] for name, layer in layers.items()}
+    length = sum(max(len(each), 1) for each in calls.values())
+    name, number = _end(config["output_layers"])
+    if name in layers and layers[name].get("class_name") == "Functional":
+        number -= 1  # which counts itself
+    while name in layers and len(chain) < length:
         chain.append(layers[name])
-        nodes = layers[name].get("inbound_nodes") or []
-        if not nodes:
+        if not calls[name]:
             break
-        name = _source(nodes[0]) if len(nodes) == 1 else None
-    if len(chain) != len(config["layers"]) or name != _named(config.get("input_layers")):
+        name, number = _source(calls[name][number if len(calls[name]) > 1 else 0])
+    if len(chain) != length or name != _end(config.get("input_layers"))[0]:
         msg = (
-            f"model {config['name']!r} is no chain of layers, each called once on what the one before has returned, as "
-            "models are here"
+            f"model {config['name']!r} is no chain of layers, each called on what the one before has returned, as models "
+            "are here"
         )
         raise ValueError(msg)
     return chain[::-1]
@@ -207,22 +247,25 @@ def _name_of(layer: Mapping[str, Any]) -> str:
     return str(layer.get("name") or layer["config"]["name"])
 
 
-def _named(ends: Any) -> str | None:
-    """The layer that `["dense", 0, 0]` tells, or a list of one such."""
+def _end(ends: Any) -> tuple[str, int]:
+    """The layer that `["dense", 1, 0]` tells, or a list of one such, and the number of its call; "" for no layer."""
     while isinstance(ends, list) and len(ends) == 1:
         (ends,) = ends
-    return str(ends[0]) if isinstance(ends, list) and ends else None
+    return (str(ends[0]), ends[1]) if isinstance(ends, list) and ends else ("", 0)
 
 
-def _source(node: Any) -> str | None:
-    """The layer whose output is the argument of a call; None where there are several, or options that count."""
+def _source(node: Any) -> tuple[str, int]:
+    """The layer whose output is the argument of a call, and the number of the call that it comes from.
+
+    There is none, "", where there are several, or options that count.
+    """
     if isinstance(node, list):  # as Keras 2 had it, with options at the end
-        return _named([end[:3] for end in node if isinstance(end, list) and not any(end[3:])])
+        return _end([end[:3] for end in node if isinstance(end, list) and not any(end[3:])])
     arguments, options = node.get("args"), node.get("kwargs") or {}
     while isinstance(arguments, list) and len(arguments) == 1:
         (arguments,) = arguments
     # What a model is called with goes before `training`, as in Keras.
     counting = [name for name, value in options.items() if value is not None and name != "training"]
     if not isinstance(arguments, Mapping) or counting:
-        return None
-    return _named(arguments["config"].get("keras_history"))
+        return "", 0
+    return _end(arguments["config"].get("keras_history"))
