@@ -11,14 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 from engine._checks import choice, flag, integer, real, reals
 from engine.metrics.base import CoreMetric, Metric, register
 from engine.metrics.confusion import (
+    COUNTED,
     MOST_THRESHOLDS,
     Counts,
     counts_above,
     evenly_distributed,
     lower_thresholds,
     ratio,
+    set_count,
 )
-from engine.metrics.variables import State
+from engine.metrics.variables import Part, State
 
 Array = NDArray[Any]
 
@@ -50,6 +52,7 @@ class AUC(CoreMetric):
 
     reads_indices = True
     direction = "up"
+    true_positives, false_positives, true_negatives, false_negatives = Part(), Part(), Part(), Part()
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -90,6 +93,7 @@ class AUC(CoreMetric):
             if label_weights is None
             else [real(w, "label_weights", 0.0) for w in np.ravel(label_weights).tolist()]
         )
+        self._width = self.num_labels or len(self.label_weights or [0])
         self.from_logits = flag(from_logits, "from_logits")
         self.exact = flag(exact, "exact")
         if self.exact and self.curve == "PRGAIN":
@@ -153,6 +157,40 @@ class AUC(CoreMetric):
         if not self.multi_label:
             return float(areas[0])
         return float(areas @ weights / weights.sum()) if weights.any() else 0.0
+
+    @property
+    def _state_size(self) -> int:
+        """Numbers in the state; 0 where the outputs tell how many."""
+        labels = self.num_labels or 0 if self.multi_label else len(self.label_weights or [0])
+        return 0 if self.exact else labels * 2 * (self.num_thresholds + 1)
+
+    def reset_state(self) -> None:
+        """Forget all batches."""
+        super().reset_state()
+        self._state = None if self.exact else self._state
+
+    def _read(self, state: State) -> dict[str, Array]:
+        """Counts by threshold, with `multi_label` (thresholds, labels); none of exact ones."""
+        if self.exact:
+            return {}
+        counts = counts_above(state, self._points)
+        found = {name: getattr(counts, field) for name, field in COUNTED.items()}
+        return {name: self._by_threshold(count) for name, count in found.items()}
+
+    def _write(self, state: State, name: str, value: Array) -> None:
+        """Set one of them."""
+        if self.multi_label:
+            by_label = value.T
+        else:  # the sum over labels, all of it from the one that weighs most
+            weights = np.array(self.label_weights or [1.0])
+            by_label = np.outer(np.arange(len(weights)) == weights.argmax(), value / weights.max())
+        set_count(state, self._points, COUNTED[name], by_label)
+
+    def _by_threshold(self, count: Array) -> Array:
+        if self.multi_label:
+            return count.T
+        weighed: Array = np.array(self.label_weights or [1.0]) @ count
+        return weighed
 
     def _areas(self, counts: Counts) -> Array:
         tp, fp, tn, fn = counts

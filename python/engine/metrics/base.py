@@ -15,7 +15,7 @@ from engine._program import Float32, accumulate
 from engine._spec import Registry, Spec, snake_case
 from engine._targets import class_indices_like, like_predictions
 from engine._values import Number
-from engine.metrics.variables import Array, State, StatePart, Variable
+from engine.metrics.variables import Array, Part, State, StatePart, Variable
 
 
 class Metric(Spec):
@@ -56,7 +56,12 @@ class Metric(Spec):
         require(str, name, "name", "a string")
         self.name = name or snake_case(type(self).__name__)
         self.dtype = float32_only(dtype)
-        self.variables: list[Variable] = []
+        self._added: list[Variable] = []
+
+    @property
+    def variables(self) -> list[Variable]:
+        """What it keeps from batch to batch."""
+        return list(self._added)
 
     def update_state(self, *args: Any, **options: Any) -> None:
         """Add a batch: `args` and `options` are `y_true`, `y_pred` and `sample_weight`."""
@@ -76,7 +81,7 @@ class Metric(Spec):
 
     def reset_state(self) -> None:
         """Forget all batches; so do metrics that are attributes of this one, or in lists and dicts of them."""
-        for variable in self.variables:
+        for variable in self._added:
             variable.assign(0)
         for metric in _metrics_in(list(vars(self).values())):
             metric.reset_state()
@@ -108,19 +113,19 @@ class Metric(Spec):
         if not callable(start):
             msg = f"`initializer` must be 'zeros', 'ones' or a function of the shape, got {initializer!r}"
             raise ValueError(msg)
-        self.variables.append(Variable(np.array(start(tuple(shape)), dtype or float), name or "variable"))  # type: ignore[call-overload] # NumPy judges it
-        return self.variables[-1]
+        self._added.append(Variable(np.array(start(tuple(shape)), dtype or float), name or "variable"))  # type: ignore[call-overload] # NumPy judges it
+        return self._added[-1]
 
     add_weight = add_variable
 
     def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
         """Write what has been added up into `store`, a mapping, under "0", "1", ..."""
-        for position, variable in enumerate(self.variables):
+        for position, variable in enumerate(self._added):
             store[str(position)] = variable.numpy()
 
     def load_own_variables(self, store: Mapping[str, Array]) -> None:
         """Take what `save_own_variables` wrote into `store`."""
-        for position, variable in enumerate(self.variables):
+        for position, variable in enumerate(self._added):
             variable.assign(store[str(position)])
 
     def resolve(self, indices: bool, outputs: int) -> Metric:
@@ -172,7 +177,36 @@ class CoreMetric(Metric, ABC):
 
     def reset_state(self) -> None:
         """Forget all batches."""
-        self._state = None
+        self._state = None if self._state is None else np.zeros_like(self._state)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """What it keeps from batch to batch; what has the shape of the outputs only from the first batch on."""
+        return [*self._added, *(StatePart(self, name) for name in self._parts())]
+
+    def _parts(self) -> dict[str, Array]:
+        """What has been added up, by the names of Keras' variables."""
+        found = self._read(np.zeros(self._state_size) if self._state is None else self._state)
+        return {name: value for name, value in found.items() if np.size(value)}
+
+    def _set_part(self, name: str, value: Array) -> None:
+        """Go on from `value` for one of the variables."""
+        state = np.zeros(self._state_size) if self._state is None else self._state.copy()
+        self._write(state, name, value)
+        self.take(state, self._width)
+
+    @property
+    def _state_size(self) -> int:
+        """Numbers in the state before the first batch; 0 where the outputs tell how many."""
+        return 0
+
+    def _read(self, state: State) -> dict[str, Array]:
+        """What `state` holds, by the names of Keras' variables, in their order; empty arrays for what isn't known yet."""
+        del state
+        return {}
+
+    def _write(self, state: State, name: str, value: Array) -> None:
+        """Set what `_read` gives under `name`."""
 
     def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
         """Write what has been added up into `store`, a mapping."""
@@ -183,17 +217,13 @@ class CoreMetric(Metric, ABC):
     def load_own_variables(self, store: Mapping[str, Array]) -> None:
         """Take what `save_own_variables` wrote into `store`."""
         super().load_own_variables(store)
-        rest = list(store.values())[len(self.variables) :]
+        rest = list(store.values())[len(self._added) :]
         if rest:
             self.take(rest[0], int(rest[1]))
 
     def take(self, state: State, width: int = 1) -> None:
         """Become the metric of what the core has added up, over predictions of so many numbers in a row."""
         self._state, self._width = state, width
-
-    def state_of(self, size: int) -> State:
-        """A copy of what has been added up, so many numbers."""
-        return np.zeros(size) if self._state is None else self._state.copy()
 
     def suits(self, indices: bool) -> bool:
         """Whether the metric can read such targets: class indices, or one number per output."""
@@ -235,11 +265,16 @@ class MeanOfRows(CoreMetric):
     """
 
     heeds_mask = True
+    _state_size = 2
+    total, count = Part(), Part()
 
-    def __init__(self, name: str | None = None, dtype: object = None) -> None:
-        super().__init__(name, dtype)
-        self.total, self.count = StatePart(self, 0, 2, "total"), StatePart(self, 1, 2, "count")
-        self.variables += [self.total, self.count]
+    def _read(self, state: State) -> dict[str, Array]:
+        """Sum and weight."""
+        return {"total": state[0], "count": state[1]}
+
+    def _write(self, state: State, name: str, value: Array) -> None:
+        """Set one of the two."""
+        state[int(name == "count")] = value
 
     def compute(self, state: State) -> float:
         """The mean that `state` stands for, [sum, weight]."""

@@ -12,7 +12,7 @@ from engine import losses
 from engine._checks import LOWEST, choice, flag, integer, real
 from engine.losses.base import FunctionLoss, last_axis
 from engine.metrics.base import CoreMetric, MeanOfRows, register
-from engine.metrics.variables import State
+from engine.metrics.variables import Part, State
 
 
 class LossMetric(MeanOfRows):
@@ -228,6 +228,10 @@ class SparseCategoricalCrossentropy(LossMetric):
         self.axis = last_axis(axis)
 
 
+# Of an output, in the order of the core's.
+_SUMS = ("sum", "squared_sum", "residual", "count")
+
+
 @register("r2")
 class R2Score(CoreMetric):
     """The coefficient of determination, `1 - sum((y - p)**2) / sum((y - mean(y))**2)`.
@@ -256,13 +260,29 @@ class R2Score(CoreMetric):
         )
         self.num_regressors = integer(num_regressors, "num_regressors", 0)
 
+    num_samples, squared_sum, sum, count = Part(), Part(), Part(), Part()
+    total_mse = Part("residual")
+    _state_size = 1
+
     def lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         return {"kind": "moments"}
 
+    def _read(self, state: State) -> dict[str, Any]:
+        """Rows times outputs, and sums by output."""
+        sums = dict(zip(_SUMS, state[:-1].reshape(-1, len(_SUMS)).T, strict=True))
+        return {"num_samples": state[-1], "squared_sum": sums.pop("squared_sum"), **sums}
+
+    def _write(self, state: State, name: str, value: Any) -> None:
+        """Set one of them."""
+        if name == "num_samples":
+            state[-1] = value
+        else:
+            state[:-1].reshape(-1, len(_SUMS))[:, _SUMS.index(name)] = value
+
     def compute(self, state: State) -> Any:
         """The score from sums of w y, w y**2, w (y - p)**2 and w by output."""
-        total, squares, residual, weight = state[:-1].reshape(-1, 4).T
+        total, squares, residual, weight = state[:-1].reshape(-1, len(_SUMS)).T
         with np.errstate(divide="ignore", invalid="ignore"):
             variation = squares - total * total / weight
             scores = 1 - residual / variation

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine._checks import integer, real
 from engine.metrics.base import CoreMetric, register
-from engine.metrics.variables import State
+from engine.metrics.variables import Part, State
 
 Array = NDArray[Any]
 
@@ -21,6 +21,14 @@ _BELOW_ALL = -1e10
 MOST_THRESHOLDS = 2**23
 # Fewer are compared one by one.
 _FEWEST_EVEN = 3
+
+
+COUNTED = {
+    "true_positives": "tp",
+    "false_positives": "fp",
+    "true_negatives": "tn",
+    "false_negatives": "fn",
+}
 
 
 class Counts(NamedTuple):
@@ -82,6 +90,25 @@ def counts_above(state: State, thresholds: Sequence[float]) -> Counts:
     return Counts(tp, fp, totals[:, 0] - fp, totals[:, 1] - tp)
 
 
+def set_count(state: State, thresholds: Sequence[float], name: str, value: Array) -> None:
+    """Set a field of `counts_above(state, thresholds)` to `value`, (labels, thresholds).
+
+    True positives and false negatives have one sum at all thresholds, and so have the other two: those beside follow, but
+    at the lowest threshold.
+    """
+    bins, counts = state.reshape(-1, 2, len(thresholds) + 1), counts_above(state, thresholds)
+    positive = name in ("tp", "fn")
+    above, below = (counts.tp, counts.fn) if positive else (counts.fp, counts.tn)
+    order = np.argsort(thresholds, kind="stable")
+    lowest = order[:1]
+    if name in ("tp", "fp"):
+        total, above = value[:, lowest] + below[:, lowest], value
+    else:
+        total = above[:, lowest] + value[:, lowest]
+        above = total - value
+    bins[:, int(positive)] = -np.diff(above[:, order], axis=-1, prepend=total, append=0.0)
+
+
 class ThresholdMetric(CoreMetric, ABC):
     """A metric of the counts at one or several thresholds.
 
@@ -94,6 +121,8 @@ class ThresholdMetric(CoreMetric, ABC):
     """
 
     reads_indices = True
+    kept: ClassVar[Mapping[str, str]] = COUNTED
+    """Keras' variables, with the counts that they hold."""
 
     def __init__(  # Keras' signature
         self,
@@ -129,8 +158,21 @@ class ThresholdMetric(CoreMetric, ABC):
 
     def result(self) -> Any:
         """The metric of all batches since `reset_state`."""
-        empty = np.zeros(2 * (len(self._points) + 1))
-        return self.compute(empty if self._state is None else self._state)
+        return self.compute(np.zeros(self._state_size) if self._state is None else self._state)
+
+    @property
+    def _state_size(self) -> int:
+        """Numbers in the state."""
+        return 2 * (len(self._points) + 1)
+
+    def _read(self, state: State) -> dict[str, Array]:
+        """Counts by threshold."""
+        counts = counts_above(state, self._points)
+        return {name: getattr(counts, field)[0] for name, field in self.kept.items()}
+
+    def _write(self, state: State, name: str, value: Array) -> None:
+        """Set one of them."""
+        set_count(state, self._points, self.kept[name], value[np.newaxis])
 
     @abstractmethod
     def of_counts(self, counts: Counts) -> Array:
@@ -150,6 +192,8 @@ class _Count(ThresholdMetric):
         dtype: None or "float32".
     """
 
+    accumulator = Part()
+
     def __init__(
         self,
         thresholds: float | Iterable[float] | None = None,
@@ -158,41 +202,38 @@ class _Count(ThresholdMetric):
     ) -> None:
         super().__init__(thresholds, None, None, name, dtype)
 
+    def of_counts(self, counts: Counts) -> Array:
+        """The count."""
+        found: Array = getattr(counts, self.kept["accumulator"])
+        return found
+
 
 @register()
 class TruePositives(_Count):
     """Outputs above the threshold whose target is 1, by weight."""
 
-    def of_counts(self, counts: Counts) -> Array:
-        """The count."""
-        return counts.tp
+    kept: ClassVar = {"accumulator": "tp"}
 
 
 @register()
 class FalsePositives(_Count):
     """Outputs above the threshold whose target is 0, by weight."""
 
-    def of_counts(self, counts: Counts) -> Array:
-        """The count."""
-        return counts.fp
+    kept: ClassVar = {"accumulator": "fp"}
 
 
 @register()
 class TrueNegatives(_Count):
     """Outputs not above the threshold whose target is 0, by weight."""
 
-    def of_counts(self, counts: Counts) -> Array:
-        """The count."""
-        return counts.tn
+    kept: ClassVar = {"accumulator": "tn"}
 
 
 @register()
 class FalseNegatives(_Count):
     """Outputs not above the threshold whose target is 1, by weight."""
 
-    def of_counts(self, counts: Counts) -> Array:
-        """The count."""
-        return counts.fn
+    kept: ClassVar = {"accumulator": "fn"}
 
 
 @register()
@@ -210,6 +251,8 @@ class Precision(ThresholdMetric):
     """
 
     direction = "up"
+    kept: ClassVar = {name: COUNTED[name] for name in ("true_positives", "false_positives")}
+    true_positives, false_positives = Part(), Part()
 
     def of_counts(self, counts: Counts) -> Array:
         """`tp / (tp + fp)`."""
@@ -231,6 +274,8 @@ class Recall(ThresholdMetric):
     """
 
     direction = "up"
+    kept: ClassVar = {name: COUNTED[name] for name in ("true_positives", "false_negatives")}
+    true_positives, false_negatives = Part(), Part()
 
     def of_counts(self, counts: Counts) -> Array:
         """`tp / (tp + fn)`."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine._checks import EPSILON, above_zero, choice, real
 from engine.metrics.base import CoreMetric, register
-from engine.metrics.variables import State
+from engine.metrics.variables import Part, State
 
 Array = NDArray[Any]
 
@@ -49,6 +49,26 @@ class FBetaScore(CoreMetric):
     def lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         return {"kind": "f_score", "thresholds": [] if self.threshold is None else [self.threshold]}
+
+    true_positives, false_positives, false_negatives = Part(), Part(), Part()
+    intermediate_weights = Part()
+
+    def _read(self, state: State) -> dict[str, Array]:
+        """Counts by class, or one for all."""
+        counts = state.reshape(-1, 3)
+        if self.average == "micro" and len(counts):
+            counts = counts.sum(axis=0)
+        tp, fp, fn = counts.T
+        names = ("true_positives", "false_positives", "false_negatives", "intermediate_weights")
+        return dict(zip(names, (tp, fp, fn, tp + fn), strict=True))
+
+    def _write(self, state: State, name: str, value: Array) -> None:
+        """Set one of them, all of what is for all classes in the first."""
+        names, counts = list(self._read(state)), state.reshape(-1, 3)
+        if self.average == "micro":
+            value = np.append(value, np.zeros(len(counts) - 1))
+        last = names.index(name) == len(names) - 1
+        counts[:, min(names.index(name), 2)] = value - counts[:, 0] if last else value
 
     def compute(self, state: State) -> Any:
         """The score from weights of true positives, false positives and false negatives by class."""

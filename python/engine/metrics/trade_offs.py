@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from engine._checks import integer, real
 from engine.metrics.base import register
 from engine.metrics.confusion import MOST_THRESHOLDS, Counts, ThresholdMetric, lower_thresholds
+from engine.metrics.variables import Part
 
 Array = NDArray[Any]
 
@@ -20,6 +21,7 @@ class _BestUnder(ThresholdMetric):
     ratios: ClassVar[tuple[str, str]]
     """Of the counts: what must be large enough, and what shall be large."""
     direction = "up"
+    true_positives, false_positives, true_negatives, false_negatives = Part(), Part(), Part(), Part()
 
     def __init__(  # noqa: PLR0917 # those of the classes below, whose first has a name in each
         self,

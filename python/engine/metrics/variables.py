@@ -39,36 +39,59 @@ class Variable(StoredArray):
 
 
 class AddedUp(Protocol):
-    """What the core adds up."""
+    """A metric that the core adds up."""
 
-    def state_of(self, size: int) -> State:
-        """A copy of what has been added up, so many numbers."""
+    name: str
 
-    def take(self, state: State) -> None:
-        """Go on from `state`."""
+    def _parts(self) -> dict[str, Array]:
+        """What has been added up, by the names of its variables."""
+
+    def _set_part(self, name: str, value: Array) -> None:
+        """Go on from `value` for one of them."""
 
 
 class StatePart(Variable):
-    """A number of the state of a metric that the core adds up.
+    """What one variable of Keras' holds, in the state of a metric that the core adds up.
 
     Args:
         metric: whose state it is in.
-        index: where.
-        size: numbers in the state.
         name: of the variable.
     """
 
-    def __init__(self, metric: AddedUp, index: int, size: int, name: str) -> None:
+    def __init__(self, metric: AddedUp, name: str) -> None:
         super().__init__(np.zeros(()), name)
-        self._metric, self._index, self._size = metric, index, size
+        self._metric = metric
+
+    @property
+    def path(self) -> str:
+        """Of metric and variable, such as "auc/true_positives"."""
+        return f"{self._metric.name}/{self.name}"
 
     @property
     def value(self) -> Array:
         """What it is now."""
-        return np.array(self._metric.state_of(self._size)[self._index])
+        return np.array(self._metric._parts()[self.name])
 
     def assign(self, value: ArrayLike) -> None:
-        """Become `value`, a number."""
-        state = self._metric.state_of(self._size)
-        state[self._index] = float(np.asarray(value))
-        self._metric.take(state)
+        """Become `value`, which is broadcast to the shape; what other variables tell of the same rows follows."""
+        self._metric._set_part(self.name, np.broadcast_to(np.asarray(value, float), self.shape))
+
+
+class Part:
+    """An attribute: the variable of its name, or of `name`."""
+
+    def __init__(self, name: str = "") -> None:
+        self._name = name
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = self._name or name
+
+    def __get__(self, metric: Any, owner: type) -> Any:
+        if metric is None:
+            return self
+        if self._name not in metric._parts():
+            msg = (
+                f"the metric {metric.name!r} has no `{self._name}` yet: its shape is that of the first batch"
+            )
+            raise AttributeError(msg)
+        return StatePart(metric, self._name)
