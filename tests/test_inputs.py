@@ -198,3 +198,35 @@ def test_masked_entries_are_refused() -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match=r"`x` has masked entries.*filled"):
         model.predict(np.ma.masked_equal(np.eye(3), 0))
+
+
+def test_one_array_in_a_list_is_no_row_of_a_list() -> None:
+    """As many axes as the input has tell; what could be both, one sample in a list, is the same either way."""
+    x, y = np.arange(12.0, dtype=np.float32).reshape(4, 3), np.arange(4.0)
+    model = keras.Sequential([keras.Input((3,), name="given"), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    whole = model.predict(x)
+    for given in ([x], (x,), {"given": x}, list(x), x.tolist()):
+        assert np.array_equal(model.predict(given), whole)
+    for row in ([x[1]], [x[1].tolist()], x[1:2].tolist(), [x[1:2]]):
+        np.testing.assert_array_equal(model.predict(row), whole[1:2])
+    with pytest.raises(ValueError, match=r"must have shape \(n, 3\), got \(1, 4, 3\)"):
+        model.predict([x.tolist()])
+    with pytest.raises(ValueError, match=r"`x` is a dict of \['x'\], but the model's input is 'given'"):
+        model.fit({"x": x}, y)
+    with pytest.raises(TypeError, match=r"`y` must be one array, .* but is a dict of \['y'\]"):
+        model.fit(x, {"y": y})
+    with pytest.raises(ValueError, match="has 4 samples but `y` has 3"):
+        model.evaluate([x], [y[:3]])
+    targets = np.ones((1, 2))
+    losses = [model.evaluate(x[:1], given) for given in (targets, [targets], [targets[0]], targets.tolist())]
+    assert len(set(losses)) == 1
+    narrow = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    assert np.array_equal(narrow.predict([y]), narrow.predict(y))
+    images = keras.Sequential([keras.Input((4, 3)), keras.layers.Flatten()])
+    assert images.predict([x]).shape == (1, 12)
+    assert images.predict([x[np.newaxis]]).shape == (1, 12)
+    unbuilt = keras.Sequential([keras.layers.Dense(1)])
+    assert unbuilt.predict([x]).shape == (4, 1)
+    unbuilt = keras.Sequential([keras.layers.Dense(1)])
+    assert unbuilt.predict([x[0]]).shape == (1, 1)

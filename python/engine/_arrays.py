@@ -21,6 +21,18 @@ _READABLE = _BYTES | {np.dtype(np.float32), np.dtype(np.float64)}
 _NAMED = 5
 
 
+def only_array(value: Any, rank: int) -> Any:
+    """The one array in a list or tuple, which Keras takes for the array itself; anything else as it is.
+
+    Args:
+        value: of a model's one input or output.
+        rank: axes that the array has at least; what has fewer is a row in a list of rows.
+    """
+    if isinstance(value, (list, tuple)) and len(value) == 1 and len(getattr(value[0], "shape", ())) >= rank:
+        return value[0]
+    return value
+
+
 def input_rows(x: object, shape: Shape | None, name: str = "x") -> Rows:
     """`x` as a C-contiguous uint8, float32 or float64 array of finite numbers, copied only where it must be.
 

@@ -166,3 +166,42 @@ def test_shuffled_batches_keep_their_rows() -> None:
     pair = twins(sparse)
     assert_same_histories(*pair.fit(X, Y, batch_size=16, epochs=2, shuffle="batch"))
     pair.assert_same_weights(atol=1e-5)
+
+
+FORMS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "lists": (lambda x: [x], lambda y: [y]),
+    "tuples": (lambda x: (x,), lambda y: (y,)),
+    "dict": (lambda x: {"given": x}, lambda y: y),
+    "dict_and_more": (lambda x: {"other": x, "given": x}, lambda y: [y]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The structure of `inputs`")
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("samples", [SAMPLES, 1])
+def test_one_array_in_a_list_or_a_dict(form: str, samples: int) -> None:
+    """For a model of one input and one output; batches, too."""
+    of_x, of_y = FORMS[form]
+    x, y, weights = X[:samples], ONE_HOT[:samples], WEIGHTS[:samples]
+
+    def make(api: Any) -> Any:
+        inputs = api.Input((6,), name="given")
+        model = api.Model(inputs, api.layers.Dense(3, "softmax")(api.layers.Dense(8, "relu")(inputs)))
+        model.compile(api.optimizers.SGD(0.1), "categorical_crossentropy", metrics=["mae"])
+        return model
+
+    pair = twins(make)
+    given = (of_x(x), of_y(y))
+    options = {"sample_weight": of_y(weights), "validation_data": given, "epochs": 2}
+    assert_same_histories(*pair.fit(*given, **options))
+    found = []
+    for model in pair:
+        model.fit((given for _ in range(2)), verbose=0)
+        results = [model.train_on_batch(*given), model.test_on_batch(*given)]
+        results += [model.evaluate(*given, sample_weight=of_y(weights), verbose=0)]
+        results += [model.predict(given[0], verbose=0), model.predict_on_batch(given[0]), model(given[0])]
+        results += [model.predict((given for _ in range(2)), verbose=0)]
+        found.append([np.asarray(result, np.float32) for result in results])
+    for theirs, ours in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    pair.assert_same_weights(atol=1e-5)

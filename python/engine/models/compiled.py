@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine._arrays import real_array
+import numpy as np
+
+from engine._arrays import only_array, real_array
 from engine._checks import Shape, below_one, choice, flag, integer
 from engine._compiled import Compiled
 from engine._data import Targeting, checked_samples, rows_of
@@ -241,10 +243,11 @@ class CompiledModel(ABC):
         if compiled.loss is None:
             msg = f"model {self.name!r} was compiled without a `loss`, so it can only predict"
             raise ValueError(msg)
-        rows = rows_of(x, self._sample_shape or shape, f"{prefix}x")
+        rows = rows_of(self._input_in(x, f"{prefix}x"), self._sample_shape or shape, f"{prefix}x")
         require_tokens(rows, self._tokens, f"{prefix}x")
         output_shape = self._output_shape_of(rows.shape[1:])
         targeting = Targeting(compiled.loss, output_shape)
+        y, sample_weight = (_of_samples(value, len(rows)) for value in (y, sample_weight))
         if not compiled.settled:
             self._settle(compiled, y, targeting)
         compiled.require_readable(output_shape)
@@ -252,6 +255,18 @@ class CompiledModel(ABC):
         if samples.form.kept is not None:
             compiled.require_own_metrics(samples.form.shape)
         return samples
+
+    def _input_in(self, x: Any, name: str) -> Any:
+        """The samples in what Keras takes for a model of one input: a list of one array, or a dict by the input's name."""
+        if isinstance(x, np.ndarray):  # the shortest way for what comes most often
+            return x
+        if isinstance(x, Mapping) and self._inputs is not None:
+            if self._inputs.name not in x:
+                msg = f"`{name}` is a dict of {list(x)}, but the model's input is {self._inputs.name!r}: give it that key"
+                raise ValueError(msg)
+            return x[self._inputs.name]
+        shape = self._sample_shape
+        return only_array(x, 2 if shape is None else 1 if shape == (1,) else len(shape) + 1)
 
     def _output_shape_of(self, sample: Shape) -> Shape:
         """The shape of one output for samples of `sample`, where nothing is known yet."""
@@ -287,3 +302,9 @@ class CompiledModel(ABC):
         with compiled.settling(indices, targeting.width):
             if self.program is not None:
                 self._apply(compiled)
+
+
+def _of_samples(value: Any, count: int) -> Any:
+    """Targets or weights of so many samples, also in a list of one array; one longer than one sample is its row."""
+    one = only_array(value, 1)
+    return value if count == 1 and one is not value and len(one) != 1 else one

@@ -115,7 +115,7 @@ class TrainableModel(ExchangedModel, SavedModel):
                 params = {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps}
                 hooks.join(self, params, self._lock.lent)
                 self.history, self.stop_training = hooks.history, False
-                self.feature_names = feature_names(x)
+                self.feature_names = feature_names(self._input_in(x, "x"))
                 self._fitting, self._recovery = True, recovery
                 try:
                     Trainer(program, compiled, hooks, progress, recovery).fit(plan)
@@ -194,6 +194,7 @@ class TrainableModel(ExchangedModel, SavedModel):
         limit = optional(steps, "steps")
         if yields_batches(x):
             return self._predict_stream(x, limit, verbose, callbacks, out)
+        x = self._input_in(x, "x")
         rows = unchecked_rows(x, self._sample_shape)
         require_tokens(rows, self._tokens, "x")
         size = resolve_batch_size(batch_size, limit, len(rows))
@@ -234,6 +235,7 @@ class TrainableModel(ExchangedModel, SavedModel):
         return self._outputs(x, "x", noisy).view(Tensor)
 
     def _outputs(self, x: object, name: str, training: bool = False) -> Float32:
+        x = self._input_in(x, name)
         rows = unchecked_rows(x, self._sample_shape, name)
         require_tokens(rows, self._tokens, name)
         program = self._built_for(rows.shape[1:])
