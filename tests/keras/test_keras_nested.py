@@ -248,3 +248,35 @@ def test_what_is_no_chain(tmp_path: Path) -> None:
     for name in ("m", "n"):
         with pytest.raises(ValueError, match=r"is no chain of layers|comes twice|unknown `layer` 'Add'"):
             engine.models.load_model(tmp_path / f"{name}.keras")
+
+
+def test_models_tell_their_ends() -> None:
+    """Names and shapes of inputs and outputs, of layers within as well, and AttributeError where there are none."""
+    found = []
+    for api in (keras, engine):
+        k = api.layers
+        inputs = api.Input((3,), name="given")
+        chain = api.Model(inputs, k.Dense(1, name="last")(k.Dense(4, name="first")(inputs)), name="chain")
+        stack = api.Sequential([api.Input((3,)), k.Dense(4), k.Dense(1)])
+        chain.compile("sgd", "mse", metrics=["mae"])
+        ends: list[Any] = [
+            chain.output_names,
+            chain.input.name,
+            chain.layers[0].output.name,
+            len(chain.inputs),
+        ]
+        for model in (chain, stack):
+            ends += [tuple(model.input_shape), tuple(model.output_shape), model.dtype, model.compute_dtype]
+            ends += [tuple(one.shape) for one in (*model.inputs, *model.outputs)]
+            for layer in model.layers[-2:]:
+                ends += [tuple(layer.input.shape), tuple(layer.output.shape)]
+        part = api.Model(chain.input, chain.get_layer("first").output)
+        ends += [part.output_names, tuple(part.outputs[0].shape), tuple(part.layers[0].output.shape)]
+        unbuilt = api.Sequential([k.Dense(1)])
+        for name in ("inputs", "outputs", "input_shape", "output_shape", "output_names"):
+            with pytest.raises(AttributeError):
+                getattr(unbuilt, name)
+        chain.evaluate(np.ones((2, 3)), np.ones((2, 1)), verbose=0)
+        ends.append(sorted(variable.name for variable in chain.metrics_variables))
+        found.append(ends)
+    assert found[0] == found[1]

@@ -119,6 +119,8 @@ class Linked(Penalised):
         return self._symbol("output", 1)
 
     def _symbol(self, what: str, after: int) -> KerasTensor:
+        if self.starts_with is not None:
+            return KerasTensor(self, (), self.starts_with)
         for place in self._places:
             model = place.model()
             if model is not None and any(layer is self for layer in model.layers):

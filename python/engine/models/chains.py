@@ -209,6 +209,11 @@ class Functional(Model):
         """The layers, the input layer first, each once."""
         return list(dict.fromkeys(self.parts))
 
+    @property
+    def output_names(self) -> list[str]:
+        """The name of the last layer, which gives the one output."""
+        return [self.output.name]
+
     def get_config(self) -> dict[str, Any]:
         """Name and layers as plain Python values, for `from_config`; without the weights."""
         return _config_of_chain(self.name, self._trainable, cast(InputLayer, self._inputs), self._layers)

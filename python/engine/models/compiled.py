@@ -89,6 +89,16 @@ class CompiledModel(ABC):
         """The loss, as a mean, and the metrics of `compile`, as the last pass left them."""
         return [] if self._compiled is None else self._compiled.tracked
 
+    @property
+    def metrics_variables(self) -> list[Any]:
+        """What the metrics keep from batch to batch."""
+        return [variable for metric in self.metrics for variable in metric.variables]
+
+    @property
+    def run_eagerly(self) -> bool:
+        """What `compile` was given, of no account."""
+        return bool(self._compile_arguments.get("run_eagerly"))
+
     def get_metrics_result(self) -> dict[str, Any]:
         """The value of each metric of the last pass, by name."""
         return dict(zip(self.metrics_names, [metric.result() for metric in self.metrics], strict=True))

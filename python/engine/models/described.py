@@ -18,6 +18,8 @@ from engine.models.stack import rows_of
 class Described(Layered):
     """A model whose layers can be asked for."""
 
+    dtype = compute_dtype = variable_dtype = "float32"
+
     @property
     def parts(self) -> list[Any]:
         """Layers and models in the order in which they compute, one as often as it is used."""
@@ -39,13 +41,13 @@ class Described(Layered):
         return self._symbol_after(len(self._layers))
 
     @property
-    def inputs(self) -> list[KerasTensor] | None:
-        """The one input, as a list; None before its shape is known."""
-        return None if self._inputs is None else [self.input]
+    def inputs(self) -> list[KerasTensor]:
+        """The one input, as a list; AttributeError before its shape is known."""
+        return [self.input]
 
     @property
     def outputs(self) -> list[KerasTensor]:
-        """The one output, as a list."""
+        """The one output, as a list; AttributeError before its shape is known."""
         return [self.output]
 
     def symbol_at(self, layer: Any, after: int = 0) -> KerasTensor:
