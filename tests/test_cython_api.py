@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import importlib.machinery
 import importlib.util
+import inspect
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -188,6 +190,16 @@ def test_what_is_no_model_for_it() -> None:
 
     with pytest.raises(ValueError, match="a layer of the model is written in Python"):
         Predictor(keras.Sequential([keras.Input((4,)), Twice(), keras.layers.Dense(1)]))
+
+
+def test_it_cannot_be_pickled() -> None:
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(Predictor(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])))
+
+
+def test_its_method_tells_its_signature() -> None:
+    assert list(inspect.signature(Predictor.refresh).parameters) == ["self"]
+    assert inspect.getdoc(Predictor.refresh).startswith("Take the weights")
 
 
 def test_threads_with_a_predictor_each(asking: Any) -> None:

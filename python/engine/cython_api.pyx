@@ -1,4 +1,6 @@
-# cython: language_level=3, embedsignature=True, freethreading_compatible=True
+# cython: language_level=3, embedsignature=True, embedsignature.format=clinic, freethreading_compatible=True
+# A third of the module would be methods as Python functions, and what says that nobody can pickle a Predictor.
+# cython: binding=False, auto_pickle=False
 """Predictions from loops that don't know Python: for `cimport` in Cython, like scipy.linalg.cython_blas.
 
 .. code-block:: cython
