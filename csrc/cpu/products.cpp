@@ -103,7 +103,7 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
   std::optional<CompressedSums> room;
   if (step.compressed) room.emplace(data(step.out), kernel.rows);
   // Compressed rows take little room, but would be gone through once more for each block.
-  for_blocks(units, room ? kernel.rows : std::max(kMostInputs / rows, kLane), [&](Range together) {
+  for_blocks(units, room ? kernel.rows : std::max(kMostInputs / rows / kLane * kLane, kLane), [&](Range together) {
     for_panels(kernel.rows, kernel.columns, mine, [&](const Panel& panel) {
       run({x.floats, x.ld, data(step.saved) + panel.first, shape(step.saved).ld, shifted(values, panel.offset),
            panel.width, shifted(bias, panel.first), rows, together, panel.columns, at, zeros ? &*zeros : nullptr,

@@ -70,6 +70,7 @@ struct NonZeros {
   int64_t blocks, samples;
 
   static constexpr int64_t kWordBits = 64;  // samples whose elements of one input are looked through together
+  static constexpr int kMostTogether = 2;   // inputs whose gradients are summed together; there is room for a last pair
 
   /// Whole words in an odd number of cache lines: a power of two would keep the inputs of a block in a few cache sets.
   template <class Element>
@@ -80,7 +81,7 @@ struct NonZeros {
 
   /// Floats of scratch for a batch.
   static constexpr int64_t scratch(int64_t samples, int64_t inputs, bool training) {
-    const int64_t room = training ? inputs * transposed_ld<float>(samples)
+    const int64_t room = training ? round_up(inputs, kMostTogether) * transposed_ld<float>(samples)
                                   : samples * record_bytes(record_blocks(inputs), inputs, 4) / 4 +
                                         round_up(inputs + kLane, kLane) + kLane;
     return kLane + kCodes + round_up(2 * samples, kLane) + room;

@@ -113,16 +113,15 @@ ENGINE_INLINE uint64_t vector_bits(const uint8_t* p) {
   typedef int8_t vb __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
   vb v;
   std::memcpy(&v, p, sizeof v);
-  const vb set = v != 0;
 #if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
-  return _mm512_movepi8_mask(reinterpret_cast<__m512i>(set));
+  return _mm512_test_epi8_mask(reinterpret_cast<__m512i>(v), reinterpret_cast<__m512i>(v));
 #elif defined(__SSE2__) && ENGINE_VECTOR_BYTES == 32
-  return static_cast<uint32_t>(_mm256_movemask_epi8(reinterpret_cast<__m256i>(set)));
+  return static_cast<uint32_t>(_mm256_movemask_epi8(reinterpret_cast<__m256i>(v != 0)));
 #elif defined(__SSE2__)
-  return static_cast<uint32_t>(_mm_movemask_epi8(reinterpret_cast<__m128i>(set)));
+  return static_cast<uint32_t>(_mm_movemask_epi8(reinterpret_cast<__m128i>(v != 0)));
 #else
   uint64_t all = 0;
-  for (int i = 0; i < ENGINE_VECTOR_BYTES; ++i) all |= static_cast<uint64_t>(set[i] & 1) << i;
+  for (int i = 0; i < ENGINE_VECTOR_BYTES; ++i) all |= static_cast<uint64_t>(v[i] != 0) << i;
   return all;
 #endif
 }

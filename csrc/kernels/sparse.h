@@ -14,10 +14,12 @@ constexpr int kPanelVectors = static_cast<int>(kPanel) / kWidth;
 /// Chains that keep two FMA pipes of latency 4 busy: a product with fewer vectors takes two samples at a time. Where
 /// fma is a call there is nothing to keep busy.
 constexpr int kChainsInFlight = kUnrolled > 1 ? 8 : 0;
-/// Inputs whose gradients are summed together, over the samples that have any of them: neighbours, of images, are
-/// mostly zero together. As many as there are registers for: at batch 32, 13.0 us with two and 11.2 with four on
-/// AVX-512.
-constexpr int kInputsTogether = ENGINE_VECTOR_BYTES == 64 ? 4 : 1;
+/// Inputs whose gradients are summed together, over the samples that have either: neighbours, of images, are mostly
+/// zero together. As many as there are registers for; with four, half of the terms are zero.
+constexpr int kInputsTogether = ENGINE_VECTOR_BYTES == 64 ? NonZeros::kMostTogether : 1;
+/// Inputs whose samples are found before their gradients are summed. No sum then waits for vectors to tell where it
+/// ends, and it goes on while the optimizer still divides for the sums before.
+constexpr int64_t kInputsAhead = 64;
 /// Samples whose sums (8 KiB) wait in the L1 cache while the blocks go by.
 constexpr int64_t kSampleGroup = 32;
 static_assert(kChain == kRecordBlock && kChain % NonZeros::kWordBits == 0);
@@ -169,67 +171,104 @@ ENGINE_INLINE uint64_t nonzero_bits(const Element* elements) {
   return bits;
 }
 
-/// sums (Together, Vectors) = rows p ... of x^T times dz (samples, Vectors); the rows are zero afterwards, if `clears`.
-/// An element that only one of two rows has adds a zero term to the other.
-template <int Together, int Vectors, class X>
-__attribute__((noinline)) void sparse_rows(vf (&sums)[Together][Vectors], typename X::Element* rows, int64_t ld,
-                                           const X value, const float* dz, int64_t lddz, int64_t samples, bool clears) {
-  constexpr int64_t kWord = NonZeros::kWordBits;
-  vf acc[Together][Vectors];
+constexpr int kTilesAhead = static_cast<int>(kInputsAhead) / kInputsTogether;
+constexpr int kChainWords = static_cast<int>(kChain / NonZeros::kWordBits);
+
+/// Bit i of found[tile][word] is set where sample number i of the word has an element in one of the tile's units, which
+/// are rows of x^T, for up to kChainWords `words`.
+template <class Element>
+ENGINE_INLINE void find_samples(uint64_t (*found)[kChainWords], const Element* rows, int64_t ld, int tiles, int words) {
+  for (int tile = 0; tile < tiles; ++tile, rows += kInputsTogether * ld) {
+    for (int word = 0; word < words; ++word) {
+      uint64_t bits = 0;
+      for (int r = 0; r < kInputsTogether; ++r) bits |= nonzero_bits(rows + r * ld + word * NonZeros::kWordBits);
+      found[tile][word] = bits;
+    }
+  }
+}
+
+/// tile (kInputsTogether, Vectors) = rows of x^T times dz (samples, Vectors), a chain over the samples found. An
+/// element that only one of the rows has adds a zero term to the others. The rows are zero afterwards, if `clears`.
+template <int Vectors, class X>
+ENGINE_INLINE void sparse_chain(vf (&tile)[kInputsTogether][Vectors], const X& value, typename X::Element* rows,
+                                int64_t ld, const float* dz, int64_t lddz, const uint64_t* found, int words,
+                                bool clears) {
+  vf acc[kInputsTogether][Vectors];
+#pragma GCC unroll 4
+  for (int r = 0; r < kInputsTogether; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < Vectors; ++v) acc[r][v] = vf{};
+  }
+  for (int word = 0; word < words; ++word, rows += NonZeros::kWordBits, dz += NonZeros::kWordBits * lddz) {
+    for (uint64_t bits = found[word]; bits; bits &= bits - 1) {
+      const int64_t i = __builtin_ctzll(bits);
+      const float* at = dz + i * lddz;
+      vf dzi[Vectors];
+#pragma GCC unroll 16
+      for (int v = 0; v < Vectors; ++v) dzi[v] = load(at + v * kWidth);
+#pragma GCC unroll 4
+      for (int r = 0; r < kInputsTogether; ++r) {
+        const vf xi = broadcast(value(rows[r * ld + i]));
+#pragma GCC unroll 16
+        for (int v = 0; v < Vectors; ++v) acc[r][v] = fma(xi, dzi[v], acc[r][v]);
+      }
+    }
+    if (found[word] && clears) {
+#pragma GCC unroll 4
+      for (int r = 0; r < kInputsTogether; ++r) std::memset(rows + r * ld, 0, NonZeros::kWordBits * sizeof *rows);
+    }
+  }
+  std::memcpy(tile, acc, sizeof acc);
+}
+
+/// The products of x^T (units, samples), for up to kInputsAhead units, with dz (samples, Vectors), in tiles of
+/// kInputsTogether units: `epilogue(unit, sums, units)`. What the forward product has left of x is zero afterwards, if
+/// `clears`.
+template <int Vectors, class X, class Epilogue>
+__attribute__((noinline)) void sparse_tiles(const NonZeros& x, const X value, int64_t samples, Range units,
+                                            const float* dz, int64_t lddz, bool clears, Epilogue&& epilogue) {
+  using Element = typename X::Element;
+  const int64_t ld = NonZeros::transposed_ld<Element>(x.samples);
+  const int tiles = static_cast<int>(divide_up(units.end - units.begin, kInputsTogether));
+  vf waiting[kTilesAhead][kInputsTogether][Vectors];  // sums of the chains so far
   for (int64_t begin = 0; begin < samples; begin += kChain) {
-    const int64_t end = samples < begin + kChain ? samples : begin + kChain;
-#pragma GCC unroll 4
-    for (int r = 0; r < Together; ++r) {
-#pragma GCC unroll 16
-      for (int v = 0; v < Vectors; ++v) acc[r][v] = vf{};
-    }
-    for (int64_t b = begin; b < end; b += kWord) {
-      uint64_t found = 0;
-#pragma GCC unroll 4
-      for (int r = 0; r < Together; ++r) found |= nonzero_bits(rows + r * ld + b);
-      for (uint64_t bits = found; bits; bits &= bits - 1) {
-        const int64_t i = b + __builtin_ctzll(bits);
-        const float* at = dz + i * lddz;
-        vf dzi[Vectors];
-#pragma GCC unroll 16
-        for (int v = 0; v < Vectors; ++v) dzi[v] = load(at + v * kWidth);
-#pragma GCC unroll 4
-        for (int r = 0; r < Together; ++r) {
-          const vf xi = broadcast(value(rows[r * ld + i]));
-#pragma GCC unroll 16
-          for (int v = 0; v < Vectors; ++v) acc[r][v] = fma(xi, dzi[v], acc[r][v]);
-        }
+    const bool last = samples <= begin + kChain;
+    const int words = last ? static_cast<int>(divide_up(samples - begin, NonZeros::kWordBits)) : kChainWords;
+    Element* rows = static_cast<Element*>(x.room) + units.begin * ld + begin;
+    uint64_t found[kTilesAhead][kChainWords];
+    find_samples(found, rows, ld, tiles, words);
+    for (int tile = 0; tile < tiles; ++tile, rows += kInputsTogether * ld) {
+      vf sums[kInputsTogether][Vectors];
+      sparse_chain(sums, value, rows, ld, dz + begin * lddz, lddz, found[tile], words, clears);
+      for (int r = 0; begin > 0 && r < kInputsTogether; ++r) {
+        for (int v = 0; v < Vectors; ++v) sums[r][v] = waiting[tile][r][v] + sums[r][v];
       }
-      if (found && clears) {
-#pragma GCC unroll 4
-        for (int r = 0; r < Together; ++r) std::memset(rows + r * ld + b, 0, kWord * sizeof *rows);
+      if (last) {
+        const int64_t unit = units.begin + tile * kInputsTogether, left = units.end - unit;
+        epilogue(unit, sums[0], left < kInputsTogether ? static_cast<int>(left) : kInputsTogether);
+      } else {
+        std::memcpy(waiting[tile], sums, sizeof sums);
       }
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < Together; ++r) {
-#pragma GCC unroll 16
-      for (int v = 0; v < Vectors; ++v) sums[r][v] = begin == 0 ? acc[r][v] : sums[r][v] + acc[r][v];
     }
   }
 }
 
 /// x (samples, units)^T dz (samples, columns), where x has its zeros skipped, in tiles: `epilogue(unit, column,
-/// sums, units, vectors)`. The last call of a batch clears what the forward product has left.
+/// sums, units, vectors)`. The last call of a batch clears what the forward product has left. `units` begin at a
+/// multiple of kLane and end at one, or with the inputs.
 template <class Epilogue>
 ENGINE_INLINE void sparse_transposed_products(const NonZeros& x, int64_t samples, Range units, const float* dz,
                                               int64_t lddz, Range columns, bool last, Epilogue&& epilogue) {
   with_elements(x, [&](const auto& value) {
-    using Element = typename std::decay_t<decltype(value)>::Element;
-    const int64_t ld = NonZeros::transposed_ld<Element>(x.samples);
     sweep_vectors<kPanelVectors>(columns, [&](auto vectors, int64_t j) {
       constexpr int kVectors = decltype(vectors)::value;
       const bool clears = last && j + kVectors * kWidth == columns.end;
-      sweep<kInputsTogether>(units.begin, units.end, 1, [&](auto together, int64_t p) {
-        constexpr int kRows = decltype(together)::value;
-        vf sums[kRows][kVectors];
-        sparse_rows(sums, static_cast<Element*>(x.room) + p * ld, ld, value, dz + j, lddz, samples, clears);
-        epilogue(p, j, sums[0], kRows, kVectors);
-      });
+      for (int64_t i = units.begin; i < units.end; i += kInputsAhead) {
+        const Range ahead{i, units.end < i + kInputsAhead ? units.end : i + kInputsAhead};
+        sparse_tiles<kVectors>(
+            x, value, samples, ahead, dz + j, lddz, clears,
+            [&](int64_t unit, const vf* sums, int count) { epilogue(unit, j, sums, count, kVectors); });
+      }
     });
   });
 }
