@@ -76,13 +76,15 @@ def spread(y_true: Any, y_pred: Any) -> Any:
     return np.ptp(y_pred, axis=-1)
 
 
-def network(optimizer: Any, own_metrics: bool = False) -> keras.Sequential:
+def network(optimizer: Any, own_metrics: bool = False, again: bool = False) -> keras.Sequential:
+    hidden, drop, norm = layers.Dense(16, "relu"), layers.Dropout(0.3), layers.BatchNormalization()
     model = keras.Sequential(
         [
             keras.Input((FEATURES,)),
             layers.Dense(16, "relu"),
-            layers.Dropout(0.3),
-            layers.BatchNormalization(),
+            drop,
+            norm,
+            *([hidden, drop, hidden, norm] if again else []),
             layers.GaussianNoise(0.1),
             layers.Dense(CLASSES, "softmax"),
         ]
@@ -117,6 +119,7 @@ CASES: dict[str, Case] = {
         list,
         {"save_freq": 2},
     ),
+    "layers used again": (lambda: optimizers.Adam(0.01), {"again": True}, list, {"save_freq": 3}),
     "callbacks": (lambda: optimizers.SGD(0.1, momentum=0.9), {}, lambda: [*stopping(), Random()], {}),
     "steps": (lambda: optimizers.Adafactor(0.01), {"steps_per_epoch": 5}, lambda: [Random()], {"save_freq": 4}),
     "generator": (lambda: optimizers.RMSprop(0.01), {"x": generated, "steps_per_epoch": 7}, list, {"save_freq": 3}),
@@ -135,7 +138,7 @@ def digest(name: str, folder: str | None, extra: list[Any]) -> tuple[str, Any]:
     make, options, more, backup = CASES[name]
     keras.utils.set_random_seed(7)
     options = dict(options)
-    model = network(make(), options.pop("own_metrics", False))
+    model = network(make(), options.pop("own_metrics", False), options.pop("again", False))
     x, y = data()
     source = options.pop("x", None)
     fed = {"x": x, "y": y} if source is None else {"x": source()}

@@ -81,12 +81,14 @@ LAYERS: dict[str, Case] = {
     "one_layer_twice": Case(
         (7,),
         lambda: [
-            k.Dense(4),
+            tied := k.Dense(7),
             act := k.ReLU(name="act"),
-            nested(k.Dense(6, name="act_1"), act),
-            norm := k.LayerNormalization(scale=False, center=False),
-            k.Dense(5),
+            nested(k.Dense(7, name="act_1"), act, tied),
+            norm := k.LayerNormalization(),
+            tied,
             norm,
+            act,
+            k.Dense(5),
             act,
         ],
     ),

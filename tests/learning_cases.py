@@ -113,6 +113,22 @@ def networks(dense: Callable[..., dict[str, Any]], case: Callable[..., Any]) -> 
         {**dense(10, "softmax"), "kernel_constraint": {"kind": "non_negative"}},
     ]
     gains = [plain[0], {"kind": "learned", "shape": [20, 10]}, *plain[1:]]
+    norm = {"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-3}
+    slopes = {"kind": "learned", "rule": "leaky", "use_shift": False}
+    reused = [
+        dense(150, "relu"),
+        dense(150, "tanh", l2=1e-3),
+        norm,
+        slopes,
+        {**dense(150, "relu", l2=1e-3), "first": 1},
+        {**norm, "first": 2},
+        {**dense(150, "linear", l2=1e-3), "first": 1},
+        {**slopes, "first": 3},
+        dense(10, "linear"),
+        dense(10, "sigmoid"),
+        {**dense(10, "linear"), "first": 9},
+        {**dense(10, "softmax"), "first": 9},
+    ]
     loss = "sparse_categorical_crossentropy"
     averaged = {**OPTIONS["global_clipnorm"], "averages": True, "average_momentum": 0.9, "overwrite": 3}
     return {
@@ -122,6 +138,8 @@ def networks(dense: Callable[..., dict[str, Any]], case: Callable[..., Any]) -> 
         "muon": partial(
             case, gains, loss, {**MUON, "clipnorm": 0.5, "accumulate": 2, "kernel_decay": 0.1}, 70
         ),
+        "reused": partial(case, reused, loss, OPTIONS["accumulate_clipped"], 70),
+        "reused_alone": partial(case, reused, loss, {**ADAM, "kernel_decay": 0.1}, 70),
         "nadam": partial(case, plain, loss, RULES["nadam"], 70),
         "ftrl": partial(case, plain, loss, {**RULES["ftrl_penalties"], "exponent": 0.6}, 70),
     }

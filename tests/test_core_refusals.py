@@ -50,6 +50,32 @@ def compiled(loss: Spec = MEAN_SQUARES, optimizer: Spec = SGD, **options: object
 
 # Sizes whose product would be another one in 64 bits, indices beyond a row, numbers that no pixel can be moved by.
 LAYERS: dict[str, tuple[int, list[Spec], str]] = {
+    "weights of itself": (4, [dense(4, "linear") | {"first": 0}], "'first' must be an earlier layer"),
+    "weights of a later layer": (
+        4,
+        [dense(4, "linear") | {"first": 7}] * 2,
+        "'first' must be an earlier layer",
+    ),
+    "weights of another kind": (
+        4,
+        [{"kind": "learned"}, dense(4, "linear") | {"first": 0}],
+        "'first' must be an earlier layer of the same kind",
+    ),
+    "weights of another size": (
+        4,
+        [dense(3, "linear"), dense(3, "linear") | {"first": 0}],
+        "variables of the same shapes",
+    ),
+    "more weights than there are": (
+        4,
+        [dense(4, "linear", bias=False), dense(4, "linear") | {"first": 0}],
+        "variables of the same shapes",
+    ),
+    "weights that are others' as well": (
+        4,
+        [dense(4, "linear"), *([dense(4, "linear") | {"first": number} for number in (0, 1)])],
+        "variables of the same shapes",
+    ),
     "noise for more numbers than there are": (
         4,
         [NOISE | {"from": [0] * 5}],

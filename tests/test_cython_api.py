@@ -101,6 +101,7 @@ def test_the_bits_are_those_of_predict(asking: Any, sizes: tuple[int, ...], toge
 
 def test_layers_of_many_kinds(asking: Any) -> None:
     layers = keras.layers
+    tied, norm = layers.Dense(40), layers.BatchNormalization()
     model = keras.Sequential(
         [
             keras.Input((6, 5)),
@@ -108,7 +109,10 @@ def test_layers_of_many_kinds(asking: Any) -> None:
             layers.RandomRotation(0.1),
             layers.Flatten(),
             layers.Dense(40, activation="gelu"),
-            layers.BatchNormalization(),
+            norm,
+            tied,
+            tied,
+            norm,
             layers.Dropout(0.5),
             layers.LayerNormalization(),
             layers.Dense(3, activation="softmax"),

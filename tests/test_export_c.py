@@ -251,3 +251,11 @@ def test_tokens_beyond_a_table_read_nothing_beyond_it(tmp_path: Path) -> None:
     )
     build(tmp_path, [*C, "a.c", "-o", "program"])
     subprocess.run([tmp_path / "program"], check=True)
+
+
+def test_weights_of_a_layer_that_comes_again_are_there_once(tmp_path: Path) -> None:
+    tied = keras.layers.Dense(4, name="tied")
+    keras.Sequential([keras.Input((4,)), tied, keras.layers.ReLU(), tied]).export(tmp_path / "m.h")
+    text = (tmp_path / "m.h").read_text()
+    assert text.count("static const float m_tied_kernel[") == 1
+    assert "tied_kernel_2" not in text

@@ -158,3 +158,11 @@ def test_models_beyond_what_a_file_holds_are_refused(tmp_path: Path, monkeypatch
         ValueError, match=r"has 407,\d+ bytes of weights, but an ONNX file holds at most 2 GiB"
     ):
         CASES["mnist"].model().export(tmp_path / "m.onnx")
+
+
+def test_weights_of_a_layer_that_comes_again_are_there_once(tmp_path: Path) -> None:
+    tied = keras.layers.Dense(4, name="tied")
+    model = keras.Sequential([keras.Input((4,)), tied, keras.layers.ReLU(), tied])
+    graph = exported(model, tmp_path).graph
+    assert sorted(array.name for array in graph.initializer) == ["tied/bias", "tied/kernel"]
+    assert [node.output[0] for node in graph.node if "tied" in node.output[0]] == ["tied", "tied_1"]

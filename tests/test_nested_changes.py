@@ -42,7 +42,7 @@ def test_what_does_not_suit_a_model_around_changes_nothing(blobs: Blobs) -> None
     for change, message in (
         (lambda: inner.add(layers.Dense(3)), "has a kernel of shape"),
         (inner.pop, "has a kernel of shape"),
-        (lambda: inner.add(last), "comes twice"),
+        (lambda: inner.add(last), "'dense.*' comes twice"),
         (lambda: inner.add(outer), "can't be a part of itself"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -16,13 +16,15 @@ py::array_t<float> read_only(py::array_t<float> array) {
 }
 
 /// Gradients by the variables of a custom layer that learn, each in its own shape.
-py::list gradients(const Program& program, const BatchViews& batch, int layer) {
-  const LayerSpec& spec = program.model().layers[static_cast<size_t>(layer)];
-  const int first = program.parameters().layers[static_cast<size_t>(layer)].first;
+py::list gradients(const Program& program, const Plan& plan, const BatchViews& batch, const Step& step) {
+  const auto layer = static_cast<size_t>(step.index);
+  const LayerSpec& spec = program.model().layers[layer];
+  const int first = program.parameters().layers[layer].first;
   py::list found;
   for (size_t i = 0; i < spec.variables.size() && spec.trainable; ++i) {
     if (!spec.variables[i].trainable) continue;
-    found.append(batch.gradient(program.parameters().variables[static_cast<size_t>(first) + i]));
+    found.append(batch.gradient(program.parameters().variables[static_cast<size_t>(first) + i],
+                                step.apart ? plan.apart : plan.gradients));
   }
   return found;
 }
@@ -48,7 +50,7 @@ void call_layer(const Program& program, const std::shared_ptr<Workspace>& worksp
     views["inputs"] = read_only(batch.matrix(step.saved));
     views["upstream"] = read_only(batch.matrix(step.in));
     views["gradient"] = step.out >= 0 ? py::object(batch.matrix(step.out)) : py::none();
-    views["weights"] = gradients(program, batch, step.index);
+    views["weights"] = gradients(program, plan, batch, step);
   }
   views["mask"] = step.counted < 0 ? py::object(py::none()) : py::object(read_only(batch.matrix(step.counted)));
   ask(method, views);

@@ -208,6 +208,7 @@ LayerSpec to_layer(const py::dict& layer) {
   LayerSpec spec;
   spec.kind = static_cast<Kind>(
       to_index(get<std::string>(layer, "kind"), kKinds, static_cast<int>(std::size(kKinds)), "layer"));
+  spec.first = get<int>(layer, "first", -1);
   spec.groups = get<int64_t>(layer, "groups", 1);
   switch (spec.kind) {
     case Kind::kDense:

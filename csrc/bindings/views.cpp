@@ -16,8 +16,8 @@ py::array_t<float> BatchViews::vector(int buffer, int64_t count) const {
   return py::array_t<float>(count, workspace_.buffer(buffer), owner_);
 }
 
-py::array_t<float> BatchViews::gradient(const Variable& variable) const {
-  return py::array_t<float>(variable.shape, workspace_.buffer(workspace_.plan->gradients) + variable.offset, owner_);
+py::array_t<float> BatchViews::gradient(const Variable& variable, int arena) const {
+  return py::array_t<float>(variable.shape, workspace_.buffer(arena) + variable.offset, owner_);
 }
 
 }  // namespace engine::bindings

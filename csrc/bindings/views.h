@@ -16,8 +16,8 @@ class BatchViews {
   py::array_t<float> matrix(int buffer) const;
   /// The first `count` numbers of a buffer.
   py::array_t<float> vector(int buffer, int64_t count) const;
-  /// The gradient by a variable whose numbers lie one after the other.
-  py::array_t<float> gradient(const Variable& variable) const;
+  /// The gradient by a variable whose numbers lie one after the other, in the arena of all gradients or another one.
+  py::array_t<float> gradient(const Variable& variable, int arena) const;
 
  private:
   const Workspace& workspace_;

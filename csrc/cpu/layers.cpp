@@ -123,8 +123,8 @@ void StepRunner::learned_columns(const Step& step, const Batch& batch) const {
   op.x = data(step.saved);
   op.dy = data(step.in);
   if (step.kind == Step::Kind::kLearnedBackward) return kernels_.layers->learned_columns_backward[rule](op);
-  op.dgain = gradient(step.kernel);
-  op.dshift = gradient(step.bias);
+  op.dgain = gradient(step.kernel, step.apart);
+  op.dshift = gradient(step.bias, step.apart);
   kernels_.layers->learned_columns_gradients[rule](op);
 }
 
@@ -138,8 +138,9 @@ void StepRunner::embed(const Step& step, const Batch& batch) const {
 void StepRunner::embed_backward(const Step& step, const Batch& batch) const {
   const Variable& table = variable(step.kernel);
   const Buffer &dy = shape(step.in), &x = shape(step.saved);
-  kernels_.layers->embed_backward({data(step.saved), x.ld, x.columns, data(step.in), dy.ld, gradient(step.kernel),
-                                   table.rows, table.columns, batch.rows, columns(step, table.columns)});
+  kernels_.layers->embed_backward({data(step.saved), x.ld, x.columns, data(step.in), dy.ld,
+                                   gradient(step.kernel, step.apart), table.rows, table.columns, batch.rows,
+                                   columns(step, table.columns)});
 }
 
 void StepRunner::encode(const Step& step, const Batch& batch) const {

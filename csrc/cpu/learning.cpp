@@ -32,6 +32,14 @@ bool StepRunner::steps_weights(const Batch& batch) const {
   return iteration(batch) % frame_.training->optimizer.accumulate == 0;
 }
 
+void StepRunner::add_gradient(const Step& step) const {
+  float* apart = gradient(step.kernel, true);
+  float* sums = gradient(step.kernel);
+  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
+    kernels_.accumulate({apart + offset, sums + offset, width, rows, columns});
+  });
+}
+
 void StepRunner::penalty_gradient(const Step& step, const Batch& batch) const {
   const VariableSpec& asked = variable(step.kernel).asked;
   const double factor = penalty_factor(batch), l1 = factor * asked.l1, l2 = factor * asked.l2;

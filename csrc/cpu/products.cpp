@@ -84,8 +84,8 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
   Weights values = weights(step.kernel), bias = weights(step.bias);
   auto run = kernels_.dense_gradient;
   if (step.stores) {
-    values = {gradient(step.kernel)};
-    bias = {gradient(step.bias)};
+    values = {gradient(step.kernel, step.apart)};
+    bias = {gradient(step.bias, step.apart)};
   } else {
     const Optimizer kind = frame_.training->optimizer.kind;
     const double factor = penalty_factor(batch);

@@ -97,6 +97,8 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return dense_backward_input(step, batch);
     case Step::Kind::kDenseBackwardWeights:
       return dense_backward_weights(step, batch);
+    case Step::Kind::kAddGradient:
+      return add_gradient(step);
     case Step::Kind::kPenaltyGradient:
       return penalty_gradient(step, batch);
     case Step::Kind::kAccumulate:

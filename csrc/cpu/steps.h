@@ -68,6 +68,7 @@ class StepRunner {
   void dense_backward_weights(const Step& step, const Batch& batch) const;
   void reshape(const Step& step, const Batch& batch) const;
   void take(const Step& step, const Batch& batch) const;
+  void add_gradient(const Step& step) const;
   void penalty_gradient(const Step& step, const Batch& batch) const;
   void accumulate(const Step& step, const Batch& batch) const;
   void squares(const Step& step, const Batch& batch) const;
@@ -108,9 +109,9 @@ class StepRunner {
   }
   const Variable& variable(int v) const { return frame_.parameters->variables[static_cast<size_t>(v)]; }
   Weights weights(int v) const;
-  /// Where the gradient of a variable is stored; null for none.
-  float* gradient(int v) const {
-    return v < 0 ? nullptr : frame_.arena + shape(plan_.gradients).offset + variable(v).offset;
+  /// Where the gradient of a variable is stored, or the one apart; null for none.
+  float* gradient(int v, bool apart = false) const {
+    return v < 0 ? nullptr : frame_.arena + shape(apart ? plan_.apart : plan_.gradients).offset + variable(v).offset;
   }
   /// Calls f(offset of the panel within the variable, its width, rows, columns) for this thread's share of a variable.
   template <class F>

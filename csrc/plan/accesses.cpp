@@ -26,7 +26,11 @@ class Accesses {
   // Gradients are told apart by variable. Slots and running means belong to the variable, sums to the gradient.
   void reads_gradient(int v, Slice slice) { add(v < 0 ? -1 : gradient_of(v), false, slice); }
   void writes_gradient(int v, Slice slice) { add(v < 0 ? -1 : gradient_of(v), true, slice); }
-  int gradient_of(int v) const { return -2 - v; }
+  void writes_gradient(const Step& step, int v, Slice slice) {
+    add(v < 0 ? -1 : step.apart ? apart_of(v) : gradient_of(v), true, slice);
+  }
+  int gradient_of(int v) const { return -2 - 2 * v; }
+  int apart_of(int v) const { return gradient_of(v) - 1; }
   void add(int resource, bool write, Slice slice) {
     if (resource == -1) return;
     const bool buffer = resource >= 0 && resource < variables_;
@@ -124,8 +128,8 @@ class Accesses {
       case Step::Kind::kLearnedGradients:
         reads(step.in, Slice::kColumns);
         reads(step.saved, Slice::kColumns);
-        writes_gradient(step.kernel, Slice::kColumns);
-        writes_gradient(step.bias, Slice::kColumns);
+        writes_gradient(step, step.kernel, Slice::kColumns);
+        writes_gradient(step, step.bias, Slice::kColumns);
         break;
       case Step::Kind::kStandardizeRows:
       case Step::Kind::kStandardizeRowsBackward:
@@ -142,7 +146,7 @@ class Accesses {
       case Step::Kind::kEmbedBackward:
         reads(step.in, Slice::kColumns);
         reads(step.saved, Slice::kAll);
-        writes_gradient(step.kernel, Slice::kColumns);
+        writes_gradient(step, step.kernel, Slice::kColumns);
         break;
       case Step::Kind::kWarp:
       case Step::Kind::kEncode:
@@ -205,12 +209,16 @@ class Accesses {
         if (!step.compressed) reads(step.in, by_units ? Slice::kAll : Slice::kColumns);
         reads(step.saved, by_units ? Slice::kColumns : Slice::kAll);
         if (step.stores) {
-          writes_gradient(step.kernel, by_units ? Slice::kColumns : Slice::kRows);
-          writes_gradient(step.bias, by_units ? Slice::kColumns : Slice::kFirstThread);
+          writes_gradient(step, step.kernel, by_units ? Slice::kColumns : Slice::kRows);
+          writes_gradient(step, step.bias, by_units ? Slice::kColumns : Slice::kFirstThread);
         } else {
           writes_variable(step.kernel, by_units ? Slice::kColumns : Slice::kRows);
           writes_variable(step.bias, by_units ? Slice::kColumns : Slice::kFirstThread);
         }
+        break;
+      case Step::Kind::kAddGradient:
+        add(apart_of(step.kernel), false, slice_of_weights(step.split));
+        writes_gradient(step.kernel, slice_of_weights(step.split));
         break;
       case Step::Kind::kPenaltyGradient:
       case Step::Kind::kSlopeGradient:

@@ -1,5 +1,6 @@
 #include "plan/check.h"
 
+#include <cstddef>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -126,7 +127,14 @@ class Checker {
 
 void check(const ModelSpec& model) {
   Checker checker(model.input_size);
-  for (const LayerSpec& layer : model.layers) checker.add(layer);
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    const LayerSpec& layer = model.layers[i];
+    const auto first = static_cast<size_t>(layer.first);
+    if (layer.first >= 0 && (first >= i || model.layers[first].kind != layer.kind)) {
+      refuse("'first' must be an earlier layer of the same kind");
+    }
+    checker.add(layer);
+  }
   checker.finish(model.output_groups);
 }
 

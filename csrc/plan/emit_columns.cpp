@@ -94,10 +94,7 @@ Gradient emit_learned_gradients(Emitter& emitter, const Operation& op, const Ope
   step.bias = emitter.variables_of(op).bias;
   step.index = op.layer;
   if (op.trainable) {
-    for (const int v : {step.kernel, step.bias}) {
-      if (v >= 0) emitter.store_gradient(v);
-    }
-    emitter.emit(step);
+    emitter.emit_gradients(step, {step.kernel, step.bias});
     gradient.split = step.split;
   }
   if (!previous || !op.spec->use_gain) return gradient;

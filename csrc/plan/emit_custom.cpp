@@ -22,10 +22,11 @@ Gradient emit_backward(Emitter& emitter, const Operation& op, const Operation* p
   if (previous) step.out = emitter.add_batch_buffer(previous->groups, previous->width);
   step.index = op.layer;
   const std::vector<LayerSpec::Custom>& variables = op.spec->variables;
+  std::vector<int> learning;
   for (size_t i = 0; i < variables.size() && op.spec->trainable; ++i) {
-    if (variables[i].trainable) emitter.store_gradient(emitter.variables_of(op).first + static_cast<int>(i));
+    if (variables[i].trainable) learning.push_back(emitter.variables_of(op).first + static_cast<int>(i));
   }
-  emitter.emit(step);
+  emitter.emit_gradients(step, learning);
   return {step.out, Split::kSamples};
 }
 

@@ -49,11 +49,8 @@ void emit_weight_gradient(Emitter& emitter, const Operation& op, int dz) {
   if (step.compressed) step.out = add_compressed_sums(emitter.plan, emitter.buffer(op.in).columns);
   step.kernel = emitter.variables_of(op).kernel;
   step.bias = emitter.variables_of(op).bias;
-  step.stores = !emitter.fuses(step.kernel) || !emitter.fuses(step.bias);
-  for (const int v : {step.kernel, step.bias}) {
-    if (step.stores && v >= 0) emitter.store_gradient(v);
-  }
-  emitter.emit(step);
+  if (emitter.fuses(step.kernel) && emitter.fuses(step.bias)) return emitter.emit(step);
+  emitter.emit_gradients(step, {step.kernel, step.bias});
 }
 
 /// The product's epilogue takes the gradient through the activation fused into the operation before as well.

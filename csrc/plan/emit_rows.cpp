@@ -36,8 +36,7 @@ Gradient emit_embedding_gradient(Emitter& emitter, const Operation& op, const Op
   Step step{Kind::kEmbedBackward, Split::kUnits, false, gradient.buffer, -1, op.in};
   step.kernel = emitter.variables_of(op).kernel;
   if (!op.trainable) return gradient;
-  emitter.store_gradient(step.kernel);
-  emitter.emit(step);
+  emitter.emit_gradients(step, {step.kernel});
   return gradient;
 }
 

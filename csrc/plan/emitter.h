@@ -51,8 +51,10 @@ class Emitter {
 
   /// Whether a product may step `variable` (-1: no variable, which is fine) instead of storing its gradient.
   bool fuses(int variable) const { return !stores_all && can_fuse(optimizer_, parameters_, variable); }
-  /// Has `variable` stepped after the backward pass, by the gradient that a step stores.
-  void store_gradient(int variable) { engine::store_gradient(plan, parameters_, variable); }
+  /// A step that stores gradients by `variables` (-1: none), which are stepped after the backward pass.
+  void emit_gradients(const Step& step, const std::vector<int>& variables) {
+    engine::emit_gradients(plan, parameters_, step, variables);
+  }
 
   const Parameters::Layer& variables_of(const Operation& op) const {
     return parameters_.layers[static_cast<size_t>(op.layer)];

@@ -187,14 +187,31 @@ bool can_fuse(const OptimizerSpec& optimizer, const Parameters& parameters, int 
     return false;
   }
   if (variable < 0) return true;
-  const VariableSpec& asked = parameters.variables[static_cast<size_t>(variable)].asked;
-  return asked.l1 == 0.0 && asked.orthogonal == 0.0 && !asked.host_penalty &&
+  const Variable& v = parameters.variables[static_cast<size_t>(variable)];
+  const VariableSpec& asked = v.asked;
+  return !v.shared && asked.l1 == 0.0 && asked.orthogonal == 0.0 && !asked.host_penalty &&
          asked.constraint.kind == ConstraintSpec::Kind::kNone;
 }
 
-void store_gradient(Plan& plan, const Parameters& parameters, int variable) {
-  if (plan.gradients < 0) plan.gradients = add_buffer(plan, 1, parameters.size);
-  plan.learning.push_back(variable);
+void emit_gradients(Plan& plan, const Parameters& parameters, Step step, const std::vector<int>& variables) {
+  const auto stored = [&](int v) {
+    return std::find(plan.learning.begin(), plan.learning.end(), v) != plan.learning.end();
+  };
+  step.stores = true;
+  step.apart = std::any_of(variables.begin(), variables.end(), stored);
+  plan.steps.push_back(step);
+  int& arena = step.apart ? plan.apart : plan.gradients;
+  for (const int v : variables) {
+    if (v < 0) continue;
+    if (arena < 0) arena = add_buffer(plan, 1, parameters.size);
+    if (!step.apart) {
+      plan.learning.push_back(v);
+      continue;
+    }
+    Step sum{Kind::kAddGradient, weights_split(parameters.variables[static_cast<size_t>(v)], plan.threads)};
+    sum.kernel = v;
+    plan.steps.push_back(sum);
+  }
 }
 
 void emit_learning(Plan& plan, const Parameters& parameters, const OptimizerSpec& optimizer) {

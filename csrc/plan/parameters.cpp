@@ -1,4 +1,5 @@
 // Where weights and scratch lie in their arenas.
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -13,6 +14,22 @@ namespace {
 /// Floats of scratch: 4 TiB. Larger is a slip of the pen, and would overflow the arithmetic of offsets.
 constexpr int64_t kMostScratch = int64_t{1} << 40;
 
+/// Puts the variables of layer `first` in the place of those added last, which are like them.
+Parameters::Layer share(Parameters& parameters, size_t first, const std::vector<size_t>& begins) {
+  std::vector<Variable>& variables = parameters.variables;
+  const size_t own = begins.back(), count = variables.size() - own, begin = begins[first];
+  for (size_t i = 0; i < count; ++i) {
+    if (begin + i >= begins[first + 1] || variables[begin + i].rows != variables[own + i].rows ||
+        variables[begin + i].shape != variables[own + i].shape) {
+      throw std::invalid_argument("'first' must be a layer with variables of the same shapes");
+    }
+    variables[begin + i].shared = true;
+    parameters.size -= variables[own + i].floats();
+  }
+  variables.erase(variables.begin() + static_cast<std::ptrdiff_t>(own), variables.end());
+  return count > 0 ? parameters.layers[first] : Parameters::Layer{};
+}
+
 }  // namespace
 
 Parameters lay_out(const ModelSpec& model) {
@@ -23,7 +40,9 @@ Parameters lay_out(const ModelSpec& model) {
     return static_cast<int>(parameters.variables.size()) - 1;
   };
   int64_t size = model.input_size;
+  std::vector<size_t> begins;  // variables before each layer
   for (const LayerSpec& layer : model.layers) {
+    begins.push_back(parameters.variables.size());
     Parameters::Layer entry;
     const int64_t columns = size / layer.groups;
     const VariableSpec nothing, kernel = layer.trainable ? layer.kernel : nothing;
@@ -74,6 +93,7 @@ Parameters lay_out(const ModelSpec& model) {
         break;
     }
     size = size_after(layer, size);
+    if (layer.first >= 0) entry = share(parameters, static_cast<size_t>(layer.first), begins);
     parameters.layers.push_back(entry);
   }
   return parameters;

@@ -14,6 +14,7 @@ struct Variable {
   int64_t rows, columns, offset;
   std::vector<int64_t> shape;  // as the user sees it
   VariableSpec asked;          // nothing where nothing is learnt: Keras leaves frozen weights out of the loss
+  bool shared = false;         // by several layers, whose gradients add up
 
   bool is_matrix() const { return shape.size() == 2 && rows == shape[0]; }
   /// Whether what the user sees as matrices lies there as one row, such as a gain of two axes.
@@ -117,6 +118,7 @@ struct Step {
     kRowActivationBackward,
     kMultiply,
     kDenseBackwardWeights,
+    kAddGradient,
     kPenaltyGradient,
     kSlopeGradient,
     kAccumulate,
@@ -161,7 +163,8 @@ struct Step {
   int bias = -1;
   int mean = -1, variance = -1;
   int index = -1;       // of the layer, the metric, or the row of the penalties or squares
-  bool stores = false;  // whether the gradient is stored instead of stepping the weights
+  bool stores = false;  // whether the gradient is stored instead of stepping the weights ...
+  bool apart = false;   // ... beside that of a later layer with the same weights, which it is then added to
   Activation activation = Activation::kLinear;
   Loss loss = Loss::kMeanSquaredError;
   Scaling scaling = Scaling::kClip;
@@ -218,6 +221,7 @@ struct Plan {
   // Of the variables that are stepped by a stored gradient (plan/learning.h); -1 where there are none.
   std::vector<int> learning;
   int gradients = -1;  // (1, all weights): laid out like the parameter arena
+  int apart = -1;      // the same, of layers with weights that a later one has as well
   int squares = -1;    // (2 of `learning`, widest): column sums of squares of the gradients, then of the weights
   int scales = -1;     // (1, of `learning`): what one thread made of them
 };

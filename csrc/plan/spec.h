@@ -54,6 +54,7 @@ struct LayerSpec {
   enum class Distribution { kMask, kNormal };
   enum class Combination { kMultiply, kAdd, kAlpha };
   Kind kind = Kind::kDense;
+  int first = -1;      // number of the layer before whose variables it uses as well; -1: it has its own
   int64_t groups = 1;  // rows per sample for what works on rows, such as dense and softmax
   Activation activation = Activation::kLinear;
   float parameters[kMostParameters] = {};  // of the activation

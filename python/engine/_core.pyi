@@ -214,7 +214,8 @@ class Program:
             `{"kind": "activity_regularization", "l1": float, "l2": float}`, or with a "host" that is called in the same
               way, but without outputs,
             What works on rows takes "groups": rows per sample. What has weights takes "trainable", "kernel_l2" and the
-            like, and "shape", in which the user sees a row of them.
+            like, and "shape", in which the user sees a row of them; with "first", the number of an operation of the same
+            kind before, it has that one's weights.
             Activations are those of `csrc/kernels/kinds.h`; parameters are their constants.
 
         output_rows: rows of each output, which losses and metrics look at one by one.

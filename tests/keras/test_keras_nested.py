@@ -243,11 +243,8 @@ def test_what_is_no_chain(tmp_path: Path) -> None:
     x = keras.Input((6,))
     hidden = keras.layers.Dense(6)(x)
     keras.Model(x, keras.layers.Add()([x, hidden])).save(tmp_path / "m.keras")
-    shared = keras.layers.Dense(6)
-    keras.Model(x, shared(shared(x))).save(tmp_path / "n.keras")
-    for name in ("m", "n"):
-        with pytest.raises(ValueError, match=r"is no chain of layers|comes twice|unknown `layer` 'Add'"):
-            engine.models.load_model(tmp_path / f"{name}.keras")
+    with pytest.raises(ValueError, match=r"is no chain of layers|unknown `layer` 'Add'"):
+        engine.models.load_model(tmp_path / "m.keras")
 
 
 def test_models_tell_their_ends() -> None:

@@ -55,7 +55,48 @@ def nested(k: Any) -> list[Any]:
     return [k.Dense(5), inner, k.Dense(5), inner, k.Dense(3, "softmax")]
 
 
-WEIGHTLESS = {parts.__name__: parts for parts in (activations, shapes, nested)}
+def dense(k: Any) -> list[Any]:
+    tied = k.Dense(6, "tanh", kernel_regularizer="l2", bias_regularizer="l1")
+    return [tied, tied, k.Dense(6, "relu"), tied, k.Dense(3, "softmax")]
+
+
+def normalized(k: Any) -> list[Any]:
+    norm, rows, slopes = k.BatchNormalization(momentum=0.7), k.LayerNormalization(), k.PReLU()
+    return [
+        norm,
+        k.Dense(6, use_bias=False),
+        norm,
+        slopes,
+        rows,
+        k.Dense(6, use_bias=False),
+        rows,
+        norm,
+        slopes,
+        k.Dense(3, "softmax"),
+    ]
+
+
+def tied_within(k: Any) -> list[Any]:
+    api = keras if k is keras.layers else engine
+    inner = api.Sequential([api.Input((6,)), k.Dense(6, "tanh"), k.BatchNormalization()], name="inner")
+    return [inner, k.Dense(6), inner, k.Dense(3, "softmax")]
+
+
+PARTS = {parts.__name__: parts for parts in (activations, shapes, nested, dense, normalized, tied_within)}
+RULES: dict[str, Callable[[Any], Any]] = {
+    "SGD": lambda o: o.SGD(0.05),
+    "nesterov": lambda o: o.SGD(0.05, momentum=0.9, nesterov=True),
+    "Adam": lambda o: o.Adam(0.01),
+    "weight_decay": lambda o: o.AdamW(0.01, weight_decay=0.05),
+    "clipnorm": lambda o: o.SGD(0.05, momentum=0.9, clipnorm=0.05),
+    "global_clipnorm": lambda o: o.Adam(0.01, global_clipnorm=0.05),
+    "clipvalue": lambda o: o.SGD(0.05, clipvalue=0.01),
+    "use_ema": lambda o: o.Adam(0.01, use_ema=True, ema_momentum=0.8, ema_overwrite_frequency=2),
+    "accumulation": lambda o: o.Adam(0.01, gradient_accumulation_steps=2),
+    "Adafactor": lambda o: o.Adafactor(0.01),
+    "Lamb": lambda o: o.Lamb(0.01),
+    "Muon": lambda o: o.Muon(0.01),
+}
 
 
 def test_foundon_outputs_count_at_each_use() -> None:
@@ -79,7 +120,17 @@ def trained(how: str, parts: Parts, **options: Any) -> Callable[[Any], Any]:
     return make
 
 
-@pytest.mark.parametrize("parts", WEIGHTLESS.values(), ids=WEIGHTLESS)
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("parts", [dense, normalized])
+def test_optimizers(parts: Parts, rule: str) -> None:
+    pair = twins(trained("stack", parts, optimizer=RULES[rule]))
+    assert_same_histories(*pair.fit(X, Y, epochs=3, batch_size=16), rtol=1e-4, atol=1e-5)
+    pair.assert_same_weights(rtol=1e-4, atol=3e-5)
+    theirs, ours = ([tuple(v.shape) for v in model.optimizer.variables] for model in pair)
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
 @pytest.mark.parametrize("how", WAYS)
 def test_training(how: str, parts: Parts) -> None:
     pair = twins(trained(how, parts))
@@ -89,15 +140,18 @@ def test_training(how: str, parts: Parts) -> None:
     names = [[type(layer).__name__ for layer in model.layers] for model in pair]
     assert names[0] == names[1]
     assert pair[0].count_params() == pair[1].count_params()
+    for kind in ("weights", "trainable_weights", "non_trainable_weights"):
+        shapes_of = [[tuple(weight.shape) for weight in getattr(model, kind)] for model in pair]
+        assert shapes_of[0] == shapes_of[1]
 
 
-@pytest.mark.parametrize("parts", WEIGHTLESS.values(), ids=WEIGHTLESS)
+@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
 @pytest.mark.parametrize("how", WAYS)
 def test_keras_reads_our_files(how: str, parts: Parts, tmp_path: Path) -> None:
     check_reading(trained(how, parts), engine, keras, tmp_path)
 
 
-@pytest.mark.parametrize("parts", WEIGHTLESS.values(), ids=WEIGHTLESS)
+@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
 def test_we_read_files_of_keras(parts: Parts, tmp_path: Path) -> None:
     """Of chains: Keras forgets when it writes a Sequential that a layer comes again, and can't read its own file."""
     check_reading(trained("chain", parts), keras, engine, tmp_path)
@@ -106,6 +160,18 @@ def test_we_read_files_of_keras(parts: Parts, tmp_path: Path) -> None:
     theirs.save_weights(tmp_path / "m.weights.h5")
     ours.load_weights(tmp_path / "m.weights.h5")
     compare(theirs, ours)
+
+
+def test_configs_go_both_ways() -> None:
+    for name, parts in PARTS.items():
+        make = trained("chain", parts)
+        theirs, ours = make(keras), make(engine)
+        for config, api in ((theirs.get_config(), engine), (ours.get_config(), keras)):
+            again = api.Model.from_config(config)
+            assert [type(layer).__name__ for layer in again.layers] == [
+                type(layer).__name__ for layer in theirs.layers
+            ], name
+            assert again.count_params() == theirs.count_params()
 
 
 def check_reading(make: Any, api: Any, other: Any, tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ class Layer(Linked):
     """Base class of all layers, and of those that you write in NumPy.
 
     A layer of your own makes its weights in `build` by `add_weight`, gives its outputs in `call`, and for training
-    its gradients in `gradient`. Keras finds gradients by itself; here there is nothing that differentiates NumPy.
+    its gradients in `gradient`. Keras finds gradients by itself; here there is nothing that differentiates NumPy. What
+    `call` assigns to attributes is there for `gradient`, also where the layer comes several times in a network.
 
     Args:
         activity_regularizer: penalty on the outputs of a batch, divided by its size.

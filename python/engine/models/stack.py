@@ -43,17 +43,20 @@ def first_uses(samples: Sequence[Shape], leaves: Sequence[Layer]) -> dict[Layer,
     """Each layer once, in order, with the shape of the samples that it is given first; arguments as of `operations_through`.
 
     Raises:
-        ValueError: for a layer with weights that comes twice.
+        ValueError: for a layer that comes twice, and whose weights would have to have different shapes.
     """
     found: dict[Layer, Shape] = {}
     for leaf, sample in zip(leaves, samples, strict=False):
-        if leaf in found and leaf.weights_for(sample):
-            msg = (
-                f"layer {leaf.name!r} comes twice in one network, which can't use the same weights at two places: make a "
-                "copy with from_config(layer.get_config()), then set_weights(). Different models may share a layer"
-            )
-            raise ValueError(msg)
-        found.setdefault(leaf, sample)
+        first = found.setdefault(leaf, sample)
+        if first == sample:
+            continue
+        for one, other in zip(leaf.weights_for(first), leaf.weights_for(sample), strict=True):
+            if one.shape != other.shape:
+                msg = (
+                    f"layer {leaf.name!r} comes twice in one network, but its {one.name} would have to have the shape "
+                    f"{one.shape} for {text_of_shape(first)} and {other.shape} for {text_of_shape(sample)}: take two layers"
+                )
+                raise ValueError(msg)
     return found
 
 
@@ -85,6 +88,7 @@ def operations_through(samples: Sequence[Shape], leaves: Sequence[Layer], learns
     found: list[Operation] = []
     sources = masks_before(leaves)
     uses, total = Counter[Layer](), Counter(leaves)
+    firsts: dict[Any, int] = {}  # numbers of operations in the first use of each layer, by kind
     for number, (layer, source) in enumerate(zip(leaves, sources, strict=False)):
         note: dict[str, Any] = {}
         use = uses[layer] if total[layer] > 1 else None
@@ -95,17 +99,28 @@ def operations_through(samples: Sequence[Shape], leaves: Sequence[Layer], learns
             note["masked"] = True
         if makes:
             note["mask_rows"] = math.prod(samples[number + 1][:-1])
-        operations = layer.operations_for(samples[number])
-        found += [{**operation, **note, **_of_use(operation, use)} for operation in operations]
+        kinds = Counter[str]()
+        for operation in layer.operations_for(samples[number]):
+            kind = operation["kind"]
+            first = firsts.setdefault((layer, kind, kinds[kind]), len(found))
+            kinds[kind] += 1
+            again = {"first": first} if first < len(found) else {}
+            found.append({**operation, **note, **again, **_of_use(layer, operation, use)})
     return (
         found if learns else [{**each, "trainable": False} if "trainable" in each else each for each in found]
     )
 
 
-def _of_use(operation: Operation, use: int | None) -> Operation:
+def _of_use(layer: Layer, operation: Operation, use: int | None) -> Operation:
     """What is different where a layer is used again, after so many times: each time it draws other random numbers."""
     if use is None:
         return {}
+    if use and "renorm_momentum" in operation:
+        msg = (
+            f"layer {layer.name!r} comes twice in one network, where the running averages that its second use reads with "
+            "`renorm` would be those that the first has just moved: take two layers, or leave out `renorm`"
+        )
+        raise ValueError(msg)
     fields = {"seed": (operation["seed"] + use * _SEEDS_APART) % 2**64} if "seed" in operation else {}
     host = operation.get("host")
     return fields | ({"host": host._replace(use=use)} if isinstance(host, LayerHost) else {})

@@ -249,9 +249,9 @@ def _name_of(layer: Mapping[str, Any]) -> str:
 
 def _end(ends: Any) -> tuple[str, int]:
     """The layer that `["dense", 1, 0]` tells, or a list of one such, and the number of its call; "" for no layer."""
-    while isinstance(ends, list) and len(ends) == 1:
+    while isinstance(ends, (list, tuple)) and len(ends) == 1:
         (ends,) = ends
-    return (str(ends[0]), ends[1]) if isinstance(ends, list) and ends else ("", 0)
+    return (str(ends[0]), ends[1]) if isinstance(ends, (list, tuple)) and ends else ("", 0)
 
 
 def _source(node: Any) -> tuple[str, int]:
@@ -262,7 +262,7 @@ def _source(node: Any) -> tuple[str, int]:
     if isinstance(node, list):  # as Keras 2 had it, with options at the end
         return _end([end[:3] for end in node if isinstance(end, list) and not any(end[3:])])
     arguments, options = node.get("args"), node.get("kwargs") or {}
-    while isinstance(arguments, list) and len(arguments) == 1:
+    while isinstance(arguments, (list, tuple)) and len(arguments) == 1:
         (arguments,) = arguments
     # What a model is called with goes before `training`, as in Keras.
     counting = [name for name, value in options.items() if value is not None and name != "training"]
