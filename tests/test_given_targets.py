@@ -177,7 +177,8 @@ def test_a_loss_reads_more_columns_than_there_are_outputs() -> None:
 def test_what_only_a_loss_can_read() -> None:
     y = np.stack([Y, Y], axis=1)
     with pytest.raises(
-        ValueError, match=r"the metric 'mae' reads targets like the outputs, but `y` has the shape \(n, 2\)"
+        ValueError,
+        match=r"the metric 'mae' reads targets like the outputs, .* but `y` of shape \(n, 2\) is something else",
     ):
         model(gaussian, ["mae"]).fit(X, y, verbose=0)
     net = model(gaussian, [])
@@ -188,3 +189,52 @@ def test_what_only_a_loss_can_read() -> None:
         net.evaluate(X, np.full((8, 2), np.nan))
     with pytest.raises(ValueError, match="must have shape"):
         model("mse", []).fit(X, y, verbose=0)
+
+
+def poisson(y_true: Array, y_pred: Array) -> Array:
+    """Of counts (n,), by the log of a mean that is the sum of two outputs."""
+    log_mean = y_pred.sum(axis=-1)
+    return np.exp(log_mean) - np.asarray(y_true) * log_mean
+
+
+def poisson_slope(y_true: Array, y_pred: Array) -> Array:
+    slope = np.exp(y_pred.sum(axis=-1)) - np.asarray(y_true)
+    return np.repeat(slope[:, np.newaxis], 2, axis=1)
+
+
+poisson.gradient = poisson_slope  # type: ignore[attr-defined] # which training needs
+
+
+@pytest.mark.parametrize("most", [2, 50])
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float32])
+def test_counts_reach_a_loss_as_they_are(most: int, dtype: Any) -> None:
+    """Whether they could be indices of the outputs or not; in batches where that changes, too."""
+    counts = np.random.default_rng(1).integers(0, most, 8).astype(dtype)
+    net = model(poisson, [], 2)
+    expected = poisson(counts, net.predict(X)).mean()
+    assert net.evaluate(X, counts) == pytest.approx(expected, rel=1e-5)
+    net.fit(X, counts, batch_size=4, verbose=0)
+    batches = [(X, counts % 2), (X, counts + 7), (X, counts % 2)]
+    expected = np.mean([poisson(y, net.predict(x)).mean() for x, y in batches])
+    assert net.evaluate(batches.__iter__()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_a_metric_cant_read_of_counts() -> None:
+    net = model(poisson, ["accuracy"], 2)
+    net.fit(X, np.arange(8) % 2, verbose=0)
+    with pytest.raises(
+        ValueError, match=r"'accuracy' reads targets .* or indices of these, but `y` of shape"
+    ):
+        net.evaluate(X, np.arange(8))
+
+    class Sparse(keras.losses.Loss):
+        wants_indices = True
+
+        def call(self, y_true: Array, y_pred: Array) -> Array:
+            return -y_pred[np.arange(len(y_true)), y_true]
+
+        def gradient(self, y_true: Array, y_pred: Array) -> Array:
+            return -np.eye(2)[y_true]
+
+    with pytest.raises(ValueError, match=r"must hold class indices in \[0, 2\).* row 2 holds 2"):
+        model(Sparse(), [], 2).fit(X, np.arange(8), verbose=0)

@@ -110,8 +110,8 @@ class Compiled:
         for metric in self._resolved:
             if in_core(metric):
                 msg = (
-                    f"the metric {metric.name!r} reads targets like the outputs, but `y` has the shape "
-                    f"{text_of_shape(shape)}, which only the loss can read: write a metric that does, or leave it out"
+                    f"the metric {metric.name!r} reads targets like the outputs, or indices of these, but `y` of shape "
+                    f"{text_of_shape(shape)} is something else: write a metric that reads it, or leave it out"
                 )
                 raise ValueError(msg)
 

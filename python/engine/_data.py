@@ -45,16 +45,16 @@ class Targeting(NamedTuple):
 
     def read_by_core(self, array: Array) -> bool:
         """Whether targets `array` (n, ...) have a form that the core knows; what others mean a loss in NumPy tells."""
-        if not isinstance(self.loss, HostLoss):
+        loss, shape = self.loss, array.shape[1:]
+        if not isinstance(loss, HostLoss):
             return True
-        shape = array.shape[1:]
         fits = shape in (self.output_shape, (self.outputs,)) or (self.width == 1 and shape == self.rows)
-        if fits or not self.indices(shape):
-            return fits
-        if self.loss.wants_indices is not None:
-            return self.loss.wants_indices
-        whole = (array == np.rint(array)) & (array >= 0) & (array < self.width)
-        return array.dtype.kind != "f" or bool(whole.all())
+        indices = self.indices(shape) and not fits
+        if not loss.as_given:
+            return bool(loss.wants_indices) if indices else fits
+        if indices and loss.wants_indices is not False:
+            return bool(((array == np.rint(array)) & (array >= 0) & (array < self.width)).all())
+        return fits and not loss.wants_indices
 
 
 def rows_of(x: object, shape: Shape | None, name: str) -> Rows | LazyRows:
@@ -84,7 +84,9 @@ def checked_samples(
     targets: Targets
     if form.kept is not None:
         require_finite(form.kept, array, f"{prefix}y")
-        targets = np.zeros((len(x), *targeting.rows, targeting.width), np.float32)
+        shape = (len(x), *targeting.rows)
+        indices = targeting.loss.wants_indices
+        targets = np.zeros(shape, np.int32) if indices else np.zeros((*shape, targeting.width), np.float32)
     else:
         find = class_indices if targeting.loss.wants_indices else dense_targets
         targets = find(array, targeting, f"{prefix}y")

@@ -206,3 +206,32 @@ def test_a_loss_of_ones_own() -> None:
     weights = np.resize(WEIGHT, 20)
     assert_same_histories(*pair.fit(x, y, batch_size=8, epochs=3, sample_weight=weights), rtol=5e-5)
     pair.assert_same_weights(rtol=1e-4, atol=5e-6)
+
+
+@pytest.mark.parametrize("most", [2, 40])
+def test_counts_for_a_loss_of_ones_own(most: int) -> None:
+    """The zero-inflated likelihood of counts (n,), by a log mean and the log odds of a zero beside those."""
+    rng = np.random.default_rng(2)
+    x, counts = rng.normal(size=(40, 3)).astype(np.float32), rng.integers(0, most, 40)
+
+    def make(api: Any) -> Any:
+        ops = api.ops
+
+        def loss(y_true: Any, y_pred: Any) -> Any:
+            y_true = ops.cast(ops.reshape(y_true, (-1,)), "float32")
+            return ops.exp(y_pred[:, 0]) - y_true * y_pred[:, 0] + ops.square(y_pred[:, 1] - y_true / most)
+
+        def gradient(y_true: Any, y_pred: Any) -> Any:
+            y_true = np.asarray(y_true, np.float32).reshape(-1)
+            slopes = [np.exp(y_pred[:, 0]) - y_true, 2 * (y_pred[:, 1] - y_true / most)]
+            return np.stack(slopes, axis=1)
+
+        loss.gradient = gradient  # type: ignore[attr-defined] # for us
+        model = api.Sequential([api.Input((3,)), api.layers.Dense(2)])
+        model.compile(api.optimizers.SGD(0.01), loss)
+        return model
+
+    pair = twins(make)
+    options = {"epochs": 2, "batch_size": 8, "validation_data": (x, counts[:, np.newaxis])}
+    assert_same_histories(*pair.fit(x, counts, **options))
+    pair.assert_same_weights()

@@ -31,7 +31,7 @@ class HostLoss(Loss):
         gradient: their derivative by the predictions, (n, ..., outputs), from the same.
         name: for messages.
         reduction: as in `Loss`.
-        wants_indices: as in `Loss`.
+        wants_indices: as in `Loss`; None lets every batch come as it is given.
         aligns: whether targets and predictions come with as many axes, as they do for functions.
     """
 
@@ -48,6 +48,7 @@ class HostLoss(Loss):
         super().__init__(name, reduction)
         self.compute, self.gradient, self.wants_indices = compute, gradient, wants_indices
         self._aligns = aligns
+        self.as_given = wants_indices is None
 
     needs_host = False
 
@@ -57,7 +58,9 @@ class HostLoss(Loss):
 
     def resolve(self, indices: bool, outputs: int) -> Loss:
         """The same loss for targets of that form."""
-        return HostLoss(self.compute, self.gradient, self.name, self.reduction, indices, aligns=self._aligns)
+        loss = HostLoss(self.compute, self.gradient, self.name, self.reduction, indices, aligns=self._aligns)
+        loss.as_given = self.as_given
+        return loss
 
     def lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""
