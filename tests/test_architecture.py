@@ -34,7 +34,7 @@ LAYERS = [
         "metrics",
         "callbacks",
     }
-    | {"backend", "config", "datasets", "ops", "plots", "utils"},
+    | {"backend", "config", "datasets", "ops", "plots", "random", "utils"},
     {
         "_compiled",
         "_data",

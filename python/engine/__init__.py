@@ -33,7 +33,7 @@ from engine.regularizers import Regularizer
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from engine import datasets, saving
+    from engine import datasets, random, saving
 
 __all__ = [
     "Initializer",
@@ -60,6 +60,7 @@ __all__ = [
     "models",
     "ops",
     "optimizers",
+    "random",
     "regularizers",
     "saving",
     "utils",
@@ -69,7 +70,7 @@ __all__ = [
 
 # Most programs bring their own data and save no model; `plots` and `sklearn` need extras, so they are no names of
 # `__all__`.
-_ON_FIRST_USE = ("datasets", "plots", "saving", "sklearn")
+_ON_FIRST_USE = ("datasets", "plots", "random", "saving", "sklearn")
 
 
 def version() -> str:

@@ -57,7 +57,10 @@ NAMES = {
     "saving": """
         load_model save_model load_weights save_weights register_keras_serializable get_registered_name
         get_registered_object deserialize_keras_object serialize_keras_object""",
-    "utils": "to_categorical set_random_seed normalize pad_sequences PyDataset Progbar plot_model",
+    "utils": """
+        to_categorical set_random_seed normalize pad_sequences PyDataset Progbar plot_model
+        timeseries_dataset_from_array""",
+    "random": "SeedGenerator categorical dropout normal randint shuffle truncated_normal uniform",
     "config": "floatx set_floatx epsilon set_epsilon backend",
     "datasets.mnist": "load_data",
     "datasets.fashion_mnist": "load_data",

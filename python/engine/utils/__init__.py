@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from engine._custom import (
     custom_object_scope,
     get_custom_objects,
@@ -28,6 +30,9 @@ from engine.utils.numbers import normalize, pad_sequences, set_random_seed, to_c
 from engine.utils.reports import classification_report
 from engine.utils.serialization import deserialize_keras_object, serialize_keras_object
 
+if TYPE_CHECKING:
+    from engine.utils.timeseries import timeseries_dataset_from_array
+
 CustomObjectScope = custom_object_scope
 
 __all__ = [
@@ -53,6 +58,16 @@ __all__ = [
     "serialize_keras_object",
     "set_random_seed",
     "split_dataset",
+    "timeseries_dataset_from_array",
     "to_categorical",
     "unpack_x_y_sample_weight",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "timeseries_dataset_from_array":  # on first use: few programs do
+        from engine.utils import timeseries
+
+        return timeseries.timeseries_dataset_from_array
+    msg = f"module 'engine.utils' has no attribute {name!r}"
+    raise AttributeError(msg)

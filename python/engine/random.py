@@ -1,0 +1,259 @@
+"""Random arrays by Keras' names: repeatable under a seed, but not Keras' numbers."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from engine import _program
+from engine._checks import config_of, integer, integers, real
+from engine._random import next_key, next_seed
+from engine._spec import auto_name
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = [
+    "SeedGenerator",
+    "categorical",
+    "dropout",
+    "normal",
+    "randint",
+    "shuffle",
+    "truncated_normal",
+    "uniform",
+]
+
+Array = NDArray[Any]
+
+# Steps of the core's uniform numbers.
+_STEPS = 2**24
+
+
+class SeedGenerator:
+    """What functions of this module take as `seed` to draw other numbers at each call.
+
+    Args:
+        seed: where the draws begin; None takes one from the stream that `utils.set_random_seed` starts.
+        name: default `seed_generator` with a number.
+    """
+
+    def __init__(self, seed: Any = None, name: str | None = None) -> None:
+        self._given, self.name = seed, name or auto_name("seed_generator")
+        if seed is not None and not isinstance(seed, (int, np.integer)):
+            msg = f"`seed` must be an integer, got {seed!r}"
+            raise ValueError(msg)
+        self._seed, self._draws = next_seed() if seed is None else int(seed), 0
+
+    @property
+    def state(self) -> Array:
+        """The seed, and how many draws there have been."""
+        return np.array([self._seed % 2**64, self._draws], np.uint64)
+
+    def next(self, ordered: bool = True) -> Array:
+        """The state before the next draw, which becomes that after it; `ordered` is of no account."""
+        del ordered
+        state = self.state
+        self._draws += 1
+        return state
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this object again."""
+        return {"seed": self._given, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make one from `config`, what `get_config` returned."""
+        return cls(**config_of(config))
+
+
+def normal(
+    shape: Sequence[int],
+    mean: ArrayLike = 0.0,
+    stddev: ArrayLike = 1.0,
+    dtype: DTypeLike | None = None,
+    seed: int | SeedGenerator | None = None,
+) -> Array:
+    """Normal numbers.
+
+    Args:
+        shape: of the result.
+        mean: of the distribution.
+        stddev: its standard deviation.
+        dtype: of floats, default float32.
+        seed: an int gives the same numbers at each call, a `SeedGenerator` others; None draws from the global stream.
+    """
+    return _scaled(_program.normal(*_key(seed), _size(shape), 0.0, 1.0), shape, mean, stddev, dtype)
+
+
+def truncated_normal(
+    shape: Sequence[int],
+    mean: ArrayLike = 0.0,
+    stddev: ArrayLike = 1.0,
+    dtype: DTypeLike | None = None,
+    seed: int | SeedGenerator | None = None,
+) -> Array:
+    """Normal numbers, but none that lies more than two standard deviations from the mean.
+
+    Args:
+        shape: of the result.
+        mean: of the distribution before the cut.
+        stddev: its standard deviation.
+        dtype: of floats, default float32.
+        seed: as for `normal`.
+    """
+    drawn = _program.truncated_normal(*_key(seed), _size(shape), 0.0, 1.0)
+    return _scaled(drawn, shape, mean, stddev, dtype)
+
+
+def uniform(
+    shape: Sequence[int],
+    minval: float = 0.0,
+    maxval: float = 1.0,
+    dtype: DTypeLike | None = None,
+    seed: int | SeedGenerator | None = None,
+) -> Array:
+    """Numbers in [minval, maxval), all as likely.
+
+    Args:
+        shape: of the result.
+        minval: the lowest.
+        maxval: at least `minval`.
+        dtype: of floats, default float32.
+        seed: as for `normal`.
+    """
+    low = real(minval, "minval")
+    high = real(maxval, "maxval", low)
+    return _program.uniform(*_key(seed), _size(shape), low, high).reshape(shape).astype(_floats(dtype))
+
+
+def randint(
+    shape: Sequence[int],
+    minval: int,
+    maxval: int,
+    dtype: DTypeLike = "int32",
+    seed: int | SeedGenerator | None = None,
+) -> Array:
+    """Whole numbers from `minval` to `maxval - 1`, all as likely.
+
+    Args:
+        shape: of the result.
+        minval: the lowest.
+        maxval: above the largest.
+        dtype: of integers.
+        seed: as for `normal`.
+    """
+    if np.dtype(dtype).kind not in "iu":
+        msg = f"`dtype` must be one of integers, got {dtype!r}"
+        raise ValueError(msg)
+    low, high = (operator.index(value) for value in (minval, maxval))
+    if not low < high <= low + 2**48:
+        msg = f"`maxval` must be above `minval={low}`, by 2**48 at most, got {high}"
+        raise ValueError(msg)
+    coarse, fine = _program.uniform(*_key(seed), 2 * _size(shape), 0.0, 1.0).astype(float).reshape(2, -1)
+    drawn = np.floor((coarse + fine / _STEPS) * (high - low)).astype(np.int64) + low
+    return drawn.reshape(shape).astype(dtype)
+
+
+def categorical(
+    logits: ArrayLike,
+    num_samples: int,
+    dtype: DTypeLike = "int32",
+    seed: int | SeedGenerator | None = None,
+) -> Array:
+    """Class indices (n, num_samples), as likely as `logits` say.
+
+    Args:
+        logits: (n, classes), the logarithms of what is in proportion to the probabilities.
+        num_samples: how many for each row.
+        dtype: of integers.
+        seed: as for `normal`.
+    """
+    rows: Array = np.asarray(logits, float)
+    if rows.ndim != 2:  # noqa: PLR2004 # rows of classes
+        msg = f"`logits` should be a 2-D tensor with shape [batch_size, num_classes]. Received: logits of {rows.shape}"
+        raise ValueError(msg)
+    samples = integer(num_samples, "num_samples", 1)
+    shares = np.cumsum(np.exp(rows - rows.max(axis=1, keepdims=True)), axis=1)
+    points = _program.uniform(*_key(seed), len(rows) * samples, 0.0, 1.0).reshape(len(rows), samples, 1)
+    drawn: Array = (points * shares[:, -1:, np.newaxis] >= shares[:, np.newaxis]).sum(axis=-1)
+    return drawn.astype(dtype)
+
+
+def dropout(
+    inputs: ArrayLike,
+    rate: float,
+    noise_shape: Sequence[int | None] | None = None,
+    seed: int | SeedGenerator | None = None,
+) -> Array:
+    """`inputs` with a share set to 0, and the rest divided by what is kept.
+
+    Args:
+        inputs: of any shape.
+        rate: the share, in [0, 1].
+        noise_shape: of what is drawn, which is broadcast; None in it is the size of `inputs`. Default that of `inputs`.
+        seed: as for `normal`.
+    """
+    values: Array = np.asarray(inputs, None if np.asarray(inputs).dtype.kind == "f" else np.float32)
+    share = real(rate, "rate", 0.0, 1.0)
+    if share == 1.0:
+        return np.zeros_like(values)
+    sizes = values.shape if noise_shape is None else noise_shape
+    shape = tuple(own if size is None else size for size, own in zip(sizes, values.shape, strict=True))
+    kept = uniform(shape, seed=seed) >= share
+    dropped: Array = np.where(kept, values / values.dtype.type(1.0 - share), values.dtype.type(0))
+    return dropped
+
+
+def shuffle(x: ArrayLike, axis: int = 0, seed: int | SeedGenerator | None = None) -> Array:
+    """`x` in a random order along one axis, each line of it in an order of its own.
+
+    Args:
+        x: of at least one axis.
+        axis: along which it is shuffled.
+        seed: as for `normal`.
+    """
+    values: Array = np.asarray(x)
+    lines = np.moveaxis(values, axis, -1)
+    length = lines.shape[-1]
+    order = np.argsort(_program.permutation(*_key(seed), lines.size).reshape(lines.shape), axis=-1)
+    return np.moveaxis(np.take_along_axis(lines, order, -1) if length else lines, -1, axis)
+
+
+def _key(seed: Any) -> tuple[int, int]:
+    """What the core draws by."""
+    if seed is None:
+        return next_key()
+    if isinstance(seed, SeedGenerator):
+        begin, draws = seed.next().tolist()
+        return begin, draws
+    if isinstance(seed, (int, np.integer)):
+        return int(seed) % 2**64, 0
+    msg = f"`seed` must be either an integer or an instance of SeedGenerator, got {seed!r} (of type {type(seed)})"
+    raise ValueError(msg)
+
+
+def _size(shape: Sequence[int]) -> int:
+    """How many numbers an array of `shape` has."""
+    return math.prod(integers(shape, "shape", 0))
+
+
+def _floats(dtype: DTypeLike | None) -> np.dtype[Any]:
+    found = np.dtype(dtype or np.float32)
+    if found.kind != "f":
+        msg = f"`dtype` must be one of floats, got {dtype!r}"
+        raise ValueError(msg)
+    return found
+
+
+def _scaled(
+    drawn: Array, shape: Sequence[int], mean: ArrayLike, stddev: ArrayLike, dtype: DTypeLike | None
+) -> Array:
+    found = _floats(dtype)
+    scaled: Array = drawn.reshape(shape).astype(found) * np.asarray(stddev, found) + np.asarray(mean, found)
+    return scaled

@@ -1,0 +1,111 @@
+"""Windows of a series as samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine._arrays import real_array
+from engine._checks import choice, flag, integer, seed_or_none
+from engine._program import permutation
+from engine._random import next_seed
+
+
+class Windows:
+    """Batches of windows of a series, one pass after the other; made by `timeseries_dataset_from_array`.
+
+    Args:
+        data: what the windows are cut from, (steps, ...).
+        targets: of windows, by where they begin; None: there are none.
+        starts: where the windows begin.
+        offsets: the steps of a window, from there.
+        batch_size: windows in a batch; None gives them one by one, without an axis of samples.
+        seed: of the order, another in each pass; None: as they come.
+    """
+
+    def __init__(  # noqa: PLR0917 # all of a window
+        self,
+        data: NDArray[Any],
+        targets: NDArray[Any] | None,
+        starts: NDArray[np.intp],
+        offsets: NDArray[np.intp],
+        batch_size: int | None,
+        seed: int | None,
+    ) -> None:
+        self._data, self._targets, self._starts, self._offsets = data, targets, starts, offsets
+        self._batch_size, self._seed, self._passes = batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._starts) / (self._batch_size or 1))
+
+    def __iter__(self) -> Iterator[Any]:
+        starts = self._starts
+        if self._seed is not None:
+            starts = starts[permutation(self._seed, self._passes, len(starts))]
+            self._passes += 1
+        size = self._batch_size or 1
+        for begin in range(0, len(starts), size):
+            index = starts[begin : begin + size]
+            parts = [self._data[index[:, np.newaxis] + self._offsets]]
+            parts += [] if self._targets is None else [self._targets[index]]
+            parts = parts if self._batch_size else [part[0] for part in parts]
+            yield parts[0] if self._targets is None else tuple(parts)
+
+
+def timeseries_dataset_from_array(  # noqa: PLR0917 # Keras' signature
+    data: ArrayLike,
+    targets: ArrayLike | None,
+    sequence_length: int,
+    sequence_stride: int = 1,
+    sampling_rate: int = 1,
+    batch_size: int | None = 128,
+    shuffle: bool = False,
+    seed: int | None = None,
+    start_index: int | None = None,
+    end_index: int | None = None,
+    format: str = "tf",
+) -> Windows:
+    """Batches of windows of a series, for `fit` and to iterate over.
+
+    Args:
+        data: (steps, ...).
+        targets: the target of the window that begins at each step, (steps, ...) or fewer; None yields windows alone.
+        sequence_length: steps in a window.
+        sequence_stride: steps from the start of a window to that of the next.
+        sampling_rate: steps from one of a window to its next.
+        batch_size: windows in a batch; None gives them one by one, without an axis of samples.
+        shuffle: whether they come in a random order, another in each pass.
+        seed: of that order; default the global random state.
+        start_index: of the first step that is used; default 0.
+        end_index: of the step after the last that is used; default all.
+        format: of no account: what comes is an iterable of NumPy's arrays.
+
+    Returns:
+        What yields (windows, targets), or windows, (batch, sequence_length, ...); its `len` is the number of batches.
+
+    Raises:
+        ValueError: for numbers that don't fit the series.
+    """
+    choice(format, "format", ("tf", "grain"))
+    series = real_array(data, "data")
+    goals = None if targets is None else real_array(targets, "targets")
+    first = integer(start_index or 0, "start_index", 0, len(series) - 1)
+    last = (
+        integer(end_index, "end_index", first + 1, len(series) - 1) if end_index is not None else len(series)
+    )
+    rate = integer(sampling_rate, "sampling_rate", 1, len(series) - 1)
+    stride = integer(sequence_stride, "sequence_stride", 1, len(series) - 1)
+    offsets = np.arange(integer(sequence_length, "sequence_length", 1)) * rate
+    count = last - first - offsets[-1]
+    if goals is not None:
+        count = min(count, len(goals), max(len(goals) - first, 0))
+    starts = np.arange(first, first + max(count, 0), stride)
+    order = None
+    if flag(shuffle, "shuffle"):
+        order = next_seed() if seed is None else seed_or_none(seed)
+    size = None if batch_size is None else integer(batch_size, "batch_size", 1)
+    return Windows(series, goals, starts, offsets, size, order)

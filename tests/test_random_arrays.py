@@ -1,0 +1,117 @@
+"""`keras.random` and windows of series: bits, ranges, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+from engine import layers, random, utils
+
+DRAWN = {
+    "normal": lambda seed: random.normal((7, 5), 1.0, 2.0, seed=seed),
+    "truncated_normal": lambda seed: random.truncated_normal((7, 5), seed=seed),
+    "uniform": lambda seed: random.uniform((7, 5), -1.0, 3.0, seed=seed),
+    "randint": lambda seed: random.randint((7, 5), -3, 10**9, seed=seed),
+    "categorical": lambda seed: random.categorical(np.zeros((7, 9)), 5, seed=seed),
+    "dropout": lambda seed: random.dropout(np.ones((7, 5), np.float32), 0.25, seed=seed),
+    "shuffle": lambda seed: random.shuffle(np.arange(35, dtype=np.int32).reshape(7, 5), 1, seed=seed),
+}
+DIGEST = "c1e8062f5c79dfc9"
+
+
+def test_the_same_bits_on_every_machine() -> None:
+    seen = hashlib.sha256()
+    for draw in DRAWN.values():
+        seen.update(draw(11).tobytes())
+    assert seen.hexdigest()[:16] == DIGEST
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_seeds(name: str) -> None:
+    draw, generator = DRAWN[name], random.SeedGenerator(11)
+    first, second = draw(generator), draw(generator)
+    assert np.array_equal(first, draw(11))
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(draw(11), draw(-11))
+    assert np.array_equal(draw(np.int64(11)), draw(11))
+    utils.set_random_seed(5)
+    before = [draw(None), draw(None), draw(random.SeedGenerator())]
+    utils.set_random_seed(5)
+    assert np.array_equal(before, [draw(None), draw(None), draw(random.SeedGenerator())])
+    assert not np.array_equal(before[0], before[1])
+
+
+def test_whole_numbers_are_as_likely_in_large_ranges() -> None:
+    most = 2**40 + 2**39
+    drawn = random.randint((100_000,), 0, most, dtype="int64", seed=1)
+    assert drawn.min() >= 0
+    assert drawn.max() < most
+    for bit in range(30):  # the lowest, too
+        assert abs(((drawn >> bit) & 1).mean() - 0.5) < 0.01
+    assert set(random.randint((1000,), -2, 1, seed=2).tolist()) == {-2, -1, 0}
+
+
+def test_impossible_classes_are_never_drawn() -> None:
+    logits = [[-np.inf, 0.0, -np.inf], [0.0, -np.inf, -np.inf], [-np.inf, -np.inf, 1e4]]
+    drawn = random.categorical(logits, 5000, seed=3)
+    assert [set(row.tolist()) for row in drawn] == [{1}, {0}, {2}]
+
+
+def test_noise_in_a_layer_of_ones_own() -> None:
+    class Noisy(layers.Layer):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.seed_generator = random.SeedGenerator(1337)
+
+        def call(self, inputs: Any, training: bool = False) -> Any:
+            noise = random.normal(inputs.shape, stddev=0.1, seed=self.seed_generator)
+            return inputs + noise if training else inputs
+
+        def gradient(self, inputs: Any, upstream: Any) -> Any:
+            return upstream
+
+    x, found = np.ones((20, 3), np.float32), []
+    for _ in range(2):
+        utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((3,)), Noisy(), layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(x, x[:, 0], epochs=2, verbose=0)
+        found.append(model.get_weights()[0])
+    assert np.array_equal(*found)
+
+
+def test_messages() -> None:
+    for call, error, message in (
+        (
+            lambda: random.normal((2,), seed="a"),
+            ValueError,
+            "`seed` must be either an integer or an instance",
+        ),
+        (lambda: random.SeedGenerator(1.5), ValueError, "`seed` must be an integer, got 1.5"),
+        (lambda: random.uniform((2,), 3, 1), ValueError, "`maxval` must be a finite number of at least 3"),
+        (lambda: random.uniform((2,), dtype="int8"), ValueError, "`dtype` must be one of floats, got 'int8'"),
+        (lambda: random.randint((2,), 0, 4, "float32"), ValueError, "`dtype` must be one of integers"),
+        (lambda: random.randint((2,), 4, 4), ValueError, "`maxval` must be above `minval=4`"),
+        (lambda: random.categorical([1.0], 2), ValueError, "`logits` should be a 2-D tensor"),
+        (lambda: random.dropout([1.0], 1.5), ValueError, "`rate` must be between 0 and 1"),
+        (lambda: random.normal(3), TypeError, "`shape` must be a tuple of integers"),
+        (
+            lambda: utils.timeseries_dataset_from_array(np.ones(5), None, 2, end_index=9),
+            ValueError,
+            "`end_index` must be at most 4",
+        ),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+    with pytest.raises(AttributeError, match="has no attribute 'timeseriez'"):
+        _ = utils.timeseriez
+
+
+def test_windows_that_are_longer_than_the_series_are_none() -> None:
+    assert len(utils.timeseries_dataset_from_array(np.ones(5), None, 6)) == 0
+    windows = utils.timeseries_dataset_from_array(np.ones(5), None, 5)
+    assert [window.shape for window in windows] == [(1, 5)]
