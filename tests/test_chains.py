@@ -85,7 +85,20 @@ def test_layers_know_their_place() -> None:
             lambda: keras.Model(keras.Input((3,)), layers.Dense(2)(keras.Input((3,))), training=True),
             "got 'tr",
         ),
-        (type("Own", (keras.Model,), {}), "Own can't derive from Model"),
+        (type("Own", (keras.Model,), {}), "`inputs` must be what Input"),
+        (
+            lambda: type("Own", (keras.Model,), {"call": len}),
+            "Own can't have a `call` of its own, .* `inputs` and",
+        ),
+        (
+            lambda: type("Own", (keras.Model,), {"train_step": len}),
+            "Own can't have a `train_step` of its own",
+        ),
+        (lambda: keras.Input((3,)) / 255, r"in which layers do the arithmetic: .* Rescaling\(1 / 255\)"),
+        (lambda: 1 - layers.Dense(2)(keras.Input((3,))), "in which layers do the arithmetic"),
+        (lambda: -keras.Input((3,)), "in which layers do the arithmetic"),
+        (lambda: keras.ops.relu(keras.Input((3,))), "has no numbers: call a layer on it"),
+        (lambda: np.ones(3) * keras.Input((3,)), "has no numbers"),
     ],
 )
 def test_what_is_no_chain(make: Any, message: str) -> None:
@@ -148,3 +161,33 @@ def test_numbers_and_arrays_have_numpy(blobs: Blobs) -> None:
     assert metric.result().numpy() == metric.result() == 1.5
     with pytest.raises(ValueError, match="`learning_rate` must be a finite number"):
         rate.assign(-1)
+
+
+class Narrowing(keras.Model):
+    """A chain with arguments of its own."""
+
+    def __init__(self, units: int) -> None:
+        inputs = keras.Input((FEATURES,))
+        super().__init__(inputs=inputs, outputs=layers.Dense(CLASSES)(layers.Dense(units)(inputs)))
+        self.units = units
+
+
+class Narrowest(Narrowing):
+    def __init__(self) -> None:
+        super().__init__(2)
+
+
+def test_classes_of_ones_own_are_chains(blobs: Blobs, tmp_path: Path) -> None:
+    for model in (Narrowing(5), Narrowest(), Narrowest()):
+        assert isinstance(model, keras.Model)
+        assert not isinstance(model, keras.Sequential)
+        assert model.layers[1].units == model.units
+        model.compile("sgd", "mse")
+        model.fit(blobs.x, blobs.one_hot, verbose=0)
+        assert np.array_equal(model.call(blobs.x), model.predict(blobs.x))
+        clone = keras.models.clone_model(model)
+        assert [w.shape for w in clone.get_weights()] == [w.shape for w in model.get_weights()]
+        model.save(tmp_path / "own.npz")
+        known = {"Narrowing": Narrowing, "Narrowest": Narrowest}
+        again = keras.models.load_model(tmp_path / "own.npz", custom_objects=known)
+        assert same_weights(again, model)

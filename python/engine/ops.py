@@ -6,6 +6,8 @@ NumPy's function of that name; `ops.softmax` and its like are those of `engine.a
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -20,8 +22,13 @@ __all__ = [
     "cast",
     "convert_to_numpy",
     "convert_to_tensor",
+    "divide_no_nan",
+    "erf",
+    "gelu",
+    "in_top_k",
     "logsumexp",
     "matmul",
+    "moments",
     "norm",
     "normalize",
     "one_hot",
@@ -33,7 +40,7 @@ __all__ = [
 
 # What Keras and NumPy call the same.
 _SAME_NAMES = """
-    abs absolute add all amax amin any append arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax
+    abs absolute add all allclose amax amin any append arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax
     argmin argpartition argsort array array_split average bincount bitwise_and bitwise_or bitwise_xor
     broadcast_to cbrt ceil clip concatenate conj conjugate copy corrcoef cos cosh count_nonzero cross cumprod
     cumsum deg2rad diag diagflat diagonal diff digitize divide dot dstack einsum empty empty_like equal exp exp2
@@ -42,13 +49,26 @@ _SAME_NAMES = """
     isinf isnan isneginf isposinf isreal kron lcm ldexp left_shift less less_equal linspace log log10 log1p log2
     logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logspace max maximum mean median
     meshgrid min minimum mod moveaxis multiply nan_to_num nancumprod nancumsum nanmax nanmean nanmedian nanmin
-    nanpercentile nanprod nanquantile nanstd nansum nanvar ndim negative nextafter nonzero not_equal ones
+    nanargmax nanargmin nanpercentile nanprod nanquantile nanstd nansum nanvar ndim negative nextafter nonzero not_equal ones
     ones_like outer pad percentile power prod ptp quantile rad2deg ravel real reciprocal repeat reshape
     right_shift roll rot90 round searchsorted sign signbit sin sinc sinh size sort split sqrt square squeeze
     stack std subtract sum swapaxes take take_along_axis tan tensordot tile trace transpose tri tril triu
     true_divide trunc unique unravel_index vander var vdot vsplit vstack where zeros zeros_like
 """
 _OF_NUMPY = frozenset(_SAME_NAMES.split())
+_OF_LINALG = {
+    "cholesky",
+    "det",
+    "eigh",
+    "inv",
+    "lstsq",
+    "matrix_rank",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "svd",
+}
 _ACTIVATIONS = frozenset(activations.__all__) - {"deserialize", "gelu", "get", "serialize"}
 
 
@@ -223,6 +243,58 @@ def normalize(x: ArrayLike, axis: int = -1, order: float = 2, epsilon: float = E
     return np.asarray(array / np.maximum(np.linalg.norm(array, order, axis, keepdims=True), epsilon))
 
 
+def divide_no_nan(x1: ArrayLike, x2: ArrayLike) -> Any:
+    """`x1 / x2`, and 0 where `x2` is 0."""
+    divisor = np.asarray(x2)
+    return np.where(divisor == 0, 0, x1 / np.where(divisor == 0, 1, divisor))
+
+
+def erf(x: ArrayLike) -> NDArray[Any]:
+    """The error function of `x`, an array."""
+    array = np.asarray(x)
+    found = np.array([math.erf(value) for value in array.ravel().tolist()])
+    return found.reshape(array.shape).astype(array.dtype if array.dtype.kind == "f" else np.float32)
+
+
+def gelu(x: ArrayLike, approximate: bool = True) -> Any:
+    """`activations.gelu`, by default the approximate one.
+
+    Args:
+        x: an array.
+        approximate: whether it is computed by tanh.
+    """
+    return activations.gelu(x, approximate)
+
+
+def in_top_k(targets: ArrayLike, predictions: ArrayLike, k: int) -> NDArray[np.bool_]:
+    """Whether fewer than `k` numbers are larger than that of the target.
+
+    Args:
+        targets: class indices (n,).
+        predictions: numbers (n, classes).
+        k: how many count.
+    """
+    rows = np.asarray(predictions)
+    own = np.take_along_axis(rows, np.asarray(targets)[..., np.newaxis], axis=-1)
+    return np.asarray((rows > own).sum(axis=-1) < k)
+
+
+def moments(
+    x: ArrayLike, axes: int | Sequence[int], keepdims: bool = False, synchronized: bool = False
+) -> Any:
+    """Mean and variance of `x`.
+
+    Args:
+        x: an array.
+        axes: over which they are taken.
+        keepdims: whether these stay, with length 1.
+        synchronized: False: there is one process.
+    """
+    choice(synchronized, "synchronized", (False,))
+    array, over = np.asarray(x), axes if isinstance(axes, int) else tuple(axes)
+    return array.mean(over, keepdims=keepdims), array.var(over, keepdims=keepdims)
+
+
 def rsqrt(x: ArrayLike) -> Any:
     """`1 / sqrt(x)`."""
     return 1 / np.sqrt(x)
@@ -236,6 +308,8 @@ def stop_gradient(variable: ArrayLike) -> NDArray[Any]:
 def __getattr__(name: str) -> Any:
     if name in _OF_NUMPY:
         return getattr(np, name)
+    if name in _OF_LINALG:
+        return getattr(np.linalg, name)
     if name in _ACTIVATIONS:
         return getattr(activations, name)
     msg = f"module 'engine.ops' has no attribute {name!r}: arrays are NumPy's, so NumPy's own functions take them"
@@ -243,4 +317,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_OF_NUMPY, *_ACTIVATIONS})
+    return sorted({*__all__, *_OF_NUMPY, *_OF_LINALG, *_ACTIVATIONS})

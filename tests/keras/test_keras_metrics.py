@@ -34,6 +34,8 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
     ("CosineSimilarity", {}),
     ("LogCoshError", {}),
     ("R2Score", {}),
+    ("PearsonCorrelation", {}),
+    ("ConcordanceCorrelation", {}),
     ("R2Score", {"class_aggregation": None}),
     ("R2Score", {"class_aggregation": "variance_weighted_average", "num_regressors": 3}),
     ("Hinge", {}),

@@ -13,6 +13,7 @@ from engine._checks import Shape, choice, flag, integer, left_out, real, require
 from engine._program import Float32, Operation
 from engine.layers._hosts import FunctionHost
 from engine.layers.base import Layer, Weight, asked, register
+from engine.layers.symbols import NoNumbers
 
 
 @register()
@@ -141,7 +142,7 @@ class Activation(Layer):
 
 
 @register()
-class InputLayer(Layer):
+class InputLayer(NoNumbers, Layer):
     """The shape of one sample; first in a model, and not among its `layers`.
 
     Args:

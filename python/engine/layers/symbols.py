@@ -11,7 +11,26 @@ from engine.layers._custom import accepts
 from engine.layers._losses import Penalised
 
 
-class KerasTensor:
+class NoNumbers:
+    """What stands for numbers that will come, so that there are none to compute with."""
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> NoReturn:
+        """Raise ValueError: NumPy would make an array of one object."""
+        msg = f"{self!r} stands for what will come out of a model, and has no numbers: call a layer on it, or a model"
+        raise ValueError(msg)
+
+    def _refuse(self, other: object = None) -> NoReturn:
+        msg = (
+            f"{self!r} stands for what will come out of a model, in which layers do the arithmetic: call one on it, such "
+            "as Rescaling(1 / 255), or Lambda() with a function"
+        )
+        raise TypeError(msg)
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
+    __matmul__ = __pow__ = __neg__ = __abs__ = _refuse
+
+
+class KerasTensor(NoNumbers):
     """What a layer will give out: a shape, and the layers on the way to it.
 
     Args:
@@ -49,11 +68,6 @@ class KerasTensor:
     def through(self, layer: Any) -> KerasTensor:
         """What `layer`, or a model, makes of this."""
         return KerasTensor(self.start, (*self.layers, layer), layer.output_shape_for(self._sample))
-
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> NoReturn:
-        """Raise ValueError: there are no numbers yet, and NumPy would make an array of one object."""
-        msg = f"{self!r} stands for what will come out of a model, and has no numbers: call a layer on it, or a model"
-        raise ValueError(msg)
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"

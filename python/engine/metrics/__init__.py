@@ -68,7 +68,15 @@ from engine.metrics.confusion import (
     TruePositives,
 )
 from engine.metrics.f_score import ConfusionMatrix, F1Score, FBetaScore
-from engine.metrics.reductions import Mean, MeanMetricWrapper, Sum
+from engine.metrics.reductions import (
+    ConcordanceCorrelation,
+    Mean,
+    MeanMetricWrapper,
+    PearsonCorrelation,
+    Sum,
+    concordance_correlation,
+    pearson_correlation,
+)
 from engine.metrics.trade_offs import (
     PrecisionAtRecall,
     RecallAtPrecision,
@@ -84,6 +92,7 @@ __all__ = [
     "CategoricalAccuracy",
     "CategoricalCrossentropy",
     "CategoricalHinge",
+    "ConcordanceCorrelation",
     "ConfusionMatrix",
     "CosineSimilarity",
     "F1Score",
@@ -100,6 +109,7 @@ __all__ = [
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
     "Metric",
+    "PearsonCorrelation",
     "Poisson",
     "Precision",
     "PrecisionAtRecall",
@@ -124,6 +134,7 @@ __all__ = [
     "categorical_crossentropy",
     "categorical_focal_crossentropy",
     "categorical_hinge",
+    "concordance_correlation",
     "deserialize",
     "get",
     "hinge",
@@ -134,6 +145,7 @@ __all__ = [
     "mean_absolute_percentage_error",
     "mean_squared_error",
     "mean_squared_logarithmic_error",
+    "pearson_correlation",
     "poisson",
     "serialize",
     "sparse_categorical_accuracy",

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from engine._checks import EPSILON, LOWEST, integer
+from engine._program import Float32
+from engine._targets import paired
 from engine._values import Number
 from engine.metrics.base import Metric, register
 
@@ -123,3 +126,77 @@ class MeanMetricWrapper(Mean):
     def get_config(self) -> dict[str, Any]:
         """Name, function and its options."""
         return {"name": self.name, "fn": self.fn, **self._options}
+
+
+def pearson_correlation(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> Float32:
+    """The correlation of targets and predictions along an axis.
+
+    Args:
+        y_true: targets, of the shape of `y_pred`.
+        y_pred: predictions (n, outputs).
+        axis: along which they are correlated.
+
+    Returns:
+        float32 (n,), NaN where one of the two is constant.
+    """
+    targets, predictions = (values - values.mean(axis, keepdims=True) for values in paired(y_true, y_pred))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((targets * predictions).mean(axis) / (targets.std(axis) * predictions.std(axis)))
+
+
+def concordance_correlation(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> Float32:
+    """How near targets and predictions are to being the same (Lin, 1989), along an axis.
+
+    Args:
+        y_true: targets, of the shape of `y_pred`.
+        y_pred: predictions (n, outputs).
+        axis: along which they are compared.
+
+    Returns:
+        float32 (n,).
+    """
+    targets, predictions = paired(y_true, y_pred)
+    apart = targets.mean(axis) - predictions.mean(axis)
+    centred = predictions - predictions.mean(axis, keepdims=True)
+    spread = targets.var(axis) + predictions.var(axis) + apart**2 + np.float32(EPSILON)
+    return np.asarray(2 * (targets * centred).mean(axis) / spread)
+
+
+class _Correlation(MeanMetricWrapper):
+    direction = "up"
+
+    def get_config(self) -> dict[str, Any]:
+        """Name and axis."""
+        return {"name": self.name, **self._options}
+
+
+@register()
+class PearsonCorrelation(_Correlation):
+    """The mean of the correlations of targets and predictions, one for each sample.
+
+    Args:
+        name: the key in logs and histories.
+        dtype: None or "float32".
+        axis: along which they are correlated.
+    """
+
+    def __init__(
+        self, name: str | None = "pearson_correlation", dtype: object = None, axis: int = -1
+    ) -> None:
+        super().__init__(pearson_correlation, name, dtype, axis=integer(axis, "axis", LOWEST))
+
+
+@register()
+class ConcordanceCorrelation(_Correlation):
+    """The mean of how near the predictions of a sample are to being its targets (Lin, 1989).
+
+    Args:
+        name: the key in logs and histories.
+        dtype: None or "float32".
+        axis: along which they are compared.
+    """
+
+    def __init__(
+        self, name: str | None = "concordance_correlation", dtype: object = None, axis: int = -1
+    ) -> None:
+        super().__init__(concordance_correlation, name, dtype, axis=integer(axis, "axis", LOWEST))

@@ -41,12 +41,29 @@ class Model(Described):
         if cls is Model:
             return cast("Self", object.__new__(cast("type[Any]", Functional)))
         if not issubclass(cls, (Sequential, Functional)):
-            msg = (
-                f"{cls.__name__} can't derive from Model, as models are chains of layers here: derive from Sequential, or "
-                "from layers.Layer for what a `call` of your own computes"
-            )
-            raise TypeError(msg)
+            own = next(kind for kind in cls.__mro__ if Model in kind.__bases__)
+            own.__bases__ = tuple(Functional if base is Model else base for base in own.__bases__)
         return object.__new__(cls)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"):
+            if name in vars(cls):
+                msg = (
+                    f"{cls.__name__} can't have a `{name}` of its own, as the core runs the layers, a chain of them, and "
+                    "their training: write a layer, a loss, a metric or a callback that does this; pass `inputs` and "
+                    "`outputs` to super().__init__(), or derive from Sequential"
+                )
+                raise TypeError(msg)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """What calling the model returns.
+
+        Args:
+            inputs: one batch, or an Input().
+            training: whether dropout is at work.
+        """
+        return self(inputs, training)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -87,16 +104,6 @@ class Sequential(Model):
         67
         >>> model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     """
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        for name in ("call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"):
-            if name in vars(cls):
-                msg = (
-                    f"{cls.__name__} can't have a `{name}` of its own, as the core runs the layers and their training: "
-                    "write a layer, a loss, a metric or a callback that does this"
-                )
-                raise TypeError(msg)
 
     def __init__(self, layers: Sequence[Any] | None = None, *, name: str | None = None) -> None:
         super().__init__(auto_name(snake_case(type(self).__name__)) if name is None else label(name))
@@ -224,7 +231,10 @@ class Functional(Model):
         outputs = parts[0]
         for part in parts[1:]:
             outputs = part(outputs)
-        return cls(parts[0], outputs, name)
+        kind = (
+            cls if cls.__init__ is Functional.__init__ else Functional
+        )  # others have arguments of their own
+        return cast("Self", kind(parts[0], outputs, name))
 
 
 def _config_of_stack(
