@@ -14,13 +14,23 @@ constexpr int64_t kFewRows = 3;
 /// Element [j] holds column j of kWidth rows.
 using Columns = vf[kLane];
 
+/// Zeroes columns from n on. Not inlined: GCC would make microcode of it, which takes a tenth of a loss.
+__attribute__((noinline)) inline void clear_pads(Columns& columns, int64_t n) {
+  for (int64_t j = n; j < kLane; ++j) columns[j] = vf{};
+}
+
 /// `row(i, part)` gives the vector number `part` of row i.
 template <class F>
 ENGINE_INLINE void gather_columns(Columns& columns, int64_t rows, F&& row) {
 #pragma GCC unroll 4
   for (int part = 0; part < kParts; ++part) {
     vf square[kWidth] = {};
-    for (int64_t i = 0; i < rows; ++i) square[i] = row(i, part);
+    if (rows == kWidth) {  // unrolled, so that the square stays in registers
+#pragma GCC unroll 16
+      for (int i = 0; i < kWidth; ++i) square[i] = row(i, part);
+    } else {
+      for (int64_t i = 0; i < rows; ++i) square[i] = row(i, part);
+    }
     transpose_square(square);
     std::memcpy(columns + part * kWidth, square, sizeof square);
   }
@@ -38,7 +48,12 @@ __attribute__((noinline)) void load_columns(Columns& columns, const float* x, in
     vf square[kWidth];
     std::memcpy(square, columns + part * kWidth, sizeof square);
     transpose_square(square);
-    for (int64_t i = 0; i < rows; ++i) store(y + i * ld + part * kWidth, square[i]);
+    if (rows == kWidth) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kWidth; ++i) store(y + i * ld + part * kWidth, square[i]);
+    } else {
+      for (int64_t i = 0; i < rows; ++i) store(y + i * ld + part * kWidth, square[i]);
+    }
   }
 }
 
@@ -100,6 +115,19 @@ struct LossColumns {
   const float* parameters;
   bool binary, wants_gradient;
 
+  /// Columns from n on are zero where rows are stored.
+  ENGINE_INLINE LossColumns(const LossRows& op, Range rows)
+      : n(op.n),
+        smoothing(op.label_smoothing),
+        scale(row_scales(op, rows)),
+        parameters(op.parameters),
+        binary(op.binary),
+        wants_gradient(op.dx != nullptr) {
+    load_columns(x, op.x + rows.begin * op.ld, op.ld, rows.end - rows.begin);
+    clear_pads(y, n);
+    clear_pads(dx, n);
+  }
+
   ENGINE_INLINE vf at(int64_t j) const { return x[j]; }
   ENGINE_INLINE vf without_pads(int64_t, vf v) const { return v; }
   ENGINE_INLINE void keep(int64_t j, vf p) { y[j] = p; }
@@ -124,10 +152,9 @@ struct LossColumns {
     });
 #pragma GCC unroll 3
     for (int s = 0; s < N; ++s) {
-      for (int64_t j = n; j < kLane; ++j) terms[s][j] = vf{};
+      clear_pads(terms[s], n);
+      totals[s] = fold_columns(terms[s], [](vf a, vf b) { return a + b; });
     }
-#pragma GCC unroll 3
-    for (int s = 0; s < N; ++s) totals[s] = fold_columns(terms[s], [](vf a, vf b) { return a + b; });
   }
 
   template <class F>
@@ -150,8 +177,7 @@ template <class L, Target Kind>
 __attribute__((flatten)) void loss_columns(const LossRows& op, Range rows) {
   const int64_t count = rows.end - rows.begin, at = rows.begin * op.ld;
   const TargetColumns<Kind> target(op.targets, rows, op.n, op.ignored);
-  LossColumns r{{}, {}, {}, op.n, op.label_smoothing, row_scales(op, rows), op.parameters, op.binary, op.dx != nullptr};
-  load_columns(r.x, op.x + at, op.ld, count);
+  LossColumns r(op, rows);
   const vf losses = L::row(r, target);
   std::memcpy(op.losses + rows.begin, &losses, static_cast<size_t>(count) * sizeof(float));
   if (op.y_pred && gives_probabilities(L::kKind)) store_columns(r.y, op.y_pred + at, op.ld, count);
