@@ -35,6 +35,7 @@ void add_values(const MetricSpec& metric, const Judged& batch, const float* valu
                 std::vector<double>& state) {
   const float* weights = metric.weighted ? batch.sample_weight : nullptr;
   const Counted counted = metric.masked ? batch.counted : Counted{};
+  double sum = state[0], count = state[1];
   for (int64_t b = 0; b < rows; ++b) {
     double weight = counted.at(b);
     if (weights || counted.values) {
@@ -43,9 +44,11 @@ void add_values(const MetricSpec& metric, const Judged& batch, const float* valu
       const bool ignored = metric.loss.ignores && batch.targets.labels[row] == metric.loss.ignored;
       weight *= ignored ? 0.0 : weights ? static_cast<double>(weights[row]) : 1.0;
     }
-    state[0] += weight * static_cast<double>(values[b]);
-    state[1] += weight;
+    sum += weight * static_cast<double>(values[b]);
+    count += weight;
   }
+  state[0] = sum;
+  state[1] = count;
 }
 
 void add_tally(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, int64_t rows,

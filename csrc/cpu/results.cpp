@@ -55,37 +55,45 @@ Judged StepRunner::judged(int y_pred, const Batch& batch) const {
 }
 
 void StepRunner::metric(const Step& step, const Batch& batch) const {
+  if (shape(step.out).copy_stride > 0 && !owns_metric(step.index)) return;
   const MetricSpec& metric = frame_.training->metrics[static_cast<size_t>(step.index)];
   float* values = data(step.out) + step.index * shape(step.out).ld;
   metric_values(kernels_, metric, judged(step.in, batch), rows(step, batch, shape(step.in)), data(step.y_pred), values);
 }
 
-/// Each metric has an owner among the threads, so that its sums run in the order of the samples.
+/// Each metric has an owner among the threads, so that its sums run in the order of the samples. Those of the loss are
+/// the first thread's.
+bool StepRunner::owns_metric(int index) const { return worker_.index == (index + 1) % worker_.threads; }
+
 void StepRunner::tally(const Step& step, const Batch& batch) const {
-  if (worker_.index != step.index % worker_.threads) return;
+  if (!owns_metric(step.index)) return;
   const auto index = static_cast<size_t>(step.index);
   add_tally(kernels_, frame_.training->metrics[index], judged(step.in, batch), output_rows(batch),
             frame_.totals->metrics[index]);
 }
 
-/// One thread adds up what the batch left behind, in the order of the samples.
+/// Adds up what the batch left behind, in the order of the samples.
 void StepRunner::reduce(const Batch& batch) const {
-  if (worker_.index != 0) return;
+  if (worker_.index == 0) reduce_losses(batch);
+  for (size_t i = 0; i < frame_.training->metrics.size(); ++i) {
+    const MetricSpec& metric = frame_.training->metrics[i];
+    if (!by_sample(metric) || !owns_metric(static_cast<int>(i))) continue;
+    const float* values = data(plan_.metrics) + static_cast<int64_t>(i) * shape(plan_.metrics).ld;
+    add_values(metric, judged(plan_.y_pred, batch), values, output_rows(batch), frame_.totals->metrics[i]);
+  }
+}
+
+void StepRunner::reduce_losses(const Batch& batch) const {
   Totals& totals = *frame_.totals;
   const auto rows = static_cast<double>(batch.rows), divisor = loss_divisor(batch);
   const double factor = divisor == 0.0 ? 0.0 : static_cast<double>(frame_.training->loss.weight) * rows / divisor;
   const float* losses = data(plan_.losses);
+  double loss = totals.loss;
   for (int64_t b = 0; b < output_rows(batch); ++b) {
-    totals.loss += factor * row_weight(batch, b) * static_cast<double>(losses[b]);
+    loss += factor * row_weight(batch, b) * static_cast<double>(losses[b]);
   }
   totals.samples += rows;
-  totals.loss += penalties() * penalty_factor(batch) * rows + activity_penalties(batch);
-  for (size_t i = 0; i < frame_.training->metrics.size(); ++i) {
-    const MetricSpec& metric = frame_.training->metrics[i];
-    if (!by_sample(metric)) continue;
-    const float* values = data(plan_.metrics) + static_cast<int64_t>(i) * shape(plan_.metrics).ld;
-    add_values(metric, judged(plan_.y_pred, batch), values, output_rows(batch), totals.metrics[i]);
-  }
+  totals.loss = loss + (penalties() * penalty_factor(batch) * rows + activity_penalties(batch));
 }
 
 }  // namespace engine

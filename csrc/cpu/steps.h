@@ -53,6 +53,7 @@ class StepRunner {
   void loss(const Step& step, const Batch& batch) const;
   void metric(const Step& step, const Batch& batch) const;
   void tally(const Step& step, const Batch& batch) const;
+  bool owns_metric(int index) const;
   Judged judged(int y_pred, const Batch& batch) const;
   void penalty(const Step& step) const;
   void activity_penalty(const Step& step, const Batch& batch) const;
@@ -63,6 +64,7 @@ class StepRunner {
   double penalties() const;
   double activity_penalties(const Batch& batch) const;
   void reduce(const Batch& batch) const;
+  void reduce_losses(const Batch& batch) const;
   void transpose(const Step& step, const Batch& batch) const;
   void dense_backward_input(const Step& step, const Batch& batch) const;
   void dense_backward_weights(const Step& step, const Batch& batch) const;
