@@ -106,7 +106,7 @@ class Kernels {
     expect_shape(saved, dz.shape(0), kernel.shape(0), "saved");
     const bool in_lanes = sums_in_lanes(dz.shape(0), dz.shape(1));
     FloatArray source = pad(dz);
-    if (!in_lanes) {
+    if (!in_lanes && !turns_kernel(dz.shape(1))) {
       const FloatArray turned = padded(dz.shape(1), round_up(dz.shape(0), kLane));
       table_.transpose(
           {source.data(), leading(source), values(turned), leading(turned), all(dz.shape(0)), all(dz.shape(1))});

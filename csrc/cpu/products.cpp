@@ -65,13 +65,14 @@ void StepRunner::dense_backward_input(const Step& step, const Batch& batch) cons
   if (empty(units)) return;
   const Buffer &dz = shape(step.in), &dx = shape(step.out);
   const bool in_lanes = sums_in_lanes(batch.rows * dx.groups, kernel.columns);
-  const bool copied = !sums_in_lanes(plan_.max_rows * dx.groups, kernel.columns);
-  const int64_t lddz = in_lanes && copied ? round_up(kernel.columns, kLane) : dz.ld;
+  const bool turns = turns_kernel(kernel.columns);
+  const bool copied = in_lanes && !turns && !sums_in_lanes(plan_.max_rows * dx.groups, kernel.columns);
+  const int64_t lddz = copied ? round_up(kernel.columns, kLane) : dz.ld;
   const float* saved = data(step.saved);
   for_blocks({0, batch.rows * dx.groups}, kRowsTogether, [&](Range together) {
     const int64_t first = together.begin, at = first * dx.ld;
-    kernels_.dense_backward_input[index(step.activation)]({data(step.in) + (in_lanes ? first * lddz : first), lddz,
-                                                           weights(step.kernel).values, kernel.rows,
+    kernels_.dense_backward_input[index(step.activation)]({data(step.in) + (in_lanes || turns ? first * lddz : first),
+                                                           lddz, weights(step.kernel).values, kernel.rows,
                                                            saved ? saved + at : nullptr, data(step.out) + at, dx.ld,
                                                            kernel.columns, together.end - first, units, in_lanes});
   });

@@ -211,10 +211,50 @@ ENGINE_INLINE void backward_few(const DenseBackwardInput& op) {
   }
 }
 
+/// Rows `units` of a kernel with at most kLane columns, turned, for kMostUnits units; zero for those missing.
+__attribute__((noinline)) inline void turn_kernel(float (&turned)[kLane][kMostUnits], const float* kernel,
+                                                  Range units) {
+  for (int64_t i = 0; i < kMostUnits; i += kWidth) {
+    for (int64_t j = 0; j < kLane; j += kWidth) {
+      vf square[kWidth];
+      for (int64_t u = 0; u < kWidth; ++u) {
+        const int64_t unit = units.begin + i + u;
+        square[u] = unit < units.end ? load(kernel + unit * kLane + j) : vf{};
+      }
+      transpose_square(square);
+      for (int c = 0; c < kWidth; ++c) store(&turned[j + c][i], square[c]);
+    }
+  }
+}
+
+/// With few columns it is the kernel that is turned: dz and dx keep their rows.
+template <class Act>
+ENGINE_INLINE void backward_narrow(const DenseBackwardInput& op) {
+  for (int64_t i = op.units.begin; i < op.units.end; i += kMostUnits) {
+    const int64_t end = op.units.end < i + kMostUnits ? round_up(op.units.end, kLane) : i + kMostUnits;
+    alignas(64) float turned[kLane][kMostUnits];
+    turn_kernel(turned, op.kernel, {i, op.units.end});
+    sweep_rows<kTileRows>({0, op.rows}, [&](auto rows, int64_t b) {
+      constexpr int kRows = decltype(rows)::value;
+      for (int64_t j = i; j < end; j += kTileVectors * kWidth) {
+        vf sums[kRows][kTileVectors];
+        chain(sums, ByRows{op.dz + b * op.lddz, op.lddz}, turned[0] + (j - i), kMostUnits, 0, op.n);
+        for (int r = 0; r < kRows; ++r) {
+          for (int v = 0; v < kTileVectors && j + v * kWidth < end; ++v) {
+            store_gradient<Act>(op, (b + r) * op.ldx + j + v * kWidth, sums[r][v] + 0.0f);
+          }
+        }
+      }
+    });
+  }
+}
+
 template <class Act>
 void dense_backward_input(const DenseBackwardInput& op) {
   if (op.in_lanes) {
     backward_few<Act>(op);
+  } else if (turns_kernel(op.n)) {
+    backward_narrow<Act>(op);
   } else {
     backward_many<Act>(op);
   }

@@ -200,6 +200,9 @@ inline constexpr bool sums_in_slices(int64_t columns) { return columns <= kLane;
 /// contract as well.
 inline constexpr bool sums_in_lanes(int64_t rows, int64_t columns) { return rows <= 8 && 8 * rows <= columns; }
 
+/// Gradients by the input of a narrow product turn its kernel, of others what comes from behind, dz.
+inline constexpr bool turns_kernel(int64_t columns) { return columns <= kLane; }
+
 /// A half-open range of rows, columns or units. Column ranges start and end at multiples of kLane.
 struct Range {
   int64_t begin = 0;

@@ -176,6 +176,15 @@ ENGINE_INLINE void sweep(int64_t begin, int64_t end, int64_t unit, F&& f) {
   if constexpr (Largest > Smallest) sweep<Largest / 2, Smallest>(begin, end, unit, f);
 }
 
+/// Covers rows with pieces of `Largest`, the rest one by one: where smaller pieces would make up more code than they
+/// are worth.
+template <int Largest, class F>
+ENGINE_INLINE void sweep_rows(Range rows, F&& f) {
+  int64_t i = rows.begin;
+  for (; i + Largest <= rows.end; i += Largest) f(Size<Largest>{}, i);
+  for (; i < rows.end; ++i) f(Size<1>{}, i);
+}
+
 /// Covers columns with at most `Most` vectors at a time: f(Size<vectors>, column). None are fewer than a cache line's.
 template <int Most, class F>
 ENGINE_INLINE void sweep_vectors(Range columns, F&& f) {

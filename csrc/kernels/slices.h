@@ -69,20 +69,24 @@ __attribute__((noinline)) void sum_slices(vf (&tile)[Rows][Vectors], const A a, 
   sum.total(tile);
 }
 
+/// Several rows at a time, or every row would wait for its own sum.
 void sum_partials(const SumPartials& op) {
-  for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
+  sweep_rows<kTileRows>(op.rows, [&](auto rows, int64_t b) {
+    constexpr int kRows = decltype(rows)::value;
     for (int64_t j = 0; j < kLane; j += kWidth) {
-      PairwiseSum<1, 1> sum;
-      vf tile[1][1];
+      PairwiseSum<kRows, 1> sum;
+      vf tile[kRows][1];
       for (int64_t i = 0; i < op.count; ++i) {
         const SliceGroup& group = op.groups[i];
-        tile[0][0] = load(op.partials + group.first * op.stride + b * kLane + j);
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) tile[r][0] = load(op.partials + group.first * op.stride + (b + r) * kLane + j);
         sum.add(tile, group.level);
       }
       sum.total(tile);
-      store(op.y + b * op.ldy + j, tile[0][0]);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) store(op.y + (b + r) * op.ldy + j, tile[r][0]);
     }
-  }
+  });
 }
 
 }  // namespace

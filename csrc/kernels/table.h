@@ -37,7 +37,7 @@ struct DenseForward {
 
 /// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k))
 struct DenseBackwardInput {
-  const float* dz;  // or its transpose, unless in_lanes
+  const float* dz;  // or its transpose, unless in_lanes or turns_kernel(n)
   int64_t lddz;
   const float* kernel;  // in panels
   int64_t k;

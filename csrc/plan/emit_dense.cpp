@@ -57,7 +57,7 @@ void emit_weight_gradient(Emitter& emitter, const Operation& op, int dz) {
 Gradient emit_input_gradient(Emitter& emitter, const Operation& op, const Operation& previous, Gradient gradient) {
   const int64_t rows = emitter.plan.max_rows * op.groups;
   int dz = gradient.buffer;
-  if (!sums_in_lanes(rows, op.width)) {
+  if (!sums_in_lanes(rows, op.width) && !turns_kernel(op.width)) {
     const int turned = emitter.add_buffer(op.width, round_up(rows, kLane), gradient.split);
     emitter.emit({Step::Kind::kTranspose, gradient.split, false, dz, turned});
     dz = turned;

@@ -53,7 +53,7 @@ void add_backward_input(const KernelTable& kernels, const Matrix& dz, const Matr
   const Arena panels(kernel.rows() * round_up(kernel.columns(), kLane));
   pack_panels(kernel.data(), kernel.ld(), kernel.rows(), kernel.columns(), panels.data());
   const bool in_lanes = sums_in_lanes(dz.rows(), dz.columns());
-  const Matrix& source = in_lanes ? dz : dz_t;
+  const Matrix& source = in_lanes || turns_kernel(dz.columns()) ? dz : dz_t;
   for (auto* function : kernels.dense_backward_input) {
     function({source.data(), source.ld(), panels.data(), kernel.rows(), saved.data(), dx.data(), dx.ld(),
               kernel.columns(), dz.rows(), kernel.all_rows(), in_lanes});
