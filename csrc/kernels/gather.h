@@ -76,6 +76,18 @@ ENGINE_INLINE void store_chosen(T* out, vi v, uint32_t bits) {
 #endif
 }
 
+/// The same of the lanes' lowest bytes, and of the bytes above: two arrays in one go.
+ENGINE_INLINE void store_chosen_bytes(uint8_t* lowest, uint8_t* above, vi v, uint32_t bits) {
+#if defined(__AVX512F__) && ENGINE_VECTOR_BYTES == 64
+  const __m512i chosen = _mm512_maskz_compress_epi32(static_cast<__mmask16>(bits), reinterpret_cast<__m512i>(v));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(lowest), _mm512_cvtepi32_epi8(chosen));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(above), _mm512_cvtepi32_epi8(_mm512_srli_epi32(chosen, 8)));
+#else
+  store_chosen(lowest, v, bits);
+  store_chosen(above, v >> 8, bits);
+#endif
+}
+
 /// Bits that are set. Not every instruction set has a population count, and the kernels call no library.
 ENGINE_INLINE int64_t count_bits(uint32_t word) {
 #ifdef __POPCNT__
@@ -100,13 +112,17 @@ struct Recorder {
   ENGINE_INLINE void add(const T* in, int64_t n, int64_t position) {
     T rest[kWidth] = {};
     if (n < kWidth) in = static_cast<const T*>(std::memcpy(rest, in, static_cast<size_t>(n) * sizeof(T)));
-    const vf value = load_as_floats(in);
-    const uint32_t chosen = lane_bits(value != 0.0f);
-    store_chosen(positions + count, iota(static_cast<int32_t>(position)), chosen);
+    const vi places = iota(static_cast<int32_t>(position));
+    uint32_t chosen;
     if constexpr (std::is_same_v<V, float>) {
+      const vf value = load_as_floats(in);
+      chosen = lane_bits(value != 0.0f);
+      store_chosen(positions + count, places, chosen);
       store_chosen(reinterpret_cast<int32_t*>(values) + count, bits(fma(value, broadcast(scale), vf{})), chosen);
     } else {
-      store_chosen(values + count, __builtin_convertvector(value, vi), chosen);
+      const vi code = load_as_integers(in);
+      chosen = nonzero_lanes(code);
+      store_chosen_bytes(positions + count, values + count, code << 8 | places, chosen);
     }
     count += count_bits(chosen);
   }

@@ -107,6 +107,15 @@ ENGINE_INLINE uint32_t lane_bits(vi mask) {
 #endif
 }
 
+/// Bit i is set where lane i is not zero.
+ENGINE_INLINE uint32_t nonzero_lanes(vi v) {
+#if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
+  return _mm512_test_epi32_mask(reinterpret_cast<__m512i>(v), reinterpret_cast<__m512i>(v));
+#else
+  return lane_bits(v != 0);
+#endif
+}
+
 /// Bit i is set where p[i] is not zero, for the elements of one vector.
 ENGINE_INLINE uint32_t vector_bits(const float* p) { return lane_bits(load(p) != 0.0f); }
 ENGINE_INLINE uint64_t vector_bits(const uint8_t* p) {
@@ -135,8 +144,8 @@ ENGINE_INLINE vf load_as_floats(const T* p) {
   return __builtin_convertvector(group, vf);
 }
 
-/// Bytes: GCC converts the generic vector element by element, 15 times as slowly.
-ENGINE_INLINE vf load_as_floats(const uint8_t* p) {
+/// kWidth bytes as integers. GCC converts the generic vector element by element, 15 times as slowly.
+ENGINE_INLINE vi load_as_integers(const uint8_t* p) {
 #if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
   const vi v = reinterpret_cast<vi>(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 #elif defined(__SSE2__) && ENGINE_VECTOR_BYTES == 32
@@ -145,8 +154,10 @@ ENGINE_INLINE vf load_as_floats(const uint8_t* p) {
   vi v;
   for (int i = 0; i < kWidth; ++i) v[i] = p[i];
 #endif
-  return __builtin_convertvector(v, vf);
+  return v;
 }
+
+ENGINE_INLINE vf load_as_floats(const uint8_t* p) { return __builtin_convertvector(load_as_integers(p), vf); }
 
 /// The low halves of 64-bit lanes times m. GCC has a full multiplication of 64 bits for the generic product.
 ENGINE_INLINE vul multiply_low(vul a, uint32_t m) {
