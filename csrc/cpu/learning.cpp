@@ -20,12 +20,18 @@ WeightBlock StepRunner::block(const Step& step, float* other, int64_t offset, in
   return {weights(step.kernel).values + offset, other + offset, width, rows, columns};
 }
 
-OptimizerStep StepRunner::optimizer_step(const Batch& batch) const {
+const OptimizerStep& StepRunner::optimizer_step(const Batch& batch) const {
+  if (stepped_ == batch.index) return step_;
+  stepped_ = batch.index;
   const OptimizerSpec& optimizer = frame_.training->optimizer;
   const int64_t before = (iteration(batch) - 1) / optimizer.accumulate;
-  OptimizerStep at{frame_.learning_rates[batch.index - frame_.first_batch], before + 1, {}};
-  std::memcpy(at.parameters, optimizer.parameters, sizeof at.parameters);
-  return at;
+  step_ = {frame_.learning_rates[batch.index - frame_.first_batch], before + 1, {}};
+  std::memcpy(step_.parameters, optimizer.parameters, sizeof step_.parameters);
+  if (static_cast<int>(optimizer.kind) < kFusedOptimizers) {
+    kernels_.coefficients[index(optimizer.kind)](step_, coefficients_);
+    step_.coefficients = coefficients_;
+  }
+  return step_;
 }
 
 bool StepRunner::steps_weights(const Batch& batch) const {
@@ -128,7 +134,7 @@ double StepRunner::scaling(Scaling scaling, size_t learning, const OptimizerStep
 /// By one thread, in the order of the columns and the variables.
 void StepRunner::scale(const Step& step, const Batch& batch) const {
   if (worker_.index != 0 || !steps_weights(batch)) return;
-  const OptimizerStep at = optimizer_step(batch);
+  const OptimizerStep& at = optimizer_step(batch);
   float* scales = data(step.out);
   for (size_t i = 0; i < plan_.learning.size(); ++i) {
     const bool shared = step.scaling == Scaling::kClipAll && i > 0;
@@ -151,7 +157,7 @@ void StepRunner::step_weights(const Step& step, const Batch& batch) const {
   const float factor = step.in < 0 ? 1.0f : data(step.in)[step.index];
   const bool by_value = optimizer.clip == OptimizerSpec::Clip::kValue;
   const auto limit = by_value ? static_cast<float>(optimizer.limit) : std::numeric_limits<float>::infinity();
-  const OptimizerStep at = optimizer_step(batch);
+  const OptimizerStep& at = optimizer_step(batch);
   const Weights values = weights(step.kernel);
   for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
     kernels_.step_weights[static_cast<size_t>(kind)](

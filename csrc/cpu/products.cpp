@@ -94,7 +94,7 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
     bias.l2 *= factor;
     run = kernels_.dense_backward_weights[index(kind)][index(shrinkage(values, bias))];
   }
-  const OptimizerStep at = optimizer_step(batch);
+  const OptimizerStep& at = optimizer_step(batch);
   const auto zeros = nonzeros(step);
   const Input x = input(step, batch);
   Ahead ahead = next_rows(step, batch);

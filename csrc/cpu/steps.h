@@ -119,7 +119,8 @@ class StepRunner {
   template <class F>
   void for_weights(const Step& step, F&& f) const;
   WeightBlock block(const Step& step, float* other, int64_t offset, int64_t width, Range rows, Range columns) const;
-  OptimizerStep optimizer_step(const Batch& batch) const;
+  /// The batch's: made by the first who asks, as its constants take as long as a small layer.
+  const OptimizerStep& optimizer_step(const Batch& batch) const;
   /// By which a variable's gradient becomes a step.
   Optimizer rule(int v) const;
   /// Whether the optimizer steps after this batch.
@@ -170,6 +171,9 @@ class StepRunner {
   const Plan& plan_;
   const Frame& frame_;
   const Worker& worker_;
+  mutable int64_t stepped_ = -1;  // the batch of the step
+  mutable OptimizerStep step_{};
+  alignas(64) mutable unsigned char coefficients_[kCoefficientBytes];
 };
 
 template <class F>

@@ -1,5 +1,6 @@
 // Argument structs of what steps weights, and of what constrains or penalises them.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/kinds.h"
@@ -11,7 +12,11 @@ struct OptimizerStep {
   double learning_rate;
   int64_t iteration;  // counts from 1
   double parameters[kMaxParameters];
+  const void* coefficients = nullptr;  // the constants of a fused optimizer, made once for all products; or null
 };
+
+/// Room for those of any.
+inline constexpr size_t kCoefficientBytes = 4 * 64;
 
 /// A weight matrix with its state: slots have the layout of the weights.
 struct Weights {

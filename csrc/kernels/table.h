@@ -245,7 +245,8 @@ struct KernelTable {
   void (*sum_partials)(const SumPartials&);
   void (*dense_backward_input[kFusedActivations])(const DenseBackwardInput&);
   void (*dense_backward_weights[kFusedOptimizers][kShrinkages])(const DenseBackwardWeights&);
-  void (*dense_gradient)(const DenseBackwardWeights&);  // stored to the values of kernel and bias
+  void (*coefficients[kFusedOptimizers])(const OptimizerStep&, void* out);  // (kCoefficientBytes,) on a cache line
+  void (*dense_gradient)(const DenseBackwardWeights&);                      // stored to the values of kernel and bias
   void (*step_weights[kOptimizers])(const WeightStep&);
   void (*penalty_gradient)(const WeightBlock&, double l1, double l2);  // other += l1 sign(w) + 2 l2 w
   void (*accumulate)(const WeightBlock&);                              // other += w

@@ -11,6 +11,7 @@ using Optimizers = Types<Sgd, Momentum, Nesterov, Adam>;
 template <class... Opts>
 void fill(KernelTable& table, Types<Opts...>) {
   static_assert(sizeof...(Opts) == kFusedOptimizers);
+  ((table.coefficients[index<Opts>()] = fill_coefficients<Opts>), ...);
   ((table.dense_backward_weights[index<Opts>()][index(Shrinkage::kNone)] =
         dense_backward_weights<Opts, Shrinkage::kNone>),
    ...);

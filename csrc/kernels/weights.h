@@ -116,9 +116,22 @@ void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate updat
   }
 }
 
+template <class Opt>
+void fill_coefficients(const OptimizerStep& step, void* out) {
+  using Coefficients = typename Opt::Coefficients;
+  static_assert(sizeof(Coefficients) <= kCoefficientBytes);
+  *static_cast<Coefficients*>(out) = Opt::coefficients(step);
+}
+
+template <class Opt>
+ENGINE_INLINE typename Opt::Coefficients coefficients_of(const OptimizerStep& step) {
+  if (!step.coefficients) return Opt::coefficients(step);
+  return *static_cast<const typename Opt::Coefficients*>(step.coefficients);
+}
+
 template <class Opt, Shrinkage Kind>
 void dense_backward_weights(const DenseBackwardWeights& op) {
-  const auto coefficients = Opt::coefficients(op.step);
+  const auto coefficients = coefficients_of<Opt>(op.step);
   dense_backward_bias<Opt, Kind>(op, coefficients);
   const Update<Opt, Kind> update(op.kernel, coefficients, op.step);
   dense_backward_kernel(op, AnyUpdate(update));
