@@ -94,8 +94,8 @@ class Spec:
     __signature__ = _Signature()
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
-        for option in () if cls.takes_any_name else options:
-            known = list(_arguments(cls))
+        known = list(_arguments(cls)) if options and not cls.takes_any_name else list(options)
+        for option in options:
             if option not in known:
                 names = ", ".join(dict.fromkeys(known))
                 msg = f"{cls.__name__} has no argument `{option}`{nearest(option, known)} It takes: {names}"

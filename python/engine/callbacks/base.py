@@ -93,6 +93,7 @@ class Callback:
 
 
 _HOOKS = [hook for hook in vars(Callback) if hook.startswith("on_")]
+_PASSED_ON = ("on_train_batch_begin", "on_train_batch_end")  # to their other names
 
 
 class History(Callback):
@@ -261,11 +262,14 @@ class CallbackList:
             raise
 
     def call(self, hook: str, *arguments: int, logs: dict[str, Any] | None = None) -> None:
-        """Call `hook` of every callback with `arguments`; all share one `logs`."""
+        """Call `hook` of every callback that has it with `arguments`; all share one `logs`."""
         shared: dict[str, Any] = {} if logs is None else logs
-        with self._lent():
-            for callback in self._callbacks:
-                getattr(callback, hook)(*arguments, shared)
+        passed_on = hook in _PASSED_ON
+        called = [getattr(each, hook) for each in self._callbacks if passed_on or _overrides(each, hook)]
+        if called:
+            with self._lent():
+                for method in called:
+                    method(*arguments, shared)
 
     def per_batch(self, mode: Mode) -> bool:
         """Whether a callback overrides a batch hook of `mode`; as it is when first asked."""

@@ -32,7 +32,8 @@ class Variable(StoredArray):
 
     def assign(self, value: ArrayLike) -> None:
         """Become `value`, which is broadcast to the shape."""
-        self._value = np.broadcast_to(np.asarray(value, self.dtype), self.shape).copy()
+        new = np.array(value, self.dtype)
+        self._value = new if new.shape == self.shape else np.broadcast_to(new, self.shape).copy()
 
     def __repr__(self) -> str:
         return f"Variable({self.value!r})"

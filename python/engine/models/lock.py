@@ -96,6 +96,8 @@ class ModelLock:
 
     def _wait(self, waiter: _Waiter, patience: float) -> None:
         """Wait until nobody holds it, and nobody who may have it asked before; seconds of `patience` with a hook."""
+        if self._owner is None and not self._waiting and self._may(waiter):
+            return
         self._waiting.append(waiter)
         try:
             while self._owner is not None or not self._is_next(waiter):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from engine._checks import LARGEST, below_one
@@ -58,6 +58,12 @@ class Perceptron(Record):
         """
         self._validate_params()
         return self._fit(X, y, sample_weight, incremental=False)
+
+    def _validate_params(self) -> None:
+        """As scikit-learn's, which first reads the constructor's signature: as long as a small epoch takes."""
+        known = self._parameter_constraints
+        given = {name: value for name, value in vars(self).items() if name in known}
+        validate_parameter_constraints(known, given, caller_name=type(self).__name__)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
