@@ -12,11 +12,11 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_consistent_length, validate_data
 
 from engine._program import Float32
 from engine.sklearn._estimator import DTYPES, Known, Perceptron, is_stochastic
-from engine.sklearn._labels import LIKELY, Labels
+from engine.sklearn._labels import LIKELY, Labels, are_whole
 from engine.sklearn._samples import Array, Encoded
 
 if TYPE_CHECKING:
@@ -209,9 +209,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         self.classes_ = self._labels.classes
 
     def _encoded(self, X: Any, y: Any, *, reset: bool, labels: Known) -> tuple[Any, Array, Any]:  # noqa: N803
-        rows, given = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=DTYPES, reset=reset
-        )
+        checks = {"accept_sparse": ["csr", "csc"], "dtype": DTYPES, "reset": reset}
+        if are_whole(y):
+            rows, given = validate_data(self, X, **checks), y
+            check_consistent_length(rows, given)
+        else:
+            rows, given = validate_data(self, X, y, multi_output=True, **checks)
         if given.ndim == 2 and given.shape[1] == 1:  # noqa: PLR2004 # a column
             given = column_or_1d(given, warn=True)
         if labels == "new":

@@ -44,6 +44,7 @@ class Perceptron(Record):
         "callbacks": "no_validation",
         "validation_data": [None, tuple, list],
     }
+    _defaults: ClassVar[dict[str, Any]]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803 # scikit-learn's name
         """Train from fresh weights, or with `warm_start` from those that there are.
@@ -60,10 +61,19 @@ class Perceptron(Record):
         return self._fit(X, y, sample_weight, incremental=False)
 
     def _validate_params(self) -> None:
-        """As scikit-learn's, which first reads the constructor's signature: as long as a small epoch takes."""
+        """As scikit-learn's, but of what isn't the default, and without a look at the constructor's signature."""
         known = self._parameter_constraints
-        given = {name: value for name, value in vars(self).items() if name in known}
+        given = {
+            name: value
+            for name, value in vars(self).items()
+            if name in known and value is not self._defaults.get(name, known)
+        }
         validate_parameter_constraints(known, given, caller_name=type(self).__name__)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "_parameter_constraints" in vars(cls):
+            cls._defaults = cls.__init__.__kwdefaults__ or {}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -14,6 +14,11 @@ from engine.sklearn._samples import Array
 LIKELY = 0.5  # where yes becomes likelier than no
 
 
+def are_whole(y: Any) -> bool:
+    """Whether `y` is a row of whole numbers: scikit-learn's checks find nothing there, and take long."""
+    return type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biu"
+
+
 class Labels:
     """The classes in targets, which become what the engine's losses take.
 
@@ -33,6 +38,10 @@ class Labels:
     def __init__(self, y: Any) -> None:
         self._sparse = sparse.issparse(y)
         y = y if self._sparse else np.asarray(y)
+        if are_whole(y):
+            self.classes = np.unique(y)
+            self.kind = "multiclass" if len(self.classes) > 2 else "binary"  # noqa: PLR2004 # yes and no
+            return
         self.kind = str(type_of_target(y, input_name="y"))
         if self.kind == "multiclass-multioutput":
             msg = f"Multioutput target data is not supported, got `y` of shape {y.shape}: fit a classifier per column"
