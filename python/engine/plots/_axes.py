@@ -101,7 +101,7 @@ def draw_tiles(
             extent=(left, left + wide, top + 1, top),
             interpolation="nearest",
         )
-        frame = Rectangle((left, top), wide, 1, fill=False, edgecolor=GREY, linewidth=0.6)
+        frame = Rectangle((left, top), wide, 1, fill=False, edgecolor=GREY, linewidth=0.6, clip_on=False)
         ax.add_patch(frame)
         ax.text(left, top + 1.06, caption, va="top", fontsize=caption_size)
     rows = -(-len(pictures) // columns)
