@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from contextlib import suppress
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import classifier
 from damaged import FORMATS, refused, saved_models, with_config  # noqa: F401 # saved_models is a fixture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import models
+from engine import layers, models
 
 # Damage
 
@@ -24,6 +26,20 @@ def test_truncated_files(suffix: str, saved: dict[str, bytes], tmp_path: Path) -
     for size in sorted({0, 1, 7, 100, *range(0, len(whole) - 1, max(1, len(whole) // 40))}):
         path.write_bytes(whole[:size])
         refused(path)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".npz"])
+def test_members_before_the_beginning(suffix: str, saved: dict[str, bytes], tmp_path: Path) -> None:
+    damaged, path = bytearray(saved[suffix]), tmp_path / f"m{suffix}"
+    directory = (
+        damaged.rindex(b"PK\x05\x06") + 16
+    )  # where the end of a zip archive says where its directory begins
+    struct.pack_into("<I", damaged, directory, struct.unpack_from("<I", damaged, directory)[0] + 2**20)
+    path.write_bytes(damaged)
+    model = classifier(layers.BatchNormalization())
+    for load in (models.load_model, model.load_weights):
+        with pytest.raises(ValueError, match=f"m{suffix} can't be read, as it is damaged"):
+            load(path)
 
 
 # In a process of its own, so that a crash would be seen.

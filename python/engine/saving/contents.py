@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -141,16 +142,19 @@ class Format(ABC):
 def understood(path: object) -> Iterator[None]:
     """Within the block, say of everything that is wrong with the file `path` that it is, as a ValueError.
 
-    OSError stays what it is, and so does the ImportError of a missing package.
+    OSError stays what it is, unless it is of a place that the file can't have, and so does the ImportError of a missing
+    package.
     """
     try:
         yield
-    except (OSError, ImportError, Warning):
+    except (ImportError, Warning):
         raise
     except ValueError as error:
         msg = f"{path}: {error}"
         raise ValueError(msg) from error
     except Exception as error:
+        if isinstance(error, OSError) and (error.errno != errno.EINVAL or error.filename is not None):
+            raise
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         msg = f"{path} can't be read, as it is damaged or holds what no model's file does ({reason})"
         raise ValueError(msg) from error
