@@ -22,12 +22,21 @@ def chains() -> Drawing:
     total = ""
     for number, (begin, end) in enumerate(pairwise(edges)):
         width = max((end - begin) * unit, 62)
-        drawing.box(x, 8, width - 8, 34, "data", f"inputs {begin}–{end - 1}", "small")
+        wide = width > 100
+        drawing.box(
+            x,
+            8,
+            width - 8,
+            34,
+            "data",
+            f"inputs {begin}–{end - 1}" if wide else f"{begin}–{end - 1}",
+            "small",
+        )
         drawing.arrow((x + width / 2 - 4, 42), (x + width / 2 - 4, 64))
         drawing.box(x, 64, width - 8, 52, "weight")
         middle = x + width / 2 - 4
         drawing.text(middle, 86, f"s{number}", "strong middle")
-        drawing.text(middle, 105, "fma, fma, fma, …" if width > 100 else "fma, …", "small middle")
+        drawing.text(middle, 105, "fma, fma, fma, …" if wide else "fma, …", "small middle")
         drawing.arrow((middle, 116), (middle, 142))
         total = f"({total} + s{number})" if total else f"s{number}"
         x += width
