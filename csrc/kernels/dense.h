@@ -109,16 +109,16 @@ ENGINE_INLINE void backward_many(const DenseBackwardInput& op) {
       for (int64_t p = 0; p < op.n; p += kChain) {
         sweep<kTileRows>(i, end, 1, [&](auto units, int64_t unit) {
           constexpr int kRows = decltype(units)::value;
+          const ByPanels weights{op.kernel, op.k, op.n, unit};
+          const int64_t stop = op.n < p + kChain ? op.n : p + kChain;
+          auto& sum = reinterpret_cast<vf(&)[kRows][kVectors]>(sums[unit - i]);
+          if (p == 0) return chain(sum, weights, op.dz + b, op.lddz, p, stop);
           vf block[kRows][kVectors];
-          chain(block, ByPanels{op.kernel, op.k, op.n, unit}, op.dz + b, op.lddz, p,
-                op.n < p + kChain ? op.n : p + kChain);
+          chain(block, weights, op.dz + b, op.lddz, p, stop);
 #pragma GCC unroll 8
           for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-            for (int v = 0; v < kVectors; ++v) {
-              vf& sum = sums[unit - i + r][v];
-              sum = p == 0 ? block[r][v] : sum + block[r][v];
-            }
+            for (int v = 0; v < kVectors; ++v) sum[r][v] = sum[r][v] + block[r][v];
           }
         });
       }
