@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from scipy import sparse
@@ -246,3 +247,57 @@ def test_more_that_is_wrong() -> None:
         begun.set_params(hidden_layer_sizes=(9,)).partial_fit(X, Y)
     with pytest.raises(ValueError, match="columns as in the previous call"):
         MLPRegressor(hidden_layer_sizes=(4,), warm_start=True, max_iter=2).fit(X, Y).fit(X, X[:, :2])
+
+
+# What is plain takes a shorter way than scikit-learn's checks; both must end in the same.
+ROWS = np.random.default_rng(0).random((40, 4)).astype(np.float32)
+UNALIGNED = np.frombuffer(b" " + ROWS.tobytes(), np.float32, offset=1).reshape(ROWS.shape)
+LAYOUTS = {
+    "plain": ROWS,
+    "columns first": np.asfortranarray(ROWS),
+    "every other": np.repeat(ROWS, 2, axis=0)[::2],
+    "read-only": np.frombuffer(ROWS.tobytes(), np.float32).reshape(ROWS.shape),
+    "unaligned": UNALIGNED,
+    "other byte order": ROWS.astype(">f4"),
+    "masked": np.ma.masked_array(ROWS),
+    "lists": ROWS.tolist(),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rows_and_labels_of_every_layout_give_the_same(layout: str) -> None:
+    y = np.arange(40) % 3
+    expected = MLPClassifier((4,), random_state=0, max_iter=3).fit(ROWS, y)
+    for labels in (y, y.astype(np.uint8), y.astype(np.float64), list(y)):
+        found = MLPClassifier((4,), random_state=0, max_iter=3).fit(LAYOUTS[layout], labels)
+        assert found.n_features_in_ == 4
+        np.testing.assert_array_equal(found.coefs_[0].astype(np.float32), expected.coefs_[0])
+        np.testing.assert_array_equal(found.predict(LAYOUTS[layout]), expected.predict(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.where(np.arange(160).reshape(40, 4) == 7, np.nan, 1.0), "Input X contains NaN"),
+        (np.where(np.arange(160).reshape(40, 4) == 7, np.inf, ROWS), "Input X contains infinity"),
+        (ROWS[:, :3], "X has 3 features, but MLPClassifier is expecting 4 features"),
+        (ROWS[0], "Expected 2D array, got 1D array"),
+        (ROWS[:0], "Found array with 0 sample"),
+        (ROWS[:, :0], "Found array with 0 feature"),
+        (ROWS[None], "Found array with dim 3"),
+    ],
+)
+def test_plain_rows_are_checked_as_others(x: NDArray[Any], message: str) -> None:
+    model = MLPClassifier((4,), max_iter=1).fit(ROWS, np.arange(40) % 3)
+    with pytest.raises(ValueError, match=message):
+        model.predict(x)
+    if x.shape != (40, 3):
+        with pytest.raises(ValueError, match=message):
+            MLPClassifier((4,), max_iter=1).fit(x, np.arange(len(x)) % 3)
+
+
+def test_plain_labels_must_be_as_many_as_rows() -> None:
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        MLPClassifier().fit(ROWS, np.arange(39))
+    named = MLPClassifier((4,), max_iter=1).fit(pd.DataFrame(ROWS, columns=list("abcd")), np.arange(40) % 3)
+    assert not hasattr(named.fit(ROWS, np.arange(40) % 3), "feature_names_in_")

@@ -209,12 +209,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         self.classes_ = self._labels.classes
 
     def _encoded(self, X: Any, y: Any, *, reset: bool, labels: Known) -> tuple[Any, Array, Any]:  # noqa: N803
-        checks = {"accept_sparse": ["csr", "csc"], "dtype": DTYPES, "reset": reset}
         if are_whole(y):
-            rows, given = validate_data(self, X, **checks), y
+            rows, given = self._rows(X, reset=reset), y
             check_consistent_length(rows, given)
         else:
-            rows, given = validate_data(self, X, y, multi_output=True, **checks)
+            rows, given = validate_data(
+                self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=DTYPES, reset=reset
+            )
         if given.ndim == 2 and given.shape[1] == 1:  # noqa: PLR2004 # a column
             given = column_or_1d(given, warn=True)
         if labels == "new":

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, validate_parameter_constra
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from engine._checks import LARGEST, below_one
+from engine._program import first_nonfinite_row
 from engine._progress import print_message
 from engine._random import seeded
 from engine.sklearn._epochs import Solver, Watch, train
@@ -267,10 +268,25 @@ class Perceptron(Record):
             warnings.warn(msg, stacklevel=5)
         return min(int(self.batch_size), count)
 
+    def _rows(self, X: Any, *, reset: bool) -> Any:  # noqa: N803
+        """Checked rows; of finite numbers that the engine reads where they lie, scikit-learn checks the width alone."""
+        plain = (
+            type(X) is np.ndarray
+            and X.ndim == 2  # noqa: PLR2004 # rows
+            and X.size > 0
+            and X.dtype in DTYPES
+            and X.flags.c_contiguous
+            and X.flags.aligned
+            and first_nonfinite_row(X) < 0
+        )
+        return validate_data(
+            self, X, accept_sparse=["csr", "csc"], dtype=DTYPES, reset=reset, skip_check_array=plain
+        )
+
     def _read(self, X: Any) -> Array:  # noqa: N803
         """The network's outputs for rows as given, in the type of scikit-learn's."""
         check_is_fitted(self)
-        rows = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=DTYPES, reset=False)
+        rows = self._rows(X, reset=False)
         predictor: Predictor = getattr(self, "_predictor", None) or Predictor()
         outputs = predictor.outputs(
             rows, self.coefs_, self.intercepts_, self.activation, self.out_activation_
