@@ -212,7 +212,9 @@ def test_one_array_in_a_list_is_no_row_of_a_list() -> None:
         np.testing.assert_array_equal(model.predict(row), whole[1:2])
     with pytest.raises(ValueError, match=r"must have shape \(n, 3\), got \(1, 4, 3\)"):
         model.predict([x.tolist()])
-    with pytest.raises(ValueError, match=r"`x` is a dict of \['x'\], but the model's input is 'given'"):
+    with pytest.raises(
+        ValueError, match=r"`x` must be 'given', .* but is a dict of \['x'\]: give it that key"
+    ):
         model.fit({"x": x}, y)
     with pytest.raises(TypeError, match=r"`y` must be one array, .* but is a dict of \['y'\]"):
         model.fit(x, {"y": y})

@@ -271,10 +271,10 @@ class CompiledModel(ABC):
         if isinstance(x, np.ndarray):  # the shortest way for what comes most often
             return x
         if isinstance(x, Mapping) and self._inputs is not None:
-            if self._inputs.name not in x:
-                msg = f"`{name}` is a dict of {list(x)}, but the model's input is {self._inputs.name!r}: give it that key"
-                raise ValueError(msg)
-            return x[self._inputs.name]
+            if (own := self._inputs.name) in x:
+                return x[own]
+            msg = f"`{name}` must be {own!r}, for one input and one output, but is a dict of {list(x)}: give it that key"
+            raise ValueError(msg)
         shape = self._sample_shape
         return only_array(x, 2 if shape is None else 1 if shape == (1,) else len(shape) + 1)
 
