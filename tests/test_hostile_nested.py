@@ -87,9 +87,33 @@ def circle(config: Any) -> None:
     second["inbound_nodes"][0]["args"][0]["config"]["keras_history"] = [third["name"], 0, 0]
 
 
+def one_for_all(config: Any) -> None:
+    for layer in config["config"]["layers"]:
+        layer["shared_object_id"] = 1
+
+
+def itself(config: Any) -> None:
+    encoder = config["config"]["layers"][1]
+    encoder["shared_object_id"] = 3
+    encoder["config"]["layers"][1].update(encoder, config={}, inbound_nodes=[])
+
+
+def models_twice(config: Any) -> None:
+    """Models of two models each, all the way down: more layers than there is time for."""
+    part: dict[str, Any] = {"class_name": "ReLU", "module": "keras.layers", "config": {"name": "r"}}
+    for number in range(40):
+        part["shared_object_id"] = number
+        inside = {"name": f"m{number}", "layers": [part, {**part, "config": {}}]}
+        part = {"class_name": "Sequential", "module": "keras", "config": inside}
+    config.update(part)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (one_for_all, "input layer"),
+        (itself, "recursion|can't be read|is no chain"),
+        (models_twice, "uses of layers at most"),
         (wide, rf"takes samples of shape \({HUGE},\), but gets \(2,\)"),
         (units, "needs weights of shapes"),
         (unbuilt, "needs weights of shapes|may ask for"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Generator, Mapping
-from typing import Any, cast
+from collections.abc import Generator, Iterator, Mapping
+from itertools import count
+from typing import Any, NamedTuple, cast
 
 from engine import layers as layer_classes
 from engine._checks import Shape
@@ -18,6 +19,8 @@ from engine.utils.serialization import identity_of, is_of_model, layers_in
 
 # Numbers in a sample between two layers: an image of 4096 x 4096. More is a slip, or meant to fill the memory.
 MOST_NUMBERS = 2**24
+# Uses of layers in a model: more would take models within models, each of which comes several times.
+MOST_USES = 2**16
 # What Keras' description of an object has.
 _NAMES = ("module", "class_name", "config", "registered_name")
 
@@ -134,12 +137,24 @@ def _given_shape(config: object) -> Shape | None:
     return None
 
 
+class _Known(NamedTuple):
+    """What has been found in a config so far.
+
+    Args:
+        parts: configs and layers by what `identity_of` returns.
+        uses: numbers of the uses that follow.
+    """
+
+    parts: dict[Any, tuple[Any, Layer | None]]
+    uses: Iterator[int]
+
+
 def _wanted(
     config: object,
     shape: Shape | None,
     root: str = "",
     learns: bool | None = None,
-    known: dict[Any, tuple[Any, Layer | None]] | None = None,
+    found: _Known | None = None,
 ) -> Generator[tuple[Slot, Layer, list[Shape] | None], None, Shape | None]:
     """What the layers of a model need from a file: where each has its weights, the layer, the weights' shapes.
 
@@ -152,7 +167,7 @@ def _wanted(
         shape: of one sample, if something tells.
         root: before all paths.
         learns: whether the outermost model within does.
-        known: configs and layers that came before, by what `identity_of` returns.
+        found: what came before.
 
     Returns:
         The shape of one output.
@@ -161,7 +176,8 @@ def _wanted(
     if None not in (given, shape) and given != shape:
         msg = f"a model takes samples of shape {given}, but gets {shape} in the model around it"
         raise ValueError(msg)
-    shape, known = given or shape, {} if known is None else known
+    shape, found = given or shape, found or _Known({}, count(1))
+    known, uses = found
     configs = layers_in(config)
     keys = [identity_of(each) for each in configs]
     new = set(keys) - known.keys()
@@ -176,6 +192,9 @@ def _wanted(
     ]
     paths = dict(reversed([*zip(listed, paths_of(kinds, root), strict=True)]))
     for key in keys:
+        if next(uses) > MOST_USES:
+            msg = f"a file may ask for {MOST_USES} uses of layers at most"
+            raise ValueError(msg)
         each, layer = known[key]
         slots: list[tuple[Slot, Layer, list[Shape] | None]] = []
         if layer is None:
@@ -185,7 +204,7 @@ def _wanted(
                 shape,
                 f"{paths[key]}/",
                 inner.get("trainable", True) if learns is None else learns,
-                known,
+                found,
             )
             shape = None if shape is None else out
         elif shape is None:

@@ -65,7 +65,7 @@ def identity_of(config: Any) -> Any:
     if not isinstance(config, Mapping):
         return object()
     number = config.get(_SHARED)
-    return id(config) if number is None else (_SHARED, number)
+    return (_SHARED, number) if isinstance(number, int) else id(config)
 
 
 def serialize_keras_object(obj: Any) -> Any:
