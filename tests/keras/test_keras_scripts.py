@@ -9,7 +9,11 @@ import keras
 import numpy as np
 import pytest
 import scripts_books
+import scripts_guides
+import scripts_habits
 import scripts_models
+import scripts_pieces
+import scripts_runs
 import scripts_tasks
 import scripts_training
 from scripting import SCRIPTS, Script
@@ -18,7 +22,11 @@ import engine
 
 __all__ = [
     "scripts_books",
+    "scripts_guides",
+    "scripts_habits",
     "scripts_models",
+    "scripts_pieces",
+    "scripts_runs",
     "scripts_tasks",
     "scripts_training",
 ]  # which have filled the list
