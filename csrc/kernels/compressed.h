@@ -83,7 +83,7 @@ ENGINE_INLINE void sum_chains(vf (&sums)[Vectors], const Neighbours& rows, const
     }
   }
 #pragma GCC unroll 4
-  for (int v = 0; v < Vectors; ++v) sums[v] = sums[v] + chain[v] + 0.0f;
+  for (int v = 0; v < Vectors; ++v) sums[v] = sums[v] + chain[v];
 }
 
 /// sum += value * row of b, for elements from e on that lie before column `end`; returns the first that doesn't.
@@ -156,14 +156,12 @@ ENGINE_INLINE void sum_gapped_slices(vf (&sums)[Vectors], const Neighbours& rows
     e = add_elements(sums, rows, e, (slice + 1) * kSlice, b, ldb);
   }
   join(~uint64_t{0});
-#pragma GCC unroll 4
-  for (int v = 0; v < Vectors; ++v) sums[v] = sums[v] + 0.0f;
 }
 
-/// out (rows, Vectors) = the products of samples with columns of a panel. Not inlined: all activations share it.
+/// out (rows, Vectors) = the products of samples with columns of a panel
 template <int Vectors, bool InSlices>
-__attribute__((noinline)) void compressed_rows(float* out, const CompressedBatch& x, Range rows, int64_t end,
-                                               const float* b, int64_t ldb, const float* bias) {
+void compressed_rows(float* out, const CompressedBatch& x, Range rows, int64_t end, const float* b, int64_t ldb,
+                     const float* bias) {
   for (int64_t i = rows.begin; i < rows.end; ++i, out += Vectors * kWidth) {
     prefetch_sample(x, i, end);
     const Neighbours pair{RowElements(x, i), i + 1 < end ? RowElements(x, i + 1) : RowElements()};
@@ -178,7 +176,8 @@ __attribute__((noinline)) void compressed_rows(float* out, const CompressedBatch
   }
 }
 
-/// x (rows, k) b (k, columns), each sum handed to `epilogue(row, column, sum)`; `bias` joins those in slices.
+/// x (rows, k) b (k, columns), some rows at a time: `epilogue(row, column, sums, ld, rows, vectors)`. `bias` joins sums
+/// in slices.
 template <class Epilogue>
 ENGINE_INLINE void compressed_products(const CompressedBatch& x, Range rows, const float* b, int64_t ldb, Range columns,
                                        bool in_slices, const float* bias, Epilogue&& epilogue) {
@@ -189,10 +188,7 @@ ENGINE_INLINE void compressed_products(const CompressedBatch& x, Range rows, con
     for (int64_t i = rows.begin; i < rows.end; i += kTogether) {
       const Range some{i, rows.end < i + kTogether ? rows.end : i + kTogether};
       sum_rows(sums, x, some, rows.end, b + j, ldb, bias ? bias + j : nullptr);
-      const float* sum = sums;
-      for (int64_t row = some.begin; row < some.end; ++row) {
-        for (int v = 0; v < vectors; ++v, sum += kWidth) epilogue(row, j + v * kWidth, load(sum));
-      }
+      epilogue(i, j, sums, vectors * kWidth, some.end - i, vectors);
     }
   };
   if (in_slices) {

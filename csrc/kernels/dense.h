@@ -24,46 +24,65 @@ ENGINE_INLINE void sweep_tiles(Range rows, Range columns, F&& f) {
   });
 }
 
+/// y from `sums` (rows, vectors), rows of which are `ld` apart, at (row, column). What is added to them is never -0, so
+/// that bits don't depend on whether zero terms were skipped.
 template <class Act>
-void dense_forward(const DenseForward& op) {
-  const auto finish = [&op](int64_t row, int64_t column, vf sum) {
-    const int64_t at = row * op.ldy + column;
-    const vf z = op.bias && !op.in_slices ? sum + load(op.bias + column) : sum;
-    store(op.y + at, Act::forward(z));
+void finish_sums(const DenseForward& op, int64_t row, int64_t column, const float* sums, int64_t ld, int64_t rows,
+                 int vectors) {
+  if (rows <= 0 || vectors <= 0) __builtin_unreachable();
+  constexpr int kTogether = kParts < kTileVectors ? kParts : kTileVectors;  // of which there are a multiple
+  const float* bias = op.in_slices ? nullptr : op.bias;
+  float* y = op.y + row * op.ldy + column;
+  const int64_t ldy = op.ldy;
+  for (int64_t j = 0; j < vectors * kWidth; j += kTogether * kWidth) {
+    vf shift[kTogether];
+#pragma GCC unroll 2
+    for (int v = 0; v < kTogether; ++v) shift[v] = bias ? load(bias + column + j + v * kWidth) + 0.0f : vf{};
+    float* to = y + j;
+    const float *sum = sums + j, *end = sum + rows * ld;
+    for (; sum != end; sum += ld, to += ldy) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kTogether; ++v) store(to + v * kWidth, Act::forward(load(sum + v * kWidth) + shift[v]));
+    }
+  }
+}
+
+/// Not inlined: all activations share it.
+__attribute__((noinline)) void multiply(const DenseForward& op, decltype(&finish_sums<Linear>) finish) {
+  const auto epilogue = [&](int64_t row, int64_t column, const float* sums, int64_t ld, int64_t rows, int vectors) {
+    finish(op, row, column, sums, ld, rows, vectors);
   };
   if (op.compressed) {
-    compressed_products(*op.compressed, op.rows, op.kernel, op.ldw, op.columns, op.in_slices, op.bias, finish);
+    compressed_products(*op.compressed, op.rows, op.kernel, op.ldw, op.columns, op.in_slices, op.bias, epilogue);
     return;
   }
   if (op.nonzeros && op.nonzeros->found()) {
-    sparse_products(*op.nonzeros, op.rows, op.kernel, op.ldw, op.columns, op.transposes, finish);
+    sparse_products(*op.nonzeros, op.rows, op.kernel, op.ldw, op.columns, op.transposes, epilogue);
     return;
   }
   sweep_tiles(op.rows, op.columns, [&](auto rows, auto vectors, int64_t i, int64_t j) {
     constexpr int kRows = decltype(rows)::value, kVectors = decltype(vectors)::value;
-    const auto epilogue = [&](vf(&acc)[kRows][kVectors]) {
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) finish(i + r, j + v * kWidth, acc[r][v]);
-      }
-    };
-    const auto multiply = [&](const auto& x) {
+    vf tile[kRows][kVectors];
+    const auto sum = [&](const auto& x) {
       if constexpr (kVectors <= kParts) {
         if (op.in_slices) {
-          vf sums[kRows][kVectors];
-          sum_slices(sums, x, op.kernel + j, op.ldw, op.k, op.bias ? op.bias + j : nullptr);
-          return epilogue(sums);
+          return sum_slices(tile, x, op.kernel + j, op.ldw, op.k, op.bias ? op.bias + j : nullptr);
         }
       }
-      microtile<kRows, kVectors>(x, op.kernel + j, op.ldw, op.k, epilogue);
+      microtile(tile, x, op.kernel + j, op.ldw, op.k);
     };
     if (op.x_rows) {
-      multiply(ByRowPointers<kRows>{op.x_rows + i});
+      sum(ByRowPointers<kRows>{op.x_rows + i});
     } else {
-      multiply(ByRows{op.x + i * op.ldx, op.ldx});
+      sum(ByRows{op.x + i * op.ldx, op.ldx});
     }
+    epilogue(i, j, reinterpret_cast<const float*>(tile), kVectors * kWidth, kRows, kVectors);
   });
+}
+
+template <class Act>
+void dense_forward(const DenseForward& op) {
+  multiply(op, finish_sums<Act>);
 }
 
 /// dx = sum through the derivative of what came before.

@@ -141,27 +141,19 @@ __attribute__((noinline)) void chain(vf (&tile)[Rows][Vectors], const A operand,
   }
 }
 
-/// One tile of the product, handed to `epilogue(acc)` while it is in the L1 cache. Adding +0 makes the bits
-/// independent of whether zero terms were skipped.
-template <int Rows, int Vectors, class A, class Epilogue>
-ENGINE_INLINE void microtile(const A& a, const float* b, int64_t ldb, int64_t k, Epilogue&& epilogue) {
-  vf acc[Rows][Vectors];
-  chain(acc, a, b, ldb, 0, k < kChain ? k : kChain);
+/// tile = A (Rows, k) B (k, Vectors * kWidth)
+template <int Rows, int Vectors, class A>
+ENGINE_INLINE void microtile(vf (&tile)[Rows][Vectors], const A& a, const float* b, int64_t ldb, int64_t k) {
+  chain(tile, a, b, ldb, 0, k < kChain ? k : kChain);
   for (int64_t p = kChain; p < k; p += kChain) {
     vf block[Rows][Vectors];
     chain(block, a, b, ldb, p, k < p + kChain ? k : p + kChain);
 #pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) acc[i][v] = acc[i][v] + block[i][v];
+      for (int v = 0; v < Vectors; ++v) tile[i][v] = tile[i][v] + block[i][v];
     }
   }
-#pragma GCC unroll 8
-  for (int i = 0; i < Rows; ++i) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) acc[i][v] = acc[i][v] + 0.0f;
-  }
-  epilogue(acc);
 }
 
 template <int N>

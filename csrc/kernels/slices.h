@@ -49,8 +49,8 @@ class PairwiseSum {
   vf waiting_[kLevels][Rows][Vectors];
 };
 
-/// tile = a tile of a narrow product; the bias (Vectors * kWidth,), or null, joins the first slice. Not inlined: all
-/// epilogues share it.
+/// tile = a tile of a narrow product; the bias (Vectors * kWidth,), or null, joins the first slice, which may be all
+/// there is. Not inlined, as `chain`.
 template <int Rows, int Vectors, class A>
 __attribute__((noinline)) void sum_slices(vf (&tile)[Rows][Vectors], const A a, const float* b, int64_t ldb, int64_t k,
                                           const float* bias) {
@@ -64,6 +64,7 @@ __attribute__((noinline)) void sum_slices(vf (&tile)[Rows][Vectors], const A a, 
         for (int v = 0; v < Vectors; ++v) tile[i][v] = tile[i][v] + load(bias + v * kWidth);
       }
     }
+    if (k <= kSlice) return;
     sum.add(tile, 0);
   }
   sum.total(tile);

@@ -127,8 +127,8 @@ __attribute__((noinline)) void add_block(float* sums, const NonZeros& x, const X
   }
 }
 
-/// The products of a group of samples with the columns [j, j + Vectors * kWidth) of a panel, each handed to
-/// `epilogue(row, column, sum)` a vector at a time.
+/// The products of a group of samples with the columns [j, j + Vectors * kWidth) of a panel:
+/// `epilogue(row, column, sums, ld, rows, vectors)`.
 template <int Vectors, bool Transposes, class X, class Epilogue>
 ENGINE_INLINE void sparse_group(const NonZeros& x, const X& value, Range rows, const float* b, int64_t ldb, int64_t j,
                                 Epilogue&& epilogue) {
@@ -136,11 +136,7 @@ ENGINE_INLINE void sparse_group(const NonZeros& x, const X& value, Range rows, c
   for (int64_t block = 0; block < x.blocks; ++block) {
     add_block<Vectors, Transposes>(sums[0], x, value, rows, block, b + block * kRecordBlock * ldb + j, ldb);
   }
-  for (int64_t i = 0; i < rows.end - rows.begin; ++i) {
-    for (int v = 0; v < Vectors; ++v) {
-      epilogue(rows.begin + i, j + v * kWidth, load(sums[i] + v * kWidth) + 0.0f);
-    }
-  }
+  epilogue(rows.begin, j, sums[0], kPanel, rows.end - rows.begin, Vectors);
 }
 
 /// x (rows, k) b (k, columns), where x has its zeros skipped
