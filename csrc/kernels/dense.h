@@ -92,9 +92,9 @@ ENGINE_INLINE void store_gradient(const DenseBackwardInput& op, int64_t at, vf s
   store(op.dx + at, sum);
 }
 
-/// Turns sums (kLane units, kWidth samples) and stores them as rows of dx.
+/// Turns sums (kLane units, kWidth samples), `stride` vectors apart, and stores them as rows of dx.
 template <class Act>
-ENGINE_INLINE void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, int64_t b, int64_t i) {
+void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, int64_t b, int64_t i) {
   const int64_t count = op.rows - b < kWidth ? op.rows - b : kWidth;
 #pragma GCC unroll 4
   for (int part = 0; part < kParts; ++part) {
@@ -115,9 +115,9 @@ ENGINE_INLINE void store_turned(const DenseBackwardInput& op, const vf* sums, in
 constexpr int64_t kMostUnits = 64, kMostKernelFloats = 128 << 10;
 
 /// Tiles are of dx^T: units down, the batch across, so that the vectors run over the batch and no transposed copy of
-/// the kernel is needed. kLane units at a time are turned as they are stored.
-template <class Act>
-ENGINE_INLINE void backward_many(const DenseBackwardInput& op) {
+/// the kernel is needed. kLane units at a time are turned as they are stored. Not inlined, nor is backward_few: all
+/// activations share it.
+__attribute__((noinline)) void backward_many(const DenseBackwardInput& op, decltype(&store_turned<Linear>) finish) {
   const int64_t fitting = kMostKernelFloats / op.n / kLane * kLane;
   const int64_t together = fitting < kLane ? kLane : fitting < kMostUnits ? fitting : kMostUnits;
   for (int64_t i = op.units.begin; i < op.units.end; i += together) {
@@ -145,7 +145,7 @@ ENGINE_INLINE void backward_many(const DenseBackwardInput& op) {
         for (vf& sum : sums[unit - i]) sum = vf{};
       }
       for (int64_t unit = i; unit < end; unit += kLane) {
-        for (int v = 0; v < kVectors; ++v) store_turned<Act>(op, &sums[unit - i][v], kVectors, b + v * kWidth, unit);
+        for (int v = 0; v < kVectors; ++v) finish(op, &sums[unit - i][v], kVectors, b + v * kWidth, unit);
       }
     });
   }
@@ -191,22 +191,21 @@ __attribute__((noinline)) void add_lanes(vf (*sums)[Samples][kParts], bool first
   }
 }
 
-/// Stores the sums of the lanes of kLane units, each added up in the same fixed tree as LaneSum's.
-template <class Act, int Samples>
-ENGINE_INLINE void store_folded(const DenseBackwardInput& op, const vf (*sums)[Samples][kParts], int s, int64_t b,
-                                int64_t unit) {
-  for (int part = 0; part < kParts; ++part, sums += kWidth) {
+/// Stores the sums of the lanes of kLane units, `stride` vectors apart, each added up in the same fixed tree as
+/// LaneSum's.
+template <class Act>
+void store_folded(const DenseBackwardInput& op, const vf* sums, int64_t stride, int64_t b, int64_t unit) {
+  for (int part = 0; part < kParts; ++part) {
     vf units[kWidth];
 #pragma GCC unroll 16
-    for (int u = 0; u < kWidth; ++u) units[u] = LaneSum::fold_parts(sums[u][s]);
-    store_gradient<Act>(op, (b + s) * op.ldx + unit + part * kWidth, fold_rows(units) + 0.0f);
+    for (int u = 0; u < kWidth; ++u, sums += stride) units[u] = LaneSum::fold_parts(sums);
+    store_gradient<Act>(op, b * op.ldx + unit + part * kWidth, fold_rows(units) + 0.0f);
   }
 }
 
 /// A batch of few samples leaves most of such vectors empty. Vectors that run along the rows of the kernel don't, and
 /// read it as it lies, block after block of kMostUnits rows: from main memory, a third of the time.
-template <class Act>
-ENGINE_INLINE void backward_few(const DenseBackwardInput& op) {
+__attribute__((noinline)) void backward_few(const DenseBackwardInput& op, decltype(&store_folded<Linear>) finish) {
   constexpr int kTogether = 2;
   for (int64_t i = op.units.begin; i < op.units.end; i += kMostUnits) {
     const int64_t end = op.units.end < i + kMostUnits ? op.units.end : i + kMostUnits;
@@ -224,7 +223,7 @@ ENGINE_INLINE void backward_few(const DenseBackwardInput& op) {
       }
       for (int64_t unit = end; unit < round_up(end, kLane); ++unit) std::memset(sums[unit - i], 0, sizeof sums[0]);
       for (int64_t unit = i; unit < end; unit += kLane) {
-        for (int s = 0; s < kSamples; ++s) store_folded<Act>(op, &sums[unit - i], s, b, unit);
+        for (int s = 0; s < kSamples; ++s) finish(op, sums[unit - i][s], kSamples * kParts, b + s, unit);
       }
     });
   }
@@ -271,11 +270,11 @@ ENGINE_INLINE void backward_narrow(const DenseBackwardInput& op) {
 template <class Act>
 void dense_backward_input(const DenseBackwardInput& op) {
   if (op.in_lanes) {
-    backward_few<Act>(op);
+    backward_few(op, store_folded<Act>);
   } else if (turns_kernel(op.n)) {
     backward_narrow<Act>(op);
   } else {
-    backward_many<Act>(op);
+    backward_many(op, store_turned<Act>);
   }
 }
 

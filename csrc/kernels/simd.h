@@ -255,8 +255,8 @@ struct LaneSum {
     return fold(fold_parts(part), [](vf a, vf b) { return a + b; });
   }
 
-  /// The lanes' sums of neighbours kWidth apart.
-  static ENGINE_INLINE vf fold_parts(const vf (&part)[kParts]) {
+  /// The lanes' sums of neighbours kWidth apart, from `part` (kParts,).
+  static ENGINE_INLINE vf fold_parts(const vf* part) {
     vf sum[kParts];
 #pragma GCC unroll kUnrolled
     for (int p = 0; p < kParts; ++p) sum[p] = part[p];
