@@ -53,7 +53,16 @@ def with_full_rows(x: Array) -> Array:
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
 @pytest.mark.parametrize(
     ("inputs", "units", "batch_size"),
-    [(30, 64, 32), (256, 40, 63), (257, 130, 64), (300, 112, 65), (784, 128, 1), (784, 200, 300)],
+    [
+        (30, 64, 32),
+        (31, 64, 31),
+        (301, 128, 33),
+        (256, 40, 63),
+        (257, 130, 64),
+        (300, 112, 65),
+        (784, 128, 1),
+        (784, 200, 300),
+    ],
 )
 def test_training_has_the_same_bits(
     inputs: int, units: int, batch_size: int, dtype: str, threads: int

@@ -72,9 +72,13 @@ struct NonZeros {
   static constexpr int64_t kWordBits = 64;  // samples whose elements of one input are looked through together
   static constexpr int kMostTogether = 2;   // inputs whose gradients are summed together; there is room for a last pair
 
+  static constexpr int64_t kHalfWord = kWordBits / 2;
+
   /// Whole words in an odd number of cache lines: a power of two would keep the inputs of a block in a few cache sets.
+  /// Codes of few samples take half a word, so that two inputs share a line.
   template <class Element>
   static constexpr int64_t transposed_ld(int64_t samples) {
+    if (sizeof(Element) == 1 && samples <= kHalfWord) return kHalfWord;
     constexpr int64_t kLineElements = kLane * 4 / static_cast<int64_t>(sizeof(Element));
     return (round_up(samples, kWordBits) / kLineElements | 1) * kLineElements;
   }

@@ -171,14 +171,15 @@ constexpr int kTilesAhead = static_cast<int>(kInputsAhead) / kInputsTogether;
 constexpr int kChainWords = static_cast<int>(kChain / NonZeros::kWordBits);
 
 /// Bit i of found[tile][word] is set where sample number i of the word has an element in one of the tile's units, which
-/// are rows of x^T, for up to kChainWords `words`.
+/// are rows of x^T, for up to kChainWords `words`. Behind half a word the next row begins.
 template <class Element>
 ENGINE_INLINE void find_samples(uint64_t (*found)[kChainWords], const Element* rows, int64_t ld, int tiles, int words) {
+  const uint64_t there = ld == NonZeros::kHalfWord ? ~uint64_t{0} >> NonZeros::kHalfWord : ~uint64_t{0};
   for (int tile = 0; tile < tiles; ++tile, rows += kInputsTogether * ld) {
     for (int word = 0; word < words; ++word) {
       uint64_t bits = 0;
       for (int r = 0; r < kInputsTogether; ++r) bits |= nonzero_bits(rows + r * ld + word * NonZeros::kWordBits);
-      found[tile][word] = bits;
+      found[tile][word] = bits & there;
     }
   }
 }
@@ -209,10 +210,13 @@ ENGINE_INLINE void sparse_chain(vf (&tile)[kInputsTogether][Vectors], const X& v
         for (int v = 0; v < Vectors; ++v) acc[r][v] = fma(xi, dzi[v], acc[r][v]);
       }
     }
-    if (found[word] && clears) {
-#pragma GCC unroll 4
-      for (int r = 0; r < kInputsTogether; ++r) std::memset(rows + r * ld, 0, NonZeros::kWordBits * sizeof *rows);
+    if (!found[word] || !clears) continue;
+    if (ld == NonZeros::kHalfWord) {
+      std::memset(rows, 0, kInputsTogether * NonZeros::kHalfWord * sizeof *rows);
+      continue;
     }
+#pragma GCC unroll 4
+    for (int r = 0; r < kInputsTogether; ++r) std::memset(rows + r * ld, 0, NonZeros::kWordBits * sizeof *rows);
   }
   std::memcpy(tile, acc, sizeof acc);
 }
