@@ -48,7 +48,7 @@ X_MISTAKES: dict[str, tuple[Callable[[Blobs], object], str]] = {
     ),
     "named": (
         lambda b: {"left": b.x, "right": b.y},
-        r"one input and one output, but is a dict of \['left', 'right'\]",
+        r"`x` must have the key .*, of the model's one input, but is a dict of \['left', 'right'\]",
     ),
     "ragged": (lambda b: ragged(), "`x` must be an array, or lists that are equally long at every level"),
 }

@@ -213,7 +213,7 @@ def test_one_array_in_a_list_is_no_row_of_a_list() -> None:
     with pytest.raises(ValueError, match=r"must have shape \(n, 3\), got \(1, 4, 3\)"):
         model.predict([x.tolist()])
     with pytest.raises(
-        ValueError, match=r"`x` must be 'given', .* but is a dict of \['x'\]: give it that key"
+        ValueError, match=r"`x` must have the key 'given', of the model's one input, but is a dict of \['x'\]"
     ):
         model.fit({"x": x}, y)
     with pytest.raises(TypeError, match=r"`y` must be one array, .* but is a dict of \['y'\]"):

@@ -99,6 +99,20 @@ def test_messages() -> None:
         (lambda: random.categorical([1.0], 2), ValueError, "`logits` should be a 2-D tensor"),
         (lambda: random.dropout([1.0], 1.5), ValueError, "`rate` must be between 0 and 1"),
         (lambda: random.normal(3), TypeError, "`shape` must be a tuple of integers"),
+        (lambda: random.normal((2,), stddev="x"), TypeError, "`stddev` must be of real numbers, got 'x'"),
+        (
+            lambda: random.normal((2,), np.ones(3)),
+            ValueError,
+            r"`mean` must be .* fits \(2,\), got shape \(3,\)",
+        ),
+        (lambda: random.randint((2,), "a", 4), TypeError, "`minval` must be an integer, got 'a'"),
+        (lambda: random.categorical([["a"]], 2), TypeError, "`logits` must be of real numbers"),
+        (lambda: random.dropout("a", 0.5), TypeError, "`inputs` must be of real numbers, got 'a'"),
+        (
+            lambda: random.dropout([1.0], 0.5, (1, 1)),
+            ValueError,
+            "`noise_shape` must have an entry for each of the 1",
+        ),
         (
             lambda: utils.timeseries_dataset_from_array(np.ones(5), None, 2, end_index=9),
             ValueError,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine import _program
-from engine._checks import config_of, integer, integers, real
+from engine._checks import REAL, config_of, integer, integers, real
 from engine._random import next_key, next_seed
 from engine._spec import auto_name
 
@@ -151,7 +150,9 @@ def randint(
     if np.dtype(dtype).kind not in "iu":
         msg = f"`dtype` must be one of integers, got {dtype!r}"
         raise ValueError(msg)
-    low, high = (operator.index(value) for value in (minval, maxval))
+    low, high = (
+        integer(value, name, -(2**63), 2**63 - 1) for value, name in ((minval, "minval"), (maxval, "maxval"))
+    )
     if not low < high <= low + 2**48:
         msg = f"`maxval` must be above `minval={low}`, by 2**48 at most, got {high}"
         raise ValueError(msg)
@@ -174,7 +175,7 @@ def categorical(
         dtype: of integers.
         seed: as for `normal`.
     """
-    rows: Array = np.asarray(logits, float)
+    rows = _numbers(logits, "logits").astype(float)
     if rows.ndim != 2:  # noqa: PLR2004 # rows of classes
         msg = f"`logits` should be a 2-D tensor with shape [batch_size, num_classes]. Received: logits of {rows.shape}"
         raise ValueError(msg)
@@ -199,11 +200,15 @@ def dropout(
         noise_shape: of what is drawn, which is broadcast; None in it is the size of `inputs`. Default that of `inputs`.
         seed: as for `normal`.
     """
-    values: Array = np.asarray(inputs, None if np.asarray(inputs).dtype.kind == "f" else np.float32)
+    values = _numbers(inputs, "inputs")
+    values = values if values.dtype.kind == "f" else values.astype(np.float32)
     share = real(rate, "rate", 0.0, 1.0)
     if share == 1.0:
         return np.zeros_like(values)
     sizes = values.shape if noise_shape is None else noise_shape
+    if len(sizes) != values.ndim:
+        msg = f"`noise_shape` must have an entry for each of the {values.ndim} axes of `inputs`, got {noise_shape}"
+        raise ValueError(msg)
     shape = tuple(own if size is None else size for size, own in zip(sizes, values.shape, strict=True))
     kept = uniform(shape, seed=seed) >= share
     dropped: Array = np.where(kept, values / values.dtype.type(1.0 - share), values.dtype.type(0))
@@ -251,9 +256,25 @@ def _floats(dtype: DTypeLike | None) -> np.dtype[Any]:
     return found
 
 
+def _numbers(value: ArrayLike, name: str) -> Array:
+    numbers: Array = np.asarray(value)
+    if numbers.dtype.kind not in REAL:
+        msg = f"`{name}` must be of real numbers, got {value!r}"
+        raise TypeError(msg)
+    return numbers
+
+
 def _scaled(
     drawn: Array, shape: Sequence[int], mean: ArrayLike, stddev: ArrayLike, dtype: DTypeLike | None
 ) -> Array:
-    found = _floats(dtype)
-    scaled: Array = drawn.reshape(shape).astype(found) * np.asarray(stddev, found) + np.asarray(mean, found)
+    scaled: Array = drawn.reshape(shape).astype(_floats(dtype))
+    for value, name, change in ((stddev, "stddev", np.multiply), (mean, "mean", np.add)):
+        numbers = _numbers(value, name).astype(scaled.dtype)
+        try:
+            change(scaled, numbers, out=scaled)
+        except ValueError:
+            msg = (
+                f"`{name}` must be a number, or an array that fits {tuple(shape)}, got shape {numbers.shape}"
+            )
+            raise ValueError(msg) from None
     return scaled

@@ -273,7 +273,7 @@ class CompiledModel(ABC):
         if isinstance(x, Mapping) and self._inputs is not None:
             if (own := self._inputs.name) in x:
                 return x[own]
-            msg = f"`{name}` must be {own!r}, for one input and one output, but is a dict of {list(x)}: give it that key"
+            msg = f"`{name}` must have the key {own!r}, of the model's one input, but is a dict of {list(x)}"
             raise ValueError(msg)
         shape = self._sample_shape
         return only_array(x, 2 if shape is None else 1 if shape == (1,) else len(shape) + 1)
