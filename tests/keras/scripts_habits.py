@@ -280,7 +280,6 @@ def class_methods(api: Any, folder: Path) -> Any:
         model.count_params(),
         len(model.layers),
         model.built,
-        model.name,
         model.trainable,
         [w.shape for w in model.weights],
         len(model.trainable_variables),
