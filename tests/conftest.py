@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import engine as keras
 from engine import _core
 
-pytest_plugins = ["drawings", "packed"]  # its fixtures
+pytest_plugins = ["chromium", "drawings", "packed"]  # its fixtures
 
 # For the tests in `keras`, before one of them imports the real one.
 os.environ.setdefault("KERAS_BACKEND", "jax")

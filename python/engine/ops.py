@@ -48,8 +48,8 @@ _SAME_NAMES = """
     greater greater_equal heaviside histogram hsplit hstack hypot identity imag inner isclose isfinite isin
     isinf isnan isneginf isposinf isreal kron lcm ldexp left_shift less less_equal linspace log log10 log1p log2
     logaddexp logaddexp2 logical_and logical_not logical_or logical_xor logspace max maximum mean median
-    meshgrid min minimum mod moveaxis multiply nan_to_num nancumprod nancumsum nanmax nanmean nanmedian nanmin
-    nanargmax nanargmin nanpercentile nanprod nanquantile nanstd nansum nanvar ndim negative nextafter nonzero not_equal ones
+    meshgrid min minimum mod moveaxis multiply nan_to_num nanargmax nanargmin nancumprod nancumsum nanmax nanmean nanmedian nanmin
+    nanpercentile nanprod nanquantile nanstd nansum nanvar ndim negative nextafter nonzero not_equal ones
     ones_like outer pad percentile power prod ptp quantile rad2deg ravel real reciprocal repeat reshape
     right_shift roll rot90 round searchsorted sign signbit sin sinc sinh size sort split sqrt square squeeze
     stack std subtract sum swapaxes take take_along_axis tan tensordot tile trace transpose tri tril triu

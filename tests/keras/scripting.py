@@ -34,9 +34,22 @@ def begin(model: Any) -> Any:
     return model
 
 
+def begin_dense(model: Any) -> Any:
+    """The same start of the dense layers alone."""
+    rng = np.random.default_rng(3)
+    for layer in model.layers:
+        if type(layer).__name__ == "Dense":
+            layer.set_weights([rng.uniform(-0.5, 0.5, w.shape) for w in layer.get_weights()])
+    return model
+
+
 def mlp(api: Any, outputs: int = 3, activation: str | None = "softmax", units: int = 8) -> Any:
     layers = [api.layers.Dense(units, activation="relu"), api.layers.Dense(outputs, activation=activation)]
     return begin(api.Sequential([api.Input((6,)), *layers]))
+
+
+def build(api: Any, *layers: Any, shape: Any = (6,)) -> Any:
+    return begin(api.Sequential([api.Input(shape), *layers]))
 
 
 def end(model: Any, *found: Any, x: Array = X) -> list[Any]:

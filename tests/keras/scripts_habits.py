@@ -6,18 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scripting import BINARY, LABELS, ONE_HOT, QUIET, TARGETS, X, begin, end, mlp, script
+from scripting import BINARY, LABELS, ONE_HOT, QUIET, TARGETS, X, begin, begin_dense, end, mlp, script
 
 SPARSE = "sparse_categorical_crossentropy"
-
-
-def begin_dense(model: Any) -> Any:
-    """The same start of the dense layers alone."""
-    rng = np.random.default_rng(3)
-    for layer in model.layers:
-        if type(layer).__name__ == "Dense":
-            layer.set_weights([rng.uniform(-0.5, 0.5, w.shape) for w in layer.get_weights()])
-    return model
 
 
 @script

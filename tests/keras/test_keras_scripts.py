@@ -13,6 +13,7 @@ import scripts_books
 import scripts_guides
 import scripts_habits
 import scripts_models
+import scripts_networks
 import scripts_pieces
 import scripts_runs
 import scripts_tasks
@@ -26,6 +27,7 @@ __all__ = [
     "scripts_guides",
     "scripts_habits",
     "scripts_models",
+    "scripts_networks",
     "scripts_pieces",
     "scripts_runs",
     "scripts_tasks",

@@ -46,19 +46,26 @@ class LayerHost(NamedTuple):
             with self._as_called(layer):
                 gradients_of(layer, (inputs, upstream), mask, views["gradient"], views["weights"])
             return
-        before = dict(vars(layer))
-        with layer._adding() as added:
+        with layer._adding() as added, self._noting(layer, views["training"]):
             outputs = layer._called(inputs, views["training"], mask)
             views["outputs"][...] = outputs.reshape(len(inputs), -1)
-        if self.use is not None and views["training"]:
-            layer._kept[self.use] = {
-                name: value for name, value in vars(layer).items() if before.get(name, before) is not value
-            }
         layer._added = [*layer._added, *added] if self.use else added
         if "counted" in views:
             views["counted"][...] = checked_mask(layer, layer.compute_mask(inputs, mask), outputs.shape)
         if "losses" in views:
             views["losses"][:] = sum(added)
+
+    @contextmanager
+    def _noting(self, layer: Any, training: bool) -> Iterator[None]:
+        """Keep what the block assigns to attributes of the layer, for `_as_called`."""
+        if self.use is None or not training:
+            yield
+            return
+        before = dict(vars(layer))
+        yield
+        layer._kept[self.use] = {
+            name: value for name, value in vars(layer).items() if before.get(name, before) is not value
+        }
 
     @contextmanager
     def _as_called(self, layer: Any) -> Iterator[None]:

@@ -31,9 +31,8 @@ class Penalised(Weighted):
         super().__init__()
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._added: list[float] = []  # by the last `call`, or those of one batch
-        self._kept: dict[
-            int, dict[str, Any]
-        ] = {}  # by use: what `call` has assigned, of a layer that is used again
+        # By use, of a layer that is used again: what its `call` has assigned.
+        self._kept: dict[int, dict[str, Any]] = {}
 
     def add_loss(self, loss: Any) -> None:
         """Add to the loss of this batch; to be called in `call`, whose `gradient` must account for it as well.

@@ -250,7 +250,7 @@ class Weighted(HasWeights, Spec):
         return weights
 
     def _begun(self, input_shape: Shape) -> list[Float32]:
-        """The same, which stay."""
+        """Its weights for inputs of `input_shape`, which it has from now on."""
         with JOINING:
             weights = self.initial_weights(input_shape)
             if not self.built:

@@ -41,6 +41,7 @@ class Model(Described):
         if cls is Model:
             return cast("Self", object.__new__(cast("type[Any]", Functional)))
         if not issubclass(cls, (Sequential, Functional)):
+            # A chain, as `super().__init__(inputs, outputs)` will have it; Keras as well only then changes the class.
             own = next(kind for kind in cls.__mro__ if Model in kind.__bases__)
             own.__bases__ = tuple(Functional if base is Model else base for base in own.__bases__)
         return object.__new__(cls)
@@ -231,9 +232,8 @@ class Functional(Model):
         outputs = parts[0]
         for part in parts[1:]:
             outputs = part(outputs)
-        kind = (
-            cls if cls.__init__ is Functional.__init__ else Functional
-        )  # others have arguments of their own
+        # Classes derived from it may have arguments of their own.
+        kind = cls if cls.__init__ is Functional.__init__ else Functional
         return cast("Self", kind(parts[0], outputs, name))
 
 
