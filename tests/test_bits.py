@@ -158,6 +158,17 @@ def test_rows_of_every_type_give_the_same_bits() -> None:
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("batch_size", [1, 32, 300])
+def test_rows_read_where_they_lie_give_the_bits_of_gathered_ones(batch_size: int) -> None:
+    case = CASES["mnist"]()
+    x = np.random.default_rng(0).standard_normal(case.x.shape, np.float32)
+    of_floats, of_doubles = (
+        digest(train(case._replace(x=rows, batch_size=batch_size))[0].variables)
+        for rows in (x, np.float64(x))
+    )
+    assert of_floats == of_doubles
+
+
 def test_an_evaluation_does_not_depend_on_the_batch_size() -> None:
     case = CASES["mnist"]()
     program = build(case)

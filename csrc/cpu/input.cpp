@@ -5,8 +5,8 @@
 namespace engine {
 namespace {
 
-/// Rows of a batch, and of the next one, that leave most of the L2 cache to weights. Larger batches are gathered, each
-/// row asked for shortly before.
+/// Rows of a batch, and of the next one, that leave most of the L2 cache to weights: they are asked for a batch ahead.
+/// Rows of larger ones that are gathered are asked for shortly before.
 constexpr int64_t kMostAhead = 256 << 10;
 constexpr int64_t kRowsAhead = 4;
 
@@ -52,7 +52,7 @@ bool StepRunner::in_place(const Step& step) const {
   const Step& gather = plan_.steps.front();
   if (!step.reads_rows || frame_.data.type != RowType::kFloat32) return false;
   if (gather.scale != 1.0f || gather.offset != 0.0f) return false;
-  return !frame_.order || (step.pointers >= 0 && plan_.max_rows * row_bytes(frame_.data) <= kMostAhead);
+  return !frame_.order || step.pointers >= 0;
 }
 
 StepRunner::Input StepRunner::input(const Step& step, const Batch& batch) const {
