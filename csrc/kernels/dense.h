@@ -114,6 +114,17 @@ void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, 
 /// and their rows of the kernel wait in the L2 cache, with room for this many floats, for the next samples.
 constexpr int64_t kMostUnits = 64, kMostKernelFloats = 128 << 10;
 
+/// Asks for `rows` of the kernel from `unit` on, within columns [begin, end): pieces of panels, too short for the
+/// prefetchers.
+ENGINE_INLINE void prefetch_kernel(const DenseBackwardInput& op, int64_t unit, int64_t rows, int64_t begin,
+                                   int64_t end) {
+  for (int64_t p = begin; p < end; p += kPanel) {
+    const int64_t panel = p / kPanel, width = panel_width(op.n, panel);
+    const float* piece = op.kernel + panel_offset(op.k, panel) + unit * width;
+    for (int64_t i = 0; i < rows * width; i += kLane) __builtin_prefetch(piece + i, 0, 2);
+  }
+}
+
 /// Tiles are of dx^T: units down, the batch across, so that the vectors run over the batch and no transposed copy of
 /// the kernel is needed. kLane units at a time are turned as they are stored. Not inlined, nor is backward_few: all
 /// activations share it.
@@ -130,6 +141,7 @@ __attribute__((noinline)) void backward_many(const DenseBackwardInput& op, declt
           constexpr int kRows = decltype(units)::value;
           const ByPanels weights{op.kernel, op.k, op.n, unit};
           const int64_t stop = op.n < p + kChain ? op.n : p + kChain;
+          if (b == 0 && unit + 2 * kRows <= op.units.end) prefetch_kernel(op, unit + kRows, kRows, p, stop);
           auto& sum = reinterpret_cast<vf(&)[kRows][kVectors]>(sums[unit - i]);
           if (p == 0) return chain(sum, weights, op.dz + b, op.lddz, p, stop);
           vf block[kRows][kVectors];

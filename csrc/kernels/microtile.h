@@ -26,6 +26,10 @@ constexpr int64_t kChain = 256;
 // How a tile reads its left operand A: `cursor(p)` stands at summation index p, its `[i]` is row i there, and `next()`
 // goes on to p + 1, up to `run(p, end)`.
 
+/// Floats ahead that cursors which go down columns ask for: each step is on another line, the next tiles' inputs are on
+/// the line after it, and of a large batch they are not in a cache near by.
+constexpr int64_t kColumnsAhead = 16;
+
 /// Rows a fixed distance apart, one element after the other.
 struct RowCursor {
   const float* a;
@@ -39,7 +43,10 @@ struct ColumnCursor {
   const float* a;
   int64_t ld;
   ENGINE_INLINE float operator[](int64_t i) const { return a[i]; }
-  ENGINE_INLINE void next() { a += ld; }
+  ENGINE_INLINE void next() {
+    __builtin_prefetch(a + kColumnsAhead, 0, 2);
+    a += ld;
+  }
 };
 
 /// A as it lies, row-major.
@@ -83,7 +90,10 @@ struct ByColumnPointers {
     const float* const* row;
     int64_t first;
     ENGINE_INLINE float operator[](int64_t i) const { return (*row)[first + i]; }
-    ENGINE_INLINE void next() { ++row; }
+    ENGINE_INLINE void next() {
+      __builtin_prefetch(*row + first + kColumnsAhead, 0, 2);
+      ++row;
+    }
   };
   const float* const* rows;
   int64_t first;
