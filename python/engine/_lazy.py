@@ -123,11 +123,15 @@ def part_of(rows: Rows | LazyRows, begin: int, end: int) -> Rows | LazyRows:
     return rows.part(begin, end) if isinstance(rows, LazyRows) else rows[begin:end]
 
 
+def for_core(rows: Rows | LazyRows) -> Rows | LazyRows | CompressedMatrix:
+    """`rows` as the core takes them; lazy ones of which it takes only what they give remain so."""
+    return rows.compressed if isinstance(rows, SparseMatrix) else rows
+
+
 def taken_at_once(rows: Rows | LazyRows) -> Rows | CompressedMatrix:
     """All `rows` as the core takes them."""
-    if isinstance(rows, SparseMatrix):
-        return rows.compressed
-    return rows[:] if isinstance(rows, LazyRows) else rows
+    taken = for_core(rows)
+    return taken[:] if isinstance(taken, LazyRows) else taken
 
 
 def unchecked_rows(x: object, shape: Shape | None, name: str = "x") -> Rows | LazyRows:

@@ -9,8 +9,8 @@ from itertools import islice
 import numpy as np
 
 from engine._checks import Shape
-from engine._lazy import LazyRows, SparseMatrix
-from engine._program import CompressedMatrix, Float32, Program, Rows
+from engine._lazy import LazyRows, for_core
+from engine._program import Float32, Program, Rows
 from engine._progress import Progress
 from engine._streams import raw_batches, tell
 from engine.callbacks import CallbackList
@@ -61,7 +61,7 @@ def delivered(outputs: Float32, out: Float32) -> Float32:
 
 def predict(
     program: Program,
-    rows: Rows | LazyRows | CompressedMatrix,
+    rows: Rows | LazyRows,
     batch_size: int,
     callbacks: CallbackList,
     progress: Progress,
@@ -85,10 +85,9 @@ def predict(
         out = np.empty((len(rows), program.output_size), np.float32)
     per_batch = callbacks.per_batch("predict")
     at_once = WORK // max(program.weight_count, 1)
-    if isinstance(rows, SparseMatrix):
-        rows = rows.compressed
-    elif isinstance(rows, LazyRows):
-        at_once = min(at_once, rows.per_block)
+    taken = for_core(rows)
+    if isinstance(taken, LazyRows):
+        at_once = min(at_once, taken.per_block)
     together = 1 if per_batch else max(1, at_once // batch_size)
     block = batch_size * together
     progress.restart()
@@ -98,7 +97,7 @@ def predict(
             end = min(begin + block, len(rows))
             if per_batch:
                 callbacks.call("on_predict_batch_begin", batch)
-            program.predict(rows[begin:end], out[begin:end], True)
+            program.predict(taken[begin:end], out[begin:end], True)
             if per_batch:
                 callbacks.call("on_predict_batch_end", batch, logs={"outputs": out[begin:end]})
             progress.update(-(-end // batch_size), {})

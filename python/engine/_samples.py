@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine._arrays import Array, in_a_file
 from engine._checks import Shape, real
-from engine._lazy import LazyRows, MappedRows, SparseMatrix, part_of
+from engine._lazy import LazyRows, MappedRows, SparseMatrix, for_core, part_of
 from engine._program import CompressedMatrix, Dataset, Float32, Rows, permutation
 from engine._random import next_key
 from engine._targets import Form
@@ -94,7 +94,7 @@ class Samples(Source):
     def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
         """All at once, or a block after the other of rows that must be made readable."""
         seed, stream = (0, 0) if shuffle is None else next_key()
-        x = self.x.compressed if isinstance(self.x, SparseMatrix) else self.x
+        x = for_core(self.x)
         if isinstance(x, LazyRows):
             yield from self._blocks(x, batch_size, self._order(batch_size, shuffle, seed, stream))
         else:

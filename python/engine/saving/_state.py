@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from engine.layers.core import named_leaves
 from engine.saving.contents import ROUNDED, Array, Contents, Group, Reader, Slot
 
 
-def paths_of(kinds: Sequence[str], root: str = "") -> list[str]:
+def paths_of(kinds: Iterable[str], root: str = "") -> list[str]:
     """Where files have each layer of a model: by its class, and a number from the second one on, as names may be any.
 
     Args:

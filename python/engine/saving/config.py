@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Generator, Iterator, Mapping
-from itertools import count
+from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 from engine import layers as layer_classes
@@ -114,10 +113,12 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
         raise ValueError(msg)
     built = (config.get("build_config") or {}).get("input_shape")
     shape = None if _given_shape(inner) or not built else InputLayer(batch_shape=built).sample_shape
-    wanted = list(_wanted(inner, shape))
-    if all(shapes is None for *_, shapes in wanted):
+    inventory = _Inventory()
+    inventory.add_model(inner, shape)
+    needs = inventory.needs
+    if all(need.shapes is None for need in needs):
         return
-    for (_, layer, shapes), source in zip(wanted, reader.layers([slot for slot, *_ in wanted]), strict=True):
+    for (_, layer, shapes), source in zip(needs, reader.layers([need.slot for need in needs]), strict=True):
         if shapes is None or type(layer).load_own_variables is not Layer.load_own_variables:
             continue
         found = [source.shapes.get(str(position)) for position in range(len(source))]
@@ -137,92 +138,89 @@ def _given_shape(config: object) -> Shape | None:
     return None
 
 
-class _Known(NamedTuple):
-    """What has been found in a config so far.
+class _Need(NamedTuple):
+    """What a layer needs from a file.
 
     Args:
-        parts: configs and layers by what `identity_of` returns.
-        uses: numbers of the uses that follow.
+        slot: where its weights are.
+        layer: the layer.
+        shapes: of its weights; None where nothing tells the inputs' shape, so that there are none yet.
     """
 
-    parts: dict[Any, tuple[Any, Layer | None]]
-    uses: Iterator[int]
+    slot: Slot
+    layer: Layer
+    shapes: list[Shape] | None
 
 
-def _wanted(
-    config: object,
-    shape: Shape | None,
-    root: str = "",
-    learns: bool | None = None,
-    found: _Known | None = None,
-) -> Generator[tuple[Slot, Layer, list[Shape] | None], None, Shape | None]:
-    """What the layers of a model need from a file: where each has its weights, the layer, the weights' shapes.
+class _Inventory:
+    """What the layers of a model need from a file. A layer that comes again needs nothing more."""
 
-    A layer that comes again needs nothing more.
+    def __init__(self) -> None:
+        self.needs: list[_Need] = []
+        # The config of each layer or model by what `identity_of` returns, and the layer, if it is one.
+        self._parts: dict[Any, tuple[Any, Layer | None]] = {}
+        self._uses = 0
 
-    The shapes are None where nothing tells the inputs' shape, so that there are no weights yet.
+    def add_model(
+        self, config: object, shape: Shape | None, root: str = "", learns: bool | None = None
+    ) -> Shape | None:
+        """The shape of one output, as far as something tells.
 
-    Args:
-        config: of the model.
-        shape: of one sample, if something tells.
-        root: before all paths.
-        learns: whether the outermost model within does.
-        found: what came before.
+        Args:
+            config: of the model.
+            shape: of one sample, if something tells.
+            root: before all paths.
+            learns: whether the model learns that is within the outermost one, and has this one within or is it.
+        """
+        given = _given_shape(config)
+        if None not in (given, shape) and given != shape:
+            msg = f"a model takes samples of shape {given}, but gets {shape} in the model around it"
+            raise ValueError(msg)
+        shape = given or shape
+        configs = layers_in(config)
+        keys = [identity_of(each) for each in configs]
+        new = set(keys) - self._parts.keys()
+        for key, each in zip(keys, configs, strict=True):
+            if key not in self._parts:
+                self._parts[key] = (each, None if is_of_model(each) else layer_classes.get(each))
+        # A Functional lists each of its layers once.
+        listed = list(dict.fromkeys(keys)) if "output_layers" in cast("Mapping[str, Any]", config) else keys
+        paths = dict(reversed([*zip(listed, paths_of(map(self._kind, listed), root), strict=True)]))
+        for key in keys:
+            shape = self._add_use(key, paths[key], shape, learns, key in new)
+            new.discard(key)
+        return shape
 
-    Returns:
-        The shape of one output.
-    """
-    given = _given_shape(config)
-    if None not in (given, shape) and given != shape:
-        msg = f"a model takes samples of shape {given}, but gets {shape} in the model around it"
-        raise ValueError(msg)
-    shape, found = given or shape, found or _Known({}, count(1))
-    known, uses = found
-    configs = layers_in(config)
-    keys = [identity_of(each) for each in configs]
-    new = set(keys) - known.keys()
-    for key, each in zip(keys, configs, strict=True):
-        if key not in known:
-            known[key] = (each, None if is_of_model(each) else layer_classes.get(each))
-    # A Functional lists each of its layers once.
-    listed = list(dict.fromkeys(keys)) if "output_layers" in cast("Mapping[str, Any]", config) else keys
-    kinds = [
-        each["class_name"] if one is None else type(one).__name__
-        for each, one in map(known.__getitem__, listed)
-    ]
-    paths = dict(reversed([*zip(listed, paths_of(kinds, root), strict=True)]))
-    for key in keys:
-        if next(uses) > MOST_USES:
+    def _kind(self, key: Any) -> str:
+        config, layer = self._parts[key]
+        return str(config["class_name"]) if layer is None else type(layer).__name__
+
+    def _add_use(
+        self, key: Any, path: str, shape: Shape | None, learns: bool | None, new: bool
+    ) -> Shape | None:
+        self._uses += 1
+        if self._uses > MOST_USES:
             msg = f"a file may ask for {MOST_USES} uses of layers at most"
             raise ValueError(msg)
-        each, layer = known[key]
-        slots: list[tuple[Slot, Layer, list[Shape] | None]] = []
+        config, layer = self._parts[key]
         if layer is None:
-            inner = each["config"]
-            out = yield from _wanted(
-                inner,
-                shape,
-                f"{paths[key]}/",
-                inner.get("trainable", True) if learns is None else learns,
-                found,
+            inner = config["config"]
+            out = self.add_model(
+                inner, shape, f"{path}/", inner.get("trainable", True) if learns is None else learns
             )
-            shape = None if shape is None else out
-        elif shape is None:
-            slots = [(Slot(paths[key]), layer, None)]
-        else:
+            return None if shape is None else out
+        need = _Need(Slot(path), layer, None)
+        if shape is not None:
             _require_size(shape, layer.name)
             weights = sorted(layer.weights_for(shape), key=lambda weight: not weight.trainable)
-            learning = (
-                sum(weight.trainable for weight in weights) if layer.trainable and learns is not False else 0
-            )
-            slot = Slot(paths[key], len(weights), learning)
-            slots = [(slot, layer, [weight.shape for weight in weights])]
+            learning = layer.trainable and learns is not False
+            slot = Slot(path, len(weights), sum(weight.trainable for weight in weights) if learning else 0)
+            need = _Need(slot, layer, [weight.shape for weight in weights])
             shape = layer.output_shape_for(shape)
             _require_size(shape, layer.name)
-        if key in new:
-            new.remove(key)
-            yield from slots
-    return shape
+        if new:
+            self.needs.append(need)
+        return shape
 
 
 def _require_size(shape: Shape, name: str) -> None:
