@@ -15,8 +15,13 @@ constexpr int kPanelRows = ENGINE_VECTOR_BYTES == 64 ? 12 : kTileRows;
 
 /// A in panels of kPanelRows rows, column after column.
 struct ByTiles {
+  struct Cursor {
+    const float* a;
+    ENGINE_INLINE float operator[](int64_t i) const { return a[i]; }
+    ENGINE_INLINE void next() { a += kPanelRows; }
+  };
   const float* a;
-  ENGINE_INLINE ColumnCursor cursor(int64_t p) const { return {a + p * kPanelRows, kPanelRows}; }
+  ENGINE_INLINE Cursor cursor(int64_t p) const { return {a + p * kPanelRows}; }
   ENGINE_INLINE int64_t run(int64_t, int64_t end) const { return end; }
 };
 
