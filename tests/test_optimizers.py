@@ -141,6 +141,12 @@ def test_adafactor_forgets_nothing_after_its_first_step_by_any_steep_decay(
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
+def test_a_learning_rate_beyond_float32_is_infinite_as_a_variable() -> None:
+    optimizer = optimizers.Adam(3.4028235677973366e38)
+    assert optimizer.variables[1].numpy() == np.inf
+    assert optimizer.get_config()["learning_rate"] == 3.4028235677973366e38
+
+
 def test_a_learning_rate_is_copied_and_pickled_as_a_number() -> None:
     rate = keras.optimizers.Adam(0.25).learning_rate
     for copied in (copy.deepcopy(rate), pickle.loads(pickle.dumps(rate))):

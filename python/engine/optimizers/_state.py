@@ -166,7 +166,8 @@ class Stateful(Spec):
         """The attribute as a variable; assigning what is the same but for rounding leaves it as it is."""
 
         def read() -> Array:
-            return np.asarray(getattr(self, attribute), kind)
+            with np.errstate(over="ignore"):  # a rate beyond float32 is infinite there
+                return np.asarray(getattr(self, attribute), kind)
 
         def write(value: Array) -> None:
             if value != read():
