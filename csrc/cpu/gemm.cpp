@@ -5,47 +5,23 @@
 
 #include <algorithm>
 #include <limits>
-#include <memory>
-#include <new>
 #include <utility>
 
 #include "cpu/activation.h"
+#include "cpu/grid.h"
 #include "cpu/team.h"
+#include "plan/arena.h"
+#include "plan/blocks.h"
+#include "plan/panels.h"
 
 namespace engine {
 namespace {
 
-/// Sums of a block of c wait in the L2 cache from chain to chain, with one chain's block of packed a: 384 and 192 KiB
-/// of 1 MiB. Multiples of every tile's rows, and of every panel's columns.
-constexpr int64_t kBlockRows = 192;
-constexpr int64_t kBlockColumns = 512;
-/// Chains of packed b that wait in the L3 cache for all rows of a cell: 4 MiB. With one, sums wait in c instead: 10 %
-/// slower at 2048.
-constexpr int64_t kBlockChains = 8;
-
-/// Packing pays when this many columns share a packed row of a, or rows a packed column of b.
-constexpr int64_t kColumnsWorthPacking = 64;
-constexpr int64_t kRowsWorthPacking = 48;
 /// Narrower products are computed as their transpose: vectors along the rows, columns as single ones.
 constexpr int64_t kNarrow = 2;
 
 /// Multiply-adds that a thread more is worth waking for.
 constexpr double kWorkPerThread = 1e6;
-/// Multiply-adds that one float's packing takes as long as.
-constexpr int64_t kPackCost = 8;
-
-struct FreeAligned {
-  void operator()(float* p) const { ::operator delete(p, std::align_val_t{kLane * sizeof(float)}); }
-};
-using Scratch = std::unique_ptr<float, FreeAligned>;
-
-/// Uninitialised floats on cache lines.
-Scratch allocate(int64_t floats) {
-  if (floats == 0) return nullptr;
-  return Scratch(static_cast<float*>(
-      ::operator new(static_cast<size_t>(floats) * sizeof(float), std::align_val_t{kLane * sizeof(float)})));
-}
-
 /// c^T = b^T a^T
 void transpose(Product& p) {
   std::swap(p.m, p.n);
@@ -71,53 +47,10 @@ void join_rows(Product& p) {
   }
 }
 
-/// How one product is cut into cells, and what a thread packs for one.
-struct Grid {
-  int64_t down = 1, across = 1;  // cells
-  int64_t panel;                 // columns of a panel of b
-  bool packs_a, packs_b, reads_across;
-  int64_t block_k;                                         // of b, packed at a time
-  int64_t a_floats = 0, b_floats = 0, partial_floats = 0;  // scratch of one thread
-
-  int64_t floats() const { return a_floats + b_floats + partial_floats; }
-  int64_t cells() const { return down * across; }
-};
-
 /// Share `index` of `count` of an extent in whole units.
 Range share(int64_t extent, int64_t unit, int64_t index, int64_t count) {
   const int64_t units = divide_up(extent, unit);
   return {std::min(units * index / count * unit, extent), std::min(units * (index + 1) / count * unit, extent)};
-}
-
-Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells) {
-  Grid grid;
-  grid.panel = p.m == 1 ? shape.single_row_columns : shape.columns;
-  const auto largest = [](int64_t extent, int64_t unit, int64_t count) {
-    return std::min(extent, divide_up(divide_up(extent, unit), count) * unit);
-  };
-  int64_t rows = p.m, columns = p.n, best = std::numeric_limits<int64_t>::max();
-  for (int64_t down = 1; down <= cells; ++down) {
-    const int64_t across = cells / down;
-    const int64_t cell_rows = largest(p.m, shape.rows, down), cell_columns = largest(p.n, grid.panel, across);
-    const int64_t cost = cell_rows * cell_columns + kPackCost * (cell_rows + cell_columns);
-    if (cost >= best) continue;
-    best = cost;
-    grid.down = down;
-    grid.across = across;
-    rows = cell_rows;
-    columns = cell_columns;
-  }
-  grid.packs_a = p.m > 1 && (columns > kColumnsWorthPacking || (p.a_row != 1 && p.a_column != 1));
-  grid.reads_across = p.m == 1 && p.b_row == 1 && p.b_column != 1;
-  grid.packs_b = !grid.reads_across && (rows > kRowsWorthPacking || p.b_column != 1);
-  grid.block_k = rows > kBlockRows ? kBlockChains * shape.chain : shape.chain;
-  const int64_t block_rows = std::min(rows, kBlockRows), block_columns = std::min(columns, kBlockColumns);
-  const int64_t packed = grid.packs_b ? block_columns : grid.reads_across ? 0 : p.n % shape.vector;
-  const auto lines = [](int64_t floats) { return floats > 0 ? round_up(floats, kLane) + kLane : 0; };
-  if (grid.packs_a) grid.a_floats = lines(round_up(block_rows, shape.rows) * std::min(p.k, shape.chain));
-  grid.b_floats = lines(round_up(packed, grid.panel) * std::min(p.k, grid.block_k));
-  if (p.k > shape.chain) grid.partial_floats = lines(block_rows * (round_up(block_columns, grid.panel) + grid.panel));
-  return grid;
 }
 
 /// The cells of one matrix product, computed by whoever calls.
@@ -132,16 +65,20 @@ class CellRunner {
         b_scratch_(scratch + grid.a_floats),
         partial_(scratch + grid.a_floats + grid.b_floats) {}
 
-  /// rows x columns of the product of a and b
+  /// rows x columns of the product of a and b; c is where the first row and column go.
   void run(const float* a, const float* b, float* c, Range rows, Range columns) const {
-    for (int64_t j = columns.begin; j < columns.end; j += kBlockColumns) {
-      const Range block{j, std::min(j + kBlockColumns, columns.end)};
+    for (int64_t j = columns.begin, end; j < columns.end; j = end) {
+      // Panels are packed from their beginning on.
+      const bool within = p_.b_layout == Layout::kPanels && j % kPanel != 0;
+      end = std::min(within ? round_up(j, kPanel) : j + kBlockColumns, columns.end);
+      const Range block{j, end};
       int64_t k = 0;
       do {  // once for k = 0, too
         const Range chains{k, std::min(k + grid_.block_k, p_.k)};
         pack_columns(b, block, chains);
         for (int64_t i = rows.begin; i < rows.end; i += kBlockRows) {
-          run_block(a, b, c, {i, std::min(i + kBlockRows, rows.end)}, block, chains);
+          run_block(a, b, c + (i - rows.begin) * p_.c_row + (j - columns.begin) * p_.c_column,
+                    {i, std::min(i + kBlockRows, rows.end)}, block, chains);
         }
         k = chains.end;
       } while (k < p_.k);
@@ -159,13 +96,32 @@ class CellRunner {
   void pack_columns(const float* b, Range columns, Range chains) const {
     const int64_t first = columns.begin + plain(columns), count = columns.end - first;
     if (count == 0) return;
-    const auto pack = p_.m == 1 ? kernels_.pack_single_row_columns : kernels_.pack_columns;
     float* out = b_scratch_;
     for (int64_t k = chains.begin; k < chains.end; k += shape_.chain) {
-      const int64_t length = std::min(shape_.chain, chains.end - k);
-      pack({b + first * p_.b_column + k * p_.b_row, p_.b_column, p_.b_row, count, length, out});
-      out += round_up(count, grid_.panel) * length;
+      const Range chain{k, std::min(k + shape_.chain, chains.end)};
+      pack_chain(b, {first, columns.end}, chain, out);
+      out += round_up(count, grid_.panel) * (chain.end - chain.begin);
     }
+  }
+
+  void pack_chain(const float* b, Range columns, Range chain, float* out) const {
+    const auto pack = p_.m == 1 ? kernels_.pack_single_row_columns : kernels_.pack_columns;
+    const int64_t first = columns.begin, count = columns.end - first, k = chain.begin, length = chain.end - k;
+    if (p_.b_layout == Layout::kStrides) {
+      return pack({b + first * p_.b_column + k * p_.b_row, p_.b_column, p_.b_row, count, length, out, length});
+    }
+    if (p_.b_layout == Layout::kPanels) {
+      return for_panels(p_.k, p_.n, columns, [&](const Panel& panel) {
+        const Range part = panel.columns;
+        pack({b + panel.offset + k * panel.width + part.begin, 1, panel.width, part.end - part.begin, length,
+              out + (panel.first + part.begin - first) * length, length});
+      });
+    }
+    for_panels(p_.n, p_.k, chain, [&](const Panel& panel) {
+      const Range part = panel.columns;
+      pack({b + panel.offset + first * panel.width + part.begin, panel.width, 1, count, part.end - part.begin,
+            out + (panel.first + part.begin - k) * grid_.panel, length});
+    });
   }
 
   void run_block(const float* a, const float* b, float* c, Range rows, Range columns, Range chains) const {
@@ -182,7 +138,7 @@ class CellRunner {
       op.partial = partial_;
       op.partial_rows = rows.end - rows.begin;
       op.panel = grid_.panel;
-      place_rows(op, a + k * p_.a_column, rows);
+      place_rows(op, a, rows, k);
       if (whole > 0) {
         op.b = b + columns.begin * p_.b_column + k * p_.b_row;
         op.b_row = p_.b_row;
@@ -197,27 +153,32 @@ class CellRunner {
         op.b_row = grid_.panel;
         op.b_column = op.k;
         op.columns = extent - whole;
-        run_columns(op, c, rows.begin, columns.begin + whole);
+        run_columns(op, c + whole * p_.c_column, rows.begin, columns.begin + whole);
         packed += round_up(op.columns, grid_.panel) * op.k;
       }
       k += op.k;
     } while (k < chains.end);
   }
 
-  /// The left operand of one chain.
-  void place_rows(Gemm& op, const float* a, Range rows) const {
+  /// The left operand of the chain from k on.
+  void place_rows(Gemm& op, const float* a, Range rows, int64_t k) const {
     op.rows = rows.end - rows.begin;
-    op.a = a + rows.begin * p_.a_row;
     op.a_row = p_.a_row;
     op.a_next = p_.a_column;
     op.a_packed = grid_.packs_a;
-    if (!grid_.packs_a) return;
-    kernels_.pack_rows({op.a, p_.a_row, p_.a_column, op.rows, op.k, a_scratch_});
+    if (p_.a_columns) {
+      kernels_.pack_rows({nullptr, 1, 0, op.rows, op.k, a_scratch_, op.k, p_.a_columns + k, rows.begin});
+    } else {
+      op.a = a + rows.begin * p_.a_row + k * p_.a_column;
+      if (!grid_.packs_a) return;
+      kernels_.pack_rows({op.a, p_.a_row, p_.a_column, op.rows, op.k, a_scratch_, op.k});
+    }
     op.a = a_scratch_;
   }
 
+  /// c is the first element; row and column are where it lies in the whole.
   void run_columns(Gemm& op, float* c, int64_t row, int64_t column) const {
-    op.c = c + row * p_.c_row + column * p_.c_column;
+    op.c = c;
     op.c_row = p_.c_row;
     op.c_column = p_.c_column;
     op.bias_by_row = p_.bias_by_row;
@@ -275,16 +236,17 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
   // Without terms the kernels still walk along an operand.
   const int64_t least = by_row ? round_up(product.row_columns, kLane) : p.k == 0 ? kLane : 0;
   const int64_t floats = std::max(grid.floats(), least);
-  const Scratch scratch = allocate(threads * floats);
+  const auto scratch = floats > 0 ? allocate(threads * floats * static_cast<int64_t>(sizeof(float))) : nullptr;
   run_team(threads, [&](const Worker& worker) {
-    float* own = scratch.get() + worker.index * floats;
+    float* own = static_cast<float*>(scratch.get()) + worker.index * floats;
     const CellRunner runner(kernels, p, grid, own);
     const int64_t end = tasks * (worker.index + 1) / worker.threads;
     for (int64_t task = tasks * worker.index / worker.threads; task < end; ++task) {
       const StackAxis at = offsets(p.stack, task / grid.cells());
       const int64_t cell = task % grid.cells();
-      runner.run(p.a + at.a, p.b + at.b, p.c + at.c, share(p.m, kernels.gemm_shape.rows, cell / grid.across, grid.down),
-                 share(p.n, grid.panel, cell % grid.across, grid.across));
+      const Range rows = share(p.m, kernels.gemm_shape.rows, cell / grid.across, grid.down);
+      const Range columns = share(p.n, grid.panel, cell % grid.across, grid.across);
+      runner.run(p.a + at.a, p.b + at.b, p.c + at.c + rows.begin * p.c_row + columns.begin * p.c_column, rows, columns);
     }
     if (!by_row) return;
     worker.meet();
@@ -292,6 +254,11 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
     activate_rows(kernels, product.activation, product.c, product.row_columns,
                   {rows * worker.index / worker.threads, rows * (worker.index + 1) / worker.threads}, own);
   });
+}
+
+void multiply_part(const KernelTable& kernels, const Product& product, Range rows, Range columns, float* room) {
+  const Grid grid = plan_grid(kernels.gemm_shape, product, 1);
+  CellRunner(kernels, product, grid, room).run(product.a, product.b, product.c, rows, columns);
 }
 
 float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, float bias, Activation activation,

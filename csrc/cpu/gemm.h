@@ -13,14 +13,19 @@ struct StackAxis {
   int64_t extent, a, b, c;
 };
 
+/// How a right operand (k, n) lies: by the strides, or as a kernel in panels, itself or its transpose.
+enum class Layout { kStrides, kPanels, kTurnedPanels };
+
 /// c (..., m, n) = activation(a (..., m, k) b (..., k, n) + bias), element (i, j) of a matrix at i * row + j * column.
 /// Strides of a and b are of any sign; c overlaps nothing.
 struct Product {
   int64_t m, n, k;
   const float* a;
   int64_t a_row, a_column;
+  const float* const* a_columns = nullptr;  // where they lie anywhere, each contiguous; a is not read then
   const float* b;
   int64_t b_row, b_column;
+  Layout b_layout = Layout::kStrides;
   float* c;
   int64_t c_row, c_column;
   const float* bias;  // or null; (n,), or (m,) if `bias_by_row`
@@ -37,6 +42,10 @@ int worthwhile_threads(double multiply_adds);
 
 /// On so many threads. Throws std::bad_alloc.
 void multiply(const KernelTable& kernels, const Product& product, int threads);
+
+/// Part (rows, columns) of one large product, by whoever calls, in `room` for kBlockRoom floats (plan/blocks.h) on a
+/// cache line. c is where the first of the rows and columns go; columns are whole cache lines of panels.
+void multiply_part(const KernelTable& kernels, const Product& product, Range rows, Range columns, float* room);
 
 /// activation(a (k,) b (k,) + bias), both contiguous
 float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, float bias, Activation activation,

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "cpu/steps.h"
+#include "plan/blocks.h"
 #include "plan/panels.h"
 
 namespace engine {
@@ -32,6 +33,10 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   const Input x = input(step, batch);
   const auto zeros = nonzeros(step);
   const CompressedBatch elements = compressed(batch);
+  const bool skips_zeros = zeros && zeros->found();
+  if (step.room >= 0 && own.end - own.begin > 1 && x.floats && !skips_zeros) {
+    return forward_in_blocks(step, own, columns(step, kernel.columns), x);
+  }
   for_blocks(own, kRowsTogether, [&](Range together) {
     bool transposes = plan_.mode == Plan::Mode::kTrain;
     for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
@@ -66,9 +71,10 @@ void StepRunner::dense_backward_input(const Step& step, const Batch& batch) cons
   const Buffer &dz = shape(step.in), &dx = shape(step.out);
   const bool in_lanes = sums_in_lanes(batch.rows * dx.groups, kernel.columns);
   const bool turns = turns_kernel(kernel.columns);
-  const bool copied = in_lanes && !turns && !sums_in_lanes(plan_.max_rows * dx.groups, kernel.columns);
+  const bool copied = in_lanes && !turns && step.room < 0 && !sums_in_lanes(plan_.max_rows * dx.groups, kernel.columns);
   const int64_t lddz = copied ? round_up(kernel.columns, kLane) : dz.ld;
   const float* saved = data(step.saved);
+  if (step.room >= 0 && !in_lanes) return input_gradient_in_blocks(step, batch.rows * dx.groups, units);
   for_blocks({0, batch.rows * dx.groups}, kRowsTogether, [&](Range together) {
     const int64_t first = together.begin, at = first * dx.ld;
     kernels_.dense_backward_input[index(step.activation)]({data(step.in) + (in_lanes || turns ? first * lddz : first),
@@ -97,22 +103,49 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
   const OptimizerStep& at = optimizer_step(batch);
   const auto zeros = nonzeros(step);
   const Input x = input(step, batch);
-  Ahead ahead = next_rows(step, batch);
   const Range mine = columns(step, kernel.columns);
   const int64_t rows = batch.rows * shape(step.saved).groups;
   const CompressedBatch elements = compressed(batch);
-  std::optional<CompressedSums> room;
-  if (step.compressed) room.emplace(data(step.out), kernel.rows);
-  // Compressed rows take little room, but would be gone through once more for each block.
-  for_blocks(units, room ? kernel.rows : std::max(kMostInputs / rows / kLane * kLane, kLane), [&](Range together) {
-    for_panels(kernel.rows, kernel.columns, mine, [&](const Panel& panel) {
-      run({x.floats, x.ld, data(step.saved) + panel.first, shape(step.saved).ld, shifted(values, panel.offset),
-           panel.width, shifted(bias, panel.first), rows, together, panel.columns, at, zeros ? &*zeros : nullptr,
-           panel.first + panel.columns.end == mine.end, x.rows, ahead, room ? &elements : nullptr,
-           room ? &*room : nullptr});
-      ahead = {};
+  std::optional<CompressedSums> sums;
+  if (step.compressed) sums.emplace(data(step.out), kernel.rows);
+  DenseBackwardWeights op{};
+  op.x = x.floats;
+  op.ldx = x.ld;
+  op.x_rows = x.rows;
+  op.dz = data(step.saved);
+  op.lddz = shape(step.saved).ld;
+  op.rows = rows;
+  op.step = at;
+  op.nonzeros = zeros ? &*zeros : nullptr;
+  op.ahead = next_rows(step, batch);
+  op.compressed = sums ? &elements : nullptr;
+  op.room = sums ? &*sums : nullptr;
+  const auto step_panels = [&](Range together, Range columns, const float* gradient) {
+    for_panels(kernel.rows, kernel.columns, columns, [&](const Panel& panel) {
+      DenseBackwardWeights part = op;
+      part.dz += panel.first;
+      part.kernel = shifted(values, panel.offset);
+      part.ldw = panel.width;
+      part.bias = shifted(bias, panel.first);
+      part.units = together;
+      part.columns = panel.columns;
+      part.last = panel.first + panel.columns.end == mine.end;
+      if (gradient) part.gradient = gradient + panel.first + panel.columns.begin - columns.begin;
+      part.ldg = kBlockColumns;
+      run(part);
+      op.ahead = {};
     });
-  });
+  };
+  if (step.room >= 0 && !(zeros && zeros->found())) {
+    return for_blocks(units, kGradientRows, [&](Range together) {
+      for_blocks(mine, kBlockColumns, [&](Range columns) {
+        step_panels(together, columns, kernel_gradient_block(step, op, together, columns));
+      });
+    });
+  }
+  // Compressed rows take little room, but would be gone through once more for each block.
+  for_blocks(units, sums ? kernel.rows : std::max(kMostInputs / rows / kLane * kLane, kLane),
+             [&](Range together) { step_panels(together, mine, nullptr); });
 }
 
 }  // namespace engine

@@ -1,6 +1,7 @@
 // The general product of ops.matmul: blocks of it from packed or plain operands, and the dot product.
 #pragma once
 #include "kernels/activations.h"
+#include "kernels/add_chains.h"
 #include "kernels/microtile.h"
 #include "kernels/pack.h"
 #include "kernels/table.h"
@@ -8,75 +9,6 @@
 
 namespace engine::ENGINE_ISA {
 namespace {
-
-/// 12 x 2 takes 24 of 32 registers and pays its way in and out less often than 8 x 2. Rows that lie apart need a
-/// pointer each: those of 12 spill.
-constexpr int kPanelRows = ENGINE_VECTOR_BYTES == 64 ? 12 : kTileRows;
-
-/// A in panels of kPanelRows rows, column after column.
-struct ByTiles {
-  struct Cursor {
-    const float* a;
-    ENGINE_INLINE float operator[](int64_t i) const { return a[i]; }
-    ENGINE_INLINE void next() { a += kPanelRows; }
-  };
-  const float* a;
-  ENGINE_INLINE Cursor cursor(int64_t p) const { return {a + p * kPanelRows}; }
-  ENGINE_INLINE int64_t run(int64_t, int64_t end) const { return end; }
-};
-
-constexpr int64_t kPanelColumns = kTileVectors * kWidth;
-constexpr int64_t kSingleRowColumns = kSingleRowVectors * kWidth;
-
-/// Rows of whole vectors in memory.
-struct Sums {
-  float* at;
-  int64_t row;
-};
-
-/// Chain of a tile, added to the sums at `from`, if there are any. Adding +0 early changes no bit of the end. Straight
-/// from registers to c where there is no epilogue: by way of memory, 4 % slower at 512.
-template <int Rows, int Vectors, class A>
-__attribute__((noinline)) void add_chain(const Sums from, const Sums to, const A operand, const float* b, int64_t ldb,
-                                         int64_t k) {
-  vf acc[Rows][Vectors];
-#pragma GCC unroll 12
-  for (int i = 0; i < Rows; ++i) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) acc[i][v] = vf{};
-  }
-  auto a = operand.cursor(0);
-#pragma GCC unroll 1
-  for (int64_t p = 0; p < k; ++p, a.next(), b += ldb) {
-    vf bp[Vectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) bp[v] = load(b + v * kWidth);
-#pragma GCC unroll 12
-    for (int i = 0; i < Rows; ++i) {
-      const vf ai = broadcast(a[i]);
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) acc[i][v] = fma(ai, bp[v], acc[i][v]);
-    }
-  }
-#pragma GCC unroll 12
-  for (int i = 0; i < Rows; ++i) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) {
-      const vf sum = from.at ? load(from.at + i * from.row + v * kWidth) + acc[i][v] : acc[i][v];
-      store(to.at + i * to.row + v * kWidth, sum + 0.0f);
-    }
-  }
-}
-
-/// The chain of a tile of 1 <= rows <= Rows.
-template <int Rows, int Vectors, class A>
-__attribute__((noinline)) void add_chains(int64_t rows, const Sums from, const Sums to, const A operand, const float* b,
-                                          int64_t ldb, int64_t k) {
-  if constexpr (Rows > 1) {
-    if (rows < Rows) return add_chains<Rows - 1, Vectors>(rows, from, to, operand, b, ldb, k);
-  }
-  add_chain<Rows, Vectors>(from, to, operand, b, ldb, k);
-}
 
 /// A tile of c, or of the sums that wait for more chains.
 struct Place {

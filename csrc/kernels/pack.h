@@ -16,19 +16,23 @@ ENGINE_INLINE void pack_contiguous(const Pack& op) {
   constexpr int kTogether = 8;
   constexpr int64_t kRowsAhead = 16;  // for which the prefetchers see no pattern
   const int64_t whole = op.lanes / Lanes, rest = op.lanes % Lanes;
+  const auto row = [&op](int64_t p) { return op.rows ? op.rows[p] + op.first : op.in + p * op.next; };
   for (int64_t panel = 0; panel < whole; panel += kTogether) {
     const int64_t count = whole - panel < kTogether ? whole - panel : kTogether;
     for (int64_t p = 0; p < op.k; ++p) {
-      const float* in = op.in + p * op.next + panel * Lanes;
-      float* out = op.out + panel * Lanes * op.k + p * Lanes;
-      for (int64_t i = 0; i < count * Lanes; i += kLane) __builtin_prefetch(in + kRowsAhead * op.next + i);
-      for (int64_t i = 0; i < count; ++i) std::memcpy(out + i * Lanes * op.k, in + i * Lanes, Lanes * sizeof(float));
+      const float* in = row(p) + panel * Lanes;
+      const float* ahead = row(p + kRowsAhead < op.k ? p + kRowsAhead : p) + panel * Lanes;
+      float* out = op.out + panel * Lanes * op.depth + p * Lanes;
+      for (int64_t i = 0; i < count * Lanes; i += kLane) __builtin_prefetch(ahead + i);
+      for (int64_t i = 0; i < count; ++i) {
+        std::memcpy(out + i * Lanes * op.depth, in + i * Lanes, Lanes * sizeof(float));
+      }
     }
   }
   if (rest == 0) return;
-  float* out = op.out + whole * Lanes * op.k;
+  float* out = op.out + whole * Lanes * op.depth;
   for (int64_t p = 0; p < op.k; ++p, out += Lanes) {
-    const float* in = op.in + p * op.next + whole * Lanes;
+    const float* in = row(p) + whole * Lanes;
     for (int64_t i = 0; i < Lanes; i += kWidth) {
       const int64_t left = rest - i;
       store(out + i, left >= kWidth ? load(in + i) : left > 0 ? load_part(in + i, left) : vf{});
@@ -78,7 +82,7 @@ void pack(const Pack& op) {
   if (op.lane == 1) return pack_contiguous<Lanes>(op);
   for (int64_t first = 0; first < op.lanes; first += Lanes) {
     const float* in = op.in + first * op.lane;
-    float* out = op.out + first * op.k;
+    float* out = op.out + first * op.depth;
     const int64_t lanes = op.lanes - first;
     if (op.next == 1) {
       constexpr int kRows = Lanes < kWidth ? Lanes : kWidth;

@@ -66,6 +66,8 @@ struct DenseBackwardWeights {
   bool last = true;                      // of the calls for a batch: clears them
   const float* const* x_rows = nullptr;  // x as pointers to rows that lie anywhere; null: in `x`
   Ahead ahead = {};
+  const float* gradient = nullptr;  // by units and columns of the kernel, where it is known: x is not read then
+  int64_t ldg = 0;
   const CompressedBatch* compressed = nullptr;  // x, where it comes so ...
   const CompressedSums* room = nullptr;         // ... and scratch for its products
 };
@@ -183,12 +185,15 @@ struct NonFinite {
 };
 
 /// Lanes, which are rows of a left or columns of a right operand, copied into panels of equally many, each panel
-/// (k, lanes of the panel) row-major; lanes missing from the last are zero
+/// (depth, lanes of the panel) row-major, its first k rows; lanes missing from the last are zero
 struct Pack {
   const float* in;
   int64_t lane, next;  // strides between lanes and along k, of any sign
   int64_t lanes, k;
   float* out;  // with room for kLane floats more, which may be written
+  int64_t depth;
+  const float* const* rows = nullptr;  // of k, whose lanes are contiguous from `first` on, if they lie anywhere
+  int64_t first = 0;
 };
 
 /// One block of a general product: a (rows, k) b (k, columns) for k of one chain, added to the sums of those before,

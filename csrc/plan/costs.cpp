@@ -36,6 +36,9 @@ constexpr int64_t kRowsTogether = 128;
 /// The same where Python is called for each batch.
 constexpr int64_t kRowsForPython = 1024;
 
+/// Rows of a batch, inputs and units from which on a product in packed blocks is quicker than one from where they lie.
+constexpr int64_t kPackedRows = 128, kPackedSide = 256;
+
 /// The next power of two, so that predictions of many sizes share few plans.
 int64_t round_to_power(int64_t n) {
   int64_t size = 1;
@@ -80,6 +83,10 @@ bool pays_to_separate(int64_t floats, int threads) { return threads * floats <= 
 bool pays_to_sum_partials(int64_t rows, int64_t inputs, int64_t units, int threads) {
   return threads > 1 && sums_in_slices(units) && feeds_all(inputs, threads) && inputs <= kMostSlices * kSlice &&
          rows * threads <= kMostLossRows;
+}
+
+bool pays_to_pack(int64_t rows, int64_t inputs, int64_t units) {
+  return rows >= kPackedRows && inputs >= kPackedSide && units >= kPackedSide;
 }
 
 bool pays_to_find_zeros(int64_t units) { return units >= kUnitsPerCopy; }

@@ -28,6 +28,10 @@ bool pays_to_sum_partials(int64_t rows, int64_t inputs, int64_t units, int threa
 /// Whether a product with so many units is work enough to look for zeros of its input before.
 bool pays_to_find_zeros(int64_t units);
 
+/// Whether a product of so many rows with a kernel (inputs, units), and its gradients, are large enough to pack what
+/// they multiply.
+bool pays_to_pack(int64_t rows, int64_t inputs, int64_t units);
+
 /// How a prediction is shared out: either teams of one thread that take batch after batch for themselves, or one
 /// batch for one team.
 struct Shares {

@@ -37,6 +37,9 @@ Split emit_forward(Emitter& emitter, Operation& op, Split split) {
   step.kernel = emitter.variables_of(op).kernel;
   step.bias = emitter.variables_of(op).bias;
   step.activation = op.activation;
+  if (!step.compressed) {
+    step.room = emitter.block_room(emitter.plan.max_rows * op.groups, emitter.buffer(op.in).columns, op.width);
+  }
   op.saved = op.out;
   emitter.emit(step);
   return step.split;
@@ -46,7 +49,12 @@ void emit_weight_gradient(Emitter& emitter, const Operation& op, int dz) {
   const Split split = feeds_all(op.width, emitter.plan.threads) ? Split::kUnits : Split::kInputs;
   Step step{Step::Kind::kDenseBackwardWeights, split, false, op.in, -1, dz};
   emitter.reads_input(step);
-  if (step.compressed) step.out = add_compressed_sums(emitter.plan, emitter.buffer(op.in).columns);
+  const Buffer& in = emitter.buffer(op.in);
+  if (step.compressed) {
+    step.out = add_compressed_sums(emitter.plan, in.columns);
+  } else {
+    step.room = emitter.block_room(emitter.plan.max_rows * op.groups, in.columns, op.width);
+  }
   step.kernel = emitter.variables_of(op).kernel;
   step.bias = emitter.variables_of(op).bias;
   if (emitter.fuses(step.kernel) && emitter.fuses(step.bias)) return emitter.emit(step);
@@ -57,13 +65,15 @@ void emit_weight_gradient(Emitter& emitter, const Operation& op, int dz) {
 Gradient emit_input_gradient(Emitter& emitter, const Operation& op, const Operation& previous, Gradient gradient) {
   const int64_t rows = emitter.plan.max_rows * op.groups;
   int dz = gradient.buffer;
-  if (!sums_in_lanes(rows, op.width) && !turns_kernel(op.width)) {
+  const int room = emitter.block_room(rows, previous.width, op.width);
+  if (room < 0 && !sums_in_lanes(rows, op.width) && !turns_kernel(op.width)) {
     const int turned = emitter.add_buffer(op.width, round_up(rows, kLane), gradient.split);
     emitter.emit({Step::Kind::kTranspose, gradient.split, false, dz, turned});
     dz = turned;
   }
   const bool fused = previous.kind == Operation::Kind::kDense;
   Step step{Step::Kind::kDenseBackwardInput, Split::kUnits, false, dz};
+  step.room = room;
   step.out = emitter.add_batch_buffer(previous.groups, previous.width);
   step.saved = fused ? previous.saved : -1;
   step.kernel = emitter.variables_of(op).kernel;

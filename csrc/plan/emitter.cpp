@@ -30,6 +30,12 @@ Split Emitter::forward_split(int64_t units) const {
   return feeds_all(plan.max_rows, plan.threads) ? Split::kSamples : Split::kUnits;
 }
 
+int Emitter::block_room(int64_t rows, int64_t inputs, int64_t units) {
+  if (!pays_to_pack(rows, inputs, units)) return -1;
+  if (room < 0) room = add_block_room(plan);
+  return room;
+}
+
 void Emitter::record_images(int64_t units) {
   const bool all_rows = plan.threads == 1 || forward_split(units) == Split::kUnits;
   if (!training() || !one_team || !all_rows || !pays_to_find_zeros(units)) return;

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "plan/blocks.h"
 #include "plan/operations.h"
 #include "plan/plan.h"
 
@@ -123,6 +124,13 @@ int add_team_records(Plan& plan, int64_t inputs) {
 
 int add_compressed_sums(Plan& plan, int64_t inputs) {
   const int buffer = add_buffer(plan, 1, CompressedSums::scratch(plan.max_rows, inputs));
+  give_copies(plan, buffer);
+  return buffer;
+}
+
+int add_block_room(Plan& plan) {
+  const bool trains = plan.mode == Plan::Mode::kTrain;
+  const int buffer = add_buffer(plan, 1, kBlockRoom + (trains ? kGradientRows * kBlockColumns : 0));
   give_copies(plan, buffer);
   return buffer;
 }
