@@ -165,7 +165,7 @@ bool CpuExecutor::predict_batch(const StepRunner& runner, const Plan& plan, cons
   // Afterwards, when the products have brought the rows into a cache.
   const Range rows{batch.first, batch.first + batch.rows};
   const auto find_nonfinite = kernels_.first_nonfinite[static_cast<size_t>(frame.data.type)];
-  return find_nonfinite({frame.data.x, frame.data.stride, frame.data.stride, rows}) < 0;
+  return find_nonfinite({frame.data.x, frame.data.stride, rows}) < 0;
 }
 
 bool CpuExecutor::predict_here(const Plan& plan, const Frame& frame) {
@@ -188,7 +188,7 @@ int64_t CpuExecutor::first_nonfinite_row(const DatasetView& data) {
   run_team(readers(data, threads()), [&](const Worker& worker) {
     const Range rows = worker.slice(data.rows);
     const auto type = static_cast<size_t>(data.type);
-    const int64_t found = kernels_.first_nonfinite[type]({data.x, data.stride, data.stride, rows});
+    const int64_t found = kernels_.first_nonfinite[type]({data.x, data.stride, rows});
     for (int64_t seen = first.load(); found >= 0 && found < seen && !first.compare_exchange_weak(seen, found);) {
     }
   });

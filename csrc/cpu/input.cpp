@@ -133,14 +133,20 @@ bool StepRunner::find_nonzeros(const Step& step, const Batch& batch, const NonZe
   return true;
 }
 
-/// Labels of shuffled rows lie anywhere; the loss will want those of this thread's samples, or of all.
+/// Targets of shuffled rows lie anywhere; the loss will want those of this thread's samples, or of all. Of wide ones the
+/// first line: the prefetchers see what follows.
 void StepRunner::prefetch_targets(const Batch& batch) const {
-  if (!frame_.order || !frame_.data.labels) return;
+  if (!frame_.order || plan_.gradient < 0) return;
   const bool everyone = shape(plan_.losses).copy_stride > 0;
   const Range own = everyone ? Range{0, batch.rows} : worker_.slice(batch.rows);
   const Targets wanted = targets(batch);
+  const int64_t outputs = shape(plan_.gradient).columns;
   for (int64_t b = own.begin * wanted.groups; b < own.end * wanted.groups; ++b) {
-    __builtin_prefetch(wanted.labels + wanted.row(b));
+    if (wanted.labels) {
+      __builtin_prefetch(wanted.labels + wanted.row(b));
+    } else if (wanted.dense) {
+      __builtin_prefetch(wanted.dense + wanted.row(b) * outputs);
+    }
   }
 }
 

@@ -62,25 +62,24 @@ int64_t first_nonfinite(const NonFinite& op) {
   using Mask = std::conditional_t<sizeof(T) == sizeof(float), int32_t, int64_t>;
   typedef T Values __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
   typedef Mask Masks __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
-  const auto* data = static_cast<const T*>(op.data);
-  for (int64_t row = op.rows.begin; row < op.rows.end; ++row) {
-    const T* x = data + row * op.stride;
+  constexpr int64_t kBlock = 64 * kValues;
+  const auto* x = static_cast<const T*>(op.data);
+  const int64_t end = op.rows.end * op.k;
+  for (int64_t i = op.rows.begin * op.k; i < end; i += kBlock) {
     Masks finite = ~Masks{};
-    int64_t j = 0;
-    for (; j + kValues <= op.k; j += kValues) {
+    const int64_t stop = end < i + kBlock ? end : i + kBlock;
+    int64_t j = i;
+    for (; j + kValues <= stop; j += kValues) {
       Values v;
       std::memcpy(&v, x + j, sizeof v);
       finite &= (v <= kLargest) & (v >= -kLargest);
     }
-    if (j < op.k) {
-      Values rest{};
-      std::memcpy(&rest, x + j, static_cast<size_t>(op.k - j) * sizeof(T));
-      finite &= (rest <= kLargest) & (rest >= -kLargest);
-    }
-    Mask all = -1;
-#pragma GCC unroll 16
-    for (int64_t l = 0; l < kValues; ++l) all &= finite[l];
-    if (!all) return row;
+    bool all = true;
+    for (; j < stop; ++j) all &= x[j] <= kLargest && x[j] >= -kLargest;
+    for (int64_t l = 0; l < kValues; ++l) all &= finite[l] != 0;
+    if (all) continue;
+    for (j = i; x[j] <= kLargest && x[j] >= -kLargest;) ++j;
+    return j / op.k;
   }
   return -1;
 }

@@ -178,9 +178,10 @@ struct Transpose {
   Range rows, columns;
 };
 
+/// Rows (, k) without gaps
 struct NonFinite {
   const void* data;
-  int64_t stride, k;
+  int64_t k;
   Range rows;
 };
 
