@@ -23,6 +23,7 @@ def dropout(rate: float, seed: int) -> Spec:
     return {"kind": "dropout", "rate": rate, "seed": seed}
 
 
+PACKED = [dense(330, "silu", l2=1e-4), dense(270, "relu", bias=False), dense(5, "sigmoid")]
 SMOOTH: list[Spec] = [
     *(
         dense(100, name)

@@ -20,6 +20,7 @@ from bits_layers import (
     MASKED,
     MASKED_OUTPUTS,
     NORMALIZED_AND_NOISY,
+    PACKED,
     RESCALE,
     ROWS_OF_SAMPLES,
     SMOOTH,
@@ -100,6 +101,9 @@ CASES: dict[str, Callable[[], Case]] = {
         NESTEROV,
         100,
     ),
+    "packed_blocks": lambda: Case(
+        pixels(290, 300, "float32"), reals(290, 5), PACKED, "binary_crossentropy", ADAM, 140
+    ),
     "float32_one_output": lambda: Case(
         pixels(131, 300, "float32"),
         reals(131, 1),
@@ -157,20 +161,10 @@ CASES: dict[str, Callable[[], Case]] = {
         65,
     ),
     "normalized_and_noisy": lambda: Case(
-        pixels(150, 100, "float32"),
-        reals(150, 6),
-        NORMALIZED_AND_NOISY,
-        "mean_squared_error",
-        ADAM,
-        70,
+        pixels(150, 100, "float32"), reals(150, 6), NORMALIZED_AND_NOISY, "mean_squared_error", ADAM, 70
     ),
     "augmented": lambda: Case(
-        pixels(150, 400, "uint8"),
-        labels(150, 10),
-        AUGMENTED,
-        "sparse_categorical_crossentropy",
-        ADAM,
-        70,
+        pixels(150, 400, "uint8"), labels(150, 10), AUGMENTED, "sparse_categorical_crossentropy", ADAM, 70
     ),
     "tokens": lambda: Case(
         np.random.default_rng(4).integers(0, 50, (150, 12)).astype(np.float32),

@@ -57,13 +57,14 @@ LAYERS = [
 ]
 RANK = {module: i for i, row in enumerate(LAYERS) for module in row}
 
-# The headers of other rooms that a room may include. `kernels/` has eight doors,
+# The headers of other rooms that a room may include. `kernels/` has nine doors,
 # the rest of it is one object per instruction set.
 DOORS = {
     "kernels/compressed_rows.h",
     "kernels/kinds.h",
     "kernels/layer_table.h",
     "kernels/metric_table.h",
+    "kernels/packed_blocks.h",
     "kernels/partial_sums.h",
     "kernels/nonzeros.h",
     "kernels/philox.h",

@@ -4,14 +4,15 @@
 #include "cpu/gemm.h"
 
 #include <algorithm>
+#include <cassert>
 #include <limits>
 #include <utility>
 
 #include "cpu/activation.h"
 #include "cpu/grid.h"
 #include "cpu/team.h"
+#include "kernels/packed_blocks.h"
 #include "plan/arena.h"
-#include "plan/blocks.h"
 #include "plan/panels.h"
 
 namespace engine {
@@ -22,6 +23,7 @@ constexpr int64_t kNarrow = 2;
 
 /// Multiply-adds that a thread more is worth waking for.
 constexpr double kWorkPerThread = 1e6;
+
 /// c^T = b^T a^T
 void transpose(Product& p) {
   std::swap(p.m, p.n);
@@ -69,8 +71,8 @@ class CellRunner {
   void run(const float* a, const float* b, float* c, Range rows, Range columns) const {
     for (int64_t j = columns.begin, end; j < columns.end; j = end) {
       // Panels are packed from their beginning on.
-      const bool within = p_.b_layout == Layout::kPanels && j % kPanel != 0;
-      end = std::min(within ? round_up(j, kPanel) : j + kBlockColumns, columns.end);
+      const bool within = p_.b_layout == Layout::kPanels && j % grid_.panel != 0;
+      end = std::min(within ? round_up(j, grid_.panel) : j + kBlockColumns, columns.end);
       const Range block{j, end};
       int64_t k = 0;
       do {  // once for k = 0, too
@@ -258,6 +260,7 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
 
 void multiply_part(const KernelTable& kernels, const Product& product, Range rows, Range columns, float* room) {
   const Grid grid = plan_grid(kernels.gemm_shape, product, 1);
+  assert(product.m > 1 && grid.floats() <= packed_room(std::min(product.m, product.k)));
   CellRunner(kernels, product, grid, room).run(product.a, product.b, product.c, rows, columns);
 }
 

@@ -22,10 +22,10 @@ struct Product {
   int64_t m, n, k;
   const float* a;
   int64_t a_row, a_column;
-  const float* const* a_columns = nullptr;  // where they lie anywhere, each contiguous; a is not read then
+  const float* const* a_columns = nullptr;  // of multiply_part: where they lie anywhere, each contiguous; not in a then
   const float* b;
   int64_t b_row, b_column;
-  Layout b_layout = Layout::kStrides;
+  Layout b_layout = Layout::kStrides;  // others are for multiply_part alone
   float* c;
   int64_t c_row, c_column;
   const float* bias;  // or null; (n,), or (m,) if `bias_by_row`
@@ -43,8 +43,9 @@ int worthwhile_threads(double multiply_adds);
 /// On so many threads. Throws std::bad_alloc.
 void multiply(const KernelTable& kernels, const Product& product, int threads);
 
-/// Part (rows, columns) of one large product, by whoever calls, in `room` for kBlockRoom floats (plan/blocks.h) on a
-/// cache line. c is where the first of the rows and columns go; columns are whole cache lines of panels.
+/// Part (rows, columns) of one product of at least two rows, by whoever calls, in room for packed_room floats
+/// (kernels/packed_blocks.h) on a cache line. c is where the first of these rows and columns go. The columns of a
+/// kernel in panels begin at a cache line.
 void multiply_part(const KernelTable& kernels, const Product& product, Range rows, Range columns, float* room);
 
 /// activation(a (k,) b (k,) + bias), both contiguous

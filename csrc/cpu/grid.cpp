@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "plan/blocks.h"
+#include "kernels/packed_blocks.h"
 
 namespace engine {
 namespace {

@@ -133,8 +133,8 @@ bool StepRunner::find_nonzeros(const Step& step, const Batch& batch, const NonZe
   return true;
 }
 
-/// Targets of shuffled rows lie anywhere; the loss will want those of this thread's samples, or of all. Of wide ones the
-/// first line: the prefetchers see what follows.
+/// Targets of shuffled rows lie anywhere; the loss will want those of this thread's samples, or of all. Of wide ones
+/// the first line: the prefetchers see what follows.
 void StepRunner::prefetch_targets(const Batch& batch) const {
   if (!frame_.order || plan_.gradient < 0) return;
   const bool everyone = shape(plan_.losses).copy_stride > 0;

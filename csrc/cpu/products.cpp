@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "cpu/steps.h"
-#include "plan/blocks.h"
+#include "kernels/packed_blocks.h"
 #include "plan/panels.h"
 
 namespace engine {
@@ -13,6 +13,9 @@ namespace {
 /// Rows of a large batch that go through a product together: they stay in a cache near by while the columns of the
 /// kernel go past. All of them at once would come from main memory for every panel.
 constexpr int64_t kRowsTogether = 128;
+
+/// Rows that share a packed kernel, below which it is read where it lies.
+constexpr int64_t kFewestPackedRows = 16;
 
 /// Inputs of a large batch (4 MiB) that stay in the L3 cache while the gradients of all columns are summed from them.
 constexpr int64_t kMostInputs = 1 << 20;
@@ -34,7 +37,7 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   const auto zeros = nonzeros(step);
   const CompressedBatch elements = compressed(batch);
   const bool skips_zeros = zeros && zeros->found();
-  if (step.room >= 0 && own.end - own.begin > 1 && x.floats && !skips_zeros) {
+  if (step.room >= 0 && own.end - own.begin >= kFewestPackedRows && x.floats && !skips_zeros) {
     return forward_in_blocks(step, own, columns(step, kernel.columns), x);
   }
   for_blocks(own, kRowsTogether, [&](Range together) {
@@ -70,11 +73,12 @@ void StepRunner::dense_backward_input(const Step& step, const Batch& batch) cons
   if (empty(units)) return;
   const Buffer &dz = shape(step.in), &dx = shape(step.out);
   const bool in_lanes = sums_in_lanes(batch.rows * dx.groups, kernel.columns);
-  const bool turns = turns_kernel(kernel.columns);
-  const bool copied = in_lanes && !turns && step.room < 0 && !sums_in_lanes(plan_.max_rows * dx.groups, kernel.columns);
+  // With room for blocks dz was not turned: also a few rows read it as it is.
+  const bool packs = step.room >= 0, turns = turns_kernel(kernel.columns);
+  if (packs && !in_lanes) return input_gradient_in_blocks(step, batch.rows * dx.groups, units);
+  const bool copied = in_lanes && !turns && !packs && !sums_in_lanes(plan_.max_rows * dx.groups, kernel.columns);
   const int64_t lddz = copied ? round_up(kernel.columns, kLane) : dz.ld;
   const float* saved = data(step.saved);
-  if (step.room >= 0 && !in_lanes) return input_gradient_in_blocks(step, batch.rows * dx.groups, units);
   for_blocks({0, batch.rows * dx.groups}, kRowsTogether, [&](Range together) {
     const int64_t first = together.begin, at = first * dx.ld;
     kernels_.dense_backward_input[index(step.activation)]({data(step.in) + (in_lanes || turns ? first * lddz : first),
@@ -119,9 +123,9 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
   op.nonzeros = zeros ? &*zeros : nullptr;
   op.ahead = next_rows(step, batch);
   op.compressed = sums ? &elements : nullptr;
-  op.room = sums ? &*sums : nullptr;
-  const auto step_panels = [&](Range together, Range columns, const float* gradient) {
-    for_panels(kernel.rows, kernel.columns, columns, [&](const Panel& panel) {
+  op.sums = sums ? &*sums : nullptr;
+  const auto step_panels = [&](Range together, Range block, const float* gradient) {
+    for_panels(kernel.rows, kernel.columns, block, [&](const Panel& panel) {
       DenseBackwardWeights part = op;
       part.dz += panel.first;
       part.kernel = shifted(values, panel.offset);
@@ -130,17 +134,16 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
       part.units = together;
       part.columns = panel.columns;
       part.last = panel.first + panel.columns.end == mine.end;
-      if (gradient) part.gradient = gradient + panel.first + panel.columns.begin - columns.begin;
-      part.ldg = kBlockColumns;
+      if (gradient) part.gradient = gradient + panel.first + panel.columns.begin - block.begin;
+      part.ldg = kGradientStride;
       run(part);
       op.ahead = {};
     });
   };
   if (step.room >= 0 && !(zeros && zeros->found())) {
     return for_blocks(units, kGradientRows, [&](Range together) {
-      for_blocks(mine, kBlockColumns, [&](Range columns) {
-        step_panels(together, columns, kernel_gradient_block(step, op, together, columns));
-      });
+      for_blocks(mine, kBlockColumns,
+                 [&](Range block) { step_panels(together, block, kernel_gradient_block(step, op, together, block)); });
     });
   }
   // Compressed rows take little room, but would be gone through once more for each block.

@@ -145,7 +145,7 @@ class StepRunner {
   Input input(const Step& step, const Batch& batch) const;
   void forward_in_blocks(const Step& step, Range rows, Range units, const Input& x) const;
   void input_gradient_in_blocks(const Step& step, int64_t rows, Range units) const;
-  /// The gradient by at most kGradientRows units and kBlockColumns columns of a kernel, rows of kBlockColumns.
+  /// The gradient by at most kGradientRows units and kBlockColumns columns of a kernel, its rows kGradientStride apart.
   const float* kernel_gradient_block(const Step& step, const DenseBackwardWeights& op, Range units,
                                      Range columns) const;
   /// Whether the product of a step reads rows where they lie in the data set.

@@ -1,6 +1,7 @@
 // Products of matrices that are nobody's weights.
 #include "kernels/fill.h"
 #include "kernels/gemm.h"
+#include "kernels/packed_blocks.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -10,6 +11,11 @@ void fill(KernelTable& table, Types<Acts...>) {
   static_assert(sizeof...(Acts) == kFusedActivations);
   ((table.gemm[index<Acts>()] = gemm<Acts>), ...);
 }
+
+// What blocks of panels rely on (cpu/gemm.cpp), and what their room is reckoned by.
+static_assert(kChain <= kLongestChain && kPanelColumns <= kWidestPanel);
+static_assert(kChain % kPanel == 0 && kPanel % kPanelColumns == 0 && kBlockColumns % kPanelColumns == 0);
+static_assert(kBlockRows % kPanelRows == 0 && kGradientRows % kPanelRows == 0);
 
 }  // namespace
 

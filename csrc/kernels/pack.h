@@ -21,7 +21,7 @@ ENGINE_INLINE void pack_contiguous(const Pack& op) {
     const int64_t count = whole - panel < kTogether ? whole - panel : kTogether;
     for (int64_t p = 0; p < op.k; ++p) {
       const float* in = row(p) + panel * Lanes;
-      const float* ahead = row(p + kRowsAhead < op.k ? p + kRowsAhead : p) + panel * Lanes;
+      const float* ahead = row(op.rows && p + kRowsAhead >= op.k ? p : p + kRowsAhead) + panel * Lanes;
       float* out = op.out + panel * Lanes * op.depth + p * Lanes;
       for (int64_t i = 0; i < count * Lanes; i += kLane) __builtin_prefetch(ahead + i);
       for (int64_t i = 0; i < count; ++i) {

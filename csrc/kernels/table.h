@@ -69,7 +69,7 @@ struct DenseBackwardWeights {
   const float* gradient = nullptr;  // by units and columns of the kernel, where it is known: x is not read then
   int64_t ldg = 0;
   const CompressedBatch* compressed = nullptr;  // x, where it comes so ...
-  const CompressedSums* room = nullptr;         // ... and scratch for its products
+  const CompressedSums* sums = nullptr;         // ... and scratch for its products
 };
 
 /// y = f(x), or dx = f'(saved) dy with x = dy and y = dx, elementwise over rows x columns of equally shaped buffers

@@ -95,14 +95,16 @@ void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate updat
   const int64_t units = op.units.end - op.units.begin;
   if (op.gradient) {
     const auto vectors = static_cast<int>((op.columns.end - op.columns.begin) / kWidth);
+    Fetcher fetcher(op.ahead, units);
     for (int64_t i = 0; i < units; ++i) {
+      fetcher.fetch();
       update((op.units.begin + i) * op.ldw + op.columns.begin, op.ldw,
              reinterpret_cast<const vf*>(op.gradient + i * op.ldg), 1, vectors);
     }
     return;
   }
   if (op.compressed) {
-    compressed_transposed_products(*op.compressed, *op.room, op.rows, op.units, op.dz, op.lddz, op.columns,
+    compressed_transposed_products(*op.compressed, *op.sums, op.rows, op.units, op.dz, op.lddz, op.columns,
                                    [&](int64_t unit, int64_t column, const vf* gradient, int units, int vectors) {
                                      update(unit * op.ldw + column, op.ldw, gradient, units, vectors);
                                    });

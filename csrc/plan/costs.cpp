@@ -38,6 +38,8 @@ constexpr int64_t kRowsForPython = 1024;
 
 /// Rows of a batch, inputs and units from which on a product in packed blocks is quicker than one from where they lie.
 constexpr int64_t kPackedRows = 128, kPackedSide = 256;
+/// Columns of a thread that share what it has packed of a.
+constexpr int64_t kPackedColumns = 64;
 
 /// The next power of two, so that predictions of many sizes share few plans.
 int64_t round_to_power(int64_t n) {
@@ -85,8 +87,9 @@ bool pays_to_sum_partials(int64_t rows, int64_t inputs, int64_t units, int threa
          rows * threads <= kMostLossRows;
 }
 
-bool pays_to_pack(int64_t rows, int64_t inputs, int64_t units) {
-  return rows >= kPackedRows && inputs >= kPackedSide && units >= kPackedSide;
+bool pays_to_pack(int64_t rows, int64_t inputs, int64_t units, int threads) {
+  const int64_t least = std::max(kPackedSide, kPackedColumns * threads);
+  return rows >= kPackedRows && inputs >= least && units >= least;
 }
 
 bool pays_to_find_zeros(int64_t units) { return units >= kUnitsPerCopy; }

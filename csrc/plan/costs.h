@@ -30,7 +30,7 @@ bool pays_to_find_zeros(int64_t units);
 
 /// Whether a product of so many rows with a kernel (inputs, units), and its gradients, are large enough to pack what
 /// they multiply.
-bool pays_to_pack(int64_t rows, int64_t inputs, int64_t units);
+bool pays_to_pack(int64_t rows, int64_t inputs, int64_t units, int threads);
 
 /// How a prediction is shared out: either teams of one thread that take batch after batch for themselves, or one
 /// batch for one team.

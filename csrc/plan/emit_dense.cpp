@@ -38,7 +38,7 @@ Split emit_forward(Emitter& emitter, Operation& op, Split split) {
   step.bias = emitter.variables_of(op).bias;
   step.activation = op.activation;
   if (!step.compressed) {
-    step.room = emitter.block_room(emitter.plan.max_rows * op.groups, emitter.buffer(op.in).columns, op.width);
+    step.room = emitter.room_for(emitter.plan.max_rows * op.groups, emitter.buffer(op.in).columns, op.width);
   }
   op.saved = op.out;
   emitter.emit(step);
@@ -53,7 +53,7 @@ void emit_weight_gradient(Emitter& emitter, const Operation& op, int dz) {
   if (step.compressed) {
     step.out = add_compressed_sums(emitter.plan, in.columns);
   } else {
-    step.room = emitter.block_room(emitter.plan.max_rows * op.groups, in.columns, op.width);
+    step.room = emitter.room_for(emitter.plan.max_rows * op.groups, in.columns, op.width);
   }
   step.kernel = emitter.variables_of(op).kernel;
   step.bias = emitter.variables_of(op).bias;
@@ -65,7 +65,7 @@ void emit_weight_gradient(Emitter& emitter, const Operation& op, int dz) {
 Gradient emit_input_gradient(Emitter& emitter, const Operation& op, const Operation& previous, Gradient gradient) {
   const int64_t rows = emitter.plan.max_rows * op.groups;
   int dz = gradient.buffer;
-  const int room = emitter.block_room(rows, previous.width, op.width);
+  const int room = emitter.room_for(rows, previous.width, op.width);
   if (room < 0 && !sums_in_lanes(rows, op.width) && !turns_kernel(op.width)) {
     const int turned = emitter.add_buffer(op.width, round_up(rows, kLane), gradient.split);
     emitter.emit({Step::Kind::kTranspose, gradient.split, false, dz, turned});

@@ -1,5 +1,6 @@
 #include "plan/emitter.h"
 
+#include "kernels/packed_blocks.h"
 #include "plan/costs.h"
 
 namespace engine {
@@ -30,9 +31,11 @@ Split Emitter::forward_split(int64_t units) const {
   return feeds_all(plan.max_rows, plan.threads) ? Split::kSamples : Split::kUnits;
 }
 
-int Emitter::block_room(int64_t rows, int64_t inputs, int64_t units) {
-  if (!pays_to_pack(rows, inputs, units)) return -1;
-  if (room < 0) room = add_block_room(plan);
+int Emitter::room_for(int64_t rows, int64_t inputs, int64_t units) {
+  if (!pays_to_pack(rows, inputs, units, plan.threads)) return -1;
+  const bool more = rows > kBlockRows;
+  int& room = rooms_[more ? 1 : 0];
+  if (room < 0) room = add_packed_room(plan, more ? rows : kBlockRows);
   return room;
 }
 

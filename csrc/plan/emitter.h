@@ -46,8 +46,8 @@ class Emitter {
   /// What a product of the gathered rows, or of changed images, may use in their place.
   void reads_input(Step& step) const;
 
-  /// Where a product of `rows` with a kernel (inputs, units) finds room for blocks; -1 where it does without.
-  int block_room(int64_t rows, int64_t inputs, int64_t units);
+  /// Where a product of `rows` with a kernel (inputs, units) finds room for packed blocks; -1 where it does without.
+  int room_for(int64_t rows, int64_t inputs, int64_t units);
 
   /// Has the team record the images for a product with so many units, if that pays.
   void record_images(int64_t units);
@@ -66,7 +66,6 @@ class Emitter {
   Plan plan;
   bool stores_all = false;  // where Python may fail in the middle of a batch, which must then leave no weight changed
   bool one_team = false;    // whether those who start a batch end it: Python has no step in between
-  int room = -1;            // for products in blocks, all of them: one follows the other
   Step input{Step::Kind::kGather};  // the gathering of the rows, if products may read them (reads_rows)
   int images = -1;                  // changed at random, and whatever else doesn't learn
 
@@ -74,6 +73,7 @@ class Emitter {
   const Parameters& parameters_;
   const OptimizerSpec& optimizer_;
   std::vector<Step> last_;
+  int rooms_[2] = {-1, -1};  // for products in packed blocks, one after the other: of a block's rows, and of more
   Step recording_{Step::Kind::kRecord};
 };
 

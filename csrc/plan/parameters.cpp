@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "plan/blocks.h"
+#include "kernels/packed_blocks.h"
 #include "plan/operations.h"
 #include "plan/plan.h"
 
@@ -128,9 +128,9 @@ int add_compressed_sums(Plan& plan, int64_t inputs) {
   return buffer;
 }
 
-int add_block_room(Plan& plan) {
+int add_packed_room(Plan& plan, int64_t rows) {
   const bool trains = plan.mode == Plan::Mode::kTrain;
-  const int buffer = add_buffer(plan, 1, kBlockRoom + (trains ? kGradientRows * kBlockColumns : 0));
+  const int buffer = add_buffer(plan, 1, packed_room(rows) + (trains ? kGradientRows * kGradientStride : 0));
   give_copies(plan, buffer);
   return buffer;
 }

@@ -158,7 +158,7 @@ struct Step {
   bool reads_rows = false;  // `in` are the gathered rows, which may be read in the data set instead ...
   int pointers = -1;        // ... through pointers to those of this batch and of the next, if they are in random order
   bool compressed = false;  // the same of compressed rows, which nobody gathers; a gradient then has scratch in `out`
-  int room = -1;            // for a product in blocks (plan/blocks.h)
+  int room = -1;            // for a product in packed blocks (kernels/packed_blocks.h)
   // Variables by index, -1 none.
   int kernel = -1;
   int bias = -1;
@@ -243,8 +243,8 @@ int add_team_records(Plan& plan, int64_t inputs);
 /// Appends scratch for the CompressedSums of a batch; returns its index.
 int add_compressed_sums(Plan& plan, int64_t inputs);
 
-/// Appends scratch for products in blocks, and for one block of a gradient; returns its index.
-int add_block_room(Plan& plan);
+/// Appends scratch for products of so many rows in packed blocks, and for one block of a gradient; returns its index.
+int add_packed_room(Plan& plan, int64_t rows);
 
 /// Appends scratch for pointers to the rows of two batches; returns its index.
 int add_pointers(Plan& plan);

@@ -46,7 +46,7 @@ def train(weights: Weights, x: Array, y: Array, batch_size: int, **options: Any)
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.layers.Dense(hidden, activation="relu"), keras.layers.Dense(units)])
     model.compile(keras.optimizers.SGD(1.0, **options), "mse")
-    model.build((None, x.shape[1]))
+    model.build((None, *x.shape[1:]))
     model.set_weights(weights)
     model.fit(x, y, batch_size=batch_size, shuffle=shuffle, verbose=0)
     trained: Weights = model.get_weights()
@@ -91,3 +91,21 @@ def test_rows_anywhere_and_stored_gradients_give_the_same_bits() -> None:
             keras.config.set_threads(threads)
             assert equal(train(weights, x, y, 200, shuffle=shuffle), expected)
             assert equal(train(weights, x, y, 200, shuffle=shuffle, clipvalue=1e30), expected)
+
+
+def test_rows_of_samples_give_the_bits_of_samples() -> None:
+    weights, x, y = network(300, 330, 270), normal(40, 10, 300), normal(40, 10, 270)
+    expected = train(weights, x.reshape(400, 300), y.reshape(400, 270), 200)
+    assert equal(train(weights, x, y, 20), expected)
+
+
+@pytest.mark.parametrize("rows", [31, 300])
+def test_predictions_of_large_layers_have_the_bits_of_the_contract(rows: int) -> None:
+    (kernel, bias), x = network(257, 400, 1)[:2], normal(rows, 257)
+    model = keras.Sequential([keras.layers.Dense(400, activation="relu")])
+    model.build((None, 257))
+    model.set_weights([kernel, bias])
+    expected = np.maximum(layer_product(x, kernel, bias), 0)
+    for threads in (1, 2, 3):
+        keras.config.set_threads(threads)
+        assert same_bits(model.predict(x, verbose=0), expected)

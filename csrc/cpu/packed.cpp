@@ -1,9 +1,8 @@
 // A dense layer's large products, in blocks of packed operands (gemm.h). The bits are those of the products that read
 // their operands where they lie.
-#include "plan/blocks.h"
-
 #include "cpu/gemm.h"
 #include "cpu/steps.h"
+#include "kernels/packed_blocks.h"
 
 namespace engine {
 namespace {
@@ -56,16 +55,17 @@ void StepRunner::input_gradient_in_blocks(const Step& step, int64_t rows, Range 
 
 const float* StepRunner::kernel_gradient_block(const Step& step, const DenseBackwardWeights& op, Range units,
                                                Range columns) const {
-  float* gradient = data(step.room) + kBlockRoom;
-  Product product = product_into(gradient, kBlockColumns, variable(step.kernel).rows, columns.end, op.rows);
+  const int64_t width = columns.end - columns.begin;
+  float* gradient = data(step.room) + packed_room(op.rows);
+  Product product = product_into(gradient, kGradientStride, variable(step.kernel).rows, width, op.rows);
   product.a = op.x;
   product.a_row = 1;
   product.a_column = op.ldx;
   product.a_columns = op.x_rows;
-  product.b = op.dz;
+  product.b = op.dz + columns.begin;
   product.b_row = op.lddz;
   product.b_column = 1;
-  multiply_part(kernels_, product, units, columns, data(step.room));
+  multiply_part(kernels_, product, units, {0, width}, data(step.room));
   return gradient;
 }
 
