@@ -22,10 +22,8 @@ struct Product {
   int64_t m, n, k;
   const float* a;
   int64_t a_row, a_column;
-  const float* const* a_columns = nullptr;  // of multiply_part: where they lie anywhere, each contiguous; not in a then
   const float* b;
   int64_t b_row, b_column;
-  Layout b_layout = Layout::kStrides;  // others are for multiply_part alone
   float* c;
   int64_t c_row, c_column;
   const float* bias;  // or null; (n,), or (m,) if `bias_by_row`
@@ -34,6 +32,9 @@ struct Product {
   float parameters[kMostParameters];  // of the activation
   int64_t row_columns;                // row-wise activations work on rows of so many contiguous elements of c
   std::vector<StackAxis> stack;
+  // Of multiply_part alone, which knows no stack:
+  const float* const* a_columns = nullptr;  // where columns of a lie anywhere, each contiguous; not in `a` then
+  Layout b_layout = Layout::kStrides;
 };
 
 /// Multiply-adds that the product takes, and for how many threads they are work enough.
