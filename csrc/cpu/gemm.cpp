@@ -5,14 +5,14 @@
 
 #include <algorithm>
 #include <cassert>
-#include <limits>
+#include <memory>
+#include <new>
 #include <utility>
 
 #include "cpu/activation.h"
 #include "cpu/grid.h"
 #include "cpu/team.h"
 #include "kernels/packed_blocks.h"
-#include "plan/arena.h"
 #include "plan/panels.h"
 
 namespace engine {
@@ -23,6 +23,19 @@ constexpr int64_t kNarrow = 2;
 
 /// Multiply-adds that a thread more is worth waking for.
 constexpr double kWorkPerThread = 1e6;
+
+struct FreeAligned {
+  void operator()(float* p) const { ::operator delete(p, std::align_val_t{kLane * sizeof(float)}); }
+};
+using Scratch = std::unique_ptr<float, FreeAligned>;
+
+/// Uninitialised floats on cache lines. Not in huge pages: those go back to the system after every product, and 2 MB
+/// are zeroed for each when it comes again.
+Scratch allocate(int64_t floats) {
+  if (floats == 0) return nullptr;
+  return Scratch(static_cast<float*>(
+      ::operator new(static_cast<size_t>(floats) * sizeof(float), std::align_val_t{kLane * sizeof(float)})));
+}
 
 /// c^T = b^T a^T
 void transpose(Product& p) {
@@ -238,9 +251,9 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
   // Without terms the kernels still walk along an operand.
   const int64_t least = by_row ? round_up(product.row_columns, kLane) : p.k == 0 ? kLane : 0;
   const int64_t floats = std::max(grid.floats(), least);
-  const auto scratch = floats > 0 ? allocate(threads * floats * static_cast<int64_t>(sizeof(float))) : nullptr;
+  const Scratch scratch = allocate(threads * floats);
   run_team(threads, [&](const Worker& worker) {
-    float* own = static_cast<float*>(scratch.get()) + worker.index * floats;
+    float* own = scratch.get() + worker.index * floats;
     const CellRunner runner(kernels, p, grid, own);
     const int64_t end = tasks * (worker.index + 1) / worker.threads;
     for (int64_t task = tasks * worker.index / worker.threads; task < end; ++task) {
