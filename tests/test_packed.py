@@ -58,7 +58,7 @@ def equal(found: Weights, expected: Weights) -> bool:
 
 
 # Whole blocks and panels, and all that may be left of them; a batch of several chains; more units than a block of a
-# gradient has; last batches of few rows, whose sums are in lanes, and of one.
+# gradient has, and more terms than are packed at a time; last batches of few rows, whose sums are in lanes, and of one.
 @pytest.mark.parametrize(
     ("batches", "sizes"),
     [
@@ -67,6 +67,7 @@ def equal(found: Weights, expected: Weights) -> bool:
         ([300, 9], (300, 521, 256)),
         ([200, 8], (256, 257, 300)),
         ([128], (1000, 256, 257)),
+        ([200], (2100, 256, 256)),
     ],
 )
 def test_steps_of_large_layers_have_the_bits_of_the_contract(
