@@ -68,17 +68,7 @@ __attribute__((noinline)) void add_chain(const Sums from, const Sums to, const A
   }
   auto a = operand.cursor(0);
 #pragma GCC unroll 1
-  for (int64_t p = 0; p < k; ++p, a.next(), b += ldb) {
-    vf bp[Vectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) bp[v] = load(b + v * kWidth);
-#pragma GCC unroll 12
-    for (int i = 0; i < Rows; ++i) {
-      const vf ai = broadcast(a[i]);
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) acc[i][v] = fma(ai, bp[v], acc[i][v]);
-    }
-  }
+  for (int64_t p = 0; p < k; ++p, a.next(), b += ldb) add_term(acc, a, b);
   if (from.at) add_rows(acc, from);
   store_rows(acc, to);
 }

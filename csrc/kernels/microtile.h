@@ -115,6 +115,20 @@ struct ByPanels {
   }
 };
 
+/// acc += a (Rows,) b (Vectors * kWidth,)^T
+template <int Rows, int Vectors, class Cursor>
+ENGINE_INLINE void add_term(vf (&acc)[Rows][Vectors], const Cursor& a, const float* b) {
+  vf bp[Vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) bp[v] = load(b + v * kWidth);
+#pragma GCC unroll 12
+  for (int i = 0; i < Rows; ++i) {
+    const vf ai = broadcast(a[i]);
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) acc[i][v] = fma(ai, bp[v], acc[i][v]);
+  }
+}
+
 /// tile (Rows, Vectors) = A (Rows, k) B (k, Vectors * kWidth) over p in [begin, end), from zero. Not inlined: among
 /// an epilogue's values GCC spills accumulators inside this loop (1.6 times the time of a batch of 32), and all
 /// epilogues share the code. The way through memory costs 16 stores and loads per tile.
@@ -132,17 +146,7 @@ __attribute__((noinline)) void chain(vf (&tile)[Rows][Vectors], const A operand,
     auto a = operand.cursor(p);
     const int64_t stop = operand.run(p, end);
 #pragma GCC unroll 1
-    for (; p < stop; ++p, a.next(), b += ldb) {
-      vf bp[Vectors];
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) bp[v] = load(b + v * kWidth);
-#pragma GCC unroll 8
-      for (int i = 0; i < Rows; ++i) {
-        const vf ai = broadcast(a[i]);
-#pragma GCC unroll 8
-        for (int v = 0; v < Vectors; ++v) acc[i][v] = fma(ai, bp[v], acc[i][v]);
-      }
-    }
+    for (; p < stop; ++p, a.next(), b += ldb) add_term(acc, a, b);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i) {
