@@ -35,6 +35,8 @@ class CpuExecutor final : public Executor {
     int64_t cursor;
     bool for_another_team;  // and not because it was the end, a host step, or somebody had had enough
   };
+  Reached run_among_others(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
+                           const std::function<bool()>& keep_going);
   Reached run_with(const Crowd::Team& team, const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
                    const std::function<bool()>& keep_going);
   bool predict_batch(const StepRunner& runner, const Plan& plan, const Frame& frame, const Batch& batch) const;
@@ -55,10 +57,31 @@ int64_t CpuExecutor::run(const Plan& plan, const Frame& frame, int64_t begin, in
   const bool asked = threads_.load(std::memory_order_relaxed) > 0;
   Reached reached{begin, false};
   do {
-    const Crowd::Team team = asked ? Crowd::Team{plan.threads, Time::max()} : crowd_.next(plan.threads);
-    reached = run_with(team, plan, frame, reached.cursor, end, keep_going);
+    if (asked || plan.threads == 1) {
+      reached = run_with({plan.threads, Time::max()}, plan, frame, reached.cursor, end, keep_going);
+    } else {
+      reached = run_among_others(plan, frame, reached.cursor, end, keep_going);
+    }
   } while (reached.for_another_team && reached.cursor < end);
   return reached.cursor;
+}
+
+/// On the team that the crowd leaves, or on a smaller one that is quicker.
+CpuExecutor::Reached CpuExecutor::run_among_others(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
+                                                   const std::function<bool()>& keep_going) {
+  Crowd::Team team = crowd_.next(plan.threads);
+  const bool paced = frame.pace && team.threads == plan.threads;
+  const Time start = Clock::now();
+  if (paced) {
+    const Pace::Stretch stretch = frame.pace->next(plan.threads);
+    team = {stretch.threads, std::min(team.until, start + stretch.length)};
+  }
+  const Reached reached = run_with(team, plan, frame, begin, end, keep_going);
+  if (paced) {
+    const auto steps = static_cast<double>(plan.steps.size());
+    frame.pace->note(static_cast<double>(reached.cursor - begin) / steps, Clock::now() - start);
+  }
+  return reached;
 }
 
 CpuExecutor::Reached CpuExecutor::run_with(const Crowd::Team& team, const Plan& plan, const Frame& frame, int64_t begin,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/compressed_rows.h"
+#include "plan/pace.h"
 #include "plan/plan.h"
 #include "plan/records.h"
 
@@ -52,6 +53,7 @@ struct Frame {
   float* output = nullptr;      // predict: (rows, outputs), contiguous
   bool finite = false;          // predict: look for rows that hold a number that is no finite float32
   Totals* totals = nullptr;
+  Pace* pace = nullptr;  // of the plan, by which a run may take fewer threads; null: all that there are
 };
 
 class Executor {

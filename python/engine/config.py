@@ -27,7 +27,8 @@ def set_threads(n: int | None) -> None:
     """Use `n` threads in every later run whose work is worth them; results don't depend on it.
 
     By default there are as many as the process has CPUs, by its affinity mask, and no more than OMP_NUM_THREADS;
-    while other programs keep some of these CPUs busy, a run makes do with fewer. `n` threads stay `n`.
+    while other programs keep some of these CPUs busy, or small batches are quicker so, a run makes do with fewer.
+    `n` threads stay `n`.
 
     Args:
         n: number of threads, at least 1; None goes back to the default.
