@@ -66,7 +66,7 @@ Ahead StepRunner::next_rows(const Step& step, const Batch& batch) const {
   const int64_t left = frame_.data.rows - batch.first - batch.rows;
   if (step.pointers < 0 || !frame_.order || plan_.max_rows * bytes_per_row() > kMostAhead) return {};
   return {reinterpret_cast<const void* const*>(data(step.pointers) + shape(step.pointers).ld),
-          left < batch.rows ? left : batch.rows, bytes_per_row() / 64 + 1};
+          left < batch.rows ? left : batch.rows, bytes_per_row()};
 }
 
 /// Pointers to the rows, or to their records, of this batch and of the next.
@@ -101,7 +101,7 @@ void StepRunner::gather(const Step& step, const Batch& batch) const {
   if (step.pointers >= 0 && frame_.order) point(step, batch);
   if (const auto zeros = nonzeros(step); zeros && find_nonzeros(step, batch, *zeros)) return;
   if (in_place(step)) return;
-  const bool prefetched = next_rows(step, batch).lines > 0;
+  const bool prefetched = next_rows(step, batch).bytes > 0;
   // Rows that no product reads are gathered by one thread each, which has the same places in the next batch.
   const bool whole_batch = step.pointers < 0 && plan_.max_rows * row_bytes(in) <= kMostAhead;
   kernels_.gather[static_cast<size_t>(in.type)](

@@ -14,13 +14,12 @@ ENGINE_INLINE const T* source_row(const void* data, int64_t stride, const int32_
   return static_cast<const T*>(data) + (order ? order[sample] : sample) * stride;
 }
 
-/// Shuffled rows come from main memory; asked for one batch ahead, they are in the L2 cache when needed.
-template <class T>
-ENGINE_INLINE void prefetch_row(const Gather& op, int64_t sample) {
+/// Asks for all lines of a row, which may begin anywhere in the first of them.
+template <int Locality, class T>
+ENGINE_INLINE void prefetch_row(const T* row, int64_t k) {
   constexpr int64_t kPerLine = 64 / sizeof(T);
-  if (!op.order || sample >= op.samples) return;
-  const T* row = static_cast<const T*>(op.data) + op.order[sample] * op.stride;
-  for (int64_t j = 0; j < op.k; j += kPerLine) __builtin_prefetch(row + j, 0, 2);
+  for (int64_t j = 0; j < k; j += kPerLine) __builtin_prefetch(row + j, 0, Locality);
+  __builtin_prefetch(row + k - 1, 0, Locality);
 }
 
 /// float32(value) * scale + offset. In vectors: GCC's -O2 makes none of a loop of unknown length.
@@ -42,7 +41,10 @@ template <class T>
 void gather(const Gather& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const T* in = source_row<T>(op.data, op.stride, op.order, op.first + b);
-    prefetch_row<T>(op, op.next + b);
+    // Shuffled rows come from main memory; asked for one batch ahead, they are in the L2 cache when needed.
+    if (const int64_t ahead = op.next + b; op.order && ahead < op.samples) {
+      prefetch_row<2>(source_row<T>(op.data, op.stride, op.order, ahead), op.k);
+    }
     convert(in, op.x + b * op.ldx, op.k, op.scale, op.offset);
   }
 }
@@ -198,8 +200,7 @@ int64_t record_rows(const RecordRows& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const T* in = source_row<T>(op.data, op.stride, op.order, op.first + b);
     if (op.order && b + kPrefetch < op.rows.end) {
-      const T* ahead = source_row<T>(op.data, op.stride, op.order, op.first + b + kPrefetch);
-      for (int64_t j = 0; j < op.k; j += static_cast<int64_t>(64 / sizeof(T))) __builtin_prefetch(ahead + j);
+      prefetch_row<3>(source_row<T>(op.data, op.stride, op.order, op.first + b + kPrefetch), op.k);
     }
     const int64_t n = record_row(in, op.k, op.scale, out, values);
     uint8_t* kept = out + record_values_offset(blocks, n);

@@ -14,7 +14,7 @@ namespace engine {
 struct Ahead {
   const void* const* rows = nullptr;
   int64_t count = 0;
-  int64_t lines = 0;  // of each row
+  int64_t bytes = 0;  // of each row
 };
 
 /// y (rows, n) = activation(x (rows, k) kernel (k, n) + bias (n,)), for one panel of the kernel

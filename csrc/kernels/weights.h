@@ -15,21 +15,21 @@ class Fetcher {
  public:
   /// Over `calls` calls of `fetch`.
   Fetcher(const Ahead& ahead, int64_t calls)
-      : ahead_(ahead), per_call_(calls > 0 ? ahead.count * ahead.lines / calls + 1 : 0) {}
+      : ahead_(ahead), per_call_(calls > 0 ? ahead.count * (ahead.bytes / 64 + 2) / calls + 1 : 0) {}
 
   ENGINE_INLINE void fetch() {
     for (int64_t i = 0; i < per_call_ && row_ < ahead_.count; ++i) {
-      __builtin_prefetch(static_cast<const char*>(ahead_.rows[row_]) + 64 * line_, 0, 2);
-      if (++line_ == ahead_.lines) {
-        line_ = 0;
-        ++row_;
-      }
+      // A row begins anywhere in its first line, so that its last byte may be in one more than it would fill.
+      const bool last = byte_ >= ahead_.bytes - 1;
+      __builtin_prefetch(static_cast<const char*>(ahead_.rows[row_]) + (last ? ahead_.bytes - 1 : byte_), 0, 2);
+      byte_ = last ? 0 : byte_ + 64;
+      row_ += last;
     }
   }
 
  private:
   const Ahead& ahead_;
-  int64_t per_call_, row_ = 0, line_ = 0;
+  int64_t per_call_, row_ = 0, byte_ = 0;
 };
 
 template <class Opt, Shrinkage Kind>
