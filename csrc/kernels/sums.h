@@ -6,17 +6,30 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// add_term(row, sum) for every row, in chains of kChain terms, which are added in order: what products do with theirs.
-template <class F>
-ENGINE_INLINE vf sum_of_rows(Range rows, F&& add_term) {
-  vf total{};
+/// total[v] = sum of add_term(row, v, sum) over all rows, in chains of kChain terms, which are added in order: what
+/// products do with theirs. A term waits for the one before it, so that several vectors take as long as one.
+template <int Vectors, class F>
+ENGINE_INLINE void sum_rows(Range rows, vf (&total)[Vectors], F&& add_term) {
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v) total[v] = vf{};
   for (int64_t begin = rows.begin; begin < rows.end; begin += kChain) {
     const int64_t end = rows.end < begin + kChain ? rows.end : begin + kChain;
-    vf sum{};
-    for (int64_t i = begin; i < end; ++i) sum = add_term(i, sum);
-    total = total + sum;
+    vf sum[Vectors]{};
+    for (int64_t i = begin; i < end; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) sum[v] = add_term(i, v, sum[v]);
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) total[v] = total[v] + sum[v];
   }
-  return total;
+}
+
+/// The same of one vector: add_term(row, sum)
+template <class F>
+ENGINE_INLINE vf sum_of_rows(Range rows, F&& add_term) {
+  vf total[1];
+  sum_rows(rows, total, [&](int64_t i, int, vf sum) { return add_term(i, sum); });
+  return total[0];
 }
 
 struct Square {

@@ -32,14 +32,14 @@ class Fetcher {
   int64_t per_call_, row_ = 0, byte_ = 0;
 };
 
-template <class Opt, Shrinkage Kind>
-void dense_backward_bias(const DenseBackwardWeights& op, const typename Opt::Coefficients& coefficients) {
-  if (!op.bias.values || op.units.begin > 0) return;
-  const Update<Opt, Kind> update(op.bias, coefficients, op.step);
-  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    const vf sum = sum_of_rows({0, op.rows}, [&](int64_t b, vf sum) { return sum + load(op.dz + b * op.lddz + j); });
-    update(j, 0, &sum, 1, 1);
-  }
+void dense_backward_bias(const DenseBackwardWeights& op, const AnyUpdate update) {
+  sweep_vectors<4>(op.columns, [&](auto vectors, int64_t j) {
+    constexpr int kVectors = decltype(vectors)::value;
+    vf sums[kVectors];
+    sum_rows({0, op.rows}, sums,
+             [&](int64_t b, int v, vf sum) { return sum + load(op.dz + b * op.lddz + j + v * kWidth); });
+    update(j, 0, sums, 1, kVectors);
+  });
 }
 
 /// Units, whole tiles on every instruction set, whose sums (24 KiB) wait while a long batch goes by, kChain rows at a
@@ -142,7 +142,10 @@ ENGINE_INLINE typename Opt::Coefficients coefficients_of(const OptimizerStep& st
 template <class Opt, Shrinkage Kind>
 void dense_backward_weights(const DenseBackwardWeights& op) {
   const auto coefficients = coefficients_of<Opt>(op.step);
-  dense_backward_bias<Opt, Kind>(op, coefficients);
+  if (op.bias.values && op.units.begin == 0) {
+    const Update<Opt, Kind> update(op.bias, coefficients, op.step);
+    dense_backward_bias(op, AnyUpdate(update));
+  }
   const Update<Opt, Kind> update(op.kernel, coefficients, op.step);
   dense_backward_kernel(op, AnyUpdate(update));
 }
