@@ -50,6 +50,7 @@ void StepRunner::partial_products(const Step& step, const Batch& batch) const {
     op.k = kernel.rows - begin < most ? kernel.rows - begin : most;
     op.rows = {0, batch.rows};
     op.columns = {0, kLane};
+    op.n = kernel.columns;
     op.in_slices = true;
     kernels_.dense_forward[static_cast<size_t>(Activation::kLinear)](op);
   });

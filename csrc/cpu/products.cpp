@@ -46,7 +46,7 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
       kernels_.dense_forward[index(step.activation)](
           {x.floats, x.ld, values.values + panel.offset, panel.width, bias.values ? bias.values + panel.first : nullptr,
            y + panel.first, shape(step.out).ld, kernel.rows, together, panel.columns, zeros ? &*zeros : nullptr,
-           transposes, x.rows, sums_in_slices(kernel.columns), step.compressed ? &elements : nullptr});
+           transposes, x.rows, sums_in_slices(kernel.columns), step.compressed ? &elements : nullptr, kernel.columns});
       transposes = false;
     });
   });
@@ -119,6 +119,7 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
   op.dz = data(step.saved);
   op.lddz = shape(step.saved).ld;
   op.rows = rows;
+  op.n = kernel.columns;
   op.step = at;
   op.nonzeros = zeros ? &*zeros : nullptr;
   op.ahead = next_rows(step, batch);

@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/activations.h"
 #include "kernels/compressed.h"
+#include "kernels/few_columns.h"
 #include "kernels/microtile.h"
 #include "kernels/slices.h"
 #include "kernels/sparse.h"
@@ -60,6 +61,7 @@ __attribute__((noinline)) void multiply(const DenseForward& op, decltype(&finish
     sparse_products(*op.nonzeros, op.rows, op.kernel, op.ldw, op.columns, op.transposes, epilogue);
     return;
   }
+  if (has_few_columns(op)) return multiply_few_columns(op, epilogue);
   sweep_tiles(op.rows, op.columns, [&](auto rows, auto vectors, int64_t i, int64_t j) {
     constexpr int kRows = decltype(rows)::value, kVectors = decltype(vectors)::value;
     vf tile[kRows][kVectors];

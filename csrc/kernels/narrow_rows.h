@@ -19,6 +19,17 @@ __attribute__((noinline)) inline void clear_pads(Columns& columns, int64_t n) {
   for (int64_t j = n; j < kLane; ++j) columns[j] = vf{};
 }
 
+/// Columns up to which rows are not turned as squares, but taken apart.
+constexpr int64_t kFewest = 2;
+
+/// The same element of up to kWidth rows: `element(i)`
+template <class F>
+ENGINE_INLINE vf gather_column(int64_t rows, F&& element) {
+  float values[kWidth] = {};
+  for (int64_t i = 0; i < rows; ++i) values[i] = element(i);
+  return load(values);
+}
+
 /// `row(i, part)` gives the vector number `part` of row i.
 template <class F>
 ENGINE_INLINE void gather_columns(Columns& columns, int64_t rows, F&& row) {
@@ -37,12 +48,26 @@ ENGINE_INLINE void gather_columns(Columns& columns, int64_t rows, F&& row) {
 }
 
 /// Not inlined, as the next one: all losses share the code.
-__attribute__((noinline)) void load_columns(Columns& columns, const float* x, int64_t ld, int64_t rows) {
+__attribute__((noinline)) void load_columns(Columns& columns, const float* x, int64_t ld, int64_t rows, int64_t n) {
+  if (n <= kFewest) {
+    for (int64_t j = 0; j < n; ++j) columns[j] = gather_column(rows, [&](int64_t i) { return x[i * ld + j]; });
+    return;
+  }
   gather_columns(columns, rows, [&](int64_t i, int part) { return load(x + i * ld + part * kWidth); });
 }
 
 [[maybe_unused]] __attribute__((noinline)) void store_columns(const Columns& columns, float* y, int64_t ld,
-                                                              int64_t rows) {
+                                                              int64_t rows, int64_t n) {
+  if (n <= kFewest) {
+    float values[kFewest][kWidth];
+    std::memcpy(values, columns, sizeof values);
+    for (int64_t i = 0; i < rows; ++i, y += ld) {
+#pragma GCC unroll 4
+      for (int part = 0; part < kParts; ++part) store(y + part * kWidth, vf{});
+      for (int64_t j = 0; j < n; ++j) y[j] = values[j][i];
+    }
+    return;
+  }
 #pragma GCC unroll 4
   for (int part = 0; part < kParts; ++part) {
     vf square[kWidth];
@@ -81,6 +106,11 @@ struct TargetColumns {
         labels[b - rows.begin] = TargetRow<Kind>(targets, b, n, ignored).label;
       }
       std::memcpy(&label, labels, sizeof label);
+    } else if (n <= kFewest) {
+      for (int64_t j = 0; j < n; ++j) {
+        dense[j] = gather_column(rows.end - rows.begin,
+                                 [&](int64_t i) { return TargetRow<Kind>(targets, rows.begin + i, n).dense[j]; });
+      }
     } else {
       gather_columns(dense, rows.end - rows.begin, [&](int64_t i, int part) {
         return load_row(TargetRow<Kind>(targets, rows.begin + i, n).dense, part * kWidth, n);
@@ -123,7 +153,7 @@ struct LossColumns {
         parameters(op.parameters),
         binary(op.binary),
         wants_gradient(op.dx != nullptr) {
-    load_columns(x, op.x + rows.begin * op.ld, op.ld, rows.end - rows.begin);
+    load_columns(x, op.x + rows.begin * op.ld, op.ld, rows.end - rows.begin, n);
     clear_pads(y, n);
     clear_pads(dx, n);
   }
@@ -180,8 +210,8 @@ __attribute__((flatten)) void loss_columns(const LossRows& op, Range rows) {
   LossColumns r(op, rows);
   const vf losses = L::row(r, target);
   std::memcpy(op.losses + rows.begin, &losses, static_cast<size_t>(count) * sizeof(float));
-  if (op.y_pred && gives_probabilities(L::kKind)) store_columns(r.y, op.y_pred + at, op.ld, count);
-  if (op.dx) store_columns(r.dx, op.dx + at, op.ld, count);
+  if (op.y_pred && gives_probabilities(L::kKind)) store_columns(r.y, op.y_pred + at, op.ld, count, op.n);
+  if (op.dx) store_columns(r.dx, op.dx + at, op.ld, count, op.n);
 }
 
 /// Column of the first largest element.
@@ -204,7 +234,7 @@ void categorical_accuracy_columns(const MetricRows& op, Range rows) {
   const int64_t count = rows.end - rows.begin;
   const TargetColumns<Kind> target(op.targets, rows, op.n);
   Columns y;
-  load_columns(y, op.y_pred + rows.begin * op.ld, op.ld, count);
+  load_columns(y, op.y_pred + rows.begin * op.ld, op.ld, count, op.n);
   const vi guess = argmax_columns(op.n, [&](int64_t j) { return y[j]; });
   vi truth = target.label;
   if constexpr (Kind == Target::kDense) truth = argmax_columns(op.n, [&](int64_t j) { return target.at(j); });
