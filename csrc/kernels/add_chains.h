@@ -13,7 +13,7 @@ constexpr int kPanelRows = ENGINE_VECTOR_BYTES == 64 ? 12 : kTileRows;
 struct ByTiles {
   struct Cursor {
     const float* a;
-    ENGINE_INLINE float operator[](int64_t i) const { return a[i]; }
+    ENGINE_INLINE SideBySide<3> here() const { return SideBySide<3>(a); }
     ENGINE_INLINE void next() { a += kPanelRows; }
   };
   const float* a;
@@ -33,8 +33,7 @@ struct Sums {
 /// The next row. Of many, GCC would work out all the addresses beforehand, and spill them.
 template <class T>
 ENGINE_INLINE void go_on(T*& at, int64_t row) {
-  at += row;
-  __asm__("" : "+r"(at));
+  at = aside(at + row);
 }
 
 template <int Rows, int Vectors>
@@ -67,7 +66,7 @@ __attribute__((noinline)) void add_chain(const Sums from, const Sums to, const A
     for (int v = 0; v < Vectors; ++v) acc[i][v] = vf{};
   }
   auto a = operand.cursor(0);
-#pragma GCC unroll 1
+#pragma GCC unroll 2
   for (int64_t p = 0; p < k; ++p, a.next(), b += ldb) add_term(acc, a, b);
   if (from.at) add_rows(acc, from);
   store_rows(acc, to);
