@@ -12,17 +12,32 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Tiles of kTileRows rows, then the odd rows, each against all columns: the panel of B stays in cache.
-/// A single row takes wider tiles, or the FMA pipes would wait for each other.
+/// Of products forwards, where rows of A lie apart. 6 x 4 vectors take 37 instructions for 24 multiply-adds, 8 x 2 29
+/// for 16: alone on its core the one is as quick as the other, beside a busy hardware thread a fifth quicker.
+constexpr int kForwardRows = ENGINE_VECTOR_BYTES == 64 ? 6 : kTileRows;
+constexpr int kForwardVectors = ENGINE_VECTOR_BYTES == 64 ? 4 : kTileVectors;
+
+/// Tiles against all columns, so that the panel of B stays in cache; up to kTileRows rows go through it once. A single
+/// row takes wider tiles, or the FMA pipes would wait for each other.
 template <class F>
 ENGINE_INLINE void sweep_tiles(Range rows, Range columns, F&& f) {
-  if (rows.end - rows.begin == 1) {
-    sweep_vectors<kSingleRowVectors>(columns, [&](auto vectors, int64_t j) { f(Size<1>{}, vectors, rows.begin, j); });
-    return;
-  }
-  sweep_vectors<kTileVectors>(columns, [&](auto vectors, int64_t j) {
+  const auto sweep_pieces = [&](auto vectors, int64_t j) {
     sweep<kTileRows>(rows.begin, rows.end, 1, [&](auto count, int64_t i) { f(count, vectors, i, j); });
-  });
+  };
+  const int64_t count = rows.end - rows.begin;
+  if (count == 1) {
+    sweep_vectors<kSingleRowVectors>(columns, [&](auto vectors, int64_t j) { f(Size<1>{}, vectors, rows.begin, j); });
+  } else if (count <= kTileRows) {
+    sweep_vectors<kTileVectors>(columns, sweep_pieces);
+  } else {
+    sweep_vectors<kForwardVectors>(columns, [&](auto vectors, int64_t j) {
+      if constexpr (decltype(vectors)::value <= kTileVectors) return sweep_pieces(vectors, j);
+      const int64_t whole = rows.begin + count / kForwardRows * kForwardRows;
+      const auto tile = [&](auto piece, int64_t i) { f(piece, vectors, i, j); };
+      sweep<kForwardRows, kForwardRows>(rows.begin, whole, 1, tile);
+      sweep<2>(whole, rows.end, 1, tile);
+    });
+  }
 }
 
 /// y from `sums` (rows, vectors), rows of which are `ld` apart, at (row, column). What is added to them is never -0, so
