@@ -31,11 +31,14 @@ ENGINE_INLINE void sweep_tiles(Range rows, Range columns, F&& f) {
     sweep_vectors<kTileVectors>(columns, sweep_pieces);
   } else {
     sweep_vectors<kForwardVectors>(columns, [&](auto vectors, int64_t j) {
-      if constexpr (decltype(vectors)::value <= kTileVectors) return sweep_pieces(vectors, j);
-      const int64_t whole = rows.begin + count / kForwardRows * kForwardRows;
-      const auto tile = [&](auto piece, int64_t i) { f(piece, vectors, i, j); };
-      sweep<kForwardRows, kForwardRows>(rows.begin, whole, 1, tile);
-      sweep<2>(whole, rows.end, 1, tile);
+      if constexpr (decltype(vectors)::value <= kTileVectors) {
+        sweep_pieces(vectors, j);
+      } else {
+        const int64_t whole = rows.begin + count / kForwardRows * kForwardRows;
+        const auto tile = [&](auto piece, int64_t i) { f(piece, vectors, i, j); };
+        sweep<kForwardRows, kForwardRows>(rows.begin, whole, 1, tile);
+        sweep<2>(whole, rows.end, 1, tile);
+      }
     });
   }
 }
