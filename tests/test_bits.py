@@ -15,6 +15,7 @@ from numerics import run_python, same_bits
 from numpy.typing import NDArray
 from reference import ACTIVATIONS
 
+import engine as keras
 from engine import _core
 
 Array = NDArray[Any]
@@ -195,3 +196,24 @@ def test_shuffling_by_batches_moves_rows_within_batches() -> None:
     places = [list(range(begin, min(begin + 8, 50))) for begin in range(0, 50, 8)]
     assert [sorted(rows) for rows in seen] == places
     assert sum(rows != sorted(rows) for rows in seen) > 4
+
+
+def test_trying_other_numbers_of_threads_changes_nothing() -> None:
+    """Batches so short that a run tries, while it trains, whether fewer threads are quicker (plan/pace.h)."""
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(64_000, 30)).astype(np.float32), rng.integers(0, 2, 64_000)
+
+    def weights(threads: int | None) -> list[NDArray[Any]]:
+        keras.config.set_threads(threads)
+        keras.utils.set_random_seed(1)
+        layers = [keras.layers.Dense(64, activation="relu"), keras.layers.Dense(1, activation="sigmoid")]
+        model = keras.Sequential([keras.Input((30,)), keras.layers.Dense(64, activation="relu"), *layers])
+        model.compile("adam", "binary_crossentropy")
+        model.fit(x, y, batch_size=32, epochs=3, verbose=0)
+        return model.get_weights()
+
+    try:
+        tried, alone = weights(None), weights(1)
+    finally:
+        keras.config.set_threads(None)
+    assert all(same_bits(a, b) for a, b in zip(tried, alone, strict=True))

@@ -29,7 +29,7 @@ from engine._core import Kernels
 Array = NDArray[Any]
 FUSED = ["linear", "relu"]
 
-# Tiles are 8, 6 or 4 rows by 32, 16 or 8 columns, 128 for a single row; a chain holds 256 of k. Up to 4 columns have
+# Tiles are 8, 6 or 4 rows by 32, 16 or 8 columns, forwards also 6 by 64, 128 for a single row; a chain holds 256 of k. Up to 4 columns have
 # 16, 8 or 4 samples or inputs in the lanes.
 ROWS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 17]
 COLUMNS = [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 127, 128, 129, 145]
@@ -38,6 +38,7 @@ SHAPES = (
     [(m, 17, n) for m in ROWS for n in (1, 17, 33)]
     + [(m, 17, n) for m in (1, 9) for n in COLUMNS]
     + [(m, k, n) for m in (1, 7) for k in INNER for n in (5, 33)]
+    + [(m, 17, n) for m in (10, 14, 24) for n in (64, 130)]
     + [(m, k, n) for m in (2, 7, 8, 16, 33) for k in (1, 15, 16, 17, 65, 257) for n in (1, 2, 4)]
 )
 OFFSETS = [0, 1, 5]

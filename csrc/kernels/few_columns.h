@@ -1,5 +1,5 @@
-// Products with a kernel of one column, or a few. In vectors that run along its rows most lanes are pads; here samples,
-// or inputs, are in the lanes. The same terms in the same order: the same bits.
+// Products with a kernel of one column, or a few. In vectors that run along its rows most lanes are pads; here samples
+// are in the lanes (inputs in those of the gradient, weights.h). The same terms in the same order: the same bits.
 #pragma once
 #include "kernels/slices.h"
 #include "kernels/table.h"

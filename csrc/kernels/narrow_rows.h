@@ -20,7 +20,7 @@ __attribute__((noinline)) inline void clear_pads(Columns& columns, int64_t n) {
 }
 
 /// Columns up to which rows are not turned as squares, but taken apart.
-constexpr int64_t kFewest = 2;
+constexpr int64_t kTakenApart = 2;
 
 /// The same element of up to kWidth rows: `element(i)`
 template <class F>
@@ -49,7 +49,7 @@ ENGINE_INLINE void gather_columns(Columns& columns, int64_t rows, F&& row) {
 
 /// Not inlined, as the next one: all losses share the code.
 __attribute__((noinline)) void load_columns(Columns& columns, const float* x, int64_t ld, int64_t rows, int64_t n) {
-  if (n <= kFewest) {
+  if (n <= kTakenApart) {
     for (int64_t j = 0; j < n; ++j) columns[j] = gather_column(rows, [&](int64_t i) { return x[i * ld + j]; });
     return;
   }
@@ -58,8 +58,8 @@ __attribute__((noinline)) void load_columns(Columns& columns, const float* x, in
 
 [[maybe_unused]] __attribute__((noinline)) void store_columns(const Columns& columns, float* y, int64_t ld,
                                                               int64_t rows, int64_t n) {
-  if (n <= kFewest) {
-    float values[kFewest][kWidth];
+  if (n <= kTakenApart) {
+    float values[kTakenApart][kWidth];
     std::memcpy(values, columns, sizeof values);
     for (int64_t i = 0; i < rows; ++i, y += ld) {
 #pragma GCC unroll 4
@@ -106,7 +106,7 @@ struct TargetColumns {
         labels[b - rows.begin] = TargetRow<Kind>(targets, b, n, ignored).label;
       }
       std::memcpy(&label, labels, sizeof label);
-    } else if (n <= kFewest) {
+    } else if (n <= kTakenApart) {
       for (int64_t j = 0; j < n; ++j) {
         dense[j] = gather_column(rows.end - rows.begin,
                                  [&](int64_t i) { return TargetRow<Kind>(targets, rows.begin + i, n).dense[j]; });
