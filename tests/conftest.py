@@ -24,6 +24,9 @@ os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
 
+# 2 takes every other of them: where time is short, as each network is compiled anew in Keras.
+KERAS_EVERY = int(os.environ.get("KERAS_EVERY", "1"))
+
 FEATURES, CLASSES = 6, 3
 
 
@@ -35,12 +38,14 @@ class Blobs(NamedTuple):
     one_hot: NDArray[np.float64]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Warnings of real Keras are other people's."""
-    beside_keras = Path(__file__).parent / "keras"
-    for item in items:
-        if beside_keras in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("default"))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the tests beside real Keras every KERAS_EVERY-th; its warnings are other people's."""
+    beside_keras = [item for item in items if Path(__file__).parent / "keras" in item.path.parents]
+    for item in beside_keras:
+        item.add_marker(pytest.mark.filterwarnings("default"))
+    left_out = set(beside_keras) - set(beside_keras[::KERAS_EVERY])
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=list(left_out))
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,6 @@ __all__ = [
 ]  # which have filled the list
 
 
-# 2 takes every other script: where time is short, as each is compiled anew in Keras.
-EVERY = int(os.environ.get("SCRIPTS_EVERY", "1"))
-
-
 def same(theirs: Any, ours: Any, where: str) -> None:
     """The same numbers in the same places, whatever holds them."""
     if isinstance(theirs, dict):
@@ -55,7 +50,7 @@ def same(theirs: Any, ours: Any, where: str) -> None:
         np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), rtol=2e-4, atol=2e-5, err_msg=where)
 
 
-@pytest.mark.parametrize("run", SCRIPTS[::EVERY], ids=lambda run: run.__name__)
+@pytest.mark.parametrize("run", SCRIPTS, ids=lambda run: run.__name__)
 def test_script(run: Script, tmp_path: Path) -> None:
     try:
         theirs = run(keras, tmp_path)
