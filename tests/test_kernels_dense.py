@@ -151,8 +151,13 @@ def stepped(
     return [a.copy() for a in (kernel, *([] if b is None else [b]), *kernel_slots, *bias_slots)]
 
 
-# (units, batch, columns): more units than are summed together over a long batch
-@pytest.mark.parametrize("shape", [*SHAPES, (213, 600, 70)], ids=str)
+# (units, batch, columns): more units than are summed together over a long batch, and than are stepped together for one
+# sample
+@pytest.mark.parametrize(
+    "shape",
+    [*SHAPES, (213, 600, 70), *((units, 1, n) for units in (8, 9, 33) for n in (1, 5, 64, 130))],
+    ids=str,
+)
 def test_weight_gradient_is_the_contract_to_the_bit(shape: tuple[int, int, int]) -> None:
     """From zero weights one step of SGD with rate 1 leaves the negative gradient."""
     units, m, n = shape
@@ -185,12 +190,14 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.parametrize("columns", [1, 21, 64])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizer_steps(name: str) -> None:
+def test_optimizer_steps(name: str, columns: int) -> None:
     optimizer, steps, lr = OPTIMIZERS[name], 12, 0.01
     rng = np.random.default_rng(3)
-    x, dz = rng.normal(size=(1, 19)).astype(np.float32), rng.normal(size=(1, 21)).astype(np.float32)
-    w0, b0 = rng.normal(size=(19, 21)).astype(np.float32), rng.normal(size=21).astype(np.float32)
+    x, dz, w0, b0 = (
+        rng.normal(size=s).astype(np.float32) for s in ((1, 19), (1, columns), (19, columns), columns)
+    )
     got = agreed(lambda ks: stepped(ks, optimizer, x, dz, (w0, b0), lr=lr, steps=steps))
     for value, start, gradient in ((got[0], w0, x.T * dz), (got[1], b0, dz[0])):
         w, g = start.astype(float), gradient.astype(float)
@@ -205,11 +212,14 @@ def test_optimizer_steps(name: str) -> None:
         assert (np.abs(value - w) <= bound).all()
 
 
+@pytest.mark.parametrize("columns", [1, 37])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_decay_shortens_the_weights_before_the_step(name: str) -> None:
+def test_decay_shortens_the_weights_before_the_step(name: str, columns: int) -> None:
     plain, lr = OPTIMIZERS[name], 0.01
     rng = np.random.default_rng(4)
-    x, dz, w, b = (rng.normal(size=s).astype(np.float32) for s in ((9, 19), (9, 37), (19, 37), (37,)))
+    x, dz, w, b = (
+        rng.normal(size=s).astype(np.float32) for s in ((9, 19), (9, columns), (19, columns), columns)
+    )
     decayed = {**plain, "kernel_decay": 0.3, "bias_decay": 0.7}
     shorter = fma32(-np.float32(lr * 0.3), w, w), fma32(-np.float32(lr * 0.7), b, b)
     got = agreed(lambda ks: stepped(ks, decayed, x, dz, (w, b), lr=lr))

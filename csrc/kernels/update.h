@@ -1,5 +1,7 @@
 // Weights stepped by their gradient, a tile at a time, while it is in the L1 cache.
 #pragma once
+#include <type_traits>
+
 #include "kernels/optimizers.h"
 #include "kernels/table.h"
 
@@ -25,6 +27,27 @@ struct Pull {
     }
   }
 };
+
+// Not inlined: there would be 60 kB of them.
+
+/// Up to kWidth floats, `ld` apart. Whole vectors by way of registers: a load of what was stored in parts waits for it.
+__attribute__((noinline)) vf load_column(const float* from, int64_t ld, int count) {
+  if (count < kWidth) {
+    float lane[kWidth] = {};
+    for (int l = 0; l < count; ++l) lane[l] = from[l * ld];
+    return load(lane);
+  }
+  vf v{};
+#pragma GCC unroll 16
+  for (int l = 0; l < kWidth; ++l, from += ld) v[l] = *from;
+  return v;
+}
+
+__attribute__((noinline)) void store_column(float* to, int64_t ld, vf v, int count) {
+  float lane[kWidth];
+  store(lane, v);
+  for (int l = 0; l < kWidth && l < count; ++l) to[l * ld] = lane[l];
+}
 
 /// The step of one array of weights.
 template <class Opt, Shrinkage Kind>
@@ -59,6 +82,22 @@ struct Update {
       }
     }
   }
+
+  /// Steps `count` weights, `ld` apart, by gradients that lie kWidth to a vector: what a kernel of one column has, and
+  /// not the pads of its rows as well.
+  __attribute__((noinline)) void step_column(int64_t at, int64_t ld, const vf* gradient, int count) const {
+    constexpr int kSlots = Opt::kSlots;
+    for (; count > 0; count -= kWidth, at += kWidth * ld, ++gradient) {
+      vf slots[kMaxSlots];
+#pragma GCC unroll 2
+      for (int s = 0; s < kSlots; ++s) slots[s] = load_column(weights.slots[s] + at, ld, count);
+      vf value = load_column(weights.values + at, ld, count), slope = *gradient + 0.0f;
+      pull(value, slope);
+      store_column(weights.values + at, ld, Opt::update(value, slots, slope, coefficients), count);
+#pragma GCC unroll 2
+      for (int s = 0; s < kSlots; ++s) store_column(weights.slots[s] + at, ld, slots[s], count);
+    }
+  }
 };
 
 /// An update of any kind. Products that end with one exist once: written out for every optimizer, they would make up
@@ -71,12 +110,23 @@ class AnyUpdate {
     step_ = [](const void* self, int64_t at, int64_t ld, const vf* gradient, int rows, int vectors) {
       (*static_cast<const Update<Opt, Kind>*>(self))(at, ld, gradient, rows, vectors);
     };
+    if constexpr (!std::is_same_v<Opt, StoreGradient>) {
+      column_ = [](const void* self, int64_t at, int64_t ld, const vf* gradient, int count) {
+        static_cast<const Update<Opt, Kind>*>(self)->step_column(at, ld, gradient, count);
+      };
+    }
     for (int s = 0; s < kArrays; ++s) arrays_[s] = update.weights.values;
     for (int s = 0; s < Opt::kSlots; ++s) arrays_[1 + s] = update.weights.slots[s];
   }
 
   ENGINE_INLINE void operator()(int64_t at, int64_t ld, const vf* gradient, int rows, int vectors) const {
     step_(update_, at, ld, gradient, rows, vectors);
+  }
+
+  /// Whether single columns may be stepped: not those of a stored gradient, whose pads are set to zero.
+  ENGINE_INLINE bool steps_columns() const { return column_; }
+  ENGINE_INLINE void step_column(int64_t at, int64_t ld, const vf* gradient, int count) const {
+    column_(update_, at, ld, gradient, count);
   }
 
   /// Fetches the lines of a tile while its gradient is still being computed.
@@ -97,6 +147,7 @@ class AnyUpdate {
   static constexpr int kArrays = 3;
 
   void (*step_)(const void*, int64_t, int64_t, const vf*, int, int);
+  void (*column_)(const void*, int64_t, int64_t, const vf*, int) = nullptr;
   const void* update_;
   const float* arrays_[kArrays];  // weights and slots; weights once more for a slot that there is not
 };

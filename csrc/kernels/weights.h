@@ -91,16 +91,49 @@ ENGINE_INLINE void backward_dense(const DenseBackwardWeights& op, const AnyUpdat
   }
 }
 
+/// The gradient of one sample, an outer product. The way in and out of a tile would take longer than its only term; and
+/// whole rows of a panel, which lie one behind the other, are stepped in one run.
+void backward_one_sample(const DenseBackwardWeights& op, const AnyUpdate update) {
+  constexpr int64_t kUnits = 8;
+  const float* x = op.x_rows ? op.x_rows[0] : op.x;
+  Fetcher fetcher(op.ahead, (op.units.end - op.units.begin) / kUnits);
+  sweep_vectors<kPanelVectors>(op.columns, [&](auto vectors, int64_t j) {
+    constexpr int kVectors = decltype(vectors)::value;
+    const bool side_by_side = op.ldw == kVectors * kWidth;
+    vf dz[kVectors];
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) dz[v] = load(op.dz + j + v * kWidth);
+    for (int64_t i = op.units.begin; i < op.units.end; i += kUnits) {
+      const auto units = static_cast<int>(op.units.end < i + kUnits ? op.units.end - i : kUnits);
+      vf gradient[kUnits][kVectors];
+      for (int u = 0; u < units; ++u) {
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) gradient[u][v] = broadcast(x[i + u]) * dz[v];
+      }
+      fetcher.fetch();
+      const int rows = side_by_side ? 1 : units;
+      update(i * op.ldw + j, op.ldw, gradient[0], rows, units / rows * kVectors);
+    }
+  });
+}
+
 /// The gradient by a kernel of few columns, with inputs in the lanes.
 void backward_few_columns(const DenseBackwardWeights& op, const AnyUpdate update) {
   constexpr int kTogether = 4;
   const auto step = [&](auto vectors, int64_t unit, int64_t units, auto&& x) {
     constexpr int kVectors = decltype(vectors)::value;
-    alignas(64) float gradient[kVectors * kWidth][kLane] = {};
-    for (int64_t c = 0; c < op.n; ++c) {
-      vf sums[kVectors];
+    vf sums[kVectors];
+    const auto sum_column = [&](int64_t c) {
       sum_rows({0, op.rows}, sums,
                [&](int64_t b, int v, vf sum) { return fma(x(b, v), broadcast(op.dz[b * op.lddz + c]), sum); });
+    };
+    if (op.n == 1 && update.steps_columns()) {
+      sum_column(0);
+      return update.step_column(unit * op.ldw, op.ldw, sums, static_cast<int>(units));
+    }
+    alignas(64) float gradient[kVectors * kWidth][kLane] = {};
+    for (int64_t c = 0; c < op.n; ++c) {
+      sum_column(c);
       for (int r = 0; r < kVectors * kWidth; ++r) gradient[r][c] = sums[r / kWidth][r % kWidth];
     }
     update(unit * op.ldw, op.ldw, reinterpret_cast<const vf*>(gradient), static_cast<int>(units), kParts);
@@ -144,6 +177,7 @@ void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate updat
     return;
   }
   if (op.n <= kFewColumns && !op.x_rows) return backward_few_columns(op, update);
+  if (op.rows == 1) return backward_one_sample(op, update);
   if (op.x_rows) {
     backward_dense(op, update, [&op](int64_t unit) { return ByColumnPointers{op.x_rows, unit}; });
   } else {
