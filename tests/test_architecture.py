@@ -22,7 +22,7 @@ CSRC = ROOT / "csrc"
 LAYERS = [
     {"_core"},
     {"_atomic", "_checks", "_custom", "_elementary", "_extras", "_targets", "_program", "_values"},
-    {"_arrays", "_lazy", "_progress", "_random", "_spec", "_tokens"},
+    {"_arrays", "_first_use", "_lazy", "_progress", "_random", "_spec", "_tokens"},
     {
         "activations",
         "initializers",

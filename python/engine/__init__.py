@@ -20,6 +20,7 @@ from engine import (
     regularizers,
     utils,
 )
+from engine._first_use import on_first_use
 from engine._program import __version__
 from engine.initializers import Initializer
 from engine.layers import Input, Layer
@@ -31,8 +32,6 @@ from engine.optimizers import Optimizer
 from engine.regularizers import Regularizer
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from engine import datasets, random, saving
 
 __all__ = [
@@ -70,21 +69,14 @@ __all__ = [
 
 # Most programs bring their own data and save no model; `plots` and `sklearn` need extras, so they are no names of
 # `__all__`.
-_ON_FIRST_USE = ("datasets", "plots", "random", "saving", "sklearn")
+__getattr__ = on_first_use(
+    __name__, datasets="datasets", plots="plots", random="random", saving="saving", sklearn="sklearn"
+)
 
 
 def version() -> str:
     """The version of the package."""
     return __version__
-
-
-def __getattr__(name: str) -> ModuleType:
-    if name in _ON_FIRST_USE:
-        import importlib
-
-        return importlib.import_module(f"engine.{name}")
-    msg = f"module 'engine' has no attribute {name!r}"
-    raise AttributeError(msg)
 
 
 def __dir__() -> list[str]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine import _random
-from engine._atomic import replacing
 from engine._compiled import Compiled
 from engine._passes import Passes, Place
 from engine._program import Program, Totals
 from engine.callbacks import Callback, CallbackList
 from engine.callbacks.base import Logs
 from engine.optimizers.variables import Snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Arrays = dict[str, list[NDArray[Any]]]
 _TRAINING = "training.json"
@@ -67,6 +68,7 @@ class Recovery:
         """
         import json
 
+        from engine._atomic import replacing
         from engine.saving.contents import Contents, Group
         from engine.saving.npz import Npz
 

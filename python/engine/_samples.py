@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -65,14 +64,12 @@ class Source(ABC):
         """The same samples, each weighing as much more as its class does; None changes nothing."""
 
 
-@dataclass(frozen=True)
 class Samples(Source):
-    """Checked rows with their targets and weights."""
+    """Checked rows with their targets and weights, which stay as they are."""
 
-    x: Rows | LazyRows
-    y: Targets
-    sample_weight: Float32 | None
-    form: Form
+    def __init__(self, x: Rows | LazyRows, y: Targets, sample_weight: Float32 | None, form: Form) -> None:
+        self.x, self.y, self.sample_weight, self.form = x, y, sample_weight, form
+        self._kept: Dataset | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -134,17 +131,15 @@ class Samples(Source):
         own = self.sample_weight
         if own is not None:
             weights = own.reshape(*own.shape, *[1] * (weights.ndim - own.ndim)) * weights
-        return replace(self, sample_weight=weights)
+        return Samples(self.x, self.y, weights, self.form)
 
     def _dataset(self, x: Rows | CompressedMatrix) -> Dataset:
         """The samples as the core takes them; the same object every time, as it keeps what it finds out."""
-        kept: Dataset | None = self.__dict__.get("_kept")
-        if kept is None:
+        if self._kept is None:
             # Records of a file's rows might not fit into memory.
             in_memory = isinstance(x, CompressedMatrix) or not in_a_file(x)
-            kept = Dataset(x, self.y, self.sample_weight, records=in_memory)
-            self.__dict__["_kept"] = kept
-        return kept
+            self._kept = Dataset(x, self.y, self.sample_weight, records=in_memory)
+        return self._kept
 
     def _blocks(self, x: LazyRows, batch_size: int, order: NDArray[np.int32] | None) -> Iterator[Chunk]:
         rows = max(1, x.per_block // batch_size) * batch_size

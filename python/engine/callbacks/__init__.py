@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from engine.callbacks.averages import SwapEMAWeights
-from engine.callbacks.backup import BackupAndRestore
+from typing import TYPE_CHECKING
+
+from engine._first_use import on_first_use
 from engine.callbacks.base import Callback, CallbackList, History, LambdaCallback
-from engine.callbacks.checkpoint import ModelCheckpoint
-from engine.callbacks.guards import CSVLogger, TerminateOnNaN
 from engine.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
 from engine.callbacks.rates import LearningRateScheduler
-from engine.callbacks.tensorboard import TensorBoard
+
+if TYPE_CHECKING:
+    from engine.callbacks.averages import SwapEMAWeights
+    from engine.callbacks.backup import BackupAndRestore
+    from engine.callbacks.checkpoint import ModelCheckpoint
+    from engine.callbacks.guards import CSVLogger, TerminateOnNaN
+    from engine.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "BackupAndRestore",
@@ -26,3 +31,17 @@ __all__ = [
     "TensorBoard",
     "TerminateOnNaN",
 ]
+
+__getattr__ = on_first_use(
+    __name__,
+    BackupAndRestore="backup",
+    CSVLogger="guards",
+    ModelCheckpoint="checkpoint",
+    SwapEMAWeights="averages",
+    TensorBoard="tensorboard",
+    TerminateOnNaN="guards",
+)
+
+
+def __dir__() -> list[str]:
+    return __all__

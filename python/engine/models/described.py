@@ -9,7 +9,6 @@ from typing import Any
 
 from engine._checks import LARGEST, flag, integer, nearest
 from engine._progress import print_message
-from engine._summary import Counts, Layout, Style, between, table
 from engine.layers.symbols import KerasTensor
 from engine.models.layered import Layered
 from engine.models.stack import rows_of
@@ -121,26 +120,29 @@ class Described(Layered):
             show_trainable: whether a column tells which layers are trainable.
             layer_range: names of the first and the last layer to show, or regular expressions; default all.
         """
+        from engine._summary import Counts, Layout, Style, between, table
+
         layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"))
         layers = self.parts
         groups = list(rows_of(self._sample_shape, layers, flag(expand_nested, "expand_nested")))
         shown = groups[between([layer.name for layer in layers], layer_range)]
         rows = [row[: 3 + layout.show_trainable] for row in chain(*shown)]
         style = Style.of_terminal() if print_fn is None else Style()
-        text = table(self.name, rows, self._counts(), layout, style)
+        text = table(self.name, rows, Counts(*self._counts()), layout, style)
         if print_fn is None:
             print_message(text, end="")
         else:
             print_fn(text)
 
-    def _counts(self) -> Counts:
+    def _counts(self) -> tuple[int, int, int | None]:
+        """Trainable and other weights, and what the optimizer has of its own; None before its first step."""
         trainable = sum(array.size for array in self.trainable_weights)
         non_trainable = sum(array.size for array in self.non_trainable_weights)
         optimizer = self.optimizer
         if optimizer is None or optimizer.iterations == 0:
-            return Counts(trainable, non_trainable, None)
+            return trainable, non_trainable, None
         state = sum(math.prod(variable.shape) for variable in optimizer.variables)
-        return Counts(trainable, non_trainable, state)
+        return trainable, non_trainable, state
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

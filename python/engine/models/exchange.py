@@ -6,7 +6,6 @@ import math
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,7 +64,7 @@ class ExchangedModel(CompiledModel):
             graph = self._graph()
         write(graph)
         if printed:
-            print_message(f"Exported model {self.name!r} to {str(Path(filepath))!r}.")
+            print_message(f"Exported model {self.name!r} to {os.fspath(filepath)!r}.")
 
     def to_torch_state_dict(
         self, modules: Sequence[str] | None = None, *, numpy: bool = False

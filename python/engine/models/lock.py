@@ -7,17 +7,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple
 
 # Seconds that a hook may take before a thread that can't go on until it ends is told so: the hook may be waiting for it.
 PATIENCE = 60.0
 
 
-@dataclass(frozen=True, eq=False)
-class _Waiter:
-    thread: threading.Thread
-    borrows: bool
+class _Waiter:  # no named tuple, as one is not another that has the same
+    def __init__(self, thread: threading.Thread, borrows: bool) -> None:
+        self.thread, self.borrows = thread, borrows
 
 
 class _Loan(NamedTuple):

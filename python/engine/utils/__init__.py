@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine._custom import (
     custom_object_scope,
@@ -11,6 +11,7 @@ from engine._custom import (
     get_registered_object,
     register_keras_serializable,
 )
+from engine._first_use import on_first_use
 from engine._progress import Progbar
 from engine._spec import clear_session
 from engine.config import (
@@ -25,12 +26,12 @@ from engine.utils.batches import (
     split_dataset,
     unpack_x_y_sample_weight,
 )
-from engine.utils.model_plot import plot_model
 from engine.utils.numbers import normalize, pad_sequences, set_random_seed, to_categorical
-from engine.utils.reports import classification_report
 from engine.utils.serialization import deserialize_keras_object, serialize_keras_object
 
 if TYPE_CHECKING:
+    from engine.utils.model_plot import plot_model
+    from engine.utils.reports import classification_report
     from engine.utils.timeseries import timeseries_dataset_from_array
 
 CustomObjectScope = custom_object_scope
@@ -64,10 +65,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "timeseries_dataset_from_array":  # on first use: few programs do
-        from engine.utils import timeseries
+__getattr__ = on_first_use(
+    __name__,
+    classification_report="reports",
+    plot_model="model_plot",
+    timeseries_dataset_from_array="timeseries",
+)
 
-        return timeseries.timeseries_dataset_from_array
-    msg = f"module 'engine.utils' has no attribute {name!r}"
-    raise AttributeError(msg)
+
+def __dir__() -> list[str]:
+    return __all__
