@@ -113,6 +113,20 @@ def test_malformed_sparse_matrices_are_errors(
         getattr(model, verb)(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [(np.int32, n) for n in (6, 2**31 - 1, -(2**31))]
+    + [(np.int64, n) for n in (6, 2**32 + 1, 1 - 2**32, 2**63 - 1, -(2**63))],
+)
+def test_no_place_beyond_the_columns_is_taken_for_one_within(kind: type, place: int, sparse: Any) -> None:
+    matrix, dense = sparse
+    broken = matrix.copy()
+    broken.indices, broken.indptr = matrix.indices.astype(kind), matrix.indptr.astype(kind)
+    broken.indices[3] = place
+    with pytest.raises(ValueError, match=rf"`indices` must lie in \[0, 5\], but entry 3 is {place}"):
+        trained(broken, dense.y)
+
+
 def test_sparse_parts_that_do_not_fit_are_errors(sparse: Any) -> None:
     matrix, dense = sparse
     for part in ("indptr", "indices", "data"):

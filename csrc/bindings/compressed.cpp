@@ -1,30 +1,26 @@
 #include "bindings/compressed.h"
 
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <string>
 #include <utility>
 
 #include "bindings/mapping.h"
+#include "bindings/places.h"
 #include "bindings/register.h"
 
 namespace engine::bindings {
 namespace {
 
 template <class To, class From>
-std::vector<To> copied(const py::array& array, int64_t least, int64_t most, const char* name) {
+std::vector<To> copied(const py::array& array, int64_t most, const char* name) {
   const auto* values = static_cast<const From*>(array.data());
   std::vector<To> copy(static_cast<size_t>(array.size()));
-  for (size_t i = 0; i < copy.size(); ++i) {
-    const auto value = static_cast<int64_t>(values[i]);
-    if (value < least || value > most) {
-      fail(std::string("`") + name + "` must lie in [" + std::to_string(least) + ", " + std::to_string(most) +
-           "], but entry " + std::to_string(i) + " is " + std::to_string(value));
-    }
-    copy[i] = static_cast<To>(value);
-  }
-  return copy;
+  if (copy_places(values, array.size(), most, copy.data())) return copy;
+  int64_t wrong = 0;
+  while (wrong + 1 < array.size() && values[wrong] >= 0 && values[wrong] <= most) ++wrong;
+  fail(std::string("`") + name + "` must lie in [0, " + std::to_string(most) + "], but entry " + std::to_string(wrong) +
+       " is " + std::to_string(values[wrong]));
 }
 
 /// Places in an array of `most` + 1 entries.
@@ -32,8 +28,8 @@ template <class To>
 std::vector<To> to_places(const py::array& array, int64_t most, const char* name) {
   if (array.ndim() != 1) fail(std::string("`") + name + "` must have one axis, got " + std::to_string(array.ndim()));
   require_readable(array, name);
-  if (py::isinstance<py::array_t<int32_t>>(array)) return copied<To, int32_t>(array, 0, most, name);
-  if (py::isinstance<py::array_t<int64_t>>(array)) return copied<To, int64_t>(array, 0, most, name);
+  if (py::isinstance<py::array_t<int32_t>>(array)) return copied<To, int32_t>(array, most, name);
+  if (py::isinstance<py::array_t<int64_t>>(array)) return copied<To, int64_t>(array, most, name);
   fail(std::string("`") + name + "` must be int32 or int64, got " + py::str(array.dtype()).cast<std::string>());
 }
 
@@ -41,16 +37,13 @@ std::vector<To> to_places(const py::array& array, int64_t most, const char* name
 bool ascend(const std::vector<int64_t>& begins, const std::vector<int32_t>& columns) {
   if (begins.size() < 2) fail("`indptr` must have at least two entries, got " + std::to_string(begins.size()));
   if (begins.front() != 0) fail("`indptr` must begin with 0, got " + std::to_string(begins.front()));
-  bool ascending = true;
   for (size_t row = 1; row < begins.size(); ++row) {
     if (begins[row] < begins[row - 1]) {
       fail("`indptr` must not descend, but row " + std::to_string(row - 1) + " goes from " +
            std::to_string(begins[row - 1]) + " to " + std::to_string(begins[row]));
     }
-    const auto begin = columns.begin() + begins[row - 1], end = columns.begin() + begins[row];
-    ascending = ascending && std::adjacent_find(begin, end, std::greater_equal<>()) == end;
   }
-  return ascending;
+  return all_ascend(begins, columns);
 }
 
 int64_t last_column(int64_t width) {
