@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/activations.h"
 #include "kernels/add_chains.h"
+#include "kernels/apart.h"
 #include "kernels/microtile.h"
 #include "kernels/pack.h"
 #include "kernels/table.h"
@@ -19,22 +20,17 @@ struct Place {
   ENGINE_INLINE vf load_vector(int64_t i, int v) const {
     const float* from = at + i * row + v * kWidth * column;
     if (column == 1) return left(v) < kWidth ? load_part(from, left(v)) : load(from);
-    vf sum{};
-    for (int64_t l = 0, count = part(v); l < count; ++l) sum[l] = from[l * column];
-    return sum;
+    return load_apart(from, column, left(v));
   }
 
   ENGINE_INLINE void store_vector(int64_t i, int v, vf sum) const {
     float* to = at + i * row + v * kWidth * column;
     if (column == 1) return left(v) < kWidth ? store_part(to, sum, left(v)) : store(to, sum);
-    for (int64_t l = 0, count = part(v); l < count; ++l) to[l * column] = sum[l];
+    store_apart(to, column, sum, left(v));
   }
 
   /// Columns from vector v on.
   ENGINE_INLINE int64_t left(int v) const { return columns - v * kWidth; }
-
- private:
-  ENGINE_INLINE int64_t part(int v) const { return left(v) < kWidth ? left(v) : kWidth; }
 };
 
 /// Where a tile's sums of the chains before lie, and where they go; the first chain comes from nowhere.

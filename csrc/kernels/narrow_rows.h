@@ -1,6 +1,7 @@
 // Losses and metrics of rows with few columns, kWidth rows at a time in the lanes of vectors. One after the other, rows
 // wait for their own maximum, sums and logarithm: 52 ns each.
 #pragma once
+#include "kernels/apart.h"
 #include "kernels/losses.h"
 #include "kernels/metrics.h"
 #include "kernels/transpose.h"
@@ -50,7 +51,7 @@ ENGINE_INLINE void gather_columns(Columns& columns, int64_t rows, F&& row) {
 /// Not inlined, as the next one: all losses share the code.
 __attribute__((noinline)) void load_columns(Columns& columns, const float* x, int64_t ld, int64_t rows, int64_t n) {
   if (n <= kTakenApart) {
-    for (int64_t j = 0; j < n; ++j) columns[j] = gather_column(rows, [&](int64_t i) { return x[i * ld + j]; });
+    for (int64_t j = 0; j < n; ++j) columns[j] = load_apart(x + j, ld, rows);
     return;
   }
   gather_columns(columns, rows, [&](int64_t i, int part) { return load(x + i * ld + part * kWidth); });

@@ -2,6 +2,7 @@
 #pragma once
 #include <type_traits>
 
+#include "kernels/apart.h"
 #include "kernels/optimizers.h"
 #include "kernels/table.h"
 
@@ -27,27 +28,6 @@ struct Pull {
     }
   }
 };
-
-// Not inlined: there would be 60 kB of them.
-
-/// Up to kWidth floats, `ld` apart. Whole vectors by way of registers: a load of what was stored in parts waits for it.
-__attribute__((noinline)) vf load_column(const float* from, int64_t ld, int count) {
-  if (count < kWidth) {
-    float lane[kWidth] = {};
-    for (int l = 0; l < count; ++l) lane[l] = from[l * ld];
-    return load(lane);
-  }
-  vf v{};
-#pragma GCC unroll 16
-  for (int l = 0; l < kWidth; ++l, from += ld) v[l] = *from;
-  return v;
-}
-
-__attribute__((noinline)) void store_column(float* to, int64_t ld, vf v, int count) {
-  float lane[kWidth];
-  store(lane, v);
-  for (int l = 0; l < kWidth && l < count; ++l) to[l * ld] = lane[l];
-}
 
 /// The step of one array of weights.
 template <class Opt, Shrinkage Kind>
@@ -90,12 +70,12 @@ struct Update {
     for (; count > 0; count -= kWidth, at += kWidth * ld, ++gradient) {
       vf slots[kMaxSlots];
 #pragma GCC unroll 2
-      for (int s = 0; s < kSlots; ++s) slots[s] = load_column(weights.slots[s] + at, ld, count);
-      vf value = load_column(weights.values + at, ld, count), slope = *gradient + 0.0f;
+      for (int s = 0; s < kSlots; ++s) slots[s] = load_apart(weights.slots[s] + at, ld, count);
+      vf value = load_apart(weights.values + at, ld, count), slope = *gradient + 0.0f;
       pull(value, slope);
-      store_column(weights.values + at, ld, Opt::update(value, slots, slope, coefficients), count);
+      store_apart(weights.values + at, ld, Opt::update(value, slots, slope, coefficients), count);
 #pragma GCC unroll 2
-      for (int s = 0; s < kSlots; ++s) store_column(weights.slots[s] + at, ld, slots[s], count);
+      for (int s = 0; s < kSlots; ++s) store_apart(weights.slots[s] + at, ld, slots[s], count);
     }
   }
 };
