@@ -25,7 +25,7 @@ std::optional<NonZeros> StepRunner::nonzeros(const Step& step) const {
     const TeamRecords team(data(step.records), plan_.max_rows, frame_.model->input_size, plan_.threads);
     bool sparse = true;
     for (int i = 0; i < worker_.threads; ++i) sparse = sparse && team.dense[i * kLane] == 0;
-    *nonzeros.header = {sparse ? RecordValues::kFloats : RecordValues::kNone, nullptr};
+    *nonzeros.header = {sparse ? RecordValues::kFloats : RecordValues::kNone, nullptr, 0};
     nonzeros.records = team.records;
   }
   return nonzeros;
@@ -44,10 +44,6 @@ void StepRunner::record(const Step& step, const Batch& batch) const {
   team.dense[worker_.index * kLane] = bytes == kTooManyNonZeros ? 1 : 0;
 }
 
-int64_t StepRunner::bytes_per_row() const {
-  return frame_.sparse ? frame_.sparse->bytes_per_row : row_bytes(frame_.data);
-}
-
 bool StepRunner::in_place(const Step& step) const {
   const Step& gather = plan_.steps.front();
   if (!step.reads_rows || frame_.data.type != RowType::kFloat32) return false;
@@ -63,23 +59,19 @@ StepRunner::Input StepRunner::input(const Step& step, const Batch& batch) const 
 }
 
 Ahead StepRunner::next_rows(const Step& step, const Batch& batch) const {
-  const int64_t left = frame_.data.rows - batch.first - batch.rows;
-  if (step.pointers < 0 || !frame_.order || plan_.max_rows * bytes_per_row() > kMostAhead) return {};
+  const int64_t left = frame_.data.rows - batch.first - batch.rows, bytes = row_bytes(frame_.data);
+  if (step.pointers < 0 || !frame_.order || frame_.sparse || plan_.max_rows * bytes > kMostAhead) return {};
   return {reinterpret_cast<const void* const*>(data(step.pointers) + shape(step.pointers).ld),
-          left < batch.rows ? left : batch.rows, bytes_per_row()};
+          left < batch.rows ? left : batch.rows, bytes};
 }
 
-/// Pointers to the rows, or to their records, of this batch and of the next.
+/// Pointers to the rows of this batch and of the next.
 void StepRunner::point(const Step& step, const Batch& batch) const {
   auto* rows = reinterpret_cast<const void**>(data(step.pointers));
   auto* next = reinterpret_cast<const void**>(data(step.pointers) + shape(step.pointers).ld);
   const auto* x = static_cast<const char*>(frame_.data.x);
   const int64_t bytes = row_bytes(frame_.data);
-  const auto at = [&](int64_t sample) -> const void* {
-    const int64_t row = frame_.order[sample];
-    if (frame_.sparse) return frame_.sparse->records[static_cast<size_t>(row)];
-    return x + row * bytes;
-  };
+  const auto at = [&](int64_t sample) { return x + frame_.order[sample] * bytes; };
   for (int64_t b = 0; b < batch.rows; ++b) rows[b] = at(batch.first + b);
   const int64_t count = next_rows(step, batch).count;
   for (int64_t b = 0; b < count; ++b) next[b] = at(batch.first + batch.rows + b);
@@ -98,8 +90,8 @@ void StepRunner::gather(const Step& step, const Batch& batch) const {
     const CompressedBatch rows = compressed(batch);
     return kernels_.gather_compressed({&rows, data(step.out), x.ld, x.columns, step.offset, samples(step, batch)});
   }
-  if (step.pointers >= 0 && frame_.order) point(step, batch);
   if (const auto zeros = nonzeros(step); zeros && find_nonzeros(step, batch, *zeros)) return;
+  if (step.pointers >= 0 && frame_.order) point(step, batch);
   if (in_place(step)) return;
   const bool prefetched = next_rows(step, batch).bytes > 0;
   // Rows that no product reads are gathered by one thread each, which has the same places in the next batch.
@@ -112,10 +104,10 @@ void StepRunner::gather(const Step& step, const Batch& batch) const {
 bool StepRunner::find_nonzeros(const Step& step, const Batch& batch, const NonZeros& nonzeros) const {
   const DatasetView& in = frame_.data;
   const Range rows = samples(step, batch);
-  *nonzeros.header = {RecordValues::kNone, nonzeros.own_codes};
+  *nonzeros.header = {RecordValues::kNone, nonzeros.own_codes, 0};
   if (plan_.mode == Plan::Mode::kTrain) {
     if (!frame_.sparse) return false;
-    *nonzeros.header = {frame_.sparse->values, frame_.sparse->codes};
+    *nonzeros.header = {frame_.sparse->values, frame_.sparse->codes, frame_.sparse->bytes_per_row};
     for (int64_t b = rows.begin; b < rows.end; ++b) {
       const int64_t sample = batch.first + b;
       nonzeros.records[b] = frame_.sparse->records[static_cast<size_t>(frame_.order ? frame_.order[sample] : sample)];

@@ -152,8 +152,6 @@ class StepRunner {
   bool in_place(const Step& step) const;
   /// What to fetch during the gradient of the first layer; nothing where it would not fit.
   Ahead next_rows(const Step& step, const Batch& batch) const;
-  /// Of the data set, or of its records on average.
-  int64_t bytes_per_row() const;
   Targets targets(const Batch& batch) const;
   /// Rows that losses and metrics look at.
   int64_t output_rows(const Batch& batch) const;

@@ -59,6 +59,7 @@ struct NonZeros {
   struct Header {
     RecordValues values;  // kNone: the batch has too few zeros, and lies in the gathered floats
     const float* codes;   // (kCodes,) the number that each code stands for
+    int64_t far_bytes;    // of a record on average where they lie anywhere in memory; 0: they are in a cache
   };
 
   Header* header;

@@ -22,6 +22,8 @@ constexpr int kInputsTogether = ENGINE_VECTOR_BYTES == 64 ? NonZeros::kMostToget
 constexpr int64_t kInputsAhead = 64;
 /// Samples whose sums (8 KiB) wait in the L1 cache while the blocks go by.
 constexpr int64_t kSampleGroup = 32;
+/// Samples whose records are asked for while those before are multiplied, 3 us.
+constexpr int64_t kRecordsAhead = 8;
 static_assert(kChain == kRecordBlock && kChain % NonZeros::kWordBits == 0);
 
 // What a record keeps of an element, and the number it stands for.
@@ -112,17 +114,27 @@ ENGINE_INLINE void add_samples(float* sums, const NonZeros& x, const X& value, i
   }
 }
 
-/// The same for all `rows`.
+ENGINE_INLINE void prefetch_record(const NonZeros& x, int64_t i) {
+  for (int64_t byte = 0; byte < x.header->far_bytes; byte += 64) __builtin_prefetch(x.records[i] + byte);
+}
+
+/// The same for all `rows`, of samples up to `end`.
 template <int Vectors, bool Transposes, class X>
-__attribute__((noinline)) void add_block(float* sums, const NonZeros& x, const X value, Range rows, int64_t block,
-                                         const float* b, int64_t ldb) {
+__attribute__((noinline)) void add_block(float* sums, const NonZeros& x, const X value, Range rows, int64_t end,
+                                         int64_t block, const float* b, int64_t ldb) {
+  const auto prefetch = [&](int64_t ahead) {
+    if (Transposes && block == 0 && ahead < end) prefetch_record(x, ahead);
+  };
   int64_t i = rows.begin;
   if constexpr (2 * Vectors <= kChainsInFlight) {
     for (; i + 2 <= rows.end; i += 2, sums += 2 * kPanel) {
+      prefetch(i + kRecordsAhead);
+      prefetch(i + 1 + kRecordsAhead);
       add_samples<2, Vectors, Transposes>(sums, x, value, i, block, b, ldb);
     }
   }
   for (; i < rows.end; ++i, sums += kPanel) {
+    prefetch(i + kRecordsAhead);
     add_samples<1, Vectors, Transposes>(sums, x, value, i, block, b, ldb);
   }
 }
@@ -130,11 +142,11 @@ __attribute__((noinline)) void add_block(float* sums, const NonZeros& x, const X
 /// The products of a group of samples with the columns [j, j + Vectors * kWidth) of a panel:
 /// `epilogue(row, column, sums, ld, rows, vectors)`.
 template <int Vectors, bool Transposes, class X, class Epilogue>
-ENGINE_INLINE void sparse_group(const NonZeros& x, const X& value, Range rows, const float* b, int64_t ldb, int64_t j,
-                                Epilogue&& epilogue) {
+ENGINE_INLINE void sparse_group(const NonZeros& x, const X& value, Range rows, int64_t end, const float* b, int64_t ldb,
+                                int64_t j, Epilogue&& epilogue) {
   alignas(64) float sums[kSampleGroup][kPanel];
   for (int64_t block = 0; block < x.blocks; ++block) {
-    add_block<Vectors, Transposes>(sums[0], x, value, rows, block, b + block * kRecordBlock * ldb + j, ldb);
+    add_block<Vectors, Transposes>(sums[0], x, value, rows, end, block, b + block * kRecordBlock * ldb + j, ldb);
   }
   epilogue(rows.begin, j, sums[0], kPanel, rows.end - rows.begin, Vectors);
 }
@@ -149,9 +161,9 @@ ENGINE_INLINE void sparse_products(const NonZeros& x, Range rows, const float* b
       sweep_vectors<kPanelVectors>(columns, [&](auto vectors, int64_t j) {
         constexpr int kVectors = decltype(vectors)::value;
         if (transposes && j == columns.begin) {
-          sparse_group<kVectors, true>(x, value, group, b, ldb, j, epilogue);
+          sparse_group<kVectors, true>(x, value, group, rows.end, b, ldb, j, epilogue);
         } else {
-          sparse_group<kVectors, false>(x, value, group, b, ldb, j, epilogue);
+          sparse_group<kVectors, false>(x, value, group, rows.end, b, ldb, j, epilogue);
         }
       });
     }

@@ -168,10 +168,8 @@ void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate updat
     return;
   }
   if (op.nonzeros && op.nonzeros->found()) {
-    Fetcher fetcher(op.ahead, units / kInputsTogether);
     sparse_transposed_products(*op.nonzeros, op.rows, op.units, op.dz, op.lddz, op.columns, op.last,
                                [&](int64_t unit, int64_t column, const vf* gradient, int units, int vectors) {
-                                 fetcher.fetch();
                                  update(unit * op.ldw + column, op.ldw, gradient, units, vectors);
                                });
     return;
