@@ -11,9 +11,9 @@
 namespace engine {
 namespace {
 
-/// Scratch kept for reuse: sizes seen, and floats in all (256 MiB). More is made and freed as needed.
+/// Scratch kept for reuse: sizes seen, and floats in all (512 MiB). More is made and freed as needed.
 constexpr size_t kKeptSizes = 32;
-constexpr int64_t kKeptFloats = int64_t{1} << 26;
+constexpr int64_t kKeptFloats = int64_t{1} << 27;
 
 }  // namespace
 
