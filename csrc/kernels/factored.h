@@ -75,11 +75,11 @@ void factored_rows(const FactoredMeans& op) {
 
 void factored_columns(const FactoredMeans& op) {
   const double share = share_of_step(op.step);
-  for (int64_t j = op.range.begin; j < op.range.end; j += kWidth) {
+  for (int64_t j = op.range.begin; j < op.range.end; j += kLane) {
     const int64_t p = j / kPanel, width = panel_width(op.n, p), at = panel_offset(op.rows, p) + j % kPanel;
-    float sums[kWidth];
-    column_sums<Square>({op.gradient + at, width, op.rows, sums, {0, kWidth}});
-    for (int l = 0; l < kWidth; ++l) {
+    float sums[kLane];
+    column_sums<Square>({op.gradient + at, width, op.rows, sums, {0, kLane}});
+    for (int64_t l = 0; l < kLane; ++l) {
       float& mean = op.of_columns[at + l];
       mean = next_mean(mean, static_cast<double>(sums[l]), op.rows, op.step, share);
     }

@@ -43,10 +43,13 @@ struct Magnitude {
 /// By column; the reader adds the columns up.
 template <class Term>
 void column_sums(const ColumnSums& op) {
-  for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
-    store(op.sums + j,
-          sum_of_rows({0, op.rows}, [&](int64_t i, vf sum) { return Term::add(sum, load(op.w + i * op.ld + j)); }));
-  }
+  sweep_vectors<4>(op.columns, [&](auto vectors, int64_t j) {
+    constexpr int kVectors = decltype(vectors)::value;
+    vf sums[kVectors];
+    sum_rows({0, op.rows}, sums,
+             [&](int64_t i, int v, vf sum) { return Term::add(sum, load(op.w + i * op.ld + j + v * kWidth)); });
+    for (int v = 0; v < kVectors; ++v) store(op.sums + j + v * kWidth, sums[v]);
+  });
 }
 
 /// Calls f(pointer, first column) for every vector of row `i` of a matrix in panels.
