@@ -1,4 +1,5 @@
 """Memory of the core: large blocks are used again, and no more than 64 MiB of them are kept."""
+
 from __future__ import annotations
 
 import gc
