@@ -167,7 +167,12 @@ FIT_MISTAKES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "message"), FIT_MISTAKES, ids=lambda value: str(value)[:40])
+def _without_address(value: object) -> str:
+    """Of a function: two processes must name a test alike."""
+    return re.sub(" at 0x[0-9a-f]+", "", str(value))[:40]
+
+
+@pytest.mark.parametrize(("options", "message"), FIT_MISTAKES, ids=_without_address)
 @pytest.mark.parametrize("built", [True, False])
 def test_fit_arguments(options: dict[str, Any], message: str, built: bool, blobs: Blobs) -> None:
     model = classifier()
@@ -237,11 +242,6 @@ COMPILE_MISTAKES: list[tuple[dict[str, Any], str]] = [
         "'mse' takes one number per output as targets but the loss .* takes class indices",
     ),
 ]
-
-
-def _without_address(value: object) -> str:
-    """Of a function: two processes must name a test alike."""
-    return re.sub(" at 0x[0-9a-f]+", "", str(value))[:40]
 
 
 @pytest.mark.parametrize(("options", "message"), COMPILE_MISTAKES, ids=_without_address)

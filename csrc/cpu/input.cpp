@@ -25,7 +25,7 @@ std::optional<NonZeros> StepRunner::nonzeros(const Step& step) const {
     const TeamRecords team(data(step.records), plan_.max_rows, frame_.model->input_size, plan_.threads);
     bool sparse = true;
     for (int i = 0; i < worker_.threads; ++i) sparse = sparse && team.dense[i * kLane] == 0;
-    *nonzeros.header = {sparse ? RecordValues::kFloats : RecordValues::kNone, nullptr, 0};
+    *nonzeros.header = {sparse ? RecordValues::kFloats : RecordValues::kNone, nullptr};
     nonzeros.records = team.records;
   }
   return nonzeros;
@@ -104,7 +104,7 @@ void StepRunner::gather(const Step& step, const Batch& batch) const {
 bool StepRunner::find_nonzeros(const Step& step, const Batch& batch, const NonZeros& nonzeros) const {
   const DatasetView& in = frame_.data;
   const Range rows = samples(step, batch);
-  *nonzeros.header = {RecordValues::kNone, nonzeros.own_codes, 0};
+  *nonzeros.header = {RecordValues::kNone, nonzeros.own_codes};
   if (plan_.mode == Plan::Mode::kTrain) {
     if (!frame_.sparse) return false;
     *nonzeros.header = {frame_.sparse->values, frame_.sparse->codes, frame_.sparse->bytes_per_row};

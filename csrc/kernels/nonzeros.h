@@ -59,7 +59,8 @@ struct NonZeros {
   struct Header {
     RecordValues values;  // kNone: the batch has too few zeros, and lies in the gathered floats
     const float* codes;   // (kCodes,) the number that each code stands for
-    int64_t far_bytes;    // of a record on average where they lie anywhere in memory; 0: they are in a cache
+    // Of a record on average where they lie anywhere in memory; 0: they are in a cache.
+    int64_t far_bytes = 0;
   };
 
   Header* header;

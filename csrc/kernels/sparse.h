@@ -118,7 +118,8 @@ ENGINE_INLINE void prefetch_record(const NonZeros& x, int64_t i) {
   for (int64_t byte = 0; byte < x.header->far_bytes; byte += 64) __builtin_prefetch(x.records[i] + byte);
 }
 
-/// The same for all `rows`, of samples up to `end`.
+/// The same for all `rows`, of samples up to `end`. Records are asked for by whoever comes to them first: the columns
+/// that transpose, at the first block.
 template <int Vectors, bool Transposes, class X>
 __attribute__((noinline)) void add_block(float* sums, const NonZeros& x, const X value, Range rows, int64_t end,
                                          int64_t block, const float* b, int64_t ldb) {

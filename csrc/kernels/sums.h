@@ -32,6 +32,17 @@ ENGINE_INLINE vf sum_of_rows(Range rows, F&& add_term) {
   return total[0];
 }
 
+/// Sums over rows by column, up to four vectors of them at a time: f(column, sums, vectors) of term(row, column, sum).
+template <class Term, class F>
+ENGINE_INLINE void sum_columns(Range rows, Range columns, Term&& term, F&& f) {
+  sweep_vectors<4>(columns, [&](auto vectors, int64_t j) {
+    constexpr int kVectors = decltype(vectors)::value;
+    vf sums[kVectors];
+    sum_rows(rows, sums, [&](int64_t i, int v, vf sum) { return term(i, j + v * kWidth, sum); });
+    f(j, sums, kVectors);
+  });
+}
+
 struct Square {
   static ENGINE_INLINE vf add(vf sum, vf w) { return fma(w, w, sum); }
 };
@@ -43,13 +54,12 @@ struct Magnitude {
 /// By column; the reader adds the columns up.
 template <class Term>
 void column_sums(const ColumnSums& op) {
-  sweep_vectors<4>(op.columns, [&](auto vectors, int64_t j) {
-    constexpr int kVectors = decltype(vectors)::value;
-    vf sums[kVectors];
-    sum_rows({0, op.rows}, sums,
-             [&](int64_t i, int v, vf sum) { return Term::add(sum, load(op.w + i * op.ld + j + v * kWidth)); });
-    for (int v = 0; v < kVectors; ++v) store(op.sums + j + v * kWidth, sums[v]);
-  });
+  sum_columns(
+      {0, op.rows}, op.columns,
+      [&](int64_t i, int64_t j, vf sum) { return Term::add(sum, load(op.w + i * op.ld + j)); },
+      [&](int64_t j, const vf* sums, int vectors) {
+        for (int v = 0; v < vectors; ++v) store(op.sums + j + v * kWidth, sums[v]);
+      });
 }
 
 /// Calls f(pointer, first column) for every vector of row `i` of a matrix in panels.

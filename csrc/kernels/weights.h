@@ -33,13 +33,9 @@ class Fetcher {
 };
 
 void dense_backward_bias(const DenseBackwardWeights& op, const AnyUpdate update) {
-  sweep_vectors<4>(op.columns, [&](auto vectors, int64_t j) {
-    constexpr int kVectors = decltype(vectors)::value;
-    vf sums[kVectors];
-    sum_rows({0, op.rows}, sums,
-             [&](int64_t b, int v, vf sum) { return sum + load(op.dz + b * op.lddz + j + v * kWidth); });
-    update(j, 0, sums, 1, kVectors);
-  });
+  sum_columns(
+      {0, op.rows}, op.columns, [&](int64_t b, int64_t j, vf sum) { return sum + load(op.dz + b * op.lddz + j); },
+      [&](int64_t j, const vf* sums, int vectors) { update(j, 0, sums, 1, vectors); });
 }
 
 /// Units, whole tiles on every instruction set, whose sums (24 KiB) wait while a long batch goes by, kChain rows at a
