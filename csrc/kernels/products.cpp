@@ -1,6 +1,7 @@
 // A dense layer's products with its kernel, forwards and backwards.
 #include "kernels/dense.h"
 #include "kernels/fill.h"
+#include "kernels/input_gradient.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
