@@ -86,7 +86,6 @@ class AnyUpdate {
  public:
   template <class Opt, Shrinkage Kind>
   explicit AnyUpdate(const Update<Opt, Kind>& update) : update_(&update) {
-    static_assert(Opt::kSlots < kArrays);
     step_ = [](const void* self, int64_t at, int64_t ld, const vf* gradient, int rows, int vectors) {
       (*static_cast<const Update<Opt, Kind>*>(self))(at, ld, gradient, rows, vectors);
     };
@@ -95,8 +94,6 @@ class AnyUpdate {
         static_cast<const Update<Opt, Kind>*>(self)->step_column(at, ld, gradient, count);
       };
     }
-    for (int s = 0; s < kArrays; ++s) arrays_[s] = update.weights.values;
-    for (int s = 0; s < Opt::kSlots; ++s) arrays_[1 + s] = update.weights.slots[s];
   }
 
   ENGINE_INLINE void operator()(int64_t at, int64_t ld, const vf* gradient, int rows, int vectors) const {
@@ -109,27 +106,10 @@ class AnyUpdate {
     column_(update_, at, ld, gradient, count);
   }
 
-  /// Fetches the lines of a tile while its gradient is still being computed.
-  template <int Rows, int Vectors>
-  ENGINE_INLINE void prefetch(int64_t at, int64_t ld) const {
-    constexpr int kPerLine = 64 / ENGINE_VECTOR_BYTES;
-#pragma GCC unroll 8
-    for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; v += kPerLine) {
-#pragma GCC unroll 3
-        for (int s = 0; s < kArrays; ++s) __builtin_prefetch(arrays_[s] + at + r * ld + v * kWidth, 1);
-      }
-    }
-  }
-
  private:
-  static constexpr int kArrays = 3;
-
   void (*step_)(const void*, int64_t, int64_t, const vf*, int, int);
   void (*column_)(const void*, int64_t, int64_t, const vf*, int) = nullptr;
   const void* update_;
-  const float* arrays_[kArrays];  // weights and slots; weights once more for a slot that there is not
 };
 
 }  // namespace

@@ -38,29 +38,47 @@ void dense_backward_bias(const DenseBackwardWeights& op, const AnyUpdate update)
       [&](int64_t j, const vf* sums, int vectors) { update(j, 0, sums, 1, vectors); });
 }
 
+/// Tiles of a gradient, in whose epilogue the next batch is fetched.
+inline Fetcher tile_fetcher(const DenseBackwardWeights& op) {
+  return Fetcher(op.ahead, (op.units.end - op.units.begin) / kTileRows *
+                               ((op.columns.end - op.columns.begin) / (kTileVectors * kWidth)));
+}
+
+/// The gradient of a batch whose sums are one chain each. `x(unit)` reads columns of x from `unit` on.
+template <class X>
+ENGINE_INLINE void backward_short(const DenseBackwardWeights& op, const AnyUpdate& update, X&& x) {
+  Fetcher fetcher = tile_fetcher(op);
+  sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto tile, int64_t i) {
+    constexpr int kRows = decltype(tile)::value;
+    const auto a = x(i);
+    sweep_vectors<kTileVectors>(op.columns, [&](auto vectors, int64_t j) {
+      constexpr int kVectors = decltype(vectors)::value;
+      vf acc[kRows][kVectors];
+      chain(acc, a, op.dz + j, op.lddz, 0, op.rows);
+      fetcher.fetch();
+      update(i * op.ldw + j, op.ldw, acc[0], kRows, kVectors);
+    });
+  });
+}
+
 /// Units, whole tiles on every instruction set, whose sums (24 KiB) wait while a long batch goes by, kChain rows at a
 /// time: their columns of x, 96 KiB, and 64 KiB of dz come from the L2 cache then, and not for every tile from further
 /// away.
 constexpr int64_t kUnitsTogether = 96;
 
-/// `x(unit)` reads columns of x from `unit` on.
+/// The same of a batch of more rows than a chain has.
 template <class X>
-ENGINE_INLINE void backward_dense(const DenseBackwardWeights& op, const AnyUpdate& update, X&& x) {
-  // In the epilogue, as the tile's weights and slots are there by then, and the next tile's not yet asked for.
-  Fetcher fetcher(op.ahead, (op.units.end - op.units.begin) / kTileRows *
-                                ((op.columns.end - op.columns.begin) / (kTileVectors * kWidth)));
+ENGINE_INLINE void backward_long(const DenseBackwardWeights& op, const AnyUpdate& update, X&& x) {
+  Fetcher fetcher = tile_fetcher(op);
   const int64_t first = op.columns.begin;
-  const int64_t together = op.rows <= kChain ? kTileRows : kUnitsTogether;
-  for (int64_t i0 = op.units.begin; i0 < op.units.end; i0 += together) {
-    const int64_t i1 = op.units.end < i0 + together ? op.units.end : i0 + together;
+  for (int64_t i0 = op.units.begin; i0 < op.units.end; i0 += kUnitsTogether) {
+    const int64_t i1 = op.units.end < i0 + kUnitsTogether ? op.units.end : i0 + kUnitsTogether;
     alignas(64) float sums[kUnitsTogether][kPanel];
     for (int64_t begin = 0; begin < op.rows; begin += kChain) {
       const int64_t end = op.rows < begin + kChain ? op.rows : begin + kChain;
       sweep_vectors<kTileVectors>(op.columns, [&](auto vectors, int64_t j) {
         sweep<kTileRows>(i0, i1, 1, [&](auto tile, int64_t i) {
           constexpr int kRows = decltype(tile)::value, kVectors = decltype(vectors)::value;
-          const int64_t at = i * op.ldw + j;
-          if (end == op.rows) update.template prefetch<kRows, kVectors>(at, op.ldw);
           vf acc[kRows][kVectors];
           chain(acc, x(i), op.dz + j, op.lddz, begin, end);
           if (begin > 0) {
@@ -73,7 +91,7 @@ ENGINE_INLINE void backward_dense(const DenseBackwardWeights& op, const AnyUpdat
           }
           if (end == op.rows) {
             fetcher.fetch();
-            update(at, op.ldw, acc[0], kRows, kVectors);
+            update(i * op.ldw + j, op.ldw, acc[0], kRows, kVectors);
             return;
           }
 #pragma GCC unroll 8
@@ -85,6 +103,11 @@ ENGINE_INLINE void backward_dense(const DenseBackwardWeights& op, const AnyUpdat
       });
     }
   }
+}
+
+template <class X>
+ENGINE_INLINE void backward_dense(const DenseBackwardWeights& op, const AnyUpdate& update, X&& x) {
+  op.rows <= kChain ? backward_short(op, update, x) : backward_long(op, update, x);
 }
 
 /// The gradient of one sample, an outer product. The way in and out of a tile would take longer than its only term; and
