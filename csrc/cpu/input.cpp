@@ -1,5 +1,7 @@
 // How the rows of a batch reach the first product: as records of what is not zero, where they lie in the data set, or
 // gathered into floats.
+#include <algorithm>
+
 #include "cpu/steps.h"
 
 namespace engine {
@@ -9,6 +11,11 @@ namespace {
 /// Rows of larger ones that are gathered are asked for shortly before.
 constexpr int64_t kMostAhead = 256 << 10;
 constexpr int64_t kRowsAhead = 4;
+
+/// Bytes of a row that is gone through before a prefetcher has seen where it goes, and how many of them ahead of a
+/// product come in time.
+constexpr int64_t kShortRow = 2 << 10;
+constexpr int64_t kShortRowsAhead = 48;
 
 int64_t row_bytes(const DatasetView& data) {
   constexpr int64_t kBytes[] = {1, 4, 8};
@@ -63,6 +70,14 @@ Ahead StepRunner::next_rows(const Step& step, const Batch& batch) const {
   if (step.pointers < 0 || !frame_.order || frame_.sparse || plan_.max_rows * bytes > kMostAhead) return {};
   return {reinterpret_cast<const void* const*>(data(step.pointers) + shape(step.pointers).ld),
           left < batch.rows ? left : batch.rows, bytes};
+}
+
+Ahead StepRunner::rows_ahead(const Step& step, const Batch& batch, Range rows) const {
+  const int64_t bytes = row_bytes(frame_.data);
+  if (!frame_.order || !in_place(step) || bytes > kShortRow || plan_.max_rows * bytes <= kMostAhead) return {};
+  const int64_t first = rows.begin + kShortRowsAhead;
+  return {reinterpret_cast<const void* const*>(data(step.pointers)) + first,
+          std::min(rows.end - rows.begin, batch.rows - first), bytes};
 }
 
 /// Pointers to the rows of this batch and of the next.

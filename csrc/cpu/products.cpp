@@ -42,12 +42,15 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   }
   for_blocks(own, kRowsTogether, [&](Range together) {
     bool transposes = plan_.mode == Plan::Mode::kTrain;
+    Ahead ahead = rows_ahead(step, batch, together);
     for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
       kernels_.dense_forward[index(step.activation)](
           {x.floats, x.ld, values.values + panel.offset, panel.width, bias.values ? bias.values + panel.first : nullptr,
            y + panel.first, shape(step.out).ld, kernel.rows, together, panel.columns, zeros ? &*zeros : nullptr,
-           transposes, x.rows, sums_in_slices(kernel.columns), step.compressed ? &elements : nullptr, kernel.columns});
+           transposes, x.rows, sums_in_slices(kernel.columns), step.compressed ? &elements : nullptr, kernel.columns,
+           ahead});
       transposes = false;
+      ahead = {};
     });
   });
 }

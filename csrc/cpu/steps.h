@@ -152,6 +152,8 @@ class StepRunner {
   bool in_place(const Step& step) const;
   /// What to fetch during the gradient of the first layer; nothing where it would not fit.
   Ahead next_rows(const Step& step, const Batch& batch) const;
+  /// What to fetch during the product of `rows` where the batch was too large for that, and its rows are short.
+  Ahead rows_ahead(const Step& step, const Batch& batch, Range rows) const;
   Targets targets(const Batch& batch) const;
   /// Rows that losses and metrics look at.
   int64_t output_rows(const Batch& batch) const;

@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/activations.h"
 #include "kernels/compressed.h"
+#include "kernels/fetcher.h"
 #include "kernels/few_columns.h"
 #include "kernels/microtile.h"
 #include "kernels/slices.h"
@@ -79,8 +80,10 @@ __attribute__((noinline)) void multiply(const DenseForward& op, decltype(&finish
     return;
   }
   if (has_few_columns(op)) return multiply_few_columns(op, epilogue);
+  Fetcher fetcher(op.ahead, divide_up(op.rows.end - op.rows.begin, kForwardRows));
   sweep_tiles(op.rows, op.columns, [&](auto rows, auto vectors, int64_t i, int64_t j) {
     constexpr int kRows = decltype(rows)::value, kVectors = decltype(vectors)::value;
+    if (j == op.columns.begin) fetcher.fetch();
     vf tile[kRows][kVectors];
     const auto sum = [&](const auto& x) {
       if constexpr (kVectors <= kParts) {

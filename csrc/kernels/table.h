@@ -10,7 +10,7 @@
 
 namespace engine {
 
-/// Rows of the next batch, to be fetched into the L2 cache while something else is computed.
+/// Rows of a data set to be fetched into the L2 cache while something else is computed.
 struct Ahead {
   const void* const* rows = nullptr;
   int64_t count = 0;
@@ -34,6 +34,7 @@ struct DenseForward {
   bool in_slices = false;                       // as `sums_in_slices` has it; zeros of `nonzeros` are not skipped then
   const CompressedBatch* compressed = nullptr;  // x, where it comes so
   int64_t n = kPanel;                           // columns of the kernel, where there is one panel
+  Ahead ahead = {};                             // rows of x that follow soon
 };
 
 /// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k))

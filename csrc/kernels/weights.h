@@ -1,6 +1,7 @@
 // A dense layer's gradients by its kernel and bias.
 #pragma once
 #include "kernels/compressed.h"
+#include "kernels/fetcher.h"
 #include "kernels/microtile.h"
 #include "kernels/sparse.h"
 #include "kernels/sums.h"
@@ -9,28 +10,6 @@
 
 namespace engine::ENGINE_ISA {
 namespace {
-
-/// Fetches the next batch a few lines at a time: shuffled rows come from main memory, and all at once they would stall.
-class Fetcher {
- public:
-  /// Over `calls` calls of `fetch`.
-  Fetcher(const Ahead& ahead, int64_t calls)
-      : ahead_(ahead), per_call_(calls > 0 ? ahead.count * (ahead.bytes / 64 + 2) / calls + 1 : 0) {}
-
-  ENGINE_INLINE void fetch() {
-    for (int64_t i = 0; i < per_call_ && row_ < ahead_.count; ++i) {
-      // A row begins anywhere in its first line, so that its last byte may be in one more than it would fill.
-      const bool last = byte_ >= ahead_.bytes - 1;
-      __builtin_prefetch(static_cast<const char*>(ahead_.rows[row_]) + (last ? ahead_.bytes - 1 : byte_), 0, 2);
-      byte_ = last ? 0 : byte_ + 64;
-      row_ += last;
-    }
-  }
-
- private:
-  const Ahead& ahead_;
-  int64_t per_call_, row_ = 0, byte_ = 0;
-};
 
 void dense_backward_bias(const DenseBackwardWeights& op, const AnyUpdate update) {
   sum_columns(
