@@ -39,27 +39,41 @@ struct Update {
   Update(const Weights& w, const typename Opt::Coefficients& c, const OptimizerStep& step)
       : weights(w), coefficients(c), pull(w, step) {}
 
+  static ENGINE_INLINE void step_vector(const Weights& w, int64_t at, vf gradient, const Pull<Kind>& pull,
+                                        const typename Opt::Coefficients& c) {
+    constexpr int kSlots = Opt::kSlots;
+    vf slots[kMaxSlots];
+#pragma GCC unroll 2
+    for (int s = 0; s < kSlots; ++s) slots[s] = load(w.slots[s] + at);
+    vf value = load(w.values + at), slope = gradient + 0.0f;
+    pull(value, slope);
+    store(w.values + at, Opt::update(value, slots, slope, c));
+#pragma GCC unroll 2
+    for (int s = 0; s < kSlots; ++s) store(w.slots[s] + at, slots[s]);
+  }
+
   /// Steps `vectors` vectors in each of `rows` rows, `ld` apart, from offset `at` on, by gradient (rows, vectors).
   /// Adding +0 makes the bits independent of whether zero terms were skipped. Not inlined: with the constants in
   /// registers a vector takes 8 cycles, the time of its square root and division, and 14 among the products of its
   /// caller.
   __attribute__((noinline)) void operator()(int64_t at, int64_t ld, const vf* gradient, int rows, int vectors) const {
-    constexpr int kSlots = Opt::kSlots;
     const auto c = coefficients;
     const auto pulled = pull;
     const Weights w = weights;
     for (int r = 0; r < rows; ++r, at += ld) {
-      for (int v = 0; v < vectors; ++v, ++gradient) {
-        const int64_t to = at + v * kWidth;
-        vf slots[kMaxSlots];
-#pragma GCC unroll 2
-        for (int s = 0; s < kSlots; ++s) slots[s] = load(w.slots[s] + to);
-        vf value = load(w.values + to), slope = *gradient + 0.0f;
-        pulled(value, slope);
-        store(w.values + to, Opt::update(value, slots, slope, c));
-#pragma GCC unroll 2
-        for (int s = 0; s < kSlots; ++s) store(w.slots[s] + to, slots[s]);
-      }
+      for (int v = 0; v < vectors; ++v, ++gradient) step_vector(w, at + v * kWidth, *gradient, pulled, c);
+    }
+  }
+
+  /// Steps `units` rows of `columns` columns, `ld` apart, by the outer product of x (units,) and dz (columns,).
+  __attribute__((noinline)) void step_outer(int64_t at, int64_t ld, const float* x, int64_t units, const float* dz,
+                                            int64_t columns) const {
+    const auto c = coefficients;
+    const auto pulled = pull;
+    const Weights w = weights;
+    for (int64_t u = 0; u < units; ++u, at += ld) {
+      const vf input = broadcast(x[u]);
+      for (int64_t j = 0; j < columns; j += kWidth) step_vector(w, at + j, input * load(dz + j), pulled, c);
     }
   }
 
@@ -89,6 +103,10 @@ class AnyUpdate {
     step_ = [](const void* self, int64_t at, int64_t ld, const vf* gradient, int rows, int vectors) {
       (*static_cast<const Update<Opt, Kind>*>(self))(at, ld, gradient, rows, vectors);
     };
+    outer_ = [](const void* self, int64_t at, int64_t ld, const float* x, int64_t units, const float* dz,
+                int64_t columns) {
+      static_cast<const Update<Opt, Kind>*>(self)->step_outer(at, ld, x, units, dz, columns);
+    };
     if constexpr (!std::is_same_v<Opt, StoreGradient>) {
       column_ = [](const void* self, int64_t at, int64_t ld, const vf* gradient, int count) {
         static_cast<const Update<Opt, Kind>*>(self)->step_column(at, ld, gradient, count);
@@ -100,6 +118,11 @@ class AnyUpdate {
     step_(update_, at, ld, gradient, rows, vectors);
   }
 
+  ENGINE_INLINE void step_outer(int64_t at, int64_t ld, const float* x, int64_t units, const float* dz,
+                                int64_t columns) const {
+    outer_(update_, at, ld, x, units, dz, columns);
+  }
+
   /// Whether single columns may be stepped: not those of a stored gradient, whose pads are set to zero.
   ENGINE_INLINE bool steps_columns() const { return column_; }
   ENGINE_INLINE void step_column(int64_t at, int64_t ld, const vf* gradient, int count) const {
@@ -108,6 +131,7 @@ class AnyUpdate {
 
  private:
   void (*step_)(const void*, int64_t, int64_t, const vf*, int, int);
+  void (*outer_)(const void*, int64_t, int64_t, const float*, int64_t, const float*, int64_t);
   void (*column_)(const void*, int64_t, int64_t, const vf*, int) = nullptr;
   const void* update_;
 };

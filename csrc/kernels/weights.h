@@ -89,30 +89,17 @@ ENGINE_INLINE void backward_dense(const DenseBackwardWeights& op, const AnyUpdat
   op.rows <= kChain ? backward_short(op, update, x) : backward_long(op, update, x);
 }
 
-/// The gradient of one sample, an outer product. The way in and out of a tile would take longer than its only term; and
-/// whole rows of a panel, which lie one behind the other, are stepped in one run.
+/// The gradient of one sample, an outer product. The way in and out of a tile would take longer than its only term.
 void backward_one_sample(const DenseBackwardWeights& op, const AnyUpdate update) {
   constexpr int64_t kUnits = 8;
   const float* x = op.x_rows ? op.x_rows[0] : op.x;
-  Fetcher fetcher(op.ahead, (op.units.end - op.units.begin) / kUnits);
-  sweep_vectors<kPanelVectors>(op.columns, [&](auto vectors, int64_t j) {
-    constexpr int kVectors = decltype(vectors)::value;
-    const bool side_by_side = op.ldw == kVectors * kWidth;
-    vf dz[kVectors];
-#pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) dz[v] = load(op.dz + j + v * kWidth);
-    for (int64_t i = op.units.begin; i < op.units.end; i += kUnits) {
-      const auto units = static_cast<int>(op.units.end < i + kUnits ? op.units.end - i : kUnits);
-      vf gradient[kUnits][kVectors];
-      for (int u = 0; u < units; ++u) {
-#pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) gradient[u][v] = broadcast(x[i + u]) * dz[v];
-      }
-      fetcher.fetch();
-      const int rows = side_by_side ? 1 : units;
-      update(i * op.ldw + j, op.ldw, gradient[0], rows, units / rows * kVectors);
-    }
-  });
+  const int64_t j = op.columns.begin, end = op.units.end;
+  Fetcher fetcher(op.ahead, (end - op.units.begin) / kUnits);
+  for (int64_t i = op.units.begin; i < end; i += kUnits) {
+    const int64_t units = end < i + kUnits ? end - i : kUnits;
+    fetcher.fetch();
+    update.step_outer(i * op.ldw + j, op.ldw, x + i, units, op.dz + j, op.columns.end - j);
+  }
 }
 
 /// The gradient by a kernel of few columns, with inputs in the lanes.
