@@ -7,6 +7,8 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
+// What comes next is asked for in the L2 cache, to which more lines can be on their way than to L1.
+
 // Vectors of a panel narrower than a vector go over the end of the one before; the buffer has room for the last.
 
 /// Panels from lanes that lie next to each other: kTogether at a time, so that the rows of a large operand, each on a
@@ -23,7 +25,7 @@ ENGINE_INLINE void pack_contiguous(const Pack& op) {
       const float* in = row(p) + panel * Lanes;
       const float* ahead = row(op.rows && p + kRowsAhead >= op.k ? p : p + kRowsAhead) + panel * Lanes;
       float* out = op.out + panel * Lanes * op.depth + p * Lanes;
-      for (int64_t i = 0; i < count * Lanes; i += kLane) __builtin_prefetch(ahead + i);
+      for (int64_t i = 0; i < count * Lanes; i += kLane) __builtin_prefetch(ahead + i, 0, 2);
       for (int64_t i = 0; i < count; ++i) {
         std::memcpy(out + i * Lanes * op.depth, in + i * Lanes, Lanes * sizeof(float));
       }
@@ -55,7 +57,7 @@ __attribute__((noinline)) void pack_transposed(const float* in, int64_t lane, in
 #pragma GCC unroll 16
         for (int i = 0; i < Rows; ++i) {
           square[i] = load(from + i * lane);
-          if (lanes > panel) __builtin_prefetch(from + (panel + i) * lane);  // of the next panel
+          if (lanes > panel) __builtin_prefetch(from + (panel + i) * lane, 0, 2);  // of the next panel
         }
       } else {
 #pragma GCC unroll 16
