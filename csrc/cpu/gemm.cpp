@@ -48,6 +48,16 @@ void transpose(Product& p) {
   for (StackAxis& axis : p.stack) std::swap(axis.a, axis.b);
 }
 
+/// Whether the transpose is the quicker product, with vectors of `width` floats.
+bool goes_transposed(const Product& p, int64_t width) {
+  if (p.n <= kNarrow) return p.n < p.m;
+  if (p.m <= kNarrow) return false;
+  if (p.c_column != 1 && p.c_row == 1) return true;
+  // Where columns would leave most of a vector empty, and rows of a lie ready to be the vectors. Sums are stored one by
+  // one then, so that it must take less than three quarters of the multiply-adds.
+  return p.n < width && p.a_row == 1 && 4 * p.n * divide_up(p.m, width) <= 3 * p.m;
+}
+
 /// A stack of left operands that lie as one, against a single right operand, is one product.
 void join_rows(Product& p) {
   if (p.bias && p.bias_by_row) return;
@@ -242,7 +252,7 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
   const bool by_row = !is_elementwise(p.activation);
   if (by_row) p.activation = Activation::kLinear;
   join_rows(p);
-  if (p.n <= kNarrow ? p.n < p.m : p.c_column != 1 && p.c_row == 1 && p.m > kNarrow) transpose(p);
+  if (goes_transposed(p, kernels.gemm_shape.vector)) transpose(p);
   int64_t matrices = 1;
   for (const StackAxis& axis : p.stack) matrices *= axis.extent;
   // Stacked matrices are cut up only where there are too few to go round evenly.
