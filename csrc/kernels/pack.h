@@ -35,9 +35,9 @@ ENGINE_INLINE void pack_contiguous(const Pack& op) {
   float* out = op.out + whole * Lanes * op.depth;
   for (int64_t p = 0; p < op.k; ++p, out += Lanes) {
     const float* in = row(p) + whole * Lanes;
-    for (int64_t i = 0; i < Lanes; i += kWidth) {
+    for (int64_t i = 0; i < rest; i += kWidth) {
       const int64_t left = rest - i;
-      store(out + i, left >= kWidth ? load(in + i) : left > 0 ? load_part(in + i, left) : vf{});
+      store(out + i, left >= kWidth ? load(in + i) : load_part(in + i, left));
     }
   }
 }
@@ -49,7 +49,7 @@ __attribute__((noinline)) void pack_transposed(const float* in, int64_t lane, in
                                                int64_t panel) {
   for (int64_t p = 0; p < k; p += kWidth) {
     const int64_t count = k - p < kWidth ? k - p : kWidth;
-    for (int64_t first = 0; first < panel; first += kWidth) {
+    for (int64_t first = 0; first < panel && first < lanes; first += kWidth) {
       const float* from = in + first * lane + p;
       const int64_t there = lanes - first;
       vf square[kWidth] = {};
