@@ -179,12 +179,12 @@ __attribute__((noinline)) void backward_few(const DenseBackwardInput& op, declty
   const bool large = op.k * op.n > kMostKernelFloats;
   const int64_t share = divide_up(kLane, op.rows);
   const int64_t ragged = op.n % kLane == 0 ? 0 : op.n % kPanel;  // columns of a last piece that ends within a line
-  alignas(64) float dz[kFewRows][kPanel];
+  alignas(64) float dz[kMostLaneRows][kPanel];
   if (ragged > 0) copy_padded(dz, op.rows, op.dz + op.n - ragged, op.lddz, op.rows, ragged);
   for (int64_t unit = op.units.begin; unit < op.units.end; unit += kLane) {
     const int64_t units = op.units.end - unit;
-    vf sums[kFewRows][kLane][kParts];
-    alignas(64) float totals[kFewRows][kLane], kernel[kLaneColumns / kPanel][kLane][kPanel];
+    vf sums[kMostLaneRows][kLane][kParts];
+    alignas(64) float totals[kMostLaneRows][kLane], kernel[kLaneColumns / kPanel][kLane][kPanel];
     for (int64_t first = 0; first < op.n; first += kLaneColumns) {
       const int64_t stop = op.n < first + kLaneColumns ? op.n : first + kLaneColumns;
       LanePieces pieces{{}, 0, first == 0, stop == op.n};

@@ -198,8 +198,10 @@ inline constexpr bool sums_in_slices(int64_t columns) { return columns <= kLane;
 
 /// Gradients by the input of batches of so few rows, for so many columns, sum their terms in kLane lanes: part of the
 /// contract as well.
-inline constexpr int64_t kFewRows = 8;
-inline constexpr bool sums_in_lanes(int64_t rows, int64_t columns) { return rows <= kFewRows && 8 * rows <= columns; }
+inline constexpr int64_t kMostLaneRows = 8;
+inline constexpr bool sums_in_lanes(int64_t rows, int64_t columns) {
+  return rows <= kMostLaneRows && 8 * rows <= columns;
+}
 
 /// Gradients by the input of a narrow product turn its kernel, of others what comes from behind, dz.
 inline constexpr bool turns_kernel(int64_t columns) { return columns <= kLane; }
