@@ -6,8 +6,11 @@ namespace engine {
 namespace {
 
 /// Seconds. Batches that take longer are left on as many threads as they have: what crosses between cores is little
-/// of them.
-constexpr double kLongBatch = 100e-6;
+/// of them, and a window has to be one at least.
+constexpr double kLongBatch = 2e-3;
+
+/// Batches of a rest, at least: a trial that fails at once takes the time of two more.
+constexpr double kRestingBatches = 200.0;
 
 /// Before the first trial, when caches fill and cores wake; then between trials, four times as long after each that
 /// changed nothing. One that fails at once, the usual kind, costs 0.35 of 0.7 ms.
@@ -39,6 +42,10 @@ void Pace::note(double batches, Duration passed) {
   batches_ += batches;
   passed_ += std::chrono::duration<double>(passed).count();
   if (passed_ < length_ || batches_ < 1.0) return;
+  if (phase_ == Phase::kRest && batches_ < kRestingBatches) {
+    length_ = passed_ * kRestingBatches / batches_;
+    return;
+  }
   if (phase_ == Phase::kMeasure) {
     end_window();
   } else if (phase_ == Phase::kLeadIn) {

@@ -53,6 +53,16 @@ bool run() {
   {
     Pace pace;
     const auto spent = spend(pace, 2, 1.0, [](int threads) { return 400e-6 / threads; });
+    right &= check(spent.at(2) > 0.98, "nor does one of longer batches");
+  }
+  {
+    Pace pace;
+    const auto spent = spend(pace, 2, 1.0, [](int threads) { return threads == 1 ? 250e-6 : 1.2e-3; });
+    right &= check(spent.at(1) > 0.7, "one thread for longer batches, too, after some of them");
+  }
+  {
+    Pace pace;
+    const auto spent = spend(pace, 2, 4.0, [](int threads) { return 10e-3 / threads; });
     right &= check(spent.count(1) == 0, "long batches are not tried");
   }
   {
