@@ -183,7 +183,7 @@ __attribute__((noinline)) void backward_few(const DenseBackwardInput& op, declty
   if (ragged > 0) copy_padded(dz, op.rows, op.dz + op.n - ragged, op.lddz, op.rows, ragged);
   for (int64_t unit = op.units.begin; unit < op.units.end; unit += kLane) {
     const int64_t units = op.units.end - unit;
-    vf sums[kMostLaneRows][kLane][kParts];
+    vf sums[kMostLaneRows * kLane * kParts];
     alignas(64) float totals[kMostLaneRows][kLane], kernel[kLaneColumns / kPanel][kLane][kPanel];
     for (int64_t first = 0; first < op.n; first += kLaneColumns) {
       const int64_t stop = op.n < first + kLaneColumns ? op.n : first + kLaneColumns;
@@ -206,7 +206,7 @@ __attribute__((noinline)) void backward_few(const DenseBackwardInput& op, declty
       sweep<kLaneSamples>(0, op.rows, 1, [&](auto samples, int64_t b) {
         constexpr int kSamples = decltype(samples)::value;
         for (int64_t u = 0; u < kLane; u += kWidth / kSamples) {
-          add_lanes<kSamples>(pieces, b, u, sums[b][u * kSamples], &totals[b]);
+          add_lanes<kSamples>(pieces, b, u, sums + (b * kLane + u * kSamples) * kParts, &totals[b]);
         }
         if (large && units >= 2 * kLane) {
           prefetch_kernel(op, unit + kLane + b * share, kSamples * share, first, stop);
