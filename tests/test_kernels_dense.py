@@ -309,6 +309,6 @@ def test_decays_are_those_of_kernel_and_bias(bias: Array | None, decays: list[fl
     w = place(np.zeros((2, 3)))
     optimizer = {"kind": "sgd", "momentum": 0.0, "decays": decays}
     with pytest.raises(ValueError, match=f"'decays' must hold {3 - len(decays)} numbers, got {len(decays)}"):
-        Kernels("baseline").dense_backward_weights(
+        KERNELS[0].dense_backward_weights(
             optimizer, place(np.ones((4, 2))), place(np.ones((4, 3))), w, (), bias, (), 0.1, 1, 0.0
         )
