@@ -287,3 +287,17 @@ def test_denormals_are_flushed_only_within_a_run() -> None:
     assert (tiny * np.float32(0.5) > 0).all()
     halver = _core.Program(1, [{"kind": "rescaling", "scale": 0.5, "offset": 0.0}])
     assert not halver.predict(tiny[:, None].copy()).any()
+
+
+@pytest.mark.parametrize("batch", [6000, 7990])
+def test_short_rows_of_large_batches_may_be_read_where_they_lie(batch: int) -> None:
+    """float32 stays where it is, and rows are asked for ahead of their product, up to the last; float64 is gathered."""
+    x = rng.normal(size=(8000, INPUTS)).astype(np.float32)
+    y = rng.normal(size=(8000, OUTPUTS)).astype(np.float32)
+    found = []
+    for rows in (x, x.astype(np.float64)):
+        program = program_of("linear", {"kind": "mean_squared_error"})
+        run = program.begin("train", _core.Dataset(rows, y), batch, "rows", 5, 6)
+        run.advance(0, 2, RATES[:2])
+        found.append(digest(program.variables))
+    assert found[0] == found[1]

@@ -73,9 +73,9 @@ Ahead StepRunner::next_rows(const Step& step, const Batch& batch) const {
 }
 
 Ahead StepRunner::rows_ahead(const Step& step, const Batch& batch, Range rows) const {
-  const int64_t bytes = row_bytes(frame_.data);
+  const int64_t bytes = row_bytes(frame_.data), first = rows.begin + kShortRowsAhead;
   if (!frame_.order || !in_place(step) || bytes > kShortRow || plan_.max_rows * bytes <= kMostAhead) return {};
-  const int64_t first = rows.begin + kShortRowsAhead;
+  if (first >= batch.rows) return {};
   return {reinterpret_cast<const void* const*>(data(step.pointers)) + first,
           std::min(rows.end - rows.begin, batch.rows - first), bytes};
 }

@@ -40,17 +40,29 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   if (step.room >= 0 && own.end - own.begin >= kFewestPackedRows && x.floats && !skips_zeros) {
     return forward_in_blocks(step, own, columns(step, kernel.columns), x);
   }
+  DenseForward op{};
+  op.x = x.floats;
+  op.ldx = x.ld;
+  op.x_rows = x.rows;
+  op.ldy = shape(step.out).ld;
+  op.k = kernel.rows;
+  op.n = kernel.columns;
+  op.nonzeros = zeros ? &*zeros : nullptr;
+  op.in_slices = sums_in_slices(kernel.columns);
+  op.compressed = step.compressed ? &elements : nullptr;
   for_blocks(own, kRowsTogether, [&](Range together) {
-    bool transposes = plan_.mode == Plan::Mode::kTrain;
-    Ahead ahead = rows_ahead(step, batch, together);
+    op.rows = together;
+    op.transposes = plan_.mode == Plan::Mode::kTrain;
+    op.ahead = rows_ahead(step, batch, together);
     for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
-      kernels_.dense_forward[index(step.activation)](
-          {x.floats, x.ld, values.values + panel.offset, panel.width, bias.values ? bias.values + panel.first : nullptr,
-           y + panel.first, shape(step.out).ld, kernel.rows, together, panel.columns, zeros ? &*zeros : nullptr,
-           transposes, x.rows, sums_in_slices(kernel.columns), step.compressed ? &elements : nullptr, kernel.columns,
-           ahead});
-      transposes = false;
-      ahead = {};
+      op.kernel = values.values + panel.offset;
+      op.ldw = panel.width;
+      op.bias = bias.values ? bias.values + panel.first : nullptr;
+      op.y = y + panel.first;
+      op.columns = panel.columns;
+      kernels_.dense_forward[index(step.activation)](op);
+      op.transposes = false;
+      op.ahead = {};
     });
   });
 }

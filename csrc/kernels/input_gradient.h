@@ -173,42 +173,54 @@ void store_totals(const DenseBackwardInput& op, const float (*totals)[kLane], in
   }
 }
 
+/// What may not be read where it lies: rows of a kernel that are shorter or fewer, and of dz where they end within a
+/// line, with zeros around them.
+struct LaneCopies {
+  alignas(64) float kernel[kLaneColumns / kPanel][kLane][kPanel];
+  alignas(64) float dz[kMostLaneRows][kPanel];
+};
+
+/// The pieces from column `first` on of at most kLane units from `unit` on.
+inline LanePieces lane_pieces(const DenseBackwardInput& op, int64_t unit, int64_t first, LaneCopies& copies) {
+  const int64_t units = op.units.end - unit;
+  LanePieces pieces{{}, 0, first == 0, op.n <= first + kLaneColumns};
+  for (int64_t j = first; j < op.n && j < first + kLaneColumns; j += kPanel, ++pieces.count) {
+    const int64_t panel = j / kPanel, width = panel_width(op.n, panel);
+    const int64_t columns = op.n < j + kPanel ? op.n - j : kPanel;
+    LanePiece& piece = pieces.piece[pieces.count];
+    piece = {op.kernel + panel_offset(op.k, panel) + unit * width, op.dz + j, op.lddz, columns};
+    if (units < kLane || columns < kPanel) {
+      auto& copy = copies.kernel[pieces.count];
+      copy_padded(copy, kLane, piece.kernel, width, units, columns);
+      piece.kernel = copy[0];
+    }
+    if (columns % kLane != 0) {
+      if (unit == op.units.begin) copy_padded(copies.dz, op.rows, piece.dz, op.lddz, op.rows, columns);
+      piece.dz = copies.dz[0];
+      piece.lddz = kPanel;
+    }
+  }
+  return pieces;
+}
+
 /// A batch of few samples leaves most of such vectors empty. Vectors that run along the rows of the kernel don't, and
 /// read most of it as it lies. What follows in a large one is asked for meanwhile.
 __attribute__((noinline)) void backward_few(const DenseBackwardInput& op, decltype(&store_totals<Linear>) finish) {
   const bool large = op.k * op.n > kMostKernelFloats;
   const int64_t share = divide_up(kLane, op.rows);
-  const int64_t ragged = op.n % kLane == 0 ? 0 : op.n % kPanel;  // columns of a last piece that ends within a line
-  alignas(64) float dz[kMostLaneRows][kPanel];
-  if (ragged > 0) copy_padded(dz, op.rows, op.dz + op.n - ragged, op.lddz, op.rows, ragged);
+  LaneCopies copies;
   for (int64_t unit = op.units.begin; unit < op.units.end; unit += kLane) {
-    const int64_t units = op.units.end - unit;
     vf sums[kMostLaneRows * kLane * kParts];
-    alignas(64) float totals[kMostLaneRows][kLane], kernel[kLaneColumns / kPanel][kLane][kPanel];
+    alignas(64) float totals[kMostLaneRows][kLane];
     for (int64_t first = 0; first < op.n; first += kLaneColumns) {
-      const int64_t stop = op.n < first + kLaneColumns ? op.n : first + kLaneColumns;
-      LanePieces pieces{{}, 0, first == 0, stop == op.n};
-      for (int64_t j = first; j < stop; j += kPanel) {
-        const int64_t panel = j / kPanel, width = panel_width(op.n, panel);
-        const int64_t columns = stop < j + kPanel ? stop - j : kPanel;
-        LanePiece piece{op.kernel + panel_offset(op.k, panel) + unit * width, op.dz + j, op.lddz, columns};
-        if (units < kLane || columns < kPanel) {
-          auto& copy = kernel[pieces.count];
-          copy_padded(copy, kLane, piece.kernel, width, units, columns);
-          piece.kernel = copy[0];
-        }
-        if (columns == ragged) {
-          piece.dz = dz[0];
-          piece.lddz = kPanel;
-        }
-        pieces.piece[pieces.count++] = piece;
-      }
+      const LanePieces pieces = lane_pieces(op, unit, first, copies);
       sweep<kLaneSamples>(0, op.rows, 1, [&](auto samples, int64_t b) {
         constexpr int kSamples = decltype(samples)::value;
         for (int64_t u = 0; u < kLane; u += kWidth / kSamples) {
           add_lanes<kSamples>(pieces, b, u, sums + (b * kLane + u * kSamples) * kParts, &totals[b]);
         }
-        if (large && units >= 2 * kLane) {
+        if (large && unit + 2 * kLane <= op.units.end) {
+          const int64_t stop = pieces.last ? op.n : first + kLaneColumns;
           prefetch_kernel(op, unit + kLane + b * share, kSamples * share, first, stop);
         }
       });

@@ -39,6 +39,7 @@ struct Update {
   Update(const Weights& w, const typename Opt::Coefficients& c, const OptimizerStep& step)
       : weights(w), coefficients(c), pull(w, step) {}
 
+  /// Adding +0 makes the bits independent of whether zero terms were skipped.
   static ENGINE_INLINE void step_vector(const Weights& w, int64_t at, vf gradient, const Pull<Kind>& pull,
                                         const typename Opt::Coefficients& c) {
     constexpr int kSlots = Opt::kSlots;
@@ -53,9 +54,8 @@ struct Update {
   }
 
   /// Steps `vectors` vectors in each of `rows` rows, `ld` apart, from offset `at` on, by gradient (rows, vectors).
-  /// Adding +0 makes the bits independent of whether zero terms were skipped. Not inlined: with the constants in
-  /// registers a vector takes 8 cycles, the time of its square root and division, and 14 among the products of its
-  /// caller.
+  /// Not inlined: with the constants in registers a vector takes 8 cycles, the time of its square root and division,
+  /// and 14 among the products of its caller.
   __attribute__((noinline)) void operator()(int64_t at, int64_t ld, const vf* gradient, int rows, int vectors) const {
     const auto c = coefficients;
     const auto pulled = pull;

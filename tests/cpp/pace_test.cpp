@@ -26,65 +26,41 @@ std::map<int, double> spend(Pace& pace, int most, double seconds, const Batch& b
   return spent;
 }
 
+/// The same from the beginning.
+std::map<int, double> spend(int most, double seconds, const Batch& batch) {
+  Pace pace;
+  return spend(pace, most, seconds, batch);
+}
+
 bool check(bool right, const char* what) {
   std::printf("%-60s %s\n", what, right ? "ok" : "WRONG");
   return right;
 }
 
+/// A batch that takes so many microseconds on one thread, and on two.
+Batch takes(double one, double two) {
+  return [=](int threads) { return 1e-6 * (threads == 1 ? one : two); };
+}
+
 bool run() {
   bool right = true;
-  {
-    Pace pace;
-    const auto spent = spend(pace, 2, 1.0, [](int threads) { return threads == 1 ? 14e-6 : 26e-6; });
-    right &= check(spent.at(1) > 0.98, "one thread where two are slower");
-    const auto changed = spend(pace, 2, 4.0, [](int threads) { return threads == 1 ? 14e-6 : 8e-6; });
-    right &= check(changed.at(2) > 3.0, "two again once they are quicker");
-  }
-  {
-    Pace pace;
-    const auto spent = spend(pace, 2, 1.0, [](int threads) { return threads == 1 ? 80e-6 : 45e-6; });
-    right &= check(spent.at(2) > 0.99, "a trial that fails costs little");
-  }
-  {
-    Pace pace;
-    const auto spent = spend(pace, 2, 1.0, [](int threads) { return threads == 1 ? 30e-6 : 30.5e-6; });
-    right &= check(spent.at(2) > 0.95, "no change for less than it may be by chance");
-  }
-  {
-    Pace pace;
-    const auto spent = spend(pace, 2, 1.0, [](int threads) { return 400e-6 / threads; });
-    right &= check(spent.at(2) > 0.98, "nor does one of longer batches");
-  }
-  {
-    Pace pace;
-    const auto spent = spend(pace, 2, 1.0, [](int threads) { return threads == 1 ? 250e-6 : 1.2e-3; });
-    right &= check(spent.at(1) > 0.7, "one thread for longer batches, too, after some of them");
-  }
-  {
-    Pace pace;
-    const auto spent = spend(pace, 2, 4.0, [](int threads) { return 10e-3 / threads; });
-    right &= check(spent.count(1) == 0, "long batches are not tried");
-  }
-  {
-    Pace pace;
-    const auto spent = spend(pace, 8, 1.0, [](int threads) { return 20e-6 / threads + 3e-6 * threads; });
-    right &= check(spent.at(2) > 0.95, "two of eight");
-  }
-  {
-    Pace pace;
-    const auto spent = spend(pace, 6, 1.0, [](int threads) { return 20e-6 / threads + 1e-6 * threads; });
-    right &= check(spent.at(6) + spent.at(3) > 0.95, "six, or half of six");
-  }
-  {
-    Pace pace;
-    const auto spent = spend(pace, 1, 0.1, [](int) { return 10e-6; });
-    right &= check(spent.size() == 1 && spent.count(1) == 1, "one of one");
-  }
-  {
-    Pace pace;
-    spend(pace, 4, 0.1, [](int threads) { return 10e-6 * threads; });
-    right &= check(pace.next(2).threads == 2, "another number of cores: from the beginning");
-  }
+  Pace changing;
+  right &= check(spend(changing, 2, 1.0, takes(14, 26)).at(1) > 0.98, "one thread where two are slower");
+  right &= check(spend(changing, 2, 4.0, takes(14, 8)).at(2) > 3.0, "two again once they are quicker");
+  right &= check(spend(2, 1.0, takes(80, 45)).at(2) > 0.99, "a trial that fails costs little");
+  right &= check(spend(2, 1.0, takes(400, 200)).at(2) > 0.98, "nor does one of longer batches");
+  right &= check(spend(2, 1.0, takes(30, 30.5)).at(2) > 0.95, "no change for less than it may be by chance");
+  right &= check(spend(2, 1.0, takes(250, 1200)).at(1) > 0.7, "one thread for longer batches, after some of them");
+  right &= check(spend(2, 4.0, takes(10000, 5000)).count(1) == 0, "long batches are not tried");
+  const auto of_eight = spend(8, 1.0, [](int threads) { return 20e-6 / threads + 3e-6 * threads; });
+  right &= check(of_eight.at(2) > 0.95, "two of eight");
+  auto of_six = spend(6, 1.0, [](int threads) { return 20e-6 / threads + 1e-6 * threads; });
+  right &= check(of_six[6] + of_six[3] > 0.95, "six, or half of six");
+  const auto of_one = spend(1, 0.1, [](int) { return 10e-6; });
+  right &= check(of_one.size() == 1 && of_one.count(1) == 1, "one of one");
+  Pace fewer;
+  spend(fewer, 4, 0.1, [](int threads) { return 10e-6 * threads; });
+  right &= check(fewer.next(2).threads == 2, "another number of cores: from the beginning");
   return right;
 }
 
