@@ -99,11 +99,12 @@ def networks(dense: Callable[..., dict[str, Any]], case: Callable[..., Any]) -> 
         dense: makes a layer of `units` and `activation`.
         case: makes a training of layers, a loss, an optimizer and a batch size.
     """
-    plain = [dense(200, "relu", l2=1e-4), dense(130, "tanh"), dense(10, "softmax")]
+    plain = [dense(200, "relu", l2=1e-4), dense(130, "tanh"), dense(64, "relu"), dense(10, "softmax")]
     asking = [
         {**dense(150, "relu", l2=1e-4), **L1, "kernel_constraint": norms("column")},
         {"kind": "activity_regularization", "l1": 1e-4, "l2": 1e-3},
         {**dense(130, "tanh"), **ORTHOGONAL, "kernel_constraint": norms("row")},
+        {**dense(64, "tanh"), **ORTHOGONAL, "kernel_constraint": norms("row")},
         {
             **dense(20, "relu"),
             **ORTHOGONAL,

@@ -41,6 +41,7 @@ HIDDEN = {
         activation("sigmoid"),
     ],
     "across_panels": [dense(130, "tanh", l2=0.01), dense(65, "sigmoid")],
+    "halves": [dense(250, "relu", l2=0.01), dense(41, "tanh")],
     "first_frozen": [dense(33, "relu", l2=0.01, trainable=False), dense(17, "silu")],
     "middle_frozen": [dense(33, "silu"), dense(17, "tanh", l2=0.01, trainable=False)],
 }
@@ -213,6 +214,11 @@ def evaluate(program: _core.Program, net: Network, net32: Network, case: Case, w
 @pytest.mark.parametrize("loss", LOSSES)
 def test_ten_steps_for_every_loss_and_optimizer(loss: str, optimizer: str) -> None:
     check("relu_tanh", loss, optimizer, WEIGHT)
+
+
+@pytest.mark.parametrize("optimizer", ["clipnorm", "lamb", "adafactor", "muon", "averages"])
+def test_ten_steps_of_rules_for_whole_matrices(optimizer: str) -> None:
+    check("halves", "mean_squared_error", optimizer, WEIGHT)
 
 
 @pytest.mark.parametrize("hidden", HIDDEN)

@@ -93,12 +93,16 @@ def test_forward_applies_the_activation(activation: str, shape: tuple[int, int, 
 
 
 # (units, columns, batch): more units than are summed together, and so many columns that fewer are; for few samples whole
-# and ragged panels, once and more often than are multiplied together, and kernels whose rows are asked for
+# and ragged panels, once and more often than are multiplied together, and kernels whose rows are asked for; and columns
+# in halves
 FEW_SAMPLES = [(64, 64, 8), (16, 112, 7), (47, 90, 8), (33, 320, 5), (20, 259, 2), (70, 2000, 8)]
+HALVES = [(300, 32, 4), (130, 64, 8), (250, 33, 4), (171, 48, 33), (90, 96, 8), (70, 300, 8), (35, 700, 3)]
 
 
 @pytest.mark.parametrize(
-    "shape", [*SHAPES, (150, 300, 33), (70, 2100, 17), (35, 8300, 3), (35, 8300, 9), *FEW_SAMPLES], ids=str
+    "shape",
+    [*SHAPES, (150, 300, 33), (70, 2100, 17), (35, 8300, 3), (35, 8300, 9), *FEW_SAMPLES, *HALVES],
+    ids=str,
 )
 def test_backward_input_is_the_contract_to_the_bit(shape: tuple[int, int, int]) -> None:
     """Its tiles lie the other way: units down and the batch across; for few samples it has lanes."""

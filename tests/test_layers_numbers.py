@@ -134,9 +134,9 @@ def test_outputs_and_gradients(name: str, width: int) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(variables[2:], after[2:], strict=True))
 
 
-@pytest.mark.parametrize("units", WIDTHS)
-def test_embedding(units: int) -> None:
-    tokens, count = 7, 3
+@pytest.mark.parametrize(("tokens", "units"), [*((7, units) for units in WIDTHS), (210, 41)])
+def test_embedding(tokens: int, units: int) -> None:
+    count = 3
     layers: list[Spec] = [{"kind": "embedding", "tokens": tokens, "units": units}]
     table = rng.normal(size=(tokens, units)).astype(np.float32)
     x = rng.integers(0, tokens - 1, (ROWS, count)).astype(np.float32)  # the last row of the table stays alone

@@ -218,6 +218,24 @@ def test_constraints_in_layers_of_ones_own(constraint: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("units", [33, 130])  # panels of 32 and 16, and of 64 and less
+def test_kernels_of_several_panels(units: int) -> None:
+    hidden = keras.layers.Dense(250, "tanh")
+    for axis in (0, 1, None):
+        constraint = constraints.UnitNorm(axis)
+        layer = keras.layers.Dense(units, kernel_constraint=constraint)
+        model = model_of(hidden, layer, keras.layers.Dense(3))
+        model.train_on_batch(X, Y)
+        np.testing.assert_allclose(np.linalg.norm(layer.kernel.numpy(), axis=axis), 1.0, rtol=1e-5)
+    for mode in ("rows", "columns"):
+        penalty = regularizers.OrthogonalRegularizer(0.1, mode)
+        layer = keras.layers.Dense(units, kernel_regularizer=penalty)
+        model = model_of(hidden, layer, keras.layers.Dense(3))
+        loss = model.evaluate(X, Y, verbose=0)
+        error = np.mean((model.predict(X, verbose=0) - Y) ** 2, dtype=float)
+        assert loss == pytest.approx(error + penalty(layer.kernel.numpy().astype(float)), rel=1e-5)
+
+
 def test_a_constraint_of_three_axes() -> None:
     class Shift(keras.layers.Layer):
         def build(self, input_shape: tuple[int | None, ...]) -> None:

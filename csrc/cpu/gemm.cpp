@@ -13,7 +13,6 @@
 #include "cpu/grid.h"
 #include "cpu/team.h"
 #include "kernels/packed_blocks.h"
-#include "plan/panels.h"
 
 namespace engine {
 namespace {
@@ -93,9 +92,7 @@ class CellRunner {
   /// rows x columns of the product of a and b; c is where the first row and column go.
   void run(const float* a, const float* b, float* c, Range rows, Range columns) const {
     for (int64_t j = columns.begin, end; j < columns.end; j = end) {
-      // Panels are packed from their beginning on.
-      const bool within = p_.b_layout == Layout::kPanels && j % grid_.panel != 0;
-      end = std::min(within ? round_up(j, grid_.panel) : j + kBlockColumns, columns.end);
+      end = std::min(block_end(j), columns.end);
       const Range block{j, end};
       int64_t k = 0;
       do {  // once for k = 0, too
@@ -111,6 +108,14 @@ class CellRunner {
   }
 
  private:
+  /// Where a block that begins with column j ends. Panels are packed from their beginning on.
+  int64_t block_end(int64_t j) const {
+    if (p_.b_layout != Layout::kPanels) return j + kBlockColumns;
+    const Range part = Panels(p_.k, p_.n).part(j);
+    const int64_t within = (j - part.begin) % grid_.panel;
+    return std::min(within != 0 ? j - within + grid_.panel : j + kBlockColumns, part.end);
+  }
+
   /// Columns of a block that are read where they lie: whole vectors.
   int64_t plain(Range columns) const {
     const int64_t extent = columns.end - columns.begin;
@@ -136,13 +141,13 @@ class CellRunner {
       return pack({b + first * p_.b_column + k * p_.b_row, p_.b_column, p_.b_row, count, length, out, length});
     }
     if (p_.b_layout == Layout::kPanels) {
-      return for_panels(p_.k, p_.n, columns, [&](const Panel& panel) {
+      return Panels(p_.k, p_.n).each(columns, [&](const Panel& panel) {
         const Range part = panel.columns;
         pack({b + panel.offset + k * panel.width + part.begin, 1, panel.width, part.end - part.begin, length,
               out + (panel.first + part.begin - first) * length, length});
       });
     }
-    for_panels(p_.n, p_.k, chain, [&](const Panel& panel) {
+    Panels(p_.n, p_.k).each(chain, [&](const Panel& panel) {
       const Range part = panel.columns;
       pack({b + panel.offset + first * panel.width + part.begin, panel.width, 1, count, part.end - part.begin,
             out + (panel.first + part.begin - k) * grid_.panel, length});

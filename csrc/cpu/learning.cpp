@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "cpu/steps.h"
-#include "plan/panels.h"
 
 namespace engine {
 namespace {
@@ -73,7 +72,7 @@ void StepRunner::squares(const Step& step, const Batch& batch) const {
   const bool of_weights = step.kind == Step::Kind::kWeightSquares;
   const float* values = of_weights ? weights(step.kernel).values : gradient(step.kernel);
   float* sums = data(step.out) + step.index * shape(step.out).ld;
-  for_panels(v.rows, v.columns, columns(step, v.columns), [&](const Panel& panel) {
+  Panels(v.rows, v.columns).each(columns(step, v.columns), [&](const Panel& panel) {
     kernels_.squared_sums({values + panel.offset, panel.width, v.rows, sums + panel.first, panel.columns});
   });
 }
@@ -88,7 +87,7 @@ double StepRunner::squared_norm(size_t learning, bool of_weights) const {
 
 double StepRunner::row_mean(int v) const {
   const Variable& matrix = variable(v);
-  const int64_t stride = panel_width(matrix.columns, 0);
+  const int64_t stride = Panels(matrix.rows, matrix.columns).of(0).width;
   double total = 0.0;
   for (int64_t i = 0; i < matrix.rows; ++i) total += static_cast<double>(weights(v).slots[2][i * stride]);
   return total / static_cast<double>(matrix.rows);
@@ -184,7 +183,8 @@ void StepRunner::factored_means(const Step& step, const Batch& batch) const {
 void StepRunner::factored_direction(const Step& step, const Batch& batch) const {
   if (!steps_weights(batch)) return;
   const Weights w = weights(step.kernel);
-  const int64_t stride = panel_width(variable(step.kernel).columns, 0);
+  const Variable& matrix = variable(step.kernel);
+  const int64_t stride = Panels(matrix.rows, matrix.columns).of(0).width;
   const float mean = data(step.in)[step.index];
   for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
     kernels_.factored_direction({gradient(step.kernel) + offset, w.slots[0] + offset, width, w.slots[2], stride,

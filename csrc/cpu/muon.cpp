@@ -29,7 +29,7 @@ void StepRunner::load_direction(const Step& step, const Batch& batch) const {
     }
     return;
   }
-  for_panels(v.rows, v.columns, {0, v.columns}, [&](const Panel& panel) {
+  Panels(v.rows, v.columns).each({0, v.columns}, [&](const Panel& panel) {
     const float* from = gradient(step.kernel) + panel.offset;
     const Range mine = turned ? own : Range{panel.first, panel.first + panel.columns.end};
     const Range rows = turned ? Range{0, v.rows} : own;
@@ -48,7 +48,7 @@ void StepRunner::load_direction(const Step& step, const Batch& batch) const {
 void StepRunner::gram(const Step& step, const Batch& batch) const {
   if (!steps_weights(batch)) return;
   const Buffer& x = shape(step.in);
-  for_panels(x.columns, x.columns, columns(step, x.columns), [&](const Panel& panel) {
+  Panels(x.columns, x.columns).each(columns(step, x.columns), [&](const Panel& panel) {
     Weights products;
     products.values = data(step.out) + panel.offset;
     kernels_.dense_gradient({data(step.in),
@@ -72,14 +72,14 @@ void StepRunner::quintic(const Step& step, const Batch& batch) const {
   const Buffer& rows = shape(step.saved);
   const int64_t width = rows.columns;
   const Range own = worker_.slice(width);
-  for_panels(width, width, {0, width}, [&](const Panel& panel) {
+  Panels(width, width).each({0, width}, [&](const Panel& panel) {
     const auto bytes = static_cast<size_t>(panel.width) * sizeof(float);
     for (int64_t i = own.begin; i < own.end; ++i) {
       std::memcpy(data(step.saved) + i * rows.ld + panel.first, data(step.in) + panel.offset + i * panel.width, bytes);
     }
   });
   if (own.begin >= own.end) return;
-  for_panels(width, width, {0, width}, [&](const Panel& panel) {
+  Panels(width, width).each({0, width}, [&](const Panel& panel) {
     float *products = data(step.in) + panel.offset, *out = data(step.out) + panel.offset;
     kernels_.dense_forward[kPlain](
         {data(step.saved), rows.ld, products, panel.width, nullptr, out, panel.width, width, own, {0, panel.width}});
@@ -93,7 +93,7 @@ void StepRunner::turn_direction(const Step& step, const Batch& batch) const {
   const Buffer &x = shape(step.in), &out = shape(step.out);
   const Range own = worker_.slice(x.rows);
   if (own.begin >= own.end) return;
-  for_panels(x.columns, x.columns, {0, x.columns}, [&](const Panel& panel) {
+  Panels(x.columns, x.columns).each({0, x.columns}, [&](const Panel& panel) {
     kernels_.dense_forward[kPlain]({data(step.in),
                                     x.ld,
                                     data(step.saved) + panel.offset,

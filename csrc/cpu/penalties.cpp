@@ -8,7 +8,7 @@ void StepRunner::penalty(const Step& step) const {
   float* sums = data(step.out) + step.index * shape(step.out).ld;
   const bool squares = plan_.penalised[static_cast<size_t>(step.index)].kind == Penalty::Kind::kSquares;
   const auto sum = squares ? kernels_.squared_sums : kernels_.magnitude_sums;
-  for_panels(w.rows, w.columns, columns(step, w.columns), [&](const Panel& panel) {
+  Panels(w.rows, w.columns).each(columns(step, w.columns), [&](const Panel& panel) {
     sum({weights(step.kernel).values + panel.offset, panel.width, w.rows, sums + panel.first, panel.columns});
   });
 }

@@ -5,7 +5,6 @@
 
 #include "cpu/steps.h"
 #include "kernels/packed_blocks.h"
-#include "plan/panels.h"
 
 namespace engine {
 namespace {
@@ -54,7 +53,7 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
     op.rows = together;
     op.transposes = plan_.mode == Plan::Mode::kTrain;
     op.ahead = rows_ahead(step, batch, together);
-    for_panels(kernel.rows, kernel.columns, columns(step, kernel.columns), [&](const Panel& panel) {
+    Panels(kernel.rows, kernel.columns).each(columns(step, kernel.columns), [&](const Panel& panel) {
       op.kernel = values.values + panel.offset;
       op.ldw = panel.width;
       op.bias = bias.values ? bias.values + panel.first : nullptr;
@@ -141,7 +140,7 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
   op.compressed = sums ? &elements : nullptr;
   op.sums = sums ? &*sums : nullptr;
   const auto step_panels = [&](Range together, Range block, const float* gradient) {
-    for_panels(kernel.rows, kernel.columns, block, [&](const Panel& panel) {
+    Panels(kernel.rows, kernel.columns).each(block, [&](const Panel& panel) {
       DenseBackwardWeights part = op;
       part.dz += panel.first;
       part.kernel = shifted(values, panel.offset);

@@ -6,7 +6,6 @@
 #include "cpu/team.h"
 #include "kernels/layer_table.h"
 #include "plan/executor.h"
-#include "plan/panels.h"
 
 namespace engine {
 
@@ -186,8 +185,9 @@ void StepRunner::for_weights(const Step& step, F&& f) const {
   const Variable& v = variable(step.kernel);
   if (step.split == Split::kNone && worker_.index != 0) return;
   const Range rows = step.split == Split::kInputs ? worker_.slice(v.rows) : Range{0, v.rows};
-  for_panels(v.rows, v.columns, columns(step, v.columns),
-             [&](const Panel& panel) { f(panel.offset, panel.width, rows, panel.columns); });
+  Panels(v.rows, v.columns).each(columns(step, v.columns), [&](const Panel& panel) {
+    f(panel.offset, panel.width, rows, panel.columns);
+  });
 }
 
 }  // namespace engine

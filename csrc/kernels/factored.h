@@ -66,7 +66,7 @@ inline float next_mean(float mean, double squares, int64_t count, const Optimize
 
 void factored_rows(const FactoredMeans& op) {
   const double share = share_of_step(op.step);
-  const int64_t stride = panel_width(op.n, 0);
+  const int64_t stride = Panels(op.rows, op.n).of(0).width;
   for (int64_t i = op.range.begin; i < op.range.end; ++i) {
     const double squares = row_squares(const_cast<float*>(op.gradient), op.rows, op.n, i);
     op.of_rows[i * stride] = next_mean(op.of_rows[i * stride], squares, op.n, op.step, share);
@@ -75,10 +75,12 @@ void factored_rows(const FactoredMeans& op) {
 
 void factored_columns(const FactoredMeans& op) {
   const double share = share_of_step(op.step);
+  const Panels panels(op.rows, op.n);
   for (int64_t j = op.range.begin; j < op.range.end; j += kLane) {
-    const int64_t p = j / kPanel, width = panel_width(op.n, p), at = panel_offset(op.rows, p) + j % kPanel;
+    const Panel panel = panels.of(j);
+    const int64_t at = panel.offset + (j - panel.first);
     float sums[kLane];
-    column_sums<Square>({op.gradient + at, width, op.rows, sums, {0, kLane}});
+    column_sums<Square>({op.gradient + at, panel.width, op.rows, sums, {0, kLane}});
     for (int64_t l = 0; l < kLane; ++l) {
       float& mean = op.of_columns[at + l];
       mean = next_mean(mean, static_cast<double>(sums[l]), op.rows, op.step, share);

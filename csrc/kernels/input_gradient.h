@@ -43,11 +43,10 @@ constexpr int64_t kMostUnits = 64, kMostKernelFloats = 128 << 10;
 /// prefetchers.
 ENGINE_INLINE void prefetch_kernel(const DenseBackwardInput& op, int64_t unit, int64_t rows, int64_t begin,
                                    int64_t end) {
-  for (int64_t p = begin; p < end; p += kPanel) {
-    const int64_t panel = p / kPanel, width = panel_width(op.n, panel);
-    const float* piece = op.kernel + panel_offset(op.k, panel) + unit * width;
-    for (int64_t i = 0; i < rows * width; i += kLane) __builtin_prefetch(piece + i, 0, 2);
-  }
+  Panels(op.k, op.n).each({begin, end}, [&](const Panel& panel) {
+    const float* piece = op.kernel + panel.offset + unit * panel.width;
+    for (int64_t i = 0; i < rows * panel.width; i += kLane) __builtin_prefetch(piece + i, 0, 2);
+  });
 }
 
 /// Tiles are of dx^T: units down, the batch across, so that the vectors run over the batch and no transposed copy of
@@ -64,7 +63,7 @@ __attribute__((noinline)) void backward_many(const DenseBackwardInput& op, declt
       for (int64_t p = 0; p < op.n; p += kChain) {
         sweep<kTileRows>(i, end, 1, [&](auto units, int64_t unit) {
           constexpr int kRows = decltype(units)::value;
-          const ByPanels weights{op.kernel, op.k, op.n, unit};
+          const ByPanels weights{op.kernel, {op.k, op.n}, unit};
           const int64_t stop = op.n < p + kChain ? op.n : p + kChain;
           if (b == 0 && unit + 2 * kRows <= op.units.end) prefetch_kernel(op, unit + kRows, kRows, p, stop);
           auto& sum = reinterpret_cast<vf(&)[kRows][kVectors]>(sums[unit - i]);
@@ -88,27 +87,47 @@ __attribute__((noinline)) void backward_many(const DenseBackwardInput& op, declt
   }
 }
 
-/// Columns of the kernel that all of a few samples are multiplied by before the next: with kLane units of them, 16 KiB,
+/// Panels of the kernel that all of a few samples are multiplied by before the next: with kLane units of them, 16 KiB,
 /// they stay in the L1 cache.
-constexpr int64_t kLaneColumns = 4 * kPanel;
+constexpr int kLanePanels = 4;
 
 /// Samples whose sums are made together, each for kWidth / kLaneSamples units. Where few registers hold them, a row of
 /// the kernel must serve several.
 constexpr int kLaneSamples = ENGINE_VECTOR_BYTES == 64 ? 1 : 2;
 
-/// kLane units' rows of the kernel, kPanel apart, within one panel; and the samples' of dz. Both have zeros where
+/// kLane units' rows of the kernel, `ldw` apart, within one panel; and the samples' of dz. Both have zeros where
 /// columns end within a cache line.
 struct LanePiece {
   const float *kernel, *dz;
-  int64_t lddz, columns;
+  int64_t ldw, lddz, columns;
 };
 
-/// Pieces side by side, and whether they are the first and the last ones.
+/// Pieces side by side, which end before column `end`, and whether they are the first and the last ones.
 struct LanePieces {
-  LanePiece piece[kLaneColumns / kPanel];
+  LanePiece piece[kLanePanels];
   int count;
+  int64_t end;
   bool first, last;
 };
+
+/// acc (Samples, Units) += rows of the kernel times rows of dz, lane by lane. The rows' distance is a constant, or each
+/// would take a register.
+template <int64_t Distance, int Samples, int Units>
+ENGINE_INLINE void add_piece(vf (&acc)[Samples][Units], const LanePiece& piece, int64_t sample, int64_t unit,
+                             int64_t column) {
+  const float *kernel = piece.kernel + unit * Distance, *dz = piece.dz + sample * piece.lddz;
+  for (int64_t j = column; j < piece.columns; j += kLane) {
+    vf slope[Samples];
+#pragma GCC unroll 2
+    for (int s = 0; s < Samples; ++s) slope[s] = load(dz + s * piece.lddz + j);
+#pragma GCC unroll 16
+    for (int u = 0; u < Units; ++u) {
+      const vf weight = load(kernel + u * Distance + j);
+#pragma GCC unroll 2
+      for (int s = 0; s < Samples; ++s) acc[s][u] = fma(weight, slope[s], acc[s][u]);
+    }
+  }
+}
 
 /// sums (kParts, Samples, units) of kWidth / Samples units from `unit` on: rows of the kernel times rows of dz from
 /// `sample` on, lane by lane, added to those so far. With the last columns, the lanes are added up to totals (Samples,
@@ -123,18 +142,22 @@ __attribute__((noinline)) void add_lanes(const LanePieces& pieces, int64_t sampl
     vf acc[Samples][kUnits];
 #pragma GCC unroll 16
     for (int i = 0; i < kWidth; ++i) acc[i / kUnits][i % kUnits] = pieces.first ? vf{} : sums[part * kWidth + i];
-    for (const LanePiece* piece = pieces.piece; piece != pieces.piece + pieces.count; ++piece) {
-      const float *kernel = piece->kernel + unit * kPanel, *dz = piece->dz + sample * piece->lddz;
-      for (int64_t j = part * kWidth; j < piece->columns; j += kLane) {
-        vf slope[Samples];
-#pragma GCC unroll 2
-        for (int s = 0; s < Samples; ++s) slope[s] = load(dz + s * piece->lddz + j);
-#pragma GCC unroll 16
-        for (int u = 0; u < kUnits; ++u) {
-          const vf weight = load(kernel + u * kPanel + j);
-#pragma GCC unroll 2
-          for (int s = 0; s < Samples; ++s) acc[s][u] = fma(weight, slope[s], acc[s][u]);
-        }
+    const int64_t column = part * kWidth;
+    for (int i = 0; i < pieces.count; ++i) {
+      const LanePiece& piece = pieces.piece[i];
+      static_assert(kPanel == 4 * kLane);
+      switch (piece.ldw / kLane) {
+        case 1:
+          add_piece<kLane>(acc, piece, sample, unit, column);
+          break;
+        case 2:
+          add_piece<2 * kLane>(acc, piece, sample, unit, column);
+          break;
+        case 3:
+          add_piece<3 * kLane>(acc, piece, sample, unit, column);
+          break;
+        default:
+          add_piece<kPanel>(acc, piece, sample, unit, column);
       }
     }
 #pragma GCC unroll 16
@@ -173,33 +196,38 @@ void store_totals(const DenseBackwardInput& op, const float (*totals)[kLane], in
   }
 }
 
-/// What may not be read where it lies: rows of a kernel that are shorter or fewer, and of dz where they end within a
-/// line, with zeros around them.
+/// What may not be read where it lies: fewer rows of a kernel, and of it and dz where they end within a line, with
+/// zeros around them.
 struct LaneCopies {
-  alignas(64) float kernel[kLaneColumns / kPanel][kLane][kPanel];
+  alignas(64) float kernel[kLanePanels][kLane][kPanel];
   alignas(64) float dz[kMostLaneRows][kPanel];
 };
 
 /// The pieces from column `first` on of at most kLane units from `unit` on.
 inline LanePieces lane_pieces(const DenseBackwardInput& op, int64_t unit, int64_t first, LaneCopies& copies) {
+  const Panels panels(op.k, op.n);
   const int64_t units = op.units.end - unit;
-  LanePieces pieces{{}, 0, first == 0, op.n <= first + kLaneColumns};
-  for (int64_t j = first; j < op.n && j < first + kLaneColumns; j += kPanel, ++pieces.count) {
-    const int64_t panel = j / kPanel, width = panel_width(op.n, panel);
-    const int64_t columns = op.n < j + kPanel ? op.n - j : kPanel;
+  LanePieces pieces{{}, 0, first, first == 0, false};
+  while (pieces.end < op.n && pieces.count < kLanePanels) {
+    const Panel panel = panels.of(pieces.end);
+    pieces.end += panel.width;
+    const int64_t columns = op.n < pieces.end ? op.n - panel.first : panel.width;
     LanePiece& piece = pieces.piece[pieces.count];
-    piece = {op.kernel + panel_offset(op.k, panel) + unit * width, op.dz + j, op.lddz, columns};
-    if (units < kLane || columns < kPanel) {
+    piece = {op.kernel + panel.offset + unit * panel.width, op.dz + panel.first, panel.width, op.lddz, columns};
+    if (units < kLane || columns % kLane != 0) {
       auto& copy = copies.kernel[pieces.count];
-      copy_padded(copy, kLane, piece.kernel, width, units, columns);
+      copy_padded(copy, kLane, piece.kernel, panel.width, units, columns);
       piece.kernel = copy[0];
+      piece.ldw = kPanel;
     }
     if (columns % kLane != 0) {
       if (unit == op.units.begin) copy_padded(copies.dz, op.rows, piece.dz, op.lddz, op.rows, columns);
       piece.dz = copies.dz[0];
       piece.lddz = kPanel;
     }
+    ++pieces.count;
   }
+  pieces.last = pieces.end >= op.n;
   return pieces;
 }
 
@@ -212,7 +240,7 @@ __attribute__((noinline)) void backward_few(const DenseBackwardInput& op, declty
   for (int64_t unit = op.units.begin; unit < op.units.end; unit += kLane) {
     vf sums[kMostLaneRows * kLane * kParts];
     alignas(64) float totals[kMostLaneRows][kLane];
-    for (int64_t first = 0; first < op.n; first += kLaneColumns) {
+    for (int64_t first = 0; first < op.n;) {
       const LanePieces pieces = lane_pieces(op, unit, first, copies);
       sweep<kLaneSamples>(0, op.rows, 1, [&](auto samples, int64_t b) {
         constexpr int kSamples = decltype(samples)::value;
@@ -220,10 +248,10 @@ __attribute__((noinline)) void backward_few(const DenseBackwardInput& op, declty
           add_lanes<kSamples>(pieces, b, u, sums + (b * kLane + u * kSamples) * kParts, &totals[b]);
         }
         if (large && unit + 2 * kLane <= op.units.end) {
-          const int64_t stop = pieces.last ? op.n : first + kLaneColumns;
-          prefetch_kernel(op, unit + kLane + b * share, kSamples * share, first, stop);
+          prefetch_kernel(op, unit + kLane + b * share, kSamples * share, first, pieces.end);
         }
       });
+      first = pieces.end;
     }
     finish(op, totals, unit);
   }

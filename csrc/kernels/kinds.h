@@ -212,18 +212,57 @@ struct Range {
   int64_t end = 0;
 };
 
-/// Weights (rows, columns) are kept in panels of kPanel columns, one after the other, each row-major: a thread's
-/// columns are then contiguous. In plain rows the threads' slices alternate every few cache lines, and prefetchers
-/// pull lines that another core is writing: 2.3 times the epoch where cores do not share a cache.
+/// A panel of a matrix, or some columns of it: those count from its first one, which is column `first` of the matrix.
+struct Panel {
+  int64_t first;
+  int64_t offset;  // in floats, from the first panel on
+  int64_t width;   // padded, the distance between its rows
+  Range columns;
+};
+
+/// The most columns of a panel.
 inline constexpr int64_t kPanel = 64;
 
-inline constexpr int64_t panel_offset(int64_t rows, int64_t panel) { return panel * kPanel * rows; }
+/// Weights (rows, columns) are kept in panels, one after the other, each row-major: a thread's columns are then
+/// contiguous. In plain rows the threads' slices alternate every few cache lines, and prefetchers pull lines that
+/// another core is writing: 2.3 times the epoch where cores do not share a cache. For two threads, which have one each,
+/// both halves of the columns begin with a panel of their own; the last panel of either may be narrower.
+struct Panels {
+  /// Floats that an L1 cache holds. So small a kernel mostly has one thread, and the wider its panels are, the more
+  /// chains of multiply-adds one sample has at a time.
+  static constexpr int64_t kUncut = 8 << 10;
 
-/// Padded columns of a panel; only the last may be narrower.
-inline constexpr int64_t panel_width(int64_t columns, int64_t panel) {
-  const int64_t left = round_up(columns, kLane) - panel * kPanel;
-  return left < kPanel ? left : kPanel;
-}
+  int64_t rows;
+  int64_t columns, half;  // padded
+
+  constexpr Panels(int64_t rows, int64_t n)
+      : rows(rows),
+        columns(round_up(n, kLane)),
+        half(rows * columns < kUncut ? columns : round_up(columns / 2, kLane)) {}
+
+  /// The half that has column `j`.
+  constexpr Range part(int64_t j) const { return j < half ? Range{0, half} : Range{half, columns}; }
+
+  /// The panel that has column `j`.
+  constexpr Panel of(int64_t j) const {
+    const Range own = part(j);
+    const int64_t first = own.begin + (j - own.begin) / kPanel * kPanel;
+    const int64_t width = own.end - first < kPanel ? own.end - first : kPanel;
+    return {first, first * rows, width, {0, width}};
+  }
+
+  /// Calls f(panel) for each panel that has some of columns [begin, end), with these of it.
+  template <class F>
+  constexpr void each(Range wanted, F&& f) const {
+    for (int64_t j = wanted.begin; j < wanted.end;) {
+      Panel panel = of(j);
+      const int64_t end = panel.first + panel.width;
+      panel.columns = {j - panel.first, (wanted.end < end ? wanted.end : end) - panel.first};
+      f(panel);
+      j = end;
+    }
+  }
+};
 
 /// Distance between rows of `columns` floats: whole cache lines, never a multiple of 1 KiB. A tile's columns of a few
 /// hundred such rows would share a quarter of the L1 cache's sets or less: at 2 KiB, the gradient by the input of

@@ -130,16 +130,18 @@ struct ByColumnPointers {
   ENGINE_INLINE int64_t run(int64_t, int64_t end) const { return end; }
 };
 
-/// Rows from `first` on of a kernel (rows, columns) in panels.
+/// Rows from `first` on of a kernel in panels.
 struct ByPanels {
   const float* a;
-  int64_t rows, columns, first;
+  Panels panels;
+  int64_t first;
   ENGINE_INLINE RowCursor cursor(int64_t p) const {
-    const int64_t panel = p / kPanel, width = panel_width(columns, panel);
-    return {a + panel_offset(rows, panel) + first * width + p % kPanel, width};
+    const Panel panel = panels.of(p);
+    return {a + panel.offset + first * panel.width + (p - panel.first), panel.width};
   }
   ENGINE_INLINE int64_t run(int64_t p, int64_t end) const {
-    const int64_t edge = (p / kPanel + 1) * kPanel;
+    const Panel panel = panels.of(p);
+    const int64_t edge = panel.first + panel.width;
     return edge < end ? edge : end;
   }
 };

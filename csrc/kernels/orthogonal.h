@@ -14,9 +14,10 @@ inline float product_of(const float* a, const float* b, int64_t n) {
 
 void unit_rows(const UnitRows& op) {
   const int64_t width = op.columns_are_rows ? op.rows : op.columns;
+  const Panels panels(op.rows, op.columns);
   const auto at = [&](int64_t i, int64_t j) {
-    const int64_t panel = j / kPanel;
-    return op.weights[panel_offset(op.rows, panel) + i * panel_width(op.columns, panel) + j % kPanel];
+    const Panel panel = panels.of(j);
+    return op.weights[panel.offset + i * panel.width + (j - panel.first)];
   };
   for (int64_t i = op.range.begin; i < op.range.end; ++i) {
     float* unit = op.units + i * op.ld;

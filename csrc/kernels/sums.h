@@ -64,18 +64,17 @@ void column_sums(const ColumnSums& op) {
 
 /// Calls f(pointer, first column) for every vector of row `i` of a matrix in panels.
 template <class F>
-ENGINE_INLINE void for_row(float* panels, int64_t rows, int64_t n, int64_t i, F&& f) {
-  for (int64_t p = 0; p * kPanel < n; ++p) {
-    const int64_t width = panel_width(n, p);
-    float* row = panels + panel_offset(rows, p) + i * width;
-    for (int64_t j = 0; j < width; j += kWidth) f(row + j, p * kPanel + j);
-  }
+ENGINE_INLINE void for_row(float* matrix, int64_t rows, int64_t n, int64_t i, F&& f) {
+  Panels(rows, n).each({0, n}, [&](const Panel& panel) {
+    float* row = matrix + panel.offset + i * panel.width;
+    for (int64_t j = 0; j < panel.width; j += kWidth) f(row + j, panel.first + j);
+  });
 }
 
 /// Sum of squares of a row, element j in lane j mod kLane.
-inline double row_squares(float* panels, int64_t rows, int64_t n, int64_t i) {
+inline double row_squares(float* matrix, int64_t rows, int64_t n, int64_t i) {
   LaneSum sum;
-  for_row(panels, rows, n, i, [&](const float* at, int64_t j) {
+  for_row(matrix, rows, n, i, [&](const float* at, int64_t j) {
     vf& part = sum.part[j / kWidth % kParts];
     const vf w = masked(load(at), j, n, vf{});
     part = fma(w, w, part);

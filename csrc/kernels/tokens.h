@@ -14,36 +14,34 @@ ENGINE_INLINE int64_t token_at(const float* x, int64_t tokens) {
 
 /// y (rows * count, n) = table[x (rows, count)]
 void embed(const Embed& op) {
+  const Panels panels(op.tokens, op.n);
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     for (int64_t i = 0; i < op.count; ++i) {
       const int64_t token = token_at(op.x + b * op.ldx + i, op.tokens);
       float* y = op.y + (b * op.count + i) * op.ldy;
-      for (int64_t j = 0; j < op.n; j += kPanel) {
-        const int64_t width = panel_width(op.n, j / kPanel);
-        std::memcpy(y + j, op.table + panel_offset(op.tokens, j / kPanel) + token * width,
-                    static_cast<size_t>(width) * sizeof(float));
-      }
+      panels.each({0, op.n}, [&](const Panel& panel) {
+        std::memcpy(y + panel.first, op.table + panel.offset + token * panel.width,
+                    static_cast<size_t>(panel.width) * sizeof(float));
+      });
     }
   }
 }
 
 /// table = sums of the rows of y, which are gradients here, by token and in the order of the rows
 void embed_backward(const EmbedBackward& op) {
-  for (int64_t j = op.columns.begin; j < op.columns.end;) {
-    const int64_t first = j / kPanel * kPanel, width = panel_width(op.n, j / kPanel);
-    const int64_t end = op.columns.end < first + width ? op.columns.end : first + width;
-    float* panel = op.table + panel_offset(op.tokens, j / kPanel);
-    const auto bytes = static_cast<size_t>(end - j) * sizeof(float);
-    for (int64_t token = 0; token < op.tokens; ++token) std::memset(panel + token * width + (j - first), 0, bytes);
+  Panels(op.tokens, op.n).each(op.columns, [&](const Panel& panel) {
+    const int64_t begin = panel.columns.begin, end = panel.columns.end, width = panel.width;
+    float* rows = op.table + panel.offset;
+    const auto bytes = static_cast<size_t>(end - begin) * sizeof(float);
+    for (int64_t token = 0; token < op.tokens; ++token) std::memset(rows + token * width + begin, 0, bytes);
     for (int64_t b = 0; b < op.rows; ++b) {
       for (int64_t i = 0; i < op.count; ++i) {
-        const float* dy = op.dy + (b * op.count + i) * op.lddy;
-        float* sums = panel + token_at(op.x + b * op.ldx + i, op.tokens) * width - first;
-        for (int64_t c = j; c < end; c += kWidth) store(sums + c, load(sums + c) + load(dy + c));
+        const float* dy = op.dy + (b * op.count + i) * op.lddy + panel.first;
+        float* sums = rows + token_at(op.x + b * op.ldx + i, op.tokens) * width;
+        for (int64_t c = begin; c < end; c += kWidth) store(sums + c, load(sums + c) + load(dy + c));
       }
     }
-    j = end;
-  }
+  });
 }
 
 /// y (rows, tokens) = how often each token is among x (rows, n), or only whether
