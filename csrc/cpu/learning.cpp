@@ -14,9 +14,8 @@ constexpr double kTiny = 1e-7;
 
 }  // namespace
 
-WeightBlock StepRunner::block(const Step& step, float* other, int64_t offset, int64_t width, Range rows,
-                              Range columns) const {
-  return {weights(step.kernel).values + offset, other + offset, width, rows, columns};
+WeightBlock StepRunner::block(const Step& step, float* other, const Panel& panel, Range rows) const {
+  return {weights(step.kernel).values + panel.offset, other + panel.offset, panel.width, rows, panel.columns};
 }
 
 const OptimizerStep& StepRunner::optimizer_step(const Batch& batch) const {
@@ -40,24 +39,24 @@ bool StepRunner::steps_weights(const Batch& batch) const {
 void StepRunner::add_gradient(const Step& step) const {
   float* apart = gradient(step.kernel, true);
   float* sums = gradient(step.kernel);
-  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
-    kernels_.accumulate({apart + offset, sums + offset, width, rows, columns});
+  for_weights(step, [&](const Panel& panel, Range rows) {
+    kernels_.accumulate({apart + panel.offset, sums + panel.offset, panel.width, rows, panel.columns});
   });
 }
 
 void StepRunner::penalty_gradient(const Step& step, const Batch& batch) const {
   const VariableSpec& asked = variable(step.kernel).asked;
   const double factor = penalty_factor(batch), l1 = factor * asked.l1, l2 = factor * asked.l2;
-  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
-    kernels_.penalty_gradient(block(step, gradient(step.kernel), offset, width, rows, columns), l1, l2);
+  for_weights(step, [&](const Panel& panel, Range rows) {
+    kernels_.penalty_gradient(block(step, gradient(step.kernel), panel, rows), l1, l2);
   });
 }
 
 void StepRunner::accumulate(const Step& step, const Batch& batch) const {
   const int64_t count = frame_.training->optimizer.accumulate;
   float* sums = frame_.accumulated + variable(step.kernel).offset;
-  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
-    const WeightBlock op{gradient(step.kernel) + offset, sums + offset, width, rows, columns};
+  for_weights(step, [&](const Panel& panel, Range rows) {
+    const WeightBlock op{gradient(step.kernel) + panel.offset, sums + panel.offset, panel.width, rows, panel.columns};
     if (steps_weights(batch)) {
       kernels_.take_mean(op, count);
     } else {
@@ -158,9 +157,10 @@ void StepRunner::step_weights(const Step& step, const Batch& batch) const {
   const auto limit = by_value ? static_cast<float>(optimizer.limit) : std::numeric_limits<float>::infinity();
   const OptimizerStep& at = optimizer_step(batch);
   const Weights values = weights(step.kernel);
-  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
-    kernels_.step_weights[static_cast<size_t>(kind)](
-        {shifted(values, offset), gradient(step.kernel) + offset, width, rows, columns, at, factor, limit});
+  for_weights(step, [&](const Panel& panel, Range rows) {
+    kernels_.step_weights[static_cast<size_t>(kind)]({shifted(values, panel.offset),
+                                                      gradient(step.kernel) + panel.offset, panel.width, rows,
+                                                      panel.columns, at, factor, limit});
   });
 }
 
@@ -186,9 +186,9 @@ void StepRunner::factored_direction(const Step& step, const Batch& batch) const 
   const Variable& matrix = variable(step.kernel);
   const int64_t stride = Panels(matrix.rows, matrix.columns).of(0).width;
   const float mean = data(step.in)[step.index];
-  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
-    kernels_.factored_direction({gradient(step.kernel) + offset, w.slots[0] + offset, width, w.slots[2], stride,
-                                 w.slots[1] + offset, rows, columns, mean});
+  for_weights(step, [&](const Panel& panel, Range rows) {
+    kernels_.factored_direction({gradient(step.kernel) + panel.offset, w.slots[0] + panel.offset, panel.width,
+                                 w.slots[2], stride, w.slots[1] + panel.offset, rows, panel.columns, mean});
   });
 }
 
@@ -202,8 +202,8 @@ void StepRunner::factored_flat(const Step& step, const Batch& batch) const {
 
 void StepRunner::move(const Step& step, const Batch& batch) const {
   if (!steps_weights(batch)) return;
-  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
-    kernels_.move(block(step, gradient(step.kernel), offset, width, rows, columns), data(step.in)[step.index]);
+  for_weights(step, [&](const Panel& panel, Range rows) {
+    kernels_.move(block(step, gradient(step.kernel), panel, rows), data(step.in)[step.index]);
   });
 }
 
@@ -213,9 +213,8 @@ void StepRunner::average(const Step& step, const Batch& batch) const {
   const int64_t number = optimizer_step(batch).iteration;
   const bool overwrite = optimizer.overwrite > 0 && number % optimizer.overwrite == 0;
   float* averages = frame_.averages + variable(step.kernel).offset;
-  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
-    kernels_.average(block(step, averages, offset, width, rows, columns), number > 1 ? optimizer.average_momentum : 0.0,
-                     overwrite);
+  for_weights(step, [&](const Panel& panel, Range rows) {
+    kernels_.average(block(step, averages, panel, rows), number > 1 ? optimizer.average_momentum : 0.0, overwrite);
   });
 }
 
@@ -229,8 +228,8 @@ void StepRunner::constrain(const Step& step) const {
     const Range rows = together ? Range{0, worker_.index == 0 ? v.rows : 0} : worker_.slice(v.rows);
     return kernels_.row_norms({values, v.rows, v.columns, rows, together, constraint.limits});
   }
-  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
-    const WeightBlock op{values + offset, nullptr, width, rows, columns};
+  for_weights(step, [&](const Panel& panel, Range rows) {
+    const WeightBlock op{values + panel.offset, nullptr, panel.width, rows, panel.columns};
     if (norms) {
       kernels_.column_norms(op, constraint.limits);
     } else {

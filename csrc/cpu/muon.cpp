@@ -115,13 +115,12 @@ void StepRunner::store_direction(const Step& step, const Batch& batch) const {
   const Buffer& x = shape(step.in);
   const bool turned = v.height() <= v.width();
   const int64_t row = turned ? 1 : x.ld, column = turned ? x.ld : 1;
-  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
-    const int64_t first = offset / v.rows;  // column of the panel
-    float* to = gradient(step.kernel) + offset;
+  for_weights(step, [&](const Panel& panel, Range rows) {
+    float* to = gradient(step.kernel) + panel.offset;
     for (int64_t i = rows.begin; i < rows.end; ++i) {
-      for (int64_t j = columns.begin; j < std::min(columns.end, v.columns - first); ++j) {
-        const int64_t at = i * v.columns + first + j;  // counted row by row, as the user sees them
-        to[i * width + j] = data(step.in)[at / v.width() * row + at % v.width() * column];
+      for (int64_t j = panel.columns.begin; j < std::min(panel.columns.end, v.columns - panel.first); ++j) {
+        const int64_t at = i * v.columns + panel.first + j;  // counted row by row, as the user sees them
+        to[i * panel.width + j] = data(step.in)[at / v.width() * row + at % v.width() * column];
       }
     }
   });

@@ -1,4 +1,6 @@
 // Penalties on weights and on what passes between layers: their sums and slopes.
+#include <algorithm>
+
 #include "cpu/steps.h"
 
 namespace engine {
@@ -77,12 +79,13 @@ void StepRunner::slope_gradient(const Step& step, const Batch& batch) const {
   const bool across = penalty.kind == Penalty::Kind::kOrthogonal && variable(step.kernel).asked.orthogonal_columns;
   const float* from = data(step.in);
   const auto factor = static_cast<float>(penalty_factor(batch));
-  for_weights(step, [&](int64_t offset, int64_t width, Range rows, Range columns) {
-    const int64_t first = offset / variable(step.kernel).rows;  // column of the panel
-    float* to = gradient(step.kernel) + offset;
+  for_weights(step, [&](const Panel& panel, Range rows) {
+    const int64_t end = std::min(panel.columns.end, variable(step.kernel).columns - panel.first);
+    float* to = gradient(step.kernel) + panel.offset;
     for (int64_t i = rows.begin; i < rows.end; ++i) {
-      for (int64_t j = columns.begin; j < columns.end && first + j < variable(step.kernel).columns; ++j) {
-        to[i * width + j] += factor * (across ? from[(first + j) * slopes.ld + i] : from[i * slopes.ld + first + j]);
+      for (int64_t j = panel.columns.begin; j < end; ++j) {
+        const int64_t column = panel.first + j;
+        to[i * panel.width + j] += factor * (across ? from[column * slopes.ld + i] : from[i * slopes.ld + column]);
       }
     }
   });

@@ -114,10 +114,10 @@ class StepRunner {
   float* gradient(int v, bool apart = false) const {
     return v < 0 ? nullptr : frame_.arena + shape(apart ? plan_.apart : plan_.gradients).offset + variable(v).offset;
   }
-  /// Calls f(offset of the panel within the variable, its width, rows, columns) for this thread's share of a variable.
+  /// Calls f(panel, rows) for this thread's share of a variable.
   template <class F>
   void for_weights(const Step& step, F&& f) const;
-  WeightBlock block(const Step& step, float* other, int64_t offset, int64_t width, Range rows, Range columns) const;
+  WeightBlock block(const Step& step, float* other, const Panel& panel, Range rows) const;
   /// The batch's: made by the first who asks, as its constants take as long as a small layer.
   const OptimizerStep& optimizer_step(const Batch& batch) const;
   /// By which a variable's gradient becomes a step.
@@ -185,9 +185,7 @@ void StepRunner::for_weights(const Step& step, F&& f) const {
   const Variable& v = variable(step.kernel);
   if (step.split == Split::kNone && worker_.index != 0) return;
   const Range rows = step.split == Split::kInputs ? worker_.slice(v.rows) : Range{0, v.rows};
-  Panels(v.rows, v.columns).each(columns(step, v.columns), [&](const Panel& panel) {
-    f(panel.offset, panel.width, rows, panel.columns);
-  });
+  Panels(v.rows, v.columns).each(columns(step, v.columns), [&](const Panel& panel) { f(panel, rows); });
 }
 
 }  // namespace engine
