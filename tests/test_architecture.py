@@ -57,12 +57,12 @@ LAYERS = [
 ]
 RANK = {module: i for i, row in enumerate(LAYERS) for module in row}
 
-# The headers of other rooms that a room may include. `kernels/` has nine doors,
-# the rest of it is one object per instruction set.
+# The headers of other rooms that a room may include. Of `kernels/`, all others belong to an instruction set.
 DOORS = {
     "kernels/compressed_rows.h",
     "kernels/kinds.h",
     "kernels/layer_table.h",
+    "kernels/layout.h",
     "kernels/metric_table.h",
     "kernels/packed_blocks.h",
     "kernels/partial_sums.h",

@@ -58,7 +58,8 @@ def equal(found: Weights, expected: Weights) -> bool:
 
 
 # Whole blocks and panels, and all that may be left of them; a batch of several chains; more units than a block of a
-# gradient has, and more terms than are packed at a time; last batches of few rows, whose sums are in lanes, and of one.
+# gradient has, and more terms than are packed at a time; last batches of few rows, whose sums are in lanes, and of one;
+# gradients by the input in halves, of all batches or of the last.
 @pytest.mark.parametrize(
     ("batches", "sizes"),
     [
@@ -68,6 +69,9 @@ def equal(found: Weights, expected: Weights) -> bool:
         ([200, 8], (256, 257, 300)),
         ([128], (1000, 256, 257)),
         ([200], (2100, 256, 256)),
+        ([128, 40], (256, 300, 530)),
+        ([130, 9], (256, 257, 1100)),
+        ([140], (256, 300, 279)),
     ],
 )
 def test_steps_of_large_layers_have_the_bits_of_the_contract(
@@ -78,7 +82,7 @@ def test_steps_of_large_layers_have_the_bits_of_the_contract(
     for begin in np.cumsum([0, *batches[:-1]]):
         part = slice(begin, begin + batches[0])
         expected = step(expected, x[part], y[part])
-    for threads in (1, 2, 3):
+    for threads in (1, 2, 3, 4):
         keras.config.set_threads(threads)
         assert equal(train(first, x, y, batches[0]), expected), threads
 

@@ -118,9 +118,12 @@ class Kernels {
     std::fill_n(panels.data(), size, std::numeric_limits<float>::quiet_NaN());
     pack_panels(kernel.data(), leading(kernel), kernel.shape(0), kernel.shape(1), panels.data());
     const DenormalsAreZero guard;
-    table_.dense_backward_input[fused_index(activation)](
-        {source.data(), leading(source), panels.data(), kernel.shape(0), saved.data(), values(dx), leading(dx),
-         kernel.shape(1), dz.shape(0), all(kernel.shape(0)), in_lanes});
+    const int64_t rows = dz.shape(0), inputs = kernel.shape(0), columns = kernel.shape(1);
+    for_terms(rows, inputs, columns, all(inputs), [&](const InputTerms& terms) {
+      table_.dense_backward_input[terms.last ? fused_index(activation) : 0](
+          {source.data(), leading(source), panels.data(), inputs, saved.data(), values(dx), leading(dx), columns, rows,
+           terms.units, terms.columns, in_lanes, !terms.first});
+    });
   }
 
   void dense_backward_weights(const py::dict& optimizer, const FloatArray& x, const FloatArray& dz,

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/kinds.h"
+#include "kernels/layout.h"
 #include "kernels/table.h"
 
 namespace engine {
@@ -35,6 +36,8 @@ struct Product {
   // Of multiply_part alone, which knows no stack:
   const float* const* a_columns = nullptr;  // where columns of a lie anywhere, each contiguous; not in `a` then
   Layout b_layout = Layout::kStrides;
+  Range terms{};      // some of the k
+  bool adds = false;  // to c, which holds the sums of other terms
 };
 
 /// Multiply-adds that the product takes, and for how many threads they are work enough.

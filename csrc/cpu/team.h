@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "cpu/crowd.h"
-#include "kernels/kinds.h"
+#include "kernels/layout.h"
 #include "kernels/table.h"
 
 namespace engine {

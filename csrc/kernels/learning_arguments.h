@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/kinds.h"
+#include "kernels/layout.h"
 
 namespace engine {
 

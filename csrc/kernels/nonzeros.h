@@ -3,7 +3,7 @@
 #pragma once
 #include <cstdint>
 
-#include "kernels/kinds.h"
+#include "kernels/layout.h"
 
 namespace engine {
 

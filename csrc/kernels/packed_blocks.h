@@ -1,6 +1,6 @@
 // Blocks that large products are cut into and packed in, sized for the caches.
 #pragma once
-#include "kernels/kinds.h"
+#include "kernels/layout.h"
 
 namespace engine {
 

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/kinds.h"
+#include "kernels/layout.h"
 
 #if defined(__SSE2__)
 #include <immintrin.h>

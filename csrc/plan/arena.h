@@ -4,7 +4,7 @@
 #include <cstring>
 #include <memory>
 
-#include "kernels/kinds.h"
+#include "kernels/layout.h"
 
 namespace engine {
 

@@ -1,9 +1,9 @@
-// Copying matrices to and from panels (kernels/kinds.h says why they are kept in them).
+// Copying matrices to and from panels (kernels/layout.h says why they are kept in them).
 #pragma once
 #include <cstdint>
 #include <cstring>
 
-#include "kernels/kinds.h"
+#include "kernels/layout.h"
 
 namespace engine {
 

@@ -1,0 +1,130 @@
+// How rows, columns and kernels lie in memory, how threads share them, and in which order sums of them are made.
+#pragma once
+#include <cstdint>
+
+namespace engine {
+
+/// Rows of every buffer are padded to whole cache lines, so that no kernel needs a masked store. Pads may hold
+/// anything, even NaN: whoever joins the columns of a row leaves them out.
+inline constexpr int64_t kLane = 16;
+
+/// Pieces of `size` that cover n; the last may be smaller.
+inline constexpr int64_t divide_up(int64_t n, int64_t size) { return (n + size - 1) / size; }
+inline constexpr int64_t round_up(int64_t n, int64_t multiple) { return divide_up(n, multiple) * multiple; }
+
+/// A product with at most kLane columns sums its terms in slices of kSlice, which are added in pairs (slices.h): part
+/// of the numerical contract. Slices are the units of one cache line, so that whoever has some has whole slices.
+inline constexpr int64_t kSlice = kLane;
+inline constexpr bool sums_in_slices(int64_t columns) { return columns <= kLane; }
+
+/// Gradients by the input of batches of so few rows, for so many columns, sum their terms in kLane lanes: part of the
+/// contract as well.
+inline constexpr int64_t kMostLaneRows = 8;
+inline constexpr bool sums_in_lanes(int64_t rows, int64_t columns) {
+  return rows <= kMostLaneRows && 8 * rows <= columns;
+}
+
+/// Gradients by the input of a narrow product turn its kernel, of others what comes from behind, dz.
+inline constexpr bool turns_kernel(int64_t columns) { return columns <= kLane; }
+
+/// A half-open range of rows, columns or units. Column ranges start and end at multiples of kLane.
+struct Range {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+/// The first or the second half of so many rows or columns, in whole cache lines: the shares of two threads.
+inline constexpr Range half_of(int64_t extent, int half) {
+  const int64_t lines = round_up(divide_up(extent, 2), kLane), middle = lines < extent ? lines : extent;
+  return half == 0 ? Range{0, middle} : Range{middle, extent};
+}
+inline constexpr Range common(Range a, Range b) {
+  return {a.begin < b.begin ? b.begin : a.begin, a.end < b.end ? a.end : b.end};
+}
+
+/// A panel of a matrix, or some columns of it: those count from its first one, which is column `first` of the matrix.
+struct Panel {
+  int64_t first;
+  int64_t offset;  // in floats, from the first panel on
+  int64_t width;   // padded, the distance between its rows
+  Range columns;
+};
+
+/// The most columns of a panel.
+inline constexpr int64_t kPanel = 64;
+
+/// Weights (rows, columns) are kept in panels, one after the other, each row-major: a thread's columns are then
+/// contiguous. In plain rows the threads' slices alternate every few cache lines, and prefetchers pull lines that
+/// another core is writing: 2.3 times the epoch where cores do not share a cache. For two threads, which have one each,
+/// both halves of the columns begin with a panel of their own; the last panel of either may be narrower.
+struct Panels {
+  /// Floats that an L1 cache holds. So small a kernel mostly has one thread, and the wider its panels are, the more
+  /// chains of multiply-adds one sample has at a time.
+  static constexpr int64_t kUncut = 8 << 10;
+
+  int64_t rows;
+  int64_t columns, half;  // padded
+
+  constexpr Panels(int64_t rows, int64_t n)
+      : rows(rows), columns(round_up(n, kLane)), half(rows * columns < kUncut ? columns : half_of(columns, 0).end) {}
+
+  /// The half that has column `j`.
+  constexpr Range part(int64_t j) const { return j < half ? Range{0, half} : Range{half, columns}; }
+
+  /// The panel that has column `j`.
+  constexpr Panel of(int64_t j) const {
+    const Range own = part(j);
+    const int64_t first = own.begin + (j - own.begin) / kPanel * kPanel;
+    const int64_t width = own.end - first < kPanel ? own.end - first : kPanel;
+    return {first, first * rows, width, {0, width}};
+  }
+
+  /// Calls f(panel) for each panel that has some of columns [begin, end), with these of it.
+  template <class F>
+  constexpr void each(Range wanted, F&& f) const {
+    for (int64_t j = wanted.begin; j < wanted.end;) {
+      Panel panel = of(j);
+      const int64_t end = panel.first + panel.width;
+      panel.columns = {j - panel.first, (wanted.end < end ? wanted.end : end) - panel.first};
+      f(panel);
+      j = end;
+    }
+  }
+};
+
+/// Gradients by the input of so few rows sum over the columns of either half of a kernel apart, those of the half that
+/// the unit isn't in first. Two threads then read what they have stepped themselves, and half of the sums crosses from
+/// core to core in place of half of the kernel. Part of the contract, too.
+inline constexpr bool sums_in_halves(int64_t rows, int64_t inputs, int64_t columns) {
+  const Panels kernel(inputs, columns);
+  return kernel.half < kernel.columns && 2 * rows <= columns;
+}
+
+/// A part of a gradient by the input: the sums over some columns of the kernel, which go on from those before.
+struct InputTerms {
+  Range units, columns;
+  bool first, last;
+};
+
+/// Calls f(terms) for the parts of a gradient (rows, units) by the input of a kernel (inputs, columns), in their order.
+template <class F>
+void for_terms(int64_t rows, int64_t inputs, int64_t columns, Range units, F&& f) {
+  if (!sums_in_halves(rows, inputs, columns)) return f(InputTerms{units, {0, columns}, true, true});
+  for (int half = 0; half < 2; ++half) {
+    const Range some = common(units, half_of(inputs, half));
+    if (some.begin >= some.end) continue;
+    f(InputTerms{some, half_of(columns, 1 - half), true, false});
+    f(InputTerms{some, half_of(columns, half), false, true});
+  }
+}
+
+/// Distance between rows of `columns` floats: whole cache lines, never a multiple of 1 KiB. A tile's columns of a few
+/// hundred such rows would share a quarter of the L1 cache's sets or less: at 2 KiB, the gradient by the input of
+/// 1000-4000-1000 takes 3 times as long at batch 512.
+inline constexpr int64_t leading_dimension(int64_t columns) {
+  constexpr int64_t kAliased = 1024 / 4;
+  const int64_t ld = round_up(columns, kLane);
+  return ld % kAliased == 0 ? ld + kLane : ld;
+}
+
+}  // namespace engine
