@@ -14,21 +14,32 @@ static inline __attribute__((always_inline)) Key make_key(uint64_t seed) {
   return {{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}};
 }
 
-/// Replaces the words of a counter, or of as many as a vector has 64-bit lanes, by random words: the low halves of
-/// what is left in `c`; the high halves are of no account. `product(a, m)` multiplies the low halves of a by m.
-template <class Word, class Product>
-static inline __attribute__((always_inline)) void generate(Word (&c)[4], Key key, Product&& product) {
+/// Replaces the words of some counters, or of as many as a vector has 64-bit lanes each, by random words: the low
+/// halves of what is left in `counters`; the high halves are of no account. `product(a, m)` multiplies the low halves
+/// of a by m. Unrolled, or each round would wait for its keys, and each counter for the one before.
+template <int Counters, class Word, class Product>
+static inline __attribute__((always_inline)) void generate(Word (&counters)[Counters][4], Key key, Product&& product) {
   constexpr uint32_t kMultiplier[2] = {0xD2511F53u, 0xCD9E8D57u};
   constexpr uint32_t kWeyl[2] = {0x9E3779B9u, 0xBB67AE85u};
+#pragma GCC unroll 10
   for (int round = 0; round < 10; ++round) {
-    const Word p0 = product(c[0], kMultiplier[0]), p1 = product(c[2], kMultiplier[1]);
-    c[0] = (p1 >> 32) ^ c[1] ^ uint64_t { key.word[0] };
-    c[2] = (p0 >> 32) ^ c[3] ^ uint64_t { key.word[1] };
-    c[1] = p1;
-    c[3] = p0;
+#pragma GCC unroll 2
+    for (int i = 0; i < Counters; ++i) {
+      Word(&c)[4] = counters[i];
+      const Word p0 = product(c[0], kMultiplier[0]), p1 = product(c[2], kMultiplier[1]);
+      c[0] = (p1 >> 32) ^ c[1] ^ uint64_t { key.word[0] };
+      c[2] = (p0 >> 32) ^ c[3] ^ uint64_t { key.word[1] };
+      c[1] = p1;
+      c[3] = p0;
+    }
     key.word[0] += kWeyl[0];
     key.word[1] += kWeyl[1];
   }
+}
+
+template <class Word, class Product>
+static inline __attribute__((always_inline)) void generate(Word (&counter)[4], Key key, Product&& product) {
+  generate(reinterpret_cast<Word(&)[1][4]>(counter), key, product);
 }
 
 }  // namespace philox

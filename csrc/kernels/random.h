@@ -19,8 +19,8 @@ ENGINE_INLINE void random_words(vu (&words)[4], int64_t first, uint32_t row, uin
     c[1] = uint64_t{row} - vul{};
     c[2] = (step & 0xffffffffu) - vul{};
     c[3] = (step >> 32) - vul{};
-    philox::generate(c, key, multiply_low);
   }
+  philox::generate(halves, key, multiply_low);
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     words[i] = reinterpret_cast<vu>((halves[0][i] & 0xffffffffu) | (halves[1][i] << 32));
