@@ -119,10 +119,11 @@ class Kernels {
     pack_panels(kernel.data(), leading(kernel), kernel.shape(0), kernel.shape(1), panels.data());
     const DenormalsAreZero guard;
     const int64_t rows = dz.shape(0), inputs = kernel.shape(0), columns = kernel.shape(1);
+    const auto sums = table_.dense_backward_input[fused_index("linear")];
+    const auto gradient = table_.dense_backward_input[fused_index(activation)];
     for_terms(rows, inputs, columns, all(inputs), [&](const InputTerms& terms) {
-      table_.dense_backward_input[terms.last ? fused_index(activation) : 0](
-          {source.data(), leading(source), panels.data(), inputs, saved.data(), values(dx), leading(dx), columns, rows,
-           terms.units, terms.columns, in_lanes, !terms.first});
+      (terms.last ? gradient : sums)({source.data(), leading(source), panels.data(), inputs, saved.data(), values(dx),
+                                      leading(dx), columns, rows, terms.units, terms.columns, in_lanes, !terms.first});
     });
   }
 

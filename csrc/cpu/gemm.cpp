@@ -84,7 +84,6 @@ class CellRunner {
       : kernels_(kernels),
         shape_(kernels.gemm_shape),
         p_(product),
-        terms_(product.terms),
         grid_(grid),
         a_scratch_(scratch),
         b_scratch_(scratch + grid.a_floats),
@@ -95,16 +94,16 @@ class CellRunner {
     for (int64_t j = columns.begin, end; j < columns.end; j = end) {
       end = std::min(block_end(j), columns.end);
       const Range block{j, end};
-      int64_t k = terms_.begin;
+      int64_t k = p_.terms.begin;
       do {  // once for k = 0, too
-        const Range chains{k, std::min(k + grid_.block_k, terms_.end)};
+        const Range chains{k, std::min(k + grid_.block_k, p_.terms.end)};
         pack_columns(b, block, chains);
         for (int64_t i = rows.begin; i < rows.end; i += kBlockRows) {
           run_block(a, b, c + (i - rows.begin) * p_.c_row + (j - columns.begin) * p_.c_column,
                     {i, std::min(i + kBlockRows, rows.end)}, block, chains);
         }
         k = chains.end;
-      } while (k < terms_.end);
+      } while (k < p_.terms.end);
     }
   }
 
@@ -162,8 +161,8 @@ class CellRunner {
     do {
       Gemm op{};
       op.k = std::min(shape_.chain, chains.end - k);
-      op.first = k == terms_.begin && !p_.adds;
-      op.last = k + op.k == terms_.end;
+      op.first = k == p_.terms.begin && !p_.adds;
+      op.last = k + op.k == p_.terms.end;
       op.from_partial = k > chains.begin;
       op.to_partial = k + op.k < chains.end;
       op.partial = partial_;
@@ -224,7 +223,6 @@ class CellRunner {
   const KernelTable& kernels_;
   const GemmShape& shape_;
   const Product& p_;
-  const Range terms_;
   const Grid& grid_;
   float *a_scratch_, *b_scratch_, *partial_;
 };

@@ -80,6 +80,7 @@ Gradient emit_input_gradient(Emitter& emitter, const Operation& op, const Operat
   step.saved = fused ? previous.saved : -1;
   step.kernel = emitter.variables_of(op).kernel;
   step.activation = fused ? previous.activation : Activation::kLinear;
+  // An even number of threads has a partner for each, with units of the other half.
   if (threads % 2 == 0 && feeds_all(op.width, threads) && sums_in_halves(rows, previous.width, op.width)) {
     Step partners = step;
     partners.kind = Step::Kind::kPartnersTerms;
