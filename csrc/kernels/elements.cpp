@@ -2,6 +2,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/fill.h"
 #include "kernels/gather.h"
+#include "kernels/record.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

@@ -115,9 +115,16 @@ ENGINE_INLINE uint32_t nonzero_lanes(vi v) {
   return lane_bits(v != 0);
 #endif
 }
+ENGINE_INLINE uint32_t nonzero_lanes(vf v) {
+#if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
+  return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(v), _mm512_setzero_ps(), _CMP_NEQ_UQ);
+#else
+  return lane_bits(v != 0.0f);
+#endif
+}
 
 /// Bit i is set where p[i] is not zero, for the elements of one vector.
-ENGINE_INLINE uint32_t vector_bits(const float* p) { return lane_bits(load(p) != 0.0f); }
+ENGINE_INLINE uint32_t vector_bits(const float* p) { return nonzero_lanes(load(p)); }
 ENGINE_INLINE uint64_t vector_bits(const uint8_t* p) {
   typedef int8_t vb __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
   vb v;
