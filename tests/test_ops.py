@@ -21,7 +21,8 @@ from engine.ops import matmul
 TRANSPOSES = list(product((False, True), repeat=2))
 ELEMENTWISE = ["linear", "relu", "sigmoid", "tanh", "silu"]
 # Tiles have 12, 8, 6 or 4 rows and 32, 16 or 8 columns, 128, 64 or 32 for a single row; a vector has 16, 8 or 4.
-# From 49 rows or 65 columns on an operand is packed; blocks hold 192 rows, 512 columns, and 8 chains of 256.
+# From 49 rows or 65 columns on an operand is packed; blocks hold 192 rows, 512 columns, and 8 chains of 256. With up to
+# 24 rows or 4, and 65 columns, contiguous columns are turned four terms at a time.
 ROWS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 23, 24, 25, 48, 49, 61]
 COLUMNS = [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 66, 127, 128, 129, 161]
 INNER = [0, 1, 2, 15, 16, 17, 255, 256, 257, 513]
@@ -30,6 +31,7 @@ SHAPES = (
     + [(m, 17, n) for m in (1, 2, 13, 50) for n in COLUMNS]
     + [(m, k, n) for m in (1, 7, 50) for k in INNER for n in (1, 37, 70)]
     + [(191, 300, 3), (193, 19, 67), (3, 19, 511), (50, 5, 513), (1, 600, 1030), (205, 257, 33)]
+    + [(8, 600, 26), (5, 300, 12), (3, 258, 70), (4, 515, 65), (12, 257, 80), (24, 300, 130), (25, 259, 66)]
     + [(194, 2050, 34), (0, 3, 4), (3, 4, 0), (0, 0, 0), (2, 0, 3)]
 )
 

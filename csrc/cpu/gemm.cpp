@@ -116,10 +116,10 @@ class CellRunner {
     return std::min(within != 0 ? j - within + grid_.panel : j + kBlockColumns, part.end);
   }
 
-  /// Columns of a block that are read where they lie: whole vectors.
+  /// Columns of a block that are read where they lie.
   int64_t plain(Range columns) const {
     const int64_t extent = columns.end - columns.begin;
-    return grid_.reads_across ? extent : grid_.packs_b ? 0 : extent / shape_.vector * shape_.vector;
+    return grid_.packs_b ? 0 : grid_.packs_parts ? extent / shape_.vector * shape_.vector : extent;
   }
 
   /// The other columns, chain after chain.
@@ -174,8 +174,10 @@ class CellRunner {
         op.b_row = p_.b_row;
         op.b_column = p_.b_column;
         op.b_across = grid_.reads_across;
+        op.b_in_parts = !grid_.packs_parts;
         op.columns = whole;
         run_columns(op, c, rows.begin, columns.begin);
+        op.b_across = op.b_in_parts = false;
       }
       if (whole < extent) {
         op.partial += round_up(whole, grid_.panel) * op.partial_rows;

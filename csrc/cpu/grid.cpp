@@ -34,13 +34,17 @@ Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells) {
     rows = cell_rows;
     columns = cell_columns;
   }
-  grid.packs_a = p.a_columns || (p.m > 1 && (columns > kColumnsWorthPacking || (p.a_row != 1 && p.a_column != 1)));
-  grid.reads_across = p.m == 1 && p.b_row == 1 && p.b_column != 1;
+  const bool few_rows = p.m == 1 || (p.m <= shape.rows_across && p.n > kColumnsWorthPacking);
+  grid.reads_across = few_rows && p.b_layout == Layout::kStrides && p.b_row == 1 && p.b_column != 1;
+  grid.packs_a =
+      p.a_columns ||
+      (p.m > 1 && (columns > kColumnsWorthPacking || grid.reads_across || (p.a_row != 1 && p.a_column != 1)));
   grid.packs_b =
       p.b_layout != Layout::kStrides || (!grid.reads_across && (rows > kRowsWorthPacking || p.b_column != 1));
+  grid.packs_parts = !grid.reads_across && !shape.loads_parts;
   grid.block_k = rows > kBlockRows ? kBlockChains * shape.chain : shape.chain;
   const int64_t block_rows = std::min(rows, kBlockRows), block_columns = std::min(columns, kBlockColumns);
-  const int64_t packed = grid.packs_b ? block_columns : grid.reads_across ? 0 : p.n % shape.vector;
+  const int64_t packed = grid.packs_b ? block_columns : grid.packs_parts ? p.n % shape.vector : 0;
   const auto lines = [](int64_t floats) { return floats > 0 ? round_up(floats, kLane) + kLane : 0; };
   if (grid.packs_a) grid.a_floats = lines(round_up(block_rows, shape.rows) * std::min(p.k, shape.chain));
   grid.b_floats = lines(round_up(packed, grid.panel) * std::min(p.k, grid.block_k));

@@ -10,6 +10,7 @@ struct Grid {
   int64_t down = 1, across = 1;  // cells
   int64_t panel;                 // columns of a panel of b
   bool packs_a, packs_b, reads_across;
+  bool packs_parts;                                        // columns of b that are less than a vector
   int64_t block_k;                                         // of b, packed at a time
   int64_t a_floats = 0, b_floats = 0, partial_floats = 0;  // scratch of one thread
 

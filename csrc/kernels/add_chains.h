@@ -9,7 +9,7 @@ namespace {
 /// pointer each: those of 12 spill.
 constexpr int kPanelRows = ENGINE_VECTOR_BYTES == 64 ? 12 : kTileRows;
 
-/// A in panels of kPanelRows rows, column after column.
+/// A in panels of kPanelRows rows, column after column; the last one has pads.
 struct ByTiles {
   struct Cursor {
     const float* a;
@@ -56,9 +56,9 @@ ENGINE_INLINE void store_rows(const vf (&acc)[Rows][Vectors], Sums to) {
 
 /// Chain of a tile, added to the sums at `from`, if there are any. Adding +0 early changes no bit of the end. Straight
 /// from registers to c where there is no epilogue: by way of memory, 4 % slower at 512.
-template <int Rows, int Vectors, class A>
+template <int Rows, int Vectors, class A, class B>
 __attribute__((noinline)) void add_chain(const Sums from, const Sums to, const A operand, const float* b, int64_t ldb,
-                                         int64_t k) {
+                                         int64_t k, const B vectors) {
   vf acc[Rows][Vectors];
 #pragma GCC unroll 12
   for (int i = 0; i < Rows; ++i) {
@@ -67,19 +67,26 @@ __attribute__((noinline)) void add_chain(const Sums from, const Sums to, const A
   }
   auto a = operand.cursor(0);
 #pragma GCC unroll 2
-  for (int64_t p = 0; p < k; ++p, a.next(), b += ldb) add_term(acc, a, b);
+  for (int64_t p = 0; p < k; ++p, a.next(), b += ldb) add_term(acc, a, b, vectors);
   if (from.at) add_rows(acc, from);
   store_rows(acc, to);
 }
 
-/// The chain of a tile of 1 <= rows <= Rows.
+/// The last vector of rows of packed a, which has pads: not every number of rows is worth code of its own.
+template <int Vectors, class A>
+constexpr int kRowStep = 1;
+template <>
+inline constexpr int kRowStep<1, ByTiles> = kPanelRows / 2;
+
+/// The chain of a tile of 1 <= rows <= Rows, or of the next multiple of kRowStep.
 template <int Rows, int Vectors, class A>
 __attribute__((noinline)) void add_chains(int64_t rows, const Sums from, const Sums to, const A operand, const float* b,
                                           int64_t ldb, int64_t k) {
-  if constexpr (Rows > 1) {
-    if (rows < Rows) return add_chains<Rows - 1, Vectors>(rows, from, to, operand, b, ldb, k);
+  constexpr int kFewer = Rows - kRowStep<Vectors, A>;
+  if constexpr (kFewer > 0) {
+    if (rows <= kFewer) return add_chains<kFewer, Vectors>(rows, from, to, operand, b, ldb, k);
   }
-  add_chain<Rows, Vectors>(from, to, operand, b, ldb, k);
+  add_chain<Rows, Vectors>(from, to, operand, b, ldb, k, WholeVectors{});
 }
 
 }  // namespace

@@ -42,6 +42,7 @@ struct Way {
 /// Adds the chains of this block of k to the sum of those before; after the last, bias and activation.
 template <class Act>
 void finish(const Gemm& op, const Way& way, const float* bias, const vf* tile, int vectors) {
+  if (!way.last) bias = nullptr;
   const float* by_row = bias && op.bias_by_row ? bias : nullptr;
   for (int v = 0; v < vectors; ++v) {
     const int64_t left = way.to.left(v);
@@ -72,7 +73,7 @@ ENGINE_INLINE void gemm_tile(const Gemm& op, const Finish& finish, const A& a, c
                              int64_t rows, int64_t columns) {
   const Sums partial{waiting(op, j * op.partial_rows + i * kPanelColumns), kPanelColumns};
   const Sums c{op.c + i * op.c_row + j * op.c_column, op.c_row};
-  const bool bare = !op.last || !(finish.changes || op.bias);
+  const bool bare = rows % kRowStep<Vectors, A> == 0 && (!op.last || !(finish.changes || op.bias));
   const bool touches_c = !op.to_partial || !(op.first || op.from_partial);
   if (bare && (!touches_c || (op.c_column == 1 && columns == Vectors * kWidth))) {
     const Sums from = op.first ? Sums{nullptr, 0} : op.from_partial ? partial : c;
@@ -97,42 +98,49 @@ ENGINE_INLINE vf whole(vf v) {
   return v;
 }
 
-/// tile (1, Vectors * kWidth) = a (1, k) B (k, columns) where not the rows of B are contiguous but its columns: squares
-/// are turned in registers. Two of them, so that one waits for the multiply-adds of the other.
-template <int Vectors>
-__attribute__((noinline)) void chain_across(vf (&tile)[Vectors], const Gemm& op, const float* b, int64_t columns) {
-  vf acc[Vectors] = {};
-  for (int64_t p = 0; p < op.k; p += kWidth) {
-    const int64_t count = op.k - p < kWidth ? op.k - p : kWidth;
-    const float* a = op.a + p * op.a_next;
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) {
-      const float* from = b + v * kWidth * op.b_column + p;
-      if (count == kWidth && columns >= (v + 1) * kWidth) {
-        vf square[kWidth];
-#pragma GCC unroll 16
-        for (int i = 0; i < kWidth; ++i) square[i] = load(from + i * op.b_column);
-        transpose_square(square);
-#pragma GCC unroll 16
-        for (int i = 0; i < kWidth; ++i) acc[v] = fma(broadcast(a[i * op.a_next]), whole(square[i]), acc[v]);
-        continue;
+/// tile (Rows, Vectors * kWidth) = A (Rows, k) B (k, columns), where row r of A is at `a + r` and not the rows of B are
+/// contiguous but its columns. Four terms at a time: few lines of memory are under way then, which share a cache set
+/// where columns are a power of two apart.
+template <int Rows, int Vectors>
+__attribute__((noinline)) void chain_across(vf (&tile)[Rows][Vectors], const Gemm& op, const float* a, int64_t next,
+                                            const float* b, int64_t columns) {
+  constexpr int64_t kColumns = Vectors * kWidth;
+  const float* column[kColumns];
+  for (int64_t j = 0; j < kColumns; ++j) column[j] = b + (j < columns ? j : 0) * op.b_column;
+  float last_of_a[4][Rows] = {}, last_of_b[kColumns][4] = {};
+  vf sums[Rows][Vectors] = {};
+  int64_t p = 0;
+  for (int64_t left = op.k; left > 0; left -= 4, p += 4, a += 4 * next) {
+    if (left < 4) {
+      for (int64_t i = 0; i < left; ++i) std::memcpy(last_of_a[i], a + i * next, sizeof last_of_a[i]);
+      for (int64_t j = 0; j < kColumns; ++j) {
+        for (int64_t i = 0; i < left; ++i) last_of_b[j][i] = column[j][p + i];
+        column[j] = last_of_b[j];
       }
-      for (int64_t i = 0; i < count; ++i) {
-        vf row{};
-        for (int64_t l = 0; l < kWidth && v * kWidth + l < columns; ++l) row[l] = from[l * op.b_column + i];
-        acc[v] = fma(broadcast(a[i * op.a_next]), row, acc[v]);
+      a = last_of_a[0];
+      next = Rows;
+      p = 0;
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      vf terms[4];
+      load_four_columns(terms, [&](int j) { return column[v * kWidth + j] + p; });
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const vf term = whole(terms[i]);
+#pragma GCC unroll 12
+        for (int r = 0; r < Rows; ++r) sums[r][v] = fma(broadcast(a[i * next + r]), term, sums[r][v]);
       }
     }
   }
-#pragma GCC unroll 2
-  for (int v = 0; v < Vectors; ++v) tile[v] = acc[v];
+  std::memcpy(tile, sums, sizeof sums);
 }
 
-ENGINE_INLINE void finish_row(const Gemm& op, const Finish& finish, int64_t j, int64_t columns, const vf* tile,
-                              int vectors) {
-  const Place c{op.c + j * op.c_column, 0, op.c_column, 1, columns}, partial{waiting(op, j), 0, 1, 1, vectors * kWidth};
-  const Way way{op.from_partial ? partial : c, op.to_partial ? partial : c, op.first, op.last};
-  finish.tile(op, way, op.bias ? op.bias + (op.bias_by_row ? 0 : j) : nullptr, tile, vectors);
+/// Of so few rows that no sums wait elsewhere than in c.
+__attribute__((noinline)) void finish_in_place(const Gemm& op, const Finish& finish, int64_t i, int64_t j, int64_t rows,
+                                               int64_t columns, const vf* tile, int vectors) {
+  const Place c{op.c + i * op.c_row + j * op.c_column, op.c_row, op.c_column, rows, columns};
+  finish.tile(op, {c, c, op.first, op.last}, op.bias ? op.bias + (op.bias_by_row ? i : j) : nullptr, tile, vectors);
 }
 
 /// One row has only its columns to fill the FMA pipes with: Vectors at a time, halving for the tail.
@@ -141,28 +149,76 @@ ENGINE_INLINE void gemm_row(const Gemm& op, const Finish& finish, const float* b
   for (; columns > (Vectors - 1) * kWidth; columns -= Vectors * kWidth, j += Vectors * kWidth, b += Vectors * kWidth) {
     vf tile[1][Vectors];
     chain(tile, ByColumns{op.a, op.a_next}, b, op.b_row, 0, op.k);
-    finish_row(op, finish, j, columns < Vectors * kWidth ? columns : Vectors * kWidth, tile[0], Vectors);
+    finish_in_place(op, finish, 0, j, 1, columns < Vectors * kWidth ? columns : Vectors * kWidth, tile[0], Vectors);
   }
   if constexpr (Vectors > 1) {
     if (columns > 0) gemm_row<Vectors / 2>(op, finish, b, j, columns);
   }
 }
 
-ENGINE_INLINE void gemm_rows(const Gemm& op, const Finish& finish) {
-  for (int64_t j = 0; j < op.columns; j += kSingleRowColumns) {
-    const int64_t left = op.columns - j;
-    gemm_row<kSingleRowVectors>(op, finish, op.b + j * op.b_column, j,
-                                left < kSingleRowColumns ? left : kSingleRowColumns);
+/// The last columns, less than a vector.
+template <int Rows, bool Pads, class F>
+ENGINE_INLINE void gemm_part(const Gemm& op, const Finish& finish, int64_t columns, F&& a) {
+  const int64_t j = op.columns - columns;
+  const auto tile = [&](auto size, int64_t i) {
+    constexpr int kRows = decltype(size)::value;
+    vf sums[kRows];
+    const Sums kept{reinterpret_cast<float*>(sums), kWidth};
+    add_chain<kRows, 1>({nullptr, 0}, kept, a(i), op.b + j, op.b_row, op.k, PartOfVector{columns});
+    const int64_t left = op.rows - i;
+    finish_in_place(op, finish, i, j, left < kRows ? left : kRows, columns, sums, 1);
+  };
+  if constexpr (Pads) {
+    for (int64_t i = 0; i < op.rows; i += Rows) tile(Size<Rows>{}, i);
+  } else {
+    sweep<Rows>(0, op.rows, 1, tile);
   }
 }
 
-ENGINE_INLINE void gemm_row_across(const Gemm& op, const Finish& finish) {
-  constexpr int kVectors = 2;
-  for (int64_t j = 0; j < op.columns; j += kVectors * kWidth) {
-    const int64_t columns = op.columns - j < kVectors * kWidth ? op.columns - j : kVectors * kWidth;
-    vf tile[kVectors];
-    chain_across(tile, op, op.b + j * op.b_column, columns);
-    finish_row(op, finish, j, columns, tile, kVectors);
+ENGINE_INLINE void gemm_rows(const Gemm& op, const Finish& finish) {
+  const int64_t part = op.b_in_parts ? op.columns % kWidth : 0, end = op.columns - part;
+  for (int64_t j = 0; j < end; j += kSingleRowColumns) {
+    const int64_t left = end - j;
+    gemm_row<kSingleRowVectors>(op, finish, op.b + j * op.b_column, j,
+                                left < kSingleRowColumns ? left : kSingleRowColumns);
+  }
+  if constexpr (kLoadsParts) {
+    if (part > 0) gemm_part<1, false>(op, finish, part, [&](int64_t) { return ByColumns{op.a, op.a_next}; });
+  }
+}
+
+/// Where a tile takes all registers of its rows there are none to turn columns in.
+constexpr int64_t kRowsAcross = ENGINE_VECTOR_BYTES == 64 ? 2 * kPanelRows : ENGINE_VECTOR_BYTES == 32 ? 4 : 1;
+
+/// Up to Rows rows, from row i on, as if they were so many: those missing are pads of packed a.
+template <int Rows>
+ENGINE_INLINE void gemm_rows_across(const Gemm& op, const Finish& finish, int64_t i, int64_t rows) {
+  constexpr int kVectors = Rows == 1 ? kParts : 1;
+  constexpr int64_t kColumns = kVectors * kWidth;
+  const float* a = op.a_packed ? op.a + i * op.k : op.a;
+  for (int64_t j = 0; j < op.columns; j += kColumns) {
+    const int64_t columns = op.columns - j < kColumns ? op.columns - j : kColumns;
+    vf tile[Rows][kVectors];
+    chain_across(tile, op, a, op.a_packed ? kPanelRows : op.a_next, op.b + j * op.b_column, columns);
+    finish_in_place(op, finish, i, j, rows, columns, tile[0], kVectors);
+  }
+}
+
+ENGINE_INLINE void gemm_across(const Gemm& op, const Finish& finish) {
+  if (kRowsAcross == 1 || !op.a_packed) return gemm_rows_across<1>(op, finish, 0, 1);
+  for (int64_t i = 0; i < op.rows; i += kPanelRows) {
+    const int64_t left = op.rows - i, rows = left < kPanelRows ? left : kPanelRows;
+    if constexpr (kRowsAcross > 4) {
+      if (rows > 8) {
+        gemm_rows_across<12>(op, finish, i, rows);
+        continue;
+      }
+      if (rows > 4) {
+        gemm_rows_across<8>(op, finish, i, rows);
+        continue;
+      }
+    }
+    if constexpr (kRowsAcross > 1) gemm_rows_across<4>(op, finish, i, rows);
   }
 }
 
@@ -175,10 +231,12 @@ ENGINE_INLINE void gemm_panel(const Gemm& op, const Finish& finish, const float*
   }
 }
 
-template <int Rows, class F>
+/// `Pads`: rows of a that are missing to a tile may be read.
+template <int Rows, bool Pads, class F>
 ENGINE_INLINE void gemm_panels(const Gemm& op, const Finish& finish, F&& a) {
-  for (int64_t j = 0; j < op.columns; j += kPanelColumns) {
-    const int64_t columns = op.columns - j < kPanelColumns ? op.columns - j : kPanelColumns;
+  const int64_t part = op.b_in_parts ? op.columns % kWidth : 0, end = op.columns - part;
+  for (int64_t j = 0; j < end; j += kPanelColumns) {
+    const int64_t columns = end - j < kPanelColumns ? end - j : kPanelColumns;
     const float* b = op.b + j * op.b_column;
     if (columns > kWidth) {
       gemm_panel<Rows, kTileVectors>(op, finish, b, j, columns, a);
@@ -186,19 +244,22 @@ ENGINE_INLINE void gemm_panels(const Gemm& op, const Finish& finish, F&& a) {
       gemm_panel<Rows, 1>(op, finish, b, j, columns, a);
     }
   }
+  if constexpr (kLoadsParts) {
+    if (part > 0) gemm_part<Rows, Pads>(op, finish, part, a);
+  }
 }
 
 __attribute__((noinline)) void multiply(const Gemm& op, const Finish& finish) {
   if (op.b_across) {
-    gemm_row_across(op, finish);
+    gemm_across(op, finish);
   } else if (op.panel == kSingleRowColumns) {
     gemm_rows(op, finish);
   } else if (op.a_packed) {
-    gemm_panels<kPanelRows>(op, finish, [&](int64_t i) { return ByTiles{op.a + i * op.k}; });
+    gemm_panels<kPanelRows, true>(op, finish, [&](int64_t i) { return ByTiles{op.a + i * op.k}; });
   } else if (op.a_next == 1) {
-    gemm_panels<kTileRows>(op, finish, [&](int64_t i) { return ByRows{op.a + i * op.a_row, op.a_row}; });
+    gemm_panels<kTileRows, false>(op, finish, [&](int64_t i) { return ByRows{op.a + i * op.a_row, op.a_row}; });
   } else {
-    gemm_panels<kTileRows>(op, finish, [&](int64_t i) { return ByColumns{op.a + i, op.a_next}; });
+    gemm_panels<kTileRows, false>(op, finish, [&](int64_t i) { return ByColumns{op.a + i, op.a_next}; });
   }
 }
 

@@ -21,7 +21,7 @@ static_assert(kBlockRows % kPanelRows == 0 && kGradientRows % kPanelRows == 0);
 
 void fill_general_products(KernelTable& table) {
   fill(table, Types<Linear, Relu>{});
-  table.gemm_shape = {kWidth, kChain, kPanelRows, kPanelColumns, kSingleRowColumns};
+  table.gemm_shape = {kWidth, kChain, kPanelRows, kPanelColumns, kSingleRowColumns, kRowsAcross, kLoadsParts};
   table.pack_rows = pack<kPanelRows>;
   table.pack_columns = pack<kPanelColumns>;
   table.pack_single_row_columns = pack<kSingleRowColumns>;

@@ -146,13 +146,25 @@ struct ByPanels {
   }
 };
 
+// How a tile reads the vectors of its right operand: `at(p)`.
+
+struct WholeVectors {
+  ENGINE_INLINE vf at(const float* p) const { return load(p); }
+};
+
+/// One that is narrower, behind which nothing may be read.
+struct PartOfVector {
+  int64_t count;
+  ENGINE_INLINE vf at(const float* p) const { return load_part(p, count); }
+};
+
 /// acc += a (Rows,) b (Vectors * kWidth,)^T
-template <int Rows, int Vectors, class Cursor>
-ENGINE_INLINE void add_term(vf (&acc)[Rows][Vectors], const Cursor& cursor, const float* b) {
+template <int Rows, int Vectors, class Cursor, class B = WholeVectors>
+ENGINE_INLINE void add_term(vf (&acc)[Rows][Vectors], const Cursor& cursor, const float* b, const B& vectors = {}) {
   const auto a = cursor.here();
   vf bp[Vectors];
 #pragma GCC unroll 8
-  for (int v = 0; v < Vectors; ++v) bp[v] = load(b + v * kWidth);
+  for (int v = 0; v < Vectors; ++v) bp[v] = vectors.at(b + v * kWidth);
 #pragma GCC unroll 12
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8

@@ -192,6 +192,12 @@ ENGINE_INLINE vf masked(vf v, int64_t j, int64_t n, vf fill) {
   return iota(static_cast<int32_t>(j)) < static_cast<int32_t>(n) - vi{} ? v : fill;
 }
 
+#if defined(__SSE2__) && ENGINE_VECTOR_BYTES > 16
+constexpr bool kLoadsParts = true;
+#else
+constexpr bool kLoadsParts = false;
+#endif
+
 /// The first lanes of a vector that has no more in memory; the others are zero. A copy of a length that the compiler
 /// doesn't know calls a function.
 ENGINE_INLINE vf load_part(const float* p, int64_t count) {

@@ -210,14 +210,15 @@ struct Gemm {
   bool a_packed;
   const float* b;           // rows contiguous, but for `b_across`
   int64_t b_row, b_column;  // plain: leading dimension and 1; packed: width of a panel and k; across: 1 and any
-  bool b_across;            // for a single row of c: columns of b are read where they lie
+  bool b_across;            // for few rows of c, packed but for a single one: columns of b are read where they lie
+  bool b_in_parts;          // plain: columns may be any number, no multiple of the vector's width
   int64_t panel;            // columns of a panel
   float* c;
   int64_t c_row, c_column;
-  const float* bias;         // or null
-  bool bias_by_row;          // one per row of c instead of one per column
-  int64_t rows, columns, k;  // plain b: columns are a multiple of the vector's width
-  float* partial;            // panels of (partial_rows, panel's columns); a row for a single row
+  const float* bias;  // or null
+  bool bias_by_row;   // one per row of c instead of one per column
+  int64_t rows, columns, k;
+  float* partial;  // panels of (partial_rows, panel's columns)
   int64_t partial_rows;
   bool first, last;               // chain of the product
   bool from_partial, to_partial;  // else c takes the sums, as at the ends of stretches of k
@@ -236,6 +237,8 @@ struct GemmShape {
   int64_t chain;                        // most k of one call
   int64_t rows;                         // of a panel of a
   int64_t columns, single_row_columns;  // of a panel of b; where c has one row only
+  int64_t rows_across;                  // for which columns of b are turned in registers, each time
+  bool loads_parts;                     // of vectors as quickly as whole ones
 };
 
 struct LayerTable;   // in layer_table.h

@@ -24,19 +24,47 @@ struct Quarters {
   }
 };
 
+/// Transposes the squares of 4 x 4 that four rows have in each 128 bits.
+ENGINE_INLINE void transpose_fours(vf* rows) {
+  const vf a = mix<Interleaved<1, false>>(rows[0], rows[1]), b = mix<Interleaved<1, true>>(rows[0], rows[1]);
+  const vf c = mix<Interleaved<1, false>>(rows[2], rows[3]), d = mix<Interleaved<1, true>>(rows[2], rows[3]);
+  rows[0] = mix<Interleaved<2, false>>(a, c);
+  rows[1] = mix<Interleaved<2, true>>(a, c);
+  rows[2] = mix<Interleaved<2, false>>(b, d);
+  rows[3] = mix<Interleaved<2, true>>(b, d);
+}
+
+/// Four floats at each of `at(0)`, `at(4)` and so on.
+template <class F>
+ENGINE_INLINE vf load_fours(F&& at) {
+#if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
+  __m512 fours = _mm512_castps128_ps512(_mm_loadu_ps(at(0)));
+  fours = _mm512_insertf32x4(fours, _mm_loadu_ps(at(4)), 1);
+  fours = _mm512_insertf32x4(fours, _mm_loadu_ps(at(8)), 2);
+  return reinterpret_cast<vf>(_mm512_insertf32x4(fours, _mm_loadu_ps(at(12)), 3));
+#elif defined(__SSE2__) && ENGINE_VECTOR_BYTES == 32
+  const __m256 fours = _mm256_castps128_ps256(_mm_loadu_ps(at(0)));
+  return reinterpret_cast<vf>(_mm256_insertf128_ps(fours, _mm_loadu_ps(at(4)), 1));
+#else
+  return load(at(0));
+#endif
+}
+
+/// Four columns of kWidth rows, of which row i has its floats at `row(i)`. The 128 bits come to their places as they
+/// are loaded: half of the shuffles that `transpose_square` takes.
+template <class F>
+ENGINE_INLINE void load_four_columns(vf* columns, F&& row) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) columns[i] = load_fours([&](int first) { return row(first + i); });
+  transpose_fours(columns);
+}
+
 /// Transposes a square in registers: 4 x 4 squares within the 128 bits that shuffle fastest, then those as wholes.
 ENGINE_INLINE void transpose_square(vf (&rows)[kWidth]) {
   vf t[kWidth];
+  std::memcpy(t, rows, sizeof t);
 #pragma GCC unroll 4
-  for (int i = 0; i < kWidth; i += 4) {
-    const vf a = mix<Interleaved<1, false>>(rows[i], rows[i + 1]), b = mix<Interleaved<1, true>>(rows[i], rows[i + 1]);
-    const vf c = mix<Interleaved<1, false>>(rows[i + 2], rows[i + 3]);
-    const vf d = mix<Interleaved<1, true>>(rows[i + 2], rows[i + 3]);
-    t[i] = mix<Interleaved<2, false>>(a, c);
-    t[i + 1] = mix<Interleaved<2, true>>(a, c);
-    t[i + 2] = mix<Interleaved<2, false>>(b, d);
-    t[i + 3] = mix<Interleaved<2, true>>(b, d);
-  }
+  for (int i = 0; i < kWidth; i += 4) transpose_fours(t + i);
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     if constexpr (kWidth == 16) {

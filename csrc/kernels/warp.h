@@ -15,19 +15,22 @@ class Uniform {
   Uniform(uint64_t seed, uint64_t step, uint32_t image) : key_(philox::make_key(seed)), step_(step), image_(image) {}
 
   float next() {
-    if (used_ == 4) {
-      words_[0] = counter_++;
-      words_[1] = image_;
-      words_[2] = step_ & 0xffffffffu;
-      words_[3] = step_ >> 32;
-      philox::generate(words_, key_, [](uint64_t a, uint32_t m) { return (a & 0xffffffffu) * m; });
-      used_ = 0;
-    }
+    if (used_ == 4) refill();
     return static_cast<float>((words_[used_++] & 0xffffffffu) >> 8) * 0x1p-24f;
   }
   float within(const float (&range)[2]) { return range[0] + (range[1] - range[0]) * next(); }
 
  private:
+  /// Not inlined: the rounds are unrolled.
+  __attribute__((noinline)) void refill() {
+    words_[0] = counter_++;
+    words_[1] = image_;
+    words_[2] = step_ & 0xffffffffu;
+    words_[3] = step_ >> 32;
+    philox::generate(words_, key_, [](uint64_t a, uint32_t m) { return (a & 0xffffffffu) * m; });
+    used_ = 0;
+  }
+
   philox::Key key_;
   uint64_t step_, counter_ = 0;
   uint32_t image_;
