@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +114,9 @@ def facts(found: Sequence[Cell]) -> list[str]:
             f"{times(geometric_mean(ratio for ratio, _ in ratios))}, worst {times(low)} ({where(cell)})."
         )
     single = [
-        (cell.task.flops / result.median / 1e9, cell)
-        for cell in found
-        if isinstance(cell.task, Product) and cell.task.threads == 1 and cell.task.m in SCALING_SIZES
-        if (result := cell.result(ENGINE)) is not None and result.median
+        (task.flops / seconds / 1e9, cell)
+        for task, seconds, cell in large_squares(found)
+        if task.threads == 1
     ]
     if single:
         low, cell = min(single, key=lambda entry: entry[0])
@@ -145,23 +144,25 @@ def estimators(cell: Cell) -> str:
     )
 
 
-def scaling(found: Sequence[Cell]) -> list[tuple[float, Cell]]:
-    """How many times as fast the engine makes square products with all threads as with one."""
-    single: dict[tuple[int, str], float] = {}
+def large_squares(found: Sequence[Cell]) -> Iterator[tuple[Product, float, Cell]]:
+    """Products that are limited by how fast a core multiplies, and the engine's seconds."""
     for cell in found:
         task, engine = cell.task, cell.result(ENGINE)
-        square = isinstance(task, Product) and task.m == task.k == task.n and task.m in SCALING_SIZES
-        if square and isinstance(task, Product) and task.threads == 1 and engine and engine.median:
-            single[task.m, task.form] = engine.median
-    ratios = []
-    for cell in found:
-        task, engine = cell.task, cell.result(ENGINE)
-        if not isinstance(task, Product) or task.threads == 1 or not (task.m == task.k == task.n):
+        if not isinstance(task, Product) or not engine or not engine.median:
             continue
-        alone = single.get((task.m, task.form))
-        if alone and engine and engine.median:
-            ratios.append((alone / engine.median, cell))
-    return ratios
+        if task.m == task.k == task.n and task.m in SCALING_SIZES:
+            yield task, engine.median, cell
+
+
+def scaling(found: Sequence[Cell]) -> list[tuple[float, Cell]]:
+    """How many times as fast the engine makes large square products with all threads as with one."""
+    squares = list(large_squares(found))
+    single = {(task.m, task.form): seconds for task, seconds, _ in squares if task.threads == 1}
+    return [
+        (single[task.m, task.form] / seconds, cell)
+        for task, seconds, cell in squares
+        if task.threads != 1 and (task.m, task.form) in single
+    ]
 
 
 def text(machine: dict[str, Any], found: Sequence[Cell], *, charted: bool) -> str:

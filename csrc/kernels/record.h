@@ -110,7 +110,7 @@ ENGINE_INLINE int64_t choose(const T* in, int64_t position, float scale, uint8_t
   const uint8_t* places = kBitsOfByte.at[chosen];
   const int64_t count = count_bits(chosen);
   store_positions(positions, places, position);
-#if defined(__AVX2__)
+#if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 32
   const auto value = reinterpret_cast<__m256>(fma(load_as_floats(in), broadcast(scale), vf{}));
   const __m256i lanes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(places)));
   _mm256_storeu_ps(values, _mm256_permutevar8x32_ps(value, lanes));
@@ -125,7 +125,7 @@ ENGINE_INLINE int64_t choose(const uint8_t* in, int64_t position, float, uint8_t
   const uint8_t* places = kBitsOfByte.at[chosen];
   const int64_t count = count_bits(chosen);
   store_positions(positions, places, position);
-#if defined(__AVX2__)
+#if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 32
   const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(in));
   const __m128i lanes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(places));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(codes), _mm_shuffle_epi8(bytes, lanes));
