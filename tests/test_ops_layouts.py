@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numerics import chained_product, same_bits
+from numerics import chained_product, run_script, same_bits
 from numpy.typing import NDArray
 from products import bound, everywhere, normal
 
@@ -76,6 +77,42 @@ def test_out_writes_nowhere_else() -> None:
     assert same_bits(inside, want)
     inside[...] = 7
     assert (storage == 7).all()
+
+
+@pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="protects pages as POSIX does")
+def test_nothing_beyond_an_operand_is_read_or_written() -> None:
+    """All end where a page does, behind which no memory may be touched."""
+    run_script(
+        """
+        import ctypes
+        import mmap
+        from itertools import product
+
+        import numpy as np
+        from numerics import RUNNABLE
+
+        from engine import _core
+
+        protect = ctypes.CDLL(None).mprotect
+        protect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+
+        def at_the_end(*shape):
+            size = 4 * int(np.prod(shape))
+            end = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+            storage = np.frombuffer(mmap.mmap(-1, end + mmap.PAGESIZE), np.uint8)
+            assert protect(storage.ctypes.data + end, mmap.PAGESIZE, 0) == 0
+            return storage[end - size : end].view(np.float32).reshape(shape)
+
+        SHAPES = [(1, 7, 5), (1, 299, 17), (9, 300, 26), (12, 258, 70), (23, 37, 70), (50, 99, 101), (196, 601, 69)]
+        for m, k, n in SHAPES:
+            bias, out = at_the_end(n), at_the_end(m, n)
+            for flags in product((False, True), repeat=2):
+                a = at_the_end(k, m) if flags[0] else at_the_end(m, k)
+                b = at_the_end(n, k) if flags[1] else at_the_end(k, n)
+                for isa in RUNNABLE:
+                    _core.matmul(a, b, bias, None, *flags, out, isa, 1)
+        """
+    )
 
 
 def test_axes_of_one_element_may_have_any_stride() -> None:
