@@ -22,8 +22,8 @@ TRANSPOSES = list(product((False, True), repeat=2))
 ELEMENTWISE = ["linear", "relu", "sigmoid", "tanh", "silu"]
 # Tiles have 12, 8, 6 or 4 rows and 32, 16 or 8 columns, 128, 64 or 32 for a single row; a vector has 16, 8 or 4.
 # From 49 rows or 65 columns on an operand is packed; blocks hold 192 rows, 512 columns, and 8 chains of 256. With up to
-# 24 rows or 4, and 65 columns, contiguous columns are turned four terms at a time.
-ROWS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 23, 24, 25, 48, 49, 61]
+# 36 rows or 4, and 65 columns, contiguous columns are turned four terms at a time.
+ROWS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 23, 24, 25, 36, 37, 48, 49, 61]
 COLUMNS = [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 66, 127, 128, 129, 161]
 INNER = [0, 1, 2, 15, 16, 17, 255, 256, 257, 513]
 SHAPES = (

@@ -188,7 +188,7 @@ ENGINE_INLINE void gemm_rows(const Gemm& op, const Finish& finish) {
 }
 
 /// Where a tile takes all registers of its rows there are none to turn columns in.
-constexpr int64_t kRowsAcross = ENGINE_VECTOR_BYTES == 64 ? 2 * kPanelRows : ENGINE_VECTOR_BYTES == 32 ? 4 : 1;
+constexpr int64_t kRowsAcross = ENGINE_VECTOR_BYTES == 64 ? 3 * kPanelRows : ENGINE_VECTOR_BYTES == 32 ? 4 : 1;
 
 /// Up to Rows rows, from row i on, as if they were so many: those missing are pads of packed a.
 template <int Rows>
