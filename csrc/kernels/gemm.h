@@ -190,9 +190,12 @@ ENGINE_INLINE void gemm_rows(const Gemm& op, const Finish& finish) {
 /// Where a tile takes all registers of its rows there are none to turn columns in.
 constexpr int64_t kRowsAcross = ENGINE_VECTOR_BYTES == 64 ? 3 * kPanelRows : ENGINE_VECTOR_BYTES == 32 ? 4 : 1;
 
-/// Up to Rows rows, from row i on, as if they were so many: those missing are pads of packed a.
+/// Up to Rows rows, from row i on, as if they were the next multiple of 4: those missing are pads of packed a.
 template <int Rows>
 ENGINE_INLINE void gemm_rows_across(const Gemm& op, const Finish& finish, int64_t i, int64_t rows) {
+  if constexpr (Rows > 4) {
+    if (rows <= Rows - 4) return gemm_rows_across<Rows - 4>(op, finish, i, rows);
+  }
   constexpr int kVectors = Rows == 1 ? kParts : 1;
   constexpr int64_t kColumns = kVectors * kWidth;
   const float* a = op.a_packed ? op.a + i * op.k : op.a;
@@ -205,20 +208,11 @@ ENGINE_INLINE void gemm_rows_across(const Gemm& op, const Finish& finish, int64_
 }
 
 ENGINE_INLINE void gemm_across(const Gemm& op, const Finish& finish) {
-  if (kRowsAcross == 1 || !op.a_packed) return gemm_rows_across<1>(op, finish, 0, 1);
+  if (!op.a_packed) return gemm_rows_across<1>(op, finish, 0, 1);
+  constexpr int kMost = kRowsAcross < kPanelRows ? kRowsAcross : kPanelRows;
   for (int64_t i = 0; i < op.rows; i += kPanelRows) {
-    const int64_t left = op.rows - i, rows = left < kPanelRows ? left : kPanelRows;
-    if constexpr (kRowsAcross > 4) {
-      if (rows > 8) {
-        gemm_rows_across<12>(op, finish, i, rows);
-        continue;
-      }
-      if (rows > 4) {
-        gemm_rows_across<8>(op, finish, i, rows);
-        continue;
-      }
-    }
-    if constexpr (kRowsAcross > 1) gemm_rows_across<4>(op, finish, i, rows);
+    const int64_t left = op.rows - i;
+    gemm_rows_across<kMost>(op, finish, i, left < kPanelRows ? left : kPanelRows);
   }
 }
 
