@@ -1,26 +1,38 @@
-"""Memory of the core: large blocks are used again, and no more than 64 MiB of them are kept."""
+"""Memory of the core: blocks are used again, no more than 64 MiB of large ones are kept, calls leave nothing behind.
+
+Each test has a process of its own, whose pages no other test has used or will return, and whose pages are all of one
+size: the kernel joins small ones to large ones in the background, and counts what it adds.
+"""
 
 from __future__ import annotations
 
-import gc
-import subprocess
+import os
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
+from numerics import run_script
 
-import engine as keras
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="counts Linux' pages"),
+    pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="a sanitizer keeps what is freed"),
+]
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts Linux' pages")
-
-WORKER = """
-import ctypes, gc, resource
+PAGES = """
+import ctypes, gc, resource, sys, tracemalloc
+from pathlib import Path
 import numpy as np
 import engine as keras
 
 PR_SET_THP_DISABLE = 41
 assert ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0
+
+def resident():
+    "Bytes of this process in memory."
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+"""
+
+FAULTS = """
 x = np.zeros((20_000, 784), np.uint8)
 x[:, ::4] = 7
 y = np.arange(20_000) % 2
@@ -36,32 +48,83 @@ def faults_of_a_fit():
 print(*(faults_of_a_fit() for _ in range(3)))
 """
 
+LARGE_MODELS = """
+rows, features = 4096, 2048
+x, y = np.ones((rows, features), np.float32), np.zeros(rows)
+
+def train(hidden):
+    layers = [keras.Input((features,)), *(keras.layers.Dense(n, "relu") for n in (hidden, hidden))]
+    model = keras.Sequential([*layers, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(x, y, batch_size=rows, verbose=0)
+
+train(64)
+before = resident()
+for hidden in (1024, 1100, 1200):  # 50 to 70 MiB of activations and gradients each, in one block
+    train(hidden)
+print(resident() - before)
+"""
+
+PREDICTIONS = """
+CALLS = 1_000_000
+model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(3, "softmax")])
+x = np.ones((1, 6), np.float32)
+out = np.empty((1, 3), np.float32) if INTO_OUT else None
+
+def ask(count):
+    for _ in range(count):
+        model.predict(x, out=out)
+
+ask(10_000)
+before, blocks = resident(), sys.getallocatedblocks()
+ask(CALLS)
+print((resident() - before) / CALLS, sys.getallocatedblocks() - blocks)
+tracemalloc.start()
+ask(100)
+first = tracemalloc.get_traced_memory()[0]
+ask(1000)
+print(tracemalloc.get_traced_memory()[0] - first)
+"""
+
+SIZES = """
+model = keras.Sequential(
+    [keras.Input((300,)), keras.layers.Dense(96, "relu"), keras.layers.Dense(10, "softmax")]
+)
+x = np.random.default_rng(1).standard_normal((300, 300), np.float32)
+x[100:200, 50:] = 0  # rows whose zeros are skipped
+model.predict(x)
+before = resident()
+for rows in range(1, 301):
+    model.predict(x[:rows])
+print(resident() - before)
+"""
+
+
+def numbers(script: str) -> list[float]:
+    """What `script` prints in a process of its own."""
+    return [float(word) for word in run_script(PAGES + script).split()]
+
 
 def test_a_model_uses_the_memory_that_another_has_left() -> None:
-    done = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, text=True, check=True)
-    first, _, last = map(int, done.stdout.split())
+    first, _, last = numbers(FAULTS)
     assert first > 1500  # 4 KiB each, of records of some 400 bytes
     assert last < first / 4
 
 
 def test_what_large_models_took_goes_back() -> None:
-    rows, features = 4096, 2048
-    x, y = np.ones((rows, features), np.float32), np.zeros(rows)
-
-    def train(hidden: int) -> None:
-        layers = [keras.Input((features,)), *(keras.layers.Dense(n, "relu") for n in (hidden, hidden))]
-        model = keras.Sequential([*layers, keras.layers.Dense(1)])
-        model.compile("sgd", "mse")
-        model.fit(x, y, batch_size=rows, verbose=0)
-
-    train(64)
-    before = _resident_mib()
-    for hidden in (1024, 1100, 1200):  # 50 to 70 MiB of activations and gradients each, in one block
-        train(hidden)
-        gc.collect()
-    assert _resident_mib() - before < 64 + 24
+    (growth,) = numbers(LARGE_MODELS)
+    assert growth < (64 + 24) << 20
 
 
-def _resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages / 256
+@pytest.mark.parametrize("into_out", [False, True])
+def test_predictions_leave_nothing_behind(into_out: bool) -> None:
+    bytes_a_call, blocks, traced = numbers(f"INTO_OUT = {into_out}{PREDICTIONS}")
+    assert bytes_a_call < 0.5
+    assert blocks < 100
+    assert traced < 1000
+
+
+def test_predictions_of_all_sizes_share_their_scratch() -> None:
+    """One of every size from 1 on leaves no more behind than the largest needs."""
+    (growth,) = numbers(SIZES)
+    assert growth < 1 << 20

@@ -1,16 +1,10 @@
-"""`predict`: an array for the result, numbers that aren't finite, bits, threads, memory."""
+"""`predict`: an array for the result, numbers that aren't finite, bits, threads."""
 
 from __future__ import annotations
 
-import gc
-import os
-import resource
-import sys
 import threading
-import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -209,49 +203,3 @@ def test_eight_threads_while_the_model_is_fitted(blobs: Blobs) -> None:
         assert all(answer.result() for answer in answers)
     alone.fit(blobs.x, blobs.y, epochs=5, shuffle=False, verbose=0)
     assert same_weights(model, alone)
-
-
-def resident() -> int:
-    """Bytes of this process in memory."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="a sanitizer keeps what is freed")
-@pytest.mark.parametrize("into_out", [False, True])
-def test_memory_does_not_grow(into_out: bool) -> None:
-    calls = 200_000
-    model, x = classifier(), np.ones((1, 6), np.float32)
-    out = np.empty((1, 3), np.float32) if into_out else None
-
-    def ask(count: int) -> None:
-        for _ in range(count):
-            model.predict(x, out=out)
-
-    ask(10_000)
-    gc.collect()
-    blocks, before = sys.getallocatedblocks(), resident()
-    ask(calls)
-    gc.collect()
-    assert sys.getallocatedblocks() - blocks < 100
-    assert resident() - before < calls  # less than a byte for each
-    tracemalloc.start()
-    try:
-        ask(100)
-        first = tracemalloc.get_traced_memory()[0]
-        ask(1000)
-        assert tracemalloc.get_traced_memory()[0] - first < 1000
-    finally:
-        tracemalloc.stop()
-
-
-def test_sizes_share_their_scratch() -> None:
-    """A prediction of every size from 1 on leaves no more behind than the largest needs."""
-    model = wide()
-    x = mixed_rows(300)
-    model.predict(x)
-    before = resident() if sys.platform == "linux" else 0
-    for rows in range(1, 301):
-        model.predict(x[:rows])
-    if sys.platform == "linux":
-        assert resident() - before < 16 << 20
