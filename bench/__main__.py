@@ -92,7 +92,7 @@ def compare(
             lists = list(suite.tasks(args.threads))
             done, total = 0, sum(map(len, lists))
             for tasks in lists:
-                for found in race(tasks, suite.contenders, args.rounds, args.patience, Path(folder)):
+                for found in race(tasks, suite.groups, args.rounds, args.patience, Path(folder)):
                     done += 1
                     print(
                         f"{name} {done}/{total}: {found[0].task.group}, {found[0].task.column}",

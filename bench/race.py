@@ -1,4 +1,4 @@
-"""Contenders on one task: each in its own process, in turn, never two at once."""
+"""Contenders on one task: in turn, never two at once, each in its own process unless they are forms of one library."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Result:
 
 
 class Worker:
-    """The process of one contender, and the file that takes what it says beside its replies."""
+    """The process of one contender or of several, and the file that takes what it says beside its replies."""
 
     def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
         self.process = process
@@ -123,9 +123,9 @@ class Worker:
 
 
 @contextmanager
-def started(name: str, threads: int, folder: Path) -> Iterator[Worker]:
-    """A worker, ended afterwards."""
-    command = [sys.executable, "-m", "bench.worker", name, str(folder)]
+def started(names: Sequence[str], threads: int, folder: Path) -> Iterator[Worker]:
+    """A worker for these contenders, ended afterwards."""
+    command = [sys.executable, "-m", "bench.worker", str(folder), *names]
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         subprocess.Popen(
@@ -155,6 +155,10 @@ class Entrant:
         self.result = result
         self.seconds = 0.0
 
+    def ask(self, request: str) -> None:
+        """Note what the worker replies."""
+        self.result.take(self.worker.ask(f"{self.result.contender} {request}"))
+
     def run(self, patience: float) -> None:
         """Take part in a round, unless it can't or has used up the patience."""
         if self.result.status != "ok":
@@ -163,34 +167,41 @@ class Entrant:
             return
         time.sleep(PAUSE_SECONDS)
         begin = time.monotonic()
-        self.result.take(self.worker.ask("measure"))
+        self.ask("measure")
         self.seconds += time.monotonic() - begin
 
 
 def race(
-    tasks: Sequence[AnyTask], names: Sequence[str], rounds: int, patience: float, folder: Path
+    tasks: Sequence[AnyTask],
+    groups: Sequence[Sequence[str]],
+    rounds: int,
+    patience: float,
+    folder: Path,
 ) -> Iterator[list[Result]]:
     """Time every contender, in rounds that go forth and back through them; the results of each task.
 
     Args:
         tasks: what is timed, one after the other, in the same processes; all with the same number of threads.
-        names: the contenders.
+        groups: the contenders, by the process that they share.
         rounds: times per contender, after one untimed run.
         patience: seconds of its rounds after which a contender gets no more of them, once it has `FEWEST_ROUNDS`.
         folder: where MNIST has been put.
     """
     with ExitStack() as stack:
-        workers = [stack.enter_context(started(name, tasks[0].threads, folder)) for name in names]
+        workers = [stack.enter_context(started(names, tasks[0].threads, folder)) for names in groups]
         for task in tasks:
-            results = [Result(name, task) for name in names]
-            entrants = [Entrant(worker, result) for worker, result in zip(workers, results, strict=True)]
+            entrants = [
+                Entrant(worker, Result(name, task))
+                for worker, names in zip(workers, groups, strict=True)
+                for name in names
+            ]
             for entrant in entrants:
-                entrant.result.take(entrant.worker.ask(f"start {to_json(task)}"))
+                entrant.ask(f"start {to_json(task)}")
             for number in range(rounds):
                 for entrant in entrants if number % 2 == 0 else reversed(entrants):
                     entrant.run(patience)
             for entrant in entrants:
                 if entrant.result.status == "ok":
-                    entrant.result.take(entrant.worker.ask("finish"))
+                    entrant.ask("finish")
                     entrant.result.judge()
-            yield results
+            yield [entrant.result for entrant in entrants]

@@ -68,6 +68,7 @@ class Suite:
         shapes: (m, k, n) of products.
         transposes: (of a, of b).
         threads: of a task; 0 for as many as there are.
+        one_process: the contenders are forms of one library that differ by less than two processes of it do.
     """
 
     contenders: tuple[str, ...]
@@ -82,6 +83,12 @@ class Suite:
     shapes: tuple[tuple[int, int, int], ...] = ()
     transposes: tuple[tuple[bool, bool], ...] = TRANSPOSES
     threads: tuple[int, ...] = (0,)
+    one_process: bool = False
+
+    @property
+    def groups(self) -> list[tuple[str, ...]]:
+        """The contenders, by the process that they share."""
+        return [self.contenders] if self.one_process else [(name,) for name in self.contenders]
 
     def tasks(self, threads: int) -> Iterator[Sequence[AnyTask]]:
         """Lists of tasks that one set of processes may do in turn."""
@@ -150,6 +157,7 @@ FULL = {
         "What features cost",
         ("epoch",),
         batches=(32, 128, 512),
+        one_process=True,
     ),
     "sparse": Suite(
         ("engine", "torch", "jax", "sklearn"),

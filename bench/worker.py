@@ -1,7 +1,7 @@
-"""The process of one contender: `python -m bench.worker NAME FOLDER`, FOLDER holding MNIST.
+"""The process of a contender, or of several: `python -m bench.worker FOLDER NAME...`, FOLDER holding MNIST.
 
-Each line of stdin is a request: "start" and a task in JSON, "measure", or "finish". Each is answered by one line of
-JSON. A new "start" begins the next task in the same process.
+Each line of stdin is a request: the name of a contender, and "start" with a task in JSON, "measure", or "finish". Each
+is answered by one line of JSON. A new "start" begins the contender's next task.
 """
 
 from __future__ import annotations
@@ -251,8 +251,8 @@ class Desk:
         self.folder = folder
         self.session: Session | None = None
 
-    def take(self, line: str) -> dict[str, Any]:
-        request, _, argument = line.strip().partition(" ")
+    def take(self, words: str) -> dict[str, Any]:
+        request, _, argument = words.partition(" ")
         if request == "start":
             return answer(lambda: self.start(from_json(argument)))
         if self.session is None:
@@ -270,10 +270,11 @@ def main() -> None:
     # Libraries may print; only replies may reach the driver.
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as replies:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        name, folder = sys.argv[1:]
-        desk = Desk(name, Path(folder))
+        folder, *names = sys.argv[1:]
+        desks = {name: Desk(name, Path(folder)) for name in names}
         for line in sys.stdin:
-            print(json.dumps(desk.take(line)), file=replies, flush=True)
+            name, _, request = line.strip().partition(" ")
+            print(json.dumps(desks[name].take(request)), file=replies, flush=True)
 
 
 if __name__ == "__main__":
