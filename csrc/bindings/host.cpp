@@ -38,7 +38,7 @@ void call_weights_host(Program& program, const Workspace& workspace, const Step&
   }();
   views["weights"] = weights;
   const Plan& plan = *workspace.plan;
-  const int slopes = penalty ? plan.penalised[static_cast<size_t>(step.index)].slopes : -1;
+  const int slopes = penalty ? plan.penalties[static_cast<size_t>(step.index)].slopes : -1;
   views["wants_slope"] = slopes >= 0;
   const py::object answer = ask(host, views);
   if (!penalty) {
@@ -49,8 +49,7 @@ void call_weights_host(Program& program, const Workspace& workspace, const Step&
     return;
   }
   const auto pair = answer.cast<py::tuple>();
-  const Buffer& sums = plan.buffers[static_cast<size_t>(plan.penalties)];
-  workspace.buffer(plan.penalties)[step.index * sums.ld] = pair[0].cast<float>();
+  *workspace.buffer(step.out) = pair[0].cast<float>();
   if (slopes < 0) return;
   const Array slope = checked(pair[1], weights, "gradient of the penalty");
   const int64_t ld = plan.buffers[static_cast<size_t>(slopes)].ld;

@@ -28,15 +28,10 @@ void for_groups(const Worker& worker, int64_t inputs, F&& f) {
 
 }  // namespace
 
-/// Batches take turns with two sets, so that nobody overwrites what another thread still adds up.
-float* StepRunner::partials(int buffer, const Batch& batch) const {
-  return data(buffer) + batch.index % 2 * (shape(buffer).rows / 2) * shape(buffer).ld;
-}
-
 void StepRunner::partial_products(const Step& step, const Batch& batch) const {
   const Variable& kernel = variable(step.kernel);
   const float *x = data(step.in), *w = weights(step.kernel).values, *bias = weights(step.bias).values;
-  float* out = partials(step.out, batch);
+  float* out = data(step.out, batch);
   for_groups(worker_, kernel.rows, [&](const SliceGroup& group) {
     const int64_t begin = group.first * kSlice, most = kSlice << group.level;
     DenseForward op{};
@@ -63,7 +58,7 @@ void StepRunner::sum_partials(const Step& step, const Batch& batch) const {
     for_groups({i, worker_.threads, nullptr}, variable(step.kernel).rows,
                [&](const SliceGroup& group) { groups[count++] = group; });
   }
-  kernels_.sum_partials({partials(step.in, batch),
+  kernels_.sum_partials({data(step.in, batch),
                          shape(step.in).ld,
                          groups.data(),
                          static_cast<int64_t>(count),

@@ -1,29 +1,37 @@
 // Penalties on weights and on what passes between layers: their sums and slopes.
 #include <algorithm>
+#include <numeric>
 
 #include "cpu/steps.h"
 
 namespace engine {
 
-void StepRunner::penalty(const Step& step) const {
+void StepRunner::penalty(const Step& step, const Batch& batch) const {
   const Variable& w = variable(step.kernel);
-  float* sums = data(step.out) + step.index * shape(step.out).ld;
-  const bool squares = plan_.penalised[static_cast<size_t>(step.index)].kind == Penalty::Kind::kSquares;
+  const float* values = weights(step.kernel).values;
+  float* sums = data(step.out, batch);
+  const bool squares = plan_.penalties[static_cast<size_t>(step.index)].kind == Penalty::Kind::kSquares;
   const auto sum = squares ? kernels_.squared_sums : kernels_.magnitude_sums;
-  Panels(w.rows, w.columns).each(columns(step, w.columns), [&](const Panel& panel) {
-    sum({weights(step.kernel).values + panel.offset, panel.width, w.rows, sums + panel.first, panel.columns});
-  });
+  if (step.split == Split::kUnits) {
+    Panels(w.rows, w.columns).each(columns(step, w.columns), [&](const Panel& panel) {
+      sum({values + panel.offset, panel.width, w.rows, sums + panel.first, panel.columns});
+    });
+    return;
+  }
+  const Range own = worker_.slice(w.rows);
+  for (int64_t i = own.begin; i < own.end; i += kSlice) {
+    alignas(64) float of_columns[kLane];
+    sum({values + i * kLane, kLane, std::min(kSlice, own.end - i), of_columns, {0, kLane}});
+    sums[i / kSlice] = std::accumulate(of_columns, of_columns + w.columns, 0.0f);
+  }
 }
 
 /// In the order of the sums, by whoever asks.
-double StepRunner::penalties() const {
+double StepRunner::penalties(const Batch& batch) const {
   double total = 0.0;
-  for (size_t i = 0; i < plan_.penalised.size(); ++i) {
-    const Penalty& penalty = plan_.penalised[i];
-    const float* sums = data(plan_.penalties) + static_cast<int64_t>(i) * shape(plan_.penalties).ld;
-    double sum = 0.0;
-    for (int64_t j = 0; j < penalty.sums; ++j) sum += static_cast<double>(sums[j]);
-    total += penalty.factor * sum;
+  for (const Penalty& penalty : plan_.penalties) {
+    const float* sums = data(penalty.sums, batch);
+    total += penalty.factor * std::accumulate(sums, sums + shape(penalty.sums).columns, 0.0);
   }
   return total;
 }
@@ -66,16 +74,15 @@ void StepRunner::unit_rows(const Step& step) const {
 }
 
 void StepRunner::orthogonal(const Step& step) const {
-  const Penalty& penalty = plan_.penalised[static_cast<size_t>(step.index)];
+  const Penalty& penalty = plan_.penalties[static_cast<size_t>(step.index)];
   const Buffer& units = shape(step.in);
-  float* sums = data(step.out) + step.index * shape(step.out).ld;
-  kernels_.orthogonal({data(step.in), units.rows, units.columns, units.ld, data(step.saved), data(step.y_pred), sums,
-                       penalty.factor, worker_.slice(units.rows)});
+  kernels_.orthogonal({data(step.in), units.rows, units.columns, units.ld, data(step.saved), data(step.y_pred),
+                       data(step.out), penalty.factor, worker_.slice(units.rows)});
 }
 
 void StepRunner::slope_gradient(const Step& step, const Batch& batch) const {
   const Buffer& slopes = shape(step.in);
-  const Penalty& penalty = plan_.penalised[static_cast<size_t>(step.index)];
+  const Penalty& penalty = plan_.penalties[static_cast<size_t>(step.index)];
   const bool across = penalty.kind == Penalty::Kind::kOrthogonal && variable(step.kernel).asked.orthogonal_columns;
   const float* from = data(step.in);
   const auto factor = static_cast<float>(penalty_factor(batch));

@@ -93,7 +93,7 @@ void StepRunner::reduce_losses(const Batch& batch) const {
     loss += factor * row_weight(batch, b) * static_cast<double>(losses[b]);
   }
   totals.samples += rows;
-  totals.loss = loss + (penalties() * penalty_factor(batch) * rows + activity_penalties(batch));
+  totals.loss = loss + (penalties(batch) * penalty_factor(batch) * rows + activity_penalties(batch));
 }
 
 }  // namespace engine

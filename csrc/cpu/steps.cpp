@@ -78,7 +78,7 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
     case Step::Kind::kTally:
       return tally(step, batch);
     case Step::Kind::kPenalty:
-      return penalty(step);
+      return penalty(step, batch);
     case Step::Kind::kActivityPenalty:
       return activity_penalty(step, batch);
     case Step::Kind::kActivityGradient:

@@ -47,20 +47,19 @@ class StepRunner {
   void row_activation(const Step& step, const Batch& batch) const;
   void partial_products(const Step& step, const Batch& batch) const;
   void sum_partials(const Step& step, const Batch& batch) const;
-  float* partials(int buffer, const Batch& batch) const;
   void dropout(const Step& step, const Batch& batch) const;
   void loss(const Step& step, const Batch& batch) const;
   void metric(const Step& step, const Batch& batch) const;
   void tally(const Step& step, const Batch& batch) const;
   bool owns_metric(int index) const;
   Judged judged(int y_pred, const Batch& batch) const;
-  void penalty(const Step& step) const;
+  void penalty(const Step& step, const Batch& batch) const;
   void activity_penalty(const Step& step, const Batch& batch) const;
   void activity_gradient(const Step& step, const Batch& batch) const;
   void unit_rows(const Step& step) const;
   void orthogonal(const Step& step) const;
   void slope_gradient(const Step& step, const Batch& batch) const;
-  double penalties() const;
+  double penalties(const Batch& batch) const;
   double activity_penalties(const Batch& batch) const;
   void reduce(const Batch& batch) const;
   void reduce_losses(const Batch& batch) const;
@@ -108,6 +107,12 @@ class StepRunner {
   float* data(int buffer) const {
     if (buffer < 0) return nullptr;
     return frame_.arena + shape(buffer).offset + worker_.index * shape(buffer).copy_stride;
+  }
+  /// Of a buffer that alternates the half that is the batch's, so that nobody overwrites what another thread still
+  /// reads.
+  float* data(int buffer, const Batch& batch) const {
+    const Buffer& of = shape(buffer);
+    return data(buffer) + (of.alternates ? batch.index % 2 * (of.rows / 2) * of.ld : 0);
   }
   const Variable& variable(int v) const { return frame_.parameters->variables[static_cast<size_t>(v)]; }
   Weights weights(int v) const;

@@ -185,14 +185,14 @@ class Accesses {
         writes(step.y_pred, Slice::kRows);
         break;
       case Step::Kind::kPenalty:
-        reads_variable(step.kernel, Slice::kColumns);
-        writes(step.out, Slice::kColumns);
+        reads_variable(step.kernel, slice_of_weights(step.split));
+        writes(step.out, slice_of_weights(step.split));
         break;
       case Step::Kind::kReduce:
         reads(plan.losses, Slice::kAll);
         reads(plan.counted, Slice::kAll);
         reads(plan.metrics, Slice::kAll);
-        reads(plan.penalties, Slice::kAll);
+        for (const Penalty& penalty : plan.penalties) reads(penalty.sums, Slice::kAll);
         for (const Activity& activity : plan.activities) reads(activity.sums, Slice::kAll);
         break;
       case Step::Kind::kTranspose:

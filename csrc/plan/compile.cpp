@@ -130,6 +130,7 @@ class Compiler {
     if (training() && gather.reads_rows) gather.pointers = add_pointers(plan_);
     emitter_.input = gather;
     emit(gather);
+    if (!emitter_.predicts()) emit_penalties(plan_, parameters_);
     int value = gather.out;
     Split split = gather.split;
     for (; next < operations_.size(); ++next) {
@@ -169,7 +170,6 @@ class Compiler {
     if (plan_.counted >= 0 && !host && training()) emit_masked_gradient();
     if (training_.host_metrics) emit({Kind::kHost, Split::kNone, false, plan_.y_pred});
     emit_metrics();
-    emit_penalties(plan_, parameters_);
   }
 
   void emit_mask() {

@@ -45,8 +45,8 @@ class Learning {
   }
 
   void emit_slopes(int v) {
-    for (size_t i = 0; i < plan_.penalised.size(); ++i) {
-      const Penalty& penalty = plan_.penalised[i];
+    for (size_t i = 0; i < plan_.penalties.size(); ++i) {
+      const Penalty& penalty = plan_.penalties[i];
       if (penalty.slopes < 0 || penalty.variable != v) continue;
       Step& step = emit(Kind::kSlopeGradient, v);
       step.in = penalty.slopes;

@@ -22,7 +22,7 @@ void emit_gradients(Plan& plan, const Parameters& parameters, Step step, const s
 /// Emits what follows the backward pass.
 void emit_learning(Plan& plan, const Parameters& parameters, const OptimizerSpec& optimizer);
 
-/// Whether the caller computes a penalty on the weights, between the loss and the backward pass.
+/// Whether the caller computes a penalty on the weights, before the forward pass.
 bool has_host_penalty(const Parameters& parameters);
 
 /// Emits the sums of what penalties on the weights add to the loss.

@@ -1,6 +1,7 @@
 // Penalties on weights: what they add to the loss.
 #include <algorithm>
 
+#include "kernels/layout.h"
 #include "plan/learning.h"
 
 namespace engine {
@@ -8,12 +9,17 @@ namespace {
 
 using Kind = Step::Kind;
 
+/// Whether its sums are those of slices of rows, which whoever steps these weights then makes; else they are of
+/// columns.
+bool sums_by_slice(const Variable& v) { return v.rows > 1 && sums_in_slices(v.columns); }
+
 /// The mean over pairs of different rows or columns; nothing where there is one alone.
 Penalty orthogonal(Plan& plan, int variable, const Variable& v) {
   const bool columns = v.asked.orthogonal_columns;
   const int64_t size = columns ? v.columns : v.rows, width = columns ? v.rows : v.columns;
   const double pairs = 0.5 * static_cast<double>(size) * static_cast<double>(size - 1);
-  Penalty penalty{Penalty::Kind::kOrthogonal, variable, size > 1 ? 0.5 * v.asked.orthogonal / pairs : 0.0, size};
+  Penalty penalty{Penalty::Kind::kOrthogonal, variable, size > 1 ? 0.5 * v.asked.orthogonal / pairs : 0.0};
+  penalty.sums = add_buffer(plan, 1, size);
   penalty.units = add_buffer(plan, size, width);
   penalty.norms = add_buffer(plan, 1, size);
   if (plan.mode == Plan::Mode::kTrain) penalty.slopes = add_buffer(plan, size, width);
@@ -21,19 +27,37 @@ Penalty orthogonal(Plan& plan, int variable, const Variable& v) {
 }
 
 Penalty host(Plan& plan, int variable, const Variable& v) {
-  Penalty penalty{Penalty::Kind::kHost, variable, 1.0, 1};
+  Penalty penalty{Penalty::Kind::kHost, variable, 1.0};
+  penalty.sums = add_buffer(plan, 1, 1);
   if (plan.mode == Plan::Mode::kTrain) penalty.slopes = add_buffer(plan, v.rows, v.columns);
   return penalty;
 }
 
-void emit(Plan& plan, Kind kind, Split split, size_t row) {
-  const Penalty& penalty = plan.penalised[row];
-  Step step{kind, split, false, penalty.units, plan.penalties, penalty.norms};
+Penalty elementwise(Plan& plan, Penalty::Kind kind, int variable, const Variable& v, double factor) {
+  Penalty penalty{kind, variable, factor};
+  penalty.sums = add_buffer(plan, 2, sums_by_slice(v) ? divide_up(v.rows, kSlice) : v.columns);
+  plan.buffers.back().alternates = true;
+  return penalty;
+}
+
+Step& emit(Plan& plan, Kind kind, Split split, size_t index) {
+  const Penalty& penalty = plan.penalties[index];
+  Step step{kind, split, false, -1, penalty.sums};
   step.kernel = penalty.variable;
-  step.index = static_cast<int>(row);
-  if (kind == Kind::kUnitRows) step.out = penalty.units;
-  if (kind == Kind::kOrthogonal) step.y_pred = penalty.slopes;
+  step.index = static_cast<int>(index);
   plan.steps.push_back(step);
+  return plan.steps.back();
+}
+
+void emit_orthogonal(Plan& plan, size_t index) {
+  const Penalty& penalty = plan.penalties[index];
+  Step& norms = emit(plan, Kind::kUnitRows, Split::kInputs, index);
+  norms.out = penalty.units;
+  norms.saved = penalty.norms;
+  Step& pairs = emit(plan, Kind::kOrthogonal, Split::kInputs, index);
+  pairs.in = penalty.units;
+  pairs.saved = penalty.norms;
+  pairs.y_pred = penalty.slopes;
 }
 
 }  // namespace
@@ -44,35 +68,22 @@ bool has_host_penalty(const Parameters& parameters) {
 }
 
 void emit_penalties(Plan& plan, const Parameters& parameters) {
-  int64_t widest = 0;
   for (size_t i = 0; i < parameters.variables.size(); ++i) {
     const Variable& v = parameters.variables[i];
     const int variable = static_cast<int>(i);
     const auto add = [&](const Penalty& penalty) {
-      plan.penalised.push_back(penalty);
-      widest = std::max(widest, penalty.sums);
+      plan.penalties.push_back(penalty);
+      return plan.penalties.size() - 1;
     };
-    if (v.asked.l1 != 0.0) add({Penalty::Kind::kMagnitudes, variable, v.asked.l1, v.columns});
-    if (v.asked.l2 != 0.0) add({Penalty::Kind::kSquares, variable, v.asked.l2, v.columns});
-    if (v.asked.orthogonal != 0.0) add(orthogonal(plan, variable, v));
-    if (v.asked.host_penalty) add(host(plan, variable, v));
-  }
-  if (plan.penalised.empty()) return;
-  plan.penalties = add_buffer(plan, static_cast<int64_t>(plan.penalised.size()), widest);
-  for (size_t row = 0; row < plan.penalised.size(); ++row) {
-    switch (plan.penalised[row].kind) {
-      case Penalty::Kind::kSquares:
-      case Penalty::Kind::kMagnitudes:
-        emit(plan, Kind::kPenalty, Split::kUnits, row);
-        break;
-      case Penalty::Kind::kOrthogonal:
-        emit(plan, Kind::kUnitRows, Split::kInputs, row);
-        emit(plan, Kind::kOrthogonal, Split::kInputs, row);
-        break;
-      case Penalty::Kind::kHost:
-        emit(plan, Kind::kHost, Split::kNone, row);
-        break;
-    }
+    const auto add_elementwise = [&](Penalty::Kind kind, double factor) {
+      if (factor == 0.0) return;
+      const size_t index = add(elementwise(plan, kind, variable, v, factor));
+      emit(plan, Kind::kPenalty, sums_by_slice(v) ? Split::kInputs : Split::kUnits, index);
+    };
+    add_elementwise(Penalty::Kind::kMagnitudes, v.asked.l1);
+    add_elementwise(Penalty::Kind::kSquares, v.asked.l2);
+    if (v.asked.orthogonal != 0.0) emit_orthogonal(plan, add(orthogonal(plan, variable, v)));
+    if (v.asked.host_penalty) emit(plan, Kind::kHost, Split::kNone, add(host(plan, variable, v)));
   }
 }
 

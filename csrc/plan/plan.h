@@ -167,7 +167,7 @@ struct Step {
   int kernel = -1;
   int bias = -1;
   int mean = -1, variance = -1;
-  int index = -1;       // of the layer, the metric, or the row of the penalties or squares
+  int index = -1;       // of the layer, the metric, the penalty, or the row of squares
   bool stores = false;  // whether the gradient is stored instead of stepping the weights ...
   bool apart = false;   // ... beside that of a later layer with the same weights, which it is then added to
   Activation activation = Activation::kLinear;
@@ -183,7 +183,7 @@ struct Penalty {
   Kind kind;
   int variable;
   double factor;
-  int64_t sums;     // one per column, or per row whose products with the others are summed
+  int sums = -1;    // (1, sums); of squares and magnitudes (2, sums), which batches use in turn
   int slopes = -1;  // (rows, columns) of the penalty, where they are stored; training alone
   // Scratch of an orthogonal one, whose rows may be the variable's columns, those of the slopes then, too.
   int units = -1;  // (rows, width): its rows, of norm 1
@@ -221,8 +221,7 @@ struct Plan {
   int counted = -1;   // (samples, rows of each): 1, or 0 for rows of outputs that a mask leaves out
   int metrics = -1;   // (metrics, rows)
   std::vector<Activity> activities;
-  int penalties = -1;              // (penalised, widest): sums
-  std::vector<Penalty> penalised;  // in the order of the penalties' rows
+  std::vector<Penalty> penalties;
   // Of the variables that are stepped by a stored gradient (plan/learning.h); -1 where there are none.
   std::vector<int> learning;
   int gradients = -1;  // (1, all weights): laid out like the parameter arena
