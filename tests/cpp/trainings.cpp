@@ -162,8 +162,8 @@ TrainingSpec classification() {
   return training;
 }
 
-/// Images like those of MNIST, mostly zero, and a network like the textbook's.
-void add_images(int threads, Digest& digest) {
+/// Images like those of MNIST, mostly zero, and a network like the textbook's, whose kernels may have an l2 penalty.
+void fit_images(double l2, int threads, Digest& digest) {
   constexpr int64_t kPixels = 400;
   Random random(11);
   std::vector<uint8_t> x(kRows * kPixels);
@@ -175,6 +175,7 @@ void add_images(int threads, Digest& digest) {
   model.layers = {layer_of(LayerSpec::Kind::kRescaling), dense(128, Activation::kRelu),
                   dense(10, Activation::kSoftmax)};
   model.layers[0].scale = 1.0f / 255.0f;
+  for (LayerSpec& layer : model.layers) layer.kernel.l2 = l2;
   DatasetView data;
   data.x = x.data();
   data.type = RowType::kUint8;
@@ -183,6 +184,9 @@ void add_images(int threads, Digest& digest) {
   data.labels = labels.data();
   add_fit(model, classification(), data, model.layers[0].scale, threads, digest);
 }
+
+void add_images(int threads, Digest& digest) { fit_images(0.0, threads, digest); }
+void add_penalised_images(int threads, Digest& digest) { fit_images(1e-3, threads, digest); }
 
 /// Numbers without zeros, through layers of several kinds, with gradients that are stored before the step.
 void add_reals(int threads, Digest& digest) {
@@ -246,7 +250,7 @@ void add_words(int64_t units, bool compressed, int threads, Digest& digest) {
 }  // namespace
 
 void add_training(const KernelTable&, Digest& digest) {
-  for (auto* train : {add_images, add_reals}) {
+  for (auto* train : {add_images, add_penalised_images, add_reals}) {
     Digest alone, together;
     train(1, alone);
     train(2, together);
