@@ -40,6 +40,7 @@ void Barrier::wait(int threads) {
     arrived_.store(0, std::memory_order_relaxed);
     generation_.store(generation + 1);
     if (sleepers_.load() > 0) {
+      seats_.take();
       const std::lock_guard<std::mutex> lock(mutex_);
       released_ = Clock::now();
       woken_.notify_all();
@@ -49,7 +50,9 @@ void Barrier::wait(int threads) {
   for (int turn = 0; generation_.load(std::memory_order_acquire) == generation; ++turn) {
     if (turn < kSpins) {
       relax();
-    } else if (turn < kSpins + kYields) {
+    } else if (turn == kSpins) {
+      seats_.take();
+    } else if (turn <= kSpins + kYields) {
       std::this_thread::yield();
     } else {
       return sleep(generation);
@@ -61,10 +64,13 @@ void Barrier::sleep(uint32_t generation) {
   std::unique_lock<std::mutex> lock(mutex_);
   // Either the last to arrive sees the sleeper or the sleeper the new generation, as both are in one order for all.
   sleepers_.fetch_add(1);
+  seats_.leave();
   const Time begin = Clock::now();
   woken_.wait(lock, [&] { return generation_.load() != generation; });
   sleepers_.fetch_sub(1);
   if (released_ > begin) slept_.fetch_add((released_ - begin).count(), std::memory_order_relaxed);
+  lock.unlock();
+  seats_.take();
 }
 
 #ifdef _OPENMP
@@ -80,10 +86,13 @@ Duration run_team(int threads, const std::function<void(const Worker&)>& work) {
   // LLVM's idle threads spin for 200 ms after a region; GCC's give up much sooner.
   kmp_set_blocktime(kIdleMilliseconds);
 #endif
+  barrier.join();  // so that those who are woken see where this thread is
 #pragma omp parallel num_threads(threads)
   {
     const DenormalsAreZero guard;
+    barrier.join();
     work({omp_get_thread_num(), omp_get_num_threads(), &barrier});
+    barrier.leave();
   }
   return barrier.slept();
 }

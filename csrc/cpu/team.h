@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "cpu/crowd.h"
+#include "cpu/seats.h"
 #include "kernels/layout.h"
 #include "kernels/table.h"
 
@@ -20,6 +21,9 @@ inline constexpr int kMostThreads = 1024;
 class Barrier {
  public:
   void wait(int threads);
+  /// What each thread calls before its work, and after it.
+  void join() { seats_.take(); }
+  void leave() { seats_.leave(); }
   /// Time that threads have spent asleep here.
   Duration slept() const { return Duration(slept_.load(std::memory_order_relaxed)); }
 
@@ -33,6 +37,7 @@ class Barrier {
   std::mutex mutex_;
   std::condition_variable woken_;
   Time released_{};  // of the last generation that somebody slept through
+  Seats seats_;
 };
 
 /// One thread's place in the team.
