@@ -113,7 +113,7 @@ class Kernels {
       source = turned;
     }
     if (leading(saved) != leading(dx)) throw py::value_error("`saved` and `dx` must be laid out alike");
-    const int64_t size = kernel.shape(0) * round_up(kernel.shape(1), kLane);
+    const int64_t size = Panels(kernel.shape(0), kernel.shape(1)).floats();
     const Arena panels(size);
     std::fill_n(panels.data(), size, std::numeric_limits<float>::quiet_NaN());
     pack_panels(kernel.data(), leading(kernel), kernel.shape(0), kernel.shape(1), panels.data());

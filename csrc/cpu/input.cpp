@@ -144,7 +144,7 @@ bool StepRunner::find_nonzeros(const Step& step, const Batch& batch, const NonZe
 /// the first line: the prefetchers see what follows.
 void StepRunner::prefetch_targets(const Batch& batch) const {
   if (!frame_.order || plan_.gradient < 0) return;
-  const bool everyone = shape(plan_.losses).copy_stride > 0;
+  const bool everyone = shape(plan_.losses).copied;
   const Range own = everyone ? Range{0, batch.rows} : worker_.slice(batch.rows);
   const Targets wanted = targets(batch);
   const int64_t outputs = shape(plan_.gradient).columns;

@@ -55,7 +55,7 @@ Judged StepRunner::judged(int y_pred, const Batch& batch) const {
 }
 
 void StepRunner::metric(const Step& step, const Batch& batch) const {
-  if (shape(step.out).copy_stride > 0 && !owns_metric(step.index)) return;
+  if (shape(step.out).copied && !owns_metric(step.index)) return;
   const MetricSpec& metric = frame_.training->metrics[static_cast<size_t>(step.index)];
   float* values = data(step.out) + step.index * shape(step.out).ld;
   metric_values(kernels_, metric, judged(step.in, batch), rows(step, batch, shape(step.in)), data(step.y_pred), values);

@@ -106,7 +106,7 @@ class StepRunner {
   /// This thread's copy, where there are several; null for no buffer.
   float* data(int buffer) const {
     if (buffer < 0) return nullptr;
-    return frame_.arena + shape(buffer).offset + worker_.index * shape(buffer).copy_stride;
+    return frame_.arena + shape(buffer).offset + (shape(buffer).copied ? worker_.index * plan_.copy_stride : 0);
   }
   /// Of a buffer that alternates the half that is the batch's, so that nobody overwrites what another thread still
   /// reads.

@@ -27,6 +27,10 @@ inline constexpr bool sums_in_lanes(int64_t rows, int64_t columns) {
 /// Gradients by the input of a narrow product turn its kernel, of others what comes from behind, dz.
 inline constexpr bool turns_kernel(int64_t columns) { return columns <= kLane; }
 
+/// Floats that lie unused between those that two threads write: 2 KiB. Prefetchers run on from the last lines that one
+/// thread touches, over the ends of pages too, and pull what the other is writing, who then waits for each line.
+inline constexpr int64_t kApart = 512;
+
 /// A half-open range of rows, columns or units. Column ranges start and end at multiples of kLane.
 struct Range {
   int64_t begin = 0;
@@ -68,6 +72,9 @@ struct Panels {
   constexpr Panels(int64_t rows, int64_t n)
       : rows(rows), columns(round_up(n, kLane)), half(rows * columns < kUncut ? columns : half_of(columns, 0).end) {}
 
+  /// From the first to the last, and between the halves.
+  constexpr int64_t floats() const { return rows * columns + (half < columns ? kApart : 0); }
+
   /// The half that has column `j`.
   constexpr Range part(int64_t j) const { return j < half ? Range{0, half} : Range{half, columns}; }
 
@@ -76,7 +83,7 @@ struct Panels {
     const Range own = part(j);
     const int64_t first = own.begin + (j - own.begin) / kPanel * kPanel;
     const int64_t width = own.end - first < kPanel ? own.end - first : kPanel;
-    return {first, first * rows, width, {0, width}};
+    return {first, first * rows + (j < half ? 0 : kApart), width, {0, width}};
   }
 
   /// Calls f(panel) for each panel that has some of columns [begin, end), with these of it.

@@ -40,7 +40,7 @@ class Accesses {
   void add(int resource, bool write, Slice slice) {
     if (resource == -1) return;
     const bool buffer = resource >= 0 && resource < variables_;
-    const bool own_copy = buffer && plan_.buffers[static_cast<std::size_t>(resource)].copy_stride > 0;
+    const bool own_copy = buffer && plan_.buffers[static_cast<std::size_t>(resource)].copied;
     if (!own_copy) list_.push_back({resource, write, slice});
   }
 

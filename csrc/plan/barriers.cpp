@@ -38,11 +38,9 @@ void separate_columns(Plan& plan) {
     }
   }
   for (std::size_t i = 0; i < buffers; ++i) {
-    Buffer& buffer = plan.buffers[i];
+    const Buffer& buffer = plan.buffers[i];
     if (!own[i] || shared[i] || !pays_to_separate(buffer.rows * buffer.ld, plan.threads)) continue;
-    buffer.offset = plan.arena_size;
-    buffer.copy_stride = leading_dimension(buffer.rows * buffer.ld);
-    plan.arena_size += plan.threads * buffer.copy_stride;
+    give_copies(plan, static_cast<int>(i));
   }
 }
 

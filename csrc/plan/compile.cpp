@@ -48,6 +48,7 @@ class Compiler {
     }
     separate_columns(plan_);
     place_barriers(plan_);
+    place_buffers(plan_);
     return std::move(plan_);
   }
 

@@ -117,7 +117,7 @@ class Learning {
   void emit_newton_schulz(size_t learning) {
     const Variable& v = variable(plan_.learning[learning]);
     const int64_t length = std::max(v.height(), v.width()), width = std::min(v.height(), v.width());
-    const auto in_panels = [&] { return add_buffer(plan_, 1, width * round_up(width, kLane)); };
+    const auto in_panels = [&] { return add_buffer(plan_, 1, Panels(width, width).floats()); };
     int rows = add_buffer(plan_, length, width), next = add_buffer(plan_, length, width);
     const int gram = in_panels(), gram_rows = add_buffer(plan_, width, width), quintic = in_panels();
     const auto add = [&](Kind kind, Split split, int in, int out, int saved) -> Step& {

@@ -31,6 +31,11 @@ Parameters::Layer share(Parameters& parameters, size_t first, const std::vector<
   return count > 0 ? parameters.layers[first] : Parameters::Layer{};
 }
 
+[[noreturn]] void refuse_scratch(const Plan& plan) {
+  throw std::length_error("a batch of " + std::to_string(plan.max_rows) +
+                          " rows needs more than 4 TiB of scratch memory: use a smaller `batch_size`");
+}
+
 }  // namespace
 
 Parameters lay_out(const ModelSpec& model) {
@@ -102,12 +107,8 @@ Parameters lay_out(const ModelSpec& model) {
 
 int add_buffer(Plan& plan, int64_t rows, int64_t columns) {
   const int64_t ld = leading_dimension(columns);
-  if (rows * (ld / kLane) > kMostScratch / kLane || plan.arena_size > kMostScratch) {
-    throw std::length_error("a batch of " + std::to_string(plan.max_rows) +
-                            " rows needs more than 4 TiB of scratch memory: use a smaller `batch_size`");
-  }
-  plan.buffers.push_back({rows, columns, ld, plan.arena_size});
-  plan.arena_size += rows * ld;
+  if (rows * (ld / kLane) > kMostScratch / kLane) refuse_scratch(plan);
+  plan.buffers.push_back({rows, columns, ld});
   return static_cast<int>(plan.buffers.size()) - 1;
 }
 
@@ -142,10 +143,20 @@ int add_pointers(Plan& plan) {
   return buffer;
 }
 
-void give_copies(Plan& plan, int buffer) {
-  Buffer& shape = plan.buffers[static_cast<size_t>(buffer)];
-  shape.copy_stride = leading_dimension(shape.rows * shape.ld);
-  plan.arena_size += plan.threads * shape.copy_stride - shape.rows * shape.ld;
+void give_copies(Plan& plan, int buffer) { plan.buffers[static_cast<size_t>(buffer)].copied = true; }
+
+void place_buffers(Plan& plan) {
+  int64_t shared = 0, own = 0;
+  for (Buffer& buffer : plan.buffers) {
+    int64_t& end = buffer.copied ? own : shared;
+    buffer.offset = end;
+    end += leading_dimension(buffer.rows * buffer.ld);
+    if (shared + plan.threads * own > kMostScratch) refuse_scratch(plan);
+  }
+  const int64_t copies = shared + kApart;
+  for (Buffer& buffer : plan.buffers) buffer.offset += buffer.copied ? copies : 0;
+  plan.copy_stride = own + kApart;
+  plan.arena_size = copies + plan.threads * plan.copy_stride;
 }
 
 }  // namespace engine

@@ -23,8 +23,8 @@ struct Variable {
   /// Sides of the matrices that the user sees, or else of the array.
   int64_t height() const { return is_flat() ? shape[shape.size() - 2] : rows; }
   int64_t width() const { return is_flat() ? shape.back() : columns; }
-  /// In an arena.
-  int64_t floats() const { return rows * round_up(columns, kLane); }
+  /// From its place in an arena to that of the next one, of which another thread may step the beginning.
+  int64_t floats() const { return Panels(rows, columns).floats() + kApart; }
 };
 
 struct Parameters {
@@ -44,10 +44,11 @@ Parameters lay_out(const ModelSpec& model);
 
 /// Scratch memory (rows, columns) of one run.
 struct Buffer {
-  int64_t rows, columns, ld, offset;
+  int64_t rows, columns, ld;
+  int64_t offset = 0;       // in the arena, of the first copy
   int64_t groups = 1;       // rows of each sample
   bool alternates = false;  // batches use one half of it and the other in turn
-  int64_t copy_stride = 0;  // floats from one thread's copy to the next; 0: one copy for all
+  bool copied = false;      // every thread has its own, which lies among its other copies
 };
 
 /// How a step is split over threads: by samples, by units (columns of its output), by inputs (rows of a
@@ -212,7 +213,8 @@ struct Plan {
   int threads = 1;
   int64_t max_rows = 0;  // rows of a full batch
   std::vector<Buffer> buffers;
-  int64_t arena_size = 0;  // floats
+  int64_t arena_size = 0;   // floats
+  int64_t copy_stride = 0;  // from one thread's copies to those of the next
   std::vector<Step> steps;
   // Buffers with a meaning to the caller; -1 where the mode has none.
   int y_pred = -1;
@@ -258,6 +260,10 @@ void give_copies(Plan& plan, int buffer);
 /// Gives every thread its own copy of the buffers of which it uses its own columns alone: where rows hold columns of
 /// several threads side by side, prefetchers pull lines that another core is writing.
 void separate_columns(Plan& plan);
+
+/// Says where in the arena the buffers lie: first those that threads share, then the copies of each thread. Throws
+/// std::length_error where no machine has that much.
+void place_buffers(Plan& plan);
 
 /// Marks the steps that must wait for other threads, from what each step reads and writes.
 void place_barriers(Plan& plan);

@@ -51,7 +51,7 @@ void add_backward_input(const KernelTable& kernels, const Matrix& dz, const Matr
                         Digest& digest) {
   const Matrix dz_t(dz.columns(), round_up(dz.rows(), kLane)), dx(dz.rows(), kernel.rows());
   kernels.transpose({dz.data(), dz.ld(), dz_t.data(), dz_t.ld(), dz.all_rows(), {0, dz.columns()}});
-  const Arena panels(kernel.rows() * round_up(kernel.columns(), kLane));
+  const Arena panels(Panels(kernel.rows(), kernel.columns()).floats());
   pack_panels(kernel.data(), kernel.ld(), kernel.rows(), kernel.columns(), panels.data());
   const bool in_lanes = sums_in_lanes(dz.rows(), dz.columns());
   const Matrix& source = in_lanes || turns_kernel(dz.columns()) ? dz : dz_t;
