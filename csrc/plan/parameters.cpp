@@ -150,7 +150,7 @@ void place_buffers(Plan& plan) {
   for (Buffer& buffer : plan.buffers) {
     int64_t& end = buffer.copied ? own : shared;
     buffer.offset = end;
-    end += leading_dimension(buffer.rows * buffer.ld);
+    end += leading_dimension(buffer.rows * buffer.ld);  // rows of two buffers should not share sets of a cache
     if (shared + plan.threads * own > kMostScratch) refuse_scratch(plan);
   }
   const int64_t copies = shared + kApart;

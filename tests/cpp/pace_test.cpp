@@ -1,9 +1,10 @@
 // Gives plan/pace.h made-up times of batches and looks at the numbers of threads that it settles on.
 #include "plan/pace.h"
 
-#include <cstdio>
 #include <functional>
 #include <map>
+
+#include "check.h"
 
 namespace engine::test {
 namespace {
@@ -30,11 +31,6 @@ std::map<int, double> spend(Pace& pace, int most, double seconds, const Batch& b
 std::map<int, double> spend(int most, double seconds, const Batch& batch) {
   Pace pace;
   return spend(pace, most, seconds, batch);
-}
-
-bool check(bool right, const char* what) {
-  std::printf("%-60s %s\n", what, right ? "ok" : "WRONG");
-  return right;
 }
 
 /// A batch that takes so many microseconds on one thread, and on two.

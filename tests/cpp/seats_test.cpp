@@ -1,8 +1,9 @@
 // Puts threads on the same core and looks where `cpu/seats.h` has them go.
 #include "cpu/seats.h"
 
-#include <cstdio>
 #include <thread>
+
+#include "check.h"
 
 #ifdef __linux__
 #include <sched.h>
@@ -35,11 +36,6 @@ void go_to(int core, const cpu_set_t& afterwards) {
   const cpu_set_t there = only(core);
   sched_setaffinity(0, sizeof there, &there);
   sched_setaffinity(0, sizeof afterwards, &afterwards);
-}
-
-bool check(bool right, const char* what) {
-  if (!right) std::printf("WRONG: %s\n", what);
-  return right;
 }
 
 /// Where a second thread is after it has taken a seat, if it may have `cores` and comes to `core`.

@@ -6,6 +6,7 @@
 #include "cases.h"
 #include "cpu/executor.h"
 #include "kernels/layer_table.h"
+#include "models.h"
 #include "plan/program.h"
 #include "plan/random.h"
 
@@ -88,13 +89,6 @@ namespace {
 
 constexpr int64_t kRows = 150, kBatch = 32, kEpochs = 2;
 
-LayerSpec dense(int64_t units, Activation activation) {
-  LayerSpec layer;
-  layer.units = units;
-  layer.activation = activation;
-  return layer;
-}
-
 LayerSpec layer_of(LayerSpec::Kind kind) {
   LayerSpec layer;
   layer.kind = kind;
@@ -150,16 +144,6 @@ void add_fit(const ModelSpec& model, const TrainingSpec& training, const Dataset
     unpack_panels(program.weights()[v], rows, columns, values.data());
     digest.add(values);
   }
-}
-
-/// Adam on crossentropy with class indices.
-TrainingSpec classification() {
-  TrainingSpec training;
-  training.loss.kind = Loss::kCrossentropy;
-  training.loss.target = Target::kSparse;
-  training.optimizer.kind = Optimizer::kAdam;
-  std::copy_n(std::begin({0.9, 0.999, 1e-7}), 3, training.optimizer.parameters);
-  return training;
 }
 
 /// Images like those of MNIST, mostly zero, and a network like the textbook's, whose kernels may have an l2 penalty.
