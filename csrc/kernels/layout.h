@@ -72,8 +72,11 @@ struct Panels {
   constexpr Panels(int64_t rows, int64_t n)
       : rows(rows), columns(round_up(n, kLane)), half(rows * columns < kUncut ? columns : half_of(columns, 0).end) {}
 
-  /// From the first to the last, and between the halves.
-  constexpr int64_t floats() const { return rows * columns + (half < columns ? kApart : 0); }
+  /// Between the halves. A single row is read by the numbers of its columns, and has none.
+  constexpr int64_t gap() const { return rows > 1 && half < columns ? kApart : 0; }
+
+  /// From the first to the last.
+  constexpr int64_t floats() const { return rows * columns + gap(); }
 
   /// The half that has column `j`.
   constexpr Range part(int64_t j) const { return j < half ? Range{0, half} : Range{half, columns}; }
@@ -83,7 +86,7 @@ struct Panels {
     const Range own = part(j);
     const int64_t first = own.begin + (j - own.begin) / kPanel * kPanel;
     const int64_t width = own.end - first < kPanel ? own.end - first : kPanel;
-    return {first, first * rows + (j < half ? 0 : kApart), width, {0, width}};
+    return {first, first * rows + (j < half ? 0 : gap()), width, {0, width}};
   }
 
   /// Calls f(panel) for each panel that has some of columns [begin, end), with these of it.
