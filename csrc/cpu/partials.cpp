@@ -58,13 +58,8 @@ void StepRunner::sum_partials(const Step& step, const Batch& batch) const {
     for_groups({i, worker_.threads, nullptr}, variable(step.kernel).rows,
                [&](const SliceGroup& group) { groups[count++] = group; });
   }
-  kernels_.sum_partials({data(step.in, batch),
-                         shape(step.in).ld,
-                         groups.data(),
-                         static_cast<int64_t>(count),
-                         data(step.out),
-                         shape(step.out).ld,
-                         {0, batch.rows}});
+  kernels_.sum_partials({data(step.in, batch), shape(step.in).ld, groups.data(), static_cast<int64_t>(count),
+                         data(step.out), shape(step.out).ld, rows(step, batch, shape(step.out))});
 }
 
 }  // namespace engine

@@ -67,7 +67,7 @@ class Accesses {
         break;
       case Step::Kind::kSumPartials:
         reads(step.in, Slice::kAll);
-        writes(step.out, Slice::kAll);
+        writes(step.out, Slice::kSamples);
         break;
       case Step::Kind::kActivationForward:
       case Step::Kind::kActivationBackward:

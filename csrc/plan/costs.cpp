@@ -19,8 +19,9 @@ constexpr double kFlopsPerUpdate = 50.0;
 /// Units that a thread must compute from its own copy of the input rows: gathering them all is then a few percent
 /// of its products.
 constexpr int64_t kUnitsPerCopy = 32;
-/// Rows times threads up to which it is cheaper that everybody computes the loss of all rows (20 ns each) than that the
-/// units of the layer before and the gradients cross from core to core, with a barrier more.
+
+/// Rows times threads up to which it is cheaper that everybody computes the loss of all rows (20 ns each) than that
+/// gradients cross from core to core, with a barrier more.
 constexpr int64_t kMostLossRows = 512;
 
 /// Floats in all the copies of one buffer: 4 MiB. Larger ones don't stay in the caches whose lines they would keep.
@@ -82,10 +83,11 @@ bool pays_to_copy_rows(int64_t rows, int64_t inputs, int64_t units, int threads)
 
 bool pays_to_separate(int64_t floats, int threads) { return threads * floats <= kMostSeparated; }
 
-bool pays_to_sum_partials(int64_t rows, int64_t inputs, int64_t units, int threads) {
-  return threads > 1 && sums_in_slices(units) && feeds_all(inputs, threads) && inputs <= kMostSlices * kSlice &&
-         rows * threads <= kMostLossRows;
+bool pays_to_sum_partials(int64_t inputs, int64_t units, int threads) {
+  return threads > 1 && sums_in_slices(units) && feeds_all(inputs, threads) && inputs <= kMostSlices * kSlice;
 }
+
+bool pays_to_repeat_loss(int64_t rows, int threads) { return rows * threads <= kMostLossRows; }
 
 bool pays_to_pack(int64_t rows, int64_t inputs, int64_t units, int threads) {
   const int64_t least = std::max(kPackedSide, kPackedColumns * threads);

@@ -21,9 +21,11 @@ bool pays_to_copy_rows(int64_t rows, int64_t inputs, int64_t units, int threads)
 /// Whether a buffer of `floats` should be there once per thread, only to keep their columns apart.
 bool pays_to_separate(int64_t floats, int threads);
 
-/// Whether each thread should add up the sums that all threads have of a narrow last layer, and compute the loss of all
-/// `rows` for itself.
-bool pays_to_sum_partials(int64_t rows, int64_t inputs, int64_t units, int threads);
+/// Whether each thread should multiply its own inputs of a narrow last layer, for the sums of all to be added up.
+bool pays_to_sum_partials(int64_t inputs, int64_t units, int threads);
+
+/// Whether then each should add up and compute the loss of all `rows` for itself.
+bool pays_to_repeat_loss(int64_t rows, int threads);
 
 /// Whether a product with so many units is work enough to look for zeros of its input before.
 bool pays_to_find_zeros(int64_t units);

@@ -6,9 +6,11 @@
 namespace engine {
 namespace {
 
-/// One barrier in place of two: what crosses from thread to thread are sums, and no gradient does.
+/// What crosses from thread to thread are sums, and no units of the layer before. Of few rows everybody adds them up,
+/// with one barrier in place of two: no gradient crosses then.
 Split emit_partial_products(Emitter& emitter, Operation& op) {
-  give_copies(emitter.plan, op.out);
+  const bool few = pays_to_repeat_loss(emitter.plan.max_rows, emitter.plan.threads);
+  if (few) give_copies(emitter.plan, op.out);
   const int64_t slices = divide_up(emitter.buffer(op.in).columns, kSlice);
   const int partials = add_buffer(emitter.plan, 2 * slices, emitter.plan.max_rows * kLane);
   emitter.plan.buffers.back().alternates = true;
@@ -17,7 +19,7 @@ Split emit_partial_products(Emitter& emitter, Operation& op) {
   step.bias = emitter.variables_of(op).bias;
   emitter.emit(step);
   step.kind = Step::Kind::kSumPartials;
-  step.split = Split::kEveryone;
+  step.split = few ? Split::kEveryone : Split::kSamples;
   step.in = partials;
   step.out = op.out;
   step.bias = -1;
@@ -28,7 +30,7 @@ Split emit_partial_products(Emitter& emitter, Operation& op) {
 Split emit_forward(Emitter& emitter, Operation& op, Split split) {
   const bool alone = op.feeds_loss && op.groups == 1 && op.activation == Activation::kLinear;
   if (alone && split == Split::kUnits &&
-      pays_to_sum_partials(emitter.plan.max_rows, emitter.buffer(op.in).columns, op.width, emitter.plan.threads)) {
+      pays_to_sum_partials(emitter.buffer(op.in).columns, op.width, emitter.plan.threads)) {
     return emit_partial_products(emitter, op);
   }
   if (op.in == emitter.images && op.groups == 1) emitter.record_images(op.width);
