@@ -199,6 +199,9 @@ CASES: dict[str, Callable[[], Case]] = {
         optimizer=ADAM_DECAY,
         batch_size=600,
     ),
+    "words_in_one_product": lambda: Case(
+        words(700, 9000), reals(700, 1), [dense(1, "linear", l2=1e-3)], "mean_squared_error", ADAM_DECAY, 600
+    ),
     "batches_of_one": lambda: Case(
         pixels(5, 300, "float64"),
         labels(5, 3),

@@ -80,6 +80,8 @@ def case_of(x: Array, layers: list[Spec], batch_size: int, optimizer: Spec = ADA
         (255, 0.01, 33, 257),
         (257, 0.2, 48, 340),
         (300, 0.9, 16, 32),
+        (1000, 0.03, 1, 100),
+        (12_000, 0.004, 1, 340),
         (784, 0.2, 128, 300),
         (1025, 0.02, 65, 33),
         (4097, 0.01, 16, 300),
@@ -95,7 +97,7 @@ def test_training_has_the_same_bits(
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("units", [10, 40])
+@pytest.mark.parametrize("units", [1, 10, 40])
 @pytest.mark.parametrize(
     "optimizer",
     [SGD, {**ADAM, "global_clipnorm": 0.5}, {**ADAM, "accumulate": 2}, {**ADAM, "averages": True}],

@@ -38,6 +38,7 @@ SHAPES = (
     [(m, 17, n) for m in ROWS for n in (1, 17, 33)]
     + [(m, 17, n) for m in (1, 9) for n in COLUMNS]
     + [(m, k, n) for m in (1, 7) for k in INNER for n in (5, 33)]
+    + [(m, k, 1) for m in (1, 3, 4, 5, 9) for k in (*INNER, 31, 32, 33, 48, 49, 64, 65)]
     + [(m, 17, n) for m in (10, 14, 24) for n in (64, 130)]
     + [(m, k, n) for m in (2, 7, 8, 16, 33) for k in (1, 15, 16, 17, 65, 257) for n in (1, 2, 4)]
 )

@@ -37,6 +37,13 @@ Targets to_targets(const py::array& y, int64_t rows, int64_t columns) {
 
 Target form_of(const Targets& targets) { return targets.labels ? Target::kSparse : Target::kDense; }
 
+/// A kernel of one column as the row that it lies as.
+FloatArray row_of(const FloatArray& kernel) {
+  FloatArray row = padded(1, kernel.shape(0));
+  for (int64_t i = 0; i < kernel.shape(0); ++i) values(row)[i] = kernel.at(i, 0);
+  return row;
+}
+
 class Kernels {
  public:
   explicit Kernels(const std::string& isa) : table_(kernels_for(isa)) {}
@@ -91,10 +98,12 @@ class Kernels {
     expect_shape(out, x.shape(0), kernel.shape(1), "out");
     const FloatArray row = bias.is_none() ? FloatArray() : pad(bias.cast<FloatArray>());
     if (!bias.is_none()) expect_shape(row, 1, kernel.shape(1), "bias");
+    const bool as_row = lies_as_row(kernel.shape(1));
+    const FloatArray weights = as_row ? row_of(kernel) : kernel;
     const DenormalsAreZero guard;
     table_.dense_forward[fused_index(activation)](
-        {x.data(), ldx, kernel.data(), leading(kernel), bias.is_none() ? nullptr : row.data(), values(out), ldy,
-         kernel.shape(0), all(x.shape(0)), lines(kernel.shape(1)), nullptr, false, nullptr,
+        {x.data(), ldx, weights.data(), as_row ? 1 : leading(kernel), bias.is_none() ? nullptr : row.data(),
+         values(out), ldy, kernel.shape(0), all(x.shape(0)), lines(kernel.shape(1)), nullptr, false, nullptr,
          sums_in_slices(kernel.shape(1)), nullptr, kernel.shape(1)});
   }
 
@@ -113,16 +122,18 @@ class Kernels {
       source = turned;
     }
     if (leading(saved) != leading(dx)) throw py::value_error("`saved` and `dx` must be laid out alike");
-    const int64_t size = Panels(kernel.shape(0), kernel.shape(1)).floats();
+    const int64_t rows = dz.shape(0), inputs = kernel.shape(0), columns = kernel.shape(1);
+    const FloatArray row = lies_as_row(columns) ? row_of(kernel) : FloatArray();
+    const int64_t size = Panels(inputs, columns).floats();
     const Arena panels(size);
     std::fill_n(panels.data(), size, std::numeric_limits<float>::quiet_NaN());
-    pack_panels(kernel.data(), leading(kernel), kernel.shape(0), kernel.shape(1), panels.data());
+    pack_panels(kernel.data(), leading(kernel), inputs, columns, panels.data());
+    const float* weights = lies_as_row(columns) ? row.data() : panels.data();
     const DenormalsAreZero guard;
-    const int64_t rows = dz.shape(0), inputs = kernel.shape(0), columns = kernel.shape(1);
     const auto sums = table_.dense_backward_input[fused_index("linear")];
     const auto gradient = table_.dense_backward_input[fused_index(activation)];
     for_terms(rows, inputs, columns, all(inputs), [&](const InputTerms& terms) {
-      (terms.last ? gradient : sums)({source.data(), leading(source), panels.data(), inputs, saved.data(), values(dx),
+      (terms.last ? gradient : sums)({source.data(), leading(source), weights, inputs, saved.data(), values(dx),
                                       leading(dx), columns, rows, terms.units, terms.columns, in_lanes, !terms.first});
     });
   }
@@ -162,6 +173,19 @@ class Kernels {
       if (leading(matrix) != ldw) throw py::value_error("`slots` must be laid out like `kernel`");
       op.kernel.slots[s] = values(matrix);
     }
+    // A kernel that lies as a row is stepped as one, and copied back.
+    std::vector<float*> columns_of_kernel;
+    std::vector<FloatArray> rows_of_kernel;
+    const auto lay_as_row = [&](float*& column) {
+      columns_of_kernel.push_back(column);
+      rows_of_kernel.push_back(padded(1, kernel.shape(0)));
+      for (int64_t i = 0; i < kernel.shape(0); ++i) values(rows_of_kernel.back())[i] = column[i * ldw];
+      column = values(rows_of_kernel.back());
+    };
+    if (lies_as_row(kernel.shape(1))) {
+      lay_as_row(op.kernel.values);
+      for (size_t s = 0; s < slots.size(); ++s) lay_as_row(op.kernel.slots[s]);
+    }
     // The bias and its slots may lack padding: step copies, then copy back.
     std::vector<FloatArray> originals, copies;
     if (!bias.is_none()) originals.push_back(bias.cast<FloatArray>());
@@ -183,6 +207,9 @@ class Kernels {
         table_.dense_backward_weights[static_cast<size_t>(spec.kind)]
                                      [static_cast<size_t>(shrinkage(op.kernel, op.bias))](op);
       }
+    }
+    for (size_t r = 0; r < rows_of_kernel.size(); ++r) {
+      for (int64_t i = 0; i < kernel.shape(0); ++i) columns_of_kernel[r][i * ldw] = rows_of_kernel[r].data()[i];
     }
     for (size_t i = 0; i < originals.size(); ++i) {
       for (int64_t j = 0; j < originals[i].size(); ++j) originals[i].mutable_at(j) = copies[i].at(0, j);

@@ -1,5 +1,6 @@
-// Products with a kernel of one column, or a few. In vectors that run along its rows most lanes are pads; here samples
-// are in the lanes (inputs in those of the gradient, weights.h). The same terms in the same order: the same bits.
+// Products with a kernel of one column, or a few. In vectors that run along its rows most lanes are pads. Of one column
+// inputs are in the lanes, of a few samples are (inputs in those of the gradient, weights.h): the same terms in the
+// same order, the same bits.
 #pragma once
 #include "kernels/slices.h"
 #include "kernels/table.h"
@@ -13,6 +14,62 @@ constexpr int64_t kFewestSamples = kWidth / 2;
 
 inline bool has_few_columns(const DenseForward& op) {
   return op.in_slices && op.n <= kFewColumns && op.rows.end - op.rows.begin >= kFewestSamples;
+}
+
+/// Rows that a kernel of one column is multiplied by together: enough for none to wait for its own sum.
+constexpr int kRowsOfColumn = 4;
+
+/// sums = in each lane from `lane` on, rows of x times a kernel that lies as a row. Slices come in pairs, of which the
+/// last may lack some terms: zeros change nothing.
+__attribute__((noinline)) void multiply_by_row(const DenseForward& op, const float* const (&x)[kRowsOfColumn],
+                                               int64_t lane, vf (&sums)[kRowsOfColumn][1]) {
+  PairwiseSum<kRowsOfColumn, 1> sum;
+  for (int64_t p = lane; p == lane || p < op.k; p += 2 * kSlice) {
+    const vf start = p == 0 && op.bias ? first_lane(op.bias[0]) : vf{};
+    const auto add = [&](auto&& read) {
+      const vf w[2] = {read(op.kernel, p), read(op.kernel, p + kSlice)};
+#pragma GCC unroll 4
+      for (int r = 0; r < kRowsOfColumn; ++r) {
+        sums[r][0] = (read(x[r], p) * w[0] + start) + read(x[r], p + kSlice) * w[1];
+      }
+    };
+    if (p + kSlice + kWidth <= op.k) {
+      add([](const float* from, int64_t at) { return load(from + at); });
+    } else {
+      add([&op](const float* from, int64_t at) {
+        const int64_t left = op.k - at;
+        return left >= kWidth ? load(from + at) : left > 0 ? load_part(from + at, left) : vf{};
+      });
+    }
+    if (op.k <= 2 * kSlice) return;
+    sum.add(sums, 1);
+  }
+  sum.total(sums);
+}
+
+/// epilogue(row, column, sums, distance of rows of sums, rows, vectors)
+template <class Epilogue>
+__attribute__((noinline)) void multiply_column(const DenseForward& op, Epilogue&& epilogue) {
+  for (int64_t i = op.rows.begin; i < op.rows.end; i += kRowsOfColumn) {
+    const int64_t rows = op.rows.end - i < kRowsOfColumn ? op.rows.end - i : kRowsOfColumn;
+    const float* x[kRowsOfColumn];
+    for (int64_t r = 0; r < kRowsOfColumn; ++r) {
+      const int64_t b = i + (r < rows ? r : rows - 1);
+      x[r] = op.x_rows ? op.x_rows[b] : op.x + b * op.ldx;
+    }
+    vf tile[kRowsOfColumn][kParts];
+    for (int part = 0; part < kParts; ++part) {
+      vf sums[kRowsOfColumn][1];
+      multiply_by_row(op, x, part * kWidth, sums);
+      for (int r = 0; r < kRowsOfColumn; ++r) tile[r][part] = sums[r][0];
+    }
+    if (!op.is_partial) {
+      float totals[kRowsOfColumn];
+      fold_lanes(tile, totals);
+      for (int r = 0; r < kRowsOfColumn; ++r) tile[r][0] = first_lane(totals[r]);
+    }
+    epilogue(i, int64_t{0}, reinterpret_cast<const float*>(tile), kLane, rows, kParts);
+  }
 }
 
 /// sums[c] += the terms of one slice, inputs [begin, end), for column c of the kernel, with kWidth samples in the

@@ -13,7 +13,8 @@ inline constexpr int64_t divide_up(int64_t n, int64_t size) { return (n + size -
 inline constexpr int64_t round_up(int64_t n, int64_t multiple) { return divide_up(n, multiple) * multiple; }
 
 /// A product with at most kLane columns sums its terms in slices of kSlice, which are added in pairs (slices.h): part
-/// of the numerical contract. Slices are the units of one cache line, so that whoever has some has whole slices.
+/// of the numerical contract. Slices are the units of one cache line, so that whoever has some has whole slices. With
+/// one column, each term of a slice has a lane of its own, and the lanes are added up last.
 inline constexpr int64_t kSlice = kLane;
 inline constexpr bool sums_in_slices(int64_t columns) { return columns <= kLane; }
 
@@ -46,11 +47,15 @@ inline constexpr Range common(Range a, Range b) {
   return {a.begin < b.begin ? b.begin : a.begin, a.end < b.end ? a.end : b.end};
 }
 
+/// A kernel of one column lies as one row of as many floats. Its rows would be pads but for one float in sixteen, which
+/// optimizers step as well.
+inline constexpr bool lies_as_row(int64_t columns) { return columns == 1; }
+
 /// A panel of a matrix, or some columns of it: those count from its first one, which is column `first` of the matrix.
 struct Panel {
   int64_t first;
   int64_t offset;  // in floats, from the first panel on
-  int64_t width;   // padded, the distance between its rows
+  int64_t width;   // the distance between its rows; padded, but of a kernel that lies as a row
   Range columns;
 };
 
@@ -101,6 +106,13 @@ struct Panels {
     }
   }
 };
+
+/// Calls f(panel) for each panel of a product's kernel (inputs, columns) that has some of columns [begin, end).
+template <class F>
+constexpr void for_panels(int64_t inputs, int64_t columns, Range wanted, F&& f) {
+  if (lies_as_row(columns)) return f(Panel{0, 0, 1, {0, kLane}});
+  Panels(inputs, columns).each(wanted, f);
+}
 
 /// Gradients by the input of so few rows sum over the columns of either half of a kernel apart, those of the half that
 /// the unit isn't in first. Two threads then read what they have stepped themselves, and half of the sums crosses from

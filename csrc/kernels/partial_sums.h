@@ -12,7 +12,8 @@ struct SliceGroup {
   int level;
 };
 
-/// y (rows, up to kLane) = the sum of groups that follow one another from slice 0 on
+/// y (rows, up to kLane) = the sum of groups that follow one another from slice 0 on; of one column, y (rows, 1) = that
+/// of its lanes
 struct SumPartials {
   const float* partials;  // (slices, rows, kLane): of each group at its first slice
   int64_t stride;         // floats from one slice to the next
@@ -21,6 +22,7 @@ struct SumPartials {
   float* y;
   int64_t ldy;
   Range rows;
+  int64_t n;  // columns
 };
 
 }  // namespace engine

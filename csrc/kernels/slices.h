@@ -70,23 +70,41 @@ __attribute__((noinline)) void sum_slices(vf (&tile)[Rows][Vectors], const A a, 
   sum.total(tile);
 }
 
+/// The sum of the lanes of each row, which are added by halves.
+template <int Rows>
+ENGINE_INLINE void fold_lanes(const vf (&tile)[Rows][kParts], float (&totals)[Rows]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r) {
+    totals[r] = fold(LaneSum::fold_parts(tile[r]), [](vf a, vf b) { return a + b; }) + 0.0f;
+  }
+}
+
 /// Several rows at a time, or every row would wait for its own sum.
 void sum_partials(const SumPartials& op) {
   sweep_rows<kTileRows>(op.rows, [&](auto rows, int64_t b) {
     constexpr int kRows = decltype(rows)::value;
-    for (int64_t j = 0; j < kLane; j += kWidth) {
+    vf lanes[kRows][kParts];
+    for (int part = 0; part < kParts; ++part) {
       PairwiseSum<kRows, 1> sum;
       vf tile[kRows][1];
       for (int64_t i = 0; i < op.count; ++i) {
         const SliceGroup& group = op.groups[i];
+        const float* from = op.partials + group.first * op.stride + b * kLane + part * kWidth;
 #pragma GCC unroll 8
-        for (int r = 0; r < kRows; ++r) tile[r][0] = load(op.partials + group.first * op.stride + (b + r) * kLane + j);
+        for (int r = 0; r < kRows; ++r) tile[r][0] = load(from + r * kLane);
         sum.add(tile, group.level);
       }
       sum.total(tile);
 #pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) store(op.y + (b + r) * op.ldy + j, tile[r][0]);
+      for (int r = 0; r < kRows; ++r) {
+        lanes[r][part] = tile[r][0];
+        store(op.y + (b + r) * op.ldy + part * kWidth, tile[r][0]);
+      }
     }
+    if (!lies_as_row(op.n)) return;
+    float totals[kRows];
+    fold_lanes(lanes, totals);
+    for (int r = 0; r < kRows; ++r) op.y[(b + r) * op.ldy] = totals[r];
   });
 }
 

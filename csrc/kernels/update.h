@@ -76,22 +76,6 @@ struct Update {
       for (int64_t j = 0; j < columns; j += kWidth) step_vector(w, at + j, input * load(dz + j), pulled, c);
     }
   }
-
-  /// Steps `count` weights, `ld` apart, by gradients that lie kWidth to a vector: what a kernel of one column has, and
-  /// not the pads of its rows as well.
-  __attribute__((noinline)) void step_column(int64_t at, int64_t ld, const vf* gradient, int count) const {
-    constexpr int kSlots = Opt::kSlots;
-    for (; count > 0; count -= kWidth, at += kWidth * ld, ++gradient) {
-      vf slots[kMaxSlots];
-#pragma GCC unroll 2
-      for (int s = 0; s < kSlots; ++s) slots[s] = load_apart(weights.slots[s] + at, ld, count);
-      vf value = load_apart(weights.values + at, ld, count), slope = *gradient + 0.0f;
-      pull(value, slope);
-      store_apart(weights.values + at, ld, Opt::update(value, slots, slope, coefficients), count);
-#pragma GCC unroll 2
-      for (int s = 0; s < kSlots; ++s) store_apart(weights.slots[s] + at, ld, slots[s], count);
-    }
-  }
 };
 
 /// An update of any kind. Products that end with one exist once: written out for every optimizer, they would make up
@@ -107,11 +91,6 @@ class AnyUpdate {
                 int64_t columns) {
       static_cast<const Update<Opt, Kind>*>(self)->step_outer(at, ld, x, units, dz, columns);
     };
-    if constexpr (!std::is_same_v<Opt, StoreGradient>) {
-      column_ = [](const void* self, int64_t at, int64_t ld, const vf* gradient, int count) {
-        static_cast<const Update<Opt, Kind>*>(self)->step_column(at, ld, gradient, count);
-      };
-    }
   }
 
   ENGINE_INLINE void operator()(int64_t at, int64_t ld, const vf* gradient, int rows, int vectors) const {
@@ -123,16 +102,9 @@ class AnyUpdate {
     outer_(update_, at, ld, x, units, dz, columns);
   }
 
-  /// Whether single columns may be stepped: not those of a stored gradient, whose pads are set to zero.
-  ENGINE_INLINE bool steps_columns() const { return column_; }
-  ENGINE_INLINE void step_column(int64_t at, int64_t ld, const vf* gradient, int count) const {
-    column_(update_, at, ld, gradient, count);
-  }
-
  private:
   void (*step_)(const void*, int64_t, int64_t, const vf*, int, int);
   void (*outer_)(const void*, int64_t, int64_t, const float*, int64_t, const float*, int64_t);
-  void (*column_)(const void*, int64_t, int64_t, const vf*, int) = nullptr;
   const void* update_;
 };
 

@@ -108,17 +108,10 @@ void backward_few_columns(const DenseBackwardWeights& op, const AnyUpdate update
   const auto step = [&](auto vectors, int64_t unit, int64_t units, auto&& x) {
     constexpr int kVectors = decltype(vectors)::value;
     vf sums[kVectors];
-    const auto sum_column = [&](int64_t c) {
-      sum_rows({0, op.rows}, sums,
-               [&](int64_t b, int v, vf sum) { return fma(x(b, v), broadcast(op.dz[b * op.lddz + c]), sum); });
-    };
-    if (op.n == 1 && update.steps_columns()) {
-      sum_column(0);
-      return update.step_column(unit * op.ldw, op.ldw, sums, static_cast<int>(units));
-    }
     alignas(64) float gradient[kVectors * kWidth][kLane] = {};
     for (int64_t c = 0; c < op.n; ++c) {
-      sum_column(c);
+      sum_rows({0, op.rows}, sums,
+               [&](int64_t b, int v, vf sum) { return fma(x(b, v), broadcast(op.dz[b * op.lddz + c]), sum); });
       for (int r = 0; r < kVectors * kWidth; ++r) gradient[r][c] = sums[r / kWidth][r % kWidth];
     }
     update(unit * op.ldw, op.ldw, reinterpret_cast<const vf*>(gradient), static_cast<int>(units), kParts);
@@ -130,6 +123,33 @@ void backward_few_columns(const DenseBackwardWeights& op, const AnyUpdate update
   });
   if (const int64_t left = op.units.end - whole; left > 0) {
     step(Size<1>{}, whole, left, [&](int64_t b, int) { return load_part(op.x + b * op.ldx + whole, left); });
+  }
+}
+
+/// The gradient by a kernel that lies as a row.
+void backward_column(const DenseBackwardWeights& op, const AnyUpdate update) {
+  constexpr int kTogether = 4;
+  Fetcher fetcher(op.ahead, (op.units.end - op.units.begin) / (kTogether * kWidth));
+  const auto step = [&](auto vectors, int64_t unit, auto&& load_units) {
+    constexpr int kVectors = decltype(vectors)::value;
+    vf sums[kVectors];
+    sum_rows({0, op.rows}, sums, [&](int64_t b, int v, vf sum) {
+      const float* x = op.x_rows ? op.x_rows[b] : op.x + b * op.ldx;
+      return fma(load_units(x + unit + v * kWidth), broadcast(op.dz[b * op.lddz]), sum);
+    });
+    fetcher.fetch();
+    update(unit, 0, sums, 1, kVectors);
+  };
+  const int64_t whole = op.units.begin + (op.units.end - op.units.begin) / kWidth * kWidth, left = op.units.end - whole;
+  sweep<kTogether>(op.units.begin, whole, kWidth, [&](auto vectors, int64_t unit) { step(vectors, unit, load); });
+  if (left > 0) step(Size<1>{}, whole, [left](const float* x) { return load_part(x, left); });
+}
+
+/// Steps such a kernel from `unit` on by the first of kLane columns of a gradient.
+inline void step_row(const AnyUpdate& update, int64_t unit, const float* gradient, int64_t units) {
+  for (int64_t u = 0; u < units; u += kWidth) {
+    const vf slopes = load_apart(gradient + u * kLane, kLane, units - u);
+    update(unit + u, 0, &slopes, 1, 1);
   }
 }
 
@@ -148,6 +168,9 @@ void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate updat
   if (op.compressed) {
     compressed_transposed_products(*op.compressed, *op.sums, op.rows, op.units, op.dz, op.lddz, op.columns,
                                    [&](int64_t unit, int64_t column, const vf* gradient, int units, int vectors) {
+                                     if (lies_as_row(op.n)) {
+                                       return step_row(update, unit, reinterpret_cast<const float*>(gradient), units);
+                                     }
                                      update(unit * op.ldw + column, op.ldw, gradient, units, vectors);
                                    });
     return;
@@ -159,6 +182,7 @@ void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate updat
                                });
     return;
   }
+  if (lies_as_row(op.n)) return backward_column(op, update);
   if (op.n <= kFewColumns && !op.x_rows) return backward_few_columns(op, update);
   if (op.rows == 1) return backward_one_sample(op, update);
   if (op.x_rows) {

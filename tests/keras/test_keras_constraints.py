@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from twins import assert_same_histories, twins
+from twins import OUTPUTS, assert_same_histories, labels_of, twins
 
 import engine
 
@@ -43,7 +43,10 @@ def test_functions_and_configs(name: str, options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
-def test_training(name: str, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_training(outputs: int, name: str, options: dict[str, Any]) -> None:
+    last, loss = OUTPUTS[outputs]
+
     def make(api: Any) -> Any:
         constraint = getattr(api.constraints, name)(**options)
         only_axis = options if "axis" not in options else options | {"axis": 0}
@@ -52,14 +55,14 @@ def test_training(name: str, options: dict[str, Any]) -> None:
             [
                 api.Input((12,)),
                 api.layers.Dense(17, "tanh", kernel_constraint=constraint, bias_constraint=of_bias),
-                api.layers.Dense(4, "softmax", kernel_constraint=constraint),
+                api.layers.Dense(outputs, last, kernel_constraint=constraint),
             ]
         )
-        model.compile(api.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+        model.compile(api.optimizers.Adam(0.01), loss)
         return model
 
     pair = twins(make)
-    assert_same_histories(*pair.fit(X, Y, batch_size=8), rtol=1e-4)
+    assert_same_histories(*pair.fit(X, labels_of(Y, outputs), batch_size=8), rtol=1e-4)
     # A column near zero is divided by its norm.
     pair.assert_same_weights(rtol=1e-3, atol=1e-4)
 

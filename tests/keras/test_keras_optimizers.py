@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from twins import Twins, assert_same_histories, twins
+from twins import OUTPUTS, Twins, assert_same_histories, labels_of, twins
 
 import engine
 
@@ -71,22 +71,30 @@ X = np.random.default_rng(0).normal(size=(80, 12)).astype(np.float32)
 Y = np.random.default_rng(1).integers(0, 4, 80)
 
 
-def networks(name: str, options: dict[str, Any], exclude: list[str] | None = None) -> Twins:
+def networks(
+    name: str, options: dict[str, Any], exclude: list[str] | None = None, *, outputs: int = 4
+) -> Twins:
+    last, loss = OUTPUTS[outputs]
+
     def make(api: Any) -> Any:
-        layers = [api.Input((12,)), api.layers.Dense(17, "tanh"), api.layers.Dense(4, "softmax", name="last")]
+        layers = [
+            api.Input((12,)),
+            api.layers.Dense(17, "tanh"),
+            api.layers.Dense(outputs, last, name="last"),
+        ]
         model = api.Sequential(layers)
         optimizer = getattr(api.optimizers, name)(**options)
         if exclude is not None:
             optimizer.exclude_from_weight_decay(var_names=exclude)
-        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.compile(optimizer, loss, metrics=["accuracy"])
         return model
 
     return twins(make)
 
 
-def check(pair: Twins, rtol: float = 1e-4, atol: float = 1e-5) -> None:
+def check(pair: Twins, rtol: float = 1e-4, atol: float = 1e-5, *, y: Any = Y) -> None:
     """Ten steps; a step divides by the size of a gradient, which rounding has changed by a few of its last bits."""
-    histories = pair.fit(X, Y, batch_size=8, epochs=1)
+    histories = pair.fit(X, y, batch_size=8, epochs=1)
     assert_same_histories(*histories, rtol=rtol)
     pair.assert_same_weights(rtol=rtol, atol=atol)
     theirs, ours = pair.keras.optimizer, pair.engine.optimizer
@@ -97,15 +105,17 @@ def check(pair: Twins, rtol: float = 1e-4, atol: float = 1e-5) -> None:
 
 
 @pytest.mark.parametrize(("name", "options"), RULES, ids=str)
-def test_rules(name: str, options: dict[str, Any]) -> None:
-    check(networks(name, options))
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_rules(outputs: int, name: str, options: dict[str, Any]) -> None:
+    check(networks(name, options, outputs=outputs), y=labels_of(Y, outputs))
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("name", ["Adam", "RMSprop", "Adafactor"])
-def test_options_of_every_optimizer(name: str, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_options_of_every_optimizer(outputs: int, name: str, options: dict[str, Any]) -> None:
     rule = {"epsilon": 1e-4} if name == "RMSprop" else {}
-    check(networks(name, {"learning_rate": 0.01} | rule | options))
+    check(networks(name, {"learning_rate": 0.01} | rule | options, outputs=outputs), y=labels_of(Y, outputs))
 
 
 def arrays_of_several_axes(name: str, options: dict[str, Any]) -> Twins:

@@ -35,6 +35,15 @@ def _add_loss_and_keep(layer: Any, loss: Any) -> None:
 keras.layers.Layer.add_loss = _add_loss_and_keep
 
 
+# Last layers and their losses, with the labels of the classes that count as 1 where there is one output.
+OUTPUTS = {4: ("softmax", "sparse_categorical_crossentropy"), 1: ("sigmoid", "binary_crossentropy")}
+
+
+def labels_of(classes: Array, outputs: int) -> Array:
+    """Targets of so many outputs, from classes 0 to 3."""
+    return classes if outputs > 1 else classes > 1
+
+
 class Twins(NamedTuple):
     """One model per library, with the same weights."""
 
