@@ -1,5 +1,5 @@
-// The last layer where it is narrow: each thread multiplies its own inputs, and after one barrier each adds up what all
-// have found.
+// The last layer where it is narrow: each thread multiplies its own inputs, and after a barrier what all have found is
+// added up.
 #include <algorithm>
 #include <array>
 

@@ -12,8 +12,8 @@ Split emit_partial_products(Emitter& emitter, Operation& op) {
   const bool few = pays_to_repeat_loss(emitter.plan.max_rows, emitter.plan.threads);
   if (few) give_copies(emitter.plan, op.out);
   const int64_t slices = divide_up(emitter.buffer(op.in).columns, kSlice);
-  const int partials = add_buffer(emitter.plan, 2 * slices, emitter.plan.max_rows * kLane);
-  emitter.plan.buffers.back().alternates = true;
+  const int partials = add_buffer(emitter.plan, (few ? 2 : 1) * slices, emitter.plan.max_rows * kLane);
+  emitter.plan.buffers.back().alternates = few;
   Step step{Step::Kind::kPartialProducts, Split::kInputs, false, op.in, partials};
   step.kernel = emitter.variables_of(op).kernel;
   step.bias = emitter.variables_of(op).bias;

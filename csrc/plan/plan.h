@@ -73,7 +73,7 @@ struct Step {
     kRecord,  // of what is not zero in rows that don't come from the data set as they are
     kDenseForward,
     kPartialProducts,  // of a last layer that is narrow: each thread those of its own inputs ...
-    kSumPartials,      // ... and the sum of all
+    kSumPartials,      // ... and the sums of all
     kActivationForward,
     kRowActivationForward,
     kDropoutForward,
