@@ -16,20 +16,17 @@ inline bool has_few_columns(const DenseForward& op) {
   return op.in_slices && op.n <= kFewColumns && op.rows.end - op.rows.begin >= kFewestSamples;
 }
 
-/// Rows that a kernel of one column is multiplied by together: enough for none to wait for its own sum.
-constexpr int kRowsOfColumn = 4;
-
 /// sums = in each lane from `lane` on, rows of x times a kernel that lies as a row. Slices come in pairs, of which the
 /// last may lack some terms: zeros change nothing.
-__attribute__((noinline)) void multiply_by_row(const DenseForward& op, const float* const (&x)[kRowsOfColumn],
-                                               int64_t lane, vf (&sums)[kRowsOfColumn][1]) {
-  PairwiseSum<kRowsOfColumn, 1> sum;
+__attribute__((noinline)) void multiply_by_row(const DenseForward& op, const float* const (&x)[kSummedRows],
+                                               int64_t lane, vf (&sums)[kSummedRows][1]) {
+  PairwiseSum<kSummedRows, 1> sum;
   for (int64_t p = lane; p == lane || p < op.k; p += 2 * kSlice) {
     const vf start = p == 0 && op.bias ? first_lane(op.bias[0]) : vf{};
     const auto add = [&](auto&& read) {
       const vf w[2] = {read(op.kernel, p), read(op.kernel, p + kSlice)};
 #pragma GCC unroll 4
-      for (int r = 0; r < kRowsOfColumn; ++r) {
+      for (int r = 0; r < kSummedRows; ++r) {
         sums[r][0] = (read(x[r], p) * w[0] + start) + read(x[r], p + kSlice) * w[1];
       }
     };
@@ -50,23 +47,23 @@ __attribute__((noinline)) void multiply_by_row(const DenseForward& op, const flo
 /// epilogue(row, column, sums, distance of rows of sums, rows, vectors)
 template <class Epilogue>
 __attribute__((noinline)) void multiply_column(const DenseForward& op, Epilogue&& epilogue) {
-  for (int64_t i = op.rows.begin; i < op.rows.end; i += kRowsOfColumn) {
-    const int64_t rows = op.rows.end - i < kRowsOfColumn ? op.rows.end - i : kRowsOfColumn;
-    const float* x[kRowsOfColumn];
-    for (int64_t r = 0; r < kRowsOfColumn; ++r) {
+  for (int64_t i = op.rows.begin; i < op.rows.end; i += kSummedRows) {
+    const int64_t rows = op.rows.end - i < kSummedRows ? op.rows.end - i : kSummedRows;
+    const float* x[kSummedRows];
+    for (int64_t r = 0; r < kSummedRows; ++r) {
       const int64_t b = i + (r < rows ? r : rows - 1);
       x[r] = op.x_rows ? op.x_rows[b] : op.x + b * op.ldx;
     }
-    vf tile[kRowsOfColumn][kParts];
+    vf tile[kSummedRows][kParts];
     for (int part = 0; part < kParts; ++part) {
-      vf sums[kRowsOfColumn][1];
+      vf sums[kSummedRows][1];
       multiply_by_row(op, x, part * kWidth, sums);
-      for (int r = 0; r < kRowsOfColumn; ++r) tile[r][part] = sums[r][0];
+      for (int r = 0; r < kSummedRows; ++r) tile[r][part] = sums[r][0];
     }
     if (!op.is_partial) {
-      float totals[kRowsOfColumn];
+      float totals[kSummedRows];
       fold_lanes(tile, totals);
-      for (int r = 0; r < kRowsOfColumn; ++r) tile[r][0] = first_lane(totals[r]);
+      for (int r = 0; r < kSummedRows; ++r) tile[r][0] = first_lane(totals[r]);
     }
     epilogue(i, int64_t{0}, reinterpret_cast<const float*>(tile), kLane, rows, kParts);
   }

@@ -70,6 +70,9 @@ __attribute__((noinline)) void sum_slices(vf (&tile)[Rows][Vectors], const A a, 
   sum.total(tile);
 }
 
+/// Rows whose sums are made together: enough for none to wait for its own.
+constexpr int kSummedRows = 4;
+
 /// The sum of the lanes of each row, which are added by halves.
 template <int Rows>
 ENGINE_INLINE void fold_lanes(const vf (&tile)[Rows][kParts], float (&totals)[Rows]) {
@@ -79,9 +82,8 @@ ENGINE_INLINE void fold_lanes(const vf (&tile)[Rows][kParts], float (&totals)[Ro
   }
 }
 
-/// Several rows at a time, or every row would wait for its own sum.
 void sum_partials(const SumPartials& op) {
-  sweep_rows<kTileRows>(op.rows, [&](auto rows, int64_t b) {
+  sweep_rows<kSummedRows>(op.rows, [&](auto rows, int64_t b) {
     constexpr int kRows = decltype(rows)::value;
     vf lanes[kRows][kParts];
     for (int part = 0; part < kParts; ++part) {
