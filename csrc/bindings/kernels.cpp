@@ -152,17 +152,17 @@ class Kernels {
       throw py::value_error("this optimizer has " + std::to_string(wanted) + " slots per variable");
     }
     const FloatArray padded_dz = pad(dz);
-    DenseBackwardWeights op{x.data(),
-                            ldx,
-                            padded_dz.data(),
-                            leading(padded_dz),
-                            {values(kernel), {}, l2, spec.decay(0)},
-                            ldw,
-                            {},
-                            x.shape(0),
-                            all(kernel.shape(0)),
-                            lines(kernel.shape(1)),
-                            {learning_rate, iteration, {}}};
+    // A kernel that lies as a row is stepped as one, and copied back.
+    std::vector<FloatArray> columns_of_kernel, rows_of_kernel;
+    const auto lay = [&](const FloatArray& weights) {
+      if (!lies_as_row(kernel.shape(1))) return values(weights);
+      columns_of_kernel.push_back(weights);
+      rows_of_kernel.push_back(row_of(weights));
+      return values(rows_of_kernel.back());
+    };
+    DenseBackwardWeights op{
+        x.data(), ldx,        padded_dz.data(),     leading(padded_dz),     {lay(kernel), {}, l2, spec.decay(0)}, ldw,
+        {},       x.shape(0), all(kernel.shape(0)), lines(kernel.shape(1)), {learning_rate, iteration, {}}};
     op.n = kernel.shape(1);
     std::memcpy(op.step.parameters, spec.parameters, sizeof spec.parameters);
     for (size_t s = 0; s < slots.size(); ++s) {
@@ -171,20 +171,7 @@ class Kernels {
       const auto matrix = py::reinterpret_borrow<FloatArray>(slot);
       expect_shape(matrix, kernel.shape(0), kernel.shape(1), "slots");
       if (leading(matrix) != ldw) throw py::value_error("`slots` must be laid out like `kernel`");
-      op.kernel.slots[s] = values(matrix);
-    }
-    // A kernel that lies as a row is stepped as one, and copied back.
-    std::vector<float*> columns_of_kernel;
-    std::vector<FloatArray> rows_of_kernel;
-    const auto lay_as_row = [&](float*& column) {
-      columns_of_kernel.push_back(column);
-      rows_of_kernel.push_back(padded(1, kernel.shape(0)));
-      for (int64_t i = 0; i < kernel.shape(0); ++i) values(rows_of_kernel.back())[i] = column[i * ldw];
-      column = values(rows_of_kernel.back());
-    };
-    if (lies_as_row(kernel.shape(1))) {
-      lay_as_row(op.kernel.values);
-      for (size_t s = 0; s < slots.size(); ++s) lay_as_row(op.kernel.slots[s]);
+      op.kernel.slots[s] = lay(matrix);
     }
     // The bias and its slots may lack padding: step copies, then copy back.
     std::vector<FloatArray> originals, copies;
@@ -209,7 +196,7 @@ class Kernels {
       }
     }
     for (size_t r = 0; r < rows_of_kernel.size(); ++r) {
-      for (int64_t i = 0; i < kernel.shape(0); ++i) columns_of_kernel[r][i * ldw] = rows_of_kernel[r].data()[i];
+      for (int64_t i = 0; i < kernel.shape(0); ++i) values(columns_of_kernel[r])[i * ldw] = rows_of_kernel[r].data()[i];
     }
     for (size_t i = 0; i < originals.size(); ++i) {
       for (int64_t j = 0; j < originals[i].size(); ++j) originals[i].mutable_at(j) = copies[i].at(0, j);

@@ -185,7 +185,7 @@ void compressed_rows(float* out, const CompressedBatch& x, Range rows, int64_t e
       if (bias) start[0] = first_lane(bias[0]);
       sum_gapped_slices(sums, pair.row, start,
                         [&](auto& lanes, int64_t e, int64_t last) { return add_to_lanes(lanes, pair, e, last, b); });
-      sums[0] = first_lane(fold(LaneSum::fold_parts(sums), [](vf a, vf c) { return a + c; }));
+      sums[0] = first_lane(LaneSum::total_of(sums));
     } else if constexpr (Order == TermOrder::kSlices) {
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v) start[v] = bias ? load(bias + v * kWidth) : vf{};

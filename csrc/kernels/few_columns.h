@@ -1,6 +1,6 @@
 // Products with a kernel of one column, or a few. In vectors that run along its rows most lanes are pads. Of one column
-// inputs are in the lanes, of a few samples are (inputs in those of the gradient, weights.h): the same terms in the
-// same order, the same bits.
+// inputs are in the lanes, in an order of its own (layout.h). Of a few samples are, and inputs in those of the gradient
+// (weights.h): the same terms in the same order as in tiles, the same bits.
 #pragma once
 #include "kernels/slices.h"
 #include "kernels/table.h"

@@ -264,8 +264,11 @@ ENGINE_INLINE vf mix(vf a, vf b) {
 struct LaneSum {
   vf part[kParts] = {};
 
-  ENGINE_INLINE float total() const {
-    return fold(fold_parts(part), [](vf a, vf b) { return a + b; });
+  ENGINE_INLINE float total() const { return total_of(part); }
+
+  /// The same of `lanes` (kParts,).
+  static ENGINE_INLINE float total_of(const vf* lanes) {
+    return fold(fold_parts(lanes), [](vf a, vf b) { return a + b; });
   }
 
   /// The lanes' sums of neighbours kWidth apart, from `part` (kParts,).

@@ -78,7 +78,7 @@ template <int Rows>
 ENGINE_INLINE void fold_lanes(const vf (&tile)[Rows][kParts], float (&totals)[Rows]) {
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) {
-    totals[r] = fold(LaneSum::fold_parts(tile[r]), [](vf a, vf b) { return a + b; }) + 0.0f;
+    totals[r] = LaneSum::total_of(tile[r]) + 0.0f;
   }
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 #include <type_traits>
 
-#include "kernels/apart.h"
 #include "kernels/optimizers.h"
 #include "kernels/table.h"
 

@@ -1,5 +1,6 @@
 // A dense layer's gradients by its kernel and bias.
 #pragma once
+#include "kernels/apart.h"
 #include "kernels/compressed.h"
 #include "kernels/fetcher.h"
 #include "kernels/microtile.h"
