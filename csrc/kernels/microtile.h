@@ -52,10 +52,6 @@ struct SideBySide {
   }
 };
 
-/// Floats ahead that cursors which go down columns ask for: each step is on another line, the next tiles' inputs are on
-/// the line after it, and of a large batch they are not in a cache near by.
-constexpr int64_t kColumnsAhead = 16;
-
 /// Rows a fixed distance apart, one element after the other.
 struct RowCursor {
   const float* a;
@@ -70,10 +66,7 @@ struct ColumnCursor {
   const float* a;
   int64_t ld;
   ENGINE_INLINE SideBySide<2> here() const { return SideBySide<2>(a); }
-  ENGINE_INLINE void next() {
-    __builtin_prefetch(a + kColumnsAhead, 0, 2);
-    a += ld;
-  }
+  ENGINE_INLINE void next() { a += ld; }
 };
 
 /// A as it lies, row-major.
@@ -88,6 +81,7 @@ struct ByRows {
 struct ByColumns {
   const float* a;
   int64_t ld;
+  ENGINE_INLINE ByColumns from(int64_t row) const { return {a + row, ld}; }
   ENGINE_INLINE ColumnCursor cursor(int64_t p) const { return {a + p * ld, ld}; }
   ENGINE_INLINE int64_t run(int64_t, int64_t end) const { return end; }
 };
@@ -119,13 +113,11 @@ struct ByColumnPointers {
     int64_t first;
     // By small distances from a pointer, as the compiler would have a register for each.
     ENGINE_INLINE SideBySide<2> here() const { return SideBySide<2>(aside(*row + first)); }
-    ENGINE_INLINE void next() {
-      __builtin_prefetch(*row + first + kColumnsAhead, 0, 2);
-      ++row;
-    }
+    ENGINE_INLINE void next() { ++row; }
   };
   const float* const* rows;
   int64_t first;
+  ENGINE_INLINE ByColumnPointers from(int64_t row) const { return {rows, first + row}; }
   ENGINE_INLINE Cursor cursor(int64_t p) const { return {rows + p, first}; }
   ENGINE_INLINE int64_t run(int64_t, int64_t end) const { return end; }
 };

@@ -24,70 +24,90 @@ inline Fetcher tile_fetcher(const DenseBackwardWeights& op) {
                                ((op.columns.end - op.columns.begin) / (kTileVectors * kWidth)));
 }
 
-/// The gradient of a batch whose sums are one chain each. `x(unit)` reads columns of x from `unit` on.
-template <class X>
-ENGINE_INLINE void backward_short(const DenseBackwardWeights& op, const AnyUpdate& update, X&& x) {
-  Fetcher fetcher = tile_fetcher(op);
-  sweep<kTileRows>(op.units.begin, op.units.end, 1, [&](auto tile, int64_t i) {
-    constexpr int kRows = decltype(tile)::value;
-    const auto a = x(i);
-    sweep_vectors<kTileVectors>(op.columns, [&](auto vectors, int64_t j) {
-      constexpr int kVectors = decltype(vectors)::value;
-      vf acc[kRows][kVectors];
-      chain(acc, a, op.dz + j, op.lddz, 0, op.rows);
-      fetcher.fetch();
-      update(i * op.ldw + j, op.ldw, acc[0], kRows, kVectors);
-    });
-  });
-}
+/// Units of a strip: whole lines and whole tiles.
+constexpr int64_t kStripUnits = kLane % kTileRows == 0 ? kLane : 3 * kLane;
+static_assert(kStripUnits % kTileRows == 0);
 
-/// Units, whole tiles on every instruction set, whose sums (24 KiB) wait while a long batch goes by, kChain rows at a
-/// time: their columns of x, 96 KiB, and 64 KiB of dz come from the L2 cache then, and not for every tile from further
-/// away.
+/// Rows of a batch, and columns of a panel, from which on a strip is worth making.
+constexpr int64_t kFewestStripRows = 64, kFewestStripColumns = 3 * kLane;
+
+/// Units, whole strips, whose sums (24 KiB) wait while a long batch goes by, kChain rows at a time.
 constexpr int64_t kUnitsTogether = 96;
+static_assert(kUnitsTogether % kStripUnits == 0);
 
-/// The same of a batch of more rows than a chain has.
+/// Columns of at most kChain rows of x, copied to lie side by side (rows, kStripUnits). Where they lie a row's next
+/// line is on another page, so that few would stay in the L1 cache for the next tile, and no prefetcher finds the way.
+class Strip {
+ public:
+  ByColumns copy(const DenseBackwardWeights& op, Range rows, Range units) {
+    const int64_t count = units.end - units.begin, whole = count / kWidth * kWidth;
+    float* to = at_;
+    for (int64_t b = rows.begin; b < rows.end; ++b, to += kStripUnits) {
+      const float* from = (op.x_rows ? op.x_rows[b] : op.x + b * op.ldx) + units.begin;
+      for (int64_t u = 0; u < kStripUnits; u += kLane) __builtin_prefetch(from + kStripUnits + u, 0, 2);
+      for (int64_t u = 0; u < whole; u += kWidth) store(to + u, load(from + u));
+      if (whole < count) store(to + whole, load_part(from + whole, count - whole));
+    }
+    return {at_, kStripUnits};
+  }
+
+ private:
+  alignas(64) float at_[kChain * kStripUnits];
+};
+
+/// The gradient of dense rows, `size` units at a time: `x(rows, units)` are their columns of some rows.
 template <class X>
-ENGINE_INLINE void backward_long(const DenseBackwardWeights& op, const AnyUpdate& update, X&& x) {
+ENGINE_INLINE void backward_tiles(const DenseBackwardWeights& op, const AnyUpdate& update, int64_t size, X&& x) {
   Fetcher fetcher = tile_fetcher(op);
-  const int64_t first = op.columns.begin;
+  alignas(64) float sums[kUnitsTogether][kPanel];
   for (int64_t i0 = op.units.begin; i0 < op.units.end; i0 += kUnitsTogether) {
     const int64_t i1 = op.units.end < i0 + kUnitsTogether ? op.units.end : i0 + kUnitsTogether;
-    alignas(64) float sums[kUnitsTogether][kPanel];
     for (int64_t begin = 0; begin < op.rows; begin += kChain) {
       const int64_t end = op.rows < begin + kChain ? op.rows : begin + kChain;
-      sweep_vectors<kTileVectors>(op.columns, [&](auto vectors, int64_t j) {
-        sweep<kTileRows>(i0, i1, 1, [&](auto tile, int64_t i) {
-          constexpr int kRows = decltype(tile)::value, kVectors = decltype(vectors)::value;
-          vf acc[kRows][kVectors];
-          chain(acc, x(i), op.dz + j, op.lddz, begin, end);
-          if (begin > 0) {
+      for (int64_t from = i0; from < i1; from += size) {
+        const Range units{from, i1 < from + size ? i1 : from + size};
+        const auto a = x(Range{begin, end}, units);
+        sweep<kTileRows>(units.begin, units.end, 1, [&](auto tile, int64_t i) {
+          sweep_vectors<kTileVectors>(op.columns, [&](auto vectors, int64_t j) {
+            constexpr int kRows = decltype(tile)::value, kVectors = decltype(vectors)::value;
+            vf acc[kRows][kVectors];
+            chain(acc, a.from(i - from), op.dz + begin * op.lddz + j, op.lddz, 0, end - begin);
+            float* waiting = &sums[i - i0][j - op.columns.begin];
+            if (begin > 0) {
+#pragma GCC unroll 8
+              for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+                for (int v = 0; v < kVectors; ++v) acc[r][v] = load(waiting + r * kPanel + v * kWidth) + acc[r][v];
+              }
+            }
+            if (end == op.rows) {
+              fetcher.fetch();
+              update(i * op.ldw + j, op.ldw, acc[0], kRows, kVectors);
+              return;
+            }
 #pragma GCC unroll 8
             for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-              for (int v = 0; v < kVectors; ++v)
-                acc[r][v] = load(&sums[i - i0 + r][j - first + v * kWidth]) + acc[r][v];
+              for (int v = 0; v < kVectors; ++v) store(waiting + r * kPanel + v * kWidth, acc[r][v]);
             }
-          }
-          if (end == op.rows) {
-            fetcher.fetch();
-            update(i * op.ldw + j, op.ldw, acc[0], kRows, kVectors);
-            return;
-          }
-#pragma GCC unroll 8
-          for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-            for (int v = 0; v < kVectors; ++v) store(&sums[i - i0 + r][j - first + v * kWidth], acc[r][v]);
-          }
+          });
         });
-      });
+      }
     }
   }
 }
 
-template <class X>
-ENGINE_INLINE void backward_dense(const DenseBackwardWeights& op, const AnyUpdate& update, X&& x) {
-  op.rows <= kChain ? backward_short(op, update, x) : backward_long(op, update, x);
+void backward_dense(const DenseBackwardWeights& op, const AnyUpdate& update) {
+  const bool copies = op.rows >= kFewestStripRows && op.columns.end - op.columns.begin >= kFewestStripColumns;
+  if (op.x_rows && !copies) {
+    return backward_tiles(op, update, kUnitsTogether, [&](Range rows, Range units) {
+      return ByColumnPointers{op.x_rows + rows.begin, units.begin};
+    });
+  }
+  Strip strip;
+  backward_tiles(op, update, copies ? kStripUnits : kUnitsTogether, [&](Range rows, Range units) {
+    return copies ? strip.copy(op, rows, units) : ByColumns{op.x + rows.begin * op.ldx + units.begin, op.ldx};
+  });
 }
 
 /// The gradient of one sample, an outer product. The way in and out of a tile would take longer than its only term.
@@ -186,11 +206,7 @@ void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate updat
   if (lies_as_row(op.n)) return backward_column(op, update);
   if (op.n <= kFewColumns && !op.x_rows) return backward_few_columns(op, update);
   if (op.rows == 1) return backward_one_sample(op, update);
-  if (op.x_rows) {
-    backward_dense(op, update, [&op](int64_t unit) { return ByColumnPointers{op.x_rows, unit}; });
-  } else {
-    backward_dense(op, update, [&op](int64_t unit) { return ByColumns{op.x + unit, op.ldx}; });
-  }
+  backward_dense(op, update);
 }
 
 template <class Opt>
