@@ -159,7 +159,7 @@ def test_rows_of_every_type_give_the_same_bits() -> None:
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("batch_size", [1, 32, 300])
+@pytest.mark.parametrize("batch_size", [1, 32, 63, 64, 300])
 def test_rows_read_where_they_lie_give_the_bits_of_gathered_ones(batch_size: int) -> None:
     case = CASES["mnist"]()
     x = np.random.default_rng(0).standard_normal(case.x.shape, np.float32)

@@ -30,7 +30,7 @@ Array = NDArray[Any]
 FUSED = ["linear", "relu"]
 
 # Tiles are 8, 6 or 4 rows by 32, 16 or 8 columns, forwards also 6 by 64, 128 for a single row; a chain holds 256 of k.
-# Up to 4 columns have 16, 8 or 4 samples or inputs in the lanes.
+# Up to 4 columns have 16, 8 or 4 samples or inputs in the lanes. From 64 rows and 33 columns on, x is copied.
 ROWS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 17]
 COLUMNS = [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 127, 128, 129, 145]
 INNER = [1, 2, 15, 16, 17, 255, 256, 257, 511, 512, 513]
@@ -40,6 +40,7 @@ SHAPES = (
     + [(m, k, n) for m in (1, 7) for k in INNER for n in (5, 33)]
     + [(m, k, 1) for m in (1, 3, 4, 5, 9) for k in (*INNER, 31, 32, 33, 48, 49, 64, 65)]
     + [(m, 17, n) for m in (10, 14, 24) for n in (64, 130)]
+    + [(m, k, 48) for m in (15, 16, 17, 49, 97) for k in (63, 64, 65, 257)]
     + [(m, k, n) for m in (2, 7, 8, 16, 33) for k in (1, 15, 16, 17, 65, 257) for n in (1, 2, 4)]
 )
 OFFSETS = [0, 1, 5]
@@ -163,8 +164,7 @@ def stepped(
     return [a.copy() for a in (kernel, *([] if b is None else [b]), *kernel_slots, *bias_slots)]
 
 
-# (units, batch, columns): more units than are summed together over a long batch, and than are stepped together for one
-# sample
+# (units, batch, columns): more units than wait for a long batch, and than one sample steps together
 @pytest.mark.parametrize(
     "shape",
     [*SHAPES, (213, 600, 70), *((units, 1, n) for units in (8, 9, 33) for n in (1, 5, 64, 130))],
