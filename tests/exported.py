@@ -60,10 +60,10 @@ def nested(*layers: Any) -> Any:
 class Taken(k.Layer):
     """Numbers in no order that loops have, and zeros: what no layer asks for yet, but the core can."""
 
-    def output_shape_for(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    def _output_shape_for(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (5,)
 
-    def lower(self, input_shape: tuple[int, ...]) -> list[dict[str, Any]]:
+    def _lower(self, input_shape: tuple[int, ...]) -> list[dict[str, Any]]:
         return [{"kind": "take", "from": [3, -1, 0, 0, 2]}]
 
 

@@ -139,7 +139,7 @@ def test_weights_of_layers_can_be_left_out_of_decay(blobs: Blobs) -> None:
         models.append(model)
     keras.utils.set_random_seed(1)
     assert [w.name for w in models[0].weights] == [w.name for w in models[1].weights]
-    decays = [model.optimizer.lower(model.optimizer._tracked)["decays"] for model in models]
+    decays = [model.optimizer._lower(model.optimizer._tracked)["decays"] for model in models]
     assert decays == [[0.5, 0.0, 0.5, 0.0]] * 2
     with pytest.raises(TypeError, match="`var_list` must hold weights"):
         keras.optimizers.AdamW().exclude_from_weight_decay(var_list=[np.zeros(3)])

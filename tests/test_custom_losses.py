@@ -23,7 +23,7 @@ def squared(y_true: Array, y_pred: Array) -> Array:
 class Squared(losses.Loss):
     """The same as a class, for class indices."""
 
-    wants_indices = True
+    _wants_indices = True
     broken = False
 
     def call(self, y_true: Array, y_pred: Array) -> Array:

@@ -78,7 +78,7 @@ def test_outputs_of_layers_have_their_shapes_with_a_free_batch(name: str, tmp_pa
     known = {each.name: each.type.tensor_type.shape.dim for each in [*graph.value_info, *graph.output]}
     shape: tuple[int | None, ...] = model.input_shape
     uses = Counter[str]()
-    for name_within, layer in named_leaves(model.parts):
+    for name_within, layer in named_leaves(model._parts_in_order):
         shape = layer.compute_output_shape(shape)
         uses[name_within] += 1
         batch, *sizes = known[

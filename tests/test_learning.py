@@ -77,9 +77,9 @@ def test_one_array_is_assigned_and_the_others_keep_their_bits() -> None:
     """Adam's arrays are scaled on the way in and out, which rounds them."""
     model = model_of(keras.layers.Dense(3), optimizer="adam")
     model.fit(X, Y, verbose=0)
-    before = model.optimizer.snapshot().arrays["slot 0"]
+    before = model.optimizer._snapshot().arrays["slot 0"]
     model.optimizer.variables[4].assign(np.zeros(3))
-    after = model.optimizer.snapshot().arrays["slot 0"]
+    after = model.optimizer._snapshot().arrays["slot 0"]
     np.testing.assert_array_equal(after[0], before[0])
     assert before[1].any()
     assert not after[1].any()

@@ -37,19 +37,21 @@ def predictions(loss: losses.Loss, rng: np.random.Generator) -> NDArray[np.float
 
 
 def labels(loss: losses.Loss, rng: np.random.Generator) -> NDArray[Any]:
-    if loss.wants_indices:
+    if loss._wants_indices:
         return rng.integers(0, 4, 20)
     return (
-        np.eye(4)[rng.integers(0, 4, 20)] if loss.wants_classes else rng.integers(0, 2, (20, 4)).astype(float)
+        np.eye(4)[rng.integers(0, 4, 20)]
+        if loss._wants_classes
+        else rng.integers(0, 2, (20, 4)).astype(float)
     )
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
 def test_losses_as_function_class_and_training(loss: losses.Loss, rng: np.random.Generator) -> None:
     y_pred, y, weight = predictions(loss, rng), labels(loss, rng), rng.uniform(0, 2, 20)
-    expected, _ = reference.loss_rows(loss.lower(), y_pred.astype(float), y)
+    expected, _ = reference.loss_rows(loss._lower(), y_pred.astype(float), y)
     options = {key: value for key, value in loss.get_config().items() if key not in {"name", "reduction"}}
-    function = getattr(losses, loss.lower()["kind"])
+    function = getattr(losses, loss._lower()["kind"])
     np.testing.assert_allclose(function(y, y_pred, **options), expected, rtol=RTOL, atol=1e-6)
     assert loss(y, y_pred) == pytest.approx(expected.mean(), rel=RTOL)
     assert loss(y, y_pred, weight) == pytest.approx((weight * expected).mean(), rel=RTOL)
@@ -209,7 +211,7 @@ def test_optimizers_step_as_written(optimizer: optimizers.Optimizer, blobs: Blob
     model = classifier(optimizer=optimizer)
     ops = operations_through(shapes_through((FEATURES,), model.layers), model.layers, learns=True)
     loss = losses.SparseCategoricalCrossentropy()
-    network = reference.Network(ops, model.get_weights(), loss.lower(), optimizer.lower([]))
+    network = reference.Network(ops, model.get_weights(), loss._lower(), optimizer._lower([]))
     for start in range(0, 150, 32):
         part = slice(start, start + 32)
         network.train_step(blobs.x[part].astype(float), blobs.y[part], learning_rate=optimizer.learning_rate)

@@ -136,7 +136,7 @@ def test_layers_are_built_once(make: Callable[[], layers.Layer], blobs: Blobs) -
     for _ in again_and_again():
         layer = make()
         outputs = side_by_side(lambda layer=layer: layer(blobs.x))
-        assert len(layer.get_weights()) == len(layer.weight_names)
+        assert len(layer.get_weights()) == len(layer._weight_names)
         assert all(np.array_equal(output, layer(blobs.x)) for output in outputs)
 
 
@@ -241,7 +241,7 @@ def test_assigning_one_weight_leaves_the_others_to_training(blobs: Blobs) -> Non
 
     def late(layer: Any) -> Any:
         found = read(layer)
-        model.program.write_variables([kernels[1], *rest])  # as another thread does in between
+        model._program.write_variables([kernels[1], *rest])  # as another thread does in between
         return found
 
     with pytest.MonkeyPatch.context() as patch:

@@ -40,11 +40,11 @@ def batch() -> tuple[Array, Array, Array]:
 def test_every_instruction_set_gives_the_same_state(metric: CoreMetric) -> None:
     y_pred, labels, weights = batch()
     dense = np.eye(WIDTH, dtype=np.float32)[labels]
-    spec = metric.resolve(False, WIDTH).lower()
+    spec = metric._resolve(False, WIDTH)._lower()
     found = {
         _core.accumulate(spec, y_pred, y, weights, None, False, isa).tobytes()
         for isa in RUNNABLE
-        for y in ((labels, dense) if metric.reads_indices or metric.wants_indices else (dense,))
+        for y in ((labels, dense) if metric._reads_indices or metric._wants_indices else (dense,))
     }
     assert len(found) == 1, "an index is read as its one-hot row"
 

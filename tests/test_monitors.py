@@ -85,9 +85,9 @@ def test_which_way_is_better_is_asked(blobs: Blobs) -> None:
     stop = EarlyStopping("val_accuracy")
     down = EarlyStopping("loss", patience=99)
     stop.model = down.model = classifier()
-    assert stop.improved(2, 1)
-    assert down.improved(1, 2)
-    assert not stop.improved(1, 1)
+    assert stop._improved(2, 1)
+    assert down._improved(1, 2)
+    assert not stop._improved(1, 1)
     with pytest.raises(ValueError, match="can't tell whether more or less of `monitor`='score' is better"):
         run(blobs, Script(1, 2), EarlyStopping("score"), epochs=2)
 

@@ -32,7 +32,7 @@ def decoder_of(name: str = "decoder") -> Any:
 
 def flat(model: Any) -> Any:
     """A model of copies of all layers, one after the other, with the same weights."""
-    copies = [type(leaf).from_config(leaf.get_config()) for leaf in model.leaves]
+    copies = [type(leaf).from_config(leaf.get_config()) for leaf in model._leaves]
     twin = keras.Sequential([keras.Input(model.input_shape[1:]), *copies])
     twin.set_weights(model.get_weights())
     return twin

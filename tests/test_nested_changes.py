@@ -20,7 +20,7 @@ def test_models_around_one_follow_it(blobs: Blobs) -> None:
     added = layers.Dense(2, "tanh")
     inner.add(added)
     for model in (inner, middle, outer):
-        assert added in model.leaves
+        assert added in model._leaves
         assert same_weights(model, flat(model))
         np.testing.assert_array_equal(model.predict(blobs.x), flat(model).predict(blobs.x))
     outer.fit(blobs.x, blobs.y, verbose=0)

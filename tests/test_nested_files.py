@@ -68,7 +68,7 @@ def test_frozen_models_in_files(blobs: Blobs, tmp_path: Path) -> None:
         model.save(tmp_path / f"m{suffix}")
         again = keras.models.load_model(tmp_path / f"m{suffix}")
         assert same_weights(model, again)
-        assert [leaf.trainable for leaf in again.leaves] == [True, False, False, True]
+        assert [leaf.trainable for leaf in again._leaves] == [True, False, False, True]
         assert not again.get_layer("deep").trainable
         assert (len(again.trainable_weights), len(again.get_layer("deep").trainable_weights)) == (4, 0)
 

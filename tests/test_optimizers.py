@@ -34,15 +34,15 @@ def test_decay_and_schedules_step_as_written(
 ) -> None:
     optimizer = type(rule).from_config(rule.get_config())
     optimizer.exclude_from_weight_decay(var_names=exclude)
-    lowered = optimizer.lower([Tracked("dense/kernel", True), Tracked("dense/bias", True)])
+    lowered = optimizer._lower([Tracked("dense/kernel", True), Tracked("dense/bias", True)])
     kernel_decay, bias_decay = lowered["decays"]
     assert [kernel_decay > 0, bias_decay > 0] == ["kern" not in str(exclude), "bias" not in exclude]
     lowered |= {"kernel_decay": kernel_decay, "bias_decay": bias_decay}
     model = classifier(optimizer=optimizer)
     ops = operations_through(shapes_through((FEATURES,), model.layers), model.layers, learns=True)
-    loss = losses.SparseCategoricalCrossentropy().lower()
+    loss = losses.SparseCategoricalCrossentropy()._lower()
     network = reference.Network(ops, model.get_weights(), loss, lowered)
-    for step, rate in enumerate(optimizer.learning_rates(5)):
+    for step, rate in enumerate(optimizer._learning_rates(5)):
         part = slice(32 * step, 32 * step + 32)
         network.train_step(blobs.x[part].astype(float), blobs.y[part], learning_rate=rate)
     model.fit(blobs.x, blobs.y, shuffle=False, verbose=0)

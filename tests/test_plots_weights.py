@@ -36,13 +36,13 @@ def test_column_names_are_kept(blobs: Blobs, ax: Axes) -> None:
     model = classifier()
     names = ["age", "height", "weight", "pulse", "steps", "sleep"]
     model.fit(pd.DataFrame(blobs.x, columns=names), blobs.y, verbose=0)
-    assert model.feature_names == names
+    assert model._feature_names == names
     plots.weight_images(model, ax=ax)
     assert [label.get_text() for label in ax.get_xticklabels()] == names
     model.fit(blobs.x, blobs.y, verbose=0)
-    assert model.feature_names is None
+    assert model._feature_names is None
     model.fit(pd.DataFrame(blobs.x), blobs.y, verbose=0)
-    assert model.feature_names is None
+    assert model._feature_names is None
 
 
 def test_weights_as_pictures(ax: Axes) -> None:

@@ -55,7 +55,7 @@ def percents(text: str) -> list[float]:
 
 
 def test_the_rate_rises_then_falls_in_straight_lines() -> None:
-    rates = WarmUpThenLinear(0.5, 10, 50).rates(0, 60)
+    rates = WarmUpThenLinear(0.5, 10, 50)._rates(0, 60)
     np.testing.assert_allclose(rates[:10], 0.5 * np.arange(1, 11) / 10, rtol=1e-15)
     np.testing.assert_allclose(rates[10:50], 0.5 * np.arange(40, 0, -1) / 40, rtol=1e-15)
     assert not rates[50:].any()
@@ -65,7 +65,7 @@ def test_the_rate_rises_then_falls_in_straight_lines() -> None:
 def test_the_schedule_gives_the_same_one_by_one() -> None:
     schedule = WarmUpThenLinear(0.012, 94, 938)
     assert isinstance(schedule(3), float)
-    np.testing.assert_array_equal(schedule.rates(80, 30), [schedule(step) for step in range(80, 110)])
+    np.testing.assert_array_equal(schedule._rates(80, 30), [schedule(step) for step in range(80, 110)])
     assert schedule.get_config() == {"peak": 0.012, "warm_up_steps": 94, "steps": 938}
 
 
@@ -85,7 +85,7 @@ def test_the_rate_is_zero_when_training_ends(name: str, images: int) -> None:
     assert schedule(steps - 1) > 0
     assert schedule(steps) == 0
     if images > 90:
-        assert max(schedule.rates(0, steps)) == recipe.learning_rate
+        assert max(schedule._rates(0, steps)) == recipe.learning_rate
 
 
 # What a recipe hands to the library

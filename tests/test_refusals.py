@@ -54,10 +54,10 @@ def test_a_metric_tells_of_the_pass_that_it_saw(blobs: Blobs) -> None:
 def test_layers_called_on_another_shape(make: Any) -> None:
     layer = make()
     layer(np.ones((2, 6)))
-    before = [weight.shape for weight in layer.learned]
+    before = [weight.shape for weight in layer._trainable_specs]
     with pytest.raises(ValueError, match=r"make a new layer instead of moving this one"):
         layer(np.ones((2, 5)))
-    assert [weight.shape for weight in layer.learned] == before
+    assert [weight.shape for weight in layer._trainable_specs] == before
 
 
 def test_a_normalization_called_on_another_shape() -> None:
@@ -79,7 +79,7 @@ def test_a_start_that_fails() -> None:
     layer = layers.Dense(4, kernel_initializer=short, name="dense")
     with pytest.raises(ValueError, match="the start of dense's kernel must have shape"):
         layer(np.ones((2, 6)))
-    assert (layer.built, layer.weight_names) == (False, [])
+    assert (layer.built, layer._weight_names) == (False, [])
 
 
 def test_a_callback_that_refuses_the_model(blobs: Blobs) -> None:

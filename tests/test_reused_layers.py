@@ -121,8 +121,8 @@ def test_files(how: str, suffix: str, blobs: Blobs, tmp_path: Path) -> None:
     model.save(tmp_path / f"m{suffix}")
     again = keras.saving.load_model(tmp_path / f"m{suffix}")
     assert type(again) is type(model)
-    assert [layer.name for layer in again.parts] == [layer.name for layer in model.parts]
-    assert len(set(again.leaves)) == len(again.leaves) - 1
+    assert [layer.name for layer in again._parts_in_order] == [layer.name for layer in model._parts_in_order]
+    assert len(set(again._leaves)) == len(again._leaves) - 1
     for each in (model, again):
         each.fit(blobs.x, blobs.y, shuffle=False, verbose=0)
     assert same_weights(model, again)
@@ -139,7 +139,7 @@ def test_copies(how: str, blobs: Blobs) -> None:
         type(model).from_config(model.get_config()),
     ]
     for copy in copies:
-        first, *others = [leaf for leaf in copy.leaves if isinstance(leaf, layers.ReLU)]
+        first, *others = [leaf for leaf in copy._leaves if isinstance(leaf, layers.ReLU)]
         assert len(others) == 2
         assert all(other is first for other in others)
         assert first is not act

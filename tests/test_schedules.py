@@ -99,8 +99,8 @@ def test_schedules_are_keras_own(schedule: Any, rates: list[float]) -> None:
     assert all(isinstance(rate, float) for rate in got)
     np.testing.assert_allclose(got, rates, rtol=0, atol=bound)
     np.testing.assert_array_equal(schedule(np.array(STEPS)), got)
-    np.testing.assert_array_equal(schedule.rates(5, 20), [schedule(step) for step in range(5, 25)])
-    assert len(schedule.rates(3, 0)) == 0
+    np.testing.assert_array_equal(schedule._rates(5, 20), [schedule(step) for step in range(5, 25)])
+    assert len(schedule._rates(3, 0)) == 0
 
 
 @pytest.mark.parametrize("schedule", [schedule for schedule, _ in SCHEDULES], ids=repr)
@@ -109,13 +109,13 @@ def test_schedules_survive_their_config(schedule: Any) -> None:
     again = schedules.deserialize(config)
     assert type(again) is type(schedule)
     assert again.get_config() == schedule.get_config()
-    assert schedules.deserialize(config | {"module": "keras.optimizers.schedules"}).rates(
+    assert schedules.deserialize(config | {"module": "keras.optimizers.schedules"})._rates(
         0, 50
-    ).tobytes() == (schedule.rates(0, 50).tobytes())
+    ).tobytes() == (schedule._rates(0, 50).tobytes())
     optimizer = optimizers.Adam(schedule)
     assert optimizer.get_config()["learning_rate"] == config
     copy = optimizers.Adam.from_config(optimizer.get_config())
-    np.testing.assert_array_equal(copy.learning_rates(30), optimizer.learning_rates(30))
+    np.testing.assert_array_equal(copy._learning_rates(30), optimizer._learning_rates(30))
     assert repr(optimizer)
 
 
@@ -191,7 +191,7 @@ def test_a_subclass_of_a_built_in_schedule_has_the_last_word() -> None:
         def __call__(self, step: Any) -> Any:
             return max(super().__call__(step), 0.05)
 
-    rates = optimizers.SGD(Floored(0.1, 10)).learning_rates(20)
+    rates = optimizers.SGD(Floored(0.1, 10))._learning_rates(20)
     assert rates.min() == 0.05
     assert rates[0] == 0.1
 

@@ -33,11 +33,11 @@ def test_one_random_state_gives_the_same_bits(solver: str) -> None:
 
 def test_the_engines_own_seed_stays() -> None:
     engine.utils.set_random_seed(3)
-    expected = engine.layers.Dropout(0.1).seed_in_use
+    expected = engine.layers.Dropout(0.1)._seed_in_use
     before = int(engine.Sequential().name.rpartition("_")[2].replace("sequential", "0"))
     engine.utils.set_random_seed(3)
     small(dropout=0.5).fit(X, Y)
-    assert engine.layers.Dropout(0.1).seed_in_use == expected
+    assert engine.layers.Dropout(0.1)._seed_in_use == expected
     assert engine.Sequential().name == f"sequential_{before + 1}"
 
 

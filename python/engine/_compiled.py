@@ -64,7 +64,7 @@ class Compiled:
     @property
     def settled(self) -> bool:
         """Whether the form of the targets is known; if not, the first ones tell."""
-        return self.loss is None or self.loss.wants_indices is not None
+        return self.loss is None or self.loss._wants_indices is not None
 
     @contextmanager
     def settling(self, indices: bool, outputs: int) -> Iterator[None]:
@@ -79,7 +79,7 @@ class Compiled:
         """
         open_loss = self.loss
         if open_loss is not None:
-            loss = open_loss.resolve(indices, outputs)
+            loss = open_loss._resolve(indices, outputs)
             self._require_same_targets(loss)
             self.loss = loss
         try:
@@ -98,7 +98,7 @@ class Compiled:
                     f"`axis={axis}` of the {what} {one.name!r} is not that of a model's outputs: use axis=-1"  # type: ignore[union-attr] # there is one
                 )
                 raise ValueError(msg)
-            if isinstance(one, metrics.Metric) and one.wants_rows and len(shape) > 1:
+            if isinstance(one, metrics.Metric) and one._wants_rows and len(shape) > 1:
                 msg = (
                     f"the metric {one.name!r} needs one row per sample, (n, outputs), but the model's output is "
                     f"{text_of_shape(shape)}: put a Flatten() before the last layer"
@@ -137,15 +137,15 @@ class Compiled:
         """
         self.require_readable(output_shape)
         if self.loss is not None and self.settled:
-            indices = bool(self.loss.wants_indices)
-            resolved = [metric.resolve(indices, program.output_width) for metric, _ in self._metrics]
+            indices = bool(self.loss._wants_indices)
+            resolved = [metric._resolve(indices, program.output_width) for metric, _ in self._metrics]
             lowered = []
             for metric, (_, weighted) in zip(resolved, self._metrics, strict=True):
                 if in_core(metric):
-                    masks = masked and metric.heeds_mask
-                    lowered.append({**metric.lower(), "weighted": weighted, "masked": masks})
-            loss = {**self.loss.lower(), "weight": self._loss_weight, "masked": masked}
-            program.compile(loss, self.optimizer.lower(weights), lowered, len(lowered) < len(resolved))
+                    masks = masked and metric._respects_mask
+                    lowered.append({**metric._lower(), "weighted": weighted, "masked": masks})
+            loss = {**self.loss._lower(), "weight": self._loss_weight, "masked": masked}
+            program.compile(loss, self.optimizer._lower(weights), lowered, len(lowered) < len(resolved))
             self._resolved, self._width = resolved, program.output_width
         self._output_shape, self._whole_batches, self._masked = output_shape, whole_batches, masked
         self._on_host = [
@@ -154,7 +154,7 @@ class Compiled:
             if not in_core(metric)
         ]
         self._host = self._step_of(list(weights))
-        self.optimizer.follow(program, weights)
+        self.optimizer._follow(program, weights)
 
     def host_for(self, form: Form) -> Host | None:
         """What the core calls between its steps, with targets that were given so; None if it needs nobody."""
@@ -182,7 +182,7 @@ class Compiled:
             return False
         if self._on_host or self._whole_batches or self._masked:
             return True
-        plain = REDUCTIONS[loss.reduction] == "mean" and loss.ignored is None
+        plain = REDUCTIONS[loss.reduction] == "mean" and loss._ignored_class is None
         return not plain or isinstance(loss, HostLoss)
 
     def _step_of(self, weights: list[Tracked]) -> Callable[[Form, Mapping[str, Any]], object] | None:
@@ -195,14 +195,14 @@ class Compiled:
             if "task" in batch:
                 return answer(weights, batch)
             if batch["step"] == "loss" and own is not None:
-                own.run(batch, form, weight, self._output_shape)
+                own._run(batch, form, weight, self._output_shape)
                 return None
             y_pred = batch["y_pred"].reshape(-1, *(self._output_shape or (1,))).copy()
             y_true, weights_given = form.restored(batch), weights_of(batch, y_pred)
             mask = None if batch["training"] else counted_of(batch, y_pred)  # as in Keras on JAX
             for metric, weighted in on_host:
                 sample_weight = weights_given if weighted else None
-                if metric.heeds_mask and mask is not None:
+                if metric._respects_mask and mask is not None:
                     sample_weight = weighed(mask, sample_weight)
                 metric.update_state(y_true, y_pred, sample_weight=sample_weight)
             return None
@@ -229,12 +229,12 @@ class Compiled:
 
     def _values(self, totals: Totals) -> list[float]:
         """Loss and metrics in the order of `names`, which the metrics remember."""
-        self._loss_metric.hold(totals.loss_sum, totals.samples)
+        self._loss_metric._hold(totals.loss_sum, totals.samples)
         values, states = [totals.loss], iter(totals.metrics)
         for metric in self._resolved:
             if in_core(metric):
-                metric.take(state := np.array(next(states)), self._width)
-                values.append(metric.compute(state))
+                metric._take(state := np.array(next(states)), self._width)
+                values.append(metric._compute(state))
             else:
                 result = np.asarray(metric.result())
                 values.append(float(result) if result.size == 1 else result)  # type: ignore[arg-type] # as in Keras
@@ -245,7 +245,7 @@ class Compiled:
         if name == "loss":
             return "down"
         metric = dict(zip(self.names[1:], self._metrics, strict=True)).get(name)
-        return None if metric is None else metric[0].direction
+        return None if metric is None else metric[0]._direction
 
     def result(self, totals: Totals, return_dict: bool) -> float | list[float] | Logs:
         """Loss and metrics as `evaluate` returns them."""
@@ -301,8 +301,8 @@ def _unique_names(plain: Sequence[str], weighted: Sequence[str]) -> list[str]:
 
 def _require_same_targets(metric: metrics.Metric, loss: losses.Loss) -> None:
     """Raise ValueError unless `metric` and `loss` read the same targets."""
-    indices = bool(loss.wants_indices)
-    if not metric.suits(indices):
+    indices = bool(loss._wants_indices)
+    if not metric._suits(indices):
         form = {True: "class indices", False: "one number per output"}
         msg = (
             f"the metric {metric.name!r} takes {form[not indices]} as targets but the loss {loss.name!r} "

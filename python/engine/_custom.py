@@ -65,10 +65,10 @@ def get_registered_name(obj: Any) -> str | None:
 
 
 def overrides(cls: type, method: str) -> bool:
-    """Whether `cls` has a `method` of its own where a base class tells the core, by `lower`, how to do the same."""
+    """Whether `cls` has a `method` of its own where a base class tells the core, by `_lower`, how to do the same."""
     places = [
         next(place for place, owner in enumerate(cls.__mro__) if name in vars(owner))
-        for name in (method, "lower")
+        for name in (method, "_lower")
     ]
     return places[0] < places[1]
 

@@ -51,10 +51,10 @@ class Targeting(NamedTuple):
         fits = shape in (self.output_shape, (self.outputs,)) or (self.width == 1 and shape == self.rows)
         indices = self.indices(shape) and not fits
         if not loss.as_given:
-            return bool(loss.wants_indices) if indices else fits
-        if indices and loss.wants_indices is not False:
+            return bool(loss._wants_indices) if indices else fits
+        if indices and loss._wants_indices is not False:
             return bool(((array == np.rint(array)) & (array >= 0) & (array < self.width)).all())
-        return fits and not loss.wants_indices
+        return fits and not loss._wants_indices
 
 
 def rows_of(x: object, shape: Shape | None, name: str) -> Rows | LazyRows:
@@ -74,7 +74,7 @@ def checked_samples(
     if len(array) != len(x):
         msg = f"`{prefix}x` has {len(x)} samples but `{prefix}y` has {len(array)}: there must be one target for each sample"
         raise ValueError(msg)
-    if targeting.loss.wants_classes and targeting.width == 1:
+    if targeting.loss._wants_classes and targeting.width == 1:
         msg = (
             f"the loss {targeting.loss.name!r} needs one output per class, but the model has 1: give its last "
             "layer as many units as there are classes, or use loss='binary_crossentropy'"
@@ -85,10 +85,10 @@ def checked_samples(
     if form.kept is not None:
         require_finite(form.kept, array, f"{prefix}y")
         shape = (len(x), *targeting.rows)
-        indices = targeting.loss.wants_indices
+        indices = targeting.loss._wants_indices
         targets = np.zeros(shape, np.int32) if indices else np.zeros((*shape, targeting.width), np.float32)
     else:
-        find = class_indices if targeting.loss.wants_indices else dense_targets
+        find = class_indices if targeting.loss._wants_indices else dense_targets
         targets = find(array, targeting, f"{prefix}y")
     weights = (
         None
@@ -124,7 +124,7 @@ def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.i
         msg = f"`{name}` must have shape {text_of_shape(targeting.rows)}, one class index per {what}, got {array.shape}"
         raise ValueError(msg)
     labels, per_row = array.reshape(-1), math.prod(targeting.rows)
-    ignored = targeting.loss.ignored
+    ignored = targeting.loss._ignored_class
     given, labels = labels, labels if ignored is None else np.where(labels == ignored, 0, labels)
     fractional = labels != np.rint(labels) if labels.dtype.kind == "f" else np.zeros(1, bool)
     if fractional.any():
@@ -146,7 +146,7 @@ def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
     loss, shape, outputs = targeting.loss, targeting.output_shape, targeting.outputs
     if targeting.width == 1 and array.shape[1:] == targeting.rows:
         array = array[..., np.newaxis]
-    if loss.wants_classes and targeting.indices(array.shape[1:]):
+    if loss._wants_classes and targeting.indices(array.shape[1:]):
         msg = (
             f"`{name}` has shape {array.shape}: class indices, but the loss {loss.name!r} takes one-hot labels. "
             f"Either use loss='sparse_categorical_crossentropy', or pass to_categorical({name}, {targeting.width})"
@@ -157,11 +157,11 @@ def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
         raise ValueError(msg)
     targets = as_float32(array.reshape(len(array), outputs))
     require_finite(targets, array, name)
-    if loss.wants_fractions and (targets.min() < 0 or targets.max() > 1):
+    if loss._wants_fractions and (targets.min() < 0 or targets.max() > 1):
         row = int(((targets < 0) | (targets > 1)).any(axis=1).argmax())
         msg = f"`{name}` must lie in [0, 1] for the loss {loss.name!r}, but row {row} holds {array[row]}"
         raise ValueError(msg)
-    if loss.wants_signs:
+    if loss._wants_signs:
         _require_signs(targets, loss, name)
     return targets.reshape(len(array), *targeting.rows, targeting.width)
 

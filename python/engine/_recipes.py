@@ -48,7 +48,7 @@ class WarmUpThenLinear(LearningRateSchedule):
         rates = self.peak * np.minimum(up, down)
         return rates if np.ndim(step) else float(rates)
 
-    def rates(self, first: int, count: int) -> NDArray[np.float64]:
+    def _rates(self, first: int, count: int) -> NDArray[np.float64]:
         """The learning rates of steps `first` to `first + count`, in one go."""
         rates: NDArray[np.float64] = self(np.arange(first, first + count))
         return rates

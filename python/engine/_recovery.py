@@ -53,7 +53,7 @@ class Recovery:
     @property
     def program(self) -> Program:
         """That of the model."""
-        program: Program = self._model.program
+        program: Program = self._model._program
         return program
 
     def save(self, path: Path, epoch: int, taken: int, logs: Logs, previous: Path | None) -> None:
@@ -72,7 +72,7 @@ class Recovery:
         from engine.saving.contents import Contents, Group
         from engine.saving.npz import Npz
 
-        state, totals = self._compiled.optimizer.snapshot(), self.passes.totals
+        state, totals = self._compiled.optimizer._snapshot(), self.passes.totals
         numbers, random_info = _random_state()
         callbacks, kept = self._callback_states()
         arrays: Arrays = {
@@ -91,7 +91,7 @@ class Recovery:
             "stopped": bool(self._model.stop_training),
             "optimizer": [state.batches, state.rate],
             "random": random_info,
-            "facts": self._model.facts,
+            "facts": self._model._facts,
             "callbacks": callbacks,
             "counts": {name: len(values) for name, values in arrays.items()},
         }
@@ -130,7 +130,7 @@ class Recovery:
                 info["epoch"], Place(tuple(began), passed, taken), totals, info["logs"], info["stopped"]
             )
             self._info, self._arrays = info, arrays
-            self._model.learn_facts(info["facts"])
+            self._model._learn_facts(info["facts"])
 
     def apply(self) -> None:
         """Make everything as it was, but for the place in the data and what metrics have added up."""
@@ -138,9 +138,9 @@ class Recovery:
         self.program.write_variables(arrays["model"])
         slots = {name[10:]: values for name, values in arrays.items() if name.startswith("optimizer/")}
         batches, rate = info["optimizer"]
-        self._compiled.optimizer.restore(Snapshot(batches, rate, slots))
+        self._compiled.optimizer._restore(Snapshot(batches, rate, slots))
         for i, (callback, (_, values)) in enumerate(zip(self._stateful, info["callbacks"], strict=True)):
-            for name in callback.kept:
+            for name in callback._backed_up:
                 place = f"callbacks/{i}/{name}"
                 setattr(callback, name, arrays[place] if place in arrays else values[name])
         _go_to_random_state(arrays["random"], info["random"])
@@ -153,11 +153,11 @@ class Recovery:
     @property
     def _stateful(self) -> list[Callback]:
         """The callbacks that have something to remember."""
-        return [callback for callback in self._callbacks if callback.kept]
+        return [callback for callback in self._callbacks if callback._backed_up]
 
     def _require_same(self, arrays: Arrays, info: Mapping[str, Any]) -> None:
         """Raise ValueError unless this is a file of the same model, optimizer and callbacks."""
-        state = self._compiled.optimizer.snapshot()
+        state = self._compiled.optimizer._snapshot()
         wanted: dict[str, Sequence[Any]] = {"model": self.program.variables}
         wanted |= {f"optimizer/{name}": values for name, values in state.arrays.items()}
         found = {name for name in arrays if name.startswith("optimizer/")} | {"model"}
@@ -165,7 +165,7 @@ class Recovery:
             [array.shape for array in arrays[name]] == [array.shape for array in values]
             for name, values in wanted.items()
         )
-        callbacks = [[type(callback).__name__, list(callback.kept)] for callback in self._stateful]
+        callbacks = [[type(callback).__name__, list(callback._backed_up)] for callback in self._stateful]
         same &= [[name, list(values)] for name, values in info["callbacks"]] == callbacks
         if not same:
             msg = (
@@ -186,7 +186,7 @@ class Recovery:
         """Class and plain attributes of each callback, and lists of arrays by their place in the file."""
         plain, arrays = [], {}
         for i, callback in enumerate(self._stateful):
-            values = {name: getattr(callback, name) for name in callback.kept}
+            values = {name: getattr(callback, name) for name in callback._backed_up}
             for name, value in values.items():
                 if isinstance(value, list):
                     arrays[f"callbacks/{i}/{name}"] = [np.asarray(array) for array in value]

@@ -60,7 +60,7 @@ class _Signature:
         if instance is not None:
             raise AttributeError("__signature__")  # calling an object is another matter
         shown: dict[str, inspect.Parameter] = {}
-        hidden = {_POSITIONALS} if owner.takes_any_name else {_POSITIONALS, _OPTIONS}
+        hidden = {_POSITIONALS} if owner._takes_any_argument else {_POSITIONALS, _OPTIONS}
         by_name = False  # whether a base class' arguments can't be passed by position
         for init in (vars(cls)["__init__"] for cls in owner.__mro__[:-1] if "__init__" in vars(cls)):
             _, *own = inspect.signature(init).parameters.values()
@@ -69,7 +69,7 @@ class _Signature:
                     shown[one.name] = one.replace(kind=_KEYWORD) if by_name and one.kind < _KEYWORD else one
             kinds = {one.kind for one in own}
             by_name = by_name or _POSITIONALS not in kinds
-            if _OPTIONS not in kinds or owner.takes_any_name:
+            if _OPTIONS not in kinds or owner._takes_any_argument:
                 break
         return inspect.Signature(sorted(shown.values(), key=lambda one: one.kind))
 
@@ -81,31 +81,31 @@ class Spec:
     representation and the message for an unknown argument follow from that.
     """
 
-    left_out: ClassVar[tuple[str, ...]] = ()
+    _unsaved_arguments: ClassVar[tuple[str, ...]] = ()
     """Arguments that the config does without."""
-    takes_any_name: ClassVar[bool] = False
+    _takes_any_argument: ClassVar[bool] = False
     """Whether arguments of any other name go to a function of the user's, which judges them."""
-    unknown_argument: ClassVar[type[Exception]] = TypeError
+    _unknown_argument_error: ClassVar[type[Exception]] = TypeError
     """What an argument of another name raises, as in Keras."""
-    fixed: ClassVar[Mapping[str, Any]] = {}
+    _fixed_arguments: ClassVar[Mapping[str, Any]] = {}
     """Arguments that Keras has beside, and their only value here."""
-    keeps_otherwise: ClassVar[bool] = False
+    _config_may_lack_arguments: ClassVar[bool] = False
     """Whether a subclass of the user's may keep arguments under other names: its own get_config then adds them."""
     __signature__ = _Signature()
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
-        known = list(_arguments(cls)) if options and not cls.takes_any_name else list(options)
+        known = list(_arguments(cls)) if options and not cls._takes_any_argument else list(options)
         for option in options:
             if option not in known:
                 names = ", ".join(dict.fromkeys(known))
                 msg = f"{cls.__name__} has no argument `{option}`{nearest(option, known)} It takes: {names}"
-                raise cls.unknown_argument(msg)
+                raise cls._unknown_argument_error(msg)
         return super().__new__(cls)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this object again, as plain Python values."""
-        names = [name for name in _arguments(type(self)) if name not in self.left_out]
-        if self.keeps_otherwise:
+        names = [name for name in _arguments(type(self)) if name not in self._unsaved_arguments]
+        if self._config_may_lack_arguments:
             names = [name for name in names if hasattr(self, name)]
         return {name: _plain(getattr(self, name)) for name in names}
 
@@ -117,11 +117,11 @@ class Spec:
             **{
                 name: value
                 for name, value in config_of(config).items()
-                if name in known or value not in (None, cls.fixed.get(name))
+                if name in known or value not in (None, cls._fixed_arguments.get(name))
             }
         )
 
-    def serialized(self) -> dict[str, Any]:
+    def _serialized(self) -> dict[str, Any]:
         """The class and config, from which `get` makes this object again."""
         return described(type(self), type(self).__name__, self.get_config())
 
@@ -137,7 +137,7 @@ class Spec:
 
 def serialize(spec: Spec) -> dict[str, Any]:
     """The class and config of `spec`, from which `get` makes it again."""
-    return spec.serialized()
+    return spec._serialized()
 
 
 # What Keras hasn't got: files name it by where it is.

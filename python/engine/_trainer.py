@@ -226,5 +226,5 @@ class Trainer:
         return first + batches.stop
 
     def _run(self, steps: _Steps, batches: range, poll: Callable[[int], None] | None) -> None:
-        rates = self._compiled.optimizer.learning_rates(len(batches)) if steps.mode == "train" else None
+        rates = self._compiled.optimizer._learning_rates(len(batches)) if steps.mode == "train" else None
         steps.run.advance(batches.start, batches.stop, rates, poll, steps.host)

@@ -22,18 +22,18 @@ class Constraint(Spec):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if overrides(cls, "__call__"):
-            cls.lower = Constraint.lower  # type: ignore[method-assign] # leaves it to Python
+            cls._lower = Constraint._lower  # type: ignore[method-assign] # leaves it to Python
 
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
         """`w` as it has to be."""
         return np.asarray(w)
 
     @property
-    def own(self) -> bool:
+    def _is_custom(self) -> bool:
         """Whether the core leaves it to Python."""
-        return type(self).lower is Constraint.lower
+        return type(self)._lower is Constraint._lower
 
-    def lower(self, rank: int) -> dict[str, Any]:
+    def _lower(self, rank: int) -> dict[str, Any]:
         """The constraint as the core reads it, for an array with `rank` axes."""
         del rank
         return {"kind": "host"}
@@ -50,7 +50,7 @@ class NonNeg(Constraint):
         """`max(w, 0)`."""
         return np.asarray(np.maximum(np.asarray(w), 0))
 
-    def lower(self, rank: int) -> dict[str, Any]:
+    def _lower(self, rank: int) -> dict[str, Any]:
         """One of the core's own."""
         del rank
         return {"kind": "non_negative"}
@@ -74,7 +74,7 @@ class _Norm(Constraint, ABC):
         wanted = rate * np.clip(norms, low, high) + (1 - rate) * norms
         return np.asarray(array * (wanted / (EPSILON + norms)), array.dtype)
 
-    def lower(self, rank: int) -> dict[str, Any]:
+    def _lower(self, rank: int) -> dict[str, Any]:
         """Over which axes, and the limits; ValueError for axes that the array doesn't have."""
         low, high, rate = self._limits()
         return {"kind": "norm", "over": _over(self.axis, rank), "low": low, "high": high, "rate": rate}
@@ -144,7 +144,7 @@ class _Function(Constraint):
     def __init__(self, function: Callable[[Any], ArrayLike]) -> None:
         self.function = function
 
-    def serialized(self) -> dict[str, Any]:
+    def _serialized(self) -> dict[str, Any]:
         """The function's name."""
         return described(self.function, "function", getattr(self.function, "__name__", ""))
 
@@ -157,7 +157,11 @@ def of_a_row(constraint: Constraint | None, shape: Shape) -> Constraint | None:
 
     Where there is a norm for each part of it, whose bounds the core doesn't know, the computation is Python's.
     """
-    if constraint is None or constraint.own or constraint.lower(len(shape)).get("over", "all") == "all":
+    if (
+        constraint is None
+        or constraint._is_custom
+        or constraint._lower(len(shape)).get("over", "all") == "all"
+    ):
         return constraint
     return _Function(constraint)
 

@@ -21,7 +21,7 @@ class Regularizer(Spec):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if overrides(cls, "__call__"):
-            cls.lower = Regularizer.lower  # type: ignore[method-assign] # leaves it to Python
+            cls._lower = Regularizer._lower  # type: ignore[method-assign] # leaves it to Python
             if "gradient" not in vars(cls):  # a base class' is the derivative of another penalty
                 cls.gradient = Regularizer.gradient  # type: ignore[method-assign] # asks for one
 
@@ -36,11 +36,11 @@ class Regularizer(Spec):
         raise TypeError(msg)
 
     @property
-    def own(self) -> bool:
+    def _is_custom(self) -> bool:
         """Whether the core leaves it to Python."""
-        return type(self).lower is Regularizer.lower
+        return type(self)._lower is Regularizer._lower
 
-    def lower(self, weight: str) -> dict[str, Any]:
+    def _lower(self, weight: str) -> dict[str, Any]:
         """The fields of a core operation that penalise its weight `weight`."""
         return {f"{weight}_host_penalty": True}
 
@@ -64,7 +64,7 @@ class _Elementwise(Regularizer):
         array = np.asarray(x, np.float64)
         return np.asarray(self.l1 * np.where(array < 0, -1.0, 1.0) + 2 * self.l2 * array)
 
-    def lower(self, weight: str) -> dict[str, Any]:
+    def _lower(self, weight: str) -> dict[str, Any]:
         """Two factors."""
         return {f"{weight}_l1": self.l1, f"{weight}_l2": self.l2}
 
@@ -138,7 +138,7 @@ class OrthogonalRegularizer(Regularizer):
         slope = (slope - (slope * units).sum(axis=1, keepdims=True) * units) / norms
         return np.asarray(slope if self.mode == "rows" else slope.T)
 
-    def lower(self, weight: str) -> dict[str, Any]:
+    def _lower(self, weight: str) -> dict[str, Any]:
         """The factor, and whether it is about columns."""
         return {f"{weight}_orthogonal": self.factor, f"{weight}_orthogonal_columns": self.mode == "columns"}
 
@@ -163,7 +163,7 @@ class _Function(Regularizer):
     def __init__(self, function: Callable[[Any], float]) -> None:
         self.function = function
 
-    def serialized(self) -> dict[str, Any]:
+    def _serialized(self) -> dict[str, Any]:
         """The function's name."""
         return described(self.function, "function", getattr(self.function, "__name__", ""))
 

@@ -100,7 +100,7 @@ def test_alone(name: str, config: dict[str, Any], reduction: str | None) -> None
 @by_config
 def test_functions(name: str, config: dict[str, Any]) -> None:
     y, p = data(name, config)
-    snake = engine.losses.serialize(type(getattr(engine.losses, name)()).function)
+    snake = engine.losses.serialize(type(getattr(engine.losses, name)())._function)
     theirs, ours = getattr(keras.losses, snake), getattr(engine.losses, snake)
     np.testing.assert_allclose(ours(y, p, **config), theirs(y, p, **config), rtol=RTOL, atol=ATOL)
     assert engine.losses.get(snake) is ours

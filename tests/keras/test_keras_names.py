@@ -143,7 +143,7 @@ def test_weights_have_the_names_of_keras() -> None:
         )
         for module in (engine, keras)
     )
-    names = [f"{layer.name}/{name}" for layer in ours.layers for name in layer.weight_names]
+    names = [f"{layer.name}/{name}" for layer in ours.layers for name in layer._weight_names]
     assert names == [weight.path.partition("/")[2] for weight in theirs.weights]
 
 

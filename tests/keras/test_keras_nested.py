@@ -220,7 +220,7 @@ def test_files_of_frozen_models(suffix: str, tmp_path: Path) -> None:
         kinds = [[type(part).__name__ for part in each.layers] for each in (model, again)]
         assert kinds[0] == kinds[1] == ["Sequential", "Functional"]
         if other is engine:
-            assert [leaf.trainable for leaf in again.leaves] == [False] * 4 + [True]
+            assert [leaf.trainable for leaf in again._leaves] == [False] * 4 + [True]
 
 
 @pytest.mark.parametrize("expand", [False, True])

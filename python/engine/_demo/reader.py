@@ -113,7 +113,7 @@ class Reader:
             raise ValueError(msg)
         self._model, self._sample = model, sample
         scales = (layers.Rescaling, layers.Normalization, layers.BatchNormalization)
-        stack = [layer for _, layer in named_leaves(model.parts)]
+        stack = [layer for _, layer in named_leaves(model._parts_in_order)]
         first = takewhile(lambda layer: not isinstance(layer, layers.Dense), stack)
         self._ink = 1.0 if any(isinstance(layer, scales) for layer in first) else 1 / 255
         blank = model.predict(np.zeros((1, *sample), np.float32), verbose=0)
@@ -155,7 +155,7 @@ class Reader:
 
     def _with_probe(self) -> Sequential:
         """A copy of the model that learns nothing, behind the probe."""
-        named = named_leaves(self._model.parts)
+        named = named_leaves(self._model._parts_in_order)
         stack = [(name, layer) for name, layer in named if not isinstance(layer, _TRAINING_ONLY)]
         copies = {layer: type(layer).from_config(layer.get_config()) for _, layer in stack}
         for name, layer in stack:

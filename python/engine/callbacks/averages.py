@@ -21,7 +21,7 @@ class SwapEMAWeights(Callback):
         ValueError: in use, if the optimizer was made without `use_ema=True`.
     """
 
-    kept = ("_swapped",)
+    _backed_up = ("_swapped",)
 
     def __init__(self, swap_on_epoch: bool = False) -> None:
         self.swap_on_epoch = flag(swap_on_epoch, "swap_on_epoch")
@@ -42,7 +42,7 @@ class SwapEMAWeights(Callback):
         if self.swap_on_epoch:
             self._swap(True)
             if epoch == self.params["epochs"] - 1 or self.model.stop_training:
-                self.model.optimizer.averages_from_weights()
+                self.model.optimizer._averages_from_weights()
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Put the means into the model."""
@@ -60,7 +60,7 @@ class SwapEMAWeights(Callback):
         """Bring the weights back."""
         self._swap(False)
 
-    def take_back(self) -> None:
+    def _undo(self) -> None:
         """Bring the weights back, as an exception has come in between."""
         if self._swapped:
             self._swap(False)
@@ -68,8 +68,8 @@ class SwapEMAWeights(Callback):
     def _swap(self, swapped: bool) -> None:
         self._require_averages()
         optimizer = self.model.optimizer
-        if swapped != self._swapped and optimizer.batches:
-            optimizer.swap_averages()
+        if swapped != self._swapped and optimizer._batches:
+            optimizer._swap_averages()
             self._swapped = swapped
 
     def _require_averages(self) -> None:

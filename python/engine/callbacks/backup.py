@@ -30,8 +30,8 @@ class BackupAndRestore(Callback):
         delete_checkpoint: whether to delete the folder when training is over.
     """
 
-    comes_last = True
-    kept = ("_seen",)
+    _comes_last = True
+    _backed_up = ("_seen",)
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class BackupAndRestore(Callback):
             raise ValueError(msg)
         self.backup_dir = path_of(backup_dir, "backup_dir")
         self.save_freq = frequency(save_freq)
-        self.sees_batches = self.save_freq != "epoch"
+        self._sees_batches = self.save_freq != "epoch"
         self.double_checkpoint = flag(double_checkpoint, "double_checkpoint")
         self.delete_checkpoint = flag(delete_checkpoint, "delete_checkpoint")
         self._epoch, self._seen = 0, 0
@@ -56,13 +56,13 @@ class BackupAndRestore(Callback):
         latest, previous = self._path(_LATEST), self._path(_PREVIOUS)
         try:
             if latest.exists():
-                self.model.recovery.load(latest)
+                self.model._current_recovery.load(latest)
                 return
         except (OSError, ValueError):
             if not previous.exists():
                 raise
         if previous.exists():
-            self.model.recovery.load(previous)
+            self.model._current_recovery.load(previous)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Remember the epoch."""
@@ -94,7 +94,7 @@ class BackupAndRestore(Callback):
         return Path(self.backup_dir) / name
 
     def _save(self, epoch: int, taken: int, logs: Logs) -> None:
-        recovery = self.model.recovery
+        recovery = self.model._current_recovery
         Path(self.backup_dir).mkdir(parents=True, exist_ok=True)
         previous = self._path(_PREVIOUS) if self.double_checkpoint else None
         recovery.save(self._path(_LATEST), epoch, taken, logs, previous)

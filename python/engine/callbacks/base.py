@@ -23,11 +23,11 @@ class Callback:
 
     model: Any = None
     params: Mapping[str, Any] = {}
-    kept: ClassVar[tuple[str, ...]] = ()
+    _backed_up: ClassVar[tuple[str, ...]] = ()
     """Attributes that `BackupAndRestore` saves and brings back: numbers, texts, arrays and lists of them."""
-    sees_batches: bool | None = None
+    _sees_batches: bool | None = None
     """Whether batch hooks are to be called; None: if one of them is overridden."""
-    comes_last: ClassVar[bool] = False
+    _comes_last: ClassVar[bool] = False
     """Whether hooks are called after those of all other callbacks."""
 
     def set_model(self, model: Any) -> None:
@@ -88,7 +88,7 @@ class Callback:
     def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
         """Called after prediction batch `batch`, with its `outputs` in `logs`."""
 
-    def take_back(self) -> None:
+    def _undo(self) -> None:
         """Called where an exception ends `fit`, `evaluate` or `predict`: undo what a later hook would have undone."""
 
 
@@ -122,7 +122,7 @@ class History(Callback):
             self._rows.setdefault(name, []).append(len(self._numbers))
         self._numbers.append(epoch)
 
-    def epochs_of(self, name: str) -> list[int]:
+    def _epochs_of(self, name: str) -> list[int]:
         """The epochs that have a value of `name`, counted from 0 over all that this object has seen.
 
         With `validation_freq` not every epoch has the values of the validation.
@@ -159,7 +159,7 @@ class History(Callback):
         pandas = extra("pandas", "pandas", "History.to_frame()")
         numbers = self._numbers or list(range(max(map(len, self.history.values()), default=0)))
         columns = {
-            name: pandas.Series(values, self.epochs_of(name)).reindex(range(len(numbers)))
+            name: pandas.Series(values, self._epochs_of(name)).reindex(range(len(numbers)))
             for name, values in self.history.items()
         }
         return pandas.DataFrame(columns).set_axis(pandas.Index(numbers, name="epoch"))
@@ -228,7 +228,7 @@ class CallbackList:
         )
         if history and self.history not in self._callbacks:
             self._callbacks.append(self.history)
-        self._callbacks.sort(key=lambda callback: callback.comes_last)
+        self._callbacks.sort(key=lambda callback: callback._comes_last)
         self._per_batch: dict[Mode, bool] = {}
 
     def __iter__(self) -> Iterator[Callback]:
@@ -258,7 +258,7 @@ class CallbackList:
             yield
         except BaseException:
             for callback in self._callbacks:
-                callback.take_back()
+                callback._undo()
             raise
 
     def call(self, hook: str, *arguments: int, logs: dict[str, Any] | None = None) -> None:
@@ -282,8 +282,8 @@ class CallbackList:
         if mode == "train":
             hooks += ["on_batch_begin", "on_batch_end"]
         return any(
-            callback.sees_batches and mode == "train"
-            if callback.sees_batches is not None
+            callback._sees_batches and mode == "train"
+            if callback._sees_batches is not None
             else any(_overrides(callback, hook) for hook in hooks)
             for callback in self._callbacks
         )

@@ -33,7 +33,7 @@ class ModelCheckpoint(MonitorCallback):
         initial_value_threshold: what the first must be better than.
     """
 
-    kept = ("best", "_seen", "_last_batch")
+    _backed_up = ("best", "_seen", "_last_batch")
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -52,7 +52,7 @@ class ModelCheckpoint(MonitorCallback):
         self.save_best_only = flag(save_best_only, "save_best_only")
         self.save_weights_only = flag(save_weights_only, "save_weights_only")
         self.save_freq = frequency(save_freq)
-        self.sees_batches = self.save_freq != "epoch"
+        self._sees_batches = self.save_freq != "epoch"
         if initial_value_threshold is not None:
             self.best = real(initial_value_threshold, "initial_value_threshold")
         if self.save_weights_only and not self.filepath.endswith(_WEIGHTS):
@@ -117,7 +117,7 @@ class ModelCheckpoint(MonitorCallback):
             warnings.warn(f"{text}`save_best_only=False`.", stacklevel=5)
             return True
         best = "None" if self.best is None else f"{self.best:.5f}"
-        if not self.improved(current, self.best):
+        if not self._improved(current, self.best):
             self._say(f"\nEpoch {epoch + 1}: {self.monitor} did not improve from {best}")
             return False
         self._say(

@@ -31,7 +31,7 @@ class MonitorCallback(Callback):
         self.min_delta = abs(real(min_delta, "min_delta"))
         self.best: float | None = None
 
-    def improved(self, value: float, reference: float | None) -> bool:
+    def _improved(self, value: float, reference: float | None) -> bool:
         """Whether `value` is better than `reference` by more than `min_delta`; everything is better than None."""
         if reference is None:
             return True
@@ -42,7 +42,7 @@ class MonitorCallback(Callback):
     def _wants_more(self) -> bool:
         if self.mode != "auto":
             return bool(self.mode == "max")
-        direction = self.model.direction_of(self.monitor.removeprefix("val_"))
+        direction = self.model._direction_of(self.monitor.removeprefix("val_"))
         if direction is None:
             msg = (
                 f"{type(self).__name__} can't tell whether more or less of `monitor`={self.monitor!r} is better: "
@@ -66,7 +66,7 @@ class EarlyStopping(MonitorCallback):
         start_from_epoch: epochs before that one, counted from 0, aren't looked at.
     """
 
-    kept = ("wait", "stopped_epoch", "best_epoch", "best", "best_weights")
+    _backed_up = ("wait", "stopped_epoch", "best_epoch", "best", "best_weights")
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -106,10 +106,10 @@ class EarlyStopping(MonitorCallback):
         if self.restore_best_weights and self.best_weights is None:
             self._keep(epoch)  # of a number that never improves on None, such as nan, the first
         self.wait += 1
-        if self.improved(value, self.best):
+        if self._improved(value, self.best):
             self.best = value
             self._keep(epoch)
-            if self.baseline is None or self.improved(value, self.baseline):
+            if self.baseline is None or self._improved(value, self.baseline):
                 self.wait = 0
         elif self.wait >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
@@ -147,7 +147,7 @@ class ReduceLROnPlateau(MonitorCallback):
         min_lr: the learning rate doesn't go below.
     """
 
-    kept = ("best", "cooldown_counter", "wait")
+    _backed_up = ("best", "cooldown_counter", "wait")
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -187,7 +187,7 @@ class ReduceLROnPlateau(MonitorCallback):
         if self.in_cooldown():
             self.cooldown_counter -= 1
             self.wait = 0
-        if self.improved(value, self.best):
+        if self._improved(value, self.best):
             self.best = value
             self.wait = 0
         elif not self.in_cooldown():

@@ -82,7 +82,7 @@ class TensorBoard(Callback):
         self._files: dict[str, EventFile] = {}
         self._batch = 0
         self._trace: list[dict[str, Any]] = []
-        self.sees_batches = self.update_freq != "epoch" or bool(self._profiled)
+        self._sees_batches = self.update_freq != "epoch" or bool(self._profiled)
 
     def set_model(self, model: Any) -> None:
         """Begin new files."""
@@ -188,8 +188,8 @@ class TensorBoard(Callback):
         self._trace = []
 
     def _write_weights(self, epoch: int) -> None:
-        for place, layer in dict(named_leaves(self.model.parts)).items():
-            for name, weight in zip(layer.weight_names, layer.weights, strict=True):
+        for place, layer in dict(named_leaves(self.model._parts_in_order)).items():
+            for name, weight in zip(layer._weight_names, layer.weights, strict=True):
                 path = f"{self.model.name}/{place}/{name}"
                 self._file("train").histogram(f"{path}/histogram", weight, epoch)
                 picture = _picture(weight) if self.write_images else None
@@ -197,7 +197,7 @@ class TensorBoard(Callback):
                     self._file("train").image(f"{path}/image", picture, epoch)
 
     def _embeddings(self) -> dict[str, Any]:
-        found = named_leaves(self.model.parts)
+        found = named_leaves(self.model._parts_in_order)
         return {name: layer for name, layer in found if type(layer).__name__ == "Embedding"}
 
     def _configure_projector(self) -> None:
@@ -268,7 +268,7 @@ def _layers(model: Any) -> dict[str, Any]:
     start = model.input.start
     layers = [
         {"class_name": type(layer).__name__, "config": {"name": name, "dtype": "float32"}}
-        for name, layer in [(start.name, start), *named_leaves(model.parts)]
+        for name, layer in [(start.name, start), *named_leaves(model._parts_in_order)]
     ]
     return {"class_name": "Sequential", "config": {"name": model.name, "layers": layers}}
 

@@ -78,7 +78,7 @@ def stages_of(layers: Iterable[tuple[str, Layer]], input_shape: Shape) -> list[S
     named = list(layers)
     shape, stages, free = input_shape, list[Stage](), _free_names([name for name, _ in named])
     for (name, layer), (masks, masked) in zip(named, _masks([layer for _, layer in named]), strict=True):
-        out = layer.output_shape_for(shape)
+        out = layer._output_shape_for(shape)
         steps = list(_with_mask(_steps_of(layer, shape), masks, masked))
         stages.append(Stage(next(free), name, type(layer).__name__, shape, out, steps))
         shape = out
@@ -100,11 +100,11 @@ def _free_names(names: list[str]) -> Iterator[str]:
 def _masks(stack: list[Layer]) -> list[tuple[bool, bool]]:
     """Of each layer: whether a later mean is of the rows that it leaves, and whether its own means are of some rows."""
     sources = zip(stack, masks_before(stack), strict=False)
-    means = [layer.takes_mask and source is not None for layer, source in sources]
+    means = [layer._consumes_mask and source is not None for layer, source in sources]
     awaited, found = False, []
     for layer, masked in zip(reversed(stack), reversed(means), strict=True):
-        found.append((layer.masks and awaited, masked))
-        awaited = masked or (awaited and not layer.masks)
+        found.append((layer._makes_mask and awaited, masked))
+        awaited = masked or (awaited and not layer._makes_mask)
     return found[::-1]
 
 
@@ -123,7 +123,7 @@ def _steps_of(layer: Layer, shape: Shape) -> list[Step]:
     weights = iter(layer.weights)
     steps: list[Step] = []
     size = math.prod(shape)
-    for operation in layer.operations_for(shape):
+    for operation in layer._operations_for(shape):
         lowering = LOWERINGS.get(operation["kind"])
         if lowering is None:
             msg = (

@@ -174,11 +174,11 @@ def _numbered(layers: Sequence[Any], shape: Shape, root: str = "") -> Iterator[M
         if isinstance(layer, InputLayer):
             continue
         if not isinstance(layer, Layer):
-            yield from _numbered(layer.parts, shape, f"{root}{number}.")
+            yield from _numbered(layer._parts_in_order, shape, f"{root}{number}.")
         elif layer.weights:
             yield Module(f"{root}{number}", layer, _entries(layer, shape))
         number += 1 + (isinstance(layer, Dense) and layer.activation is not linear)
-        shape = layer.output_shape_for(shape)
+        shape = layer._output_shape_for(shape)
 
 
 def _modules(layers: Sequence[Any], shape: Shape, names: object) -> list[Module]:
@@ -205,9 +205,9 @@ def _modules(layers: Sequence[Any], shape: Shape, names: object) -> list[Module]
 
 def _entries(layer: Layer, shape: Shape) -> list[Entry]:
     twin = next((TWINS[cls] for cls in type(layer).__mro__ if cls in TWINS), None)
-    if twin is not None and not layer.is_custom:
+    if twin is not None and not layer._is_custom:
         return twin(layer)
-    names = [weight.name for weight in layer.weights_for(shape)]
+    names = [weight.name for weight in layer._weights_for(shape)]
     return [
         Entry(name, array, index)
         for index, (name, array) in enumerate(zip(names, layer.weights, strict=True))

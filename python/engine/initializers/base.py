@@ -63,7 +63,7 @@ class Given(Initializer):
     def __init__(self, values: NDArray[Any]) -> None:
         self.values = values
 
-    def serialized(self) -> dict[str, Any]:
+    def _serialized(self) -> dict[str, Any]:
         """The array, as Keras writes it."""
         numbers = {"value": self.values.tolist(), "dtype": self.values.dtype.name}
         return {"class_name": "__numpy__", "config": numbers}

@@ -60,7 +60,7 @@ class Constant(BuiltIn):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this object again, as plain Python values."""
-        return {"value": self.value if isinstance(self.value, float) else Given(self.value).serialized()}
+        return {"value": self.value if isinstance(self.value, float) else Given(self.value)._serialized()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

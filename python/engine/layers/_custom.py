@@ -35,7 +35,7 @@ class CustomWeight(StoredArray):
     @property
     def value(self) -> Float32:
         """The numbers, read-only."""
-        return self._owner.weight(self._index)
+        return self._owner._weight_at(self._index)
 
     @property
     def T(self) -> Float32:  # noqa: N802 # NumPy's name
@@ -44,7 +44,7 @@ class CustomWeight(StoredArray):
 
     def assign(self, value: Any) -> None:
         """Set the array to `value`, of the same shape."""
-        self._owner.set_weight(self._index, np.asarray(value))
+        self._owner._set_weight(self._index, np.asarray(value))
 
     @property
     def _owner(self) -> Weighted:
@@ -126,7 +126,7 @@ def given_mask(layer: Any, inputs: Any, rows: tuple[int, ...], mask: Any) -> NDA
     """The mask of `inputs`, of so many `rows`, for a call of `layer`: the one given, or else what the inputs note."""
     if mask is None:
         mask = mask_of(inputs)
-    elif not layer.reads_mask:
+    elif not layer._reads_mask:
         msg = f"layer {layer.name!r} takes no `mask`, as its outputs are the same with one: leave it out"
         raise TypeError(msg)
     if mask is None:

@@ -152,7 +152,7 @@ def gradients_of(
     """
     gradient = getattr(layer, "gradient", None)
     if gradient is None:
-        names = "".join(f", by_{weight.name}" for weight in layer.learned)
+        names = "".join(f", by_{weight.name}" for weight in layer._trainable_specs)
         msg = (
             f"layer {layer.name!r} has no gradient, which training needs: add to {type(layer).__name__} a method "
             f"`def gradient(self, inputs, upstream)` that returns {'(by_inputs' + names + ')' if names else 'by_inputs'}"
@@ -172,7 +172,7 @@ def gradients_of(
     arrays: list[NDArray[Any]] = [np.asarray(part) for part in parts]
     for index, (array, shape) in enumerate(zip(arrays, wanted, strict=True)):
         if array.shape != shape:
-            what = "the inputs" if index == 0 else f"weight {layer.learned[index - 1].name!r}"
+            what = "the inputs" if index == 0 else f"weight {layer._trainable_specs[index - 1].name!r}"
             msg = f"the gradient of layer {layer.name!r} by {what} must have shape {shape}, got {array.shape}"
             raise ValueError(msg)
     for target, array in zip(by_weights, arrays[1:], strict=True):

@@ -52,7 +52,7 @@ class Penalised(Weighted):
             *self._added,
             *(
                 w.regularizer(x)
-                for w, x in zip(self.learned, self.trainable_weights, strict=False)
+                for w, x in zip(self._trainable_specs, self.trainable_weights, strict=False)
                 if w.regularizer
             ),
         ]
@@ -77,7 +77,7 @@ class Penalised(Weighted):
     def _penalty_on_outputs(self, shape: Shape) -> Operation:
         """The operation that penalises outputs whose samples have `shape`."""
         regularizer = self.activity_regularizer or regularizers.L1L2()
-        fields = regularizer.lower("activity")
+        fields = regularizer._lower("activity")
         if fields.keys() <= {"activity_l1", "activity_l2"}:
             factors = {key.removeprefix("activity_"): value for key, value in fields.items()}
             return {"kind": "activity_regularization", **factors}

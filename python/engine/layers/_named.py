@@ -17,5 +17,5 @@ class NamedWeight:
     def __get__(self, layer: Weighted | None, owner: type) -> Any:
         if layer is None:
             return self
-        names = layer.weight_names if layer.built else []
-        return layer.weight(names.index(self._name)) if self._name in names else None
+        names = layer._weight_names if layer.built else []
+        return layer._weight_at(names.index(self._name)) if self._name in names else None

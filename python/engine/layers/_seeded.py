@@ -19,5 +19,5 @@ class Seeded(Layer):
 
     def __init__(self, seed: int | None = None, **options: Any) -> None:
         self.seed = seed_or_none(seed)
-        self.seed_in_use: int = next_seed() if self.seed is None else self.seed
+        self._seed_in_use: int = next_seed() if self.seed is None else self.seed
         super().__init__(**options)

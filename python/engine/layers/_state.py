@@ -47,9 +47,9 @@ def asked(**weights: Weight) -> dict[str, Any]:
     """The fields of a core operation that penalise and constrain its weights, by the core's names for these."""
     found: dict[str, Any] = {}
     for name, weight in weights.items():
-        found |= weight.regularizer.lower(name) if weight.regularizer else {}
+        found |= weight.regularizer._lower(name) if weight.regularizer else {}
         if weight.constraint:
-            found[f"{name}_constraint"] = weight.constraint.lower(len(weight.shape))
+            found[f"{name}_constraint"] = weight.constraint._lower(len(weight.shape))
     return found
 
 
@@ -94,11 +94,11 @@ class LayerWeight(Tensor):
 
     def assign(self, value: ArrayLike) -> None:
         """Set the layer's weight to `value`, of the same shape; this array stays what it is."""
-        self._origin[0].set_weight(self._index, value)
+        self._origin[0]._set_weight(self._index, value)
 
     def assign_add(self, value: ArrayLike) -> None:
         """Add `value` to the layer's weight as it is now."""
-        self.assign(self._origin[0].weight(self._index) + np.asarray(value))
+        self.assign(self._origin[0]._weight_at(self._index) + np.asarray(value))
 
     def assign_sub(self, value: ArrayLike) -> None:
         """Subtract `value` from the layer's weight as it is now."""
@@ -138,7 +138,7 @@ class Weighted(HasWeights, Spec):
         self._places: list[Place] = []
         self._sample_shape: Shape | None = None  # of the inputs, once known
 
-    def weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
         """The weights that inputs of `input_shape` need, in the order of `get_weights`."""
         del input_shape
         return []
@@ -157,14 +157,14 @@ class Weighted(HasWeights, Spec):
         """The weights of this moment, read-only; empty before the layer is built."""
         own, places = self._weights, self._places
         # The layer may join or leave a model meanwhile: it always has its weights at the one place or at the other.
-        return self.known(places[0].read() if places else own or self._weights or ())
+        return self._as_layer_weights(places[0].read() if places else own or self._weights or ())
 
-    def known(self, arrays: Iterable[Float32]) -> list[Float32]:
+    def _as_layer_weights(self, arrays: Iterable[Float32]) -> list[Float32]:
         """The arrays as weights of this layer, which know that they are."""
         return [LayerWeight.of(self, index, array) for index, array in enumerate(arrays)]
 
     @property
-    def weight_names(self) -> list[str]:
+    def _weight_names(self) -> list[str]:
         """Names of the weights, such as `kernel`."""
         return [weight.name for weight in self._specs]
 
@@ -206,7 +206,7 @@ class Weighted(HasWeights, Spec):
             self.set_weights([weights[index] for index in range(len(order))])
 
     @property
-    def variable_names(self) -> list[str]:
+    def _variable_names(self) -> list[str]:
         """What the weights are called, with the layer before, in the order of `save_own_variables`."""
         return [f"{self.name}/{self._specs[index].name}" for index in self._saved_order]
 
@@ -228,7 +228,7 @@ class Weighted(HasWeights, Spec):
         elif values:
             self._places[0].program.write_variables(values, self._places[0].first)
 
-    def set_weight(self, index: int, value: ArrayLike) -> None:
+    def _set_weight(self, index: int, value: ArrayLike) -> None:
         """Take over `value` as the weight of that number; whatever trains the others meanwhile goes on.
 
         Raises:
@@ -242,9 +242,9 @@ class Weighted(HasWeights, Spec):
         elif self._weights is not None:
             self._weights = [*self._weights[:index], checked, *self._weights[index + 1 :]]
 
-    def initial_weights(self, input_shape: Shape) -> list[Float32]:
+    def _initial_weights(self, input_shape: Shape) -> list[Float32]:
         """The weights to start from: those there are, else fresh ones."""
-        wanted = self.fitting_weights(input_shape)
+        wanted = self._fitting_weights(input_shape)
         weights = self.weights if self.built else [weight.start(self.name) for weight in wanted]
         self._specs, self._sample_shape = wanted, input_shape
         return weights
@@ -252,14 +252,14 @@ class Weighted(HasWeights, Spec):
     def _begun(self, input_shape: Shape) -> list[Float32]:
         """Its weights for inputs of `input_shape`, which it has from now on."""
         with JOINING:
-            weights = self.initial_weights(input_shape)
+            weights = self._initial_weights(input_shape)
             if not self.built:
                 self._weights = weights
             return weights
 
-    def fitting_weights(self, input_shape: Shape) -> list[Weight]:
+    def _fitting_weights(self, input_shape: Shape) -> list[Weight]:
         """The weights that inputs of `input_shape` need; ValueError where those that there are have other shapes."""
-        wanted = self.weights_for(input_shape)
+        wanted = self._weights_for(input_shape)
         for weight in wanted:
             if math.prod(weight.shape) > MOST_WEIGHTS:
                 msg = f"layer {self.name!r} would need a {weight.name} of shape {weight.shape}: over 2**40 numbers"
@@ -273,31 +273,31 @@ class Weighted(HasWeights, Spec):
                 raise ValueError(msg)
         return wanted
 
-    def loans_for(self, model: object) -> list[Loan]:
+    def _shared_weights(self, model: object) -> list[Loan]:
         """The weights as the program of another living model than `model` has them; empty if there is none."""
         place = next((place for place in self._places if place.model() not in (None, model)), None)
         return [] if place is None else [(place.program, place.first + i) for i in range(place.arrays)]
 
-    def attach(self, model: object, program: Program, first: int, count: int) -> None:
+    def _attach(self, model: object, program: Program, first: int, count: int) -> None:
         """Join `model`; `program` has the weights as variables `first` to `first + count`."""
         place = Place(weakref.ref(model), program, first, count)
         living = [place if old.model() is model else old for old in self._places if old.model() is not None]
         self._places = living if place in living else [*living, place]
         self._weights = None
 
-    def detach(self, model: object) -> None:
+    def _detach(self, model: object) -> None:
         """Leave `model`, with a copy of the weights if no other has them."""
         rest = [place for place in self._places if place.model() not in (None, model)]
         if not rest:
             self._weights = self.get_weights()
         self._places = rest
 
-    def weight(self, index: int) -> Float32:
+    def _weight_at(self, index: int) -> Float32:
         """The weight of that number as it is now, read-only."""
         return self.weights[index]
 
     @property
-    def learned(self) -> list[Weight]:
+    def _trainable_specs(self) -> list[Weight]:
         """What training changes."""
         return [weight for weight, learns in zip(self._specs, self._learns, strict=True) if learns]
 

@@ -39,7 +39,7 @@ class ReLU(Layer):
         self.threshold = real(threshold, "threshold", 0.0)
         super().__init__(**options)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One activation."""
         del input_shape
         lowered = relu_operation(self.negative_slope, self.max_value, self.threshold)
@@ -58,7 +58,7 @@ class LeakyReLU(Layer):
 
     supports_masking = True
 
-    left_out = (*Layer.left_out, "alpha")
+    _unsaved_arguments = (*Layer._unsaved_arguments, "alpha")
 
     def __init__(self, negative_slope: float = 0.3, *, alpha: float | None = None, **options: Any) -> None:
         if alpha is not None:
@@ -71,7 +71,7 @@ class LeakyReLU(Layer):
         self.negative_slope = real(negative_slope, "negative_slope", 0.0)
         super().__init__(**options)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One activation."""
         del input_shape
         return [{"kind": "activation", **leaky_relu_operation(self.negative_slope)}]
@@ -92,7 +92,7 @@ class ELU(Layer):
         self.alpha = real(alpha, "alpha")
         super().__init__(**options)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One activation."""
         del input_shape
         return [{"kind": "activation", **elu_operation(self.alpha)}]
@@ -113,12 +113,12 @@ class Softmax(Layer):
         self.axis = axis_argument(axis)
         super().__init__(**options)
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""
         axes_of(self.name, self.axis, input_shape)
         return input_shape
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One activation of rows, between two transpositions unless the axis is the last."""
         softmax = {"kind": "activation", "activation": "softmax"}
         return axes_of(self.name, self.axis, input_shape).around([softmax])

@@ -46,7 +46,7 @@ class _Augmentation(Seeded, ABC):
         self.data_format = choice(data_format or "channels_last", "data_format", ("channels_last",))
         super().__init__(seed, **options)
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""
         if len(input_shape) not in (2, 3):
             msg = (
@@ -56,9 +56,9 @@ class _Augmentation(Seeded, ABC):
             raise ValueError(msg)
         return input_shape
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One change."""
-        height, width, *channels = self.output_shape_for(input_shape)
+        height, width, *channels = self._output_shape_for(input_shape)
         return [
             {
                 "kind": "warp",
@@ -69,7 +69,7 @@ class _Augmentation(Seeded, ABC):
                 "fill": self.fill_mode,
                 "fill_value": self.fill_value,
                 "nearest": self.interpolation == "nearest",
-                "seed": self.seed_in_use,
+                "seed": self._seed_in_use,
                 **self._change(),
             }
         ]
@@ -189,7 +189,7 @@ class RandomFlip(_Augmentation):
         options: `name`, `input_shape`, as for every layer.
     """
 
-    left_out = (*Layer.left_out, "fill_mode", "interpolation", "fill_value")
+    _unsaved_arguments = (*Layer._unsaved_arguments, "fill_mode", "interpolation", "fill_value")
 
     def __init__(
         self, mode: str = "horizontal_and_vertical", seed: int | None = None, **options: Any

@@ -70,20 +70,25 @@ class Layer(Linked):
     """
 
     # The model's config holds them.
-    left_out: ClassVar[tuple[str, ...]] = ("autocast", "input_shape", "input_dim", "batch_input_shape")
-    keeps_otherwise = True
-    unknown_argument = ValueError
-    tokens: int | None = None
+    _unsaved_arguments: ClassVar[tuple[str, ...]] = (
+        "autocast",
+        "input_shape",
+        "input_dim",
+        "batch_input_shape",
+    )
+    _config_may_lack_arguments = True
+    _unknown_argument_error = ValueError
+    _tokens: int | None = None
     """Where inputs are indices: how many there are."""
-    moves_only = False
+    _only_moves_values = False
     """Whether outputs are inputs, at other places."""
 
-    seed_in_use: int | None = None
+    _seed_in_use: int | None = None
     """Of a layer that draws random numbers."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if cls.lower is not Layer.lower:
+        if cls._lower is not Layer._lower:
             refuse_overrides(cls, "call", "build", "compute_mask")
 
     def __init__(
@@ -103,37 +108,37 @@ class Layer(Linked):
             input_shape = (integer(input_dim, "input_dim", 1),)
         if batch_input_shape is not None:
             input_shape = tuple(batch_input_shape)[1:]  # type: ignore[assignment] # `shape` refuses None
-        self.given_input_shape = None if input_shape is None else shape(input_shape, "input_shape")
+        self._given_input_shape = None if input_shape is None else shape(input_shape, "input_shape")
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
         self.trainable = trainable
         self.dtype = float32_only(dtype)
         flag(autocast, "autocast")
-        if self.is_custom and type(self).compute_mask is not Linked.compute_mask:
+        if self._is_custom and type(self).compute_mask is not Linked.compute_mask:
             self.supports_masking = True
 
     # What the layers of the package say about themselves; shapes are those of one sample, without the batch axis.
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""
         return (
             self._custom_output_shape(input_shape)
-            if self.is_custom
-            else super().output_shape_for(input_shape)
+            if self._is_custom
+            else super()._output_shape_for(input_shape)
         )
 
-    def weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
         """The weights that inputs of `input_shape` need, in the order of `get_weights`."""
-        if self.is_custom:
+        if self._is_custom:
             self._build_for(input_shape)
             return self._specs
         return []
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """The layer as the core reads it, for inputs of `input_shape`.
 
         An operation that works on rows, such as a product, works on the last axis.
         """
-        if not self.is_custom:
+        if not self._is_custom:
             return []
         outputs = self._custom_output_shape(input_shape)
         variables = [
@@ -143,13 +148,13 @@ class Layer(Linked):
         operation = {"kind": "custom", "units": math.prod(outputs), "variables": variables, "groups": 1}
         return [operation | {"trainable": self.trainable, "host": LayerHost(ref(self), input_shape, outputs)}]
 
-    def operations_for(self, input_shape: Shape) -> list[Operation]:
+    def _operations_for(self, input_shape: Shape) -> list[Operation]:
         """The same, with the rows that a sample is made of."""
         rows = {} if len(input_shape) < 2 else {"groups": math.prod(input_shape[:-1])}  # noqa: PLR2004 # one row
-        operations: list[Operation] = [rows | dict(operation) for operation in self.lower(input_shape)]
+        operations: list[Operation] = [rows | dict(operation) for operation in self._lower(input_shape)]
         if self.activity_regularizer is None:
             return operations
-        return [*operations, self._penalty_on_outputs(self.output_shape_for(input_shape))]
+        return [*operations, self._penalty_on_outputs(self._output_shape_for(input_shape))]
 
     # What a layer of your own says about itself; shapes have a batch axis of None.
 
@@ -221,7 +226,7 @@ class Layer(Linked):
         return CustomWeight(self, len(self._specs) - 1)
 
     @property
-    def is_custom(self) -> bool:
+    def _is_custom(self) -> bool:
         """Whether Python computes the layer."""
         return type(self).call is not Layer.call
 
@@ -235,14 +240,14 @@ class Layer(Linked):
         if symbol is not None:
             return symbol.through(self)
         rows = readable(shaped(inputs, np.shape(inputs)[1:], "inputs"))
-        require_tokens(rows, self.tokens, "inputs")
+        require_tokens(rows, self._tokens, "inputs")
         mask = given_mask(self, inputs, rows.shape[:-1], mask)
         sample = rows.shape[1:]
-        output_shape = self.output_shape_for(sample)
-        operations = self.operations_for(sample)
+        output_shape = self._output_shape_for(sample)
+        operations = self._operations_for(sample)
         weights = self._begun(sample)
         masked_after = self.compute_mask(rows, mask) if self.supports_masking else None
-        if mask is not None and self.reads_mask:
+        if mask is not None and self._reads_mask:
             rows, operations = with_mask(rows, mask, operations)
         program = build(math.prod(rows.shape[1:]), operations, weights)
         outputs = program.predict(rows, None, False, noisy, next_seed() if noisy else 0)
@@ -251,7 +256,7 @@ class Layer(Linked):
         return outputs.reshape(len(rows), *output_shape).view(Tensor).masked(masked_after)
 
     def __setattr__(self, name: str, value: object) -> None:
-        if self.is_custom and isinstance(value, Layer):
+        if self._is_custom and isinstance(value, Layer):
             raise layer_within(type(self), name)
         super().__setattr__(name, value)
 

@@ -40,7 +40,7 @@ class Dense(Layer):
 
     supports_masking = True
 
-    left_out = (*Layer.left_out, "lora_rank", "lora_alpha")
+    _unsaved_arguments = (*Layer._unsaved_arguments, "lora_rank", "lora_alpha")
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -83,12 +83,12 @@ class Dense(Layer):
         """The bias (units,) as it is now, read-only; None without one."""
         return self._weight(1, "bias") if self.use_bias else None
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The last axis becomes `units` long."""
         require_axis(self, input_shape)
         return activated_shape(self.activation, (*input_shape[:-1], self.units))
 
-    def weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
         """The kernel, then the bias."""
         shape = (input_shape[-1], self.units)
         kernel = Weight(
@@ -99,7 +99,7 @@ class Dense(Layer):
         )
         return [kernel, bias] if self.use_bias else [kernel]
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One dense operation, penalties on its weights included, then the activation."""
         operation: dict[str, Any] = {
             "kind": "dense",
@@ -108,7 +108,7 @@ class Dense(Layer):
             "kernel_l2": 0.0,
             "bias_l2": 0.0,
             "trainable": self.trainable,
-            **asked(**{weight.name: weight for weight in self.weights_for(input_shape)}),
+            **asked(**{weight.name: weight for weight in self._weights_for(input_shape)}),
         }
         if not activations.in_core(self.activation):
             return [operation, *lower_activation(self.activation, (*input_shape[:-1], self.units))]
@@ -130,13 +130,13 @@ class Activation(Layer):
         self.activation = activations.get(activation)
         super().__init__(**options)
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""
         if self.activation in activations.BY_ROW:
             require_axis(self, input_shape)
         return activated_shape(self.activation, input_shape)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One activation."""
         return lower_activation(self.activation, input_shape)
 
@@ -158,7 +158,13 @@ class InputLayer(NoNumbers, Layer):
         options: `input_shape` and `input_dim` are other ways to give `shape`.
     """
 
-    left_out = (*Layer.left_out, "activity_regularizer", "shape", "batch_size", "input_tensor")
+    _unsaved_arguments = (
+        *Layer._unsaved_arguments,
+        "activity_regularizer",
+        "shape",
+        "batch_size",
+        "input_tensor",
+    )
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -192,10 +198,10 @@ class InputLayer(NoNumbers, Layer):
         self.ragged = choice(bool(ragged), "ragged", (False,))
         self.optional = choice(optional, "optional", (False,))
         super().__init__(name=name, **options)
-        if self.given_input_shape is None:
+        if self._given_input_shape is None:
             msg = "`shape` is missing: give the shape of one sample, such as Input(shape=(784,))"
             raise ValueError(msg)
-        self.sample_shape = self.starts_with = self.given_input_shape
+        self.sample_shape = self._input_sample_shape = self._given_input_shape
         self.batch_size = None if batch_size is None else integer(batch_size, "batch_size", 1)
         self.shape = self.batch_shape = (self.batch_size, *self.sample_shape)
         self.dtype = "float32" if dtype is None else str(np.dtype(cast(Any, dtype)))
@@ -240,7 +246,7 @@ def named_leaves(layers: Sequence[Any], root: str = "") -> Iterator[tuple[str, L
     """
     for layer in layers:
         if not isinstance(layer, Layer):
-            yield from named_leaves(layer.parts, f"{root}{layer.name}/")
+            yield from named_leaves(layer._parts_in_order, f"{root}{layer.name}/")
         elif not isinstance(layer, InputLayer):
             yield f"{root}{layer.name}", layer
 
@@ -274,10 +280,10 @@ def lower_activation(activation: Any, shape: Shape) -> list[Operation]:
     """What `activations.get` returned, as the core reads it, for samples of `shape`."""
     if not isinstance(activation, Layer):
         return [function_operation(activation, shape)]
-    if activation.weights_for(shape) or activation.output_shape_for(shape) != shape:
+    if activation._weights_for(shape) or activation._output_shape_for(shape) != shape:
         msg = f"{activation!r} can't be an activation, as it has weights or changes shapes: put it after as a layer"
         raise ValueError(msg)
-    return activation.lower(shape)
+    return activation._lower(shape)
 
 
 @register()
@@ -292,7 +298,7 @@ class ActivityRegularization(Layer):
 
     supports_masking = True
 
-    left_out = (*Layer.left_out, "activity_regularizer")
+    _unsaved_arguments = (*Layer._unsaved_arguments, "activity_regularizer")
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **options: Any) -> None:
         self.l1 = real(l1, "l1", 0.0)

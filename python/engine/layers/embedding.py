@@ -35,7 +35,7 @@ class Embedding(Layer):
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
-    left_out = (
+    _unsaved_arguments = (
         "autocast",
         "input_shape",
         "batch_input_shape",
@@ -73,8 +73,8 @@ class Embedding(Layer):
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = flag(mask_zero, "mask_zero")
         super().__init__(**options)
-        self.masks = self.supports_masking = self.mask_zero
-        self.tokens = self.input_dim
+        self._makes_mask = self.supports_masking = self.mask_zero
+        self._tokens = self.input_dim
         if weights is not None:
             self._start_from([*weights] if isinstance(weights, list) and len(weights) == 1 else [weights])
 
@@ -83,11 +83,11 @@ class Embedding(Layer):
         """The table (input_dim, output_dim), read-only."""
         return self._weight(0, "embeddings")
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """A last axis more, `output_dim` long."""
         return (*input_shape, self.output_dim)
 
-    def weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
         """The table."""
         del input_shape
         return [
@@ -101,9 +101,9 @@ class Embedding(Layer):
             )
         ]
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One look-up for each number of a sample."""
-        (table,) = self.weights_for(input_shape)
+        (table,) = self._weights_for(input_shape)
         operation = {"kind": "embedding", "tokens": self.input_dim, "units": self.output_dim, "groups": 1}
         learned = {"trainable": self.trainable, **asked(kernel=table)}
         return [operation | {"masks": self.mask_zero, **learned}]
@@ -114,6 +114,6 @@ class Embedding(Layer):
         return np.not_equal(inputs, 0) if self.mask_zero else None
 
     def _start_from(self, weights: list[Any]) -> None:
-        self._specs = self.weights_for(())
+        self._specs = self._weights_for(())
         table = np.broadcast_to(np.float32(0), self._specs[0].shape)
         self._weights = checked_weights(weights, [table], self.name)

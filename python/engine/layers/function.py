@@ -80,10 +80,10 @@ class Lambda(Layer):
             raise TypeError(msg)
         return derivative(inputs, upstream, **self.arguments)
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """As given, or that of what the function returns."""
         if self._shape is None:
-            return super().output_shape_for(input_shape)
+            return super()._output_shape_for(input_shape)
         self._build_for(input_shape)
         given = tuple(self._shape((None, *input_shape)))[1:] if callable(self._shape) else self._shape
         return integers(given, "output_shape", 1)

@@ -63,7 +63,7 @@ class GroupNormalization(Scaled):
             **options,
         )
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""
         (channels,) = axes_of(self.name, self.axis, input_shape).inner_shape
         if channels % self.groups:
@@ -74,11 +74,11 @@ class GroupNormalization(Scaled):
             raise ValueError(msg)
         return input_shape
 
-    def weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
         """Gamma and beta, one per channel."""
         return self._weights_of(axes_of(self.name, self.axis, input_shape).inner_shape)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One normalization, and what is learned."""
         axes = axes_of(self.name, self.axis, input_shape)
         (channels,) = axes.inner_shape

@@ -30,13 +30,13 @@ class Masking(Layer):
         options: `name`, `input_shape`, as for every layer.
     """
 
-    supports_masking = masks = True
+    supports_masking = _makes_mask = True
 
     def __init__(self, mask_value: float = 0.0, **options: Any) -> None:
         self.mask_value = real(mask_value, "mask_value")
         super().__init__(**options)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One mask."""
         del input_shape
         return [{"kind": "mask", "value": self.mask_value}]
@@ -56,33 +56,33 @@ class _Global(Layer):
         options: `name`, `input_shape`, as for every layer.
     """
 
-    axes: ClassVar[int]
-    kind = "mean"
+    _spatial_axes: ClassVar[int]
+    _kind = "mean"
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **options: Any) -> None:
         self.data_format = data_format_or_last(data_format)
         self.keepdims = flag(keepdims, "keepdims")
         super().__init__(**options)
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The features alone."""
-        if len(input_shape) != self.axes + 1:
+        if len(input_shape) != self._spatial_axes + 1:
             msg = (
-                f"layer {self.name!r} takes samples with {self.axes + 1} axes, their features among them, but gets "
+                f"layer {self.name!r} takes samples with {self._spatial_axes + 1} axes, their features among them, but gets "
                 f"{text_of_shape(input_shape)}: put a Reshape() before it"
             )
             raise ValueError(msg)
-        ones = (1,) * self.axes if self.keepdims else ()
+        ones = (1,) * self._spatial_axes if self.keepdims else ()
         last = self.data_format == DATA_FORMATS[0]
         return (*ones, input_shape[-1]) if last else (input_shape[0], *ones)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One mean, or maximum, of channels that are last."""
         order = tuple(range(len(input_shape)))
         if self.data_format != DATA_FORMATS[0]:
             order = (*order[1:], 0)
         places = math.prod(input_shape[axis] for axis in order[:-1])
-        return [*transposed(input_shape, order), {"kind": self.kind, "groups": places}]
+        return [*transposed(input_shape, order), {"kind": self._kind, "groups": places}]
 
 
 @register()
@@ -97,8 +97,8 @@ class GlobalAveragePooling1D(_Global):
         options: `name`, `input_shape`, as for every layer.
     """
 
-    axes = 1
-    supports_masking = takes_mask = True
+    _spatial_axes = 1
+    supports_masking = _consumes_mask = True
 
 
 @register()
@@ -111,7 +111,7 @@ class GlobalAveragePooling2D(_Global):
         options: `name`, `input_shape`, as for every layer.
     """
 
-    axes = 2
+    _spatial_axes = 2
 
 
 @register()
@@ -124,7 +124,7 @@ class GlobalAveragePooling3D(_Global):
         options: `name`, `input_shape`, as for every layer.
     """
 
-    axes = 3
+    _spatial_axes = 3
 
 
 @register()
@@ -137,7 +137,7 @@ class GlobalMaxPooling1D(_Global):
         options: `name`, `input_shape`, as for every layer.
     """
 
-    axes, kind = 1, "max"
+    _spatial_axes, _kind = 1, "max"
 
 
 @register()
@@ -150,7 +150,7 @@ class GlobalMaxPooling2D(_Global):
         options: `name`, `input_shape`, as for every layer.
     """
 
-    axes, kind = 2, "max"
+    _spatial_axes, _kind = 2, "max"
 
 
 @register()
@@ -163,7 +163,7 @@ class GlobalMaxPooling3D(_Global):
         options: `name`, `input_shape`, as for every layer.
     """
 
-    axes, kind = 3, "max"
+    _spatial_axes, _kind = 3, "max"
 
 
 def masks_before(stack: Sequence[Layer]) -> list[int | None]:
@@ -172,7 +172,7 @@ def masks_before(stack: Sequence[Layer]) -> list[int | None]:
     found = []
     for number, layer in enumerate(stack):
         found.append(source)
-        if layer.is_custom and layer.supports_masking:
+        if layer._is_custom and layer.supports_masking:
             # A `compute_mask` of its own is tried on zeros.
             inputs = np.zeros((2, *(layer._sample_shape or (1,))), np.float32)
             before = None if source is None else np.ones(inputs.shape[:-1], bool)
@@ -181,6 +181,6 @@ def masks_before(stack: Sequence[Layer]) -> list[int | None]:
             continue
         if source is not None and not layer.supports_masking:
             warn_of_lost_mask(layer)
-        passes = layer.supports_masking and not layer.takes_mask
-        source = number if layer.masks else source if passes else None
+        passes = layer.supports_masking and not layer._consumes_mask
+        source = number if layer._makes_mask else source if passes else None
     return [*found, source]

@@ -114,7 +114,7 @@ class BatchNormalization(Scaled):
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
-    heeds_mask = True
+    _masks_statistics = True
     moving_mean, moving_variance, moving_stddev = NamedWeight(), NamedWeight(), NamedWeight()
     renorm_mean, renorm_stddev = NamedWeight(), NamedWeight()
 
@@ -160,7 +160,7 @@ class BatchNormalization(Scaled):
             **options,
         )
 
-    def weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
         """Gamma, beta, running mean, running variance, and what renormalization goes by."""
         shape = axes_of(self.name, self.axis, input_shape).inner_shape
         mean, deviation = self.moving_mean_initializer, self._deviation
@@ -175,7 +175,7 @@ class BatchNormalization(Scaled):
         start = self.moving_variance_initializer or initializers.GlorotUniform()
         return np.asarray(np.sqrt(start(shape)), np.float32)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One batch normalization."""
         axes = axes_of(self.name, self.axis, input_shape)
         operation: dict[str, Any] = {"momentum": self.momentum, "epsilon": self.epsilon}
@@ -204,7 +204,9 @@ class LayerNormalization(Scaled):
         options: `name`, `trainable`, `input_shape`, as for every layer.
     """
 
-    fixed: ClassVar[Mapping[str, Any]] = {"rms_scaling": False}  # of older versions; RMSNormalization is that
+    _fixed_arguments: ClassVar[Mapping[str, Any]] = {
+        "rms_scaling": False
+    }  # of older versions; RMSNormalization is that
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -237,11 +239,11 @@ class LayerNormalization(Scaled):
             **options,
         )
 
-    def weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
         """Gamma and beta, with the axes that are normalized."""
         return self._weights_of(weight_shape(self.axis, input_shape))
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One normalization, and what is learned."""
         normalization = {"kind": "row_normalization", "epsilon": self.epsilon, "centred": True}
         affine = self._affine(weight_shape(self.axis, input_shape))

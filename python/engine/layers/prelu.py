@@ -46,15 +46,15 @@ class PReLU(Layer):
             self.shared_axes = [integer(shared_axes, "shared_axes", 1)]
         super().__init__(**options)
 
-    def weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
         """The slopes."""
         shape = self._alpha_shape(input_shape)
         constraint = constraints.of_a_row(self.alpha_constraint, shape)
         return [Weight("alpha", shape, self.alpha_initializer, True, self.alpha_regularizer, constraint)]
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One slope per number, or per number of an unshared axis."""
-        (alpha,) = self.weights_for(input_shape)
+        (alpha,) = self._weights_for(input_shape)
         operation = {
             "kind": "learned",
             "rule": "leaky",

@@ -36,7 +36,7 @@ class Rescaling(Layer):
         self.offset = _numbers(offset, "offset")
         super().__init__(**options)
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""
         for name, value in (("scale", self.scale), ("offset", self.offset)):
             if isinstance(value, list) and len(value) not in (1, *input_shape[-1:]):
@@ -47,7 +47,7 @@ class Rescaling(Layer):
                 raise ValueError(msg)
         return input_shape
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One rescaling."""
         if not isinstance(self.scale, list) and not isinstance(self.offset, list):
             return [{"kind": "rescaling", "scale": self.scale, "offset": self.offset}]
@@ -113,7 +113,7 @@ class Normalization(Layer):
         """The arguments that make this layer again; what `adapt` has found is among the weights."""
         return {**super().get_config(), "mean": self.input_mean, "variance": self.input_variance}
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""
         shape = self._axes(input_shape).inner_shape
         if self.input_mean is not None and not _broadcasts(_shape(self.input_mean), shape):
@@ -124,7 +124,7 @@ class Normalization(Layer):
             raise ValueError(msg)
         return input_shape
 
-    def weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
         """Mean, variance and Keras' count, which stays 0; none where they were given."""
         if self.input_mean is not None:
             return []
@@ -135,7 +135,7 @@ class Normalization(Layer):
             Weight("count", (), initializers.Zeros(), trainable=False),
         ]
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One standardization."""
         axes = self._axes(input_shape)
         operation: dict[str, Any] = {
@@ -183,7 +183,7 @@ class Normalization(Layer):
         if self.built:
             self.set_weights(values)
         else:
-            self._specs, self._weights = self.weights_for(axes.shape), values
+            self._specs, self._weights = self._weights_for(axes.shape), values
             self._sample_shape = axes.shape
 
     def _known(self, index: int, given: Any) -> Any:
@@ -228,7 +228,7 @@ class CategoryEncoding(Layer):
         self.output_mode = "multi_hot" if mode == "binary" else mode
         self.sparse = choice(sparse, "sparse", (False,))
         super().__init__(**options)
-        self.tokens = self.num_tokens
+        self._tokens = self.num_tokens
 
     def __call__(self, inputs: Any, count_weights: ArrayLike | None = None) -> Any:  # type: ignore[override] # as in Keras
         """The vectors for `inputs` (n, ...), or what will come out of an Input().
@@ -249,13 +249,13 @@ class CategoryEncoding(Layer):
         each = np.asarray(super().__call__(indices[..., np.newaxis]))
         return np.sum(each * weights[..., np.newaxis], axis=-2).view(Tensor)
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The last axis becomes `num_tokens` long; "one_hot" adds one, but to an axis of 1."""
         if self.output_mode == "one_hot" and input_shape[-1:] != (1,):
             return (*input_shape, self.num_tokens)
         return (*input_shape[:-1], self.num_tokens)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One encoding."""
         rows = input_shape if self.output_mode == "one_hot" else input_shape[:-1]
         return [

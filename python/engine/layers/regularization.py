@@ -42,7 +42,7 @@ class _Masked(Seeded):
         self.noise_shape = None if noise_shape is None else _noise_shape(noise_shape)
         super().__init__(seed, **options)
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""
         self._mask_fields(input_shape)
         return input_shape
@@ -88,13 +88,13 @@ class Dropout(_Masked):
         options: `name`, `input_shape`, as for every layer.
     """
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One dropout."""
         fields = self._mask_fields(input_shape)
         if not fields:
-            return [{"kind": "dropout", "rate": self.rate, "seed": self.seed_in_use}]
+            return [{"kind": "dropout", "rate": self.rate, "seed": self._seed_in_use}]
         scale = 1.0 / (1.0 - self.rate) if self.rate < 1.0 else 0.0
-        return [{"kind": "noise", "rate": self.rate, "seed": self.seed_in_use, "scale": scale, **fields}]
+        return [{"kind": "noise", "rate": self.rate, "seed": self._seed_in_use, "scale": scale, **fields}]
 
 
 class _SpatialDropout(Dropout):
@@ -107,8 +107,12 @@ class _SpatialDropout(Dropout):
         options: `name`, `input_shape`, as for every layer.
     """
 
-    left_out = (*Layer.left_out, "noise_shape", "trainable")  # which Keras' has no argument for
-    axes = 2
+    _unsaved_arguments = (
+        *Layer._unsaved_arguments,
+        "noise_shape",
+        "trainable",
+    )  # which Keras' has no argument for
+    _spatial_axes = 2
 
     def __init__(
         self, rate: float, data_format: str | None = None, seed: int | None = None, **options: Any
@@ -117,13 +121,13 @@ class _SpatialDropout(Dropout):
         super().__init__(rate, None, seed, **options)
 
     def _noise_shape_for(self, input_shape: Shape) -> Sequence[int | None] | None:
-        if len(input_shape) != self.axes:
+        if len(input_shape) != self._spatial_axes:
             msg = (
-                f"layer {self.name!r} takes samples with {self.axes} axes, but gets {text_of_shape(input_shape)}: put a "
+                f"layer {self.name!r} takes samples with {self._spatial_axes} axes, but gets {text_of_shape(input_shape)}: put a "
                 "Reshape() before it"
             )
             raise ValueError(msg)
-        ones: list[int | None] = [1] * (self.axes - 1)
+        ones: list[int | None] = [1] * (self._spatial_axes - 1)
         return [None, None, *ones] if self.data_format == DATA_FORMATS[1] else [None, *ones, None]
 
 
@@ -137,7 +141,7 @@ class SpatialDropout1D(_SpatialDropout):
         options: `name`, `input_shape`, as for every layer.
     """
 
-    left_out = (*_SpatialDropout.left_out, "data_format")
+    _unsaved_arguments = (*_SpatialDropout._unsaved_arguments, "data_format")
 
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(rate, None, seed, **options)
@@ -147,14 +151,14 @@ class SpatialDropout1D(_SpatialDropout):
 class SpatialDropout2D(_SpatialDropout):
     """Dropout of whole channels of samples (rows, columns, channels)."""
 
-    axes = 3
+    _spatial_axes = 3
 
 
 @register()
 class SpatialDropout3D(_SpatialDropout):
     """Dropout of whole channels of samples (planes, rows, columns, channels)."""
 
-    axes = 4
+    _spatial_axes = 4
 
 
 @register()
@@ -180,7 +184,7 @@ class AlphaDropout(_Masked):
     ) -> None:
         super().__init__(below_one(rate, "rate"), noise_shape, seed, **options)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One mask, and what fills its gaps."""
         if self.rate == 0.0:
             return []
@@ -190,7 +194,7 @@ class AlphaDropout(_Masked):
             "kind": "noise",
             "combination": "alpha",
             "rate": self.rate,
-            "seed": self.seed_in_use,
+            "seed": self._seed_in_use,
             "scale": a,
             "kept": b,
             "dropped": a * _SELU_FLOOR + b,
@@ -216,11 +220,11 @@ class GaussianDropout(Seeded):
         self.rate = below_one(rate, "rate")
         super().__init__(seed, **options)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One factor per number."""
         del input_shape
         deviation = math.sqrt(self.rate / (1.0 - self.rate))
-        return _normal_noise("multiply", 1.0, deviation, self.seed_in_use)
+        return _normal_noise("multiply", 1.0, deviation, self._seed_in_use)
 
 
 @register()
@@ -239,10 +243,10 @@ class GaussianNoise(Seeded):
         self.stddev = real(stddev, "stddev", 0.0, 1.0)
         super().__init__(seed, **options)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One addend per number."""
         del input_shape
-        return _normal_noise("add", 0.0, self.stddev, self.seed_in_use)
+        return _normal_noise("add", 0.0, self.stddev, self._seed_in_use)
 
 
 def _normal_noise(combination: str, mean: float, deviation: float, seed: int) -> list[Operation]:

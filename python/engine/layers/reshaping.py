@@ -20,7 +20,7 @@ def data_format_or_last(value: str | None) -> str:
 
 
 class _Moving(Layer):
-    moves_only = True
+    _only_moves_values = True
 
 
 @register()
@@ -36,11 +36,11 @@ class Flatten(_Moving):
         self.data_format = data_format_or_last(data_format)
         super().__init__(**options)
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """One axis, as long as all of `input_shape` together."""
         return (math.prod(input_shape),)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """Nothing, but for channels that come first."""
         if self.data_format == DATA_FORMATS[0] or len(input_shape) < 2:  # noqa: PLR2004 # nothing to turn
             return []
@@ -63,7 +63,7 @@ class Reshape(_Moving):
             raise ValueError(msg)
         super().__init__(**options)
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """`target_shape`, -1 replaced."""
         size, known = math.prod(input_shape), math.prod(axis for axis in self.target_shape if axis != -1)
         if size % known or (size != known and -1 not in self.target_shape):
@@ -91,7 +91,7 @@ class Permute(_Moving):
             raise ValueError(msg)
         super().__init__(**options)
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The axes of `input_shape` in the order of `dims`."""
         if len(input_shape) != len(self.dims):
             msg = (
@@ -101,7 +101,7 @@ class Permute(_Moving):
             raise ValueError(msg)
         return tuple(input_shape[axis - 1] for axis in self.dims)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One transposition, if any."""
         return transposed(input_shape, tuple(axis - 1 for axis in self.dims))
 
@@ -119,14 +119,14 @@ class RepeatVector(_Moving):
         self.n = integer(n, "n", 1)
         super().__init__(**options)
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """`(n, features)`."""
         if len(input_shape) != 1:
             msg = f"layer {self.name!r} repeats rows, (n, features), but gets {text_of_shape(input_shape)}: put a Flatten() before it"
             raise ValueError(msg)
         return (self.n, *input_shape)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One copy of everything per row."""
         return [{"kind": "take", "from": list(range(input_shape[0])) * self.n}]
 

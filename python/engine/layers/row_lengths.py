@@ -29,11 +29,11 @@ class RMSNormalization(Layer):
         self.epsilon = real(epsilon, "epsilon", 0.0)
         super().__init__(**options)
 
-    def weights_for(self, input_shape: Shape) -> list[Weight]:
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
         """The scale, with the axes that are normalized."""
         return [Weight("scale", weight_shape(self.axis, input_shape), initializers.Ones())]
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One normalization, and what is learned."""
         axes = axes_of(self.name, self.axis, input_shape)
         return axes.around(
@@ -64,7 +64,7 @@ class UnitNormalization(Layer):
         self.axis = axis_argument(axis)
         super().__init__(**options)
 
-    def lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[Operation]:
         """One normalization. No root counts as less than 1e-12, as in Keras."""
         operation = {"kind": "row_normalization", "epsilon": 1e-12, "centred": False, "unit": True}
         return axes_of(self.name, self.axis, input_shape).around([operation])

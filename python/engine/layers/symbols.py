@@ -67,7 +67,7 @@ class KerasTensor(NoNumbers):
 
     def through(self, layer: Any) -> KerasTensor:
         """What `layer`, or a model, makes of this."""
-        return KerasTensor(self.start, (*self.layers, layer), layer.output_shape_for(self._sample))
+        return KerasTensor(self.start, (*self.layers, layer), layer._output_shape_for(self._sample))
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
@@ -77,7 +77,7 @@ def symbol_of(value: Any) -> KerasTensor | None:
     """`value` where it stands for an array to come, an input layer included; None for anything else."""
     if isinstance(value, (list, tuple)) and len(value) == 1 and symbol_of(value[0]) is not None:
         return symbol_of(value[0])
-    start = getattr(value, "starts_with", None)
+    start = getattr(value, "_input_sample_shape", None)
     return (
         value if isinstance(value, KerasTensor) else None if start is None else KerasTensor(value, (), start)
     )
@@ -87,40 +87,40 @@ class Linked(Penalised):
     """What a layer knows of its place in a model."""
 
     compute_dtype = variable_dtype = "float32"
-    starts_with: Shape | None = None
+    _input_sample_shape: Shape | None = None
     """The shape of one sample, for what a model begins with."""
     supports_masking = False
     """Whether rows that a mask leaves out of account stay so after this layer."""
-    masks = False
+    _makes_mask = False
     """Whether its inputs say which rows later layers leave out of account."""
-    takes_mask = False
+    _consumes_mask = False
     """Whether it leaves these out itself, so that none are left."""
-    heeds_mask = False
+    _masks_statistics = False
     """Whether it leaves these out of what it finds in training."""
 
     @property
-    def reads_mask(self) -> bool:
+    def _reads_mask(self) -> bool:
         """Whether it does something else where a mask leaves out rows of its inputs."""
-        return self.takes_mask or self.heeds_mask or accepts(getattr(self, "call", None), "mask")
+        return self._consumes_mask or self._masks_statistics or accepts(getattr(self, "call", None), "mask")
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Which rows of the outputs count, (n, ...), from the same of the `inputs` (n, ..., features); None: all."""
         del inputs
-        return None if self.takes_mask else previous_mask
+        return None if self._consumes_mask else previous_mask
 
     @property
-    def leaves(self) -> list[Any]:
+    def _leaves(self) -> list[Any]:
         """The layers that this one consists of: itself."""
         return [self]
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""
         return input_shape
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """The shape of the outputs for inputs of `input_shape`, both `(None, ...)`."""
         sample = tuple(integer(size, "input_shape", 1) for size in tuple(input_shape)[1:])
-        return (None, *self.output_shape_for(sample))
+        return (None, *self._output_shape_for(sample))
 
     @property
     def input(self) -> KerasTensor:
@@ -133,12 +133,12 @@ class Linked(Penalised):
         return self._symbol("output", 1)
 
     def _symbol(self, what: str, after: int) -> KerasTensor:
-        if self.starts_with is not None:
-            return KerasTensor(self, (), self.starts_with)
+        if self._input_sample_shape is not None:
+            return KerasTensor(self, (), self._input_sample_shape)
         for place in self._places:
             model = place.model()
             if model is not None and any(layer is self for layer in model.layers):
-                return model.symbol_at(self, after)  # type: ignore[no-any-return] # models are above
+                return model._symbol_at(self, after)  # type: ignore[no-any-return] # models are above
         msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
         raise AttributeError(msg)
 

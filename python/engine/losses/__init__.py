@@ -115,7 +115,7 @@ def get(identifier: object) -> Any:
         return identifier
     loss = registry.get(identifier)
     if isinstance(identifier, str) and isinstance(loss, FunctionLoss) and identifier != type(loss).__name__:
-        return type(loss).function
+        return type(loss)._function
     return loss
 
 

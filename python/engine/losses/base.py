@@ -54,16 +54,16 @@ class Loss(Spec):
         1.0
     """
 
-    left_out: ClassVar[tuple[str, ...]] = ("dtype",)
-    wants_indices: bool | None = None
+    _unsaved_arguments: ClassVar[tuple[str, ...]] = ("dtype",)
+    _wants_indices: bool | None = None
     """Whether targets are class indices (n,) rather than one number per output; None: what `y` holds tells."""
-    wants_classes: ClassVar[bool] = False
+    _wants_classes: ClassVar[bool] = False
     """Whether the outputs stand for classes that exclude each other."""
-    wants_fractions: ClassVar[bool] = False
+    _wants_fractions: ClassVar[bool] = False
     """Whether targets must lie in [0, 1]."""
-    wants_signs: ClassVar[bool] = False
+    _wants_signs: ClassVar[bool] = False
     """Whether targets must be -1 and 1, or 0 and 1."""
-    ignored: int | None = None
+    _ignored_class: int | None = None
     """Class index of samples that count for nothing."""
 
     def __init__(
@@ -101,7 +101,7 @@ class Loss(Spec):
         """
         losses = np.asarray(self.call(y_true, y_pred), np.float32)
         weights = weights_like(sample_weight, losses)
-        counted = self.counted(y_true, losses)
+        counted = self._counted(y_true, losses)
         weighted = losses.astype(np.float64) * weights
         if REDUCTIONS[self.reduction] == "sum":
             return Number(np.sum(weighted))
@@ -110,23 +110,23 @@ class Loss(Spec):
         divisor = np.sum(counted * weights if self.reduction == "mean_with_sample_weight" else counted)
         return Number(np.sum(weighted) / divisor if divisor else 0.0)
 
-    def counted(self, y_true: ArrayLike, losses: Float32) -> NDArray[np.float64]:
+    def _counted(self, y_true: ArrayLike, losses: Float32) -> NDArray[np.float64]:
         """1 for each sample that counts, (n,), else 0."""
-        if self.ignored is None:
+        if self._ignored_class is None:
             return np.ones(losses.shape)
-        return np.asarray(np.reshape(y_true, losses.shape) != self.ignored, np.float64)
+        return np.asarray(np.reshape(y_true, losses.shape) != self._ignored_class, np.float64)
 
     @property
-    def needs_host(self) -> bool:
+    def _needs_host(self) -> bool:
         """Whether NumPy must compute it, batch by batch, as the core doesn't know it."""
         return True
 
-    def resolve(self, indices: bool, outputs: int) -> Loss:
+    def _resolve(self, indices: bool, outputs: int) -> Loss:
         """The loss to compute, given whether targets are class indices and the width of the predictions."""
         return self
 
     @abstractmethod
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""
 
 
@@ -139,9 +139,9 @@ class FunctionLoss(Loss):
         dtype: as in `Loss`.
     """
 
-    function: ClassVar[Callable[..., Float32]]
+    _function: ClassVar[Callable[..., Float32]]
     """Losses (n,) from targets, predictions and the options of the class."""
-    wants_indices = False
+    _wants_indices = False
 
     def __init__(
         self,
@@ -152,27 +152,27 @@ class FunctionLoss(Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     @property
-    def needs_host(self) -> bool:
+    def _needs_host(self) -> bool:
         """Whether a subclass of the user's has a formula of its own."""
         return type(self).call is not FunctionLoss.call
 
     def call(self, y_true: Any, y_pred: Any) -> Float32:
         """The loss of each sample, by the formula."""
-        return type(self).function(y_true, y_pred, **self._options())
+        return type(self)._function(y_true, y_pred, **self._options())
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""
-        ignored = {} if self.ignored is None else {"ignored": self.ignored}
+        ignored = {} if self._ignored_class is None else {"ignored": self._ignored_class}
         return {
-            "kind": snake_case(type(self).function.__name__),
+            "kind": snake_case(type(self)._function.__name__),
             "from_logits": getattr(self, "from_logits", False),
             "label_smoothing": getattr(self, "label_smoothing", 0.0),
-            "parameters": self.parameters(),
+            "parameters": self._parameters(),
             "reduction": REDUCTIONS[self.reduction],
             **ignored,
         }
 
-    def parameters(self) -> list[float]:
+    def _parameters(self) -> list[float]:
         """Numbers that the formula takes in the core."""
         return []
 

@@ -147,10 +147,10 @@ class SparseCategoricalCrossentropy(FunctionLoss):
         dtype: as in `Loss`.
     """
 
-    left_out = ("dtype", "axis")
-    function = staticmethod(sparse_categorical_crossentropy)
-    wants_indices = True
-    wants_classes = True
+    _unsaved_arguments = ("dtype", "axis")
+    _function = staticmethod(sparse_categorical_crossentropy)
+    _wants_indices = True
+    _wants_classes = True
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -164,7 +164,7 @@ class SparseCategoricalCrossentropy(FunctionLoss):
         super().__init__(reduction, name, dtype)
         self.from_logits = flag(from_logits, "from_logits")
         self.ignore_class = None if ignore_class is None else integer(ignore_class, "ignore_class", LOWEST)
-        self.ignored = self.ignore_class
+        self._ignored_class = self.ignore_class
         self.axis = last_axis(axis)
 
 
@@ -180,7 +180,7 @@ class Smoothed(FunctionLoss):
         dtype: as in `Loss`.
     """
 
-    wants_fractions = True
+    _wants_fractions = True
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -210,8 +210,8 @@ class CategoricalCrossentropy(Smoothed):
         dtype: as in `Loss`.
     """
 
-    function = staticmethod(categorical_crossentropy)
-    wants_classes = True
+    _function = staticmethod(categorical_crossentropy)
+    _wants_classes = True
 
 
 @register("bce", function=binary_crossentropy)
@@ -227,16 +227,16 @@ class BinaryCrossentropy(Smoothed):
         dtype: as in `Loss`.
     """
 
-    function = staticmethod(binary_crossentropy)
+    _function = staticmethod(binary_crossentropy)
 
 
 @register("ce")
 class _Crossentropy(Loss):
     """The crossentropy that suits labels and outputs, as Keras picks it for "crossentropy"."""
 
-    needs_host = False
+    _needs_host = False
 
-    def resolve(self, indices: bool, outputs: int) -> Loss:
+    def _resolve(self, indices: bool, outputs: int) -> Loss:
         if outputs == 1:
             return BinaryCrossentropy()
         return SparseCategoricalCrossentropy() if indices else CategoricalCrossentropy()

@@ -46,28 +46,28 @@ class HostLoss(Loss):
         aligns: bool,
     ) -> None:
         super().__init__(name, reduction)
-        self.compute, self.gradient, self.wants_indices = compute, gradient, wants_indices
+        self.compute, self.gradient, self._wants_indices = compute, gradient, wants_indices
         self._aligns = aligns
         self.as_given = wants_indices is None
 
-    needs_host = False
+    _needs_host = False
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """What `compute` gives."""
         return self.compute(y_true, y_pred)
 
-    def resolve(self, indices: bool, outputs: int) -> Loss:
+    def _resolve(self, indices: bool, outputs: int) -> Loss:
         """The same loss for targets of that form."""
         loss = HostLoss(self.compute, self.gradient, self.name, self.reduction, indices, aligns=self._aligns)
         loss.as_given = self.as_given
         return loss
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""
-        target = "sparse" if self.wants_indices else "dense"
+        target = "sparse" if self._wants_indices else "dense"
         return {"kind": "host", "target": target, "reduction": REDUCTIONS[self.reduction]}
 
-    def run(
+    def _run(
         self, batch: Mapping[str, Array], form: Form, factor: float, output_shape: tuple[int, ...]
     ) -> None:
         """Fill in the losses of `batch` and, for training, the gradient.
@@ -164,10 +164,10 @@ def for_training(identifier: object) -> Loss:
         return HostLoss(
             identifier, _gradient(identifier, name), name, "sum_over_batch_size", None, aligns=True
         )
-    if not loss.needs_host:
+    if not loss._needs_host:
         return loss
     gradient = _gradient(loss, loss.name)
-    return HostLoss(loss.call, gradient, loss.name, loss.reduction, loss.wants_indices, aligns=False)
+    return HostLoss(loss.call, gradient, loss.name, loss.reduction, loss._wants_indices, aligns=False)
 
 
 def _gradient(loss: object, name: str) -> Formula:

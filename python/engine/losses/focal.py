@@ -164,7 +164,7 @@ class _Focal(Smoothed):
         self.alpha = real(alpha, "alpha")
         self.gamma = real(gamma, "gamma", 0.0)
 
-    def parameters(self) -> list[float]:
+    def _parameters(self) -> list[float]:
         """`alpha`, `gamma`, and what is not by name in the core."""
         return [self.alpha, self.gamma, float(self.from_logits)]
 
@@ -185,7 +185,7 @@ class BinaryFocalCrossentropy(_Focal):
         dtype: as in `Loss`.
     """
 
-    function = staticmethod(binary_focal_crossentropy)
+    _function = staticmethod(binary_focal_crossentropy)
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -202,9 +202,9 @@ class BinaryFocalCrossentropy(_Focal):
         super().__init__(alpha, gamma, from_logits, label_smoothing, axis, reduction, name, dtype)
         self.apply_class_balancing = flag(apply_class_balancing, "apply_class_balancing")
 
-    def parameters(self) -> list[float]:
+    def _parameters(self) -> list[float]:
         """Those of focal losses, and whether ones weigh `alpha`."""
-        return [*super().parameters(), float(self.apply_class_balancing)]
+        return [*super()._parameters(), float(self.apply_class_balancing)]
 
 
 @register(function=categorical_focal_crossentropy)
@@ -222,37 +222,37 @@ class CategoricalFocalCrossentropy(_Focal):
         dtype: as in `Loss`.
     """
 
-    function = staticmethod(categorical_focal_crossentropy)
-    wants_classes = True
+    _function = staticmethod(categorical_focal_crossentropy)
+    _wants_classes = True
 
 
 class _Overlap(FunctionLoss, ABC):
     """What Dice and Tversky have in common: over a whole batch, their sums tie the samples together."""
 
-    wants_fractions = True
+    _wants_fractions = True
     axis: int | None
 
     @abstractmethod
-    def factors(self) -> tuple[float, float, float]:
+    def _factors(self) -> tuple[float, float, float]:
         """alpha, beta and epsilon of Tversky's formula."""
 
-    def parameters(self) -> list[float]:
+    def _parameters(self) -> list[float]:
         """alpha, beta and epsilon."""
-        return list(self.factors())
+        return list(self._factors())
 
     @property
-    def needs_host(self) -> bool:
+    def _needs_host(self) -> bool:
         """The core has the sums of a sample, not those of a batch."""
-        return self.axis is None or super().needs_host
+        return self.axis is None or super()._needs_host
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""
-        return {**super().lower(), "kind": "tversky"}
+        return {**super()._lower(), "kind": "tversky"}
 
     def gradient(self, y_true: ArrayLike, y_pred: ArrayLike) -> Array:
         """Derivative by the predictions of the one loss of a batch; sums run in order, so that bits stay."""
         y, p = (array.astype(float) for array in paired(y_true, y_pred))
-        alpha, beta, epsilon = self.factors()
+        alpha, beta, epsilon = self._factors()
         both, alone, beyond = (np.cumsum(a)[-1] for a in (y * p, y * (1 - p), p * (1 - y)))
         total = both + alpha * alone + beta * beyond + epsilon
         gradient: Array = (y * (1 - alpha) + (1 - y) * beta) * (both / (total * total)) - y / total
@@ -270,7 +270,7 @@ class Dice(_Overlap):
         dtype: as in `Loss`.
     """
 
-    function = staticmethod(dice)
+    _function = staticmethod(dice)
 
     def __init__(
         self,
@@ -282,7 +282,7 @@ class Dice(_Overlap):
         super().__init__(reduction, name, dtype)
         self.axis = None if axis is None else last_axis(axis)
 
-    def factors(self) -> tuple[float, float, float]:
+    def _factors(self) -> tuple[float, float, float]:
         """Those that make it a Tversky loss."""
         return 0.5, 0.5, float(EPSILON) / 2
 
@@ -300,7 +300,7 @@ class Tversky(_Overlap):
         dtype: as in `Loss`.
     """
 
-    function = staticmethod(tversky)
+    _function = staticmethod(tversky)
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -315,6 +315,6 @@ class Tversky(_Overlap):
         self.alpha, self.beta = real(alpha, "alpha"), real(beta, "beta")
         self.axis = None if axis is None else last_axis(axis)
 
-    def factors(self) -> tuple[float, float, float]:
+    def _factors(self) -> tuple[float, float, float]:
         """`alpha`, `beta` and Keras' epsilon."""
         return self.alpha, self.beta, float(EPSILON)

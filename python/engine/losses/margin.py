@@ -67,22 +67,22 @@ def _margins(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
 class Hinge(FunctionLoss):
     """`mean(max(1 - y * p, 0))`, for y of -1 and 1, or 0 and 1."""
 
-    function = staticmethod(hinge)
-    wants_signs = True
+    _function = staticmethod(hinge)
+    _wants_signs = True
 
 
 @register(function=squared_hinge)
 class SquaredHinge(FunctionLoss):
     """`mean(max(1 - y * p, 0)**2)`, for y of -1 and 1, or 0 and 1."""
 
-    function = staticmethod(squared_hinge)
-    wants_signs = True
+    _function = staticmethod(squared_hinge)
+    _wants_signs = True
 
 
 @register(function=categorical_hinge)
 class CategoricalHinge(FunctionLoss):
     """`max(largest p of another class - p of the own class + 1, 0)`, for one-hot y."""
 
-    function = staticmethod(categorical_hinge)
-    wants_classes = True
-    wants_fractions = True
+    _function = staticmethod(categorical_hinge)
+    _wants_classes = True
+    _wants_fractions = True

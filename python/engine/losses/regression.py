@@ -163,28 +163,28 @@ def _normalized(x: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
 class MeanSquaredError(FunctionLoss):
     """`mean((y - p)**2)`."""
 
-    function = staticmethod(mean_squared_error)
+    _function = staticmethod(mean_squared_error)
 
 
 @register("mae", function=mean_absolute_error)
 class MeanAbsoluteError(FunctionLoss):
     """`mean(|y - p|)`."""
 
-    function = staticmethod(mean_absolute_error)
+    _function = staticmethod(mean_absolute_error)
 
 
 @register("mape", function=mean_absolute_percentage_error)
 class MeanAbsolutePercentageError(FunctionLoss):
     """`100 * mean(|y - p| / max(|y|, 1e-7))`."""
 
-    function = staticmethod(mean_absolute_percentage_error)
+    _function = staticmethod(mean_absolute_percentage_error)
 
 
 @register("msle", function=mean_squared_logarithmic_error)
 class MeanSquaredLogarithmicError(FunctionLoss):
     """`mean((log(1 + y) - log(1 + p))**2)`."""
 
-    function = staticmethod(mean_squared_logarithmic_error)
+    _function = staticmethod(mean_squared_logarithmic_error)
 
 
 @register(function=huber)
@@ -198,7 +198,7 @@ class Huber(FunctionLoss):
         dtype: as in `Loss`.
     """
 
-    function = staticmethod(huber)
+    _function = staticmethod(huber)
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class Huber(FunctionLoss):
         super().__init__(reduction, name, dtype)
         self.delta = real(delta, "delta", 0.0)
 
-    def parameters(self) -> list[float]:
+    def _parameters(self) -> list[float]:
         """`delta`."""
         return [self.delta]
 
@@ -219,7 +219,7 @@ class Huber(FunctionLoss):
 class LogCosh(FunctionLoss):
     """`mean(log(cosh(p - y)))`."""
 
-    function = staticmethod(log_cosh)
+    _function = staticmethod(log_cosh)
 
 
 @register(function=cosine_similarity)
@@ -233,7 +233,7 @@ class CosineSimilarity(FunctionLoss):
         dtype: as in `Loss`.
     """
 
-    function = staticmethod(cosine_similarity)
+    _function = staticmethod(cosine_similarity)
 
     def __init__(
         self,
@@ -245,7 +245,7 @@ class CosineSimilarity(FunctionLoss):
         super().__init__(reduction, name, dtype)
         self.axis = last_axis(axis)
 
-    def parameters(self) -> list[float]:
+    def _parameters(self) -> list[float]:
         """What the cosine is multiplied by."""
         return [-1.0]
 
@@ -254,12 +254,12 @@ class CosineSimilarity(FunctionLoss):
 class KLDivergence(FunctionLoss):
     """`sum(y * log(y / p))`, both clipped to [1e-7, 1]."""
 
-    function = staticmethod(kl_divergence)
-    wants_fractions = True
+    _function = staticmethod(kl_divergence)
+    _wants_fractions = True
 
 
 @register(function=poisson)
 class Poisson(FunctionLoss):
     """`mean(p - y * log(p + 1e-7))`, for counts."""
 
-    function = staticmethod(poisson)
+    _function = staticmethod(poisson)

@@ -110,7 +110,7 @@ class Accuracy(MeanOfRows):
         dtype: None or "float32".
     """
 
-    direction = "up"
+    _direction = "up"
 
 
 @register(function=binary_accuracy)
@@ -123,13 +123,13 @@ class BinaryAccuracy(MeanOfRows):
         threshold: outputs above it count as 1.
     """
 
-    direction = "up"
+    _direction = "up"
 
     def __init__(self, name: str | None = None, dtype: object = None, threshold: float = 0.5) -> None:
         super().__init__(name, dtype)
         self.threshold = real(threshold, "threshold")
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         return {"kind": "binary_accuracy", "threshold": self.threshold}
 
@@ -143,7 +143,7 @@ class CategoricalAccuracy(MeanOfRows):
         dtype: None or "float32".
     """
 
-    direction = "up"
+    _direction = "up"
 
 
 @register(function=sparse_categorical_accuracy)
@@ -155,8 +155,8 @@ class SparseCategoricalAccuracy(MeanOfRows):
         dtype: None or "float32".
     """
 
-    wants_indices = True
-    direction = "up"
+    _wants_indices = True
+    _direction = "up"
 
 
 @register(function=top_k_categorical_accuracy)
@@ -169,13 +169,13 @@ class TopKCategoricalAccuracy(MeanOfRows):
         dtype: None or "float32".
     """
 
-    direction = "up"
+    _direction = "up"
 
     def __init__(self, k: int = 5, name: str | None = None, dtype: object = None) -> None:
         super().__init__(name, dtype)
         self.k = integer(k, "k", 1)
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         return {"kind": "top_k_categorical_accuracy", "threshold": float(self.k)}
 
@@ -191,7 +191,7 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
         from_sorted_ids: whether predictions are the guesses themselves, best first; not for a model's outputs.
     """
 
-    wants_indices = True
+    _wants_indices = True
 
     def __init__(
         self, k: int = 5, name: str | None = None, dtype: object = None, from_sorted_ids: bool = False
@@ -211,25 +211,25 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
         before = np.zeros(2) if self._state is None else self._state
         self._state = before + np.array([np.sum(hits * weights, dtype=float), np.sum(weights, dtype=float)])
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         if self.from_sorted_ids:
             msg = f"`from_sorted_ids=True` of {self.name!r} is not for a model's outputs, which are no class indices"
             raise ValueError(msg)
-        return super().lower()
+        return super()._lower()
 
 
 class SuitableAccuracy(MeanOfRows):
     """The accuracy that suits labels and outputs, as Keras picks it for "accuracy"."""
 
-    reads_indices = True
-    direction = "up"
+    _reads_indices = True
+    _direction = "up"
 
-    def suits(self, indices: bool) -> bool:
+    def _suits(self, indices: bool) -> bool:
         """Whatever they are."""
         return True
 
-    def resolve(self, indices: bool, outputs: int) -> Metric:
+    def _resolve(self, indices: bool, outputs: int) -> Metric:
         """One of the three."""
         if outputs == 1:
             return BinaryAccuracy(self.name)

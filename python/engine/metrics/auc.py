@@ -50,8 +50,8 @@ class AUC(CoreMetric):
             average precision; `num_thresholds`, `thresholds` and `summation_method` are of no account.
     """
 
-    reads_indices = True
-    direction = "up"
+    _reads_indices = True
+    _direction = "up"
     true_positives, false_positives, true_negatives, false_negatives = Part(), Part(), Part(), Part()
 
     def __init__(  # noqa: PLR0917 # Keras' signature
@@ -106,7 +106,7 @@ class AUC(CoreMetric):
         return list(self._points)
 
     @property
-    def wants_rows(self) -> bool:  # type: ignore[override] # only some arguments tell outputs apart
+    def _wants_rows(self) -> bool:  # type: ignore[override] # only some arguments tell outputs apart
         """Whether each output has an area of its own."""
         return self.multi_label
 
@@ -126,7 +126,7 @@ class AUC(CoreMetric):
             config["exact"] = True
         return {**config, "thresholds": self._points[1:-1]} if self._from_thresholds else config
 
-    def resolve(self, indices: bool, outputs: int) -> Metric:
+    def _resolve(self, indices: bool, outputs: int) -> Metric:
         """The same metric, if what it was given for each output is for so many."""
         for given, what in ((self.num_labels, "num_labels"), (self.label_weights, "label_weights")):
             count = len(given) if isinstance(given, list) else given
@@ -135,7 +135,7 @@ class AUC(CoreMetric):
                 raise ValueError(msg)
         return self
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         if self.exact:
             return {"kind": "scores"}
@@ -143,7 +143,7 @@ class AUC(CoreMetric):
         points = lower_thresholds(self._points, self._even)
         return {**points, "by_column": by_column, "logits": self.from_logits}
 
-    def compute(self, state: State) -> float:
+    def _compute(self, state: State) -> float:
         """The area, of all outputs together or the mean of those of each."""
         weights = np.ones(self._width) if self.label_weights is None else np.array(self.label_weights)
         if self.exact:

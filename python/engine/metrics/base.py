@@ -40,16 +40,16 @@ class Metric(Spec):
         3.0
     """
 
-    left_out: ClassVar[tuple[str, ...]] = ("dtype",)
-    wants_indices: bool = False
+    _unsaved_arguments: ClassVar[tuple[str, ...]] = ("dtype",)
+    _wants_indices: bool = False
     """Whether targets are class indices (n,) rather than one number per output."""
-    reads_indices: bool = False
+    _reads_indices: bool = False
     """Whether class indices will do as well, read as one-hot rows."""
-    wants_rows: bool = False
+    _wants_rows: bool = False
     """Whether outputs must be (n, outputs): there is a result for each, and Keras takes no others."""
-    heeds_mask: ClassVar[bool] = False
+    _respects_mask: ClassVar[bool] = False
     """Whether evaluations leave out the rows of outputs that a mask leaves out, as Keras does for means over rows."""
-    direction: str | None = None
+    _direction: str | None = None
     """Whether more is better, "up", or less, "down"; None where nobody can say."""
 
     def __init__(self, name: str | None = None, dtype: object = None) -> None:
@@ -128,22 +128,22 @@ class Metric(Spec):
         for position, variable in enumerate(self._added):
             variable.assign(store[str(position)])
 
-    def resolve(self, indices: bool, outputs: int) -> Metric:
+    def _resolve(self, indices: bool, outputs: int) -> Metric:
         """The metric to compute, given whether targets are class indices and the width of the predictions."""
         return self
 
-    def suits(self, indices: bool) -> bool:
+    def _suits(self, indices: bool) -> bool:
         """Whether the metric can read such targets: class indices, or one number per output."""
         return True
 
 
 class CoreMetric(Metric, ABC):
-    """A metric that the core adds up. Its subclasses give `lower`, and `compute` for what the state stands for.
+    """A metric that the core adds up. Its subclasses give `_lower`, and `_compute` for what the state stands for.
 
     A subclass of the user's that overrides `update_state` is called with each batch instead.
     """
 
-    ignored: int | None = None
+    _ignored_class: int | None = None
     """Class index of samples that count for nothing."""
 
     def __init__(self, name: str | None = None, dtype: object = None) -> None:
@@ -167,12 +167,12 @@ class CoreMetric(Metric, ABC):
             weights = row_weights(sample_weight, len(predictions), np.asarray(y_pred).shape)
         binary = targets.ndim > 1 and bool(np.isin(targets, (0, 1)).all())
         width = predictions.shape[1]
-        metric = cast(CoreMetric, self.resolve(targets.ndim == 1, width))
-        self.take(accumulate(metric.lower(), predictions, targets, weights, self._state, binary), width)
+        metric = cast(CoreMetric, self._resolve(targets.ndim == 1, width))
+        self._take(accumulate(metric._lower(), predictions, targets, weights, self._state, binary), width)
 
     def result(self) -> Any:
         """The metric of all batches since `reset_state`."""
-        value = 0.0 if self._state is None else self.compute(self._state)
+        value = 0.0 if self._state is None else self._compute(self._state)
         return Number(value) if isinstance(value, float) else value
 
     def reset_state(self) -> None:
@@ -193,7 +193,7 @@ class CoreMetric(Metric, ABC):
         """Go on from `value` for one of the variables."""
         state = np.zeros(self._state_size) if self._state is None else self._state.copy()
         self._write(state, name, value)
-        self.take(state, self._width)
+        self._take(state, self._width)
 
     @property
     def _state_size(self) -> int:
@@ -219,21 +219,21 @@ class CoreMetric(Metric, ABC):
         super().load_own_variables(store)
         rest = list(store.values())[len(self._added) :]
         if rest:
-            self.take(rest[0], int(rest[1]))
+            self._take(rest[0], int(rest[1]))
 
-    def take(self, state: State, width: int = 1) -> None:
+    def _take(self, state: State, width: int = 1) -> None:
         """Become the metric of what the core has added up, over predictions of so many numbers in a row."""
         self._state, self._width = state, width
 
-    def suits(self, indices: bool) -> bool:
+    def _suits(self, indices: bool) -> bool:
         """Whether the metric can read such targets: class indices, or one number per output."""
-        return self.wants_indices == indices or (indices and self.reads_indices)
+        return self._wants_indices == indices or (indices and self._reads_indices)
 
     @abstractmethod
-    def compute(self, state: State) -> Any:
+    def _compute(self, state: State) -> Any:
         """What `state` stands for."""
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it, which knows it by the class' name."""
         own = next(cls for cls in type(self).__mro__ if cls.__module__.startswith("engine."))
         return {"kind": snake_case(own.__name__)}
@@ -245,12 +245,12 @@ class CoreMetric(Metric, ABC):
             given.reshape(-1, given.shape[-1]) if given.ndim > 1 else given.reshape(-1, 1)
         )
         truth = np.asarray(y_true)
-        as_indices = self.reads_indices and flat.shape[1] > 1 and truth.size == len(flat)
-        if self.wants_indices or as_indices:
+        as_indices = self._reads_indices and flat.shape[1] > 1 and truth.size == len(flat)
+        if self._wants_indices or as_indices:
             if given.ndim < 2:  # noqa: PLR2004 # samples and classes
                 msg = f"`y_pred` must have shape (n, classes), got {given.shape}"
                 raise ValueError(msg)
-            kept = truth if self.ignored is None else np.where(truth == self.ignored, 0, truth)
+            kept = truth if self._ignored_class is None else np.where(truth == self._ignored_class, 0, truth)
             labels = class_indices_like(kept, given).reshape(-1).astype(np.int32)
             return flat, labels if kept is truth else truth.reshape(-1).astype(np.int32)
         return flat, np.ascontiguousarray(like_predictions(truth, given).reshape(flat.shape))
@@ -264,7 +264,7 @@ class MeanOfRows(CoreMetric):
         dtype: None or "float32".
     """
 
-    heeds_mask = True
+    _respects_mask = True
     _state_size = 2
     total, count = Part(), Part()
 
@@ -276,7 +276,7 @@ class MeanOfRows(CoreMetric):
         """Set one of the two."""
         state[int(name == "count")] = value
 
-    def compute(self, state: State) -> float:
+    def _compute(self, state: State) -> float:
         """The mean that `state` stands for, [sum, weight]."""
         return float(state[0] / state[1]) if state[1] else 0.0
 

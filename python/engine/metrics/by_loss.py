@@ -23,53 +23,53 @@ class LossMetric(MeanOfRows):
         dtype: None or "float32".
     """
 
-    loss: ClassVar[type[FunctionLoss]]
+    _loss: ClassVar[type[FunctionLoss]]
     """The loss, which gets the metric's options."""
-    direction = "down"
+    _direction = "down"
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         options = {name: value for name, value in self.get_config().items() if name != "name"}
-        return self.loss(**options).lower()
+        return self._loss(**options)._lower()
 
 
 @register("mse", function=losses.mean_squared_error)
 class MeanSquaredError(LossMetric):
     """`mean((y - p)**2)`."""
 
-    loss = losses.MeanSquaredError
+    _loss = losses.MeanSquaredError
 
 
 @register("rmse")
 class RootMeanSquaredError(MeanSquaredError):
     """`sqrt(mean((y - p)**2))`, the mean being over all samples."""
 
-    heeds_mask = False
+    _respects_mask = False
 
-    def compute(self, state: State) -> float:
+    def _compute(self, state: State) -> float:
         """The root of the mean."""
-        return math.sqrt(super().compute(state))
+        return math.sqrt(super()._compute(state))
 
 
 @register("mae", function=losses.mean_absolute_error)
 class MeanAbsoluteError(LossMetric):
     """`mean(|y - p|)`."""
 
-    loss = losses.MeanAbsoluteError
+    _loss = losses.MeanAbsoluteError
 
 
 @register("mape", function=losses.mean_absolute_percentage_error)
 class MeanAbsolutePercentageError(LossMetric):
     """`100 * mean(|y - p| / max(|y|, 1e-7))`."""
 
-    loss = losses.MeanAbsolutePercentageError
+    _loss = losses.MeanAbsolutePercentageError
 
 
 @register("msle", function=losses.mean_squared_logarithmic_error)
 class MeanSquaredLogarithmicError(LossMetric):
     """`mean((log(1 + y) - log(1 + p))**2)`."""
 
-    loss = losses.MeanSquaredLogarithmicError
+    _loss = losses.MeanSquaredLogarithmicError
 
 
 @register("logcosh", function=losses.log_cosh)
@@ -81,7 +81,7 @@ class LogCoshError(LossMetric):
         dtype: None or "float32".
     """
 
-    loss = losses.LogCosh
+    _loss = losses.LogCosh
 
     def __init__(self, name: str | None = "logcosh", dtype: object = None) -> None:
         super().__init__(name, dtype)
@@ -97,52 +97,52 @@ class CosineSimilarity(LossMetric):
         axis: of the vectors, the last.
     """
 
-    loss = losses.CosineSimilarity
-    left_out = ("dtype", "axis")
-    direction = "up"
+    _loss = losses.CosineSimilarity
+    _unsaved_arguments = ("dtype", "axis")
+    _direction = "up"
 
     def __init__(self, name: str | None = None, dtype: object = None, axis: int = -1) -> None:
         super().__init__(name, dtype)
         self.axis = last_axis(axis)
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
-        return {**losses.CosineSimilarity(self.axis).lower(), "parameters": [1.0]}
+        return {**losses.CosineSimilarity(self.axis)._lower(), "parameters": [1.0]}
 
 
 @register(function=losses.hinge)
 class Hinge(LossMetric):
     """`mean(max(1 - y * p, 0))`, for y of -1 and 1, or 0 and 1."""
 
-    loss = losses.Hinge
+    _loss = losses.Hinge
 
 
 @register(function=losses.squared_hinge)
 class SquaredHinge(LossMetric):
     """`mean(max(1 - y * p, 0)**2)`, for y of -1 and 1, or 0 and 1."""
 
-    loss = losses.SquaredHinge
+    _loss = losses.SquaredHinge
 
 
 @register(function=losses.categorical_hinge)
 class CategoricalHinge(LossMetric):
     """`max(largest p of another class - p of the own class + 1, 0)`, for one-hot y."""
 
-    loss = losses.CategoricalHinge
+    _loss = losses.CategoricalHinge
 
 
 @register("kld", "kullback_leibler_divergence", function=losses.kl_divergence)
 class KLDivergence(LossMetric):
     """`sum(y * log(y / p))`, both clipped to [1e-7, 1]."""
 
-    loss = losses.KLDivergence
+    _loss = losses.KLDivergence
 
 
 @register(function=losses.poisson)
 class Poisson(LossMetric):
     """`mean(p - y * log(p + 1e-7))`, for counts."""
 
-    loss = losses.Poisson
+    _loss = losses.Poisson
 
 
 @register("bce", function=losses.binary_crossentropy)
@@ -156,7 +156,7 @@ class BinaryCrossentropy(LossMetric):
         label_smoothing: in [0, 1]: `y * (1 - s) + s / 2` takes the place of y.
     """
 
-    loss = losses.BinaryCrossentropy
+    _loss = losses.BinaryCrossentropy
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class CategoricalCrossentropy(LossMetric):
         axis: of the classes, the last.
     """
 
-    loss = losses.CategoricalCrossentropy
+    _loss = losses.CategoricalCrossentropy
 
     def __init__(
         self,
@@ -210,8 +210,8 @@ class SparseCategoricalCrossentropy(LossMetric):
         axis: of the classes, the last.
     """
 
-    loss = losses.SparseCategoricalCrossentropy
-    wants_indices = True
+    _loss = losses.SparseCategoricalCrossentropy
+    _wants_indices = True
 
     def __init__(
         self,
@@ -224,7 +224,7 @@ class SparseCategoricalCrossentropy(LossMetric):
         super().__init__(name, dtype)
         self.from_logits = flag(from_logits, "from_logits")
         self.ignore_class = None if ignore_class is None else integer(ignore_class, "ignore_class", LOWEST)
-        self.ignored = self.ignore_class
+        self._ignored_class = self.ignore_class
         self.axis = last_axis(axis)
 
 
@@ -243,8 +243,8 @@ class R2Score(CoreMetric):
         dtype: None or "float32".
     """
 
-    wants_rows = True
-    direction = "up"
+    _wants_rows = True
+    _direction = "up"
 
     def __init__(
         self,
@@ -264,7 +264,7 @@ class R2Score(CoreMetric):
     total_mse = Part("residual")
     _state_size = 1
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         return {"kind": "moments"}
 
@@ -280,7 +280,7 @@ class R2Score(CoreMetric):
         else:
             state[:-1].reshape(-1, len(_SUMS))[:, _SUMS.index(name)] = value
 
-    def compute(self, state: State) -> Any:
+    def _compute(self, state: State) -> Any:
         """The score from sums of w y, w y**2, w (y - p)**2 and w by output."""
         total, squares, residual, weight = state[:-1].reshape(-1, len(_SUMS)).T
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -120,8 +120,8 @@ class ThresholdMetric(CoreMetric, ABC):
         dtype: None or "float32".
     """
 
-    reads_indices = True
-    kept: ClassVar[Mapping[str, str]] = COUNTED
+    _reads_indices = True
+    _counts_kept: ClassVar[Mapping[str, str]] = COUNTED
     """Keras' variables, with the counts that they hold."""
 
     def __init__(  # Keras' signature
@@ -144,21 +144,21 @@ class ThresholdMetric(CoreMetric, ABC):
         self.top_k = None if top_k is None else integer(top_k, "top_k", 1)
         self.class_id = None if class_id is None else integer(class_id, "class_id", 0)
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         column = -1 if self.class_id is None else self.class_id
         points = lower_thresholds(self._points, evenly_distributed(self._points))
         return {**points, "top_k": self.top_k or 0, "column": column}
 
-    def compute(self, state: State) -> Any:
+    def _compute(self, state: State) -> Any:
         """One number, or one per threshold."""
         return self._reduce(
-            self.of_counts(Counts(*(count[0] for count in counts_above(state, self._points))))
+            self._of_counts(Counts(*(count[0] for count in counts_above(state, self._points))))
         )
 
     def result(self) -> Any:
         """The metric of all batches since `reset_state`."""
-        return self.compute(np.zeros(self._state_size) if self._state is None else self._state)
+        return self._compute(np.zeros(self._state_size) if self._state is None else self._state)
 
     @property
     def _state_size(self) -> int:
@@ -168,14 +168,14 @@ class ThresholdMetric(CoreMetric, ABC):
     def _read(self, state: State) -> dict[str, Array]:
         """Counts by threshold."""
         counts = counts_above(state, self._points)
-        return {name: getattr(counts, field)[0] for name, field in self.kept.items()}
+        return {name: getattr(counts, field)[0] for name, field in self._counts_kept.items()}
 
     def _write(self, state: State, name: str, value: Array) -> None:
         """Set one of them."""
-        set_count(state, self._points, self.kept[name], value[np.newaxis])
+        set_count(state, self._points, self._counts_kept[name], value[np.newaxis])
 
     @abstractmethod
-    def of_counts(self, counts: Counts) -> Array:
+    def _of_counts(self, counts: Counts) -> Array:
         """The value at each threshold."""
 
     def _reduce(self, values: Array) -> Any:
@@ -202,9 +202,9 @@ class _Count(ThresholdMetric):
     ) -> None:
         super().__init__(thresholds, None, None, name, dtype)
 
-    def of_counts(self, counts: Counts) -> Array:
+    def _of_counts(self, counts: Counts) -> Array:
         """The count."""
-        found: Array = getattr(counts, self.kept["accumulator"])
+        found: Array = getattr(counts, self._counts_kept["accumulator"])
         return found
 
 
@@ -212,28 +212,28 @@ class _Count(ThresholdMetric):
 class TruePositives(_Count):
     """Outputs above the threshold whose target is 1, by weight."""
 
-    kept: ClassVar = {"accumulator": "tp"}
+    _counts_kept: ClassVar = {"accumulator": "tp"}
 
 
 @register()
 class FalsePositives(_Count):
     """Outputs above the threshold whose target is 0, by weight."""
 
-    kept: ClassVar = {"accumulator": "fp"}
+    _counts_kept: ClassVar = {"accumulator": "fp"}
 
 
 @register()
 class TrueNegatives(_Count):
     """Outputs not above the threshold whose target is 0, by weight."""
 
-    kept: ClassVar = {"accumulator": "tn"}
+    _counts_kept: ClassVar = {"accumulator": "tn"}
 
 
 @register()
 class FalseNegatives(_Count):
     """Outputs not above the threshold whose target is 1, by weight."""
 
-    kept: ClassVar = {"accumulator": "fn"}
+    _counts_kept: ClassVar = {"accumulator": "fn"}
 
 
 @register()
@@ -250,11 +250,11 @@ class Precision(ThresholdMetric):
         dtype: None or "float32".
     """
 
-    direction = "up"
-    kept: ClassVar = {name: COUNTED[name] for name in ("true_positives", "false_positives")}
+    _direction = "up"
+    _counts_kept: ClassVar = {name: COUNTED[name] for name in ("true_positives", "false_positives")}
     true_positives, false_positives = Part(), Part()
 
-    def of_counts(self, counts: Counts) -> Array:
+    def _of_counts(self, counts: Counts) -> Array:
         """`tp / (tp + fp)`."""
         return counts.precision
 
@@ -273,10 +273,10 @@ class Recall(ThresholdMetric):
         dtype: None or "float32".
     """
 
-    direction = "up"
-    kept: ClassVar = {name: COUNTED[name] for name in ("true_positives", "false_negatives")}
+    _direction = "up"
+    _counts_kept: ClassVar = {name: COUNTED[name] for name in ("true_positives", "false_negatives")}
     true_positives, false_negatives = Part(), Part()
 
-    def of_counts(self, counts: Counts) -> Array:
+    def _of_counts(self, counts: Counts) -> Array:
         """`tp / (tp + fn)`."""
         return counts.recall

@@ -29,9 +29,9 @@ class FBetaScore(CoreMetric):
         dtype: None or "float32".
     """
 
-    reads_indices = True
-    wants_rows = True
-    direction = "up"
+    _reads_indices = True
+    _wants_rows = True
+    _direction = "up"
 
     def __init__(  # Keras' signature
         self,
@@ -46,7 +46,7 @@ class FBetaScore(CoreMetric):
         self.beta = above_zero(beta, "beta")
         self.threshold = None if threshold is None else above_zero(threshold, "threshold", 1.0)
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         return {"kind": "f_score", "thresholds": [] if self.threshold is None else [self.threshold]}
 
@@ -70,7 +70,7 @@ class FBetaScore(CoreMetric):
         last = names.index(name) == len(names) - 1
         counts[:, min(names.index(name), 2)] = value - counts[:, 0] if last else value
 
-    def compute(self, state: State) -> Any:
+    def _compute(self, state: State) -> Any:
         """The score from weights of true positives, false positives and false negatives by class."""
         counts = state.reshape(-1, 3)
         if self.average == "micro":
@@ -121,17 +121,17 @@ class ConfusionMatrix(CoreMetric):
         dtype: None or "float32".
     """
 
-    reads_indices = True
+    _reads_indices = True
 
     def __init__(self, threshold: float = 0.5, name: str | None = None, dtype: object = None) -> None:
         super().__init__(name, dtype)
         self.threshold = real(threshold, "threshold")
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         return {"kind": "confusion", "thresholds": [self.threshold]}
 
-    def compute(self, state: State) -> Array:
+    def _compute(self, state: State) -> Array:
         """The matrix (classes, classes)."""
         classes = int(np.sqrt(state.size) + 0.5)
         return state.reshape(classes, classes).copy()

@@ -60,7 +60,7 @@ class Mean(Metric):
         """The weighted mean since `reset_state`; 0.0 before the first value."""
         return Number(self.total / self.count if self.count else 0.0)
 
-    def hold(self, total: float, weight: float) -> None:
+    def _hold(self, total: float, weight: float) -> None:
         """Stand where these sums have come, which somebody else has added up.
 
         Args:
@@ -108,7 +108,7 @@ class MeanMetricWrapper(Mean):
         **kwargs: for `fn`.
     """
 
-    takes_any_name = heeds_mask = True
+    _takes_any_argument = _respects_mask = True
 
     def __init__(
         self, fn: Callable[..., Any], name: str | None = None, dtype: object = None, **kwargs: Any
@@ -163,7 +163,7 @@ def concordance_correlation(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1
 
 
 class _Correlation(MeanMetricWrapper):
-    direction = "up"
+    _direction = "up"
 
     def get_config(self) -> dict[str, Any]:
         """Name and axis."""

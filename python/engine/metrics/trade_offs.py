@@ -18,9 +18,9 @@ Array = NDArray[Any]
 class _BestUnder(ThresholdMetric):
     """The largest value of one ratio over thresholds at which another is large enough."""
 
-    ratios: ClassVar[tuple[str, str]]
+    _ratios: ClassVar[tuple[str, str]]
     """Of the counts: what must be large enough, and what shall be large."""
-    direction = "up"
+    _direction = "up"
     true_positives, false_positives, true_negatives, false_negatives = Part(), Part(), Part(), Part()
 
     def __init__(  # noqa: PLR0917 # those of the classes below, whose first has a name in each
@@ -38,14 +38,14 @@ class _BestUnder(ThresholdMetric):
         count = self.num_thresholds
         self._points = [0.5] if count == 1 else [i / (count - 1) for i in range(count)]
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         even = len(self._points) > 1
-        return {**super().lower(), **lower_thresholds(self._points, even)}
+        return {**super()._lower(), **lower_thresholds(self._points, even)}
 
-    def of_counts(self, counts: Counts) -> Array:
+    def _of_counts(self, counts: Counts) -> Array:
         """What shall be large, at each threshold; 0 where what must be large enough isn't."""
-        constrained, wanted = (getattr(counts, name) for name in self.ratios)
+        constrained, wanted = (getattr(counts, name) for name in self._ratios)
         return np.where(constrained >= self._least, wanted, 0.0)
 
     def _reduce(self, values: Array) -> float:
@@ -64,7 +64,7 @@ class SensitivityAtSpecificity(_BestUnder):
         dtype: None or "float32".
     """
 
-    ratios = ("specificity", "recall")
+    _ratios = ("specificity", "recall")
 
     def __init__(  # Keras' signature
         self,
@@ -90,7 +90,7 @@ class SpecificityAtSensitivity(_BestUnder):
         dtype: None or "float32".
     """
 
-    ratios = ("recall", "specificity")
+    _ratios = ("recall", "specificity")
 
     def __init__(  # Keras' signature
         self,
@@ -116,7 +116,7 @@ class PrecisionAtRecall(_BestUnder):
         dtype: None or "float32".
     """
 
-    ratios = ("recall", "precision")
+    _ratios = ("recall", "precision")
 
     def __init__(  # Keras' signature
         self,
@@ -142,7 +142,7 @@ class RecallAtPrecision(_BestUnder):
         dtype: None or "float32".
     """
 
-    ratios = ("precision", "recall")
+    _ratios = ("precision", "recall")
 
     def __init__(  # Keras' signature
         self,

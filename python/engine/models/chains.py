@@ -77,7 +77,7 @@ class Model(Described):
         chain = Functional if "output_layers" in config_of(config) else Sequential
         kind: type[Any] = chain if cls is Model else cls
         with custom_object_scope(custom_objects):
-            model = kind.of_parts(_parts_from_config(config), config["name"])
+            model = kind._of_parts(_parts_from_config(config), config["name"])
         model._trainable = flag(config.get("trainable", True), "trainable")
         return model
 
@@ -152,7 +152,7 @@ class Sequential(Model):
         return _config_of_stack(self.name, self._trainable, self._inputs, self._layers)
 
     @classmethod
-    def of_parts(cls, parts: Sequence[Any], name: str | None) -> Self:
+    def _of_parts(cls, parts: Sequence[Any], name: str | None) -> Self:
         """The stack of `parts`, layers and models, under this `name`."""
         return cls(parts, name=name)
 
@@ -180,7 +180,7 @@ class Functional(Model):
     """
 
     # Where Keras looks for the class.
-    saved_as: ClassVar = {"module": "keras.src.models.functional", "registered_name": "Functional"}
+    _saved_as: ClassVar = {"module": "keras.src.models.functional", "registered_name": "Functional"}
 
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, **options: Any
@@ -208,14 +208,14 @@ class Functional(Model):
         self._restack(start, stack, None)
 
     @property
-    def parts(self) -> list[Any]:
+    def _parts_in_order(self) -> list[Any]:
         """Layers and models in the order in which they compute, the input layer first, one as often as it is used."""
-        return [*([] if self._inputs is None else [self._inputs]), *super().parts]
+        return [*([] if self._inputs is None else [self._inputs]), *super()._parts_in_order]
 
     @property
     def layers(self) -> list[Any]:
         """The layers, the input layer first, each once."""
-        return list(dict.fromkeys(self.parts))
+        return list(dict.fromkeys(self._parts_in_order))
 
     @property
     def output_names(self) -> list[str]:
@@ -227,7 +227,7 @@ class Functional(Model):
         return _config_of_chain(self.name, self._trainable, cast(InputLayer, self._inputs), self._layers)
 
     @classmethod
-    def of_parts(cls, parts: Sequence[Any], name: str | None) -> Self:
+    def _of_parts(cls, parts: Sequence[Any], name: str | None) -> Self:
         """The chain of `parts` under this `name`: an input layer, then what is called on the output before it."""
         outputs = parts[0]
         for part in parts[1:]:

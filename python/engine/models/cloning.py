@@ -62,4 +62,4 @@ def _cloned(
             raise TypeError(msg)
         copies[layer] = copy
     kind = Functional if isinstance(model, Functional) else Sequential
-    return kind.of_parts([*start, *(copies[layer] for layer in model._layers)], model.name)
+    return kind._of_parts([*start, *(copies[layer] for layer in model._layers)], model.name)

@@ -30,10 +30,10 @@ class CompiledModel(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self.history: History | None = None
-        self.feature_names: list[str] | None = None  # of the columns of the frame that `fit` was given last
+        self._feature_names: list[str] | None = None  # of the columns of the frame that `fit` was given last
         self.stop_training = False
         self._inputs: InputLayer | None = None
-        self.program: Program | None = None
+        self._program: Program | None = None
         self._sample_shape: Shape | None = None
         self._output_shape: Shape | None = None
         self._tokens: int | None = None  # where inputs are indices: how many there are
@@ -48,7 +48,7 @@ class CompiledModel(ABC):
         """Make the weights for inputs of `input_shape`, batch axis first."""
 
     @abstractmethod
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`."""
 
     @abstractmethod
@@ -157,12 +157,12 @@ class CompiledModel(ABC):
             }
             self._compiled = compiled
 
-    def direction_of(self, name: str) -> str | None:
+    def _direction_of(self, name: str) -> str | None:
         """Whether more of what the logs call `name` is better, "up", or less, "down"; None if nobody can say."""
         return self._require_compiled().direction(name)
 
     @property
-    def recovery(self) -> Recovery:
+    def _current_recovery(self) -> Recovery:
         """The training that is going on, for callbacks that write it down; RuntimeError without one."""
         if self._recovery is None:
             msg = "there is no training to back up: use BackupAndRestore in `callbacks` of fit()"
@@ -280,17 +280,17 @@ class CompiledModel(ABC):
 
     def _output_shape_of(self, sample: Shape) -> Shape:
         """The shape of one output for samples of `sample`, where nothing is known yet."""
-        return self.output_shape_for(sample) if self._output_shape is None else self._output_shape
+        return self._output_shape_for(sample) if self._output_shape is None else self._output_shape
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def _facts(self) -> dict[str, Any]:
         """What configs don't tell: the form of the targets, and seeds."""
         loss = None if self._compiled is None else self._compiled.loss
-        seeds = [layer.seed_in_use for layer in self._owners]
-        return {"class_indices": None if loss is None else loss.wants_indices, "seeds": seeds}
+        seeds = [layer._seed_in_use for layer in self._owners]
+        return {"class_indices": None if loss is None else loss._wants_indices, "seeds": seeds}
 
-    def learn_facts(self, facts: Mapping[str, Any]) -> None:
-        """Take over what `facts` returned, for the same layers.
+    def _learn_facts(self, facts: Mapping[str, Any]) -> None:
+        """Take over what `_facts` returned, for the same layers.
 
         Raises:
             ValueError: if there isn't one seed, or None, for each layer.
@@ -310,7 +310,7 @@ class CompiledModel(ABC):
         targets = real_array(y, "y")
         indices = targeting.indices(targets.shape[1:]) and targeting.read_by_core(targets)
         with compiled.settling(indices, targeting.width):
-            if self.program is not None:
+            if self._program is not None:
                 self._apply(compiled)
 
 

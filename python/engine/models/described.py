@@ -20,19 +20,19 @@ class Described(Layered):
     dtype = compute_dtype = variable_dtype = "float32"
 
     @property
-    def parts(self) -> list[Any]:
+    def _parts_in_order(self) -> list[Any]:
         """Layers and models in the order in which they compute, one as often as it is used."""
         return list(self._layers)
 
     @property
     def layers(self) -> list[Any]:
         """The layers, without the input layer; a model, where one is in the place of a layer."""
-        return self.parts
+        return self._parts_in_order
 
     @property
     def input(self) -> KerasTensor:
         """What the model is given; AttributeError before the input shape is known."""
-        return self.symbol_at(None)
+        return self._symbol_at(None)
 
     @property
     def output(self) -> KerasTensor:
@@ -49,7 +49,7 @@ class Described(Layered):
         """The one output, as a list; AttributeError before its shape is known."""
         return [self.output]
 
-    def symbol_at(self, layer: Any, after: int = 0) -> KerasTensor:
+    def _symbol_at(self, layer: Any, after: int = 0) -> KerasTensor:
         """What the layer is given or, with `after`, gives out in this model, where it comes first."""
         places = [index for index, part in enumerate(self._layers) if part is layer]
         return self._symbol_after(places[0] + after if places else 0)
@@ -123,7 +123,7 @@ class Described(Layered):
         from engine._summary import Counts, Layout, Style, between, table
 
         layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"))
-        layers = self.parts
+        layers = self._parts_in_order
         groups = list(rows_of(self._sample_shape, layers, flag(expand_nested, "expand_nested")))
         shown = groups[between([layer.name for layer in layers], layer_range)]
         rows = [row[: 3 + layout.show_trainable] for row in chain(*shown)]

@@ -92,7 +92,7 @@ class ExchangedModel(CompiledModel):
 
         with self._lock:
             shape = self._sample("to_torch_state_dict()")
-            return to_torch_state_dict(self.parts, shape, modules, flag(numpy, "numpy"))
+            return to_torch_state_dict(self._parts_in_order, shape, modules, flag(numpy, "numpy"))
 
     def from_torch_state_dict(self, state: Mapping[str, Any], modules: Sequence[str] | None = None) -> None:
         """Take over the weights of the same network in PyTorch.
@@ -112,7 +112,7 @@ class ExchangedModel(CompiledModel):
 
         with self._lock:
             shape = self._sample("from_torch_state_dict()")
-            self.set_weights(from_torch_state_dict(self.parts, shape, state, modules))
+            self.set_weights(from_torch_state_dict(self._parts_in_order, shape, state, modules))
 
     @abstractmethod
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -120,12 +120,12 @@ class ExchangedModel(CompiledModel):
 
     @property
     @abstractmethod
-    def parts(self) -> list[Any]:
+    def _parts_in_order(self) -> list[Any]:
         """Layers and models in the order in which they compute, one as often as it is used."""
 
     def _sample(self, action: str) -> Shape:
         """The shape of one."""
-        if self.program is None or self._sample_shape is None:
+        if self._program is None or self._sample_shape is None:
             raise self._not_built(action)
         return self._sample_shape
 
@@ -134,10 +134,10 @@ class ExchangedModel(CompiledModel):
         from engine.export import Graph, stages_of
 
         shape = self._sample("export()")
-        inputs, program = self._inputs, self.program
+        inputs, program = self._inputs, self._program
         if inputs is None or program is None:
             raise self._not_built("export()")
-        stages = stages_of(named_leaves(self.parts), shape)
+        stages = stages_of(named_leaves(self._parts_in_order), shape)
         numbers = np.arange(math.prod(shape)) * _STEP % min(self._tokens or _DIFFERENT, _DIFFERENT)
         sample = numbers.astype(np.float32)
         if self._tokens is None:

@@ -47,14 +47,14 @@ class Layered(TrainableModel, HasWeights):
         self._outers: weakref.WeakSet[Layered] = weakref.WeakSet()
 
     @property
-    def leaves(self) -> list[Layer]:
+    def _leaves(self) -> list[Layer]:
         """The layers that have no layers within, in the order in which they compute, one as often as it is used."""
-        return [leaf for part in self._layers for leaf in part.leaves]
+        return [leaf for part in self._layers for leaf in part._leaves]
 
     @property
     def _owners(self) -> list[Layer]:
         """The leaves, each once."""
-        return list(dict.fromkeys(self.leaves))
+        return list(dict.fromkeys(self._leaves))
 
     def _holds(self, model: object) -> bool:
         """Whether a model is a part of this one, or of a part."""
@@ -62,7 +62,7 @@ class Layered(TrainableModel, HasWeights):
         return any(part is model or part._holds(model) for part in inner)
 
     @property
-    def given_input_shape(self) -> Shape | None:
+    def _given_input_shape(self) -> Shape | None:
         """The shape of one sample, if it is known."""
         return None if self._inputs is None else self._inputs.sample_shape
 
@@ -82,15 +82,15 @@ class Layered(TrainableModel, HasWeights):
                     "`input_shape` is missing: give it with the batch axis, such as model.build((None, 784))"
                 )
                 raise ValueError(msg)
-            self.output_shape_for(inputs.sample_shape)
+            self._output_shape_for(inputs.sample_shape)
             if not self.built:
                 self._restack(inputs, self._layers, self._compiled)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """The output's shape for inputs of `input_shape`, both with the batch axis first."""
-        return (None, *self.output_shape_for(without_batch(input_shape)))
+        return (None, *self._output_shape_for(without_batch(input_shape)))
 
-    def output_shape_for(self, input_shape: Shape) -> Shape:
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""
         if not self._layers:
             msg = f"model {self.name!r} has no layers: add some with model.add()"
@@ -106,7 +106,7 @@ class Layered(TrainableModel, HasWeights):
     @property
     def built(self) -> bool:
         """Whether the weights exist."""
-        return self.program is not None
+        return self._program is not None
 
     def _parts(self) -> Sequence[HasWeights]:
         return self._layers
@@ -114,11 +114,15 @@ class Layered(TrainableModel, HasWeights):
     @property
     def weights(self) -> list[Float32]:
         """All weights as they are at one moment, read-only: kernel and bias of each layer in turn."""
-        program, leaves = self.program, self._owners
+        program, leaves = self._program, self._owners
         if program is None:
             return [array for leaf in leaves for array in leaf.weights]
         arrays = iter(read_weights(program))
-        return [array for leaf in leaves for array in leaf.known(islice(arrays, len(leaf.weight_names)))]
+        return [
+            array
+            for leaf in leaves
+            for array in leaf._as_layer_weights(islice(arrays, len(leaf._weight_names)))
+        ]
 
     @property
     def trainable_weights(self) -> list[Float32]:
@@ -140,8 +144,8 @@ class Layered(TrainableModel, HasWeights):
         """
         with self._lock:
             values = self._checked(weights)
-            if values and self.program is not None:
-                self.program.write_variables(values)
+            if values and self._program is not None:
+                self._program.write_variables(values)
 
     @property
     def losses(self) -> list[float]:
@@ -150,7 +154,7 @@ class Layered(TrainableModel, HasWeights):
 
     def _restack(self, inputs: InputLayer | None, stack: list[Any], compiled: Compiled | None) -> None:
         """Become a model of these parts, all or nothing; weights that exist stay as they are."""
-        leaves, output_shape = [leaf for part in stack for leaf in part.leaves], None
+        leaves, output_shape = [leaf for part in stack for leaf in part._leaves], None
         if inputs is not None and stack:
             *shapes, output_shape = shapes_through(inputs.sample_shape, stack)
             for part, sample in zip(stack, shapes, strict=True):
@@ -180,25 +184,25 @@ class Layered(TrainableModel, HasWeights):
                 self._compile_program(compiled, program, operations, leaves, samples)
         for leaf in self._attached:
             if leaf not in leaves:
-                leaf.detach(self)
+                leaf._detach(self)
         self._attached = leaves
         if program is not None:
             first = 0
             for leaf, arrays in zip(dict.fromkeys(leaves), weights, strict=True):
-                leaf.attach(self, program, first, len(arrays))
+                leaf._attach(self, program, first, len(arrays))
                 first += len(arrays)
         for part in {*self._layers, *stack}:
             if isinstance(part, Layered):
                 (part._outers.add if part in stack else part._outers.discard)(self)
         self._inputs, self._layers, self._operations = inputs, stack, operations
         self._sample_shape, self._output_shape = None if inputs is None else inputs.sample_shape, output_shape
-        self._tokens = next((leaf.tokens for leaf in leaves if not leaf.moves_only), None)
-        self.program = program  # last: whoever finds it, without a lock, finds the rest as well
+        self._tokens = next((leaf._tokens for leaf in leaves if not leaf._only_moves_values), None)
+        self._program = program  # last: whoever finds it, without a lock, finds the rest as well
 
     def _lent_or_own(self, leaf: Layer, sample: Shape) -> list[Float32 | Loan]:
         """What the program has for a layer: weights of another model that is there, or else its own."""
-        weights = leaf.initial_weights(sample)
-        return [*(leaf.loans_for(self) or weights)]
+        weights = leaf._initial_weights(sample)
+        return [*(leaf._shared_weights(self) or weights)]
 
     def _compile_program(
         self,
@@ -224,7 +228,7 @@ class Layered(TrainableModel, HasWeights):
         self._restack(self._inputs, self._layers, self._compiled)
 
     def _apply(self, compiled: Compiled) -> None:
-        program, inputs, leaves = self.program, self._inputs, self.leaves
+        program, inputs, leaves = self._program, self._inputs, self._leaves
         if program and inputs:
             samples = shapes_through(inputs.sample_shape, leaves)
             if self._operations == operations_through(samples, leaves, self._trainable):
@@ -263,7 +267,7 @@ class Layered(TrainableModel, HasWeights):
         samples = shapes_through(self._sample_shape or (), leaves)
         first_uses(samples, leaves)
         for leaf, sample in zip(leaves, samples, strict=False):
-            leaf.fitting_weights(sample)
+            leaf._fitting_weights(sample)
         if self._compiled is not None:
             self._compiled.require_readable(samples[-1])
             loss_is_masked(samples, leaves)
@@ -276,5 +280,5 @@ def _leaves_with(model: Layered, changed: Layered, stack: Sequence[Any]) -> list
         raise ValueError(msg)
     found: list[Layer] = []
     for part in stack if model is changed else model._layers:
-        found += _leaves_with(part, changed, stack) if isinstance(part, Layered) else part.leaves
+        found += _leaves_with(part, changed, stack) if isinstance(part, Layered) else part._leaves
     return found

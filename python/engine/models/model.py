@@ -115,7 +115,7 @@ class TrainableModel(ExchangedModel, SavedModel):
                 params = {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps}
                 hooks.join(self, params, self._lock.lent)
                 self.history, self.stop_training = hooks.history, False
-                self.feature_names = feature_names(self._input_in(x, "x"))
+                self._feature_names = feature_names(self._input_in(x, "x"))
                 self._fitting, self._recovery = True, recovery
                 try:
                     Trainer(program, compiled, hooks, progress, recovery).fit(plan)
@@ -265,7 +265,7 @@ class TrainableModel(ExchangedModel, SavedModel):
             chunk = next(samples.chunks(len(samples), "none"))
             run, host = program.begin("train", *chunk.batches), compiled.host_for(chunk.form)
             compiled.start_pass()
-            run.advance(0, 1, compiled.optimizer.learning_rates(1), host=host)
+            run.advance(0, 1, compiled.optimizer._learning_rates(1), host=host)
             return compiled.result(run.totals, return_dict)
 
     def test_on_batch(
@@ -291,9 +291,9 @@ class TrainableModel(ExchangedModel, SavedModel):
 
     def _built_for(self, shape: Shape) -> Program:
         """The program, built for samples of `shape` if there was none."""
-        if self.program is None:
+        if self._program is None:
             self.build((None, *shape))
-        return cast(Program, self.program)
+        return cast(Program, self._program)
 
     def _shaped(self, outputs: Float32) -> Float32:
         """Outputs in the model's output shape, where that isn't one row per sample."""

@@ -22,7 +22,7 @@ def with_part(
     inputs: InputLayer | None, stack: Sequence[Any], part: Any
 ) -> tuple[InputLayer | None, list[Any]]:
     """Input and parts of a model with `part` on top: a layer, or a model."""
-    if isinstance(part, type) or not hasattr(part, "leaves"):
+    if isinstance(part, type) or not hasattr(part, "_leaves"):
         hint = "; make an object of it: add ()" if isinstance(part, type) else ""
         msg = f"a model is made of objects of engine.layers and of models, got {part!r}{hint}"
         raise TypeError(msg)
@@ -34,8 +34,8 @@ def with_part(
     if any(part.name == other.name and part is not other for other in stack):
         msg = f"two layers are named {part.name!r}: give one of them another `name`"
         raise ValueError(msg)
-    if inputs is None and not stack and part.given_input_shape is not None:
-        inputs = InputLayer(part.given_input_shape)
+    if inputs is None and not stack and part._given_input_shape is not None:
+        inputs = InputLayer(part._given_input_shape)
     return inputs, [*stack, part]
 
 
@@ -50,7 +50,7 @@ def first_uses(samples: Sequence[Shape], leaves: Sequence[Layer]) -> dict[Layer,
         first = found.setdefault(leaf, sample)
         if first == sample:
             continue
-        for one, other in zip(leaf.weights_for(first), leaf.weights_for(sample), strict=True):
+        for one, other in zip(leaf._weights_for(first), leaf._weights_for(sample), strict=True):
             if one.shape != other.shape:
                 msg = (
                     f"layer {leaf.name!r} comes twice in one network, but its {one.name} would have to have the shape "
@@ -64,8 +64,8 @@ def reseeded(leaves: Sequence[Layer], seeds: Sequence[int | None]) -> bool:
     """Give layers that draw random numbers these seeds; whether that changes anything."""
     changed = False
     for layer, seed in zip(leaves, seeds, strict=True):
-        if None not in (seed, layer.seed_in_use) and seed != layer.seed_in_use:
-            layer.seed_in_use, changed = seed, True
+        if None not in (seed, layer._seed_in_use) and seed != layer._seed_in_use:
+            layer._seed_in_use, changed = seed, True
     return changed
 
 
@@ -73,7 +73,7 @@ def shapes_through(input_shape: Shape, stack: Sequence[Any]) -> list[Shape]:
     """Shapes of one sample before the first part and after each."""
     shapes = [input_shape]
     for part in stack:
-        shapes.append(part.output_shape_for(shapes[-1]))
+        shapes.append(part._output_shape_for(shapes[-1]))
     return shapes
 
 
@@ -93,14 +93,14 @@ def operations_through(samples: Sequence[Shape], leaves: Sequence[Layer], learns
         note: dict[str, Any] = {}
         use = uses[layer] if total[layer] > 1 else None
         uses[layer] += 1
-        makes = layer.is_custom and sources[number + 1] == number
-        if source is not None and (layer.reads_mask or makes):
+        makes = layer._is_custom and sources[number + 1] == number
+        if source is not None and (layer._reads_mask or makes):
             _require_rows_of_mask(samples, leaves, number, source)
             note["masked"] = True
         if makes:
             note["mask_rows"] = math.prod(samples[number + 1][:-1])
         kinds = Counter[str]()
-        for operation in layer.operations_for(samples[number]):
+        for operation in layer._operations_for(samples[number]):
             kind = operation["kind"]
             first = firsts.setdefault((layer, kind, kinds[kind]), len(found))
             kinds[kind] += 1
@@ -172,7 +172,7 @@ def tracked(samples: Sequence[Shape], leaves: Sequence[Layer], learns: bool) -> 
             weight.shape,
         )
         for layer, sample in first_uses(samples, leaves).items()
-        for weight in layer.weights_for(sample)
+        for weight in layer._weights_for(sample)
     ]
 
 
@@ -191,7 +191,7 @@ def rows_of(input_shape: Shape | None, stack: Sequence[Any], expand: bool, depth
         learns = ("Y" if part.trainable else "N") if part.weights else "-"
         rows = [(f"{mark}{part.name} ({type(part).__name__})", out, params, learns)]
         if expand and not isinstance(part, Layer):
-            within = rows_of(part._sample_shape, part.parts, expand, depth + 1)
+            within = rows_of(part._sample_shape, part._parts_in_order, expand, depth + 1)
             rows += [row for each in within for row in each]
         yield rows
 

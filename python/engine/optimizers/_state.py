@@ -46,27 +46,27 @@ class Stateful(Spec):
     @property
     def iterations(self) -> Count:
         """Steps taken since `compile`; may be assigned after it."""
-        steps = self.batches // (self.gradient_accumulation_steps or 1)
+        steps = self._batches // (self.gradient_accumulation_steps or 1)
         return Count.of(steps, lambda value: setattr(self, "iterations", int(np.asarray(value))))
 
     @iterations.setter
     def iterations(self, value: int) -> None:
-        self.batches = integer(value, "iterations", 0) * (self.gradient_accumulation_steps or 1)
+        self._batches = integer(value, "iterations", 0) * (self.gradient_accumulation_steps or 1)
 
     @property
-    def batches(self) -> int:
+    def _batches(self) -> int:
         """Batches seen since `compile`."""
         return 0 if self._program is None else self._program.iterations
 
-    @batches.setter
-    def batches(self, value: int) -> None:
+    @_batches.setter
+    def _batches(self, value: int) -> None:
         if self._program is None:
             msg = "`iterations` can't be assigned yet: compile a model with this optimizer, and build it"
             raise ValueError(msg)
         self._program.iterations = integer(value, "iterations", 0)
 
     @property
-    def slots(self) -> Sequence[Sequence[str]]:
+    def _slots(self) -> Sequence[Sequence[str]]:
         """Names of the rule's state arrays per weight array; those of one group take turns in `variables`."""
         return []
 
@@ -74,7 +74,7 @@ class Stateful(Spec):
     def variables(self) -> list[OptimizerVariable]:
         """The state: step number, learning rate unless it follows a schedule, then arrays per weight array."""
         program, first = self._stateful, 0
-        found = [self._number("batches", "iteration", np.int32, int)]
+        found = [self._number("_batches", "iteration", np.int32, int)]
         if isinstance(self._rate, float):
             found.append(self._number("learning_rate", "learning_rate", np.float32, float))
         if program is None:
@@ -84,7 +84,7 @@ class Stateful(Spec):
             groups.append({"average": ("average", 0)})
         if self.gradient_accumulation_steps:
             groups.append({"gradient_accumulator": ("accumulated", 0)})
-        for names in self.slots:
+        for names in self._slots:
             groups.append({name: ("slot", slot) for slot, name in enumerate(names, first)})
             first += len(names)
         for places in groups:
@@ -103,12 +103,12 @@ class Stateful(Spec):
             wanted = [target.shape for target in targets]
             msg = f"`weights` must have the shapes of `variables`, {wanted}, got {[v.shape for v in values]}"
             raise ValueError(msg)
-        before = self.snapshot()
+        before = self._snapshot()
         try:
             for target, value in zip(targets, values, strict=True):
                 target.assign(value)
         except BaseException:
-            self.restore(before)
+            self._restore(before)
             raise
 
     def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
@@ -140,25 +140,25 @@ class Stateful(Spec):
             )
             warnings.warn(msg, stacklevel=2)
 
-    def rounded(self) -> dict[str, Array]:
+    def _rounded(self) -> dict[str, Array]:
         """Where `variables`, in the scale of Keras, are not the state to the last bit; empty if they are."""
         return {} if self._stateful is None else rounded(self._stateful)
 
     @property
-    def variable_names(self) -> list[str]:
+    def _variable_names(self) -> list[str]:
         """What the variables are called."""
         return [variable.path for variable in self.variables]
 
-    def snapshot(self) -> Snapshot:
-        """The whole state, to the bit, for `restore`."""
+    def _snapshot(self) -> Snapshot:
+        """The whole state, to the bit, for `_restore`."""
         rate = self._rate if isinstance(self._rate, float) else None
-        return Snapshot(self.batches, rate, {} if self._program is None else raw_state(self._program))
+        return Snapshot(self._batches, rate, {} if self._program is None else raw_state(self._program))
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go back to `snapshot`, a state that the method of that name returned."""
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Go back to `_snapshot`, a state that the method of that name returned."""
         if self._program is not None:
             write_raw_state(self._program, snapshot.arrays)
-            self.batches = snapshot.batches
+            self._batches = snapshot.batches
         if snapshot.rate is not None:
             self.learning_rate = snapshot.rate
 
@@ -190,7 +190,7 @@ class Stateful(Spec):
         """The program, if it has state: before the first targets it may have to wait for them."""
         return self._program if self._program is not None and self._program.state_counts else None
 
-    def follow(self, program: Program, weights: Sequence[Tracked]) -> None:
+    def _follow(self, program: Program, weights: Sequence[Tracked]) -> None:
         """Take `iterations` and the state from `program`, which has these weights, from now on."""
         self._program, self._tracked = program, list(weights)
 
@@ -201,17 +201,17 @@ class Stateful(Spec):
             var_list: of no account: all weights that training changes.
         """
         del var_list
-        if self._program is not None and self.use_ema and self.batches:
+        if self._program is not None and self.use_ema and self._batches:
             self._program.write_variables(exchanged(self._program, self._tracked)[0])
 
-    def swap_averages(self) -> None:
+    def _swap_averages(self) -> None:
         """Let the weights and their running means change places; there must have been a step with `use_ema`."""
         if self._program is not None:
             weights, means = exchanged(self._program, self._tracked)
             self._program.write_variables(weights)
             self._program.write_state("average", 0, means)
 
-    def averages_from_weights(self) -> None:
+    def _averages_from_weights(self) -> None:
         """Set the running means to the weights."""
         if self._program is not None and self.use_ema:
             self._program.write_state("average", 0, self._program.variables)

@@ -33,7 +33,7 @@ class RMSprop(Optimizer):
         options: the same, by name.
     """
 
-    kind = "rmsprop"
+    _kind = "rmsprop"
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class RMSprop(Optimizer):
         self.centered = flag(centered, "centered")
 
     @property
-    def slots(self) -> Sequence[Sequence[str]]:
+    def _slots(self) -> Sequence[Sequence[str]]:
         """Names of v, and with momentum u, and with `centered` the mean."""
         return [
             ["velocity"],
@@ -75,7 +75,7 @@ class Adagrad(Optimizer):
         options: the same, by name.
     """
 
-    kind = "adagrad"
+    _kind = "adagrad"
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Adagrad(Optimizer):
         self.epsilon = real(epsilon, "epsilon", 0.0)
 
     @property
-    def slots(self) -> Sequence[Sequence[str]]:
+    def _slots(self) -> Sequence[Sequence[str]]:
         """Names of a."""
         return [["accumulator"]]
 
@@ -110,7 +110,7 @@ class Adadelta(Optimizer):
         options: the same, by name.
     """
 
-    kind = "adadelta"
+    _kind = "adadelta"
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class Adadelta(Optimizer):
         self.epsilon = real(epsilon, "epsilon", 0.0)
 
     @property
-    def slots(self) -> Sequence[Sequence[str]]:
+    def _slots(self) -> Sequence[Sequence[str]]:
         """Names of a and b."""
         return [["accumulated_grad", "accumulated_delta_var"]]
 
@@ -150,7 +150,7 @@ class Ftrl(Optimizer):
         options: the same, by name.
     """
 
-    kind = "ftrl"
+    _kind = "ftrl"
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -175,10 +175,10 @@ class Ftrl(Optimizer):
         self.beta = real(beta, "beta", 0.0)
 
     @property
-    def slots(self) -> Sequence[Sequence[str]]:
+    def _slots(self) -> Sequence[Sequence[str]]:
         """Names of a and z."""
         return [["accumulator", "linear"]]
 
-    def lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
+    def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
         """With the exponent as the core reads it."""
-        return super().lower(weights) | {"exponent": -self.learning_rate_power}
+        return super()._lower(weights) | {"exponent": -self.learning_rate_power}

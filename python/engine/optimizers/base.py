@@ -65,9 +65,9 @@ class Optimizer(Stateful):
     """
 
     # `get_config` adds the rate: a number, or a schedule and not its present value.
-    left_out = ("learning_rate", "decay")
-    unknown_argument = ValueError
-    kind: ClassVar[str]
+    _unsaved_arguments = ("learning_rate", "decay")
+    _unknown_argument_error = ValueError
+    _kind: ClassVar[str]
     """The core's name of the rule."""
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -127,7 +127,7 @@ class Optimizer(Stateful):
     @property
     def learning_rate(self) -> float:
         """The step size of the next batch. With a schedule only another schedule may be assigned."""
-        rate = self._rate if isinstance(self._rate, float) else self.learning_rates(1)[0]
+        rate = self._rate if isinstance(self._rate, float) else self._learning_rates(1)[0]
         return Setting.of(rate, lambda value: setattr(self, "learning_rate", value))
 
     @learning_rate.setter
@@ -142,13 +142,13 @@ class Optimizer(Stateful):
             raise TypeError(msg)
         self._rate = rate
 
-    def learning_rates(self, steps: int) -> NDArray[np.float64]:
+    def _learning_rates(self, steps: int) -> NDArray[np.float64]:
         """The step sizes of the next `steps` batches."""
         rate = self._rate
         if isinstance(rate, float):
             return np.full(steps, rate)
         if isinstance(rate, LearningRateSchedule):
-            return rate.rates(self.batches, steps)
+            return rate._rates(self._batches, steps)
         return np.array([real(number(rate()), "learning_rate()", 0.0) for _ in range(steps)])
 
     def exclude_from_weight_decay(
@@ -192,12 +192,12 @@ class Optimizer(Stateful):
             raise TypeError(msg)
         return {"learning_rate": rate if isinstance(rate, float) else serialize(rate)} | super().get_config()
 
-    def lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
+    def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
         """The rule as the core reads it, for a model with these weights; learning rates come with each run."""
         rule = {name: value for name, value in super().get_config().items() if name not in _SHARED}
         clips = {name: getattr(self, name) or 0.0 for name in ("clipnorm", "clipvalue", "global_clipnorm")}
         return {
-            "kind": self.kind,
+            "kind": self._kind,
             **rule,
             **clips,
             "decays": [self._decay_of(weight) for weight in weights],

@@ -39,7 +39,7 @@ class Adafactor(Optimizer):
         options: the same, by name.
     """
 
-    kind = "adafactor"
+    _kind = "adafactor"
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -68,9 +68,9 @@ class Adafactor(Optimizer):
                 found += self._means(program, index)
         return found
 
-    def lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
+    def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
         """With the exponent as the core reads it."""
-        return super().lower(weights) | {"decay": -self.beta_2_decay}
+        return super()._lower(weights) | {"decay": -self.beta_2_decay}
 
     def _means(self, program: Program, index: int) -> list[OptimizerVariable]:
         weight, (v,) = self._tracked[index], self._arrays(program, index, {"velocity": ("slot", 0)})

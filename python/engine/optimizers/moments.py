@@ -65,10 +65,10 @@ class Adamax(_Moments):
         options: the same, by name.
     """
 
-    kind = "adamax"
+    _kind = "adamax"
 
     @property
-    def slots(self) -> Sequence[Sequence[str]]:
+    def _slots(self) -> Sequence[Sequence[str]]:
         """Names of m and u."""
         return [["momentum", "norm"]]
 
@@ -90,10 +90,10 @@ class Lamb(_Moments):
         options: the same, by name.
     """
 
-    kind = "lamb"
+    _kind = "lamb"
 
     @property
-    def slots(self) -> Sequence[Sequence[str]]:
+    def _slots(self) -> Sequence[Sequence[str]]:
         """Names of m and v."""
         return [["momentum", "velocity"]]
 
@@ -115,10 +115,10 @@ class Nadam(_Moments):
         options: the same, by name.
     """
 
-    kind = "nadam"
+    _kind = "nadam"
 
     @property
-    def slots(self) -> Sequence[Sequence[str]]:
+    def _slots(self) -> Sequence[Sequence[str]]:
         """Names of m and v."""
         return [["momentum", "velocity"]]
 
@@ -157,7 +157,7 @@ class Lion(Optimizer):
         options: the same, by name.
     """
 
-    kind = "lion"
+    _kind = "lion"
 
     def __init__(
         self,
@@ -172,6 +172,6 @@ class Lion(Optimizer):
         self.beta_2 = real(beta_2, "beta_2", 0.0, 1.0)
 
     @property
-    def slots(self) -> Sequence[Sequence[str]]:
+    def _slots(self) -> Sequence[Sequence[str]]:
         """Names of m."""
         return [["momentum"]]

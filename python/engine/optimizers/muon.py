@@ -54,7 +54,7 @@ class Muon(Optimizer):
         decay: as for every `Optimizer`.
     """
 
-    kind = "muon"
+    _kind = "muon"
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -125,9 +125,9 @@ class Muon(Optimizer):
                 found += self._arrays(program, index, places)
         return found
 
-    def lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
+    def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
         """With the matrices that are made orthogonal."""
-        return super().lower(weights) | {
+        return super()._lower(weights) | {
             "nesterov": float(self.nesterov),
             "rms_rate": self.rms_rate or 0.0,
             "orthogonalised": [self._orthogonalises(weight) for weight in weights],

@@ -30,7 +30,7 @@ class SGD(Optimizer):
         options: the same, by name.
     """
 
-    kind = "sgd"
+    _kind = "sgd"
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class SGD(Optimizer):
         self.nesterov = flag(nesterov, "nesterov")
 
     @property
-    def slots(self) -> Sequence[Sequence[str]]:
+    def _slots(self) -> Sequence[Sequence[str]]:
         """One with momentum, else none."""
         return [["momentum"]] if self.momentum > 0 else []
 
@@ -68,7 +68,7 @@ class Adam(Optimizer):
         options: the same, by name.
     """
 
-    kind = "adam"
+    _kind = "adam"
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Adam(Optimizer):
         self.amsgrad = flag(amsgrad, "amsgrad")
 
     @property
-    def slots(self) -> Sequence[Sequence[str]]:
+    def _slots(self) -> Sequence[Sequence[str]]:
         """Names of m and v, and with `amsgrad` the largest v."""
         return [["momentum", "velocity"], *([["velocity_hat"]] if self.amsgrad else [])]
 

@@ -28,7 +28,7 @@ class Tracked(NamedTuple):
     @property
     def asks_python(self) -> bool:
         """Whether its penalty or its constraint is a function of one's own, which the core doesn't know."""
-        return any(one is not None and one.own for one in (self.regularizer, self.constraint))
+        return any(one is not None and one._is_custom for one in (self.regularizer, self.constraint))
 
     @property
     def name(self) -> str:

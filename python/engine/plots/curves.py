@@ -87,7 +87,7 @@ def draw_curves(ax: Axes, title: str, lines: Mapping[str, Points], last: float) 
 
 def _points(history: Any) -> dict[str, Points]:
     """Of each name the epochs, counted from 1, and the values."""
-    epochs_of = getattr(history, "epochs_of", None)
+    epochs_of = getattr(history, "_epochs_of", None)
     values = history if isinstance(history, Mapping) else getattr(history, "history", None)
     if not isinstance(values, Mapping):
         msg = f"`history` must be what fit() returned, or a mapping of names to numbers, got {type(history).__name__}"

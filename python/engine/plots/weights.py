@@ -64,7 +64,7 @@ def weight_images(
     n, columns = integer(n, "n", 1), integer(columns, "columns", 1)
     kernel, title = _kernel(weights)
     if feature_names is None and image_shape is None and len(kernel) <= _MOST_NAMED:
-        feature_names = getattr(weights, "feature_names", None)
+        feature_names = getattr(weights, "_feature_names", None)
     shape = None
     if feature_names is None:
         shape = picture_shape(len(kernel), image_shape or _input_shape(weights, len(kernel)))

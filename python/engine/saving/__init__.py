@@ -139,7 +139,7 @@ def pickled(model: Any) -> tuple[Any, tuple[bytes, dict[str, type]]]:
     """What `pickle` and `copy` make `model` again from: a function and its arguments."""
     buffer = BytesIO()
     Npz().write(buffer, contents_of(model, _texts(model)))
-    classes = {type(layer).__name__: type(layer) for _, layer in named_leaves(model.parts)}
+    classes = {type(layer).__name__: type(layer) for _, layer in named_leaves(model._parts_in_order)}
     own = {name: each for name, each in classes.items() if not each.__module__.startswith("engine.")}
     return unpickled, (buffer.getvalue(), own)
 
@@ -160,7 +160,7 @@ def unpickled(data: bytes, classes: Mapping[str, type]) -> Any:
 
 
 def _texts(model: Any) -> dict[str, str]:
-    facts = {"version": __version__} | model.facts
+    facts = {"version": __version__} | model._facts
     metadata = {"keras_version": KERAS, "date_saved": _now(), "engine": facts}
     return {METADATA: text_of(metadata), CONFIG: text_of(config_of(model))}
 
@@ -173,7 +173,7 @@ def _model_in(reader: Reader, compile: bool) -> Any:
         model.compile_from_config(config["compile_config"])
     metadata = reader.text(METADATA)
     if metadata is not None:
-        model.learn_facts(parsed(metadata).get("engine") or {})
+        model._learn_facts(parsed(metadata).get("engine") or {})
     if model.built or model.weights:  # those of a model within
         load(model, reader)
     return model

@@ -76,10 +76,10 @@ def contents_of(
     for (path, _, learning, _), owner in owners:
         arrays: dict[str, Array] = {}
         owner.save_own_variables(arrays)
-        labels = owner.variable_names
+        labels = owner._variable_names
         labels = labels if len(labels) == len(arrays) else list(arrays)
         groups[path] = Group(owner.name, arrays, labels, learning)
-    if "optimizer" in groups and (rounded := model.optimizer.rounded()):
+    if "optimizer" in groups and (rounded := model.optimizer._rounded()):
         groups[ROUNDED] = Group("rounded", rounded, list(rounded))
     return Contents(groups, texts or {})
 
@@ -126,16 +126,18 @@ def load(
 @contextmanager
 def undone_on_errors(model: Any) -> Iterator[None]:
     """Bring weights and the optimizer's state back if the block raises."""
-    weights = [(layer, layer.get_weights()) for _, layer in named_leaves(model.parts) if layer.built]
+    weights = [
+        (layer, layer.get_weights()) for _, layer in named_leaves(model._parts_in_order) if layer.built
+    ]
     optimizer = model.optimizer
-    before = None if optimizer is None else optimizer.snapshot()
+    before = None if optimizer is None else optimizer._snapshot()
     try:
         yield
     except BaseException:
         for layer, values in weights:
             layer.set_weights(values)
         if optimizer is not None:
-            optimizer.restore(before)
+            optimizer._restore(before)
         raise
 
 

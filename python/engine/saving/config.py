@@ -133,7 +133,7 @@ def _given_shape(config: object) -> Shape | None:
         return (
             _given_shape(first["config"])
             if is_of_model(first)
-            else layer_classes.get(first).given_input_shape
+            else layer_classes.get(first)._given_input_shape
         )
     return None
 
@@ -212,11 +212,11 @@ class _Inventory:
         need = _Need(Slot(path), layer, None)
         if shape is not None:
             _require_size(shape, layer.name)
-            weights = sorted(layer.weights_for(shape), key=lambda weight: not weight.trainable)
+            weights = sorted(layer._weights_for(shape), key=lambda weight: not weight.trainable)
             learning = layer.trainable and learns is not False
             slot = Slot(path, len(weights), sum(weight.trainable for weight in weights) if learning else 0)
             need = _Need(slot, layer, [weight.shape for weight in weights])
-            shape = layer.output_shape_for(shape)
+            shape = layer._output_shape_for(shape)
             _require_size(shape, layer.name)
         if new:
             self.needs.append(need)

@@ -36,7 +36,7 @@ class Solver:
         if self._model is None:
             self._model = self.design.compiled()
             if self._state is not None:
-                self._optimizer.restore(self._state)
+                self._optimizer._restore(self._state)
         return self._model
 
     @property
@@ -44,7 +44,7 @@ class Solver:
         return self.model.optimizer
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self._state if self._model is None else self._optimizer.snapshot()
+        state = self._state if self._model is None else self._optimizer._snapshot()
         return {"design": self.design, "_model": None, "_state": state}
 
 

@@ -29,9 +29,9 @@ ACTIVATIONS = {
 class _Divided(FunctionLoss):
     """A loss that divides what a batch adds up to by the weights of its samples, and so penalties on coefficients."""
 
-    def lower(self) -> dict[str, Any]:
+    def _lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""
-        return {**super().lower(), "divides_penalties": True}
+        return {**super()._lower(), "divides_penalties": True}
 
 
 class _LogLoss(_Divided, losses.SparseCategoricalCrossentropy):

@@ -124,8 +124,8 @@ def _boxes(model: Any, shown: Shown) -> list[list[list[Cell]]]:
     """Of each layer the rows of its box, from the top; the places are to be found."""
     boxes = []
     shape: Shape = tuple(model.input_shape[1:])
-    for layer in model.parts:
-        before, shape = shape, layer.output_shape_for(shape)
+    for layer in model._parts_in_order:
+        before, shape = shape, layer._output_shape_for(shape)
         kind = type(layer).__name__
         heading = f"{layer.name} ({kind})" if shown.names else kind
         rows = [[_cell(heading, HEADING, DARK, WHITE)]]
@@ -205,7 +205,7 @@ def _filled(rows: Sequence[Sequence[Cell]], x: float, y: float, width: float) ->
 def _svg(drawing: Drawing, model: Any) -> str:
     from html import escape
 
-    names = escape(", ".join(layer.name for layer in model.parts))
+    names = escape(", ".join(layer.name for layer in model._parts_in_order))
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{drawing.width:.1f}pt" height="{drawing.height:.1f}pt" '
         f'viewBox="0 0 {drawing.width:.1f} {drawing.height:.1f}" role="img" aria-label="{names}" '

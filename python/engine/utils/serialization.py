@@ -92,7 +92,7 @@ def serialize_keras_object(obj: Any) -> Any:
         return serialize(obj)
     if hasattr(obj, "get_config"):
         kind = type(obj)
-        return described(kind, kind.__name__, obj.get_config()) | vars(kind).get("saved_as", {})
+        return described(kind, kind.__name__, obj.get_config()) | vars(kind).get("_saved_as", {})
     if callable(obj) and not isinstance(obj, type) and hasattr(obj, "__name__"):
         return described(obj, "function", obj.__name__)
     msg = f"{obj!r} can't be serialized: it is no plain value and has no `get_config`"

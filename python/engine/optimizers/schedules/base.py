@@ -25,7 +25,7 @@ class LearningRateSchedule(Spec, ABC):
     def __call__(self, step: int) -> float:
         """The learning rate of step `step`, counted from 0."""
 
-    def rates(self, first: int, count: int) -> NDArray[np.float64]:
+    def _rates(self, first: int, count: int) -> NDArray[np.float64]:
         """The learning rates of steps `first` to `first + count`, float64 (count,).
 
         Raises:
@@ -80,10 +80,10 @@ class Formula(LearningRateSchedule):
         values = self._values(np.asarray(step, np.float64))
         return values if np.ndim(step) else float(values)
 
-    def rates(self, first: int, count: int) -> NDArray[np.float64]:
+    def _rates(self, first: int, count: int) -> NDArray[np.float64]:
         """The learning rates of steps `first` to `first + count`, float64 (count,)."""
         if type(self).__call__ is not Formula.__call__:  # a subclass with a formula of its own
-            return super().rates(first, count)
+            return super()._rates(first, count)
         return self._values(np.arange(first, first + count, dtype=np.float64))
 
 

@@ -1,0 +1,174 @@
+"""Attributes that users give to their own classes change nothing: what the library keeps for itself begins with `_`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+
+X = np.random.default_rng(1).normal(size=(24, 5)).astype(np.float32)
+Y = np.arange(24) % 3
+# What an attribute of a user may be; none of these means what an attribute of the library of that name would.
+VALUES = [0.5, "text", None, [1, 2]]
+
+
+class Scale(keras.layers.Layer):
+    def build(self, input_shape: Any) -> None:
+        self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.factor
+
+    def gradient(self, inputs: Any, upstream: Any) -> Any:
+        return upstream * self.factor, np.sum(upstream * inputs, axis=0)
+
+
+class CrossEntropy(keras.losses.Loss):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return -np.log(y_pred[np.arange(len(y_true)), y_true])
+
+    def gradient(self, y_true: Any, y_pred: Any) -> Any:
+        rows = np.arange(len(y_true))
+        slope = np.zeros_like(y_pred)
+        slope[rows, y_true] = -1 / y_pred[rows, y_true]
+        return slope
+
+
+class Largest(keras.metrics.Metric):
+    def __init__(self, name: str = "largest") -> None:
+        super().__init__(name=name)
+        self.seen = self.add_variable((), "zeros")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        self.seen.assign(np.maximum(self.seen, np.max(y_pred)))
+
+    def result(self) -> Any:
+        return self.seen
+
+
+class Warmer(keras.optimizers.Adam):
+    pass
+
+
+class Heard(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs["heard"] = float(epoch)
+
+
+class Shrink(keras.regularizers.Regularizer):
+    def __call__(self, x: Any) -> float:
+        return float(0.01 * np.sum(np.square(x)))
+
+    def gradient(self, x: Any) -> Any:
+        return 0.02 * np.asarray(x)
+
+
+class Clip(keras.constraints.Constraint):
+    def __call__(self, w: Any) -> Any:
+        return np.clip(w, -1, 1)
+
+
+class Halves(keras.initializers.Initializer):
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return np.full(shape, 0.5, "float32")
+
+
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step: Any) -> float:
+        return 0.01 / (1.0 + float(step))
+
+
+class Network(keras.Sequential):
+    pass
+
+
+KINDS = [
+    Scale, CrossEntropy, Largest, Warmer, Heard, Shrink, Clip, Halves, Falling, Network,
+    keras.layers.Dense, keras.losses.SparseCategoricalCrossentropy, keras.metrics.SparseCategoricalAccuracy,
+]  # fmt: skip
+
+
+def trained(changed: type, attributes: dict[str, Any], on_class: bool) -> list[Any]:
+    """Weights, history and predictions of a network with an object of each class above.
+
+    Args:
+        changed: the class of which the network takes a subclass that has `attributes`.
+        attributes: by name.
+        on_class: whether they are attributes of the class, or of the object.
+    """
+    subclass: Any = type(changed.__name__, (changed,), dict(attributes) if on_class else {})
+
+    def make(kind: Any, *args: Any, **options: Any) -> Any:
+        made = subclass(*args, **options) if kind is changed else kind(*args, **options)
+        if kind is changed and not on_class:
+            for name, value in attributes.items():
+                setattr(made, name, value)
+        return made
+
+    keras.utils.set_random_seed(3)
+    hidden = make(
+        keras.layers.Dense, 4, activation="relu", kernel_initializer=make(Halves), kernel_regularizer=make(Shrink),
+        kernel_constraint=make(Clip), name="hidden",
+    )  # fmt: skip
+    model = make(
+        Network,
+        [
+            keras.Input((5,)),
+            hidden,
+            make(Scale, name="scale"),
+            keras.layers.Dense(3, "softmax", name="last"),
+        ],
+        name="network",
+    )
+    built_in = changed is keras.losses.SparseCategoricalCrossentropy
+    loss = make(keras.losses.SparseCategoricalCrossentropy if built_in else CrossEntropy)
+    accuracy = make(keras.metrics.SparseCategoricalAccuracy, name="accuracy")
+    model.compile(make(Warmer, make(Falling)), loss=loss, metrics=[make(Largest), accuracy])
+    history = model.fit(X, Y, epochs=2, batch_size=8, verbose=0, callbacks=[make(Heard)])
+    evaluated = model.evaluate(X, Y, verbose=0)
+    return [*model.get_weights(), history.history, evaluated, model.predict(X, verbose=0)]
+
+
+def names_for(kind: type) -> Iterator[str]:
+    """Names of attributes that the library has on `kind` and its objects for itself, as a user would write them."""
+    made = {
+        Network: lambda: Network([keras.layers.Dense(1)]),
+        keras.layers.Dense: lambda: keras.layers.Dense(1),
+    }
+    made[Warmer] = Warmer
+    instance: Any = made.get(kind, kind)()  # type: ignore[arg-type]
+    public = {name for name in [*dir(kind), *vars(instance)] if not name.startswith("_")}
+    private = {
+        name for name in [*dir(kind), *vars(instance)] if name.startswith("_") and not name.endswith("__")
+    }
+    yield from sorted({name.lstrip("_") for name in private} - public)
+
+
+@pytest.mark.parametrize("on_class", [True, False], ids=["class", "object"])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_attributes_of_users_change_nothing(kind: type, on_class: bool) -> None:
+    names = list(names_for(kind))
+    expected = trained(kind, {}, on_class)
+    for value in VALUES:
+        for found, wanted in zip(trained(kind, dict.fromkeys(names, value), on_class), expected, strict=True):
+            np.testing.assert_equal(found, wanted)
+
+
+def test_the_names_are_those_that_the_library_uses() -> None:
+    """So that the test above tries what it should."""
+    assert {"lower", "makes_mask", "attach", "weights_for"} <= set(names_for(Scale))
+    assert {"kind", "slots", "batches"} <= set(names_for(Warmer))
+    assert {"program", "feature_names", "facts"} <= set(names_for(Network))
+
+
+def test_a_weight_of_a_layer_may_be_called_weight() -> None:
+    class Named(Scale):
+        def build(self, input_shape: Any) -> None:
+            self.weight = self.add_weight(shape=(input_shape[-1],), initializer="ones")
+            self.factor = self.weight
+
+    assert Named()(X).shape == X.shape
