@@ -10,7 +10,14 @@ import pytest
 from conftest import Blobs, classifier, same_weights
 
 from engine import models
-from engine.callbacks import Callback, LambdaCallback, ModelCheckpoint
+from engine.callbacks import (
+    BackupAndRestore,
+    Callback,
+    CSVLogger,
+    LambdaCallback,
+    ModelCheckpoint,
+    TensorBoard,
+)
 
 
 def train(blobs: Blobs, *callbacks: Callback, **options: Any) -> Any:
@@ -121,3 +128,33 @@ def test_wrong_arguments(tmp_path: Path, blobs: Blobs) -> None:
     (tmp_path / "m.npz").mkdir()
     with pytest.raises(OSError, match="Please specify a non-directory filepath for ModelCheckpoint"):
         train(blobs, ModelCheckpoint(tmp_path / "m.npz"))
+
+
+def test_the_folder_of_each_callback(tmp_path: Path, blobs: Blobs) -> None:
+    """As in Keras: they make it, but for CSVLogger."""
+    there = [tmp_path / f"none{number}" / "deep" for number in range(3)]
+    train(blobs, ModelCheckpoint(there[0] / "m.keras"))
+    train(blobs, BackupAndRestore(there[1], delete_checkpoint=False))
+    train(blobs, TensorBoard(there[2]))
+    assert all(folder.is_dir() for folder in there)
+    with pytest.raises(
+        FileNotFoundError, match=r"can't write '.*log\.csv': there is no folder '.*nothing': make it first"
+    ):
+        train(blobs, CSVLogger(tmp_path / "nothing" / "log.csv"))
+    assert not (tmp_path / "nothing").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match=r"can't make the folder '.*deep', as '.*file' is a file"):
+        train(blobs, ModelCheckpoint(tmp_path / "file" / "deep" / "m.keras"))
+
+
+def test_the_folder_of_a_model(tmp_path: Path) -> None:
+    """As in Keras: `.h5` and `zipped=False` make it."""
+    model = classifier()
+    model.save(tmp_path / "a" / "b" / "m.h5")
+    model.save(tmp_path / "c" / "d", zipped=False)
+    for name in ("m.keras", "m.npz", "m.safetensors"):
+        with pytest.raises(FileNotFoundError, match=r"there is no folder '.*none': make it first"):
+            model.save(tmp_path / "none" / name)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*none': make it first"):
+        model.save_weights(tmp_path / "none" / "m.weights.h5")
+    assert names(tmp_path) == ["a", "c"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -106,16 +107,28 @@ def test_weights_of_another_model(suffix: str, tmp_path: Path, blobs: Blobs) -> 
     assert np.array_equal(model.layers[1].weights[0], before[2])
 
 
-@pytest.mark.parametrize("package", ["h5py", "safetensors"])
-def test_missing_packages(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setitem(sys.modules, f"{package}.numpy", None)
-    name = "m.keras" if package == "h5py" else "m.safetensors"
-    with pytest.raises(ImportError, match=r"pip install .mlp-engine\[files\]."):
-        network().save(tmp_path / name)
+def test_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("h5py", "pyfive", "safetensors"):
+        monkeypatch.setitem(sys.modules, package, None)
+    model = network()
+    message = (
+        r"saving `\.keras` and `\.h5` files needs h5py, which can't be imported \(.*\): "
+        r"pip install 'mlp-engine\[files\]', or save to `\.npz`, which needs NumPy alone"
+    )
+    for save, name in ((model.save, "m.keras"), (model.save, "m.h5"), (model.save_weights, "m.weights.h5")):
+        with pytest.raises(ImportError, match=message):
+            save(tmp_path / name)
+    with pytest.raises(ImportError, match=message):
+        model.save(tmp_path / "folder" / "model", zipped=False)
     assert not list(tmp_path.iterdir())
-    (tmp_path / name).write_bytes(b"")
-    network().save(tmp_path / "m.npz")
+    for name, package in (("m.keras", "pyfive"), ("m.h5", "pyfive"), ("m.safetensors", "safetensors")):
+        with ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("model.weights.h5", b"")
+        with pytest.raises(
+            ImportError, match=rf"loading .* files needs {package}, .*pip install .mlp-engine\[files\]."
+        ):
+            models.load_model(tmp_path / name)
+    model.save(tmp_path / "m.npz")
     assert models.load_model(tmp_path / "m.npz").built
 
 

@@ -69,6 +69,59 @@ def test_the_old_files_stay_until_the_index_names_the_new(
     assert (tmp_path / "m_00000.weights.h5").exists()  # which Keras opens first
 
 
+def test_files_of_others_stay(tmp_path: Path) -> None:
+    """Whoever wrote them, and whatever the index says: but for those that a save to this index wrote together with it."""
+    model, path = network(), tmp_path / "m.weights.json"
+    model.save_weights(tmp_path / "best.weights.h5")
+    model.save_weights(tmp_path / "m_00000.weights.h5")
+    others = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+    given = {"metadata": {"save": "x"}, "weight_map": {"/layers/dense/vars": list(others)}}
+    for index in (given, {"weight_map": given["weight_map"]}):
+        path.write_text(json.dumps(index))
+        model.save_weights(path, max_shard_size=SMALL)
+        model.load_weights(path)
+        assert all((tmp_path / name).read_bytes() == content for name, content in others.items())
+
+
+def test_a_file_that_took_the_place_of_one_of_the_index_stays(tmp_path: Path) -> None:
+    model, path = network(), tmp_path / "m.weights.json"
+    model.save_weights(path, max_shard_size=SMALL)
+    model.save_weights(tmp_path / "m_00001.weights.h5")
+    mine = (tmp_path / "m_00001.weights.h5").read_bytes()
+    with pytest.raises(
+        ValueError, match=r"'m_00001\.weights\.h5' was not written by the save that wrote the index"
+    ):
+        model.load_weights(path)
+    model.save_weights(path, max_shard_size=SMALL)
+    model.load_weights(path)
+    assert (tmp_path / "m_00001.weights.h5").read_bytes() == mine
+    before = files(tmp_path)
+    model.save_weights(path, max_shard_size=1)
+    model.load_weights(path)
+    assert "m_00001.weights.h5" in files(tmp_path)
+    assert set(before) - set(files(tmp_path))  # but those of the save before went
+
+
+def test_the_files_of_a_save_that_fails_go_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, again, path = network(), network(), tmp_path / "m.weights.json"
+    model.save_weights(path, max_shard_size=SMALL)
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+    replace = Path.replace
+
+    def fails(self: Path, target: Any) -> Path:
+        if str(target).endswith(".json"):
+            raise OSError(28, "No space left on device", str(self))
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fails)
+        with pytest.raises(OSError, match=r"can't write '.*m\.weights\.json': No space left"):
+            model.save_weights(path, max_shard_size=SMALL)
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+    again.load_weights(path)
+    assert same_weights(again, model)
+
+
 @pytest.mark.parametrize(
     ("index", "message"),
     [

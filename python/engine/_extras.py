@@ -6,13 +6,14 @@ from importlib import import_module
 from typing import Any
 
 
-def extra(module: str, name: str, wanted_by: str) -> Any:
+def extra(module: str, name: str, wanted_by: str, instead: str = "") -> Any:
     """Import a package that only some installations have.
 
     Args:
         module: to import.
         name: of the extra that brings it.
         wanted_by: what needs it, for the message.
+        instead: what to do without it.
 
     Returns:
         The module.
@@ -24,5 +25,6 @@ def extra(module: str, name: str, wanted_by: str) -> Any:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        msg = f"{wanted_by} needs {package}, which can't be imported ({error}): pip install 'mlp-engine[{name}]'"
+        todo = f"pip install 'mlp-engine[{name}]'" + (f", or {instead}" if instead else "")
+        msg = f"{wanted_by} needs {package}, which can't be imported ({error}): {todo}"
         raise ImportError(msg) from error

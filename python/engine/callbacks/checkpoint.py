@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine._atomic import making_folder
 from engine._checks import choice, flag, path_of, real
 from engine._progress import print_message
 from engine.callbacks.base import Logs
@@ -21,7 +22,7 @@ class ModelCheckpoint(MonitorCallback):
     """Saves the model, or its weights, after epochs or batches. A file is whole or not there.
 
     Args:
-        filepath: of the file; may hold fields such as `{epoch:02d}` or `{val_loss:.2f}` with names of the logs.
+        filepath: of the file, whose folder is made if it is missing; may hold fields such as `{epoch:02d}` or `{val_loss:.2f}` with names of the logs.
             Ends in `.weights.h5`, `.npz` or `.safetensors` for weights, in `.keras`, `.h5`, `.npz` or `.safetensors`
             for models.
         monitor: name in the logs that tells which is the best.
@@ -98,9 +99,9 @@ class ModelCheckpoint(MonitorCallback):
                 f"directory: {path}"
             )
             raise OSError(msg)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         save = self.model.save_weights if self.save_weights_only else self.model.save
-        save(path, overwrite=True)
+        with making_folder(Path(path).parent):
+            save(path, overwrite=True)
         self._say(f"\nEpoch {epoch + 1}: finished saving model to {path}")
 
     def _wants(self, epoch: int, logs: Logs, path: str) -> bool:

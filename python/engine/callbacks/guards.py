@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine._atomic import require_folder_of
 from engine._checks import flag, path_of
 from engine._progress import print_message
 from engine.callbacks.base import Callback, Logs
@@ -68,6 +69,7 @@ class CSVLogger(Callback):
         """Open the file."""
         self._close()
         path = Path(self.filename)
+        require_folder_of(path)
         self._headed = self.append and path.exists() and path.stat().st_size > 0
         self._file = path.open("a" if self.append else "w", encoding="utf-8", newline="")
 

@@ -30,9 +30,10 @@ class SavedModel(CompiledModel):
         The file is whole or not there, whatever happens meanwhile. Keras reads `.keras` and `.h5`.
 
         Args:
-            filepath: ends in `.keras`, `.npz`, which needs NumPy alone, `.safetensors` or `.h5`.
+            filepath: ends in `.keras`, `.npz`, which needs NumPy alone, `.safetensors` or `.h5`; a folder with
+                `zipped=False`.
             overwrite: whether to replace what is there without asking.
-            zipped: False writes the contents of a `.keras` file into a folder.
+            zipped: False writes the contents of a `.keras` file into a folder, and leaves all other files in it.
             kwargs: `include_optimizer=False` leaves out the optimizer's state.
 
         Raises:

@@ -6,19 +6,20 @@ import datetime
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from engine._atomic import replacing
+from engine._atomic import making_folder, replacing
 from engine._checks import flag, path_of
 from engine._program import __version__
 from engine._progress import print_message
 from engine.layers.core import named_leaves
 from engine.saving import _zip
-from engine.saving._folder import replace_folder
+from engine.saving._folder import replacing_in_folder
 from engine.saving._h5 import WeightsH5
-from engine.saving._keras import KerasArchive, members_of, opened_folder
+from engine.saving._keras import KerasArchive, opened_folder, write_members
 from engine.saving._legacy import LegacyH5
 from engine.saving._safetensors import SafeTensors
 from engine.saving._shards import INDEX, Shards, write_shards
@@ -69,15 +70,16 @@ def save_model(
 
     Args:
         model: what to save.
-        filepath: ends in `.keras` for Keras' format, `.npz`, `.safetensors`, or `.h5` for Keras' older format; a
-            folder with `zipped=False`.
+        filepath: ends in `.keras` for Keras' format, `.npz`, `.safetensors`, or `.h5` for Keras' older format, whose
+            folder is made if it is missing; a folder with `zipped=False`, which is made as well.
         overwrite: whether to replace what is there without asking.
-        zipped: False writes the contents of a `.keras` file into a folder.
+        zipped: False writes the contents of a `.keras` file into a folder, and leaves all other files in it.
         kwargs: `include_optimizer=False` leaves out the optimizer's state; `save_format`, as in older scripts, which
             the name tells anyway.
 
     Raises:
         ValueError: for another ending.
+        OSError: if the file can't be written, or its folder doesn't exist; what was there before is unchanged then.
         ImportError: if the format needs a package that isn't installed.
     """
     include_optimizer = flag(kwargs.pop("include_optimizer", True), "include_optimizer")
@@ -97,9 +99,11 @@ def save_model(
         warnings.warn(f"You are saving a model that {_UNBUILT}. The file holds no weights", stacklevel=3)
     contents = contents_of(model, _texts(model), include_optimizer)
     if format_ is None:
-        replace_folder(path, members_of(contents))
+        with replacing_in_folder(path) as opened:
+            write_members(contents, opened)
         return
-    with replacing(path) as file:
+    makes_folder = isinstance(format_, LegacyH5)  # as Keras does, for this format alone
+    with making_folder(Path(path).parent) if makes_folder else nullcontext(), replacing(path) as file:
         format_.write(file, contents)
 
 
@@ -194,6 +198,7 @@ def save_weights(
 
     Raises:
         ValueError: for another ending, or a model without weights.
+        OSError: if the file can't be written, or its folder doesn't exist; what was there before is unchanged then.
         ImportError: if the format needs a package that isn't installed.
     """
     path, skipped = path_of(filepath, "filepath"), _skipped(kwargs)

@@ -1,40 +1,31 @@
-"""Folders that are whole or as they were."""
+"""Folders some of whose files are replaced together."""
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import IO, Any
+
+from engine._atomic import making_folder, replacing_together
 
 
-def replace_folder(path: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:
-    """Let a new folder take the place of what is at `path`.
+@contextmanager
+def replacing_in_folder(
+    path: str | os.PathLike[str],
+) -> Iterator[Callable[[str], AbstractContextManager[IO[Any]]]]:
+    """Yields a function that opens a file of a folder for writing, by name.
 
-    It is on the disk before. Where the machine stops in between the two, the old one is beside it.
+    At the end of the block the files take their places together; all others in the folder stay. After an exception all
+    of them are as they were.
 
     Args:
-        path: of the folder, which may exist.
-        files: contents by name.
+        path: of the folder, which is made, with those that it lies in, if it is missing.
 
     Raises:
-        NotADirectoryError: if there is a file.
+        OSError: if a file or the folder can't be written.
     """
-    target = Path(os.path.realpath(path))
-    if target.is_file():
-        msg = f"{path} is a file: give the name of a folder"
-        raise NotADirectoryError(msg)
-    new, old = (target.with_name(f".{os.urandom(8).hex()}.tmp") for _ in range(2))
-    new.mkdir()
-    try:
-        for name, content in files.items():
-            with (new / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        if target.exists():
-            target.replace(old)
-        new.replace(target)
-    finally:
-        for rest in (new, old) if target.exists() else (new,):
-            shutil.rmtree(rest, ignore_errors=True)
+    folder = Path(os.path.realpath(path))
+    with making_folder(folder), replacing_together() as opened:
+        yield lambda name: opened(folder / name)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from engine.saving import _zip
-from engine.saving._h5 import H5Reader, h5py, opened, write_groups
+from engine.saving._h5 import H5Reader, opened, write_weights
 from engine.saving.contents import CONFIG, METADATA, Contents, Format, Reader, Variables
 
 WEIGHTS = "model.weights.h5"
@@ -25,9 +26,7 @@ class KerasArchive(Format):
     def write(self, file: IO[bytes], contents: Contents) -> None:
         """Write into a file that is open."""
         with zipfile.ZipFile(file, "w") as archive:
-            for name, content in members_of(contents).items():
-                with _zip.new_member(archive, name) as member:
-                    member.write(content)
+            write_members(contents, partial(_zip.new_member, archive))
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Reader]:
@@ -71,15 +70,18 @@ class KerasReader(Reader):
         return self._weights.group(path)
 
 
-def members_of(contents: Contents) -> dict[str, bytes]:
-    """The files that make up a model, by name."""
-    weights = io.BytesIO()
-    with h5py().File(weights, "w") as file:
-        write_groups(file, contents)
-    return {
-        **{name: text.encode() for name, text in contents.texts.items()},
-        WEIGHTS: weights.getvalue(),
-    }
+def write_members(contents: Contents, opened: Callable[[str], AbstractContextManager[IO[bytes]]]) -> None:
+    """Write the files that make up a model: the texts, then the weights.
+
+    Args:
+        contents: of the model.
+        opened: opens a file for writing, by name.
+    """
+    for name, text in contents.texts.items():
+        with opened(name) as file:
+            file.write(text.encode())
+    with opened(WEIGHTS) as file:
+        write_weights(file, contents)
 
 
 def _text(path: Path) -> str | None:

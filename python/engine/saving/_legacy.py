@@ -13,10 +13,22 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from engine import losses
-from engine.saving._h5 import child, descend, h5py, opened, stored
+from engine.saving._h5 import (
+    child,
+    descend,
+    new_h5,
+    opened,
+    require_count,
+    stored,
+    text_attribute,
+    write_array,
+    write_count,
+)
 from engine.saving.contents import (
+    CHECKSUM,
     CONFIG,
     METADATA,
+    OPTIMIZER,
     ROUNDED,
     Contents,
     Format,
@@ -24,8 +36,12 @@ from engine.saving.contents import (
     Reader,
     Slot,
     Variables,
+    checksum_of,
+    require_checksum,
 )
 
+# The group of the optimizer.
+_OPTIMIZER = "optimizer_weights"
 # Of an attribute, in bytes: HDF5 keeps them in a header of 64 KiB.
 MOST_ATTRIBUTE = 64512
 
@@ -37,27 +53,29 @@ class LegacyH5(Format):
     holds = frozenset({"model"})
 
     def write(self, file: IO[bytes], contents: Contents) -> None:
-        """Write into a file that is open, and has a `name`."""
+        """Write into a file that is open."""
         config = json.loads(contents.texts[CONFIG])
         compiled = config.get("compile_config")
-        with h5py().File(file.name, "w") as handle:
+        with new_h5(file) as handle:
             handle.attrs["backend"] = b"engine"
-            handle.attrs["metadata"] = contents.texts[METADATA].encode()
-            handle.attrs["model_config"] = _json({name: config[name] for name in ("class_name", "config")})
+            _write_text(handle, "metadata", contents.texts[METADATA])
+            _write_text(
+                handle, "model_config", json.dumps({name: config[name] for name in ("class_name", "config")})
+            )
             if compiled:
                 optimizer, loss = compiled.pop("optimizer"), _full_name(compiled["loss"])
-                handle.attrs["training_config"] = _json(
-                    compiled | {"optimizer_config": optimizer, "loss": loss}
-                )
+                training = compiled | {"optimizer_config": optimizer, "loss": loss}
+                _write_text(handle, "training_config", json.dumps(training))
             weights = handle.create_group("model_weights")
             layers = [_gathered(part) for part in by_part(contents.groups.items())]
             _write_names(weights, "layer_names", [str(layer.name) for layer in layers])
             for layer in sorted(layers, key=lambda layer: str(layer.name)):
                 _write_arrays(weights.create_group(str(layer.name)), layer)
             _write_arrays(weights.create_group("top_level_model_weights"), Group("", {}, ()))
-            for path, name in (("optimizer", "optimizer_weights"), (ROUNDED, ROUNDED)):
+            for path, name in ((OPTIMIZER, _OPTIMIZER), (ROUNDED, ROUNDED)):
                 if path in contents.groups:
                     _write_arrays(handle.create_group(name), contents.groups[path])
+                    write_count(handle, name, len(contents.groups[path].arrays))
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Reader]:
@@ -90,7 +108,7 @@ class LegacyReader(Reader):
 
     def group(self, path: str) -> Variables:
         """The arrays of that path, which layers have not here; empty if there is no such group."""
-        return _arrays(self._file, path.split("/"))
+        return require_count(self._file, path, _arrays(self._file, path.split("/")))
 
     def layers(self, slots: Sequence[Slot]) -> list[Variables]:
         """The arrays of each layer, as those with weights follow each other in the file."""
@@ -118,7 +136,7 @@ class LegacyReader(Reader):
 
     def optimizer(self) -> Variables:
         """The arrays of the optimizer."""
-        return _arrays(self._file, ["optimizer_weights"])
+        return self.group(_OPTIMIZER)
 
     def _layers(self) -> dict[str, Variables]:
         """The arrays of each layer by its name, in the order of the file."""
@@ -128,8 +146,9 @@ class LegacyReader(Reader):
         return {name: _arrays(group, name.split("/")) for name in _names(group, "layer_names")}
 
     def _attribute(self, name: str) -> dict[str, Any]:
-        value = self._file.attrs.get(name, b"{}")
-        config = json.loads(value if isinstance(value, (bytes, str)) else bytes(value))
+        text = text_attribute(self._file, name) or "{}"
+        require_checksum(name, text, self._file.attrs.get(_checksum_name(name)))
+        config = json.loads(text)
         if not isinstance(config, dict):
             msg = f"`{name}` must be an object of JSON, got {type(config).__name__}"
             raise ValueError(msg)
@@ -220,15 +239,24 @@ def _names(group: Any, attribute: str) -> list[str]:
         while f"{attribute}{number}" in group.attrs:
             attributes.append(f"{attribute}{number}")
             number += 1
-    names = [name for each in attributes for name in np.atleast_1d(group.attrs[each]).tolist()]
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+    names = []
+    for each in attributes:
+        stored_names = np.atleast_1d(group.attrs[each]).tolist()
+        part = [name.decode() if isinstance(name, bytes) else str(name) for name in stored_names]
+        require_checksum(each, "\0".join(part), group.attrs.get(_checksum_name(each)))
+        names += part
+    return names
 
 
 def _write_names(group: Any, attribute: str, names: Sequence[str]) -> None:
     array = np.array([name.encode() for name in names], dtype="S" if names else "S1")
     count = -(-array.nbytes // MOST_ATTRIBUTE) or 1
     for number, part in enumerate(np.array_split(array, count)):
-        group.attrs[f"{attribute}{number}" if count > 1 else attribute] = part
+        name = f"{attribute}{number}" if count > 1 else attribute
+        group.attrs[name] = part
+        group.attrs[_checksum_name(name)] = np.uint32(
+            checksum_of(name, "\0".join(each.decode() for each in part))
+        )
 
 
 def _write_arrays(group: Any, arrays: Group) -> None:
@@ -237,7 +265,7 @@ def _write_arrays(group: Any, arrays: Group) -> None:
     for label, array in zip(arrays.labels, arrays.arrays.values(), strict=True):
         labels.append(f"{label}_{counts[label]}" if counts[label] else label)
         counts[label] += 1
-        group[labels[-1]] = array
+        write_array(group, labels[-1], array)
     _write_names(group, "weight_names", labels)
 
 
@@ -249,5 +277,12 @@ def _full_name(loss: Any) -> Any:
     return found.__name__ if callable(found) and found.__module__.startswith("engine.") else loss
 
 
-def _json(config: Mapping[str, Any]) -> bytes:
-    return json.dumps(config).encode()
+def _write_text(file: Any, name: str, text: str) -> None:
+    """Write a text and its checksum into attributes of a file."""
+    file.attrs[name] = text.encode()
+    file.attrs[_checksum_name(name)] = np.uint32(checksum_of(name, text))
+
+
+def _checksum_name(attribute: str) -> str:
+    """What the checksum of an attribute is called: `model_config_crc32`."""
+    return f"{attribute}_{CHECKSUM}"

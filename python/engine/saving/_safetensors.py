@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +11,36 @@ from typing import IO, Any
 import numpy as np
 
 from engine._extras import extra
-from engine.saving.contents import Array, Contents, Format, Reader, Stored, Variables, vars_of
+from engine.saving.contents import (
+    CHECKSUM,
+    Array,
+    Contents,
+    Format,
+    Reader,
+    Stored,
+    Variables,
+    checksum_of,
+    require_checksum,
+    vars_of,
+)
 
-# What NumPy has names for.
-_DTYPES = {"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64"}
-
-
-def _package(module: str) -> Any:
-    return extra(module, "files", "the format of `.safetensors`, other than that of `.npz`,")
+# The format's names of the dtypes that NumPy has.
+_DTYPES = {
+    "bool": "BOOL",
+    "uint8": "U8",
+    "int8": "I8",
+    "uint16": "U16",
+    "int16": "I16",
+    "uint32": "U32",
+    "int32": "I32",
+    "uint64": "U64",
+    "int64": "I64",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+}
+# The header ends where the most aligned of arrays may begin.
+_ALIGNMENT = 8
 
 
 class SafeTensors(Format):
@@ -26,18 +49,28 @@ class SafeTensors(Format):
     suffixes = (".safetensors",)
 
     def write(self, file: IO[bytes], contents: Contents) -> None:
-        """Write into a file that is open, and has a `name`."""
+        """Write into a file that is open: the length of the header in 8 bytes, the header, one array after the other.
+
+        The package could do so too. But it writes to a path, under a name of its own, so that neither permissions nor
+        `fsync` were those of this file; or it makes bytes, which takes the memory of all arrays twice more.
+        """
         arrays = {
-            f"{vars_of(place)}{key}": np.asarray(array, order="C")
+            f"{vars_of(place)}{key}": np.asarray(array)
             for place, group in contents.groups.items()
             for key, array in group.arrays.items()
         }
-        _package("safetensors.numpy").save_file(arrays, file.name, dict(contents.texts))
+        names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # so that all are aligned
+        header = json.dumps(_header(arrays, names, contents), separators=(",", ":")).encode()
+        header += b" " * (-len(header) % _ALIGNMENT)
+        file.write(len(header).to_bytes(8, "little") + header)
+        for name in names:
+            file.write(_little_endian(arrays[name]).reshape(-1).view(np.uint8).data)
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Reader]:
         """Open the file for reading."""
-        with _package("safetensors").safe_open(path, framework="np") as file:
+        package = extra("safetensors", "files", "loading `.safetensors` files")
+        with package.safe_open(path, framework="np") as file:
             yield SafeTensorsReader(file)
 
 
@@ -46,15 +79,26 @@ class SafeTensorsReader(Reader):
 
     Args:
         file: of safetensors.
+
+    Raises:
+        ValueError: if it lacks something of which it has the checksum.
     """
 
     def __init__(self, file: Any) -> None:
         self._file = file
         self._names = list(file.keys())
+        self._texts = dict(file.metadata() or {})
+        self._checksums = json.loads(self._texts.pop(CHECKSUM, "{}"))
+        if missing := self._checksums.keys() - {*self._names, *self._texts}:
+            msg = f"there is a checksum of {min(missing)!r}, but nothing of that name: the file is damaged"
+            raise ValueError(msg)
 
     def text(self, name: str) -> str | None:
         """The text of that name; None if there is none."""
-        return (self._file.metadata() or {}).get(name)
+        text = self._texts.get(name)
+        if text is not None:
+            require_checksum(name, text, self._checksums.get(name))
+        return text
 
     def group(self, path: str) -> Variables:
         """The arrays of that path; empty if there is no such group."""
@@ -64,11 +108,36 @@ class SafeTensorsReader(Reader):
 
     def _stored(self, name: str) -> Stored:
         piece = self._file.get_slice(name)
-        if piece.get_dtype() not in _DTYPES:
+        if piece.get_dtype() not in _DTYPES.values():
             msg = f"array {name!r} must hold numbers that NumPy knows, got {piece.get_dtype()}"
             raise ValueError(msg)
 
         def read() -> Array:
-            return np.asarray(self._file.get_tensor(name))
+            array = np.asarray(self._file.get_tensor(name))
+            require_checksum(name, array, self._checksums.get(name))
+            return array
 
         return Stored(tuple(piece.get_shape()), read)
+
+
+def _header(arrays: dict[str, Array], names: list[str], contents: Contents) -> dict[str, Any]:
+    """The texts with the checksums of everything, and the dtype, shape and place of each array, in the order of `names`."""
+    checksums = {name: checksum_of(name, text) for name, text in contents.texts.items()}
+    header: dict[str, Any] = {"__metadata__": {}}
+    end = 0
+    for name in names:
+        array = _little_endian(arrays[name])
+        if array.dtype.name not in _DTYPES:
+            msg = f"array {name!r} has dtype {array.dtype}, but a `.safetensors` file can hold {', '.join(_DTYPES)}"
+            raise ValueError(msg)
+        begin, end = end, end + array.nbytes
+        places = {"shape": list(array.shape), "data_offsets": [begin, end]}
+        header[name] = {"dtype": _DTYPES[array.dtype.name]} | places
+        checksums[name] = checksum_of(name, array)
+    header["__metadata__"] = {**contents.texts, CHECKSUM: json.dumps(checksums, separators=(",", ":"))}
+    return header
+
+
+def _little_endian(array: Array) -> Array:
+    """The array in C order, with the bytes as the format wants them."""
+    return np.asarray(array, array.dtype.newbyteorder("<"), order="C")

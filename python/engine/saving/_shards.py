@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-from engine._atomic import replacing
+from engine._atomic import replacing, replacing_together
 from engine._checks import real
 from engine.saving import _zip
-from engine.saving._h5 import H5Reader, h5py, opened, write_groups
+from engine.saving._h5 import H5Reader, opened, text_attribute, write_weights
 from engine.saving.contents import Contents, Format, Group, Reader, Stored, Variables, vars_of
 
 INDEX, SHARD = ".weights.json", ".weights.h5"
+# What the index and its files call the random number of the save that wrote them.
+SAVE = "save"
 
 
 class Shards(Format):
@@ -30,10 +34,9 @@ class Shards(Format):
         with ExitStack() as stack:
             yield ShardsReader(path, stack)
 
-    def write(self, file: Any, contents: Contents) -> None:
+    def write(self, file: IO[bytes], contents: Contents) -> None:
         """Write one file, of the groups in `contents`."""
-        with h5py().File(file.name, "w") as handle:
-            write_groups(handle, contents)
+        write_weights(file, contents)
 
 
 class ShardsReader(Reader):
@@ -46,7 +49,7 @@ class ShardsReader(Reader):
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
         self._path, self._stack = path, stack
-        self._places = places_in(path)
+        self._places, self._save = index_in(path)
         self._readers: dict[str, H5Reader] = {}
 
     def text(self, name: str) -> str | None:
@@ -60,13 +63,16 @@ class ShardsReader(Reader):
         for name in self._places.get(f"/{vars_of(path)[:-1]}", ()):
             if name not in self._readers:
                 file = self._stack.enter_context(opened(self._path.with_name(name)))
+                if self._save is not None and text_attribute(file, SAVE) != self._save:
+                    msg = f"{name!r} was not written by the save that wrote the index: give an index and its own files"
+                    raise ValueError(msg)
                 self._readers[name] = H5Reader(file)
             found |= self._readers[name].group(path).stored
         return Variables(found)
 
 
-def places_in(path: Path) -> dict[str, list[str]]:
-    """The names of the files that have the arrays of each group.
+def index_in(path: Path) -> tuple[dict[str, list[str]], str | None]:
+    """The names of the files that have the arrays of each group, and the number of the save; None if it has none.
 
     Raises:
         ValueError: for an index that is none, or names files elsewhere.
@@ -74,20 +80,22 @@ def places_in(path: Path) -> dict[str, list[str]]:
     if path.stat().st_size > _zip.MOST_TEXT:
         msg = f"an index must not be longer than {_zip.MOST_TEXT} bytes"
         raise ValueError(msg)
-    given = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+    index = json.loads(path.read_text(encoding="utf-8"))
+    given = index["weight_map"]
     places = {group: [names] if isinstance(names, str) else list(names) for group, names in given.items()}
     for name in (name for names in places.values() for name in names):
         if not name.endswith(SHARD) or any(mark in name for mark in "/\\:"):
             msg = f"the index must name files such as 'm_00000{SHARD}' beside it, got {name!r}"
             raise ValueError(msg)
-    return places
+    return places, index.get("metadata", {}).get(SAVE)
 
 
 def write_shards(path: Path, contents: Contents, most: float) -> None:
-    """Write arrays into files of at most `most` GiB, then the index, then remove the files of the index before.
+    """Write arrays into files of at most `most` GiB and an index, then remove the files of the save before.
 
-    Those never have the same names, so that the index at `path` is at no time one of half the files. Keras wants to open
-    the file of number 0 in any case: where its arrays would have to be replaced, it stays behind without any.
+    Those have other names, so that the index at `path` is at no time one of half the files. No file is replaced or
+    removed but those that belong to the index: it names them, they are called as here, and a save to that index marked
+    them. Keras opens the file of number 0 in any case: where it would be removed, it stays behind without arrays.
 
     Args:
         path: of the index.
@@ -96,31 +104,52 @@ def write_shards(path: Path, contents: Contents, most: float) -> None:
 
     Raises:
         ValueError: if an array is larger than that.
+        OSError: if a file can't be written; nothing has changed then.
     """
     parts, total = _parted(contents, real(most, "max_shard_size") * 2**30)
-    base = path.name[: -len(INDEX)]
+    base, save = path.name[: -len(INDEX)], os.urandom(8).hex()
 
     def shard(number: int) -> Path:
         return path.with_name(f"{base}_{number:05}{SHARD}")
 
-    before: set[Path] = set()
-    with suppress(AttributeError, LookupError, OSError, TypeError, ValueError):  # no index, or a damaged one
-        before = {path.with_name(name) for names in places_in(path).values() for name in names}
-    first = next(n for n in count() if not any(shard(n + i).exists() for i in range(len(parts))))
+    before = _written_with(path)
+    first = next(n for n in count() if not any(os.path.lexists(shard(n + i)) for i in range(len(parts))))
     places: dict[str, list[str]] = {}
-    for number, groups in enumerate(parts, first):
-        with replacing(shard(number)) as file:
-            Shards().write(file, Contents(groups, {}))
-        for group in groups:
-            places.setdefault(f"/{vars_of(group)[:-1]}", []).append(shard(number).name)
-    with replacing(path, "w") as file:
-        weight_map = {group: names if len(names) > 1 else names[0] for group, names in places.items()}
-        json.dump({"metadata": {"total_size": total}, "weight_map": weight_map}, file, indent=4)
-    if first and (shard(0) in before or not shard(0).exists()):
-        with replacing(shard(0)) as file:
-            Shards().write(file, Contents({}, {}))
-    for old in before - {shard(0)}:
-        old.unlink(missing_ok=True)
+    with replacing_together() as open_file:
+        for number, groups in enumerate(parts, first):
+            with open_file(shard(number)) as file:
+                write_weights(file, Contents(groups, {}), {SAVE: save})
+            for group in groups:
+                places.setdefault(f"/{vars_of(group)[:-1]}", []).append(shard(number).name)
+        if not (first == 0 or os.path.lexists(shard(0))):
+            with open_file(shard(0)) as file:
+                write_weights(file, Contents({}, {}))
+        with open_file(path, "w") as file:
+            weight_map = {group: names if len(names) > 1 else names[0] for group, names in places.items()}
+            index = {"metadata": {"total_size": total, SAVE: save}, "weight_map": weight_map}
+            json.dump(index, file, indent=4)
+    for old in before:
+        with suppress(OSError):  # the new files are there all the same
+            if old == shard(0):
+                with replacing(old) as file:
+                    write_weights(file, Contents({}, {}))
+            else:
+                old.unlink()
+
+
+def _written_with(path: Path) -> set[Path]:
+    """The files that the save wrote which wrote the index at `path`."""
+    found: set[Path] = set()
+    with suppress(Exception):  # no index, or a damaged one: then nothing is known of any file
+        places, save = index_in(path)
+        name = re.compile(f"{re.escape(path.name[: -len(INDEX)])}_[0-9]{{5,}}{re.escape(SHARD)}")
+        for file in {
+            path.with_name(each) for names in places.values() for each in names if name.fullmatch(each)
+        }:
+            with suppress(Exception), opened(file) as handle:
+                if save is not None and text_attribute(handle, SAVE) == save:
+                    found.add(file)
+    return found
 
 
 def _parted(contents: Contents, most: float) -> tuple[list[Mapping[str, Group]], int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -23,6 +24,11 @@ MOST_EXPANSION = 100
 MOST_ARRAYS = 2**16
 
 CONFIG, METADATA = "config.json", "metadata.json"
+# What files call the checksum of an array or a text, where they have one: the CRC-32 that zip archives have of all of
+# theirs. A flipped bit always changes it.
+CHECKSUM = "crc32"
+# The group of the optimizer.
+OPTIMIZER = "optimizer"
 # The group of what the optimizer's arrays lack of its state, as they are scaled as Keras scales them. Keras passes it over.
 ROUNDED = "engine/rounded"
 
@@ -119,7 +125,7 @@ class Reader(ABC):
 
     def optimizer(self) -> Variables:
         """The arrays of the optimizer."""
-        return self.group("optimizer")
+        return self.group(OPTIMIZER)
 
 
 class Format(ABC):
@@ -131,7 +137,7 @@ class Format(ABC):
 
     @abstractmethod
     def write(self, file: IO[bytes], contents: Contents) -> None:
-        """Write into a file that is open, and has a `name`."""
+        """Write into a file that is open."""
 
     @abstractmethod
     def open(self, path: Path) -> AbstractContextManager[Reader]:
@@ -158,6 +164,26 @@ def understood(path: object) -> Iterator[None]:
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         msg = f"{path} can't be read, as it is damaged or holds what no model's file does ({reason})"
         raise ValueError(msg) from error
+
+
+def checksum_of(name: str, content: Array | str) -> int:
+    """Returns the CRC-32 of an array's name, dtype, shape and bytes in C order, or of a text's name and bytes."""
+    if isinstance(content, str):
+        return zlib.crc32(f"{name}\0{content}".encode(errors="surrogatepass"))
+    array = np.asarray(content, order="C")
+    dtype = "|i1" if array.dtype == bool else array.dtype.str  # HDF5 has no bool, and gives back integers
+    start = zlib.crc32(f"{name}\0{dtype}{array.shape}".encode())
+    return zlib.crc32(array.reshape(-1).view(np.uint8).data, start)
+
+
+def require_checksum(name: str, content: Array | str, expected: object) -> None:
+    """Raise ValueError unless `expected` is None or the checksum of an array or a text of that name."""
+    if expected is not None and not np.array_equal(np.asarray(expected), checksum_of(name, content)):
+        msg = (
+            f"{name!r} isn't what was saved, as its checksum isn't the one in the file: the file is damaged, or another "
+            f"program has changed it, which then must also remove the attribute with {CHECKSUM!r} in its name"
+        )
+        raise ValueError(msg)
 
 
 def require_real(dtype: Any, shape: object, name: str) -> Shape:
