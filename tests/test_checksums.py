@@ -48,7 +48,7 @@ def load(path: Path) -> keras.Sequential:
 
 def state(model: keras.Sequential) -> list[Any]:
     """Everything that a file holds of a model."""
-    optimizer = model.optimizer.snapshot()
+    optimizer = model.optimizer._snapshot()
     slots = [array.tobytes() for arrays in optimizer.arrays.values() for array in arrays]
     weights = [array.tobytes() for array in model.get_weights()]
     return [*weights, *slots, optimizer.batches, optimizer.rate, model.to_json()]
@@ -107,7 +107,7 @@ def test_a_file_that_ends_too_early_is_refused_or_complete(suffix: str, tmp_path
     complete = 0
     for size in [*range(0, len(whole), len(whole) // 40), *range(len(whole) - 40, len(whole))]:
         path.write_bytes(whole[:size])
-        with suppress(OSError, ValueError):
+        with suppress(ValueError):
             assert state(load(path))[:-1] == weights
             complete += 1
     assert suffix != ".safetensors" or not complete

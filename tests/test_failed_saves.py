@@ -46,9 +46,11 @@ LIMITED = """
 import os, resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_failed_saves import save, wide
-path, model = Path(sys.argv[2]), wide()
-for limit in map(int, sys.argv[3:]):
+from test_failed_saves import files, save, wide
+path, sample, model = Path(sys.argv[2]), Path(sys.argv[3]), wide()
+save(model, sample / path.name)
+size = max(map(len, files(sample).values()))
+for limit in (0, 100, 3000, 4096, 100_000, 500_000, 640_000, size - 4096, size - 4, size - 1):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
         save(model, path)
@@ -70,12 +72,14 @@ def wide() -> keras.Sequential:
 
 @pytest.mark.parametrize("there", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_full_disk_leaves_everything_as_it_was(name: str, there: bool, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_everything_as_it_was(
+    name: str, there: bool, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     if there:
         save(wide(), tmp_path / name)
     before = files(tmp_path)
-    limits = ["0", "100", "3000", "4096", "100000", "500000", "640000"]
-    command = [sys.executable, "-c", LIMITED, str(Path(__file__).parent), str(tmp_path / name), *limits]
+    sample = tmp_path_factory.mktemp("sample")
+    command = [sys.executable, "-c", LIMITED, str(Path(__file__).parent), str(tmp_path / name), str(sample)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr
     assert files(tmp_path) == before
