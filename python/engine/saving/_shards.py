@@ -138,7 +138,7 @@ def write_shards(path: Path, contents: Contents, most: float) -> None:
 
 
 def _written_with(path: Path) -> set[Path]:
-    """The files that the save wrote which wrote the index at `path`."""
+    """Returns the files that the index at `path` names and the same save wrote, as the number of it in both tells."""
     found: set[Path] = set()
     with suppress(Exception):  # no index, or a damaged one: then nothing is known of any file
         places, save = index_in(path)
