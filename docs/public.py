@@ -20,7 +20,7 @@ INTERNAL = {
     "averages_from_weights", "batches", "compute", "counted", "direction", "direction_of", "factors", "facts",
     "follow", "function", "join", "keeps_otherwise", "kind", "learn_facts", "learning_rates", "leaves", "left_out",
     "loss", "lower", "moves_only", "needs_host", "of_counts", "operations_for", "output_shape_for", "own",
-    "parameters", "per_batch", "program", "ratios", "reads_indices", "recovery", "resolve", "run", "run_host",
+    "parameters", "per_batch", "ratios", "reads_indices", "recovery", "resolve", "run", "run_host",
     "seed_in_use", "set_weight", "slots", "suits", "swap_averages", "symbol_at", "take", "takes_any_name", "tokens",
     "weights_for",
     "set_fit_request", "set_partial_fit_request", "set_score_request",  # which scikit-learn makes and describes

@@ -40,9 +40,27 @@ X_MISTAKES: dict[str, tuple[Callable[[Blobs], object], str]] = {
     "infinity": (lambda b: changed(b.x, (149, 0), -np.inf), "but row 149 holds -inf"),
     "too large": (lambda b: changed(b.x.astype(float), (7, 0), 1e39), "but row 7 holds 1e\\+39"),
     "nan as float16": (lambda b: changed(b.x.astype(np.float16), (3, 1), np.nan), "but row 3 holds nan"),
-    "objects": (lambda b: b.x.astype(object), "`x` must hold real numbers, got dtype object: convert it"),
-    "strings": (lambda b: b.x.astype(str), "`x` must hold real numbers, got dtype <U"),
-    "complex": (lambda b: b.x.astype(complex), "`x` must hold real numbers, got dtype complex128"),
+    "objects": (
+        lambda b: b.x.astype(object),
+        "`x` must hold real numbers, got dtype object: all of them are",
+    ),
+    "strings": (
+        lambda b: b.x.astype(str),
+        r"`x` must hold real numbers, got dtype <U.*\.astype\('float32'\)",
+    ),
+    "complex": (
+        lambda b: b.x.astype(complex),
+        r"`x` must hold real numbers, got dtype complex128: take the part that counts, its \.real",
+    ),
+    "times": (lambda b: b.x.astype("M8[D]"), r"got dtype datetime64\[D\]: turn it into a number of units"),
+    "one string among objects": (
+        lambda b: changed(b.x.astype(object), (3, 1), "4,5"),
+        r"got dtype object: entry \(3, 1\) is '4,5', of type str: strings that stand for classes",
+    ),
+    "one None among objects": (
+        lambda b: changed(b.x.astype(object), (3, 1), None),
+        r"entry \(3, 1\) is None, of type NoneType: give missing values a number, or leave their rows out",
+    ),
     "several": (
         lambda b: [b.x, b.y],
         r"`x` must be one array, .* is arrays of the shapes \[\(150, 6\), \(150,\)\]",
@@ -81,8 +99,18 @@ Y_MISTAKES: list[tuple[str, Callable[[Blobs], object], str]] = [
     (SPARSE, lambda b: changed(b.y.astype(float), 2, 0.5), "whole numbers, but row 2 holds 0.5"),
     (SPARSE, lambda b: changed(b.y.astype(float), 2, np.nan), "whole numbers, but row 2 holds nan"),
     (SPARSE, lambda b: changed(b.y.astype(float), 2, np.inf), "but row 2 holds inf"),
-    (SPARSE, lambda b: b.y.astype(str), "`y` must hold real numbers, got dtype <U"),
-    (SPARSE, lambda b: b.y.astype(object), "`y` must hold real numbers, got dtype object"),
+    (
+        SPARSE,
+        lambda b: b.y.astype(str),
+        r"got dtype <U.*: strings that stand for classes become indices with np.unique\(labels, return_inverse=True\)",
+    ),
+    (SPARSE, lambda b: b.y.astype(object), "`y` must hold real numbers, got dtype object: all of them are"),
+    (
+        SPARSE,
+        lambda b: changed(b.y.astype(object), 7, "cat"),
+        "`y` .* got dtype object: entry 7 is 'cat', of type str: strings that stand for classes become indices",
+    ),
+    (SPARSE, lambda b: b.y * 1j, r"`y` must hold real numbers, got dtype complex128: take the part"),
     (SPARSE, lambda b: b.x, r"`y` must have shape \(n,\), one class index per sample, got \(150, 6\)"),
     (
         SPARSE,

@@ -106,6 +106,8 @@ def test_columns_are_named(blobs: Blobs) -> None:
     texts = {**columns, "c1": ["a"] * 150, "c5": [None] * 150}
     with pytest.raises(TypeError, match=r"columns of others: 'c1' \(<U1\), 'c5' \(object\). Leave them out"):
         classifier().fit(Frame(**texts), blobs.y)
+    with pytest.raises(TypeError, match=r"as a column for each with pandas.get_dummies or as indices with"):
+        classifier().fit(Frame(**texts), blobs.y)
 
 
 def test_mixed_columns_become_floats(blobs: Blobs) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from mmap import mmap
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +84,7 @@ def real_array(value: object, name: str) -> Array:
         if np.ma.is_masked(value):
             msg = f"`{name}` has masked entries: give them a value, such as with .filled(0), or leave their rows out"
             raise ValueError(msg)
+    require_whole_file(array, name)
     if array.dtype.kind not in REAL:
         raise TypeError(_not_real(value, array, name))
     if array.ndim == 0:
@@ -95,7 +98,7 @@ def require_finite(
     given: Array,
     name: str,
     *,
-    numbers: Sequence[int] | NDArray[np.integer] | None = None,
+    row_numbers: Sequence[int] | NDArray[np.integer] | None = None,
     columns: Sequence[object] | None = None,
 ) -> None:
     """Raise ValueError that names the first row with a NaN, an infinity or a number beyond float32.
@@ -104,7 +107,7 @@ def require_finite(
         rows: what the core is to read.
         given: the array that they were made from, for the message.
         name: what messages call it.
-        numbers: of the rows, for the message; default their places.
+        row_numbers: of the rows, for the message; default their places.
         columns: names of the columns, for the message.
     """
     row = first_nonfinite_row(rows)
@@ -113,7 +116,7 @@ def require_finite(
     found = np.asarray(given[row]).reshape(-1)
     column = int(np.argmin(np.isfinite(as_float32(found))))
     where = f" in column {columns[column]!r}" if columns is not None and len(columns) == len(found) else ""
-    number = row if numbers is None else numbers[row]
+    number = row if row_numbers is None else row_numbers[row]
     msg = f"`{name}` must be finite and within float32's range, but row {number} holds {found[column]}{where}"
     raise ValueError(msg)
 
@@ -141,12 +144,42 @@ def as_float32(array: Array) -> Float32:
 
 def in_a_file(array: Array) -> bool:
     """Whether `array` is memory-mapped: it may be larger than the memory."""
+    return _mapped(array) is not None
+
+
+def require_whole_file(array: Array, name: str) -> None:
+    """Raise OSError where the file of a memory-mapped `array` has become shorter than the array.
+
+    Reading the missing part would end the process with SIGBUS, so this is called before each stretch of reading.
+
+    Args:
+        array: any array; only those that are memory-mapped are looked at.
+        name: what messages call it.
+    """
+    if array.base is None:  # the shortest way for what comes most often
+        return
+    mapped = _mapped(array)
+    if mapped is None:
+        return
+    end = np.lib.array_utils.byte_bounds(array)[1] - np.lib.array_utils.byte_bounds(mapped)[0]
+    expected, found = mapped.offset + end, cast(mmap, mapped.base).size()
+    if found < expected:
+        msg = (
+            f"the file of `{name}`, {mapped.filename or 'memory-mapped'}, has become shorter while it was in use: "
+            f"{expected} bytes expected, {found} found. Write it again, and leave it as it is until the call returns"
+        )
+        raise OSError(msg)
+
+
+def _mapped(array: Array) -> np.memmap[Any, Any] | None:
+    """The array of a whole memory map that `array` is a view of; None if it isn't one."""
     owner: object = array
+    found = None
     while isinstance(owner, np.ndarray):
         if isinstance(owner, np.memmap):
-            return True
+            found = owner
         owner = owner.base
-    return False
+    return found if isinstance(owner, mmap) else None
 
 
 def require_shape(given: tuple[int, ...], shape: Shape | None, name: str) -> None:
@@ -200,7 +233,7 @@ def _shapes(value: object) -> list[tuple[int, ...]]:
 def _of_frame(frame: Any) -> Array:
     """A frame or series of pandas or polars as an array of its numbers; of other contents as it says itself."""
     dtypes = list(_dtypes(frame))
-    if not dtypes or not all(getattr(dtype, "kind", "") in REAL for dtype in dtypes):
+    if not dtypes or not all(hasattr(dtype, "kind") and _is_real(dtype) for dtype in dtypes):
         return np.asarray(frame.to_numpy())
     plain = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]
     common = np.result_type(*plain)
@@ -211,38 +244,144 @@ def _of_frame(frame: Any) -> Array:
 
 
 def _dtypes(frame: Any) -> Iterator[Any]:
-    dtypes = getattr(frame, "dtypes", None)
+    """The dtype of each column of a frame, or of a series."""
+    dtypes = frame.schema.types if _is_arrow_table(frame) else getattr(frame, "dtypes", None)
     if hasattr(dtypes, "kind") or dtypes is None:
         yield dtypes if dtypes is not None else getattr(frame, "dtype", None)
     else:
         yield from dtypes
 
 
-def column_names(value: object) -> list[object] | None:
-    """The names of a frame's columns; of what is no frame None."""
-    return list(value.columns) if hasattr(value, "to_numpy") and hasattr(value, "columns") else None
+def column_names(value: Any) -> list[object] | None:
+    """The names of the columns of a frame, or of a table of Arrow; of anything else None."""
+    if hasattr(value, "to_numpy") and hasattr(value, "columns"):
+        return list(value.columns)
+    return list(value.column_names) if _is_arrow_table(value) else None
+
+
+def _is_arrow_table(value: Any) -> bool:
+    return hasattr(value, "column_names") and hasattr(value, "select")
 
 
 def feature_names(value: object) -> list[str] | None:
-    """The names of a frame's columns, where all are texts: numbers tell nothing."""
+    """The names of a frame's columns, where all are strings; numbers, as pandas gives them by itself, tell nothing."""
     columns = column_names(value) or [None]
     names = [column for column in columns if isinstance(column, str)]
     return names if len(names) == len(columns) else None
 
 
-def _not_real(value: object, array: Array, name: str) -> str:
-    columns = column_names(value)
-    if columns is not None:
-        kinds = list(zip(columns, _dtypes(value), strict=False))
-        wrong = [
-            f"{column!r} ({dtype})" for column, dtype in kinds if getattr(dtype, "kind", "O") not in REAL
-        ]
-        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-        return (
-            f"`{name}` must hold real numbers, but has columns of others: {', '.join(wrong[:_NAMED])}{more}. Leave "
-            "them out, or encode them as numbers, such as with pandas.get_dummies"
+def in_order_of(names: Sequence[str] | None, frame: Any, name: str) -> Any:
+    """`frame` with its columns in the order of `names`.
+
+    Args:
+        names: of the columns that the model was fitted with; None where it was fitted without names.
+        frame: samples in any form; what has no names of columns is returned as it is, as its order can't be checked.
+        name: what messages call it.
+
+    Raises:
+        ValueError: if the frame has other columns than `names`.
+    """
+    if names is None or type(frame) is np.ndarray:
+        return frame
+    columns = column_names(frame)
+    if columns is None or columns == names or not any(isinstance(column, str) for column in columns):
+        return frame
+    if len(columns) != len(names) or set(columns) != set(names):
+        raise ValueError(_other_columns(names, columns, name))
+    if len(set(names)) < len(names):
+        repeated = next(column for column in names if names.count(column) > 1)
+        msg = (
+            f"`{name}` has the columns of fit() in another order, and several of them are named {repeated!r}, so that "
+            "nothing tells which is which: give every column a name of its own"
         )
-    given = type(value).__name__ if array.ndim == 0 else f"dtype {array.dtype}"
+        raise ValueError(msg)
+    return frame.select(list(names)) if _is_arrow_table(frame) else frame[list(names)]
+
+
+def _other_columns(names: Sequence[str], columns: Sequence[object], name: str) -> str:
+    """The message for a frame with `columns` instead of `names`, worded as scikit-learn's."""
+    before, now = set(names), set(columns)
+    unseen = [column for column in dict.fromkeys(columns) if column not in before]
+    missing = [column for column in dict.fromkeys(names) if column not in now]
+    text = "The feature names should match those that were passed during fit.\n"
+    for heading, found in (("unseen at fit time", unseen), ("seen at fit time, yet now missing", missing)):
+        if found:
+            more = [f"- {len(found) - _NAMED} more"] if len(found) > _NAMED else []
+            lines = [*(f"- {column}" for column in found[:_NAMED]), *more]
+            text += "\n".join([f"Feature names {heading}:", *lines, ""])
+    if not unseen and not missing:
+        text += f"There are {len(columns)} columns, of which some have the same name, but {len(names)} were expected.\n"
     return (
-        f"`{name}` must hold real numbers, got {given}: convert it, such as with np.asarray(..., 'float32')"
+        f"{text}Pass `{name}` with the columns of fit(), in any order; an array without names, such as "
+        "frame.to_numpy(), is taken as it is"
     )
+
+
+def _not_real(value: object, array: Array, name: str) -> str:
+    """The message for what holds something else than real numbers, with the remedy for what it holds."""
+    columns = column_names(value)
+    if columns is not None and array.dtype.kind not in "cmM":
+        return _not_real_columns(value, columns, name)
+    if array.ndim == 0:
+        return f"`{name}` must hold real numbers, got {type(value).__name__}: pass an array of numbers"
+    kind = array.dtype.kind
+    remedy = _of_objects(array) if kind == "O" else _REMEDIES.get(kind, "pass an array of numbers")
+    return f"`{name}` must hold real numbers, got dtype {array.dtype}: {remedy}"
+
+
+# What to do about strings.
+_OF_STRINGS = (
+    "strings that stand for classes become indices with np.unique(labels, return_inverse=True) or pandas.factorize(labels), "
+    "and the classifier of engine.sklearn takes them as they are; strings such as '1.5' become numbers with "
+    ".astype('float32')"
+)
+_OF_TIMES = "turn it into a number of units, such as (t - t[0]) / np.timedelta64(1, 'D') for days"
+# What to do about other contents, by the kind of their dtype.
+_REMEDIES = {
+    "U": _OF_STRINGS,
+    "S": _OF_STRINGS,
+    "c": "take the part that counts, its .real, its .imag or its absolute value, np.abs(...)",
+    "m": _OF_TIMES,
+    "M": _OF_TIMES,
+}
+
+
+def _of_objects(array: Array) -> str:
+    """The first object in `array` that is no real number, and what to do about it."""
+    for place, item in np.ndenumerate(array):
+        if isinstance(item, (numbers.Real, np.bool_)):
+            continue
+        where = f"entry {place[0] if len(place) == 1 else place}"
+        found = f"{where} is {item!r:.60}, of type {type(item).__name__}"
+        if isinstance(item, (str, bytes)):
+            return f"{found}: {_OF_STRINGS}"
+        if item is None:
+            return f"{found}: give missing values a number, or leave their rows out"
+        return f"{found}: all must be numbers"
+    return "all of them are numbers, so .astype('float32') makes an array of these"
+
+
+def _not_real_columns(value: Any, columns: Sequence[object], name: str) -> str:
+    """The message for a frame, which names the columns that hold something else than real numbers."""
+    kinds = list(zip(columns, _dtypes(value), strict=False))
+    wrong = [f"{column!r} ({dtype})" for column, dtype in kinds if not _is_real(dtype)]
+    more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+    these = f": {', '.join(wrong[:_NAMED])}{more}" if wrong else ""
+    return (
+        f"`{name}` must hold real numbers, but has columns of others{these}. Leave them out, or encode them: categories "
+        "as a column for each with pandas.get_dummies or as indices with pandas.factorize, numbers as such with "
+        ".astype('float32')"
+    )
+
+
+def _is_real(dtype: Any) -> bool:
+    """Whether a dtype of NumPy, pandas, polars or Arrow is one of real numbers."""
+    kind = getattr(dtype, "kind", None)
+    if isinstance(kind, str):
+        return kind in tuple(REAL)
+    if hasattr(dtype, "is_numeric"):  # of polars
+        return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
+    try:
+        return np.dtype(dtype.to_pandas_dtype()).kind in REAL  # of Arrow
+    except (AttributeError, NotImplementedError, TypeError):
+        return False

@@ -97,7 +97,7 @@ def above_zero(value: object, name: str, high: float = math.inf) -> float:
 
 def flag(value: object, name: str) -> bool:
     """`value` as a bool; 1 and 0 count as well, arrays don't."""
-    if not isinstance(value, numbers.Real) or value not in (True, False):
+    if not isinstance(value, (numbers.Real, np.bool_)) or value not in (True, False):
         msg = f"`{name}` must be True or False, got {value!r}"
         raise TypeError(msg)
     return bool(value)

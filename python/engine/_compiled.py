@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine import losses, metrics, optimizers
-from engine._checks import Shape, flag, real, text_of_shape
+from engine._checks import Shape, real, text_of_shape
 from engine._host import answer
 from engine._program import Program, Totals
 from engine._targets import Form, counted_of, weighed, weights_of
@@ -249,7 +249,7 @@ class Compiled:
 
     def result(self, totals: Totals, return_dict: bool) -> float | list[float] | Logs:
         """Loss and metrics as `evaluate` returns them."""
-        if flag(return_dict, "return_dict"):
+        if return_dict:
             return self.logs(totals)
         values = self._values(totals)
         return values if len(values) > 1 else values[0]

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._arrays import Array, as_float32, input_rows, real_array, require_finite
+from engine._arrays import Array, as_float32, in_a_file, input_rows, real_array, require_finite
 from engine._checks import Shape, text_of_shape
 from engine._lazy import LazyRows, lazy_rows
 from engine._program import Float32, Rows
-from engine._samples import Samples, Targets
+from engine._samples import Files, Samples, Targets
 from engine._targets import Form
 from engine.losses import Loss
 from engine.losses.custom import HostLoss
@@ -64,9 +64,24 @@ def rows_of(x: object, shape: Shape | None, name: str) -> Rows | LazyRows:
 
 
 def checked_samples(
-    x: Rows | LazyRows, y: object, targeting: Targeting, sample_weight: object, prefix: str = ""
+    x: Rows | LazyRows,
+    y: object,
+    targeting: Targeting,
+    sample_weight: object,
+    prefix: str = "",
+    *,
+    feature_names: list[str] | None = None,
 ) -> Samples:
-    """Rows together with their checked targets and weights; `prefix` comes before their names in messages."""
+    """Rows together with their checked targets and weights.
+
+    Args:
+        x: the rows, checked.
+        y: the targets, as given.
+        targeting: what they must look like.
+        sample_weight: as given, or None.
+        prefix: comes before the names in messages.
+        feature_names: of the columns of `x`; None without names.
+    """
     if y is None:
         msg = f"`{prefix}y` is missing: training and evaluation need targets, one for each sample"
         raise ValueError(msg)
@@ -95,7 +110,19 @@ def checked_samples(
         if sample_weight is None
         else _sample_weights(sample_weight, (len(x), *targeting.rows), f"{prefix}sample_weight")
     )
-    return Samples(x, targets, weights, form)
+    files = _files(x, targets, weights, form, prefix)
+    return Samples(x, targets, weights, form, files=files, feature_names=feature_names)
+
+
+def _files(x: Rows | LazyRows, targets: Targets, weights: Float32 | None, form: Form, prefix: str) -> Files:
+    """Those of the arrays that are memory-mapped."""
+    rows = x.arrays if isinstance(x, LazyRows) else [x]
+    named = [
+        *(("x", array) for array in rows), ("y", targets), ("y", form.kept), ("sample_weight", weights),
+    ]  # fmt: skip
+    return tuple(
+        (f"{prefix}{name}", array) for name, array in named if array is not None and in_a_file(array)
+    )
 
 
 def _form(y: object, array: Array, targeting: Targeting) -> Form:

@@ -17,6 +17,7 @@ from engine._arrays import (
     readable,
     require_finite,
     require_shape,
+    require_whole_file,
     shaped,
 )
 from engine._checks import REAL, Shape
@@ -55,6 +56,11 @@ class LazyRows(ABC):
     def part(self, begin: int, end: int) -> LazyRows:
         """Rows `begin` to `end`, as lazy as these."""
 
+    @property
+    @abstractmethod
+    def arrays(self) -> list[Array]:
+        """The arrays that the rows are read from; they may be memory-mapped."""
+
 
 class SparseMatrix(LazyRows):
     """Rows of a matrix of scipy.sparse, which the core reads as they are; made dense for whoever asks for some here.
@@ -75,6 +81,11 @@ class SparseMatrix(LazyRows):
         """Rows `begin` to `end`; scipy copies their entries."""
         return SparseMatrix(self._rows[begin:end], self.compressed[begin:end])
 
+    @property
+    def arrays(self) -> list[Array]:
+        """The arrays of the CSR format."""
+        return [self._rows.data, self._rows.indices, self._rows.indptr]
+
     def picked(self, index: NDArray[np.intp]) -> SparseMatrix:
         """Rows `index`; scipy copies their entries."""
         rows = self._rows[index]
@@ -94,12 +105,18 @@ class MappedRows(LazyRows):
         super().__init__(len(array), array.shape[1:])
         self._array, self._name, self._first = array, name, first
 
+    @property
+    def arrays(self) -> list[Array]:
+        """The memory-mapped array."""
+        return [self._array]
+
     def __getitem__(self, index: Index) -> Rows:
+        require_whole_file(self._array, self._name)
         given = self._array[index]
         rows = readable(given)
         if rows.dtype != np.uint8:
-            numbers = np.arange(self._first, self._first + len(self))[index]
-            require_finite(rows, given, self._name, numbers=numbers)
+            row_numbers = np.arange(self._first, self._first + len(self))[index]
+            require_finite(rows, given, self._name, row_numbers=row_numbers)
         return rows
 
     def part(self, begin: int, end: int) -> MappedRows:
@@ -114,6 +131,7 @@ def lazy_rows(x: object, shape: Shape | None, name: str = "x") -> LazyRows | Non
             return None
         array = x[:, np.newaxis] if x.ndim == 1 else np.asarray(x)
         require_shape(array.shape, shape, name)
+        require_whole_file(array, name)
         return MappedRows(array, name)
     return _sparse_matrix(x, shape, name) if hasattr(x, "tocsr") else None
 
@@ -151,7 +169,8 @@ def _sparse_matrix(matrix: Any, shape: Shape | None, name: str) -> SparseMatrix:
         raise ValueError(msg)
     require_shape(tuple(matrix.shape), shape, name)
     if matrix.dtype.kind not in REAL:
-        msg = f"`{name}` must hold real numbers, got dtype {matrix.dtype}"
+        part = ": take the part that counts, such as its .real" if matrix.dtype.kind == "c" else ""
+        msg = f"`{name}` must hold real numbers, got dtype {matrix.dtype}{part}"
         raise TypeError(msg)
     rows, compressed = _canonical(matrix, name)
     wrong = ~np.isfinite(as_float32(rows.data))

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from engine._program import Program, Run, Totals
 from engine._random import go_to, position
-from engine._samples import Chunk, Shuffle, Source
+from engine._samples import Chunk, Files, Shuffle, Source, require_whole_files
 from engine._streams import tell
 from engine._targets import Form
 
@@ -54,6 +54,7 @@ class Passes:
         self._chunks: Iterator[Chunk] | None = None
         self._run: Run | None = None
         self._form = Form()  # of its targets
+        self._files: Files = ()  # that it is read from
         self._done = 0  # batches of the chunk that `_run` has
         self._before = 0  # batches of the pass in chunks before
         self._origin = 0  # batches of the pass before the epoch
@@ -103,6 +104,10 @@ class Passes:
         if place.taken:
             self._begun().resume_totals(totals)
 
+    def require_whole_files(self) -> None:
+        """Raise OSError where a memory-mapped file that the next batches are read from has become shorter."""
+        require_whole_files(self._files)
+
     def epoch(self) -> Iterator[tuple[Run, range, Form]]:
         """Batches of one epoch, in runs that go on where the one before ended, and how their targets were given.
 
@@ -121,6 +126,7 @@ class Passes:
                 break
             count = self._left() if self._steps is None else min(self._left(), self._steps - taken)
             batches = range(self._done, self._done + count)
+            self.require_whole_files()
             yield self._begun(), batches, self._form
             self._done, taken = batches.stop, taken + count
         tell(self._source, "on_epoch_end")
@@ -148,7 +154,7 @@ class Passes:
             self._run = self._program.begin(self._mode, *chunk.batches)
         else:
             self._run.feed(*chunk.batches)
-        self._form = chunk.form
+        self._form, self._files = chunk.form, chunk.files
         return True
 
     def _warn_of_the_end(self, taken: int) -> None:

@@ -48,39 +48,64 @@ class Plan(NamedTuple):
         return self.steps_per_epoch or self.source.steps(self.batch_size)
 
 
-def plan_fit(
-    source: Source,
-    held_out: Source | None,
-    goals: Goals,
-    *,
-    batch_size: object,
-    epochs: object,
-    initial_epoch: object,
-    steps_per_epoch: object,
-    shuffle: object,
-    validation_steps: object,
-    validation_batch_size: object,
-    validation_freq: object,
-) -> Plan:
-    """The plan for the arguments of `fit`; `held_out` are the samples for validation, `goals` what may end it early."""
-    steps = optional(steps_per_epoch, "steps_per_epoch")
-    limit, frequency = optional(validation_steps, "validation_steps"), _frequency(validation_freq)
-    size = resolve_batch_size(batch_size, steps, source.count)
-    validation_size = optional(validation_batch_size, "validation_batch_size") or batch_size
-    validation = None
-    if held_out is not None:
-        validation_size = resolve_batch_size(validation_size, limit, held_out.count)
-        validation = Validation(*limited(held_out, limit, validation_size), frequency)
-    return Plan(
-        source,
-        size,
-        integer(initial_epoch, "initial_epoch", 0),
-        integer(epochs, "epochs", 0),
-        steps,
-        SHUFFLES[choice(shuffle, "shuffle", tuple(SHUFFLES))],
-        validation,
-        goals,
-    )
+class FitOptions:
+    """The arguments of `fit` that have nothing to do with its samples, checked.
+
+    Args:
+        batch_size: as given to `fit`, and so are all others.
+        epochs: see there.
+        initial_epoch: see there.
+        steps_per_epoch: see there.
+        shuffle: see there.
+        validation_steps: see there.
+        validation_batch_size: see there.
+        validation_freq: see there.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: object,
+        epochs: object,
+        initial_epoch: object,
+        steps_per_epoch: object,
+        shuffle: object,
+        validation_steps: object,
+        validation_batch_size: object,
+        validation_freq: object,
+    ) -> None:
+        self._batch_size = optional(batch_size, "batch_size")
+        self._epochs = integer(epochs, "epochs", 0)
+        self._initial_epoch = integer(initial_epoch, "initial_epoch", 0)
+        self._steps = optional(steps_per_epoch, "steps_per_epoch")
+        self._shuffle = SHUFFLES[choice(shuffle, "shuffle", tuple(SHUFFLES))]
+        self._validation_steps = optional(validation_steps, "validation_steps")
+        self._validation_batch_size = optional(validation_batch_size, "validation_batch_size")
+        self._frequency = _frequency(validation_freq)
+
+    def plan(self, source: Source, held_out: Source | None, goals: Goals) -> Plan:
+        """How `fit` goes through its samples.
+
+        Args:
+            source: the samples for training.
+            held_out: those for validation, or None.
+            goals: what may end the training early.
+        """
+        validation, limit = None, self._validation_steps
+        if held_out is not None:
+            size = self._validation_batch_size or self._batch_size
+            size = resolve_batch_size(size, limit, held_out.count)
+            validation = Validation(*limited(held_out, limit, size), self._frequency)
+        return Plan(
+            source,
+            resolve_batch_size(self._batch_size, self._steps, source.count),
+            self._initial_epoch,
+            self._epochs,
+            self._steps,
+            self._shuffle,
+            validation,
+            goals,
+        )
 
 
 def optional(value: object, name: str) -> int | None:
@@ -95,10 +120,10 @@ def limited(source: Source, steps: int | None, batch_size: int) -> tuple[Source,
     return source, steps, batch_size
 
 
-def resolve_batch_size(batch_size: object, steps: int | None, count: int | None) -> int:
+def resolve_batch_size(batch_size: int | None, steps: int | None, count: int | None) -> int:
     """`batch_size`; by default 32, or what makes `steps` batches of all samples."""
     default = BATCH_SIZE if steps is None or count is None else math.ceil(count / steps)
-    return optional(batch_size, "batch_size") or default
+    return batch_size or default
 
 
 def _frequency(value: object) -> int | frozenset[int]:

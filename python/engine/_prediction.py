@@ -12,6 +12,7 @@ from engine._checks import Shape
 from engine._lazy import LazyRows, for_core
 from engine._program import Float32, Program, Rows
 from engine._progress import Progress
+from engine._samples import require_whole_files
 from engine._streams import raw_batches, tell
 from engine.callbacks import CallbackList
 
@@ -85,6 +86,7 @@ def predict(
         out = np.empty((len(rows), program.output_size), np.float32)
     per_batch = callbacks.per_batch("predict")
     at_once = WORK // max(program.weight_count, 1)
+    files = tuple(("x", each) for each in (rows.arrays if isinstance(rows, LazyRows) else [rows]))
     taken = for_core(rows)
     if isinstance(taken, LazyRows):
         at_once = min(at_once, taken.per_block)
@@ -97,6 +99,7 @@ def predict(
             end = min(begin + block, len(rows))
             if per_batch:
                 callbacks.call("on_predict_batch_begin", batch)
+            require_whole_files(files)
             program.predict(taken[begin:end], out[begin:end], True)
             if per_batch:
                 callbacks.call("on_predict_batch_end", batch, logs={"outputs": out[begin:end]})

@@ -209,7 +209,7 @@ class Progress:
     """
 
     def __init__(self, verbose: object, steps: int | None, patience: float = 0.0) -> None:
-        choice(verbose, "verbose", ("auto", 0, 1, 2))
+        require_verbose(verbose)
         self._verbose = _suitable() if verbose == "auto" else int(verbose)  # type: ignore[call-overload] # checked
         self.steps = steps
         self._patience = patience if verbose == "auto" else 0.0
@@ -265,6 +265,11 @@ def _suitable() -> int:
     """The mode that suits where standard output goes."""
     live = "ipykernel" in sys.modules or (sys.stdout is not None and sys.stdout.isatty())
     return 1 if live else 2
+
+
+def require_verbose(verbose: object) -> None:
+    """Raise ValueError unless `verbose` is one of those that `Progress` takes."""
+    choice(verbose, "verbose", ("auto", 0, 1, 2))
 
 
 def impatient(verbose: object) -> bool:

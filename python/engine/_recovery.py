@@ -123,6 +123,7 @@ class Recovery:
                 for name, count in info["counts"].items()
             }
             self._require_same(arrays, info)
+            self._require_same_columns(info["facts"].get("feature_names"))
             began, passed, taken = info["place"]
             loss, samples = info["totals"]
             totals = Totals(loss, samples, [metric.tolist() for metric in arrays["totals"]])
@@ -171,6 +172,16 @@ class Recovery:
             msg = (
                 "this is the backup of another training: fit() must be called with the same model, optimizer and "
                 "callbacks, or the folder deleted"
+            )
+            raise ValueError(msg)
+
+    def _require_same_columns(self, names: list[str] | None) -> None:
+        """Raise ValueError if the frame given to `fit` has other columns than `names`, or has them in another order."""
+        now = self._model._feature_names
+        if None not in (names, now) and names != now:
+            msg = (
+                f"this is the backup of a training on a frame with the columns {names!r:.200}, but fit() was given one "
+                f"with {now!r:.200}: pass the same columns in the same order, or delete the folder"
             )
             raise ValueError(msg)
 

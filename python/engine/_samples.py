@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._arrays import Array, in_a_file
+from engine._arrays import Array, in_a_file, require_whole_file
 from engine._checks import Shape, real
 from engine._lazy import LazyRows, MappedRows, SparseMatrix, for_core, part_of
 from engine._program import CompressedMatrix, Dataset, Float32, Rows, permutation
@@ -31,11 +31,22 @@ class Batches(NamedTuple):
     stream: int = 0
 
 
+Files = tuple[tuple[str, Array], ...]
+"""Memory-mapped arrays, each with the name that messages call it."""
+
+
+def require_whole_files(files: Files) -> None:
+    """Raise OSError where a file has become shorter than the array that is mapped to it."""
+    for name, array in files:
+        require_whole_file(array, name)
+
+
 class Chunk(NamedTuple):
-    """Batches, and how their targets were given."""
+    """Batches, how their targets were given, and the memory-mapped arrays that they are read from."""
 
     batches: Batches
     form: Form
+    files: Files = ()
 
 
 class Source(ABC):
@@ -51,6 +62,11 @@ class Source(ABC):
     def sample_shape(self) -> Shape:
         """The shape of one sample."""
 
+    @property
+    @abstractmethod
+    def feature_names(self) -> list[str] | None:
+        """The names of the columns, in the order in which the core gets them; None for samples without names."""
+
     @abstractmethod
     def steps(self, batch_size: int) -> int | None:
         """Batches in a pass; None if nobody knows."""
@@ -65,10 +81,29 @@ class Source(ABC):
 
 
 class Samples(Source):
-    """Checked rows with their targets and weights, which stay as they are."""
+    """Checked rows with their targets and weights, which stay as they are.
 
-    def __init__(self, x: Rows | LazyRows, y: Targets, sample_weight: Float32 | None, form: Form) -> None:
+    Args:
+        x: (n, ...).
+        y: class indices (n, ...) or targets (n, ..., outputs).
+        sample_weight: (n,) or (n, ...), or None.
+        form: how the targets were given.
+        files: the memory-mapped arrays that the others are views of.
+        feature_names: of the columns of `x`; None without names.
+    """
+
+    def __init__(
+        self,
+        x: Rows | LazyRows,
+        y: Targets,
+        sample_weight: Float32 | None,
+        form: Form,
+        *,
+        files: Files = (),
+        feature_names: list[str] | None = None,
+    ) -> None:
         self.x, self.y, self.sample_weight, self.form = x, y, sample_weight, form
+        self.files, self._feature_names = files, feature_names
         self._kept: Dataset | None = None
 
     def __len__(self) -> int:
@@ -84,6 +119,11 @@ class Samples(Source):
         """The shape of one sample."""
         return tuple(self.x.shape[1:])
 
+    @property
+    def feature_names(self) -> list[str] | None:
+        """The names of the columns; None without names."""
+        return self._feature_names
+
     def steps(self, batch_size: int) -> int:
         """Batches in a pass."""
         return math.ceil(len(self) / batch_size)
@@ -96,13 +136,13 @@ class Samples(Source):
             yield from self._blocks(x, batch_size, self._order(batch_size, shuffle, seed, stream))
         else:
             batches = Batches(self._dataset(x), batch_size, shuffle or "none", seed, stream)
-            yield Chunk(batches, self.form)
+            yield Chunk(batches, self.form, self.files)
 
     def part(self, begin: int, end: int) -> Samples:
         """Samples `begin` to `end`, without copying."""
         weights = None if self.sample_weight is None else self.sample_weight[begin:end]
         form = self.form.part(slice(begin, end))
-        return Samples(part_of(self.x, begin, end), self.y[begin:end], weights, form)
+        return self._with(part_of(self.x, begin, end), self.y[begin:end], weights, form)
 
     def first(self, batches: int | None, batch_size: int) -> Samples:
         """The samples of the first `batches` batches; None takes all."""
@@ -131,7 +171,11 @@ class Samples(Source):
         own = self.sample_weight
         if own is not None:
             weights = own.reshape(*own.shape, *[1] * (weights.ndim - own.ndim)) * weights
-        return Samples(self.x, self.y, weights, self.form)
+        return self._with(self.x, self.y, weights, self.form)
+
+    def _with(self, x: Rows | LazyRows, y: Targets, sample_weight: Float32 | None, form: Form) -> Samples:
+        """Samples made of these, with the same names and files."""
+        return Samples(x, y, sample_weight, form, files=self.files, feature_names=self._feature_names)
 
     def _dataset(self, x: Rows | CompressedMatrix) -> Dataset:
         """The samples as the core takes them; the same object every time, as it keeps what it finds out."""
@@ -147,7 +191,7 @@ class Samples(Source):
             index = slice(begin, begin + rows) if order is None else order[begin : begin + rows]
             weights = None if self.sample_weight is None else self.sample_weight[index]
             batches = Batches(Dataset(x[index], self.y[index], weights), batch_size)
-            yield Chunk(batches, self.form.part(index))
+            yield Chunk(batches, self.form.part(index), self.files)
 
     def _order(
         self, batch_size: int, shuffle: Shuffle | None, seed: int, stream: int
@@ -183,7 +227,7 @@ class Samples(Source):
     def _picked(self, index: NDArray[np.intp]) -> Samples:
         weights = None if self.sample_weight is None else self.sample_weight[index]
         x = self.x.picked(index) if isinstance(self.x, SparseMatrix) else self.x[index]
-        return Samples(x, self.y[index], weights, self.form.part(index))
+        return self._with(x, self.y[index], weights, self.form.part(index))
 
 
 def _one_sided(share: float, count: int, side: str) -> str:

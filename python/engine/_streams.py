@@ -82,6 +82,7 @@ class Stream(Source):
         self._data, self._check, self._name = data, check, name
         self._started: Iterator[Any] | None = None  # a pass whose first batch has only been looked at
         self._shape: Shape | None = None
+        self._names: list[str] | None = None
         self._class_weight: object = None
 
     @property
@@ -102,8 +103,15 @@ class Stream(Source):
                     raise ValueError(msg)
                 (first,) = found
                 self._started = chain(found, batches)
-            self._shape = self._samples(first, 0).sample_shape
+            samples = self._samples(first, 0)
+            self._shape, self._names = samples.sample_shape, samples.feature_names
         return self._shape
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """The names of the columns, from the first batch; None if it has no names."""
+        _ = self.sample_shape  # looks at the first batch
+        return self._names
 
     def steps(self, batch_size: int) -> int | None:
         """Batches in a pass, if the data knows."""

@@ -27,11 +27,12 @@ OUT_OF_DATA = (
 
 
 class _Steps(NamedTuple):
-    """What makes steps of batches, whether they learn, and what it calls between them."""
+    """What makes steps of batches, whether they learn, what it calls between them, and where the batches come from."""
 
     mode: Mode
     run: Run
     host: Host | None
+    passes: Passes
 
 
 class Trainer:
@@ -179,7 +180,7 @@ class Trainer:
         """
         step = passes.taken
         for run, batches, form in passes.epoch():
-            first, steps = step - batches.start, _Steps(mode, run, self._compiled.host_for(form))
+            first, steps = step - batches.start, _Steps(mode, run, self._compiled.host_for(form), passes)
 
             def show(done: int, run: Run = run, first: int = first) -> None:
                 if progress is not None and progress.redraws:
@@ -225,6 +226,14 @@ class Trainer:
                 return first + batch + 1
         return first + batches.stop
 
-    def _run(self, steps: _Steps, batches: range, poll: Callable[[int], None] | None) -> None:
+    def _run(self, steps: _Steps, batches: range, show: Callable[[int], None] | None) -> None:
+        """Run `batches`; from time to time between two of them the core polls."""
+
+        def poll(done: int) -> None:
+            steps.passes.require_whole_files()
+            if show is not None:
+                show(done)
+
+        steps.passes.require_whole_files()
         rates = self._compiled.optimizer._learning_rates(len(batches)) if steps.mode == "train" else None
         steps.run.advance(batches.start, batches.stop, rates, poll, steps.host)

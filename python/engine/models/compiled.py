@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from engine._arrays import only_array, real_array
+from engine._arrays import feature_names, in_order_of, only_array, real_array
 from engine._checks import Shape, below_one, choice, flag, integer
 from engine._compiled import Compiled
 from engine._data import Targeting, checked_samples, rows_of
@@ -199,9 +200,13 @@ class CompiledModel(ABC):
     ) -> Source:
         """Checked samples, or batches that are checked as they come; for validation, `like` those of the training."""
         prefix, shape = ("", None) if like is None else ("validation ", like.sample_shape)
+        names = self._feature_names if like is None else like.feature_names
 
         def check(x: object, y: object, sample_weight: object, batch: str = "") -> Samples:
-            return self._samples(x, y, sample_weight, prefix + batch, shape)
+            nonlocal names  # the first batch of a stream names the columns of the others
+            samples = self._samples(x, y, sample_weight, prefix + batch, shape, names=names)
+            names = samples.feature_names if names is None else names
+            return samples
 
         if not yields_batches(x):
             return check(x, y, sample_weight)
@@ -246,14 +251,31 @@ class CompiledModel(ABC):
         return source, held_out
 
     def _samples(
-        self, x: object, y: object, sample_weight: object, prefix: str = "", shape: Shape | None = None
+        self,
+        x: object,
+        y: object,
+        sample_weight: object,
+        prefix: str = "",
+        shape: Shape | None = None,
+        *,
+        names: list[str] | None = None,
     ) -> Samples:
-        """Checked samples, of `shape` where the model doesn't know better. Leaves the model unbuilt."""
+        """Checked samples. Leaves the model unbuilt.
+
+        Args:
+            x: as given.
+            y: as given.
+            sample_weight: as given.
+            prefix: comes before the names in messages.
+            shape: of one sample, where the model doesn't know better.
+            names: of the columns, into whose order those of a frame are brought; None takes them as they come.
+        """
         compiled = self._require_compiled()
         if compiled.loss is None:
             msg = f"model {self.name!r} was compiled without a `loss`, so it can only predict"
             raise ValueError(msg)
-        rows = rows_of(self._input_in(x, f"{prefix}x"), self._sample_shape or shape, f"{prefix}x")
+        x = self._input_in(x, f"{prefix}x", names)
+        rows = rows_of(x, self._sample_shape or shape, f"{prefix}x")
         require_tokens(rows, self._tokens, f"{prefix}x")
         output_shape = self._output_shape_of(rows.shape[1:])
         targeting = Targeting(compiled.loss, output_shape)
@@ -261,22 +283,31 @@ class CompiledModel(ABC):
         if not compiled.settled:
             self._settle(compiled, y, targeting)
         compiled.require_readable(output_shape)
-        samples = checked_samples(rows, y, Targeting(compiled.loss, output_shape), sample_weight, prefix)
+        targeting = Targeting(compiled.loss, output_shape)
+        samples = checked_samples(rows, y, targeting, sample_weight, prefix, feature_names=feature_names(x))
         if samples.form.kept is not None:
             compiled.require_own_metrics(samples.form.shape)
         return samples
 
-    def _input_in(self, x: Any, name: str) -> Any:
-        """The samples in what Keras takes for a model of one input: a list of one array, or a dict by the input's name."""
+    def _input_in(self, x: Any, name: str, names: list[str] | None) -> Any:
+        """The samples in what Keras takes for a model of one input: a list of one array, or a dict by the input's name.
+
+        Args:
+            x: as given.
+            name: what messages call it.
+            names: of the columns, into whose order those of a frame are brought; None takes them as they come.
+        """
         if isinstance(x, np.ndarray):  # the shortest way for what comes most often
             return x
         if isinstance(x, Mapping) and self._inputs is not None:
-            if (own := self._inputs.name) in x:
-                return x[own]
-            msg = f"`{name}` must have the key {own!r}, of the model's one input, but is a dict of {list(x)}"
-            raise ValueError(msg)
+            own = self._inputs.name
+            if own not in x:
+                msg = f"`{name}` must have the key {own!r}, of the model's one input, but is a dict of {list(x)}"
+                raise ValueError(msg)
+            return in_order_of(names, x[own], name)
         shape = self._sample_shape
-        return only_array(x, 2 if shape is None else 1 if shape == (1,) else len(shape) + 1)
+        rank = 2 if shape is None else 1 if shape == (1,) else len(shape) + 1
+        return in_order_of(names, only_array(x, rank), name)
 
     def _output_shape_of(self, sample: Shape) -> Shape:
         """The shape of one output for samples of `sample`, where nothing is known yet."""
@@ -284,26 +315,47 @@ class CompiledModel(ABC):
 
     @property
     def _facts(self) -> dict[str, Any]:
-        """What configs don't tell: the form of the targets, and seeds."""
+        """What configs don't tell: the form of the targets, seeds, and the names of the columns that `fit` was given."""
         loss = None if self._compiled is None else self._compiled.loss
         seeds = [layer._seed_in_use for layer in self._owners]
-        return {"class_indices": None if loss is None else loss._wants_indices, "seeds": seeds}
+        indices = None if loss is None else loss._wants_indices
+        return {"class_indices": indices, "seeds": seeds, "feature_names": self._feature_names}
 
     def _learn_facts(self, facts: Mapping[str, Any]) -> None:
         """Take over what `_facts` returned, for the same layers.
 
         Raises:
-            ValueError: if there isn't one seed, or None, for each layer.
+            ValueError: if there isn't one seed, or None, for each layer, or the names of columns aren't strings.
         """
+        names = facts.get("feature_names")
+        if names is not None and not (
+            isinstance(names, list) and all(isinstance(name, str) for name in names)
+        ):
+            msg = f"the names of columns must be a list of strings, got {names!r:.200}"
+            raise ValueError(msg)
         seeds = facts.get("seeds", [None] * len(self._owners))
         if len(seeds) != len(self._owners):
             msg = f"there must be a seed or None for each of {len(self._owners)} layers, got {len(seeds)}"
             raise ValueError(msg)
         self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
+        self._feature_names = self._feature_names if names is None else names
         indices, compiled = facts.get("class_indices"), self._compiled
         if isinstance(indices, bool) and compiled is not None and not compiled.settled and self._output_shape:
             with compiled.settling(indices, self._output_shape[-1]):
                 self._apply(compiled)
+
+    @contextmanager
+    def _checking(self, compiled: Compiled) -> Iterator[None]:
+        """Within the block arguments are checked: if it raises, the loss is as open as it was before.
+
+        The first targets tell which loss "crossentropy" stands for, and those of a call that is refused don't count.
+        """
+        before = compiled.loss
+        try:
+            yield
+        except BaseException:
+            compiled.loss = before
+            raise
 
     def _settle(self, compiled: Compiled, y: object, targeting: Targeting) -> None:
         """Let `y` tell which loss is meant; nothing has been learnt with another yet."""

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 from numpy.typing import ArrayLike
 
-from engine._arrays import complaint, feature_names
+from engine._arrays import complaint
 from engine._checks import Shape, flag
 from engine._goals import goals
 from engine._lazy import LazyRows, part_of, taken_at_once, unchecked_rows
-from engine._plan import limited, optional, plan_fit, resolve_batch_size
+from engine._plan import FitOptions, limited, optional, resolve_batch_size
 from engine._prediction import delivered, predict, predict_stream, target_for
 from engine._program import Float32, NotFiniteError, Program
-from engine._progress import PATIENCE, Progress, impatient
+from engine._progress import PATIENCE, Progress, impatient, require_verbose
 from engine._random import next_seed
 from engine._recovery import Recovery
 from engine._streams import batches_of, yields_batches
@@ -93,13 +93,7 @@ class TrainableModel(ExchangedModel, SavedModel):
         with self._lock:
             compiled = self._require_compiled()
             compiled.require_reduction()
-            hooks = CallbackList(callbacks, history=True)
-            source = self._source(x, y, sample_weight)
-            source, held_out = self._parted(source, class_weight, validation_data, validation_split, stratify)
-            plan = plan_fit(
-                source,
-                held_out,
-                goals(compiled, held_out is not None, target, time_budget),
+            options = FitOptions(
                 batch_size=batch_size,
                 epochs=epochs,
                 initial_epoch=initial_epoch,
@@ -109,13 +103,23 @@ class TrainableModel(ExchangedModel, SavedModel):
                 validation_batch_size=validation_batch_size,
                 validation_freq=validation_freq,
             )
-            with Progress(verbose, plan.steps) as progress:
+            require_verbose(verbose)
+            hooks = CallbackList(callbacks, history=True)
+            with self._checking(compiled):
+                source = self._source(x, y, sample_weight)
+                source, held_out = self._parted(
+                    source, class_weight, validation_data, validation_split, stratify
+                )
+                plan = options.plan(
+                    source, held_out, goals(compiled, held_out is not None, target, time_budget)
+                )
                 program = self._built_for(source.sample_shape)
+            with Progress(verbose, plan.steps) as progress:
                 recovery = Recovery(self, compiled, hooks)
                 params = {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps}
                 hooks.join(self, params, self._lock.lent)
                 self.history, self.stop_training = hooks.history, False
-                self._feature_names = feature_names(self._input_in(x, "x"))
+                self._feature_names = source.feature_names
                 self._fitting, self._recovery = True, recovery
                 try:
                     Trainer(program, compiled, hooks, progress, recovery).fit(plan)
@@ -153,16 +157,20 @@ class TrainableModel(ExchangedModel, SavedModel):
             ValueError, TypeError: for data or arguments that don't fit, or before `compile`.
         """
         with self._lock.borrowed():
-            compiled = self._require_compiled()
+            compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
+            limit, given_size = optional(steps, "steps"), optional(batch_size, "batch_size")
+            require_verbose(verbose)
             hooks = CallbackList(callbacks)
-            source, limit = self._source(x, y, sample_weight), optional(steps, "steps")
-            size = resolve_batch_size(batch_size, limit, source.count)
-            source, limit, size = limited(source, limit, size)
+            with self._checking(compiled):
+                source = self._source(x, y, sample_weight)
+                size = resolve_batch_size(given_size, limit, source.count)
+                source, limit, size = limited(source, limit, size)
+                program = self._built_for(source.sample_shape)
             with Progress(verbose, limit or source.steps(size), PATIENCE) as progress:
-                trainer = Trainer(self._built_for(source.sample_shape), compiled, hooks, progress)
+                trainer = Trainer(program, compiled, hooks, progress)
                 params = {"verbose": verbose, "epochs": 1, "steps": progress.steps}
                 hooks.join(self, params, self._lock.lent)
-                return compiled.result(trainer.evaluate(source, size, limit), return_dict)
+                return compiled.result(trainer.evaluate(source, size, limit), as_dict)
 
     def predict(
         self,
@@ -191,13 +199,13 @@ class TrainableModel(ExchangedModel, SavedModel):
         Raises:
             ValueError, TypeError: for data or arguments that don't fit.
         """
-        limit = optional(steps, "steps")
+        limit, given_size = optional(steps, "steps"), optional(batch_size, "batch_size")
         if yields_batches(x):
             return self._predict_stream(x, limit, verbose, callbacks, out)
-        x = self._input_in(x, "x")
+        x = self._input_in(x, "x", self._feature_names)
         rows = unchecked_rows(x, self._sample_shape)
         require_tokens(rows, self._tokens, "x")
-        size = resolve_batch_size(batch_size, limit, len(rows))
+        size = resolve_batch_size(given_size, limit, len(rows))
         rows = rows if limit is None else part_of(rows, 0, limit * size)
         shape = self._output_shape_of(rows.shape[1:])
         target = None if out is None else target_for(out, shape, rows)
@@ -235,7 +243,7 @@ class TrainableModel(ExchangedModel, SavedModel):
         return self._outputs(x, "x", noisy).view(Tensor)
 
     def _outputs(self, x: object, name: str, training: bool = False) -> Float32:
-        x = self._input_in(x, name)
+        x = self._input_in(x, name, self._feature_names)
         rows = unchecked_rows(x, self._sample_shape, name)
         require_tokens(rows, self._tokens, name)
         program = self._built_for(rows.shape[1:])
@@ -258,15 +266,18 @@ class TrainableModel(ExchangedModel, SavedModel):
         The result is that of before the step.
         """
         with self._lock:
-            compiled = self._require_compiled()
+            compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
             compiled.require_reduction()
-            samples = self._samples(x, y, sample_weight).with_class_weight(class_weight)
-            program = self._built_for(samples.sample_shape)
+            with self._checking(compiled):
+                samples = self._samples(x, y, sample_weight, names=self._feature_names)
+                samples = samples.with_class_weight(class_weight)
+                program = self._built_for(samples.sample_shape)
             chunk = next(samples.chunks(len(samples), "none"))
             run, host = program.begin("train", *chunk.batches), compiled.host_for(chunk.form)
             compiled.start_pass()
             run.advance(0, 1, compiled.optimizer._learning_rates(1), host=host)
-            return compiled.result(run.totals, return_dict)
+            self._feature_names = self._feature_names or samples.feature_names
+            return compiled.result(run.totals, as_dict)
 
     def test_on_batch(
         self,
@@ -277,13 +288,15 @@ class TrainableModel(ExchangedModel, SavedModel):
     ) -> Any:
         """Loss and metrics of one batch, all of `x`; arguments and result as of `evaluate`."""
         with self._lock.borrowed():
-            compiled, samples = self._require_compiled(), self._samples(x, y, sample_weight)
-            program = self._built_for(samples.sample_shape)
+            compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
+            with self._checking(compiled):
+                samples = self._samples(x, y, sample_weight, names=self._feature_names)
+                program = self._built_for(samples.sample_shape)
             chunk = next(samples.chunks(len(samples), None))
             run, host = program.begin("evaluate", *chunk.batches), compiled.host_for(chunk.form)
             compiled.start_pass()
             run.advance(0, 1, host=host)
-            return compiled.result(run.totals, return_dict)
+            return compiled.result(run.totals, as_dict)
 
     def predict_on_batch(self, x: ArrayLike) -> Float32:
         """The model's outputs for one batch, all of `x`."""
@@ -299,3 +312,8 @@ class TrainableModel(ExchangedModel, SavedModel):
         """Outputs in the model's output shape, where that isn't one row per sample."""
         shape = self._output_shape
         return outputs if shape is None or len(shape) == 1 else outputs.reshape(len(outputs), *shape)
+
+
+def _wants_dict(return_dict: object) -> bool:
+    """Whether results come as a dict; None means not, as in Keras."""
+    return return_dict is not None and flag(return_dict, "return_dict")

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from engine._arrays import require_whole_file
 from engine._checks import LARGEST, below_one
 from engine._program import first_nonfinite_row
 from engine._progress import print_message
@@ -103,6 +104,9 @@ class Perceptron(Record):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:  # noqa: N803
         hidden = self._hidden()
+        for name, given in (("X", X), ("y", y)):
+            if isinstance(given, np.ndarray):
+                require_whole_file(given, name)
         again = hasattr(self, "coefs_") and (self.warm_start or incremental)
         labels: Known = "known" if incremental else "same" if again else "new"
         rows, targets, given = self._encoded(X, y, reset=not again, labels=labels)
