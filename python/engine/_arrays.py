@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterator, Mapping, Sequence
-from mmap import mmap
 from typing import Any, cast
 
 import numpy as np
@@ -162,7 +161,7 @@ def require_whole_file(array: Array, name: str) -> None:
     if mapped is None:
         return
     end = np.lib.array_utils.byte_bounds(array)[1] - np.lib.array_utils.byte_bounds(mapped)[0]
-    expected, found = mapped.offset + end, cast(mmap, mapped.base).size()
+    expected, found = mapped.offset + end, cast(Any, mapped.base).size()  # an mmap asks the file
     if found < expected:
         msg = (
             f"the file of `{name}`, {mapped.filename or 'memory-mapped'}, has become shorter while it was in use: "
@@ -179,7 +178,7 @@ def _mapped(array: Array) -> np.memmap[Any, Any] | None:
         if isinstance(owner, np.memmap):
             found = owner
         owner = owner.base
-    return found if isinstance(owner, mmap) else None
+    return found if hasattr(owner, "size") else None  # an mmap: the module takes time to import
 
 
 def require_shape(given: tuple[int, ...], shape: Shape | None, name: str) -> None:

@@ -6,7 +6,9 @@ import math
 import numbers
 import operator
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Any, cast
 
 import numpy as np
@@ -14,12 +16,60 @@ import numpy as np
 Shape = tuple[int, ...]
 
 
+# What a name must have in common with another for that to be suggested, from 0 to 1; below, suggestions are guesses.
+_NEAR = 0.72
+# What a suggestion loses for each word that it has and the name lacks, and the other way round: nothing is likelier
+# than a slip of the keyboard, then a word left out, then one too many.
+_LEFT_OUT, _TOO_MANY = 0.06, 0.15
+# What abbreviations get, `rmse`, or `batch_norm` for `batch_normalization`, and what the same letters in another order.
+_INITIALS, _BEGINNINGS, _SWAPPED = 0.9, 0.95, 0.95
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown `name`: "; did you mean 'adam'?", or "." if nothing is near."""
-    from difflib import get_close_matches
+    found = suggestion(name, known)
+    return f"; did you mean {found!r}?" if found else "."
 
-    found = get_close_matches(name.lower(), list(known), n=1)
-    return f"; did you mean {found[0]!r}?" if found else "."
+
+def suggestion(name: str, known: Iterable[str]) -> str | None:
+    """The name among `known` that `name` most probably stands for; None if nothing is near."""
+    words = _words(name)
+    scores = [(_likeness(words, _words(other)), other) for other in known] if words else []
+    best = max(scores, key=lambda pair: pair[0], default=(0.0, ""))
+    return best[1] if best[0] >= _NEAR else None
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name in small letters, whether they are joined by `_` or begin with capitals."""
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+[A-Z]?", name)]
+
+
+def _likeness(given: Sequence[str], other: Sequence[str]) -> float:
+    """How probably somebody who wrote the words `given` meant `other`, from 0 to 1."""
+    from difflib import SequenceMatcher
+
+    initials = "".join(word[0] for word in " ".join(other).replace("crossentropy", "cross entropy").split())
+    if len(initials) > 1 and "".join(given) == initials:
+        return _INITIALS
+    if len(given) == len(other) and all(map(str.startswith, other, given)):
+        return _BEGINNINGS if given != other else 1.0
+    found = _SWAPPED if sorted("".join(given)) == sorted("".join(other)) else 0.0
+    for ours in _shortened(given):
+        for theirs in _shortened(other):
+            missing, more = len(other) - len(theirs), len(given) - len(ours)
+            if missing and more:  # two names that share a word aren't near
+                continue
+            lost = _LEFT_OUT * missing + _TOO_MANY * more
+            matcher = SequenceMatcher(None, "".join(ours), "".join(theirs), autojunk=False)
+            if matcher.quick_ratio() - lost > found:
+                found = max(found, matcher.ratio() - lost)
+    return found
+
+
+def _shortened(words: Sequence[str]) -> list[Sequence[str]]:
+    """The words, and what is left without one or two of them."""
+    kept = {len(words), max(1, len(words) - 1), max(1, len(words) - 2)}
+    return [part for count in sorted(kept, reverse=True) for part in combinations(words, count)]
 
 
 # Kinds of NumPy's dtypes of real numbers.

@@ -1,24 +1,26 @@
-"""Names of a package whose modules are imported when somebody asks for them (PEP 562), as few programs do."""
+"""The `__getattr__` of modules (PEP 562): names that are imported on first use, and a suggestion for unknown ones."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from engine._checks import suggestion
 
-def on_first_use(package: str, **homes: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a package.
+
+def on_first_use(package: str, note: str = "", /, **homes: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a module.
 
     Args:
         package: its `__name__`.
-        **homes: of each name the submodule that it is in, or that it is.
+        note: what messages about unknown names add.
+        **homes: of each name that is imported on first use the submodule that it is in, or that it is.
     """
 
     def getattr_(name: str) -> Any:
         if name not in homes:
-            msg = f"module {package!r} has no attribute {name!r}"
-            raise AttributeError(msg)
+            raise no_attribute(package, name, note, homes)
         import importlib
 
         found: Any = importlib.import_module(f"{package}.{homes[name]}")
@@ -28,3 +30,21 @@ def on_first_use(package: str, **homes: str) -> Callable[[str], Any]:
         return found
 
     return getattr_
+
+
+def no_attribute(module: str, name: str, note: str = "", more: Iterable[str] = ()) -> AttributeError:
+    """The error for a `name` that a module lacks, with the nearest of those that it has.
+
+    Args:
+        module: its `__name__`.
+        name: what was asked for.
+        note: what the message adds.
+        more: names that it has besides those in its `__all__`.
+    """
+    owner = sys.modules[module]
+    known = {*getattr(owner, "__all__", ()), *more}
+    near = None if name.startswith("_") else suggestion(name, sorted(known))
+    end = f"; did you mean {near!r}?" if near else ""
+    if note:
+        end += f" {note[0].upper()}{note[1:]}" if near else f": {note}"
+    return AttributeError(f"module {module!r} has no attribute {name!r}{end}", name=name, obj=owner)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from engine._first_use import on_first_use
 from engine._spec import clear_session
 from engine.config import (
     backend,
@@ -23,3 +26,6 @@ __all__ = [
     "set_floatx",
     "set_image_data_format",
 ]
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 from engine import _program, _progress
 from engine._checks import EPSILON, choice, integer, real
+from engine._first_use import on_first_use
 
 __all__ = [
     "backend",
@@ -107,3 +109,7 @@ def set_image_data_format(data_format: str) -> None:
         ValueError: for another.
     """
     choice(data_format, "data_format", ("channels_last",))
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import EPSILON, LOWEST, Shape, integer, real
 from engine._custom import overrides
+from engine._first_use import on_first_use
 from engine._spec import Registry, Spec, described, serialize
 
 Axis = int | Sequence[int] | None
@@ -208,3 +209,7 @@ def _over(axis: Axis, rank: int) -> str:
     if len(places) == rank:
         return "all"
     return "column" if places == {0} else "row"
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

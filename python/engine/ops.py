@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine import _program, activations
 from engine._checks import EPSILON, choice, integer
+from engine._first_use import no_attribute
 from engine._program import Float32, Operation
 
 __all__ = [
@@ -312,8 +313,11 @@ def __getattr__(name: str) -> Any:
         return getattr(np.linalg, name)
     if name in _ACTIVATIONS:
         return getattr(activations, name)
-    msg = f"module 'engine.ops' has no attribute {name!r}: arrays are NumPy's, so NumPy's own functions take them"
-    raise AttributeError(msg)
+    note, known = (
+        "arrays are NumPy's, so NumPy's own functions take them",
+        (*_OF_NUMPY, *_OF_LINALG, *_ACTIVATIONS),
+    )
+    raise no_attribute(__name__, name, note, known)
 
 
 def __dir__() -> list[str]:

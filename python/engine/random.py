@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine import _program
 from engine._checks import REAL, config_of, integer, integers, real
+from engine._first_use import on_first_use
 from engine._random import next_key, next_seed
 from engine._spec import auto_name
 
@@ -278,3 +279,7 @@ def _scaled(
             )
             raise ValueError(msg) from None
     return scaled
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

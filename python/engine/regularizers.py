@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import EPSILON, choice, real
 from engine._custom import overrides
+from engine._first_use import on_first_use
 from engine._spec import Registry, Spec, described, serialize
 
 Array = NDArray[np.float64]
@@ -213,3 +214,6 @@ __all__ = [
     "orthogonal_regularizer",
     "serialize",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

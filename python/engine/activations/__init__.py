@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from inspect import isfunction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine._checks import nearest
 from engine._custom import get_registered_object
+from engine._first_use import on_first_use
 from engine._program import Float32, Operation
 from engine._spec import Registry, Spec
 from engine._spec import serialize as spec_config
@@ -223,3 +224,7 @@ def lower(activation: Any) -> Operation:
         msg = f"`activation` must be a name or a function of engine.activations here, got {activation!r}"
         raise TypeError(msg)
     return found(*(getattr(activation, "__defaults__", None) or ()))
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from engine._first_use import on_first_use
 from engine.datasets import fashion_mnist, mnist
 
 __all__ = ["fashion_mnist", "mnist"]
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

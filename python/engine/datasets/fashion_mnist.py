@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from engine._checks import path_of
+from engine._first_use import on_first_use
 from engine.datasets._published import Published
 
 if TYPE_CHECKING:
@@ -60,3 +61,7 @@ def load_data(
     folder = None if path is None else path_of(path, "path")
     x_train, y_train, x_test, y_test = _FASHION_MNIST.load(folder)
     return (x_train, y_train), (x_test, y_test)
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

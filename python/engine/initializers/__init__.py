@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine._first_use import on_first_use
 from engine._spec import meant, numbers_of, serialize
 from engine.initializers.base import Given, Initializer, as_weight, deserialize, named
 from engine.initializers.constant import Constant, Identity, Ones, Zeros
@@ -94,3 +95,7 @@ def get(identifier: object) -> Any:
         return Given(identifier)
     known = isinstance(identifier, (str, Mapping, type, Initializer))
     return identifier if callable(identifier) and not known else named(identifier)
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

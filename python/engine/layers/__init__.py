@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
+from engine._first_use import on_first_use
 from engine._spec import serialize
 from engine.layers.activations import ELU, LeakyReLU, ReLU, Softmax
 from engine.layers.augmentation import (
@@ -104,10 +105,7 @@ GlobalAvgPool1D, GlobalMaxPool1D = GlobalAveragePooling1D, GlobalMaxPooling1D
 GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
 GlobalAvgPool3D, GlobalMaxPool3D = GlobalAveragePooling3D, GlobalMaxPooling3D
 
-
-def __getattr__(name: str) -> NoReturn:
-    msg = (
-        f"module 'engine.layers' has no attribute {name!r}: it has the layers of dense networks, in chains from one input "
-        "to one output"
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(
+        __name__, "it has the layers of dense networks, in chains from one input to one output"
     )
-    raise AttributeError(msg)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from engine._first_use import on_first_use
 from engine._spec import deserialize_any, meant, serialize_any
 from engine.losses.base import FunctionLoss, Loss, registry
 from engine.losses.crossentropy import (
@@ -132,3 +133,7 @@ def deserialize(name: Mapping[str, Any] | str, custom_objects: Mapping[str, Any]
         custom_objects: classes and functions of your own, by name.
     """
     return deserialize_any(get, name, custom_objects)
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from engine._first_use import on_first_use
 from engine._spec import deserialize_any, meant, serialize_any, snake_case
 from engine.losses import (
     binary_crossentropy,
@@ -208,3 +209,7 @@ def deserialize(config: Mapping[str, Any] | str, custom_objects: Mapping[str, An
         custom_objects: classes and functions of your own, by name.
     """
     return deserialize_any(get, config, custom_objects)
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

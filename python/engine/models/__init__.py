@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from engine._first_use import no_attribute
 from engine.models.chains import Functional, Model, Sequential
 from engine.models.cloning import clone_model
 
@@ -22,5 +23,4 @@ def __getattr__(name: str) -> Any:
         from engine import saving
 
         return getattr(saving, name)
-    msg = f"module 'engine.models' has no attribute {name!r}"
-    raise AttributeError(msg)
+    raise no_attribute(__name__, name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from engine._first_use import on_first_use
 from engine._spec import serialize
 from engine.optimizers import schedules
 from engine.optimizers.accumulating import Adadelta, Adagrad, Ftrl, RMSprop
@@ -31,3 +34,6 @@ __all__ = [
     "schedules",
     "serialize",
 ]
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

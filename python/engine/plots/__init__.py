@@ -6,7 +6,10 @@ style. Needs matplotlib: `pip install 'mlp-engine[plot]'`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from engine._extras import extra
+from engine._first_use import on_first_use
 
 extra("matplotlib", "plot", "engine.plots")
 
@@ -23,3 +26,6 @@ __all__ = [
     "weight_images",
     "worst_mistakes",
 ]
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine._atomic import making_folder, replacing
 from engine._checks import flag, path_of
+from engine._first_use import on_first_use
 from engine._program import __version__
 from engine._progress import print_message
 from engine.layers.core import named_leaves
@@ -305,3 +306,7 @@ def _may_write(path: str, overwrite: object) -> bool:
 
 def _now() -> str:
     return datetime.datetime.now(tz=datetime.timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

@@ -5,6 +5,10 @@ The extra `sklearn` brings what they need: `pip install "mlp-engine[sklearn]"`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from engine._first_use import on_first_use
+
 try:
     from engine.sklearn._classifier import MLPClassifier
     from engine.sklearn._regressor import MLPRegressor
@@ -13,3 +17,6 @@ except ImportError as error:
     raise ImportError(msg) from error
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

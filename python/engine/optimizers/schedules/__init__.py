@@ -6,6 +6,9 @@ powers and cosines of our own.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from engine._first_use import on_first_use
 from engine._spec import serialize
 from engine.optimizers.schedules.base import LearningRateSchedule, deserialize
 from engine.optimizers.schedules.cosine import CosineDecay, CosineDecayRestarts
@@ -27,3 +30,6 @@ __all__ = [
     "deserialize",
     "serialize",
 ]
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)
