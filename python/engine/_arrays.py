@@ -178,7 +178,8 @@ def _mapped(array: Array) -> np.memmap[Any, Any] | None:
         if isinstance(owner, np.memmap):
             found = owner
         owner = owner.base
-    return found if hasattr(owner, "size") else None  # an mmap: the module takes time to import
+    # The owner is an mmap then, whose module takes time to import.
+    return found if found is not None and found.base is owner and hasattr(owner, "size") else None
 
 
 def require_shape(given: tuple[int, ...], shape: Shape | None, name: str) -> None:
