@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +95,89 @@ def test_layers_know_their_place() -> None:
             lambda: type("Own", (keras.Model,), {"train_step": len}),
             "Own can't have a `train_step` of its own",
         ),
-        (lambda: keras.Input((3,)) / 255, r"in which layers do the arithmetic: .* Rescaling\(1 / 255\)"),
-        (lambda: 1 - layers.Dense(2)(keras.Input((3,))), "in which layers do the arithmetic"),
-        (lambda: -keras.Input((3,)), "in which layers do the arithmetic"),
+        (
+            lambda: keras.Input((3,)) / 255,
+            r"in which layers do the arithmetic: for `x / c` with a constant c call layers.Rescaling\(1 / c\) on x",
+        ),
         (lambda: keras.ops.relu(keras.Input((3,))), "has no numbers: call a layer on it"),
-        (lambda: np.ones(3) * keras.Input((3,)), "has no numbers"),
+        (lambda: np.exp(keras.Input((3,))), "has no numbers: call a layer on it"),
     ],
 )
 def test_what_is_no_chain(make: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         make()
+
+
+def outputs(expression: str, x: Any, c: Any) -> Any:
+    return eval(expression, {"x": x, "c": c, "np": np, "abs": abs})  # expressions of the tests
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *(
+            "x + c",
+            "c + x",
+            "x - c",
+            "c - x",
+            "x * c",
+            "c * x",
+            "x / c",
+            "c / x",
+            "x ** c",
+            "c ** x",
+            "-x",
+            "abs(x)",
+        ),
+    ],
+)
+def test_the_layer_that_is_advised_computes_the_same(expression: str) -> None:
+    """For a number and for an array, and with a gradient where a Lambda layer is advised."""
+    x = np.array([[0.5, 1.5, 2.0]], np.float32)
+    for constant in (2.0, np.array([2.0, 3.0, 0.5], np.float32)):
+        with pytest.raises(TypeError, match="in which layers do the arithmetic") as error:
+            outputs(expression, keras.Input((3,)), constant)
+        written, advice = re.findall(
+            "for `(.*)`(?: with a constant c)? call layers[.](.*) on x$", str(error.value)
+        )[0]
+        assert written == expression
+        layer = eval(advice, {"c": constant, "np": np, **vars(layers)})  # what is advised
+        expected = outputs(expression, x, constant)
+        assert np.asarray(layer(x)) == pytest.approx(expected, rel=1e-6)
+        if isinstance(layer, layers.Lambda):
+            step = 1e-3
+            slope = (outputs(expression, x + step, constant) - outputs(expression, x - step, constant)) / (
+                2 * step
+            )
+            assert layer.gradient(x, np.ones_like(x)) == pytest.approx(slope, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda x, y: x + y,
+            r"Two outputs can't be joined by `x \+ c`, for which Keras has the layer Add: models are",
+        ),
+        (lambda x, y: x - y, "has the layer Subtract: models are chains of layers here"),
+        (lambda x, y: x * y, "has the layer Multiply"),
+        (lambda x, y: x @ y, "has the layer Dot"),
+        (lambda x, y: x / y, "can't be joined by `x / c`: models are chains"),
+        (
+            lambda x, y: x @ np.ones((3, 2)),
+            r"call layers.Dense\(units, use_bias=False\), whose kernel is c on x",
+        ),
+        (
+            lambda x, y: x[:, 0],
+            r"for `x\[...\]` call layers.Lambda\(function, gradient=...\), whose function takes a part",
+        ),
+        (lambda x, y: list(x), r"for `x\[...\]`"),
+    ],
+)
+def test_what_no_layer_computes(make: Any, message: str) -> None:
+    inputs = keras.Input((3,))
+    with pytest.raises(TypeError, match=message):
+        make(inputs, layers.Dense(3)(inputs))
 
 
 def test_weights_have_names_and_can_be_assigned(blobs: Blobs) -> None:

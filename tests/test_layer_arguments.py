@@ -59,9 +59,12 @@ def test_an_embedding_starts_from_weights() -> None:
             lambda: layers.Lambda.from_config({"function": {"class_name": "function", "config": "nobodys"}}),
             "unknown function 'nobodys': pass it in `custom_objects`, or register it",
         ),
-        (lambda: keras.Input((3,), sparse=True), "`sparse` must be"),
-        (lambda: keras.Input((3,), ragged=True), "`ragged` must be"),
-        (lambda: keras.Input((3,), optional=True), "`optional` must be"),
+        (lambda: keras.Input((3,), ragged=True), "`ragged` must be False, got True: support for samples of"),
+        (lambda: keras.Input((3,), optional=True), "`optional` must be False, got True: a model without"),
+        (
+            lambda: layers.RandomFlip(data_format="channels_first"),
+            "`data_format` must be 'channels_last', got",
+        ),
         (lambda: keras.Input(tensor=np.zeros(3)), "`input_tensor` must be None"),
     ],
 )

@@ -154,10 +154,10 @@ def flag(value: object, name: str) -> bool:
 
 
 def choice(value: Any, name: str, options: Sequence[Any]) -> Any:
-    """`value` if it is one of `options`."""
+    """`value` if it is one of `options`, at least one."""
     if not isinstance(value, (str, bool, int)) or value not in options:
         listed = ", ".join(repr(option) for option in options)
-        msg = f"`{name}` must be one of {listed}, got {value!r}"
+        msg = f"`{name}` must be {'one of ' if len(options) > 1 else ''}{listed}, got {value!r}"
         raise ValueError(msg)
     return value
 

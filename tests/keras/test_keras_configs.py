@@ -27,6 +27,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Embedding": {"input_dim": 3, "output_dim": 2},
     "Rescaling": {"scale": 2.0},
     "CategoryEncoding": {"num_tokens": 3},
+    "Discretization": {"num_bins": 4},
     "RandomTranslation": {"height_factor": (-0.1, 0.2), "width_factor": (-0.1, 0.1)},
     "RandomRotation": {"factor": 0.1},
     "RandomZoom": {"height_factor": (-0.1, 0.1)},

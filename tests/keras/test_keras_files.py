@@ -231,6 +231,59 @@ def test_json_goes_both_ways() -> None:
         np.testing.assert_allclose(again.predict(X, verbose=0), model.predict(X, verbose=0), RTOL, ATOL)
 
 
+@pytest.mark.parametrize("functional", [False, True])
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_sparse_inputs(functional: bool, suffix: str, tmp_path: Path) -> None:
+    for api, other in ((keras, engine), (engine, keras)):
+        inputs = api.Input((12,), sparse=True)
+        if functional:
+            model = api.Model(inputs, api.layers.Dense(2)(inputs))
+        else:
+            model = api.Sequential([inputs, api.layers.Dense(2)])
+        model.save(tmp_path / f"{api.__name__}{suffix}")
+        again = other.models.load_model(tmp_path / f"{api.__name__}{suffix}")
+        start = again.inputs[0] if other is keras else again._inputs
+        assert start.sparse
+        np.testing.assert_allclose(again.predict(X, verbose=0), model.predict(X, verbose=0), RTOL, ATOL)
+
+
+def test_categories_as_sparse_arrays(tmp_path: Path) -> None:
+    """They are dense in the engine; Keras keeps `sparse` in no config, so that those of its own files are dense too."""
+    for api, other in ((keras, engine), (engine, keras)):
+        model = api.Sequential(
+            [api.Input((4,)), api.layers.CategoryEncoding(5, sparse=api is engine), api.layers.Dense(2)]
+        )
+        path = tmp_path / f"{api.__name__}.keras"
+        model.save(path)
+        again, x = other.models.load_model(path), np.arange(8).reshape(2, 4) % 5
+        np.testing.assert_allclose(
+            np.asarray(again.predict(x, verbose=0)), np.asarray(model.predict(x, verbose=0)), RTOL, ATOL
+        )
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize(
+    ("count", "bins", "epsilon"), [(7, 4, 0.01), (1000, 10, 0.01), (3000, 50, 0.001), (9, 1, 0.1)]
+)
+def test_boundaries_of_bins(batches: int, count: int, bins: int, epsilon: float, tmp_path: Path) -> None:
+    """The same to the bit; Keras' `adapt` itself needs TensorFlow."""
+    data = np.random.default_rng(0).normal(size=(batches, count, 2)).astype(np.float32)
+    theirs = keras.layers.Discretization(num_bins=bins, epsilon=epsilon)
+    for batch in data:
+        theirs.update_state(batch)
+    theirs.finalize_state()
+    ours = engine.layers.Discretization(num_bins=bins, epsilon=epsilon)
+    ours.adapt(list(data))
+    assert ours.bin_boundaries == theirs.bin_boundaries
+    x = data.reshape(-1, 2)
+    assert np.array_equal(ours(x), np.asarray(theirs(x)))
+    assert np.asarray(ours(x)).dtype == np.asarray(theirs(x)).dtype
+    for api, other, layer in ((keras, engine, theirs), (engine, keras, ours)):
+        api.Sequential([api.Input((2,)), layer]).save(tmp_path / f"{api.__name__}.keras")
+        again = other.models.load_model(tmp_path / f"{api.__name__}.keras")
+        assert np.array_equal(np.asarray(again.predict(x, verbose=0)), np.asarray(theirs(x)))
+
+
 def test_unbuilt_and_frozen_models(tmp_path: Path) -> None:
     for api, other in ((keras, engine), (engine, keras)):
         model = api.Sequential([api.layers.Dense(3, name="first"), api.layers.Dense(2, name="second")])

@@ -92,6 +92,26 @@ STACKS: dict[str, tuple[tuple[int, ...], Any]] = {
     "normalization_of_all": ((4,), lambda k: [k.Normalization(axis=None, mean=0.5, variance=2.0)]),
     "normalization_inverted": ((4,), lambda k: [k.Normalization(mean=2.0, variance=9.0, invert=True)]),
     "normalization_unadapted": ((3, 4), lambda k: [k.Normalization(axis=1), k.Flatten()]),
+    "discretization_indices": (
+        (4, 3),
+        lambda k: [k.Dense(5), k.Discretization(bin_boundaries=[-1.0, 0.0, 0.5]), k.Flatten()],
+    ),
+    "discretization_vectors": (
+        (4, 3),
+        lambda k: [k.Discretization(bin_boundaries=[-1.0, 0.5], output_mode="one_hot"), k.Flatten()],
+    ),
+    "discretization_of_one": (
+        (4, 1),
+        lambda k: [k.Discretization(bin_boundaries=[-1.0, 0.5], output_mode="one_hot"), k.Flatten()],
+    ),
+    "discretization_counts": (
+        (7,),
+        lambda k: [k.Discretization(bin_boundaries=[-1.0, 0.5], output_mode="count")],
+    ),
+    "discretization_of_matrices": (
+        (4, 3),
+        lambda k: [k.Discretization(bin_boundaries=[-1.0, 0.5], output_mode="multi_hot"), k.Flatten()],
+    ),
     "no_noise": (
         (4, 3),
         lambda k: [

@@ -16,7 +16,7 @@ NAMES = {
     "layers": """
         Dense Flatten Reshape Permute RepeatVector Dropout AlphaDropout GaussianDropout GaussianNoise
         ActivityRegularization BatchNormalization LayerNormalization RMSNormalization UnitNormalization LeakyReLU ReLU
-        ELU PReLU Softmax Activation Embedding Rescaling Normalization CategoryEncoding Identity Input InputLayer Layer
+        ELU PReLU Softmax Activation Embedding Rescaling Normalization CategoryEncoding Discretization Identity Input InputLayer Layer
         RandomTranslation RandomRotation RandomZoom Lambda Masking GlobalAveragePooling1D GlobalAveragePooling2D
         GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GlobalAvgPool1D GlobalMaxPool1D serialize deserialize""",
     "activations": """

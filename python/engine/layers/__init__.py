@@ -16,6 +16,7 @@ from engine.layers.augmentation import (
 )
 from engine.layers.base import Layer, deserialize, get
 from engine.layers.core import Activation, ActivityRegularization, Dense, Input, InputLayer
+from engine.layers.discretization import Discretization
 from engine.layers.embedding import Embedding
 from engine.layers.function import Lambda
 from engine.layers.group_normalization import GroupNormalization
@@ -51,6 +52,7 @@ __all__ = [
     "BatchNormalization",
     "CategoryEncoding",
     "Dense",
+    "Discretization",
     "Dropout",
     "Embedding",
     "Flatten",

@@ -55,18 +55,28 @@ def axes_of(layer: str, axis: int | Sequence[int], input_shape: Shape) -> Axes:
     for number in [axis] if isinstance(axis, int) else axis:
         counted = number % rank if -rank <= number < rank else 0
         if counted == 0 or counted - 1 in found:
-            msg = (
-                f"layer {layer!r} has `axis={axis}`, but gets {text_of_shape(input_shape)}: give axes of a sample, "
-                f"each once, as numbers from 1 to {rank - 1} or from -{rank - 1} to -1"
-            )
+            msg = f"layer {layer!r} has `axis={axis}`, but gets {text_of_shape(input_shape)}: {_axes_of(rank - 1)}"
             raise ValueError(msg)
         found.append(counted - 1)
     outer = tuple(other for other in range(rank - 1) if other not in found)
     return Axes(input_shape, tuple(sorted(found)), outer)
 
 
-def weight_shape(axis: int | Sequence[int], input_shape: Shape) -> Shape:
-    """Shape of a weight along `axis` as Keras has it: in the order of the numbers, negative ones first."""
+def _axes_of(count: int) -> str:
+    """What a message says of the axes that there are, if a sample has so many."""
+    if count == 0:
+        return "a sample is a single number and has no axes. Bring the samples into the shape (n, 1)"
+    numbers = "1 or -1" if count == 1 else f"numbers from 1 to {count} or from -{count} to -1"
+    return f"give axes of a sample, each once, as {numbers}"
+
+
+def weight_shape(layer: str, axis: int | Sequence[int], input_shape: Shape) -> Shape:
+    """Shape of a weight along `axis` as Keras has it: in the order of the numbers, negative ones first.
+
+    Raises:
+        ValueError: if there is no such axis.
+    """
+    axes_of(layer, axis, input_shape)
     return tuple(
         input_shape[number % (len(input_shape) + 1) - 1]
         for number in sorted([axis] if isinstance(axis, int) else axis)

@@ -101,12 +101,13 @@ def shape_of_outputs(
         takes_mask: whether the layer may ask for a mask, which it then gets if it can't do without.
     """
     zeros = np.zeros((2, *sample), np.float32)  # one row could be mistaken for an axis to broadcast
-    try:
-        return called(zeros, False, None).shape[1:]
-    except Exception:
-        if not takes_mask:
-            raise
-        return called(zeros, False, np.ones(zeros.shape[:-1], bool)).shape[1:]
+    with np.errstate(all="ignore"):  # nobody divides by the zeros that only the shape is found with
+        try:
+            return called(zeros, False, None).shape[1:]
+        except Exception:
+            if not takes_mask:
+                raise
+            return called(zeros, False, np.ones(zeros.shape[:-1], bool)).shape[1:]
 
 
 def checked_mask(layer: Weighted, mask: Any, outputs: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -99,7 +99,8 @@ class FunctionHost:
     def output_shape(self) -> tuple[int, ...]:
         """Of one sample, from what the function makes of zeros."""
         rows = 2  # one could be mistaken for an axis to broadcast
-        return self._outputs(np.zeros((rows, *self._shape), np.float32)).shape[1:]
+        with np.errstate(all="ignore"):  # nobody divides by these zeros
+            return self._outputs(np.zeros((rows, *self._shape), np.float32)).shape[1:]
 
     def run(self, views: Mapping[str, Any]) -> None:
         """Do a step of the core's: the outputs, or the gradient."""

@@ -77,7 +77,7 @@ class Layer(Linked):
         "batch_input_shape",
     )
     _config_may_lack_arguments = True
-    _unknown_argument_error = ValueError
+    _unknown_argument_error: ClassVar[type[Exception]] = ValueError
     _tokens: int | None = None
     """Where inputs are indices: how many there are."""
     _only_moves_values = False

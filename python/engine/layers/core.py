@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from engine import activations, constraints, initializers, regularizers
-from engine._checks import Shape, choice, flag, integer, left_out, real, require, text_of_shape
+from engine._checks import Shape, flag, integer, left_out, real, require, text_of_shape
 from engine._program import Float32, Operation
 from engine.layers._hosts import FunctionHost
 from engine.layers.base import Layer, Weight, asked, register
@@ -149,7 +149,7 @@ class InputLayer(NoNumbers, Layer):
         shape: such as `(784,)` or `(28, 28)`, without the batch axis.
         batch_size: for the shape alone; batches of any size go through.
         dtype: of the data, which may have any other real dtype as well.
-        sparse: False; there are no sparse arrays here.
+        sparse: whether samples come as sparse matrices of SciPy; the model takes these and dense arrays either way.
         ragged: False; all samples have one shape.
         batch_shape: `shape` with the batch axis, instead of it.
         input_tensor: None; there are no symbolic tensors here.
@@ -194,9 +194,9 @@ class InputLayer(NoNumbers, Layer):
         if input_tensor is not None:
             msg = f"`input_tensor` must be None, as there are no symbolic tensors here, got {input_tensor!r}: give `shape`"
             raise ValueError(msg)
-        self.sparse = choice(bool(sparse), "sparse", (False,))
-        self.ragged = choice(bool(ragged), "ragged", (False,))
-        self.optional = choice(optional, "optional", (False,))
+        self.sparse = sparse is not None and flag(sparse, "sparse")
+        self.ragged = left_out(bool(ragged), "ragged", False, "support for samples of different shapes")
+        self.optional = left_out(optional, "optional", False, "a model without its input")
         super().__init__(name=name, **options)
         if self._given_input_shape is None:
             msg = "`shape` is missing: give the shape of one sample, such as Input(shape=(784,))"
@@ -224,7 +224,7 @@ def Input(  # noqa: N802, PLR0917 # Keras' name and signature
         shape: such as `(784,)` or `(28, 28)`, without the batch axis.
         batch_size: for the shape alone; batches of any size go through.
         dtype: of the data, which may have any other real dtype as well.
-        sparse: False; there are no sparse arrays here.
+        sparse: whether samples come as sparse matrices of SciPy; the model takes these and dense arrays either way.
         ragged: False; all samples have one shape.
         batch_shape: `shape` with the batch axis, instead of it.
         name: default `input_layer` with a number.

@@ -241,12 +241,12 @@ class LayerNormalization(Scaled):
 
     def _weights_for(self, input_shape: Shape) -> list[Weight]:
         """Gamma and beta, with the axes that are normalized."""
-        return self._weights_of(weight_shape(self.axis, input_shape))
+        return self._weights_of(weight_shape(self.name, self.axis, input_shape))
 
     def _lower(self, input_shape: Shape) -> list[Operation]:
         """One normalization, and what is learned."""
         normalization = {"kind": "row_normalization", "epsilon": self.epsilon, "centred": True}
-        affine = self._affine(weight_shape(self.axis, input_shape))
+        affine = self._affine(weight_shape(self.name, self.axis, input_shape))
         return axes_of(self.name, self.axis, input_shape).around([normalization, *affine])
 
 

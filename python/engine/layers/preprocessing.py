@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from engine import initializers
 from engine._checks import EPSILON, REAL, Shape, choice, flag, integer, real, text_of_shape
 from engine._program import Operation
 from engine._values import Tensor
+from engine.layers._adapting import batches_to_adapt_to
 from engine.layers._axes import Axes, axes_of, axis_argument
 from engine.layers.base import MOST_TOKENS, Layer, Weight, register
 
@@ -149,36 +151,30 @@ class Normalization(Layer):
                 operation[name] = np.broadcast_to(np.asarray(value), axes.inner_shape).reshape(-1).tolist()
         return axes.around([operation])
 
-    def adapt(self, data: ArrayLike | Iterable[ArrayLike]) -> None:
+    def adapt(self, data: Any) -> None:
         """Take mean and variance of `data`, instead of those there are.
 
         Args:
-            data: samples (n, ...), or an iterable of batches of them.
+            data: samples (n, ...): an array, a frame or nested lists; or batches of them in a list, a generator, a
+                `PyDataset` or another iterable. Of batches that are tuples, (x, y) or (x, y, sample_weight), x is taken.
 
         Raises:
-            ValueError: if mean and variance were given, or `data` doesn't fit.
+            TypeError: if `data` doesn't hold real numbers.
+            ValueError: if mean and variance were given, or `data` doesn't fit. The layer is unchanged then.
         """
         if self.input_mean is not None:
             msg = f"layer {self.name!r} was given its `mean` and `variance`: leave them out for adapt() to find them"
             raise ValueError(msg)
-        batches = (
-            [np.asarray(data)] if hasattr(data, "shape") else [np.asarray(batch) for batch in _iterated(data)]
-        )
-        if not batches or not all(batch.size for batch in batches):
-            msg = "`data` is empty: adapt() needs at least one sample"
-            raise ValueError(msg)
-        shapes = {batch.shape[1:] for batch in batches}
-        if len(shapes) > 1 or any(batch.dtype.kind not in REAL for batch in batches):
-            msg = f"`data` must hold real numbers in batches of samples of one shape, got shapes {sorted(shapes)}"
-            raise ValueError(msg)
-        axes = self._axes(shapes.pop())
+        batches = batches_to_adapt_to(data)
+        first = next(batches)
+        axes = self._axes(first.shape[1:])
         if self.built and axes.inner_shape != self.weights[0].shape:
             msg = (
                 f"layer {self.name!r} is built for {self.weights[0].shape} along `axis={self.axis}`, but `data` has "
                 f"{axes.inner_shape}"
             )
             raise ValueError(msg)
-        mean, variance = _moments(batches, tuple(axis + 1 for axis in axes.outer))
+        mean, variance = _moments(chain([first], batches), tuple(axis + 1 for axis in axes.outer))
         values = [np.asarray(number, np.float32) for number in (mean, variance, 0)]
         if self.built:
             self.set_weights(values)
@@ -208,9 +204,12 @@ class CategoryEncoding(Layer):
         num_tokens: number of categories.
         output_mode: "multi_hot", 1 for each category among the numbers of the last axis; "one_hot", a vector for each
             number; "count", how often each category occurs.
-        sparse: False; there are no sparse arrays here.
+        sparse: for Keras alone, where outputs then are sparse arrays; here they are dense either way.
         options: `name`, `input_shape`, as for every layer.
     """
+
+    # Keras' config lacks it as well; on JAX, Keras couldn't predict with it.
+    _unsaved_arguments = (*Layer._unsaved_arguments, "sparse")
 
     def __init__(
         self,
@@ -226,7 +225,7 @@ class CategoryEncoding(Layer):
         modes = ("multi_hot", "one_hot", "count", "binary")
         mode = choice(output_mode, "output_mode", modes)
         self.output_mode = "multi_hot" if mode == "binary" else mode
-        self.sparse = choice(sparse, "sparse", (False,))
+        self.sparse = flag(sparse, "sparse")
         super().__init__(**options)
         self._tokens = self.num_tokens
 
@@ -295,14 +294,7 @@ def _broadcasts(shape: Shape, wanted: Shape) -> bool:
     )
 
 
-def _iterated(data: object) -> Iterable[ArrayLike]:
-    if isinstance(data, Iterable):
-        return data
-    msg = f"`data` must be an array of samples or an iterable of them, got {data!r}"
-    raise TypeError(msg)
-
-
-def _moments(batches: Sequence[NDArray[Any]], axes: Shape) -> tuple[NDArray[Any], NDArray[Any]]:
+def _moments(batches: Iterable[NDArray[Any]], axes: Shape) -> tuple[NDArray[Any], NDArray[Any]]:
     """Mean and variance over the batch axis and `axes` of all batches together, in double precision."""
     count, mean, squares = 0, np.zeros(()), np.zeros(())
     for batch in batches:

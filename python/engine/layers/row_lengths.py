@@ -31,7 +31,7 @@ class RMSNormalization(Layer):
 
     def _weights_for(self, input_shape: Shape) -> list[Weight]:
         """The scale, with the axes that are normalized."""
-        return [Weight("scale", weight_shape(self.axis, input_shape), initializers.Ones())]
+        return [Weight("scale", weight_shape(self.name, self.axis, input_shape), initializers.Ones())]
 
     def _lower(self, input_shape: Shape) -> list[Operation]:
         """One normalization, and what is learned."""
@@ -42,7 +42,7 @@ class RMSNormalization(Layer):
                 {
                     "kind": "learned",
                     "use_shift": False,
-                    "shape": list(weight_shape(self.axis, input_shape)),
+                    "shape": list(weight_shape(self.name, self.axis, input_shape)),
                     "trainable": self.trainable,
                 },
             ]

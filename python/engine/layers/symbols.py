@@ -10,6 +10,53 @@ from engine._checks import Shape, integer
 from engine.layers._custom import accepts
 from engine.layers._losses import Penalised
 
+# Python's operators by the names of NumPy's functions.
+_OPERATORS = {
+    "add": "add",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "truediv",
+    "power": "pow",
+    "matmul": "matmul",
+}
+
+
+def _by_hand(formula: str, derivative: str) -> str:
+    """The Lambda layer that computes `formula`."""
+    return f"Lambda(lambda x: {formula}, gradient=lambda x, upstream: upstream * ({derivative}))"
+
+
+def _refused(
+    expression: str, layer: str, merging: str | None = None, reflected: str | None = None
+) -> tuple[Any, Any]:
+    """The methods of an operator, which raise TypeError with the way to do that here.
+
+    Args:
+        expression: what was written, `x` being what has no numbers, and `c` a constant.
+        layer: which computes that.
+        merging: Keras' layer that computes it from the outputs of two layers, if there is one.
+        reflected: the layer that computes it with `x` and `c` exchanged; default `layer`.
+    """
+
+    def refusal(symbol: object, other: object, written: str, instead: str) -> TypeError:
+        start = f"{symbol!r} stands for what will come out of a model, in which layers do the arithmetic"
+        if not isinstance(other, NoNumbers):
+            constant = " with a constant c" if "c" in written.split() else ""
+            return TypeError(f"{start}: for `{written}`{constant} call layers.{instead} on x")
+        needed = f", for which Keras has the layer {merging}" if merging else ""
+        return TypeError(
+            f"{start}. Two outputs can't be joined by `{written}`{needed}: models are chains of layers here, from one "
+            "input to one output, without layers that merge branches"
+        )
+
+    def method(self: object, other: object = None) -> NoReturn:
+        raise refusal(self, other, expression, layer)
+
+    def exchanged(self: object, other: object = None) -> NoReturn:
+        raise refusal(self, other, " ".join(reversed(expression.split())), reflected or layer)
+
+    return method, exchanged
+
 
 class NoNumbers:
     """What stands for numbers that will come, so that there are none to compute with."""
@@ -19,15 +66,28 @@ class NoNumbers:
         msg = f"{self!r} stands for what will come out of a model, and has no numbers: call a layer on it, or a model"
         raise ValueError(msg)
 
-    def _refuse(self, other: object = None) -> NoReturn:
-        msg = (
-            f"{self!r} stands for what will come out of a model, in which layers do the arithmetic: call one on it, such "
-            "as Rescaling(1 / 255), or Lambda() with a function"
-        )
-        raise TypeError(msg)
+    __add__, __radd__ = _refused("x + c", "Rescaling(1.0, offset=c)", "Add")
+    __sub__, __rsub__ = _refused(
+        "x - c", "Rescaling(1.0, offset=-c)", "Subtract", "Rescaling(-1.0, offset=c)"
+    )
+    __mul__, __rmul__ = _refused("x * c", "Rescaling(c)", "Multiply")
+    __truediv__, __rtruediv__ = _refused("x / c", "Rescaling(1 / c)", None, _by_hand("c / x", "-c / x**2"))
+    __pow__, __rpow__ = _refused(
+        "x ** c", _by_hand("x**c", "c * x ** (c - 1)"), None, _by_hand("c**x", "c**x * np.log(c)")
+    )
+    __matmul__, __rmatmul__ = _refused("x @ c", "Dense(units, use_bias=False), whose kernel is c", "Dot")
+    __neg__ = _refused("-x", "Rescaling(-1.0)")[0]
+    __abs__ = _refused("abs(x)", _by_hand("np.abs(x)", "np.sign(x)"))[0]
+    __getitem__ = _refused("x[...]", "Lambda(function, gradient=...), whose function takes a part of x,")[0]
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
-    __matmul__ = __pow__ = __neg__ = __abs__ = _refuse
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> NoReturn:
+        """Raise what the operator of NumPy's function would: an array comes first in `array * x`."""
+        del method, options
+        operator_of = _OPERATORS.get(ufunc.__name__)
+        if operator_of is not None and len(inputs) == 2:  # noqa: PLR2004 # x and c
+            first = inputs[0] is self
+            getattr(self, f"__{'' if first else 'r'}{operator_of}__")(inputs[1 if first else 0])
+        self.__array__()
 
 
 class KerasTensor(NoNumbers):

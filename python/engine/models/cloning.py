@@ -47,7 +47,7 @@ def _cloned(
     model: Any, clone_function: Callable[[Any], Any] | None, within: bool, copies: dict[Any, Any]
 ) -> Any:
     """As `clone_model`, with `copies` of what has been copied before."""
-    start = [] if model._inputs is None else [InputLayer(model._inputs.sample_shape, name=model._inputs.name)]
+    start = [] if model._inputs is None else [InputLayer.from_config(model._inputs.get_config())]
     for layer in model._layers:
         if layer in copies:
             continue

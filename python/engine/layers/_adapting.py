@@ -1,0 +1,83 @@
+"""The data that layers learn statistics from: the samples of arrays, nested lists, and batches with targets or without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._arrays import readable, real_array, require_finite
+from engine._checks import Shape, integer, text_of_shape
+
+
+def batches_to_adapt_to(data: Any, steps: int | None = None) -> Iterator[NDArray[Any]]:
+    """The samples in `data`, batch by batch: finite real numbers (n, ...), all of one sample shape.
+
+    Args:
+        data: samples (n, ...) as an array, a frame or nested lists; or batches of them, or tuples (x, y) or
+            (x, y, sample_weight) of which only x is taken, in a list or whatever yields some. An array with one axis
+            that comes as a batch is one sample.
+        steps: number of batches; None takes all.
+
+    Raises:
+        TypeError: for anything else.
+        ValueError: if there are no samples, or their shapes differ.
+    """
+    limit = None if steps is None else integer(steps, "steps", 1)
+    shape: Shape | None = None
+    for number, batch in enumerate(islice(_parts(data), limit)):
+        array = real_array(batch, "data")
+        if 0 in array.shape:
+            msg = f"`data` is empty, of shape {array.shape}: adapt() needs at least one sample"
+            raise ValueError(msg)
+        shape = array.shape[1:] if shape is None else shape
+        if array.shape[1:] != shape:
+            msg = (
+                f"`data` must hold samples of one shape, but batch {number} is {array.shape} and those before are "
+                f"{text_of_shape(shape)}: to leave out targets, pass x alone or batches that are tuples (x, y)"
+            )
+            raise ValueError(msg)
+        require_finite(readable(array), array, "data")
+        yield array
+    if shape is None:
+        msg = "`data` is empty: adapt() needs at least one sample"
+        raise ValueError(msg)
+
+
+def _parts(data: Any) -> Iterator[Any]:
+    """Arrays, each a batch."""
+    if hasattr(data, "shape") or hasattr(data, "to_numpy") or hasattr(data, "__array__"):
+        return iter([data])
+    if isinstance(data, (list, tuple)):
+        return iter([_inputs_of(part) for part in data] if _is_batches(data) else [data] if data else [])
+    if not isinstance(data, (str, bytes, Mapping)):
+        if isinstance(data, Iterable):
+            return map(_inputs_of, data)
+        if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+            return (_inputs_of(data[number]) for number in range(len(data)))
+    msg = f"`data` must be an array of samples or an iterable of batches, got {data!r:.60}"
+    raise TypeError(msg)
+
+
+def _is_batches(parts: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether a list holds batches, instead of samples."""
+    return any(
+        _rank(part) > 1 or (isinstance(part, tuple) and part != () and _rank(part[0]) > 0) for part in parts
+    )
+
+
+def _rank(value: Any) -> int:
+    """Number of axes of an array; 0 for anything else."""
+    return len(getattr(value, "shape", ()))
+
+
+def _inputs_of(batch: Any) -> Any:
+    """The samples of a batch that may have targets as well, in a tuple or, as loaders of PyTorch have them, in a list."""
+    if (isinstance(batch, tuple) and batch) or (
+        isinstance(batch, list) and len(batch) in (2, 3) and hasattr(batch[0], "__array__")
+    ):
+        batch = batch[0]
+    return batch[np.newaxis] if _rank(batch) == 1 else batch

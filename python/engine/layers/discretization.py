@@ -1,0 +1,223 @@
+"""Numbers as the index of the range that they lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._checks import above_zero, choice, config_of, flag, integer, reals
+from engine.layers._adapting import batches_to_adapt_to
+from engine.layers.base import Layer, register
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@register()
+class Discretization(Layer):
+    """The index of the bin that each number lies in, computed by NumPy; gradients end here.
+
+    The boundaries b[0] < b[1] < ... make the bins (-inf, b[0]), [b[0], b[1]), ..., and the last one to +inf. Give them, or
+    their number for `adapt` to find them.
+
+    Args:
+        bin_boundaries: the boundaries in ascending order.
+        num_bins: instead, the number of bins of about equal count that `adapt` makes.
+        epsilon: share of the data that `adapt` may be wrong by; a smaller one takes more memory.
+        output_mode: "int", the index itself; "one_hot", a vector for each number, on the last axis if that has length 1,
+            else on a new one; "multi_hot", 1 for each bin among the numbers of a sample, or of the first of its axes if it
+            has several; "count", how often each bin occurs there.
+        sparse: for Keras alone, where outputs then are sparse arrays; here they are dense either way.
+        options: `name`, `input_shape`, as for every layer.
+
+    Raises:
+        ValueError: unless either `bin_boundaries` or `num_bins` is given.
+
+    Example:
+        >>> from engine import layers
+        >>> layers.Discretization(bin_boundaries=[0.0, 1.0, 2.0])([[-1.5, 1.0, 3.4, 0.5]]).tolist()
+        [[0, 2, 3, 1]]
+    """
+
+    _unknown_argument_error = TypeError  # as in Keras, whose class takes fewer arguments than other layers
+
+    def __init__(
+        self,
+        bin_boundaries: Sequence[float] | None = None,
+        num_bins: int | None = None,
+        epsilon: float = 0.01,
+        output_mode: str = "int",
+        sparse: bool = False,
+        **options: Any,
+    ) -> None:
+        if (bin_boundaries is None) == (num_bins is None):
+            msg = (
+                "give either `bin_boundaries`, or `num_bins` and call adapt(); got "
+                f"{bin_boundaries=} and {num_bins=}"
+            )
+            raise ValueError(msg)
+        self.bin_boundaries = None if bin_boundaries is None else _ascending(bin_boundaries)
+        self.num_bins = None if num_bins is None else integer(num_bins, "num_bins", 1)
+        self.epsilon = above_zero(epsilon, "epsilon", 1.0)
+        self.output_mode = choice(output_mode, "output_mode", ("int", "one_hot", "multi_hot", "count"))
+        self.sparse = flag(sparse, "sparse")
+        if self.sparse and self.output_mode == "int":
+            msg = "`sparse=True` belongs to `output_mode` 'one_hot', 'multi_hot' or 'count', got 'int'"
+            raise ValueError(msg)
+        super().__init__(**options)
+        self.summary = _NOTHING
+        """What `adapt` has seen: (2, k), some of the numbers in ascending order and how many each stands for."""
+
+    def __call__(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """What becomes of `inputs` (n, ...): of mode "int" integers, within models as float32; or an Input()'s."""
+        outputs = super().__call__(inputs, training, mask)
+        integers = self.output_mode == "int" and isinstance(outputs, np.ndarray)
+        return outputs.astype(np.int32) if integers else outputs
+
+    def call(self, inputs: Any) -> Any:
+        """Indices, or what `output_mode` makes of them.
+
+        Args:
+            inputs: float32 (n, ...).
+        """
+        if self.bin_boundaries is None:
+            msg = f"layer {self.name!r} has no boundaries yet: call adapt() first, or give `bin_boundaries`"
+            raise ValueError(msg)
+        indices = np.searchsorted(np.asarray(self.bin_boundaries, np.float32), inputs, side="right")
+        if self.output_mode == "int":
+            return indices
+        if self.output_mode == "one_hot" and indices.ndim > 1 and indices.shape[-1] == 1:
+            indices = indices[..., 0]
+        vectors = np.eye(self._bins, dtype=np.float32)[indices]
+        if self.output_mode == "one_hot" or indices.ndim == 1:
+            return vectors
+        return vectors.sum(axis=1) if self.output_mode == "count" else vectors.max(axis=1)
+
+    def gradient(self, inputs: Any, upstream: Any) -> Any:
+        """The gradient of the loss by the inputs: zeros, as small changes of these don't change the outputs.
+
+        Args:
+            inputs: (n, ...).
+            upstream: the gradient of the loss by the outputs.
+        """
+        del upstream
+        return np.zeros_like(inputs)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The shape of the outputs for inputs of `input_shape`, both `(None, ...)`."""
+        batch, *sample = input_shape
+        if self.output_mode == "int":
+            return (batch, *sample)
+        if self.output_mode == "one_hot":
+            return (batch, *(sample[:-1] if sample[-1:] == [1] else sample), self._bins)
+        return (batch, *sample[1:], self._bins)
+
+    def adapt(self, data: Any, steps: int | None = None) -> None:
+        """Choose boundaries between bins that hold about as many of the numbers in `data` each.
+
+        Args:
+            data: samples (n, ...): an array, a frame or nested lists; or batches of them in a list, a generator, a
+                `PyDataset` or another iterable. Of batches that are tuples, (x, y) or (x, y, sample_weight), x is taken.
+            steps: number of batches; None takes all.
+
+        Raises:
+            TypeError: if `data` doesn't hold real numbers.
+            ValueError: if the layer was given its boundaries, or `data` doesn't fit. The layer is unchanged then.
+        """
+        if self.num_bins is None:
+            msg = f"layer {self.name!r} was given its `bin_boundaries`: give `num_bins` for adapt() to find them"
+            raise ValueError(msg)
+        summary = _NOTHING
+        for batch in batches_to_adapt_to(data, steps):
+            summary = _merged(_summary(batch, self.epsilon), summary, self.epsilon)
+        self._take(summary)
+
+    def update_state(self, data: Any) -> None:
+        """Add the numbers in `data` to what `finalize_state` makes boundaries from."""
+        for batch in batches_to_adapt_to(data):
+            self.summary = _merged(_summary(batch, self.epsilon), self.summary, self.epsilon)
+
+    def finalize_state(self) -> None:
+        """Choose boundaries for all that `update_state` has seen."""
+        if self.num_bins is not None:
+            self._take(self.summary)
+
+    def reset_state(self) -> None:
+        """Forget what `update_state` has seen."""
+        self.summary = _NOTHING
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again, with the boundaries that `adapt` has found."""
+        names = ("bin_boundaries", "num_bins", "epsilon", "output_mode", "sparse", "name", "dtype")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make a layer from `config`, what `get_config` returned: after `adapt` that has boundaries and their number."""
+        given = dict(config_of(config))
+        adapted = given.get("bin_boundaries") if given.get("num_bins") is not None else None
+        if adapted is not None:
+            del given["bin_boundaries"]
+        layer = super().from_config(given)
+        if adapted is not None:
+            layer.bin_boundaries = _ascending(adapted)
+        return layer
+
+    @property
+    def _bins(self) -> int:
+        """Number of bins."""
+        return self.num_bins or 1 if self.bin_boundaries is None else len(self.bin_boundaries) + 1
+
+    def _take(self, summary: NDArray[np.float32]) -> None:
+        """Choose boundaries from a summary of the data."""
+        boundaries = _thinned(summary, 1.0 / (self.num_bins or 1))[0, :-1].tolist()
+        if self._places and self.output_mode != "int" and len(boundaries) + 1 != self._bins:
+            msg = (
+                f"the data has numbers for {len(boundaries) + 1} bins, but layer {self.name!r} is in a model that was "
+                f"built for {self._bins}: call adapt() before the layer is used, or adapt to more data"
+            )
+            raise ValueError(msg)
+        self.bin_boundaries, self.summary = boundaries, summary
+
+
+_NOTHING = np.zeros((2, 0), np.float32)
+
+
+def _ascending(boundaries: object) -> list[float]:
+    """The boundaries as numbers, checked."""
+    numbers = reals(boundaries, "bin_boundaries")
+    if any(np.diff(numbers) < 0):
+        msg = f"`bin_boundaries` must be in ascending order, got {boundaries!r:.80}"
+        raise ValueError(msg)
+    return numbers
+
+
+# Numbers and how many each stands for, thinned out so that shares of the data are right to `epsilon`: quantiles of more
+# data than fit into the memory, by merging summaries of batches (Greenwald and Khanna, 2001).
+
+
+def _summary(batch: NDArray[Any], epsilon: float) -> NDArray[np.float32]:
+    """The numbers of a batch, or evenly spaced ones among them in ascending order, (2, k)."""
+    numbers = np.sort(batch.astype(np.float32), axis=None)
+    step = max(numbers.size / (1.0 / epsilon), 1)
+    kept = numbers[int(step - 1) :: int(step)]
+    return np.stack([kept, np.full_like(kept, step)])
+
+
+def _merged(one: NDArray[np.float32], other: NDArray[np.float32], epsilon: float) -> NDArray[np.float32]:
+    """The summary of the data of both."""
+    both = np.concatenate([one, other], axis=1)
+    return _thinned(both[:, np.argsort(both[0])], epsilon)
+
+
+def _thinned(summary: NDArray[np.float32], epsilon: float) -> NDArray[np.float32]:
+    """The quantiles of a summary at `epsilon`, 2 `epsilon`, ..., unless it has fewer numbers anyway."""
+    if summary.shape[1] * epsilon < 1:
+        return summary
+    shares, counts = epsilon + np.arange(0.0, 1.0, epsilon), summary[1].cumsum()
+    reached = counts / counts[-1]
+    numbers, below = np.interp(shares, reached, summary[0]), np.interp(shares, reached, counts)
+    return np.stack([numbers, np.diff(below, prepend=0.0)]).astype(np.float32)
