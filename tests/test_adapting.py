@@ -121,9 +121,9 @@ def test_mistakes_leave_the_layer_as_it_was(make: Any, message: str, kind: Any) 
             (5,),
             r"gets \(n,\): a sample is a single number and has no axes. Bring the samples into the shape \(n, 1\)",
         ),
-        (2, (5, 3), "give axes of a sample, each once, as 1 or -1$"),
-        (0, (5, 3, 2), "each once, as numbers from 1 to 2 or from -2 to -1$"),
-        ([1, 1], (5, 3, 2), "each once, as numbers from 1 to 2 or from -2 to -1$"),
+        (2, (5, 3), "give axes of a sample, which are 1 or -1, each once$"),
+        (0, (5, 3, 2), "which are from 1 to 2 or from -2 to -1, each once$"),
+        ([1, 1], (5, 3, 2), "which are from 1 to 2 or from -2 to -1, each once$"),
     ],
 )
 def test_axes_that_there_are(axis: Any, shape: tuple[int, ...], message: str) -> None:
@@ -208,7 +208,7 @@ def test_bins_before_and_after_they_are_known() -> None:
         ValueError, match=r"has no boundaries yet: call adapt\(\) first, or give `bin_boundaries`"
     ):
         model.predict(np.ones((2, 4)))
-    with pytest.raises(ValueError, match=r"the data has numbers for 1 bins, but layer .* built for 3"):
+    with pytest.raises(ValueError, match=r"the data has numbers for 1 bin, but layer .* built for 3"):
         layer.adapt([[1.0]])
     layer.adapt(np.arange(20.0).reshape(5, 4))
     assert model.predict(np.arange(4.0).reshape(1, 4)).tolist() == [[4, 0, 0]]
@@ -220,7 +220,7 @@ def test_bins_before_and_after_they_are_known() -> None:
         ({}, "give either `bin_boundaries`, or `num_bins`"),
         ({"bin_boundaries": [0], "num_bins": 2}, "give either `bin_boundaries`, or `num_bins`"),
         ({"bin_boundaries": [1, 0]}, r"`bin_boundaries` must be in ascending order, got \[1, 0\]"),
-        ({"bin_boundaries": ["a"]}, "`bin_boundaries` must be a number, got 'a'"),
+        ({"bin_boundaries": ["a"]}, r"`bin_boundaries\[0\]` must be a number, got 'a'"),
         ({"bin_boundaries": 3}, "`bin_boundaries` must be a list of numbers, got 3"),
         ({"num_bins": 0}, "`num_bins` must be at least 1, got 0"),
         ({"num_bins": 2, "epsilon": 0}, "`epsilon` must be greater than 0, got 0"),

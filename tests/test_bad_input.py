@@ -297,7 +297,7 @@ MAKING_MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: layers.Dense(2, use_bias="no"), "`use_bias` must be True or False, got 'no'"),
     (lambda: layers.Dense(2, trainable=2), "`trainable` must be True or False, got 2"),
     (lambda: layers.Dense(2, input_shape=784), r"`input_shape` must be a tuple such as \(784,\), got 784"),
-    (lambda: layers.Dense(2, input_shape=(0,)), "`input_shape` must be at least 1, got 0"),
+    (lambda: layers.Dense(2, input_shape=(0,)), r"`input_shape\[0\]` must be at least 1, got 0"),
     (lambda: layers.Dense(2, input_dim=0), "`input_dim` must be at least 1, got 0"),
     (
         lambda: keras.Input((None, 784)),

@@ -71,7 +71,9 @@ def test_the_schedule_gives_the_same_one_by_one() -> None:
 
 @pytest.mark.parametrize("warm_up_steps", [0, 50, 51])
 def test_a_warm_up_must_leave_steps(warm_up_steps: int) -> None:
-    with pytest.raises(ValueError, match=f"must be from 1 to `steps - 1`, 49, got {warm_up_steps}"):
+    with pytest.raises(
+        ValueError, match=f"must be at least 1 and less than `steps`, 50, got {warm_up_steps}"
+    ):
         WarmUpThenLinear(1.0, warm_up_steps, 50)
 
 

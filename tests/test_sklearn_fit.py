@@ -127,7 +127,7 @@ def test_dropout() -> None:
         "hidden_1",
         "outputs",
     ]
-    with pytest.raises(ValueError, match="one for each of the 2 hidden layers"):
+    with pytest.raises(ValueError, match="or 2 rates, one per hidden layer, got"):
         MLPClassifier((8, 4), dropout=[0.1]).fit(X, Y)
     with pytest.raises(ValueError, match="'dropout' parameter of MLPClassifier"):
         small(dropout=1.0).fit(X, Y)

@@ -89,6 +89,9 @@ def integer(value: object, name: str, minimum: int, maximum: int = LARGEST) -> i
     except TypeError:
         msg = f"`{name}` must be an integer, got {value!r}"
         raise TypeError(msg) from None
+    if number != minimum == maximum:
+        msg = f"`{name}` must be {minimum}, got {number}"
+        raise ValueError(msg)
     if number < minimum:
         msg = f"`{name}` must be at least {minimum}, got {number}"
         raise ValueError(msg)
@@ -110,13 +113,18 @@ def real(value: object, name: str, low: float = -math.inf, high: float = math.in
         raise TypeError(msg)
     number = float(value)
     if not (math.isfinite(number) and low <= number <= high):
-        if high < math.inf:
-            expected = f"at most {high:g}" if low == -math.inf else f"between {low:g} and {high:g}"
-        else:
-            expected = "finite" if low == -math.inf else f"a finite number of at least {low:g}"
-        msg = f"`{name}` must be {expected}, got {number!r}"
+        msg = f"`{name}` must be {_range(low, high)}, got {number!r}"
         raise ValueError(msg)
     return number
+
+
+def _range(low: float, high: float) -> str:
+    """What a finite number in [low, high] is, as messages say it; either may be infinite."""
+    if low == -math.inf:
+        return "finite" if high == math.inf else f"a finite number of at most {high:g}"
+    if high == math.inf:
+        return f"a finite number of at least {low:g}"
+    return f"{low:g}" if low == high else f"between {low:g} and {high:g}"
 
 
 def reals(value: object, name: str, low: float = -math.inf, high: float = math.inf) -> list[float]:
@@ -124,7 +132,7 @@ def reals(value: object, name: str, low: float = -math.inf, high: float = math.i
     if not isinstance(value, Iterable) or isinstance(value, str):
         msg = f"`{name}` must be a list of numbers, got {value!r}"
         raise TypeError(msg)
-    return [real(number, name, low, high) for number in value]
+    return [real(number, f"{name}[{place}]", low, high) for place, number in enumerate(value)]
 
 
 def below_one(value: object, name: str) -> float:
@@ -231,7 +239,7 @@ def shape(value: object, name: str) -> Shape:
             f"`{name}` must be the shape of one sample, without the batch axis and without None; got {value}"
         )
         raise ValueError(msg)
-    return tuple(integer(size, name, 1) for size in value)
+    return tuple(integer(size, f"{name}[{place}]", 1) for place, size in enumerate(value))
 
 
 def integers(value: object, name: str, minimum: int) -> Shape:
@@ -239,9 +247,31 @@ def integers(value: object, name: str, minimum: int) -> Shape:
     if not isinstance(value, Sequence) or isinstance(value, str):
         msg = f"`{name}` must be a tuple of integers such as (2, 1), got {value!r}"
         raise TypeError(msg)
-    return tuple(integer(number, name, minimum) for number in value)
+    return tuple(integer(number, f"{name}[{place}]", minimum) for place, number in enumerate(value))
 
 
 def text_of_shape(sample: Shape) -> str:
     """The shape of any number of samples as messages show it: `(n, 28, 28)`."""
     return f"(n, {', '.join(map(str, sample))})" if sample else "(n,)"
+
+
+def text_of_axes(count: int, first: int = 0) -> str:
+    """The numbers by which `count` axes can be named, at least one, as messages show them.
+
+    Args:
+        count: how many axes there are.
+        first: the number of the first; negative numbers count from the end.
+    """
+    if count == 1:
+        return f"{first} or -1"
+    return f"from {first} to {first + count - 1} or from -{count} to -1"
+
+
+def listing(names: Iterable[str]) -> str:
+    """Names in a sentence: "a, b", or "none"."""
+    return ", ".join(names) or "none"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: "1 array", "2 arrays"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

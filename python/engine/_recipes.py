@@ -34,7 +34,7 @@ class WarmUpThenLinear(LearningRateSchedule):
 
     def __init__(self, peak: float, warm_up_steps: int, steps: int) -> None:
         if not 1 <= warm_up_steps < steps:
-            msg = f"`warm_up_steps` must be from 1 to `steps - 1`, {steps - 1}, got {warm_up_steps}"
+            msg = f"`warm_up_steps` must be at least 1 and less than `steps`, {steps}, got {warm_up_steps}"
             raise ValueError(msg)
         self.peak = peak
         self.warm_up_steps = warm_up_steps

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._arrays import Array, in_a_file, require_whole_file
-from engine._checks import Shape, real
+from engine._checks import Shape, counted, real
 from engine._lazy import LazyRows, MappedRows, SparseMatrix, for_core, part_of
 from engine._program import CompressedMatrix, Dataset, Float32, Rows, permutation
 from engine._random import next_key
@@ -274,7 +274,7 @@ def unpacked(
     """
     parts = data if isinstance(data, (tuple, list)) else ()
     if len(parts) not in (2, 3):
-        given = f"{len(parts)} part" if parts else repr(data)
+        given = f"{counted(len(parts), 'part')}" if parts else f"{data!r:.80}"
         msg = f"`{name}` must be {expected}, got {given}"
         raise ValueError(msg)
     x, y, *weights = parts

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import REAL, config_of, nearest
+from engine._checks import REAL, config_of, listing, nearest
 from engine._custom import custom_object_scope, get_registered_name, get_registered_object, registered_by
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Spec:
         known = list(_arguments(cls)) if options and not cls._takes_any_argument else list(options)
         for option in options:
             if option not in known:
-                names = ", ".join(dict.fromkeys(known))
+                names = listing(dict.fromkeys(known))
                 msg = f"{cls.__name__} has no argument `{option}`{nearest(option, known)} It takes: {names}"
                 raise cls._unknown_argument_error(msg)
         return super().__new__(cls)

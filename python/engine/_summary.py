@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine._checks import integer, real
+from engine._checks import integer, listing, real
 
 HEADER = ("Layer (type)", "Output Shape", "Param #", "Trainable")
 ALIGN = (str.ljust, str.ljust, str.rjust, str.center)
@@ -125,7 +125,7 @@ def between(names: Sequence[str], layer_range: object) -> slice:
         raise ValueError(msg)
     found = [[i for i, name in enumerate(names) if re.match(pattern, name)] for pattern in given]
     if not all(found):
-        msg = f"`layer_range={given}` names no layer; the layers are: {', '.join(names)}"
+        msg = f"`layer_range={given}` names no layer; the layers are: {listing(names)}"
         raise ValueError(msg)
     ends = found if min(found[0]) <= max(found[1]) else found[::-1]
     return slice(min(ends[0]), max(ends[1]) + 1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import EPSILON, LOWEST, Shape, integer, real
+from engine._checks import EPSILON, LOWEST, Shape, integer, real, text_of_axes
 from engine._custom import overrides
 from engine._first_use import on_first_use
 from engine._spec import Registry, Spec, described, serialize
@@ -203,7 +203,8 @@ def _over(axis: Axis, rank: int) -> str:
     """What there is a norm of each of, in the core's words."""
     axes = list(range(rank)) if axis is None else [axis] if isinstance(axis, int) else list(axis)
     if any(not -rank <= one < rank for one in axes):
-        msg = f"`axis` of a norm must be one of the {rank} axes of the weights, got {axis}"
+        there = f"which are {text_of_axes(rank)}" if rank else "but a single number has none"
+        msg = f"`axis` of a norm must name axes of the weights, {there}; got {axis}"
         raise ValueError(msg)
     places = {one % rank for one in axes}
     if len(places) == rank:

@@ -149,7 +149,7 @@ def randint(
         seed: as for `normal`.
     """
     if np.dtype(dtype).kind not in "iu":
-        msg = f"`dtype` must be one of integers, got {dtype!r}"
+        msg = f"`dtype` must be that of integers, such as 'int32', got {dtype!r}"
         raise ValueError(msg)
     low, high = (
         integer(value, name, -(2**63), 2**63 - 1) for value, name in ((minval, "minval"), (maxval, "maxval"))
@@ -252,7 +252,7 @@ def _size(shape: Sequence[int]) -> int:
 def _floats(dtype: DTypeLike | None) -> np.dtype[Any]:
     found = np.dtype(dtype or np.float32)
     if found.kind != "f":
-        msg = f"`dtype` must be one of floats, got {dtype!r}"
+        msg = f"`dtype` must be that of floats, such as 'float32', got {dtype!r}"
         raise ValueError(msg)
     return found
 

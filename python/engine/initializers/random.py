@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from engine._checks import LOWEST, Shape, above_zero, choice, integers, real, seed_or_none
+from engine._checks import LOWEST, Shape, above_zero, choice, integers, real, seed_or_none, text_of_axes
 from engine._program import Float32, normal, orthogonal, truncated_normal, uniform
 from engine._random import next_key
 from engine.initializers.base import BuiltIn, register
@@ -233,6 +233,7 @@ def _axes(given: object, name: str) -> list[int] | None:
 def _product(shape: Shape, axes: Sequence[int], name: str) -> int:
     """Of the sizes of `axes`, by the argument of that name."""
     if any(not -len(shape) <= axis < len(shape) for axis in axes):
-        msg = f"`{name}` must hold axes of the shape {shape}, from {-len(shape)} to {len(shape) - 1}, got {list(axes)}"
+        there = f"which are {text_of_axes(len(shape))}" if shape else "which has none"
+        msg = f"`{name}` must hold axes of the shape {shape}, {there}; got {list(axes)}"
         raise ValueError(msg)
     return math.prod(shape[axis] for axis in axes)

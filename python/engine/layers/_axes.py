@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine._checks import LOWEST, Shape, integer, integers, text_of_shape
+from engine._checks import LOWEST, Shape, integer, integers, text_of_axes, text_of_shape
 from engine._program import Operation
 
 
@@ -66,8 +66,7 @@ def _axes_of(count: int) -> str:
     """What a message says of the axes that there are, if a sample has so many."""
     if count == 0:
         return "a sample is a single number and has no axes. Bring the samples into the shape (n, 1)"
-    numbers = "1 or -1" if count == 1 else f"numbers from 1 to {count} or from -{count} to -1"
-    return f"give axes of a sample, each once, as {numbers}"
+    return f"give axes of a sample, which are {text_of_axes(count, 1)}, each once"
 
 
 def weight_shape(layer: str, axis: int | Sequence[int], input_shape: Shape) -> Shape:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine._checks import counted
 from engine.layers._custom import accepts, checked_mask, checked_output
 
 if TYPE_CHECKING:
@@ -166,8 +167,8 @@ def gradients_of(
     wanted = [inputs.shape, *(array.shape for array in by_weights)]
     if len(parts) != len(wanted):
         msg = (
-            f"gradient() of layer {layer.name!r} must return {len(wanted)} arrays, by the inputs and by each weight "
-            f"that learns, got {len(parts)}"
+            f"gradient() of layer {layer.name!r} must return {counted(len(wanted), 'array')}, by the inputs and by each "
+            f"weight that learns, got {len(parts)}"
         )
         raise ValueError(msg)
     arrays: list[NDArray[Any]] = [np.asarray(part) for part in parts]

@@ -87,7 +87,9 @@ class Permute(_Moving):
     def __init__(self, dims: Sequence[int], **options: Any) -> None:
         self.dims = integers(dims, "dims", 1)
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
-            msg = f"`dims` must hold each of 1 to {len(self.dims)} once, got {self.dims}"
+            wanted = tuple(range(1, len(self.dims) + 1))
+            order = " in any order" if len(wanted) > 1 else ""
+            msg = f"`dims` must hold the numbers of the axes, {wanted}{order}, got {self.dims}"
             raise ValueError(msg)
         super().__init__(**options)
 

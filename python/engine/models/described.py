@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
-from engine._checks import LARGEST, flag, integer, nearest
+from engine._checks import LARGEST, flag, integer, listing, nearest, text_of_axes
 from engine._progress import print_message
 from engine.layers.symbols import KerasTensor
 from engine.models.layered import Layered
@@ -80,11 +80,12 @@ class Described(Layered):
         if index is not None:
             index = integer(index, "index", -LARGEST)
             if not -len(names) <= index < len(names):
-                msg = f"`index` must be less than {len(names)}, the number of layers, got {index}"
+                there = f"which are {text_of_axes(len(names))}" if names else "but there are none"
+                msg = f"`index` must be that of one of the layers, {there}; got {index}"
                 raise ValueError(msg)
             return layers[index]
         if name not in names:
-            msg = f"no layer is named {name!r}{nearest(str(name), names)} The layers are: {', '.join(names)}"
+            msg = f"no layer is named {name!r}{nearest(str(name), names)} The layers are: {listing(names)}"
             raise ValueError(msg)
         return layers[names.index(name)]
 

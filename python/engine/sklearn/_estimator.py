@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, validate_parameter_constra
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from engine._arrays import require_whole_file
-from engine._checks import LARGEST, below_one
+from engine._checks import LARGEST, below_one, counted
 from engine._program import first_nonfinite_row
 from engine._progress import print_message
 from engine._random import seeded
@@ -156,7 +156,7 @@ class Perceptron(Record):
         rates = self.dropout
         rates = tuple(rates) if hasattr(rates, "__iter__") else (rates,) * (len(units) - 2)
         if len(rates) != len(units) - 2:
-            msg = f"`dropout` must be one rate, or one for each of the {len(units) - 2} hidden layers, got {rates}"
+            msg = f"`dropout` must be one rate, or {counted(len(units) - 2, 'rate')}, one per hidden layer, got {rates}"
             raise ValueError(msg)
         rule: dict[str, Any] = {}
         if self.solver == "adam":
