@@ -217,9 +217,9 @@ def test_settings() -> None:
     config.set_epsilon(1e-7)
     config.set_image_data_format(config.image_data_format())
     for set_it, value, message in (
-        (config.set_floatx, "float16", "`value` must be one of 'float32', got 'float16'"),
+        (config.set_floatx, "float16", "`value` must be 'float32', got 'float16'"),
         (config.set_epsilon, 1e-3, "`value` must be 1e-07, which is built into the core, got 0.001"),
-        (config.set_image_data_format, "channels_first", "`data_format` must be one of 'channels_last'"),
+        (config.set_image_data_format, "channels_first", "`data_format` must be 'channels_last'"),
     ):
         with pytest.raises(ValueError, match=message):
             set_it(value)
