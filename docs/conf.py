@@ -9,6 +9,7 @@ from typing import Any
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from jupyter_client import KernelManager
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -41,6 +42,9 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 60
 nb_output_stderr = "error"
 nb_merge_streams = True
+# The kernel warns if its messages go over the network interface in plain text. Neither MyST-NB nor nbclient passes an
+# option on to the kernel's manager, so the default of the option changes here.
+KernelManager.transport_encryption.default_value = "auto"
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 os.environ["MATPLOTLIBRC"] = str(HERE / "matplotlibrc")

@@ -292,7 +292,8 @@ def moments(
         synchronized: False: there is one process.
     """
     choice(synchronized, "synchronized", (False,))
-    array, over = np.asarray(x), axes if isinstance(axes, int) else tuple(axes)
+    over = axes if isinstance(axes, int) else tuple(axes)
+    array: Any = np.asarray(x)  # NumPy 2.5 types `keepdims` as a literal, which an argument is not
     return array.mean(over, keepdims=keepdims), array.var(over, keepdims=keepdims)
 
 

@@ -61,8 +61,8 @@ def like_mnist(drawing: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = (max(1, round(size * scale)) for size in cut.shape)
     small = _averaging(height, cut.shape[0]) @ cut @ _averaging(width, cut.shape[1]).T
     total = small.sum()
-    down = small.sum(axis=1) @ (np.arange(height) + 0.5) / total
-    right = small.sum(axis=0) @ (np.arange(width) + 0.5) / total
+    down = float(small.sum(axis=1) @ (np.arange(height) + 0.5) / total)
+    right = float(small.sum(axis=0) @ (np.arange(width) + 0.5) / total)
     top = int(np.clip(round(_SIDE / 2 - down), 0, _SIDE - height))
     left = int(np.clip(round(_SIDE / 2 - right), 0, _SIDE - width))
     image[top : top + height, left : left + width] = np.rint(small)

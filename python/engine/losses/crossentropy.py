@@ -115,8 +115,7 @@ def binary_surprise(target: Float32, probability: Float32) -> Float32:
 def softmax_of(logits: Float32) -> Float32:
     """Probabilities over the last axis."""
     e = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    shares: Float32 = e / e.sum(axis=-1, keepdims=True)
-    return shares
+    return np.asarray(e / e.sum(axis=-1, keepdims=True), np.float32)
 
 
 def clipped_shares(predictions: Float32) -> Float32:

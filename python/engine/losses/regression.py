@@ -155,8 +155,7 @@ def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
 
 def _normalized(x: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     norm = np.sqrt(np.sum(np.square(x), axis=axis, keepdims=True))
-    normalized: NDArray[np.float32] = x / np.maximum(norm, EPSILON)
-    return normalized
+    return np.asarray(x / np.maximum(norm, EPSILON), np.float32)
 
 
 @register("mse", function=mean_squared_error)

@@ -86,7 +86,7 @@ def confusion_matrix(
 def _colors(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
     """Orange for mistakes, the more the less transparent; the diagonal blue. What is transparent suits any style."""
     wrong = matrix * ~np.eye(len(matrix), dtype=bool)
-    end = max(_LEAST_END * matrix.sum() / len(matrix), wrong.max(), 1)
+    end = max(_LEAST_END * float(matrix.sum()) / len(matrix), float(wrong.max()), 1.0)
     colors = np.empty((*matrix.shape, 4))
     colors[..., :3] = to_rgb(ORANGE)
     colors[..., 3] = _DARKEST * (wrong / end) ** _POWER
