@@ -56,7 +56,6 @@ autodoc_default_options = {
     "members": True,
     "member-order": "bysource",
     "exclude-members": ",".join(sorted(INTERNAL)),
-    "show-inheritance": True,
 }
 autodoc_typehints = "none"
 autosummary_generate = False  # the pages of the modules are written below
@@ -96,8 +95,7 @@ def _require_all_names(app: Sphinx, env: Any) -> None:
 def _name_public_bases(app: Sphinx, name: str, obj: type, options: Any, bases: list[Any]) -> None:
     """Say which public class a class derives from, by its public name."""
     del app, options
-    public = [PLACES[base] for base in obj.__mro__[1:] if PLACES.get(base, name) != name]
-    bases[:] = [f":py:class:`~{public[0]}`"] if public else []
+    bases[:] = [f":py:class:`~{PLACES[base]}`" for base in obj.__mro__[1:] if base in PLACES][:1]
 
 
 def _keep_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

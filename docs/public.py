@@ -15,16 +15,11 @@ import engine
 # Run instead of imported; behind `Sequential.export`.
 _NOT_FOR_IMPORT = {"cli", "export"}
 
-# By these objects and the core talk to each other; who uses the package has no business with them.
-INTERNAL = {
-    "averages_from_weights", "batches", "compute", "counted", "direction", "direction_of", "factors", "facts",
-    "follow", "function", "join", "keeps_otherwise", "kind", "learn_facts", "learning_rates", "leaves", "left_out",
-    "loss", "lower", "moves_only", "needs_host", "of_counts", "operations_for", "output_shape_for", "own",
-    "parameters", "per_batch", "ratios", "reads_indices", "recovery", "resolve", "run", "run_host",
-    "seed_in_use", "set_weight", "slots", "suits", "swap_averages", "symbol_at", "take", "takes_any_name", "tokens",
-    "weights_for",
-    "set_fit_request", "set_partial_fit_request", "set_score_request",  # which scikit-learn makes and describes
-}  # fmt: skip
+# Methods that scikit-learn gives to every estimator, and describes itself.
+INTERNAL = {"set_fit_request", "set_partial_fit_request", "set_score_request"}
+
+# `fit` makes one from the callbacks. Its name is Keras', its methods are for `fit`.
+_WITHOUT_MEMBERS = {"CallbackList"}
 
 
 def public_modules() -> list[ModuleType]:
@@ -55,14 +50,20 @@ def _family(module: ModuleType) -> Iterator[ModuleType]:
 
 
 def _places() -> dict[Any, str]:
-    """The public name of each class and function: of several that of the module which it is from."""
-    places: dict[Any, str] = {}
+    """The public name of each class and function.
+
+    Of several names it is the one in the module where the object is defined, and there the one of its definition.
+    """
+    places: dict[Any, tuple[bool, bool, str]] = {}
     for module in public_modules():
         for name in names_of(module):
             value = getattr(module, name)
-            if callable(value) and (value not in places or value.__module__.startswith(module.__name__)):
-                places[value] = f"{module.__name__}.{name}"
-    return places
+            if callable(value):
+                home = value.__module__.startswith(module.__name__) and module is not engine
+                place = (home, name == value.__name__, f"{module.__name__}.{name}")
+                if value not in places or place[:2] > places[value][:2]:
+                    places[value] = place
+    return {value: name for value, (*_, name) in places.items()}
 
 
 PLACES = _places()
@@ -99,8 +100,10 @@ def write_pages(folder: Path) -> None:
 def _page(module: ModuleType) -> str:
     name = module.__name__
     values = {each: getattr(module, each) for each in names_of(module)}
-    classes = {each: value for each, value in values.items() if isinstance(value, type)}
-    functions = [each for each, value in values.items() if callable(value) and each not in classes]
+    types = {each: value for each, value in values.items() if isinstance(value, type)}
+    aliases = {each: value for each, value in types.items() if PLACES[value] != f"{name}.{each}"}
+    classes = {each: value for each, value in types.items() if each not in aliases}
+    functions = [each for each, value in values.items() if callable(value) and each not in types]
     return "\n".join(
         [
             f"{name}\n{'=' * len(name)}\n",
@@ -108,13 +111,23 @@ def _page(module: ModuleType) -> str:
             f".. currentmodule:: {name}\n",
             _table("Classes", classes),
             _table("Functions", functions),
-            *(
-                f".. autoclass:: {each}\n   :inherited-members: {_described_elsewhere(value)}\n"
-                for each, value in classes.items()
-            ),
+            *(_class(each, value) for each, value in classes.items()),
             *(f".. autofunction:: {each}\n" for each in functions),
+            ".. rubric:: Other names\n" if aliases else "",
+            *(
+                f".. py:class:: {each}\n\n   Another name of :py:class:`~{PLACES[value]}`.\n"
+                for each, value in aliases.items()
+            ),
         ]
     )
+
+
+def _class(name: str, cls: type) -> str:
+    """The entry of a class. It names the bases where one of them is public."""
+    if name in _WITHOUT_MEMBERS:
+        return f".. autoclass:: {name}\n   :no-members:\n"
+    bases = "   :show-inheritance:\n" if any(base in PLACES for base in cls.__mro__[1:]) else ""
+    return f".. autoclass:: {name}\n   :inherited-members: {_described_elsewhere(cls)}\n{bases}"
 
 
 def _table(title: str, names: Collection[str]) -> str:

@@ -138,7 +138,7 @@ class Progbar:
         """Note that `n` more steps are done; `values` as for `update`."""
         self.update(self._seen + n, values)
 
-    def end_line(self) -> None:
+    def _end_line(self) -> None:
         """Leave the line of a bar that is being redrawn, so that other output starts on its own."""
         if self._drawn:
             print_message("")
@@ -258,7 +258,7 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.end_line()
+        self._bar._end_line()
 
 
 def _suitable() -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine._first_use import on_first_use
 from engine._spec import meant, numbers_of, serialize
-from engine.initializers.base import Given, Initializer, as_weight, deserialize, named
+from engine.initializers.base import Given, Initializer, deserialize, named
 from engine.initializers.constant import Constant, Identity, Ones, Zeros
 from engine.initializers.random import (
     GlorotNormal,
@@ -44,7 +44,6 @@ __all__ = [
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
-    "as_weight",
     "constant",
     "deserialize",
     "get",

@@ -16,7 +16,8 @@ from engine._program import Float32, Loan, Program, read_weights
 from engine._spec import Spec
 from engine._values import Tensor
 from engine.constraints import Constraint
-from engine.initializers import GlorotUniform, Initializer, as_weight
+from engine.initializers import GlorotUniform, Initializer
+from engine.initializers.base import as_weight
 from engine.layers.weights import HasWeights
 from engine.regularizers import Regularizer
 
