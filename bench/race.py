@@ -24,7 +24,7 @@ LIMIT_SECONDS = 900.0  # for one reply; compilers take their time
 FEWEST_ROUNDS = 2  # of a contender that is so slow that its ratio needs no more digits
 
 ENGINE = "engine"
-MISSING = 'not installed: pip install "mlp-engine[bench]"'
+MISSING = 'not installed: pip install ".[bench]" in a checkout'
 
 
 @dataclass

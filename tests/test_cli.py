@@ -219,7 +219,7 @@ def test_without_matplotlib(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert value(result.stdout, "report") == (
         "none: the report needs matplotlib, which can't be imported (No module named 'matplotlib'): "
-        "pip install 'mlp-engine[plot]'"
+        "pip install matplotlib"
     )
     assert not (tmp_path / "reports").exists()
 

@@ -117,7 +117,7 @@ def test_damaged_package(
     packed, _ = tiny
     file = _packed.FOLDER / "tiny-1.xz"
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(OSError, match=rf"tiny-1.xz is damaged: {reason}.*\. Install the package again: pip"):
+    with pytest.raises(OSError, match=rf"tiny-1.xz is damaged: {reason}.*\. Install mlp-engine again"):
         packed.load(None)
     assert not home.exists()
 

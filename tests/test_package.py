@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # which pytest brings
 
 import engine as keras
+from engine._extras import PACKAGES
 
+ROOT = Path(__file__).parents[1]
 # The package with the kernels of three instruction sets.
 MOST_BYTES = 3_200_000
 
@@ -27,6 +36,29 @@ def test_a_missing_extension_says_how_to_install() -> None:
     result = run_python("import sys; sys.modules['engine._core'] = None; import engine")
     assert "ImportError: the compiled part of engine, engine._core, can't be imported" in result.stderr
     assert "pip install" in result.stderr
+
+
+def test_messages_name_the_packages_of_the_extras() -> None:
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for extra, packages in PACKAGES.items():
+        required = [Requirement(text) for text in metadata["optional-dependencies"][extra]]
+        assert sorted(packages) == sorted(
+            each.name for each in required if each.marker is None or each.marker.evaluate()
+        )
+
+
+def test_no_text_advises_to_install_from_an_index() -> None:
+    """No index has the package yet."""
+    files = [
+        ROOT / "README.md",
+        *(file for folder in ("docs", "python") for file in (ROOT / folder).rglob("*")),
+    ]
+    advice = re.compile(r"pip install [^\n`]*mlp-engine")
+    assert [
+        str(file)
+        for file in files
+        if file.suffix in {".md", ".rst", ".py"} and advice.search(file.read_text(encoding="utf-8"))
+    ] == []
 
 
 def test_the_installed_code_is_small() -> None:

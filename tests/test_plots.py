@@ -294,7 +294,7 @@ def test_without_matplotlib() -> None:
     code = "import sys; sys.modules['matplotlib'] = None; import engine; engine.callbacks.History().plot()"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ImportError: engine.plots needs matplotlib, which can't be imported" in result.stderr
-    assert "pip install 'mlp-engine[plot]'" in result.stderr
+    assert "pip install matplotlib" in result.stderr
 
 
 def test_pictures_cost_nothing_until_drawn() -> None:

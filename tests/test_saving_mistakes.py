@@ -113,7 +113,7 @@ def test_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     model = network()
     message = (
         r"saving `\.keras` and `\.h5` files needs h5py, which can't be imported \(.*\): "
-        r"pip install 'mlp-engine\[files\]', or save to `\.npz`, which needs NumPy alone"
+        r"pip install h5py pyfive .*safetensors, or save to `\.npz`, which needs NumPy alone"
     )
     for save, name in ((model.save, "m.keras"), (model.save, "m.h5"), (model.save_weights, "m.weights.h5")):
         with pytest.raises(ImportError, match=message):
@@ -125,7 +125,7 @@ def test_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         with ZipFile(tmp_path / name, "w") as archive:
             archive.writestr("model.weights.h5", b"")
         with pytest.raises(
-            ImportError, match=rf"loading .* files needs {package}, .*pip install .mlp-engine\[files\]."
+            ImportError, match=rf"loading .* files needs {package}, .*pip install h5py pyfive .*safetensors"
         ):
             models.load_model(tmp_path / name)
     model.save(tmp_path / "m.npz")

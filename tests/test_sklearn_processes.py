@@ -145,7 +145,7 @@ WITHOUT = """
 
 
 def test_without_scikit_learn_the_message_says_what_brings_it() -> None:
-    assert 'pip install "mlp-engine[sklearn]"' in run_script(WITHOUT)
+    assert 'pip install "scikit-learn>=1.7"' in run_script(WITHOUT)
 
 
 def test_it_is_imported_on_first_use() -> None:

@@ -21,9 +21,9 @@ except ImportError as error:
     if "ENGINE_ISA" in str(error):  # the core has said what to do
         raise
     msg = (
-        f"the compiled part of engine, engine._core, can't be imported ({error}). Install the package again: "
-        "`pip install --force-reinstall --no-deps mlp-engine`, or `pip install .` in a source checkout, which "
-        "needs a C++17 compiler and the headers of this Python"
+        f"the compiled part of engine, engine._core, can't be imported ({error}). Install mlp-engine again as "
+        "it was installed, with pip's options `--force-reinstall --no-deps`: in a checkout of the sources `pip install "
+        "--force-reinstall --no-deps .`, which needs a C++17 compiler and the headers of this Python"
     )
     raise ImportError(msg) from error
 finally:

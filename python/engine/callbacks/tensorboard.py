@@ -31,7 +31,7 @@ class TensorBoard(Callback):
 
     The run `train` has the numbers of the training, `validation` those of the validation, under Keras' names:
     `epoch_loss`, `batch_loss`, `evaluation_loss_vs_iterations` and so on. Needs the package tensorboard, but not
-    TensorFlow: `pip install 'mlp-engine[tensorboard]'`.
+    TensorFlow: `pip install tensorboard`.
 
     Args:
         log_dir: folder for the files; made where it is missing. For several trainings take a folder in it for each.

@@ -120,7 +120,10 @@ def _fill(views: Sequence[NDArray[np.uint8]], file: Path) -> str:
 
 
 def _damaged(file: Path, reason: str) -> str:
-    return f"{file} is damaged: {reason}. Install the package again: pip install --force-reinstall mlp-engine"
+    return (
+        f"{file} is damaged: {reason}. Install mlp-engine again as it was installed, with pip's option "
+        "`--force-reinstall`"
+    )
 
 
 def _require_lzma() -> None:

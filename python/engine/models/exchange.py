@@ -36,7 +36,7 @@ class ExchangedModel(CompiledModel):
         """Write the model for predictions in other programs.
 
         `.onnx` is for runtimes of ONNX: opset 13, any batch size, tensors named after layers, the dtype that `Input`
-        has. It needs the package onnx (`pip install 'mlp-engine[onnx]'`). `.h` is C99, or C++: one header with the
+        has. It needs the package onnx (`pip install onnx`). `.h` is C99, or C++: one header with the
         weights and a function `..._predict` for one sample, that needs nothing but math.h; how to call it is written
         at its top. Both compute what `predict` does, to rounding; what layers do in training alone is left out.
 
