@@ -22,7 +22,7 @@ import engine
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
-from public import INTERNAL, names_of, public_modules  # noqa: E402 # the reference is made of the same
+from public import INTERNAL, PLACES, names_of, public_modules, write_pages  # noqa: E402 # the reference is made of the same
 
 PUBLIC = [(module, name) for module in public_modules() for name in names_of(module)]
 IGNORED = {"self", "cls", "args", "kwargs"}
@@ -54,6 +54,31 @@ def test_there_are_examples_in_docstrings() -> None:
         sum(len(test.examples) for name in modules() for test in finder.find(importlib.import_module(name)))
         > 20
     )
+
+
+def entries(page: str) -> dict[str, str]:
+    """The entries of classes on a page of the reference, by name."""
+    return {each.split()[0]: each for each in re.split(r"\.\. (?:auto|py:)class:: ", page)[1:]}
+
+
+def test_entries_of_classes_name_bases_and_other_names(tmp_path: Path) -> None:
+    write_pages(tmp_path)
+    page = (tmp_path / "engine.initializers.rst").read_text(encoding="utf-8")
+    table = page.partition(".. rubric:: Functions")[0]
+    assert "   GlorotUniform\n" in table
+    assert "glorot_uniform" not in table  # its row would be blank
+    found = entries(page)
+    assert "Another name of :py:class:`~engine.initializers.GlorotUniform`" in found["glorot_uniform"]
+    assert ":show-inheritance:" in found["GlorotUniform"]
+    assert ":show-inheritance:" not in found["Initializer"]  # no base of it is public
+
+
+def test_the_reference_leaves_out_no_name_of_the_engine() -> None:
+    """What is not for users has an underscore instead."""
+    for cls in PLACES:
+        if inspect.isclass(cls):
+            owners = [one.__module__ for one in cls.__mro__ if INTERNAL & set(vars(one))]
+            assert not [owner for owner in owners if owner.startswith("engine.") and "sklearn" not in owner]
 
 
 def callables(value: Any) -> Iterator[tuple[str, Any]]:
