@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
@@ -301,3 +304,43 @@ def test_plain_labels_must_be_as_many_as_rows() -> None:
         MLPClassifier().fit(ROWS, np.arange(39))
     named = MLPClassifier((4,), max_iter=1).fit(pd.DataFrame(ROWS, columns=list("abcd")), np.arange(40) % 3)
     assert not hasattr(named.fit(ROWS, np.arange(40) % 3), "feature_names_in_")
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("kind", ["binary", "classes", "numbers", "several"])
+def test_the_network_by_itself(kind: str, solver: str, tmp_path: Path) -> None:
+    targets = {
+        "binary": Y > 0,
+        "classes": Y % 3,
+        "numbers": X[:, 0],
+        "several": X[:, :2],
+    }[kind]
+    maker = MLPClassifier if kind in ("binary", "classes") else MLPRegressor
+    options: dict[str, Any] = {"dropout": 0.2} if solver == "adam" else {}
+    estimator = maker(hidden_layer_sizes=(6, 5), solver=solver, max_iter=5, random_state=0, **options)
+    assert not hasattr(estimator, "model_")
+    with pytest.raises(NotFittedError):
+        _ = estimator.model_
+    engine.utils.set_random_seed(3)
+    expected = engine.layers.Dropout(0.1).seed_in_use
+    estimator.fit(X, targets)
+    engine.utils.set_random_seed(3)
+    model = estimator.model_
+    assert engine.layers.Dropout(0.1).seed_in_use == expected
+    assert isinstance(model, engine.Sequential)
+    ours = estimator.predict_proba(X) if maker is MLPClassifier else estimator.predict(X)
+    wanted = ours[:, 1:] if kind == "binary" else ours.reshape(len(X), -1)
+    np.testing.assert_allclose(model.predict(X), wanted, rtol=1e-5, atol=1e-6)
+    for again in (pickle.loads(pickle.dumps(estimator)), copy.deepcopy(estimator)):
+        assert np.array_equal(again.model_.predict(X), model.predict(X))
+    assert not hasattr(clone(estimator), "model_")
+    model.set_weights([0 * array for array in model.get_weights()])
+    after = estimator.predict_proba(X) if maker is MLPClassifier else estimator.predict(X)
+    assert np.array_equal(after, ours)
+    # Exports compute the same; what they are is tested elsewhere.
+    estimator.model_.export(tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    (found,) = session.run(None, {session.get_inputs()[0].name: X.astype(np.float32)})
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    estimator.model_.export(tmp_path / "net.h")
+    assert "net_predict" in (tmp_path / "net.h").read_text()

@@ -20,6 +20,7 @@ from engine._checks import LARGEST, below_one, counted
 from engine._program import first_nonfinite_row
 from engine._progress import print_message
 from engine._random import seeded
+from engine.models import Sequential
 from engine.sklearn._epochs import Solver, Watch, train
 from engine.sklearn._full_batch import ROWS, Objective, minimized
 from engine.sklearn._network import Design, Predictor, frozen, interleaved
@@ -61,6 +62,24 @@ class Perceptron(Record):
         """
         self._validate_params()
         return self._fit(X, y, sample_weight, incremental=False)
+
+    @property
+    def model_(self) -> Sequential:
+        """The trained network as a Sequential of the engine, such as for `export` as ONNX or C.
+
+        It is made anew, with the weights of `coefs_` and `intercepts_`, each time it is asked for: what happens to it
+        does not change the estimator. Its outputs are those of the last layer: probabilities, or numbers.
+        """
+        check_is_fitted(self)
+        units = (self.n_features_in_, *map(len, self.intercepts_))
+        rates = self.dropout if hasattr(self.dropout, "__iter__") else (self.dropout,) * (len(units) - 2)
+        design = Design(
+            units, self.activation, self.out_activation_, float(self.alpha), tuple(map(float, rates))
+        )
+        with seeded(0):  # dropout takes seeds, and those of the process are not for this
+            model = design.sequential()
+        model.set_weights(interleaved(self.coefs_, self.intercepts_))
+        return model
 
     def _validate_params(self) -> None:
         """As scikit-learn's, but of what isn't the default, and without a look at the constructor's signature."""
