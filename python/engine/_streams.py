@@ -15,6 +15,9 @@ from engine._program import permutation
 from engine._random import next_key
 from engine._samples import Chunk, Samples, Shuffle, Source, unpacked
 
+# Batches that Keras takes from a generator to learn their shapes.
+_REPLAYED = 2
+
 Check = Callable[[object, object, object, str], Samples]
 
 # What NumPy makes an array of; all of it can be iterated over as well.
@@ -76,10 +79,14 @@ class Stream(Source):
         data: what they are taken from.
         check: makes samples of x, y, weights and a prefix for their names in messages.
         name: what messages call `data`.
+        replays: whether each pass over an iterator begins with its first two batches, as validations do in Keras, which
+            has looked at these to learn their shapes.
     """
 
-    def __init__(self, data: Any, check: Check, name: str) -> None:
+    def __init__(self, data: Any, check: Check, name: str, replays: bool = False) -> None:
         self._data, self._check, self._name = data, check, name
+        self._replays = replays and not _by_number(data) and iter(data) is data
+        self._first: list[Any] = []  # batches that each pass begins with
         self._started: Iterator[Any] | None = None  # a pass whose first batch has only been looked at
         self._shape: Shape | None = None
         self._names: list[str] | None = None
@@ -97,12 +104,15 @@ class Stream(Source):
                 first = self._data[0]
             else:
                 batches = raw_batches(self._data)
-                found = list(islice(batches, 1))
+                found = list(islice(batches, _REPLAYED if self._replays else 1))
                 if not found:
                     msg = f"`{self._name}`, of type {type(self._data).__name__}, yields no batches: it must begin anew each time, and yield one at least"
                     raise ValueError(msg)
-                (first,) = found
-                self._started = chain(found, batches)
+                first = found[0]
+                if self._replays:
+                    self._first = found
+                else:
+                    self._started = chain(found, batches)
             samples = self._samples(first, 0)
             self._shape, self._names = samples.sample_shape, samples.feature_names
         return self._shape
@@ -118,10 +128,12 @@ class Stream(Source):
         return batches_of(self._data)
 
     def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
-        """One pass; a generator goes on where it was."""
+        """One pass; a generator goes on where it was, after the batches that each pass begins with."""
+        if self._replays:
+            _ = self.sample_shape  # takes these batches
         batches = self._started or raw_batches(self._data, shuffle not in (None, "none"))
         self._started = None
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(chain(self._first, batches)):
             samples = self._samples(batch, number)
             yield from samples.chunks(len(samples), None)
 

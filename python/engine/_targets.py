@@ -71,8 +71,10 @@ def weights_like(sample_weight: ArrayLike | None, values: NDArray[Any]) -> NDArr
     weights = np.asarray(sample_weight, np.float64)
     if weights.shape in (values.shape, (*values.shape, 1)):
         return weights.reshape(values.shape)
-    if weights.ndim == 0 or (values.ndim > 1 and weights.shape in (values.shape[:1], (len(values), 1))):
-        return np.broadcast_to(weights.reshape(-1, *[1] * (values.ndim - 1)), values.shape)
+    if weights.size == 1 or (values.ndim > 1 and weights.shape in (values.shape[:1], (len(values), 1))):
+        return np.broadcast_to(
+            weights.reshape(-1, *[1] * (values.ndim - 1)) if values.ndim else weights, values.shape
+        )
     msg = f"`sample_weight` must have shape {values.shape}, got {weights.shape}"
     raise ValueError(msg)
 

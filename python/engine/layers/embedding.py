@@ -113,6 +113,10 @@ class Embedding(Layer):
         del previous_mask
         return np.not_equal(inputs, 0) if self.mask_zero else None
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again, `activity_regularizer` always among them, as in Keras."""
+        return {"activity_regularizer": None, **super().get_config()}
+
     def _start_from(self, weights: list[Any]) -> None:
         self._specs = self._weights_for(())
         table = np.broadcast_to(np.float32(0), self._specs[0].shape)

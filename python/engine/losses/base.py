@@ -97,7 +97,7 @@ class Loss(Spec):
             sample_weight: (n,), or (n, ...) where there is a loss for each row of outputs; default 1.
 
         Returns:
-            A Python float, or float32 (n, ...) without a reduction.
+            A Python float, or float32 (n, ...) without a reduction; (n, 1) for weights (n, 1).
         """
         losses = np.asarray(self.call(y_true, y_pred), np.float32)
         weights = weights_like(sample_weight, losses)
@@ -106,7 +106,9 @@ class Loss(Spec):
         if REDUCTIONS[self.reduction] == "sum":
             return Number(np.sum(weighted))
         if self.reduction in ("none", None):
-            return weighted.astype(np.float32).view(Tensor)
+            # Keras keeps the last axis of weights (n, 1).
+            column = np.asarray(sample_weight).shape == (*losses.shape, 1) and losses.ndim == 1
+            return weighted.astype(np.float32).reshape(*losses.shape, *[1] * column).view(Tensor)
         divisor = np.sum(counted * weights if self.reduction == "mean_with_sample_weight" else counted)
         return Number(np.sum(weighted) / divisor if divisor else 0.0)
 

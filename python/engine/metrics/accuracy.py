@@ -112,6 +112,9 @@ class Accuracy(MeanOfRows):
 
     _direction = "up"
 
+    def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
+        self._add_single_outputs(predictions, targets, weights / np.float32(predictions.shape[1]))
+
 
 @register(function=binary_accuracy)
 class BinaryAccuracy(MeanOfRows):
@@ -132,6 +135,10 @@ class BinaryAccuracy(MeanOfRows):
     def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         return {"kind": "binary_accuracy", "threshold": self.threshold}
+
+    def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
+        # A row has the mean of its outputs, and of their weights.
+        self._add_single_outputs(predictions, targets, weights / np.float32(predictions.shape[1]))
 
 
 @register(function=categorical_accuracy)

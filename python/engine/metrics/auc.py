@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._checks import choice, flag, integer, real, reals
+from engine._program import Float32
 from engine.metrics.base import CoreMetric, Metric, register
 from engine.metrics.confusion import (
     COUNTED,
@@ -142,6 +143,15 @@ class AUC(CoreMetric):
         by_column = self.multi_label or self.label_weights is not None
         points = lower_thresholds(self._points, self._even)
         return {**points, "by_column": by_column, "logits": self.from_logits}
+
+    def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
+        if self.exact:
+            super()._add_by_output(predictions, targets, weights)
+        if not self.multi_label and self.label_weights is None:
+            self._add_single_outputs(predictions, targets, weights)
+            return
+        state = np.concatenate(self._columns(predictions, targets, weights))
+        self._take(state if self._state is None else self._state + state, predictions.shape[1])
 
     def _compute(self, state: State) -> float:
         """The area, of all outputs together or the mean of those of each."""

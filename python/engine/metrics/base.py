@@ -159,16 +159,62 @@ class CoreMetric(Metric, ABC):
         Args:
             y_true: targets, class indices (n,) or (n, outputs).
             y_pred: predictions (n, outputs).
-            sample_weight: (n,), or (n, ...) for each row of outputs; default 1.
+            sample_weight: (n,), or (n, ...) for each row of outputs; default 1. Metrics that count single outputs, not
+                rows, also take one for each output, (n, ..., outputs), or what is broadcast to that.
         """
         predictions, targets = self._prepared(y_true, y_pred)
         weights = None
         if sample_weight is not None:
-            weights = row_weights(sample_weight, len(predictions), np.asarray(y_pred).shape)
+            shape = np.shape(y_pred)
+            if (by_output := self._output_weights(np.asarray(sample_weight, np.float32), shape)) is not None:
+                if targets.ndim == 1:
+                    targets = np.eye(predictions.shape[1], dtype=np.float32)[targets]
+                self._add_by_output(predictions, targets, by_output.reshape(predictions.shape))
+                return
+            weights = row_weights(sample_weight, len(predictions), shape)
         binary = targets.ndim > 1 and bool(np.isin(targets, (0, 1)).all())
         width = predictions.shape[1]
         metric = cast(CoreMetric, self._resolve(targets.ndim == 1, width))
         self._take(accumulate(metric._lower(), predictions, targets, weights, self._state, binary), width)
+
+    def _output_weights(self, weights: Float32, shape: tuple[int, ...]) -> Float32 | None:
+        """`weights` in the `shape` of the predictions where there is one for each output; None where there is not."""
+        if weights.ndim < 2 or weights.ndim != len(shape) or weights.shape[-1] == 1:  # noqa: PLR2004 # rows, outputs
+            return None
+        if any(given not in (1, size) for given, size in zip(weights.shape, shape, strict=True)):
+            return None
+        return np.broadcast_to(weights, shape)
+
+    def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
+        """Add a batch of predictions, targets and weights (rows, outputs) each; ValueError where rows count as a whole."""
+        del targets
+        msg = (
+            f"the metric {self.name!r} has one value for each row of outputs, so `sample_weight` must have one weight "
+            f"for each of {len(predictions)} rows, got one for each output: {weights.shape}"
+        )
+        raise ValueError(msg)
+
+    def _add_single_outputs(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
+        """Add a batch as if each output was a row of its own."""
+        columns = [array.astype(np.float32).reshape(-1, 1) for array in (predictions, targets, weights)]
+        binary = bool(np.isin(columns[1], (0, 1)).all())
+        operation = self._of_single_outputs()
+        state = accumulate(operation, columns[0], columns[1], columns[2].reshape(-1), self._state, binary)
+        self._take(state, predictions.shape[1])
+
+    def _of_single_outputs(self) -> dict[str, Any]:
+        return self._lower()
+
+    def _columns(self, predictions: Float32, targets: Float32, weights: Float32) -> list[State]:
+        """The states of the outputs, each by itself."""
+        binary = bool(np.isin(targets, (0, 1)).all())
+        parts = [
+            [np.ascontiguousarray(column) for column in array.T] for array in (predictions, targets, weights)
+        ]
+        return [
+            np.array(accumulate(self._lower(), one[:, np.newaxis], two[:, np.newaxis], three, None, binary))
+            for one, two, three in zip(*parts, strict=True)
+        ]
 
     def result(self) -> Any:
         """The metric of all batches since `reset_state`."""
@@ -291,17 +337,19 @@ def _metrics_in(values: Iterable[object]) -> Iterator[Metric]:
 
 def in_core(metric: Metric) -> TypeGuard[CoreMetric]:
     """Whether the core adds `metric` up; otherwise NumPy does, batch by batch."""
-    return isinstance(metric, CoreMetric) and not overrides(type(metric), "update_state")
+    return isinstance(metric, CoreMetric) and not any(
+        overrides(type(metric), method) for method in ("update_state", "reset_state")
+    )
 
 
 def row_weights(sample_weight: ArrayLike, rows: int, shape: tuple[int, ...]) -> Float32:
     """`sample_weight` by row, (rows,): one for all, for each row, or for each sample of predictions of `shape`."""
     weights = np.asarray(sample_weight, np.float32)
-    if weights.ndim == 0:
+    if weights.size == 1:
         weights = np.full(rows, weights)
     if shape and weights.shape in (shape[:1], (shape[0], 1)):  # of whole samples
         weights = np.repeat(weights, rows // shape[0])
-    if weights.size != rows:
+    if weights.shape not in ((rows,), shape[:-1], (*shape[:-1], 1), shape):
         msg = f"`sample_weight` must have one weight per sample, as `y_pred` has shape {shape}; got {weights.shape}"
         raise ValueError(msg)
     return np.ascontiguousarray(weights.reshape(rows))

@@ -10,6 +10,7 @@ import numpy as np
 
 from engine import losses
 from engine._checks import LOWEST, choice, flag, integer, real
+from engine._program import Float32
 from engine.losses.base import FunctionLoss, last_axis
 from engine.metrics.base import CoreMetric, MeanOfRows, register
 from engine.metrics.variables import Part, State
@@ -267,6 +268,12 @@ class R2Score(CoreMetric):
     def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
         return {"kind": "moments"}
+
+    def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
+        columns = self._columns(predictions, targets, weights)
+        rows = sum(float(column[-1]) for column in columns)
+        state = np.array([*np.concatenate([column[:-1] for column in columns]), rows])
+        self._take(state if self._state is None else self._state + state, predictions.shape[1])
 
     def _read(self, state: State) -> dict[str, Any]:
         """Rows times outputs, and sums by output."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._checks import integer, real
+from engine._program import Float32
 from engine.metrics.base import CoreMetric, register
 from engine.metrics.variables import Part, State
 
@@ -149,6 +150,28 @@ class ThresholdMetric(CoreMetric, ABC):
         column = -1 if self.class_id is None else self.class_id
         points = lower_thresholds(self._points, evenly_distributed(self._points))
         return {**points, "top_k": self.top_k or 0, "column": column}
+
+    def _prepared(self, y_true: Any, y_pred: Any) -> tuple[Float32, Array]:
+        if self.top_k is not None and np.ndim(y_pred) == 1:  # the outputs of one sample, as in Keras
+            y_true, y_pred = np.reshape(y_true, (1, -1)), np.reshape(y_pred, (1, -1))
+        return super()._prepared(y_true, y_pred)
+
+    def _output_weights(self, weights: Float32, shape: tuple[int, ...]) -> Float32 | None:
+        if self.top_k is not None and len(shape) == 1 and weights.shape == shape:
+            return weights
+        return super()._output_weights(weights, shape)
+
+    def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
+        if self.class_id is not None:
+            super()._add_by_output(predictions, targets, weights)
+        if self.top_k is not None:
+            others = np.argsort(-predictions, axis=1, kind="stable")[:, self.top_k :]
+            predictions = predictions.copy()
+            np.put_along_axis(predictions, others, 2 * _BELOW_ALL, axis=1)
+        self._add_single_outputs(predictions, targets, weights)
+
+    def _of_single_outputs(self) -> dict[str, Any]:
+        return {**self._lower(), "top_k": 0}
 
     def _compute(self, state: State) -> Any:
         """One number, or one per threshold."""
