@@ -19,8 +19,8 @@ for rate in (0.0, 0.2, 0.5):
     )
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(x_train, y_train, epochs=30, verbose=0)
-    training_loss, training_accuracy = model.evaluate(x_train, y_train)
-    test_loss, test_accuracy = model.evaluate(x_test, y_test)
+    training_loss, training_accuracy = model.evaluate(x_train, y_train, verbose=0)
+    test_loss, test_accuracy = model.evaluate(x_test, y_test, verbose=0)
     gap = training_accuracy - test_accuracy
     print(f"{rate:7.1f}  {training_accuracy:8.4f}  {test_accuracy:.4f}  {gap:.4f}")
 print(f"Test accuracy: {test_accuracy:.4f}")

@@ -24,7 +24,7 @@ for patience in (None, 2, 5):
         x_train, y_train, epochs=40, validation_split=0.2, stratify=True, callbacks=callbacks, verbose=0
     )
     losses = history.history["val_loss"]
-    test_loss, test_accuracy = model.evaluate(x_test, y_test)
+    test_loss, test_accuracy = model.evaluate(x_test, y_test, verbose=0)
     print(
         f"{patience or 'never':>8}  {len(losses):6d}  {min(losses):13.4f}  {losses[-1]:13.4f}  {test_loss:9.4f}"
         f"  {test_accuracy:13.4f}"

@@ -28,8 +28,8 @@ for name, penalty in penalties.items():
     )
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(x_train, y_train, epochs=30, verbose=0)
-    training_loss, training_accuracy = model.evaluate(x_train, y_train)
-    test_loss, test_accuracy = model.evaluate(x_test, y_test)
+    training_loss, training_accuracy = model.evaluate(x_train, y_train, verbose=0)
+    test_loss, test_accuracy = model.evaluate(x_test, y_test, verbose=0)
     gap = training_accuracy - test_accuracy
     small = (abs(model.layers[1].get_weights()[0]) < 0.001).mean()
     print(f"{name:>7}  {training_accuracy:8.4f}  {test_accuracy:.4f}  {gap:.4f}  {small:19.1%}")

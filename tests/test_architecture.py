@@ -48,7 +48,7 @@ LAYERS = [
         "saving",
     },
     {"_recovery"},
-    {"_prediction", "_trainer", "export"},
+    {"_diagnosis", "_prediction", "_trainer", "export"},
     {"models"},
     {"sklearn"},
     {"__init__"},

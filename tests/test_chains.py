@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,28 @@ class Narrowing(keras.Model):
         inputs = keras.Input((FEATURES,))
         super().__init__(inputs=inputs, outputs=layers.Dense(CLASSES)(layers.Dense(units)(inputs)))
         self.units = units
+
+
+class Told(Narrowing):
+    """A chain that tells its arguments."""
+
+    def get_config(self) -> dict[str, Any]:
+        return {"units": self.units}
+
+
+def test_pickles_of_classes_of_ones_own(blobs: Blobs) -> None:
+    told = Told(5)
+    around = keras.Sequential([keras.Input((FEATURES,)), told, layers.Dense(2)])
+    for model in (told, around):
+        for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+            assert type(again) is type(model)
+            assert np.array_equal(again.predict(blobs.x), model.predict(blobs.x))
+    assert type(again.layers[0]) is Told
+    assert again.layers[0].units == 5
+    # A class with arguments that no config tells: a copy has its layers, as a chain.
+    again = pickle.loads(pickle.dumps(Narrowing(5)))
+    assert type(again) is keras.models.Functional
+    assert again.layers[1].units == 5
 
 
 class Narrowest(Narrowing):

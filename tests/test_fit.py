@@ -236,11 +236,14 @@ def test_outputs_keep_their_shape(rng: np.random.Generator) -> None:
     assert model.evaluate(x, np.zeros((5, 2, 3))) == pytest.approx(np.mean(4 * x**2), rel=RTOL)
 
 
-def test_without_a_loss_a_model_predicts(blobs: Blobs) -> None:
+def test_without_a_loss_there_is_nothing_to_learn(blobs: Blobs) -> None:
     model = classifier(loss=None, metrics=None)
     assert model.predict(blobs.x).shape == (150, 3)
-    with pytest.raises(ValueError, match="compiled without a `loss`"):
-        model.fit(blobs.x, blobs.y)
+    before = model.get_weights()
+    with pytest.warns(UserWarning, match="compiled without a `loss`, and no layer adds to it"):
+        history = model.fit(blobs.x, blobs.y, verbose=0)
+    assert history.history == {"loss": [0.0]}
+    assert all(np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True))
 
 
 def test_results_do_not_depend_on_threads(blobs: Blobs) -> None:
@@ -300,6 +303,7 @@ def test_good_weights_end_a_divergence(blobs: Blobs) -> None:
     model = classifier()
     good, before = model.get_weights(), model.evaluate(blobs.x, blobs.y)
     model.set_weights([np.full_like(weight, np.nan) for weight in good])
-    model.fit(blobs.x, blobs.y, verbose=0)
+    with pytest.warns(UserWarning, match="is nan, and its weights are lost"):
+        model.fit(blobs.x, blobs.y, verbose=0)
     model.set_weights(good)
     assert model.evaluate(blobs.x, blobs.y) == before

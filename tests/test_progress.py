@@ -103,7 +103,9 @@ def test_a_notebook_shows_a_bar_per_epoch(blobs: Blobs, monkeypatch: pytest.Monk
     assert notebook.getvalue().count("\r") > 2
     assert "\b" not in notebook.getvalue()
     model.evaluate(blobs.x, blobs.y)
-    assert notebook.shown()[4:] == [""]
+    bar, last = notebook.shown()[4:]
+    assert re.fullmatch(rf"5/5 {BAR} {PACE} - accuracy: \S+ - loss: \S+", bar)
+    assert last == ""
 
 
 def test_a_notebook_is_not_flooded(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
@@ -217,7 +219,7 @@ def _interrupt_after(terminal: Terminal, lines: int) -> keras.callbacks.Callback
 def test_silence(blobs: Blobs, terminal: Terminal) -> None:
     model = classifier()
     model.fit(blobs.x, blobs.y, verbose=0)
-    model.evaluate(blobs.x, blobs.y)
+    model.evaluate(blobs.x, blobs.y, verbose=0)
     model.predict(blobs.x)
     assert terminal.getvalue() == ""
 
@@ -231,6 +233,19 @@ def test_evaluate_and_predict_print_when_told(blobs: Blobs, capsys: pytest.Captu
     assert re.fullmatch(rf"2/2 - {PACE.replace(' ', ' - ')} - loss: \d\.\d{{4}}\n", capsys.readouterr().out)
     model.predict(blobs.x, verbose=1)
     assert re.search(rf"\r5/5 {BAR} {PACE} *\n$", COLOR.sub("", capsys.readouterr().out))
+
+
+def test_evaluate_prints_its_result(
+    blobs: Blobs, terminal: Terminal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = classifier()
+    model.evaluate(blobs.x, blobs.y)
+    shown = COLOR.sub("", terminal.getvalue())
+    assert re.search(rf"\r5/5 {BAR} {PACE} - accuracy: \S+ - loss: \S+ *\n$", shown)
+    monkeypatch.undo()  # no terminal any more
+    model.evaluate(blobs.x, blobs.y)
+    line = rf"5/5 - {PACE.replace(' ', ' - ')} - accuracy: \S+ - loss: \S+\n"
+    assert re.fullmatch(line, capsys.readouterr().out)
 
 
 def test_a_log_file_gets_lines(blobs: Blobs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 
 from engine import losses, metrics, optimizers
 from engine._checks import Shape, real, text_of_shape
+from engine._custom import overrides
 from engine._host import answer
 from engine._program import Program, Totals
 from engine._targets import Form, counted_of, weighed, weights_of
 from engine.callbacks.base import Logs
 from engine.losses.base import REDUCTIONS, FunctionLoss
-from engine.losses.custom import HostLoss
+from engine.losses.custom import HostLoss, no_loss
 from engine.losses.custom import for_training as loss_for_training
 from engine.metrics.base import CoreMetric, in_core
 from engine.optimizers.variables import Tracked
@@ -29,7 +30,7 @@ class Compiled:
 
     Args:
         optimizer: name, object or config dict.
-        loss: name, function, object or config dict; None allows nothing but predictions.
+        loss: name, function, object or config dict; None leaves what layers add to it.
         loss_weights: factor of the loss, or None.
         metric_list: metrics that leave sample weights aside.
         weighted_metric_list: metrics that use them.
@@ -45,7 +46,9 @@ class Compiled:
     ) -> None:
         self.optimizer = optimizers.get(optimizer)
         loss, weight = _single(loss, "loss"), _single(loss_weights, "loss_weights")
-        self.loss = None if loss is None else loss_for_training(loss)
+        self._told: set[str] = set()  # what has been warned of
+        self.has_loss = loss is not None
+        self.loss = loss_for_training(loss) if self.has_loss else no_loss()
         self._loss_weight = 1.0 if weight is None else real(weight, "loss_weights")
         plain = _metrics("metrics", metric_list)
         weighted = _metrics("weighted_metrics", weighted_metric_list)
@@ -58,13 +61,19 @@ class Compiled:
         self._resolved = [metric for metric, _ in self._metrics]
         self._on_host: list[tuple[metrics.Metric, bool]] = []  # metrics in NumPy, and whether by weight
         self._host: Callable[[Form, Mapping[str, Any]], object] | None = None
-        if self.loss is not None and self.settled:
+        if self.settled:
             self._require_same_targets(self.loss)
+
+    def once(self, subject: str, tell: Callable[[], None]) -> None:
+        """Call `tell`, which warns of something, unless it has been called for the same subject."""
+        if subject not in self._told:
+            self._told.add(subject)
+            tell()
 
     @property
     def settled(self) -> bool:
         """Whether the form of the targets is known; if not, the first ones tell."""
-        return self.loss is None or self.loss._wants_indices is not None
+        return self.loss._wants_indices is not None
 
     @contextmanager
     def settling(self, indices: bool, outputs: int) -> Iterator[None]:
@@ -78,10 +87,9 @@ class Compiled:
             ValueError: if a metric doesn't suit that loss.
         """
         open_loss = self.loss
-        if open_loss is not None:
-            loss = open_loss._resolve(indices, outputs)
-            self._require_same_targets(loss)
-            self.loss = loss
+        loss = open_loss._resolve(indices, outputs)
+        self._require_same_targets(loss)
+        self.loss = loss
         try:
             yield
         except BaseException:
@@ -90,12 +98,13 @@ class Compiled:
 
     def require_readable(self, shape: Shape) -> None:
         """Raise ValueError if the loss or a metric can't read outputs of `shape`, that of one sample."""
-        for what, one in (("loss", self.loss), *(("metric", metric) for metric in self._resolved)):
+        readers: list[tuple[str, Any]] = [("loss", self.loss), *(("metric", one) for one in self._resolved)]
+        for what, one in readers:
             ours = isinstance(one, (FunctionLoss, CoreMetric))
             axis = getattr(one, "axis", None) if ours else None  # which some have
             if axis not in (None, -1, len(shape)):
                 msg = (
-                    f"`axis={axis}` of the {what} {one.name!r} is not that of a model's outputs: use axis=-1"  # type: ignore[union-attr] # there is one
+                    f"`axis={axis}` of the {what} {one.name!r} is not that of a model's outputs: use axis=-1"
                 )
                 raise ValueError(msg)
             if isinstance(one, metrics.Metric) and one._wants_rows and len(shape) > 1:
@@ -136,7 +145,7 @@ class Compiled:
             ValueError: if something doesn't suit the program; nothing has changed then.
         """
         self.require_readable(output_shape)
-        if self.loss is not None and self.settled:
+        if self.settled:
             indices = bool(self.loss._wants_indices)
             resolved = [metric._resolve(indices, program.output_width) for metric, _ in self._metrics]
             lowered = []
@@ -162,7 +171,7 @@ class Compiled:
 
     def require_reduction(self) -> None:
         """Raise ValueError if the loss is not one number per batch, which training needs."""
-        if self.loss is not None and self.loss.reduction in (None, "none"):
+        if self.loss.reduction in (None, "none"):
             msg = (
                 f"the loss {self.loss.name!r} has `reduction={self.loss.reduction!r}`, one number per sample, but "
                 "training needs one per batch: leave `reduction` out, or use 'sum'"
@@ -178,8 +187,6 @@ class Compiled:
     def depends_on_batches(self) -> bool:
         """Whether results for the same samples differ with how they are cut into batches."""
         loss = self.loss
-        if loss is None:
-            return False
         if self._on_host or self._whole_batches or self._masked:
             return True
         plain = REDUCTIONS[loss.reduction] == "mean" and loss._ignored_class is None
@@ -234,10 +241,11 @@ class Compiled:
         for metric in self._resolved:
             if in_core(metric):
                 metric._take(state := np.array(next(states)), self._width)
-                values.append(metric._compute(state))
-            else:
-                result = np.asarray(metric.result())
-                values.append(float(result) if result.size == 1 else result)  # type: ignore[arg-type] # as in Keras
+                if not overrides(type(metric), "result"):
+                    values.append(metric._compute(state))
+                    continue
+            result = np.asarray(metric.result())
+            values.append(float(result) if result.size == 1 else result)  # type: ignore[arg-type] # as in Keras
         return values
 
     def direction(self, name: str) -> str | None:

@@ -54,10 +54,11 @@ def _shared(out: Float32, rows: Rows | LazyRows) -> bool:
 
 
 def delivered(outputs: Float32, out: Float32) -> Float32:
-    """`out` with `outputs` in it; these are in what `target_for` gave."""
+    """`out`, or its first rows, with `outputs` in them; these are in what `target_for` gave."""
+    part = out[: len(outputs)]
     if not np.may_share_memory(outputs, out):
-        out[...] = outputs.reshape(out.shape)
-    return out
+        part[...] = outputs.reshape(part.shape)
+    return out if len(outputs) == len(out) else part
 
 
 def predict(
@@ -69,7 +70,7 @@ def predict(
     *,
     out: Float32 | None,
 ) -> Float32:
-    """Outputs (n, outputs) of `rows`.
+    """Outputs (n, outputs) of `rows`, or of those before a callback has asked for the end.
 
     Args:
         program: the model.
@@ -84,29 +85,46 @@ def predict(
     """
     if out is None:
         out = np.empty((len(rows), program.output_size), np.float32)
+    progress.restart()
+    with callbacks.at_work():
+        callbacks.start("predict")
+        callbacks.call("on_predict_begin")
+        done = _in_blocks(program, rows, batch_size, callbacks, progress, out=out)
+        callbacks.call("on_predict_end")
+    progress.finish({}, 0)
+    return out if done == len(out) else out[:done]
+
+
+def _in_blocks(
+    program: Program,
+    rows: Rows | LazyRows,
+    batch_size: int,
+    callbacks: CallbackList,
+    progress: Progress,
+    *,
+    out: Float32,
+) -> int:
+    """Fill `out` block by block, arguments as of `predict`; returns how many rows it got to."""
     per_batch = callbacks.per_batch("predict")
     at_once = WORK // max(program.weight_count, 1)
     files = tuple(("x", each) for each in (rows.arrays if isinstance(rows, LazyRows) else [rows]))
     taken = for_core(rows)
     if isinstance(taken, LazyRows):
         at_once = min(at_once, taken.per_block)
-    together = 1 if per_batch else max(1, at_once // batch_size)
-    block = batch_size * together
-    progress.restart()
-    with callbacks.at_work():
-        callbacks.call("on_predict_begin")
-        for batch, begin in enumerate(range(0, len(rows), block)):
-            end = min(begin + block, len(rows))
-            if per_batch:
-                callbacks.call("on_predict_batch_begin", batch)
-            require_whole_files(files)
-            program.predict(taken[begin:end], out[begin:end], True)
-            if per_batch:
-                callbacks.call("on_predict_batch_end", batch, logs={"outputs": out[begin:end]})
-            progress.update(-(-end // batch_size), {})
-        callbacks.call("on_predict_end")
-    progress.finish({}, 0)
-    return out
+    together = 1 if per_batch or callbacks.stopped("predict") else max(1, at_once // batch_size)
+    block, end = batch_size * together, 0
+    for batch, begin in enumerate(range(0, len(rows), block)):
+        end = min(begin + block, len(rows))
+        if per_batch:
+            callbacks.call("on_predict_batch_begin", batch)
+        require_whole_files(files)
+        program.predict(taken[begin:end], out[begin:end], True)
+        if per_batch:
+            callbacks.call("on_predict_batch_end", batch, logs={"outputs": out[begin:end]})
+        progress.update(-(-end // batch_size), {})
+        if callbacks.stopped("predict"):
+            break
+    return end
 
 
 def _inputs(batch: object) -> object:
@@ -140,6 +158,7 @@ def predict_stream(
     outputs: list[Float32] = []
     progress.restart()
     with callbacks.at_work():
+        callbacks.start("predict")
         callbacks.call("on_predict_begin")
         tell(x, "on_epoch_begin")
         for number, batch in enumerate(islice(raw_batches(x), steps)):
@@ -147,6 +166,8 @@ def predict_stream(
             outputs.append(outputs_of(_inputs(batch), f"batch {number} x"))
             callbacks.call("on_predict_batch_end", number, logs={"outputs": outputs[-1]})
             progress.update(number + 1, {})
+            if callbacks.stopped("predict"):
+                break
         tell(x, "on_epoch_end")
         if not outputs:
             msg = f"`x`, of type {type(x).__name__}, yields no batches: it must yield one at least"

@@ -19,7 +19,7 @@ WIDTH = 20
 INTERVAL = 0.05
 # A notebook's kernel hands output on no sooner.
 NOTEBOOK_INTERVAL = 0.2
-# Seconds after which `evaluate` and `predict` show that they are at work.
+# Seconds after which `predict` shows that it is at work.
 PATIENCE = 0.5
 # Values as small as this are shown in scientific notation.
 SMALL = 1e-3

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Protocol
 
 _WORD = 2**64
 
@@ -80,3 +81,24 @@ def next_seed() -> int:
     word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 % _WORD
     word = (word ^ (word >> 27)) * 0x94D049BB133111EB % _WORD
     return (word ^ (word >> 31)) >> 1
+
+
+class Sampling(Protocol):
+    """A layer or a model that draws random numbers when it is called with `training=True`."""
+
+    _samplings: int
+    """How often it was."""
+
+
+_sampling = threading.Lock()
+
+
+def next_sampling(called: Sampling) -> int:
+    """The number of this call of a layer or a model with `training=True`, from 0.
+
+    The core draws by this number and the seeds of the layers. So two layers of one seed draw the same numbers, call by
+    call, whatever `set_seed` and others do meanwhile, and each call draws others.
+    """
+    with _sampling:
+        called._samplings += 1
+        return called._samplings - 1

@@ -107,6 +107,28 @@ def table(name: str, rows: Sequence[Sequence[str]], counts: Counts, layout: Layo
     return "\n".join(lines) + "\n"
 
 
+def html_table(name: str, rows: Sequence[Sequence[str]], counts: Counts) -> str:
+    """The summary of a model for a notebook.
+
+    Args:
+        name: the model's name.
+        rows: layer, output shape and number of parameters of each layer.
+        counts: what stands below the table.
+    """
+    from html import escape  # needed in notebooks alone
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        aligned = zip(cells, ("left", "left", "right"), strict=False)
+        return "".join(f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for cell, side in aligned)
+
+    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
+    totals = "<br>".join(escape(text.strip()) for text in _totals(counts, Style()))
+    return (
+        f"<div><p><strong>Model: {escape(name)}</strong></p>"
+        f"<table><thead><tr>{line(HEADER[:3], 'th')}</tr></thead><tbody>{body}</tbody></table><p>{totals}</p></div>"
+    )
+
+
 def between(names: Sequence[str], layer_range: object) -> slice:
     """The layers from the first that matches one pattern to the last that matches the other.
 

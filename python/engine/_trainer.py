@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import NamedTuple
@@ -44,6 +45,7 @@ class Trainer:
         callbacks: whose hooks are called.
         progress: shown while it goes on.
         recovery: of a training, for callbacks that write it down.
+        lost: called after an epoch whose loss is NaN or infinite, with this loss.
     """
 
     def __init__(
@@ -53,12 +55,15 @@ class Trainer:
         callbacks: CallbackList,
         progress: Progress,
         recovery: Recovery | None = None,
+        *,
+        lost: Callable[[float], None] | None = None,
     ) -> None:
         self._program = program
         self._compiled = compiled
         self._callbacks = callbacks
         self._progress = progress
         self._recovery = recovery
+        self._lost = lost
 
     def fit(self, plan: Plan) -> None:
         """Train epoch by epoch."""
@@ -97,7 +102,7 @@ class Trainer:
             self._progress.restart(f"Epoch {epoch + 1}/{plan.epochs}" if plan.epochs > 1 else None)
             self._start_pass(passes)
             done = self._advance("train", passes, self._progress, goals=plan.goals)
-            logs = self._compiled.logs(passes.totals)
+            logs, loss = self._compiled.logs(passes.totals), passes.totals.loss
             if plan.validation is not None and plan.validation.due(epoch):
                 totals = self._evaluate(plan.validation, None)
                 logs |= {f"val_{name}": value for name, value in self._compiled.logs(totals).items()}
@@ -105,7 +110,10 @@ class Trainer:
             shown = dict(logs)  # with what callbacks may add, of which Keras tells `on_train_end` nothing
             self._callbacks.call("on_epoch_end", epoch, logs=shown)
             self._progress.finish(shown, done)
-            if self._callbacks.stop_training or plan.goals.reached(logs) or plan.goals.out_of_time:
+            # A callback that has ended training, such as TerminateOnNaN, has said why.
+            if not (math.isfinite(loss) or self._lost is None or self._callbacks.stopped("train")):
+                self._lost(loss)
+            if self._callbacks.stopped("train") or plan.goals.reached(logs) or plan.goals.out_of_time:
                 break
         return logs
 
@@ -143,12 +151,17 @@ class Trainer:
 
     def _evaluate(self, validation: Validation, progress: Progress | None) -> Totals:
         source, steps, size, _ = validation
+        self._compiled.start_pass()
+        self._callbacks.start("test")
+        self._callbacks.call("on_test_begin")
         # Otherwise nobody can tell how large the batches are, unless they come as they are.
-        seen = self._callbacks.per_batch("test") or self._compiled.depends_on_batches
+        seen = (
+            self._callbacks.per_batch("test")
+            or self._callbacks.stopped("test")
+            or self._compiled.depends_on_batches
+        )
         together = 1 if seen or source.count is None else max(1, EVALUATION_ROWS // size)
         passes = Passes(self._program, "evaluate", source, size * together, steps=steps, steps_name="steps")
-        self._compiled.start_pass()
-        self._callbacks.call("on_test_begin")
         if not passes.ready():
             raise ValueError(OUT_OF_DATA)
         done = self._advance("test", passes, progress, together)
@@ -189,7 +202,8 @@ class Trainer:
                     raise OutOfTimeError(first + done)
 
             try:
-                if self._callbacks.per_batch(mode):
+                # Keras ends after a batch where a hook before it has asked for the end.
+                if self._callbacks.per_batch(mode) or self._callbacks.stopped(mode):
                     step = self._one_by_one(steps, batches, first, show)
                 else:
                     live = step == 0 and progress is not None and progress.live
@@ -198,7 +212,7 @@ class Trainer:
             except OutOfTimeError as over:
                 step = over.steps
                 break
-            if step < first + batches.stop:
+            if step < first + batches.stop or self._callbacks.stopped(mode):
                 break
         return step * together
 
@@ -222,7 +236,7 @@ class Trainer:
             logs = self._compiled.logs(steps.run.totals)
             self._callbacks.call(f"on_{mode}_batch_end", first + batch, logs=logs)
             show(batch + 1)
-            if mode == "train" and self._callbacks.stop_training:
+            if self._callbacks.stopped(mode):
                 return first + batch + 1
         return first + batches.stop
 

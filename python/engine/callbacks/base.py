@@ -18,7 +18,8 @@ class Callback:
 
     `self.model` is the model and `self.params` the dict of `verbose`, `epochs` and `steps`. `logs` maps names
     to floats: means over the epoch so far. Setting `self.model.stop_training = True` ends training after the
-    current batch or epoch. Overriding a batch hook takes training from one call per epoch to one per batch.
+    current batch or epoch; `stop_evaluating` and `stop_predicting` end evaluation and prediction after the current
+    batch. Overriding a batch hook takes training from one call per epoch to one per batch.
     """
 
     model: Any = None
@@ -93,6 +94,12 @@ class Callback:
 
 
 _HOOKS = [hook for hook in vars(Callback) if hook.startswith("on_")]
+# Attributes of a model by which a callback asks for the end.
+_STOPS: Mapping[Mode, str] = {
+    "train": "stop_training",
+    "test": "stop_evaluating",
+    "predict": "stop_predicting",
+}
 _PASSED_ON = ("on_train_batch_begin", "on_train_batch_end")  # to their other names
 
 
@@ -130,6 +137,31 @@ class History(Callback):
         rows, count = self._rows.get(name, []), len(self.history[name])
         return list(rows) if len(rows) == count else list(range(count))  # of values put in by hand the first
 
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name}: {_text(values[-1])}" for name, values in self.history.items() if values)
+        return f"<{type(self).__name__} of {_counted(len(self._numbers))}{', last ' * bool(last)}{last}>"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show of the history: the last value of each name, and the smallest and the largest."""
+        from html import escape
+
+        def line(cells: Sequence[str], tag: str) -> str:
+            return "".join(f'<{tag} style="text-align: right">{escape(cell)}</{tag}>' for cell in cells)
+
+        rows = []
+        history: Mapping[str, list[Any]] = self.history  # some metrics are arrays
+        for name, values in history.items():
+            numbers = [value for value in values if isinstance(value, (int, float))]
+            ends = [min(numbers), max(numbers)] if numbers else []
+            cells = [name, *(_text(value) for value in [*values[-1:], *ends])]
+            rows.append(f"<tr>{line(cells, 'td')}</tr>")
+        head = line(["", "last", "smallest", "largest"], "th")
+        title = escape(f"{type(self).__name__} of {_counted(len(self._numbers))}")
+        return (
+            f"<div><p><strong>{title}</strong></p><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table></div>"
+        )
+
     def plot(self, metrics: str | Sequence[str] | None = None, *, ax: Any = None) -> Any:
         """Draw loss and metrics over the epochs: `engine.plots.learning_curves` of this object.
 
@@ -163,6 +195,15 @@ class History(Callback):
             for name, values in self.history.items()
         }
         return pandas.DataFrame(columns).set_axis(pandas.Index(numbers, name="epoch"))
+
+
+def _counted(epochs: int) -> str:
+    return f"{epochs} epoch{'s' * (epochs != 1)}"
+
+
+def _text(value: Any) -> str:
+    """A value in logs, shortly."""
+    return f"{value:.4g}" if isinstance(value, (int, float)) else str(value)
 
 
 class LambdaCallback(Callback):
@@ -246,10 +287,17 @@ class CallbackList:
             callback.set_model(model)
             callback.set_params(params)
 
-    @property
-    def stop_training(self) -> bool:
-        """Whether a callback asked for the end of training."""
-        return bool(self._model.stop_training)
+    def stopped(self, mode: Mode) -> bool:
+        """Whether a callback asked for the end of training, evaluation or prediction.
+
+        Args:
+            mode: "train", "test" or "predict".
+        """
+        return bool(getattr(self._model, _STOPS[mode], False))
+
+    def start(self, mode: Mode) -> None:
+        """Forget that a callback asked for the end of an earlier call of that `mode`."""
+        setattr(self._model, _STOPS[mode], False)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

@@ -168,6 +168,12 @@ def warn_of_lost_mask(layer: Weighted) -> None:
     warnings.warn(msg, stacklevel=3)
 
 
+def default_of(function: Any, argument: str) -> Any:
+    """The default of an argument of `function`; None where there is no such argument, or it has none."""
+    parameter = inspect.signature(function).parameters.get(argument)
+    return None if parameter is None or parameter.default is parameter.empty else parameter.default
+
+
 def accepts(function: Any, argument: str) -> bool:
     """Whether `function` takes an argument of that name."""
     try:

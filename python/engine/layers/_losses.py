@@ -31,6 +31,7 @@ class Penalised(Weighted):
         super().__init__()
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._added: list[float] = []  # by the last `call`, or those of one batch
+        self._penalties: list[float] = []  # on the outputs of the last call
         # By use, of a layer that is used again: what its `call` has assigned.
         self._kept: dict[int, dict[str, Any]] = {}
 
@@ -47,15 +48,32 @@ class Penalised(Weighted):
 
     @property
     def losses(self) -> list[float]:
-        """What the last `call` has added to the loss, and the penalties on the weights as they are."""
+        """What the last call has added to the loss, and the penalties on the weights as they are.
+
+        The first are what `add_loss` was given, and the penalty on the outputs where the layer or its model was called;
+        a prediction, an evaluation or a training leaves no penalty on outputs here.
+        """
+        return [*self._losses_of_call, *self._losses_of_weights]
+
+    @property
+    def _losses_of_call(self) -> list[float]:
+        return [*self._penalties, *self._added]
+
+    @property
+    def _losses_of_weights(self) -> list[float]:
         return [
-            *self._added,
-            *(
-                w.regularizer(x)
-                for w, x in zip(self._trainable_specs, self.trainable_weights, strict=False)
-                if w.regularizer
-            ),
+            w.regularizer(x)
+            for w, x in zip(self._trainable_specs, self.trainable_weights, strict=False)
+            if w.regularizer
         ]
+
+    def _note_penalty(self, outputs: NDArray[Any]) -> None:
+        """Keep the penalty on the `outputs` of a call, (n, ...), for `losses`."""
+        if self.activity_regularizer is not None:
+            value = scalar(
+                self.activity_regularizer(outputs), f"`activity_regularizer` of layer {self.name!r}"
+            )
+            self._penalties = [value / len(outputs)]
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again, as plain Python values."""

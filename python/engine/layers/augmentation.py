@@ -31,6 +31,8 @@ class _Augmentation(Seeded, ABC):
         options: `name`, `input_shape`, as for every layer.
     """
 
+    _training_by_default = True
+
     def __init__(
         self,
         fill_mode: str = "reflect",

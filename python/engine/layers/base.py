@@ -14,7 +14,7 @@ from engine import constraints, initializers, regularizers
 from engine._arrays import readable, shaped
 from engine._checks import Shape, flag, float32_only, integer, label, shape, text_of_shape
 from engine._program import Float32, Operation, build
-from engine._random import next_seed
+from engine._random import next_sampling
 from engine._spec import Registry, auto_name, snake_case
 from engine._tokens import require_tokens
 from engine._values import Tensor
@@ -22,6 +22,7 @@ from engine.layers._custom import (
     CustomWeight,
     accepts,
     checked_output,
+    default_of,
     given_mask,
     layer_within,
     refuse_overrides,
@@ -83,11 +84,17 @@ class Layer(Linked):
     _only_moves_values = False
     """Whether outputs are inputs, at other places."""
 
+    _training_by_default = False
+    """What `training` is in a call of the layer that doesn't say, also in a model that is called so."""
+
+    _samplings = 0
     _seed_in_use: int | None = None
     """Of a layer that draws random numbers."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if "call" in vars(cls):
+            cls._training_by_default = default_of(cls.call, "training") is True
         if cls._lower is not Layer._lower:
             refuse_overrides(cls, "call", "build", "compute_mask")
 
@@ -231,14 +238,18 @@ class Layer(Linked):
         return type(self).call is not Layer.call
 
     def __call__(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """The outputs for `inputs` (n, ...) at once; of an Input(), what will come out in a model, whatever `training`.
+        """The outputs for `inputs` (n, ...) at once; of an Input(), what will come out in a model.
 
-        `mask` (n, ...) says which rows count, to a layer that asks; default what the layer before has said.
+        Args:
+            inputs: the samples, or an Input().
+            training: whether the layer does what it does in training; default not, but for layers that change images at
+                random. A model that is called without `training` calls the layer with what is given here.
+            mask: (n, ...), which rows count, to a layer that asks; default what the layer before has said.
         """
-        noisy = training is not None and flag(training, "training")
+        noisy = self._training_by_default if training is None else flag(training, "training")
         symbol = symbol_of(inputs)
         if symbol is not None:
-            return symbol.through(self)
+            return symbol.through(self, None if training is None else noisy)
         rows = readable(shaped(inputs, np.shape(inputs)[1:], "inputs"))
         require_tokens(rows, self._tokens, "inputs")
         mask = given_mask(self, inputs, rows.shape[:-1], mask)
@@ -250,10 +261,15 @@ class Layer(Linked):
         if mask is not None and self._reads_mask:
             rows, operations = with_mask(rows, mask, operations)
         program = build(math.prod(rows.shape[1:]), operations, weights)
-        outputs = program.predict(rows, None, False, noisy, next_seed() if noisy else 0)
-        if noisy and weights:  # running averages follow the batch
-            self.set_weights(program.variables)
-        return outputs.reshape(len(rows), *output_shape).view(Tensor).masked(masked_after)
+        outputs = program.predict(rows, None, False, noisy, next_sampling(self) if noisy else 0)
+        if noisy:  # running averages follow the batch
+            for index, weight in enumerate(self._specs):
+                if not weight.trainable:
+                    self._set_weight(index, program.read_variables(index, 1)[0])
+        shaped_outputs = outputs.reshape(len(rows), *output_shape)
+        if self.activity_regularizer is not None:
+            self._note_penalty(shaped_outputs)
+        return shaped_outputs.view(Tensor).masked(masked_after)
 
     def __setattr__(self, name: str, value: object) -> None:
         if self._is_custom and isinstance(value, Layer):

@@ -17,6 +17,7 @@ from engine._values import Tensor
 from engine.layers._adapting import batches_to_adapt_to
 from engine.layers._axes import Axes, axes_of, axis_argument
 from engine.layers.base import MOST_TOKENS, Layer, Weight, register
+from engine.layers.symbols import symbol_of
 
 Numbers = float | Sequence[float]
 
@@ -233,9 +234,15 @@ class CategoryEncoding(Layer):
         """The vectors for `inputs` (n, ...), or what will come out of an Input().
 
         Args:
-            inputs: indices.
+            inputs: indices; a vector (n,) is one sample of n indices, but with "one_hot", as in Keras.
             count_weights: of the same shape: what each index counts for, with "count" and outside of models.
         """
+        if symbol_of(inputs) is None and (rank := np.ndim(inputs)) < 2:  # noqa: PLR2004 # samples and their indices
+            one_hot = self.output_mode == "one_hot"
+            if rank == 0 or not one_hot:
+                weights = None if count_weights is None else np.atleast_1d(count_weights)[np.newaxis]
+                vectors = self(np.atleast_1d(inputs)[np.newaxis], weights)
+                return vectors if one_hot else vectors[0].view(Tensor)
         if count_weights is None:
             return super().__call__(inputs)
         indices, weights = np.asarray(inputs), np.asarray(count_weights, np.float32)
@@ -250,6 +257,12 @@ class CategoryEncoding(Layer):
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The last axis becomes `num_tokens` long; "one_hot" adds one, but to an axis of 1."""
+        if self.output_mode != "one_hot" and not input_shape:
+            msg = (
+                f'layer {self.name!r} with output_mode="{self.output_mode}" puts all indices of a vector into one row, so '
+                f'that {text_of_shape(input_shape)} would leave no samples: use Input((1,)), or output_mode="one_hot"'
+            )
+            raise ValueError(msg)
         if self.output_mode == "one_hot" and input_shape[-1:] != (1,):
             return (*input_shape, self.num_tokens)
         return (*input_shape[:-1], self.num_tokens)

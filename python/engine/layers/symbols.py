@@ -97,12 +97,15 @@ class KerasTensor(NoNumbers):
         start: the input layer.
         layers: those that follow it, models among them, the last of which gives this out.
         sample: the shape of one sample.
+        modes: the argument `training` that each of them was called with.
     """
 
     dtype = "float32"
 
-    def __init__(self, start: Linked, layers: tuple[Any, ...], sample: Shape) -> None:
-        self.start, self.layers, self._sample = start, layers, sample
+    def __init__(
+        self, start: Linked, layers: tuple[Any, ...], sample: Shape, modes: tuple[bool | None, ...] = ()
+    ) -> None:
+        self.start, self.layers, self._sample, self.modes = start, layers, sample, modes
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -125,9 +128,10 @@ class KerasTensor(NoNumbers):
         same = len(before) == len(other.layers) and all(map(operator.is_, before, other.layers))
         return same and self.start is other.start
 
-    def through(self, layer: Any) -> KerasTensor:
-        """What `layer`, or a model, makes of this."""
-        return KerasTensor(self.start, (*self.layers, layer), layer._output_shape_for(self._sample))
+    def through(self, layer: Any, training: bool | None = None) -> KerasTensor:
+        """What `layer`, or a model, makes of this; `training` is what it is called with."""
+        sample = layer._output_shape_for(self._sample)
+        return KerasTensor(self.start, (*self.layers, layer), sample, (*self.modes, training))
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
@@ -147,6 +151,7 @@ class Linked(Penalised):
     """What a layer knows of its place in a model."""
 
     compute_dtype = variable_dtype = "float32"
+    _training_by_default = False
     _input_sample_shape: Shape | None = None
     """The shape of one sample, for what a model begins with."""
     supports_masking = False
@@ -172,6 +177,10 @@ class Linked(Penalised):
     def _leaves(self) -> list[Any]:
         """The layers that this one consists of: itself."""
         return [self]
+
+    def _modes_of_leaves(self, training: bool | None) -> list[bool]:
+        """For each of `leaves` what `training` is in it where this one is called with `training`; None: not told."""
+        return [self._training_by_default if training is None else training]
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""

@@ -18,6 +18,7 @@ from engine.utils.serialization import (
     identity_of,
     is_of_model,
     layers_in,
+    modes_in,
     sharing,
 )
 
@@ -35,16 +36,39 @@ class Model(Described):
         options: the same, by name.
     """
 
+    _is_chain: ClassVar = True
+    """Whether configs tell what each layer is called on, as they do not for a Sequential."""
+
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """A chain of layers, where no other kind is asked for."""
+        """A Functional, where no class of one's own is asked for."""
         del args, options
-        if cls is Model:
-            return cast("Self", object.__new__(cast("type[Any]", Functional)))
-        if not issubclass(cls, (Sequential, Functional)):
-            # A chain, as `super().__init__(inputs, outputs)` will have it; Keras as well only then changes the class.
-            own = next(kind for kind in cls.__mro__ if Model in kind.__bases__)
-            own.__bases__ = tuple(Functional if base is Model else base for base in own.__bases__)
-        return object.__new__(cls)
+        return cast("Self", object.__new__(cast("type[Any]", Functional if cls is Model else cls)))
+
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, **options: Any
+    ) -> None:
+        given = {"inputs": symbol_of(inputs), "outputs": symbol_of(outputs)}
+        for argument, value in (("inputs", inputs), ("outputs", outputs)):
+            if given[argument] is None:
+                msg = (
+                    f"`{argument}` must be what Input() or a layer called on it has returned, one of them, as models are "
+                    f"chains of layers here; got {value!r}"
+                )
+                raise TypeError(msg)
+        if options:
+            msg = f"Model takes `inputs`, `outputs` and `name`, got {', '.join(map(repr, options))}"
+            raise TypeError(msg)
+        first, last = given["inputs"], given["outputs"]
+        if first is None or last is None or not last.comes_from(first):
+            msg = "`outputs` must come from `inputs`, an Input(), through layers alone: they belong to another one"
+            raise ValueError(msg)
+        super().__init__(auto_name(snake_case(type(self).__name__)) if name is None else label(name))
+        start: Any = InputLayer(batch_shape=first.shape) if first.layers else first.start
+        stack: list[Any] = []
+        for layer in last.layers[len(first.layers) :]:
+            _, stack = with_part(start, stack, layer)
+        self._modes = last.modes[len(first.layers) :]
+        self._restack(start, stack, None)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -74,12 +98,57 @@ class Model(Described):
             config: what it returned.
             custom_objects: classes and functions of your own by name.
         """
-        chain = Functional if "output_layers" in config_of(config) else Sequential
+        if "layers" not in (given := config_of(config)):  # a `get_config` of one's own
+            with custom_object_scope(custom_objects):
+                return cls(**given)
+        chain = Functional if "output_layers" in given else Sequential
         kind: type[Any] = chain if cls is Model else cls
         with custom_object_scope(custom_objects):
-            model = kind._of_parts(_parts_from_config(config), config["name"])
+            model = kind._of_parts(_parts_from_config(config), config["name"], modes_in(config))
         model._trainable = flag(config.get("trainable", True), "trainable")
         return model
+
+    @property
+    def _parts_in_order(self) -> list[Any]:
+        """Layers and models in the order in which they compute, the input layer first, one as often as it is used."""
+        return [*([] if self._inputs is None else [self._inputs]), *self._layers]
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, the input layer first, each once; a model, where one is in the place of a layer."""
+        return list(dict.fromkeys(self._parts_in_order))
+
+    @property
+    def output_names(self) -> list[str]:
+        """The name of the last layer, which gives the one output."""
+        return [self.output.name]
+
+    def get_config(self) -> dict[str, Any]:
+        """Name and layers as plain Python values, for `from_config`; without the weights.
+
+        A class with arguments of its own may return these instead, by name.
+        """
+        return self._config_of_parts()
+
+    def _config_of_parts(self) -> dict[str, Any]:
+        """The config that tells the layers, whatever `get_config` of a class of one's own returns."""
+        return _config_of_chain(self)
+
+    @classmethod
+    def _of_parts(cls, parts: Sequence[Any], name: str | None, modes: Sequence[bool | None]) -> Self:
+        """The chain of `parts` under this `name`: an input layer, then what is called on the output before it.
+
+        Args:
+            parts: the input layer, then layers and models.
+            name: of the model.
+            modes: the argument `training` of each call.
+        """
+        outputs = parts[0]
+        for part, mode in zip(parts[1:], modes, strict=True):
+            outputs = symbol_of(outputs).through(part, mode)  # type: ignore[union-attr] # checked below
+        # Classes derived from it may have arguments of their own.
+        kind = cls if cls.__init__ is Model.__init__ else Functional
+        return cast("Self", kind(parts[0], outputs, name))
 
 
 class Sequential(Model):
@@ -106,8 +175,11 @@ class Sequential(Model):
         >>> model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     """
 
+    _is_chain: ClassVar = False
+
     def __init__(self, layers: Sequence[Any] | None = None, *, name: str | None = None) -> None:
-        super().__init__(auto_name(snake_case(type(self).__name__)) if name is None else label(name))
+        # Model's own __init__ is for chains, which `inputs` and `outputs` define.
+        Described.__init__(self, auto_name(snake_case(type(self).__name__)) if name is None else label(name))
         inputs, stack = self._inputs, self._layers
         require(Iterable, layers, "layers", "a list of layers")
         for layer in layers or []:
@@ -147,13 +219,23 @@ class Sequential(Model):
             self._exchange(around, self._inputs, self._layers[:-1])
             return layer
 
-    def get_config(self) -> dict[str, Any]:
-        """Name and layers as plain Python values, for `from_config`; without the weights."""
+    @property
+    def _parts_in_order(self) -> list[Any]:
+        """Layers and models in the order in which they compute, one as often as it is used."""
+        return list(self._layers)
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, without the input layer; a model, where one is in the place of a layer."""
+        return self._parts_in_order
+
+    def _config_of_parts(self) -> dict[str, Any]:
         return _config_of_stack(self.name, self._trainable, self._inputs, self._layers)
 
     @classmethod
-    def _of_parts(cls, parts: Sequence[Any], name: str | None) -> Self:
-        """The stack of `parts`, layers and models, under this `name`."""
+    def _of_parts(cls, parts: Sequence[Any], name: str | None, modes: Sequence[bool | None] = ()) -> Self:
+        """The stack of `parts`, layers and models, under this `name`; `modes` has no effect on a stack."""
+        del modes
         return cls(parts, name=name)
 
 
@@ -182,60 +264,6 @@ class Functional(Model):
     # Where Keras looks for the class.
     _saved_as: ClassVar = {"module": "keras.src.models.functional", "registered_name": "Functional"}
 
-    def __init__(
-        self, inputs: Any = None, outputs: Any = None, name: str | None = None, **options: Any
-    ) -> None:
-        given = {"inputs": symbol_of(inputs), "outputs": symbol_of(outputs)}
-        for argument, value in (("inputs", inputs), ("outputs", outputs)):
-            if given[argument] is None:
-                msg = (
-                    f"`{argument}` must be what Input() or a layer called on it has returned, one of them, as models are "
-                    f"chains of layers here; got {value!r}"
-                )
-                raise TypeError(msg)
-        if options:
-            msg = f"Model takes `inputs`, `outputs` and `name`, got {', '.join(map(repr, options))}"
-            raise TypeError(msg)
-        first, last = given["inputs"], given["outputs"]
-        if first is None or last is None or not last.comes_from(first):
-            msg = "`outputs` must come from `inputs`, an Input(), through layers alone: they belong to another one"
-            raise ValueError(msg)
-        super().__init__(auto_name("functional") if name is None else label(name))
-        start: Any = InputLayer(batch_shape=first.shape) if first.layers else first.start
-        stack: list[Any] = []
-        for layer in last.layers[len(first.layers) :]:
-            _, stack = with_part(start, stack, layer)
-        self._restack(start, stack, None)
-
-    @property
-    def _parts_in_order(self) -> list[Any]:
-        """Layers and models in the order in which they compute, the input layer first, one as often as it is used."""
-        return [*([] if self._inputs is None else [self._inputs]), *super()._parts_in_order]
-
-    @property
-    def layers(self) -> list[Any]:
-        """The layers, the input layer first, each once."""
-        return list(dict.fromkeys(self._parts_in_order))
-
-    @property
-    def output_names(self) -> list[str]:
-        """The name of the last layer, which gives the one output."""
-        return [self.output.name]
-
-    def get_config(self) -> dict[str, Any]:
-        """Name and layers as plain Python values, for `from_config`; without the weights."""
-        return _config_of_chain(self.name, self._trainable, cast(InputLayer, self._inputs), self._layers)
-
-    @classmethod
-    def _of_parts(cls, parts: Sequence[Any], name: str | None) -> Self:
-        """The chain of `parts` under this `name`: an input layer, then what is called on the output before it."""
-        outputs = parts[0]
-        for part in parts[1:]:
-            outputs = part(outputs)
-        # Classes derived from it may have arguments of their own.
-        kind = cls if cls.__init__ is Functional.__init__ else Functional
-        return cast("Self", kind(parts[0], outputs, name))
-
 
 def _config_of_stack(
     name: str, trainable: bool, inputs: InputLayer | None, stack: Sequence[Any]
@@ -247,20 +275,23 @@ def _config_of_stack(
     return {**config, "layers": described_parts([*first, *stack]), **built}
 
 
-def _config_of_chain(name: str, trainable: bool, inputs: InputLayer, stack: Sequence[Any]) -> dict[str, Any]:
-    """The config of a Functional: each layer tells what it is called on, each time."""
+def _config_of_chain(model: Any) -> dict[str, Any]:
+    """The config of a chain: each layer tells what it is called on, and with which `training`, each time."""
+    inputs, stack = cast(InputLayer, model._inputs), model._layers
     calls: dict[Any, list[Any]] = {part: [] for part in (inputs, *stack)}
     before: list[Any] = [inputs.name, 0, 0]
-    for part, sample in zip(stack, shapes_through(inputs.sample_shape, stack), strict=False):
+    samples = shapes_through(inputs.sample_shape, stack)
+    for part, sample, mode in zip(stack, samples, model._modes, strict=False):
         place = {"shape": [None, *sample], "dtype": "float32", "keras_history": before}
-        calls[part].append({"args": [{"class_name": "__keras_tensor__", "config": place}], "kwargs": {}})
+        options = {} if mode is None else {"training": mode}
+        calls[part].append({"args": [{"class_name": "__keras_tensor__", "config": place}], "kwargs": options})
         before = [part.name, len(calls[part]) - 1, 0]
     layers = described_parts([*calls])
     for config, (part, nodes) in zip(layers, calls.items(), strict=True):
         config |= {"name": part.name, "inbound_nodes": nodes}
-    before[1] += isinstance((inputs, *stack)[-1], Functional)  # which counts itself
+    before[1] += getattr((inputs, *stack)[-1], "_is_chain", False)  # which counts itself
     ends = {"input_layers": [inputs.name, 0, 0], "output_layers": before}
-    return {"name": name, "trainable": trainable, "layers": layers, **ends}
+    return {"name": model.name, "trainable": model._trainable, "layers": layers, **ends}
 
 
 def _parts_from_config(config: object) -> list[Any]:

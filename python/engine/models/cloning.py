@@ -7,7 +7,7 @@ from typing import Any
 
 from engine._checks import flag, require
 from engine.layers import InputLayer, Layer
-from engine.models.chains import Functional, Model, Sequential
+from engine.models.chains import Model, Sequential
 
 
 def clone_model(
@@ -61,5 +61,5 @@ def _cloned(
             msg = f"`clone_function` must return a layer, got {copy!r} for layer {layer.name!r}"
             raise TypeError(msg)
         copies[layer] = copy
-    kind = Functional if isinstance(model, Functional) else Sequential
-    return kind._of_parts([*start, *(copies[layer] for layer in model._layers)], model.name)
+    kind = Sequential if isinstance(model, Sequential) else type(model)
+    return kind._of_parts([*start, *(copies[layer] for layer in model._layers)], model.name, model._modes)

@@ -13,7 +13,8 @@ from engine._arrays import feature_names, in_order_of, only_array, real_array
 from engine._checks import Shape, below_one, choice, flag, integer
 from engine._compiled import Compiled
 from engine._data import Targeting, checked_samples, rows_of
-from engine._program import Program
+from engine._diagnosis import all_finite, warn_of_layers, warn_of_loss, warn_of_weights
+from engine._program import Float32, Program
 from engine._recovery import Recovery
 from engine._samples import Samples, Source, unpacked
 from engine._streams import Stream, yields_batches
@@ -28,16 +29,23 @@ from engine.optimizers import Optimizer
 class CompiledModel(ABC):
     """A model before its verbs: what it is made of, what it was compiled with, and the samples that suit it."""
 
+    _samplings = 0
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.history: History | None = None
         self._feature_names: list[str] | None = None  # of the columns of the frame that `fit` was given last
-        self.stop_training = False
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self._inputs: InputLayer | None = None
         self._program: Program | None = None
         self._sample_shape: Shape | None = None
         self._output_shape: Shape | None = None
         self._tokens: int | None = None  # where inputs are indices: how many there are
+        self._penalised: list[Layer] = []  # the layers with a penalty on their outputs
+        self._mixed = False  # whether a call without `training` means training to some layers
+        self._trained_with: Compiled | None = None
+        self._suspect = False  # whether weights may be NaN: a loss was
+        self._told_of: set[str] = set()  # what has been warned of, done with such weights
         self._compiled: Compiled | None = None
         self._compile_arguments: dict[str, Any] = {}
         self._fitting = False
@@ -55,6 +63,24 @@ class CompiledModel(ABC):
     @abstractmethod
     def _apply(self, compiled: Compiled) -> None:
         """Compile the program, where there is one."""
+
+    @abstractmethod
+    def _forget_penalties(self) -> None:
+        """Forget the penalties on outputs that the last call noted for `losses`, as Keras does in the other verbs."""
+
+    @abstractmethod
+    def _by_layer(self, rows: Any, training: bool | None) -> Float32:
+        """The outputs for `rows` (n, ...), by calling one layer after the other."""
+
+    @property
+    @abstractmethod
+    def _leaves(self) -> list[Layer]:
+        """The layers that have no layers within, in the order in which they compute, one as often as it is used."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> list[Float32]:
+        """All weights as they are at one moment, read-only."""
 
     @property
     @abstractmethod
@@ -127,7 +153,8 @@ class CompiledModel(ABC):
         Args:
             optimizer: name or object of `engine.optimizers`.
             loss: name, function or object of `engine.losses`, or one of your own with a gradient; "crossentropy"
-                is the kind that suits the labels. Without one the model can only predict.
+                is the kind that suits the labels. Without one the loss is what layers add to it, penalties and
+                `add_loss`, and `y` may be left out.
             loss_weights: factor of the loss, beside which the regularisation stays as it is.
             metrics: list of names or objects of `engine.metrics`; "accuracy" is the kind that suits the labels.
             weighted_metrics: the same, but weighted by `sample_weight` and `class_weight`.
@@ -161,6 +188,31 @@ class CompiledModel(ABC):
     def _direction_of(self, name: str) -> str | None:
         """Whether more of what the logs call `name` is better, "up", or less, "down"; None if nobody can say."""
         return self._require_compiled().direction(name)
+
+    def _warn_of_dead_ends(self, compiled: Compiled) -> None:
+        """Say, in the first training after each `compile`, why it will come to nothing, where layers and loss tell."""
+        if self._trained_with is not compiled:
+            self._trained_with = compiled
+            warn_of_layers(compiled, self._leaves, self._sample_shape or ())
+
+    def _warn_of_loss(self, compiled: Compiled, loss: float, source: Source) -> None:
+        """Note, and say once for each `compile`, that training has made the loss NaN or infinite."""
+        self._suspect = True
+        warn_of_loss(self.name, compiled, self._leaves, loss, source=source, weights=self.weights)
+
+    def _warn_of_weights(self, action: str) -> None:
+        """Say once of each `action` that it is done with weights that are NaN; they have been brought back if they aren't.
+
+        A prediction calls this only after a loss was NaN or infinite, as looking at all weights takes longer than a
+        prediction of one sample.
+        """
+        if action in self._told_of:
+            return
+        if all_finite(self.weights):
+            self._suspect = False
+            return
+        self._told_of.add(action)
+        warn_of_weights(self.name, action)
 
     @property
     def _current_recovery(self) -> Recovery:
@@ -217,7 +269,7 @@ class CompiledModel(ABC):
                     f"{type(x).__name__}: it must yield (x, y) or (x, y, sample_weight)"
                 )
                 raise ValueError(msg)
-        return Stream(x, check, f"{prefix}x")
+        return Stream(x, check, f"{prefix}x", replays=like is not None)
 
     def _parted(
         self,
@@ -271,15 +323,14 @@ class CompiledModel(ABC):
             names: of the columns, into whose order those of a frame are brought; None takes them as they come.
         """
         compiled = self._require_compiled()
-        if compiled.loss is None:
-            msg = f"model {self.name!r} was compiled without a `loss`, so it can only predict"
-            raise ValueError(msg)
         x = self._input_in(x, f"{prefix}x", names)
         rows = rows_of(x, self._sample_shape or shape, f"{prefix}x")
         require_tokens(rows, self._tokens, f"{prefix}x")
         output_shape = self._output_shape_of(rows.shape[1:])
         targeting = Targeting(compiled.loss, output_shape)
         y, sample_weight = (_of_samples(value, len(rows)) for value in (y, sample_weight))
+        if y is None and not compiled.has_loss and len(compiled.names) == 1:
+            y = _no_targets(len(rows), targeting)
         if not compiled.settled:
             self._settle(compiled, y, targeting)
         compiled.require_readable(output_shape)
@@ -316,9 +367,8 @@ class CompiledModel(ABC):
     @property
     def _facts(self) -> dict[str, Any]:
         """What configs don't tell: the form of the targets, seeds, and the names of the columns that `fit` was given."""
-        loss = None if self._compiled is None else self._compiled.loss
+        indices = None if self._compiled is None else self._compiled.loss._wants_indices
         seeds = [layer._seed_in_use for layer in self._owners]
-        indices = None if loss is None else loss._wants_indices
         return {"class_indices": indices, "seeds": seeds, "feature_names": self._feature_names}
 
     def _learn_facts(self, facts: Mapping[str, Any]) -> None:
@@ -364,6 +414,13 @@ class CompiledModel(ABC):
         with compiled.settling(indices, targeting.width):
             if self._program is not None:
                 self._apply(compiled)
+
+
+def _no_targets(count: int, targeting: Targeting) -> np.ndarray[Any, Any]:
+    """What stands for so many targets where neither a loss nor a metric reads them."""
+    indices = bool(targeting.loss._wants_indices)
+    shape = targeting.rows if indices else targeting.output_shape
+    return np.zeros((count, *shape), np.int32 if indices else np.float32)
 
 
 def _of_samples(value: Any, count: int) -> Any:

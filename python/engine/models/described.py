@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 from engine._checks import LARGEST, flag, integer, listing, nearest, text_of_axes
@@ -20,14 +21,9 @@ class Described(Layered):
     dtype = compute_dtype = variable_dtype = "float32"
 
     @property
-    def _parts_in_order(self) -> list[Any]:
-        """Layers and models in the order in which they compute, one as often as it is used."""
-        return list(self._layers)
-
-    @property
+    @abstractmethod
     def layers(self) -> list[Any]:
-        """The layers, without the input layer; a model, where one is in the place of a layer."""
-        return self._parts_in_order
+        """The layers; a model, where one is in the place of a layer."""
 
     @property
     def input(self) -> KerasTensor:
@@ -62,8 +58,8 @@ class Described(Layered):
             )
             raise AttributeError(msg)
         found = KerasTensor(self._inputs, (), self._inputs.sample_shape)
-        for part in self._layers[:count]:
-            found = found.through(part)
+        for part, mode in zip(self._layers[:count], self._modes or repeat(None), strict=False):
+            found = found.through(part, mode)
         return found
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
@@ -134,6 +130,13 @@ class Described(Layered):
             print_message(text, end="")
         else:
             print_fn(text)
+
+    def _repr_html_(self) -> str:
+        """What notebooks show of the model: its summary as a table."""
+        from engine._summary import Counts, html_table
+
+        rows = [group[0] for group in rows_of(self._sample_shape, self._parts_in_order, False)]
+        return html_table(self.name, rows, Counts(*self._counts()))
 
     def _counts(self) -> tuple[int, int, int | None]:
         """Trainable and other weights, and what the optimizer has of its own; None before its first step."""

@@ -6,9 +6,10 @@ import math
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._checks import Shape
@@ -42,6 +43,7 @@ class Layered(TrainableModel, HasWeights):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._layers: list[Any] = []
+        self._modes: Sequence[bool | None] = ()  # the argument `training` of each layer's call, in a chain
         self._operations: list[Operation] = []
         self._attached: list[Layer] = []  # the leaves that the program has, or did before parts of it changed
         self._outers: weakref.WeakSet[Layered] = weakref.WeakSet()
@@ -51,15 +53,23 @@ class Layered(TrainableModel, HasWeights):
         """The layers that have no layers within, in the order in which they compute, one as often as it is used."""
         return [leaf for part in self._layers for leaf in part._leaves]
 
+    def _modes_of_leaves(self, training: bool | None) -> list[bool]:
+        """For each of `leaves` what `training` is in it where this model is called with `training`; None: not told."""
+        return _modes_through(self._layers, self._modes, training)
+
     @property
     def _owners(self) -> list[Layer]:
         """The leaves, each once."""
         return list(dict.fromkeys(self._leaves))
 
+    def _models_within(self) -> list[Layered]:
+        """The models that are parts of this one, or of a part."""
+        inner = [part for part in self._layers if isinstance(part, Layered)]
+        return [*inner, *(model for part in inner for model in part._models_within())]
+
     def _holds(self, model: object) -> bool:
         """Whether a model is a part of this one, or of a part."""
-        inner = [part for part in self._layers if isinstance(part, Layered)]
-        return any(part is model or part._holds(model) for part in inner)
+        return any(part is model for part in self._models_within())
 
     @property
     def _given_input_shape(self) -> Shape | None:
@@ -150,7 +160,30 @@ class Layered(TrainableModel, HasWeights):
     @property
     def losses(self) -> list[float]:
         """What layers have added to the loss of the last batch by `add_loss`, and the penalties on weights."""
-        return [loss for layer in self._owners for loss in layer.losses]
+        owners = self._owners
+        return [
+            *(loss for layer in owners for loss in layer._losses_of_call),
+            *(loss for layer in owners for loss in layer._losses_of_weights),
+        ]
+
+    def _forget_penalties(self) -> None:
+        for leaf in self._penalised:
+            leaf._penalties = []
+
+    def _by_layer(self, rows: Any, training: bool | None) -> Float32:
+        """The outputs for `rows` (n, ...), by calling one leaf after the other.
+
+        The program knows one `training` for all of them, and does not tell what penalties on outputs come to.
+        """
+        self._forget_penalties()
+        outputs, penalties = rows, dict[Layer, list[float]]()
+        for leaf, mode in zip(self._leaves, self._modes_of_leaves(training), strict=True):
+            outputs = Layer.__call__(leaf, outputs, mode)
+            if leaf.activity_regularizer is not None:  # a leaf that is used again has several
+                penalties.setdefault(leaf, []).extend(leaf._penalties)
+        for leaf, found in penalties.items():
+            leaf._penalties = found
+        return np.asarray(outputs)
 
     def _restack(self, inputs: InputLayer | None, stack: list[Any], compiled: Compiled | None) -> None:
         """Become a model of these parts, all or nothing; weights that exist stay as they are."""
@@ -196,6 +229,8 @@ class Layered(TrainableModel, HasWeights):
                 (part._outers.add if part in stack else part._outers.discard)(self)
         self._inputs, self._layers, self._operations = inputs, stack, operations
         self._sample_shape, self._output_shape = None if inputs is None else inputs.sample_shape, output_shape
+        self._mixed = any(_modes_through(stack, self._modes, None))
+        self._penalised = [leaf for leaf in leaves if leaf.activity_regularizer is not None]
         self._tokens = next((leaf._tokens for leaf in leaves if not leaf._only_moves_values), None)
         self._program = program  # last: whoever finds it, without a lock, finds the rest as well
 
@@ -213,7 +248,7 @@ class Layered(TrainableModel, HasWeights):
         samples: Sequence[Shape],
     ) -> None:
         asks = any("host" in operation for operation in operations)
-        masked = compiled.loss is not None and loss_is_masked(samples, leaves)
+        masked = (compiled.has_loss or len(compiled.names) > 1) and loss_is_masked(samples, leaves)
         compiled.apply(program, tracked(samples, leaves, self._trainable), samples[-1], asks, masked)
 
     def _reseed(self, seeds: Sequence[int | None]) -> None:
@@ -271,6 +306,14 @@ class Layered(TrainableModel, HasWeights):
         if self._compiled is not None:
             self._compiled.require_readable(samples[-1])
             loss_is_masked(samples, leaves)
+
+
+def _modes_through(stack: Sequence[Any], modes: Sequence[bool | None], training: bool | None) -> list[bool]:
+    """What `_modes_of_leaves` returns for a model of these parts, each called with one of `modes`."""
+    found: list[bool] = []
+    for part, own in zip(stack, modes or repeat(None), strict=False):
+        found += part._modes_of_leaves(own if training is None else training)
+    return found
 
 
 def _leaves_with(model: Layered, changed: Layered, stack: Sequence[Any]) -> list[Layer]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._arrays import complaint
@@ -14,9 +15,9 @@ from engine._goals import goals
 from engine._lazy import LazyRows, part_of, taken_at_once, unchecked_rows
 from engine._plan import FitOptions, limited, optional, resolve_batch_size
 from engine._prediction import delivered, predict, predict_stream, target_for
-from engine._program import Float32, NotFiniteError, Program
+from engine._program import Float32, NotFiniteError, Program, first_nonfinite_row
 from engine._progress import PATIENCE, Progress, impatient, require_verbose
-from engine._random import next_seed
+from engine._random import next_sampling
 from engine._recovery import Recovery
 from engine._streams import batches_of, yields_batches
 from engine._tokens import require_tokens
@@ -93,6 +94,7 @@ class TrainableModel(ExchangedModel, SavedModel):
         with self._lock:
             compiled = self._require_compiled()
             compiled.require_reduction()
+            self._forget_penalties()
             options = FitOptions(
                 batch_size=batch_size,
                 epochs=epochs,
@@ -115,14 +117,19 @@ class TrainableModel(ExchangedModel, SavedModel):
                 )
                 program = self._built_for(source.sample_shape)
             with Progress(verbose, plan.steps) as progress:
+                self._warn_of_dead_ends(compiled)
                 recovery = Recovery(self, compiled, hooks)
                 params = {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps}
                 hooks.join(self, params, self._lock.lent)
                 self.history, self.stop_training = hooks.history, False
                 self._feature_names = source.feature_names
                 self._fitting, self._recovery = True, recovery
+
+                def lost(loss: float) -> None:
+                    self._warn_of_loss(compiled, loss, source)
+
                 try:
-                    Trainer(program, compiled, hooks, progress, recovery).fit(plan)
+                    Trainer(program, compiled, hooks, progress, recovery, lost=lost).fit(plan)
                 finally:
                     self._fitting, self._recovery = False, None
             return hooks.history
@@ -144,7 +151,7 @@ class TrainableModel(ExchangedModel, SavedModel):
             x: samples, as for `fit`.
             y: targets, as for `fit`.
             batch_size: samples per step for progress and callbacks, default 32; no matter for the result.
-            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" is one of them after half a second.
+            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" is 1 on a terminal and in a notebook, else 2.
             sample_weight: (n,); the loss is `sum(weight * loss) / n`.
             steps: number of batches, from the first sample on; default all.
             callbacks: objects of `engine.callbacks`.
@@ -161,12 +168,13 @@ class TrainableModel(ExchangedModel, SavedModel):
             limit, given_size = optional(steps, "steps"), optional(batch_size, "batch_size")
             require_verbose(verbose)
             hooks = CallbackList(callbacks)
+            self._forget_penalties()
             with self._checking(compiled):
                 source = self._source(x, y, sample_weight)
                 size = resolve_batch_size(given_size, limit, source.count)
                 source, limit, size = limited(source, limit, size)
                 program = self._built_for(source.sample_shape)
-            with Progress(verbose, limit or source.steps(size), PATIENCE) as progress:
+            with Progress(verbose, limit or source.steps(size)) as progress:
                 trainer = Trainer(program, compiled, hooks, progress)
                 params = {"verbose": verbose, "epochs": 1, "steps": progress.steps}
                 hooks.join(self, params, self._lock.lent)
@@ -200,6 +208,8 @@ class TrainableModel(ExchangedModel, SavedModel):
             ValueError, TypeError: for data or arguments that don't fit.
         """
         limit, given_size = optional(steps, "steps"), optional(batch_size, "batch_size")
+        if self._suspect:
+            self._warn_of_weights("predict()")
         if yields_batches(x):
             return self._predict_stream(x, limit, verbose, callbacks, out)
         x = self._input_in(x, "x", self._feature_names)
@@ -207,6 +217,7 @@ class TrainableModel(ExchangedModel, SavedModel):
         require_tokens(rows, self._tokens, "x")
         size = resolve_batch_size(given_size, limit, len(rows))
         rows = rows if limit is None else part_of(rows, 0, limit * size)
+        self._forget_penalties()
         shape = self._output_shape_of(rows.shape[1:])
         target = None if out is None else target_for(out, shape, rows)
         try:
@@ -235,21 +246,41 @@ class TrainableModel(ExchangedModel, SavedModel):
             return predict_stream(self._outputs, x, steps, hooks, progress)
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
-        """The model's outputs for one batch, with dropout at work if `training`; of an Input(), what will come out."""
-        noisy = training is not None and flag(training, "training")
+        """The model's outputs for one batch; of an Input(), what will come out.
+
+        Args:
+            x: the samples, or an Input().
+            training: whether layers do what they do in training, such as dropout. Default what each was called with in
+                the model, or does by itself: layers that change images at random do so then, and no others.
+
+        Returns:
+            float32 (n, ...).
+
+        Raises:
+            ValueError, TypeError: for data that doesn't fit.
+        """
+        given = None if training is None else flag(training, "training")
         symbol = symbol_of(x)
         if symbol is not None:
-            return symbol.through(self)
-        return self._outputs(x, "x", noisy).view(Tensor)
+            return symbol.through(self, given)
+        return self._outputs(x, "x", given, called=True).view(Tensor)
 
-    def _outputs(self, x: object, name: str, training: bool = False) -> Float32:
+    def _outputs(
+        self, x: object, name: str, training: bool | None = False, *, called: bool = False
+    ) -> Float32:
+        """The outputs for one batch; `called` notes the penalties on outputs, which `losses` then tells."""
         x = self._input_in(x, name, self._feature_names)
         rows = unchecked_rows(x, self._sample_shape, name)
         require_tokens(rows, self._tokens, name)
         program = self._built_for(rows.shape[1:])
-        seed = next_seed() if training else 0
+        if (self._mixed and training is None) or (called and self._penalised):
+            array = rows[:] if isinstance(rows, LazyRows) else rows
+            if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
+                raise complaint(x, self._sample_shape, NotFiniteError(), name)
+            return self._by_layer(array, training)
+        seed = next_sampling(self) if training else 0
         try:
-            return self._shaped(program.predict(taken_at_once(rows), None, True, training, seed))
+            return self._shaped(program.predict(taken_at_once(rows), None, True, bool(training), seed))
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
 
@@ -268,14 +299,18 @@ class TrainableModel(ExchangedModel, SavedModel):
         with self._lock:
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
             compiled.require_reduction()
+            self._forget_penalties()
             with self._checking(compiled):
                 samples = self._samples(x, y, sample_weight, names=self._feature_names)
                 samples = samples.with_class_weight(class_weight)
                 program = self._built_for(samples.sample_shape)
             chunk = next(samples.chunks(len(samples), "none"))
+            self._warn_of_dead_ends(compiled)
             run, host = program.begin("train", *chunk.batches), compiled.host_for(chunk.form)
             compiled.start_pass()
             run.advance(0, 1, compiled.optimizer._learning_rates(1), host=host)
+            if not math.isfinite(run.totals.loss):
+                self._warn_of_loss(compiled, run.totals.loss, samples)
             self._feature_names = self._feature_names or samples.feature_names
             return compiled.result(run.totals, as_dict)
 
@@ -289,6 +324,7 @@ class TrainableModel(ExchangedModel, SavedModel):
         """Loss and metrics of one batch, all of `x`; arguments and result as of `evaluate`."""
         with self._lock.borrowed():
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
+            self._forget_penalties()
             with self._checking(compiled):
                 samples = self._samples(x, y, sample_weight, names=self._feature_names)
                 program = self._built_for(samples.sample_shape)

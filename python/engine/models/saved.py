@@ -43,6 +43,7 @@ class SavedModel(CompiledModel):
         from engine import saving
 
         with self._lock.borrowed():
+            self._warn_of_weights("save()")
             saving.save_model(self, filepath, overwrite, zipped, **kwargs)
 
     def save_weights(
@@ -64,6 +65,7 @@ class SavedModel(CompiledModel):
         from engine import saving
 
         with self._lock.borrowed():
+            self._warn_of_weights("save_weights()")
             saving.save_weights(self, filepath, overwrite, max_shard_size, **kwargs)
 
     def load_weights(self, filepath: PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:

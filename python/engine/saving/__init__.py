@@ -144,7 +144,8 @@ def pickled(model: Any) -> tuple[Any, tuple[bytes, dict[str, type]]]:
     """What `pickle` and `copy` make `model` again from: a function and its arguments."""
     buffer = BytesIO()
     Npz().write(buffer, contents_of(model, _texts(model)))
-    classes = {type(layer).__name__: type(layer) for _, layer in named_leaves(model._parts_in_order)}
+    parts = [model, *model._models_within(), *(layer for _, layer in named_leaves(model._parts_in_order))]
+    classes = {type(part).__name__: type(part) for part in parts}
     own = {name: each for name, each in classes.items() if not each.__module__.startswith("engine.")}
     return unpickled, (buffer.getvalue(), own)
 
@@ -154,7 +155,7 @@ def unpickled(data: bytes, classes: Mapping[str, type]) -> Any:
 
     Args:
         data: what it returned.
-        classes: of layers of one's own.
+        classes: of layers and models of one's own.
     """
     with (
         understood("a pickled model"),

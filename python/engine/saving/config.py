@@ -14,7 +14,7 @@ from engine.layers import InputLayer, Layer
 from engine.saving._state import paths_of
 from engine.saving.contents import Reader, Slot
 from engine.utils import deserialize_keras_object, serialize_keras_object
-from engine.utils.serialization import identity_of, is_of_model, layers_in
+from engine.utils.serialization import MODELS, identity_of, is_of_model, layers_in
 
 # Numbers in a sample between two layers: an image of 4096 x 4096. More is a slip, or meant to fill the memory.
 MOST_NUMBERS = 2**24
@@ -104,7 +104,7 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
         config: of the model.
         reader: the file.
     """
-    inner = config.get("config")
+    inner = _with_layers(config).get("config")
     if not isinstance(inner, Mapping) or not isinstance(inner.get("layers"), list):
         msg = (
             f"the config must be that of a Sequential, with 'layers', a list; got class {config.get('class_name')!r} and "
@@ -127,9 +127,19 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
             raise ValueError(msg)
 
 
+def _with_layers(config: Any) -> Any:
+    """A config of a model or a layer; of a model whose class has a `get_config` of its own, one that tells the layers."""
+    if not isinstance(config, Mapping) or not is_of_model(config):
+        return config
+    inner = config.get("config")
+    if isinstance(inner, Mapping) and "layers" not in inner and config.get("class_name") not in MODELS:
+        return {**config, "config": deserialize_keras_object(config)._config_of_parts()}
+    return config
+
+
 def _given_shape(config: object) -> Shape | None:
     """The shape of one sample that a model's config tells."""
-    for first in layers_in(config)[:1]:
+    for first in map(_with_layers, layers_in(config)[:1]):
         return (
             _given_shape(first["config"])
             if is_of_model(first)
@@ -177,7 +187,7 @@ class _Inventory:
             msg = f"a model takes samples of shape {given}, but gets {shape} in the model around it"
             raise ValueError(msg)
         shape = given or shape
-        configs = layers_in(config)
+        configs = [_with_layers(each) for each in layers_in(config)]
         keys = [identity_of(each) for each in configs]
         new = set(keys) - self._parts.keys()
         for key, each in zip(keys, configs, strict=True):

@@ -30,7 +30,7 @@ _PACKAGES = {
 }
 _FORMULAS = ("activations", "losses", "metrics")
 _NO_FORMULAS = {"deserialize", "for_training", "get", "lower", "serialize"}
-_MODELS = ("Functional", "Model", "Sequential")
+MODELS = ("Functional", "Model", "Sequential")
 # What marks the configs of one and the same object, in Keras as well.
 _SHARED = "shared_object_id"
 _known: ContextVar[dict[Any, Any] | None] = ContextVar("_known", default=None)
@@ -190,7 +190,7 @@ def is_of_model(config: Any) -> bool:
         return False
     name = str(config.get("class_name"))
     own = registered_by(config, name)
-    return name in _MODELS if own is None else hasattr(own, "load_weights")
+    return name in MODELS if own is None else hasattr(own, "load_weights")
 
 
 def layers_in(config: object) -> list[Any]:
@@ -206,9 +206,9 @@ def layers_in(config: object) -> list[Any]:
         msg = f"a config of a model must be a dict with 'name' and 'layers', a list; got {config!r:.200}"
         raise ValueError(msg)
     layers = list(config["layers"])
-    if "output_layers" in config:  # of a Functional
+    if "output_layers" in config:  # of a chain
         try:
-            return _chained(config, {_name_of(layer): layer for layer in layers})
+            return [layer for layer, _ in _chained(config, {_name_of(layer): layer for layer in layers})]
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             msg = (
                 f"a config of model {config['name']!r} must have layers as get_config() returns them, dicts with 'name' "
@@ -217,23 +217,39 @@ def layers_in(config: object) -> list[Any]:
             raise ValueError(msg) from error
     shape = config.get("build_input_shape")
     first = layers[0] if layers else None
-    if shape and isinstance(first, Mapping) and first.get("class_name") not in (*_MODELS, "InputLayer"):
+    if shape and isinstance(first, Mapping) and first.get("class_name") not in (*MODELS, "InputLayer"):
         layers.insert(0, {"class_name": "InputLayer", "config": {"batch_shape": shape}})
     return layers
 
 
-def _chained(config: Mapping[str, Any], layers: Mapping[str, Any]) -> list[Any]:
-    chain: list[Any] = []
+def modes_in(config: Mapping[str, Any]) -> list[bool | None]:
+    """The argument `training` of each call in the config of a chain, of which `layers_in` returns the layers.
+
+    Raises:
+        ValueError: for something else than True, False or None.
+    """
+    if "output_layers" not in config:
+        return []
+    modes = [mode for _, mode in _chained(config, {_name_of(layer): layer for layer in config["layers"]})]
+    return [None if mode is None else flag(mode, "training") for mode in modes[1:]]
+
+
+def _chained(config: Mapping[str, Any], layers: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """Each layer from input to output, as often as it is used, and the argument `training` of its call."""
+    chain: list[tuple[Any, Any]] = []
     calls = {name: layer.get("inbound_nodes") or [] for name, layer in layers.items()}
     length = sum(max(len(each), 1) for each in calls.values())
     name, number = _end(config["output_layers"])
-    if name in layers and layers[name].get("class_name") == "Functional":
+    if name in layers and _counts_itself(layers[name]):
         number -= 1  # which counts itself
     while name in layers and len(chain) < length:
-        chain.append(layers[name])
         if not calls[name]:
+            chain.append((layers[name], None))
             break
-        name, number = _source(calls[name][number if len(calls[name]) > 1 else 0])
+        node = calls[name][number if len(calls[name]) > 1 else 0]
+        options = node.get("kwargs") if isinstance(node, Mapping) else None
+        chain.append((layers[name], (options or {}).get("training")))
+        name, number = _source(node)
     if len(chain) != length or name != _end(config.get("input_layers"))[0]:
         msg = (
             f"model {config['name']!r} is no chain of layers, each called on what the one before has returned, as models "
@@ -241,6 +257,13 @@ def _chained(config: Mapping[str, Any], layers: Mapping[str, Any]) -> list[Any]:
         )
         raise ValueError(msg)
     return chain[::-1]
+
+
+def _counts_itself(config: Mapping[str, Any]) -> bool:
+    """Whether a config is that of a model whose calls Keras numbers from 1 on."""
+    name = str(config.get("class_name"))
+    own = registered_by(config, name)
+    return name == "Functional" if own is None else bool(getattr(own, "_is_chain", False))
 
 
 def _name_of(layer: Mapping[str, Any]) -> str:
