@@ -30,6 +30,7 @@ DOCUMENTED = {
             "input_shape",
             "output_shape",
         ),  # which Keras gives to Sequential and Functional
+        "output_names",  # which Keras gives to Functional, that classes derived from Model become there
     },
 }
 # Arguments that Keras takes and keeps under a name of its own, or not at all; here each is kept under its own name.
