@@ -322,11 +322,11 @@ def test_the_network_by_itself(kind: str, solver: str, tmp_path: Path) -> None:
     with pytest.raises(NotFittedError):
         _ = estimator.model_
     engine.utils.set_random_seed(3)
-    expected = engine.layers.Dropout(0.1).seed_in_use
+    expected = engine.layers.Dropout(0.1)._seed_in_use
     estimator.fit(X, targets)
     engine.utils.set_random_seed(3)
     model = estimator.model_
-    assert engine.layers.Dropout(0.1).seed_in_use == expected
+    assert engine.layers.Dropout(0.1)._seed_in_use == expected
     assert isinstance(model, engine.Sequential)
     ours = estimator.predict_proba(X) if maker is MLPClassifier else estimator.predict(X)
     wanted = ours[:, 1:] if kind == "binary" else ours.reshape(len(X), -1)
