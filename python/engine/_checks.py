@@ -242,6 +242,14 @@ def shape(value: object, name: str) -> Shape:
     return tuple(integer(size, f"{name}[{place}]", 1) for place, size in enumerate(value))
 
 
+def without_batch(batch_shape: int | Sequence[int | None]) -> Shape:
+    """`(None, 784)` -> `(784,)`."""
+    if isinstance(batch_shape, int) or (len(batch_shape) <= 1 and tuple(batch_shape) != (None,)):
+        msg = f"`input_shape` must start with the batch axis, such as (None, 784), got {batch_shape!r}"
+        raise ValueError(msg)
+    return shape(tuple(batch_shape[1:]), "input_shape")
+
+
 def integers(value: object, name: str, minimum: int) -> Shape:
     """`value`, a tuple or list, as a tuple of ints of at least `minimum`."""
     if not isinstance(value, Sequence) or isinstance(value, str):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 from weakref import ref
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine import constraints, initializers, regularizers
 from engine._arrays import readable, shaped
-from engine._checks import Shape, flag, float32_only, integer, label, shape, text_of_shape
+from engine._checks import Shape, flag, float32_only, integer, label, shape, text_of_shape, without_batch
 from engine._program import Float32, Operation, build
 from engine._random import next_sampling
 from engine._spec import Registry, auto_name, snake_case
@@ -37,6 +39,25 @@ __all__ = ["JOINING", "MOST_TOKENS", "Layer", "LayerHost", "Weight", "asked", "g
 
 # Indices reach the core as float32, which holds every integer up to this.
 MOST_TOKENS = 2**24
+
+
+Build = Callable[[Any, tuple[Any, ...]], None]
+
+
+def _once(build: Build) -> Build:
+    """`build` of a layer as anyone may call it: it makes the weights that aren't there yet.
+
+    The library calls what it wraps, and `super().build()` within that is such a call as well.
+    """
+
+    @functools.wraps(build)
+    def build_once(self: Layer, input_shape: tuple[int | None, ...]) -> None:
+        if self._built_by == threading.get_ident():
+            build(self, input_shape)
+        else:
+            self._begun(without_batch(input_shape))
+
+    return build_once
 
 
 class Layer(Linked):
@@ -90,6 +111,8 @@ class Layer(Linked):
     _samplings = 0
     _seed_in_use: int | None = None
     """Of a layer that draws random numbers."""
+    _built_by: int | None = None
+    """The thread in which `build` of the user's makes the weights."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -97,6 +120,8 @@ class Layer(Linked):
             cls._training_by_default = default_of(cls.call, "training") is True
         if cls._lower is not Layer._lower:
             refuse_overrides(cls, "call", "build", "compute_mask")
+        if "build" in vars(cls):
+            cls.build = _once(cls.build)  # type: ignore[method-assign] # what Keras does as well
 
     def __init__(
         self,
@@ -165,11 +190,15 @@ class Layer(Linked):
 
     # What a layer of your own says about itself; shapes have a batch axis of None.
 
+    @_once
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights, by `add_weight`.
+        """Make the weights; a layer of your own does so by `add_weight`. A layer that has its weights keeps them.
 
         Args:
             input_shape: of the inputs, `(None, ...)`.
+
+        Raises:
+            ValueError: if the layer can't take such inputs, or has weights for others.
         """
 
     def call(self, inputs: Any, *args: Any, **options: Any) -> Any:
@@ -292,12 +321,15 @@ class Layer(Linked):
         if self._sample_shape is not None:  # another thread was quicker
             return self._sample_shape
         count = len(self._specs)
+        self._built_by = threading.get_ident()
         try:
             self.build((None, *sample))
         except BaseException:
             del self._specs[count:]
             self._weights = None if self._weights is None else self._weights[:count]
             raise
+        finally:
+            self._built_by = None
         self._weights = self._weights or []
         self._sample_shape = sample
         return sample

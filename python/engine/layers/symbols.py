@@ -129,8 +129,14 @@ class KerasTensor(NoNumbers):
         return same and self.start is other.start
 
     def through(self, layer: Any, training: bool | None = None) -> KerasTensor:
-        """What `layer`, or a model, makes of this; `training` is what it is called with."""
+        """What `layer`, or a model, makes of this; its weights exist from now on.
+
+        Args:
+            layer: what is called.
+            training: what it is called with.
+        """
         sample = layer._output_shape_for(self._sample)
+        layer.build((None, *self._sample))
         return KerasTensor(self.start, (*self.layers, layer), sample, (*self.modes, training))
 
     def __repr__(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import Shape
+from engine._checks import Shape, without_batch
 from engine._compiled import Compiled
 from engine._program import Float32, Loan, Operation, Program, build, read_weights
 from engine.layers import InputLayer, Layer
@@ -26,7 +26,6 @@ from engine.models.stack import (
     reseeded,
     shapes_through,
     tracked,
-    without_batch,
 )
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from engine._checks import Shape, shape, text_of_shape
+from engine._checks import Shape, text_of_shape
 from engine._program import Operation
 from engine.layers import InputLayer, Layer
 from engine.layers.base import LayerHost
@@ -194,11 +194,3 @@ def rows_of(input_shape: Shape | None, stack: Sequence[Any], expand: bool, depth
             within = rows_of(part._sample_shape, part._parts_in_order, expand, depth + 1)
             rows += [row for each in within for row in each]
         yield rows
-
-
-def without_batch(batch_shape: int | Sequence[int | None]) -> Shape:
-    """`(None, 784)` -> `(784,)`."""
-    if isinstance(batch_shape, int) or (len(batch_shape) <= 1 and tuple(batch_shape) != (None,)):
-        msg = f"`input_shape` must start with the batch axis, such as (None, 784), got {batch_shape!r}"
-        raise ValueError(msg)
-    return shape(tuple(batch_shape[1:]), "input_shape")
