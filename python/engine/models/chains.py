@@ -95,12 +95,17 @@ class Model(Described):
         """Make a model from what `get_config` returned.
 
         Args:
-            config: what it returned.
+            config: what it returned. Where a class of your own has a `get_config` of its own, whose result names no
+                layers, it has the arguments of the class.
             custom_objects: classes and functions of your own by name.
+
+        Raises:
+            TypeError: if the class of your own doesn't take these arguments.
         """
-        if "layers" not in (given := config_of(config)):  # a `get_config` of one's own
+        given = config_of(config)
+        if cls not in (Model, Sequential, Functional) and "layers" not in given:
             with custom_object_scope(custom_objects):
-                return cls(**given)
+                return _made_by_its_own(cls, given)
         chain = Functional if "output_layers" in given else Sequential
         kind: type[Any] = chain if cls is Model else cls
         with custom_object_scope(custom_objects):
@@ -263,6 +268,18 @@ class Functional(Model):
 
     # Where Keras looks for the class.
     _saved_as: ClassVar = {"module": "keras.src.models.functional", "registered_name": "Functional"}
+
+
+def _made_by_its_own(cls: type[Any], config: Mapping[str, Any]) -> Any:
+    """An object of a class of the user's, whose `get_config` returned `config`."""
+    try:
+        return cls(**config)
+    except TypeError as error:
+        msg = (
+            f"{cls.__name__} can't be made from its config, {dict(config)}: let get_config() return the arguments of "
+            f"__init__, or write a class method from_config(cls, config) that takes what it returns ({error})"
+        )
+        raise TypeError(msg) from error
 
 
 def _config_of_stack(

@@ -18,7 +18,7 @@ def clone_model(
     recursive: bool = False,
     **kwargs: Any,
 ) -> Any:
-    """A model of the same layers with weights of its own, fresh ones.
+    """A model of the same layers with weights of its own, fresh ones, compiled as the model is.
 
     Args:
         model: what to copy.
@@ -29,7 +29,7 @@ def clone_model(
         kwargs: none.
 
     Returns:
-        The copy, not compiled.
+        The copy. If `model` is compiled, so is the copy, with an optimizer of its own whose state starts anew.
     """
     if not isinstance(model, Model):
         msg = f"`model` must be a model of engine.models, got {model!r}"
@@ -40,13 +40,16 @@ def clone_model(
             raise ValueError(msg)
     within = flag(recursive, "recursive")
     require(callable, clone_function, "clone_function", "a function that returns a layer")
-    return _cloned(model, clone_function, within, {})
+    copy = _cloned(model, clone_function, within, {})
+    if model.compiled:
+        copy.compile_from_config(model.get_compile_config())
+    return copy
 
 
 def _cloned(
     model: Any, clone_function: Callable[[Any], Any] | None, within: bool, copies: dict[Any, Any]
 ) -> Any:
-    """As `clone_model`, with `copies` of what has been copied before."""
+    """As `clone_model`, with `copies` of what has been copied before; not compiled."""
     start = [] if model._inputs is None else [InputLayer.from_config(model._inputs.get_config())]
     for layer in model._layers:
         if layer in copies:

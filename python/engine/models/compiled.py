@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from engine import optimizers
 from engine._arrays import feature_names, in_order_of, only_array, real_array
 from engine._checks import Shape, below_one, choice, flag, integer
 from engine._compiled import Compiled
@@ -48,6 +49,8 @@ class CompiledModel(ABC):
         self._told_of: set[str] = set()  # what has been warned of, done with such weights
         self._compiled: Compiled | None = None
         self._compile_arguments: dict[str, Any] = {}
+        self._uncompiled_optimizer: Optimizer | None = None  # assigned before `compile`
+        self._run_eagerly = False
         self._fitting = False
         self._recovery: Recovery | None = None  # of the training that is going on
         self._lock = ModelLock()
@@ -93,8 +96,24 @@ class CompiledModel(ABC):
 
     @property
     def optimizer(self) -> Optimizer | None:
-        """What `compile` was given; its `learning_rate` may be assigned."""
-        return None if self._compiled is None else self._compiled.optimizer
+        """What `compile` was given. Another may be assigned, whose state starts anew; so may its `learning_rate`."""
+        return self._uncompiled_optimizer if self._compiled is None else self._compiled.optimizer
+
+    @optimizer.setter
+    def optimizer(self, value: object) -> None:
+        optimizer = optimizers.get(value)
+        with self._lock:
+            self._require_idle("given another optimizer")
+            if self._compiled is None:
+                self._uncompiled_optimizer = optimizer
+                return
+            before = self._compiled.optimizer
+            self._compiled.optimizer = optimizer
+            try:
+                self._apply(self._compiled)
+            except BaseException:
+                self._compiled.optimizer = before
+                raise
 
     @property
     def loss(self) -> Any:
@@ -123,8 +142,12 @@ class CompiledModel(ABC):
 
     @property
     def run_eagerly(self) -> bool:
-        """What `compile` was given, of no account."""
-        return bool(self._compile_arguments.get("run_eagerly"))
+        """What `compile` was given, or was assigned. It has no effect: the model is compiled ahead either way."""
+        return self._run_eagerly
+
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        self._run_eagerly = flag(value, "run_eagerly")
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The value of each metric of the last pass, by name."""
@@ -166,7 +189,7 @@ class CompiledModel(ABC):
         Raises:
             ValueError: for an unknown name, or a metric that doesn't suit the loss; nothing has changed then.
         """
-        flag(run_eagerly, "run_eagerly")
+        run_eagerly = flag(run_eagerly, "run_eagerly")
         integer(steps_per_execution, "steps_per_execution", 1)
         choice(jit_compile, "jit_compile", ("auto", True, False))
         flag(auto_scale_loss, "auto_scale_loss")
@@ -179,11 +202,11 @@ class CompiledModel(ABC):
                 "loss_weights": loss_weights,
                 "metrics": metrics,
                 "weighted_metrics": weighted_metrics,
-                "run_eagerly": bool(run_eagerly),
+                "run_eagerly": run_eagerly,
                 "steps_per_execution": int(steps_per_execution),
                 "jit_compile": jit_compile,
             }
-            self._compiled = compiled
+            self._compiled, self._run_eagerly = compiled, run_eagerly
 
     def _direction_of(self, name: str) -> str | None:
         """Whether more of what the logs call `name` is better, "up", or less, "down"; None if nobody can say."""
@@ -349,7 +372,7 @@ class CompiledModel(ABC):
             names: of the columns, into whose order those of a frame are brought; None takes them as they come.
         """
         if isinstance(x, np.ndarray):  # the shortest way for what comes most often
-            return x
+            return x if self._sample_shape is None else _with_rank_of(x, self._sample_shape)
         if isinstance(x, Mapping) and self._inputs is not None:
             own = self._inputs.name
             if own not in x:
@@ -421,6 +444,14 @@ def _no_targets(count: int, targeting: Targeting) -> np.ndarray[Any, Any]:
     indices = bool(targeting.loss._wants_indices)
     shape = targeting.rows if indices else targeting.output_shape
     return np.zeros((count, *shape), np.int32 if indices else np.float32)
+
+
+def _with_rank_of(x: np.ndarray[Any, Any], sample: Shape) -> np.ndarray[Any, Any]:
+    """`x` with a last axis of length 1 more or less, as Keras has it, where samples of shape `sample` need that."""
+    axes = len(sample) + 1
+    if x.ndim == axes + 1 and x.shape[-1] == 1:
+        return x[..., 0]
+    return x[..., np.newaxis] if x.ndim == axes - 1 > 0 and sample[-1] == 1 else x
 
 
 def _of_samples(value: Any, count: int) -> Any:

@@ -1,0 +1,151 @@
+"""What scripts do with models beside training them: assign an optimizer, clone, make again from a config, add an axis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import engine
+
+APIS = pytest.mark.parametrize("api", [engine, keras], ids=["engine", "keras"])
+X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+Y = np.arange(8) % 2
+
+
+def compiled(api: Any, **options: Any) -> Any:
+    model = api.Sequential(
+        [api.Input((3,)), api.layers.Dense(4, "relu"), api.layers.Dense(2, "softmax")], name="habits"
+    )
+    model.compile(**({"optimizer": "sgd", "loss": "sparse_categorical_crossentropy"} | options))
+    return model
+
+
+@APIS
+def test_run_eagerly_may_be_assigned(api: Any) -> None:
+    model = compiled(api)
+    assert model.run_eagerly is False
+    model.run_eagerly = True
+    assert model.run_eagerly is True
+    model.fit(X, Y, verbose=0)
+
+
+def test_an_optimizer_may_be_assigned_and_trains_from_then_on() -> None:
+    found = []
+    for api in (keras, engine):
+        model = compiled(api)
+        if found:
+            model.set_weights(found[0][0])
+        start = [np.array(weight) for weight in model.get_weights()]
+        model.fit(X, Y, verbose=0, shuffle=False)
+        model.optimizer = api.optimizers.Adam(0.01)
+        model.fit(X, Y, verbose=0, shuffle=False, batch_size=4)
+        found.append(
+            (start, model.get_weights(), type(model.optimizer).__name__, int(model.optimizer.iterations))
+        )
+    for theirs, ours in zip(found[0][1], found[1][1], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert found[1][2:] == found[0][2:] == ("Adam", 2)
+
+
+@APIS
+def test_an_optimizer_may_be_assigned_before_compile(api: Any) -> None:
+    model = api.Sequential([api.Input((3,)), api.layers.Dense(2)])
+    model.optimizer = api.optimizers.Adam(0.01)
+    assert type(model.optimizer).__name__ == "Adam"
+    model.compile(loss="mse")
+    assert type(model.optimizer).__name__ == "RMSprop"
+
+
+def test_what_is_no_optimizer_changes_nothing() -> None:
+    model = compiled(engine)
+    before = model.optimizer
+    with pytest.raises(ValueError, match="unknown `optimizer` 'adm'; did you mean 'adam'"):
+        model.optimizer = "adm"
+    assert model.optimizer is before
+    model.fit(X, Y, verbose=0)
+
+
+@APIS
+def test_a_clone_is_compiled_as_the_model_is(api: Any) -> None:
+    model = compiled(api, metrics=["accuracy"])
+    model.fit(X, Y, verbose=0)
+    copy = api.models.clone_model(model)
+    assert copy.compiled
+    assert copy.optimizer is not model.optimizer
+    assert int(copy.optimizer.iterations) == 0
+    copy.fit(X, Y, verbose=0)
+    assert len(copy.evaluate(X, Y, verbose=0)) == 2
+    assert not api.models.clone_model(api.Sequential([api.Input((3,)), api.layers.Dense(2)])).compiled
+
+
+def stacked(api: Any) -> Any:
+    class Stacked(api.Sequential):  # type: ignore[misc] # either library's
+        def __init__(self, units: int = 4, **options: Any) -> None:
+            super().__init__(**options)
+            self.units = units
+            self.add(api.layers.Dense(units, "relu"))
+            self.add(api.layers.Dense(2))
+
+        def get_config(self) -> dict[str, Any]:
+            return {"units": self.units}
+
+        @classmethod
+        def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
+            return cls(**config)
+
+    return Stacked
+
+
+@APIS
+def test_a_class_with_a_config_of_its_own(api: Any, tmp_path: Path) -> None:
+    kind = stacked(api)
+    model = kind(7)
+    model.build((None, 3))
+    again = kind.from_config(model.get_config())
+    assert (type(again), again.units) == (kind, 7)
+    assert type(api.models.clone_model(model)) is api.Sequential
+    path = tmp_path / "m.keras"
+    model.save(path)
+    loaded = api.models.load_model(path, custom_objects={"Stacked": kind})
+    assert (type(loaded).__name__, loaded.units) == ("Stacked", 7)
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+@APIS
+def test_the_config_of_a_model_with_arguments_of_its_own(api: Any) -> None:
+    class Linear(api.Model):  # type: ignore[misc] # either library's
+        def __init__(self, units: int = 3) -> None:
+            inputs = api.Input((3,))
+            super().__init__(inputs=inputs, outputs=api.layers.Dense(units)(inputs))
+            self.units = units
+
+        def get_config(self) -> dict[str, Any]:
+            return {"units": self.units}
+
+    again = Linear.from_config(Linear(5).get_config())
+    assert (type(again).__name__, again.output_shape) == ("Linear", (None, 5))
+    with pytest.raises(TypeError, match=r"config"):
+        Linear.from_config({"width": 5})
+
+
+@APIS
+@pytest.mark.parametrize(
+    ("sample", "given"),
+    [((3,), X[..., None]), ((3, 1), X), ((1,), X[:, 0]), ((1,), X[:, :1, None]), ((1, 1), X[:, :1])],
+    ids=["(3,)", "(3, 1)", "(1,)", "(1,) of (n, 1, 1)", "(1, 1)"],
+)
+def test_a_last_axis_of_length_1_may_be_missing_or_more(
+    api: Any, sample: tuple[int, ...], given: Any
+) -> None:
+    model = api.Sequential([api.Input(sample), api.layers.Flatten(), api.layers.Dense(2, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(given, Y, verbose=0)
+    usual = given.reshape(len(given), *sample)
+    np.testing.assert_array_equal(model.predict(given, verbose=0), model.predict(usual, verbose=0))
+    np.testing.assert_array_equal(np.asarray(model(given)), np.asarray(model(usual)))
+    assert model.evaluate(given, Y, verbose=0) == model.evaluate(usual, Y, verbose=0)
+    assert model.train_on_batch(given, Y) > 0
