@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from numerics import run_script
 
 # What may be loaded beside the engine's own modules: these, and whatever they load by themselves.
 BASE = "__future__, numpy, numpy.typing, copy, threading"
@@ -53,6 +54,34 @@ def test_import_loads_little() -> None:
 def test_import_leaves_the_gil_off() -> None:
     code = "import sys, engine, engine.cython_api; print(sys._is_gil_enabled())"
     assert run(code, PYTHON_GIL="").stdout == "False\n"
+
+
+IN_A_SUB_INTERPRETER = """
+import sys
+try:
+    import _interpreters as interpreters  # from Python 3.13 on
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    number = interpreters.create()
+else:
+    number = interpreters.create("legacy")  # as mod_wsgi makes it
+script = (
+    "import sys, warnings",
+    "warnings.simplefilter('ignore')",  # NumPy's
+    f"sys.path[:] = {sys.path}",
+    "try:",
+    "    import engine",
+    "except ImportError as error:",
+    "    print(error, flush=True)",
+)
+interpreters.run_string(number, chr(10).join(script))
+"""
+
+
+def test_a_sub_interpreter_is_refused() -> None:
+    assert "engine can't be used in a sub-interpreter: import it in the main" in run_script(
+        IN_A_SUB_INTERPRETER
+    )
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer slows Python down, but no C code")

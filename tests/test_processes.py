@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable
 
@@ -14,7 +16,9 @@ import numpy as np
 import pytest
 from bits_worker import big_case, build, digest, train
 from numerics import run_script, same_bits
+from numpy.typing import NDArray
 
+import engine as keras
 from engine import _core
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
@@ -134,11 +138,15 @@ def in_a_child(work: Callable[[], bool]) -> bool:
         child = os.fork()
     if child == 0:
         code = 1
+        faulthandler.register(signal.SIGALRM, chain=True)  # shows where it hangs
+        signal.alarm(50)
         try:
             code = 0 if work() else 1
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -172,3 +180,109 @@ def test_a_model_of_the_parent_goes_on_in_the_child() -> None:
     want = program.predict(case.x)
     assert in_a_child(lambda: same_bits(program.predict(case.x), want))
     assert same_bits(program.predict(case.x), want)
+
+
+UNITS = 64
+FORKS = 25
+
+
+def equal_outputs(outputs: NDArray[np.float32]) -> bool:
+    return bool((outputs == outputs[0, 0]).all())
+
+
+@forks
+@pytest.mark.parametrize("threads", [1, 2])
+def test_children_forked_beside_threads_use_the_same_model(threads: int) -> None:
+    """All weights are equal and change alike in each step, so that outputs differ where a child has half a step."""
+    _core.set_threads(threads)
+    model = keras.Sequential(
+        [
+            keras.Input((UNITS,)),
+            keras.layers.Dense(UNITS, kernel_initializer="ones"),
+            keras.layers.Dense(UNITS, kernel_initializer="ones"),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(1e-9), "mse")
+    x, y = np.ones((256, UNITS), np.float32), np.zeros((256, UNITS), np.float32)
+    stop = threading.Event()
+    works: list[Callable[[], object]] = [
+        lambda: model.predict(x, verbose=0),
+        lambda: model.fit(x, y, batch_size=8, verbose=0),
+        lambda: model.evaluate(x, y, verbose=0),
+        lambda: model.set_weights([np.full_like(array, array.flat[0]) for array in model.get_weights()]),
+        lambda: keras.layers.Dense(3)(x),
+        lambda: keras.random.normal((3,)),
+    ]
+
+    def repeat(work: Callable[[], object]) -> None:
+        while not stop.is_set():
+            work()
+
+    def use() -> bool:
+        good = equal_outputs(model.predict(x, verbose=0))
+        model.evaluate(x, y, verbose=0)
+        model.fit(x, y, batch_size=64, verbose=0)
+        keras.layers.Dense(3)(x)
+        keras.random.normal((3,))
+        model.compile("adam", "mse")
+        model.fit(x, y, batch_size=64, verbose=0)
+        return good
+
+    workers = [threading.Thread(target=repeat, args=(work,)) for work in works]
+    for worker in workers:
+        worker.start()
+    try:
+        assert all(in_a_child(use) for _ in range(FORKS))
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+    assert use()
+
+
+@forks
+def test_a_callback_may_fork() -> None:
+    """The thread that trains goes on in the child, where it still holds the model."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((32, 3), np.float32), np.ones((32, 2), np.float32)
+    ended = []
+
+    def refuses_to_compile() -> bool:
+        with pytest.raises(RuntimeError, match="compiled"):
+            model.compile("adam", "mse")
+        return bool(np.isfinite(model.predict(x, verbose=0)).all())
+
+    fork = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: ended.append(in_a_child(refuses_to_compile))
+    )
+    model.fit(x, y, batch_size=16, verbose=0, callbacks=[fork])
+    assert ended == [True, True]
+
+
+@forks
+def test_a_data_set_and_a_run_of_another_thread_are_free_in_the_child() -> None:
+    _core.set_threads(1)
+    case = big_case(2000)
+    program = build(case)
+    data = _core.Dataset(case.x, case.y)
+    run = program.begin("train", data, 8)
+    begun, stop = threading.Event(), threading.Event()
+
+    def train() -> None:
+        while not stop.is_set():
+            run.advance(0, run.batches, np.full(run.batches, 1e-4), poll=lambda _: begun.set())
+
+    def use() -> bool:
+        run.feed(data, 8)
+        run.advance(0, 2, np.full(2, 1e-4))
+        return same_bits(program.predict(case.x), program.predict(case.x))
+
+    trainer = threading.Thread(target=train)
+    trainer.start()
+    begun.wait(60)
+    try:
+        assert all(in_a_child(use) for _ in range(3))
+    finally:
+        stop.set()
+        trainer.join()

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "bindings/instances.h"
 #include "bindings/mapping.h"
 #include "bindings/places.h"
 #include "bindings/register.h"
@@ -96,12 +97,17 @@ DatasetView view_of(const py::object& x) {
 }
 
 void register_compressed(py::module_& m) {
-  py::class_<CompressedMatrix>(m, "CompressedMatrix")
-      .def(py::init<const py::array&, const py::array&, const py::array_t<float>&, int64_t>(), py::arg("indptr"),
-           py::arg("indices"), py::arg("data"), py::arg("width"))
-      .def("__len__", &CompressedMatrix::rows)
+  py::class_<CompressedMatrix> type(m, "CompressedMatrix");
+  def_init<const py::array&, const py::array&, const py::array_t<float>&, int64_t>(
+      type, py::arg("indptr"), py::arg("indices"), py::arg("data"), py::arg("width"));
+  type.def("__len__", &CompressedMatrix::rows)
       .def_property_readonly("in_order", &CompressedMatrix::in_order)
-      .def("__getitem__", &CompressedMatrix::part, py::arg("rows"));
+      .def(
+          "__getitem__",
+          [](const CompressedMatrix& matrix, const py::slice& rows) {
+            return to_python(std::make_unique<CompressedMatrix>(matrix.part(rows)));
+          },
+          py::arg("rows"));
 }
 
 }  // namespace engine::bindings

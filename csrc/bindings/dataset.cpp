@@ -1,9 +1,11 @@
 #include "bindings/dataset.h"
 
 #include <algorithm>
+#include <new>
 
 #include "bindings/compressed.h"
 #include "bindings/gil.h"
+#include "bindings/instances.h"
 #include "bindings/register.h"
 #include "cpu/executor.h"
 
@@ -47,31 +49,41 @@ Dataset::Dataset(const py::object& x, const py::object& y, const py::object& sam
   view_.sample_weight = static_cast<const float*>(py::cast<py::array>(sample_weight).data());
 }
 
+/// In a forked child. What another thread was finding out at that moment is half done, and is found out again.
+void Dataset::Found::start_over(void* found) {
+  auto* const all = static_cast<Found*>(found);
+  if (all->mutex.try_lock()) {
+    all->mutex.unlock();
+  } else {
+    new (all) Found;
+  }
+}
+
 std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
   if (!records_) return nullptr;
   const Unlocked unlocked;
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (!sparse_ || sparse_->scale != scale) {
-    sparse_ = std::make_shared<const SparseRows>(cpu_executor().sparse_rows(view_, scale));
+  const std::lock_guard<std::mutex> lock(found_.mutex);
+  if (!found_.sparse || found_.sparse->scale != scale) {
+    found_.sparse = std::make_shared<const SparseRows>(cpu_executor().sparse_rows(view_, scale));
   }
-  return sparse_->values == RecordValues::kNone ? nullptr : sparse_;
+  return found_.sparse->values == RecordValues::kNone ? nullptr : found_.sparse;
 }
 
 bool Dataset::binary() const {
   const Unlocked unlocked;
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (!binary_) {
+  const std::lock_guard<std::mutex> lock(found_.mutex);
+  if (!found_.binary) {
     const float* end = view_.dense ? view_.dense + view_.rows * outputs_ : nullptr;
-    binary_ = std::all_of(view_.dense, end, [](float t) { return t == 0.0f || t == 1.0f; });
+    found_.binary = std::all_of(view_.dense, end, [](float t) { return t == 0.0f || t == 1.0f; });
   }
-  return *binary_;
+  return *found_.binary;
 }
 
 void register_dataset(py::module_& m) {
-  py::class_<Dataset>(m, "Dataset")
-      .def(py::init<const py::object&, const py::object&, const py::object&, bool>(), py::arg("x"),
-           py::arg("y") = py::none(), py::arg("sample_weight") = py::none(), py::arg("records") = true)
-      .def("__len__", [](const Dataset& data) { return data.view().rows; });
+  py::class_<Dataset> type(m, "Dataset");
+  def_init<const py::object&, const py::object&, const py::object&, bool>(
+      type, py::arg("x"), py::arg("y") = py::none(), py::arg("sample_weight") = py::none(), py::arg("records") = true);
+  type.def("__len__", [](const Dataset& data) { return data.view().rows; });
 }
 
 }  // namespace engine::bindings

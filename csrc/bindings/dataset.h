@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "bindings/convert.h"
+#include "plan/fork.h"
 
 namespace engine::bindings {
 
@@ -32,9 +33,15 @@ class Dataset {
   DatasetView view_;
   int64_t outputs_ = 0, labels_ = 0, weights_ = 1;
   bool records_;
-  mutable std::mutex mutex_;  // of what follows
-  mutable std::shared_ptr<const SparseRows> sparse_;
-  mutable std::optional<bool> binary_;
+  struct Found {
+    std::mutex mutex;  // of what follows
+    std::shared_ptr<const SparseRows> sparse;
+    std::optional<bool> binary;
+
+    static void start_over(void* found);
+  };
+  mutable Found found_;
+  ChildReset reset_{&found_, &Found::start_over};
 };
 
 }  // namespace engine::bindings

@@ -8,6 +8,7 @@
 #include "cpu/executor.h"
 #include "cpu/team.h"
 #include "cuda/executor.h"
+#include "plan/fork.h"
 
 namespace engine::bindings {
 namespace {
@@ -49,6 +50,9 @@ void register_info(py::module_& m) {
   m.def("build_info", &build_info);
   m.def("set_threads", &set_threads, py::arg("n"));
   m.def("get_threads", [] { return cpu_executor().threads(); });
+  // Whoever is changing weights may want the GIL before it ends.
+  m.def("begin_fork", &begin_fork, py::call_guard<Unlocked>());
+  m.def("end_fork", &end_fork);
   m.def("first_nonfinite_row", &first_nonfinite_row, py::arg("x"));
 }
 

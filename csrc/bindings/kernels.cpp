@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bindings/convert.h"
+#include "bindings/instances.h"
 #include "bindings/padded.h"
 #include "bindings/register.h"
 #include "cpu/denormals.h"
@@ -277,9 +278,9 @@ class Kernels {
 }  // namespace
 
 void register_kernels(py::module_& m) {
-  py::class_<Kernels>(m, "Kernels")
-      .def(py::init<const std::string&>(), py::arg("isa"))
-      .def_static("padded", &padded, py::arg("rows"), py::arg("cols"))
+  py::class_<Kernels> type(m, "Kernels");
+  def_init<const std::string&>(type, py::arg("isa"));
+  type.def_static("padded", &padded, py::arg("rows"), py::arg("cols"))
       .def("fma", &Kernels::fma, py::arg("a"), py::arg("b"), py::arg("c"))
       .def("unary", &Kernels::unary, py::arg("function"), py::arg("x"), py::arg("parameters") = py::tuple())
       .def("dense_forward", &Kernels::dense_forward, py::arg("activation"), py::arg("x"), py::arg("kernel"),

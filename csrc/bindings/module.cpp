@@ -4,7 +4,7 @@
 #include "bindings/register.h"
 #include "cpu/executor.h"
 
-PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+PYBIND11_MODULE(core_of_main_interpreter, m, pybind11::mod_gil_not_used()) {
   engine::cpu_executor();  // chooses the kernels now, so that a bad ENGINE_ISA is an error of the import
   m.attr("__version__") = ENGINE_VERSION;
   engine::bindings::register_info(m);
@@ -18,4 +18,14 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   engine::bindings::register_kernels(m);
   engine::bindings::register_ops(m);
   engine::bindings::register_predictor(m);
+}
+
+/// The entry of `_core`. In another interpreter than the main one pybind11 would wait for the GIL that it holds, up to
+/// Python 3.11, and NumPy, whose types the module keeps, belongs to the main interpreter in every version.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+  if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit_core_of_main_interpreter();
+  PyErr_SetString(PyExc_ImportError,
+                  "engine can't be used in a sub-interpreter: import it in the main interpreter (with mod_wsgi: "
+                  "WSGIApplicationGroup %{GLOBAL}), or in a process of its own");
+  return nullptr;
 }

@@ -10,6 +10,7 @@
 #include "bindings/convert.h"
 #include "bindings/custom.h"
 #include "bindings/gil.h"
+#include "bindings/instances.h"
 #include "bindings/mapping.h"
 #include "bindings/register.h"
 #include "bindings/run.h"
@@ -65,6 +66,13 @@ std::vector<Loan> to_loans(const py::sequence& given) {
   return loans;
 }
 
+std::shared_ptr<Program> make_program(int64_t input_size, const py::sequence& layers, int64_t output_rows,
+                                      const py::sequence& loans) {
+  std::vector<py::object> hosts;
+  for (const py::handle layer : layers) hosts.push_back(py::cast<py::dict>(layer).attr("get")("host"));
+  return std::make_shared<HostedProgram>(to_model(input_size, layers, output_rows), to_loans(loans), std::move(hosts));
+}
+
 void configure(Program& program, const py::dict& loss, const py::dict& optimizer, const py::sequence& metrics,
                bool host_metrics) {
   TrainingSpec training;
@@ -83,8 +91,8 @@ void configure(Program& program, const py::dict& loss, const py::dict& optimizer
   program.configure(std::move(training));
 }
 
-std::unique_ptr<Run> begin(const std::shared_ptr<Program>& program, const std::string& mode, const py::object& data,
-                           int64_t batch_size, const std::string& shuffle, uint64_t seed, uint64_t stream) {
+py::object begin(const std::shared_ptr<Program>& program, const std::string& mode, const py::object& data,
+                 int64_t batch_size, const std::string& shuffle, uint64_t seed, uint64_t stream) {
   static constexpr const char* kModes[] = {"train", "evaluate"};
   static constexpr Plan::Mode kPlans[] = {Plan::Mode::kTrain, Plan::Mode::kEvaluate};
   const Plan::Mode plan = kPlans[to_index(mode, kModes, 2, "mode")];
@@ -92,7 +100,7 @@ std::unique_ptr<Run> begin(const std::shared_ptr<Program>& program, const std::s
   if (!training) throw py::value_error("compile the program before a run");
   auto run = std::make_unique<Run>(program, training, plan);
   run->feed(data, batch_size, shuffle, seed, stream);
-  return run;
+  return to_python(std::move(run));
 }
 
 /// Runs a prediction of the rows of `frame.data`; false where one of them is not finite.
@@ -150,18 +158,10 @@ py::array_t<float> predict(Program& program, const py::object& x, const py::obje
 
 void register_program(py::module_& m) {
   py::register_exception<NotFinite>(m, "NotFiniteError", PyExc_ValueError);
-  py::class_<Program, std::shared_ptr<Program>>(m, "Program")
-      .def(py::init([](int64_t input_size, const py::sequence& layers, int64_t output_rows, const py::sequence& loans) {
-             std::vector<py::object> hosts;
-             for (const py::handle layer : layers) {
-               hosts.push_back(py::cast<py::dict>(layer).attr("get")("host"));
-             }
-             std::shared_ptr<Program> program = std::make_shared<HostedProgram>(
-                 to_model(input_size, layers, output_rows), to_loans(loans), std::move(hosts));
-             return program;
-           }),
-           py::arg("input_size"), py::arg("layers"), py::arg("output_rows") = 1, py::arg("loans") = py::tuple())
-      .def_property_readonly("variables",
+  py::class_<Program, std::shared_ptr<Program>> type(m, "Program");
+  def_init(type, &make_program, py::arg("input_size"), py::arg("layers"), py::arg("output_rows") = 1,
+           py::arg("loans") = py::tuple());
+  type.def_property_readonly("variables",
                              [](Program& p) { return read_variables(p, 0, p.parameters().variables.size()); })
       .def_property_readonly("weight_count", [](const Program& p) { return p.parameters().size; })
       .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))

@@ -217,7 +217,9 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
       add_tally(table, spec, batch, rows, sums);
     }
   }
-  return py::array_t<double>(static_cast<py::ssize_t>(sums.size()), sums.data());
+  py::array_t<double> result(static_cast<py::ssize_t>(sums.size()));
+  std::copy(sums.begin(), sums.end(), result.mutable_data());
+  return result;
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "bindings/custom.h"
 #include "bindings/gil.h"
 #include "bindings/host.h"
+#include "bindings/instances.h"
 #include "bindings/register.h"
 #include "bindings/totals.h"
 #include "bindings/views.h"
@@ -259,7 +260,7 @@ void Run::call_host(const Step& step, const py::object& host, int64_t batch) {
 void register_run(py::module_& m) {
   py::class_<Run>(m, "Run")
       .def_property_readonly("batches", &Run::batches)
-      .def_property_readonly("totals", &Run::totals, py::return_value_policy::copy)
+      .def_property_readonly("totals", [](const Run& run) { return to_python(std::make_unique<Totals>(run.totals())); })
       .def("feed", &Run::feed, py::arg("data"), py::arg("batch_size"), py::arg("shuffle") = "none", py::arg("seed") = 0,
            py::arg("stream") = 0)
       .def("reset_totals", &Run::reset_totals)

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bindings/dataset.h"
+#include "plan/fork.h"
 #include "plan/program.h"
 
 namespace engine::bindings {
@@ -44,6 +45,7 @@ class Run {
   std::vector<int32_t> order_;
   Totals totals_;
   std::atomic<bool> busy_{false};
+  ChildReset reset_{&busy_, [](void* busy) { *static_cast<std::atomic<bool>*>(busy) = false; }};
 };
 
 }  // namespace engine::bindings

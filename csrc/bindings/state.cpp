@@ -124,7 +124,8 @@ void write_state(Program& program, const std::string& kind, int number, const py
   const std::vector<Variable> targets = chosen(program, index);
   const auto sources = to_arrays(targets, values);
   std::vector<py::array_t<float>> scaled;
-  for (const auto& source : sources) scaled.emplace_back(source.request());
+  // pybind11's own copies are null where memory ends.
+  for (const auto& source : sources) scaled.emplace_back(py::object(source.attr("copy")()));
   const auto lock = [&] {
     const Unlocked unlocked;
     return program.write_lock();

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/instances.h"
 #include "bindings/register.h"
 
 namespace engine::bindings {
@@ -45,12 +46,12 @@ void require_states(const TrainingSpec& training, int64_t outputs, const Totals&
 }
 
 void register_totals(py::module_& m) {
-  py::class_<Totals>(m, "Totals")
-      .def(py::init([](double loss_sum, double samples, std::vector<std::vector<double>> metrics) {
-             return Totals{loss_sum, samples, std::move(metrics)};
-           }),
-           py::arg("loss_sum"), py::arg("samples"), py::arg("metrics"))
-      .def_property_readonly("loss", [](const Totals& t) { return t.samples != 0.0 ? t.loss / t.samples : 0.0; })
+  const auto make = [](double loss_sum, double samples, std::vector<std::vector<double>> metrics) {
+    return std::make_unique<Totals>(Totals{loss_sum, samples, std::move(metrics)});
+  };
+  py::class_<Totals> type(m, "Totals");
+  def_init(type, +make, py::arg("loss_sum"), py::arg("samples"), py::arg("metrics"));
+  type.def_property_readonly("loss", [](const Totals& t) { return t.samples != 0.0 ? t.loss / t.samples : 0.0; })
       .def_property_readonly("loss_sum", [](const Totals& t) { return t.loss; })
       .def_property_readonly("metrics", [](const Totals& t) { return t.metrics; })
       .def_property_readonly("samples", [](const Totals& t) { return static_cast<int64_t>(t.samples); });

@@ -1,6 +1,9 @@
 #include "cpu/team.h"
 
+#include <cstdlib>
+#include <exception>
 #include <thread>
+#include <vector>
 
 #include "cpu/denormals.h"
 
@@ -8,6 +11,10 @@
 #include <omp.h>
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
+#endif
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 #endif
 
@@ -75,8 +82,80 @@ void Barrier::sleep(uint32_t generation) {
 
 #ifdef _OPENMP
 
+namespace {
+
+/// Threads of the team that OpenMP keeps for this thread, itself among them.
+thread_local int kept = 1;
+
+/// What OpenMP allocates for a team, rounded up: for itself, and by thread.
+constexpr size_t kTeamBytes = 1 << 14, kThreadBytes = 1 << 12;
+
+bool has_memory_for(int threads) {
+  void* const p = std::malloc(kTeamBytes + static_cast<size_t>(threads) * kThreadBytes);
+  std::free(p);
+  return p != nullptr;
+}
+
+/// Threads that were started to see whether that is possible, and wait until they may end.
+class Trial {
+ public:
+  /// Starts up to `wanted` threads.
+  explicit Trial(int wanted) : ids_(static_cast<size_t>(wanted)) {
+    const std::lock_guard<std::mutex> closed(gate_);
+    threads_.reserve(ids_.size());
+    try {
+      for (long& id : ids_) {
+        threads_.emplace_back([this, &id] {
+#ifdef __linux__
+          id = syscall(SYS_gettid);
+#endif
+          const std::lock_guard<std::mutex> open(gate_);
+        });
+      }
+    } catch (const std::exception&) {  // no memory, or std::system_error: no more threads
+    }
+  }
+  ~Trial() {
+    for (size_t i = 0; i < threads_.size(); ++i) {
+      threads_[i].join();
+#ifdef __linux__
+      // It counts against the limits of users and containers until the kernel has taken it down, after the join.
+      for (int turn = 0; turn < kMostTurns && syscall(SYS_tgkill, getpid(), ids_[i], 0) == 0; ++turn) {
+        std::this_thread::yield();
+      }
+#endif
+    }
+  }
+  Trial(const Trial&) = delete;
+  Trial& operator=(const Trial&) = delete;
+
+  int started() const { return static_cast<int>(threads_.size()); }
+
+ private:
+  static constexpr int kMostTurns = 10'000;  // the number may be another thread's by now
+
+  std::mutex gate_;
+  std::vector<long> ids_;
+  std::vector<std::thread> threads_;
+};
+
+/// How many of `threads` a team can have now. OpenMP ends the process where it gets no thread or no memory for it, so
+/// that both are tried before, whenever it has to change its team.
+int obtainable(int threads) {
+  if (threads == kept) return threads;
+  try {
+    if (threads > kept) threads = kept + Trial(threads - kept).started();
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
+  return has_memory_for(threads) ? threads : 1;
+}
+
+}  // namespace
+
 Duration run_team(int threads, const std::function<void(const Worker&)>& work) {
   Barrier barrier;
+  if (threads > 1) threads = obtainable(threads);
   if (threads == 1) {
     const DenormalsAreZero guard;
     work({0, 1, &barrier});
@@ -86,6 +165,7 @@ Duration run_team(int threads, const std::function<void(const Worker&)>& work) {
   // LLVM's idle threads spin for 200 ms after a region; GCC's give up much sooner.
   kmp_set_blocktime(kIdleMilliseconds);
 #endif
+  kept = threads;
   barrier.join();  // so that those who are woken see where this thread is
 #pragma omp parallel num_threads(threads)
   {
@@ -107,7 +187,11 @@ bool has_openmp() { return true; }
 void install_fork_handler() {
 #if defined(__unix__) || defined(__APPLE__)
   // Without this the child waits for threads that it does not have.
-  pthread_atfork([] { omp_pause_resource_all(omp_pause_soft); }, nullptr, nullptr);
+  const auto prepare = [] {
+    omp_pause_resource_all(omp_pause_soft);
+    kept = 1;
+  };
+  pthread_atfork(prepare, nullptr, nullptr);
 #endif
 }
 

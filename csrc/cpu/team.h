@@ -13,7 +13,7 @@
 
 namespace engine {
 
-/// More than any one machine has cores for. OpenMP ends the process where it cannot make a thread.
+/// More than any one machine has cores for.
 inline constexpr int kMostThreads = 1024;
 
 /// Lets every thread of a team meet. Spins briefly, then gives the core away to whoever holds the others up, and sleeps
@@ -60,8 +60,8 @@ struct Worker {
   }
 };
 
-/// Runs `work` on up to `threads` threads and returns when all are done: the time that they slept in barriers.
-/// `work` must not throw.
+/// Runs `work` on up to `threads` threads, fewer where the system gives no more, and returns when all are done: the
+/// time that they slept in barriers. `work` must not throw.
 Duration run_team(int threads, const std::function<void(const Worker&)>& work);
 
 /// Threads that this process may use: OMP_NUM_THREADS, and no more than its affinity mask has.

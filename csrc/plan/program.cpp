@@ -1,11 +1,14 @@
 #include "plan/program.h"
 
 #include <algorithm>
+#include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
 #include "plan/check.h"
+#include "plan/fork.h"
 #include "plan/operations.h"
 
 namespace engine {
@@ -58,7 +61,8 @@ Hold Program::lock_for(Plan::Mode mode) const {
 }
 
 bool Program::awaited() const {
-  return std::any_of(storages_.begin(), storages_.end(), [](const auto& storage) { return storage->awaited(); });
+  return fork_awaited() ||
+         std::any_of(storages_.begin(), storages_.end(), [](const auto& storage) { return storage->awaited(); });
 }
 
 int64_t Program::output_size() const {
@@ -77,31 +81,52 @@ void Program::configure(TrainingSpec training) {
   }
   if (optimizer.accumulate > 1) fresh.accumulated = Arena(parameters_.size);
   if (optimizer.averages) fresh.averages = Arena(parameters_.size);
+  auto pool = std::make_shared<Pool>();
   const auto lock = write_lock();
   state_ = std::move(fresh);
   iterations_ = 0;
-  const std::lock_guard<std::mutex> state(state_mutex_);
-  training_ = std::move(spec);
-  pool_ = std::make_shared<Pool>();
+  const std::lock_guard<std::mutex> state(short_lock());
+  training_.swap(spec);
+  pool_.swap(pool);
 }
 
 std::shared_ptr<const TrainingSpec> Program::training() const {
-  const std::lock_guard<std::mutex> state(state_mutex_);
+  const std::lock_guard<std::mutex> state(short_lock());
   return training_;
 }
+
+/// Deletes a workspace, or keeps it for whoever wants one like it next.
+struct Program::GiveBack {
+  std::shared_ptr<Pool> pool;
+  Key key;
+
+  void operator()(Workspace* used) const noexcept {
+    std::unique_ptr<Workspace> owned(used);
+    decltype(pool->free) dropped;  // freed when nobody waits for the lock
+    const int64_t size = owned->plan->arena_size;
+    if (size > kKeptFloats) return;
+    const std::lock_guard<std::mutex> lock(short_lock());
+    if (pool->free.size() > kKeptSizes || pool->kept + size > kKeptFloats) {
+      pool->free.swap(dropped);
+      pool->kept = 0;
+    }
+    try {
+      pool->free[key].push_back(std::move(owned));
+      pool->kept += size;
+    } catch (const std::bad_alloc&) {  // then it is deleted
+    }
+  }
+};
 
 std::shared_ptr<Workspace> Program::lease(Plan::Mode mode, bool compressed, int64_t rows, int threads) {
   const Key key{mode, compressed, rows, threads};
   std::shared_ptr<Pool> pool;
   std::shared_ptr<const TrainingSpec> training;
-  {
-    const std::lock_guard<std::mutex> state(state_mutex_);
-    pool = pool_;
-    training = training_;
-  }
   std::unique_ptr<Workspace> workspace;
   {
-    const std::lock_guard<std::mutex> lock(pool->mutex);
+    const std::lock_guard<std::mutex> state(short_lock());
+    pool = pool_;
+    training = training_;
     auto& free = pool->free[key];
     if (!free.empty()) {
       workspace = std::move(free.back());
@@ -110,23 +135,11 @@ std::shared_ptr<Workspace> Program::lease(Plan::Mode mode, bool compressed, int6
     }
   }
   if (!workspace) {
-    static const TrainingSpec kUntrained;
     auto plan = std::make_shared<const Plan>(
-        compile(model_, parameters_, training ? *training : kUntrained, mode, compressed, rows, threads));
+        compile(model_, parameters_, training ? *training : TrainingSpec{}, mode, compressed, rows, threads));
     workspace = std::make_unique<Workspace>(Workspace{plan, training, Arena(plan->arena_size)});
   }
-  return {workspace.release(), [pool, key](Workspace* used) {
-            std::unique_ptr<Workspace> owned(used);
-            const std::lock_guard<std::mutex> lock(pool->mutex);
-            const int64_t size = owned->plan->arena_size;
-            if (size > kKeptFloats) return;
-            if (pool->free.size() > kKeptSizes || pool->kept + size > kKeptFloats) {
-              pool->free.clear();
-              pool->kept = 0;
-            }
-            pool->kept += size;
-            pool->free[key].push_back(std::move(owned));
-          }};
+  return {workspace.release(), GiveBack{std::move(pool), key}};
 }
 
 }  // namespace engine

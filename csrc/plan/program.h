@@ -3,7 +3,6 @@
 #include <atomic>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <tuple>
 #include <vector>
 
@@ -77,8 +76,8 @@ class Program {
 
  private:
   using Key = std::tuple<Plan::Mode, bool, int64_t, int>;
-  struct Pool {
-    std::mutex mutex;
+  struct GiveBack;
+  struct Pool {  // guarded by `short_lock`
     std::map<Key, std::vector<std::unique_ptr<Workspace>>> free;
     int64_t kept = 0;  // floats in `free`
   };
@@ -90,7 +89,7 @@ class Program {
   std::vector<float*> weights_;                    // of each variable
   OptimizerState state_;
   std::atomic<int64_t> iterations_{0};  // which others may ask for while a run counts on
-  mutable std::mutex state_mutex_;      // of the two pointers, which change together
+  // The two change together, guarded by `short_lock`.
   std::shared_ptr<const TrainingSpec> training_;
   std::shared_ptr<Pool> pool_;
 };

@@ -3,24 +3,26 @@
 namespace engine {
 
 void Storage::lock() {
-  ++waiting_;
-  const std::lock_guard<std::mutex> turn(turnstile_);
-  mutex_.lock();
-  --waiting_;
+  ++locks_.waiting;
+  const std::lock_guard<std::mutex> turn(locks_.turnstile);
+  locks_.mutex.lock();
+  --locks_.waiting;
 }
 
 void Storage::lock_shared() {
-  ++waiting_;
-  const std::lock_guard<std::mutex> turn(turnstile_);
-  mutex_.lock_shared();
-  --waiting_;
+  ++locks_.waiting;
+  const std::lock_guard<std::mutex> turn(locks_.turnstile);
+  locks_.mutex.lock_shared();
+  --locks_.waiting;
 }
 
 Hold::Hold(const Storages& storages, bool writes) : storages_(storages), writes_(writes) {
   for (const auto& storage : storages_) writes_ ? storage->lock() : storage->lock_shared();
+  if (writes_) begin_write();
 }
 
 Hold::~Hold() {
+  if (writes_) end_write();
   for (const auto& storage : storages_) writes_ ? storage->unlock() : storage->unlock_shared();
 }
 

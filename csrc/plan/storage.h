@@ -3,10 +3,12 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <shared_mutex>
 #include <vector>
 
 #include "plan/arena.h"
+#include "plan/fork.h"
 
 namespace engine {
 
@@ -19,21 +21,27 @@ class Storage {
   float* data() const { return data_.data(); }
 
   void lock();
-  void unlock() { mutex_.unlock(); }
+  void unlock() { locks_.mutex.unlock(); }
   void lock_shared();
-  void unlock_shared() { mutex_.unlock_shared(); }
-  bool awaited() const { return waiting_.load(std::memory_order_relaxed) > 0; }
+  void unlock_shared() { locks_.mutex.unlock_shared(); }
+  bool awaited() const { return locks_.waiting.load(std::memory_order_relaxed) > 0; }
 
  private:
+  struct Locks {
+    std::mutex turnstile;  // std::shared_mutex may let readers pass a waiting writer for ever
+    std::shared_mutex mutex;
+    std::atomic<int> waiting{0};
+  };
+
   Arena data_;
-  std::mutex turnstile_;  // std::shared_mutex may let readers pass a waiting writer for ever
-  std::shared_mutex mutex_;
-  std::atomic<int> waiting_{0};
+  Locks locks_;
+  ChildReset reset_{&locks_, [](void* locks) { new (locks) Locks; }};
 };
 
 using Storages = std::vector<std::shared_ptr<Storage>>;
 
-/// Holds the locks of all `storages`, which every thread takes in the same order: that of their addresses.
+/// Holds the locks of all `storages`, which every thread takes in the same order: that of their addresses. One that
+/// writes holds up fork() as well, so that whoever forks must have none.
 class Hold {
  public:
   Hold(const Storages& storages, bool writes);

@@ -22,6 +22,10 @@ def set_threads(n: int) -> None:
     """Use `n` >= 1 threads in every later run; 0 goes back to the affinity mask / OMP_NUM_THREADS."""
 
 def get_threads() -> int: ...
+def begin_fork() -> None:
+    """Waits until no thread is changing weights; none does then until `end_fork`, so that a child finds whole steps."""
+
+def end_fork() -> None: ...
 def uniform(seed: int, stream: int, size: int, low: float, high: float) -> Float32:
     """`size` float32 draws from [low, high): Philox 4x32-10 keyed by (seed, stream, element)."""
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from engine._checks import suggestion
+
+# Held during these imports. fork() waits for it: CPython's own lock of a module that another thread is importing stays
+# locked in the child for ever.
+_importing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
+    )
 
 
 def on_first_use(package: str, note: str = "", /, **homes: str) -> Callable[[str], Any]:
@@ -23,7 +33,8 @@ def on_first_use(package: str, note: str = "", /, **homes: str) -> Callable[[str
             raise no_attribute(package, name, note, homes)
         import importlib
 
-        found: Any = importlib.import_module(f"{package}.{homes[name]}")
+        with _importing:
+            found: Any = importlib.import_module(f"{package}.{homes[name]}")
         if name != homes[name]:
             found = getattr(found, name)
         setattr(sys.modules[package], name, found)

@@ -18,7 +18,7 @@ if _ours:
 try:
     from engine import _core
 except ImportError as error:
-    if "ENGINE_ISA" in str(error):  # the core has said what to do
+    if any(word in str(error) for word in ("ENGINE_ISA", "sub-interpreter")):  # the core has said what to do
         raise
     msg = (
         f"the compiled part of engine, engine._core, can't be imported ({error}). Install mlp-engine again as "
@@ -29,6 +29,9 @@ except ImportError as error:
 finally:
     if _ours:
         del os.environ[_SPIN]
+
+if hasattr(os, "register_at_fork"):  # the core itself begins anew in a child
+    os.register_at_fork(before=_core.begin_fork, after_in_parent=_core.end_fork)
 
 __version__ = _core.__version__
 accumulate = _core.accumulate

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
+
+from engine._locks import Lock
 
 _WORD = 2**64
 
@@ -16,7 +17,7 @@ class _State:
     """A seed and the number of streams handed out since it was set."""
 
     def __init__(self, seed: int) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self.reset(seed)
 
     def reset(self, seed: int) -> None:

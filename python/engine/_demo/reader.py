@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from engine import layers, losses, optimizers
+from engine._locks import Lock
 from engine.layers.core import named_leaves
 from engine.models import Sequential
 
@@ -118,7 +118,7 @@ class Reader:
         self._ink = 1.0 if any(isinstance(layer, scales) for layer in first) else 1 / 255
         blank = model.predict(np.zeros((1, *sample), np.float32), verbose=0)
         self._from_logits = not (np.isclose(blank.sum(), 1, atol=1e-3) and blank.min() >= 0)
-        self._lock = threading.Lock()  # held while the probe has the gradient of one drawing
+        self._lock = Lock()  # held while the probe has the gradient of one drawing
         self._probe = _Probe(name="probe")
         self._twin = self._with_probe()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import weakref
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._checks import Shape
+from engine._locks import Lock
 from engine._program import Float32, Loan, Program, read_weights
 from engine._spec import Spec
 from engine._values import Tensor
@@ -25,7 +25,7 @@ from engine.regularizers import Regularizer
 MOST_WEIGHTS = 2**40
 
 # Held while layers get their weights, or join or leave a model: once, and one after the other, whoever asks.
-JOINING = threading.RLock()
+JOINING = Lock()
 
 
 class Weight(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ class CompiledModel(ABC):
         self._compile_arguments: dict[str, Any] = {}
         self._uncompiled_optimizer: Optimizer | None = None  # assigned before `compile`
         self._run_eagerly = False
-        self._fitting = False
+        self._fitting: threading.Thread | None = None  # which is in `fit`
         self._recovery: Recovery | None = None  # of the training that is going on
         self._lock = ModelLock()
 
@@ -261,7 +262,7 @@ class CompiledModel(ABC):
         )
 
     def _require_idle(self, action: str) -> None:
-        if self._fitting:
+        if self._fitting is not None and self._fitting.is_alive():  # a forked child has one thread alone
             msg = f"model {self.name!r} can't be {action} while it is being fitted"
             raise RuntimeError(msg)
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from engine._locks import reset_in_children
+
 # Seconds that a hook may take before a thread that can't go on until it ends is told so: the hook may be waiting for it.
 PATIENCE = 60.0
 
@@ -37,6 +39,7 @@ class ModelLock:
         self._depth = 0
         self._waiting: list[_Waiter] = []
         self._loans: list[_Loan] = []
+        reset_in_children(self)
 
     def __enter__(self) -> None:
         self._acquire(borrows=False)
@@ -124,6 +127,14 @@ class ModelLock:
     def _release(self) -> None:
         with self._changed:
             self._give(self._owner if self._depth > 1 else None, self._depth - 1)
+
+    def _reset_in_child(self) -> None:
+        me = threading.current_thread()
+        self._changed = threading.Condition()
+        if self._owner is not me:
+            self._owner, self._depth = None, 0
+        self._waiting = []
+        self._loans = [loan for loan in self._loans if loan.lender is me]
 
     def _give(self, owner: threading.Thread | None, depth: int) -> None:
         self._owner, self._depth = owner, depth

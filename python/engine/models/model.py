@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -123,7 +124,7 @@ class TrainableModel(ExchangedModel, SavedModel):
                 hooks.join(self, params, self._lock.lent)
                 self.history, self.stop_training = hooks.history, False
                 self._feature_names = source.feature_names
-                self._fitting, self._recovery = True, recovery
+                self._fitting, self._recovery = threading.current_thread(), recovery
 
                 def lost(loss: float) -> None:
                     self._warn_of_loss(compiled, loss, source)
@@ -131,7 +132,7 @@ class TrainableModel(ExchangedModel, SavedModel):
                 try:
                     Trainer(program, compiled, hooks, progress, recovery, lost=lost).fit(plan)
                 finally:
-                    self._fitting, self._recovery = False, None
+                    self._fitting, self._recovery = None, None
             return hooks.history
 
     def evaluate(  # noqa: PLR0917 # Keras' signature

@@ -144,12 +144,16 @@ class Format(ABC):
         """Open the file for reading."""
 
 
+class _TooLarge(MemoryError, ValueError):
+    """There was no memory for what a file asks for."""
+
+
 @contextmanager
 def understood(path: object) -> Iterator[None]:
     """Within the block, say of everything that is wrong with the file `path` that it is, as a ValueError.
 
     OSError stays what it is, unless it is of a place that the file can't have, and so does the ImportError of a missing
-    package.
+    package. A MemoryError is still one, and a ValueError too, since a damaged file may ask for any amount of memory.
     """
     try:
         yield
@@ -158,6 +162,9 @@ def understood(path: object) -> Iterator[None]:
     except ValueError as error:
         msg = f"{path}: {error}"
         raise ValueError(msg) from error
+    except MemoryError as error:
+        msg = f"{path} can't be read: it needs more memory than there is, or is damaged ({error})"
+        raise _TooLarge(msg) from error
     except Exception as error:
         if isinstance(error, OSError) and (error.errno != errno.EINVAL or error.filename is not None):
             raise

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from engine import layers, losses, metrics, optimizers, regularizers
+from engine._locks import Lock
 from engine._program import Float32
 from engine.losses import Loss
 from engine.losses.base import FunctionLoss
@@ -166,7 +166,7 @@ class Predictor:
     """A network that gives outputs for the weights it is asked with. Many threads may ask; pickles hold none of it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._design: Design | None = None
         self._model: Sequential | None = None
         self._weights: list[Any] = []

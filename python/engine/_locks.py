@@ -1,0 +1,55 @@
+"""Locks that a forked child finds free, whoever held them in its parent: the other threads are not in the child."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Protocol
+from weakref import WeakSet
+
+
+class _Resettable(Protocol):
+    def _reset_in_child(self) -> None:
+        """Forget whatever other threads than the one that has forked held or waited for."""
+
+
+_resettable: WeakSet[_Resettable] = WeakSet()
+
+
+def _reset_all() -> None:
+    for each in _resettable:
+        each._reset_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_all)
+
+
+def reset_in_children(lock: _Resettable) -> None:
+    """Have `lock` reset in every child that this process forks, for as long as the lock lives."""
+    _resettable.add(lock)
+
+
+class Lock:
+    """A lock for `with`, which the thread that holds it may take again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._owner: int | None = None
+        self._depth = 0
+        reset_in_children(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._owner = threading.get_ident()
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._owner = None
+        self._lock.release()
+
+    def _reset_in_child(self) -> None:
+        if self._owner != threading.get_ident():
+            self._lock, self._owner, self._depth = threading.RLock(), None, 0

@@ -1,0 +1,135 @@
+"""Where memory or threads end: an error of Python's or fewer threads, never the end of the process.
+
+`FAULTS_EVERY=1` lets every allocation fail once, which takes minutes; by default it is one of 149.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from faults import build_faults, needs_faults
+from numerics import run_python, run_script
+
+EVERY = int(os.environ.get("FAULTS_EVERY", "149"))
+ALL_THAT_FOLLOW = 10**9
+THREADS = 2
+
+WORKER = str(Path(__file__).with_name("faults_worker.py"))
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return build_faults(tmp_path_factory.mktemp("faults"))
+
+
+@needs_faults
+@pytest.mark.parametrize("count", [1, ALL_THAT_FOLLOW], ids=["one", "all"])
+def test_a_failing_allocation_is_a_memory_error(library: str, count: int) -> None:
+    """The model is afterwards what it was, or what the last finished step has made of it."""
+    result = run_python([WORKER, *map(str, (THREADS, EVERY // 2, EVERY, count))], LD_PRELOAD=library)
+    assert result.returncode == 0, result.stderr
+    troubles = [line for line in result.stdout.splitlines() if not line.endswith("allocations")]
+    assert not troubles, "\n".join([*troubles, result.stderr])
+
+
+STATE_BEYOND_THE_LIMIT = """
+    import math, resource
+    from pathlib import Path
+    import numpy as np
+    import engine as keras
+
+    keras.config.set_threads(1)
+    units = 2048
+    model = keras.Sequential([keras.Input((units,)), keras.layers.Dense(units, use_bias=False)])
+    model.compile("adam", "mse")
+    rows = np.ones((4, units), np.float32)
+    model.train_on_batch(rows, rows)
+    variable = max(model.optimizer.variables, key=lambda variable: math.prod(variable.shape))
+    before = np.array(variable)
+    values = np.zeros(variable.shape, np.float32)
+    refused = 0
+    for megabytes in range(0, 64, 4):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limit = pages * resource.getpagesize() + (megabytes << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        try:
+            variable.assign(values)
+        except MemoryError:
+            refused += 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        after = np.array(variable)
+        assert np.array_equal(after, before) or np.array_equal(after, values)
+        variable.assign(before)
+    assert refused
+    model.predict(rows, verbose=0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space of a process on Linux")
+@pytest.mark.skipif("LD_PRELOAD" in os.environ, reason="a sanitizer takes all of the address space")
+def test_a_variable_that_does_not_fit_is_a_memory_error() -> None:
+    run_script(STATE_BEYOND_THE_LIMIT)
+
+
+# Followed by one of the two below, which print the digest of weights and outputs for several limits.
+TRAININGS = """
+    import hashlib, os, resource
+    import numpy as np
+    import engine as keras
+
+    keras.config.set_threads(4)
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((256, 256), np.float32)
+    y = rng.integers(0, 10, 256)
+
+    def digest():
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((256,)), keras.layers.Dense(512, "relu"), keras.layers.Dense(10, "softmax")])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(x, y, batch_size=128, epochs=2, verbose=0)
+        model.evaluate(x, y, verbose=0)
+        arrays = [*model.get_weights(), model.predict(x, verbose=0)]
+        return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+"""
+LIMITED_BY_LIBRARY = """
+    import threading
+    from faults import Faults
+    faults = Faults()
+
+    def train(limit):
+        faults.limit_threads(limit)
+        print(digest())
+        faults.limit_threads(100)
+        print(digest())
+
+    for limit in (3, 0, 2, 1):
+        thread = threading.Thread(target=train, args=(limit,))  # which begins without a team
+        thread.start()
+        thread.join()
+"""
+LIMITED_BY_SYSTEM = """
+    if os.getuid() == 0:  # whom no limit stops
+        os.setgid(65534)
+        os.setuid(65534)
+    for limit in (1, 2, 3, 4):
+        resource.setrlimit(resource.RLIMIT_NPROC, (limit, resource.getrlimit(resource.RLIMIT_NPROC)[1]))
+        print(digest())
+"""
+
+
+@needs_faults
+def test_fewer_threads_than_asked_for_give_the_same_bits(library: str) -> None:
+    found = run_script(TRAININGS + LIMITED_BY_LIBRARY, LD_PRELOAD=library).split()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the number of threads of a user on Linux")
+def test_a_user_who_may_have_no_more_threads_can_train() -> None:
+    found = run_script(TRAININGS + LIMITED_BY_SYSTEM).split()
+    assert len(found) == 4
+    assert len(set(found)) == 1
