@@ -19,6 +19,10 @@ ROWS = 9
 WIDTH = 5
 # Of the programs' outputs and the engine's: float32, a few operations apart.
 TOLERANCE = 1e-6
+# Of inputs whose squares or reciprocals leave the range of float32. Sums of larger ones do or don't by their order.
+SCALES = (1e37, 1e20, 1e-20, 1e-37)
+# Denormal numbers are zeros to the engine, and sums of rows that are normalized are taken in one order everywhere.
+NORMALIZATION_SCALES = (1e38, 1e-38, 1e-42)
 
 Layers = Callable[[], list[Any]]
 
@@ -50,6 +54,25 @@ class Case(NamedTuple):
         if self.tokens is not None:
             return rng.integers(0, self.tokens, (rows, *self.shape)).astype(np.float32)
         return rng.normal(0.0, 1.5, (rows, *self.shape)).astype(np.float32)
+
+
+def extreme_cases() -> list[tuple[str, float]]:
+    """Names of cases that take numbers, and scales of their inputs."""
+    names = [name for name, case in CASES.items() if case.tokens is None]
+    both = [(name, scale) for name in names for scale in SCALES]
+    return both + [(name, scale) for name in names if "normal" in name for scale in NORMALIZATION_SCALES]
+
+
+def scaled_inputs(case: Case, scale: float) -> Array:
+    """Samples times `scale`, at most 3e38."""
+    return np.clip(case.inputs().astype(np.float64) * scale, -3e38, 3e38).astype(np.float32)
+
+
+def require_close(found: Array, expected: Array) -> None:
+    """Raise AssertionError unless outputs are as expected, wherever those are finite, for the largest of them."""
+    finite = np.isfinite(expected)
+    largest = float(np.abs(expected[finite]).max(initial=1.0))
+    np.testing.assert_allclose(found[finite], expected[finite], rtol=TOLERANCE, atol=TOLERANCE * largest)
 
 
 def nested(*layers: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exported import CASES, ROWS, TOLERANCE, Array
+from exported import CASES, ROWS, TOLERANCE, Array, extreme_cases, require_close, scaled_inputs
 
 import engine as keras
 from engine.export.c_writer import literal
@@ -80,6 +80,25 @@ def outputs_of(program: Path, samples: Mapping[str, Array], sizes: Mapping[str, 
 
 
 @pytest.fixture(scope="module")
+def extreme_programs(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[tuple[str, float], tuple[Array, Array]]:
+    """The same for inputs of extreme scales."""
+    folder = tmp_path_factory.mktemp("c")
+    keras.utils.set_random_seed(1)
+    cases = {f"m{number}": case for number, case in enumerate(extreme_cases())}
+    samples, expected, sizes = {}, {}, {}
+    for key, (name, scale) in cases.items():
+        model = CASES[name].model()
+        model.export(folder / f"{key}.h")
+        samples[key] = scaled_inputs(CASES[name], scale)
+        expected[key] = model.predict(samples[key]).reshape(ROWS, -1)
+        sizes[key] = expected[key].shape[1]
+    found = outputs_of(compiled(folder, list(cases), C, "c"), samples, sizes)
+    return {case: (found[key], expected[key]) for key, case in cases.items()}
+
+
+@pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Array, Array]]:
     """Of each case what the compiled header and what predict makes of it."""
     folder = tmp_path_factory.mktemp("c")
@@ -102,6 +121,14 @@ def test_outputs_are_those_of_predict(name: str, programs: dict[str, tuple[Array
     found, expected = programs[name]
     np.testing.assert_allclose(found[:-1].reshape(ROWS, -1), expected, rtol=TOLERANCE, atol=TOLERANCE)
     assert 0.0 <= found[-1] <= TOLERANCE * max(1.0, np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("name", "scale"), extreme_cases())
+def test_outputs_are_those_of_predict_for_extreme_inputs(
+    name: str, scale: float, extreme_programs: dict[tuple[str, float], tuple[Array, Array]]
+) -> None:
+    found, expected = extreme_programs[name, scale]
+    require_close(found[:-1].reshape(ROWS, -1), expected)
 
 
 def small() -> keras.Sequential:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from exported import CASES, TOLERANCE, Array
+from exported import CASES, TOLERANCE, Array, extreme_cases, require_close, scaled_inputs
 from onnx.reference import ReferenceEvaluator
 
 import engine as keras
@@ -57,6 +57,12 @@ def test_outputs_are_those_of_predict(
         outputs = run(graph, x)
         assert outputs.shape == (rows, *(model.output_shape[1:]))
         np.testing.assert_allclose(outputs, model.predict(x), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("name", "scale"), extreme_cases())
+def test_outputs_are_those_of_predict_for_extreme_inputs(name: str, scale: float, tmp_path: Path) -> None:
+    model, x = CASES[name].model(), scaled_inputs(CASES[name], scale)
+    require_close(run(exported(model, tmp_path), x), model.predict(x))
 
 
 @pytest.mark.parametrize("opset", [14, 17, 18, 21])
@@ -166,3 +172,13 @@ def test_weights_of_a_layer_that_comes_again_are_there_once(tmp_path: Path) -> N
     graph = exported(model, tmp_path).graph
     assert sorted(array.name for array in graph.initializer) == ["tied/bias", "tied/kernel"]
     assert [node.output[0] for node in graph.node if "tied" in node.output[0]] == ["tied", "tied_1"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", 'it\'s "q"', "ü", "x" * 300, "a:b", "a\nb", ".."])
+def test_any_name_that_a_layer_may_have(name: str, tmp_path: Path) -> None:
+    layers = [keras.Input((3,), name=name), keras.layers.Dense(4, name=name), keras.layers.Dense(2)]
+    model = keras.Sequential(layers, name=name)
+    graph = exported(model, tmp_path)
+    onnx.checker.check_model(graph, full_check=True)
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_allclose(run(graph, x), model.predict(x), rtol=TOLERANCE, atol=TOLERANCE)

@@ -32,8 +32,20 @@ static inline void @product(const float *x, const float *kernel, float *y, long 
 static inline void @add(float *sum, float value)
 {
     const float term = value - sum[1], next = sum[0] + term;
-    sum[1] = (next - sum[0]) - term;
+    sum[1] = next - next == 0.0f ? (next - sum[0]) - term : 0.0f; /* nothing of an infinity */
     sum[0] = next;
+}
+""",
+    "row_sum": """\
+/* sum of x - mean, or of its square; like the engine in 16 lanes, which overflow where the engine's do */
+static inline float @row_sum(const float *x, long n, float mean, int squared)
+{
+    float sums[16] = {0.0f};
+    for (long j = 0; j < n; ++j) sums[j % 16] += squared ? (x[j] - mean) * (x[j] - mean) : x[j] - mean;
+    for (int width = 8; width > 0; width /= 2) {
+        for (int lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
+    }
+    return sums[0];
 }
 """,
     "largest": """\
@@ -99,11 +111,8 @@ static inline void @sparsemax(const float *x, float *y, long rows, long n)
 static inline void @standardize(const float *x, float *y, long rows, long n, float epsilon, int centred)
 {
     for (long row = 0; row < rows; ++row, x += n, y += n) {
-        float sum[2] = {0.0f, 0.0f}, squares[2] = {0.0f, 0.0f};
-        for (long j = 0; j < n; ++j) @add(sum, x[j]);
-        const float mean = centred ? sum[0] / (float)n : 0.0f;
-        for (long j = 0; j < n; ++j) @add(squares, (x[j] - mean) * (x[j] - mean));
-        const float factor = 1.0f / sqrtf(squares[0] / (float)n + epsilon);
+        const float mean = centred ? @row_sum(x, n, 0.0f, 0) / (float)n : 0.0f;
+        const float factor = 1.0f / sqrtf(@row_sum(x, n, mean, 1) / (float)n + epsilon);
         for (long j = 0; j < n; ++j) y[j] = (x[j] - mean) * factor;
     }
 }
@@ -113,10 +122,9 @@ static inline void @standardize(const float *x, float *y, long rows, long n, flo
 static inline void @unit(const float *x, float *y, long rows, long n, float epsilon)
 {
     for (long row = 0; row < rows; ++row, x += n, y += n) {
-        float squares[2] = {0.0f, 0.0f};
-        for (long j = 0; j < n; ++j) @add(squares, x[j] * x[j]);
-        const float length = sqrtf(squares[0]);
-        for (long j = 0; j < n; ++j) y[j] = x[j] / (length > epsilon ? length : epsilon);
+        const float length = sqrtf(@row_sum(x, n, 0.0f, 1));
+        const float factor = 1.0f / (length > epsilon ? length : epsilon);
+        for (long j = 0; j < n; ++j) y[j] = x[j] * factor;
     }
 }
 """,
@@ -227,7 +235,9 @@ ACTIVATIONS = {
     "elu": "x > 0.0f ? x : {0} * expm1f(x)",
     "selu": "1.050701f * (x > 0.0f ? x : 1.6732632f * expm1f(x))",
     "celu": "x > 0.0f ? x : {0} * expm1f(x / {0})",
-    "squareplus": "0.5f * (x < 0.0f ? {0} / (sqrtf(x * x + {0}) - x) : x + sqrtf(x * x + {0}))",
+    # From 1e15 on the root is |x|, as no square may overflow.
+    "squareplus": "0.5f * (x < -1e15f ? {0} / (-2.0f * x) : x > 1e15f ? 2.0f * x"
+    " : x < 0.0f ? {0} / (sqrtf(x * x + {0}) - x) : x + sqrtf(x * x + {0}))",
     "relu6": "x < 0.0f ? 0.0f : x > 6.0f ? 6.0f : x",
     "leaky_relu": "x < 0.0f ? {0} * x : x",
     "general_relu": "(x <= {3} ? 0.0f : x > {1} ? {1} : x) - {0} * (x < {2} ? {2} - x : 0.0f)",

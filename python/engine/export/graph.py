@@ -75,7 +75,8 @@ def stages_of(layers: Iterable[tuple[str, Layer]], input_shape: Shape) -> list[S
     Raises:
         ValueError: for a layer that Python computes, or weights that aren't finite.
     """
-    named = list(layers)
+    # ONNX has no empty names, as Keras' layers may.
+    named = [(name or type(layer).__name__.lower(), layer) for name, layer in layers]
     shape, stages, free = input_shape, list[Stage](), _free_names([name for name, _ in named])
     for (name, layer), (masks, masked) in zip(named, _masks([layer for _, layer in named]), strict=True):
         out = layer._output_shape_for(shape)

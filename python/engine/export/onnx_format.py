@@ -130,7 +130,11 @@ def _leaky(w: Writer, step: Step) -> None:
 
 def _standardize(w: Writer, step: Step) -> None:
     w.rows(step)
-    x = w("Sub", w.x, w("ReduceMean", w.x, axes=[-1])) if step.constants["centred"] else w.x
+    x = w.x
+    if step.constants["centred"]:
+        # Divided by a power of two, which rounds nothing, since runtimes add in orders of their own: no sum overflows.
+        share = 2.0 ** -step.width.bit_length()
+        x = w("Sub", x, w("Mul", w("ReduceMean", w("Mul", x, share), axes=[-1]), 1 / share))
     squares = w("ReduceMean", w("Mul", x, x), axes=[-1])
     w.x = w("Div", x, w("Sqrt", w("Add", squares, step.constants["epsilon"])))
 
@@ -190,7 +194,9 @@ def _sparse_plus(w: Writer, x: str) -> str:
 
 def _squareplus(w: Writer, x: str, b: float) -> str:
     """For negative x without the difference of two large numbers: `b / (root - x) / 2`."""
-    root = w("Sqrt", w("Add", w("Mul", x, x), b))
+    size = w("Abs", x)
+    far = w("Less", 1e15, size)  # where the root is |x|, as no square may overflow
+    root = w("Where", far, size, w("Sqrt", w("Add", w("Mul", x, x), b)))
     small = w("Div", b, w("Sub", root, w("Min", x, 0.0)))
     return str(w("Mul", w("Where", w("Less", x, 0.0), small, w("Add", x, root)), 0.5))
 

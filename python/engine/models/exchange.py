@@ -143,4 +143,6 @@ class ExchangedModel(CompiledModel):
         if self._tokens is None:
             sample = (sample - _DIFFERENT // 2) / np.float32(_DIFFERENT // 2)
         outputs = program.predict(sample[np.newaxis])[0]
-        return Graph(self.name, inputs.name, inputs.dtype, shape, stages, sample, outputs)
+        return Graph(
+            self.name or "model", inputs.name or "inputs", inputs.dtype, shape, stages, sample, outputs
+        )

@@ -144,7 +144,7 @@ class Format(ABC):
         """Open the file for reading."""
 
 
-class _TooLarge(MemoryError, ValueError):
+class _TooLargeError(MemoryError, ValueError):
     """There was no memory for what a file asks for."""
 
 
@@ -164,7 +164,7 @@ def understood(path: object) -> Iterator[None]:
         raise ValueError(msg) from error
     except MemoryError as error:
         msg = f"{path} can't be read: it needs more memory than there is, or is damaged ({error})"
-        raise _TooLarge(msg) from error
+        raise _TooLargeError(msg) from error
     except Exception as error:
         if isinstance(error, OSError) and (error.errno != errno.EINVAL or error.filename is not None):
             raise
