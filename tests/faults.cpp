@@ -1,5 +1,5 @@
-// Preloaded into a process: makes a chosen allocation fail, or threads beyond a number. Python calls the functions at the
-// end. Linux with glibc.
+// Preloaded into a process: makes a chosen allocation fail, or threads beyond a number. Python calls the functions at
+// the end. Linux with glibc.
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>

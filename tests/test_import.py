@@ -47,9 +47,9 @@ try:
     import _interpreters as interpreters  # from Python 3.13 on
 except ImportError:
     import _xxsubinterpreters as interpreters
-    number = interpreters.create()
+    number = interpreters.create(isolated=False)  # as mod_wsgi makes it
 else:
-    number = interpreters.create("legacy")  # as mod_wsgi makes it
+    number = interpreters.create("legacy")
 script = (
     "import sys, warnings",
     "warnings.simplefilter('ignore')",  # NumPy's

@@ -4,7 +4,18 @@
 #include "bindings/register.h"
 #include "cpu/executor.h"
 
+namespace {
+
+constexpr const char* kRefusal =
+    "engine can't be used in a sub-interpreter: import it in the main interpreter (with mod_wsgi: "
+    "WSGIApplicationGroup %{GLOBAL}), or in a process of its own";
+
+bool in_main_interpreter() { return PyInterpreterState_Get() == PyInterpreterState_Main(); }
+
+}  // namespace
+
 PYBIND11_MODULE(core_of_main_interpreter, m, pybind11::mod_gil_not_used()) {
+  if (!in_main_interpreter()) throw pybind11::import_error(kRefusal);
   engine::cpu_executor();  // chooses the kernels now, so that a bad ENGINE_ISA is an error of the import
   m.attr("__version__") = ENGINE_VERSION;
   engine::bindings::register_info(m);
@@ -21,11 +32,10 @@ PYBIND11_MODULE(core_of_main_interpreter, m, pybind11::mod_gil_not_used()) {
 }
 
 /// The entry of `_core`. In another interpreter than the main one pybind11 would wait for the GIL that it holds, up to
-/// Python 3.11, and NumPy, whose types the module keeps, belongs to the main interpreter in every version.
+/// Python 3.11, and NumPy, whose types the module keeps, belongs to the main interpreter in every version. From 3.13 on
+/// Python calls this in the main interpreter first, and what the module does then in the one that imports it.
 extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
-  if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit_core_of_main_interpreter();
-  PyErr_SetString(PyExc_ImportError,
-                  "engine can't be used in a sub-interpreter: import it in the main interpreter (with mod_wsgi: "
-                  "WSGIApplicationGroup %{GLOBAL}), or in a process of its own");
+  if (in_main_interpreter()) return PyInit_core_of_main_interpreter();
+  PyErr_SetString(PyExc_ImportError, kRefusal);
   return nullptr;
 }
