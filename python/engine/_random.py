@@ -91,7 +91,7 @@ class Sampling(Protocol):
     """How often it was."""
 
 
-_sampling = threading.Lock()
+_sampling = Lock()
 
 
 def next_sampling(called: Sampling) -> int:
