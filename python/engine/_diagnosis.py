@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from engine._compiled import Compiled
 from engine._samples import Samples, Source
 from engine.layers import Layer
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = __file__.removesuffix("_diagnosis.py")  # without pathlib, which takes milliseconds to import
 
 # The activation that a layer is, by its class.
 _ACTIVATION_LAYERS: dict[type[Layer], str] = {
