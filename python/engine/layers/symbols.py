@@ -95,17 +95,44 @@ class KerasTensor(NoNumbers):
 
     Args:
         start: the input layer.
-        layers: those that follow it, models among them, the last of which gives this out.
         sample: the shape of one sample.
-        modes: the argument `training` that each of them was called with.
+        before: what the last layer on the way is called on; None where the input layer gives this out.
+        layer: that last layer, or a model.
+        mode: the argument `training` that it was called with.
     """
 
     dtype = "float32"
 
     def __init__(
-        self, start: Linked, layers: tuple[Any, ...], sample: Shape, modes: tuple[bool | None, ...] = ()
+        self,
+        start: Linked,
+        sample: Shape,
+        before: KerasTensor | None = None,
+        layer: Any = None,
+        mode: bool | None = None,
     ) -> None:
-        self.start, self.layers, self._sample, self.modes = start, layers, sample, modes
+        self.start, self._sample = start, sample
+        self._before, self._layer, self._mode = before, layer, mode
+
+    @property
+    def layers(self) -> tuple[Any, ...]:
+        """The layers that follow the input layer, models among them, the last of which gives this out."""
+        return tuple(each._layer for each in self._calls)
+
+    @property
+    def modes(self) -> tuple[bool | None, ...]:
+        """The argument `training` that each of the layers was called with."""
+        return tuple(each._mode for each in self._calls)
+
+    @property
+    def _calls(self) -> list[KerasTensor]:
+        """What each call of a layer on the way has given out."""
+        # Not kept: in a chain of n layers, n lists would have n * n / 2 members.
+        found, each = [], self
+        while each._before is not None:
+            found.append(each)
+            each = each._before
+        return found[::-1]
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -120,12 +147,12 @@ class KerasTensor(NoNumbers):
     @property
     def name(self) -> str:
         """That of the layer which gives this out."""
-        return str((self.layers or (self.start,))[-1].name)
+        return str((self.start if self._before is None else self._layer).name)
 
     def comes_from(self, other: KerasTensor) -> bool:
         """Whether this is made from `other`, or is the same."""
-        before = self.layers[: len(other.layers)]
-        same = len(before) == len(other.layers) and all(map(operator.is_, before, other.layers))
+        layers, earlier = self.layers, other.layers
+        same = len(layers) >= len(earlier) and all(map(operator.is_, layers, earlier))
         return same and self.start is other.start
 
     def through(self, layer: Any, training: bool | None = None) -> KerasTensor:
@@ -137,7 +164,7 @@ class KerasTensor(NoNumbers):
         """
         sample = layer._output_shape_for(self._sample)
         layer.build((None, *self._sample))
-        return KerasTensor(self.start, (*self.layers, layer), sample, (*self.modes, training))
+        return KerasTensor(self.start, sample, self, layer, training)
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
@@ -147,10 +174,8 @@ def symbol_of(value: Any) -> KerasTensor | None:
     """`value` where it stands for an array to come, an input layer included; None for anything else."""
     if isinstance(value, (list, tuple)) and len(value) == 1 and symbol_of(value[0]) is not None:
         return symbol_of(value[0])
-    start = getattr(value, "_input_sample_shape", None)
-    return (
-        value if isinstance(value, KerasTensor) else None if start is None else KerasTensor(value, (), start)
-    )
+    sample = getattr(value, "_input_sample_shape", None)
+    return value if isinstance(value, KerasTensor) else None if sample is None else KerasTensor(value, sample)
 
 
 class Linked(Penalised):
@@ -209,7 +234,7 @@ class Linked(Penalised):
 
     def _symbol(self, what: str, after: int) -> KerasTensor:
         if self._input_sample_shape is not None:
-            return KerasTensor(self, (), self._input_sample_shape)
+            return KerasTensor(self, self._input_sample_shape)
         for place in self._places:
             model = place.model()
             if model is not None and any(layer is self for layer in model.layers):

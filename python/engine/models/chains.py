@@ -11,7 +11,7 @@ from engine._spec import auto_name, snake_case
 from engine.layers import InputLayer, get
 from engine.layers.symbols import symbol_of
 from engine.models.described import Described
-from engine.models.stack import shapes_through, with_part
+from engine.models.stack import shapes_through, with_parts
 from engine.utils.serialization import (
     described_parts,
     deserialize_keras_object,
@@ -64,11 +64,8 @@ class Model(Described):
             raise ValueError(msg)
         super().__init__(auto_name(snake_case(type(self).__name__)) if name is None else label(name))
         start: Any = InputLayer(batch_shape=first.shape) if first.layers else first.start
-        stack: list[Any] = []
-        for layer in last.layers[len(first.layers) :]:
-            _, stack = with_part(start, stack, layer)
         self._modes = last.modes[len(first.layers) :]
-        self._restack(start, stack, None)
+        self._restack(*with_parts(start, [], last.layers[len(first.layers) :]), None)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -185,11 +182,8 @@ class Sequential(Model):
     def __init__(self, layers: Sequence[Any] | None = None, *, name: str | None = None) -> None:
         # Model's own __init__ is for chains, which `inputs` and `outputs` define.
         Described.__init__(self, auto_name(snake_case(type(self).__name__)) if name is None else label(name))
-        inputs, stack = self._inputs, self._layers
         require(Iterable, layers, "layers", "a list of layers")
-        for layer in layers or []:
-            inputs, stack = with_part(inputs, stack, layer)
-        self._restack(inputs, stack, None)
+        self._restack(*with_parts(self._inputs, self._layers, layers or []), None)
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
         """Put `layer` on top; weights that exist stay as they are. Models that this one is a part of get it as well.
@@ -206,7 +200,7 @@ class Sequential(Model):
             if layer is self or (isinstance(layer, Model) and layer._holds(self)):
                 msg = f"model {self.name!r} can't be a part of itself: make another one with clone_model()"
                 raise ValueError(msg)
-            inputs, stack = with_part(self._inputs, self._layers, layer)
+            inputs, stack = with_parts(self._inputs, self._layers, [layer])
             self._exchange(around, inputs, stack)
 
     def pop(self, rebuild: bool = True) -> Any:

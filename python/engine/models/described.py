@@ -57,7 +57,7 @@ class Described(Layered):
                 "Input(), or call build()"
             )
             raise AttributeError(msg)
-        found = KerasTensor(self._inputs, (), self._inputs.sample_shape)
+        found = KerasTensor(self._inputs, self._inputs.sample_shape)
         for part, mode in zip(self._layers[:count], self._modes or repeat(None), strict=False):
             found = found.through(part, mode)
         return found

@@ -214,8 +214,9 @@ class Layered(TrainableModel, HasWeights):
             program = build(math.prod(inputs.sample_shape), operations, arrays, math.prod(output_shape[:-1]))
             if compiled is not None:
                 self._compile_program(compiled, program, operations, leaves, samples)
+        staying = set(leaves)
         for leaf in self._attached:
-            if leaf not in leaves:
+            if leaf not in staying:
                 leaf._detach(self)
         self._attached = leaves
         if program is not None:
@@ -223,9 +224,10 @@ class Layered(TrainableModel, HasWeights):
             for leaf, arrays in zip(dict.fromkeys(leaves), weights, strict=True):
                 leaf._attach(self, program, first, len(arrays))
                 first += len(arrays)
-        for part in {*self._layers, *stack}:
+        parts = set(stack)
+        for part in parts.union(self._layers):
             if isinstance(part, Layered):
-                (part._outers.add if part in stack else part._outers.discard)(self)
+                (part._outers.add if part in parts else part._outers.discard)(self)
         self._inputs, self._layers, self._operations = inputs, stack, operations
         self._sample_shape, self._output_shape = None if inputs is None else inputs.sample_shape, output_shape
         self._mixed = any(_modes_through(stack, self._modes, None))

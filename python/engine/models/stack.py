@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from engine._checks import Shape, text_of_shape
@@ -18,25 +18,31 @@ from engine.optimizers.variables import Tracked
 _SEEDS_APART = 0x9E3779B97F4A7C15
 
 
-def with_part(
-    inputs: InputLayer | None, stack: Sequence[Any], part: Any
+def with_parts(
+    inputs: InputLayer | None, stack: Sequence[Any], parts: Iterable[Any]
 ) -> tuple[InputLayer | None, list[Any]]:
-    """Input and parts of a model with `part` on top: a layer, or a model."""
-    if isinstance(part, type) or not hasattr(part, "_leaves"):
-        hint = "; make an object of it: add ()" if isinstance(part, type) else ""
-        msg = f"a model is made of objects of engine.layers and of models, got {part!r}{hint}"
-        raise TypeError(msg)
-    if isinstance(part, InputLayer):
-        if inputs is not None or stack:
-            msg = f"the input layer {part.name!r} must come first, and there can be only one: leave it out"
+    """Input and parts of a model with `parts` on top of its `stack`: layers, or models."""
+    found, named = list(stack), {part.name: part for part in stack}
+    for part in parts:
+        if isinstance(part, type) or not hasattr(part, "_leaves"):
+            hint = "; make an object of it: add ()" if isinstance(part, type) else ""
+            msg = f"a model is made of objects of engine.layers and of models, got {part!r}{hint}"
+            raise TypeError(msg)
+        if isinstance(part, InputLayer):
+            if inputs is not None or found:
+                msg = (
+                    f"the input layer {part.name!r} must come first, and there can be only one: leave it out"
+                )
+                raise ValueError(msg)
+            inputs = part
+            continue
+        if named.setdefault(part.name, part) is not part:
+            msg = f"two layers are named {part.name!r}: give one of them another `name`"
             raise ValueError(msg)
-        return part, list(stack)
-    if any(part.name == other.name and part is not other for other in stack):
-        msg = f"two layers are named {part.name!r}: give one of them another `name`"
-        raise ValueError(msg)
-    if inputs is None and not stack and part._given_input_shape is not None:
-        inputs = InputLayer(part._given_input_shape)
-    return inputs, [*stack, part]
+        if inputs is None and not found and part._given_input_shape is not None:
+            inputs = InputLayer(part._given_input_shape)
+        found.append(part)
+    return inputs, found
 
 
 def first_uses(samples: Sequence[Shape], leaves: Sequence[Layer]) -> dict[Layer, Shape]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from io import BytesIO
 from pathlib import Path
 from posixpath import join
@@ -18,6 +21,7 @@ from engine.saving.contents import (
     OPTIMIZER,
     ROUNDED,
     Array,
+    Claims,
     Contents,
     Format,
     Reader,
@@ -25,9 +29,9 @@ from engine.saving.contents import (
     Variables,
     checksum_of,
     require_checksum,
-    require_plausible,
     require_real,
     size_in_bytes,
+    size_of,
     vars_of,
 )
 
@@ -37,6 +41,10 @@ COUNT = "arrays"
 INSTEAD = "save to `.npz`, which needs NumPy alone"
 # Of HDF5's layouts of an array the others are puzzles of other arrays and files; and the address of what isn't there.
 _CONTIGUOUS, _CHUNKED, _NOWHERE = 1, 2, 2**64 - 1
+# HDF5's number of the filter that unpacks, and the bytes that a checksum may add to what it unpacks.
+_GZIP, _CHECKSUM = 1, 4
+# How many times over a file may be read: its arrays once or, if they are packed, twice, and what leads to them.
+_READINGS, _FEW_BYTES = 8, 2**16
 
 
 class WeightsH5(Format):
@@ -52,8 +60,8 @@ class WeightsH5(Format):
     @contextmanager
     def open(self, path: Path) -> Iterator[Reader]:
         """Open the file for reading."""
-        with opened(path) as file:
-            yield H5Reader(file)
+        with opened(path) as root:
+            yield H5Reader(root)
 
 
 @contextmanager
@@ -94,9 +102,9 @@ def write_count(file: Any, path: str, count: int) -> None:
     file.attrs[f"{path}_{COUNT}"] = np.uint32(count)
 
 
-def require_count(file: Any, path: str, arrays: Variables) -> Variables:
+def require_count(root: H5Group, path: str, arrays: Variables) -> Variables:
     """The arrays of a group; ValueError if they aren't as many as `write_count` was given."""
-    expected = file.attrs.get(f"{path}_{COUNT}")
+    expected = root.attributes.get(f"{path}_{COUNT}")
     if expected is not None and not np.array_equal(expected, len(arrays)):
         msg = (
             f"there must be {expected} arrays in {path!r}, found {len(arrays)}: the file is damaged, or another program "
@@ -113,10 +121,15 @@ def write_array(group: Any, name: str, array: Array) -> None:
         dataset.attrs[CHECKSUM] = np.uint32(checksum_of(dataset.name, array))
 
 
-def opened(file: Any) -> Any:
-    """The HDF5 file of that path, or in an open file, for reading.
+@contextmanager
+def opened(file: Path | BytesIO, packed: int | None = None) -> Iterator[H5Group]:
+    """Open the HDF5 file of that path, or in memory, for reading; the result is its root.
 
     By pyfive, which is written in Python: the library of HDF5, which h5py uses, ends the process at some damaged files.
+
+    Args:
+        file: which one.
+        packed: its size before it was unpacked, if it was.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -125,22 +138,191 @@ def opened(file: Any) -> Any:
     if isinstance(file, Path) and not file.exists():
         msg = f"no such file: {file}"
         raise FileNotFoundError(msg)
-    found = extra("pyfive", "files", "loading `.keras` and `.h5` files").File(
-        str(file) if isinstance(file, Path) else file
-    )
-    found.size_in_bytes = file.stat().st_size if isinstance(file, Path) else len(file.getbuffer())
-    return found
+    reader = extra("pyfive", "files", "loading `.keras` and `.h5` files").File
+    size = size_of(file)
+    with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
+        bounded = _BoundedFile(stream, size)
+        with reader(bounded) as root:
+            yield H5Group(root, bounded, Claims(size, packed))
+
+
+class _BoundedFile:
+    """An open file of which a limited number of bytes can be read, parts that are read again included.
+
+    What a damaged file says of its parts may lead to the same ones for ever.
+
+    Args:
+        stream: the file.
+        size: its number of bytes.
+    """
+
+    def __init__(self, stream: IO[bytes], size: int) -> None:
+        self.stream, self._size = stream, size
+        self._left = _READINGS * size + _FEW_BYTES
+
+    def read(self, count: int = -1) -> bytes:
+        """Read so many bytes, or all that are left.
+
+        Raises:
+            ValueError: if too many have been read.
+        """
+        data = self.stream.read(
+            min(count, self._size)
+        )  # of a larger number Python would take the memory first
+        self._left -= max(len(data), 1)
+        if self._left < 0:
+            msg = f"the parts of the file lead to each other again and again, as reading them took {_READINGS} times its size"
+            raise ValueError(msg)
+        return data
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        """Go on reading from there."""
+        return self.stream.seek(place, whence)
+
+    def tell(self) -> int:
+        """Where reading goes on."""
+        return self.stream.tell()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file is closed."""
+        return self.stream.closed
+
+
+class H5Group:
+    """A group of an HDF5 file. Each of its members is opened once, when it is asked for.
+
+    Args:
+        group: of pyfive.
+        file: which it is in.
+        claims: what the file says that it holds.
+    """
+
+    def __init__(self, group: Any, file: _BoundedFile, claims: Claims) -> None:
+        self._group, self._file, self._claims = group, file, claims
+        self._members: dict[str, H5Group | Stored | None] = dict.fromkeys(group)
+        claims.add_entries(len(self._members))
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """The attributes of the group by name."""
+        found: Mapping[str, Any] = self._group.attrs
+        return found
+
+    def text(self, attribute: str) -> str | None:
+        """The text in an attribute; None if there is none of that name."""
+        value = self.attributes.get(attribute)
+        return value if value is None or isinstance(value, str) else bytes(value).decode()
+
+    def names_in(self, attribute: str) -> list[str]:
+        """The names that an attribute lists."""
+        names = np.atleast_1d(self.attributes[attribute]).tolist()
+        self._claims.add_entries(len(names))
+        return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+    def at(self, path: Sequence[str]) -> H5Group | None:
+        """The group at the end of a path; None if there is none.
+
+        Raises:
+            ValueError: for a link to another place or file, or something that is no group.
+        """
+        group = self
+        for name in path:
+            if name not in group._members:
+                return None
+            found = group._members[name]
+            if not isinstance(found, H5Group):
+                found = H5Group(group._opened(name, "Group"), self._file, self._claims)
+                group._members[name] = found
+            group = found
+        return group
+
+    def arrays(self) -> Variables:
+        """All members of the group, which must be arrays."""
+        return Variables.of(self._members, self.array)
+
+    def array(self, name: str) -> Stored:
+        """The array of that name.
+
+        Raises:
+            ValueError: if there is none, or it isn't one of real numbers in this file.
+        """
+        if name not in self._members:
+            msg = f"there is no array {name!r}"
+            raise ValueError(msg)
+        found = self._members[name]
+        if not isinstance(found, Stored):
+            found = self._stored(name, self._opened(name, "Dataset"))
+            self._members[name] = found
+        return found
+
+    def _opened(self, name: str, kind: str) -> Any:
+        """The member of that name, of pyfive."""
+        found = self._group[name]
+        if found is None or found.name != join(self._group.name, name):
+            msg = f"{name!r} is a link to another place or file: refused"
+            raise ValueError(msg)
+        if type(found).__name__ != kind:
+            msg = f"{name!r} must be a {kind.lower()}, got {found!r}"
+            raise ValueError(msg)
+        return found
+
+    def _stored(self, name: str, dataset: Any) -> Stored:
+        shape = require_real(dataset.dtype, dataset.shape, name)
+        size, layout = size_in_bytes(dataset.dtype, shape), dataset.id.layout_class
+        if layout > _CHUNKED or (layout == _CONTIGUOUS and size and dataset.id.data_offset == _NOWHERE):
+            msg = f"the numbers of {name!r} are in another file, or nowhere: refused"
+            raise ValueError(msg)
+        chunks = dataset.chunks if layout == _CHUNKED else None
+        if chunks is not None:
+            counts = [-(-length // step) for length, step in zip(shape, chunks, strict=True)]
+            size = math.prod(counts) * size_in_bytes(dataset.dtype, chunks)
+        self._claims.add_bytes(name, size)
+
+        def read() -> Array:
+            array = read_unchecked()
+            require_checksum(dataset.name, array, dataset.attrs.get(CHECKSUM))
+            return array
+
+        def read_unchecked() -> Array:
+            if layout == _CONTIGUOUS and size:
+                # Not by pyfive, which mixes up the rows of a large array in memory whose length it can't halve.
+                self._file.stream.seek(dataset.id.data_offset + dataset.file.userblock_size)
+                return np.frombuffer(self._file.stream.read(size), dataset.dtype).reshape(shape)
+            if chunks is not None:
+                _require_small_chunks(name, dataset)
+            return np.asarray(dataset[()])
+
+        return Stored(shape, read)
+
+
+def _require_small_chunks(name: str, dataset: Any) -> None:
+    """Raise ValueError if a chunk unpacks to more than its part of the array, before memory is taken for that."""
+    filters = [each["filter_id"] for each in dataset.id.filter_pipeline or ()]
+    if _GZIP not in filters:
+        return
+    if filters.count(_GZIP) > 1:
+        msg = f"the numbers of {name!r} are packed more than once: refused"
+        raise ValueError(msg)
+    most = size_in_bytes(dataset.dtype, dataset.chunks) + _CHECKSUM
+    for number in range(dataset.id.get_num_chunks()):
+        _, data = dataset.id.read_direct_chunk(dataset.id.get_chunk_info(number).chunk_offset)
+        unpacker = zlib.decompressobj()
+        with suppress(zlib.error):  # of a chunk that isn't packed, or damaged, as reading it will tell
+            if len(unpacker.decompress(data, most + 1)) > most:
+                msg = f"a chunk of {name!r} unpacks to more than the {most} bytes that it may have: refused"
+                raise ValueError(msg)
 
 
 class H5Reader(Reader):
     """An open file of HDF5.
 
     Args:
-        file: of pyfive.
+        root: of the file.
     """
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
+    def __init__(self, root: H5Group) -> None:
+        self._root = root
 
     def text(self, name: str) -> str | None:
         """None: there is nothing but weights."""
@@ -149,65 +331,5 @@ class H5Reader(Reader):
 
     def group(self, path: str) -> Variables:
         """The arrays of that path; empty if there is no such group."""
-        return require_count(self._file, path, arrays_in(descend(self._file, vars_of(path)[:-1].split("/"))))
-
-
-def arrays_in(group: Any) -> Variables:
-    """The arrays in a group, or none."""
-    names = [] if group is None else list(group)
-    return Variables({name: stored(group, name) for name in names})
-
-
-def descend(group: Any, path: Sequence[str]) -> Any:
-    """The group within `group` at the end of a path; None if there is none."""
-    for name in path:
-        group = child(group, name, "Group")
-        if group is None:
-            return None
-    return group
-
-
-def child(group: Any, name: str, kind: str) -> Any:
-    """What is called `name` in a group; None if there is nothing.
-
-    Raises:
-        ValueError: for a link into another place or file, or something of another kind.
-    """
-    if name not in list(group):
-        return None
-    found = group[name]
-    if found is None or found.name != join(group.name, name):
-        msg = f"{name!r} is a link to another place or file: refused"
-        raise ValueError(msg)
-    if type(found).__name__ != kind:
-        msg = f"{name!r} must be a {kind.lower()}, got {found!r}"
-        raise ValueError(msg)
-    return found
-
-
-def text_attribute(group: Any, name: str) -> str | None:
-    """The text in an attribute of a group or a file; None if there is none of that name."""
-    value = group.attrs.get(name)
-    return value if value is None or isinstance(value, str) else bytes(value).decode()
-
-
-def stored(group: Any, name: str) -> Stored:
-    """The array of that name in a group."""
-    dataset = child(group, name, "Dataset")
-    if dataset is None:
-        msg = f"there is no array {name!r}"
-        raise ValueError(msg)
-    shape = require_real(dataset.dtype, dataset.shape, name)
-    size = size_in_bytes(dataset.dtype, shape)
-    layout = dataset.id.layout_class
-    if layout > _CHUNKED or (layout == _CONTIGUOUS and size and dataset.id.data_offset == _NOWHERE):
-        msg = f"the numbers of {name!r} are in another file, or nowhere: refused"
-        raise ValueError(msg)
-    require_plausible(name, size, group.file.size_in_bytes)
-
-    def read() -> Array:
-        array = np.asarray(dataset[()])
-        require_checksum(dataset.name, array, dataset.attrs.get(CHECKSUM))
-        return array
-
-    return Stored(shape, read)
+        group = self._root.at(vars_of(path)[:-1].split("/"))
+        return require_count(self._root, path, Variables({}) if group is None else group.arrays())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from engine.saving import _zip
-from engine.saving._h5 import H5Reader, opened, write_weights
+from engine.saving._h5 import H5Group, H5Reader, opened, write_weights
 from engine.saving.contents import CONFIG, METADATA, Contents, Format, Reader, Variables
 
 WEIGHTS = "model.weights.h5"
@@ -35,30 +35,31 @@ class KerasArchive(Format):
             if WEIGHTS not in archive.namelist():
                 msg = f"expected a {WEIGHTS} file in the archive, got {archive.namelist()}"
                 raise ValueError(msg)
-            weights = io.BytesIO(_zip.bytes_of(archive, archive.getinfo(WEIGHTS)))
+            info = archive.getinfo(WEIGHTS)
+            weights = io.BytesIO(_zip.bytes_of(archive, info))
             texts = {name: _zip.text_of(archive, name) for name in (CONFIG, METADATA)}
-            with opened(weights) as file:
-                yield KerasReader(file, texts)
+            with opened(weights, info.compress_size) as root:
+                yield KerasReader(root, texts)
 
 
 @contextmanager
 def opened_folder(path: Path) -> Iterator[Reader]:
     """What a `.keras` file has, as files in a folder."""
     texts = {name: _text(path / name) for name in (CONFIG, METADATA)}
-    with opened(path / WEIGHTS) as file:
-        yield KerasReader(file, texts)
+    with opened(path / WEIGHTS) as root:
+        yield KerasReader(root, texts)
 
 
 class KerasReader(Reader):
     """Weights and texts.
 
     Args:
-        file: of pyfive.
+        root: of the file of weights.
         texts: by name.
     """
 
-    def __init__(self, file: object, texts: dict[str, str | None]) -> None:
-        self._weights = H5Reader(file)
+    def __init__(self, root: H5Group, texts: dict[str, str | None]) -> None:
+        self._weights = H5Reader(root)
         self._texts = texts
 
     def text(self, name: str) -> str | None:

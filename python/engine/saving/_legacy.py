@@ -13,17 +13,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from engine import losses
-from engine.saving._h5 import (
-    child,
-    descend,
-    new_h5,
-    opened,
-    require_count,
-    stored,
-    text_attribute,
-    write_array,
-    write_count,
-)
+from engine.saving._h5 import H5Group, new_h5, opened, require_count, write_array, write_count
 from engine.saving.contents import (
     CHECKSUM,
     CONFIG,
@@ -35,9 +25,11 @@ from engine.saving.contents import (
     Group,
     Reader,
     Slot,
+    Stored,
     Variables,
     checksum_of,
     require_checksum,
+    require_few,
 )
 
 # The group of the optimizer.
@@ -80,25 +72,25 @@ class LegacyH5(Format):
     @contextmanager
     def open(self, path: Path) -> Iterator[Reader]:
         """Open the file for reading."""
-        with opened(path) as file:
-            yield LegacyReader(file)
+        with opened(path) as root:
+            yield LegacyReader(root)
 
 
 class LegacyReader(Reader):
     """An open file.
 
     Args:
-        file: of pyfive.
+        root: of the file.
     """
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
+    def __init__(self, root: H5Group) -> None:
+        self._root = root
 
     def text(self, name: str) -> str | None:
         """The config in the present form, or the metadata; None if there is none."""
         if name == METADATA:
             return json.dumps(self._attribute("metadata"))
-        if name != CONFIG or "model_config" not in self._file.attrs:
+        if name != CONFIG or "model_config" not in self._root.attributes:
             return None
         config = self._attribute("model_config")
         training = self._attribute("training_config")
@@ -108,7 +100,7 @@ class LegacyReader(Reader):
 
     def group(self, path: str) -> Variables:
         """The arrays of that path, which layers have not here; empty if there is no such group."""
-        return require_count(self._file, path, _arrays(self._file, path.split("/")))
+        return require_count(self._root, path, _arrays(self._root, path.split("/")))
 
     def layers(self, slots: Sequence[Slot]) -> list[Variables]:
         """The arrays of each layer, as those with weights follow each other in the file."""
@@ -140,14 +132,14 @@ class LegacyReader(Reader):
 
     def _layers(self) -> dict[str, Variables]:
         """The arrays of each layer by its name, in the order of the file."""
-        group = self._file
-        if "layer_names" not in group.attrs:
-            group = descend(group, ["model_weights"]) or group
+        group = self._root
+        if "layer_names" not in group.attributes:
+            group = group.at(["model_weights"]) or group
         return {name: _arrays(group, name.split("/")) for name in _names(group, "layer_names")}
 
     def _attribute(self, name: str) -> dict[str, Any]:
-        text = text_attribute(self._file, name) or "{}"
-        require_checksum(name, text, self._file.attrs.get(_checksum_name(name)))
+        text = self._root.text(name) or "{}"
+        require_checksum(name, text, self._root.attributes.get(_checksum_name(name)))
         config = json.loads(text)
         if not isinstance(config, dict):
             msg = f"`{name}` must be an object of JSON, got {type(config).__name__}"
@@ -216,34 +208,36 @@ def _renew(name: str, config: dict[str, Any]) -> None:
         config["batch_shape"] = config.pop("batch_input_shape")
 
 
-def _arrays(group: Any, path: Sequence[str]) -> Variables:
+def _arrays(group: H5Group, path: Sequence[str]) -> Variables:
     """The arrays of a group in the order of their names' list."""
-    found = descend(group, path)
-    names = [] if found is None else _names(found, "weight_names")
+    found = group.at(path)
+    if found is None:
+        return Variables({})
+    names = _names(found, "weight_names")
+    require_few(names)
     return Variables({str(i): _at(found, name.split("/")) for i, name in enumerate(names)})
 
 
-def _at(group: Any, path: Sequence[str]) -> Any:
-    folder = descend(group, path[:-1])
-    if folder is None or child(folder, path[-1], "Dataset") is None:
+def _at(group: H5Group, path: Sequence[str]) -> Stored:
+    folder = group.at(path[:-1])
+    if folder is None:
         msg = f"there is no array {'/'.join(path)!r}"
         raise ValueError(msg)
-    return stored(folder, path[-1])
+    return folder.array(path[-1])
 
 
-def _names(group: Any, attribute: str) -> list[str]:
+def _names(group: H5Group, attribute: str) -> list[str]:
     """A list of names, which may go on in attributes with numbers."""
     attributes, number = [attribute], 0
-    if attribute not in group.attrs:
+    if attribute not in group.attributes:
         attributes = []
-        while f"{attribute}{number}" in group.attrs:
+        while f"{attribute}{number}" in group.attributes:
             attributes.append(f"{attribute}{number}")
             number += 1
     names = []
     for each in attributes:
-        stored_names = np.atleast_1d(group.attrs[each]).tolist()
-        part = [name.decode() if isinstance(name, bytes) else str(name) for name in stored_names]
-        require_checksum(each, "\0".join(part), group.attrs.get(_checksum_name(each)))
+        part = group.names_in(each)
+        require_checksum(each, "\0".join(part), group.attributes.get(_checksum_name(each)))
         names += part
     return names
 

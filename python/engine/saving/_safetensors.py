@@ -19,6 +19,7 @@ from engine.saving.contents import (
     Reader,
     Stored,
     Variables,
+    by_group,
     checksum_of,
     require_checksum,
     vars_of,
@@ -86,10 +87,11 @@ class SafeTensorsReader(Reader):
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._names = list(file.keys())
+        names = list(file.keys())
+        self._names = by_group(names)
         self._texts = dict(file.metadata() or {})
         self._checksums = json.loads(self._texts.pop(CHECKSUM, "{}"))
-        if missing := self._checksums.keys() - {*self._names, *self._texts}:
+        if missing := self._checksums.keys() - {*names, *self._texts}:
             msg = f"there is a checksum of {min(missing)!r}, but nothing of that name: the file is damaged"
             raise ValueError(msg)
 
@@ -102,9 +104,8 @@ class SafeTensorsReader(Reader):
 
     def group(self, path: str) -> Variables:
         """The arrays of that path; empty if there is no such group."""
-        start = vars_of(path)
-        keys = [name[len(start) :] for name in self._names if name.startswith(start)]
-        return Variables({key: self._stored(start + key) for key in keys if "/" not in key})
+        names = self._names.get(vars_of(path)[:-1], {})
+        return Variables.of(names, lambda name: self._stored(names[name]))
 
     def _stored(self, name: str) -> Stored:
         piece = self._file.get_slice(name)

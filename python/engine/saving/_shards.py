@@ -14,7 +14,7 @@ from typing import IO
 from engine._atomic import replacing, replacing_together
 from engine._checks import real
 from engine.saving import _zip
-from engine.saving._h5 import H5Reader, opened, text_attribute, write_weights
+from engine.saving._h5 import H5Reader, opened, write_weights
 from engine.saving.contents import Contents, Format, Group, Reader, Stored, Variables, vars_of
 
 INDEX, SHARD = ".weights.json", ".weights.h5"
@@ -60,13 +60,13 @@ class ShardsReader(Reader):
     def group(self, path: str) -> Variables:
         """The arrays of that path, from all files that have some; empty if there is no such group."""
         found: dict[str, Stored] = {}
-        for name in self._places.get(f"/{vars_of(path)[:-1]}", ()):
+        for name in dict.fromkeys(self._places.get(f"/{vars_of(path)[:-1]}", ())):
             if name not in self._readers:
-                file = self._stack.enter_context(opened(self._path.with_name(name)))
-                if self._save is not None and text_attribute(file, SAVE) != self._save:
+                root = self._stack.enter_context(opened(self._path.with_name(name)))
+                if self._save is not None and root.text(SAVE) != self._save:
                     msg = f"{name!r} was not written by the save that wrote the index: give an index and its own files"
                     raise ValueError(msg)
-                self._readers[name] = H5Reader(file)
+                self._readers[name] = H5Reader(root)
             found |= self._readers[name].group(path).stored
         return Variables(found)
 
@@ -147,7 +147,7 @@ def _written_with(path: Path) -> set[Path]:
             path.with_name(each) for names in places.values() for each in names if name.fullmatch(each)
         }:
             with suppress(Exception), opened(file) as handle:
-                if save is not None and text_attribute(handle, SAVE) == save:
+                if save is not None and handle.text(SAVE) == save:
                     found.add(file)
     return found
 

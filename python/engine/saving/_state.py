@@ -30,13 +30,13 @@ def paths_of(kinds: Iterable[str], root: str = "") -> list[str]:
 
 
 def _members(
-    model: Any, skipped: Sequence[Any], root: str = "", found: set[Any] | None = None
+    model: Any, skipped: Iterable[Any], root: str = "", found: set[int] | None = None
 ) -> Iterator[tuple[str, Any]]:
     """The layers of a model by path, models within followed by their layers, but for those `skipped`, or `found` before."""
-    layers, found = model.layers, set() if found is None else found
+    layers, found = model.layers, set(map(id, skipped)) if found is None else found
     for path, layer in zip(paths_of([type(layer).__name__ for layer in layers], root), layers, strict=True):
-        if layer not in found and not _among(skipped, layer):
-            found.add(layer)
+        if id(layer) not in found:
+            found.add(id(layer))
             yield path, layer
             if not isinstance(layer, Layer):
                 yield from _members(layer, skipped, f"{path}/", found)
@@ -106,11 +106,11 @@ def load(
     """
     slots, layers = zip(*_slots(model), strict=True)
     sources = reader.named(slots) if by_name else reader.layers(slots)
-    kept = [layer for _, layer in _slots(model, skipped)]
+    wanted = {id(layer) for _, layer in _slots(model, skipped)}
     pairs = [
         (layer, source)
         for layer, source in zip(layers, sources, strict=True)
-        if source is not None and _among(kept, layer)
+        if source is not None and id(layer) in wanted
     ]
     with undone_on_errors(model):
         errors = [(layer, _error_of(layer, source)) for layer, source in pairs]

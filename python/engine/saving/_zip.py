@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import zipfile
-from pathlib import PurePosixPath
-from typing import IO, Any
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import IO
 
-from engine.saving.contents import require_plausible
+from engine.saving.contents import require_plausible, size_of
 
 # Of a text: a config with the statistics of a million features.
 MOST_TEXT = 2**26
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same contents give the same bytes
 
 
-def opened(file: Any) -> zipfile.ZipFile:
+def opened(file: Path | BytesIO) -> zipfile.ZipFile:
     """The archive in `file`, a path or an open file.
 
     Raises:
-        ValueError: for names that lie outside of it, or occur twice, and for what is no archive.
+        ValueError: for names that lie outside of it, or occur twice, for members that share their bytes, and for what
+            is no archive.
     """
     try:
         archive = zipfile.ZipFile(file)
@@ -32,6 +34,11 @@ def opened(file: Any) -> zipfile.ZipFile:
             msg = f"the archive has a member named {info.filename!r}, which is outside of it or there twice: refused"
             raise ValueError(msg)
         seen.add(info.filename)
+    # Otherwise many members could unpack the same bytes.
+    if sum(info.compress_size for info in archive.infolist()) > size_of(file):
+        archive.close()
+        msg = "the members of the archive say that they are longer than all of it: refused"
+        raise ValueError(msg)
     return archive
 
 
@@ -47,7 +54,11 @@ def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
 def bytes_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     """All of a member, whose check sum is right."""
     with member(archive, info) as file:
-        return file.read()
+        data = file.read(info.file_size)  # without a number zipfile would unpack far more of it at once
+    if len(data) != info.file_size:
+        msg = f"{info.filename!r} says that it has {info.file_size} bytes, but has {len(data)}"
+        raise ValueError(msg)
+    return data
 
 
 def text_of(archive: zipfile.ZipFile, name: str) -> str | None:

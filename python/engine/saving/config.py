@@ -121,9 +121,13 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
     for (_, layer, shapes), source in zip(needs, reader.layers([need.slot for need in needs]), strict=True):
         if shapes is None or type(layer).load_own_variables is not Layer.load_own_variables:
             continue
-        found = [source.shapes.get(str(position)) for position in range(len(source))]
+        stored = source.shapes
+        found = [stored.get(str(position)) for position in range(len(stored))]
         if found != shapes:
-            msg = f"the config of layer {layer.name!r} needs weights of shapes {shapes}, but the file has {found} for it"
+            msg = (
+                f"the config of layer {layer.name!r} needs weights of shapes {shapes}, but the file has {found!s:.200} "
+                "for it"
+            )
             raise ValueError(msg)
 
 

@@ -6,8 +6,9 @@ import errno
 import math
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -22,6 +23,8 @@ Array = NDArray[Any]
 MOST_EXPANSION = 100
 # Arrays of one layer or optimizer: more than any has.
 MOST_ARRAYS = 2**16
+# A name in a list of a file takes this many bytes or more, its address and its letters.
+_BYTES_OF_ENTRY = 8
 
 CONFIG, METADATA = "config.json", "metadata.json"
 # What files call the checksum of an array or a text, where they have one: the CRC-32 that zip archives have of all of
@@ -84,10 +87,15 @@ class Variables(Mapping[str, Array]):
     """
 
     def __init__(self, stored: Mapping[str, Stored]) -> None:
-        if len(stored) > MOST_ARRAYS:
-            msg = f"a group must not hold more than {MOST_ARRAYS} arrays, got {len(stored)}"
-            raise ValueError(msg)
+        require_few(stored)
         self.stored = stored
+
+    @classmethod
+    def of(cls, names: Iterable[str], stored: Callable[[str], Stored]) -> Variables:
+        """The arrays of these names; `stored` finds each of them, and is not called if there are too many."""
+        listed = list(names)
+        require_few(listed)
+        return cls({name: stored(name) for name in listed})
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -209,6 +217,74 @@ def require_plausible(name: str, declared: int, stored: int) -> None:
     if declared > MOST_EXPANSION * max(stored, MOST_EXPANSION):
         msg = f"{name!r} claims to hold {declared} bytes but {stored} are there: refused, as it would fill the memory"
         raise ValueError(msg)
+
+
+def require_few(arrays: Sized) -> None:
+    """Raise ValueError if these are more arrays than a group may hold."""
+    if len(arrays) > MOST_ARRAYS:
+        msg = f"a group must not hold more than {MOST_ARRAYS} arrays, got {len(arrays)}"
+        raise ValueError(msg)
+
+
+class Claims:
+    """Adds up what a file says that it holds, and refuses more than a file of its size can hold.
+
+    Without the sum, a small file could name the same large array a thousand times.
+
+    Args:
+        size: of the file, in bytes.
+        packed: its size before it was unpacked, if that is another one.
+    """
+
+    def __init__(self, size: int, packed: int | None = None) -> None:
+        self._size, self._packed = size, size if packed is None else packed
+        self._bytes = self._entries = 0
+
+    def add_bytes(self, name: str, count: int) -> None:
+        """Add an array of that many bytes.
+
+        Raises:
+            ValueError: if all arrays together are too large.
+        """
+        self._bytes += count
+        require_plausible(name, self._bytes, self._packed)
+
+    def add_entries(self, count: int) -> None:
+        """Add a list of that many names.
+
+        Raises:
+            ValueError: if all lists together are too long.
+        """
+        self._entries += count
+        if self._entries * _BYTES_OF_ENTRY > self._size:
+            msg = (
+                f"the file lists {self._entries} names or more but has {self._size} bytes: refused, as its parts lead "
+                "to each other again and again"
+            )
+            raise ValueError(msg)
+
+
+def by_group(names: Iterable[str], ending: str = "") -> dict[str, dict[str, str]]:
+    """Names of arrays by the path of their group, as files have it, and by their name in there.
+
+    Args:
+        names: such as `layers/dense/vars/0.npy`.
+        ending: such as `.npy`; names without it are left out.
+
+    Returns:
+        Such as `{"layers/dense/vars": {"0": "layers/dense/vars/0.npy"}}`.
+    """
+    groups: dict[str, dict[str, str]] = {}
+    for name in names:
+        if name.endswith(ending):
+            group, _, last = name.rpartition("/")
+            groups.setdefault(group, {})[last.removesuffix(ending)] = name
+    return groups
+
+
+def size_of(file: Path | BytesIO) -> int:
+    """The number of bytes in a file."""
+    return file.stat().st_size if isinstance(file, Path) else len(file.getbuffer())
 
 
 def size_in_bytes(dtype: np.dtype[Any], shape: Shape) -> int:

@@ -19,6 +19,7 @@ from engine.saving.contents import (
     Reader,
     Stored,
     Variables,
+    by_group,
     require_real,
     size_in_bytes,
     vars_of,
@@ -59,6 +60,7 @@ class NpzReader(Reader):
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
+        self._names = by_group(archive.namelist(), ".npy")
 
     def text(self, name: str) -> str | None:
         """The text of that name; None if there is none."""
@@ -66,13 +68,8 @@ class NpzReader(Reader):
 
     def group(self, path: str) -> Variables:
         """The arrays of that path; empty if there is no such group."""
-        start, end = vars_of(path), ".npy"
-        found = {}
-        for info in self._archive.infolist():
-            name = info.filename[len(start) : -len(end)]
-            if info.filename.startswith(start) and info.filename.endswith(end) and "/" not in name:
-                found[name] = self._stored(info)
-        return Variables(found)
+        names = self._names.get(vars_of(path)[:-1], {})
+        return Variables.of(names, lambda name: self._stored(self._archive.getinfo(names[name])))
 
     def _stored(self, info: zipfile.ZipInfo) -> Stored:
         with _zip.member(self._archive, info) as file:
