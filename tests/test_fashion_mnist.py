@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -133,3 +134,65 @@ def test_mistakes(tmp_path: Path) -> None:
     (tmp_path / "mine" / f"{_idx.FILES[2]}.gz").write_bytes(b"no gzip")
     with pytest.raises(OSError, match=r"t10k-images-idx3-ubyte.gz is no gzip file, or damaged"):
         loaded(tmp_path / "mine")
+
+
+def bomb(shape: tuple[int, ...], length: int) -> bytes:
+    """A header of that shape, and so many zeros, in gzip."""
+    return gzip.compress(_idx.header(shape) + bytes(length))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (bomb((40, 5, 3), 2**26), r"unpacks to more than the 616 bytes of the shape \(40, 5, 3\)"),
+        (bomb((2**31, 2**31), 2**10), "would fill the memory"),
+        (bomb((2**26,), 2**26), r"shape \(67108864,\), 67108872 bytes.*refused, as more than 67108864"),
+        (bomb((10,), 9), "has 17 bytes; its IDX header says"),
+        (gzip.compress(bytes(2**26)), "IDX values of type 0x00"),
+        (gzip.compress(b"\0\0\x08\xff" + bytes(10)), "ends inside its IDX header"),
+        (gzip.compress(b""), "isn't an IDX file"),
+    ],
+)
+def test_no_more_is_unpacked_than_the_header_says(
+    content: bytes, message: str, published: Published, tmp_path: Path, web: tuple[Path, str]
+) -> None:
+    assert len(content) < 2**19
+    for folder in (tmp_path / "mine", tmp_path / "system", web[0]):
+        fill(folder)
+        (folder / f"{_idx.FILES[0]}.gz").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=message):
+        loaded(tmp_path / "mine")
+    with pytest.raises(OSError, match="other files than those of Fashion-MNIST|can't be downloaded from"):
+        loaded()  # the folder of the system is passed over
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**25
+    assert not list(tmp_path.rglob(f"{published.name}.idx"))
+
+
+def test_what_is_packed_to_little_but_small_is_read(tmp_path: Path) -> None:
+    fill(tmp_path / "mine")
+    (tmp_path / "mine" / f"{_idx.FILES[1]}.gz").write_bytes(bomb((2**20,), 2**20))
+    assert loaded(tmp_path / "mine")[1].shape == (2**20,)
+    joined = gzip.compress(CONTENTS[1][:30]) + gzip.compress(CONTENTS[1][30:])  # as gzip's own tools read it
+    (tmp_path / "mine" / f"{_idx.FILES[1]}.gz").write_bytes(joined)
+    assert same(loaded(tmp_path / "mine"), ARRAYS)
+
+
+def test_of_an_answer_no_more_is_read_than_the_data_has(
+    published: Published, web: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(web[0])
+    packed = gzip.compress(CONTENTS[0], 0)
+    (web[0] / f"{_idx.FILES[0]}.gz").write_bytes(packed + bytes(2**18))  # zeros at the end are none of gzip's
+    unpack, lengths = _idx.unpack, []
+
+    def seen(data: bytes, *arguments: Any) -> Any:
+        lengths.append(len(data))
+        return unpack(data, *arguments)
+
+    monkeypatch.setattr(_idx, "unpack", seen)
+    assert same(loaded(), ARRAYS)
+    assert lengths[0] < len(packed) + 2**17
+    assert published.name == "fashion-mnist"

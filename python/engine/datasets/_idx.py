@@ -26,6 +26,9 @@ FILES = (
 
 _UINT8 = 0x08
 _PREFIX = 4  # bytes before the dimensions
+# Images are packed to a tenth of their size or so, labels in order to far less: what is small may be, what is larger
+# than this many bytes only to the part of itself.
+_SMALL, _MOST_EXPANSION = 2**26, 100
 
 
 def header(shape: tuple[int, ...]) -> bytes:
@@ -76,6 +79,7 @@ def read(folder: Path, name: str) -> NDArray[np.uint8]:
     Raises:
         FileNotFoundError: there is neither.
         OSError: the file can't be read, or isn't what gzip writes.
+        ValueError: it unpacks to more than its IDX header says, or would fill the memory.
     """
     plain, packed = folder / name, folder / f"{name}.gz"
     if plain.exists():
@@ -86,17 +90,48 @@ def read(folder: Path, name: str) -> NDArray[np.uint8]:
     return unpack(packed.read_bytes(), str(packed))
 
 
-def unpack(data: bytes, name: str) -> NDArray[np.uint8]:
-    """What gzip made `data` of, in an array of its own.
+def unpack(data: bytes, name: str, most: int | None = None) -> NDArray[np.uint8]:
+    """What gzip made `data` of, in an array of its own: an IDX file, or the beginning of something else.
+
+    No more is unpacked than the IDX header in it says that there is.
+
+    Args:
+        data: what gzip wrote.
+        name: what messages call it.
+        most: bytes that it may have when it is unpacked; None for as many as such data can have.
 
     Raises:
-        OSError: `data`, which messages call `name`, isn't what gzip writes.
+        OSError: `data` isn't what gzip writes.
+        ValueError: `data` unpacks to more than `most` bytes, or to more than its IDX header says.
     """
     import gzip
     import zlib
+    from io import BytesIO
 
+    if most is None:
+        most = max(_SMALL, _MOST_EXPANSION * len(data))
     try:
-        return np.frombuffer(bytearray(gzip.decompress(data)), np.uint8)
+        with gzip.GzipFile(fileobj=BytesIO(data)) as stream:
+            start = stream.read(_PREFIX)
+            if len(start) < _PREFIX or not start.startswith(bytes([0, 0, _UINT8])):
+                return np.frombuffer(bytearray(start), np.uint8)
+            start += stream.read(4 * start[3])
+            if len(start) < _PREFIX + 4 * start[3]:
+                return np.frombuffer(bytearray(start), np.uint8)
+            shape = struct.unpack(f">{start[3]}I", start[_PREFIX:])
+            wanted = size(shape)
+            if wanted > most:
+                msg = (
+                    f"{name} says that it unpacks to an array of shape {shape}, {wanted} bytes, but has {len(data)} bytes: "
+                    f"refused, as more than {most} would fill the memory. Unpack it yourself if it is genuine"
+                )
+                raise ValueError(msg)
+            content = bytearray(start)
+            content += stream.read(wanted + 1 - len(start))
     except (OSError, EOFError, zlib.error) as error:
         msg = f"{name} is no gzip file, or damaged: {error}"
         raise OSError(msg) from error
+    if len(content) > wanted:
+        msg = f"{name} unpacks to more than the {wanted} bytes of the shape {shape} in its IDX header"
+        raise ValueError(msg)
+    return np.frombuffer(content, np.uint8)

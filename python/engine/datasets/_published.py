@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # Of one connection that says nothing, in seconds.
 _PATIENCE = 30
+# By how many bytes gzip may make a file larger that it can't pack, and more.
+_MORE = 2**16
 
 
 class Published(NamedTuple):
@@ -56,11 +58,14 @@ class Published(NamedTuple):
         for folder in map(Path, self.folders):
             try:
                 buffers = [_idx.read(folder, file) for file in _idx.FILES]
-            except OSError:
+            except (OSError, ValueError):
                 continue
             if self._genuine(buffers):
                 return buffers
-        buffers = [self._download(f"{self.url}{file}.gz") for file in _idx.FILES]
+        buffers = [
+            self._download(f"{self.url}{file}.gz", _idx.size(shape))
+            for file, shape in zip(_idx.FILES, self.shapes, strict=True)
+        ]
         if not self._genuine(buffers):
             msg = f"{self.url} has other files than those of {self.title}, by their SHA-256. {self.hint}"
             raise OSError(msg)
@@ -69,14 +74,16 @@ class Published(NamedTuple):
     def _genuine(self, buffers: list[NDArray[np.uint8]]) -> bool:
         return tuple(hashlib.sha256(buffer.data).hexdigest() for buffer in buffers) == self.sha256
 
-    def _download(self, url: str) -> NDArray[np.uint8]:
+    def _download(self, url: str, size: int) -> NDArray[np.uint8]:
+        """The IDX file of that many bytes which gzip packed, at `url`."""
+        from http.client import HTTPException
         from urllib.error import HTTPError
         from urllib.request import urlopen
 
         try:
             with urlopen(url, timeout=_PATIENCE) as answer:
-                return _idx.unpack(answer.read(), "the answer")
-        except OSError as error:
+                return _idx.unpack(answer.read(size + _MORE), "the answer", size)
+        except (HTTPException, OSError, ValueError) as error:
             if isinstance(error, HTTPError):
                 error.close()  # it holds the answer, which is open
             places = ", ".join([str(cache.folder()), *self.folders])

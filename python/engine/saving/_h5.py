@@ -45,6 +45,8 @@ _CONTIGUOUS, _CHUNKED, _NOWHERE = 1, 2, 2**64 - 1
 _GZIP, _CHECKSUM = 1, 4
 # How many times over a file may be read: its arrays once or, if they are packed, twice, and what leads to them.
 _READINGS, _FEW_BYTES = 8, 2**16
+# What a call that reads fewer bytes counts as, since that takes as long.
+_BYTES_OF_CALL = 64
 
 
 class WeightsH5(Format):
@@ -169,7 +171,7 @@ class _BoundedFile:
         data = self.stream.read(
             min(count, self._size)
         )  # of a larger number Python would take the memory first
-        self._left -= max(len(data), 1)
+        self._left -= max(len(data), _BYTES_OF_CALL)
         if self._left < 0:
             msg = f"the parts of the file lead to each other again and again, as reading them took {_READINGS} times its size"
             raise ValueError(msg)
