@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 from damaged import FORMATS, refused, saved_models, with_config  # noqa: F401 # saved_models is a fixture
 
-from engine import models
+import engine as keras
+from engine import layers, models
 
 # Intent
 
@@ -219,3 +221,71 @@ def test_nothing_of_the_library_can_be_called_by_a_file() -> None:
             deserialize_keras_object(config)
     with pytest.raises(ValueError, match="lambda is code in a file"):
         deserialize_keras_object({"class_name": "__lambda__", "config": {"value": ""}}, safe_mode=False)
+
+
+def patched(archive: bytes, name: str, **fields: int) -> bytes:
+    """A zip archive whose directory says something else of a member: its `packed` size, `size` or `place`."""
+    places = {"packed": 20, "size": 24, "place": 42}
+    content = bytearray(archive)
+    entry = content.rindex(b"PK\1\2", 0, content.rindex(name.encode()))
+    for field, value in fields.items():
+        struct.pack_into("<I", content, entry + places[field], value)
+    return bytes(content)
+
+
+def bomb(unpacked: int) -> tuple[bytes, int]:
+    """An archive of one array of zeros, and the size of the array in there."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("layers/dense/vars/0.npy", header((6, 8)) + bytes(unpacked))
+    return buffer.getvalue(), archive.infolist()[0].compress_size
+
+
+def test_a_member_that_unpacks_to_more_than_it_says(tmp_path: Path) -> None:
+    content, packed = bomb(2**25)
+    size = len(header((6, 8))) + 192
+    assert packed < 2**18
+    path, model = tmp_path / "m.npz", keras.Sequential([keras.Input((6,)), layers.Dense(8, use_bias=False)])
+    path.write_bytes(patched(content, "layers/dense/vars/0.npy", size=size))
+    before = model.get_weights()
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="Bad CRC-32"):
+        model.load_weights(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**21
+    assert (model.get_weights()[0] == before[0]).all()
+
+
+def test_a_member_that_is_shorter_than_it_says(tmp_path: Path) -> None:
+    content, _ = bomb(96)
+    size = len(header((6, 8))) + 192
+    path, model = tmp_path / "m.npz", keras.Sequential([keras.Input((6,)), layers.Dense(8, use_bias=False)])
+    path.write_bytes(patched(content, "layers/dense/vars/0.npy", size=size))
+    with pytest.raises(ValueError, match=r"says that it has 320 bytes, but has 224|Bad CRC-32"):
+        model.load_weights(path)
+    path.write_bytes(patched(content, "layers/dense/vars/0.npy", packed=2**20))
+    with pytest.raises(ValueError, match="say that they are longer than all of it"):
+        model.load_weights(path)
+
+
+def test_members_that_share_their_bytes(tmp_path: Path) -> None:
+    """As of archives that unpack to thousands of times their size, though no member does."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(64):
+            archive.writestr(f"layers/dense/vars/{number:02}.npy", header((6, 8)) + bytes(192))
+        size = archive.infolist()[0].file_size
+    content = buffer.getvalue()
+    directory = content.index(b"PK\1\2")
+    end = content.index(b"PK\5\6")
+    start = content[: content.index(b"PK\3\4", 4)]  # one member, which all entries lead to
+    entries = bytearray(content[directory:end])
+    place = -1
+    while (place := entries.find(b"PK\1\2", place + 1)) >= 0:
+        struct.pack_into("<I", entries, place + 42, 0)
+    tail = bytearray(content[end:])
+    struct.pack_into("<I", tail, 16, len(start))
+    (tmp_path / "m.npz").write_bytes(start + entries + tail)
+    assert 64 * size > (tmp_path / "m.npz").stat().st_size
+    refused(tmp_path / "m.npz", "the members of the archive say that they are longer than all of it")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,3 +112,55 @@ def test_a_model_that_can_not_be_read_in_safetensors(tmp_path: Path) -> None:
     path.write_bytes(struct.pack("<Q", len(content)) + content.encode() + b"\0" * 96)
     with pytest.raises(ValueError, match="must hold numbers that NumPy knows, got BF16"):
         keras.Sequential([keras.Input((6,)), layers.Dense(8)]).load_weights(path)
+
+
+def test_chunks_that_unpack_to_more_than_their_part(tmp_path: Path) -> None:
+    model, path = classifier(), tmp_path / "m.weights.h5"
+    model.save_weights(path)
+    content, before = path.read_bytes(), model.get_weights()
+    packed = zlib.compress(bytes(2**26))
+
+    def replace(data: bytes, **options: Any) -> Callable[[Any], None]:
+        def change(file: Any) -> None:
+            group = file["layers/dense/vars"]
+            del group["0"]
+            group.create_dataset("0", (6, 8), "f4", **options).id.write_direct_chunk((0, 0), data)
+
+        return change
+
+    tracemalloc.start()
+    for change, message in (
+        (replace(packed, chunks=(6, 8), compression="gzip"), r"unpacks to more than the 196 bytes"),
+        (replace(packed, chunks=(3, 8), compression="gzip"), r"unpacks to more than the 100 bytes"),
+        (replace(packed, chunks=(6, 8), compression="gzip", shuffle=True), r"unpacks to more than the 196 bytes"),
+        (replace(b"no zlib", chunks=(6, 8), compression="gzip"), "holds what no model's file does"),
+        (replace(bytes(192), chunks=(6, 8), maxshape=(None, None)), None),
+        (replace(zlib.compress(bytes(192)), chunks=(6, 8), compression="gzip"), None),
+    ):  # fmt: skip
+        change_h5(path, content, change)
+        model.set_weights(before)
+        if message is None:
+            model.load_weights(path)
+            assert not model.get_weights()[0].any()
+            continue
+        with pytest.raises(ValueError, match=message):
+            model.load_weights(path)
+        assert all(map(np.array_equal, model.get_weights(), before))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**24
+
+
+def test_chunks_far_larger_than_their_array(tmp_path: Path) -> None:
+    """They are read whole, so that it is they that count."""
+    model, path = classifier(), tmp_path / "m.weights.h5"
+    model.save_weights(path)
+
+    def change(file: Any) -> None:
+        group = file["layers/dense/vars"]
+        del group["0"]
+        group.create_dataset("0", (6, 8), "f4", chunks=(2**12, 2**12), maxshape=(None, None), compression="gzip")
+
+    change_h5(path, path.read_bytes(), change)
+    with pytest.raises(ValueError, match="claims to hold 67108864 bytes"):
+        model.load_weights(path)
