@@ -233,19 +233,19 @@ def patched(archive: bytes, name: str, **fields: int) -> bytes:
     return bytes(content)
 
 
-def bomb(unpacked: int) -> tuple[bytes, int]:
-    """An archive of one array of zeros, and the size of the array in there."""
+def bomb(unpacked: int, shape: tuple[int, ...] = (6, 8)) -> tuple[bytes, int]:
+    """An archive of one array, said to be of that shape, of so many zero bytes, and how large it is when packed."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("layers/dense/vars/0.npy", header((6, 8)) + bytes(unpacked))
+        archive.writestr("layers/dense/vars/0.npy", header(shape) + bytes(unpacked))
     return buffer.getvalue(), archive.infolist()[0].compress_size
 
 
 def test_a_member_that_unpacks_to_more_than_it_says(tmp_path: Path) -> None:
-    content, packed = bomb(2**25)
-    size = len(header((6, 8))) + 192
-    assert packed < 2**18
-    path, model = tmp_path / "m.npz", keras.Sequential([keras.Input((6,)), layers.Dense(8, use_bias=False)])
+    content, packed = bomb(2**25, (64, 64))  # more than the few KiB that are read to see its shape
+    size = len(header((64, 64))) + 2**14
+    assert packed < 2**16
+    path, model = tmp_path / "m.npz", keras.Sequential([keras.Input((64,)), layers.Dense(64, use_bias=False)])
     path.write_bytes(patched(content, "layers/dense/vars/0.npy", size=size))
     before = model.get_weights()
     tracemalloc.start()
