@@ -163,7 +163,7 @@ def test_no_more_is_unpacked_than_the_header_says(
     tracemalloc.start()
     with pytest.raises(ValueError, match=message):
         loaded(tmp_path / "mine")
-    with pytest.raises(OSError, match="other files than those of Fashion-MNIST|can't be downloaded from"):
+    with pytest.raises(OSError, match=r"other files than those of Fashion-MNIST|can't be downloaded from"):
         loaded()  # the folder of the system is passed over
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

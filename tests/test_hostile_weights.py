@@ -159,7 +159,9 @@ def test_chunks_far_larger_than_their_array(tmp_path: Path) -> None:
     def change(file: Any) -> None:
         group = file["layers/dense/vars"]
         del group["0"]
-        group.create_dataset("0", (6, 8), "f4", chunks=(2**12, 2**12), maxshape=(None, None), compression="gzip")
+        group.create_dataset(
+            "0", (6, 8), "f4", chunks=(2**12, 2**12), maxshape=(None, None), compression="gzip"
+        )
 
     change_h5(path, path.read_bytes(), change)
     with pytest.raises(ValueError, match="claims to hold 67108864 bytes"):

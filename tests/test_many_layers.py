@@ -6,6 +6,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,7 +21,7 @@ from engine import layers, models
 from engine.saving import _h5
 
 SUFFIXES = [".keras", ".npz", ".safetensors", ".h5", ".weights.h5"]
-FEW = 12
+FEW = 8
 
 
 class Steps:
@@ -79,8 +80,8 @@ def nested(count: int) -> Any:
 @pytest.mark.parametrize("make", [sequential, functional, nested])
 def test_making_a_model(make: Callable[[int], Any]) -> None:
     assert grows_in_proportion(lambda count: lambda: make(count).compile("adam", "mse"))
-    assert grows_in_proportion(lambda count: lambda text=make(count).to_json(): models.model_from_json(text))
-    assert grows_in_proportion(lambda count: lambda model=make(count): models.clone_model(model))
+    assert grows_in_proportion(lambda count: partial(models.model_from_json, make(count).to_json()))
+    assert grows_in_proportion(lambda count: partial(models.clone_model, make(count)))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -188,7 +189,9 @@ def test_groups_that_are_one_and_the_same(legacy: bool, tmp_path: Path) -> None:
         for name in names:
             file[name if legacy else f"layers/{name}"] = group if legacy else file["shared"]
         file.attrs["layer_names"] = names
-    with pytest.raises(ValueError, match=r"m\.(weights\.)?h5: the file lists \d+ names or more but has \d+ bytes"):
+    with pytest.raises(
+        ValueError, match=r"the file lists \d+ names or more but|the parts of the file lead to each other"
+    ):
         sequential(count).load_weights(path)
 
 

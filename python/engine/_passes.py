@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from engine._program import Program, Run, Totals
 from engine._random import go_to, position
 from engine._samples import Chunk, Files, Shuffle, Source, require_whole_files
 from engine._streams import tell
 from engine._targets import Form
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Place(NamedTuple):
@@ -79,30 +82,41 @@ class Passes:
             return Place(self._began, 0, taken)
         return Place(self._began, self._origin + taken if taken else self._before + self._done, taken)
 
-    def skip_to(self, place: Place, totals: Totals) -> None:
+    def skip_to(self, place: Place, totals: Totals, backup: Path) -> None:
         """Begin where an earlier training was; random numbers stay where they are.
 
         Args:
             place: what its `place` returned.
             totals: its sums over the epoch so far, if it was in one, whose rest is then the next epoch.
+            backup: the file that tells both.
 
         Raises:
-            ValueError: if there are fewer batches than there were.
+            ValueError: if there are fewer batches than there were, or the sums are those of other metrics.
         """
         now = position()
         go_to(place.began if place.passed else now)
-        while (left := place.passed - self._before - self._done) > 0:
+        try:
+            self._skip(place.passed, backup)
+        finally:
+            go_to(now)
+        self.taken = place.taken
+        if place.taken:
+            try:
+                self._begun().resume_totals(totals)
+            except ValueError as error:
+                msg = f"{backup}: the sums of losses and metrics are those of other metrics: {error}"
+                raise ValueError(msg) from error
+
+    def _skip(self, batches: int, backup: Path) -> None:
+        """Pass over so many batches of the pass."""
+        while (left := batches - self._before - self._done) > 0:
             if not self._left() and not self._next_chunk():
                 msg = (
-                    f"the data has fewer batches than before, {place.passed - left} of {place.passed}: go on with the "
-                    "same data, or delete the backup"
+                    f"the data has fewer batches than before, {batches - left} of {batches}: go on with the same data, or "
+                    f"delete the backup {backup}"
                 )
                 raise ValueError(msg)
             self._done += min(left, self._left())
-        go_to(now)
-        self.taken = place.taken
-        if place.taken:
-            self._begun().resume_totals(totals)
 
     def require_whole_files(self) -> None:
         """Raise OSError where a memory-mapped file that the next batches are read from has become shorter."""

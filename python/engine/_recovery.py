@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import _random
+from engine._checks import integer, real
 from engine._compiled import Compiled
 from engine._passes import Passes, Place
 from engine._program import Program, Totals
@@ -19,19 +20,67 @@ from engine.optimizers.variables import Snapshot
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from engine.metrics import Metric
+    from engine.saving.npz import NpzReader
+
 Arrays = dict[str, list[NDArray[Any]]]
 _TRAINING = "training.json"
+_LARGEST = 2**64 - 1  # of seeds, and of numbers of draws
+# Of NumPy's and Python's generators, which are the same: how many words they hold.
+_WORDS = 624
+_NAMES = (
+    "epoch",
+    "place",
+    "totals",
+    "logs",
+    "stopped",
+    "optimizer",
+    "random",
+    "facts",
+    "callbacks",
+    "counts",
+)
 
 
 class Resumed(NamedTuple):
     """Where an earlier training was."""
 
+    path: Path
+    """The backup that tells."""
     epoch: int
     place: Place
     totals: Totals
     logs: Logs
     stopped: bool
     """Whether a callback had ended it."""
+
+
+class _State(NamedTuple):
+    """What a training was made of, checked: nothing of it can be refused any more."""
+
+    model: list[NDArray[Any]]
+    optimizer: Snapshot
+    metrics: list[list[NDArray[Any]]]
+    """Of metrics in NumPy, by their number."""
+    callbacks: list[dict[str, Any]]
+    """Of each callback that has something to remember, by name."""
+    random: _RandomState
+
+
+class _RandomState(NamedTuple):
+    """Where the random numbers of the engine, NumPy and Python are."""
+
+    engine: tuple[int, int]
+    numpy: tuple[Any, ...]
+    python: tuple[Any, ...]
+
+    def go_to(self) -> None:
+        """Let the numbers go on from there."""
+        import random
+
+        _random.go_to(self.engine)
+        np.random.set_state(self.numpy)  # noqa: NPY002 # what scripts draw from
+        random.setstate(self.python)
 
 
 class Recovery:
@@ -47,8 +96,10 @@ class Recovery:
         self._model, self._compiled, self._callbacks = model, compiled, callbacks
         self.passes: Passes  # from when training begins
         self.resumed: Resumed | None = None
-        self._info: Mapping[str, Any] = {}
-        self._arrays: Arrays = {}
+        self.refused = False
+        """Whether the last file that was read is none, or of another training."""
+        self._state: _State
+        self._earlier: tuple[Mapping[str, Any], Snapshot]
 
     @property
     def program(self) -> Program:
@@ -108,48 +159,52 @@ class Recovery:
         """Read a file, and check that it is of this training; `apply` then takes it up.
 
         Raises:
-            ValueError: if it is damaged, or of another training.
+            ValueError: if it is damaged, or of another training; nothing has changed then.
             OSError: if it can't be read.
         """
-        import json
-
         from engine.saving.contents import understood
         from engine.saving.npz import Npz
 
+        self.refused = True
         with understood(path), Npz().open(path) as reader:
-            info = json.loads(reader.text(_TRAINING) or "{}")
-            arrays = {
-                name: [reader.group(name)[str(i)] for i in range(count)]
-                for name, count in info["counts"].items()
-            }
+            info = _parsed(reader.text(_TRAINING))
+            arrays = _arrays_in(reader, info["counts"])
             self._require_same(arrays, info)
-            self._require_same_columns(info["facts"].get("feature_names"))
-            began, passed, taken = info["place"]
-            loss, samples = info["totals"]
-            totals = Totals(loss, samples, [metric.tolist() for metric in arrays["totals"]])
-            self.resumed = Resumed(
-                info["epoch"], Place(tuple(began), passed, taken), totals, info["logs"], info["stopped"]
-            )
-            self._info, self._arrays = info, arrays
-            self._model._learn_facts(info["facts"])
+            facts = _mapping(info["facts"], "facts")
+            self._require_same_columns(facts.get("feature_names"))
+            resumed, state = _resumed_of(path, info, arrays), self._state_of(info, arrays)
+            if not isinstance(facts["class_indices"], bool | None) or not isinstance(facts["seeds"], list):
+                msg = f"`facts` must have `seeds`, a list, and `class_indices`, True, False or None; got {facts!r:.200}"
+                raise ValueError(msg)
+            self._earlier = self._model._facts, self._compiled.optimizer._snapshot()
+            try:
+                self._model._learn_facts(facts)
+            except BaseException:
+                self.undo()
+                raise
+        self.resumed, self._state, self.refused = resumed, state, False
+
+    def undo(self) -> None:
+        """Bring back what `load` has changed, instead of `apply`."""
+        facts, optimizer = self._earlier
+        self._model._learn_facts(facts)
+        self._compiled.optimizer._restore(optimizer)
+        self.refused = True
 
     def apply(self) -> None:
         """Make everything as it was, but for the place in the data and what metrics have added up."""
-        info, arrays = self._info, self._arrays
-        self.program.write_variables(arrays["model"])
-        slots = {name[10:]: values for name, values in arrays.items() if name.startswith("optimizer/")}
-        batches, rate = info["optimizer"]
-        self._compiled.optimizer._restore(Snapshot(batches, rate, slots))
-        for i, (callback, (_, values)) in enumerate(zip(self._stateful, info["callbacks"], strict=True)):
-            for name in callback._backed_up:
-                place = f"callbacks/{i}/{name}"
-                setattr(callback, name, arrays[place] if place in arrays else values[name])
-        _go_to_random_state(arrays["random"], info["random"])
+        state = self._state
+        self.program.write_variables(state.model)
+        self._compiled.optimizer._restore(state.optimizer)
+        for callback, values in zip(self._stateful, state.callbacks, strict=True):
+            for name, value in values.items():
+                setattr(callback, name, value)
+        state.random.go_to()
 
     def apply_metrics(self) -> None:
         """Bring back what metrics in NumPy had added up."""
-        for i, metric in enumerate(self._compiled.own_metrics):
-            metric.load_own_variables({str(j): array for j, array in enumerate(self._arrays[f"metrics/{i}"])})
+        for metric, values in zip(self._compiled.own_metrics, self._state.metrics, strict=True):
+            _load(metric, values)
 
     @property
     def _stateful(self) -> list[Callback]:
@@ -167,7 +222,8 @@ class Recovery:
             for name, values in wanted.items()
         )
         callbacks = [[type(callback).__name__, list(callback._backed_up)] for callback in self._stateful]
-        same &= [[name, list(values)] for name, values in info["callbacks"]] == callbacks
+        saved = [_listed(each, "callbacks", 2) for each in _listed(info["callbacks"], "callbacks")]
+        same &= [[name, list(_mapping(values, "callbacks"))] for name, values in saved] == callbacks
         if not same:
             msg = (
                 "this is the backup of another training: fit() must be called with the same model, optimizer and "
@@ -184,6 +240,52 @@ class Recovery:
                 f"with {now!r:.200}: pass the same columns in the same order, or delete the folder"
             )
             raise ValueError(msg)
+
+    def _state_of(self, info: Mapping[str, Any], arrays: Arrays) -> _State:
+        """What `apply` takes up; ValueError or TypeError for what it can't be."""
+        slots = {
+            name.removeprefix("optimizer/"): values
+            for name, values in arrays.items()
+            if name.startswith("optimizer/")
+        }
+        for values in (arrays["model"], *slots.values()):
+            for array in values:
+                if array.dtype != np.float32:
+                    msg = f"weights and the optimizer's state must be float32, got {array.dtype}"
+                    raise ValueError(msg)
+        batches, rate = _listed(info["optimizer"], "optimizer", 2)
+        if (rate is None) != (self._compiled.optimizer._snapshot().rate is None):
+            msg = f"`optimizer` must have a learning rate unless it follows a schedule, got {rate!r}"
+            raise ValueError(msg)
+        rate = None if rate is None else real(rate, "learning_rate", 0.0)
+        snapshot = Snapshot(integer(batches, "iterations", 0), rate, slots)
+        return _State(
+            arrays["model"],
+            snapshot,
+            self._metrics_of(arrays),
+            self._callbacks_of(info["callbacks"], arrays),
+            _random_state_of(info["random"], arrays["random"]),
+        )
+
+    def _metrics_of(self, arrays: Arrays) -> list[list[NDArray[Any]]]:
+        """What metrics in NumPy had added up, which they have been tried with."""
+        metrics = self._compiled.own_metrics
+        found = [arrays[f"metrics/{i}"] for i in range(len(metrics))]
+        for metric, values, before in zip(metrics, found, self._metric_states(), strict=True):
+            try:
+                _load(metric, values)
+            finally:
+                _load(metric, before)
+        return found
+
+    def _callbacks_of(self, info: list[Any], arrays: Arrays) -> list[dict[str, Any]]:
+        found = []
+        for i, (callback, (_, values)) in enumerate(zip(self._stateful, info, strict=True)):
+            places = {name: f"callbacks/{i}/{name}" for name in values}
+            state = {name: arrays.get(places[name], value) for name, value in values.items()}
+            callback._require_state(state)
+            found.append(state)
+        return found
 
     def _metric_states(self) -> list[list[NDArray[Any]]]:
         states = []
@@ -216,11 +318,108 @@ def _random_state() -> tuple[list[NDArray[Any]], list[Any]]:
     return [np.asarray(numbers), np.array(words, np.uint32)], info
 
 
-def _go_to_random_state(arrays: Sequence[NDArray[Any]], info: Sequence[Any]) -> None:
+def _random_state_of(info: object, arrays: list[NDArray[Any]]) -> _RandomState:
+    """What `_random_state` returned the other way round; ValueError or TypeError unless generators can be there."""
     import random
 
-    (seed, streams), (kind, *place), (version, gauss) = info
-    numbers, words = arrays
-    _random.go_to((seed, streams))
-    np.random.set_state((kind, numbers, *place))  # noqa: NPY002 # what scripts draw from
-    random.setstate((version, tuple(words.tolist()), gauss))
+    engine, legacy, python = _listed(info, "random", 3)
+    seed, streams = _listed(engine, "random", 2)
+    kind, place, has_gauss, gauss = _listed(legacy, "random", 4)
+    version, python_gauss = _listed(python, "random", 2)
+    numbers, words = _listed(arrays, "random", 2)
+    if (
+        numbers.dtype != np.uint32
+        or numbers.shape != (_WORDS,)
+        or words.dtype != np.uint32
+        or words.ndim != 1
+    ):
+        msg = f"`random` must have {_WORDS} words of uint32 of each generator, got {numbers.dtype} and {words.dtype}"
+        raise ValueError(msg)
+    place = integer(place, "random", 0, _WORDS)  # which NumPy would believe, whatever it is
+    numpy = (kind, numbers, place, integer(has_gauss, "random", 0, 1), _number(gauss, "random"))
+    if python_gauss is not None:
+        _number(python_gauss, "random")
+    found = _RandomState(
+        (integer(seed, "random", 0, _LARGEST), integer(streams, "random", 0, _LARGEST)),
+        numpy,
+        (version, tuple(words.tolist()), python_gauss),
+    )
+    np.random.RandomState().set_state(found.numpy)  # they judge the rest
+    random.Random().setstate(found.python)
+    return found
+
+
+def _resumed_of(path: Path, info: Mapping[str, Any], arrays: Arrays) -> Resumed:
+    """Where the training was; ValueError or TypeError where none can be."""
+    began, passed, taken = _listed(info["place"], "place", 3)
+    seed, streams = (integer(number, "place", 0, _LARGEST) for number in _listed(began, "place", 2))
+    place = Place((seed, streams), integer(passed, "place", 0), integer(taken, "place", 0))
+    if place.taken > place.passed:
+        msg = f"`place` must have as many batches of its epoch as of its pass, or fewer, got {info['place']}"
+        raise ValueError(msg)
+    loss, samples = _listed(info["totals"], "totals", 2)
+    metrics = [metric.tolist() for metric in arrays["totals"]]
+    totals = Totals(_number(loss, "totals"), real(samples, "totals", 0), metrics)
+    logs = {name: _number(value, "logs") for name, value in _mapping(info["logs"], "logs").items()}
+    if not isinstance(info["stopped"], bool):
+        msg = f"`stopped` must be True or False, got {info['stopped']!r:.200}"
+        raise TypeError(msg)
+    return Resumed(path, integer(info["epoch"], "epoch", 0), place, totals, logs, info["stopped"])
+
+
+def _parsed(text: str | None) -> Mapping[str, Any]:
+    """The text of a backup."""
+    import json
+
+    if text is None:
+        msg = "this is no backup of a training, as it has no `training.json`"
+        raise ValueError(msg)
+    info = _mapping(json.loads(text), "training.json")
+    lacking = [name for name in _NAMES if name not in info]
+    if lacking:
+        msg = f"this is no backup of a training, as it lacks {', '.join(lacking)}"
+        raise ValueError(msg)
+    return info
+
+
+def _arrays_in(reader: NpzReader, counts: object) -> Arrays:
+    """All arrays of a backup in their order."""
+    arrays: Arrays = {}
+    for name, count in _mapping(counts, "counts").items():
+        group = reader.group(name)
+        if integer(count, "counts", 0) != len(group):
+            msg = f"`counts` must tell how many arrays there are: of {name!r} {len(group)}, not {count}"
+            raise ValueError(msg)
+        arrays[name] = [group[str(i)] for i in range(count)]
+    unknown = reader.groups - arrays.keys()
+    if unknown:
+        msg = f"`counts` must tell how many arrays there are, also of {', '.join(sorted(unknown))}"
+        raise ValueError(msg)
+    return arrays
+
+
+def _load(metric: Metric, values: Sequence[NDArray[Any]]) -> None:
+    metric.load_own_variables({str(i): array for i, array in enumerate(values)})
+
+
+def _mapping(value: object, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        msg = f"`{name}` must be an object of JSON, got {value!r:.200}"
+        raise TypeError(msg)
+    return value
+
+
+def _listed(value: object, name: str, length: int | None = None) -> list[Any]:
+    if not isinstance(value, list) or (length is not None and len(value) != length):
+        expected = "a list" if length is None else f"a list of {length}"
+        msg = f"`{name}` must be {expected}, got {value!r:.200}"
+        raise TypeError(msg)
+    return value
+
+
+def _number(value: object, name: str) -> float:
+    """A number, which may be infinite or NaN, as of a training that diverges."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = f"`{name}` must be a number, got {value!r:.200}"
+        raise TypeError(msg)
+    return float(value)

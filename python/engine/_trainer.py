@@ -84,16 +84,16 @@ class Trainer:
             shuffle=plan.shuffle,
             steps=plan.steps_per_epoch,
         )
+        first, logs = self._resumed(plan, passes)
         try:
             with self._callbacks.at_work():
-                return self._epochs(plan, passes)
+                return self._epochs(plan, passes, first, logs)
         finally:
             if plan.epochs > 0:
                 self._compiled.optimizer.finalize_variable_values()
 
-    def _epochs(self, plan: Plan, passes: Passes) -> Logs:
-        """Returns the logs of the last."""
-        first, logs = self._resumed(plan, passes)
+    def _epochs(self, plan: Plan, passes: Passes, first: int, logs: Logs) -> Logs:
+        """Returns the logs of the last; `logs` are those of the epoch before the `first`."""
         for epoch in range(first, plan.epochs):
             self._callbacks.call("on_epoch_begin", epoch)
             if not self._go_on(passes) and not passes.ready():
@@ -125,9 +125,12 @@ class Trainer:
         resumed = self._recovery.resumed
         if resumed is None:
             return plan.initial_epoch, {}
-        self._recovery.apply()
-        passes.skip_to(resumed.place, resumed.totals)
-        self._recovery.apply()  # whatever yields the batches may have drawn random numbers
+        try:
+            passes.skip_to(resumed.place, resumed.totals, resumed.path)
+        except BaseException:
+            self._recovery.undo()
+            raise
+        self._recovery.apply()  # then, as data may lack batches, and whatever yields them draw random numbers
         over = resumed.stopped or (not passes.taken and plan.goals.reached(resumed.logs))
         return plan.epochs if over else resumed.epoch, resumed.logs
 

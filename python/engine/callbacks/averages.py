@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from engine._checks import flag
@@ -64,6 +65,12 @@ class SwapEMAWeights(Callback):
         """Bring the weights back, as an exception has come in between."""
         if self._swapped:
             self._swap(False)
+
+    def _require_state(self, state: Mapping[str, Any]) -> None:
+        """Raise TypeError unless it says whether weights and means have changed places."""
+        if not isinstance(state["_swapped"], bool):
+            msg = f"`_swapped` must be True or False, got {state['_swapped']!r:.200}"
+            raise TypeError(msg)
 
     def _swap(self, swapped: bool) -> None:
         self._require_averages()

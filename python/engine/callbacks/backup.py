@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from engine._checks import flag, path_of
+from engine._checks import flag, integer, path_of
 from engine.callbacks.base import Callback, Logs
 from engine.callbacks.checkpoint import frequency
 
@@ -89,6 +91,10 @@ class BackupAndRestore(Callback):
         for name in (_LATEST, _PREVIOUS):
             self._path(name).unlink(missing_ok=True)
         shutil.rmtree(self.backup_dir, ignore_errors=True)
+
+    def _require_state(self, state: Mapping[str, Any]) -> None:
+        """Raise TypeError or ValueError unless it has the number of batches since the last backup."""
+        integer(state["_seen"], "_seen", 0)
 
     def _path(self, name: str) -> Path:
         return Path(self.backup_dir) / name

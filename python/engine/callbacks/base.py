@@ -31,6 +31,9 @@ class Callback:
     _comes_last: ClassVar[bool] = False
     """Whether hooks are called after those of all other callbacks."""
 
+    def _require_state(self, state: Mapping[str, Any]) -> None:
+        """Raise TypeError or ValueError where `state`, values of the attributes in `_backed_up` by name, can't be theirs."""
+
     def set_model(self, model: Any) -> None:
         """Called with the `model` before anything else."""
         self.model = model

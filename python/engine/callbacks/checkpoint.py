@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from engine._atomic import making_folder
-from engine._checks import choice, flag, path_of, real
+from engine._checks import choice, flag, integer, path_of, real
 from engine._progress import print_message
 from engine.callbacks.base import Logs
 from engine.callbacks.monitors import MonitorCallback
@@ -34,7 +36,8 @@ class ModelCheckpoint(MonitorCallback):
         initial_value_threshold: what the first must be better than.
     """
 
-    _backed_up = ("best", "_seen", "_last_batch")
+    _counts = ("_seen",)
+    _backed_up = ("best", *_counts, "_last_batch")
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -134,6 +137,11 @@ class ModelCheckpoint(MonitorCallback):
         except KeyError as error:
             msg = f'Failed to format this callback filepath: "{self.filepath}". Reason: {error}'
             raise KeyError(msg) from None
+
+    def _require_state(self, state: Mapping[str, Any]) -> None:
+        """Raise TypeError or ValueError where the last batch is none, or as of every monitor."""
+        super()._require_state(state)
+        integer(state["_last_batch"], "_last_batch", -1)
 
     def _say(self, text: str) -> None:
         if self.verbose:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +23,9 @@ class MonitorCallback(Callback):
         min_delta: smaller changes are no improvement.
     """
 
+    _counts: ClassVar[tuple[str, ...]] = ()
+    """Which attributes in `_backed_up` are counts."""
+
     def __init__(self, monitor: object, mode: str, min_delta: float) -> None:
         if not isinstance(monitor, str):
             msg = f"`monitor` must be a name in the logs, such as 'val_loss', got {monitor!r}"
@@ -38,6 +42,15 @@ class MonitorCallback(Callback):
         if self._wants_more():
             return value - self.min_delta > reference
         return value + self.min_delta < reference
+
+    def _require_state(self, state: Mapping[str, Any]) -> None:
+        """Raise TypeError or ValueError where the best value is none, or one of the counts."""
+        best = state["best"]
+        if best is not None and (isinstance(best, bool) or not isinstance(best, int | float)):
+            msg = f"`best` must be a number or None, got {best!r:.200}"
+            raise TypeError(msg)
+        for name in self._counts:
+            integer(state[name], name, 0)
 
     def _wants_more(self) -> bool:
         if self.mode != "auto":
@@ -66,7 +79,8 @@ class EarlyStopping(MonitorCallback):
         start_from_epoch: epochs before that one, counted from 0, aren't looked at.
     """
 
-    _backed_up = ("wait", "stopped_epoch", "best_epoch", "best", "best_weights")
+    _counts = ("wait", "stopped_epoch", "best_epoch")
+    _backed_up = (*_counts, "best", "best_weights")
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -125,6 +139,17 @@ class EarlyStopping(MonitorCallback):
             print_message(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
         self.model.set_weights(self.best_weights)
 
+    def _require_state(self, state: Mapping[str, Any]) -> None:
+        """Raise TypeError or ValueError where the best weights can't be those of the model, or as of every monitor."""
+        super()._require_state(state)
+        best = state["best_weights"]
+        if best is None:
+            return
+        wanted = [(array.dtype, array.shape) for array in self.model.weights]
+        if not isinstance(best, list) or [(array.dtype, array.shape) for array in best] != wanted:
+            msg = "`best_weights` must be None, or arrays like the weights of the model"
+            raise ValueError(msg)
+
     def _keep(self, epoch: int) -> None:
         self.best_epoch = epoch
         if self.restore_best_weights:
@@ -147,7 +172,8 @@ class ReduceLROnPlateau(MonitorCallback):
         min_lr: the learning rate doesn't go below.
     """
 
-    _backed_up = ("best", "cooldown_counter", "wait")
+    _counts = ("cooldown_counter", "wait")
+    _backed_up = ("best", *_counts)
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,

@@ -124,9 +124,15 @@ class Metric(Spec):
             store[str(position)] = variable.numpy()
 
     def load_own_variables(self, store: Mapping[str, Array]) -> None:
-        """Take what `save_own_variables` wrote into `store`."""
-        for position, variable in enumerate(self._added):
-            variable.assign(store[str(position)])
+        """Take what `save_own_variables` wrote into `store`; should one not fit, all stay as they are."""
+        before = [variable.numpy() for variable in self._added]
+        try:
+            for position, variable in enumerate(self._added):
+                variable.assign(store[str(position)])
+        except BaseException:
+            for variable, value in zip(self._added, before, strict=True):
+                variable.assign(value)
+            raise
 
     def _resolve(self, indices: bool, outputs: int) -> Metric:
         """The metric to compute, given whether targets are class indices and the width of the predictions."""
@@ -262,10 +268,11 @@ class CoreMetric(Metric, ABC):
 
     def load_own_variables(self, store: Mapping[str, Array]) -> None:
         """Take what `save_own_variables` wrote into `store`."""
-        super().load_own_variables(store)
         rest = list(store.values())[len(self._added) :]
+        width = int(rest[1]) if rest else 1  # before anything changes
+        super().load_own_variables(store)
         if rest:
-            self._take(rest[0], int(rest[1]))
+            self._take(rest[0], width)
 
     def _take(self, state: State, width: int = 1) -> None:
         """Become the metric of what the core has added up, over predictions of so many numbers in a row."""

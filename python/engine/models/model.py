@@ -122,6 +122,7 @@ class TrainableModel(ExchangedModel, SavedModel):
                 recovery = Recovery(self, compiled, hooks)
                 params = {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps}
                 hooks.join(self, params, self._lock.lent)
+                earlier = self.history, self._feature_names
                 self.history, self.stop_training = hooks.history, False
                 self._feature_names = source.feature_names
                 self._fitting, self._recovery = threading.current_thread(), recovery
@@ -131,6 +132,10 @@ class TrainableModel(ExchangedModel, SavedModel):
 
                 try:
                     Trainer(program, compiled, hooks, progress, recovery, lost=lost).fit(plan)
+                except BaseException:
+                    if recovery.refused:
+                        self.history, self._feature_names = earlier
+                    raise
                 finally:
                     self._fitting, self._recovery = None, None
             return hooks.history

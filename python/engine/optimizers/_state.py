@@ -130,9 +130,12 @@ class Stateful(Spec):
         """
         count = len(self.variables)
         if len(store) == count:
+            bits = {
+                name: np.asarray(rounded[name]) for name in rounded
+            }  # before anything changes: it may be damaged
             self.set_weights([np.asarray(store[str(position)]) for position in range(count)])
-            if self._stateful is not None and rounded:
-                sharpen(self._stateful, rounded)
+            if self._stateful is not None and bits:
+                sharpen(self._stateful, bits)
         elif "0" not in store or int(np.asarray(store["0"])) > 0:  # else nothing had been learnt
             msg = (
                 f"Skipping variable loading for optimizer {self.name!r}, because it has {count} variables whereas the "

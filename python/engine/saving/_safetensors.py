@@ -42,6 +42,17 @@ _DTYPES = {
 }
 # The header ends where the most aligned of arrays may begin.
 _ALIGNMENT = 8
+_WANTED_BY = "loading `.safetensors` files"
+
+
+@contextmanager
+def _its_errors_as_ours() -> Iterator[None]:
+    """Raise ValueError, as for every other format, in place of the error of the package, which derives from nothing."""
+    try:
+        yield
+    except extra("safetensors", "files", _WANTED_BY).SafetensorError as error:
+        msg = f"this is no file of safetensors, or a part of one: {error}"
+        raise ValueError(msg) from error
 
 
 class SafeTensors(Format):
@@ -70,8 +81,12 @@ class SafeTensors(Format):
     @contextmanager
     def open(self, path: Path) -> Iterator[Reader]:
         """Open the file for reading."""
-        package = extra("safetensors", "files", "loading `.safetensors` files")
-        with package.safe_open(path, framework="np") as file:
+        package = extra("safetensors", "files", _WANTED_BY)
+        with path.open("rb"):  # where that fails, Python's error says more than that of the package
+            pass
+        with _its_errors_as_ours():
+            opened = package.safe_open(path, framework="np")
+        with opened as file:
             yield SafeTensorsReader(file)
 
 
@@ -108,17 +123,20 @@ class SafeTensorsReader(Reader):
         return Variables.of(names, lambda name: self._stored(names[name]))
 
     def _stored(self, name: str) -> Stored:
-        piece = self._file.get_slice(name)
-        if piece.get_dtype() not in _DTYPES.values():
-            msg = f"array {name!r} must hold numbers that NumPy knows, got {piece.get_dtype()}"
+        with _its_errors_as_ours():
+            piece = self._file.get_slice(name)
+            dtype, shape = piece.get_dtype(), tuple(piece.get_shape())
+        if dtype not in _DTYPES.values():
+            msg = f"array {name!r} must hold numbers that NumPy knows, got {dtype}"
             raise ValueError(msg)
 
         def read() -> Array:
-            array = np.asarray(self._file.get_tensor(name))
+            with _its_errors_as_ours():
+                array = np.asarray(self._file.get_tensor(name))
             require_checksum(name, array, self._checksums.get(name))
             return array
 
-        return Stored(tuple(piece.get_shape()), read)
+        return Stored(shape, read)
 
 
 def _header(arrays: dict[str, Array], names: list[str], contents: Contents) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
+
+import numpy as np
 
 from engine._spec import snake_case
 from engine.layers import Layer
@@ -112,33 +114,52 @@ def load(
         for layer, source in zip(layers, sources, strict=True)
         if source is not None and id(layer) in wanted
     ]
-    with undone_on_errors(model):
+    with _undone_on_errors(model):
         errors = [(layer, _error_of(layer, source)) for layer, source in pairs]
         failed = [(layer, error) for layer, error in errors if error is not None]
         if failed and not skip_mismatch:
             raise ValueError(_failure(failed))
         if model.optimizer is not None and not by_name and not _among(skipped, model.optimizer):
             model.optimizer.load_own_variables(reader.optimizer(), reader.group(ROUNDED))
-    if failed:
-        warnings.warn(_failure(failed), stacklevel=3)
+        if failed:  # in here, as warnings may be errors
+            warnings.warn(_failure(failed), stacklevel=3)
 
 
 @contextmanager
-def undone_on_errors(model: Any) -> Iterator[None]:
-    """Bring weights and the optimizer's state back if the block raises."""
-    weights = [
-        (layer, layer.get_weights()) for _, layer in named_leaves(model._parts_in_order) if layer.built
-    ]
-    optimizer = model.optimizer
-    before = None if optimizer is None else optimizer._snapshot()
-    try:
+def _undone_on_errors(model: Any) -> Iterator[None]:
+    """Bring layers and the optimizer's state back if the block raises."""
+    with ExitStack() as stack:
+        for layer in dict.fromkeys(layer for _, layer in named_leaves(model._parts_in_order)):
+            if layer.built:
+                stack.callback(_undo_of(layer))
+        if model.optimizer is not None:
+            stack.callback(model.optimizer._restore, model.optimizer._snapshot())
         yield
-    except BaseException:
-        for layer, values in weights:
-            layer.set_weights(values)
-        if optimizer is not None:
-            optimizer._restore(before)
-        raise
+        stack.pop_all()
+
+
+def _undo_of(layer: Layer) -> Callable[[], None]:
+    """A function that brings the layer back to what it is now."""
+    weights = layer.get_weights()
+    own: dict[str, Array] = {}
+    if not _loads_all_or_nothing(layer):
+        with suppress(Exception):  # of a layer that can be loaded but not saved
+            store: dict[str, Any] = {}
+            layer.save_own_variables(store)
+            own = {name: np.array(value) for name, value in store.items()}
+
+    def undo() -> None:
+        if own:
+            with suppress(Exception):  # of one that is saved in another way than it is loaded
+                layer.load_own_variables(own)
+        layer.set_weights(weights)
+
+    return undo
+
+
+def _loads_all_or_nothing(layer: Layer) -> bool:
+    """Whether the method that loads the layer is the library's, not the user's."""
+    return type(layer).load_own_variables is Layer.load_own_variables
 
 
 def _among(objects: Sequence[Any], one: Any) -> bool:
@@ -146,10 +167,13 @@ def _among(objects: Sequence[Any], one: Any) -> bool:
 
 
 def _error_of(layer: Any, source: Mapping[str, Array]) -> Exception | None:
-    """Load a layer; what went wrong, if anything."""
+    """Load a layer; what went wrong, if anything, and then the layer is as it was."""
+    undo = None if _loads_all_or_nothing(layer) else _undo_of(layer)
     try:
         layer.load_own_variables(source)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        if undo is not None:
+            undo()
         return error
     return None
 

@@ -45,7 +45,7 @@ class Npz(Format):
                         npy.write_array(member, np.asanyarray(array), allow_pickle=False)
 
     @contextmanager
-    def open(self, path: Path) -> Iterator[Reader]:
+    def open(self, path: Path) -> Iterator[NpzReader]:
         """Open the file for reading."""
         with _zip.opened(path) as archive:
             yield NpzReader(archive)
@@ -61,6 +61,11 @@ class NpzReader(Reader):
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         self._names = by_group(archive.namelist(), ".npy")
+
+    @property
+    def groups(self) -> set[str]:
+        """The paths of all groups that have arrays."""
+        return {name.removesuffix("/vars") for name in self._names}
 
     def text(self, name: str) -> str | None:
         """The text of that name; None if there is none."""
