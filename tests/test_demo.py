@@ -111,6 +111,48 @@ def test_strangers(  # noqa: PLR0917 # of pytest
     assert ask(server, "GET", "/")[0].status == 200  # it goes on
 
 
+@pytest.mark.parametrize(
+    ("line", "headers", "status"),
+    [
+        ("POST /read HTTP/1.1", {"Content-Length": "9" * 5000}, 413),
+        ("POST /read HTTP/1.1", {"Content-Length": "0" * 5000}, 400),
+        ("POST /read HTTP/1.1", {"Content-Length": "0" * 5000 + "19599"}, 400),
+        ("POST /read HTTP/1.1", {"Content-Length": "0" * 5000 + "19601"}, 413),
+        ("POST /read HTTP/1.1", {"Content-Length": "1" + "0" * 5000 + "19600"}, 413),
+        ("POST /read HTTP/1.1", {"Content-Length": "1e5"}, 411),
+        ("POST /read HTTP/1.1", {"Content-Length": ""}, 411),
+        ("POST /read HTTP/1.1", {"Content-Length": "+19600"}, 411),
+        ("POST /read HTTP/1.1", {"Content-Length": "19_600"}, 411),
+        ("POST /read HTTP/1.1", {"Content-Length": "\xb2"}, 411),
+        ("GET / HTTP/" + "9" * 5000 + ".1", {}, 400),
+        ("GET / HTTP/1." + "9" * 5000, {}, 400),
+        ("GET / HTTP/-1.-1", {}, 400),
+        ("GET /" + "a" * 70_000 + " HTTP/1.1", {}, 414),
+        ("GET / HTTP/1.1", {"X": "a" * 70_000}, 431),
+        ("GET / HTTP/1.1", {f"X{number}": "1" for number in range(200)}, 431),
+        ("GET / HTTP/1.1", {"Host": "9" * 5000}, 403),
+        ("POST /read HTTP/1.1", {"Origin": "http://127.0.0.1:" + "9" * 5000}, 403),
+    ],
+)
+def test_numbers_that_are_none(
+    line: str, headers: dict[str, str], status: int, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = {"Host": f"127.0.0.1:{server.server_address[1]}", "Content-Type": "application/octet-stream"}
+    text = "\r\n".join([line, *(f"{name}: {value}" for name, value in (host | headers).items()), "", ""])
+    with socket.create_connection(server.server_address[:2], timeout=10) as connection:
+        connection.sendall(text.encode("latin-1"))
+        answer = connection.recv(2**12)
+    # A version that is none is answered as of a time before there were lines of status.
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()) or b"Bad request version" in answer
+    assert ask(server, "GET", "/")[0].status == 200  # it goes on
+    assert capsys.readouterr().err == ""
+
+
+def test_a_length_with_zeros_before(server: Server) -> None:
+    response, _ = ask(server, "POST", "/read", BODY, Content_Length="0" * 5000 + str(SIDE * SIDE))
+    assert response.status == 200
+
+
 def test_own_names_are_welcome(server: Server) -> None:
     port = server.server_address[1]
     for name in (f"localhost:{port}", f"127.0.0.1:{port}"):

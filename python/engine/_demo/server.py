@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engine._demo.reader import Reading
 
 SIDE = 140  # pixels of a drawing as the page sends it, one byte each
+_DIGITS = len(str(SIDE * SIDE))  # of the length of a request
 _HOST = "127.0.0.1"
 _PAGES = {
     "/": ("index.html", "text/html"),
@@ -127,9 +128,10 @@ class _Handler(BaseHTTPRequestHandler):
             return HTTPStatus.NOT_FOUND
         if not length.isdecimal():
             return HTTPStatus.LENGTH_REQUIRED
-        if int(length) > SIDE * SIDE:
+        # A number of thousands of digits is one that Python doesn't even read.
+        if len(length.lstrip("0")) > _DIGITS or int(length[-_DIGITS:]) > SIDE * SIDE:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        if int(length) < SIDE * SIDE:
+        if int(length[-_DIGITS:]) < SIDE * SIDE:
             return HTTPStatus.BAD_REQUEST
         if self.headers.get("Content-Type") != "application/octet-stream":  # what forms can't send
             return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
