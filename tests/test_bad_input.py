@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -346,3 +347,60 @@ def test_numbers_that_are_too_large() -> None:
     model = keras.Sequential([keras.Input((2**20, 2**10)), keras.layers.Flatten()])
     with pytest.raises(ValueError, match=r"would need a kernel of shape \(1073741824, 65536\): over 2\*\*40"):
         model.add(keras.layers.Dense(2**16))
+
+
+NO_DTYPES: list[Any] = [
+    [("a", "f4")], [("a", "f4"), ("a", "f4")], [], {}, {"a": 1}, {"config": 3}, "", "text", "f4,f4", "(2,)f4", "(2,", 3,
+    object, "object", "U3", "S4", "datetime64[s]", "mixed_float16", np.dtype([("a", "f4")]), np.dtype("(2,)f4"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", NO_DTYPES, ids=repr)
+def test_what_is_no_dtype_of_numbers(dtype: Any) -> None:
+    random, ops = keras.random, keras.ops
+    uses: list[tuple[Callable[[], object], str]] = [
+        (
+            lambda: keras.Input((2,), dtype=dtype),
+            "`dtype` must be that of real numbers, such as 'float32', got",
+        ),
+        (lambda: layers.InputLayer((2,), dtype=dtype), "`dtype` must be that of real numbers"),
+        (lambda: layers.Dense(2, dtype=dtype), "`dtype` must be 'float32'"),
+        (lambda: layers.Layer().add_weight((2,), dtype=dtype), "`dtype` must be 'float32'"),
+        (lambda: keras.losses.MeanSquaredError(dtype=dtype), "`dtype` must be 'float32'"),
+        (lambda: keras.metrics.Mean(dtype=dtype), "`dtype` must be 'float32'"),
+        (
+            lambda: keras.metrics.Mean().add_variable((2,), dtype=dtype),
+            "`dtype` must be that of real numbers",
+        ),
+        (lambda: keras.initializers.Zeros()((2,), dtype=dtype), "`dtype` must be 'float32'"),
+        (lambda: random.normal((2,), dtype=dtype), "`dtype` must be that of floats"),
+        (lambda: random.uniform((2,), dtype=dtype), "`dtype` must be that of floats"),
+        (
+            lambda: random.randint((2,), 0, 3, dtype=dtype),
+            "`dtype` must be that of integers, such as 'int32'",
+        ),
+        (lambda: random.categorical([[0.0, 1.0]], 1, dtype=dtype), "`dtype` must be that of integers"),
+        (lambda: ops.cast([1.0], dtype), "`dtype` must be that of numbers"),
+        (lambda: ops.convert_to_tensor([1.0], dtype), "`dtype` must be that of numbers"),
+        (lambda: ops.one_hot([1], 2, dtype=dtype), "`dtype` must be that of numbers"),
+    ]
+    for use, message in uses:
+        with pytest.raises(ValueError, match=message):
+            use()
+
+
+def test_dtypes_of_inputs(tmp_path: Path) -> None:
+    """What is taken is saved and loaded, under the name that Keras gives it."""
+    for dtype, name in (
+        (None, "float32"), (float, "float32"), (int, "int32"), (bool, "bool"), (np.uint8, "uint8"), ("f8", "float64"),
+        (">f4", "float32"), (np.dtype("int64"), "int64"), ("float16", "float16"),
+    ):  # fmt: skip
+        inputs = keras.Input((2,), dtype=dtype)
+        assert inputs.dtype == name
+        for model in (
+            keras.Sequential([inputs, keras.layers.Dense(2)]),
+            keras.Model(inputs, keras.layers.Dense(2)(inputs)),
+        ):
+            model.save(tmp_path / "m.npz")
+            again = keras.models.load_model(tmp_path / "m.npz")
+            assert again.get_config()["layers"][0]["config"]["dtype"] == name

@@ -63,7 +63,12 @@ def network(seed: int, own: bool = True) -> keras.Sequential:
 def everything(model: Any) -> list[Any]:
     own = [(layer.seen, layer.marks.tolist()) for layer in model.layers if isinstance(layer, Scale)]
     optimizer = [np.asarray(variable).tobytes() for variable in model.optimizer.variables]
-    return [[array.tobytes() for array in model.get_weights()], optimizer, int(model.optimizer.iterations), own]
+    return [
+        [array.tobytes() for array in model.get_weights()],
+        optimizer,
+        int(model.optimizer.iterations),
+        own,
+    ]
 
 
 def save(model: Any, path: Path) -> None:

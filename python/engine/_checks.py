@@ -74,6 +74,8 @@ def _shortened(words: Sequence[str]) -> list[Sequence[str]]:
 
 # Kinds of NumPy's dtypes of real numbers.
 REAL = "biuf"
+# The same, and complex ones.
+NUMBERS = "biufc"
 # What the core counts with.
 LARGEST, LOWEST = 2**31 - 1, -(2**31)
 # Keras' guard of roots, logarithms and divisions against zero.
@@ -170,14 +172,39 @@ def choice(value: Any, name: str, options: Sequence[Any]) -> Any:
     return value
 
 
+def _dtype_or_none(value: object) -> np.dtype[Any] | None:
+    """The dtype that `value` stands for; None if it stands for none. Like all functions of NumPy it takes None for float64."""
+    try:
+        found: np.dtype[Any] = np.dtype(cast(Any, value))
+    except (
+        KeyError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ):  # all of which NumPy raises, for texts, lists and dicts
+        return None
+    return found
+
+
+def dtype_of(value: object, name: str, kinds: str = REAL) -> np.dtype[Any]:
+    """`value`, a name or a class, as a dtype of one of these kinds: "iu" integers, "f" floats, "biuf" real numbers.
+
+    What has fields or shapes, such as `[("x", "float32")]`, is none of them.
+    """
+    found = None if value is None else _dtype_or_none(value)
+    if found is None or found.kind not in kinds:
+        of = {"f": "floats", "iu": "integers", REAL: "real numbers"}.get(kinds, "numbers")
+        example = "int32" if kinds == "iu" else "float32"
+        msg = f"`{name}` must be that of {of}, such as {example!r}, got {value!r}"
+        raise ValueError(msg)
+    return found
+
+
 def float32_only(value: object) -> str:
     """The name of the one dtype there is, where `value` stands for it: by name or class, as Keras' policy, or as None."""
-    wanted = value.get("config", {}).get("name") if isinstance(value, Mapping) else value
-    try:
-        fits = wanted is None or np.dtype(cast(Any, wanted)) == np.float32
-    except TypeError:
-        fits = False
-    if not fits:
+    config = value.get("config") if isinstance(value, Mapping) else None
+    wanted = config.get("name", value) if isinstance(config, Mapping) else value
+    if wanted is not None and _dtype_or_none(wanted) != np.float32:
         msg = f"`dtype` must be 'float32', in which the engine computes, or None; got {value!r}: data may have any real dtype"
         raise ValueError(msg)
     return "float32"

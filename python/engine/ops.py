@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine import _program, activations
-from engine._checks import EPSILON, choice, integer
+from engine._checks import EPSILON, NUMBERS, choice, dtype_of, integer
 from engine._first_use import no_attribute
 from engine._program import Float32, Operation
 
@@ -140,7 +140,7 @@ def cast(x: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
         x: an array, or what NumPy makes one of.
         dtype: of the result, such as "float32" or "bool".
     """
-    return np.asarray(x).astype(dtype)
+    return np.asarray(x).astype(dtype_of(dtype, "dtype", NUMBERS))
 
 
 def convert_to_tensor(x: ArrayLike, dtype: DTypeLike | None = None) -> NDArray[Any]:
@@ -151,7 +151,7 @@ def convert_to_tensor(x: ArrayLike, dtype: DTypeLike | None = None) -> NDArray[A
         dtype: of the result; default float32 for Python's floats, else as it is.
     """
     given = hasattr(x, "dtype") or dtype is not None
-    array: NDArray[Any] = np.asarray(x, dtype)
+    array: NDArray[Any] = np.asarray(x, None if dtype is None else dtype_of(dtype, "dtype", NUMBERS))
     return array if given or array.dtype != np.float64 else array.astype(np.float32)
 
 
@@ -193,7 +193,8 @@ def one_hot(
     """
     choice(sparse, "sparse", (False,))
     rows = np.asarray(x)[..., np.newaxis] == np.arange(num_classes)
-    return np.asarray(np.moveaxis(rows, -1, axis), dtype or np.float32)
+    wanted = dtype_of(np.float32 if dtype is None else dtype, "dtype", NUMBERS)
+    return np.asarray(np.moveaxis(rows, -1, axis), wanted)
 
 
 def top_k(x: ArrayLike, k: int, sorted: bool = True) -> tuple[NDArray[Any], NDArray[Any]]:

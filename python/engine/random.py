@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine import _program
-from engine._checks import REAL, config_of, integer, integers, real
+from engine._checks import REAL, config_of, dtype_of, integer, integers, real
 from engine._first_use import on_first_use
 from engine._random import next_key, next_seed
 from engine._spec import auto_name
@@ -148,9 +148,7 @@ def randint(
         dtype: of integers.
         seed: as for `normal`.
     """
-    if np.dtype(dtype).kind not in "iu":
-        msg = f"`dtype` must be that of integers, such as 'int32', got {dtype!r}"
-        raise ValueError(msg)
+    whole = dtype_of(dtype, "dtype", "iu")
     low, high = (
         integer(value, name, -(2**63), 2**63 - 1) for value, name in ((minval, "minval"), (maxval, "maxval"))
     )
@@ -159,7 +157,7 @@ def randint(
         raise ValueError(msg)
     coarse, fine = _program.uniform(*_key(seed), 2 * _size(shape), 0.0, 1.0).astype(float).reshape(2, -1)
     drawn = np.floor((coarse + fine / _STEPS) * (high - low)).astype(np.int64) + low
-    return drawn.reshape(shape).astype(dtype)
+    return drawn.reshape(shape).astype(whole)
 
 
 def categorical(
@@ -180,11 +178,11 @@ def categorical(
     if rows.ndim != 2:  # noqa: PLR2004 # rows of classes
         msg = f"`logits` should be a 2-D tensor with shape [batch_size, num_classes]. Received: logits of {rows.shape}"
         raise ValueError(msg)
-    samples = integer(num_samples, "num_samples", 1)
+    samples, whole = integer(num_samples, "num_samples", 1), dtype_of(dtype, "dtype", "iu")
     shares = np.cumsum(np.exp(rows - rows.max(axis=1, keepdims=True)), axis=1)
     points = _program.uniform(*_key(seed), len(rows) * samples, 0.0, 1.0).reshape(len(rows), samples, 1)
     drawn: Array = (points * shares[:, -1:, np.newaxis] >= shares[:, np.newaxis]).sum(axis=-1)
-    return drawn.astype(dtype)
+    return drawn.astype(whole)
 
 
 def dropout(
@@ -250,11 +248,7 @@ def _size(shape: Sequence[int]) -> int:
 
 
 def _floats(dtype: DTypeLike | None) -> np.dtype[Any]:
-    found = np.dtype(dtype or np.float32)
-    if found.kind != "f":
-        msg = f"`dtype` must be that of floats, such as 'float32', got {dtype!r}"
-        raise ValueError(msg)
-    return found
+    return dtype_of(np.float32 if dtype is None else dtype, "dtype", "f")
 
 
 def _numbers(value: ArrayLike, name: str) -> Array:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 from engine import activations, constraints, initializers, regularizers
-from engine._checks import Shape, flag, integer, left_out, real, require, text_of_shape
+from engine._checks import Shape, dtype_of, flag, integer, left_out, real, require, text_of_shape
 from engine._program import Float32, Operation
 from engine.layers._hosts import FunctionHost
 from engine.layers.base import Layer, Weight, asked, register
@@ -204,7 +202,9 @@ class InputLayer(NoNumbers, Layer):
         self.sample_shape = self._input_sample_shape = self._given_input_shape
         self.batch_size = None if batch_size is None else integer(batch_size, "batch_size", 1)
         self.shape = self.batch_shape = (self.batch_size, *self.sample_shape)
-        self.dtype = "float32" if dtype is None else str(np.dtype(cast(Any, dtype)))
+        # Python's own types stand for what Keras computes in.
+        wanted = "float32" if dtype is None or dtype is float else "int32" if dtype is int else dtype
+        self.dtype = dtype_of(wanted, "dtype").name
 
 
 def Input(  # noqa: N802, PLR0917 # Keras' name and signature

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeGuard, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import float32_only, require
+from engine._checks import dtype_of, float32_only, require
 from engine._custom import overrides
 from engine._program import Float32, accumulate
 from engine._spec import Registry, Spec, snake_case
@@ -113,7 +113,8 @@ class Metric(Spec):
         if not callable(start):
             msg = f"`initializer` must be 'zeros', 'ones' or a function of the shape, got {initializer!r}"
             raise ValueError(msg)
-        self._added.append(Variable(np.array(start(tuple(shape)), dtype or float), name or "variable"))  # type: ignore[call-overload] # NumPy judges it
+        kind = dtype_of(float if dtype is None else dtype, "dtype")
+        self._added.append(Variable(np.array(start(tuple(shape)), kind), name or "variable"))
         return self._added[-1]
 
     add_weight = add_variable
