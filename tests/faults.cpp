@@ -21,6 +21,7 @@ namespace {
 
 struct Range {
   uintptr_t begin, end;
+  size_t least;  // smaller allocations from here don't count
 };
 constexpr int kMostRanges = 16;
 Range ranges[kMostRanges];
@@ -29,10 +30,10 @@ std::atomic<bool> armed{false};
 std::atomic<long> seen{0}, failing{-1}, failing_for{0};
 std::atomic<int> thread_limit{-1}, living{0};
 
-bool counts(const void* caller) {
+bool counts(const void* caller, size_t size) {
   const auto address = reinterpret_cast<uintptr_t>(caller);
   for (int i = 0; i < range_count.load(std::memory_order_relaxed); ++i) {
-    if (address >= ranges[i].begin && address < ranges[i].end) return true;
+    if (address >= ranges[i].begin && address < ranges[i].end) return size >= ranges[i].least;
   }
   return false;
 }
@@ -43,7 +44,9 @@ bool fails() {
   return first >= 0 && number >= first && number < first + failing_for.load();
 }
 
-bool fails_for(const void* caller) { return armed.load(std::memory_order_relaxed) && counts(caller) && fails(); }
+bool fails_for(const void* caller, size_t size) {
+  return armed.load(std::memory_order_relaxed) && counts(caller, size) && fails();
+}
 
 void* allocate(size_t size, size_t alignment) {
   void* const p = fails() ? nullptr : alignment ? __libc_memalign(alignment, size) : __libc_malloc(size ? size : 1);
@@ -56,15 +59,19 @@ void* no_memory() {
   return nullptr;
 }
 
-int add_ranges(dl_phdr_info* info, size_t, void* names) {
-  for (auto* name = static_cast<const char* const*>(names); *name; ++name) {
-    if (!strstr(info->dlpi_name, *name)) continue;
-    for (int i = 0; i < info->dlpi_phnum; ++i) {
-      const auto& segment = info->dlpi_phdr[i];
-      if (segment.p_type != PT_LOAD || !(segment.p_flags & PF_X) || range_count == kMostRanges) continue;
-      const uintptr_t begin = info->dlpi_addr + segment.p_vaddr;
-      ranges[range_count++] = {begin, begin + segment.p_memsz};
-    }
+struct Watched {
+  const char* name;
+  size_t least;
+};
+
+int add_ranges(dl_phdr_info* info, size_t, void* given) {
+  const auto& watched = *static_cast<const Watched*>(given);
+  if (!strstr(info->dlpi_name, watched.name)) return 0;
+  for (int i = 0; i < info->dlpi_phnum; ++i) {
+    const auto& segment = info->dlpi_phdr[i];
+    if (segment.p_type != PT_LOAD || !(segment.p_flags & PF_X) || range_count == kMostRanges) continue;
+    const uintptr_t begin = info->dlpi_addr + segment.p_vaddr;
+    ranges[range_count++] = {begin, begin + segment.p_memsz, watched.least};
   }
   return 0;
 }
@@ -95,18 +102,18 @@ void* operator new[](size_t size, std::align_val_t alignment) { return allocate(
 
 extern "C" {
 
-void* malloc(size_t size) { return fails_for(__builtin_return_address(0)) ? no_memory() : __libc_malloc(size); }
+void* malloc(size_t size) { return fails_for(__builtin_return_address(0), size) ? no_memory() : __libc_malloc(size); }
 
 void* calloc(size_t count, size_t size) {
-  return fails_for(__builtin_return_address(0)) ? no_memory() : __libc_calloc(count, size);
+  return fails_for(__builtin_return_address(0), count * size) ? no_memory() : __libc_calloc(count, size);
 }
 
 void* realloc(void* p, size_t size) {
-  return fails_for(__builtin_return_address(0)) ? no_memory() : __libc_realloc(p, size);
+  return fails_for(__builtin_return_address(0), size) ? no_memory() : __libc_realloc(p, size);
 }
 
 void* aligned_alloc(size_t alignment, size_t size) {
-  return fails_for(__builtin_return_address(0)) ? no_memory() : __libc_memalign(alignment, size);
+  return fails_for(__builtin_return_address(0), size) ? no_memory() : __libc_memalign(alignment, size);
 }
 
 int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*routine)(void*), void* argument) {
@@ -126,10 +133,10 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
   return error;
 }
 
-/// Allocations by modules with one of `names`, ended by a null, in their path count from now on, as do all by C++.
-void faults_watch(const char* const* names) {
-  range_count = 0;
-  dl_iterate_phdr(add_ranges, const_cast<char**>(names));
+/// Allocations of at least `least` bytes by modules with `name` in their path count from now on, as do all by C++.
+void faults_watch(const char* name, size_t least) {
+  Watched watched{name, least};
+  dl_iterate_phdr(add_ranges, &watched);
 }
 
 /// The allocations with the numbers `first` ... `first + count - 1` from now on fail; none if `first` is negative.

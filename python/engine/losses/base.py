@@ -108,7 +108,7 @@ class Loss(Spec):
         if self.reduction in ("none", None):
             # Keras keeps the last axis of weights (n, 1).
             column = np.asarray(sample_weight).shape == (*losses.shape, 1) and losses.ndim == 1
-            return weighted.astype(np.float32).reshape(*losses.shape, *[1] * column).view(Tensor)
+            return weighted.astype(np.float32).reshape((*losses.shape, *[1] * column)).view(Tensor)
         divisor = np.sum(counted * weights if self.reduction == "mean_with_sample_weight" else counted)
         return Number(np.sum(weighted) / divisor if divisor else 0.0)
 
