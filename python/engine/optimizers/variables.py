@@ -86,7 +86,8 @@ def sharpen(program: Program, stored: Mapping[str, Array]) -> None:
     packed = np.asarray(stored.get("0", ()))
     if packed.dtype != np.uint8 or packed.shape != (2, -(-bits.size // 8)):
         return
-    more, less = np.unpackbits(packed, axis=1, count=bits.size)
+    # Of the same dtype, as NumPy ends the process where it has no memory for the buffer of a cast.
+    more, less = np.unpackbits(packed, axis=1, count=bits.size).astype(bits.dtype)
     bits += more
     bits -= less
     parts = iter(
