@@ -43,6 +43,14 @@ MUON = {
     "rms_rate": 0.2,
 }
 
+SCHEDULE_FREE = {
+    "kind": "schedule_free_adamw",
+    "beta_1": 0.9,
+    "beta_2": 0.99,
+    "epsilon": 1e-5,
+    "warmup_steps": 0.0,
+}
+
 RULES: dict[str, dict[str, Any]] = {
     "amsgrad": {**ADAM, "amsgrad": True},
     "rmsprop": RMSPROP,
@@ -59,6 +67,8 @@ RULES: dict[str, dict[str, Any]] = {
     "adafactor_unclipped": {**ADAFACTOR, "decay": 0.5, "epsilon_2": 0.1, "clip_threshold": 2.0},
     "muon": MUON,
     "muon_plain": {**MUON, "nesterov": 0.0, "ns_steps": 2, "rms_rate": 0.0},
+    "schedule_free_adamw": SCHEDULE_FREE,
+    "schedule_free_adamw_warm": {**SCHEDULE_FREE, "beta_1": 0.6, "warmup_steps": 4.0},
     "ftrl": FTRL,
     "ftrl_penalties": {
         **FTRL,
@@ -80,6 +90,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "averages_overwrite": {**RMSPROP, "averages": True, "average_momentum": 0.7, "overwrite": 3},
     "decay": {**RMSPROP, "kernel_decay": 0.3, "bias_decay": 0.1},
     "lamb_clipped": {"kind": "lamb", **MOMENTS, "global_clipnorm": 0.1, "kernel_decay": 0.3},
+    "schedule_free_decay": {**SCHEDULE_FREE, "clipnorm": 0.1, "kernel_decay": 0.3, "bias_decay": 0.1},
     "adafactor_clipped": {**ADAFACTOR, "clipvalue": 0.01, "kernel_decay": 0.3, "bias_decay": 0.1},
     "adafactor_accumulated": {**ADAFACTOR, "accumulate": 2, "clipnorm": 0.1},
 }
@@ -154,5 +165,8 @@ def networks(dense: Callable[..., dict[str, Any]], case: Callable[..., Any]) -> 
         "reused": partial(case, reused, loss, OPTIONS["accumulate_clipped"], 70),
         "reused_alone": partial(case, reused, loss, {**ADAM, "kernel_decay": 0.1}, 70),
         "nadam": partial(case, plain, loss, RULES["nadam"], 70),
+        "schedule_free": partial(
+            case, plain, loss, {**RULES["schedule_free_adamw_warm"], "accumulate": 2, "kernel_decay": 0.1}, 70
+        ),
         "ftrl": partial(case, plain, loss, {**RULES["ftrl_penalties"], "exponent": 0.6}, 70),
     }

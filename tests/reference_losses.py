@@ -136,6 +136,14 @@ def tversky(p: Array, t: Array, parameters: Sequence[float]) -> tuple[Array, Arr
     return (1 - both / total)[:, 0], growth * both / total**2 - t / total
 
 
+def categorical_generalized_cross_entropy(
+    p: Array, t: Array, parameters: Sequence[float]
+) -> tuple[Array, Array]:
+    q = parameters[0]
+    of_class = (t * p).sum(axis=1, keepdims=True)
+    return (1 - of_class[:, 0] ** q) / q, -t * of_class ** (q - 1)
+
+
 FORMULAS: dict[str, Formula] = {
     function.__name__: function
     for function in (
@@ -153,6 +161,7 @@ FORMULAS: dict[str, Formula] = {
         binary_focal_crossentropy,
         categorical_focal_crossentropy,
         tversky,
+        categorical_generalized_cross_entropy,
     )
 }
 # Parameters to try each formula with.
@@ -161,6 +170,7 @@ PARAMETERS: dict[str, list[list[float]]] = {
     "cosine_similarity": [[-1.0], [1.0]],
     "binary_focal_crossentropy": [[0.25, 2.0, 0.0, 0.0], [0.3, 1.5, 1.0, 1.0], [0.3, 0.0, 0.0, 1.0]],
     "categorical_focal_crossentropy": [[0.25, 2.0, 0.0], [0.5, 1.0, 1.0], [1.0, 0.0, 0.0]],
+    "categorical_generalized_cross_entropy": [[0.5], [0.1], [0.9]],
     "tversky": [[0.3, 0.7, EPSILON], [0.5, 0.5, EPSILON / 2]],
 }
 CASES = [(kind, parameters) for kind in FORMULAS for parameters in PARAMETERS.get(kind, [[]])]
@@ -171,6 +181,9 @@ def example(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Predictions and targets that suit the loss, away from its kinks."""
     rng = np.random.default_rng(seed + n)
+    if kind == "categorical_generalized_cross_entropy":
+        labels = rng.integers(0, n, rows)
+        return rng.uniform(0.05, 0.95, (rows, n)).astype(np.float32), np.eye(n, dtype=np.float32)[labels]
     if kind == "categorical_hinge":
         return rng.normal(size=(rows, n)).astype(np.float32), np.eye(n, dtype=np.float32)[
             rng.integers(0, n, rows)

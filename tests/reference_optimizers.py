@@ -155,6 +155,18 @@ def muon(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
     return None
 
 
+def schedule_free_adamw(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
+    """The weights lie between z, the first slot, and the mean x of all z."""
+    z, v = slots
+    b1, b2 = o["beta_1"], o["beta_2"]
+    x = (w - (1 - b1) * z) / b1
+    v += (g * g - v) * (1 - b2)
+    lr = at.lr * min(at.t / o["warmup_steps"], 1.0) if o["warmup_steps"] else at.lr
+    z -= lr * g / (np.sqrt(v / (1 - b2**at.t)) + o["epsilon"])
+    x += (z - x) / at.t
+    w[...] = (1 - b1) * z + b1 * x
+
+
 RULES: dict[str, tuple[int, Rule]] = {
     "sgd": (0, sgd),
     "adam": (2, adam),
@@ -168,6 +180,7 @@ RULES: dict[str, tuple[int, Rule]] = {
     "lamb": (2, lamb),
     "adafactor": (3, adafactor),
     "muon": (1, muon),
+    "schedule_free_adamw": (2, schedule_free_adamw),
 }
 
 
@@ -177,6 +190,8 @@ def slot_count(optimizer: Spec) -> int:
 
 
 def initial_slots(optimizer: Spec, w: Array) -> list[Array]:
+    if optimizer["kind"] == "schedule_free_adamw":
+        return [w.copy(), np.zeros_like(w)]
     start = np.full_like(w, optimizer.get("initial_accumulator_value", 0.0))
     return [start, *(np.zeros_like(w) for _ in range(2))][: slot_count(optimizer)]
 

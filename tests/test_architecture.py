@@ -21,7 +21,18 @@ CSRC = ROOT / "csrc"
 # A module imports from its own row or a lower one. `_program` alone talks to C++.
 LAYERS = [
     {"_core"},
-    {"_atomic", "_checks", "_custom", "_elementary", "_extras", "_locks", "_targets", "_program", "_values"},
+    {
+        "_atomic",
+        "_checks",
+        "_custom",
+        "_elementary",
+        "_extras",
+        "_left_out",
+        "_locks",
+        "_targets",
+        "_program",
+        "_values",
+    },
     {"_arrays", "_first_use", "_lazy", "_progress", "_random", "_spec", "_tokens"},
     {
         "activations",

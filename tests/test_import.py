@@ -13,7 +13,7 @@ from numerics import run_script
 # What may be loaded beside the engine's own modules: these, and whatever they load by themselves.
 BASE = "__future__, numpy, numpy.typing, copy, threading"
 # Modules of the engine, with room for some more; what few programs need is imported on first use.
-MOST_MODULES = 120
+MOST_MODULES = 128
 
 
 def run(code: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -84,7 +84,20 @@ def test_a_class_index_is_read_as_its_one_hot_row(logits: bool) -> None:
         assert np.array_equal(a, b)
 
 
-@pytest.mark.parametrize(("kind", "parameters"), CASES)
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.9])
+def test_generalized_crossentropy_of_a_class_index(q: float) -> None:
+    y_pred = np.random.default_rng(0).uniform(0, 1, (ROWS, 17)).astype(np.float32)
+    y_pred[2, 3] = 0  # where the derivative of the power is infinite, it is only large
+    spec = {"kind": "categorical_generalized_cross_entropy", "parameters": [q]}
+    losses, gradient = computed(spec, y_pred, CLASSES)
+    want = computed(spec, y_pred, one_hot(CLASSES, 17, np.float32))
+    assert np.array_equal(losses, want[0])
+    assert np.array_equal(gradient, want[1])
+    assert losses[2] == np.float32(1) / np.float32(q)
+    assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize(("kind", "parameters"), [case for case in CASES if "generalized" not in case[0]])
 def test_other_losses_take_no_class_indices(kind: str, parameters: list[float]) -> None:
     y_pred, _ = example(kind, parameters, ROWS, 17)
     spec, message = {"kind": kind, "parameters": parameters}, f"'{kind}' takes float32 .* not class indices"

@@ -11,7 +11,7 @@ from conftest import FEATURES, Blobs, classifier
 from numpy.typing import NDArray
 
 import engine as keras
-from engine import losses, metrics, optimizers
+from engine import losses, metrics, optimizers, utils
 from engine.models.stack import operations_through, shapes_through
 
 # Float32 against float64: roundings of a logarithm and of a sum over a row.
@@ -222,6 +222,7 @@ def test_optimizers_step_as_written(optimizer: optimizers.Optimizer, blobs: Blob
 
 
 def test_optimizers_by_name_and_config() -> None:
+    utils.clear_session()
     assert optimizers.get("Adam").get_config() == {
         "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-07, "amsgrad": False,
         "weight_decay": None, "clipnorm": None, "clipvalue": None, "global_clipnorm": None, "use_ema": False,

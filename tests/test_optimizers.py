@@ -12,7 +12,7 @@ import reference
 from conftest import CLASSES, FEATURES, Blobs, classifier, same_weights
 
 import engine as keras
-from engine import losses, optimizers
+from engine import losses, optimizers, utils
 from engine.models.stack import operations_through, shapes_through
 from engine.optimizers import schedules
 from engine.optimizers.variables import Tracked
@@ -106,6 +106,7 @@ def test_weight_decay_alone_shrinks_by_its_formula() -> None:
 def test_adamw_by_name() -> None:
     for name in ("adamw", "AdamW", "adam_w"):
         assert isinstance(optimizers.get(name), optimizers.AdamW)
+    utils.clear_session()
     assert optimizers.get("adamw").get_config() == {
         "name": "adam_w", "learning_rate": 0.001, "weight_decay": 0.004, "beta_1": 0.9, "beta_2": 0.999,
         "epsilon": 1e-07, "amsgrad": False, "clipnorm": None, "clipvalue": None, "global_clipnorm": None,

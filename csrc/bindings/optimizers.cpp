@@ -32,6 +32,7 @@ constexpr Rule kRules[] = {
       "beta"}},
     {"lamb", Optimizer::kLamb, {"beta_1", "beta_2", "epsilon"}},
     {"muon", Optimizer::kMuon, {"momentum", "nesterov", "adam_beta_1", "adam_beta_2", "epsilon", "adam_lr_ratio"}},
+    {"schedule_free_adamw", Optimizer::kScheduleFreeAdamW, {"beta_1", "beta_2", "epsilon", "warmup_steps"}},
     {"adafactor", Optimizer::kAdafactor, {"decay", "epsilon_1", "epsilon_2", "clip_threshold"}},
 };
 

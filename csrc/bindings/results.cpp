@@ -31,6 +31,7 @@ constexpr NamedLoss kLossNames[] = {
     {"binary_focal_crossentropy", Loss::kBinaryFocalCrossentropy},
     {"categorical_focal_crossentropy", Loss::kCategoricalFocalCrossentropy},
     {"tversky", Loss::kTversky},
+    {"categorical_generalized_cross_entropy", Loss::kGeneralizedCrossentropy, Target::kSparse},
     {"mean_squared_error", Loss::kMeanSquaredError},
     {"mean_absolute_error", Loss::kMeanAbsoluteError},
     {"mean_absolute_percentage_error", Loss::kMeanAbsolutePercentageError},

@@ -82,6 +82,7 @@ enum class Loss {
   kBinaryFocalCrossentropy,
   kCategoricalFocalCrossentropy,
   kTversky,
+  kGeneralizedCrossentropy,
   kMeanSquaredError,
   kMeanAbsoluteError,
   kMeanAbsolutePercentageError,
@@ -95,7 +96,7 @@ enum class Loss {
   kSquaredHinge,
   kCategoricalHinge,
 };
-inline constexpr int kLosses = 19;
+inline constexpr int kLosses = 20;
 /// Whether the formula leaves probabilities behind, or needs room for them.
 inline constexpr bool gives_probabilities(Loss loss) {
   return loss == Loss::kSoftmaxCrossentropy || loss == Loss::kSigmoidCrossentropy ||
@@ -109,7 +110,8 @@ inline constexpr int kLossParameters = 4;
 enum class Target { kSparse, kDense };
 inline constexpr int kTargets = 2;
 inline constexpr bool exists(Loss loss, Target target) {
-  return target == Target::kDense || loss == Loss::kCrossentropy || loss == Loss::kSoftmaxCrossentropy;
+  return target == Target::kDense || loss == Loss::kCrossentropy || loss == Loss::kSoftmaxCrossentropy ||
+         loss == Loss::kGeneralizedCrossentropy;
 }
 
 enum class Optimizer {
@@ -132,9 +134,10 @@ enum class Optimizer {
   kAdafactor,
   kFactored,  // Adafactor for matrices, whose squared gradients are kept as sums of rows and columns
   kMuon,
-  kMuonAdam  // Muon for what is no matrix, or left out
+  kMuonAdam,  // Muon for what is no matrix, or left out
+  kScheduleFreeAdamW
 };
-inline constexpr int kOptimizers = 20;
+inline constexpr int kOptimizers = 21;
 /// The first of them can step weights in the epilogue of the product that gives their gradient.
 inline constexpr int kFusedOptimizers = 4;
 /// State arrays that it keeps per weight.
@@ -158,6 +161,7 @@ inline constexpr int slot_count(Optimizer o) {
     case Optimizer::kLamb:
     case Optimizer::kMuon:
     case Optimizer::kMuonAdam:
+    case Optimizer::kScheduleFreeAdamW:
       return 2;
     case Optimizer::kAmsgrad:
     case Optimizer::kRmspropCenteredMomentum:
@@ -171,6 +175,8 @@ inline constexpr int slot_count(Optimizer o) {
 inline constexpr bool gives_direction(Optimizer o) {
   return o == Optimizer::kLamb || o == Optimizer::kAdafactor || o == Optimizer::kFactored || o == Optimizer::kMuon;
 }
+/// Whether the first slot of the rule starts as a copy of the weights, which its first step takes.
+inline constexpr bool starts_from_weights(Optimizer o) { return o == Optimizer::kScheduleFreeAdamW; }
 /// The most slots.
 inline constexpr int kMaxSlots = 3;
 

@@ -13,7 +13,7 @@ using Rules =
     Types<Sgd, Momentum, Nesterov, Adam, Amsgrad, Rmsprop<Optimizer::kRmsprop, false, false>,
           Rmsprop<Optimizer::kRmspropMomentum, true, false>, Rmsprop<Optimizer::kRmspropCentered, false, true>,
           Rmsprop<Optimizer::kRmspropCenteredMomentum, true, true>, Adamax, Nadam, Adagrad, Adadelta, Lion, Ftrl, Lamb,
-          Adafactor, Factored, Muon, MuonAdam>;
+          Adafactor, Factored, Muon, MuonAdam, ScheduleFreeAdamW>;
 
 template <class... Opts>
 void fill(KernelTable& table, Types<Opts...>) {

@@ -16,10 +16,11 @@ void step_weights(const WeightStep& op) {
     const vf g = scale * load(op.gradient + at);
     const vf clipped = g > limit ? limit : g < -limit ? -limit : g;
     vf w = load(op.weights.values + at);
-    w = fma(-decay, w, w);
     vf slots[kMaxSlots];
 #pragma GCC unroll 3
     for (int s = 0; s < Opt::kSlots; ++s) slots[s] = load(op.weights.slots[s] + at);
+    if constexpr (starts_from_weights(Opt::kKind)) Opt::start(w, slots, c);
+    w = fma(-decay, w, w);
     const vf stepped = Opt::update(w, slots, clipped, c);
     store(op.weights.values + at, gives_direction(Opt::kKind) ? w : stepped);
     if constexpr (gives_direction(Opt::kKind)) store(op.gradient + at, stepped);

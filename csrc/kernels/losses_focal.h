@@ -1,4 +1,4 @@
-// Losses for classes of very different sizes: focal crossentropies and the Tversky index.
+// Losses for classes of very different sizes, focal crossentropies and the Tversky index, and for noisy labels.
 #pragma once
 #include "kernels/losses.h"
 
@@ -107,6 +107,25 @@ struct Tversky {
       });
     }
     return 1.0f - sums[0] / all;
+  }
+};
+
+/// (1 - p^q) / q with p the prediction of the target class, neither renormalised nor clipped (Zhang and Sabuncu, 2018)
+struct GeneralizedCrossentropy {
+  static constexpr Loss kKind = Loss::kGeneralizedCrossentropy;
+  template <class R, class T>
+  static ENGINE_INLINE auto row(R& r, const T& target) {
+    const float q = r.parameters[0];
+    typename R::Each sums[2];  // of t x, which is p, and of t, which is 0 for an ignored label
+    r.sum(sums, [&](int64_t j, vf* sum) {
+      sum[0] = fma(target.at(j), r.at(j), sum[0]);
+      sum[1] = sum[1] + target.at(j);
+    });
+    if (r.has_gradient()) {
+      const auto slope = R::apply([&](vf p) { return power_slope(p, q) / q; }, sums[0]);
+      r.for_columns([&](int64_t j) { r.set_gradient(j, -target.at(j) * slope * r.scale); });
+    }
+    return (sums[1] - R::apply([&](vf p) { return power(p, q); }, sums[0])) / q;
   }
 };
 

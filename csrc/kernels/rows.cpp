@@ -9,9 +9,9 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 using Losses = Types<Crossentropy, SoftmaxCrossentropy, BinaryCrossentropy, SigmoidCrossentropy,
-                     BinaryFocalCrossentropy, CategoricalFocalCrossentropy, Tversky, MeanSquaredError,
-                     MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError, Huber, LogCosh,
-                     CosineSimilarity, KLDivergence, Poisson, Hinge, SquaredHinge, CategoricalHinge>;
+                     BinaryFocalCrossentropy, CategoricalFocalCrossentropy, Tversky, GeneralizedCrossentropy,
+                     MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredLogarithmicError,
+                     Huber, LogCosh, CosineSimilarity, KLDivergence, Poisson, Hinge, SquaredHinge, CategoricalHinge>;
 
 template <class... Ls>
 void fill_losses(KernelTable& table, Types<Ls...>) {
@@ -19,6 +19,8 @@ void fill_losses(KernelTable& table, Types<Ls...>) {
   ((table.loss[index<Ls>()][index(Target::kDense)] = losses<Ls, Target::kDense>), ...);
   table.loss[index<Crossentropy>()][index(Target::kSparse)] = losses<Crossentropy, Target::kSparse>;
   table.loss[index<SoftmaxCrossentropy>()][index(Target::kSparse)] = losses<SoftmaxCrossentropy, Target::kSparse>;
+  table.loss[index<GeneralizedCrossentropy>()][index(Target::kSparse)] =
+      losses<GeneralizedCrossentropy, Target::kSparse>;
 }
 
 }  // namespace

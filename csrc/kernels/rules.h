@@ -266,5 +266,43 @@ struct MuonAdam {
   }
 };
 
+/// Schedule-free AdamW (Defazio et al. 2024) in Keras' form. The weights y lie between z, which takes the steps, and x,
+/// the mean of all z so far: x = (y - (1 - b1) z) / b1; v = b2 v + (1 - b2) g^2;
+/// z -= lr min(t / warmup, 1) g / (sqrt(v / (1 - b2^t)) + eps); x += (z - x) / t; y = (1 - b1) z + b1 x.
+/// Slots: z, which starts as the weights before they decay, and v.
+struct ScheduleFreeAdamW {
+  static constexpr Optimizer kKind = Optimizer::kScheduleFreeAdamW;
+  static constexpr int kSlots = slot_count(kKind);
+  struct Coefficients {
+    vf lr, beta1, rest1, beta2, rest2, correction, epsilon, share, rest;
+    bool starts;
+  };
+  static Coefficients coefficients(const OptimizerStep& step) {
+    const double beta1 = step.parameters[0], beta2 = step.parameters[1], warmup = step.parameters[3];
+    const auto t = static_cast<double>(step.iteration);
+    const double lr = step.learning_rate * (t < warmup ? t / warmup : 1.0);
+    return {constant(lr),
+            constant(beta1),
+            constant(1.0 - beta1),
+            constant(beta2),
+            constant(1.0 - beta2),
+            constant(1.0 - power(beta2, step.iteration)),
+            constant(step.parameters[2]),
+            constant(1.0 / t),
+            constant(1.0 - 1.0 / t),
+            step.iteration == 1};
+  }
+  static ENGINE_INLINE void start(vf w, vf* slots, const Coefficients& c) {
+    if (c.starts) slots[0] = w;
+  }
+  static ENGINE_INLINE vf update(vf w, vf* slots, vf g, const Coefficients& c) {
+    const vf x = (w - c.rest1 * slots[0]) / c.beta1;
+    slots[1] = running_mean(slots[1], g * g, c.beta2, c.rest2);
+    const vf z = slots[0] - c.lr * g / (sqrt(slots[1] / c.correction) + c.epsilon);
+    slots[0] = snap(z);
+    return fma(c.rest1, z, c.beta1 * fma(c.rest, x, c.share * z));
+  }
+};
+
 }  // namespace
 }  // namespace engine::ENGINE_ISA

@@ -70,7 +70,13 @@ __all__ = [
 # Most programs bring their own data and save no model; `plots` and `sklearn` need extras, so they are no names of
 # `__all__`.
 __getattr__ = on_first_use(
-    __name__, datasets="datasets", plots="plots", random="random", saving="saving", sklearn="sklearn"
+    __name__,
+    datasets="datasets",
+    export="export",
+    plots="plots",
+    random="random",
+    saving="saving",
+    sklearn="sklearn",
 )
 
 

@@ -184,12 +184,26 @@ def _mapped(array: Array) -> np.memmap[Any, Any] | None:
 
 def require_shape(given: tuple[int, ...], shape: Shape | None, name: str) -> None:
     """Raise ValueError unless samples `given` (n, ...) have `shape` and there are some."""
-    if shape is not None and given[1:] != shape:
-        msg = f"`{name}` must have shape {text_of_shape(shape)}, got {given}{_shape_hint(given, shape)}"
-        raise ValueError(msg)
+    require_sample_shape(given[1:], shape, name, given)
     if 0 in given:
         msg = f"`{name}` is empty, of shape {given}: pass at least one sample"
         raise ValueError(msg)
+
+
+def require_sample_shape(sample: Shape, shape: Shape | None, name: str, given: Shape | None = None) -> None:
+    """Raise ValueError unless a `sample` has `shape`; `given` is the shape of all of them."""
+    if shape is not None and sample != shape:
+        given = (0, *sample) if given is None else given
+        msg = f"`{name}` must have shape {text_of_shape(shape)}, got {given}{_shape_hint(given, shape)}"
+        raise ValueError(msg)
+
+
+def sample_shape_of_none(x: object, name: str) -> Shape | None:
+    """The shape of one sample where `x` is an array of real numbers without samples, (0, ...); else None."""
+    shape = getattr(x, "shape", None)
+    if not isinstance(shape, tuple) or not shape or shape[0] != 0 or 0 in shape[1:] or hasattr(x, "tocsr"):
+        return None
+    return real_array(x, name).shape[1:] or (1,)
 
 
 def _shape_hint(given: tuple[int, ...], shape: Shape) -> str:

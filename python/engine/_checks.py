@@ -25,6 +25,10 @@ _LEFT_OUT, _TOO_MANY = 0.06, 0.15
 _INITIALS, _BEGINNINGS, _SWAPPED = 0.9, 0.95, 0.95
 
 
+class WrongTypeError(TypeError, ValueError):
+    """An argument is of the wrong type. Keras raises the one or the other for such, so that scripts expect either."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown `name`: "; did you mean 'adam'?", or "." if nothing is near."""
     found = suggestion(name, known)
@@ -90,7 +94,7 @@ def integer(value: object, name: str, minimum: int, maximum: int = LARGEST) -> i
         number = operator.index(value)  # type: ignore[arg-type] # the TypeError is the check
     except TypeError:
         msg = f"`{name}` must be an integer, got {value!r}"
-        raise TypeError(msg) from None
+        raise WrongTypeError(msg) from None
     if number != minimum == maximum:
         msg = f"`{name}` must be {minimum}, got {number}"
         raise ValueError(msg)
@@ -112,8 +116,11 @@ def real(value: object, name: str, low: float = -math.inf, high: float = math.in
     """`value` as a finite float in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         msg = f"`{name}` must be a number, got {value!r}"
-        raise TypeError(msg)
-    number = float(value)
+        raise WrongTypeError(msg)
+    try:
+        number = float(value)
+    except OverflowError:  # of an integer
+        number = math.inf
     if not (math.isfinite(number) and low <= number <= high):
         msg = f"`{name}` must be {_range(low, high)}, got {number!r}"
         raise ValueError(msg)
@@ -131,9 +138,9 @@ def _range(low: float, high: float) -> str:
 
 def reals(value: object, name: str, low: float = -math.inf, high: float = math.inf) -> list[float]:
     """`value`, a list or an array, as finite floats in [low, high]."""
-    if not isinstance(value, Iterable) or isinstance(value, str):
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
         msg = f"`{name}` must be a list of numbers, got {value!r}"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     return [real(number, f"{name}[{place}]", low, high) for place, number in enumerate(value)]
 
 
@@ -159,7 +166,7 @@ def flag(value: object, name: str) -> bool:
     """`value` as a bool; 1 and 0 count as well, arrays don't."""
     if not isinstance(value, (numbers.Real, np.bool_)) or value not in (True, False):
         msg = f"`{name}` must be True or False, got {value!r}"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     return bool(value)
 
 
@@ -168,7 +175,7 @@ def choice(value: Any, name: str, options: Sequence[Any]) -> Any:
     if not isinstance(value, (str, bool, int)) or value not in options:
         listed = ", ".join(repr(option) for option in options)
         msg = f"`{name}` must be {'one of ' if len(options) > 1 else ''}{listed}, got {value!r}"
-        raise ValueError(msg)
+        raise ValueError(msg) if isinstance(value, str) else WrongTypeError(msg)
     return value
 
 
@@ -196,7 +203,7 @@ def dtype_of(value: object, name: str, kinds: str = REAL) -> np.dtype[Any]:
         of = {"f": "floats", "iu": "integers", REAL: "real numbers"}.get(kinds, "numbers")
         example = "int32" if kinds == "iu" else "float32"
         msg = f"`{name}` must be that of {of}, such as {example!r}, got {value!r}"
-        raise ValueError(msg)
+        raise WrongTypeError(msg)
     return found
 
 
@@ -206,7 +213,7 @@ def float32_only(value: object) -> str:
     wanted = config.get("name", value) if isinstance(config, Mapping) else value
     if wanted is not None and _dtype_or_none(wanted) != np.float32:
         msg = f"`dtype` must be 'float32', in which the engine computes, or None; got {value!r}: data may have any real dtype"
-        raise ValueError(msg)
+        raise WrongTypeError(msg)
     return "float32"
 
 
@@ -215,14 +222,14 @@ def require(kind: Any, value: object, name: str, expected: str) -> None:
     fits = callable(value) if kind is callable else isinstance(value, kind)
     if value is not None and not fits:
         msg = f"`{name}` must be {expected}, got {value!r}"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
 
 
 def config_of(value: Any) -> Mapping[str, Any]:
     """`value`, from which an object is made."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         msg = f"`config` must be a dict of arguments by name, as get_config() returns one, got {value!r:.200}"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     return value
 
 
@@ -230,7 +237,7 @@ def label(value: object) -> str:
     """`value`, the name of a layer or a model: files join such names by slashes."""
     if not isinstance(value, str):
         msg = f"`name` must be a string, got {value!r}"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     if "/" in value:
         msg = f"`name` must be a string and cannot contain character `/`, got {value!r}"
         raise ValueError(msg)
@@ -241,7 +248,7 @@ def path_of(value: object, name: str) -> str:
     """`value`, a text or path, as text."""
     if not isinstance(value, (str, os.PathLike)):
         msg = f"`{name}` must be a path, got {value!r}"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     return os.fspath(value)
 
 
@@ -257,10 +264,10 @@ def shape(value: object, name: str) -> Shape:
     """`value` as a tuple of positive ints: the shape of one sample."""
     if isinstance(value, int):
         msg = f"`{name}` must be a tuple such as ({value},), got {value}"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     if not isinstance(value, Sequence) or isinstance(value, str):
         msg = f"`{name}` must be a tuple of integers, the shape of one sample; got {value!r}"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     if None in value:
         msg = (
             f"`{name}` must be the shape of one sample, without the batch axis and without None; got {value}"
@@ -281,7 +288,7 @@ def integers(value: object, name: str, minimum: int) -> Shape:
     """`value`, a tuple or list, as a tuple of ints of at least `minimum`."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         msg = f"`{name}` must be a tuple of integers such as (2, 1), got {value!r}"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     return tuple(integer(number, f"{name}[{place}]", minimum) for place, number in enumerate(value))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import losses, metrics, optimizers
+from engine import losses, metrics
 from engine._checks import Shape, real, text_of_shape
 from engine._custom import overrides
 from engine._host import answer
@@ -20,6 +20,7 @@ from engine.losses.base import REDUCTIONS, FunctionLoss
 from engine.losses.custom import HostLoss, no_loss
 from engine.losses.custom import for_training as loss_for_training
 from engine.metrics.base import CoreMetric, in_core
+from engine.optimizers.base import registry as optimizer_registry
 from engine.optimizers.variables import Tracked
 
 Host = Callable[[Mapping[str, Any]], object]
@@ -44,7 +45,7 @@ class Compiled:
         metric_list: object,
         weighted_metric_list: object,
     ) -> None:
-        self.optimizer = optimizers.get(optimizer)
+        self.optimizer = optimizer_registry.get(optimizer)
         loss, weight = _single(loss, "loss"), _single(loss_weights, "loss_weights")
         self._told: set[str] = set()  # what has been warned of
         self.has_loss = loss is not None

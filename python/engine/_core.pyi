@@ -270,8 +270,8 @@ class Program:
                 "weight": float, "divides_penalties": bool, "ignored": class index or no such key}`; with
                 `divides_penalties` penalties on weights are divided by what the batch's losses are; all but k may be missing. k is the
                 snake_case name of a loss or "host"; sparse targets are int32 y, dense ones float32 y of
-                (n, outputs); sparse_categorical_crossentropy is sparse by default, all others dense.
-                Parameters: huber [delta]; cosine_similarity [factor]; tversky [alpha, beta, epsilon]; the focal
+                (n, outputs); sparse_categorical_crossentropy and categorical_generalized_cross_entropy are sparse by
+                default, all others dense. Parameters: categorical_generalized_cross_entropy [q]; huber [delta]; cosine_similarity [factor]; tversky [alpha, beta, epsilon]; the focal
                 ones [alpha, gamma, whether from logits, whether balanced].
             optimizer: `{"kind": "sgd", "momentum": float, "nesterov": bool}`,
                 `{"kind": "adam", "beta_1": float, "beta_2": float, "epsilon": float, "amsgrad": bool}` or another rule

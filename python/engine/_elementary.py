@@ -1,4 +1,4 @@
-"""Powers and cosines of float64 arrays, the same bits on every machine.
+"""Powers, exponentials, logarithms and cosines of float64 arrays, the same bits on every machine.
 
 NumPy's own take the C library's or the CPU's variant and differ in the last bits. Here is nothing but additions,
 multiplications, divisions and exact scaling by powers of two, each rounded as IEEE 754 demands. The series are
@@ -35,7 +35,7 @@ def power(base: ArrayLike, exponent: ArrayLike) -> Doubles:
     """
     x, p = np.broadcast_arrays(np.asarray(base, np.float64), np.asarray(exponent, np.float64))
     positive = x > 0
-    result = _exp(p * _log(np.where(positive, x, 1.0)))
+    result = exp(p * log(np.where(positive, x, 1.0)))
     at_zero = np.where(p > 0, 0.0, np.where(p == 0, 1.0, np.inf))
     return np.where(p == 1, x, np.where(positive, result, at_zero))
 
@@ -52,8 +52,11 @@ def cos_pi(x: ArrayLike) -> Doubles:
     return np.where(far, -value, value)
 
 
-def _log(x: Doubles) -> Doubles:
-    """Log of positive numbers: x = m 2^e with m in [sqrt(1/2), sqrt(2)), log(m) = 2 artanh((m - 1) / (m + 1))."""
+def log(x: Doubles) -> Doubles:
+    """The natural logarithm of positive numbers.
+
+    With x = m 2^e and m in [sqrt(1/2), sqrt(2)) it is e ln2 + 2 artanh((m - 1) / (m + 1)).
+    """
     mantissa, exponent = np.frexp(x)
     small = mantissa < _SQRT_HALF
     m = np.where(small, 2.0 * mantissa, mantissa)
@@ -62,8 +65,8 @@ def _log(x: Doubles) -> Doubles:
     return e * _LN2_HIGH + (2.0 * s * _series(_ATANH, s * s) + e * _LN2_LOW)
 
 
-def _exp(x: Doubles) -> Doubles:
-    """Exp: x = n ln2 + r, exp(x) = 2^n exp(r)."""
+def exp(x: Doubles) -> Doubles:
+    """The exponential function: of x = n ln2 + r it is 2^n times the series at r."""
     clipped = np.clip(x, -_LARGEST_EXPONENT - 1.0, _LARGEST_EXPONENT)
     n = np.rint(clipped / _LN2)
     r = (clipped - n * _LN2_HIGH) - n * _LN2_LOW

@@ -52,7 +52,13 @@ def no_attribute(module: str, name: str, note: str = "", more: Iterable[str] = (
         note: what the message adds.
         more: names that it has besides those in its `__all__`.
     """
+    from engine._left_out import reason_of
+
     owner = sys.modules[module]
+    reason = reason_of(module, name)
+    if reason is not None:
+        msg = f"module {module!r} has no attribute {name!r}. Keras has it, but {reason}"
+        return AttributeError(msg, name=name, obj=owner)
     known = {*getattr(owner, "__all__", ()), *more}
     near = None if name.startswith("_") else suggestion(name, sorted(known))
     end = f"; did you mean {near!r}?" if near else ""

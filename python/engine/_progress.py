@@ -97,7 +97,7 @@ class Progbar:
         self.interval = real(interval, "interval", 0.0)
         self.unit_name = unit_name
         self._means = None if stateless_metrics is None else frozenset(stateless_metrics)
-        self._as_they_come = frozenset(stateful_metrics or ())
+        self._as_they_come = frozenset(() if stateful_metrics is None else stateful_metrics)
         # A line can be drawn over wherever a carriage return is understood.
         self._dynamic = os.name == "posix" or "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ
         self._notebook = "ipykernel" in sys.modules
@@ -257,8 +257,12 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End the line of a bar that is being redrawn."""
         self._bar._end_line()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _suitable() -> int:

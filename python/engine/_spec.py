@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import REAL, config_of, listing, nearest
+from engine._checks import REAL, WrongTypeError, config_of, listing, nearest
 from engine._custom import custom_object_scope, get_registered_name, get_registered_object, registered_by
+from engine._left_out import SaysWhatIsLeftOut
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -74,7 +75,7 @@ class _Signature:
         return inspect.Signature(sorted(shown.values(), key=lambda one: one.kind))
 
 
-class Spec:
+class Spec(SaysWhatIsLeftOut):
     """Something that a script gives by name, object or config dict.
 
     A subclass stores every argument of its `__init__` under the argument's own name; its config, its
@@ -286,7 +287,7 @@ class Registry(Generic[S]):
             return self._functions[identifier]()
         module = ".".join(self.base.__module__.split(".")[:2])
         msg = f"`{self._kind}` must be a name, an object of {module} or a config dict, got {identifier!r}"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
 
     def get_or_wrap(self, identifier: object, wrap: Callable[[Any], S]) -> S | None:
         """As `get`, but None stays None, and `wrap` makes an object from a function, or a class that makes one."""

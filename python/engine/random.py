@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine import _program
-from engine._checks import REAL, config_of, dtype_of, integer, integers, real
+from engine._checks import REAL, config_of, dtype_of, integer, integers, label, real
 from engine._first_use import on_first_use
 from engine._random import next_key, next_seed
 from engine._spec import auto_name
@@ -44,7 +44,7 @@ class SeedGenerator:
     """
 
     def __init__(self, seed: Any = None, name: str | None = None) -> None:
-        self._given, self.name = seed, name or auto_name("seed_generator")
+        self._given, self.name = seed, auto_name("seed_generator") if name is None else label(name)
         if seed is not None and not isinstance(seed, (int, np.integer)):
             msg = f"`seed` must be an integer, got {seed!r}"
             raise ValueError(msg)

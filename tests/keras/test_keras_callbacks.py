@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import re
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -161,3 +168,125 @@ def test_same_averages(swap_on_epoch: bool, overwrite: int | None) -> None:
     ]  # fmt: skip
     assert_same_histories(*histories)
     pair.assert_same_weights()
+
+
+class Requests(BaseHTTPRequestHandler):
+    """Keeps what is posted."""
+
+    received: ClassVar[list[tuple[str, Any, bytes]]] = []
+    status = 200
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        self.received.append((self.path, self.headers, content))
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The address of a web server that answers with `Requests.status`."""
+    with HTTPServer(("127.0.0.1", 0), Requests) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        Requests.received.clear()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_remote_monitor(server: str, as_json: bool, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras posts by the package `requests`, which need not be there."""
+    from keras.src.callbacks import remote_monitor
+
+    posted: list[tuple[Any, ...]] = []
+
+    def post(url: str, data: Any = None, json: Any = None, headers: Any = None) -> None:
+        posted.append((url, data, json, headers))
+
+    errors = SimpleNamespace(RequestException=OSError)
+    monkeypatch.setattr(remote_monitor, "requests", SimpleNamespace(post=post, exceptions=errors))
+    monkeypatch.setattr(Requests, "status", status)
+    headers = {"X-Run": "7"}
+    both(
+        lambda api: [
+            api.callbacks.RemoteMonitor(server, "/here", "logs", headers=headers, send_as_json=as_json)
+        ],
+        epochs=2,
+    )
+    assert len(posted) == 2
+    for (url, data, document, theirs), (path, ours, content) in zip(posted, Requests.received, strict=True):
+        assert (url, theirs) == (server + path, headers)
+        assert ours["X-Run"] == "7"
+        kind = "json" if as_json else "x-www-form-urlencoded"
+        assert ours["Content-Type"] == f"application/{kind}"
+        expected = document if as_json else json.loads(data["logs"])
+        text = content.decode()
+        found = json.loads(text if as_json else urllib.parse.parse_qs(text)["logs"][0])
+        assert list(found) == list(expected)
+        for name, value in expected.items():
+            assert found[name] == pytest.approx(value, rel=1e-4)
+
+
+def test_remote_monitor_without_a_server() -> None:
+    import engine
+
+    with HTTPServer(("127.0.0.1", 0), Requests) as http:
+        root = f"http://127.0.0.1:{http.server_port}"  # nobody answers there once it is closed
+    monitor = engine.callbacks.RemoteMonitor(root)
+    with pytest.warns(UserWarning, match="Could not reach RemoteMonitor root server at http://127"):
+        monitor.on_epoch_end(0, {"loss": 1.0})
+    with pytest.raises(ValueError, match="`root` must be the address of a server"):
+        engine.callbacks.RemoteMonitor("file:///etc")
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+def test_progress_by_a_callback(verbose: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """It takes the place of the bar that is drawn without it, and shows the same."""
+    texts = []
+    import engine
+
+    for callbacks in ([], [engine.callbacks.ProgbarLogger()]):
+        model = make(engine)
+        x, y = np.ones((20, 6), np.float32), np.zeros(20)
+        options: dict[str, Any] = {"verbose": verbose, "callbacks": callbacks, "batch_size": 4}
+        model.fit(x, y, epochs=2, validation_split=0.4, **options)
+        model.evaluate(x, y, **options)
+        model.predict(x, **options)
+        lines = capsys.readouterr().out.replace("\r", "\n").split("\n")
+        plain = [re.sub(r"\d+(us|ms|s)|\d\.\d+(e-\d+)?|[\b ]+|\x1b\[\d*m", "", line) for line in lines]
+        # Without times and numbers, and what is drawn over.
+        kept = [line for line in plain if line and not re.match(r"[1-4]/5|[12]/3", line)]
+        texts.append([line for line, _ in groupby(kept)])
+    assert texts[1] == texts[0]
+    assert bool(texts[0]) == bool(verbose)
+
+
+def test_a_subclass_of_the_progress_callback() -> None:
+    import keras
+
+    import engine
+
+    counts = []
+    for api in (keras, engine):
+
+        class Counts(api.callbacks.ProgbarLogger):  # type: ignore[misc, name-defined] # of either library
+            def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+                super().on_epoch_end(epoch, logs)
+                counts.append((self.seen, self.target, self.epochs))
+
+        model = make(api)
+        model.fit(
+            np.ones((20, 6), np.float32),
+            np.zeros(20),
+            batch_size=8,
+            epochs=2,
+            verbose=0,
+            callbacks=[Counts()],
+        )
+    assert counts[:2] == counts[2:] == [(3, 3, 2)] * 2

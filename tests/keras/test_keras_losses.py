@@ -50,6 +50,8 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
     ("SparseCategoricalCrossentropy", {"from_logits": True}),
     ("SparseCategoricalCrossentropy", {"ignore_class": 2}),
     ("SparseCategoricalCrossentropy", {"ignore_class": -1, "from_logits": True}),
+    ("CategoricalGeneralizedCrossEntropy", {}),
+    ("CategoricalGeneralizedCrossEntropy", {"q": 0.8}),
     ("Dice", {"axis": -1}),
     ("Dice", {}),
     ("Tversky", {"alpha": 0.3, "beta": 0.6, "axis": -1}),
@@ -66,7 +68,7 @@ by_config = pytest.mark.parametrize(
 def data(name: str, config: dict[str, Any], rows: int = ROWS) -> tuple[Array, Array]:
     """Targets and predictions that suit the loss."""
     rng = np.random.default_rng(len(name))
-    if name.startswith("Sparse"):
+    if name.startswith("Sparse") or "Generalized" in name:
         y = rng.integers(0, WIDTH, rows)
         y[:2] = config.get("ignore_class", y[:2])
     elif "Categorical" in name:
@@ -100,6 +102,8 @@ def test_alone(name: str, config: dict[str, Any], reduction: str | None) -> None
 @by_config
 def test_functions(name: str, config: dict[str, Any]) -> None:
     y, p = data(name, config)
+    if "Generalized" in name:
+        config = {"q": 0.5} | config  # which the functions have no default for
     snake = engine.losses.serialize(type(getattr(engine.losses, name)())._function)
     theirs, ours = getattr(keras.losses, snake), getattr(engine.losses, snake)
     np.testing.assert_allclose(ours(y, p, **config), theirs(y, p, **config), rtol=RTOL, atol=ATOL)

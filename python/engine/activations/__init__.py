@@ -7,7 +7,7 @@ from functools import cache, partial
 from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
-from engine._checks import nearest
+from engine._checks import WrongTypeError, nearest
 from engine._custom import get_registered_object
 from engine._first_use import on_first_use
 from engine._program import Float32, Operation
@@ -168,7 +168,7 @@ def get(identifier: object) -> Any:
     if callable(identifier) and not isinstance(identifier, type):
         return identifier
     msg = f"`activation` must be a name, a function of engine.activations or a layer, got {identifier!r}"
-    raise TypeError(msg)
+    raise WrongTypeError(msg)
 
 
 def serialize(activation: object) -> str | dict[str, Any]:
@@ -222,7 +222,7 @@ def lower(activation: Any) -> Operation:
     found = _operations.get(activation)
     if found is None:
         msg = f"`activation` must be a name or a function of engine.activations here, got {activation!r}"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     return found(*(getattr(activation, "__defaults__", None) or ()))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine._first_use import on_first_use
-from engine.callbacks.base import Callback, CallbackList, History, LambdaCallback
+from engine.callbacks.base import Callback, CallbackList, History, LambdaCallback, ProgbarLogger
 from engine.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
 from engine.callbacks.rates import LearningRateScheduler
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from engine.callbacks.backup import BackupAndRestore
     from engine.callbacks.checkpoint import ModelCheckpoint
     from engine.callbacks.guards import CSVLogger, TerminateOnNaN
+    from engine.callbacks.remote import RemoteMonitor
     from engine.callbacks.tensorboard import TensorBoard
 
 __all__ = [
@@ -26,7 +27,9 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "ProgbarLogger",
     "ReduceLROnPlateau",
+    "RemoteMonitor",
     "SwapEMAWeights",
     "TensorBoard",
     "TerminateOnNaN",
@@ -37,6 +40,7 @@ __getattr__ = on_first_use(
     BackupAndRestore="backup",
     CSVLogger="guards",
     ModelCheckpoint="checkpoint",
+    RemoteMonitor="remote",
     SwapEMAWeights="averages",
     TensorBoard="tensorboard",
     TerminateOnNaN="guards",

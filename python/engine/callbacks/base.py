@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from engine._checks import nearest
 from engine._extras import extra
+from engine._progress import PATIENCE, Progress
 
 Logs = dict[str, float]
 Mode = Literal["train", "test", "predict"]
@@ -30,6 +31,8 @@ class Callback:
     """Whether batch hooks are to be called; None: if one of them is overridden."""
     _comes_last: ClassVar[bool] = False
     """Whether hooks are called after those of all other callbacks."""
+    _draws_progress: ClassVar[bool] = False
+    """Whether it shows progress itself, so that nothing else has to."""
 
     def _require_state(self, state: Mapping[str, Any]) -> None:
         """Raise TypeError or ValueError where `state`, values of the attributes in `_backed_up` by name, can't be theirs."""
@@ -255,28 +258,173 @@ class LambdaCallback(Callback):
             setattr(self, name, function)
 
 
+class ProgbarLogger(Callback):
+    """Draws the progress bar that `verbose` asks for, in the place of the one that is drawn without it.
+
+    Attributes:
+        seen: batches of this pass so far.
+        target: batches of a pass; None if nobody knows.
+        epochs: number of the last epoch.
+        verbose: as given to `fit`, `evaluate` or `predict`.
+    """
+
+    _draws_progress = True
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.target: int | None = None
+        self.verbose: Any = 1
+        self.epochs = 1
+        self._progress: Progress | None = None
+        self._within_fit = False
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Called with `params`, a dict of `verbose`, `epochs` and `steps`, before anything else."""
+        super().set_params(params)
+        self.verbose, self.epochs, self.target = params["verbose"], params["epochs"], params["steps"]
+        self._progress = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Remember that validations show nothing."""
+        self._within_fit = True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """End the line."""
+        self._within_fit = False
+        self._close()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Begin a bar, under the number of the epoch if there are more."""
+        self._begin(f"Epoch {epoch + 1}/{self.epochs}" if self.epochs > 1 else None)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Draw the line that stays."""
+        self._finish(logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Draw the bar after a batch."""
+        self._update(batch, logs)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Begin a bar, unless this is a validation."""
+        if not self._within_fit:
+            self._begin(None)
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Draw the bar after a batch, unless this is a validation."""
+        if not self._within_fit:
+            self._update(batch, logs)
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Draw the line that stays, unless this is a validation."""
+        if not self._within_fit:
+            self._finish(logs)
+            self._close()
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Begin a bar, which is shown once predictions take a while."""
+        self._begin(None, PATIENCE)
+
+    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Draw the bar after a batch."""
+        self._update(batch, None)
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """Draw the line that stays."""
+        self._finish(logs)
+        self._close()
+
+    def _undo(self) -> None:
+        """End the line where an exception has ended training."""
+        self._within_fit = False
+        self._close()
+
+    def _begin(self, title: str | None, patience: float = 0.0) -> None:
+        self.seen = 0
+        if self._progress is None:
+            self._progress = Progress(self.verbose, self.target, patience)
+        self._progress.restart(title)
+
+    def _update(self, batch: int, logs: Logs | None) -> None:
+        self.seen = batch + 1
+        if self._progress is not None:
+            self._progress.update(self.seen, logs or {})
+
+    def _finish(self, logs: Logs | None) -> None:
+        if self._progress is not None:
+            self._progress.finish(logs or {}, self.seen)
+            self.target = self._progress.steps
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None
+
+
 class CallbackList:
-    """The callbacks of one call of `fit`, `evaluate` or `predict`.
+    """The callbacks of one call of `fit`, `evaluate` or `predict`, or of a loop of your own around `train_on_batch`.
+
+    It has the hooks of `Callback`, each of which calls that of all callbacks.
 
     Args:
         callbacks: None, one callback or several.
-        history: whether a History is added when there is none yet.
+        add_history: whether a History is added when there is none yet.
+        add_progbar: whether a ProgbarLogger is added when there is none yet.
+        model: what the callbacks are told to be their model.
+        params: what they are told to be their `params`, such as `epochs=3, steps=10, verbose=1`.
+
+    Example:
+        >>> from engine import callbacks
+        >>> hooks = callbacks.CallbackList([callbacks.History()])
+        >>> hooks.on_train_begin()
+        >>> hooks.on_epoch_end(0, {"loss": 0.5})
+        >>> hooks.history.history
+        {'loss': [0.5]}
     """
 
-    def __init__(self, callbacks: object, history: bool = False) -> None:
-        self._callbacks = listed(callbacks)
+    def __init__(
+        self,
+        callbacks: object = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
+        **params: Any,
+    ) -> None:
+        self.callbacks = listed(callbacks)
         self._model: Any = None
         self._lent: Callable[[], AbstractContextManager[object]] = nullcontext
-        self.history = (
-            next((each for each in self._callbacks if isinstance(each, History)), None) or History()
-        )
-        if history and self.history not in self._callbacks:
-            self._callbacks.append(self.history)
-        self._callbacks.sort(key=lambda callback: callback._comes_last)
+        self.history = next((each for each in self.callbacks if isinstance(each, History)), None) or History()
+        if add_progbar and not any(callback._draws_progress for callback in self.callbacks):
+            self.callbacks.append(ProgbarLogger())
+        if add_history and self.history not in self.callbacks:
+            self.callbacks.append(self.history)
+        self.callbacks.sort(key=lambda callback: callback._comes_last)
         self._per_batch: dict[Mode, bool] = {}
+        if model is not None:
+            self.set_model(model)
+        if params:
+            self.set_params(params)
+
+    @property
+    def model(self) -> Any:
+        """What the callbacks have been told to be their model; None before."""
+        return self._model
+
+    def set_model(self, model: Any) -> None:
+        """Give every callback its `model`, and the model its `history` if one is kept."""
+        self._model = model
+        if self.history in self.callbacks:
+            model.history = self.history
+        for callback in self.callbacks:
+            callback.set_model(model)
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Give every callback its `params`, a dict of `verbose`, `epochs` and `steps`."""
+        for callback in self.callbacks:
+            callback.set_params(params)
 
     def __iter__(self) -> Iterator[Callback]:
-        return iter(self._callbacks)
+        return iter(self.callbacks)
 
     def join(
         self,
@@ -286,9 +434,13 @@ class CallbackList:
     ) -> None:
         """Give every callback its `model` and `params`; `lent` is what hooks run within."""
         self._model, self._lent = model, lent
-        for callback in self._callbacks:
+        for callback in self.callbacks:
             callback.set_model(model)
             callback.set_params(params)
+
+    def verbose_beside(self, verbose: Any) -> Any:
+        """`verbose` for what shows progress without a callback: 0 if a callback draws it."""
+        return 0 if any(callback._draws_progress for callback in self.callbacks) else verbose
 
     def stopped(self, mode: Mode) -> bool:
         """Whether a callback asked for the end of training, evaluation or prediction.
@@ -308,7 +460,7 @@ class CallbackList:
         try:
             yield
         except BaseException:
-            for callback in self._callbacks:
+            for callback in self.callbacks:
                 callback._undo()
             raise
 
@@ -316,7 +468,7 @@ class CallbackList:
         """Call `hook` of every callback that has it with `arguments`; all share one `logs`."""
         shared: dict[str, Any] = {} if logs is None else logs
         passed_on = hook in _PASSED_ON
-        called = [getattr(each, hook) for each in self._callbacks if passed_on or _overrides(each, hook)]
+        called = [getattr(each, hook) for each in self.callbacks if passed_on or _overrides(each, hook)]
         if called:
             with self._lent():
                 for method in called:
@@ -336,8 +488,23 @@ class CallbackList:
             callback._sees_batches and mode == "train"
             if callback._sees_batches is not None
             else any(_overrides(callback, hook) for hook in hooks)
-            for callback in self._callbacks
+            for callback in self.callbacks
         )
+
+
+def _passing_on(hook: str) -> Callable[..., None]:
+    """The method of that name: it takes the number of the epoch or the batch if the hook does, and logs."""
+
+    def method(self: CallbackList, *arguments: Any, logs: dict[str, Any] | None = None) -> None:
+        numbers = arguments[: int("epoch" in hook or "batch" in hook)]
+        self.call(hook, *numbers, logs=logs if len(arguments) == len(numbers) else arguments[-1])
+
+    method.__name__, method.__doc__ = hook, getattr(Callback, hook).__doc__
+    return method
+
+
+for _hook in _HOOKS:
+    setattr(CallbackList, _hook, _passing_on(_hook))
 
 
 def listed(callbacks: object) -> list[Callback]:

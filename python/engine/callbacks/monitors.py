@@ -107,13 +107,19 @@ class EarlyStopping(MonitorCallback):
         self.best = None
         self.best_weights: list[Any] | None = None
 
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Compare with the best epoch; stop when it was too long ago."""
+    def get_monitor_value(self, logs: Logs | None) -> Any:
+        """The number in `logs` that is looked at; None, with a warning, where it is missing."""
         value = (logs or {}).get(self.monitor)
         if value is None:
             available = ",".join(logs or {})
             text = f"Early stopping conditioned on metric `{self.monitor}` which is not available."
             warnings.warn(f"{text} Available metrics are: {available}", stacklevel=2)
+        return value
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Compare with the best epoch; stop when it was too long ago."""
+        value = self.get_monitor_value(logs)
+        if value is None:
             return
         if epoch < self.start_from_epoch:
             return

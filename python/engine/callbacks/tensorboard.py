@@ -12,6 +12,7 @@ import numpy as np
 
 from engine._checks import flag, integer, nearest, path_of
 from engine._extras import extra
+from engine._left_out import SaysWhatIsLeftOut
 from engine.callbacks.base import Callback, Logs
 from engine.callbacks.rates import learning_rate_of
 from engine.layers.core import named_leaves
@@ -26,7 +27,7 @@ _MATRIX = 2
 _MICRO = 1e6
 
 
-class TensorBoard(Callback):
+class TensorBoard(Callback, SaysWhatIsLeftOut):
     """Writes the logs of every epoch, and more if asked to, for TensorBoard: `tensorboard --logdir logs` shows them.
 
     The run `train` has the numbers of the training, `validation` those of the validation, under Keras' names:

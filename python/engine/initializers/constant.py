@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import REAL, Shape, real
+from engine._checks import REAL, Shape, WrongTypeError, real
 from engine._program import Float32
 from engine._spec import numbers_of
 from engine.initializers.base import BuiltIn, Given, register
@@ -47,7 +47,7 @@ class Constant(BuiltIn):
             self.value: Any = real(array[()], "value")
         elif array.dtype.kind not in REAL or not np.isfinite(array).all():
             msg = f"`value` must be a finite number or an array of some, got {value!r}"
-            raise TypeError(msg)
+            raise WrongTypeError(msg)
         else:
             self.value = array
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from engine._checks import LOWEST, Shape, above_zero, choice, integers, real, seed_or_none, text_of_axes
 from engine._program import Float32, normal, orthogonal, truncated_normal, uniform
 from engine._random import next_key
+from engine._spec import described
 from engine.initializers.base import BuiltIn, register
+from engine.random import SeedGenerator
+
+Seed = int | SeedGenerator | Mapping[str, Any] | None
 
 # Of a normal distribution cut off at two standard deviations.
 TRUNCATED_STDDEV = 0.87962566103423978
@@ -22,17 +26,29 @@ class Random(BuiltIn):
 
     Args:
         seed: None draws from the stream that `utils.set_random_seed` starts, so that every object gets numbers of its
-            own; an int gives the same numbers in every object.
+            own; an int gives the same numbers in every object; a `random.SeedGenerator` gives others at every call.
     """
 
-    def __init__(self, seed: int | None = None) -> None:
-        self.seed = seed_or_none(seed)
-        self._drawn: tuple[int, int] | None = None if self.seed is None else (self.seed, 0)
+    def __init__(self, seed: Seed = None) -> None:
+        if isinstance(seed, Mapping) and seed.get("class_name") == "SeedGenerator":  # of a config
+            seed = SeedGenerator.from_config(seed["config"])
+        self.seed = seed if isinstance(seed, SeedGenerator) else seed_or_none(seed)
+        self._drawn: tuple[int, int] | None = None
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this object again; of a generator those that it was made with."""
+        config = super().get_config()
+        if isinstance(self.seed, SeedGenerator):
+            config["seed"] = described(SeedGenerator, "SeedGenerator", self.seed.get_config())
+        return config
 
     @property
     def _key(self) -> tuple[int, int]:
+        if isinstance(self.seed, SeedGenerator):
+            begin, draws = self.seed.next().tolist()
+            return begin, draws
         if self._drawn is None:
-            self._drawn = next_key()
+            self._drawn = next_key() if self.seed is None else (self.seed, 0)
         return self._drawn
 
 
@@ -47,7 +63,7 @@ class RandomNormal(Random):
             own; an int gives the same numbers in every object.
     """
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None) -> None:
         self.mean, self.stddev = real(mean, "mean"), real(stddev, "stddev", 0.0)
         super().__init__(seed)
 
@@ -79,7 +95,7 @@ class RandomUniform(Random):
         seed: as for `RandomNormal`.
     """
 
-    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Seed = None) -> None:
         self.minval = real(minval, "minval")
         self.maxval = real(maxval, "maxval", self.minval)
         super().__init__(seed)
@@ -106,7 +122,7 @@ class VarianceScaling(Random):
         scale: float = 1.0,
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
-        seed: int | None = None,
+        seed: Seed = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ) -> None:
@@ -138,7 +154,7 @@ class _Scaled(VarianceScaling):
 
     def __init__(
         self,
-        seed: int | None = None,
+        seed: Seed = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ) -> None:
@@ -198,7 +214,7 @@ class Orthogonal(Random):
         seed: as for `RandomNormal`.
     """
 
-    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+    def __init__(self, gain: float = 1.0, seed: Seed = None) -> None:
         self.gain = real(gain, "gain")
         super().__init__(seed)
 

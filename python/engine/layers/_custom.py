@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from engine._checks import REAL
 from engine._custom import overrides
 from engine._values import StoredArray, mask_of
+from engine.layers._state import Named, Weight, Weighted
 
 if TYPE_CHECKING:
     from engine._program import Float32, Operation, Rows
-    from engine.layers._state import Weighted
 
 
-class CustomWeight(StoredArray):
+class CustomWeight(Named, StoredArray):
     """A weight array of a layer, as it is at the moment: NumPy takes it for an array.
 
     Args:
@@ -53,6 +53,10 @@ class CustomWeight(StoredArray):
             msg = "the layer that this weight belongs to is gone"
             raise RuntimeError(msg)
         return layer
+
+    @property
+    def _origin(self) -> tuple[Weighted, Weight]:
+        return self._owner, self._owner._specs[self._index]
 
     def __repr__(self) -> str:
         return f"<CustomWeight shape={self.shape}>"

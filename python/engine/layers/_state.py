@@ -54,22 +54,13 @@ def asked(**weights: Weight) -> dict[str, Any]:
     return found
 
 
-class LayerWeight(Tensor):
-    """A weight array as it is at the moment, read-only, which knows whose it is.
+class Named:
+    """What a weight array says of itself."""
 
-    What is computed from it belongs to nobody: it has no name, and can't be assigned.
-    """
-
-    _owner: weakref.ref[Weighted] | None = None
-    _index = 0
-
-    @classmethod
-    def of(cls, layer: Weighted, index: int, values: Float32) -> LayerWeight:
-        """`values`, weight number `index` of `layer`."""
-        array = values.view(cls)
-        array.flags.writeable = False
-        array._owner, array._index = weakref.ref(layer), index
-        return array
+    @property
+    def _origin(self) -> tuple[Weighted, Weight]:
+        """The layer that it belongs to, and what it is there."""
+        raise NotImplementedError
 
     @property
     def path(self) -> str:
@@ -87,6 +78,34 @@ class LayerWeight(Tensor):
         """Whether training changes it."""
         layer, weight = self._origin
         return layer.trainable and weight.trainable
+
+    @property
+    def regularizer(self) -> Regularizer | None:
+        """The penalty on it, if there is one."""
+        return self._origin[1].regularizer
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """What it is made to be after every step, if there is something."""
+        return self._origin[1].constraint
+
+
+class LayerWeight(Named, Tensor):
+    """A weight array as it is at the moment, read-only, which knows whose it is.
+
+    What is computed from it belongs to nobody: it has no name, and can't be assigned.
+    """
+
+    _owner: weakref.ref[Weighted] | None = None
+    _index = 0
+
+    @classmethod
+    def of(cls, layer: Weighted, index: int, values: Float32) -> LayerWeight:
+        """`values`, weight number `index` of `layer`."""
+        array = values.view(cls)
+        array.flags.writeable = False
+        array._owner, array._index = weakref.ref(layer), index
+        return array
 
     @property
     def value(self) -> Float32:

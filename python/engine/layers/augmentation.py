@@ -45,7 +45,9 @@ class _Augmentation(Seeded, ABC):
         self.fill_mode = choice(fill_mode, "fill_mode", FILL_MODES)
         self.interpolation = choice(interpolation, "interpolation", INTERPOLATIONS)
         self.fill_value = real(fill_value, "fill_value")
-        self.data_format = choice(data_format or "channels_last", "data_format", ("channels_last",))
+        self.data_format = choice(
+            "channels_last" if data_format is None else data_format, "data_format", ("channels_last",)
+        )
         super().__init__(seed, **options)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
@@ -107,8 +109,8 @@ class RandomTranslation(_Augmentation):
         data_format: str | None = None,
         **options: Any,
     ) -> None:
-        self.height_factor = _bounds(height_factor, "height_factor", -1.0)
-        self.width_factor = _bounds(width_factor, "width_factor", -1.0)
+        self.height_factor = _bounds(height_factor, "height_factor")
+        self.width_factor = _bounds(width_factor, "width_factor")
         super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
 
     def _change(self) -> dict[str, Any]:
@@ -139,7 +141,7 @@ class RandomRotation(_Augmentation):
         data_format: str | None = None,
         **options: Any,
     ) -> None:
-        self.factor = _bounds(factor, "factor", -1.0)
+        self.factor = _bounds(factor, "factor")
         super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
 
     def _change(self) -> dict[str, Any]:
@@ -172,8 +174,8 @@ class RandomZoom(_Augmentation):
         data_format: str | None = None,
         **options: Any,
     ) -> None:
-        self.height_factor = _bounds(height_factor, "height_factor", -1.0)
-        self.width_factor = None if width_factor is None else _bounds(width_factor, "width_factor", -1.0)
+        self.height_factor = _zooms(height_factor, "height_factor")
+        self.width_factor = None if width_factor is None else _zooms(width_factor, "width_factor")
         super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **options)
 
     def _change(self) -> dict[str, Any]:
@@ -246,16 +248,25 @@ class RandomElastic(_Augmentation):
         return {"alpha": self.alpha, "taps": [tap / total for tap in taps]}
 
 
-def _bounds(value: Factor, name: str, lowest: float) -> list[float]:
+def _zooms(value: Factor, name: str) -> list[float]:
+    """`value` as lower and upper bound; an image has a size left."""
+    low, high = _bounds(value, name)
+    if low == -1.0 and (isinstance(value, Sequence) or value < 0):
+        msg = f"`{name}` must be above -1, at which nothing would be shown, got {value!r}"
+        raise ValueError(msg)
+    return [low, high]
+
+
+def _bounds(value: Factor, name: str) -> list[float]:
     """`value` as lower and upper bound."""
     if isinstance(value, (tuple, list)):
         if len(value) != 2:  # noqa: PLR2004 # the two bounds
             msg = f"`{name}` must be a number or two, the lower and the upper bound, got {value!r}"
             raise ValueError(msg)
-        low, high = (real(bound, name, lowest, 10.0) for bound in value)
+        low, high = (real(bound, name, -1.0, 1.0) for bound in value)
     else:
-        high = abs(real(value, name, -10.0, 10.0))
-        low = max(-high, lowest)
+        high = abs(real(value, name, -1.0, 1.0))
+        low = -high
     if low > high:
         msg = f"the lower bound of `{name}` must not be above the upper one, got {value!r}"
         raise ValueError(msg)

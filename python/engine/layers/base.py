@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 from weakref import ref
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import constraints, initializers, regularizers
-from engine._arrays import readable, shaped
+from engine._arrays import readable, sample_shape_of_none, shaped
 from engine._checks import Shape, flag, float32_only, integer, label, shape, text_of_shape, without_batch
 from engine._program import Float32, Operation, build
 from engine._random import next_sampling
@@ -201,6 +201,19 @@ class Layer(Linked):
             ValueError: if the layer can't take such inputs, or has weights for others.
         """
 
+    def get_build_config(self) -> dict[str, Any] | None:
+        """`{"input_shape": (None, ...)}`, for `build_from_config`; None before the layer is built."""
+        return None if self._sample_shape is None else {"input_shape": (None, *self._sample_shape)}
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Make the weights for what `get_build_config` returned.
+
+        Args:
+            config: with the key `input_shape`; None or empty does nothing.
+        """
+        if config:
+            self.build(tuple(config["input_shape"]))
+
     def call(self, inputs: Any, *args: Any, **options: Any) -> Any:
         """The outputs for `inputs`.
 
@@ -261,6 +274,33 @@ class Layer(Linked):
         self._weights = [*(self._weights or []), value]
         return CustomWeight(self, len(self._specs) - 1)
 
+    def add_variable(  # noqa: PLR0917 # Keras' signature
+        self,
+        shape: Sequence[int],
+        initializer: object,
+        dtype: object = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: object = None,
+        constraint: object = None,
+        name: str | None = None,
+    ) -> CustomWeight:
+        """Another name of `add_weight`.
+
+        Args:
+            shape: of the array.
+            initializer: how it starts.
+            dtype: "float32".
+            trainable: whether training changes it.
+            autocast: has no effect with a single dtype.
+            regularizer: penalty on it.
+            constraint: what it is made to be after every step.
+            name: for messages.
+        """
+        return self.add_weight(
+            shape, initializer, dtype, trainable, autocast, regularizer, constraint, name=name
+        )
+
     @property
     def _is_custom(self) -> bool:
         """Whether Python computes the layer."""
@@ -279,6 +319,10 @@ class Layer(Linked):
         symbol = symbol_of(inputs)
         if symbol is not None:
             return symbol.through(self, None if training is None else noisy)
+        nothing = sample_shape_of_none(inputs, "inputs")
+        if nothing is not None:
+            self._begun(nothing)
+            return np.zeros((0, *self._output_shape_for(nothing)), np.float32).view(Tensor)
         rows = readable(shaped(inputs, np.shape(inputs)[1:], "inputs"))
         require_tokens(rows, self._tokens, "inputs")
         mask = given_mask(self, inputs, rows.shape[:-1], mask)

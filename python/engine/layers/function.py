@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine._checks import Shape, config_of, integers, require
+from engine._checks import Shape, WrongTypeError, config_of, integers, require
 from engine._spec import described, meant
 from engine.layers._custom import accepts
 from engine.layers.base import Layer, register
@@ -49,7 +49,7 @@ class Lambda(Layer):
         super().__init__(**options)
         if not callable(function):
             msg = f"`function` must be a function of arrays, got {function!r}"
-            raise TypeError(msg)
+            raise WrongTypeError(msg)
         if mask is not None:
             msg = f"`mask` must be None, as the engine knows by itself which rows a mask leaves out; got {mask!r}"
             raise ValueError(msg)
@@ -77,7 +77,7 @@ class Lambda(Layer):
                 "`gradient=lambda inputs, upstream: ...`, which gives the gradient of the loss by the inputs from "
                 "`upstream`, the one by the outputs"
             )
-            raise TypeError(msg)
+            raise WrongTypeError(msg)
         return derivative(inputs, upstream, **self.arguments)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:

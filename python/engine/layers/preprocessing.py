@@ -152,6 +152,9 @@ class Normalization(Layer):
                 operation[name] = np.broadcast_to(np.asarray(value), axes.inner_shape).reshape(-1).tolist()
         return axes.around([operation])
 
+    def finalize_state(self) -> None:
+        """Has no effect: after `adapt` mean and variance are there."""
+
     def adapt(self, data: Any) -> None:
         """Take mean and variance of `data`, instead of those there are.
 

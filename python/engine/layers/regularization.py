@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engine._checks import Shape, below_one, integer, real, text_of_shape
+from engine._checks import Shape, WrongTypeError, below_one, integer, real, text_of_shape
 from engine._program import Operation
 from engine.layers._seeded import Seeded
 from engine.layers.base import Layer, register
@@ -268,5 +268,5 @@ def _normal_noise(combination: str, mean: float, deviation: float, seed: int) ->
 def _noise_shape(value: object) -> tuple[int | None, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         msg = f"`noise_shape` must be a tuple such as (None, 1, 8), with the batch axis; got {value!r}"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     return tuple(None if axis is None else integer(axis, "noise_shape", 1) for axis in value)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from engine._checks import Shape, integer
+from engine._left_out import SaysWhatIsLeftOut
 from engine.layers._custom import accepts
 from engine.layers._losses import Penalised
 
@@ -90,7 +91,7 @@ class NoNumbers:
         self.__array__()
 
 
-class KerasTensor(NoNumbers):
+class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
     """What a layer will give out: a shape, and the layers on the way to it.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -74,6 +75,26 @@ class HasWeights:
     def non_trainable_variables(self) -> list[Float32]:
         """The same as `non_trainable_weights`."""
         return self.non_trainable_weights
+
+    @property
+    def path(self) -> str:
+        """The same as `name`, which paths of weights such as "dense/kernel" begin with."""
+        return self.name
+
+    @property
+    def input_dtype(self) -> str:
+        """What data become on their way in: "float32"."""
+        return "float32"
+
+    @property
+    def metrics_variables(self) -> list[Any]:
+        """The variables of the metrics."""
+        return [variable for metric in self.metrics for variable in metric.variables]
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics that it keeps: none."""
+        return []
 
     def count_params(self) -> int:
         """The number of weights, counted one by one."""

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 from engine._first_use import on_first_use
 from engine._spec import deserialize_any, meant, serialize_any
 from engine.losses.base import FunctionLoss, Loss, registry
+from engine.losses.circle import Circle, circle
 from engine.losses.crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
+    CategoricalGeneralizedCrossEntropy,
     SparseCategoricalCrossentropy,
     binary_crossentropy,
     categorical_crossentropy,
+    categorical_generalized_cross_entropy,
     sparse_categorical_crossentropy,
 )
 from engine.losses.focal import (
@@ -56,11 +59,18 @@ from engine.losses.regression import (
 )
 
 __all__ = [
+    "KLD",
+    "MAE",
+    "MAPE",
+    "MSE",
+    "MSLE",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy",
+    "CategoricalGeneralizedCrossEntropy",
     "CategoricalHinge",
+    "Circle",
     "CosineSimilarity",
     "Dice",
     "Hinge",
@@ -80,7 +90,9 @@ __all__ = [
     "binary_focal_crossentropy",
     "categorical_crossentropy",
     "categorical_focal_crossentropy",
+    "categorical_generalized_cross_entropy",
     "categorical_hinge",
+    "circle",
     "cosine_similarity",
     "deserialize",
     "dice",
@@ -88,17 +100,32 @@ __all__ = [
     "hinge",
     "huber",
     "kl_divergence",
+    "kld",
+    "kullback_leibler_divergence",
     "log_cosh",
+    "logcosh",
+    "mae",
+    "mape",
     "mean_absolute_error",
     "mean_absolute_percentage_error",
     "mean_squared_error",
     "mean_squared_logarithmic_error",
+    "mse",
+    "msle",
     "poisson",
     "serialize",
     "sparse_categorical_crossentropy",
     "squared_hinge",
     "tversky",
 ]
+
+# Names that the functions have in tf.keras.
+KLD = kld = kullback_leibler_divergence = kl_divergence
+MAE = mae = mean_absolute_error
+MAPE = mape = mean_absolute_percentage_error
+MSE = mse = mean_squared_error
+MSLE = msle = mean_squared_logarithmic_error
+logcosh = log_cosh
 
 
 def get(identifier: object) -> Any:

@@ -186,5 +186,27 @@ class FunctionLoss(Loss):
         }
 
 
+class BatchLoss(Loss):
+    """A loss that NumPy computes for a whole batch at once, as the losses of its samples depend on each other.
+
+    Args:
+        name: as in `Loss`.
+        reduction: as in `Loss`.
+        dtype: as in `Loss`.
+    """
+
+    @abstractmethod
+    def _gradient_of_sum(self, y_true: Any, y_pred: Any, factors: NDArray[Any]) -> NDArray[Any]:
+        """The derivative of `sum(factors * losses)` by the predictions, in the shape of `y_pred`; `factors` is (n,)."""
+
+    def gradient(self, y_true: Any, y_pred: Any) -> NDArray[Any]:
+        """The derivative of the sum of all losses by the predictions, in the shape of `y_pred`."""
+        return self._gradient_of_sum(y_true, y_pred, np.ones(len(y_pred)))
+
+    def _lower(self) -> dict[str, Any]:
+        """The core has no formula for it."""
+        raise NotImplementedError
+
+
 registry: Registry[Loss] = Registry("loss", Loss)
 register = registry.register

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import LOWEST, flag, integer, real
+from engine._checks import LOWEST, above_zero, below_one, flag, integer, real
 from engine._program import Float32
 from engine._targets import EPSILON, class_indices_like, paired
 from engine.losses.base import FunctionLoss, Loss, last_axis, register
@@ -98,6 +98,25 @@ def binary_crossentropy(
         losses = binary_surprise(target, prediction)
     means: Float32 = np.mean(losses, axis=axis, dtype=np.float32)
     return means
+
+
+def categorical_generalized_cross_entropy(y_true: ArrayLike, y_pred: ArrayLike, q: float) -> Float32:
+    """`(1 - p[label]**q) / q` per sample: between the crossentropy, q near 0, and the absolute error, q near 1.
+
+    Source: Zhang and Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels, 2018.
+
+    Args:
+        y_true: class indices (n,) or (n, 1).
+        y_pred: probabilities (n, classes), taken as they are.
+        q: in (0, 1).
+
+    Returns:
+        float32 (n,).
+    """
+    predictions = np.asarray(y_pred, np.float32)
+    chosen = class_indices_like(y_true, predictions)
+    p = np.take_along_axis(predictions, chosen[..., np.newaxis], axis=-1)[..., 0]
+    return np.asarray((1 - np.power(p, np.float32(q))) / np.float32(q), np.float32)
 
 
 def smoothed(target: Float32, smoothing: float, classes: int) -> Float32:
@@ -227,6 +246,38 @@ class BinaryCrossentropy(Smoothed):
     """
 
     _function = staticmethod(binary_crossentropy)
+
+
+@register(function=categorical_generalized_cross_entropy)
+class CategoricalGeneralizedCrossEntropy(FunctionLoss):
+    """A crossentropy that wrong labels disturb less: `(1 - p[label]**q) / q` (Zhang and Sabuncu, 2018).
+
+    The model's last layer gives probabilities, by a softmax.
+
+    Args:
+        q: in (0, 1): near 0 it is the crossentropy, near 1 the absolute error.
+        reduction: as in `Loss`.
+        name: as in `Loss`.
+        dtype: as in `Loss`.
+    """
+
+    _function = staticmethod(categorical_generalized_cross_entropy)
+    _wants_indices = True
+    _wants_classes = True
+
+    def __init__(
+        self,
+        q: float = 0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_generalized_cross_entropy",
+        dtype: object = None,
+    ) -> None:
+        super().__init__(reduction, name, dtype)
+        self.q = above_zero(below_one(q, "q"), "q")
+
+    def _parameters(self) -> list[float]:
+        """`q`."""
+        return [self.q]
 
 
 @register("ce")

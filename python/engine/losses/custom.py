@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine._spec import meant, snake_case
 from engine._targets import Form, aligned, counted_of, weighed, weights_of
-from engine.losses.base import REDUCTIONS, Loss, registry
+from engine.losses.base import REDUCTIONS, BatchLoss, Loss, registry
 
 Array = NDArray[Any]
 Formula = Callable[[Array, Array], Any]
@@ -33,6 +33,9 @@ class HostLoss(Loss):
         reduction: as in `Loss`.
         wants_indices: as in `Loss`; None lets every batch come as it is given.
         aligns: whether targets and predictions come with as many axes, as they do for functions.
+        gradient_of_sum: for losses of samples that depend on each other: the derivative, by the predictions, of the sum
+            of `factors * losses`, from targets, predictions and factors (n,). Takes the place of `gradient`.
+        counts: which samples a mean counts, (n,) of 0 and 1, from targets and losses; None: all.
     """
 
     def __init__(
@@ -44,10 +47,12 @@ class HostLoss(Loss):
         wants_indices: bool | None,
         *,
         aligns: bool,
+        gradient_of_sum: Callable[[Array, Array, Array], Array] | None = None,
+        counts: Formula | None = None,
     ) -> None:
         super().__init__(name, reduction)
         self.compute, self.gradient, self._wants_indices = compute, gradient, wants_indices
-        self._aligns = aligns
+        self._aligns, self._gradient_of_sum, self._counts = aligns, gradient_of_sum, counts
         self.as_given = wants_indices is None
 
     _needs_host = False
@@ -58,7 +63,16 @@ class HostLoss(Loss):
 
     def _resolve(self, indices: bool, outputs: int) -> Loss:
         """The same loss for targets of that form."""
-        loss = HostLoss(self.compute, self.gradient, self.name, self.reduction, indices, aligns=self._aligns)
+        loss = HostLoss(
+            self.compute,
+            self.gradient,
+            self.name,
+            self.reduction,
+            indices,
+            aligns=self._aligns,
+            gradient_of_sum=self._gradient_of_sum,
+            counts=self._counts,
+        )
         loss.as_given = self.as_given
         return loss
 
@@ -84,8 +98,20 @@ class HostLoss(Loss):
         losses = np.asarray(self.compute(y_true, predicted))
         weights, counted = weights_of(batch, y_pred), counted_of(batch, y_pred)
         shares, scale = self._shares(losses, weights, counted, y_pred.shape, factor)
+        if self._counts is not None:
+            chosen = np.asarray(self._counts(y_true, losses), np.float32)
+            of_all = _divisor(weights, counted, self.reduction)
+            counted = chosen if counted is None else counted * chosen
+            of_counted = _divisor(weights, counted, self.reduction)
+            # The core divides by what all samples count for.
+            raised = of_all / of_counted if of_counted else 0.0
+            shares, scale = shares * chosen * raised, scale * chosen * raised
         batch["losses"][...] = shares.reshape(-1)
         if not batch["training"]:
+            return
+        if self._gradient_of_sum is not None:
+            by_predictions = self._gradient_of_sum(y_true, predicted, scale)
+            batch["gradient"][...] = by_predictions.reshape(batch["gradient"].shape)
             return
         gradient = np.asarray(self.gradient(y_true, predicted))
         if gradient.shape != predicted.shape:
@@ -178,8 +204,28 @@ def for_training(identifier: object) -> Loss:
         )
     if not loss._needs_host:
         return loss
+    if isinstance(loss, BatchLoss) and type(loss).call.__module__.startswith("engine."):
+        return HostLoss(
+            loss.call,
+            loss.gradient,
+            loss.name,
+            loss.reduction,
+            loss._wants_indices,
+            aligns=False,
+            gradient_of_sum=loss._gradient_of_sum,
+            counts=loss._counted,
+        )
     gradient = _gradient(loss, loss.name)
     return HostLoss(loss.call, gradient, loss.name, loss.reduction, loss._wants_indices, aligns=False)
+
+
+def _divisor(weights: Array, counted: Array | None, reduction: str | None) -> float:
+    """What the core divides the losses of a batch by, where samples count for `counted`."""
+    counts = np.ones(weights.shape) if counted is None else counted
+    how = REDUCTIONS[reduction]
+    if how == "sum":
+        return 1.0
+    return float(np.cumsum(counts * weights if how == "weighted_mean" else counts, dtype=float)[-1])
 
 
 def _gradient(loss: object, name: str) -> Formula:

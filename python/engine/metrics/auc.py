@@ -118,6 +118,7 @@ class AUC(CoreMetric):
             "curve",
             "summation_method",
             "name",
+            "dtype",
             "multi_label",
             "num_labels",
             "label_weights",

@@ -40,7 +40,6 @@ class Metric(Spec):
         3.0
     """
 
-    _unsaved_arguments: ClassVar[tuple[str, ...]] = ("dtype",)
     _wants_indices: bool = False
     """Whether targets are class indices (n,) rather than one number per output."""
     _reads_indices: bool = False

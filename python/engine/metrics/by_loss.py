@@ -30,7 +30,7 @@ class LossMetric(MeanOfRows):
 
     def _lower(self) -> dict[str, Any]:
         """The metric as the core reads it."""
-        options = {name: value for name, value in self.get_config().items() if name != "name"}
+        options = {name: value for name, value in self.get_config().items() if name not in {"name", "dtype"}}
         return self._loss(**options)._lower()
 
 
@@ -99,7 +99,7 @@ class CosineSimilarity(LossMetric):
     """
 
     _loss = losses.CosineSimilarity
-    _unsaved_arguments = ("dtype", "axis")
+    _unsaved_arguments = ("axis",)
     _direction = "up"
 
     def __init__(self, name: str | None = None, dtype: object = None, axis: int = -1) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import integer, real
+from engine._checks import WrongTypeError, integer, reals
 from engine._program import Float32
 from engine.metrics.base import CoreMetric, register
 from engine.metrics.variables import Part, State
@@ -138,9 +138,12 @@ class ThresholdMetric(CoreMetric, ABC):
         if thresholds is None:
             self._points = [default]
         else:
-            given = list(thresholds) if isinstance(thresholds, Iterable) else [thresholds]
-            self._points = [real(point, "thresholds", 0.0, 1.0) for point in given]
-            thresholds = self._points if isinstance(thresholds, Iterable) else self._points[0]
+            several = isinstance(thresholds, Iterable)
+            self._points = reals(thresholds if several else [thresholds], "thresholds", 0.0, 1.0)
+            if not self._points:
+                msg = f"`thresholds` must be a number or several, got {thresholds!r}"
+                raise WrongTypeError(msg)
+            thresholds = self._points if several else self._points[0]
         self.thresholds = thresholds
         self.top_k = None if top_k is None else integer(top_k, "top_k", 1)
         self.class_id = None if class_id is None else integer(class_id, "class_id", 0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import EPSILON, LOWEST, integer
+from engine._checks import EPSILON, LOWEST, integer, require
 from engine._program import Float32
 from engine._targets import paired
 from engine._values import Number
@@ -113,6 +113,7 @@ class MeanMetricWrapper(Mean):
     def __init__(
         self, fn: Callable[..., Any], name: str | None = None, dtype: object = None, **kwargs: Any
     ) -> None:
+        require(callable, fn, "fn", "a function of targets and predictions")
         super().__init__(name or getattr(fn, "__name__", None), dtype)
         self.fn, self._options = fn, kwargs
 
@@ -124,8 +125,8 @@ class MeanMetricWrapper(Mean):
         self._add(values, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
-        """Name, function and its options."""
-        return {"name": self.name, "fn": self.fn, **self._options}
+        """Name, dtype, function and its options."""
+        return {"name": self.name, "dtype": self.dtype, "fn": self.fn, **self._options}
 
 
 def pearson_correlation(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> Float32:
@@ -166,8 +167,8 @@ class _Correlation(MeanMetricWrapper):
     _direction = "up"
 
     def get_config(self) -> dict[str, Any]:
-        """Name and axis."""
-        return {"name": self.name, **self._options}
+        """Name, dtype and axis."""
+        return {"name": self.name, "dtype": self.dtype, **self._options}
 
 
 @register()

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from engine import optimizers
 from engine._arrays import feature_names, in_order_of, only_array, real_array
 from engine._checks import Shape, below_one, choice, flag, integer
 from engine._compiled import Compiled
 from engine._data import Targeting, checked_samples, rows_of
 from engine._diagnosis import all_finite, warn_of_layers, warn_of_loss, warn_of_weights
+from engine._left_out import SaysWhatIsLeftOut
 from engine._program import Float32, Program
 from engine._recovery import Recovery
 from engine._samples import Samples, Source, unpacked
@@ -26,9 +26,10 @@ from engine.layers import InputLayer, Layer
 from engine.metrics import Metric
 from engine.models.lock import ModelLock
 from engine.optimizers import Optimizer
+from engine.optimizers.base import registry as optimizer_registry
 
 
-class CompiledModel(ABC):
+class CompiledModel(SaysWhatIsLeftOut, ABC):
     """A model before its verbs: what it is made of, what it was compiled with, and the samples that suit it."""
 
     _samplings = 0
@@ -102,7 +103,7 @@ class CompiledModel(ABC):
 
     @optimizer.setter
     def optimizer(self, value: object) -> None:
-        optimizer = optimizers.get(value)
+        optimizer = optimizer_registry.get(value)
         with self._lock:
             self._require_idle("given another optimizer")
             if self._compiled is None:

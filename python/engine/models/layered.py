@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain, islice, repeat
 from typing import Any
@@ -94,6 +94,19 @@ class Layered(TrainableModel, HasWeights):
             self._output_shape_for(inputs.sample_shape)
             if not self.built:
                 self._restack(inputs, self._layers, self._compiled)
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """`{"input_shape": (None, ...)}`, for `build_from_config`; None before the shape is known."""
+        return None if self._sample_shape is None else {"input_shape": (None, *self._sample_shape)}
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Make the weights for what `get_build_config` returned.
+
+        Args:
+            config: with the key `input_shape`; None or empty does nothing.
+        """
+        if config and config.get("input_shape") is not None:
+            self.build(tuple(config["input_shape"]))
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """The output's shape for inputs of `input_shape`, both with the batch axis first."""

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._arrays import complaint
+from engine._arrays import complaint, require_sample_shape, sample_shape_of_none
 from engine._checks import Shape, flag
 from engine._goals import goals
 from engine._lazy import LazyRows, part_of, taken_at_once, unchecked_rows
@@ -107,7 +107,7 @@ class TrainableModel(ExchangedModel, SavedModel):
                 validation_freq=validation_freq,
             )
             require_verbose(verbose)
-            hooks = CallbackList(callbacks, history=True)
+            hooks = CallbackList(callbacks, add_history=True)
             with self._checking(compiled):
                 source = self._source(x, y, sample_weight)
                 source, held_out = self._parted(
@@ -117,7 +117,7 @@ class TrainableModel(ExchangedModel, SavedModel):
                     source, held_out, goals(compiled, held_out is not None, target, time_budget)
                 )
                 program = self._built_for(source.sample_shape)
-            with Progress(verbose, plan.steps) as progress:
+            with Progress(hooks.verbose_beside(verbose), plan.steps) as progress:
                 self._warn_of_dead_ends(compiled)
                 recovery = Recovery(self, compiled, hooks)
                 params = {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps}
@@ -180,7 +180,7 @@ class TrainableModel(ExchangedModel, SavedModel):
                 size = resolve_batch_size(given_size, limit, source.count)
                 source, limit, size = limited(source, limit, size)
                 program = self._built_for(source.sample_shape)
-            with Progress(verbose, limit or source.steps(size)) as progress:
+            with Progress(hooks.verbose_beside(verbose), limit or source.steps(size)) as progress:
                 trainer = Trainer(program, compiled, hooks, progress)
                 params = {"verbose": verbose, "epochs": 1, "steps": progress.steps}
                 hooks.join(self, params, self._lock.lent)
@@ -231,8 +231,9 @@ class TrainableModel(ExchangedModel, SavedModel):
             if nobody_to_tell and not isinstance(rows, LazyRows):
                 outputs = self._built_for(rows.shape[1:]).predict(rows, target, True)
             else:
-                with Progress(verbose, math.ceil(len(rows) / size), PATIENCE) as progress:
-                    hooks, program = CallbackList(callbacks), self._built_for(rows.shape[1:])
+                hooks, program = CallbackList(callbacks), self._built_for(rows.shape[1:])
+                shown = hooks.verbose_beside(verbose)
+                with Progress(shown, math.ceil(len(rows) / size), PATIENCE) as progress:
                     hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
                     outputs = predict(program, rows, size, hooks, progress, out=target)
         except NotFiniteError as error:
@@ -246,8 +247,8 @@ class TrainableModel(ExchangedModel, SavedModel):
         if out is not None:
             msg = "`out` needs samples whose number is known, but `x` yields batches: leave it out"
             raise ValueError(msg)
-        with Progress(verbose, steps or batches_of(x), PATIENCE) as progress:
-            hooks = CallbackList(callbacks)
+        hooks = CallbackList(callbacks)
+        with Progress(hooks.verbose_beside(verbose), steps or batches_of(x), PATIENCE) as progress:
             hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
             return predict_stream(self._outputs, x, steps, hooks, progress)
 
@@ -276,6 +277,10 @@ class TrainableModel(ExchangedModel, SavedModel):
     ) -> Float32:
         """The outputs for one batch; `called` notes the penalties on outputs, which `losses` then tells."""
         x = self._input_in(x, name, self._feature_names)
+        if (sample := sample_shape_of_none(x, name)) is not None:
+            require_sample_shape(sample, self._sample_shape, name)
+            self._built_for(sample)
+            return np.zeros((0, *self._output_shape_of(sample)), np.float32)
         rows = unchecked_rows(x, self._sample_shape, name)
         require_tokens(rows, self._tokens, name)
         program = self._built_for(rows.shape[1:])

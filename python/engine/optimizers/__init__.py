@@ -13,6 +13,7 @@ from engine.optimizers.factored import Adafactor
 from engine.optimizers.moments import Adamax, Lamb, Lion, Nadam
 from engine.optimizers.muon import Muon
 from engine.optimizers.rules import SGD, Adam, AdamW
+from engine.optimizers.schedule_free import ScheduleFreeAdamW
 
 __all__ = [
     "SGD",
@@ -29,6 +30,7 @@ __all__ = [
     "Nadam",
     "Optimizer",
     "RMSprop",
+    "ScheduleFreeAdamW",
     "deserialize",
     "get",
     "schedules",

@@ -197,6 +197,13 @@ class Stateful(Spec):
         """Take `iterations` and the state from `program`, which has these weights, from now on."""
         self._program, self._tracked = program, list(weights)
 
+    def build(self, variables: Sequence[Any]) -> None:
+        """Has no effect: the state is there from `compile` on, once the model is built.
+
+        Args:
+            variables: the weights that training changes.
+        """
+
     def finalize_variable_values(self, var_list: Sequence[Any] | None = None) -> None:
         """With `use_ema`, put the running means in the place of the weights, as `fit` does when it ends.
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import flag, integer, real
-from engine._spec import Registry, serialize, snake_case
+from engine._checks import flag, integer, label, real
+from engine._spec import Registry, auto_name, serialize, snake_case
 from engine._values import Setting
 from engine.optimizers._rates import LearningRate, Rate, to_rate
 from engine.optimizers._state import Stateful
@@ -119,7 +119,7 @@ class Optimizer(Stateful):
             if gradient_accumulation_steps is None
             else integer(gradient_accumulation_steps, "gradient_accumulation_steps", 2)
         )
-        self.name = snake_case(type(self).__name__) if name is None else str(name)
+        self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
         self._undecayed: list[str] = []
         self._undecayed_paths: list[Any] = []
         super().__init__()
@@ -224,5 +224,19 @@ def optional(value: float | None, name: str) -> float | None:
 
 
 registry: Registry[Optimizer] = Registry("optimizer", Optimizer, joined=True)
-get = registry.get
+
+
+def get(identifier: object) -> Optimizer | None:
+    """The optimizer that a name, a class, an object or a config dict stands for; None stays None.
+
+    Args:
+        identifier: such as "adam"; a class is called without arguments.
+
+    Raises:
+        ValueError: for an unknown name; the message suggests the nearest.
+        TypeError: for anything that cannot stand for one.
+    """
+    return None if identifier is None else registry.get(identifier)
+
+
 deserialize = registry.deserialize

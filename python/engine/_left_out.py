@@ -1,0 +1,220 @@
+"""The names of Keras 3.15 that the engine leaves out, each with the reason.
+
+Messages say "Keras has it, but", then the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+_CONVOLUTIONS = "convolutions and pooling over windows are left out: networks here are dense. There are Flatten and the global poolings"
+_RECURRENT = "recurrent layers are left out: networks here are dense"
+_ATTENTION = "attention is left out: networks here are dense"
+_MERGING = "layers with several inputs are left out: a network here is a chain from one input to one output"
+_WRAPPERS = "layers around other layers are left out: the core computes each layer by itself"
+_IMAGES = (
+    "this change of images is left out. There are RandomFlip, RandomTranslation, RandomRotation, RandomZoom, "
+    "RandomElastic and Rescaling"
+)
+_SOUND = "layers for sound are left out: networks here are dense"
+_TEXT = "look-ups of words and hashes are left out: make indices of them before, for Embedding or CategoryEncoding"
+_OTHER_LIBRARIES = "layers of other libraries are left out: the core computes NumPy arrays alone"
+_DTYPES = "dtype policies are left out: the engine computes in float32"
+_QUANTIZATION = "quantization is left out: the engine computes in float32"
+_TRACING = "there is no tracing or compiling of Python functions: the core computes whole models"
+_SCOPES = "scopes of names, state and memory are left out: the core computes whole models"
+_DEVICES = "devices and distribution are left out: the engine computes on the CPU of one machine"
+_PIXELS = "reading and drawing images is left out: use Pillow or matplotlib"
+_FILES = "readers of folders are left out: any generator, iterable or utils.PyDataset of batches will do"
+_GRADIENTS = "there are no gradients in Python: the core computes them, and steps the weights. Use fit() or train_on_batch()"
+_OWN_STEPS = (
+    "steps of one's own are left out: the core runs whole epochs. Use fit(), train_on_batch() or test_on_batch(), a "
+    "loss or a layer of your own, or a callback"
+)
+_STATELESS = "stateless calls are JAX's: state is kept where it is"
+_TREES = "trees of state are JAX's: use get_weights(), `variables` and save()"
+_SUBMODULES = "there is no module of older versions"
+_INTERNAL = "this is a helper of Keras' own implementation"
+
+_Reasons = Mapping[str, str]
+
+# By the module, names by reason.
+NAMES: Mapping[str, _Reasons] = {
+    "": {
+        _DTYPES: "DTypePolicy FloatDTypePolicy dtype_policies mixed_precision",
+        _QUANTIZATION: "Quantizer quantizers",
+        _DEVICES: "device distribution",
+        _SCOPES: "RematScope StatelessScope SymbolicScope name_scope remat",
+        "operations on symbols are left out: networks are chains of layers, such as Lambda or one of your own": "Function Operation",
+        "layers check the shapes of their inputs themselves": "InputSpec",
+        "layers make their weights by add_weight()": "Variable",
+        "trained networks for images are left out: networks here are dense": "applications",
+        "distillation is left out: fit() a model on the predictions of another one": "distillation",
+        "the helpers are in engine.utils, such as pad_sequences and timeseries_dataset_from_array": "preprocessing",
+        "its place is taken by engine.plots": "visualization",
+        "its place is taken by engine.sklearn, estimators with scikit-learn's own arguments": "wrappers",
+        _SUBMODULES: "legacy",
+        "structures of arrays are left out: arguments are arrays here": "tree",
+        _INTERNAL: "src",
+    },
+    "layers": {
+        _CONVOLUTIONS: """
+            Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose Convolution1D Convolution2D
+            Convolution3D Convolution1DTranspose Convolution2DTranspose Convolution3DTranspose DepthwiseConv1D
+            DepthwiseConv2D SeparableConv1D SeparableConv2D SeparableConvolution1D SeparableConvolution2D
+            AveragePooling1D AveragePooling2D AveragePooling3D AvgPool1D AvgPool2D AvgPool3D MaxPooling1D MaxPooling2D
+            MaxPooling3D MaxPool1D MaxPool2D MaxPool3D AdaptiveAveragePooling1D AdaptiveAveragePooling2D
+            AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D ZeroPadding1D
+            ZeroPadding2D ZeroPadding3D Cropping1D Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D""",
+        _RECURRENT: """
+            RNN SimpleRNN SimpleRNNCell LSTM LSTMCell GRU GRUCell StackedRNNCells Bidirectional ConvLSTM1D ConvLSTM2D
+            ConvLSTM3D""",
+        _ATTENTION: "Attention AdditiveAttention MultiHeadAttention GroupQueryAttention",
+        _MERGING: """
+            Add Subtract Multiply Average Maximum Minimum Concatenate Dot add subtract multiply average maximum minimum
+            concatenate dot""",
+        _WRAPPERS: "Wrapper TimeDistributed SpectralNormalization Pipeline",
+        "products over other axes than the last are left out: use Permute, Reshape and Dense": "EinsumDense",
+        "embeddings that are also turned back are left out: use Embedding and Dense": "ReversibleEmbedding",
+        _IMAGES: """
+            AugMix AutoContrast CenterCrop ContrastLimitedAdaptiveHistogramEqualization CutMix Equalization
+            MaxNumBoundingBoxes MixUp RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter
+            RandomContrast RandomCrop RandomElasticTransform RandomErasing RandomGaussianBlur RandomGrayscale RandomHue
+            RandomInvert RandomPerspective RandomPosterization RandomSaturation RandomSharpness RandomShear Resizing
+            Solarization""",
+        _SOUND: "MelSpectrogram STFTSpectrogram",
+        _TEXT: "HashedCrossing Hashing IntegerLookup StringLookup TextVectorization",
+        _OTHER_LIBRARIES: "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
+        "layers check the shapes of their inputs themselves": "InputSpec",
+    },
+    "losses": {"alignments of sequences are left out: networks here are dense": "CTC ctc"},
+    "optimizers": {
+        "nothing is computed in less than float32 here, so that no loss needs a scale": "LossScaleOptimizer",
+        "a model has one optimizer here": "MultiOptimizer OptimizerMap",
+        _SUBMODULES: "legacy",
+    },
+    "callbacks": {
+        "checkpoints of Orbax are JAX's: use ModelCheckpoint or BackupAndRestore": "OrbaxCheckpoint"
+    },
+    "initializers": {_SOUND: "STFT STFTInitializer stft"},
+    "saving": {"files are not edited in place: load weights, change them, and save them": "KerasFileEditor"},
+    "utils": {
+        _INTERNAL: "Config",
+        _FILES: "audio_dataset_from_directory image_dataset_from_directory text_dataset_from_directory",
+        _PIXELS: "array_to_img bounding_boxes img_to_array load_img save_img",
+        "tables of features of several kinds are left out: make one array of them": "FeatureSpace",
+        "the drawing is that of plot_model, by matplotlib": "model_to_dot",
+        "networks are chains here, whose layers are model.layers": "get_source_inputs",
+        "the engine has no downloads but those of its data sets": "get_file",
+        "isinstance(x, engine.KerasTensor) tells the same": "is_keras_tensor",
+        _DTYPES: "standardize_dtype",
+        _SUBMODULES: "legacy",
+    },
+    "random": {"numpy.random has that": "beta binomial gamma"},
+    "config": {
+        _DTYPES: "dtype_policy set_dtype_policy",
+        _ATTENTION: "disable_flash_attention enable_flash_attention is_flash_attention_enabled",
+        _TRACING: """
+            disable_traceback_filtering enable_traceback_filtering is_nnx_enabled is_traceback_filtering_enabled
+            set_backend""",
+        "epochs and steps are limited by the arguments of fit()": """
+            max_epochs max_steps_per_epoch set_max_epochs set_max_steps_per_epoch""",
+        "files never hold code here, so that reading them is safe": "enable_unsafe_deserialization",
+    },
+    "datasets": {
+        "only MNIST is in the package, and Fashion-MNIST is downloaded: for others use scikit-learn or TensorFlow": """
+            boston_housing california_housing cifar10 cifar100 imdb reuters""",
+    },
+}
+
+# By the class, members by reason; they count for classes that derive from it as well.
+MEMBERS: Mapping[str, _Reasons] = {
+    "KerasTensor": {
+        "tensors are dense here": "ragged ragged_rank row_splits_dtype sparse",
+        "layers do that, such as Reshape": "reshape squeeze",
+    },
+    "Layer": {
+        _DTYPES: "dtype_policy",
+        _QUANTIZATION: """
+            enable_lora quantization_mode quantize quantized_build quantized_call variable_serialization_spec""",
+        "layers check the shapes of their inputs themselves": "input_spec",
+        "a layer has add_loss(), and metrics are those of compile()": "add_metric",
+        "compute_output_shape() tells what comes out": "compute_output_spec symbolic_call",
+        _STATELESS: "stateless_call",
+        _TRACING: "rematerialized_call",
+        _INTERNAL: "convert_weight",
+    },
+    "Discretization": {"outputs are float32 here": "output_dtype"},
+    "_Augmentation": {
+        _INTERNAL: """
+            get_clipped_bbox
+            get_random_transformation get_shifted_bbox get_transformed_x_y
+            transform_bounding_boxes transform_images transform_labels transform_segmentation_masks
+            transform_single_bounding_box transform_single_image transform_single_label
+            transform_single_segmentation_mask""",
+    },
+    "Model": {
+        "a model has no weights and penalties beside those of its layers: give a layer add_weight() and add_loss()": """
+            add_loss add_metric add_variable add_weight""",
+        _OWN_STEPS: """
+            compute_loss compute_loss_and_updates compute_metrics make_predict_function make_test_function
+            make_train_function predict_step stateless_compute_loss test_step train_step""",
+        _STATELESS: "stateless_call",
+        _TREES: "get_state_tree set_state_tree jax_state_sync",
+        _TRACING: "jit_compile rematerialized_call",
+        _DTYPES: "dtype_policy",
+        _QUANTIZATION: """
+            get_quantization_layer_structure quantization_mode quantize quantized_build quantized_call""",
+        "compute_output_shape() tells what comes out": "compute_output_spec symbolic_call",
+        "layers check the shapes of their inputs themselves": "input_spec",
+        "masks are made and passed on by layers": "compute_mask supports_masking",
+        "its place is taken by save_weights() and load_weights()": "load_own_variables save_own_variables",
+    },
+    "Metric": {
+        _STATELESS: "stateless_reset_state stateless_result stateless_update_state",
+        _INTERNAL: "interpolate_pr_auc",
+    },
+    "Optimizer": {
+        _GRADIENTS: "apply apply_gradients stateless_apply update_step",
+        "the core keeps the state: read and assign `variables`": """
+            add_optimizer_variables add_variable add_variable_from_reference assign assign_add assign_sub""",
+        "nothing is computed in less than float32 here, so that no loss needs a scale": "scale_loss",
+        _INTERNAL: "lr_adjust transpose_last_axis zeropower_via_newtonschulz5",
+    },
+    "TensorBoard": {"there is no TensorFlow to write summaries with: log numbers by `logs`": "summary"},
+}
+
+
+def names_of(reasons: _Reasons) -> Iterator[tuple[str, str]]:
+    """Each name with its reason."""
+    for reason, names in reasons.items():
+        for name in names.split():
+            yield name, reason
+
+
+@cache
+def _reasons(table: str, key: str) -> Mapping[str, str]:
+    return dict(names_of({"names": NAMES, "members": MEMBERS}[table].get(key, {})))
+
+
+def reason_of(module: str, name: str) -> str | None:
+    """Why `module` of the package, by its full name, leaves out a `name` of Keras'; None for any other name."""
+    return _reasons("names", module.partition(".")[2]).get(name)
+
+
+class SaysWhatIsLeftOut:
+    """Base of classes whose objects say of a member of Keras' that it is left out, and why."""
+
+    if not TYPE_CHECKING:  # which would take any attribute for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("_"):
+                for base in type(self).__mro__:
+                    reason = _reasons("members", base.__name__).get(name)
+                    if reason is not None and base.__module__.startswith("engine."):
+                        msg = f"{type(self).__name__!r} has no attribute {name!r}. Keras has it, but {reason}"
+                        raise AttributeError(msg, name=name, obj=self)
+            # Raises once more, with the message of a property that did.
+            return object.__getattribute__(self, name)

@@ -1,0 +1,131 @@
+"""Habits of scripts: names, seeds, dtypes, identifiers, and batches without samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import engine
+
+APIS = pytest.mark.parametrize("api", [keras, engine], ids=lambda api: api.__name__)
+
+
+def test_names_of_optimizers() -> None:
+    found = []
+    for api in (keras, engine):
+        api.utils.clear_session()
+        makers = ["Adam", "Adam", "AdamW", "SGD", "RMSprop", "ScheduleFreeAdamW", "Adam"]
+        names = [getattr(api.optimizers, name)().name for name in makers]
+        named = api.optimizers.Adam(name="mine")
+        again = api.optimizers.Adam.from_config(named.get_config())
+        found.append([*names, named.name, again.name, api.optimizers.get("adam").name])
+    assert found[0] == found[1]
+    assert found[1][:2] == ["adam", "adam_1"]
+
+
+@APIS
+def test_iterations(api: Any) -> None:
+    model = api.Sequential([api.Input((2,)), api.layers.Dense(1)])
+    model.compile("adam", "mse")
+    assert int(model.optimizer.iterations) == 0
+    model.train_on_batch(np.ones((4, 2)), np.ones((4, 1)))
+    assert int(model.optimizer.iterations) == 1
+
+
+@APIS
+def test_dtypes(api: Any) -> None:
+    assert api.losses.MeanSquaredError().dtype == "float32"
+    assert api.metrics.AUC().dtype == "float32"
+    assert api.metrics.AUC().get_config()["dtype"] == "float32"
+    assert api.layers.Dense(1).dtype == "float32"
+    assert api.metrics.MeanSquaredError.from_config({"name": "x", "dtype": "float32"}).name == "x"
+
+
+MODULES = "optimizers losses metrics initializers regularizers constraints activations"
+
+
+@APIS
+@pytest.mark.parametrize("module", MODULES.split())
+@pytest.mark.parametrize("identifier", ["nonsense", 3, 2.5, [1], (), b"adam", object()], ids=str)
+def test_identifiers_that_stand_for_nothing(api: Any, module: str, identifier: Any) -> None:
+    with pytest.raises(ValueError, match=r"Could not interpret|unknown|must be"):
+        getattr(api, module).get(identifier)
+
+
+@APIS
+def test_none_stays_none(api: Any) -> None:
+    for module in MODULES.split()[:-1]:
+        assert getattr(api, module).get(None) is None
+    assert api.activations.get(None) is api.activations.linear
+
+
+def test_a_model_needs_an_optimizer() -> None:
+    """Keras finds out in `fit`."""
+    with pytest.raises(ValueError, match="`optimizer` must be a name"):
+        engine.Sequential([engine.layers.Dense(1)]).compile(None, "mse")
+
+
+@APIS
+@pytest.mark.parametrize(
+    "name", ["RandomNormal", "RandomUniform", "TruncatedNormal", "GlorotUniform", "HeNormal", "Orthogonal"]
+)
+def test_a_generator_as_the_seed_of_an_initializer(api: Any, name: str) -> None:
+    make = getattr(api.initializers, name)
+    drawn = make(seed=api.random.SeedGenerator(3))
+    first, second = (np.asarray(drawn((4, 5))) for _ in range(2))
+    assert not np.array_equal(first, second)  # where a number gives the same again
+    same = make(seed=api.random.SeedGenerator(3))
+    assert np.array_equal(np.asarray(same((4, 5))), first)
+    config = drawn.get_config()["seed"]
+    assert (config["module"], config["class_name"]) == ("keras.random", "SeedGenerator")
+    assert config["config"]["seed"] == 3
+    again = make.from_config(drawn.get_config())
+    assert np.array_equal(np.asarray(again((4, 5))), first)
+    layer = api.layers.Dense(2, kernel_initializer=make(seed=api.random.SeedGenerator(3)))
+    assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
+
+
+@APIS
+def test_a_generator_is_no_seed_of_a_layer(api: Any) -> None:
+    for make in (api.layers.Dropout, api.layers.GaussianNoise, api.layers.RandomZoom):
+        with pytest.raises(ValueError, match="`seed` must be an integer"):
+            make(0.1, seed=api.random.SeedGenerator(1))
+
+
+@APIS
+@pytest.mark.parametrize("kind", [np.array, list])
+def test_rescaling_by_several_numbers(api: Any, kind: Any) -> None:
+    layer = api.layers.Rescaling(kind([2.0, 3.0]), offset=kind([0.0, 1.0]))
+    model = api.Sequential([api.Input((2,)), layer])
+    again = api.models.model_from_json(model.to_json())
+    for one in (model, again):
+        assert np.asarray(one.predict(np.ones((1, 2)), verbose=0)).tolist() == [[2, 4]]
+
+
+@APIS
+def test_batches_without_samples(api: Any) -> None:
+    model = api.Sequential([api.Input((2,)), api.layers.Dense(3, activation="softmax")])
+    nothing = np.zeros((0, 2), np.float32)
+    assert np.asarray(model(nothing)).shape == (0, 3)
+    assert np.asarray(model.predict_on_batch(nothing)).shape == (0, 3)
+    assert np.asarray(api.layers.Dense(4)(nothing)).shape == (0, 4)
+    assert np.asarray(api.layers.Flatten()(np.zeros((0, 2, 3)))).shape == (0, 6)
+    metric = api.metrics.MeanSquaredError()
+    metric.update_state(nothing, nothing)
+    assert float(metric.result()) == 0
+    with pytest.raises(ValueError, match="shape"):
+        model(np.zeros((0, 5), np.float32))
+
+
+@APIS
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "train_on_batch"])
+def test_nothing_can_be_learnt_from_no_samples(api: Any, method: str) -> None:
+    """Keras stumbles in one way or another; here the message says what is wrong."""
+    model = api.Sequential([api.Input((2,)), api.layers.Dense(3)])
+    model.compile("sgd", "mse")
+    data = (np.zeros((0, 2)), np.zeros((0, 3)))[: 1 if method == "predict" else 2]
+    with pytest.raises(Exception, match=r"`x` is empty, of shape \(0, 2\)" if api is engine else ""):
+        getattr(model, method)(*data)
