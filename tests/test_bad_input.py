@@ -303,10 +303,7 @@ MAKING_MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: layers.Dense(2, input_shape=784), r"`input_shape` must be a tuple such as \(784,\), got 784"),
     (lambda: layers.Dense(2, input_shape=(0,)), r"`input_shape\[0\]` must be at least 1, got 0"),
     (lambda: layers.Dense(2, input_dim=0), "`input_dim` must be at least 1, got 0"),
-    (
-        lambda: keras.Input((None, 784)),
-        "`input_shape` must be the shape of one sample, without the batch axis",
-    ),
+    (lambda: keras.Input((None, 0)), "`input_shape.1.` must be at least 1, got 0"),
     (lambda: keras.Input("784"), "`input_shape` must be a tuple of integers"),
     (layers.InputLayer, r"`shape` is missing: give the shape of one sample, such as Input\(shape=\(784,\)\)"),
     (lambda: layers.Dropout(1.5), "`rate` must be between 0 and 1, got 1.5"),

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import REAL, Shape, text_of_shape
+from engine._checks import REAL, Shape, fits, text_of_shape
 from engine._program import Float32, Rows, first_nonfinite_row
 
 Array = NDArray[Any]
@@ -192,7 +192,7 @@ def require_shape(given: tuple[int, ...], shape: Shape | None, name: str) -> Non
 
 def require_sample_shape(sample: Shape, shape: Shape | None, name: str, given: Shape | None = None) -> None:
     """Raise ValueError unless a `sample` has `shape`; `given` is the shape of all of them."""
-    if shape is not None and sample != shape:
+    if shape is not None and sample != shape and not fits(sample, shape):
         given = (0, *sample) if given is None else given
         msg = f"`{name}` must have shape {text_of_shape(shape)}, got {given}{_shape_hint(given, shape)}"
         raise ValueError(msg)
@@ -210,6 +210,9 @@ def _shape_hint(given: tuple[int, ...], shape: Shape) -> str:
     """What to do about a wrong shape, where that can be told."""
     if given == shape:
         return ": for one sample pass x[np.newaxis]"
+    if None in shape:
+        batch = given[1:] == shape[1:]
+        return ": the shape of Input() has no batch axis, so leave out its first None" if batch else ""
     if math.prod(given[1:]) == math.prod(shape):
         text = f"(len(x), {', '.join(map(str, shape))})"
         return f": reshape it with x.reshape{text}, or start the model with another input_shape"

@@ -13,7 +13,9 @@ from typing import Any, cast
 
 import numpy as np
 
-Shape = tuple[int, ...]
+# Lengths of axes, ints; None for an axis whose length is not known, as of texts. The type checker is told less than that,
+# as nearly all code sees known lengths only.
+Shape = tuple[Any, ...]
 
 
 # What a name must have in common with another for that to be suggested, from 0 to 1; below, suggestions are guesses.
@@ -261,19 +263,28 @@ def left_out(value: Any, name: str, default: Any, what: str) -> Any:
 
 
 def shape(value: object, name: str) -> Shape:
-    """`value` as a tuple of positive ints: the shape of one sample."""
+    """`value` as a tuple of positive ints, and None for axes of unknown length: the shape of one sample."""
     if isinstance(value, int):
         msg = f"`{name}` must be a tuple such as ({value},), got {value}"
         raise WrongTypeError(msg)
     if not isinstance(value, Sequence) or isinstance(value, str):
         msg = f"`{name}` must be a tuple of integers, the shape of one sample; got {value!r}"
         raise WrongTypeError(msg)
-    if None in value:
-        msg = (
-            f"`{name}` must be the shape of one sample, without the batch axis and without None; got {value}"
-        )
-        raise ValueError(msg)
-    return tuple(integer(size, f"{name}[{place}]", 1) for place, size in enumerate(value))
+    return tuple(
+        None if size is None else integer(size, f"{name}[{place}]", 1) for place, size in enumerate(value)
+    )
+
+
+def fits(sample: Shape, declared: Shape) -> bool:
+    """Whether samples of shape `sample` suit a `declared` shape, in which None stands for any length."""
+    return len(sample) == len(declared) and all(
+        wanted is None or size == wanted for size, wanted in zip(sample, declared, strict=True)
+    )
+
+
+def filled(sample: Shape, length: int) -> Shape:
+    """The shape `sample` with `length` in the place of each None."""
+    return tuple(length if size is None else size for size in sample)
 
 
 def without_batch(batch_shape: int | Sequence[int | None]) -> Shape:

@@ -53,7 +53,8 @@ class Compiled:
         self._loss_weight = 1.0 if weight is None else real(weight, "loss_weights")
         plain = _metrics("metrics", metric_list)
         weighted = _metrics("weighted_metrics", weighted_metric_list)
-        self._output_shape: Shape = ()
+        self.plan: tuple[Any, ...] = ()
+        """The arguments of `Program.compile`, empty before the first targets where these tell the loss."""
         self._whole_batches = self._masked = False
         self._width = 1
         self._metrics = [(metric, False) for metric in plain] + [(metric, True) for metric in weighted]
@@ -155,9 +156,10 @@ class Compiled:
                     masks = masked and metric._respects_mask
                     lowered.append({**metric._lower(), "weighted": weighted, "masked": masks})
             loss = {**self.loss._lower(), "weight": self._loss_weight, "masked": masked}
-            program.compile(loss, self.optimizer._lower(weights), lowered, len(lowered) < len(resolved))
-            self._resolved, self._width = resolved, program.output_width
-        self._output_shape, self._whole_batches, self._masked = output_shape, whole_batches, masked
+            plan = (loss, self.optimizer._lower(weights), lowered, len(lowered) < len(resolved))
+            program.compile(*plan)
+            self.plan, self._resolved, self._width = plan, resolved, program.output_width
+        self._whole_batches, self._masked = whole_batches, masked
         self._on_host = [
             (metric, weighted)
             for metric, (_, weighted) in zip(self._resolved, self._metrics, strict=True)
@@ -165,6 +167,11 @@ class Compiled:
         ]
         self._host = self._step_of(list(weights))
         self.optimizer._follow(program, weights)
+
+    def compile_again(self, program: Program) -> None:
+        """Compile another program of the same model, for samples of another length; the optimizer stays where it is."""
+        if self.plan:
+            program.compile(*self.plan)
 
     def host_for(self, form: Form) -> Host | None:
         """What the core calls between its steps, with targets that were given so; None if it needs nobody."""
@@ -203,9 +210,9 @@ class Compiled:
             if "task" in batch:
                 return answer(weights, batch)
             if batch["step"] == "loss" and own is not None:
-                own._run(batch, form, weight, self._output_shape)
+                own._run(batch, form, weight, form.outputs)
                 return None
-            y_pred = batch["y_pred"].reshape(-1, *(self._output_shape or (1,))).copy()
+            y_pred = batch["y_pred"].reshape(-1, *(form.outputs or (1,))).copy()
             y_true, weights_given = form.restored(batch), weights_of(batch, y_pred)
             mask = None if batch["training"] else counted_of(batch, y_pred)  # as in Keras on JAX
             for metric, weighted in on_host:

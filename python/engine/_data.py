@@ -133,8 +133,9 @@ def _form(y: object, array: Array, targeting: Targeting) -> Form:
     elif shape == (targeting.outputs,) and len(targeting.output_shape) > 1:
         shape = targeting.output_shape
     if targeting.read_by_core(array):
-        return Form(shape, array.dtype)
-    return Form(shape, array.dtype, as_float32(array.reshape(len(array), -1)).reshape(len(array), *shape))
+        return Form(shape, array.dtype, None, targeting.output_shape)
+    kept = as_float32(array.reshape(len(array), -1)).reshape(len(array), *shape)
+    return Form(shape, array.dtype, kept, targeting.output_shape)
 
 
 def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.int32]:

@@ -226,5 +226,5 @@ def _softmax_size(leaf: Layer, outputs: Shape) -> int:
     axis = leaf.axis if isinstance(leaf, layers.Softmax) else -1
     size = 1
     for one in axis if isinstance(axis, (list, tuple)) else [axis]:
-        size *= outputs[one if one < 0 else one - 1]
+        size *= outputs[one if one < 0 else one - 1] or 2  # more than one, where nobody knows
     return size

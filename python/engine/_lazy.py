@@ -38,7 +38,7 @@ class LazyRows(ABC):
     """
 
     def __init__(self, count: int, sample_shape: Shape) -> None:
-        self.shape = (count, *sample_shape)
+        self.shape: tuple[int, ...] = (count, *sample_shape)
 
     def __len__(self) -> int:
         return self.shape[0]

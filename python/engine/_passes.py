@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from engine._checks import Shape
 from engine._program import Program, Run, Totals
 from engine._random import go_to, position
 from engine._samples import Chunk, Files, Shuffle, Source, require_whole_files
@@ -31,7 +32,7 @@ class Passes:
     """Goes over samples again and again, each time in a new order.
 
     Args:
-        program: what runs.
+        program_for: gives the program that runs samples of a shape.
         mode: whether it learns.
         source: the samples.
         batch_size: of batches, where the source doesn't come in some.
@@ -42,7 +43,7 @@ class Passes:
 
     def __init__(
         self,
-        program: Program,
+        program_for: Callable[[Shape], Program],
         mode: Literal["train", "evaluate"],
         source: Source,
         batch_size: int,
@@ -51,11 +52,13 @@ class Passes:
         steps: int | None = None,
         steps_name: str = "steps_per_epoch",
     ) -> None:
-        self._program, self._mode, self._source = program, mode, source
+        self._program_for, self._mode, self._source = program_for, mode, source
         self._batch_size, self._shuffle, self._steps = batch_size, shuffle, steps
         self._steps_name = steps_name
         self._chunks: Iterator[Chunk] | None = None
         self._run: Run | None = None
+        self._sample_shape: Shape = ()  # of the samples that it takes
+        self.program: Program | None = None
         self._form = Form()  # of its targets
         self._files: Files = ()  # that it is read from
         self._done = 0  # batches of the chunk that `_run` has
@@ -164,12 +167,21 @@ class Passes:
             return False
         self._before = 0 if new else self._before + self._done
         self._done = 0
-        if self._run is None:
-            self._run = self._program.begin(self._mode, *chunk.batches)
+        if self._run is None or self._sample_shape != chunk.sample_shape:
+            self._begin_run(chunk)
         else:
             self._run.feed(*chunk.batches)
         self._form, self._files = chunk.form, chunk.files
         return True
+
+    def _begin_run(self, chunk: Chunk) -> None:
+        """Begin a run for samples of the shape of this chunk, with the totals of the run before."""
+        before = self._run
+        program = self._program_for(chunk.sample_shape)
+        run = program.begin(self._mode, *chunk.batches)
+        if before is not None:
+            run.resume_totals(before.totals)
+        self._run, self.program, self._sample_shape = run, program, chunk.sample_shape
 
     def _warn_of_the_end(self, taken: int) -> None:
         message = (

@@ -42,11 +42,12 @@ def require_whole_files(files: Files) -> None:
 
 
 class Chunk(NamedTuple):
-    """Batches, how their targets were given, and the memory-mapped arrays that they are read from."""
+    """Batches, how their targets were given, the memory-mapped arrays that they are read from, the shape of one sample."""
 
     batches: Batches
     form: Form
     files: Files = ()
+    sample_shape: Shape = ()
 
 
 class Source(ABC):
@@ -136,7 +137,7 @@ class Samples(Source):
             yield from self._blocks(x, batch_size, self._order(batch_size, shuffle, seed, stream))
         else:
             batches = Batches(self._dataset(x), batch_size, shuffle or "none", seed, stream)
-            yield Chunk(batches, self.form, self.files)
+            yield Chunk(batches, self.form, self.files, self.sample_shape)
 
     def part(self, begin: int, end: int) -> Samples:
         """Samples `begin` to `end`, without copying."""
@@ -191,7 +192,7 @@ class Samples(Source):
             index = slice(begin, begin + rows) if order is None else order[begin : begin + rows]
             weights = None if self.sample_weight is None else self.sample_weight[index]
             batches = Batches(Dataset(x[index], self.y[index], weights), batch_size)
-            yield Chunk(batches, self.form.part(index), self.files)
+            yield Chunk(batches, self.form.part(index), self.files, self.sample_shape)
 
     def _order(
         self, batch_size: int, shuffle: Shuffle | None, seed: int, stream: int

@@ -122,6 +122,8 @@ class Form(NamedTuple):
     dtype: np.dtype[Any] = np.dtype(np.float32)
     kept: NDArray[np.float32] | None = None
     """The targets (n, ...), where their shape is one that only a loss of the user's can read; the core has zeros then."""
+    outputs: Shape = ()
+    """The shape of one of the model's outputs for them."""
 
     def part(self, index: slice | NDArray[np.integer]) -> Form:
         """The same of some samples."""

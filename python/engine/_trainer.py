@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
+from engine._checks import Shape
 from engine._compiled import Compiled, Host
 from engine._goals import Goals, OutOfTimeError
 from engine._passes import Passes
@@ -40,7 +41,7 @@ class Trainer:
     """One call of `fit` or `evaluate`.
 
     Args:
-        program: the model, compiled.
+        program_for: gives the model's program, compiled, for samples of a shape.
         compiled: what it was compiled with.
         callbacks: whose hooks are called.
         progress: shown while it goes on.
@@ -50,7 +51,7 @@ class Trainer:
 
     def __init__(
         self,
-        program: Program,
+        program_for: Callable[[Shape], Program],
         compiled: Compiled,
         callbacks: CallbackList,
         progress: Progress,
@@ -58,7 +59,7 @@ class Trainer:
         *,
         lost: Callable[[float], None] | None = None,
     ) -> None:
-        self._program = program
+        self._program_for = program_for
         self._compiled = compiled
         self._callbacks = callbacks
         self._progress = progress
@@ -74,10 +75,8 @@ class Trainer:
 
     def _trained(self, plan: Plan) -> Logs:
         """Returns the logs of the last epoch; the optimizer has had its last word."""
-        if self._recovery is not None:
-            self._program = self._recovery.program
         passes = Passes(
-            self._program,
+            self._program_for,
             "train",
             plan.source,
             plan.batch_size,
@@ -164,7 +163,9 @@ class Trainer:
             or self._compiled.depends_on_batches
         )
         together = 1 if seen or source.count is None else max(1, EVALUATION_ROWS // size)
-        passes = Passes(self._program, "evaluate", source, size * together, steps=steps, steps_name="steps")
+        passes = Passes(
+            self._program_for, "evaluate", source, size * together, steps=steps, steps_name="steps"
+        )
         if not passes.ready():
             raise ValueError(OUT_OF_DATA)
         done = self._advance("test", passes, progress, together)
@@ -252,5 +253,9 @@ class Trainer:
                 show(done)
 
         steps.passes.require_whole_files()
-        rates = self._compiled.optimizer._learning_rates(len(batches)) if steps.mode == "train" else None
+        rates = None
+        if steps.mode == "train":
+            if steps.passes.program is not None:
+                self._compiled.optimizer._move_to(steps.passes.program)
+            rates = self._compiled.optimizer._learning_rates(len(batches))
         steps.run.advance(batches.start, batches.stop, rates, poll, steps.host)

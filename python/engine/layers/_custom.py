@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import REAL
+from engine._checks import REAL, Shape, filled
 from engine._custom import overrides
 from engine._values import StoredArray, mask_of
 from engine.layers._state import Named, Weight, Weighted
@@ -92,6 +92,26 @@ def checked_output(what: str, result: Any, rows: int) -> NDArray[Any]:
         )
         raise ValueError(msg)
     return array
+
+
+# In the place of unknown lengths, where what a function returns tells the shape of its outputs.
+TRIED_LENGTHS = (64, 32)
+
+
+def shape_by_trial(outputs_for: Callable[[Shape], Shape], sample: Shape) -> Shape:
+    """The shape of outputs, which has None where it depends on a length that is not known, as in Keras.
+
+    Args:
+        outputs_for: gives the shape of one of the outputs for inputs of a shape.
+        sample: the shape of one of the inputs; None stands for lengths that aren't known.
+    """
+    if None not in sample:
+        return outputs_for(sample)
+    one, other = (outputs_for(filled(sample, length)) for length in TRIED_LENGTHS)
+    if len(one) != len(other):
+        msg = f"the outputs must have as many axes for inputs of any length, got {one} and {other}"
+        raise ValueError(msg)
+    return tuple(size if size == again else None for size, again in zip(one, other, strict=True))
 
 
 def shape_of_outputs(

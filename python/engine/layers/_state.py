@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import Shape
+from engine._checks import Shape, fits, text_of_shape
 from engine._locks import Lock
 from engine._program import Float32, Loan, Program, read_weights
 from engine._spec import Spec
@@ -266,7 +266,9 @@ class Weighted(HasWeights, Spec):
         """The weights to start from: those there are, else fresh ones."""
         wanted = self._fitting_weights(input_shape)
         weights = self.weights if self.built else [weight.start(self.name) for weight in wanted]
-        self._specs, self._sample_shape = wanted, input_shape
+        self._specs = wanted
+        if self._sample_shape is None or not fits(input_shape, self._sample_shape):
+            self._sample_shape = input_shape
         return weights
 
     def _begun(self, input_shape: Shape) -> list[Float32]:
@@ -281,6 +283,13 @@ class Weighted(HasWeights, Spec):
         """The weights that inputs of `input_shape` need; ValueError where those that there are have other shapes."""
         wanted = self._weights_for(input_shape)
         for weight in wanted:
+            if None in weight.shape:
+                msg = (
+                    f"layer {self.name!r} would need a {weight.name} of shape {weight.shape} for inputs "
+                    f"{text_of_shape(input_shape)}: the length of this axis must be known. Give Input() a number instead "
+                    "of None, or put a GlobalAveragePooling1D() before the layer"
+                )
+                raise ValueError(msg)
             if math.prod(weight.shape) > MOST_WEIGHTS:
                 msg = f"layer {self.name!r} would need a {weight.name} of shape {weight.shape}: over 2**40 numbers"
                 raise ValueError(msg)

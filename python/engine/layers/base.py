@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from engine import constraints, initializers, regularizers
 from engine._arrays import readable, sample_shape_of_none, shaped
-from engine._checks import Shape, flag, float32_only, integer, label, shape, text_of_shape, without_batch
+from engine._checks import (
+    Shape,
+    fits,
+    flag,
+    float32_only,
+    integer,
+    label,
+    shape,
+    text_of_shape,
+    without_batch,
+)
 from engine._program import Float32, Operation, build
 from engine._random import next_sampling
 from engine._spec import Registry, auto_name, snake_case
@@ -28,6 +38,7 @@ from engine.layers._custom import (
     given_mask,
     layer_within,
     refuse_overrides,
+    shape_by_trial,
     shape_of_outputs,
     with_mask,
 )
@@ -131,7 +142,7 @@ class Layer(Linked):
         dtype: object = None,
         autocast: bool = True,
         name: str | None = None,
-        input_shape: Sequence[int] | None = None,
+        input_shape: Sequence[int | None] | None = None,
         input_dim: int | None = None,
         batch_input_shape: Sequence[int | None] | None = None,
     ) -> None:
@@ -139,7 +150,7 @@ class Layer(Linked):
         if input_dim is not None:
             input_shape = (integer(input_dim, "input_dim", 1),)
         if batch_input_shape is not None:
-            input_shape = tuple(batch_input_shape)[1:]  # type: ignore[assignment] # `shape` refuses None
+            input_shape = tuple(batch_input_shape)[1:]
         self._given_input_shape = None if input_shape is None else shape(input_shape, "input_shape")
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
         self.trainable = trainable
@@ -354,7 +365,7 @@ class Layer(Linked):
         if known is None:
             with JOINING:
                 known = self._started_for(sample)
-        if sample != known and self._specs:
+        if sample != known and self._specs and not fits(sample, known) and not fits(known, sample):
             msg = (
                 f"layer {self.name!r} was built for {text_of_shape(known)} but gets "
                 f"{text_of_shape(sample)}: make a new layer instead of moving this one"
@@ -382,9 +393,10 @@ class Layer(Linked):
         self._build_for(sample)
         if type(self).compute_output_shape is not Layer.compute_output_shape:
             given = tuple(self.compute_output_shape((None, *sample)))
-            return tuple(integer(size, "compute_output_shape", 1) for size in given[1:])
+            return shape(given[1:], "compute_output_shape")
+        masked = accepts(self.call, "mask")
         with self._adding():
-            return shape_of_outputs(self._called, sample, accepts(self.call, "mask"))
+            return shape_by_trial(lambda inputs: shape_of_outputs(self._called, inputs, masked), sample)
 
     def _called(self, inputs: Float32, training: bool, mask: NDArray[np.bool_] | None) -> NDArray[Any]:
         given = {"training": training, "mask": mask}

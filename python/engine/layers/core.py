@@ -9,6 +9,7 @@ from typing import Any
 from engine import activations, constraints, initializers, regularizers
 from engine._checks import Shape, dtype_of, flag, integer, left_out, real, require, text_of_shape
 from engine._program import Float32, Operation
+from engine.layers._custom import shape_by_trial
 from engine.layers._hosts import FunctionHost
 from engine.layers.base import Layer, Weight, asked, register
 from engine.layers.symbols import NoNumbers
@@ -144,7 +145,8 @@ class InputLayer(NoNumbers, Layer):
     """The shape of one sample; first in a model, and not among its `layers`.
 
     Args:
-        shape: such as `(784,)` or `(28, 28)`, without the batch axis.
+        shape: such as `(784,)` or `(28, 28)`, without the batch axis. None stands for an axis whose length differs from
+            batch to batch, such as `(None,)` for texts.
         batch_size: for the shape alone; batches of any size go through.
         dtype: of the data, which may have any other real dtype as well.
         sparse: whether samples come as sparse matrices of SciPy; the model takes these and dense arrays either way.
@@ -166,7 +168,7 @@ class InputLayer(NoNumbers, Layer):
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
-        shape: Sequence[int] | None = None,
+        shape: Sequence[int | None] | None = None,
         batch_size: int | None = None,
         dtype: object = None,
         sparse: bool | None = None,
@@ -208,7 +210,7 @@ class InputLayer(NoNumbers, Layer):
 
 
 def Input(  # noqa: N802, PLR0917 # Keras' name and signature
-    shape: Sequence[int] | None = None,
+    shape: Sequence[int | None] | None = None,
     batch_size: int | None = None,
     dtype: object = None,
     sparse: bool | None = None,
@@ -221,7 +223,8 @@ def Input(  # noqa: N802, PLR0917 # Keras' name and signature
     """The start of a model: the shape of one sample.
 
     Args:
-        shape: such as `(784,)` or `(28, 28)`, without the batch axis.
+        shape: such as `(784,)` or `(28, 28)`, without the batch axis. None stands for an axis whose length differs from
+            batch to batch, such as `(None,)` for texts.
         batch_size: for the shape alone; batches of any size go through.
         dtype: of the data, which may have any other real dtype as well.
         sparse: whether samples come as sparse matrices of SciPy; the model takes these and dense arrays either way.
@@ -264,7 +267,9 @@ def require_axis(layer: Layer, input_shape: Shape) -> None:
 def activated_shape(activation: Any, shape: Shape) -> Shape:
     """What samples of `shape` become by what `activations.get` returned."""
     known = activations.in_core(activation) or isinstance(activation, Layer)
-    return shape if known else FunctionHost(activation, shape).output_shape()
+    if known:
+        return shape
+    return shape_by_trial(lambda inputs: FunctionHost(activation, inputs).output_shape(), shape)
 
 
 def function_operation(function: Any, shape: Shape) -> Operation:

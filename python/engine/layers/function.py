@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine._checks import Shape, WrongTypeError, config_of, integers, require
+from engine._checks import Shape, WrongTypeError, config_of, integers, require, shape
 from engine._spec import described, meant
 from engine.layers._custom import accepts
 from engine.layers.base import Layer, register
@@ -86,7 +86,7 @@ class Lambda(Layer):
             return super()._output_shape_for(input_shape)
         self._build_for(input_shape)
         given = tuple(self._shape((None, *input_shape)))[1:] if callable(self._shape) else self._shape
-        return integers(given, "output_shape", 1)
+        return shape(given, "output_shape") if None in given else integers(given, "output_shape", 1)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again; functions by name, for `register_keras_serializable`."""

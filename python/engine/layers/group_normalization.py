@@ -66,7 +66,7 @@ class GroupNormalization(Scaled):
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""
         (channels,) = axes_of(self.name, self.axis, input_shape).inner_shape
-        if channels % self.groups:
+        if channels is not None and channels % self.groups:
             msg = (
                 f"layer {self.name!r} can't cut {channels} channels into `groups={self.groups}`: "
                 "give a number that divides them, or -1"

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import Shape, flag, real, text_of_shape
+from engine._checks import Shape, filled, flag, real, text_of_shape
 from engine._program import Operation
 from engine.layers._axes import transposed
-from engine.layers._custom import warn_of_lost_mask
+from engine.layers._custom import TRIED_LENGTHS, warn_of_lost_mask
 from engine.layers.base import Layer, register
 from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
@@ -174,7 +174,7 @@ def masks_before(stack: Sequence[Layer]) -> list[int | None]:
         found.append(source)
         if layer._is_custom and layer.supports_masking:
             # A `compute_mask` of its own is tried on zeros.
-            inputs = np.zeros((2, *(layer._sample_shape or (1,))), np.float32)
+            inputs = np.zeros((2, *filled(layer._sample_shape or (1,), TRIED_LENGTHS[0])), np.float32)
             before = None if source is None else np.ones(inputs.shape[:-1], bool)
             after = layer.compute_mask(inputs, before)
             source = None if after is None else source if after is before else number

@@ -42,7 +42,8 @@ class Rescaling(Layer):
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The shape that comes in."""
         for name, value in (("scale", self.scale), ("offset", self.offset)):
-            if isinstance(value, list) and len(value) not in (1, *input_shape[-1:]):
+            unknown = input_shape[-1:] == (None,)
+            if isinstance(value, list) and len(value) not in (1, *input_shape[-1:]) and not unknown:
                 msg = (
                     f"layer {self.name!r} has {len(value)} numbers as `{name}`, but gets "
                     f"{text_of_shape(input_shape)}: give one, or one for each entry of the last axis"

@@ -59,7 +59,7 @@ class _Masked(Seeded):
         batch, *given = noise_shape
         sizes = zip(input_shape, given, strict=False)
         mask = tuple(size if axis is None else axis for size, axis in sizes)
-        fits = all(axis in (1, size) for size, axis in zip(input_shape, mask, strict=False))
+        fits = all(axis in (1, size) or size is None for size, axis in zip(input_shape, mask, strict=False))
         if len(given) != len(input_shape) or not fits or batch not in (None, 1):
             msg = (
                 f"layer {self.name!r} has `noise_shape={tuple(noise_shape)}`, but gets {text_of_shape(input_shape)}: "
@@ -67,7 +67,7 @@ class _Masked(Seeded):
             )
             raise ValueError(msg)
         fields: dict[str, Any] = {"shared": batch == 1}
-        if mask != input_shape:
+        if mask != input_shape and None not in input_shape:
             numbers = np.arange(math.prod(mask)).reshape(mask)
             fields["from"] = np.broadcast_to(numbers, input_shape).reshape(-1).tolist()
             fields["noises"] = numbers.size

@@ -38,7 +38,7 @@ class Flatten(_Moving):
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """One axis, as long as all of `input_shape` together."""
-        return (math.prod(input_shape),)
+        return (None if None in input_shape else math.prod(input_shape),)
 
     def _lower(self, input_shape: Shape) -> list[Operation]:
         """Nothing, but for channels that come first."""
@@ -64,7 +64,15 @@ class Reshape(_Moving):
         super().__init__(**options)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """`target_shape`, -1 replaced."""
+        """`target_shape`, -1 replaced; by None where lengths aren't known."""
+        if None in input_shape:
+            if -1 not in self.target_shape:
+                msg = (
+                    f"layer {self.name!r} can't reshape {text_of_shape(input_shape)}, of unknown length, to `target_shape="
+                    f"{self.target_shape}`: let one of its axes be -1, or give Input() a number instead of None"
+                )
+                raise ValueError(msg)
+            return tuple(None if axis == -1 else axis for axis in self.target_shape)
         size, known = math.prod(input_shape), math.prod(axis for axis in self.target_shape if axis != -1)
         if size % known or (size != known and -1 not in self.target_shape):
             msg = (

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from engine._checks import Shape, integer
+from engine._checks import Shape, shape
 from engine._left_out import SaysWhatIsLeftOut
 from engine.layers._custom import accepts
 from engine.layers._losses import Penalised
@@ -220,7 +220,7 @@ class Linked(Penalised):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """The shape of the outputs for inputs of `input_shape`, both `(None, ...)`."""
-        sample = tuple(integer(size, "input_shape", 1) for size in tuple(input_shape)[1:])
+        sample = shape(tuple(input_shape)[1:], "input_shape")
         return (None, *self._output_shape_for(sample))
 
     @property

@@ -24,6 +24,7 @@ from engine._tokens import require_tokens
 from engine.callbacks import History
 from engine.layers import InputLayer, Layer
 from engine.metrics import Metric
+from engine.models.lengths import ProgramsByShape
 from engine.models.lock import ModelLock
 from engine.optimizers import Optimizer
 from engine.optimizers.base import registry as optimizer_registry
@@ -41,6 +42,7 @@ class CompiledModel(SaysWhatIsLeftOut, ABC):
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self._inputs: InputLayer | None = None
         self._program: Program | None = None
+        self._by_shape: ProgramsByShape | None = None  # where an axis of the samples has no fixed length
         self._sample_shape: Shape | None = None
         self._output_shape: Shape | None = None
         self._tokens: int | None = None  # where inputs are indices: how many there are
@@ -60,6 +62,10 @@ class CompiledModel(SaysWhatIsLeftOut, ABC):
     @abstractmethod
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
         """Make the weights for inputs of `input_shape`, batch axis first."""
+
+    @abstractmethod
+    def _shape_to_build_for(self, sample: Shape) -> Shape:
+        """The shape to build for where the first samples have the shape `sample`."""
 
     @abstractmethod
     def _output_shape_for(self, input_shape: Shape) -> Shape:
@@ -386,8 +392,9 @@ class CompiledModel(SaysWhatIsLeftOut, ABC):
         return in_order_of(names, only_array(x, rank), name)
 
     def _output_shape_of(self, sample: Shape) -> Shape:
-        """The shape of one output for samples of `sample`, where nothing is known yet."""
-        return self._output_shape_for(sample) if self._output_shape is None else self._output_shape
+        """The shape of one output for samples of `sample`."""
+        known = self._output_shape
+        return self._output_shape_for(sample) if known is None or None in known else known
 
     @property
     def _facts(self) -> dict[str, Any]:
@@ -415,8 +422,8 @@ class CompiledModel(SaysWhatIsLeftOut, ABC):
         self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
         self._feature_names = self._feature_names if names is None else names
         indices, compiled = facts.get("class_indices"), self._compiled
-        if isinstance(indices, bool) and compiled is not None and not compiled.settled and self._output_shape:
-            with compiled.settling(indices, self._output_shape[-1]):
+        if isinstance(indices, bool) and compiled is not None and not compiled.settled and self._program:
+            with compiled.settling(indices, self._program.output_width):
                 self._apply(compiled)
 
     @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine._checks import Shape, flag
+from engine._checks import Shape, filled, flag
 from engine._progress import print_message
 from engine.layers.core import named_leaves
 from engine.models.compiled import CompiledModel
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # What the sample of an export is made of: as many different numbers in [-1, 1], in an order without a pattern.
 _DIFFERENT, _STEP = 1009, 617
+# A length of samples, for the example in a message.
+_EXAMPLE = 40
 
 
 class ExchangedModel(CompiledModel):
@@ -134,6 +136,13 @@ class ExchangedModel(CompiledModel):
         from engine.export import Graph, stages_of
 
         shape = self._sample("export()")
+        if None in shape:
+            msg = (
+                f"model {self.name!r} takes samples of any length, {(None, *shape)}, but a file is for one of them: export "
+                "a model of the same layers that begins with Input() of known lengths, such as "
+                f"keras.Sequential([keras.Input({filled(shape, _EXAMPLE)}), *model.layers]), whose weights are the same"
+            )
+            raise ValueError(msg)
         inputs, program = self._inputs, self._program
         if inputs is None or program is None:
             raise self._not_built("export()")

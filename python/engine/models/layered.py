@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import Shape, without_batch
+from engine._checks import Shape, fits, without_batch
 from engine._compiled import Compiled
 from engine._program import Float32, Loan, Operation, Program, build, read_weights
-from engine.layers import InputLayer, Layer
+from engine.layers import Embedding, InputLayer, Layer
 from engine.layers.base import JOINING
 from engine.layers.weights import HasWeights
+from engine.models.lengths import Lowering, ProgramsByShape, known_shape
 from engine.models.model import TrainableModel
 from engine.models.stack import (
     first_uses,
@@ -108,6 +109,19 @@ class Layered(TrainableModel, HasWeights):
         if config and config.get("input_shape") is not None:
             self.build(tuple(config["input_shape"]))
 
+    def _shape_to_build_for(self, sample: Shape) -> Shape:
+        """What the first data, samples of shape `sample`, tell of the shape of all: with indices, as of texts, no lengths."""
+        leaves = self._leaves
+        if not leaves or not isinstance(leaves[0], Embedding):
+            return sample
+        free = tuple(None if size > 1 else size for size in sample)
+        try:
+            for leaf, shape in zip(leaves, shapes_through(free, leaves), strict=False):
+                leaf._fitting_weights(shape)
+        except ValueError:
+            return sample
+        return free
+
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """The output's shape for inputs of `input_shape`, both with the batch axis first."""
         return (None, *self._output_shape_for(without_batch(input_shape)))
@@ -117,7 +131,7 @@ class Layered(TrainableModel, HasWeights):
         if not self._layers:
             msg = f"model {self.name!r} has no layers: add some with model.add()"
             raise ValueError(msg)
-        if self._inputs is not None and self._inputs.sample_shape != input_shape:
+        if self._inputs is not None and not fits(input_shape, self._inputs.sample_shape):
             msg = (
                 f"model {self.name!r} has input shape {(None, *self._inputs.sample_shape)}, so it can't take "
                 f"{(None, *input_shape)}"
@@ -217,14 +231,18 @@ class Layered(TrainableModel, HasWeights):
         compiled: Compiled | None,
     ) -> None:
         """Become a model of these parts, with these leaves; `output_shape` is None where it isn't known."""
-        program, weights = None, []
+        program, by_shape, weights = None, None, []
         operations: list[Operation] = []
         if inputs is not None and output_shape is not None:
             samples = shapes_through(inputs.sample_shape, leaves)
-            operations = operations_through(samples, leaves, self._trainable)
+            known = known_shape(inputs.sample_shape, lambda shape: shapes_through(shape, leaves))
+            shapes = shapes_through(known, leaves)
+            operations = operations_through(shapes, leaves, self._trainable)
             weights = [self._lent_or_own(*pair) for pair in first_uses(samples, leaves).items()]
             arrays = list(chain(*weights))
-            program = build(math.prod(inputs.sample_shape), operations, arrays, math.prod(output_shape[:-1]))
+            program = build(math.prod(known), operations, arrays, math.prod(shapes[-1][:-1]))
+            if None in inputs.sample_shape:
+                by_shape = ProgramsByShape(program, known, self._lowering_of(leaves))
             if compiled is not None:
                 self._compile_program(compiled, program, operations, leaves, samples)
         staying = set(leaves)
@@ -246,7 +264,18 @@ class Layered(TrainableModel, HasWeights):
         self._mixed = any(_modes_through(stack, self._modes, None))
         self._penalised = [leaf for leaf in leaves if leaf.activity_regularizer is not None]
         self._tokens = next((leaf._tokens for leaf in leaves if not leaf._only_moves_values), None)
+        self._by_shape = by_shape
         self._program = program  # last: whoever finds it, without a lock, finds the rest as well
+
+    def _lowering_of(self, leaves: list[Layer]) -> Lowering:
+        """What gives the operations of `leaves` for samples of any length, with what learns now."""
+        learns, trainable = self._trainable, {leaf: leaf.trainable for leaf in leaves}
+
+        def lowering(shape: Shape) -> tuple[list[Operation], Shape]:
+            shapes = shapes_through(shape, leaves)
+            return operations_through(shapes, leaves, learns, trainable), shapes[-1]
+
+        return lowering
 
     def _lent_or_own(self, leaf: Layer, sample: Shape) -> list[Float32 | Loan]:
         """What the program has for a layer: weights of another model that is there, or else its own."""
@@ -280,7 +309,9 @@ class Layered(TrainableModel, HasWeights):
         program, inputs, leaves = self._program, self._inputs, self._leaves
         if program and inputs:
             samples = shapes_through(inputs.sample_shape, leaves)
-            if self._operations == operations_through(samples, leaves, self._trainable):
+            known = known_shape(inputs.sample_shape, lambda shape: shapes_through(shape, leaves))
+            now = operations_through(shapes_through(known, leaves), leaves, self._trainable)
+            if self._operations == now:
                 self._compile_program(compiled, program, self._operations, leaves, samples)
                 return
         # `trainable` was assigned, or there is no program yet.

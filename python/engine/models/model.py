@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from engine._arrays import complaint, require_sample_shape, sample_shape_of_none
 from engine._checks import Shape, flag
+from engine._compiled import Compiled
 from engine._goals import goals
 from engine._lazy import LazyRows, part_of, taken_at_once, unchecked_rows
 from engine._plan import FitOptions, limited, optional, resolve_batch_size
@@ -116,7 +118,7 @@ class TrainableModel(ExchangedModel, SavedModel):
                 plan = options.plan(
                     source, held_out, goals(compiled, held_out is not None, target, time_budget)
                 )
-                program = self._built_for(source.sample_shape)
+                self._built_for(source.sample_shape, compiled)
             with Progress(hooks.verbose_beside(verbose), plan.steps) as progress:
                 self._warn_of_dead_ends(compiled)
                 recovery = Recovery(self, compiled, hooks)
@@ -131,7 +133,14 @@ class TrainableModel(ExchangedModel, SavedModel):
                     self._warn_of_loss(compiled, loss, source)
 
                 try:
-                    Trainer(program, compiled, hooks, progress, recovery, lost=lost).fit(plan)
+                    Trainer(
+                        partial(self._built_for, compiled=compiled),
+                        compiled,
+                        hooks,
+                        progress,
+                        recovery,
+                        lost=lost,
+                    ).fit(plan)
                 except BaseException:
                     if recovery.refused:
                         self.history, self._feature_names = earlier
@@ -179,9 +188,9 @@ class TrainableModel(ExchangedModel, SavedModel):
                 source = self._source(x, y, sample_weight)
                 size = resolve_batch_size(given_size, limit, source.count)
                 source, limit, size = limited(source, limit, size)
-                program = self._built_for(source.sample_shape)
+                self._built_for(source.sample_shape, compiled)
             with Progress(hooks.verbose_beside(verbose), limit or source.steps(size)) as progress:
-                trainer = Trainer(program, compiled, hooks, progress)
+                trainer = Trainer(partial(self._built_for, compiled=compiled), compiled, hooks, progress)
                 params = {"verbose": verbose, "epochs": 1, "steps": progress.steps}
                 hooks.join(self, params, self._lock.lent)
                 return compiled.result(trainer.evaluate(source, size, limit), as_dict)
@@ -238,7 +247,7 @@ class TrainableModel(ExchangedModel, SavedModel):
                     outputs = predict(program, rows, size, hooks, progress, out=target)
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error) from None
-        return self._shaped(outputs) if out is None else delivered(outputs, out)
+        return outputs.reshape(len(outputs), *shape) if out is None else delivered(outputs, out)
 
     def _predict_stream(
         self, x: object, steps: int | None, verbose: object, callbacks: object, out: object
@@ -291,7 +300,8 @@ class TrainableModel(ExchangedModel, SavedModel):
             return self._by_layer(array, training)
         seed = next_sampling(self) if training else 0
         try:
-            return self._shaped(program.predict(taken_at_once(rows), None, True, bool(training), seed))
+            outputs = program.predict(taken_at_once(rows), None, True, bool(training), seed)
+            return self._shaped(outputs, rows.shape[1:])
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
 
@@ -314,11 +324,12 @@ class TrainableModel(ExchangedModel, SavedModel):
             with self._checking(compiled):
                 samples = self._samples(x, y, sample_weight, names=self._feature_names)
                 samples = samples.with_class_weight(class_weight)
-                program = self._built_for(samples.sample_shape)
+                program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), "none"))
             self._warn_of_dead_ends(compiled)
             run, host = program.begin("train", *chunk.batches), compiled.host_for(chunk.form)
             compiled.start_pass()
+            compiled.optimizer._move_to(program)
             run.advance(0, 1, compiled.optimizer._learning_rates(1), host=host)
             if not math.isfinite(run.totals.loss):
                 self._warn_of_loss(compiled, run.totals.loss, samples)
@@ -338,7 +349,7 @@ class TrainableModel(ExchangedModel, SavedModel):
             self._forget_penalties()
             with self._checking(compiled):
                 samples = self._samples(x, y, sample_weight, names=self._feature_names)
-                program = self._built_for(samples.sample_shape)
+                program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), None))
             run, host = program.begin("evaluate", *chunk.batches), compiled.host_for(chunk.form)
             compiled.start_pass()
@@ -349,16 +360,23 @@ class TrainableModel(ExchangedModel, SavedModel):
         """The model's outputs for one batch, all of `x`."""
         return self._outputs(x, "x")
 
-    def _built_for(self, shape: Shape) -> Program:
-        """The program, built for samples of `shape` if there was none."""
+    def _built_for(self, shape: Shape, compiled: Compiled | None = None) -> Program:
+        """The program for samples of `shape`, built for them if there was none.
+
+        Args:
+            shape: of one sample.
+            compiled: with what the program must be compiled; None for predictions, which need no optimizer.
+        """
         if self._program is None:
-            self.build((None, *shape))
+            self.build((None, *self._shape_to_build_for(shape)))
+        if self._by_shape is not None:
+            return self._by_shape.program(shape, compiled)
         return cast(Program, self._program)
 
-    def _shaped(self, outputs: Float32) -> Float32:
-        """Outputs in the model's output shape, where that isn't one row per sample."""
-        shape = self._output_shape
-        return outputs if shape is None or len(shape) == 1 else outputs.reshape(len(outputs), *shape)
+    def _shaped(self, outputs: Float32, sample: Shape) -> Float32:
+        """Outputs for samples of shape `sample` in the model's output shape, where that isn't one row per sample."""
+        shape = self._output_shape_of(sample)
+        return outputs if len(shape) == 1 else outputs.reshape(len(outputs), *shape)
 
 
 def _wants_dict(return_dict: object) -> bool:

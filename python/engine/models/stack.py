@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from engine._checks import Shape, text_of_shape
@@ -83,13 +83,19 @@ def shapes_through(input_shape: Shape, stack: Sequence[Any]) -> list[Shape]:
     return shapes
 
 
-def operations_through(samples: Sequence[Shape], leaves: Sequence[Layer], learns: bool) -> list[Operation]:
+def operations_through(
+    samples: Sequence[Shape],
+    leaves: Sequence[Layer],
+    learns: bool,
+    trainable: Mapping[Layer, bool] | None = None,
+) -> list[Operation]:
     """What the core computes, layer by layer. What works on rows works on the last axis.
 
     Args:
         samples: shapes of one before the first layer and after each.
         leaves: the layers, one as often as it is used.
         learns: False where nothing is to be trained, whatever the layers say.
+        trainable: what counts in the place of the attribute of that name of each layer.
     """
     found: list[Operation] = []
     sources = masks_before(leaves)
@@ -111,7 +117,10 @@ def operations_through(samples: Sequence[Shape], leaves: Sequence[Layer], learns
             first = firsts.setdefault((layer, kind, kinds[kind]), len(found))
             kinds[kind] += 1
             again = {"first": first} if first < len(found) else {}
-            found.append({**operation, **note, **again, **_of_use(layer, operation, use)})
+            frozen = (
+                {} if trainable is None or "trainable" not in operation else {"trainable": trainable[layer]}
+            )
+            found.append({**operation, **note, **again, **frozen, **_of_use(layer, operation, use)})
     return (
         found if learns else [{**each, "trainable": False} if "trainable" in each else each for each in found]
     )

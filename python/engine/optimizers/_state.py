@@ -204,6 +204,14 @@ class Stateful(Spec):
             variables: the weights that training changes.
         """
 
+    def _move_to(self, program: Program) -> None:
+        """Go on in `program`, of the same model for samples of another length, with the state to the bit."""
+        if self._program is program or self._program is None:
+            return
+        state, self._program = self._snapshot(), program
+        write_raw_state(program, state.arrays)
+        self._batches = state.batches
+
     def finalize_variable_values(self, var_list: Sequence[Any] | None = None) -> None:
         """With `use_ema`, put the running means in the place of the weights, as `fit` does when it ends.
 

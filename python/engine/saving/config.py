@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 from engine import layers as layer_classes
-from engine._checks import Shape
+from engine._checks import Shape, filled, fits
 from engine.layers import InputLayer, Layer
 from engine.saving._state import paths_of
 from engine.saving.contents import Reader, Slot
@@ -187,7 +187,7 @@ class _Inventory:
             learns: whether the model learns that is within the outermost one, and has this one within or is it.
         """
         given = _given_shape(config)
-        if None not in (given, shape) and given != shape:
+        if given is not None and shape is not None and not fits(shape, given):
             msg = f"a model takes samples of shape {given}, but gets {shape} in the model around it"
             raise ValueError(msg)
         shape = given or shape
@@ -238,7 +238,7 @@ class _Inventory:
 
 
 def _require_size(shape: Shape, name: str) -> None:
-    if math.prod(shape) > MOST_NUMBERS:
+    if math.prod(filled(shape, 1)) > MOST_NUMBERS:
         msg = f"at layer {name!r} a sample has the shape {shape}: a file may ask for {MOST_NUMBERS} numbers at most"
         raise ValueError(msg)
 

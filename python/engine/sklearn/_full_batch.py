@@ -52,7 +52,7 @@ class Objective:
         self._constant = design.constant(samples)
         rows = rows_of(samples.x, (design.units[0],), "X")
         checked = checked_samples(rows, samples.y, Targeting(loss, (design.outputs,)), samples.weights)
-        self._passes = Passes(program, "train", checked, ROWS)
+        self._passes = Passes(lambda _: program, "train", checked, ROWS)
         self._total = samples.size if samples.weights is None else math.fsum(samples.weights)
         self._shapes = [array.shape for array in self._model.weights]
         self.shown = math.nan  # the loss at the last point as scikit-learn defines it

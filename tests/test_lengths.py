@@ -1,0 +1,254 @@
+"""Samples with axes of unknown length: programs for each length that comes, with one state."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+from engine import layers
+from engine.models import lengths
+
+numbers = np.random.default_rng(1)
+X, Y = numbers.integers(1, 20, (24, 12)), numbers.integers(0, 2, 24)
+
+
+def made(optimizer: Any = "adam", **options: Any) -> Any:
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            keras.Input((None,)),
+            layers.Embedding(20, 4, mask_zero=True),
+            layers.Dropout(0.3, seed=5),
+            layers.GlobalAveragePooling1D(),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    model.compile(optimizer, "binary_crossentropy", metrics=["accuracy", "auc"], **options)
+    return model
+
+
+def batches(*sizes: int) -> Iterator[tuple[Any, Any]]:
+    for number, size in enumerate(sizes):
+        rows = slice(8 * (number % 3), 8 * (number % 3) + 8)
+        yield X[rows, :size], Y[rows]
+
+
+def padded(*sizes: int) -> Iterator[tuple[Any, Any]]:
+    """The same batches, all of one length: the mask leaves out what was added."""
+    for x, y in batches(*sizes):
+        yield np.pad(x, ((0, 0), (0, 12 - x.shape[1]))), y
+
+
+SIZES = (12, 7, 12, 3, 7, 9)
+OPTIMIZERS = {
+    "sgd": lambda: keras.optimizers.SGD(0.3, momentum=0.9, nesterov=True),
+    "adam": lambda: keras.optimizers.Adam(0.02, amsgrad=True),
+    "averages": lambda: keras.optimizers.Adam(0.02, use_ema=True, ema_overwrite_frequency=4),
+    "accumulated": lambda: keras.optimizers.RMSprop(0.02, gradient_accumulation_steps=4),
+    "schedule": lambda: keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.5, 2, 0.5)),
+}
+
+
+def no_dropout(optimizer: Any) -> Any:
+    model = made(optimizer)
+    model.layers[1].rate = 0.0
+    model = keras.models.clone_model(model)
+    model.set_weights(made().get_weights())
+    return model
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_state_moves_with_the_length(name: str) -> None:
+    changing, fixed = no_dropout(OPTIMIZERS[name]()), no_dropout(OPTIMIZERS[name]())
+    ours = changing.fit(batches(*SIZES), verbose=0).history
+    theirs = fixed.fit(padded(*SIZES), verbose=0).history
+    assert ours.keys() == theirs.keys()
+    for key, values in theirs.items():
+        np.testing.assert_allclose(ours[key], values, rtol=1e-5)
+    for one, other in zip(changing.get_weights(), fixed.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    for one, other in zip(changing.optimizer.variables, fixed.optimizer.variables, strict=True):
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-4, atol=1e-6)
+
+
+def test_fit_is_a_step_after_the_other() -> None:
+    """To the bit, and with what dropout draws."""
+    whole, single = made(), made()
+    whole.fit(batches(*SIZES), verbose=0)
+    for x, y in batches(*SIZES):
+        single.train_on_batch(x, y)
+    for one, other in zip(whole.get_weights(), single.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_callbacks_see_one_optimizer() -> None:
+    model, seen = made(), []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            seen.append(int(self.model.optimizer.iterations))
+            self.model.evaluate(X[:, :5], Y, verbose=0)
+            self.model.predict(X[:, :4], verbose=0)
+
+    plain = made()
+    model.fit(batches(*SIZES), verbose=0, callbacks=[Look()], validation_data=(X[:, :2], Y))
+    plain.fit(batches(*SIZES), verbose=0)
+    assert seen == [1, 2, 3, 4, 5, 6]
+    for one, other in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_metrics_add_up_over_lengths() -> None:
+    model = made()
+    together = model.evaluate(batches(12, 7, 3), verbose=0, return_dict=True)
+    outputs = np.concatenate([model.predict(x, verbose=0) for x, _ in batches(12, 7, 3)])[:, 0]
+    assert together["accuracy"] == pytest.approx(np.mean((outputs > 0.5) == Y))
+    expected = -np.mean(np.log(np.where(Y == 1, outputs, 1 - outputs)))
+    assert together["loss"] == pytest.approx(expected, rel=1e-5)
+    metric = keras.metrics.AUC()
+    metric.update_state(Y, outputs)
+    assert together["auc"] == pytest.approx(float(metric.result()), rel=1e-6)
+
+
+def test_an_error_half_way_leaves_the_last_step() -> None:
+    model, other = made(), made()
+
+    def broken() -> Iterator[tuple[Any, Any]]:
+        yield from batches(12, 7)
+        yield np.full((8, 5), 99), Y[:8]
+
+    with pytest.raises(ValueError, match="row 0 holds 99"):
+        model.fit(broken(), verbose=0)
+    other.fit(batches(12, 7), verbose=0)
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert int(model.optimizer.iterations) == 2
+    for trained in (model, other):
+        trained.fit(batches(3, 12), verbose=0)
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_more_lengths_than_programs_are_kept() -> None:
+    model, other = made(), made()
+    sizes = [*range(1, 12), *range(11, 0, -1)]
+    assert len(set(sizes)) > lengths._MOST_PROGRAMS
+    model.fit(batches(*sizes), verbose=0)
+    for x, y in batches(*sizes):
+        other.train_on_batch(x, y)
+        other.predict(X[:, :12], verbose=0)
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_compile_and_new_layers_start_anew() -> None:
+    model = made()
+    model.fit(X[:, :5], Y, verbose=0)
+    model.layers[0].trainable = False
+    model.compile("sgd", "binary_crossentropy")
+    table = model.layers[0].get_weights()[0]
+    model.fit(X[:, :5], Y, verbose=0)
+    np.testing.assert_array_equal(model.layers[0].get_weights()[0], table)
+    assert int(model.optimizer.iterations) == 1
+    model.pop()
+    model.add(layers.Dense(3))
+    assert model.predict(X[:, :5], verbose=0).shape == (24, 3)
+
+
+def test_validation_and_numpy_losses_of_other_lengths() -> None:
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        return np.mean((y_true - y_pred) ** 2, axis=-1)
+
+    loss.gradient = lambda y_true, y_pred: 2 * (y_pred - y_true) / y_pred.shape[-1]  # type: ignore[attr-defined]
+    model = keras.Sequential([keras.Input((None, None, 2)), layers.Dense(3)])
+    model.compile("sgd", loss, metrics=[lambda y_true, y_pred: np.abs(y_true - y_pred)])
+
+    def data() -> Iterator[tuple[Any, Any]]:
+        for shape in ((4, 3), (2, 5), (4, 3)):
+            yield numbers.normal(size=(6, *shape, 2)), numbers.normal(size=(6, *shape, 3))
+
+    held_out = (numbers.normal(size=(5, 7, 1, 2)), numbers.normal(size=(5, 7, 1, 3)))
+    history = model.fit(data(), verbose=0, validation_data=held_out).history
+    outputs = model.predict(held_out[0], verbose=0)
+    assert outputs.shape == (5, 7, 1, 3)
+    assert history["val_loss"][0] == pytest.approx(np.mean((outputs - held_out[1]) ** 2), rel=1e-5)
+
+
+def test_copies_keep_the_unknown_length(tmp_path: Path) -> None:
+    model = made()
+    model.fit(batches(*SIZES), verbose=0)
+    model.save(tmp_path / "model.keras")
+    copies = [pickle.loads(pickle.dumps(model)), keras.models.load_model(tmp_path / "model.keras")]
+    for copy in copies:
+        assert copy.input_shape == (None, None)
+        np.testing.assert_array_equal(copy.predict(X[:, :5], verbose=0), model.predict(X[:, :5], verbose=0))
+        assert int(copy.optimizer.iterations) == len(SIZES)
+    assert keras.models.clone_model(model).input_shape == (None, None)
+    assert keras.Input((None, 6)).shape == (None, None, 6)
+
+
+def test_models_share_layers() -> None:
+    model = made()
+    short = keras.Sequential([keras.Input((5,)), *model.layers])
+    model.fit(batches(*SIZES), verbose=0)
+    np.testing.assert_array_equal(short.predict(X[:, :5], verbose=0), model.predict(X[:, :5], verbose=0))
+    outer = keras.Sequential([keras.Input((None,)), model, layers.Dense(2)])
+    assert outer.predict(X[:, :4], verbose=0).shape == (24, 2)
+
+
+def test_messages() -> None:
+    model = made()
+    with pytest.raises(ValueError, match=r"`x` must have shape \(n, None\), got \(3, 2, 2\)"):
+        model.predict(np.ones((3, 2, 2)))
+    with pytest.raises(ValueError, match="export a model of the same layers"):
+        model.export("model.onnx")
+    with pytest.raises(ValueError, match=r"kernel of shape \(None, 2\).*must be known"):
+        keras.Sequential([keras.Input((None,)), layers.Dense(2)])
+    with pytest.raises(ValueError, match=r"can't reshape \(n, None\), of unknown length"):
+        keras.Sequential([keras.Input((None,)), layers.Reshape((4,))])
+    images = keras.Sequential([keras.Input((None, 6)), layers.Dense(2)])
+    with pytest.raises(ValueError, match="no batch axis, so leave out its first None"):
+        images.predict(np.ones((3, 6)))
+
+
+def test_embedding_first_takes_any_length() -> None:
+    model = keras.Sequential([layers.Embedding(20, 4), layers.GlobalMaxPooling1D(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    assert model.predict(X[:2, :5], verbose=0).shape == (2, 1)
+    flat = keras.Sequential([layers.Embedding(20, 4), layers.Flatten(), layers.Dense(1)])
+    flat.predict(X, verbose=0)
+    assert flat.input_shape == (None, 12)
+
+
+def test_a_backup_is_taken_up_between_lengths(tmp_path: Path) -> None:
+    class Data(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return len(SIZES)
+
+        def __getitem__(self, index: int) -> Any:
+            return list(batches(*SIZES))[index]
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if self.model.optimizer.iterations == 9:
+                raise KeyboardInterrupt
+
+    whole, stopped, resumed = made(), made(), made()
+    keras.utils.set_random_seed(1)
+    history = whole.fit(Data(), epochs=3, verbose=0).history
+    keras.utils.set_random_seed(1)
+    backup = keras.callbacks.BackupAndRestore(tmp_path, save_freq=1)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit(Data(), epochs=3, verbose=0, callbacks=[backup, Stop()])
+    backup = keras.callbacks.BackupAndRestore(tmp_path, save_freq=1)
+    rest = resumed.fit(Data(), epochs=3, verbose=0, callbacks=[backup]).history
+    assert {name: values[1:] for name, values in history.items()} == rest
+    for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
