@@ -45,7 +45,7 @@ LAYERS = [
         "metrics",
         "callbacks",
     }
-    | {"backend", "config", "datasets", "ops", "plots", "random", "utils"},
+    | {"backend", "config", "datasets", "ops", "plots", "random", "tree", "utils"},
     {
         "_compiled",
         "_data",

@@ -21,7 +21,7 @@ def refused(error: type[Exception], message: str, *arguments: Any, **options: An
         matmul(*arguments, **options)
 
 
-@pytest.mark.parametrize("name", ["a", "b", "bias"])
+@pytest.mark.parametrize("name", ["x1", "x2", "bias"])
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -42,19 +42,20 @@ def refused(error: type[Exception], message: str, *arguments: Any, **options: An
     ids=str,
 )
 def test_types_that_would_lose_digits(name: str, values: Any, message: str) -> None:
-    arguments = {"a": ONES, "b": SQUARE, "bias": None} | {name: values}
+    """With a bias, or another part of the engine's fused product, which is float32."""
+    arguments = {"x1": ONES, "x2": SQUARE, "bias": np.zeros(3, np.float32)} | {name: values}
     refused(TypeError, f"`{name}` is .*{message.format(name=name)}", **arguments)
 
 
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        ((2, 3), (2, 3), r"`a` \(2, 3\) has 3 columns and `b` \(2, 3\) has 2 rows.*`transpose_a`"),
-        ((3,), (2,), r"`a` \(3,\) has 3 columns and `b` \(2,\) has 2 rows"),
-        ((2, 2, 3), (3, 3, 1), r"`a` \(2, 2, 3\) and `b` \(3, 3, 1\) are stacks"),
+        ((2, 3), (2, 3), r"`x1` \(2, 3\) has 3 columns and `x2` \(2, 3\) has 2 rows.*`transpose_a`"),
+        ((3,), (2,), r"`x1` \(3,\) has 3 columns and `x2` \(2,\) has 2 rows"),
+        ((2, 2, 3), (3, 3, 1), r"`x1` \(2, 2, 3\) and `x2` \(3, 3, 1\) are stacks"),
         ((0, 2, 3), (2, 3, 1), "stacks"),
-        ((), (3,), "`a` must have one axis at least, got the scalar 1.0"),
-        ((3,), (), "`b` must have one axis at least"),
+        ((), (3,), "`x1` must have one axis at least, got the scalar 1.0"),
+        ((3,), (), "`x2` must have one axis at least"),
     ],
     ids=str,
 )
@@ -64,10 +65,22 @@ def test_shapes_that_do_not_go_together(a: tuple[int, ...], b: tuple[int, ...], 
         np.matmul(np.ones(a), np.ones(b))
 
 
+@pytest.mark.parametrize("values", [np.ones(3, object), np.array(["1", "2", "3"]), np.zeros(3, "M8[s]"), {}, "abc"])
+def test_types_that_are_no_numbers(values: Any) -> None:
+    refused(ValueError, "Invalid dtype.*expected bool, an integer dtype", ONES, values)
+    refused(ValueError, "Invalid dtype", values, SQUARE)
+
+
+def test_stacks_of_other_types_do_not_go_together_either() -> None:
+    refused(ValueError, "mismatch", np.ones((2, 3)), np.ones((2, 3)))
+    refused(ValueError, r"`transpose_b` swaps", np.ones((2, 3)), np.ones(3), transpose_b=True)
+    refused(TypeError, "`transpose_a` must be True or False", np.ones((2, 3)), np.ones(3), transpose_a="yes")
+
+
 def test_transposed_shapes_are_told() -> None:
     refused(
         ValueError,
-        r"`a` \(2, 3\), transposed, has 2 columns and `b` \(3, 3\) has 3",
+        r"`x1` \(2, 3\), transposed, has 2 columns and `x2` \(3, 3\) has 3",
         ONES,
         SQUARE,
         transpose_a=True,
@@ -78,7 +91,7 @@ def test_vectors_cannot_be_transposed() -> None:
     v = np.ones(3, np.float32)
     refused(
         ValueError,
-        r"`transpose_a` swaps the last two axes, and `a` has shape \(3,\)",
+        r"`transpose_a` swaps the last two axes, and `x1` has shape \(3,\)",
         v,
         SQUARE,
         transpose_a=True,
@@ -156,10 +169,10 @@ def test_strange_but_separate_elements_will_do() -> None:
     assert matmul(ONES, SQUARE, out=out).tolist() == [[3] * 3] * 2
 
 
-@pytest.mark.parametrize("name", ["a", "b", "bias"])
+@pytest.mark.parametrize("name", ["x1", "x2", "bias"])
 def test_out_in_memory_of_an_argument(name: str) -> None:
     storage = np.ones((6, 6), np.float32)
-    arguments = {"a": SQUARE, "b": SQUARE, "bias": np.ones(3, np.float32)}
+    arguments = {"x1": SQUARE, "x2": SQUARE, "bias": np.ones(3, np.float32)}
     arguments[name] = storage[1, :3] if name == "bias" else storage[:3, :3]
     message = rf"`out` shares memory with `{name}`: .*{name}\.copy\(\)"
     for out in (storage[:3, :3], storage[1:4, 2:5], storage[::-1, ::-1][2:5, 3:6], storage[:3, ::2].T):
@@ -172,7 +185,7 @@ def test_out_in_memory_of_an_argument(name: str) -> None:
 
 def test_an_argument_of_another_type_counts_as_well() -> None:
     out = np.zeros((3, 3), np.float32)
-    refused(ValueError, "shares memory with `a`", out.view(np.uint8)[:, :3], SQUARE, out=out)
+    refused(ValueError, "shares memory with `x1`", out.view(np.uint8)[:, :3], SQUARE, out=out)
 
 
 def test_too_large_a_product_is_an_error() -> None:

@@ -154,6 +154,8 @@ def test_against_float64(data: st.DataObject) -> None:
         operands.append((values, values.swapaxes(-1, -2) if transposed else values))
     (x, a), (y, b) = operands
     want = np.matmul(x.astype(float), y.astype(float))
-    got = matmul(a, b, **flags)
+    # Narrow types on both sides are multiplied in float32 where there is a bias.
+    zero = np.zeros(want.shape[-1:] or (1,), np.float32)
+    got = matmul(a, b, bias=None if np.float32 in (a.dtype, b.dtype) else zero, **flags)
     assert np.shape(got) == want.shape
     assert (np.abs(got - want) <= bound(x, y)).all()

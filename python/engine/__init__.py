@@ -15,7 +15,6 @@ from engine import (
     losses,
     metrics,
     models,
-    ops,
     optimizers,
     regularizers,
     utils,
@@ -32,7 +31,7 @@ from engine.optimizers import Optimizer
 from engine.regularizers import Regularizer
 
 if TYPE_CHECKING:
-    from engine import datasets, random, saving
+    from engine import datasets, ops, random, saving, tree
 
 __all__ = [
     "Initializer",
@@ -62,21 +61,23 @@ __all__ = [
     "random",
     "regularizers",
     "saving",
+    "tree",
     "utils",
     "version",
 ]
 
 
-# Most programs bring their own data and save no model; `plots` and `sklearn` need extras, so they are no names of
-# `__all__`.
+# Few programs need these; `plots` and `sklearn` need extras, so they are no names of `__all__`.
 __getattr__ = on_first_use(
     __name__,
     datasets="datasets",
     export="export",
+    ops="ops",
     plots="plots",
     random="random",
     saving="saving",
     sklearn="sklearn",
+    tree="tree",
 )
 
 

@@ -1,0 +1,385 @@
+"""Conversions, loops and branches, and changes of parts of arrays."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from engine import tree
+from engine._checks import integer
+from engine.ops._promotion import Array, Result, as_array, own, quiet, standard
+
+__all__ = [
+    "associative_scan",
+    "cast",
+    "cond",
+    "convert_to_numpy",
+    "convert_to_tensor",
+    "custom_gradient",
+    "dtype",
+    "fori_loop",
+    "is_tensor",
+    "map",
+    "saturate_cast",
+    "scan",
+    "scatter",
+    "scatter_update",
+    "shape",
+    "slice",
+    "slice_update",
+    "stop_gradient",
+    "switch",
+    "unstack",
+    "vectorized_map",
+    "while_loop",
+]
+
+_REDUCTIONS: dict[str, Any] = {
+    "add": np.add,
+    "max": np.maximum,
+    "min": np.minimum,
+    "mul": np.multiply,
+}
+
+
+@quiet
+def cast(x: ArrayLike, dtype: DTypeLike) -> Result:
+    """`x` as a new array of `dtype`.
+
+    Args:
+        x: an array, or what NumPy makes one of.
+        dtype: such as "float32" or "bool".
+    """
+    return as_array(x).astype(standard(dtype))
+
+
+@quiet
+def saturate_cast(x: ArrayLike, dtype: DTypeLike) -> Result:
+    """`x` as a new array of `dtype`, with its lowest and largest number for those beyond it."""
+    values, found = as_array(x), standard(dtype)
+    if found.kind not in "iuf" or values.dtype.kind not in "iuf":
+        return values.astype(found)
+    limits: Any = np.iinfo(found) if found.kind in "iu" else np.finfo(found)
+    low, high = (
+        builtins.float(each) if values.dtype.kind == "f" else each for each in (limits.min, limits.max)
+    )
+    if values.dtype.kind in "iu":
+        own_limits = np.iinfo(values.dtype)
+        low, high = max(low, int(own_limits.min)), min(high, int(own_limits.max))
+    clipped = np.clip(values, low, high)
+    result = clipped.astype(found)
+    if found.kind in "iu" and values.dtype.kind == "f":  # the largest integer may be no float
+        result = np.where(values >= high, limits.max, result).astype(found)
+        result = np.where(values <= low, limits.min, result).astype(found)
+    return result
+
+
+def convert_to_tensor(
+    x: ArrayLike, dtype: DTypeLike | None = None, sparse: bool | None = None, ragged: bool | None = None
+) -> Result:
+    """`x` as a new array.
+
+    Args:
+        x: an array, or what NumPy makes one of.
+        dtype: of the result; default float32 for floats of Python, int32 for its integers, else as it is.
+        sparse: None or False; there are no sparse arrays here.
+        ragged: None or False; there are no ragged arrays here.
+
+    Raises:
+        ValueError: for `sparse` or `ragged`.
+    """
+    for name, value in (("sparse", sparse), ("ragged", ragged)):
+        if value:
+            msg = f"`{name}` must be None or False: there are only dense arrays here"
+            raise ValueError(msg)
+    return own(as_array(x, dtype))
+
+
+def convert_to_numpy(x: ArrayLike) -> Result:
+    """`x`, an array or what NumPy makes one of, as a new array."""
+    return np.array(x)
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether `x` is an array, or a number of NumPy, which functions of `ops` return for one number."""
+    return isinstance(x, (np.ndarray, np.generic))
+
+
+def shape(x: ArrayLike) -> tuple[int, ...]:
+    """The shape of `x`, an array or what NumPy makes one of."""
+    return np.shape(x)
+
+
+def dtype(x: ArrayLike) -> str:
+    """The name of the dtype of `x`, such as "float32"."""
+    return as_array(x).dtype.name
+
+
+def stop_gradient(variable: ArrayLike) -> Result:
+    """A copy of `variable`: nothing here derives what it is used in."""
+    return own(as_array(variable))
+
+
+def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
+    """`f` without the gradient that it returns as well: nothing here derives it.
+
+    Args:
+        f: returns a pair of its result and a function that computes the gradient.
+    """
+
+    @wraps(f)
+    def result_only(*args: Any, **kwargs: Any) -> Any:
+        result, _ = f(*args, **kwargs)
+        return result
+
+    return result_only
+
+
+def cond(pred: ArrayLike, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
+    """What `true_fn` returns if the single bool `pred` is true, else what `false_fn` returns."""
+    return true_fn() if bool(as_array(pred)) else false_fn()
+
+
+def switch(index: ArrayLike, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """What the function number `index` of `branches` returns for `operands`; the nearest one if there is none."""
+    return branches[min(max(int(as_array(index)), 0), len(branches) - 1)](*operands)
+
+
+def while_loop(
+    cond: Callable[..., Any],
+    body: Callable[..., Any],
+    loop_vars: Any,
+    maximum_iterations: int | None = None,
+) -> Any:
+    """What `loop_vars` become when `body` is called as long as `cond` is true.
+
+    Args:
+        cond: a function of the variables that returns a single bool.
+        body: a function of the variables that returns as many.
+        loop_vars: a tuple or list of variables, or one.
+        maximum_iterations: the most calls of `body`.
+
+    Returns:
+        A tuple, or the one variable.
+    """
+    several = isinstance(loop_vars, (tuple, list))
+    variables = tuple(loop_vars) if several else (loop_vars,)
+    calls = 0
+    while (maximum_iterations is None or calls < maximum_iterations) and bool(cond(*variables)):
+        result = body(*variables)
+        variables = tuple(result) if several else (result,)
+        calls += 1
+    return variables if several else variables[0]
+
+
+def fori_loop(lower: int, upper: int, body_fun: Callable[[int, Any], Any], init_val: Any) -> Any:
+    """What `init_val` becomes by `value = body_fun(i, value)` for i from `lower` to `upper - 1`."""
+    value = init_val
+    for step in range(int(lower), int(upper)):
+        value = body_fun(step, value)
+    return value
+
+
+def scan(  # noqa: PLR0917 # Keras' signature
+    f: Callable[[Any, Any], Any],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+) -> tuple[Any, Any]:
+    """Call `carry, y = f(carry, x)` for each part x of `xs` along the first axis.
+
+    Args:
+        f: a function of what is carried on and of a part.
+        init: what the first call carries.
+        xs: an array, or a nested structure of arrays of one length; None for parts None.
+        length: how many parts there are; needed without `xs`.
+        reverse: whether to begin with the last part.
+        unroll: an integer of at least 1, or a bool; without effect.
+
+    Returns:
+        What the last call carried on, and the results y stacked along the first axis, in the order of `xs`.
+
+    Raises:
+        ValueError: if lengths differ or there is none, or for another `unroll`.
+    """
+    if not isinstance(unroll, bool):
+        integer(unroll, "unroll", 1)
+    count = _length(xs, length)
+    carry, results = init, []
+    for place in reversed(range(count)) if reverse else range(count):
+        carry, result = f(carry, _part(xs, place))
+        results.append(result)
+    return carry, _stacked(results[::-1] if reverse else results)
+
+
+def associative_scan(f: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:
+    """The results of the associative function `f` for all elements up to each place.
+
+    Args:
+        f: a function of two elements, which are arrays with `axis`, or structures of them.
+        elems: an array, or a nested structure of arrays of one length along `axis`.
+        reverse: whether to begin with the last element.
+        axis: along which the elements lie.
+    """
+    leaves = [as_array(leaf) for leaf in tree.flatten(elems)]
+    count = _one_length({leaf.shape[axis] for leaf in leaves})
+    order = list(reversed(range(count)) if reverse else range(count))
+    results: list[Any] = []
+    for place in order:
+        element = tree.pack_sequence_as(elems, [np.take(leaf, [place], axis) for leaf in leaves])
+        results.append(f(results[-1], element) if results else element)
+    results = results[::-1] if reverse else results
+    if not results:
+        return tree.pack_sequence_as(elems, [own(leaf) for leaf in leaves])
+    return tree.map_structure(lambda *parts: np.concatenate(parts, axis), *results)
+
+
+def map(f: Callable[[Any], Any], xs: Any) -> Any:
+    """What `f` returns for each part of `xs` along the first axis, stacked along the first axis.
+
+    Args:
+        f: a function of a part; its results are arrays, or nested structures of arrays.
+        xs: an array, or a nested structure of arrays of one length.
+    """
+    return _stacked([f(_part(xs, place)) for place in range(_length(xs, None))])
+
+
+def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
+    """What `function` returns for each part of `elements` along the first axis, stacked; the same as `map`."""
+    return map(function, elements)
+
+
+def slice(inputs: ArrayLike, start_indices: Any, shape: Sequence[int]) -> Result:
+    """The part of `inputs` of the shape `shape` that begins at `start_indices`.
+
+    Args:
+        inputs: any shape.
+        start_indices: the first place along each axis; a part that would go over the end begins earlier.
+        shape: its length along each axis; -1 is the rest.
+    """
+    values = as_array(inputs)
+    starts = as_array(start_indices).reshape(-1).tolist()
+    sizes = [
+        values.shape[axis] - start if size == -1 else int(size)
+        for axis, (size, start) in enumerate(zip(shape, starts, strict=True))
+    ]
+    return own(values[_window(values, starts, sizes)])
+
+
+def slice_update(inputs: ArrayLike, start_indices: Any, updates: ArrayLike) -> Result:
+    """A copy of `inputs` with `updates` at the place that begins at `start_indices`, as for `slice`."""
+    result = own(as_array(inputs))
+    new = as_array(updates)
+    result[_window(result, as_array(start_indices).reshape(-1).tolist(), new.shape)] = new
+    return result
+
+
+@quiet
+def scatter(indices: ArrayLike, values: ArrayLike, shape: Sequence[int]) -> Result:
+    """Zeros of `shape` with `values` added at `indices`.
+
+    Args:
+        indices: (..., k), places along the first k axes; those out of range are left out.
+        values: the numbers, or the parts, for each place.
+        shape: of the result.
+    """
+    added = as_array(values)
+    result = np.zeros(tuple(shape), added.dtype)
+    _change(result, as_array(indices), added, np.add)
+    return result
+
+
+@quiet
+def scatter_update(
+    inputs: ArrayLike, indices: ArrayLike, updates: ArrayLike, reduction: str | None = None
+) -> Result:
+    """A copy of `inputs` with `updates` at `indices`.
+
+    Args:
+        inputs: any shape.
+        indices: (n, k), places along the first k axes; those out of range are left out.
+        updates: the numbers, or the parts, for each place.
+        reduction: what they do there: None replaces; "add", "mul", "max" or "min".
+
+    Raises:
+        ValueError: for another `reduction`.
+    """
+    found = reduction.lower() if isinstance(reduction, str) else reduction
+    if found is not None and found not in _REDUCTIONS:
+        msg = f"`reduction` must be None or one of {', '.join(_REDUCTIONS)}, got {reduction!r}"
+        raise ValueError(msg)
+    result = own(as_array(inputs))
+    _change(result, as_array(indices), as_array(updates).astype(result.dtype), _REDUCTIONS.get(found or ""))
+    return result
+
+
+def unstack(x: ArrayLike, num: int | None = None, axis: int = 0) -> list[Array]:
+    """The parts of `x` along `axis`, without that axis.
+
+    Args:
+        x: any shape.
+        num: how many there are; default found from the shape.
+        axis: along which they lie.
+    """
+    del num
+    return [own(part) for part in np.moveaxis(as_array(x), axis, 0)]
+
+
+def _length(xs: Any, length: int | None) -> int:
+    """How many parts there are along the first axes."""
+    lengths = set() if xs is None else {len(as_array(leaf)) for leaf in tree.flatten(xs)}
+    return _one_length(lengths if length is None else {*lengths, integer(length, "length", 0)})
+
+
+def _one_length(lengths: set[int]) -> int:
+    if len(lengths) != 1:
+        msg = f"the arrays, and `length` if given, must have one length, got {sorted(lengths) or 'none'}"
+        raise ValueError(msg)
+    return lengths.pop()
+
+
+def _part(xs: Any, place: int) -> Any:
+    return None if xs is None else tree.map_structure(lambda leaf: own(as_array(leaf)[place]), xs)
+
+
+def _stacked(results: list[Any]) -> Any:
+    if not results:
+        return np.zeros((0,), np.float32)
+    if results[0] is None:
+        return None
+    return tree.map_structure(lambda *parts: np.stack([as_array(part) for part in parts]), *results)
+
+
+def _window(values: Array, starts: Sequence[int], sizes: Sequence[int]) -> tuple[builtins.slice, ...]:
+    """Where a part of `sizes` begins, at `starts` or so far before that it fits in."""
+    if any(size > extent for size, extent in zip(sizes, values.shape, strict=True)):
+        msg = f"a part of shape {tuple(sizes)} doesn't fit into {values.shape}"
+        raise ValueError(msg)
+    begins = [
+        min(max(start + extent if start < 0 else start, 0), extent - size)
+        for start, size, extent in zip(starts, sizes, values.shape, strict=True)
+    ]
+    return tuple(builtins.slice(begin, begin + size) for begin, size in zip(begins, sizes, strict=True))
+
+
+def _change(result: Array, indices: Array, updates: Array, reduction: Any) -> None:
+    """Put `updates` into `result` at `indices` (..., k), or combine what is there with them."""
+    depth = indices.shape[-1]
+    extents = np.array(result.shape[:depth])
+    places = indices.reshape(-1, depth).astype(np.intp)
+    places = np.where(places < 0, places + extents, places)
+    inside = np.all((places >= 0) & (places < extents), axis=1)
+    parts = np.broadcast_to(updates, (*indices.shape[:-1], *result.shape[depth:]))
+    parts = parts.reshape(len(places), *result.shape[depth:])[inside]
+    key = tuple(places[inside].T)
+    if reduction is None:
+        result[key] = parts
+    else:
+        reduction.at(result, key, parts)

@@ -1,0 +1,168 @@
+"""Which dtype an operation computes in and returns: Keras' rules, by which integers never become float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+# What operations return: an array, or a number of NumPy in the place of one without axes.
+Result = Any
+
+# Keras is silent where a result is infinite or not a number. For whole functions, as a decorator.
+quiet = np.errstate(all="ignore")
+
+_SIZES = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}
+_OF_PYTHON: dict[type, type[np.generic]] = {
+    bool: np.bool_,
+    int: np.int32,
+    float: np.float32,
+    complex: np.complex64,
+}
+
+
+def standard(dtype: DTypeLike | type) -> np.dtype[Any]:
+    """`dtype` in the native byte order; Python's types are 32-bit, as in Keras.
+
+    Raises:
+        ValueError: for a dtype that is none of bool, integers, float16 to float64, complex64 and complex128.
+    """
+    given: Any = _OF_PYTHON.get(dtype, dtype) if isinstance(dtype, type) else dtype
+    given = {"int": np.int32, "float": np.float32}.get(given, given) if isinstance(given, str) else given
+    try:
+        found = np.dtype(given)
+    except TypeError:
+        found = None
+    if found is None or _SIZES.get(found.kind, 0) < found.itemsize:
+        msg = f"Invalid dtype: {dtype!r}; expected bool, an integer dtype, float16, float32, float64, complex64 or complex128"
+        raise ValueError(msg)
+    native: np.dtype[Any] = found.newbyteorder("=")
+    return native
+
+
+def floating(dtype: DTypeLike) -> np.dtype[Any]:
+    """`dtype` if it is one of floats or complex numbers, else float32."""
+    found = standard(dtype)
+    return found if found.kind in "fc" else np.dtype(np.float32)
+
+
+def as_array(x: Any, dtype: DTypeLike | None = None) -> Array:
+    """`x` as an array, which may be `x` itself: floats of Python become float32, and integers of Python int32.
+
+    Args:
+        x: an array, or what NumPy makes one of.
+        dtype: of the result; default as it is.
+
+    Raises:
+        ValueError: for a dtype that Keras has not, such as object.
+        OverflowError: for integers of Python beyond int32, where `dtype` is None.
+    """
+    if dtype is not None:
+        return (
+            np.asarray(x).astype(standard(dtype), copy=False) if _typed(x) else np.asarray(x, standard(dtype))
+        )
+    found: Array = np.asarray(x) if _typed(x) else np.asarray(x, _of_leaves(x))
+    return found.astype(standard(found.dtype), copy=False)
+
+
+def result_type(*operands: Any) -> np.dtype[Any]:
+    """The dtype of a result.
+
+    Args:
+        *operands: dtypes, arrays, or numbers of Python, which only count by their kind: integer or float.
+    """
+    strong: list[Any] = []
+    weak: set[type] = set()
+    for operand in operands:
+        if isinstance(operand, (bool, complex)) and not isinstance(operand, np.generic):
+            strong.append(standard(type(operand)))
+        elif operand is int or operand is float:
+            weak.add(operand)
+        elif isinstance(operand, (int, float)) and not isinstance(operand, np.generic):
+            weak.add(type(operand))
+        else:
+            strong.append(operand if isinstance(operand, np.dtype) else standard(_dtype_of(operand)))
+    return _joined([standard(dtype) for dtype in strong], weak)
+
+
+def common(*operands: Any, least: Any = None) -> list[Any]:
+    """`operands` as arrays of the one dtype that their result has; they may be the operands themselves.
+
+    Args:
+        *operands: arrays, or what NumPy makes one of.
+        least: `float` for results of floats.
+    """
+    kinds = [operand if _python(operand) else as_array(operand) for operand in operands]
+    dtype = result_type(*kinds, *([] if least is None else [least]))
+    return [as_array(operand).astype(dtype, copy=False) for operand in kinds]
+
+
+def floats(x: Any) -> Array:
+    """`x` as an array of floats or complex numbers; integers become float32."""
+    found = as_array(x)
+    return found.astype(floating(found.dtype), copy=False)
+
+
+def own(result: Any) -> Array:
+    """A copy of `result`, which may lie in memory of an argument: results of `ops` never do."""
+    return np.array(result)
+
+
+def axes_of(axis: Any) -> Any:
+    """`axis` as NumPy takes it: a tuple instead of a list."""
+    return tuple(axis) if isinstance(axis, list) else axis
+
+
+def _joined(strong: Iterable[np.dtype[Any]], weak: set[type]) -> np.dtype[Any]:
+    """The least dtype that follows all of `strong`, and numbers of Python of the types `weak`."""
+    kinds = {dtype.kind for dtype in strong}
+    if "c" in kinds:
+        wide = any(dtype in (np.complex128, np.float64) for dtype in strong)
+        return np.dtype(np.complex128 if wide else np.complex64)
+    if "f" in kinds:
+        return max((dtype for dtype in strong if dtype.kind == "f"), key=lambda dtype: dtype.itemsize)
+    if float in weak:
+        return np.dtype(np.float32)
+    integers = [dtype for dtype in strong if dtype.kind in "iu"]
+    if integers:
+        found = np.result_type(*integers)
+        return np.dtype(np.float32) if found.kind == "f" else found  # uint64 beside what has a sign
+    return np.dtype(np.bool_ if kinds and not weak else np.int32)
+
+
+def _typed(x: Any) -> bool:
+    return getattr(x, "dtype", None) is not None
+
+
+def _python(x: Any) -> bool:
+    """Whether `x` is a number of Python, which has no size."""
+    return isinstance(x, (int, float)) and not isinstance(x, (np.generic, bool))
+
+
+def _dtype_of(operand: Any) -> Any:
+    if isinstance(operand, (str, type)):
+        return operand
+    return as_array(operand).dtype
+
+
+def _of_leaves(x: Any) -> np.dtype[Any] | None:
+    """The dtype for nested lists of numbers; None where something else is in them, which NumPy may know better."""
+    kinds = set(_leaf_kinds(x))
+    if not kinds:
+        return np.dtype(np.float32)
+    if not all(isinstance(kind, np.dtype) or kind in _OF_PYTHON for kind in kinds):
+        return None
+    return _joined([standard(kind) for kind in kinds], set())
+
+
+def _leaf_kinds(x: Any) -> Iterator[Any]:
+    if isinstance(x, (list, tuple, range)):
+        for each in x:
+            yield from _leaf_kinds(each)
+    elif _typed(x):
+        yield np.asarray(x).dtype
+    else:
+        yield type(x)
