@@ -1006,11 +1006,16 @@ def average(x: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None) -
     return np.sum(values * factors, axes_of(axis)) / np.sum(factors, axes_of(axis))
 
 
+@quiet
 def median(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """The medians of `x` along `axis`; integers give float32; `keepdims` keeps the axis with length 1."""
-    return quantile(x, 0.5, axis, keepdims=keepdims)
+    values = floats(x)
+    if _count(values, axes_of(axis)) == 0:
+        return quantile(values, 0.5, axis, keepdims=keepdims)
+    return np.asarray(np.median(_wide(values), axes_of(axis), keepdims=keepdims)).astype(values.dtype)
 
 
+@quiet
 def quantile(
     x: ArrayLike, q: ArrayLike, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Result:
@@ -1098,7 +1103,7 @@ def nanvar(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     wide, over = _wide(values), axes_of(axis)
     kept = np.sum(~np.isnan(values), over, keepdims=True)
     apart = np.abs(wide - np.sum(_without_nan(wide, 0), over, keepdims=True) / kept)
-    total = np.sum(_without_nan(np.square(apart), 0), over, keepdims=keepdims)
+    total = np.sum(np.where(np.isnan(values), 0, np.square(apart)), over, keepdims=keepdims)
     found = np.asarray(total / (kept if keepdims else kept.reshape(np.shape(total))))
     return found.astype(np.real(values).dtype)
 
@@ -1121,11 +1126,18 @@ def nanmin(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     return reduce(as_array(x), axis=_all_axes(x, axis), keepdims=keepdims)
 
 
+@quiet
 def nanmedian(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """`median` of `x` along `axis` without NaN; `keepdims` keeps the axis with length 1."""
-    return nanquantile(x, 0.5, axis, keepdims=keepdims)
+    values = floats(x)
+    if _count(values, axes_of(axis)) == 0:
+        return quantile(values, 0.5, axis, keepdims=keepdims)
+    filled, lost = _filled(values, axes_of(axis))
+    found = np.nanmedian(filled, axes_of(axis), keepdims=keepdims)
+    return np.where(np.reshape(lost, np.shape(found)), np.nan, found).astype(values.dtype)
 
 
+@quiet
 def nanquantile(
     x: ArrayLike, q: ArrayLike, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Result:
@@ -1134,9 +1146,7 @@ def nanquantile(
     over = axes_of(axis)
     if _count(values, over) == 0:
         return quantile(x, q, axis, method, keepdims)
-    # Where all are NaN, NumPy would warn: zeros go in there, and NaN comes out.
-    lost = np.all(np.isnan(values), axis=over, keepdims=True)
-    filled = np.where(lost, 0, _wide(values))
+    filled, lost = _filled(values, over)
     found = np.nanquantile(filled, _wide(floats(q)), over, method=method, keepdims=keepdims)  # type: ignore[call-overload] # a name
     lost = lost if keepdims else np.squeeze(lost, axis=over)
     return np.where(lost, np.nan, found).astype(values.dtype)
@@ -1673,8 +1683,7 @@ def linspace(  # noqa: PLR0917 # Keras' signature
     """
     found = result_type(start, stop, float) if dtype is None else standard(dtype)
     first, last = _wides(start, stop)
-    spaced: Any = np.linspace(first, last, num, endpoint, True, axis=axis)
-    numbers, step = spaced
+    numbers, step = np.linspace(first, last, num, endpoint, retstep=True, axis=axis)
     whole = np.floor(numbers) if found.kind in "iu" else numbers
     result = np.asarray(whole).astype(found)
     return (result, np.asarray(step).astype(floating(found))) if retstep else result
@@ -2078,6 +2087,12 @@ def _without_nan(x: ArrayLike, other: float) -> Array:
     return (
         np.where(np.isnan(values), values.dtype.type(other), values) if values.dtype.kind in "fc" else values
     )
+
+
+def _filled(values: Array, axis: Any) -> tuple[Array, Array]:
+    """`values` with 0 where all along `axis` are NaN, of which NumPy would warn, and where that is."""
+    lost = np.all(np.isnan(values), axis=axis, keepdims=True)
+    return np.where(lost, 0, _wide(values)), lost
 
 
 def _all_axes(x: ArrayLike, axis: Axis) -> Any:
