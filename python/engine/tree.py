@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from engine._first_use import on_first_use
 
 __all__ = [
     "MAP_TO_NONE",
@@ -270,3 +272,7 @@ def _require_callable(func: Any) -> None:
     if not callable(func):
         msg = f"`func` must be a function, got {func!r}"
         raise TypeError(msg)
+
+
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = on_first_use(__name__)

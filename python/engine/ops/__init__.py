@@ -8,6 +8,8 @@ follow Keras' rules. No function writes into what it is given, and no result sha
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from engine.ops import linalg as linalg
 from engine.ops import nn as nn
 from engine.ops import numpy as numpy
@@ -673,7 +675,8 @@ __all__ = [
     "zeros_like",
 ]
 
-__getattr__ = refusal(__name__)
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = refusal(__name__)
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+from engine._first_use import no_attribute
+
 _IMAGES = "it serves networks of images, and the engine is for dense networks"
 _SEQUENCES = "it serves recurrent networks, and the engine is for dense networks"
 
@@ -28,12 +30,14 @@ LEFT_OUT: Mapping[str, str] = {
 }
 
 
-def refusal(module: str) -> Callable[[str], NoReturn]:
+def refusal(module: str) -> Callable[[str], Any]:
     """The `__getattr__` of `module`, whose error says why a name of Keras is not there."""
 
-    def getattr_(name: str) -> Any:
+    def getattr_(name: str) -> NoReturn:
         reason = LEFT_OUT.get(name)
-        msg = f"module {module!r} has no attribute {name!r}"
-        raise AttributeError(msg if reason is None else f"{msg}, which is left out on purpose: {reason}")
+        if reason is None:
+            raise no_attribute(module, name)
+        msg = f"module {module!r} has no attribute {name!r}, which is left out on purpose: {reason}"
+        raise AttributeError(msg)
 
     return getattr_

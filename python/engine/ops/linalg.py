@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,7 +28,8 @@ __all__ = [
     "svd",
 ]
 
-__getattr__ = refusal(__name__)
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = refusal(__name__)
 
 _MATRIX = 2
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -76,7 +76,8 @@ __all__ = [
     "threshold",
 ]
 
-__getattr__ = refusal(__name__)
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = refusal(__name__)
 
 Axis = int | Sequence[int]
 

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -257,7 +257,8 @@ __all__ = [
     "zeros_like",
 ]
 
-__getattr__ = refusal(__name__)
+if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+    __getattr__ = refusal(__name__)
 
 Axis = int | Sequence[int] | None
 
