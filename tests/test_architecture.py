@@ -30,6 +30,7 @@ LAYERS = [
         "_left_out",
         "_locks",
         "_targets",
+        "_tracebacks",
         "_program",
         "_values",
     },

@@ -133,3 +133,39 @@ def test_windows_that_are_longer_than_the_series_are_none() -> None:
     assert len(utils.timeseries_dataset_from_array(np.ones(5), None, 6)) == 0
     windows = utils.timeseries_dataset_from_array(np.ones(5), None, 5)
     assert [window.shape for window in windows] == [(1, 5)]
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: random.gamma((2,), 0.0), "`alpha` must be above 0, got 0.0"),
+        (lambda: random.beta((2,), 1.0, [-1.0, 2.0]), "`beta` must be above 0"),
+        (lambda: random.binomial((2,), 1.5, 0.5), "`counts` must be whole numbers"),
+        (lambda: random.binomial((2,), -1, 0.5), "`counts` must be whole numbers"),
+        (lambda: random.binomial((2,), 3, 1.5), r"`probabilities` must be in \[0, 1\]"),
+        (
+            lambda: random.gamma((2, 3), np.ones(2)),
+            r"`alpha` must be a number, or an array that fits \(2, 3\)",
+        ),
+    ],
+)
+def test_parameters_of_distributions(draw: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        draw()
+
+
+def test_distributions_follow_seeds() -> None:
+    draws = (
+        lambda seed: random.gamma((5,), 2.0, seed=seed),
+        lambda seed: random.beta((5,), 2.0, 3.0, seed=seed),
+        lambda seed: random.binomial((5,), 1000, 0.4, seed=seed),
+    )
+    for draw in draws:
+        generator = random.SeedGenerator(2**63 + 5)
+        first, second = draw(generator), draw(generator)
+        assert np.array_equal(first, draw(2**63 + 5))
+        assert not np.array_equal(first, second)
+        utils.set_random_seed(3)
+        before = draw(None)
+        utils.set_random_seed(3)
+        assert np.array_equal(before, draw(None))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from engine._checks import choice, integer
 from engine._goals import Goals
 from engine._samples import Samples, Shuffle, Source
+from engine.config import _capped_epochs, _capped_steps
 
 BATCH_SIZE = 32
 
@@ -95,13 +96,15 @@ class FitOptions:
         if held_out is not None:
             size = self._validation_batch_size or self._batch_size
             size = resolve_batch_size(size, limit, held_out.count)
+            limit = _capped_steps(limit, held_out.steps(size))
             validation = Validation(*limited(held_out, limit, size), self._frequency)
+        batch_size = resolve_batch_size(self._batch_size, self._steps, source.count)
         return Plan(
             source,
-            resolve_batch_size(self._batch_size, self._steps, source.count),
+            batch_size,
             self._initial_epoch,
-            self._epochs,
-            self._steps,
+            _capped_epochs(self._epochs),
+            _capped_steps(self._steps, source.steps(batch_size)),
             self._shuffle,
             validation,
             goals,

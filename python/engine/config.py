@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import TYPE_CHECKING
 
-from engine import _program, _progress
+from engine import _program, _progress, _tracebacks
 from engine._checks import EPSILON, choice, integer, real
 from engine._first_use import on_first_use
 
 __all__ = [
     "backend",
     "disable_interactive_logging",
+    "disable_traceback_filtering",
     "enable_interactive_logging",
+    "enable_traceback_filtering",
     "epsilon",
     "floatx",
     "get_threads",
     "image_data_format",
     "is_interactive_logging_enabled",
+    "is_traceback_filtering_enabled",
+    "max_epochs",
+    "max_steps_per_epoch",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
+    "set_max_epochs",
+    "set_max_steps_per_epoch",
     "set_threads",
 ]
 
@@ -110,6 +118,90 @@ def set_image_data_format(data_format: str) -> None:
     """
     choice(data_format, "data_format", ("channels_last",))
 
+
+class _Limits:
+    """How long a run of a model may be at most; None is no limit."""
+
+    epochs: int | None = None
+    steps: int | None = None
+
+
+def set_max_epochs(max_epochs: int | None) -> None:
+    """Run at most `max_epochs` epochs in each later `fit`, to try a script quickly; None or 0 is no limit.
+
+    The environment variable KERAS_MAX_EPOCHS, read when the package is imported, does the same.
+    """
+    _Limits.epochs = None if max_epochs is None else integer(max_epochs, "max_epochs", 0) or None
+
+
+def max_epochs() -> int | None:
+    """The most epochs of a `fit`; None is no limit."""
+    return _Limits.epochs
+
+
+def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
+    """Take at most `max_steps_per_epoch` batches per epoch, evaluation or prediction; None or 0 is no limit.
+
+    The environment variable KERAS_MAX_STEPS_PER_EPOCH, read when the package is imported, does the same.
+    """
+    steps = max_steps_per_epoch
+    _Limits.steps = None if steps is None else integer(steps, "max_steps_per_epoch", 0) or None
+
+
+def max_steps_per_epoch() -> int | None:
+    """The most batches of an epoch, an evaluation or a prediction; None is no limit."""
+    return _Limits.steps
+
+
+def enable_traceback_filtering() -> None:
+    """Leave the package's own frames out of the tracebacks of errors that models raise, as at the start."""
+    _tracebacks.set_filtered(True)
+
+
+def disable_traceback_filtering() -> None:
+    """Show the package's own frames in tracebacks, to find out where in it an error comes from."""
+    _tracebacks.set_filtered(False)
+
+
+def is_traceback_filtering_enabled() -> bool:
+    """Whether the package's own frames are left out of tracebacks."""
+    return _tracebacks.is_filtered()
+
+
+def _capped_epochs(epochs: int) -> int:
+    """`epochs`, or the limit, with a warning, if that is less."""
+    limit = _Limits.epochs
+    if limit is None or limit >= epochs:
+        return epochs
+    warnings.warn(f"Limiting epochs to {limit}", stacklevel=2)
+    return limit
+
+
+def _capped_steps(steps: int | None, available: int | None) -> int | None:
+    """The batches that are asked for, or the limit, with a warning, if that is less.
+
+    Args:
+        steps: what is asked for; None is all.
+        available: how many there are; None if nobody knows.
+    """
+    limit, wanted = _Limits.steps, available if steps is None else steps
+    if limit is None or (wanted is not None and wanted <= limit):
+        return steps
+    warnings.warn(f"Limiting steps_per_epoch to {limit}", stacklevel=2)
+    return limit
+
+
+def _limit_of(variable: str) -> int | None:
+    """The limit in an environment variable; None without one."""
+    text = os.environ.get(variable)
+    if text and not text.strip().isdecimal():
+        msg = f"the environment variable {variable} must be a whole number, got {text!r}"
+        raise ValueError(msg)
+    return int(text) if text else None
+
+
+set_max_epochs(_limit_of("KERAS_MAX_EPOCHS"))
+set_max_steps_per_epoch(_limit_of("KERAS_MAX_STEPS_PER_EPOCH"))
 
 if not TYPE_CHECKING:  # type checkers would take every name for one that is there
     __getattr__ = on_first_use(__name__)

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SeedGenerator",
+    "beta",
+    "binomial",
     "categorical",
     "dropout",
+    "gamma",
     "normal",
     "randint",
     "shuffle",
@@ -229,6 +232,75 @@ def shuffle(x: ArrayLike, axis: int = 0, seed: int | SeedGenerator | None = None
     return np.moveaxis(np.take_along_axis(lines, order, -1) if length else lines, -1, axis)
 
 
+def gamma(
+    shape: Sequence[int],
+    alpha: ArrayLike,
+    dtype: DTypeLike | None = None,
+    seed: int | SeedGenerator | None = None,
+) -> Array:
+    """Numbers of the gamma distribution with scale 1; they are NumPy's, and the same with each of its releases alone.
+
+    Args:
+        shape: of the result.
+        alpha: of the distribution, above 0; a number, or an array that is broadcast to `shape`.
+        dtype: of floats, default float32.
+        seed: as for `normal`.
+    """
+    wanted, size = _floats(dtype), _shape(shape)
+    factor = _parameter(alpha, "alpha", size)
+    return _generator(seed).standard_gamma(factor, size).astype(wanted)
+
+
+def beta(
+    shape: Sequence[int],
+    alpha: ArrayLike,
+    beta: ArrayLike,
+    dtype: DTypeLike | None = None,
+    seed: int | SeedGenerator | None = None,
+) -> Array:
+    """Numbers in [0, 1] of the beta distribution; they are NumPy's, and the same with each of its releases alone.
+
+    Args:
+        shape: of the result.
+        alpha: the first parameter, above 0; a number, or an array that is broadcast to `shape`.
+        beta: the second parameter, as `alpha`.
+        dtype: of floats, default float32.
+        seed: as for `normal`.
+    """
+    wanted, size = _floats(dtype), _shape(shape)
+    first, second = _parameter(alpha, "alpha", size), _parameter(beta, "beta", size)
+    return _generator(seed).beta(first, second, size).astype(wanted)
+
+
+def binomial(
+    shape: Sequence[int],
+    counts: ArrayLike,
+    probabilities: ArrayLike,
+    dtype: DTypeLike | None = None,
+    seed: int | SeedGenerator | None = None,
+) -> Array:
+    """How many of `counts` draws succeed; the numbers are NumPy's, and the same with each of its releases alone.
+
+    Args:
+        shape: of the result.
+        counts: whole numbers of at least 0; one, or an array that is broadcast to `shape`.
+        probabilities: of success, in [0, 1]; one, or an array that is broadcast to `shape`.
+        dtype: of floats, default float32.
+        seed: as for `normal`.
+    """
+    wanted, size = _floats(dtype), _shape(shape)
+    draws, shares = (
+        _fitting(each, name, size) for each, name in ((counts, "counts"), (probabilities, "probabilities"))
+    )
+    if not (np.all(draws >= 0) and np.all(draws == np.floor(draws)) and np.all(draws < 2**63)):
+        msg = f"`counts` must be whole numbers of at least 0, got {counts!r}"
+        raise ValueError(msg)
+    if not np.all((shares >= 0) & (shares <= 1)):
+        msg = f"`probabilities` must be in [0, 1], got {probabilities!r}"
+        raise ValueError(msg)
+    return _generator(seed).binomial(draws.astype(np.int64), shares, size).astype(wanted)
+
+
 def _key(seed: Any) -> tuple[int, int]:
     """What the core draws by."""
     if seed is None:
@@ -245,6 +317,35 @@ def _key(seed: Any) -> tuple[int, int]:
 def _size(shape: Sequence[int]) -> int:
     """How many numbers an array of `shape` has."""
     return math.prod(integers(shape, "shape", 0))
+
+
+def _shape(shape: Sequence[int]) -> tuple[int, ...]:
+    return integers(shape, "shape", 0)
+
+
+def _generator(seed: Any) -> np.random.Generator:
+    """NumPy's generator, at the place that `seed` says."""
+    return np.random.Generator(np.random.Philox(key=np.array(_key(seed), np.uint64)))
+
+
+def _fitting(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
+    """`value` as float64 that can be broadcast to `shape`."""
+    numbers = _numbers(value, name).astype(np.float64)
+    try:
+        np.broadcast_to(numbers, shape)
+    except ValueError:
+        msg = f"`{name}` must be a number, or an array that fits {shape}, got shape {numbers.shape}"
+        raise ValueError(msg) from None
+    return numbers
+
+
+def _parameter(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
+    """`value` as positive numbers."""
+    numbers = _fitting(value, name, shape)
+    if not np.all((numbers > 0) & np.isfinite(numbers)):
+        msg = f"`{name}` must be above 0, got {value!r}"
+        raise ValueError(msg)
+    return numbers
 
 
 def _floats(dtype: DTypeLike | None) -> np.dtype[Any]:

@@ -58,10 +58,15 @@ NAMES = {
         load_model save_model load_weights save_weights register_keras_serializable get_registered_name
         get_registered_object deserialize_keras_object serialize_keras_object""",
     "utils": """
-        to_categorical set_random_seed normalize pad_sequences PyDataset Progbar plot_model
+        to_categorical set_random_seed normalize pad_sequences PyDataset Progbar get_file is_keras_tensor model_to_dot plot_model
         timeseries_dataset_from_array""",
-    "random": "SeedGenerator categorical dropout normal randint shuffle truncated_normal uniform",
-    "config": "floatx set_floatx epsilon set_epsilon backend",
+    "random": "SeedGenerator beta binomial categorical dropout gamma normal randint shuffle truncated_normal uniform",
+    "config": """
+        floatx set_floatx epsilon set_epsilon backend max_epochs max_steps_per_epoch set_max_epochs
+        set_max_steps_per_epoch enable_traceback_filtering disable_traceback_filtering is_traceback_filtering_enabled""",
+    "tree": """
+        assert_same_paths assert_same_structure flatten flatten_with_path is_nested lists_to_tuples map_shape_structure
+        map_structure map_structure_up_to pack_sequence_as traverse""",
     "datasets.mnist": "load_data",
     "datasets.fashion_mnist": "load_data",
 }

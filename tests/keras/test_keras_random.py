@@ -29,6 +29,14 @@ CALLS: dict[str, Any] = {
     "dropout_of_rows": lambda r, s: r.dropout(np.ones((40000, 2), np.float32), 0.6, (None, 1), seed=s),
     "dropout_of_all": lambda r, s: r.dropout(np.ones((2, 3), np.float32), 1.0, seed=s),
     "dropout_of_none": lambda r, s: r.dropout(np.ones((2, 3), np.float32), 0.0, seed=s),
+    "gamma": lambda r, s: r.gamma((200, 300), 1.7, seed=s),
+    "gamma_by_column": lambda r, s: r.gamma((60000, 2), np.array([0.3, 5.0], np.float32), seed=s),
+    "beta": lambda r, s: r.beta((200, 300), 2.0, 0.5, seed=s),
+    "beta_half": lambda r, s: r.beta(
+        (100, 100), np.full(100, 2, np.float16), np.float16(3), dtype="float16", seed=s
+    ),
+    "binomial": lambda r, s: r.binomial((200, 300), 12.0, 0.3, seed=s),
+    "binomial_by_column": lambda r, s: r.binomial((50000, 2), np.array([3.0, 90.0]), [0.5, 0.1], seed=s),
     "shuffle": lambda r, s: r.shuffle(np.arange(20000.0, dtype=np.float32), seed=s),
     "shuffle_of_columns": lambda r, s: r.shuffle(
         np.arange(40000, dtype=np.int32).reshape(2, -1), axis=1, seed=s
@@ -55,11 +63,15 @@ def test_distributions(name: str) -> None:
     axis = 0 if np.ndim(spread) else None
     assert np.all(np.abs(a.mean(axis=axis) - b.mean(axis=axis)) <= 8 * spread + 1e-9)
     np.testing.assert_allclose(a.std(axis=axis), b.std(axis=axis), rtol=0.05, atol=1e-9)
-    if "normal" not in name and "shuffle" not in name:
+    if not any(kind in name for kind in ("normal", "shuffle", "gamma", "beta", "binomial")):
         np.testing.assert_allclose((a.min(), a.max()), (b.min(), b.max()), rtol=1e-3, atol=1e-3)
 
 
 WRONG: dict[str, Any] = {
+    "shapes_of_gamma": lambda r: r.gamma((2, 3), np.ones(2, np.float32)),
+    "shapes_of_beta": lambda r: r.beta((2, 3), 1.0, np.ones(2, np.float32)),
+    "shapes_of_binomial": lambda r: r.binomial((2, 3), np.ones(2, np.float32), 0.5),
+    "gamma_of_ints": lambda r: r.gamma((2,), 1.0, dtype="int32"),
     "uniform_ints": lambda r: r.uniform((2,), dtype="int32"),
     "normal_ints": lambda r: r.normal((2,), dtype="int32"),
     "randint_floats": lambda r: r.randint((2,), 0, 3, dtype="float32"),

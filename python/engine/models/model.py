@@ -24,9 +24,11 @@ from engine._random import next_sampling
 from engine._recovery import Recovery
 from engine._streams import batches_of, yields_batches
 from engine._tokens import require_tokens
+from engine._tracebacks import without_own_frames
 from engine._trainer import Trainer
 from engine._values import Tensor
 from engine.callbacks import CallbackList, History
+from engine.config import _capped_steps
 from engine.layers.symbols import symbol_of
 from engine.models.exchange import ExchangedModel
 from engine.models.saved import SavedModel
@@ -35,6 +37,7 @@ from engine.models.saved import SavedModel
 class TrainableModel(ExchangedModel, SavedModel):
     """What can be trained and asked for predictions."""
 
+    @without_own_frames
     def fit(  # noqa: PLR0917 # Keras' signature
         self,
         x: Any = None,
@@ -149,6 +152,7 @@ class TrainableModel(ExchangedModel, SavedModel):
                     self._fitting, self._recovery = None, None
             return hooks.history
 
+    @without_own_frames
     def evaluate(  # noqa: PLR0917 # Keras' signature
         self,
         x: Any = None,
@@ -187,6 +191,7 @@ class TrainableModel(ExchangedModel, SavedModel):
             with self._checking(compiled):
                 source = self._source(x, y, sample_weight)
                 size = resolve_batch_size(given_size, limit, source.count)
+                limit = _capped_steps(limit, source.steps(size))
                 source, limit, size = limited(source, limit, size)
                 self._built_for(source.sample_shape, compiled)
             with Progress(hooks.verbose_beside(verbose), limit or source.steps(size)) as progress:
@@ -195,6 +200,7 @@ class TrainableModel(ExchangedModel, SavedModel):
                 hooks.join(self, params, self._lock.lent)
                 return compiled.result(trainer.evaluate(source, size, limit), as_dict)
 
+    @without_own_frames
     def predict(
         self,
         x: Any,
@@ -226,11 +232,12 @@ class TrainableModel(ExchangedModel, SavedModel):
         if self._suspect:
             self._warn_of_weights("predict()")
         if yields_batches(x):
-            return self._predict_stream(x, limit, verbose, callbacks, out)
+            return self._predict_stream(x, _capped_steps(limit, batches_of(x)), verbose, callbacks, out)
         x = self._input_in(x, "x", self._feature_names)
         rows = unchecked_rows(x, self._sample_shape)
         require_tokens(rows, self._tokens, "x")
         size = resolve_batch_size(given_size, limit, len(rows))
+        limit = _capped_steps(limit, math.ceil(len(rows) / size))
         rows = rows if limit is None else part_of(rows, 0, limit * size)
         self._forget_penalties()
         shape = self._output_shape_of(rows.shape[1:])
@@ -305,6 +312,7 @@ class TrainableModel(ExchangedModel, SavedModel):
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
 
+    @without_own_frames
     def train_on_batch(
         self,
         x: ArrayLike,
@@ -336,6 +344,7 @@ class TrainableModel(ExchangedModel, SavedModel):
             self._feature_names = self._feature_names or samples.feature_names
             return compiled.result(run.totals, as_dict)
 
+    @without_own_frames
     def test_on_batch(
         self,
         x: ArrayLike,
@@ -356,6 +365,7 @@ class TrainableModel(ExchangedModel, SavedModel):
             run.advance(0, 1, host=host)
             return compiled.result(run.totals, as_dict)
 
+    @without_own_frames
     def predict_on_batch(self, x: ArrayLike) -> Float32:
         """The model's outputs for one batch, all of `x`."""
         return self._outputs(x, "x")

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from engine._checks import NUMBERS, dtype_of
+
 Array = NDArray[Any]
 # What operations return: an array, or a number of NumPy in the place of one without axes.
 Result = Any
@@ -31,13 +33,11 @@ def standard(dtype: DTypeLike | type) -> np.dtype[Any]:
         ValueError: for a dtype that is none of bool, integers, float16 to float64, complex64 and complex128.
     """
     given: Any = _OF_PYTHON.get(dtype, dtype) if isinstance(dtype, type) else dtype
-    given = {"int": np.int32, "float": np.float32}.get(given, given) if isinstance(given, str) else given
-    try:
-        found = np.dtype(given)
-    except TypeError:
-        found = None
-    if found is None or _SIZES.get(found.kind, 0) < found.itemsize:
-        msg = f"Invalid dtype: {dtype!r}; expected bool, an integer dtype, float16, float32, float64, complex64 or complex128"
+    if isinstance(given, str):
+        given = {"int": np.int32, "float": np.float32}.get(given, given)
+    found = dtype_of(given, "dtype", NUMBERS)
+    if _SIZES[found.kind] < found.itemsize:
+        msg = f"`dtype` must be one of at most 64 bits, or complex128, got {dtype!r}"
         raise ValueError(msg)
     native: np.dtype[Any] = found.newbyteorder("=")
     return native
@@ -65,7 +65,13 @@ def as_array(x: Any, dtype: DTypeLike | None = None) -> Array:
             np.asarray(x).astype(standard(dtype), copy=False) if _typed(x) else np.asarray(x, standard(dtype))
         )
     found: Array = np.asarray(x) if _typed(x) else np.asarray(x, _of_leaves(x))
-    return found.astype(standard(found.dtype), copy=False)
+    if _SIZES.get(found.dtype.kind, 0) < found.itemsize:
+        msg = (
+            "expected an array of bools, integers, or floats or complex numbers of NumPy up to float64 and complex128, "
+            f"got dtype {found.dtype}"
+        )
+        raise ValueError(msg)
+    return found.astype(found.dtype.newbyteorder("="), copy=False)
 
 
 def result_type(*operands: Any) -> np.dtype[Any]:

@@ -30,8 +30,11 @@ from engine.utils.numbers import normalize, pad_sequences, set_random_seed, to_c
 from engine.utils.serialization import deserialize_keras_object, serialize_keras_object
 
 if TYPE_CHECKING:
+    from engine.utils.files import get_file
+    from engine.utils.model_dot import model_to_dot
     from engine.utils.model_plot import plot_model
     from engine.utils.reports import classification_report
+    from engine.utils.symbols import is_keras_tensor
     from engine.utils.timeseries import timeseries_dataset_from_array
 
 CustomObjectScope = custom_object_scope
@@ -48,9 +51,12 @@ __all__ = [
     "disable_interactive_logging",
     "enable_interactive_logging",
     "get_custom_objects",
+    "get_file",
     "get_registered_name",
     "get_registered_object",
     "is_interactive_logging_enabled",
+    "is_keras_tensor",
+    "model_to_dot",
     "normalize",
     "pack_x_y_sample_weight",
     "pad_sequences",
@@ -68,6 +74,9 @@ __all__ = [
 __getattr__ = on_first_use(
     __name__,
     classification_report="reports",
+    get_file="files",
+    is_keras_tensor="symbols",
+    model_to_dot="model_dot",
     plot_model="model_plot",
     timeseries_dataset_from_array="timeseries",
 )

@@ -96,9 +96,7 @@ def plot_model(  # noqa: PLR0917 # Keras' signature
         ImportError: without matplotlib where it is needed; the extra `plot` brings it.
         OSError: if the file can't be written.
     """
-    if not getattr(model, "built", False):
-        msg = "This model has not yet been built. Build the model first by calling `build()` or by calling the model on a batch of data."
-        raise ValueError(msg)
+    _require_built(model)
     choice(splines, "splines", SPLINES)
     dpi = integer(dpi, "dpi", 1)
     shown = Shown(
@@ -118,6 +116,12 @@ def plot_model(  # noqa: PLR0917 # Keras' signature
     else:
         _paint(drawing, path, dpi)
     return _displayed(path)
+
+
+def _require_built(model: Any) -> None:
+    if not getattr(model, "built", False):
+        msg = "This model has not yet been built. Build the model first by calling `build()` or by calling the model on a batch of data."
+        raise ValueError(msg)
 
 
 def _boxes(model: Any, shown: Shown) -> list[list[list[Cell]]]:
