@@ -65,7 +65,9 @@ def test_shapes_that_do_not_go_together(a: tuple[int, ...], b: tuple[int, ...], 
         np.matmul(np.ones(a), np.ones(b))
 
 
-@pytest.mark.parametrize("values", [np.ones(3, object), np.array(["1", "2", "3"]), np.zeros(3, "M8[s]"), {}, "abc"])
+@pytest.mark.parametrize(
+    "values", [np.ones(3, object), np.array(["1", "2", "3"]), np.zeros(3, "M8[s]"), {}, "abc"]
+)
 def test_types_that_are_no_numbers(values: Any) -> None:
     refused(ValueError, "expected an array of bools, integers, .*got dtype", ONES, values)
     refused(ValueError, "expected an array of bools", values, SQUARE)

@@ -100,6 +100,7 @@ BY_MODULE: dict[str, dict[str, str | None]] = {
         "losss": "losses",
         "Inputs": "Input",
     },
+    "engine.tree": {"flaten": "flatten"},
     "engine.layers": {
         "Dens": "Dense",
         "dense": "Dense",

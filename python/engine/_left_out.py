@@ -56,7 +56,6 @@ NAMES: Mapping[str, _Reasons] = {
         "its place is taken by engine.plots": "visualization",
         "its place is taken by engine.sklearn, estimators with scikit-learn's own arguments": "wrappers",
         _SUBMODULES: "legacy",
-        "structures of arrays are left out: arguments are arrays here": "tree",
         _INTERNAL: "src",
     },
     "layers": {
@@ -89,6 +88,13 @@ NAMES: Mapping[str, _Reasons] = {
         _OTHER_LIBRARIES: "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
         "layers check the shapes of their inputs themselves": "InputSpec",
     },
+    "ops": {
+        "operations for networks of images are left out: networks here are dense": """
+            adaptive_average_pool adaptive_max_pool average_pool conv conv_transpose depth_to_space depthwise_conv fold
+            image max_pool separable_conv space_to_depth unfold""",
+        "operations for recurrent networks are left out: networks here are dense": "ctc_decode ctc_loss",
+        "it derives a function, and arrays of NumPy keep no record of how they were computed": "jvp",
+    },
     "losses": {"alignments of sequences are left out: networks here are dense": "CTC ctc"},
     "optimizers": {
         "nothing is computed in less than float32 here, so that no loss needs a scale": "LossScaleOptimizer",
@@ -105,22 +111,14 @@ NAMES: Mapping[str, _Reasons] = {
         _FILES: "audio_dataset_from_directory image_dataset_from_directory text_dataset_from_directory",
         _PIXELS: "array_to_img bounding_boxes img_to_array load_img save_img",
         "tables of features of several kinds are left out: make one array of them": "FeatureSpace",
-        "the drawing is that of plot_model, by matplotlib": "model_to_dot",
         "networks are chains here, whose layers are model.layers": "get_source_inputs",
-        "the engine has no downloads but those of its data sets": "get_file",
-        "isinstance(x, engine.KerasTensor) tells the same": "is_keras_tensor",
         _DTYPES: "standardize_dtype",
         _SUBMODULES: "legacy",
     },
-    "random": {"numpy.random has that": "beta binomial gamma"},
     "config": {
         _DTYPES: "dtype_policy set_dtype_policy",
         _ATTENTION: "disable_flash_attention enable_flash_attention is_flash_attention_enabled",
-        _TRACING: """
-            disable_traceback_filtering enable_traceback_filtering is_nnx_enabled is_traceback_filtering_enabled
-            set_backend""",
-        "epochs and steps are limited by the arguments of fit()": """
-            max_epochs max_steps_per_epoch set_max_epochs set_max_steps_per_epoch""",
+        _TRACING: "is_nnx_enabled set_backend",
         "files never hold code here, so that reading them is safe": "enable_unsafe_deserialization",
     },
     "datasets": {
@@ -201,7 +199,8 @@ def _reasons(table: str, key: str) -> Mapping[str, str]:
 
 def reason_of(module: str, name: str) -> str | None:
     """Why `module` of the package, by its full name, leaves out a `name` of Keras'; None for any other name."""
-    return _reasons("names", module.partition(".")[2]).get(name)
+    place = module.partition(".")[2]
+    return _reasons("names", "ops" if place.startswith("ops.") else place).get(name)
 
 
 class SaysWhatIsLeftOut:

@@ -2,14 +2,14 @@
 
 They are what metrics, callbacks and layers of your own are written with, such as `ops.mean(ops.square(x))`. Dtypes
 follow Keras' rules. No function writes into what it is given, and no result shares memory with it. `ops.numpy`,
-`ops.linalg` and `ops.nn` have the same functions by subject. What Keras has beside them is listed in
-`ops.LEFT_OUT`, with the reasons.
+`ops.linalg` and `ops.nn` have the same functions by subject. Asking for an operation of Keras that is left out says why.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine._first_use import on_first_use
 from engine.ops import linalg as linalg
 from engine.ops import nn as nn
 from engine.ops import numpy as numpy
@@ -40,7 +40,6 @@ from engine.ops._control import (
 from engine.ops._einops import (
     rearrange,
 )
-from engine.ops._left_out import LEFT_OUT, refusal
 from engine.ops._math import (
     cdist,
     erf,
@@ -350,7 +349,6 @@ from engine.ops.numpy import (
 )
 
 __all__ = [
-    "LEFT_OUT",
     "abs",
     "absolute",
     "add",
@@ -676,7 +674,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # type checkers would take every name for one that is there
-    __getattr__ = refusal(__name__)
+    __getattr__ = on_first_use(__name__)
 
 
 def __dir__() -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine.ops._left_out import refusal
+from engine._first_use import on_first_use
 from engine.ops._promotion import Array, Result, as_array, axes_of, common, floats, own, quiet
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # type checkers would take every name for one that is there
-    __getattr__ = refusal(__name__)
+    __getattr__ = on_first_use(__name__)
 
 _MATRIX = 2
 

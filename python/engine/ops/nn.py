@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from engine import activations
 from engine._checks import EPSILON
-from engine.ops._left_out import refusal
+from engine._first_use import on_first_use
 from engine.ops._math import erfc, rsqrt
 from engine.ops._promotion import (
     Array,
@@ -77,7 +77,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # type checkers would take every name for one that is there
-    __getattr__ = refusal(__name__)
+    __getattr__ = on_first_use(__name__)
 
 Axis = int | Sequence[int]
 

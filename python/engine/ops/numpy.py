@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from engine import _program, activations
 from engine._checks import flag
+from engine._first_use import on_first_use
 from engine._program import Float32, Operation
-from engine.ops._left_out import refusal
 from engine.ops._promotion import (
     Array,
     Result,
@@ -258,7 +258,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # type checkers would take every name for one that is there
-    __getattr__ = refusal(__name__)
+    __getattr__ = on_first_use(__name__)
 
 Axis = int | Sequence[int] | None
 
