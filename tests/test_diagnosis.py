@@ -100,6 +100,9 @@ def test_outputs_that_are_probabilities() -> None:
             network(layers.Dense(units, activation=activation), loss=loss).fit(X, TARGETS[loss], verbose=0)
         # Of what it doesn't know, it says nothing.
         network(layers.Dense(units), Clipped(), loss=loss).fit(X, TARGETS[loss], verbose=0)
+    network(layers.Dense(1), layers.ReLU(max_value=1.0), loss="binary_crossentropy").fit(
+        X, TARGETS["binary_crossentropy"], verbose=0
+    )
     network(layers.Dense(3), layers.Softmax(), loss="crossentropy").fit(X, LABELS, verbose=0)
     network(layers.Dense(1), loss="mse").fit(X, X[:, :1], verbose=0)
 

@@ -211,7 +211,9 @@ def _activation_of(leaf: Layer) -> str | None:
     if leaf._is_custom:
         return None
     if type(leaf) in _ACTIVATION_LAYERS:
-        return _ACTIVATION_LAYERS[type(leaf)]
+        name = _ACTIVATION_LAYERS[type(leaf)]
+        # A limit may keep values below 1, so that they are probabilities.
+        return None if isinstance(leaf, layers.ReLU) and leaf.max_value is not None else name
     if not isinstance(leaf, (layers.Dense, layers.Activation)):
         return None
     function = leaf.activation
