@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engine._atomic import replacing
+from engine._atomic import replacing, replacing_together
 
 
 class Stop(BaseException):
@@ -122,3 +123,67 @@ def test_a_protected_file_stays(tmp_path: Path) -> None:
     (tmp_path / "file").touch(0o400)
     with pytest.raises(PermissionError, match="may not be written to"), replacing(tmp_path / "file"):
         pass
+
+
+def test_the_owner_of_a_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    path.chmod(0o640)
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "chown", lambda _, owner, group: given.append((owner, group)))
+    real = Path.stat
+
+    def of_another(self: Path, **options: Any) -> os.stat_result:
+        found = list(real(self, **options))
+        if self == path:
+            found[4:6] = 12345, 54321
+        return os.stat_result(found)
+
+    monkeypatch.setattr(Path, "stat", of_another)
+    with replacing(path) as file:
+        file.write(b"new")
+    monkeypatch.undo()
+    assert given == [(12345, 54321)]
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o640)
+
+
+def test_no_old_file_stays_after_an_interrupt_at_the_very_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("old")
+    monkeypatch.setattr("engine._atomic._sync", interrupted)
+
+    def save() -> None:
+        with replacing_together() as opened:
+            for name in ("a", "b"):
+                with opened(tmp_path / name, "w") as file:
+                    file.write("new")
+
+    with pytest.raises(KeyboardInterrupt):
+        save()
+    assert contents(tmp_path) == {"a": b"new", "b": b"new"}
+
+
+def test_an_interrupt_right_after_a_renaming_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def interrupted(self: Path, target: Path) -> Path:
+        real_rename(self, target)
+        if not marked:
+            marked.append(target)
+            return target
+        raise KeyboardInterrupt
+
+    marked: list[Path] = []
+    real_rename = Path.rename
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
+        file.write(b"new")
+    assert contents(tmp_path) == {"a": b"old"}

@@ -25,7 +25,8 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any
 
     The file has a temporary name beside `path` until all of it is on the disk. After an exception, or where the machine
     stops, `path` is as it was: its old contents, or nothing. A new file has the permissions that the umask gives, one
-    that replaces another has those of the old one, and a symbolic link keeps its target.
+    that replaces another has those of the old one, with its owner and group where the system lets the process give them;
+    a symbolic link keeps its target.
 
     Temporary files that killed processes left beside `path` are removed, if they were written for the same file and on
     this machine, and if no process is still writing them. The temporary name tells the former, a lock the latter. Where
@@ -76,11 +77,13 @@ def replacing_together() -> Iterator[Opener]:
     finally:
         for file in files:
             file.close()
-    for folder in {file.target.parent for file in files}:
-        _sync(folder)
-    for file in files:
-        with suppress(OSError):
-            file.old.unlink(missing_ok=True)
+    try:
+        for folder in {file.target.parent for file in files}:
+            _sync(folder)
+    finally:  # also where a KeyboardInterrupt comes while the disk is waited for
+        for file in files:
+            with suppress(OSError):
+                file.old.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -149,11 +152,18 @@ class _Unfinished:
                 marked = self.target.with_name(f"{_mark(self.target)}{number}.tmp")
                 self.path = self.path.rename(marked)
             if self.target.exists():
-                self.path.chmod(self.target.stat().st_mode & 0o7777)
+                self._take_over(self.target.stat())
         except BaseException:
             self.close()
             self.path.unlink(missing_ok=True)
             raise
+
+    def _take_over(self, old: os.stat_result) -> None:
+        """Have the owner, the group and the permissions of the file that is replaced."""
+        if hasattr(os, "chown") and (old.st_uid, old.st_gid) != (self._status.st_uid, self._status.st_gid):
+            with suppress(OSError):  # few may give files away
+                os.chown(self.path, old.st_uid, old.st_gid)
+        self.path.chmod(old.st_mode & 0o7777)  # afterwards, as a change of the owner takes some of them away
 
     @property
     def taken(self) -> bool:
@@ -199,7 +209,11 @@ class _Unfinished:
         taken = self.taken
         with suppress(OSError):
             if not taken:
-                self.path.unlink(missing_ok=True)
+                for path in {
+                    self.path,
+                    self._unlocked,
+                }:  # a KeyboardInterrupt may come right after the renaming
+                    path.unlink(missing_ok=True)
             if taken and self._is_new:
                 self.target.unlink()
             elif self.old.exists():
