@@ -120,3 +120,11 @@ def test_any_value_at_any_place_of_the_config(
     path = with_config(tmp_path / "m.npz", saved, change)
     with suppress(ValueError, OSError, UserWarning):
         models.load_model(path)
+
+
+def test_a_damaged_list_of_members_hides_no_array(saved: dict[str, bytes], tmp_path: Path) -> None:
+    """Without the check of names the optimizer's state began anew, with a warning only."""
+    path, content = tmp_path / "m.npz", bytearray(saved[".npz"])
+    content[content.rindex(b"optimizer/vars/1.npy")] ^= 1
+    path.write_bytes(content)
+    refused(path)

@@ -18,6 +18,7 @@ from saved import network
 import engine as keras
 from engine import layers, models
 from engine._atomic import replacing, replacing_together
+from engine.saving import _zip
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="limits, signals, locks and permissions of POSIX"
@@ -336,3 +337,22 @@ def test_safetensors_are_written_without_a_copy_of_all_arrays(tmp_path: Path) ->
     command = [sys.executable, "-c", MEASURED, str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(result.stdout) * 1024 < 2000 * 3000 * 4 / 2
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".npz"])
+def test_an_interrupt_between_members_stays_one(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing the archive then raised a ValueError, as a member was still open."""
+    model, path = network(), tmp_path / f"m{suffix}"
+    real = _zip.new_member
+    held = []
+
+    def interrupted(archive: Any, name: str) -> Any:
+        held.append(real(archive, name))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_zip, "new_member", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.save(path)
+    assert not list(tmp_path.iterdir())

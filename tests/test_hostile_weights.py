@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import tracemalloc
 import zlib
@@ -17,6 +18,8 @@ from conftest import classifier
 
 import engine as keras
 from engine import layers, models
+
+NEEDS_FIFO = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
 
 
 def change_h5(path: Path, content: bytes, change: Callable[[Any], object]) -> Path:
@@ -166,3 +169,56 @@ def test_chunks_far_larger_than_their_array(tmp_path: Path) -> None:
     change_h5(path, path.read_bytes(), change)
     with pytest.raises(ValueError, match="claims to hold 67108864 bytes"):
         model.load_weights(path)
+
+
+def test_names_without_ends(tmp_path: Path) -> None:
+    """Each of 1,000 names would be the rest of all of them: 30 MB of a file that has 1 MB."""
+    path, count = tmp_path / "m.weights.h5", 1000
+    with h5py.File(path, "w") as file:
+        group = file.create_group("layers/dense/vars")
+        for number in range(count):
+            group.create_group(f"{number:06}{'a' * 42}")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"HEAP")
+    while struct.unpack_from("<Q", content, at + 8)[0] < count * 48:
+        at = content.index(b"HEAP", at + 1)
+    size, free, start = struct.unpack_from("<QQQ", content, at + 8)
+    end = start + min(size, free) - 1
+    content[start:end] = bytes(content[start:end]).replace(b"\0", b"a")
+    content[end] = 0
+    path.write_bytes(content)
+    model = classifier()
+    before = model.get_weights()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="again and again") as caught:
+            model.load_weights(path)
+        assert tracemalloc.get_traced_memory()[1] < 12 * len(content)
+    finally:
+        tracemalloc.stop()
+    assert len(str(caught.value)) < 1000
+    assert all(map(np.array_equal, before, model.get_weights()))
+
+
+@NEEDS_FIFO
+@pytest.mark.parametrize(
+    "name", ["m.keras", "m.npz", "m.safetensors", "m.h5", "m.weights.h5", "m.weights.json"]
+)
+def test_devices_are_not_read(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    os.mkfifo(path)  # reading it would wait for ever, reading others would fill the memory
+    with pytest.raises(OSError, match="is a device or the like"):
+        classifier().load_weights(path)
+    if ".weights" not in name:
+        with pytest.raises(OSError, match="is a device or the like"):
+            models.load_model(path)
+
+
+@NEEDS_FIFO
+@pytest.mark.parametrize("name", ["config.json", "metadata.json", "model.weights.h5"])
+def test_devices_in_folders_are_not_read(name: str, tmp_path: Path) -> None:
+    classifier().save(tmp_path / "m", zipped=False)
+    (tmp_path / "m" / name).unlink()
+    os.mkfifo(tmp_path / "m" / name)
+    with pytest.raises(OSError, match="is a device or the like"):
+        models.load_model(tmp_path / "m")

@@ -188,3 +188,25 @@ def test_by_name(tmp_path: Path, blobs: Blobs) -> None:
     np.testing.assert_array_equal(other.layers[1].kernel, model.layers[1].kernel)
     np.testing.assert_array_equal(other.layers[2].kernel, fresh)
     assert other.optimizer.iterations == 0
+
+
+def test_an_index_may_be_a_symbolic_link(tmp_path: Path, blobs: Blobs) -> None:
+    folder, link = tmp_path / "real", tmp_path / "link.weights.json"
+    folder.mkdir()
+    path, model, again = folder / "m.weights.json", network(), network()
+    model.save_weights(path, max_shard_size=1)
+    link.symlink_to(path)
+    model.fit(blobs.x, blobs.y, verbose=0)
+    model.save_weights(link, max_shard_size=1)
+    assert link.is_symlink()
+    assert files(tmp_path) == ["link.weights.json", "real"]
+    for each in (link, path):
+        again = network()
+        again.load_weights(each)
+        assert same_weights(again, model)
+
+
+@pytest.mark.parametrize("most", [10**400, -(10**400)], ids=["large", "small"])
+def test_sizes_beyond_floats(most: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`max_shard_size` must be finite, got"):
+        network().save_weights(tmp_path / "m.weights.json", max_shard_size=most)

@@ -122,7 +122,7 @@ def real(value: object, name: str, low: float = -math.inf, high: float = math.in
     try:
         number = float(value)
     except OverflowError:  # of an integer
-        number = math.inf
+        number = -math.inf if value < 0 else math.inf
     if not (math.isfinite(number) and low <= number <= high):
         msg = f"`{name}` must be {_range(low, high)}, got {number!r}"
         raise ValueError(msg)

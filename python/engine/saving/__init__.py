@@ -26,7 +26,7 @@ from engine.saving._safetensors import SafeTensors
 from engine.saving._shards import INDEX, Shards, write_shards
 from engine.saving._state import contents_of, load
 from engine.saving.config import config_of, model_of, parsed, require_sizes, text_of
-from engine.saving.contents import CONFIG, METADATA, Format, Reader, understood
+from engine.saving.contents import CONFIG, METADATA, Format, Reader, require_file, understood
 from engine.saving.npz import Npz, NpzReader
 from engine.utils import (
     CustomObjectScope,
@@ -136,6 +136,7 @@ def load_model(
     if not path.exists():
         msg = f"File not found: filepath={filepath}. Please ensure the file is an accessible `{path.suffix}` file."
         raise ValueError(msg)
+    require_file(path)
     with understood(filepath), custom_object_scope(custom_objects), reading(path) as reader:
         return _model_in(reader, flag(compile, "compile"))
 
@@ -245,6 +246,8 @@ def load_weights(model: Any, filepath: PathLike, skip_mismatch: bool = False, **
     if not model.built:
         msg = f"You are loading weights into a model that {_UNBUILT}"
         raise ValueError(msg)
+    if Path(path).exists():
+        require_file(Path(path))
     with understood(filepath), format_.open(Path(path)) as reader:
         load(model, reader, flag(skip_mismatch, "skip_mismatch"), skipped, by_name=bool(by_name))
 

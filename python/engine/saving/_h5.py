@@ -29,6 +29,7 @@ from engine.saving.contents import (
     Variables,
     checksum_of,
     require_checksum,
+    require_file,
     require_real,
     size_in_bytes,
     size_of,
@@ -140,12 +141,30 @@ def opened(file: Path | BytesIO, packed: int | None = None) -> Iterator[H5Group]
     if isinstance(file, Path) and not file.exists():
         msg = f"no such file: {file}"
         raise FileNotFoundError(msg)
+    if isinstance(file, Path):
+        require_file(file)
     reader = extra("pyfive", "files", "loading `.keras` and `.h5` files").File
     size = size_of(file)
     with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
         bounded = _BoundedFile(stream, size)
         with reader(bounded) as root:
             yield H5Group(root, bounded, Claims(size, packed))
+
+
+class _BytesRead(bytes):
+    """Bytes of a file, whose slices count as bytes read from it.
+
+    A name in a group goes on to the next zero byte. Without zeros a thousand names would share one long text, and take
+    a thousand times the memory of it.
+    """
+
+    file: _BoundedFile
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        if isinstance(key, slice):
+            self.file.count(len(found))
+        return found
 
 
 class _BoundedFile:
@@ -171,11 +190,21 @@ class _BoundedFile:
         data = self.stream.read(
             min(count, self._size)
         )  # of a larger number Python would take the memory first
-        self._left -= max(len(data), _BYTES_OF_CALL)
+        self.count(max(len(data), _BYTES_OF_CALL))
+        found = _BytesRead(data)
+        found.file = self
+        return found
+
+    def count(self, count: int) -> None:
+        """Count that many bytes as read.
+
+        Raises:
+            ValueError: if too many have been read.
+        """
+        self._left -= count
         if self._left < 0:
             msg = f"the parts of the file lead to each other again and again, as reading them took {_READINGS} times its size"
             raise ValueError(msg)
-        return data
 
     def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
         """Go on reading from there."""
@@ -262,10 +291,10 @@ class H5Group:
         """The member of that name, of pyfive."""
         found = self._group[name]
         if found is None or found.name != join(self._group.name, name):
-            msg = f"{name!r} is a link to another place or file: refused"
+            msg = f"{name!r:.200} is a link to another place or file: refused"
             raise ValueError(msg)
         if type(found).__name__ != kind:
-            msg = f"{name!r} must be a {kind.lower()}, got {found!r}"
+            msg = f"{name!r:.200} must be a {kind.lower()}, got {found!r:.200}"
             raise ValueError(msg)
         return found
 

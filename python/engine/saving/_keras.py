@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -12,7 +11,7 @@ from typing import IO
 
 from engine.saving import _zip
 from engine.saving._h5 import H5Group, H5Reader, opened, write_weights
-from engine.saving.contents import CONFIG, METADATA, Contents, Format, Reader, Variables
+from engine.saving.contents import CONFIG, METADATA, Contents, Format, Reader, Variables, text_in
 
 WEIGHTS = "model.weights.h5"
 
@@ -25,7 +24,7 @@ class KerasArchive(Format):
 
     def write(self, file: IO[bytes], contents: Contents) -> None:
         """Write into a file that is open."""
-        with zipfile.ZipFile(file, "w") as archive:
+        with _zip.new(file) as archive:
             write_members(contents, partial(_zip.new_member, archive))
 
     @contextmanager
@@ -88,7 +87,4 @@ def write_members(contents: Contents, opened: Callable[[str], AbstractContextMan
 def _text(path: Path) -> str | None:
     if not path.exists():
         return None
-    if path.stat().st_size > _zip.MOST_TEXT:
-        msg = f"{path.name!r} must not be longer than {_zip.MOST_TEXT} bytes"
-        raise ValueError(msg)
-    return path.read_text(encoding="utf-8")
+    return text_in(path)

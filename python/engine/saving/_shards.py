@@ -13,9 +13,8 @@ from typing import IO
 
 from engine._atomic import replacing, replacing_together
 from engine._checks import real
-from engine.saving import _zip
 from engine.saving._h5 import H5Reader, opened, write_weights
-from engine.saving.contents import Contents, Format, Group, Reader, Stored, Variables, vars_of
+from engine.saving.contents import Contents, Format, Group, Reader, Stored, Variables, text_in, vars_of
 
 INDEX, SHARD = ".weights.json", ".weights.h5"
 # What the index and its files call the random number of the save that wrote them.
@@ -62,13 +61,18 @@ class ShardsReader(Reader):
         found: dict[str, Stored] = {}
         for name in dict.fromkeys(self._places.get(f"/{vars_of(path)[:-1]}", ())):
             if name not in self._readers:
-                root = self._stack.enter_context(opened(self._path.with_name(name)))
+                root = self._stack.enter_context(opened(self._beside(name)))
                 if self._save is not None and root.text(SAVE) != self._save:
                     msg = f"{name!r} was not written by the save that wrote the index: give an index and its own files"
                     raise ValueError(msg)
                 self._readers[name] = H5Reader(root)
             found |= self._readers[name].group(path).stored
         return Variables(found)
+
+    def _beside(self, name: str) -> Path:
+        """Where the file of that name is: beside the index or, where that is a symbolic link, beside its target."""
+        here = self._path.with_name(name)
+        return here if here.exists() else Path(os.path.realpath(self._path)).with_name(name)
 
 
 def index_in(path: Path) -> tuple[dict[str, list[str]], str | None]:
@@ -77,10 +81,7 @@ def index_in(path: Path) -> tuple[dict[str, list[str]], str | None]:
     Raises:
         ValueError: for an index that is none, or names files elsewhere.
     """
-    if path.stat().st_size > _zip.MOST_TEXT:
-        msg = f"an index must not be longer than {_zip.MOST_TEXT} bytes"
-        raise ValueError(msg)
-    index = json.loads(path.read_text(encoding="utf-8"))
+    index = json.loads(text_in(path))
     given = index["weight_map"]
     places = {group: [names] if isinstance(names, str) else list(names) for group, names in given.items()}
     for name in (name for names in places.values() for name in names):
@@ -98,7 +99,7 @@ def write_shards(path: Path, contents: Contents, most: float) -> None:
     them. Keras opens the file of number 0 in any case: where it would be removed, it stays behind without arrays.
 
     Args:
-        path: of the index.
+        path: of the index; of a symbolic link, the files are beside its target.
         contents: of the model.
         most: size of a file's arrays, in GiB.
 
@@ -107,6 +108,7 @@ def write_shards(path: Path, contents: Contents, most: float) -> None:
         OSError: if a file can't be written; nothing has changed then.
     """
     parts, total = _parted(contents, real(most, "max_shard_size") * 2**30)
+    path = _target_of(path)
     base, save = path.name[: -len(INDEX)], os.urandom(8).hex()
 
     def shard(number: int) -> Path:
@@ -135,6 +137,12 @@ def write_shards(path: Path, contents: Contents, most: float) -> None:
                     write_weights(file, Contents({}, {}))
             else:
                 old.unlink()
+
+
+def _target_of(path: Path) -> Path:
+    """What a symbolic link leads to, if it has the name of an index as well; any other path as it is."""
+    target = Path(os.path.realpath(path))
+    return target if target.name.endswith(INDEX) else path
 
 
 def _written_with(path: Path) -> set[Path]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from engine.saving.contents import require_plausible, size_of
+from engine.saving.contents import MOST_TEXT, require_plausible, size_of
 
-# Of a text: a config with the statistics of a million features.
-MOST_TEXT = 2**26
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same contents give the same bytes
 
 
@@ -20,6 +20,8 @@ def opened(file: Path | BytesIO) -> zipfile.ZipFile:
     Raises:
         ValueError: for names that lie outside of it, or occur twice, for members that share their bytes, and for what
             is no archive.
+        zipfile.BadZipFile: for a member that has another name in the list of members than at its bytes. Without this
+            check a damaged name would hide an array.
     """
     try:
         archive = zipfile.ZipFile(file)
@@ -39,6 +41,12 @@ def opened(file: Path | BytesIO) -> zipfile.ZipFile:
         archive.close()
         msg = "the members of the archive say that they are longer than all of it: refused"
         raise ValueError(msg)
+    try:
+        for info in archive.infolist():
+            archive.open(info).close()  # which compares the name with the one before the bytes
+    except BaseException:
+        archive.close()
+        raise
     return archive
 
 
@@ -70,6 +78,21 @@ def text_of(archive: zipfile.ZipFile, name: str) -> str | None:
         msg = f"{name!r} must not be longer than {MOST_TEXT} bytes, got {info.file_size}"
         raise ValueError(msg)
     return bytes_of(archive, info).decode()
+
+
+@contextmanager
+def new(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    """Yields a new archive, which is complete at the end of the block.
+
+    After an exception it is not closed, as zipfile then raises an error of its own if a member is open.
+    """
+    archive = zipfile.ZipFile(file, "w")
+    try:
+        yield archive
+    except BaseException:
+        archive.fp = None  # so that it is not closed when it is deleted either
+        raise
+    archive.close()
 
 
 def new_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:

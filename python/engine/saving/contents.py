@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import stat
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
@@ -23,6 +24,8 @@ Array = NDArray[Any]
 MOST_EXPANSION = 100
 # Arrays of one layer or optimizer: more than any has.
 MOST_ARRAYS = 2**16
+# Of a text, in bytes: a config with the statistics of a million features.
+MOST_TEXT = 2**26
 # A name in a list of a file takes this many bytes or more, its address and its letters.
 _BYTES_OF_ENTRY = 8
 
@@ -280,6 +283,28 @@ def by_group(names: Iterable[str], ending: str = "") -> dict[str, dict[str, str]
             group, _, last = name.rpartition("/")
             groups.setdefault(group, {})[last.removesuffix(ending)] = name
     return groups
+
+
+def require_file(path: Path) -> None:
+    """Raise OSError for a device or the like, which may have no end, and where there is nothing."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading a folder says what it is
+        msg = f"can't read {str(path)!r}: it is a device or the like: give the path of a file"
+        raise OSError(msg)
+
+
+def text_in(path: Path) -> str:
+    """The text in a file.
+
+    Raises:
+        ValueError: if it is too long, or no UTF-8.
+        OSError: if there is no such file, or it can't be read.
+    """
+    require_file(path)
+    if path.stat().st_size > MOST_TEXT:
+        msg = f"{path.name!r} must not be longer than {MOST_TEXT} bytes"
+        raise ValueError(msg)
+    return path.read_text(encoding="utf-8")
 
 
 def size_of(file: Path | BytesIO) -> int:

@@ -35,7 +35,7 @@ class Npz(Format):
 
     def write(self, file: IO[bytes], contents: Contents) -> None:
         """Write into a file that is open."""
-        with zipfile.ZipFile(file, "w") as archive:
+        with _zip.new(file) as archive:
             for name, text in contents.texts.items():
                 with _zip.new_member(archive, name) as member:
                     member.write(text.encode())
