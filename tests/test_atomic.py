@@ -147,15 +147,28 @@ def test_the_owner_of_a_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o640)
 
 
+@pytest.mark.parametrize("waiting", [True, False])
 def test_no_old_file_stays_after_an_interrupt_at_the_very_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    waiting: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """While the disk is waited for, or right after the last file has taken its place."""
+    replace = Path.replace
+
     def interrupted(_: Path) -> None:
         raise KeyboardInterrupt
 
+    def replaced(self: Path, target: Path) -> Path:
+        replace(self, target)
+        if target.name == "b":
+            raise KeyboardInterrupt
+        return target
+
     for name in ("a", "b"):
         (tmp_path / name).write_text("old")
-    monkeypatch.setattr("engine._atomic._sync", interrupted)
+    if waiting:
+        monkeypatch.setattr("engine._atomic._sync", interrupted)
+    else:
+        monkeypatch.setattr(Path, "replace", replaced)
 
     def save() -> None:
         with replacing_together() as opened:

@@ -73,6 +73,8 @@ def replacing_together() -> Iterator[Opener]:
     except BaseException:
         if not (files and files[-1].taken):  # all of them are, if a KeyboardInterrupt came that late
             _undo(files)
+        else:
+            _remove_old(files)
         raise
     finally:
         for file in files:
@@ -81,9 +83,7 @@ def replacing_together() -> Iterator[Opener]:
         for folder in {file.target.parent for file in files}:
             _sync(folder)
     finally:  # also where a KeyboardInterrupt comes while the disk is waited for
-        for file in files:
-            with suppress(OSError):
-                file.old.unlink(missing_ok=True)
+        _remove_old(files)
 
 
 @contextmanager
@@ -228,6 +228,13 @@ class _Unfinished:
         """Close the file, which also gives up the lock."""
         with suppress(OSError):  # what couldn't be written has been reported
             self.file.close()
+
+
+def _remove_old(files: Sequence[_Unfinished]) -> None:
+    """Remove the files that have been replaced."""
+    for file in files:
+        with suppress(OSError):
+            file.old.unlink(missing_ok=True)
 
 
 def _undo(files: Sequence[_Unfinished]) -> None:
