@@ -1,4 +1,4 @@
-"""Dense neural networks on the CPU, by Keras' names: `import engine as keras`."""
+"""Dense neural networks on the CPU with the API of Keras: `import engine as keras`."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ __getattr__ = on_first_use(
 
 
 def version() -> str:
-    """The version of the package."""
+    """Returns the version of the package."""
     return __version__
 
 

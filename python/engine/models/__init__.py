@@ -1,4 +1,4 @@
-"""Models: stacks of layers that train and predict."""
+"""Models: layers that are trained and used for predictions together."""
 
 from __future__ import annotations
 

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 class Model(Described):
-    """A model whose weights are those of its layers. `Model(inputs, outputs)` is the chain of them between the two.
+    """A model made of layers. `Model(inputs, outputs)` is the chain of layers from `inputs` to `outputs`.
 
     Args:
-        inputs: what `Input` or a layer returned, such as `model.input`.
-        outputs: what the last layer returned when it was called on what came from there.
-        name: default `functional` with a number.
-        options: the same, by name.
+        inputs: the symbolic input, as returned by `Input` or by a layer, such as `model.input`.
+        outputs: the symbolic output: what the last layer returned when the chain of layers was called on `inputs`.
+        name: name of the model; default `functional` with a number.
+        options: the same arguments by keyword.
     """
 
     _is_chain: ClassVar = True
@@ -79,25 +79,25 @@ class Model(Described):
                 raise TypeError(msg)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """What calling the model returns.
+        """Returns the outputs of the model for one batch. Calling the model calls this method.
 
         Args:
-            inputs: one batch, or an Input().
-            training: whether dropout is at work.
+            inputs: one batch (n, ...), or a symbolic input.
+            training: whether layers such as dropout behave as in training.
         """
         return self(inputs, training)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
-        """Make a model from what `get_config` returned.
+        """Creates a model from its config.
 
         Args:
-            config: what it returned. Where a class of your own has a `get_config` of its own, whose result names no
-                layers, it has the arguments of the class.
-            custom_objects: classes and functions of your own by name.
+            config: what `get_config` returned. If a subclass overrides `get_config` and its result lists no layers,
+                the config holds the arguments of the constructor.
+            custom_objects: dict from names to custom classes and functions.
 
         Raises:
-            TypeError: if the class of your own doesn't take these arguments.
+            TypeError: if the constructor of the subclass doesn't accept these arguments.
         """
         given = config_of(config)
         if cls not in (Model, Sequential, Functional) and "layers" not in given:
@@ -117,18 +117,18 @@ class Model(Described):
 
     @property
     def layers(self) -> list[Any]:
-        """The layers, the input layer first, each once; a model, where one is in the place of a layer."""
+        """The layers in order, input layer first, each listed once. A nested model is one entry."""
         return list(dict.fromkeys(self._parts_in_order))
 
     @property
     def output_names(self) -> list[str]:
-        """The name of the last layer, which gives the one output."""
+        """A list with the name of the one output, which is the name of the last layer."""
         return [self.output.name]
 
     def get_config(self) -> dict[str, Any]:
-        """Name and layers as plain Python values, for `from_config`; without the weights.
+        """Returns the name and the layers as plain Python values, without the weights, for `from_config`.
 
-        A class with arguments of its own may return these instead, by name.
+        A subclass with other constructor arguments may override this method and return those arguments by name.
         """
         return self._config_of_parts()
 
@@ -154,16 +154,17 @@ class Model(Described):
 
 
 class Sequential(Model):
-    """A stack of layers, each fed by the one before.
+    """A linear stack of layers: each layer gets the outputs of the layer before it.
 
     Args:
-        layers: the layers from first to last, models among them. With an input shape (an `Input`, or `input_shape` of
-            the first layer) the weights exist at once, else from the first data or `build` on.
-        name: default `sequential` with a number.
+        layers: the layers from first to last; models may be among them. With an input shape (an `Input`, or
+            `input_shape` of the first layer) the weights are created at once, otherwise by `build` or by the first
+            data.
+        name: name of the model; default `sequential` with a number.
 
     Raises:
-        TypeError: for something that is no layer.
-        ValueError: for layers that don't fit together, or two of the same name.
+        TypeError: if an entry is not a layer or a model.
+        ValueError: if the shapes of layers don't match, or two layers have the same name.
 
     Example:
         >>> import engine as keras
@@ -186,14 +187,17 @@ class Sequential(Model):
         self._restack(*with_parts(self._inputs, self._layers, layers or []), None)
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
-        """Put `layer` on top; weights that exist stay as they are. Models that this one is a part of get it as well.
+        """Adds a layer at the end.
+
+        Existing weights keep their values. Models that contain this one get the layer too.
 
         Args:
-            layer: the new last layer, or a model in its place.
-            rebuild: of no account: a model with an input shape always has its weights.
+            layer: a layer or a model.
+            rebuild: Ignored. A model with a known input shape always has its weights.
 
         Raises:
-            ValueError: if it doesn't fit, here or in such a model; all are unchanged then.
+            ValueError: if the layer doesn't fit in this model or in a model that contains it. No model is changed
+                then.
         """
         flag(rebuild, "rebuild")
         with self._changing() as around:
@@ -204,10 +208,10 @@ class Sequential(Model):
             self._exchange(around, inputs, stack)
 
     def pop(self, rebuild: bool = True) -> Any:
-        """Take the last layer off and return it, with its weights; `rebuild` is of no account, as for `add`.
+        """Removes the last layer and returns it with its weights. `rebuild` is ignored, as in `add`.
 
         Raises:
-            ValueError: if there is none, or a model that this one is a part of needs it; all are unchanged then.
+            ValueError: if there is no layer, or a model that contains this one needs it. No model is changed then.
         """
         flag(rebuild, "rebuild")
         with self._changing() as around:
@@ -225,7 +229,7 @@ class Sequential(Model):
 
     @property
     def layers(self) -> list[Any]:
-        """The layers, without the input layer; a model, where one is in the place of a layer."""
+        """The layers in order, without the input layer. A nested model is one entry."""
         return self._parts_in_order
 
     def _config_of_parts(self) -> dict[str, Any]:
@@ -239,17 +243,17 @@ class Sequential(Model):
 
 
 class Functional(Model):
-    """A chain of layers from an input to an output; made by `Model(inputs, outputs)`.
+    """A chain of layers from one input to one output, as created by `Model(inputs, outputs)`.
 
     Args:
-        inputs: what `Input` or a layer returned, such as `model.input`.
-        outputs: what the last layer returned.
-        name: default `functional` with a number.
-        options: none; names of other arguments are refused.
+        inputs: the symbolic input, as returned by `Input` or by a layer, such as `model.input`.
+        outputs: the symbolic output, as returned by the last layer.
+        name: name of the model; default `functional` with a number.
+        options: none are accepted.
 
     Raises:
-        TypeError: for something else.
-        ValueError: if the layers don't lead from one to the other.
+        TypeError: if `inputs` or `outputs` isn't symbolic.
+        ValueError: if no chain of layers leads from `inputs` to `outputs`.
 
     Example:
         >>> import engine as keras

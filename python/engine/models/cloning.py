@@ -18,18 +18,19 @@ def clone_model(
     recursive: bool = False,
     **kwargs: Any,
 ) -> Any:
-    """A model of the same layers with weights of its own, fresh ones, compiled as the model is.
+    """Returns a copy of a model with newly initialized weights, compiled if the model is compiled.
 
     Args:
-        model: what to copy.
-        input_tensors: None; models have no tensors here.
-        clone_function: returns the copy of a layer; default `type(layer).from_config(layer.get_config())`.
-        call_function: None; it is for graphs of layers.
-        recursive: whether `clone_function` is given the layers of models within, instead of these models.
-        kwargs: none.
+        model: the model to copy.
+        input_tensors: must be None.
+        clone_function: function that takes a layer and returns its copy; default
+            `type(layer).from_config(layer.get_config())`.
+        call_function: must be None.
+        recursive: whether `clone_function` is called for the layers of nested models instead of the nested models.
+        kwargs: none are accepted.
 
     Returns:
-        The copy. If `model` is compiled, so is the copy, with an optimizer of its own whose state starts anew.
+        The copy. If `model` is compiled, so is the copy, with a new optimizer in its initial state.
     """
     if not isinstance(model, Model):
         msg = f"`model` must be a model of engine.models, got {model!r}"

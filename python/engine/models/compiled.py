@@ -31,7 +31,7 @@ from engine.optimizers.base import registry as optimizer_registry
 
 
 class CompiledModel(SaysWhatIsLeftOut, ABC):
-    """A model before its verbs: what it is made of, what it was compiled with, and the samples that suit it."""
+    """Base class of models: `compile`, and checks of data against the model."""
 
     _samplings = 0
 
@@ -61,7 +61,7 @@ class CompiledModel(SaysWhatIsLeftOut, ABC):
 
     @abstractmethod
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
-        """Make the weights for inputs of `input_shape`, batch axis first."""
+        """Creates the weights for inputs of shape `input_shape`, batch axis first."""
 
     @abstractmethod
     def _shape_to_build_for(self, sample: Shape) -> Shape:
@@ -91,7 +91,7 @@ class CompiledModel(SaysWhatIsLeftOut, ABC):
     @property
     @abstractmethod
     def weights(self) -> list[Float32]:
-        """All weights as they are at one moment, read-only."""
+        """The current weights as read-only arrays."""
 
     @property
     @abstractmethod
@@ -104,7 +104,7 @@ class CompiledModel(SaysWhatIsLeftOut, ABC):
 
     @property
     def optimizer(self) -> Optimizer | None:
-        """What `compile` was given. Another may be assigned, whose state starts anew; so may its `learning_rate`."""
+        """The optimizer, or None before `compile`. Assigning another one starts with a new optimizer state."""
         return self._uncompiled_optimizer if self._compiled is None else self._compiled.optimizer
 
     @optimizer.setter
@@ -125,32 +125,32 @@ class CompiledModel(SaysWhatIsLeftOut, ABC):
 
     @property
     def loss(self) -> Any:
-        """What `compile` was given."""
+        """The loss given to `compile`, or None before."""
         return self._compile_arguments.get("loss")
 
     @property
     def compiled(self) -> bool:
-        """Whether `compile` has been called."""
+        """True if `compile` has been called."""
         return self._compiled is not None
 
     @property
     def metrics_names(self) -> list[str]:
-        """Names of what `evaluate` returns, in its order; empty before `compile`."""
+        """The names of the values that `evaluate` returns, in their order; empty before `compile`."""
         return [] if self._compiled is None else list(self._compiled.names)
 
     @property
     def metrics(self) -> list[Metric]:
-        """The loss, as a mean, and the metrics of `compile`, as the last pass left them."""
+        """The metrics: the mean of the loss, then those given to `compile`, with the state of the last pass."""
         return [] if self._compiled is None else self._compiled.tracked
 
     @property
     def metrics_variables(self) -> list[Any]:
-        """What the metrics keep from batch to batch."""
+        """The state variables of the metrics."""
         return [variable for metric in self.metrics for variable in metric.variables]
 
     @property
     def run_eagerly(self) -> bool:
-        """What `compile` was given, or was assigned. It has no effect: the model is compiled ahead either way."""
+        """The argument `run_eagerly` of `compile`. It has no effect: the model is always compiled ahead."""
         return self._run_eagerly
 
     @run_eagerly.setter
@@ -158,11 +158,11 @@ class CompiledModel(SaysWhatIsLeftOut, ABC):
         self._run_eagerly = flag(value, "run_eagerly")
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """The value of each metric of the last pass, by name."""
+        """Returns a dict from the name of each metric to its value in the last pass."""
         return dict(zip(self.metrics_names, [metric.result() for metric in self.metrics], strict=True))
 
     def reset_metrics(self) -> None:
-        """Let all metrics forget the last pass."""
+        """Resets the state of all metrics."""
         with self._lock:
             for metric in self.metrics:
                 metric.reset_state()
@@ -179,23 +179,24 @@ class CompiledModel(SaysWhatIsLeftOut, ABC):
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
     ) -> None:
-        """Set what training does. Weights stay; the optimizer's state starts anew.
+        """Configures the model for training. Weights keep their values; the optimizer state is reset.
 
         Args:
-            optimizer: name or object of `engine.optimizers`.
-            loss: name, function or object of `engine.losses`, or one of your own with a gradient; "crossentropy"
-                is the kind that suits the labels. Without one the loss is what layers add to it, penalties and
-                `add_loss`, and `y` may be left out.
-            loss_weights: factor of the loss, beside which the regularisation stays as it is.
-            metrics: list of names or objects of `engine.metrics`; "accuracy" is the kind that suits the labels.
-            weighted_metrics: the same, but weighted by `sample_weight` and `class_weight`.
-            run_eagerly: of no account: the model is compiled ahead either way.
-            steps_per_execution: of no account: an epoch is one call.
-            jit_compile: of no account.
-            auto_scale_loss: of no account: float32 needs no scaling.
+            optimizer: name of an optimizer, or an instance from `engine.optimizers`.
+            loss: name, function or instance from `engine.losses`, or a custom loss with a gradient. "crossentropy"
+                selects the crossentropy that matches the labels. With None the loss is the sum of what layers add
+                to it (penalties and `add_loss`), and `fit` needs no `y`.
+            loss_weights: factor by which the loss is multiplied. It doesn't scale regularization penalties.
+            metrics: list of names or instances from `engine.metrics`. "accuracy" selects the accuracy that matches
+                the labels.
+            weighted_metrics: list of metrics that are weighted by `sample_weight` and `class_weight`.
+            run_eagerly: Ignored. The model is always compiled ahead.
+            steps_per_execution: Ignored. A whole epoch runs in one call.
+            jit_compile: Ignored. Keras accepts it.
+            auto_scale_loss: Ignored. Training in float32 needs no loss scaling.
 
         Raises:
-            ValueError: for an unknown name, or a metric that doesn't suit the loss; nothing has changed then.
+            ValueError: for an unknown name, or a metric that doesn't match the loss. The model is unchanged then.
         """
         run_eagerly = flag(run_eagerly, "run_eagerly")
         integer(steps_per_execution, "steps_per_execution", 1)

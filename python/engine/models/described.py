@@ -16,33 +16,33 @@ from engine.models.stack import rows_of
 
 
 class Described(Layered):
-    """A model whose layers can be asked for."""
+    """Base class of models that describe their layers."""
 
     dtype = compute_dtype = variable_dtype = "float32"
 
     @property
     @abstractmethod
     def layers(self) -> list[Any]:
-        """The layers; a model, where one is in the place of a layer."""
+        """The layers in order. A nested model is one entry."""
 
     @property
     def input(self) -> KerasTensor:
-        """What the model is given; AttributeError before the input shape is known."""
+        """The symbolic input. Raises AttributeError before the input shape is known."""
         return self._symbol_at(None)
 
     @property
     def output(self) -> KerasTensor:
-        """What the model gives out; AttributeError before the input shape is known."""
+        """The symbolic output. Raises AttributeError before the input shape is known."""
         return self._symbol_after(len(self._layers))
 
     @property
     def inputs(self) -> list[KerasTensor]:
-        """The one input, as a list; AttributeError before its shape is known."""
+        """A list with the symbolic input. Raises AttributeError before the input shape is known."""
         return [self.input]
 
     @property
     def outputs(self) -> list[KerasTensor]:
-        """The one output, as a list; AttributeError before its shape is known."""
+        """A list with the symbolic output. Raises AttributeError before the input shape is known."""
         return [self.output]
 
     def _symbol_at(self, layer: Any, after: int = 0) -> KerasTensor:
@@ -63,10 +63,10 @@ class Described(Layered):
         return found
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
-        """The layer of that `name`, or at that `index`; a model, where one is in its place.
+        """Returns the layer with the given `name`, or at the given `index`. A nested model is one entry.
 
         Raises:
-            ValueError: if there is none; the message lists the names.
+            ValueError: if there is no such layer. The message lists the names.
         """
         layers = self.layers
         names = [layer.name for layer in layers]
@@ -87,7 +87,7 @@ class Described(Layered):
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
-        """Shape of the input with None for the batch axis; AttributeError before it is known."""
+        """Shape of the input, with None for the batch axis. Raises AttributeError before it is known."""
         if self._inputs is None:
             msg = f"model {self.name!r} has no input shape yet: begin it with Input(), or call build()"
             raise AttributeError(msg)
@@ -95,7 +95,7 @@ class Described(Layered):
 
     @property
     def output_shape(self) -> tuple[int | None, ...]:
-        """Shape of the output with None for the batch axis; AttributeError before it is known."""
+        """Shape of the output, with None for the batch axis. Raises AttributeError before it is known."""
         return self.compute_output_shape(self.input_shape)
 
     def summary(  # noqa: PLR0917 # Keras' signature
@@ -107,15 +107,16 @@ class Described(Layered):
         show_trainable: bool = False,
         layer_range: Sequence[str] | None = None,
     ) -> None:
-        """Print the layers, their output shapes and numbers of parameters.
+        """Prints the layers with their output shapes and numbers of parameters.
 
         Args:
-            line_length: width in characters; default that of the terminal, at most 88.
-            positions: where the three columns end, as shares of the line; default `[0.45, 0.8, 1.0]`.
-            print_fn: gets the whole text, instead of standard output.
-            expand_nested: whether to show the layers of models within as well.
-            show_trainable: whether a column tells which layers are trainable.
-            layer_range: names of the first and the last layer to show, or regular expressions; default all.
+            line_length: width in characters; default is the width of the terminal, at most 88.
+            positions: ends of the three columns as fractions of the line; default `[0.45, 0.8, 1.0]`.
+            print_fn: function that is called with the whole text; default prints to standard output.
+            expand_nested: whether to show the layers of nested models.
+            show_trainable: whether to show which layers are trainable.
+            layer_range: names of the first and the last layer to show, or regular expressions for them; default all
+                layers.
         """
         from engine._summary import Counts, Layout, Style, between, table
 

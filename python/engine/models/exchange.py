@@ -25,7 +25,7 @@ _EXAMPLE = 40
 
 
 class ExchangedModel(CompiledModel):
-    """A model that can be written for other programs, and exchange weights with PyTorch."""
+    """Base class of models that export to ONNX and C and exchange weights with PyTorch."""
 
     def export(
         self,
@@ -35,25 +35,26 @@ class ExchangedModel(CompiledModel):
         input_signature: object = None,
         **options: Any,
     ) -> None:
-        """Write the model for predictions in other programs.
+        """Exports the model for inference in other programs, as ONNX or C.
 
-        `.onnx` is for runtimes of ONNX: opset 13, any batch size, tensors named after layers, the dtype that `Input`
-        has. It needs the package onnx (`pip install onnx`). `.h` is C99, or C++: one header with the
-        weights and a function `..._predict` for one sample, that needs nothing but math.h; how to call it is written
-        at its top. Both compute what `predict` does, to rounding; what layers do in training alone is left out.
+        An `.onnx` file uses opset 13 and accepts any batch size. Its tensors are named after the layers, and its
+        input has the dtype of `Input`. It needs the package onnx (`pip install onnx`). An `.h` file is one header
+        in C99, which is also valid C++. It holds the weights and a function `..._predict` for one sample, needs
+        only math.h, and explains at its top how to call it. Both compute what `predict` computes, up to rounding.
 
         Args:
-            filepath: of the file. It is replaced when the new one is complete.
-            format: "onnx" or "c"; default by the suffix of `filepath`, `.onnx` or `.h`.
-            verbose: whether to print a line when it is done; default not.
-            input_signature: None; the input's shape and dtype are those of `Input`.
-            options: `opset_version` of "onnx", at least 13; `prefix` of the names in "c", default the file's name.
+            filepath: path of the file. An existing file is replaced once the new one is complete.
+            format: "onnx" or "c"; by default the suffix of `filepath` decides, `.onnx` or `.h`.
+            verbose: whether to print a line when the file is written; default False.
+            input_signature: must be None. The input has the shape and dtype of `Input`.
+            options: for "onnx" `opset_version`, at least 13; for "c" `prefix`, the prefix of all names, default the
+                name of the file.
 
         Raises:
-            ValueError: for a model without weights, another format, a layer that is computed in Python, or weights that
-                aren't finite.
-            ImportError: where the package onnx is missing.
-            OSError: where the file can't be written; it is as it was then.
+            ValueError: if the model isn't built, the format is unknown, a layer is computed in Python, or a weight
+                isn't finite.
+            ImportError: if the package onnx is not installed.
+            OSError: if the file can't be written. An existing file is unchanged then.
         """
         from engine.export import destination
 
@@ -71,24 +72,27 @@ class ExchangedModel(CompiledModel):
     def to_torch_state_dict(
         self, modules: Sequence[str] | None = None, *, numpy: bool = False
     ) -> dict[str, Any]:
-        """The weights as the state dict of the same network in PyTorch.
+        """Returns the weights as a PyTorch state dict for the same network.
 
-        That is a `torch.nn.Sequential` of one module per layer, and one more for the activation of a Dense layer:
+        The network in PyTorch is a `torch.nn.Sequential` of one module per layer, and one more for the activation
+        of a Dense layer:
         Flatten, Dense(8, activation="relu"), Dropout, Dense(3, activation="softmax") are Flatten, Linear, ReLU,
-        Dropout, Linear, Softmax, with keys `1.weight`, `1.bias`, `4.weight`, `4.bias`. A model within is a Sequential
-        within, with keys such as `0.1.weight`. Kernels are transposed, as torch has it. What is no weight doesn't travel: give the modules the layers' `eps`, which is 1e-3 here.
+        Dropout, Linear, Softmax, with keys `1.weight`, `1.bias`, `4.weight`, `4.bias`. A nested model is a nested
+        Sequential, with keys such as `0.1.weight`. Kernels are transposed, as PyTorch stores them. Settings that
+        aren't weights are not transferred: set `eps` of normalization modules to that of the layers, by default
+        1e-3.
 
         Args:
-            modules: names of the modules with weights in the layers' order, such as `["fc1", "fc2"]`, for a network
-                that is no such Sequential.
-            numpy: whether values are arrays of NumPy instead of tensors; torch isn't needed then.
+            modules: names of the PyTorch modules with weights, in the order of the layers, such as `["fc1",
+                "fc2"]`, for a network that isn't such a Sequential.
+            numpy: whether to return NumPy arrays instead of tensors. PyTorch is not needed then.
 
         Returns:
-            For `load_state_dict`.
+            A dict from keys to tensors, for `load_state_dict`.
 
         Raises:
-            ImportError: where torch is missing.
-            ValueError: for a model without weights, or a layer that torch has no twin of.
+            ImportError: if PyTorch is not installed.
+            ValueError: if the model isn't built, or a layer has no equivalent in PyTorch.
         """
         from engine.export import to_torch_state_dict
 
@@ -97,18 +101,18 @@ class ExchangedModel(CompiledModel):
             return to_torch_state_dict(self._parts_in_order, shape, modules, flag(numpy, "numpy"))
 
     def from_torch_state_dict(self, state: Mapping[str, Any], modules: Sequence[str] | None = None) -> None:
-        """Take over the weights of the same network in PyTorch.
+        """Sets the weights from a PyTorch state dict of the same network.
 
         Args:
-            state: what its `state_dict()` returned: tensors by key, or arrays of NumPy. `to_torch_state_dict` tells
-                which network that is, and which keys it has.
-            modules: names of the modules with weights in the layers' order, such as `["fc1", "fc2"]`, for a network
-                that is no such Sequential.
+            state: what `state_dict()` of the network returned: a dict from keys to tensors or NumPy arrays. See
+                `to_torch_state_dict` for the network and its keys.
+            modules: names of the PyTorch modules with weights, in the order of the layers, such as `["fc1",
+                "fc2"]`, for a network that isn't such a Sequential.
 
         Raises:
-            TypeError: for something that is no state dict.
-            ValueError: for missing or unexpected keys and for other shapes, all of which are named; nothing has
-                changed then.
+            TypeError: if `state` is not a state dict.
+            ValueError: if keys are missing or unexpected, or shapes differ. The message names them all, and the
+                model is unchanged.
         """
         from engine.export import from_torch_state_dict
 
@@ -118,7 +122,7 @@ class ExchangedModel(CompiledModel):
 
     @abstractmethod
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Take over `weights`, in the order of `get_weights`."""
+        """Sets the weights from a list of arrays, `weights`, in the order of `get_weights`."""
 
     @property
     @abstractmethod

@@ -77,13 +77,14 @@ class Layered(TrainableModel, HasWeights):
         return None if self._inputs is None else self._inputs.sample_shape
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
-        """Make the weights.
+        """Creates the weights.
 
         Args:
-            input_shape: with the batch axis first, such as `(None, 784)`; not needed where the model has one.
+            input_shape: shape of the inputs with the batch axis first, such as `(None, 784)`. Not needed if the
+                model knows it.
 
         Raises:
-            ValueError: if the model has another input shape already, or no layers.
+            ValueError: if the model already has another input shape, or has no layers.
         """
         with self._lock:
             inputs = self._inputs if input_shape is None else InputLayer(without_batch(input_shape))
@@ -123,7 +124,7 @@ class Layered(TrainableModel, HasWeights):
         return free
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """The output's shape for inputs of `input_shape`, both with the batch axis first."""
+        """Returns the shape of the outputs for inputs of shape `input_shape`, both with the batch axis first."""
         return (None, *self._output_shape_for(without_batch(input_shape)))
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
@@ -141,7 +142,7 @@ class Layered(TrainableModel, HasWeights):
 
     @property
     def built(self) -> bool:
-        """Whether the weights exist."""
+        """True if the weights have been created."""
         return self._program is not None
 
     def _parts(self) -> Sequence[HasWeights]:
@@ -149,7 +150,7 @@ class Layered(TrainableModel, HasWeights):
 
     @property
     def weights(self) -> list[Float32]:
-        """All weights as they are at one moment, read-only: kernel and bias of each layer in turn."""
+        """The current weights as read-only arrays: layer by layer, such as kernel and bias."""
         program, leaves = self._program, self._owners
         if program is None:
             return [array for leaf in leaves for array in leaf.weights]
@@ -162,21 +163,21 @@ class Layered(TrainableModel, HasWeights):
 
     @property
     def trainable_weights(self) -> list[Float32]:
-        """The weights that training changes."""
+        """The weights that training updates, as read-only arrays."""
         return [array for leaf in self._owners for array in leaf.trainable_weights if self._trainable]
 
     @property
     def non_trainable_weights(self) -> list[Float32]:
-        """The weights that training leaves alone."""
+        """The weights that training doesn't update by gradients, as read-only arrays."""
         if not self._trainable:
             return self.weights
         return [array for leaf in self._owners for array in leaf.non_trainable_weights]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
-        """Take over `weights`, in the order of `get_weights`.
+        """Sets the weights from a list of arrays, `weights`, in the order of `get_weights`.
 
         Raises:
-            ValueError: if number or shapes differ; nothing has changed then.
+            ValueError: if the number of arrays or a shape differs. The weights are unchanged then.
         """
         with self._lock:
             values = self._checked(weights)
@@ -185,7 +186,7 @@ class Layered(TrainableModel, HasWeights):
 
     @property
     def losses(self) -> list[float]:
-        """What layers have added to the loss of the last batch by `add_loss`, and the penalties on weights."""
+        """What layers added to the loss of the last batch by `add_loss`, and the penalties on the weights."""
         owners = self._owners
         return [
             *(loss for layer in owners for loss in layer._losses_of_call),

@@ -35,7 +35,7 @@ from engine.models.saved import SavedModel
 
 
 class TrainableModel(ExchangedModel, SavedModel):
-    """What can be trained and asked for predictions."""
+    """Base class of models: `compile`, `fit`, `evaluate` and `predict`."""
 
     @without_own_frames
     def fit(  # noqa: PLR0917 # Keras' signature
@@ -61,41 +61,45 @@ class TrainableModel(ExchangedModel, SavedModel):
         time_budget: float | None = None,
         stratify: bool = False,
     ) -> History:
-        """Train for a number of epochs.
+        """Trains the model for a number of epochs.
 
         Args:
-            x: samples (n, ...), real numbers of any dtype and layout, not to be changed before `fit` returns: an
-                array, memory-mapped or not, lists, a frame of pandas, a matrix of scipy.sparse, whatever has
-                `__array__` or DLPack. Or something that yields batches (x, y) or (x, y, sample_weight): a generator,
-                any iterable, a `utils.PyDataset` or another object with `__getitem__` and `__len__`.
-            y: class indices (n,) for the sparse loss, else one number per output (n, outputs); None where `x` yields
-                batches.
-            batch_size: samples per step, default 32; the last batch of an epoch may be smaller. Of no account where
+            x: samples (n, ...), real numbers of any dtype and memory layout: an array (memory-mapped or not),
+                lists, a pandas DataFrame, a scipy.sparse matrix, or an object with `__array__` or DLPack. Don't
+                change the data before `fit` returns. Or a source of batches (x, y) or (x, y, sample_weight): a
+                generator, another iterable, a `utils.PyDataset`, or another object with `__getitem__` and
+                `__len__`.
+            y: class indices (n,) for the sparse crossentropy, otherwise one number per output (n, outputs); None if
                 `x` yields batches.
-            epochs: number of the last epoch, so that `epochs - initial_epoch` are run.
-            verbose: 0 prints nothing, 1 a bar, 2 a line per epoch; "auto" is 1 on a terminal, else 2.
-            callbacks: objects of `engine.callbacks`.
-            validation_split: share of the last samples that is kept for validation, in [0, 1).
-            validation_data: `(x, y)` or `(x, y, sample_weight)` for validation instead, or what yields batches.
-            shuffle: whether each epoch takes the samples in a new order; "batch" changes it within each batch alone.
-                Batches that are asked for by number come in a new order; other streams come as they do.
-            class_weight: class index -> weight, or "balanced" for `n / (classes * count)`; multiplies into
-                `sample_weight`. Of no account for validation.
-            sample_weight: (n,); the loss is `sum(weight * loss) / n`.
+            batch_size: samples per step, default 32; the last batch of an epoch may be smaller. Ignored if `x`
+                yields batches.
+            epochs: number of the epoch at which training ends: `epochs - initial_epoch` epochs are run.
+            verbose: 0 prints nothing, 1 a progress bar, 2 a line per epoch; "auto" is 1 on a terminal, otherwise 2.
+            callbacks: list of instances from `engine.callbacks`.
+            validation_split: fraction of the samples, taken from the end, that is used for validation, in [0, 1).
+            validation_data: data for validation: `(x, y)`, `(x, y, sample_weight)`, or a source of batches.
+            shuffle: whether to shuffle the samples in each epoch. "batch" shuffles only within each batch. If `x`
+                has `__getitem__`, the order of its batches is shuffled; batches of a generator are never shuffled.
+            class_weight: dict from class index to weight, or "balanced" for `n / (classes * count)`. Multiplied by
+                `sample_weight`. Not used in validation.
+            sample_weight: weights of the samples (n,); the loss is `sum(weight * loss) / n`.
             initial_epoch: number of the first epoch, from 0.
-            steps_per_epoch: batches per epoch; the next epoch goes on where this one ended.
-            validation_steps: batches of a validation, from its first samples; default all.
-            validation_batch_size: default `batch_size`.
-            validation_freq: validate every that many epochs, or after the epochs listed, counted from 1.
-            target: such as `{"val_accuracy": 0.98}`: training ends after the first epoch whose logs have reached it.
-            time_budget: seconds after which training ends, at the end of a batch; validation still follows.
-            stratify: whether `validation_split` takes its share of every class.
+            steps_per_epoch: batches per epoch; the next epoch continues with the batch after.
+            validation_steps: number of batches of a validation, from the first sample on; default all.
+            validation_batch_size: samples per batch in validation; default `batch_size`.
+            validation_freq: number of epochs from one validation to the next, or a list of epochs, counted from 1,
+                after which to validate.
+            target: values of the logs at which to stop, such as `{"val_accuracy": 0.98}`. Training ends after the
+                first epoch that reaches them.
+            time_budget: time limit in seconds. Training ends after the batch that exceeds it; validation still runs.
+            stratify: whether `validation_split` takes the same fraction of every class.
 
         Returns:
-            The History: `history` maps each name to one float per epoch.
+            The `History` callback, whose attribute `history` is a dict from each name to a list with one float per
+            epoch.
 
         Raises:
-            ValueError, TypeError: for data or arguments that don't fit; the model is unchanged then.
+            ValueError, TypeError: if data or arguments don't match the model. The model is unchanged then.
         """
         with self._lock:
             compiled = self._require_compiled()
@@ -164,23 +168,28 @@ class TrainableModel(ExchangedModel, SavedModel):
         callbacks: object = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss and metrics over samples. Waits for other threads that train, compile or evaluate the model.
+        """Returns the loss and the metrics over samples.
+
+        It waits for other threads that train, compile or evaluate the model.
 
         Args:
             x: samples, as for `fit`.
             y: targets, as for `fit`.
-            batch_size: samples per step for progress and callbacks, default 32; no matter for the result.
-            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" is 1 on a terminal and in a notebook, else 2.
-            sample_weight: (n,); the loss is `sum(weight * loss) / n`.
-            steps: number of batches, from the first sample on; default all.
-            callbacks: objects of `engine.callbacks`.
-            return_dict: whether the result is a dict.
+            batch_size: samples per step for the progress bar and callbacks, default 32. It has no effect on the
+                result.
+            verbose: 0 prints nothing, 1 a progress bar, 2 a line; "auto" is 1 on a terminal and in a notebook,
+                otherwise 2.
+            sample_weight: weights of the samples (n,); the loss is `sum(weight * loss) / n`.
+            steps: number of batches to use, from the first sample on; default all.
+            callbacks: list of instances from `engine.callbacks`.
+            return_dict: whether to return a dict.
 
         Returns:
-            `[loss, metrics in the order of compile]`, the loss alone without metrics, or a dict by name.
+            A list of the loss and the metrics in the order of `metrics_names`; the loss alone if there are no
+            metrics; or a dict from names to values.
 
         Raises:
-            ValueError, TypeError: for data or arguments that don't fit, or before `compile`.
+            ValueError, TypeError: if data or arguments don't match the model, or it isn't compiled.
         """
         with self._lock.borrowed():
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
@@ -211,22 +220,24 @@ class TrainableModel(ExchangedModel, SavedModel):
         *,
         out: Float32 | None = None,
     ) -> Float32:
-        """The model's outputs. Many threads may ask at once.
+        """Returns the outputs of the model for samples. Several threads may call it at the same time.
 
         Args:
             x: samples, as for `fit`.
-            batch_size: samples per step for progress and callbacks, default 32; no matter for the result.
-            verbose: 0 prints nothing, 1 a bar, 2 a line; "auto" is one of them after half a second.
-            steps: number of batches, from the first sample on; default all.
-            callbacks: objects of `engine.callbacks`.
-            out: float32 array of the result's shape, for the result. Nothing is written to it if an argument
-                is wrong, except for numbers in `x` that aren't finite: they are found on the way.
+            batch_size: samples per step for the progress bar and callbacks, default 32. It has no effect on the
+                result.
+            verbose: 0 prints nothing, 1 a progress bar, 2 a line; "auto" prints one of them if prediction takes
+                more than half a second.
+            steps: number of batches to use, from the first sample on; default all.
+            callbacks: list of instances from `engine.callbacks`.
+            out: float32 array (n, outputs) to write the result to. It is unchanged if an argument is wrong, except
+                when `x` holds NaN or infinity, which is found during computation.
 
         Returns:
             float32 (n, outputs), or `out`; `predict(x)[i]` has the same bits as `predict(x[i:i + 1])[0]`.
 
         Raises:
-            ValueError, TypeError: for data or arguments that don't fit.
+            ValueError, TypeError: if data or arguments don't match the model.
         """
         limit, given_size = optional(steps, "steps"), optional(batch_size, "batch_size")
         if self._suspect:
@@ -269,18 +280,18 @@ class TrainableModel(ExchangedModel, SavedModel):
             return predict_stream(self._outputs, x, steps, hooks, progress)
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
-        """The model's outputs for one batch; of an Input(), what will come out.
+        """Returns the outputs for one batch, or the symbolic output for a symbolic input.
 
         Args:
-            x: the samples, or an Input().
-            training: whether layers do what they do in training, such as dropout. Default what each was called with in
-                the model, or does by itself: layers that change images at random do so then, and no others.
+            x: samples (n, ...), or a symbolic input, as returned by `Input` or a layer.
+            training: whether layers behave as in training, such as dropout. With None each layer uses the value it
+                was called with in the model, or its default: True for layers that augment images, otherwise False.
 
         Returns:
             float32 (n, ...).
 
         Raises:
-            ValueError, TypeError: for data that doesn't fit.
+            ValueError, TypeError: if the data doesn't match the model.
         """
         given = None if training is None else flag(training, "training")
         symbol = symbol_of(x)
@@ -321,9 +332,9 @@ class TrainableModel(ExchangedModel, SavedModel):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """Take one step on one batch, all of `x`; arguments as for `fit`, result as from `evaluate`.
+        """Runs one training step on one batch, all of `x`, and returns the loss and metrics.
 
-        The result is that of before the step.
+        The arguments are those of `fit`, the result is that of `evaluate`, computed before the weights are updated.
         """
         with self._lock:
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
@@ -352,7 +363,7 @@ class TrainableModel(ExchangedModel, SavedModel):
         sample_weight: ArrayLike | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss and metrics of one batch, all of `x`; arguments and result as of `evaluate`."""
+        """Returns the loss and metrics of one batch, all of `x`. Arguments and result are those of `evaluate`."""
         with self._lock.borrowed():
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
             self._forget_penalties()
@@ -367,7 +378,7 @@ class TrainableModel(ExchangedModel, SavedModel):
 
     @without_own_frames
     def predict_on_batch(self, x: ArrayLike) -> Float32:
-        """The model's outputs for one batch, all of `x`."""
+        """Returns the outputs of the model for one batch, all of `x`."""
         return self._outputs(x, "x")
 
     def _built_for(self, shape: Shape, compiled: Compiled | None = None) -> Program:

@@ -13,7 +13,7 @@ PathLike = str | os.PathLike[str]
 
 
 class SavedModel(CompiledModel):
-    """What a model does with files."""
+    """Base class of models that can be saved to files."""
 
     def __reduce__(self) -> Any:
         """A copy or a pickle is the model as a file has it."""
@@ -25,20 +25,21 @@ class SavedModel(CompiledModel):
     def save(
         self, filepath: PathLike, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
     ) -> None:
-        """Save the model with its weights, what it was compiled with, and the state of its optimizer.
+        """Saves the model: its layers, weights, compile arguments and optimizer state.
 
-        The file is whole or not there, whatever happens meanwhile. Keras reads `.keras` and `.h5`.
+        The file is written completely or not at all, even after a crash. Keras can read `.keras` and `.h5` files.
 
         Args:
-            filepath: ends in `.keras`, `.npz`, which needs NumPy alone, `.safetensors` or `.h5`; a folder with
-                `zipped=False`.
-            overwrite: whether to replace what is there without asking.
-            zipped: False writes the contents of a `.keras` file into a folder, and leaves all other files in it.
-            kwargs: `include_optimizer=False` leaves out the optimizer's state.
+            filepath: path that ends in `.keras`, `.npz` (which needs only NumPy), `.safetensors` or `.h5`; with
+                `zipped=False` the path of a folder.
+            overwrite: whether to replace an existing file without asking.
+            zipped: False writes the contents of a `.keras` file into a folder and keeps all other files in that
+                folder.
+            kwargs: `include_optimizer=False` leaves out the optimizer state.
 
         Raises:
-            ValueError: for another ending.
-            ImportError: if the format needs a package that isn't installed.
+            ValueError: if the suffix is unknown.
+            ImportError: if the format needs a package that is not installed.
         """
         from engine import saving
 
@@ -49,18 +50,19 @@ class SavedModel(CompiledModel):
     def save_weights(
         self, filepath: PathLike, overwrite: bool = True, max_shard_size: float | None = None, **kwargs: Any
     ) -> None:
-        """Save the weights, and the state of the optimizer.
+        """Saves the weights and the optimizer state.
 
         Args:
-            filepath: ends in `.weights.h5`, which Keras reads, `.npz`, which needs NumPy alone, or `.safetensors`; with
-                `max_shard_size` in `.weights.json`.
-            overwrite: whether to replace what is there without asking.
-            max_shard_size: of each of several files of Keras' format beside that one, in GiB; None for one file.
-            kwargs: `objects_to_skip`, layers or the optimizer, which are left out.
+            filepath: path that ends in `.weights.h5` (which Keras can read), `.npz` (which needs only NumPy) or
+                `.safetensors`; with `max_shard_size` in `.weights.json`.
+            overwrite: whether to replace an existing file without asking.
+            max_shard_size: largest size of one file in GiB. The weights are split over several `.weights.h5` files
+                beside the `.weights.json`. None writes one file.
+            kwargs: `objects_to_skip`, a list of layers, or the optimizer, that are not saved.
 
         Raises:
-            ValueError: for another ending, or if there are no weights yet.
-            ImportError: if the format needs a package that isn't installed.
+            ValueError: if the suffix is unknown, or the model isn't built.
+            ImportError: if the format needs a package that is not installed.
         """
         from engine import saving
 
@@ -69,17 +71,18 @@ class SavedModel(CompiledModel):
             saving.save_weights(self, filepath, overwrite, max_shard_size, **kwargs)
 
     def load_weights(self, filepath: PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:
-        """Load weights from any file that holds some, and the state of the optimizer after `compile`.
+        """Loads weights from a file of any supported format, and the optimizer state if the model is compiled.
 
         Args:
-            filepath: of the file.
-            skip_mismatch: whether layers that differ from the file are left as they are, with a warning.
-            kwargs: `objects_to_skip`, layers or the optimizer, which are left as they are; `by_name=True`, of Keras' older
-                `.h5`, loads the layers that have the names of layers there, and nothing else.
+            filepath: path of the file.
+            skip_mismatch: whether to skip layers whose weights differ in number or shape from the file, with a
+                warning.
+            kwargs: `objects_to_skip`, a list of layers, or the optimizer, that are not loaded; `by_name=True`, for
+                Keras' older `.h5` files, loads only the layers whose names occur in the file.
 
         Raises:
-            ValueError: for a file that is damaged or doesn't fit; nothing has changed then.
-            OSError: for one that can't be read.
+            ValueError: if the file is damaged or doesn't match the model. The model is unchanged then.
+            OSError: if the file can't be read.
         """
         from engine import saving
 
@@ -87,7 +90,7 @@ class SavedModel(CompiledModel):
             saving.load_weights(self, filepath, skip_mismatch, **kwargs)
 
     def to_json(self, **kwargs: Any) -> str:
-        """The model without its weights as JSON, for `models.model_from_json`, Keras' as well.
+        """Returns the model without its weights as JSON, for `models.model_from_json` here or in Keras.
 
         Args:
             kwargs: options of `json.dumps`.
@@ -97,7 +100,7 @@ class SavedModel(CompiledModel):
         return model_to_json(self, **kwargs)
 
     def get_compile_config(self) -> dict[str, Any]:
-        """What the model was compiled with, as plain Python values; empty before `compile`."""
+        """Returns the arguments of `compile` as plain Python values; an empty dict before `compile`."""
         from engine.utils import serialize_keras_object
 
         if self._compiled is None:
@@ -108,7 +111,7 @@ class SavedModel(CompiledModel):
         return config
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        """Compile the model as `config` says, which `get_compile_config` returned."""
+        """Compiles the model with the arguments in `config`, as returned by `get_compile_config`."""
         require(Mapping, config, "config", "a dict as get_compile_config() returns it")
         known = {"optimizer", "auto_scale_loss", *_ARGUMENTS}
         self.compile(**{name: value for name, value in config.items() if name in known})
