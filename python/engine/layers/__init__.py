@@ -1,4 +1,4 @@
-"""What a model is stacked from."""
+"""Layers: the parts of a model."""
 
 from __future__ import annotations
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class CustomWeight(Named, StoredArray):
-    """A weight array of a layer, as it is at the moment: NumPy takes it for an array.
+    """A weight array of a custom layer. NumPy functions accept it as an array of its current values.
 
     Args:
-        layer: whose weight it is.
+        layer: the layer that has the weight.
         index: its number among the layer's weights.
     """
 
@@ -34,7 +34,7 @@ class CustomWeight(Named, StoredArray):
 
     @property
     def value(self) -> Float32:
-        """The numbers, read-only."""
+        """The current values as a read-only array."""
         return self._owner._weight_at(self._index)
 
     @property
@@ -43,7 +43,7 @@ class CustomWeight(Named, StoredArray):
         return self.value.T
 
     def assign(self, value: Any) -> None:
-        """Set the array to `value`, of the same shape."""
+        """Sets the weight to `value`, of the same shape."""
         self._owner._set_weight(self._index, np.asarray(value))
 
     @property

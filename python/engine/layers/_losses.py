@@ -24,7 +24,7 @@ class Penalised(Weighted):
     """What a layer adds to the loss.
 
     Args:
-        activity_regularizer: penalty on the outputs of a batch, divided by its size.
+        activity_regularizer: penalty on the outputs, divided by the batch size.
     """
 
     def __init__(self, activity_regularizer: object) -> None:
@@ -36,10 +36,10 @@ class Penalised(Weighted):
         self._kept: dict[int, dict[str, Any]] = {}
 
     def add_loss(self, loss: Any) -> None:
-        """Add to the loss of this batch; to be called in `call`, whose `gradient` must account for it as well.
+        """Adds a term to the loss of this batch. Call it in `call`; `gradient` must then include its gradient.
 
         Args:
-            loss: a number, or a list of some.
+            loss: a number, or a list of numbers.
         """
         parts = loss if isinstance(loss, (list, tuple)) else [loss]
         _added.get().get(id(self), self._added).extend(
@@ -48,10 +48,10 @@ class Penalised(Weighted):
 
     @property
     def losses(self) -> list[float]:
-        """What the last call has added to the loss, and the penalties on the weights as they are.
+        """The terms that the last call added to the loss, and the penalties on the current weights.
 
-        The first are what `add_loss` was given, and the penalty on the outputs where the layer or its model was called;
-        a prediction, an evaluation or a training leaves no penalty on outputs here.
+        The terms of the last call are those of `add_loss` and, if the layer or its model was called directly, the
+        penalty on the outputs. `fit`, `evaluate` and `predict` don't record the penalty on outputs here.
         """
         return [*self._losses_of_call, *self._losses_of_weights]
 
@@ -76,7 +76,7 @@ class Penalised(Weighted):
             self._penalties = [value / len(outputs)]
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again, as plain Python values."""
+        """Returns the constructor arguments as plain Python values."""
         config = super().get_config()
         if self.activity_regularizer is None:  # as in Keras
             config.pop("activity_regularizer", None)

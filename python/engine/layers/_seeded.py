@@ -13,8 +13,8 @@ class Seeded(Layer):
     """A layer that draws random numbers.
 
     Args:
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        options: `name`, `input_shape`, as for every layer.
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     def __init__(self, seed: int | None = None, **options: Any) -> None:

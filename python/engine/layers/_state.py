@@ -64,18 +64,18 @@ class Named:
 
     @property
     def path(self) -> str:
-        """Of layer and weight, such as "dense/kernel"."""
+        """Name of layer and weight, such as "dense/kernel"."""
         layer, weight = self._origin
         return f"{layer.name}/{weight.name}"
 
     @property
     def name(self) -> str:
-        """Of the weight, such as "kernel"."""
+        """Name of the weight, such as "kernel"."""
         return self._origin[1].name
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes it."""
+        """Whether training updates the weight."""
         layer, weight = self._origin
         return layer.trainable and weight.trainable
 
@@ -91,7 +91,7 @@ class Named:
 
 
 class LayerWeight(Named, Tensor):
-    """A weight array as it is at the moment, read-only, which knows whose it is.
+    """A read-only copy of a weight array that knows its layer.
 
     What is computed from it belongs to nobody: it has no name, and can't be assigned.
     """
@@ -109,19 +109,19 @@ class LayerWeight(Named, Tensor):
 
     @property
     def value(self) -> Float32:
-        """The numbers, without a name."""
+        """The values as a plain array."""
         return self.view(np.ndarray)
 
     def assign(self, value: ArrayLike) -> None:
-        """Set the layer's weight to `value`, of the same shape; this array stays what it is."""
+        """Sets the weight of the layer to `value`, of the same shape. This copy keeps its values."""
         self._origin[0]._set_weight(self._index, value)
 
     def assign_add(self, value: ArrayLike) -> None:
-        """Add `value` to the layer's weight as it is now."""
+        """Adds `value` to the current weight of the layer."""
         self.assign(self._origin[0]._weight_at(self._index) + np.asarray(value))
 
     def assign_sub(self, value: ArrayLike) -> None:
-        """Subtract `value` from the layer's weight as it is now."""
+        """Subtracts `value` from the current weight of the layer."""
         self.assign_add(-np.asarray(value))
 
     @property
@@ -165,16 +165,16 @@ class Weighted(HasWeights, Spec):
 
     @property
     def built(self) -> bool:
-        """Whether the weights exist."""
+        """True if the weights have been created."""
         return bool(self._places) or self._weights is not None
 
     @built.setter
     def built(self, value: bool) -> None:
-        """Keras' `build` methods end with this; here it follows from the weights."""
+        """Does nothing. `build` methods of Keras set it; here it follows from the weights."""
 
     @property
     def weights(self) -> list[Float32]:
-        """The weights of this moment, read-only; empty before the layer is built."""
+        """The current weights as read-only arrays; empty before the layer is built."""
         own, places = self._weights, self._places
         # The layer may join or leave a model meanwhile: it always has its weights at the one place or at the other.
         return self._as_layer_weights(places[0].read() if places else own or self._weights or ())
@@ -190,28 +190,28 @@ class Weighted(HasWeights, Spec):
 
     @property
     def trainable_weights(self) -> list[Float32]:
-        """The weights that training changes."""
+        """The weights that training updates, as read-only arrays."""
         return [array for array, learns in zip(self.weights, self._learns, strict=True) if learns]
 
     @property
     def non_trainable_weights(self) -> list[Float32]:
-        """The weights that training leaves alone."""
+        """The weights that training doesn't update by gradients, as read-only arrays."""
         return [array for array, learns in zip(self.weights, self._learns, strict=True) if not learns]
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
-        """Write the weights into `store`, a mapping, under "0", "1", ..., those that learn first.
+        """Writes the weights into `store`, a dict, under the keys "0", "1", ..., trainable ones first.
 
-        A layer of your own may override this and `load_own_variables` to save more, or otherwise.
+        A custom layer may override this and `load_own_variables` to save more.
         """
         weights = self.weights
         for position, index in enumerate(self._saved_order):
             store[str(position)] = weights[index]
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
-        """Take the weights that `save_own_variables` wrote into `store`.
+        """Sets the weights from `store`, as written by `save_own_variables`.
 
         Raises:
-            ValueError: if number or shapes differ; nothing has changed then.
+            ValueError: if the number of arrays or a shape differs. The weights are unchanged then.
         """
         order, specs = self._saved_order, self._specs
         if len(store) != len(order):
@@ -237,10 +237,10 @@ class Weighted(HasWeights, Spec):
         return sorted(range(count), key=lambda index: not self._specs[index].trainable)
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
-        """Take over `weights`, in the order of `get_weights`.
+        """Sets the weights from a list of arrays, `weights`, in the order of `get_weights`.
 
         Raises:
-            ValueError: if number or shapes differ; nothing has changed then.
+            ValueError: if the number of arrays or a shape differs. The weights are unchanged then.
         """
         values = self._checked(weights)
         if not self._places:

@@ -16,13 +16,13 @@ from engine.layers.base import Layer, register
 
 @register()
 class ReLU(Layer):
-    """`max(x, 0)`, or `engine.activations.relu` with these constants.
+    """Rectified linear unit, `max(x, 0)`, with the options of `engine.activations.relu`.
 
     Args:
-        max_value: the highest result, at least 0; None for no limit.
-        negative_slope: below the threshold the result is `negative_slope * (x - threshold)`; at least 0.
-        threshold: up to which x counts as small; at least 0.
-        options: `name`, `input_shape`, as for every layer.
+        max_value: largest output, at least 0; None for no limit.
+        negative_slope: slope below the threshold, where the output is `negative_slope * (x - threshold)`; at least 0.
+        threshold: inputs up to this value use `negative_slope`; at least 0.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = True
@@ -48,12 +48,12 @@ class ReLU(Layer):
 
 @register()
 class LeakyReLU(Layer):
-    """`x` where it is at least 0, else `negative_slope * x` (Maas, Hannun and Ng, 2013).
+    """Leaky rectified linear unit: `x` if `x >= 0`, else `negative_slope * x` (Maas, Hannun and Ng, 2013).
 
     Args:
-        negative_slope: at least 0.
-        alpha: what older scripts call `negative_slope`; deprecated.
-        options: `name`, `input_shape`, as for every layer.
+        negative_slope: slope for negative inputs, at least 0.
+        alpha: deprecated name of `negative_slope`.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = True
@@ -79,11 +79,11 @@ class LeakyReLU(Layer):
 
 @register()
 class ELU(Layer):
-    """`x` where it is positive, else `alpha * (exp(x) - 1)` (Clevert, Unterthiner and Hochreiter, 2016).
+    """Exponential linear unit: `x` if `x > 0`, else `alpha * (exp(x) - 1)` (Clevert et al., 2016).
 
     Args:
-        alpha: what large negative numbers tend to, with the other sign.
-        options: `name`, `input_shape`, as for every layer.
+        alpha: the output approaches `-alpha` for large negative inputs.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = True
@@ -100,11 +100,11 @@ class ELU(Layer):
 
 @register()
 class Softmax(Layer):
-    """`exp(x) / sum(exp(x))` along an axis, or along several together.
+    """Softmax, `exp(x) / sum(exp(x))`, over one or several axes.
 
     Args:
-        axis: number of the axis, or several, with the batch axis as number 0; -1 is the last.
-        options: `name`, `input_shape`, as for every layer.
+        axis: axis or list of axes of the sum. 0 is the batch axis, -1 the last axis.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = True

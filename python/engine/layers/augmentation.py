@@ -23,12 +23,12 @@ class _Augmentation(Seeded, ABC):
     """A layer that changes images (rows, columns) or (rows, columns, channels).
 
     Args:
-        fill_mode: what lies outside of an image: "constant", "nearest", "reflect" or "wrap".
-        interpolation: "bilinear" or "nearest".
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        fill_value: for `fill_mode="constant"`.
-        data_format: "channels_last".
-        options: `name`, `input_shape`, as for every layer.
+        fill_mode: how to fill pixels outside of the image: "constant", "nearest", "reflect" or "wrap".
+        interpolation: how to compute values between pixels: "bilinear" or "nearest".
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        fill_value: value of these pixels for `fill_mode="constant"`.
+        data_format: must be "channels_last" or None.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     _training_by_default = True
@@ -85,17 +85,18 @@ class _Augmentation(Seeded, ABC):
 
 @register()
 class RandomTranslation(_Augmentation):
-    """Moves images by random shares of their height and width.
+    """Shifts images by random fractions of their height and width.
 
     Args:
-        height_factor: bounds of the share by which they go down, or one number for both sides of 0.
-        width_factor: the same to the right.
-        fill_mode: what lies outside of an image: "constant", "nearest", "reflect" or "wrap".
-        interpolation: "bilinear" or "nearest".
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        fill_value: for `fill_mode="constant"`.
-        data_format: "channels_last".
-        options: `name`, `input_shape`, as for every layer.
+        height_factor: pair with the smallest and the largest shift downwards, as fractions of the height; a number
+            f stands for `(-f, f)`.
+        width_factor: the same for shifts to the right, as fractions of the width.
+        fill_mode: how to fill pixels outside of the image: "constant", "nearest", "reflect" or "wrap".
+        interpolation: how to compute values between pixels: "bilinear" or "nearest".
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        fill_value: value of these pixels for `fill_mode="constant"`.
+        data_format: must be "channels_last" or None.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature
@@ -119,16 +120,17 @@ class RandomTranslation(_Augmentation):
 
 @register()
 class RandomRotation(_Augmentation):
-    """Turns images by random shares of a full turn.
+    """Rotates images by random angles.
 
     Args:
-        factor: bounds of the share, counterclockwise, or one number for both directions.
-        fill_mode: what lies outside of an image: "constant", "nearest", "reflect" or "wrap".
-        interpolation: "bilinear" or "nearest".
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        fill_value: for `fill_mode="constant"`.
-        data_format: "channels_last".
-        options: `name`, `input_shape`, as for every layer.
+        factor: pair with the smallest and the largest angle, counterclockwise, as fractions of a full turn; a
+            number f stands for `(-f, f)`.
+        fill_mode: how to fill pixels outside of the image: "constant", "nearest", "reflect" or "wrap".
+        interpolation: how to compute values between pixels: "bilinear" or "nearest".
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        fill_value: value of these pixels for `fill_mode="constant"`.
+        data_format: must be "channels_last" or None.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature
@@ -150,17 +152,18 @@ class RandomRotation(_Augmentation):
 
 @register()
 class RandomZoom(_Augmentation):
-    """Shows more or less of images.
+    """Zooms images in or out by random factors.
 
     Args:
-        height_factor: bounds of the share by which more is shown, negative for less, or one number for both.
-        width_factor: the same for the width; None zooms both alike.
-        fill_mode: what lies outside of an image: "constant", "nearest", "reflect" or "wrap".
-        interpolation: "bilinear" or "nearest".
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        fill_value: for `fill_mode="constant"`.
-        data_format: "channels_last".
-        options: `name`, `input_shape`, as for every layer.
+        height_factor: pair with the smallest and the largest zoom, as fractions of the height. Positive values zoom
+            out, negative ones zoom in. A number f stands for `(-f, f)`.
+        width_factor: the same for the width; None uses the zoom of the height.
+        fill_mode: how to fill pixels outside of the image: "constant", "nearest", "reflect" or "wrap".
+        interpolation: how to compute values between pixels: "bilinear" or "nearest".
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        fill_value: value of these pixels for `fill_mode="constant"`.
+        data_format: must be "channels_last" or None.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature
@@ -185,12 +188,13 @@ class RandomZoom(_Augmentation):
 
 @register()
 class RandomFlip(_Augmentation):
-    """Mirrors half of the images.
+    """Flips each image with probability 1/2.
 
     Args:
-        mode: "horizontal", left becoming right, "vertical", or "horizontal_and_vertical", each of its own chance.
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        options: `name`, `input_shape`, as for every layer.
+        mode: "horizontal" swaps left and right, "vertical" top and bottom; "horizontal_and_vertical" does each with
+            probability 1/2.
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     _unsaved_arguments = (*Layer._unsaved_arguments, "fill_mode", "interpolation", "fill_value")
@@ -207,21 +211,21 @@ class RandomFlip(_Augmentation):
 
 @register()
 class RandomElastic(_Augmentation):
-    """Distorts images as if they were drawn on rubber.
+    """Applies random elastic distortions to images.
 
-    Every pixel is displaced by random numbers in [-alpha, alpha], smoothed by a Gaussian with deviation `sigma`; both
-    in pixels. Simard, Steinkraus and Platt, "Best practices for convolutional neural networks" (2003), whose numbers
-    for images of 28 x 28 digits are the defaults.
+    Every pixel is displaced by random numbers in [-alpha, alpha], smoothed by a Gaussian with standard deviation
+    `sigma`. Both are in pixels. Simard, Steinkraus and Platt, "Best practices for convolutional neural networks"
+    (2003), whose values for digits of 28 x 28 pixels are the defaults.
 
     Args:
-        alpha: strength.
-        sigma: smoothness.
-        fill_mode: what lies outside of an image: "constant", "nearest", "reflect" or "wrap".
-        interpolation: "bilinear" or "nearest".
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        fill_value: for `fill_mode="constant"`.
-        data_format: "channels_last".
-        options: `name`, `input_shape`, as for every layer.
+        alpha: largest displacement before smoothing, in pixels.
+        sigma: standard deviation of the Gaussian, in pixels; larger values give smoother distortions.
+        fill_mode: how to fill pixels outside of the image: "constant", "nearest", "reflect" or "wrap".
+        interpolation: how to compute values between pixels: "bilinear" or "nearest".
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        fill_value: value of these pixels for `fill_mode="constant"`.
+        data_format: must be "channels_last" or None.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     def __init__(  # noqa: PLR0917 # like the others

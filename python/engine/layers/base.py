@@ -72,21 +72,21 @@ def _once(build: Build) -> Build:
 
 
 class Layer(Linked):
-    """Base class of all layers, and of those that you write in NumPy.
+    """Base class of all layers, including custom layers written in NumPy.
 
-    A layer of your own makes its weights in `build` by `add_weight`, gives its outputs in `call`, and for training
-    its gradients in `gradient`. Keras finds gradients by itself; here there is nothing that differentiates NumPy. What
-    `call` assigns to attributes is there for `gradient`, also where the layer comes several times in a network.
+    A custom layer creates its weights in `build` with `add_weight` and computes its outputs in `call`. To be
+    trained it also needs `gradient`, which computes gradients: there is no automatic differentiation here, unlike
+    in Keras. Attributes that `call` sets are available in `gradient`, even if a model uses the layer several times.
 
     Args:
-        activity_regularizer: penalty on the outputs of a batch, divided by its size.
-        trainable: whether training changes the weights. Assign it before `compile`.
-        dtype: "float32", the only one there is.
-        autocast: has no effect with a single dtype.
-        name: unique within a model; default the class' name with a number.
-        input_shape: shape of one sample, for the first layer of a model.
-        input_dim: short for `input_shape=(input_dim,)`.
-        batch_input_shape: `input_shape` with a batch axis before it.
+        activity_regularizer: penalty on the outputs, divided by the batch size.
+        trainable: whether training updates the weights. Assign it before `compile`.
+        dtype: None or "float32", the only supported dtype.
+        autocast: Ignored, as there is a single dtype.
+        name: name of the layer, unique within a model; default the name of the class with a number.
+        input_shape: shape of one input sample, for the first layer of a model.
+        input_dim: the same as `input_shape=(input_dim,)`.
+        batch_input_shape: `input_shape` with the batch axis before it.
 
     Example:
         >>> import numpy as np
@@ -203,13 +203,13 @@ class Layer(Linked):
 
     @_once
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights; a layer of your own does so by `add_weight`. A layer that has its weights keeps them.
+        """Creates the weights. Custom layers override it and call `add_weight`.
 
         Args:
-            input_shape: of the inputs, `(None, ...)`.
+            input_shape: shape of the inputs, `(None, ...)`.
 
         Raises:
-            ValueError: if the layer can't take such inputs, or has weights for others.
+            ValueError: if the layer doesn't support such inputs, or is built for another shape.
         """
 
     def get_build_config(self) -> dict[str, Any] | None:
@@ -226,12 +226,13 @@ class Layer(Linked):
             self.build(tuple(config["input_shape"]))
 
     def call(self, inputs: Any, *args: Any, **options: Any) -> Any:
-        """The outputs for `inputs`.
+        """Computes the outputs for `inputs`. Custom layers override it.
 
         Args:
-            inputs: float32 (n, ...).
-            args: `training`, whether this is a step of training, and `mask`, (n, ...) of bool, where the method takes that.
-            options: the same by name.
+            inputs: float32 array (n, ...).
+            args: `training` (bool) and `mask` (bool array (n, ...)), if the method of the subclass has these
+                parameters.
+            options: the same by keyword.
 
         Returns:
             An array (n, ...).
@@ -250,21 +251,21 @@ class Layer(Linked):
         aggregation: str = "none",
         name: str | None = None,
     ) -> CustomWeight:
-        """Make a weight array; to be called in `build` or `__init__`.
+        """Creates a weight. Call it in `build` or `__init__`.
 
         Args:
-            shape: of the array.
-            initializer: how it starts, default "glorot_uniform".
-            dtype: "float32".
-            trainable: whether training changes it, so that `gradient` returns a gradient for it.
-            autocast: has no effect with a single dtype.
-            regularizer: penalty on it.
-            constraint: what it is made to be after every step.
-            aggregation: has no effect on one machine.
-            name: for messages; default the number of the weight.
+            shape: shape of the weight.
+            initializer: initializer of the weight, default "glorot_uniform".
+            dtype: None or "float32".
+            trainable: whether training updates it. `gradient` must return a gradient for each trainable weight.
+            autocast: Ignored, as there is a single dtype.
+            regularizer: penalty on the weight.
+            constraint: constraint on the weight, applied after every step.
+            aggregation: Ignored. It is for distributed training.
+            name: name of the weight; default its number.
 
         Returns:
-            What NumPy takes for an array, with the weights of the moment.
+            The weight. NumPy functions accept it as an array of its current values.
         """
         del autocast, aggregation
         float32_only(dtype)
@@ -299,13 +300,13 @@ class Layer(Linked):
         """Another name of `add_weight`.
 
         Args:
-            shape: of the array.
+            shape: shape of the weight.
             initializer: how it starts.
-            dtype: "float32".
+            dtype: None or "float32".
             trainable: whether training changes it.
-            autocast: has no effect with a single dtype.
-            regularizer: penalty on it.
-            constraint: what it is made to be after every step.
+            autocast: Ignored, as there is a single dtype.
+            regularizer: penalty on the weight.
+            constraint: constraint on the weight, applied after every step.
             name: for messages.
         """
         return self.add_weight(
@@ -318,13 +319,15 @@ class Layer(Linked):
         return type(self).call is not Layer.call
 
     def __call__(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """The outputs for `inputs` (n, ...) at once; of an Input(), what will come out in a model.
+        """Returns the outputs for `inputs`, or the symbolic output for a symbolic input.
 
         Args:
-            inputs: the samples, or an Input().
-            training: whether the layer does what it does in training; default not, but for layers that change images at
-                random. A model that is called without `training` calls the layer with what is given here.
-            mask: (n, ...), which rows count, to a layer that asks; default what the layer before has said.
+            inputs: samples (n, ...), or a symbolic input, as returned by `Input` or a layer.
+            training: whether the layer behaves as in training. The default is False, but True for layers that
+                augment images. If the input is symbolic, the model uses this value when it is called without
+                `training`.
+            mask: bool array (n, ...), False for timesteps to ignore, for layers that use masks; default the mask of
+                the previous layer.
         """
         noisy = self._training_by_default if training is None else flag(training, "training")
         symbol = symbol_of(inputs)

@@ -17,24 +17,24 @@ from engine.layers.symbols import NoNumbers
 
 @register()
 class Dense(Layer):
-    """`activation(x @ kernel + bias)` over the last axis: every unit sees every input.
+    """Fully connected layer: `activation(x @ kernel + bias)` over the last axis.
 
     Args:
-        units: number of outputs, at least 1.
-        activation: name or function of `engine.activations`, or a layer such as `LeakyReLU`; None leaves the sum as
-            it is.
-        use_bias: whether a bias is added.
-        kernel_initializer: start of the kernel (inputs, units).
-        bias_initializer: start of the bias (units,).
+        units: number of units (outputs), at least 1.
+        activation: name of an activation, a function from `engine.activations`, or a layer such as `LeakyReLU`;
+            None applies no activation.
+        use_bias: whether to add a bias.
+        kernel_initializer: initializer of the kernel (inputs, units).
+        bias_initializer: initializer of the bias (units,).
         kernel_regularizer: penalty on the kernel, such as `"l2"` or `engine.regularizers.L2(1e-4)`.
         bias_regularizer: penalty on the bias.
-        activity_regularizer: penalty on the outputs of a batch, divided by its size.
-        kernel_constraint: what the kernel is made to be after every step, such as `"non_neg"`.
-        bias_constraint: the same for the bias.
-        lora_rank: None; low-rank adaptation is left out.
-        lora_alpha: None, as it belongs to that.
-        quantization_config: None; everything is float32.
-        options: `name`, `trainable`, `input_shape`, `input_dim`, as for every layer.
+        activity_regularizer: penalty on the outputs, divided by the batch size.
+        kernel_constraint: constraint on the kernel, applied after every step, such as `"non_neg"`.
+        bias_constraint: constraint on the bias, applied after every step.
+        lora_rank: must be None; low-rank adaptation is not supported.
+        lora_alpha: must be None.
+        quantization_config: must be None; quantization is not supported.
+        options: arguments of every `Layer`, such as `name`, `trainable`, `input_shape` and `input_dim`.
     """
 
     supports_masking = True
@@ -74,12 +74,12 @@ class Dense(Layer):
 
     @property
     def kernel(self) -> Float32:
-        """The weights (inputs, units) as they are now, read-only."""
+        """The current kernel (inputs, units), read-only."""
         return self._weight(0, "kernel")
 
     @property
     def bias(self) -> Float32 | None:
-        """The bias (units,) as it is now, read-only; None without one."""
+        """The current bias (units,), read-only; None if the layer has no bias."""
         return self._weight(1, "bias") if self.use_bias else None
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
@@ -116,11 +116,11 @@ class Dense(Layer):
 
 @register()
 class Activation(Layer):
-    """An activation function as a layer of its own.
+    """Applies an activation function to its inputs.
 
     Args:
-        activation: name or function of `engine.activations`, or a layer such as `LeakyReLU`.
-        options: `name`, `input_shape`, as for every layer.
+        activation: name of an activation, a function from `engine.activations`, or a layer such as `LeakyReLU`.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = True
@@ -142,20 +142,21 @@ class Activation(Layer):
 
 @register()
 class InputLayer(NoNumbers, Layer):
-    """The shape of one sample; first in a model, and not among its `layers`.
+    """The input of a model. It holds the shape of one sample.
 
     Args:
-        shape: such as `(784,)` or `(28, 28)`, without the batch axis. None stands for an axis whose length differs from
+        shape: shape of one sample, without the batch axis, such as `(784,)` or `(28, 28)`. None stands for an axis
+            whose length differs from
             batch to batch, such as `(None,)` for texts.
-        batch_size: for the shape alone; batches of any size go through.
-        dtype: of the data, which may have any other real dtype as well.
-        sparse: whether samples come as sparse matrices of SciPy; the model takes these and dense arrays either way.
-        ragged: False; all samples have one shape.
-        batch_shape: `shape` with the batch axis, instead of it.
-        input_tensor: None; there are no symbolic tensors here.
-        optional: False; a model always has its inputs.
-        name: default `input_layer` with a number.
-        options: `input_shape` and `input_dim` are other ways to give `shape`.
+        batch_size: size of the batch axis in the symbolic shape. Batches of any size are accepted.
+        dtype: dtype of the data. Data of any other real dtype is accepted, too.
+        sparse: whether the samples are SciPy sparse matrices. The model accepts sparse and dense data in either case.
+        ragged: must be False or None; all samples have one shape.
+        batch_shape: shape with the batch axis, instead of `shape`.
+        input_tensor: must be None.
+        optional: must be False.
+        name: name of the input; default `input_layer` with a number.
+        options: `input_shape` or `input_dim`, as other ways to give `shape`.
     """
 
     _unsaved_arguments = (
@@ -220,22 +221,23 @@ def Input(  # noqa: N802, PLR0917 # Keras' name and signature
     tensor: object = None,
     optional: bool = False,
 ) -> InputLayer:
-    """The start of a model: the shape of one sample.
+    """Creates the symbolic input of a model.
 
     Args:
-        shape: such as `(784,)` or `(28, 28)`, without the batch axis. None stands for an axis whose length differs from
+        shape: shape of one sample, without the batch axis, such as `(784,)` or `(28, 28)`. None stands for an axis
+            whose length differs from
             batch to batch, such as `(None,)` for texts.
-        batch_size: for the shape alone; batches of any size go through.
-        dtype: of the data, which may have any other real dtype as well.
-        sparse: whether samples come as sparse matrices of SciPy; the model takes these and dense arrays either way.
-        ragged: False; all samples have one shape.
-        batch_shape: `shape` with the batch axis, instead of it.
-        name: default `input_layer` with a number.
-        tensor: None; there are no symbolic tensors here.
-        optional: False; a model always has its inputs.
+        batch_size: size of the batch axis in the symbolic shape. Batches of any size are accepted.
+        dtype: dtype of the data. Data of any other real dtype is accepted, too.
+        sparse: whether the samples are SciPy sparse matrices. The model accepts sparse and dense data in either case.
+        ragged: must be False or None; all samples have one shape.
+        batch_shape: shape with the batch axis, instead of `shape`.
+        name: name of the input; default `input_layer` with a number.
+        tensor: must be None.
+        optional: must be False.
 
     Returns:
-        The layer to put first.
+        An input layer, to call layers on or to put first into a `Sequential`.
     """
     return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name)
 
@@ -293,12 +295,14 @@ def lower_activation(activation: Any, shape: Shape) -> list[Operation]:
 
 @register()
 class ActivityRegularization(Layer):
-    """Passes its inputs on, and adds `l1 * sum(abs(x)) + l2 * sum(x**2)` to the loss, divided by the batch size.
+    """Returns its inputs unchanged and adds a penalty on them to the loss.
+
+    The penalty is `l1 * sum(abs(x)) + l2 * sum(x**2)`, divided by the batch size.
 
     Args:
-        l1: the first factor, at least 0.
-        l2: the second.
-        options: `name`, `input_shape`, as for every layer.
+        l1: factor of the L1 penalty, at least 0.
+        l2: factor of the L2 penalty, at least 0.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = True

@@ -18,20 +18,21 @@ if TYPE_CHECKING:
 
 @register()
 class Discretization(Layer):
-    """The index of the bin that each number lies in, computed by NumPy; gradients end here.
+    """Maps each number to the index of the bin that contains it. It passes no gradients.
 
-    The boundaries b[0] < b[1] < ... make the bins (-inf, b[0]), [b[0], b[1]), ..., and the last one to +inf. Give them, or
-    their number for `adapt` to find them.
+    The boundaries b[0] < b[1] < ... define the bins (-inf, b[0]), [b[0], b[1]), ..., up to +inf. Give the
+    boundaries, or the number of bins and call `adapt`, which computes the boundaries from data.
 
     Args:
         bin_boundaries: the boundaries in ascending order.
-        num_bins: instead, the number of bins of about equal count that `adapt` makes.
-        epsilon: share of the data that `adapt` may be wrong by; a smaller one takes more memory.
-        output_mode: "int", the index itself; "one_hot", a vector for each number, on the last axis if that has length 1,
-            else on a new one; "multi_hot", 1 for each bin among the numbers of a sample, or of the first of its axes if it
-            has several; "count", how often each bin occurs there.
-        sparse: for Keras alone, where outputs then are sparse arrays; here they are dense either way.
-        options: `name`, `input_shape`, as for every layer.
+        num_bins: number of bins for `adapt`, which chooses boundaries so that all bins hold about as many numbers.
+        epsilon: error allowed in `adapt`, as a fraction of the data. Smaller values need more memory.
+        output_mode: "int" returns the indices. "one_hot" returns a one-hot vector for each number, along the last
+            axis if its length is 1, otherwise along a new axis. "multi_hot" returns one vector per sample with 1
+            for each bin that occurs, "count" one with the number of occurrences; for samples with several axes, one
+            per entry of their first axis.
+        sparse: Ignored. Outputs are always dense arrays.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
 
     Raises:
         ValueError: unless either `bin_boundaries` or `num_bins` is given.
@@ -72,16 +73,20 @@ class Discretization(Layer):
         """What `adapt` has seen: (2, k), some of the numbers in ascending order and how many each stands for."""
 
     def __call__(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """What becomes of `inputs` (n, ...): of mode "int" integers, within models as float32; or an Input()'s."""
+        """Returns the encoded `inputs`, or the symbolic output for a symbolic input.
+
+        In mode "int" the result has an integer dtype, within models float32. `training` and `mask` are as for
+        `Layer`.
+        """
         outputs = super().__call__(inputs, training, mask)
         integers = self.output_mode == "int" and isinstance(outputs, np.ndarray)
         return outputs.astype(np.int32) if integers else outputs
 
     def call(self, inputs: Any) -> Any:
-        """Indices, or what `output_mode` makes of them.
+        """Returns the indices of the bins, encoded as `output_mode` says.
 
         Args:
-            inputs: float32 (n, ...).
+            inputs: float32 array (n, ...).
         """
         if self.bin_boundaries is None:
             msg = f"layer {self.name!r} has no boundaries yet: call adapt() first, or give `bin_boundaries`"
@@ -97,17 +102,17 @@ class Discretization(Layer):
         return vectors.sum(axis=1) if self.output_mode == "count" else vectors.max(axis=1)
 
     def gradient(self, inputs: Any, upstream: Any) -> Any:
-        """The gradient of the loss by the inputs: zeros, as small changes of these don't change the outputs.
+        """Returns the gradient of the loss with respect to the inputs, which is zero.
 
         Args:
-            inputs: (n, ...).
-            upstream: the gradient of the loss by the outputs.
+            inputs: array (n, ...).
+            upstream: gradient of the loss with respect to the outputs.
         """
         del upstream
         return np.zeros_like(inputs)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """The shape of the outputs for inputs of `input_shape`, both `(None, ...)`."""
+        """Returns the shape of the outputs for inputs of shape `input_shape`, both `(None, ...)`."""
         batch, *sample = input_shape
         if self.output_mode == "int":
             return (batch, *sample)
@@ -116,16 +121,18 @@ class Discretization(Layer):
         return (batch, *sample[1:], self._bins)
 
     def adapt(self, data: Any, steps: int | None = None) -> None:
-        """Choose boundaries between bins that hold about as many of the numbers in `data` each.
+        """Chooses boundaries so that all bins hold about as many of the numbers in `data`.
 
         Args:
-            data: samples (n, ...): an array, a frame or nested lists; or batches of them in a list, a generator, a
-                `PyDataset` or another iterable. Of batches that are tuples, (x, y) or (x, y, sample_weight), x is taken.
-            steps: number of batches; None takes all.
+            data: samples (n, ...) as an array, a DataFrame or nested lists; or batches of samples from a list, a
+                generator, a `PyDataset` or another iterable. If batches are tuples, (x, y) or (x, y,
+                sample_weight), only x is used.
+            steps: number of batches to use; None uses all.
 
         Raises:
-            TypeError: if `data` doesn't hold real numbers.
-            ValueError: if the layer was given its boundaries, or `data` doesn't fit. The layer is unchanged then.
+            TypeError: if `data` doesn't consist of real numbers.
+            ValueError: if the layer was created with boundaries, or `data` doesn't match its input shape. The layer
+                is unchanged then.
         """
         if self.num_bins is None:
             msg = f"layer {self.name!r} was given its `bin_boundaries`: give `num_bins` for adapt() to find them"
@@ -136,27 +143,27 @@ class Discretization(Layer):
         self._take(summary)
 
     def update_state(self, data: Any) -> None:
-        """Add the numbers in `data` to what `finalize_state` makes boundaries from."""
+        """Adds the numbers in `data` to the statistics from which `finalize_state` computes boundaries."""
         for batch in batches_to_adapt_to(data):
             self.summary = _merged(_summary(batch, self.epsilon), self.summary, self.epsilon)
 
     def finalize_state(self) -> None:
-        """Choose boundaries for all that `update_state` has seen."""
+        """Computes the boundaries from all data given to `update_state`."""
         if self.num_bins is not None:
             self._take(self.summary)
 
     def reset_state(self) -> None:
-        """Forget what `update_state` has seen."""
+        """Resets the statistics of `update_state`."""
         self.summary = _NOTHING
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again, with the boundaries that `adapt` has found."""
+        """Returns the constructor arguments, with the boundaries that `adapt` found."""
         names = ("bin_boundaries", "num_bins", "epsilon", "output_mode", "sparse", "name", "dtype")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make a layer from `config`, what `get_config` returned: after `adapt` that has boundaries and their number."""
+        """Creates a layer from `config`, as returned by `get_config`."""
         given = dict(config_of(config))
         adapted = given.get("bin_boundaries") if given.get("num_bins") is not None else None
         if adapted is not None:

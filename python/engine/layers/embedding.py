@@ -18,21 +18,21 @@ from engine.layers.weights import checked_weights
 
 @register()
 class Embedding(Layer):
-    """Each index becomes a row of a table that is learned: (n,) becomes (n, output_dim).
+    """Maps indices to learned vectors: inputs (n, ...) become (n, ..., output_dim).
 
     Args:
-        input_dim: number of rows; indices are less.
-        output_dim: length of a row.
-        embeddings_initializer: start of the table (input_dim, output_dim).
+        input_dim: number of rows of the table. Indices are in [0, input_dim).
+        output_dim: length of each vector.
+        embeddings_initializer: initializer of the table (input_dim, output_dim).
         embeddings_regularizer: penalty on the table.
-        embeddings_constraint: what the table is made to be after every step, such as `"unit_norm"`.
-        mask_zero: whether rows of index 0 are padding, which count for nothing later, as after `Masking`.
-        weights: the table to start from (input_dim, output_dim), or a list of it; no part of the config.
-        lora_rank: None; low-rank adaptation is left out.
-        lora_alpha: None, as it belongs to that.
-        quantization_config: None; everything is float32.
-        input_length: of no account; older versions of Keras wanted it.
-        options: `name`, `trainable`, `input_shape`, as for every layer.
+        embeddings_constraint: constraint on the table, applied after every step, such as `"unit_norm"`.
+        mask_zero: whether index 0 is padding, which later layers and the loss ignore, as after `Masking`.
+        weights: initial table (input_dim, output_dim), or a list with it. It is not part of the config.
+        lora_rank: must be None; low-rank adaptation is not supported.
+        lora_alpha: must be None.
+        quantization_config: must be None; quantization is not supported.
+        input_length: Ignored. Older versions of Keras needed it.
+        options: arguments of every `Layer`, such as `name`, `trainable` and `input_shape`.
     """
 
     _unsaved_arguments = (
@@ -80,7 +80,7 @@ class Embedding(Layer):
 
     @property
     def embeddings(self) -> Float32:
-        """The table (input_dim, output_dim), read-only."""
+        """The current table (input_dim, output_dim), read-only."""
         return self._weight(0, "embeddings")
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
@@ -109,12 +109,15 @@ class Embedding(Layer):
         return [operation | {"masks": self.mask_zero, **learned}]
 
     def compute_mask(self, inputs: ArrayLike, previous_mask: object = None) -> NDArray[np.bool_] | None:
-        """Which of the indices `inputs` count; None if all do. `previous_mask` is of no account."""
+        """Returns the mask of `inputs`, False for index 0, or None without `mask_zero`.
+
+        `previous_mask` is ignored.
+        """
         del previous_mask
         return np.not_equal(inputs, 0) if self.mask_zero else None
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again, `activity_regularizer` always among them, as in Keras."""
+        """Returns the constructor arguments, including `activity_regularizer`, as in Keras."""
         return {"activity_regularizer": None, **super().get_config()}
 
     def _start_from(self, weights: list[Any]) -> None:

@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 @register()
 class Lambda(Layer):
-    """A function of NumPy as a layer without weights.
+    """Applies a NumPy function as a layer without weights.
 
     Args:
-        function: gives outputs (n, ...) from inputs (n, ...), and takes `training` where it wants to. For training it
-            needs a derivative: its attribute `gradient`, or the argument of that name.
-        output_shape: of one sample, or a function of the input's shape with the batch axis; default what the function
-            returns.
-        mask: None; the engine knows by itself which rows a mask leaves out.
-        arguments: for the function, by name.
-        gradient: `gradient(inputs, upstream)` gives the gradient of the loss by the inputs from the one by the outputs.
-        options: `name`, `input_shape`, as for every layer.
+        function: computes outputs (n, ...) from inputs (n, ...). It may have a parameter `training`. To train the
+            model, give its derivative as the attribute `gradient` of the function or as the argument `gradient`.
+        output_shape: shape of one output sample, or a function that returns it for the input shape with the batch
+            axis. By default it is found by calling the function.
+        mask: must be None; the engine determines masked timesteps itself.
+        arguments: dict of further keyword arguments for the function.
+        gradient: function `gradient(inputs, upstream)` that returns the gradient of the loss with respect to the
+            inputs; `upstream` is the gradient with respect to the outputs.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
 
     Example:
         >>> import numpy as np
@@ -64,12 +65,12 @@ class Lambda(Layer):
         self._gradient = gradient
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """What the function gives for `inputs` (n, ...), and `training` where it takes that."""
+        """Returns the result of the function for `inputs` (n, ...) and, if it has that parameter, `training`."""
         options = {"training": training} if accepts(self.function, "training") else {}
         return self.function(inputs, **self.arguments, **options)
 
     def gradient(self, inputs: Any, upstream: Any) -> Any:
-        """The gradient of the loss by the `inputs`, from `upstream`, the one by the outputs."""
+        """Returns the gradient of the loss with respect to `inputs`; `upstream` is that of the outputs."""
         derivative = self._gradient or getattr(self.function, "gradient", None)
         if derivative is None:
             msg = (
@@ -89,7 +90,7 @@ class Lambda(Layer):
         return shape(given, "output_shape") if None in given else integers(given, "output_shape", 1)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again; functions by name, for `register_keras_serializable`."""
+        """Returns the constructor arguments, functions by their registered names."""
         shape = {} if self._shape is None else {"output_shape": _described(self._shape)}
         derivative = {} if self._gradient is None else {"gradient": _described(self._gradient)}
         own = {"function": _described(self.function), **shape, "arguments": self.arguments, **derivative}
@@ -102,10 +103,10 @@ class Lambda(Layer):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make a layer from `config`, what `get_config` returned.
+        """Creates a layer from `config`, as returned by `get_config`.
 
         Raises:
-            ValueError: for a Python lambda, which no config holds, or a function that nobody knows.
+            ValueError: if the function is a Python lambda, which can't be stored in a config, or isn't registered.
         """
         config = config_of(config)
         named = {

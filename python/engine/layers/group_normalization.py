@@ -13,21 +13,23 @@ from engine.layers.normalization import Scaled
 
 @register()
 class GroupNormalization(Scaled):
-    """`gamma * (x - mean) / sqrt(variance + epsilon) + beta`, per group of channels (Wu and He, 2018).
+    """Normalizes each sample over groups of channels (Wu and He, 2018).
+
+    The output is `gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
 
     Args:
-        groups: number of groups, which divides the number of channels; -1 for a group per channel.
-        axis: of the channels.
-        epsilon: keeps the root away from 0.
-        center: whether there is a beta.
-        scale: whether there is a gamma.
-        beta_initializer: start of beta.
-        gamma_initializer: start of gamma.
+        groups: number of groups, a divisor of the number of channels; -1 for one group per channel.
+        axis: axis of the channels.
+        epsilon: small number that avoids division by 0.
+        center: whether to add the offset beta.
+        scale: whether to multiply by the factor gamma.
+        beta_initializer: initializer of beta.
+        gamma_initializer: initializer of gamma.
         beta_regularizer: penalty on beta.
         gamma_regularizer: penalty on gamma.
-        beta_constraint: what beta is made to be after every step, such as `"max_norm"`.
-        gamma_constraint: the same for gamma.
-        options: `name`, `trainable`, `input_shape`, as for every layer.
+        beta_constraint: constraint on beta, applied after every step, such as `"max_norm"`.
+        gamma_constraint: constraint on gamma, applied after every step.
+        options: arguments of every `Layer`, such as `name`, `trainable` and `input_shape`.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature

@@ -19,15 +19,15 @@ from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
 @register()
 class Masking(Layer):
-    """Rows that hold `mask_value` alone become 0, and count for nothing later.
+    """Masks timesteps whose features all equal `mask_value`, and sets them to 0.
 
-    A later GlobalAveragePooling1D leaves them out. Without one they reach the outputs: then the loss leaves their rows
-    out, whose mean is over the others, and so do evaluations (not training, as in Keras on JAX) with metrics that are
-    means over rows, such as accuracies.
+    A later GlobalAveragePooling1D ignores masked timesteps. If the mask reaches the outputs of the model, the loss
+    is the mean over the other timesteps. In evaluation, metrics that are means over timesteps, such as accuracies,
+    ignore masked ones as well; in training they don't, as in Keras on JAX.
 
     Args:
-        mask_value: what the rows to leave out are filled with.
-        options: `name`, `input_shape`, as for every layer.
+        mask_value: value of all features of a timestep to mask.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = _makes_mask = True
@@ -42,7 +42,7 @@ class Masking(Layer):
         return [{"kind": "mask", "value": self.mask_value}]
 
     def compute_mask(self, inputs: ArrayLike, previous_mask: object = None) -> NDArray[np.bool_]:
-        """Which rows count, (n, ...) for `inputs` (n, ..., features); `previous_mask` is of no account."""
+        """Returns the mask, shape (n, ...) for `inputs` (n, ..., features). `previous_mask` is ignored."""
         del previous_mask
         return np.asarray(np.any(np.not_equal(inputs, self.mask_value), axis=-1))
 
@@ -51,9 +51,9 @@ class _Global(Layer):
     """One number for each feature, of all places.
 
     Args:
-        data_format: "channels_last", or "channels_first" for samples whose first axis has the features.
-        keepdims: whether the axes of the places stay, with length 1.
-        options: `name`, `input_shape`, as for every layer.
+        data_format: "channels_last", or "channels_first" for samples (features, depth, height, width).
+        keepdims: whether to keep the reduced axes with length 1.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     _spatial_axes: ClassVar[int]
@@ -87,14 +87,14 @@ class _Global(Layer):
 
 @register()
 class GlobalAveragePooling1D(_Global):
-    """The mean over the steps of sequences: (steps, features) becomes (features,).
+    """Averages over the timesteps of sequences: (steps, features) becomes (features,).
 
-    Steps that `Embedding(mask_zero=True)` or Masking leave out don't count; where none is left the mean is 0.
+    Timesteps masked by `Embedding(mask_zero=True)` or `Masking` are ignored. If all are masked, the result is 0.
 
     Args:
         data_format: "channels_last", or "channels_first" for samples (features, steps).
-        keepdims: whether the axis of the steps stays, with length 1.
-        options: `name`, `input_shape`, as for every layer.
+        keepdims: whether to keep the axis of the timesteps with length 1.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     _spatial_axes = 1
@@ -103,12 +103,12 @@ class GlobalAveragePooling1D(_Global):
 
 @register()
 class GlobalAveragePooling2D(_Global):
-    """The mean over the places of images: (height, width, features) becomes (features,).
+    """Averages over the pixels of images: (height, width, features) becomes (features,).
 
     Args:
         data_format: "channels_last", or "channels_first" for samples (features, height, width).
-        keepdims: whether the axes of the places stay, with length 1.
-        options: `name`, `input_shape`, as for every layer.
+        keepdims: whether to keep the reduced axes with length 1.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     _spatial_axes = 2
@@ -116,12 +116,12 @@ class GlobalAveragePooling2D(_Global):
 
 @register()
 class GlobalAveragePooling3D(_Global):
-    """The mean over the places of volumes: (depth, height, width, features) becomes (features,).
+    """Averages over the voxels of volumes: (depth, height, width, features) becomes (features,).
 
     Args:
-        data_format: "channels_last", or "channels_first" for samples whose first axis has the features.
-        keepdims: whether the axes of the places stay, with length 1.
-        options: `name`, `input_shape`, as for every layer.
+        data_format: "channels_last", or "channels_first" for samples (features, depth, height, width).
+        keepdims: whether to keep the reduced axes with length 1.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     _spatial_axes = 3
@@ -129,12 +129,12 @@ class GlobalAveragePooling3D(_Global):
 
 @register()
 class GlobalMaxPooling1D(_Global):
-    """The largest number of each feature over the steps of sequences: (steps, features) becomes (features,).
+    """Takes the maximum over the timesteps of sequences: (steps, features) becomes (features,).
 
     Args:
         data_format: "channels_last", or "channels_first" for samples (features, steps).
-        keepdims: whether the axis of the steps stays, with length 1.
-        options: `name`, `input_shape`, as for every layer.
+        keepdims: whether to keep the axis of the timesteps with length 1.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     _spatial_axes, _kind = 1, "max"
@@ -142,12 +142,12 @@ class GlobalMaxPooling1D(_Global):
 
 @register()
 class GlobalMaxPooling2D(_Global):
-    """The largest number of each feature over the places of images: (height, width, features) becomes (features,).
+    """Takes the maximum over the pixels of images: (height, width, features) becomes (features,).
 
     Args:
         data_format: "channels_last", or "channels_first" for samples (features, height, width).
-        keepdims: whether the axes of the places stay, with length 1.
-        options: `name`, `input_shape`, as for every layer.
+        keepdims: whether to keep the reduced axes with length 1.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     _spatial_axes, _kind = 2, "max"
@@ -155,12 +155,12 @@ class GlobalMaxPooling2D(_Global):
 
 @register()
 class GlobalMaxPooling3D(_Global):
-    """The largest number of each feature over the places of volumes: (depth, height, width, features) to (features,).
+    """Takes the maximum over the voxels of volumes: (depth, height, width, features) becomes (features,).
 
     Args:
-        data_format: "channels_last", or "channels_first" for samples whose first axis has the features.
-        keepdims: whether the axes of the places stay, with length 1.
-        options: `name`, `input_shape`, as for every layer.
+        data_format: "channels_last", or "channels_first" for samples (features, depth, height, width).
+        keepdims: whether to keep the reduced axes with length 1.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     _spatial_axes, _kind = 3, "max"

@@ -22,15 +22,15 @@ class Scaled(Layer):
     """What a normalization ends with: `gamma * x + beta`.
 
     Args:
-        center: whether there is a beta.
-        scale: whether there is a gamma.
-        beta_initializer: start of beta.
-        gamma_initializer: start of gamma.
+        center: whether to add the offset beta.
+        scale: whether to multiply by the factor gamma.
+        beta_initializer: initializer of beta.
+        gamma_initializer: initializer of gamma.
         beta_regularizer: penalty on beta.
         gamma_regularizer: penalty on gamma.
-        beta_constraint: what beta is made to be after every step, such as `"max_norm"`.
-        gamma_constraint: the same for gamma.
-        options: `name`, `trainable`, `input_shape`, as for every layer.
+        beta_constraint: constraint on beta, applied after every step, such as `"max_norm"`.
+        gamma_constraint: constraint on gamma, applied after every step.
+        options: arguments of every `Layer`, such as `name`, `trainable` and `input_shape`.
     """
 
     supports_masking = True
@@ -85,33 +85,35 @@ class Scaled(Layer):
 
 @register()
 class BatchNormalization(Scaled):
-    """`gamma * (x - mean) / sqrt(variance + epsilon) + beta`, per feature (Ioffe and Szegedy, 2015).
+    """Normalizes each feature over the batch (Ioffe and Szegedy, 2015).
 
-    In training mean and variance are those of the batch, and running averages follow them:
-    `moving = momentum * moving + (1 - momentum) * batch`. In evaluation and prediction, and where `trainable` is
-    False, the running averages stand in. Rows that `Embedding(mask_zero=True)` or Masking leave out count for nothing
-    in mean and variance.
+    The output is `gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
+
+    In training the mean and variance are those of the batch, and moving averages are updated:
+    `moving = momentum * moving + (1 - momentum) * batch`. In evaluation and prediction, and if `trainable` is
+    False, the moving averages are used instead. Timesteps masked by `Embedding(mask_zero=True)` or `Masking` don't
+    contribute to mean and variance.
 
     Args:
-        axis: of the features; the last where there is a mask.
-        momentum: of the running averages.
-        epsilon: keeps the root away from 0.
-        center: whether there is a beta.
-        scale: whether there is a gamma.
-        beta_initializer: start of beta.
-        gamma_initializer: start of gamma.
-        moving_mean_initializer: start of the running mean.
-        moving_variance_initializer: start of the running variance.
+        axis: axis of the features. It must be the last one if there is a mask.
+        momentum: momentum of the moving averages.
+        epsilon: small number that avoids division by 0.
+        center: whether to add the offset beta.
+        scale: whether to multiply by the factor gamma.
+        beta_initializer: initializer of beta.
+        gamma_initializer: initializer of gamma.
+        moving_mean_initializer: initializer of the moving mean.
+        moving_variance_initializer: initializer of the moving variance.
         beta_regularizer: penalty on beta.
         gamma_regularizer: penalty on gamma.
-        beta_constraint: what beta is made to be after every step, such as `"max_norm"`.
-        gamma_constraint: the same for gamma.
-        renorm: whether batches are brought, but for their gradients, to where running averages would bring them, so that
-            small ones do less harm (batch renormalization: Ioffe, 2017).
-        renorm_clipping: a dict of bounds for that: "rmin" and "rmax" of the factor, "dmax" of the shift.
-        renorm_momentum: of the averages that it goes by.
-        synchronized: False, as there is one machine.
-        options: `name`, `trainable`, `input_shape`, as for every layer.
+        beta_constraint: constraint on beta, applied after every step, such as `"max_norm"`.
+        gamma_constraint: constraint on gamma, applied after every step.
+        renorm: whether to use batch renormalization (Ioffe, 2017), which corrects the batch statistics towards the
+            moving averages and helps with small batches. No gradient flows through the correction.
+        renorm_clipping: dict of bounds for the correction: "rmin" and "rmax" for its factor, "dmax" for its shift.
+        renorm_momentum: momentum of the moving averages that renormalization uses.
+        synchronized: must be False.
+        options: arguments of every `Layer`, such as `name`, `trainable` and `input_shape`.
     """
 
     _masks_statistics = True
@@ -187,21 +189,23 @@ class BatchNormalization(Scaled):
 
 @register()
 class LayerNormalization(Scaled):
-    """`gamma * (x - mean) / sqrt(variance + epsilon) + beta`, per sample (Ba, Kiros and Hinton, 2016).
+    """Normalizes each sample over its features (Ba, Kiros and Hinton, 2016).
+
+    The output is `gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
 
     Args:
-        axis: one or several, over which mean and variance are taken.
-        epsilon: keeps the root away from 0.
-        center: whether there is a beta.
-        scale: whether there is a gamma.
-        beta_initializer: start of beta.
-        gamma_initializer: start of gamma.
+        axis: axis or list of axes over which mean and variance are computed.
+        epsilon: small number that avoids division by 0.
+        center: whether to add the offset beta.
+        scale: whether to multiply by the factor gamma.
+        beta_initializer: initializer of beta.
+        gamma_initializer: initializer of gamma.
         beta_regularizer: penalty on beta.
         gamma_regularizer: penalty on gamma.
-        beta_constraint: what beta is made to be after every step, such as `"max_norm"`.
-        gamma_constraint: the same for gamma.
-        rms_scaling: False; RMSNormalization is a layer of its own.
-        options: `name`, `trainable`, `input_shape`, as for every layer.
+        beta_constraint: constraint on beta, applied after every step, such as `"max_norm"`.
+        gamma_constraint: constraint on gamma, applied after every step.
+        rms_scaling: must be False; use RMSNormalization instead.
+        options: arguments of every `Layer`, such as `name`, `trainable` and `input_shape`.
     """
 
     _fixed_arguments: ClassVar[Mapping[str, Any]] = {

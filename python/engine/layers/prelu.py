@@ -15,14 +15,14 @@ from engine.layers.base import Layer, Weight, asked, register
 
 @register()
 class PReLU(Layer):
-    """`x` where that is positive, else `alpha * x`, with an alpha per input that is learned (He et al., 2015).
+    """Parametric ReLU: `x` if `x > 0`, else `alpha * x`, with a learned alpha per feature (He et al., 2015).
 
     Args:
-        alpha_initializer: start of alpha.
+        alpha_initializer: initializer of alpha.
         alpha_regularizer: penalty on alpha.
-        alpha_constraint: what alpha is made to be after every step, such as `"non_neg"`.
-        shared_axes: axes, counted from 1, along which all inputs have one alpha.
-        options: `name`, `trainable`, `input_shape`, as for every layer.
+        alpha_constraint: constraint on alpha, applied after every step, such as `"non_neg"`.
+        shared_axes: axes, counted from 1, along which alpha is shared.
+        options: arguments of every `Layer`, such as `name`, `trainable` and `input_shape`.
     """
 
     supports_masking = True

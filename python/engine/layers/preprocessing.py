@@ -24,12 +24,12 @@ Numbers = float | Sequence[float]
 
 @register()
 class Rescaling(Layer):
-    """`x * scale + offset`, such as `Rescaling(1 / 255)` for images as bytes.
+    """Rescales inputs: `x * scale + offset`, such as `Rescaling(1 / 255)` for uint8 images.
 
     Args:
-        scale: the factor, or one for each entry of the last axis.
-        offset: added afterwards; as many as there are factors, or one.
-        options: `name`, `input_shape`, as for every layer.
+        scale: a number, or one number for each entry of the last axis.
+        offset: what is added; a number, or one number for each entry of the last axis.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = True
@@ -63,16 +63,17 @@ class Rescaling(Layer):
 
 @register()
 class Normalization(Layer):
-    """`(x - mean) / max(sqrt(variance), 1e-7)`, by the mean and variance of a data set.
+    """Normalizes inputs by the mean and variance of a data set: `(x - mean) / max(sqrt(variance), 1e-7)`.
 
-    Give these, or have them found by `adapt`, before which they are 0 and 1.
+    Give the mean and the variance, or call `adapt` to compute them from data. Before that they are 0 and 1.
 
     Args:
-        axis: one or several, each entry of which has a mean and a variance of its own; None: one for all.
-        mean: of the data, a number or one for each entry of `axis`.
-        variance: of the data, like `mean`.
-        invert: whether to go the other way, `x * max(sqrt(variance), 1e-7) + mean`.
-        options: `name`, `input_shape`, as for every layer.
+        axis: axis or axes whose entries each have their own mean and variance; None uses one mean and one variance
+            for all.
+        mean: mean of the data, a number or one for each entry of `axis`.
+        variance: variance of the data, a number or one for each entry of `axis`.
+        invert: whether to apply the inverse, `x * max(sqrt(variance), 1e-7) + mean`.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = True
@@ -105,16 +106,16 @@ class Normalization(Layer):
 
     @property
     def mean(self) -> Any:
-        """What is subtracted, with an axis for each of the inputs'; None before it is known."""
+        """The mean, with as many axes as the inputs; None before it is known."""
         return self._known(0, self.input_mean)
 
     @property
     def variance(self) -> Any:
-        """What the inputs are divided by the root of, as `mean`."""
+        """The variance, with as many axes as the inputs; None before it is known."""
         return self._known(1, self.input_variance)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again; what `adapt` has found is among the weights."""
+        """Returns the constructor arguments; what `adapt` computed is among the weights."""
         return {**super().get_config(), "mean": self.input_mean, "variance": self.input_variance}
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
@@ -157,15 +158,17 @@ class Normalization(Layer):
         """Has no effect: after `adapt` mean and variance are there."""
 
     def adapt(self, data: Any) -> None:
-        """Take mean and variance of `data`, instead of those there are.
+        """Computes mean and variance of `data`, and replaces the previous ones.
 
         Args:
-            data: samples (n, ...): an array, a frame or nested lists; or batches of them in a list, a generator, a
-                `PyDataset` or another iterable. Of batches that are tuples, (x, y) or (x, y, sample_weight), x is taken.
+            data: samples (n, ...) as an array, a DataFrame or nested lists; or batches of samples from a list, a
+                generator, a `PyDataset` or another iterable. If batches are tuples, (x, y) or (x, y,
+                sample_weight), only x is used.
 
         Raises:
-            TypeError: if `data` doesn't hold real numbers.
-            ValueError: if mean and variance were given, or `data` doesn't fit. The layer is unchanged then.
+            TypeError: if `data` doesn't consist of real numbers.
+            ValueError: if the layer was created with mean and variance, or `data` doesn't match its input shape.
+                The layer is unchanged then.
         """
         if self.input_mean is not None:
             msg = f"layer {self.name!r} was given its `mean` and `variance`: leave them out for adapt() to find them"
@@ -203,14 +206,14 @@ class Normalization(Layer):
 
 @register()
 class CategoryEncoding(Layer):
-    """Category indices as vectors with an entry per category.
+    """Encodes category indices as vectors with one entry per category.
 
     Args:
         num_tokens: number of categories.
-        output_mode: "multi_hot", 1 for each category among the numbers of the last axis; "one_hot", a vector for each
-            number; "count", how often each category occurs.
-        sparse: for Keras alone, where outputs then are sparse arrays; here they are dense either way.
-        options: `name`, `input_shape`, as for every layer.
+        output_mode: "multi_hot" returns 1 for each category that occurs along the last axis, "count" the number of
+            occurrences, "one_hot" a one-hot vector for each index.
+        sparse: Ignored. Outputs are always dense arrays.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     # Keras' config lacks it as well; on JAX, Keras couldn't predict with it.
@@ -235,11 +238,11 @@ class CategoryEncoding(Layer):
         self._tokens = self.num_tokens
 
     def __call__(self, inputs: Any, count_weights: ArrayLike | None = None) -> Any:  # type: ignore[override] # as in Keras
-        """The vectors for `inputs` (n, ...), or what will come out of an Input().
+        """Returns the vectors for `inputs`, or the symbolic output for a symbolic input.
 
         Args:
-            inputs: indices; a vector (n,) is one sample of n indices, but with "one_hot", as in Keras.
-            count_weights: of the same shape: what each index counts for, with "count" and outside of models.
+            inputs: indices (n, ...). Without "one_hot", a vector (n,) is one sample of n indices, as in Keras.
+            count_weights: weights of the indices in the shape of `inputs`, for "count", not within models.
         """
         if symbol_of(inputs) is None and (rank := np.ndim(inputs)) < 2:  # noqa: PLR2004 # samples and their indices
             one_hot = self.output_mode == "one_hot"

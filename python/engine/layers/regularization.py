@@ -22,11 +22,11 @@ class _Masked(Seeded):
     """A layer that drops some of its inputs.
 
     Args:
-        rate: the share, in [0, 1].
-        noise_shape: shape of the mask with the batch axis; along an axis of 1 all are dropped together, None
-            stands for the axis of the input.
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        options: `name`, `input_shape`, as for every layer.
+        rate: fraction of the inputs to drop, in [0, 1].
+        noise_shape: shape of the dropout mask, including the batch axis. An axis of length 1 drops all entries
+            along it at the same time; None stands for the length in the input.
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = True
@@ -76,16 +76,16 @@ class _Masked(Seeded):
 
 @register()
 class Dropout(_Masked):
-    """In training, sets a random share of its inputs to 0 and scales the others by `1 / (1 - rate)`.
+    """In training, sets a random fraction of its inputs to 0 and scales the others by `1 / (1 - rate)`.
 
-    Srivastava et al., 2014. In evaluation and prediction inputs pass as they are.
+    Srivastava et al., 2014. In evaluation and prediction the inputs are unchanged.
 
     Args:
-        rate: the share, in [0, 1].
-        noise_shape: shape of the mask with the batch axis; along an axis of 1 all are dropped together, None
-            stands for the axis of the input.
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        options: `name`, `input_shape`, as for every layer.
+        rate: fraction of the inputs to drop, in [0, 1].
+        noise_shape: shape of the dropout mask, including the batch axis. An axis of length 1 drops all entries
+            along it at the same time; None stands for the length in the input.
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     def _lower(self, input_shape: Shape) -> list[Operation]:
@@ -101,10 +101,10 @@ class _SpatialDropout(Dropout):
     """Dropout of whole channels, where neighbours tell the same.
 
     Args:
-        rate: the share, in [0, 1].
+        rate: fraction of the inputs to drop, in [0, 1].
         data_format: "channels_last", or "channels_first" where a sample's first axis holds the channels.
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        options: `name`, `input_shape`, as for every layer.
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     _unsaved_arguments = (
@@ -133,12 +133,12 @@ class _SpatialDropout(Dropout):
 
 @register()
 class SpatialDropout1D(_SpatialDropout):
-    """Dropout of whole channels of samples (steps, channels).
+    """In training, drops whole channels of samples (steps, channels).
 
     Args:
-        rate: the share, in [0, 1].
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        options: `name`, `input_shape`, as for every layer.
+        rate: fraction of the inputs to drop, in [0, 1].
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     _unsaved_arguments = (*_SpatialDropout._unsaved_arguments, "data_format")
@@ -149,14 +149,14 @@ class SpatialDropout1D(_SpatialDropout):
 
 @register()
 class SpatialDropout2D(_SpatialDropout):
-    """Dropout of whole channels of samples (rows, columns, channels)."""
+    """In training, drops whole channels of samples (rows, columns, channels)."""
 
     _spatial_axes = 3
 
 
 @register()
 class SpatialDropout3D(_SpatialDropout):
-    """Dropout of whole channels of samples (planes, rows, columns, channels)."""
+    """In training, drops whole channels of samples (planes, rows, columns, channels)."""
 
     _spatial_axes = 4
 
@@ -165,14 +165,14 @@ class SpatialDropout3D(_SpatialDropout):
 class AlphaDropout(_Masked):
     """Dropout that keeps mean and variance, for networks with selu (Klambauer et al., 2017).
 
-    What is dropped becomes the number that selu goes to for large negative inputs; then everything is scaled and
-    shifted by `a = ((1 - rate) * (1 + rate * floor**2))**-0.5` and `b = -a * floor * rate`.
+    Dropped inputs become `floor`, the limit of selu for large negative inputs. Then all are scaled and shifted by
+    `a = ((1 - rate) * (1 + rate * floor**2))**-0.5` and `b = -a * floor * rate`.
 
     Args:
-        rate: the share, in [0, 1).
-        noise_shape: shape of the mask with the batch axis, as for `Dropout`.
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        options: `name`, `input_shape`, as for every layer.
+        rate: fraction of the inputs to drop, in [0, 1).
+        noise_shape: shape of the dropout mask, including the batch axis, as for `Dropout`.
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     def __init__(
@@ -204,14 +204,16 @@ class AlphaDropout(_Masked):
 
 @register()
 class GaussianDropout(Seeded):
-    """In training, multiplies by normal numbers with mean 1 and deviation `sqrt(rate / (1 - rate))`.
+    """In training, multiplies inputs by Gaussian noise with mean 1.
+
+    Its standard deviation is `sqrt(rate / (1 - rate))`.
 
     Srivastava et al., 2014.
 
     Args:
-        rate: as of a dropout of as much variance, in [0, 1).
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        options: `name`, `input_shape`, as for every layer.
+        rate: rate of the dropout that has the same variance, in [0, 1).
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = True
@@ -229,12 +231,12 @@ class GaussianDropout(Seeded):
 
 @register()
 class GaussianNoise(Seeded):
-    """In training, adds normal numbers with mean 0.
+    """In training, adds Gaussian noise with mean 0 to the inputs.
 
     Args:
-        stddev: their standard deviation, in [0, 1].
-        seed: None takes one from the stream that `utils.set_random_seed` starts.
-        options: `name`, `input_shape`, as for every layer.
+        stddev: standard deviation of the noise, in [0, 1].
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = True

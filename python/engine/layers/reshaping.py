@@ -25,11 +25,12 @@ class _Moving(Layer):
 
 @register()
 class Flatten(_Moving):
-    """Each sample as one row of numbers: (28, 28) becomes (784,), a single number (1,). Costs nothing.
+    """Flattens each sample to one axis: (28, 28) becomes (784,), and a single number becomes (1,).
 
     Args:
-        data_format: "channels_last", or "channels_first" for samples whose first axis is to go last before.
-        options: `name`, `input_shape`, as for every layer.
+        data_format: "channels_last", or "channels_first" to move the first axis of samples to the end before
+            flattening.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     def __init__(self, data_format: str | None = None, **options: Any) -> None:
@@ -49,11 +50,11 @@ class Flatten(_Moving):
 
 @register()
 class Reshape(_Moving):
-    """The same numbers in another shape. Costs nothing.
+    """Gives each sample another shape.
 
     Args:
-        target_shape: of one sample; one axis may be -1, for whatever is left.
-        options: `name`, `input_shape`, as for every layer.
+        target_shape: shape of one output sample. One axis may be -1; it is computed from the others.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
@@ -85,11 +86,11 @@ class Reshape(_Moving):
 
 @register()
 class Permute(_Moving):
-    """The axes of a sample in another order.
+    """Permutes the axes of each sample.
 
     Args:
-        dims: numbers of the axes, counted from 1: `(2, 1)` transposes.
-        options: `name`, `input_shape`, as for every layer.
+        dims: order of the axes, counted from 1: `(2, 1)` transposes.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     def __init__(self, dims: Sequence[int], **options: Any) -> None:
@@ -118,11 +119,11 @@ class Permute(_Moving):
 
 @register()
 class RepeatVector(_Moving):
-    """Each row `n` times: (features,) becomes (n, features).
+    """Repeats each sample `n` times: (features,) becomes (n, features).
 
     Args:
-        n: how often, at least 1.
-        options: `name`, `input_shape`, as for every layer.
+        n: number of repetitions, at least 1.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     def __init__(self, n: int, **options: Any) -> None:
@@ -143,10 +144,10 @@ class RepeatVector(_Moving):
 
 @register()
 class Identity(_Moving):
-    """Passes everything on as it is.
+    """Returns its inputs unchanged.
 
     Args:
-        options: `name`, `input_shape`, as for every layer.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = True

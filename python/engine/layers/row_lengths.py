@@ -14,12 +14,14 @@ from engine.layers.base import Layer, Weight, register
 
 @register()
 class RMSNormalization(Layer):
-    """`scale * x / sqrt(mean(x**2) + epsilon)`, per sample (Zhang and Sennrich, 2019).
+    """Divides each sample by its root mean square (Zhang and Sennrich, 2019).
+
+    The output is `scale * x / sqrt(mean(x**2) + epsilon)` with a learned `scale`.
 
     Args:
-        axis: one or several, over which the mean is taken.
-        epsilon: keeps the root away from 0.
-        options: `name`, `trainable`, `input_shape`, as for every layer.
+        axis: axis or list of axes over which the mean is computed.
+        epsilon: small number that avoids division by 0.
+        options: arguments of every `Layer`, such as `name`, `trainable` and `input_shape`.
     """
 
     scale = NamedWeight()
@@ -51,11 +53,11 @@ class RMSNormalization(Layer):
 
 @register()
 class UnitNormalization(Layer):
-    """`x / sqrt(sum(x**2))`, per sample.
+    """Scales each sample to Euclidean norm 1: `x / sqrt(sum(x**2))`.
 
     Args:
-        axis: one or several, over which the sum is taken.
-        options: `name`, `input_shape`, as for every layer.
+        axis: axis or list of axes over which the sum is computed.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
     supports_masking = True

@@ -92,7 +92,7 @@ class NoNumbers:
 
 
 class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
-    """What a layer will give out: a shape, and the layers on the way to it.
+    """A symbolic output of a layer: its shape, and the layers that compute it.
 
     Args:
         start: the input layer.
@@ -137,7 +137,7 @@ class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """With None for the batch axis."""
+        """Shape, with None for the batch axis."""
         return (None, *self._sample)
 
     @property
@@ -147,7 +147,7 @@ class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
 
     @property
     def name(self) -> str:
-        """That of the layer which gives this out."""
+        """Name of the layer that computes it."""
         return str((self.start if self._before is None else self._layer).name)
 
     def comes_from(self, other: KerasTensor) -> bool:
@@ -201,7 +201,10 @@ class Linked(Penalised):
         return self._consumes_mask or self._masks_statistics or accepts(getattr(self, "call", None), "mask")
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Which rows of the outputs count, (n, ...), from the same of the `inputs` (n, ..., features); None: all."""
+        """Returns the mask of the outputs, bool (n, ...), or None if nothing is masked.
+
+        `inputs` are (n, ..., features), `previous_mask` is their mask, bool (n, ...) or None.
+        """
         del inputs
         return None if self._consumes_mask else previous_mask
 
@@ -219,18 +222,18 @@ class Linked(Penalised):
         return input_shape
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """The shape of the outputs for inputs of `input_shape`, both `(None, ...)`."""
+        """Returns the shape of the outputs for inputs of shape `input_shape`, both `(None, ...)`."""
         sample = shape(tuple(input_shape)[1:], "input_shape")
         return (None, *self._output_shape_for(sample))
 
     @property
     def input(self) -> KerasTensor:
-        """What the layer is given in its model; AttributeError without one."""
+        """The symbolic input of the layer in its model. Raises AttributeError if it is in no model."""
         return self._symbol("input", 0)
 
     @property
     def output(self) -> KerasTensor:
-        """What the layer gives out in its model; AttributeError without one."""
+        """The symbolic output of the layer in its model. Raises AttributeError if it is in no model."""
         return self._symbol("output", 1)
 
     def _symbol(self, what: str, after: int) -> KerasTensor:

@@ -14,16 +14,16 @@ from engine._program import Float32
 
 
 class HasWeights:
-    """Something with weights, in the order of `get_weights`."""
+    """Base class of layers and models: access to the weights, in the order of `get_weights`."""
 
     name: str
     _trainable = True
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes the weights; may be assigned, to a model for all of its layers.
+        """Whether training updates the weights. Assigning it to a model sets it for all of its layers.
 
-        That takes effect from the next `compile` on.
+        A new value takes effect at the next `compile`.
         """
         return self._trainable
 
@@ -40,22 +40,22 @@ class HasWeights:
     @property
     @abstractmethod
     def built(self) -> bool:
-        """Whether the weights exist."""
+        """True if the weights have been created."""
 
     @property
     @abstractmethod
     def weights(self) -> list[Float32]:
-        """The weights of this moment, read-only; empty before they exist."""
+        """The current weights as read-only arrays; empty before they are created."""
 
     @property
     @abstractmethod
     def trainable_weights(self) -> list[Float32]:
-        """The weights that training changes."""
+        """The weights that training updates, as read-only arrays."""
 
     @property
     @abstractmethod
     def non_trainable_weights(self) -> list[Float32]:
-        """The weights that training leaves alone."""
+        """The weights that training doesn't update by gradients, as read-only arrays."""
 
     @abstractmethod
     def _not_built(self, action: str) -> Exception:
@@ -97,13 +97,13 @@ class HasWeights:
         return []
 
     def count_params(self) -> int:
-        """The number of weights, counted one by one."""
+        """Returns the total number of weight values."""
         if not self.built:
             raise self._not_built("count_params()")
         return sum(array.size for array in self.weights)
 
     def get_weights(self) -> list[Float32]:
-        """Copies of the weights."""
+        """Returns copies of the weights as a list of arrays."""
         return [np.array(array, order="C") for array in self.weights]
 
     def _checked(self, weights: Sequence[ArrayLike]) -> list[Float32]:
