@@ -1,4 +1,4 @@
-"""Code that `fit`, `evaluate` and `predict` call on their way: your own, and what Keras brings along."""
+"""Callbacks: objects whose methods `fit`, `evaluate` and `predict` call at certain moments."""
 
 from __future__ import annotations
 

@@ -10,16 +10,17 @@ from engine.callbacks.base import Callback, Logs
 
 
 class SwapEMAWeights(Callback):
-    """Evaluates, and predicts, with the running means that an optimizer with `use_ema` keeps of the weights.
+    """Swaps the weights with their moving averages for evaluation and prediction.
 
-    Weights and means change places before and change back after; before the first step nothing happens.
+    The optimizer must keep the averages (`use_ema=True`). The weights come back afterwards. Before the first
+    training step nothing is swapped.
 
     Args:
-        swap_on_epoch: whether they also change places between epochs, so that callbacks after this one find the
-            means in the model.
+        swap_on_epoch: whether to swap also at the end of each epoch, until the next begins, so that later callbacks
+            see the averages in the model.
 
     Raises:
-        ValueError: in use, if the optimizer was made without `use_ema=True`.
+        ValueError: in use, if the optimizer was created without `use_ema=True`.
     """
 
     _backed_up = ("_swapped",)
@@ -29,36 +30,36 @@ class SwapEMAWeights(Callback):
         self._swapped = False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Ask for an optimizer that keeps means."""
+        """Checks that the optimizer keeps moving averages."""
         self._require_averages()
         self._swapped = False
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Bring the weights back."""
+        """Restores the weights."""
         if self.swap_on_epoch:
             self._swap(False)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Put the means into the model; after the last epoch they stay, also as the means."""
+        """Puts the averages into the model. After the last epoch they stay there."""
         if self.swap_on_epoch:
             self._swap(True)
             if epoch == self.params["epochs"] - 1 or self.model.stop_training:
                 self.model.optimizer._averages_from_weights()
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Put the means into the model."""
+        """Puts the averages into the model."""
         self._swap(True)
 
     def on_test_end(self, logs: Logs | None = None) -> None:
-        """Bring the weights back."""
+        """Restores the weights."""
         self._swap(False)
 
     def on_predict_begin(self, logs: Any = None) -> None:
-        """Put the means into the model."""
+        """Puts the averages into the model."""
         self._swap(True)
 
     def on_predict_end(self, logs: Any = None) -> None:
-        """Bring the weights back."""
+        """Restores the weights."""
         self._swap(False)
 
     def _undo(self) -> None:

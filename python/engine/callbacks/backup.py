@@ -15,21 +15,22 @@ _LATEST, _PREVIOUS = "latest.npz", "previous.npz"
 
 
 class BackupAndRestore(Callback):
-    """Backs up the training, and goes on from there when the script is run again.
+    """Backs up the state of training, and resumes from it when the script runs again.
 
-    Start a script that was killed, at any moment, once more: `fit` then ends with the same weights, bit for bit, as if
-    nothing had happened. A backup holds weights, the optimizer's state, random numbers (of the engine, NumPy and
-    Python), the place in the data, sums of losses and metrics, and the state of the other callbacks. Build, compile
-    and call `fit` in the same way, with the same data. Batches of a generator that have been used are asked for again,
-    and passed over.
+    After a crash at any moment, start the script again: `fit` ends with the same weights, bit for bit, as without
+    the crash. A backup holds the weights, the optimizer state, the states of the random number generators (of the
+    engine, NumPy and Python), the position in the data, the sums of losses and metrics, and the state of the other
+    callbacks. Build, compile and call `fit` in the same way, with the same data. The batches of a generator that
+    were used already are drawn again and skipped.
 
-    The History has the epochs since the last start, as in Keras.
+    The `History` has only the epochs since the last start, as in Keras.
 
     Args:
-        backup_dir: folder of its own for the backup. Nothing else may be in it.
-        save_freq: "epoch", or a number of batches. The latter takes training to one call per batch.
-        double_checkpoint: whether to keep the backup before, for when the latest can't be read.
-        delete_checkpoint: whether to delete the folder when training is over.
+        backup_dir: folder for the backup. It must contain nothing else.
+        save_freq: "epoch", or the number of batches from one backup to the next. The latter runs training batch by
+            batch, which is slower.
+        double_checkpoint: whether to keep the previous backup, too, in case the latest one can't be read.
+        delete_checkpoint: whether to delete the folder when training ends.
     """
 
     _comes_last = True
@@ -53,7 +54,7 @@ class BackupAndRestore(Callback):
         self._epoch, self._seen = 0, 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Read the backup, if there is one."""
+        """Restores the backup, if there is one."""
         self._seen = 0
         latest, previous = self._path(_LATEST), self._path(_PREVIOUS)
         try:
@@ -67,23 +68,23 @@ class BackupAndRestore(Callback):
             self.model._current_recovery.load(previous)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Remember the epoch."""
+        """Stores the number of the epoch."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Save, if so many batches have gone by."""
+        """Saves a backup every `save_freq` batches."""
         self._seen += 1
         if self.save_freq != "epoch" and self._seen >= int(self.save_freq) and not self.model.stop_training:
             self._seen = 0
             self._save(self._epoch, batch + 1, {})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Save."""
+        """Saves a backup."""
         if self.save_freq == "epoch":
             self._save(epoch + 1, 0, logs or {})
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Delete the backup: the older one last, as it could still be used without the other."""
+        """Deletes the backup: the older one last, as it is usable without the other."""
         if not self.delete_checkpoint:
             return
         import shutil  # not at the top: it loads compressors, which few scripts need

@@ -15,12 +15,13 @@ Mode = Literal["train", "test", "predict"]
 
 
 class Callback:
-    """Base class: override the hooks you need.
+    """Base class of all callbacks. Override the hooks you need.
 
     `self.model` is the model and `self.params` the dict of `verbose`, `epochs` and `steps`. `logs` maps names
     to floats: means over the epoch so far. Setting `self.model.stop_training = True` ends training after the
     current batch or epoch; `stop_evaluating` and `stop_predicting` end evaluation and prediction after the current
-    batch. Overriding a batch hook takes training from one call per epoch to one per batch.
+    batch. If a callback overrides a batch hook, training runs batch by batch instead of a whole epoch in one call,
+    which is slower.
     """
 
     model: Any = None
@@ -110,11 +111,11 @@ _PASSED_ON = ("on_train_batch_begin", "on_train_batch_end")  # to their other na
 
 
 class History(Callback):
-    """What `fit` returns: the logs of every epoch.
+    """Records the logs of every epoch. `fit` returns it.
 
     Attributes:
-        history: name -> one float per epoch.
-        epoch: the epochs' numbers.
+        history: dict from each name to a list with one float per epoch.
+        epoch: list of the numbers of the epochs.
     """
 
     def __init__(self) -> None:
@@ -124,11 +125,11 @@ class History(Callback):
         self._rows: dict[str, list[int]] = {}  # which of these had a name
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Start counting epochs anew."""
+        """Clears the list of epochs."""
         self.epoch = []
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Keep the logs of the epoch."""
+        """Records the logs of the epoch."""
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
@@ -169,30 +170,30 @@ class History(Callback):
         )
 
     def plot(self, metrics: str | Sequence[str] | None = None, *, ax: Any = None) -> Any:
-        """Draw loss and metrics over the epochs: `engine.plots.learning_curves` of this object.
+        """Draws loss and metrics over the epochs with `engine.plots.learning_curves`.
 
         Args:
-            metrics: name of what to draw, or names; default all. The validation of each goes with it.
-            ax: the Axes of matplotlib to draw into; for several names as many. Default a new figure of pyplot.
+            metrics: name or list of names to draw; default all. Each is drawn with its validation values.
+            ax: matplotlib Axes to draw into, one per name; default a new pyplot figure.
 
         Returns:
-            The Axes if `metrics` is one name, else an array of them.
+            The Axes if `metrics` is one name, otherwise an array of Axes.
 
         Raises:
-            ImportError: without matplotlib, which the extra `plot` brings.
-            ValueError: for a name that isn't in the history, or an empty history.
+            ImportError: if matplotlib is not installed. The extra `plot` installs it.
+            ValueError: if a name isn't in the history, or the history is empty.
         """
         from engine.plots import learning_curves
 
         return learning_curves(self, metrics, ax=ax)
 
     def to_frame(self) -> Any:
-        """The history as a pandas DataFrame: a row per epoch, whose number from 0 is the index, a column per name.
+        """Returns the history as a pandas DataFrame with a row per epoch and a column per name.
 
-        Epochs without validation have NaN in the columns of its values.
+        The index holds the number of the epoch, counted from 0. Epochs without validation have NaN in its columns.
 
         Raises:
-            ImportError: without pandas, which the extra `pandas` brings.
+            ImportError: if pandas is not installed. The extra `pandas` installs it.
         """
         pandas = extra("pandas", "pandas", "History.to_frame()")
         numbers = self._numbers or list(range(max(map(len, self.history.values()), default=0)))
@@ -213,7 +214,7 @@ def _text(value: Any) -> str:
 
 
 class LambdaCallback(Callback):
-    """A callback made of functions.
+    """Callback that calls the given functions.
 
     Args:
         on_epoch_begin: called as `on_epoch_begin(epoch, logs)`.
@@ -222,10 +223,10 @@ class LambdaCallback(Callback):
         on_train_end: called as `on_train_end(logs)`.
         on_train_batch_begin: called as `on_train_batch_begin(batch, logs)`.
         on_train_batch_end: called as `on_train_batch_end(batch, logs)`.
-        hooks: functions by the name of another hook.
+        hooks: functions for other hooks, by the name of the hook.
 
     Raises:
-        TypeError: for a name that is no hook, or something that can't be called.
+        TypeError: if a name is not the name of a hook, or a value is not callable.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature

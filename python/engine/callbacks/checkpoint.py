@@ -21,19 +21,21 @@ _WEIGHTS, _MODELS = (".weights.h5", ".npz", ".safetensors"), (".keras", ".h5", "
 
 
 class ModelCheckpoint(MonitorCallback):
-    """Saves the model, or its weights, after epochs or batches. A file is whole or not there.
+    """Saves the model or its weights after epochs or batches. Files are written completely or not at all.
 
     Args:
-        filepath: of the file, whose folder is made if it is missing; may hold fields such as `{epoch:02d}` or `{val_loss:.2f}` with names of the logs.
-            Ends in `.weights.h5`, `.npz` or `.safetensors` for weights, in `.keras`, `.h5`, `.npz` or `.safetensors`
-            for models.
-        monitor: name in the logs that tells which is the best.
-        verbose: 1 prints when it acts.
-        save_best_only: whether to save only what is better than all before.
-        save_weights_only: whether to leave the model's config out.
-        mode: "min" or "max", what is better; "auto" asks the loss or the metric of that name.
-        save_freq: "epoch", or a number of batches. The latter takes training to one call per batch.
-        initial_value_threshold: what the first must be better than.
+        filepath: path of the file, which may contain fields such as `{epoch:02d}` or `{val_loss:.2f}` with names
+            from the logs. It ends in `.weights.h5`, `.npz` or `.safetensors` for weights, in `.keras`, `.h5`,
+            `.npz` or `.safetensors` for models. A missing folder is created.
+        monitor: name in the logs by which models are compared.
+        verbose: 1 prints a message for each file.
+        save_best_only: whether to save only if `monitor` is better than ever before.
+        save_weights_only: whether to save only the weights.
+        mode: "min" or "max", whether smaller or larger values are better; "auto" decides by the loss or metric of
+            that name.
+        save_freq: "epoch", or the number of batches from one file to the next. The latter runs training batch by
+            batch, which is slower.
+        initial_value_threshold: value of `monitor` that the first saved model must improve on.
     """
 
     _counts = ("_seen",)
@@ -74,11 +76,11 @@ class ModelCheckpoint(MonitorCallback):
         self._epoch, self._seen, self._last_batch = 0, 0, -1
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Remember the epoch."""
+        """Stores the number of the epoch."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Save, if so many batches have gone by."""
+        """Saves a file every `save_freq` batches."""
         if self.save_freq == "epoch":
             return
         self._seen += batch + 1 if batch <= self._last_batch else batch - self._last_batch
@@ -88,7 +90,7 @@ class ModelCheckpoint(MonitorCallback):
             self._save(self._epoch, batch, logs or {})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Save."""
+        """Saves a file."""
         if self.save_freq == "epoch":
             self._save(epoch, None, logs or {})
 

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class TerminateOnNaN(Callback):
-    """Ends training after the first batch that makes the loss NaN or infinite. Looks at every batch.
+    """Stops training after the first batch with a NaN or infinite loss. It checks every batch.
 
     Args:
-        raise_error: whether to raise RuntimeError instead, so that `on_train_end` is not called.
+        raise_error: whether to raise RuntimeError instead. `on_train_end` is not called then.
     """
 
     def __init__(self, raise_error: bool = False) -> None:
         self.raise_error = flag(raise_error, "raise_error")
 
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Look at the loss."""
+        """Checks the loss."""
         loss = (logs or {}).get("loss")
         if loss is None or math.isfinite(loss):
             return
@@ -44,12 +44,12 @@ class TerminateOnNaN(Callback):
 
 
 class CSVLogger(Callback):
-    """Writes the logs of every epoch into a CSV file: `epoch`, counted from 0, then the names in order.
+    """Writes the logs of every epoch to a CSV file: `epoch`, counted from 0, then one column per name.
 
     Args:
         filename: path of the file.
-        separator: one character between two values.
-        append: whether to go on in an existing file instead of replacing it.
+        separator: character between values.
+        append: whether to append to an existing file instead of replacing it.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class CSVLogger(Callback):
         self._writer: csv.DictWriter[str] | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Open the file."""
+        """Opens the file."""
         self._close()
         path = Path(self.filename)
         require_folder_of(path)
@@ -74,7 +74,7 @@ class CSVLogger(Callback):
         self._file = path.open("a" if self.append else "w", encoding="utf-8", newline="")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Write a line; the names of the first epoch head the file."""
+        """Writes a line, and the header before the first one."""
         import csv
 
         logs = logs or {}
@@ -90,7 +90,7 @@ class CSVLogger(Callback):
             self._file.flush()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Close the file."""
+        """Closes the file."""
         self._close()
 
     def _close(self) -> None:

@@ -19,8 +19,9 @@ class MonitorCallback(Callback):
 
     Args:
         monitor: its name.
-        mode: "min" or "max", what is better; "auto" asks the loss or the metric of that name.
-        min_delta: smaller changes are no improvement.
+        mode: "min" or "max", whether smaller or larger values are better; "auto" decides by the loss or metric of
+            that name.
+        min_delta: smallest change that counts as an improvement.
     """
 
     _counts: ClassVar[tuple[str, ...]] = ()
@@ -66,17 +67,18 @@ class MonitorCallback(Callback):
 
 
 class EarlyStopping(MonitorCallback):
-    """Ends training when a number of the logs has stopped improving.
+    """Stops training when a value in the logs has stopped improving.
 
     Args:
-        monitor: its name in the logs.
-        min_delta: smaller changes are no improvement.
-        patience: epochs without improvement after which training ends.
-        verbose: 1 prints when it acts.
-        mode: "min" or "max", what is better; "auto" asks the loss or the metric of that name.
-        baseline: what must be reached for the wait to start anew.
-        restore_best_weights: whether the model ends with the weights of its best epoch, however training ends.
-        start_from_epoch: epochs before that one, counted from 0, aren't looked at.
+        monitor: name of the value in the logs.
+        min_delta: smallest change that counts as an improvement.
+        patience: number of epochs without improvement after which training stops.
+        verbose: 1 prints a message when the callback acts.
+        mode: "min" or "max", whether smaller or larger values are better; "auto" decides by the loss or metric of
+            that name.
+        baseline: value that must be improved on, too, for `patience` to start again.
+        restore_best_weights: whether to restore the weights of the best epoch when training ends for any reason.
+        start_from_epoch: first epoch to look at, counted from 0.
     """
 
     _counts = ("wait", "stopped_epoch", "best_epoch")
@@ -102,7 +104,7 @@ class EarlyStopping(MonitorCallback):
         self.on_train_begin()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Forget an earlier training."""
+        """Resets the state."""
         self.wait, self.stopped_epoch, self.best_epoch = 0, 0, 0
         self.best = None
         self.best_weights: list[Any] | None = None
@@ -117,7 +119,7 @@ class EarlyStopping(MonitorCallback):
         return value
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Compare with the best epoch; stop when it was too long ago."""
+        """Compares with the best epoch, and stops training if there was no improvement for too long."""
         value = self.get_monitor_value(logs)
         if value is None:
             return
@@ -136,7 +138,7 @@ class EarlyStopping(MonitorCallback):
             self.model.stop_training = True
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Say what happened, and bring the best weights back."""
+        """Prints a message, and restores the best weights."""
         if self.verbose and self.stopped_epoch > 0:
             print_message(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.best_weights is None:
@@ -163,19 +165,20 @@ class EarlyStopping(MonitorCallback):
 
 
 class ReduceLROnPlateau(MonitorCallback):
-    """Multiplies the learning rate when a number of the logs has stopped improving.
+    """Reduces the learning rate when a value in the logs has stopped improving.
 
-    Adds the learning rate to the logs as `learning_rate`.
+    It adds the learning rate to the logs as `learning_rate`.
 
     Args:
-        monitor: its name in the logs.
-        factor: what the learning rate is multiplied by, in [0, 1).
-        patience: epochs without improvement before that.
-        verbose: 1 prints when it acts.
-        mode: "min" or "max", what is better; "auto" asks the loss or the metric of that name.
-        min_delta: smaller changes are no improvement.
-        cooldown: epochs after a reduction that aren't counted.
-        min_lr: the learning rate doesn't go below.
+        monitor: name of the value in the logs.
+        factor: factor by which the learning rate is multiplied, in [0, 1).
+        patience: number of epochs without improvement after which the learning rate is reduced.
+        verbose: 1 prints a message when the callback acts.
+        mode: "min" or "max", whether smaller or larger values are better; "auto" decides by the loss or metric of
+            that name.
+        min_delta: smallest change that counts as an improvement.
+        cooldown: number of epochs after a reduction that don't count as epochs without improvement.
+        min_lr: lower bound of the learning rate.
     """
 
     _counts = ("cooldown_counter", "wait")
@@ -201,12 +204,12 @@ class ReduceLROnPlateau(MonitorCallback):
         self.on_train_begin()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Forget an earlier training."""
+        """Resets the state."""
         self.best = None
         self.cooldown_counter, self.wait = 0, 0
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Compare with the best epoch; act when it was too long ago."""
+        """Compares with the best epoch, and reduces the learning rate if there was no improvement for too long."""
         logs = {} if logs is None else logs
         logs["learning_rate"] = learning_rate_of(self.model)
         value = logs.get(self.monitor)
@@ -228,7 +231,7 @@ class ReduceLROnPlateau(MonitorCallback):
                 self._reduce(epoch)
 
     def in_cooldown(self) -> bool:
-        """Whether epochs aren't counted, after a reduction."""
+        """Returns whether the cooldown after a reduction lasts."""
         return self.cooldown_counter > 0
 
     def _reduce(self, epoch: int) -> None:

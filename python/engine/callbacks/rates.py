@@ -20,16 +20,16 @@ def learning_rate_of(model: Any) -> float:
 
 
 class LearningRateScheduler(Callback):
-    """Sets the learning rate at the beginning of every epoch, and adds it to the logs as `learning_rate`.
+    """Sets the learning rate at the start of every epoch, and adds it to the logs as `learning_rate`.
 
     Args:
-        schedule: called as `schedule(epoch, learning_rate)` or `schedule(epoch)`, with the epoch counted from 0;
-            returns the new learning rate.
+        schedule: function that returns the learning rate. It is called as `schedule(epoch, learning_rate)` or
+            `schedule(epoch)`, with epochs counted from 0.
         verbose: 1 prints every new learning rate.
 
     Raises:
-        TypeError: if `schedule` can't be called.
-        ValueError: while training, if it returns no finite number of at least 0.
+        TypeError: if `schedule` is not callable.
+        ValueError: in training, if `schedule` doesn't return a finite number of at least 0.
     """
 
     def __init__(self, schedule: object, verbose: int = 0) -> None:
@@ -41,7 +41,7 @@ class LearningRateScheduler(Callback):
         self._takes_rate = _takes_two(schedule)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Set the learning rate."""
+        """Sets the learning rate."""
         arguments = (epoch, learning_rate_of(self.model)) if self._takes_rate else (epoch,)
         rate: object = self.schedule(*arguments)
         if isinstance(rate, bool) or not isinstance(rate, numbers.Real):
@@ -52,7 +52,7 @@ class LearningRateScheduler(Callback):
             print_message(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Add the learning rate to the logs."""
+        """Adds the learning rate to the logs."""
         if logs is not None:
             logs["learning_rate"] = learning_rate_of(self.model)
 

@@ -28,33 +28,33 @@ _MICRO = 1e6
 
 
 class TensorBoard(Callback, SaysWhatIsLeftOut):
-    """Writes the logs of every epoch, and more if asked to, for TensorBoard: `tensorboard --logdir logs` shows them.
+    """Writes logs for TensorBoard, which `tensorboard --logdir logs` shows.
 
-    The run `train` has the numbers of the training, `validation` those of the validation, under Keras' names:
-    `epoch_loss`, `batch_loss`, `evaluation_loss_vs_iterations` and so on. Needs the package tensorboard, but not
-    TensorFlow: `pip install tensorboard`.
+    The run `train` holds the values of training, the run `validation` those of validation. The names are Keras':
+    `epoch_loss`, `batch_loss`, `evaluation_loss_vs_iterations` and so on. It needs the package tensorboard (`pip
+    install tensorboard`), but not TensorFlow.
 
     Args:
-        log_dir: folder for the files; made where it is missing. For several trainings take a folder in it for each.
-        histogram_freq: epochs from one histogram of the weights to the next; 0 writes none.
+        log_dir: folder for the files, created if missing. Use a subfolder for each training.
+        histogram_freq: number of epochs between histograms of the weights; 0 writes none.
         write_graph: whether to write the graph of the layers.
-        write_images: whether to write a picture of each weight array beside its histogram, from its smallest number in
-            black to its largest in white.
-        write_steps_per_second: whether to write the pace.
-        update_freq: "epoch", or the number of batches after which the logs are written as well; "batch" is 1. Other
-            than "epoch" it takes training from one call per epoch to one per batch.
-        profile_batch: number of a batch, counted from 1 over all epochs, or two, first and last: their durations are
-            written in the trace format of Chrome, which TensorBoard's profiler, Perfetto and chrome://tracing show. 0 is
-            none.
-        embeddings_freq: epochs from one table of every Embedding layer to the next, for TensorBoard's projector, which
-            shows the last; 0 writes none.
-        embeddings_metadata: file with a line of labels per row of the table, for all Embedding layers or, in a dict, by
-            the layer's name.
+        write_images: whether to write an image of each weight with its histogram, from black (smallest value) to
+            white (largest value).
+        write_steps_per_second: whether to write the number of steps per second.
+        update_freq: "epoch", or the number of batches after which the logs are written, too; "batch" is 1. Except
+            with "epoch", training runs batch by batch, which is slower.
+        profile_batch: number of the batch to profile, counted from 1 over all epochs, or a pair with the first and
+            the last; 0 profiles none. Durations are written in Chrome's trace format, which TensorBoard's profiler,
+            Perfetto and chrome://tracing show.
+        embeddings_freq: number of epochs after which the tables of Embedding layers are written for TensorBoard's
+            projector, which shows the last ones; 0 writes none.
+        embeddings_metadata: file with one line of labels per row of the table, for all Embedding layers, or a dict
+            from names of layers to files.
 
     Raises:
-        ImportError: without the package tensorboard.
-        TypeError, ValueError: for a wrong argument; in use, for a name in `embeddings_metadata` that is no Embedding
-            layer's.
+        ImportError: if the package tensorboard is not installed.
+        TypeError, ValueError: if an argument is invalid; in use, if a name in `embeddings_metadata` is not that of
+            an Embedding layer.
         OSError: in use, if a file can't be written.
     """
 
@@ -86,12 +86,12 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
         self._sees_batches = self.update_freq != "epoch" or bool(self._profiled)
 
     def set_model(self, model: Any) -> None:
-        """Begin new files."""
+        """Starts new files."""
         super().set_model(model)
         self._files = {}
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Write the graph, and what the projector needs to know."""
+        """Writes the graph and the configuration of the projector."""
         self._batch = 0
         self._trace = []
         if self.write_graph:
@@ -101,16 +101,16 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
             self._configure_projector()
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Note the time."""
+        """Records the time."""
         self._epoch_start = time.perf_counter(), self.model.optimizer.iterations
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Note the time."""
+        """Records the time."""
         self._batch += 1
         self._batch_start = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Write the logs, if it is time to, and note how long a batch that is profiled took."""
+        """Writes the logs if they are due, and the duration of a profiled batch."""
         end, number = time.perf_counter(), self._batch
         if number in self._profiled:
             self._trace.append(
@@ -134,7 +134,7 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
             self._file("train").scalar(f"batch_{name}", value, number)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Write the logs, and of the weights what is due."""
+        """Writes the logs, and the histograms and tables that are due."""
         values = dict(logs or {})
         values.setdefault("learning_rate", learning_rate_of(self.model))
         if self.write_steps_per_second:
@@ -151,12 +151,12 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
         self._flush()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Write what is left."""
+        """Writes what is left."""
         self._write_trace()
         self._flush()
 
     def on_test_end(self, logs: Logs | None = None) -> None:
-        """Write what was found, over the steps that the optimizer has taken."""
+        """Writes the results of the evaluation against the number of training steps."""
         for name, value in (logs or {}).items():
             tag = f"evaluation_{name}_vs_iterations"
             self._file("validation").scalar(tag, value, self.model.optimizer.iterations)
