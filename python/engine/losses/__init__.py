@@ -1,4 +1,4 @@
-"""What training makes small: as classes for `compile`, and as functions that give the loss of each sample."""
+"""Losses: classes for `compile`, and functions that return the loss of each sample."""
 
 from __future__ import annotations
 
@@ -129,14 +129,15 @@ logcosh = log_cosh
 
 
 def get(identifier: object) -> Any:
-    """The loss that `identifier` stands for: an object for a class, its name or a config, else a function.
+    """Returns the loss for an identifier: an instance for a class name or config, otherwise a function.
 
     Args:
-        identifier: such as "mse" (the function), "MeanSquaredError", a class, an object, a config dict or None.
+        identifier: a name such as "mse" (the function) or "MeanSquaredError" (the class), a class, an instance, a
+            function, a config dict or None.
 
     Raises:
-        ValueError: for an unknown name; the message suggests the nearest.
-        TypeError: for anything that cannot stand for a loss.
+        ValueError: if the name is unknown. The message suggests similar names.
+        TypeError: if `identifier` is of another type.
     """
     identifier = meant(identifier)
     if identifier is None or (callable(identifier) and not isinstance(identifier, type)):
@@ -148,16 +149,16 @@ def get(identifier: object) -> Any:
 
 
 def serialize(loss: Any) -> dict[str, Any] | str:
-    """What `deserialize` makes `loss` from again: class and config of an object, the name of a function."""
+    """Returns a description of `loss` for `deserialize`: a dict for an instance, a name for a function."""
     return serialize_any(loss)
 
 
 def deserialize(name: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """The loss that `serialize` was given.
+    """Returns the loss that `serialize` described.
 
     Args:
         name: what `serialize` returned.
-        custom_objects: classes and functions of your own, by name.
+        custom_objects: dict from names to custom classes and functions.
     """
     return deserialize_any(get, name, custom_objects)
 

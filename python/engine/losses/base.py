@@ -33,13 +33,13 @@ def last_axis(axis: object) -> int:
 
 
 class Loss(Spec):
-    """Base class. A subclass of your own gives `call`, and for training `gradient`.
+    """Base class of all losses. Custom losses override `call` and, for training, `gradient`.
 
     Args:
-        name: for the config and messages; default the class' name.
-        reduction: "sum_over_batch_size" or "mean" divides the sum of `weight * loss` by the number of samples,
-            "mean_with_sample_weight" by the sum of the weights, "sum" by nothing; "none" or None leaves one loss
-            per sample.
+        name: name of the loss; default the name of the class.
+        reduction: how the losses of samples are combined. "sum_over_batch_size" and "mean" divide the sum of
+            `weight * loss` by the number of samples, "mean_with_sample_weight" divides it by the sum of the
+            weights, "sum" returns the sum, and "none" or None returns one loss per sample.
         dtype: None or "float32".
 
     Example:
@@ -81,7 +81,7 @@ class Loss(Spec):
         self.dtype = float32_only(dtype)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each sample, (n,), from targets `y_true` and predictions `y_pred`, float32 (n, outputs)."""
+        """Returns the loss of each sample, (n,). `y_true` and `y_pred` are float32 (n, outputs)."""
         msg = (
             f"{type(self).__name__} has no `call`: give it `def call(self, y_true, y_pred)`, which returns the "
             "loss of each sample"
@@ -89,15 +89,15 @@ class Loss(Spec):
         raise NotImplementedError(msg)
 
     def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
-        """The losses, reduced.
+        """Returns the loss of a batch, reduced as `reduction` says.
 
         Args:
-            y_true: targets, as in the class' function.
+            y_true: targets (n, outputs), or class indices (n,) for sparse losses.
             y_pred: predictions (n, outputs).
-            sample_weight: (n,), or (n, ...) where there is a loss for each row of outputs; default 1.
+            sample_weight: weights (n,), or (n, ...) if there is a loss for each timestep; default 1.
 
         Returns:
-            A Python float, or float32 (n, ...) without a reduction; (n, 1) for weights (n, 1).
+            A Python float; without reduction a float32 array (n, ...), or (n, 1) if the weights are (n, 1).
         """
         losses = np.asarray(self.call(y_true, y_pred), np.float32)
         weights = weights_like(sample_weight, losses)
@@ -136,9 +136,9 @@ class FunctionLoss(Loss):
     """A loss that the core knows: a named formula, and its options as arguments.
 
     Args:
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        dtype: as in `Loss`.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        name: name of the loss, as in `Loss`.
+        dtype: None or "float32".
     """
 
     _function: ClassVar[Callable[..., Float32]]
@@ -159,7 +159,7 @@ class FunctionLoss(Loss):
         return type(self).call is not FunctionLoss.call
 
     def call(self, y_true: Any, y_pred: Any) -> Float32:
-        """The loss of each sample, by the formula."""
+        """Returns the loss of each sample."""
         return type(self)._function(y_true, y_pred, **self._options())
 
     def _lower(self) -> dict[str, Any]:
@@ -190,9 +190,9 @@ class BatchLoss(Loss):
     """A loss that NumPy computes for a whole batch at once, as the losses of its samples depend on each other.
 
     Args:
-        name: as in `Loss`.
-        reduction: as in `Loss`.
-        dtype: as in `Loss`.
+        name: name of the loss, as in `Loss`.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        dtype: None or "float32".
     """
 
     @abstractmethod

@@ -21,14 +21,16 @@ def sparse_categorical_crossentropy(
     ignore_class: int | None = None,
     axis: int = -1,
 ) -> Float32:
-    """`-log(p[label])` per sample, with p renormalised to the sum 1.
+    """Returns the crossentropy of class indices per sample.
+
+    The loss is `-log(p[label])`, with p scaled to sum 1.
 
     Args:
         y_true: class indices (n,) or (n, 1).
         y_pred: probabilities (n, classes), or logits if `from_logits`.
-        from_logits: whether `y_pred` still has to go through a softmax.
-        ignore_class: index whose samples have the loss 0.
-        axis: of the classes.
+        from_logits: whether `y_pred` are logits, to which softmax is applied.
+        ignore_class: class index whose samples have loss 0.
+        axis: axis of the classes.
 
     Returns:
         float32 (n,).
@@ -53,14 +55,16 @@ def categorical_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> Float32:
-    """`-sum(t * log(p))` per sample, with p renormalised and `t = y * (1 - smoothing) + smoothing / classes`.
+    """Returns the crossentropy of one-hot labels per sample.
+
+    The loss is `-sum(t * log(p))`, with p scaled to sum 1 and `t = y * (1 - smoothing) + smoothing / classes`.
 
     Args:
-        y_true: one probability per class, (n, classes); usually one-hot.
+        y_true: probabilities of the classes, usually one-hot, (n, classes).
         y_pred: probabilities (n, classes), or logits if `from_logits`.
-        from_logits: whether `y_pred` still has to go through a softmax.
-        label_smoothing: in [0, 1]: the share of each label spread evenly over the classes.
-        axis: of the classes.
+        from_logits: whether `y_pred` are logits, to which softmax is applied.
+        label_smoothing: fraction of each label, in [0, 1], that is spread evenly over the classes.
+        axis: axis of the classes.
 
     Returns:
         float32 (n,).
@@ -78,14 +82,16 @@ def binary_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> Float32:
-    """`-mean(t * log(p) + (1 - t) * log(1 - p))` per sample, with `t = y * (1 - smoothing) + smoothing / 2`.
+    """Returns the binary crossentropy per sample.
+
+    The loss is `-mean(t * log(p) + (1 - t) * log(1 - p))`, with `t = y * (1 - smoothing) + smoothing / 2`.
 
     Args:
-        y_true: a number in [0, 1] per output, (n, outputs).
+        y_true: targets in [0, 1], (n, outputs).
         y_pred: probabilities (n, outputs), or logits if `from_logits`.
-        from_logits: whether `y_pred` still has to go through a sigmoid.
-        label_smoothing: in [0, 1]: how far labels move towards 0.5.
-        axis: over which the mean is taken.
+        from_logits: whether `y_pred` are logits, to which sigmoid is applied.
+        label_smoothing: how far labels move towards 0.5, in [0, 1].
+        axis: axis of the mean.
 
     Returns:
         float32 (n,).
@@ -154,15 +160,15 @@ def log_probabilities(predictions: Float32, from_logits: bool) -> Float32:
 
 @register("scce", function=sparse_categorical_crossentropy)
 class SparseCategoricalCrossentropy(FunctionLoss):
-    """Crossentropy for class indices: `-log(p[label])`.
+    """Crossentropy for labels that are class indices: `-log(p[label])`.
 
     Args:
-        from_logits: whether the model's last layer leaves out the softmax.
-        ignore_class: index of a class, or any other such as -1, whose samples count for nothing.
-        reduction: as in `Loss`.
-        axis: of the classes; for training the last.
-        name: as in `Loss`.
-        dtype: as in `Loss`.
+        from_logits: whether the model outputs logits, to which softmax is applied.
+        ignore_class: class index, or another number such as -1, whose samples have loss 0.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        axis: axis of the classes. Training supports only the last.
+        name: name of the loss, as in `Loss`.
+        dtype: None or "float32".
     """
 
     _unsaved_arguments = ("dtype", "axis")
@@ -190,12 +196,12 @@ class Smoothed(FunctionLoss):
     """A crossentropy whose labels may be smoothed.
 
     Args:
-        from_logits: whether the model's last layer leaves out its activation.
-        label_smoothing: in [0, 1]: how far labels move towards their mean.
-        axis: of the outputs; for training the last.
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        dtype: as in `Loss`.
+        from_logits: whether the model outputs logits.
+        label_smoothing: how far labels move towards their mean, in [0, 1].
+        axis: axis of the outputs. Training supports only the last.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        name: name of the loss, as in `Loss`.
+        dtype: None or "float32".
     """
 
     _wants_fractions = True
@@ -220,12 +226,12 @@ class CategoricalCrossentropy(Smoothed):
     """Crossentropy for one-hot labels: `-sum(y * log(p))`.
 
     Args:
-        from_logits: whether the model's last layer leaves out the softmax.
-        label_smoothing: in [0, 1]: `y * (1 - s) + s / classes` takes the place of y (Szegedy et al., 2015).
-        axis: of the classes; for training the last.
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        dtype: as in `Loss`.
+        from_logits: whether the model outputs logits, to which softmax is applied.
+        label_smoothing: s in [0, 1]: labels become `y * (1 - s) + s / classes` (Szegedy et al., 2015).
+        axis: axis of the classes. Training supports only the last.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        name: name of the loss, as in `Loss`.
+        dtype: None or "float32".
     """
 
     _function = staticmethod(categorical_crossentropy)
@@ -234,15 +240,15 @@ class CategoricalCrossentropy(Smoothed):
 
 @register("bce", function=binary_crossentropy)
 class BinaryCrossentropy(Smoothed):
-    """Crossentropy of independent yes-or-no outputs: `-mean(y * log(p) + (1 - y) * log(1 - p))`.
+    """Crossentropy of independent binary outputs: `-mean(y * log(p) + (1 - y) * log(1 - p))`.
 
     Args:
-        from_logits: whether the model's last layer leaves out the sigmoid.
-        label_smoothing: in [0, 1]: `y * (1 - s) + s / 2` takes the place of y.
-        axis: over which the mean is taken; for training the last.
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        dtype: as in `Loss`.
+        from_logits: whether the model outputs logits, to which sigmoid is applied.
+        label_smoothing: s in [0, 1]: labels become `y * (1 - s) + s / 2`.
+        axis: axis of the mean. Training supports only the last.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        name: name of the loss, as in `Loss`.
+        dtype: None or "float32".
     """
 
     _function = staticmethod(binary_crossentropy)
@@ -256,9 +262,9 @@ class CategoricalGeneralizedCrossEntropy(FunctionLoss):
 
     Args:
         q: in (0, 1): near 0 it is the crossentropy, near 1 the absolute error.
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        dtype: as in `Loss`.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        name: name of the loss, as in `Loss`.
+        dtype: None or "float32".
     """
 
     _function = staticmethod(categorical_generalized_cross_entropy)

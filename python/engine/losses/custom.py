@@ -30,7 +30,7 @@ class HostLoss(Loss):
             predictions.
         gradient: their derivative by the predictions, (n, ..., outputs), from the same.
         name: for messages.
-        reduction: as in `Loss`.
+        reduction: how to combine the losses of samples, as in `Loss`.
         wants_indices: as in `Loss`; None lets every batch come as it is given.
         aligns: whether targets and predictions come with as many axes, as they do for functions.
         gradient_of_sum: for losses of samples that depend on each other: the derivative, by the predictions, of the sum

@@ -27,19 +27,21 @@ def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> Float32:
-    """Per sample the mean of `(1 - p_t)**gamma * crossentropy`, p_t being the probability of the target.
+    """Returns the binary focal crossentropy per sample.
+
+    The loss is the mean of `(1 - p_t)**gamma * crossentropy`, where p_t is the probability of the target.
 
     Source: Lin et al., Focal Loss for Dense Object Detection, 2018.
 
     Args:
-        y_true: a number in [0, 1] per output, (n, outputs).
+        y_true: targets in [0, 1], (n, outputs).
         y_pred: probabilities (n, outputs), or logits if `from_logits`.
-        apply_class_balancing: whether ones weigh `alpha` and zeros `1 - alpha`.
-        alpha: that weight.
-        gamma: how much less an output counts that is right already.
-        from_logits: whether `y_pred` still has to go through a sigmoid.
-        label_smoothing: in [0, 1]: how far labels move towards 0.5.
-        axis: over which the mean is taken.
+        apply_class_balancing: whether targets 1 are weighted by `alpha` and targets 0 by `1 - alpha`.
+        alpha: weight of targets that are 1.
+        gamma: focusing exponent: larger values reduce the loss of well-classified outputs more.
+        from_logits: whether `y_pred` are logits, to which sigmoid is applied.
+        label_smoothing: how far labels move towards 0.5, in [0, 1].
+        axis: axis of the mean.
 
     Returns:
         float32 (n,).
@@ -66,18 +68,20 @@ def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> Float32:
-    """`alpha * sum((1 - p)**gamma * t * -log(p))` per sample, with p renormalised and clipped.
+    """Returns the categorical focal crossentropy per sample.
+
+    The loss is `alpha * sum((1 - p)**gamma * t * -log(p))`, with p scaled to sum 1 and clipped.
 
     Source: Lin et al., Focal Loss for Dense Object Detection, 2018.
 
     Args:
-        y_true: one probability per class, (n, classes); usually one-hot.
+        y_true: probabilities of the classes, usually one-hot, (n, classes).
         y_pred: probabilities (n, classes), or logits if `from_logits`.
         alpha: factor of the loss.
-        gamma: how much less a sample counts that is right already.
-        from_logits: whether `y_pred` still has to go through a softmax.
-        label_smoothing: in [0, 1]: the share of each label spread evenly over the classes.
-        axis: of the classes.
+        gamma: focusing exponent: larger values reduce the loss of well-classified samples more.
+        from_logits: whether `y_pred` are logits, to which softmax is applied.
+        label_smoothing: fraction of each label, in [0, 1], that is spread evenly over the classes.
+        axis: axis of the classes.
 
     Returns:
         float32 (n,).
@@ -94,16 +98,18 @@ def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
 def tversky(
     y_true: ArrayLike, y_pred: ArrayLike, alpha: float = 0.5, beta: float = 0.5, axis: int | None = None
 ) -> Float32:
-    """`1 - both / (both + alpha * sum(y * (1 - p)) + beta * sum(p * (1 - y)))`, with `both = sum(y * p)`.
+    """Tversky loss for classes of very different sizes.
+
+    `1 - both / (both + alpha * sum(y * (1 - p)) + beta * sum(p * (1 - y)))`, with `both = sum(y * p)`.
 
     Source: Salehi et al., Tversky loss function for image segmentation, 2017.
 
     Args:
-        y_true: a number in [0, 1] per output, (n, outputs).
+        y_true: targets in [0, 1], (n, outputs).
         y_pred: probabilities (n, outputs).
-        alpha: weight of what should be there and isn't.
-        beta: weight of what is there and shouldn't be.
-        axis: of the sums; -1 gives a loss per sample, None one for the batch.
+        alpha: weight of false negatives.
+        beta: weight of false positives.
+        axis: axis of the sums: -1 gives one loss per sample, None one for the batch.
 
     Returns:
         float32, (n,) or a single number.
@@ -117,12 +123,12 @@ def tversky(
 
 
 def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | None = None) -> Float32:
-    """`1 - 2 * sum(y * p) / (sum(y) + sum(p))`.
+    """Dice loss: `1 - 2 * sum(y * p) / (sum(y) + sum(p))`.
 
     Args:
-        y_true: a number in [0, 1] per output, (n, outputs).
+        y_true: targets in [0, 1], (n, outputs).
         y_pred: probabilities (n, outputs).
-        axis: of the sums; -1 gives a loss per sample, None one for the batch.
+        axis: axis of the sums: -1 gives one loss per sample, None one for the batch.
 
     Returns:
         float32, (n,) or a single number.
@@ -141,12 +147,12 @@ class _Focal(Smoothed):
     Args:
         alpha: factor of the loss, or weight of ones.
         gamma: how much less counts what is right already.
-        from_logits: whether the model's last layer leaves out its activation.
-        label_smoothing: in [0, 1]: how far labels move towards their mean.
-        axis: of the outputs; for training the last.
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        dtype: as in `Loss`.
+        from_logits: whether the model outputs logits.
+        label_smoothing: how far labels move towards their mean, in [0, 1].
+        axis: axis of the outputs. Training supports only the last.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        name: name of the loss, as in `Loss`.
+        dtype: None or "float32".
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature
@@ -171,18 +177,18 @@ class _Focal(Smoothed):
 
 @register(function=binary_focal_crossentropy)
 class BinaryFocalCrossentropy(_Focal):
-    """Binary crossentropy, times `(1 - p_t)**gamma` (Lin et al., 2018).
+    """Binary crossentropy multiplied by `(1 - p_t)**gamma` (Lin et al., 2018).
 
     Args:
-        apply_class_balancing: whether ones weigh `alpha` and zeros `1 - alpha`.
-        alpha: that weight.
-        gamma: how much less an output counts that is right already.
-        from_logits: whether the model's last layer leaves out the sigmoid.
-        label_smoothing: in [0, 1]: `y * (1 - s) + s / 2` takes the place of y.
-        axis: over which the mean is taken; for training the last.
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        dtype: as in `Loss`.
+        apply_class_balancing: whether targets 1 are weighted by `alpha` and targets 0 by `1 - alpha`.
+        alpha: weight of targets that are 1.
+        gamma: focusing exponent: larger values reduce the loss of well-classified outputs more.
+        from_logits: whether the model outputs logits, to which sigmoid is applied.
+        label_smoothing: s in [0, 1]: labels become `y * (1 - s) + s / 2`.
+        axis: axis of the mean. Training supports only the last.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        name: name of the loss, as in `Loss`.
+        dtype: None or "float32".
     """
 
     _function = staticmethod(binary_focal_crossentropy)
@@ -209,17 +215,17 @@ class BinaryFocalCrossentropy(_Focal):
 
 @register(function=categorical_focal_crossentropy)
 class CategoricalFocalCrossentropy(_Focal):
-    """Categorical crossentropy, times `alpha * (1 - p)**gamma` (Lin et al., 2018).
+    """Categorical crossentropy multiplied by `alpha * (1 - p)**gamma` (Lin et al., 2018).
 
     Args:
         alpha: factor of the loss.
-        gamma: how much less a sample counts that is right already.
-        from_logits: whether the model's last layer leaves out the softmax.
-        label_smoothing: in [0, 1]: `y * (1 - s) + s / classes` takes the place of y.
-        axis: of the classes; for training the last.
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        dtype: as in `Loss`.
+        gamma: focusing exponent: larger values reduce the loss of well-classified samples more.
+        from_logits: whether the model outputs logits, to which softmax is applied.
+        label_smoothing: s in [0, 1]: labels become `y * (1 - s) + s / classes`.
+        axis: axis of the classes. Training supports only the last.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        name: name of the loss, as in `Loss`.
+        dtype: None or "float32".
     """
 
     _function = staticmethod(categorical_focal_crossentropy)
@@ -261,13 +267,13 @@ class _Overlap(FunctionLoss, ABC):
 
 @register(function=dice)
 class Dice(_Overlap):
-    """`1 - 2 * sum(y * p) / (sum(y) + sum(p))`.
+    """Dice loss: `1 - 2 * sum(y * p) / (sum(y) + sum(p))`.
 
     Args:
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        axis: of the sums: -1 for a loss per sample, None for one over the batch.
-        dtype: as in `Loss`.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        name: name of the loss, as in `Loss`.
+        axis: axis of the sums: -1 gives one loss per sample, None one for the batch.
+        dtype: None or "float32".
     """
 
     _function = staticmethod(dice)
@@ -289,15 +295,17 @@ class Dice(_Overlap):
 
 @register(function=tversky)
 class Tversky(_Overlap):
-    """`1 - both / (both + alpha * sum(y * (1 - p)) + beta * sum(p * (1 - y)))`, with `both = sum(y * p)`.
+    """Tversky loss for classes of very different sizes.
+
+    `1 - both / (both + alpha * sum(y * (1 - p)) + beta * sum(p * (1 - y)))`, with `both = sum(y * p)`.
 
     Args:
-        alpha: weight of what should be there and isn't.
-        beta: weight of what is there and shouldn't be.
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        axis: of the sums: -1 for a loss per sample, None for one over the batch.
-        dtype: as in `Loss`.
+        alpha: weight of false negatives.
+        beta: weight of false positives.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        name: name of the loss, as in `Loss`.
+        axis: axis of the sums: -1 gives one loss per sample, None one for the batch.
+        dtype: None or "float32".
     """
 
     _function = staticmethod(tversky)

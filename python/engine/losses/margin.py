@@ -11,10 +11,10 @@ from engine.losses.base import FunctionLoss, register
 
 
 def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    """`mean(max(1 - y_true * y_pred, 0))` per sample.
+    """Returns the hinge loss per sample: `mean(max(1 - y_true * y_pred, 0))`.
 
     Args:
-        y_true: -1 or 1 per output, (n, outputs); 0 and 1 stand for them if there are no others.
+        y_true: targets -1 or 1, (n, outputs). If all are 0 or 1, 0 is converted to -1.
         y_pred: predictions (n, outputs).
 
     Returns:
@@ -25,10 +25,10 @@ def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
 
 
 def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    """`mean(max(1 - y_true * y_pred, 0)**2)` per sample.
+    """Returns the squared hinge loss per sample: `mean(max(1 - y_true * y_pred, 0)**2)`.
 
     Args:
-        y_true: -1 or 1 per output, (n, outputs); 0 and 1 stand for them if there are no others.
+        y_true: targets -1 or 1, (n, outputs). If all are 0 or 1, 0 is converted to -1.
         y_pred: predictions (n, outputs).
 
     Returns:
@@ -39,7 +39,9 @@ def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
 
 
 def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    """`max(max((1 - y_true) * y_pred) - sum(y_true * y_pred) + 1, 0)` per sample.
+    """Returns the categorical hinge loss per sample.
+
+    The loss is `max(max((1 - y_true) * y_pred) - sum(y_true * y_pred) + 1, 0)`.
 
     Args:
         y_true: one-hot labels (n, classes).
@@ -65,7 +67,7 @@ def _margins(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
 
 @register(function=hinge)
 class Hinge(FunctionLoss):
-    """`mean(max(1 - y * p, 0))`, for y of -1 and 1, or 0 and 1."""
+    """Hinge loss, `mean(max(1 - y * p, 0))`, for targets -1 and 1, or 0 and 1."""
 
     _function = staticmethod(hinge)
     _wants_signs = True
@@ -73,7 +75,7 @@ class Hinge(FunctionLoss):
 
 @register(function=squared_hinge)
 class SquaredHinge(FunctionLoss):
-    """`mean(max(1 - y * p, 0)**2)`, for y of -1 and 1, or 0 and 1."""
+    """Squared hinge loss, `mean(max(1 - y * p, 0)**2)`, for targets -1 and 1, or 0 and 1."""
 
     _function = staticmethod(squared_hinge)
     _wants_signs = True
@@ -81,7 +83,10 @@ class SquaredHinge(FunctionLoss):
 
 @register(function=categorical_hinge)
 class CategoricalHinge(FunctionLoss):
-    """`max(largest p of another class - p of the own class + 1, 0)`, for one-hot y."""
+    """Categorical hinge loss for one-hot targets.
+
+    `max(largest p of another class - p of the true class + 1, 0)`.
+    """
 
     _function = staticmethod(categorical_hinge)
     _wants_classes = True

@@ -17,7 +17,7 @@ def _mean(values: NDArray[np.float32], axis: int = -1) -> Float32:
 
 
 def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    """`mean((y_true - y_pred)**2)` per sample.
+    """Returns the mean squared error per sample: `mean((y_true - y_pred)**2)`.
 
     Args:
         y_true: targets (n, outputs).
@@ -31,7 +31,7 @@ def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
 
 
 def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    """`mean(|y_true - y_pred|)` per sample.
+    """Returns the mean absolute error per sample: `mean(|y_true - y_pred|)`.
 
     Args:
         y_true: targets (n, outputs).
@@ -45,7 +45,9 @@ def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
 
 
 def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    """`100 * mean(|y_true - y_pred| / max(|y_true|, 1e-7))` per sample.
+    """Returns the mean absolute percentage error per sample.
+
+    The loss is `100 * mean(|y_true - y_pred| / max(|y_true|, 1e-7))`.
 
     Args:
         y_true: targets (n, outputs).
@@ -59,7 +61,9 @@ def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> Floa
 
 
 def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    """`mean((log(1 + y_true) - log(1 + y_pred))**2)` per sample; what is below 1e-7 counts as 1e-7.
+    """Returns the mean squared logarithmic error per sample.
+
+    The loss is `mean((log(1 + y_true) - log(1 + y_pred))**2)`; values below 1e-7 are replaced by 1e-7.
 
     Args:
         y_true: targets (n, outputs).
@@ -76,12 +80,14 @@ def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> Floa
 
 
 def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> Float32:
-    """Per sample the mean of `e**2 / 2` where `|e| <= delta`, else of `delta * (|e| - delta / 2)` (Huber, 1964).
+    """Returns the Huber loss per sample (Huber, 1964).
+
+    The loss is the mean of `e**2 / 2` where `|e| <= delta`, and of `delta * (|e| - delta / 2)` elsewhere.
 
     Args:
         y_true: targets (n, outputs).
         y_pred: predictions (n, outputs).
-        delta: where the parabola becomes a line.
+        delta: absolute error at which the loss changes from quadratic to linear.
 
     Returns:
         float32 (n,).
@@ -93,7 +99,7 @@ def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> Float32:
 
 
 def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    """`mean(log(cosh(y_pred - y_true)))` per sample: a parabola near zero, a line far from it.
+    """Returns the log-cosh loss per sample: `mean(log(cosh(y_pred - y_true)))`.
 
     Args:
         y_true: targets (n, outputs).
@@ -108,12 +114,14 @@ def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
 
 
 def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> Float32:
-    """`-sum(y_true * y_pred) / (|y_true| * |y_pred|)` per sample: -1 for the same direction, 1 for the opposite.
+    """Returns the negative cosine similarity per sample: -1 for the same direction, 1 for the opposite.
+
+    The loss is `-sum(y_true * y_pred) / (|y_true| * |y_pred|)`.
 
     Args:
         y_true: targets (n, outputs).
         y_pred: predictions (n, outputs).
-        axis: of the vectors.
+        axis: axis of the vectors.
 
     Returns:
         float32 (n,).
@@ -124,7 +132,9 @@ def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> F
 
 
 def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    """`sum(y_true * log(y_true / y_pred))` per sample, both clipped to [1e-7, 1] (Kullback and Leibler, 1951).
+    """Returns the Kullback-Leibler divergence per sample (Kullback and Leibler, 1951).
+
+    The loss is `sum(y_true * log(y_true / y_pred))`, with both clipped to [1e-7, 1].
 
     Args:
         y_true: distributions (n, outputs).
@@ -139,7 +149,7 @@ def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
 
 
 def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    """`mean(y_pred - y_true * log(y_pred + 1e-7))` per sample.
+    """Returns the Poisson loss per sample: `mean(y_pred - y_true * log(y_pred + 1e-7))`.
 
     Args:
         y_true: counts (n, outputs).
@@ -160,41 +170,41 @@ def _normalized(x: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
 
 @register("mse", function=mean_squared_error)
 class MeanSquaredError(FunctionLoss):
-    """`mean((y - p)**2)`."""
+    """Mean squared error, `mean((y - p)**2)`."""
 
     _function = staticmethod(mean_squared_error)
 
 
 @register("mae", function=mean_absolute_error)
 class MeanAbsoluteError(FunctionLoss):
-    """`mean(|y - p|)`."""
+    """Mean absolute error, `mean(|y - p|)`."""
 
     _function = staticmethod(mean_absolute_error)
 
 
 @register("mape", function=mean_absolute_percentage_error)
 class MeanAbsolutePercentageError(FunctionLoss):
-    """`100 * mean(|y - p| / max(|y|, 1e-7))`."""
+    """Mean absolute percentage error, `100 * mean(|y - p| / max(|y|, 1e-7))`."""
 
     _function = staticmethod(mean_absolute_percentage_error)
 
 
 @register("msle", function=mean_squared_logarithmic_error)
 class MeanSquaredLogarithmicError(FunctionLoss):
-    """`mean((log(1 + y) - log(1 + p))**2)`."""
+    """Mean squared logarithmic error, `mean((log(1 + y) - log(1 + p))**2)`."""
 
     _function = staticmethod(mean_squared_logarithmic_error)
 
 
 @register(function=huber)
 class Huber(FunctionLoss):
-    """A parabola for errors of at most `delta`, a line beyond (Huber, 1964).
+    """Huber loss: quadratic for errors up to `delta`, linear for larger ones (Huber, 1964).
 
     Args:
-        delta: where the one becomes the other.
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        dtype: as in `Loss`.
+        delta: absolute error at which the loss changes from quadratic to linear.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        name: name of the loss, as in `Loss`.
+        dtype: None or "float32".
     """
 
     _function = staticmethod(huber)
@@ -216,20 +226,20 @@ class Huber(FunctionLoss):
 
 @register("logcosh", function=log_cosh)
 class LogCosh(FunctionLoss):
-    """`mean(log(cosh(p - y)))`."""
+    """Logarithm of the hyperbolic cosine of the error, `mean(log(cosh(p - y)))`."""
 
     _function = staticmethod(log_cosh)
 
 
 @register(function=cosine_similarity)
 class CosineSimilarity(FunctionLoss):
-    """Minus the cosine of the angle between y and p.
+    """Negative cosine of the angle between targets and predictions.
 
     Args:
-        axis: of the vectors; for training the last.
-        reduction: as in `Loss`.
-        name: as in `Loss`.
-        dtype: as in `Loss`.
+        axis: axis of the vectors. Training supports only the last.
+        reduction: how to combine the losses of samples, as in `Loss`.
+        name: name of the loss, as in `Loss`.
+        dtype: None or "float32".
     """
 
     _function = staticmethod(cosine_similarity)
@@ -251,7 +261,7 @@ class CosineSimilarity(FunctionLoss):
 
 @register("kld", "kullback_leibler_divergence", function=kl_divergence)
 class KLDivergence(FunctionLoss):
-    """`sum(y * log(y / p))`, both clipped to [1e-7, 1]."""
+    """Kullback-Leibler divergence, `sum(y * log(y / p))`, with y and p clipped to [1e-7, 1]."""
 
     _function = staticmethod(kl_divergence)
     _wants_fractions = True
@@ -259,6 +269,6 @@ class KLDivergence(FunctionLoss):
 
 @register(function=poisson)
 class Poisson(FunctionLoss):
-    """`mean(p - y * log(p + 1e-7))`, for counts."""
+    """Poisson loss for counts, `mean(p - y * log(p + 1e-7))`."""
 
     _function = staticmethod(poisson)
