@@ -1,4 +1,4 @@
-"""What `compile` reports beside the loss; each may also be used on its own, batch by batch."""
+"""Metrics for `compile`. Each can also be used directly, batch by batch."""
 
 from __future__ import annotations
 
@@ -188,14 +188,14 @@ __all__ = [
 
 
 def get(identifier: object) -> Any:
-    """The metric that `identifier` stands for: an object for a name, a class or a config; a function as it is.
+    """Returns the metric for an identifier: an instance for a name, class or config; a function unchanged.
 
     Args:
-        identifier: such as "auc", a class, an object, a config dict, a function or None.
+        identifier: a name such as "auc", a class, an instance, a config dict, a function or None.
 
     Raises:
-        ValueError: for an unknown name; the message suggests the nearest.
-        TypeError: for anything that cannot stand for a metric.
+        ValueError: if the name is unknown. The message suggests similar names.
+        TypeError: if `identifier` is of another type.
     """
     identifier = meant(identifier)
     if identifier is None or (callable(identifier) and not isinstance(identifier, (type, Metric))):
@@ -207,8 +207,8 @@ def for_training(identifier: object) -> Metric:
     """The metric that `compile` is given; a name stays the name in logs, "accuracy" suits labels and outputs.
 
     Raises:
-        ValueError: for an unknown name; the message suggests the nearest.
-        TypeError: for anything that cannot stand for a metric.
+        ValueError: if the name is unknown. The message suggests similar names.
+        TypeError: if `identifier` is of another type.
     """
     identifier = meant(identifier)
     if isinstance(identifier, str):
@@ -227,16 +227,16 @@ def for_training(identifier: object) -> Metric:
 
 
 def serialize(metric: Any) -> dict[str, Any] | str:
-    """What `deserialize` makes `metric` from again: class and config of an object, the name of a function."""
+    """Returns a description of `metric` for `deserialize`: a dict for an instance, a name for a function."""
     return serialize_any(metric)
 
 
 def deserialize(config: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """The metric that `serialize` was given.
+    """Returns the metric that `serialize` described.
 
     Args:
         config: what `serialize` returned.
-        custom_objects: classes and functions of your own, by name.
+        custom_objects: dict from names to custom classes and functions.
     """
     return deserialize_any(get, config, custom_objects)
 

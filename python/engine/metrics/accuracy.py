@@ -21,12 +21,12 @@ def _classes(predictions: Array) -> Array:
 
 
 def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5) -> Float32:
-    """1 where an output is on its target's side of the threshold, else 0.
+    """Returns 1 for each output on the same side of the threshold as its target, else 0.
 
     Args:
-        y_true: 0 or 1 per output, (n, outputs).
+        y_true: targets 0 or 1, (n, outputs).
         y_pred: predictions (n, outputs).
-        threshold: outputs above it count as 1.
+        threshold: outputs above it are taken as 1.
 
     Returns:
         float32 (n, outputs).
@@ -36,7 +36,7 @@ def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5
 
 
 def categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    """1 where the largest output is that of the largest target, else 0.
+    """Returns 1 for each sample whose largest output is that of the largest target, else 0.
 
     Args:
         y_true: one-hot labels (n, classes).
@@ -50,7 +50,7 @@ def categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
 
 
 def sparse_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    """1 where the largest output is that of the label, else 0.
+    """Returns 1 for each sample whose largest output is that of the label, else 0.
 
     Args:
         y_true: class indices (n,) or (n, 1).
@@ -64,12 +64,12 @@ def sparse_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Float32
 
 
 def top_k_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike, k: int = 5) -> Float32:
-    """1 where fewer than k outputs are larger than that of the largest target, else 0.
+    """Returns 1 for each sample whose label is among the k largest outputs, else 0.
 
     Args:
         y_true: one-hot labels (n, classes).
         y_pred: predictions (n, classes).
-        k: how many guesses there are.
+        k: number of largest outputs to look at.
 
     Returns:
         float32 (n,).
@@ -81,13 +81,13 @@ def top_k_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike, k: int = 5)
 def sparse_top_k_categorical_accuracy(
     y_true: ArrayLike, y_pred: ArrayLike, k: int = 5, from_sorted_ids: bool = False
 ) -> Float32:
-    """1 where fewer than k outputs are larger than that of the label, else 0.
+    """Returns 1 for each sample whose label is among the k largest outputs, else 0.
 
     Args:
         y_true: class indices (n,) or (n, 1).
-        y_pred: predictions (n, classes); class indices, best first, if `from_sorted_ids`.
-        k: how many guesses there are.
-        from_sorted_ids: whether `y_pred` are the guesses themselves.
+        y_pred: predictions (n, classes), or class indices, best first, with `from_sorted_ids`.
+        k: number of largest outputs to look at.
+        from_sorted_ids: whether `y_pred` are class indices.
 
     Returns:
         float32 (n,).
@@ -103,10 +103,10 @@ def sparse_top_k_categorical_accuracy(
 
 @register()
 class Accuracy(MeanOfRows):
-    """Share of outputs that equal the target.
+    """Fraction of outputs that equal the target.
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -118,12 +118,12 @@ class Accuracy(MeanOfRows):
 
 @register(function=binary_accuracy)
 class BinaryAccuracy(MeanOfRows):
-    """Share of outputs on the label's side of the threshold.
+    """Fraction of outputs on the same side of the threshold as the label.
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
-        threshold: outputs above it count as 1.
+        threshold: outputs above it are taken as 1.
     """
 
     _direction = "up"
@@ -143,10 +143,10 @@ class BinaryAccuracy(MeanOfRows):
 
 @register(function=categorical_accuracy)
 class CategoricalAccuracy(MeanOfRows):
-    """Share of samples whose largest output is where the one-hot label is largest.
+    """Fraction of samples whose largest output is that of the class in the one-hot label.
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -155,10 +155,10 @@ class CategoricalAccuracy(MeanOfRows):
 
 @register(function=sparse_categorical_accuracy)
 class SparseCategoricalAccuracy(MeanOfRows):
-    """Share of samples whose largest output is the label, a class index.
+    """Fraction of samples whose largest output is that of the label, a class index.
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -168,11 +168,11 @@ class SparseCategoricalAccuracy(MeanOfRows):
 
 @register(function=top_k_categorical_accuracy)
 class TopKCategoricalAccuracy(MeanOfRows):
-    """Share of samples whose label, one-hot, is among the k largest outputs.
+    """Fraction of samples whose class, a one-hot label, is among the k largest outputs.
 
     Args:
-        k: how many guesses there are.
-        name: the key in logs and histories.
+        k: number of largest outputs to look at.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -189,13 +189,13 @@ class TopKCategoricalAccuracy(MeanOfRows):
 
 @register(function=sparse_top_k_categorical_accuracy)
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
-    """Share of samples whose label, a class index, is among the k largest outputs.
+    """Fraction of samples whose label, a class index, is among the k largest outputs.
 
     Args:
-        k: how many guesses there are.
-        name: the key in logs and histories.
+        k: number of largest outputs to look at.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
-        from_sorted_ids: whether predictions are the guesses themselves, best first; not for a model's outputs.
+        from_sorted_ids: whether predictions are class indices, best first. It is not for the outputs of a model.
     """
 
     _wants_indices = True
@@ -209,7 +209,7 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     def update_state(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
-        """Add a batch: targets `y_true`, predictions `y_pred`, and `sample_weight` (n,), default 1."""
+        """Adds a batch of targets `y_true`, predictions `y_pred` and `sample_weight` (n,), default 1."""
         if not self.from_sorted_ids:
             super().update_state(y_true, y_pred, sample_weight)
             return

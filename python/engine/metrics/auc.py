@@ -31,24 +31,25 @@ _MARGIN = 1e-7
 
 @register()
 class AUC(CoreMetric):
-    """The area under the ROC curve, recall over the share of false positives, or under another curve.
+    """Area under the ROC curve (recall against the rate of false positives), or under another curve.
 
-    Class indices as targets count as one-hot rows.
+    Targets may be one-hot rows or class indices.
 
     Args:
-        num_thresholds: how many thresholds from 0 to 1 the curve is made from.
-        curve: "ROC", "PR" (precision over recall) or "PRGAIN" (Flach and Kull, 2015).
-        summation_method: "interpolation" by trapezoids (for PR by Davis and Goadrich, 2006), "minoring" or "majoring"
-            by the lower or upper of two neighbours.
-        name: the key in logs and histories.
+        num_thresholds: number of thresholds from 0 to 1 at which the curve is computed.
+        curve: "ROC", "PR" (precision against recall) or "PRGAIN" (Flach and Kull, 2015).
+        summation_method: how to compute the area: "interpolation" uses trapezoids (for PR the formula of Davis and
+            Goadrich, 2006), "minoring" the lower and "majoring" the upper of two neighbouring points.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
-        thresholds: numbers in [0, 1] in place of `num_thresholds`.
-        multi_label: whether each output has a curve of its own, of which the mean is taken.
-        num_labels: number of outputs, if `multi_label`; it need not be given.
-        label_weights: weight of each output.
-        from_logits: whether outputs still have to go through a sigmoid.
-        exact: whether every output is a threshold. That takes memory for all of them. For PR the area is then the
-            average precision; `num_thresholds`, `thresholds` and `summation_method` are of no account.
+        thresholds: list of thresholds in [0, 1], instead of `num_thresholds`.
+        multi_label: whether to compute the area for each output and return the mean.
+        num_labels: number of outputs with `multi_label`; optional.
+        label_weights: weight of each output in the mean.
+        from_logits: whether predictions are logits, to which sigmoid is applied.
+        exact: whether to use every prediction as a threshold, which needs memory for all predictions. For PR the
+            area is then the average precision. `num_thresholds`, `thresholds` and `summation_method` are ignored
+            then.
     """
 
     _reads_indices = True
@@ -103,7 +104,7 @@ class AUC(CoreMetric):
 
     @property
     def thresholds(self) -> list[float]:
-        """All of them; the first and the last lie just beyond 0 and 1."""
+        """The thresholds. The first and the last lie just outside of [0, 1]."""
         return list(self._points)
 
     @property
@@ -112,7 +113,7 @@ class AUC(CoreMetric):
         return self.multi_label
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this object again."""
+        """Returns the constructor arguments."""
         names = (
             "num_thresholds",
             "curve",
@@ -176,7 +177,7 @@ class AUC(CoreMetric):
         return 0 if self.exact else labels * 2 * (self.num_thresholds + 1)
 
     def reset_state(self) -> None:
-        """Forget all batches."""
+        """Resets the state."""
         super().reset_state()
         self._state = None if self.exact else self._state
 

@@ -19,10 +19,10 @@ from engine.metrics.variables import Array, Part, State, StatePart, Variable
 
 
 class Metric(Spec):
-    """Base class. A subclass of your own gives `update_state` and `result`, for NumPy arrays.
+    """Base class of all metrics. Custom metrics override `update_state` and `result`, with NumPy arrays.
 
     Args:
-        name: the key in logs and histories; default the class' name.
+        name: name of the metric, which is its key in logs; default the name of the class.
         dtype: None or "float32".
 
     Example:
@@ -59,11 +59,11 @@ class Metric(Spec):
 
     @property
     def variables(self) -> list[Variable]:
-        """What it keeps from batch to batch."""
+        """The state variables of the metric."""
         return list(self._added)
 
     def update_state(self, *args: Any, **options: Any) -> None:
-        """Add a batch: `args` and `options` are `y_true`, `y_pred` and `sample_weight`."""
+        """Adds a batch. `args` and `options` are `y_true`, `y_pred` and `sample_weight`."""
         msg = (
             f"{type(self).__name__} has no `update_state`: give it `def update_state(self, y_true, y_pred, "
             "sample_weight=None)`, which adds a batch"
@@ -71,7 +71,7 @@ class Metric(Spec):
         raise NotImplementedError(msg)
 
     def result(self) -> Any:
-        """The metric of all batches since `reset_state`."""
+        """Returns the metric over all batches since `reset_state`."""
         msg = (
             f"{type(self).__name__} has no `result`: give it `def result(self)`, which returns the metric of what came "
             "so far"
@@ -79,14 +79,14 @@ class Metric(Spec):
         raise NotImplementedError(msg)
 
     def reset_state(self) -> None:
-        """Forget all batches; so do metrics that are attributes of this one, or in lists and dicts of them."""
+        """Resets the state, also that of metrics that are attributes of this one, or in lists and dicts of them."""
         for variable in self._added:
             variable.assign(0)
         for metric in _metrics_in(list(vars(self).values())):
             metric.reset_state()
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Add a batch and return the metric so far."""
+        """Adds a batch and returns the metric over all batches so far."""
         self.update_state(*args, **options)
         return self.result()
 
@@ -98,14 +98,14 @@ class Metric(Spec):
         aggregation: str | None = "sum",
         name: str | None = None,
     ) -> Variable:
-        """Make a variable that `reset_state` sets to zero.
+        """Creates a state variable, which `reset_state` sets to zero.
 
         Args:
-            shape: of the variable; () is a single number.
-            initializer: "zeros" or "ones", or a function of the shape.
-            dtype: of the variable, default float64.
-            aggregation: of no account: there is one process.
-            name: of the variable.
+            shape: shape of the variable; () is a single number.
+            initializer: "zeros", "ones", or a function of the shape that returns an array.
+            dtype: dtype of the variable, default float64.
+            aggregation: Ignored. It is for distributed training.
+            name: name of the variable.
         """
         start: Any = {"zeros": np.zeros, "ones": np.ones}.get(str(initializer).lower(), initializer)
         start = np.zeros if start is None else start
@@ -119,12 +119,12 @@ class Metric(Spec):
     add_weight = add_variable
 
     def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
-        """Write what has been added up into `store`, a mapping, under "0", "1", ..."""
+        """Writes the state into `store`, a dict, under the keys "0", "1", ..."""
         for position, variable in enumerate(self._added):
             store[str(position)] = variable.numpy()
 
     def load_own_variables(self, store: Mapping[str, Array]) -> None:
-        """Take what `save_own_variables` wrote into `store`; should one not fit, all stay as they are."""
+        """Sets the state from `store`, as written by `save_own_variables`. It is unchanged if a shape differs."""
         before = [variable.numpy() for variable in self._added]
         try:
             for position, variable in enumerate(self._added):
@@ -160,13 +160,13 @@ class CoreMetric(Metric, ABC):
     def update_state(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
-        """Add a batch.
+        """Adds a batch.
 
         Args:
-            y_true: targets, class indices (n,) or (n, outputs).
+            y_true: targets: class indices (n,), or an array (n, outputs).
             y_pred: predictions (n, outputs).
-            sample_weight: (n,), or (n, ...) for each row of outputs; default 1. Metrics that count single outputs, not
-                rows, also take one for each output, (n, ..., outputs), or what is broadcast to that.
+            sample_weight: weights (n,), or (n, ...) for each timestep; default 1. Metrics that look at single
+                outputs also accept weights that broadcast to (n, ..., outputs).
         """
         predictions, targets = self._prepared(y_true, y_pred)
         weights = None
@@ -223,17 +223,17 @@ class CoreMetric(Metric, ABC):
         ]
 
     def result(self) -> Any:
-        """The metric of all batches since `reset_state`."""
+        """Returns the metric over all batches since `reset_state`."""
         value = 0.0 if self._state is None else self._compute(self._state)
         return Number(value) if isinstance(value, float) else value
 
     def reset_state(self) -> None:
-        """Forget all batches."""
+        """Resets the state."""
         self._state = None if self._state is None else np.zeros_like(self._state)
 
     @property
     def variables(self) -> list[Variable]:
-        """What it keeps from batch to batch; what has the shape of the outputs only from the first batch on."""
+        """The state variables. Those whose shape depends on the outputs exist from the first batch on."""
         return [*self._added, *(StatePart(self, name) for name in self._parts())]
 
     def _parts(self) -> dict[str, Array]:
@@ -261,13 +261,13 @@ class CoreMetric(Metric, ABC):
         """Set what `_read` gives under `name`."""
 
     def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
-        """Write what has been added up into `store`, a mapping."""
+        """Writes the state into `store`, a dict."""
         super().save_own_variables(store)
         if self._state is not None:
             store.update(state=self._state, width=np.array(self._width))
 
     def load_own_variables(self, store: Mapping[str, Array]) -> None:
-        """Take what `save_own_variables` wrote into `store`."""
+        """Sets the state from `store`, as written by `save_own_variables`."""
         rest = list(store.values())[len(self._added) :]
         width = int(rest[1]) if rest else 1  # before anything changes
         super().load_own_variables(store)
@@ -313,7 +313,7 @@ class MeanOfRows(CoreMetric):
     """The mean of one value for each row of outputs; `total` and `count` are its variables.
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 

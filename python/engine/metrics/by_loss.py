@@ -20,7 +20,7 @@ class LossMetric(MeanOfRows):
     """The mean of a loss over samples.
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -36,14 +36,14 @@ class LossMetric(MeanOfRows):
 
 @register("mse", function=losses.mean_squared_error)
 class MeanSquaredError(LossMetric):
-    """`mean((y - p)**2)`."""
+    """Mean squared error, `mean((y - p)**2)`."""
 
     _loss = losses.MeanSquaredError
 
 
 @register("rmse")
 class RootMeanSquaredError(MeanSquaredError):
-    """`sqrt(mean((y - p)**2))`, the mean being over all samples."""
+    """Root mean squared error over all samples, `sqrt(mean((y - p)**2))`."""
 
     _respects_mask = False
 
@@ -54,31 +54,31 @@ class RootMeanSquaredError(MeanSquaredError):
 
 @register("mae", function=losses.mean_absolute_error)
 class MeanAbsoluteError(LossMetric):
-    """`mean(|y - p|)`."""
+    """Mean absolute error, `mean(|y - p|)`."""
 
     _loss = losses.MeanAbsoluteError
 
 
 @register("mape", function=losses.mean_absolute_percentage_error)
 class MeanAbsolutePercentageError(LossMetric):
-    """`100 * mean(|y - p| / max(|y|, 1e-7))`."""
+    """Mean absolute percentage error, `100 * mean(|y - p| / max(|y|, 1e-7))`."""
 
     _loss = losses.MeanAbsolutePercentageError
 
 
 @register("msle", function=losses.mean_squared_logarithmic_error)
 class MeanSquaredLogarithmicError(LossMetric):
-    """`mean((log(1 + y) - log(1 + p))**2)`."""
+    """Mean squared logarithmic error, `mean((log(1 + y) - log(1 + p))**2)`."""
 
     _loss = losses.MeanSquaredLogarithmicError
 
 
 @register("logcosh", function=losses.log_cosh)
 class LogCoshError(LossMetric):
-    """`mean(log(cosh(p - y)))`.
+    """Logarithm of the hyperbolic cosine of the error, `mean(log(cosh(p - y)))`.
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -90,12 +90,12 @@ class LogCoshError(LossMetric):
 
 @register(function=losses.cosine_similarity)
 class CosineSimilarity(LossMetric):
-    """The cosine of the angle between y and p; the loss is minus this.
+    """Cosine of the angle between targets and predictions. The loss of this name is its negative.
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
-        axis: of the vectors, the last.
+        axis: axis of the vectors. It must be the last.
     """
 
     _loss = losses.CosineSimilarity
@@ -113,48 +113,51 @@ class CosineSimilarity(LossMetric):
 
 @register(function=losses.hinge)
 class Hinge(LossMetric):
-    """`mean(max(1 - y * p, 0))`, for y of -1 and 1, or 0 and 1."""
+    """Hinge loss, `mean(max(1 - y * p, 0))`, for targets -1 and 1, or 0 and 1."""
 
     _loss = losses.Hinge
 
 
 @register(function=losses.squared_hinge)
 class SquaredHinge(LossMetric):
-    """`mean(max(1 - y * p, 0)**2)`, for y of -1 and 1, or 0 and 1."""
+    """Squared hinge loss, `mean(max(1 - y * p, 0)**2)`, for targets -1 and 1, or 0 and 1."""
 
     _loss = losses.SquaredHinge
 
 
 @register(function=losses.categorical_hinge)
 class CategoricalHinge(LossMetric):
-    """`max(largest p of another class - p of the own class + 1, 0)`, for one-hot y."""
+    """Categorical hinge loss for one-hot targets.
+
+    `max(largest p of another class - p of the true class + 1, 0)`.
+    """
 
     _loss = losses.CategoricalHinge
 
 
 @register("kld", "kullback_leibler_divergence", function=losses.kl_divergence)
 class KLDivergence(LossMetric):
-    """`sum(y * log(y / p))`, both clipped to [1e-7, 1]."""
+    """Kullback-Leibler divergence, `sum(y * log(y / p))`, with y and p clipped to [1e-7, 1]."""
 
     _loss = losses.KLDivergence
 
 
 @register(function=losses.poisson)
 class Poisson(LossMetric):
-    """`mean(p - y * log(p + 1e-7))`, for counts."""
+    """Poisson loss for counts, `mean(p - y * log(p + 1e-7))`."""
 
     _loss = losses.Poisson
 
 
 @register("bce", function=losses.binary_crossentropy)
 class BinaryCrossentropy(LossMetric):
-    """`-mean(y * log(p) + (1 - y) * log(1 - p))`.
+    """Binary crossentropy, `-mean(y * log(p) + (1 - y) * log(1 - p))`.
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
-        from_logits: whether predictions still have to go through a sigmoid.
-        label_smoothing: in [0, 1]: `y * (1 - s) + s / 2` takes the place of y.
+        from_logits: whether predictions are logits, to which sigmoid is applied.
+        label_smoothing: s in [0, 1]: labels become `y * (1 - s) + s / 2`.
     """
 
     _loss = losses.BinaryCrossentropy
@@ -173,14 +176,14 @@ class BinaryCrossentropy(LossMetric):
 
 @register("cce", function=losses.categorical_crossentropy)
 class CategoricalCrossentropy(LossMetric):
-    """`-sum(y * log(p))`, for one-hot y.
+    """Crossentropy for one-hot labels, `-sum(y * log(p))`.
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
-        from_logits: whether predictions still have to go through a softmax.
-        label_smoothing: in [0, 1]: `y * (1 - s) + s / classes` takes the place of y.
-        axis: of the classes, the last.
+        from_logits: whether predictions are logits, to which softmax is applied.
+        label_smoothing: s in [0, 1]: labels become `y * (1 - s) + s / classes`.
+        axis: axis of the classes. It must be the last.
     """
 
     _loss = losses.CategoricalCrossentropy
@@ -201,14 +204,14 @@ class CategoricalCrossentropy(LossMetric):
 
 @register("scce", function=losses.sparse_categorical_crossentropy)
 class SparseCategoricalCrossentropy(LossMetric):
-    """`-log(p[label])`, for class indices.
+    """Crossentropy for labels that are class indices, `-log(p[label])`.
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
-        from_logits: whether predictions still have to go through a softmax.
-        ignore_class: index whose samples have the loss 0, and count for nothing where there are weights.
-        axis: of the classes, the last.
+        from_logits: whether predictions are logits, to which softmax is applied.
+        ignore_class: class index whose samples have loss 0. With sample weights they are left out of the mean.
+        axis: axis of the classes. It must be the last.
     """
 
     _loss = losses.SparseCategoricalCrossentropy
@@ -235,12 +238,13 @@ _SUMS = ("sum", "squared_sum", "residual", "count")
 
 @register("r2")
 class R2Score(CoreMetric):
-    """The coefficient of determination, `1 - sum((y - p)**2) / sum((y - mean(y))**2)`.
+    """Coefficient of determination R², `1 - sum((y - p)**2) / sum((y - mean(y))**2)`.
 
     Args:
-        class_aggregation: of several outputs: "uniform_average", "variance_weighted_average", or None for an array.
-        num_regressors: independent predictors, for the adjusted score; 0 for the standard one.
-        name: the key in logs and histories.
+        class_aggregation: how to combine several outputs: "uniform_average", "variance_weighted_average", or None
+            for an array with one score per output.
+        num_regressors: number of independent predictors, for the adjusted score; 0 gives the standard score.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 

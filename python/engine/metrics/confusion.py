@@ -114,10 +114,10 @@ class ThresholdMetric(CoreMetric, ABC):
     """A metric of the counts at one or several thresholds.
 
     Args:
-        thresholds: a number in [0, 1] or several; None is 0.5.
-        top_k: outputs of a sample that may count as positive, the largest; None: all above the threshold.
-        class_id: the only output to look at; None: all.
-        name: the key in logs and histories.
+        thresholds: a number in [0, 1] or a list of numbers; None is 0.5. Outputs above it are positive.
+        top_k: only the `top_k` largest outputs of a sample can be positive; None sets no limit.
+        class_id: index of the only output to use; None uses all.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -183,7 +183,7 @@ class ThresholdMetric(CoreMetric, ABC):
         )
 
     def result(self) -> Any:
-        """The metric of all batches since `reset_state`."""
+        """Returns the metric over all batches since `reset_state`."""
         return self._compute(np.zeros(self._state_size) if self._state is None else self._state)
 
     @property
@@ -213,8 +213,8 @@ class _Count(ThresholdMetric):
     """One of the four counts.
 
     Args:
-        thresholds: a number in [0, 1] or several; None is 0.5.
-        name: the key in logs and histories.
+        thresholds: a number in [0, 1] or a list of numbers; None is 0.5. Outputs above it are positive.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -236,43 +236,43 @@ class _Count(ThresholdMetric):
 
 @register()
 class TruePositives(_Count):
-    """Outputs above the threshold whose target is 1, by weight."""
+    """Sum of the weights of true positives: outputs above the threshold with target 1."""
 
     _counts_kept: ClassVar = {"accumulator": "tp"}
 
 
 @register()
 class FalsePositives(_Count):
-    """Outputs above the threshold whose target is 0, by weight."""
+    """Sum of the weights of false positives: outputs above the threshold with target 0."""
 
     _counts_kept: ClassVar = {"accumulator": "fp"}
 
 
 @register()
 class TrueNegatives(_Count):
-    """Outputs not above the threshold whose target is 0, by weight."""
+    """Sum of the weights of true negatives: outputs not above the threshold with target 0."""
 
     _counts_kept: ClassVar = {"accumulator": "tn"}
 
 
 @register()
 class FalseNegatives(_Count):
-    """Outputs not above the threshold whose target is 1, by weight."""
+    """Sum of the weights of false negatives: outputs not above the threshold with target 1."""
 
     _counts_kept: ClassVar = {"accumulator": "fn"}
 
 
 @register()
 class Precision(ThresholdMetric):
-    """Share of the positive outputs that are right; 0 where there are none.
+    """Precision: the fraction of positive outputs whose target is 1; 0 if no output is positive.
 
-    Class indices as targets count as one-hot rows.
+    Targets may be one-hot rows or class indices.
 
     Args:
-        thresholds: a number in [0, 1] or several; None is 0.5.
-        top_k: outputs of a sample that may count as positive, the largest; None: all above the threshold.
-        class_id: the only output to look at; None: all.
-        name: the key in logs and histories.
+        thresholds: a number in [0, 1] or a list of numbers; None is 0.5. Outputs above it are positive.
+        top_k: only the `top_k` largest outputs of a sample can be positive; None sets no limit.
+        class_id: index of the only output to use; None uses all.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -287,15 +287,15 @@ class Precision(ThresholdMetric):
 
 @register()
 class Recall(ThresholdMetric):
-    """Share of the positive targets that were found; 0 where there are none.
+    """Recall: the fraction of positive targets whose output is positive; 0 if no target is positive.
 
-    Class indices as targets count as one-hot rows.
+    Targets may be one-hot rows or class indices.
 
     Args:
-        thresholds: a number in [0, 1] or several; None is 0.5.
-        top_k: outputs of a sample that may count as positive, the largest; None: all above the threshold.
-        class_id: the only output to look at; None: all.
-        name: the key in logs and histories.
+        thresholds: a number in [0, 1] or a list of numbers; None is 0.5. Outputs above it are positive.
+        top_k: only the `top_k` largest outputs of a sample can be positive; None sets no limit.
+        class_id: index of the only output to use; None uses all.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 

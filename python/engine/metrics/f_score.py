@@ -16,16 +16,16 @@ Array = NDArray[Any]
 
 @register("fbeta_score")
 class FBetaScore(CoreMetric):
-    """`(1 + beta**2) * precision * recall / (beta**2 * precision + recall)`, by class.
+    """F-beta score, `(1 + beta**2) * precision * recall / (beta**2 * precision + recall)`, per class.
 
-    Class indices as targets count as one-hot rows.
+    Targets may be one-hot rows or class indices.
 
     Args:
-        average: None for an array of one score per class; "micro" counts all classes as one, "macro" takes the mean
-            over classes, "weighted" weighs it by their number of samples.
-        beta: how much more recall weighs than precision.
-        threshold: outputs above it count as positive, in (0, 1]; None: the largest of each sample.
-        name: the key in logs and histories.
+        average: None returns an array with one score per class. "micro" counts over all classes at once, "macro"
+            returns the mean over classes, "weighted" the mean weighted by the number of samples.
+        beta: weight of recall relative to precision.
+        threshold: outputs above it are positive, in (0, 1]; with None only the largest of each sample is.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -87,15 +87,15 @@ class FBetaScore(CoreMetric):
 
 @register()
 class F1Score(FBetaScore):
-    """The harmonic mean of precision and recall, by class.
+    """F1 score, the harmonic mean of precision and recall, per class.
 
-    Class indices as targets count as one-hot rows.
+    Targets may be one-hot rows or class indices.
 
     Args:
-        average: None for an array of one score per class; "micro" counts all classes as one, "macro" takes the mean
-            over classes, "weighted" weighs it by their number of samples.
-        threshold: outputs above it count as positive, in (0, 1]; None: the largest of each sample.
-        name: the key in logs and histories.
+        average: None returns an array with one score per class. "micro" counts over all classes at once, "macro"
+            returns the mean over classes, "weighted" the mean weighted by the number of samples.
+        threshold: outputs above it are positive, in (0, 1]; with None only the largest of each sample is.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -111,13 +111,14 @@ class F1Score(FBetaScore):
 
 @register()
 class ConfusionMatrix(CoreMetric):
-    """Weights of samples by their class, in rows, and by the class of the largest output, in columns.
+    """Confusion matrix: sums of sample weights, with the true classes in rows and the predicted in columns.
 
-    A single output tells two classes apart. Class indices as targets count as one-hot rows.
+    A single output predicts class 1 if it is above `threshold`, else class 0. Targets may be one-hot rows or class
+    indices.
 
     Args:
-        threshold: of a single output.
-        name: the key in logs and histories.
+        threshold: threshold for a single output.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 

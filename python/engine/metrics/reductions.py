@@ -41,10 +41,10 @@ def _added_up(
 
 @register()
 class Mean(Metric):
-    """The mean of values; `total` and `count` are its variables, the sums of weighted values and of weights.
+    """Weighted mean of values. Its variables are `total` (sum of weighted values) and `count` (sum of weights).
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -53,11 +53,11 @@ class Mean(Metric):
         self.total, self.count = self.add_variable(name="total"), self.add_variable(name="count")
 
     def update_state(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
-        """Add `values` of any shape, samples first; `sample_weight` has as many numbers, or one per sample."""
+        """Adds `values` of any shape; `sample_weight` has the same shape, or one number per sample."""
         self._add(values, sample_weight)
 
     def result(self) -> float:
-        """The weighted mean since `reset_state`; 0.0 before the first value."""
+        """Returns the weighted mean since `reset_state`; 0.0 before the first value."""
         return Number(self.total / self.count if self.count else 0.0)
 
     def _hold(self, total: float, weight: float) -> None:
@@ -78,10 +78,10 @@ class Mean(Metric):
 
 @register()
 class Sum(Metric):
-    """The sum of values; `total` is its variable.
+    """Weighted sum of values. Its variable is `total`.
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -90,22 +90,22 @@ class Sum(Metric):
         self.total = self.add_variable(name="total")
 
     def update_state(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
-        """Add `values` of any shape, samples first; `sample_weight` has as many numbers, or one per sample."""
+        """Adds `values` of any shape; `sample_weight` has the same shape, or one number per sample."""
         self.total.assign_add(_added_up(values, sample_weight, np.sum)[0])
 
     def result(self) -> float:
-        """The weighted sum since `reset_state`."""
+        """Returns the weighted sum since `reset_state`."""
         return Number(self.total)
 
 
 class MeanMetricWrapper(Mean):
-    """The mean of a function of targets and predictions, in NumPy.
+    """Mean of a NumPy function of targets and predictions.
 
     Args:
-        fn: gives the value of each sample, or of each output, from (y_true, y_pred).
-        name: the key in logs and histories; default the function's name.
+        fn: function `fn(y_true, y_pred)` that returns a value for each sample or for each output.
+        name: name of the metric, which is its key in logs; default the name of the function.
         dtype: None or "float32".
-        **kwargs: for `fn`.
+        **kwargs: further arguments for `fn`.
     """
 
     _takes_any_argument = _respects_mask = True
@@ -120,7 +120,7 @@ class MeanMetricWrapper(Mean):
     def update_state(  # type: ignore[override] # as in Keras
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
-        """Add what `fn` makes of `y_true` and `y_pred`, weighted by `sample_weight`."""
+        """Adds the values of `fn(y_true, y_pred)`, weighted by `sample_weight`."""
         values = self.fn(np.asanyarray(y_true), np.asanyarray(y_pred), **self._options)
         self._add(values, sample_weight)
 
@@ -130,15 +130,15 @@ class MeanMetricWrapper(Mean):
 
 
 def pearson_correlation(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> Float32:
-    """The correlation of targets and predictions along an axis.
+    """Returns the Pearson correlation of targets and predictions along an axis.
 
     Args:
         y_true: targets, of the shape of `y_pred`.
         y_pred: predictions (n, outputs).
-        axis: along which they are correlated.
+        axis: axis along which to correlate.
 
     Returns:
-        float32 (n,), NaN where one of the two is constant.
+        float32 (n,), NaN if targets or predictions are constant.
     """
     targets, predictions = (values - values.mean(axis, keepdims=True) for values in paired(y_true, y_pred))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -146,12 +146,12 @@ def pearson_correlation(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) ->
 
 
 def concordance_correlation(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> Float32:
-    """How near targets and predictions are to being the same (Lin, 1989), along an axis.
+    """Returns the concordance correlation of targets and predictions along an axis (Lin, 1989).
 
     Args:
         y_true: targets, of the shape of `y_pred`.
         y_pred: predictions (n, outputs).
-        axis: along which they are compared.
+        axis: axis along which to correlate.
 
     Returns:
         float32 (n,).
@@ -173,12 +173,12 @@ class _Correlation(MeanMetricWrapper):
 
 @register()
 class PearsonCorrelation(_Correlation):
-    """The mean of the correlations of targets and predictions, one for each sample.
+    """Mean over samples of the Pearson correlation of targets and predictions.
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
-        axis: along which they are correlated.
+        axis: axis along which to correlate.
     """
 
     def __init__(
@@ -189,12 +189,12 @@ class PearsonCorrelation(_Correlation):
 
 @register()
 class ConcordanceCorrelation(_Correlation):
-    """The mean of how near the predictions of a sample are to being its targets (Lin, 1989).
+    """Mean over samples of the concordance correlation of targets and predictions (Lin, 1989).
 
     Args:
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
-        axis: along which they are compared.
+        axis: axis along which to correlate.
     """
 
     def __init__(

@@ -54,13 +54,15 @@ class _BestUnder(ThresholdMetric):
 
 @register()
 class SensitivityAtSpecificity(_BestUnder):
-    """The largest sensitivity, `tp / (tp + fn)`, where the specificity, `tn / (tn + fp)`, is at least that.
+    """Largest sensitivity at which the specificity is at least the given value.
+
+    Sensitivity is `tp / (tp + fn)`, specificity `tn / (tn + fp)`.
 
     Args:
-        specificity: in [0, 1].
-        num_thresholds: how many thresholds from 0 to 1 to try.
-        class_id: the only output to look at; None: all.
-        name: the key in logs and histories.
+        specificity: smallest specificity, in [0, 1].
+        num_thresholds: number of thresholds from 0 to 1 to try.
+        class_id: index of the only output to use; None uses all.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -80,13 +82,15 @@ class SensitivityAtSpecificity(_BestUnder):
 
 @register()
 class SpecificityAtSensitivity(_BestUnder):
-    """The largest specificity, `tn / (tn + fp)`, where the sensitivity, `tp / (tp + fn)`, is at least that.
+    """Largest specificity at which the sensitivity is at least the given value.
+
+    Specificity is `tn / (tn + fp)`, sensitivity `tp / (tp + fn)`.
 
     Args:
-        sensitivity: in [0, 1].
-        num_thresholds: how many thresholds from 0 to 1 to try.
-        class_id: the only output to look at; None: all.
-        name: the key in logs and histories.
+        sensitivity: smallest sensitivity, in [0, 1].
+        num_thresholds: number of thresholds from 0 to 1 to try.
+        class_id: index of the only output to use; None uses all.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -106,13 +110,15 @@ class SpecificityAtSensitivity(_BestUnder):
 
 @register()
 class PrecisionAtRecall(_BestUnder):
-    """The largest precision, `tp / (tp + fp)`, where the recall, `tp / (tp + fn)`, is at least that.
+    """Largest precision at which the recall is at least the given value.
+
+    Precision is `tp / (tp + fp)`, recall `tp / (tp + fn)`.
 
     Args:
-        recall: in [0, 1].
-        num_thresholds: how many thresholds from 0 to 1 to try.
-        class_id: the only output to look at; None: all.
-        name: the key in logs and histories.
+        recall: smallest recall, in [0, 1].
+        num_thresholds: number of thresholds from 0 to 1 to try.
+        class_id: index of the only output to use; None uses all.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 
@@ -132,13 +138,15 @@ class PrecisionAtRecall(_BestUnder):
 
 @register()
 class RecallAtPrecision(_BestUnder):
-    """The largest recall, `tp / (tp + fn)`, where the precision, `tp / (tp + fp)`, is at least that.
+    """Largest recall at which the precision is at least the given value.
+
+    Recall is `tp / (tp + fn)`, precision `tp / (tp + fp)`.
 
     Args:
-        precision: in [0, 1].
-        num_thresholds: how many thresholds from 0 to 1 to try.
-        class_id: the only output to look at; None: all.
-        name: the key in logs and histories.
+        precision: smallest precision, in [0, 1].
+        num_thresholds: number of thresholds from 0 to 1 to try.
+        class_id: index of the only output to use; None uses all.
+        name: name of the metric, which is its key in logs.
         dtype: None or "float32".
     """
 

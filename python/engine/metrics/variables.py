@@ -14,11 +14,11 @@ State = NDArray[np.float64]
 
 
 class Variable(StoredArray):
-    """A number or an array that a metric of your own keeps; takes part in arithmetic like an array.
+    """State variable of a custom metric. It can be used in arithmetic like an array.
 
     Args:
-        value: what it starts with.
-        name: of the variable.
+        value: initial value.
+        name: name of the variable.
     """
 
     def __init__(self, value: Array, name: str = "variable") -> None:
@@ -27,11 +27,11 @@ class Variable(StoredArray):
 
     @property
     def value(self) -> Array:
-        """What it is now."""
+        """The current value."""
         return self._value
 
     def assign(self, value: ArrayLike) -> None:
-        """Become `value`, which is broadcast to the shape."""
+        """Sets the variable to `value`, which is broadcast to its shape."""
         new = np.array(value, self.dtype)
         self._value = new if new.shape == self.shape else np.broadcast_to(new, self.shape).copy()
 
@@ -56,7 +56,7 @@ class StatePart(Variable):
 
     Args:
         metric: whose state it is in.
-        name: of the variable.
+        name: name of the variable.
     """
 
     def __init__(self, metric: AddedUp, name: str) -> None:
@@ -70,7 +70,7 @@ class StatePart(Variable):
 
     @property
     def value(self) -> Array:
-        """What it is now."""
+        """The current value."""
         return np.array(self._metric._parts()[self.name])
 
     def assign(self, value: ArrayLike) -> None:
