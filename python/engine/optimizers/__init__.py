@@ -1,4 +1,4 @@
-"""How weights follow their gradients, and how fast."""
+"""Optimizers, and schedules of the learning rate."""
 
 from __future__ import annotations
 

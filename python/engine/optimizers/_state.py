@@ -45,7 +45,7 @@ class Stateful(Spec):
 
     @property
     def iterations(self) -> Count:
-        """Steps taken since `compile`; may be assigned after it."""
+        """Number of steps taken since `compile`. It may be assigned after `compile`."""
         steps = self._batches // (self.gradient_accumulation_steps or 1)
         return Count.of(steps, lambda value: setattr(self, "iterations", int(np.asarray(value))))
 
@@ -72,7 +72,7 @@ class Stateful(Spec):
 
     @property
     def variables(self) -> list[OptimizerVariable]:
-        """The state: step number, learning rate unless it follows a schedule, then arrays per weight array."""
+        """The optimizer state: number of steps, learning rate (without a schedule), then arrays for each weight."""
         program, first = self._stateful, 0
         found = [self._number("_batches", "iteration", np.int32, int)]
         if isinstance(self._rate, float):
@@ -93,10 +93,11 @@ class Stateful(Spec):
         return found
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Assign `weights` to `variables`, one by one.
+        """Sets the optimizer state from a list of arrays, `weights`, in the order of `variables`.
 
         Raises:
-            ValueError: if number or shapes differ, or a value can't be taken; nothing has changed then.
+            ValueError: if the number of arrays or a shape differs, or a value is invalid. The state is unchanged
+                then.
         """
         targets, values = self.variables, [np.asarray(weight) for weight in weights]
         if [target.shape for target in targets] != [value.shape for value in values]:
@@ -112,18 +113,18 @@ class Stateful(Spec):
             raise
 
     def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
-        """Write the state into `store`, a mapping, under "0", "1", ..."""
+        """Writes the optimizer state into `store`, a dict, under the keys "0", "1", ..."""
         for position, variable in enumerate(self.variables):
             store[str(position)] = variable.numpy()
 
     def load_own_variables(self, store: Mapping[str, Array], rounded: Mapping[str, Array] = {}) -> None:
-        """Take the state that `save_own_variables` wrote into `store`.
+        """Sets the optimizer state from `store`, as written by `save_own_variables`.
 
-        With another number of arrays, as of another rule, there is a warning and the state stays as it is.
+        If the number of arrays differs, it warns and keeps the state.
 
         Args:
-            store: the arrays.
-            rounded: what `rounded` returned beside them, with which every bit comes back.
+            store: dict of the arrays.
+            rounded: dict with rounding information from a file of this package, which restores every bit.
 
         Raises:
             ValueError: if shapes differ.
@@ -213,10 +214,10 @@ class Stateful(Spec):
         self._batches = state.batches
 
     def finalize_variable_values(self, var_list: Sequence[Any] | None = None) -> None:
-        """With `use_ema`, put the running means in the place of the weights, as `fit` does when it ends.
+        """With `use_ema`, replaces the weights by their moving averages, as `fit` does at its end.
 
         Args:
-            var_list: of no account: all weights that training changes.
+            var_list: Ignored. All trainable weights are replaced.
         """
         del var_list
         if self._program is not None and self.use_ema and self._batches:

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 @registry.register()
 class RMSprop(Optimizer):
-    """Steps divided by the root of a running mean of squared gradients (Tieleman and Hinton, 2012).
+    """RMSprop: divides gradients by the root of a moving average of their squares (Tieleman and Hinton, 2012).
 
     `v = rho * v + (1 - rho) * g**2`, `d = learning_rate * g / sqrt(v + epsilon)`, `w = w - d`; with momentum
-    `u = momentum * u + d`, `w = w - u`. With `centered` the square of the running mean of g is taken from v.
+    `u = momentum * u + d`, `w = w - u`. With `centered` the square of the moving average of g is subtracted from v.
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
-        rho: decay of the means, in [0, 1).
-        momentum: in [0, 1]; 0 is none.
-        epsilon: keeps the division finite, at least 0.
+        learning_rate: step size, a number of at least 0, or a schedule.
+        rho: decay of the moving averages, in [0, 1).
+        momentum: factor of the previous step, in [0, 1]; 0 turns momentum off.
+        epsilon: small number that avoids division by 0, at least 0.
         centered: whether to divide by an estimate of the gradient's variance.
-        shared: the arguments of every `Optimizer`, in its order.
-        options: the same, by name.
+        shared: further arguments of `Optimizer`, by position.
+        options: further arguments of `Optimizer`, by keyword.
     """
 
     _kind = "rmsprop"
@@ -63,16 +63,16 @@ class RMSprop(Optimizer):
 
 @registry.register()
 class Adagrad(Optimizer):
-    """Steps divided by the root of the sum of all squared gradients (Duchi et al., 2011).
+    """Adagrad: gradients are divided by the root of the sum of all their squares (Duchi et al., 2011).
 
     `a = a + g**2`, `w = w - learning_rate * g / sqrt(a + epsilon)`.
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
-        initial_accumulator_value: where a starts, at least 0.
-        epsilon: keeps the division finite, at least 0.
-        shared: the arguments of every `Optimizer`, in its order.
-        options: the same, by name.
+        learning_rate: step size, a number of at least 0, or a schedule.
+        initial_accumulator_value: initial value of a, at least 0.
+        epsilon: small number that avoids division by 0, at least 0.
+        shared: further arguments of `Optimizer`, by position.
+        options: further arguments of `Optimizer`, by keyword.
     """
 
     _kind = "adagrad"
@@ -97,17 +97,17 @@ class Adagrad(Optimizer):
 
 @registry.register()
 class Adadelta(Optimizer):
-    """Steps in the weights' own unit, by running means of squared gradients and squared steps (Zeiler, 2012).
+    """Adadelta: scales steps by moving averages of squared gradients and squared steps (Zeiler, 2012).
 
     `a = rho * a + (1 - rho) * g**2`, `d = -sqrt(b + epsilon) / sqrt(a + epsilon) * g`,
     `b = rho * b + (1 - rho) * d**2`, `w = w + learning_rate * d`. The paper's learning rate is 1.
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
-        rho: decay of the means, in [0, 1).
-        epsilon: keeps the division finite, at least 0.
-        shared: the arguments of every `Optimizer`, in its order.
-        options: the same, by name.
+        learning_rate: step size, a number of at least 0, or a schedule.
+        rho: decay of the moving averages, in [0, 1).
+        epsilon: small number that avoids division by 0, at least 0.
+        shared: further arguments of `Optimizer`, by position.
+        options: further arguments of `Optimizer`, by keyword.
     """
 
     _kind = "adadelta"
@@ -132,22 +132,22 @@ class Adadelta(Optimizer):
 
 @registry.register()
 class Ftrl(Optimizer):
-    """Follow the regularized leader: sparse weights by l1 (McMahan et al., 2013).
+    """FTRL, "follow the regularized leader", whose L1 penalty gives sparse weights (McMahan et al., 2013).
 
     With `p = -learning_rate_power`: `b = a + g**2`,
     `z = z + g + 2 * l2_shrinkage * w - (b**p - a**p) / learning_rate * w`,
     `w = (clip(z, -l1, l1) - z) / (b**p / learning_rate + 2 * l2 + beta / learning_rate)`, `a = b`.
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
-        learning_rate_power: at most 0; 0 keeps the learning rate as it is.
-        initial_accumulator_value: where a starts, at least 0.
-        l1_regularization_strength: at least 0.
-        l2_regularization_strength: at least 0.
-        l2_shrinkage_regularization_strength: at least 0; a penalty on the size that isn't part of w's own rule.
-        beta: at least 0; the paper's.
-        shared: the arguments of every `Optimizer`, in its order.
-        options: the same, by name.
+        learning_rate: step size, a number of at least 0, or a schedule.
+        learning_rate_power: exponent of the decay of the learning rate, at most 0; 0 keeps it constant.
+        initial_accumulator_value: initial value of a, at least 0.
+        l1_regularization_strength: factor of the L1 penalty, at least 0.
+        l2_regularization_strength: factor of the L2 penalty, at least 0.
+        l2_shrinkage_regularization_strength: factor of an L2 penalty that is added to the gradient, at least 0.
+        beta: the parameter beta of the paper, at least 0.
+        shared: further arguments of `Optimizer`, by position.
+        options: further arguments of `Optimizer`, by keyword.
     """
 
     _kind = "ftrl"

@@ -39,29 +39,36 @@ if TYPE_CHECKING:
 
 
 class Optimizer(Stateful):
-    """Base class: an update rule. A subclass stores the rule's options; the core runs the rule.
+    """Base class of all optimizers.
 
-    One step, in this order: gradients of `gradient_accumulation_steps` batches are averaged, clipped, the weights
-    decay, the rule steps them, the running mean follows, constraints apply.
+    One step does the following, in this order: average the gradients of `gradient_accumulation_steps` batches, clip
+    them, apply weight decay, update the weights by the rule of the optimizer, update the moving averages of the
+    weights, apply constraints.
 
     Args:
-        learning_rate: step size, at least 0, a schedule of `engine.optimizers.schedules`, or a function without
-            arguments that is called once per batch, before a run of them. May be read and assigned at any time; a
-            new value counts from the next batch on, or from the next epoch on when no callback looks at batches.
-        weight_decay: before each step every weight and bias becomes `w - learning_rate * weight_decay * w`
-            (decoupled decay: Loshchilov and Hutter, 2019); None is 0.
-        clipnorm: the gradient of each weight array is scaled down to this Euclidean norm; None leaves it.
-        clipvalue: each gradient is cut to `[-clipvalue, clipvalue]`.
-        global_clipnorm: all gradients together are scaled down to this norm. At most one of the three.
-        use_ema: whether to keep a running mean of the weights, which takes their place at the end of `fit`.
+        learning_rate: step size: a number of at least 0, a schedule from `engine.optimizers.schedules`, or a
+            function without arguments. The function is called once for each batch, for many batches in advance. The
+            learning rate can be read and assigned at any time; a new value takes effect at the next batch, or at
+            the next epoch if no callback has batch hooks.
+        weight_decay: factor of decoupled weight decay (Loshchilov and Hutter, 2019): before each step every weight
+            and bias becomes `w - learning_rate * weight_decay * w`. None is 0.
+        clipnorm: largest Euclidean norm of the gradient of each weight array; a larger gradient is scaled down.
+            None is no limit.
+        clipvalue: each gradient value is clipped to `[-clipvalue, clipvalue]`. None is no limit.
+        global_clipnorm: largest Euclidean norm of all gradients as one vector. None is no limit. At most one of the
+            three can be given.
+        use_ema: whether to keep an exponential moving average of the weights, which replaces them at the end of
+            `fit`.
         ema_momentum: `mean = ema_momentum * mean + (1 - ema_momentum) * w` after each step, in [0, 1].
-        ema_overwrite_frequency: the weights become their mean every so many steps; None: when `fit` ends.
-        loss_scale_factor: what Keras multiplies the loss by and divides gradients by. Nothing is computed in less
-            than float32 here, so the two would cancel out, and are left out.
-        gradient_accumulation_steps: at least 2: batches whose gradients are averaged for one step; None: one.
-        name: for the config and the names of `variables`.
-        decay: of no account; older versions of Keras divided the step size by `1 + decay * iterations`, for which
-            there is `schedules.InverseTimeDecay`.
+        ema_overwrite_frequency: number of steps after which the averages replace the weights; None does so only at
+            the end of `fit`.
+        loss_scale_factor: Has no effect. Keras multiplies the loss by it and divides the gradients by it, which
+            float32 doesn't need.
+        gradient_accumulation_steps: number of batches whose gradients are averaged for one step, at least 2; None
+            uses one batch.
+        name: name of the optimizer, a prefix of the names of `variables`.
+        decay: Ignored. Older versions of Keras divided the step size by `1 + decay * iterations`; use
+            `schedules.InverseTimeDecay` instead.
     """
 
     # `get_config` adds the rate: a number, or a schedule and not its present value.
@@ -126,7 +133,7 @@ class Optimizer(Stateful):
 
     @property
     def learning_rate(self) -> float:
-        """The step size of the next batch. With a schedule only another schedule may be assigned."""
+        """The step size of the next batch. With a schedule, only another schedule can be assigned."""
         rate = self._rate if isinstance(self._rate, float) else self._learning_rates(1)[0]
         return Setting.of(rate, lambda value: setattr(self, "learning_rate", value))
 
@@ -154,15 +161,16 @@ class Optimizer(Stateful):
     def exclude_from_weight_decay(
         self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
     ) -> None:
-        """Leave weights out of `weight_decay`. Takes the place of what an earlier call said.
+        """Excludes weights from `weight_decay`. It replaces what an earlier call excluded.
 
         Args:
-            var_list: weights of layers, such as `[layer.bias]`.
-            var_names: regular expressions; a weight is left out if one is found in its name, such as `bias`.
+            var_list: list of weights of layers, such as `[layer.bias]`.
+            var_names: list of regular expressions, such as `["bias"]`. A weight is excluded if one of them occurs
+                in its name.
 
         Raises:
-            TypeError: for something in `var_list` that is no weight, or if `var_names` is a single string.
-            ValueError: after `compile`.
+            TypeError: if `var_list` contains something else than weights, or `var_names` is a single string.
+            ValueError: if called after `compile`.
         """
         if self._program is not None:
             msg = (
@@ -181,7 +189,7 @@ class Optimizer(Stateful):
         self._undecayed, self._undecayed_paths = list(var_names or []), paths
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this optimizer again; a schedule as `schedules.serialize` writes it.
+        """Returns the constructor arguments, with a schedule as `schedules.serialize` describes it.
 
         Raises:
             TypeError: if the learning rate is a function.

@@ -21,22 +21,23 @@ if TYPE_CHECKING:
 
 @registry.register()
 class Adafactor(Optimizer):
-    """Steps in proportion to the weights' size, by factored means of squared gradients (Shazeer and Stern, 2018).
+    """Adafactor, which stores second moments of matrices in factored form (Shazeer and Stern, 2018).
 
-    With `b = 1 - t**beta_2_decay` and `s = g**2 + epsilon_1`: for matrices, which arrays of more axes are made of,
-    `r = b * r + (1 - b) * mean(s, axis=1)`, `c = b * c + (1 - b) * mean(s, axis=0)`, `v = outer(r / mean(r), c)`; else
+    With `b = 1 - t**beta_2_decay` and `s = g**2 + epsilon_1`: for matrices (arrays with more axes consist of
+    matrices), `r = b * r + (1 - b) * mean(s, axis=1)`, `c = b * c + (1 - b) * mean(s, axis=0)`, `v = outer(r /
+    mean(r), c)`; else
     `v = b * v + (1 - b) * s`. Then `u = g / sqrt(v)`, `u = u / max(1, rms(u) / clip_threshold)`,
     `w = w - max(epsilon_2, rms(w)) * min(learning_rate, 1 / sqrt(t)) * u`.
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
-        beta_2_decay: at most 0.
-        epsilon_1: joins squared gradients, above 0.
-        epsilon_2: smallest size of weights that counts, at least 0.
-        clip_threshold: largest root mean square of a direction, above 0.
-        relative_step: of no account, as in Keras, whose formula takes the minimum with `1 / sqrt(t)` in any case.
-        shared: the arguments of every `Optimizer`, in its order.
-        options: the same, by name.
+        learning_rate: step size, a number of at least 0, or a schedule.
+        beta_2_decay: exponent of the decay of second moments, at most 0.
+        epsilon_1: small number added to squared gradients, above 0.
+        epsilon_2: lower bound of the root mean square of weights that scales steps, at least 0.
+        clip_threshold: largest root mean square of u, above 0.
+        relative_step: Ignored, as in Keras: the step size is always at most `1 / sqrt(t)`.
+        shared: further arguments of `Optimizer`, by position.
+        options: further arguments of `Optimizer`, by keyword.
     """
 
     _kind = "adafactor"
@@ -61,7 +62,7 @@ class Adafactor(Optimizer):
 
     @property
     def variables(self) -> list[OptimizerVariable]:
-        """Those of every optimizer, then per weight array r, c and v; r and c of a vector are 0."""
+        """The state: that of every optimizer, then r, c and v for each weight. r and c of a vector are 0."""
         found, program = super().variables, self._stateful
         if program is not None:
             for index in self._learning:

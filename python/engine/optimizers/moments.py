@@ -26,12 +26,12 @@ class _Moments(Optimizer):
     """What Adam's kin take: how fast two running means decay.
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
+        learning_rate: step size, a number of at least 0, or a schedule.
         beta_1: decay of the first, in [0, 1).
         beta_2: decay of the second, in [0, 1).
-        epsilon: keeps the division finite, at least 0.
-        shared: the arguments of every `Optimizer`, in its order.
-        options: the same, by name.
+        epsilon: small number that avoids division by 0, at least 0.
+        shared: further arguments of `Optimizer`, by position.
+        options: further arguments of `Optimizer`, by keyword.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class _Moments(Optimizer):
 
 @registry.register()
 class Adamax(_Moments):
-    """Adam with the largest recent gradient in the place of the root of v (Kingma and Ba, 2014, section 7.1).
+    """Adamax: Adam with a maximum norm of gradients in place of the root of v (Kingma and Ba, 2014, section 7.1).
 
     `m = beta_1 * m + (1 - beta_1) * g`, `u = max(beta_2 * u, abs(g))`,
     `w = w - learning_rate * m / ((1 - beta_1**t) * (u + epsilon))`.
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
+        learning_rate: step size, a number of at least 0, or a schedule.
         beta_1: decay of m, in [0, 1).
         beta_2: decay of u, in [0, 1).
-        epsilon: keeps the division finite, at least 0.
-        shared: the arguments of every `Optimizer`, in its order.
-        options: the same, by name.
+        epsilon: small number that avoids division by 0, at least 0.
+        shared: further arguments of `Optimizer`, by position.
+        options: further arguments of `Optimizer`, by keyword.
     """
 
     _kind = "adamax"
@@ -75,19 +75,19 @@ class Adamax(_Moments):
 
 @registry.register()
 class Lamb(_Moments):
-    """Adam's direction, as long as a share of the weights themselves, for large batches (You et al., 2020).
+    """LAMB: Adam with steps in proportion to the norm of the weights, for large batches (You et al., 2020).
 
     m and v as Adam's; `u = m / (1 - beta_1**t) / (sqrt(v / (1 - beta_2**t)) + epsilon)`,
-    `w = w - learning_rate * norm(w) / norm(u) * u`, each weight array with norms of its own; 1 in the place of the
-    ratio where one of them is 0.
+    `w = w - learning_rate * norm(w) / norm(u) * u`, with the norms of each weight array. The ratio is replaced by 1
+    if a norm is 0.
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
+        learning_rate: step size, a number of at least 0, or a schedule.
         beta_1: decay of m, in [0, 1).
         beta_2: decay of v, in [0, 1).
-        epsilon: keeps the division finite, at least 0.
-        shared: the arguments of every `Optimizer`, in its order.
-        options: the same, by name.
+        epsilon: small number that avoids division by 0, at least 0.
+        shared: further arguments of `Optimizer`, by position.
+        options: further arguments of `Optimizer`, by keyword.
     """
 
     _kind = "lamb"
@@ -107,12 +107,12 @@ class Nadam(_Moments):
     `w = w - learning_rate * m_hat / (sqrt(v / (1 - beta_2**t)) + epsilon)`.
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
+        learning_rate: step size, a number of at least 0, or a schedule.
         beta_1: decay of m, in [0, 1).
         beta_2: decay of v, in [0, 1).
-        epsilon: keeps the division finite, at least 0.
-        shared: the arguments of every `Optimizer`, in its order.
-        options: the same, by name.
+        epsilon: small number that avoids division by 0, at least 0.
+        shared: further arguments of `Optimizer`, by position.
+        options: further arguments of `Optimizer`, by keyword.
     """
 
     _kind = "nadam"
@@ -124,7 +124,7 @@ class Nadam(_Moments):
 
     @property
     def variables(self) -> list[OptimizerVariable]:
-        """Those of every optimizer, then P, which follows from the step number."""
+        """The state: that of every optimizer, then P, which follows from the number of steps."""
 
         def product() -> Array:
             decay, factor = 1.0, 1.0
@@ -145,16 +145,16 @@ class Nadam(_Moments):
 
 @registry.register()
 class Lion(Optimizer):
-    """Steps of one size, by the sign of a mean of gradients (Chen et al., 2023).
+    """Lion: steps of constant size along the sign of an average of gradients (Chen et al., 2023).
 
     `w = w - learning_rate * sign(beta_1 * m + (1 - beta_1) * g)`, `m = beta_2 * m + (1 - beta_2) * g`.
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
-        beta_1: share of m in the direction, above 0 and at most 1.
+        learning_rate: step size, a number of at least 0, or a schedule.
+        beta_1: fraction of m in the direction of the step, above 0 and at most 1.
         beta_2: decay of m, in [0, 1].
-        shared: the arguments of every `Optimizer`, in its order.
-        options: the same, by name.
+        shared: further arguments of `Optimizer`, by position.
+        options: further arguments of `Optimizer`, by keyword.
     """
 
     _kind = "lion"

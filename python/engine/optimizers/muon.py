@@ -18,19 +18,19 @@ _MOST_ROUNDS = 1000
 
 @registry.register()
 class Muon(Optimizer):
-    """Momentum whose direction is made nearly orthogonal, for matrices; AdamW for the rest (Jordan et al., 2024).
+    """Muon: orthogonalized momentum for matrices, and AdamW for other weights (Jordan et al., 2024).
 
     `m = momentum * m + g`, `x = (g + momentum * m) / (norm + 1e-7)`, then `ns_steps` times with `A = x @ x.T`
     `x = muon_a * x + (muon_b * A + muon_c * A @ A) @ x` (for tall matrices transposed), and
     `w = w - learning_rate * rms_rate * sqrt(max(rows, columns)) * x` (Liu et al., Muon is Scalable for LLM Training, 2025).
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
+        learning_rate: step size, a number of at least 0, or a schedule.
         adam_beta_1: decay of Adam's m, in [0, 1).
         adam_beta_2: decay of Adam's v, in [0, 1).
-        adam_weight_decay: `weight_decay` of what Adam steps; None is 0.
-        epsilon: keeps Adam's division finite, at least 0.
-        weight_decay: of matrices, as for every `Optimizer`.
+        adam_weight_decay: `weight_decay` for weights that Adam updates; None is 0.
+        epsilon: small number that avoids division by 0 in Adam, at least 0.
+        weight_decay: weight decay of matrices, as for every `Optimizer`.
         clipnorm: as for every `Optimizer`.
         clipvalue: as for every `Optimizer`.
         global_clipnorm: as for every `Optimizer`.
@@ -40,17 +40,17 @@ class Muon(Optimizer):
         loss_scale_factor: as for every `Optimizer`.
         gradient_accumulation_steps: as for every `Optimizer`.
         name: as for every `Optimizer`.
-        exclude_layers: regular expressions; what has one in its path, such as "dense_2/kernel", is left to Adam: best
-            the last layer.
-        exclude_embeddings: whether embeddings are left to Adam.
-        muon_a: first factor of the iteration.
-        muon_b: second factor.
-        muon_c: third factor.
-        adam_lr_ratio: what Adam's step size is multiplied by, at least 0.
+        exclude_layers: list of regular expressions. Adam updates weights whose path, such as "dense_2/kernel",
+            contains one of them. Exclude the last layer for best results.
+        exclude_embeddings: whether Adam updates embeddings.
+        muon_a: first coefficient of the iteration.
+        muon_b: second coefficient.
+        muon_c: third coefficient.
+        adam_lr_ratio: factor of the learning rate for Adam, at least 0.
         momentum: decay of m, in [0, 1).
-        ns_steps: how often to iterate, 0 to 1000.
-        nesterov: whether the direction looks ahead; else it is m.
-        rms_rate: factor of the step; None leaves it and the root out.
+        ns_steps: number of iterations, 0 to 1000.
+        nesterov: whether to use Nesterov momentum. Otherwise the direction is m.
+        rms_rate: factor of the step. None omits it and the square root.
         decay: as for every `Optimizer`.
     """
 
@@ -116,7 +116,7 @@ class Muon(Optimizer):
 
     @property
     def variables(self) -> list[OptimizerVariable]:
-        """Those of every optimizer, then per weight array its momentum, and a velocity where Adam steps it."""
+        """The state: that of every optimizer, then the momentum of each weight, and its velocity for Adam."""
         found, program = super().variables, self._stateful
         if program is not None:
             for index in self._learning:

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @registry.register()
 class SGD(Optimizer):
-    """Gradient descent, with momentum if asked for (Polyak, 1964; Nesterov: Sutskever et al., 2013).
+    """Gradient descent, optionally with momentum (Polyak, 1964; Nesterov: Sutskever et al., 2013).
 
     With `v` starting at 0: `v = momentum * v - learning_rate * g`, then `w = w + v`, or
     `w = w + momentum * v - learning_rate * g` with `nesterov`.
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
-        momentum: in [0, 1]; 0 is plain gradient descent.
-        nesterov: whether to look one step ahead.
-        shared: the arguments of every `Optimizer`, in its order.
-        options: the same, by name.
+        learning_rate: step size, a number of at least 0, or a schedule.
+        momentum: factor of the previous step, in [0, 1]; 0 is plain gradient descent.
+        nesterov: whether to use Nesterov momentum.
+        shared: further arguments of `Optimizer`, by position.
+        options: further arguments of `Optimizer`, by keyword.
     """
 
     _kind = "sgd"
@@ -52,20 +52,20 @@ class SGD(Optimizer):
 
 @registry.register()
 class Adam(Optimizer):
-    """Steps scaled by running means of the gradient and of its square (Kingma and Ba, 2014).
+    """Adam: steps scaled by moving averages of the gradient and of its square (Kingma and Ba, 2014).
 
     `m = beta_1 * m + (1 - beta_1) * g`, `v = beta_2 * v + (1 - beta_2) * g**2`,
     `w = w - learning_rate * sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (sqrt(v) + epsilon)`: the paper's
     second form, as in Keras, where epsilon isn't corrected for the bias.
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
+        learning_rate: step size, a number of at least 0, or a schedule.
         beta_1: decay of m, in [0, 1).
         beta_2: decay of v, in [0, 1).
-        epsilon: keeps the division finite, at least 0.
-        amsgrad: whether the largest v so far takes the place of v (Reddi et al., 2018).
-        shared: the arguments of every `Optimizer`, in its order.
-        options: the same, by name.
+        epsilon: small number that avoids division by 0, at least 0.
+        amsgrad: whether to use the largest v so far instead of v (Reddi et al., 2018).
+        shared: further arguments of `Optimizer`, by position.
+        options: further arguments of `Optimizer`, by keyword.
     """
 
     _kind = "adam"
@@ -96,19 +96,20 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
 
-    `w = w - learning_rate * weight_decay * w`, then Adam's step with the gradient taken before. Unlike an l2
-    penalty the decay isn't divided by the gradient's size. As in Keras, biases decay too unless
+    Each step first computes `w = w - learning_rate * weight_decay * w`, then the step of Adam with the gradient
+    from before. Unlike an L2 penalty, the decay doesn't depend on the gradients. As in Keras, biases decay too
+    unless
     `exclude_from_weight_decay(var_names=["bias"])` leaves them out.
 
     Args:
-        learning_rate: step size, at least 0, or a schedule.
-        weight_decay: at least 0.
+        learning_rate: step size, a number of at least 0, or a schedule.
+        weight_decay: factor of the decay, at least 0.
         beta_1: decay of m, in [0, 1).
         beta_2: decay of v, in [0, 1).
-        epsilon: keeps the division finite, at least 0.
-        amsgrad: whether the largest v so far takes the place of v (Reddi et al., 2018).
-        shared: the arguments of every `Optimizer` after `weight_decay`, in its order.
-        options: the same, by name.
+        epsilon: small number that avoids division by 0, at least 0.
+        amsgrad: whether to use the largest v so far instead of v (Reddi et al., 2018).
+        shared: further arguments of `Optimizer` after `weight_decay`, by position.
+        options: further arguments of `Optimizer`, by keyword.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature

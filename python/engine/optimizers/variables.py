@@ -99,11 +99,11 @@ def sharpen(program: Program, stored: Mapping[str, Array]) -> None:
 
 
 class OptimizerVariable:
-    """A number or an array of an optimizer's state.
+    """A number or an array of the optimizer state.
 
     Args:
-        path: the optimizer's name, a slash, and the variable's.
-        shape: of the value.
+        path: name of the optimizer and of the variable, joined by a slash.
+        shape: shape of the value.
         read: returns it.
         write: takes a new one of that shape.
     """
@@ -118,16 +118,16 @@ class OptimizerVariable:
 
     @property
     def name(self) -> str:
-        """The path without the optimizer."""
+        """Name of the variable, without that of the optimizer."""
         return self.path.rpartition("/")[2]
 
     @property
     def value(self) -> Array:
-        """A copy of what it is now."""
+        """A copy of the current value."""
         return self._read()
 
     def numpy(self) -> Array:
-        """A copy of what it is now."""
+        """A copy of the current value."""
         return self._read()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -135,7 +135,7 @@ class OptimizerVariable:
         return np.asarray(self._read(), dtype)
 
     def assign(self, value: ArrayLike) -> None:
-        """Take over `value`.
+        """Sets the variable to `value`.
 
         Raises:
             ValueError: if the shape differs.

@@ -1,7 +1,7 @@
-"""Learning rates that follow the number of steps taken. Step 0 is the first.
+"""Schedules: learning rates that depend on the number of steps taken. The first step is step 0.
 
-Every schedule gives the same bits on every machine: the formulas are Keras', in float64 (Keras: float32), with
-powers and cosines of our own.
+The formulas are those of Keras, computed in float64 (Keras uses float32), with powers and cosines that give the
+same bits on every machine.
 """
 
 from __future__ import annotations

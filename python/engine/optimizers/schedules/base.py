@@ -14,16 +14,16 @@ from engine._spec import Registry, Spec
 
 
 class LearningRateSchedule(Spec, ABC):
-    """Base class: override `__call__`, in Python, and hand an object to an optimizer as its `learning_rate`.
+    """Base class of all schedules. Override `__call__`, and pass an instance as `learning_rate`.
 
-    Before every run of batches, usually an epoch, the optimizer calls the schedule once for each step to come. To
-    be saved with an optimizer, a schedule stores every argument of its `__init__` under the argument's own name, or
-    overrides `get_config`.
+    Before a number of batches, usually an epoch, the optimizer calls the schedule once for each of their steps. To
+    be saved with an optimizer, a schedule must store every argument of `__init__` as an attribute of the same name,
+    or override `get_config`.
     """
 
     @abstractmethod
     def __call__(self, step: int) -> float:
-        """The learning rate of step `step`, counted from 0."""
+        """Returns the learning rate of step `step`, counted from 0."""
 
     def _rates(self, first: int, count: int) -> NDArray[np.float64]:
         """The learning rates of steps `first` to `first + count`, float64 (count,).
@@ -37,10 +37,10 @@ class LearningRateSchedule(Spec, ABC):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this schedule again.
+        """Returns the constructor arguments.
 
         Raises:
-            TypeError: if they aren't stored under their own names.
+            TypeError: if they aren't stored as attributes of the same names.
         """
         try:
             return super().get_config()
@@ -76,7 +76,7 @@ class Formula(LearningRateSchedule):
         """Learning rates of `steps`."""
 
     def __call__(self, step: ArrayLike) -> Any:
-        """The learning rate of step `step`, counted from 0: a float, or an array for an array."""
+        """Returns the learning rate of step `step`, counted from 0: a float, or an array for an array of steps."""
         values = self._values(np.asarray(step, np.float64))
         return values if np.ndim(step) else float(values)
 

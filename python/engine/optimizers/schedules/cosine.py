@@ -11,19 +11,19 @@ from engine.optimizers.schedules.base import Formula, registry
 
 @registry.register()
 class CosineDecay(Formula):
-    """Half a cosine wave down, after a linear warm-up if asked for (Loshchilov and Hutter, 2016).
+    """Cosine decay, optionally after a linear warm-up (Loshchilov and Hutter, 2016).
 
     With `s` steps since the warm-up: `peak * ((1 - alpha) * (1 + cos(pi * s / decay_steps)) / 2 + alpha)`, where the
     peak is `warmup_target`, or `initial_learning_rate` without a warm-up. From `decay_steps` on it stays at
     `peak * alpha`. The warm-up is a straight line from `initial_learning_rate` to `warmup_target`.
 
     Args:
-        initial_learning_rate: at least 0.
-        decay_steps: steps after the warm-up, above 0.
-        alpha: the last rate as a share of the peak, in [0, 1].
-        name: for the config alone.
-        warmup_target: the peak, at least 0; None leaves the warm-up out.
-        warmup_steps: steps of the warm-up, at least 0.
+        initial_learning_rate: learning rate at step 0, at least 0.
+        decay_steps: number of steps of the decay, after the warm-up, above 0.
+        alpha: final learning rate as a fraction of the peak, in [0, 1].
+        name: name of the schedule in its config.
+        warmup_target: peak of the learning rate, at least 0; None omits the warm-up.
+        warmup_steps: number of steps of the warm-up, at least 0.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature
@@ -53,18 +53,18 @@ class CosineDecay(Formula):
 
 @registry.register()
 class CosineDecayRestarts(Formula):
-    """Half a cosine wave down, again and again (Loshchilov and Hutter, 2016).
+    """Cosine decay with restarts (Loshchilov and Hutter, 2016).
 
-    Period i, from 0, takes `first_decay_steps * t_mul**i` steps. A share f of it done,
+    Period i, counted from 0, has `first_decay_steps * t_mul**i` steps. At a fraction f of it the learning rate is
     `initial_learning_rate * ((1 - alpha) * m_mul**i * (1 + cos(pi * f)) / 2 + alpha)`.
 
     Args:
-        initial_learning_rate: at least 0.
-        first_decay_steps: steps of the first period, above 0.
-        t_mul: factor of the length from one period to the next, at least 1.
-        m_mul: factor of the height from one period to the next, at least 0.
-        alpha: the lowest rate as a share of `initial_learning_rate`, in [0, 1].
-        name: for the config alone.
+        initial_learning_rate: learning rate at step 0, at least 0.
+        first_decay_steps: number of steps of the first period, above 0.
+        t_mul: factor by which each period is longer than the one before, at least 1.
+        m_mul: factor of the peak from one period to the next, at least 0.
+        alpha: lowest learning rate as a fraction of `initial_learning_rate`, in [0, 1].
+        name: name of the schedule in its config.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature

@@ -13,14 +13,14 @@ from engine.optimizers.schedules.base import Formula, registry
 
 @registry.register()
 class ExponentialDecay(Formula):
-    """`initial_learning_rate * decay_rate ** (step / decay_steps)`.
+    """Exponential decay: `initial_learning_rate * decay_rate ** (step / decay_steps)`.
 
     Args:
-        initial_learning_rate: at least 0.
-        decay_steps: steps in which the rate shrinks by `decay_rate`, above 0.
-        decay_rate: factor, at least 0.
-        staircase: whether the exponent is rounded down to a whole number.
-        name: for the config alone.
+        initial_learning_rate: learning rate at step 0, at least 0.
+        decay_steps: number of steps in which the learning rate is multiplied by `decay_rate`, above 0.
+        decay_rate: factor of the decay, at least 0.
+        staircase: whether to round the exponent down to an integer.
+        name: name of the schedule in its config.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class ExponentialDecay(Formula):
 
 @registry.register()
 class InverseTimeDecay(Formula):
-    """`initial_learning_rate / (1 + decay_rate * step / decay_steps)`.
+    """Inverse time decay: `initial_learning_rate / (1 + decay_rate * step / decay_steps)`.
 
     Args:
-        initial_learning_rate: at least 0.
-        decay_steps: unit in which steps are counted, above 0.
+        initial_learning_rate: learning rate at step 0, at least 0.
+        decay_steps: number of steps after which the divisor has grown by `decay_rate`, above 0.
         decay_rate: at least 0.
-        staircase: whether `step / decay_steps` is rounded down to a whole number.
-        name: for the config alone.
+        staircase: whether to round `step / decay_steps` down to an integer.
+        name: name of the schedule in its config.
     """
 
     def __init__(
@@ -75,15 +75,15 @@ class InverseTimeDecay(Formula):
 
 @registry.register()
 class PiecewiseConstantDecay(Formula):
-    """`values[0]` up to and including step `boundaries[0]`, `values[1]` up to `boundaries[1]`, and so on.
+    """Piecewise constant learning rates: `values[0]` up to and including step `boundaries[0]`, and so on.
 
     Args:
-        boundaries: last steps of all values but the last, rising.
-        values: learning rates, one more than `boundaries`.
-        name: for the config alone.
+        boundaries: ascending list of the last step of each value except the last.
+        values: list of learning rates, one more than `boundaries`.
+        name: name of the schedule in its config.
 
     Raises:
-        ValueError: if `boundaries` don't rise, or the numbers of both don't match.
+        ValueError: if `boundaries` are not ascending, or there isn't one more value than boundaries.
     """
 
     def __init__(
@@ -108,18 +108,20 @@ class PiecewiseConstantDecay(Formula):
 
 @registry.register()
 class PolynomialDecay(Formula):
-    """`(initial_learning_rate - end_learning_rate) * (1 - step / decay_steps) ** power + end_learning_rate`.
+    """Polynomial decay from `initial_learning_rate` to `end_learning_rate`.
 
-    From `decay_steps` on it stays at `end_learning_rate`; with `cycle`, the smallest multiple of `decay_steps` that
-    isn't below `step` takes the place of `decay_steps`. The default `power` makes a straight line.
+    `(initial_learning_rate - end_learning_rate) * (1 - step / decay_steps) ** power + end_learning_rate`.
+
+    From `decay_steps` on it stays at `end_learning_rate`; with `cycle`, `decay_steps` is replaced by its smallest
+    multiple that isn't below `step`. The default `power` gives linear decay.
 
     Args:
-        initial_learning_rate: at least 0.
+        initial_learning_rate: learning rate at step 0, at least 0.
         decay_steps: above 0.
-        end_learning_rate: at least 0.
-        power: at least 0.
-        cycle: whether the rate rises again after each `decay_steps`.
-        name: for the config alone.
+        end_learning_rate: learning rate at the end, at least 0.
+        power: exponent, at least 0.
+        cycle: whether to start again after each `decay_steps` steps.
+        name: name of the schedule in its config.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature
