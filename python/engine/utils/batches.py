@@ -15,15 +15,16 @@ from engine._random import next_key
 
 
 class PyDataset(ABC):
-    """Base class of a data set: override `__getitem__`, and `__len__` or `num_batches`.
+    """Base class of data sets that return batches by index.
 
-    `fit`, `evaluate` and `predict` ask for the batches of a pass; `fit` in a new order each time, unless told not to
-    shuffle.
+    Override `__getitem__`, and `__len__` or `num_batches`. `fit` shuffles the order of batches in each epoch,
+    unless `shuffle=False`.
 
     Args:
-        workers: threads or processes that fetch batches ahead; with one thread they are fetched when needed.
-        use_multiprocessing: whether they are processes, each with its copy of the data set.
-        max_queue_size: batches fetched ahead at most.
+        workers: number of threads or processes that fetch batches in advance. With one thread batches are fetched
+            when needed.
+        use_multiprocessing: whether to use processes, each with a copy of the data set, instead of threads.
+        max_queue_size: largest number of batches fetched in advance.
     """
 
     workers: int = 1
@@ -41,7 +42,7 @@ class PyDataset(ABC):
 
     @property
     def num_batches(self) -> int | None:
-        """Batches in a pass; None for a data set without end."""
+        """Number of batches; None for an infinite data set."""
         if not hasattr(self, "__len__"):
             msg = f"{type(self).__name__} must have `__len__`, the number of its batches, or the property `num_batches`"
             raise NotImplementedError(msg)
@@ -62,12 +63,12 @@ Sequence = PyDataset
 
 
 def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
-    """What `fit` takes as a batch: `(x, y, sample_weight)`, `(x, y)`, or `x` alone.
+    """Returns a batch for `fit`: `(x, y, sample_weight)`, `(x, y)`, or only `x`.
 
     Args:
-        x: samples; a tuple or list alone becomes `(x,)`.
-        y: targets.
-        sample_weight: weights of the samples.
+        x: samples. A tuple or list without targets becomes `(x,)`.
+        y: targets, or None.
+        sample_weight: weights of the samples, or None.
     """
     if y is None:
         return (x,) if isinstance(x, (tuple, list)) else x
@@ -75,13 +76,13 @@ def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> 
 
 
 def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
-    """`(x, y, sample_weight)`, with None for what `data` lacks.
+    """Returns `(x, y, sample_weight)` of a batch, with None for missing parts.
 
     Args:
-        data: a tuple or list of one to three, or samples alone.
+        data: a tuple or list of one to three parts, or only samples.
 
     Raises:
-        ValueError: if it has another number of parts.
+        ValueError: if `data` has another number of parts.
     """
     if not isinstance(data, (tuple, list)):
         return data, None, None
@@ -99,20 +100,20 @@ def split_dataset(
     shuffle: bool = False,
     seed: int | None = None,
 ) -> tuple[Any, Any]:
-    """Arrays cut in two: the first rows, and the last.
+    """Splits arrays into a left and a right part.
 
     Args:
-        dataset: an array, or a tuple or list of arrays that are equally long.
-        left_size: rows of the left part: a number of them, or a share between 0 and 1.
-        right_size: the same for the right part; what one side leaves out the other gets.
-        shuffle: whether the rows are taken in a random order.
-        seed: of that order; default the global random state.
+        dataset: an array, or a tuple or list of arrays of equal length.
+        left_size: size of the left part: a number of rows, or a fraction between 0 and 1.
+        right_size: size of the right part. If one size is None, that part gets the remaining rows.
+        shuffle: whether to shuffle the rows first.
+        seed: seed of the order; None uses the global random state.
 
     Returns:
-        Two arrays, tuples or lists, as `dataset` is.
+        Two arrays, tuples or lists, like `dataset`.
 
     Raises:
-        ValueError: if the sizes don't fit, or leave a side empty.
+        ValueError: if the sizes exceed the data, or a part is empty.
     """
     arrays = [np.asarray(each) for each in (dataset if isinstance(dataset, (tuple, list)) else [dataset])]
     lengths = sorted({len(array) for array in arrays})

@@ -72,28 +72,29 @@ def plot_model(  # noqa: PLR0917 # Keras' signature
     show_trainable: bool = False,
     splines: str = "ortho",
 ) -> Any:
-    """Write a picture of the layers of `model`. No graphviz is needed.
+    """Writes a diagram of the layers of a model to a file. It doesn't need Graphviz.
 
     Args:
-        model: a model that has been built.
-        to_file: name of the file. SVG, which browsers and notebooks show, is written as it is; for .png, .pdf and other
-            formats of matplotlib that is needed.
+        model: a built model.
+        to_file: path of the file. `.svg` needs no other package; `.png`, `.pdf` and the other formats of matplotlib
+            need matplotlib.
         show_shapes: whether to show the shapes of inputs and outputs.
-        show_dtype: whether to show the dtype of outputs.
-        show_layer_names: whether to show the names of layers, not only of their classes.
+        show_dtype: whether to show the dtypes of outputs.
+        show_layer_names: whether to show the names of layers beside their classes.
         rankdir: "TB" from top to bottom, "LR" from left to right, "BT" or "RL".
-        expand_nested: whether to show the layers of models within.
-        dpi: pixels per inch of formats made of pixels.
-        show_layer_activations: whether to show activations, of layers that have one.
-        show_trainable: whether to show if weights are trained, of layers that have some.
-        splines: of no effect: arrows are straight.
+        expand_nested: whether to show the layers of nested models.
+        dpi: pixels per inch, for `.png` and other pixel formats.
+        show_layer_activations: whether to show the activations of layers.
+        show_trainable: whether to show which layers are trainable.
+        splines: Ignored. Arrows are straight.
 
     Returns:
-        In IPython and notebooks what displays the picture; else None.
+        In IPython and notebooks an object that displays the diagram; otherwise None.
 
     Raises:
-        ValueError: if the model isn't built, for an unknown ending of `to_file`, or a picture with too many pixels.
-        ImportError: without matplotlib where it is needed; the extra `plot` brings it.
+        ValueError: if the model isn't built, the suffix of `to_file` is unknown, or the image would have too many
+            pixels.
+        ImportError: if matplotlib is needed, but not installed. The extra `plot` installs it.
         OSError: if the file can't be written.
     """
     _require_built(model)

@@ -15,12 +15,12 @@ ENDS = ("pre", "post")
 
 
 def set_random_seed(seed: int) -> None:
-    """Make everything random that follows repeatable to the bit: weights, dropout and the order of samples.
+    """Seeds all random numbers, so that initial weights, dropout and the order of samples can be reproduced.
 
-    Python's `random` and NumPy's global generator are seeded too, as scripts expect.
+    Results are reproduced bit for bit. It also seeds Python's `random` and NumPy's global generator.
 
     Args:
-        seed: in [0, 2**32).
+        seed: an int in [0, 2**32).
     """
     seed = integer(seed, "seed", 0, 2**64 - 1)
     if seed >= 2**32:
@@ -34,18 +34,18 @@ def set_random_seed(seed: int) -> None:
 
 
 def to_categorical(x: ArrayLike, num_classes: int | None = None) -> NDArray[np.float64]:
-    """One-hot rows for class indices.
+    """Returns one-hot vectors for class indices.
 
     Args:
-        x: integers in [0, num_classes), any shape; a last axis of 1 is dropped.
-        num_classes: width of the rows; default `max(x) + 1`.
+        x: array of integers in [0, num_classes), of any shape. A last axis of length 1 is dropped.
+        num_classes: length of the vectors; default `max(x) + 1`.
 
     Returns:
-        float64 of shape `x.shape + (num_classes,)`.
+        A float64 array of shape `x.shape + (num_classes,)`.
 
     Raises:
-        TypeError: if `x` does not hold integers.
-        ValueError: for an index out of range; the message names the first.
+        TypeError: if `x` doesn't consist of integers.
+        ValueError: if an index is out of range. The message names the first.
     """
     labels: NDArray[Any] = np.asarray(x)
     if labels.dtype.kind not in "biu" and not (
@@ -74,15 +74,15 @@ def to_categorical(x: ArrayLike, num_classes: int | None = None) -> NDArray[np.f
 
 
 def normalize(x: ArrayLike, axis: int = -1, order: int = 2) -> NDArray[Any]:
-    """`x` divided by its norms along `axis`, where they aren't zero.
+    """Returns `x` divided by its norms along `axis`. Vectors of norm 0 are unchanged.
 
     Args:
-        x: array of real numbers; a single number is taken as an array of one.
-        axis: along which the norms are taken.
-        order: of the norm: 2 is the Euclidean one.
+        x: array of real numbers. A single number becomes an array of one element.
+        axis: axis of the norms.
+        order: order of the norm; 2 is the Euclidean norm.
 
     Returns:
-        An array in the shape of `x`, float64 or as precise as `x`.
+        An array in the shape of `x`, with its floating-point dtype, or float64 for other dtypes.
     """
     values = np.atleast_1d(np.asarray(x))
     if values.dtype.kind not in REAL:
@@ -104,21 +104,21 @@ def pad_sequences(  # noqa: PLR0917 # Keras' signature
     truncating: str = "pre",
     value: Any = 0.0,
 ) -> NDArray[Any]:
-    """Sequences cut and filled up to one length.
+    """Pads or truncates sequences to a common length.
 
     Args:
-        sequences: such as lists of indices, of any lengths.
-        maxlen: the length; default that of the longest.
-        dtype: of the result.
-        padding: "pre" fills up before a sequence, "post" after it.
-        truncating: the end that longer ones lose.
-        value: what fills up.
+        sequences: list of sequences of any lengths, such as lists of indices.
+        maxlen: the common length; default the length of the longest sequence.
+        dtype: dtype of the result.
+        padding: "pre" pads before a sequence, "post" after it.
+        truncating: "pre" removes values from the start of longer sequences, "post" from their end.
+        value: padding value.
 
     Returns:
-        An array (len(sequences), maxlen, ...).
+        Array (len(sequences), maxlen, ...).
 
     Raises:
-        ValueError: if an entry is no sequence, or its entries have another shape than those of the others.
+        ValueError: if an entry is not a sequence, or the shapes of their elements differ.
     """
     choice(padding, "padding", ENDS)
     choice(truncating, "truncating", ENDS)

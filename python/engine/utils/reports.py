@@ -33,26 +33,26 @@ def classification_report(
     digits: int = 2,
     output_dict: bool = False,
 ) -> str | dict[str, Any]:
-    """Precision, recall and F1 of every class, their mean and their mean weighted by support.
+    """Returns a report with precision, recall and F1 score of every class, and their averages.
 
-    With TP, FP and FN the numbers of true positives, false positives and false negatives of a class: precision
-    `TP / (TP + FP)`, recall `TP / (TP + FN)`, F1 `2 TP / (2 TP + FP + FN)` (van Rijsbergen, 1979); 0 where that is
-    0 / 0. Support is the number of its samples.
+    For a class with TP true positives, FP false positives and FN false negatives, precision is `TP / (TP + FP)`,
+    recall is `TP / (TP + FN)`, and F1 is `2 TP / (2 TP + FP + FN)` (van Rijsbergen, 1979); 0 / 0 gives 0. Support
+    is the number of samples of the class.
 
     Args:
         y_true: class indices (n,) or (n, 1), or one-hot rows (n, classes).
-        y_pred: class indices (n,), or outputs of a model: (n, classes), of which the largest counts, or (n, 1),
-            of which those above 0.5 count as class 1.
-        target_names: of the classes that occur, in the order of their indices; default the indices.
-        digits: after the point, in the text.
-        output_dict: whether to return a dict instead of a text.
+        y_pred: class indices (n,), or outputs of a model: (n, classes), where the largest output decides, or (n,
+            1), where outputs above 0.5 mean class 1.
+        target_names: names of the classes that occur, in the order of their indices; default the indices.
+        digits: number of decimal places in the text.
+        output_dict: whether to return a dict instead of text.
 
     Returns:
-        The text of scikit-learn's function of this name, or its dict: by class, and for "accuracy", "macro avg" and
-        "weighted avg".
+        The same text as scikit-learn's function of this name, or a dict with an entry per class and for "accuracy",
+        "macro avg" and "weighted avg".
 
     Raises:
-        ValueError: if the arguments aren't as many, or hold no class indices.
+        ValueError: if the numbers of samples differ, or the arguments don't contain class indices.
     """
     truth, found = class_indices(y_true, "y_true"), class_indices(y_pred, "y_pred")
     require_equal_lengths(truth, found)

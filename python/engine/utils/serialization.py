@@ -69,17 +69,17 @@ def identity_of(config: Any) -> Any:
 
 
 def serialize_keras_object(obj: Any) -> Any:
-    """`obj` as plain Python values.
+    """Returns a description of `obj` as plain Python values.
 
     Args:
-        obj: a layer, loss, optimizer, model or the like; a function; numbers, texts, arrays; lists, tuples and dicts
-            of such.
+        obj: a layer, loss, optimizer, model or similar object; a function; a number, string or array; or a list,
+            tuple or dict of these.
 
     Returns:
-        For an object a dict of `module`, `class_name`, `config` and `registered_name`.
+        For an object a dict with `module`, `class_name`, `config` and `registered_name`.
 
     Raises:
-        TypeError: for something else.
+        TypeError: if `obj` is of another type.
     """
     if isinstance(obj, _PLAIN):
         return obj
@@ -102,15 +102,15 @@ def serialize_keras_object(obj: Any) -> Any:
 def deserialize_keras_object(
     config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
 ) -> Any:
-    """What `serialize_keras_object` was given.
+    """Returns the object that `serialize_keras_object` described.
 
     Args:
-        config: what it returned.
-        custom_objects: classes and functions of your own by name.
-        safe_mode: of no account: no config makes code run but that of classes which you know.
+        config: what `serialize_keras_object` returned.
+        custom_objects: dict from names to custom classes and functions.
+        safe_mode: Ignored. Code stored in a config is never run.
 
     Raises:
-        ValueError: for the name of a class that nobody knows.
+        ValueError: if a class is unknown.
     """
     flag(safe_mode, "safe_mode")
     with custom_object_scope(custom_objects):

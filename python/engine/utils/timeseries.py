@@ -16,14 +16,14 @@ from engine._random import next_seed
 
 
 class Windows:
-    """Batches of windows of a series, one pass after the other; made by `timeseries_dataset_from_array`.
+    """Batches of windows of a series, as returned by `timeseries_dataset_from_array`.
 
     Args:
         data: what the windows are cut from, (steps, ...).
         targets: of windows, by where they begin; None: there are none.
         starts: where the windows begin.
         offsets: the steps of a window, from there.
-        batch_size: windows in a batch; None gives them one by one, without an axis of samples.
+        batch_size: number of windows in a batch; None yields single windows without the batch axis.
         seed: of the order, another in each pass; None: as they come.
     """
 
@@ -69,26 +69,28 @@ def timeseries_dataset_from_array(  # noqa: PLR0917 # Keras' signature
     end_index: int | None = None,
     format: str = "tf",
 ) -> Windows:
-    """Batches of windows of a series, for `fit` and to iterate over.
+    """Returns batches of sliding windows of a time series, for `fit` or iteration.
 
     Args:
-        data: (steps, ...).
-        targets: the target of the window that begins at each step, (steps, ...) or fewer; None yields windows alone.
-        sequence_length: steps in a window.
-        sequence_stride: steps from the start of a window to that of the next.
-        sampling_rate: steps from one of a window to its next.
-        batch_size: windows in a batch; None gives them one by one, without an axis of samples.
-        shuffle: whether they come in a random order, another in each pass.
-        seed: of that order; default the global random state.
-        start_index: of the first step that is used; default 0.
-        end_index: of the step after the last that is used; default all.
-        format: of no account: what comes is an iterable of NumPy's arrays.
+        data: series (steps, ...).
+        targets: array (steps, ...), or shorter, with the target of the window that starts at each step; None yields
+            only windows.
+        sequence_length: number of timesteps in a window.
+        sequence_stride: number of steps between the starts of consecutive windows.
+        sampling_rate: number of steps between consecutive timesteps of a window.
+        batch_size: number of windows in a batch; None yields single windows without the batch axis.
+        shuffle: whether to shuffle the windows, anew in each pass.
+        seed: seed of the order; None uses the global random state.
+        start_index: index of the first step to use; default 0.
+        end_index: index after the last step to use; default all.
+        format: Ignored. The result is an iterable of NumPy arrays.
 
     Returns:
-        What yields (windows, targets), or windows, (batch, sequence_length, ...); its `len` is the number of batches.
+        An iterable of (windows, targets), or of windows, (batch, sequence_length, ...). Its `len` is the number of
+        batches.
 
     Raises:
-        ValueError: for numbers that don't fit the series.
+        ValueError: if a number is out of range for the series.
     """
     choice(format, "format", ("tf", "grain"))
     series = real_array(data, "data")
