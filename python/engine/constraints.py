@@ -1,4 +1,4 @@
-"""What weights are made to be after every step of an optimizer."""
+"""Constraints: functions that change weights after every optimizer step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Axis = int | Sequence[int] | None
 
 
 class Constraint(Spec):
-    """Base class: a function of one weight array. A subclass of your own overrides `__call__`."""
+    """Base class of all constraints. Custom constraints override `__call__`."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -26,7 +26,7 @@ class Constraint(Spec):
             cls._lower = Constraint._lower  # type: ignore[method-assign] # leaves it to Python
 
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
-        """`w` as it has to be."""
+        """Returns the array `w` changed so that it satisfies the constraint."""
         return np.asarray(w)
 
     @property
@@ -45,10 +45,10 @@ _registry: Registry[Constraint] = Registry("constraint", Constraint)
 
 @_registry.register("nonneg")
 class NonNeg(Constraint):
-    """Negative weights become 0."""
+    """Sets negative weights to 0."""
 
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
-        """`max(w, 0)`."""
+        """Returns `max(w, 0)`."""
         return np.asarray(np.maximum(np.asarray(w), 0))
 
     def _lower(self, rank: int) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class _Norm(Constraint, ABC):
         """Low, high and rate of `rate * clip(norm, low, high) + (1 - rate) * norm`."""
 
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
-        """`w * wanted / (1e-7 + norm)`, with what the norm is wanted to be."""
+        """Returns `w * target / (1e-7 + norm)`, where `target` is the norm that the constraint asks for."""
         array = np.asarray(w)
         axis = self.axis if self.axis is None or isinstance(self.axis, int) else tuple(self.axis)
         norms = np.sqrt(np.sum(np.square(array), axis=axis, keepdims=True))
@@ -83,12 +83,12 @@ class _Norm(Constraint, ABC):
 
 @_registry.register("maxnorm")
 class MaxNorm(_Norm):
-    """No norm exceeds `max_value` (Srivastava et al., 2014).
+    """Scales weights so that no norm exceeds `max_value` (Srivastava et al., 2014).
 
     Args:
-        max_value: at least 0.
-        axis: what the norm is over: 0, the inputs of a Dense layer, gives each unit a norm of its own; 1 each input;
-            None or (0, 1) is all of the array.
+        max_value: largest norm, at least 0.
+        axis: axis or axes over which norms are computed. For the kernel of a Dense layer, 0 gives one norm per unit
+            and 1 one norm per input; None or (0, 1) gives the norm of the whole array.
     """
 
     def __init__(self, max_value: float = 2, axis: Axis = 0) -> None:
@@ -101,10 +101,10 @@ class MaxNorm(_Norm):
 
 @_registry.register("unitnorm")
 class UnitNorm(_Norm):
-    """Every norm is 1.
+    """Scales weights so that every norm is 1.
 
     Args:
-        axis: as for `MaxNorm`.
+        axis: axis or axes over which norms are computed, as for `MaxNorm`.
     """
 
     def __init__(self, axis: Axis = 0) -> None:
@@ -116,15 +116,15 @@ class UnitNorm(_Norm):
 
 @_registry.register("minmaxnorm")
 class MinMaxNorm(_Norm):
-    """Norms are brought between two bounds, at once or a part of the way with every step.
+    """Scales weights so that their norms lie between two bounds.
 
-    `w = w * (rate * clip(norm, min_value, max_value) + (1 - rate) * norm) / (1e-7 + norm)`.
+    Each step computes `w = w * (rate * clip(norm, min_value, max_value) + (1 - rate) * norm) / (1e-7 + norm)`.
 
     Args:
-        min_value: at least 0.
-        max_value: at least 0.
-        rate: the part of the way, in [0, 1].
-        axis: as for `MaxNorm`.
+        min_value: smallest norm, at least 0.
+        max_value: largest norm, at least 0.
+        rate: how strongly the bounds are enforced in each step, in [0, 1]; 1 enforces them at once.
+        axis: axis or axes over which norms are computed, as for `MaxNorm`.
     """
 
     def __init__(
@@ -171,13 +171,13 @@ max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNo
 
 
 def get(identifier: object) -> Constraint | None:
-    """The constraint that a name, a class, an object, a function or a config dict stands for; None stays None.
+    """Returns the constraint for an identifier; None for None.
 
     Args:
-        identifier: such as "non_neg", a class, an object, a function of weights, a config dict or None.
+        identifier: a name such as "non_neg", a class, an instance, a function of a weight, a config dict or None.
 
     Raises:
-        ValueError: for an unknown name; the message suggests the nearest.
+        ValueError: if the name is unknown. The message suggests similar names.
     """
     return _registry.get_or_wrap(identifier, _Function)
 

@@ -1,4 +1,4 @@
-"""Penalties on weights or outputs, added to the loss."""
+"""Regularizers: penalties on weights or outputs, which are added to the loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 class Regularizer(Spec):
-    """Base class: a penalty on one array. A subclass of your own overrides `__call__` and `gradient`."""
+    """Base class of all regularizers. Custom regularizers override `__call__` and `gradient`."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -27,12 +27,12 @@ class Regularizer(Spec):
                 cls.gradient = Regularizer.gradient  # type: ignore[method-assign] # asks for one
 
     def __call__(self, x: ArrayLike) -> float:
-        """The penalty for `x`."""
+        """Returns the penalty on the array `x`."""
         del x
         return 0.0
 
     def gradient(self, x: ArrayLike) -> NDArray[Any]:
-        """The derivative of the penalty by each number of `x`; nothing derives Python by itself here."""
+        """Returns the gradient of the penalty with respect to `x`, in the shape of `x`."""
         msg = f"{type(self).__name__} needs a method gradient(x): the derivative of the penalty by each number of `x`"
         raise TypeError(msg)
 
@@ -50,13 +50,13 @@ _registry: Registry[Regularizer] = Registry("regularizer", Regularizer)
 
 
 class _Elementwise(Regularizer):
-    """`l1 * sum(abs(x)) + l2 * sum(x**2)`."""
+    """L1 and L2 penalty, `l1 * sum(abs(x)) + l2 * sum(x**2)`."""
 
     l1: float = 0.0
     l2: float = 0.0
 
     def __call__(self, x: ArrayLike) -> float:
-        """The penalty for `x`."""
+        """Returns the penalty on the array `x`."""
         array = np.asarray(x, np.float64)
         return float(self.l1 * np.sum(np.abs(array)) + self.l2 * np.sum(np.square(array)))
 
@@ -72,10 +72,10 @@ class _Elementwise(Regularizer):
 
 @_registry.register()
 class L1(_Elementwise):
-    """`l1 * sum(abs(x))`: drives weights to zero.
+    """L1 penalty, `l1 * sum(abs(x))`, which drives weights to zero.
 
     Args:
-        l1: the factor, at least 0; None is 0.01.
+        l1: factor of the penalty, at least 0; None is 0.01.
     """
 
     def __init__(self, l1: float | None = 0.01) -> None:
@@ -84,10 +84,10 @@ class L1(_Elementwise):
 
 @_registry.register()
 class L2(_Elementwise):
-    """`l2 * sum(x**2)`, not divided by the batch size.
+    """L2 penalty, `l2 * sum(x**2)`.
 
     Args:
-        l2: the factor, at least 0; None is 0.01.
+        l2: factor of the penalty, at least 0; None is 0.01.
     """
 
     def __init__(self, l2: float | None = 0.01) -> None:
@@ -96,11 +96,11 @@ class L2(_Elementwise):
 
 @_registry.register("l1_l2")
 class L1L2(_Elementwise):
-    """`l1 * sum(abs(x)) + l2 * sum(x**2)`.
+    """L1 and L2 penalty, `l1 * sum(abs(x)) + l2 * sum(x**2)`.
 
     Args:
-        l1: the first factor, at least 0; None is 0.
-        l2: the second.
+        l1: factor of the L1 penalty, at least 0; None is 0.
+        l2: factor of the L2 penalty, at least 0; None is 0.
     """
 
     def __init__(self, l1: float | None = 0.0, l2: float | None = 0.0) -> None:
@@ -110,14 +110,14 @@ class L1L2(_Elementwise):
 
 @_registry.register()
 class OrthogonalRegularizer(Regularizer):
-    """Penalises rows or columns of a matrix that point the same way.
+    """Penalty that makes the rows or columns of a matrix orthogonal.
 
-    With rows scaled to norm 1, `factor / 2 * sum(abs(rows @ rows.T))` without the diagonal, divided by the number
-    of pairs.
+    The penalty is `factor / 2 * sum(abs(rows @ rows.T))`, with rows scaled to norm 1 and without the diagonal,
+    divided by the number of pairs of rows.
 
     Args:
-        factor: at least 0.
-        mode: "rows" or "columns".
+        factor: factor of the penalty, at least 0.
+        mode: "rows" or "columns", what to make orthogonal.
     """
 
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
@@ -125,13 +125,13 @@ class OrthogonalRegularizer(Regularizer):
         self.mode: str = choice(mode, "mode", ("rows", "columns"))
 
     def __call__(self, inputs: ArrayLike) -> float:
-        """The penalty for the matrix `inputs`."""
+        """Returns the penalty on the matrix `inputs`."""
         units, _ = self._units(inputs)
         products = np.abs(units @ units.T)
         return float(self._scale(len(units)) * (products.sum() - np.trace(products)))
 
     def gradient(self, inputs: ArrayLike) -> Array:
-        """Through the scaling of the rows of `inputs`: the part along each is taken off."""
+        """Returns the gradient of the penalty with respect to the matrix `inputs`."""
         units, norms = self._units(inputs)
         signs = np.where(units @ units.T < 0, -1.0, 1.0)
         np.fill_diagonal(signs, 0.0)
@@ -186,13 +186,13 @@ l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
 
 
 def get(identifier: object) -> Regularizer | None:
-    """The regularizer that a name, a class, an object, a function or a config dict stands for; None stays None.
+    """Returns the regularizer for an identifier; None for None.
 
     Args:
-        identifier: such as "l2", a class, an object, a function of weights, a config dict or None.
+        identifier: a name such as "l2", a class, an instance, a function of a weight, a config dict or None.
 
     Raises:
-        ValueError: for an unknown name; the message suggests the nearest.
+        ValueError: if the name is unknown. The message suggests similar names.
     """
     return _registry.get_or_wrap(identifier, _Function)
 

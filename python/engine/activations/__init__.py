@@ -1,4 +1,4 @@
-"""Activation functions: NumPy in, NumPy out, computed by the same kernels as inside a layer."""
+"""Activation functions of NumPy arrays, computed by the same kernels as within layers."""
 
 from __future__ import annotations
 
@@ -137,18 +137,19 @@ _names = {**_known, "swish": silu, "hard_swish": hard_silu}
 
 
 def get(identifier: object) -> Any:
-    """The activation that a name, a function, a layer or a config dict stands for; None is `linear`.
+    """Returns the activation for an identifier.
 
-    A function of your own gets arrays (n, ...). For training it needs an attribute `gradient`: a function of them and
-    of the gradient of the loss by the outputs that returns the one by the inputs. A layer such as
-    `layers.LeakyReLU(0.1)` serves as an activation if it has no weights and leaves shapes alone.
+    A custom function gets arrays (n, ...). For training it needs an attribute `gradient`: a function
+    `gradient(inputs, upstream)` that returns the gradient of the loss with respect to the inputs, where `upstream`
+    is that of the outputs. A layer such as `layers.LeakyReLU(0.1)` can be used if it has no weights and doesn't
+    change shapes.
 
     Args:
-        identifier: such as "relu", `activations.relu`, a layer, a config dict or None.
+        identifier: a name such as "relu", a function, a layer, a config dict, or None for `linear`.
 
     Raises:
-        ValueError: for an unknown name; the message suggests the nearest.
-        TypeError: for anything else.
+        ValueError: if the name is unknown. The message suggests similar names.
+        TypeError: if `identifier` is of another type.
     """
     if identifier is None:
         return linear
@@ -172,17 +173,17 @@ def get(identifier: object) -> Any:
 
 
 def serialize(activation: object) -> str | dict[str, Any]:
-    """What `deserialize` makes `activation` from: the name of a function, the config dict of a layer."""
+    """Returns a description of `activation` for `deserialize`: a function's name, or a layer's config dict."""
     found = get(activation)
     return spec_config(found) if isinstance(found, Spec) else str(found.__name__)
 
 
 def deserialize(config: object, custom_objects: Mapping[str, Activation] | None = None) -> Any:
-    """The activation that `serialize` returned `config` for.
+    """Returns the activation that `serialize` described.
 
     Args:
         config: a name, or a dict with `class_name` and `config`.
-        custom_objects: activations by names of your own.
+        custom_objects: dict from names to custom activations.
     """
     if isinstance(config, Mapping):
         if config.get("class_name") == "function":

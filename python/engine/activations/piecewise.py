@@ -14,13 +14,13 @@ SIX = 6.0  # the highest value of relu6
 
 
 def linear(x: ArrayLike) -> Float32:
-    """`x` as it is.
+    """Linear activation: returns `x`.
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("linear"), x)
 
@@ -39,28 +39,28 @@ def relu_operation(negative_slope: object, max_value: object, threshold: object)
 def relu(
     x: ArrayLike, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
 ) -> Float32:
-    """`max(x, 0)`; a NaN stays a NaN.
+    """Rectified linear unit: `max(x, 0)`. NaN stays NaN.
 
     Args:
-        x: real numbers, of any shape.
-        negative_slope: below the threshold the result is `negative_slope * (x - threshold)`.
-        max_value: the highest result, at least 0; None for no limit.
-        threshold: up to which x counts as small.
+        x: array of real numbers, of any shape.
+        negative_slope: slope below the threshold, where the result is `negative_slope * (x - threshold)`.
+        max_value: largest result, at least 0; None for no limit.
+        threshold: numbers up to this value use `negative_slope`.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(relu_operation(negative_slope, max_value, threshold), x)
 
 
 def relu6(x: ArrayLike) -> Float32:
-    """`min(max(x, 0), 6)`.
+    """Rectified linear unit with largest value 6: `min(max(x, 0), 6)`.
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("relu6"), x)
 
@@ -71,74 +71,74 @@ def leaky_relu_operation(negative_slope: object) -> Operation:
 
 
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.2) -> Float32:
-    """`x` where it is at least 0, else `negative_slope * x` (Maas, Hannun and Ng, 2013).
+    """Leaky rectified linear unit: `x` if `x >= 0`, else `negative_slope * x` (Maas, Hannun and Ng, 2013).
 
     Args:
-        x: real numbers, of any shape.
-        negative_slope: a finite number.
+        x: array of real numbers, of any shape.
+        negative_slope: slope for negative numbers, finite.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(leaky_relu_operation(negative_slope), x)
 
 
 def hard_tanh(x: ArrayLike) -> Float32:
-    """`x` cut off at -1 and 1.
+    """Hard tanh: `x` clipped to [-1, 1].
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("hard_tanh"), x)
 
 
 def hard_sigmoid(x: ArrayLike) -> Float32:
-    """`x / 6 + 0.5` cut off at 0 and 1.
+    """Hard sigmoid: `x / 6 + 0.5` clipped to [0, 1].
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("hard_sigmoid"), x)
 
 
 def hard_silu(x: ArrayLike) -> Float32:
-    """`x * hard_sigmoid(x)`, also known as hard_swish (Howard et al., 2019).
+    """Hard SiLU, also known as hard swish: `x * hard_sigmoid(x)` (Howard et al., 2019).
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("hard_silu"), x)
 
 
 def sparse_plus(x: ArrayLike) -> Float32:
-    """0 up to -1, `(x + 1)**2 / 4` up to 1, then `x`.
+    """Sparse plus: 0 if `x <= -1`, `(x + 1)**2 / 4` up to 1, then `x`.
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("sparse_plus"), x)
 
 
 def sparse_sigmoid(x: ArrayLike) -> Float32:
-    """`(x + 1) / 2` cut off at 0 and 1 (Blondel, Martins and Niculae, 2019).
+    """Sparse sigmoid: `(x + 1) / 2` clipped to [0, 1] (Blondel, Martins and Niculae, 2019).
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("sparse_sigmoid"), x)
 
@@ -149,14 +149,14 @@ def soft_shrink_operation(threshold: object) -> Operation:
 
 
 def soft_shrink(x: ArrayLike, threshold: float = 0.5) -> Float32:
-    """`x` brought nearer to 0 by `threshold`, as far as 0.
+    """Soft shrink: moves `x` towards 0 by `threshold`, but not beyond 0.
 
     Args:
-        x: real numbers, of any shape.
-        threshold: at least 0.
+        x: array of real numbers, of any shape.
+        threshold: a number of at least 0.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(soft_shrink_operation(threshold), x)
 
@@ -167,14 +167,14 @@ def hard_shrink_operation(threshold: object) -> Operation:
 
 
 def hard_shrink(x: ArrayLike, threshold: float = 0.5) -> Float32:
-    """`x` where `|x| > threshold`, else 0.
+    """Hard shrink: `x` where `|x| > threshold`, else 0.
 
     Args:
-        x: real numbers, of any shape.
-        threshold: at least 0.
+        x: array of real numbers, of any shape.
+        threshold: a number of at least 0.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(hard_shrink_operation(threshold), x)
 
@@ -185,14 +185,14 @@ def threshold_operation(threshold: object, default_value: object) -> Operation:
 
 
 def threshold(x: ArrayLike, threshold: float, default_value: float) -> Float32:
-    """`x` where `x > threshold`, else `default_value`.
+    """Threshold: `x` where `x > threshold`, else `default_value`.
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
         threshold: a finite number.
         default_value: a finite number.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(threshold_operation(threshold, default_value), x)

@@ -20,56 +20,56 @@ def row_operation(name: str, axis: object) -> Operation:
 
 
 def softmax(x: ArrayLike, axis: int = -1) -> Float32:
-    """`exp(x) / sum(exp(x))` along `axis`.
+    """Softmax: `exp(x) / sum(exp(x))` along `axis`.
 
     Args:
-        x: real numbers, of any shape.
-        axis: along which.
+        x: array of real numbers, of any shape.
+        axis: axis of the computation.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return _along("softmax", x, axis)
 
 
 def log_softmax(x: ArrayLike, axis: int = -1) -> Float32:
-    """`log(softmax(x))` along `axis`.
+    """Logarithm of softmax: `log(softmax(x))` along `axis`.
 
     Args:
-        x: real numbers, of any shape.
-        axis: along which.
+        x: array of real numbers, of any shape.
+        axis: axis of the computation.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return _along("log_softmax", x, axis)
 
 
 def sparsemax(x: ArrayLike, axis: int = -1) -> Float32:
-    """`max(x - tau, 0)` along `axis`, with the `tau` that makes its sum 1 (Martins and Astudillo, 2016).
+    """Sparsemax: `max(x - tau, 0)` along `axis`, where `tau` makes the sum 1 (Martins and Astudillo, 2016).
 
     Args:
-        x: real numbers, of any shape.
-        axis: along which.
+        x: array of real numbers, of any shape.
+        axis: axis of the computation.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return _along("sparsemax", x, axis)
 
 
 def glu(x: ArrayLike, axis: int = -1) -> Float32:
-    """`a * sigmoid(b)` for the two halves a and b of `axis` (Dauphin et al., 2017).
+    """Gated linear unit: `a * sigmoid(b)` for the two halves a and b of `axis` (Dauphin et al., 2017).
 
     Args:
-        x: real numbers, of an even extent along `axis`.
+        x: array of real numbers, with an even length along `axis`.
         axis: the axis to split.
 
     Returns:
         float32 in the shape of `x`, but half as long along `axis`.
 
     Raises:
-        ValueError: for an odd extent.
+        ValueError: if the length along `axis` is odd.
     """
     array = np.asarray(x, np.float32)
     at = _axis(array, axis)

@@ -10,49 +10,49 @@ from engine.activations._apply import apply, operation
 
 
 def sigmoid(x: ArrayLike) -> Float32:
-    """`1 / (1 + exp(-x))`.
+    """Sigmoid: `1 / (1 + exp(-x))`.
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("sigmoid"), x)
 
 
 def tanh(x: ArrayLike) -> Float32:
-    """The hyperbolic tangent.
+    """Hyperbolic tangent: `tanh(x)`.
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("tanh"), x)
 
 
 def exponential(x: ArrayLike) -> Float32:
-    """`exp(x)`.
+    """Exponential: `exp(x)`.
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("exponential"), x)
 
 
 def silu(x: ArrayLike) -> Float32:
-    """`x * sigmoid(x)`, also known as swish (Elfwing, Uchibe and Doya, 2017).
+    """SiLU, also known as swish: `x * sigmoid(x)` (Elfwing, Uchibe and Doya, 2017).
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("silu"), x)
 
@@ -63,74 +63,74 @@ def gelu_operation(approximate: object) -> Operation:
 
 
 def gelu(x: ArrayLike, approximate: bool = False) -> Float32:
-    """`x * P(X <= x)` for a standard normal X (Hendrycks and Gimpel, 2016).
+    """Gaussian error linear unit: `x * P(X <= x)` for a standard normal X (Hendrycks and Gimpel, 2016).
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
         approximate: whether to compute `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))` instead.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(gelu_operation(approximate), x)
 
 
 def mish(x: ArrayLike) -> Float32:
-    """`x * tanh(softplus(x))` (Misra, 2019).
+    """Mish: `x * tanh(softplus(x))` (Misra, 2019).
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("mish"), x)
 
 
 def softplus(x: ArrayLike) -> Float32:
-    """`log(1 + exp(x))`.
+    """Softplus: `log(1 + exp(x))`.
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("softplus"), x)
 
 
 def log_sigmoid(x: ArrayLike) -> Float32:
-    """`log(sigmoid(x))`.
+    """Logarithm of sigmoid: `log(sigmoid(x))`.
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("log_sigmoid"), x)
 
 
 def softsign(x: ArrayLike) -> Float32:
-    """`x / (1 + |x|)`.
+    """Softsign: `x / (1 + |x|)`.
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("softsign"), x)
 
 
 def tanh_shrink(x: ArrayLike) -> Float32:
-    """`x - tanh(x)`.
+    """Tanh shrink: `x - tanh(x)`.
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("tanh_shrink"), x)
 
@@ -141,26 +141,26 @@ def elu_operation(alpha: object) -> Operation:
 
 
 def elu(x: ArrayLike, alpha: float = 1.0) -> Float32:
-    """`x` where it is positive, else `alpha * (exp(x) - 1)` (Clevert, Unterthiner and Hochreiter, 2016).
+    """Exponential linear unit: `x` if `x > 0`, else `alpha * (exp(x) - 1)` (Clevert et al., 2016).
 
     Args:
-        x: real numbers, of any shape.
-        alpha: what large negative numbers tend to, with the other sign.
+        x: array of real numbers, of any shape.
+        alpha: the result approaches `-alpha` for large negative numbers.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(elu_operation(alpha), x)
 
 
 def selu(x: ArrayLike) -> Float32:
-    """`1.0507 * elu(x, 1.6733)`, which keeps mean and variance (Klambauer et al., 2017).
+    """Scaled ELU: `1.0507 * elu(x, 1.6733)`, which keeps mean and variance (Klambauer et al., 2017).
 
     Args:
-        x: real numbers, of any shape.
+        x: array of real numbers, of any shape.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(operation("selu"), x)
 
@@ -171,14 +171,14 @@ def celu_operation(alpha: object) -> Operation:
 
 
 def celu(x: ArrayLike, alpha: float = 1.0) -> Float32:
-    """`max(x, 0) + alpha * (exp(min(x, 0) / alpha) - 1)` (Barron, 2017).
+    """Continuously differentiable ELU: `max(x, 0) + alpha * (exp(min(x, 0) / alpha) - 1)` (Barron, 2017).
 
     Args:
-        x: real numbers, of any shape.
-        alpha: what large negative numbers tend to, with the other sign; above 0.
+        x: array of real numbers, of any shape.
+        alpha: the result approaches `-alpha` for large negative numbers; above 0.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(celu_operation(alpha), x)
 
@@ -189,13 +189,13 @@ def squareplus_operation(b: object) -> Operation:
 
 
 def squareplus(x: ArrayLike, b: float = 4) -> Float32:
-    """`(x + sqrt(x**2 + b)) / 2` (Barron, 2021).
+    """Squareplus: `(x + sqrt(x**2 + b)) / 2` (Barron, 2021).
 
     Args:
-        x: real numbers, of any shape.
-        b: how wide the bend is, at least 0.
+        x: array of real numbers, of any shape.
+        b: smoothness, at least 0: larger values give a wider bend at 0.
 
     Returns:
-        float32 in the shape of `x`.
+        A float32 array in the shape of `x`.
     """
     return apply(squareplus_operation(b), x)

@@ -1,4 +1,4 @@
-"""Where weights start."""
+"""Initializers: functions that create the initial values of weights."""
 
 from __future__ import annotations
 
@@ -75,15 +75,15 @@ IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 
 
 def get(identifier: object) -> Any:
-    """The initializer that a name, a class, an object, a config dict, a function or an array stands for.
+    """Returns the initializer for an identifier.
 
     Args:
-        identifier: None stays None. A function takes a shape and `dtype=None` and returns an array; an array is the
-            start itself.
+        identifier: a name, a class, an instance, a config dict, a function `f(shape, dtype=None)` that returns an
+            array, an array with the initial values, or None, which is returned as None.
 
     Raises:
-        ValueError: for an unknown name; the message suggests the nearest.
-        TypeError: for anything else.
+        ValueError: if the name is unknown. The message suggests similar names.
+        TypeError: if `identifier` is of another type.
     """
     if identifier is None:
         return None

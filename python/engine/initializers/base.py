@@ -15,22 +15,22 @@ from engine._spec import Registry, Spec
 
 
 class Initializer(Spec, ABC):
-    """Base class: an object that fills an array of a given shape. One of your own defines `__call__`."""
+    """Base class of all initializers. Custom initializers define `__call__`."""
 
     @abstractmethod
     def __call__(self, shape: Sequence[int], dtype: object = None) -> Float32:
-        """Make an array.
+        """Returns an array with initial values.
 
         Args:
-            shape: of the result, such as `(inputs, units)` for a kernel.
-            dtype: None or float32, as which all weights are kept.
+            shape: shape of the result, such as `(inputs, units)` for a kernel.
+            dtype: None or "float32", the dtype of all weights.
 
         Returns:
             A float32 array.
         """
 
     def clone(self) -> Initializer:
-        """Another initializer with the same arguments."""
+        """Returns another initializer with the same arguments."""
         return type(self).from_config(self.get_config())
 
 
@@ -38,11 +38,11 @@ class BuiltIn(Initializer):
     """Base class of the package's own: checks shape and dtype."""
 
     def __call__(self, shape: Sequence[int], dtype: object = None) -> Float32:
-        """Make an array.
+        """Returns an array with initial values.
 
         Args:
-            shape: of the result, such as `(inputs, units)` for a kernel.
-            dtype: None or float32, as which all weights are kept.
+            shape: shape of the result, such as `(inputs, units)` for a kernel.
+            dtype: None or "float32", the dtype of all weights.
 
         Returns:
             A float32 array.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @register("zero")
 class Zeros(BuiltIn):
-    """All 0."""
+    """Initial values 0."""
 
     def _fill(self, shape: Shape) -> Float32:
         return np.zeros(shape, np.float32)
@@ -27,7 +27,7 @@ class Zeros(BuiltIn):
 
 @register("one")
 class Ones(BuiltIn):
-    """All 1."""
+    """Initial values 1."""
 
     def _fill(self, shape: Shape) -> Float32:
         return np.ones(shape, np.float32)
@@ -35,7 +35,7 @@ class Ones(BuiltIn):
 
 @register()
 class Constant(BuiltIn):
-    """All `value`.
+    """Initial values `value`.
 
     Args:
         value: a finite number, or an array that broadcasts to the weights, such as `[log(positive / negative)]`.
@@ -59,22 +59,22 @@ class Constant(BuiltIn):
             raise ValueError(msg) from None
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this object again, as plain Python values."""
+        """Returns the constructor arguments as plain Python values."""
         return {"value": self.value if isinstance(self.value, float) else Given(self.value)._serialized()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make an object from `config`, what `get_config` returned, or Keras' for its class."""
+        """Creates an initializer from `config`, as returned by `get_config` here or in Keras."""
         value = config.get("value", 0.0)
         return cls(numbers_of(value["config"]) if isinstance(value, Mapping) else value)
 
 
 @register("identityinitializer")
 class Identity(BuiltIn):
-    """`gain` on the diagonal of a matrix, else 0.
+    """Identity matrix multiplied by `gain`.
 
     Args:
-        gain: a finite number.
+        gain: a finite number, the value on the diagonal.
     """
 
     def __init__(self, gain: float = 1.0) -> None:

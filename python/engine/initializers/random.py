@@ -54,13 +54,13 @@ class Random(BuiltIn):
 
 @register("normal")
 class RandomNormal(Random):
-    """Normal.
+    """Initial values from a normal distribution.
 
     Args:
-        mean: a finite number.
-        stddev: the standard deviation, at least 0.
-        seed: None draws from the stream that `utils.set_random_seed` starts, so that every object gets numbers of its
-            own; an int gives the same numbers in every object.
+        mean: mean of the distribution.
+        stddev: standard deviation, at least 0.
+        seed: an int gives the same numbers in every instance. None draws a seed from the global stream, which
+            `utils.set_random_seed` resets.
     """
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None) -> None:
@@ -73,12 +73,12 @@ class RandomNormal(Random):
 
 @register()
 class TruncatedNormal(RandomNormal):
-    """Normal, but drawn again what lies more than two standard deviations from the mean.
+    """Initial values from a normal distribution, truncated at two standard deviations from the mean.
 
     Args:
-        mean: a finite number.
-        stddev: the standard deviation before the cut, at least 0.
-        seed: as for `RandomNormal`.
+        mean: mean of the distribution.
+        stddev: standard deviation before truncation, at least 0.
+        seed: an int or None, as for `RandomNormal`.
     """
 
     def _fill(self, shape: Shape) -> Float32:
@@ -87,12 +87,12 @@ class TruncatedNormal(RandomNormal):
 
 @register("uniform")
 class RandomUniform(Random):
-    """Uniform in [minval, maxval).
+    """Initial values from a uniform distribution in [minval, maxval).
 
     Args:
-        minval: the lowest value.
-        maxval: at least `minval`.
-        seed: as for `RandomNormal`.
+        minval: lower bound.
+        maxval: upper bound, at least `minval`.
+        seed: an int or None, as for `RandomNormal`.
     """
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Seed = None) -> None:
@@ -106,15 +106,16 @@ class RandomUniform(Random):
 
 @register()
 class VarianceScaling(Random):
-    """Of variance `scale / fan`, so that activations keep theirs from layer to layer.
+    """Distribution with variance `scale / fan`, which keeps the variance of activations from layer to layer.
 
     Args:
         scale: a positive number.
-        mode: the fan: "fan_in" (inputs of a unit), "fan_out" (outputs that an input feeds) or "fan_avg", their mean.
-        distribution: "truncated_normal", which "normal" is short for, "untruncated_normal" or "uniform".
-        seed: as for `RandomNormal`.
-        input_axes: axes of the shape whose product is the number of inputs; None for all but the last.
-        output_axes: likewise for the outputs; None for the last and, as in Keras, those before the last two.
+        mode: what `fan` is: "fan_in" (number of inputs), "fan_out" (number of outputs) or "fan_avg" (their mean).
+        distribution: "truncated_normal" (also called "normal"), "untruncated_normal" or "uniform".
+        seed: an int or None, as for `RandomNormal`.
+        input_axes: axes whose lengths multiply to the number of inputs; None means all but the last.
+        output_axes: axes whose lengths multiply to the number of outputs; None means the last and, as in Keras,
+            those before the last two.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature
@@ -170,48 +171,48 @@ class GlorotUniform(_Scaled):
 
 @register()
 class GlorotNormal(_Scaled):
-    """Truncated normal with `stddev = sqrt(2 / (fan_in + fan_out))` (Glorot and Bengio, 2010)."""
+    """Truncated normal distribution with `stddev = sqrt(2 / (fan_in + fan_out))` (Glorot and Bengio, 2010)."""
 
     _rule = (1.0, "fan_avg", "truncated_normal")
 
 
 @register()
 class LecunUniform(_Scaled):
-    """Uniform in [-limit, limit) with `limit = sqrt(3 / fan_in)` (Klambauer et al., 2017)."""
+    """Uniform distribution in [-limit, limit) with `limit = sqrt(3 / fan_in)` (Klambauer et al., 2017)."""
 
     _rule = (1.0, "fan_in", "uniform")
 
 
 @register()
 class LecunNormal(_Scaled):
-    """Truncated normal with `stddev = sqrt(1 / fan_in)` (Klambauer et al., 2017)."""
+    """Truncated normal distribution with `stddev = sqrt(1 / fan_in)` (Klambauer et al., 2017)."""
 
     _rule = (1.0, "fan_in", "truncated_normal")
 
 
 @register()
 class HeUniform(_Scaled):
-    """Uniform in [-limit, limit) with `limit = sqrt(6 / fan_in)` (He et al., 2015)."""
+    """Uniform distribution in [-limit, limit) with `limit = sqrt(6 / fan_in)` (He et al., 2015)."""
 
     _rule = (2.0, "fan_in", "uniform")
 
 
 @register()
 class HeNormal(_Scaled):
-    """Truncated normal with `stddev = sqrt(2 / fan_in)` (He et al., 2015)."""
+    """Truncated normal distribution with `stddev = sqrt(2 / fan_in)` (He et al., 2015)."""
 
     _rule = (2.0, "fan_in", "truncated_normal")
 
 
 @register("orthogonalinitializer")
 class Orthogonal(Random):
-    """Orthogonal rows or columns, whichever are fewer, of equal probability in all directions (Saxe et al., 2014).
+    """Random matrix with orthogonal rows or columns, whichever are fewer (Saxe et al., 2014).
 
-    Axes before the last are taken together.
+    For arrays with more axes, all axes before the last form the rows.
 
     Args:
-        gain: factor, the length of the rows or columns.
-        seed: as for `RandomNormal`.
+        gain: norm of the rows or columns.
+        seed: an int or None, as for `RandomNormal`.
     """
 
     def __init__(self, gain: float = 1.0, seed: Seed = None) -> None:
