@@ -1,4 +1,4 @@
-"""Models in files, as Keras has them, and in `.safetensors` and `.npz`; written whole or not at all."""
+"""Saving and loading of models: Keras' formats, `.safetensors` and `.npz`."""
 
 from __future__ import annotations
 
@@ -67,21 +67,21 @@ _UNBUILT = "has not yet been built: give it an input shape, call build(), or fit
 def save_model(
     model: Any, filepath: PathLike, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
 ) -> None:
-    """Save a model with its weights, what it was compiled with, and the state of its optimizer.
+    """Saves a model: its layers, weights, compile arguments and optimizer state.
 
     Args:
-        model: what to save.
-        filepath: ends in `.keras` for Keras' format, `.npz`, `.safetensors`, or `.h5` for Keras' older format, whose
-            folder is made if it is missing; a folder with `zipped=False`, which is made as well.
-        overwrite: whether to replace what is there without asking.
-        zipped: False writes the contents of a `.keras` file into a folder, and leaves all other files in it.
-        kwargs: `include_optimizer=False` leaves out the optimizer's state; `save_format`, as in older scripts, which
-            the name tells anyway.
+        model: the model to save.
+        filepath: path that ends in `.keras` (Keras' format), `.npz`, `.safetensors` or `.h5` (Keras' older format);
+            with `zipped=False` the path of a folder. With `.h5` and `zipped=False`, missing folders are created.
+        overwrite: whether to replace an existing file without asking.
+        zipped: False writes the contents of a `.keras` file into a folder and keeps all other files in that folder.
+        kwargs: `include_optimizer=False` leaves out the optimizer state. `save_format`, from older versions of
+            Keras, is ignored: the suffix decides.
 
     Raises:
-        ValueError: for another ending.
-        OSError: if the file can't be written, or its folder doesn't exist; what was there before is unchanged then.
-        ImportError: if the format needs a package that isn't installed.
+        ValueError: if the suffix is unknown.
+        OSError: if the file can't be written, or its folder doesn't exist. An existing file is unchanged then.
+        ImportError: if the format needs a package that is not installed.
     """
     include_optimizer = flag(kwargs.pop("include_optimizer", True), "include_optimizer")
     kwargs.pop("save_format", None)
@@ -114,21 +114,22 @@ def load_model(
     compile: bool = True,
     safe_mode: bool = True,
 ) -> Any:
-    """Load a model that `save_model`, or Keras, has saved.
+    """Loads a model saved by `save_model` or by Keras.
 
     Args:
-        filepath: of the file, or of a folder written with `zipped=False`.
-        custom_objects: classes and functions of your own by name; those that are registered are known.
-        compile: whether to compile it as it was.
-        safe_mode: of no account: code in files, as Keras has it of lambdas, is never run.
+        filepath: path of the file, or of a folder written with `zipped=False`.
+        custom_objects: dict from names to custom classes and functions. Registered ones need not be given.
+        compile: whether to compile the model as the saved one was.
+        safe_mode: Ignored. Code stored in a file, such as that of lambdas in Keras' files, is never run.
 
     Returns:
-        A new model, which trains on as the saved one would have: to the bit, unless Keras has written the file.
+        The model. Training continues as with the saved model, bit for bit unless Keras wrote the file.
 
     Raises:
-        ValueError: for a file that is damaged, or no model of this engine; the message says what is wrong.
-        OSError: for one that can't be read.
-        ImportError: if the format needs a package that isn't installed.
+        ValueError: if the file is damaged, or holds no model that this package supports. The message names the
+            reason.
+        OSError: if the file can't be read.
+        ImportError: if the format needs a package that is not installed.
     """
     flag(safe_mode, "safe_mode")
     path = Path(path_of(filepath, "filepath"))
@@ -189,20 +190,21 @@ def _model_in(reader: Reader, compile: bool) -> Any:
 def save_weights(
     model: Any, filepath: PathLike, overwrite: bool = True, max_shard_size: float | None = None, **kwargs: Any
 ) -> None:
-    """Save the weights of a model, and the state of its optimizer.
+    """Saves the weights of a model and its optimizer state.
 
     Args:
-        model: built.
-        filepath: ends in `.weights.h5` for Keras' format, `.npz` or `.safetensors`; with `max_shard_size` in
-            `.weights.json`.
-        overwrite: whether to replace what is there without asking.
-        max_shard_size: of each of several files of Keras' format beside that one, in GiB; None for one file.
-        kwargs: `objects_to_skip`, layers or the optimizer, which are left out.
+        model: a built model.
+        filepath: path that ends in `.weights.h5` (Keras' format), `.npz` or `.safetensors`; with `max_shard_size`
+            in `.weights.json`.
+        overwrite: whether to replace an existing file without asking.
+        max_shard_size: largest size of one file in GiB. The weights are split over several `.weights.h5` files
+            beside the `.weights.json`. None writes one file.
+        kwargs: `objects_to_skip`, a list of layers, or the optimizer, that are not saved.
 
     Raises:
-        ValueError: for another ending, or a model without weights.
-        OSError: if the file can't be written, or its folder doesn't exist; what was there before is unchanged then.
-        ImportError: if the format needs a package that isn't installed.
+        ValueError: if the suffix is unknown, or the model isn't built.
+        OSError: if the file can't be written, or its folder doesn't exist. An existing file is unchanged then.
+        ImportError: if the format needs a package that is not installed.
     """
     path, skipped = path_of(filepath, "filepath"), _skipped(kwargs)
     if max_shard_size is None:
@@ -224,19 +226,19 @@ def save_weights(
 
 
 def load_weights(model: Any, filepath: PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:
-    """Load the weights of a model from any file that holds some, and the state of its optimizer if it is compiled.
+    """Loads weights from a file of any supported format, and the optimizer state if the model is compiled.
 
     Args:
-        model: of the same layers; built.
-        filepath: of the file.
-        skip_mismatch: whether layers that differ from the file are left as they are, with a warning.
-        kwargs: `objects_to_skip`, layers or the optimizer, which are left as they are; `by_name=True`, of Keras' older
-            `.h5`, loads the layers that have the names of layers there, and nothing else.
+        model: a built model with the same layers.
+        filepath: path of the file.
+        skip_mismatch: whether to skip layers whose weights differ in number or shape from the file, with a warning.
+        kwargs: `objects_to_skip`, a list of layers, or the optimizer, that are not loaded; `by_name=True`, for
+            Keras' older `.h5` files, loads only the layers whose names occur in the file.
 
     Raises:
-        ValueError: for a file that is damaged or doesn't fit; the model is unchanged then.
-        OSError: for one that can't be read.
-        ImportError: if the format needs a package that isn't installed.
+        ValueError: if the file is damaged or doesn't match the model. The model is unchanged then.
+        OSError: if the file can't be read.
+        ImportError: if the format needs a package that is not installed.
     """
     path, by_name = path_of(filepath, "filepath"), kwargs.pop("by_name", None)
     skipped, format_ = _skipped(kwargs), _format(path)
@@ -253,14 +255,14 @@ def load_weights(model: Any, filepath: PathLike, skip_mismatch: bool = False, **
 
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """The model that its `to_json` described, with fresh weights.
+    """Creates a model from JSON, with newly initialized weights.
 
     Args:
-        json_string: what `to_json` returned, or Keras' did.
-        custom_objects: classes and functions of your own by name.
+        json_string: the result of `to_json`, here or in Keras.
+        custom_objects: dict from names to custom classes and functions.
 
     Raises:
-        ValueError: if it describes no model of this engine.
+        ValueError: if it doesn't describe a model that this package supports.
     """
     with understood("the config"), custom_object_scope(custom_objects):
         config = parsed(json_string)
