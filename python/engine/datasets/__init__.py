@@ -1,4 +1,4 @@
-"""Data sets: MNIST, which travels inside the package, and Fashion-MNIST from a cache, a folder or the network."""
+"""Data sets: MNIST, which the package contains, and Fashion-MNIST, which is downloaded."""
 
 from __future__ import annotations
 

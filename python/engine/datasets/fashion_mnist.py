@@ -37,26 +37,26 @@ _FASHION_MNIST = Published(
 def load_data(
     path: str | os.PathLike[str] | None = None,
 ) -> tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]], tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Load Fashion-MNIST: from the user's cache folder, else from Debian's package, else from the network.
+    """Loads Fashion-MNIST from the user's cache folder, else from Debian's package, else from the network.
 
-    The cache folder is that of `mnist.load_data`. What is downloaded is checked against its SHA-256.
+    The cache folder is that of `mnist.load_data`. Downloads are checked by their SHA-256.
 
     The classes 0 to 9 are T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot. The
     data are Zalando's, under the MIT licence.
 
     Args:
         path: a folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
-            `t10k-labels-idx1-ubyte`, each plain or with `.gz`, to read instead: of any data set in this form.
+            `t10k-labels-idx1-ubyte`, each plain or with `.gz`. The data set is read from there instead.
 
     Returns:
         `(x_train, y_train), (x_test, y_test)`: images uint8 (60000, 28, 28) and (10000, 28, 28); labels uint8
         (60000,) and (10000,).
 
     Raises:
-        TypeError: `path` isn't a path.
-        FileNotFoundError: `path` lacks one of the files.
-        ValueError: a file in `path` isn't the IDX file of a uint8 array.
-        OSError: the data is nowhere here and can't be downloaded; the message says where it was looked for.
+        TypeError: if `path` isn't a path.
+        FileNotFoundError: if `path` lacks one of the files.
+        ValueError: if a file in `path` isn't an IDX file of a uint8 array.
+        OSError: if the data is not found and can't be downloaded. The message lists the places.
     """
     folder = None if path is None else path_of(path, "path")
     x_train, y_train, x_test, y_test = _FASHION_MNIST.load(folder)

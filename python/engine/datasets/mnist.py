@@ -28,27 +28,27 @@ _MNIST = Packed(
 def load_data(
     path: str | os.PathLike[str] | None = None,
 ) -> tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]], tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Load MNIST: from the user's cache folder, or the first time from the package, never the network.
+    """Loads MNIST from the package, without the network, and caches it in the user's cache folder.
 
     The cache folder is `mlp-engine` in `$ENGINE_CACHE_DIR`, else `$XDG_CACHE_HOME`, else `~/.cache`
-    (macOS: `~/Library/Caches`, Windows: `%LOCALAPPDATA%`). A damaged cache is made anew; where the
-    folder can't be written the data just isn't cached.
+    (macOS: `~/Library/Caches`, Windows: `%LOCALAPPDATA%`). A damaged cache is replaced. If the folder can't be
+    written, the data isn't cached.
 
     The data are Yann LeCun's, Corinna Cortes's and Christopher J. C. Burges's, under CC BY-SA 3.0.
 
     Args:
-        path: where to cache: a file name in the cache folder, or an absolute path. The name may be
-            anything (Keras scripts say "mnist.npz"); the contents are the engine's own format. An
-            existing file outside the cache folder that isn't such a cache is neither read nor replaced.
+        path: cache file: a file name in the cache folder, or an absolute path. Any name will do (Keras scripts use
+            "mnist.npz"); the contents have a format of this package. An existing file outside of the cache folder
+            that isn't such a cache is neither read nor replaced.
 
     Returns:
         `(x_train, y_train), (x_test, y_test)`: images uint8 (60000, 28, 28) and (10000, 28, 28) with
-        values from 0 (paper) to 255 (ink); labels uint8 (60000,) and (10000,) from 0 to 9.
+        values from 0 (background) to 255 (ink); labels uint8 (60000,) and (10000,) from 0 to 9.
 
     Raises:
-        TypeError: `path` isn't a path.
-        ImportError: Python has no `lzma` module, and the data isn't in the cache.
-        OSError: the package's own data files are missing or damaged.
+        TypeError: if `path` isn't a path.
+        ImportError: if Python has no `lzma` module, and the data isn't in the cache.
+        OSError: if the data files of the package are missing or damaged.
 
     Example:
         >>> (x_train, y_train), (x_test, y_test) = load_data()
