@@ -1,7 +1,7 @@
-"""Pictures of training, answers and weights, drawn by matplotlib into the Axes you give, or into a new figure.
+"""Plots of training, predictions and weights with matplotlib, into given Axes or a new figure.
 
-The colors can be told apart by the color-blind, and read on light and on dark; text and background are those of your
-style. Needs matplotlib: `pip install matplotlib`.
+The colors suit color-blind readers, and light and dark backgrounds. Text and background follow the matplotlib
+style. It needs matplotlib: `pip install matplotlib`.
 """
 
 from __future__ import annotations

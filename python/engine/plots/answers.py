@@ -37,21 +37,24 @@ def confusion_matrix(
     display_labels: Sequence[Any] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw how often each class was taken for each; what was right is on the diagonal, its share at the right.
+    """Plots a confusion matrix: true classes in rows, predicted classes in columns.
+
+    Correct predictions are on the diagonal; their fraction in each row is written at the right.
 
     Args:
         y_true: class indices (n,) or (n, 1), one-hot rows (n, classes), or strings (n,).
-        y_pred: the same, or outputs of a model (n, classes), of which the largest counts, or (n, 1), of which those
-            above 0.5 count as class 1.
-        normalize: None shows numbers of samples; "true" shares of a row, "pred" of a column, "all" of the whole.
-        display_labels: names of the classes.
-        ax: the Axes to draw into; default those of a new figure of pyplot.
+        y_pred: the same, or outputs of a model: (n, classes), where the largest output decides, or (n, 1), where
+            outputs above 0.5 mean class 1.
+        normalize: None shows numbers of samples. "true" shows fractions of each row, "pred" of each column, "all"
+            of all samples.
+        display_labels: names of the classes, in their order; default the labels themselves.
+        ax: matplotlib Axes to draw into; default a new pyplot figure.
 
     Returns:
         The Axes.
 
     Raises:
-        ValueError: if the arguments don't go together, or hold no classes.
+        ValueError: if the arguments don't match, or don't contain classes.
     """
     choice("none" if normalize is None else normalize, "normalize", ("none", "true", "pred", "all"))
     found = answers(y_true, y_pred, display_labels)
@@ -133,25 +136,25 @@ def worst_mistakes(
     image_shape: Sequence[int] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the images that a classifier got wrong, those first of which it was most sure.
+    """Plots misclassified images, those with the most confident predictions first.
 
-    Below each: its class, what it was taken for, and the probability that the classifier gave to that.
+    The caption of each has the true class, the predicted class and its probability.
 
     Args:
         x: images (n, height, width), (n, height, width, 1 or 3), or (n, pixels).
         y_true: class indices (n,) or (n, 1), or one-hot rows (n, classes).
-        y_pred: probabilities, as `predict` gives: (n, classes), or (n, 1) or (n,) of class 1.
-        n: of mistakes, at most.
-        columns: in each row.
-        display_labels: names of the classes.
-        image_shape: of one image, such as (28, 28), where its rows are in `x` one after the other; default a square.
-        ax: the Axes to draw into; default those of a new figure of pyplot.
+        y_pred: probabilities, as returned by `predict`: (n, classes), or (n, 1) or (n,) for class 1.
+        n: largest number of images.
+        columns: number of images in each row.
+        display_labels: names of the classes, in their order; default the labels themselves.
+        image_shape: shape of one image, such as (28, 28), if `x` is (n, pixels); default a square.
+        ax: matplotlib Axes to draw into; default a new pyplot figure.
 
     Returns:
         The Axes.
 
     Raises:
-        ValueError: if the arguments don't go together, or `x` holds no images.
+        ValueError: if the arguments don't match, or `x` doesn't contain images.
     """
     n, columns = integer(n, "n", 1), integer(columns, "columns", 1)
     images, limits = pictures_of(x, image_shape)

@@ -24,22 +24,22 @@ _VALIDATION = "val_"
 
 
 def learning_curves(history: Any, metrics: str | Sequence[str] | None = None, *, ax: Any = None) -> Any:
-    """Draw loss and metrics over the epochs, one panel each: on the training data, and on the validation data.
+    """Plots the loss and the metrics over the epochs, for training and validation data.
 
-    Values on the training data are means over an epoch, while the weights still move; those on the validation data
-    are of the weights at its end. So the second can be the better ones.
+    Training values are means over an epoch, while the weights change. Validation values are computed at the end of
+    the epoch, so they can be better.
 
     Args:
-        history: what `fit` returned, or a mapping of names to one number per epoch, such as its `history`.
-        metrics: name of what to draw, or names; default all. The validation of each goes with it.
-        ax: the Axes to draw into; for several names as many. Default a new figure of pyplot.
+        history: the `History` that `fit` returned, or a dict from names to one number per epoch.
+        metrics: name or list of names to draw; default all. Each is drawn with its validation values.
+        ax: matplotlib Axes to draw into, one per name; default a new pyplot figure.
 
     Returns:
-        The Axes if `metrics` is one name, else an array of them, one per name.
+        The Axes if `metrics` is one name, otherwise an array of Axes, one per name.
 
     Raises:
-        TypeError: if `history` is none, or `ax` no Axes.
-        ValueError: for a name that `history` doesn't have, an empty history, or another number of Axes.
+        TypeError: if `history` is not a history, or `ax` is not Axes.
+        ValueError: if a name isn't in `history`, the history is empty, or the number of Axes is wrong.
     """
     found = _points(history)
     known = list(dict.fromkeys(name.removeprefix(_VALIDATION) for name in found))

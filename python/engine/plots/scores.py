@@ -40,22 +40,23 @@ def roc_curve(
     display_labels: Sequence[Any] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the rate of true positives against that of false ones over all thresholds.
+    """Plots the ROC curve: the rate of true positives against that of false positives.
 
-    With two classes the curve of class 1, else one of each class against all others. AUC, the area below, is the
-    probability that a sample of the class scores higher than one of another (Hanley and McNeil, 1982).
+    For two classes it is the curve of class 1; otherwise there is one for each class against all others. AUC, the
+    area under the curve, is the probability that a sample of the class scores higher than a sample of another class
+    (Hanley and McNeil, 1982).
 
     Args:
         y_true: class indices (n,) or (n, 1), or one-hot rows (n, classes).
         y_score: outputs of a model: (n, classes), or (n,) or (n, 1) for class 1.
-        display_labels: names of the classes.
-        ax: the Axes to draw into; default those of a new figure of pyplot.
+        display_labels: names of the classes, in their order; default the labels themselves.
+        ax: matplotlib Axes to draw into; default a new pyplot figure.
 
     Returns:
         The Axes.
 
     Raises:
-        ValueError: if the arguments don't go together, or all samples are of one class.
+        ValueError: if the arguments don't match, or all samples belong to one class.
     """
     ax = _draw(_roc, "AUC", y_true, y_score, display_labels, ax)
     # Chance: half of all pairs in order.
@@ -74,22 +75,23 @@ def precision_recall_curve(
     display_labels: Sequence[Any] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw precision against recall over all thresholds.
+    """Plots precision against recall over all thresholds.
 
-    With two classes the curve of class 1, else one of each class against all others. AP, the average precision, is
+    For two classes it is the curve of class 1; otherwise there is one for each class against all others. AP, the
+    average precision, is
     `sum((recall_i - recall_{i-1}) * precision_i)` from the highest threshold to the lowest.
 
     Args:
         y_true: class indices (n,) or (n, 1), or one-hot rows (n, classes).
         y_score: outputs of a model: (n, classes), or (n,) or (n, 1) for class 1.
-        display_labels: names of the classes.
-        ax: the Axes to draw into; default those of a new figure of pyplot.
+        display_labels: names of the classes, in their order; default the labels themselves.
+        ax: matplotlib Axes to draw into; default a new pyplot figure.
 
     Returns:
         The Axes.
 
     Raises:
-        ValueError: if the arguments don't go together, or all samples are of one class.
+        ValueError: if the arguments don't match, or all samples belong to one class.
     """
     ax = _draw(_precision_recall, "AP", y_true, y_score, display_labels, ax)
     headline(ax, "Precision and recall")

@@ -43,23 +43,24 @@ def weight_images(
     feature_names: Sequence[object] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the weights by which units see their inputs: a picture per unit, or a row where inputs are no images.
+    """Plots the input weights of units: an image per unit, or a row per unit if inputs aren't images.
 
     Orange is positive, blue negative; all pictures have the same scale, symmetric about 0.
 
     Args:
-        weights: a model, of which the first layer with a kernel is drawn; a layer; or a kernel (inputs, units).
-        n: of units, from the first on.
-        columns: pictures in each row.
-        image_shape: of one sample, such as (28, 28); default that of the model's inputs, or a square.
-        feature_names: of the inputs, which are no images then; default the names of the columns that `fit` saw.
-        ax: the Axes to draw into; default those of a new figure of pyplot.
+        weights: a model (its first layer with a kernel is used), a layer, or a kernel (inputs, units).
+        n: largest number of units, from the first on.
+        columns: number of images in each row.
+        image_shape: shape of one sample, such as (28, 28); default the input shape of the model, or a square.
+        feature_names: names of the inputs, which are not drawn as images then; default the column names of the data
+            in `fit`.
+        ax: matplotlib Axes to draw into; default a new pyplot figure.
 
     Returns:
         The Axes.
 
     Raises:
-        ValueError: if there is no kernel, or the other arguments don't suit it.
+        ValueError: if there is no kernel, or the other arguments don't match it.
     """
     n, columns = integer(n, "n", 1), integer(columns, "columns", 1)
     kernel, title = _kernel(weights)
