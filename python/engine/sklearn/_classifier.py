@@ -26,63 +26,66 @@ if TYPE_CHECKING:
 class MLPClassifier(ClassifierMixin, Perceptron):
     """scikit-learn's `MLPClassifier`, computed by the engine: the same arguments, attributes and losses.
 
-    The log-loss is minimised by `adam`, `sgd` or `lbfgs`. Everything is computed in float32, whatever the type of `X`
-    is: float64 and uint8 are read where they lie. Weights and predictions have scikit-learn's types: float32 where all
+    The log-loss is minimised by `adam`, `sgd` or `lbfgs`. Everything is computed in float32, for any dtype of `X`;
+    float64 and uint8 are read without a copy. Weights and predictions have scikit-learn's dtypes: float32 where all
     of `X` was float32, else float64. Weights start with the numbers that scikit-learn draws for the same
     `random_state`, and `early_stopping` holds out the same samples; the order of the samples is the engine's own, so
     with `shuffle=False` losses and weights are scikit-learn's up to rounding. One `random_state` gives the same bits on
-    any x86-64 and any number of threads. Where a batch holds all samples, their order and the way they are repeated
-    don't change a bit either.
+    any x86-64 and any number of threads. If a batch holds all samples, their order doesn't change a bit either, nor
+    does it matter whether a sample is repeated or has a larger weight.
 
     Args:
-        hidden_layer_sizes: units of each hidden layer.
-        activation: of the hidden layers: "identity", "logistic", "tanh" or "relu".
+        hidden_layer_sizes: number of units of each hidden layer.
+        activation: activation of the hidden layers: "identity", "logistic", "tanh" or "relu".
         solver: "adam" (Kingma and Ba, 2014), "sgd", or "lbfgs", a quasi-Newton method for small data sets.
         alpha: factor of the penalty `alpha / 2 * sum(coefs**2)`, which is divided by the weight of the batch.
         batch_size: samples per step; "auto" is `min(200, n)`. The last batch of an epoch may be smaller.
-        learning_rate: of "sgd": "constant", "invscaling" (`learning_rate_init / (t_ + 1)**power_t` after every epoch),
+        learning_rate: schedule of "sgd": "constant", "invscaling" (`learning_rate_init / (t_ + 1)**power_t` after
+            every epoch),
             or "adaptive" (divided by 5 where training would otherwise end).
-        learning_rate_init: step size of "adam" and "sgd" at first.
+        learning_rate_init: initial step size of "adam" and "sgd".
         power_t: exponent of "invscaling".
-        max_iter: most epochs, or iterations of "lbfgs".
-        shuffle: whether every epoch takes the samples in a new order.
-        random_state: seed or generator of the weights, of what is held out, of the order and of dropout.
+        max_iter: largest number of epochs, or of iterations of "lbfgs".
+        shuffle: whether to shuffle the samples in every epoch.
+        random_state: seed or generator for initial weights, held-out samples, the order of samples and dropout.
         tol: training ends after more than `n_iter_no_change` epochs that don't improve the loss, or with
-            `early_stopping` the score, by so much. Of "lbfgs" the largest slope of a solution.
-        verbose: whether every epoch prints its loss.
-        warm_start: whether `fit` goes on from the weights that there are.
-        momentum: of "sgd", in [0, 1].
-        nesterovs_momentum: whether that is Nesterov's.
-        early_stopping: whether a part is held out, whose score ends the training and chooses the weights.
-        validation_fraction: the share of that part.
-        beta_1: of "adam": decay of the mean of gradients.
-        beta_2: of "adam": decay of the mean of their squares.
-        epsilon: of "adam": keeps its division finite.
-        n_iter_no_change: see `tol`.
-        max_fun: most evaluations of the loss by "lbfgs".
-        class_weight: label -> weight, a list of such dicts for several outputs, or "balanced"; multiplies into
-            `sample_weight`, of validation scores as well.
-        dropout: share of each hidden layer's outputs that is dropped in training, or one share per layer.
-        callbacks: objects of `engine.callbacks`, called in every `fit`; their logs have `loss` and `accuracy`, and with
+            `early_stopping` the score, by this much. For "lbfgs" it is the largest gradient component at a solution.
+        verbose: whether to print the loss of every epoch.
+        warm_start: whether `fit` continues from the current weights.
+        momentum: momentum of "sgd", in [0, 1].
+        nesterovs_momentum: whether to use Nesterov momentum.
+        early_stopping: whether to hold out samples, stop training when their score stops improving, and keep the
+            best weights.
+        validation_fraction: fraction of the samples to hold out.
+        beta_1: decay of the average of gradients in "adam".
+        beta_2: decay of the average of squared gradients in "adam".
+        epsilon: small number that avoids division by 0 in "adam".
+        n_iter_no_change: number of epochs without improvement, see `tol`.
+        max_fun: largest number of evaluations of the loss by "lbfgs".
+        class_weight: dict from label to weight, a list of such dicts for several outputs, or "balanced". Multiplied
+            by `sample_weight`, also for validation scores.
+        dropout: dropout rate of all hidden layers, or one rate per layer.
+        callbacks: list of instances from `engine.callbacks`, used in every `fit`. Their logs have `loss` and
+            `accuracy`, and with
             `validation_data` or `early_stopping` the same with `val_`.
-        validation_data: `(X, y)` or `(X, y, sample_weight)`, whose score is noted after every epoch; with
-            `early_stopping` it stands for the part that would be held out.
+        validation_data: `(X, y)` or `(X, y, sample_weight)`, whose score is recorded after every epoch. With
+            `early_stopping` it is used instead of held-out samples.
 
     Attributes:
         classes_: labels, sorted.
-        loss_: of the last epoch.
-        best_loss_: the smallest; None with `early_stopping`.
-        loss_curve_: of every epoch.
-        validation_scores_: the accuracy after every epoch; None where nothing is held out.
-        best_validation_score_: the largest of them, or None.
-        t_: samples that were trained on.
-        coefs_: matrices (inputs, units) of all layers, read-only: to change predictions, put others in their
-            places.
-        intercepts_: (units,) of all layers.
+        loss_: loss of the last epoch.
+        best_loss_: smallest loss; None with `early_stopping`.
+        loss_curve_: list of the losses of all epochs.
+        validation_scores_: the accuracy after every epoch; None without validation.
+        best_validation_score_: largest validation score, or None.
+        t_: number of samples seen in training.
+        coefs_: list of the kernels (inputs, units) of all layers. The arrays are read-only; to change predictions,
+            replace them.
+        intercepts_: list of the biases (units,) of all layers.
         n_features_in_: number of columns of `X`.
-        feature_names_in_: their names, if `X` was a frame that has some.
-        n_iter_: epochs, or iterations, of the last `fit`.
-        n_layers_: number of layers, the inputs included.
+        feature_names_in_: names of the columns, if `X` was a DataFrame with string column names.
+        n_iter_: number of epochs or iterations of the last `fit`.
+        n_layers_: number of layers, including the input layer.
         n_outputs_: number of outputs.
         out_activation_: "softmax" for several classes, "logistic" for two and for several labels at once.
 
@@ -137,13 +140,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     @available_if(is_stochastic)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:  # noqa: N803
-        """Train for one epoch, going on from the weights and the state of the solver.
+        """Trains for one epoch, from the current weights and optimizer state.
 
         Args:
-            X: as for `fit`.
-            y: as for `fit`.
-            sample_weight: as for `fit`.
-            classes: all labels that there will ever be; the first call needs them.
+            X: samples (n, features), as for `fit`.
+            y: targets, as for `fit`.
+            sample_weight: weights (n,), as for `fit`.
+            classes: all labels that will occur in any call. The first call needs them.
 
         Returns:
             The estimator.
@@ -167,19 +170,21 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Any:  # noqa: N803 # scikit-learn's name
-        """The most probable class of each row, (n,); of several labels those that are likelier than not, (n, labels).
+        """Returns the most probable class of each row, (n,).
+
+        For multilabel targets it returns the labels with probability above 0.5, (n, labels).
 
         Args:
-            X: as for `fit`.
+            X: samples (n, features), as for `fit`.
         """
         outputs = self._read(X)
         return self._labels.decoded(outputs)
 
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
-        """The probability of each class, in the order of `classes_`: (n, classes).
+        """Returns the probability of each class, in the order of `classes_`: (n, classes).
 
         Args:
-            X: as for `fit`.
+            X: samples (n, features), as for `fit`.
         """
         outputs = self._read(X)
         if outputs.shape[1] == 1:
@@ -191,10 +196,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return outputs
 
     def predict_log_proba(self, X: Any) -> Array:  # noqa: N803
-        """Logarithms of `predict_proba`.
+        """Returns the logarithms of `predict_proba`, (n, classes).
 
         Args:
-            X: as for `fit`.
+            X: samples (n, features), as for `fit`.
         """
         with np.errstate(divide="ignore"):  # float32 has no room for the smallest
             return np.log(self.predict_proba(X))

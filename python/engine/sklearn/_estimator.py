@@ -50,12 +50,12 @@ class Perceptron(Record):
     _defaults: ClassVar[dict[str, Any]]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803 # scikit-learn's name
-        """Train from fresh weights, or with `warm_start` from those that there are.
+        """Trains the network, from new weights or, with `warm_start`, from the current ones.
 
         Args:
-            X: numbers (n, features): an array, a frame, or a sparse matrix.
+            X: numbers (n, features) as an array, a DataFrame or a sparse matrix.
             y: targets (n,), or (n, outputs).
-            sample_weight: (n,); the loss of a batch is `sum(weight * loss) / sum(weight)`.
+            sample_weight: weights (n,); the loss of a batch is `sum(weight * loss) / sum(weight)`.
 
         Returns:
             The estimator.
@@ -65,10 +65,10 @@ class Perceptron(Record):
 
     @property
     def model_(self) -> Sequential:
-        """The trained network as a Sequential of the engine, such as for `export` as ONNX or C.
+        """The trained network as a `Sequential`, for example to `export` it as ONNX or C.
 
-        It is made anew, with the weights of `coefs_` and `intercepts_`, each time it is asked for: what happens to it
-        does not change the estimator. Its outputs are those of the last layer: probabilities, or numbers.
+        Each access creates a new model with the weights `coefs_` and `intercepts_`, so that changes to it don't
+        change the estimator. Its outputs are those of the last layer: probabilities or numbers.
         """
         check_is_fitted(self)
         units = (self.n_features_in_, *map(len, self.intercepts_))

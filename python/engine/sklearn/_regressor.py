@@ -23,57 +23,59 @@ if TYPE_CHECKING:
 class MLPRegressor(RegressorMixin, Perceptron):
     """scikit-learn's `MLPRegressor`, computed by the engine: the same arguments, attributes and losses.
 
-    What `MLPClassifier` says about types, about `random_state` and about batches of all samples holds here, too.
+    Types, `random_state` and batches of all samples are as described for `MLPClassifier`.
 
     Args:
-        loss: "squared_error", or "poisson" for `y >= 0`, whose outputs are exponentials. Both are half of what the
-            name says: `(y - p)**2 / 2`, and `y * log(y / p) - y + p`. As in scikit-learn the gradient adds up the
+        loss: "squared_error", or "poisson" for `y >= 0`, whose outputs are exponentials. Both have scikit-learn's
+            scale: `(y - p)**2 / 2`, and `y * log(y / p) - y + p`. As in scikit-learn the gradient adds up the
             outputs, while the squared error that is shown is their mean.
-        hidden_layer_sizes: units of each hidden layer.
-        activation: of the hidden layers: "identity", "logistic", "tanh" or "relu".
+        hidden_layer_sizes: number of units of each hidden layer.
+        activation: activation of the hidden layers: "identity", "logistic", "tanh" or "relu".
         solver: "adam" (Kingma and Ba, 2014), "sgd", or "lbfgs", a quasi-Newton method for small data sets.
         alpha: factor of the penalty `alpha / 2 * sum(coefs**2)`, which is divided by the weight of the batch.
         batch_size: samples per step; "auto" is `min(200, n)`. The last batch of an epoch may be smaller.
-        learning_rate: of "sgd": "constant", "invscaling" (`learning_rate_init / (t_ + 1)**power_t` after every epoch),
+        learning_rate: schedule of "sgd": "constant", "invscaling" (`learning_rate_init / (t_ + 1)**power_t` after
+            every epoch),
             or "adaptive" (divided by 5 where training would otherwise end).
-        learning_rate_init: step size of "adam" and "sgd" at first.
+        learning_rate_init: initial step size of "adam" and "sgd".
         power_t: exponent of "invscaling".
-        max_iter: most epochs, or iterations of "lbfgs".
-        shuffle: whether every epoch takes the samples in a new order.
-        random_state: seed or generator of the weights, of what is held out, of the order and of dropout.
+        max_iter: largest number of epochs, or of iterations of "lbfgs".
+        shuffle: whether to shuffle the samples in every epoch.
+        random_state: seed or generator for initial weights, held-out samples, the order of samples and dropout.
         tol: training ends after more than `n_iter_no_change` epochs that don't improve the loss, or with
-            `early_stopping` the score, by so much. Of "lbfgs" the largest slope of a solution.
-        verbose: whether every epoch prints its loss.
-        warm_start: whether `fit` goes on from the weights that there are.
-        momentum: of "sgd", in [0, 1].
-        nesterovs_momentum: whether that is Nesterov's.
-        early_stopping: whether a part is held out, whose score ends the training and chooses the weights.
-        validation_fraction: the share of that part.
-        beta_1: of "adam": decay of the mean of gradients.
-        beta_2: of "adam": decay of the mean of their squares.
-        epsilon: of "adam": keeps its division finite.
-        n_iter_no_change: see `tol`.
-        max_fun: most evaluations of the loss by "lbfgs".
-        dropout: share of each hidden layer's outputs that is dropped in training, or one share per layer.
-        callbacks: objects of `engine.callbacks`, called in every `fit`; their logs have `loss`, and with
+            `early_stopping` the score, by this much. For "lbfgs" it is the largest gradient component at a solution.
+        verbose: whether to print the loss of every epoch.
+        warm_start: whether `fit` continues from the current weights.
+        momentum: momentum of "sgd", in [0, 1].
+        nesterovs_momentum: whether to use Nesterov momentum.
+        early_stopping: whether to hold out samples, stop training when their score stops improving, and keep the
+            best weights.
+        validation_fraction: fraction of the samples to hold out.
+        beta_1: decay of the average of gradients in "adam".
+        beta_2: decay of the average of squared gradients in "adam".
+        epsilon: small number that avoids division by 0 in "adam".
+        n_iter_no_change: number of epochs without improvement, see `tol`.
+        max_fun: largest number of evaluations of the loss by "lbfgs".
+        dropout: dropout rate of all hidden layers, or one rate per layer.
+        callbacks: list of instances from `engine.callbacks`, used in every `fit`. Their logs have `loss`, and with
             `validation_data` or `early_stopping` `val_loss`.
-        validation_data: `(X, y)` or `(X, y, sample_weight)`, whose score is noted after every epoch; with
-            `early_stopping` it stands for the part that would be held out.
+        validation_data: `(X, y)` or `(X, y, sample_weight)`, whose score is recorded after every epoch. With
+            `early_stopping` it is used instead of held-out samples.
 
     Attributes:
-        loss_: of the last epoch.
-        best_loss_: the smallest; None with `early_stopping`.
-        loss_curve_: of every epoch.
-        validation_scores_: R² after every epoch; None where nothing is held out.
-        best_validation_score_: the largest of them, or None.
-        t_: samples that were trained on.
-        coefs_: matrices (inputs, units) of all layers, read-only: to change predictions, put others in their
-            places.
-        intercepts_: (units,) of all layers.
+        loss_: loss of the last epoch.
+        best_loss_: smallest loss; None with `early_stopping`.
+        loss_curve_: list of the losses of all epochs.
+        validation_scores_: R² after every epoch; None without validation.
+        best_validation_score_: largest validation score, or None.
+        t_: number of samples seen in training.
+        coefs_: list of the kernels (inputs, units) of all layers. The arrays are read-only; to change predictions,
+            replace them.
+        intercepts_: list of the biases (units,) of all layers.
         n_features_in_: number of columns of `X`.
-        feature_names_in_: their names, if `X` was a frame that has some.
-        n_iter_: epochs, or iterations, of the last `fit`.
-        n_layers_: number of layers, the inputs included.
+        feature_names_in_: names of the columns, if `X` was a DataFrame with string column names.
+        n_iter_: number of epochs or iterations of the last `fit`.
+        n_layers_: number of layers, including the input layer.
         n_outputs_: number of outputs.
         out_activation_: "identity", or "exp" for "poisson".
 
@@ -128,12 +130,12 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
     @available_if(is_stochastic)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803 # scikit-learn's name
-        """Train for one epoch, going on from the weights and the state of the solver.
+        """Trains for one epoch, from the current weights and optimizer state.
 
         Args:
-            X: as for `fit`.
-            y: as for `fit`.
-            sample_weight: as for `fit`.
+            X: samples (n, features), as for `fit`.
+            y: targets, as for `fit`.
+            sample_weight: weights (n,), as for `fit`.
 
         Returns:
             The estimator.
@@ -143,10 +145,10 @@ class MLPRegressor(RegressorMixin, Perceptron):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Array:  # noqa: N803
-        """What the network expects for each row: (n,), or (n, outputs).
+        """Returns the predictions for each row: (n,), or (n, outputs).
 
         Args:
-            X: as for `fit`.
+            X: samples (n, features), as for `fit`.
         """
         outputs = self._read(X)
         return outputs.reshape(-1) if outputs.shape[1] == 1 else outputs
