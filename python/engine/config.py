@@ -1,4 +1,4 @@
-"""Settings of the whole process."""
+"""Settings of the process."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ __all__ = [
 
 
 def set_threads(n: int | None) -> None:
-    """Use `n` threads in every later run whose work is worth them; results don't depend on it.
+    """Sets the number of threads. Results don't depend on it.
 
-    By default there are as many as the process has CPUs, by its affinity mask, and no more than OMP_NUM_THREADS;
-    while other programs keep some of these CPUs busy, or small batches are quicker so, a run makes do with fewer.
-    `n` threads stay `n`.
+    By default there are as many threads as CPUs that the process may use (its affinity mask), at most
+    OMP_NUM_THREADS. Fewer are used if other programs keep CPUs busy, or if small batches run faster so. A number
+    set here is not reduced for these reasons; only work that is too small for several threads runs on fewer.
 
     Args:
-        n: number of threads, at least 1; None goes back to the default.
+        n: number of threads, at least 1; None restores the default.
     """
     _program.set_threads(0 if n is None else integer(n, "n", 1))
     if n is not None and get_threads() != n:
@@ -51,54 +51,54 @@ def set_threads(n: int | None) -> None:
 
 
 def get_threads() -> int:
-    """The number of threads in force."""
+    """Returns the number of threads."""
     return _program.get_threads()
 
 
 def enable_interactive_logging() -> None:
-    """Print progress and messages to standard output, as at the start."""
+    """Prints progress and messages to standard output, which is the default."""
     _progress.set_interactive(True)
 
 
 def disable_interactive_logging() -> None:
-    """Send progress and messages to the logger `engine` of Python's `logging`, level INFO, instead."""
+    """Sends progress and messages to the logger `engine` of Python's `logging`, with level INFO."""
     _progress.set_interactive(False)
 
 
 def is_interactive_logging_enabled() -> bool:
-    """Whether progress and messages go to standard output."""
+    """Returns whether progress and messages are printed to standard output."""
     return _progress.is_interactive()
 
 
 def backend() -> str:
-    """What computes: "engine"."""
+    """Returns the name of the backend, "engine"."""
     return "engine"
 
 
 def floatx() -> str:
-    """The type of weights and results: "float32"."""
+    """Returns the dtype of weights and results, "float32"."""
     return "float32"
 
 
 def set_floatx(value: str) -> None:
-    """Accept "float32" as `value`, the one type there is.
+    """Checks that `value` is "float32", the only supported dtype.
 
     Raises:
-        ValueError: for another.
+        ValueError: for any other value.
     """
     choice(value, "value", ("float32",))
 
 
 def epsilon() -> float:
-    """The guard against logarithms of 0 and divisions by it: 1e-7."""
+    """Returns 1e-7, the small number that avoids logarithms of 0 and divisions by 0."""
     return EPSILON
 
 
 def set_epsilon(value: float) -> None:
-    """Accept 1e-7 as `value`, which is built into the core.
+    """Checks that `value` is 1e-7, the only supported number.
 
     Raises:
-        ValueError: for another number.
+        ValueError: for any other number.
     """
     if real(value, "value") != EPSILON:
         msg = f"`value` must be {EPSILON}, which is built into the core, got {value}"
@@ -106,15 +106,15 @@ def set_epsilon(value: float) -> None:
 
 
 def image_data_format() -> str:
-    """Where an image has its channels: "channels_last"."""
+    """Returns the default data format of images, "channels_last"."""
     return "channels_last"
 
 
 def set_image_data_format(data_format: str) -> None:
-    """Accept "channels_last" as `data_format`, the one there is; `Permute` turns others into it.
+    """Checks that `data_format` is "channels_last". Use the layer `Permute` for other formats.
 
     Raises:
-        ValueError: for another.
+        ValueError: for any other value.
     """
     choice(data_format, "data_format", ("channels_last",))
 

@@ -1,4 +1,4 @@
-"""Random arrays by Keras' names: repeatable under a seed, but not Keras' numbers."""
+"""Random arrays with the functions of Keras. A seed reproduces them, but Keras' numbers are others."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _STEPS = 2**24
 
 
 class SeedGenerator:
-    """What functions of this module take as `seed` to draw other numbers at each call.
+    """Seed with a state, for the argument `seed`: each call draws other numbers.
 
     Args:
-        seed: where the draws begin; None takes one from the stream that `utils.set_random_seed` starts.
-        name: default `seed_generator` with a number.
+        seed: initial seed, an int. None draws one from the global stream, which `utils.set_random_seed` resets.
+        name: name of the generator; default `seed_generator` with a number.
     """
 
     def __init__(self, seed: Any = None, name: str | None = None) -> None:
@@ -55,23 +55,23 @@ class SeedGenerator:
 
     @property
     def state(self) -> Array:
-        """The seed, and how many draws there have been."""
+        """The seed and the number of draws so far."""
         return np.array([self._seed % 2**64, self._draws], np.uint64)
 
     def next(self, ordered: bool = True) -> Array:
-        """The state before the next draw, which becomes that after it; `ordered` is of no account."""
+        """Returns the state, and advances it by one draw. `ordered` is ignored."""
         del ordered
         state = self.state
         self._draws += 1
         return state
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this object again."""
+        """Returns the constructor arguments."""
         return {"seed": self._given, "name": self.name}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make one from `config`, what `get_config` returned."""
+        """Creates a generator from `config`, as returned by `get_config`."""
         return cls(**config_of(config))
 
 
@@ -82,14 +82,14 @@ def normal(
     dtype: DTypeLike | None = None,
     seed: int | SeedGenerator | None = None,
 ) -> Array:
-    """Normal numbers.
+    """Returns numbers from a normal distribution.
 
     Args:
-        shape: of the result.
-        mean: of the distribution.
-        stddev: its standard deviation.
-        dtype: of floats, default float32.
-        seed: an int gives the same numbers at each call, a `SeedGenerator` others; None draws from the global stream.
+        shape: shape of the result.
+        mean: mean of the distribution.
+        stddev: standard deviation of the distribution.
+        dtype: floating-point dtype of the result, default float32.
+        seed: an int gives the same numbers at each call, a `SeedGenerator` gives others; None uses the global stream.
     """
     return _scaled(_program.normal(*_key(seed), _size(shape), 0.0, 1.0), shape, mean, stddev, dtype)
 
@@ -101,14 +101,14 @@ def truncated_normal(
     dtype: DTypeLike | None = None,
     seed: int | SeedGenerator | None = None,
 ) -> Array:
-    """Normal numbers, but none that lies more than two standard deviations from the mean.
+    """Returns numbers from a normal distribution truncated at two standard deviations from the mean.
 
     Args:
-        shape: of the result.
-        mean: of the distribution before the cut.
-        stddev: its standard deviation.
-        dtype: of floats, default float32.
-        seed: as for `normal`.
+        shape: shape of the result.
+        mean: mean of the distribution before truncation.
+        stddev: standard deviation of the distribution.
+        dtype: floating-point dtype of the result, default float32.
+        seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
     drawn = _program.truncated_normal(*_key(seed), _size(shape), 0.0, 1.0)
     return _scaled(drawn, shape, mean, stddev, dtype)
@@ -121,14 +121,14 @@ def uniform(
     dtype: DTypeLike | None = None,
     seed: int | SeedGenerator | None = None,
 ) -> Array:
-    """Numbers in [minval, maxval), all as likely.
+    """Returns numbers from the uniform distribution in [minval, maxval).
 
     Args:
-        shape: of the result.
-        minval: the lowest.
-        maxval: at least `minval`.
-        dtype: of floats, default float32.
-        seed: as for `normal`.
+        shape: shape of the result.
+        minval: smallest number.
+        maxval: upper bound, at least `minval`.
+        dtype: floating-point dtype of the result, default float32.
+        seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
     low = real(minval, "minval")
     high = real(maxval, "maxval", low)
@@ -142,14 +142,14 @@ def randint(
     dtype: DTypeLike = "int32",
     seed: int | SeedGenerator | None = None,
 ) -> Array:
-    """Whole numbers from `minval` to `maxval - 1`, all as likely.
+    """Returns uniformly distributed integers from `minval` to `maxval - 1`.
 
     Args:
-        shape: of the result.
-        minval: the lowest.
-        maxval: above the largest.
-        dtype: of integers.
-        seed: as for `normal`.
+        shape: shape of the result.
+        minval: smallest number.
+        maxval: upper bound, which is not included.
+        dtype: integer dtype of the result.
+        seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
     whole = dtype_of(dtype, "dtype", "iu")
     low, high = (
@@ -169,13 +169,13 @@ def categorical(
     dtype: DTypeLike = "int32",
     seed: int | SeedGenerator | None = None,
 ) -> Array:
-    """Class indices (n, num_samples), as likely as `logits` say.
+    """Returns random class indices (n, num_samples), with probabilities given by logits.
 
     Args:
-        logits: (n, classes), the logarithms of what is in proportion to the probabilities.
-        num_samples: how many for each row.
-        dtype: of integers.
-        seed: as for `normal`.
+        logits: unnormalized log probabilities (n, classes).
+        num_samples: number of indices for each row.
+        dtype: integer dtype of the result.
+        seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
     rows = _numbers(logits, "logits").astype(float)
     if rows.ndim != 2:  # noqa: PLR2004 # rows of classes
@@ -194,13 +194,14 @@ def dropout(
     noise_shape: Sequence[int | None] | None = None,
     seed: int | SeedGenerator | None = None,
 ) -> Array:
-    """`inputs` with a share set to 0, and the rest divided by what is kept.
+    """Returns `inputs` with a random fraction set to 0 and the rest divided by `1 - rate`.
 
     Args:
-        inputs: of any shape.
-        rate: the share, in [0, 1].
-        noise_shape: of what is drawn, which is broadcast; None in it is the size of `inputs`. Default that of `inputs`.
-        seed: as for `normal`.
+        inputs: array of any shape.
+        rate: fraction to set to 0, in [0, 1].
+        noise_shape: shape of the mask, which is broadcast to `inputs`. None as an entry stands for the length in
+            `inputs`. Default is the shape of `inputs`.
+        seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
     values = _numbers(inputs, "inputs")
     values = values if values.dtype.kind == "f" else values.astype(np.float32)
@@ -218,12 +219,12 @@ def dropout(
 
 
 def shuffle(x: ArrayLike, axis: int = 0, seed: int | SeedGenerator | None = None) -> Array:
-    """`x` in a random order along one axis, each line of it in an order of its own.
+    """Returns `x` shuffled along an axis, each line along it in its own order.
 
     Args:
-        x: of at least one axis.
-        axis: along which it is shuffled.
-        seed: as for `normal`.
+        x: array with at least one axis.
+        axis: axis to shuffle along.
+        seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
     values: Array = np.asarray(x)
     lines = np.moveaxis(values, axis, -1)
@@ -241,10 +242,10 @@ def gamma(
     """Numbers of the gamma distribution with scale 1; they are NumPy's, and the same with each of its releases alone.
 
     Args:
-        shape: of the result.
+        shape: shape of the result.
         alpha: of the distribution, above 0; a number, or an array that is broadcast to `shape`.
-        dtype: of floats, default float32.
-        seed: as for `normal`.
+        dtype: floating-point dtype of the result, default float32.
+        seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
     wanted, size = _floats(dtype), _shape(shape)
     factor = _parameter(alpha, "alpha", size)
@@ -261,11 +262,11 @@ def beta(
     """Numbers in [0, 1] of the beta distribution; they are NumPy's, and the same with each of its releases alone.
 
     Args:
-        shape: of the result.
+        shape: shape of the result.
         alpha: the first parameter, above 0; a number, or an array that is broadcast to `shape`.
         beta: the second parameter, as `alpha`.
-        dtype: of floats, default float32.
-        seed: as for `normal`.
+        dtype: floating-point dtype of the result, default float32.
+        seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
     wanted, size = _floats(dtype), _shape(shape)
     first, second = _parameter(alpha, "alpha", size), _parameter(beta, "beta", size)
@@ -282,11 +283,11 @@ def binomial(
     """How many of `counts` draws succeed; the numbers are NumPy's, and the same with each of its releases alone.
 
     Args:
-        shape: of the result.
+        shape: shape of the result.
         counts: whole numbers of at least 0; one, or an array that is broadcast to `shape`.
         probabilities: of success, in [0, 1]; one, or an array that is broadcast to `shape`.
-        dtype: of floats, default float32.
-        seed: as for `normal`.
+        dtype: floating-point dtype of the result, default float32.
+        seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
     wanted, size = _floats(dtype), _shape(shape)
     draws, shares = (
