@@ -164,7 +164,7 @@ def disable_traceback_filtering() -> None:
 
 
 def is_traceback_filtering_enabled() -> bool:
-    """Whether the package's own frames are left out of tracebacks."""
+    """Returns whether the frames of the package are left out of tracebacks."""
     return _tracebacks.is_filtered()
 
 

@@ -32,7 +32,7 @@ class MAP_TO_NONE:  # noqa: N801 # Keras' name
 
 
 def is_nested(structure: Any) -> bool:
-    """Whether `structure` is a list, tuple, named tuple, deque or dict, and so no leaf."""
+    """Returns whether `structure` is a list, tuple, named tuple, deque or dict, so that it is not a leaf."""
     return isinstance(structure, (list, tuple, deque)) or _is_dict(structure)
 
 

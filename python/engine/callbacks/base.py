@@ -363,7 +363,7 @@ class ProgbarLogger(Callback):
 
 
 class CallbackList:
-    """The callbacks of one call of `fit`, `evaluate` or `predict`, or of a loop of your own around `train_on_batch`.
+    """Holds the callbacks of one call of `fit`, `evaluate` or `predict`, or of a custom training loop.
 
     It has the hooks of `Callback`, each of which calls that of all callbacks.
 
@@ -408,7 +408,7 @@ class CallbackList:
 
     @property
     def model(self) -> Any:
-        """What the callbacks have been told to be their model; None before."""
+        """The model of the callbacks; None before it is set."""
         return self._model
 
     def set_model(self, model: Any) -> None:
@@ -444,7 +444,7 @@ class CallbackList:
         return 0 if any(callback._draws_progress for callback in self.callbacks) else verbose
 
     def stopped(self, mode: Mode) -> bool:
-        """Whether a callback asked for the end of training, evaluation or prediction.
+        """Returns whether a callback asked to stop training, evaluation or prediction.
 
         Args:
             mode: "train", "test" or "predict".

@@ -151,17 +151,17 @@ class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
         return str((self.start if self._before is None else self._layer).name)
 
     def comes_from(self, other: KerasTensor) -> bool:
-        """Whether this is made from `other`, or is the same."""
+        """Returns whether this tensor is computed from `other`, or is the same."""
         layers, earlier = self.layers, other.layers
         same = len(layers) >= len(earlier) and all(map(operator.is_, layers, earlier))
         return same and self.start is other.start
 
     def through(self, layer: Any, training: bool | None = None) -> KerasTensor:
-        """What `layer`, or a model, makes of this; its weights exist from now on.
+        """Returns the symbolic output of a layer or model called on this tensor, and creates its weights.
 
         Args:
-            layer: what is called.
-            training: what it is called with.
+            layer: the layer or model to call.
+            training: the argument `training` of the call.
         """
         sample = layer._output_shape_for(self._sample)
         layer.build((None, *self._sample))

@@ -78,12 +78,12 @@ class HasWeights:
 
     @property
     def path(self) -> str:
-        """The same as `name`, which paths of weights such as "dense/kernel" begin with."""
+        """The same as `name`. Paths of weights such as "dense/kernel" begin with it."""
         return self.name
 
     @property
     def input_dtype(self) -> str:
-        """What data become on their way in: "float32"."""
+        """The dtype to which inputs are converted, "float32"."""
         return "float32"
 
     @property

@@ -8,5 +8,5 @@ from engine.layers.symbols import KerasTensor
 
 
 def is_keras_tensor(x: Any) -> bool:
-    """Whether `x` stands for an array to come, as `Input()` and calls of layers on such a one return it."""
+    """Returns whether `x` is a symbolic tensor, as returned by `Input()` or by a layer called on one."""
     return isinstance(x, KerasTensor)
