@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -152,7 +152,7 @@ class Compiled:
             resolved = [metric._resolve(indices, program.output_width) for metric, _ in self._metrics]
             lowered = []
             for metric, (_, weighted) in zip(resolved, self._metrics, strict=True):
-                if in_core(metric):
+                if self._adds_in_core(metric, weighted):
                     masks = masked and metric._respects_mask
                     lowered.append({**metric._lower(), "weighted": weighted, "masked": masks})
             loss = {**self.loss._lower(), "weight": self._loss_weight, "masked": masked}
@@ -163,7 +163,7 @@ class Compiled:
         self._on_host = [
             (metric, weighted)
             for metric, (_, weighted) in zip(self._resolved, self._metrics, strict=True)
-            if not in_core(metric)
+            if not self._adds_in_core(metric, weighted)
         ]
         self._host = self._step_of(list(weights))
         self.optimizer._follow(program, weights)
@@ -213,7 +213,7 @@ class Compiled:
                 own._run(batch, form, weight, form.outputs)
                 return None
             y_pred = batch["y_pred"].reshape(-1, *(form.outputs or (1,))).copy()
-            y_true, weights_given = form.restored(batch), weights_of(batch, y_pred)
+            y_true, weights_given = form.restored(batch), weights_of(batch, form, y_pred)
             mask = None if batch["training"] else counted_of(batch, y_pred)  # as in Keras on JAX
             for metric, weighted in on_host:
                 sample_weight = weights_given if weighted else None
@@ -234,6 +234,13 @@ class Compiled:
         """Metrics that NumPy computes."""
         return [metric for metric, _ in self._on_host]
 
+    def _adds_in_core(self, metric: metrics.Metric, weighted: bool) -> TypeGuard[CoreMetric]:
+        """Whether the core adds up `metric`.
+
+        Beside a loss in NumPy there may be one weight for each output, which the core doesn't take.
+        """
+        return in_core(metric) and not (weighted and isinstance(self.loss, HostLoss))
+
     def _require_same_targets(self, loss: losses.Loss) -> None:
         for metric, _ in self._metrics:
             _require_same_targets(metric, loss)
@@ -246,8 +253,8 @@ class Compiled:
         """Loss and metrics in the order of `names`, which the metrics remember."""
         self._loss_metric._hold(totals.loss_sum, totals.samples)
         values, states = [totals.loss], iter(totals.metrics)
-        for metric in self._resolved:
-            if in_core(metric):
+        for metric, (_, weighted) in zip(self._resolved, self._metrics, strict=True):
+            if self._adds_in_core(metric, weighted):
                 metric._take(state := np.array(next(states)), self._width)
                 if not overrides(type(metric), "result"):
                     values.append(metric._compute(state))

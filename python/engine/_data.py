@@ -105,11 +105,11 @@ def checked_samples(
     else:
         find = class_indices if targeting.loss._wants_indices else dense_targets
         targets = find(array, targeting, f"{prefix}y")
-    weights = (
-        None
-        if sample_weight is None
-        else _sample_weights(sample_weight, (len(x), *targeting.rows), f"{prefix}sample_weight")
-    )
+    weights = None
+    if sample_weight is not None:
+        weights = _sample_weights(sample_weight, len(x), targeting, f"{prefix}sample_weight")
+        if weights.ndim > 1 + len(targeting.rows):
+            form, weights = form._replace(weights=weights), None
     files = _files(x, targets, weights, form, prefix)
     return Samples(x, targets, weights, form, files=files, feature_names=feature_names)
 
@@ -118,7 +118,8 @@ def _files(x: Rows | LazyRows, targets: Targets, weights: Float32 | None, form: 
     """Those of the arrays that are memory-mapped."""
     rows = x.arrays if isinstance(x, LazyRows) else [x]
     named = [
-        *(("x", array) for array in rows), ("y", targets), ("y", form.kept), ("sample_weight", weights),
+        *(("x", array) for array in rows), ("y", targets), ("y", form.kept),
+        ("sample_weight", weights), ("sample_weight", form.weights),
     ]  # fmt: skip
     return tuple(
         (f"{prefix}{name}", array) for name, array in named if array is not None and in_a_file(array)
@@ -207,14 +208,21 @@ def _require_signs(targets: Float32, loss: Loss, name: str) -> None:
         raise ValueError(msg)
 
 
-def _sample_weights(value: object, shape: Shape, name: str) -> Float32:
-    """`value` as float32 (n,), or with as many more axes as `shape`, that of the rows of outputs."""
-    array, count = real_array(value, name), shape[0]
+def _sample_weights(value: object, count: int, targeting: Targeting, name: str) -> Float32:
+    """`value` as float32 (n,), (n, ...) with one for each row of outputs, or (n, ..., outputs)."""
+    array, shape = real_array(value, name), (count, *targeting.rows)
+    outputs = (count, *targeting.output_shape)
     by_row = len(shape) > 1 and array.shape in (shape, (*shape, 1))
-    if not by_row and array.shape not in ((count,), (count, 1)):
+    by_output = isinstance(targeting.loss, HostLoss) and targeting.width > 1 and array.shape == outputs
+    if not (by_row or by_output) and array.shape not in ((count,), (count, 1)):
         rows = f", or {shape}, one per row of outputs" if len(shape) > 1 else ""
         msg = f"`{name}` must have shape ({count},), one weight per sample{rows}, got {array.shape}"
+        if array.shape == outputs:
+            msg += (
+                f": one weight per output is for losses with one value for each output or for the batch, but "
+                f"{targeting.loss.name!r} has one for each row of outputs"
+            )
         raise ValueError(msg)
-    weights = as_float32(array.reshape(shape if by_row else count))
+    weights = as_float32(array.reshape(outputs if by_output else shape if by_row else count))
     require_finite(weights, array, name)
     return weights

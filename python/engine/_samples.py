@@ -170,6 +170,9 @@ class Samples(Source):
         self._require_classes("class_weight")
         weights = _class_weights(class_weight, self.y)
         own = self.sample_weight
+        if self.form.weights is not None:
+            by_output = self.form.weights * weights[..., np.newaxis]
+            return self._with(self.x, self.y, None, self.form._replace(weights=by_output))
         if own is not None:
             weights = own.reshape(*own.shape, *[1] * (weights.ndim - own.ndim)) * weights
         return self._with(self.x, self.y, weights, self.form)

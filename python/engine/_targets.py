@@ -63,18 +63,20 @@ def class_indices_like(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[
 def weights_like(sample_weight: ArrayLike | None, values: NDArray[Any]) -> NDArray[np.float64]:
     """`sample_weight` (n,), (n, 1) or (n, ...) in the shape of `values` (n, ...); ones for None.
 
+    One value for a whole batch takes weights of any shape, as they are.
+
     Raises:
         ValueError: if there is not one weight per sample, or per value.
     """
     if sample_weight is None:
         return np.ones(values.shape)
     weights = np.asarray(sample_weight, np.float64)
+    if values.ndim == 0:
+        return weights
     if weights.shape in (values.shape, (*values.shape, 1)):
         return weights.reshape(values.shape)
     if weights.size == 1 or (values.ndim > 1 and weights.shape in (values.shape[:1], (len(values), 1))):
-        return np.broadcast_to(
-            weights.reshape(-1, *[1] * (values.ndim - 1)) if values.ndim else weights, values.shape
-        )
+        return np.broadcast_to(weights.reshape(-1, *[1] * (values.ndim - 1)), values.shape)
     msg = f"`sample_weight` must have shape {values.shape}, got {weights.shape}"
     raise ValueError(msg)
 
@@ -125,9 +127,14 @@ class Form(NamedTuple):
     outputs: Shape = ()
     """The shape of one of the model's outputs for them."""
 
+    weights: NDArray[np.float32] | None = None
+    """Sample weights (n, ..., outputs), where there is one for each output, which only a loss in NumPy can use; the core
+    has none then."""
+
     def part(self, index: slice | NDArray[np.integer]) -> Form:
         """The same of some samples."""
-        return self if self.kept is None else self._replace(kept=self.kept[index])
+        kept, weights = (None if array is None else array[index] for array in (self.kept, self.weights))
+        return self._replace(kept=kept, weights=weights)
 
     def shaped(self, batch: Mapping[str, Any]) -> NDArray[Any]:
         """The targets of a batch of the core's in the shape in which they were given."""
@@ -159,13 +166,18 @@ def counted_of(batch: Mapping[str, Any], predictions: NDArray[Any]) -> NDArray[n
 
 
 def weighed(counted: NDArray[np.float32], weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """`counted` (n, ...) times `weights` (n,) or (n, ...), where there are some."""
+    """`counted` (n, ...) times `weights` (n,), (n, ...) or (n, ..., outputs), where there are some."""
     if weights is None:
         return counted
+    if weights.ndim > counted.ndim:
+        return counted[..., np.newaxis] * weights
     return counted * weights.reshape(*weights.shape, *[1] * (counted.ndim - weights.ndim))
 
 
-def weights_of(batch: Mapping[str, Any], predictions: NDArray[Any]) -> NDArray[np.float32]:
-    """The weights of a batch of the core's: (n,), or (n, ...) for each row of `predictions`."""
+def weights_of(batch: Mapping[str, Any], form: Form, predictions: NDArray[Any]) -> NDArray[np.float32]:
+    """The weights of a batch of the core's: (n,), or (n, ...) for each row of `predictions` or for each output."""
+    if form.weights is not None:
+        by_output: NDArray[np.float32] = form.weights[batch["indices"]]
+        return by_output
     weights: NDArray[np.float32] = batch["sample_weight"]
     return weights if len(weights) == len(predictions) else weights.reshape(predictions.shape[:-1])

@@ -88,13 +88,18 @@ class Loss(Spec):
         )
         raise NotImplementedError(msg)
 
+    def _in_training(self, y_true: Any, y_pred: Any) -> Any:
+        """What `call` gives, in a shape that training can weigh, of a loss that NumPy computes."""
+        return self.call(y_true, y_pred)
+
     def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """Returns the loss of a batch, reduced as `reduction` says.
 
         Args:
             y_true: targets (n, outputs), or class indices (n,) for sparse losses.
             y_pred: predictions (n, outputs).
-            sample_weight: weights (n,), or (n, ...) if there is a loss for each timestep; default 1.
+            sample_weight: weights (n,), or (n, ...) if there is a loss for each timestep; default 1. A loss with one
+                value for the batch takes any shape.
 
         Returns:
             A Python float; without reduction a float32 array (n, ...), or (n, 1) if the weights are (n, 1).
@@ -108,7 +113,8 @@ class Loss(Spec):
         if self.reduction in ("none", None):
             # Keras keeps the last axis of weights (n, 1).
             column = np.asarray(sample_weight).shape == (*losses.shape, 1) and losses.ndim == 1
-            return weighted.astype(np.float32).reshape((*losses.shape, *[1] * column)).view(Tensor)
+            return weighted.astype(np.float32).reshape((*weighted.shape, *[1] * column)).view(Tensor)
+        counted = np.broadcast_to(counted, weighted.shape)
         divisor = np.sum(counted * weights if self.reduction == "mean_with_sample_weight" else counted)
         return Number(np.sum(weighted) / divisor if divisor else 0.0)
 

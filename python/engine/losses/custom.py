@@ -96,9 +96,10 @@ class HostLoss(Loss):
         given = form.shaped(batch), y_pred
         y_true, predicted = aligned(*given) if self._aligns else given
         losses = np.asarray(self.compute(y_true, predicted))
-        weights, counted = weights_of(batch, y_pred), counted_of(batch, y_pred)
-        shares, scale = self._shares(losses, weights, counted, y_pred.shape, factor)
-        if self._counts is not None:
+        weights, counted = weights_of(batch, form, y_pred), counted_of(batch, y_pred)
+        share = self._shares if form.weights is None else self._shares_by_output
+        shares, scale = share(losses, weights, counted, y_pred.shape, factor)
+        if self._counts is not None and form.weights is None:
             chosen = np.asarray(self._counts(y_true, losses), np.float32)
             of_all = _divisor(weights, counted, self.reduction)
             counted = chosen if counted is None else counted * chosen
@@ -120,9 +121,8 @@ class HostLoss(Loss):
                 f"{gradient.shape}"
             )
             raise ValueError(msg)
-        batch["gradient"][...] = (gradient.reshape(y_pred.shape) * scale[..., np.newaxis]).reshape(
-            batch["gradient"].shape
-        )
+        scale = scale if scale.ndim == y_pred.ndim else scale[..., np.newaxis]
+        batch["gradient"][...] = (gradient.reshape(y_pred.shape) * scale).reshape(batch["gradient"].shape)
 
     def _shares(
         self,
@@ -172,6 +172,34 @@ class HostLoss(Loss):
         )
         raise ValueError(msg)
 
+    def _shares_by_output(
+        self,
+        losses: Array,
+        weights: Array,
+        counted: Array | None,
+        shape: tuple[int, ...],
+        factor: float,
+    ) -> tuple[Array, Array]:
+        """The same as `_shares` for `weights` of `shape`; the core knows none, so that they are in the losses already."""
+        if losses.shape not in ((), shape):
+            msg = (
+                f"`sample_weight` has one weight for each output, {shape}, so the loss {self.name!r} must return one "
+                f"number for each output, or one for the batch, got the shape {losses.shape}: give one weight for each of "
+                "its numbers"
+            )
+            raise ValueError(msg)
+        width, rows = shape[-1], math.prod(shape[:-1])
+        within = (weights if counted is None else weighed(counted, weights)).astype(float)
+        counting = rows if counted is None else float(counted.sum())
+        reduction, total = REDUCTIONS[self.reduction], float(np.cumsum(within)[-1])
+        # What a row's sum is multiplied by; the core divides means by the number of rows that count.
+        by_row = {"mean": 1.0 / width, "sum": 1.0, "weighted_mean": counting / total if total else 0.0}[
+            reduction
+        ]
+        scale = within * (by_row * factor / (1.0 if reduction == "sum" else counting or 1.0))
+        shares = (losses * within).sum(axis=-1) * by_row
+        return shares, scale if losses.ndim else np.full(shape, np.cumsum(scale)[-1])
+
 
 def no_loss() -> HostLoss:
     """What stands for the loss of a model that has none but what its layers add: 0 for each row of outputs."""
@@ -216,7 +244,7 @@ def for_training(identifier: object) -> Loss:
             counts=loss._counted,
         )
     gradient = _gradient(loss, loss.name)
-    return HostLoss(loss.call, gradient, loss.name, loss.reduction, loss._wants_indices, aligns=False)
+    return HostLoss(loss._in_training, gradient, loss.name, loss.reduction, loss._wants_indices, aligns=False)
 
 
 def _divisor(weights: Array, counted: Array | None, reduction: str | None) -> float:

@@ -47,6 +47,10 @@ class RootMeanSquaredError(MeanSquaredError):
 
     _respects_mask = False
 
+    def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
+        # As in Keras, squares are not reduced to one number for each row before they are weighted.
+        self._add_single_outputs(predictions, targets, weights / np.float32(predictions.shape[1]))
+
     def _compute(self, state: State) -> float:
         """The root of the mean."""
         return math.sqrt(super()._compute(state))
