@@ -109,7 +109,7 @@ class FunctionHost:
         if "outputs" in views:
             views["outputs"][...] = self._outputs(inputs).reshape(len(inputs), -1)
             return
-        derivative = getattr(self._function, "gradient", None)
+        derivative = _derivative(self._function)
         if derivative is None:
             msg = (
                 f"the activation {self._name!r} has no derivative, which training needs: give it an attribute "
@@ -134,6 +134,15 @@ class FunctionHost:
 
     def __hash__(self) -> int:
         return hash((id(self._function), self._shape))
+
+
+def _derivative(function: Any) -> Callable[..., Any] | None:
+    """The attribute `gradient` of a function; of a `partial` that of its function, with the same constants."""
+    found: Callable[..., Any] | None = getattr(function, "gradient", None)
+    if found is None and isinstance(function, partial) and not function.args:
+        within = _derivative(function.func)
+        return None if within is None else partial(within, **function.keywords)
+    return found
 
 
 def gradients_of(

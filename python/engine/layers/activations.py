@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import activations
 from engine._checks import Shape, real
-from engine._program import Operation
+from engine._program import Float32, Operation
+from engine._values import Tensor, mask_of
 from engine.activations.piecewise import leaky_relu_operation, relu_operation
+from engine.activations.rows import softmax_gradient
 from engine.activations.smooth import elu_operation
 from engine.layers._axes import axes_of, axis_argument
 from engine.layers.base import Layer, register
+from engine.layers.symbols import symbol_of
+
+# What takes the place of masked inputs, as in Keras: its exponential is 0 beside that of any other number.
+_MASKED = np.float32(-1e9)
 
 
 @register()
@@ -102,6 +113,10 @@ class ELU(Layer):
 class Softmax(Layer):
     """Softmax, `exp(x) / sum(exp(x))`, over one or several axes.
 
+    Called with a `mask`, it gives 0 where the mask is False, and the sums are over the rest. In a model it uses a mask of
+    the shape of its inputs. A mask of whole timesteps, whose features it normalizes, only passes through; Keras refuses
+    that.
+
     Args:
         axis: axis or list of axes of the sum. 0 is the batch axis, -1 the last axis.
         options: arguments of every `Layer`, such as `name` and `input_shape`.
@@ -122,3 +137,71 @@ class Softmax(Layer):
         """One activation of rows, between two transpositions unless the axis is the last."""
         softmax = {"kind": "activation", "activation": "softmax"}
         return axes_of(self.name, self.axis, input_shape).around([softmax])
+
+    def _lower_masked(self, input_shape: Shape, mask_shape: Shape) -> list[Operation] | None:
+        """An operation in NumPy for a mask with a value for each input; None for others, which change nothing."""
+        if mask_shape != input_shape:
+            return None
+        axes_of(self.name, self.axis, input_shape)
+        host = _MaskedSoftmax(input_shape, tuple(np.ravel(self.axis).tolist()))
+        return [
+            {"kind": "custom", "units": math.prod(input_shape), "variables": [], "host": host, "groups": 1}
+        ]
+
+    def __call__(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:  # type: ignore[override] # Keras' order
+        """The outputs for `inputs` (n, ...) at once; of an Input(), what will come out in a model.
+
+        Args:
+            inputs: real numbers, (n, ...).
+            mask: which of them count, bool or numbers above 0.5, of a shape that NumPy can broadcast to that of `inputs`;
+                default a mask of their shape that they carry.
+            training: has no effect.
+
+        Raises:
+            ValueError: for a mask of another shape.
+        """
+        if symbol_of(inputs) is not None:
+            return super().__call__(inputs, training, mask)
+        noted = mask_of(inputs)
+        if mask is None and (noted is None or noted.shape != np.shape(inputs)):
+            return super().__call__(inputs, training)
+        given = np.asarray(noted if mask is None else mask)
+        outputs = super().__call__(np.asarray(inputs), training)
+        counted = given if given.dtype == bool else given > 0.5  # noqa: PLR2004 # as in Keras
+        try:
+            counted = np.broadcast_to(counted, outputs.shape)
+        except ValueError:
+            msg = (
+                f"`mask` must have a shape that can be broadcast to that of the inputs, {outputs.shape}, got {given.shape}: "
+                "give one with a value for each input, or with axes of length 1"
+            )
+            raise ValueError(msg) from None
+        outputs = masked_softmax(np.asarray(inputs, np.float32), counted, self.axis)
+        return outputs.view(Tensor).masked(noted if mask is None else given)
+
+
+def masked_softmax(x: Float32, mask: NDArray[np.bool_], axis: int | Sequence[int]) -> Float32:
+    """The softmax of those of `x` that `mask`, of the same shape, lets count; 0 for the others."""
+    outputs = activations.softmax(np.where(mask, x, _MASKED), axis)
+    return np.where(mask, outputs, np.float32(0))
+
+
+class _MaskedSoftmax(NamedTuple):
+    """A softmax with a mask as the core calls it: `host()` is what it calls."""
+
+    shape: Shape
+    axis: tuple[int, ...]
+
+    def __call__(self) -> Any:
+        return self._run
+
+    def _run(self, views: Mapping[str, Any]) -> None:
+        """Do a step of the core's: the outputs, or the gradient."""
+        x = views["inputs"].reshape(-1, *self.shape)
+        mask = np.ones(x.shape, bool) if views["mask"] is None else views["mask"].reshape(x.shape) != 0
+        outputs = masked_softmax(x, mask, self.axis)
+        if "outputs" in views:
+            views["outputs"][...] = outputs.reshape(len(x), -1)
+        elif views["gradient"] is not None:
+            gradient = softmax_gradient(outputs, views["upstream"].reshape(x.shape), self.axis)
+            views["gradient"][...] = gradient.reshape(len(x), -1)

@@ -191,10 +191,18 @@ class Layer(Linked):
         operation = {"kind": "custom", "units": math.prod(outputs), "variables": variables, "groups": 1}
         return [operation | {"trainable": self.trainable, "host": LayerHost(ref(self), input_shape, outputs)}]
 
-    def _operations_for(self, input_shape: Shape) -> list[Operation]:
-        """The same, with the rows that a sample is made of."""
+    def _lower_masked(self, input_shape: Shape, mask_shape: Shape) -> list[Operation] | None:
+        """The layer as the core reads it where it is given a mask, of `mask_shape` for a sample; None for the same as without."""
+        del input_shape, mask_shape
+        return None
+
+    def _operations_for(
+        self, input_shape: Shape, lowered: Sequence[Operation] | None = None
+    ) -> list[Operation]:
+        """What `_lower` returns, or `lowered`, with the rows that a sample is made of."""
         rows = {} if len(input_shape) < 2 else {"groups": math.prod(input_shape[:-1])}  # noqa: PLR2004 # one row
-        operations: list[Operation] = [rows | dict(operation) for operation in self._lower(input_shape)]
+        lowered = self._lower(input_shape) if lowered is None else lowered
+        operations: list[Operation] = [rows | dict(operation) for operation in lowered]
         if self.activity_regularizer is None:
             return operations
         return [*operations, self._penalty_on_outputs(self._output_shape_for(input_shape))]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import flag, real
+from engine._checks import LOWEST, flag, integers, real
 from engine._program import Float32
 from engine._targets import EPSILON, paired
 from engine.losses.base import FunctionLoss, last_axis, register
@@ -96,7 +97,11 @@ def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
 
 
 def tversky(
-    y_true: ArrayLike, y_pred: ArrayLike, alpha: float = 0.5, beta: float = 0.5, axis: int | None = None
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    axis: int | Sequence[int] | None = None,
 ) -> Float32:
     """Tversky loss for classes of very different sizes.
 
@@ -109,34 +114,38 @@ def tversky(
         y_pred: probabilities (n, outputs).
         alpha: weight of false negatives.
         beta: weight of false positives.
-        axis: axis of the sums: -1 gives one loss per sample, None one for the batch.
+        axis: axis of the sums, or several; axis 0 is the batch axis. -1 gives one loss per sample, None one for the
+            batch.
 
     Returns:
         float32, (n,) or a single number.
     """
     target, prediction = paired(y_true, y_pred)
-    both = np.sum(target * prediction, axis=axis)
-    alone = np.float32(alpha) * np.sum((1 - prediction) * target, axis=axis)
-    beyond = np.float32(beta) * np.sum(prediction * (1 - target), axis=axis)
+    axes = _axes(axis)
+    both = np.sum(target * prediction, axis=axes)
+    alone = np.float32(alpha) * np.sum((1 - prediction) * target, axis=axes)
+    beyond = np.float32(beta) * np.sum(prediction * (1 - target), axis=axes)
     losses: Float32 = np.asarray(1 - both / (both + alone + beyond + EPSILON), np.float32)
     return losses
 
 
-def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | None = None) -> Float32:
+def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | Sequence[int] | None = None) -> Float32:
     """Dice loss: `1 - 2 * sum(y * p) / (sum(y) + sum(p))`.
 
     Args:
         y_true: targets in [0, 1], (n, outputs).
         y_pred: probabilities (n, outputs).
-        axis: axis of the sums: -1 gives one loss per sample, None one for the batch.
+        axis: axis of the sums, or several; axis 0 is the batch axis. -1 gives one loss per sample, None one for the
+            batch.
 
     Returns:
         float32, (n,) or a single number.
     """
     target, prediction = paired(y_true, y_pred)
-    both = np.sum(target * prediction, axis=axis)
+    axes = _axes(axis)
+    both = np.sum(target * prediction, axis=axes)
     losses: Float32 = np.asarray(
-        1 - 2 * both / (np.sum(target, axis=axis) + np.sum(prediction, axis=axis) + EPSILON), np.float32
+        1 - 2 * both / (np.sum(target, axis=axes) + np.sum(prediction, axis=axes) + EPSILON), np.float32
     )
     return losses
 
@@ -236,7 +245,7 @@ class _Overlap(FunctionLoss, ABC):
     """What Dice and Tversky have in common: over a whole batch, their sums tie the samples together."""
 
     _wants_fractions = True
-    axis: int | None
+    axis: int | Sequence[int] | None
 
     @abstractmethod
     def _factors(self) -> tuple[float, float, float]:
@@ -248,21 +257,61 @@ class _Overlap(FunctionLoss, ABC):
 
     @property
     def _needs_host(self) -> bool:
-        """The core has the sums of a sample, not those of a batch."""
-        return self.axis is None or super()._needs_host
+        """The core has the sums of rows, along the last axis, and no others."""
+        return self.axis != -1 or super()._needs_host
+
+    def _in_training(self, y_true: Any, y_pred: Any) -> Array:
+        """One loss for each row of outputs or for each sample, or one for the batch where sums go over samples."""
+        losses = self.call(y_true, y_pred)
+        axes = _counted_axes(self.axis, np.ndim(y_pred))
+        if losses.ndim == 0 or axes == (np.ndim(y_pred) - 1,):  # for the batch, or for each row of outputs
+            return losses
+        several = losses.reshape(*(() if 0 in axes else losses.shape[:1]), -1)
+        return np.asarray(several.sum(axis=-1) if self.reduction == "sum" else several.mean(axis=-1))
 
     def _lower(self) -> dict[str, Any]:
         """The loss as the core reads it."""
         return {**super()._lower(), "kind": "tversky"}
 
     def gradient(self, y_true: ArrayLike, y_pred: ArrayLike) -> Array:
-        """Derivative by the predictions of the one loss of a batch; sums run in order, so that bits stay."""
+        """Derivative by the predictions of what `_in_training` gives; sums run in order, so that bits stay."""
         y, p = (array.astype(float) for array in paired(y_true, y_pred))
         alpha, beta, epsilon = self._factors()
-        both, alone, beyond = (np.cumsum(a)[-1] for a in (y * p, y * (1 - p), p * (1 - y)))
+        axes = _counted_axes(self.axis, p.ndim)
+        both, alone, beyond = (_sum_in_order(a, axes) for a in (y * p, y * (1 - p), p * (1 - y)))
         total = both + alpha * alone + beta * beyond + epsilon
         gradient: Array = (y * (1 - alpha) + (1 - y) * beta) * (both / (total * total)) - y / total
-        return gradient
+        if self.reduction == "sum" or axes == (p.ndim - 1,):
+            return gradient
+        return gradient / (total.size if 0 in axes else total.size // len(p))
+
+
+def _axis_argument(value: object) -> int | Sequence[int]:
+    """`value`, an int or several, as Keras keeps it; that there are such axes is checked where outputs are known."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(integers(value, "axis", LOWEST))
+    return last_axis(value)
+
+
+def _counted_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+    """`axis` of arrays with so many axes as numbers from 0 on; None: all."""
+    if axis is None:
+        return tuple(range(rank))
+    axes = tuple(axis) if isinstance(axis, Sequence) else axis
+    return np.lib.array_utils.normalize_axis_tuple(axes, rank, "axis")
+
+
+def _axes(axis: int | Sequence[int] | None) -> int | tuple[int, ...] | None:
+    """`axis` as NumPy takes it."""
+    return tuple(axis) if isinstance(axis, Sequence) else axis
+
+
+def _sum_in_order(array: Array, axes: tuple[int, ...]) -> Array:
+    """The sums of `array` along `axes`, which stay with length 1."""
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(array.shape))
+    last = np.moveaxis(array, axes, range(-len(axes), 0))
+    flat = last.reshape(*last.shape[: last.ndim - len(axes)], -1)
+    return np.cumsum(flat, axis=-1)[..., -1].reshape(kept)
 
 
 @register(function=dice)
@@ -272,7 +321,8 @@ class Dice(_Overlap):
     Args:
         reduction: how to combine the losses of samples, as in `Loss`.
         name: name of the loss, as in `Loss`.
-        axis: axis of the sums: -1 gives one loss per sample, None one for the batch.
+        axis: axis of the sums, or several; axis 0 is the batch axis. -1 gives one loss per sample, None one for the
+            batch.
         dtype: None or "float32".
     """
 
@@ -282,11 +332,11 @@ class Dice(_Overlap):
         self,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        axis: int | None = None,
+        axis: int | Sequence[int] | None = None,
         dtype: object = None,
     ) -> None:
         super().__init__(reduction, name, dtype)
-        self.axis = None if axis is None else last_axis(axis)
+        self.axis = None if axis is None else _axis_argument(axis)
 
     def _factors(self) -> tuple[float, float, float]:
         """Those that make it a Tversky loss."""
@@ -304,7 +354,8 @@ class Tversky(_Overlap):
         beta: weight of false positives.
         reduction: how to combine the losses of samples, as in `Loss`.
         name: name of the loss, as in `Loss`.
-        axis: axis of the sums: -1 gives one loss per sample, None one for the batch.
+        axis: axis of the sums, or several; axis 0 is the batch axis. -1 gives one loss per sample, None one for the
+            batch.
         dtype: None or "float32".
     """
 
@@ -316,12 +367,12 @@ class Tversky(_Overlap):
         beta: float = 0.5,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        axis: int | None = None,
+        axis: int | Sequence[int] | None = None,
         dtype: object = None,
     ) -> None:
         super().__init__(reduction, name, dtype)
         self.alpha, self.beta = real(alpha, "alpha"), real(beta, "beta")
-        self.axis = None if axis is None else last_axis(axis)
+        self.axis = None if axis is None else _axis_argument(axis)
 
     def _factors(self) -> tuple[float, float, float]:
         """`alpha`, `beta` and Keras' epsilon."""

@@ -109,10 +109,14 @@ def operations_through(
         if source is not None and (layer._reads_mask or makes):
             _require_rows_of_mask(samples, leaves, number, source)
             note["masked"] = True
+        with_mask = None
+        if source is not None:
+            with_mask = layer._lower_masked(samples[number], samples[source + 1][:-1])
+            note |= {} if with_mask is None else {"masked": True}
         if makes:
             note["mask_rows"] = math.prod(samples[number + 1][:-1])
         kinds = Counter[str]()
-        for operation in layer._operations_for(samples[number]):
+        for operation in layer._operations_for(samples[number], with_mask):
             kind = operation["kind"]
             first = firsts.setdefault((layer, kind, kinds[kind]), len(found))
             kinds[kind] += 1
