@@ -74,6 +74,95 @@ def refuse_overrides(cls: type, *methods: str) -> None:
             raise TypeError(msg)
 
 
+class CallArguments(dict[str, Any]):
+    """What a layer was called with beside its inputs, by name; equal to itself alone."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment] # a dict has none
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def accepted_by(self, function: Any) -> dict[str, Any]:
+        """Those that `function` takes."""
+        try:
+            parameters = inspect.signature(function).parameters
+        except (TypeError, ValueError):
+            return {}
+        takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        return {name: value for name, value in self.items() if takes_all or name in parameters}
+
+
+def call_arguments(layer: Any, args: Sequence[Any], options: Mapping[str, Any]) -> CallArguments:
+    """What `layer(inputs, *args, **options)` gives its `call` beside the inputs, by name, with arrays as Keras hands them on.
+
+    Raises:
+        TypeError: for what `call` doesn't take.
+        ValueError: for what will come out of another layer.
+    """
+    parameters = list(inspect.signature(layer.call).parameters.values())
+    free = {name: value for name, value in options.items() if name in ("training", "mask")}
+    places = [
+        each for each in parameters[1:] if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
+    if not any(each.kind is each.VAR_POSITIONAL for each in parameters):
+        # Every layer takes these two, also one whose `call` does not.
+        others = [name for name in ("training", "mask") if name not in {each.name for each in places}]
+        free |= dict(zip(others, args[len(places) :], strict=False))
+        args = args[: len(places)] if len(args) <= len(places) + len(others) else args
+    rest = {name: value for name, value in options.items() if name not in free}
+    try:
+        bound = inspect.signature(layer.call).bind_partial(None, *args, **rest).arguments
+    except TypeError as error:
+        msg = f"call() of layer {layer.name!r}, which takes {inspect.signature(layer.call)}, {error}"
+        raise TypeError(msg) from None
+    found = CallArguments()
+    for parameter in parameters[1:]:
+        if parameter.name not in bound:
+            continue
+        if parameter.kind is parameter.VAR_KEYWORD:
+            found |= bound[parameter.name]
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            msg = f"layer {layer.name!r} must be given arguments beside its inputs by name, got {bound[parameter.name]!r}"
+            raise TypeError(msg)
+        else:
+            found[parameter.name] = bound[parameter.name]
+    found |= free
+    for name, value in found.items():
+        if _holds_symbol(value):
+            msg = (
+                f"`{name}` of layer {layer.name!r} stands for what will come out of a model, {value!r}, but models are "
+                "chains of layers here, in which a layer has one such input: join the two in one array before the model, "
+                "or call the layer on arrays"
+            )
+            raise ValueError(msg)
+        found[name] = canonical(value)
+    return found
+
+
+def _holds_symbol(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_symbol, value))
+    if isinstance(value, dict):
+        return any(map(_holds_symbol, value.values()))
+    return hasattr(value, "comes_from") or getattr(value, "_input_sample_shape", None) is not None
+
+
+def canonical(value: Any) -> Any:
+    """`value` with arrays as Keras hands them to layers: of float32, and of 32 bits for integers of 64."""
+    if not isinstance(value, np.ndarray):
+        return value
+    return value.astype(canonical_dtype(value.dtype), copy=False)
+
+
+def canonical_dtype(dtype: Any) -> np.dtype[Any]:
+    """The dtype in which Keras hands an array of `dtype` to a layer."""
+    given = np.dtype(dtype)
+    if given.kind == "f":
+        return np.dtype(np.float32)
+    halved: np.dtype[Any] = np.dtype({"int64": "int32", "uint64": "uint32"}.get(given.name, given.name))
+    return halved
+
+
 def layer_within(cls: type, name: str) -> TypeError:
     """The error for a layer of class `cls` that would hold another as its attribute `name`."""
     return TypeError(
@@ -129,9 +218,13 @@ def shape_of_outputs(
         try:
             return called(zeros, False, None).shape[1:]
         except Exception:
-            if not takes_mask:
-                raise
-            return called(zeros, False, np.ones(zeros.shape[:-1], bool)).shape[1:]
+            if takes_mask:
+                return called(zeros, False, np.ones(zeros.shape[:-1], bool)).shape[1:]
+            try:  # the layer may be one for integers alone, such as indices
+                return called(zeros.astype(np.int32), False, None).shape[1:]
+            except Exception:  # the first one tells more
+                pass
+            raise
 
 
 def checked_mask(layer: Weighted, mask: Any, outputs: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._checks import counted
-from engine.layers._custom import accepts, checked_mask, checked_output
+from engine.layers._custom import CallArguments, checked_mask, checked_output
 
 if TYPE_CHECKING:
     from engine._program import Float32
@@ -27,12 +27,16 @@ class LayerHost(NamedTuple):
         inputs: the shape of one sample of the inputs.
         outputs: of one of the outputs.
         use: of a layer that is used several times in a network, how often it comes before; else None.
+        arguments: what it was called with beside its inputs.
+        dtype: of its inputs, where they are integers.
     """
 
     layer: weakref.ref[Any]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     use: int | None = None
+    arguments: CallArguments | None = None
+    dtype: str | None = None
 
     def __call__(self) -> Any:
         layer = self.layer()
@@ -41,14 +45,18 @@ class LayerHost(NamedTuple):
     def _run(self, layer: Any, views: Mapping[str, Any]) -> None:
         """Do a step of the core's: the outputs, or the gradients."""
         inputs = views["inputs"].reshape(-1, *self.inputs)
+        if self.dtype is not None:
+            inputs = inputs.astype(self.dtype)
+        arguments = CallArguments() if self.arguments is None else self.arguments
         mask = None if views["mask"] is None else views["mask"].reshape(inputs.shape[:-1]) != 0
         if "outputs" not in views:
             upstream = views["upstream"].reshape(-1, *self.outputs)
             with self._as_called(layer):
-                gradients_of(layer, (inputs, upstream), mask, views["gradient"], views["weights"])
+                given = {**arguments, "mask": mask}
+                gradients_of(layer, (inputs, upstream), given, views["gradient"], views["weights"])
             return
         with layer._adding() as added, self._noting(layer, views["training"]):
-            outputs = layer._called(inputs, views["training"], mask)
+            outputs = layer._called(inputs, views["training"], mask, arguments)
             views["outputs"][...] = outputs.reshape(len(inputs), -1)
         layer._added = [*layer._added, *added] if self.use else added
         if "counted" in views:
@@ -148,7 +156,7 @@ def _derivative(function: Any) -> Callable[..., Any] | None:
 def gradients_of(
     layer: Weighted,
     given: tuple[Float32, Float32],
-    mask: NDArray[np.bool_] | None,
+    options: Mapping[str, Any],
     by_input: Float32 | None,
     by_weights: Sequence[Float32],
 ) -> None:
@@ -157,7 +165,8 @@ def gradients_of(
     Args:
         layer: a layer of the user's.
         given: the inputs (n, ...), and the gradient of the loss by the outputs, (n, ...).
-        mask: which rows of the inputs count, (n, ...), for a method that takes it; None: all.
+        options: by name, for a method that takes them: `mask`, which rows of the inputs count, (n, ...), None for all, and
+            what the layer was called with beside its inputs.
         by_input: takes the gradient by the inputs, (n, size); None where nobody needs it.
         by_weights: take the gradients by the weights that learn.
     """
@@ -171,7 +180,7 @@ def gradients_of(
         )
         raise TypeError(msg)
     inputs = given[0]
-    found = gradient(*given, **({"mask": mask} if accepts(gradient, "mask") else {}))
+    found = gradient(*given, **CallArguments(options).accepted_by(gradient))
     parts = list(found) if isinstance(found, (tuple, list)) else [found]
     wanted = [inputs.shape, *(array.shape for array in by_weights)]
     if len(parts) != len(wanted):

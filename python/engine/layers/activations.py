@@ -148,7 +148,7 @@ class Softmax(Layer):
             {"kind": "custom", "units": math.prod(input_shape), "variables": [], "host": host, "groups": 1}
         ]
 
-    def __call__(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:  # type: ignore[override] # Keras' order
+    def __call__(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
         """The outputs for `inputs` (n, ...) at once; of an Input(), what will come out in a model.
 
         Args:
@@ -160,13 +160,17 @@ class Softmax(Layer):
         Raises:
             ValueError: for a mask of another shape.
         """
+        return super().__call__(inputs, training, mask)
+
+    def _called_in_core(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """The same, by NumPy where there is a mask."""
         if symbol_of(inputs) is not None:
-            return super().__call__(inputs, training, mask)
+            return super()._called_in_core(inputs, training, mask)
         noted = mask_of(inputs)
         if mask is None and (noted is None or noted.shape != np.shape(inputs)):
-            return super().__call__(inputs, training)
+            return super()._called_in_core(inputs, training)
         given = np.asarray(noted if mask is None else mask)
-        outputs = super().__call__(np.asarray(inputs), training)
+        outputs = super()._called_in_core(np.asarray(inputs), training)
         counted = given if given.dtype == bool else given > 0.5  # noqa: PLR2004 # as in Keras
         try:
             counted = np.broadcast_to(counted, outputs.shape)

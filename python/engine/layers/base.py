@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import constraints, initializers, regularizers
-from engine._arrays import readable, sample_shape_of_none, shaped
+from engine._arrays import readable, require_finite, sample_shape_of_none, shaped
 from engine._checks import (
     Shape,
     fits,
@@ -25,14 +25,17 @@ from engine._checks import (
     text_of_shape,
     without_batch,
 )
-from engine._program import Float32, Operation, build
+from engine._program import Operation, build
 from engine._random import next_sampling
 from engine._spec import Registry, auto_name, snake_case
 from engine._tokens import require_tokens
 from engine._values import Tensor
 from engine.layers._custom import (
+    CallArguments,
     CustomWeight,
     accepts,
+    call_arguments,
+    canonical,
     checked_output,
     default_of,
     given_mask,
@@ -44,7 +47,7 @@ from engine.layers._custom import (
 )
 from engine.layers._hosts import LayerHost
 from engine.layers._state import JOINING, Weight, asked
-from engine.layers.symbols import Linked, symbol_of
+from engine.layers.symbols import KerasTensor, Linked, symbol_of
 
 __all__ = ["JOINING", "MOST_TOKENS", "Layer", "LayerHost", "Weight", "asked", "get", "register"]
 
@@ -120,6 +123,9 @@ class Layer(Linked):
     """What `training` is in a call of the layer that doesn't say, also in a model that is called so."""
 
     _samplings = 0
+
+    _shape_arguments: CallArguments | None = None
+    """What a layer of the user's was first called with on an Input(), beside that."""
     _seed_in_use: int | None = None
     """Of a layer that draws random numbers."""
     _built_by: int | None = None
@@ -237,9 +243,10 @@ class Layer(Linked):
         """Computes the outputs for `inputs`. Custom layers override it.
 
         Args:
-            inputs: float32 array (n, ...).
+            inputs: float32 array (n, ...). It holds integers if the layer is called on an array of them, or if it is the
+                first of a model whose `Input` has an integer dtype.
             args: `training` (bool) and `mask` (bool array (n, ...)), if the method of the subclass has these
-                parameters.
+                parameters, and the further arguments of the call. `gradient` gets those that it has parameters for.
             options: the same by keyword.
 
         Returns:
@@ -326,17 +333,78 @@ class Layer(Linked):
         """Whether Python computes the layer."""
         return type(self).call is not Layer.call
 
-    def __call__(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:
         """Returns the outputs for `inputs`, or the symbolic output for a symbolic input.
 
         Args:
-            inputs: samples (n, ...), or a symbolic input, as returned by `Input` or a layer.
-            training: whether the layer behaves as in training. The default is False, but True for layers that
+            inputs: samples (n, ...), or a symbolic input, as returned by `Input` or a layer. Custom layers get integers
+                as integers.
+            args: `training`: whether the layer behaves as in training. The default is False, but True for layers that
                 augment images. If the input is symbolic, the model uses this value when it is called without
-                `training`.
-            mask: bool array (n, ...), False for timesteps to ignore, for layers that use masks; default the mask of
-                the previous layer.
+                `training`. `mask`: bool array (n, ...), False for timesteps to ignore, for layers that use masks; default
+                the mask of the previous layer. Then what the `call` of a custom layer has as further parameters: arrays,
+                numbers or other values. If the input is symbolic, the model passes them on in every batch.
+            options: the same by keyword.
+
+        Raises:
+            TypeError: for arguments that the layer does not have.
+            ValueError: for a symbolic input among `args` or `options`.
         """
+        if not self._is_custom:
+            unknown = ", ".join(repr(name) for name in options if name not in ("training", "mask"))
+            if unknown:
+                msg = f"layer {self.name!r} takes `training` and `mask` beside its inputs, got {unknown}: leave it out"
+                raise TypeError(msg)
+            return self._called_in_core(inputs, *args, **options)
+        arguments = call_arguments(self, args, options)
+        training, mask = arguments.pop("training", None), arguments.pop("mask", None)
+        symbol = symbol_of(inputs)
+        if symbol is not None and arguments:
+            return self._recorded(symbol, training, arguments)
+        if symbol is None:
+            rows = shaped(inputs, np.shape(inputs)[1:], "inputs")
+            if arguments or rows.dtype.kind != "f":
+                return self._computed(inputs, rows, training, mask, arguments)
+        return self._called_in_core(inputs, training, mask)
+
+    def _computed(
+        self, inputs: Any, rows: NDArray[Any], training: bool | None, mask: Any, arguments: CallArguments
+    ) -> Tensor:
+        """The outputs of a layer of the user's without the core, which has no integers and no other arguments."""
+        noisy = self._training_by_default if training is None else flag(training, "training")
+        given = canonical(rows)
+        if given.dtype.kind == "f":
+            require_finite(given, rows, "inputs")
+        mask = given_mask(self, inputs, given.shape[:-1], mask)
+        self._begun(given.shape[1:])
+        masked_after = self.compute_mask(given, mask) if self.supports_masking else None
+        with self._adding() as added:
+            outputs = self._called(given, noisy, mask, arguments)
+        self._added = added
+        if self.activity_regularizer is not None:
+            self._note_penalty(outputs)
+        result: Tensor = canonical(outputs).view(Tensor).masked(masked_after)
+        return result
+
+    def _recorded(self, symbol: KerasTensor, training: bool | None, arguments: CallArguments) -> KerasTensor:
+        """What the layer will give out, called with `arguments` in this use."""
+        mode = None if training is None else flag(training, "training")
+        first, self._shape_arguments = self._shape_arguments, arguments
+        try:
+            found = symbol.through(self, mode, arguments)
+        finally:
+            self._shape_arguments = first
+        if first is None:
+            self._shape_arguments = arguments
+        elif (expected := self.compute_output_shape(symbol.shape)) != found.shape:
+            msg = (
+                f"layer {self.name!r} makes {expected} of {symbol.shape}, and with other arguments {found.shape}: take two "
+                "layers"
+            )
+            raise ValueError(msg)
+        return found
+
+    def _called_in_core(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         noisy = self._training_by_default if training is None else flag(training, "training")
         symbol = symbol_of(inputs)
         if symbol is not None:
@@ -409,9 +477,17 @@ class Layer(Linked):
         with self._adding():
             return shape_by_trial(lambda inputs: shape_of_outputs(self._called, inputs, masked), sample)
 
-    def _called(self, inputs: Float32, training: bool, mask: NDArray[np.bool_] | None) -> NDArray[Any]:
+    def _called(
+        self,
+        inputs: NDArray[Any],
+        training: bool,
+        mask: NDArray[np.bool_] | None,
+        arguments: CallArguments | None = None,
+    ) -> NDArray[Any]:
+        """What `call` gives; without `arguments` with those that the shape of the outputs is found with."""
         given = {"training": training, "mask": mask}
         options = {name: value for name, value in given.items() if accepts(self.call, name)}
+        options |= (self._shape_arguments or {}) if arguments is None else arguments
         return checked_output(f"call() of layer {self.name!r}", self.call(inputs, **options), len(inputs))
 
 

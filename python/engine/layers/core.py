@@ -149,7 +149,8 @@ class InputLayer(NoNumbers, Layer):
             whose length differs from
             batch to batch, such as `(None,)` for texts.
         batch_size: size of the batch axis in the symbolic shape. Batches of any size are accepted.
-        dtype: dtype of the data. Data of any other real dtype is accepted, too.
+        dtype: dtype of the data. Data of any other real dtype is accepted, too. If it is an integer dtype, a custom first
+            layer gets integers, which are exact up to 2**24.
         sparse: whether the samples are SciPy sparse matrices. The model accepts sparse and dense data in either case.
         ragged: must be False or None; all samples have one shape.
         batch_shape: shape with the batch axis, instead of `shape`.
@@ -228,7 +229,8 @@ def Input(  # noqa: N802, PLR0917 # Keras' name and signature
             whose length differs from
             batch to batch, such as `(None,)` for texts.
         batch_size: size of the batch axis in the symbolic shape. Batches of any size are accepted.
-        dtype: dtype of the data. Data of any other real dtype is accepted, too.
+        dtype: dtype of the data. Data of any other real dtype is accepted, too. If it is an integer dtype, a custom first
+            layer gets integers, which are exact up to 2**24.
         sparse: whether the samples are SciPy sparse matrices. The model accepts sparse and dense data in either case.
         ragged: must be False or None; all samples have one shape.
         batch_shape: shape with the batch axis, instead of `shape`.

@@ -237,7 +237,7 @@ class CategoryEncoding(Layer):
         super().__init__(**options)
         self._tokens = self.num_tokens
 
-    def __call__(self, inputs: Any, count_weights: ArrayLike | None = None) -> Any:  # type: ignore[override] # as in Keras
+    def __call__(self, inputs: Any, count_weights: ArrayLike | None = None) -> Any:
         """Returns the vectors for `inputs`, or the symbolic output for a symbolic input.
 
         Args:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from engine._checks import Shape, shape
 from engine._left_out import SaysWhatIsLeftOut
-from engine.layers._custom import accepts
+from engine.layers._custom import CallArguments, accepts
 from engine.layers._losses import Penalised
 
 # Python's operators by the names of NumPy's functions.
@@ -100,6 +100,7 @@ class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
         before: what the last layer on the way is called on; None where the input layer gives this out.
         layer: that last layer, or a model.
         mode: the argument `training` that it was called with.
+        given: its other arguments beside the inputs, None for nothing.
     """
 
     dtype = "float32"
@@ -110,10 +111,12 @@ class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
         sample: Shape,
         before: KerasTensor | None = None,
         layer: Any = None,
+        *,
         mode: bool | None = None,
+        given: CallArguments | None = None,
     ) -> None:
         self.start, self._sample = start, sample
-        self._before, self._layer, self._mode = before, layer, mode
+        self._before, self._layer, self._mode, self._given = before, layer, mode, given
 
     @property
     def layers(self) -> tuple[Any, ...]:
@@ -124,6 +127,11 @@ class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
     def modes(self) -> tuple[bool | None, ...]:
         """The argument `training` that each of the layers was called with."""
         return tuple(each._mode for each in self._calls)
+
+    @property
+    def arguments(self) -> tuple[CallArguments | None, ...]:
+        """What else each of the layers was called with beside its inputs."""
+        return tuple(each._given for each in self._calls)
 
     @property
     def _calls(self) -> list[KerasTensor]:
@@ -156,16 +164,19 @@ class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
         same = len(layers) >= len(earlier) and all(map(operator.is_, layers, earlier))
         return same and self.start is other.start
 
-    def through(self, layer: Any, training: bool | None = None) -> KerasTensor:
+    def through(
+        self, layer: Any, training: bool | None = None, arguments: CallArguments | None = None
+    ) -> KerasTensor:
         """Returns the symbolic output of a layer or model called on this tensor, and creates its weights.
 
         Args:
             layer: the layer or model to call.
             training: the argument `training` of the call.
+            arguments: the further arguments of the call.
         """
         sample = layer._output_shape_for(self._sample)
         layer.build((None, *self._sample))
-        return KerasTensor(self.start, sample, self, layer, training)
+        return KerasTensor(self.start, sample, self, layer, mode=training, given=arguments)
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"

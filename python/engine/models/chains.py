@@ -13,12 +13,14 @@ from engine.layers.symbols import symbol_of
 from engine.models.described import Described
 from engine.models.stack import shapes_through, with_parts
 from engine.utils.serialization import (
+    arguments_in,
     described_parts,
     deserialize_keras_object,
     identity_of,
     is_of_model,
     layers_in,
     modes_in,
+    serialize_keras_object,
     sharing,
 )
 
@@ -65,6 +67,7 @@ class Model(Described):
         super().__init__(auto_name(snake_case(type(self).__name__)) if name is None else label(name))
         start: Any = InputLayer(batch_shape=first.shape) if first.layers else first.start
         self._modes = last.modes[len(first.layers) :]
+        self._arguments = last.arguments[len(first.layers) :]
         self._restack(*with_parts(start, [], last.layers[len(first.layers) :]), None)
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -106,7 +109,8 @@ class Model(Described):
         chain = Functional if "output_layers" in given else Sequential
         kind: type[Any] = chain if cls is Model else cls
         with custom_object_scope(custom_objects):
-            model = kind._of_parts(_parts_from_config(config), config["name"], modes_in(config))
+            parts = _parts_from_config(config)
+            model = kind._of_parts(parts, config["name"], modes_in(config), arguments_in(config))
         model._trainable = flag(config.get("trainable", True), "trainable")
         return model
 
@@ -137,17 +141,27 @@ class Model(Described):
         return _config_of_chain(self)
 
     @classmethod
-    def _of_parts(cls, parts: Sequence[Any], name: str | None, modes: Sequence[bool | None]) -> Self:
+    def _of_parts(
+        cls,
+        parts: Sequence[Any],
+        name: str | None,
+        modes: Sequence[bool | None],
+        arguments: Sequence[Mapping[str, Any] | None],
+    ) -> Self:
         """The chain of `parts` under this `name`: an input layer, then what is called on the output before it.
 
         Args:
             parts: the input layer, then layers and models.
             name: of the model.
             modes: the argument `training` of each call.
+            arguments: what else each is called with beside its inputs, by name.
         """
         outputs = parts[0]
-        for part, mode in zip(parts[1:], modes, strict=True):
-            outputs = symbol_of(outputs).through(part, mode)  # type: ignore[union-attr] # checked below
+        for part, mode, given in zip(parts[1:], modes, arguments, strict=True):
+            if given:
+                outputs = part(outputs, training=mode, **given)
+            else:
+                outputs = symbol_of(outputs).through(part, mode)  # type: ignore[union-attr] # checked below
         # Classes derived from it may have arguments of their own.
         kind = cls if cls.__init__ is Model.__init__ else Functional
         return cast("Self", kind(parts[0], outputs, name))
@@ -236,9 +250,15 @@ class Sequential(Model):
         return _config_of_stack(self.name, self._trainable, self._inputs, self._layers)
 
     @classmethod
-    def _of_parts(cls, parts: Sequence[Any], name: str | None, modes: Sequence[bool | None] = ()) -> Self:
-        """The stack of `parts`, layers and models, under this `name`; `modes` has no effect on a stack."""
-        del modes
+    def _of_parts(
+        cls,
+        parts: Sequence[Any],
+        name: str | None,
+        modes: Sequence[bool | None] = (),
+        arguments: Sequence[Mapping[str, Any] | None] = (),
+    ) -> Self:
+        """The stack of `parts`, layers and models, under this `name`; the rest has no effect on a stack."""
+        del modes, arguments
         return cls(parts, name=name)
 
 
@@ -296,9 +316,10 @@ def _config_of_chain(model: Any) -> dict[str, Any]:
     calls: dict[Any, list[Any]] = {part: [] for part in (inputs, *stack)}
     before: list[Any] = [inputs.name, 0, 0]
     samples = shapes_through(inputs.sample_shape, stack)
-    for part, sample, mode in zip(stack, samples, model._modes, strict=False):
+    for part, sample, mode, given in zip(stack, samples, model._modes, model._arguments, strict=False):
         place = {"shape": [None, *sample], "dtype": "float32", "keras_history": before}
-        options = {} if mode is None else {"training": mode}
+        options = {key: serialize_keras_object(value) for key, value in (given or {}).items()}
+        options |= {} if mode is None else {"training": mode}
         calls[part].append({"args": [{"class_name": "__keras_tensor__", "config": place}], "kwargs": options})
         before = [part.name, len(calls[part]) - 1, 0]
     layers = described_parts([*calls])

@@ -66,4 +66,5 @@ def _cloned(
             raise TypeError(msg)
         copies[layer] = copy
     kind = Sequential if isinstance(model, Sequential) else type(model)
-    return kind._of_parts([*start, *(copies[layer] for layer in model._layers)], model.name, model._modes)
+    parts = [*start, *(copies[layer] for layer in model._layers)]
+    return kind._of_parts(parts, model.name, model._modes, model._arguments)

@@ -58,8 +58,9 @@ class Described(Layered):
             )
             raise AttributeError(msg)
         found = KerasTensor(self._inputs, self._inputs.sample_shape)
-        for part, mode in zip(self._layers[:count], self._modes or repeat(None), strict=False):
-            found = found.through(part, mode)
+        modes, arguments = self._modes or repeat(None), self._arguments or repeat(None)
+        for part, mode, given in zip(self._layers[:count], modes, arguments, strict=False):
+            found = found.through(part, mode, given)
         return found
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:

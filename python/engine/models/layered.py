@@ -16,6 +16,7 @@ from engine._checks import Shape, fits, without_batch
 from engine._compiled import Compiled
 from engine._program import Float32, Loan, Operation, Program, build, read_weights
 from engine.layers import Embedding, InputLayer, Layer
+from engine.layers._custom import CallArguments, canonical_dtype
 from engine.layers.base import JOINING
 from engine.layers.weights import HasWeights
 from engine.models.lengths import Lowering, ProgramsByShape, known_shape
@@ -44,6 +45,9 @@ class Layered(TrainableModel, HasWeights):
         super().__init__(name)
         self._layers: list[Any] = []
         self._modes: Sequence[bool | None] = ()  # the argument `training` of each layer's call, in a chain
+        self._arguments: Sequence[
+            CallArguments | None
+        ] = ()  # its other arguments beside the inputs, in a chain
         self._operations: list[Operation] = []
         self._attached: list[Layer] = []  # the leaves that the program has, or did before parts of it changed
         self._outers: weakref.WeakSet[Layered] = weakref.WeakSet()
@@ -56,6 +60,18 @@ class Layered(TrainableModel, HasWeights):
     def _modes_of_leaves(self, training: bool | None) -> list[bool]:
         """For each of `leaves` what `training` is in it where this model is called with `training`; None: not told."""
         return _modes_through(self._layers, self._modes, training)
+
+    @property
+    def _leaf_arguments(self) -> list[CallArguments | None]:
+        """What each of `_leaves` was called with beside its inputs."""
+        return self._arguments_in(self._layers)
+
+    def _arguments_in(self, stack: Sequence[Any]) -> list[CallArguments | None]:
+        """The same of the leaves of `stack`, the parts of this model."""
+        found: list[CallArguments | None] = []
+        for part, arguments in zip(stack, self._arguments or (None,) * len(stack), strict=True):
+            found += part._leaf_arguments if isinstance(part, Layered) else [arguments]
+        return found
 
     @property
     def _owners(self) -> list[Layer]:
@@ -204,8 +220,12 @@ class Layered(TrainableModel, HasWeights):
         """
         self._forget_penalties()
         outputs, penalties = rows, dict[Layer, list[float]]()
-        for leaf, mode in zip(self._leaves, self._modes_of_leaves(training), strict=True):
-            outputs = Layer.__call__(leaf, outputs, mode)
+        if self._inputs is not None and (dtype := canonical_dtype(self._inputs.dtype)).kind != "f":
+            outputs = np.asarray(rows).astype(dtype)
+        calls = zip(self._leaves, self._modes_of_leaves(training), self._leaf_arguments, strict=True)
+        for leaf, mode, given in calls:
+            options: dict[str, Any] = {} if given is None else dict(given)
+            outputs = Layer.__call__(leaf, outputs, training=mode, **options)
             if leaf.activity_regularizer is not None:  # a leaf that is used again has several
                 penalties.setdefault(leaf, []).extend(leaf._penalties)
         for leaf, found in penalties.items():
@@ -238,12 +258,15 @@ class Layered(TrainableModel, HasWeights):
             samples = shapes_through(inputs.sample_shape, leaves)
             known = known_shape(inputs.sample_shape, lambda shape: shapes_through(shape, leaves))
             shapes = shapes_through(known, leaves)
-            operations = operations_through(shapes, leaves, self._trainable)
+            given = self._arguments_in(stack)
+            operations = operations_through(
+                shapes, leaves, self._trainable, arguments=given, dtype=inputs.dtype
+            )
             weights = [self._lent_or_own(*pair) for pair in first_uses(samples, leaves).items()]
             arrays = list(chain(*weights))
             program = build(math.prod(known), operations, arrays, math.prod(shapes[-1][:-1]))
             if None in inputs.sample_shape:
-                by_shape = ProgramsByShape(program, known, self._lowering_of(leaves))
+                by_shape = ProgramsByShape(program, known, self._lowering_of(leaves, given, inputs.dtype))
             if compiled is not None:
                 self._compile_program(compiled, program, operations, leaves, samples)
         staying = set(leaves)
@@ -268,13 +291,18 @@ class Layered(TrainableModel, HasWeights):
         self._by_shape = by_shape
         self._program = program  # last: whoever finds it, without a lock, finds the rest as well
 
-    def _lowering_of(self, leaves: list[Layer]) -> Lowering:
+    def _lowering_of(
+        self, leaves: list[Layer], arguments: Sequence[CallArguments | None], dtype: str
+    ) -> Lowering:
         """What gives the operations of `leaves` for samples of any length, with what learns now."""
         learns, trainable = self._trainable, {leaf: leaf.trainable for leaf in leaves}
 
         def lowering(shape: Shape) -> tuple[list[Operation], Shape]:
             shapes = shapes_through(shape, leaves)
-            return operations_through(shapes, leaves, learns, trainable), shapes[-1]
+            operations = operations_through(
+                shapes, leaves, learns, trainable=trainable, arguments=arguments, dtype=dtype
+            )
+            return operations, shapes[-1]
 
         return lowering
 
@@ -311,7 +339,8 @@ class Layered(TrainableModel, HasWeights):
         if program and inputs:
             samples = shapes_through(inputs.sample_shape, leaves)
             known = known_shape(inputs.sample_shape, lambda shape: shapes_through(shape, leaves))
-            now = operations_through(shapes_through(known, leaves), leaves, self._trainable)
+            shapes, given = shapes_through(known, leaves), self._leaf_arguments
+            now = operations_through(shapes, leaves, self._trainable, arguments=given, dtype=inputs.dtype)
             if self._operations == now:
                 self._compile_program(compiled, program, self._operations, leaves, samples)
                 return

@@ -7,9 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from engine._checks import Shape, text_of_shape
 from engine._program import Operation
 from engine.layers import InputLayer, Layer
+from engine.layers._custom import CallArguments, canonical_dtype
 from engine.layers.base import LayerHost
 from engine.layers.masks import masks_before
 from engine.optimizers.variables import Tracked
@@ -87,7 +90,10 @@ def operations_through(
     samples: Sequence[Shape],
     leaves: Sequence[Layer],
     learns: bool,
+    *,
     trainable: Mapping[Layer, bool] | None = None,
+    arguments: Sequence[CallArguments | None] = (),
+    dtype: str = "float32",
 ) -> list[Operation]:
     """What the core computes, layer by layer. What works on rows works on the last axis.
 
@@ -96,10 +102,13 @@ def operations_through(
         leaves: the layers, one as often as it is used.
         learns: False where nothing is to be trained, whatever the layers say.
         trainable: what counts in the place of the attribute of that name of each layer.
+        arguments: what each layer was called with beside its inputs; default nothing.
+        dtype: of the model's inputs.
     """
     found: list[Operation] = []
     sources = masks_before(leaves)
     uses, total = Counter[Layer](), Counter(leaves)
+    kept = canonical_dtype(dtype)  # of the layer's inputs, as far as layers only move integers
     firsts: dict[Any, int] = {}  # numbers of operations in the first use of each layer, by kind
     for number, (layer, source) in enumerate(zip(leaves, sources, strict=False)):
         note: dict[str, Any] = {}
@@ -124,7 +133,14 @@ def operations_through(
             frozen = (
                 {} if trainable is None or "trainable" not in operation else {"trainable": trainable[layer]}
             )
-            found.append({**operation, **note, **again, **frozen, **_of_use(layer, operation, use)})
+            fields = _of_use(layer, operation, use)
+            host = fields.get("host", operation.get("host"))
+            if isinstance(host, LayerHost):
+                given = arguments[number] if arguments else None
+                integers = None if kept.kind == "f" else kept.name
+                fields = {**fields, "host": host._replace(arguments=given, dtype=integers)}
+            found.append({**operation, **note, **again, **frozen, **fields})
+        kept = kept if layer._only_moves_values and not layer._is_custom else np.dtype(np.float32)
     return (
         found if learns else [{**each, "trainable": False} if "trainable" in each else each for each in found]
     )

@@ -6,15 +6,17 @@ import json
 import math
 import warnings
 from collections.abc import Mapping
+from itertools import chain, repeat
 from typing import Any, NamedTuple, cast
 
 from engine import layers as layer_classes
 from engine._checks import Shape, filled, fits
 from engine.layers import InputLayer, Layer
+from engine.layers._custom import call_arguments
 from engine.saving._state import paths_of
 from engine.saving.contents import Reader, Slot
 from engine.utils import deserialize_keras_object, serialize_keras_object
-from engine.utils.serialization import MODELS, identity_of, is_of_model, layers_in
+from engine.utils.serialization import MODELS, arguments_in, identity_of, is_of_model, layers_in
 
 # Numbers in a sample between two layers: an image of 4096 x 4096. More is a slip, or meant to fill the memory.
 MOST_NUMBERS = 2**24
@@ -200,7 +202,11 @@ class _Inventory:
         # A Functional lists each of its layers once.
         listed = list(dict.fromkeys(keys)) if "output_layers" in cast("Mapping[str, Any]", config) else keys
         paths = dict(reversed([*zip(listed, paths_of(map(self._kind, listed), root), strict=True)]))
-        for key in keys:
+        arguments = arguments_in(cast("Mapping[str, Any]", config))
+        for key, called_with in zip(keys, chain([None], arguments or repeat(None)), strict=False):
+            layer = self._parts[key][1]
+            if called_with and layer is not None and layer._is_custom and layer._shape_arguments is None:
+                layer._shape_arguments = call_arguments(layer, (), called_with)
             shape = self._add_use(key, paths[key], shape, learns, key in new)
             new.discard(key)
         return shape

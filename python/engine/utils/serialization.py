@@ -230,13 +230,25 @@ def modes_in(config: Mapping[str, Any]) -> list[bool | None]:
     """
     if "output_layers" not in config:
         return []
-    modes = [mode for _, mode in _chained(config, {_name_of(layer): layer for layer in config["layers"]})]
-    return [None if mode is None else flag(mode, "training") for mode in modes[1:]]
+    calls = _chained(config, {_name_of(layer): layer for layer in config["layers"]})[1:]
+    modes = [options.get("training") for _, options in calls]
+    return [None if mode is None else flag(mode, "training") for mode in modes]
 
 
-def _chained(config: Mapping[str, Any], layers: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """Each layer from input to output, as often as it is used, and the argument `training` of its call."""
-    chain: list[tuple[Any, Any]] = []
+def arguments_in(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What else each call in such a config has beside the inputs, by name."""
+    if "output_layers" not in config:
+        return []
+    calls = _chained(config, {_name_of(layer): layer for layer in config["layers"]})[1:]
+    return [
+        {name: deserialize_keras_object(value) for name, value in _counting(options).items()}
+        for _, options in calls
+    ]
+
+
+def _chained(config: Mapping[str, Any], layers: Mapping[str, Any]) -> list[tuple[Any, Mapping[str, Any]]]:
+    """Each layer from input to output, as often as it is used, and the arguments by name of its call."""
+    chain: list[tuple[Any, Mapping[str, Any]]] = []
     calls = {name: layer.get("inbound_nodes") or [] for name, layer in layers.items()}
     length = sum(max(len(each), 1) for each in calls.values())
     name, number = _end(config["output_layers"])
@@ -244,11 +256,11 @@ def _chained(config: Mapping[str, Any], layers: Mapping[str, Any]) -> list[tuple
         number -= 1  # which counts itself
     while name in layers and len(chain) < length:
         if not calls[name]:
-            chain.append((layers[name], None))
+            chain.append((layers[name], {}))
             break
         node = calls[name][number if len(calls[name]) > 1 else 0]
         options = node.get("kwargs") if isinstance(node, Mapping) else None
-        chain.append((layers[name], (options or {}).get("training")))
+        chain.append((layers[name], options or {}))
         name, number = _source(node)
     if len(chain) != length or name != _end(config.get("input_layers"))[0]:
         msg = (
@@ -280,15 +292,25 @@ def _end(ends: Any) -> tuple[str, int]:
 def _source(node: Any) -> tuple[str, int]:
     """The layer whose output is the argument of a call, and the number of the call that it comes from.
 
-    There is none, "", where there are several, or options that count.
+    There is none, "", where there are several.
     """
     if isinstance(node, list):  # as Keras 2 had it, with options at the end
         return _end([end[:3] for end in node if isinstance(end, list) and not any(end[3:])])
     arguments, options = node.get("args"), node.get("kwargs") or {}
     while isinstance(arguments, (list, tuple)) and len(arguments) == 1:
         (arguments,) = arguments
-    # What a model is called with goes before `training`, as in Keras.
-    counting = [name for name, value in options.items() if value is not None and name != "training"]
-    if not isinstance(arguments, Mapping) or counting:
+    if not isinstance(arguments, Mapping) or _holds_layer(_counting(options)):
         return "", 0
     return _end(arguments["config"].get("keras_history"))
+
+
+def _counting(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name, without `training`, which is told by itself, and those that are None."""
+    return {name: value for name, value in options.items() if value is not None and name != "training"}
+
+
+def _holds_layer(value: Any) -> bool:
+    """Whether `value` of a config stands for what comes out of a layer, or holds something that does."""
+    if isinstance(value, Mapping):
+        return value.get("class_name") == "__keras_tensor__" or any(map(_holds_layer, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_holds_layer, value))
