@@ -26,13 +26,15 @@ _OF_PYTHON: dict[type, type[np.generic]] = {
 }
 
 
-def standard(dtype: DTypeLike | type) -> np.dtype[Any]:
-    """`dtype` in the native byte order; Python's types are 32-bit, as in Keras.
+def standard(dtype: DTypeLike | type | None) -> np.dtype[Any]:
+    """`dtype` in the native byte order, float32 for None; Python's types are 32-bit, as in Keras.
 
     Raises:
         ValueError: for a dtype that is none of bool, integers, float16 to float64, complex64 and complex128.
     """
-    given: Any = _OF_PYTHON.get(dtype, dtype) if isinstance(dtype, type) else dtype
+    given: Any = np.float32 if dtype is None else dtype
+    if isinstance(dtype, type):
+        given = _OF_PYTHON.get(dtype, dtype)
     if isinstance(given, str):
         given = {"int": np.int32, "float": np.float32}.get(given, given)
     found = dtype_of(given, "dtype", NUMBERS)
