@@ -177,7 +177,7 @@ CALLS: dict[str, list[Call]] = {
     "select": [call([B, ~B], [K, J]), call([B], [F[:2]], 9.0)],
     "slogdet": [call(SQUARE)],
     "dtype": [call(F)],
-    "cast": [call(F, "int32"), call(K, "bool")],
+    "cast": [call(F, "int32"), call(K, "bool"), call(K, None)],
     "saturate_cast": [call(300 * F, "uint8"), call(K, "uint8"), call(1e10 * F, "int32")],
     "scatter": [call(np.array([[0, 1], [2, 0]]), VECTOR[:2], (3, 2)), call(np.array([[1], [1]]), F[:2], (3, 4))],
     "scatter_update": [
