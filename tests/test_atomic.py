@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine import _atomic
 from engine._atomic import replacing, replacing_together
 
 
@@ -200,3 +202,47 @@ def test_an_interrupt_right_after_a_renaming_leaves_nothing(
     with pytest.raises(KeyboardInterrupt), replacing(path) as file:
         file.write(b"new")
     assert contents(tmp_path) == {"a": b"old"}
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # of open files that nobody could close
+def test_an_interrupt_at_any_moment_leaves_one_whole_file(tmp_path: Path) -> None:
+    """Raised before each instruction of the module in turn, as Ctrl-C may come there."""
+    path = tmp_path / "a.txt"
+
+    def interrupted_at(number: int) -> bool:
+        count = 0
+
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            nonlocal count
+            if frame.f_code.co_filename != _atomic.__file__:
+                return None
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+            if event == "opcode":
+                count += 1
+                if count == number:
+                    raise KeyboardInterrupt
+            return trace
+
+        path.write_text("old")
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            with replacing(path, "w") as file:
+                file.write("new")
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    number, left = 1, dict[str, list[int]]()
+    while interrupted_at(number):
+        assert path.read_text() in {"old", "new"}
+        for name in set(os.listdir(tmp_path)) - {path.name}:  # noqa: PTH208 # names
+            left.setdefault(Path(name).suffix, []).append(number)
+            (tmp_path / name).unlink()
+        number += 1
+    assert number > 100
+    assert not left

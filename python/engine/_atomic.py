@@ -58,12 +58,15 @@ def replacing_together() -> Iterator[Opener]:
 
     @contextmanager
     def opened(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
-        unfinished = _Unfinished(path, mode)
-        files.append(unfinished)
+        unfinished = _Unfinished(path)
+        files.append(
+            unfinished
+        )  # before there is a file, which is then removed whenever a KeyboardInterrupt comes
+        file = unfinished.open(mode)
         with unfinished.explained():
-            yield unfinished.file
-            unfinished.file.flush()
-            os.fsync(unfinished.file.fileno())
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
 
     try:
         yield opened
@@ -124,43 +127,52 @@ def require_folder_of(path: Path) -> None:
 
 
 class _Unfinished:
-    """A file that is written beside its target under a temporary name.
+    """A file that is written beside its target under a temporary name, from `open` on.
 
     Args:
         path: of the target.
-        mode: as of `open`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.target = Path(os.path.realpath(path))
         _require_place(self.target)
         _remove_leftovers(self.target)
         name, number = f".{self.target.name[:_KEPT]}", os.urandom(4).hex()
         self.path = self._unlocked = self.target.with_name(f"{name}.{number}.tmp")
+        self._marked = self.target.with_name(f"{_mark(self.target)}{number}.tmp")
         self.old = self.target.with_name(f"{name}.{number}.old")
-        self._is_new = False
+        self._file: IO[Any] | None = None
+        self._status: os.stat_result | None = None
+        self._may_exist = self._is_new = False
+
+    def open(self, mode: str) -> IO[Any]:
+        """Make the file.
+
+        Args:
+            mode: as of `open`.
+
+        Raises:
+            OSError: if it can't be made.
+        """
         text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+        self._may_exist = True  # before it does, as a KeyboardInterrupt may come right after
         try:
-            self.file: IO[Any] = self.path.open(mode.replace("w", "x"), **text)  # type: ignore[call-overload] # text or not
+            file: IO[Any] = self.path.open(mode.replace("w", "x"), **text)  # type: ignore[call-overload] # text or not
         except OSError as error:
+            self._may_exist = False
             msg = f"can't write {str(self.target)!r}: {error.strerror}, in folder {str(self.target.parent)!r}"
             raise type(error)(error.errno, msg) from error
-        try:
-            self._status = os.fstat(self.file.fileno())
-            if _locked(self.file.fileno()):
-                # Only now, so that a file with this name is locked for as long as a process writes it.
-                marked = self.target.with_name(f"{_mark(self.target)}{number}.tmp")
-                self.path = self.path.rename(marked)
-            if self.target.exists():
-                self._take_over(self.target.stat())
-        except BaseException:
-            self.close()
-            self.path.unlink(missing_ok=True)
-            raise
+        self._file, self._status = file, os.fstat(file.fileno())
+        if _locked(file.fileno()):
+            # Only now, so that a file with this name is locked for as long as a process writes it.
+            self.path = self.path.rename(self._marked)
+        if self.target.exists():
+            self._take_over(self._status, self.target.stat())
+        return file
 
-    def _take_over(self, old: os.stat_result) -> None:
+    def _take_over(self, new: os.stat_result, old: os.stat_result) -> None:
         """Have the owner, the group and the permissions of the file that is replaced."""
-        if hasattr(os, "chown") and (old.st_uid, old.st_gid) != (self._status.st_uid, self._status.st_gid):
+        if hasattr(os, "chown") and (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
             with suppress(OSError):  # few may give files away
                 os.chown(self.path, old.st_uid, old.st_gid)
         self.path.chmod(old.st_mode & 0o7777)  # afterwards, as a change of the owner takes some of them away
@@ -168,6 +180,8 @@ class _Unfinished:
     @property
     def taken(self) -> bool:
         """Whether the file has taken its place."""
+        if self._status is None:
+            return False
         try:
             return os.path.samestat(self._status, self.target.stat())
         except OSError:
@@ -183,7 +197,8 @@ class _Unfinished:
             # No process removes a file with the name that it gets now, so that its lock can go: Windows renames no open
             # file, and others that open the target must not find it locked.
             self.path = self.path.rename(self._unlocked)
-        self.file.close()
+        if self._file is not None:
+            self._file.close()  # which may write the last of it
         if keep_old:
             self._is_new = not self.target.exists()
             if not self._is_new:
@@ -208,11 +223,11 @@ class _Unfinished:
         """Have the target as it was; returns False if that can't be."""
         taken = self.taken
         with suppress(OSError):
-            if not taken:
-                for path in {
-                    self.path,
+            if not taken and self._may_exist:
+                for path in (
+                    self._marked,
                     self._unlocked,
-                }:  # a KeyboardInterrupt may come right after the renaming
+                ):  # a KeyboardInterrupt may come right after a renaming
                     path.unlink(missing_ok=True)
             if taken and self._is_new:
                 self.target.unlink()
@@ -227,7 +242,8 @@ class _Unfinished:
     def close(self) -> None:
         """Close the file, which also gives up the lock."""
         with suppress(OSError):  # what couldn't be written has been reported
-            self.file.close()
+            if self._file is not None:
+                self._file.close()
 
 
 def _remove_old(files: Sequence[_Unfinished]) -> None:

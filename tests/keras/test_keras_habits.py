@@ -49,7 +49,9 @@ MODULES = "optimizers losses metrics initializers regularizers constraints activ
 
 @APIS
 @pytest.mark.parametrize("module", MODULES.split())
-@pytest.mark.parametrize("identifier", ["nonsense", 3, 2.5, [1], (), b"adam", object()], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(
+    "identifier", ["nonsense", 3, 2.5, [1], (), b"adam", object()], ids=lambda each: type(each).__name__
+)
 def test_identifiers_that_stand_for_nothing(api: Any, module: str, identifier: Any) -> None:
     with pytest.raises(ValueError, match=r"Could not interpret|unknown|must be"):
         getattr(api, module).get(identifier)
