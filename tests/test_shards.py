@@ -210,3 +210,10 @@ def test_an_index_may_be_a_symbolic_link(tmp_path: Path, blobs: Blobs) -> None:
 def test_sizes_beyond_floats(most: int, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`max_shard_size` must be finite, got"):
         network().save_weights(tmp_path / "m.weights.json", max_shard_size=most)
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_sizes_that_nothing_fits_into(most: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`max_shard_size` must be greater than 0, got"):
+        network().save_weights(tmp_path / "m.weights.json", max_shard_size=most)
+    assert files(tmp_path) == []

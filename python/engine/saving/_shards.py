@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from engine._atomic import replacing, replacing_together
-from engine._checks import real
+from engine._checks import above_zero
 from engine.saving._h5 import H5Reader, opened, write_weights
 from engine.saving.contents import Contents, Format, Group, Reader, Stored, Variables, text_in, vars_of
 
@@ -107,7 +107,7 @@ def write_shards(path: Path, contents: Contents, most: float) -> None:
         ValueError: if an array is larger than that.
         OSError: if a file can't be written; nothing has changed then.
     """
-    parts, total = _parted(contents, real(most, "max_shard_size") * 2**30)
+    parts, total = _parted(contents, above_zero(most, "max_shard_size") * 2**30)
     path = _target_of(path)
     base, save = path.name[: -len(INDEX)], os.urandom(8).hex()
 
