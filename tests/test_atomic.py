@@ -107,7 +107,7 @@ def test_a_folder_that_can_not_be_synced_is_no_error(monkeypatch: pytest.MonkeyP
     [
         ("", IsADirectoryError, "it is a folder: give the path of a file"),
         ("none/file", FileNotFoundError, "there is no folder '.*none': make it first"),
-        ("file/file", FileNotFoundError, "there is no folder '.*file': make it first"),
+        ("file/file", NotADirectoryError, "file' is a file: give another path"),
         ("/dev/null", OSError, "a device"),
         ("/proc/file", OSError, r"can't write '/proc/file': No such file or directory, in folder '/proc'"),
         ("x" * 256, OSError, "File name too long"),

@@ -172,3 +172,20 @@ def test_links_and_modes_stay(tmp_path: Path) -> None:
     mask = os.umask(0o022)
     os.umask(mask)
     assert (tmp_path / "real.npz").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_places_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "other.txt").write_text("mine")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    with pytest.raises(NotADirectoryError, match=r"file' is a file: give another path"):
+        model.save(tmp_path / "file" / "m.keras")
+    with pytest.raises(FileNotFoundError, match=r"full' holds no saved model, as it has no config\.json"):
+        keras.models.load_model(tmp_path / "full")
+    with pytest.raises(
+        KeyError, match=r"There is no 'val_loss', only epoch, loss: pass validation data to fit"
+    ):
+        model.compile("sgd", "mse")
+        path = tmp_path / "{val_loss}.keras"
+        model.fit([[1.0, 2.0]], [1.0], verbose=0, callbacks=[keras.callbacks.ModelCheckpoint(path)])

@@ -122,3 +122,16 @@ def test_a_lambda_is_no_part_of_a_file(tmp_path: Path) -> None:
         model.save(tmp_path / "m.keras")
     with pytest.raises(ValueError, match=r"m\.keras: .*<lambda>"):
         models.load_model(tmp_path / "m.keras")
+
+
+def test_a_class_that_a_file_names_is_asked_for(tmp_path: Path) -> None:
+    class Doubled(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return 2 * inputs
+
+    keras.Sequential([keras.Input((2,)), Doubled()]).save(tmp_path / "m.keras")
+    with pytest.raises(
+        ValueError, match=r"unknown `layer` 'Doubled'.*custom_objects=\{'Doubled': Doubled\}, or decorate"
+    ):
+        keras.models.load_model(tmp_path / "m.keras")
+    keras.models.load_model(tmp_path / "m.keras", custom_objects={"Doubled": Doubled})

@@ -120,7 +120,10 @@ def making_folder(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def require_folder_of(path: Path) -> None:
-    """Raise FileNotFoundError unless there is the folder that a file is to be in."""
+    """Raise FileNotFoundError, or NotADirectoryError, unless there is the folder that a file is to be in."""
+    if path.parent.exists() and not path.parent.is_dir():
+        msg = f"can't write {str(path)!r}: {str(path.parent)!r} is a file: give another path"
+        raise NotADirectoryError(msg)
     if not path.parent.is_dir():
         msg = f"can't write {str(path)!r}: there is no folder {str(path.parent)!r}: make it first"
         raise FileNotFoundError(msg)

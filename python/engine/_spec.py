@@ -282,7 +282,9 @@ class Registry(Generic[S]):
         if isinstance(identifier, Mapping) and "class_name" in identifier:
             name = str(identifier["class_name"])
             own = registered_by(identifier, name)
-            return (self._named(name) if own is None else own).from_config(identifier.get("config") or {})
+            return (self._named(name, in_config=True) if own is None else own).from_config(
+                identifier.get("config") or {}
+            )
         if inspect.isfunction(identifier) and identifier in self._functions:
             return self._functions[identifier]()
         module = ".".join(self.base.__module__.split(".")[:2])
@@ -312,10 +314,17 @@ class Registry(Generic[S]):
         with custom_object_scope(custom_objects):
             return self.get(config)
 
-    def _named(self, name: str) -> type[S]:
+    def _named(self, name: str, in_config: bool = False) -> type[S]:
+        """The class of that name; `in_config` says that a config has it, which may mean a class of the user's."""
         found = self._classes.get(name.lower())
         if found is None:
             known = ", ".join(sorted(set(self._names)))
-            msg = f"unknown `{self._kind}` {name!r}{nearest(name, self._names)} Known: {known}"
+            end = nearest(name, self._names)
+            if in_config:
+                end = (
+                    f". If it is a class of your own, pass custom_objects={{{name!r}: {name}}}, or decorate the class with "
+                    "@register_keras_serializable()."
+                )
+            msg = f"unknown `{self._kind}` {name!r}{end} Known: {known}"
             raise ValueError(msg)
         return found

@@ -137,7 +137,12 @@ class ModelCheckpoint(MonitorCallback):
         try:
             return self.filepath.format(epoch=epoch + 1, **fields, **logs)
         except KeyError as error:
-            msg = f'Failed to format this callback filepath: "{self.filepath}". Reason: {error}'
+            known = ", ".join(sorted({"epoch", *fields, *logs}))
+            msg = (
+                f"Failed to format this callback filepath: {self.filepath}. There is no {error}, only {known}"
+            )
+            if str(error).startswith("'val_"):
+                msg += ": pass validation data to fit()"
             raise KeyError(msg) from None
 
     def _require_state(self, state: Mapping[str, Any]) -> None:

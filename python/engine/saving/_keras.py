@@ -45,6 +45,9 @@ class KerasArchive(Format):
 def opened_folder(path: Path) -> Iterator[Reader]:
     """What a `.keras` file has, as files in a folder."""
     texts = {name: _text(path / name) for name in (CONFIG, METADATA)}
+    if texts[CONFIG] is None:
+        msg = f"the folder {str(path)!r} holds no saved model, as it has no {CONFIG}: give one that model.save() has written"
+        raise FileNotFoundError(msg)
     with opened(path / WEIGHTS) as root:
         yield KerasReader(root, texts)
 
