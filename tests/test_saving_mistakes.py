@@ -183,9 +183,9 @@ def test_places_that_are_none(tmp_path: Path) -> None:
         model.save(tmp_path / "file" / "m.keras")
     with pytest.raises(FileNotFoundError, match=r"full' holds no saved model, as it has no config\.json"):
         keras.models.load_model(tmp_path / "full")
+    model.compile("sgd", "mse")
+    saves = keras.callbacks.ModelCheckpoint(tmp_path / "{val_loss}.keras")
     with pytest.raises(
         KeyError, match=r"There is no 'val_loss', only epoch, loss: pass validation data to fit"
     ):
-        model.compile("sgd", "mse")
-        path = tmp_path / "{val_loss}.keras"
-        model.fit([[1.0, 2.0]], [1.0], verbose=0, callbacks=[keras.callbacks.ModelCheckpoint(path)])
+        model.fit([[1.0, 2.0]], [1.0], verbose=0, callbacks=[saves])
