@@ -262,6 +262,9 @@ if not TYPE_CHECKING:  # type checkers would take every name for one that is the
 
 Axis = int | Sequence[int] | None
 
+# NumPy, whose types have no overload for a `keepdims` that is known only when the program runs.
+_reduce: Any = np
+
 # Dtypes in which small integers are summed and multiplied.
 _SUMS = {"b": np.dtype(np.int32), "i": np.dtype(np.int32), "u": np.dtype(np.uint32)}
 # The names of the operands in messages of the core.
@@ -890,12 +893,12 @@ def select(condlist: Sequence[ArrayLike], choicelist: Sequence[ArrayLike], defau
 
 def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """Whether all elements of `x` along `axis` are true; `keepdims` keeps the axis with length 1."""
-    return np.all(as_array(x), axis=axes_of(axis), keepdims=keepdims)
+    return _reduce.all(as_array(x), axis=axes_of(axis), keepdims=keepdims)
 
 
 def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """Whether any element of `x` along `axis` is true; `keepdims` keeps the axis with length 1."""
-    return np.any(as_array(x), axis=axes_of(axis), keepdims=keepdims)
+    return _reduce.any(as_array(x), axis=axes_of(axis), keepdims=keepdims)
 
 
 @quiet
@@ -941,7 +944,7 @@ def ptp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """The sums of `x` along `axis`; small integers give int32 or uint32; `keepdims` keeps the axis with length 1."""
     values = as_array(x)
-    return np.sum(values, axes_of(axis), _summed(values.dtype), keepdims=keepdims)
+    return _reduce.sum(values, axes_of(axis), _summed(values.dtype), keepdims=keepdims)
 
 
 @quiet
@@ -949,7 +952,7 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False, dtype: DTypeLi
     """The products of `x` along `axis`, in `dtype`; `keepdims` keeps the axis with length 1."""
     values = as_array(x)
     found = _summed(values.dtype) if dtype is None else standard(dtype)
-    return np.prod(values, axes_of(axis), found, keepdims=keepdims)
+    return _reduce.prod(values, axes_of(axis), found, keepdims=keepdims)
 
 
 @quiet
@@ -957,7 +960,7 @@ def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """The means of `x` along `axis`, NaN for no elements; integers give float32; `keepdims` keeps the axis with length 1."""
     values = as_array(x)
     over = axes_of(axis)
-    total = np.sum(values, over, result_type(values.dtype, np.dtype(np.float32)), keepdims=keepdims)
+    total = _reduce.sum(values, over, result_type(values.dtype, np.dtype(np.float32)), keepdims=keepdims)
     return (total / total.dtype.type(_count(values, over))).astype(floating(values.dtype))
 
 
@@ -972,7 +975,7 @@ def var(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     squares = (
         np.square(np.real(apart)) + np.square(np.imag(apart)) if wide.dtype.kind == "c" else np.square(apart)
     )
-    spread = np.sum(squares, over, keepdims=keepdims) / np.real(count)
+    spread = _reduce.sum(squares, over, keepdims=keepdims) / np.real(count)
     return spread.astype(squares.dtype if wide.dtype.kind == "c" else floating(values.dtype))
 
 
@@ -1034,7 +1037,7 @@ def quantile(
     """
     values = floats(x)
     if _count(values, axes_of(axis)) == 0:
-        return _nan_like(np.sum(values, axes_of(axis), keepdims=keepdims), np.shape(q))
+        return _nan_like(_reduce.sum(values, axes_of(axis), keepdims=keepdims), np.shape(q))
     found = np.quantile(_wide(values), _wide(floats(q)), axes_of(axis), method=method, keepdims=keepdims)  # type: ignore[call-overload] # a name
     return np.asarray(found).astype(values.dtype)
 
@@ -1092,8 +1095,8 @@ def nancumprod(x: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = 
 def nanmean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """`mean` of `x` along `axis` without NaN; `keepdims` keeps the axis with length 1."""
     values = floats(x)
-    kept = np.sum(~np.isnan(values), axes_of(axis), keepdims=keepdims)
-    total = np.sum(_without_nan(_wide(values), 0), axes_of(axis), keepdims=keepdims)
+    kept = _reduce.sum(~np.isnan(values), axes_of(axis), keepdims=keepdims)
+    total = _reduce.sum(_without_nan(_wide(values), 0), axes_of(axis), keepdims=keepdims)
     return np.asarray(total / kept).astype(values.dtype)
 
 
@@ -1104,7 +1107,7 @@ def nanvar(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     wide, over = _wide(values), axes_of(axis)
     kept = np.sum(~np.isnan(values), over, keepdims=True)
     apart = np.abs(wide - np.sum(_without_nan(wide, 0), over, keepdims=True) / kept)
-    total = np.sum(np.where(np.isnan(values), 0, np.square(apart)), over, keepdims=keepdims)
+    total = _reduce.sum(np.where(np.isnan(values), 0, np.square(apart)), over, keepdims=keepdims)
     found = np.asarray(total / (kept if keepdims else kept.reshape(np.shape(total))))
     return found.astype(np.real(values).dtype)
 
@@ -1171,12 +1174,12 @@ def argmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Res
         axis: None counts through all of `x`.
         keepdims: whether the axes stay, with length 1.
     """
-    return np.asarray(np.argmax(_signed_zeros(x), axis, keepdims=keepdims), np.int32)
+    return np.asarray(_reduce.argmax(_signed_zeros(x), axis, keepdims=keepdims), np.int32)
 
 
 def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Result:
     """The places of the smallest elements of `x` along `axis`, as int32; `keepdims` keeps the axis with length 1."""
-    return np.asarray(np.argmin(_signed_zeros(x), axis, keepdims=keepdims), np.int32)
+    return np.asarray(_reduce.argmin(_signed_zeros(x), axis, keepdims=keepdims), np.int32)
 
 
 def nanargmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Result:
@@ -2115,7 +2118,9 @@ def _nan_place(find: Any, x: ArrayLike, filling: float, axis: int | None, keepdi
         return np.asarray(find(values, axis, keepdims=keepdims), np.int32)
     lost = np.isnan(values)
     found = find(np.where(lost, values.dtype.type(filling), values), axis, keepdims=keepdims)
-    return np.where(np.all(lost, axis=axis, keepdims=keepdims), np.int32(-1), np.asarray(found, np.int32))
+    return np.where(
+        _reduce.all(lost, axis=axis, keepdims=keepdims), np.int32(-1), np.asarray(found, np.int32)
+    )
 
 
 def _resized(values: Array, length: int, axis: int, filling: Any) -> Array:
