@@ -350,10 +350,11 @@ class TrainableModel(ExchangedModel, SavedModel):
             compiled.start_pass()
             compiled.optimizer._move_to(program)
             run.advance(0, 1, compiled.optimizer._learning_rates(1), host=host)
-            if not math.isfinite(run.totals.loss):
-                self._warn_of_loss(compiled, run.totals.loss, samples)
+            totals = run.totals
+            if not math.isfinite(totals.loss):
+                self._warn_of_loss(compiled, totals.loss, samples)
             self._feature_names = self._feature_names or samples.feature_names
-            return compiled.result(run.totals, as_dict)
+            return compiled.result(totals, as_dict)
 
     @without_own_frames
     def test_on_batch(
