@@ -321,8 +321,8 @@ class Registry(Generic[S]):
             known = ", ".join(sorted(set(self._names)))
             end = nearest(name, self._names)
             if in_config:
-                end = (
-                    f". If it is a class of your own, pass custom_objects={{{name!r}: {name}}}, or decorate the class with "
+                end += (
+                    f" If it is a class of your own, pass custom_objects={{{name!r}: {name}}}, or decorate the class with "
                     "@register_keras_serializable()."
                 )
             msg = f"unknown `{self._kind}` {name!r}{end} Known: {known}"
