@@ -55,11 +55,11 @@ def asked(**weights: Weight) -> dict[str, Any]:
 
 
 class Named:
-    """What a weight array says of itself."""
+    """The names and properties of a weight array. Its subclasses say which layer the array belongs to."""
 
     @property
     def _origin(self) -> tuple[Weighted, Weight]:
-        """The layer that it belongs to, and what it is there."""
+        """The layer that the array belongs to, and the weight that it is there; every subclass overrides it."""
         raise NotImplementedError
 
     @property

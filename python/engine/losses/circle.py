@@ -114,7 +114,7 @@ class Circle(BatchLoss):
         """1 for each sample whose loss is above 0, (n,), else 0.
 
         Args:
-            y_true: of no account.
+            y_true: ignored here.
             losses: (n,).
         """
         del y_true

@@ -28,11 +28,11 @@ class _IntersectionOverUnion(Metric):
     Args:
         num_classes: of the matrix.
         name: the key in logs and histories.
-        dtype: None, "int" or "float32"; of no account: weights count as they are.
-        ignore_class: class of samples that are left out.
+        dtype: None, "int" or "float32". Ignored: sample weights are used as they are.
+        ignore_class: class index of samples to leave out.
         sparse_y_true: whether targets are class indices; else the class is the largest along `axis`.
         sparse_y_pred: whether predictions are class indices; else the class is the largest along `axis`.
-        axis: of the classes.
+        axis: axis of the classes.
     """
 
     _direction = "up"
@@ -135,14 +135,14 @@ class IoU(_IntersectionOverUnion):
     """`true_positives / (true_positives + false_positives + false_negatives)`, the mean over some classes.
 
     Args:
-        num_classes: how many classes there are.
-        target_class_ids: whose mean is taken.
+        num_classes: number of classes.
+        target_class_ids: indices of the classes whose mean is returned.
         name: the key in logs and histories.
-        dtype: None, "int" or "float32"; of no account: weights count as they are.
-        ignore_class: class of samples that are left out.
+        dtype: None, "int" or "float32". Ignored: sample weights are used as they are.
+        ignore_class: class index of samples to leave out.
         sparse_y_true: whether targets are class indices; else the class is the largest along `axis`.
         sparse_y_pred: whether predictions are class indices; else the class is the largest along `axis`.
-        axis: of the classes.
+        axis: axis of the classes.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature
@@ -172,7 +172,7 @@ class BinaryIoU(IoU):
         target_class_ids: whose mean is taken, 0, 1 or both.
         threshold: predictions of at least this are taken for class 1.
         name: the key in logs and histories.
-        dtype: None, "int" or "float32"; of no account: weights count as they are.
+        dtype: None, "int" or "float32". Ignored: sample weights are used as they are.
     """
 
     _unsaved_arguments = ("num_classes",)
@@ -207,13 +207,13 @@ class MeanIoU(_IntersectionOverUnion):
     """The mean over all classes of their intersection over union.
 
     Args:
-        num_classes: how many classes there are.
+        num_classes: number of classes.
         name: the key in logs and histories.
-        dtype: None, "int" or "float32"; of no account: weights count as they are.
-        ignore_class: class of samples that are left out.
+        dtype: None, "int" or "float32". Ignored: sample weights are used as they are.
+        ignore_class: class index of samples to leave out.
         sparse_y_true: whether targets are class indices; else the class is the largest along `axis`.
         sparse_y_pred: whether predictions are class indices; else the class is the largest along `axis`.
-        axis: of the classes.
+        axis: axis of the classes.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature
@@ -235,13 +235,13 @@ class OneHotIoU(IoU):
     """`IoU` where targets are one-hot, and predictions numbers per class.
 
     Args:
-        num_classes: how many classes there are.
-        target_class_ids: whose mean is taken.
+        num_classes: number of classes.
+        target_class_ids: indices of the classes whose mean is returned.
         name: the key in logs and histories.
-        dtype: None, "int" or "float32"; of no account: weights count as they are.
-        ignore_class: class of samples that are left out.
+        dtype: None, "int" or "float32". Ignored: sample weights are used as they are.
+        ignore_class: class index of samples to leave out.
         sparse_y_pred: whether predictions are class indices.
-        axis: of the classes.
+        axis: axis of the classes.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature
@@ -262,12 +262,12 @@ class OneHotMeanIoU(MeanIoU):
     """`MeanIoU` where targets are one-hot, and predictions numbers per class.
 
     Args:
-        num_classes: how many classes there are.
+        num_classes: number of classes.
         name: the key in logs and histories.
-        dtype: None, "int" or "float32"; of no account: weights count as they are.
-        ignore_class: class of samples that are left out.
+        dtype: None, "int" or "float32". Ignored: sample weights are used as they are.
+        ignore_class: class index of samples to leave out.
         sparse_y_pred: whether predictions are class indices.
-        axis: of the classes.
+        axis: axis of the classes.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature
