@@ -20,7 +20,7 @@ from engine.losses.base import REDUCTIONS, FunctionLoss
 from engine.losses.custom import HostLoss, no_loss
 from engine.losses.custom import for_training as loss_for_training
 from engine.metrics.base import CoreMetric, in_core
-from engine.optimizers.base import registry as optimizer_registry
+from engine.optimizers.optimizer import registry as optimizer_registry
 from engine.optimizers.variables import Tracked
 
 Host = Callable[[Mapping[str, Any]], object]

@@ -27,7 +27,7 @@ from engine.metrics import Metric
 from engine.models.lengths import ProgramsByShape
 from engine.models.lock import ModelLock
 from engine.optimizers import Optimizer
-from engine.optimizers.base import registry as optimizer_registry
+from engine.optimizers.optimizer import registry as optimizer_registry
 
 
 class CompiledModel(SaysWhatIsLeftOut, ABC):

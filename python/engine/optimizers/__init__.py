@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 from engine._first_use import on_first_use
 from engine._spec import serialize
 from engine.optimizers import schedules
-from engine.optimizers.accumulating import Adadelta, Adagrad, Ftrl, RMSprop
-from engine.optimizers.base import Optimizer, deserialize, get
-from engine.optimizers.factored import Adafactor
-from engine.optimizers.moments import Adamax, Lamb, Lion, Nadam
+from engine.optimizers.adam import Adam, Adamax, AdamW, Lamb, Nadam, ScheduleFreeAdamW
+from engine.optimizers.adaptive import Adadelta, Adafactor, Adagrad, Ftrl, RMSprop
+from engine.optimizers.momentum import SGD, Lion
 from engine.optimizers.muon import Muon
-from engine.optimizers.rules import SGD, Adam, AdamW
-from engine.optimizers.schedule_free import ScheduleFreeAdamW
+from engine.optimizers.optimizer import Optimizer, deserialize, get
 
 __all__ = [
     "SGD",

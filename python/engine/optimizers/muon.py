@@ -1,4 +1,4 @@
-"""A rule that steps matrices by directions that are nearly orthogonal."""
+"""Muon: steps of matrices along nearly orthogonal matrices."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine._checks import below_one, flag, integer, real, require
-from engine.optimizers._rates import LearningRate
-from engine.optimizers._state import Places
-from engine.optimizers.base import Optimizer, optional, registry
-from engine.optimizers.variables import OptimizerVariable, Tracked
+from engine.optimizers.optimizer import LearningRate, Optimizer, optional, registry
+from engine.optimizers.variables import OptimizerVariable, StateArray, Tracked
 
 _MATRIX = 2
 _MOST_ROUNDS = 1000
@@ -116,17 +114,17 @@ class Muon(Optimizer):
 
     @property
     def variables(self) -> list[OptimizerVariable]:
-        """The state: that of every optimizer, then the momentum of each weight, and its velocity for Adam."""
+        """The state of every optimizer, then for each weight its m, and v if Adam updates it."""
         found, program = super().variables, self._stateful
         if program is not None:
-            for index in self._learning:
+            for index in self._trainable_indices:
                 names = ("momentum", "velocity")[: 2 - self._orthogonalises(self._tracked[index])]
-                places: Places = {name: ("slot", slot) for slot, name in enumerate(names)}
-                found += self._arrays(program, index, places)
+                arrays: dict[str, StateArray] = {name: ("slot", slot) for slot, name in enumerate(names)}
+                found += self._arrays(program, index, arrays)
         return found
 
     def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
-        """With the matrices that are made orthogonal."""
+        """Returns the rule for the core, and which weights it orthogonalises."""
         return super()._lower(weights) | {
             "nesterov": float(self.nesterov),
             "rms_rate": self.rms_rate or 0.0,
@@ -139,6 +137,7 @@ class Muon(Optimizer):
         return 0.0 if self._excludes(weight) else self.adam_weight_decay or 0.0
 
     def _orthogonalises(self, weight: Tracked) -> bool:
+        """Whether the weight is updated by Muon itself; Adam updates the others."""
         left_out = any(re.search(name, weight.path) for name in self.exclude_layers)
         embedding = self.exclude_embeddings and "embedding" in weight.path.lower()
         return len(weight.shape) == _MATRIX and not left_out and not embedding

@@ -1,4 +1,4 @@
-"""The state of an optimizer as variables: numbers and arrays that can be read and assigned."""
+"""The optimizer state of a compiled program, as variables that a script reads and assigns and as arrays to save."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine._program import Float32, Program
 from engine.constraints import Constraint
 from engine.regularizers import Regularizer
 
 Array = NDArray[Any]
-Kind = Literal["slot", "average", "accumulated"]
+
+StateKind = Literal["slot", "average", "accumulated"]
+"""An optimizer slot such as Adam's m, the moving average of a weight, or its accumulated gradient."""
+StateArray = tuple[StateKind, int]
+"""Kind and number of a state array of each weight, as `Program.read_state` takes them."""
 
 
 class Tracked(NamedTuple):
-    """A weight array of the model that an optimizer steps."""
+    """A weight array of the model, as the optimizer sees it."""
 
     path: str
     trainable: bool
@@ -27,27 +31,28 @@ class Tracked(NamedTuple):
 
     @property
     def asks_python(self) -> bool:
-        """Whether its penalty or its constraint is a function of one's own, which the core doesn't know."""
+        """Whether its regularizer or its constraint is a Python function of the user, which the core can't run."""
         return any(one is not None and one._is_custom for one in (self.regularizer, self.constraint))
 
     @property
     def name(self) -> str:
-        """Without the layer."""
+        """The name of the weight without that of its layer."""
         return self.path.rpartition("/")[2]
 
 
 class Snapshot(NamedTuple):
-    """The state of an optimizer as the core keeps it."""
+    """A copy of the whole optimizer state."""
 
     batches: int
+    """Number of batches since `compile`."""
     rate: float | None
-    """The learning rate; None where it follows a schedule."""
+    """The learning rate; None if a schedule or a function computes it."""
     arrays: Mapping[str, Sequence[Float32]]
-    """By kind and number, such as "slot 0": an array for each weight array."""
+    """Raw state arrays, one for each weight, by kind and number, such as "slot 0"."""
 
 
 def raw_state(program: Program) -> dict[str, list[Float32]]:
-    """All arrays of state, as the core keeps them: what it would round on the way is not converted."""
+    """Returns all state arrays in the scaling of the core, in which they can be restored bit by bit."""
     return {
         f"{kind} {number}": program.read_state(kind, number, raw=True)
         for kind, count in program.state_counts.items()
@@ -56,20 +61,25 @@ def raw_state(program: Program) -> dict[str, list[Float32]]:
 
 
 def write_raw_state(program: Program, arrays: Mapping[str, Sequence[Float32]]) -> None:
-    """Take over what `raw_state` returned."""
+    """Restores the state arrays that `raw_state` returned."""
     for name, values in arrays.items():
         kind, number = name.split()
-        program.write_state(cast(Kind, kind), int(number), values, raw=True)
+        program.write_state(cast(StateKind, kind), int(number), values, raw=True)
 
 
 def _bits(arrays: Mapping[str, Sequence[Float32]]) -> NDArray[np.int32]:
-    """All numbers as integers that count the float32 between them."""
+    """Returns all numbers as int32: neighbouring float32 of one sign differ by 1."""
     flat = [array.reshape(-1) for each in arrays.values() for array in each]
     return np.concatenate(flat).view(np.int32) if flat else np.zeros(0, np.int32)
 
 
 def rounded(program: Program) -> dict[str, Array]:
-    """Which numbers of the state are one float32 less or more after they were read and written, as packed bits."""
+    """Finds the numbers that change by one float32 when the state is read and written in the scaling of Keras.
+
+    Returns:
+        Packed bits under the key "0", for numbers that become smaller and for those that become larger; an empty
+        dict if no number changes.
+    """
     exact = raw_state(program)
     for kind, count in program.state_counts.items():
         for number in range(count):
@@ -80,13 +90,13 @@ def rounded(program: Program) -> dict[str, Array]:
 
 
 def sharpen(program: Program, stored: Mapping[str, Array]) -> None:
-    """Undo what `rounded` found before; what is of another size is of another model, and left alone."""
+    """Corrects the state by what `rounded` returned. It ignores arrays of another size, which are of another model."""
     state = raw_state(program)
     bits = _bits(state)
     packed = np.asarray(stored.get("0", ()))
     if packed.dtype != np.uint8 or packed.shape != (2, -(-bits.size // 8)):
         return
-    # Of the same dtype, as NumPy ends the process where it has no memory for the buffer of a cast.
+    # The cast comes first: NumPy ends the process if it can't allocate the buffer of a cast in `+=`.
     more, less = np.unpackbits(packed, axis=1, count=bits.size).astype(bits.dtype)
     bits += more
     bits -= less
@@ -104,8 +114,8 @@ class OptimizerVariable:
     Args:
         path: name of the optimizer and of the variable, joined by a slash.
         shape: shape of the value.
-        read: returns it.
-        write: takes a new one of that shape.
+        read: function that returns the value.
+        write: function that sets a value of that shape.
     """
 
     def __init__(
@@ -130,7 +140,7 @@ class OptimizerVariable:
         """A copy of the current value."""
         return self._read()
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         del copy
         return np.asarray(self._read(), dtype)
 
@@ -150,18 +160,18 @@ class OptimizerVariable:
         return f"<OptimizerVariable path={self.path}, shape={self.shape}, value={self._read()}>"
 
 
-def state_variable(path: str, program: Program, index: int, place: tuple[Kind, int]) -> OptimizerVariable:
-    """The array of state at that kind and number, of weight array `index`."""
+def state_variable(path: str, program: Program, index: int, array: StateArray) -> OptimizerVariable:
+    """Returns a state array of weight `index` as a variable."""
 
     def write(value: Array) -> None:
-        program.write_state(*place, [value.astype(np.float32)], index=index)
+        program.write_state(*array, [value.astype(np.float32)], index=index)
 
     shape = program.read_variables(index, 1)[0].shape
-    return OptimizerVariable(path, shape, lambda: program.read_state(*place, index=index)[0], write)
+    return OptimizerVariable(path, shape, lambda: program.read_state(*array, index=index)[0], write)
 
 
 def exchanged(program: Program, weights: Sequence[Tracked]) -> tuple[list[Float32], list[Float32]]:
-    """Weights and their running means, having changed places where training changes the weights."""
+    """Returns new weights and new moving averages: trainable weights swap with their averages, others stay."""
     pairs = zip(weights, program.variables, program.read_state("average", 0), strict=True)
     exchanged = [(mean, value) if weight.trainable else (value, mean) for weight, value, mean in pairs]
     return [first for first, _ in exchanged], [second for _, second in exchanged]

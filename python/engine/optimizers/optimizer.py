@@ -1,0 +1,505 @@
+"""The base class of all optimizers: learning rate, clipping, decay, and the state that a compiled program holds."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import warnings
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from engine._checks import flag, integer, label, real
+from engine._program import Program
+from engine._spec import Registry, Spec, auto_name, serialize, snake_case
+from engine._values import Count, Setting
+from engine.optimizers.schedules.base import LearningRateSchedule, number
+from engine.optimizers.schedules.base import deserialize as deserialize_schedule
+from engine.optimizers.variables import (
+    Array,
+    OptimizerVariable,
+    Snapshot,
+    StateArray,
+    Tracked,
+    exchanged,
+    raw_state,
+    rounded,
+    sharpen,
+    state_variable,
+    write_raw_state,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import TypedDict
+
+    class Options(TypedDict, total=False):
+        """The arguments of every optimizer, after those of its rule."""
+
+        weight_decay: float | None
+        clipnorm: float | None
+        clipvalue: float | None
+        global_clipnorm: float | None
+        use_ema: bool
+        ema_momentum: float
+        ema_overwrite_frequency: int | None
+        loss_scale_factor: float | None
+        gradient_accumulation_steps: int | None
+        name: str | None
+        decay: float | None
+
+
+Rate = float | LearningRateSchedule | Callable[[], float]
+LearningRate = Rate | Mapping[str, Any]
+"""What may be given as a learning rate: a `Rate`, or the config dict of a schedule."""
+
+
+@runtime_checkable
+class NamedWeight(Protocol):
+    """A weight of a layer, as `exclude_from_weight_decay` takes it."""
+
+    @property
+    def path(self) -> str:
+        """Names of layer and weight, such as "dense/kernel"."""
+
+
+class Optimizer(Spec):
+    """Base class of all optimizers.
+
+    One step does the following, in this order: average the gradients of `gradient_accumulation_steps` batches, clip
+    them, apply weight decay, update the weights by the rule of the optimizer, update the moving averages of the
+    weights, apply constraints.
+
+    Args:
+        learning_rate: step size: a number of at least 0, a schedule from `engine.optimizers.schedules`, or a
+            function without arguments. The function is called once for each batch, for many batches in advance. The
+            learning rate can be read and assigned at any time; a new value takes effect at the next batch, or at
+            the next epoch if no callback has batch hooks.
+        weight_decay: factor of decoupled weight decay (Loshchilov and Hutter, 2019): before each step every weight
+            and bias becomes `w - learning_rate * weight_decay * w`. None is 0.
+        clipnorm: largest Euclidean norm of the gradient of each weight array; a larger gradient is scaled down.
+            None is no limit.
+        clipvalue: each gradient value is clipped to `[-clipvalue, clipvalue]`. None is no limit.
+        global_clipnorm: largest Euclidean norm of all gradients as one vector. None is no limit. At most one of the
+            three can be given.
+        use_ema: whether to keep an exponential moving average of the weights, which replaces them at the end of
+            `fit`.
+        ema_momentum: `mean = ema_momentum * mean + (1 - ema_momentum) * w` after each step, in [0, 1].
+        ema_overwrite_frequency: number of steps after which the averages replace the weights; None does so only at
+            the end of `fit`.
+        loss_scale_factor: Has no effect. Keras multiplies the loss by it and divides the gradients by it, which
+            float32 doesn't need.
+        gradient_accumulation_steps: number of batches whose gradients are averaged for one step, at least 2; None
+            uses one batch.
+        name: name of the optimizer, a prefix of the names of `variables`.
+        decay: Ignored. Older versions of Keras divided the step size by `1 + decay * iterations`; use
+            `schedules.InverseTimeDecay` instead.
+    """
+
+    # `get_config` adds the learning rate: a number or the config of a schedule, not the schedule's current value.
+    _unsaved_arguments = ("learning_rate", "decay")
+    _unknown_argument_error = ValueError
+    _kind: ClassVar[str]
+    """The core's name of the update rule."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "update_step" in vars(cls):
+            msg = (
+                f"{cls.__name__} can't have an `update_step` of its own, as the core steps the weights: take one of "
+                "engine.optimizers, or change the weights between batches, in a callback, by model.set_weights()"
+            )
+            raise TypeError(msg)
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        learning_rate: LearningRate,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        decay: float | None = None,
+    ) -> None:
+        if decay is not None:
+            warnings.warn("Argument `decay` is no longer supported and will be ignored.", stacklevel=3)
+        self._rate: Rate = to_rate(learning_rate)
+        self.weight_decay = optional(weight_decay, "weight_decay")
+        self.clipnorm = optional(clipnorm, "clipnorm")
+        self.clipvalue = optional(clipvalue, "clipvalue")
+        self.global_clipnorm = optional(global_clipnorm, "global_clipnorm")
+        clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
+        if sum(value is not None for value in clips.values()) > 1:
+            given = ", ".join(f"{key}={value}" for key, value in clips.items())
+            msg = f"only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set, got {given}"
+            raise ValueError(msg)
+        self.use_ema = flag(use_ema, "use_ema")
+        self.ema_momentum = real(ema_momentum, "ema_momentum", 0.0, 1.0)
+        self.ema_overwrite_frequency = (
+            None
+            if ema_overwrite_frequency is None
+            else integer(ema_overwrite_frequency, "ema_overwrite_frequency", 1)
+        )
+        self.loss_scale_factor = optional(loss_scale_factor, "loss_scale_factor")
+        self.gradient_accumulation_steps = (
+            None
+            if gradient_accumulation_steps is None
+            else integer(gradient_accumulation_steps, "gradient_accumulation_steps", 2)
+        )
+        self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
+        self._undecayed: list[str] = []
+        self._undecayed_paths: list[str] = []
+        self._program: Program | None = None
+        self._tracked: list[Tracked] = []
+
+    @property
+    def learning_rate(self) -> float:
+        """The step size of the next batch. With a schedule, only another schedule can be assigned."""
+        rate = self._rate if isinstance(self._rate, float) else self._learning_rates(1)[0]
+        return Setting.of(rate, lambda value: setattr(self, "learning_rate", value))
+
+    @learning_rate.setter
+    def learning_rate(self, value: LearningRate) -> None:
+        rate = to_rate(value)
+        if isinstance(rate, float) and isinstance(self._rate, LearningRateSchedule):
+            msg = (
+                f"This optimizer was created with a `LearningRateSchedule` object as its `learning_rate`, "
+                f"{self._rate!r}, hence its learning rate is not settable. Create it with a float "
+                "`learning_rate` if you, or a callback, want to set it"
+            )
+            raise TypeError(msg)
+        self._rate = rate
+
+    def _learning_rates(self, steps: int) -> NDArray[np.float64]:
+        """Returns the learning rates of the next `steps` batches, float64 (steps,)."""
+        rate = self._rate
+        if isinstance(rate, float):
+            return np.full(steps, rate)
+        if isinstance(rate, LearningRateSchedule):
+            return rate._rates(self._batches, steps)
+        return np.array([real(number(rate()), "learning_rate()", 0.0) for _ in range(steps)])
+
+    @property
+    def iterations(self) -> Count:
+        """Number of steps taken since `compile`. It may be assigned after `compile`."""
+        steps = self._batches // (self.gradient_accumulation_steps or 1)
+        return Count.of(steps, lambda value: setattr(self, "iterations", int(np.asarray(value))))
+
+    @iterations.setter
+    def iterations(self, value: int) -> None:
+        self._batches = integer(value, "iterations", 0) * (self.gradient_accumulation_steps or 1)
+
+    @property
+    def _batches(self) -> int:
+        """Number of batches since `compile`."""
+        return 0 if self._program is None else self._program.iterations
+
+    @_batches.setter
+    def _batches(self, value: int) -> None:
+        if self._program is None:
+            msg = "`iterations` can't be assigned yet: compile a model with this optimizer, and build it"
+            raise ValueError(msg)
+        self._program.iterations = integer(value, "iterations", 0)
+
+    def build(self, variables: Sequence[object]) -> None:
+        """Has no effect: the state is there from `compile` on, once the model is built.
+
+        Args:
+            variables: the weights that training changes.
+        """
+
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Excludes weights from `weight_decay`. It replaces what an earlier call excluded.
+
+        Args:
+            var_list: list of weights of layers, such as `[layer.bias]`.
+            var_names: list of regular expressions, such as `["bias"]`. A weight is excluded if one of them occurs
+                in its name.
+
+        Raises:
+            TypeError: if `var_list` contains something else than weights, or `var_names` is a single string.
+            ValueError: if called after `compile`.
+        """
+        if self._program is not None:
+            msg = (
+                "`exclude_from_weight_decay` must be called before the model is compiled with this optimizer"
+            )
+            raise ValueError(msg)
+        weights = [weight for weight in var_list or () if isinstance(weight, NamedWeight)]
+        if len(weights) < len(var_list or ()):
+            msg = (
+                "`var_list` must hold weights as layers have them, such as [layer.bias]; or give `var_names`"
+            )
+            raise TypeError(msg)
+        if isinstance(var_names, str):
+            msg = f"`var_names` must be a list of strings such as [{var_names!r}], got {var_names!r}"
+            raise TypeError(msg)
+        self._undecayed = list(var_names or [])
+        self._undecayed_paths = [weight.path for weight in weights]
+
+    def finalize_variable_values(self, var_list: Sequence[object] | None = None) -> None:
+        """With `use_ema`, replaces the weights by their moving averages, as `fit` does at its end.
+
+        Args:
+            var_list: Ignored. All trainable weights are replaced.
+        """
+        del var_list
+        if self._program is not None and self.use_ema and self._batches:
+            self._program.write_variables(exchanged(self._program, self._tracked)[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments, with a schedule as `schedules.serialize` describes it.
+
+        Raises:
+            TypeError: if the learning rate is a function.
+        """
+        rate = self._rate
+        if not isinstance(rate, (float, LearningRateSchedule)):
+            msg = f"`learning_rate` is a function, {rate!r}, which no config holds: use a schedule"
+            raise TypeError(msg)
+        return {"learning_rate": rate if isinstance(rate, float) else serialize(rate)} | super().get_config()
+
+    # The state as variables ------------------------------------------------------------------------------------------
+
+    @property
+    def variables(self) -> list[OptimizerVariable]:
+        """The optimizer state: number of steps, learning rate (without a schedule), then arrays for each weight."""
+        program, first_slot = self._stateful, 0
+        found = [self._iteration_variable()]
+        if isinstance(self._rate, float):
+            found.append(self._learning_rate_variable())
+        if program is None:
+            return found
+        groups: list[Mapping[str, StateArray]] = []
+        if self.use_ema:
+            groups.append({"average": ("average", 0)})
+        if self.gradient_accumulation_steps:
+            groups.append({"gradient_accumulator": ("accumulated", 0)})
+        for names in self._slots:
+            groups.append({name: ("slot", slot) for slot, name in enumerate(names, first_slot)})
+            first_slot += len(names)
+        for arrays in groups:
+            for index in self._trainable_indices:
+                found += self._arrays(program, index, arrays)
+        return found
+
+    @property
+    def _slots(self) -> Sequence[Sequence[str]]:
+        """Names of the state arrays that the update rule has for each weight, in the order of the core's slots.
+
+        `variables` goes group by group: for each weight it lists the arrays of one group, then those of the next.
+        """
+        return []
+
+    @property
+    def _stateful(self) -> Program | None:
+        """The program, if it has state already; before the first targets it may have to wait for them."""
+        return self._program if self._program is not None and self._program.state_counts else None
+
+    @property
+    def _trainable_indices(self) -> list[int]:
+        """Numbers of the trainable weight arrays."""
+        return [index for index, weight in enumerate(self._tracked) if weight.trainable]
+
+    @property
+    def _variable_names(self) -> list[str]:
+        """Paths of the variables, in their order."""
+        return [variable.path for variable in self.variables]
+
+    def _arrays(
+        self, program: Program, index: int, arrays: Mapping[str, StateArray]
+    ) -> list[OptimizerVariable]:
+        """Returns state arrays of weight `index` as variables; `arrays` gives the name of each."""
+        path = f"{self.name}/{self._tracked[index].path.replace('/', '_')}"
+        return [state_variable(f"{path}_{name}", program, index, array) for name, array in arrays.items()]
+
+    def _iteration_variable(self) -> OptimizerVariable:
+        def write(value: float) -> None:
+            self._batches = int(value)
+
+        return self._number("iteration", np.int32, lambda: self._batches, write)
+
+    def _learning_rate_variable(self) -> OptimizerVariable:
+        def write(value: float) -> None:
+            self.learning_rate = float(value)
+
+        return self._number("learning_rate", np.float32, lambda: self.learning_rate, write)
+
+    def _number(
+        self, name: str, dtype: DTypeLike, read: Callable[[], float], write: Callable[[float], None]
+    ) -> OptimizerVariable:
+        """Returns a number as a variable. Assigning its own value, rounded to `dtype`, doesn't change the number."""
+
+        def read_array() -> Array:
+            with np.errstate(over="ignore"):  # a learning rate beyond float32 becomes infinite
+                return np.asarray(read(), dtype)
+
+        def write_array(value: Array) -> None:
+            if value != read_array():
+                write(value.item())
+
+        return OptimizerVariable(f"{self.name}/{name}", (), read_array, write_array)
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Sets the optimizer state from a list of arrays, `weights`, in the order of `variables`.
+
+        Raises:
+            ValueError: if the number of arrays or a shape differs, or a value is invalid. The state is unchanged
+                then.
+        """
+        targets, values = self.variables, [np.asarray(weight) for weight in weights]
+        if [target.shape for target in targets] != [value.shape for value in values]:
+            wanted = [target.shape for target in targets]
+            msg = f"`weights` must have the shapes of `variables`, {wanted}, got {[v.shape for v in values]}"
+            raise ValueError(msg)
+        before = self._snapshot()
+        try:
+            for target, value in zip(targets, values, strict=True):
+                target.assign(value)
+        except BaseException:
+            self._restore(before)
+            raise
+
+    def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
+        """Writes the optimizer state into `store`, a dict, under the keys "0", "1", ..."""
+        for position, variable in enumerate(self.variables):
+            store[str(position)] = variable.numpy()
+
+    def load_own_variables(self, store: Mapping[str, Array], rounded: Mapping[str, Array] = {}) -> None:
+        """Sets the optimizer state from `store`, as written by `save_own_variables`.
+
+        If the number of arrays differs, it warns and keeps the state.
+
+        Args:
+            store: dict of the arrays.
+            rounded: dict with rounding information from a file of this package, which restores every bit.
+
+        Raises:
+            ValueError: if shapes differ.
+        """
+        count = len(self.variables)
+        if len(store) == count:
+            # Read first: the file may be damaged, and then nothing may change.
+            bits = {name: np.asarray(rounded[name]) for name in rounded}
+            self.set_weights([np.asarray(store[str(position)]) for position in range(count)])
+            if self._stateful is not None and bits:
+                sharpen(self._stateful, bits)
+        elif "0" not in store or int(np.asarray(store["0"])) > 0:  # a state before the first step is no loss
+            msg = (
+                f"Skipping variable loading for optimizer {self.name!r}, because it has {count} variables whereas the "
+                f"saved optimizer has {len(store)} variables."
+            )
+            warnings.warn(msg, stacklevel=2)
+
+    def _rounded(self) -> dict[str, Array]:
+        """Returns what `variables`, in the scaling of Keras, lose by rounding; an empty dict if nothing is lost."""
+        return {} if self._stateful is None else rounded(self._stateful)
+
+    # The compiled program --------------------------------------------------------------------------------------------
+
+    def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
+        """Returns the `optimizer` argument of `Program.compile`. The learning rates come with each run."""
+        rule = {name: value for name, value in super().get_config().items() if name not in _SHARED}
+        return {
+            "kind": self._kind,
+            **rule,
+            "clipnorm": self.clipnorm or 0.0,
+            "clipvalue": self.clipvalue or 0.0,
+            "global_clipnorm": self.global_clipnorm or 0.0,
+            "decays": [self._decay_of(weight) for weight in weights],
+            "accumulate": self.gradient_accumulation_steps or 1,
+            "averages": self.use_ema,
+            "average_momentum": self.ema_momentum,
+            "overwrite": self.ema_overwrite_frequency or 0,
+        }
+
+    def _decay_of(self, weight: Tracked) -> float:
+        """Returns the weight decay of a weight array."""
+        return 0.0 if self._excludes(weight) or self.weight_decay is None else self.weight_decay
+
+    def _excludes(self, weight: Tracked) -> bool:
+        """Whether `exclude_from_weight_decay` named the weight array."""
+        named = any(re.search(name, weight.name) for name in self._undecayed)
+        return named or weight.path in self._undecayed_paths
+
+    def _follow(self, program: Program, weights: Sequence[Tracked]) -> None:
+        """Takes the state from `program`, which was just compiled for `weights`, from now on."""
+        self._program, self._tracked = program, list(weights)
+
+    def _move_to(self, program: Program) -> None:
+        """Moves the state, bit by bit, to the program of the same model for samples of another length."""
+        if self._program is program or self._program is None:
+            return
+        state, self._program = self._snapshot(), program
+        write_raw_state(program, state.arrays)
+        self._batches = state.batches
+
+    def _snapshot(self) -> Snapshot:
+        """Returns a copy of the whole state, bit by bit."""
+        rate = self._rate if isinstance(self._rate, float) else None
+        return Snapshot(self._batches, rate, {} if self._program is None else raw_state(self._program))
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Restores the state that `_snapshot` returned."""
+        if self._program is not None:
+            write_raw_state(self._program, snapshot.arrays)
+            self._batches = snapshot.batches
+        if snapshot.rate is not None:
+            self.learning_rate = snapshot.rate
+
+    def _swap_averages(self) -> None:
+        """Swaps the trainable weights with their moving averages, after at least one step with `use_ema`."""
+        if self._program is not None:
+            weights, averages = exchanged(self._program, self._tracked)
+            self._program.write_variables(weights)
+            self._program.write_state("average", 0, averages)
+
+    def _averages_from_weights(self) -> None:
+        """Sets the moving averages to the weights."""
+        if self._program is not None and self.use_ema:
+            self._program.write_state("average", 0, self._program.variables)
+
+
+_SHARED = frozenset(inspect.signature(Optimizer.__init__).parameters)
+"""Names of the arguments that all optimizers have."""
+
+
+def to_rate(value: object) -> Rate:
+    """Returns `value` as a learning rate: a float of at least 0, a schedule, or a function without arguments."""
+    if isinstance(value, LearningRateSchedule) or callable(value):
+        return value
+    if isinstance(value, Mapping):
+        return deserialize_schedule(value)
+    return real(number(value), "learning_rate", 0.0)
+
+
+def optional(value: float | None, name: str) -> float | None:
+    """Returns `value` as a float of at least 0, or None."""
+    return None if value is None else real(value, name, 0.0)
+
+
+registry: Registry[Optimizer] = Registry("optimizer", Optimizer, joined=True)
+
+
+def get(identifier: object) -> Optimizer | None:
+    """The optimizer that a name, a class, an object or a config dict stands for; None stays None.
+
+    Args:
+        identifier: such as "adam"; a class is called without arguments.
+
+    Raises:
+        ValueError: for an unknown name; the message suggests the nearest.
+        TypeError: for anything that cannot stand for one.
+    """
+    return None if identifier is None else registry.get(identifier)
+
+
+deserialize = registry.deserialize
