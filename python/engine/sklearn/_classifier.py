@@ -1,26 +1,87 @@
-"""The classifier."""
+"""`MLPClassifier`, and how its labels become targets of the network."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.neural_network import MLPClassifier as _Reference
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import type_of_target, unique_labels
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import check_consistent_length, validate_data
 
 from engine._program import Float32
-from engine.sklearn._estimator import DTYPES, Known, Perceptron, is_stochastic
-from engine.sklearn._labels import LIKELY, Labels, are_whole
+from engine.sklearn._estimator import DTYPES, KnownLabels, Perceptron, is_stochastic
 from engine.sklearn._samples import Array, Encoded
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+THRESHOLD = 0.5
+"""A label is predicted if its probability is larger."""
+
+
+def are_class_numbers(y: Any) -> bool:
+    """Whether `y` is an array (n,) of integers or booleans, which scikit-learn's slow checks always accept."""
+    return type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biu"
+
+
+class Labels:
+    """Encodes labels as targets of the engine's losses, and decodes outputs as labels.
+
+    scikit-learn's `LabelBinarizer` makes one-hot rows of several classes; the engine's loss reads class indices.
+
+    Args:
+        y: labels (n,), or a 0/1 array or sparse matrix (n, labels) for several labels per sample.
+
+    Raises:
+        ValueError: if `y` isn't of one of these kinds.
+
+    Attributes:
+        kind: scikit-learn's name of the kind: "binary", "multiclass" or "multilabel-indicator".
+        classes: the labels, sorted.
+    """
+
+    def __init__(self, y: Any) -> None:
+        self._sparse = sparse.issparse(y)
+        y = y if self._sparse else np.asarray(y)
+        if are_class_numbers(y):
+            self.classes = np.unique(y)
+            self.kind = "multiclass" if len(self.classes) > 2 else "binary"  # noqa: PLR2004 # two classes
+            return
+        self.kind = str(type_of_target(y, input_name="y"))
+        if self.kind == "multiclass-multioutput":
+            msg = f"Multioutput target data is not supported, got `y` of shape {y.shape}: fit a classifier per column"
+            raise ValueError(msg)
+        if self.kind not in {"binary", "multiclass", "multilabel-indicator"}:
+            check_classification_targets(y)  # raises an error that names the kind
+        several = self.kind == "multilabel-indicator"
+        # A new array gets the dtype of the labels: strings in an array of objects become an array of strings.
+        self.classes = np.arange(y.shape[1]) if several else np.array([*np.unique(y)])
+
+    def encoded(self, y: Any) -> Array:
+        """Returns int32 indices (n,) for several classes, float32 (n, 1) for two, and (n, labels) for several labels."""
+        if self.kind == "multiclass":
+            return np.asarray(np.searchsorted(self.classes, y), np.int32)
+        if self.kind == "binary":
+            second = np.zeros(len(y), bool) if len(self.classes) == 1 else y == self.classes[1]
+            return second.astype(np.float32).reshape(-1, 1)
+        return np.asarray(y.toarray() if sparse.issparse(y) else y, np.float32)
+
+    def decoded(self, outputs: Float32) -> Any:
+        """Returns the labels of outputs (n, outputs): (n,), or (n, labels), sparse if `y` was."""
+        if self.kind == "multiclass":
+            return self.classes[outputs.argmax(axis=1)]
+        chosen = outputs > THRESHOLD
+        if self.kind == "binary":
+            return self.classes[np.minimum(chosen.reshape(-1), len(self.classes) - 1)]
+        return sparse.csr_matrix(chosen, dtype=int) if self._sparse else chosen.astype(int)
 
 
 class MLPClassifier(ClassifierMixin, Perceptron):
@@ -151,7 +212,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Returns:
             The estimator.
         """
-        if not hasattr(self, "coefs_"):  # as scikit-learn does: once, not for every batch
+        if not self._has_weights:  # once and not for every batch, as scikit-learn does
             self._validate_params()
         if self.class_weight == "balanced":
             msg = (
@@ -159,7 +220,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
                 "sklearn.utils.class_weight.compute_class_weight('balanced', ...) for all of them"
             )
             raise ValueError(msg)
-        if not hasattr(self, "classes_"):
+        if "classes_" not in vars(self):
             if classes is None:
                 msg = "classes must be passed on the first call to partial_fit."
                 raise ValueError(msg)
@@ -177,7 +238,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Args:
             X: samples (n, features), as for `fit`.
         """
-        outputs = self._read(X)
+        outputs = self._predict_outputs(X)
         return self._labels.decoded(outputs)
 
     def predict_proba(self, X: Any) -> Array:  # noqa: N803
@@ -186,13 +247,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Args:
             X: samples (n, features), as for `fit`.
         """
-        outputs = self._read(X)
+        outputs = self._predict_outputs(X)
         if outputs.shape[1] == 1:
             return np.hstack([1 - outputs, outputs])
         if self.out_activation_ == "softmax" and outputs.dtype == np.float64:
-            outputs /= outputs.sum(
-                axis=1, keepdims=True
-            )  # scikit-learn's scores want 1 to half a float64's digits
+            # scikit-learn's scores require sums of 1 to within the square root of float64's resolution.
+            outputs /= outputs.sum(axis=1, keepdims=True)
         return outputs
 
     def predict_log_proba(self, X: Any) -> Array:  # noqa: N803
@@ -201,7 +261,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Args:
             X: samples (n, features), as for `fit`.
         """
-        with np.errstate(divide="ignore"):  # float32 has no room for the smallest
+        with np.errstate(divide="ignore"):  # a small probability may be 0 in float32
             return np.log(self.predict_proba(X))
 
     def __sklearn_tags__(self) -> Any:
@@ -213,8 +273,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         self._labels = Labels(y)
         self.classes_ = self._labels.classes
 
-    def _encoded(self, X: Any, y: Any, *, reset: bool, labels: Known) -> tuple[Any, Array, Any]:  # noqa: N803
-        if are_whole(y):
+    def _encoded(self, X: Any, y: Any, *, reset: bool, labels: KnownLabels) -> tuple[Any, Array, Any]:  # noqa: N803
+        if are_class_numbers(y):
             rows, given = self._rows(X, reset=reset), y
             check_consistent_length(rows, given)
         else:
@@ -232,7 +292,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return rows, self._labels.encoded(given), given
 
     def _require_known(self, labels: Any) -> None:
-        """Raise ValueError for a class that isn't in `classes_`."""
+        """Raises ValueError for a class that isn't in `classes_`."""
         found = labels if labels.ndim == 1 else unique_labels(labels)
         unknown = np.setdiff1d(found, self.classes_)
         if len(unknown):
@@ -240,6 +300,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             raise ValueError(msg)
 
     def _require_same(self, y: Any) -> None:
+        """Raises ValueError if the classes aren't those in `classes_`."""
         found = unique_labels(y)
         if not np.array_equal(found, self.classes_):
             msg = (
@@ -255,7 +316,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return "softmax" if self._labels.kind == "multiclass" else "logistic"
 
     def _stratifies(self) -> bool:
-        return self.n_outputs_ == 1  # as scikit-learn does it
+        return self.n_outputs_ == 1  # as scikit-learn does
 
     def _weights(self, y: Any, sample_weight: Array | None) -> Array | None:
         if self.class_weight is None:
@@ -264,11 +325,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return np.asarray(weights if sample_weight is None else weights * sample_weight)
 
     def _score_of(self, outputs: Float32, held_out: Encoded) -> float:
-        """The accuracy: of several labels, that of all of them at once."""
+        """Returns the accuracy; with several labels per sample, all of them must be right."""
         if not np.isfinite(outputs).all():
             return float("nan")
         if held_out.y.ndim == 1:
             hits = outputs.argmax(axis=1) == held_out.y
         else:
-            hits = ((outputs > LIKELY) == (held_out.y > LIKELY)).all(axis=1)
+            hits = ((outputs > THRESHOLD) == (held_out.y > THRESHOLD)).all(axis=1)
         return float(np.average(hits, weights=held_out.weights))

@@ -1,4 +1,4 @@
-"""The engine's model of an estimator, its losses as scikit-learn defines them, and its outputs."""
+"""The `Sequential` model of an estimator, with scikit-learn's losses, and the model that computes predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from engine.losses.base import FunctionLoss
 from engine.models import Sequential
 from engine.sklearn._samples import Array, Encoded
 
-# The engine's names of scikit-learn's activations.
 ACTIVATIONS = {
     "identity": "linear",
     "logistic": "sigmoid",
@@ -24,45 +23,45 @@ ACTIVATIONS = {
     "softmax": "softmax",
     "exp": "exponential",
 }
+"""The engine's names of scikit-learn's activations."""
 
 
 class _Divided(FunctionLoss):
-    """A loss that divides what a batch adds up to by the weights of its samples, and so penalties on coefficients."""
+    """A loss after which the penalties, too, are divided by the sum of the sample weights, as in scikit-learn."""
 
     def _lower(self) -> dict[str, Any]:
-        """The loss as the core reads it."""
         return {**super()._lower(), "divides_penalties": True}
 
 
 class _LogLoss(_Divided, losses.SparseCategoricalCrossentropy):
-    """Of one class among several."""
+    """Crossentropy of class indices."""
 
 
 class _BinaryLogLoss(_Divided, losses.BinaryCrossentropy):
-    """Of yes or no, for each output."""
+    """Binary crossentropy of each output."""
 
 
 class _SquaredError(_Divided, losses.MeanSquaredError):
-    """Of numbers."""
+    """Squared error."""
 
 
 class _Poisson(_Divided, losses.Poisson):
-    """Of counts."""
+    """Poisson loss."""
 
 
 class Design(NamedTuple):
-    """What a model is made of, and what its optimizer is told.
+    """The layers of a network, and the arguments of its optimizer.
 
     Attributes:
-        units: of every layer, the inputs first.
-        activation: of the hidden layers, by scikit-learn's name.
-        out_activation: of the last layer, which tells the loss as well.
-        alpha: the l2 penalty's factor.
-        dropout: rate after each hidden layer.
+        units: number of inputs, then of units of each layer.
+        activation: scikit-learn's name of the activation of the hidden layers.
+        out_activation: scikit-learn's name of the output activation, on which the loss depends.
+        alpha: factor of the L2 penalty.
+        dropout: dropout rate after each hidden layer.
         solver: "adam", "sgd" or "lbfgs".
-        rate: the learning rate to begin with.
-        rule: the solver's other arguments.
-        watched: whether callbacks look at the logs, which then have the accuracy.
+        rate: initial learning rate.
+        rule: names and values of the other arguments of the optimizer.
+        watched: whether there are callbacks, for whose logs the model computes the accuracy.
     """
 
     units: tuple[int, ...]
@@ -77,22 +76,21 @@ class Design(NamedTuple):
 
     @property
     def outputs(self) -> int:
-        """Units of the last layer."""
+        """Number of units of the last layer."""
         return self.units[-1]
 
     @property
     def factors(self) -> tuple[float, float]:
-        """What the engine's mean over outputs is multiplied by, in the gradient and in the loss that is shown.
+        """Factors of the engine's loss, a mean over outputs: in the gradient, and in the loss that users see.
 
-        scikit-learn adds outputs up, except in what it shows of the squared error: there it takes their mean, and half
-        of it.
+        scikit-learn's losses are sums over outputs, but the squared error that it shows is half the mean over outputs.
         """
         outputs = float(self.outputs)
         found = {"softmax": (1.0, 1.0), "identity": (outputs / 2, 0.5)}
         return found.get(self.out_activation, (outputs, outputs))
 
     def loss(self, reduction: str = "mean_with_sample_weight") -> Loss:
-        """The loss that goes with the last layer."""
+        """Returns the loss that belongs to the output activation."""
         kinds: dict[str, type[_Divided]] = {
             "softmax": _LogLoss,
             "logistic": _BinaryLogLoss,
@@ -102,7 +100,7 @@ class Design(NamedTuple):
         return kinds[self.out_activation](reduction=reduction)
 
     def sequential(self) -> Sequential:
-        """The layers, with weights of 0; all have names, so that those of other models stay as they are."""
+        """Returns the model, with weights of 0. All layers have names, so that automatic names of others don't change."""
         inputs, *hidden, outputs = self.units
         stack: list[layers.Layer] = [layers.InputLayer((inputs,), name="inputs")]
         for number, (units, rate) in enumerate(zip(hidden, self.dropout, strict=True)):
@@ -113,7 +111,7 @@ class Design(NamedTuple):
         return Sequential(stack, name="perceptron")
 
     def compiled(self) -> Sequential:
-        """The model for its stochastic solver."""
+        """Returns the model compiled for "adam" or "sgd"."""
         model = self.sequential()
         rule = optimizers.Adam if self.solver == "adam" else optimizers.SGD
         seen: list[Any] = []
@@ -131,9 +129,9 @@ class Design(NamedTuple):
         return model
 
     def constant(self, samples: Encoded) -> float:
-        """What Keras' loss lacks of scikit-learn's: the mean of `sum(y * log(y) - y)` over outputs in the deviance.
+        """Returns the difference between scikit-learn's loss and Keras': for "poisson" the mean of `sum(y * log(y) - y)`.
 
-        With weights it is that of all samples, not the mean of those of the batches.
+        It is the weighted mean over all samples, not a mean of those of the batches.
         """
         if self.out_activation != "exp":
             return 0.0
@@ -142,7 +140,7 @@ class Design(NamedTuple):
         return float(np.average(terms, weights=samples.weights))
 
     def shown_loss(self, logs: dict[str, float], prefix: str = "") -> float:
-        """The loss in `logs` as scikit-learn defines it."""
+        """Returns the loss in `logs` as scikit-learn defines it."""
         factor, shown = self.factors
         loss = logs[f"{prefix}loss"]
         return loss if factor == shown else loss - (factor - shown) * logs[f"{prefix}mean_squared_error"]
@@ -157,34 +155,42 @@ class Design(NamedTuple):
         )
 
 
-def interleaved(coefs: Sequence[Any], intercepts: Sequence[Any]) -> list[Any]:
-    """Weights in the engine's order."""
+def interleaved(coefs: Sequence[Array], intercepts: Sequence[Array]) -> list[Array]:
+    """Returns the weights in the engine's order: kernel and bias of each layer."""
     return [array for pair in zip(coefs, intercepts, strict=True) for array in pair]
 
 
 class Predictor:
-    """A network that gives outputs for the weights it is asked with. Many threads may ask; pickles hold none of it."""
+    """The model that computes predictions from the weights of the estimator. Many threads may use it at once.
+
+    A pickle holds neither model nor weights.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._design: Design | None = None
         self._model: Sequential | None = None
-        self._weights: list[Any] = []
+        self._weights: list[Array] = []
 
     def __reduce__(self) -> tuple[type[Predictor], tuple[()]]:
         return Predictor, ()
 
     def outputs(
-        self, x: Any, coefs: Sequence[Any], intercepts: Sequence[Any], activation: str, out_activation: str
+        self,
+        x: Any,
+        coefs: Sequence[Array],
+        intercepts: Sequence[Array],
+        activation: str,
+        out_activation: str,
     ) -> Float32:
-        """What the network gives for `x`.
+        """Returns the outputs of the network.
 
         Args:
             x: uint8, float32 or float64 (n, features), or a sparse matrix.
-            coefs: matrices (inputs, units), one per layer; those that can't be written to are read once.
+            coefs: kernels (inputs, units), one per layer. Read-only arrays are copied to the model once, not at each call.
             intercepts: (units,), one per layer.
-            activation: of the hidden layers, by scikit-learn's name.
-            out_activation: of the last layer.
+            activation: scikit-learn's name of the activation of the hidden layers.
+            out_activation: scikit-learn's name of the output activation.
 
         Returns:
             float32 (n, outputs).
@@ -207,7 +213,7 @@ class Predictor:
 
 
 def frozen(weights: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-    """Coefs and intercepts of weights in the engine's order, in arrays that refuse to be written to."""
+    """Makes weights in the engine's order read-only, and returns them as coefs and intercepts."""
     for array in weights:
         array.flags.writeable = False
     return list(weights[::2]), list(weights[1::2])

@@ -1,4 +1,4 @@
-"""The regressor."""
+"""`MLPRegressor`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from engine._program import Float32
-from engine.sklearn._estimator import DTYPES, Known, Perceptron, is_stochastic
+from engine.sklearn._estimator import DTYPES, KnownLabels, Perceptron, is_stochastic
 from engine.sklearn._samples import Array, Encoded
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Returns:
             The estimator.
         """
-        if not hasattr(self, "coefs_"):  # as scikit-learn does: once, not for every batch
+        if not self._has_weights:  # once and not for every batch, as scikit-learn does
             self._validate_params()
         return self._fit(X, y, sample_weight, incremental=True)
 
@@ -150,10 +150,10 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Args:
             X: samples (n, features), as for `fit`.
         """
-        outputs = self._read(X)
+        outputs = self._predict_outputs(X)
         return outputs.reshape(-1) if outputs.shape[1] == 1 else outputs
 
-    def _encoded(self, X: Any, y: Any, *, reset: bool, labels: Known) -> tuple[Any, Array, Any]:  # noqa: N803
+    def _encoded(self, X: Any, y: Any, *, reset: bool, labels: KnownLabels) -> tuple[Any, Array, Any]:  # noqa: N803
         rows, targets = validate_data(
             self,
             X,
@@ -180,7 +180,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         return "exp" if self.loss == "poisson" else "identity"
 
     def _score_of(self, outputs: Float32, held_out: Encoded) -> float:
-        """R²."""
+        """Returns R²."""
         if not np.isfinite(outputs).all():
             return float("nan")
         return float(r2_score(held_out.y, outputs, sample_weight=held_out.weights))

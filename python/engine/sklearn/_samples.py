@@ -1,4 +1,4 @@
-"""Samples of an estimator, encoded as the engine takes them."""
+"""Samples of an estimator, checked and encoded for the engine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array
 
@@ -14,7 +15,7 @@ Array = NDArray[Any]
 
 
 class Encoded(NamedTuple):
-    """Checked samples.
+    """Checked samples with encoded targets.
 
     Attributes:
         x: uint8, float32 or float64 (n, features), or a sparse matrix.
@@ -28,24 +29,24 @@ class Encoded(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """Number of samples."""
         return int(self.x.shape[0])
 
     def picked(self, index: Array) -> Encoded:
-        """The samples of that index."""
-        rows = self.x.tocsr() if hasattr(self.x, "tocsr") else self.x
+        """Returns the samples with the given indices."""
+        rows = self.x.tocsr() if sparse.issparse(self.x) else self.x
         return Encoded(rows[index], self.y[index], None if self.weights is None else self.weights[index])
 
     def split(self, share: float, stratify: bool, random_state: object) -> tuple[Encoded, Encoded]:
-        """Samples for training and for validation, those that scikit-learn would take.
+        """Splits into samples for training and for validation, the same that scikit-learn holds out.
 
         Args:
-            share: of the latter.
-            stratify: whether every class gives its share.
-            random_state: draws them.
+            share: fraction of the samples for validation.
+            stratify: whether to take this fraction of each class.
+            random_state: random generator or seed.
 
         Raises:
-            ValueError: if fewer than two are left for validation.
+            ValueError: if there are fewer than two samples for validation.
         """
         train, held_out = train_test_split(
             np.arange(self.size),
@@ -53,7 +54,7 @@ class Encoded(NamedTuple):
             test_size=share,
             stratify=self.y > 0 if stratify else None,
         )
-        if len(held_out) < 2:  # noqa: PLR2004 # no score tells anything
+        if len(held_out) < 2:  # noqa: PLR2004 # scikit-learn's minimum
             msg = (
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
@@ -61,12 +62,12 @@ class Encoded(NamedTuple):
         return self.picked(train), self.picked(held_out)
 
     def merged(self) -> Encoded:
-        """Each sample once, weighing as much as all its copies, in an order that only the samples decide.
+        """Merges equal samples into one with the sum of their weights, and sorts them.
 
-        A step on all samples doesn't depend on their order, and two copies count as one of twice the weight: after
-        this to the last bit.
+        A step on all samples at once then gives the same bits for any order of the samples, and for a repeated
+        sample as for one of twice the weight.
         """
-        x = np.ascontiguousarray(self.x.toarray() if hasattr(self.x, "toarray") else self.x)
+        x = np.ascontiguousarray(self.x.toarray() if sparse.issparse(self.x) else self.x)
         weights = np.ones(self.size) if self.weights is None else self.weights
         parts = [np.ascontiguousarray(array).view(np.uint8).reshape(self.size, -1) for array in (x, self.y)]
         keys = np.concatenate(parts, axis=1)
@@ -79,7 +80,7 @@ class Encoded(NamedTuple):
 
 
 def checked_weights(sample_weight: object, count: int) -> Array | None:
-    """Weights (n,) of `count` samples, one for all or one for each; None stays None.
+    """Returns the weights (n,) of `count` samples, given one for all or one for each; None stays None.
 
     Raises:
         ValueError: for another shape, negative weights, or nothing but zeros.

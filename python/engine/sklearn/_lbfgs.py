@@ -1,15 +1,14 @@
-"""The solver that looks at all samples before each step: SciPy's L-BFGS-B on the engine's gradients."""
+"""The solver "lbfgs": SciPy's L-BFGS-B, with losses and gradients of all samples computed by the engine."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from engine import optimizers
@@ -18,26 +17,29 @@ from engine._data import Targeting, checked_samples, rows_of
 from engine._passes import Passes
 from engine._program import Float32
 from engine.sklearn._network import Design
-from engine.sklearn._samples import Encoded
+from engine.sklearn._samples import Array, Encoded
 
 Float64 = NDArray[np.float64]
 
-# Rows of one product: what passes between layers stays in a cache, and gradients of as many are added up at a time.
-ROWS = 4096
-# Relative change of the loss between two steps that float32 can't tell from none.
+CHUNK_ROWS = 4096
+"""Samples per batch: its activations stay in the cache, and the gradients of all batches are accumulated."""
 RESOLUTION = 1e-8
+"""Relative change of the loss between two iterations that float32 can't resolve; L-BFGS stops there."""
 
 
 class Objective:
-    """The loss of all samples and its gradient, at any point.
+    """The loss of all samples and its gradient, as a function of the weights.
 
-    The engine adds up gradients of float32 and never steps; losses, the penalty and what both are divided by are
-    float64.
+    The engine accumulates float32 gradients and never takes a step. The losses and the penalty are added up and
+    divided in float64.
 
     Args:
         design: of the network.
-        samples: that it learns.
+        samples: the training samples.
     """
+
+    shown: float
+    """The loss at the last point, as scikit-learn defines it."""
 
     def __init__(self, design: Design, samples: Encoded) -> None:
         self._design, self._model = design, design._replace(alpha=0.0).sequential()
@@ -52,14 +54,14 @@ class Objective:
         self._constant = design.constant(samples)
         rows = rows_of(samples.x, (design.units[0],), "X")
         checked = checked_samples(rows, samples.y, Targeting(loss, (design.outputs,)), samples.weights)
-        self._passes = Passes(lambda _: program, "train", checked, ROWS)
+        self._passes = Passes(lambda _: program, "train", checked, CHUNK_ROWS)
         self._total = samples.size if samples.weights is None else math.fsum(samples.weights)
         self._shapes = [array.shape for array in self._model.weights]
-        self.shown = math.nan  # the loss at the last point as scikit-learn defines it
+        self.shown = math.nan
         self._zeros = [np.zeros(shape, np.float32) for shape in self._shapes]
 
     def __call__(self, point: Float64) -> tuple[float, Float64]:
-        """Loss and gradient for all weights in one vector, in the engine's order."""
+        """Returns the loss and its gradient at `point`: all weights in one vector, in the engine's order."""
         weights = self.weights(point)
         self._program.write_variables(weights)
         self._program.write_state("accumulated", 0, self._zeros)
@@ -69,7 +71,7 @@ class Objective:
         slopes = []
         for number, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
             slope = gradient.astype(np.float64)
-            if number % 2 == 0:  # penalties are on matrices alone
+            if number % 2 == 0:  # the penalty is on kernels, not on biases
                 exact = weight.astype(np.float64)
                 slope += self._design.alpha * exact
                 penalty += 0.5 * self._design.alpha * float(np.vdot(exact, exact))
@@ -79,13 +81,13 @@ class Objective:
         return (data + penalty) / self._total, np.concatenate(slopes) / self._total
 
     def weights(self, point: Float64) -> list[Float32]:
-        """The arrays in `point`."""
+        """Returns the weight arrays that `point` consists of."""
         ends = np.cumsum([math.prod(shape) for shape in self._shapes])
         parts = np.split(point.astype(np.float32), ends[:-1])
         return [part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
     def _pass(self) -> float:
-        """The sum of all losses; gradients add up meanwhile."""
+        """Returns the sum of all losses, and accumulates the gradients in the optimizer state."""
         total = 0.0
         self._passes.ready()
         for run, batches, _ in self._passes.epoch():
@@ -98,29 +100,32 @@ class Objective:
 
 def minimized(
     objective: Objective,
-    start: list[Any],
+    start: Sequence[Array],
     *,
     max_iter: int,
     max_fun: int,
     tol: float,
-    tell: Callable[[int, float], None],
+    report: Callable[[int, float], None],
 ) -> tuple[list[Float32], int, float]:
-    """The weights that L-BFGS-B finds, after how many iterations, and their loss.
+    """Minimises `objective`, and warns if it doesn't converge.
 
     Args:
-        objective: what is to be small.
-        start: weights in the engine's order.
-        max_iter: most iterations.
-        max_fun: most evaluations.
-        tol: largest slope of a solution.
-        tell: called with the number of every iteration and its loss.
+        objective: the function of all weights.
+        start: initial weights, in the engine's order.
+        max_iter: largest number of iterations.
+        max_fun: largest number of evaluations.
+        tol: largest gradient component at a solution.
+        report: called with the number and the loss of each iteration.
+
+    Returns:
+        The weights, the number of iterations, and the loss as scikit-learn defines it.
     """
     iterations = 0
 
-    def count(intermediate_result: Any) -> None:
+    def count(intermediate_result: OptimizeResult) -> None:
         nonlocal iterations
         iterations += 1
-        tell(iterations, float(intermediate_result.fun))
+        report(iterations, float(intermediate_result.fun))
 
     found = minimize(
         objective,
