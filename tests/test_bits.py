@@ -199,7 +199,7 @@ def test_shuffling_by_batches_moves_rows_within_batches() -> None:
 
 
 def test_trying_other_numbers_of_threads_changes_nothing() -> None:
-    """Batches so short that a run tries, while it trains, whether fewer threads are quicker (plan/pace.h)."""
+    """Batches so short that a run tries, while it trains, whether fewer threads are quicker (cpu/thread_policy.h)."""
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(64_000, 30)).astype(np.float32), rng.integers(0, 2, 64_000)
 

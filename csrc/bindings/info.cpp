@@ -6,7 +6,7 @@
 #include "bindings/register.h"
 #include "cpu/dispatch.h"
 #include "cpu/executor.h"
-#include "cpu/team.h"
+#include "cpu/thread_pool.h"
 #include "cuda/executor.h"
 #include "plan/fork.h"
 

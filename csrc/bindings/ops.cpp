@@ -11,7 +11,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/executor.h"
 #include "cpu/gemm.h"
-#include "cpu/team.h"
+#include "cpu/thread_pool.h"
 
 namespace engine::bindings {
 namespace {

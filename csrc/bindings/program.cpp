@@ -115,6 +115,7 @@ bool run_prediction(Program& program, Plan::Mode mode, Frame& frame) {
   frame.model = &program.model();
   frame.parameters = &program.parameters();
   frame.weights = program.weights();
+  frame.executor_state = &workspaces.front()->executor_state;
   if (asks_python(program.model(), true)) return predict_hosted(program, workspaces.front(), frame);
   const auto lock = program.lock_for(mode);
   return cpu_executor().predict(*workspaces.front()->plan, frame, arenas);

@@ -210,7 +210,7 @@ int64_t Run::stretch(int64_t cursor, int64_t end, const double* learning_rates, 
   frame.first_batch = cursor / steps;
   frame.first_iteration = program_->iterations() + 1;
   frame.totals = &totals_;
-  frame.pace = &workspace_->pace;
+  frame.executor_state = &workspace_->executor_state;
   const int64_t reached = cpu_executor().run(
       plan, frame, cursor, end, [&] { return !program_->awaited() && std::chrono::steady_clock::now() < deadline; });
   if (plan.mode == Plan::Mode::kTrain) {

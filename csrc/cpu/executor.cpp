@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <atomic>
 
-#include "cpu/crowd.h"
 #include "cpu/denormals.h"
 #include "cpu/dispatch.h"
 #include "cpu/records.h"
 #include "cpu/steps.h"
-#include "cpu/team.h"
+#include "cpu/thread_policy.h"
+#include "cpu/thread_pool.h"
 
 namespace engine {
 namespace {
@@ -31,18 +31,17 @@ class CpuExecutor final : public Executor {
   void set_threads(int n) override { threads_.store(n, std::memory_order_relaxed); }
 
  private:
-  struct Reached {
-    int64_t cursor;
-    bool for_another_team;  // and not because it was the end, a host step, or somebody had had enough
+  /// What became of a stretch of batches.
+  struct Outcome {
+    int64_t cursor;     // of the next step to run
+    bool ran_its_time;  // the stretch ended because its time was over, and for no other reason
+    ThreadPolicy::Evidence evidence;
   };
-  Reached run_among_others(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
-                           const std::function<bool()>& keep_going);
-  Reached run_with(const Crowd::Team& team, const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
-                   const std::function<bool()>& keep_going);
+  Outcome run_stretch(const ThreadPolicy::Stretch& stretch, const Plan& plan, const Frame& frame, int64_t begin,
+                      int64_t end, const std::function<bool()>& keep_going);
   bool predict_batch(const StepRunner& runner, const Plan& plan, const Frame& frame, const Batch& batch) const;
 
   const KernelTable& kernels_;
-  Crowd crowd_;
   std::atomic<int> threads_{0};
 };
 
@@ -51,54 +50,45 @@ Batch batch_at(const Frame& frame, int64_t index) {
   return {index, first, std::min(frame.batch_size, frame.data.rows - first)};
 }
 
+/// Returns the policy of the frame's workspace; null if a run uses all threads of its plan. A number of threads that
+/// the user asked for is used whatever else the machine does.
+ThreadPolicy* policy_of(const Frame& frame, bool user_chose_threads) {
+  if (user_chose_threads || !frame.executor_state) return nullptr;
+  if (!*frame.executor_state) *frame.executor_state = std::make_shared<ThreadPolicy>();
+  return static_cast<ThreadPolicy*>(frame.executor_state->get());
+}
+
 int64_t CpuExecutor::run(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
                          const std::function<bool()>& keep_going) {
-  // A number that was asked for is meant, whoever else is there.
-  const bool asked = threads_.load(std::memory_order_relaxed) > 0;
-  Reached reached{begin, false};
-  do {
-    if (asked || plan.threads == 1) {
-      reached = run_with({plan.threads, Time::max()}, plan, frame, reached.cursor, end, keep_going);
-    } else {
-      reached = run_among_others(plan, frame, reached.cursor, end, keep_going);
-    }
-  } while (reached.for_another_team && reached.cursor < end);
-  return reached.cursor;
+  const bool user_chose_threads = threads_.load(std::memory_order_relaxed) > 0;
+  ThreadPolicy* const policy = plan.threads > 1 ? policy_of(frame, user_chose_threads) : nullptr;
+  if (!policy) return run_stretch({plan.threads, Duration::max()}, plan, frame, begin, end, keep_going).cursor;
+  Outcome outcome{begin, true, {}};
+  while (outcome.ran_its_time && outcome.cursor < end) {
+    const ThreadPolicy::Stretch stretch = policy->next(plan.threads, Clock::now());
+    outcome = run_stretch(stretch, plan, frame, outcome.cursor, end, keep_going);
+    policy->note(outcome.evidence, Clock::now());
+  }
+  return outcome.cursor;
 }
 
-/// On the team that the crowd leaves, or on a smaller one that is quicker.
-CpuExecutor::Reached CpuExecutor::run_among_others(const Plan& plan, const Frame& frame, int64_t begin, int64_t end,
-                                                   const std::function<bool()>& keep_going) {
-  Crowd::Team team = crowd_.next(plan.threads);
-  const bool paced = frame.pace && team.threads == plan.threads;
-  const Time start = Clock::now();
-  if (paced) {
-    const Pace::Stretch stretch = frame.pace->next(plan.threads);
-    team = {stretch.threads, std::min(team.until, start + stretch.length)};
-  }
-  const Reached reached = run_with(team, plan, frame, begin, end, keep_going);
-  if (paced) {
-    const auto steps = static_cast<double>(plan.steps.size());
-    frame.pace->note(static_cast<double>(reached.cursor - begin) / steps, Clock::now() - start);
-  }
-  return reached;
-}
-
-CpuExecutor::Reached CpuExecutor::run_with(const Crowd::Team& team, const Plan& plan, const Frame& frame, int64_t begin,
-                                           int64_t end, const std::function<bool()>& keep_going) {
+CpuExecutor::Outcome CpuExecutor::run_stretch(const ThreadPolicy::Stretch& stretch, const Plan& plan,
+                                              const Frame& frame, int64_t begin, int64_t end,
+                                              const std::function<bool()>& keep_going) {
   const auto steps = static_cast<int64_t>(plan.steps.size());
-  // Thread 0 lowers the limit before the first barrier of a batch; everybody reads it at the batch's end. Every
-  // plan for several threads has a barrier, so all see the same.
+  const Clock::time_point start = Clock::now();
+  // Thread 0 lowers the limit before the first barrier of a batch, and all threads read it at the end of the batch.
+  // Every plan for several threads has a barrier, so all of them read the same.
   std::atomic<int64_t> limit{end};
-  bool for_another_team = false;
+  bool ran_its_time = false;
   const auto go_on = [&] {
     if (!keep_going()) return false;
-    for_another_team = team.until != Time::max() && Clock::now() >= team.until;
-    return !for_another_team;
+    ran_its_time = stretch.length != Duration::max() && Clock::now() - start >= stretch.length;
+    return !ran_its_time;
   };
-  Usage usage;
-  const Duration slept = run_team(team.threads, [&](const Worker& worker) {
-    const Usage::Part part(usage);
+  TeamTimes times;
+  const Duration sleep_time = run_team(stretch.threads, [&](const Worker& worker) {
+    const TeamTimes::Timer timer(times);
     const StepRunner runner(kernels_, plan, frame, worker);
     for (int64_t cursor = begin; cursor < limit.load(std::memory_order_relaxed);) {
       const Batch batch = batch_at(frame, cursor / steps);
@@ -112,17 +102,18 @@ CpuExecutor::Reached CpuExecutor::run_with(const Crowd::Team& team, const Plan& 
         if (is_host(step.kind)) {
           if (worker.index == 0) {
             limit.store(cursor, std::memory_order_relaxed);
-            for_another_team = false;
+            ran_its_time = false;
           }
           return;
         }
-        if (step.barrier) worker.meet();
+        if (step.barrier) worker.wait_for_team();
         runner.run(step, batch);
       }
     }
   });
-  if (team.until != Time::max()) crowd_.note(team.threads, usage, slept);
-  return {limit.load(std::memory_order_relaxed), for_another_team};
+  const int64_t reached = limit.load(std::memory_order_relaxed);
+  const double batches = static_cast<double>(reached - begin) / static_cast<double>(steps);
+  return {reached, ran_its_time, {batches, Clock::now() - start, times.thread_time(), times.cpu_time(), sleep_time}};
 }
 
 /// Where the threads of a prediction find their next batch.

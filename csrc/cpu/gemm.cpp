@@ -11,7 +11,7 @@
 
 #include "cpu/activation.h"
 #include "cpu/grid.h"
-#include "cpu/team.h"
+#include "cpu/thread_pool.h"
 #include "kernels/packed_blocks.h"
 
 namespace engine {
@@ -282,7 +282,7 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
       runner.run(p.a + at.a, p.b + at.b, p.c + at.c + rows.begin * p.c_row + columns.begin * p.c_column, rows, columns);
     }
     if (!by_row) return;
-    worker.meet();
+    worker.wait_for_team();
     const int64_t rows = matrices * p.m * p.n / product.row_columns;
     activate_rows(kernels, product.activation, product.c, product.row_columns,
                   {rows * worker.index / worker.threads, rows * (worker.index + 1) / worker.threads}, own);

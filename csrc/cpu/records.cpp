@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "cpu/team.h"
+#include "cpu/thread_pool.h"
 
 namespace engine {
 namespace {

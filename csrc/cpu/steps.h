@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "cpu/metrics.h"
-#include "cpu/team.h"
+#include "cpu/thread_pool.h"
 #include "kernels/layer_table.h"
 #include "plan/executor.h"
 

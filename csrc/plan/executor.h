@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "kernels/compressed_rows.h"
-#include "plan/pace.h"
 #include "plan/plan.h"
 #include "plan/records.h"
 
@@ -33,6 +32,10 @@ struct Totals {
   std::vector<std::vector<double>> metrics;  // the state of each
 };
 
+/// What an executor has learned about a workspace in earlier runs, such as how many threads are fastest. It is null
+/// until the executor sets it, and no other code knows its type.
+using ExecutorState = std::shared_ptr<void>;
+
 /// Everything one run works on. Pointers are borrowed.
 struct Frame {
   const ModelSpec* model = nullptr;
@@ -53,7 +56,7 @@ struct Frame {
   float* output = nullptr;      // predict: (rows, outputs), contiguous
   bool finite = false;          // predict: look for rows that hold a number that is no finite float32
   Totals* totals = nullptr;
-  Pace* pace = nullptr;  // of the plan, by which a run may take fewer threads; null: all that there are
+  ExecutorState* executor_state = nullptr;  // of the workspace; null: the executor learns nothing from this run
 };
 
 class Executor {

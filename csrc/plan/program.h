@@ -8,7 +8,6 @@
 
 #include "plan/arena.h"
 #include "plan/executor.h"
-#include "plan/pace.h"
 #include "plan/plan.h"
 #include "plan/storage.h"
 
@@ -19,7 +18,7 @@ struct Workspace {
   std::shared_ptr<const Plan> plan;
   std::shared_ptr<const TrainingSpec> training;  // the one the plan was compiled for; null before `configure`
   Arena arena;
-  Pace pace = {};
+  ExecutorState executor_state = {};
   float* buffer(int index) const { return arena.data() + plan->buffers[static_cast<size_t>(index)].offset; }
 };
 

@@ -1,4 +1,4 @@
-#include "cpu/seats.h"
+#include "cpu/thread_placement.h"
 
 #ifdef __linux__
 #include <sched.h>
@@ -11,37 +11,39 @@ namespace engine {
 namespace {
 
 constexpr int kNone = -1;
-thread_local int seat = kNone;
+/// The core that this thread has entered in the table of its team.
+thread_local int claimed = kNone;
 
 }  // namespace
 
-void Seats::take() {
-  constexpr int kTries = 4;  // others may move at the same time
+void ThreadPlacement::claim_core() {
+  constexpr int kTries = 4;  // other threads may move to the same core at the same time
   for (int i = 0; i < kTries; ++i) {
     const int core = sched_getcpu();
-    if (core == seat) return;
-    leave();
-    if (claim(core) || !move()) return;
+    if (core == claimed) return;
+    release_core();
+    if (try_claim(core) || !move_to_free_core()) return;
   }
 }
 
-void Seats::leave() {
-  if (seat == kNone) return;
-  taken_[seat / kBits].fetch_and(~(uint64_t{1} << seat % kBits), std::memory_order_relaxed);
-  seat = kNone;
+void ThreadPlacement::release_core() {
+  if (claimed == kNone) return;
+  taken_[claimed / kBits].fetch_and(~(uint64_t{1} << claimed % kBits), std::memory_order_relaxed);
+  claimed = kNone;
 }
 
-/// False where another one has it.
-bool Seats::claim(int core) {
+/// Returns false if another thread has entered the core.
+bool ThreadPlacement::try_claim(int core) {
   if (core < 0 || core >= kCores) return true;
   const uint64_t bit = uint64_t{1} << core % kBits;
   if (taken_[core / kBits].fetch_or(bit, std::memory_order_relaxed) & bit) return false;
-  seat = core;
+  claimed = core;
   return true;
 }
 
-/// False where none is free.
-bool Seats::move() const {
+/// Excludes the taken cores from the affinity mask, which makes the system move the thread, and restores the mask.
+/// Returns false if no core is free.
+bool ThreadPlacement::move_to_free_core() const {
   cpu_set_t allowed, free;
   static_assert(CPU_SETSIZE <= kCores);
   if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return false;
@@ -57,8 +59,8 @@ bool Seats::move() const {
 
 #else
 
-void Seats::take() {}
-void Seats::leave() {}
+void ThreadPlacement::claim_core() {}
+void ThreadPlacement::release_core() {}
 
 #endif
 

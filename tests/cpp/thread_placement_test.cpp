@@ -1,5 +1,5 @@
-// Puts threads on the same core and looks where `cpu/seats.h` has them go.
-#include "cpu/seats.h"
+// Puts threads on the same core and looks where `cpu/thread_placement.h` moves them.
+#include "cpu/thread_placement.h"
 
 #include <thread>
 
@@ -12,7 +12,7 @@
 namespace engine::test {
 namespace {
 
-/// As CTest is told.
+/// CTest knows this value as that of a skipped test.
 constexpr int kSkipped = 77;
 
 #ifdef __linux__
@@ -31,23 +31,24 @@ cpu_set_t only(int core) {
   return cores;
 }
 
-/// To the core, where the system leaves this thread until it sees a reason to move it.
+/// Moves the calling thread to the core. The system leaves it there until it sees a reason to move it.
 void go_to(int core, const cpu_set_t& afterwards) {
   const cpu_set_t there = only(core);
   sched_setaffinity(0, sizeof there, &there);
   sched_setaffinity(0, sizeof afterwards, &afterwards);
 }
 
-/// Where a second thread is after it has taken a seat, if it may have `cores` and comes to `core`.
-int second(Seats& seats, int core, const cpu_set_t& cores, bool& same_cores) {
+/// Returns the core of a second thread after it has claimed one; it comes to `core` and its affinity mask is `cores`.
+/// Sets `same_cores` if the mask is the same afterwards.
+int core_of_second_thread(ThreadPlacement& placement, int core, const cpu_set_t& cores, bool& same_cores) {
   int found = -1;
   std::thread([&] {
     go_to(core, cores);
-    seats.take();
+    placement.claim_core();
     found = sched_getcpu();
     const cpu_set_t now = allowed();
     same_cores = CPU_EQUAL(&now, &cores);
-    seats.leave();
+    placement.release_core();
   }).join();
   return found;
 }
@@ -60,14 +61,15 @@ int run() {
   const cpu_set_t here = only(core);
   sched_setaffinity(0, sizeof here, &here);
   bool right = true, same_cores = false;
-  Seats seats;
-  seats.take();
-  right &= check(second(seats, core, cores, same_cores) != core, "a core that is taken is left");
-  right &= check(same_cores, "the thread may have the cores that it had");
-  right &= check(second(seats, core, here, same_cores) == core, "no core but one that it may have");
-  right &= check(same_cores, "the thread may have the one that it had");
-  seats.leave();
-  right &= check(second(seats, core, here, same_cores) == core, "a core that was left is free");
+  ThreadPlacement placement;
+  placement.claim_core();
+  right &=
+      check(core_of_second_thread(placement, core, cores, same_cores) != core, "a thread leaves a core that is taken");
+  right &= check(same_cores, "the affinity mask of the thread is the same");
+  right &= check(core_of_second_thread(placement, core, here, same_cores) == core, "a thread stays on its only core");
+  right &= check(same_cores, "its affinity mask is the same");
+  placement.release_core();
+  right &= check(core_of_second_thread(placement, core, here, same_cores) == core, "a released core is free");
   return right ? 0 : 1;
 }
 

@@ -1,4 +1,6 @@
-#include "cpu/team.h"
+#include "cpu/thread_pool.h"
+
+#include <time.h>
 
 #include <cstdlib>
 #include <exception>
@@ -21,12 +23,14 @@
 namespace engine {
 namespace {
 
-/// Under 1 us of pauses; a yield costs no more where nobody else wants the core. Two engines on two cores, against
-/// 0.080 s per epoch alone: 0.17-0.19 s with 10 to 40 turns, 0.23 with 400, 0.39 with 2,000.
+/// How often a waiting thread spins: less than 1 us in all. It then yields, which costs no more than spinning if no
+/// other process wants the core. Two engines on two cores took 0.17 to 0.19 s per epoch each with 10 to 40 spins, 0.23
+/// with 400 and 0.39 with 2,000; one engine alone took 0.080.
 constexpr int kSpins = 16;
-/// After some 50 us of yields the thread sleeps, and the one it waits for can have its core. Beside a busy process two
-/// threads that never sleep take 0.47 s per epoch (alone 0.055), these 0.17. With 10 yields the busy process does less
-/// harm (0.14); with none Linux at times keeps both threads on one core, where they wake one another for ever.
+/// How often it yields, which takes about 50 us, before it sleeps and leaves its core to the thread that it waits for.
+/// Beside a busy process, two threads that never sleep take 0.47 s per epoch, and 0.17 with this number; alone they
+/// take 0.055. With 10 yields the busy process does less harm (0.14), but threads sleep in ordinary waits. With none,
+/// Linux sometimes keeps both threads on one core, where they wake each other for ever.
 constexpr int kYields = 100;
 
 #ifdef KMP_VERSION_MAJOR
@@ -39,7 +43,26 @@ void relax() {
 #endif
 }
 
+/// Returns the CPU time of the calling thread; the wall time if the system does not tell.
+Duration cpu_time_of_this_thread() {
+#ifdef CLOCK_THREAD_CPUTIME_ID
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+#else
+  return Clock::now().time_since_epoch();
+#endif
+}
+
 }  // namespace
+
+TeamTimes::Timer::Timer(TeamTimes& times)
+    : times_(times), begin_(Clock::now()), cpu_begin_(cpu_time_of_this_thread()) {}
+
+TeamTimes::Timer::~Timer() {
+  times_.cpu_time_.fetch_add((cpu_time_of_this_thread() - cpu_begin_).count(), std::memory_order_relaxed);
+  times_.thread_time_.fetch_add((Clock::now() - begin_).count(), std::memory_order_relaxed);
+}
 
 void Barrier::wait(int threads) {
   const uint32_t generation = generation_.load(std::memory_order_relaxed);
@@ -47,7 +70,7 @@ void Barrier::wait(int threads) {
     arrived_.store(0, std::memory_order_relaxed);
     generation_.store(generation + 1);
     if (sleepers_.load() > 0) {
-      seats_.take();
+      placement_.claim_core();
       const std::lock_guard<std::mutex> lock(mutex_);
       released_ = Clock::now();
       woken_.notify_all();
@@ -58,7 +81,7 @@ void Barrier::wait(int threads) {
     if (turn < kSpins) {
       relax();
     } else if (turn == kSpins) {
-      seats_.take();
+      placement_.claim_core();
     } else if (turn <= kSpins + kYields) {
       std::this_thread::yield();
     } else {
@@ -69,25 +92,26 @@ void Barrier::wait(int threads) {
 
 void Barrier::sleep(uint32_t generation) {
   std::unique_lock<std::mutex> lock(mutex_);
-  // Either the last to arrive sees the sleeper or the sleeper the new generation, as both are in one order for all.
+  // Both atomics are sequentially consistent here: either the last thread to arrive sees that there is a sleeper, or
+  // the sleeper sees the new generation.
   sleepers_.fetch_add(1);
-  seats_.leave();
-  const Time begin = Clock::now();
+  placement_.release_core();
+  const Clock::time_point begin = Clock::now();
   woken_.wait(lock, [&] { return generation_.load() != generation; });
   sleepers_.fetch_sub(1);
-  if (released_ > begin) slept_.fetch_add((released_ - begin).count(), std::memory_order_relaxed);
+  if (released_ > begin) sleep_time_.fetch_add((released_ - begin).count(), std::memory_order_relaxed);
   lock.unlock();
-  seats_.take();
+  placement_.claim_core();
 }
 
 #ifdef _OPENMP
 
 namespace {
 
-/// Threads of the team that OpenMP keeps for this thread, itself among them.
+/// How many threads the team has that OpenMP keeps for the calling thread, including this thread.
 thread_local int kept = 1;
 
-/// What OpenMP allocates for a team, rounded up: for itself, and by thread.
+/// Upper bounds for what OpenMP allocates for a team: once, and for each thread.
 constexpr size_t kTeamBytes = 1 << 14, kThreadBytes = 1 << 12;
 
 bool has_memory_for(int threads) {
@@ -96,11 +120,11 @@ bool has_memory_for(int threads) {
   return p != nullptr;
 }
 
-/// Threads that were started to see whether that is possible, and wait until they may end.
-class Trial {
+/// Finds out how many threads the system gives, by starting them. They end with this object.
+class ProbeThreads {
  public:
-  /// Starts up to `wanted` threads.
-  explicit Trial(int wanted) : ids_(static_cast<size_t>(wanted)) {
+  /// Starts up to `wanted` threads, each of which waits until all are started.
+  explicit ProbeThreads(int wanted) : ids_(static_cast<size_t>(wanted)) {
     const std::lock_guard<std::mutex> closed(gate_);
     threads_.reserve(ids_.size());
     try {
@@ -115,36 +139,37 @@ class Trial {
     } catch (const std::exception&) {  // no memory, or std::system_error: no more threads
     }
   }
-  ~Trial() {
+  ~ProbeThreads() {
     for (size_t i = 0; i < threads_.size(); ++i) {
       threads_[i].join();
 #ifdef __linux__
-      // It counts against the limits of users and containers until the kernel has taken it down, after the join.
+      // The thread counts against the limits of users and containers until the kernel has removed it, which is after
+      // the join.
       for (int turn = 0; turn < kMostTurns && syscall(SYS_tgkill, getpid(), ids_[i], 0) == 0; ++turn) {
         std::this_thread::yield();
       }
 #endif
     }
   }
-  Trial(const Trial&) = delete;
-  Trial& operator=(const Trial&) = delete;
+  ProbeThreads(const ProbeThreads&) = delete;
+  ProbeThreads& operator=(const ProbeThreads&) = delete;
 
   int started() const { return static_cast<int>(threads_.size()); }
 
  private:
-  static constexpr int kMostTurns = 10'000;  // the number may be another thread's by now
+  static constexpr int kMostTurns = 10'000;  // a new thread may have the same number by now
 
   std::mutex gate_;
   std::vector<long> ids_;
   std::vector<std::thread> threads_;
 };
 
-/// How many of `threads` a team can have now. OpenMP ends the process where it gets no thread or no memory for it, so
-/// that both are tried before, whenever it has to change its team.
+/// Returns how many of `threads` threads a team can have now. OpenMP ends the process if it can't start a thread or has
+/// no memory for it. So whenever OpenMP has to change its team, both are tried before.
 int obtainable(int threads) {
   if (threads == kept) return threads;
   try {
-    if (threads > kept) threads = kept + Trial(threads - kept).started();
+    if (threads > kept) threads = kept + ProbeThreads(threads - kept).started();
   } catch (const std::bad_alloc&) {
     return 1;
   }
@@ -162,19 +187,19 @@ Duration run_team(int threads, const std::function<void(const Worker&)>& work) {
     return Duration::zero();
   }
 #ifdef KMP_VERSION_MAJOR
-  // LLVM's idle threads spin for 200 ms after a region; GCC's give up much sooner.
+  // By default, idle threads of LLVM's OpenMP spin for 200 ms after a region; those of GCC's stop much sooner.
   kmp_set_blocktime(kIdleMilliseconds);
 #endif
   kept = threads;
-  barrier.join();  // so that those who are woken see where this thread is
+  barrier.begin_work();  // before the region, so that the threads that it wakes see the core of this one
 #pragma omp parallel num_threads(threads)
   {
     const DenormalsAreZero guard;
-    barrier.join();
+    barrier.begin_work();
     work({omp_get_thread_num(), omp_get_num_threads(), &barrier});
-    barrier.leave();
+    barrier.end_work();
   }
-  return barrier.slept();
+  return barrier.sleep_time();
 }
 
 int available_threads() {
