@@ -1,4 +1,4 @@
-// Activations of results that lie in an array of the caller's, without padding.
+// Applies activations to results in an array of the caller, which has no padding at the ends of its rows.
 #pragma once
 #include <cstdint>
 
@@ -6,17 +6,18 @@
 
 namespace engine {
 
-/// Element (i, j) at i * row + j * column.
+/// A matrix (rows, columns) in memory: element (i, j) is at[i * row + j * column].
 struct Block {
   float* at;
   int64_t row, column;
   int64_t rows, columns;
 };
 
-/// An elementwise activation, in place.
+/// Applies an elementwise activation in place.
 void activate(const KernelTable& kernels, Activation activation, const float* parameters, Block block);
 
-/// A row-wise activation, in place, of rows of contiguous c (rows, columns), by way of a padded copy.
+/// Applies an activation of whole rows, such as softmax, in place to the rows `rows` of c, which is contiguous with
+/// `columns` columns. The kernel needs padded rows, so each row is copied to `padded` and back.
 void activate_rows(const KernelTable& kernels, Activation activation, float* c, int64_t columns, Range rows,
                    float* padded);
 

@@ -1,5 +1,4 @@
-// Flush-to-zero and denormals-are-zero for the life of the object, then as before. Without it Adam's m on rarely
-// lit inputs decays into denormals and costs 11 % at batch 32.
+// A guard that makes the CPU treat denormal numbers as zero.
 #pragma once
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -9,6 +8,9 @@
 
 namespace engine {
 
+/// While the object lives, the calling thread reads and writes denormal numbers as zero; then its mode is as before.
+/// Arithmetic on denormals is slow: Adam's average m of an input that is rarely non-zero decays into them, which costs
+/// 11 % of a step at batch 32.
 class DenormalsAreZero {
  public:
   DenormalsAreZero() : before_(read()) { write(before_ | kFlags); }
@@ -19,12 +21,12 @@ class DenormalsAreZero {
  private:
 #if defined(__SSE__)
   using Word = unsigned;
-  static constexpr Word kFlags = 0x8040;  // FTZ and DAZ of MXCSR
+  static constexpr Word kFlags = 0x8040;  // the bits FTZ and DAZ of MXCSR
   static Word read() { return _mm_getcsr(); }
   static void write(Word word) { _mm_setcsr(word); }
 #elif defined(__aarch64__)
   using Word = uint64_t;
-  static constexpr Word kFlags = uint64_t{1} << 24;  // FZ of FPCR
+  static constexpr Word kFlags = uint64_t{1} << 24;  // the bit FZ of FPCR
   static Word read() {
     Word word;
     __asm__ volatile("mrs %0, fpcr" : "=r"(word));

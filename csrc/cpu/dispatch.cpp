@@ -29,8 +29,8 @@ struct Isa {
   void (*fill_table)(KernelTable&);
 };
 
-// Narrowest first. The tests match the flags of -march=x86-64-v3 and -v4; GCC's own checks include the
-// operating system's.
+// The narrowest comes first. The checks cover what -march=x86-64-v3 and -v4 allow the compiler to use.
+// __builtin_cpu_supports also checks that the operating system saves the wide registers.
 constexpr Isa kIsas[] = {
 #ifdef ENGINE_HAS_BASELINE
     {"baseline", [] { return true; }, baseline::fill_table},
@@ -67,7 +67,8 @@ const KernelTable& choose() {
   const char* wanted = std::getenv("ENGINE_ISA");
   if (!wanted || !*wanted) {
     const auto runnable = runnable_isas();
-    return kernels_for(runnable.empty() ? kIsas[0].name : runnable.back());  // which then says what is missing
+    return kernels_for(runnable.empty() ? kIsas[0].name
+                                        : runnable.back());  // if none runs, this throws and says what is missing
   }
   try {
     return kernels_for(wanted);

@@ -1,4 +1,4 @@
-// Which instruction sets were compiled, which this CPU has, which one is used.
+// Chooses the instruction set whose kernels are used.
 #pragma once
 #include <string>
 #include <vector>
@@ -7,14 +7,16 @@
 
 namespace engine {
 
+/// Returns the names of the instruction sets that kernels were compiled for, the narrowest first.
 std::vector<std::string> compiled_isas();
+/// Returns those of them that this CPU has.
 std::vector<std::string> runnable_isas();
 
-/// The kernels of `isa`. Throws std::invalid_argument when it is not compiled in or this CPU lacks it.
+/// Returns the kernels of `isa`. Throws std::invalid_argument if none were compiled or this CPU lacks it.
 const KernelTable& kernels_for(const std::string& isa);
 
-/// The kernels in force: those named by ENGINE_ISA, or else the widest that this CPU runs. Chosen at the first
-/// call, which is at import.
+/// Returns the kernels that everything runs on: those of the instruction set in the environment variable ENGINE_ISA, or
+/// else of the widest that this CPU has. The first call, which is at import, chooses them.
 const KernelTable& kernels();
 
 }  // namespace engine

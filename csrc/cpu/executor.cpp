@@ -1,4 +1,4 @@
-// Walks a plan with a team of threads: one parallel region per call, barriers inside it.
+// Runs the steps of a plan with a team of threads. A stretch of batches is one parallel region with barriers in it.
 #include "cpu/executor.h"
 
 #include <algorithm>
@@ -116,12 +116,13 @@ CpuExecutor::Outcome CpuExecutor::run_stretch(const ThreadPolicy::Stretch& stret
   return {reached, ran_its_time, {batches, Clock::now() - start, times.thread_time(), times.cpu_time(), sleep_time}};
 }
 
-/// Where the threads of a prediction find their next batch.
+/// Divides the rows of a prediction among threads: each thread takes a batch when it has finished its last one.
 class Batches {
  public:
   Batches(int64_t rows, int64_t most_rows, int takers) : rows_(rows), most_rows_(most_rows), takers_(takers) {}
 
-  /// False where none is left. The last ones are smaller, so that all takers come to an end at about the same time.
+  /// Sets `batch` to the next batch; returns false if no row is left. The last batches are smaller, so that all threads
+  /// finish at about the same time.
   bool take(Batch& batch) {
     int64_t first = next_.load(std::memory_order_relaxed);
     while (first < rows_) {
@@ -171,12 +172,12 @@ bool CpuExecutor::predict(const Plan& plan, const Frame& frame, const std::vecto
   return finite.load(std::memory_order_relaxed);
 }
 
-/// False where a row is not finite, and the frame asks for that.
+/// Returns false if `frame.finite` asks for finite rows and a row is not.
 bool CpuExecutor::predict_batch(const StepRunner& runner, const Plan& plan, const Frame& frame,
                                 const Batch& batch) const {
   for (const Step& step : plan.steps) runner.run(step, batch);
   if (!frame.finite) return true;
-  // Afterwards, when the products have brought the rows into a cache.
+  // The rows are checked after the products, which have brought them into a cache.
   const Range rows{batch.first, batch.first + batch.rows};
   const auto find_nonfinite = kernels_.first_nonfinite[static_cast<size_t>(frame.data.type)];
   return find_nonfinite({frame.data.x, frame.data.stride, rows}) < 0;

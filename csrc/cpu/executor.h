@@ -3,7 +3,7 @@
 
 namespace engine {
 
-/// The executor for CPUs, one per process.
+/// Returns the executor for CPUs, of which a process has one.
 Executor& cpu_executor();
 
 }  // namespace engine

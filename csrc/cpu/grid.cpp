@@ -8,10 +8,10 @@
 namespace engine {
 namespace {
 
-/// Packing pays when this many columns share a packed row of a, or rows a packed column of b.
+/// Packing pays if more columns of a cell than this use each packed row of a, or more rows use each packed column of b.
 constexpr int64_t kColumnsWorthPacking = 64;
 constexpr int64_t kRowsWorthPacking = 48;
-/// Multiply-adds that one float's packing takes as long as.
+/// Packing one float takes as long as this many multiply-adds.
 constexpr int64_t kPackCost = 8;
 
 }  // namespace

@@ -1,4 +1,4 @@
-// How one matrix product is cut into cells, and what is packed for one.
+// Decides how a matrix product c = a b is divided into cells, and what is copied into packed form for it.
 #pragma once
 #include <cstdint>
 
@@ -6,19 +6,21 @@
 
 namespace engine {
 
+/// The cells are rectangles of c, which threads compute independently of each other.
 struct Grid {
-  int64_t down = 1, across = 1;  // cells
-  int64_t panel;                 // columns of a panel of b
-  bool packs_a, packs_b, reads_across;
-  bool packs_parts;                                        // columns of b that are less than a vector
-  int64_t block_k;                                         // of b, packed at a time
-  int64_t a_floats = 0, b_floats = 0, partial_floats = 0;  // scratch of one thread
+  int64_t down = 1, across = 1;  // cells along the rows of c, and along its columns
+  int64_t panel;                 // columns in a panel of packed b
+  bool packs_a, packs_b;         // whether a cell copies its rows of a, or its columns of b, into packed form
+  bool reads_across;             // whether the kernel for few rows reads b, whose columns are contiguous, as it lies
+  bool packs_parts;  // whether the last columns of b, fewer than a vector, are packed even if `packs_b` is false
+  int64_t block_k;   // rows of b that are packed at a time
+  int64_t a_floats = 0, b_floats = 0, partial_floats = 0;  // scratch of one thread: packed a, packed b, partial sums
 
   int64_t floats() const { return a_floats + b_floats + partial_floats; }
   int64_t cells() const { return down * across; }
 };
 
-/// For as many cells as there are threads to keep busy.
+/// Returns a grid of at most `cells` cells for the product: one for each thread.
 Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells);
 
 }  // namespace engine

@@ -10,23 +10,24 @@
 namespace engine {
 namespace {
 
-/// Rows after which it is checked that at least half of them is zero.
+/// So many rows are recorded in one call, which stops if less than half of their numbers are zero.
 constexpr int64_t kChunkRows = 64;
 
-/// Bytes of the records of `rows`, half of which is zero, and of a chunk that turns out to be all else.
+/// Returns the most bytes that are ever written: those of `rows` rows of which half of the numbers are zero, and of one
+/// more chunk without any zero, which ends the attempt.
 int64_t most_bytes(int64_t rows, int64_t inputs, int64_t value_bytes) {
   const int64_t blocks = record_blocks(inputs), filled = blocks * (kRecordStride - 1);
   return rows * record_bytes(blocks, inputs / 2 + filled, value_bytes) +
          kChunkRows * record_bytes(blocks, inputs, value_bytes) + kLane * static_cast<int64_t>(sizeof(float));
 }
 
-/// Neighbouring rows, which one thread records with a codebook of its own.
+/// Consecutive rows that one thread records. It assigns codes to the numbers that it meets in a codebook of its own.
 struct Share {
   Range rows;
   std::vector<float> scratch;
   std::unique_ptr<void, FreeStorage> storage;
   Codebook book;
-  int64_t bytes = 0;  // of the records so far
+  int64_t bytes = 0;  // that the records take so far
 };
 
 std::vector<Share> make_shares(const DatasetView& data, int64_t value_bytes, int threads) {
@@ -40,7 +41,7 @@ std::vector<Share> make_shares(const DatasetView& data, int64_t value_bytes, int
   return shares;
 }
 
-/// Calls f(share) for each, by a team.
+/// Calls f(share) for each share, on a team of threads.
 template <class F>
 void for_each(std::vector<Share>& shares, F&& f) {
   run_team(static_cast<int>(shares.size()), [&](const Worker& worker) {
@@ -50,7 +51,7 @@ void for_each(std::vector<Share>& shares, F&& f) {
   });
 }
 
-/// 0, or why the kernel made no records.
+/// Makes the records of all shares. Returns 0, or the negative number by which the kernel says why it made none.
 int64_t record(const KernelTable& kernels, const DatasetView& data, SparseRows& result, std::vector<Share>& shares) {
   const bool finds_codes = result.values == RecordValues::kCodes && data.type != RowType::kUint8;
   std::atomic<int64_t> outcome{0};
@@ -69,7 +70,7 @@ int64_t record(const KernelTable& kernels, const DatasetView& data, SparseRows& 
   return outcome.load();
 }
 
-/// Replaces the codes of a share's records by those at their place in `codes`.
+/// Replaces each code in the records of a share by codes[code].
 void recode(const Share& share, int64_t blocks, const std::vector<uint8_t>& codes) {
   auto* record = static_cast<uint8_t*>(share.storage.get());
   for (int64_t row = share.rows.begin; row < share.rows.end; ++row) {
@@ -80,10 +81,11 @@ void recode(const Share& share, int64_t blocks, const std::vector<uint8_t>& code
   }
 }
 
-/// Gives all records the codes of one book, `result.codes`, if it can hold all numbers.
+/// Merges the codebooks of the shares into `result.codes` and rewrites the records with its codes. Returns
+/// kTooManyValues if one codebook can't hold all numbers, and else 0.
 int64_t join_codes(const DatasetView& data, std::vector<Share>& shares, SparseRows& result) {
   std::vector<float> numbers{0.0f};
-  std::vector<std::vector<uint8_t>> codes;  // of each share, by its own
+  std::vector<std::vector<uint8_t>> codes;  // of each share: new code by old code
   for (const Share& share : shares) {
     auto& code = codes.emplace_back(static_cast<size_t>(share.book.count));
     for (size_t own = 1; own < code.size(); ++own) {
@@ -103,7 +105,7 @@ int64_t join_codes(const DatasetView& data, std::vector<Share>& shares, SparseRo
   return 0;
 }
 
-/// Records of the kind `result.values`: 0, or why there are none.
+/// Makes records of the kind `result.values`. Returns 0, or the negative number that says why there are none.
 int64_t try_records(const KernelTable& kernels, const DatasetView& data, int threads, SparseRows& result) {
   const bool codes = result.values == RecordValues::kCodes;
   std::vector<Share> shares = make_shares(data, codes ? 1 : sizeof(float), threads);
@@ -121,7 +123,7 @@ int64_t try_records(const KernelTable& kernels, const DatasetView& data, int thr
 }  // namespace
 
 int readers(const DatasetView& data, int threads) {
-  constexpr int64_t kValuesPerThread = 1 << 17;  // pay for one more: about 10 us of memory traffic
+  constexpr int64_t kValuesPerThread = 1 << 17;  // about 10 us of reading, which outweighs the start of a thread
   return static_cast<int>(std::clamp<int64_t>(data.rows * data.stride / kValuesPerThread, 1, threads));
 }
 

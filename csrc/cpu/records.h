@@ -1,14 +1,15 @@
-// A data set as a team looks through it, and the records that it makes.
+// Makes the sparse records of a data set: the non-zero numbers of each row and their positions.
 #pragma once
 #include "kernels/table.h"
 #include "plan/executor.h"
 
 namespace engine {
 
-/// Of `threads`, as many as are worth their while to look through all values once.
+/// Returns how many of `threads` threads are worth starting to read all values of the data set once.
 int readers(const DatasetView& data, int threads);
 
-/// Of kind kNone where more than half of the elements is not zero.
+/// Returns the records of the rows of `data`, multiplied by `scale`. Their kind is kNone if more than half of the
+/// numbers are not zero.
 SparseRows make_sparse_rows(const KernelTable& kernels, const DatasetView& data, float scale, int threads);
 
 }  // namespace engine

@@ -14,12 +14,12 @@
 namespace engine {
 namespace {
 
-/// From here on blocks lie in huge pages. A first touch costs 1.5 us per ordinary page on a virtual machine: as long as
-/// recording the rows of MNIST that a page holds.
+/// Blocks of this many bytes or more lie in huge pages. The first access to an ordinary page takes 1.5 us on a virtual
+/// machine, as long as it takes to make the sparse records that the page holds, for MNIST.
 constexpr size_t kHugePage = 2 << 20;
 constexpr size_t kLineBytes = kLane * sizeof(float);
 
-#if defined(_WIN32)  // which has aligned storage, but not by the names of C
+#if defined(_WIN32)  // which has no std::aligned_alloc
 void* allocate_aligned(size_t alignment, size_t bytes) { return _aligned_malloc(bytes, alignment); }
 void free_aligned(void* p) { _aligned_free(p); }
 #else
@@ -27,13 +27,15 @@ void* allocate_aligned(size_t alignment, size_t bytes) { return std::aligned_all
 void free_aligned(void* p) { std::free(p); }
 #endif
 
-/// Large blocks that nobody uses. First touches of huge pages take 0.1 ms per MB, and 2 ms where a virtual machine has
-/// given the memory back to its host meanwhile: 6 and 27 ms for the records of MNIST, which take 5 to write.
+/// Large blocks that were freed and may be used again. The first access to new huge pages takes 0.1 ms per MB, and 2 ms
+/// if a virtual machine has given the memory back to its host in the meantime. For the records of MNIST, which take 5
+/// ms to write, that is 6 ms, or 27.
 class SpareBlocks {
  public:
   SpareBlocks() { blocks_.reserve(kMostBytes / kHugePage); }
 
-  /// The smallest of at least `bytes` that is not far too large, and its size; null where there is none.
+  /// Returns the smallest block of at least `bytes` bytes that is not far too large, and sets `bytes` to its size.
+  /// Returns null if there is none.
   void* take(size_t& bytes) {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     if (!lock) return nullptr;
@@ -50,7 +52,7 @@ class SpareBlocks {
     return p;
   }
 
-  /// Frees the oldest for a new one.
+  /// Keeps a block, and frees the oldest ones if that makes too many bytes.
   void keep(void* p, size_t bytes) {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     if (!lock || bytes > kMostBytes) return free_aligned(p);
@@ -70,12 +72,12 @@ class SpareBlocks {
   };
   static constexpr size_t kMostBytes = 64 << 20, kMostTimes = 2;
 
-  std::mutex mutex_;           // never waited for: a fork may have left it locked
-  std::vector<Block> blocks_;  // with room for as many as there can be: to free must not fail
+  std::mutex mutex_;           // only tried, never waited for: in a forked child it may be locked for ever
+  std::vector<Block> blocks_;  // the oldest first; never grows beyond its capacity, since freeing must not allocate
   size_t kept_ = 0;
 };
 
-/// Never destroyed, as some storage is freed when the process ends.
+/// The object is never destroyed, since static objects may free blocks when the process ends.
 SpareBlocks& spare_blocks() {
   static auto& blocks = *new SpareBlocks;
   return blocks;

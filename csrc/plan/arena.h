@@ -1,4 +1,4 @@
-// Storage on cache lines, in huge pages where there is much of it.
+// Memory whose start is aligned to cache lines. Large blocks are aligned to huge pages.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -8,19 +8,19 @@
 
 namespace engine {
 
-/// Large blocks are kept for whoever wants one next, as `allocate` says.
+/// Frees a block, or keeps a large one for later calls of `allocate`.
 struct FreeStorage {
-  size_t kept_bytes = 0;  // of a large block
+  size_t kept_bytes = 0;  // size of a large block; 0 for others
 
   void operator()(void* p) const;
 };
 
-/// Uninitialised bytes; what is never written to takes no memory. Large blocks may be those that somebody freed: up to
-/// 64 MiB in all are kept, as touching memory for the first time takes as long as much that is done with it. Throws
-/// std::bad_alloc.
+/// Allocates `bytes` bytes, not initialised. Pages that are never written to take no memory. A large block may be one
+/// that was freed before: up to 64 MiB in all are kept, since the first access to a page often takes longer than the
+/// work on its contents. Throws std::bad_alloc.
 std::unique_ptr<void, FreeStorage> allocate(int64_t bytes);
 
-/// Zeroed floats.
+/// An array of floats, which are zero at first.
 class Arena {
  public:
   Arena() = default;

@@ -9,7 +9,7 @@
 
 namespace engine {
 
-/// Threads, at most `most`, that a batch of `rows` keeps busy. Fewer may still be quicker (plan/pace.h).
+/// Threads, at most `most`, that a batch of `rows` keeps busy. An executor may find that fewer are faster.
 int worthwhile_threads(const ModelSpec& model, Plan::Mode mode, int64_t rows, int most);
 
 /// Whether `extent` units can keep every thread busy.

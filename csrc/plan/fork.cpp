@@ -10,12 +10,12 @@
 
 namespace engine {
 
-/// What all processes that fork share with their children; one of its kind.
+/// The state behind all functions of this file. A process has one such object.
 struct ForkState {
-  std::mutex mutex;  // of everything here; `short_lock`
+  std::mutex mutex;  // guards all members; this is the one that `short_lock` returns
   std::condition_variable changed;
-  int writers = 0;            // threads that are changing weights
-  std::atomic<int> forks{0};  // that have begun, in this process
+  int writers = 0;            // how many threads are changing weights
+  std::atomic<int> forks{0};  // how many threads of this process are between `begin_fork` and `end_fork`
   ChildReset* first = nullptr;
 
   ForkState() {
@@ -24,14 +24,15 @@ struct ForkState {
 #endif
   }
 
-  /// Never destroyed: threads may outlive what the process destroys at its end.
+  /// The object is never destroyed, since threads may still use it when the process destroys its static objects.
   static ForkState& get() {
     static auto& state = *new ForkState;
     return state;
   }
 
-  /// In a child, whose only thread holds `mutex` since before the fork. The lives of the old objects just end: nobody
-  /// may destroy a lock that is held, or what others wait for.
+  /// Called in a child by its only thread, which has held `mutex` since before the fork. Objects that other threads
+  /// held or waited for are constructed again in place, without a call of their destructors, which is undefined for
+  /// them.
   void start_over() {
     new (&changed) std::condition_variable;
     writers = 0;

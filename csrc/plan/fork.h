@@ -1,15 +1,17 @@
-// fork() beside other threads: the child has the memory of all of them, but only the thread that forked.
+// Makes fork() safe while other threads use the engine. The child process has a copy of all memory but only the thread
+// that called fork(), so locks that other threads held would stay locked, and weights could be half changed.
 #pragma once
 #include <mutex>
 
 namespace engine {
 
-/// Guards state that is read or changed within microseconds. fork() waits for it, so that a child finds it free, and
-/// what it guards whole. Nobody who holds it may wait for another lock or free memory of a model.
+/// Returns the mutex for all state that is read or changed within microseconds. fork() waits for this mutex, so that it
+/// is free in the child and the state that it guards is complete. A thread that holds it must not wait for another lock
+/// and must not free memory of a model.
 std::mutex& short_lock();
 
-/// Calls `reset(object)` in every forked child, from the end of its construction on. Make it the last member of a class
-/// with locks that are held for long: `reset` makes them anew, since the threads that hold them are not in the child.
+/// While it lives, calls `reset(object)` in every forked child. It is the last member of a class with locks that are
+/// held for long. The threads that hold them do not exist in the child, so `reset` constructs the locks again.
 class ChildReset {
  public:
   ChildReset(void* object, void (*reset)(void*));
@@ -26,17 +28,18 @@ class ChildReset {
   ChildReset* next_ = nullptr;
 };
 
-/// Whoever changes weights calls these before and after. A thread that is about to fork goes first.
+/// A thread calls these before and after it changes weights. `begin_write` waits while another thread is between
+/// `begin_fork` and `end_fork`.
 void begin_write();
 void end_write();
 
-/// Waits until no thread is changing weights, and keeps all of them from it until `end_fork`. The child of a fork in
-/// between has the weights of the last finished steps. The caller must not hold a lock that a thread which changes
-/// weights may want.
+/// A thread calls these before and after fork(). `begin_fork` waits until no thread is changing weights, and none
+/// starts to before `end_fork`, so that the child has the weights after whole steps. The caller must not hold a lock
+/// that a thread needs which is changing weights.
 void begin_fork();
 void end_fork();
 
-/// Whether somebody waits in `begin_fork`.
+/// Returns whether a thread is waiting in `begin_fork`, or between `begin_fork` and `end_fork`.
 bool fork_awaited();
 
 }  // namespace engine

@@ -1,4 +1,4 @@
-// A model's answers for one caller at a time, with weights and scratch of its own: no lock, no allocation, no team.
+// Predictions with little overhead for one thread.
 #pragma once
 #include <memory>
 #include <vector>
@@ -8,21 +8,24 @@
 
 namespace engine {
 
+/// Predicts with a copy of a program's weights and with memory that it allocates once. A prediction takes no lock,
+/// allocates nothing and starts no thread. Only one thread at a time may use an object.
 class Predictor {
  public:
   enum class Answer { kGood, kNotFinite, kNoToken };
 
-  /// For up to `together` rows at a time. Throws std::invalid_argument where Python has a part in the model.
+  /// Prepares predictions in batches of up to `together` rows. Throws std::invalid_argument if a layer of the model is
+  /// written in Python.
   Predictor(std::shared_ptr<Program> program, Executor& executor, int64_t together);
 
   int64_t inputs() const { return program_->model().input_size; }
   int64_t outputs() const { return program_->output_size(); }
 
-  /// Takes the weights that the model has now.
+  /// Copies the weights that the program has now.
   void refresh();
 
-  /// out (rows, outputs) from x (rows, inputs). The rows are looked through for numbers that the model can't take; what
-  /// belongs to them in `out` is of no account then.
+  /// Computes out (rows, outputs) from x (rows, inputs). Returns kNotFinite if x has a number that is not finite, and
+  /// kNoToken if it has a number that an embedding can't look up; `out` is undefined then.
   Answer predict(const float* x, int64_t rows, float* out);
 
  private:
@@ -30,9 +33,9 @@ class Predictor {
   Executor& executor_;
   std::shared_ptr<Workspace> workspace_;
   Arena weights_;
-  std::vector<float*> values_;  // of each variable, in there
+  std::vector<float*> values_;  // of each variable, within `weights_`
   Frame frame_;
-  int64_t tokens_ = 0;  // where the first layer that changes numbers takes indices: how many there are
+  int64_t tokens_ = 0;  // number of indices, if the first layer that computes takes indices; else 0
 };
 
 }  // namespace engine

@@ -14,7 +14,8 @@
 namespace engine {
 namespace {
 
-/// Scratch kept for reuse: sizes seen, and floats in all (512 MiB). More is made and freed as needed.
+/// Limits for workspaces that are kept for later runs: the number of different keys, and floats in all (512 MiB).
+/// Beyond them, workspaces are freed.
 constexpr size_t kKeptSizes = 32;
 constexpr int64_t kKeptFloats = int64_t{1} << 27;
 
@@ -95,14 +96,14 @@ std::shared_ptr<const TrainingSpec> Program::training() const {
   return training_;
 }
 
-/// Deletes a workspace, or keeps it for whoever wants one like it next.
+/// Deletes a workspace, or keeps it for the next run that needs one with the same key.
 struct Program::GiveBack {
   std::shared_ptr<Pool> pool;
   Key key;
 
   void operator()(Workspace* used) const noexcept {
     std::unique_ptr<Workspace> owned(used);
-    decltype(pool->free) dropped;  // freed when nobody waits for the lock
+    decltype(pool->free) dropped;  // declared before the lock, so that it is freed after the lock is released
     const int64_t size = owned->plan->arena_size;
     if (size > kKeptFloats) return;
     const std::lock_guard<std::mutex> lock(short_lock());
@@ -113,7 +114,7 @@ struct Program::GiveBack {
     try {
       pool->free[key].push_back(std::move(owned));
       pool->kept += size;
-    } catch (const std::bad_alloc&) {  // then it is deleted
+    } catch (const std::bad_alloc&) {  // then the workspace is deleted
     }
   }
 };

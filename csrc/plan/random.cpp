@@ -10,7 +10,7 @@
 namespace engine {
 namespace {
 
-/// The words of Philox in order of their counters.
+/// Generates the 32-bit random words of one stream with Philox, in the order of their counters.
 class Words {
  public:
   Words(uint64_t seed, uint64_t stream) : key_(philox::make_key(seed)), stream_(stream) {}
@@ -21,7 +21,8 @@ class Words {
   }
 
  private:
-  static constexpr int kCounters = 16;  // at a time: their rounds don't wait for each other
+  static constexpr int kCounters =
+      16;  // per refill; they are independent of each other, so the CPU overlaps their rounds
   static constexpr int kBlock = 4 * kCounters;
 
   void refill() {
@@ -40,9 +41,10 @@ class Words {
   int used_ = kBlock;
 };
 
-// Of libm nothing but sqrt and nextafter, which are exact: its other functions differ from machine to machine.
+// This file uses sqrt and nextafter of libm only. They are exact; the results of other functions differ between
+// machines.
 
-/// The series c0 + c1 x + ..., lowest coefficient first.
+/// Returns the polynomial c0 + c1 x + c2 x^2 + ...
 template <std::size_t N>
 double series(double x, const double (&coefficients)[N]) {
   double sum = 0.0;
@@ -50,7 +52,8 @@ double series(double x, const double (&coefficients)[N]) {
   return sum;
 }
 
-/// log(x) for normal x: x = m 2^e with m in [sqrt(1/2), sqrt(2)), log(m) = 2 artanh((m - 1) / (m + 1))
+/// Returns log(x) for a normal number x > 0. With x = m 2^e and m in [sqrt(1/2), sqrt(2)) it is e log(2) + log(m),
+/// where log(m) = 2 artanh((m - 1) / (m + 1)).
 double logarithm(double x) {
   constexpr double kLn2 = 0.69314718055994530942;
   constexpr double kArtanh[] = {1.0,      1.0 / 3,  1.0 / 5,  1.0 / 7,  1.0 / 9, 1.0 / 11,
@@ -72,7 +75,7 @@ struct Direction {
   double cosine, sine;
 };
 
-/// cos(2 pi turns) and sin(2 pi turns) for turns in [0, 1): Taylor's series from the nearest axis.
+/// Returns cos(2 pi turns) and sin(2 pi turns) for turns in [0, 1), by Taylor series around the nearest axis.
 Direction direction(double turns) {
   constexpr double kCosine[] = {1.0,
                                 -1.0 / 2,
@@ -108,7 +111,7 @@ Direction direction(double turns) {
   }
 }
 
-/// Standard normal numbers, two at a time (Box and Muller 1958).
+/// Generates standard normal numbers, two at a time (Box and Muller 1958).
 class Normals {
  public:
   Normals(uint64_t seed, uint64_t stream) : words_(seed, stream) {}
@@ -132,7 +135,8 @@ class Normals {
   bool waiting_ = false;
 };
 
-/// a (n,) b (n,), summed in lanes, which a compiler may put into vectors without another order
+/// Returns the dot product of a (n,) and b (n,). It is summed in eight lanes, so that a compiler may use vectors
+/// without changing the order of the sum.
 double dot(const double* a, const double* b, int64_t n) {
   constexpr int kLanes = 8;
   double sums[kLanes] = {};
@@ -177,7 +181,7 @@ void fill_orthogonal(uint64_t seed, uint64_t stream, double gain, float* out, in
   for (double& x : vectors) x = normals.next();
   for (int64_t j = 0; j < columns; ++j) {
     double* own = vectors.data() + j * rows;
-    // Once more than Gram and Schmidt: what cancels the first time leaves rounding errors that point anywhere.
+    // Gram-Schmidt orthogonalization, done twice: after the first time, rounding errors of cancelled components remain.
     for (int round = 0; round < 2; ++round) {
       for (int64_t i = 0; i < j; ++i) {
         const double* other = vectors.data() + i * rows;
@@ -194,7 +198,8 @@ void fill_orthogonal(uint64_t seed, uint64_t stream, double gain, float* out, in
 void fill_permutation(uint64_t seed, uint64_t stream, int32_t* out, int64_t n) {
   Words words(seed, stream);
   for (int64_t i = 0; i < n; ++i) out[i] = static_cast<int32_t>(i);
-  // Fisher and Yates; bounded draws after Lemire (2019), rejecting what would favour some values.
+  // The shuffle of Fisher and Yates. Bounded numbers are drawn as in Lemire (2019), who rejects the words that would
+  // make some values more likely than others.
   for (auto left = static_cast<uint32_t>(n); left > 1; --left) {
     uint64_t product = static_cast<uint64_t>(words.next()) * left;
     if (static_cast<uint32_t>(product) < left) {

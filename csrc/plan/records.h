@@ -1,4 +1,4 @@
-// The records of a whole data set, made once for all the epochs of a training.
+// The sparse records of a data set. They are made once and used in all epochs of a training.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -9,16 +9,17 @@
 
 namespace engine {
 
+/// For each row of a data set, its non-zero numbers and their positions.
 struct SparseRows {
-  RecordValues values = RecordValues::kNone;  // kNone: too few zeros
-  float scale = 1.0f;                         // that the numbers have been multiplied by
+  RecordValues values = RecordValues::kNone;  // how the numbers are stored; kNone: there are no records
+  float scale = 1.0f;                         // factor that the numbers were multiplied by
   float codes[kCodes] = {};                   // the number that each code stands for
   int64_t bytes_per_row = 0;                  // on average
-  std::vector<const uint8_t*> records;        // of each row
+  std::vector<const uint8_t*> records;        // the record of each row, within `storage`
   std::vector<std::unique_ptr<void, FreeStorage>> storage;
 };
 
-/// The numbers that the codes of uint8 rows stand for.
+/// Sets the number that each code stands for if the codes are the values of uint8 rows.
 inline void fill_codes(float scale, float* codes) {
   for (int64_t code = 0; code < kCodes; ++code) codes[code] = static_cast<float>(code) * scale;
 }

@@ -1,4 +1,4 @@
-// Where weights lie: in one place, however many programs use them.
+// The memory of weights, which several programs may share, and its locks.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -12,8 +12,8 @@
 
 namespace engine {
 
-/// Weights in one piece, and the lock of all programs that use some of them. Whoever waits is seen by the writer, which
-/// then ends its stretch of steps.
+/// One block of weights, and the readers-writer lock for all programs that use some of them. A training that holds the
+/// lock sees whether another thread waits for it, and then releases it at the end of a batch.
 class Storage {
  public:
   explicit Storage(int64_t floats) : data_(floats) {}
@@ -24,11 +24,12 @@ class Storage {
   void unlock() { locks_.mutex.unlock(); }
   void lock_shared();
   void unlock_shared() { locks_.mutex.unlock_shared(); }
+  /// Returns whether a thread is waiting for the lock.
   bool awaited() const { return locks_.waiting.load(std::memory_order_relaxed) > 0; }
 
  private:
   struct Locks {
-    std::mutex turnstile;  // std::shared_mutex may let readers pass a waiting writer for ever
+    std::mutex turnstile;  // held while waiting: std::shared_mutex may let new readers in for ever while a writer waits
     std::shared_mutex mutex;
     std::atomic<int> waiting{0};
   };
@@ -40,8 +41,8 @@ class Storage {
 
 using Storages = std::vector<std::shared_ptr<Storage>>;
 
-/// Holds the locks of all `storages`, which every thread takes in the same order: that of their addresses. One that
-/// writes holds up fork() as well, so that whoever forks must have none.
+/// Holds the locks of all `storages` while it lives. The list is sorted by address, so that all threads lock in the
+/// same order. A `Hold` that writes makes `begin_fork` wait; a thread that calls it must not hold one.
 class Hold {
  public:
   Hold(const Storages& storages, bool writes);
