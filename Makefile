@@ -18,7 +18,7 @@ ISAS ?=
 REPAIR := $(if $(filter Darwin,$(shell uname)),delocate-wheel,auditwheel repair)
 # Folders count as well: their time tells of removed files.
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard LICENSE README.md) \
-	$(shell find python csrc -name __pycache__ -prune -o -name '.*' -prune -o -print)
+	$(shell find python csrc tests/cpp/bindings -name __pycache__ -prune -o -name '.*' -prune -o -print)
 
 .PHONY: help mnist test test-keras test-kernels test-arm64 sanitize lint docs bench strict sdist wheel clean
 
@@ -72,7 +72,7 @@ sanitize: $(VENV)/installed-test
 	done; \
 	$(BIN)/cmake --install build/asan --prefix build/asan/site && cp -R python/engine build/asan/site/ && \
 	LD_PRELOAD="$$(find libclang_rt.asan-$$(uname -m).so) $$(find libstdc++.so.6)" \
-	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONPATH=build/asan/site \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONPATH=build/asan/site:build/asan/tests \
 	  $(BIN)/python -m pytest $(SANITIZED) $(ARGS)
 
 lint: $(VENV)/tools-lint
@@ -80,7 +80,7 @@ lint: $(VENV)/tools-lint
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	find csrc tests/cpp -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
-	$(BIN)/gersemi --check CMakeLists.txt tests/cpp/CMakeLists.txt
+	$(BIN)/gersemi --check CMakeLists.txt tests/cpp/CMakeLists.txt tests/cpp/bindings/CMakeLists.txt
 	$(BIN)/codespell
 
 strict: $(VENV)/ready
@@ -123,9 +123,10 @@ $(VENV)/ready: pyproject.toml
 	@$(PIP) install -q $(BUILD_REQUIRES)
 	@touch $@
 
+# The module of the tests stays in the build folder, where they look for it.
 $(VENV)/installed-%: $(VENV)/ready $(SOURCES)
 	@echo 'Building and installing engine[$*] (a minute the first time) ...'
-	@$(PIP) install -q --no-build-isolation '.[$*]'
+	@$(PIP) install -q --no-build-isolation -C cmake.define.ENGINE_TEST_MODULE=ON '.[$*]'
 	@touch $@
 
 # The linters read the sources; they need no new installation when those change. mypy has to see matplotlib.

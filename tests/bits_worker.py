@@ -30,7 +30,7 @@ from bits_layers import (
     dropout,
 )
 from learning_cases import ADAM, SGD, networks
-from reference_optimizers import for_core
+from reference_optimizers import for_core, read_slots
 
 from engine import _core
 
@@ -279,7 +279,7 @@ def outcome(case: Case) -> dict[str, Any]:
     return {
         "threads": threads,
         "weights": digest(program.variables),
-        "slots": digest([s for slots in program.read_slots() for s in slots]),
+        "slots": digest([s for slots in read_slots(program) for s in slots]),
         "predictions": digest([program.predict(case.rows())]),
         "totals": [run.totals.loss, *run.totals.metrics],
     }

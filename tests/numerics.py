@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from core_for_tests import Kernels
 from numpy.typing import ArrayLike, NDArray
 
 from engine import _core
@@ -19,7 +20,7 @@ from engine import _core
 Array = NDArray[Any]
 
 RUNNABLE: tuple[str, ...] = tuple(_core.build_info()["runnable"])
-KERNELS = [_core.Kernels(isa) for isa in RUNNABLE]
+KERNELS = [Kernels(isa) for isa in RUNNABLE]
 # Unit roundoff of float32: one correctly rounded operation errs by at most U relative to its result.
 U = 2.0**-24
 # Terms in one chain of multiply-adds; the numerical contract's block of k.
@@ -43,7 +44,7 @@ def same_bits(a: Array, b: Array) -> bool:
     return np.array_equal(bits(a), bits(b))
 
 
-def agreed(run: Callable[[_core.Kernels], Sequence[Array]]) -> list[Array]:
+def agreed(run: Callable[[Kernels], Sequence[Array]]) -> list[Array]:
     """The results of `run`, after checking that every instruction set gives the same bits."""
     first, *others = [list(run(kernels)) for kernels in KERNELS]
     for isa, other in zip(RUNNABLE[1:], others, strict=True):
@@ -66,11 +67,11 @@ def place(values: ArrayLike, offset: int = 0, fill: float = 0.5) -> NDArray[np.f
     rows = np.atleast_2d(np.asarray(values, np.float32))
     m, n = rows.shape
     if offset:
-        storage = _core.Kernels.padded(m, n + offset + 16)
+        storage = Kernels.padded(m, n + offset + 16)
         storage[...] = fill
         view = storage[:, offset : offset + n]
     else:
-        view = _core.Kernels.padded(m, n)
+        view = Kernels.padded(m, n)
     view[...] = rows
     return view[0] if np.ndim(values) == 1 else view
 

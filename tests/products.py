@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from core_for_tests import matmul
 from numerics import CHAIN, RUNNABLE, SMALLEST_NORMAL, U, same_bits
 from numpy.typing import NDArray
 
-from engine import _core, activations
+from engine import activations
 
 Array = NDArray[Any]
 
@@ -24,7 +25,7 @@ def everywhere(a: Array, b: Array, *, threads: Any = THREADS, **options: Any) ->
     name = options.get("activation")
     arguments = [options.get("bias"), None if name is None else activations.lower(activations.get(name))]
     flags = [options.get(name, False) for name in ("transpose_a", "transpose_b")]
-    results = [_core.matmul(a, b, *arguments, *flags, None, isa, n) for isa in RUNNABLE for n in threads]
+    results = [matmul(a, b, *arguments, *flags, None, isa, n) for isa in RUNNABLE for n in threads]
     assert all(same_bits(results[0], other) for other in results[1:])
     return results[0]
 

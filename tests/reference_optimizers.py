@@ -222,6 +222,12 @@ def for_core(optimizer: Spec, variables: Sequence[Array]) -> dict[str, Any]:
     return {**optimizer, "decays": decays, "orthogonalised": [v.ndim > 1 for v in variables]}
 
 
+def read_slots(program: Any) -> list[list[Array]]:
+    """The optimizer's slots in `_core.Program`, in the textbook's scaling, for each variable."""
+    slots = [program.read_state("slot", number) for number in range(program.state_counts["slot"])]
+    return [[slot[index] for slot in slots] for index in range(len(program.variables))]
+
+
 class Stepper:
     """An optimizer with its state for some variables.
 

@@ -11,6 +11,7 @@ import bits_worker
 import numpy as np
 import pytest
 from bits_worker import CASES, SGD, THREADS, build, digest, train
+from core_for_tests import Kernels
 from numerics import run_python, same_bits
 from numpy.typing import NDArray
 from reference import ACTIVATIONS
@@ -68,7 +69,7 @@ def test_an_unknown_instruction_set_is_an_error() -> None:
     assert "ENGINE_ISA" in result.stderr
     assert "'mmx'" in result.stderr
     with pytest.raises(ValueError, match=r"mmx.*baseline"):
-        _core.Kernels("mmx")
+        Kernels("mmx")
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -21,6 +21,7 @@ from bits_worker import (
     train,
 )
 from numerics import same_bits
+from reference_optimizers import read_slots
 
 from engine import _core
 
@@ -46,7 +47,7 @@ def assert_same(case: Case) -> None:
         program, run = train(data)
         judged = program.begin("evaluate", _core.Dataset(data.rows(), case.y), 50)
         judged.advance(0, judged.batches)
-        slots = [slot for slots in program.read_slots() for slot in slots]
+        slots = [slot for slots in read_slots(program) for slot in slots]
         found.append(
             (
                 [

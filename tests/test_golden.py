@@ -9,7 +9,7 @@ import pytest
 from learning_cases import OPTIONS, RULES
 from numpy.typing import NDArray
 from reference import ACTIVATIONS, Network, dense, loss_rows, metric_rows, one_hot
-from reference_optimizers import for_core
+from reference_optimizers import for_core, read_slots
 
 from engine import _core
 
@@ -139,7 +139,7 @@ def by_engine(
     run.advance(0, BATCHES, LEARNING_RATES)
     assert program.iterations == BATCHES
     assert run.totals.samples == ROWS
-    slots = program.read_slots()
+    slots = read_slots(program)
     for variable, own in zip(program.variables, slots, strict=True):
         assert all(slot.shape == variable.shape for slot in own)
     variables = [v.copy() for v in program.variables]
@@ -245,6 +245,6 @@ def test_slots_and_iterations_start_again_with_compile() -> None:
     weights = [v.copy() for v in program.variables]
     program.compile(LOSSES["sparse"].spec, OPTIMIZERS["adam"], [])
     assert program.iterations == 0
-    assert all(not slot.any() for slots in program.read_slots() for slot in slots)
+    assert all(not slot.any() for slots in read_slots(program) for slot in slots)
     for before, after in zip(weights, program.variables, strict=True):
         np.testing.assert_array_equal(before, after)

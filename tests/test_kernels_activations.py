@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from core_for_tests import Kernels
 from numerics import SMALLEST_NORMAL, agreed, place, same_bits
 from numpy.typing import NDArray
 from reference_activations import CASES, FORMULAS, FROM_OUTPUT
-
-from engine._core import Kernels
 
 Array = NDArray[Any]
 # Below, exp is flushed; above, it overflows.

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from core_for_tests import Kernels
 from numerics import agreed, chained_product, fma32, place, same_bits
-
-from engine._core import Kernels
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 

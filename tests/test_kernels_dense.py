@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from core_for_tests import Kernels
 from numerics import (
     KERNELS,
     U,
@@ -23,8 +24,6 @@ from numerics import (
 from numpy.typing import NDArray
 from reference import ACTIVATIONS
 from reference_optimizers import for_core, slot_count, update
-
-from engine._core import Kernels
 
 Array = NDArray[Any]
 FUSED = ["linear", "relu"]

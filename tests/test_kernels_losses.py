@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from core_for_tests import Kernels
 from numerics import KERNELS, SMALLEST_NORMAL, U, agreed, place, same_bits
 from numpy.typing import NDArray
 from reference import loss_rows, metric_rows, one_hot, sigmoid, softmax, targets
-
-from engine._core import Kernels
 
 Array = NDArray[Any]
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from core_for_tests import Kernels
 from numerics import U, agreed, place
 from numpy.typing import NDArray
 from reference import loss_rows, one_hot
 from reference_losses import CASES, example
 
 from engine import _core
-from engine._core import Kernels
 
 Array = NDArray[Any]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from core_for_tests import Kernels
 from numerics import U, agreed, place, same_bits
 from numpy.typing import NDArray
 
 from engine import _core
-from engine._core import Kernels
 
 Array = NDArray[Any]
 

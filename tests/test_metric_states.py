@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from bits_worker import thread_count
 from conftest import Blobs, classifier
+from core_for_tests import accumulate
 from faults import build_faults, needs_faults
 from numerics import RUNNABLE, run_script
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def test_every_instruction_set_gives_the_same_state(metric: CoreMetric) -> None:
     dense = np.eye(WIDTH, dtype=np.float32)[labels]
     spec = metric._resolve(False, WIDTH)._lower()
     found = {
-        _core.accumulate(spec, y_pred, y, weights, None, False, isa).tobytes()
+        accumulate(spec, y_pred, y, weights, None, False, isa).tobytes()
         for isa in RUNNABLE
         for y in ((labels, dense) if metric._reads_indices or metric._wants_indices else (dense,))
     }

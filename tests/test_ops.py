@@ -9,13 +9,14 @@ import resource
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
+import core_for_tests
 import numpy as np
 import pytest
 from numerics import CHAIN, RUNNABLE, SMALLEST_NORMAL, U, chained_product, run_script, same_bits, unary
 from products import bound, everywhere, normal
 from reference import ACTIVATIONS
 
-from engine import _core, activations
+from engine import activations
 from engine.ops import matmul
 
 TRANSPOSES = list(product((False, True), repeat=2))
@@ -64,7 +65,7 @@ def test_threads_give_the_same_bits(size: int) -> None:
     a, b, bias = normal(size, size), normal(size, size + 9, seed=1), normal(size + 9, seed=2)
     isas = [isa for isa in RUNNABLE if isa != "baseline" or size < 300]
     first, *others = [
-        _core.matmul(a, b, bias, {"activation": "tanh"}, False, False, None, isa, n)
+        core_for_tests.matmul(a, b, bias, {"activation": "tanh"}, False, False, None, isa, n)
         for isa in isas
         for n in range(1, 9)
     ]

@@ -16,6 +16,7 @@ else:
     import tomli as tomllib  # which pytest brings
 
 import engine as keras
+from engine import _core
 from engine._extras import PACKAGES
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +71,12 @@ def test_the_installed_code_is_small() -> None:
     files = [path for path in package.rglob("*") if path.is_file()]
     code = [path for path in files if not {"data", "__pycache__"} & set(path.relative_to(package).parts)]
     assert sum(path.stat().st_size for path in code) <= MOST_BYTES
+
+
+def test_what_only_tests_need_is_not_installed() -> None:
+    package = Path(keras.__file__).parent
+    assert [*package.rglob("engine_test_kernels*"), *package.parent.glob("engine_test_kernels*")] == []
+    assert not hasattr(_core, "Kernels")
 
 
 def test_names_of_keras() -> None:

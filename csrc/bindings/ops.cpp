@@ -1,5 +1,7 @@
 // Products of matrices that Python owns. A product of 8 x 8 takes NumPy 0.6 us, so the way in is a plain function of
 // Python's C interface: pybind11's own dispatch would take as long as the product.
+#include "bindings/ops.h"
+
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -11,7 +13,6 @@
 #include "cpu/dispatch.h"
 #include "cpu/executor.h"
 #include "cpu/gemm.h"
-#include "cpu/thread_pool.h"
 
 namespace engine::bindings {
 namespace {
@@ -173,30 +174,27 @@ bool to_flag(py::handle value, const char* name) {
   return py::detail::cast_op<bool>(caster);
 }
 
-/// Which kernels and how many threads, if the tests say so.
-struct Means {
-  const KernelTable* kernels = nullptr;
-  int threads = 0;
-};
-
-void compute(const Product& product, const Means& means) {
-  const KernelTable& table = means.kernels ? *means.kernels : kernels();
+void compute(const Product& product, const ProductOptions& options) {
+  const KernelTable& table = options.kernels ? *options.kernels : kernels();
   const double work = multiply_adds(product);
-  if (work <= kShort && means.threads == 0) return multiply(table, product, 1);
+  if (work <= kShort && options.threads == 0) return multiply(table, product, 1);
   const Unlocked unlocked;
   const int wanted = worthwhile_threads(work);
-  multiply(table, product, means.threads ? means.threads : wanted > 1 ? std::min(wanted, cpu_executor().threads()) : 1);
+  multiply(table, product,
+           options.threads ? options.threads
+           : wanted > 1    ? std::min(wanted, cpu_executor().threads())
+                           : 1);
 }
 
 /// A product of two vectors has lanes of its own, so its operands must be contiguous.
-float dot_product(const Product& p, const Means& means) {
+float dot_product(const Product& p, const ProductOptions& options) {
   const auto contiguous = [&](const float* vector, int64_t stride, std::vector<float>& copy) {
     if (stride == 1) return vector;
     copy.resize(static_cast<size_t>(p.k));
     for (int64_t i = 0; i < p.k; ++i) copy[static_cast<size_t>(i)] = vector[i * stride];
     return static_cast<const float*>(copy.data());
   };
-  const KernelTable& table = means.kernels ? *means.kernels : kernels();
+  const KernelTable& table = options.kernels ? *options.kernels : kernels();
   const auto run = [&] {
     std::vector<float> a, b;
     return dot(table, contiguous(p.a, p.a_column, a), contiguous(p.b, p.b_row, b), p.k, p.bias ? *p.bias : 0.0f,
@@ -217,7 +215,27 @@ py::object place_for(const Operands& operands, py::handle out, Activation activa
   return empty_array(operands.axes(), operands.shape());
 }
 
-py::object multiply_arrays(PyObject* const* arguments, const Means& means) {
+/// matmul(a, b, bias, activation, transpose_a, transpose_b, out)
+PyObject* matmul(PyObject*, PyObject* const* arguments, Py_ssize_t count) noexcept {
+  constexpr Py_ssize_t kArguments = 7;
+  try {
+    if (count != kArguments) throw py::type_error("expected 7 arguments, got " + std::to_string(count));
+    return multiply_arrays(arguments, {}).release().ptr();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+py::object multiply_arrays(PyObject* const* arguments, const ProductOptions& options) {
   enum { kA, kB, kBias, kActivation, kTransposeA, kTransposeB, kOut };
   const Floats a = to_floats(arguments[kA], "a"), b = to_floats(arguments[kB], "b");
   const Operands operands(a, b, to_flag(arguments[kTransposeA], "transpose_a"),
@@ -234,9 +252,9 @@ py::object multiply_arrays(PyObject* const* arguments, const Means& means) {
   if (!operands.empty()) {
     const Product product = operands.product(bias, applied, place);
     if (operands.scalar()) {
-      *product.c = dot_product(product, means);
+      *product.c = dot_product(product, options);
     } else {
-      compute(product, means);
+      compute(product, options);
     }
   }
   if (!out.is_none()) {
@@ -246,36 +264,6 @@ py::object multiply_arrays(PyObject* const* arguments, const Means& means) {
   if (!operands.scalar()) return place;
   return py::reinterpret_steal<py::object>(api.PyArray_Scalar_(proxy(place).data, float32().ptr(), nullptr));
 }
-
-/// matmul(a, b, bias, activation, transpose_a, transpose_b, out[, isa, threads])
-PyObject* matmul(PyObject*, PyObject* const* arguments, Py_ssize_t count) noexcept {
-  constexpr Py_ssize_t kArguments = 7;
-  try {
-    Means means;
-    if (count == kArguments + 2) {
-      means.kernels = &kernels_for(py::handle(arguments[kArguments]).cast<std::string>());
-      means.threads = py::handle(arguments[kArguments + 1]).cast<int>();
-      if (means.threads < 1 || means.threads > kMostThreads) {
-        throw py::value_error("`threads` must lie in 1 ... " + std::to_string(kMostThreads) + "; got " +
-                              std::to_string(means.threads));
-      }
-    } else if (count != kArguments) {
-      throw py::type_error("expected 7 or 9 arguments, got " + std::to_string(count));
-    }
-    return multiply_arrays(arguments, means).release().ptr();
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_ValueError, error.what());
-  }
-  return nullptr;
-}
-
-}  // namespace
 
 void register_ops(py::module_& m) {
   static PyMethodDef methods[] = {

@@ -176,7 +176,6 @@ void register_program(py::module_& m) {
            py::arg("seed") = 0, py::arg("stream") = 0)
       .def("predict", &predict, py::arg("x"), py::arg("out") = py::none(), py::arg("finite") = false,
            py::arg("training") = false, py::arg("seed") = 0)
-      .def("read_slots", &read_slots)
       .def_property_readonly("state_counts", &state_counts)
       .def("read_state", &read_state, py::arg("kind"), py::arg("number"), py::arg("raw") = false,
            py::arg("index") = py::none())

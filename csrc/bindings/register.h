@@ -12,7 +12,6 @@ void register_compressed(pybind11::module_& m);
 void register_dataset(pybind11::module_& m);
 void register_run(pybind11::module_& m);
 void register_program(pybind11::module_& m);
-void register_kernels(pybind11::module_& m);
 void register_ops(pybind11::module_& m);
 void register_predictor(pybind11::module_& m);
 

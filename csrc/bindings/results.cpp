@@ -1,4 +1,6 @@
 // Losses and metrics: what Python asks for, and metrics of batches that it brings along.
+#include "bindings/results.h"
+
 #include <pybind11/stl.h>
 
 #include <algorithm>
@@ -167,12 +169,9 @@ void require_suitable(const MetricSpec& metric, int64_t outputs, Target target) 
        std::to_string(metric.column));
 }
 
-namespace {
-
-/// The state of `metric` after the samples given, from `state` on: a new one if that is None.
 py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, kReadable>& y_pred, const py::array& y,
                                const py::object& sample_weight, const py::object& state, bool binary,
-                               const std::string& isa) {
+                               const KernelTable& table) {
   MetricSpec spec = to_metric(metric);
   spec.weighted = !sample_weight.is_none();
   if (y_pred.ndim() != 2) fail("`y_pred` must have shape (n, outputs)");
@@ -209,7 +208,6 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
       std::memcpy(x.data() + b * batch.ld, y_pred.data(b, 0), static_cast<size_t>(n) * sizeof(float));
     }
     batch.y_pred = x.data();
-    const KernelTable& table = isa.empty() ? kernels() : kernels_for(isa);
     const DenormalsAreZero guard;
     if (by_sample(spec)) {
       metric_values(table, spec, batch, {0, rows}, scratch.data(), values.data());
@@ -223,11 +221,14 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
   return result;
 }
 
-}  // namespace
-
 void register_results(py::module_& m) {
-  m.def("accumulate", &accumulate, py::arg("metric"), py::arg("y_pred"), py::arg("y"), py::arg("sample_weight"),
-        py::arg("state"), py::arg("binary") = false, py::arg("isa") = "");
+  const auto accumulate_here = [](const py::dict& metric, const py::array_t<float, kReadable>& y_pred,
+                                  const py::array& y, const py::object& sample_weight, const py::object& state,
+                                  bool binary) {
+    return accumulate(metric, y_pred, y, sample_weight, state, binary, kernels());
+  };
+  m.def("accumulate", accumulate_here, py::arg("metric"), py::arg("y_pred"), py::arg("y"), py::arg("sample_weight"),
+        py::arg("state"), py::arg("binary") = false);
 }
 
 }  // namespace engine::bindings

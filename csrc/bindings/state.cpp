@@ -96,21 +96,6 @@ void set_iterations(Program& program, int64_t n) {
   program.set_iterations(n);
 }
 
-py::list read_slots(Program& program) {
-  py::list result;
-  const auto lock = read_lock(program);
-  const auto training = program.training();
-  if (!training) return result;
-  for (const Variable& variable : program.parameters().variables) {
-    py::list slots;
-    for (int s = 0; s < slot_count(training->optimizer.kind); ++s) {
-      slots.append(scaled_copy(variable, find_state(program, "slot", s)));
-    }
-    result.append(slots);
-  }
-  return result;
-}
-
 py::list read_state(Program& program, const std::string& kind, int number, bool raw, std::optional<size_t> index) {
   const auto lock = read_lock(program);
   const State state = find_state(program, kind, number, raw);

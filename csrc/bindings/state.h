@@ -26,9 +26,6 @@ std::vector<Variable> chosen(const Program& program, std::optional<size_t> index
 
 void set_iterations(Program& program, int64_t n);
 
-/// Per variable the slots of the optimizer.
-py::list read_slots(Program& program);
-
 /// Per variable what the optimizer keeps: slot `number` for the kind "slot", its running mean for "average", the sum of
 /// gradients for "accumulated". `raw`: scaled as the core keeps it, so that every bit comes back. `index`: of the one
 /// variable that is meant.

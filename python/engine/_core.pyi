@@ -52,7 +52,6 @@ def accumulate(
     sample_weight: Float32 | None,
     state: NDArray[np.float64] | None,
     binary: bool = False,
-    isa: str = "",
 ) -> NDArray[np.float64]:
     """The state of `metric`, as `Program.compile` takes it, after these samples; it was `state` before, or new.
 
@@ -61,7 +60,6 @@ def accumulate(
         y: int32 (n,) or float32 (n, outputs).
         sample_weight: float32 (n,) or None.
         binary: whether all of `y` are 0 or 1, which hinges read as -1 or 1.
-        isa: whose kernels; by default those in force.
     """
 
 class NotFiniteError(ValueError):
@@ -75,11 +73,9 @@ def matmul(
     transpose_a: bool,
     transpose_b: bool,
     out: Float32 | None,
-    isa: str = ...,
-    threads: int = ...,
     /,
 ) -> Float32:
-    """`engine.ops.matmul`, with the fields of an operation as `activation`. `isa` and `threads` go together, for tests: so many threads, however little work it is."""
+    """`engine.ops.matmul`, with the fields of an operation as `activation`."""
 
 Places = NDArray[np.int32] | NDArray[np.int64]
 
@@ -316,8 +312,6 @@ class Program:
             training: whether dropout is at work.
             seed: of the dropout.
         """
-    def read_slots(self) -> list[list[Float32]]:
-        """Copies of the optimizer's slots per variable (Adam: [m, v]), in the textbook's scaling."""
     @property
     def state_counts(self) -> dict[Literal["slot", "average", "accumulated"], int]:
         """How many arrays of each kind there are per variable; empty before `compile`."""
@@ -342,64 +336,3 @@ class Program:
         index: int | None = None,
     ) -> None:
         """Take over what `read_state` returned."""
-
-class Kernels:
-    """The kernels of one instruction set, for tests: every call runs on the calling thread.
-
-    All arrays are float32; `ld` arguments come from the arrays' row strides. Padding columns must
-    exist up to a multiple of 16 floats per row (`engine`'s own layout): use `padded(rows, cols)`.
-    """
-
-    def __init__(self, isa: str) -> None:
-        """Raises ValueError when `isa` isn't compiled in or this CPU lacks it."""
-    @staticmethod
-    def padded(rows: int, cols: int) -> Float32:
-        """A zeroed (rows, cols) view into storage laid out as the engine lays out its buffers."""
-    def fma(self, a: Float32, b: Float32, c: Float32) -> Float32: ...
-    def unary(self, function: str, x: Float32, parameters: Sequence[float] = ...) -> Float32:
-        """`function`: exp, log, or an activation's name (value), or "<activation>_gradient" (derivative
-        as a function of what the plan saves: the input, of linear to exponential the output y)."""
-    def dense_forward(
-        self, activation: str, x: Float32, kernel: Float32, bias: Float32 | None, out: Float32
-    ) -> None:
-        """out (m, n) = activation(x (m, k) @ kernel (k, n) + bias (n,))."""
-    def dense_backward_input(
-        self, activation: str, dz: Float32, kernel: Float32, saved: Float32, dx: Float32
-    ) -> None:
-        """dx (m, k) = (dz (m, n) @ kernel (k, n).T) * activation'(saved (m, k))."""
-    def dense_backward_weights(
-        self,
-        optimizer: Mapping[str, Any],
-        x: Float32,
-        dz: Float32,
-        kernel: Float32,
-        slots: Sequence[Float32],
-        bias: Float32 | None,
-        bias_slots: Sequence[Float32],
-        learning_rate: float,
-        iteration: int,
-        l2: float,
-    ) -> None:
-        """kernel (k, n), bias (n,) and slots stepped in place with dW = x (m, k).T @ dz (m, n) + 2 l2 kernel,
-        db = sum(dz). Slots hold the engine's scaled form. `iteration` counts from 1."""
-    def row_activation(self, activation: str, x: Float32, saved: Float32 | None, out: Float32) -> None:
-        """out = activation(x), row by row, or with the output as `saved` dLoss/dz from x = dLoss/dy."""
-    def loss(
-        self,
-        loss: Mapping[str, Any],
-        y_pred: Float32,
-        y: NDArray[np.int32] | Float32,
-        scale: Float32,
-        gradient: Float32,
-        binary: bool = False,
-    ) -> NDArray[np.float32]:
-        """Per-row losses; gradient (m, n) = scale[i] * dloss_i / dy_pred. `binary`: all of `y` are 0 or 1."""
-    def metric(
-        self, metric: Mapping[str, Any], y_pred: Float32, y: NDArray[np.int32] | Float32
-    ) -> NDArray[np.float32]:
-        """Per-row values."""
-    def dropout(self, x: Float32, rate: float, seed: int, step: int, out: Float32) -> None: ...
-    def gather(
-        self, rows: Rows, indices: NDArray[np.int32], scale: float, offset: float, out: Float32
-    ) -> None:
-        """out[i] = float32(rows[indices[i]]) * scale + offset."""

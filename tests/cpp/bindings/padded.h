@@ -1,4 +1,4 @@
-// Matrices laid out as kernels want them, for the tests that call kernels one by one.
+// Matrices laid out in memory as the kernels need them, and checks of their shapes.
 #pragma once
 #include <pybind11/numpy.h>
 

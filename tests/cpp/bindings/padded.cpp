@@ -1,4 +1,4 @@
-#include "bindings/padded.h"
+#include "padded.h"
 
 #include <algorithm>
 #include <limits>

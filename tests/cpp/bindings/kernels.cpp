@@ -1,4 +1,4 @@
-// The kernels one by one, for the tests: any instruction set this CPU runs, on the calling thread.
+// `Kernels`: the kernels of one instruction set, one by one. Each call runs on the calling thread.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -7,13 +7,13 @@
 
 #include "bindings/convert.h"
 #include "bindings/instances.h"
-#include "bindings/padded.h"
-#include "bindings/register.h"
 #include "cpu/denormals.h"
 #include "cpu/dispatch.h"
 #include "cpu/metrics.h"
+#include "padded.h"
 #include "plan/arena.h"
 #include "plan/panels.h"
+#include "register.h"
 
 namespace engine::bindings {
 namespace {
