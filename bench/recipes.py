@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bench import machine
 from bench.table import markdown
 from engine import datasets, utils
-from engine._recipes import RECIPES, Recipe
+from engine._command.recipes import RECIPES, Recipe
 
 FOLDER = Path(__file__).parent
 SPLIT, FEWER = 50_000, 40_000  # images to choose with, and fewer, which tell what more would bring

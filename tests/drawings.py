@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 import engine as keras
-from engine._demo.reader import Reader
-from engine._demo.server import SIDE, Server
-from engine._recipes import RECIPES
+from engine._command.demo.reader import Reader
+from engine._command.demo.server import SIDE, Server
+from engine._command.recipes import RECIPES
 
 
 @pytest.fixture(scope="session")

@@ -18,53 +18,20 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "python" / "engine"
 CSRC = ROOT / "csrc"
 
-# A module imports from its own row or a lower one. `_program` alone talks to C++.
+# The folders and modules of the package's root by rank: each imports from its own row or a lower one. A folder whose name
+# begins with `_` is private to the package. Modules within it have plain names.
 LAYERS = [
     {"_core"},
-    {
-        "_atomic",
-        "_checks",
-        "_custom",
-        "_elementary",
-        "_extras",
-        "_left_out",
-        "_locks",
-        "_targets",
-        "_tracebacks",
-        "_program",
-        "_values",
-    },
-    {"_arrays", "_first_use", "_lazy", "_progress", "_random", "_spec", "_tokens"},
-    {
-        "activations",
-        "initializers",
-        "constraints",
-        "regularizers",
-        "layers",
-        "losses",
-        "optimizers",
-        "metrics",
-        "callbacks",
-    }
-    | {"backend", "config", "datasets", "ops", "plots", "random", "tree", "utils"},
-    {
-        "_compiled",
-        "_data",
-        "_goals",
-        "_host",
-        "_passes",
-        "_plan",
-        "_samples",
-        "_streams",
-        "_summary",
-        "saving",
-    },
-    {"_recovery"},
-    {"_diagnosis", "_prediction", "_trainer", "export"},
+    {"_base"},
+    {"_data", "_printing"},
+    {"activations", "callbacks", "constraints", "initializers", "layers", "losses", "metrics", "optimizers"}
+    | {"backend", "config", "datasets", "ops", "plots", "random", "regularizers", "tree", "utils"},
+    {"saving"},
+    {"_training", "export"},
     {"models"},
     {"sklearn"},
     {"__init__"},
-    {"_demo", "_mnist", "_recipes", "_report", "cli"},
+    {"_command", "cli"},
     {"__main__"},
 ]
 RANK = {module: i for i, row in enumerate(LAYERS) for module in row}
@@ -185,6 +152,21 @@ def test_every_module_has_its_place() -> None:
     )
 
 
+def test_the_root_has_public_modules_and_folders_only() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py") if path.stem.startswith("_")} == {
+        "__init__",
+        "__main__",
+    }
+
+
+def test_modules_of_private_folders_have_plain_names_of_their_own() -> None:
+    """A name in two private folders would leave a reader of an import to guess which is which."""
+    folders = [folder for folder in PACKAGE.iterdir() if re.match("_[a-z]", folder.name) and folder.is_dir()]
+    names = [path.stem for folder in folders for path in folder.glob("*.py") if path.stem != "__init__"]
+    assert not [name for name in names if name.startswith("_")]
+    assert len(set(names)) == len(names)
+
+
 def test_python_imports_go_one_way() -> None:
     upward = {
         f"{relative(path)} imports {name}"
@@ -202,7 +184,8 @@ def test_python_imports_go_round_in_no_circle() -> None:
 
 
 def test_only_one_module_talks_to_the_extension() -> None:
-    assert {path.name for path in python_sources() if "_core" in imported_modules(path)} == {"_program.py"}
+    doors = {path for path in python_sources() if "_core" in imported_modules(path)}
+    assert doors == {PACKAGE / "_base" / "cpp.py"}
 
 
 def test_includes_name_files_from_the_root() -> None:

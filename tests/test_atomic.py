@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from engine import _atomic
-from engine._atomic import replacing, replacing_together
+from engine._base import atomic_files
+from engine._base.atomic_files import replacing, replacing_together
 
 
 class Stop(BaseException):
@@ -168,7 +168,7 @@ def test_no_old_file_stays_after_an_interrupt_at_the_very_end(
     for name in ("a", "b"):
         (tmp_path / name).write_text("old")
     if waiting:
-        monkeypatch.setattr("engine._atomic._sync", interrupted)
+        monkeypatch.setattr("engine._base.atomic_files._sync", interrupted)
     else:
         monkeypatch.setattr(Path, "replace", replaced)
 
@@ -216,7 +216,7 @@ def test_an_interrupt_at_any_moment_leaves_one_whole_file(tmp_path: Path) -> Non
 
         def trace(frame: Any, event: str, _: Any) -> Any:
             nonlocal count
-            if frame.f_code.co_filename != _atomic.__file__:
+            if frame.f_code.co_filename != atomic_files.__file__:
                 return None
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
             if event == "opcode":

@@ -10,7 +10,7 @@ import pytest
 from conftest import CLASSES, FEATURES, classifier
 
 import engine as keras
-from engine import _random
+from engine._base import random_state
 
 SAMPLES = 40
 X = np.linspace(-1, 1, SAMPLES * FEATURES, dtype=np.float32).reshape(SAMPLES, FEATURES)
@@ -147,7 +147,7 @@ def state_of(model: keras.Sequential) -> Any:
         [np.asarray(variable).tobytes() for variable in optimizer.variables if np.any(variable)],
         optimizer.iterations,
         model.get_metrics_result(),
-        _random.position(),
+        random_state.position(),
         np.random.get_state()[1].tobytes(),  # noqa: NPY002 # what scripts draw from
         model.history,
         model.loss,

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import _mnist, cli
-from engine._program import build_info
+from engine import cli
+from engine._base.cpp import build_info
+from engine._command import mnist
 
 QUICK = ("--epochs", "1", "--batch-size", "200")
 
@@ -198,10 +199,10 @@ def test_drawing_the_report_does_not_change_the_run(tmp_path: Path) -> None:
 
 
 def test_many_epochs_are_tested_at_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report = pytest.importorskip("engine._report", exc_type=ImportError)
+    report = pytest.importorskip("engine._command.mnist_report", exc_type=ImportError)
     drawn: dict[str, Any] = {}
     monkeypatch.setattr(report, "write", lambda path, **what: drawn.update(what))
-    monkeypatch.setattr(_mnist, "_TESTED_EPOCHS", 2)
+    monkeypatch.setattr(mnist, "_TESTED_EPOCHS", 2)
     arguments = ["mnist", "--epochs", "5", "--batch-size", "1000", "--report", str(tmp_path / "report.png")]
     assert cli.main(arguments) == 0
     assert drawn["tested"] == [3, 5]
@@ -271,7 +272,7 @@ def test_ctrl_c() -> None:
 @pytest.mark.parametrize("mistakes", [0, 1, 3, 500])
 def test_report(tmp_path: Path, epochs: int, mistakes: int) -> None:
     pytest.importorskip("matplotlib")
-    from engine import _report
+    from engine._command import mnist_report
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 9, 600, np.uint8)  # no nine: a class without images
@@ -280,7 +281,7 @@ def test_report(tmp_path: Path, epochs: int, mistakes: int) -> None:
     answers[:mistakes] = (answers[:mistakes] + 1) % 10
     probabilities[np.arange(600), answers] = 0.91
     tested = sorted({*range(3, epochs, 3), epochs})
-    _report.write(
+    mnist_report.write(
         tmp_path / "report.png",
         facts=["one line", "and another"],
         train={"loss": [1 / n for n in range(1, epochs + 1)], "accuracy": [0.9] * epochs},

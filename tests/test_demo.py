@@ -20,10 +20,10 @@ from drawings import enlarged
 
 import engine as keras
 from engine import cli
-from engine._demo.reader import Reader
-from engine._demo.server import SIDE, Server
+from engine._command.demo.reader import Reader
+from engine._command.demo.server import SIDE, Server
 
-PAGE = files("engine._demo").joinpath("page")
+PAGE = files("engine._command.demo").joinpath("page")
 
 
 def ask(

@@ -8,8 +8,8 @@ from drawings import enlarged
 from numpy.typing import NDArray
 
 import engine as keras
-from engine._demo.reader import Reader, like_mnist
-from engine._demo.server import SIDE
+from engine._command.demo.reader import Reader, like_mnist
+from engine._command.demo.server import SIDE
 
 
 @pytest.mark.parametrize(("factor", "place"), [(1, (100, 3)), (4, (10, 40)), (5, (0, 0))])

@@ -17,7 +17,7 @@ from saved import network
 
 import engine as keras
 from engine import layers, models
-from engine._atomic import replacing, replacing_together
+from engine._base.atomic_files import replacing, replacing_together
 from engine.saving import _zip
 
 pytestmark = pytest.mark.skipif(

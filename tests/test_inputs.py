@@ -12,7 +12,7 @@ import pytest
 from conftest import FEATURES, Blobs, classifier, same_weights, trained
 
 import engine as keras
-from engine import _lazy
+from engine._data import lazy_rows
 
 Make = Callable[[Any], Any]
 
@@ -160,7 +160,7 @@ def test_files_train_as_memory_does(kind: Any, shuffle: bool, blobs: Blobs, tmp_
 def test_bad_rows_in_files_are_named(
     kind: Any, verb: str, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_lazy, "BLOCK_BYTES", 40 * 4 * FEATURES)
+    monkeypatch.setattr(lazy_rows, "BLOCK_BYTES", 40 * 4 * FEATURES)
     x = blobs.x.astype(kind)
     x[123, 2] = np.inf
     arguments = (mapped(tmp_path, x),) if verb == "predict" else (mapped(tmp_path, x), blobs.y)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import engine as keras
 from engine import layers
-from engine._demo.reader import Reader
+from engine._command.demo.reader import Reader
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import engine as keras
-from engine import _checks, layers
+from engine import layers
+from engine._base import checks
 
 
 def constrained(weight: str) -> None:
@@ -20,37 +21,37 @@ def constrained(weight: str) -> None:
 
 CASES: list[tuple[Callable[[], Any], str]] = [
     # Whole numbers.
-    (lambda: _checks.integer(0, "n", 1), "`n` must be at least 1, got 0"),
-    (lambda: _checks.integer(9, "n", 1, 5), "`n` must be at most 5, got 9"),
-    (lambda: _checks.integer(2, "n", 1, 1), "`n` must be 1, got 2"),
-    (lambda: _checks.integer(2**40, "n", 0), "`n` must be at most 2147483647, got 1099511627776"),
-    (lambda: _checks.integer(None, "n", 0), "`n` must be an integer, got None"),
-    (lambda: _checks.integers((1, 0), "n", 1), "`n[1]` must be at least 1, got 0"),
-    (lambda: _checks.integers(3, "n", 1), "`n` must be a tuple of integers such as (2, 1), got 3"),
+    (lambda: checks.integer(0, "n", 1), "`n` must be at least 1, got 0"),
+    (lambda: checks.integer(9, "n", 1, 5), "`n` must be at most 5, got 9"),
+    (lambda: checks.integer(2, "n", 1, 1), "`n` must be 1, got 2"),
+    (lambda: checks.integer(2**40, "n", 0), "`n` must be at most 2147483647, got 1099511627776"),
+    (lambda: checks.integer(None, "n", 0), "`n` must be an integer, got None"),
+    (lambda: checks.integers((1, 0), "n", 1), "`n[1]` must be at least 1, got 0"),
+    (lambda: checks.integers(3, "n", 1), "`n` must be a tuple of integers such as (2, 1), got 3"),
     # Real numbers.
-    (lambda: _checks.real(math.nan, "x"), "`x` must be finite, got nan"),
-    (lambda: _checks.real(math.inf, "x", 0.0), "`x` must be a finite number of at least 0, got inf"),
-    (lambda: _checks.real(-math.inf, "x", high=2.5), "`x` must be a finite number of at most 2.5, got -inf"),
-    (lambda: _checks.real(3.0, "x", high=2.5), "`x` must be a finite number of at most 2.5, got 3.0"),
-    (lambda: _checks.real(2.0, "x", 0.0, 1.0), "`x` must be between 0 and 1, got 2.0"),
-    (lambda: _checks.real(2.0, "x", 1.0, 1.0), "`x` must be 1, got 2.0"),
-    (lambda: _checks.real(None, "x"), "`x` must be a number, got None"),
-    (lambda: _checks.reals([1, "a"], "x"), "`x[1]` must be a number, got 'a'"),
-    (lambda: _checks.reals([1, math.nan], "x"), "`x[1]` must be finite, got nan"),
-    (lambda: _checks.reals("12", "x"), "`x` must be a list of numbers, got '12'"),
-    (lambda: _checks.below_one(1.0, "x"), "`x` must be less than 1, got 1.0"),
-    (lambda: _checks.above_zero(0, "x"), "`x` must be greater than 0, got 0.0"),
-    (lambda: _checks.above_zero(math.nan, "x"), "`x` must be finite, got nan"),
+    (lambda: checks.real(math.nan, "x"), "`x` must be finite, got nan"),
+    (lambda: checks.real(math.inf, "x", 0.0), "`x` must be a finite number of at least 0, got inf"),
+    (lambda: checks.real(-math.inf, "x", high=2.5), "`x` must be a finite number of at most 2.5, got -inf"),
+    (lambda: checks.real(3.0, "x", high=2.5), "`x` must be a finite number of at most 2.5, got 3.0"),
+    (lambda: checks.real(2.0, "x", 0.0, 1.0), "`x` must be between 0 and 1, got 2.0"),
+    (lambda: checks.real(2.0, "x", 1.0, 1.0), "`x` must be 1, got 2.0"),
+    (lambda: checks.real(None, "x"), "`x` must be a number, got None"),
+    (lambda: checks.reals([1, "a"], "x"), "`x[1]` must be a number, got 'a'"),
+    (lambda: checks.reals([1, math.nan], "x"), "`x[1]` must be finite, got nan"),
+    (lambda: checks.reals("12", "x"), "`x` must be a list of numbers, got '12'"),
+    (lambda: checks.below_one(1.0, "x"), "`x` must be less than 1, got 1.0"),
+    (lambda: checks.above_zero(0, "x"), "`x` must be greater than 0, got 0.0"),
+    (lambda: checks.above_zero(math.nan, "x"), "`x` must be finite, got nan"),
     # One of some.
-    (lambda: _checks.choice("c", "x", ("a", "b")), "`x` must be one of 'a', 'b', got 'c'"),
-    (lambda: _checks.choice(True, "x", (False,)), "`x` must be False, got True"),
-    (lambda: _checks.choice(None, "x", ("a",)), "`x` must be 'a', got None"),
-    (lambda: _checks.flag(None, "x"), "`x` must be True or False, got None"),
-    (lambda: _checks.left_out(3, "x", None, "this"), "`x` must be None, got 3: this is left out on purpose"),
+    (lambda: checks.choice("c", "x", ("a", "b")), "`x` must be one of 'a', 'b', got 'c'"),
+    (lambda: checks.choice(True, "x", (False,)), "`x` must be False, got True"),
+    (lambda: checks.choice(None, "x", ("a",)), "`x` must be 'a', got None"),
+    (lambda: checks.flag(None, "x"), "`x` must be True or False, got None"),
+    (lambda: checks.left_out(3, "x", None, "this"), "`x` must be None, got 3: this is left out on purpose"),
     # Shapes and names.
-    (lambda: _checks.shape((2, 0), "s"), "`s[1]` must be at least 1, got 0"),
-    (lambda: _checks.shape((None, -1), "s"), "`s[1]` must be at least 1, got -1"),
-    (lambda: _checks.path_of(None, "p"), "`p` must be a path, got None"),
+    (lambda: checks.shape((2, 0), "s"), "`s[1]` must be at least 1, got 0"),
+    (lambda: checks.shape((None, -1), "s"), "`s[1]` must be at least 1, got -1"),
+    (lambda: checks.path_of(None, "p"), "`p` must be a path, got None"),
     # Messages elsewhere that name a range or a list.
     (
         lambda: keras.Sequential(name="m").get_layer(index=0),
@@ -98,11 +99,11 @@ def test_messages(make: Any, message: str) -> None:
 
 
 def test_parts_of_messages() -> None:
-    assert _checks.text_of_shape(()) == "(n,)"
-    assert _checks.text_of_shape((3,)) == "(n, 3)"
-    assert [_checks.text_of_axes(count, 1) for count in (1, 2)] == ["1 or -1", "from 1 to 2 or from -2 to -1"]
-    assert [_checks.listing(names) for names in ([], ["a"], ["a", "b"])] == ["none", "a", "a, b"]
-    assert [_checks.counted(count, "bin") for count in (0, 1, 2)] == ["0 bins", "1 bin", "2 bins"]
+    assert checks.text_of_shape(()) == "(n,)"
+    assert checks.text_of_shape((3,)) == "(n, 3)"
+    assert [checks.text_of_axes(count, 1) for count in (1, 2)] == ["1 or -1", "from 1 to 2 or from -2 to -1"]
+    assert [checks.listing(names) for names in ([], ["a"], ["a", "b"])] == ["none", "a", "a, b"]
+    assert [checks.counted(count, "bin") for count in (0, 1, 2)] == ["0 bins", "1 bin", "2 bins"]
 
 
 @pytest.mark.parametrize(

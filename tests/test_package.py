@@ -17,7 +17,7 @@ else:
 
 import engine as keras
 from engine import _core
-from engine._extras import PACKAGES
+from engine._base.extras import PACKAGES
 
 ROOT = Path(__file__).parents[1]
 # The package without the data set, with the kernels of three instruction sets.

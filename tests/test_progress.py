@@ -10,8 +10,8 @@ import pytest
 from conftest import Blobs, classifier
 
 import engine as keras
-from engine import _progress
-from engine._progress import Progress
+from engine._printing import progress as progress_module
+from engine._printing.progress import Progress
 
 BAR = "━" * 20
 COLOR = re.compile(r"\x1b\[\d*m|\x08")
@@ -42,14 +42,14 @@ class Clock:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     terminal = Terminal()
-    monkeypatch.setattr(_progress, "sys", SimpleNamespace(stdout=terminal, modules={}))
+    monkeypatch.setattr(progress_module, "sys", SimpleNamespace(stdout=terminal, modules={}))
     return terminal
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(_progress, "time", SimpleNamespace(time=clock))
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(time=clock))
     return clock
 
 
@@ -92,7 +92,7 @@ class Notebook(io.StringIO):
 
 def test_a_notebook_shows_a_bar_per_epoch(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = Notebook()
-    monkeypatch.setattr(_progress, "sys", SimpleNamespace(stdout=notebook, modules={"ipykernel": None}))
+    monkeypatch.setattr(progress_module, "sys", SimpleNamespace(stdout=notebook, modules={"ipykernel": None}))
     model = classifier()
     model.fit(blobs.x, blobs.y, epochs=2, validation_split=0.2)
     values = r" - accuracy: \S+ - loss: \S+ - val_accuracy: \S+ - val_loss: \S+"
@@ -110,13 +110,13 @@ def test_a_notebook_shows_a_bar_per_epoch(blobs: Blobs, monkeypatch: pytest.Monk
 
 def test_a_notebook_is_not_flooded(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     notebook = Notebook()
-    monkeypatch.setattr(_progress, "sys", SimpleNamespace(stdout=notebook, modules={"ipykernel": None}))
+    monkeypatch.setattr(progress_module, "sys", SimpleNamespace(stdout=notebook, modules={"ipykernel": None}))
     with Progress("auto", 100) as progress:
         for step in range(1, 100):
             clock.now += 0.01
             progress.update(step, {})
         progress.finish({}, 100)
-    assert notebook.getvalue().count("\r") <= 1 + 1 / _progress.NOTEBOOK_INTERVAL + 1
+    assert notebook.getvalue().count("\r") <= 1 + 1 / progress_module.NOTEBOOK_INTERVAL + 1
 
 
 def test_a_shorter_line_covers_a_longer_one(terminal: Terminal, clock: Clock) -> None:
@@ -278,8 +278,8 @@ def test_steps_per_epoch_count_from_their_own_start(blobs: Blobs, terminal: Term
 
 def test_what_the_terminal_cannot_show_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    monkeypatch.setattr(_progress, "sys", SimpleNamespace(stdout=out))
-    _progress.print_message("5/5 ━━ lösung", end="")
+    monkeypatch.setattr(progress_module, "sys", SimpleNamespace(stdout=out))
+    progress_module.print_message("5/5 ━━ lösung", end="")
     out.seek(0)
     assert out.read() == "5/5 == lsung"
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import engine
 from engine import cli, losses
-from engine._recipes import CHOICE, RECIPES, Recipe, WarmUpThenLinear
+from engine._command.recipes import CHOICE, RECIPES, Recipe, WarmUpThenLinear
 
 CHOSEN = [name for name, recipe in RECIPES.items() if recipe.chosen]
 QUICK = ["mnist", "--epochs", "1", "--batch-size", "200"]
@@ -200,7 +200,7 @@ def test_seeds_must_not_run_out(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_report_tells_of_the_choice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = pytest.importorskip("engine._report", exc_type=ImportError)
+    report = pytest.importorskip("engine._command.mnist_report", exc_type=ImportError)
     drawn: dict[str, Any] = {}
     monkeypatch.setattr(report, "write", lambda path, **what: drawn.update(what))
     path = str(tmp_path / "report.png")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import optimizers
-from engine._elementary import cos_pi, power
+from engine._base.elementary import cos_pi, power
 from engine.optimizers import schedules
 
 U = 2.0**-53

@@ -12,7 +12,7 @@ from conftest import CLASSES, FEATURES, Blobs, classifier, same_weights
 
 import engine as keras
 from engine import layers
-from engine._program import Program
+from engine._base.cpp import Program
 
 
 def features_of(model: Any, how: str) -> Any:

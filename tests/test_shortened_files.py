@@ -17,7 +17,7 @@ import pytest
 from conftest import FEATURES, Blobs, classifier, same_weights
 
 import engine as keras
-from engine import _lazy
+from engine._data import lazy_rows
 
 BATCHES = 5  # of 32 among the 150 samples of `blobs`
 
@@ -46,7 +46,7 @@ class File:
 def file(
     request: pytest.FixtureRequest, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> File:
-    monkeypatch.setattr(_lazy, "BLOCK_BYTES", 64 * 4 * FEATURES)  # so that blocks of two batches are read
+    monkeypatch.setattr(lazy_rows, "BLOCK_BYTES", 64 * 4 * FEATURES)  # so that blocks of two batches are read
     return File(tmp_path / "rows.npy", np.clip(np.rint(blobs.x * 9), 0, 200).astype(request.param))
 
 

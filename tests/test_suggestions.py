@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import engine as keras
-from engine import _checks
+from engine._base import checks
 
 # By the module whose `get` is asked: what was written, and what is suggested; None where nothing is near.
 BY_NAME: dict[str, dict[str, str | None]] = {
@@ -214,6 +214,6 @@ def test_how_messages_read() -> None:
         AttributeError, match=r"'Dens'; did you mean 'Dense'\? It has the layers of dense networks"
     ):
         keras.layers.Dens  # noqa: B018
-    assert _checks.nearest("adan", ["adam"]) == "; did you mean 'adam'?"
-    assert _checks.nearest("x", ["adam"]) == "."
-    assert _checks.nearest("adam", []) == "."
+    assert checks.nearest("adan", ["adam"]) == "; did you mean 'adam'?"
+    assert checks.nearest("x", ["adam"]) == "."
+    assert checks.nearest("adam", []) == "."

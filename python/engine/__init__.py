@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from engine import (
     activations,
-    backend,
     callbacks,
     config,
     constraints,
@@ -19,8 +18,8 @@ from engine import (
     regularizers,
     utils,
 )
-from engine._first_use import on_first_use
-from engine._program import __version__
+from engine._base.cpp import __version__
+from engine._base.lazy_imports import on_first_use
 from engine.initializers import Initializer
 from engine.layers import Input, Layer
 from engine.layers.symbols import KerasTensor
@@ -31,7 +30,7 @@ from engine.optimizers import Optimizer
 from engine.regularizers import Regularizer
 
 if TYPE_CHECKING:
-    from engine import datasets, ops, random, saving, tree
+    from engine import backend, datasets, ops, random, saving, tree
 
 __all__ = [
     "Initializer",
@@ -70,6 +69,7 @@ __all__ = [
 # Few programs need these; `plots` and `sklearn` need extras, so they are no names of `__all__`.
 __getattr__ = on_first_use(
     __name__,
+    backend="backend",
     datasets="datasets",
     export="export",
     ops="ops",

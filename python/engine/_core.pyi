@@ -1,4 +1,4 @@
-"""The compiled engine. Only `engine._program` imports this module."""
+"""The compiled engine. Only `engine._base.cpp` imports this module."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, final

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine._first_use import on_first_use
-from engine._spec import clear_session
+from engine._base.lazy_imports import on_first_use
+from engine._base.spec import clear_session
 from engine.config import (
     backend,
     epsilon,

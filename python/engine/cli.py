@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine import _mnist
-from engine._program import build_info
-from engine._recipes import RECIPES, Recipe
+from engine._base.cpp import build_info
+from engine._command import mnist
+from engine._command.recipes import RECIPES, Recipe
 from engine.datasets import cache
 
 if TYPE_CHECKING:
@@ -77,47 +77,47 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_mnist(commands: Commands) -> None:
-    mnist = commands.add_parser(
+    parser = commands.add_parser(
         "mnist",
         help="train the textbook network on MNIST",
         description="Train Dense 128 relu, Dense 10 softmax with Adam on MNIST's 60,000 training images,"
         " and test it on the other 10,000.",
     )
-    mnist.set_defaults(run=_mnist.run)
-    mnist.add_argument(
+    parser.set_defaults(run=mnist.run)
+    parser.add_argument(
         "--recipe",
         choices=RECIPES,
         default="textbook",
         help="how to train: textbook, with Keras' defaults; fast, to 98%% in little time; accurate, to 98.5%%"
         " (default: %(default)s)",
     )
-    mnist.add_argument(
+    parser.add_argument(
         "--seed",
-        type=_whole_number(0, _mnist.MAX_SEED),
+        type=_whole_number(0, mnist.MAX_SEED),
         default=_SEED,
         metavar="N",
         help="the same seed gives the same weights, bit for bit (default: %(default)s)",
     )
-    mnist.add_argument(
+    parser.add_argument(
         "--seeds",
         type=_whole_number(1, _MAX_COUNT),
         default=1,
         metavar="N",
         help="train with that many seeds, counted from --seed, and print means (default: %(default)s)",
     )
-    mnist.add_argument(
+    parser.add_argument(
         "--epochs",
         type=_whole_number(1, _MAX_COUNT),
         metavar="N",
         help=f"passes over the images (default: {Recipe.epochs}; the other recipes have their own)",
     )
-    mnist.add_argument(
+    parser.add_argument(
         "--batch-size",
         type=_whole_number(1, _MAX_COUNT),
         metavar="N",
         help=f"images per step (default: {Recipe.batch_size}; the other recipes have their own)",
     )
-    report = mnist.add_mutually_exclusive_group()
+    report = parser.add_mutually_exclusive_group()
     report.add_argument(
         "--report", type=_png, default=_REPORT, metavar="PATH", help="picture to write (default: %(default)s)"
     )
@@ -172,7 +172,7 @@ def _png(text: str) -> Path:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from engine import _demo as demo  # a web server, which the other commands do without
+    from engine._command import demo  # a web server, which the other commands do without
 
     return demo.run(args)
 

@@ -6,9 +6,10 @@ import os
 import warnings
 from typing import TYPE_CHECKING
 
-from engine import _program, _progress, _tracebacks
-from engine._checks import EPSILON, choice, integer, real
-from engine._first_use import on_first_use
+from engine._base import cpp, tracebacks
+from engine._base.checks import EPSILON, choice, integer, real
+from engine._base.lazy_imports import on_first_use
+from engine._printing import progress
 
 __all__ = [
     "backend",
@@ -43,7 +44,7 @@ def set_threads(n: int | None) -> None:
     Args:
         n: number of threads, at least 1; None restores the default.
     """
-    _program.set_threads(0 if n is None else integer(n, "n", 1))
+    cpp.set_threads(0 if n is None else integer(n, "n", 1))
     if n is not None and get_threads() != n:
         warnings.warn(
             "this build of the engine has no OpenMP: it uses one thread, whatever `n` is", stacklevel=2
@@ -52,22 +53,22 @@ def set_threads(n: int | None) -> None:
 
 def get_threads() -> int:
     """Returns the number of threads."""
-    return _program.get_threads()
+    return cpp.get_threads()
 
 
 def enable_interactive_logging() -> None:
     """Prints progress and messages to standard output, which is the default."""
-    _progress.set_interactive(True)
+    progress.set_interactive(True)
 
 
 def disable_interactive_logging() -> None:
     """Sends progress and messages to the logger `engine` of Python's `logging`, with level INFO."""
-    _progress.set_interactive(False)
+    progress.set_interactive(False)
 
 
 def is_interactive_logging_enabled() -> bool:
     """Returns whether progress and messages are printed to standard output."""
-    return _progress.is_interactive()
+    return progress.is_interactive()
 
 
 def backend() -> str:
@@ -155,17 +156,17 @@ def max_steps_per_epoch() -> int | None:
 
 def enable_traceback_filtering() -> None:
     """Leave the package's own frames out of the tracebacks of errors that models raise, as at the start."""
-    _tracebacks.set_filtered(True)
+    tracebacks.set_filtered(True)
 
 
 def disable_traceback_filtering() -> None:
     """Show the package's own frames in tracebacks, to find out where in it an error comes from."""
-    _tracebacks.set_filtered(False)
+    tracebacks.set_filtered(False)
 
 
 def is_traceback_filtering_enabled() -> bool:
     """Returns whether the frames of the package are left out of tracebacks."""
-    return _tracebacks.is_filtered()
+    return tracebacks.is_filtered()
 
 
 def _capped_epochs(epochs: int) -> int:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import EPSILON, LOWEST, Shape, integer, real, text_of_axes
-from engine._custom import overrides
-from engine._first_use import on_first_use
-from engine._spec import Registry, Spec, described, serialize
+from engine._base.checks import EPSILON, LOWEST, Shape, integer, real, text_of_axes
+from engine._base.lazy_imports import on_first_use
+from engine._base.registered_objects import overrides
+from engine._base.spec import Registry, Spec, described, serialize
 
 Axis = int | Sequence[int] | None
 

@@ -65,7 +65,7 @@ cdef class Predictor:
     """
 
     def __cinit__(self, model, *, inputs=None, outputs=None, together=1):
-        from engine._checks import integer
+        from engine._base.checks import integer
         from engine.models.chains import Model
 
         if not isinstance(model, Model):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from engine import _program
-from engine._checks import REAL, config_of, dtype_of, integer, integers, label, real
-from engine._first_use import on_first_use
-from engine._random import next_key, next_seed
-from engine._spec import auto_name
+from engine._base import cpp
+from engine._base.checks import REAL, config_of, dtype_of, integer, integers, label, real
+from engine._base.lazy_imports import on_first_use
+from engine._base.random_state import next_key, next_seed
+from engine._base.spec import auto_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -91,7 +91,7 @@ def normal(
         dtype: floating-point dtype of the result, default float32.
         seed: an int gives the same numbers at each call, a `SeedGenerator` gives others; None uses the global stream.
     """
-    return _scaled(_program.normal(*_key(seed), _size(shape), 0.0, 1.0), shape, mean, stddev, dtype)
+    return _scaled(cpp.normal(*_key(seed), _size(shape), 0.0, 1.0), shape, mean, stddev, dtype)
 
 
 def truncated_normal(
@@ -110,7 +110,7 @@ def truncated_normal(
         dtype: floating-point dtype of the result, default float32.
         seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
-    drawn = _program.truncated_normal(*_key(seed), _size(shape), 0.0, 1.0)
+    drawn = cpp.truncated_normal(*_key(seed), _size(shape), 0.0, 1.0)
     return _scaled(drawn, shape, mean, stddev, dtype)
 
 
@@ -132,7 +132,7 @@ def uniform(
     """
     low = real(minval, "minval")
     high = real(maxval, "maxval", low)
-    return _program.uniform(*_key(seed), _size(shape), low, high).reshape(shape).astype(_floats(dtype))
+    return cpp.uniform(*_key(seed), _size(shape), low, high).reshape(shape).astype(_floats(dtype))
 
 
 def randint(
@@ -158,7 +158,7 @@ def randint(
     if not low < high <= low + 2**48:
         msg = f"`maxval` must be above `minval={low}`, by 2**48 at most, got {high}"
         raise ValueError(msg)
-    coarse, fine = _program.uniform(*_key(seed), 2 * _size(shape), 0.0, 1.0).astype(float).reshape(2, -1)
+    coarse, fine = cpp.uniform(*_key(seed), 2 * _size(shape), 0.0, 1.0).astype(float).reshape(2, -1)
     drawn = np.floor((coarse + fine / _STEPS) * (high - low)).astype(np.int64) + low
     return drawn.reshape(shape).astype(whole)
 
@@ -183,7 +183,7 @@ def categorical(
         raise ValueError(msg)
     samples, whole = integer(num_samples, "num_samples", 1), dtype_of(dtype, "dtype", "iu")
     shares = np.cumsum(np.exp(rows - rows.max(axis=1, keepdims=True)), axis=1)
-    points = _program.uniform(*_key(seed), len(rows) * samples, 0.0, 1.0).reshape(len(rows), samples, 1)
+    points = cpp.uniform(*_key(seed), len(rows) * samples, 0.0, 1.0).reshape(len(rows), samples, 1)
     drawn: Array = (points * shares[:, -1:, np.newaxis] >= shares[:, np.newaxis]).sum(axis=-1)
     return drawn.astype(whole)
 
@@ -229,7 +229,7 @@ def shuffle(x: ArrayLike, axis: int = 0, seed: int | SeedGenerator | None = None
     values: Array = np.asarray(x)
     lines = np.moveaxis(values, axis, -1)
     length = lines.shape[-1]
-    order = np.argsort(_program.permutation(*_key(seed), lines.size).reshape(lines.shape), axis=-1)
+    order = np.argsort(cpp.permutation(*_key(seed), lines.size).reshape(lines.shape), axis=-1)
     return np.moveaxis(np.take_along_axis(lines, order, -1) if length else lines, -1, axis)
 
 

@@ -7,7 +7,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from engine._first_use import on_first_use
+from engine._base.lazy_imports import on_first_use
 
 __all__ = [
     "MAP_TO_NONE",

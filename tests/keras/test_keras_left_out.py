@@ -12,7 +12,7 @@ import pytest
 from surface import ARGUMENTS, NO_OBJECTS, PLACES, classes, find, public
 
 import engine
-from engine._left_out import MEMBERS, NAMES, names_of
+from engine._base.left_out import MEMBERS, NAMES, names_of
 
 
 @pytest.mark.parametrize("place", PLACES)

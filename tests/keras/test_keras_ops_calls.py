@@ -14,7 +14,7 @@ import pytest
 
 import engine
 from engine import ops
-from engine._left_out import NAMES, names_of
+from engine._base.left_out import NAMES, names_of
 
 RNG = np.random.default_rng(5)
 F = RNG.uniform(0.1, 0.9, (3, 4)).astype(np.float32)

@@ -7,12 +7,12 @@ from functools import cache, partial
 from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
-from engine._checks import WrongTypeError, nearest
-from engine._custom import get_registered_object
-from engine._first_use import on_first_use
-from engine._program import Float32, Operation
-from engine._spec import Registry, Spec
-from engine._spec import serialize as spec_config
+from engine._base.checks import WrongTypeError, nearest
+from engine._base.cpp import Float32, Operation
+from engine._base.lazy_imports import on_first_use
+from engine._base.registered_objects import get_registered_object
+from engine._base.spec import Registry, Spec
+from engine._base.spec import serialize as spec_config
 from engine.activations._apply import operation
 from engine.activations.piecewise import (
     hard_shrink,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import REAL
-from engine._program import Float32, Operation, build
+from engine._base.checks import REAL
+from engine._base.cpp import Float32, Operation, build
 
 
 def operation(name: str, *parameters: float) -> Operation:

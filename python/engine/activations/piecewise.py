@@ -6,8 +6,8 @@ import math
 
 from numpy.typing import ArrayLike
 
-from engine._checks import real
-from engine._program import Float32, Operation
+from engine._base.checks import real
+from engine._base.cpp import Float32, Operation
 from engine.activations._apply import apply, operation
 
 SIX = 6.0  # the highest value of relu6

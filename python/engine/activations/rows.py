@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import integer
-from engine._program import Float32, Operation
+from engine._base.checks import integer
+from engine._base.cpp import Float32, Operation
 from engine.activations._apply import apply, operation
 from engine.activations.smooth import sigmoid
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from engine._checks import above_zero, flag, real
-from engine._program import Float32, Operation
+from engine._base.checks import above_zero, flag, real
+from engine._base.cpp import Float32, Operation
 from engine.activations._apply import apply, operation
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine._first_use import on_first_use
+from engine._base.lazy_imports import on_first_use
 from engine.callbacks.base import Callback, CallbackList, History, LambdaCallback, ProgbarLogger
 from engine.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
 from engine.callbacks.rates import LearningRateScheduler

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine._checks import flag
+from engine._base.checks import flag
 from engine.callbacks.base import Callback, Logs
 
 

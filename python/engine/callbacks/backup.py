@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine._checks import flag, integer, path_of
+from engine._base.checks import flag, integer, path_of
 from engine.callbacks.base import Callback, Logs
 from engine.callbacks.checkpoint import frequency
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Literal
 
-from engine._checks import nearest
-from engine._extras import extra
-from engine._progress import PATIENCE, Progress
+from engine._base.checks import nearest
+from engine._printing.progress import PATIENCE, Progress
 
 Logs = dict[str, float]
 Mode = Literal["train", "test", "predict"]
@@ -195,6 +194,8 @@ class History(Callback):
         Raises:
             ImportError: if pandas is not installed. The extra `pandas` installs it.
         """
+        from engine._base.extras import extra
+
         pandas = extra("pandas", "pandas", "History.to_frame()")
         numbers = self._numbers or list(range(max(map(len, self.history.values()), default=0)))
         columns = {

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from engine._atomic import making_folder
-from engine._checks import choice, flag, integer, path_of, real
-from engine._progress import print_message
+from engine._base.atomic_files import making_folder
+from engine._base.checks import choice, flag, integer, path_of, real
+from engine._printing.progress import print_message
 from engine.callbacks.base import Logs
 from engine.callbacks.monitors import MonitorCallback
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine._atomic import require_folder_of
-from engine._checks import flag, path_of
-from engine._progress import print_message
+from engine._base.atomic_files import require_folder_of
+from engine._base.checks import flag, path_of
+from engine._printing.progress import print_message
 from engine.callbacks.base import Callback, Logs
 
 if TYPE_CHECKING:

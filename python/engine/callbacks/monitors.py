@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from engine._checks import below_one, choice, flag, integer, real
-from engine._progress import print_message
+from engine._base.checks import below_one, choice, flag, integer, real
+from engine._printing.progress import print_message
 from engine.callbacks.base import Callback, Logs
 from engine.callbacks.rates import learning_rate_of
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from engine._checks import choice
-from engine._progress import print_message
+from engine._base.checks import choice
+from engine._printing.progress import print_message
 from engine.callbacks.base import Callback, Logs
 
 

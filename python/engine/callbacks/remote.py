@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from engine._checks import flag, require
+from engine._base.checks import flag, require
 from engine.callbacks.base import Callback, Logs
 
 # Seconds that training waits for the server.

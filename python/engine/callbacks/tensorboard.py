@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine._checks import flag, integer, nearest, path_of
-from engine._extras import extra
-from engine._left_out import SaysWhatIsLeftOut
+from engine._base.checks import flag, integer, nearest, path_of
+from engine._base.extras import extra
+from engine._base.left_out import SaysWhatIsLeftOut
 from engine.callbacks.base import Callback, Logs
 from engine.callbacks.rates import learning_rate_of
 from engine.layers.core import named_leaves

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from engine._checks import path_of
-from engine._first_use import on_first_use
+from engine._base.checks import path_of
+from engine._base.lazy_imports import on_first_use
 from engine.datasets._packed import Packed
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine._checks import nearest, path_of
+from engine._base.checks import nearest, path_of
 from engine.export.c_format import write_c
 from engine.export.graph import Graph, stages_of
 from engine.export.onnx_format import write_onnx

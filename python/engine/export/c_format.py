@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from engine._atomic import replacing
-from engine._program import __version__
+from engine._base.atomic_files import replacing
+from engine._base.cpp import __version__
 from engine.export.c_functions import ACTIVATIONS
 from engine.export.c_writer import (
     Writer,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import Shape
+from engine._base.checks import Shape
 from engine.export.c_functions import FUNCTIONS
 from engine.export.graph import Stage, Step
 

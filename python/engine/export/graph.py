@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import Shape
-from engine._program import Float32, Operation
+from engine._base.checks import Shape
+from engine._base.cpp import Float32, Operation
 from engine.layers import Layer
 from engine.layers.masks import masks_before
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from engine._atomic import replacing
-from engine._checks import integer
-from engine._extras import extra
-from engine._program import __version__
+from engine._base.atomic_files import replacing
+from engine._base.checks import integer
+from engine._base.cpp import __version__
+from engine._base.extras import extra
 from engine.export.graph import Graph, Step, loops_of
 from engine.export.onnx_writer import Writer
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._arrays import as_float32
-from engine._checks import REAL, Shape
-from engine._extras import extra
-from engine._program import Float32
+from engine._base.checks import REAL, Shape
+from engine._base.cpp import Float32
+from engine._base.extras import extra
+from engine._data.array_conversion import as_float32
 from engine.activations import linear
 from engine.layers import (
     BatchNormalization,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine._first_use import on_first_use
-from engine._spec import meant, numbers_of, serialize
+from engine._base.lazy_imports import on_first_use
+from engine._base.spec import meant, numbers_of, serialize
 from engine.initializers.base import Given, Initializer, deserialize, named
 from engine.initializers.constant import Constant, Identity, Ones, Zeros
 from engine.initializers.random import (

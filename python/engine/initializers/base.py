@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import REAL, Shape, float32_only, integer
-from engine._program import Float32
-from engine._spec import Registry, Spec
+from engine._base.checks import REAL, Shape, float32_only, integer
+from engine._base.cpp import Float32
+from engine._base.spec import Registry, Spec
 
 
 class Initializer(Spec, ABC):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import REAL, Shape, WrongTypeError, real
-from engine._program import Float32
-from engine._spec import numbers_of
+from engine._base.checks import REAL, Shape, WrongTypeError, real
+from engine._base.cpp import Float32
+from engine._base.spec import numbers_of
 from engine.initializers.base import BuiltIn, Given, register
 
 if TYPE_CHECKING:

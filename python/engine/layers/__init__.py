@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine._first_use import on_first_use
-from engine._spec import serialize
+from engine._base.lazy_imports import on_first_use
+from engine._base.spec import serialize
 from engine.layers.activations import ELU, LeakyReLU, ReLU, Softmax
 from engine.layers.augmentation import (
     RandomElastic,

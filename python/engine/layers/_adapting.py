@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._arrays import readable, real_array, require_finite
-from engine._checks import Shape, integer, text_of_shape
+from engine._base.checks import Shape, integer, text_of_shape
+from engine._data.array_conversion import readable, real_array, require_finite
 
 
 def batches_to_adapt_to(data: Any, steps: int | None = None) -> Iterator[NDArray[Any]]:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine._checks import LOWEST, Shape, integer, integers, text_of_axes, text_of_shape
-from engine._program import Operation
+from engine._base.checks import LOWEST, Shape, integer, integers, text_of_axes, text_of_shape
+from engine._base.cpp import Operation
 
 
 def axis_argument(value: object, name: str = "axis") -> int | list[int]:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import REAL, Shape, filled
-from engine._custom import overrides
-from engine._values import StoredArray, mask_of
+from engine._base.checks import REAL, Shape, filled
+from engine._base.registered_objects import overrides
+from engine._base.tensor_like import StoredArray, mask_of
 from engine.layers._state import Named, Weight, Weighted
 
 if TYPE_CHECKING:
-    from engine._program import Float32, Operation, Rows
+    from engine._base.cpp import Float32, Operation, Rows
 
 
 class CustomWeight(Named, StoredArray):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import counted
+from engine._base.checks import counted
 from engine.layers._custom import CallArguments, checked_mask, checked_output
 
 if TYPE_CHECKING:
-    from engine._program import Float32
+    from engine._base.cpp import Float32
     from engine.layers._state import Weighted
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import regularizers
-from engine._checks import REAL, Shape
-from engine._program import Operation
+from engine._base.checks import REAL, Shape
+from engine._base.cpp import Operation
 from engine.layers._state import Weighted
 from engine.regularizers import Regularizer
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine._checks import seed_or_none
-from engine._random import next_seed
+from engine._base.checks import seed_or_none
+from engine._base.random_state import next_seed
 from engine.layers.base import Layer
 
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import Shape, fits, text_of_shape
-from engine._locks import Lock
-from engine._program import Float32, Loan, Program, read_weights
-from engine._spec import Spec
-from engine._values import Tensor
+from engine._base.checks import Shape, fits, text_of_shape
+from engine._base.cpp import Float32, Loan, Program, read_weights
+from engine._base.locks import Lock
+from engine._base.spec import Spec
+from engine._base.tensor_like import Tensor
 from engine.constraints import Constraint
 from engine.initializers import GlorotUniform, Initializer
 from engine.initializers.base import as_weight

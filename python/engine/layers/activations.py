@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import activations
-from engine._checks import Shape, real
-from engine._program import Float32, Operation
-from engine._values import Tensor, mask_of
+from engine._base.checks import Shape, real
+from engine._base.cpp import Float32, Operation
+from engine._base.tensor_like import Tensor, mask_of
 from engine.activations.piecewise import leaky_relu_operation, relu_operation
 from engine.activations.rows import softmax_gradient
 from engine.activations.smooth import elu_operation

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from engine._checks import Shape, choice, real, text_of_shape
-from engine._elementary import power
-from engine._program import Operation
+from engine._base.checks import Shape, choice, real, text_of_shape
+from engine._base.cpp import Operation
+from engine._base.elementary import power
 from engine.layers._seeded import Seeded
 from engine.layers.base import Layer, register
 

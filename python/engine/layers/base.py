@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import constraints, initializers, regularizers
-from engine._arrays import readable, require_finite, sample_shape_of_none, shaped
-from engine._checks import (
+from engine._base.checks import (
     Shape,
     fits,
     flag,
@@ -25,11 +24,12 @@ from engine._checks import (
     text_of_shape,
     without_batch,
 )
-from engine._program import Operation, build
-from engine._random import next_sampling
-from engine._spec import Registry, auto_name, snake_case
-from engine._tokens import require_tokens
-from engine._values import Tensor
+from engine._base.cpp import Operation, build
+from engine._base.random_state import next_sampling
+from engine._base.spec import Registry, auto_name, snake_case
+from engine._base.tensor_like import Tensor
+from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
+from engine._data.lazy_rows import require_tokens
 from engine.layers._custom import (
     CallArguments,
     CustomWeight,

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine import activations, constraints, initializers, regularizers
-from engine._checks import Shape, dtype_of, flag, integer, left_out, real, require, text_of_shape
-from engine._program import Float32, Operation
+from engine._base.checks import Shape, dtype_of, flag, integer, left_out, real, require, text_of_shape
+from engine._base.cpp import Float32, Operation
 from engine.layers._custom import shape_by_trial
 from engine.layers._hosts import FunctionHost
 from engine.layers.base import Layer, Weight, asked, register

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import above_zero, choice, config_of, counted, flag, integer, reals
+from engine._base.checks import above_zero, choice, config_of, counted, flag, integer, reals
 from engine.layers._adapting import batches_to_adapt_to
 from engine.layers.base import Layer, register
 

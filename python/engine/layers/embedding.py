@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine import constraints, initializers, regularizers
-from engine._checks import Shape, flag, integer, left_out
-from engine._program import Float32, Operation
+from engine._base.checks import Shape, flag, integer, left_out
+from engine._base.cpp import Float32, Operation
 from engine.layers.base import MOST_TOKENS, Layer, Weight, asked, register
 from engine.layers.weights import checked_weights
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine._checks import Shape, WrongTypeError, config_of, integers, require, shape
-from engine._spec import described, meant
+from engine._base.checks import Shape, WrongTypeError, config_of, integers, require, shape
+from engine._base.spec import described, meant
 from engine.layers._custom import accepts
 from engine.layers.base import Layer, register
 

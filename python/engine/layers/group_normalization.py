@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine._checks import LOWEST, Shape, integer, real
-from engine._program import Operation
+from engine._base.checks import LOWEST, Shape, integer, real
+from engine._base.cpp import Operation
 from engine.layers._axes import axes_of, transposed
 from engine.layers.base import Weight, register
 from engine.layers.normalization import Scaled

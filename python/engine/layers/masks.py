@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import Shape, filled, flag, real, text_of_shape
-from engine._program import Operation
+from engine._base.checks import Shape, filled, flag, real, text_of_shape
+from engine._base.cpp import Operation
 from engine.layers._axes import transposed
 from engine.layers._custom import TRIED_LENGTHS, warn_of_lost_mask
 from engine.layers.base import Layer, register

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from engine import constraints, initializers, regularizers
-from engine._checks import LOWEST, Shape, flag, integer, left_out, real
-from engine._program import Float32, Operation
+from engine._base.checks import LOWEST, Shape, flag, integer, left_out, real
+from engine._base.cpp import Float32, Operation
 from engine.constraints import Constraint
 from engine.initializers import Initializer
 from engine.layers._axes import axes_of, axis_argument, weight_shape

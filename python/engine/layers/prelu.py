@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine import constraints, initializers, regularizers
-from engine._checks import Shape, integer, integers
-from engine._program import Operation
+from engine._base.checks import Shape, integer, integers
+from engine._base.cpp import Operation
 from engine.layers._axes import Axes, axes_of
 from engine.layers._named import NamedWeight
 from engine.layers.base import Layer, Weight, asked, register

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine import initializers
-from engine._checks import EPSILON, REAL, Shape, choice, flag, integer, real, text_of_shape
-from engine._program import Operation
-from engine._values import Tensor
+from engine._base.checks import EPSILON, REAL, Shape, choice, flag, integer, real, text_of_shape
+from engine._base.cpp import Operation
+from engine._base.tensor_like import Tensor
 from engine.layers._adapting import batches_to_adapt_to
 from engine.layers._axes import Axes, axes_of, axis_argument
 from engine.layers.base import MOST_TOKENS, Layer, Weight, register

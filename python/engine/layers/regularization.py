@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from engine._checks import Shape, WrongTypeError, below_one, integer, real, text_of_shape
-from engine._program import Operation
+from engine._base.checks import Shape, WrongTypeError, below_one, integer, real, text_of_shape
+from engine._base.cpp import Operation
 from engine.layers._seeded import Seeded
 from engine.layers.base import Layer, register
 from engine.layers.reshaping import DATA_FORMATS, data_format_or_last

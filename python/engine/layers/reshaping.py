@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from engine._checks import Shape, choice, integer, integers, text_of_shape
-from engine._program import Operation
+from engine._base.checks import Shape, choice, integer, integers, text_of_shape
+from engine._base.cpp import Operation
 from engine.layers._axes import transposed
 from engine.layers.base import Layer, register
 

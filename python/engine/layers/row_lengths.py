@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from engine import initializers
-from engine._checks import Shape, real
-from engine._program import Operation
+from engine._base.checks import Shape, real
+from engine._base.cpp import Operation
 from engine.layers._axes import axes_of, axis_argument, weight_shape
 from engine.layers._named import NamedWeight
 from engine.layers.base import Layer, Weight, register

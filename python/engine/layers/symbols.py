@@ -6,8 +6,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from engine._checks import Shape, shape
-from engine._left_out import SaysWhatIsLeftOut
+from engine._base.checks import Shape, shape
+from engine._base.left_out import SaysWhatIsLeftOut
 from engine.layers._custom import CallArguments, accepts
 from engine.layers._losses import Penalised
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import REAL, flag
-from engine._program import Float32
+from engine._base.checks import REAL, flag
+from engine._base.cpp import Float32
 
 
 class HasWeights:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine._first_use import on_first_use
-from engine._spec import deserialize_any, meant, serialize_any
+from engine._base.lazy_imports import on_first_use
+from engine._base.spec import deserialize_any, meant, serialize_any
 from engine.losses.base import FunctionLoss, Loss, registry
 from engine.losses.circle import Circle, circle
 from engine.losses.crossentropy import (

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import LOWEST, float32_only, integer, require
-from engine._program import Float32
-from engine._spec import Registry, Spec, snake_case
-from engine._targets import weights_like
-from engine._values import Number, Tensor
+from engine._base.checks import LOWEST, float32_only, integer, require
+from engine._base.cpp import Float32
+from engine._base.spec import Registry, Spec, snake_case
+from engine._base.tensor_like import Number, Tensor
+from engine._data.target_shapes import weights_like
 
 # Keras' names, and the core's for what a batch is divided by. Without a reduction there is nothing to train on, but an
 # evaluation takes the mean.

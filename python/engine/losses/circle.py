@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import flag, real
-from engine._elementary import exp, log
-from engine._program import Float32, matmul
+from engine._base.checks import flag, real
+from engine._base.cpp import Float32, matmul
+from engine._base.elementary import exp, log
 from engine.losses.base import BatchLoss, register
 
 Doubles = NDArray[np.float64]

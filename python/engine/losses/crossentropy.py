@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import LOWEST, above_zero, below_one, flag, integer, real
-from engine._program import Float32
-from engine._targets import EPSILON, class_indices_like, paired
+from engine._base.checks import LOWEST, above_zero, below_one, flag, integer, real
+from engine._base.cpp import Float32
+from engine._data.target_shapes import EPSILON, class_indices_like, paired
 from engine.losses.base import FunctionLoss, Loss, last_axis, register
 
 # Keras clips probabilities to [1e-7, 1 - 1e-7] before the logarithm, in float32.

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._spec import meant, snake_case
-from engine._targets import Form, aligned, counted_of, weighed, weights_of
+from engine._base.spec import meant, snake_case
+from engine._data.given_targets import Form, counted_of, weighed, weights_of
+from engine._data.target_shapes import aligned
 from engine.losses.base import REDUCTIONS, BatchLoss, Loss, registry
 
 Array = NDArray[Any]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import LOWEST, flag, integers, real
-from engine._program import Float32
-from engine._targets import EPSILON, paired
+from engine._base.checks import LOWEST, flag, integers, real
+from engine._base.cpp import Float32
+from engine._data.target_shapes import EPSILON, paired
 from engine.losses.base import FunctionLoss, last_axis, register
 from engine.losses.crossentropy import Smoothed, binary_surprise, clipped_shares, smoothed, softmax_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._program import Float32
-from engine._targets import paired
+from engine._base.cpp import Float32
+from engine._data.target_shapes import paired
 from engine.losses.base import FunctionLoss, register
 
 

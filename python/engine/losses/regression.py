@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import real
-from engine._program import Float32
-from engine._targets import EPSILON, paired
+from engine._base.checks import real
+from engine._base.cpp import Float32
+from engine._data.target_shapes import EPSILON, paired
 from engine.losses.base import FunctionLoss, last_axis, register
 
 

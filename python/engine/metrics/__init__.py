@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine._first_use import on_first_use
-from engine._spec import deserialize_any, meant, serialize_any, snake_case
+from engine._base.lazy_imports import on_first_use
+from engine._base.spec import deserialize_any, meant, serialize_any, snake_case
 from engine.losses import (
     KLD,
     MAE,

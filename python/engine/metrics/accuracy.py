@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import flag, integer, real
-from engine._program import Float32
-from engine._targets import class_indices_like, paired
+from engine._base.checks import flag, integer, real
+from engine._base.cpp import Float32
+from engine._data.target_shapes import class_indices_like, paired
 from engine.metrics.base import MeanOfRows, Metric, register, row_weights
 
 Array = NDArray[Any]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import choice, flag, integer, real, reals
-from engine._program import Float32
+from engine._base.checks import choice, flag, integer, real, reals
+from engine._base.cpp import Float32
 from engine.metrics.base import CoreMetric, Metric, register
 from engine.metrics.confusion import (
     COUNTED,

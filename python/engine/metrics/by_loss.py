@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from engine import losses
-from engine._checks import LOWEST, choice, flag, integer, real
-from engine._program import Float32
+from engine._base.checks import LOWEST, choice, flag, integer, real
+from engine._base.cpp import Float32
 from engine.losses.base import FunctionLoss, last_axis
 from engine.metrics.base import CoreMetric, MeanOfRows, register
 from engine.metrics.variables import Part, State

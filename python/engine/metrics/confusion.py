@@ -9,8 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import WrongTypeError, integer, reals
-from engine._program import Float32
+from engine._base.checks import WrongTypeError, integer, reals
+from engine._base.cpp import Float32
 from engine.metrics.base import CoreMetric, register
 from engine.metrics.variables import Part, State
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import EPSILON, above_zero, choice, real
+from engine._base.checks import EPSILON, above_zero, choice, real
 from engine.metrics.base import CoreMetric, register
 from engine.metrics.variables import Part, State
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import EPSILON, LOWEST, choice, flag, integer, integers, real
-from engine._values import Number
+from engine._base.checks import EPSILON, LOWEST, choice, flag, integer, integers, real
+from engine._base.tensor_like import Number
 from engine.metrics.base import Metric, register
 
 Array = NDArray[Any]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import EPSILON, LOWEST, integer, require
-from engine._program import Float32
-from engine._targets import paired
-from engine._values import Number
+from engine._base.checks import EPSILON, LOWEST, integer, require
+from engine._base.cpp import Float32
+from engine._base.tensor_like import Number
+from engine._data.target_shapes import paired
 from engine.metrics.base import Metric, register
 
 

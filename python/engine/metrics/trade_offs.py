@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import integer, real
+from engine._base.checks import integer, real
 from engine.metrics.base import register
 from engine.metrics.confusion import MOST_THRESHOLDS, Counts, ThresholdMetric, lower_thresholds
 from engine.metrics.variables import Part

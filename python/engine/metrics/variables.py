@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._values import StoredArray
+from engine._base.tensor_like import StoredArray
 
 Array = NDArray[Any]
 State = NDArray[np.float64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine._first_use import no_attribute
+from engine._base.lazy_imports import no_attribute
 from engine.models.chains import Functional, Model, Sequential
 from engine.models.cloning import clone_model
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from engine._checks import config_of, flag, label, require
-from engine._custom import custom_object_scope
-from engine._spec import auto_name, snake_case
+from engine._base.checks import config_of, flag, label, require
+from engine._base.registered_objects import custom_object_scope
+from engine._base.spec import auto_name, snake_case
 from engine.layers import InputLayer, get
 from engine.layers.symbols import symbol_of
 from engine.models.described import Described

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine._checks import flag, require
+from engine._base.checks import flag, require
 from engine.layers import InputLayer, Layer
 from engine.models.chains import Model, Sequential
 

@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from engine._arrays import feature_names, in_order_of, only_array, real_array
-from engine._checks import Shape, below_one, choice, flag, integer
-from engine._compiled import Compiled
-from engine._data import Targeting, checked_samples, rows_of
-from engine._diagnosis import all_finite, warn_of_layers, warn_of_loss, warn_of_weights
-from engine._left_out import SaysWhatIsLeftOut
-from engine._program import Float32, Program
-from engine._recovery import Recovery
-from engine._samples import Samples, Source, unpacked
-from engine._streams import Stream, yields_batches
-from engine._tokens import require_tokens
+from engine._base.checks import Shape, below_one, choice, flag, integer
+from engine._base.cpp import Float32, Program
+from engine._base.left_out import SaysWhatIsLeftOut
+from engine._data.array_conversion import only_array, real_array
+from engine._data.batch_streams import Stream, yields_batches
+from engine._data.frames import feature_names, in_order_of
+from engine._data.lazy_rows import require_tokens
+from engine._data.sources import Samples, Source, unpacked
+from engine._training.checked_samples import Targeting, checked_samples, rows_of
+from engine._training.compile_arguments import Compiled
+from engine._training.diagnostic_warnings import all_finite, warn_of_layers, warn_of_loss, warn_of_weights
+from engine._training.recovery import Recovery
 from engine.callbacks import History
 from engine.layers import InputLayer, Layer
 from engine.metrics import Metric

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from itertools import chain, repeat
 from typing import Any
 
-from engine._checks import LARGEST, flag, integer, listing, nearest, text_of_axes
-from engine._progress import print_message
+from engine._base.checks import LARGEST, flag, integer, listing, nearest, text_of_axes
+from engine._printing.progress import print_message
 from engine.layers.symbols import KerasTensor
 from engine.models.layered import Layered
 from engine.models.stack import rows_of
@@ -119,7 +119,7 @@ class Described(Layered):
             layer_range: names of the first and the last layer to show, or regular expressions for them; default all
                 layers.
         """
-        from engine._summary import Counts, Layout, Style, between, table
+        from engine._printing.summary_table import Counts, Layout, Style, between, table
 
         layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"))
         layers = self._parts_in_order
@@ -135,7 +135,7 @@ class Described(Layered):
 
     def _repr_html_(self) -> str:
         """What notebooks show of the model: its summary as a table."""
-        from engine._summary import Counts, html_table
+        from engine._printing.summary_table import Counts, html_table
 
         rows = [group[0] for group in rows_of(self._sample_shape, self._parts_in_order, False)]
         return html_table(self.name, rows, Counts(*self._counts()))

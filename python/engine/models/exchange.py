@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine._checks import Shape, filled, flag
-from engine._progress import print_message
+from engine._base.checks import Shape, filled, flag
+from engine._printing.progress import print_message
 from engine.layers.core import named_leaves
 from engine.models.compiled import CompiledModel
 

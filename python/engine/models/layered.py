@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import Shape, fits, without_batch
-from engine._compiled import Compiled
-from engine._program import Float32, Loan, Operation, Program, build, read_weights
+from engine._base.checks import Shape, fits, without_batch
+from engine._base.cpp import Float32, Loan, Operation, Program, build, read_weights
+from engine._training.compile_arguments import Compiled
 from engine.layers import Embedding, InputLayer, Layer
 from engine.layers._custom import CallArguments, canonical_dtype
 from engine.layers.base import JOINING

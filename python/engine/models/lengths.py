@@ -6,9 +6,9 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 
-from engine._checks import Shape, filled
-from engine._compiled import Compiled
-from engine._program import Operation, Program, build
+from engine._base.checks import Shape, filled
+from engine._base.cpp import Operation, Program, build
+from engine._training.compile_arguments import Compiled
 
 # In the place of unknown lengths, for the program that holds the weights: the first of these that all layers can take.
 # Layers of the user's may need a few steps, and Reshape a length that it can divide.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from engine._locks import reset_in_children
+from engine._base.locks import reset_in_children
 
 # Seconds that a hook may take before a thread that can't go on until it ends is told so: the hook may be waiting for it.
 PATIENCE = 60.0

@@ -11,22 +11,20 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._arrays import complaint, require_sample_shape, sample_shape_of_none
-from engine._checks import Shape, flag
-from engine._compiled import Compiled
-from engine._goals import goals
-from engine._lazy import LazyRows, part_of, taken_at_once, unchecked_rows
-from engine._plan import FitOptions, limited, optional, resolve_batch_size
-from engine._prediction import delivered, predict, predict_stream, target_for
-from engine._program import Float32, NotFiniteError, Program, first_nonfinite_row
-from engine._progress import PATIENCE, Progress, impatient, require_verbose
-from engine._random import next_sampling
-from engine._recovery import Recovery
-from engine._streams import batches_of, yields_batches
-from engine._tokens import require_tokens
-from engine._tracebacks import without_own_frames
-from engine._trainer import Trainer
-from engine._values import Tensor
+from engine._base.checks import Shape, flag
+from engine._base.cpp import Float32, NotFiniteError, Program, first_nonfinite_row
+from engine._base.random_state import next_sampling
+from engine._base.tensor_like import Tensor
+from engine._base.tracebacks import without_own_frames
+from engine._data.array_conversion import complaint, require_sample_shape, sample_shape_of_none
+from engine._data.batch_streams import batches_of, yields_batches
+from engine._data.lazy_rows import LazyRows, part_of, require_tokens, taken_at_once, unchecked_rows
+from engine._printing.progress import PATIENCE, Progress, impatient, require_verbose
+from engine._training.compile_arguments import Compiled
+from engine._training.fit_arguments import FitOptions, goals, limited, optional, resolve_batch_size
+from engine._training.prediction import delivered, predict, predict_stream, target_for
+from engine._training.recovery import Recovery
+from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
 from engine.layers.symbols import symbol_of

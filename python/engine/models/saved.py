@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from engine._checks import require
+from engine._base.checks import require
 from engine.models.compiled import CompiledModel
 
 PathLike = str | os.PathLike[str]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from engine._checks import Shape, text_of_shape
-from engine._program import Operation
+from engine._base.checks import Shape, text_of_shape
+from engine._base.cpp import Operation
 from engine.layers import InputLayer, Layer
 from engine.layers._custom import CallArguments, canonical_dtype
 from engine.layers.base import LayerHost

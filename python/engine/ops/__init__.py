@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine._first_use import on_first_use
+from engine._base.lazy_imports import on_first_use
 from engine.ops import linalg as linalg
 from engine.ops import nn as nn
 from engine.ops import numpy as numpy

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from engine import tree
-from engine._checks import integer
+from engine._base.checks import integer
 from engine.ops._promotion import Array, Result, as_array, own, quiet, standard
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._checks import integer
+from engine._base.checks import integer
 from engine.ops._promotion import Array, Result, as_array, axes_of, common, floating, floats, own, quiet
 from engine.ops.numpy import slogdet
 

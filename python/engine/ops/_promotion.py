@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from engine._checks import NUMBERS, dtype_of
+from engine._base.checks import NUMBERS, dtype_of
 
 Array = NDArray[Any]
 # What operations return: an array, or a number of NumPy in the place of one without axes.

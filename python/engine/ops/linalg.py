@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._first_use import on_first_use
+from engine._base.lazy_imports import on_first_use
 from engine.ops._promotion import Array, Result, as_array, axes_of, common, floats, own, quiet
 
 __all__ = [

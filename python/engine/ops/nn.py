@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from engine import activations
-from engine._checks import EPSILON
-from engine._first_use import on_first_use
+from engine._base.checks import EPSILON
+from engine._base.lazy_imports import on_first_use
 from engine.ops._math import erfc, rsqrt
 from engine.ops._promotion import (
     Array,

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from engine import _program, activations
-from engine._checks import flag
-from engine._first_use import on_first_use
-from engine._program import Float32, Operation
+from engine import activations
+from engine._base import cpp
+from engine._base.checks import flag
+from engine._base.cpp import Float32, Operation
+from engine._base.lazy_imports import on_first_use
 from engine.ops._promotion import (
     Array,
     Result,
@@ -1410,14 +1411,14 @@ def matmul(
     fused = bias is not None or operation is not None or out is not None
     try:
         if fused or (type(x1) is type(x2) is np.ndarray and x1.dtype == x2.dtype == np.float32):
-            return _program.matmul(x1, x2, bias, operation, transpose_a, transpose_b, out)
+            return cpp.matmul(x1, x2, bias, operation, transpose_a, transpose_b, out)
         first, second = as_array(x1), as_array(x2)
         dtype = result_type(first, second)
         if dtype in (np.float16, np.float32):
             left, right = (
                 each if each.dtype.kind == "f" else each.astype(np.float32) for each in (first, second)
             )
-            product = _program.matmul(left, right, None, None, transpose_a, transpose_b, None)
+            product = cpp.matmul(left, right, None, None, transpose_a, transpose_b, None)
             return product if dtype == np.float32 else product.astype(dtype)
     except (TypeError, ValueError) as error:
         raise type(error)(_OPERAND.sub(lambda found: {"a": "x1", "b": "x2"}[found[0]], str(error))) from None

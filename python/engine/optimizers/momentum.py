@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine._checks import above_zero, flag, real
+from engine._base.checks import above_zero, flag, real
 from engine.optimizers.optimizer import LearningRate, Optimizer, registry
 
 if TYPE_CHECKING:

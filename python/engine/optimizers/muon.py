@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from engine._checks import below_one, flag, integer, real, require
+from engine._base.checks import below_one, flag, integer, real, require
 from engine.optimizers.optimizer import LearningRate, Optimizer, optional, registry
 from engine.optimizers.variables import OptimizerVariable, StateArray, Tracked
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine._extras import extra
-from engine._first_use import on_first_use
+from engine._base.extras import extra
+from engine._base.lazy_imports import on_first_use
 
 extra("matplotlib", "plot", "engine.plots")
 

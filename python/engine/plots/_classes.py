@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import REAL
+from engine._base.checks import REAL
 from engine.utils.reports import class_indices, require_equal_lengths
 
 _BINARY = 2

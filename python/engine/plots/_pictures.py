@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import REAL, integers
+from engine._base.checks import REAL, integers
 
 _COLORS = 3
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from engine._checks import choice, integer
+from engine._base.checks import choice, integer
 from engine.plots._axes import BLUE, GREY, LEAST_SIZE, ORANGE, draw_tiles, headline, target_axes, text_size
 from engine.plots._classes import answers, class_names, probabilities
 from engine.plots._pictures import pictures_of

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from engine._checks import nearest
+from engine._base.checks import nearest
 from engine.plots._axes import BLUE, GREY, headline, target_axes, tidy
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
 
-from engine._checks import REAL, integer
+from engine._base.checks import REAL, integer
 from engine.plots._axes import (
     BLUE,
     LEAST_SIZE,

@@ -11,11 +11,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine._atomic import making_folder, replacing
-from engine._checks import flag, path_of
-from engine._first_use import on_first_use
-from engine._program import __version__
-from engine._progress import print_message
+from engine._base.atomic_files import making_folder, replacing
+from engine._base.checks import flag, path_of
+from engine._base.cpp import __version__
+from engine._base.lazy_imports import on_first_use
+from engine._printing.progress import print_message
 from engine.layers.core import named_leaves
 from engine.saving import _zip
 from engine.saving._folder import replacing_in_folder

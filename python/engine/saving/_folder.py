@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from engine._atomic import making_folder, replacing_together
+from engine._base.atomic_files import making_folder, replacing_together
 
 
 @contextmanager

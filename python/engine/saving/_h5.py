@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from engine._checks import REAL
-from engine._extras import extra
+from engine._base.checks import REAL
+from engine._base.extras import extra
 from engine.saving.contents import (
     CHECKSUM,
     OPTIMIZER,

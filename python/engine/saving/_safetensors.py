@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from engine._extras import extra
+from engine._base.extras import extra
 from engine.saving.contents import (
     CHECKSUM,
     Array,

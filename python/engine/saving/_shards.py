@@ -11,8 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
-from engine._atomic import replacing, replacing_together
-from engine._checks import above_zero
+from engine._base.atomic_files import replacing, replacing_together
+from engine._base.checks import above_zero
 from engine.saving._h5 import H5Reader, opened, write_weights
 from engine.saving.contents import Contents, Format, Group, Reader, Stored, Variables, text_in, vars_of
 

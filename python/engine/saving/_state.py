@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from engine._spec import snake_case
+from engine._base.spec import snake_case
 from engine.layers import Layer
 from engine.layers.core import named_leaves
 from engine.saving.contents import ROUNDED, Array, Contents, Group, Reader, Slot

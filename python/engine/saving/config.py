@@ -10,7 +10,7 @@ from itertools import chain, repeat
 from typing import Any, NamedTuple, cast
 
 from engine import layers as layer_classes
-from engine._checks import Shape, filled, fits
+from engine._base.checks import Shape, filled, fits
 from engine.layers import InputLayer, Layer
 from engine.layers._custom import call_arguments
 from engine.saving._state import paths_of

@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._checks import REAL, Shape
+from engine._base.checks import REAL, Shape
 
 Array = NDArray[Any]
 

@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from engine._program import Float32
+from engine._base.cpp import Float32
 from engine.sklearn._estimator import DTYPES, KnownLabels, Perceptron, is_stochastic
 from engine.sklearn._samples import Array, Encoded
 

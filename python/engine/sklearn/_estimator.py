@@ -18,11 +18,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from engine._arrays import require_whole_file
-from engine._checks import LARGEST, below_one, counted
-from engine._program import Float32, first_nonfinite_row
-from engine._progress import print_message
-from engine._random import seeded
+from engine._base.checks import LARGEST, below_one, counted
+from engine._base.cpp import Float32, first_nonfinite_row
+from engine._base.random_state import seeded
+from engine._data.memory_maps import require_whole_file
+from engine._printing.progress import print_message
 from engine.callbacks import Callback
 from engine.callbacks.base import listed
 from engine.models import Sequential

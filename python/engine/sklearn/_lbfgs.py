@@ -12,10 +12,10 @@ from scipy.optimize import OptimizeResult, minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from engine import optimizers
-from engine._checks import LARGEST
-from engine._data import Targeting, checked_samples, rows_of
-from engine._passes import Passes
-from engine._program import Float32
+from engine._base.checks import LARGEST
+from engine._base.cpp import Float32
+from engine._training.batch_iteration import Passes
+from engine._training.checked_samples import Targeting, checked_samples, rows_of
 from engine.sklearn._network import Design
 from engine.sklearn._samples import Array, Encoded
 

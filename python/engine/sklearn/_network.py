@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine import layers, losses, metrics, optimizers, regularizers
-from engine._locks import Lock
-from engine._program import Float32
+from engine._base.cpp import Float32
+from engine._base.locks import Lock
 from engine.losses import Loss
 from engine.losses.base import FunctionLoss
 from engine.models import Sequential

@@ -12,7 +12,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from engine._program import Float32
+from engine._base.cpp import Float32
 from engine.sklearn._estimator import DTYPES, KnownLabels, Perceptron, is_stochastic
 from engine.sklearn._samples import Array, Encoded
 

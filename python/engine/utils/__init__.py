@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine._custom import (
+from engine._base.lazy_imports import on_first_use
+from engine._base.registered_objects import (
     custom_object_scope,
     get_custom_objects,
     get_registered_name,
     get_registered_object,
     register_keras_serializable,
 )
-from engine._first_use import on_first_use
-from engine._progress import Progbar
-from engine._spec import clear_session
+from engine._base.spec import clear_session
+from engine._printing.progress import Progbar
 from engine.config import (
     disable_interactive_logging,
     enable_interactive_logging,
     is_interactive_logging_enabled,
 )
-from engine.utils.batches import (
-    PyDataset,
-    Sequence,
-    pack_x_y_sample_weight,
-    split_dataset,
-    unpack_x_y_sample_weight,
-)
 from engine.utils.numbers import normalize, pad_sequences, set_random_seed, to_categorical
 from engine.utils.serialization import deserialize_keras_object, serialize_keras_object
 
 if TYPE_CHECKING:
+    from engine.utils.batches import (
+        PyDataset,
+        Sequence,
+        pack_x_y_sample_weight,
+        split_dataset,
+        unpack_x_y_sample_weight,
+    )
     from engine.utils.files import get_file
     from engine.utils.model_dot import model_to_dot
     from engine.utils.model_plot import plot_model
@@ -73,6 +73,11 @@ __all__ = [
 
 __getattr__ = on_first_use(
     __name__,
+    PyDataset="batches",
+    Sequence="batches",
+    pack_x_y_sample_weight="batches",
+    split_dataset="batches",
+    unpack_x_y_sample_weight="batches",
     classification_report="reports",
     get_file="files",
     is_keras_tensor="symbols",

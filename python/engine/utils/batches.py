@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from engine._checks import flag, integer, real
-from engine._program import permutation
-from engine._random import next_key
+from engine._base.checks import flag, integer, real
+from engine._base.cpp import permutation
+from engine._base.random_state import next_key
 
 
 class PyDataset(ABC):

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
-from engine._atomic import replacing
-from engine._checks import choice, path_of
-from engine._progress import Progbar, print_message
+from engine._base.atomic_files import replacing
+from engine._base.checks import choice, path_of
+from engine._printing.progress import Progbar, print_message
 
 _CHUNK = 1 << 16
 # Seconds without an answer after which a download ends.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from engine._checks import choice, flag, integer
+from engine._base.checks import choice, flag, integer
 from engine.utils.model_plot import DIRECTIONS, SPLINES, Cell, Shown, _boxes, _require_built
 
 

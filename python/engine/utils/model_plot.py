@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine._atomic import replacing
-from engine._checks import Shape, choice, flag, integer, path_of
-from engine._extras import extra
+from engine._base.atomic_files import replacing
+from engine._base.checks import Shape, choice, flag, integer, path_of
+from engine._base.extras import extra
 
 # Lengths are points, 1/72 inch.
 HEADING, TEXT = 12.0, 10.5  # sizes of letters

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from engine import _random
-from engine._checks import REAL, choice, integer
+from engine._base import random_state
+from engine._base.checks import REAL, choice, integer
 
 ENDS = ("pre", "post")
 
@@ -30,7 +30,7 @@ def set_random_seed(seed: int) -> None:
 
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 # scripts draw their data from it
-    _random.set_seed(seed)
+    random_state.set_seed(seed)
 
 
 def to_categorical(x: ArrayLike, num_classes: int | None = None) -> NDArray[np.float64]:

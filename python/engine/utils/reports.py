@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import REAL, flag, integer
+from engine._base.checks import REAL, flag, integer
 
 HEADINGS = ("precision", "recall", "f1-score", "support")
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from engine._checks import flag
-from engine._custom import custom_object_scope, registered_by
-from engine._spec import Spec, described, numbers_of, serialize
+from engine._base.checks import flag
+from engine._base.registered_objects import custom_object_scope, registered_by
+from engine._base.spec import Spec, described, numbers_of, serialize
 
 _PLAIN = (str, int, float, bool, type(None))
 _LIBRARIES = ("engine", "keras")

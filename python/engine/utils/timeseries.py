@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._arrays import real_array
-from engine._checks import choice, flag, integer, seed_or_none
-from engine._program import permutation
-from engine._random import next_seed
+from engine._base.checks import choice, flag, integer, seed_or_none
+from engine._base.cpp import permutation
+from engine._base.random_state import next_seed
+from engine._data.array_conversion import real_array
 
 
 class Windows:

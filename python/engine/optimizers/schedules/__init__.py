@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine._first_use import on_first_use
-from engine._spec import serialize
+from engine._base.lazy_imports import on_first_use
+from engine._base.spec import serialize
 from engine.optimizers.schedules.base import LearningRateSchedule, deserialize
 from engine.optimizers.schedules.cosine import CosineDecay, CosineDecayRestarts
 from engine.optimizers.schedules.decay import (

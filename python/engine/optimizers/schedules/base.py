@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._checks import real
-from engine._elementary import Doubles
-from engine._spec import Registry, Spec
+from engine._base.checks import real
+from engine._base.elementary import Doubles
+from engine._base.spec import Registry, Spec
 
 
 class LearningRateSchedule(Spec, ABC):

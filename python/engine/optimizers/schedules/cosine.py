@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine._checks import above_zero, real
-from engine._elementary import Doubles, cos_pi, power
+from engine._base.checks import above_zero, real
+from engine._base.elementary import Doubles, cos_pi, power
 from engine.optimizers.schedules.base import Formula, registry
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine._checks import above_zero, flag, real, reals
-from engine._elementary import Doubles, power
+from engine._base.checks import above_zero, flag, real, reals
+from engine._base.elementary import Doubles, power
 from engine.optimizers.schedules.base import Formula, registry
 
 

@@ -1,0 +1,250 @@
+"""From what people keep numbers in to arrays that the core reads, or to a message that helps."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._base.checks import REAL, Shape, fits, text_of_shape
+from engine._base.cpp import Float32, Rows, first_nonfinite_row
+from engine._data.frames import column_names, columns_that_are_not_real, frame_array
+from engine._data.memory_maps import require_whole_file
+
+Array = NDArray[Any]
+
+# What the core reads where it lies; floats of the other byte order differ from these.
+_BYTES = frozenset({np.dtype(np.bool_), np.dtype(np.uint8)})
+_READABLE = _BYTES | {np.dtype(np.float32), np.dtype(np.float64)}
+
+
+def only_array(value: Any, rank: int) -> Any:
+    """The one array in a list or tuple, which Keras takes for the array itself; anything else as it is.
+
+    Args:
+        value: of a model's one input or output.
+        rank: axes that the array has at least; what has fewer is a row in a list of rows.
+    """
+    if isinstance(value, (list, tuple)) and len(value) == 1 and len(getattr(value[0], "shape", ())) >= rank:
+        return value[0]
+    return value
+
+
+def input_rows(x: object, shape: Shape | None, name: str = "x") -> Rows:
+    """`x` as a C-contiguous uint8, float32 or float64 array of finite numbers, copied only where it must be.
+
+    Args:
+        x: array or nested lists of real numbers, (n, ...).
+        shape: of one sample; None takes any.
+        name: what messages call it.
+    """
+    array = shaped(x, shape, name)
+    rows = readable(array)
+    if rows.dtype != np.uint8:
+        require_finite(rows, array, name, columns=column_names(x))
+    return rows
+
+
+def complaint(x: object, shape: Shape | None, otherwise: ValueError, name: str = "x") -> ValueError:
+    """The error of `input_rows`; `otherwise` if it finds none, because `x` has changed meanwhile."""
+    try:
+        input_rows(x, shape, name)
+    except ValueError as error:
+        return error
+    return otherwise
+
+
+def shaped(x: object, shape: Shape | None, name: str) -> Array:
+    """`x` as an array of real numbers (n, *shape), n >= 1."""
+    array = real_array(x, name)
+    if array.ndim == 1 and shape in (None, (1,)):
+        array = array[:, np.newaxis]
+    if array.size == 0 or array.shape[1:] != shape:
+        require_shape(array.shape, shape, name)
+    return array
+
+
+def real_array(value: object, name: str) -> Array:
+    """`value` as an array of real numbers with at least one axis, without a copy where it has one in memory.
+
+    Args:
+        value: NumPy array or nested lists; pandas or polars frame or series; anything with `__array__`,
+            `__dlpack__` or a buffer.
+        name: what messages call it.
+    """
+    if type(value) is np.ndarray:
+        array: Array = value
+    else:
+        array = _array(value, name)
+        if np.ma.is_masked(value):
+            msg = f"`{name}` has masked entries: give them a value, such as with .filled(0), or leave their rows out"
+            raise ValueError(msg)
+    require_whole_file(array, name)
+    if array.dtype.kind not in REAL:
+        raise TypeError(_not_real(value, array, name))
+    if array.ndim == 0:
+        msg = f"`{name}` must be an array with one entry per sample, got the single number {array}"
+        raise ValueError(msg)
+    return array
+
+
+def require_finite(
+    rows: Rows,
+    given: Array,
+    name: str,
+    *,
+    row_numbers: Sequence[int] | NDArray[np.integer] | None = None,
+    columns: Sequence[object] | None = None,
+) -> None:
+    """Raise ValueError that names the first row with a NaN, an infinity or a number beyond float32.
+
+    Args:
+        rows: what the core is to read.
+        given: the array that they were made from, for the message.
+        name: what messages call it.
+        row_numbers: of the rows, for the message; default their places.
+        columns: names of the columns, for the message.
+    """
+    row = first_nonfinite_row(rows)
+    if row < 0:
+        return
+    found = np.asarray(given[row]).reshape(-1)
+    column = int(np.argmin(np.isfinite(as_float32(found))))
+    where = f" in column {columns[column]!r}" if columns is not None and len(columns) == len(found) else ""
+    number = row if row_numbers is None else row_numbers[row]
+    msg = f"`{name}` must be finite and within float32's range, but row {number} holds {found[column]}{where}"
+    raise ValueError(msg)
+
+
+def readable(array: Array) -> Rows:
+    """`array` itself where the core can read it, else the cheapest copy that it can."""
+    if array.dtype in _BYTES:
+        return np.ascontiguousarray(array).view(np.uint8)
+    if lies_readable(array):
+        return array
+    return as_float32(array)
+
+
+def lies_readable(array: Array) -> bool:
+    """Whether the core can read `array` where it lies."""
+    flags = array.flags
+    return flags.c_contiguous and flags.aligned and array.dtype in _READABLE
+
+
+def as_float32(array: Array) -> Float32:
+    """`array`, C-contiguous; what float32 can't hold becomes infinite, for `require_finite` to find."""
+    with np.errstate(over="ignore"):
+        return np.require(array, np.float32, ["C", "A"])
+
+
+def require_shape(given: tuple[int, ...], shape: Shape | None, name: str) -> None:
+    """Raise ValueError unless samples `given` (n, ...) have `shape` and there are some."""
+    require_sample_shape(given[1:], shape, name, given)
+    if 0 in given:
+        msg = f"`{name}` is empty, of shape {given}: pass at least one sample"
+        raise ValueError(msg)
+
+
+def require_sample_shape(sample: Shape, shape: Shape | None, name: str, given: Shape | None = None) -> None:
+    """Raise ValueError unless a `sample` has `shape`; `given` is the shape of all of them."""
+    if shape is not None and sample != shape and not fits(sample, shape):
+        given = (0, *sample) if given is None else given
+        msg = f"`{name}` must have shape {text_of_shape(shape)}, got {given}{_shape_hint(given, shape)}"
+        raise ValueError(msg)
+
+
+def sample_shape_of_none(x: object, name: str) -> Shape | None:
+    """The shape of one sample where `x` is an array of real numbers without samples, (0, ...); else None."""
+    shape = getattr(x, "shape", None)
+    if not isinstance(shape, tuple) or not shape or shape[0] != 0 or 0 in shape[1:] or hasattr(x, "tocsr"):
+        return None
+    return real_array(x, name).shape[1:] or (1,)
+
+
+def _shape_hint(given: tuple[int, ...], shape: Shape) -> str:
+    """What to do about a wrong shape, where that can be told."""
+    if given == shape:
+        return ": for one sample pass x[np.newaxis]"
+    if None in shape:
+        batch = given[1:] == shape[1:]
+        return ": the shape of Input() has no batch axis, so leave out its first None" if batch else ""
+    if math.prod(given[1:]) == math.prod(shape):
+        text = f"(len(x), {', '.join(map(str, shape))})"
+        return f": reshape it with x.reshape{text}, or start the model with another input_shape"
+    return ""
+
+
+def _array(value: object, name: str) -> Array:
+    several = list(value) if isinstance(value, Mapping) else _shapes(value)
+    if several:
+        kind = "a dict of" if isinstance(value, Mapping) else "arrays of the shapes"
+        msg = f"`{name}` must be one array, as models have one input and one output, but is {kind} {several}"
+        raise TypeError(msg)
+    try:
+        if hasattr(value, "to_numpy"):
+            return frame_array(value)
+        if not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
+            return np.from_dlpack(value)
+        return np.asarray(value)
+    except ValueError as error:
+        msg = f"`{name}` must be an array, or lists that are equally long at every level: {error}"
+        raise ValueError(msg) from None
+    except (TypeError, RuntimeError, BufferError) as error:  # as other libraries refuse
+        msg = f"`{name}` of type {type(value).__name__} can't be read as an array of NumPy: {error}"
+        raise TypeError(msg) from error
+
+
+def _shapes(value: object) -> list[tuple[int, ...]]:
+    """The shapes of arrays in a list or tuple that don't fit into one array; of other things none."""
+    if not isinstance(value, (list, tuple)) or not all(hasattr(each, "shape") for each in value):
+        return []
+    shapes = [tuple(each.shape) for each in value]
+    return shapes if len(set(shapes)) > 1 else []
+
+
+def _not_real(value: object, array: Array, name: str) -> str:
+    """The message for what holds something else than real numbers, with the remedy for what it holds."""
+    columns = column_names(value)
+    if columns is not None and array.dtype.kind not in "cmM":
+        return columns_that_are_not_real(value, columns, name)
+    if array.ndim == 0:
+        return f"`{name}` must hold real numbers, got {type(value).__name__}: pass an array of numbers"
+    kind = array.dtype.kind
+    remedy = _of_objects(array) if kind == "O" else _REMEDIES.get(kind, "pass an array of numbers")
+    return f"`{name}` must hold real numbers, got dtype {array.dtype}: {remedy}"
+
+
+# What to do about strings.
+_OF_STRINGS = (
+    "strings that stand for classes become indices with np.unique(labels, return_inverse=True) or pandas.factorize(labels), "
+    "and the classifier of engine.sklearn takes them as they are; strings such as '1.5' become numbers with "
+    ".astype('float32')"
+)
+_OF_TIMES = "turn it into a number of units, such as (t - t[0]) / np.timedelta64(1, 'D') for days"
+# What to do about other contents, by the kind of their dtype.
+_REMEDIES = {
+    "U": _OF_STRINGS,
+    "S": _OF_STRINGS,
+    "c": "take the part that counts, its .real, its .imag or its absolute value, np.abs(...)",
+    "m": _OF_TIMES,
+    "M": _OF_TIMES,
+}
+
+
+def _of_objects(array: Array) -> str:
+    """The first object in `array` that is no real number, and what to do about it."""
+    for place, item in np.ndenumerate(array):
+        if isinstance(item, (numbers.Real, np.bool_)):
+            continue
+        where = f"entry {place[0] if len(place) == 1 else place}"
+        found = f"{where} is {item!r:.60}, of type {type(item).__name__}"
+        if isinstance(item, (str, bytes)):
+            return f"{found}: {_OF_STRINGS}"
+        if item is None:
+            return f"{found}: give missing values a number, or leave their rows out"
+        return f"{found}: all must be numbers"
+    return "all of them are numbers, so .astype('float32') makes an array of these"

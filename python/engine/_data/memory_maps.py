@@ -1,0 +1,62 @@
+"""Arrays that are memory-mapped to a file: how to recognize them, and a check that the file is still whole.
+
+Whatever reads rows calls `require_whole_file` first, since reading past the end of a file that has become shorter ends the
+process. The other modules of this folder, training, prediction and the estimators of `engine.sklearn` do so.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Files = tuple[tuple[str, NDArray[Any]], ...]
+"""Memory-mapped arrays, each with the name that messages call it."""
+
+
+def in_a_file(array: NDArray[Any]) -> bool:
+    """Whether `array` is memory-mapped: it may be larger than the memory."""
+    return _mapped(array) is not None
+
+
+def require_whole_file(array: NDArray[Any], name: str) -> None:
+    """Raise OSError where the file of a memory-mapped `array` has become shorter than the array.
+
+    Reading the missing part would end the process with SIGBUS, so this is called before each stretch of reading.
+
+    Args:
+        array: any array; only those that are memory-mapped are looked at.
+        name: what messages call it.
+    """
+    if array.base is None:  # the shortest way for what comes most often
+        return
+    mapped = _mapped(array)
+    if mapped is None:
+        return
+    end = np.lib.array_utils.byte_bounds(array)[1] - np.lib.array_utils.byte_bounds(mapped)[0]
+    expected, found = mapped.offset + end, cast(Any, mapped.base).size()  # an mmap asks the file
+    if found < expected:
+        msg = (
+            f"the file of `{name}`, {mapped.filename or 'memory-mapped'}, has become shorter while it was in use: "
+            f"{expected} bytes expected, {found} found. Write it again, and leave it as it is until the call returns"
+        )
+        raise OSError(msg)
+
+
+def _mapped(array: NDArray[Any]) -> np.memmap[Any, Any] | None:
+    """The array of a whole memory map that `array` is a view of; None if it isn't one."""
+    owner: object = array
+    found = None
+    while isinstance(owner, np.ndarray):
+        if isinstance(owner, np.memmap):
+            found = owner
+        owner = owner.base
+    # The owner is an mmap then, whose module takes time to import.
+    return found if found is not None and found.base is owner and hasattr(owner, "size") else None
+
+
+def require_whole_files(files: Files) -> None:
+    """Raise OSError where a file has become shorter than the array that is mapped to it."""
+    for name, array in files:
+        require_whole_file(array, name)

@@ -1,0 +1,276 @@
+"""Samples with their targets and weights: how they are split, weighed, and handed to the core."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._base.checks import Shape, counted, real
+from engine._base.cpp import CompressedMatrix, Dataset, Float32, Rows, permutation
+from engine._base.random_state import next_key
+from engine._data.array_conversion import Array
+from engine._data.given_targets import Form
+from engine._data.lazy_rows import LazyRows, MappedRows, SparseMatrix, for_core, part_of
+from engine._data.memory_maps import Files, in_a_file
+
+Targets = NDArray[np.int32] | Float32
+Shuffle = Literal["none", "rows", "batches"]
+
+
+class Batches(NamedTuple):
+    """Samples that the core goes through in one call, cut into batches."""
+
+    dataset: Dataset
+    batch_size: int
+    shuffle: Shuffle = "none"
+    seed: int = 0
+    stream: int = 0
+
+
+class Chunk(NamedTuple):
+    """Batches, how their targets were given, the memory-mapped arrays that they are read from, the shape of one sample."""
+
+    batches: Batches
+    form: Form
+    files: Files = ()
+    sample_shape: Shape = ()
+
+
+class Source(ABC):
+    """What training and evaluation go through, pass by pass."""
+
+    @property
+    @abstractmethod
+    def count(self) -> int | None:
+        """Samples in a pass; None if nobody knows."""
+
+    @property
+    @abstractmethod
+    def sample_shape(self) -> Shape:
+        """The shape of one sample."""
+
+    @property
+    @abstractmethod
+    def feature_names(self) -> list[str] | None:
+        """The names of the columns, in the order in which the core gets them; None for samples without names."""
+
+    @abstractmethod
+    def steps(self, batch_size: int) -> int | None:
+        """Batches in a pass; None if nobody knows."""
+
+    @abstractmethod
+    def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
+        """One pass; `shuffle` is None for an evaluation, which draws no random numbers."""
+
+    @abstractmethod
+    def with_class_weight(self, class_weight: object) -> Source:
+        """The same samples, each weighing as much more as its class does; None changes nothing."""
+
+
+class Samples(Source):
+    """Checked rows with their targets and weights, which stay as they are.
+
+    Args:
+        x: (n, ...).
+        y: class indices (n, ...) or targets (n, ..., outputs).
+        sample_weight: (n,) or (n, ...), or None.
+        form: how the targets were given.
+        files: the memory-mapped arrays that the others are views of.
+        feature_names: of the columns of `x`; None without names.
+    """
+
+    def __init__(
+        self,
+        x: Rows | LazyRows,
+        y: Targets,
+        sample_weight: Float32 | None,
+        form: Form,
+        *,
+        files: Files = (),
+        feature_names: list[str] | None = None,
+    ) -> None:
+        self.x, self.y, self.sample_weight, self.form = x, y, sample_weight, form
+        self.files, self._feature_names = files, feature_names
+        self._kept: Dataset | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def count(self) -> int:
+        """Samples in a pass."""
+        return len(self.x)
+
+    @property
+    def sample_shape(self) -> Shape:
+        """The shape of one sample."""
+        return tuple(self.x.shape[1:])
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """The names of the columns; None without names."""
+        return self._feature_names
+
+    def steps(self, batch_size: int) -> int:
+        """Batches in a pass."""
+        return math.ceil(len(self) / batch_size)
+
+    def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
+        """All at once, or a block after the other of rows that must be made readable."""
+        seed, stream = (0, 0) if shuffle is None else next_key()
+        x = for_core(self.x)
+        if isinstance(x, LazyRows):
+            yield from self._blocks(x, batch_size, self._order(batch_size, shuffle, seed, stream))
+        else:
+            batches = Batches(self._dataset(x), batch_size, shuffle or "none", seed, stream)
+            yield Chunk(batches, self.form, self.files, self.sample_shape)
+
+    def part(self, begin: int, end: int) -> Samples:
+        """Samples `begin` to `end`, without copying."""
+        weights = None if self.sample_weight is None else self.sample_weight[begin:end]
+        form = self.form.part(slice(begin, end))
+        return self._with(part_of(self.x, begin, end), self.y[begin:end], weights, form)
+
+    def first(self, batches: int | None, batch_size: int) -> Samples:
+        """The samples of the first `batches` batches; None takes all."""
+        return self if batches is None else self.part(0, batches * batch_size)
+
+    def split(self, share: float, stratify: bool) -> tuple[Samples, Samples]:
+        """Samples for training, and the last ones for validation.
+
+        Args:
+            share: of the last ones, in (0, 1).
+            stratify: whether to take the last ones of every class, which copies the rows.
+        """
+        if stratify:
+            return self._stratified(share)
+        cut = math.floor(len(self) * (1.0 - share))
+        if cut in (0, len(self)):
+            raise ValueError(_one_sided(share, len(self), "training" if cut == 0 else "validation"))
+        return self.part(0, cut), self.part(cut, len(self))
+
+    def with_class_weight(self, class_weight: object) -> Samples:
+        """The same samples, each weighing as much more as its class does; None changes nothing."""
+        if class_weight is None:
+            return self
+        self._require_classes("class_weight")
+        weights = _class_weights(class_weight, self.y)
+        own = self.sample_weight
+        if self.form.weights is not None:
+            by_output = self.form.weights * weights[..., np.newaxis]
+            return self._with(self.x, self.y, None, self.form._replace(weights=by_output))
+        if own is not None:
+            weights = own.reshape(*own.shape, *[1] * (weights.ndim - own.ndim)) * weights
+        return self._with(self.x, self.y, weights, self.form)
+
+    def _with(self, x: Rows | LazyRows, y: Targets, sample_weight: Float32 | None, form: Form) -> Samples:
+        """Samples made of these, with the same names and files."""
+        return Samples(x, y, sample_weight, form, files=self.files, feature_names=self._feature_names)
+
+    def _dataset(self, x: Rows | CompressedMatrix) -> Dataset:
+        """The samples as the core takes them; the same object every time, as it keeps what it finds out."""
+        if self._kept is None:
+            # Records of a file's rows might not fit into memory.
+            in_memory = isinstance(x, CompressedMatrix) or not in_a_file(x)
+            self._kept = Dataset(x, self.y, self.sample_weight, records=in_memory)
+        return self._kept
+
+    def _blocks(self, x: LazyRows, batch_size: int, order: NDArray[np.int32] | None) -> Iterator[Chunk]:
+        rows = max(1, x.per_block // batch_size) * batch_size
+        for begin in range(0, len(self), rows):
+            index = slice(begin, begin + rows) if order is None else order[begin : begin + rows]
+            weights = None if self.sample_weight is None else self.sample_weight[index]
+            batches = Batches(Dataset(x[index], self.y[index], weights), batch_size)
+            yield Chunk(batches, self.form.part(index), self.files, self.sample_shape)
+
+    def _order(
+        self, batch_size: int, shuffle: Shuffle | None, seed: int, stream: int
+    ) -> NDArray[np.int32] | None:
+        """The order in which the core would take the samples of a pass."""
+        if shuffle in (None, "none"):
+            return None
+        order = permutation(seed, stream, len(self))
+        return order if shuffle == "rows" else order[np.argsort(order // batch_size, kind="stable")]
+
+    def _stratified(self, share: float) -> tuple[Samples, Samples]:
+        if isinstance(self.x, MappedRows) or (isinstance(self.x, np.ndarray) and in_a_file(self.x)):
+            msg = "`stratify=True` copies all rows, and those of `x` are in a file: split them yourself"
+            raise ValueError(msg)
+        self._require_classes("stratify")
+        last = np.zeros(len(self), bool)
+        classes = _classes(self.y)
+        if classes.ndim > 1:
+            msg = f"`stratify=True` needs one class per sample, but each has {classes[0].size}: leave it out"
+            raise ValueError(msg)
+        for label in np.unique(classes):
+            rows = np.flatnonzero(classes == label)
+            last[rows[max(1, math.floor(len(rows) * (1.0 - share))) :]] = True
+        if not last.any():
+            raise ValueError(_one_sided(share, len(self), "validation"))
+        return self._picked(np.flatnonzero(~last)), self._picked(np.flatnonzero(last))
+
+    def _require_classes(self, argument: str) -> None:
+        if self.form.kept is not None:
+            msg = f"`{argument}` needs targets that stand for classes, but only the loss can read those of shape {self.form.shape}"
+            raise ValueError(msg)
+
+    def _picked(self, index: NDArray[np.intp]) -> Samples:
+        weights = None if self.sample_weight is None else self.sample_weight[index]
+        x = self.x.picked(index) if isinstance(self.x, SparseMatrix) else self.x[index]
+        return self._with(x, self.y[index], weights, self.form.part(index))
+
+
+def _one_sided(share: float, count: int, side: str) -> str:
+    return f"`validation_split={share}` of {count} samples leaves none for {side}"
+
+
+def _classes(targets: Targets) -> Array:
+    """The class of each row (n, ...): the index itself, the largest output, or what one output rounds to."""
+    if targets.dtype == np.int32:
+        return targets
+    return targets.argmax(axis=-1) if targets.shape[-1] > 1 else np.rint(targets[..., 0])
+
+
+def _class_weights(value: object, targets: Targets) -> Float32:
+    """The weight of each row's class; classes that `value` leaves out weigh 1."""
+    classes = _classes(targets)
+    if isinstance(value, str) and value == "balanced":
+        _, places, counts = np.unique(classes, return_inverse=True, return_counts=True)
+        balanced = (classes.size / (len(counts) * counts)).astype(np.float32)
+        return balanced[places].reshape(classes.shape)
+    if not isinstance(value, Mapping):
+        msg = f"`class_weight` must be a dict of class index -> weight, or 'balanced', got {value!r}"
+        raise TypeError(msg)
+    weights = np.ones(classes.shape, np.float32)
+    for key, weight in value.items():
+        try:
+            index = int(key)
+        except (TypeError, ValueError):
+            msg = f"`class_weight` must map class indices to weights, got the key {key!r}"
+            raise TypeError(msg) from None
+        weights[classes == index] = real(weight, f"class_weight[{key!r}]")
+    return weights
+
+
+def unpacked(
+    data: object, name: str, expected: str = "(x, y) or (x, y, sample_weight)"
+) -> tuple[Any, Any, Any]:
+    """x, y and sample_weight of a tuple or list of two or three; what is missing is None.
+
+    Args:
+        data: the tuple.
+        name: what messages call it.
+        expected: what messages say it should be.
+    """
+    parts = data if isinstance(data, (tuple, list)) else ()
+    if len(parts) not in (2, 3):
+        given = f"{counted(len(parts), 'part')}" if parts else f"{data!r:.80}"
+        msg = f"`{name}` must be {expected}, got {given}"
+        raise ValueError(msg)
+    x, y, *weights = parts
+    return x, y, weights[0] if weights else None

@@ -1,0 +1,3 @@
+"""Text that models print: the progress of a training and the table of `summary()`."""
+
+from __future__ import annotations

@@ -1,0 +1,247 @@
+"""The table that `summary` prints, in Keras' form."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from engine._base.checks import integer, listing, real
+
+HEADER = ("Layer (type)", "Output Shape", "Param #", "Trainable")
+ALIGN = (str.ljust, str.ljust, str.rjust, str.center)
+# Where columns end, as shares of the line; what is trainable takes its last tenth.
+ENDS = (0.45, 0.80, 1.0)
+FULL_WIDTH, TRAINABLE_WIDTH, NARROWEST = 88, 12, 40
+NARROWEST_COLUMN = 4
+BYTES_PER_PARAM = 4
+# What each column shows in color: the kind of layer, sizes and None in shapes, numbers.
+COLORED = (r"(?<=\()\w+(?=\)$)", r"None|\d+", r"[\d,]+", r"[YN]")
+BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
+
+
+class Style(NamedTuple):
+    """How a terminal is told of colors: the codes of kinds, Nones and numbers; empty for plain text."""
+
+    kind: str = ""
+    none: str = ""
+    number: str = ""
+    bold: bool = False
+
+    @classmethod
+    def of_terminal(cls) -> Style:
+        """What standard output can show, judged as the library rich does, which Keras prints with."""
+        import os
+
+        term = os.environ.get("TERM", "")
+        if sys.stdout is None or not sys.stdout.isatty() or term.lower() in ("dumb", "unknown"):
+            return cls()
+        if os.environ.get("NO_COLOR"):
+            return cls(bold=True)
+        if os.environ.get("COLORTERM") in ("truecolor", "24bit") or term.endswith(("256color", "kitty")):
+            return cls("38;5;33", "38;5;45", "38;5;34", True)
+        return cls("94", "96", "32", True)
+
+    def heading(self, text: str) -> str:
+        """`text` in bold."""
+        return f"{BOLD}{text}{PLAIN}" if self.bold else text
+
+    def colored(self, text: str, column: int) -> list[str]:
+        """The characters of a cell in colors."""
+        characters = list(text)
+        for found in re.finditer(COLORED[column], text):
+            color = self.kind if column == 0 else self.none if found[0] == "None" else self.number
+            for position in range(*found.span()) if color else ():
+                characters[position] = f"\x1b[{color}m{text[position]}{PLAIN}"
+        return characters
+
+
+class Counts(NamedTuple):
+    """Numbers of parameters; `optimizer` is None before the first step."""
+
+    trainable: int
+    non_trainable: int
+    optimizer: int | None
+
+
+class Layout(NamedTuple):
+    """How a table is laid out.
+
+    Args:
+        line_length: width in characters; None is that of the terminal, at most 88, or 100 with what is trainable.
+        positions: where columns end, as shares of the line; None for the usual ones.
+        show_trainable: whether there is a column for that.
+    """
+
+    line_length: int | None = None
+    positions: Sequence[float] | None = None
+    show_trainable: bool = False
+
+
+def table(name: str, rows: Sequence[Sequence[str]], counts: Counts, layout: Layout, style: Style) -> str:
+    """The summary of a model, lines ending in newlines.
+
+    Args:
+        name: the model's name.
+        rows: layer, output shape, number of parameters and, if shown, whether it is trainable, of each layer.
+        counts: what stands below the table.
+        layout: of the table.
+        style: plain, or what a terminal can show.
+    """
+    line_length = layout.line_length
+    if line_length is None:
+        import shutil  # it brings the compression modules along
+
+        full = FULL_WIDTH + TRAINABLE_WIDTH * layout.show_trainable
+        line_length = max(min(full, shutil.get_terminal_size().columns - 4), NARROWEST)
+    widths = _column_widths(integer(line_length, "line_length", NARROWEST), layout)
+    separator = _rule("├─┼┤", widths)
+    lines = [style.heading(f'Model: "{name}"')]
+    lines += [_rule("┏━┳┓", widths), _header(widths, style), _rule("┡━╇┩", widths)]
+    for index, row in enumerate(rows):
+        lines += [separator] if index else []
+        lines += _row(row, widths, style)
+    lines += [_rule("└─┴┘", widths), *_totals(counts, style)]
+    return "\n".join(lines) + "\n"
+
+
+def html_table(name: str, rows: Sequence[Sequence[str]], counts: Counts) -> str:
+    """The summary of a model for a notebook.
+
+    Args:
+        name: the model's name.
+        rows: layer, output shape and number of parameters of each layer.
+        counts: what stands below the table.
+    """
+    from html import escape  # needed in notebooks alone
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        aligned = zip(cells, ("left", "left", "right"), strict=False)
+        return "".join(f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for cell, side in aligned)
+
+    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
+    totals = "<br>".join(escape(text.strip()) for text in _totals(counts, Style()))
+    return (
+        f"<div><p><strong>Model: {escape(name)}</strong></p>"
+        f"<table><thead><tr>{line(HEADER[:3], 'th')}</tr></thead><tbody>{body}</tbody></table><p>{totals}</p></div>"
+    )
+
+
+def between(names: Sequence[str], layer_range: object) -> slice:
+    """The layers from the first that matches one pattern to the last that matches the other.
+
+    Args:
+        names: of the layers.
+        layer_range: two names or regular expressions; None takes all layers.
+
+    Raises:
+        ValueError: if it is anything else, or matches nothing.
+    """
+    if layer_range is None:
+        return slice(None)
+    given = list(layer_range) if isinstance(layer_range, (tuple, list)) else []
+    if len(given) != 2 or not all(isinstance(pattern, str) for pattern in given):  # noqa: PLR2004 # the two ends
+        msg = f"`layer_range` must be two names of layers, first and last, got {layer_range!r}"
+        raise ValueError(msg)
+    found = [[i for i, name in enumerate(names) if re.match(pattern, name)] for pattern in given]
+    if not all(found):
+        msg = f"`layer_range={given}` names no layer; the layers are: {listing(names)}"
+        raise ValueError(msg)
+    ends = found if min(found[0]) <= max(found[1]) else found[::-1]
+    return slice(min(ends[0]), max(ends[1]) + 1)
+
+
+def _column_widths(line_length: int, layout: Layout) -> list[int]:
+    """Characters for the texts of each column: borders and padding take evenly from what `positions` give."""
+    ends = [real(end, "positions", 0.0) for end in layout.positions or ENDS]
+    count = len(ENDS) + layout.show_trainable
+    if layout.show_trainable:
+        ends = [*(0.9 * end for end in ends), 1.0]
+    places = [0, *(int(end * line_length) for end in ends)]
+    widths = [end - start for start, end in itertools.pairwise(places)][:count]
+    if len(widths) < count or min(widths) < NARROWEST_COLUMN:
+        msg = (
+            f"`positions` must give {len(ENDS)} columns of at least {NARROWEST_COLUMN} characters in `line_length="
+            f"{line_length}`, got {layout.positions}"
+        )
+        raise ValueError(msg)
+    excess = max(sum(widths) + 3 * count + 1 - line_length, 0)
+    for index in range(count):
+        share = round(excess / (count - index))
+        widths[index] -= share
+        excess -= share
+    return widths
+
+
+def _rule(characters: str, widths: Sequence[int]) -> str:
+    """A horizontal line; `characters` are its left end, body, crossing and right end."""
+    left, body, crossing, right = tuple(characters)
+    return left + crossing.join(body * (width + 2) for width in widths) + right
+
+
+def _header(widths: Sequence[int], style: Style) -> str:
+    cells = [
+        align(cut(text, width), width) for align, text, width in zip(ALIGN, HEADER, widths, strict=False)
+    ]
+    space = style.heading(" ")
+    return f"┃{'┃'.join(f'{space}{style.heading(cell)}{space}' for cell in cells)}┃"
+
+
+def cut(text: str, width: int) -> str:
+    """`text`, or what of it fits."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _row(texts: Sequence[str], widths: Sequence[int], style: Style) -> list[str]:
+    """One row of the table, on as many lines as its longest text needs."""
+    from itertools import zip_longest
+
+    columns = [_cell(text, column, widths[column], style) for column, text in enumerate(texts)]
+    blank = [" " * width for width in widths]
+    lines = zip_longest(*columns)
+    return [f"│ {' │ '.join(cell or blank[i] for i, cell in enumerate(line))} │" for line in lines]
+
+
+def _cell(text: str, column: int, width: int, style: Style) -> list[str]:
+    """The lines of a cell, `width` wide and in colors."""
+    from textwrap import wrap
+
+    characters, begin, lines = style.colored(text, column), 0, []
+    for line in wrap(text, width, break_long_words=False, break_on_hyphens=False):
+        begin = text.index(line, begin)
+        shown = "".join(characters[begin : begin + len(line)])
+        if len(line) > width:
+            shown = cut(line, width)
+        for color in {style.kind, style.none, style.number} - {""}:
+            shown = shown.replace(f"{PLAIN}\x1b[{color}m", "")  # neighbours share a color
+        left, _, right = ALIGN[column]("\0", width - min(len(line), width) + 1).partition("\0")
+        lines.append(left + shown + right)
+        begin += len(line)
+    return lines
+
+
+def _totals(counts: Counts, style: Style) -> list[str]:
+    shown = {
+        "Total params": counts.trainable + counts.non_trainable + (counts.optimizer or 0),
+        "Trainable params": counts.trainable,
+        "Non-trainable params": counts.non_trainable,
+    }
+    if counts.optimizer is not None:
+        shown["Optimizer params"] = counts.optimizer
+    lines = []
+    for label, count in shown.items():
+        number = f"\x1b[{style.number}m{count:,}{PLAIN}" if style.number else f"{count:,}"
+        lines.append(f"{style.heading(f' {label}: ')}{number} ({_size(count * BYTES_PER_PARAM)})")
+    return lines
+
+
+def _size(count: float) -> str:
+    """Bytes in the largest unit that gives at least 1."""
+    step = 1024
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < step:
+            return f"{count:.2f} {unit}"
+        count /= step
+    return f"{count:.2f} TB"

@@ -1,0 +1,229 @@
+"""Targets and weights that suit a loss and a model, or a message that helps."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._base.checks import Shape, text_of_shape
+from engine._base.cpp import Float32, Rows
+from engine._data.array_conversion import Array, as_float32, input_rows, real_array, require_finite
+from engine._data.given_targets import Form
+from engine._data.lazy_rows import LazyRows, lazy_rows
+from engine._data.memory_maps import Files, in_a_file
+from engine._data.sources import Samples, Targets
+from engine.losses import Loss
+from engine.losses.custom import HostLoss
+
+
+class Targeting(NamedTuple):
+    """What decides how targets must look: the loss, and the shape of one output."""
+
+    loss: Loss
+    output_shape: Shape
+
+    @property
+    def outputs(self) -> int:
+        """Numbers per output."""
+        return math.prod(self.output_shape)
+
+    @property
+    def rows(self) -> Shape:
+        """The axes before the last, whose rows are targets each."""
+        return self.output_shape[:-1]
+
+    @property
+    def width(self) -> int:
+        """Numbers per row."""
+        return self.output_shape[-1] if self.output_shape else 1
+
+    def indices(self, shape: Shape) -> bool:
+        """Whether targets of `shape`, that of one sample, can be class indices."""
+        return self.width > 1 and shape in (self.rows, (*self.rows, 1))
+
+    def read_by_core(self, array: Array) -> bool:
+        """Whether targets `array` (n, ...) have a form that the core knows; what others mean a loss in NumPy tells."""
+        loss, shape = self.loss, array.shape[1:]
+        if not isinstance(loss, HostLoss):
+            return True
+        fits = shape in (self.output_shape, (self.outputs,)) or (self.width == 1 and shape == self.rows)
+        indices = self.indices(shape) and not fits
+        if not loss.as_given:
+            return bool(loss._wants_indices) if indices else fits
+        if indices and loss._wants_indices is not False:
+            return bool(((array == np.rint(array)) & (array >= 0) & (array < self.width)).all())
+        return fits and not loss._wants_indices
+
+
+def rows_of(x: object, shape: Shape | None, name: str) -> Rows | LazyRows:
+    """`x` as the core reads it, now or block by block; `shape` and `name` as for `input_rows`."""
+    lazy = lazy_rows(x, shape, name)
+    return input_rows(x, shape, name) if lazy is None else lazy
+
+
+def checked_samples(
+    x: Rows | LazyRows,
+    y: object,
+    targeting: Targeting,
+    sample_weight: object,
+    prefix: str = "",
+    *,
+    feature_names: list[str] | None = None,
+) -> Samples:
+    """Rows together with their checked targets and weights.
+
+    Args:
+        x: the rows, checked.
+        y: the targets, as given.
+        targeting: what they must look like.
+        sample_weight: as given, or None.
+        prefix: comes before the names in messages.
+        feature_names: of the columns of `x`; None without names.
+    """
+    if y is None:
+        msg = f"`{prefix}y` is missing: training and evaluation need targets, one for each sample"
+        raise ValueError(msg)
+    array = real_array(y, f"{prefix}y")
+    if len(array) != len(x):
+        msg = f"`{prefix}x` has {len(x)} samples but `{prefix}y` has {len(array)}: there must be one target for each sample"
+        raise ValueError(msg)
+    if targeting.loss._wants_classes and targeting.width == 1:
+        msg = (
+            f"the loss {targeting.loss.name!r} needs one output per class, but the model has 1: give its last "
+            "layer as many units as there are classes, or use loss='binary_crossentropy'"
+        )
+        raise ValueError(msg)
+    form = _form(y, array, targeting)
+    targets: Targets
+    if form.kept is not None:
+        require_finite(form.kept, array, f"{prefix}y")
+        shape = (len(x), *targeting.rows)
+        indices = targeting.loss._wants_indices
+        targets = np.zeros(shape, np.int32) if indices else np.zeros((*shape, targeting.width), np.float32)
+    else:
+        find = class_indices if targeting.loss._wants_indices else dense_targets
+        targets = find(array, targeting, f"{prefix}y")
+    weights = None
+    if sample_weight is not None:
+        weights = _sample_weights(sample_weight, len(x), targeting, f"{prefix}sample_weight")
+        if weights.ndim > 1 + len(targeting.rows):
+            form, weights = form._replace(weights=weights), None
+    files = _files(x, targets, weights, form, prefix)
+    return Samples(x, targets, weights, form, files=files, feature_names=feature_names)
+
+
+def _files(x: Rows | LazyRows, targets: Targets, weights: Float32 | None, form: Form, prefix: str) -> Files:
+    """Those of the arrays that are memory-mapped."""
+    rows = x.arrays if isinstance(x, LazyRows) else [x]
+    named = [
+        *(("x", array) for array in rows), ("y", targets), ("y", form.kept),
+        ("sample_weight", weights), ("sample_weight", form.weights),
+    ]  # fmt: skip
+    return tuple(
+        (f"{prefix}{name}", array) for name, array in named if array is not None and in_a_file(array)
+    )
+
+
+def _form(y: object, array: Array, targeting: Targeting) -> Form:
+    """How `y`, which `array` was made of, has its targets; pandas' series are columns, as in Keras."""
+    shape = array.shape[1:]
+    if shape == () and hasattr(y, "to_numpy"):
+        shape = (1,)
+    elif shape == (targeting.outputs,) and len(targeting.output_shape) > 1:
+        shape = targeting.output_shape
+    if targeting.read_by_core(array):
+        return Form(shape, array.dtype, None, targeting.output_shape)
+    kept = as_float32(array.reshape(len(array), -1)).reshape(len(array), *shape)
+    return Form(shape, array.dtype, kept, targeting.output_shape)
+
+
+def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.int32]:
+    """`array` (n, ...) or (n, ..., 1) as int32 class indices below the number of outputs, one for each row."""
+    shape, outputs = (len(array), *targeting.rows), targeting.width
+    if array.shape[1:] == targeting.output_shape and outputs != 1:
+        msg = (
+            f"`{name}` has shape {array.shape}: one-hot labels, but the loss {targeting.loss.name!r} takes "
+            f"class indices. Either use loss='categorical_crossentropy', or pass {name}.argmax(axis=-1)"
+        )
+        raise ValueError(msg)
+    if array.shape not in (shape, (*shape, 1)):
+        what = "row of outputs" if targeting.rows else "sample"
+        msg = f"`{name}` must have shape {text_of_shape(targeting.rows)}, one class index per {what}, got {array.shape}"
+        raise ValueError(msg)
+    labels, per_row = array.reshape(-1), math.prod(targeting.rows)
+    ignored = targeting.loss._ignored_class
+    given, labels = labels, labels if ignored is None else np.where(labels == ignored, 0, labels)
+    fractional = labels != np.rint(labels) if labels.dtype.kind == "f" else np.zeros(1, bool)
+    if fractional.any():
+        entry = int(fractional.argmax())
+        msg = f"`{name}` must hold class indices, whole numbers, but row {entry // per_row} holds {labels[entry]}"
+        raise ValueError(msg)
+    if labels.min() < 0 or labels.max() >= outputs:
+        entry = int(((labels < 0) | (labels >= outputs)).argmax())
+        msg = (
+            f"`{name}` must hold class indices in [0, {outputs}), as the model has {outputs} outputs, but row "
+            f"{entry // per_row} holds {labels[entry]}"
+        )
+        raise ValueError(msg)
+    return np.require(given, np.int32, ["C", "A"]).reshape(shape)
+
+
+def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
+    """`array` as float32 in the shape of the outputs, (n, ..., width)."""
+    loss, shape, outputs = targeting.loss, targeting.output_shape, targeting.outputs
+    if targeting.width == 1 and array.shape[1:] == targeting.rows:
+        array = array[..., np.newaxis]
+    if loss._wants_classes and targeting.indices(array.shape[1:]):
+        msg = (
+            f"`{name}` has shape {array.shape}: class indices, but the loss {loss.name!r} takes one-hot labels. "
+            f"Either use loss='sparse_categorical_crossentropy', or pass to_categorical({name}, {targeting.width})"
+        )
+        raise ValueError(msg)
+    if array.shape[1:] not in (shape, (outputs,)):
+        msg = f"`{name}` must have shape {text_of_shape(shape)}, like the model's output, got {array.shape}"
+        raise ValueError(msg)
+    targets = as_float32(array.reshape(len(array), outputs))
+    require_finite(targets, array, name)
+    if loss._wants_fractions and (targets.min() < 0 or targets.max() > 1):
+        row = int(((targets < 0) | (targets > 1)).any(axis=1).argmax())
+        msg = f"`{name}` must lie in [0, 1] for the loss {loss.name!r}, but row {row} holds {array[row]}"
+        raise ValueError(msg)
+    if loss._wants_signs:
+        _require_signs(targets, loss, name)
+    return targets.reshape(len(array), *targeting.rows, targeting.width)
+
+
+def _require_signs(targets: Float32, loss: Loss, name: str) -> None:
+    """Raise ValueError unless all are 0 or 1, or all -1 or 1: in a mix of them 0 has no meaning."""
+    lowest = targets.min()
+    wrong = (targets != 1) & (targets != (lowest if lowest in (-1, 0) else 0))
+    if wrong.any():
+        row = int(wrong.any(axis=1).argmax())
+        msg = (
+            f"`{name}` must hold -1 and 1, or 0 and 1, for the loss {loss.name!r}, but row {row} holds "
+            f"{targets[row][wrong[row]][0]:g}" + (" beside -1" if lowest == -1 else "")
+        )
+        raise ValueError(msg)
+
+
+def _sample_weights(value: object, count: int, targeting: Targeting, name: str) -> Float32:
+    """`value` as float32 (n,), (n, ...) with one for each row of outputs, or (n, ..., outputs)."""
+    array, shape = real_array(value, name), (count, *targeting.rows)
+    outputs = (count, *targeting.output_shape)
+    by_row = len(shape) > 1 and array.shape in (shape, (*shape, 1))
+    by_output = isinstance(targeting.loss, HostLoss) and targeting.width > 1 and array.shape == outputs
+    if not (by_row or by_output) and array.shape not in ((count,), (count, 1)):
+        rows = f", or {shape}, one per row of outputs" if len(shape) > 1 else ""
+        msg = f"`{name}` must have shape ({count},), one weight per sample{rows}, got {array.shape}"
+        if array.shape == outputs:
+            msg += (
+                f": one weight per output is for losses with one value for each output or for the batch, but "
+                f"{targeting.loss.name!r} has one for each row of outputs"
+            )
+        raise ValueError(msg)
+    weights = as_float32(array.reshape(outputs if by_output else shape if by_row else count))
+    require_finite(weights, array, name)
+    return weights

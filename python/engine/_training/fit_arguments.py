@@ -1,0 +1,202 @@
+"""What one call of `fit` is asked to do, checked."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from engine._base.checks import choice, integer, nearest, real
+from engine._data.sources import Samples, Shuffle, Source
+from engine._training.compile_arguments import Compiled
+from engine.callbacks.base import Logs
+from engine.config import _capped_epochs, _capped_steps
+
+BATCH_SIZE = 32
+
+SHUFFLES: dict[object, Shuffle] = {True: "rows", False: "none", "batch": "batches"}
+
+
+class OutOfTimeError(Exception):
+    """Ends a run of batches; never reaches the user.
+
+    Args:
+        steps: batches done in the epoch.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(steps)
+        self.steps = steps
+
+
+class Goals(NamedTuple):
+    """What ends training before its last epoch."""
+
+    targets: Mapping[str, tuple[float, bool]]
+    """By name in the logs: the value, and whether more is better."""
+    deadline: float
+    """Time of the monotonic clock; infinite without a limit."""
+
+    def reached(self, logs: Logs) -> bool:
+        """Whether the logs of an epoch have everything that was wanted."""
+        return bool(self.targets) and all(
+            name in logs and (logs[name] >= value if more else logs[name] <= value)
+            for name, (value, more) in self.targets.items()
+        )
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() >= self.deadline
+
+
+class Validation(NamedTuple):
+    """The samples that `fit` evaluates, and when."""
+
+    source: Source
+    steps: int | None
+    batch_size: int
+    frequency: int | frozenset[int]
+
+    def due(self, epoch: int) -> bool:
+        """Whether epoch `epoch`, counted from 0, ends with a validation."""
+        if isinstance(self.frequency, int):
+            return (epoch + 1) % self.frequency == 0
+        return epoch + 1 in self.frequency
+
+
+class Plan(NamedTuple):
+    """How `fit` goes through its samples."""
+
+    source: Source
+    batch_size: int
+    initial_epoch: int
+    epochs: int
+    steps_per_epoch: int | None
+    shuffle: Shuffle
+    validation: Validation | None
+    goals: Goals
+
+    @property
+    def steps(self) -> int | None:
+        """Batches of one epoch; None if nobody knows."""
+        return self.steps_per_epoch or self.source.steps(self.batch_size)
+
+
+class FitOptions:
+    """The arguments of `fit` that have nothing to do with its samples, checked.
+
+    Args:
+        batch_size: as given to `fit`, and so are all others.
+        epochs: see there.
+        initial_epoch: see there.
+        steps_per_epoch: see there.
+        shuffle: see there.
+        validation_steps: see there.
+        validation_batch_size: see there.
+        validation_freq: see there.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: object,
+        epochs: object,
+        initial_epoch: object,
+        steps_per_epoch: object,
+        shuffle: object,
+        validation_steps: object,
+        validation_batch_size: object,
+        validation_freq: object,
+    ) -> None:
+        self._batch_size = optional(batch_size, "batch_size")
+        self._epochs = integer(epochs, "epochs", 0)
+        self._initial_epoch = integer(initial_epoch, "initial_epoch", 0)
+        self._steps = optional(steps_per_epoch, "steps_per_epoch")
+        self._shuffle = SHUFFLES[choice(shuffle, "shuffle", tuple(SHUFFLES))]
+        self._validation_steps = optional(validation_steps, "validation_steps")
+        self._validation_batch_size = optional(validation_batch_size, "validation_batch_size")
+        self._frequency = _frequency(validation_freq)
+
+    def plan(self, source: Source, held_out: Source | None, goals: Goals) -> Plan:
+        """How `fit` goes through its samples.
+
+        Args:
+            source: the samples for training.
+            held_out: those for validation, or None.
+            goals: what may end the training early.
+        """
+        validation, limit = None, self._validation_steps
+        if held_out is not None:
+            size = self._validation_batch_size or self._batch_size
+            size = resolve_batch_size(size, limit, held_out.count)
+            limit = _capped_steps(limit, held_out.steps(size))
+            validation = Validation(*limited(held_out, limit, size), self._frequency)
+        batch_size = resolve_batch_size(self._batch_size, self._steps, source.count)
+        return Plan(
+            source,
+            batch_size,
+            self._initial_epoch,
+            _capped_epochs(self._epochs),
+            _capped_steps(self._steps, source.steps(batch_size)),
+            self._shuffle,
+            validation,
+            goals,
+        )
+
+
+def optional(value: object, name: str) -> int | None:
+    """`value` as an int of at least 1, or None."""
+    return None if value is None else integer(value, name, 1)
+
+
+def limited(source: Source, steps: int | None, batch_size: int) -> tuple[Source, int | None, int]:
+    """`source` for evaluations of `steps` batches, from its first one on, and what `steps` then still says."""
+    if isinstance(source, Samples):
+        return source.first(steps, batch_size), None, batch_size
+    return source, steps, batch_size
+
+
+def resolve_batch_size(batch_size: int | None, steps: int | None, count: int | None) -> int:
+    """`batch_size`; by default 32, or what makes `steps` batches of all samples."""
+    default = BATCH_SIZE if steps is None or count is None else math.ceil(count / steps)
+    return batch_size or default
+
+
+def _frequency(value: object) -> int | frozenset[int]:
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", True):
+        return frozenset(integer(epoch, "validation_freq", 1) for epoch in value)
+    return integer(value, "validation_freq", 1)
+
+
+def goals(compiled: Compiled, validated: bool, target: object, time_budget: object) -> Goals:
+    """The goals of one call of `fit`, whose clock starts now.
+
+    Args:
+        compiled: what the model was compiled with.
+        validated: whether there will be names with `val_`.
+        target: name in the logs -> value to reach, or None.
+        time_budget: seconds, or None.
+    """
+    deadline = float("inf")
+    if time_budget is not None:
+        deadline = time.monotonic() + real(time_budget, "time_budget", 0.0)
+    if target is None:
+        return Goals({}, deadline)
+    if not isinstance(target, Mapping):
+        msg = f"`target` must be a dict such as {{'val_accuracy': 0.98}}, got {target!r}"
+        raise TypeError(msg)
+    known = [*compiled.names, *(f"val_{name}" for name in compiled.names if validated)]
+    targets = {}
+    for name, value in target.items():
+        if name not in known:
+            hint = "" if validated else "; names with `val_` need validation data"
+            msg = f"`target` has the name {name!r}{nearest(str(name), known)} The logs have: {', '.join(known)}{hint}"
+            raise ValueError(msg)
+        direction = compiled.direction(name.removeprefix("val_"))
+        if direction is None:
+            msg = f"`target` can't have {name!r}: nobody can say whether more or less of it is better"
+            raise ValueError(msg)
+        targets[name] = (real(value, f"target[{name!r}]"), direction == "up")
+    return Goals(targets, deadline)
