@@ -12,6 +12,7 @@ import numpy as np
 
 import engine as keras
 from engine import callbacks, layers, optimizers
+from engine._base import random_state
 
 SAMPLES, FEATURES, CLASSES, EPOCHS = 230, 6, 3, 6
 
@@ -147,7 +148,7 @@ def digest(name: str, folder: str | None, extra: list[Any]) -> tuple[str, Any]:
     sha = hashlib.sha256()
     for array in [*model.get_weights(), *(variable.numpy() for variable in model.optimizer.variables)]:
         sha.update(np.ascontiguousarray(array).tobytes())
-    sha.update(repr(keras._random.next_key()).encode())
+    sha.update(repr(random_state.next_key()).encode())
     return sha.hexdigest(), history
 
 

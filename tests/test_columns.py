@@ -13,6 +13,7 @@ import pytest
 from conftest import FEATURES, Blobs, classifier, same_weights
 
 import engine as keras
+from engine._base import random_state
 
 pd = pytest.importorskip("pandas")
 
@@ -66,7 +67,7 @@ def test_columns_are_put_in_order(use: str, blobs: Blobs) -> None:
 @pytest.mark.parametrize("use", USES)
 def test_other_columns_are_refused(use: str, blobs: Blobs) -> None:
     model = fitted(blobs)
-    before, position = model.get_weights(), keras._random.position()
+    before, position = model.get_weights(), random_state.position()
     for other, message in [
         (
             frame(blobs.x).rename(columns={"age": "years"}),
@@ -81,7 +82,7 @@ def test_other_columns_are_refused(use: str, blobs: Blobs) -> None:
         with pytest.raises(ValueError, match=rf"The feature names should match[^`]*{message}"):
             USES[use](model, other, blobs.y)
     assert all(map(np.array_equal, before, model.get_weights()))
-    assert keras._random.position() == position
+    assert random_state.position() == position
     assert model._feature_names == NAMES
 
 

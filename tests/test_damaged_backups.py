@@ -17,6 +17,7 @@ from backup_worker import CLASSES, Widest, data
 
 import engine as keras
 from engine import callbacks, layers
+from engine._base import random_state
 from engine.callbacks import BackupAndRestore, Callback, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
 EPOCHS, BATCHES = 4, 8  # of 230 samples, by 32
@@ -78,7 +79,7 @@ def everything(model: Any) -> list[Any]:
     arrays = (*model.get_weights(), *model.optimizer.variables, generator[1])
     state = [np.asarray(array).tobytes() for array in arrays]
     history = None if model.history is None else (id(model.history), copy.deepcopy(model.history.history))
-    numbers = [repr(generator[2:]), random.getstate(), keras._random.position()]
+    numbers = [repr(generator[2:]), random.getstate(), random_state.position()]
     return [
         state,
         seeds,
