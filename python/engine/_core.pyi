@@ -6,6 +6,8 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engine._base.host_steps import RunHost
+
 __version__: str
 
 Float32 = NDArray[np.float32]
@@ -165,7 +167,7 @@ class Run:
         end: int,
         learning_rates: NDArray[np.float64] | None = None,
         poll: Callable[[int], object] | None = None,
-        host: Callable[[Mapping[str, Any]], object] | None = None,
+        host: RunHost | None = None,
     ) -> None:
         """Run batches [begin, end) with the GIL released.
 
@@ -173,12 +175,7 @@ class Run:
             learning_rates: float64 (end - begin,), one per batch; needed when training.
             poll: called as `poll(batches_done)` about every 50 ms at a batch boundary. Ctrl-C is
                 heard there too. An exception from it ends the run after the last finished batch.
-            host: called for every host step with a dict of this batch: `step` ("loss" or "metrics"), for the
-                loss with writable views:
-                `training` (bool), `y_true` (copies of the targets), `y_pred` (rows, outputs), `gradient` (rows, outputs; to be filled in with dLoss/dy_pred of the
-                batch's mean loss, so with `sample_weight / rows` in it),
-                `losses` (rows,; to be filled in), `indices` int32 (samples,: the batch's dataset rows),
-                `sample_weight` (rows,), or (samples,) where they were given so; rows are those of the outputs.
+            host: called for every host step, see `engine._base.host_steps`; needed if the program has any.
         """
 
 @final
@@ -206,13 +203,10 @@ class Program:
             `{"kind": "embedding", "tokens": int, "units": int}`,
             `{"kind": "encoding", "tokens": int, "counts": bool}`,
             `{"kind": "custom", "units": int, "variables": [{"shape": [int], "trainable": bool}], "mask_rows": int,
-              "host": ref}`,
-              where ref() is called with a mapping of views: "inputs", "outputs" (to be filled in), "counted" (the same,
-              0 or 1 for each of `mask_rows`), "losses" (n, zeros; what the batch's loss grows by, for each; none in a
-              prediction) and "training", or "inputs", "upstream", "gradient" and "weights" (to be filled in; "gradient"
-              may be None),
-            `{"kind": "activity_regularization", "l1": float, "l2": float}`, or with a "host" that is called in the same
-              way, but without outputs,
+              "host": LayerHost}`,
+              whose host steps are described in `engine._base.host_steps`,
+            `{"kind": "activity_regularization", "l1": float, "l2": float}`, or with a "host": LayerHost, whose
+              steps have no outputs,
             What works on rows takes "groups": rows per sample. What has weights takes "trainable", "kernel_l2" and the
             like, and "shape", in which the user sees a row of them; with "first", the number of an operation of the same
             kind before, it has that one's weights.

@@ -1,6 +1,6 @@
 """What Python sees of `engine.cython_api`; its purpose is to be cimported by Cython."""
 
-from engine.models.chains import Model
+from engine.models.model import Model
 
 class Predictor:
     inputs: int

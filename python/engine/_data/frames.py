@@ -42,6 +42,8 @@ def _column_dtypes(frame: Any) -> Iterator[Any]:
 
 def column_names(value: Any) -> list[object] | None:
     """The names of the columns of a frame, or of a table of Arrow; of anything else None."""
+    if isinstance(value, np.ndarray):
+        return None
     if hasattr(value, "to_numpy") and hasattr(value, "columns"):
         return list(value.columns)
     return list(value.column_names) if _is_arrow_table(value) else None

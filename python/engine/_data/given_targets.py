@@ -7,13 +7,13 @@ forms; the losses of `losses/custom.py` and the metrics of a compiled model read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import Shape
+from engine._base.host_steps import TargetsOfStep
 
 
 class GivenTargets(np.ndarray[Any, np.dtype[Any]]):
@@ -71,20 +71,20 @@ class Form(NamedTuple):
         kept, weights = (None if array is None else array[index] for array in (self.kept, self.weights))
         return self._replace(kept=kept, weights=weights)
 
-    def shaped(self, batch: Mapping[str, Any]) -> NDArray[Any]:
-        """The targets of a batch of the core's in the shape in which they were given."""
+    def shaped(self, batch: TargetsOfStep) -> NDArray[Any]:
+        """The targets of a host step in the shape in which they were given."""
         targets: NDArray[Any] = batch["y_true"]
         if self.kept is not None:
             targets = self.kept[batch["indices"]]
         return targets.reshape(-1, *self.shape).view(GivenTargets)
 
-    def restored(self, batch: Mapping[str, Any]) -> NDArray[Any]:
+    def restored(self, batch: TargetsOfStep) -> NDArray[Any]:
         """The same with whole numbers as such; what has 64 bits gets 32, as in Keras."""
         dtype = {"i8": np.int32, "u8": np.uint32}.get(self.dtype.str[1:], self.dtype)
         return self.shaped(batch).astype(np.float32 if self.dtype.kind == "f" else dtype)
 
 
-def counted_of(batch: Mapping[str, Any], predictions: NDArray[Any]) -> NDArray[np.float32] | None:
+def counted_of(batch: TargetsOfStep, predictions: NDArray[Any]) -> NDArray[np.float32] | None:
     """What the rows of `predictions` (n, ..., outputs) count for as far as masks go, (n, ...) of 0 and 1; None: all."""
     mask: NDArray[np.float32] | None = batch["mask"]
     return None if mask is None else mask.reshape(predictions.shape[:-1])
@@ -99,8 +99,8 @@ def weighed(counted: NDArray[np.float32], weights: NDArray[np.float32] | None) -
     return counted * weights.reshape(*weights.shape, *[1] * (counted.ndim - weights.ndim))
 
 
-def weights_of(batch: Mapping[str, Any], form: Form, predictions: NDArray[Any]) -> NDArray[np.float32]:
-    """The weights of a batch of the core's: (n,), or (n, ...) for each row of `predictions` or for each output."""
+def weights_of(batch: TargetsOfStep, form: Form, predictions: NDArray[Any]) -> NDArray[np.float32]:
+    """The weights of a host step: (n,), or (n, ...) for each row of `predictions` or for each output."""
     if form.weights is not None:
         by_output: NDArray[np.float32] = form.weights[batch["indices"]]
         return by_output

@@ -11,7 +11,8 @@ import numpy as np
 
 from engine import losses, metrics
 from engine._base.checks import Shape, real, text_of_shape
-from engine._base.cpp import Program, Totals
+from engine._base.cpp import Float32, Program, Totals
+from engine._base.host_steps import Penalty, RunHost, RunStep
 from engine._base.registered_objects import overrides
 from engine._data.given_targets import Form, counted_of, weighed, weights_of
 from engine._training.penalties_and_constraints import answer
@@ -23,7 +24,8 @@ from engine.metrics.base import CoreMetric, in_core
 from engine.optimizers.optimizer import registry as optimizer_registry
 from engine.optimizers.variables import Tracked
 
-Host = Callable[[Mapping[str, Any]], object]
+# The function for host steps, which gets the form of the targets before the step.
+Host = Callable[[Form, RunStep], Penalty | Float32 | None]
 
 
 class Compiled:
@@ -62,7 +64,11 @@ class Compiled:
         self._loss_metric = metrics.Mean("loss")
         self._resolved = [metric for metric, _ in self._metrics]
         self._on_host: list[tuple[metrics.Metric, bool]] = []  # metrics in NumPy, and whether by weight
-        self._host: Callable[[Form, Mapping[str, Any]], object] | None = None
+        # Each metric, the same if the core adds it up, and whether its class has a `result` of its own.
+        self._results: list[tuple[metrics.Metric, CoreMetric | None, bool]] = []
+        # The loss and the metrics that were found to suit outputs of a shape, so that it isn't checked in each batch.
+        self._readable: tuple[losses.Loss, list[metrics.Metric], Shape] | None = None
+        self._host: Host | None = None
         if self.settled:
             self._require_same_targets(self.loss)
 
@@ -100,6 +106,9 @@ class Compiled:
 
     def require_readable(self, shape: Shape) -> None:
         """Raise ValueError if the loss or a metric can't read outputs of `shape`, that of one sample."""
+        known = self._readable
+        if known and known[0] is self.loss and known[1] is self._resolved and known[2] == shape:
+            return
         readers: list[tuple[str, Any]] = [("loss", self.loss), *(("metric", one) for one in self._resolved)]
         for what, one in readers:
             ours = isinstance(one, (FunctionLoss, CoreMetric))
@@ -115,6 +124,7 @@ class Compiled:
                     f"{text_of_shape(shape)}: put a Flatten() before the last layer"
                 )
                 raise ValueError(msg)
+        self._readable = self.loss, self._resolved, shape
 
     def require_own_metrics(self, shape: Shape) -> None:
         """Raise ValueError for a metric that can't read targets of such a shape of one sample, as a loss in NumPy does."""
@@ -160,12 +170,15 @@ class Compiled:
             program.compile(*plan)
             self.plan, self._resolved, self._width = plan, resolved, program.output_width
         self._whole_batches, self._masked = whole_batches, masked
-        self._on_host = [
-            (metric, weighted)
-            for metric, (_, weighted) in zip(self._resolved, self._metrics, strict=True)
-            if not self._adds_in_core(metric, weighted)
-        ]
-        self._host = self._step_of(list(weights))
+        self._on_host, self._results = [], []
+        for metric, (_, weighted) in zip(self._resolved, self._metrics, strict=True):
+            own_result = overrides(type(metric), "result") if isinstance(metric, CoreMetric) else True
+            if self._adds_in_core(metric, weighted):
+                self._results.append((metric, metric, own_result))
+            else:
+                self._on_host.append((metric, weighted))
+                self._results.append((metric, None, own_result))
+        self._host = self._host_of(list(weights))
         self.optimizer._follow(program, weights)
 
     def compile_again(self, program: Program) -> None:
@@ -173,8 +186,8 @@ class Compiled:
         if self.plan:
             program.compile(*self.plan)
 
-    def host_for(self, form: Form) -> Host | None:
-        """What the core calls between its steps, with targets that were given so; None if it needs nobody."""
+    def host_for(self, form: Form) -> RunHost | None:
+        """The function for the host steps of a pass over targets of that form; None if there are no such steps."""
         return None if self._host is None else partial(self._host, form)
 
     def require_reduction(self) -> None:
@@ -200,21 +213,23 @@ class Compiled:
         plain = REDUCTIONS[loss.reduction] == "mean" and loss._ignored_class is None
         return not plain or isinstance(loss, HostLoss)
 
-    def _step_of(self, weights: list[Tracked]) -> Callable[[Form, Mapping[str, Any]], object] | None:
+    def _host_of(self, weights: list[Tracked]) -> Host | None:
+        """The function for the host steps of a program with these weights; None if it has none."""
         loss, weight, on_host = self.loss, self._loss_weight, self._on_host
         own = loss if isinstance(loss, HostLoss) else None
         if own is None and not on_host and not any(one.asks_python for one in weights):
             return None
 
-        def step(form: Form, batch: Mapping[str, Any]) -> object:
-            if "task" in batch:
-                return answer(weights, batch)
-            if batch["step"] == "loss" and own is not None:
-                own._run(batch, form, weight, form.outputs)
+        def run(form: Form, step: RunStep) -> Penalty | Float32 | None:
+            if "task" in step:
+                return answer(weights, step)
+            if step["step"] == "loss":
+                if own is not None:
+                    own._run(step, form, weight, form.outputs)
                 return None
-            y_pred = batch["y_pred"].reshape(-1, *(form.outputs or (1,))).copy()
-            y_true, weights_given = form.restored(batch), weights_of(batch, form, y_pred)
-            mask = None if batch["training"] else counted_of(batch, y_pred)  # as in Keras on JAX
+            y_pred = step["y_pred"].reshape(-1, *(form.outputs or (1,))).copy()
+            y_true, weights_given = form.restored(step), weights_of(step, form, y_pred)
+            mask = None if step["training"] else counted_of(step, y_pred)  # as in Keras on JAX
             for metric, weighted in on_host:
                 sample_weight = weights_given if weighted else None
                 if metric._respects_mask and mask is not None:
@@ -222,7 +237,7 @@ class Compiled:
                 metric.update_state(y_true, y_pred, sample_weight=sample_weight)
             return None
 
-        return step
+        return run
 
     def start_pass(self) -> None:
         """Let metrics in NumPy forget the pass before."""
@@ -253,11 +268,11 @@ class Compiled:
         """Loss and metrics in the order of `names`, which the metrics remember."""
         self._loss_metric._hold(totals.loss_sum, totals.samples)
         values, states = [totals.loss], iter(totals.metrics)
-        for metric, (_, weighted) in zip(self._resolved, self._metrics, strict=True):
-            if self._adds_in_core(metric, weighted):
-                metric._take(state := np.array(next(states)), self._width)
-                if not overrides(type(metric), "result"):
-                    values.append(metric._compute(state))
+        for metric, in_sums, own_result in self._results:
+            if in_sums is not None:
+                in_sums._take(state := np.array(next(states)), self._width)
+                if not own_result:
+                    values.append(in_sums._compute(state))
                     continue
             result = np.asarray(metric.result())
             values.append(float(result) if result.size == 1 else result)  # type: ignore[arg-type] # as in Keras

@@ -1,34 +1,34 @@
-"""What the core asks Python for while it trains: penalties and constraints of one's own."""
+"""Host steps for weights: penalties and constraints that users have written in Python."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from engine._base.cpp import Float32
+from engine._base.host_steps import Penalty, WeightsStep
 from engine.optimizers.variables import Tracked
 from engine.regularizers import Regularizer
 
 
-def answer(weights: Sequence[Tracked], question: Mapping[str, Any]) -> Any:
-    """What the core wants to know of one weight array.
+def answer(weights: Sequence[Tracked], step: WeightsStep) -> Penalty | Float32:
+    """Returns the result of a step for one weight array.
 
     Args:
-        weights: all of the model's.
-        question: `task`, `variable` (index), `weights` (float32), `wants_slope`.
+        weights: all weight arrays of the model.
+        step: says which of them is meant, and holds its values.
 
     Returns:
-        The penalty and its derivative by the weights, or the weights as their constraint makes them.
+        The penalty and, if it is wanted, its gradient; or the values after the constraint.
     """
-    weight, values = weights[question["variable"]], question["weights"]
-    if question["task"] == "constraint":
+    weight, values = weights[step["variable"]], step["weights"]
+    if step["task"] == "constraint":
         constrained = values if weight.constraint is None else weight.constraint(values)
         return _numbers(constrained, f"the constraint of {weight.path!r}")
     penalty = weight.regularizer or Regularizer()
     slope = None
-    if question["wants_slope"]:
+    if step["wants_slope"]:
         slope = _numbers(penalty.gradient(values), f"`gradient` of the regularizer of {weight.path!r}")
     return float(penalty(values)), slope
 

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from engine._base.checks import Shape
 from engine._base.cpp import Program, Run, Totals
+from engine._base.host_steps import RunHost
 from engine._data.sources import Source
 from engine._printing.progress import Progress
 from engine._training.batch_iteration import Passes
-from engine._training.compile_arguments import Compiled, Host
+from engine._training.compile_arguments import Compiled
 from engine._training.fit_arguments import Goals, OutOfTimeError, Plan, Validation, limited
 from engine._training.recovery import Recovery
 from engine.callbacks import CallbackList
@@ -32,7 +33,7 @@ class _Steps(NamedTuple):
 
     mode: Mode
     run: Run
-    host: Host | None
+    host: RunHost | None
     passes: Passes
 
 

@@ -7,15 +7,17 @@ words here or in the formats. Sizes are those of one sample, which is rows of eq
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import Shape
-from engine._base.cpp import Float32, Operation
-from engine.layers import Layer
+from engine._base.checks import Shape, filled
+from engine._base.cpp import Float32, Operation, Program
+from engine.layers import InputLayer, Layer
+from engine.layers.core import named_leaves
+from engine.layers.layer import Part
 from engine.layers.masks import masks_before
 
 
@@ -67,6 +69,44 @@ class Graph(NamedTuple):
     def output_shape(self) -> Shape:
         """Of one sample's outputs."""
         return self.stages[-1].shape
+
+
+# The sample that an export is checked with holds so many different numbers in [-1, 1], in an order without a pattern.
+_DIFFERENT, _STEP = 1009, 617
+# A length of samples, for the example in a message.
+_EXAMPLE = 40
+
+
+def graph_of(
+    name: str, inputs: InputLayer, parts: Sequence[Part], program: Program, tokens: int | None
+) -> Graph:
+    """Returns the graph of a model.
+
+    Args:
+        name: of the model.
+        inputs: its input layer.
+        parts: its layers and the models within, one as often as it is used.
+        program: the program that computes it.
+        tokens: if the inputs are indices: how many different ones there are.
+
+    Raises:
+        ValueError: for samples of any length, a layer that Python computes, or weights that aren't finite.
+    """
+    shape = inputs.sample_shape
+    if None in shape:
+        msg = (
+            f"model {name!r} takes samples of any length, {(None, *shape)}, but a file is for one of them: export "
+            "a model of the same layers that begins with Input() of known lengths, such as "
+            f"keras.Sequential([keras.Input({filled(shape, _EXAMPLE)}), *model.layers]), whose weights are the same"
+        )
+        raise ValueError(msg)
+    stages = stages_of(named_leaves(parts), shape)
+    numbers = np.arange(math.prod(shape)) * _STEP % min(tokens or _DIFFERENT, _DIFFERENT)
+    sample = numbers.astype(np.float32)
+    if tokens is None:
+        sample = (sample - _DIFFERENT // 2) / np.float32(_DIFFERENT // 2)
+    outputs = program.predict(sample[np.newaxis])[0]
+    return Graph(name or "model", inputs.name or "inputs", inputs.dtype, shape, stages, sample, outputs)
 
 
 def stages_of(layers: Iterable[tuple[str, Layer]], input_shape: Shape) -> list[Stage]:

@@ -14,12 +14,12 @@ from engine.layers.augmentation import (
     RandomTranslation,
     RandomZoom,
 )
-from engine.layers.base import Layer, deserialize, get
 from engine.layers.core import Activation, ActivityRegularization, Dense, Input, InputLayer
 from engine.layers.discretization import Discretization
 from engine.layers.embedding import Embedding
 from engine.layers.function import Lambda
 from engine.layers.group_normalization import GroupNormalization
+from engine.layers.layer import Layer, deserialize, get
 from engine.layers.masks import (
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,

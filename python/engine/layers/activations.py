@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from engine import activations
 from engine._base.checks import Shape, real
 from engine._base.cpp import Float32, Operation
+from engine._base.host_steps import LayerFunction, LayerStep
 from engine._base.tensor_like import Tensor, mask_of
 from engine.activations.piecewise import leaky_relu_operation, relu_operation
 from engine.activations.rows import softmax_gradient
 from engine.activations.smooth import elu_operation
 from engine.layers._axes import axes_of, axis_argument
-from engine.layers.base import Layer, register
+from engine.layers.layer import Layer, register
 from engine.layers.symbols import symbol_of
 
 # What takes the place of masked inputs, as in Keras: its exponential is 0 beside that of any other number.
@@ -191,21 +192,20 @@ def masked_softmax(x: Float32, mask: NDArray[np.bool_], axis: int | Sequence[int
 
 
 class _MaskedSoftmax(NamedTuple):
-    """A softmax with a mask as the core calls it: `host()` is what it calls."""
+    """A softmax with a mask, computed in host steps."""
 
     shape: Shape
     axis: tuple[int, ...]
 
-    def __call__(self) -> Any:
+    def __call__(self) -> LayerFunction:
         return self._run
 
-    def _run(self, views: Mapping[str, Any]) -> None:
-        """Do a step of the core's: the outputs, or the gradient."""
-        x = views["inputs"].reshape(-1, *self.shape)
-        mask = np.ones(x.shape, bool) if views["mask"] is None else views["mask"].reshape(x.shape) != 0
+    def _run(self, step: LayerStep) -> None:
+        x = step["inputs"].reshape(-1, *self.shape)
+        mask = np.ones(x.shape, bool) if step["mask"] is None else step["mask"].reshape(x.shape) != 0
         outputs = masked_softmax(x, mask, self.axis)
-        if "outputs" in views:
-            views["outputs"][...] = outputs.reshape(len(x), -1)
-        elif views["gradient"] is not None:
-            gradient = softmax_gradient(outputs, views["upstream"].reshape(x.shape), self.axis)
-            views["gradient"][...] = gradient.reshape(len(x), -1)
+        if "upstream" not in step:
+            step["outputs"][...] = outputs.reshape(len(x), -1)
+        elif step["gradient"] is not None:
+            gradient = softmax_gradient(outputs, step["upstream"].reshape(x.shape), self.axis)
+            step["gradient"][...] = gradient.reshape(len(x), -1)

@@ -10,8 +10,7 @@ from typing import Any
 from engine._base.checks import Shape, choice, real, text_of_shape
 from engine._base.cpp import Operation
 from engine._base.elementary import power
-from engine.layers._seeded import Seeded
-from engine.layers.base import Layer, register
+from engine.layers.layer import Layer, Seeded, register
 
 Factor = float | Sequence[float]
 

@@ -9,10 +9,11 @@ from typing import Any
 from engine import activations, constraints, initializers, regularizers
 from engine._base.checks import Shape, dtype_of, flag, integer, left_out, real, require, text_of_shape
 from engine._base.cpp import Float32, Operation
-from engine.layers._custom import shape_by_trial
 from engine.layers._hosts import FunctionHost
-from engine.layers.base import Layer, Weight, asked, register
-from engine.layers.symbols import NoNumbers
+from engine.layers._outputs import shape_by_trial
+from engine.layers.layer import Layer, Part, register
+from engine.layers.symbols import KerasTensor, Symbolic
+from engine.layers.weights import Weight, asked
 
 
 @register()
@@ -141,7 +142,7 @@ class Activation(Layer):
 
 
 @register()
-class InputLayer(NoNumbers, Layer):
+class InputLayer(Symbolic, Layer):
     """The input of a model. It holds the shape of one sample.
 
     Args:
@@ -200,15 +201,29 @@ class InputLayer(NoNumbers, Layer):
         self.ragged = left_out(bool(ragged), "ragged", False, "support for samples of different shapes")
         self.optional = left_out(optional, "optional", False, "a model without its input")
         super().__init__(name=name, **options)
-        if self._given_input_shape is None:
+        if self._given_shape is None:
             msg = "`shape` is missing: give the shape of one sample, such as Input(shape=(784,))"
             raise ValueError(msg)
-        self.sample_shape = self._input_sample_shape = self._given_input_shape
+        self.sample_shape = self._given_shape
         self.batch_size = None if batch_size is None else integer(batch_size, "batch_size", 1)
         self.shape = self.batch_shape = (self.batch_size, *self.sample_shape)
         # Python's own types stand for what Keras computes in.
         wanted = "float32" if dtype is None or dtype is float else "int32" if dtype is int else dtype
         self.dtype = dtype_of(wanted, "dtype").name
+
+    @property
+    def input(self) -> KerasTensor:
+        """The symbolic input of the model."""
+        return self._as_tensor
+
+    @property
+    def output(self) -> KerasTensor:
+        """The symbolic input of the model, which layers can be called on."""
+        return self._as_tensor
+
+    @property
+    def _as_tensor(self) -> KerasTensor:
+        return KerasTensor(self, self.sample_shape)
 
 
 def Input(  # noqa: N802, PLR0917 # Keras' name and signature
@@ -244,12 +259,12 @@ def Input(  # noqa: N802, PLR0917 # Keras' name and signature
     return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name)
 
 
-def named_leaves(layers: Sequence[Any], root: str = "") -> Iterator[tuple[str, Layer]]:
-    """All layers with their names, before which are those of the models that they are within, in the order of computation.
+def named_leaves(layers: Sequence[Part], root: str = "") -> Iterator[tuple[str, Layer]]:
+    """Yields all layers but input layers, in the order in which they compute, with the names of the models around them.
 
     Args:
-        layers: the parts of a model; models among them are followed, input layers left out.
-        root: what all names begin with.
+        layers: the parts of a model. Of a model among them, the layers within are yielded.
+        root: prefix of all names.
     """
     for layer in layers:
         if not isinstance(layer, Layer):

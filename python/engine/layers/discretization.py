@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine._base.checks import above_zero, choice, config_of, counted, flag, integer, reals
 from engine.layers._adapting import batches_to_adapt_to
-from engine.layers.base import Layer, register
+from engine.layers.layer import Layer, register
 
 if TYPE_CHECKING:
     from typing_extensions import Self

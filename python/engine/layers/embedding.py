@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from engine import constraints, initializers, regularizers
 from engine._base.checks import Shape, flag, integer, left_out
 from engine._base.cpp import Float32, Operation
-from engine.layers.base import MOST_TOKENS, Layer, Weight, asked, register
-from engine.layers.weights import checked_weights
+from engine.layers.layer import MOST_TOKENS, Layer, register
+from engine.layers.weights import Weight, asked, checked_weights
 
 
 @register()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine._base.checks import Shape, WrongTypeError, config_of, integers, require, shape
 from engine._base.spec import described, meant
-from engine.layers._custom import accepts
-from engine.layers.base import Layer, register
+from engine.layers._call_arguments import accepts
+from engine.layers.layer import Layer, register
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -7,8 +7,9 @@ from typing import Any
 from engine._base.checks import LOWEST, Shape, integer, real
 from engine._base.cpp import Operation
 from engine.layers._axes import axes_of, transposed
-from engine.layers.base import Weight, register
+from engine.layers.layer import register
 from engine.layers.normalization import Scaled
+from engine.layers.weights import Weight
 
 
 @register()

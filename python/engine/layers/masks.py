@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import Shape, filled, flag, real, text_of_shape
 from engine._base.cpp import Operation
 from engine.layers._axes import transposed
-from engine.layers._custom import TRIED_LENGTHS, warn_of_lost_mask
-from engine.layers.base import Layer, register
+from engine.layers._outputs import TRIED_LENGTHS
+from engine.layers.layer import Layer, register
 from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
 
@@ -75,6 +75,11 @@ class _Global(Layer):
         ones = (1,) * self._spatial_axes if self.keepdims else ()
         last = self.data_format == DATA_FORMATS[0]
         return (*ones, input_shape[-1]) if last else (input_shape[0], *ones)
+
+    def _has_features_last(self, axes: int) -> bool:
+        """As `data_format` says."""
+        del axes
+        return self.data_format == DATA_FORMATS[0]
 
     def _lower(self, input_shape: Shape) -> list[Operation]:
         """One mean, or maximum, of channels that are last."""
@@ -180,7 +185,7 @@ def masks_before(stack: Sequence[Layer]) -> list[int | None]:
             source = None if after is None else source if after is before else number
             continue
         if source is not None and not layer.supports_masking:
-            warn_of_lost_mask(layer)
+            layer._warn_of_lost_mask()
         passes = layer.supports_masking and not layer._consumes_mask
         source = number if layer._makes_mask else source if passes else None
     return [*found, source]

@@ -13,8 +13,8 @@ from engine._base.cpp import Float32, Operation
 from engine.constraints import Constraint
 from engine.initializers import Initializer
 from engine.layers._axes import axes_of, axis_argument, weight_shape
-from engine.layers._named import NamedWeight
-from engine.layers.base import Layer, Weight, asked, register
+from engine.layers.layer import Layer, register
+from engine.layers.weights import NamedWeight, Weight, asked
 from engine.regularizers import Regularizer
 
 
@@ -171,6 +171,10 @@ class BatchNormalization(Scaled):
             starts |= {"moving_stddev": deviation, "renorm_mean": mean, "renorm_stddev": deviation}
         averages = [Weight(name, shape, start, trainable=False) for name, start in starts.items()]
         return [*self._weights_of(shape), *averages]
+
+    def _has_features_last(self, axes: int) -> bool:
+        """As `axis` says."""
+        return self.axis in (-1, axes - 1)
 
     def _deviation(self, shape: Shape) -> Float32:
         """What a running deviation starts with."""

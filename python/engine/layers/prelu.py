@@ -9,8 +9,8 @@ from engine import constraints, initializers, regularizers
 from engine._base.checks import Shape, integer, integers
 from engine._base.cpp import Operation
 from engine.layers._axes import Axes, axes_of
-from engine.layers._named import NamedWeight
-from engine.layers.base import Layer, Weight, asked, register
+from engine.layers.layer import Layer, register
+from engine.layers.weights import NamedWeight, Weight, asked
 
 
 @register()

@@ -16,8 +16,9 @@ from engine._base.cpp import Operation
 from engine._base.tensor_like import Tensor
 from engine.layers._adapting import batches_to_adapt_to
 from engine.layers._axes import Axes, axes_of, axis_argument
-from engine.layers.base import MOST_TOKENS, Layer, Weight, register
+from engine.layers.layer import MOST_TOKENS, Layer, register
 from engine.layers.symbols import symbol_of
+from engine.layers.weights import Weight
 
 Numbers = float | Sequence[float]
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from engine._base.checks import Shape, WrongTypeError, below_one, integer, real, text_of_shape
 from engine._base.cpp import Operation
-from engine.layers._seeded import Seeded
-from engine.layers.base import Layer, register
+from engine.layers.layer import Layer, Seeded, register
 from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
 # Klambauer et al., "Self-normalizing neural networks" (2017): what selu goes to for large negative numbers.

@@ -9,7 +9,7 @@ from typing import Any
 from engine._base.checks import Shape, choice, integer, integers, text_of_shape
 from engine._base.cpp import Operation
 from engine.layers._axes import transposed
-from engine.layers.base import Layer, register
+from engine.layers.layer import Layer, register
 
 DATA_FORMATS = ("channels_last", "channels_first")
 

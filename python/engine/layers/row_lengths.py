@@ -8,8 +8,8 @@ from engine import initializers
 from engine._base.checks import Shape, real
 from engine._base.cpp import Operation
 from engine.layers._axes import axes_of, axis_argument, weight_shape
-from engine.layers._named import NamedWeight
-from engine.layers.base import Layer, Weight, register
+from engine.layers.layer import Layer, register
+from engine.layers.weights import NamedWeight, Weight
 
 
 @register()

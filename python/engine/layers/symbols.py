@@ -1,15 +1,14 @@
-"""Chains of layers that are put together by calling one on the other, before there is a model."""
+"""Symbolic tensors: what `Input` and layers called on it return, before there are numbers."""
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from abc import abstractmethod
+from typing import Any, NoReturn, Protocol
 
-from engine._base.checks import Shape, shape
+from engine._base.checks import Shape
 from engine._base.left_out import SaysWhatIsLeftOut
-from engine.layers._custom import CallArguments, accepts
-from engine.layers._losses import Penalised
 
 # Python's operators by the names of NumPy's functions.
 _OPERATORS = {
@@ -22,6 +21,39 @@ _OPERATORS = {
 }
 
 
+class CallArguments(dict[str, Any]):
+    """The arguments of one call of a layer, without its inputs, by name.
+
+    Two calls are different even if their arguments are equal, so that each object is equal to itself only.
+    """
+
+    __hash__ = object.__hash__  # type: ignore[assignment] # a dict has none
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def accepted_by(self, function: Any) -> dict[str, Any]:
+        """The arguments that `function` has parameters for."""
+        try:
+            parameters = inspect.signature(function).parameters
+        except (TypeError, ValueError):
+            return {}
+        takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        return {name: value for name, value in self.items() if takes_all or name in parameters}
+
+
+class Callee(Protocol):
+    """What can be called on a symbolic tensor: a layer or a model."""
+
+    name: str
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the weights for inputs of shape `input_shape`, batch axis first."""
+
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
+        """Returns the shape of one output sample for an input sample of shape `input_shape`."""
+
+
 def _by_hand(formula: str, derivative: str) -> str:
     """The Lambda layer that computes `formula`."""
     return f"Lambda(lambda x: {formula}, gradient=lambda x, upstream: upstream * ({derivative}))"
@@ -30,18 +62,18 @@ def _by_hand(formula: str, derivative: str) -> str:
 def _refused(
     expression: str, layer: str, merging: str | None = None, reflected: str | None = None
 ) -> tuple[Any, Any]:
-    """The methods of an operator, which raise TypeError with the way to do that here.
+    """Returns the methods of an operator and of its reflection. They raise TypeError and name a layer to use instead.
 
     Args:
-        expression: what was written, `x` being what has no numbers, and `c` a constant.
-        layer: which computes that.
+        expression: the refused expression, in which `x` is the symbolic tensor and `c` a constant.
+        layer: the layer that computes the expression.
         merging: Keras' layer that computes it from the outputs of two layers, if there is one.
         reflected: the layer that computes it with `x` and `c` exchanged; default `layer`.
     """
 
     def refusal(symbol: object, other: object, written: str, instead: str) -> TypeError:
         start = f"{symbol!r} stands for what will come out of a model, in which layers do the arithmetic"
-        if not isinstance(other, NoNumbers):
+        if not isinstance(other, Symbolic):
             constant = " with a constant c" if "c" in written.split() else ""
             return TypeError(f"{start}: for `{written}`{constant} call layers.{instead} on x")
         needed = f", for which Keras has the layer {merging}" if merging else ""
@@ -59,11 +91,16 @@ def _refused(
     return method, exchanged
 
 
-class NoNumbers:
-    """What stands for numbers that will come, so that there are none to compute with."""
+class Symbolic:
+    """Base class of objects that layers can be called on although they have no numbers: KerasTensor and InputLayer."""
+
+    @property
+    @abstractmethod
+    def _as_tensor(self) -> KerasTensor:
+        """The symbolic tensor that layers are called on."""
 
     def __array__(self, dtype: object = None, copy: bool | None = None) -> NoReturn:
-        """Raise ValueError: NumPy would make an array of one object."""
+        """Raises ValueError: NumPy would otherwise make an array that holds this object."""
         msg = f"{self!r} stands for what will come out of a model, and has no numbers: call a layer on it, or a model"
         raise ValueError(msg)
 
@@ -82,7 +119,7 @@ class NoNumbers:
     __getitem__ = _refused("x[...]", "Lambda(function, gradient=...), whose function takes a part of x,")[0]
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> NoReturn:
-        """Raise what the operator of NumPy's function would: an array comes first in `array * x`."""
+        """Raises the error of the corresponding operator: NumPy calls this for `array * x`."""
         del method, options
         operator_of = _OPERATORS.get(ufunc.__name__)
         if operator_of is not None and len(inputs) == 2:  # noqa: PLR2004 # x and c
@@ -91,26 +128,26 @@ class NoNumbers:
         self.__array__()
 
 
-class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
+class KerasTensor(Symbolic, SaysWhatIsLeftOut):
     """A symbolic output of a layer: its shape, and the layers that compute it.
 
     Args:
         start: the input layer.
         sample: the shape of one sample.
-        before: what the last layer on the way is called on; None where the input layer gives this out.
+        before: the symbolic tensor that the last layer was called on; None for the output of the input layer.
         layer: that last layer, or a model.
         mode: the argument `training` that it was called with.
-        given: its other arguments beside the inputs, None for nothing.
+        given: the other arguments of that call; None if there are none.
     """
 
     dtype = "float32"
 
     def __init__(
         self,
-        start: Linked,
+        start: Callee,
         sample: Shape,
         before: KerasTensor | None = None,
-        layer: Any = None,
+        layer: Callee | None = None,
         *,
         mode: bool | None = None,
         given: CallArguments | None = None,
@@ -119,8 +156,12 @@ class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
         self._before, self._layer, self._mode, self._given = before, layer, mode, given
 
     @property
+    def _as_tensor(self) -> KerasTensor:
+        return self
+
+    @property
     def layers(self) -> tuple[Any, ...]:
-        """The layers that follow the input layer, models among them, the last of which gives this out."""
+        """The layers and models between the input layer and this tensor, in the order of their calls."""
         return tuple(each._layer for each in self._calls)
 
     @property
@@ -130,13 +171,13 @@ class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
 
     @property
     def arguments(self) -> tuple[CallArguments | None, ...]:
-        """What else each of the layers was called with beside its inputs."""
+        """The other arguments that each of the layers was called with."""
         return tuple(each._given for each in self._calls)
 
     @property
     def _calls(self) -> list[KerasTensor]:
-        """What each call of a layer on the way has given out."""
-        # Not kept: in a chain of n layers, n lists would have n * n / 2 members.
+        """The output of each call between the input layer and this tensor."""
+        # It is computed each time: in a chain of n layers, stored lists would have n * n / 2 entries.
         found, each = [], self
         while each._before is not None:
             found.append(each)
@@ -156,7 +197,7 @@ class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
     @property
     def name(self) -> str:
         """Name of the layer that computes it."""
-        return str((self.start if self._before is None else self._layer).name)
+        return str((self.start if self._layer is None else self._layer).name)
 
     def comes_from(self, other: KerasTensor) -> bool:
         """Returns whether this tensor is computed from `other`, or is the same."""
@@ -165,7 +206,7 @@ class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
         return same and self.start is other.start
 
     def through(
-        self, layer: Any, training: bool | None = None, arguments: CallArguments | None = None
+        self, layer: Callee, training: bool | None = None, arguments: CallArguments | None = None
     ) -> KerasTensor:
         """Returns the symbolic output of a layer or model called on this tensor, and creates its weights.
 
@@ -183,79 +224,18 @@ class KerasTensor(NoNumbers, SaysWhatIsLeftOut):
 
 
 def symbol_of(value: Any) -> KerasTensor | None:
-    """`value` where it stands for an array to come, an input layer included; None for anything else."""
-    if isinstance(value, (list, tuple)) and len(value) == 1 and symbol_of(value[0]) is not None:
+    """Returns the symbolic tensor that `value`, or the one entry of a list, is; None for anything else."""
+    if isinstance(value, Symbolic):
+        return value._as_tensor
+    if isinstance(value, (list, tuple)) and len(value) == 1:
         return symbol_of(value[0])
-    sample = getattr(value, "_input_sample_shape", None)
-    return value if isinstance(value, KerasTensor) else None if sample is None else KerasTensor(value, sample)
+    return None
 
 
-class Linked(Penalised):
-    """What a layer knows of its place in a model."""
-
-    compute_dtype = variable_dtype = "float32"
-    _training_by_default = False
-    _input_sample_shape: Shape | None = None
-    """The shape of one sample, for what a model begins with."""
-    supports_masking = False
-    """Whether rows that a mask leaves out of account stay so after this layer."""
-    _makes_mask = False
-    """Whether its inputs say which rows later layers leave out of account."""
-    _consumes_mask = False
-    """Whether it leaves these out itself, so that none are left."""
-    _masks_statistics = False
-    """Whether it leaves these out of what it finds in training."""
-
-    @property
-    def _reads_mask(self) -> bool:
-        """Whether it does something else where a mask leaves out rows of its inputs."""
-        return self._consumes_mask or self._masks_statistics or accepts(getattr(self, "call", None), "mask")
-
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Returns the mask of the outputs, bool (n, ...), or None if nothing is masked.
-
-        `inputs` are (n, ..., features), `previous_mask` is their mask, bool (n, ...) or None.
-        """
-        del inputs
-        return None if self._consumes_mask else previous_mask
-
-    @property
-    def _leaves(self) -> list[Any]:
-        """The layers that this one consists of: itself."""
-        return [self]
-
-    def _modes_of_leaves(self, training: bool | None) -> list[bool]:
-        """For each of `leaves` what `training` is in it where this one is called with `training`; None: not told."""
-        return [self._training_by_default if training is None else training]
-
-    def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """The shape of one output for one input of `input_shape`; ValueError where that doesn't fit."""
-        return input_shape
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Returns the shape of the outputs for inputs of shape `input_shape`, both `(None, ...)`."""
-        sample = shape(tuple(input_shape)[1:], "input_shape")
-        return (None, *self._output_shape_for(sample))
-
-    @property
-    def input(self) -> KerasTensor:
-        """The symbolic input of the layer in its model. Raises AttributeError if it is in no model."""
-        return self._symbol("input", 0)
-
-    @property
-    def output(self) -> KerasTensor:
-        """The symbolic output of the layer in its model. Raises AttributeError if it is in no model."""
-        return self._symbol("output", 1)
-
-    def _symbol(self, what: str, after: int) -> KerasTensor:
-        if self._input_sample_shape is not None:
-            return KerasTensor(self, self._input_sample_shape)
-        for place in self._places:
-            model = place.model()
-            if model is not None and any(layer is self for layer in model.layers):
-                return model._symbol_at(self, after)  # type: ignore[no-any-return] # models are above
-        msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
-        raise AttributeError(msg)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+def holds_symbol(value: Any) -> bool:
+    """Whether `value` is symbolic, or a list or dict with a symbolic value at any depth."""
+    if isinstance(value, (list, tuple)):
+        return any(map(holds_symbol, value))
+    if isinstance(value, dict):
+        return any(map(holds_symbol, value.values()))
+    return isinstance(value, Symbolic)

@@ -1,120 +1,218 @@
-"""What follows from the weights of a layer or a model, whoever keeps them."""
+"""Weight arrays of layers: what is known of them before they exist, and the arrays that users get."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._base.checks import REAL, flag
+from engine._base.checks import REAL, Shape
 from engine._base.cpp import Float32
+from engine._base.tensor_like import StoredArray, Tensor
+from engine.constraints import Constraint
+from engine.initializers import GlorotUniform, Initializer
+from engine.initializers.base import as_weight
+from engine.regularizers import Regularizer
+
+# The largest number of values in one array: 4 TiB. More is a mistake, such as a zero too many in `input_shape`.
+MOST_WEIGHTS = 2**40
 
 
-class HasWeights:
-    """Base class of layers and models: access to the weights, in the order of `get_weights`."""
+class Weight(NamedTuple):
+    """The description of one weight array of a layer."""
 
     name: str
-    _trainable = True
+    shape: Shape
+    initializer: Initializer | None
+    """None is glorot_uniform, as in Keras."""
+    trainable: bool = True
+    regularizer: Regularizer | None = None
+    constraint: Constraint | None = None
+
+    def start(self, layer: str) -> Float32:
+        """Returns the initial values; `layer` is the name of the layer, for messages."""
+        initializer = self.initializer or GlorotUniform()
+        return as_weight(initializer(self.shape), self.shape, f"the start of {layer}'s {self.name}")
+
+
+def asked(**weights: Weight) -> dict[str, Any]:
+    """Returns the fields of a core operation for the penalties and constraints of its weights.
+
+    Args:
+        weights: by the core's names of them, such as `kernel` and `bias`.
+    """
+    found: dict[str, Any] = {}
+    for name, weight in weights.items():
+        found |= weight.regularizer._lower(name) if weight.regularizer else {}
+        if weight.constraint:
+            found[f"{name}_constraint"] = weight.constraint._lower(len(weight.shape))
+    return found
+
+
+class WeightOwner(Protocol):
+    """A layer, as its weight arrays know it."""
+
+    name: str
+    _specs: list[Weight]
 
     @property
     def trainable(self) -> bool:
-        """Whether training updates the weights. Assigning it to a model sets it for all of its layers.
-
-        A new value takes effect at the next `compile`.
-        """
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = flag(value, "trainable")
-        for part in self._parts():
-            part.trainable = self._trainable
-
-    def _parts(self) -> Sequence[HasWeights]:
-        """What it is made of, if it is made of such."""
-        return ()
+        """Whether training updates the weights."""
 
     @property
-    @abstractmethod
     def built(self) -> bool:
         """True if the weights have been created."""
 
     @property
-    @abstractmethod
-    def weights(self) -> list[Float32]:
-        """The current weights as read-only arrays; empty before they are created."""
+    def _weight_names(self) -> list[str]:
+        """The names of the weights, such as `kernel`."""
+
+    def _weight_at(self, index: int) -> Float32:
+        """Returns the current values of weight number `index`, read-only."""
+
+    def _set_weight(self, index: int, value: ArrayLike) -> None:
+        """Sets weight number `index`."""
+
+
+class Named:
+    """The names and properties of a weight array. Subclasses say which layer the array belongs to."""
 
     @property
-    @abstractmethod
-    def trainable_weights(self) -> list[Float32]:
-        """The weights that training updates, as read-only arrays."""
-
-    @property
-    @abstractmethod
-    def non_trainable_weights(self) -> list[Float32]:
-        """The weights that training doesn't update by gradients, as read-only arrays."""
-
-    @abstractmethod
-    def _not_built(self, action: str) -> Exception:
-        """What to raise where `action` needs weights that aren't there."""
-
-    @property
-    def variables(self) -> list[Float32]:
-        """The same as `weights`."""
-        return self.weights
-
-    @property
-    def trainable_variables(self) -> list[Float32]:
-        """The same as `trainable_weights`."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self) -> list[Float32]:
-        """The same as `non_trainable_weights`."""
-        return self.non_trainable_weights
+    def _origin(self) -> tuple[WeightOwner, Weight]:
+        """The layer that the array belongs to, and the description of the weight; every subclass overrides it."""
+        raise NotImplementedError
 
     @property
     def path(self) -> str:
-        """The same as `name`. Paths of weights such as "dense/kernel" begin with it."""
-        return self.name
+        """Name of layer and weight, such as "dense/kernel"."""
+        layer, weight = self._origin
+        return f"{layer.name}/{weight.name}"
 
     @property
-    def input_dtype(self) -> str:
-        """The dtype to which inputs are converted, "float32"."""
-        return "float32"
+    def name(self) -> str:
+        """Name of the weight, such as "kernel"."""
+        return self._origin[1].name
 
     @property
-    def metrics_variables(self) -> list[Any]:
-        """The variables of the metrics."""
-        return [variable for metric in self.metrics for variable in metric.variables]
+    def trainable(self) -> bool:
+        """Whether training updates the weight."""
+        layer, weight = self._origin
+        return layer.trainable and weight.trainable
 
     @property
-    def metrics(self) -> list[Any]:
-        """The metrics that it keeps: none."""
-        return []
+    def regularizer(self) -> Regularizer | None:
+        """The penalty on the weight; None if there is none."""
+        return self._origin[1].regularizer
 
-    def count_params(self) -> int:
-        """Returns the total number of weight values."""
-        if not self.built:
-            raise self._not_built("count_params()")
-        return sum(array.size for array in self.weights)
+    @property
+    def constraint(self) -> Constraint | None:
+        """The constraint on the weight, applied after every step; None if there is none."""
+        return self._origin[1].constraint
 
-    def get_weights(self) -> list[Float32]:
-        """Returns copies of the weights as a list of arrays."""
-        return [np.array(array, order="C") for array in self.weights]
 
-    def _checked(self, weights: Sequence[ArrayLike]) -> list[Float32]:
-        """`weights` as float32 arrays of the shapes that there are; an error says which doesn't fit."""
-        if not self.built:
-            raise self._not_built("set_weights()")
-        return checked_weights(weights, self.weights, self.name)
+class LayerWeight(Named, Tensor):
+    """A read-only copy of a weight array that knows its layer.
+
+    An array that is computed from it knows no layer: it has no name, and can't be assigned.
+    """
+
+    _owner: weakref.ref[WeightOwner] | None = None
+    _index = 0
+
+    @classmethod
+    def of(cls, layer: WeightOwner, index: int, values: Float32) -> LayerWeight:
+        """Returns `values`, weight number `index` of `layer`, as such an array."""
+        array = values.view(cls)
+        array.flags.writeable = False
+        array._owner, array._index = weakref.ref(layer), index
+        return array
+
+    @property
+    def value(self) -> Float32:
+        """The values as a plain array."""
+        return self.view(np.ndarray)
+
+    def assign(self, value: ArrayLike) -> None:
+        """Sets the weight of the layer to `value`, of the same shape. This copy keeps its values."""
+        self._origin[0]._set_weight(self._index, value)
+
+    def assign_add(self, value: ArrayLike) -> None:
+        """Adds `value` to the current weight of the layer."""
+        self.assign(self._origin[0]._weight_at(self._index) + np.asarray(value))
+
+    def assign_sub(self, value: ArrayLike) -> None:
+        """Subtracts `value` from the current weight of the layer."""
+        self.assign_add(-np.asarray(value))
+
+    @property
+    def _origin(self) -> tuple[WeightOwner, Weight]:
+        layer = None if self._owner is None else self._owner()
+        if layer is None:
+            msg = "this array is no weight of a layer: it was computed from one, or the layer is gone"
+            raise AttributeError(msg)
+        return layer, layer._specs[self._index]
+
+
+class CustomWeight(Named, StoredArray):
+    """A weight array of a custom layer. NumPy functions accept it as an array of its current values.
+
+    Args:
+        layer: the layer that has the weight.
+        index: its number among the layer's weights.
+    """
+
+    def __init__(self, layer: WeightOwner, index: int) -> None:
+        self._layer = weakref.ref(layer)
+        self._index = index
+
+    @property
+    def value(self) -> Float32:
+        """The current values as a read-only array."""
+        return self._owner._weight_at(self._index)
+
+    @property
+    def T(self) -> Float32:  # noqa: N802 # NumPy's name
+        """The transposed array."""
+        return self.value.T
+
+    def assign(self, value: Any) -> None:
+        """Sets the weight to `value`, of the same shape."""
+        self._owner._set_weight(self._index, np.asarray(value))
+
+    @property
+    def _owner(self) -> WeightOwner:
+        layer = self._layer()
+        if layer is None:
+            msg = "the layer that this weight belongs to is gone"
+            raise RuntimeError(msg)
+        return layer
+
+    @property
+    def _origin(self) -> tuple[WeightOwner, Weight]:
+        return self._owner, self._owner._specs[self._index]
+
+    def __repr__(self) -> str:
+        return f"<CustomWeight shape={self.shape}>"
+
+
+class NamedWeight:
+    """An attribute of a layer class: the current weight of that name, read-only; None if the layer has no such weight."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, layer: WeightOwner | None, owner: type) -> Any:
+        if layer is None:
+            return self
+        names = layer._weight_names if layer.built else []
+        return layer._weight_at(names.index(self._name)) if self._name in names else None
 
 
 def checked_weights(weights: Sequence[ArrayLike], current: Sequence[Float32], owner: str) -> list[Float32]:
-    """`weights` as float32 arrays of the shapes of `current`; ValueError says which doesn't fit."""
+    """Returns `weights` as float32 arrays of the shapes of `current`; ValueError says which one doesn't fit."""
     arrays = [np.asarray(array) for array in weights]
     if len(arrays) != len(current):
         msg = (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine._base.host_steps import LossStep
 from engine._base.spec import meant, snake_case
 from engine._data.given_targets import Form, counted_of, weighed, weights_of
 from engine._data.target_shapes import aligned
@@ -82,13 +83,11 @@ class HostLoss(Loss):
         target = "sparse" if self._wants_indices else "dense"
         return {"kind": "host", "target": target, "reduction": REDUCTIONS[self.reduction]}
 
-    def _run(
-        self, batch: Mapping[str, Array], form: Form, factor: float, output_shape: tuple[int, ...]
-    ) -> None:
-        """Fill in the losses of `batch` and, for training, the gradient.
+    def _run(self, batch: LossStep, form: Form, factor: float, output_shape: tuple[int, ...]) -> None:
+        """Fills in the losses of a host step and, for training, the gradient.
 
         Args:
-            batch: what the core calls a host step with.
+            batch: the host step.
             form: in which the targets were given.
             factor: of the loss beside the regularisation.
             output_shape: of one sample.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine._base.lazy_imports import no_attribute
-from engine.models.chains import Functional, Model, Sequential
 from engine.models.cloning import clone_model
+from engine.models.model import Functional, Model
+from engine.models.sequential import Sequential
 
 if TYPE_CHECKING:
     from engine.saving import load_model, model_from_json, save_model

@@ -7,7 +7,8 @@ from typing import Any
 
 from engine._base.checks import flag, require
 from engine.layers import InputLayer, Layer
-from engine.models.chains import Model, Sequential
+from engine.models.model import Model
+from engine.models.sequential import Sequential
 
 
 def clone_model(

@@ -1,39 +1,383 @@
-"""The verbs of every model: compile, fit, evaluate, predict, and the same for single batches."""
+"""`Model`, the base class of all models and the functional form, a chain of layers from an input to an output."""
 
 from __future__ import annotations
 
 import math
+import os
 import threading
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, cast
+from itertools import chain, islice, repeat
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._base.checks import Shape, flag
-from engine._base.cpp import Float32, NotFiniteError, Program, first_nonfinite_row
+from engine._base.checks import (
+    LARGEST,
+    Shape,
+    below_one,
+    choice,
+    config_of,
+    fits,
+    flag,
+    integer,
+    label,
+    listing,
+    nearest,
+    require,
+    text_of_axes,
+    without_batch,
+)
+from engine._base.cpp import (
+    Float32,
+    Loan,
+    NotFiniteError,
+    Operation,
+    Program,
+    build,
+    first_nonfinite_row,
+    read_weights,
+)
+from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.random_state import next_sampling
+from engine._base.registered_objects import custom_object_scope
+from engine._base.spec import auto_name, snake_case
 from engine._base.tensor_like import Tensor
 from engine._base.tracebacks import without_own_frames
-from engine._data.array_conversion import complaint, require_sample_shape, sample_shape_of_none
-from engine._data.batch_streams import batches_of, yields_batches
+from engine._data.array_conversion import (
+    complaint,
+    only_array,
+    real_array,
+    require_sample_shape,
+    sample_shape_of_none,
+)
+from engine._data.batch_streams import Stream, batches_of, yields_batches
+from engine._data.frames import feature_names, in_order_of
 from engine._data.lazy_rows import LazyRows, part_of, require_tokens, taken_at_once, unchecked_rows
-from engine._printing.progress import PATIENCE, Progress, impatient, require_verbose
+from engine._data.sources import Samples, Source, unpacked
+from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
+from engine._training.checked_samples import Targeting, checked_samples, rows_of
 from engine._training.compile_arguments import Compiled
-from engine._training.fit_arguments import FitOptions, goals, limited, optional, resolve_batch_size
+from engine._training.diagnostic_warnings import all_finite, warn_of_layers, warn_of_loss, warn_of_weights
+from engine._training.fit_arguments import (
+    BATCH_SIZE,
+    FitOptions,
+    goals,
+    limited,
+    optional,
+    resolve_batch_size,
+)
 from engine._training.prediction import delivered, predict, predict_stream, target_for
 from engine._training.recovery import Recovery
 from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
-from engine.layers.symbols import symbol_of
-from engine.models.exchange import ExchangedModel
-from engine.models.saved import SavedModel
+from engine.layers import Embedding, InputLayer, Layer
+from engine.layers._call_arguments import canonical_dtype
+from engine.layers.layer import JOINING, Part
+from engine.layers.symbols import CallArguments, KerasTensor, symbol_of
+from engine.metrics import Metric
+from engine.models.chain_config import config_of_chain, made_from_arguments, parts_from_config
+from engine.models.lengths import Lowering, ProgramsByShape, known_shape
+from engine.models.lock import ModelLock
+from engine.models.stack import (
+    first_uses,
+    loss_is_masked,
+    operations_through,
+    reseeded,
+    shapes_through,
+    summary_rows,
+    tracked,
+    with_parts,
+)
+from engine.optimizers import Optimizer
+from engine.optimizers.optimizer import registry as optimizer_registry
+from engine.utils.serialization import arguments_in, modes_in
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+PathLike = str | os.PathLike[str]
+
+# The dtypes of samples that the core reads as they are.
+_READ_BY_CORE = frozenset(map(np.dtype, (np.float32, np.float64, np.uint8)))
+# The arguments of `compile` that `get_compile_config` lists beside the optimizer.
+_COMPILE_ARGUMENTS = (
+    "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution", "jit_compile",
+)  # fmt: skip
 
 
-class TrainableModel(ExchangedModel, SavedModel):
-    """Base class of models: `compile`, `fit`, `evaluate` and `predict`."""
+class Model(Part, SaysWhatIsLeftOut):
+    """A model made of layers. `Model(inputs, outputs)` is the chain of layers from `inputs` to `outputs`.
+
+    Args:
+        inputs: the symbolic input, as returned by `Input` or by a layer, such as `model.input`.
+        outputs: the symbolic output: what the last layer returned when the chain of layers was called on `inputs`.
+        name: name of the model; default `functional` with a number.
+        options: the same arguments by keyword.
+    """
+
+    # A model is a list of parts, layers and models of layers. Its program computes all layers, whichever models they
+    # are in, and holds their weights. If another model uses a layer too, the two programs share its weights in memory,
+    # so that each sees at once what the other has learnt.
+    #
+    # Methods that change the model or its metrics hold `_lock`. Predictions don't: they may run in many threads.
+
+    dtype = compute_dtype = variable_dtype = "float32"
+    _is_chain = True
+    _samplings = 0
+    """The number of calls so far that drew random numbers."""
+    _sequential: ClassVar[type[Model]]
+    """The class Sequential, which is derived from this one."""
+
+    # Construction.
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Returns a Functional for `Model(inputs, outputs)`, and an object of the subclass for a subclass."""
+        del args, options
+        return cast("Self", object.__new__(cast("type[Any]", Functional if cls is Model else cls)))
+
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, **options: Any
+    ) -> None:
+        given = {"inputs": symbol_of(inputs), "outputs": symbol_of(outputs)}
+        for argument, value in (("inputs", inputs), ("outputs", outputs)):
+            if given[argument] is None:
+                msg = (
+                    f"`{argument}` must be what Input() or a layer called on it has returned, one of them, as models are "
+                    f"chains of layers here; got {value!r}"
+                )
+                raise TypeError(msg)
+        if options:
+            msg = f"Model takes `inputs`, `outputs` and `name`, got {', '.join(map(repr, options))}"
+            raise TypeError(msg)
+        first, last = given["inputs"], given["outputs"]
+        if first is None or last is None or not last.comes_from(first):
+            msg = "`outputs` must come from `inputs`, an Input(), through layers alone: they belong to another one"
+            raise ValueError(msg)
+        begin = len(first.layers)
+        self._begin(name, last.modes[begin:], last.arguments[begin:])
+        start = InputLayer(batch_shape=first.shape) if first.layers else first.start
+        self._restack(*with_parts(None, [], [start, *last.layers[begin:]]), None)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"):
+            if name in vars(cls):
+                msg = (
+                    f"{cls.__name__} can't have a `{name}` of its own, as the core runs the layers, a chain of them, and "
+                    "their training: write a layer, a loss, a metric or a callback that does this; pass `inputs` and "
+                    "`outputs` to super().__init__(), or derive from Sequential"
+                )
+                raise TypeError(msg)
+
+    def _begin(
+        self,
+        name: str | None,
+        modes: Sequence[bool | None] = (),
+        arguments: Sequence[CallArguments | None] = (),
+    ) -> None:
+        """Sets the attributes of a model that has no layers yet.
+
+        Args:
+            name: of the model; default the name of the class with a number.
+            modes: the argument `training` of each layer's call; empty if no call has arguments.
+            arguments: the other arguments of each layer's call, in the same way.
+        """
+        self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
+
+        # The layers, and the program that computes them.
+        self._inputs: InputLayer | None = None
+        self._layers: list[Part] = []
+        self._modes, self._arguments = modes, arguments
+        self._operations: list[Operation] = []
+        self._program: Program | None = None
+        self._by_shape: ProgramsByShape | None = None  # if an axis of the samples has no fixed length
+        self._attached: list[Layer] = []  # the layers whose weights the program has
+        self._outers: weakref.WeakSet[Model] = weakref.WeakSet()  # the models that this one is a part of
+        self._sample_shape: Shape | None = None
+        self._output_shape: Shape | None = None
+        self._tokens: int | None = None  # if the inputs are indices: how many different ones there are
+        self._penalised: list[Layer] = []  # the layers with a penalty on their outputs
+        self._mixed = False  # whether a call without `training` is a call with training=True for some layer
+
+        # What `compile` was called with.
+        self._compiled: Compiled | None = None
+        self._compile_arguments: dict[str, Any] = {}
+        self._uncompiled_optimizer: Optimizer | None = None  # assigned before `compile`
+        self._run_eagerly = False
+
+        # Training.
+        self.history: History | None = None
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
+        self._feature_names: list[str] | None = None  # the columns of the data frame that `fit` got last
+        self._fitting: threading.Thread | None = None  # the thread that runs `fit`
+        self._recovery: Recovery | None = None  # of the training that is running
+        self._lock = ModelLock()
+
+        # Warnings.
+        self._trained_with: Compiled | None = None  # its training was checked for layers that can't learn
+        self._suspect = False  # whether a loss was NaN or infinite, so that weights may be
+        self._told_of: set[str] = set()  # the actions whose warning of such weights has been given
+
+    # Compile.
+
+    def compile(  # noqa: PLR0917 # Keras' signature
+        self,
+        optimizer: object = "rmsprop",
+        loss: object = None,
+        loss_weights: object = None,
+        metrics: object = None,
+        weighted_metrics: object = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Configures the model for training. Weights keep their values; the optimizer state is reset.
+
+        Args:
+            optimizer: name of an optimizer, or an instance from `engine.optimizers`.
+            loss: name, function or instance from `engine.losses`, or a custom loss with a gradient. "crossentropy"
+                selects the crossentropy that matches the labels. With None the loss is the sum of what layers add
+                to it (penalties and `add_loss`), and `fit` needs no `y`.
+            loss_weights: factor by which the loss is multiplied. It doesn't scale regularization penalties.
+            metrics: list of names or instances from `engine.metrics`. "accuracy" selects the accuracy that matches
+                the labels.
+            weighted_metrics: list of metrics that are weighted by `sample_weight` and `class_weight`.
+            run_eagerly: Ignored. The model is always compiled ahead.
+            steps_per_execution: Ignored. A whole epoch runs in one call.
+            jit_compile: Ignored. Keras accepts it.
+            auto_scale_loss: Ignored. Training in float32 needs no loss scaling.
+
+        Raises:
+            ValueError: for an unknown name, or a metric that doesn't match the loss. The model is unchanged then.
+        """
+        run_eagerly = flag(run_eagerly, "run_eagerly")
+        integer(steps_per_execution, "steps_per_execution", 1)
+        choice(jit_compile, "jit_compile", ("auto", True, False))
+        flag(auto_scale_loss, "auto_scale_loss")
+        with self._lock:
+            self._require_idle("compiled")
+            compiled = Compiled(optimizer, loss, loss_weights, metrics, weighted_metrics)
+            self._apply(compiled)
+            self._compile_arguments = {
+                "loss": loss,
+                "loss_weights": loss_weights,
+                "metrics": metrics,
+                "weighted_metrics": weighted_metrics,
+                "run_eagerly": run_eagerly,
+                "steps_per_execution": int(steps_per_execution),
+                "jit_compile": jit_compile,
+            }
+            self._compiled, self._run_eagerly = compiled, run_eagerly
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Returns the arguments of `compile` as plain Python values; an empty dict before `compile`."""
+        from engine.utils import serialize_keras_object
+
+        if self._compiled is None:
+            return {}
+        config: dict[str, Any] = serialize_keras_object(
+            {"optimizer": self._compiled.optimizer} | self._compile_arguments
+        )
+        return config
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compiles the model with the arguments in `config`, as returned by `get_compile_config`."""
+        require(Mapping, config, "config", "a dict as get_compile_config() returns it")
+        known = {"optimizer", "auto_scale_loss", *_COMPILE_ARGUMENTS}
+        self.compile(**{name: value for name, value in config.items() if name in known})
+
+    @property
+    def compiled(self) -> bool:
+        """True if `compile` has been called."""
+        return self._compiled is not None
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """The optimizer, or None before `compile`. Assigning another one starts with a new optimizer state."""
+        return self._uncompiled_optimizer if self._compiled is None else self._compiled.optimizer
+
+    @optimizer.setter
+    def optimizer(self, value: object) -> None:
+        optimizer = optimizer_registry.get(value)
+        with self._lock:
+            self._require_idle("given another optimizer")
+            if self._compiled is None:
+                self._uncompiled_optimizer = optimizer
+                return
+            before = self._compiled.optimizer
+            self._compiled.optimizer = optimizer
+            try:
+                self._apply(self._compiled)
+            except BaseException:
+                self._compiled.optimizer = before
+                raise
+
+    @property
+    def loss(self) -> Any:
+        """The loss given to `compile`, or None before."""
+        return self._compile_arguments.get("loss")
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics: the mean of the loss, then those given to `compile`, with the state of the last pass."""
+        return [] if self._compiled is None else self._compiled.tracked
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The names of the values that `evaluate` returns, in their order; empty before `compile`."""
+        return [] if self._compiled is None else list(self._compiled.names)
+
+    @property
+    def metrics_variables(self) -> list[Any]:
+        """The state variables of the metrics."""
+        return [variable for metric in self.metrics for variable in metric.variables]
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Returns a dict from the name of each metric to its value in the last pass."""
+        return dict(zip(self.metrics_names, [metric.result() for metric in self.metrics], strict=True))
+
+    def reset_metrics(self) -> None:
+        """Resets the state of all metrics."""
+        with self._lock:
+            for metric in self.metrics:
+                metric.reset_state()
+
+    @property
+    def run_eagerly(self) -> bool:
+        """The argument `run_eagerly` of `compile`. It has no effect: the model is always compiled ahead."""
+        return self._run_eagerly
+
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        self._run_eagerly = flag(value, "run_eagerly")
+
+    def _direction_of(self, name: str) -> str | None:
+        """Returns "up" if larger values of the loss or metric `name` are better, "down" if smaller ones; None if unknown."""
+        return self._require_compiled().direction(name)
+
+    def _require_compiled(self) -> Compiled:
+        """Returns what `compile` was called with; ValueError before."""
+        if self._compiled is None:
+            msg = (
+                f"model {self.name!r} is not compiled: call compile() first, such as "
+                "model.compile('adam', loss='sparse_categorical_crossentropy')"
+            )
+            raise ValueError(msg)
+        return self._compiled
+
+    def _require_idle(self, action: str) -> None:
+        """Raises RuntimeError while `fit` is running."""
+        if self._fitting is not None and self._fitting.is_alive():  # in a forked child the thread isn't alive
+            msg = f"model {self.name!r} can't be {action} while it is being fitted"
+            raise RuntimeError(msg)
+
+    # Training and evaluation.
 
     @without_own_frames
     def fit(  # noqa: PLR0917 # Keras' signature
@@ -208,120 +552,6 @@ class TrainableModel(ExchangedModel, SavedModel):
                 return compiled.result(trainer.evaluate(source, size, limit), as_dict)
 
     @without_own_frames
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: int | str = "auto",
-        steps: int | None = None,
-        callbacks: object = None,
-        *,
-        out: Float32 | None = None,
-    ) -> Float32:
-        """Returns the outputs of the model for samples. Several threads may call it at the same time.
-
-        Args:
-            x: samples, as for `fit`.
-            batch_size: samples per step for the progress bar and callbacks, default 32. It has no effect on the
-                result.
-            verbose: 0 prints nothing, 1 a progress bar, 2 a line; "auto" prints one of them if prediction takes
-                more than half a second.
-            steps: number of batches to use, from the first sample on; default all.
-            callbacks: list of instances from `engine.callbacks`.
-            out: float32 array (n, outputs) to write the result to. It is unchanged if an argument is wrong, except
-                when `x` holds NaN or infinity, which is found during computation.
-
-        Returns:
-            float32 (n, outputs), or `out`; `predict(x)[i]` has the same bits as `predict(x[i:i + 1])[0]`.
-
-        Raises:
-            ValueError, TypeError: if data or arguments don't match the model.
-        """
-        limit, given_size = optional(steps, "steps"), optional(batch_size, "batch_size")
-        if self._suspect:
-            self._warn_of_weights("predict()")
-        if yields_batches(x):
-            return self._predict_stream(x, _capped_steps(limit, batches_of(x)), verbose, callbacks, out)
-        x = self._input_in(x, "x", self._feature_names)
-        rows = unchecked_rows(x, self._sample_shape)
-        require_tokens(rows, self._tokens, "x")
-        size = resolve_batch_size(given_size, limit, len(rows))
-        limit = _capped_steps(limit, math.ceil(len(rows) / size))
-        rows = rows if limit is None else part_of(rows, 0, limit * size)
-        self._forget_penalties()
-        shape = self._output_shape_of(rows.shape[1:])
-        target = None if out is None else target_for(out, shape, rows)
-        try:
-            nobody_to_tell = callbacks is None and len(rows) <= size and not impatient(verbose)
-            if nobody_to_tell and not isinstance(rows, LazyRows):
-                outputs = self._built_for(rows.shape[1:]).predict(rows, target, True)
-            else:
-                hooks, program = CallbackList(callbacks), self._built_for(rows.shape[1:])
-                shown = hooks.verbose_beside(verbose)
-                with Progress(shown, math.ceil(len(rows) / size), PATIENCE) as progress:
-                    hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
-                    outputs = predict(program, rows, size, hooks, progress, out=target)
-        except NotFiniteError as error:
-            raise complaint(x, self._sample_shape, error) from None
-        return outputs.reshape(len(outputs), *shape) if out is None else delivered(outputs, out)
-
-    def _predict_stream(
-        self, x: object, steps: int | None, verbose: object, callbacks: object, out: object
-    ) -> Float32:
-        """The outputs for batches as `x` yields them, or for the first `steps` of them."""
-        if out is not None:
-            msg = "`out` needs samples whose number is known, but `x` yields batches: leave it out"
-            raise ValueError(msg)
-        hooks = CallbackList(callbacks)
-        with Progress(hooks.verbose_beside(verbose), steps or batches_of(x), PATIENCE) as progress:
-            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
-            return predict_stream(self._outputs, x, steps, hooks, progress)
-
-    def __call__(self, x: Any, training: bool | None = None) -> Any:
-        """Returns the outputs for one batch, or the symbolic output for a symbolic input.
-
-        Args:
-            x: samples (n, ...), or a symbolic input, as returned by `Input` or a layer.
-            training: whether layers behave as in training, such as dropout. With None each layer uses the value it
-                was called with in the model, or its default: True for layers that augment images, otherwise False.
-
-        Returns:
-            float32 (n, ...).
-
-        Raises:
-            ValueError, TypeError: if the data doesn't match the model.
-        """
-        given = None if training is None else flag(training, "training")
-        symbol = symbol_of(x)
-        if symbol is not None:
-            return symbol.through(self, given)
-        return self._outputs(x, "x", given, called=True).view(Tensor)
-
-    def _outputs(
-        self, x: object, name: str, training: bool | None = False, *, called: bool = False
-    ) -> Float32:
-        """The outputs for one batch; `called` notes the penalties on outputs, which `losses` then tells."""
-        x = self._input_in(x, name, self._feature_names)
-        if (sample := sample_shape_of_none(x, name)) is not None:
-            require_sample_shape(sample, self._sample_shape, name)
-            self._built_for(sample)
-            return np.zeros((0, *self._output_shape_of(sample)), np.float32)
-        rows = unchecked_rows(x, self._sample_shape, name)
-        require_tokens(rows, self._tokens, name)
-        program = self._built_for(rows.shape[1:])
-        if (self._mixed and training is None) or (called and self._penalised):
-            array = rows[:] if isinstance(rows, LazyRows) else rows
-            if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
-                raise complaint(x, self._sample_shape, NotFiniteError(), name)
-            return self._by_layer(array, training)
-        seed = next_sampling(self) if training else 0
-        try:
-            outputs = program.predict(taken_at_once(rows), None, True, bool(training), seed)
-            return self._shaped(outputs, rows.shape[1:])
-        except NotFiniteError as error:
-            raise complaint(x, self._sample_shape, error, name) from None
-
-    @without_own_frames
     def train_on_batch(
         self,
         x: ArrayLike,
@@ -330,9 +560,17 @@ class TrainableModel(ExchangedModel, SavedModel):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """Runs one training step on one batch, all of `x`, and returns the loss and metrics.
+        """Runs one training step on one batch and returns the loss and metrics, computed before the weights are updated.
 
-        The arguments are those of `fit`, the result is that of `evaluate`, computed before the weights are updated.
+        Args:
+            x: the samples of the batch, as for `fit`.
+            y: their targets, as for `fit`.
+            sample_weight: weights of the samples (n,), as for `fit`.
+            class_weight: dict from class index to weight, as for `fit`.
+            return_dict: whether to return a dict.
+
+        Returns:
+            The result of `evaluate`.
         """
         with self._lock:
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
@@ -362,7 +600,17 @@ class TrainableModel(ExchangedModel, SavedModel):
         sample_weight: ArrayLike | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """Returns the loss and metrics of one batch, all of `x`. Arguments and result are those of `evaluate`."""
+        """Returns the loss and metrics of one batch.
+
+        Args:
+            x: the samples of the batch, as for `fit`.
+            y: their targets, as for `fit`.
+            sample_weight: weights of the samples (n,), as for `fit`.
+            return_dict: whether to return a dict.
+
+        Returns:
+            The result of `evaluate`.
+        """
         with self._lock.borrowed():
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
             self._forget_penalties()
@@ -375,17 +623,1083 @@ class TrainableModel(ExchangedModel, SavedModel):
             run.advance(0, 1, host=host)
             return compiled.result(run.totals, as_dict)
 
+    @property
+    def _current_recovery(self) -> Recovery:
+        """The state of the running training, for callbacks that back it up; RuntimeError if there is none."""
+        if self._recovery is None:
+            msg = "there is no training to back up: use BackupAndRestore in `callbacks` of fit()"
+            raise RuntimeError(msg)
+        return self._recovery
+
+    # Prediction.
+
+    @without_own_frames
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: object = None,
+        *,
+        out: Float32 | None = None,
+    ) -> Float32:
+        """Returns the outputs of the model for samples. Several threads may call it at the same time.
+
+        Args:
+            x: samples, as for `fit`.
+            batch_size: samples per step for the progress bar and callbacks, default 32. It has no effect on the
+                result.
+            verbose: 0 prints nothing, 1 a progress bar, 2 a line; "auto" prints one of them if prediction takes
+                more than half a second.
+            steps: number of batches to use, from the first sample on; default all.
+            callbacks: list of instances from `engine.callbacks`.
+            out: float32 array (n, outputs) to write the result to. It is unchanged if an argument is wrong, except
+                when `x` holds NaN or infinity, which is found during computation.
+
+        Returns:
+            float32 (n, outputs), or `out`; `predict(x)[i]` has the same bits as `predict(x[i:i + 1])[0]`.
+
+        Raises:
+            ValueError, TypeError: if data or arguments don't match the model.
+        """
+        usual = batch_size is None and steps is None and callbacks is None and out is None
+        if usual and not impatient(verbose):
+            outputs = self._predicted_at_once(x)
+            if outputs is not None:
+                return outputs
+        limit, given_size = optional(steps, "steps"), optional(batch_size, "batch_size")
+        if self._suspect:
+            self._warn_of_weights("predict()")
+        if yields_batches(x):
+            return self._predict_stream(x, _capped_steps(limit, batches_of(x)), verbose, callbacks, out)
+        x = self._input_in(x, "x", self._feature_names)
+        rows = unchecked_rows(x, self._sample_shape)
+        require_tokens(rows, self._tokens, "x")
+        size = resolve_batch_size(given_size, limit, len(rows))
+        limit = _capped_steps(limit, math.ceil(len(rows) / size))
+        rows = rows if limit is None else part_of(rows, 0, limit * size)
+        self._forget_penalties()
+        shape = self._output_shape_of(rows.shape[1:])
+        target = None if out is None else target_for(out, shape, rows)
+        try:
+            nobody_to_tell = callbacks is None and len(rows) <= size and not impatient(verbose)
+            if nobody_to_tell and not isinstance(rows, LazyRows):
+                outputs = self._built_for(rows.shape[1:]).predict(rows, target, True)
+            else:
+                hooks, program = CallbackList(callbacks), self._built_for(rows.shape[1:])
+                shown = hooks.verbose_beside(verbose)
+                with Progress(shown, math.ceil(len(rows) / size), PATIENCE) as progress:
+                    hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
+                    outputs = predict(program, rows, size, hooks, progress, out=target)
+        except NotFiniteError as error:
+            raise complaint(x, self._sample_shape, error) from None
+        return outputs.reshape(len(outputs), *shape) if out is None else delivered(outputs, out)
+
+    def _predicted_at_once(self, x: Any) -> Float32 | None:
+        """Returns the outputs for a few samples in an array that the core reads as it is; None for anything else.
+
+        This is what `predict` does for them, without the checks that have no effect on them, which would take longer
+        than the prediction.
+        """
+        program, shape = self._program, self._output_shape
+        if (
+            type(x) is not np.ndarray
+            or x.dtype not in _READ_BY_CORE
+            or x.shape[1:] != self._sample_shape
+            or not 0 < len(x) <= BATCH_SIZE
+            or not x.flags.carray
+            or self._by_shape is not None
+            or self._tokens is not None
+            or self._suspect
+            or program is None
+            or shape is None
+        ):
+            return None
+        if self._penalised:
+            self._forget_penalties()
+        try:
+            outputs = program.predict(x, None, True)
+        except NotFiniteError as error:
+            raise complaint(x, self._sample_shape, error) from None
+        return outputs if len(shape) == 1 else outputs.reshape(len(outputs), *shape)
+
+    def _predict_stream(
+        self, x: object, steps: int | None, verbose: object, callbacks: object, out: object
+    ) -> Float32:
+        """Returns the outputs for the batches that `x` yields, or for the first `steps` of them."""
+        if out is not None:
+            msg = "`out` needs samples whose number is known, but `x` yields batches: leave it out"
+            raise ValueError(msg)
+        hooks = CallbackList(callbacks)
+        with Progress(hooks.verbose_beside(verbose), steps or batches_of(x), PATIENCE) as progress:
+            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
+            return predict_stream(self._outputs, x, steps, hooks, progress)
+
     @without_own_frames
     def predict_on_batch(self, x: ArrayLike) -> Float32:
         """Returns the outputs of the model for one batch, all of `x`."""
         return self._outputs(x, "x")
 
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """Returns the outputs for one batch, or the symbolic output for a symbolic input.
+
+        Args:
+            x: samples (n, ...), or a symbolic input, as returned by `Input` or a layer.
+            training: whether layers behave as in training, such as dropout. With None each layer uses the value it
+                was called with in the model, or its default: True for layers that augment images, otherwise False.
+
+        Returns:
+            float32 (n, ...).
+
+        Raises:
+            ValueError, TypeError: if the data doesn't match the model.
+        """
+        given = None if training is None else flag(training, "training")
+        symbol = symbol_of(x)
+        if symbol is not None:
+            return symbol.through(self, given)
+        return self._outputs(x, "x", given, called=True).view(Tensor)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Returns the outputs of the model for one batch. Calling the model calls this method.
+
+        Args:
+            inputs: one batch (n, ...), or a symbolic input.
+            training: whether layers such as dropout behave as in training.
+        """
+        return self(inputs, training)
+
+    def _outputs(
+        self, x: object, name: str, training: bool | None = False, *, called: bool = False
+    ) -> Float32:
+        """Returns the outputs for one batch.
+
+        Args:
+            x: the samples.
+            name: of the argument, for messages.
+            training: whether layers behave as in training; None is no argument.
+            called: whether to store the penalties on outputs for `losses`.
+        """
+        x = self._input_in(x, name, self._feature_names)
+        if (sample := sample_shape_of_none(x, name)) is not None:
+            require_sample_shape(sample, self._sample_shape, name)
+            self._built_for(sample)
+            return np.zeros((0, *self._output_shape_of(sample)), np.float32)
+        rows = unchecked_rows(x, self._sample_shape, name)
+        require_tokens(rows, self._tokens, name)
+        program = self._built_for(rows.shape[1:])
+        if (self._mixed and training is None) or (called and self._penalised):
+            array = rows[:] if isinstance(rows, LazyRows) else rows
+            if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
+                raise complaint(x, self._sample_shape, NotFiniteError(), name)
+            return self._by_layer(array, training)
+        seed = next_sampling(self) if training else 0
+        try:
+            outputs = program.predict(taken_at_once(rows), None, True, bool(training), seed)
+            return self._shaped(outputs, rows.shape[1:])
+        except NotFiniteError as error:
+            raise complaint(x, self._sample_shape, error, name) from None
+
+    def _by_layer(self, rows: Any, training: bool | None) -> Float32:
+        """Returns the outputs for `rows` (n, ...), by calling one layer after the other.
+
+        This is for what the program can't do: it has one `training` for all layers, and doesn't return penalties.
+        """
+        self._forget_penalties()
+        outputs, penalties = rows, dict[Layer, list[float]]()
+        if self._inputs is not None and (dtype := canonical_dtype(self._inputs.dtype)).kind != "f":
+            outputs = np.asarray(rows).astype(dtype)
+        calls = zip(self._leaves, self._modes_of_leaves(training), self._arguments_of_leaves(), strict=True)
+        for leaf, mode, given in calls:
+            options: dict[str, Any] = {} if given is None else dict(given)
+            outputs = Layer.__call__(leaf, outputs, training=mode, **options)
+            if leaf.activity_regularizer is not None:  # a layer that is used twice has two
+                penalties.setdefault(leaf, []).extend(leaf._penalties)
+        for leaf, found in penalties.items():
+            leaf._penalties = found
+        return np.asarray(outputs)
+
+    @property
+    def losses(self) -> list[float]:
+        """What layers added to the loss of the last batch by `add_loss`, and the penalties on the weights."""
+        owners = self._owners
+        return [
+            *(loss for layer in owners for loss in layer._losses_of_call),
+            *(loss for layer in owners for loss in layer._losses_of_weights),
+        ]
+
+    def _forget_penalties(self) -> None:
+        """Drops the penalties on outputs that a call of the model has stored for `losses`, as Keras does."""
+        for leaf in self._penalised:
+            leaf._penalties = []
+
+    def _shaped(self, outputs: Float32, sample: Shape) -> Float32:
+        """Returns the outputs for samples of shape `sample` in the shape of the model's output."""
+        shape = self._output_shape_of(sample)
+        return outputs if len(shape) == 1 else outputs.reshape(len(outputs), *shape)
+
+    def _output_shape_of(self, sample: Shape) -> Shape:
+        """The shape of one output for samples of shape `sample`."""
+        known = self._output_shape  # None in it stands for a length that depends on that of the sample
+        return self._output_shape_for(sample) if known is None or None in known else known
+
+    # Checks of data.
+
+    def _source(
+        self,
+        x: object,
+        y: object,
+        sample_weight: object,
+        *,
+        like: Source | None = None,
+    ) -> Source:
+        """Returns the samples, checked, or the batches, each of which is checked when it comes.
+
+        Args:
+            x: as given.
+            y: as given.
+            sample_weight: as given.
+            like: the training data, if these are for validation.
+        """
+        prefix, shape = ("", None) if like is None else ("validation ", like.sample_shape)
+        names = self._feature_names if like is None else like.feature_names
+
+        def check(x: object, y: object, sample_weight: object, batch: str = "") -> Samples:
+            nonlocal names  # the columns of the first batch are those of the others
+            samples = self._samples(x, y, sample_weight, prefix + batch, shape, names=names)
+            names = samples.feature_names if names is None else names
+            return samples
+
+        if not yields_batches(x):
+            return check(x, y, sample_weight)
+        for name, value in (("y", y), ("sample_weight", sample_weight)):
+            if value is not None:
+                msg = (
+                    f"`{prefix}{name}` must not be given beside an `x` that yields batches, here a "
+                    f"{type(x).__name__}: it must yield (x, y) or (x, y, sample_weight)"
+                )
+                raise ValueError(msg)
+        return Stream(x, check, f"{prefix}x", replays=like is not None)
+
+    def _parted(
+        self,
+        source: Source,
+        class_weight: object,
+        validation_data: object,
+        validation_split: float,
+        stratify: bool,
+    ) -> tuple[Source, Source | None]:
+        """Returns the data to train on, with the weights of classes, and the data to validate with."""
+        share = below_one(validation_split, "validation_split")
+        if flag(stratify, "stratify") and (validation_data is not None or share == 0):
+            msg = "`stratify=True` says how `validation_split` splits, which isn't at work here"
+            raise ValueError(msg)
+        if validation_data is None and share > 0:
+            if not isinstance(source, Samples):
+                msg = (
+                    "`validation_split` needs samples whose number is known, but `x` yields batches: pass "
+                    "`validation_data`"
+                )
+                raise ValueError(msg)
+            kept, last = source.split(share, stratify)
+            return kept.with_class_weight(class_weight), last
+        source = source.with_class_weight(class_weight)
+        if validation_data is None:
+            return source, None
+        stream = yields_batches(validation_data)
+        parts = (validation_data, None, None) if stream else unpacked(validation_data, "validation_data")
+        held_out = self._source(*parts, like=source)
+        _ = (
+            held_out.sample_shape
+        )  # reads the first batch of a stream, so that it is checked before training begins
+        return source, held_out
+
+    def _samples(
+        self,
+        x: object,
+        y: object,
+        sample_weight: object,
+        prefix: str = "",
+        shape: Shape | None = None,
+        *,
+        names: list[str] | None = None,
+    ) -> Samples:
+        """Returns the samples, checked against the model and the loss. It doesn't build the model.
+
+        Args:
+            x: as given.
+            y: as given.
+            sample_weight: as given.
+            prefix: of the names in messages.
+            shape: of one sample, for a model that doesn't know it.
+            names: the columns of a data frame in the order of the features; None keeps their order.
+        """
+        compiled = self._require_compiled()
+        x = self._input_in(x, f"{prefix}x", names)
+        rows = rows_of(x, self._sample_shape or shape, f"{prefix}x")
+        require_tokens(rows, self._tokens, f"{prefix}x")
+        output_shape = self._output_shape_of(rows.shape[1:])
+        targeting = Targeting(compiled.loss, output_shape)
+        y, sample_weight = (_of_samples(value, len(rows)) for value in (y, sample_weight))
+        if y is None and not compiled.has_loss and len(compiled.names) == 1:
+            y = _no_targets(len(rows), targeting)
+        if not compiled.settled:
+            self._settle(compiled, y, targeting)
+        compiled.require_readable(output_shape)
+        targeting = Targeting(compiled.loss, output_shape)
+        samples = checked_samples(rows, y, targeting, sample_weight, prefix, feature_names=feature_names(x))
+        if samples.form.kept is not None:
+            compiled.require_own_metrics(samples.form.shape)
+        return samples
+
+    def _input_in(self, x: Any, name: str, names: list[str] | None) -> Any:
+        """Returns the samples themselves, if `x` is a list of one array or a dict with the name of the input.
+
+        Args:
+            x: as given.
+            name: of the argument, for messages.
+            names: the columns of a data frame in the order of the features; None keeps their order.
+        """
+        if isinstance(x, np.ndarray):
+            return x if self._sample_shape is None else _with_rank_of(x, self._sample_shape)
+        if isinstance(x, Mapping) and self._inputs is not None:
+            own = self._inputs.name
+            if own not in x:
+                msg = f"`{name}` must have the key {own!r}, of the model's one input, but is a dict of {list(x)}"
+                raise ValueError(msg)
+            return in_order_of(names, x[own], name)
+        shape = self._sample_shape
+        rank = 2 if shape is None else 1 if shape == (1,) else len(shape) + 1
+        return in_order_of(names, only_array(x, rank), name)
+
+    @contextmanager
+    def _checking(self, compiled: Compiled) -> Iterator[None]:
+        """Resets the loss to what it was before the block if the block, in which arguments are checked, raises.
+
+        The first targets decide which loss "crossentropy" stands for; those of a call that fails must not.
+        """
+        before = compiled.loss
+        try:
+            yield
+        except BaseException:
+            compiled.loss = before
+            raise
+
+    def _settle(self, compiled: Compiled, y: object, targeting: Targeting) -> None:
+        """Lets the first targets decide which loss is meant."""
+        targets = real_array(y, "y")
+        indices = targeting.indices(targets.shape[1:]) and targeting.read_by_core(targets)
+        with compiled.settling(indices, targeting.width):
+            if self._program is not None:
+                self._apply(compiled)
+
+    # Warnings.
+
+    def _warn_of_dead_ends(self, compiled: Compiled) -> None:
+        """Warns, in the first training after `compile`, of layers with which the model can't learn."""
+        if self._trained_with is not compiled:
+            self._trained_with = compiled
+            warn_of_layers(compiled, self._leaves, self._sample_shape or ())
+
+    def _warn_of_loss(self, compiled: Compiled, loss: float, source: Source) -> None:
+        """Warns, once for each `compile`, that the loss became NaN or infinite."""
+        self._suspect = True
+        warn_of_loss(self.name, compiled, self._leaves, loss, source=source, weights=self.weights)
+
+    def _warn_of_weights(self, action: str) -> None:
+        """Warns, once for each `action`, that it uses weights that are NaN.
+
+        A prediction calls this only after a loss was NaN or infinite, since reading all weights takes longer than a
+        prediction of one sample. If the weights are finite, a callback has restored them.
+        """
+        if action in self._told_of:
+            return
+        if all_finite(self.weights):
+            self._suspect = False
+            return
+        self._told_of.add(action)
+        warn_of_weights(self.name, action)
+
+    # Layers and shapes.
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers in order, input layer first, each listed once. A nested model is one entry."""
+        return list(dict.fromkeys(self._parts_in_order))
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """Returns the layer with the given `name`, or at the given `index`. A nested model is one entry.
+
+        Raises:
+            ValueError: if there is no such layer. The message lists the names.
+        """
+        layers = self.layers
+        names = [layer.name for layer in layers]
+        if (name is None) == (index is None):
+            msg = f"give either `name` or `index`, got {name=} and {index=}"
+            raise ValueError(msg)
+        if index is not None:
+            index = integer(index, "index", -LARGEST)
+            if not -len(names) <= index < len(names):
+                there = f"which are {text_of_axes(len(names))}" if names else "but there are none"
+                msg = f"`index` must be that of one of the layers, {there}; got {index}"
+                raise ValueError(msg)
+            return layers[index]
+        if name not in names:
+            msg = f"no layer is named {name!r}{nearest(str(name), names)} The layers are: {listing(names)}"
+            raise ValueError(msg)
+        return layers[names.index(name)]
+
+    @property
+    def input(self) -> KerasTensor:
+        """The symbolic input. Raises AttributeError before the input shape is known."""
+        return self._symbol_at(None)
+
+    @property
+    def output(self) -> KerasTensor:
+        """The symbolic output. Raises AttributeError before the input shape is known."""
+        return self._symbol_after(len(self._layers))
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """A list with the symbolic input. Raises AttributeError before the input shape is known."""
+        return [self.input]
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """A list with the symbolic output. Raises AttributeError before the input shape is known."""
+        return [self.output]
+
+    @property
+    def output_names(self) -> list[str]:
+        """A list with the name of the one output, which is the name of the last layer."""
+        return [self.output.name]
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """Shape of the input, with None for the batch axis. Raises AttributeError before it is known."""
+        if self._inputs is None:
+            msg = f"model {self.name!r} has no input shape yet: begin it with Input(), or call build()"
+            raise AttributeError(msg)
+        return (None, *self._inputs.sample_shape)
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """Shape of the output, with None for the batch axis. Raises AttributeError before it is known."""
+        return self.compute_output_shape(self.input_shape)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Returns the shape of the outputs for inputs of shape `input_shape`, both with the batch axis first."""
+        return (None, *self._output_shape_for(without_batch(input_shape)))
+
+    def summary(  # noqa: PLR0917 # Keras' signature
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], object] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
+        """Prints the layers with their output shapes and numbers of parameters.
+
+        Args:
+            line_length: width in characters; default is the width of the terminal, at most 88.
+            positions: ends of the three columns as fractions of the line; default `[0.45, 0.8, 1.0]`.
+            print_fn: function that is called with the whole text; default prints to standard output.
+            expand_nested: whether to show the layers of nested models.
+            show_trainable: whether to show which layers are trainable.
+            layer_range: names of the first and the last layer to show, or regular expressions for them; default all
+                layers.
+        """
+        from engine._printing.summary_table import Counts, Layout, Style, between, table
+
+        layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"))
+        layers = self._parts_in_order
+        groups = list(summary_rows(self._sample_shape, layers, flag(expand_nested, "expand_nested")))
+        shown = groups[between([layer.name for layer in layers], layer_range)]
+        rows = [row[: 3 + layout.show_trainable] for row in chain(*shown)]
+        style = Style.of_terminal() if print_fn is None else Style()
+        text = table(self.name, rows, Counts(*self._counts()), layout, style)
+        if print_fn is None:
+            print_message(text, end="")
+        else:
+            print_fn(text)
+
+    def _repr_html_(self) -> str:
+        """Returns the summary as a table, which notebooks show."""
+        from engine._printing.summary_table import Counts, html_table
+
+        rows = [group[0] for group in summary_rows(self._sample_shape, self._parts_in_order, False)]
+        return html_table(self.name, rows, Counts(*self._counts()))
+
+    def _counts(self) -> tuple[int, int, int | None]:
+        """The numbers of trainable values, of other ones and of the optimizer's; the latter is None before its first step."""
+        trainable = sum(array.size for array in self.trainable_weights)
+        non_trainable = sum(array.size for array in self.non_trainable_weights)
+        optimizer = self.optimizer
+        if optimizer is None or optimizer.iterations == 0:
+            return trainable, non_trainable, None
+        state = sum(math.prod(variable.shape) for variable in optimizer.variables)
+        return trainable, non_trainable, state
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+    def _symbol_at(self, layer: Any, after: int = 0) -> KerasTensor:
+        """The symbolic input of the first use of a layer in the model or, with `after` = 1, its output."""
+        places = [index for index, part in enumerate(self._layers) if part is layer]
+        return self._symbol_after(places[0] + after if places else 0)
+
+    def _symbol_after(self, count: int) -> KerasTensor:
+        """The symbolic output of the first `count` layers."""
+        if self._inputs is None:
+            msg = (
+                f"model {self.name!r} has no input shape yet, and thus no defined input and output: begin it with "
+                "Input(), or call build()"
+            )
+            raise AttributeError(msg)
+        found = KerasTensor(self._inputs, self._inputs.sample_shape)
+        modes, arguments = self._modes or repeat(None), self._arguments or repeat(None)
+        for part, mode, given in zip(self._layers[:count], modes, arguments, strict=False):
+            found = found.through(part, mode, given)
+        return found
+
+    # Weights.
+
+    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
+        """Creates the weights.
+
+        Args:
+            input_shape: shape of the inputs with the batch axis first, such as `(None, 784)`. Not needed if the
+                model knows it.
+
+        Raises:
+            ValueError: if the model already has another input shape, or has no layers.
+        """
+        with self._lock:
+            inputs = self._inputs if input_shape is None else InputLayer(without_batch(input_shape))
+            if inputs is None:
+                msg = (
+                    "`input_shape` is missing: give it with the batch axis, such as model.build((None, 784))"
+                )
+                raise ValueError(msg)
+            self._output_shape_for(inputs.sample_shape)
+            if not self.built:
+                self._restack(inputs, self._layers, self._compiled)
+
+    @property
+    def built(self) -> bool:
+        """True if the weights have been created."""
+        return self._program is not None
+
+    @property
+    def weights(self) -> list[Float32]:
+        """The current weights as read-only arrays: layer by layer, such as kernel and bias."""
+        program, leaves = self._program, self._owners
+        if program is None:
+            return [array for leaf in leaves for array in leaf.weights]
+        arrays = iter(read_weights(program))
+        return [
+            array
+            for leaf in leaves
+            for array in leaf._as_layer_weights(islice(arrays, len(leaf._weight_names)))
+        ]
+
+    @property
+    def trainable_weights(self) -> list[Float32]:
+        """The weights that training updates, as read-only arrays."""
+        return [array for leaf in self._owners for array in leaf.trainable_weights if self._trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Float32]:
+        """The weights that training doesn't update by gradients, as read-only arrays."""
+        if not self._trainable:
+            return self.weights
+        return [array for leaf in self._owners for array in leaf.non_trainable_weights]
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Sets the weights from a list of arrays, `weights`, in the order of `get_weights`.
+
+        Raises:
+            ValueError: if the number of arrays or a shape differs. The weights are unchanged then.
+        """
+        with self._lock:
+            values = self._checked(weights)
+            if values and self._program is not None:
+                self._program.write_variables(values)
+
+    def _not_built(self, action: str) -> ValueError:
+        return ValueError(
+            f"model {self.name!r} has no weights yet, so no {action}: give it an input shape, such as "
+            "keras.Input((784,)), or call model.build((None, 784))"
+        )
+
+    def _shape_to_build_for(self, sample: Shape) -> Shape:
+        """The shape to build the model for if the first samples have shape `sample`. Lengths of texts are left open."""
+        leaves = self._leaves
+        if not leaves or not isinstance(leaves[0], Embedding):
+            return sample
+        free = tuple(None if size > 1 else size for size in sample)
+        try:
+            for leaf, shape in zip(leaves, shapes_through(free, leaves), strict=False):
+                leaf._fitting_weights(shape)
+        except ValueError:
+            return sample
+        return free
+
+    # Files and other programs.
+
+    def save(
+        self, filepath: PathLike, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Saves the model: its layers, weights, compile arguments and optimizer state.
+
+        The file is written completely or not at all, even after a crash. Keras can read `.keras` and `.h5` files.
+
+        Args:
+            filepath: path that ends in `.keras`, `.npz` (which needs only NumPy), `.safetensors` or `.h5`; with
+                `zipped=False` the path of a folder.
+            overwrite: whether to replace an existing file without asking.
+            zipped: False writes the contents of a `.keras` file into a folder and keeps all other files in that
+                folder.
+            kwargs: `include_optimizer=False` leaves out the optimizer state.
+
+        Raises:
+            ValueError: if the suffix is unknown.
+            ImportError: if the format needs a package that is not installed.
+        """
+        from engine import saving
+
+        with self._lock.borrowed():
+            self._warn_of_weights("save()")
+            saving.save_model(self, filepath, overwrite, zipped, **kwargs)
+
+    def save_weights(
+        self, filepath: PathLike, overwrite: bool = True, max_shard_size: float | None = None, **kwargs: Any
+    ) -> None:
+        """Saves the weights and the optimizer state.
+
+        Args:
+            filepath: path that ends in `.weights.h5` (which Keras can read), `.npz` (which needs only NumPy) or
+                `.safetensors`; with `max_shard_size` in `.weights.json`.
+            overwrite: whether to replace an existing file without asking.
+            max_shard_size: largest size of one file in GiB. The weights are split over several `.weights.h5` files
+                beside the `.weights.json`. None writes one file.
+            kwargs: `objects_to_skip`, a list of layers, or the optimizer, that are not saved.
+
+        Raises:
+            ValueError: if the suffix is unknown, or the model isn't built.
+            ImportError: if the format needs a package that is not installed.
+        """
+        from engine import saving
+
+        with self._lock.borrowed():
+            self._warn_of_weights("save_weights()")
+            saving.save_weights(self, filepath, overwrite, max_shard_size, **kwargs)
+
+    def load_weights(self, filepath: PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """Loads weights from a file of any supported format, and the optimizer state if the model is compiled.
+
+        Args:
+            filepath: path of the file.
+            skip_mismatch: whether to skip layers whose weights differ in number or shape from the file, with a
+                warning.
+            kwargs: `objects_to_skip`, a list of layers, or the optimizer, that are not loaded; `by_name=True`, for
+                Keras' older `.h5` files, loads only the layers whose names occur in the file.
+
+        Raises:
+            ValueError: if the file is damaged or doesn't match the model. The model is unchanged then.
+            OSError: if the file can't be read.
+        """
+        from engine import saving
+
+        with self._lock:
+            saving.load_weights(self, filepath, skip_mismatch, **kwargs)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """Returns the model without its weights as JSON, for `models.model_from_json` here or in Keras.
+
+        Args:
+            kwargs: options of `json.dumps`.
+        """
+        from engine.saving.config import model_to_json
+
+        return model_to_json(self, **kwargs)
+
+    def __reduce__(self) -> Any:
+        """A copy or a pickle has the same contents as a file."""
+        from engine import saving
+
+        with self._lock.borrowed():
+            return saving.pickled(self)
+
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str | None = None,
+        verbose: bool | None = None,
+        input_signature: object = None,
+        **options: Any,
+    ) -> None:
+        """Exports the model for inference in other programs, as ONNX or C.
+
+        An `.onnx` file uses opset 13 and accepts any batch size. Its tensors are named after the layers, and its
+        input has the dtype of `Input`. It needs the package onnx (`pip install onnx`). An `.h` file is one header
+        in C99, which is also valid C++. It holds the weights and a function `..._predict` for one sample, needs
+        only math.h, and explains at its top how to call it. Both compute what `predict` computes, up to rounding.
+
+        Args:
+            filepath: path of the file. An existing file is replaced once the new one is complete.
+            format: "onnx" or "c"; by default the suffix of `filepath` decides, `.onnx` or `.h`.
+            verbose: whether to print a line when the file is written; default False.
+            input_signature: must be None. The input has the shape and dtype of `Input`.
+            options: for "onnx" `opset_version`, at least 13; for "c" `prefix`, the prefix of all names, default the
+                name of the file.
+
+        Raises:
+            ValueError: if the model isn't built, the format is unknown, a layer is computed in Python, or a weight
+                isn't finite.
+            ImportError: if the package onnx is not installed.
+            OSError: if the file can't be written. An existing file is unchanged then.
+        """
+        from engine.export import destination, graph_of
+
+        if input_signature is not None:
+            msg = "`input_signature` must be None, as the input is that of the model: give `Input` its shape and dtype"
+            raise ValueError(msg)
+        printed = verbose is not None and flag(verbose, "verbose")
+        write = destination(filepath, format, options)
+        with self._lock:
+            self._sample("export()")
+            if self._inputs is None or self._program is None:
+                raise self._not_built("export()")
+            graph = graph_of(self.name, self._inputs, self._parts_in_order, self._program, self._tokens)
+        write(graph)
+        if printed:
+            print_message(f"Exported model {self.name!r} to {os.fspath(filepath)!r}.")
+
+    def to_torch_state_dict(
+        self, modules: Sequence[str] | None = None, *, numpy: bool = False
+    ) -> dict[str, Any]:
+        """Returns the weights as a PyTorch state dict for the same network.
+
+        The network in PyTorch is a `torch.nn.Sequential` of one module per layer, and one more for the activation
+        of a Dense layer:
+        Flatten, Dense(8, activation="relu"), Dropout, Dense(3, activation="softmax") are Flatten, Linear, ReLU,
+        Dropout, Linear, Softmax, with keys `1.weight`, `1.bias`, `4.weight`, `4.bias`. A nested model is a nested
+        Sequential, with keys such as `0.1.weight`. Kernels are transposed, as PyTorch stores them. Settings that
+        aren't weights are not transferred: set `eps` of normalization modules to that of the layers, by default
+        1e-3.
+
+        Args:
+            modules: names of the PyTorch modules with weights, in the order of the layers, such as `["fc1",
+                "fc2"]`, for a network that isn't such a Sequential.
+            numpy: whether to return NumPy arrays instead of tensors. PyTorch is not needed then.
+
+        Returns:
+            A dict from keys to tensors, for `load_state_dict`.
+
+        Raises:
+            ImportError: if PyTorch is not installed.
+            ValueError: if the model isn't built, or a layer has no equivalent in PyTorch.
+        """
+        from engine.export import to_torch_state_dict
+
+        with self._lock:
+            shape = self._sample("to_torch_state_dict()")
+            return to_torch_state_dict(self._parts_in_order, shape, modules, flag(numpy, "numpy"))
+
+    def from_torch_state_dict(self, state: Mapping[str, Any], modules: Sequence[str] | None = None) -> None:
+        """Sets the weights from a PyTorch state dict of the same network.
+
+        Args:
+            state: what `state_dict()` of the network returned: a dict from keys to tensors or NumPy arrays. See
+                `to_torch_state_dict` for the network and its keys.
+            modules: names of the PyTorch modules with weights, in the order of the layers, such as `["fc1",
+                "fc2"]`, for a network that isn't such a Sequential.
+
+        Raises:
+            TypeError: if `state` is not a state dict.
+            ValueError: if keys are missing or unexpected, or shapes differ. The message names them all, and the
+                model is unchanged.
+        """
+        from engine.export import from_torch_state_dict
+
+        with self._lock:
+            shape = self._sample("from_torch_state_dict()")
+            self.set_weights(from_torch_state_dict(self._parts_in_order, shape, state, modules))
+
+    def _sample(self, action: str) -> Shape:
+        """Returns the shape of one sample; ValueError if the model isn't built."""
+        if self._program is None or self._sample_shape is None:
+            raise self._not_built(action)
+        return self._sample_shape
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        """What files store beside the config: the form of the targets, the seeds of layers and the columns of the data."""
+        indices = None if self._compiled is None else self._compiled.loss._wants_indices
+        seeds = [layer._seed_in_use for layer in self._owners]
+        return {"class_indices": indices, "seeds": seeds, "feature_names": self._feature_names}
+
+    def _learn_facts(self, facts: Mapping[str, Any]) -> None:
+        """Takes over the result of `_facts` of a model with the same layers.
+
+        Raises:
+            ValueError: if there isn't one seed, or None, for each layer, or the names of columns aren't strings.
+        """
+        names = facts.get("feature_names")
+        if names is not None and not (
+            isinstance(names, list) and all(isinstance(name, str) for name in names)
+        ):
+            msg = f"the names of columns must be a list of strings, got {names!r:.200}"
+            raise ValueError(msg)
+        seeds = facts.get("seeds", [None] * len(self._owners))
+        if len(seeds) != len(self._owners):
+            msg = f"there must be a seed or None for each of {len(self._owners)} layers, got {len(seeds)}"
+            raise ValueError(msg)
+        self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
+        self._feature_names = self._feature_names if names is None else names
+        indices, compiled = facts.get("class_indices"), self._compiled
+        if isinstance(indices, bool) and compiled is not None and not compiled.settled and self._program:
+            with compiled.settling(indices, self._program.output_width):
+                self._apply(compiled)
+
+    # Config.
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the name and the layers as plain Python values, without the weights, for `from_config`.
+
+        A subclass with other constructor arguments may override this method and return those arguments by name.
+        """
+        return self._config_of_parts()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """Creates a model from its config.
+
+        Args:
+            config: what `get_config` returned. If a subclass overrides `get_config` and its result lists no layers,
+                the config holds the arguments of the constructor.
+            custom_objects: dict from names to custom classes and functions.
+
+        Raises:
+            TypeError: if the constructor of the subclass doesn't accept these arguments.
+        """
+        given = config_of(config)
+        if cls not in (Model, Model._sequential, Functional) and "layers" not in given:
+            with custom_object_scope(custom_objects):
+                return made_from_arguments(cls, given)
+        form: type[Model] = Functional if "output_layers" in given else Model._sequential
+        kind = form if cls is Model else cls
+        with custom_object_scope(custom_objects):
+            parts = parts_from_config(config)
+            model = kind._of_parts(parts, config["name"], modes_in(config), arguments_in(config))
+        model._trainable = flag(config.get("trainable", True), "trainable")
+        return model
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """`{"input_shape": (None, ...)}`, for `build_from_config`; None before the shape is known."""
+        return None if self._sample_shape is None else {"input_shape": (None, *self._sample_shape)}
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Creates the weights for the result of `get_build_config`.
+
+        Args:
+            config: with the key `input_shape`; None or empty does nothing.
+        """
+        if config and config.get("input_shape") is not None:
+            self.build(tuple(config["input_shape"]))
+
+    def _config_of_parts(self) -> dict[str, Any]:
+        """The config that lists the layers, also if a subclass overrides `get_config`."""
+        inputs = cast(InputLayer, self._inputs)
+        samples = shapes_through(inputs.sample_shape, self._layers)
+        calls = [*zip(samples, self._modes, self._arguments, strict=False)]
+        return config_of_chain(self.name, self._trainable, inputs, self._layers, calls)
+
+    @classmethod
+    def _of_parts(
+        cls,
+        parts: Sequence[Part],
+        name: str | None,
+        modes: Sequence[bool | None],
+        arguments: Sequence[Mapping[str, Any] | None],
+    ) -> Self:
+        """Returns the model in which each of `parts` is called on the output of the one before.
+
+        Args:
+            parts: the input layer, then layers and models.
+            name: of the model.
+            modes: the argument `training` of each call.
+            arguments: the other arguments of each call, by name.
+        """
+        first, *others = parts
+        outputs: Any = symbol_of(first)
+        for part, mode, given in zip(others, modes, arguments, strict=True):
+            if given:
+                outputs = cast("Any", part)(outputs, training=mode, **given)
+            else:
+                outputs = outputs.through(part, mode)
+        # A subclass with a constructor of its own may have other arguments.
+        kind = cls if cls.__init__ is Model.__init__ else Functional
+        return cast("Self", kind(first, outputs, name))
+
+    # The parts of the model, as models around it need them.
+
+    def _parts(self) -> Sequence[Part]:
+        return self._layers
+
+    @property
+    def _parts_in_order(self) -> list[Part]:
+        """The input layer, then layers and models in the order in which they compute, each as often as it is used."""
+        return [*([] if self._inputs is None else [self._inputs]), *self._layers]
+
+    @property
+    def _leaves(self) -> list[Layer]:
+        return [leaf for part in self._layers for leaf in part._leaves]
+
+    @property
+    def _owners(self) -> list[Layer]:
+        """The layers, without the models around them, each once."""
+        return list(dict.fromkeys(self._leaves))
+
+    def _modes_of_leaves(self, training: bool | None) -> list[bool]:
+        return _modes_through(self._layers, self._modes, training)
+
+    def _arguments_of_leaves(self, given: CallArguments | None = None) -> list[CallArguments | None]:
+        """The arguments, beside the inputs and `training`, that each of `_leaves` was called with in this model."""
+        del given  # a model takes none
+        return self._arguments_in(self._layers)
+
+    def _arguments_in(self, stack: Sequence[Part]) -> list[CallArguments | None]:
+        """The same for the leaves of `stack`, which become the parts of this model."""
+        calls = zip(stack, self._arguments or (None,) * len(stack), strict=True)
+        return [arguments for part, given in calls for arguments in part._arguments_of_leaves(given)]
+
+    def _models_within(self) -> list[Model]:
+        """The models that are parts of this one, at any depth."""
+        inner = [part for part in self._layers if isinstance(part, Model)]
+        return [*inner, *(model for part in inner for model in part._models_within())]
+
+    def _holds(self, model: object) -> bool:
+        """Whether `model` is a part of this one, at any depth."""
+        return any(part is model for part in self._models_within())
+
+    @property
+    def _given_input_shape(self) -> Shape | None:
+        return None if self._inputs is None else self._inputs.sample_shape
+
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
+        if not self._layers:
+            msg = f"model {self.name!r} has no layers: add some with model.add()"
+            raise ValueError(msg)
+        if self._inputs is not None and not fits(input_shape, self._inputs.sample_shape):
+            msg = (
+                f"model {self.name!r} has input shape {(None, *self._inputs.sample_shape)}, so it can't take "
+                f"{(None, *input_shape)}"
+            )
+            raise ValueError(msg)
+        return shapes_through(input_shape, self._layers)[-1]
+
+    # The program.
+
+    def _restack(self, inputs: InputLayer | None, stack: Sequence[Part], compiled: Compiled | None) -> None:
+        """Makes `stack` the layers of the model and builds its program; weights that exist keep their values.
+
+        If it raises, nothing has changed.
+
+        Args:
+            inputs: the input layer; None if the input shape isn't known yet, so that there is no program.
+            stack: the layers and models.
+            compiled: what to compile the program with; None if the model isn't compiled.
+        """
+        leaves, output_shape = [leaf for part in stack for leaf in part._leaves], None
+        if inputs is not None and stack:
+            *shapes, output_shape = shapes_through(inputs.sample_shape, stack)
+            for part, sample in zip(stack, shapes, strict=True):
+                if isinstance(part, Model):
+                    part.build((None, *sample))
+        with JOINING:
+            self._join(inputs, [*stack], leaves, output_shape, compiled)
+
+    def _join(
+        self,
+        inputs: InputLayer | None,
+        stack: list[Part],
+        leaves: list[Layer],
+        output_shape: Shape | None,
+        compiled: Compiled | None,
+    ) -> None:
+        """Does what `_restack` says, for its `leaves`; `output_shape` is None if it isn't known."""
+        program, by_shape = None, None
+        weights: list[list[Float32 | Loan]] = []
+        operations: list[Operation] = []
+        if inputs is not None and output_shape is not None:
+            samples = shapes_through(inputs.sample_shape, leaves)
+            known = known_shape(inputs.sample_shape, lambda shape: shapes_through(shape, leaves))
+            shapes = shapes_through(known, leaves)
+            given = self._arguments_in(stack)
+            operations = operations_through(
+                shapes, leaves, self._trainable, arguments=given, dtype=inputs.dtype
+            )
+            weights = [self._lent_or_own(*pair) for pair in first_uses(samples, leaves).items()]
+            arrays = list(chain(*weights))
+            program = build(math.prod(known), operations, arrays, math.prod(shapes[-1][:-1]))
+            if None in inputs.sample_shape:
+                by_shape = ProgramsByShape(program, known, self._lowering_of(leaves, given, inputs.dtype))
+            if compiled is not None:
+                self._compile_program(compiled, program, operations, leaves, samples)
+        staying = set(leaves)
+        for leaf in self._attached:
+            if leaf not in staying:
+                leaf._detach(self)
+        self._attached = leaves
+        if program is not None:
+            first = 0
+            for leaf, arrays in zip(dict.fromkeys(leaves), weights, strict=True):
+                leaf._attach(self, program, first, len(arrays))
+                first += len(arrays)
+        parts = set(stack)
+        for part in parts.union(self._layers):
+            if isinstance(part, Model):
+                (part._outers.add if part in parts else part._outers.discard)(self)
+        self._inputs, self._layers, self._operations = inputs, stack, operations
+        self._sample_shape, self._output_shape = None if inputs is None else inputs.sample_shape, output_shape
+        self._mixed = any(_modes_through(stack, self._modes, None))
+        self._penalised = [leaf for leaf in leaves if leaf.activity_regularizer is not None]
+        self._tokens = next((leaf._tokens for leaf in leaves if not leaf._only_moves_values), None)
+        self._by_shape = by_shape
+        self._program = program  # last: a thread without the lock that sees the program sees all the rest too
+
+    def _lowering_of(
+        self, leaves: list[Layer], arguments: Sequence[CallArguments | None], dtype: str
+    ) -> Lowering:
+        """Returns a function that lowers `leaves` for samples of any length, with what is trainable now."""
+        learns, trainable = self._trainable, {leaf: leaf.trainable for leaf in leaves}
+
+        def lowering(shape: Shape) -> tuple[list[Operation], Shape]:
+            shapes = shapes_through(shape, leaves)
+            operations = operations_through(
+                shapes, leaves, learns, trainable=trainable, arguments=arguments, dtype=dtype
+            )
+            return operations, shapes[-1]
+
+        return lowering
+
+    def _lent_or_own(self, leaf: Layer, sample: Shape) -> list[Float32 | Loan]:
+        """The weights of a layer for the program: those in the program of another model, or else its own."""
+        weights = leaf._initial_weights(sample)
+        return [*(leaf._shared_weights(self) or weights)]
+
     def _built_for(self, shape: Shape, compiled: Compiled | None = None) -> Program:
-        """The program for samples of `shape`, built for them if there was none.
+        """Returns the program for samples of a shape; the first call builds the model for it.
 
         Args:
             shape: of one sample.
-            compiled: with what the program must be compiled; None for predictions, which need no optimizer.
+            compiled: what the program must be compiled with; None for predictions.
         """
         if self._program is None:
             self.build((None, *self._shape_to_build_for(shape)))
@@ -393,12 +1707,153 @@ class TrainableModel(ExchangedModel, SavedModel):
             return self._by_shape.program(shape, compiled)
         return cast(Program, self._program)
 
-    def _shaped(self, outputs: Float32, sample: Shape) -> Float32:
-        """Outputs for samples of shape `sample` in the model's output shape, where that isn't one row per sample."""
-        shape = self._output_shape_of(sample)
-        return outputs if len(shape) == 1 else outputs.reshape(len(outputs), *shape)
+    def _compile_program(
+        self,
+        compiled: Compiled,
+        program: Program,
+        operations: Sequence[Operation],
+        leaves: Sequence[Layer],
+        samples: Sequence[Shape],
+    ) -> None:
+        has_hosts = any("host" in operation for operation in operations)
+        masked = (compiled.has_loss or len(compiled.names) > 1) and loss_is_masked(samples, leaves)
+        compiled.apply(program, tracked(samples, leaves, self._trainable), samples[-1], has_hosts, masked)
+
+    def _apply(self, compiled: Compiled) -> None:
+        """Compiles the program, if there is one, with `compiled`."""
+        program, inputs, leaves = self._program, self._inputs, self._leaves
+        if program and inputs:
+            samples = shapes_through(inputs.sample_shape, leaves)
+            known = known_shape(inputs.sample_shape, lambda shape: shapes_through(shape, leaves))
+            shapes, given = shapes_through(known, leaves), self._arguments_of_leaves()
+            now = operations_through(shapes, leaves, self._trainable, arguments=given, dtype=inputs.dtype)
+            if self._operations == now:
+                self._compile_program(compiled, program, self._operations, leaves, samples)
+                return
+        # `trainable` was assigned, or there is no program yet.
+        self._restack(inputs, self._layers, compiled)
+
+    # Changes of the layers.
+
+    def _reseed(self, seeds: Sequence[int | None]) -> None:
+        """Gives the layers that draw random numbers these seeds, one for each of `_owners`."""
+        if reseeded(self._owners, seeds):
+            self._renew()
+
+    def _renew(self) -> None:
+        """Builds the programs of this model and of those within again, since settings of layers have changed."""
+        for part in self._layers:
+            if isinstance(part, Model):
+                part._renew()
+        self._restack(self._inputs, self._layers, self._compiled)
+
+    def _around(self) -> list[Model]:
+        """The models with weights that this one is a part of, at any depth, each before those around it."""
+        with JOINING:
+            outers = list(self._outers)
+        found = [model for outer in outers if outer.built for model in (outer, *outer._around())]
+        return list(dict.fromkeys(reversed(found)))[::-1]
+
+    @contextmanager
+    def _changing(self) -> Iterator[list[Model]]:
+        """Holds the locks of this model and of those around it, which it yields, while the layers change."""
+        around = self._around()
+        with ExitStack() as locks:
+            for model in (*reversed(around), self):
+                locks.enter_context(model._lock)
+                model._require_idle("given other layers")
+            yield around
+
+    def _exchange(self, around: Sequence[Model], inputs: InputLayer | None, stack: Sequence[Part]) -> None:
+        """Makes `stack` the layers of the model, and builds those around it again; if it raises, nothing has changed."""
+        for outer in around:
+            outer._require_fitting(_leaves_with(outer, self, stack))
+        self._restack(inputs, stack, self._compiled)
+        for outer in around:
+            outer._restack(outer._inputs, outer._layers, outer._compiled)
+
+    def _require_fitting(self, leaves: list[Layer]) -> None:
+        """Raises ValueError if the model can't have `leaves` in place of its own."""
+        samples = shapes_through(self._sample_shape or (), leaves)
+        first_uses(samples, leaves)
+        for leaf, sample in zip(leaves, samples, strict=False):
+            leaf._fitting_weights(sample)
+        if self._compiled is not None:
+            self._compiled.require_readable(samples[-1])
+            loss_is_masked(samples, leaves)
+
+
+class Functional(Model):
+    """A chain of layers from one input to one output, as created by `Model(inputs, outputs)`.
+
+    Args:
+        inputs: the symbolic input, as returned by `Input` or by a layer, such as `model.input`.
+        outputs: the symbolic output, as returned by the last layer.
+        name: name of the model; default `functional` with a number.
+        options: none are accepted.
+
+    Raises:
+        TypeError: if `inputs` or `outputs` isn't symbolic.
+        ValueError: if no chain of layers leads from `inputs` to `outputs`.
+
+    Example:
+        >>> import engine as keras
+        >>> inputs = keras.Input((4,))
+        >>> hidden = keras.layers.Dense(8, activation="relu")(inputs)
+        >>> outputs = keras.layers.Dense(3, activation="softmax")(hidden)
+        >>> keras.Model(inputs, outputs).count_params()
+        67
+    """
+
+    # Where Keras looks for the class.
+    _saved_as: ClassVar = {"module": "keras.src.models.functional", "registered_name": "Functional"}
+
+
+def _modes_through(stack: Sequence[Part], modes: Sequence[bool | None], training: bool | None) -> list[bool]:
+    """The argument `training` of each leaf of a model with these parts, each called with one of `modes`."""
+    found: list[bool] = []
+    for part, own in zip(stack, modes or repeat(None), strict=False):
+        found += part._modes_of_leaves(own if training is None else training)
+    return found
+
+
+def _leaves_with(model: Model, changed: Model, stack: Sequence[Part]) -> list[Layer]:
+    """The leaves that `model` has when `changed`, which is a part of it at some depth, gets the layers `stack`."""
+    if model is changed and not stack:
+        msg = f"model {model.name!r} is a part of another one, which needs a layer of it: add() one before pop()"
+        raise ValueError(msg)
+    found: list[Layer] = []
+    for part in stack if model is changed else model._layers:
+        found += _leaves_with(part, changed, stack) if isinstance(part, Model) else part._leaves
+    return found
+
+
+def _no_targets(count: int, targeting: Targeting) -> np.ndarray[Any, Any]:
+    """Targets of `count` samples for a model without loss and metrics, which nothing reads."""
+    indices = bool(targeting.loss._wants_indices)
+    shape = targeting.rows if indices else targeting.output_shape
+    return np.zeros((count, *shape), np.int32 if indices else np.float32)
+
+
+def _with_rank_of(x: np.ndarray[Any, Any], sample: Shape) -> np.ndarray[Any, Any]:
+    """Adds a last axis of length 1 to `x`, or removes it, if samples of shape `sample` need that; as in Keras."""
+    axes = len(sample) + 1
+    if x.ndim == axes + 1 and x.shape[-1] == 1:
+        return x[..., 0]
+    return x[..., np.newaxis] if x.ndim == axes - 1 > 0 and sample[-1] == 1 else x
+
+
+def _of_samples(value: Any, count: int) -> Any:
+    """Returns the targets or weights of `count` samples, also from a list of one array.
+
+    For one sample, a list of a longer array is that sample's row.
+    """
+    if value is None or isinstance(value, np.ndarray):
+        return value
+    one = only_array(value, 1)
+    return value if count == 1 and one is not value and len(one) != 1 else one
 
 
 def _wants_dict(return_dict: object) -> bool:
-    """Whether results come as a dict; None means not, as in Keras."""
+    """Whether results are returned as a dict; None means False, as in Keras."""
     return return_dict is not None and flag(return_dict, "return_dict")

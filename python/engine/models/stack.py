@@ -1,4 +1,8 @@
-"""How layers go on top of each other: order, names, shapes and operations."""
+"""Lists of layers in the order in which they compute: their names, shapes, core operations and weights.
+
+A *leaf* is a layer, without the models around it. A *part* is a layer or a model. Both lists have an entry for each use
+of a layer, so that a layer that is used twice comes twice.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +16,35 @@ import numpy as np
 from engine._base.checks import Shape, text_of_shape
 from engine._base.cpp import Operation
 from engine.layers import InputLayer, Layer
-from engine.layers._custom import CallArguments, canonical_dtype
-from engine.layers.base import LayerHost
+from engine.layers._call_arguments import canonical_dtype
+from engine.layers._hosts import CustomLayerHost
+from engine.layers.layer import Part
 from engine.layers.masks import masks_before
+from engine.layers.symbols import CallArguments
 from engine.optimizers.variables import Tracked
 
-# From one use of a layer to the next: an odd number without a pattern, so that no sum of a few meets another seed.
+# What the seed grows by from one use of a layer to the next: an odd number without a pattern, so that small multiples of
+# it are no difference of two other seeds.
 _SEEDS_APART = 0x9E3779B97F4A7C15
 
 
 def with_parts(
-    inputs: InputLayer | None, stack: Sequence[Any], parts: Iterable[Any]
-) -> tuple[InputLayer | None, list[Any]]:
-    """Input and parts of a model with `parts` on top of its `stack`: layers, or models."""
+    inputs: InputLayer | None, stack: Sequence[Part], parts: Iterable[object]
+) -> tuple[InputLayer | None, list[Part]]:
+    """Returns the input layer and the parts of a model to which `parts` are added.
+
+    Args:
+        inputs: the input layer of the model, if it has one.
+        stack: its parts.
+        parts: layers and models; the first one may be an input layer.
+
+    Raises:
+        TypeError: for something that is neither a layer nor a model.
+        ValueError: for an input layer that isn't the first, or two layers of one name.
+    """
     found, named = list(stack), {part.name: part for part in stack}
     for part in parts:
-        if isinstance(part, type) or not hasattr(part, "_leaves"):
+        if not isinstance(part, Part):
             hint = "; make an object of it: add ()" if isinstance(part, type) else ""
             msg = f"a model is made of objects of engine.layers and of models, got {part!r}{hint}"
             raise TypeError(msg)
@@ -49,10 +66,14 @@ def with_parts(
 
 
 def first_uses(samples: Sequence[Shape], leaves: Sequence[Layer]) -> dict[Layer, Shape]:
-    """Each layer once, in order, with the shape of the samples that it is given first; arguments as of `operations_through`.
+    """Returns each layer once, in order, with the shape of one input sample in its first use.
+
+    Args:
+        samples: the shapes of one sample before each leaf.
+        leaves: the layers.
 
     Raises:
-        ValueError: for a layer that comes twice, and whose weights would have to have different shapes.
+        ValueError: for a layer that is used twice and would need weights of different shapes.
     """
     found: dict[Layer, Shape] = {}
     for leaf, sample in zip(leaves, samples, strict=False):
@@ -70,7 +91,7 @@ def first_uses(samples: Sequence[Shape], leaves: Sequence[Layer]) -> dict[Layer,
 
 
 def reseeded(leaves: Sequence[Layer], seeds: Sequence[int | None]) -> bool:
-    """Give layers that draw random numbers these seeds; whether that changes anything."""
+    """Gives layers that draw random numbers these seeds, and returns whether that changes any of them."""
     changed = False
     for layer, seed in zip(leaves, seeds, strict=True):
         if None not in (seed, layer._seed_in_use) and seed != layer._seed_in_use:
@@ -78,8 +99,8 @@ def reseeded(leaves: Sequence[Layer], seeds: Sequence[int | None]) -> bool:
     return changed
 
 
-def shapes_through(input_shape: Shape, stack: Sequence[Any]) -> list[Shape]:
-    """Shapes of one sample before the first part and after each."""
+def shapes_through(input_shape: Shape, stack: Sequence[Part]) -> list[Shape]:
+    """Returns the shapes of one sample before the first part and after each."""
     shapes = [input_shape]
     for part in stack:
         shapes.append(part._output_shape_for(shapes[-1]))
@@ -95,21 +116,24 @@ def operations_through(
     arguments: Sequence[CallArguments | None] = (),
     dtype: str = "float32",
 ) -> list[Operation]:
-    """What the core computes, layer by layer. What works on rows works on the last axis.
+    """Returns the core's operations, layer by layer.
 
     Args:
-        samples: shapes of one before the first layer and after each.
-        leaves: the layers, one as often as it is used.
-        learns: False where nothing is to be trained, whatever the layers say.
-        trainable: what counts in the place of the attribute of that name of each layer.
-        arguments: what each layer was called with beside its inputs; default nothing.
+        samples: the shapes of one sample before the first leaf and after each.
+        leaves: the layers.
+        learns: False if no weight is to be trained, whatever the attribute `trainable` of the layers says.
+        trainable: the values to use instead of that attribute.
+        arguments: the arguments that each leaf was called with beside its inputs; default none.
         dtype: of the model's inputs.
     """
     found: list[Operation] = []
     sources = masks_before(leaves)
     uses, total = Counter[Layer](), Counter(leaves)
-    kept = canonical_dtype(dtype)  # of the layer's inputs, as far as layers only move integers
-    firsts: dict[Any, int] = {}  # numbers of operations in the first use of each layer, by kind
+    kept = canonical_dtype(
+        dtype
+    )  # of the layer's inputs: integers stay integers in layers that only move them
+    # The number of each operation in the first use of a layer, by layer, kind and number among those of this kind.
+    firsts: dict[tuple[Layer, str, int], int] = {}
     for number, (layer, source) in enumerate(zip(leaves, sources, strict=False)):
         note: dict[str, Any] = {}
         use = uses[layer] if total[layer] > 1 else None
@@ -135,7 +159,7 @@ def operations_through(
             )
             fields = _of_use(layer, operation, use)
             host = fields.get("host", operation.get("host"))
-            if isinstance(host, LayerHost):
+            if isinstance(host, CustomLayerHost):
                 given = arguments[number] if arguments else None
                 integers = None if kept.kind == "f" else kept.name
                 fields = {**fields, "host": host._replace(arguments=given, dtype=integers)}
@@ -147,7 +171,7 @@ def operations_through(
 
 
 def _of_use(layer: Layer, operation: Operation, use: int | None) -> Operation:
-    """What is different where a layer is used again, after so many times: each time it draws other random numbers."""
+    """Returns the fields that differ in use number `use` of a layer: its seed and its host. None is the only use."""
     if use is None:
         return {}
     if use and "renorm_momentum" in operation:
@@ -158,14 +182,18 @@ def _of_use(layer: Layer, operation: Operation, use: int | None) -> Operation:
         raise ValueError(msg)
     fields = {"seed": (operation["seed"] + use * _SEEDS_APART) % 2**64} if "seed" in operation else {}
     host = operation.get("host")
-    return fields | ({"host": host._replace(use=use)} if isinstance(host, LayerHost) else {})
+    return fields | ({"host": host._replace(use=use)} if isinstance(host, CustomLayerHost) else {})
 
 
 def loss_is_masked(samples: Sequence[Shape], leaves: Sequence[Layer]) -> bool:
-    """Whether a mask reaches the outputs, so that losses leave rows out; arguments as of `operations_through`.
+    """Whether a mask reaches the outputs, so that the loss ignores masked rows.
+
+    Args:
+        samples: the shapes of one sample before the first leaf and after each.
+        leaves: the layers.
 
     Raises:
-        ValueError: if the mask is not about the rows of the outputs, one for each value of a loss.
+        ValueError: if the mask doesn't have one value for each row of the outputs.
     """
     source = masks_before(leaves)[-1]
     if source is not None:
@@ -176,7 +204,10 @@ def loss_is_masked(samples: Sequence[Shape], leaves: Sequence[Layer]) -> bool:
 def _require_rows_of_mask(
     samples: Sequence[Shape], leaves: Sequence[Layer], number: int, source: int
 ) -> None:
-    """Raise ValueError unless the mask of layer `source` is about rows of the inputs of layer `number`, or the loss."""
+    """Raises ValueError unless the mask of leaf `source` has a value for each row of the inputs of leaf `number`.
+
+    The number after that of the last leaf is the loss.
+    """
     masked, rows = samples[source + 1][:-1], samples[number][:-1]
     user = leaves[number] if number < len(leaves) else None
     if masked != rows:
@@ -187,8 +218,7 @@ def _require_rows_of_mask(
             "GlobalAveragePooling1D() before it"
         )
         raise ValueError(msg)
-    last = getattr(user, "axis", -1) in (-1, len(rows) + 1)
-    if user is not None and not (last and getattr(user, "data_format", "channels_last") == "channels_last"):
+    if user is not None and not user._has_features_last(len(rows) + 2):
         msg = (
             f"layer {user.name!r} must have its features on the last axis, as layer {leaves[source].name!r} before it "
             "masks rows: leave out `axis` or `data_format`"
@@ -197,7 +227,13 @@ def _require_rows_of_mask(
 
 
 def tracked(samples: Sequence[Shape], leaves: Sequence[Layer], learns: bool) -> list[Tracked]:
-    """The weights of `leaves`, each once, as the optimizer knows them; arguments as of `operations_through`."""
+    """Returns the weights of `leaves`, each once, as the optimizer needs them.
+
+    Args:
+        samples: the shapes of one sample before each leaf.
+        leaves: the layers.
+        learns: False if no weight is to be trained.
+    """
     return [
         Tracked(
             f"{layer.name}/{weight.name}",
@@ -211,10 +247,20 @@ def tracked(samples: Sequence[Shape], leaves: Sequence[Layer], learns: bool) -> 
     ]
 
 
-def rows_of(input_shape: Shape | None, stack: Sequence[Any], expand: bool, depth: int = 0) -> Iterator[Any]:
-    """What a summary tells of each part, in a list of rows, the others being those of layers within.
+Row = tuple[str, str, str, str]
+"""A row of a summary: name and class, output shape, number of weights, whether it is trainable."""
 
-    A row is name and class, output shape, number of weights, whether it is trainable.
+
+def summary_rows(
+    input_shape: Shape | None, stack: Sequence[Part], expand: bool, depth: int = 0
+) -> Iterator[list[Row]]:
+    """Yields for each part its row of a summary, followed by those of the layers within if `expand` is true.
+
+    Args:
+        input_shape: of one sample, if it is known.
+        stack: the parts.
+        expand: whether to list the layers of models.
+        depth: the number of models around the parts.
     """
     shapes = ["?"] * len(stack)
     if input_shape is not None:
@@ -226,6 +272,6 @@ def rows_of(input_shape: Shape | None, stack: Sequence[Any], expand: bool, depth
         learns = ("Y" if part.trainable else "N") if part.weights else "-"
         rows = [(f"{mark}{part.name} ({type(part).__name__})", out, params, learns)]
         if expand and not isinstance(part, Layer):
-            within = rows_of(part._sample_shape, part._parts_in_order, expand, depth + 1)
+            within = summary_rows(part._given_input_shape, part._parts_in_order, expand, depth + 1)
             rows += [row for each in within for row in each]
         yield rows

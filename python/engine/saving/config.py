@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from engine import layers as layer_classes
 from engine._base.checks import Shape, filled, fits
 from engine.layers import InputLayer, Layer
-from engine.layers._custom import call_arguments
+from engine.layers._call_arguments import call_arguments
 from engine.saving._state import paths_of
 from engine.saving.contents import Reader, Slot
 from engine.utils import deserialize_keras_object, serialize_keras_object
@@ -206,7 +206,7 @@ class _Inventory:
         for key, called_with in zip(keys, chain([None], arguments or repeat(None)), strict=False):
             layer = self._parts[key][1]
             if called_with and layer is not None and layer._is_custom and layer._shape_arguments is None:
-                layer._shape_arguments = call_arguments(layer, (), called_with)
+                layer._shape_arguments = call_arguments(layer.name, layer.call, (), called_with)
             shape = self._add_use(key, paths[key], shape, learns, key in new)
             new.discard(key)
         return shape

@@ -91,7 +91,7 @@ def _add_layers(pydot: Any, graph: Any, model: Any, shown: Shown, expand: bool) 
     """Put the layers of `model` into `graph`, joined by arrows; the first and the last node."""
     ends: list[tuple[str, str]] = []
     for layer, rows in zip(model._parts_in_order, _boxes(model, shown), strict=True):
-        if expand and layer.built and hasattr(layer, "_parts_in_order"):
+        if expand and layer.built and layer._parts_in_order:
             cluster = _cluster(pydot, layer)
             end = _add_layers(pydot, cluster, layer, shown, expand)
             graph.add_subgraph(cluster)

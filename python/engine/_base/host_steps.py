@@ -1,0 +1,146 @@
+"""Host steps: how the core calls Python back in the middle of a batch, for what only Python can compute.
+
+The core stops at a host step, calls a function with one dict of arrays, and goes on when the function returns. There
+are two ways in which it finds the function:
+
+- A step of a layer (a custom layer, an activation or a penalty on outputs written in NumPy) is an operation of the
+  program. The field `host` of the operation is a `LayerHost`: the core calls it without arguments and gets the function
+  for a `ForwardStep` or a `BackwardStep`.
+- The loss, the metrics, and the penalties and constraints of weights belong to a pass over data. `Run.advance` takes
+  one `RunHost` for all of them, which gets a `LossStep`, `MetricsStep`, `PenaltyStep` or `ConstraintStep`.
+
+Arrays in a step are views of the core's memory, to be read or, where it is said below, to be filled in; they must not
+be kept after the call. n is the number of samples in the batch; `rows` is n times the rows of one output, such as the
+timesteps of a sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._base.cpp import Float32
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+Indices = NDArray[np.int32]
+
+
+@final
+class ForwardStep(TypedDict):
+    """The outputs of one layer for one batch, or the penalty on them."""
+
+    inputs: Float32
+    """Outputs of the layer before, (n, inputs), read-only."""
+    mask: Float32 | None
+    """1 for each row of the inputs that counts and 0 for a masked one, (n, mask rows); None if there is no mask."""
+    training: bool
+    """Whether the layer behaves as in training."""
+    outputs: NotRequired[Float32]
+    """To be filled in, (n, units). Absent for a penalty on outputs."""
+    counted: NotRequired[Float32]
+    """The mask of the outputs, to be filled in, (n, mask rows). Only for a layer that makes a mask."""
+    losses: NotRequired[Float32]
+    """What each sample adds to the loss of the batch, to be filled in, (n,), zeros. Absent in predictions."""
+
+
+@final
+class BackwardStep(TypedDict):
+    """The gradients of the loss by the inputs and the weights of one layer, or the part that a penalty adds to them."""
+
+    inputs: Float32
+    """The inputs of the forward step, (n, inputs), read-only."""
+    mask: Float32 | None
+    """As in the forward step."""
+    upstream: Float32
+    """The gradient of the loss by the outputs, (n, units), read-only."""
+    gradient: Float32 | None
+    """The gradient by the inputs, (n, inputs), to be filled in, or for a penalty to be added to; None if nothing needs it."""
+    weights: list[Float32]
+    """The gradients by the trainable weights, to be filled in, each in the shape of its weight."""
+
+
+LayerStep = ForwardStep | BackwardStep
+LayerFunction = Callable[[LayerStep], None]
+
+
+class LayerHost(Protocol):
+    """The field `host` of an operation that Python computes."""
+
+    def __call__(self) -> LayerFunction | None:
+        """Returns the function for the steps of the operation; None if its layer doesn't exist any more."""
+
+
+class TargetsOfStep(TypedDict):
+    """What a loss and metrics read."""
+
+    training: bool
+    """Whether the batch is trained on."""
+    y_true: NDArray[Any]
+    """A copy of the targets: int32 class indices (rows,), or float32 (rows, outputs)."""
+    y_pred: Float32
+    """The predictions, (rows, outputs)."""
+    indices: Indices
+    """The numbers of the batch's samples in the data set, (n,)."""
+    sample_weight: Float32
+    """(rows,), or (n,) if there is one weight per sample."""
+    mask: Float32 | None
+    """1 for each row of the outputs that counts and 0 for a masked one, (n, rows of one output); None: all count."""
+
+
+@final
+class LossStep(TargetsOfStep):
+    """The losses of one batch, and their gradient."""
+
+    step: Literal["loss"]
+    losses: Float32
+    """The losses, (rows,), to be filled in. The core combines them by the reduction and the sample weights."""
+    gradient: Float32
+    """The gradient of the batch's loss by the predictions, (rows, outputs), to be filled in where `training` is true.
+
+    It is that of the one number after the reduction, so that `sample_weight / rows` is in it."""
+
+
+@final
+class MetricsStep(TargetsOfStep):
+    """The metrics that NumPy computes are updated for one batch."""
+
+    step: Literal["metrics"]
+
+
+@final
+class PenaltyStep(TypedDict):
+    """The penalty on one weight array: the function returns a `Penalty`."""
+
+    task: Literal["penalty"]
+    variable: int
+    """The number of the weight array in the model."""
+    weights: Float32
+    """A copy of its values."""
+    wants_slope: bool
+    """Whether the gradient of the penalty is needed."""
+
+
+@final
+class ConstraintStep(TypedDict):
+    """The constraint on one weight array after a step: the function returns the new values in the same shape."""
+
+    task: Literal["constraint"]
+    variable: int
+    """The number of the weight array in the model."""
+    weights: Float32
+    """A copy of its values."""
+    wants_slope: bool
+    """False."""
+
+
+Penalty = tuple[float, Float32 | None]
+"""The penalty on a weight array, and its gradient by the weights where it was wanted."""
+
+WeightsStep = PenaltyStep | ConstraintStep
+RunStep = LossStep | MetricsStep | PenaltyStep | ConstraintStep
+RunHost = Callable[[RunStep], Penalty | Float32 | None]

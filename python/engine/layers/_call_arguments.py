@@ -1,0 +1,98 @@
+"""The arguments of a layer's `call`: which ones it takes, and how arrays among them are passed on."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine.layers.symbols import CallArguments, holds_symbol
+
+
+def call_arguments(
+    name: str, call: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]
+) -> CallArguments:
+    """Returns the arguments of `layer(inputs, *args, **options)` without the inputs, by name.
+
+    Arrays among them are converted as Keras does (see `canonical`).
+
+    Args:
+        name: of the layer, for messages.
+        call: the method `call` of the layer.
+        args: the arguments by position.
+        options: the arguments by name.
+
+    Raises:
+        TypeError: for an argument that `call` doesn't take.
+        ValueError: for a symbolic tensor.
+    """
+    parameters = list(inspect.signature(call).parameters.values())
+    free = {option: value for option, value in options.items() if option in ("training", "mask")}
+    places = [
+        each for each in parameters[1:] if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
+    if not any(each.kind is each.VAR_POSITIONAL for each in parameters):
+        # Every layer takes `training` and `mask`, also one whose `call` has no such parameters.
+        others = [option for option in ("training", "mask") if option not in {each.name for each in places}]
+        free |= dict(zip(others, args[len(places) :], strict=False))
+        args = args[: len(places)] if len(args) <= len(places) + len(others) else args
+    rest = {option: value for option, value in options.items() if option not in free}
+    try:
+        bound = inspect.signature(call).bind_partial(None, *args, **rest).arguments
+    except TypeError as error:
+        msg = f"call() of layer {name!r}, which takes {inspect.signature(call)}, {error}"
+        raise TypeError(msg) from None
+    found = CallArguments()
+    for parameter in parameters[1:]:
+        if parameter.name not in bound:
+            continue
+        if parameter.kind is parameter.VAR_KEYWORD:
+            found |= bound[parameter.name]
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            msg = f"layer {name!r} must be given arguments beside its inputs by name, got {bound[parameter.name]!r}"
+            raise TypeError(msg)
+        else:
+            found[parameter.name] = bound[parameter.name]
+    found |= free
+    for option, value in found.items():
+        if holds_symbol(value):
+            msg = (
+                f"`{option}` of layer {name!r} stands for what will come out of a model, {value!r}, but models are "
+                "chains of layers here, in which a layer has one such input: join the two in one array before the model, "
+                "or call the layer on arrays"
+            )
+            raise ValueError(msg)
+        found[option] = canonical(value)
+    return found
+
+
+def canonical(value: Any) -> Any:
+    """Returns an array in the dtype in which Keras passes it to layers; other values as they are."""
+    if not isinstance(value, np.ndarray):
+        return value
+    return value.astype(canonical_dtype(value.dtype), copy=False)
+
+
+def canonical_dtype(dtype: Any) -> np.dtype[Any]:
+    """Returns the dtype in which Keras passes an array of `dtype` to a layer: float32, and 32 bits for integers of 64."""
+    given = np.dtype(dtype)
+    if given.kind == "f":
+        return np.dtype(np.float32)
+    halved: np.dtype[Any] = np.dtype({"int64": "int32", "uint64": "uint32"}.get(given.name, given.name))
+    return halved
+
+
+def default_of(function: Any, argument: str) -> Any:
+    """Returns the default of an argument of `function`; None if there is no such argument, or it has no default."""
+    parameter = inspect.signature(function).parameters.get(argument)
+    return None if parameter is None or parameter.default is parameter.empty else parameter.default
+
+
+def accepts(function: Any, argument: str) -> bool:
+    """Whether `function` takes an argument of that name."""
+    try:
+        return argument in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some builtin functions have no signature
+        return False

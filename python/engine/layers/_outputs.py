@@ -1,0 +1,88 @@
+"""What functions and layers written in NumPy return: checks of it, and its shape for inputs of a shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._base.checks import REAL, Shape, filled
+
+# The lengths that stand for an unknown one where a function is called to find the shape of its outputs.
+TRIED_LENGTHS = (64, 32)
+
+
+def checked_output(what: str, result: Any, rows: int) -> NDArray[Any]:
+    """Returns `result` as an array.
+
+    Args:
+        what: the function that returned it, for messages.
+        result: an array (rows, ...).
+        rows: the number of samples in its inputs.
+
+    Raises:
+        ValueError: if it isn't an array of real numbers with one row per sample.
+    """
+    array: NDArray[Any] = np.asarray(result)
+    if array.dtype.kind not in REAL or array.ndim == 0 or len(array) != rows:
+        msg = (
+            f"{what} must return an array of real numbers with {rows} rows, one per sample, got dtype {array.dtype} and "
+            f"shape {array.shape}"
+        )
+        raise ValueError(msg)
+    return array
+
+
+def scalar(value: Any, what: str) -> float:
+    """Returns `value`, a single number, as a float.
+
+    Raises:
+        ValueError: if it isn't a single number; the message calls it `what`.
+    """
+    array: NDArray[Any] = np.asarray(value)
+    if array.dtype.kind not in REAL or array.size != 1:
+        msg = f"{what} must be a single number, got {value!r}"
+        raise ValueError(msg)
+    return float(array.reshape(()))
+
+
+def shape_by_trial(outputs_for: Callable[[Shape], Shape], sample: Shape) -> Shape:
+    """Returns the shape of one output, with None for a length that depends on an unknown one, as in Keras.
+
+    Args:
+        outputs_for: returns the shape of one output for inputs of a shape without None.
+        sample: the shape of one input; None stands for unknown lengths.
+    """
+    if None not in sample:
+        return outputs_for(sample)
+    one, other = (outputs_for(filled(sample, length)) for length in TRIED_LENGTHS)
+    if len(one) != len(other):
+        msg = f"the outputs must have as many axes for inputs of any length, got {one} and {other}"
+        raise ValueError(msg)
+    return tuple(size if size == again else None for size, again in zip(one, other, strict=True))
+
+
+def shape_of_outputs(
+    called: Callable[..., NDArray[Any]], sample: tuple[int, ...], takes_mask: bool
+) -> tuple[int, ...]:
+    """Returns the shape of one output, found by a call on zeros.
+
+    Args:
+        called: a layer's `call`, as a function of inputs, `training` and a mask.
+        sample: the shape of one input.
+        takes_mask: whether `call` has a parameter `mask`. If it fails without one, it is called with a mask.
+    """
+    zeros = np.zeros((2, *sample), np.float32)  # one row could be mistaken for an axis to broadcast
+    with np.errstate(all="ignore"):  # divisions by these zeros don't matter
+        try:
+            return called(zeros, False, None).shape[1:]
+        except Exception:
+            if takes_mask:
+                return called(zeros, False, np.ones(zeros.shape[:-1], bool)).shape[1:]
+            try:  # the layer may take integers only, such as indices
+                return called(zeros.astype(np.int32), False, None).shape[1:]
+            except Exception:  # the first error says more
+                pass
+            raise

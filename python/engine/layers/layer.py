@@ -1,0 +1,1070 @@
+"""`Layer`, the base class of all layers, and `Part`, what layers and models have in common."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+import warnings
+import weakref
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine import constraints, initializers, regularizers
+from engine._base.checks import (
+    Shape,
+    fits,
+    flag,
+    float32_only,
+    integer,
+    label,
+    seed_or_none,
+    shape,
+    text_of_shape,
+    without_batch,
+)
+from engine._base.cpp import Float32, Loan, Operation, Program, build, read_weights
+from engine._base.locks import Lock
+from engine._base.random_state import next_sampling, next_seed
+from engine._base.registered_objects import overrides
+from engine._base.spec import Registry, Spec, auto_name, snake_case
+from engine._base.tensor_like import Tensor, mask_of
+from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
+from engine._data.lazy_rows import require_tokens
+from engine.layers._call_arguments import accepts, call_arguments, canonical, default_of
+from engine.layers._hosts import CustomLayerHost, PenaltyHost, with_mask
+from engine.layers._outputs import checked_output, scalar, shape_by_trial, shape_of_outputs
+from engine.layers.symbols import CallArguments, KerasTensor, symbol_of
+from engine.layers.weights import (
+    MOST_WEIGHTS,
+    CustomWeight,
+    LayerWeight,
+    Weight,
+    asked,
+    checked_weights,
+)
+
+# The largest number of tokens. Indices reach the core as float32, which holds every integer up to this.
+MOST_TOKENS = 2**24
+
+# Held while layers get their weights, and while they join or leave a model.
+JOINING = Lock()
+
+# The arguments of `add_loss` in calls that are running, by the id of the layer. Each thread has its own dict.
+_losses_in_calls: ContextVar[Mapping[int, list[float]]] = ContextVar("_losses_in_calls", default={})  # noqa: B039 # it is never changed
+
+Build = Callable[[Any, tuple[Any, ...]], None]
+
+
+class Part:
+    """Base class of what a model is made of: layers, and models in their turn."""
+
+    name: str
+    _trainable = True
+    _is_chain = False
+    """Whether its config says what each layer is called on. That is so for models except Sequential."""
+
+    # The weights.
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training updates the weights. Assigning it to a model sets it for all of its layers.
+
+        A new value takes effect at the next `compile`.
+        """
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = flag(value, "trainable")
+        for part in self._parts():
+            part.trainable = self._trainable
+
+    @property
+    @abstractmethod
+    def built(self) -> bool:
+        """True if the weights have been created."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> list[Float32]:
+        """The current weights as read-only arrays; empty before they are created."""
+
+    @property
+    @abstractmethod
+    def trainable_weights(self) -> list[Float32]:
+        """The weights that training updates, as read-only arrays."""
+
+    @property
+    @abstractmethod
+    def non_trainable_weights(self) -> list[Float32]:
+        """The weights that training doesn't update by gradients, as read-only arrays."""
+
+    @property
+    def variables(self) -> list[Float32]:
+        """The same as `weights`."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Float32]:
+        """The same as `trainable_weights`."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Float32]:
+        """The same as `non_trainable_weights`."""
+        return self.non_trainable_weights
+
+    @property
+    def path(self) -> str:
+        """The same as `name`. Paths of weights such as "dense/kernel" begin with it."""
+        return self.name
+
+    @property
+    def input_dtype(self) -> str:
+        """The dtype to which inputs are converted, "float32"."""
+        return "float32"
+
+    @property
+    def metrics_variables(self) -> list[Any]:
+        """The variables of the metrics."""
+        return [variable for metric in self.metrics for variable in metric.variables]
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics of its own: a layer has none."""
+        return []
+
+    def count_params(self) -> int:
+        """Returns the total number of weight values."""
+        if not self.built:
+            raise self._not_built("count_params()")
+        return sum(array.size for array in self.weights)
+
+    def get_weights(self) -> list[Float32]:
+        """Returns copies of the weights as a list of arrays."""
+        return [np.array(array, order="C") for array in self.weights]
+
+    @abstractmethod
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Sets the weights from a list of arrays, `weights`, in the order of `get_weights`."""
+
+    def _checked(self, weights: Sequence[ArrayLike]) -> list[Float32]:
+        """Returns `weights` as float32 arrays of the shapes of the current ones; an error says which doesn't fit."""
+        if not self.built:
+            raise self._not_built("set_weights()")
+        return checked_weights(weights, self.weights, self.name)
+
+    @abstractmethod
+    def _not_built(self, action: str) -> Exception:
+        """The error for an action that needs weights, before they are created."""
+
+    # What models need to know of their parts.
+
+    def _parts(self) -> Sequence[Part]:
+        """The parts of a model, in the order in which they compute; a layer has none."""
+        return ()
+
+    @property
+    def _parts_in_order(self) -> list[Part]:
+        """The parts of a model that a user sees, each as often as it is used; a layer has none."""
+        return []
+
+    @property
+    @abstractmethod
+    def _leaves(self) -> list[Layer]:
+        """The layers, without the models around them, in the order in which they compute, each as often as it is used."""
+
+    @abstractmethod
+    def _modes_of_leaves(self, training: bool | None) -> list[bool]:
+        """The argument `training` of each of `_leaves` if this part is called with `training`; None is no argument."""
+
+    @abstractmethod
+    def _arguments_of_leaves(self, given: CallArguments | None) -> list[CallArguments | None]:
+        """The other arguments of each of `_leaves` if this part is called with `given`."""
+
+    @property
+    @abstractmethod
+    def _given_input_shape(self) -> Shape | None:
+        """The shape of one input sample, if the user has given it."""
+
+    @abstractmethod
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the weights for inputs of shape `input_shape`, batch axis first."""
+
+    @abstractmethod
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
+        """Returns the shape of one output for one input of shape `input_shape`; ValueError if that doesn't fit."""
+
+
+class ModelOfLayer(Protocol):
+    """A model, as its layers know it."""
+
+    @property
+    def layers(self) -> list[Part]:
+        """The layers in order. A nested model is one entry."""
+
+    def _symbol_at(self, layer: Part, after: int = 0) -> KerasTensor:
+        """The symbolic input of the layer in the model or, with `after` = 1, its output."""
+
+
+class Place(NamedTuple):
+    """The place of a layer's weights in the program of a model: `arrays` variables from number `first` on."""
+
+    model: weakref.ref[Any]
+    program: Program
+    first: int
+    arrays: int
+
+    def read(self) -> list[Float32]:
+        """Returns the weights, all of the same moment, read-only."""
+        return read_weights(self.program, self.first, self.arrays)
+
+
+def _once(build: Build) -> Build:
+    """Wraps `build` of a layer class, so that a call by a user creates only weights that aren't there yet.
+
+    `Layer._begun` calls the wrapped function itself, and so does `super().build()` within it.
+    """
+
+    @functools.wraps(build)
+    def build_once(self: Layer, input_shape: tuple[int | None, ...]) -> None:
+        if self._built_by == threading.get_ident():
+            build(self, input_shape)
+        else:
+            self._begun(without_batch(input_shape))
+
+    return build_once
+
+
+class Layer(Part, Spec):
+    """Base class of all layers, including custom layers written in NumPy.
+
+    A custom layer creates its weights in `build` with `add_weight` and computes its outputs in `call`. To be
+    trained it also needs `gradient`, which computes gradients: there is no automatic differentiation here, unlike
+    in Keras. Attributes that `call` sets are available in `gradient`, even if a model uses the layer several times.
+
+    Args:
+        activity_regularizer: penalty on the outputs, divided by the batch size.
+        trainable: whether training updates the weights. Assign it before `compile`.
+        dtype: None or "float32", the only supported dtype.
+        autocast: Ignored, as there is a single dtype.
+        name: name of the layer, unique within a model; default the name of the class with a number.
+        input_shape: shape of one input sample, for the first layer of a model.
+        input_dim: the same as `input_shape=(input_dim,)`.
+        batch_input_shape: `input_shape` with the batch axis before it.
+
+    Example:
+        >>> import numpy as np
+        >>> import engine as keras
+        >>> class Scale(keras.layers.Layer):
+        ...     def build(self, input_shape):
+        ...         self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones")
+        ...     def call(self, inputs):
+        ...         return inputs * self.factor
+        ...     def gradient(self, inputs, upstream):
+        ...         return upstream * self.factor, np.sum(upstream * inputs, axis=0)
+        >>> Scale()(np.ones((1, 2), "float32")).tolist()
+        [[1.0, 1.0]]
+    """
+
+    # A layer has its weights itself, in `_weights`, until it joins a model: then the model's program holds them. The
+    # programs of further models use the same memory, so that each entry of `_places` reads and writes the same weights.
+
+    compute_dtype = variable_dtype = "float32"
+    supports_masking = False
+    """Whether the mask of the inputs is the mask of the outputs, too."""
+
+    # The model's config holds these.
+    _unsaved_arguments: ClassVar[tuple[str, ...]] = (
+        "autocast",
+        "input_shape",
+        "input_dim",
+        "batch_input_shape",
+    )
+    _config_may_lack_arguments = True
+    _unknown_argument_error: ClassVar[type[Exception]] = ValueError
+
+    _tokens: int | None = None
+    """If the inputs are indices: how many different ones there are."""
+    _only_moves_values = False
+    """Whether the outputs are the inputs in another order or shape."""
+    _makes_mask = False
+    """Whether the layer determines a new mask from its inputs."""
+    _consumes_mask = False
+    """Whether the layer ignores masked timesteps itself, so that its outputs have no mask."""
+    _masks_statistics = False
+    """Whether masked timesteps don't contribute to the statistics that the layer computes in training."""
+    _training_by_default = False
+    """The argument `training` of a call that doesn't give it, also if a model is called so."""
+    _seed_in_use: int | None = None
+    """The seed of a layer that draws random numbers."""
+    _samplings = 0
+    """The number of calls so far that drew random numbers."""
+    _shape_arguments: CallArguments | None = None
+    """The arguments of the first symbolic call of a custom layer; the shape of its outputs is found with them."""
+    _built_by: int | None = None
+    """The thread in which `build` is running."""
+
+    # Construction.
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "call" in vars(cls):
+            cls._training_by_default = default_of(cls.call, "training") is True
+        if cls._lower is not Layer._lower:
+            _refuse_overrides(cls, "call", "build", "compute_mask")
+        if "build" in vars(cls):
+            cls.build = _once(cls.build)  # type: ignore[method-assign] # what Keras does as well
+
+    def __init__(
+        self,
+        *,
+        activity_regularizer: object = None,
+        trainable: bool = True,
+        dtype: object = None,
+        autocast: bool = True,
+        name: str | None = None,
+        input_shape: Sequence[int | None] | None = None,
+        input_dim: int | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
+    ) -> None:
+        self._specs: list[Weight] = []
+        self._weights: list[Float32] | None = (
+            None  # None while a program holds them, and before they are created
+        )
+        self._places: list[Place] = []
+        self._sample_shape: Shape | None = None  # of the inputs, once it is known
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self._added: list[float] = []  # the arguments of `add_loss` in the last call, or batch
+        self._penalties: list[float] = []  # on the outputs of the last call
+        # If a network uses the layer several times: the attributes that `call` assigned, by the number of the use.
+        self._kept: dict[int, dict[str, Any]] = {}
+        if input_dim is not None:
+            input_shape = (integer(input_dim, "input_dim", 1),)
+        if batch_input_shape is not None:
+            input_shape = tuple(batch_input_shape)[1:]
+        self._given_shape = None if input_shape is None else shape(input_shape, "input_shape")
+        self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
+        self.trainable = trainable
+        self.dtype = float32_only(dtype)
+        flag(autocast, "autocast")
+        if self._is_custom and type(self).compute_mask is not Layer.compute_mask:
+            self.supports_masking = True
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if self._is_custom and isinstance(value, Layer):
+            msg = (
+                f"`{name}` of {type(self).__name__} can't be a layer: layers don't hold layers here. Put them one after the "
+                "other in the model, or compute in `call` what they do"
+            )
+            raise TypeError(msg)
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+    # Weights: creation.
+
+    @_once
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the weights. Custom layers override it and call `add_weight`.
+
+        Args:
+            input_shape: shape of the inputs, `(None, ...)`.
+
+        Raises:
+            ValueError: if the layer doesn't support such inputs, or is built for another shape.
+        """
+
+    @property
+    def built(self) -> bool:
+        """True if the weights have been created."""
+        return bool(self._places) or self._weights is not None
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        """Does nothing. `build` methods of Keras set it; here it follows from the weights."""
+
+    def add_weight(  # noqa: PLR0917 # Keras' signature
+        self,
+        shape: Sequence[int] = (),
+        initializer: object = None,
+        dtype: object = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: object = None,
+        constraint: object = None,
+        aggregation: str = "none",
+        name: str | None = None,
+    ) -> CustomWeight:
+        """Creates a weight. Call it in `build` or `__init__`.
+
+        Args:
+            shape: shape of the weight.
+            initializer: initializer of the weight, default "glorot_uniform".
+            dtype: None or "float32".
+            trainable: whether training updates it. `gradient` must return a gradient for each trainable weight.
+            autocast: Ignored, as there is a single dtype.
+            regularizer: penalty on the weight.
+            constraint: constraint on the weight, applied after every step.
+            aggregation: Ignored. It is for distributed training.
+            name: name of the weight; default its number.
+
+        Returns:
+            The weight. NumPy functions accept it as an array of its current values.
+        """
+        del autocast, aggregation
+        float32_only(dtype)
+        if self._places:
+            msg = f"layer {self.name!r} is in a model already, so `add_weight` comes too late: call it in build() or __init__()"
+            raise RuntimeError(msg)
+        sizes = tuple(integer(size, "shape", 1) for size in shape)
+        weight = Weight(
+            name or str(len(self._specs)),
+            sizes,
+            initializers.get("glorot_uniform" if initializer is None else initializer),
+            flag(trainable, "trainable"),
+            regularizers.get(regularizer),
+            constraints.of_a_row(constraints.get(constraint), sizes),
+        )
+        value = weight.start(self.name)
+        self._specs.append(weight)
+        self._weights = [*(self._weights or []), value]
+        return CustomWeight(self, len(self._specs) - 1)
+
+    def add_variable(  # noqa: PLR0917 # Keras' signature
+        self,
+        shape: Sequence[int],
+        initializer: object,
+        dtype: object = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: object = None,
+        constraint: object = None,
+        name: str | None = None,
+    ) -> CustomWeight:
+        """Another name of `add_weight`.
+
+        Args:
+            shape: shape of the weight.
+            initializer: how it starts.
+            dtype: None or "float32".
+            trainable: whether training changes it.
+            autocast: Ignored, as there is a single dtype.
+            regularizer: penalty on the weight.
+            constraint: constraint on the weight, applied after every step.
+            name: for messages.
+        """
+        return self.add_weight(
+            shape, initializer, dtype, trainable, autocast, regularizer, constraint, name=name
+        )
+
+    def _begun(self, input_shape: Shape) -> list[Float32]:
+        """Returns the weights for inputs of `input_shape`, and creates them if needed."""
+        with JOINING:
+            weights = self._initial_weights(input_shape)
+            if not self.built:
+                self._weights = weights
+            return weights
+
+    def _initial_weights(self, input_shape: Shape) -> list[Float32]:
+        """Returns the current weights, or new ones for inputs of `input_shape`, which the layer doesn't take over."""
+        wanted = self._fitting_weights(input_shape)
+        weights = self.weights if self.built else [weight.start(self.name) for weight in wanted]
+        self._specs = wanted
+        if self._sample_shape is None or not fits(input_shape, self._sample_shape):
+            self._sample_shape = input_shape
+        return weights
+
+    def _fitting_weights(self, input_shape: Shape) -> list[Weight]:
+        """Returns `_weights_for(input_shape)`; ValueError if the current weights have other shapes."""
+        wanted = self._weights_for(input_shape)
+        for weight in wanted:
+            if None in weight.shape:
+                msg = (
+                    f"layer {self.name!r} would need a {weight.name} of shape {weight.shape} for inputs "
+                    f"{text_of_shape(input_shape)}: the length of this axis must be known. Give Input() a number instead "
+                    "of None, or put a GlobalAveragePooling1D() before the layer"
+                )
+                raise ValueError(msg)
+            if math.prod(weight.shape) > MOST_WEIGHTS:
+                msg = f"layer {self.name!r} would need a {weight.name} of shape {weight.shape}: over 2**40 numbers"
+                raise ValueError(msg)
+        for weight, array in zip(wanted, self.weights if self.built else (), strict=self.built):
+            if weight.shape != array.shape:
+                msg = (
+                    f"layer {self.name!r} has a {weight.name} of shape {array.shape} but would need "
+                    f"{weight.shape} here; make a new layer instead of moving this one"
+                )
+                raise ValueError(msg)
+        return wanted
+
+    def _build_for(self, sample: Shape) -> None:
+        """Runs `build` of a custom layer if it hasn't run yet; ValueError if it ran for another shape."""
+        known = self._sample_shape
+        if known is None:
+            with JOINING:
+                known = self._started_for(sample)
+        if sample != known and self._specs and not fits(sample, known) and not fits(known, sample):
+            msg = (
+                f"layer {self.name!r} was built for {text_of_shape(known)} but gets "
+                f"{text_of_shape(sample)}: make a new layer instead of moving this one"
+            )
+            raise ValueError(msg)
+
+    def _started_for(self, sample: Shape) -> Shape:
+        if self._sample_shape is not None:  # another thread was faster
+            return self._sample_shape
+        count = len(self._specs)
+        self._built_by = threading.get_ident()
+        try:
+            self.build((None, *sample))
+        except BaseException:
+            del self._specs[count:]
+            self._weights = None if self._weights is None else self._weights[:count]
+            raise
+        finally:
+            self._built_by = None
+        self._weights = self._weights or []
+        self._sample_shape = sample
+        return sample
+
+    def _not_built(self, action: str, error: type[Exception] = ValueError) -> Exception:
+        return error(
+            f"layer {self.name!r} has no weights yet, so no {action}: give its model an input shape or call "
+            "model.build((None, features))"
+        )
+
+    # Weights: reading and writing.
+
+    @property
+    def weights(self) -> list[Float32]:
+        """The current weights as read-only arrays; empty before the layer is built."""
+        own, places = self._weights, self._places
+        # Another thread may move the weights into a model or out of it meanwhile: they are always at one of the two.
+        return self._as_layer_weights(places[0].read() if places else own or self._weights or ())
+
+    @property
+    def trainable_weights(self) -> list[Float32]:
+        """The weights that training updates, as read-only arrays."""
+        return [array for array, learns in zip(self.weights, self._learns, strict=True) if learns]
+
+    @property
+    def non_trainable_weights(self) -> list[Float32]:
+        """The weights that training doesn't update by gradients, as read-only arrays."""
+        return [array for array, learns in zip(self.weights, self._learns, strict=True) if not learns]
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Sets the weights from a list of arrays, `weights`, in the order of `get_weights`.
+
+        Raises:
+            ValueError: if the number of arrays or a shape differs. The weights are unchanged then.
+        """
+        values = self._checked(weights)
+        if not self._places:
+            self._weights = values
+        elif values:
+            self._places[0].program.write_variables(values, self._places[0].first)
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Writes the weights into `store`, a dict, under the keys "0", "1", ..., trainable ones first.
+
+        A custom layer may override this and `load_own_variables` to save more.
+        """
+        weights = self.weights
+        for position, index in enumerate(self._saved_order):
+            store[str(position)] = weights[index]
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Sets the weights from `store`, as written by `save_own_variables`.
+
+        Raises:
+            ValueError: if the number of arrays or a shape differs. The weights are unchanged then.
+        """
+        order, specs = self._saved_order, self._specs
+        if len(store) != len(order):
+            names = [specs[index].name for index in order]
+            msg = (
+                f"layer {self.name!r} expected {len(order)} variables, but received {len(store)} variables during "
+                f"loading. Expected: {names}"
+            )
+            raise ValueError(msg)
+        weights = dict(zip(order, (store[str(position)] for position in range(len(order))), strict=True))
+        if weights:
+            self.set_weights([weights[index] for index in range(len(order))])
+
+    def _as_layer_weights(self, arrays: Iterable[Float32]) -> list[Float32]:
+        """Returns all weights of this layer as arrays that know their layer."""
+        return [LayerWeight.of(self, index, array) for index, array in enumerate(arrays)]
+
+    def _weight(self, index: int, name: str) -> Float32:
+        """Returns weight number `index`; AttributeError before it is created."""
+        if not self.built:
+            raise self._not_built(name, AttributeError)
+        return self.weights[index]
+
+    def _weight_at(self, index: int) -> Float32:
+        """Returns the current values of weight number `index`, read-only."""
+        return self.weights[index]
+
+    def _set_weight(self, index: int, value: ArrayLike) -> None:
+        """Sets weight number `index`; a training that runs meanwhile goes on with the others.
+
+        Raises:
+            ValueError: if the shape differs. The weight is unchanged then.
+        """
+        weights: list[ArrayLike] = list(self.weights)
+        weights[index] = value
+        checked = self._checked(weights)[index]
+        if self._places:
+            self._places[0].program.write_variables([checked], self._places[0].first + index)
+        elif self._weights is not None:
+            self._weights = [*self._weights[:index], checked, *self._weights[index + 1 :]]
+
+    @property
+    def _weight_names(self) -> list[str]:
+        """The names of the weights, such as `kernel`."""
+        return [weight.name for weight in self._specs]
+
+    @property
+    def _variable_names(self) -> list[str]:
+        """The names of layer and weight, such as `dense/kernel`, in the order of `save_own_variables`."""
+        return [f"{self.name}/{self._specs[index].name}" for index in self._saved_order]
+
+    @property
+    def _saved_order(self) -> list[int]:
+        """The numbers of the weights in the order of Keras' files: trainable ones first."""
+        count = len(self.weights)
+        return sorted(range(count), key=lambda index: not self._specs[index].trainable)
+
+    @property
+    def _trainable_specs(self) -> list[Weight]:
+        """The weights that training updates."""
+        return [weight for weight, learns in zip(self._specs, self._learns, strict=True) if learns]
+
+    @property
+    def _learns(self) -> list[bool]:
+        """Whether training updates each of the weights."""
+        return [self.trainable and weight.trainable for weight in self._specs]
+
+    # Weights: in the programs of models.
+
+    def _shared_weights(self, model: object) -> list[Loan]:
+        """The weights in the program of a model other than `model`; empty if the layer is in no other model."""
+        place = next((place for place in self._places if place.model() not in (None, model)), None)
+        return [] if place is None else [(place.program, place.first + i) for i in range(place.arrays)]
+
+    def _attach(self, model: object, program: Program, first: int, count: int) -> None:
+        """Joins `model`, whose `program` has the weights as its variables `first` to `first + count`."""
+        place = Place(weakref.ref(model), program, first, count)
+        living = [place if old.model() is model else old for old in self._places if old.model() is not None]
+        self._places = living if place in living else [*living, place]
+        self._weights = None
+
+    def _detach(self, model: object) -> None:
+        """Leaves `model`, with a copy of the weights if the layer is in no other model."""
+        rest = [place for place in self._places if place.model() not in (None, model)]
+        if not rest:
+            self._weights = self.get_weights()
+        self._places = rest
+
+    # Call.
+
+    def call(self, inputs: Any, *args: Any, **options: Any) -> Any:
+        """Computes the outputs for `inputs`. Custom layers override it.
+
+        Args:
+            inputs: float32 array (n, ...). It holds integers if the layer is called on an array of them, or if it is the
+                first of a model whose `Input` has an integer dtype.
+            args: `training` (bool) and `mask` (bool array (n, ...)), if the method of the subclass has these
+                parameters, and the further arguments of the call. `gradient` gets those that it has parameters for.
+            options: the same by keyword.
+
+        Returns:
+            An array (n, ...).
+        """
+        return self(inputs, *args, **options)
+
+    def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:
+        """Returns the outputs for `inputs`, or the symbolic output for a symbolic input.
+
+        Args:
+            inputs: samples (n, ...), or a symbolic input, as returned by `Input` or a layer. Custom layers get integers
+                as integers.
+            args: `training`: whether the layer behaves as in training. The default is False, but True for layers that
+                augment images. If the input is symbolic, the model uses this value when it is called without
+                `training`. `mask`: bool array (n, ...), False for timesteps to ignore, for layers that use masks; default
+                the mask of the previous layer. Then what the `call` of a custom layer has as further parameters: arrays,
+                numbers or other values. If the input is symbolic, the model passes them on in every batch.
+            options: the same by keyword.
+
+        Raises:
+            TypeError: for arguments that the layer does not have.
+            ValueError: for a symbolic input among `args` or `options`.
+        """
+        if not self._is_custom:
+            unknown = ", ".join(repr(name) for name in options if name not in ("training", "mask"))
+            if unknown:
+                msg = f"layer {self.name!r} takes `training` and `mask` beside its inputs, got {unknown}: leave it out"
+                raise TypeError(msg)
+            return self._called_in_core(inputs, *args, **options)
+        arguments = call_arguments(self.name, self.call, args, options)
+        training, mask = arguments.pop("training", None), arguments.pop("mask", None)
+        symbol = symbol_of(inputs)
+        if symbol is not None and arguments:
+            return self._recorded(symbol, training, arguments)
+        if symbol is None:
+            rows = shaped(inputs, np.shape(inputs)[1:], "inputs")
+            if arguments or rows.dtype.kind != "f":
+                return self._computed(inputs, rows, training, mask, arguments)
+        return self._called_in_core(inputs, training, mask)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Returns the mask of the outputs, bool (n, ...), or None if nothing is masked.
+
+        `inputs` are (n, ..., features), `previous_mask` is their mask, bool (n, ...) or None.
+        """
+        del inputs
+        return None if self._consumes_mask else previous_mask
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Returns the shape of the outputs for inputs of shape `input_shape`, both `(None, ...)`."""
+        sample = shape(tuple(input_shape)[1:], "input_shape")
+        return (None, *self._output_shape_for(sample))
+
+    @property
+    def input(self) -> KerasTensor:
+        """The symbolic input of the layer in its model. Raises AttributeError if it is in no model."""
+        return self._symbol("input", 0)
+
+    @property
+    def output(self) -> KerasTensor:
+        """The symbolic output of the layer in its model. Raises AttributeError if it is in no model."""
+        return self._symbol("output", 1)
+
+    def _symbol(self, what: str, after: int) -> KerasTensor:
+        for place in self._places:
+            model: ModelOfLayer | None = place.model()
+            if model is not None and any(layer is self for layer in model.layers):
+                return model._symbol_at(self, after)
+        msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
+        raise AttributeError(msg)
+
+    def _called_in_core(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Returns the outputs, computed by a program of this layer alone; or the symbolic output."""
+        noisy = self._training_by_default if training is None else flag(training, "training")
+        symbol = symbol_of(inputs)
+        if symbol is not None:
+            return symbol.through(self, None if training is None else noisy)
+        nothing = sample_shape_of_none(inputs, "inputs")
+        if nothing is not None:
+            self._begun(nothing)
+            return np.zeros((0, *self._output_shape_for(nothing)), np.float32).view(Tensor)
+        rows = readable(shaped(inputs, np.shape(inputs)[1:], "inputs"))
+        require_tokens(rows, self._tokens, "inputs")
+        mask = self._given_mask(inputs, rows.shape[:-1], mask)
+        sample = rows.shape[1:]
+        output_shape = self._output_shape_for(sample)
+        operations = self._operations_for(sample)
+        weights = self._begun(sample)
+        masked_after = self.compute_mask(rows, mask) if self.supports_masking else None
+        if mask is not None and self._reads_mask:
+            rows, operations = with_mask(rows, mask, operations)
+        program = build(math.prod(rows.shape[1:]), operations, weights)
+        outputs = program.predict(rows, None, False, noisy, next_sampling(self) if noisy else 0)
+        if noisy:  # moving averages have changed
+            for index, weight in enumerate(self._specs):
+                if not weight.trainable:
+                    self._set_weight(index, program.read_variables(index, 1)[0])
+        shaped_outputs = outputs.reshape(len(rows), *output_shape)
+        if self.activity_regularizer is not None:
+            self._note_penalty(shaped_outputs)
+        return shaped_outputs.view(Tensor).masked(masked_after)
+
+    def _computed(
+        self, inputs: Any, rows: NDArray[Any], training: bool | None, mask: Any, arguments: CallArguments
+    ) -> Tensor:
+        """Returns the outputs of a custom layer without the core, which has no integers and no further arguments."""
+        noisy = self._training_by_default if training is None else flag(training, "training")
+        given = canonical(rows)
+        if given.dtype.kind == "f":
+            require_finite(given, rows, "inputs")
+        mask = self._given_mask(inputs, given.shape[:-1], mask)
+        self._begun(given.shape[1:])
+        masked_after = self.compute_mask(given, mask) if self.supports_masking else None
+        with self._adding() as added:
+            outputs = self._called(given, noisy, mask, arguments)
+        self._added = added
+        if self.activity_regularizer is not None:
+            self._note_penalty(outputs)
+        result: Tensor = canonical(outputs).view(Tensor).masked(masked_after)
+        return result
+
+    def _recorded(self, symbol: KerasTensor, training: bool | None, arguments: CallArguments) -> KerasTensor:
+        """Returns the symbolic output of a custom layer that is called on `symbol` with `arguments`."""
+        mode = None if training is None else flag(training, "training")
+        first, self._shape_arguments = self._shape_arguments, arguments
+        try:
+            found = symbol.through(self, mode, arguments)
+        finally:
+            self._shape_arguments = first
+        if first is None:
+            self._shape_arguments = arguments
+        elif (expected := self.compute_output_shape(symbol.shape)) != found.shape:
+            msg = (
+                f"layer {self.name!r} makes {expected} of {symbol.shape}, and with other arguments {found.shape}: take two "
+                "layers"
+            )
+            raise ValueError(msg)
+        return found
+
+    def _called(
+        self,
+        inputs: NDArray[Any],
+        training: bool,
+        mask: NDArray[np.bool_] | None,
+        arguments: CallArguments | None = None,
+    ) -> NDArray[Any]:
+        """Returns the outputs of `call`, checked; the default of `arguments` is those of the first symbolic call."""
+        given = {"training": training, "mask": mask}
+        options = {name: value for name, value in given.items() if accepts(self.call, name)}
+        options |= (self._shape_arguments or {}) if arguments is None else arguments
+        return checked_output(f"call() of layer {self.name!r}", self.call(inputs, **options), len(inputs))
+
+    def _given_mask(self, inputs: Any, rows: tuple[int, ...], mask: Any) -> NDArray[np.bool_] | None:
+        """Returns the mask of inputs in a call: `mask`, or else the mask that `inputs` carry.
+
+        Args:
+            inputs: of the call.
+            rows: the shape of the mask.
+            mask: the argument of the call.
+        """
+        if mask is None:
+            mask = mask_of(inputs)
+        elif not self._reads_mask:
+            msg = f"layer {self.name!r} takes no `mask`, as its outputs are the same with one: leave it out"
+            raise TypeError(msg)
+        if mask is None:
+            return None
+        if not self.supports_masking:
+            self._warn_of_lost_mask()
+        array: NDArray[np.bool_] = np.asarray(mask, bool)
+        if array.shape != rows:
+            msg = f"`mask` must have shape {rows}, one for each row of the inputs, got {array.shape}"
+            raise ValueError(msg)
+        return array
+
+    def _warn_of_lost_mask(self) -> None:
+        """Warns, in Keras' words, that the layer ignores masks."""
+        msg = (
+            f"Layer '{self.name}' (of type {type(self).__name__}) was passed an input with a mask attached to it. "
+            "However, this layer does not support masking and will therefore destroy the mask information. "
+            "Downstream layers will not see the mask."
+        )
+        warnings.warn(msg, stacklevel=3)
+
+    # What the layer adds to the loss.
+
+    def add_loss(self, loss: Any) -> None:
+        """Adds a term to the loss of this batch. Call it in `call`; `gradient` must then include its gradient.
+
+        Args:
+            loss: a number, or a list of numbers.
+        """
+        parts = loss if isinstance(loss, (list, tuple)) else [loss]
+        _losses_in_calls.get().get(id(self), self._added).extend(
+            scalar(part, f"`loss` of add_loss() in layer {self.name!r}") for part in parts
+        )
+
+    @property
+    def losses(self) -> list[float]:
+        """The terms that the last call added to the loss, and the penalties on the current weights.
+
+        The terms of the last call are those of `add_loss` and, if the layer or its model was called directly, the
+        penalty on the outputs. `fit`, `evaluate` and `predict` don't record the penalty on outputs here.
+        """
+        return [*self._losses_of_call, *self._losses_of_weights]
+
+    @property
+    def _losses_of_call(self) -> list[float]:
+        return [*self._penalties, *self._added]
+
+    @property
+    def _losses_of_weights(self) -> list[float]:
+        return [
+            weight.regularizer(array)
+            for weight, array in zip(self._trainable_specs, self.trainable_weights, strict=False)
+            if weight.regularizer
+        ]
+
+    @contextmanager
+    def _adding(self) -> Iterator[list[float]]:
+        """Collects the arguments of `add_loss` within the block, in this thread."""
+        added: list[float] = []
+        token = _losses_in_calls.set({**_losses_in_calls.get(), id(self): added})
+        try:
+            yield added
+        finally:
+            _losses_in_calls.reset(token)
+
+    def _note_penalty(self, outputs: NDArray[Any]) -> None:
+        """Stores the penalty on the `outputs` (n, ...) of a call for `losses`."""
+        if self.activity_regularizer is not None:
+            value = scalar(
+                self.activity_regularizer(outputs), f"`activity_regularizer` of layer {self.name!r}"
+            )
+            self._penalties = [value / len(outputs)]
+
+    # Config.
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments as plain Python values."""
+        config = super().get_config()
+        if self.activity_regularizer is None:  # as in Keras
+            config.pop("activity_regularizer", None)
+        return config
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """`{"input_shape": (None, ...)}`, for `build_from_config`; None before the layer is built."""
+        return None if self._sample_shape is None else {"input_shape": (None, *self._sample_shape)}
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Creates the weights for the result of `get_build_config`.
+
+        Args:
+            config: with the key `input_shape`; None or empty does nothing.
+        """
+        if config:
+            self.build(tuple(config["input_shape"]))
+
+    # Hooks: what a built-in layer says about itself to models and to the core. Shapes are those of one sample.
+
+    @property
+    def _is_custom(self) -> bool:
+        """Whether Python computes the layer."""
+        return type(self).call is not Layer.call
+
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
+        """Returns the shape of one output for one input of shape `input_shape`; ValueError if that doesn't fit."""
+        return self._custom_output_shape(input_shape) if self._is_custom else input_shape
+
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+        """Returns the weights that inputs of `input_shape` need, in the order of `get_weights`."""
+        if self._is_custom:
+            self._build_for(input_shape)
+            return self._specs
+        return []
+
+    def _lower(self, input_shape: Shape) -> list[Operation]:
+        """Returns the core operations that compute the layer for inputs of `input_shape`.
+
+        An operation that works on rows, such as a product, works on the last axis.
+        """
+        if not self._is_custom:
+            return []
+        outputs = self._custom_output_shape(input_shape)
+        variables = [
+            {"shape": list(weight.shape), "trainable": weight.trainable, **asked(weight=weight)}
+            for weight in self._specs
+        ]
+        host = CustomLayerHost(weakref.ref(self), input_shape, outputs)
+        operation = {"kind": "custom", "units": math.prod(outputs), "variables": variables, "groups": 1}
+        return [operation | {"trainable": self.trainable, "host": host}]
+
+    def _lower_masked(self, input_shape: Shape, mask_shape: Shape) -> list[Operation] | None:
+        """Returns the operations if there is a mask, of `mask_shape` for one sample; None if they are those of `_lower`."""
+        del input_shape, mask_shape
+        return None
+
+    @property
+    def _reads_mask(self) -> bool:
+        """Whether the outputs depend on the mask of the inputs."""
+        return self._consumes_mask or self._masks_statistics or accepts(self.call, "mask")
+
+    def _has_features_last(self, axes: int) -> bool:
+        """Whether the features are on the last one of so many `axes`, batch axis included; masks need that."""
+        del axes
+        return True
+
+    def _operations_for(
+        self, input_shape: Shape, lowered: Sequence[Operation] | None = None
+    ) -> list[Operation]:
+        """Returns `lowered`, by default the result of `_lower`, with the number of rows and the penalty on outputs."""
+        rows = {} if len(input_shape) < 2 else {"groups": math.prod(input_shape[:-1])}  # noqa: PLR2004 # one row
+        lowered = self._lower(input_shape) if lowered is None else lowered
+        operations: list[Operation] = [rows | dict(operation) for operation in lowered]
+        if self.activity_regularizer is None:
+            return operations
+        return [*operations, self._penalty_on_outputs(self._output_shape_for(input_shape))]
+
+    def _penalty_on_outputs(self, shape: Shape) -> Operation:
+        """Returns the operation that computes the penalty on outputs whose samples have `shape`."""
+        regularizer = self.activity_regularizer or regularizers.L1L2()
+        fields = regularizer._lower("activity")
+        if fields.keys() <= {"activity_l1", "activity_l2"}:
+            factors = {key.removeprefix("activity_"): value for key, value in fields.items()}
+            return {"kind": "activity_regularization", **factors}
+        return {"kind": "activity_regularization", "host": PenaltyHost(self.name, regularizer, shape)}
+
+    def _custom_output_shape(self, sample: Shape) -> Shape:
+        """Returns the shape of one output of a custom layer, by `compute_output_shape` or else by a call on zeros."""
+        self._build_for(sample)
+        if type(self).compute_output_shape is not Layer.compute_output_shape:
+            given = tuple(self.compute_output_shape((None, *sample)))
+            return shape(given[1:], "compute_output_shape")
+        masked = accepts(self.call, "mask")
+        with self._adding():
+            return shape_by_trial(lambda inputs: shape_of_outputs(self._called, inputs, masked), sample)
+
+    @property
+    def _given_input_shape(self) -> Shape | None:
+        return self._given_shape
+
+    @property
+    def _leaves(self) -> list[Layer]:
+        return [self]
+
+    def _modes_of_leaves(self, training: bool | None) -> list[bool]:
+        return [self._training_by_default if training is None else training]
+
+    def _arguments_of_leaves(self, given: CallArguments | None) -> list[CallArguments | None]:
+        return [given]
+
+
+class Seeded(Layer):
+    """A layer that draws random numbers.
+
+    Args:
+        seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
+    """
+
+    def __init__(self, seed: int | None = None, **options: Any) -> None:
+        self.seed = seed_or_none(seed)
+        self._seed_in_use: int = next_seed() if self.seed is None else self.seed
+        super().__init__(**options)
+
+
+def _refuse_overrides(cls: type, *methods: str) -> None:
+    """Raises TypeError if a subclass of a built-in layer overrides one of `methods`, which the core wouldn't call."""
+    for name in methods:
+        if overrides(cls, name):
+            msg = (
+                f"{cls.__name__} can't override `{name}` of {cls.__mro__[1].__name__}, which the core computes by itself: "
+                "derive from layers.Layer, and compute all of it in `call`. For dropout in prediction there is "
+                "model(x, training=True)"
+            )
+            raise TypeError(msg)
+
+
+_registry: Registry[Layer] = Registry("layer", Layer)
+register = _registry.register
+get = _registry.get
+deserialize = _registry.deserialize

@@ -1,0 +1,111 @@
+"""`Sequential`, a model that is a list of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine._base.checks import flag, require
+from engine.layers.layer import Part
+from engine.models.chain_config import config_of_stack
+from engine.models.model import Model
+from engine.models.stack import with_parts
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Sequential(Model):
+    """A linear stack of layers: each layer gets the outputs of the layer before it.
+
+    Args:
+        layers: the layers from first to last; models may be among them. With an input shape (an `Input`, or
+            `input_shape` of the first layer) the weights are created at once, otherwise by `build` or by the first
+            data.
+        name: name of the model; default `sequential` with a number.
+
+    Raises:
+        TypeError: if an entry is not a layer or a model.
+        ValueError: if the shapes of layers don't match, or two layers have the same name.
+
+    Example:
+        >>> import engine as keras
+        >>> model = keras.Sequential([
+        ...     keras.Input((4,)),
+        ...     keras.layers.Dense(8, activation="relu"),
+        ...     keras.layers.Dense(3, activation="softmax"),
+        ... ])
+        >>> model.count_params()
+        67
+        >>> model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    """
+
+    _is_chain = False
+
+    def __init__(self, layers: Sequence[Any] | None = None, *, name: str | None = None) -> None:
+        self._begin(name)  # the constructor of Model takes inputs and outputs
+        require(Iterable, layers, "layers", "a list of layers")
+        self._restack(*with_parts(self._inputs, self._layers, layers or []), None)
+
+    def add(self, layer: Any, rebuild: bool = True) -> None:
+        """Adds a layer at the end.
+
+        Existing weights keep their values. Models that contain this one get the layer too.
+
+        Args:
+            layer: a layer or a model.
+            rebuild: Ignored. A model with a known input shape always has its weights.
+
+        Raises:
+            ValueError: if the layer doesn't fit in this model or in a model that contains it. No model is changed
+                then.
+        """
+        flag(rebuild, "rebuild")
+        with self._changing() as around:
+            if layer is self or (isinstance(layer, Model) and layer._holds(self)):
+                msg = f"model {self.name!r} can't be a part of itself: make another one with clone_model()"
+                raise ValueError(msg)
+            inputs, stack = with_parts(self._inputs, self._layers, [layer])
+            self._exchange(around, inputs, stack)
+
+    def pop(self, rebuild: bool = True) -> Any:
+        """Removes the last layer and returns it with its weights. `rebuild` is ignored, as in `add`.
+
+        Raises:
+            ValueError: if there is no layer, or a model that contains this one needs it. No model is changed then.
+        """
+        flag(rebuild, "rebuild")
+        with self._changing() as around:
+            if not self._layers:
+                msg = f"model {self.name!r} has no layers to pop: add some with model.add()"
+                raise ValueError(msg)
+            layer = self._layers[-1]
+            self._exchange(around, self._inputs, self._layers[:-1])
+            return layer
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers in order, without the input layer. A nested model is one entry."""
+        return self._parts_in_order
+
+    @property
+    def _parts_in_order(self) -> list[Part]:
+        return list(self._layers)
+
+    def _config_of_parts(self) -> dict[str, Any]:
+        return config_of_stack(self.name, self._trainable, self._inputs, self._layers)
+
+    @classmethod
+    def _of_parts(
+        cls,
+        parts: Sequence[Part],
+        name: str | None,
+        modes: Sequence[bool | None] = (),
+        arguments: Sequence[Mapping[str, Any] | None] = (),
+    ) -> Self:
+        """Returns the Sequential of `parts`; the arguments of calls have no effect on it."""
+        del modes, arguments
+        return cls(parts, name=name)
+
+
+Model._sequential = Sequential
