@@ -184,34 +184,8 @@ class Program:
 
     Args:
         input_size: features in one flattened input row; >= 1.
-        layers: one mapping per operation,
-            `{"kind": "dense", "units": int, "use_bias": bool, "activation": str, "kernel_l2": float,
-              "bias_l2": float, "trainable": bool, "parameters": Sequence[float]}`,
-            `{"kind": "activation", "activation": str, "parameters": Sequence[float]}`,
-            `{"kind": "dropout", "rate": float, "seed": int}`,
-            `{"kind": "rescaling", "scale": float, "offset": float}`,
-            `{"kind": "take", "from": [int]}`: number j of the output is number from[j] of the input, -1 is 0,
-            `{"kind": "noise", "distribution": "mask"|"normal", "combination": "multiply"|"add"|"alpha",
-              "rate": float, "mean": float, "scale": float, "kept": float, "dropped": float, "seed": int,
-              "shared": bool, "from": [int], "noises": int}`,
-            `{"kind": "learned", "rule": "scaled"|"leaky", "use_gain": bool, "use_shift": bool}`, with the lists
-              "gain" and "shift" instead of weights if given,
-            `{"kind": "batch_normalization", "momentum": float, "epsilon": float}` and what "learned" takes,
-            `{"kind": "standardize", "spread": "variance"|"deviation"|"inverse", "epsilon": float}`, with the lists
-              "mean" and "variance" instead of weights if given,
-            `{"kind": "row_normalization", "epsilon": float, "centred": bool, "unit": bool}`,
-            `{"kind": "embedding", "tokens": int, "units": int}`,
-            `{"kind": "encoding", "tokens": int, "counts": bool}`,
-            `{"kind": "custom", "units": int, "variables": [{"shape": [int], "trainable": bool}], "mask_rows": int,
-              "host": LayerHost}`,
-              whose host steps are described in `engine._base.host_steps`,
-            `{"kind": "activity_regularization", "l1": float, "l2": float}`, or with a "host": LayerHost, whose
-              steps have no outputs,
-            What works on rows takes "groups": rows per sample. What has weights takes "trainable", "kernel_l2" and the
-            like, and "shape", in which the user sees a row of them; with "first", the number of an operation of the same
-            kind before, it has that one's weights.
-            Activations are those of `csrc/kernels/kinds.h`; parameters are their constants.
-
+        layers: one mapping per operation, in the order in which they compute: a `LayerOperation` of
+            `engine._base.operations`.
         output_rows: rows of each output, which losses and metrics look at one by one.
         loans: of each variable None, or (program, number): that one is used instead of a new one, with its lock.
 

@@ -8,8 +8,9 @@ from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 from engine._base.checks import WrongTypeError, nearest
-from engine._base.cpp import Float32, Operation
+from engine._base.cpp import Float32
 from engine._base.lazy_imports import on_first_use
+from engine._base.operations import ActivationFields
 from engine._base.registered_objects import get_registered_object
 from engine._base.spec import Registry, Spec
 from engine._base.spec import serialize as spec_config
@@ -101,7 +102,7 @@ Activation = Callable[..., Float32]
 BY_ROW: tuple[Activation, ...] = (softmax, log_softmax, sparsemax)
 
 # What the core makes of a function with its default constants.
-_operations: dict[Activation, Callable[..., Operation]] = {
+_operations: dict[Activation, Callable[..., ActivationFields]] = {
     celu: celu_operation,
     elu: elu_operation,
     gelu: gelu_operation,
@@ -211,7 +212,7 @@ def in_core(activation: Any) -> bool:
 
 
 @cache
-def lower(activation: Any) -> Operation:
+def lower(activation: Any) -> ActivationFields:
     """The fields of a core operation that stand for a function of this module with its default constants.
 
     Raises:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import REAL
-from engine._base.cpp import Float32, Operation, build
+from engine._base.cpp import Float32, build
+from engine._base.operations import ActivationFields, activation_operation
 
 
-def operation(name: str, *parameters: float) -> Operation:
+def operation(name: str, *parameters: float) -> ActivationFields:
     """The fields of a core operation that name its activation.
 
     Args:
@@ -21,7 +20,7 @@ def operation(name: str, *parameters: float) -> Operation:
     return {"activation": name, "parameters": parameters} if parameters else {"activation": name}
 
 
-def apply(lowered: Operation, x: ArrayLike) -> Float32:
+def apply(lowered: ActivationFields, x: ArrayLike) -> Float32:
     """The activation over the last axis of `x`, by the kernels that a layer would use.
 
     Raises:
@@ -35,5 +34,4 @@ def apply(lowered: Operation, x: ArrayLike) -> Float32:
     flat = rows.reshape(-1, rows.shape[-1] if rows.ndim else 1) if rows.size else rows
     if not flat.size:
         return rows
-    layers: list[dict[str, Any]] = [{"kind": "activation", **lowered}]
-    return build(flat.shape[1], layers, []).predict(flat).reshape(rows.shape)
+    return build(flat.shape[1], [activation_operation(lowered)], []).predict(flat).reshape(rows.shape)

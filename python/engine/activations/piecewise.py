@@ -7,7 +7,8 @@ import math
 from numpy.typing import ArrayLike
 
 from engine._base.checks import real
-from engine._base.cpp import Float32, Operation
+from engine._base.cpp import Float32
+from engine._base.operations import ActivationFields
 from engine.activations._apply import apply, operation
 
 SIX = 6.0  # the highest value of relu6
@@ -25,7 +26,7 @@ def linear(x: ArrayLike) -> Float32:
     return apply(operation("linear"), x)
 
 
-def relu_operation(negative_slope: object, max_value: object, threshold: object) -> Operation:
+def relu_operation(negative_slope: object, max_value: object, threshold: object) -> ActivationFields:
     """`relu` as the core reads it: by the simplest formula that does."""
     slope, limit = real(negative_slope, "negative_slope"), real(threshold, "threshold")
     highest = math.inf if max_value is None else real(max_value, "max_value", 0.0)
@@ -65,7 +66,7 @@ def relu6(x: ArrayLike) -> Float32:
     return apply(operation("relu6"), x)
 
 
-def leaky_relu_operation(negative_slope: object) -> Operation:
+def leaky_relu_operation(negative_slope: object) -> ActivationFields:
     """`leaky_relu` as the core reads it."""
     return operation("leaky_relu", real(negative_slope, "negative_slope"))
 
@@ -143,7 +144,7 @@ def sparse_sigmoid(x: ArrayLike) -> Float32:
     return apply(operation("sparse_sigmoid"), x)
 
 
-def soft_shrink_operation(threshold: object) -> Operation:
+def soft_shrink_operation(threshold: object) -> ActivationFields:
     """`soft_shrink` as the core reads it."""
     return operation("soft_shrink", real(threshold, "threshold", 0.0))
 
@@ -161,7 +162,7 @@ def soft_shrink(x: ArrayLike, threshold: float = 0.5) -> Float32:
     return apply(soft_shrink_operation(threshold), x)
 
 
-def hard_shrink_operation(threshold: object) -> Operation:
+def hard_shrink_operation(threshold: object) -> ActivationFields:
     """`hard_shrink` as the core reads it."""
     return operation("hard_shrink", real(threshold, "threshold", 0.0))
 
@@ -179,7 +180,7 @@ def hard_shrink(x: ArrayLike, threshold: float = 0.5) -> Float32:
     return apply(hard_shrink_operation(threshold), x)
 
 
-def threshold_operation(threshold: object, default_value: object) -> Operation:
+def threshold_operation(threshold: object, default_value: object) -> ActivationFields:
     """`threshold` as the core reads it."""
     return operation("threshold", real(threshold, "threshold"), real(default_value, "default_value"))
 

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import integer
-from engine._base.cpp import Float32, Operation
+from engine._base.cpp import Float32
+from engine._base.operations import ActivationFields
 from engine.activations._apply import apply, operation
 from engine.activations.smooth import sigmoid
 
 
-def row_operation(name: str, axis: object) -> Operation:
+def row_operation(name: str, axis: object) -> ActivationFields:
     """An activation of this module as the core reads it: along the last axis of its rows."""
     del axis
     return operation(name)

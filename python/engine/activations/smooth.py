@@ -5,7 +5,8 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from engine._base.checks import above_zero, flag, real
-from engine._base.cpp import Float32, Operation
+from engine._base.cpp import Float32
+from engine._base.operations import ActivationFields
 from engine.activations._apply import apply, operation
 
 
@@ -57,7 +58,7 @@ def silu(x: ArrayLike) -> Float32:
     return apply(operation("silu"), x)
 
 
-def gelu_operation(approximate: object) -> Operation:
+def gelu_operation(approximate: object) -> ActivationFields:
     """`gelu` as the core reads it."""
     return operation("gelu_tanh" if flag(approximate, "approximate") else "gelu")
 
@@ -135,7 +136,7 @@ def tanh_shrink(x: ArrayLike) -> Float32:
     return apply(operation("tanh_shrink"), x)
 
 
-def elu_operation(alpha: object) -> Operation:
+def elu_operation(alpha: object) -> ActivationFields:
     """`elu` as the core reads it."""
     return operation("elu", real(alpha, "alpha"))
 
@@ -165,7 +166,7 @@ def selu(x: ArrayLike) -> Float32:
     return apply(operation("selu"), x)
 
 
-def celu_operation(alpha: object) -> Operation:
+def celu_operation(alpha: object) -> ActivationFields:
     """`celu` as the core reads it."""
     return operation("celu", above_zero(alpha, "alpha"))
 
@@ -183,7 +184,7 @@ def celu(x: ArrayLike, alpha: float = 1.0) -> Float32:
     return apply(celu_operation(alpha), x)
 
 
-def squareplus_operation(b: object) -> Operation:
+def squareplus_operation(b: object) -> ActivationFields:
     """`squareplus` as the core reads it."""
     return operation("squareplus", real(b, "b", 0.0))
 

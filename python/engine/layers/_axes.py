@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine._base.checks import LOWEST, Shape, integer, integers, text_of_axes, text_of_shape
-from engine._base.cpp import Operation
+from engine._base.operations import LayerOperation, extended
 
 
 def axis_argument(value: object, name: str = "axis") -> int | list[int]:
@@ -36,12 +36,12 @@ class Axes(NamedTuple):
         """What the other axes hold together."""
         return math.prod(self.shape[axis] for axis in self.outer)
 
-    def around(self, operations: Sequence[Operation]) -> list[Operation]:
-        """`operations` on rows of the inner axes, between two transpositions where these aren't last."""
+    def around(self, operations: Sequence[LayerOperation]) -> list[LayerOperation]:
+        """Returns `operations` for rows of the inner axes, between two transpositions if these aren't the last axes."""
         order = (*self.outer, *self.inner)
         turned = tuple(self.shape[axis] for axis in order)
         back = tuple(order.index(axis) for axis in range(len(order)))
-        within: list[Operation] = [{**operation, "groups": self.rows} for operation in operations]
+        within = [extended(operation, {"groups": self.rows}) for operation in operations]
         return [*transposed(self.shape, order), *within, *transposed(turned, back)]
 
 
@@ -82,8 +82,8 @@ def weight_shape(layer: str, axis: int | Sequence[int], input_shape: Shape) -> S
     )
 
 
-def transposed(input_shape: Shape, order: Shape) -> list[Operation]:
-    """The operation that brings the axes of `input_shape`, counted from 0, into `order`; none where they are."""
+def transposed(input_shape: Shape, order: Shape) -> list[LayerOperation]:
+    """Returns the operation that brings the axes of `input_shape`, counted from 0, into `order`; none if they are."""
     axes = [axis for axis in order if input_shape[axis] > 1]
     if axes == sorted(axes):
         return []

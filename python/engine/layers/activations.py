@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from engine import activations
 from engine._base.checks import Shape, real
-from engine._base.cpp import Float32, Operation
+from engine._base.cpp import Float32
 from engine._base.host_steps import LayerFunction, LayerStep
+from engine._base.operations import LayerOperation, activation_operation
 from engine._base.tensor_like import Tensor, mask_of
 from engine.activations.piecewise import leaky_relu_operation, relu_operation
 from engine.activations.rows import softmax_gradient
@@ -51,11 +52,11 @@ class ReLU(Layer):
         self.threshold = real(threshold, "threshold", 0.0)
         super().__init__(**options)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One activation."""
         del input_shape
         lowered = relu_operation(self.negative_slope, self.max_value, self.threshold)
-        return [{"kind": "activation", **lowered}]
+        return [activation_operation(lowered)]
 
 
 @register()
@@ -83,10 +84,10 @@ class LeakyReLU(Layer):
         self.negative_slope = real(negative_slope, "negative_slope", 0.0)
         super().__init__(**options)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One activation."""
         del input_shape
-        return [{"kind": "activation", **leaky_relu_operation(self.negative_slope)}]
+        return [activation_operation(leaky_relu_operation(self.negative_slope))]
 
 
 @register()
@@ -104,10 +105,10 @@ class ELU(Layer):
         self.alpha = real(alpha, "alpha")
         super().__init__(**options)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One activation."""
         del input_shape
-        return [{"kind": "activation", **elu_operation(self.alpha)}]
+        return [activation_operation(elu_operation(self.alpha))]
 
 
 @register()
@@ -134,12 +135,12 @@ class Softmax(Layer):
         axes_of(self.name, self.axis, input_shape)
         return input_shape
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One activation of rows, between two transpositions unless the axis is the last."""
-        softmax = {"kind": "activation", "activation": "softmax"}
+        softmax = activation_operation({"activation": "softmax"})
         return axes_of(self.name, self.axis, input_shape).around([softmax])
 
-    def _lower_masked(self, input_shape: Shape, mask_shape: Shape) -> list[Operation] | None:
+    def _lower_masked(self, input_shape: Shape, mask_shape: Shape) -> list[LayerOperation] | None:
         """An operation in NumPy for a mask with a value for each input; None for others, which change nothing."""
         if mask_shape != input_shape:
             return None

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine._base.checks import Shape, choice, real, text_of_shape
-from engine._base.cpp import Operation
 from engine._base.elementary import power
+from engine._base.operations import LayerOperation, Warp, extended
 from engine.layers.layer import Layer, Seeded, register
 
 Factor = float | Sequence[float]
@@ -59,27 +59,25 @@ class _Augmentation(Seeded, ABC):
             raise ValueError(msg)
         return input_shape
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One change."""
         height, width, *channels = self._output_shape_for(input_shape)
-        return [
-            {
-                "kind": "warp",
-                "height": height,
-                "width": width,
-                "channels": math.prod(channels),
-                "groups": 1,
-                "fill": self.fill_mode,
-                "fill_value": self.fill_value,
-                "nearest": self.interpolation == "nearest",
-                "seed": self._seed_in_use,
-                **self._change(),
-            }
-        ]
+        operation: Warp = {
+            "kind": "warp",
+            "height": height,
+            "width": width,
+            "channels": math.prod(channels),
+            "groups": 1,
+            "fill": self.fill_mode,
+            "fill_value": self.fill_value,
+            "nearest": self.interpolation == "nearest",
+            "seed": self._seed_in_use,
+        }
+        return [extended(operation, self._change())]
 
     @abstractmethod
     def _change(self) -> dict[str, Any]:
-        """What the core's operation says of the change."""
+        """Returns the fields of the operation that describe the change."""
 
 
 @register()

@@ -8,7 +8,9 @@ from typing import Any
 
 from engine import activations, constraints, initializers, regularizers
 from engine._base.checks import Shape, dtype_of, flag, integer, left_out, real, require, text_of_shape
-from engine._base.cpp import Float32, Operation
+from engine._base.cpp import Float32
+from engine._base.operations import Dense as DenseOperation
+from engine._base.operations import LayerOperation, activation_operation, extended
 from engine.layers._hosts import FunctionHost
 from engine.layers._outputs import shape_by_trial
 from engine.layers.layer import Layer, Part, register
@@ -99,20 +101,21 @@ class Dense(Layer):
         )
         return [kernel, bias] if self.use_bias else [kernel]
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One dense operation, penalties on its weights included, then the activation."""
-        operation: dict[str, Any] = {
+        operation: DenseOperation = {
             "kind": "dense",
             "units": self.units,
             "use_bias": self.use_bias,
             "kernel_l2": 0.0,
             "bias_l2": 0.0,
             "trainable": self.trainable,
-            **asked(**{weight.name: weight for weight in self._weights_for(input_shape)}),
         }
+        penalties = asked(**{weight.name: weight for weight in self._weights_for(input_shape)})
+        operation = extended(operation, penalties)
         if not activations.in_core(self.activation):
             return [operation, *lower_activation(self.activation, (*input_shape[:-1], self.units))]
-        return [operation | dict(activations.lower(self.activation))]
+        return [extended(operation, activations.lower(self.activation))]
 
 
 @register()
@@ -136,7 +139,7 @@ class Activation(Layer):
             require_axis(self, input_shape)
         return activated_shape(self.activation, input_shape)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One activation."""
         return lower_activation(self.activation, input_shape)
 
@@ -291,16 +294,16 @@ def activated_shape(activation: Any, shape: Shape) -> Shape:
     return shape_by_trial(lambda inputs: FunctionHost(activation, inputs).output_shape(), shape)
 
 
-def function_operation(function: Any, shape: Shape) -> Operation:
+def function_operation(function: Any, shape: Shape) -> LayerOperation:
     """A function for samples of `shape` as the core reads it; Python computes what the core doesn't know."""
     if activations.in_core(function):
-        return {"kind": "activation", **activations.lower(function)}
+        return activation_operation(activations.lower(function))
     host = FunctionHost(function, shape)
     units = math.prod(host.output_shape())
     return {"kind": "custom", "units": units, "variables": [], "host": host, "groups": 1}
 
 
-def lower_activation(activation: Any, shape: Shape) -> list[Operation]:
+def lower_activation(activation: Any, shape: Shape) -> list[LayerOperation]:
     """What `activations.get` returned, as the core reads it, for samples of `shape`."""
     if not isinstance(activation, Layer):
         return [function_operation(activation, shape)]

@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine import constraints, initializers, regularizers
 from engine._base.checks import Shape, flag, integer, left_out
-from engine._base.cpp import Float32, Operation
+from engine._base.cpp import Float32
+from engine._base.operations import Embedding as EmbeddingOperation
+from engine._base.operations import LayerOperation, extended
 from engine.layers.layer import MOST_TOKENS, Layer, register
 from engine.layers.weights import Weight, asked, checked_weights
 
@@ -101,12 +103,18 @@ class Embedding(Layer):
             )
         ]
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One look-up for each number of a sample."""
         (table,) = self._weights_for(input_shape)
-        operation = {"kind": "embedding", "tokens": self.input_dim, "units": self.output_dim, "groups": 1}
-        learned = {"trainable": self.trainable, **asked(kernel=table)}
-        return [operation | {"masks": self.mask_zero, **learned}]
+        operation: EmbeddingOperation = {
+            "kind": "embedding",
+            "tokens": self.input_dim,
+            "units": self.output_dim,
+            "groups": 1,
+            "masks": self.mask_zero,
+            "trainable": self.trainable,
+        }
+        return [extended(operation, asked(kernel=table))]
 
     def compute_mask(self, inputs: ArrayLike, previous_mask: object = None) -> NDArray[np.bool_] | None:
         """Returns the mask of `inputs`, False for index 0, or None without `mask_zero`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine._base.checks import LOWEST, Shape, integer, real
-from engine._base.cpp import Operation
+from engine._base.operations import LayerOperation, RowNormalization, extended
 from engine.layers._axes import axes_of, transposed
 from engine.layers.layer import register
 from engine.layers.normalization import Scaled
@@ -81,24 +81,24 @@ class GroupNormalization(Scaled):
         """Gamma and beta, one per channel."""
         return self._weights_of(axes_of(self.name, self.axis, input_shape).inner_shape)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One normalization, and what is learned."""
         axes = axes_of(self.name, self.axis, input_shape)
         (channels,) = axes.inner_shape
         count = channels if self.groups == -1 else self.groups
         cut = (axes.rows, count, channels // count)
-        normalization = {
+        normalization: RowNormalization = {
             "kind": "row_normalization",
             "epsilon": self.epsilon,
             "centred": True,
             "groups": count,
         }
-        grouped = [
+        grouped: list[LayerOperation] = [
             *transposed(cut, (1, 0, 2)),
             normalization,
             *transposed((count, axes.rows, channels // count), (1, 0, 2)),
         ]
-        affine = [{**operation, "groups": axes.rows} for operation in self._affine((channels,))]
+        affine = [extended(operation, {"groups": axes.rows}) for operation in self._affine((channels,))]
         around = axes.around([])
         half = len(around) // 2
         return [*around[:half], *grouped, *affine, *around[half:]]

@@ -31,6 +31,7 @@ from engine._base.checks import (
 )
 from engine._base.cpp import Float32, Loan, Operation, Program, build, read_weights
 from engine._base.locks import Lock
+from engine._base.operations import ActivityRegularization, LayerOperation, Variable, extended
 from engine._base.random_state import next_sampling, next_seed
 from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, auto_name, snake_case
@@ -962,7 +963,7 @@ class Layer(Part, Spec):
             return self._specs
         return []
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Returns the core operations that compute the layer for inputs of `input_shape`.
 
         An operation that works on rows, such as a product, works on the last axis.
@@ -971,14 +972,22 @@ class Layer(Part, Spec):
             return []
         outputs = self._custom_output_shape(input_shape)
         variables = [
-            {"shape": list(weight.shape), "trainable": weight.trainable, **asked(weight=weight)}
+            extended(Variable(shape=list(weight.shape), trainable=weight.trainable), asked(weight=weight))
             for weight in self._specs
         ]
         host = CustomLayerHost(weakref.ref(self), input_shape, outputs)
-        operation = {"kind": "custom", "units": math.prod(outputs), "variables": variables, "groups": 1}
-        return [operation | {"trainable": self.trainable, "host": host}]
+        return [
+            {
+                "kind": "custom",
+                "units": math.prod(outputs),
+                "variables": variables,
+                "groups": 1,
+                "trainable": self.trainable,
+                "host": host,
+            }
+        ]
 
-    def _lower_masked(self, input_shape: Shape, mask_shape: Shape) -> list[Operation] | None:
+    def _lower_masked(self, input_shape: Shape, mask_shape: Shape) -> list[LayerOperation] | None:
         """Returns the operations if there is a mask, of `mask_shape` for one sample; None if they are those of `_lower`."""
         del input_shape, mask_shape
         return None
@@ -994,7 +1003,7 @@ class Layer(Part, Spec):
         return True
 
     def _operations_for(
-        self, input_shape: Shape, lowered: Sequence[Operation] | None = None
+        self, input_shape: Shape, lowered: Sequence[LayerOperation] | None = None
     ) -> list[Operation]:
         """Returns `lowered`, by default the result of `_lower`, with the number of rows and the penalty on outputs."""
         rows = {} if len(input_shape) < 2 else {"groups": math.prod(input_shape[:-1])}  # noqa: PLR2004 # one row
@@ -1004,13 +1013,13 @@ class Layer(Part, Spec):
             return operations
         return [*operations, self._penalty_on_outputs(self._output_shape_for(input_shape))]
 
-    def _penalty_on_outputs(self, shape: Shape) -> Operation:
+    def _penalty_on_outputs(self, shape: Shape) -> ActivityRegularization:
         """Returns the operation that computes the penalty on outputs whose samples have `shape`."""
         regularizer = self.activity_regularizer or regularizers.L1L2()
         fields = regularizer._lower("activity")
         if fields.keys() <= {"activity_l1", "activity_l2"}:
             factors = {key.removeprefix("activity_"): value for key, value in fields.items()}
-            return {"kind": "activity_regularization", **factors}
+            return extended(ActivityRegularization(kind="activity_regularization"), factors)
         return {"kind": "activity_regularization", "host": PenaltyHost(self.name, regularizer, shape)}
 
     def _custom_output_shape(self, sample: Shape) -> Shape:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import Shape, filled, flag, real, text_of_shape
-from engine._base.cpp import Operation
+from engine._base.operations import LayerOperation, Pooling
 from engine.layers._axes import transposed
 from engine.layers._outputs import TRIED_LENGTHS
 from engine.layers.layer import Layer, register
@@ -36,7 +36,7 @@ class Masking(Layer):
         self.mask_value = real(mask_value, "mask_value")
         super().__init__(**options)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One mask."""
         del input_shape
         return [{"kind": "mask", "value": self.mask_value}]
@@ -57,7 +57,7 @@ class _Global(Layer):
     """
 
     _spatial_axes: ClassVar[int]
-    _kind = "mean"
+    _kind: ClassVar[Literal["mean", "max"]] = "mean"
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **options: Any) -> None:
         self.data_format = data_format_or_last(data_format)
@@ -81,13 +81,13 @@ class _Global(Layer):
         del axes
         return self.data_format == DATA_FORMATS[0]
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One mean, or maximum, of channels that are last."""
         order = tuple(range(len(input_shape)))
         if self.data_format != DATA_FORMATS[0]:
             order = (*order[1:], 0)
         places = math.prod(input_shape[axis] for axis in order[:-1])
-        return [*transposed(input_shape, order), {"kind": self._kind, "groups": places}]
+        return [*transposed(input_shape, order), Pooling(kind=self._kind, groups=places)]
 
 
 @register()

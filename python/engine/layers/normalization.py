@@ -9,7 +9,9 @@ import numpy as np
 
 from engine import constraints, initializers, regularizers
 from engine._base.checks import LOWEST, Shape, flag, integer, left_out, real
-from engine._base.cpp import Float32, Operation
+from engine._base.cpp import Float32
+from engine._base.operations import BatchNormalization as BatchNormalizationOperation
+from engine._base.operations import LayerOperation, Learned, RowNormalization, extended
 from engine.constraints import Constraint
 from engine.initializers import Initializer
 from engine.layers._axes import axes_of, axis_argument, weight_shape
@@ -79,8 +81,10 @@ class Scaled(Layer):
             **asked(**{in_core[weight.name]: weight for weight in self._weights_of(shape)}),
         }
 
-    def _affine(self, shape: Shape) -> list[Operation]:
-        return [{"kind": "learned", **self._fields(shape)}] if self.scale or self.center else []
+    def _affine(self, shape: Shape) -> list[LayerOperation]:
+        if not (self.scale or self.center):
+            return []
+        return [extended(Learned(kind="learned"), self._fields(shape))]
 
 
 @register()
@@ -181,14 +185,16 @@ class BatchNormalization(Scaled):
         start = self.moving_variance_initializer or initializers.GlorotUniform()
         return np.asarray(np.sqrt(start(shape)), np.float32)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One batch normalization."""
         axes = axes_of(self.name, self.axis, input_shape)
-        operation: dict[str, Any] = {"momentum": self.momentum, "epsilon": self.epsilon}
-        operation["kind"] = "batch_normalization"
+        fields = self._fields(axes.inner_shape)
         if self.renorm:
-            operation |= {"renorm_momentum": self.renorm_momentum, **(self.renorm_clipping or {})}
-        return axes.around([operation | self._fields(axes.inner_shape)])
+            fields |= {"renorm_momentum": self.renorm_momentum, **(self.renorm_clipping or {})}
+        operation = BatchNormalizationOperation(
+            kind="batch_normalization", momentum=self.momentum, epsilon=self.epsilon
+        )
+        return axes.around([extended(operation, fields)])
 
 
 @register()
@@ -251,9 +257,9 @@ class LayerNormalization(Scaled):
         """Gamma and beta, with the axes that are normalized."""
         return self._weights_of(weight_shape(self.name, self.axis, input_shape))
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One normalization, and what is learned."""
-        normalization = {"kind": "row_normalization", "epsilon": self.epsilon, "centred": True}
+        normalization = RowNormalization(kind="row_normalization", epsilon=self.epsilon, centred=True)
         affine = self._affine(weight_shape(self.name, self.axis, input_shape))
         return axes_of(self.name, self.axis, input_shape).around([normalization, *affine])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine import constraints, initializers, regularizers
 from engine._base.checks import Shape, integer, integers
-from engine._base.cpp import Operation
+from engine._base.operations import LayerOperation, Learned, extended
 from engine.layers._axes import Axes, axes_of
 from engine.layers.layer import Layer, register
 from engine.layers.weights import NamedWeight, Weight, asked
@@ -52,18 +52,17 @@ class PReLU(Layer):
         constraint = constraints.of_a_row(self.alpha_constraint, shape)
         return [Weight("alpha", shape, self.alpha_initializer, True, self.alpha_regularizer, constraint)]
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One slope per number, or per number of an unshared axis."""
         (alpha,) = self._weights_for(input_shape)
-        operation = {
+        operation: Learned = {
             "kind": "learned",
             "rule": "leaky",
             "use_shift": False,
             "shape": list(alpha.shape),
             "trainable": self.trainable,
-            **asked(kernel=alpha),
         }
-        return self._axes(input_shape).around([operation])
+        return self._axes(input_shape).around([extended(operation, asked(kernel=alpha))])
 
     def _axes(self, input_shape: Shape) -> Axes:
         shared = axes_of(self.name, self.shared_axes or [], input_shape)

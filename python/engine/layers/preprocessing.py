@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine import initializers
 from engine._base.checks import EPSILON, REAL, Shape, choice, flag, integer, real, text_of_shape
-from engine._base.cpp import Operation
+from engine._base.operations import LayerOperation, Standardize
 from engine._base.tensor_like import Tensor
 from engine.layers._adapting import batches_to_adapt_to
 from engine.layers._axes import Axes, axes_of, axis_argument
@@ -52,7 +52,7 @@ class Rescaling(Layer):
                 raise ValueError(msg)
         return input_shape
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One rescaling."""
         if not isinstance(self.scale, list) and not isinstance(self.offset, list):
             return [{"kind": "rescaling", "scale": self.scale, "offset": self.offset}]
@@ -141,18 +141,21 @@ class Normalization(Layer):
             Weight("count", (), initializers.Zeros(), trainable=False),
         ]
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One standardization."""
         axes = self._axes(input_shape)
-        operation: dict[str, Any] = {
+        operation: Standardize = {
             "kind": "standardize",
             "spread": "inverse" if self.invert else "deviation",
             "epsilon": EPSILON,  # no deviation counts as less
             "shape": list(axes.inner_shape),
         }
         if self.input_mean is not None:
-            for name, value in (("mean", self.input_mean), ("variance", self.input_variance)):
-                operation[name] = np.broadcast_to(np.asarray(value), axes.inner_shape).reshape(-1).tolist()
+            mean, variance = (
+                np.broadcast_to(np.asarray(value), axes.inner_shape).reshape(-1).tolist()
+                for value in (self.input_mean, self.input_variance)
+            )
+            operation["mean"], operation["variance"] = mean, variance
         return axes.around([operation])
 
     def finalize_state(self) -> None:
@@ -275,7 +278,7 @@ class CategoryEncoding(Layer):
             return (*input_shape, self.num_tokens)
         return (*input_shape[:-1], self.num_tokens)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One encoding."""
         rows = input_shape if self.output_mode == "one_hot" else input_shape[:-1]
         return [

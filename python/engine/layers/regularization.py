@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from engine._base.checks import Shape, WrongTypeError, below_one, integer, real, text_of_shape
-from engine._base.cpp import Operation
+from engine._base.operations import LayerOperation, Noise, extended
 from engine.layers.layer import Layer, Seeded, register
 from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
@@ -87,13 +87,14 @@ class Dropout(_Masked):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One dropout."""
         fields = self._mask_fields(input_shape)
         if not fields:
             return [{"kind": "dropout", "rate": self.rate, "seed": self._seed_in_use}]
         scale = 1.0 / (1.0 - self.rate) if self.rate < 1.0 else 0.0
-        return [{"kind": "noise", "rate": self.rate, "seed": self._seed_in_use, "scale": scale, **fields}]
+        operation = Noise(kind="noise", rate=self.rate, seed=self._seed_in_use, scale=scale)
+        return [extended(operation, fields)]
 
 
 class _SpatialDropout(Dropout):
@@ -183,13 +184,13 @@ class AlphaDropout(_Masked):
     ) -> None:
         super().__init__(below_one(rate, "rate"), noise_shape, seed, **options)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One mask, and what fills its gaps."""
         if self.rate == 0.0:
             return []
         a = 1.0 / math.sqrt((1.0 - self.rate) * (1.0 + self.rate * _SELU_FLOOR**2))
         b = -a * _SELU_FLOOR * self.rate
-        operation = {
+        operation: Noise = {
             "kind": "noise",
             "combination": "alpha",
             "rate": self.rate,
@@ -198,7 +199,7 @@ class AlphaDropout(_Masked):
             "kept": b,
             "dropped": a * _SELU_FLOOR + b,
         }
-        return [operation | self._mask_fields(input_shape)]
+        return [extended(operation, self._mask_fields(input_shape))]
 
 
 @register()
@@ -221,7 +222,7 @@ class GaussianDropout(Seeded):
         self.rate = below_one(rate, "rate")
         super().__init__(seed, **options)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One factor per number."""
         del input_shape
         deviation = math.sqrt(self.rate / (1.0 - self.rate))
@@ -244,13 +245,15 @@ class GaussianNoise(Seeded):
         self.stddev = real(stddev, "stddev", 0.0, 1.0)
         super().__init__(seed, **options)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One addend per number."""
         del input_shape
         return _normal_noise("add", 0.0, self.stddev, self._seed_in_use)
 
 
-def _normal_noise(combination: str, mean: float, deviation: float, seed: int) -> list[Operation]:
+def _normal_noise(
+    combination: Literal["multiply", "add"], mean: float, deviation: float, seed: int
+) -> list[LayerOperation]:
     if deviation == 0.0:
         return []
     return [

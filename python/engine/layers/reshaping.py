@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine._base.checks import Shape, choice, integer, integers, text_of_shape
-from engine._base.cpp import Operation
+from engine._base.operations import LayerOperation
 from engine.layers._axes import transposed
 from engine.layers.layer import Layer, register
 
@@ -41,7 +41,7 @@ class Flatten(_Moving):
         """One axis, as long as all of `input_shape` together."""
         return (None if None in input_shape else math.prod(input_shape),)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Nothing, but for channels that come first."""
         if self.data_format == DATA_FORMATS[0] or len(input_shape) < 2:  # noqa: PLR2004 # nothing to turn
             return []
@@ -112,7 +112,7 @@ class Permute(_Moving):
             raise ValueError(msg)
         return tuple(input_shape[axis - 1] for axis in self.dims)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One transposition, if any."""
         return transposed(input_shape, tuple(axis - 1 for axis in self.dims))
 
@@ -137,7 +137,7 @@ class RepeatVector(_Moving):
             raise ValueError(msg)
         return (self.n, *input_shape)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One copy of everything per row."""
         return [{"kind": "take", "from": list(range(input_shape[0])) * self.n}]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine import initializers
 from engine._base.checks import Shape, real
-from engine._base.cpp import Operation
+from engine._base.operations import LayerOperation
 from engine.layers._axes import axes_of, axis_argument, weight_shape
 from engine.layers.layer import Layer, register
 from engine.layers.weights import NamedWeight, Weight
@@ -35,7 +35,7 @@ class RMSNormalization(Layer):
         """The scale, with the axes that are normalized."""
         return [Weight("scale", weight_shape(self.name, self.axis, input_shape), initializers.Ones())]
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One normalization, and what is learned."""
         axes = axes_of(self.name, self.axis, input_shape)
         return axes.around(
@@ -66,7 +66,12 @@ class UnitNormalization(Layer):
         self.axis = axis_argument(axis)
         super().__init__(**options)
 
-    def _lower(self, input_shape: Shape) -> list[Operation]:
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """One normalization. No root counts as less than 1e-12, as in Keras."""
-        operation = {"kind": "row_normalization", "epsilon": 1e-12, "centred": False, "unit": True}
+        operation: LayerOperation = {
+            "kind": "row_normalization",
+            "epsilon": 1e-12,
+            "centred": False,
+            "unit": True,
+        }
         return axes_of(self.name, self.axis, input_shape).around([operation])
