@@ -38,24 +38,28 @@ RANK = {module: i for i, row in enumerate(LAYERS) for module in row}
 
 # The headers of other rooms that a room may include. Of `kernels/`, all others belong to an instruction set.
 DOORS = {
+    "formulas/kinds.h",
+    "formulas/philox.h",
     "kernels/compressed_rows.h",
-    "kernels/kinds.h",
     "kernels/layer_table.h",
     "kernels/layout.h",
     "kernels/metric_table.h",
     "kernels/packed_blocks.h",
     "kernels/partial_sums.h",
     "kernels/nonzeros.h",
-    "kernels/philox.h",
     "kernels/table.h",
 }
 ROOMS: dict[str, set[str]] = {
-    "kernels": set(),
+    "formulas": set(),
+    "kernels": {"formulas/"},
     "plan": DOORS,
     "cpu": DOORS | {"plan/"},
     "cuda": {"kernels/", "plan/"},
     "bindings": DOORS | {"plan/", "cpu/", "cuda/"},
 }
+
+# What formulas include besides each other: names of integers. So any device can compile them.
+FORMULAS_MAY_INCLUDE = {"cstddef", "cstdint"}
 
 # What a room may not use, and which rooms that holds for.
 FORBIDDEN = {
@@ -64,16 +68,16 @@ FORBIDDEN = {
     "a container in a kernel": (
         r"\bstd::(vector|string|string_view|map|unordered_map|set|unordered_set|list|deque|function|optional|variant"
         r"|unique_ptr|shared_ptr)\b",
-        {"kernels"},
+        {"formulas", "kernels"},
     ),
     "allocation in a kernel": (
         r"\bnew\b|\b(malloc|calloc|realloc|aligned_alloc|free|alloca)\s*\(",
-        {"kernels"},
+        {"formulas", "kernels"},
     ),
-    "an exception in a kernel": (r"\b(throw|try|catch)\b", {"kernels"}),
+    "an exception in a kernel": (r"\b(throw|try|catch)\b", {"formulas", "kernels"}),
     "a C library function in a kernel": (
         r"\bstd::(exp|log|tanh|pow|erf|sin|cos)\w*\(|#include <c?math(\.h)?>",
-        {"kernels"},
+        {"formulas", "kernels"},
     ),
     "#if 0": (r"#\s*if\s+0\b", ROOMS.keys()),
     "a macro of more than 3 lines": (r"#\s*define\b(.*\\\n){3}", ROOMS.keys()),
@@ -202,6 +206,14 @@ def test_includes_go_one_way() -> None:
         if room(path) != header.split("/")[0] and not header.startswith(tuple(ROOMS[room(path)]))
     }
     assert not wrong
+
+
+def test_formulas_include_nothing_that_a_device_lacks() -> None:
+    files = [path for path in cpp_sources() if room(path) == "formulas"]
+    assert files
+    for path in files:
+        included = set(re.findall(r"#\s*include <([^>]+)>", path.read_text(encoding="utf-8")))
+        assert included <= FORMULAS_MAY_INCLUDE, relative(path)
 
 
 @pytest.mark.parametrize("rule", FORBIDDEN)

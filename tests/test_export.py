@@ -25,7 +25,7 @@ def test_every_layer_is_in_a_case() -> None:
 
 
 def test_every_formula_of_the_core_is_in_both_tables() -> None:
-    source = Path(__file__).parents[1] / "csrc" / "kernels" / "kinds.h"
+    source = Path(__file__).parents[1] / "csrc" / "formulas" / "kinds.h"
     (names,) = re.findall(r"kActivationNames\[\] = \{(.*?)\}", source.read_text(encoding="utf-8"), re.DOTALL)
     wanted = {*re.findall(r'"(\w+)"', names)} - {"linear"}
     assert len(wanted) > 25

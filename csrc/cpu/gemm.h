@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/kinds.h"
+#include "formulas/kinds.h"
 #include "kernels/layout.h"
 #include "kernels/table.h"
 

@@ -1,18 +1,10 @@
 // Activations on their own: elementwise, and of whole rows.
 #include "kernels/activations.h"
 
-#include "kernels/blocks.h"
 #include "kernels/fill.h"
-#include "kernels/piecewise.h"
-#include "kernels/row_activations.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
-
-using Elementwises = Types<Linear, Relu, Sigmoid, Tanh, Exponential, Silu, Gelu, GeluTanh, Mish, Softplus, LogSigmoid,
-                           Softsign, TanhShrink, Elu, Selu, Celu, Squareplus, Relu6, LeakyRelu, GeneralRelu, HardTanh,
-                           HardSigmoid, HardSilu, SparsePlus, SparseSigmoid, SoftShrink, HardShrink, Threshold>;
-using Rowwises = Types<Softmax, LogSoftmax, Sparsemax>;
 
 template <class... Acts>
 void fill_elementwise(KernelTable& table, Types<Acts...>) {
@@ -31,8 +23,8 @@ void fill_rowwise(KernelTable& table, Types<Acts...>) {
 }  // namespace
 
 void fill_activations(KernelTable& table) {
-  fill_elementwise(table, Elementwises{});
-  fill_rowwise(table, Rowwises{});
+  fill_elementwise(table, formulas::ElementwiseActivations<vf>{});
+  fill_rowwise(table, formulas::RowActivations{});
 }
 
 }  // namespace engine::ENGINE_ISA

@@ -2,8 +2,8 @@
 #pragma once
 #include <type_traits>
 
+#include "formulas/elementary.h"
 #include "kernels/blocks.h"
-#include "kernels/math.h"
 #include "kernels/microtile.h"
 #include "kernels/random.h"
 #include "kernels/table.h"

@@ -1,68 +1,11 @@
 // Adafactor (Shazeer & Stern 2018) in Keras' form: a gradient divided by the root of its mean square v, which is kept
 // of vectors, and of matrices put together from running means over rows and columns.
 #pragma once
-#include "kernels/rules.h"
+#include "kernels/optimizers.h"
 #include "kernels/sums.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
-
-/// x^p for x >= 1 and p <= 0, to a few ulp of double, from additions, multiplications and divisions alone: x = m 2^e
-/// with m in [sqrt(1/2), sqrt(2)), log(m) = 2 artanh((m - 1) / (m + 1)); exp(y) = 2^n exp(y - n ln 2).
-inline double real_power(double x, double p) {
-  constexpr double kLn2 = 0.6931471805599453, kLn2High = 0.693147180369123816490, kLn2Low = 1.90821492927058770002e-10;
-  constexpr double kSqrtTwo = 1.4142135623730951;
-  constexpr double kNothing = -700.0;  // of which exp is hardly a double any more
-  constexpr int kTerms = 12, kExpTerms = 15;
-  double e = 0.0;
-  for (; x >= kSqrtTwo; x *= 0.5) e += 1.0;
-  const double s = (x - 1.0) / (x + 1.0), square = s * s;
-  double series = 0.0;
-  for (int k = kTerms - 1; k >= 0; --k) series = series * square + 1.0 / (2 * k + 1);
-  const double y = p * (e * kLn2High + (2.0 * s * series + e * kLn2Low));
-  if (y < kNothing) return 0.0;
-  const auto n = static_cast<int64_t>(y / kLn2 - 0.5);
-  const double r = (y - static_cast<double>(n) * kLn2High) - static_cast<double>(n) * kLn2Low;
-  double result = 1.0;
-  for (int k = kExpTerms - 1; k >= 1; --k) result = result * r / k + 1.0;
-  return result / power(2.0, -n);
-}
-
-/// What this step has of the running means: t^decay, decay < 0; the first step all.
-inline double share_of_step(const OptimizerStep& step) {
-  return real_power(static_cast<double>(step.iteration), -step.parameters[0]);
-}
-
-struct Adafactor {
-  static constexpr Optimizer kKind = Optimizer::kAdafactor;
-  static constexpr int kSlots = 1;
-  struct Coefficients {
-    vf keep, rest, epsilon;
-  };
-  static Coefficients coefficients(const OptimizerStep& step) {
-    const double rest = share_of_step(step);
-    return {constant(1.0 - rest), constant(rest), constant(step.parameters[1])};
-  }
-  static ENGINE_INLINE vf update(vf, vf* slots, vf g, const Coefficients& c) {
-    slots[0] = fma(c.keep, slots[0], c.rest * fma(g, g, c.epsilon));
-    return g / sqrt(slots[0]);
-  }
-};
-
-/// The clipped gradient, for the means.
-struct Factored {
-  static constexpr Optimizer kKind = Optimizer::kFactored;
-  static constexpr int kSlots = 0;
-  struct Coefficients {};
-  static Coefficients coefficients(const OptimizerStep&) { return {}; }
-  static ENGINE_INLINE vf update(vf, vf*, vf g, const Coefficients&) { return g; }
-};
-
-/// mean = (1 - share) mean + share (squares / count + epsilon)
-inline float next_mean(float mean, double squares, int64_t count, const OptimizerStep& step, double share) {
-  const double now = squares / static_cast<double>(count) + step.parameters[1];
-  return static_cast<float>((1.0 - share) * static_cast<double>(mean) + share * now);
-}
 
 void factored_rows(const FactoredMeans& op) {
   const double share = share_of_step(op.step);

@@ -16,10 +16,8 @@ void fill_metrics(KernelTable& table);
 
 namespace {
 
-/// The structs that an enum stands for. In the objects that fill the table, and nowhere else, an enum becomes a type.
-template <class... Ts>
-struct Types {};
-
+/// The row of the table that a formula has. In the objects that fill the table, and nowhere else, an enum becomes a
+/// type.
 template <class T>
 constexpr int index() {
   return static_cast<int>(T::kKind);

@@ -32,7 +32,8 @@ ENGINE_INLINE void convert(const T* __restrict in, float* __restrict out, int64_
   if constexpr (std::is_same_v<T, float>) {
     store_part(out + j, scaled(load_part(in + j, n - j)), n - j);
   } else {
-    for (; j < n; ++j) out[j] = as_it_is ? static_cast<float>(in[j]) : fma1(static_cast<float>(in[j]), scale, offset);
+    for (; j < n; ++j)
+      out[j] = as_it_is ? static_cast<float>(in[j]) : fma_of_floats(static_cast<float>(in[j]), scale, offset);
   }
 }
 

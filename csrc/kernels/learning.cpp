@@ -9,12 +9,6 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-using Rules =
-    Types<Sgd, Momentum, Nesterov, Adam, Amsgrad, Rmsprop<Optimizer::kRmsprop, false, false>,
-          Rmsprop<Optimizer::kRmspropMomentum, true, false>, Rmsprop<Optimizer::kRmspropCentered, false, true>,
-          Rmsprop<Optimizer::kRmspropCenteredMomentum, true, true>, Adamax, Nadam, Adagrad, Adadelta, Lion, Ftrl, Lamb,
-          Adafactor, Factored, Muon, MuonAdam, ScheduleFreeAdamW>;
-
 template <class... Opts>
 void fill(KernelTable& table, Types<Opts...>) {
   static_assert(sizeof...(Opts) == kOptimizers);
@@ -24,7 +18,7 @@ void fill(KernelTable& table, Types<Opts...>) {
 }  // namespace
 
 void fill_learning(KernelTable& table) {
-  fill(table, Rules{});
+  fill(table, formulas::Optimizers<vf>{});
   table.squared_sums = column_sums<Square>;
   table.magnitude_sums = column_sums<Magnitude>;
   table.penalty_gradient = penalty_gradient;

@@ -1,7 +1,7 @@
 // What becomes of stored gradients: penalties join them, they are accumulated, clipped, and step the weights.
 #pragma once
 #include "kernels/blocks.h"
-#include "kernels/rules.h"
+#include "kernels/optimizers.h"
 #include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {

@@ -3,20 +3,12 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/kinds.h"
+#include "formulas/kinds.h"
 #include "kernels/layout.h"
 
 namespace engine {
 
-/// What an optimizer needs to know about this step; its constants are derived by its own formula.
-struct OptimizerStep {
-  double learning_rate;
-  int64_t iteration;  // counts from 1
-  double parameters[kMaxParameters];
-  const void* coefficients = nullptr;  // the constants of a fused optimizer, made once for all products; or null
-};
-
-/// Room for those of any.
+/// Room for the constants of any fused optimizer.
 inline constexpr size_t kCoefficientBytes = 4 * 64;
 
 /// A weight matrix with its state: slots have the layout of the weights.

@@ -137,6 +137,7 @@ ENGINE_INLINE vf row_scales(const LossRows& op, Range rows) {
 
 /// Up to kWidth rows: what LossRow is for one, to the same bits.
 struct LossColumns {
+  using V = vf;
   using Each = vf;
 
   Columns x, y, dx;

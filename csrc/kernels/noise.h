@@ -1,8 +1,8 @@
 // Random factors and addends, keyed by seed, step, row and column.
 #pragma once
+#include "formulas/random.h"
 #include "kernels/blocks.h"
 #include "kernels/layer_table.h"
-#include "kernels/math.h"
 #include "kernels/random.h"
 
 namespace engine::ENGINE_ISA {
@@ -21,26 +21,10 @@ void mask_noise(const Noise& op) {
   fill_noise(op, [&](vu words) { return words >= threshold ? scale : vf{}; });
 }
 
-/// The inverse of the error function (Giles, "Approximating the erfinv function", 2012): 2e-7 relative
-ENGINE_INLINE vf inverse_erf(vf x) {
-  constexpr float kCentre[] = {2.81022636e-08f, 3.43273939e-07f, -3.5233877e-06f, -4.39150654e-06f, 0.00021858087f,
-                               -0.00125372503f, -0.00417768164f, 0.246640727f,    1.50140941f};
-  constexpr float kTail[] = {-0.000200214257f, 0.000100950558f, 0.00134934322f, -0.00367342844f, 0.00573950773f,
-                             -0.0076224613f,   0.00943887047f,  1.00167406f,    2.83297682f};
-  const vf w = -log((1.0f - x) * (1.0f + x));
-  const vf p = w < 5.0f ? polynomial(w - 2.5f, kCentre) : polynomial(sqrt(w) - 3.0f, kTail);
-  return p * x;
-}
-
-/// Normal with `mean` and `deviation`, by the inverse of the distribution function
+/// Normal with `mean` and deviation `scale`
 void normal_noise(const Noise& op) {
-  constexpr float kRoot2 = 1.41421356f;
-  const vf mean = broadcast(op.mean), deviation = broadcast(op.scale * kRoot2);
-  fill_noise(op, [&](vu words) {
-    // The odd multiples of 2^-23 in (-1, 1), which are exact.
-    const vf k = __builtin_convertvector(reinterpret_cast<vi>(words >> 9), vf);
-    return fma(inverse_erf(fma(k, broadcast(0x1p-22f), broadcast(0x1p-23f - 1.0f))), deviation, mean);
-  });
+  const vf mean = broadcast(op.mean), deviation = broadcast(op.scale * kRootOfTwo);
+  fill_noise(op, [&](vu words) { return normal_number(words, deviation, mean); });
 }
 
 void add(const Elementwise& op) {

@@ -1,6 +1,6 @@
 // A random word for every number of a matrix.
 #pragma once
-#include "kernels/philox.h"
+#include "formulas/random.h"
 #include "kernels/simd.h"
 #include "kernels/table.h"
 
@@ -27,8 +27,8 @@ ENGINE_INLINE void random_words(vu (&words)[4], int64_t first, uint32_t row, uin
   }
 }
 
-/// What a share `rate` < 1 of all words lies below; anything at rate 1.
-ENGINE_INLINE vu words_below(double rate) { return static_cast<uint32_t>(static_cast<uint64_t>(rate * 0x1p32)) - vu{}; }
+/// The threshold below which a share `rate` of all words lies, in all lanes.
+ENGINE_INLINE vu words_below(double rate) { return threshold_of(rate) - vu{}; }
 
 /// Which numbers get words, and what these are a function of.
 struct Draw {
@@ -38,12 +38,11 @@ struct Draw {
   bool shared;    // whether all rows get the words of row 0
 };
 
-/// Calls f(row, column, words) for every vector. Column u of a row uses word (u / 16) % 4 of counter
-/// u / 64 * 16 + u % 16: four cache lines per round of sixteen counters. The counter's other words are row and step,
-/// the key is the layer's seed.
+/// Calls f(row, column, words) for every vector; formulas/random.h says which word a column takes.
 template <class F>
 ENGINE_INLINE void for_random(const Draw& draw, F&& f) {
-  constexpr int64_t kGroup = 4 * kLane;
+  constexpr int64_t kGroup = kWordsPerGroup;
+  static_assert(kCountersPerGroup == kLane);
   const philox::Key key = philox::make_key(draw.seed);
   for (int64_t b = draw.rows.begin; b < draw.rows.end; ++b) {
     const auto row = static_cast<uint32_t>(draw.shared ? 0 : draw.first + b);

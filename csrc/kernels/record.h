@@ -115,7 +115,7 @@ ENGINE_INLINE int64_t choose(const T* in, int64_t position, float scale, uint8_t
   const __m256i lanes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(places)));
   _mm256_storeu_ps(values, _mm256_permutevar8x32_ps(value, lanes));
 #else
-  for (int64_t i = 0; i < count; ++i) values[i] = fma1(static_cast<float>(in[places[i]]), scale, 0.0f);
+  for (int64_t i = 0; i < count; ++i) values[i] = fma_of_floats(static_cast<float>(in[places[i]]), scale, 0.0f);
 #endif
   return count;
 }

@@ -5,13 +5,12 @@
 #include <cstring>
 #include <utility>
 
+#include "formulas/number.h"
 #include "kernels/layout.h"
 
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
-
-#define ENGINE_INLINE inline __attribute__((always_inline))
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -35,62 +34,68 @@ ENGINE_INLINE void store(float* p, vf v) { std::memcpy(p, &v, sizeof v); }
 /// `s - vf{}` keeps the sign of zero and lets both compilers emit a broadcast from memory (`vf{} + s` spills).
 ENGINE_INLINE vf broadcast(float s) { return s - vf{}; }
 
-ENGINE_INLINE vi bits(vf v) { return reinterpret_cast<vi>(v); }
 ENGINE_INLINE vf from_bits(vi v) { return reinterpret_cast<vf>(v); }
 
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-constexpr int kUnrolled = 4;             // of loops whose turns need not share registers
-#define ENGINE_FMA_INLINE ENGINE_INLINE  // what is made of many multiply-adds
-ENGINE_INLINE float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+constexpr int kUnrolled = 4;  // of loops whose turns need not share registers
 #else
-// Inlined everywhere, the emulation and the functions that it makes long would make up 2 MB of code; they have no speed
-// target. Unrolled calls of it gain nothing, but where they keep the sums of a tile in registers.
+// Without FMA, where it is emulated, there is no speed target. Unrolled calls of the emulation gain nothing, but where
+// they keep the sums of a tile in registers.
 constexpr int kUnrolled = 1;
-#define ENGINE_FMA_INLINE inline __attribute__((noinline))
-/// Correctly rounded a * b + c without FMA. The product is exact in double; the double sum is off by at most
-/// half an ulp, which only matters if it lies exactly between two floats (low 29 bits 0x10000000): then the
-/// exact remainder, by Knuth's TwoSum, says which way to go.
-ENGINE_INLINE float fma1(float a, float b, float c) {
-  const double p = static_cast<double>(a) * static_cast<double>(b);
-  const double d = static_cast<double>(c);
-  double sum = p + d;
-  uint64_t u;
-  std::memcpy(&u, &sum, sizeof u);
-  if (__builtin_expect((u & 0x1fffffffu) == 0x10000000u, 0)) {
-    const double t = sum - p;
-    const double rest = (p - (sum - t)) + (d - t);
-    if (rest != 0.0) {
-      u += (rest > 0.0) == (sum > 0.0) ? 1u : ~uint64_t{0};
-      std::memcpy(&sum, &u, sizeof u);
-    }
-  }
-  return static_cast<float>(sum);
-}
 #endif
 
-/// The only multiply-add of the engine: one rounding on every instruction set. Intrinsics, as GCC leaves some such
-/// loops over lanes as they are: where a factor was negative or came from memory.
-ENGINE_FMA_INLINE vf fma(vf a, vf b, vf c) {
+}  // namespace
+}  // namespace engine::ENGINE_ISA
+
+namespace engine::formulas {
+namespace {
+
+/// The formulas' number type on this instruction set: a vector, whose lanes are computed alike.
+template <>
+struct Number<ENGINE_ISA::vf> {
+  using vf = ENGINE_ISA::vf;
+  using Bits = ENGINE_ISA::vi;
+  using Words = ENGINE_ISA::vu;
+
+  static ENGINE_INLINE vf broadcast(float s) { return ENGINE_ISA::broadcast(s); }
+  static ENGINE_INLINE Bits bits(vf x) { return reinterpret_cast<Bits>(x); }
+  static ENGINE_INLINE vf from_bits(Bits b) { return reinterpret_cast<vf>(b); }
+  static ENGINE_INLINE vf from_integer(Bits n) { return __builtin_convertvector(n, vf); }
+  static ENGINE_INLINE vf from_word(Words w) { return __builtin_convertvector(reinterpret_cast<Bits>(w), vf); }
+  static ENGINE_INLINE Bits subtract(Bits a, int32_t b) { return a - b; }
+  static ENGINE_INLINE Bits shift_left(Bits a, int count) { return a << count; }
+  static ENGINE_INLINE Bits mask(Bits condition) { return condition; }
+
+  /// Intrinsics, as GCC leaves some loops of multiply-adds over lanes as they are: where a factor was negative or came
+  /// from memory.
+  static ENGINE_FMA_INLINE vf fma(vf a, vf b, vf c) {
 #if ENGINE_VECTOR_BYTES == 64
-  return reinterpret_cast<vf>(
-      _mm512_fmadd_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
+    return reinterpret_cast<vf>(
+        _mm512_fmadd_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
 #elif ENGINE_VECTOR_BYTES == 32
-  return reinterpret_cast<vf>(
-      _mm256_fmadd_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), reinterpret_cast<__m256>(c)));
+    return reinterpret_cast<vf>(
+        _mm256_fmadd_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), reinterpret_cast<__m256>(c)));
 #else
-  vf r;
-  for (int i = 0; i < kWidth; ++i) r[i] = fma1(a[i], b[i], c[i]);
-  return r;
+    vf r;
+    for (int i = 0; i < ENGINE_ISA::kWidth; ++i) r[i] = fma_of_floats(a[i], b[i], c[i]);
+    return r;
 #endif
-}
+  }
 
-ENGINE_INLINE vf sqrt(vf a) {
-  vf r;
-  for (int i = 0; i < kWidth; ++i) r[i] = __builtin_sqrtf(a[i]);
-  return r;
-}
+  static ENGINE_INLINE vf sqrt(vf a) {
+    vf r;
+    for (int i = 0; i < ENGINE_ISA::kWidth; ++i) r[i] = __builtin_sqrtf(a[i]);
+    return r;
+  }
+};
 
-ENGINE_INLINE vf abs(vf a) { return from_bits(bits(a) & 0x7fffffff); }
+}  // namespace
+}  // namespace engine::formulas
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+using namespace formulas;
 
 /// Bit i is set where lane i of a comparison's result is.
 ENGINE_INLINE uint32_t lane_bits(vi mask) {

@@ -3,13 +3,17 @@
 #pragma once
 #include <cstdint>
 
+#include "formulas/kinds.h"
 #include "kernels/compressed_rows.h"
-#include "kernels/kinds.h"
 #include "kernels/layout.h"
 #include "kernels/learning_arguments.h"
 #include "kernels/nonzeros.h"
 
 namespace engine {
+
+/// The types of a data set's numbers.
+enum class RowType { kUint8, kFloat32, kFloat64 };
+inline constexpr int kRowTypes = 3;
 
 /// Rows of a data set to be fetched into the L2 cache while something else is computed.
 struct Ahead {

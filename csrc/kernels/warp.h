@@ -1,8 +1,8 @@
 // Images moved, turned, zoomed, mirrored and distorted at random, each by numbers of its own.
 #pragma once
+#include "formulas/philox.h"
 #include "kernels/displacements.h"
 #include "kernels/layer_table.h"
-#include "kernels/philox.h"
 #include "kernels/sampling.h"
 #include "kernels/simd.h"
 

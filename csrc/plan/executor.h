@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/compressed_rows.h"
+#include "kernels/table.h"
 #include "plan/plan.h"
 #include "plan/records.h"
 

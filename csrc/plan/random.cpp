@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/philox.h"
+#include "formulas/philox.h"
 
 namespace engine {
 namespace {

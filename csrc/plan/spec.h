@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include "kernels/kinds.h"
+#include "formulas/kinds.h"
 #include "kernels/layer_table.h"
 #include "kernels/metric_table.h"
 #include "kernels/table.h"

@@ -17,4 +17,7 @@ void add_random(const KernelTable& kernels, Digest& digest);
 /// Whole trainings, by the executor and thus the kernels in force.
 void add_training(const KernelTable& kernels, Digest& digest);
 
+/// Compares every formula, computed in plain floats, with the kernels; returns how many groups of them differ.
+int compare_formulas_in_float(const KernelTable& kernels);
+
 }  // namespace engine::test

@@ -61,6 +61,10 @@ int run() {
     std::printf("%-8s  %-24s 0x%016" PRIx64 "%s\n", table.isa, group.name, digest.value(), right ? "" : "  WRONG");
     failures += right ? 0 : 1;
   }
+  {
+    const DenormalsAreZero guard;
+    failures += compare_formulas_in_float(table);
+  }
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

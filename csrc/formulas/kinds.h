@@ -1,8 +1,14 @@
-// The closed sets of formulas a plan can name. A new one is a row here and a struct in this room.
+// The formulas that a plan can name, what is known of each without computing it, and the arguments of an optimizer's
+// step. A new formula is a row of an enum here and a struct in this folder.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 namespace engine {
+
+/// A list of formulas, such as that of all losses.
+template <class... Ts>
+struct Types {};
 
 enum class Activation {
   kLinear,
@@ -186,7 +192,12 @@ inline constexpr int kShrinkages = 2;
 /// Most numbers that a rule is set up with.
 inline constexpr int kMaxParameters = 6;
 
-enum class RowType { kUint8, kFloat32, kFloat64 };
-inline constexpr int kRowTypes = 3;
+/// What an optimizer needs to know about this step; its constants are derived by its own formula.
+struct OptimizerStep {
+  double learning_rate;
+  int64_t iteration;  // counts from 1
+  double parameters[kMaxParameters];
+  const void* coefficients = nullptr;  // the constants of a fused optimizer, made once for all products; or null
+};
 
 }  // namespace engine
