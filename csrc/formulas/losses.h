@@ -102,7 +102,6 @@ ENGINE_INLINE auto sum_row(R& r, const T& target, float share, F&& f) {
 
 template <class R, class T, class F>
 ENGINE_INLINE auto mean_row(R& r, const T& target, F&& f) {
-  using V = typename R::V;
   return sum_row(r, target, 1.0f / static_cast<float>(r.n), f);
 }
 
