@@ -12,7 +12,7 @@ import pytest
 
 import engine as keras
 from engine import layers
-from engine.models import lengths
+from engine.models import programs_by_shape
 
 numbers = np.random.default_rng(1)
 X, Y = numbers.integers(1, 20, (24, 12)), numbers.integers(0, 2, 24)
@@ -138,7 +138,7 @@ def test_an_error_half_way_leaves_the_last_step() -> None:
 def test_more_lengths_than_programs_are_kept() -> None:
     model, other = made(), made()
     sizes = [*range(1, 12), *range(11, 0, -1)]
-    assert len(set(sizes)) > lengths._MOST_PROGRAMS
+    assert len(set(sizes)) > programs_by_shape._MOST_PROGRAMS
     model.fit(batches(*sizes), verbose=0)
     for x, y in batches(*sizes):
         other.train_on_batch(x, y)

@@ -18,7 +18,7 @@ from engine._base.cpp import Float32, Operation, Program
 from engine.layers import InputLayer, Layer
 from engine.layers.core import named_leaves
 from engine.layers.layer import Part
-from engine.layers.masks import masks_before
+from engine.layers.masking import masks_before
 
 
 class Step(NamedTuple):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine._base.lazy_imports import on_first_use
 from engine._base.spec import serialize
-from engine.layers.activations import ELU, LeakyReLU, ReLU, Softmax
+from engine.layers.activations import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from engine.layers.augmentation import (
     RandomElastic,
     RandomFlip,
@@ -18,19 +18,23 @@ from engine.layers.core import Activation, ActivityRegularization, Dense, Input,
 from engine.layers.discretization import Discretization
 from engine.layers.embedding import Embedding
 from engine.layers.function import Lambda
-from engine.layers.group_normalization import GroupNormalization
 from engine.layers.layer import Layer, deserialize, get
-from engine.layers.masks import (
+from engine.layers.masking import Masking
+from engine.layers.normalization import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    RMSNormalization,
+    UnitNormalization,
+)
+from engine.layers.pooling import (
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
     GlobalAveragePooling3D,
     GlobalMaxPooling1D,
     GlobalMaxPooling2D,
     GlobalMaxPooling3D,
-    Masking,
 )
-from engine.layers.normalization import BatchNormalization, LayerNormalization
-from engine.layers.prelu import PReLU
 from engine.layers.preprocessing import CategoryEncoding, Normalization, Rescaling
 from engine.layers.regularization import (
     AlphaDropout,
@@ -42,7 +46,6 @@ from engine.layers.regularization import (
     SpatialDropout3D,
 )
 from engine.layers.reshaping import Flatten, Identity, Permute, RepeatVector, Reshape
-from engine.layers.row_lengths import RMSNormalization, UnitNormalization
 
 __all__ = [
     "ELU",

@@ -1,4 +1,4 @@
-"""The data that layers learn statistics from: the samples of arrays, nested lists, and batches with targets or without."""
+"""The data that `adapt` computes statistics from: arrays, nested lists, and batches with or without targets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine._data.array_conversion import readable, real_array, require_finite
 
 
 def batches_to_adapt_to(data: Any, steps: int | None = None) -> Iterator[NDArray[Any]]:
-    """The samples in `data`, batch by batch: finite real numbers (n, ...), all of one sample shape.
+    """Yields the samples in `data` in batches (n, ...) of finite real numbers, all of one sample shape.
 
     Args:
         data: samples (n, ...) as an array, a frame or nested lists; or batches of them, or tuples (x, y) or
@@ -48,7 +48,7 @@ def batches_to_adapt_to(data: Any, steps: int | None = None) -> Iterator[NDArray
 
 
 def _parts(data: Any) -> Iterator[Any]:
-    """Arrays, each a batch."""
+    """Returns the batches."""
     if hasattr(data, "shape") or hasattr(data, "to_numpy") or hasattr(data, "__array__"):
         return iter([data])
     if isinstance(data, (list, tuple)):
@@ -63,19 +63,19 @@ def _parts(data: Any) -> Iterator[Any]:
 
 
 def _is_batches(parts: list[Any] | tuple[Any, ...]) -> bool:
-    """Whether a list holds batches, instead of samples."""
+    """Whether a list holds batches, not samples."""
     return any(
         _rank(part) > 1 or (isinstance(part, tuple) and part != () and _rank(part[0]) > 0) for part in parts
     )
 
 
 def _rank(value: Any) -> int:
-    """Number of axes of an array; 0 for anything else."""
+    """The number of axes of an array; 0 for anything else."""
     return len(getattr(value, "shape", ()))
 
 
 def _inputs_of(batch: Any) -> Any:
-    """The samples of a batch that may have targets as well, in a tuple or, as loaders of PyTorch have them, in a list."""
+    """Returns the samples of a batch, which may be a tuple with targets or, from PyTorch's loaders, a list with them."""
     if (isinstance(batch, tuple) and batch) or (
         isinstance(batch, list) and len(batch) in (2, 3) and hasattr(batch[0], "__array__")
     ):

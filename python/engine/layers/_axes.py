@@ -1,4 +1,4 @@
-"""The axes that a layer works on, brought to the end of a sample and back."""
+"""The axes of a sample that a layer works on: transpositions that make them the last ones, and back."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from engine._base.operations import LayerOperation, extended
 
 
 def axis_argument(value: object, name: str = "axis") -> int | list[int]:
-    """`value`, an int or a list of ints, as Keras keeps it."""
+    """Returns `value`, an int or a list of ints, checked."""
     if isinstance(value, (tuple, list)):
         return list(integers(value, name, LOWEST))
     return integer(value, name, LOWEST)
 
 
 class Axes(NamedTuple):
-    """A sample's axes in two parts: those that a layer works on, and the others."""
+    """The axes of a sample, counted from 0: the inner ones, which a layer works on, and the outer ones.
+
+    Args:
+        shape: of the sample.
+        inner: numbers of the inner axes.
+        outer: numbers of the outer axes.
+    """
 
     shape: Shape
     inner: Shape
@@ -28,12 +34,12 @@ class Axes(NamedTuple):
 
     @property
     def inner_shape(self) -> Shape:
-        """Lengths of the axes that the layer works on."""
+        """The lengths of the inner axes."""
         return tuple(self.shape[axis] for axis in self.inner)
 
     @property
     def rows(self) -> int:
-        """What the other axes hold together."""
+        """The number of rows: the product of the lengths of the outer axes."""
         return math.prod(self.shape[axis] for axis in self.outer)
 
     def around(self, operations: Sequence[LayerOperation]) -> list[LayerOperation]:
@@ -46,7 +52,7 @@ class Axes(NamedTuple):
 
 
 def axes_of(layer: str, axis: int | Sequence[int], input_shape: Shape) -> Axes:
-    """The axes that `axis` names; they count from the batch axis, 0, or from the end.
+    """Returns the axes of a sample for an argument `axis`, which counts from the batch axis, 0, or from the end.
 
     Raises:
         ValueError: if there is no such axis.
@@ -63,14 +69,14 @@ def axes_of(layer: str, axis: int | Sequence[int], input_shape: Shape) -> Axes:
 
 
 def _axes_of(count: int) -> str:
-    """What a message says of the axes that there are, if a sample has so many."""
+    """The part of a message that says which axes there are, for samples with `count` axes."""
     if count == 0:
         return "a sample is a single number and has no axes. Bring the samples into the shape (n, 1)"
     return f"give axes of a sample, which are {text_of_axes(count, 1)}, each once"
 
 
 def weight_shape(layer: str, axis: int | Sequence[int], input_shape: Shape) -> Shape:
-    """Shape of a weight along `axis` as Keras has it: in the order of the numbers, negative ones first.
+    """Returns the shape of a weight along `axis`, whose numbers Keras sorts, negative ones first.
 
     Raises:
         ValueError: if there is no such axis.

@@ -1,4 +1,4 @@
-"""Activations with constants of their own, as layers."""
+"""Activation layers: activations with constants or learned weights, and softmax."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import activations
-from engine._base.checks import Shape, real
+from engine import activations, constraints, initializers, regularizers
+from engine._base.checks import Shape, integer, integers, real
 from engine._base.cpp import Float32
 from engine._base.host_steps import LayerFunction, LayerStep
-from engine._base.operations import LayerOperation, activation_operation
+from engine._base.operations import LayerOperation, Learned, activation_operation, extended
 from engine._base.tensor_like import Tensor, mask_of
 from engine.activations.piecewise import leaky_relu_operation, relu_operation
 from engine.activations.rows import softmax_gradient
 from engine.activations.smooth import elu_operation
-from engine.layers._axes import axes_of, axis_argument
+from engine.layers._axes import Axes, axes_of, axis_argument
 from engine.layers.layer import Layer, register
 from engine.layers.symbols import symbol_of
+from engine.layers.weights import NamedWeight, Weight, asked
 
-# What takes the place of masked inputs, as in Keras: its exponential is 0 beside that of any other number.
+# This replaces masked inputs, as in Keras: its exponential is 0 in comparison to that of any other number.
 _MASKED = np.float32(-1e9)
 
 
@@ -53,7 +54,7 @@ class ReLU(Layer):
         super().__init__(**options)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One activation."""
+        """Lowers to one activation."""
         del input_shape
         lowered = relu_operation(self.negative_slope, self.max_value, self.threshold)
         return [activation_operation(lowered)]
@@ -85,9 +86,69 @@ class LeakyReLU(Layer):
         super().__init__(**options)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One activation."""
+        """Lowers to one activation."""
         del input_shape
         return [activation_operation(leaky_relu_operation(self.negative_slope))]
+
+
+@register()
+class PReLU(Layer):
+    """Parametric ReLU: `x` if `x > 0`, else `alpha * x`, with a learned alpha per feature (He et al., 2015).
+
+    Args:
+        alpha_initializer: initializer of alpha.
+        alpha_regularizer: penalty on alpha.
+        alpha_constraint: constraint on alpha, applied after every step, such as `"non_neg"`.
+        shared_axes: axes, counted from 1, along which alpha is shared.
+        options: arguments of every `Layer`, such as `name`, `trainable` and `input_shape`.
+    """
+
+    supports_masking = True
+    alpha = NamedWeight()
+
+    def __init__(
+        self,
+        alpha_initializer: object = "Zeros",
+        alpha_regularizer: object = None,
+        alpha_constraint: object = None,
+        shared_axes: int | Sequence[int] | None = None,
+        **options: Any,
+    ) -> None:
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
+        self.shared_axes: list[int] | None = None
+        if isinstance(shared_axes, (tuple, list)):
+            self.shared_axes = list(integers(shared_axes, "shared_axes", 1))
+        elif shared_axes is not None:
+            self.shared_axes = [integer(shared_axes, "shared_axes", 1)]
+        super().__init__(**options)
+
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+        """Alpha."""
+        shape = self._alpha_shape(input_shape)
+        constraint = constraints.of_a_row(self.alpha_constraint, shape)
+        return [Weight("alpha", shape, self.alpha_initializer, True, self.alpha_regularizer, constraint)]
+
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
+        """Lowers to one slope per number, or per entry of the axes that aren't shared."""
+        (alpha,) = self._weights_for(input_shape)
+        operation: Learned = {
+            "kind": "learned",
+            "rule": "leaky",
+            "use_shift": False,
+            "shape": list(alpha.shape),
+            "trainable": self.trainable,
+        }
+        return self._axes(input_shape).around([extended(operation, asked(kernel=alpha))])
+
+    def _axes(self, input_shape: Shape) -> Axes:
+        shared = axes_of(self.name, self.shared_axes or [], input_shape)
+        return Axes(input_shape, shared.outer, shared.inner)
+
+    def _alpha_shape(self, input_shape: Shape) -> Shape:
+        shared = self._axes(input_shape).outer
+        return tuple(1 if axis in shared else size for axis, size in enumerate(input_shape))
 
 
 @register()
@@ -106,7 +167,7 @@ class ELU(Layer):
         super().__init__(**options)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One activation."""
+        """Lowers to one activation."""
         del input_shape
         return [activation_operation(elu_operation(self.alpha))]
 
@@ -131,17 +192,17 @@ class Softmax(Layer):
         super().__init__(**options)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """The shape that comes in."""
+        """The outputs have the shape of the inputs."""
         axes_of(self.name, self.axis, input_shape)
         return input_shape
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One activation of rows, between two transpositions unless the axis is the last."""
+        """Lowers to one activation of rows, between two transpositions unless the axis is the last."""
         softmax = activation_operation({"activation": "softmax"})
         return axes_of(self.name, self.axis, input_shape).around([softmax])
 
     def _lower_masked(self, input_shape: Shape, mask_shape: Shape) -> list[LayerOperation] | None:
-        """An operation in NumPy for a mask with a value for each input; None for others, which change nothing."""
+        """Returns an operation in NumPy for a mask with a value for each input; None for other masks, which have no effect."""
         if mask_shape != input_shape:
             return None
         axes_of(self.name, self.axis, input_shape)
@@ -151,7 +212,7 @@ class Softmax(Layer):
         ]
 
     def __call__(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
-        """The outputs for `inputs` (n, ...) at once; of an Input(), what will come out in a model.
+        """Returns the outputs for `inputs` (n, ...), or the symbolic output for a symbolic input.
 
         Args:
             inputs: real numbers, (n, ...).
@@ -165,7 +226,7 @@ class Softmax(Layer):
         return super().__call__(inputs, training, mask)
 
     def _called_in_core(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """The same, by NumPy where there is a mask."""
+        """Returns the outputs, computed by NumPy if there is a mask."""
         if symbol_of(inputs) is not None:
             return super()._called_in_core(inputs, training, mask)
         noted = mask_of(inputs)
@@ -187,7 +248,7 @@ class Softmax(Layer):
 
 
 def masked_softmax(x: Float32, mask: NDArray[np.bool_], axis: int | Sequence[int]) -> Float32:
-    """The softmax of those of `x` that `mask`, of the same shape, lets count; 0 for the others."""
+    """Returns the softmax of the numbers of `x` whose `mask`, of the same shape, is True; 0 for the others."""
     outputs = activations.softmax(np.where(mask, x, _MASKED), axis)
     return np.where(mask, outputs, np.float32(0))
 

@@ -1,4 +1,4 @@
-"""Images changed at random in training, each batch anew, so that a network meets more of them than there are."""
+"""Augmentation layers, which change images at random in training, so that a network sees more different ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INTERPOLATIONS = ("bilinear", "nearest")
 
 
 class _Augmentation(Seeded, ABC):
-    """A layer that changes images (rows, columns) or (rows, columns, channels).
+    """Base class of layers that change images (rows, columns) or (rows, columns, channels).
 
     Args:
         fill_mode: how to fill pixels outside of the image: "constant", "nearest", "reflect" or "wrap".
@@ -50,7 +50,7 @@ class _Augmentation(Seeded, ABC):
         super().__init__(seed, **options)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """The shape that comes in."""
+        """The outputs have the shape of the inputs."""
         if len(input_shape) not in (2, 3):
             msg = (
                 f"layer {self.name!r} takes images, (n, rows, columns) or (n, rows, columns, channels), but gets "
@@ -60,7 +60,7 @@ class _Augmentation(Seeded, ABC):
         return input_shape
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One change."""
+        """Lowers to one warp."""
         height, width, *channels = self._output_shape_for(input_shape)
         operation: Warp = {
             "kind": "warp",
@@ -243,14 +243,14 @@ class RandomElastic(_Augmentation):
     def _change(self) -> dict[str, Any]:
         radius = math.ceil(3.0 * self.sigma)
         steps = range(-radius, radius + 1)
-        # By `power`, which has the same bits on every machine, unlike math.exp.
+        # `power` returns the same bits on every machine, unlike math.exp.
         taps = [float(power(math.e, -(step**2) / (2.0 * self.sigma**2))) for step in steps]
         total = sum(taps)
         return {"alpha": self.alpha, "taps": [tap / total for tap in taps]}
 
 
 def _zooms(value: Factor, name: str) -> list[float]:
-    """`value` as lower and upper bound; an image has a size left."""
+    """Returns `value` as lower and upper bound of a zoom, above -1, at which the image would have no size."""
     low, high = _bounds(value, name)
     if low == -1.0 and (isinstance(value, Sequence) or value < 0):
         msg = f"`{name}` must be above -1, at which nothing would be shown, got {value!r}"
@@ -259,7 +259,7 @@ def _zooms(value: Factor, name: str) -> list[float]:
 
 
 def _bounds(value: Factor, name: str) -> list[float]:
-    """`value` as lower and upper bound."""
+    """Returns `value` as lower and upper bound."""
     if isinstance(value, (tuple, list)):
         if len(value) != 2:  # noqa: PLR2004 # the two bounds
             msg = f"`{name}` must be a number or two, the lower and the upper bound, got {value!r}"

@@ -1,4 +1,4 @@
-"""The layers of a plain multilayer perceptron."""
+"""The layers of a plain multilayer perceptron: inputs, dense layers and activations."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Dense(Layer):
         return self._weight(1, "bias") if self.use_bias else None
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """The last axis becomes `units` long."""
+        """The shape of the inputs, with `units` as the last axis."""
         require_axis(self, input_shape)
         return activated_shape(self.activation, (*input_shape[:-1], self.units))
 
@@ -102,7 +102,7 @@ class Dense(Layer):
         return [kernel, bias] if self.use_bias else [kernel]
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One dense operation, penalties on its weights included, then the activation."""
+        """Lowers to one dense operation, which includes the activation if the core knows it."""
         operation: DenseOperation = {
             "kind": "dense",
             "units": self.units,
@@ -134,13 +134,13 @@ class Activation(Layer):
         super().__init__(**options)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """The shape that comes in."""
+        """The outputs have the shape of the inputs."""
         if self.activation in activations.BY_ROW:
             require_axis(self, input_shape)
         return activated_shape(self.activation, input_shape)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One activation."""
+        """Lowers to one activation."""
         return lower_activation(self.activation, input_shape)
 
 
@@ -210,7 +210,7 @@ class InputLayer(Symbolic, Layer):
         self.sample_shape = self._given_shape
         self.batch_size = None if batch_size is None else integer(batch_size, "batch_size", 1)
         self.shape = self.batch_shape = (self.batch_size, *self.sample_shape)
-        # Python's own types stand for what Keras computes in.
+        # Keras takes Python's types for the dtypes that it computes in.
         wanted = "float32" if dtype is None or dtype is float else "int32" if dtype is int else dtype
         self.dtype = dtype_of(wanted, "dtype").name
 
@@ -277,7 +277,7 @@ def named_leaves(layers: Sequence[Part], root: str = "") -> Iterator[tuple[str, 
 
 
 def require_axis(layer: Layer, input_shape: Shape) -> None:
-    """Raise ValueError where a sample is a single number."""
+    """Raises ValueError if a sample is a single number."""
     if not input_shape:
         msg = (
             f"layer {layer.name!r} takes rows of numbers, (n, ..., features), but gets {text_of_shape(input_shape)}: "
@@ -287,7 +287,7 @@ def require_axis(layer: Layer, input_shape: Shape) -> None:
 
 
 def activated_shape(activation: Any, shape: Shape) -> Shape:
-    """What samples of `shape` become by what `activations.get` returned."""
+    """Returns the shape of one sample after an activation, as returned by `activations.get`."""
     known = activations.in_core(activation) or isinstance(activation, Layer)
     if known:
         return shape
@@ -295,7 +295,7 @@ def activated_shape(activation: Any, shape: Shape) -> Shape:
 
 
 def function_operation(function: Any, shape: Shape) -> LayerOperation:
-    """A function for samples of `shape` as the core reads it; Python computes what the core doesn't know."""
+    """Returns the operation for an activation function, which Python computes if the core doesn't know it."""
     if activations.in_core(function):
         return activation_operation(activations.lower(function))
     host = FunctionHost(function, shape)
@@ -304,7 +304,7 @@ def function_operation(function: Any, shape: Shape) -> LayerOperation:
 
 
 def lower_activation(activation: Any, shape: Shape) -> list[LayerOperation]:
-    """What `activations.get` returned, as the core reads it, for samples of `shape`."""
+    """Returns the operations for an activation, as returned by `activations.get`, and samples of `shape`."""
     if not isinstance(activation, Layer):
         return [function_operation(activation, shape)]
     if activation._weights_for(shape) or activation._output_shape_for(shape) != shape:

@@ -1,4 +1,4 @@
-"""Numbers as the index of the range that they lie in."""
+"""`Discretization`, which maps numbers to the index of the bin that contains them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Discretization(Layer):
             raise ValueError(msg)
         super().__init__(**options)
         self.summary = _NOTHING
-        """What `adapt` has seen: (2, k), some of the numbers in ascending order and how many each stands for."""
+        """The data of `adapt` and `update_state`, (2, k): some of the numbers in ascending order, and how many each represents."""
 
     def __call__(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Returns the encoded `inputs`, or the symbolic output for a symbolic input.
@@ -179,7 +179,7 @@ class Discretization(Layer):
         return self.num_bins or 1 if self.bin_boundaries is None else len(self.bin_boundaries) + 1
 
     def _take(self, summary: NDArray[np.float32]) -> None:
-        """Choose boundaries from a summary of the data."""
+        """Sets the boundaries to quantiles of a summary of the data."""
         boundaries = _thinned(summary, 1.0 / (self.num_bins or 1))[0, :-1].tolist()
         if self._places and self.output_mode != "int" and len(boundaries) + 1 != self._bins:
             msg = (
@@ -194,7 +194,7 @@ _NOTHING = np.zeros((2, 0), np.float32)
 
 
 def _ascending(boundaries: object) -> list[float]:
-    """The boundaries as numbers, checked."""
+    """Returns the boundaries as numbers, checked."""
     numbers = reals(boundaries, "bin_boundaries")
     if any(np.diff(numbers) < 0):
         msg = f"`bin_boundaries` must be in ascending order, got {boundaries!r:.80}"
@@ -202,12 +202,13 @@ def _ascending(boundaries: object) -> list[float]:
     return numbers
 
 
-# Numbers and how many each stands for, thinned out so that shares of the data are right to `epsilon`: quantiles of more
-# data than fit into the memory, by merging summaries of batches (Greenwald and Khanna, 2001).
+# A summary, (2, k), has some of the numbers in ascending order and how many numbers each represents. Its quantiles are
+# right up to a share `epsilon` of the data. Summaries of batches are merged, so that the data need not fit into memory
+# (Greenwald and Khanna, 2001).
 
 
 def _summary(batch: NDArray[Any], epsilon: float) -> NDArray[np.float32]:
-    """The numbers of a batch, or evenly spaced ones among them in ascending order, (2, k)."""
+    """Returns the summary of a batch: all its numbers, or evenly spaced ones of the sorted numbers."""
     numbers = np.sort(batch.astype(np.float32), axis=None)
     step = max(numbers.size / (1.0 / epsilon), 1)
     kept = numbers[int(step - 1) :: int(step)]
@@ -215,13 +216,13 @@ def _summary(batch: NDArray[Any], epsilon: float) -> NDArray[np.float32]:
 
 
 def _merged(one: NDArray[np.float32], other: NDArray[np.float32], epsilon: float) -> NDArray[np.float32]:
-    """The summary of the data of both."""
+    """Returns the summary of the data of two summaries."""
     both = np.concatenate([one, other], axis=1)
     return _thinned(both[:, np.argsort(both[0])], epsilon)
 
 
 def _thinned(summary: NDArray[np.float32], epsilon: float) -> NDArray[np.float32]:
-    """The quantiles of a summary at `epsilon`, 2 `epsilon`, ..., unless it has fewer numbers anyway."""
+    """Returns a summary of the quantiles at `epsilon`, 2 `epsilon`, ...; the same one if it has fewer numbers than that."""
     if summary.shape[1] * epsilon < 1:
         return summary
     shares, counts = epsilon + np.arange(0.0, 1.0, epsilon), summary[1].cumsum()

@@ -1,4 +1,4 @@
-"""Rows of a learned table in place of numbers."""
+"""`Embedding`, which replaces indices by rows of a learned table."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Embedding(Layer):
         return self._weight(0, "embeddings")
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """A last axis more, `output_dim` long."""
+        """The shape of the inputs with one more axis, of length `output_dim`."""
         return (*input_shape, self.output_dim)
 
     def _weights_for(self, input_shape: Shape) -> list[Weight]:
@@ -104,7 +104,7 @@ class Embedding(Layer):
         ]
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One look-up for each number of a sample."""
+        """Lowers to one look-up for each number of a sample."""
         (table,) = self._weights_for(input_shape)
         operation: EmbeddingOperation = {
             "kind": "embedding",

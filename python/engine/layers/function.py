@@ -1,4 +1,4 @@
-"""A function as a layer."""
+"""`Lambda`, which makes a layer of a function."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Lambda(Layer):
         return derivative(inputs, upstream, **self.arguments)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """As given, or that of what the function returns."""
+        """The argument `output_shape`, or else the shape that the function returns."""
         if self._shape is None:
             return super()._output_shape_for(input_shape)
         self._build_for(input_shape)
@@ -116,7 +116,7 @@ class Lambda(Layer):
 
 
 def _described(value: Any) -> Any:
-    """A function as a config holds it, other values as they are."""
+    """Returns the entry of a config for a function; other values are returned as they are."""
     if not callable(value):
         return value
     if getattr(value, "__name__", "<lambda>") == "<lambda>":
@@ -125,6 +125,7 @@ def _described(value: Any) -> Any:
 
 
 def _found(value: Any) -> Any:
+    """Returns the function, or the shape, that an entry of a config stands for."""
     if not isinstance(value, Mapping):
         return tuple(value) if isinstance(value, list) else value
     if value.get("class_name") == "__lambda__":

@@ -1,4 +1,4 @@
-"""Layers that bring their inputs to a common scale."""
+"""Normalization layers, which scale their inputs by the statistics of a batch, of each sample or of groups of features."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from engine._base.operations import BatchNormalization as BatchNormalizationOper
 from engine._base.operations import LayerOperation, Learned, RowNormalization, extended
 from engine.constraints import Constraint
 from engine.initializers import Initializer
-from engine.layers._axes import axes_of, axis_argument, weight_shape
+from engine.layers._axes import axes_of, axis_argument, transposed, weight_shape
 from engine.layers.layer import Layer, register
 from engine.layers.weights import NamedWeight, Weight, asked
 from engine.regularizers import Regularizer
 
 
 class Scaled(Layer):
-    """What a normalization ends with: `gamma * x + beta`.
+    """Base class of normalization layers that end with a learned `gamma * x + beta`.
 
     Args:
         center: whether to add the offset beta.
@@ -167,7 +167,7 @@ class BatchNormalization(Scaled):
         )
 
     def _weights_for(self, input_shape: Shape) -> list[Weight]:
-        """Gamma, beta, running mean, running variance, and what renormalization goes by."""
+        """Gamma, beta, moving mean and moving variance, and the statistics of renormalization."""
         shape = axes_of(self.name, self.axis, input_shape).inner_shape
         mean, deviation = self.moving_mean_initializer, self._deviation
         starts = {"moving_mean": mean, "moving_variance": self.moving_variance_initializer}
@@ -177,16 +177,16 @@ class BatchNormalization(Scaled):
         return [*self._weights_of(shape), *averages]
 
     def _has_features_last(self, axes: int) -> bool:
-        """As `axis` says."""
+        """Whether `axis` says so."""
         return self.axis in (-1, axes - 1)
 
     def _deviation(self, shape: Shape) -> Float32:
-        """What a running deviation starts with."""
+        """The initial value of a moving standard deviation."""
         start = self.moving_variance_initializer or initializers.GlorotUniform()
         return np.asarray(np.sqrt(start(shape)), np.float32)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One batch normalization."""
+        """Lowers to one batch normalization."""
         axes = axes_of(self.name, self.axis, input_shape)
         fields = self._fields(axes.inner_shape)
         if self.renorm:
@@ -254,18 +254,175 @@ class LayerNormalization(Scaled):
         )
 
     def _weights_for(self, input_shape: Shape) -> list[Weight]:
-        """Gamma and beta, with the axes that are normalized."""
+        """Gamma and beta, in the shape of the normalized axes."""
         return self._weights_of(weight_shape(self.name, self.axis, input_shape))
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One normalization, and what is learned."""
+        """Lowers to a normalization of rows, then gain and shift."""
         normalization = RowNormalization(kind="row_normalization", epsilon=self.epsilon, centred=True)
         affine = self._affine(weight_shape(self.name, self.axis, input_shape))
         return axes_of(self.name, self.axis, input_shape).around([normalization, *affine])
 
 
+@register()
+class GroupNormalization(Scaled):
+    """Normalizes each sample over groups of channels (Wu and He, 2018).
+
+    The output is `gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
+
+    Args:
+        groups: number of groups, a divisor of the number of channels; -1 for one group per channel.
+        axis: axis of the channels.
+        epsilon: small number that avoids division by 0.
+        center: whether to add the offset beta.
+        scale: whether to multiply by the factor gamma.
+        beta_initializer: initializer of beta.
+        gamma_initializer: initializer of gamma.
+        beta_regularizer: penalty on beta.
+        gamma_regularizer: penalty on gamma.
+        beta_constraint: constraint on beta, applied after every step, such as `"max_norm"`.
+        gamma_constraint: constraint on gamma, applied after every step.
+        options: arguments of every `Layer`, such as `name`, `trainable` and `input_shape`.
+    """
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: object = "zeros",
+        gamma_initializer: object = "ones",
+        beta_regularizer: object = None,
+        gamma_regularizer: object = None,
+        beta_constraint: object = None,
+        gamma_constraint: object = None,
+        **options: Any,
+    ) -> None:
+        self.groups = integer(groups, "groups", -1)
+        if self.groups == 0:
+            msg = "`groups` must be a positive integer, or -1 for a group per channel, got 0"
+            raise ValueError(msg)
+        self.axis = integer(axis, "axis", LOWEST)
+        self.epsilon = real(epsilon, "epsilon", 0.0)
+        super().__init__(
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **options,
+        )
+
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
+        """The outputs have the shape of the inputs."""
+        (channels,) = axes_of(self.name, self.axis, input_shape).inner_shape
+        if channels is not None and channels % self.groups:
+            msg = (
+                f"layer {self.name!r} can't cut {channels} channels into `groups={self.groups}`: "
+                "give a number that divides them, or -1"
+            )
+            raise ValueError(msg)
+        return input_shape
+
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+        """Gamma and beta, one of each per channel."""
+        return self._weights_of(axes_of(self.name, self.axis, input_shape).inner_shape)
+
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
+        """Lowers to a normalization of rows, then gain and shift."""
+        axes = axes_of(self.name, self.axis, input_shape)
+        (channels,) = axes.inner_shape
+        count = channels if self.groups == -1 else self.groups
+        cut = (axes.rows, count, channels // count)
+        normalization: RowNormalization = {
+            "kind": "row_normalization",
+            "epsilon": self.epsilon,
+            "centred": True,
+            "groups": count,
+        }
+        grouped: list[LayerOperation] = [
+            *transposed(cut, (1, 0, 2)),
+            normalization,
+            *transposed((count, axes.rows, channels // count), (1, 0, 2)),
+        ]
+        affine = [extended(operation, {"groups": axes.rows}) for operation in self._affine((channels,))]
+        around = axes.around([])
+        half = len(around) // 2
+        return [*around[:half], *grouped, *affine, *around[half:]]
+
+
+@register()
+class RMSNormalization(Layer):
+    """Divides each sample by its root mean square (Zhang and Sennrich, 2019).
+
+    The output is `scale * x / sqrt(mean(x**2) + epsilon)` with a learned `scale`.
+
+    Args:
+        axis: axis or list of axes over which the mean is computed.
+        epsilon: small number that avoids division by 0.
+        options: arguments of every `Layer`, such as `name`, `trainable` and `input_shape`.
+    """
+
+    scale = NamedWeight()
+
+    def __init__(self, axis: int | list[int] = -1, epsilon: float = 1e-6, **options: Any) -> None:
+        self.axis = axis_argument(axis)
+        self.epsilon = real(epsilon, "epsilon", 0.0)
+        super().__init__(**options)
+
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+        """The scale, in the shape of the normalized axes."""
+        return [Weight("scale", weight_shape(self.name, self.axis, input_shape), initializers.Ones())]
+
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
+        """Lowers to a normalization of rows, then gain and shift."""
+        axes = axes_of(self.name, self.axis, input_shape)
+        return axes.around(
+            [
+                {"kind": "row_normalization", "epsilon": self.epsilon, "centred": False},
+                {
+                    "kind": "learned",
+                    "use_shift": False,
+                    "shape": list(weight_shape(self.name, self.axis, input_shape)),
+                    "trainable": self.trainable,
+                },
+            ]
+        )
+
+
+@register()
+class UnitNormalization(Layer):
+    """Scales each sample to Euclidean norm 1: `x / sqrt(sum(x**2))`.
+
+    Args:
+        axis: axis or list of axes over which the sum is computed.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
+    """
+
+    supports_masking = True
+
+    def __init__(self, axis: int | list[int] = -1, **options: Any) -> None:
+        self.axis = axis_argument(axis)
+        super().__init__(**options)
+
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
+        """Lowers to one normalization. A norm below 1e-12 is replaced by it, as in Keras."""
+        operation: LayerOperation = {
+            "kind": "row_normalization",
+            "epsilon": 1e-12,
+            "centred": False,
+            "unit": True,
+        }
+        return axes_of(self.name, self.axis, input_shape).around([operation])
+
+
 def _clipping(bounds: object) -> dict[str, float]:
-    """The bounds of a renormalization."""
+    """Returns the bounds of a renormalization, checked."""
     known = ("rmax", "rmin", "dmax")
     if not isinstance(bounds or {}, Mapping) or set(cast(Any, bounds or {})) - set(known):
         msg = f"`renorm_clipping` must be a dict with keys among {', '.join(known)}, got {bounds!r}"

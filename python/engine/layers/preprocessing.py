@@ -1,4 +1,4 @@
-"""Layers that prepare data: scales, categories."""
+"""Preprocessing layers: rescaling, normalization by given or computed statistics, and encoding of categories."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Rescaling(Layer):
         super().__init__(**options)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """The shape that comes in."""
+        """The outputs have the shape of the inputs."""
         for name, value in (("scale", self.scale), ("offset", self.offset)):
             unknown = input_shape[-1:] == (None,)
             if isinstance(value, list) and len(value) not in (1, *input_shape[-1:]) and not unknown:
@@ -53,7 +53,7 @@ class Rescaling(Layer):
         return input_shape
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One rescaling."""
+        """Lowers to one rescaling, or one factor and addend per entry of the last axis."""
         if not isinstance(self.scale, list) and not isinstance(self.offset, list):
             return [{"kind": "rescaling", "scale": self.scale, "offset": self.offset}]
         gain, shift = (
@@ -120,7 +120,7 @@ class Normalization(Layer):
         return {**super().get_config(), "mean": self.input_mean, "variance": self.input_variance}
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """The shape that comes in."""
+        """The outputs have the shape of the inputs."""
         shape = self._axes(input_shape).inner_shape
         if self.input_mean is not None and not _broadcasts(_shape(self.input_mean), shape):
             msg = (
@@ -131,7 +131,7 @@ class Normalization(Layer):
         return input_shape
 
     def _weights_for(self, input_shape: Shape) -> list[Weight]:
-        """Mean, variance and Keras' count, which stays 0; none where they were given."""
+        """The mean, the variance and Keras' count, which stays 0; none if the first two were given as arguments."""
         if self.input_mean is not None:
             return []
         shape = self._axes(input_shape).inner_shape
@@ -142,12 +142,12 @@ class Normalization(Layer):
         ]
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One standardization."""
+        """Lowers to one standardization."""
         axes = self._axes(input_shape)
         operation: Standardize = {
             "kind": "standardize",
             "spread": "inverse" if self.invert else "deviation",
-            "epsilon": EPSILON,  # no deviation counts as less
+            "epsilon": EPSILON,  # a smaller deviation is replaced by it
             "shape": list(axes.inner_shape),
         }
         if self.input_mean is not None:
@@ -159,7 +159,7 @@ class Normalization(Layer):
         return axes.around([operation])
 
     def finalize_state(self) -> None:
-        """Has no effect: after `adapt` mean and variance are there."""
+        """Has no effect: `adapt` sets mean and variance itself."""
 
     def adapt(self, data: Any) -> None:
         """Computes mean and variance of `data`, and replaces the previous ones.
@@ -220,7 +220,7 @@ class CategoryEncoding(Layer):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    # Keras' config lacks it as well; on JAX, Keras couldn't predict with it.
+    # Keras' config lacks it too; on JAX, Keras can't predict with it.
     _unsaved_arguments = (*Layer._unsaved_arguments, "sparse")
 
     def __init__(
@@ -267,7 +267,7 @@ class CategoryEncoding(Layer):
         return np.sum(each * weights[..., np.newaxis], axis=-2).view(Tensor)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """The last axis becomes `num_tokens` long; "one_hot" adds one, but to an axis of 1."""
+        """The last axis gets the length `num_tokens`. With "one_hot" it is a new one, unless the last has length 1."""
         if self.output_mode != "one_hot" and not input_shape:
             msg = (
                 f'layer {self.name!r} with output_mode="{self.output_mode}" puts all indices of a vector into one row, so '
@@ -279,7 +279,7 @@ class CategoryEncoding(Layer):
         return (*input_shape[:-1], self.num_tokens)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One encoding."""
+        """Lowers to one encoding."""
         rows = input_shape if self.output_mode == "one_hot" else input_shape[:-1]
         return [
             {
@@ -319,7 +319,7 @@ def _broadcasts(shape: Shape, wanted: Shape) -> bool:
 
 
 def _moments(batches: Iterable[NDArray[Any]], axes: Shape) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Mean and variance over the batch axis and `axes` of all batches together, in double precision."""
+    """Returns mean and variance of all batches over the batch axis and `axes`, computed in double precision."""
     count, mean, squares = 0, np.zeros(()), np.zeros(())
     for batch in batches:
         numbers = batch.astype(float)

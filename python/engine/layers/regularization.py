@@ -1,4 +1,4 @@
-"""Layers that disturb their inputs in training and pass them as they are in evaluation and prediction."""
+"""Regularization layers: dropout and noise, which change their inputs at random in training only."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from engine._base.operations import LayerOperation, Noise, extended
 from engine.layers.layer import Layer, Seeded, register
 from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
-# Klambauer et al., "Self-normalizing neural networks" (2017): what selu goes to for large negative numbers.
+# The limit of selu for large negative numbers (Klambauer et al., "Self-normalizing neural networks", 2017).
 _SELU_FLOOR = -1.6732632423543772 * 1.0507009873554805
 
 
 class _Masked(Seeded):
-    """A layer that drops some of its inputs.
+    """Base class of layers that drop some of their inputs.
 
     Args:
         rate: fraction of the inputs to drop, in [0, 1].
@@ -42,7 +42,7 @@ class _Masked(Seeded):
         super().__init__(seed, **options)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """The shape that comes in."""
+        """The outputs have the shape of the inputs."""
         self._mask_fields(input_shape)
         return input_shape
 
@@ -51,7 +51,7 @@ class _Masked(Seeded):
         return self.noise_shape
 
     def _mask_fields(self, input_shape: Shape) -> dict[str, Any]:
-        """How the mask is shared by samples and by numbers of one."""
+        """Returns the fields of the operation that say which numbers have the same noise."""
         noise_shape = self._noise_shape_for(input_shape)
         if noise_shape is None:
             return {}
@@ -88,7 +88,7 @@ class Dropout(_Masked):
     """
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One dropout."""
+        """Lowers to a dropout, or to noise if numbers share it."""
         fields = self._mask_fields(input_shape)
         if not fields:
             return [{"kind": "dropout", "rate": self.rate, "seed": self._seed_in_use}]
@@ -98,7 +98,7 @@ class Dropout(_Masked):
 
 
 class _SpatialDropout(Dropout):
-    """Dropout of whole channels, where neighbours tell the same.
+    """Base class of dropout layers that drop whole channels.
 
     Args:
         rate: fraction of the inputs to drop, in [0, 1].
@@ -111,7 +111,7 @@ class _SpatialDropout(Dropout):
         *Layer._unsaved_arguments,
         "noise_shape",
         "trainable",
-    )  # which Keras' has no argument for
+    )  # Keras' layer has no such argument
     _spatial_axes = 2
 
     def __init__(
@@ -185,7 +185,7 @@ class AlphaDropout(_Masked):
         super().__init__(below_one(rate, "rate"), noise_shape, seed, **options)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One mask, and what fills its gaps."""
+        """Lowers to noise that keeps mean and variance."""
         if self.rate == 0.0:
             return []
         a = 1.0 / math.sqrt((1.0 - self.rate) * (1.0 + self.rate * _SELU_FLOOR**2))
@@ -223,7 +223,7 @@ class GaussianDropout(Seeded):
         super().__init__(seed, **options)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One factor per number."""
+        """Lowers to one random factor per number."""
         del input_shape
         deviation = math.sqrt(self.rate / (1.0 - self.rate))
         return _normal_noise("multiply", 1.0, deviation, self._seed_in_use)
@@ -246,7 +246,7 @@ class GaussianNoise(Seeded):
         super().__init__(seed, **options)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One addend per number."""
+        """Lowers to one random addend per number."""
         del input_shape
         return _normal_noise("add", 0.0, self.stddev, self._seed_in_use)
 

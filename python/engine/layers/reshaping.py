@@ -1,4 +1,4 @@
-"""Layers that move numbers and change none."""
+"""Reshaping layers, which move numbers and don't change them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATA_FORMATS = ("channels_last", "channels_first")
 
 
 def data_format_or_last(value: str | None) -> str:
-    """`value`, one of `DATA_FORMATS`; None is the first, "channels_last"."""
+    """Returns `value`, one of `DATA_FORMATS`; None is the first, "channels_last"."""
     return str(choice(DATA_FORMATS[0] if value is None else value, "data_format", DATA_FORMATS))
 
 
@@ -38,11 +38,11 @@ class Flatten(_Moving):
         super().__init__(**options)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """One axis, as long as all of `input_shape` together."""
+        """One axis, whose length is the product of all axes."""
         return (None if None in input_shape else math.prod(input_shape),)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """Nothing, but for channels that come first."""
+        """Lowers to nothing, or to a transposition if the channels come first."""
         if self.data_format == DATA_FORMATS[0] or len(input_shape) < 2:  # noqa: PLR2004 # nothing to turn
             return []
         return transposed(input_shape, (*range(1, len(input_shape)), 0))
@@ -65,7 +65,7 @@ class Reshape(_Moving):
         super().__init__(**options)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """`target_shape`, -1 replaced; by None where lengths aren't known."""
+        """`target_shape` with the length that -1 stands for, which is None if the input has an unknown length."""
         if None in input_shape:
             if -1 not in self.target_shape:
                 msg = (
@@ -113,7 +113,7 @@ class Permute(_Moving):
         return tuple(input_shape[axis - 1] for axis in self.dims)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One transposition, if any."""
+        """Lowers to one transposition, or to nothing."""
         return transposed(input_shape, tuple(axis - 1 for axis in self.dims))
 
 
@@ -138,7 +138,7 @@ class RepeatVector(_Moving):
         return (self.n, *input_shape)
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """One copy of everything per row."""
+        """Lowers to one copy of the inputs for each repetition."""
         return [{"kind": "take", "from": list(range(input_shape[0])) * self.n}]
 
 

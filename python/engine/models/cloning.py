@@ -51,7 +51,7 @@ def clone_model(
 def _cloned(
     model: Any, clone_function: Callable[[Any], Any] | None, within: bool, copies: dict[Any, Any]
 ) -> Any:
-    """As `clone_model`, with `copies` of what has been copied before; not compiled."""
+    """Returns a copy that isn't compiled. `copies` has the copies of layers that were made before, by the original."""
     start = [] if model._inputs is None else [InputLayer.from_config(model._inputs.get_config())]
     for layer in model._layers:
         if layer in copies:

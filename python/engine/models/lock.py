@@ -1,4 +1,4 @@
-"""Who may change a model, or fill its metrics, and when."""
+"""The lock of a model, held by methods that change the model or its metrics."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from engine._base.locks import reset_in_children
 
-# Seconds that a hook may take before a thread that can't go on until it ends is told so: the hook may be waiting for it.
+# A thread that waits for a callback longer than this, in seconds, gets an error: the callback may be waiting for it.
 PATIENCE = 60.0
 
 
-class _Waiter:  # no named tuple, as one is not another that has the same
+class _Waiter:  # not a named tuple: two waiters must not be equal
     def __init__(self, thread: threading.Thread, borrows: bool) -> None:
         self.thread, self.borrows = thread, borrows
 
@@ -23,14 +23,15 @@ class _Waiter:  # no named tuple, as one is not another that has the same
 class _Loan(NamedTuple):
     lender: threading.Thread
     began: float
-    before: frozenset[threading.Thread]  # the threads that there were
+    before: frozenset[threading.Thread]  # the threads that were running when it began
 
 
 class ModelLock:
-    """Held by what changes a model or fills its metrics, not by predictions.
+    """A reentrant lock that can be lent. Predictions don't hold it.
 
-    Threads get it in the order in which they ask. Whoever holds it lends it while hooks of callbacks run: threads that
-    start meanwhile may evaluate, since a hook may wait for them. Others wait, and find metrics that nobody else fills.
+    Threads get it in the order in which they ask. A thread that holds it lends it while methods of callbacks run: threads
+    that are started meanwhile may borrow it to evaluate the model, since the callback may wait for them. All others wait
+    until the holder releases it, so that they never see metrics that are half computed.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class ModelLock:
 
     @contextmanager
     def borrowed(self) -> Iterator[None]:
-        """Hold it, although a thread may have lent it."""
+        """Holds the lock within the block, also while another thread has lent it."""
         self._acquire(borrows=True)
         try:
             yield
@@ -58,7 +59,7 @@ class ModelLock:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Let others borrow it meanwhile, if this thread holds it; then wait until they are through."""
+        """Within the block, lets other threads borrow the lock if this thread holds it; then waits until they have finished."""
         me = threading.current_thread()
         if self._owner is not me:
             yield
@@ -74,10 +75,10 @@ class ModelLock:
                 self._take_back(me, depth)
 
     def _acquire(self, borrows: bool) -> None:
-        """Hold it, once more if this thread does already.
+        """Acquires the lock; a thread that holds it may acquire it again.
 
         Raises:
-            RuntimeError: if a hook takes so long that it may be waiting for this thread, which may not borrow.
+            RuntimeError: if a callback runs so long that it may be waiting for this thread, which may not borrow.
         """
         me = threading.current_thread()
         with self._changed:
@@ -86,7 +87,7 @@ class ModelLock:
             self._give(me, self._depth + 1)
 
     def _take_back(self, lender: threading.Thread, depth: int) -> None:
-        """Wait for those who have borrowed; Ctrl-C is heard after that."""
+        """Waits for the threads that have borrowed the lock. KeyboardInterrupt is raised after that."""
         try:
             self._wait(_Waiter(lender, borrows=False), math.inf)
         except BaseException:
@@ -96,7 +97,7 @@ class ModelLock:
         self._give(lender, depth)
 
     def _wait(self, waiter: _Waiter, patience: float) -> None:
-        """Wait until nobody holds it, and nobody who may have it asked before; seconds of `patience` with a hook."""
+        """Waits until the lock is free and no thread that may have it asked earlier; `patience` is in seconds."""
         if self._owner is None and not self._waiting and self._may(waiter):
             return
         self._waiting.append(waiter)

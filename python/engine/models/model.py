@@ -81,8 +81,8 @@ from engine.layers.layer import JOINING, Part
 from engine.layers.symbols import CallArguments, KerasTensor, symbol_of
 from engine.metrics import Metric
 from engine.models.chain_config import config_of_chain, made_from_arguments, parts_from_config
-from engine.models.lengths import Lowering, ProgramsByShape, known_shape
 from engine.models.lock import ModelLock
+from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_shape
 from engine.models.stack import (
     first_uses,
     loss_is_masked,

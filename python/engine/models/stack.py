@@ -19,7 +19,7 @@ from engine.layers import InputLayer, Layer
 from engine.layers._call_arguments import canonical_dtype
 from engine.layers._hosts import CustomLayerHost
 from engine.layers.layer import Part
-from engine.layers.masks import masks_before
+from engine.layers.masking import masks_before
 from engine.layers.symbols import CallArguments
 from engine.optimizers.variables import Tracked
 

@@ -1,4 +1,4 @@
-"""Programs of a model whose samples have axes of unknown length: one for each length that comes."""
+"""The programs of a model whose samples have an axis of unknown length: one for each length."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from engine._base.checks import Shape, filled
 from engine._base.cpp import Operation, Program, build
 from engine._training.compile_arguments import Compiled
 
-# In the place of unknown lengths, for the program that holds the weights: the first of these that all layers can take.
-# Layers of the user's may need a few steps, and Reshape a length that it can divide.
+# The program that holds the weights is built for a known length: the first of these that all layers can take. Custom
+# layers may need several timesteps, and Reshape a length that it can divide.
 _LENGTHS = range(64, 0, -1)
-# Programs that are kept: each takes as much memory as the optimizer's state.
+# The number of programs that are kept. Each takes as much memory as the optimizer's state.
 _MOST_PROGRAMS = 8
 
 Lowering = Callable[[Shape], tuple[list[Operation], Shape]]
-"""Gives the operations for samples of a shape of known lengths, and the shape of one output."""
+"""Returns the operations for samples of a shape without None, and the shape of one output."""
 
 
 def known_shape(declared: Shape, shapes_for: Callable[[Shape], Sequence[Shape]]) -> Shape:
-    """A shape of known lengths that suits `declared`, whose unknown lengths are None.
+    """Returns a shape with a number in place of each None in `declared`.
 
     Args:
         declared: the shape of one sample.
-        shapes_for: gives the shapes after each layer, or raises where a layer can't take such samples.
+        shapes_for: returns the shapes after each layer, or raises if a layer can't take such samples.
     """
     if None not in declared:
         return declared
     found = next((length for length in _LENGTHS if _suits(filled(declared, length), shapes_for)), _LENGTHS[0])
-    shapes_for(filled(declared, found))  # raises what is wrong, where no length suits
+    shapes_for(filled(declared, found))  # raises the error if no length suits
     return filled(declared, found)
 
 
 def _suits(shape: Shape, shapes_for: Callable[[Shape], Sequence[Shape]]) -> bool:
     try:
         shapes_for(shape)
-    except Exception:  # layers of the user's may raise anything
+    except Exception:  # custom layers may raise anything
         return False
     return True
 
 
 class ProgramsByShape:
-    """The programs of a model, one for each shape of samples, which all have the weights of the first one.
+    """The programs of a model, one for each shape of samples, which all share the weights of the first one.
 
     Args:
-        first: the program that the model has the weights in.
-        shape: of the samples of the first one.
+        first: the program that holds the weights.
+        shape: of the samples of the first program.
         lowering: of the layers.
     """
 
@@ -55,12 +55,12 @@ class ProgramsByShape:
         self._first, self._lowering = first, lowering
         self._loans = [(first, number) for number in range(len(first.variables))]
         self._programs: dict[Shape, Program] = {}
-        self._plans: dict[Shape, object] = {}  # with which each was compiled
+        self._plans: dict[Shape, object] = {}  # what each program was compiled with
         self._shape = shape
-        self._making = threading.Lock()  # predictions come from many threads
+        self._making = threading.Lock()  # predictions run in many threads
 
     def program(self, shape: Shape, compiled: Compiled | None) -> Program:
-        """The program for samples of `shape`, ready to train where `compiled` is given."""
+        """Returns the program for samples of `shape`, compiled with `compiled` if it is given."""
         if shape == self._shape:
             return self._first
         with self._making:
@@ -69,7 +69,7 @@ class ProgramsByShape:
                 operations, output_shape = self._lowering(shape)
                 program = build(math.prod(shape), operations, self._loans, math.prod(output_shape[:-1]))
                 self._plans.pop(shape, None)
-            self._programs[shape] = program  # the last is the one that was used last
+            self._programs[shape] = program  # the order is that of the last uses
             if compiled is not None and self._plans.get(shape) is not compiled.plan:
                 compiled.compile_again(program)
                 self._plans[shape] = compiled.plan

@@ -1,0 +1,71 @@
+"""Masks: the layer that masks timesteps, and which mask reaches each layer of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine._base.checks import Shape, filled, real
+from engine._base.operations import LayerOperation
+from engine.layers._outputs import TRIED_LENGTHS
+from engine.layers.layer import Layer, register
+
+
+@register()
+class Masking(Layer):
+    """Masks timesteps whose features all equal `mask_value`, and sets them to 0.
+
+    A later GlobalAveragePooling1D ignores masked timesteps. If the mask reaches the outputs of the model, the loss
+    is the mean over the other timesteps. In evaluation, metrics that are means over timesteps, such as accuracies,
+    ignore masked ones as well; in training they don't, as in Keras on JAX.
+
+    Args:
+        mask_value: value of all features of a timestep to mask.
+        options: arguments of every `Layer`, such as `name` and `input_shape`.
+    """
+
+    supports_masking = _makes_mask = True
+
+    def __init__(self, mask_value: float = 0.0, **options: Any) -> None:
+        self.mask_value = real(mask_value, "mask_value")
+        super().__init__(**options)
+
+    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
+        """Lowers to one mask."""
+        del input_shape
+        return [{"kind": "mask", "value": self.mask_value}]
+
+    def compute_mask(self, inputs: ArrayLike, previous_mask: object = None) -> NDArray[np.bool_]:
+        """Returns the mask, shape (n, ...) for `inputs` (n, ..., features). `previous_mask` is ignored."""
+        del previous_mask
+        return np.asarray(np.any(np.not_equal(inputs, self.mask_value), axis=-1))
+
+
+def masks_before(stack: Sequence[Layer]) -> list[int | None]:
+    """Returns which mask reaches each layer of a network, and its outputs.
+
+    Args:
+        stack: the layers in the order in which they compute. Custom ones are built.
+
+    Returns:
+        For each layer, and for the outputs, the number of the layer that made the mask; None if there is no mask.
+    """
+    source: int | None = None
+    found = []
+    for number, layer in enumerate(stack):
+        found.append(source)
+        if layer._is_custom and layer.supports_masking:
+            # What its `compute_mask` does with a mask is found by a call on zeros.
+            inputs = np.zeros((2, *filled(layer._sample_shape or (1,), TRIED_LENGTHS[0])), np.float32)
+            before = None if source is None else np.ones(inputs.shape[:-1], bool)
+            after = layer.compute_mask(inputs, before)
+            source = None if after is None else source if after is before else number
+            continue
+        if source is not None and not layer.supports_masking:
+            layer._warn_of_lost_mask()
+        passes = layer.supports_masking and not layer._consumes_mask
+        source = number if layer._makes_mask else source if passes else None
+    return [*found, source]
