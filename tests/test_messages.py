@@ -47,7 +47,10 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (lambda: checks.choice(True, "x", (False,)), "`x` must be False, got True"),
     (lambda: checks.choice(None, "x", ("a",)), "`x` must be 'a', got None"),
     (lambda: checks.flag(None, "x"), "`x` must be True or False, got None"),
-    (lambda: checks.left_out(3, "x", None, "this"), "`x` must be None, got 3: this is left out on purpose"),
+    (
+        lambda: checks.only_default(3, "x", None, "this"),
+        "`x` must be None, got 3: this is left out on purpose",
+    ),
     # Shapes and names.
     (lambda: checks.shape((2, 0), "s"), "`s[1]` must be at least 1, got 0"),
     (lambda: checks.shape((None, -1), "s"), "`s[1]` must be at least 1, got -1"),

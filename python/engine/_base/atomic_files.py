@@ -1,4 +1,7 @@
-"""Files that take their places when they are whole, one or several together; and the folders that they are in."""
+"""Atomic writing: a file gets its name only when all of it is on the disk, alone or together with other files.
+
+Everything that writes a file of the user's calls this: saving and exporting models, checkpoints, backups and logs.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +16,30 @@ from typing import IO, Any
 if sys.platform != "win32":
     import fcntl
 
-# How many characters of a file's name its temporary name keeps; names have at most 255 bytes.
-_KEPT = 32
+# The temporary name of a file begins with so many characters of its name. File names have at most 255 bytes.
+_KEPT_CHARACTERS = 32
 
 Opener = Callable[..., AbstractContextManager[IO[Any]]]
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
-    """Yields a file to write, which takes the place of `path` at the end of the block.
+    """Yields a file to write, which is renamed to `path` at the end of the block.
 
-    The file has a temporary name beside `path` until all of it is on the disk. After an exception, or where the machine
-    stops, `path` is as it was: its old contents, or nothing. A new file has the permissions that the umask gives, one
-    that replaces another has those of the old one, with its owner and group where the system lets the process give them;
-    a symbolic link keeps its target.
+    Until then the file has a temporary name in the same folder. If the block raises, or the machine stops, `path` is as
+    it was before. A new file has the permissions that the umask gives. A file that replaces another one gets its
+    permissions, and its owner and group if the process may set them. If `path` is a symbolic link, its target is replaced.
 
-    Temporary files that killed processes left beside `path` are removed, if they were written for the same file and on
-    this machine, and if no process is still writing them. The temporary name tells the former, a lock the latter. Where
-    a file can't be locked (on Windows, and on some network file systems) it gets a name that is never removed.
+    This function also removes temporary files of killed processes, if they were written for the same path on this machine
+    and no process is still writing them. Their name says the former, a file lock the latter. A file that can't be locked
+    (on Windows, and on some network file systems) gets a name that is never removed.
 
     Args:
-        path: of the file, in a folder that exists.
-        mode: as of `open`: "wb"; "w+b" for what reads as it writes; "w" for UTF-8 with line feeds.
+        path: the path of the file. Its folder must exist.
+        mode: as for `open`: "wb", "w+b" for a writer that also reads, or "w" for UTF-8 text with line feeds.
 
     Raises:
-        OSError: if the file can't be written, with the reason; nothing has changed then.
+        OSError: if the file can't be written, with the reason. Nothing has changed then.
     """
     with replacing_together() as opened, opened(path, mode) as file:
         yield file
@@ -45,23 +47,22 @@ def replacing(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any
 
 @contextmanager
 def replacing_together() -> Iterator[Opener]:
-    """Yields a function with the arguments of `replacing`, whose files take their places at the end of this block.
+    """Yields a function like `replacing`; all files opened by it are renamed to their paths at the end of this block.
 
-    They do so one after the other, in the order in which they were opened. If one of them can't, those before it are
-    put back. A process that is killed between two of them leaves new files and old ones; each old file that has been
-    replaced is then beside the new one, with a name that begins with a dot and ends in `.old`.
+    They are renamed in the order in which they were opened. If one can't be renamed, the old files are restored. A process
+    that is killed in between leaves some new files and some old ones. Each old file that was already replaced then lies
+    beside the new one, with a name that begins with a dot and ends in `.old`.
 
     Raises:
-        OSError: if a file can't be written, with the reason; nothing has changed then.
+        OSError: if a file can't be written, with the reason. Nothing has changed then.
     """
     files: list[_Unfinished] = []
 
     @contextmanager
     def opened(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
         unfinished = _Unfinished(path)
-        files.append(
-            unfinished
-        )  # before there is a file, which is then removed whenever a KeyboardInterrupt comes
+        # First into the list, so that a KeyboardInterrupt at any later moment finds it there and removes the file.
+        files.append(unfinished)
         file = unfinished.open(mode)
         with unfinished.explained():
             yield file
@@ -74,7 +75,9 @@ def replacing_together() -> Iterator[Opener]:
             with file.explained():
                 file.take_place(keep_old=file is not files[-1])
     except BaseException:
-        if not (files and files[-1].taken):  # all of them are, if a KeyboardInterrupt came that late
+        if not (
+            files and files[-1].in_place
+        ):  # a KeyboardInterrupt may come when all files are in place already
             _undo(files)
         else:
             _remove_old(files)
@@ -85,19 +88,19 @@ def replacing_together() -> Iterator[Opener]:
     try:
         for folder in {file.target.parent for file in files}:
             _sync(folder)
-    finally:  # also where a KeyboardInterrupt comes while the disk is waited for
+    finally:  # also after a KeyboardInterrupt in `_sync`, which waits for the disk
         _remove_old(files)
 
 
 @contextmanager
 def making_folder(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Makes a folder and those that it lies in, where they are missing, and removes them again if the block raises.
+    """Makes a folder with its missing parents, and removes what it made if the block raises.
 
     Args:
-        path: of the folder, which may exist.
+        path: the path of the folder, which may exist.
 
     Raises:
-        NotADirectoryError: if there is a file in its place, or on the way to it.
+        NotADirectoryError: if the path or one of its parents is a file.
         OSError: if a folder can't be made.
     """
     folder = Path(path)
@@ -114,13 +117,13 @@ def making_folder(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except BaseException:
         for each in missing:
-            with suppress(OSError):  # not made, or not empty, as others use it meanwhile
+            with suppress(OSError):  # the folder was never made, or other processes have put files into it
                 each.rmdir()
         raise
 
 
 def require_folder_of(path: Path) -> None:
-    """Raise FileNotFoundError, or NotADirectoryError, unless there is the folder that a file is to be in."""
+    """Raises FileNotFoundError or NotADirectoryError unless the folder of a file that is to be written exists."""
     if path.parent.exists() and not path.parent.is_dir():
         msg = f"can't write {str(path)!r}: {str(path.parent)!r} is a file: give another path"
         raise NotADirectoryError(msg)
@@ -130,35 +133,37 @@ def require_folder_of(path: Path) -> None:
 
 
 class _Unfinished:
-    """A file that is written beside its target under a temporary name, from `open` on.
+    """A file that is written under a temporary name in the folder of its target.
 
     Args:
-        path: of the target.
+        path: the path of the target.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.target = Path(os.path.realpath(path))
-        _require_place(self.target)
+        _require_writable(self.target)
         _remove_leftovers(self.target)
-        name, number = f".{self.target.name[:_KEPT]}", os.urandom(4).hex()
+        name, number = f".{self.target.name[:_KEPT_CHARACTERS]}", os.urandom(4).hex()
+        # A locked file has another temporary name than one that could not be locked: only the former may be removed
+        # by other processes.
         self.path = self._unlocked = self.target.with_name(f"{name}.{number}.tmp")
-        self._marked = self.target.with_name(f"{_mark(self.target)}{number}.tmp")
+        self._locked = self.target.with_name(f"{_locked_prefix(self.target)}{number}.tmp")
         self.old = self.target.with_name(f"{name}.{number}.old")
         self._file: IO[Any] | None = None
         self._status: os.stat_result | None = None
         self._may_exist = self._is_new = False
 
     def open(self, mode: str) -> IO[Any]:
-        """Make the file.
+        """Makes and returns the file.
 
         Args:
-            mode: as of `open`.
+            mode: as for `open`.
 
         Raises:
-            OSError: if it can't be made.
+            OSError: if the file can't be made.
         """
         text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-        self._may_exist = True  # before it does, as a KeyboardInterrupt may come right after
+        self._may_exist = True  # set before the file is made, since a KeyboardInterrupt may come right after
         try:
             file: IO[Any] = self.path.open(mode.replace("w", "x"), **text)  # type: ignore[call-overload] # text or not
         except OSError as error:
@@ -166,23 +171,23 @@ class _Unfinished:
             msg = f"can't write {str(self.target)!r}: {error.strerror}, in folder {str(self.target.parent)!r}"
             raise type(error)(error.errno, msg) from error
         self._file, self._status = file, os.fstat(file.fileno())
-        if _locked(file.fileno()):
-            # Only now, so that a file with this name is locked for as long as a process writes it.
-            self.path = self.path.rename(self._marked)
+        if _lock(file.fileno()):
+            # Renamed after it is locked, so that a file with the name of locked files is never unlocked while it is written.
+            self.path = self.path.rename(self._locked)
         if self.target.exists():
-            self._take_over(self._status, self.target.stat())
+            self._copy_ownership(self._status, self.target.stat())
         return file
 
-    def _take_over(self, new: os.stat_result, old: os.stat_result) -> None:
-        """Have the owner, the group and the permissions of the file that is replaced."""
+    def _copy_ownership(self, new: os.stat_result, old: os.stat_result) -> None:
+        """Gives the new file the owner, the group and the permissions of the old one."""
         if hasattr(os, "chown") and (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-            with suppress(OSError):  # few may give files away
+            with suppress(OSError):  # most users may not change the owner
                 os.chown(self.path, old.st_uid, old.st_gid)
-        self.path.chmod(old.st_mode & 0o7777)  # afterwards, as a change of the owner takes some of them away
+        self.path.chmod(old.st_mode & 0o7777)  # after `chown`, which clears some permissions
 
     @property
-    def taken(self) -> bool:
-        """Whether the file has taken its place."""
+    def in_place(self) -> bool:
+        """Whether the file has been renamed to its target."""
         if self._status is None:
             return False
         try:
@@ -191,29 +196,29 @@ class _Unfinished:
             return False
 
     def take_place(self, keep_old: bool) -> None:
-        """Rename it.
+        """Renames the file to its target.
 
         Args:
-            keep_old: whether to keep the file that it replaces, as `old`.
+            keep_old: whether to keep the file that it replaces, under the name `old`.
         """
         if self.path != self._unlocked:
-            # No process removes a file with the name that it gets now, so that its lock can go: Windows renames no open
-            # file, and others that open the target must not find it locked.
+            # The file must be closed, and so unlocked, before it gets its final name: Windows can't rename an open file,
+            # and other processes must not find the target locked. So it first gets a name that no process removes.
             self.path = self.path.rename(self._unlocked)
         if self._file is not None:
-            self._file.close()  # which may write the last of it
+            self._file.close()  # this may write the last bytes
         if keep_old:
             self._is_new = not self.target.exists()
             if not self._is_new:
                 try:
                     os.link(self.target, self.old)
-                except OSError:  # a file system without hard links
+                except OSError:  # the file system has no hard links
                     self.target.replace(self.old)
         self.path.replace(self.target)
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Within the block, name the target in errors of writing it."""
+        """Names the target in the message of an OSError that the block raises for this file."""
         try:
             yield
         except OSError as error:
@@ -223,19 +228,17 @@ class _Unfinished:
             raise type(error)(error.errno, msg) from error
 
     def undo(self) -> bool:
-        """Have the target as it was; returns False if that can't be."""
-        taken = self.taken
+        """Restores the target as it was before. Returns False if that is impossible."""
+        in_place = self.in_place
         with suppress(OSError):
-            if not taken and self._may_exist:
-                for path in (
-                    self._marked,
-                    self._unlocked,
-                ):  # a KeyboardInterrupt may come right after a renaming
+            if not in_place and self._may_exist:
+                # Both names, since a KeyboardInterrupt may come between a renaming and the assignment of `self.path`.
+                for path in (self._locked, self._unlocked):
                     path.unlink(missing_ok=True)
-            if taken and self._is_new:
+            if in_place and self._is_new:
                 self.target.unlink()
             elif self.old.exists():
-                if taken or not self.target.exists():
+                if in_place or not self.target.exists():
                     self.old.replace(self.target)
                 else:
                     self.old.unlink()
@@ -243,21 +246,21 @@ class _Unfinished:
         return False
 
     def close(self) -> None:
-        """Close the file, which also gives up the lock."""
-        with suppress(OSError):  # what couldn't be written has been reported
+        """Closes the file, which also unlocks it."""
+        with suppress(OSError):  # errors of writing were raised before
             if self._file is not None:
                 self._file.close()
 
 
 def _remove_old(files: Sequence[_Unfinished]) -> None:
-    """Remove the files that have been replaced."""
+    """Removes the old files that have been replaced."""
     for file in files:
         with suppress(OSError):
             file.old.unlink(missing_ok=True)
 
 
 def _undo(files: Sequence[_Unfinished]) -> None:
-    """Have all targets as they were; an OSError names those that could not be put back, and where their old files are."""
+    """Restores all targets. If some can't be restored, raises OSError that says where their old files are."""
     kept = [file for file in reversed(files) if not file.undo() and file.old.exists()]
     if kept:
         names = ", ".join(f"{str(file.old)!r} to {str(file.target)!r}" for file in kept)
@@ -265,47 +268,47 @@ def _undo(files: Sequence[_Unfinished]) -> None:
         raise OSError(msg)
 
 
-def _mark(target: Path) -> str:
-    """What begins the names of locked temporary files of this machine for `target`."""
-    of = f"{os.uname().nodename}/{target.name}".encode(errors="surrogateescape")
-    return f".{target.name[:_KEPT]}.{zlib.crc32(of):08x}."
+def _locked_prefix(target: Path) -> str:
+    """Returns how the names of all locked temporary files begin that this machine writes for `target`."""
+    machine_and_name = f"{os.uname().nodename}/{target.name}".encode(errors="surrogateescape")
+    return f".{target.name[:_KEPT_CHARACTERS]}.{zlib.crc32(machine_and_name):08x}."
 
 
-def _locked(number: int) -> bool:
-    """Lock an open file for as long as it is open; False if another has locked it, or files can't be locked here."""
+def _lock(descriptor: int) -> bool:
+    """Locks an open file until it is closed. Returns False if another process holds its lock, or locks don't exist here."""
     if sys.platform == "win32":
         return False
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove temporary files for `target` that no process is writing any more."""
+    """Removes temporary files for `target` that no process is writing any more."""
     if sys.platform == "win32":
         return
-    mark = _mark(target)
-    with suppress(OSError), os.scandir(target.parent) as entries:  # a folder may be written to but not listed
-        names = [entry.name for entry in entries if entry.name.startswith(mark)]
+    prefix = _locked_prefix(target)
+    with suppress(OSError), os.scandir(target.parent) as entries:  # a writable folder may be unreadable
+        names = [entry.name for entry in entries if entry.name.startswith(prefix)]
         for name in names:
             if name.endswith(".tmp"):
                 _remove_unless_locked(target.with_name(name))
 
 
 def _remove_unless_locked(path: Path) -> None:
-    with suppress(OSError):  # gone meanwhile, or of another user
-        number = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    with suppress(OSError):  # the file is gone, or belongs to another user
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
         try:
-            if _locked(number):
+            if _lock(descriptor):
                 path.unlink()
         finally:
-            os.close(number)
+            os.close(descriptor)
 
 
-def _require_place(target: Path) -> None:
-    """Raise OSError where no file can be, or one that its owner doesn't want changed."""
+def _require_writable(target: Path) -> None:
+    """Raises OSError if `target` can't be a file, or if it is a file without write permission."""
     require_folder_of(target)
     error: type[OSError] = OSError
     if target.is_dir():
@@ -317,19 +320,17 @@ def _require_place(target: Path) -> None:
     elif os.access(target, os.W_OK):
         return
     else:
-        error, problem = (
-            PermissionError,
-            "it may not be written to: change its permissions, or give another path",
-        )
+        error = PermissionError
+        problem = "it may not be written to: change its permissions, or give another path"
     msg = f"can't write {str(target)!r}: {problem}"
     raise error(msg)
 
 
 def _sync(folder: Path) -> None:
-    """Have the new name on the disk as well, where the system can do that."""
-    with suppress(OSError):  # Windows opens no folders, and others none that may not be read
-        number = os.open(folder, os.O_RDONLY)
+    """Writes the new names in a folder to the disk, if the system can do that."""
+    with suppress(OSError):  # Windows can't open folders, and an unreadable folder can't be opened either
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(number)
+            os.fsync(descriptor)
         finally:
-            os.close(number)
+            os.close(descriptor)

@@ -1,4 +1,8 @@
-"""Checks of scalar arguments: each returns the value as a plain Python object or says what was expected."""
+"""Checks of arguments that are not arrays: numbers, flags, choices, shapes, names, dtypes and paths.
+
+Each check returns the value as a plain Python object, or raises an error that says what came and what was expected.
+All modules call these. The texts of messages, such as the nearest known name, are made here as well.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +17,32 @@ from typing import Any, cast
 
 import numpy as np
 
-# Lengths of axes, ints; None for an axis whose length is not known, as of texts. The type checker is told less than that,
-# as nearly all code sees known lengths only.
+# The length of each axis, an int, or None for an axis of unknown length, such as the timesteps of texts. The type is
+# `Any` and not `int | None`, since nearly all code works with known lengths only.
 Shape = tuple[Any, ...]
 
 
-# What a name must have in common with another for that to be suggested, from 0 to 1; below, suggestions are guesses.
+# The likeness, from 0 to 1, that a known name must have with the given one to be suggested. Less would be a guess.
 _NEAR = 0.72
-# What a suggestion loses for each word that it has and the name lacks, and the other way round: nothing is likelier
-# than a slip of the keyboard, then a word left out, then one too many.
+# What the likeness loses for each word that the user left out, and for each word too many. Typing errors cost less than
+# both, since they are the most frequent; words too many are the rarest.
 _LEFT_OUT, _TOO_MANY = 0.06, 0.15
-# What abbreviations get, `rmse`, or `batch_norm` for `batch_normalization`, and what the same letters in another order.
+# The likeness of initials (`rmse`), of shortened words (`batch_norm`), and of the same letters in another order.
 _INITIALS, _BEGINNINGS, _SWAPPED = 0.9, 0.95, 0.95
 
 
 class WrongTypeError(TypeError, ValueError):
-    """An argument is of the wrong type. Keras raises the one or the other for such, so that scripts expect either."""
+    """An argument is of the wrong type. It is both errors, since Keras raises sometimes one and sometimes the other."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown `name`: "; did you mean 'adam'?", or "." if nothing is near."""
+    """Returns the end of a message about an unknown `name`: "; did you mean 'adam'?", or "." without a suggestion."""
     found = suggestion(name, known)
     return f"; did you mean {found!r}?" if found else "."
 
 
 def suggestion(name: str, known: Iterable[str]) -> str | None:
-    """The name among `known` that `name` most probably stands for; None if nothing is near."""
+    """Returns the name among `known` that `name` most probably stands for; None if none is similar enough."""
     words = _words(name)
     scores = [(_likeness(words, _words(other)), other) for other in known] if words else []
     best = max(scores, key=lambda pair: pair[0], default=(0.0, ""))
@@ -46,12 +50,12 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name in small letters, whether they are joined by `_` or begin with capitals."""
+    """Returns the words of a snake_case or CamelCase name in lower case."""
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+[A-Z]?", name)]
 
 
 def _likeness(given: Sequence[str], other: Sequence[str]) -> float:
-    """How probably somebody who wrote the words `given` meant `other`, from 0 to 1."""
+    """Returns how similar the words `given` of a user are to those of a known name, from 0 to 1."""
     from difflib import SequenceMatcher
 
     initials = "".join(word[0] for word in " ".join(other).replace("crossentropy", "cross entropy").split())
@@ -63,7 +67,7 @@ def _likeness(given: Sequence[str], other: Sequence[str]) -> float:
     for ours in _shortened(given):
         for theirs in _shortened(other):
             missing, more = len(other) - len(theirs), len(given) - len(ours)
-            if missing and more:  # two names that share a word aren't near
+            if missing and more:  # different words on both sides make different names
                 continue
             lost = _LEFT_OUT * missing + _TOO_MANY * more
             matcher = SequenceMatcher(None, "".join(ours), "".join(theirs), autojunk=False)
@@ -73,23 +77,23 @@ def _likeness(given: Sequence[str], other: Sequence[str]) -> float:
 
 
 def _shortened(words: Sequence[str]) -> list[Sequence[str]]:
-    """The words, and what is left without one or two of them."""
+    """Returns the words, and the words without each one or two of them, but always at least one word."""
     kept = {len(words), max(1, len(words) - 1), max(1, len(words) - 2)}
     return [part for count in sorted(kept, reverse=True) for part in combinations(words, count)]
 
 
-# Kinds of NumPy's dtypes of real numbers.
+# The values of `dtype.kind` for real numbers.
 REAL = "biuf"
-# The same, and complex ones.
+# The same, and complex numbers.
 NUMBERS = "biufc"
-# What the core counts with.
+# The range of the core's integers, int32.
 LARGEST, LOWEST = 2**31 - 1, -(2**31)
-# Keras' guard of roots, logarithms and divisions against zero.
+# Keras' epsilon, which keeps logarithms and divisions away from zero.
 EPSILON = 1e-7
 
 
 def integer(value: object, name: str, minimum: int, maximum: int = LARGEST) -> int:
-    """`value` as an int in [minimum, maximum]; whole floats are taken for typing slips and refused."""
+    """Returns `value` as an int in [minimum, maximum]. Floats such as 3.0 are refused: they are mostly mistakes."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -110,18 +114,18 @@ def integer(value: object, name: str, minimum: int, maximum: int = LARGEST) -> i
 
 
 def seed_or_none(value: object, name: str = "seed") -> int | None:
-    """`value` as a seed of the core, an int in [0, 2**64), or None."""
+    """Returns `value` as a seed for the core, an int in [0, 2**64), or None."""
     return None if value is None else integer(value, name, 0, 2**64 - 1)
 
 
 def real(value: object, name: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """`value` as a finite float in [low, high]."""
+    """Returns `value` as a finite float in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         msg = f"`{name}` must be a number, got {value!r}"
         raise WrongTypeError(msg)
     try:
         number = float(value)
-    except OverflowError:  # of an integer
+    except OverflowError:  # an int beyond float64
         number = -math.inf if value < 0 else math.inf
     if not (math.isfinite(number) and low <= number <= high):
         msg = f"`{name}` must be {_range(low, high)}, got {number!r}"
@@ -130,7 +134,7 @@ def real(value: object, name: str, low: float = -math.inf, high: float = math.in
 
 
 def _range(low: float, high: float) -> str:
-    """What a finite number in [low, high] is, as messages say it; either may be infinite."""
+    """Returns the text for "a finite number in [low, high]" in a message; both ends may be infinite."""
     if low == -math.inf:
         return "finite" if high == math.inf else f"a finite number of at most {high:g}"
     if high == math.inf:
@@ -139,7 +143,7 @@ def _range(low: float, high: float) -> str:
 
 
 def reals(value: object, name: str, low: float = -math.inf, high: float = math.inf) -> list[float]:
-    """`value`, a list or an array, as finite floats in [low, high]."""
+    """Returns `value`, a list or an array, as a list of finite floats in [low, high]."""
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
         msg = f"`{name}` must be a list of numbers, got {value!r}"
         raise WrongTypeError(msg)
@@ -147,7 +151,7 @@ def reals(value: object, name: str, low: float = -math.inf, high: float = math.i
 
 
 def below_one(value: object, name: str) -> float:
-    """`value` as a float in [0, 1)."""
+    """Returns `value` as a float in [0, 1)."""
     number = real(value, name, 0.0, 1.0)
     if number == 1.0:
         msg = f"`{name}` must be less than 1, got {number!r}"
@@ -156,7 +160,7 @@ def below_one(value: object, name: str) -> float:
 
 
 def above_zero(value: object, name: str, high: float = math.inf) -> float:
-    """`value` as a finite float in (0, high]."""
+    """Returns `value` as a finite float in (0, high]."""
     number = real(value, name, high=high)
     if number <= 0.0:
         msg = f"`{name}` must be greater than 0, got {number!r}"
@@ -165,7 +169,7 @@ def above_zero(value: object, name: str, high: float = math.inf) -> float:
 
 
 def flag(value: object, name: str) -> bool:
-    """`value` as a bool; 1 and 0 count as well, arrays don't."""
+    """Returns `value` as a bool. The numbers 1 and 0 are accepted, arrays are not."""
     if not isinstance(value, (numbers.Real, np.bool_)) or value not in (True, False):
         msg = f"`{name}` must be True or False, got {value!r}"
         raise WrongTypeError(msg)
@@ -173,7 +177,7 @@ def flag(value: object, name: str) -> bool:
 
 
 def choice(value: Any, name: str, options: Sequence[Any]) -> Any:
-    """`value` if it is one of `options`, at least one."""
+    """Returns `value` if it is one of `options`, of which there is at least one."""
     if not isinstance(value, (str, bool, int)) or value not in options:
         listed = ", ".join(repr(option) for option in options)
         msg = f"`{name}` must be {'one of ' if len(options) > 1 else ''}{listed}, got {value!r}"
@@ -182,7 +186,7 @@ def choice(value: Any, name: str, options: Sequence[Any]) -> Any:
 
 
 def _dtype_or_none(value: object) -> np.dtype[Any] | None:
-    """The dtype that `value` stands for; None if it stands for none. Like all functions of NumPy it takes None for float64."""
+    """Returns the dtype that `value` stands for in NumPy, where None stands for float64; None if it is no dtype."""
     try:
         found: np.dtype[Any] = np.dtype(cast(Any, value))
     except (
@@ -190,15 +194,18 @@ def _dtype_or_none(value: object) -> np.dtype[Any] | None:
         SyntaxError,
         TypeError,
         ValueError,
-    ):  # all of which NumPy raises, for texts, lists and dicts
+    ):  # NumPy raises all of them, for texts, lists and dicts
         return None
     return found
 
 
 def dtype_of(value: object, name: str, kinds: str = REAL) -> np.dtype[Any]:
-    """`value`, a name or a class, as a dtype of one of these kinds: "iu" integers, "f" floats, "biuf" real numbers.
+    """Returns the dtype that `value`, a name or a class, stands for, if it is of one of these kinds.
 
-    What has fields or shapes, such as `[("x", "float32")]`, is none of them.
+    Args:
+        value: what the user gave. Structured dtypes such as `[("x", "float32")]` are refused.
+        name: the name of the argument, for messages.
+        kinds: the accepted values of `dtype.kind`: "iu" for integers, "f" for floats, "biuf" for real numbers.
     """
     found = None if value is None else _dtype_or_none(value)
     if found is None or found.kind not in kinds:
@@ -210,7 +217,7 @@ def dtype_of(value: object, name: str, kinds: str = REAL) -> np.dtype[Any]:
 
 
 def float32_only(value: object) -> str:
-    """The name of the one dtype there is, where `value` stands for it: by name or class, as Keras' policy, or as None."""
+    """Returns "float32" if `value` is its name or class, a config of Keras' dtype policy for it, or None; else raises."""
     config = value.get("config") if isinstance(value, Mapping) else None
     wanted = config.get("name", value) if isinstance(config, Mapping) else value
     if wanted is not None and _dtype_or_none(wanted) != np.float32:
@@ -220,7 +227,10 @@ def float32_only(value: object) -> str:
 
 
 def require(kind: Any, value: object, name: str, expected: str) -> None:
-    """Raise TypeError unless `value` is of `kind`, a class or several, or `callable`; None is fine."""
+    """Raises TypeError unless `value` is None or an instance of `kind`, a class or a tuple of classes.
+
+    The function `callable` as `kind` accepts everything that can be called.
+    """
     fits = callable(value) if kind is callable else isinstance(value, kind)
     if value is not None and not fits:
         msg = f"`{name}` must be {expected}, got {value!r}"
@@ -228,7 +238,7 @@ def require(kind: Any, value: object, name: str, expected: str) -> None:
 
 
 def config_of(value: Any) -> Mapping[str, Any]:
-    """`value`, from which an object is made."""
+    """Returns `value`, a config from which an object is made, if it is a dict whose keys are strings."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         msg = f"`config` must be a dict of arguments by name, as get_config() returns one, got {value!r:.200}"
         raise WrongTypeError(msg)
@@ -236,7 +246,7 @@ def config_of(value: Any) -> Mapping[str, Any]:
 
 
 def label(value: object) -> str:
-    """`value`, the name of a layer or a model: files join such names by slashes."""
+    """Returns `value`, the name of a layer or a model. It may contain no slash: files join such names by slashes."""
     if not isinstance(value, str):
         msg = f"`name` must be a string, got {value!r}"
         raise WrongTypeError(msg)
@@ -247,15 +257,22 @@ def label(value: object) -> str:
 
 
 def path_of(value: object, name: str) -> str:
-    """`value`, a text or path, as text."""
+    """Returns `value`, a string or a path, as a string."""
     if not isinstance(value, (str, os.PathLike)):
         msg = f"`{name}` must be a path, got {value!r}"
         raise WrongTypeError(msg)
     return os.fspath(value)
 
 
-def left_out(value: Any, name: str, default: Any, what: str) -> Any:
-    """`value`, which can only be Keras' default: the feature that it belongs to is not there."""
+def only_default(value: Any, name: str, default: Any, what: str) -> Any:
+    """Returns `value` if it is Keras' default; else raises, since the engine lacks the feature that the argument controls.
+
+    Args:
+        value: the argument.
+        name: its name.
+        default: the only value that is accepted.
+        what: the feature, as the message calls it.
+    """
     if value != default:
         msg = f"`{name}` must be {default}, got {value!r}: {what} is left out on purpose"
         raise ValueError(msg)
@@ -263,7 +280,7 @@ def left_out(value: Any, name: str, default: Any, what: str) -> Any:
 
 
 def shape(value: object, name: str) -> Shape:
-    """`value` as a tuple of positive ints, and None for axes of unknown length: the shape of one sample."""
+    """Returns `value`, the shape of one sample, as a tuple of positive ints, with None for axes of unknown length."""
     if isinstance(value, int):
         msg = f"`{name}` must be a tuple such as ({value},), got {value}"
         raise WrongTypeError(msg)
@@ -276,19 +293,19 @@ def shape(value: object, name: str) -> Shape:
 
 
 def fits(sample: Shape, declared: Shape) -> bool:
-    """Whether samples of shape `sample` suit a `declared` shape, in which None stands for any length."""
+    """Returns whether the shape `sample` agrees with the `declared` one, in which None stands for any length."""
     return len(sample) == len(declared) and all(
         wanted is None or size == wanted for size, wanted in zip(sample, declared, strict=True)
     )
 
 
 def filled(sample: Shape, length: int) -> Shape:
-    """The shape `sample` with `length` in the place of each None."""
+    """Returns the shape `sample` with each None replaced by `length`."""
     return tuple(length if size is None else size for size in sample)
 
 
 def without_batch(batch_shape: int | Sequence[int | None]) -> Shape:
-    """`(None, 784)` -> `(784,)`."""
+    """Returns the shape of one sample for a shape with the batch axis: `(None, 784)` becomes `(784,)`."""
     if isinstance(batch_shape, int) or (len(batch_shape) <= 1 and tuple(batch_shape) != (None,)):
         msg = f"`input_shape` must start with the batch axis, such as (None, 784), got {batch_shape!r}"
         raise ValueError(msg)
@@ -296,7 +313,7 @@ def without_batch(batch_shape: int | Sequence[int | None]) -> Shape:
 
 
 def integers(value: object, name: str, minimum: int) -> Shape:
-    """`value`, a tuple or list, as a tuple of ints of at least `minimum`."""
+    """Returns `value`, a tuple or list, as a tuple of ints of at least `minimum`."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         msg = f"`{name}` must be a tuple of integers such as (2, 1), got {value!r}"
         raise WrongTypeError(msg)
@@ -304,16 +321,16 @@ def integers(value: object, name: str, minimum: int) -> Shape:
 
 
 def text_of_shape(sample: Shape) -> str:
-    """The shape of any number of samples as messages show it: `(n, 28, 28)`."""
+    """Returns the shape of n samples as messages show it: `(n, 28, 28)`."""
     return f"(n, {', '.join(map(str, sample))})" if sample else "(n,)"
 
 
 def text_of_axes(count: int, first: int = 0) -> str:
-    """The numbers by which `count` axes can be named, at least one, as messages show them.
+    """Returns the valid numbers of axes as messages show them: "from 0 to 2 or from -3 to -1".
 
     Args:
-        count: how many axes there are.
-        first: the number of the first; negative numbers count from the end.
+        count: how many axes there are, at least one.
+        first: the number of the first axis.
     """
     if count == 1:
         return f"{first} or -1"
@@ -321,10 +338,10 @@ def text_of_axes(count: int, first: int = 0) -> str:
 
 
 def listing(names: Iterable[str]) -> str:
-    """Names in a sentence: "a, b", or "none"."""
+    """Returns the names for a message: "a, b", or "none" if there are none."""
     return ", ".join(names) or "none"
 
 
 def counted(count: int, noun: str) -> str:
-    """A number of things: "1 array", "2 arrays"."""
+    """Returns a number with its noun: "1 array", "2 arrays"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

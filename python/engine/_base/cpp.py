@@ -1,4 +1,7 @@
-"""The door to the compiled core: nothing else in the package imports `engine._core`."""
+"""The compiled core. This is the only module of the package that imports `engine._core`, the extension in C++.
+
+All modules that compute import its classes and functions from here: programs, data sets, random numbers, products.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Turns that an idle thread of GCC's OpenMP spins before it sleeps: 0.1 ms, of its own accord 7 ms. Whatever wants the
-# core after a run, NumPy say, would have to share it for so long. Read when the library is loaded, hence here.
-_SPIN, _OTHER, _TURNS = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "4000"
-_ours = _SPIN not in os.environ and _OTHER not in os.environ
-if _ours:
-    os.environ[_SPIN] = _TURNS
+# How often an idle thread of GCC's OpenMP looks for work before it sleeps. 4000 turns take 0.1 ms; the default takes 7 ms,
+# in which the thread would compete for its CPU with whatever runs after the core, such as NumPy. The library reads the
+# variable when it is loaded, so it is set around the import, unless the user has set it or the wait policy.
+_SPIN_VARIABLE, _WAIT_POLICY_VARIABLE, _SPIN_COUNT = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "4000"
+_set_here = _SPIN_VARIABLE not in os.environ and _WAIT_POLICY_VARIABLE not in os.environ
+if _set_here:
+    os.environ[_SPIN_VARIABLE] = _SPIN_COUNT
 try:
     from engine import _core
 except ImportError as error:
-    if any(word in str(error) for word in ("ENGINE_ISA", "sub-interpreter")):  # the core has said what to do
+    if any(
+        word in str(error) for word in ("ENGINE_ISA", "sub-interpreter")
+    ):  # the core's own message says what to do
         raise
     msg = (
         f"the compiled part of engine, engine._core, can't be imported ({error}). Install mlp-engine again as "
@@ -27,10 +33,11 @@ except ImportError as error:
     )
     raise ImportError(msg) from error
 finally:
-    if _ours:
-        del os.environ[_SPIN]
+    if _set_here:
+        del os.environ[_SPIN_VARIABLE]
 
-if hasattr(os, "register_at_fork"):  # the core itself begins anew in a child
+# The core resets its threads and locks in a forked child by itself; it only has to know of the fork.
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_core.begin_fork, after_in_parent=_core.end_fork)
 
 __version__ = _core.__version__
@@ -55,13 +62,22 @@ uniform = _core.uniform
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64]
 Operation = Mapping[str, Any]
-Loan = tuple[Program, int]  # a weight array of another program, by its number
+Loan = tuple[
+    Program, int
+]  # a program and the index of one of its weight arrays, which another program shares
 
 
 def build(
     input_size: int, operations: Sequence[Operation], weights: Sequence[Float32 | Loan], output_rows: int = 1
 ) -> Program:
-    """A Program of `operations` that holds or shares `weights` and whose outputs are so many rows."""
+    """Returns a new program.
+
+    Args:
+        input_size: numbers in one sample.
+        operations: what the program computes, in order; none at all computes the identity.
+        weights: of each weight array its initial values (float32), or the array of another program to share.
+        output_rows: rows of outputs for each sample.
+    """
     loans = [weight if isinstance(weight, tuple) else None for weight in weights]
     operations = operations or [{"kind": "activation", "activation": "linear"}]
     program = Program(input_size, operations, output_rows, loans)
@@ -72,7 +88,7 @@ def build(
 
 
 def read_weights(program: Program, first: int = 0, count: int | None = None) -> list[Float32]:
-    """Variables `first` to `first + count`, or all, as they are at one moment, in arrays that refuse to be written to."""
+    """Returns read-only copies of the variables `first` to `first + count`, or of all, taken at one moment."""
     arrays = program.variables if count is None else program.read_variables(first, count)
     for array in arrays:
         array.flags.writeable = False

@@ -1,8 +1,9 @@
 """Powers, exponentials, logarithms and cosines of float64 arrays, the same bits on every machine.
 
-NumPy's own take the C library's or the CPU's variant and differ in the last bits. Here is nothing but additions,
-multiplications, divisions and exact scaling by powers of two, each rounded as IEEE 754 demands. The series are
-Taylor's, cut where the rest is below half a rounding; the tests hold them to their bounds against 50 digits.
+NumPy's functions depend on the C library and the CPU, and differ in the last bits. These functions use only additions,
+multiplications, divisions and exact scaling by powers of two, which IEEE 754 rounds in one way. The series are Taylor's,
+cut where the remainder is less than half a rounding error; the tests compare them with results of 50 digits. Learning
+rate schedules, losses and random layers use them for whatever has an influence on a weight.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ Doubles = NDArray[np.float64]
 
 _SQRT_HALF = 0.7071067811865476
 _LN2 = 0.6931471805599453
-# 32 bits, so that its product with an exponent is exact; and what is left of ln 2.
+# The first 32 bits of ln 2, whose product with an exponent is exact, and the rest of ln 2.
 _LN2_HIGH, _LN2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
-_LARGEST_EXPONENT = 745.2  # exp of more is infinite, exp of minus as much is zero
+_LARGEST_EXPONENT = 745.2  # exp(x) is infinite above it, and exp(-x) is zero
 
-_QUARTER_TURN = 0.5  # in units of pi
+_QUARTER_TURN = 0.5  # 90 degrees in units of pi
 
 _ATANH = [1 / (2 * k + 1) for k in reversed(range(12))]
 _EXP = [1 / math.factorial(k) for k in reversed(range(15))]
@@ -29,7 +30,7 @@ _COS = [(-1) ** k / math.factorial(2 * k) for k in reversed(range(10))]
 
 
 def power(base: ArrayLike, exponent: ArrayLike) -> Doubles:
-    """`base ** exponent` for `base >= 0`, elementwise.
+    """Returns `base ** exponent` for `base >= 0`, elementwise.
 
     The relative error is below `(4 + 4 * abs(exponent * log(base))) * 2**-53`; `x ** 1` is exact.
     """
@@ -41,7 +42,7 @@ def power(base: ArrayLike, exponent: ArrayLike) -> Doubles:
 
 
 def cos_pi(x: ArrayLike) -> Doubles:
-    """`cos(pi * x)` for x in [0, 1], elementwise; the error is below 3 * 2**-53."""
+    """Returns `cos(pi * x)` for x in [0, 1], elementwise, with an error below 3 * 2**-53."""
     turn = np.asarray(x, np.float64)
     far = turn > _QUARTER_TURN
     near = np.where(far, 1.0 - turn, turn)  # cos(pi - a) = -cos(a)
@@ -53,9 +54,9 @@ def cos_pi(x: ArrayLike) -> Doubles:
 
 
 def log(x: Doubles) -> Doubles:
-    """The natural logarithm of positive numbers.
+    """Returns the natural logarithm of positive numbers.
 
-    With x = m 2^e and m in [sqrt(1/2), sqrt(2)) it is e ln2 + 2 artanh((m - 1) / (m + 1)).
+    For x = m 2^e with m in [sqrt(1/2), sqrt(2)) it is e ln2 + 2 artanh((m - 1) / (m + 1)).
     """
     mantissa, exponent = np.frexp(x)
     small = mantissa < _SQRT_HALF
@@ -66,7 +67,7 @@ def log(x: Doubles) -> Doubles:
 
 
 def exp(x: Doubles) -> Doubles:
-    """The exponential function: of x = n ln2 + r it is 2^n times the series at r."""
+    """Returns the exponential function. For x = n ln2 + r it is 2^n times the series at r."""
     clipped = np.clip(x, -_LARGEST_EXPONENT - 1.0, _LARGEST_EXPONENT)
     n = np.rint(clipped / _LN2)
     r = (clipped - n * _LN2_HIGH) - n * _LN2_LOW
@@ -75,7 +76,7 @@ def exp(x: Doubles) -> Doubles:
 
 
 def _series(coefficients: list[float], x: Doubles) -> Doubles:
-    """Horner's scheme, highest coefficient first."""
+    """Returns the polynomial with these coefficients, highest first, at `x`, by Horner's scheme."""
     total = np.full_like(x, coefficients[0])
     for coefficient in coefficients[1:]:
         total = total * x + coefficient

@@ -1,4 +1,4 @@
-"""Packages that bring one feature more, and a message for where they are missing."""
+"""Imports of optional packages, the extras of `pyproject.toml`, with a message that says how to install them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
-# The packages of each extra in `pyproject.toml`. Messages name the packages themselves: that advice holds however
-# this package was installed. pyfive imports fsspec on Python 3.10 without asking for it.
+# The packages of each extra in `pyproject.toml`. Messages name the packages and not the extra, since that advice is right
+# however the engine was installed. On Python 3.10 pyfive imports fsspec without declaring it.
 PACKAGES = {
     "plot": ("matplotlib",),
     "pandas": ("pandas",),
@@ -20,19 +20,16 @@ PACKAGES = {
 
 
 def extra(module: str, name: str, wanted_by: str, instead: str = "") -> Any:
-    """Import a package that only some installations have.
+    """Imports and returns an optional module.
 
     Args:
-        module: to import.
-        name: of the extra that brings it.
-        wanted_by: what needs it, for the message.
-        instead: what to do without it.
-
-    Returns:
-        The module.
+        module: the module to import.
+        name: the extra that installs it.
+        wanted_by: the feature that needs it, for the message.
+        instead: what the user can do without it, for the message.
 
     Raises:
-        ImportError: if it can't be imported; the message tells how to install it.
+        ImportError: if the module can't be imported. The message says how to install it.
     """
     try:
         return import_module(module)

@@ -1,4 +1,8 @@
-"""The `__getattr__` of modules (PEP 562): names that are imported on first use, and a suggestion for unknown ones."""
+"""The `__getattr__` of the package's modules (PEP 562).
+
+It imports what few programs need on first use, so that `import engine` is quick. For an unknown name it raises an error
+that suggests the nearest name, or says why the engine leaves out what Keras has.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,8 @@ from typing import Any
 
 from engine._base.checks import suggestion
 
-# Held during these imports. fork() waits for it: CPython's own lock of a module that another thread is importing stays
-# locked in the child for ever.
+# Held during these imports, and during fork(), so that no fork happens in the middle of one: the lock that CPython keeps
+# for a module that is being imported by another thread would stay locked in the child for ever.
 _importing = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -20,12 +24,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def on_first_use(package: str, note: str = "", /, **homes: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a module.
+    """Returns the `__getattr__` of a module.
 
     Args:
-        package: its `__name__`.
-        note: what messages about unknown names add.
-        **homes: of each name that is imported on first use the submodule that it is in, or that it is.
+        package: the `__name__` of the module.
+        note: a sentence for the end of messages about unknown names.
+        **homes: the submodule that defines each name, as `get_file="files"`. A submodule has its own name, as
+            `tree="tree"`.
     """
 
     def getattr_(name: str) -> Any:
@@ -44,13 +49,13 @@ def on_first_use(package: str, note: str = "", /, **homes: str) -> Callable[[str
 
 
 def no_attribute(module: str, name: str, note: str = "", more: Iterable[str] = ()) -> AttributeError:
-    """The error for a `name` that a module lacks, with the nearest of those that it has.
+    """Returns the error for a `name` that a module lacks.
 
     Args:
-        module: its `__name__`.
-        name: what was asked for.
-        note: what the message adds.
-        more: names that it has besides those in its `__all__`.
+        module: the `__name__` of the module.
+        name: the unknown name.
+        note: a sentence for the end of the message.
+        more: names of the module that are not in its `__all__`.
     """
     from engine._base.left_out import reason_of
 

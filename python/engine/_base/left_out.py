@@ -1,6 +1,7 @@
 """The names of Keras 3.15 that the engine leaves out, each with the reason.
 
-Messages say "Keras has it, but", then the reason.
+The error for an unknown name or attribute says "Keras has it, but", followed by the reason. `lazy_imports` reads the table
+of modules, and classes that derive from `SaysWhatIsLeftOut` read the table of members.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _INTERNAL = "this is a helper of Keras' own implementation"
 
 _Reasons = Mapping[str, str]
 
-# By the module, names by reason.
+# The names that each module of Keras has and the engine leaves out, by the reason. "" is the module `keras` itself.
 NAMES: Mapping[str, _Reasons] = {
     "": {
         _DTYPES: "DTypePolicy FloatDTypePolicy dtype_policies mixed_precision",
@@ -127,7 +128,7 @@ NAMES: Mapping[str, _Reasons] = {
     },
 }
 
-# By the class, members by reason; they count for classes that derive from it as well.
+# The members of each class, and of the classes that derive from it, that the engine leaves out, by the reason.
 MEMBERS: Mapping[str, _Reasons] = {
     "KerasTensor": {
         "tensors are dense here": "ragged ragged_rank row_splits_dtype sparse",
@@ -186,7 +187,7 @@ MEMBERS: Mapping[str, _Reasons] = {
 
 
 def names_of(reasons: _Reasons) -> Iterator[tuple[str, str]]:
-    """Each name with its reason."""
+    """Yields each name with its reason."""
     for reason, names in reasons.items():
         for name in names.split():
             yield name, reason
@@ -198,15 +199,15 @@ def _reasons(table: str, key: str) -> Mapping[str, str]:
 
 
 def reason_of(module: str, name: str) -> str | None:
-    """Why `module` of the package, by its full name, leaves out a `name` of Keras'; None for any other name."""
+    """Returns the reason why `module`, a full name such as "engine.layers", leaves out a `name` of Keras'; else None."""
     place = module.partition(".")[2]
     return _reasons("names", "ops" if place.startswith("ops.") else place).get(name)
 
 
 class SaysWhatIsLeftOut:
-    """Base of classes whose objects say of a member of Keras' that it is left out, and why."""
+    """The base of classes whose error for an unknown attribute says why a member of Keras' class is left out."""
 
-    if not TYPE_CHECKING:  # which would take any attribute for one that is there
+    if not TYPE_CHECKING:  # with `__getattr__` a type checker would accept every attribute
 
         def __getattr__(self, name: str) -> Any:
             if not name.startswith("_"):
@@ -215,5 +216,5 @@ class SaysWhatIsLeftOut:
                     if reason is not None and base.__module__.startswith("engine."):
                         msg = f"{type(self).__name__!r} has no attribute {name!r}. Keras has it, but {reason}"
                         raise AttributeError(msg, name=name, obj=self)
-            # Raises once more, with the message of a property that did.
+            # Raises AttributeError. If a property raised one, Python calls this method, and the property's message is kept.
             return object.__getattribute__(self, name)

@@ -1,4 +1,8 @@
-"""Locks that a forked child finds free, whoever held them in its parent: the other threads are not in the child."""
+"""Locks that are free in a forked child, even if another thread held them in the parent.
+
+After fork() only the thread that called it exists in the child, so a lock of another thread would stay locked for ever.
+Models, layers and the random state use these locks instead of those of `threading`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from weakref import WeakSet
 
 class _Resettable(Protocol):
     def _reset_in_child(self) -> None:
-        """Forget whatever other threads than the one that has forked held or waited for."""
+        """Unlocks what threads held or waited for that do not exist in the child."""
 
 
 _resettable: WeakSet[_Resettable] = WeakSet()
@@ -26,12 +30,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def reset_in_children(lock: _Resettable) -> None:
-    """Have `lock` reset in every child that this process forks, for as long as the lock lives."""
+    """Registers `lock` to be reset in every child that this process forks. A weak reference keeps it."""
     _resettable.add(lock)
 
 
 class Lock:
-    """A lock for `with`, which the thread that holds it may take again."""
+    """A reentrant lock for `with` statements."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

@@ -1,4 +1,8 @@
-"""The global random state: every draw of the package is keyed by (seed, stream), never by time or threads."""
+"""The global random state: a seed, and a counter of the draws since it was set.
+
+The core computes random numbers from the pair (seed, stream), where the stream is the number of the draw, and never
+from the time or the number of threads. Everything that draws asks here for its pair: initializers, shuffling, dropout.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ _WORD = 2**64
 
 
 class _State:
-    """A seed and the number of streams handed out since it was set."""
+    """A seed and the number of streams that were used since it was set."""
 
     def __init__(self, seed: int) -> None:
         self._lock = Lock()
@@ -45,13 +49,13 @@ _scoped: ContextVar[_State | None] = ContextVar("_scoped", default=None)
 
 
 def set_seed(seed: int) -> None:
-    """Start over: the draws that follow depend on `seed` alone."""
+    """Sets the seed and starts again with stream 0."""
     _state.reset(seed)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let the draws of this thread depend on `seed` alone within a `with` block, and all others go on as they were."""
+    """Gives this thread its own random state with this seed within a `with` block. The global state does not change."""
     token = _scoped.set(_State(seed))
     try:
         yield
@@ -60,24 +64,24 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def position() -> tuple[int, int]:
-    """The seed in force, and how many draws there have been since it was set."""
+    """Returns the current seed, and the number of draws since it was set."""
     return (_scoped.get() or _state).position
 
 
 def go_to(place: tuple[int, int]) -> None:
-    """Go back, or ahead, to where `position` was."""
+    """Sets the random state to a pair that `position` returned."""
     (_scoped.get() or _state).position = place
 
 
 def next_key() -> tuple[int, int]:
-    """The (seed, stream) of the next draw; no two calls after one `set_seed` return the same."""
+    """Returns the (seed, stream) of the next draw. Each call returns another pair until `set_seed` is called."""
     return (_scoped.get() or _state).key()
 
 
 def next_seed() -> int:
-    """A seed in [0, 2**63) of its own, for something that draws many times."""
+    """Returns a new seed in [0, 2**63) for an object that draws many times and counts its own streams."""
     seed, stream = next_key()
-    # splitmix64 (Steele, Lea and Flood, 2014): neighbouring keys give unrelated seeds.
+    # splitmix64 (Steele, Lea and Flood, 2014), which turns consecutive streams into unrelated seeds.
     word = (seed + (stream + 1) * 0x9E3779B97F4A7C15) % _WORD
     word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 % _WORD
     word = (word ^ (word >> 27)) * 0x94D049BB133111EB % _WORD
@@ -88,17 +92,17 @@ class Sampling(Protocol):
     """A layer or a model that draws random numbers when it is called with `training=True`."""
 
     _samplings: int
-    """How often it was."""
+    """The number of these calls so far."""
 
 
 _sampling = Lock()
 
 
 def next_sampling(called: Sampling) -> int:
-    """The number of this call of a layer or a model with `training=True`, from 0.
+    """Returns the number, from 0, of this call of a layer or a model with `training=True`.
 
-    The core draws by this number and the seeds of the layers. So two layers of one seed draw the same numbers, call by
-    call, whatever `set_seed` and others do meanwhile, and each call draws others.
+    The core computes the random numbers of the call from this number and the seeds of the layers. So each call draws
+    other numbers, and two layers with the same seed draw the same numbers, whatever else uses the global random state.
     """
     with _sampling:
         called._samplings += 1

@@ -1,4 +1,8 @@
-"""Classes and functions of one's own: by which names configs know them, and what they override."""
+"""Classes and functions of the user, which configs refer to by name.
+
+A class is found by its name if it was registered with `register_keras_serializable`, or within a `custom_object_scope`.
+`engine.utils` and `engine.saving` make these functions public; whatever reads a config looks names up here first.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,11 @@ _scope: ContextVar[Mapping[str, Any]] = ContextVar("scope", default={})  # noqa:
 
 
 def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[Any], Any]:
-    """Decorator: let configs name a class or function from now on.
+    """Decorates a class or a function so that configs can refer to it by name.
 
     Args:
-        package: goes before the name, as in `package>name`.
-        name: default that of the class or function.
+        package: comes before the name, as in `package>name`.
+        name: the name in configs, by default that of the class or function.
 
     Raises:
         TypeError: for something that is neither a class nor a function.
@@ -39,7 +43,7 @@ def register_keras_serializable(package: str = "Custom", name: str | None = None
 
 @contextmanager
 def custom_object_scope(custom_objects: Mapping[str, Any] | None) -> Iterator[None]:
-    """Let configs name `custom_objects` within a `with` block.
+    """Lets configs refer to `custom_objects` by name within a `with` block.
 
     Args:
         custom_objects: classes and functions by name.
@@ -52,31 +56,34 @@ def custom_object_scope(custom_objects: Mapping[str, Any] | None) -> Iterator[No
 
 
 def get_custom_objects() -> dict[str, Any]:
-    """The registered classes and functions by `package>name`; may be written to."""
+    """Returns the registered classes and functions by `package>name`, in a dict that may be changed."""
     return _registered
 
 
 def get_registered_name(obj: Any) -> str | None:
-    """`package>name` of the registered class or function `obj`, else its own name."""
-    for name, registered in _registered.copy().items():  # others may register more meanwhile
+    """Returns `package>name` of the registered class or function `obj`; for others their own name."""
+    for name, registered in _registered.copy().items():  # a copy, as other threads may register more
         if registered is obj:
             return name
     return getattr(obj, "__name__", None)
 
 
 def overrides(cls: type, method: str) -> bool:
-    """Whether `cls` has a `method` of its own where a base class tells the core, by `_lower`, how to do the same."""
-    places = [
-        next(place for place, owner in enumerate(cls.__mro__) if name in vars(owner))
+    """Returns whether `cls` overrides `method` in a class further down than the one that defines `_lower`.
+
+    `_lower` tells the core how to compute what the method does, so then the core would not compute what the method says.
+    """
+    positions = [
+        next(position for position, owner in enumerate(cls.__mro__) if name in vars(owner))
         for name in (method, "_lower")
     ]
-    return places[0] < places[1]
+    return positions[0] < positions[1]
 
 
 def registered_by(config: Mapping[str, Any], name: str) -> Any:
-    """The class or function of one's own that a config means by its `registered_name`, or by `name`; else None."""
-    own = get_registered_object(str(config.get("registered_name") or name))
-    return get_registered_object(name) if own is None else own
+    """Returns the user's class or function that a config refers to by its `registered_name` or by `name`; else None."""
+    found = get_registered_object(str(config.get("registered_name") or name))
+    return get_registered_object(name) if found is None else found
 
 
 def get_registered_object(
@@ -84,12 +91,12 @@ def get_registered_object(
     custom_objects: Mapping[str, Any] | None = None,
     module_objects: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The class or function of that name, with or without its package; None if there is none.
+    """Returns the registered class or function of a name; None if there is none.
 
     Args:
-        name: `package>name`, or the name alone.
-        custom_objects: looked through first.
-        module_objects: looked through last.
+        name: `package>name`, or the name without the package.
+        custom_objects: classes and functions by name, which are searched first.
+        module_objects: classes and functions by name, which are searched last.
     """
     for objects in (custom_objects or {}, _scope.get(), _registered):
         if name in objects:

@@ -1,4 +1,8 @@
-"""What layers, losses, optimizers and the like share: config dicts, names, and messages for wrong ones."""
+"""Objects that a script gives by name, as an object or as a config dict: layers, losses, optimizers, initializers ...
+
+`Spec` is the base of all their classes: it makes a config from the arguments of `__init__`, and refuses unknown arguments
+with a suggestion. A `Registry` holds the classes of one kind, and its `get` turns whatever the user gave into an object.
+"""
 
 from __future__ import annotations
 
@@ -23,34 +27,39 @@ from engine._base.registered_objects import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_numbers: dict[str, Iterator[int]] = {}  # by name
+_numbers: dict[str, Iterator[int]] = {}  # counts the automatic names, by their base such as "dense"
 _POSITIONALS, _KEYWORD = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY
 _OPTIONS = inspect.Parameter.VAR_KEYWORD
 
 
 def snake_case(name: str) -> str:
-    """`MeanSquaredError` -> `mean_squared_error`, `SGD` -> `sgd`, `Dropout1D` -> `dropout1d`, as in Keras."""
+    """Returns the snake_case form of a class name, as Keras makes it.
+
+    `MeanSquaredError` becomes `mean_squared_error`, `SGD` becomes `sgd`, and `Dropout1D` becomes `dropout1d`.
+    """
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^_])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def auto_name(base: str) -> str:
-    """`dense`, then `dense_1`, `dense_2`, ..."""
-    number = next(_numbers.setdefault(base, count()))  # both are atomic: no two threads get the same
+    """Returns the next automatic name: `dense`, then `dense_1`, `dense_2` and so on."""
+    number = next(
+        _numbers.setdefault(base, count())
+    )  # both calls are atomic, so no two threads get the same number
     return f"{base}_{number}" if number else base
 
 
 def clear_session(free_memory: bool = True) -> None:
-    """Begin anew with the names that layers and models get by themselves: `dense`, then `dense_1`.
+    """Restarts the numbers in the automatic names of layers and models: the next dense layer is `dense` again.
 
     Args:
-        free_memory: of no account: what nobody refers to is freed at once.
+        free_memory: ignored. Memory is freed as soon as nothing refers to it.
     """
     del free_memory
     _numbers.clear()
 
 
 def _arguments(cls: type) -> Iterator[str]:
-    """Names of the arguments of `cls`, following `**options` to the base class that takes them."""
+    """Yields the names of the arguments of `cls`, including those that `**options` passes on to base classes."""
     for owner in cls.__mro__:
         code = getattr(vars(owner).get("__init__"), "__code__", None)
         if code is not None:
@@ -60,14 +69,14 @@ def _arguments(cls: type) -> Iterator[str]:
 
 
 class _Signature:
-    """What `help` and editors show of a class: its `__init__`, with the arguments that `**options` stands for."""
+    """The `__signature__` of a class, which `help` and editors show: its `__init__` with `**options` spelled out."""
 
     def __get__(self, instance: object, owner: type[Spec]) -> inspect.Signature:
         if instance is not None:
-            raise AttributeError("__signature__")  # calling an object is another matter
+            raise AttributeError("__signature__")  # an object is called with other arguments than its class
         shown: dict[str, inspect.Parameter] = {}
         hidden = {_POSITIONALS} if owner._takes_any_argument else {_POSITIONALS, _OPTIONS}
-        by_name = False  # whether a base class' arguments can't be passed by position
+        by_name = False  # whether the arguments of the next base class can be passed by name only
         for init in (vars(cls)["__init__"] for cls in owner.__mro__[:-1] if "__init__" in vars(cls)):
             _, *own = inspect.signature(init).parameters.values()
             for one in own:
@@ -81,22 +90,22 @@ class _Signature:
 
 
 class Spec(SaysWhatIsLeftOut):
-    """Something that a script gives by name, object or config dict.
+    """The base of classes whose objects a script gives by name, as an object or as a config dict.
 
-    A subclass stores every argument of its `__init__` under the argument's own name; its config, its
-    representation and the message for an unknown argument follow from that.
+    A subclass stores every argument of its `__init__` in an attribute of the same name. The config, the `repr` and the
+    message for an unknown argument are made from that.
     """
 
     _unsaved_arguments: ClassVar[tuple[str, ...]] = ()
-    """Arguments that the config does without."""
+    """Arguments that are left out of the config."""
     _takes_any_argument: ClassVar[bool] = False
-    """Whether arguments of any other name go to a function of the user's, which judges them."""
+    """Whether arguments of any other name are accepted, since they are passed on to a function of the user's."""
     _unknown_argument_error: ClassVar[type[Exception]] = TypeError
-    """What an argument of another name raises, as in Keras."""
+    """The error for an unknown argument; which class it is depends on the kind of object, as in Keras."""
     _fixed_arguments: ClassVar[Mapping[str, Any]] = {}
-    """Arguments that Keras has beside, and their only value here."""
+    """Arguments that only Keras has, with the one value that a config may have for them here."""
     _config_may_lack_arguments: ClassVar[bool] = False
-    """Whether a subclass of the user's may keep arguments under other names: its own get_config then adds them."""
+    """Whether a subclass may store arguments under other names. Then its own `get_config` has to add them."""
     __signature__ = _Signature()
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
@@ -109,7 +118,7 @@ class Spec(SaysWhatIsLeftOut):
         return super().__new__(cls)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this object again, as plain Python values."""
+        """Returns the arguments from which `from_config` makes an equal object, as plain Python values."""
         names = [name for name in _arguments(type(self)) if name not in self._unsaved_arguments]
         if self._config_may_lack_arguments:
             names = [name for name in names if hasattr(self, name)]
@@ -117,7 +126,7 @@ class Spec(SaysWhatIsLeftOut):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make an object from `config`, what `get_config` returned, or Keras' for its class."""
+        """Makes an object from a config that `get_config` returned, here or in Keras."""
         known = set(_arguments(cls))
         return cls(
             **{
@@ -128,7 +137,7 @@ class Spec(SaysWhatIsLeftOut):
         )
 
     def _serialized(self) -> dict[str, Any]:
-        """The class and config, from which `get` makes this object again."""
+        """Returns the class and config, from which `Registry.get` makes an equal object."""
         return described(type(self), type(self).__name__, self.get_config())
 
     def __repr__(self) -> str:
@@ -142,23 +151,23 @@ class Spec(SaysWhatIsLeftOut):
 
 
 def serialize(spec: Spec) -> dict[str, Any]:
-    """The class and config of `spec`, from which `get` makes it again."""
+    """Returns the class and config of `spec`, from which `Registry.get` makes an equal object."""
     return spec._serialized()
 
 
-# What Keras hasn't got: files name it by where it is.
-_OWN = {"ConfusionMatrix", "RandomElastic"}
+# Classes that Keras lacks. Files name their module as `engine...`, that of all other classes as `keras...`.
+_NOT_IN_KERAS = {"ConfusionMatrix", "RandomElastic"}
 
 
 def described(owner: Any, class_name: str, config: Any) -> dict[str, Any]:
-    """Keras' description of an object or a function.
+    """Returns the dict by which Keras' files describe an object or a function: module, class name, config.
 
     Args:
-        owner: its class, or the function.
+        owner: the class of the object, or the function.
         class_name: the name of the class, or "function".
-        config: the arguments, or the name of the function.
+        config: the arguments of the object, or the name of the function.
     """
-    if class_name == "function":  # wherever it is
+    if class_name == "function":
         name = get_registered_name(owner) if not owner.__module__.startswith("engine.") else config
         return {"module": "builtins", "class_name": class_name, "config": name, "registered_name": class_name}
     package, *path = str(owner.__module__).split(".")
@@ -167,13 +176,15 @@ def described(owner: Any, class_name: str, config: Any) -> dict[str, Any]:
         registered = get_registered_name(owner)
         return {"module": module, "class_name": class_name, "config": config, "registered_name": registered}
     place = path[: 2 if path[1:2] == ["schedules"] else 1]
-    library = "engine" if class_name in _OWN else "keras"
-    module = ".".join([library, *(part for part in place if part != "models")])  # keras.Sequential
+    library = "engine" if class_name in _NOT_IN_KERAS else "keras"
+    module = ".".join(
+        [library, *(part for part in place if part != "models")]
+    )  # Keras writes keras.Sequential
     return {"module": module, "class_name": class_name, "config": config, "registered_name": None}
 
 
-def numbers_of(config: Mapping[str, Any]) -> NDArray[Any]:
-    """The array that Keras describes by its `value`, nested lists, and `dtype`."""
+def array_of_config(config: Mapping[str, Any]) -> NDArray[Any]:
+    """Returns the array that a config of Keras describes by `value`, nested lists, and `dtype`."""
     dtype = np.dtype(str(config["dtype"]))
     if dtype.kind not in REAL:
         msg = f"an array in a config must hold real numbers, got dtype {dtype}"
@@ -181,11 +192,12 @@ def numbers_of(config: Mapping[str, Any]) -> NDArray[Any]:
     return np.asarray(config["value"], dtype)
 
 
-def meant(identifier: object) -> object:
-    """What a name or a config dict of a function stands for: one's own function or class, else the name.
+def registered_or_same(identifier: object) -> object:
+    """Returns the user's function or class that a name, or the config of a function, refers to.
 
     Args:
-        identifier: anything; what is neither is returned as it is.
+        identifier: anything. A name that the user has not registered is returned as it is, and so is every other
+            object; for the config of a function that is not registered its name is returned.
     """
     if isinstance(identifier, Mapping) and identifier.get("class_name") == "function":
         name = str(identifier.get("config"))
@@ -196,7 +208,7 @@ def meant(identifier: object) -> object:
 
 
 def serialize_any(given: Any) -> dict[str, Any] | str:
-    """What `deserialize_any` makes `given` from again: class and config of an object, the name of a function."""
+    """Returns the class and config of an object, or the name of a function; `deserialize_any` reads both."""
     return serialize(given) if isinstance(given, Spec) else str(given.__name__)
 
 
@@ -205,10 +217,10 @@ def deserialize_any(
     config: Mapping[str, Any] | str,
     custom_objects: Mapping[str, Any] | None,
 ) -> Any:
-    """What `serialize_any` was given, where functions count as well as classes.
+    """Returns the object or function that `serialize_any` described.
 
     Args:
-        get: of the kind in question.
+        get: returns the object of this kind for a name or a config.
         config: what `serialize_any` returned.
         custom_objects: classes and functions of your own, by name.
     """
@@ -219,6 +231,7 @@ def deserialize_any(
 
 
 def _plain(value: object) -> object:
+    """Returns an argument as it stands in a config: objects and functions by their descriptions."""
     if isinstance(value, Spec):
         return serialize(value)
     if not inspect.isfunction(value):
@@ -231,12 +244,12 @@ S = TypeVar("S", bound=Spec)
 
 
 class Registry(Generic[S]):
-    """The classes of one kind, by name. `Registry.of` has each by its kind, for what such classes are made from.
+    """The classes of one kind by name. The dict `Registry.of` holds all registries by their kind.
 
     Args:
-        kind: what messages call them, such as "optimizer".
-        base: the class that all of them derive from.
-        joined: whether messages write names as one word, such as "rmsprop".
+        kind: what messages call the objects, such as "optimizer".
+        base: the base class of all these classes.
+        joined: whether messages write names as one word, such as "rmsprop", and not in snake_case.
     """
 
     of: ClassVar[dict[str, Registry[Any]]] = {}
@@ -253,7 +266,7 @@ class Registry(Generic[S]):
     def register(
         self, *aliases: str, function: Callable[..., Any] | None = None
     ) -> Callable[[type[S]], type[S]]:
-        """Decorator: make a class known by its name in both cases, by `aliases` and by its `function`."""
+        """Decorates a class to be found by its name in lower case and snake_case, by `aliases` and by its `function`."""
 
         def add(cls: type[S]) -> type[S]:
             own_name = cls.__name__.lstrip("_")
@@ -267,14 +280,14 @@ class Registry(Generic[S]):
         return add
 
     def get(self, identifier: object) -> S:
-        """The object that a name, a class, a function, a config dict or an object of this kind stands for.
+        """Returns the object that a name, a class, a function or a config dict stands for.
 
         Args:
-            identifier: what it is called by, or itself; a class is called without arguments.
+            identifier: one of these, or the object itself. A class is called without arguments.
 
         Raises:
             ValueError: for an unknown name; the message suggests the nearest.
-            TypeError: for anything that cannot stand for one.
+            TypeError: for any other type.
         """
         if isinstance(identifier, type) and issubclass(identifier, self.base):
             identifier = identifier()
@@ -282,7 +295,7 @@ class Registry(Generic[S]):
             found: S = identifier
             return found
         if isinstance(identifier, str):
-            own = meant(identifier)
+            own = registered_or_same(identifier)
             return self._named(identifier)() if own is identifier else self.get(own)
         if isinstance(identifier, Mapping) and "class_name" in identifier:
             name = str(identifier["class_name"])
@@ -297,8 +310,14 @@ class Registry(Generic[S]):
         raise WrongTypeError(msg)
 
     def get_or_wrap(self, identifier: object, wrap: Callable[[Any], S]) -> S | None:
-        """As `get`, but None stays None, and `wrap` makes an object from a function, or a class that makes one."""
-        if (identifier := meant(identifier)) is None:
+        """Returns the same as `get`, except for None and for functions.
+
+        Args:
+            identifier: None is returned as it is. A function, or the function that a class of the user's returns, is
+                passed to `wrap`.
+            wrap: makes an object of this kind from a function.
+        """
+        if (identifier := registered_or_same(identifier)) is None:
             return None
         kind = identifier if isinstance(identifier, type) else type(identifier)
         if callable(identifier) and not issubclass(kind, self.base):
@@ -307,20 +326,25 @@ class Registry(Generic[S]):
         return self.get(identifier)
 
     def deserialize(self, config: object, custom_objects: Mapping[str, Any] | None = None) -> S:
-        """The object that `serialize` described.
+        """Returns the object that `serialize` described.
 
         Args:
             config: a name, or `{"class_name": ..., "config": {...}}`.
             custom_objects: classes of your own by name.
 
         Raises:
-            ValueError: for a name that is neither there nor in `custom_objects`.
+            ValueError: for a name that is neither known nor in `custom_objects`.
         """
         with custom_object_scope(custom_objects):
             return self.get(config)
 
     def _named(self, name: str, in_config: bool = False) -> type[S]:
-        """The class of that name; `in_config` says that a config has it, which may mean a class of the user's."""
+        """Returns the class of a name.
+
+        Args:
+            name: the name, in any case.
+            in_config: whether the name is from a config. The error then says how to pass a class of the user's.
+        """
         found = self._classes.get(name.lower())
         if found is None:
             known = ", ".join(sorted(set(self._names)))

@@ -1,4 +1,8 @@
-"""Numbers and arrays with the methods that tensors and variables of other libraries have."""
+"""Numbers and arrays with the methods of Keras' tensors and variables, such as `numpy()` and `assign()`.
+
+Losses and metrics return these numbers, layers return these arrays when they are called with arrays, and weights,
+optimizer state and metric state are stored arrays.
+"""
 
 from __future__ import annotations
 
@@ -15,91 +19,91 @@ if TYPE_CHECKING:
 
 
 class Number(float):
-    """A float that is also asked for its `numpy()`."""
+    """A float with the attribute `shape` and the method `numpy()` of a tensor."""
 
     shape: tuple[int, ...] = ()
 
     def numpy(self) -> np.float32:
-        """The number as NumPy's."""
+        """Returns the number as a scalar of NumPy."""
         return np.float32(self)
 
 
 class _Settable:
-    """What numbers of an object as it is at the moment have in common: by them it can be set as well."""
+    """The base of numbers that were read from an attribute and can set it, as in `optimizer.learning_rate.assign(0.1)`."""
 
     _plain: Callable[[Any], Any]
     _assign: Callable[[Any], None]
 
     @classmethod
     def of(cls, value: float, assign: Callable[[Any], None]) -> Self:
-        """`value`, which `assign` changes in the object."""
+        """Returns `value` as such a number; `assign` is the function that sets the attribute."""
         setting = cls(value)  # type: ignore[call-arg] # the other base class takes it
         setting._assign = assign
         return setting
 
     @property
     def value(self) -> Any:
-        """The number alone."""
+        """The number as a plain int or float."""
         return self._plain(self)
 
     def assign(self, value: ArrayLike) -> None:
-        """Set it in the object; this number stays what it is."""
+        """Sets the attribute. This number does not change."""
         self._assign(value)
 
     def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
-        """Copies and pickles are plain numbers: the object stays behind."""
+        """Makes copies and pickles plain numbers, without the object that the attribute belongs to."""
         return self._plain, (self.value,)
 
 
 class Setting(_Settable, Number):
-    """A float of an object."""
+    """A float attribute that can be set, such as a learning rate."""
 
     _plain = float
 
 
 class Count(_Settable, int):
-    """A whole number of an object."""
+    """An integer attribute that can be set, such as the number of iterations."""
 
     _plain = int
     shape: tuple[int, ...] = ()
 
     def numpy(self) -> np.int32:
-        """The number as NumPy's."""
+        """Returns the number as a scalar of NumPy."""
         return np.int32(self)
 
 
 class StoredArray(NDArrayOperatorsMixin, ABC):
-    """An array that somebody keeps, as it is at the moment: NumPy takes it for one."""
+    """A variable: an array that an object keeps. NumPy's functions accept it and read its current value."""
 
     @property
     @abstractmethod
     def value(self) -> NDArray[Any]:
-        """What it is now."""
+        """The current value."""
 
     @abstractmethod
     def assign(self, value: ArrayLike) -> None:
-        """Become `value`, of the same shape."""
+        """Sets the value to one of the same shape."""
 
     def assign_add(self, value: ArrayLike) -> None:
-        """Add `value`."""
+        """Adds `value`."""
         self.assign(self.value + np.asarray(value))
 
     def assign_sub(self, value: ArrayLike) -> None:
-        """Subtract `value`."""
+        """Subtracts `value`."""
         self.assign(self.value - np.asarray(value))
 
     def numpy(self) -> NDArray[Any]:
-        """A copy of what it is now."""
+        """Returns a copy of the current value."""
         return np.array(self.value)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the array."""
+        """The shape of the array."""
         return self.value.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the array."""
+        """The dtype of the array."""
         return self.value.dtype
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
@@ -123,17 +127,20 @@ class StoredArray(NDArrayOperatorsMixin, ABC):
 
 
 class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
-    """An array that is also asked for its `numpy()`; what is computed from it is a plain one."""
+    """An array with the method `numpy()`, and with the mask that Keras attaches to the outputs of layers.
+
+    Arithmetic with a tensor gives a plain array.
+    """
 
     _keras_mask: NDArray[np.bool_] | None = None
 
     def masked(self, mask: ArrayLike | None) -> Tensor:
-        """This array, with a note of which of its rows count; None: all."""
+        """Returns this array with a mask: True for each timestep to keep; None keeps all."""
         self._keras_mask = None if mask is None else np.asarray(mask, bool)
         return self
 
     def numpy(self) -> NDArray[np.float32]:
-        """A copy as an array of NumPy's own class."""
+        """Returns a copy as a plain array."""
         return np.array(self)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
@@ -144,10 +151,10 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
 
 
 def mask_of(value: Any) -> NDArray[np.bool_] | None:
-    """Which rows of `value` count, as `masked` has noted; None: all."""
+    """Returns the mask of a tensor, True for each timestep to keep; None for a tensor without one and for other values."""
     return value._keras_mask if isinstance(value, Tensor) else None
 
 
 def plain_array(value: Any) -> Any:
-    """`value` without the class of a tensor."""
+    """Returns `value`; a tensor as a plain array that shares its memory."""
     return value.view(np.ndarray) if isinstance(value, Tensor) else value

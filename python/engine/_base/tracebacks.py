@@ -1,4 +1,7 @@
-"""Tracebacks without the package's own frames, which tell a user nothing about the script."""
+"""Tracebacks without the package's own frames, which tell a user nothing about the script.
+
+The methods of models are decorated with `without_own_frames`. `engine.config` switches the filter on and off.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +17,23 @@ PACKAGE_FOLDER = __file__.removesuffix(f"_base{os.sep}tracebacks.py")  # pathlib
 
 
 class _Setting:
-    """Whether frames are left out."""
+    """Whether the package's own frames are removed from tracebacks."""
 
     filtered = True
 
 
 def set_filtered(filtered: bool) -> None:
-    """Choose whether the package's own frames are left out."""
+    """Sets whether the package's own frames are removed."""
     _Setting.filtered = filtered
 
 
 def is_filtered() -> bool:
-    """Whether the package's own frames are left out."""
+    """Returns whether the package's own frames are removed."""
     return _Setting.filtered
 
 
 def without_own_frames(function: _Function) -> _Function:
-    """Decorator: leave the package's frames out of the tracebacks of errors, but for that of the decorator."""
+    """Decorates a function to raise its errors without the package's frames in the traceback, except the decorator's own."""
 
     @wraps(function)
     def filtered(*args: Any, **kwargs: Any) -> Any:
@@ -39,13 +42,14 @@ def without_own_frames(function: _Function) -> _Function:
         except Exception as error:
             if not _Setting.filtered:
                 raise
-            raise error.with_traceback(_outside(error.__traceback__))  # noqa: B904 # it is the same error
+            # Not `from error`: it is the same error, with another traceback.
+            raise error.with_traceback(_without_package(error.__traceback__))  # noqa: B904
 
     return cast(_Function, filtered)
 
 
-def _outside(traceback: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that lies in other files."""
+def _without_package(traceback: TracebackType | None) -> TracebackType | None:
+    """Returns a traceback of the frames that are in files outside the package."""
     frames = []
     while traceback is not None:
         if not traceback.tb_frame.f_code.co_filename.startswith(PACKAGE_FOLDER):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine._base.lazy_imports import on_first_use
-from engine._base.spec import meant, numbers_of, serialize
+from engine._base.spec import array_of_config, registered_or_same, serialize
 from engine.initializers.base import Given, Initializer, deserialize, named
 from engine.initializers.constant import Constant, Identity, Ones, Zeros
 from engine.initializers.random import (
@@ -87,9 +87,9 @@ def get(identifier: object) -> Any:
     """
     if identifier is None:
         return None
-    identifier = meant(identifier)
+    identifier = registered_or_same(identifier)
     if isinstance(identifier, Mapping) and identifier.get("class_name") == "__numpy__":
-        identifier = numbers_of(identifier["config"])
+        identifier = array_of_config(identifier["config"])
     if isinstance(identifier, np.ndarray):
         return Given(identifier)
     known = isinstance(identifier, (str, Mapping, type, Initializer))

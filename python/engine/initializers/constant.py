@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import REAL, Shape, WrongTypeError, real
 from engine._base.cpp import Float32
-from engine._base.spec import numbers_of
+from engine._base.spec import array_of_config
 from engine.initializers.base import BuiltIn, Given, register
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Constant(BuiltIn):
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Creates an initializer from `config`, as returned by `get_config` here or in Keras."""
         value = config.get("value", 0.0)
-        return cls(numbers_of(value["config"]) if isinstance(value, Mapping) else value)
+        return cls(array_of_config(value["config"]) if isinstance(value, Mapping) else value)
 
 
 @register("identityinitializer")

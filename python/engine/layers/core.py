@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine import activations, constraints, initializers, regularizers
-from engine._base.checks import Shape, dtype_of, flag, integer, left_out, real, require, text_of_shape
+from engine._base.checks import Shape, dtype_of, flag, integer, only_default, real, require, text_of_shape
 from engine._base.cpp import Float32
 from engine._base.operations import Dense as DenseOperation
 from engine._base.operations import LayerOperation, activation_operation, extended
@@ -61,9 +61,11 @@ class Dense(Layer):
         quantization_config: None = None,
         **options: Any,
     ) -> None:
-        left_out(lora_rank, "lora_rank", None, "low-rank adaptation")
-        left_out(lora_alpha, "lora_alpha", None, "low-rank adaptation")
-        self.quantization_config = left_out(quantization_config, "quantization_config", None, "quantization")
+        only_default(lora_rank, "lora_rank", None, "low-rank adaptation")
+        only_default(lora_alpha, "lora_alpha", None, "low-rank adaptation")
+        self.quantization_config = only_default(
+            quantization_config, "quantization_config", None, "quantization"
+        )
         self.units = integer(units, "units", 1)
         self.activation = activations.get(activation)
         self.use_bias = flag(use_bias, "use_bias")
@@ -201,8 +203,8 @@ class InputLayer(Symbolic, Layer):
             msg = f"`input_tensor` must be None, as there are no symbolic tensors here, got {input_tensor!r}: give `shape`"
             raise ValueError(msg)
         self.sparse = sparse is not None and flag(sparse, "sparse")
-        self.ragged = left_out(bool(ragged), "ragged", False, "support for samples of different shapes")
-        self.optional = left_out(optional, "optional", False, "a model without its input")
+        self.ragged = only_default(bool(ragged), "ragged", False, "support for samples of different shapes")
+        self.optional = only_default(optional, "optional", False, "a model without its input")
         super().__init__(name=name, **options)
         if self._given_shape is None:
             msg = "`shape` is missing: give the shape of one sample, such as Input(shape=(784,))"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine import constraints, initializers, regularizers
-from engine._base.checks import Shape, flag, integer, left_out
+from engine._base.checks import Shape, flag, integer, only_default
 from engine._base.cpp import Float32
 from engine._base.operations import Embedding as EmbeddingOperation
 from engine._base.operations import LayerOperation, extended
@@ -65,9 +65,11 @@ class Embedding(Layer):
     ) -> None:
         if input_length is not None:
             warnings.warn("Argument `input_length` is deprecated. Just remove it.", stacklevel=2)
-        left_out(lora_rank, "lora_rank", None, "low-rank adaptation")
-        left_out(lora_alpha, "lora_alpha", None, "low-rank adaptation")
-        self.quantization_config = left_out(quantization_config, "quantization_config", None, "quantization")
+        only_default(lora_rank, "lora_rank", None, "low-rank adaptation")
+        only_default(lora_alpha, "lora_alpha", None, "low-rank adaptation")
+        self.quantization_config = only_default(
+            quantization_config, "quantization_config", None, "quantization"
+        )
         self.input_dim = integer(input_dim, "input_dim", 1, MOST_TOKENS)
         self.output_dim = integer(output_dim, "output_dim", 1)
         self.embeddings_initializer = initializers.get(embeddings_initializer)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine._base.checks import Shape, WrongTypeError, config_of, integers, require, shape
-from engine._base.spec import described, meant
+from engine._base.spec import described, registered_or_same
 from engine.layers._call_arguments import accepts
 from engine.layers.layer import Layer, register
 
@@ -134,7 +134,7 @@ def _found(value: Any) -> Any:
             "code here: give the function a name with `def`, and register it with @register_keras_serializable()"
         )
         raise ValueError(msg)
-    found = meant(value)
+    found = registered_or_same(value)
     if callable(found):
         return found
     msg = f"unknown function {found!r}: pass it in `custom_objects`, or register it with @register_keras_serializable()"

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from engine import constraints, initializers, regularizers
-from engine._base.checks import LOWEST, Shape, flag, integer, left_out, real
+from engine._base.checks import LOWEST, Shape, flag, integer, only_default, real
 from engine._base.cpp import Float32
 from engine._base.operations import BatchNormalization as BatchNormalizationOperation
 from engine._base.operations import LayerOperation, Learned, RowNormalization, extended
@@ -148,7 +148,7 @@ class BatchNormalization(Scaled):
         self.renorm = flag(renorm, "renorm")
         self.renorm_clipping = _clipping(renorm_clipping) if renorm else renorm_clipping
         self.renorm_momentum = real(renorm_momentum, "renorm_momentum", 0.0, 1.0)
-        self.synchronized = left_out(synchronized, "synchronized", False, "averaging over machines")
+        self.synchronized = only_default(synchronized, "synchronized", False, "averaging over machines")
         self.axis = integer(axis, "axis", LOWEST)
         self.momentum = real(momentum, "momentum", 0.0, 1.0)
         self.epsilon = real(epsilon, "epsilon", 0.0)
@@ -238,7 +238,7 @@ class LayerNormalization(Scaled):
         rms_scaling: bool = False,
         **options: Any,
     ) -> None:
-        self.rms_scaling = left_out(rms_scaling, "rms_scaling", False, "scaling by the root mean square")
+        self.rms_scaling = only_default(rms_scaling, "rms_scaling", False, "scaling by the root mean square")
         self.axis = axis_argument(axis)
         self.epsilon = real(epsilon, "epsilon", 0.0)
         super().__init__(

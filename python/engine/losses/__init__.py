@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine._base.lazy_imports import on_first_use
-from engine._base.spec import deserialize_any, meant, serialize_any
+from engine._base.spec import deserialize_any, registered_or_same, serialize_any
 from engine.losses.base import FunctionLoss, Loss, registry
 from engine.losses.circle import Circle, circle
 from engine.losses.crossentropy import (
@@ -139,7 +139,7 @@ def get(identifier: object) -> Any:
         ValueError: if the name is unknown. The message suggests similar names.
         TypeError: if `identifier` is of another type.
     """
-    identifier = meant(identifier)
+    identifier = registered_or_same(identifier)
     if identifier is None or (callable(identifier) and not isinstance(identifier, type)):
         return identifier
     loss = registry.get(identifier)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.host_steps import LossStep
-from engine._base.spec import meant, snake_case
+from engine._base.spec import registered_or_same, snake_case
 from engine._data.given_targets import Form, counted_of, weighed, weights_of
 from engine._data.target_shapes import aligned
 from engine.losses.base import REDUCTIONS, BatchLoss, Loss, registry
@@ -220,7 +220,7 @@ def for_training(identifier: object) -> Loss:
         ValueError: for an unknown name, or a loss of your own without a gradient.
         TypeError: for anything that cannot stand for a loss.
     """
-    identifier = meant(identifier)
+    identifier = registered_or_same(identifier)
     try:
         loss = registry.get(identifier)
     except TypeError:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine._base.lazy_imports import on_first_use
-from engine._base.spec import deserialize_any, meant, serialize_any, snake_case
+from engine._base.spec import deserialize_any, registered_or_same, serialize_any, snake_case
 from engine.losses import (
     KLD,
     MAE,
@@ -197,7 +197,7 @@ def get(identifier: object) -> Any:
         ValueError: if the name is unknown. The message suggests similar names.
         TypeError: if `identifier` is of another type.
     """
-    identifier = meant(identifier)
+    identifier = registered_or_same(identifier)
     if identifier is None or (callable(identifier) and not isinstance(identifier, (type, Metric))):
         return identifier
     return registry.get(identifier)
@@ -210,7 +210,7 @@ def for_training(identifier: object) -> Metric:
         ValueError: if the name is unknown. The message suggests similar names.
         TypeError: if `identifier` is of another type.
     """
-    identifier = meant(identifier)
+    identifier = registered_or_same(identifier)
     if isinstance(identifier, str):
         metric = SuitableAccuracy() if identifier.lower() in ("accuracy", "acc") else registry.get(identifier)
         metric.name = identifier

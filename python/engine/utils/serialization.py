@@ -12,7 +12,7 @@ import numpy as np
 
 from engine._base.checks import flag
 from engine._base.registered_objects import custom_object_scope, registered_by
-from engine._base.spec import Spec, described, numbers_of, serialize
+from engine._base.spec import Spec, array_of_config, described, serialize
 
 _PLAIN = (str, int, float, bool, type(None))
 _LIBRARIES = ("engine", "keras")
@@ -144,7 +144,7 @@ def _made_by_class(name: str, inner: Any, config: Mapping[str, Any]) -> Any:
     if name == "__tuple__":
         return tuple(_made(value) for value in inner["value"])
     if name == "__numpy__":
-        return numbers_of(inner)
+        return array_of_config(inner)
     if name == "function":
         return _found(str(inner), config)
     return _found(name, config).from_config(inner)
