@@ -1,4 +1,9 @@
-"""From what people keep numbers in to arrays that the core reads, or to a message that helps."""
+"""Converts what users pass as numbers into arrays that the core can read, or says what is wrong and what to do.
+
+It accepts NumPy arrays, nested lists, data frames, and whatever has `__array__`, `__dlpack__` or a buffer. `real_array`
+is the first step for all of them. Layers and models call `input_rows` and its parts for samples, `checked_samples` calls
+`real_array` for targets and weights.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +22,17 @@ from engine._data.memory_maps import require_whole_file
 
 Array = NDArray[Any]
 
-# What the core reads where it lies; floats of the other byte order differ from these.
+# The dtypes that the core reads without a copy. Floats of the other byte order have other dtypes.
 _BYTES = frozenset({np.dtype(np.bool_), np.dtype(np.uint8)})
 _READABLE = _BYTES | {np.dtype(np.float32), np.dtype(np.float64)}
 
 
 def only_array(value: Any, rank: int) -> Any:
-    """The one array in a list or tuple, which Keras takes for the array itself; anything else as it is.
+    """Returns the array in a list or tuple of one array, which Keras accepts for one input; other values as they are.
 
     Args:
-        value: of a model's one input or output.
-        rank: axes that the array has at least; what has fewer is a row in a list of rows.
+        value: the samples or targets of a model.
+        rank: the least number of axes of such an array. An array with fewer is one row, in a list of rows.
     """
     if isinstance(value, (list, tuple)) and len(value) == 1 and len(getattr(value[0], "shape", ())) >= rank:
         return value[0]
@@ -35,12 +40,12 @@ def only_array(value: Any, rank: int) -> Any:
 
 
 def input_rows(x: object, shape: Shape | None, name: str = "x") -> Rows:
-    """`x` as a C-contiguous uint8, float32 or float64 array of finite numbers, copied only where it must be.
+    """Returns `x` as a C-contiguous uint8, float32 or float64 array of finite numbers, copied only if necessary.
 
     Args:
         x: array or nested lists of real numbers, (n, ...).
-        shape: of one sample; None takes any.
-        name: what messages call it.
+        shape: the shape of one sample; None accepts any shape.
+        name: the name of the argument, for messages.
     """
     array = shaped(x, shape, name)
     rows = readable(array)
@@ -50,7 +55,11 @@ def input_rows(x: object, shape: Shape | None, name: str = "x") -> Rows:
 
 
 def complaint(x: object, shape: Shape | None, otherwise: ValueError, name: str = "x") -> ValueError:
-    """The error of `input_rows`; `otherwise` if it finds none, because `x` has changed meanwhile."""
+    """Returns the error that `input_rows` raises for `x`.
+
+    The core found a number in `x` that isn't finite, and this function finds out which. It returns `otherwise` if it finds
+    no error, which happens when another thread has changed `x` since.
+    """
     try:
         input_rows(x, shape, name)
     except ValueError as error:
@@ -59,7 +68,7 @@ def complaint(x: object, shape: Shape | None, otherwise: ValueError, name: str =
 
 
 def shaped(x: object, shape: Shape | None, name: str) -> Array:
-    """`x` as an array of real numbers (n, *shape), n >= 1."""
+    """Returns `x` as an array of real numbers (n, *shape), n >= 1."""
     array = real_array(x, name)
     if array.ndim == 1 and shape in (None, (1,)):
         array = array[:, np.newaxis]
@@ -69,12 +78,12 @@ def shaped(x: object, shape: Shape | None, name: str) -> Array:
 
 
 def real_array(value: object, name: str) -> Array:
-    """`value` as an array of real numbers with at least one axis, without a copy where it has one in memory.
+    """Returns `value` as an array of real numbers with at least one axis, without a copy if its memory can be shared.
 
     Args:
         value: NumPy array or nested lists; pandas or polars frame or series; anything with `__array__`,
             `__dlpack__` or a buffer.
-        name: what messages call it.
+        name: the name of the argument, for messages.
     """
     if type(value) is np.ndarray:
         array: Array = value
@@ -100,14 +109,14 @@ def require_finite(
     row_numbers: Sequence[int] | NDArray[np.integer] | None = None,
     columns: Sequence[object] | None = None,
 ) -> None:
-    """Raise ValueError that names the first row with a NaN, an infinity or a number beyond float32.
+    """Raises ValueError that names the first row with a NaN, an infinity or a number beyond float32.
 
     Args:
-        rows: what the core is to read.
-        given: the array that they were made from, for the message.
-        name: what messages call it.
-        row_numbers: of the rows, for the message; default their places.
-        columns: names of the columns, for the message.
+        rows: the rows that the core will read.
+        given: the array from which `rows` was made, for the message.
+        name: the name of the argument, for messages.
+        row_numbers: the numbers of the rows, for the message; by default they are counted from 0.
+        columns: the names of the columns, for the message.
     """
     row = first_nonfinite_row(rows)
     if row < 0:
@@ -121,28 +130,28 @@ def require_finite(
 
 
 def readable(array: Array) -> Rows:
-    """`array` itself where the core can read it, else the cheapest copy that it can."""
+    """Returns `array` if the core can read it as it is, else the smallest copy that the core can read."""
     if array.dtype in _BYTES:
         return np.ascontiguousarray(array).view(np.uint8)
-    if lies_readable(array):
+    if is_readable(array):
         return array
     return as_float32(array)
 
 
-def lies_readable(array: Array) -> bool:
-    """Whether the core can read `array` where it lies."""
+def is_readable(array: Array) -> bool:
+    """Returns whether the core can read `array` without a copy."""
     flags = array.flags
     return flags.c_contiguous and flags.aligned and array.dtype in _READABLE
 
 
 def as_float32(array: Array) -> Float32:
-    """`array`, C-contiguous; what float32 can't hold becomes infinite, for `require_finite` to find."""
+    """Returns `array` as C-contiguous float32. Numbers beyond float32 become infinite, which `require_finite` finds."""
     with np.errstate(over="ignore"):
         return np.require(array, np.float32, ["C", "A"])
 
 
 def require_shape(given: tuple[int, ...], shape: Shape | None, name: str) -> None:
-    """Raise ValueError unless samples `given` (n, ...) have `shape` and there are some."""
+    """Raises ValueError unless an array of the shape `given`, (n, ...), holds at least one sample of `shape`."""
     require_sample_shape(given[1:], shape, name, given)
     if 0 in given:
         msg = f"`{name}` is empty, of shape {given}: pass at least one sample"
@@ -150,7 +159,14 @@ def require_shape(given: tuple[int, ...], shape: Shape | None, name: str) -> Non
 
 
 def require_sample_shape(sample: Shape, shape: Shape | None, name: str, given: Shape | None = None) -> None:
-    """Raise ValueError unless a `sample` has `shape`; `given` is the shape of all of them."""
+    """Raises ValueError unless the shape `sample` of one sample agrees with `shape`.
+
+    Args:
+        sample: the shape of one sample.
+        shape: the expected shape; None accepts any.
+        name: the name of the argument, for messages.
+        given: the shape of the whole array, for the message.
+    """
     if shape is not None and sample != shape and not fits(sample, shape):
         given = (0, *sample) if given is None else given
         msg = f"`{name}` must have shape {text_of_shape(shape)}, got {given}{_shape_hint(given, shape)}"
@@ -158,7 +174,7 @@ def require_sample_shape(sample: Shape, shape: Shape | None, name: str, given: S
 
 
 def sample_shape_of_none(x: object, name: str) -> Shape | None:
-    """The shape of one sample where `x` is an array of real numbers without samples, (0, ...); else None."""
+    """Returns the shape of one sample if `x` is an array of real numbers with no samples, (0, ...); else None."""
     shape = getattr(x, "shape", None)
     if not isinstance(shape, tuple) or not shape or shape[0] != 0 or 0 in shape[1:] or hasattr(x, "tocsr"):
         return None
@@ -166,7 +182,7 @@ def sample_shape_of_none(x: object, name: str) -> Shape | None:
 
 
 def _shape_hint(given: tuple[int, ...], shape: Shape) -> str:
-    """What to do about a wrong shape, where that can be told."""
+    """Returns the end of the message about a wrong shape: what to do, if the shapes tell."""
     if given == shape:
         return ": for one sample pass x[np.newaxis]"
     if None in shape:
@@ -179,6 +195,7 @@ def _shape_hint(given: tuple[int, ...], shape: Shape) -> str:
 
 
 def _array(value: object, name: str) -> Array:
+    """Returns `value`, which is no NumPy array, as one; raises if it is several arrays or can't be converted."""
     several = list(value) if isinstance(value, Mapping) else _shapes(value)
     if several:
         kind = "a dict of" if isinstance(value, Mapping) else "arrays of the shapes"
@@ -193,13 +210,13 @@ def _array(value: object, name: str) -> Array:
     except ValueError as error:
         msg = f"`{name}` must be an array, or lists that are equally long at every level: {error}"
         raise ValueError(msg) from None
-    except (TypeError, RuntimeError, BufferError) as error:  # as other libraries refuse
+    except (TypeError, RuntimeError, BufferError) as error:  # other libraries raise these
         msg = f"`{name}` of type {type(value).__name__} can't be read as an array of NumPy: {error}"
         raise TypeError(msg) from error
 
 
 def _shapes(value: object) -> list[tuple[int, ...]]:
-    """The shapes of arrays in a list or tuple that don't fit into one array; of other things none."""
+    """Returns the shapes of the arrays in a list or tuple if these differ; for everything else an empty list."""
     if not isinstance(value, (list, tuple)) or not all(hasattr(each, "shape") for each in value):
         return []
     shapes = [tuple(each.shape) for each in value]
@@ -207,7 +224,7 @@ def _shapes(value: object) -> list[tuple[int, ...]]:
 
 
 def _not_real(value: object, array: Array, name: str) -> str:
-    """The message for what holds something else than real numbers, with the remedy for what it holds."""
+    """Returns the message for an array of something else than real numbers, with what to do about it."""
     columns = column_names(value)
     if columns is not None and array.dtype.kind not in "cmM":
         return columns_that_are_not_real(value, columns, name)
@@ -218,14 +235,14 @@ def _not_real(value: object, array: Array, name: str) -> str:
     return f"`{name}` must hold real numbers, got dtype {array.dtype}: {remedy}"
 
 
-# What to do about strings.
+# The end of messages about strings.
 _OF_STRINGS = (
     "strings that stand for classes become indices with np.unique(labels, return_inverse=True) or pandas.factorize(labels), "
     "and the classifier of engine.sklearn takes them as they are; strings such as '1.5' become numbers with "
     ".astype('float32')"
 )
 _OF_TIMES = "turn it into a number of units, such as (t - t[0]) / np.timedelta64(1, 'D') for days"
-# What to do about other contents, by the kind of their dtype.
+# The end of messages about other contents, by `dtype.kind`.
 _REMEDIES = {
     "U": _OF_STRINGS,
     "S": _OF_STRINGS,
@@ -236,7 +253,7 @@ _REMEDIES = {
 
 
 def _of_objects(array: Array) -> str:
-    """The first object in `array` that is no real number, and what to do about it."""
+    """Returns the text about the first object in `array` that is no real number, and what to do about it."""
     for place, item in np.ndenumerate(array):
         if isinstance(item, (numbers.Real, np.bool_)):
             continue

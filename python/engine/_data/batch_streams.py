@@ -1,4 +1,9 @@
-"""Batches as something yields them: generators, loaders of other libraries, data sets that are asked by number."""
+"""Batches from anything that yields them: generators, loaders of other libraries, and data sets that are indexed.
+
+`Stream` is the source of training and evaluation for such data; it checks each batch when it comes. `raw_batches`
+yields the batches as they are, for predictions. An indexed data set, such as `keras.utils.PyDataset`, returns batch i as
+`data[i]`, and may be loaded by several threads or processes.
+"""
 
 from __future__ import annotations
 
@@ -15,48 +20,48 @@ from engine._base.cpp import permutation
 from engine._base.random_state import next_key
 from engine._data.sources import Chunk, Samples, Shuffle, Source, unpacked
 
-# Batches that Keras takes from a generator to learn their shapes.
+# Keras takes so many batches from a generator to learn their shapes, and then uses them again.
 _REPLAYED = 2
 
 Check = Callable[[object, object, object, str], Samples]
 
-# What NumPy makes an array of; all of it can be iterated over as well.
+# Classes that can be iterated over but stand for one array, and attributes by which other such classes are recognized.
 _ARRAYS = (np.ndarray, list, tuple, str, bytes, Mapping, range)
-_OF_ARRAYS = ("__array__", "__array_interface__", "__dlpack__", "to_numpy", "tocsr")
+_ATTRIBUTES_OF_ARRAYS = ("__array__", "__array_interface__", "__dlpack__", "to_numpy", "tocsr")
 
 
 def yields_batches(x: object) -> bool:
-    """Whether `x` is no array but something that batches can be taken from."""
-    if isinstance(x, _ARRAYS) or any(hasattr(x, name) for name in _OF_ARRAYS):
+    """Returns whether `x` yields batches, and is not an array itself."""
+    if isinstance(x, _ARRAYS) or any(hasattr(x, name) for name in _ATTRIBUTES_OF_ARRAYS):
         return False
     try:
         memoryview(x)  # type: ignore[arg-type] # the TypeError is the check
     except TypeError:
-        return _by_number(x) or isinstance(x, Iterable)
+        return _is_indexed(x) or isinstance(x, Iterable)
     return False
 
 
 def raw_batches(x: Any, shuffle: bool = False) -> Iterator[Any]:
-    """The batches of one pass over `x`, as it yields them.
+    """Returns an iterator over the batches of one pass over `x`, unchecked.
 
     Args:
-        x: an iterable; or with `__getitem__`, and `__len__` or `num_batches`, a data set asked by number.
-        shuffle: whether to ask in a new order.
+        x: an iterable, or an indexed data set: an object with `__getitem__`, and `__len__` or `num_batches`.
+        shuffle: whether the batches of an indexed data set come in a new random order.
     """
-    if not _by_number(x):
+    if not _is_indexed(x):
         return iter(x)
     numbers: Iterable[int] = count()
-    batches = batches_of(x)
+    batches = number_of_batches(x)
     if batches is not None:
         numbers = permutation(*next_key(), batches).tolist() if shuffle else range(batches)
     workers = getattr(x, "workers", 0)
     if workers > 1 or (workers > 0 and x.use_multiprocessing):
-        return _ahead(x, numbers, workers)
+        return _prefetched(x, numbers, workers)
     return (x[number] for number in numbers)
 
 
-def batches_of(x: Any) -> int | None:
-    """Batches in a pass; None where there is no end, or nobody knows it."""
+def number_of_batches(x: Any) -> int | None:
+    """Returns the number of batches in a pass; None if it is infinite or unknown."""
     if hasattr(x, "num_batches"):
         return None if x.num_batches is None else int(x.num_batches)
     try:
@@ -65,42 +70,44 @@ def batches_of(x: Any) -> int | None:
         return None
 
 
-def tell(x: Any, hook: str) -> None:
-    """Call a hook of data that has it."""
+def call_hook(x: Any, hook: str) -> None:
+    """Calls the method `hook` of `x`, such as `on_epoch_end`, if `x` has it."""
     method = getattr(x, hook, None)
     if method is not None:
         method()
 
 
 class Stream(Source):
-    """Batches (x, y) or (x, y, sample_weight), checked one by one as they come.
+    """The source for data that yields batches (x, y) or (x, y, sample_weight). It checks each batch when it comes.
 
     Args:
-        data: what they are taken from.
+        data: yields the batches.
         check: makes samples of x, y, weights and a prefix for their names in messages.
-        name: what messages call `data`.
-        replays: whether each pass over an iterator begins with its first two batches, as validations do in Keras, which
-            has looked at these to learn their shapes.
+        name: the name of the argument `data`, for messages.
+        replays: whether each pass over an iterator begins with its first two batches again. Validations do so in Keras,
+            which has taken these to learn their shapes.
     """
 
     def __init__(self, data: Any, check: Check, name: str, replays: bool = False) -> None:
         self._data, self._check, self._name = data, check, name
-        self._replays = replays and not _by_number(data) and iter(data) is data
-        self._first: list[Any] = []  # batches that each pass begins with
-        self._started: Iterator[Any] | None = None  # a pass whose first batch has only been looked at
+        self._replays = replays and not _is_indexed(data) and iter(data) is data
+        self._replayed: list[Any] = []  # the batches that each pass begins with
+        self._started: Iterator[Any] | None = (
+            None  # the pass from which `sample_shape` took the first batch, put back
+        )
         self._shape: Shape | None = None
         self._names: list[str] | None = None
         self._class_weight: object = None
 
     @property
     def count(self) -> None:
-        """Nobody knows."""
+        """None: the number of samples is unknown."""
 
     @property
     def sample_shape(self) -> Shape:
-        """The shape of one sample, from the first batch."""
+        """The shape of one sample, which the first batch tells."""
         if self._shape is None:
-            if _by_number(self._data):
+            if _is_indexed(self._data):
                 first = self._data[0]
             else:
                 batches = raw_batches(self._data)
@@ -110,7 +117,7 @@ class Stream(Source):
                     raise ValueError(msg)
                 first = found[0]
                 if self._replays:
-                    self._first = found
+                    self._replayed = found
                 else:
                     self._started = chain(found, batches)
             samples = self._samples(first, 0)
@@ -119,26 +126,26 @@ class Stream(Source):
 
     @property
     def feature_names(self) -> list[str] | None:
-        """The names of the columns, from the first batch; None if it has no names."""
-        _ = self.sample_shape  # looks at the first batch
+        """The names of the columns, which the first batch tells; None if it has no names."""
+        _ = self.sample_shape  # reads the first batch
         return self._names
 
     def steps(self, batch_size: int) -> int | None:
-        """Batches in a pass, if the data knows."""
-        return batches_of(self._data)
+        """Returns the number of batches in a pass, if the data knows it."""
+        return number_of_batches(self._data)
 
     def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
-        """One pass; a generator goes on where it was, after the batches that each pass begins with."""
+        """Yields the batches of one pass. A generator continues where the pass before ended."""
         if self._replays:
-            _ = self.sample_shape  # takes these batches
+            _ = self.sample_shape  # reads the batches that are replayed
         batches = self._started or raw_batches(self._data, shuffle not in (None, "none"))
         self._started = None
-        for number, batch in enumerate(chain(self._first, batches)):
+        for number, batch in enumerate(chain(self._replayed, batches)):
             samples = self._samples(batch, number)
             yield from samples.chunks(len(samples), None)
 
     def with_class_weight(self, class_weight: object) -> Stream:
-        """This stream, whose samples weigh from now on as much more as their classes do."""
+        """Returns this stream, which from now on multiplies sample weights by the weights of the classes."""
         if isinstance(class_weight, str):
             msg = "`class_weight='balanced'` needs all labels at once, but `x` yields batches: pass a dict"
             raise ValueError(msg)
@@ -146,12 +153,12 @@ class Stream(Source):
         return self
 
     def on_epoch_begin(self) -> None:
-        """Tell the data, if it wants to know."""
-        tell(self._data, "on_epoch_begin")
+        """Calls the hook of the data."""
+        call_hook(self._data, "on_epoch_begin")
 
     def on_epoch_end(self) -> None:
-        """Tell the data, if it wants to know."""
-        tell(self._data, "on_epoch_end")
+        """Calls the hook of the data."""
+        call_hook(self._data, "on_epoch_end")
 
     def _samples(self, batch: object, number: int) -> Samples:
         x, y, weights = unpacked(batch, f"batch {number} of {self._name}")
@@ -159,12 +166,13 @@ class Stream(Source):
         return samples.with_class_weight(self._class_weight)
 
 
-def _by_number(x: Any) -> bool:
+def _is_indexed(x: Any) -> bool:
+    """Returns whether `x` is a data set of which `x[i]` is batch i."""
     return hasattr(x, "__getitem__") and (hasattr(x, "num_batches") or hasattr(x, "__len__"))
 
 
-def _ahead(data: Any, numbers: Iterable[int], workers: int) -> Iterator[Any]:
-    """The batches `numbers` in this order, fetched ahead by several workers."""
+def _prefetched(data: Any, numbers: Iterable[int], workers: int) -> Iterator[Any]:
+    """Yields the batches `numbers` in this order, which several workers load ahead."""
     with _pool(data, workers) as fetch:
         rest = iter(numbers)
         waiting = deque(fetch(number) for number in islice(rest, data.max_queue_size))
@@ -175,13 +183,13 @@ def _ahead(data: Any, numbers: Iterable[int], workers: int) -> Iterator[Any]:
 
 @contextmanager
 def _pool(data: Any, workers: int) -> Iterator[Callable[[int], Any]]:
-    """A function that asks workers, threads or processes, for a batch: it returns a future."""
+    """Yields a function that has a worker, a thread or a process, load a batch, and returns the future of it."""
     from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 
     pool: Executor
     if data.use_multiprocessing:
-        pool = ProcessPoolExecutor(workers, initializer=_adopt, initargs=(data,))
-        fetch: Callable[[int], Any] = _fetch
+        pool = ProcessPoolExecutor(workers, initializer=_keep_in_worker, initargs=(data,))
+        fetch: Callable[[int], Any] = _fetch_in_worker
     else:
         pool, fetch = ThreadPoolExecutor(workers), data.__getitem__
     try:
@@ -190,13 +198,13 @@ def _pool(data: Any, workers: int) -> Iterator[Callable[[int], Any]]:
         pool.shutdown(cancel_futures=True)
 
 
-_adopted: list[Any] = []
+_data_of_worker: list[Any] = []
 
 
-def _adopt(data: Any) -> None:
-    """Keep a worker process' own copy of the data."""
-    _adopted[:] = [data]
+def _keep_in_worker(data: Any) -> None:
+    """Keeps the copy of the data that a worker process received when it started."""
+    _data_of_worker[:] = [data]
 
 
-def _fetch(number: int) -> Any:
-    return _adopted[0][number]
+def _fetch_in_worker(number: int) -> Any:
+    return _data_of_worker[0][number]

@@ -19,7 +19,10 @@ _NAMED = 5
 
 
 def frame_array(frame: Any) -> NDArray[Any]:
-    """A frame or series of pandas or polars as an array of its numbers; of other contents as it says itself."""
+    """Returns a frame or series of pandas or polars as an array of its numbers.
+
+    A frame with other contents is converted as its own library does it; the caller then refuses the result.
+    """
     dtypes = list(_column_dtypes(frame))
     if not dtypes or not all(hasattr(dtype, "kind") and _is_real(dtype) for dtype in dtypes):
         return np.asarray(frame.to_numpy())
@@ -27,12 +30,12 @@ def frame_array(frame: Any) -> NDArray[Any]:
     common = np.result_type(*plain)
     if plain == dtypes:
         return np.asarray(frame.to_numpy(dtype=common))
-    # pandas' own types may lack values.
+    # The nullable types of pandas have missing values, which become NaN.
     return np.asarray(frame.to_numpy(dtype=np.result_type(common, np.float64), na_value=np.nan))
 
 
 def _column_dtypes(frame: Any) -> Iterator[Any]:
-    """The dtype of each column of a frame, or of a series."""
+    """Yields the dtype of each column of a frame, or of a series."""
     dtypes = frame.schema.types if _is_arrow_table(frame) else getattr(frame, "dtypes", None)
     if hasattr(dtypes, "kind") or dtypes is None:
         yield dtypes if dtypes is not None else getattr(frame, "dtype", None)
@@ -41,7 +44,7 @@ def _column_dtypes(frame: Any) -> Iterator[Any]:
 
 
 def column_names(value: Any) -> list[object] | None:
-    """The names of the columns of a frame, or of a table of Arrow; of anything else None."""
+    """Returns the names of the columns of a frame or an Arrow table; None for anything else."""
     if isinstance(value, np.ndarray):
         return None
     if hasattr(value, "to_numpy") and hasattr(value, "columns"):
@@ -54,19 +57,20 @@ def _is_arrow_table(value: Any) -> bool:
 
 
 def feature_names(value: object) -> list[str] | None:
-    """The names of a frame's columns, where all are strings; numbers, as pandas gives them by itself, tell nothing."""
+    """Returns the names of a frame's columns if all are strings; else None, as the numbers that pandas gives say nothing."""
     columns = column_names(value) or [None]
     names = [column for column in columns if isinstance(column, str)]
     return names if len(names) == len(columns) else None
 
 
 def in_order_of(names: Sequence[str] | None, frame: Any, name: str) -> Any:
-    """`frame` with its columns in the order of `names`.
+    """Returns `frame` with its columns in the order of `names`.
 
     Args:
-        names: of the columns that the model was fitted with; None where it was fitted without names.
-        frame: samples in any form; what has no names of columns is returned as it is, as its order can't be checked.
-        name: what messages call it.
+        names: the columns that the model was fitted with; None if it was fitted without names.
+        frame: samples in any form. Samples without names of columns are returned as they are, since their order can't be
+            checked.
+        name: the name of the argument, for messages.
 
     Raises:
         ValueError: if the frame has other columns than `names`.
@@ -89,7 +93,7 @@ def in_order_of(names: Sequence[str] | None, frame: Any, name: str) -> Any:
 
 
 def _other_columns(names: Sequence[str], columns: Sequence[object], name: str) -> str:
-    """The message for a frame with `columns` instead of `names`, worded as scikit-learn's."""
+    """Returns the message for a frame with `columns` instead of `names`, in the words of scikit-learn."""
     before, now = set(names), set(columns)
     unseen = [column for column in dict.fromkeys(columns) if column not in before]
     missing = [column for column in dict.fromkeys(names) if column not in now]
@@ -108,7 +112,7 @@ def _other_columns(names: Sequence[str], columns: Sequence[object], name: str) -
 
 
 def columns_that_are_not_real(value: Any, columns: Sequence[object], name: str) -> str:
-    """The message for a frame, which names the columns that hold something else than real numbers."""
+    """Returns the message for a frame that names the columns of something else than real numbers."""
     kinds = list(zip(columns, _column_dtypes(value), strict=False))
     wrong = [f"{column!r} ({dtype})" for column, dtype in kinds if not _is_real(dtype)]
     more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
@@ -121,7 +125,7 @@ def columns_that_are_not_real(value: Any, columns: Sequence[object], name: str) 
 
 
 def _is_real(dtype: Any) -> bool:
-    """Whether a dtype of NumPy, pandas, polars or Arrow is one of real numbers."""
+    """Returns whether a dtype of NumPy, pandas, polars or Arrow is one of real numbers."""
     kind = getattr(dtype, "kind", None)
     if isinstance(kind, str):
         return kind in tuple(REAL)

@@ -17,90 +17,90 @@ from engine._base.host_steps import TargetsOfStep
 
 
 class GivenTargets(np.ndarray[Any, np.dtype[Any]]):
-    """Targets as they were given, which don't meet predictions in an outer product by mistake.
+    """Targets as the user gave them, in an array that refuses to be broadcast with predictions by mistake.
 
-    NumPy makes (n, n) of numbers (n,) and (n, 1), the shapes that targets and predictions of one number often have.
+    Targets and predictions of a model with one output often have the shapes (n,) and (n, 1), of which NumPy makes (n, n).
     """
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         targets = [given.shape for given in inputs if isinstance(given, GivenTargets)]
         others = [np.shape(given) for given in inputs if not isinstance(given, GivenTargets)]
-        crosses = method == "__call__" and ufunc.signature is None
-        if crosses and any(_crossed(ours, theirs) for ours in targets for theirs in others):
+        elementwise = method == "__call__" and ufunc.signature is None
+        if elementwise and any(_broadcast_to_pairs(ours, theirs) for ours in targets for theirs in others):
             msg = (
                 f"`y_true` has shape {targets[0]} and meets {others[0]}, of which NumPy would make every pair: pass y "
                 "in the shape of the outputs, or bring one of them into the shape of the other, such as by "
                 "`y_pred[:, 0]` or `y_true.reshape(-1, 1)`"
             )
             raise ValueError(msg)
-        inputs = tuple(_plain(given) for given in inputs)
+        inputs = tuple(_plain_array(given) for given in inputs)
         if "out" in options:
-            options["out"] = tuple(_plain(given) for given in options["out"])
+            options["out"] = tuple(_plain_array(given) for given in options["out"])
         result = getattr(ufunc, method)(*inputs, **options)
         same = isinstance(result, np.ndarray) and result.shape in targets
         return result.view(GivenTargets) if same else result
 
 
-def _plain(value: Any) -> Any:
+def _plain_array(value: Any) -> Any:
     return value.view(np.ndarray) if isinstance(value, GivenTargets) else value
 
 
-def _crossed(ours: Shape, theirs: Shape) -> bool:
-    """Whether the shapes are (n,) and (n, 1), n being more than 1."""
+def _broadcast_to_pairs(ours: Shape, theirs: Shape) -> bool:
+    """Returns whether one shape is (n,) and the other (n, 1), with n > 1."""
     shorter, longer = sorted((ours, theirs), key=len)
     return len(shorter) == 1 and shorter[0] > 1 and longer == (*shorter, 1)
 
 
 class Form(NamedTuple):
-    """How targets were given."""
+    """The form in which the user gave targets, which restores them for losses and metrics in Python."""
 
     shape: Shape = ()
-    """Of one sample's."""
+    """The shape of the targets of one sample."""
     dtype: np.dtype[Any] = np.dtype(np.float32)
     kept: NDArray[np.float32] | None = None
-    """The targets (n, ...), where their shape is one that only a loss of the user's can read; the core has zeros then."""
+    """The targets (n, ...), if only a loss of the user's can read their shape. The core has zeros instead. Else None."""
     outputs: Shape = ()
-    """The shape of one of the model's outputs for them."""
+    """The shape of the model's output for one sample."""
 
     weights: NDArray[np.float32] | None = None
-    """Sample weights (n, ..., outputs), where there is one for each output, which only a loss in NumPy can use; the core
-    has none then."""
+    """Sample weights (n, ..., outputs), if there is one for each output, which only a loss in Python can use. The core has
+    none instead. Else None."""
 
     def part(self, index: slice | NDArray[np.integer]) -> Form:
-        """The same of some samples."""
+        """Returns the form of some of the samples."""
         kept, weights = (None if array is None else array[index] for array in (self.kept, self.weights))
         return self._replace(kept=kept, weights=weights)
 
     def shaped(self, batch: TargetsOfStep) -> NDArray[Any]:
-        """The targets of a host step in the shape in which they were given."""
+        """Returns the targets of a host step in the shape in which the user gave them."""
         targets: NDArray[Any] = batch["y_true"]
         if self.kept is not None:
             targets = self.kept[batch["indices"]]
         return targets.reshape(-1, *self.shape).view(GivenTargets)
 
     def restored(self, batch: TargetsOfStep) -> NDArray[Any]:
-        """The same with whole numbers as such; what has 64 bits gets 32, as in Keras."""
+        """Returns the same in the dtype in which the user gave them; as in Keras, 64 bits become 32, and floats float32."""
         dtype = {"i8": np.int32, "u8": np.uint32}.get(self.dtype.str[1:], self.dtype)
         return self.shaped(batch).astype(np.float32 if self.dtype.kind == "f" else dtype)
 
 
-def counted_of(batch: TargetsOfStep, predictions: NDArray[Any]) -> NDArray[np.float32] | None:
-    """What the rows of `predictions` (n, ..., outputs) count for as far as masks go, (n, ...) of 0 and 1; None: all."""
+def mask_of_batch(batch: TargetsOfStep, predictions: NDArray[Any]) -> NDArray[np.float32] | None:
+    """Returns the mask for the rows of `predictions` (n, ..., outputs): (n, ...), 1 to keep, 0 to skip; None without one."""
     mask: NDArray[np.float32] | None = batch["mask"]
     return None if mask is None else mask.reshape(predictions.shape[:-1])
 
 
-def weighed(counted: NDArray[np.float32], weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """`counted` (n, ...) times `weights` (n,), (n, ...) or (n, ..., outputs), where there are some."""
+def masked_weights(mask: NDArray[np.float32], weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """Returns `mask` (n, ...) times `weights` (n,), (n, ...) or (n, ..., outputs); None stands for weights of 1."""
     if weights is None:
-        return counted
-    if weights.ndim > counted.ndim:
-        return counted[..., np.newaxis] * weights
-    return counted * weights.reshape(*weights.shape, *[1] * (counted.ndim - weights.ndim))
+        return mask
+    if weights.ndim > mask.ndim:
+        return mask[..., np.newaxis] * weights
+    return mask * weights.reshape(*weights.shape, *[1] * (mask.ndim - weights.ndim))
 
 
-def weights_of(batch: TargetsOfStep, form: Form, predictions: NDArray[Any]) -> NDArray[np.float32]:
-    """The weights of a host step: (n,), or (n, ...) for each row of `predictions` or for each output."""
+def weights_of_batch(batch: TargetsOfStep, form: Form, predictions: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns the sample weights of a host step: (n,), (n, ...) for each row of `predictions`, or (n, ..., outputs)."""
     if form.weights is not None:
         by_output: NDArray[np.float32] = form.weights[batch["indices"]]
         return by_output

@@ -1,4 +1,8 @@
-"""Rows that aren't in memory as arrays that the core reads: sparse ones, and files of other numbers."""
+"""Samples that are converted block by block while they are used, since all of them at once might not fit into memory.
+
+These are the rows of sparse matrices of scipy, and of memory-mapped arrays whose dtype or layout the core can't read.
+`checked_samples` and the methods of models make them with `lazy_rows`; training and prediction ask them for blocks.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from engine._base.cpp import CompressedMatrix, Rows
 from engine._data.array_conversion import (
     Array,
     as_float32,
-    lies_readable,
+    is_readable,
     readable,
     require_finite,
     require_shape,
@@ -24,16 +28,16 @@ from engine._data.memory_maps import in_a_file, require_whole_file
 
 Index = slice | NDArray[np.intp] | NDArray[np.int32]
 
-# Of a block in memory: enough work for the core between two calls, yet within a cache or two.
+# The size of a block in memory: enough work for one call of the core, and not much more than the caches hold.
 BLOCK_BYTES = 16 << 20
 
 
 class LazyRows(ABC):
-    """Samples (n, ...); `rows[index]` has them as the core reads them.
+    """Samples (n, ...), of which `rows[index]` converts some into an array that the core can read.
 
     Args:
         count: n.
-        sample_shape: of one.
+        sample_shape: the shape of one sample.
     """
 
     def __init__(self, count: int, sample_shape: Shape) -> None:
@@ -44,16 +48,16 @@ class LazyRows(ABC):
 
     @property
     def per_block(self) -> int:
-        """Samples in `BLOCK_BYTES`."""
+        """How many samples a block of `BLOCK_BYTES` holds."""
         return max(1, BLOCK_BYTES // (4 * math.prod(self.shape[1:])))
 
     @abstractmethod
     def __getitem__(self, index: Index) -> Rows:
-        """Some rows, C-contiguous; slices have no step."""
+        """Returns some rows as a C-contiguous array. Slices have no step."""
 
     @abstractmethod
     def part(self, begin: int, end: int) -> LazyRows:
-        """Rows `begin` to `end`, as lazy as these."""
+        """Returns rows `begin` to `end` without converting them."""
 
     @property
     @abstractmethod
@@ -62,11 +66,11 @@ class LazyRows(ABC):
 
 
 class SparseMatrix(LazyRows):
-    """Rows of a matrix of scipy.sparse, which the core reads as they are; made dense for whoever asks for some here.
+    """Rows of a sparse matrix of scipy. The core reads `compressed`; `rows[index]` makes dense rows.
 
     Args:
-        rows: in the CSR format, checked, columns ascending within each row.
-        compressed: the same as the core takes them.
+        rows: a checked matrix in the CSR format, with ascending columns within each row.
+        compressed: the same matrix as an object of the core.
     """
 
     def __init__(self, rows: Any, compressed: CompressedMatrix) -> None:
@@ -77,7 +81,7 @@ class SparseMatrix(LazyRows):
         return readable(self._rows[index].toarray())
 
     def part(self, begin: int, end: int) -> SparseMatrix:
-        """Rows `begin` to `end`; scipy copies their entries."""
+        """Returns rows `begin` to `end`, whose entries scipy copies."""
         return SparseMatrix(self._rows[begin:end], self.compressed[begin:end])
 
     @property
@@ -85,19 +89,19 @@ class SparseMatrix(LazyRows):
         """The arrays of the CSR format."""
         return [self._rows.data, self._rows.indices, self._rows.indptr]
 
-    def picked(self, index: NDArray[np.intp]) -> SparseMatrix:
-        """Rows `index`; scipy copies their entries."""
+    def take(self, index: NDArray[np.intp]) -> SparseMatrix:
+        """Returns the rows `index`, whose entries scipy copies."""
         rows = self._rows[index]
         return SparseMatrix(rows, _compressed(rows))
 
 
 class MappedRows(LazyRows):
-    """Rows of a memory-mapped array of numbers that the core doesn't read, or not in the way they lie.
+    """Rows of a memory-mapped array whose dtype or layout the core can't read.
 
     Args:
         array: (n, ...).
-        name: what messages call it.
-        first: number of the first row, for messages.
+        name: the name of the argument, for messages.
+        first: the number of the first row, for messages.
     """
 
     def __init__(self, array: Array, name: str, first: int = 0) -> None:
@@ -119,14 +123,14 @@ class MappedRows(LazyRows):
         return rows
 
     def part(self, begin: int, end: int) -> MappedRows:
-        """Rows `begin` to `end`, without reading them."""
+        """Returns rows `begin` to `end` without reading them."""
         return MappedRows(self._array[begin:end], self._name, self._first + begin)
 
 
 def lazy_rows(x: object, shape: Shape | None, name: str = "x") -> LazyRows | None:
-    """`x` as lazy rows, where making an array of it at once could take more memory than there is; else None."""
+    """Returns `x` as lazy rows if converting all of it at once might take too much memory; else None."""
     if isinstance(x, np.ndarray):
-        if x.dtype.kind not in REAL or x.ndim == 0 or lies_readable(x) or not in_a_file(x):
+        if x.dtype.kind not in REAL or x.ndim == 0 or is_readable(x) or not in_a_file(x):
             return None
         array = x[:, np.newaxis] if x.ndim == 1 else np.asarray(x)
         require_shape(array.shape, shape, name)
@@ -136,33 +140,36 @@ def lazy_rows(x: object, shape: Shape | None, name: str = "x") -> LazyRows | Non
 
 
 def part_of(rows: Rows | LazyRows, begin: int, end: int) -> Rows | LazyRows:
-    """Rows `begin` to `end`, without making them readable."""
+    """Returns rows `begin` to `end` without converting them."""
     return rows.part(begin, end) if isinstance(rows, LazyRows) else rows[begin:end]
 
 
 def for_core(rows: Rows | LazyRows) -> Rows | LazyRows | CompressedMatrix:
-    """`rows` as the core takes them; lazy ones of which it takes only what they give remain so."""
+    """Returns `rows` in the form that the core reads, if it can read all of them; else the lazy rows as they are."""
     return rows.compressed if isinstance(rows, SparseMatrix) else rows
 
 
-def taken_at_once(rows: Rows | LazyRows) -> Rows | CompressedMatrix:
-    """All `rows` as the core takes them."""
-    taken = for_core(rows)
-    return taken[:] if isinstance(taken, LazyRows) else taken
+def all_for_core(rows: Rows | LazyRows) -> Rows | CompressedMatrix:
+    """Returns all `rows` in a form that the core reads, converting them if necessary."""
+    readable_rows = for_core(rows)
+    return readable_rows[:] if isinstance(readable_rows, LazyRows) else readable_rows
 
 
 def unchecked_rows(x: object, shape: Shape | None, name: str = "x") -> Rows | LazyRows:
-    """`x` as the core reads it, for a reader who looks for numbers that aren't finite; see `complaint`."""
-    if isinstance(x, np.ndarray):  # the shortest way for what comes most often
+    """Returns `x` as rows for the core, without checking that the numbers are finite.
+
+    The core checks them while it computes a prediction. If it finds one that isn't finite, `complaint` makes the message.
+    """
+    if isinstance(x, np.ndarray):  # the most frequent case, decided quickly
         array = shaped(x, shape, name)
-        if lies_readable(array):
+        if is_readable(array):
             return array if array.itemsize > 1 else array.view(np.uint8)
     lazy = lazy_rows(x, shape, name)
     return readable(shaped(x, shape, name)) if lazy is None else lazy
 
 
 def _sparse_matrix(matrix: Any, shape: Shape | None, name: str) -> SparseMatrix:
-    """A matrix of scipy.sparse in any format, checked as a whole: its entries are in memory."""
+    """Returns a sparse matrix of scipy in any format as lazy rows, after checking all entries, which are in memory."""
     if len(matrix.shape) != 2:  # noqa: PLR2004 # a matrix
         msg = f"`{name}` must be a sparse matrix (n, features), got shape {matrix.shape}"
         raise ValueError(msg)
@@ -183,9 +190,9 @@ def _sparse_matrix(matrix: Any, shape: Shape | None, name: str) -> SparseMatrix:
 
 
 def _canonical(matrix: Any, name: str) -> tuple[Any, CompressedMatrix]:
-    """`matrix` in the CSR format, the columns of every row in ascending order, each there once; also for the core."""
+    """Returns `matrix` in the CSR format, with ascending columns and no duplicates in each row, and the core's form of it."""
     try:
-        if matrix.format == "csc":  # before scipy, which takes places on trust
+        if matrix.format == "csc":  # the core checks the indices, which scipy would use unchecked in `tocsr`
             _compressed(matrix, matrix.shape[0])
         rows = matrix.tocsr()
         if len(rows.indptr) != rows.shape[0] + 1:
@@ -202,7 +209,7 @@ def _canonical(matrix: Any, name: str) -> tuple[Any, CompressedMatrix]:
 
 
 def _compressed(matrix: Any, width: int | None = None) -> CompressedMatrix:
-    """A matrix of the CSR format, or of the CSC format with `width` rows, as the core takes it."""
+    """Returns the core's form of a matrix in the CSR format, or in the CSC format with `width` rows."""
     return CompressedMatrix(
         np.ascontiguousarray(matrix.indptr),
         np.ascontiguousarray(matrix.indices),
@@ -212,8 +219,11 @@ def _compressed(matrix: Any, width: int | None = None) -> CompressedMatrix:
 
 
 def _in_order(rows: Any) -> Any:
-    """`rows` with ascending columns. scipy sorts them too, but what is there twice not in the order of `toarray`."""
-    entries = rows.indptr[-1]  # there may be more that belong to no row
+    """Returns `rows` with ascending columns, and duplicates added in the order in which `toarray` adds them.
+
+    scipy's own `sort_indices` would add them in another order, which changes the last bits.
+    """
+    entries = rows.indptr[-1]  # the arrays may hold more entries, which belong to no row
     indices, row = rows.indices[:entries], np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
     order = np.lexsort((indices, row))
     ordered = type(rows)((rows.data[order], indices[order], rows.indptr.copy()), shape=rows.shape)
@@ -222,7 +232,10 @@ def _in_order(rows: Any) -> Any:
 
 
 def require_tokens(rows: Rows | LazyRows, tokens: int | None, name: str) -> None:
-    """Raise ValueError that names the first row with something else than indices below `tokens`; None takes all."""
+    """Raises ValueError if rows hold anything but indices below `tokens`; None means that they need not be indices.
+
+    The core would use any number as an index of an embedding, so models check the samples before.
+    """
     if tokens is None:
         return
     if isinstance(rows, LazyRows):

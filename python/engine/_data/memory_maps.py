@@ -12,30 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 Files = tuple[tuple[str, NDArray[Any]], ...]
-"""Memory-mapped arrays, each with the name that messages call it."""
+"""Memory-mapped arrays, each with the name of the argument that it was passed as, for messages."""
 
 
 def in_a_file(array: NDArray[Any]) -> bool:
-    """Whether `array` is memory-mapped: it may be larger than the memory."""
+    """Returns whether `array` is memory-mapped. Such an array may be larger than the memory."""
     return _mapped(array) is not None
 
 
 def require_whole_file(array: NDArray[Any], name: str) -> None:
-    """Raise OSError where the file of a memory-mapped `array` has become shorter than the array.
+    """Raises OSError if the file of a memory-mapped `array` has become shorter than the array.
 
-    Reading the missing part would end the process with SIGBUS, so this is called before each stretch of reading.
+    Reading the missing part would end the process with SIGBUS, so this is called before rows are read.
 
     Args:
-        array: any array; only those that are memory-mapped are looked at.
-        name: what messages call it.
+        array: any array; those that are not memory-mapped pass.
+        name: the name of the argument, for messages.
     """
-    if array.base is None:  # the shortest way for what comes most often
+    if array.base is None:  # the most frequent case, decided quickly
         return
     mapped = _mapped(array)
     if mapped is None:
         return
     end = np.lib.array_utils.byte_bounds(array)[1] - np.lib.array_utils.byte_bounds(mapped)[0]
-    expected, found = mapped.offset + end, cast(Any, mapped.base).size()  # an mmap asks the file
+    expected, found = mapped.offset + end, cast(Any, mapped.base).size()  # `size` of an mmap asks the file
     if found < expected:
         msg = (
             f"the file of `{name}`, {mapped.filename or 'memory-mapped'}, has become shorter while it was in use: "
@@ -45,18 +45,18 @@ def require_whole_file(array: NDArray[Any], name: str) -> None:
 
 
 def _mapped(array: NDArray[Any]) -> np.memmap[Any, Any] | None:
-    """The array of a whole memory map that `array` is a view of; None if it isn't one."""
+    """Returns the `np.memmap` that `array` is a view of, with the whole mapped part of the file; None without one."""
     owner: object = array
     found = None
     while isinstance(owner, np.ndarray):
         if isinstance(owner, np.memmap):
             found = owner
         owner = owner.base
-    # The owner is an mmap then, whose module takes time to import.
+    # `owner` is now an object of the class `mmap.mmap`. It is recognized by `size`, since importing `mmap` takes time.
     return found if found is not None and found.base is owner and hasattr(owner, "size") else None
 
 
 def require_whole_files(files: Files) -> None:
-    """Raise OSError where a file has become shorter than the array that is mapped to it."""
+    """Raises OSError if a file has become shorter than the array that is mapped to it."""
     for name, array in files:
         require_whole_file(array, name)

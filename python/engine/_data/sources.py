@@ -1,4 +1,8 @@
-"""Samples with their targets and weights: how they are split, weighed, and handed to the core."""
+"""What training and evaluation iterate over: sources, which yield chunks of batches for the core.
+
+`Samples` is the source for arrays. It also splits off validation samples and applies class weights. The other source is
+`Stream` in `batch_streams`. `checked_samples` makes samples, and `batch_iteration` asks a source for its chunks.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ Shuffle = Literal["none", "rows", "batches"]
 
 
 class Batches(NamedTuple):
-    """Samples that the core goes through in one call, cut into batches."""
+    """A data set of the core with the size and the order of its batches: the arguments of `Program.begin` and `Run.feed`."""
 
     dataset: Dataset
     batch_size: int
@@ -33,7 +37,14 @@ class Batches(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Batches, how their targets were given, the memory-mapped arrays that they are read from, the shape of one sample."""
+    """Some batches of a pass over a source.
+
+    Attributes:
+        batches: what the core reads.
+        form: the form in which the user gave the targets.
+        files: the memory-mapped arrays that the batches are read from.
+        sample_shape: the shape of one sample.
+    """
 
     batches: Batches
     form: Form
@@ -42,12 +53,12 @@ class Chunk(NamedTuple):
 
 
 class Source(ABC):
-    """What training and evaluation go through, pass by pass."""
+    """Samples with targets and weights that can be iterated over, pass by pass."""
 
     @property
     @abstractmethod
     def count(self) -> int | None:
-        """Samples in a pass; None if nobody knows."""
+        """The number of samples in a pass; None if it is unknown."""
 
     @property
     @abstractmethod
@@ -57,31 +68,36 @@ class Source(ABC):
     @property
     @abstractmethod
     def feature_names(self) -> list[str] | None:
-        """The names of the columns, in the order in which the core gets them; None for samples without names."""
+        """The names of the columns in the order in which the core reads them; None for samples without names."""
 
     @abstractmethod
     def steps(self, batch_size: int) -> int | None:
-        """Batches in a pass; None if nobody knows."""
+        """Returns the number of batches in a pass; None if it is unknown."""
 
     @abstractmethod
     def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
-        """One pass; `shuffle` is None for an evaluation, which draws no random numbers."""
+        """Yields the batches of one pass, in chunks.
+
+        Args:
+            batch_size: samples in a batch.
+            shuffle: how the order changes. None is for evaluations, which draw no random numbers.
+        """
 
     @abstractmethod
     def with_class_weight(self, class_weight: object) -> Source:
-        """The same samples, each weighing as much more as its class does; None changes nothing."""
+        """Returns a source whose sample weights are multiplied by the weights of the classes; None changes nothing."""
 
 
 class Samples(Source):
-    """Checked rows with their targets and weights, which stay as they are.
+    """The source for arrays: checked rows with their targets and weights. It is immutable.
 
     Args:
         x: (n, ...).
         y: class indices (n, ...) or targets (n, ..., outputs).
         sample_weight: (n,) or (n, ...), or None.
-        form: how the targets were given.
-        files: the memory-mapped arrays that the others are views of.
-        feature_names: of the columns of `x`; None without names.
+        form: the form in which the user gave the targets.
+        files: the memory-mapped arrays that the other arrays are views of.
+        feature_names: the names of the columns of `x`; None without names.
     """
 
     def __init__(
@@ -96,14 +112,14 @@ class Samples(Source):
     ) -> None:
         self.x, self.y, self.sample_weight, self.form = x, y, sample_weight, form
         self.files, self._feature_names = files, feature_names
-        self._kept: Dataset | None = None
+        self._core_dataset: Dataset | None = None  # made on first use
 
     def __len__(self) -> int:
         return len(self.x)
 
     @property
     def count(self) -> int:
-        """Samples in a pass."""
+        """The number of samples in a pass."""
         return len(self.x)
 
     @property
@@ -113,15 +129,15 @@ class Samples(Source):
 
     @property
     def feature_names(self) -> list[str] | None:
-        """The names of the columns; None without names."""
+        """The names of the columns of `x`; None without names."""
         return self._feature_names
 
     def steps(self, batch_size: int) -> int:
-        """Batches in a pass."""
+        """Returns the number of batches in a pass."""
         return math.ceil(len(self) / batch_size)
 
     def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
-        """All at once, or a block after the other of rows that must be made readable."""
+        """Yields all batches as one chunk; of rows that have to be converted one chunk for each block."""
         seed, stream = (0, 0) if shuffle is None else next_key()
         x = for_core(self.x)
         if isinstance(x, LazyRows):
@@ -131,21 +147,21 @@ class Samples(Source):
             yield Chunk(batches, self.form, self.files, self.sample_shape)
 
     def part(self, begin: int, end: int) -> Samples:
-        """Samples `begin` to `end`, without copying."""
+        """Returns samples `begin` to `end` without copying them."""
         weights = None if self.sample_weight is None else self.sample_weight[begin:end]
         form = self.form.part(slice(begin, end))
         return self._with(part_of(self.x, begin, end), self.y[begin:end], weights, form)
 
     def first(self, batches: int | None, batch_size: int) -> Samples:
-        """The samples of the first `batches` batches; None takes all."""
+        """Returns the samples of the first `batches` batches, or all for None."""
         return self if batches is None else self.part(0, batches * batch_size)
 
     def split(self, share: float, stratify: bool) -> tuple[Samples, Samples]:
-        """Samples for training, and the last ones for validation.
+        """Returns samples for training and samples for validation, which are the last ones.
 
         Args:
-            share: of the last ones, in (0, 1).
-            stratify: whether to take the last ones of every class, which copies the rows.
+            share: the share of the validation samples, in (0, 1).
+            stratify: whether to take this share of every class, the last samples of each. This copies the rows.
         """
         if stratify:
             return self._stratified(share)
@@ -155,7 +171,7 @@ class Samples(Source):
         return self.part(0, cut), self.part(cut, len(self))
 
     def with_class_weight(self, class_weight: object) -> Samples:
-        """The same samples, each weighing as much more as its class does; None changes nothing."""
+        """Returns samples whose weights are multiplied by the weights of their classes; None changes nothing."""
         if class_weight is None:
             return self
         self._require_classes("class_weight")
@@ -169,16 +185,16 @@ class Samples(Source):
         return self._with(self.x, self.y, weights, self.form)
 
     def _with(self, x: Rows | LazyRows, y: Targets, sample_weight: Float32 | None, form: Form) -> Samples:
-        """Samples made of these, with the same names and files."""
+        """Returns samples of these arrays, with the same feature names and files."""
         return Samples(x, y, sample_weight, form, files=self.files, feature_names=self._feature_names)
 
     def _dataset(self, x: Rows | CompressedMatrix) -> Dataset:
-        """The samples as the core takes them; the same object every time, as it keeps what it finds out."""
-        if self._kept is None:
-            # Records of a file's rows might not fit into memory.
+        """Returns the core's data set. It is made once, since the core keeps in it what it learns about the rows."""
+        if self._core_dataset is None:
+            # With `records` the core stores something for each row, which might not fit into memory for a large file.
             in_memory = isinstance(x, CompressedMatrix) or not in_a_file(x)
-            self._kept = Dataset(x, self.y, self.sample_weight, records=in_memory)
-        return self._kept
+            self._core_dataset = Dataset(x, self.y, self.sample_weight, records=in_memory)
+        return self._core_dataset
 
     def _blocks(self, x: LazyRows, batch_size: int, order: NDArray[np.int32] | None) -> Iterator[Chunk]:
         rows = max(1, x.per_block // batch_size) * batch_size
@@ -191,7 +207,7 @@ class Samples(Source):
     def _order(
         self, batch_size: int, shuffle: Shuffle | None, seed: int, stream: int
     ) -> NDArray[np.int32] | None:
-        """The order in which the core would take the samples of a pass."""
+        """Returns the order of the samples in a pass, which is that of the core for the same key; None for their own order."""
         if shuffle in (None, "none"):
             return None
         order = permutation(seed, stream, len(self))
@@ -212,16 +228,16 @@ class Samples(Source):
             last[rows[max(1, math.floor(len(rows) * (1.0 - share))) :]] = True
         if not last.any():
             raise ValueError(_one_sided(share, len(self), "validation"))
-        return self._picked(np.flatnonzero(~last)), self._picked(np.flatnonzero(last))
+        return self._take(np.flatnonzero(~last)), self._take(np.flatnonzero(last))
 
     def _require_classes(self, argument: str) -> None:
         if self.form.kept is not None:
             msg = f"`{argument}` needs targets that stand for classes, but only the loss can read those of shape {self.form.shape}"
             raise ValueError(msg)
 
-    def _picked(self, index: NDArray[np.intp]) -> Samples:
+    def _take(self, index: NDArray[np.intp]) -> Samples:
         weights = None if self.sample_weight is None else self.sample_weight[index]
-        x = self.x.picked(index) if isinstance(self.x, SparseMatrix) else self.x[index]
+        x = self.x.take(index) if isinstance(self.x, SparseMatrix) else self.x[index]
         return self._with(x, self.y[index], weights, self.form.part(index))
 
 
@@ -230,19 +246,19 @@ def _one_sided(share: float, count: int, side: str) -> str:
 
 
 def _classes(targets: Targets) -> Array:
-    """The class of each row (n, ...): the index itself, the largest output, or what one output rounds to."""
+    """Returns the class of each target, (n, ...): the class index, the largest output, or a single output, rounded."""
     if targets.dtype == np.int32:
         return targets
     return targets.argmax(axis=-1) if targets.shape[-1] > 1 else np.rint(targets[..., 0])
 
 
 def _class_weights(value: object, targets: Targets) -> Float32:
-    """The weight of each row's class; classes that `value` leaves out weigh 1."""
+    """Returns the weight of each target's class. Classes that are missing in `value` have the weight 1."""
     classes = _classes(targets)
     if isinstance(value, str) and value == "balanced":
-        _, places, counts = np.unique(classes, return_inverse=True, return_counts=True)
+        _, inverse, counts = np.unique(classes, return_inverse=True, return_counts=True)
         balanced = (classes.size / (len(counts) * counts)).astype(np.float32)
-        return balanced[places].reshape(classes.shape)
+        return balanced[inverse].reshape(classes.shape)
     if not isinstance(value, Mapping):
         msg = f"`class_weight` must be a dict of class index -> weight, or 'balanced', got {value!r}"
         raise TypeError(msg)
@@ -260,12 +276,12 @@ def _class_weights(value: object, targets: Targets) -> Float32:
 def unpacked(
     data: object, name: str, expected: str = "(x, y) or (x, y, sample_weight)"
 ) -> tuple[Any, Any, Any]:
-    """x, y and sample_weight of a tuple or list of two or three; what is missing is None.
+    """Returns x, y and sample_weight of a tuple or list (x, y) or (x, y, sample_weight); the last may be None.
 
     Args:
-        data: the tuple.
-        name: what messages call it.
-        expected: what messages say it should be.
+        data: the tuple or list.
+        name: the name of the argument, for messages.
+        expected: what messages say that it should be.
     """
     parts = data if isinstance(data, (tuple, list)) else ()
     if len(parts) not in (2, 3):

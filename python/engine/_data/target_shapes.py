@@ -1,4 +1,8 @@
-"""Targets of losses and metrics that are called by hand: brought into the shape of the predictions, or refused."""
+"""Brings targets and sample weights into the shape of predictions, or says which shape was expected.
+
+Losses and metrics use this when a script calls them with arrays, as in `loss(y_true, y_pred)`. For the targets of `fit`
+and `evaluate` see `checked_samples`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine._base import checks
 
-# As losses compute with it.
+# The same number in the dtype of losses.
 EPSILON = np.float32(checks.EPSILON)
 
 
 def like_predictions(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[np.float32]:
-    """`y_true` as float32 in the shape of `predictions`; an axis of length 1 at the end may be missing.
+    """Returns `y_true` as float32 in the shape of `predictions`. A last axis of length 1 may be missing or too many.
 
     Raises:
         ValueError: if the shapes differ otherwise.
@@ -28,10 +32,10 @@ def like_predictions(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[np
 
 
 def paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Targets and predictions as float32 of one shape, the longer of the two.
+    """Returns targets and predictions as float32 of one shape, with the larger number of axes of the two.
 
     Raises:
-        ValueError: if they differ by more than an axis of length 1 at the end.
+        ValueError: if the shapes differ by more than a last axis of length 1.
     """
     predictions, targets = np.asarray(y_pred, np.float32), np.asarray(y_true, np.float32)
     if targets.ndim > predictions.ndim:
@@ -40,10 +44,10 @@ def paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[np.float32], N
 
 
 def class_indices_like(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[np.intp]:
-    """`y_true` (n, ...) or (n, ..., 1) as class indices for `predictions` (n, ..., classes).
+    """Returns `y_true`, (n, ...) or (n, ..., 1), as class indices for `predictions` (n, ..., classes).
 
     Raises:
-        ValueError: if the shape is another, or an entry is no index of a class.
+        ValueError: for any other shape, or if an entry is no class index.
     """
     labels = np.asarray(y_true)
     samples, classes = predictions.shape[:-1], predictions.shape[-1]
@@ -59,9 +63,9 @@ def class_indices_like(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[
 
 
 def weights_like(sample_weight: ArrayLike | None, values: NDArray[Any]) -> NDArray[np.float64]:
-    """`sample_weight` (n,), (n, 1) or (n, ...) in the shape of `values` (n, ...); ones for None.
+    """Returns `sample_weight`, (n,), (n, 1) or (n, ...), in the shape of `values` (n, ...); ones for None.
 
-    One value for a whole batch takes weights of any shape, as they are.
+    If `values` is a single number, one for the whole batch, weights of any shape are returned as they are.
 
     Raises:
         ValueError: if there is not one weight per sample, or per value.
@@ -80,9 +84,10 @@ def weights_like(sample_weight: ArrayLike | None, values: NDArray[Any]) -> NDArr
 
 
 def aligned(y_true: NDArray[Any], y_pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Targets and predictions (n, ..., 1) with as many axes, as Keras brings them there for functions.
+    """Returns targets and predictions with the same number of axes, as Keras does before it calls a loss function.
 
-    Targets (n,) become (n, 1); to those with more axes the predictions are fitted, which lose their last.
+    Only predictions (n, ..., 1) for targets without the last axis are changed. Targets (n,) become (n, 1); if the targets
+    have more axes, the predictions lose their last one instead.
     """
     if y_true.ndim != y_pred.ndim - 1 or y_pred.shape[-1] != 1:
         return y_true, y_pred

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from engine._base.checks import Shape
 from engine._base.cpp import Program, Run, Totals
 from engine._base.random_state import go_to, position
-from engine._data.batch_streams import tell
+from engine._data.batch_streams import call_hook
 from engine._data.given_targets import Form
 from engine._data.memory_maps import Files, require_whole_files
 from engine._data.sources import Chunk, Shuffle, Source
@@ -131,7 +131,7 @@ class Passes:
 
         Call it after `ready` or `skip_to`.
         """
-        tell(self._source, "on_epoch_begin")
+        call_hook(self._source, "on_epoch_begin")
         taken, self.taken = self.taken, 0
         self._origin = self._before + self._done - taken
         if not taken:
@@ -147,7 +147,7 @@ class Passes:
             self.require_whole_files()
             yield self._begun(), batches, self._form
             self._done, taken = batches.stop, taken + count
-        tell(self._source, "on_epoch_end")
+        call_hook(self._source, "on_epoch_end")
 
     def _begun(self) -> Run:
         if self._run is None:

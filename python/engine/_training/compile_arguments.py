@@ -14,7 +14,7 @@ from engine._base.checks import Shape, real, text_of_shape
 from engine._base.cpp import Float32, Program, Totals
 from engine._base.host_steps import Penalty, RunHost, RunStep
 from engine._base.registered_objects import overrides
-from engine._data.given_targets import Form, counted_of, weighed, weights_of
+from engine._data.given_targets import Form, mask_of_batch, masked_weights, weights_of_batch
 from engine._training.penalties_and_constraints import answer
 from engine.callbacks.base import Logs
 from engine.losses.base import REDUCTIONS, FunctionLoss
@@ -228,12 +228,12 @@ class Compiled:
                     own._run(step, form, weight, form.outputs)
                 return None
             y_pred = step["y_pred"].reshape(-1, *(form.outputs or (1,))).copy()
-            y_true, weights_given = form.restored(step), weights_of(step, form, y_pred)
-            mask = None if step["training"] else counted_of(step, y_pred)  # as in Keras on JAX
+            y_true, weights_given = form.restored(step), weights_of_batch(step, form, y_pred)
+            mask = None if step["training"] else mask_of_batch(step, y_pred)  # as in Keras on JAX
             for metric, weighted in on_host:
                 sample_weight = weights_given if weighted else None
                 if metric._respects_mask and mask is not None:
-                    sample_weight = weighed(mask, sample_weight)
+                    sample_weight = masked_weights(mask, sample_weight)
                 metric.update_state(y_true, y_pred, sample_weight=sample_weight)
             return None
 

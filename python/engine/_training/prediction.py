@@ -10,7 +10,7 @@ import numpy as np
 
 from engine._base.checks import Shape
 from engine._base.cpp import Float32, Program, Rows
-from engine._data.batch_streams import raw_batches, tell
+from engine._data.batch_streams import call_hook, raw_batches
 from engine._data.lazy_rows import LazyRows, for_core
 from engine._data.memory_maps import require_whole_files
 from engine._printing.progress import Progress
@@ -160,7 +160,7 @@ def predict_stream(
     with callbacks.at_work():
         callbacks.start("predict")
         callbacks.call("on_predict_begin")
-        tell(x, "on_epoch_begin")
+        call_hook(x, "on_epoch_begin")
         for number, batch in enumerate(islice(raw_batches(x), steps)):
             callbacks.call("on_predict_batch_begin", number)
             outputs.append(outputs_of(_inputs(batch), f"batch {number} x"))
@@ -168,7 +168,7 @@ def predict_stream(
             progress.update(number + 1, {})
             if callbacks.stopped("predict"):
                 break
-        tell(x, "on_epoch_end")
+        call_hook(x, "on_epoch_end")
         if not outputs:
             msg = f"`x`, of type {type(x).__name__}, yields no batches: it must yield one at least"
             raise ValueError(msg)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine._base.host_steps import LossStep
 from engine._base.spec import registered_or_same, snake_case
-from engine._data.given_targets import Form, counted_of, weighed, weights_of
+from engine._data.given_targets import Form, mask_of_batch, masked_weights, weights_of_batch
 from engine._data.target_shapes import aligned
 from engine.losses.base import REDUCTIONS, BatchLoss, Loss, registry
 
@@ -96,7 +96,7 @@ class HostLoss(Loss):
         given = form.shaped(batch), y_pred
         y_true, predicted = aligned(*given) if self._aligns else given
         losses = np.asarray(self.compute(y_true, predicted))
-        weights, counted = weights_of(batch, form, y_pred), counted_of(batch, y_pred)
+        weights, counted = weights_of_batch(batch, form, y_pred), mask_of_batch(batch, y_pred)
         share = self._shares if form.weights is None else self._shares_by_output
         shares, scale = share(losses, weights, counted, y_pred.shape, factor)
         if self._counts is not None and form.weights is None:
@@ -144,7 +144,7 @@ class HostLoss(Loss):
         rows, groups = shape[:-1], math.prod(shape[1:-1])
         plain, summed = counted is None and bool((weights == 1).all()), REDUCTIONS[self.reduction] == "sum"
         if counted is not None:
-            weights = weighed(counted, weights)
+            weights = masked_weights(counted, weights)
         by_row = np.broadcast_to(weights.reshape(*weights.shape, *[1] * (len(rows) - weights.ndim)), rows)
         divisor = {
             "mean": float(by_row.size if counted is None else counted.sum()),
@@ -189,7 +189,7 @@ class HostLoss(Loss):
             )
             raise ValueError(msg)
         width, rows = shape[-1], math.prod(shape[:-1])
-        within = (weights if counted is None else weighed(counted, weights)).astype(float)
+        within = (weights if counted is None else masked_weights(counted, weights)).astype(float)
         counting = rows if counted is None else float(counted.sum())
         reduction, total = REDUCTIONS[self.reduction], float(np.cumsum(within)[-1])
         # What a row's sum is multiplied by; the core divides means by the number of rows that count.

@@ -54,9 +54,9 @@ from engine._data.array_conversion import (
     require_sample_shape,
     sample_shape_of_none,
 )
-from engine._data.batch_streams import Stream, batches_of, yields_batches
+from engine._data.batch_streams import Stream, number_of_batches, yields_batches
 from engine._data.frames import feature_names, in_order_of
-from engine._data.lazy_rows import LazyRows, part_of, require_tokens, taken_at_once, unchecked_rows
+from engine._data.lazy_rows import LazyRows, all_for_core, part_of, require_tokens, unchecked_rows
 from engine._data.sources import Samples, Source, unpacked
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
 from engine._training.checked_samples import Targeting, checked_samples, rows_of
@@ -672,7 +672,9 @@ class Model(Part, SaysWhatIsLeftOut):
         if self._suspect:
             self._warn_of_weights("predict()")
         if yields_batches(x):
-            return self._predict_stream(x, _capped_steps(limit, batches_of(x)), verbose, callbacks, out)
+            return self._predict_stream(
+                x, _capped_steps(limit, number_of_batches(x)), verbose, callbacks, out
+            )
         x = self._input_in(x, "x", self._feature_names)
         rows = unchecked_rows(x, self._sample_shape)
         require_tokens(rows, self._tokens, "x")
@@ -732,7 +734,7 @@ class Model(Part, SaysWhatIsLeftOut):
             msg = "`out` needs samples whose number is known, but `x` yields batches: leave it out"
             raise ValueError(msg)
         hooks = CallbackList(callbacks)
-        with Progress(hooks.verbose_beside(verbose), steps or batches_of(x), PATIENCE) as progress:
+        with Progress(hooks.verbose_beside(verbose), steps or number_of_batches(x), PATIENCE) as progress:
             hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
             return predict_stream(self._outputs, x, steps, hooks, progress)
 
@@ -796,7 +798,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return self._by_layer(array, training)
         seed = next_sampling(self) if training else 0
         try:
-            outputs = program.predict(taken_at_once(rows), None, True, bool(training), seed)
+            outputs = program.predict(all_for_core(rows), None, True, bool(training), seed)
             return self._shaped(outputs, rows.shape[1:])
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
