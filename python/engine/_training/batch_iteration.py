@@ -1,4 +1,8 @@
-"""How training and evaluation go over their samples: passes, cut into epochs."""
+"""Iteration over the batches of a source, epoch by epoch, in runs of the core.
+
+A pass takes every sample of the source once. An epoch is a pass, or `steps_per_epoch` batches, after which the next epoch
+continues in the same pass. The trainer, the backups of a training, and the solver of `engine.sklearn` use this.
+"""
 
 from __future__ import annotations
 
@@ -18,28 +22,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Place(NamedTuple):
-    """Where a training is in its data."""
+class DataPosition(NamedTuple):
+    """How far a training has come in its data."""
 
     began: tuple[int, int]
-    """Where random numbers were as the pass began."""
+    """The random state at the beginning of the pass."""
     passed: int
-    """Batches of the pass."""
+    """The number of batches of the pass that were used."""
     taken: int
-    """Batches of the epoch."""
+    """The number of batches of the epoch that were used."""
 
 
-class Passes:
-    """Goes over samples again and again, each time in a new order.
+class BatchIterator:
+    """Iterates over the batches of a source for any number of epochs, each pass in a new order.
 
     Args:
-        program_for: gives the program that runs samples of a shape.
-        mode: whether it learns.
+        program_for: returns the program for samples of a shape.
+        mode: whether the runs train or evaluate.
         source: the samples.
-        batch_size: of batches, where the source doesn't come in some.
+        batch_size: samples in a batch, unless the source yields batches itself.
         shuffle: how the order changes; None for an evaluation.
-        steps: batches of an epoch; the next goes on where it ended. None takes a whole pass.
-        steps_name: what messages call `steps`.
+        steps: batches in an epoch; None makes an epoch of each pass.
+        steps_name: the name of the argument `steps`, for messages.
     """
 
     def __init__(
@@ -58,44 +62,44 @@ class Passes:
         self._steps_name = steps_name
         self._chunks: Iterator[Chunk] | None = None
         self._run: Run | None = None
-        self._sample_shape: Shape = ()  # of the samples that it takes
+        self._sample_shape: Shape = ()  # the shape of the samples that `_run` reads
         self.program: Program | None = None
-        self._form = Form()  # of its targets
-        self._files: Files = ()  # that it is read from
-        self._done = 0  # batches of the chunk that `_run` has
-        self._before = 0  # batches of the pass in chunks before
-        self._origin = 0  # batches of the pass before the epoch
-        self.taken = 0  # batches of the next epoch that an earlier training has taken
-        self._began = (0, 0)  # where random numbers were as the pass began
+        self._form = Form()  # the form of the targets of the chunk that `_run` reads
+        self._files: Files = ()  # the memory-mapped arrays that this chunk is read from
+        self._done = 0  # the number of batches of this chunk that were used
+        self._before = 0  # the number of batches of the pass in earlier chunks
+        self._origin = 0  # the number of batches of the pass before the epoch
+        self.taken = 0  # the number of batches of the next epoch that the training before a restart has used
+        self._began = (0, 0)  # the random state at the beginning of the pass
 
     @property
     def totals(self) -> Totals:
-        """Sums over the epoch so far; there must have been a batch."""
-        return self._begun().totals
+        """The sums of loss and metrics over the epoch so far. There must have been a batch."""
+        return self._current_run().totals
 
-    def ready(self) -> bool:
-        """Whether the data has another batch, for which a new pass may begin."""
+    def has_next(self) -> bool:
+        """Returns whether there is another batch, if necessary in a new pass, which begins then."""
         if not self._left() and not self._next_chunk():
             self._chunks = None
             self._next_chunk()
         return self._left() > 0
 
-    def place(self, taken: int) -> Place:
-        """Where training is, after so many batches of an epoch; 0 for the end of the last one."""
+    def data_position(self, taken: int) -> DataPosition:
+        """Returns how far training has come after `taken` batches of an epoch; 0 means the end of the last epoch."""
         if self._chunks is None:
-            return Place(self._began, 0, taken)
-        return Place(self._began, self._origin + taken if taken else self._before + self._done, taken)
+            return DataPosition(self._began, 0, taken)
+        return DataPosition(self._began, self._origin + taken if taken else self._before + self._done, taken)
 
-    def skip_to(self, place: Place, totals: Totals, backup: Path) -> None:
-        """Begin where an earlier training was; random numbers stay where they are.
+    def skip_to(self, place: DataPosition, totals: Totals, backup: Path) -> None:
+        """Skips the batches that an earlier training has used. The random state does not change.
 
         Args:
-            place: what its `place` returned.
-            totals: its sums over the epoch so far, if it was in one, whose rest is then the next epoch.
-            backup: the file that tells both.
+            place: what `data_position` returned in that training.
+            totals: its sums over the unfinished epoch. The next epoch is the rest of it.
+            backup: the file that holds both, for messages.
 
         Raises:
-            ValueError: if there are fewer batches than there were, or the sums are those of other metrics.
+            ValueError: if the source has fewer batches than before, or the sums are those of other metrics.
         """
         now = position()
         go_to(place.began if place.passed else now)
@@ -106,13 +110,13 @@ class Passes:
         self.taken = place.taken
         if place.taken:
             try:
-                self._begun().resume_totals(totals)
+                self._current_run().resume_totals(totals)
             except ValueError as error:
                 msg = f"{backup}: the sums of losses and metrics are those of other metrics: {error}"
                 raise ValueError(msg) from error
 
     def _skip(self, batches: int, backup: Path) -> None:
-        """Pass over so many batches of the pass."""
+        """Skips `batches` batches from the beginning of the pass."""
         while (left := batches - self._before - self._done) > 0:
             if not self._left() and not self._next_chunk():
                 msg = (
@@ -123,43 +127,44 @@ class Passes:
             self._done += min(left, self._left())
 
     def require_whole_files(self) -> None:
-        """Raise OSError where a memory-mapped file that the next batches are read from has become shorter."""
+        """Raises OSError if a memory-mapped file that the next batches are read from has become shorter."""
         require_whole_files(self._files)
 
     def epoch(self) -> Iterator[tuple[Run, range, Form]]:
-        """Batches of one epoch, in runs that go on where the one before ended, and how their targets were given.
+        """Yields the batches of one epoch: the run, the numbers of its next batches, and the form of their targets.
 
-        Call it after `ready` or `skip_to`.
+        The caller advances the run over these batches before it asks for the next. Call `has_next` or `skip_to` before.
         """
         call_hook(self._source, "on_epoch_begin")
         taken, self.taken = self.taken, 0
         self._origin = self._before + self._done - taken
         if not taken:
-            self._begun().reset_totals()
+            self._current_run().reset_totals()
         while self._steps is None or taken < self._steps:
             if not self._left() and not self._next_chunk():
                 self._chunks = None
                 if self._steps is not None:
-                    self._warn_of_the_end(taken)
+                    self._warn_of_short_epoch(taken)
                 break
             count = self._left() if self._steps is None else min(self._left(), self._steps - taken)
             batches = range(self._done, self._done + count)
             self.require_whole_files()
-            yield self._begun(), batches, self._form
+            yield self._current_run(), batches, self._form
             self._done, taken = batches.stop, taken + count
         call_hook(self._source, "on_epoch_end")
 
-    def _begun(self) -> Run:
+    def _current_run(self) -> Run:
         if self._run is None:
             msg = "no batch has begun"
             raise RuntimeError(msg)
         return self._run
 
     def _left(self) -> int:
+        """Returns the number of unused batches of the current chunk."""
         return 0 if self._run is None else self._run.batches - self._done
 
     def _next_chunk(self) -> bool:
-        """Feed the run with what comes next in the pass; False at its end."""
+        """Passes the next chunk of the pass to the run. Returns False at the end of the pass."""
         new = self._chunks is None
         if self._chunks is None:
             self._began, self._chunks = position(), self._source.chunks(self._batch_size, self._shuffle)
@@ -176,7 +181,7 @@ class Passes:
         return True
 
     def _begin_run(self, chunk: Chunk) -> None:
-        """Begin a run for samples of the shape of this chunk, with the totals of the run before."""
+        """Begins a run for samples of this chunk's shape, which continues the totals of the run before."""
         before = self._run
         program = self._program_for(chunk.sample_shape)
         run = program.begin(self._mode, *chunk.batches)
@@ -184,7 +189,7 @@ class Passes:
             run.resume_totals(before.totals)
         self._run, self.program, self._sample_shape = run, program, chunk.sample_shape
 
-    def _warn_of_the_end(self, taken: int) -> None:
+    def _warn_of_short_epoch(self, taken: int) -> None:
         message = (
             f"`{self._steps_name}={self._steps}` asks for more batches than the data has left; this epoch ends "
             f"after {taken}"

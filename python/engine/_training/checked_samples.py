@@ -1,4 +1,8 @@
-"""Targets and weights that suit a loss and a model, or a message that helps."""
+"""Checks samples, targets and weights against a loss and a model, and makes `Samples` of them.
+
+Models and the estimators of `engine.sklearn` call this for the data of `fit`, `evaluate` and each batch of a stream. The
+message of an error says which shape or values the loss expects.
+"""
 
 from __future__ import annotations
 
@@ -20,37 +24,37 @@ from engine.losses.custom import HostLoss
 
 
 class Targeting(NamedTuple):
-    """What decides how targets must look: the loss, and the shape of one output."""
+    """What targets have to suit: the loss, and the shape of the model's output for one sample."""
 
     loss: Loss
     output_shape: Shape
 
     @property
     def outputs(self) -> int:
-        """Numbers per output."""
+        """The number of outputs for one sample."""
         return math.prod(self.output_shape)
 
     @property
     def rows(self) -> Shape:
-        """The axes before the last, whose rows are targets each."""
+        """The axes of the output before the last one. The loss has one term for each row of the last axis."""
         return self.output_shape[:-1]
 
     @property
     def width(self) -> int:
-        """Numbers per row."""
+        """The length of the last axis of the output."""
         return self.output_shape[-1] if self.output_shape else 1
 
-    def indices(self, shape: Shape) -> bool:
-        """Whether targets of `shape`, that of one sample, can be class indices."""
+    def may_be_indices(self, shape: Shape) -> bool:
+        """Returns whether targets can be class indices, if `shape` is that of the targets of one sample."""
         return self.width > 1 and shape in (self.rows, (*self.rows, 1))
 
     def read_by_core(self, array: Array) -> bool:
-        """Whether targets `array` (n, ...) have a form that the core knows; what others mean a loss in NumPy tells."""
+        """Returns whether the core can read targets `array` (n, ...). Others are left to a loss in Python."""
         loss, shape = self.loss, array.shape[1:]
         if not isinstance(loss, HostLoss):
             return True
         fits = shape in (self.output_shape, (self.outputs,)) or (self.width == 1 and shape == self.rows)
-        indices = self.indices(shape) and not fits
+        indices = self.may_be_indices(shape) and not fits
         if not loss.as_given:
             return bool(loss._wants_indices) if indices else fits
         if indices and loss._wants_indices is not False:
@@ -59,7 +63,7 @@ class Targeting(NamedTuple):
 
 
 def rows_of(x: object, shape: Shape | None, name: str) -> Rows | LazyRows:
-    """`x` as the core reads it, now or block by block; `shape` and `name` as for `input_rows`."""
+    """Returns `x` as rows for the core, converted now or block by block; `shape` and `name` as for `input_rows`."""
     lazy = lazy_rows(x, shape, name)
     return input_rows(x, shape, name) if lazy is None else lazy
 
@@ -73,15 +77,15 @@ def checked_samples(
     *,
     feature_names: list[str] | None = None,
 ) -> Samples:
-    """Rows together with their checked targets and weights.
+    """Checks targets and weights, and returns them together with their rows.
 
     Args:
-        x: the rows, checked.
-        y: the targets, as given.
-        targeting: what they must look like.
-        sample_weight: as given, or None.
-        prefix: comes before the names in messages.
-        feature_names: of the columns of `x`; None without names.
+        x: the rows, which are checked already.
+        y: the targets, as the user gave them.
+        targeting: the loss and the output shape, which the targets have to suit.
+        sample_weight: the weights, as the user gave them, or None.
+        prefix: comes before the names of arguments in messages.
+        feature_names: the names of the columns of `x`; None without names.
     """
     if y is None:
         msg = f"`{prefix}y` is missing: training and evaluation need targets, one for each sample"
@@ -116,7 +120,7 @@ def checked_samples(
 
 
 def _files(x: Rows | LazyRows, targets: Targets, weights: Float32 | None, form: Form, prefix: str) -> Files:
-    """Those of the arrays that are memory-mapped."""
+    """Returns the arrays that are memory-mapped, with their names."""
     rows = x.arrays if isinstance(x, LazyRows) else [x]
     named = [
         *(("x", array) for array in rows), ("y", targets), ("y", form.kept),
@@ -128,7 +132,7 @@ def _files(x: Rows | LazyRows, targets: Targets, weights: Float32 | None, form: 
 
 
 def _form(y: object, array: Array, targeting: Targeting) -> Form:
-    """How `y`, which `array` was made of, has its targets; pandas' series are columns, as in Keras."""
+    """Returns the form of the targets `y`, which were converted to `array`. As in Keras, a pandas series is a column."""
     shape = array.shape[1:]
     if shape == () and hasattr(y, "to_numpy"):
         shape = (1,)
@@ -141,7 +145,7 @@ def _form(y: object, array: Array, targeting: Targeting) -> Form:
 
 
 def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.int32]:
-    """`array` (n, ...) or (n, ..., 1) as int32 class indices below the number of outputs, one for each row."""
+    """Returns `array`, (n, ...) or (n, ..., 1), as int32 class indices below the number of outputs, one for each row."""
     shape, outputs = (len(array), *targeting.rows), targeting.width
     if array.shape[1:] == targeting.output_shape and outputs != 1:
         msg = (
@@ -172,11 +176,11 @@ def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.i
 
 
 def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
-    """`array` as float32 in the shape of the outputs, (n, ..., width)."""
+    """Returns `array` as float32 in the shape of the outputs, (n, ..., width)."""
     loss, shape, outputs = targeting.loss, targeting.output_shape, targeting.outputs
     if targeting.width == 1 and array.shape[1:] == targeting.rows:
         array = array[..., np.newaxis]
-    if loss._wants_classes and targeting.indices(array.shape[1:]):
+    if loss._wants_classes and targeting.may_be_indices(array.shape[1:]):
         msg = (
             f"`{name}` has shape {array.shape}: class indices, but the loss {loss.name!r} takes one-hot labels. "
             f"Either use loss='sparse_categorical_crossentropy', or pass to_categorical({name}, {targeting.width})"
@@ -197,7 +201,7 @@ def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
 
 
 def _require_signs(targets: Float32, loss: Loss, name: str) -> None:
-    """Raise ValueError unless all are 0 or 1, or all -1 or 1: in a mix of them 0 has no meaning."""
+    """Raises ValueError unless all targets are 0 or 1, or all are -1 or 1. Beside -1 a 0 would have no meaning."""
     lowest = targets.min()
     wrong = (targets != 1) & (targets != (lowest if lowest in (-1, 0) else 0))
     if wrong.any():
@@ -210,7 +214,7 @@ def _require_signs(targets: Float32, loss: Loss, name: str) -> None:
 
 
 def _sample_weights(value: object, count: int, targeting: Targeting, name: str) -> Float32:
-    """`value` as float32 (n,), (n, ...) with one for each row of outputs, or (n, ..., outputs)."""
+    """Returns `value` as float32: (n,), (n, ...) with one weight for each row of outputs, or (n, ..., outputs)."""
     array, shape = real_array(value, name), (count, *targeting.rows)
     outputs = (count, *targeting.output_shape)
     by_row = len(shape) > 1 and array.shape in (shape, (*shape, 1))

@@ -1,4 +1,8 @@
-"""What `compile` was given: optimizer, loss and metrics, and what they mean to the core."""
+"""The arguments of `compile`: optimizer, loss and metrics, and how the core or Python computes each of them.
+
+A model makes a `Compiled` of them. It compiles the model's program, makes the host step, in which Python computes what the
+core can't, and turns the core's sums into logs.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +37,10 @@ class Compiled:
 
     Args:
         optimizer: name, object or config dict.
-        loss: name, function, object or config dict; None leaves what layers add to it.
-        loss_weights: factor of the loss, or None.
-        metric_list: metrics that leave sample weights aside.
-        weighted_metric_list: metrics that use them.
+        loss: name, function, object or config dict. With None the loss is the sum of what layers add to it.
+        loss_weights: a factor of the loss, or None.
+        metric_list: metrics without sample weights.
+        weighted_metric_list: metrics with sample weights.
     """
 
     def __init__(
@@ -49,50 +53,51 @@ class Compiled:
     ) -> None:
         self.optimizer = optimizer_registry.get(optimizer)
         loss, weight = _single(loss, "loss"), _single(loss_weights, "loss_weights")
-        self._told: set[str] = set()  # what has been warned of
+        self._warned: set[str] = set()  # the subjects of warnings that were given
         self.has_loss = loss is not None
         self.loss = loss_for_training(loss) if self.has_loss else no_loss()
         self._loss_weight = 1.0 if weight is None else real(weight, "loss_weights")
         plain = _metrics("metrics", metric_list)
         weighted = _metrics("weighted_metrics", weighted_metric_list)
         self.plan: tuple[Any, ...] = ()
-        """The arguments of `Program.compile`, empty before the first targets where these tell the loss."""
+        """The arguments of `Program.compile`; empty until the loss is resolved."""
         self._whole_batches = self._masked = False
         self._width = 1
         self._metrics = [(metric, False) for metric in plain] + [(metric, True) for metric in weighted]
         self.names = _unique_names([metric.name for metric in plain], [metric.name for metric in weighted])
         self._loss_metric = metrics.Mean("loss")
         self._resolved = [metric for metric, _ in self._metrics]
-        self._on_host: list[tuple[metrics.Metric, bool]] = []  # metrics in NumPy, and whether by weight
-        # Each metric, the same if the core adds it up, and whether its class has a `result` of its own.
+        # The metrics that Python computes, and whether they use sample weights.
+        self._python_metrics: list[tuple[metrics.Metric, bool]] = []
+        # Each metric, the same again if the core computes it (else None), and whether its class overrides `result`.
         self._results: list[tuple[metrics.Metric, CoreMetric | None, bool]] = []
-        # The loss and the metrics that were found to suit outputs of a shape, so that it isn't checked in each batch.
+        # The loss, the metrics and the output shape that `require_readable` has accepted, so that it checks each once.
         self._readable: tuple[losses.Loss, list[metrics.Metric], Shape] | None = None
-        self._host: Host | None = None
+        self._host_step: Host | None = None
         if self.settled:
             self._require_same_targets(self.loss)
 
-    def once(self, subject: str, tell: Callable[[], None]) -> None:
-        """Call `tell`, which warns of something, unless it has been called for the same subject."""
-        if subject not in self._told:
-            self._told.add(subject)
-            tell()
+    def once(self, subject: str, warn: Callable[[], None]) -> None:
+        """Calls `warn`, unless a warning of the same subject was given before."""
+        if subject not in self._warned:
+            self._warned.add(subject)
+            warn()
 
     @property
     def settled(self) -> bool:
-        """Whether the form of the targets is known; if not, the first ones tell."""
+        """Whether it is known which targets the loss reads. If not, as for "crossentropy", the first targets decide it."""
         return self.loss._wants_indices is not None
 
     @contextmanager
     def settling(self, indices: bool, outputs: int) -> Iterator[None]:
-        """Let the first targets tell which loss is meant, unless the block raises.
+        """Resolves the loss by the first targets. If the block raises, the loss is unresolved again.
 
         Args:
-            indices: whether they are class indices.
-            outputs: width of the predictions.
+            indices: whether the targets are class indices.
+            outputs: the number of outputs in a row of predictions.
 
         Raises:
-            ValueError: if a metric doesn't suit that loss.
+            ValueError: if a metric reads other targets than the resolved loss.
         """
         open_loss = self.loss
         loss = open_loss._resolve(indices, outputs)
@@ -105,14 +110,14 @@ class Compiled:
             raise
 
     def require_readable(self, shape: Shape) -> None:
-        """Raise ValueError if the loss or a metric can't read outputs of `shape`, that of one sample."""
+        """Raises ValueError if the loss or a metric can't read outputs, if `shape` is that of one sample's."""
         known = self._readable
         if known and known[0] is self.loss and known[1] is self._resolved and known[2] == shape:
             return
         readers: list[tuple[str, Any]] = [("loss", self.loss), *(("metric", one) for one in self._resolved)]
         for what, one in readers:
-            ours = isinstance(one, (FunctionLoss, CoreMetric))
-            axis = getattr(one, "axis", None) if ours else None  # which some have
+            built_in = isinstance(one, (FunctionLoss, CoreMetric))
+            axis = getattr(one, "axis", None) if built_in else None  # only some of them have it
             if axis not in (None, -1, len(shape)):
                 msg = (
                     f"`axis={axis}` of the {what} {one.name!r} is not that of a model's outputs: use axis=-1"
@@ -127,7 +132,11 @@ class Compiled:
         self._readable = self.loss, self._resolved, shape
 
     def require_own_metrics(self, shape: Shape) -> None:
-        """Raise ValueError for a metric that can't read targets of such a shape of one sample, as a loss in NumPy does."""
+        """Raises ValueError for a metric of the core, if only a loss in Python can read targets of this shape.
+
+        Args:
+            shape: the shape of the targets of one sample.
+        """
         for metric in self._resolved:
             if in_core(metric):
                 msg = (
@@ -144,17 +153,18 @@ class Compiled:
         whole_batches: bool = False,
         masked: bool = False,
     ) -> None:
-        """Compile `program`; its optimizer state starts anew.
+        """Compiles `program`, with a new optimizer state.
 
         Args:
-            program: of a model.
-            weights: that it has.
-            output_shape: of one sample.
-            whole_batches: whether a part of it, in Python, is called with a batch and may look at it as a whole.
-            masked: whether a mask leaves rows of outputs out of the loss.
+            program: the program of a model.
+            weights: the weights of the model.
+            output_shape: the shape of the output for one sample.
+            whole_batches: whether some layer in Python is called with whole batches, so that its result for a sample may
+                depend on the rest of the batch.
+            masked: whether a mask removes rows of outputs from the loss.
 
         Raises:
-            ValueError: if something doesn't suit the program; nothing has changed then.
+            ValueError: if the loss or a metric doesn't suit the program. Nothing has changed then.
         """
         self.require_readable(output_shape)
         if self.settled:
@@ -170,28 +180,28 @@ class Compiled:
             program.compile(*plan)
             self.plan, self._resolved, self._width = plan, resolved, program.output_width
         self._whole_batches, self._masked = whole_batches, masked
-        self._on_host, self._results = [], []
+        self._python_metrics, self._results = [], []
         for metric, (_, weighted) in zip(self._resolved, self._metrics, strict=True):
             own_result = overrides(type(metric), "result") if isinstance(metric, CoreMetric) else True
             if self._adds_in_core(metric, weighted):
                 self._results.append((metric, metric, own_result))
             else:
-                self._on_host.append((metric, weighted))
+                self._python_metrics.append((metric, weighted))
                 self._results.append((metric, None, own_result))
-        self._host = self._host_of(list(weights))
+        self._host_step = self._make_host_step(list(weights))
         self.optimizer._follow(program, weights)
 
     def compile_again(self, program: Program) -> None:
-        """Compile another program of the same model, for samples of another length; the optimizer stays where it is."""
+        """Compiles another program of the same model, for samples of another length. The optimizer state is kept."""
         if self.plan:
             program.compile(*self.plan)
 
     def host_for(self, form: Form) -> RunHost | None:
-        """The function for the host steps of a pass over targets of that form; None if there are no such steps."""
-        return None if self._host is None else partial(self._host, form)
+        """Returns the function for host steps with targets of this form; None if the core computes everything itself."""
+        return None if self._host_step is None else partial(self._host_step, form)
 
     def require_reduction(self) -> None:
-        """Raise ValueError if the loss is not one number per batch, which training needs."""
+        """Raises ValueError if the loss is not one number per batch, which training needs."""
         if self.loss.reduction in (None, "none"):
             msg = (
                 f"the loss {self.loss.name!r} has `reduction={self.loss.reduction!r}`, one number per sample, but "
@@ -201,36 +211,36 @@ class Compiled:
 
     @property
     def tracked(self) -> list[metrics.Metric]:
-        """The loss, as a mean, and the metrics in the order of `names`."""
+        """The metric "loss", which is the mean of the loss, and the other metrics, in the order of `names`."""
         return [self._loss_metric, *self._resolved]
 
     @property
     def depends_on_batches(self) -> bool:
-        """Whether results for the same samples differ with how they are cut into batches."""
+        """Whether loss and metrics of the same samples depend on how these are cut into batches."""
         loss = self.loss
-        if self._on_host or self._whole_batches or self._masked:
+        if self._python_metrics or self._whole_batches or self._masked:
             return True
         plain = REDUCTIONS[loss.reduction] == "mean" and loss._ignored_class is None
         return not plain or isinstance(loss, HostLoss)
 
-    def _host_of(self, weights: list[Tracked]) -> Host | None:
-        """The function for the host steps of a program with these weights; None if it has none."""
-        loss, weight, on_host = self.loss, self._loss_weight, self._on_host
-        own = loss if isinstance(loss, HostLoss) else None
-        if own is None and not on_host and not any(one.asks_python for one in weights):
+    def _make_host_step(self, weights: list[Tracked]) -> Host | None:
+        """Returns the function for the host steps of a program with these weights; None if it has none."""
+        loss, weight, python_metrics = self.loss, self._loss_weight, self._python_metrics
+        python_loss = loss if isinstance(loss, HostLoss) else None
+        if python_loss is None and not python_metrics and not any(one.asks_python for one in weights):
             return None
 
         def run(form: Form, step: RunStep) -> Penalty | Float32 | None:
             if "task" in step:
                 return answer(weights, step)
             if step["step"] == "loss":
-                if own is not None:
-                    own._run(step, form, weight, form.outputs)
+                if python_loss is not None:
+                    python_loss._run(step, form, weight, form.outputs)
                 return None
             y_pred = step["y_pred"].reshape(-1, *(form.outputs or (1,))).copy()
             y_true, weights_given = form.restored(step), weights_of_batch(step, form, y_pred)
             mask = None if step["training"] else mask_of_batch(step, y_pred)  # as in Keras on JAX
-            for metric, weighted in on_host:
+            for metric, weighted in python_metrics:
                 sample_weight = weights_given if weighted else None
                 if metric._respects_mask and mask is not None:
                     sample_weight = masked_weights(mask, sample_weight)
@@ -240,19 +250,20 @@ class Compiled:
         return run
 
     def start_pass(self) -> None:
-        """Let metrics in NumPy forget the pass before."""
+        """Resets the state of the metrics that Python computes."""
         for metric in self.own_metrics:
             metric.reset_state()
 
     @property
     def own_metrics(self) -> list[metrics.Metric]:
-        """Metrics that NumPy computes."""
-        return [metric for metric, _ in self._on_host]
+        """The metrics that Python computes."""
+        return [metric for metric, _ in self._python_metrics]
 
     def _adds_in_core(self, metric: metrics.Metric, weighted: bool) -> TypeGuard[CoreMetric]:
-        """Whether the core adds up `metric`.
+        """Returns whether the core computes `metric`.
 
-        Beside a loss in NumPy there may be one weight for each output, which the core doesn't take.
+        With a loss in Python there may be one sample weight for each output. The core can't read these, so Python computes
+        the weighted metrics then.
         """
         return in_core(metric) and not (weighted and isinstance(self.loss, HostLoss))
 
@@ -261,11 +272,11 @@ class Compiled:
             _require_same_targets(metric, loss)
 
     def logs(self, totals: Totals) -> Logs:
-        """Loss and metrics by name, in alphabetical order."""
+        """Returns loss and metrics by name, in alphabetical order."""
         return dict(sorted(zip(self.names, self._values(totals), strict=True)))
 
     def _values(self, totals: Totals) -> list[float]:
-        """Loss and metrics in the order of `names`, which the metrics remember."""
+        """Returns loss and metrics in the order of `names`, and sets the states of the metrics, so that `result` agrees."""
         self._loss_metric._hold(totals.loss_sum, totals.samples)
         values, states = [totals.loss], iter(totals.metrics)
         for metric, in_sums, own_result in self._results:
@@ -279,14 +290,14 @@ class Compiled:
         return values
 
     def direction(self, name: str) -> str | None:
-        """Whether more of what the logs call `name` is better, "up", or less, "down"; None if nobody can say."""
+        """Returns "up" if more of `name` in the logs is better, "down" if less is better, None if it is unknown."""
         if name == "loss":
             return "down"
         metric = dict(zip(self.names[1:], self._metrics, strict=True)).get(name)
         return None if metric is None else metric[0]._direction
 
     def result(self, totals: Totals, return_dict: bool) -> float | list[float] | Logs:
-        """Loss and metrics as `evaluate` returns them."""
+        """Returns loss and metrics as `evaluate` returns them."""
         if return_dict:
             return self.logs(totals)
         values = self._values(totals)
@@ -294,7 +305,7 @@ class Compiled:
 
 
 def _single(given: object, argument: str) -> object:
-    """What is meant for the one output, which Keras also takes in a list of one or a dict of one."""
+    """Returns the loss or weight for the one output of a model, which Keras also accepts in a list or dict of one."""
     if isinstance(given, (list, tuple)) or (isinstance(given, Mapping) and "class_name" not in given):
         parts = list(given.values()) if isinstance(given, Mapping) else list(given)
         if len(parts) != 1:
@@ -314,7 +325,7 @@ def _metrics(argument: str, given: object) -> list[metrics.Metric]:
 
 
 def _flat(given: object) -> Iterator[object]:
-    """What is in lists and dicts of metrics, in order; a config dict is a metric."""
+    """Yields the metrics in nested lists and dicts, in order. A config dict is a metric itself."""
     if isinstance(given, Mapping) and "class_name" not in given:
         given = list(given.values())
     if isinstance(given, (list, tuple)):
@@ -325,7 +336,7 @@ def _flat(given: object) -> Iterator[object]:
 
 
 def _unique_names(plain: Sequence[str], weighted: Sequence[str]) -> list[str]:
-    """`loss` and the names of all metrics; one that is taken becomes `accuracy_1` or `weighted_accuracy`."""
+    """Returns "loss" and the names of all metrics, made unique as in Keras: `weighted_accuracy`, `accuracy_1`."""
     names = ["loss"]
     for name, weighs in [*((name, False) for name in plain), *((name, True) for name in weighted)]:
         base = f"weighted_{name}" if weighs and name in names else name
@@ -338,7 +349,7 @@ def _unique_names(plain: Sequence[str], weighted: Sequence[str]) -> list[str]:
 
 
 def _require_same_targets(metric: metrics.Metric, loss: losses.Loss) -> None:
-    """Raise ValueError unless `metric` and `loss` read the same targets."""
+    """Raises ValueError unless `metric` and `loss` read the same targets."""
     indices = bool(loss._wants_indices)
     if not metric._suits(indices):
         form = {True: "class indices", False: "one number per output"}

@@ -1,7 +1,7 @@
-"""Warnings of models and trainings that come to nothing, each with what to do about it.
+"""Warnings about models that can't learn and trainings that fail, each with what to do about it.
 
-All of them look at what is known anyway: layers when a model is compiled, the loss when an epoch is over. No step of
-training or prediction takes longer for them.
+Models call these functions when they are compiled, trained and saved. The checks read only what is known anyway, such as
+the layers at the time of `compile` and the loss at the end of an epoch, so that no step takes longer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from engine._data.sources import Samples, Source
 from engine._training.compile_arguments import Compiled
 from engine.layers import Layer
 
-# The activation that a layer is, by its class.
+# The name of the activation that each of these layers computes.
 _ACTIVATION_LAYERS: dict[type[Layer], str] = {
     layers.ReLU: "relu",
     layers.LeakyReLU: "leaky_relu",
@@ -29,8 +29,8 @@ _ACTIVATION_LAYERS: dict[type[Layer], str] = {
     layers.ELU: "elu",
     layers.Softmax: "softmax",
 }
-# Layers that hand their inputs on in a prediction.
-_PASSING = (
+# Layers whose outputs are their inputs in a prediction.
+_IDENTITY_IN_PREDICTION = (
     layers.Identity,
     layers.ActivityRegularization,
     layers.Dropout,
@@ -39,7 +39,7 @@ _PASSING = (
     layers.GaussianNoise,
 )
 _PROBABILITIES = {"sigmoid", "hard_sigmoid", "sparse_sigmoid", "softmax", "sparsemax"}
-# Of them losses of classes make probabilities, as these divide outputs by their sum.
+# Activations with positive values. Losses for classes divide outputs by their sum, which makes probabilities of these.
 _POSITIVE = {"exponential", "softplus", "squareplus", "sparse_plus"}
 _OF_CLASSES = {
     "categorical_crossentropy": "CategoricalCrossentropy",
@@ -51,12 +51,12 @@ _OF_OUTPUTS = {
     "binary_focal_crossentropy": "BinaryFocalCrossentropy",
 }
 _LOGARITHMIC = {"mean_squared_logarithmic_error", "poisson", "kl_divergence"}
-# Inputs beyond are larger than what layers are started for, by far.
+# The initial weights of layers are made for inputs of about 1. Inputs above this limit are much too large for them.
 _LARGE = 10.0
 
 
 def warn(message: str) -> None:
-    """Warn of something in a call of the user's, at the line of this call."""
+    """Warns with the line of the user's script that called the package."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE_FOLDER):
         frame, level = frame.f_back, level + 1
@@ -64,11 +64,11 @@ def warn(message: str) -> None:
 
 
 def warn_of_layers(compiled: Compiled, leaves: Sequence[Layer], sample: Shape) -> None:
-    """Warn of layers and a loss that nothing can be learnt with.
+    """Warns if the layers and the loss of a model can't learn anything.
 
     Args:
-        compiled: what the model is compiled with.
-        leaves: its layers.
+        compiled: what the model was compiled with.
+        leaves: its layers, without those that only hold other layers.
         sample: the shape of one sample.
     """
     if not compiled.has_loss and not any(_adds_loss(leaf) for leaf in leaves):
@@ -93,11 +93,14 @@ def _adds_loss(leaf: Layer) -> bool:
 
 
 def _takes_for_probabilities(compiled: Compiled, activation: str | None) -> tuple[str, str] | None:
-    """The class of the loss, and the activation that suits it, where it takes outputs for probabilities that are none.
+    """Returns None, unless the loss expects probabilities and the activation doesn't compute any.
 
     Args:
-        compiled: with the loss.
-        activation: that gives the outputs; None for one that nobody knows.
+        compiled: what the model was compiled with, including the loss.
+        activation: the name of the model's last activation; None if it is unknown.
+
+    Returns:
+        The class of the loss, and the activation that it needs.
     """
     loss = compiled.loss._lower()
     kind = loss["kind"]
@@ -131,18 +134,18 @@ def warn_of_loss(
     source: Source,
     weights: Iterable[Any],
 ) -> None:
-    """Warn of a loss that is NaN or infinite, with the likely causes.
+    """Warns of a loss that is NaN or infinite, with the likely causes, once after each `compile`.
 
     Args:
-        name: of the model.
-        compiled: what it is compiled with, which warns once.
-        leaves: its layers.
-        loss: of an epoch or a batch.
-        source: what it was trained on.
-        weights: arrays, as they are now.
+        name: the name of the model.
+        compiled: what the model was compiled with.
+        leaves: its layers, without those that only hold other layers.
+        loss: the loss of an epoch or a batch.
+        source: the training data.
+        weights: the current weights.
     """
 
-    def told() -> None:
+    def warn_with_causes() -> None:
         causes = [
             f"a learning rate that is too large (here {float(compiled.optimizer.learning_rate):g}: try a tenth of it, or "
             "pass clipnorm=1.0 to the optimizer)"
@@ -170,11 +173,11 @@ def warn_of_loss(
         then = "its weights are lost: make the model anew" if lost else "its weights are still finite"
         warn(f"the loss of model {name!r} is {loss}, and {then}. Likely causes: {'; '.join(causes)}")
 
-    compiled.once("loss", told)
+    compiled.once("loss", warn_with_causes)
 
 
 def warn_of_weights(name: str, action: str) -> None:
-    """Warn of an `action` with weights that are NaN or infinite."""
+    """Warns that an `action`, such as saving, was done with weights that are NaN or infinite."""
     warn(
         f"{action} of model {name!r} with weights that are NaN or infinite: train it anew, with a smaller learning rate or "
         "scaled inputs, or load weights of an earlier epoch"
@@ -182,12 +185,12 @@ def warn_of_weights(name: str, action: str) -> None:
 
 
 def all_finite(weights: Iterable[Any]) -> bool:
-    """Whether all numbers are."""
+    """Returns whether all numbers in all arrays are finite."""
     return all(bool(np.isfinite(array).all()) for array in weights)
 
 
 def _largest(source: Source) -> float:
-    """The largest magnitude in the samples; 0 where finding it would take reading a file, or a stream."""
+    """Returns the largest absolute value in the samples; 0 if they are in a file or a stream, which is not read again."""
     x = source.x if isinstance(source, Samples) else None
     if not isinstance(x, np.ndarray) or in_a_file(x):
         return 0.0
@@ -195,23 +198,23 @@ def _largest(source: Source) -> float:
 
 
 def _last_activation(leaves: Sequence[Layer]) -> str | None:
-    """The name of the function that gives the outputs; None for one that nobody here knows."""
+    """Returns the name of the activation that computes the outputs; None if it is unknown."""
     for leaf in reversed(leaves):
         name = _activation_of(leaf)
         if name is not None and not (name == "linear" and isinstance(leaf, layers.Activation)):
             return name
-        if name is None and not (leaf._only_moves_values or isinstance(leaf, _PASSING)):
+        if name is None and not (leaf._only_moves_values or isinstance(leaf, _IDENTITY_IN_PREDICTION)):
             return None
     return None
 
 
 def _activation_of(leaf: Layer) -> str | None:
-    """The name of the activation that a layer ends with; None for a layer without, or for a function of one's own."""
+    """Returns the name of the activation of a layer; None if it has none, or a function of the user's."""
     if leaf._is_custom:
         return None
     if type(leaf) in _ACTIVATION_LAYERS:
         name = _ACTIVATION_LAYERS[type(leaf)]
-        # A limit may keep values below 1, so that they are probabilities.
+        # With `max_value=1` the values may be probabilities.
         return None if isinstance(leaf, layers.ReLU) and leaf.max_value is not None else name
     if not isinstance(leaf, (layers.Dense, layers.Activation)):
         return None
@@ -223,9 +226,9 @@ def _activation_of(leaf: Layer) -> str | None:
 
 
 def _softmax_size(leaf: Layer, outputs: Shape) -> int:
-    """How many outputs of a layer that ends with a softmax, of shape `outputs` for a sample, have the sum 1."""
+    """Returns how many values of a layer with a softmax sum to 1; `outputs` is the shape of its output for one sample."""
     axis = leaf.axis if isinstance(leaf, layers.Softmax) else -1
     size = 1
     for one in axis if isinstance(axis, (list, tuple)) else [axis]:
-        size *= outputs[one if one < 0 else one - 1] or 2  # more than one, where nobody knows
+        size *= outputs[one if one < 0 else one - 1] or 2  # an unknown length is taken for more than 1
     return size

@@ -1,4 +1,8 @@
-"""What one call of `fit` is asked to do, checked."""
+"""The arguments of `fit`, checked: epochs, steps, batch size, validation, and the goals that end training early.
+
+`FitOptions` checks them before the data are read, and its `plan` combines them with the data. The trainer follows the
+plan. `evaluate` and `predict` use the functions for steps and batch size.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +23,10 @@ SHUFFLES: dict[object, Shuffle] = {True: "rows", False: "none", "batch": "batche
 
 
 class OutOfTimeError(Exception):
-    """Ends a run of batches; never reaches the user.
+    """Ends a run of the core when the time budget is used up. The trainer catches it.
 
     Args:
-        steps: batches done in the epoch.
+        steps: the number of batches of the epoch that are done.
     """
 
     def __init__(self, steps: int) -> None:
@@ -31,15 +35,15 @@ class OutOfTimeError(Exception):
 
 
 class Goals(NamedTuple):
-    """What ends training before its last epoch."""
+    """The arguments `target` and `time_budget` of `fit`, which end training before its last epoch."""
 
     targets: Mapping[str, tuple[float, bool]]
-    """By name in the logs: the value, and whether more is better."""
+    """For each name in the logs the value to reach, and whether more is better."""
     deadline: float
-    """Time of the monotonic clock; infinite without a limit."""
+    """The time of the monotonic clock at which training ends; infinite without a limit."""
 
     def reached(self, logs: Logs) -> bool:
-        """Whether the logs of an epoch have everything that was wanted."""
+        """Returns whether the logs of an epoch reach all targets. Without targets it returns False."""
         return bool(self.targets) and all(
             name in logs and (logs[name] >= value if more else logs[name] <= value)
             for name, (value, more) in self.targets.items()
@@ -47,12 +51,12 @@ class Goals(NamedTuple):
 
     @property
     def out_of_time(self) -> bool:
-        """Whether the time is over."""
+        """Whether the time budget is used up."""
         return time.monotonic() >= self.deadline
 
 
 class Validation(NamedTuple):
-    """The samples that `fit` evaluates, and when."""
+    """The samples on which `fit` evaluates the model, and after which epochs."""
 
     source: Source
     steps: int | None
@@ -60,14 +64,14 @@ class Validation(NamedTuple):
     frequency: int | frozenset[int]
 
     def due(self, epoch: int) -> bool:
-        """Whether epoch `epoch`, counted from 0, ends with a validation."""
+        """Returns whether a validation follows epoch `epoch`, counted from 0."""
         if isinstance(self.frequency, int):
             return (epoch + 1) % self.frequency == 0
         return epoch + 1 in self.frequency
 
 
 class Plan(NamedTuple):
-    """How `fit` goes through its samples."""
+    """Everything that a call of `fit` has to do."""
 
     source: Source
     batch_size: int
@@ -80,22 +84,22 @@ class Plan(NamedTuple):
 
     @property
     def steps(self) -> int | None:
-        """Batches of one epoch; None if nobody knows."""
+        """The number of batches in an epoch; None if it is unknown."""
         return self.steps_per_epoch or self.source.steps(self.batch_size)
 
 
 class FitOptions:
-    """The arguments of `fit` that have nothing to do with its samples, checked.
+    """The checked arguments of `fit` that are no data.
 
     Args:
-        batch_size: as given to `fit`, and so are all others.
-        epochs: see there.
-        initial_epoch: see there.
-        steps_per_epoch: see there.
-        shuffle: see there.
-        validation_steps: see there.
-        validation_batch_size: see there.
-        validation_freq: see there.
+        batch_size: as given to `fit`, like all others.
+        epochs: see `fit`.
+        initial_epoch: see `fit`.
+        steps_per_epoch: see `fit`.
+        shuffle: see `fit`.
+        validation_steps: see `fit`.
+        validation_batch_size: see `fit`.
+        validation_freq: see `fit`.
     """
 
     def __init__(
@@ -120,12 +124,12 @@ class FitOptions:
         self._frequency = _frequency(validation_freq)
 
     def plan(self, source: Source, held_out: Source | None, goals: Goals) -> Plan:
-        """How `fit` goes through its samples.
+        """Returns what `fit` has to do with these samples.
 
         Args:
             source: the samples for training.
-            held_out: those for validation, or None.
-            goals: what may end the training early.
+            held_out: the samples for validation, or None.
+            goals: what ends the training early.
         """
         validation, limit = None, self._validation_steps
         if held_out is not None:
@@ -147,19 +151,22 @@ class FitOptions:
 
 
 def optional(value: object, name: str) -> int | None:
-    """`value` as an int of at least 1, or None."""
+    """Returns `value` as an int of at least 1, or None."""
     return None if value is None else integer(value, name, 1)
 
 
 def limited(source: Source, steps: int | None, batch_size: int) -> tuple[Source, int | None, int]:
-    """`source` for evaluations of `steps` batches, from its first one on, and what `steps` then still says."""
+    """Returns a source, steps and a batch size for evaluations of the first `steps` batches of `source`.
+
+    Samples are cut to these batches, so that no number of steps is necessary any more; streams keep it.
+    """
     if isinstance(source, Samples):
         return source.first(steps, batch_size), None, batch_size
     return source, steps, batch_size
 
 
 def resolve_batch_size(batch_size: int | None, steps: int | None, count: int | None) -> int:
-    """`batch_size`; by default 32, or what makes `steps` batches of all samples."""
+    """Returns `batch_size`; for None 32, or the size that cuts all samples into `steps` batches."""
     default = BATCH_SIZE if steps is None or count is None else math.ceil(count / steps)
     return batch_size or default
 
@@ -171,12 +178,12 @@ def _frequency(value: object) -> int | frozenset[int]:
 
 
 def goals(compiled: Compiled, validated: bool, target: object, time_budget: object) -> Goals:
-    """The goals of one call of `fit`, whose clock starts now.
+    """Returns the goals of a call of `fit`, whose time budget starts now.
 
     Args:
         compiled: what the model was compiled with.
-        validated: whether there will be names with `val_`.
-        target: name in the logs -> value to reach, or None.
+        validated: whether there is a validation, so that the logs have names with `val_`.
+        target: the value to reach for each name in the logs, or None.
         time_budget: seconds, or None.
     """
     deadline = float("inf")

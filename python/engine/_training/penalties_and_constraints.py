@@ -1,4 +1,7 @@
-"""Host steps for weights: penalties and constraints that users have written in Python."""
+"""Regularizers and constraints written in Python, which the core calls for one weight array at a time while it trains.
+
+The host step of a compiled model, in `compile_arguments`, passes the core's calls on to `answer`.
+"""
 
 from __future__ import annotations
 

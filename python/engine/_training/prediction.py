@@ -1,4 +1,7 @@
-"""Prediction on a Program: an array for the result, callbacks, progress."""
+"""The loop of `predict`: it computes outputs block by block, calls callbacks, and shows progress.
+
+`Model.predict` calls `predict` for arrays and `predict_stream` for data that yield batches.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +19,24 @@ from engine._data.memory_maps import require_whole_files
 from engine._printing.progress import Progress
 from engine.callbacks import CallbackList
 
-# Multiply-adds per call of the core: about 15 ms on two cores, so that Ctrl-C and progress stay alive.
+# The most multiply-adds in one call of the core. They take about 15 ms on two cores, so that Ctrl-C works and the progress
+# bar moves.
 WORK = 4 * 10**9
 
 
 def target_for(out: object, output_shape: Shape, rows: Rows | LazyRows) -> Float32:
-    """What the core writes to for a result in `out`, as (n, outputs): `out` itself where that is possible.
+    """Returns the array (n, outputs) to which the core writes a result that the user wants in `out`.
+
+    It is a view of `out`, or a new array if the core can't write to `out`, or if `out` shares memory with the rows.
 
     Args:
-        out: what the user wants the result in.
-        output_shape: of one output.
-        rows: what the core reads meanwhile.
+        out: the `out` argument of `predict`.
+        output_shape: the shape of the output for one sample.
+        rows: the rows that the core reads at the same time.
 
     Raises:
         TypeError: if `out` is no float32 array.
-        ValueError: if it has another shape than the result, or is read-only.
+        ValueError: if `out` has another shape than the result, or is read-only.
     """
     shape = (len(rows), *output_shape)
     if not isinstance(out, np.ndarray) or out.dtype != np.float32:
@@ -44,17 +50,20 @@ def target_for(out: object, output_shape: Shape, rows: Rows | LazyRows) -> Float
         msg = "`out` is read-only: pass an array that can be written to, such as out.copy()"
         raise ValueError(msg)
     flat = (len(rows), math.prod(output_shape))
-    if out.flags.c_contiguous and out.flags.aligned and not _shared(out, rows):
+    if out.flags.c_contiguous and out.flags.aligned and not _shares_memory(out, rows):
         return out.reshape(flat)
     return np.empty(flat, np.float32)
 
 
-def _shared(out: Float32, rows: Rows | LazyRows) -> bool:
+def _shares_memory(out: Float32, rows: Rows | LazyRows) -> bool:
     return not isinstance(rows, LazyRows) and np.may_share_memory(out, rows)
 
 
 def delivered(outputs: Float32, out: Float32) -> Float32:
-    """`out`, or its first rows, with `outputs` in them; these are in what `target_for` gave."""
+    """Copies `outputs`, which are in the array that `target_for` returned, to `out` if necessary.
+
+    Returns `out`, or its first rows if a callback has ended the prediction early.
+    """
     part = out[: len(outputs)]
     if not np.may_share_memory(outputs, out):
         part[...] = outputs.reshape(part.shape)
@@ -70,18 +79,18 @@ def predict(
     *,
     out: Float32 | None,
 ) -> Float32:
-    """Outputs (n, outputs) of `rows`, or of those before a callback has asked for the end.
+    """Returns the outputs (n, outputs) of `rows`; fewer if a callback ends the prediction.
 
     Args:
-        program: the model.
+        program: the program of the model.
         rows: (n, ...).
-        batch_size: rows per step of the progress and of callbacks that look at batches.
-        callbacks: whose hooks are called.
-        progress: shown while it goes on.
-        out: float32 (n, outputs), C-contiguous, for the result; None makes one.
+        batch_size: samples in a step of the progress bar, and in a batch if callbacks have hooks for batches.
+        callbacks: the callbacks whose hooks are called.
+        progress: the progress bar.
+        out: a C-contiguous float32 array (n, outputs) for the result; None makes a new one.
 
     Raises:
-        NotFiniteError: for a number in `rows` that isn't finite.
+        NotFiniteError: if a number in `rows` isn't finite.
     """
     if out is None:
         out = np.empty((len(rows), program.output_size), np.float32)
@@ -104,21 +113,21 @@ def _in_blocks(
     *,
     out: Float32,
 ) -> int:
-    """Fill `out` block by block, arguments as of `predict`; returns how many rows it got to."""
+    """Fills `out` block by block, with the arguments of `predict`. Returns the number of rows that it has filled."""
     per_batch = callbacks.per_batch("predict")
-    at_once = WORK // max(program.weight_count, 1)
+    most_rows = WORK // max(program.weight_count, 1)
     files = tuple(("x", each) for each in (rows.arrays if isinstance(rows, LazyRows) else [rows]))
-    taken = for_core(rows)
-    if isinstance(taken, LazyRows):
-        at_once = min(at_once, taken.per_block)
-    together = 1 if per_batch or callbacks.stopped("predict") else max(1, at_once // batch_size)
-    block, end = batch_size * together, 0
+    inputs = for_core(rows)
+    if isinstance(inputs, LazyRows):
+        most_rows = min(most_rows, inputs.per_block)
+    batches_at_once = 1 if per_batch or callbacks.stopped("predict") else max(1, most_rows // batch_size)
+    block, end = batch_size * batches_at_once, 0
     for batch, begin in enumerate(range(0, len(rows), block)):
         end = min(begin + block, len(rows))
         if per_batch:
             callbacks.call("on_predict_batch_begin", batch)
         require_whole_files(files)
-        program.predict(taken[begin:end], out[begin:end], True)
+        program.predict(inputs[begin:end], out[begin:end], True)
         if per_batch:
             callbacks.call("on_predict_batch_end", batch, logs={"outputs": out[begin:end]})
         progress.update(-(-end // batch_size), {})
@@ -128,7 +137,7 @@ def _in_blocks(
 
 
 def _inputs(batch: object) -> object:
-    """The samples of a batch that may have targets as well, in a tuple or, of arrays, in a list."""
+    """Returns the samples of a batch, which may be a tuple or a list of arrays (x, y) or (x, y, sample_weight)."""
     if isinstance(batch, tuple) and batch:
         return batch[0]
     if isinstance(batch, list) and len(batch) in (2, 3) and hasattr(batch[0], "__array__"):
@@ -143,14 +152,14 @@ def predict_stream(
     callbacks: CallbackList,
     progress: Progress,
 ) -> Float32:
-    """Outputs for batches as they come.
+    """Returns the outputs for data that yield batches.
 
     Args:
-        outputs_of: the model, called with a batch and a name for it in messages.
-        x: yields batches: samples alone, or tuples that begin with them.
-        steps: number of batches; None takes all.
-        callbacks: whose hooks are called.
-        progress: shown while it goes on.
+        outputs_of: computes the outputs of a batch; its second argument is the name of the batch in messages.
+        x: yields batches: samples, or tuples that begin with samples.
+        steps: the number of batches to use; None uses all.
+        callbacks: the callbacks whose hooks are called.
+        progress: the progress bar.
 
     Raises:
         ValueError: if there are no batches.

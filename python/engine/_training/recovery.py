@@ -1,4 +1,8 @@
-"""A call of `fit` as a file can hold it: everything that its steps to come depend on."""
+"""Saves a running `fit` to a file and restores it, so that an interrupted training continues bit for bit.
+
+The file holds everything on which later steps depend: weights, optimizer state, position in the data, sums of metrics,
+random states and the state of callbacks. The callback `BackupAndRestore` decides when it is written and read.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from numpy.typing import NDArray
 from engine._base import random_state
 from engine._base.checks import integer, real
 from engine._base.cpp import Program, Totals
-from engine._training.batch_iteration import Passes, Place
+from engine._training.batch_iteration import BatchIterator, DataPosition
 from engine._training.compile_arguments import Compiled
 from engine.callbacks import Callback, CallbackList
 from engine.callbacks.base import Logs
@@ -25,8 +29,8 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, list[NDArray[Any]]]
 _TRAINING = "training.json"
-_LARGEST = 2**64 - 1  # of seeds, and of numbers of draws
-# Of NumPy's and Python's generators, which are the same: how many words they hold.
+_LARGEST = 2**64 - 1  # the largest seed, and the largest number of draws
+# The number of words in the state of the Mersenne Twister, which both NumPy's and Python's global generators are.
 _WORDS = 624
 _NAMES = (
     "epoch",
@@ -43,79 +47,79 @@ _NAMES = (
 
 
 class Resumed(NamedTuple):
-    """Where an earlier training was."""
+    """How far an interrupted training had come."""
 
     path: Path
-    """The backup that tells."""
+    """The backup that was read."""
     epoch: int
-    place: Place
+    place: DataPosition
     totals: Totals
     logs: Logs
     stopped: bool
-    """Whether a callback had ended it."""
+    """Whether a callback had ended the training."""
 
 
 class _State(NamedTuple):
-    """What a training was made of, checked: nothing of it can be refused any more."""
+    """The checked state of a training. Restoring it can't fail."""
 
     model: list[NDArray[Any]]
     optimizer: Snapshot
     metrics: list[list[NDArray[Any]]]
-    """Of metrics in NumPy, by their number."""
+    """The state of each metric that Python computes."""
     callbacks: list[dict[str, Any]]
-    """Of each callback that has something to remember, by name."""
+    """The attributes of each callback with a state, by name."""
     random: _RandomState
 
 
 class _RandomState(NamedTuple):
-    """Where the random numbers of the engine, NumPy and Python are."""
+    """The global random states of the engine, NumPy and Python."""
 
     engine: tuple[int, int]
     numpy: tuple[Any, ...]
     python: tuple[Any, ...]
 
-    def go_to(self) -> None:
-        """Let the numbers go on from there."""
+    def restore(self) -> None:
+        """Sets the three global random states."""
         import random
 
         random_state.go_to(self.engine)
-        np.random.set_state(self.numpy)  # noqa: NPY002 # what scripts draw from
+        np.random.set_state(self.numpy)  # noqa: NPY002 # scripts may draw from the global generator
         random.setstate(self.python)
 
 
 class Recovery:
-    """Writes a training down, and takes it up again.
+    """Saves and restores one call of `fit`.
 
     Args:
-        model: that is fitted.
-        compiled: what it was compiled with.
-        callbacks: of the call.
+        model: the model that is fitted.
+        compiled: what the model was compiled with.
+        callbacks: the callbacks of the call.
     """
 
     def __init__(self, model: Any, compiled: Compiled, callbacks: CallbackList) -> None:
         self._model, self._compiled, self._callbacks = model, compiled, callbacks
-        self.passes: Passes  # from when training begins
+        self.batch_iterator: BatchIterator  # the trainer sets it when training begins
         self.resumed: Resumed | None = None
         self.refused = False
-        """Whether the last file that was read is none, or of another training."""
+        """Whether the last file that was read is damaged, or the backup of another training."""
         self._state: _State
         self._earlier: tuple[Mapping[str, Any], Snapshot]
 
     @property
     def program(self) -> Program:
-        """That of the model."""
+        """The program of the model."""
         program: Program = self._model._program
         return program
 
     def save(self, path: Path, epoch: int, taken: int, logs: Logs, previous: Path | None) -> None:
-        """Write everything into a file.
+        """Writes the state of the training to a file.
 
         Args:
-            path: of the file.
-            epoch: that goes on, or is next.
-            taken: batches of it so far.
-            logs: of the last epoch.
-            previous: where the file goes that is there; None deletes it.
+            path: the path of the file.
+            epoch: the number of the current epoch, or of the next one between two epochs.
+            taken: the number of batches of this epoch that are done.
+            logs: the logs of the last epoch.
+            previous: the path to which an existing file is moved; None replaces it.
         """
         import json
 
@@ -123,7 +127,7 @@ class Recovery:
         from engine.saving.contents import Contents, Group
         from engine.saving.npz import Npz
 
-        state, totals = self._compiled.optimizer._snapshot(), self.passes.totals
+        state, totals = self._compiled.optimizer._snapshot(), self.batch_iterator.totals
         numbers, random_info = _random_state()
         callbacks, kept = self._callback_states()
         arrays: Arrays = {
@@ -136,7 +140,7 @@ class Recovery:
         }
         info = {
             "epoch": epoch,
-            "place": self.passes.place(taken),
+            "place": self.batch_iterator.data_position(taken),
             "totals": [totals.loss_sum, totals.samples],
             "logs": {name: float(value) for name, value in logs.items() if np.ndim(value) == 0},
             "stopped": bool(self._model.stop_training),
@@ -156,11 +160,11 @@ class Recovery:
                 path.replace(previous)
 
     def load(self, path: Path) -> None:
-        """Read a file, and check that it is of this training; `apply` then takes it up.
+        """Reads a file and checks that it belongs to this training. `apply` then restores what it holds.
 
         Raises:
-            ValueError: if it is damaged, or of another training; nothing has changed then.
-            OSError: if it can't be read.
+            ValueError: if the file is damaged, or the backup of another training. Nothing has changed then.
+            OSError: if the file can't be read.
         """
         from engine.saving.contents import understood
         from engine.saving.npz import Npz
@@ -185,34 +189,34 @@ class Recovery:
         self.resumed, self._state, self.refused = resumed, state, False
 
     def undo(self) -> None:
-        """Bring back what `load` has changed, instead of `apply`."""
+        """Undoes the changes of `load`. It is called instead of `apply` if the data turn out to be others."""
         facts, optimizer = self._earlier
         self._model._learn_facts(facts)
         self._compiled.optimizer._restore(optimizer)
         self.refused = True
 
     def apply(self) -> None:
-        """Make everything as it was, but for the place in the data and what metrics have added up."""
+        """Restores everything except the position in the data and the states of metrics."""
         state = self._state
         self.program.write_variables(state.model)
         self._compiled.optimizer._restore(state.optimizer)
         for callback, values in zip(self._stateful, state.callbacks, strict=True):
             for name, value in values.items():
                 setattr(callback, name, value)
-        state.random.go_to()
+        state.random.restore()
 
     def apply_metrics(self) -> None:
-        """Bring back what metrics in NumPy had added up."""
+        """Restores the states of the metrics that Python computes."""
         for metric, values in zip(self._compiled.own_metrics, self._state.metrics, strict=True):
             _load(metric, values)
 
     @property
     def _stateful(self) -> list[Callback]:
-        """The callbacks that have something to remember."""
+        """The callbacks with a state."""
         return [callback for callback in self._callbacks if callback._backed_up]
 
     def _require_same(self, arrays: Arrays, info: Mapping[str, Any]) -> None:
-        """Raise ValueError unless this is a file of the same model, optimizer and callbacks."""
+        """Raises ValueError unless the file is of the same model, optimizer and callbacks."""
         state = self._compiled.optimizer._snapshot()
         wanted: dict[str, Sequence[Any]] = {"model": self.program.variables}
         wanted |= {f"optimizer/{name}": values for name, values in state.arrays.items()}
@@ -232,7 +236,7 @@ class Recovery:
             raise ValueError(msg)
 
     def _require_same_columns(self, names: list[str] | None) -> None:
-        """Raise ValueError if the frame given to `fit` has other columns than `names`, or has them in another order."""
+        """Raises ValueError if the frame given to `fit` has other columns than `names`, or another order of them."""
         now = self._model._feature_names
         if None not in (names, now) and names != now:
             msg = (
@@ -242,7 +246,7 @@ class Recovery:
             raise ValueError(msg)
 
     def _state_of(self, info: Mapping[str, Any], arrays: Arrays) -> _State:
-        """What `apply` takes up; ValueError or TypeError for what it can't be."""
+        """Returns the state that `apply` restores. Raises ValueError or TypeError if the file holds an impossible one."""
         slots = {
             name.removeprefix("optimizer/"): values
             for name, values in arrays.items()
@@ -268,7 +272,7 @@ class Recovery:
         )
 
     def _metrics_of(self, arrays: Arrays) -> list[list[NDArray[Any]]]:
-        """What metrics in NumPy had added up, which they have been tried with."""
+        """Returns the states of the metrics that Python computes, after trying that each metric accepts its state."""
         metrics = self._compiled.own_metrics
         found = [arrays[f"metrics/{i}"] for i in range(len(metrics))]
         for metric, values, before in zip(metrics, found, self._metric_states(), strict=True):
@@ -281,8 +285,7 @@ class Recovery:
     def _callbacks_of(self, info: list[Any], arrays: Arrays) -> list[dict[str, Any]]:
         found = []
         for i, (callback, (_, values)) in enumerate(zip(self._stateful, info, strict=True)):
-            places = {name: f"callbacks/{i}/{name}" for name in values}
-            state = {name: arrays.get(places[name], value) for name, value in values.items()}
+            state = {name: arrays.get(f"callbacks/{i}/{name}", value) for name, value in values.items()}
             callback._require_state(state)
             found.append(state)
         return found
@@ -296,7 +299,7 @@ class Recovery:
         return states
 
     def _callback_states(self) -> tuple[list[tuple[str, dict[str, Any]]], Arrays]:
-        """Class and plain attributes of each callback, and lists of arrays by their place in the file."""
+        """Returns class and plain attributes of each callback, and the lists of arrays by their names in the file."""
         plain, arrays = [], {}
         for i, callback in enumerate(self._stateful):
             values = {name: getattr(callback, name) for name in callback._backed_up}
@@ -309,17 +312,17 @@ class Recovery:
 
 
 def _random_state() -> tuple[list[NDArray[Any]], list[Any]]:
-    """Where the random numbers of the engine, NumPy and Python are."""
+    """Returns the global random states of the engine, NumPy and Python: large arrays, and the rest for JSON."""
     import random
 
-    kind, numbers, *place = np.random.get_state(legacy=True)  # noqa: NPY002 # what scripts draw from
+    kind, numbers, *place = np.random.get_state(legacy=True)  # noqa: NPY002 # scripts may draw from it
     version, words, gauss = random.getstate()
     info = [random_state.position(), [kind, *place], [version, gauss]]
     return [np.asarray(numbers), np.array(words, np.uint32)], info
 
 
 def _random_state_of(info: object, arrays: list[NDArray[Any]]) -> _RandomState:
-    """What `_random_state` returned the other way round; ValueError or TypeError unless generators can be there."""
+    """Returns the random states that `_random_state` described. Raises ValueError or TypeError for impossible ones."""
     import random
 
     engine, legacy, python = _listed(info, "random", 3)
@@ -335,7 +338,7 @@ def _random_state_of(info: object, arrays: list[NDArray[Any]]) -> _RandomState:
     ):
         msg = f"`random` must have {_WORDS} words of uint32 of each generator, got {numbers.dtype} and {words.dtype}"
         raise ValueError(msg)
-    place = integer(place, "random", 0, _WORDS)  # which NumPy would believe, whatever it is
+    place = integer(place, "random", 0, _WORDS)  # NumPy doesn't check it, and would read beyond the array
     numpy = (kind, numbers, place, integer(has_gauss, "random", 0, 1), _number(gauss, "random"))
     if python_gauss is not None:
         _number(python_gauss, "random")
@@ -344,16 +347,17 @@ def _random_state_of(info: object, arrays: list[NDArray[Any]]) -> _RandomState:
         numpy,
         (version, tuple(words.tolist()), python_gauss),
     )
-    np.random.RandomState().set_state(found.numpy)  # they judge the rest
+    # New generators check the rest: they raise for states that they don't accept.
+    np.random.RandomState().set_state(found.numpy)
     random.Random().setstate(found.python)
     return found
 
 
 def _resumed_of(path: Path, info: Mapping[str, Any], arrays: Arrays) -> Resumed:
-    """Where the training was; ValueError or TypeError where none can be."""
+    """Returns how far the training had come. Raises ValueError or TypeError if the file holds impossible numbers."""
     began, passed, taken = _listed(info["place"], "place", 3)
     seed, streams = (integer(number, "place", 0, _LARGEST) for number in _listed(began, "place", 2))
-    place = Place((seed, streams), integer(passed, "place", 0), integer(taken, "place", 0))
+    place = DataPosition((seed, streams), integer(passed, "place", 0), integer(taken, "place", 0))
     if place.taken > place.passed:
         msg = f"`place` must have as many batches of its epoch as of its pass, or fewer, got {info['place']}"
         raise ValueError(msg)
@@ -368,7 +372,7 @@ def _resumed_of(path: Path, info: Mapping[str, Any], arrays: Arrays) -> Resumed:
 
 
 def _parsed(text: str | None) -> Mapping[str, Any]:
-    """The text of a backup."""
+    """Returns the parsed `training.json` of a backup."""
     import json
 
     if text is None:
@@ -383,7 +387,7 @@ def _parsed(text: str | None) -> Mapping[str, Any]:
 
 
 def _arrays_in(reader: NpzReader, counts: object) -> Arrays:
-    """All arrays of a backup in their order."""
+    """Returns the lists of arrays of a backup by name, in the order in which they were saved."""
     arrays: Arrays = {}
     for name, count in _mapping(counts, "counts").items():
         group = reader.group(name)
@@ -418,7 +422,7 @@ def _listed(value: object, name: str, length: int | None = None) -> list[Any]:
 
 
 def _number(value: object, name: str) -> float:
-    """A number, which may be infinite or NaN, as of a training that diverges."""
+    """Returns `value` as a float. It may be infinite or NaN, since a training may diverge."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         msg = f"`{name}` must be a number, got {value!r:.200}"
         raise TypeError(msg)

@@ -1,4 +1,8 @@
-"""Training and evaluation on a compiled Program: epochs, validation, callbacks, progress."""
+"""The loops of `fit` and `evaluate`: epochs, batches, validation, callbacks and progress.
+
+A `Trainer` is one call of `fit` or `evaluate` of a model. The core runs as many batches as possible in one call: a whole
+epoch, unless a callback has hooks for batches.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,14 @@ from engine._base.cpp import Program, Run, Totals
 from engine._base.host_steps import RunHost
 from engine._data.sources import Source
 from engine._printing.progress import Progress
-from engine._training.batch_iteration import Passes
+from engine._training.batch_iteration import BatchIterator
 from engine._training.compile_arguments import Compiled
 from engine._training.fit_arguments import Goals, OutOfTimeError, Plan, Validation, limited
 from engine._training.recovery import Recovery
 from engine.callbacks import CallbackList
 from engine.callbacks.base import Logs, Mode
 
-# Rows per batch of an evaluation, whose result doesn't depend on it: enough to feed all threads.
+# Samples in a batch of an evaluation if its result doesn't depend on the batches: enough work for all threads.
 EVALUATION_ROWS = 1024
 
 OUT_OF_DATA = (
@@ -29,24 +33,24 @@ OUT_OF_DATA = (
 
 
 class _Steps(NamedTuple):
-    """What makes steps of batches, whether they learn, what it calls between them, and where the batches come from."""
+    """A run of the core: whether it trains or tests, its host step, and the iterator that feeds it."""
 
     mode: Mode
     run: Run
     host: RunHost | None
-    passes: Passes
+    batch_iterator: BatchIterator
 
 
 class Trainer:
     """One call of `fit` or `evaluate`.
 
     Args:
-        program_for: gives the model's program, compiled, for samples of a shape.
-        compiled: what it was compiled with.
-        callbacks: whose hooks are called.
-        progress: shown while it goes on.
-        recovery: of a training, for callbacks that write it down.
-        lost: called after an epoch whose loss is NaN or infinite, with this loss.
+        program_for: returns the model's compiled program for samples of a shape.
+        compiled: what the model was compiled with.
+        callbacks: the callbacks whose hooks are called.
+        progress: the progress bar.
+        recovery: saves and restores the training for the callback `BackupAndRestore`.
+        lost: called with the loss after an epoch whose loss is NaN or infinite.
     """
 
     def __init__(
@@ -67,15 +71,15 @@ class Trainer:
         self._lost = lost
 
     def fit(self, plan: Plan) -> None:
-        """Train epoch by epoch."""
+        """Trains the model."""
         with self._callbacks.at_work():
             self._callbacks.call("on_train_begin")
             logs = self._trained(plan)
             self._callbacks.call("on_train_end", logs=logs)
 
     def _trained(self, plan: Plan) -> Logs:
-        """Returns the logs of the last epoch; the optimizer has had its last word."""
-        passes = Passes(
+        """Trains, has the optimizer finish its variables, and returns the logs of the last epoch."""
+        batch_iterator = BatchIterator(
             self._program_for,
             "train",
             plan.source,
@@ -83,70 +87,76 @@ class Trainer:
             shuffle=plan.shuffle,
             steps=plan.steps_per_epoch,
         )
-        first, logs = self._resumed(plan, passes)
+        first, logs = self._resumed(plan, batch_iterator)
         try:
             with self._callbacks.at_work():
-                return self._epochs(plan, passes, first, logs)
+                return self._epochs(plan, batch_iterator, first, logs)
         finally:
             if plan.epochs > 0:
                 self._compiled.optimizer.finalize_variable_values()
 
-    def _epochs(self, plan: Plan, passes: Passes, first: int, logs: Logs) -> Logs:
-        """Returns the logs of the last; `logs` are those of the epoch before the `first`."""
+    def _epochs(self, plan: Plan, batch_iterator: BatchIterator, first: int, logs: Logs) -> Logs:
+        """Trains from epoch `first` on and returns the logs of the last; `logs` are those of the epoch before `first`."""
         for epoch in range(first, plan.epochs):
             self._callbacks.call("on_epoch_begin", epoch)
-            if not self._go_on(passes) and not passes.ready():
+            if not self._restored_within_epoch(batch_iterator) and not batch_iterator.has_next():
                 warnings.warn(OUT_OF_DATA, stacklevel=4)
                 break
             self._progress.restart(f"Epoch {epoch + 1}/{plan.epochs}" if plan.epochs > 1 else None)
-            self._start_pass(passes)
-            done = self._advance("train", passes, self._progress, goals=plan.goals)
-            logs, loss = self._compiled.logs(passes.totals), passes.totals.loss
+            self._start_pass(batch_iterator)
+            done = self._advance("train", batch_iterator, self._progress, goals=plan.goals)
+            logs, loss = self._compiled.logs(batch_iterator.totals), batch_iterator.totals.loss
             if plan.validation is not None and plan.validation.due(epoch):
                 totals = self._evaluate(plan.validation, None)
                 logs |= {f"val_{name}": value for name, value in self._compiled.logs(totals).items()}
                 logs = dict(sorted(logs.items()))
-            shown = dict(logs)  # with what callbacks may add, of which Keras tells `on_train_end` nothing
+            shown = dict(
+                logs
+            )  # callbacks may add to this copy; as in Keras, `on_train_end` gets the logs without that
             self._callbacks.call("on_epoch_end", epoch, logs=shown)
             self._progress.finish(shown, done)
-            # A callback that has ended training, such as TerminateOnNaN, has said why.
+            # No warning after a callback such as TerminateOnNaN has ended the training: it has printed the reason.
             if not (math.isfinite(loss) or self._lost is None or self._callbacks.stopped("train")):
                 self._lost(loss)
             if self._callbacks.stopped("train") or plan.goals.reached(logs) or plan.goals.out_of_time:
                 break
         return logs
 
-    def _resumed(self, plan: Plan, passes: Passes) -> tuple[int, Logs]:
-        """The epoch to begin with, and the logs of the one before, if an earlier training is taken up."""
+    def _resumed(self, plan: Plan, batch_iterator: BatchIterator) -> tuple[int, Logs]:
+        """Restores an interrupted training, if there is one. Returns the first epoch and the logs of the epoch before."""
         if self._recovery is None:
             return plan.initial_epoch, {}
-        self._recovery.passes = passes
+        self._recovery.batch_iterator = batch_iterator
         resumed = self._recovery.resumed
         if resumed is None:
             return plan.initial_epoch, {}
         try:
-            passes.skip_to(resumed.place, resumed.totals, resumed.path)
+            batch_iterator.skip_to(resumed.place, resumed.totals, resumed.path)
         except BaseException:
             self._recovery.undo()
             raise
-        self._recovery.apply()  # then, as data may lack batches, and whatever yields them draw random numbers
-        over = resumed.stopped or (not passes.taken and plan.goals.reached(resumed.logs))
+        # After `skip_to`: that may fail for lack of batches, and the data that yield them may draw random numbers.
+        self._recovery.apply()
+        over = resumed.stopped or (not batch_iterator.taken and plan.goals.reached(resumed.logs))
         return plan.epochs if over else resumed.epoch, resumed.logs
 
-    def _go_on(self, passes: Passes) -> bool:
-        """Whether an epoch goes on that an earlier training has begun; then all is as it was, whatever hooks did."""
-        if self._recovery is None or not passes.taken:
+    def _restored_within_epoch(self, batch_iterator: BatchIterator) -> bool:
+        """Returns whether the epoch is the rest of an interrupted one.
+
+        Then it also restores everything once more, as the hooks for the beginning of the epoch have been called again.
+        """
+        if self._recovery is None or not batch_iterator.taken:
             return False
         self._recovery.apply()
         return True
 
-    def _start_pass(self, passes: Passes) -> None:
+    def _start_pass(self, batch_iterator: BatchIterator) -> None:
         self._compiled.start_pass()
-        if self._recovery is not None and passes.taken:
+        if self._recovery is not None and batch_iterator.taken:
             self._recovery.apply_metrics()
 
     def evaluate(self, source: Source, batch_size: int, steps: int | None) -> Totals:
-        """Loss and metrics over `source`, or over the first `steps` batches of it."""
+        """Returns the sums of loss and metrics over `source`, or over its first `steps` batches."""
         self._progress.restart()
         with self._callbacks.at_work():
             return self._evaluate(Validation(*limited(source, steps, batch_size), 1), self._progress)
@@ -156,57 +166,61 @@ class Trainer:
         self._compiled.start_pass()
         self._callbacks.start("test")
         self._callbacks.call("on_test_begin")
-        # Otherwise nobody can tell how large the batches are, unless they come as they are.
-        seen = (
+        # Several batches are evaluated as one large batch, unless callbacks or the result would show the difference, or the
+        # source yields the batches itself.
+        visible = (
             self._callbacks.per_batch("test")
             or self._callbacks.stopped("test")
             or self._compiled.depends_on_batches
         )
-        together = 1 if seen or source.count is None else max(1, EVALUATION_ROWS // size)
-        passes = Passes(
-            self._program_for, "evaluate", source, size * together, steps=steps, steps_name="steps"
+        merged = 1 if visible or source.count is None else max(1, EVALUATION_ROWS // size)
+        batch_iterator = BatchIterator(
+            self._program_for, "evaluate", source, size * merged, steps=steps, steps_name="steps"
         )
-        if not passes.ready():
+        if not batch_iterator.has_next():
             raise ValueError(OUT_OF_DATA)
-        done = self._advance("test", passes, progress, together)
-        logs = self._compiled.logs(passes.totals)
+        done = self._advance("test", batch_iterator, progress, merged)
+        logs = self._compiled.logs(batch_iterator.totals)
         self._callbacks.call("on_test_end", logs=logs)
         if progress is not None:
             progress.finish(logs, done)
-        return passes.totals
+        return batch_iterator.totals
 
     def _advance(
         self,
         mode: Mode,
-        passes: Passes,
+        batch_iterator: BatchIterator,
         progress: Progress | None,
-        together: int = 1,
+        merged: int = 1,
         goals: Goals | None = None,
     ) -> int:
-        """Run an epoch: in as few calls as there can be, or batch by batch where a callback looks at them.
+        """Runs an epoch, in as few calls of the core as possible, or batch by batch if callbacks have hooks for batches.
 
         Args:
             mode: "train" or "test".
-            passes: what the batches are taken from.
-            progress: shown while it goes on.
-            together: steps of `progress` in one batch.
-            goals: the epoch ends when their time is over.
+            batch_iterator: yields the batches.
+            progress: the progress bar.
+            merged: the number of steps of the progress bar in one batch.
+            goals: the epoch ends when their time budget is used up.
 
         Returns:
-            How many steps there were.
+            The number of steps of the progress bar.
         """
-        step = passes.taken
-        for run, batches, form in passes.epoch():
-            first, steps = step - batches.start, _Steps(mode, run, self._compiled.host_for(form), passes)
+        step = batch_iterator.taken
+        for run, batches, form in batch_iterator.epoch():
+            first, steps = (
+                step - batches.start,
+                _Steps(mode, run, self._compiled.host_for(form), batch_iterator),
+            )
 
             def show(done: int, run: Run = run, first: int = first) -> None:
                 if progress is not None and progress.redraws:
-                    progress.update((first + done) * together, self._compiled.logs(run.totals))
+                    progress.update((first + done) * merged, self._compiled.logs(run.totals))
                 if goals is not None and goals.out_of_time:
                     raise OutOfTimeError(first + done)
 
             try:
-                # Keras ends after a batch where a hook before it has asked for the end.
+                # If a hook has asked for the end before the first batch, Keras still runs one batch.
                 if self._callbacks.per_batch(mode) or self._callbacks.stopped(mode):
                     step = self._one_by_one(steps, batches, first, show)
                 else:
@@ -218,10 +232,10 @@ class Trainer:
                 break
             if step < first + batches.stop or self._callbacks.stopped(mode):
                 break
-        return step * together
+        return step * merged
 
     def _at_once(self, steps: _Steps, batches: range, show: Callable[[int], None], live: bool) -> None:
-        """Run `batches`; if `live`, show the first by itself, as Keras does."""
+        """Runs `batches` in one call; if `live`, runs and shows the first one before, as Keras does."""
         begin = batches.start
         if live:
             begin += 1
@@ -232,7 +246,17 @@ class Trainer:
             show(batches.stop)
 
     def _one_by_one(self, steps: _Steps, batches: range, first: int, show: Callable[[int], None]) -> int:
-        """Run `batches` with callbacks around each, whose numbers begin with `first`; how far it came."""
+        """Runs `batches` one by one and calls the hooks for batches.
+
+        Args:
+            steps: the run.
+            batches: the numbers of the batches in the run.
+            first: the number that hooks get for batch 0 of the run.
+            show: called after each batch.
+
+        Returns:
+            The number of batches of the epoch that are done.
+        """
         mode = steps.mode
         for batch in batches:
             self._callbacks.call(f"on_{mode}_batch_begin", first + batch)
@@ -245,17 +269,17 @@ class Trainer:
         return first + batches.stop
 
     def _run(self, steps: _Steps, batches: range, show: Callable[[int], None] | None) -> None:
-        """Run `batches`; from time to time between two of them the core polls."""
+        """Runs `batches` in one call of the core, which calls `poll` from time to time between two batches."""
 
         def poll(done: int) -> None:
-            steps.passes.require_whole_files()
+            steps.batch_iterator.require_whole_files()
             if show is not None:
                 show(done)
 
-        steps.passes.require_whole_files()
+        steps.batch_iterator.require_whole_files()
         rates = None
         if steps.mode == "train":
-            if steps.passes.program is not None:
-                self._compiled.optimizer._move_to(steps.passes.program)
+            if steps.batch_iterator.program is not None:
+                self._compiled.optimizer._move_to(steps.batch_iterator.program)
             rates = self._compiled.optimizer._learning_rates(len(batches))
         steps.run.advance(batches.start, batches.stop, rates, poll, steps.host)

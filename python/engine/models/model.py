@@ -991,7 +991,7 @@ class Model(Part, SaysWhatIsLeftOut):
     def _settle(self, compiled: Compiled, y: object, targeting: Targeting) -> None:
         """Lets the first targets decide which loss is meant."""
         targets = real_array(y, "y")
-        indices = targeting.indices(targets.shape[1:]) and targeting.read_by_core(targets)
+        indices = targeting.may_be_indices(targets.shape[1:]) and targeting.read_by_core(targets)
         with compiled.settling(indices, targeting.width):
             if self._program is not None:
                 self._apply(compiled)

@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from engine import optimizers
 from engine._base.checks import LARGEST
 from engine._base.cpp import Float32
-from engine._training.batch_iteration import Passes
+from engine._training.batch_iteration import BatchIterator
 from engine._training.checked_samples import Targeting, checked_samples, rows_of
 from engine.sklearn._network import Design
 from engine.sklearn._samples import Array, Encoded
@@ -54,7 +54,7 @@ class Objective:
         self._constant = design.constant(samples)
         rows = rows_of(samples.x, (design.units[0],), "X")
         checked = checked_samples(rows, samples.y, Targeting(loss, (design.outputs,)), samples.weights)
-        self._passes = Passes(lambda _: program, "train", checked, CHUNK_ROWS)
+        self._batches = BatchIterator(lambda _: program, "train", checked, CHUNK_ROWS)
         self._total = samples.size if samples.weights is None else math.fsum(samples.weights)
         self._shapes = [array.shape for array in self._model.weights]
         self.shown = math.nan
@@ -89,8 +89,8 @@ class Objective:
     def _pass(self) -> float:
         """Returns the sum of all losses, and accumulates the gradients in the optimizer state."""
         total = 0.0
-        self._passes.ready()
-        for run, batches, _ in self._passes.epoch():
+        self._batches.has_next()
+        for run, batches, _ in self._batches.epoch():
             for batch in batches:
                 run.reset_totals()
                 run.advance(batch, batch + 1, np.zeros(1))
