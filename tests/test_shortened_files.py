@@ -80,6 +80,16 @@ def test_a_file_that_is_too_short_from_the_start(verb: str, file: File, blobs: B
     VERBS[verb](model, file.array, blobs.y)
 
 
+@pytest.mark.parametrize("verb", ["predict", "call", "predict_on_batch"])
+def test_a_few_rows_of_a_plain_array_that_is_a_view_of_a_file(verb: str, file: File, blobs: Blobs) -> None:
+    model, rows = classifier(), np.asarray(file.array)[-3:]
+    assert type(rows) is np.ndarray
+    model.build((None, FEATURES))
+    file.shorten()
+    with pytest.raises(OSError, match=file.message):
+        VERBS[verb](model, rows, blobs.y)
+
+
 def test_what_is_missing_may_be_what_nobody_reads(file: File, blobs: Blobs) -> None:
     file.shorten()
     for part in (file.array[:100], file.array[:-1][::2], np.asarray(file.array)[10:20]):

@@ -58,6 +58,8 @@ def _is_arrow_table(value: Any) -> bool:
 
 def feature_names(value: object) -> list[str] | None:
     """Returns the names of a frame's columns if all are strings; else None, as the numbers that pandas gives say nothing."""
+    if isinstance(value, np.ndarray):
+        return None
     columns = column_names(value) or [None]
     names = [column for column in columns if isinstance(column, str)]
     return names if len(names) == len(columns) else None

@@ -57,6 +57,7 @@ from engine._data.array_conversion import (
 from engine._data.batch_streams import Stream, number_of_batches, yields_batches
 from engine._data.frames import feature_names, in_order_of
 from engine._data.lazy_rows import LazyRows, all_for_core, part_of, require_tokens, unchecked_rows
+from engine._data.memory_maps import require_whole_file
 from engine._data.sources import Samples, Source, unpacked
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
 from engine._training.checked_samples import Targeting, checked_samples, rows_of
@@ -665,8 +666,9 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         usual = batch_size is None and steps is None and callbacks is None and out is None
         if usual and not impatient(verbose):
-            outputs = self._predicted_at_once(x)
+            outputs = self._predicted_at_once(x, "x", BATCH_SIZE)
             if outputs is not None:
+                self._forget_penalties()
                 return outputs
         limit, given_size = optional(steps, "steps"), optional(batch_size, "batch_size")
         if self._suspect:
@@ -698,18 +700,24 @@ class Model(Part, SaysWhatIsLeftOut):
             raise complaint(x, self._sample_shape, error) from None
         return outputs.reshape(len(outputs), *shape) if out is None else delivered(outputs, out)
 
-    def _predicted_at_once(self, x: Any) -> Float32 | None:
-        """Returns the outputs for a few samples in an array that the core reads as it is; None for anything else.
+    def _predicted_at_once(self, x: Any, name: str, most: float = math.inf) -> Float32 | None:
+        """Returns the outputs for samples in an array that the core reads as it is; None for anything else.
 
-        This is what `predict` does for them, without the checks that have no effect on them, which would take longer
-        than the prediction.
+        This is what predictions do in general, without the checks that have no effect on such an array. They would take
+        longer than the prediction of a few samples.
+
+        Args:
+            x: the samples.
+            name: of the argument, for messages.
+            most: the largest number of samples.
         """
         program, shape = self._program, self._output_shape
         if (
             type(x) is not np.ndarray
             or x.dtype not in _READ_BY_CORE
+            or not x.shape
             or x.shape[1:] != self._sample_shape
-            or not 0 < len(x) <= BATCH_SIZE
+            or not 0 < len(x) <= most
             or not x.flags.carray
             or self._by_shape is not None
             or self._tokens is not None
@@ -718,12 +726,11 @@ class Model(Part, SaysWhatIsLeftOut):
             or shape is None
         ):
             return None
-        if self._penalised:
-            self._forget_penalties()
+        require_whole_file(x, name)
         try:
             outputs = program.predict(x, None, True)
         except NotFiniteError as error:
-            raise complaint(x, self._sample_shape, error) from None
+            raise complaint(x, self._sample_shape, error, name) from None
         return outputs if len(shape) == 1 else outputs.reshape(len(outputs), *shape)
 
     def _predict_stream(
@@ -783,6 +790,11 @@ class Model(Part, SaysWhatIsLeftOut):
             training: whether layers behave as in training; None is no argument.
             called: whether to store the penalties on outputs for `losses`.
         """
+        by_layer = (self._mixed and training is None) or (called and bool(self._penalised))
+        if not training and not by_layer:
+            outputs = self._predicted_at_once(x, name)
+            if outputs is not None:
+                return outputs
         x = self._input_in(x, name, self._feature_names)
         if (sample := sample_shape_of_none(x, name)) is not None:
             require_sample_shape(sample, self._sample_shape, name)
@@ -791,7 +803,9 @@ class Model(Part, SaysWhatIsLeftOut):
         rows = unchecked_rows(x, self._sample_shape, name)
         require_tokens(rows, self._tokens, name)
         program = self._built_for(rows.shape[1:])
-        if (self._mixed and training is None) or (called and self._penalised):
+        if (self._mixed and training is None) or (
+            called and self._penalised
+        ):  # also if the call has built the model
             array = rows[:] if isinstance(rows, LazyRows) else rows
             if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
                 raise complaint(x, self._sample_shape, NotFiniteError(), name)
@@ -1149,7 +1163,7 @@ class Model(Part, SaysWhatIsLeftOut):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
-    def _symbol_at(self, layer: Any, after: int = 0) -> KerasTensor:
+    def _symbol_at(self, layer: Part | None, after: int = 0) -> KerasTensor:
         """The symbolic input of the first use of a layer in the model or, with `after` = 1, its output."""
         places = [index for index, part in enumerate(self._layers) if part is layer]
         return self._symbol_after(places[0] + after if places else 0)
