@@ -64,7 +64,7 @@ class CustomLayerHost(NamedTuple):
         dtype: of the inputs, if they are integers.
     """
 
-    layer: weakref.ref[Any]
+    layer: weakref.ref[CustomLayer]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     use: int | None = None
@@ -72,7 +72,7 @@ class CustomLayerHost(NamedTuple):
     dtype: str | None = None
 
     def __call__(self) -> LayerFunction | None:
-        layer: CustomLayer | None = self.layer()
+        layer = self.layer()
         return None if layer is None else partial(self._run, layer)
 
     def _run(self, layer: CustomLayer, step: LayerStep) -> None:

@@ -218,7 +218,7 @@ class ModelOfLayer(Protocol):
 class Place(NamedTuple):
     """The place of a layer's weights in the program of a model: `arrays` variables from number `first` on."""
 
-    model: weakref.ref[Any]
+    model: weakref.ref[ModelOfLayer]
     program: Program
     first: int
     arrays: int
@@ -662,7 +662,7 @@ class Layer(Part, Spec):
         place = next((place for place in self._places if place.model() not in (None, model)), None)
         return [] if place is None else [(place.program, place.first + i) for i in range(place.arrays)]
 
-    def _attach(self, model: object, program: Program, first: int, count: int) -> None:
+    def _attach(self, model: ModelOfLayer, program: Program, first: int, count: int) -> None:
         """Joins `model`, whose `program` has the weights as its variables `first` to `first + count`."""
         place = Place(weakref.ref(model), program, first, count)
         living = [place if old.model() is model else old for old in self._places if old.model() is not None]
@@ -752,7 +752,7 @@ class Layer(Part, Spec):
 
     def _symbol(self, what: str, after: int) -> KerasTensor:
         for place in self._places:
-            model: ModelOfLayer | None = place.model()
+            model = place.model()
             if model is not None and any(layer is self for layer in model.layers):
                 return model._symbol_at(self, after)
         msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"

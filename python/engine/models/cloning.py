@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from engine._base.checks import flag, require
 from engine.layers import InputLayer, Layer
+from engine.layers.layer import Part
 from engine.models.model import Model
 from engine.models.sequential import Sequential
 
@@ -49,20 +50,22 @@ def clone_model(
 
 
 def _cloned(
-    model: Any, clone_function: Callable[[Any], Any] | None, within: bool, copies: dict[Any, Any]
-) -> Any:
+    model: Model, clone_function: Callable[[Any], Any] | None, within: bool, copies: dict[Part, Part]
+) -> Model:
     """Returns a copy that isn't compiled. `copies` has the copies of layers that were made before, by the original."""
     start = [] if model._inputs is None else [InputLayer.from_config(model._inputs.get_config())]
     for layer in model._layers:
         if layer in copies:
             continue
+        copy: object
         if isinstance(layer, Model) and (within or clone_function is None):
             copy = _cloned(layer, clone_function, True, copies)
         elif clone_function is None:
-            copy = type(layer).from_config(layer.get_config())
+            original = cast(Layer, layer)  # models are copied above
+            copy = type(original).from_config(original.get_config())
         else:
             copy = clone_function(layer)
-        if not isinstance(copy, (Layer, Model)):
+        if not isinstance(copy, Part):
             msg = f"`clone_function` must return a layer, got {copy!r} for layer {layer.name!r}"
             raise TypeError(msg)
         copies[layer] = copy
