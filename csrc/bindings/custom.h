@@ -21,7 +21,8 @@ class HostedProgram : public Program {
   std::vector<py::object> hosts_;
 };
 
-/// Has Python do the step of a custom layer for the `rows` of a batch.
+/// Calls the host of an operation for the `rows` of a batch, with a `ForwardStep` or `BackwardStep` of
+/// `python/engine/_base/host_steps.py`.
 void call_layer(const Program& program, const std::shared_ptr<Workspace>& workspace, const Step& step, int64_t rows);
 
 /// Predicts the rows of `frame.data` by a plan with such steps; false where one of them is not finite. Without the GIL.

@@ -5,8 +5,8 @@
 
 namespace engine::bindings {
 
-/// Calls `host` with `variable` (its index), `weights` (a copy) and `task`. It returns for "penalty" the penalty and,
-/// when training, its derivative by the weights; for "constraint" the weights as they have to be.
+/// Calls `host` with a `PenaltyStep` or `ConstraintStep` of `python/engine/_base/host_steps.py`, and stores what it
+/// returns: the penalty and, when training, its gradient by the weights; or the weights after the constraint.
 void call_weights_host(Program& program, const Workspace& workspace, const Step& step, const py::object& host);
 
 }  // namespace engine::bindings
