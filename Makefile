@@ -41,8 +41,9 @@ help:
 mnist: $(VENV)/installed-plot
 	@$(BIN)/engine mnist $(ARGS)
 
+# Two processes. Each file's tests stay in one of them, since many share what they computed.
 test: $(VENV)/installed-test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # Two processes, as most of the time goes into XLA's compiling, on one core.
 test-keras: $(VENV)/installed-keras
