@@ -78,7 +78,9 @@ CASES: dict[str, Callable[[], Case]] = {
         pixels(150, 60, "float32"), reals(150, 5), SMOOTH, "mean_squared_error", ADAM, 100
     ),
     "mnist": mnist,
-    "mnist_in_halves": lambda: mnist()._replace(layers=[RESCALE, dense(60, "relu"), dense(10, "softmax")]),
+    "mnist_in_a_narrower_layer": lambda: mnist()._replace(
+        layers=[RESCALE, dense(60, "relu"), dense(10, "softmax")]
+    ),
     "uint8_dropout_l2": lambda: Case(
         pixels(200, 196, "uint8"),
         labels(200, 10),
@@ -192,7 +194,9 @@ CASES: dict[str, Callable[[], Case]] = {
         300,
         sparse=True,
     ),
-    "words_in_halves": lambda: CASES["words"]()._replace(layers=[dense(60, "relu"), dense(10, "softmax")]),
+    "words_in_a_narrower_layer": lambda: CASES["words"]()._replace(
+        layers=[dense(60, "relu"), dense(10, "softmax")]
+    ),
     "words_in_a_narrow_layer": lambda: CASES["words"]()._replace(
         x=words(700, 9000),
         layers=[RESCALE, dense(16, "relu"), dense(10, "softmax")],

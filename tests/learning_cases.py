@@ -124,7 +124,7 @@ def networks(dense: Callable[..., dict[str, Any]], case: Callable[..., Any]) -> 
         },
         {**dense(10, "softmax"), "kernel_constraint": {"kind": "non_negative"}},
     ]
-    halves = [
+    several = [
         dense(160, "relu", l2=1e-4),
         dense(200, "tanh"),
         {"kind": "dropout", "rate": 0.2, "seed": 3},
@@ -132,7 +132,7 @@ def networks(dense: Callable[..., dict[str, Any]], case: Callable[..., Any]) -> 
         dense(64, "relu"),
         dense(10, "softmax"),
     ]
-    large_halves = [dense(300, "relu"), dense(700, "tanh"), dense(10, "softmax")]
+    wide = [dense(300, "relu"), dense(700, "tanh"), dense(10, "softmax")]
     gains = [plain[0], {"kind": "learned", "shape": [20, 10]}, *plain[1:]]
     norm = {"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-3}
     slopes = {"kind": "learned", "rule": "leaky", "use_shift": False}
@@ -154,9 +154,9 @@ def networks(dense: Callable[..., dict[str, Any]], case: Callable[..., Any]) -> 
     averaged = {**OPTIONS["global_clipnorm"], "averages": True, "average_momentum": 0.9, "overwrite": 3}
     return {
         "penalties_and_constraints": partial(case, asking, loss, averaged, 70),
-        "gradients_in_halves": partial(case, halves, loss, ADAM, 40),
-        "few_gradients_in_halves": partial(case, halves, loss, ADAM, 6),
-        "large_gradients_in_halves": partial(case, large_halves, loss, ADAM, 128),
+        "several_panels": partial(case, several, loss, ADAM, 40),
+        "several_panels_in_small_batches": partial(case, several, loss, ADAM, 6),
+        "several_panels_in_large_batches": partial(case, wide, loss, ADAM, 128),
         "lamb": partial(case, plain, loss, {**RULES["lamb"], "clipnorm": 0.5, "accumulate": 2}, 70),
         "adafactor": partial(case, gains, loss, {**RULES["adafactor"], "kernel_decay": 0.1}, 70),
         "muon": partial(

@@ -27,8 +27,6 @@ U = 2.0**-24
 CHAIN = 256
 # Terms in one slice of the sums of a narrow layer, at most as wide.
 SLICE = 16
-# Floats of a kernel from which its columns are in two halves.
-UNCUT = 8192
 # Lanes of the sums of a gradient by the input, of batches of at most so many rows.
 LANES = 16
 MOST_ROWS_IN_LANES = 8
@@ -94,18 +92,14 @@ def fma32(a: Array, b: Array, c: Array) -> Array:
         return odd.view(np.float64).astype(np.float32)
 
 
-def chained_product(a: Array, b: Array, before: Array | None = None) -> Array:
-    """A (m, k) @ B (k, n) as the numerical contract orders it: chains of fma from zero, added in order.
-
-    Args:
-        before: the sum that they are added to.
-    """
-    total = np.zeros((len(a), b.shape[1]), np.float32) if before is None else before
+def chained_product(a: Array, b: Array) -> Array:
+    """A (m, k) @ B (k, n) as the numerical contract orders it: chains of fma from zero, added in order."""
+    total = np.zeros((len(a), b.shape[1]), np.float32)
     for begin in range(0, len(b), CHAIN):
         chain = np.zeros_like(total)
         for p in range(begin, min(begin + CHAIN, len(b))):
             chain = fma32(a[:, p, None], b[p], chain)
-        total = chain if begin == 0 and before is None else total + chain
+        total = chain if begin == 0 else total + chain
     return total + np.float32(0)
 
 
@@ -167,42 +161,15 @@ def sums_in_lanes(rows: int, columns: int) -> bool:
     return rows <= MOST_ROWS_IN_LANES and 8 * rows <= columns
 
 
-def half(extent: int) -> int:
-    """Where the second half of so many rows or columns begins, in whole cache lines."""
-    return min(-(-extent // (2 * LANES)) * LANES, extent)
-
-
-def sums_in_halves(rows: int, kernel: Array) -> bool:
-    """Whether a gradient by the input of so many rows sums over the halves of a kernel's columns apart."""
-    inputs, columns = kernel.shape
-    return columns > LANES and inputs * -(-columns // LANES) * LANES >= UNCUT and 2 * rows <= columns
-
-
 def gradient_orders(kernel: Array, most: int) -> list[list[int]]:
     """Up to `most` rows, by the order in which a gradient by the input of so many sums its terms."""
-    sizes = groupby(
-        range(1, most + 1), lambda rows: (sums_in_lanes(rows, kernel.shape[1]), sums_in_halves(rows, kernel))
-    )
+    sizes = groupby(range(1, most + 1), lambda rows: sums_in_lanes(rows, kernel.shape[1]))
     return [list(rows) for _, rows in sizes]
 
 
 def input_gradient(dz: Array, kernel: Array) -> Array:
     """A dense layer's gradient by its input before what came there, to the bit."""
-    in_lanes = sums_in_lanes(*dz.shape)
-    if not sums_in_halves(len(dz), kernel):
-        return (lanes_product if in_lanes else chained_product)(dz, kernel.T)
-    columns, units = half(dz.shape[1]), half(len(kernel))
-    first, second = slice(0, columns), slice(columns, None)
-    parts = []
-    for own, other, some in ((first, second, kernel[:units]), (second, first, kernel[units:])):
-        if in_lanes:
-            parts.append(
-                lanes_product(dz[:, other], some[:, other].T) + lanes_product(dz[:, own], some[:, own].T)
-            )
-        else:
-            before = chained_product(dz[:, other], some[:, other].T)
-            parts.append(chained_product(dz[:, own], some[:, own].T, before))
-    return np.concatenate(parts, axis=1)
+    return (lanes_product if sums_in_lanes(*dz.shape) else chained_product)(dz, kernel.T)
 
 
 def product_bound(a: Array, b: Array) -> Array:

@@ -41,7 +41,7 @@ HIDDEN = {
         activation("sigmoid"),
     ],
     "across_panels": [dense(130, "tanh", l2=0.01), dense(65, "sigmoid")],
-    "halves": [dense(250, "relu", l2=0.01), dense(41, "tanh")],
+    "several_panels": [dense(250, "relu", l2=0.01), dense(41, "tanh")],
     "first_frozen": [dense(33, "relu", l2=0.01, trainable=False), dense(17, "silu")],
     "middle_frozen": [dense(33, "silu"), dense(17, "tanh", l2=0.01, trainable=False)],
 }
@@ -218,7 +218,7 @@ def test_ten_steps_for_every_loss_and_optimizer(loss: str, optimizer: str) -> No
 
 @pytest.mark.parametrize("optimizer", ["clipnorm", "lamb", "adafactor", "muon", "averages"])
 def test_ten_steps_of_rules_for_whole_matrices(optimizer: str) -> None:
-    check("halves", "mean_squared_error", optimizer, WEIGHT)
+    check("several_panels", "mean_squared_error", optimizer, WEIGHT)
 
 
 @pytest.mark.parametrize("hidden", HIDDEN)

@@ -94,26 +94,24 @@ class CellRunner {
     for (int64_t j = columns.begin, end; j < columns.end; j = end) {
       end = std::min(block_end(j), columns.end);
       const Range block{j, end};
-      int64_t k = p_.terms.begin;
+      int64_t k = 0;
       do {  // once for k = 0, too
-        const Range chains{k, std::min(k + grid_.block_k, p_.terms.end)};
+        const Range chains{k, std::min(k + grid_.block_k, p_.k)};
         pack_columns(b, block, chains);
         for (int64_t i = rows.begin; i < rows.end; i += kBlockRows) {
           run_block(a, b, c + (i - rows.begin) * p_.c_row + (j - columns.begin) * p_.c_column,
                     {i, std::min(i + kBlockRows, rows.end)}, block, chains);
         }
         k = chains.end;
-      } while (k < p_.terms.end);
+      } while (k < p_.k);
     }
   }
 
  private:
   /// Where a block that begins with column j ends. Panels are packed from their beginning on.
   int64_t block_end(int64_t j) const {
-    if (p_.b_layout != Layout::kPanels) return j + kBlockColumns;
-    const Range part = Panels(p_.k, p_.n).part(j);
-    const int64_t within = (j - part.begin) % grid_.panel;
-    return std::min(within != 0 ? j - within + grid_.panel : j + kBlockColumns, part.end);
+    const int64_t within = p_.b_layout == Layout::kPanels ? j % grid_.panel : 0;
+    return within != 0 ? j - within + grid_.panel : j + kBlockColumns;
   }
 
   /// Columns of a block that are read where they lie.
@@ -161,8 +159,8 @@ class CellRunner {
     do {
       Gemm op{};
       op.k = std::min(shape_.chain, chains.end - k);
-      op.first = k == p_.terms.begin && !p_.adds;
-      op.last = k + op.k == p_.terms.end;
+      op.first = k == 0;
+      op.last = k + op.k == p_.k;
       op.from_partial = k > chains.begin;
       op.to_partial = k + op.k < chains.end;
       op.partial = partial_;
@@ -256,7 +254,6 @@ int worthwhile_threads(double multiply_adds) {
 
 void multiply(const KernelTable& kernels, const Product& product, int threads) {
   Product p = product;
-  p.terms = {0, p.k};
   const bool by_row = !is_elementwise(p.activation);
   if (by_row) p.activation = Activation::kLinear;
   join_rows(p);

@@ -36,8 +36,6 @@ struct Product {
   // Of multiply_part alone, which knows no stack:
   const float* const* a_columns = nullptr;  // where columns of a lie anywhere, each contiguous; not in `a` then
   Layout b_layout = Layout::kStrides;
-  bool adds = false;  // to c, which holds the sums of other terms
-  Range terms{};      // those of the k that are summed: `multiply` takes all
 };
 
 /// Multiply-adds that the product takes, and for how many threads they are work enough.

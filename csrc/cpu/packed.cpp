@@ -13,7 +13,6 @@ Product product_into(float* c, int64_t ld, int64_t m, int64_t n, int64_t k) {
   product.m = m;
   product.n = n;
   product.k = k;
-  product.terms = {0, k};
   product.c = c;
   product.c_row = ld;
   product.c_column = 1;
@@ -38,9 +37,8 @@ void StepRunner::forward_in_blocks(const Step& step, Range rows, Range units, co
   multiply_part(kernels_, product, {0, m}, units, data(step.room));
 }
 
-void StepRunner::input_gradient_in_blocks(const Step& step, int64_t rows, const InputTerms& terms) const {
+void StepRunner::input_gradient_in_blocks(const Step& step, int64_t rows, Range units) const {
   const Variable& kernel = variable(step.kernel);
-  const Range units = terms.units;
   const Buffer &dz = shape(step.in), &dx = shape(step.out);
   float* to = data(step.out);
   Product product = product_into(to + units.begin, dx.ld, rows, kernel.rows, kernel.columns);
@@ -49,10 +47,8 @@ void StepRunner::input_gradient_in_blocks(const Step& step, int64_t rows, const 
   product.a_column = 1;
   product.b = weights(step.kernel).values;
   product.b_layout = Layout::kTurnedPanels;
-  product.terms = terms.columns;
-  product.adds = !terms.first;
   multiply_part(kernels_, product, {0, rows}, units, data(step.room));
-  if (!terms.last || step.activation == Activation::kLinear) return;
+  if (step.activation == Activation::kLinear) return;
   kernels_.activation_backward[index(step.activation)](
       {to, to, data(step.saved), dx.ld, {0, rows}, {units.begin, round_up(units.end, kLane)}});
 }

@@ -81,42 +81,23 @@ void StepRunner::transpose(const Step& step, const Batch& batch) const {
   }
 }
 
-void StepRunner::partners_terms(const Step& step, const Batch& batch) const {
-  const int half = worker_.threads / 2;
-  if (worker_.threads != 2 * half) return;
-  const Variable& kernel = variable(step.kernel);
-  const Worker partner{(worker_.index + half) % worker_.threads, worker_.threads, nullptr};
-  const Range columns = half_of(kernel.width(), worker_.index / half);
-  input_gradient(step, batch, {partner.slice(kernel.height()), columns, true, false});
-}
-
 void StepRunner::dense_backward_input(const Step& step, const Batch& batch) const {
   const Variable& kernel = variable(step.kernel);
-  const bool joins = step.joins && worker_.threads % 2 == 0;
-  for_terms(batch.rows * shape(step.out).groups, kernel.height(), kernel.width(), worker_.slice(kernel.height()),
-            [&](const InputTerms& terms) {
-              if (!joins || terms.last) input_gradient(step, batch, terms);
-            });
-}
-
-void StepRunner::input_gradient(const Step& step, const Batch& batch, const InputTerms& terms) const {
-  if (empty(terms.units)) return;
-  const Variable& kernel = variable(step.kernel);
+  const Range units = worker_.slice(kernel.height());
+  if (empty(units)) return;
   const Buffer &dz = shape(step.in), &dx = shape(step.out);
   const int64_t rows = batch.rows * dx.groups;
   const bool in_lanes = sums_in_lanes(rows, kernel.width());
-  if (step.room >= 0 && !in_lanes) return input_gradient_in_blocks(step, rows, terms);
+  if (step.room >= 0 && !in_lanes) return input_gradient_in_blocks(step, rows, units);
   // What `transpose` has copied lies closer.
   const int64_t lddz = step.turned && in_lanes ? round_up(kernel.width(), kLane) : dz.ld;
   const bool as_it_is = in_lanes || turns_kernel(kernel.width());
   const float* saved = data(step.saved);
-  const Activation activation = terms.last ? step.activation : Activation::kLinear;
   for_blocks({0, rows}, kRowsTogether, [&](Range together) {
     const int64_t first = together.begin, at = first * dx.ld;
-    kernels_.dense_backward_input[index(activation)](
+    kernels_.dense_backward_input[index(step.activation)](
         {data(step.in) + (as_it_is ? first * lddz : first), lddz, weights(step.kernel).values, kernel.height(),
-         saved ? saved + at : nullptr, data(step.out) + at, dx.ld, kernel.width(), together.end - first, terms.units,
-         terms.columns, in_lanes, !terms.first});
+         saved ? saved + at : nullptr, data(step.out) + at, dx.ld, kernel.width(), together.end - first, units, in_lanes});
   });
 }
 

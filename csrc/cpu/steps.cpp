@@ -93,8 +93,6 @@ void StepRunner::run(const Step& step, const Batch& batch) const {
       return reduce(batch);
     case Step::Kind::kTranspose:
       return transpose(step, batch);
-    case Step::Kind::kPartnersTerms:
-      return partners_terms(step, batch);
     case Step::Kind::kDenseBackwardInput:
       return dense_backward_input(step, batch);
     case Step::Kind::kDenseBackwardWeights:

@@ -64,7 +64,6 @@ class StepRunner {
   void reduce(const Batch& batch) const;
   void reduce_losses(const Batch& batch) const;
   void transpose(const Step& step, const Batch& batch) const;
-  void partners_terms(const Step& step, const Batch& batch) const;
   void dense_backward_input(const Step& step, const Batch& batch) const;
   void dense_backward_weights(const Step& step, const Batch& batch) const;
   void reshape(const Step& step, const Batch& batch) const;
@@ -149,8 +148,7 @@ class StepRunner {
   };
   Input input(const Step& step, const Batch& batch) const;
   void forward_in_blocks(const Step& step, Range rows, Range units, const Input& x) const;
-  void input_gradient(const Step& step, const Batch& batch, const InputTerms& terms) const;
-  void input_gradient_in_blocks(const Step& step, int64_t rows, const InputTerms& terms) const;
+  void input_gradient_in_blocks(const Step& step, int64_t rows, Range units) const;
   /// The gradient by at most kGradientRows units and kBlockColumns columns of a kernel, its rows kGradientStride apart.
   const float* kernel_gradient_block(const Step& step, const DenseBackwardWeights& op, Range units,
                                      Range columns) const;

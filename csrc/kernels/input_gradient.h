@@ -11,19 +11,6 @@ namespace {
 /// and their rows of the kernel wait in the L2 cache.
 constexpr int64_t kMostUnits = 64;
 
-/// Sums (kLane units, kWidth samples), `stride` vectors apart, from rows of dx, where those of other columns wait.
-inline void load_turned(const DenseBackwardInput& op, vf* sums, int64_t stride, int64_t b, int64_t i) {
-#pragma GCC unroll 4
-  for (int part = 0; part < kParts; ++part) {
-    vf square[kWidth];
-    for (int64_t c = 0; c < kWidth; ++c) {
-      square[c] = b + c < op.rows ? load(op.dx + (b + c) * op.ldx + i + part * kWidth) : vf{};
-    }
-    transpose_square(square);
-    for (int u = 0; u < kWidth; ++u) sums[(part * kWidth + u) * stride] = square[u];
-  }
-}
-
 /// Turns sums (kLane units, kWidth samples), `stride` vectors apart, and stores them as rows of dx.
 template <class Act>
 void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, int64_t b, int64_t i) {
@@ -46,25 +33,21 @@ void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, 
 /// the kernel is needed. kLane units at a time are turned as they are stored. Not inlined, nor is backward_few: all
 /// activations share it.
 __attribute__((noinline)) void backward_many(const DenseBackwardInput& op, decltype(&store_turned<Linear>) finish) {
-  const Range terms = op.columns;
-  const int64_t fitting = kMostKernelFloats / (terms.end - terms.begin) / kLane * kLane;
+  const int64_t fitting = kMostKernelFloats / op.n / kLane * kLane;
   const int64_t together = fitting < kLane ? kLane : fitting < kMostUnits ? fitting : kMostUnits;
   for (int64_t i = op.units.begin; i < op.units.end; i += together) {
     const int64_t end = op.units.end < i + together ? op.units.end : i + together;
     sweep_vectors<kTileVectors>({0, round_up(op.rows, kLane)}, [&](auto vectors, int64_t b) {
       constexpr int kVectors = decltype(vectors)::value;
       vf sums[kMostUnits][kVectors];
-      for (int64_t unit = i; op.adds && unit < end; unit += kLane) {
-        for (int v = 0; v < kVectors; ++v) load_turned(op, &sums[unit - i][v], kVectors, b + v * kWidth, unit);
-      }
-      for (int64_t p = terms.begin; p < terms.end; p += kChain) {
+      for (int64_t p = 0; p < op.n; p += kChain) {
         sweep<kTileRows>(i, end, 1, [&](auto units, int64_t unit) {
           constexpr int kRows = decltype(units)::value;
           const ByPanels weights{op.kernel, {op.k, op.n}, unit};
-          const int64_t stop = terms.end < p + kChain ? terms.end : p + kChain;
+          const int64_t stop = op.n < p + kChain ? op.n : p + kChain;
           if (b == 0 && unit + 2 * kRows <= op.units.end) prefetch_kernel(op, unit + kRows, kRows, p, stop);
           auto& sum = reinterpret_cast<vf(&)[kRows][kVectors]>(sums[unit - i]);
-          if (p == terms.begin && !op.adds) return chain(sum, weights, op.dz + b, op.lddz, p, stop);
+          if (p == 0) return chain(sum, weights, op.dz + b, op.lddz, p, stop);
           vf block[kRows][kVectors];
           chain(block, weights, op.dz + b, op.lddz, p, stop);
 #pragma GCC unroll 8

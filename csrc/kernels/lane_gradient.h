@@ -136,7 +136,7 @@ void store_totals(const DenseBackwardInput& op, const float (*totals)[kLane], in
     for (int64_t u = 0; u < kLane; u += kWidth) {
       const int64_t at = b * op.ldx + unit + u;
       const vf total = load(&totals[b][u]) + 0.0f;
-      store_gradient<Act>(op, at, op.adds ? load(op.dx + at) + total : total);
+      store_gradient<Act>(op, at, total);
     }
   }
 }
@@ -152,8 +152,8 @@ struct LaneCopies {
 inline LanePieces lane_pieces(const DenseBackwardInput& op, int64_t unit, int64_t first, LaneCopies& copies) {
   const Panels panels(op.k, op.n);
   const int64_t units = op.units.end - unit;
-  LanePieces pieces{{}, 0, first, first == op.columns.begin, false};
-  while (pieces.end < op.columns.end && pieces.count < kLanePanels) {
+  LanePieces pieces{{}, 0, first, first == 0, false};
+  while (pieces.end < op.n && pieces.count < kLanePanels) {
     const Panel panel = panels.of(pieces.end);
     pieces.end += panel.width;
     const int64_t columns = op.n < pieces.end ? op.n - panel.first : panel.width;
@@ -172,7 +172,7 @@ inline LanePieces lane_pieces(const DenseBackwardInput& op, int64_t unit, int64_
     }
     ++pieces.count;
   }
-  pieces.last = pieces.end >= op.columns.end;
+  pieces.last = pieces.end >= op.n;
   return pieces;
 }
 
@@ -185,7 +185,7 @@ __attribute__((noinline)) void backward_few(const DenseBackwardInput& op, declty
   for (int64_t unit = op.units.begin; unit < op.units.end; unit += kLane) {
     vf sums[kMostLaneRows * kLane * kParts];
     alignas(64) float totals[kMostLaneRows][kLane];
-    for (int64_t first = op.columns.begin; first < op.columns.end;) {
+    for (int64_t first = 0; first < op.n;) {
       const LanePieces pieces = lane_pieces(op, unit, first, copies);
       sweep<kLaneSamples>(0, op.rows, 1, [&](auto samples, int64_t b) {
         constexpr int kSamples = decltype(samples)::value;

@@ -38,15 +38,6 @@ struct Range {
   int64_t end = 0;
 };
 
-/// The first or the second half of so many rows or columns, in whole cache lines: the shares of two threads.
-inline constexpr Range half_of(int64_t extent, int half) {
-  const int64_t lines = round_up(divide_up(extent, 2), kLane), middle = lines < extent ? lines : extent;
-  return half == 0 ? Range{0, middle} : Range{middle, extent};
-}
-inline constexpr Range common(Range a, Range b) {
-  return {a.begin < b.begin ? b.begin : a.begin, a.end < b.end ? a.end : b.end};
-}
-
 /// A kernel of one column lies as one row of as many floats. Its rows would be pads but for one float in sixteen, which
 /// optimizers step as well.
 inline constexpr bool lies_as_row(int64_t columns) { return columns == 1; }
@@ -62,36 +53,24 @@ struct Panel {
 /// The most columns of a panel.
 inline constexpr int64_t kPanel = 64;
 
-/// Weights (rows, columns) are kept in panels, one after the other, each row-major: a thread's columns are then
-/// contiguous. In plain rows the threads' slices alternate every few cache lines, and prefetchers pull lines that
-/// another core is writing: 2.3 times the epoch where cores do not share a cache. For two threads, which have one each,
-/// both halves of the columns begin with a panel of their own; the last panel of either may be narrower.
+/// Weights (rows, columns) are kept in panels of kPanel columns, one after the other, each row-major; the last one may
+/// be narrower. Most of a thread's columns are contiguous then. In plain rows the threads' slices alternate every few
+/// cache lines, and prefetchers pull lines that another core is writing: 2.3 times the epoch where cores do not share a
+/// cache.
 struct Panels {
-  /// Floats that an L1 cache holds. So small a kernel mostly has one thread, and the wider its panels are, the more
-  /// chains of multiply-adds one sample has at a time.
-  static constexpr int64_t kUncut = 8 << 10;
-
   int64_t rows;
-  int64_t columns, half;  // padded
+  int64_t columns;  // padded
 
-  constexpr Panels(int64_t rows, int64_t n)
-      : rows(rows), columns(round_up(n, kLane)), half(rows * columns < kUncut ? columns : half_of(columns, 0).end) {}
-
-  /// Between the halves. A single row is read by the numbers of its columns, and has none.
-  constexpr int64_t gap() const { return rows > 1 && half < columns ? kApart : 0; }
+  constexpr Panels(int64_t rows, int64_t n) : rows(rows), columns(round_up(n, kLane)) {}
 
   /// From the first to the last.
-  constexpr int64_t floats() const { return rows * columns + gap(); }
-
-  /// The half that has column `j`.
-  constexpr Range part(int64_t j) const { return j < half ? Range{0, half} : Range{half, columns}; }
+  constexpr int64_t floats() const { return rows * columns; }
 
   /// The panel that has column `j`.
   constexpr Panel of(int64_t j) const {
-    const Range own = part(j);
-    const int64_t first = own.begin + (j - own.begin) / kPanel * kPanel;
-    const int64_t width = own.end - first < kPanel ? own.end - first : kPanel;
-    return {first, first * rows + (j < half ? 0 : gap()), width, {0, width}};
+    const int64_t first = j / kPanel * kPanel;
+    const int64_t width = columns - first < kPanel ? columns - first : kPanel;
+    return {first, first * rows, width, {0, width}};
   }
 
   /// Calls f(panel) for each panel that has some of columns [begin, end), with these of it.
@@ -112,32 +91,6 @@ template <class F>
 constexpr void for_panels(int64_t inputs, int64_t columns, Range wanted, F&& f) {
   if (lies_as_row(columns)) return f(Panel{0, 0, 1, {0, kLane}});
   Panels(inputs, columns).each(wanted, f);
-}
-
-/// Gradients by the input of so few rows sum over the columns of either half of a kernel apart, those of the half that
-/// the unit isn't in first. Two threads then read what they have stepped themselves, and half of the sums crosses from
-/// core to core in place of half of the kernel. Part of the contract, too.
-inline constexpr bool sums_in_halves(int64_t rows, int64_t inputs, int64_t columns) {
-  const Panels kernel(inputs, columns);
-  return kernel.half < kernel.columns && 2 * rows <= columns;
-}
-
-/// A part of a gradient by the input: the sums over some columns of the kernel, which go on from those before.
-struct InputTerms {
-  Range units, columns;
-  bool first, last;
-};
-
-/// Calls f(terms) for the parts of a gradient (rows, units) by the input of a kernel (inputs, columns), in their order.
-template <class F>
-void for_terms(int64_t rows, int64_t inputs, int64_t columns, Range units, F&& f) {
-  if (!sums_in_halves(rows, inputs, columns)) return f(InputTerms{units, {0, columns}, true, true});
-  for (int half = 0; half < 2; ++half) {
-    const Range some = common(units, half_of(inputs, half));
-    if (some.begin >= some.end) continue;
-    f(InputTerms{some, half_of(columns, 1 - half), true, false});
-    f(InputTerms{some, half_of(columns, half), false, true});
-  }
 }
 
 /// Distance between rows of `columns` floats: whole cache lines, never a multiple of 1 KiB. A tile's columns of a few

@@ -43,7 +43,7 @@ struct DenseForward {
   Ahead ahead = {};                             // rows of x that follow soon
 };
 
-/// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k)), or the sums of some of its terms
+/// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k))
 struct DenseBackwardInput {
   const float* dz;  // or its transpose, unless in_lanes or turns_kernel(n)
   int64_t lddz;
@@ -53,9 +53,8 @@ struct DenseBackwardInput {
   float* dx;
   int64_t ldx;  // of saved and dx
   int64_t n, rows;
-  Range units, columns;  // slices of k and n
-  bool in_lanes;         // sums_in_lanes(rows of the batch, n)
-  bool adds = false;     // to dx, which holds the sums of other columns
+  Range units;    // slice of k
+  bool in_lanes;  // sums_in_lanes(rows of the batch, n)
 };
 
 /// kernel (k, n) by its gradient x (rows, k)^T dz (rows, n) + 2 l2 kernel after kernel -= learning_rate decay kernel,

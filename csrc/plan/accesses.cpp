@@ -29,12 +29,6 @@ class Accesses {
   void writes_gradient(const Step& step, int v, Slice slice) {
     add(v < 0 ? -1 : step.apart ? apart_of(v) : gradient_of(v), true, slice);
   }
-  /// The factors of a gradient by the input. Two threads that leave each other terms read what they step.
-  void reads_terms(const Step& step, bool in_halves, Slice of_kernel) {
-    const bool own = in_halves && plan_.threads == 2;
-    reads(step.in, !own ? Slice::kAll : step.turned ? Slice::kRows : Slice::kColumns);
-    reads_variable(step.kernel, own ? Slice::kColumns : of_kernel);
-  }
   int gradient_of(int v) const { return -2 - 2 * v; }
   int apart_of(int v) const { return gradient_of(v) - 1; }
   void add(int resource, bool write, Slice slice) {
@@ -199,12 +193,9 @@ class Accesses {
         reads(step.in, own);
         writes(step.out, by_units ? Slice::kRows : Slice::kSamples);
         break;
-      case Step::Kind::kPartnersTerms:
-        reads_terms(step, true, Slice::kAll);
-        writes(step.out, Slice::kAll);
-        break;
       case Step::Kind::kDenseBackwardInput:
-        reads_terms(step, step.joins, Slice::kRows);
+        reads(step.in, Slice::kAll);
+        reads_variable(step.kernel, Slice::kRows);
         reads(step.saved, Slice::kColumns);
         writes(step.out, Slice::kColumns);
         break;

@@ -73,7 +73,6 @@ Gradient emit_input_gradient(Emitter& emitter, const Operation& op, const Operat
     emitter.emit({Step::Kind::kTranspose, gradient.split, false, dz, turned});
     dz = turned;
   }
-  const int threads = emitter.plan.threads;
   const bool fused = previous.kind == Operation::Kind::kDense;
   Step step{Step::Kind::kDenseBackwardInput, Split::kUnits, false, dz};
   step.room = room;
@@ -82,13 +81,6 @@ Gradient emit_input_gradient(Emitter& emitter, const Operation& op, const Operat
   step.saved = fused ? previous.saved : -1;
   step.kernel = emitter.variables_of(op).kernel;
   step.activation = fused ? previous.activation : Activation::kLinear;
-  // An even number of threads has a partner for each, with units of the other half.
-  if (threads % 2 == 0 && feeds_all(op.width, threads) && sums_in_halves(rows, previous.width, op.width)) {
-    Step partners = step;
-    partners.kind = Step::Kind::kPartnersTerms;
-    emitter.emit(partners);
-    step.joins = true;
-  }
   emitter.emit(step);
   return {step.out, step.split, true};
 }

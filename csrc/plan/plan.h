@@ -117,7 +117,6 @@ struct Step {
     kReduce,
     kTranspose,
     kDenseBackwardInput,
-    kPartnersTerms,  // of it: for a thread with units of the other half, the columns that this one steps
     kActivationBackward,
     kRowActivationBackward,
     kMultiply,
@@ -163,7 +162,6 @@ struct Step {
   int pointers = -1;        // ... through pointers to those of this batch and of the next, if they are in random order
   bool compressed = false;  // the same of compressed rows, which nobody gathers; a gradient then has scratch in `out`
   bool turned = false;      // whether `in` is the transpose of a gradient
-  bool joins = false;       // whether the partner has left its terms in `out`
   int room = -1;            // for a product in packed blocks (kernels/packed_blocks.h)
   // Variables by index, -1 none.
   int kernel = -1;

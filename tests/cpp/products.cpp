@@ -56,11 +56,8 @@ void add_backward_input(const KernelTable& kernels, const Matrix& dz, const Matr
   const bool in_lanes = sums_in_lanes(dz.rows(), dz.columns());
   const Matrix& source = in_lanes || turns_kernel(dz.columns()) ? dz : dz_t;
   for (auto* function : kernels.dense_backward_input) {
-    for_terms(dz.rows(), kernel.rows(), kernel.columns(), kernel.all_rows(), [&](const InputTerms& terms) {
-      (terms.last ? function : kernels.dense_backward_input[0])(
-          {source.data(), source.ld(), panels.data(), kernel.rows(), saved.data(), dx.data(), dx.ld(), kernel.columns(),
-           dz.rows(), terms.units, terms.columns, in_lanes, !terms.first});
-    });
+    function({source.data(), source.ld(), panels.data(), kernel.rows(), saved.data(), dx.data(), dx.ld(),
+              kernel.columns(), dz.rows(), kernel.all_rows(), in_lanes});
     dx.add_to(digest);
   }
 }

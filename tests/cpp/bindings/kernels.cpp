@@ -131,12 +131,9 @@ class Kernels {
     pack_panels(kernel.data(), leading(kernel), inputs, columns, panels.data());
     const float* weights = lies_as_row(columns) ? row.data() : panels.data();
     const DenormalsAreZero guard;
-    const auto sums = table_.dense_backward_input[fused_index("linear")];
-    const auto gradient = table_.dense_backward_input[fused_index(activation)];
-    for_terms(rows, inputs, columns, all(inputs), [&](const InputTerms& terms) {
-      (terms.last ? gradient : sums)({source.data(), leading(source), weights, inputs, saved.data(), values(dx),
-                                      leading(dx), columns, rows, terms.units, terms.columns, in_lanes, !terms.first});
-    });
+    table_.dense_backward_input[fused_index(activation)]({source.data(), leading(source), weights, inputs, saved.data(),
+                                                          values(dx), leading(dx), columns, rows, all(inputs),
+                                                          in_lanes});
   }
 
   void dense_backward_weights(const py::dict& optimizer, const FloatArray& x, const FloatArray& dz,
