@@ -111,17 +111,6 @@ def sliced_product(a: Array, b: Array, bias: Array | None = None) -> Array:
     return sum_in_pairs(sums)
 
 
-def column_product(a: Array, b: Array, bias: Array | None = None) -> Array:
-    """A (m, k) @ B (k, 1) + bias: slices whose terms are in lanes, added in pairs, and then the lanes by halves."""
-    slices = [np.zeros((len(a), SLICE), np.float32) for _ in range(0, len(b), SLICE)]
-    for i, terms in enumerate(slices):
-        part = slice(i * SLICE, (i + 1) * SLICE)
-        terms[:, : len(b[part])] = a[:, part] * b[part, 0]
-    if bias is not None:
-        slices[0][:, 0] += bias
-    return fold(sum_in_pairs(slices).T)[:, None] + np.float32(0)
-
-
 def sum_in_pairs(sums: list[Array]) -> Array:
     while len(sums) > 1:
         pairs = [x + y for x, y in zip(sums[::2], sums[1::2], strict=False)]
@@ -138,8 +127,6 @@ def fold(lanes: Array) -> Array:
 
 def layer_product(x: Array, kernel: Array, bias: Array | None) -> Array:
     """What a dense layer computes before its activation, to the bit."""
-    if kernel.shape[1] == 1:
-        return column_product(x, kernel, bias)
     if kernel.shape[1] <= SLICE:
         return sliced_product(x, kernel, bias)
     product = chained_product(x, kernel)

@@ -33,22 +33,21 @@ void StepRunner::partial_products(const Step& step, const Batch& batch) const {
   const Variable& kernel = variable(step.kernel);
   const float *x = data(step.in), *w = weights(step.kernel).values, *bias = weights(step.bias).values;
   float* out = data(step.out, batch);
-  for_groups(worker_, kernel.height(), [&](const SliceGroup& group) {
+  for_groups(worker_, kernel.rows, [&](const SliceGroup& group) {
     const int64_t begin = group.first * kSlice, most = kSlice << group.level;
     DenseForward op{};
     op.x = x + begin;
     op.ldx = shape(step.in).ld;
-    op.ldw = lies_as_row(kernel.width()) ? 1 : kLane;
+    op.ldw = kLane;
     op.kernel = w + begin * op.ldw;
     op.bias = begin == 0 ? bias : nullptr;
     op.y = out + group.first * shape(step.out).ld;
     op.ldy = kLane;
-    op.k = std::min(kernel.height() - begin, most);
+    op.k = std::min(kernel.rows - begin, most);
     op.rows = {0, batch.rows};
     op.columns = {0, kLane};
-    op.n = kernel.width();
+    op.n = kernel.columns;
     op.in_slices = true;
-    op.is_partial = lies_as_row(op.n);
     kernels_.dense_forward[static_cast<size_t>(Activation::kLinear)](op);
   });
 }
@@ -57,12 +56,11 @@ void StepRunner::sum_partials(const Step& step, const Batch& batch) const {
   std::array<SliceGroup, kMostSlices> groups;
   size_t count = 0;
   for (int i = 0; i < worker_.threads; ++i) {
-    for_groups({i, worker_.threads, nullptr}, variable(step.kernel).height(),
+    for_groups({i, worker_.threads, nullptr}, variable(step.kernel).rows,
                [&](const SliceGroup& group) { groups[count++] = group; });
   }
   kernels_.sum_partials({data(step.in, batch), shape(step.in).ld, groups.data(), static_cast<int64_t>(count),
-                         data(step.out), shape(step.out).ld, rows(step, batch, shape(step.out)),
-                         shape(step.out).columns});
+                         data(step.out), shape(step.out).ld, rows(step, batch, shape(step.out))});
 }
 
 }  // namespace engine

@@ -37,23 +37,23 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   const CompressedBatch elements = compressed(batch);
   const bool skips_zeros = zeros && zeros->found();
   if (step.room >= 0 && own.end - own.begin >= kFewestPackedRows && x.floats && !skips_zeros) {
-    return forward_in_blocks(step, own, columns(step, kernel.width()), x);
+    return forward_in_blocks(step, own, columns(step, kernel.columns), x);
   }
   DenseForward op{};
   op.x = x.floats;
   op.ldx = x.ld;
   op.x_rows = x.rows;
   op.ldy = shape(step.out).ld;
-  op.k = kernel.height();
-  op.n = kernel.width();
+  op.k = kernel.rows;
+  op.n = kernel.columns;
   op.nonzeros = zeros ? &*zeros : nullptr;
-  op.in_slices = sums_in_slices(kernel.width());
+  op.in_slices = sums_in_slices(kernel.columns);
   op.compressed = step.compressed ? &elements : nullptr;
   for_blocks(own, kRowsTogether, [&](Range together) {
     op.rows = together;
     op.transposes = plan_.mode == Plan::Mode::kTrain;
     op.ahead = rows_ahead(step, batch, together);
-    for_panels(kernel.height(), kernel.width(), columns(step, kernel.width()), [&](const Panel& panel) {
+    Panels(kernel.rows, kernel.columns).each(columns(step, kernel.columns), [&](const Panel& panel) {
       op.kernel = values.values + panel.offset;
       op.ldw = panel.width;
       op.bias = bias.values ? bias.values + panel.first : nullptr;
@@ -83,27 +83,28 @@ void StepRunner::transpose(const Step& step, const Batch& batch) const {
 
 void StepRunner::dense_backward_input(const Step& step, const Batch& batch) const {
   const Variable& kernel = variable(step.kernel);
-  const Range units = worker_.slice(kernel.height());
+  const Range units = worker_.slice(kernel.rows);
   if (empty(units)) return;
   const Buffer &dz = shape(step.in), &dx = shape(step.out);
   const int64_t rows = batch.rows * dx.groups;
-  const bool in_lanes = sums_in_lanes(rows, kernel.width());
+  const bool in_lanes = sums_in_lanes(rows, kernel.columns);
   if (step.room >= 0 && !in_lanes) return input_gradient_in_blocks(step, rows, units);
   // What `transpose` has copied lies closer.
-  const int64_t lddz = step.turned && in_lanes ? round_up(kernel.width(), kLane) : dz.ld;
-  const bool as_it_is = in_lanes || turns_kernel(kernel.width());
+  const int64_t lddz = step.turned && in_lanes ? round_up(kernel.columns, kLane) : dz.ld;
+  const bool as_it_is = in_lanes || turns_kernel(kernel.columns);
   const float* saved = data(step.saved);
   for_blocks({0, rows}, kRowsTogether, [&](Range together) {
     const int64_t first = together.begin, at = first * dx.ld;
-    kernels_.dense_backward_input[index(step.activation)](
-        {data(step.in) + (as_it_is ? first * lddz : first), lddz, weights(step.kernel).values, kernel.height(),
-         saved ? saved + at : nullptr, data(step.out) + at, dx.ld, kernel.width(), together.end - first, units, in_lanes});
+    kernels_.dense_backward_input[index(step.activation)]({data(step.in) + (as_it_is ? first * lddz : first), lddz,
+                                                           weights(step.kernel).values, kernel.rows,
+                                                           saved ? saved + at : nullptr, data(step.out) + at, dx.ld,
+                                                           kernel.columns, together.end - first, units, in_lanes});
   });
 }
 
 void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) const {
   const Variable& kernel = variable(step.kernel);
-  const Range units = step.split == Split::kInputs ? worker_.slice(kernel.height()) : Range{0, kernel.height()};
+  const Range units = step.split == Split::kInputs ? worker_.slice(kernel.rows) : Range{0, kernel.rows};
   if (empty(units)) return;
   Weights values = weights(step.kernel), bias = weights(step.bias);
   auto run = kernels_.dense_gradient;
@@ -120,11 +121,11 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
   const OptimizerStep& at = optimizer_step(batch);
   const auto zeros = nonzeros(step);
   const Input x = input(step, batch);
-  const Range mine = columns(step, kernel.width());
+  const Range mine = columns(step, kernel.columns);
   const int64_t rows = batch.rows * shape(step.saved).groups;
   const CompressedBatch elements = compressed(batch);
   std::optional<CompressedSums> sums;
-  if (step.compressed) sums.emplace(data(step.out), kernel.height());
+  if (step.compressed) sums.emplace(data(step.out), kernel.rows);
   DenseBackwardWeights op{};
   op.x = x.floats;
   op.ldx = x.ld;
@@ -132,14 +133,14 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
   op.dz = data(step.saved);
   op.lddz = shape(step.saved).ld;
   op.rows = rows;
-  op.n = kernel.width();
+  op.n = kernel.columns;
   op.step = at;
   op.nonzeros = zeros ? &*zeros : nullptr;
   op.ahead = next_rows(step, batch);
   op.compressed = sums ? &elements : nullptr;
   op.sums = sums ? &*sums : nullptr;
   const auto step_panels = [&](Range together, Range block, const float* gradient) {
-    for_panels(kernel.height(), kernel.width(), block, [&](const Panel& panel) {
+    Panels(kernel.rows, kernel.columns).each(block, [&](const Panel& panel) {
       DenseBackwardWeights part = op;
       part.dz += panel.first;
       part.kernel = shifted(values, panel.offset);
@@ -161,7 +162,7 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
     });
   }
   // Compressed rows take little room, but would be gone through once more for each block.
-  for_blocks(units, sums ? kernel.height() : std::max(kMostInputs / rows / kLane * kLane, kLane),
+  for_blocks(units, sums ? kernel.rows : std::max(kMostInputs / rows / kLane * kLane, kLane),
              [&](Range together) { step_panels(together, mine, nullptr); });
 }
 

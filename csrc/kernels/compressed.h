@@ -86,9 +86,6 @@ ENGINE_INLINE void sum_chains(vf (&sums)[Vectors], const Neighbours& rows, const
   for (int v = 0; v < Vectors; ++v) sums[v] = sums[v] + chain[v];
 }
 
-/// In which order the terms of a product are added (layout.h).
-enum class TermOrder { kChains, kSlices, kLanes };
-
 /// sum += value * row of b, for elements from e on that lie before column `end`; returns the first that doesn't.
 template <int Vectors>
 ENGINE_INLINE int64_t add_elements(vf (&sum)[Vectors], const Neighbours& rows, int64_t e, int64_t end, const float* b,
@@ -104,19 +101,6 @@ ENGINE_INLINE int64_t add_elements(vf (&sum)[Vectors], const Neighbours& rows, i
   return e;
 }
 
-/// The same for b of one column, with each element in a lane of its own.
-ENGINE_INLINE int64_t add_to_lanes(vf (&sum)[kParts], const Neighbours& rows, int64_t e, int64_t end, const float* b) {
-  const RowElements& x = rows.row;
-  for (; e < x.count && x.columns[e] < end; ++e) {
-    rows.fetch<1>(e, b, 1);
-    const int32_t column = x.columns[e], lane = column % static_cast<int32_t>(kLane);
-    const vf term = x.value(e) * broadcast(b[column]);
-#pragma GCC unroll 4
-    for (int v = 0; v < kParts; ++v) sum[v] = sum[v] + masked(term, iota(v * kWidth) == lane - vi{});
-  }
-  return e;
-}
-
 /// Adds to `tile` the sum that waits at the lowest of `levels`, if there is one, and takes it from them.
 template <int Vectors>
 ENGINE_INLINE void join_waiting(vf (&tile)[Vectors], const vf (*waiting)[Vectors], uint64_t& levels) {
@@ -127,11 +111,12 @@ ENGINE_INLINE void join_waiting(vf (&tile)[Vectors], const vf (*waiting)[Vectors
   for (int v = 0; v < Vectors; ++v) tile[v] = waiting[level][v] + tile[v];
 }
 
-/// sums = the slices of a row x, which start as `bias` in the first and as zero in others and get their elements from
-/// e on from add(sums, e, end), which returns the first that lies behind. They are added as PairwiseSum does, in pairs,
+/// sums = x times b, in slices, the first of which starts with `bias`. They are added as PairwiseSum does, in pairs,
 /// pairs of pairs and so on, but for branches of that tree that are empty.
-template <int Vectors, class Add>
-ENGINE_INLINE void sum_gapped_slices(vf (&sums)[Vectors], const RowElements& x, const vf (&bias)[Vectors], Add&& add) {
+template <int Vectors>
+ENGINE_INLINE void sum_gapped_slices(vf (&sums)[Vectors], const Neighbours& rows, const float* b, int64_t ldb,
+                                     const vf (&bias)[Vectors]) {
+  const RowElements& x = rows.row;
   constexpr int kLevels = 64;
   vf waiting[kLevels][Vectors];  // left halves of pairs whose right halves are not complete
   // The one of the smallest pair, kept in registers: it is mostly wanted next, and memory takes longer than a slice.
@@ -153,7 +138,7 @@ ENGINE_INLINE void sum_gapped_slices(vf (&sums)[Vectors], const RowElements& x, 
     join_waiting(sums, waiting, levels);
     while (__builtin_expect(levels != 0, 0)) join_waiting(sums, waiting, levels);
   };
-  int64_t slice = 0, e = add(sums, 0, kSlice);
+  int64_t slice = 0, e = add_elements(sums, rows, 0, kSlice, b, ldb);
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) sums[v] = sums[v] + bias[v];
   while (e < x.count) {
@@ -168,30 +153,24 @@ ENGINE_INLINE void sum_gapped_slices(vf (&sums)[Vectors], const RowElements& x, 
       sums[v] = vf{};
     }
     slice = next;
-    e = add(sums, e, (slice + 1) * kSlice);
+    e = add_elements(sums, rows, e, (slice + 1) * kSlice, b, ldb);
   }
   join(~uint64_t{0});
 }
 
 /// out (rows, Vectors) = the products of samples with columns of a panel
-template <int Vectors, TermOrder Order>
+template <int Vectors, bool InSlices>
 void compressed_rows(float* out, const CompressedBatch& x, Range rows, int64_t end, const float* b, int64_t ldb,
                      const float* bias) {
   for (int64_t i = rows.begin; i < rows.end; ++i, out += Vectors * kWidth) {
     prefetch_sample(x, i, end);
     const Neighbours pair{RowElements(x, i), i + 1 < end ? RowElements(x, i + 1) : RowElements()};
-    vf sums[Vectors], start[Vectors] = {};
-    if constexpr (Order == TermOrder::kLanes) {
-      if (bias) start[0] = first_lane(bias[0]);
-      sum_gapped_slices(sums, pair.row, start,
-                        [&](auto& lanes, int64_t e, int64_t last) { return add_to_lanes(lanes, pair, e, last, b); });
-      sums[0] = first_lane(LaneSum::total_of(sums));
-    } else if constexpr (Order == TermOrder::kSlices) {
+    vf sums[Vectors];
+    if constexpr (InSlices) {
+      vf start[Vectors];
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v) start[v] = bias ? load(bias + v * kWidth) : vf{};
-      sum_gapped_slices(sums, pair.row, start, [&](auto& slice, int64_t e, int64_t last) {
-        return add_elements(slice, pair, e, last, b, ldb);
-      });
+      sum_gapped_slices(sums, pair, b, ldb, start);
     } else {
       sum_chains(sums, pair, b, ldb);
     }
@@ -204,7 +183,7 @@ void compressed_rows(float* out, const CompressedBatch& x, Range rows, int64_t e
 /// in slices.
 template <class Epilogue>
 ENGINE_INLINE void compressed_products(const CompressedBatch& x, Range rows, const float* b, int64_t ldb, Range columns,
-                                       TermOrder order, const float* bias, Epilogue&& epilogue) {
+                                       bool in_slices, const float* bias, Epilogue&& epilogue) {
   constexpr int64_t kTogether = 32;  // rows, whose sums (8 KiB) wait in the L1 cache
   // Not inlined: one for all numbers of vectors.
   const auto multiply = [&](auto* sum_rows, int vectors, int64_t j) __attribute__((noinline)) {
@@ -215,14 +194,13 @@ ENGINE_INLINE void compressed_products(const CompressedBatch& x, Range rows, con
       epilogue(i, j, sums, vectors * kWidth, some.end - i, vectors);
     }
   };
-  if (order == TermOrder::kLanes) return multiply(compressed_rows<kParts, TermOrder::kLanes>, kParts, 0);
-  if (order == TermOrder::kSlices) {
+  if (in_slices) {
     return sweep_vectors<kParts>(columns, [&](auto vectors, int64_t j) {
-      multiply(compressed_rows<decltype(vectors)::value, TermOrder::kSlices>, decltype(vectors)::value, j);
+      multiply(compressed_rows<decltype(vectors)::value, true>, decltype(vectors)::value, j);
     });
   }
   sweep_vectors<kRowVectors>(columns, [&](auto vectors, int64_t j) {
-    multiply(compressed_rows<decltype(vectors)::value, TermOrder::kChains>, decltype(vectors)::value, j);
+    multiply(compressed_rows<decltype(vectors)::value, false>, decltype(vectors)::value, j);
   });
 }
 

@@ -66,24 +66,19 @@ void finish_sums(const DenseForward& op, int64_t row, int64_t column, const floa
   }
 }
 
-inline TermOrder order_of(const DenseForward& op) {
-  return lies_as_row(op.n) ? TermOrder::kLanes : op.in_slices ? TermOrder::kSlices : TermOrder::kChains;
-}
-
 /// Not inlined: all activations share it.
 __attribute__((noinline)) void multiply(const DenseForward& op, decltype(&finish_sums<Linear>) finish) {
   const auto epilogue = [&](int64_t row, int64_t column, const float* sums, int64_t ld, int64_t rows, int vectors) {
     finish(op, row, column, sums, ld, rows, vectors);
   };
   if (op.compressed) {
-    compressed_products(*op.compressed, op.rows, op.kernel, op.ldw, op.columns, order_of(op), op.bias, epilogue);
+    compressed_products(*op.compressed, op.rows, op.kernel, op.ldw, op.columns, op.in_slices, op.bias, epilogue);
     return;
   }
   if (op.nonzeros && op.nonzeros->found()) {
     sparse_products(*op.nonzeros, op.rows, op.kernel, op.ldw, op.columns, op.transposes, epilogue);
     return;
   }
-  if (lies_as_row(op.n)) return multiply_column(op, epilogue);
   if (has_few_columns(op)) return multiply_few_columns(op, epilogue);
   Fetcher fetcher(op.ahead, divide_up(op.rows.end - op.rows.begin, kForwardRows));
   sweep_tiles(op.rows, op.columns, [&](auto rows, auto vectors, int64_t i, int64_t j) {

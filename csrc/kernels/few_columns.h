@@ -1,6 +1,6 @@
-// Products with a kernel of one column, or a few. In vectors that run along its rows most lanes are pads. Of one column
-// inputs are in the lanes, in an order of its own (layout.h). Of a few samples are, and inputs in those of the gradient
-// (weights.h): the same terms in the same order as in tiles, the same bits.
+// Products with a kernel of a few columns. In vectors that run along its rows most lanes are pads, so that samples are
+// in the lanes, and inputs in those of the gradient (weights.h): the same terms in the same order as in tiles, the same
+// bits.
 #pragma once
 #include "kernels/slices.h"
 #include "kernels/table.h"
@@ -14,59 +14,6 @@ constexpr int64_t kFewestSamples = kWidth / 2;
 
 inline bool has_few_columns(const DenseForward& op) {
   return op.in_slices && op.n <= kFewColumns && op.rows.end - op.rows.begin >= kFewestSamples;
-}
-
-/// sums = in each lane from `lane` on, rows of x times a kernel that lies as a row. Slices come in pairs, of which the
-/// last may lack some terms: zeros change nothing.
-__attribute__((noinline)) void multiply_by_row(const DenseForward& op, const float* const (&x)[kSummedRows],
-                                               int64_t lane, vf (&sums)[kSummedRows][1]) {
-  PairwiseSum<kSummedRows, 1> sum;
-  for (int64_t p = lane; p == lane || p < op.k; p += 2 * kSlice) {
-    const vf start = p == 0 && op.bias ? first_lane(op.bias[0]) : vf{};
-    const auto add = [&](auto&& read) {
-      const vf w[2] = {read(op.kernel, p), read(op.kernel, p + kSlice)};
-#pragma GCC unroll 4
-      for (int r = 0; r < kSummedRows; ++r) {
-        sums[r][0] = (read(x[r], p) * w[0] + start) + read(x[r], p + kSlice) * w[1];
-      }
-    };
-    if (p + kSlice + kWidth <= op.k) {
-      add([](const float* from, int64_t at) { return load(from + at); });
-    } else {
-      add([&op](const float* from, int64_t at) {
-        const int64_t left = op.k - at;
-        return left >= kWidth ? load(from + at) : left > 0 ? load_part(from + at, left) : vf{};
-      });
-    }
-    if (op.k <= 2 * kSlice) return;
-    sum.add(sums, 1);
-  }
-  sum.total(sums);
-}
-
-/// epilogue(row, column, sums, distance of rows of sums, rows, vectors)
-template <class Epilogue>
-__attribute__((noinline)) void multiply_column(const DenseForward& op, Epilogue&& epilogue) {
-  for (int64_t i = op.rows.begin; i < op.rows.end; i += kSummedRows) {
-    const int64_t rows = op.rows.end - i < kSummedRows ? op.rows.end - i : kSummedRows;
-    const float* x[kSummedRows];
-    for (int64_t r = 0; r < kSummedRows; ++r) {
-      const int64_t b = i + (r < rows ? r : rows - 1);
-      x[r] = op.x_rows ? op.x_rows[b] : op.x + b * op.ldx;
-    }
-    vf tile[kSummedRows][kParts];
-    for (int part = 0; part < kParts; ++part) {
-      vf sums[kSummedRows][1];
-      multiply_by_row(op, x, part * kWidth, sums);
-      for (int r = 0; r < kSummedRows; ++r) tile[r][part] = sums[r][0];
-    }
-    if (!op.is_partial) {
-      float totals[kSummedRows];
-      fold_lanes(tile, totals);
-      for (int r = 0; r < kSummedRows; ++r) tile[r][0] = first_lane(totals[r]);
-    }
-    epilogue(i, int64_t{0}, reinterpret_cast<const float*>(tile), kLane, rows, kParts);
-  }
 }
 
 /// sums[c] += the terms of one slice, inputs [begin, end), for column c of the kernel, with kWidth samples in the

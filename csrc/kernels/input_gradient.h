@@ -105,23 +105,10 @@ ENGINE_INLINE void backward_narrow(const DenseBackwardInput& op) {
   }
 }
 
-/// An outer product.
-template <class Act>
-void backward_column(const DenseBackwardInput& op) {
-  for (int64_t b = 0; b < op.rows; ++b) {
-    const vf slope = broadcast(op.dz[b * op.lddz]);
-    for (int64_t i = op.units.begin; i < op.units.end; i += kWidth) {
-      store_gradient<Act>(op, b * op.ldx + i, slope * load(op.kernel + i) + 0.0f);
-    }
-  }
-}
-
 template <class Act>
 void dense_backward_input(const DenseBackwardInput& op) {
   if (op.in_lanes) {
     backward_few(op, store_totals<Act>);
-  } else if (lies_as_row(op.n)) {
-    backward_column<Act>(op);
   } else if (turns_kernel(op.n)) {
     backward_narrow<Act>(op);
   } else {

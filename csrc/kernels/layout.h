@@ -13,8 +13,7 @@ inline constexpr int64_t divide_up(int64_t n, int64_t size) { return (n + size -
 inline constexpr int64_t round_up(int64_t n, int64_t multiple) { return divide_up(n, multiple) * multiple; }
 
 /// A product with at most kLane columns sums its terms in slices of kSlice, which are added in pairs (slices.h): part
-/// of the numerical contract. Slices are the units of one cache line, so that whoever has some has whole slices. With
-/// one column, each term of a slice has a lane of its own, and the lanes are added up last.
+/// of the numerical contract. Slices are the units of one cache line, so that whoever has some has whole slices.
 inline constexpr int64_t kSlice = kLane;
 inline constexpr bool sums_in_slices(int64_t columns) { return columns <= kLane; }
 
@@ -38,15 +37,11 @@ struct Range {
   int64_t end = 0;
 };
 
-/// A kernel of one column lies as one row of as many floats. Its rows would be pads but for one float in sixteen, which
-/// optimizers step as well.
-inline constexpr bool lies_as_row(int64_t columns) { return columns == 1; }
-
 /// A panel of a matrix, or some columns of it: those count from its first one, which is column `first` of the matrix.
 struct Panel {
   int64_t first;
   int64_t offset;  // in floats, from the first panel on
-  int64_t width;   // the distance between its rows; padded, but of a kernel that lies as a row
+  int64_t width;   // padded: the distance between its rows
   Range columns;
 };
 
@@ -85,13 +80,6 @@ struct Panels {
     }
   }
 };
-
-/// Calls f(panel) for each panel of a product's kernel (inputs, columns) that has some of columns [begin, end).
-template <class F>
-constexpr void for_panels(int64_t inputs, int64_t columns, Range wanted, F&& f) {
-  if (lies_as_row(columns)) return f(Panel{0, 0, 1, {0, kLane}});
-  Panels(inputs, columns).each(wanted, f);
-}
 
 /// Distance between rows of `columns` floats: whole cache lines, never a multiple of 1 KiB. A tile's columns of a few
 /// hundred such rows would share a quarter of the L1 cache's sets or less: at 2 KiB, the gradient by the input of

@@ -12,8 +12,7 @@ struct SliceGroup {
   int level;
 };
 
-/// y (rows, up to kLane) = the sum of groups that follow one another from slice 0 on; of one column, y (rows, 1) = that
-/// of its lanes
+/// y (rows, up to kLane) = the sum of groups that follow one another from slice 0 on
 struct SumPartials {
   const float* partials;  // (slices, rows, kLane): of each group at its first slice
   int64_t stride;         // floats from one slice to the next
@@ -22,7 +21,6 @@ struct SumPartials {
   float* y;
   int64_t ldy;
   Range rows;
-  int64_t n;  // columns
 };
 
 }  // namespace engine

@@ -290,13 +290,6 @@ struct LaneSum {
   }
 };
 
-/// A vector of zeros but for its first lane.
-ENGINE_INLINE vf first_lane(float value) {
-  vf v{};
-  v[0] = value;
-  return v;
-}
-
 /// Calls `f(j, part)` for every vector of a row of n columns; `part` indexes LaneSum::part.
 template <class F>
 ENGINE_INLINE void for_vectors(int64_t n, F&& f) {

@@ -73,19 +73,9 @@ __attribute__((noinline)) void sum_slices(vf (&tile)[Rows][Vectors], const A a, 
 /// Rows whose sums are made together: enough for none to wait for its own.
 constexpr int kSummedRows = 4;
 
-/// The sum of the lanes of each row, which are added by halves.
-template <int Rows>
-ENGINE_INLINE void fold_lanes(const vf (&tile)[Rows][kParts], float (&totals)[Rows]) {
-#pragma GCC unroll 8
-  for (int r = 0; r < Rows; ++r) {
-    totals[r] = LaneSum::total_of(tile[r]) + 0.0f;
-  }
-}
-
 void sum_partials(const SumPartials& op) {
   sweep_rows<kSummedRows>(op.rows, [&](auto rows, int64_t b) {
     constexpr int kRows = decltype(rows)::value;
-    vf lanes[kRows][kParts];
     for (int part = 0; part < kParts; ++part) {
       PairwiseSum<kRows, 1> sum;
       vf tile[kRows][1];
@@ -99,14 +89,9 @@ void sum_partials(const SumPartials& op) {
       sum.total(tile);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        lanes[r][part] = tile[r][0];
         store(op.y + (b + r) * op.ldy + part * kWidth, tile[r][0]);
       }
     }
-    if (!lies_as_row(op.n)) return;
-    float totals[kRows];
-    fold_lanes(lanes, totals);
-    for (int r = 0; r < kRows; ++r) op.y[(b + r) * op.ldy] = totals[r];
   });
 }
 

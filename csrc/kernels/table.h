@@ -27,7 +27,7 @@ struct DenseForward {
   const float* x;
   int64_t ldx;
   const float* kernel;
-  int64_t ldw;        // 1 where it lies as a row
+  int64_t ldw;
   const float* bias;  // (n,) padded, or null
   float* y;
   int64_t ldy;
@@ -39,7 +39,6 @@ struct DenseForward {
   bool in_slices = false;                       // as `sums_in_slices` has it; zeros of `nonzeros` are not skipped then
   const CompressedBatch* compressed = nullptr;  // x, where it comes so
   int64_t n = kPanel;                           // columns of the kernel, where there is one panel
-  bool is_partial = false;                      // of the terms of one column: y gets the sums in lanes (rows, kLane)
   Ahead ahead = {};                             // rows of x that follow soon
 };
 
@@ -47,7 +46,7 @@ struct DenseForward {
 struct DenseBackwardInput {
   const float* dz;  // or its transpose, unless in_lanes or turns_kernel(n)
   int64_t lddz;
-  const float* kernel;  // in panels, or as a row
+  const float* kernel;  // in panels
   int64_t k;
   const float* saved;
   float* dx;
@@ -65,7 +64,7 @@ struct DenseBackwardWeights {
   const float* dz;
   int64_t lddz;
   Weights kernel;
-  int64_t ldw;   // of no account where it lies as a row
+  int64_t ldw;
   Weights bias;  // values null: none
   int64_t rows;
   Range units, columns;  // the bias belongs to whoever has unit 0

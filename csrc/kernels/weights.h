@@ -1,6 +1,5 @@
 // A dense layer's gradients by its kernel and bias.
 #pragma once
-#include "kernels/apart.h"
 #include "kernels/compressed.h"
 #include "kernels/fetcher.h"
 #include "kernels/microtile.h"
@@ -147,33 +146,6 @@ void backward_few_columns(const DenseBackwardWeights& op, const AnyUpdate update
   }
 }
 
-/// The gradient by a kernel that lies as a row.
-void backward_column(const DenseBackwardWeights& op, const AnyUpdate update) {
-  constexpr int kTogether = 4;
-  Fetcher fetcher(op.ahead, (op.units.end - op.units.begin) / (kTogether * kWidth));
-  const auto step = [&](auto vectors, int64_t unit, auto&& load_units) {
-    constexpr int kVectors = decltype(vectors)::value;
-    vf sums[kVectors];
-    sum_rows({0, op.rows}, sums, [&](int64_t b, int v, vf sum) {
-      const float* x = op.x_rows ? op.x_rows[b] : op.x + b * op.ldx;
-      return fma(load_units(x + unit + v * kWidth), broadcast(op.dz[b * op.lddz]), sum);
-    });
-    fetcher.fetch();
-    update(unit, 0, sums, 1, kVectors);
-  };
-  const int64_t whole = op.units.begin + (op.units.end - op.units.begin) / kWidth * kWidth, left = op.units.end - whole;
-  sweep<kTogether>(op.units.begin, whole, kWidth, [&](auto vectors, int64_t unit) { step(vectors, unit, load); });
-  if (left > 0) step(Size<1>{}, whole, [left](const float* x) { return load_part(x, left); });
-}
-
-/// Steps such a kernel from `unit` on by the first of kLane columns of a gradient.
-inline void step_row(const AnyUpdate& update, int64_t unit, const float* gradient, int64_t units) {
-  for (int64_t u = 0; u < units; u += kWidth) {
-    const vf slopes = load_apart(gradient + u * kLane, kLane, units - u);
-    update(unit + u, 0, &slopes, 1, 1);
-  }
-}
-
 void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate update) {
   const int64_t units = op.units.end - op.units.begin;
   if (op.gradient) {
@@ -189,9 +161,6 @@ void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate updat
   if (op.compressed) {
     compressed_transposed_products(*op.compressed, *op.sums, op.rows, op.units, op.dz, op.lddz, op.columns,
                                    [&](int64_t unit, int64_t column, const vf* gradient, int units, int vectors) {
-                                     if (lies_as_row(op.n)) {
-                                       return step_row(update, unit, reinterpret_cast<const float*>(gradient), units);
-                                     }
                                      update(unit * op.ldw + column, op.ldw, gradient, units, vectors);
                                    });
     return;
@@ -203,7 +172,6 @@ void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate updat
                                });
     return;
   }
-  if (lies_as_row(op.n)) return backward_column(op, update);
   if (op.n <= kFewColumns && !op.x_rows) return backward_few_columns(op, update);
   if (op.rows == 1) return backward_one_sample(op, update);
   backward_dense(op, update);

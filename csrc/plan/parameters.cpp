@@ -31,15 +31,6 @@ Parameters::Layer share(Parameters& parameters, size_t first, const std::vector<
   return count > 0 ? parameters.layers[first] : Parameters::Layer{};
 }
 
-/// What is asked of a kernel, for the row that it lies as: its columns are the kernel's rows.
-VariableSpec turned(VariableSpec asked) {
-  using Over = ConstraintSpec::Over;
-  Over& over = asked.constraint.over;
-  over = over == Over::kColumn ? Over::kRow : over == Over::kRow ? Over::kColumn : over;
-  asked.orthogonal_columns = !asked.orthogonal_columns;
-  return asked;
-}
-
 [[noreturn]] void refuse_scratch(const Plan& plan) {
   throw std::length_error("a batch of " + std::to_string(plan.max_rows) +
                           " rows needs more than 4 TiB of scratch memory: use a smaller `batch_size`");
@@ -75,8 +66,7 @@ Parameters lay_out(const ModelSpec& model) {
     };
     switch (layer.kind) {
       case LayerSpec::Kind::kDense:
-        entry.kernel = lies_as_row(layer.units) ? add(1, columns, {columns, 1}, turned(kernel))
-                                                : add(columns, layer.units, {columns, layer.units}, kernel);
+        entry.kernel = add(columns, layer.units, {columns, layer.units}, kernel);
         if (layer.use_bias) entry.bias = add(1, layer.units, {layer.units}, bias);
         break;
       case LayerSpec::Kind::kEmbedding:

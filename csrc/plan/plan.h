@@ -18,8 +18,7 @@ struct Variable {
   bool shared = false;         // by several layers, whose gradients add up
 
   bool is_matrix() const { return shape.size() == 2 && rows == shape[0]; }
-  /// Whether what the user sees as matrices lies there as one row, such as a gain of two axes or a kernel of one
-  /// column.
+  /// Whether what the user sees as matrices lies there as one row, such as a gain of two axes.
   bool is_flat() const { return shape.size() >= 2 && !is_matrix(); }
   /// Sides of the matrices that the user sees, or else of the array.
   int64_t height() const { return is_flat() ? shape[shape.size() - 2] : rows; }

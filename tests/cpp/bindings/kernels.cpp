@@ -38,13 +38,6 @@ Targets to_targets(const py::array& y, int64_t rows, int64_t columns) {
 
 Target form_of(const Targets& targets) { return targets.labels ? Target::kSparse : Target::kDense; }
 
-/// A kernel of one column as the row that it lies as.
-FloatArray row_of(const FloatArray& kernel) {
-  FloatArray row = padded(1, kernel.shape(0));
-  for (int64_t i = 0; i < kernel.shape(0); ++i) values(row)[i] = kernel.at(i, 0);
-  return row;
-}
-
 class Kernels {
  public:
   explicit Kernels(const std::string& isa) : table_(kernels_for(isa)) {}
@@ -99,12 +92,10 @@ class Kernels {
     expect_shape(out, x.shape(0), kernel.shape(1), "out");
     const FloatArray row = bias.is_none() ? FloatArray() : pad(bias.cast<FloatArray>());
     if (!bias.is_none()) expect_shape(row, 1, kernel.shape(1), "bias");
-    const bool as_row = lies_as_row(kernel.shape(1));
-    const FloatArray weights = as_row ? row_of(kernel) : kernel;
     const DenormalsAreZero guard;
     table_.dense_forward[fused_index(activation)](
-        {x.data(), ldx, weights.data(), as_row ? 1 : leading(kernel), bias.is_none() ? nullptr : row.data(),
-         values(out), ldy, kernel.shape(0), all(x.shape(0)), lines(kernel.shape(1)), nullptr, false, nullptr,
+        {x.data(), ldx, kernel.data(), leading(kernel), bias.is_none() ? nullptr : row.data(), values(out), ldy,
+         kernel.shape(0), all(x.shape(0)), lines(kernel.shape(1)), nullptr, false, nullptr,
          sums_in_slices(kernel.shape(1)), nullptr, kernel.shape(1)});
   }
 
@@ -124,16 +115,14 @@ class Kernels {
     }
     if (leading(saved) != leading(dx)) throw py::value_error("`saved` and `dx` must be laid out alike");
     const int64_t rows = dz.shape(0), inputs = kernel.shape(0), columns = kernel.shape(1);
-    const FloatArray row = lies_as_row(columns) ? row_of(kernel) : FloatArray();
     const int64_t size = Panels(inputs, columns).floats();
     const Arena panels(size);
     std::fill_n(panels.data(), size, std::numeric_limits<float>::quiet_NaN());
     pack_panels(kernel.data(), leading(kernel), inputs, columns, panels.data());
-    const float* weights = lies_as_row(columns) ? row.data() : panels.data();
     const DenormalsAreZero guard;
-    table_.dense_backward_input[fused_index(activation)]({source.data(), leading(source), weights, inputs, saved.data(),
-                                                          values(dx), leading(dx), columns, rows, all(inputs),
-                                                          in_lanes});
+    table_.dense_backward_input[fused_index(activation)]({source.data(), leading(source), panels.data(), inputs,
+                                                          saved.data(), values(dx), leading(dx), columns, rows,
+                                                          all(inputs), in_lanes});
   }
 
   void dense_backward_weights(const py::dict& optimizer, const FloatArray& x, const FloatArray& dz,
@@ -150,17 +139,17 @@ class Kernels {
       throw py::value_error("this optimizer has " + std::to_string(wanted) + " slots per variable");
     }
     const FloatArray padded_dz = pad(dz);
-    // A kernel that lies as a row is stepped as one, and copied back.
-    std::vector<FloatArray> columns_of_kernel, rows_of_kernel;
-    const auto lay = [&](const FloatArray& weights) {
-      if (!lies_as_row(kernel.shape(1))) return values(weights);
-      columns_of_kernel.push_back(weights);
-      rows_of_kernel.push_back(row_of(weights));
-      return values(rows_of_kernel.back());
-    };
-    DenseBackwardWeights op{
-        x.data(), ldx,        padded_dz.data(),     leading(padded_dz),     {lay(kernel), {}, l2, spec.decay(0)}, ldw,
-        {},       x.shape(0), all(kernel.shape(0)), lines(kernel.shape(1)), {learning_rate, iteration, {}}};
+    DenseBackwardWeights op{x.data(),
+                            ldx,
+                            padded_dz.data(),
+                            leading(padded_dz),
+                            {values(kernel), {}, l2, spec.decay(0)},
+                            ldw,
+                            {},
+                            x.shape(0),
+                            all(kernel.shape(0)),
+                            lines(kernel.shape(1)),
+                            {learning_rate, iteration, {}}};
     op.n = kernel.shape(1);
     std::memcpy(op.step.parameters, spec.parameters, sizeof spec.parameters);
     for (size_t s = 0; s < slots.size(); ++s) {
@@ -169,7 +158,7 @@ class Kernels {
       const auto matrix = py::reinterpret_borrow<FloatArray>(slot);
       expect_shape(matrix, kernel.shape(0), kernel.shape(1), "slots");
       if (leading(matrix) != ldw) throw py::value_error("`slots` must be laid out like `kernel`");
-      op.kernel.slots[s] = lay(matrix);
+      op.kernel.slots[s] = values(matrix);
     }
     // The bias and its slots may lack padding: step copies, then copy back.
     std::vector<FloatArray> originals, copies;
@@ -192,9 +181,6 @@ class Kernels {
         table_.dense_backward_weights[static_cast<size_t>(spec.kind)]
                                      [static_cast<size_t>(shrinkage(op.kernel, op.bias))](op);
       }
-    }
-    for (size_t r = 0; r < rows_of_kernel.size(); ++r) {
-      for (int64_t i = 0; i < kernel.shape(0); ++i) values(columns_of_kernel[r])[i * ldw] = rows_of_kernel[r].data()[i];
     }
     for (size_t i = 0; i < originals.size(); ++i) {
       for (int64_t j = 0; j < originals[i].size(); ++j) originals[i].mutable_at(j) = copies[i].at(0, j);
