@@ -29,7 +29,7 @@ Array = NDArray[Any]
 FUSED = ["linear", "relu"]
 
 # Tiles are 8, 6 or 4 rows by 32, 16 or 8 columns, forwards also 6 by 64, 128 for a single row; a chain holds 256 of k.
-# Up to 4 columns have 16, 8 or 4 samples or inputs in the lanes. From 64 rows and 33 columns on, x is copied.
+# From 64 rows and 33 columns on, x is copied.
 ROWS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 17]
 COLUMNS = [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 127, 128, 129, 145]
 INNER = [1, 2, 15, 16, 17, 255, 256, 257, 511, 512, 513]

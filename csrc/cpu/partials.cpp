@@ -46,7 +46,6 @@ void StepRunner::partial_products(const Step& step, const Batch& batch) const {
     op.k = std::min(kernel.rows - begin, most);
     op.rows = {0, batch.rows};
     op.columns = {0, kLane};
-    op.n = kernel.columns;
     op.in_slices = true;
     kernels_.dense_forward[static_cast<size_t>(Activation::kLinear)](op);
   });

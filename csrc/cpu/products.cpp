@@ -45,7 +45,6 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   op.x_rows = x.rows;
   op.ldy = shape(step.out).ld;
   op.k = kernel.rows;
-  op.n = kernel.columns;
   op.nonzeros = zeros ? &*zeros : nullptr;
   op.in_slices = sums_in_slices(kernel.columns);
   op.compressed = step.compressed ? &elements : nullptr;
@@ -133,7 +132,6 @@ void StepRunner::dense_backward_weights(const Step& step, const Batch& batch) co
   op.dz = data(step.saved);
   op.lddz = shape(step.saved).ld;
   op.rows = rows;
-  op.n = kernel.columns;
   op.step = at;
   op.nonzeros = zeros ? &*zeros : nullptr;
   op.ahead = next_rows(step, batch);

@@ -3,7 +3,6 @@
 #include "kernels/activations.h"
 #include "kernels/compressed.h"
 #include "kernels/fetcher.h"
-#include "kernels/few_columns.h"
 #include "kernels/microtile.h"
 #include "kernels/slices.h"
 #include "kernels/sparse.h"
@@ -79,7 +78,6 @@ __attribute__((noinline)) void multiply(const DenseForward& op, decltype(&finish
     sparse_products(*op.nonzeros, op.rows, op.kernel, op.ldw, op.columns, op.transposes, epilogue);
     return;
   }
-  if (has_few_columns(op)) return multiply_few_columns(op, epilogue);
   Fetcher fetcher(op.ahead, divide_up(op.rows.end - op.rows.begin, kForwardRows));
   sweep_tiles(op.rows, op.columns, [&](auto rows, auto vectors, int64_t i, int64_t j) {
     constexpr int kRows = decltype(rows)::value, kVectors = decltype(vectors)::value;

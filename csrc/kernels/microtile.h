@@ -23,10 +23,6 @@ constexpr int kSingleRowVectors = 8;
 /// of one sign) and costs at most 3 %.
 constexpr int64_t kChain = 256;
 
-/// Columns of a kernel without its pads, at most, of which samples or inputs are in the lanes of vectors: in vectors
-/// that run along its rows most lanes would be pads.
-constexpr int64_t kFewColumns = 4;
-
 // How a tile reads its left operand A: `cursor(p)` stands at summation index p, and `next()` goes on to p + 1, up to
 // `run(p, end)`. Its `here()` are the elements of all rows there: `at(i, v)` is that of row i, for vector v of b.
 

@@ -38,7 +38,6 @@ struct DenseForward {
   const float* const* x_rows = nullptr;         // x as pointers to rows that lie anywhere; null: in `x`
   bool in_slices = false;                       // as `sums_in_slices` has it; zeros of `nonzeros` are not skipped then
   const CompressedBatch* compressed = nullptr;  // x, where it comes so
-  int64_t n = kPanel;                           // columns of the kernel, where there is one panel
   Ahead ahead = {};                             // rows of x that follow soon
 };
 
@@ -77,7 +76,6 @@ struct DenseBackwardWeights {
   int64_t ldg = 0;
   const CompressedBatch* compressed = nullptr;  // x, where it comes so ...
   const CompressedSums* sums = nullptr;         // ... and scratch for its products
-  int64_t n = kPanel;                           // columns of the kernel, where there is one panel
 };
 
 /// y = f(x), or dx = f'(saved) dy with x = dy and y = dx, elementwise over rows x columns of equally shaped buffers

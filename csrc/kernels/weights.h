@@ -122,30 +122,6 @@ void backward_one_sample(const DenseBackwardWeights& op, const AnyUpdate update)
   }
 }
 
-/// The gradient by a kernel of few columns, with inputs in the lanes.
-void backward_few_columns(const DenseBackwardWeights& op, const AnyUpdate update) {
-  constexpr int kTogether = 4;
-  const auto step = [&](auto vectors, int64_t unit, int64_t units, auto&& x) {
-    constexpr int kVectors = decltype(vectors)::value;
-    vf sums[kVectors];
-    alignas(64) float gradient[kVectors * kWidth][kLane] = {};
-    for (int64_t c = 0; c < op.n; ++c) {
-      sum_rows({0, op.rows}, sums,
-               [&](int64_t b, int v, vf sum) { return fma(x(b, v), broadcast(op.dz[b * op.lddz + c]), sum); });
-      for (int r = 0; r < kVectors * kWidth; ++r) gradient[r][c] = sums[r / kWidth][r % kWidth];
-    }
-    update(unit * op.ldw, op.ldw, reinterpret_cast<const vf*>(gradient), static_cast<int>(units), kParts);
-  };
-  const int64_t whole = op.units.begin + (op.units.end - op.units.begin) / kWidth * kWidth;
-  sweep<kTogether>(op.units.begin, whole, kWidth, [&](auto vectors, int64_t unit) {
-    step(vectors, unit, decltype(vectors)::value * kWidth,
-         [&](int64_t b, int v) { return load(op.x + b * op.ldx + unit + v * kWidth); });
-  });
-  if (const int64_t left = op.units.end - whole; left > 0) {
-    step(Size<1>{}, whole, left, [&](int64_t b, int) { return load_part(op.x + b * op.ldx + whole, left); });
-  }
-}
-
 void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate update) {
   const int64_t units = op.units.end - op.units.begin;
   if (op.gradient) {
@@ -172,7 +148,6 @@ void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate updat
                                });
     return;
   }
-  if (op.n <= kFewColumns && !op.x_rows) return backward_few_columns(op, update);
   if (op.rows == 1) return backward_one_sample(op, update);
   backward_dense(op, update);
 }

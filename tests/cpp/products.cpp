@@ -41,8 +41,7 @@ void add_forward(const KernelTable& kernels, const Matrix& x, const Matrix& kern
   const Matrix y(x.rows(), kernel.columns());
   for (auto* function : kernels.dense_forward) {
     function({x.data(), x.ld(), kernel.data(), kernel.ld(), bias, y.data(), y.ld(), x.columns(), x.all_rows(),
-              kernel.all_columns(), nullptr, false, nullptr, sums_in_slices(kernel.columns()), nullptr,
-              kernel.columns()});
+              kernel.all_columns(), nullptr, false, nullptr, sums_in_slices(kernel.columns())});
     y.add_to(digest);
   }
 }
@@ -80,7 +79,6 @@ void add_backward_weights(const KernelTable& kernels, const Matrix& x, const Mat
                               kernel.all_rows(),
                               kernel.all_columns(),
                               {0.01, 3, {0.9, 0.99, 1e-3}}};
-      op.n = dz.columns();
       for (int s = 0; s < slot_count(static_cast<Optimizer>(optimizer)); ++s) {
         slots.emplace_back(x.columns(), dz.columns(), random, 0.0f, 1.0f);
         op.kernel.slots[s] = slots.back().data();

@@ -93,10 +93,10 @@ class Kernels {
     const FloatArray row = bias.is_none() ? FloatArray() : pad(bias.cast<FloatArray>());
     if (!bias.is_none()) expect_shape(row, 1, kernel.shape(1), "bias");
     const DenormalsAreZero guard;
-    table_.dense_forward[fused_index(activation)](
-        {x.data(), ldx, kernel.data(), leading(kernel), bias.is_none() ? nullptr : row.data(), values(out), ldy,
-         kernel.shape(0), all(x.shape(0)), lines(kernel.shape(1)), nullptr, false, nullptr,
-         sums_in_slices(kernel.shape(1)), nullptr, kernel.shape(1)});
+    table_.dense_forward[fused_index(activation)]({x.data(), ldx, kernel.data(), leading(kernel),
+                                                   bias.is_none() ? nullptr : row.data(), values(out), ldy,
+                                                   kernel.shape(0), all(x.shape(0)), lines(kernel.shape(1)), nullptr,
+                                                   false, nullptr, sums_in_slices(kernel.shape(1))});
   }
 
   void dense_backward_input(const std::string& activation, const FloatArray& dz, const FloatArray& kernel,
@@ -150,7 +150,6 @@ class Kernels {
                             all(kernel.shape(0)),
                             lines(kernel.shape(1)),
                             {learning_rate, iteration, {}}};
-    op.n = kernel.shape(1);
     std::memcpy(op.step.parameters, spec.parameters, sizeof spec.parameters);
     for (size_t s = 0; s < slots.size(); ++s) {
       const py::object slot = slots[s];
