@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,6 @@ U = 2.0**-24
 CHAIN = 256
 # Terms in one slice of the sums of a narrow layer, at most as wide.
 SLICE = 16
-# Lanes of the sums of a gradient by the input, of batches of at most so many rows.
-LANES = 16
-MOST_ROWS_IN_LANES = 8
 SMALLEST_NORMAL = 2.0**-126
 
 
@@ -118,13 +114,6 @@ def sum_in_pairs(sums: list[Array]) -> Array:
     return sums[0]
 
 
-def fold(lanes: Array) -> Array:
-    """The sum of lanes (a power of two, ...), added by halves."""
-    while len(lanes) > 1:
-        lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
-    return lanes[0]
-
-
 def layer_product(x: Array, kernel: Array, bias: Array | None) -> Array:
     """What a dense layer computes before its activation, to the bit."""
     if kernel.shape[1] <= SLICE:
@@ -133,30 +122,9 @@ def layer_product(x: Array, kernel: Array, bias: Array | None) -> Array:
     return product if bias is None else product + bias
 
 
-def lanes_product(a: Array, b: Array) -> Array:
-    """A (m, k) @ B (k, n), term p in lane p mod LANES, the lanes added by halves."""
-    terms = -(-len(b) // LANES) * LANES
-    a, b = np.pad(a, [(0, 0), (0, terms - len(b))]), np.pad(b, [(0, terms - len(b)), (0, 0)])
-    lanes = np.zeros((LANES, len(a), b.shape[1]), np.float32)
-    for p in range(0, terms, LANES):
-        lanes = fma32(a[:, p : p + LANES].T[:, :, None], b[p : p + LANES, None], lanes)
-    return fold(lanes) + np.float32(0)
-
-
-def sums_in_lanes(rows: int, columns: int) -> bool:
-    """Whether a gradient by the input does, of so many rows of dz (rows, columns)."""
-    return rows <= MOST_ROWS_IN_LANES and 8 * rows <= columns
-
-
-def gradient_orders(kernel: Array, most: int) -> list[list[int]]:
-    """Up to `most` rows, by the order in which a gradient by the input of so many sums its terms."""
-    sizes = groupby(range(1, most + 1), lambda rows: sums_in_lanes(rows, kernel.shape[1]))
-    return [list(rows) for _, rows in sizes]
-
-
 def input_gradient(dz: Array, kernel: Array) -> Array:
     """A dense layer's gradient by its input before what came there, to the bit."""
-    return (lanes_product if sums_in_lanes(*dz.shape) else chained_product)(dz, kernel.T)
+    return chained_product(dz, kernel.T)
 
 
 def product_bound(a: Array, b: Array) -> Array:

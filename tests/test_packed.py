@@ -58,7 +58,7 @@ def equal(found: Weights, expected: Weights) -> bool:
 
 
 # Whole blocks and panels, and all that may be left of them; a batch of several chains; more units than a block of a
-# gradient has, and more terms than are packed at a time; last batches of few rows, whose sums are in lanes, and of one.
+# gradient has, and more terms than are packed at a time; last batches of few rows, and of one.
 @pytest.mark.parametrize(
     ("batches", "sizes"),
     [

@@ -65,19 +65,10 @@ void StepRunner::dense_forward(const Step& step, const Batch& batch) const {
   });
 }
 
-/// A few rows, whose gradients by the input want them as they are, are copied.
 void StepRunner::transpose(const Step& step, const Batch& batch) const {
   const Buffer &in = shape(step.in), &out = shape(step.out);
-  const Range own = rows(step, batch, in);
-  const Range columns = step.split == Split::kUnits ? worker_.slice(in.columns) : Range{0, in.columns};
-  if (!sums_in_lanes(batch.rows * in.groups, in.columns)) {
-    return kernels_.transpose({data(step.in), in.ld, data(step.out), out.ld, own, columns});
-  }
-  const int64_t ld = round_up(in.columns, kLane);
-  const auto bytes = static_cast<size_t>(round_up(columns.end, kLane) - columns.begin) * sizeof(float);
-  for (int64_t b = own.begin; b < own.end && !empty(columns); ++b) {
-    std::memcpy(data(step.out) + b * ld + columns.begin, data(step.in) + b * in.ld + columns.begin, bytes);
-  }
+  const Range own = step.split == Split::kUnits ? worker_.slice(in.columns) : Range{0, in.columns};
+  kernels_.transpose({data(step.in), in.ld, data(step.out), out.ld, rows(step, batch, in), own});
 }
 
 void StepRunner::dense_backward_input(const Step& step, const Batch& batch) const {
@@ -86,18 +77,14 @@ void StepRunner::dense_backward_input(const Step& step, const Batch& batch) cons
   if (empty(units)) return;
   const Buffer &dz = shape(step.in), &dx = shape(step.out);
   const int64_t rows = batch.rows * dx.groups;
-  const bool in_lanes = sums_in_lanes(rows, kernel.columns);
-  if (step.room >= 0 && !in_lanes) return input_gradient_in_blocks(step, rows, units);
-  // What `transpose` has copied lies closer.
-  const int64_t lddz = step.turned && in_lanes ? round_up(kernel.columns, kLane) : dz.ld;
-  const bool as_it_is = in_lanes || turns_kernel(kernel.columns);
+  if (step.room >= 0 && !transposes_kernel(rows, kernel.columns)) return input_gradient_in_blocks(step, rows, units);
   const float* saved = data(step.saved);
   for_blocks({0, rows}, kRowsTogether, [&](Range together) {
     const int64_t first = together.begin, at = first * dx.ld;
-    kernels_.dense_backward_input[index(step.activation)]({data(step.in) + (as_it_is ? first * lddz : first), lddz,
-                                                           weights(step.kernel).values, kernel.rows,
-                                                           saved ? saved + at : nullptr, data(step.out) + at, dx.ld,
-                                                           kernel.columns, together.end - first, units, in_lanes});
+    kernels_.dense_backward_input[index(step.activation)](
+        {data(step.in) + (step.transposed ? first : first * dz.ld), dz.ld, weights(step.kernel).values, kernel.rows,
+         saved ? saved + at : nullptr, data(step.out) + at, dx.ld, kernel.columns, together.end - first, units,
+         step.transposed});
   });
 }
 

@@ -262,38 +262,34 @@ void gemm(const Gemm& op) {
   multiply(op, {finish<Act>, Act::kKind != Activation::kLinear});
 }
 
-/// Element j goes to lane j mod kDotLanes: chains of kChain multiply-adds, added in order, then a fixed tree.
+/// kWidth chains at a time, each in a lane of its own.
 float dot(const Dot& op) {
-  constexpr int kSums = 4;
-  constexpr int64_t kDotLanes = kSums * kLane;
-  constexpr int64_t kBlock = kDotLanes * kChain;
-  vf total[kSums * kParts] = {};
-  for (int64_t begin = 0; begin < op.k; begin += kBlock) {
-    const int64_t end = op.k < begin + kBlock ? op.k : begin + kBlock;
-    vf sum[kSums * kParts] = {};
-    int64_t p = begin;
-    for (; p + kDotLanes <= end; p += kDotLanes) {
-#pragma GCC unroll 16
-      for (int v = 0; v < kSums * kParts; ++v) {
-        sum[v] = fma(load(op.a + p + v * kWidth), load(op.b + p + v * kWidth), sum[v]);
-      }
+  const float zeros[kChain] = {};
+  float last_of_a[kChain] = {}, last_of_b[kChain] = {};
+  float total = 0.0f;
+  for (int64_t begin = 0; begin < op.k; begin += kWidth * kChain) {
+    const float *a[kWidth], *b[kWidth];
+    for (int64_t i = 0; i < kWidth; ++i) {
+      const int64_t at = begin + i * kChain, left = op.k - at;
+      a[i] = left > 0 ? op.a + at : zeros;
+      b[i] = left > 0 ? op.b + at : zeros;
+      if (left <= 0 || left >= kChain) continue;
+      std::memcpy(last_of_a, a[i], static_cast<size_t>(left) * sizeof(float));
+      std::memcpy(last_of_b, b[i], static_cast<size_t>(left) * sizeof(float));
+      a[i] = last_of_a;
+      b[i] = last_of_b;
     }
-    if (p < end) {
-      float a[kDotLanes] = {}, b[kDotLanes] = {};
-      std::memcpy(a, op.a + p, static_cast<size_t>(end - p) * sizeof(float));
-      std::memcpy(b, op.b + p, static_cast<size_t>(end - p) * sizeof(float));
-#pragma GCC unroll 16
-      for (int v = 0; v < kSums * kParts; ++v) sum[v] = fma(load(a + v * kWidth), load(b + v * kWidth), sum[v]);
-    }
-#pragma GCC unroll 16
-    for (int v = 0; v < kSums * kParts; ++v) total[v] = total[v] + sum[v];
-  }
-  LaneSum lanes;
+    vf sums{};
+    for (int64_t p = 0; p < kChain && begin + p < op.k; p += 4) {
+      vf terms_of_a[4], terms_of_b[4];
+      load_four_columns(terms_of_a, [&](int i) { return a[i] + p; });
+      load_four_columns(terms_of_b, [&](int i) { return b[i] + p; });
 #pragma GCC unroll 4
-  for (int v = 0; v < kParts; ++v) {
-    lanes.part[v] = (total[v] + total[v + 2 * kParts]) + (total[v + kParts] + total[v + 3 * kParts]);
+      for (int i = 0; i < 4; ++i) sums = fma(terms_of_a[i], terms_of_b[i], sums);
+    }
+    for (int i = 0; i < kWidth; ++i) total = total + sums[i];
   }
-  return lanes.total() + 0.0f;
+  return total + 0.0f;
 }
 
 }  // namespace

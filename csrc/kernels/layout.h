@@ -17,15 +17,10 @@ inline constexpr int64_t round_up(int64_t n, int64_t multiple) { return divide_u
 inline constexpr int64_t kSlice = kLane;
 inline constexpr bool sums_in_slices(int64_t columns) { return columns <= kLane; }
 
-/// Gradients by the input of batches of so few rows, for so many columns, sum their terms in kLane lanes: part of the
-/// contract as well.
-inline constexpr int64_t kMostLaneRows = 8;
-inline constexpr bool sums_in_lanes(int64_t rows, int64_t columns) {
-  return rows <= kMostLaneRows && 8 * rows <= columns;
-}
-
-/// Gradients by the input of a narrow product turn its kernel, of others what comes from behind, dz.
-inline constexpr bool turns_kernel(int64_t columns) { return columns <= kLane; }
+/// Gradients by the input transpose the kernel where it is narrow or the batch has so few rows, else dz. With vectors
+/// along a batch of 8 rows half of their lanes would be pads.
+inline constexpr int64_t kFewRows = 8;
+inline constexpr bool transposes_kernel(int64_t rows, int64_t columns) { return columns <= kLane || rows <= kFewRows; }
 
 /// Floats that lie unused between those that two threads write: 2 KiB. Prefetchers run on from the last lines that one
 /// thread touches, over the ends of pages too, and pull what the other is writing, who then waits for each line.

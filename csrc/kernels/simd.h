@@ -269,15 +269,7 @@ ENGINE_INLINE vf mix(vf a, vf b) {
 struct LaneSum {
   vf part[kParts] = {};
 
-  ENGINE_INLINE float total() const { return total_of(part); }
-
-  /// The same of `lanes` (kParts,).
-  static ENGINE_INLINE float total_of(const vf* lanes) {
-    return fold(fold_parts(lanes), [](vf a, vf b) { return a + b; });
-  }
-
-  /// The lanes' sums of neighbours kWidth apart, from `part` (kParts,).
-  static ENGINE_INLINE vf fold_parts(const vf* part) {
+  ENGINE_INLINE float total() const {
     vf sum[kParts];
 #pragma GCC unroll kUnrolled
     for (int p = 0; p < kParts; ++p) sum[p] = part[p];
@@ -286,7 +278,7 @@ struct LaneSum {
 #pragma GCC unroll kUnrolled
       for (int p = 0; p < half; ++p) sum[p] = sum[p] + sum[p + half];
     }
-    return sum[0];
+    return fold(sum[0], [](vf a, vf b) { return a + b; });
   }
 };
 

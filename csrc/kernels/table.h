@@ -43,7 +43,7 @@ struct DenseForward {
 
 /// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k))
 struct DenseBackwardInput {
-  const float* dz;  // or its transpose, unless in_lanes or turns_kernel(n)
+  const float* dz;  // (rows, n), or its transpose (n, rows)
   int64_t lddz;
   const float* kernel;  // in panels
   int64_t k;
@@ -51,8 +51,8 @@ struct DenseBackwardInput {
   float* dx;
   int64_t ldx;  // of saved and dx
   int64_t n, rows;
-  Range units;    // slice of k
-  bool in_lanes;  // sums_in_lanes(rows of the batch, n)
+  Range units;         // slice of k
+  bool dz_transposed;  // else the kernel is transposed, a block at a time
 };
 
 /// kernel (k, n) by its gradient x (rows, k)^T dz (rows, n) + 2 l2 kernel after kernel -= learning_rate decay kernel,

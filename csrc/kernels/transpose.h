@@ -1,4 +1,4 @@
-// Squares of kWidth x kWidth floats, turned or added up in registers.
+// Squares of kWidth x kWidth floats, transposed in registers.
 #pragma once
 #include "kernels/simd.h"
 
@@ -80,26 +80,6 @@ ENGINE_INLINE void transpose_square(vf (&rows)[kWidth]) {
     } else {
       rows[i] = t[i];
     }
-  }
-}
-
-/// Of a where bit Half of a lane is clear, of b where it is set: the lanes with that bit clear, or with it set.
-template <int Half, bool Set>
-struct ByBit {
-  static constexpr int at(int l) { return ((l & Half) != 0 ? kWidth : 0) + (Set ? l | Half : l & ~Half); }
-};
-
-/// Lane l of the result is the sum of row l, whose lanes are added by halves, as `fold` adds them; uses the rows up.
-template <int Half = kWidth / 2>
-ENGINE_INLINE vf fold_rows(vf (&rows)[kWidth]) {
-#pragma GCC unroll 8
-  for (int i = 0; i < Half; ++i) {
-    rows[i] = mix<ByBit<Half, false>>(rows[i], rows[i + Half]) + mix<ByBit<Half, true>>(rows[i], rows[i + Half]);
-  }
-  if constexpr (Half > 1) {
-    return fold_rows<Half / 2>(rows);
-  } else {
-    return rows[0];
   }
 }
 

@@ -68,15 +68,15 @@ Gradient emit_input_gradient(Emitter& emitter, const Operation& op, const Operat
   const int64_t rows = emitter.plan.max_rows * op.groups;
   int dz = gradient.buffer;
   const int room = emitter.room_for(rows, previous.width, op.width);
-  if (room < 0 && !sums_in_lanes(rows, op.width) && !turns_kernel(op.width)) {
-    const int turned = emitter.add_buffer(op.width, round_up(rows, kLane), gradient.split);
-    emitter.emit({Step::Kind::kTranspose, gradient.split, false, dz, turned});
-    dz = turned;
+  if (room < 0 && !transposes_kernel(rows, op.width)) {
+    const int transposed = emitter.add_buffer(op.width, round_up(rows, kLane), gradient.split);
+    emitter.emit({Step::Kind::kTranspose, gradient.split, false, dz, transposed});
+    dz = transposed;
   }
   const bool fused = previous.kind == Operation::Kind::kDense;
   Step step{Step::Kind::kDenseBackwardInput, Split::kUnits, false, dz};
   step.room = room;
-  step.turned = dz != gradient.buffer;
+  step.transposed = dz != gradient.buffer;
   step.out = emitter.add_batch_buffer(previous.groups, previous.width);
   step.saved = fused ? previous.saved : -1;
   step.kernel = emitter.variables_of(op).kernel;

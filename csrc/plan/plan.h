@@ -160,7 +160,7 @@ struct Step {
   bool reads_rows = false;  // `in` are the gathered rows, which may be read in the data set instead ...
   int pointers = -1;        // ... through pointers to those of this batch and of the next, if they are in random order
   bool compressed = false;  // the same of compressed rows, which nobody gathers; a gradient then has scratch in `out`
-  bool turned = false;      // whether `in` is the transpose of a gradient
+  bool transposed = false;  // whether `in` is the transpose of a gradient
   int room = -1;            // for a product in packed blocks (kernels/packed_blocks.h)
   // Variables by index, -1 none.
   int kernel = -1;

@@ -52,12 +52,13 @@ void add_backward_input(const KernelTable& kernels, const Matrix& dz, const Matr
   kernels.transpose({dz.data(), dz.ld(), dz_t.data(), dz_t.ld(), dz.all_rows(), {0, dz.columns()}});
   const Arena panels(Panels(kernel.rows(), kernel.columns()).floats());
   pack_panels(kernel.data(), kernel.ld(), kernel.rows(), kernel.columns(), panels.data());
-  const bool in_lanes = sums_in_lanes(dz.rows(), dz.columns());
-  const Matrix& source = in_lanes || turns_kernel(dz.columns()) ? dz : dz_t;
   for (auto* function : kernels.dense_backward_input) {
-    function({source.data(), source.ld(), panels.data(), kernel.rows(), saved.data(), dx.data(), dx.ld(),
-              kernel.columns(), dz.rows(), kernel.all_rows(), in_lanes});
-    dx.add_to(digest);
+    for (const bool transposed : {false, true}) {
+      const Matrix& source = transposed ? dz_t : dz;
+      function({source.data(), source.ld(), panels.data(), kernel.rows(), saved.data(), dx.data(), dx.ld(),
+                kernel.columns(), dz.rows(), kernel.all_rows(), transposed});
+      dx.add_to(digest);
+    }
   }
 }
 

@@ -105,9 +105,9 @@ class Kernels {
     expect_shape(kernel, dx.ndim() == 2 ? dx.shape(1) : 0, dz.shape(1), "kernel");
     expect_shape(dx, dz.shape(0), kernel.shape(0), "dx");
     expect_shape(saved, dz.shape(0), kernel.shape(0), "saved");
-    const bool in_lanes = sums_in_lanes(dz.shape(0), dz.shape(1));
+    const bool transposed = !transposes_kernel(dz.shape(0), dz.shape(1));
     FloatArray source = pad(dz);
-    if (!in_lanes && !turns_kernel(dz.shape(1))) {
+    if (transposed) {
       const FloatArray turned = padded(dz.shape(1), round_up(dz.shape(0), kLane));
       table_.transpose(
           {source.data(), leading(source), values(turned), leading(turned), all(dz.shape(0)), all(dz.shape(1))});
@@ -122,7 +122,7 @@ class Kernels {
     const DenormalsAreZero guard;
     table_.dense_backward_input[fused_index(activation)]({source.data(), leading(source), panels.data(), inputs,
                                                           saved.data(), values(dx), leading(dx), columns, rows,
-                                                          all(inputs), in_lanes});
+                                                          all(inputs), transposed});
   }
 
   void dense_backward_weights(const py::dict& optimizer, const FloatArray& x, const FloatArray& dz,
