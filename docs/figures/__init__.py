@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from figures.contract import chains
+from figures.contract import orders
 from figures.plan import rooms, steps
 from figures.sparse import record
 from figures.step import epilogues
 from figures.threads import owners, timeline
 
-__all__ = ["chains", "epilogues", "owners", "record", "rooms", "steps", "timeline"]
+__all__ = ["epilogues", "orders", "owners", "record", "rooms", "steps", "timeline"]
