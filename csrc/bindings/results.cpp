@@ -1,4 +1,4 @@
-// Losses and metrics: what Python asks for, and metrics of batches that it brings along.
+// Losses and metrics: what Python asks for, and their values, like gradients of activations, for arrays of Python.
 #include "bindings/results.h"
 
 #include <pybind11/stl.h>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bindings/convert.h"
+#include "bindings/gil.h"
 #include "bindings/mapping.h"
 #include "bindings/register.h"
 #include "cpu/denormals.h"
@@ -169,17 +170,16 @@ void require_suitable(const MetricSpec& metric, int64_t outputs, Target target) 
        std::to_string(metric.column));
 }
 
-py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, kReadable>& y_pred, const py::array& y,
-                               const py::object& sample_weight, const py::object& state, bool binary,
-                               const KernelTable& table) {
-  MetricSpec spec = to_metric(metric);
-  spec.weighted = !sample_weight.is_none();
-  if (y_pred.ndim() != 2) fail("`y_pred` must have shape (n, outputs)");
-  const int64_t rows = y_pred.shape(0), n = y_pred.shape(1);
+namespace {
+
+/// Rows that `row_values` copies to padded buffers at a time, so that these stay small.
+constexpr int64_t kChunk = 256;
+
+/// The targets of `rows` rows of n predictions: y is int32 (rows,) or float32 (rows, n). The predictions are set later.
+Judged to_judged(const py::array& y, int64_t rows, int64_t n, bool binary) {
   require_readable(y, "y");
   Judged batch{nullptr, leading_dimension(n), n, {}, Target::kDense, nullptr, binary};
-  const bool sparse = py::isinstance<py::array_t<int32_t>>(y) && y.ndim() == 1 && y.shape(0) == rows;
-  if (sparse) {
+  if (py::isinstance<py::array_t<int32_t>>(y) && y.ndim() == 1 && y.shape(0) == rows) {
     batch.form = Target::kSparse;
     batch.targets.labels = static_cast<const int32_t*>(y.data());
   } else if (py::isinstance<py::array_t<float>>(y) && y.ndim() == 2 && y.shape(0) == rows && y.shape(1) == n) {
@@ -187,6 +187,24 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
   } else {
     fail("`y` must be int32 (n,) or float32 (n, outputs)");
   }
+  return batch;
+}
+
+/// Copies x (rows, n), contiguous, to padded (rows, ld).
+void copy_rows(const float* x, int64_t rows, int64_t n, float* padded, int64_t ld) {
+  for (int64_t b = 0; b < rows; ++b) std::memcpy(padded + b * ld, x + b * n, static_cast<size_t>(n) * sizeof(float));
+}
+
+}  // namespace
+
+py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, kReadable>& y_pred, const py::array& y,
+                               const py::object& sample_weight, const py::object& state, bool binary,
+                               const KernelTable& table) {
+  MetricSpec spec = to_metric(metric);
+  spec.weighted = !sample_weight.is_none();
+  if (y_pred.ndim() != 2) fail("`y_pred` must have shape (n, outputs)");
+  const int64_t rows = y_pred.shape(0), n = y_pred.shape(1);
+  Judged batch = to_judged(y, rows, n, binary);
   require_suitable(spec, n, batch.form);
   py::array_t<float, kReadable> weights;
   if (spec.weighted) {
@@ -204,9 +222,7 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
   }
   if (rows > 0) {
     Arena x(rows * batch.ld), scratch(rows * batch.ld), values(rows + kLane);
-    for (int64_t b = 0; b < rows; ++b) {
-      std::memcpy(x.data() + b * batch.ld, y_pred.data(b, 0), static_cast<size_t>(n) * sizeof(float));
-    }
+    copy_rows(y_pred.data(), rows, n, x.data(), batch.ld);
     batch.y_pred = x.data();
     const DenormalsAreZero guard;
     if (by_sample(spec)) {
@@ -221,6 +237,74 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
   return result;
 }
 
+namespace {
+
+/// The loss of each row, or its value of a metric that is a mean over rows: float32 (n,).
+py::array_t<float> row_values(const py::dict& metric, const py::array_t<float, kReadable>& y_pred, const py::array& y,
+                              bool binary) {
+  const MetricSpec spec = to_metric(metric);
+  if (!by_sample(spec)) fail("this metric has no values by row");
+  if (y_pred.ndim() != 2) fail("`y_pred` must have shape (n, outputs)");
+  const int64_t rows = y_pred.shape(0), n = y_pred.shape(1);
+  const Judged all = to_judged(y, rows, n, binary);
+  require_suitable(spec, n, all.form);
+  py::array_t<float> result(rows);
+  const int64_t chunk = std::min(rows, kChunk);
+  const Arena x(chunk * all.ld), scratch(chunk * all.ld), values(chunk + kLane);
+  const float* given = y_pred.data();
+  float* losses = result.mutable_data();
+  const Unlocked unlocked;
+  const DenormalsAreZero guard;
+  for (int64_t begin = 0; begin < rows; begin += kChunk) {
+    const int64_t count = std::min(rows - begin, kChunk);
+    copy_rows(given + begin * n, count, n, x.data(), all.ld);
+    Judged batch = all;
+    batch.y_pred = x.data();
+    batch.targets.first = begin;
+    metric_values(kernels(), spec, batch, {0, count}, scratch.data(), values.data());
+    std::copy(values.data(), values.data() + count, losses + begin);
+  }
+  return result;
+}
+
+/// dLoss/dx of an activation y = f(x) along the rows of contiguous arrays (rows, n), given dLoss/dy as `upstream` and
+/// what a training saves: the outputs of row activations and of those from linear to exponential, else the inputs.
+py::array_t<float> activation_gradient(const py::dict& operation, const py::array_t<float, kReadable>& saved,
+                                       const py::array_t<float, kReadable>& upstream) {
+  float parameters[kMostParameters];
+  const Activation activation = to_activation(operation, parameters);
+  if (saved.ndim() != 2 || upstream.ndim() != 2 || saved.shape(0) != upstream.shape(0) ||
+      saved.shape(1) != upstream.shape(1)) {
+    fail("`saved` and `upstream` must be of one shape (n, columns)");
+  }
+  const int64_t rows = saved.shape(0), n = saved.shape(1), ld = leading_dimension(n);
+  py::array_t<float> result({rows, n});
+  const int64_t chunk = std::min(rows, kChunk);
+  const Arena from(chunk * ld), dy(chunk * ld), dx(chunk * ld);
+  const float *values = saved.data(), *slopes = upstream.data();
+  float* gradient = result.mutable_data();
+  const Unlocked unlocked;
+  const DenormalsAreZero guard;
+  for (int64_t begin = 0; begin < rows; begin += kChunk) {
+    const int64_t count = std::min(rows - begin, kChunk);
+    copy_rows(values + begin * n, count, n, from.data(), ld);
+    copy_rows(slopes + begin * n, count, n, dy.data(), ld);
+    if (is_elementwise(activation)) {
+      kernels().activation_backward[static_cast<size_t>(activation)](
+          {dy.data(), dx.data(), from.data(), ld, {0, count}, {0, round_up(n, kLane)}, parameters});
+    } else {
+      kernels().row_activation_backward[static_cast<int>(activation) - kElementwiseActivations](
+          {dy.data(), from.data(), dx.data(), ld, n, {0, count}});
+    }
+    for (int64_t b = 0; b < count; ++b) {
+      std::memcpy(gradient + (begin + b) * n, dx.data() + b * ld, static_cast<size_t>(n) * sizeof(float));
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
 void register_results(py::module_& m) {
   const auto accumulate_here = [](const py::dict& metric, const py::array_t<float, kReadable>& y_pred,
                                   const py::array& y, const py::object& sample_weight, const py::object& state,
@@ -229,6 +313,8 @@ void register_results(py::module_& m) {
   };
   m.def("accumulate", accumulate_here, py::arg("metric"), py::arg("y_pred"), py::arg("y"), py::arg("sample_weight"),
         py::arg("state"), py::arg("binary") = false);
+  m.def("row_values", &row_values, py::arg("metric"), py::arg("y_pred"), py::arg("y"), py::arg("binary") = false);
+  m.def("activation_gradient", &activation_gradient, py::arg("operation"), py::arg("saved"), py::arg("upstream"));
 }
 
 }  // namespace engine::bindings

@@ -338,8 +338,8 @@ struct MeanSquaredLogarithmicError {
   static ENGINE_INLINE auto row(R& r, const T& target) {
     using V = typename R::V;
     return mean_row(r, target, [](V x, V t, int64_t, V& slope) {
-      const V grown = (x > kFuzz ? x : broadcast<V>(kFuzz)) + 1.0f;
-      const V e = log(grown) - log((t > kFuzz ? t : broadcast<V>(kFuzz)) + 1.0f);
+      const V grown = (x < kFuzz ? broadcast<V>(kFuzz) : x) + 1.0f;
+      const V e = log(grown) - log((t < kFuzz ? broadcast<V>(kFuzz) : t) + 1.0f);
       slope = (e + e) / grown * above(x, kFuzz);
       return e * e;
     });

@@ -64,6 +64,28 @@ def accumulate(
         binary: whether all of `y` are 0 or 1, which hinges read as -1 or 1.
     """
 
+def row_values(
+    metric: Mapping[str, Any], y_pred: Float32, y: NDArray[np.int32] | Float32, binary: bool = False
+) -> Float32:
+    """The loss of each row, or the row's value of a metric that is a mean over rows: (n,).
+
+    Args:
+        metric: a loss or such a metric, as `Program.compile` takes it.
+        y_pred: (n, outputs), C-contiguous.
+        y: int32 (n,) or float32 (n, outputs).
+        binary: whether all of `y` are 0 or 1, which hinges read as -1 or 1.
+    """
+
+def activation_gradient(operation: Mapping[str, Any], saved: Float32, upstream: Float32) -> Float32:
+    """The gradient of the loss by the inputs of an activation, (n, columns).
+
+    Args:
+        operation: the fields of an operation that name the activation.
+        saved: what a training saves, (n, columns), C-contiguous: the outputs of row activations and of those from
+            linear to exponential, the inputs of all others.
+        upstream: the gradient by the outputs, in the shape of `saved`.
+    """
+
 class NotFiniteError(ValueError):
     """A number that is not finite where only finite ones are taken."""
 

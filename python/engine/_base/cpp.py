@@ -42,6 +42,7 @@ if hasattr(os, "register_at_fork"):
 
 __version__ = _core.__version__
 accumulate = _core.accumulate
+activation_gradient = _core.activation_gradient
 CompressedMatrix = _core.CompressedMatrix
 Dataset = _core.Dataset
 NotFiniteError = _core.NotFiniteError
@@ -55,6 +56,7 @@ matmul = _core.matmul
 normal = _core.normal
 orthogonal = _core.orthogonal
 permutation = _core.permutation
+row_values = _core.row_values
 set_threads = _core.set_threads
 truncated_normal = _core.truncated_normal
 uniform = _core.uniform

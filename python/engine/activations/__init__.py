@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from inspect import isfunction
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, cast
 
 from engine._base.checks import WrongTypeError, nearest
 from engine._base.cpp import Float32
-from engine._base.lazy_imports import on_first_use
 from engine._base.operations import ActivationFields
+from engine._base.lazy_imports import on_first_use
 from engine._base.registered_objects import get_registered_object
 from engine._base.spec import Registry, Spec
 from engine._base.spec import serialize as spec_config
@@ -98,10 +98,10 @@ swish, hard_swish = silu, hard_silu
 
 Activation = Callable[..., Float32]
 
-# The activations of whole rows.
 BY_ROW: tuple[Activation, ...] = (softmax, log_softmax, sparsemax)
+"""The activations whose results depend on whole rows."""
 
-# What the core makes of a function with its default constants.
+# For each function: what makes the core's fields from its arguments after `x`.
 _operations: dict[Activation, Callable[..., ActivationFields]] = {
     celu: celu_operation,
     elu: elu_operation,
@@ -133,11 +133,12 @@ _WITHOUT_CONSTANTS: tuple[Activation, ...] = (
     tanh_shrink,
 )
 _operations |= {function: partial(operation, function.__name__) for function in _WITHOUT_CONSTANTS}
-_known = {function.__name__: function for function in (*_operations, glu, threshold)}
-_names = {**_known, "swish": silu, "hard_swish": hard_silu}
+_functions: tuple[Activation, ...] = (*_operations, glu, threshold)
+_known = {function.__name__: function for function in _functions}
+_names: dict[str, Activation] = {**_known, "swish": silu, "hard_swish": hard_silu}
 
 
-def get(identifier: object) -> Any:
+def get(identifier: object) -> Callable[..., Any]:
     """Returns the activation for an identifier.
 
     A custom function gets arrays (n, ...). For training it needs an attribute `gradient`: a function
@@ -175,11 +176,11 @@ def get(identifier: object) -> Any:
 
 def serialize(activation: object) -> str | dict[str, Any]:
     """Returns a description of `activation` for `deserialize`: a function's name, or a layer's config dict."""
-    found = get(activation)
-    return spec_config(found) if isinstance(found, Spec) else str(found.__name__)
+    found: object = get(activation)
+    return spec_config(found) if isinstance(found, Spec) else str(cast(FunctionType, found).__name__)
 
 
-def deserialize(config: object, custom_objects: Mapping[str, Activation] | None = None) -> Any:
+def deserialize(config: object, custom_objects: Mapping[str, Activation] | None = None) -> Callable[..., Any]:
     """Returns the activation that `serialize` described.
 
     Args:
@@ -189,16 +190,17 @@ def deserialize(config: object, custom_objects: Mapping[str, Activation] | None 
     if isinstance(config, Mapping):
         if config.get("class_name") == "function":
             return deserialize(config["config"], custom_objects)
-        return Registry.of["layer"].get(config)
+        layer: Callable[..., Any] = Registry.of["layer"].get(config)
+        return layer
     own = (custom_objects or {}).get(config) if isinstance(config, str) else None
     return own or get(config)
 
 
-def in_core(activation: Any) -> bool:
-    """Whether `activation` is a function that the core knows, as it is or by `partial` with other constants.
+def in_core(activation: object) -> bool:
+    """Whether the core knows the activation: a function of this module, also with other constants by `partial`.
 
     Raises:
-        ValueError: for `threshold` as it is.
+        ValueError: for `threshold` without its constants.
     """
     if activation is threshold:
         msg = (
@@ -208,15 +210,15 @@ def in_core(activation: Any) -> bool:
         raise ValueError(msg)
     if isinstance(activation, partial):
         return activation.func is threshold or (in_core(activation.func) and activation.func not in BY_ROW)
-    return isfunction(activation) and activation in _operations
+    return isinstance(activation, FunctionType) and activation in _operations
 
 
 @cache
-def lower(activation: Any) -> ActivationFields:
-    """The fields of a core operation that stand for a function of this module with its default constants.
+def lower(activation: Activation) -> ActivationFields:
+    """Returns the fields of a core operation for an activation that `in_core` accepts.
 
     Raises:
-        TypeError: for something that the core doesn't know: a layer, `glu`, a function of your own.
+        TypeError: if the core doesn't know the activation: a layer, `glu`, a function of the user.
     """
     if isinstance(activation, partial):
         make = threshold_operation if activation.func is threshold else _operations[activation.func]
@@ -225,7 +227,7 @@ def lower(activation: Any) -> ActivationFields:
     if found is None:
         msg = f"`activation` must be a name or a function of engine.activations here, got {activation!r}"
         raise WrongTypeError(msg)
-    return found(*(getattr(activation, "__defaults__", None) or ()))
+    return found(*(cast(FunctionType, activation).__defaults__ or ()))
 
 
 if not TYPE_CHECKING:  # type checkers would take every name for one that is there

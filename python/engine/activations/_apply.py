@@ -1,4 +1,4 @@
-"""How an activation becomes an operation of the core, and how it is applied to an array."""
+"""Activations of the core: as fields of an operation, on arrays, and their gradients."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import REAL
-from engine._base.cpp import Float32, build
+from engine._base.cpp import Float32, activation_gradient, build
 from engine._base.operations import ActivationFields, activation_operation
 
 
 def operation(name: str, *parameters: float) -> ActivationFields:
-    """The fields of a core operation that name its activation.
+    """Returns the fields of a core operation that name its activation.
 
     Args:
-        name: of the formula in the core.
-        parameters: its constants, in the order in which the core takes them.
+        name: the core's name of the activation.
+        *parameters: its constants, in the order of the core.
     """
     return {"activation": name, "parameters": parameters} if parameters else {"activation": name}
 
 
 def apply(lowered: ActivationFields, x: ArrayLike) -> Float32:
-    """The activation over the last axis of `x`, by the kernels that a layer would use.
+    """Applies an activation to `x`, along its last axis, by the kernels that a layer uses.
 
     Raises:
         TypeError: if `x` holds anything but real numbers.
@@ -35,3 +35,19 @@ def apply(lowered: ActivationFields, x: ArrayLike) -> Float32:
     if not flat.size:
         return rows
     return build(flat.shape[1], [activation_operation(lowered)], []).predict(flat).reshape(rows.shape)
+
+
+def gradient(lowered: ActivationFields, saved: Float32, upstream: Float32) -> Float32:
+    """Returns the gradient with respect to the inputs of an activation along the last axis.
+
+    Args:
+        lowered: the activation.
+        saved: what the gradient is computed from: the outputs for sigmoid, tanh, exponential and the activations of
+            rows such as softmax, the inputs for others.
+        upstream: the gradient with respect to the outputs, in the shape of `saved`.
+    """
+    if not saved.size:
+        return np.zeros(saved.shape, np.float32)
+    rows = saved.reshape(-1, saved.shape[-1] if saved.ndim else 1)
+    slopes = np.ascontiguousarray(upstream, np.float32).reshape(rows.shape)
+    return activation_gradient(lowered, np.ascontiguousarray(rows, np.float32), slopes).reshape(saved.shape)

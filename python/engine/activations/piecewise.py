@@ -1,4 +1,4 @@
-"""Activations of straight lines and parabolas."""
+"""Activations that are linear or quadratic in pieces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine._base.cpp import Float32
 from engine._base.operations import ActivationFields
 from engine.activations._apply import apply, operation
 
-SIX = 6.0  # the highest value of relu6
+SIX = 6.0  # the largest value of relu6
 
 
 def linear(x: ArrayLike) -> Float32:
@@ -27,7 +27,7 @@ def linear(x: ArrayLike) -> Float32:
 
 
 def relu_operation(negative_slope: object, max_value: object, threshold: object) -> ActivationFields:
-    """`relu` as the core reads it: by the simplest formula that does."""
+    """Returns `relu` as the core reads it, by the simplest formula for its constants."""
     slope, limit = real(negative_slope, "negative_slope"), real(threshold, "threshold")
     highest = math.inf if max_value is None else real(max_value, "max_value", 0.0)
     if limit == 0.0 and max_value is None:
@@ -67,7 +67,7 @@ def relu6(x: ArrayLike) -> Float32:
 
 
 def leaky_relu_operation(negative_slope: object) -> ActivationFields:
-    """`leaky_relu` as the core reads it."""
+    """Returns `leaky_relu` as the core reads it."""
     return operation("leaky_relu", real(negative_slope, "negative_slope"))
 
 
@@ -145,7 +145,7 @@ def sparse_sigmoid(x: ArrayLike) -> Float32:
 
 
 def soft_shrink_operation(threshold: object) -> ActivationFields:
-    """`soft_shrink` as the core reads it."""
+    """Returns `soft_shrink` as the core reads it."""
     return operation("soft_shrink", real(threshold, "threshold", 0.0))
 
 
@@ -163,7 +163,7 @@ def soft_shrink(x: ArrayLike, threshold: float = 0.5) -> Float32:
 
 
 def hard_shrink_operation(threshold: object) -> ActivationFields:
-    """`hard_shrink` as the core reads it."""
+    """Returns `hard_shrink` as the core reads it."""
     return operation("hard_shrink", real(threshold, "threshold", 0.0))
 
 
@@ -181,7 +181,7 @@ def hard_shrink(x: ArrayLike, threshold: float = 0.5) -> Float32:
 
 
 def threshold_operation(threshold: object, default_value: object) -> ActivationFields:
-    """`threshold` as the core reads it."""
+    """Returns `threshold` as the core reads it."""
     return operation("threshold", real(threshold, "threshold"), real(default_value, "default_value"))
 
 

@@ -1,9 +1,10 @@
-"""Activations in which every number of a row has a part in every result."""
+"""Activations whose results depend on all numbers along an axis."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import integer
 from engine._base.cpp import Float32
 from engine._base.operations import ActivationFields
-from engine.activations._apply import apply, operation
+from engine.activations._apply import apply, gradient, operation
 from engine.activations.smooth import sigmoid
 
 
 def row_operation(name: str, axis: object) -> ActivationFields:
-    """An activation of this module as the core reads it: along the last axis of its rows."""
+    """Returns an activation of this module as the core reads it, which is along the last axis."""
     del axis
     return operation(name)
 
@@ -32,7 +33,7 @@ def softmax(x: ArrayLike, axis: int | Sequence[int] = -1) -> Float32:
     Returns:
         A float32 array in the shape of `x`.
     """
-    return _along("softmax", x, axis)
+    return _along(partial(apply, operation("softmax")), axis, x)
 
 
 def log_softmax(x: ArrayLike, axis: int | Sequence[int] = -1) -> Float32:
@@ -45,7 +46,7 @@ def log_softmax(x: ArrayLike, axis: int | Sequence[int] = -1) -> Float32:
     Returns:
         A float32 array in the shape of `x`.
     """
-    return _along("log_softmax", x, axis)
+    return _along(partial(apply, operation("log_softmax")), axis, x)
 
 
 def sparsemax(x: ArrayLike, axis: int = -1) -> Float32:
@@ -58,7 +59,7 @@ def sparsemax(x: ArrayLike, axis: int = -1) -> Float32:
     Returns:
         A float32 array in the shape of `x`.
     """
-    return _along("sparsemax", x, axis)
+    return _along(partial(apply, operation("sparsemax")), axis, x)
 
 
 def glu(x: ArrayLike, axis: int = -1) -> Float32:
@@ -84,57 +85,61 @@ def glu(x: ArrayLike, axis: int = -1) -> Float32:
 
 
 def _glu_gradient(x: Float32, upstream: Float32, axis: int = -1) -> Float32:
-    """By `x`, from the gradient by the result."""
+    """Returns the gradient with respect to `x`, given that of the outputs."""
     value, gate = np.split(x, 2, axis=axis)
-    share = sigmoid(gate)
-    return np.concatenate([upstream * share, upstream * value * share * (1 - share)], axis=axis)
+    opened = sigmoid(gate)
+    of_gate = gradient(operation("sigmoid"), opened, upstream * value)
+    return np.concatenate([upstream * opened, of_gate], axis=axis)
 
 
 def _softmax_gradient(x: Float32, upstream: Float32, axis: int | Sequence[int] = -1) -> Float32:
-    """By `x`, from the gradient by the result."""
+    """Returns the gradient with respect to `x`, given that of the outputs."""
     return softmax_gradient(softmax(x, axis), upstream, axis)
 
 
 def softmax_gradient(outputs: Float32, upstream: Float32, axis: int | Sequence[int]) -> Float32:
-    """The gradient by the inputs of a softmax, from its `outputs` and `upstream`, the one by these."""
-    axes = tuple(axis) if isinstance(axis, Sequence) else axis
-    shared = np.sum(upstream * outputs, axis=axes, keepdims=True)
-    return np.asarray(outputs * (upstream - shared))
+    """Returns the gradient with respect to the inputs of a softmax, given its outputs and their gradient."""
+    return _along(partial(gradient, operation("softmax")), axis, outputs, upstream)
 
 
 def _log_softmax_gradient(x: Float32, upstream: Float32, axis: int | Sequence[int] = -1) -> Float32:
-    """By `x`, from the gradient by the result."""
-    axes = tuple(axis) if isinstance(axis, Sequence) else axis
-    return np.asarray(upstream - softmax(x, axis) * np.sum(upstream, axis=axes, keepdims=True))
+    """Returns the gradient with respect to `x`, given that of the outputs."""
+    return _along(partial(gradient, operation("log_softmax")), axis, log_softmax(x, axis), upstream)
 
 
-# What a layer looks for in a function that the core doesn't know, such as one of these along several axes.
-softmax.gradient = _softmax_gradient  # type: ignore[attr-defined]
+# Layers use these where the core has no operation, such as for a softmax along several axes.
+softmax.gradient = _softmax_gradient  # type: ignore[attr-defined] # an attribute of a function, as users give it
 log_softmax.gradient = _log_softmax_gradient  # type: ignore[attr-defined]
 glu.gradient = _glu_gradient  # type: ignore[attr-defined]
 
 
 def _axis(array: NDArray[Any], axis: object) -> int:
+    """Returns `axis` as a number from 0 on, for `array`."""
     rank = max(array.ndim, 1)  # a scalar is a row of one
     return integer(axis, "axis", -rank, rank - 1) % rank
 
 
-def _along(name: str, x: ArrayLike, axis: object) -> Float32:
-    array = np.asarray(x)
+def _along(function: Callable[..., Float32], axis: object, *arrays: ArrayLike) -> Float32:
+    """Calls a function that works along the last axis, along `axis` or several axes as if they were one.
+
+    Args:
+        function: function of as many arrays as given, all of one shape.
+        axis: axis, or a list or tuple of axes.
+        *arrays: the arguments of the function.
+    """
+    given = [np.asarray(array) for array in arrays]
+    shape, rank = given[0].shape, given[0].ndim
     if isinstance(axis, (tuple, list)):
-        return _along_several(name, array, [_axis(array, each) for each in axis])
-    at = _axis(array, axis)
-    if at >= array.ndim - 1:
-        return apply(operation(name), array)
-    return np.moveaxis(apply(operation(name), np.moveaxis(array, at, -1)), -1, at)
-
-
-def _along_several(name: str, array: NDArray[Any], axes: Sequence[int]) -> Float32:
-    if len(set(axes)) < len(axes):
-        msg = f"`axis` must name each axis once, got {tuple(axes)} for `x` of shape {array.shape}"
-        raise ValueError(msg)
-    ends = range(array.ndim - len(axes), array.ndim)
-    last = np.moveaxis(array, axes, ends)
-    size = math.prod(array.shape[axis] for axis in axes)
-    flat = last.reshape(*last.shape[: ends.start], size)
-    return np.moveaxis(apply(operation(name), flat).reshape(last.shape), ends, axes)
+        axes = [_axis(given[0], each) for each in axis]
+        if len(set(axes)) < len(axes):
+            msg = f"`axis` must name each axis once, got {tuple(axes)} for `x` of shape {shape}"
+            raise ValueError(msg)
+    else:
+        axes = [_axis(given[0], axis)]
+        if axes[0] >= rank - 1:
+            return function(*given)
+    ends = range(rank - len(axes), rank)
+    moved = [np.moveaxis(array, axes, ends) for array in given]
+    width = math.prod(shape[each] for each in axes)
+    flat = [array.reshape(*array.shape[: ends.start], width) for array in moved]
+    return np.moveaxis(function(*flat).reshape(moved[0].shape), ends, axes)

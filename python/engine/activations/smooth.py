@@ -1,4 +1,4 @@
-"""Activations with an exponential in them, or a root."""
+"""Activations made of exponentials, logarithms or roots."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def silu(x: ArrayLike) -> Float32:
 
 
 def gelu_operation(approximate: object) -> ActivationFields:
-    """`gelu` as the core reads it."""
+    """Returns `gelu` as the core reads it."""
     return operation("gelu_tanh" if flag(approximate, "approximate") else "gelu")
 
 
@@ -137,7 +137,7 @@ def tanh_shrink(x: ArrayLike) -> Float32:
 
 
 def elu_operation(alpha: object) -> ActivationFields:
-    """`elu` as the core reads it."""
+    """Returns `elu` as the core reads it."""
     return operation("elu", real(alpha, "alpha"))
 
 
@@ -167,7 +167,7 @@ def selu(x: ArrayLike) -> Float32:
 
 
 def celu_operation(alpha: object) -> ActivationFields:
-    """`celu` as the core reads it."""
+    """Returns `celu` as the core reads it."""
     return operation("celu", above_zero(alpha, "alpha"))
 
 
@@ -185,7 +185,7 @@ def celu(x: ArrayLike, alpha: float = 1.0) -> Float32:
 
 
 def squareplus_operation(b: object) -> ActivationFields:
-    """`squareplus` as the core reads it."""
+    """Returns `squareplus` as the core reads it."""
     return operation("squareplus", real(b, "b", 0.0))
 
 

@@ -1,22 +1,20 @@
-"""What every loss is: a formula per sample, and how a batch of them becomes one number."""
+"""The base classes of losses, and how formulas of the core are evaluated on arrays."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import LOWEST, float32_only, integer, require
-from engine._base.cpp import Float32
+from engine._base.cpp import Float32, row_values
 from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import Number, Tensor
 from engine._data.target_shapes import weights_like
 
-# Keras' names, and the core's for what a batch is divided by. Without a reduction there is nothing to train on, but an
-# evaluation takes the mean.
 REDUCTIONS: dict[str | None, str] = {
     "sum_over_batch_size": "mean",
     "mean": "mean",
@@ -25,11 +23,87 @@ REDUCTIONS: dict[str | None, str] = {
     "none": "mean",
     None: "mean",
 }
+"""Keras' names of reductions, and the core's. Models use the mean for losses without a reduction."""
+
+Formula = Mapping[str, Any]
+"""A loss, or a metric that is a mean over rows, with its constants, as the core reads it."""
+
+_CHUNK = 1024
+"""Outputs per row when a mean of many outputs is evaluated: float32 sums of longer rows lose digits."""
 
 
 def last_axis(axis: object) -> int:
-    """`axis` as an int; that it names the last axis is checked where outputs are known."""
+    """Returns `axis` as an int. Whether it is the last axis is checked once the shape of the outputs is known."""
     return integer(axis, "axis", LOWEST)
+
+
+def formula(
+    kind: str, *parameters: float, from_logits: bool = False, label_smoothing: float = 0.0
+) -> dict[str, Any]:
+    """Returns a loss as the core reads it.
+
+    Args:
+        kind: the core's name of the loss.
+        *parameters: its constants, in the order of the core.
+        from_logits: whether predictions are logits.
+        label_smoothing: fraction of each label that is spread evenly.
+    """
+    return {
+        "kind": kind,
+        "from_logits": bool(from_logits),
+        "label_smoothing": float(label_smoothing),
+        "parameters": [float(parameter) for parameter in parameters],
+    }
+
+
+def by_rows(
+    formula: Formula,
+    targets: NDArray[Any],
+    predictions: Float32,
+    axis: int = -1,
+    binary: bool = False,
+) -> Float32:
+    """Evaluates a formula of the core for each row of outputs.
+
+    Args:
+        formula: which one.
+        targets: float32 in the shape of `predictions`, or class indices in this shape without `axis`.
+        predictions: float32 (n, ..., outputs).
+        axis: axis of the outputs.
+        binary: whether all targets are 0 or 1, which hinge losses then read as -1 and 1.
+
+    Returns:
+        float32 in the shape of `predictions` without `axis`.
+    """
+    sparse = targets.ndim < predictions.ndim
+    rows = np.moveaxis(predictions, axis, -1)
+    if not rows.size:
+        return np.full(rows.shape[:-1], np.nan, np.float32)
+    flat = np.ascontiguousarray(rows).reshape(-1, rows.shape[-1])
+    if sparse:
+        truth: NDArray[Any] = np.ascontiguousarray(targets, np.int32).reshape(-1)
+    else:
+        truth = np.ascontiguousarray(np.moveaxis(targets, axis, -1), np.float32).reshape(flat.shape)
+    return row_values(formula, flat, truth, binary).reshape(rows.shape[:-1])[()]
+
+
+def mean_by_rows(
+    formula: Formula, targets: Float32, predictions: Float32, axis: int = -1, binary: bool = False
+) -> Float32:
+    """Evaluates a formula that is a mean over outputs. Long rows are evaluated in parts.
+
+    The arguments are those of `by_rows`; targets have the shape of `predictions`.
+    """
+    targets, predictions = np.moveaxis(targets, axis, -1), np.moveaxis(predictions, axis, -1)
+    width = predictions.shape[-1]
+    if width <= _CHUNK:
+        return by_rows(formula, targets, predictions, binary=binary)
+    total = np.zeros(predictions.shape[:-1])
+    for begin in range(0, width, _CHUNK):
+        part = slice(begin, min(begin + _CHUNK, width))
+        means = by_rows(formula, targets[..., part], predictions[..., part], binary=binary)
+        total += means.astype(np.float64) * (part.stop - part.start)
+    return np.asarray(total / width, np.float32)[()]
 
 
 class Loss(Spec):
@@ -56,15 +130,15 @@ class Loss(Spec):
 
     _unsaved_arguments: ClassVar[tuple[str, ...]] = ("dtype",)
     _wants_indices: bool | None = None
-    """Whether targets are class indices (n,) rather than one number per output; None: what `y` holds tells."""
+    """Whether targets are class indices (n,) rather than one number per output; None if both are possible."""
     _wants_classes: ClassVar[bool] = False
-    """Whether the outputs stand for classes that exclude each other."""
+    """Whether the outputs are scores of mutually exclusive classes."""
     _wants_fractions: ClassVar[bool] = False
     """Whether targets must lie in [0, 1]."""
     _wants_signs: ClassVar[bool] = False
     """Whether targets must be -1 and 1, or 0 and 1."""
     _ignored_class: int | None = None
-    """Class index of samples that count for nothing."""
+    """Class index of the samples that are ignored."""
 
     def __init__(
         self,
@@ -89,7 +163,7 @@ class Loss(Spec):
         raise NotImplementedError(msg)
 
     def _in_training(self, y_true: Any, y_pred: Any) -> Any:
-        """What `call` gives, in a shape that training can weigh, of a loss that NumPy computes."""
+        """Returns the losses for training, of a loss that NumPy computes: what `call` returns, unless a class says else."""
         return self.call(y_true, y_pred)
 
     def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
@@ -119,27 +193,27 @@ class Loss(Spec):
         return Number(np.sum(weighted) / divisor if divisor else 0.0)
 
     def _counted(self, y_true: ArrayLike, losses: Float32) -> NDArray[np.float64]:
-        """1 for each sample that counts, (n,), else 0."""
+        """Returns 1 for each sample that a mean counts, else 0, (n,)."""
         if self._ignored_class is None:
             return np.ones(losses.shape)
         return np.asarray(np.reshape(y_true, losses.shape) != self._ignored_class, np.float64)
 
     @property
     def _needs_host(self) -> bool:
-        """Whether NumPy must compute it, batch by batch, as the core doesn't know it."""
+        """Whether the core doesn't know the loss, so that NumPy computes it batch by batch."""
         return True
 
     def _resolve(self, indices: bool, outputs: int) -> Loss:
-        """The loss to compute, given whether targets are class indices and the width of the predictions."""
+        """Returns the loss to compute, given whether targets are class indices, and the number of outputs."""
         return self
 
     @abstractmethod
     def _lower(self) -> dict[str, Any]:
-        """The loss as the core reads it."""
+        """Returns the `loss` argument of `Program.compile`."""
 
 
 class FunctionLoss(Loss):
-    """A loss that the core knows: a named formula, and its options as arguments.
+    """A loss that the core computes: it belongs to a function of this package, whose options are its arguments.
 
     Args:
         reduction: how to combine the losses of samples, as in `Loss`.
@@ -148,7 +222,7 @@ class FunctionLoss(Loss):
     """
 
     _function: ClassVar[Callable[..., Float32]]
-    """Losses (n,) from targets, predictions and the options of the class."""
+    """The function of targets, predictions and the options of the class."""
     _wants_indices = False
 
     def __init__(
@@ -161,7 +235,7 @@ class FunctionLoss(Loss):
 
     @property
     def _needs_host(self) -> bool:
-        """Whether a subclass of the user's has a formula of its own."""
+        """Whether a subclass of the user has a formula of its own."""
         return type(self).call is not FunctionLoss.call
 
     def call(self, y_true: Any, y_pred: Any) -> Float32:
@@ -169,22 +243,16 @@ class FunctionLoss(Loss):
         return type(self)._function(y_true, y_pred, **self._options())
 
     def _lower(self) -> dict[str, Any]:
-        """The loss as the core reads it."""
+        """Returns the `loss` argument of `Program.compile`."""
         ignored = {} if self._ignored_class is None else {"ignored": self._ignored_class}
-        return {
-            "kind": snake_case(type(self)._function.__name__),
-            "from_logits": getattr(self, "from_logits", False),
-            "label_smoothing": getattr(self, "label_smoothing", 0.0),
-            "parameters": self._parameters(),
-            "reduction": REDUCTIONS[self.reduction],
-            **ignored,
-        }
+        return {**self._formula(), "reduction": REDUCTIONS[self.reduction], **ignored}
 
-    def _parameters(self) -> list[float]:
-        """Numbers that the formula takes in the core."""
-        return []
+    def _formula(self) -> dict[str, Any]:
+        """Returns the formula of one row with its constants."""
+        return formula(snake_case(type(self)._function.__name__))
 
     def _options(self) -> dict[str, Any]:
+        """Returns the arguments of the function after targets and predictions."""
         return {
             option: value
             for option, value in self.get_config().items()
@@ -193,7 +261,7 @@ class FunctionLoss(Loss):
 
 
 class BatchLoss(Loss):
-    """A loss that NumPy computes for a whole batch at once, as the losses of its samples depend on each other.
+    """A loss that NumPy computes for a whole batch at once, because the loss of a sample depends on other samples.
 
     Args:
         name: name of the loss, as in `Loss`.
@@ -203,14 +271,14 @@ class BatchLoss(Loss):
 
     @abstractmethod
     def _gradient_of_sum(self, y_true: Any, y_pred: Any, factors: NDArray[Any]) -> NDArray[Any]:
-        """The derivative of `sum(factors * losses)` by the predictions, in the shape of `y_pred`; `factors` is (n,)."""
+        """Returns the gradient of `sum(factors * losses)` with respect to `y_pred`, in its shape; `factors` is (n,)."""
 
     def gradient(self, y_true: Any, y_pred: Any) -> NDArray[Any]:
-        """The derivative of the sum of all losses by the predictions, in the shape of `y_pred`."""
+        """Returns the gradient of the sum of all losses with respect to the predictions, in the shape of `y_pred`."""
         return self._gradient_of_sum(y_true, y_pred, np.ones(len(y_pred)))
 
     def _lower(self) -> dict[str, Any]:
-        """The core has no formula for it."""
+        """Raises NotImplementedError, as the core has no formula for it."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""The circle loss: embeddings of one class come close to each other, and away from those of other classes."""
+"""The circle loss, which pulls embeddings of one class together and pushes other classes away."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ Doubles = NDArray[np.float64]
 
 
 class _Exponents(NamedTuple):
-    """For each embedding (row) and each reference (column), (n, m): what is summed up as `log(sum(exp(...)))`."""
+    """The pairs of embeddings (rows) and references (columns), each (n, m), with their terms of `log(sum(exp(term)))`."""
 
     distance: Doubles
     """1 minus the cosine, at least 0."""
     alike: NDArray[np.bool_]
-    """Whether both are of one class, and not the same sample."""
+    """Whether both have the same class, and are not the same sample."""
     other: NDArray[np.bool_]
-    """Whether they are of two classes."""
+    """Whether they have different classes."""
     of_alike: Doubles
+    """The terms of pairs of one class."""
     of_other: Doubles
+    """The terms of pairs of different classes."""
 
 
 def circle(  # noqa: PLR0917 # Keras' signature
@@ -46,11 +48,11 @@ def circle(  # noqa: PLR0917 # Keras' signature
     Args:
         y_true: integer labels (n,) or (n, 1).
         y_pred: embeddings (n, features), each of length 1.
-        ref_labels: labels (m,) of other embeddings to compare with; default `y_true`.
-        ref_embeddings: those embeddings (m, features); default `y_pred`.
+        ref_labels: labels (m,) of `ref_embeddings`; default `y_true`.
+        ref_embeddings: embeddings (m, features) to compare with; default `y_pred`.
         remove_diagonal: whether a sample is not compared with itself; with references, sample i not with reference i.
-        gamma: how steep the loss is.
-        margin: of the distances.
+        gamma: scale of the terms: larger values make the loss steeper.
+        margin: margin between distances within a class and to other classes.
 
     Returns:
         float32 (n,).
@@ -76,8 +78,8 @@ class Circle(BatchLoss):
     through all pairs of a batch. A mean counts the samples whose loss is above 0, as in Keras.
 
     Args:
-        gamma: how steep the loss is.
-        margin: of the distances.
+        gamma: scale of the terms: larger values make the loss steeper.
+        margin: margin between distances within a class and to other classes.
         remove_diagonal: whether a sample is not compared with itself.
         reduction: as in `Loss`.
         name: as in `Loss`.
@@ -100,7 +102,7 @@ class Circle(BatchLoss):
         self.remove_diagonal = flag(remove_diagonal, "remove_diagonal")
 
     def call(self, y_true: Any, y_pred: Any) -> Float32:
-        """The loss of each sample, by the formula.
+        """Returns the loss of each sample, (n,).
 
         Args:
             y_true: integer labels (n,) or (n, 1).
@@ -111,7 +113,7 @@ class Circle(BatchLoss):
         )
 
     def _counted(self, y_true: ArrayLike, losses: Float32) -> Doubles:
-        """1 for each sample whose loss is above 0, (n,), else 0.
+        """Returns 1 for each sample whose loss is above 0, else 0, (n,).
 
         Args:
             y_true: ignored here.
@@ -121,7 +123,7 @@ class Circle(BatchLoss):
         return np.asarray(losses > 0, np.float64)
 
     def _gradient_of_sum(self, y_true: Any, y_pred: Any, factors: NDArray[Any]) -> Doubles:
-        """Derivative of `sum(factors * losses)` by the embeddings; sums run in order, so that bits stay.
+        """Returns the gradient of `sum(factors * losses)` with respect to the embeddings, added up in one order.
 
         Args:
             y_true: integer labels (n,) or (n, 1).
@@ -185,7 +187,10 @@ def _exponents(  # noqa: PLR0917 # the arguments of the loss
 
 
 def _log_sum(exponents: Doubles, chosen: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
-    """`log(sum(exp(x)))` over the chosen columns of each row, -inf without any, and the share of each in the sum."""
+    """Returns `log(sum(exp(x)))` over the chosen columns of each row (n,), and each term as a fraction of the sum (n, m).
+
+    The logarithm is -inf for a row without chosen columns.
+    """
     largest = np.max(exponents, axis=1, initial=-np.inf, where=chosen)[:, np.newaxis]
     known = np.isfinite(largest)
     parts = np.where(chosen & known, exp(np.where(chosen & known, exponents - largest, 0.0)), 0.0)

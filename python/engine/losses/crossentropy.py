@@ -1,17 +1,16 @@
-"""Crossentropies: minus the logarithm of the probability of what was observed."""
+"""Crossentropies: the negative logarithm of the probability of the target."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import LOWEST, above_zero, below_one, flag, integer, real
 from engine._base.cpp import Float32
-from engine._data.target_shapes import EPSILON, class_indices_like, paired
-from engine.losses.base import FunctionLoss, Loss, last_axis, register
-
-# Keras clips probabilities to [1e-7, 1 - 1e-7] before the logarithm, in float32.
-_HIGH = np.float32(1 - 1e-7)
+from engine._data.target_shapes import class_indices_like, paired
+from engine.losses.base import FunctionLoss, Loss, by_rows, formula, last_axis, mean_by_rows, register
 
 
 def sparse_categorical_crossentropy(
@@ -43,8 +42,7 @@ def sparse_categorical_crossentropy(
         kept = labels != ignore_class
         y_true = np.where(kept, labels, 0)
     chosen = class_indices_like(y_true, predictions)
-    logs = np.take_along_axis(log_probabilities(predictions, from_logits), chosen[..., np.newaxis], axis=-1)
-    losses: Float32 = -logs[..., 0]
+    losses = by_rows(formula("sparse_categorical_crossentropy", from_logits=from_logits), chosen, predictions)
     return losses if kept is None else np.where(kept, losses, np.float32(0))
 
 
@@ -69,10 +67,8 @@ def categorical_crossentropy(
     Returns:
         float32 (n,).
     """
-    target, prediction = (np.moveaxis(array, axis, -1) for array in paired(y_true, y_pred))
-    target = smoothed(target, label_smoothing, prediction.shape[-1])
-    losses: Float32 = -np.sum(target * log_probabilities(prediction, from_logits), axis=-1)
-    return losses
+    found = formula("categorical_crossentropy", from_logits=from_logits, label_smoothing=label_smoothing)
+    return by_rows(found, *paired(y_true, y_pred), axis=axis)
 
 
 def binary_crossentropy(
@@ -96,14 +92,8 @@ def binary_crossentropy(
     Returns:
         float32 (n,).
     """
-    target, prediction = paired(y_true, y_pred)
-    target = smoothed(target, label_smoothing, 2)
-    if from_logits:
-        losses = np.maximum(prediction, 0) - prediction * target + np.log1p(np.exp(-np.abs(prediction)))
-    else:
-        losses = binary_surprise(target, prediction)
-    means: Float32 = np.mean(losses, axis=axis, dtype=np.float32)
-    return means
+    found = formula("binary_crossentropy", from_logits=from_logits, label_smoothing=label_smoothing)
+    return mean_by_rows(found, *paired(y_true, y_pred), axis=axis)
 
 
 def categorical_generalized_cross_entropy(y_true: ArrayLike, y_pred: ArrayLike, q: float) -> Float32:
@@ -121,41 +111,7 @@ def categorical_generalized_cross_entropy(y_true: ArrayLike, y_pred: ArrayLike, 
     """
     predictions = np.asarray(y_pred, np.float32)
     chosen = class_indices_like(y_true, predictions)
-    p = np.take_along_axis(predictions, chosen[..., np.newaxis], axis=-1)[..., 0]
-    return np.asarray((1 - np.power(p, np.float32(q))) / np.float32(q), np.float32)
-
-
-def smoothed(target: Float32, smoothing: float, classes: int) -> Float32:
-    """Targets with the share `smoothing` of them spread evenly over the classes."""
-    return target * np.float32(1 - smoothing) + np.float32(smoothing / classes)
-
-
-def binary_surprise(target: Float32, probability: Float32) -> Float32:
-    """`-(t * log(p) + (1 - t) * log(1 - p))` per element, p clipped."""
-    p = np.clip(probability, EPSILON, _HIGH)
-    surprise: Float32 = -(target * np.log(p) + (1 - target) * np.log(1 - p))
-    return surprise
-
-
-def softmax_of(logits: Float32) -> Float32:
-    """Probabilities over the last axis."""
-    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(e / e.sum(axis=-1, keepdims=True), np.float32)
-
-
-def clipped_shares(predictions: Float32) -> Float32:
-    """Predictions renormalised over the last axis, and clipped."""
-    shares: Float32 = np.clip(predictions / predictions.sum(axis=-1, keepdims=True), EPSILON, _HIGH)
-    return shares
-
-
-def log_probabilities(predictions: Float32, from_logits: bool) -> Float32:
-    """Logarithms of the probabilities over the last axis."""
-    if from_logits:
-        shifted = predictions - predictions.max(axis=-1, keepdims=True)
-        logs: Float32 = shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
-        return logs
-    return np.log(clipped_shares(predictions))
+    return by_rows(formula("categorical_generalized_cross_entropy", q), chosen, predictions)
 
 
 @register("scce", function=sparse_categorical_crossentropy)
@@ -191,13 +147,16 @@ class SparseCategoricalCrossentropy(FunctionLoss):
         self._ignored_class = self.ignore_class
         self.axis = last_axis(axis)
 
+    def _formula(self) -> dict[str, Any]:
+        return formula("sparse_categorical_crossentropy", from_logits=self.from_logits)
+
 
 class Smoothed(FunctionLoss):
     """A crossentropy whose labels may be smoothed.
 
     Args:
         from_logits: whether the model outputs logits.
-        label_smoothing: how far labels move towards their mean, in [0, 1].
+        label_smoothing: fraction of each label, in [0, 1], that is spread evenly.
         axis: axis of the outputs. Training supports only the last.
         reduction: how to combine the losses of samples, as in `Loss`.
         name: name of the loss, as in `Loss`.
@@ -219,6 +178,12 @@ class Smoothed(FunctionLoss):
         self.from_logits = flag(from_logits, "from_logits")
         self.label_smoothing = real(label_smoothing, "label_smoothing", 0.0, 1.0)
         self.axis = last_axis(axis)
+
+    def _formula(self) -> dict[str, Any]:
+        return super()._formula() | {
+            "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+        }
 
 
 @register("cce", function=categorical_crossentropy)
@@ -281,14 +246,13 @@ class CategoricalGeneralizedCrossEntropy(FunctionLoss):
         super().__init__(reduction, name, dtype)
         self.q = above_zero(below_one(q, "q"), "q")
 
-    def _parameters(self) -> list[float]:
-        """`q`."""
-        return [self.q]
+    def _formula(self) -> dict[str, Any]:
+        return formula("categorical_generalized_cross_entropy", self.q)
 
 
 @register("ce")
 class _Crossentropy(Loss):
-    """The crossentropy that suits labels and outputs, as Keras picks it for "crossentropy"."""
+    """The loss "crossentropy", which becomes the one that fits labels and outputs, as in Keras."""
 
     _needs_host = False
 

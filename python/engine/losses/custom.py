@@ -1,10 +1,10 @@
-"""Losses in NumPy: those that scripts bring along, and those that look at a whole batch at once."""
+"""Losses that NumPy computes batch by batch: those of the user, and those of whole batches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from engine._data.target_shapes import aligned
 from engine.losses.base import REDUCTIONS, BatchLoss, Loss, registry
 
 Array = NDArray[Any]
-Formula = Callable[[Array, Array], Any]
+NumPyFormula = Callable[[Array, Array], Any]
+"""A function of targets and predictions."""
 
 _EXAMPLE = """
     def loss(y_true, y_pred):
@@ -24,33 +25,42 @@ _EXAMPLE = """
     loss.gradient = lambda y_true, y_pred: 2 * (y_pred - y_true) / y_pred.shape[-1]"""
 
 
+@runtime_checkable
+class Differentiable(Protocol):
+    """A loss, a function or an object, with a gradient for training."""
+
+    def gradient(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the gradient of each sample's loss with respect to its predictions, in their shape."""
+
+
 class HostLoss(Loss):
     """A loss that NumPy computes, batch by batch.
 
     Args:
-        compute: losses (n,), one for each row of outputs or for each output, or one for the batch, from targets and
-            predictions.
-        gradient: their derivative by the predictions, (n, ..., outputs), from the same.
-        name: for messages.
+        compute: function of targets and predictions that returns the losses: one for each sample, for each row of
+            outputs, for each output, or for the batch.
+        gradient: function of the same that returns their gradient, in the shape of the predictions.
+        name: name of the loss, for messages.
         reduction: how to combine the losses of samples, as in `Loss`.
-        wants_indices: as in `Loss`; None lets every batch come as it is given.
-        aligns: whether targets and predictions come with as many axes, as they do for functions.
-        gradient_of_sum: for losses of samples that depend on each other: the derivative, by the predictions, of the sum
-            of `factors * losses`, from targets, predictions and factors (n,). Takes the place of `gradient`.
-        counts: which samples a mean counts, (n,) of 0 and 1, from targets and losses; None: all.
+        wants_indices: as in `Loss`; None passes targets on in the shape and dtype in which they were given.
+        aligns: whether targets are brought to the number of axes of the predictions, as Keras does for functions.
+        gradient_of_sum: function of targets, predictions and factors (n,) that returns the gradient of
+            `sum(factors * losses)`. It replaces `gradient` if the loss of a sample depends on other samples.
+        counts: function of targets and losses that returns 1 for each sample that a mean counts, else 0, (n,); None
+            counts all.
     """
 
     def __init__(
         self,
-        compute: Formula,
-        gradient: Formula,
+        compute: NumPyFormula,
+        gradient: NumPyFormula,
         name: str,
         reduction: str | None,
         wants_indices: bool | None,
         *,
         aligns: bool,
         gradient_of_sum: Callable[[Array, Array, Array], Array] | None = None,
-        counts: Formula | None = None,
+        counts: NumPyFormula | None = None,
     ) -> None:
         super().__init__(name, reduction)
         self.compute, self.gradient, self._wants_indices = compute, gradient, wants_indices
@@ -60,11 +70,11 @@ class HostLoss(Loss):
     _needs_host = False
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """What `compute` gives."""
+        """Returns what `compute` returns."""
         return self.compute(y_true, y_pred)
 
     def _resolve(self, indices: bool, outputs: int) -> Loss:
-        """The same loss for targets of that form."""
+        """Returns the same loss for class indices, or for one number per output."""
         loss = HostLoss(
             self.compute,
             self.gradient,
@@ -79,7 +89,7 @@ class HostLoss(Loss):
         return loss
 
     def _lower(self) -> dict[str, Any]:
-        """The loss as the core reads it."""
+        """Returns the `loss` argument of `Program.compile`."""
         target = "sparse" if self._wants_indices else "dense"
         return {"kind": "host", "target": target, "reduction": REDUCTIONS[self.reduction]}
 
@@ -88,9 +98,9 @@ class HostLoss(Loss):
 
         Args:
             batch: the host step.
-            form: in which the targets were given.
-            factor: of the loss beside the regularisation.
-            output_shape: of one sample.
+            form: shape and dtype in which the targets were given.
+            factor: weight of the loss of this output.
+            output_shape: shape of the predictions of one sample.
         """
         y_pred = batch["y_pred"].reshape(-1, *(output_shape or (1,))).copy()
         given = form.shaped(batch), y_pred
@@ -104,7 +114,7 @@ class HostLoss(Loss):
             of_all = _divisor(weights, counted, self.reduction)
             counted = chosen if counted is None else counted * chosen
             of_counted = _divisor(weights, counted, self.reduction)
-            # The core divides by what all samples count for.
+            # The core divides by the number of all samples, or by the sum of all weights.
             raised = of_all / of_counted if of_counted else 0.0
             shares, scale = shares * chosen * raised, scale * chosen * raised
         batch["losses"][...] = shares.reshape(-1)
@@ -132,14 +142,17 @@ class HostLoss(Loss):
         shape: tuple[int, ...],
         factor: float,
     ) -> tuple[Array, Array]:
-        """The losses by row of outputs, and what the gradient of each row is multiplied by.
+        """Computes the loss of each row of outputs, and the factor of the gradient of each row.
 
         Args:
-            losses: what `compute` gave.
-            weights: (n,), or one for each row.
-            counted: 1 for each row, or 0 for one that a mask leaves out; None: all count.
-            shape: of the predictions, (n, ..., outputs).
-            factor: of the loss.
+            losses: what `compute` returned.
+            weights: weights of samples (n,), or of rows.
+            counted: 1 for each row, 0 for rows that are masked; None if there is no mask.
+            shape: shape of the predictions, (n, ..., outputs).
+            factor: weight of the loss of this output.
+
+        Returns:
+            Losses and factors, each in the shape of the predictions without the last axis.
         """
         rows, groups = shape[:-1], math.prod(shape[1:-1])
         plain, summed = counted is None and bool((weights == 1).all()), REDUCTIONS[self.reduction] == "sum"
@@ -153,7 +166,7 @@ class HostLoss(Loss):
         }[REDUCTIONS[self.reduction]]
         scale = by_row.astype(float) * (factor / divisor if divisor else 0.0)
         if losses.ndim == 0:
-            # One number is not summed over the samples, but for their weights.
+            # The sum of a loss for the whole batch is that loss itself, unless samples have weights.
             share = 1.0 / by_row.size if summed and plain else 1.0
             return np.broadcast_to(losses * share, rows), np.full(rows, np.cumsum(scale * share)[-1])
         if losses.shape in (rows, (*rows, 1)):
@@ -180,7 +193,7 @@ class HostLoss(Loss):
         shape: tuple[int, ...],
         factor: float,
     ) -> tuple[Array, Array]:
-        """The same as `_shares` for `weights` of `shape`; the core knows none, so that they are in the losses already."""
+        """Does the same as `_shares` for `weights` of `shape`. The losses include them, as the core knows no such weights."""
         if losses.shape not in ((), shape):
             msg = (
                 f"`sample_weight` has one weight for each output, {shape}, so the loss {self.name!r} must return one "
@@ -192,7 +205,7 @@ class HostLoss(Loss):
         within = (weights if counted is None else masked_weights(counted, weights)).astype(float)
         counting = rows if counted is None else float(counted.sum())
         reduction, total = REDUCTIONS[self.reduction], float(np.cumsum(within)[-1])
-        # What a row's sum is multiplied by; the core divides means by the number of rows that count.
+        # The factor of the sum of a row. The core divides means by the number of rows that are not masked.
         by_row = {"mean": 1.0 / width, "sum": 1.0, "weighted_mean": counting / total if total else 0.0}[
             reduction
         ]
@@ -202,7 +215,7 @@ class HostLoss(Loss):
 
 
 def no_loss() -> HostLoss:
-    """What stands for the loss of a model that has none but what its layers add: 0 for each row of outputs."""
+    """Returns the loss of a model that was compiled without one: 0 for each row of outputs."""
     return HostLoss(
         lambda y_true, y_pred: np.zeros(y_pred.shape[:-1]),
         lambda y_true, y_pred: np.zeros_like(y_pred),
@@ -214,11 +227,11 @@ def no_loss() -> HostLoss:
 
 
 def for_training(identifier: object) -> Loss:
-    """The loss that `compile` is given: by name, class, function, object or config dict.
+    """Returns the loss for the argument of `compile`: a name, class, function, object or config dict.
 
     Raises:
-        ValueError: for an unknown name, or a loss of your own without a gradient.
-        TypeError: for anything that cannot stand for a loss.
+        ValueError: if the name is unknown, or if a loss of the user has no gradient.
+        TypeError: if `identifier` is of another type.
     """
     identifier = registered_or_same(identifier)
     try:
@@ -248,7 +261,7 @@ def for_training(identifier: object) -> Loss:
 
 
 def _divisor(weights: Array, counted: Array | None, reduction: str | None) -> float:
-    """What the core divides the losses of a batch by, where samples count for `counted`."""
+    """Returns the number by which the core divides the losses of a batch; `counted` is 0 for masked samples."""
     counts = np.ones(weights.shape) if counted is None else counted
     how = REDUCTIONS[reduction]
     if how == "sum":
@@ -256,13 +269,13 @@ def _divisor(weights: Array, counted: Array | None, reduction: str | None) -> fl
     return float(np.cumsum(counts * weights if how == "weighted_mean" else counts, dtype=float)[-1])
 
 
-def _gradient(loss: object, name: str) -> Formula:
-    gradient: Formula | None = getattr(loss, "gradient", None)
-    if gradient is None:
+def _gradient(loss: object, name: str) -> NumPyFormula:
+    """Returns the gradient of a loss of the user; ValueError if it has none."""
+    if not isinstance(loss, Differentiable):
         msg = (
             f"the loss {name!r} has no gradient, and the engine doesn't derive NumPy code by itself: give it "
             "`gradient(y_true, y_pred)`, the derivative of each sample's loss by its predictions, in the shape of "
             f"`y_pred`. Such as{_EXAMPLE}\nor, in a subclass of engine.losses.Loss, methods `call` and `gradient`"
         )
         raise ValueError(msg)
-    return gradient
+    return loss.gradient

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import LOWEST, flag, integers, real
 from engine._base.cpp import Float32
 from engine._data.target_shapes import EPSILON, paired
-from engine.losses.base import FunctionLoss, last_axis, register
-from engine.losses.crossentropy import Smoothed, binary_surprise, clipped_shares, smoothed, softmax_of
+from engine.losses.base import FunctionLoss, by_rows, formula, last_axis, mean_by_rows, register
+from engine.losses.crossentropy import Smoothed
 
 Array = NDArray[Any]
 
@@ -47,17 +47,15 @@ def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     Returns:
         float32 (n,).
     """
-    target, p = paired(y_true, y_pred)
-    target = smoothed(target, label_smoothing, 2)
-    if from_logits:
-        e = np.exp(-np.abs(p))
-        p = np.where(p < 0, e, np.float32(1)) / (1 + e)
-    miss = 1 - (target * p + (1 - target) * (1 - p))
-    losses = np.power(miss, np.float32(gamma)) * binary_surprise(target, p)
-    if apply_class_balancing:
-        losses = losses * (target * np.float32(alpha) + (1 - target) * np.float32(1 - alpha))
-    means: Float32 = np.mean(losses, axis=axis, dtype=np.float32)
-    return means
+    found = formula(
+        "binary_focal_crossentropy",
+        alpha,
+        gamma,
+        from_logits,
+        apply_class_balancing,
+        label_smoothing=label_smoothing,
+    )
+    return mean_by_rows(found, *paired(y_true, y_pred), axis=axis)
 
 
 def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
@@ -87,13 +85,10 @@ def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     Returns:
         float32 (n,).
     """
-    target, prediction = (np.moveaxis(array, axis, -1) for array in paired(y_true, y_pred))
-    target = smoothed(target, label_smoothing, prediction.shape[-1])
-    p = clipped_shares(softmax_of(prediction) if from_logits else prediction)
-    losses: Float32 = np.sum(
-        np.float32(alpha) * np.power(1 - p, np.float32(gamma)) * target * -np.log(p), axis=-1
+    found = formula(
+        "categorical_focal_crossentropy", alpha, gamma, from_logits, label_smoothing=label_smoothing
     )
-    return losses
+    return by_rows(found, *paired(y_true, y_pred), axis=axis)
 
 
 def tversky(
@@ -120,13 +115,7 @@ def tversky(
     Returns:
         float32, (n,) or a single number.
     """
-    target, prediction = paired(y_true, y_pred)
-    axes = _axes(axis)
-    both = np.sum(target * prediction, axis=axes)
-    alone = np.float32(alpha) * np.sum((1 - prediction) * target, axis=axes)
-    beyond = np.float32(beta) * np.sum(prediction * (1 - target), axis=axes)
-    losses: Float32 = np.asarray(1 - both / (both + alone + beyond + EPSILON), np.float32)
-    return losses
+    return _overlap_losses(y_true, y_pred, axis, (alpha, beta, float(EPSILON)))
 
 
 def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | Sequence[int] | None = None) -> Float32:
@@ -141,23 +130,50 @@ def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | Sequence[int] | None 
     Returns:
         float32, (n,) or a single number.
     """
+    return _overlap_losses(y_true, y_pred, axis, _DICE)
+
+
+_DICE = (0.5, 0.5, float(EPSILON) / 2)
+"""The constants that make Tversky's formula Dice's: alpha, beta and epsilon."""
+
+
+def _overlap_losses(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    axis: int | Sequence[int] | None,
+    constants: tuple[float, float, float],
+) -> Float32:
+    """Returns Tversky's formula over `axis`; `constants` are alpha, beta and epsilon."""
     target, prediction = paired(y_true, y_pred)
-    axes = _axes(axis)
-    both = np.sum(target * prediction, axis=axes)
-    losses: Float32 = np.asarray(
-        1 - 2 * both / (np.sum(target, axis=axes) + np.sum(prediction, axis=axes) + EPSILON), np.float32
-    )
-    return losses
+    axes = _axes(axis, prediction.ndim)
+    if axes == (prediction.ndim - 1,):
+        return by_rows(formula("tversky", *constants), target, prediction)
+    overlap, total = _overlap(target, prediction, axes, constants)
+    return np.asarray(1 - overlap / total, np.float32).squeeze(axes)[()]
+
+
+def _overlap(
+    target: Array, prediction: Array, axes: tuple[int, ...], constants: tuple[float, float, float]
+) -> tuple[Array, Array]:
+    """Returns numerator and denominator of Tversky's formula, with sums over several axes or over the batch axis.
+
+    The core knows sums over the last axis only. These sums are of float64 and in one order, so that all machines
+    compute the same bits. The summed axes stay, with length 1.
+    """
+    y, p = target.astype(float), prediction.astype(float)
+    alpha, beta, epsilon = constants
+    both, missed, wrong = (_sum_in_order(a, axes) for a in (y * p, y * (1 - p), p * (1 - y)))
+    return both, both + alpha * missed + beta * wrong + epsilon
 
 
 class _Focal(Smoothed):
-    """What the focal losses take, beside the arguments of a crossentropy.
+    """The arguments of both focal losses.
 
     Args:
-        alpha: factor of the loss, or weight of ones.
-        gamma: how much less counts what is right already.
+        alpha: factor of the loss, or weight of targets that are 1.
+        gamma: focusing exponent.
         from_logits: whether the model outputs logits.
-        label_smoothing: how far labels move towards their mean, in [0, 1].
+        label_smoothing: fraction of each label, in [0, 1], that is spread evenly.
         axis: axis of the outputs. Training supports only the last.
         reduction: how to combine the losses of samples, as in `Loss`.
         name: name of the loss, as in `Loss`.
@@ -179,9 +195,8 @@ class _Focal(Smoothed):
         self.alpha = real(alpha, "alpha")
         self.gamma = real(gamma, "gamma", 0.0)
 
-    def _parameters(self) -> list[float]:
-        """`alpha`, `gamma`, and what is not by name in the core."""
-        return [self.alpha, self.gamma, float(self.from_logits)]
+    def _formula(self) -> dict[str, Any]:
+        return super()._formula() | {"parameters": [self.alpha, self.gamma, float(self.from_logits)]}
 
 
 @register(function=binary_focal_crossentropy)
@@ -217,9 +232,9 @@ class BinaryFocalCrossentropy(_Focal):
         super().__init__(alpha, gamma, from_logits, label_smoothing, axis, reduction, name, dtype)
         self.apply_class_balancing = flag(apply_class_balancing, "apply_class_balancing")
 
-    def _parameters(self) -> list[float]:
-        """Those of focal losses, and whether ones weigh `alpha`."""
-        return [*super()._parameters(), float(self.apply_class_balancing)]
+    def _formula(self) -> dict[str, Any]:
+        found = super()._formula()
+        return found | {"parameters": [*found["parameters"], float(self.apply_class_balancing)]}
 
 
 @register(function=categorical_focal_crossentropy)
@@ -242,44 +257,38 @@ class CategoricalFocalCrossentropy(_Focal):
 
 
 class _Overlap(FunctionLoss, ABC):
-    """What Dice and Tversky have in common: over a whole batch, their sums tie the samples together."""
+    """The base class of Dice and Tversky, whose sums may run over the samples of a batch."""
 
     _wants_fractions = True
     axis: int | Sequence[int] | None
 
     @abstractmethod
     def _factors(self) -> tuple[float, float, float]:
-        """alpha, beta and epsilon of Tversky's formula."""
+        """Returns alpha, beta and epsilon of Tversky's formula."""
 
-    def _parameters(self) -> list[float]:
-        """alpha, beta and epsilon."""
-        return list(self._factors())
+    def _formula(self) -> dict[str, Any]:
+        return formula("tversky", *self._factors())
 
     @property
     def _needs_host(self) -> bool:
-        """The core has the sums of rows, along the last axis, and no others."""
+        """Whether the sums run over other axes than the last, of which the core knows nothing."""
         return self.axis != -1 or super()._needs_host
 
     def _in_training(self, y_true: Any, y_pred: Any) -> Array:
-        """One loss for each row of outputs or for each sample, or one for the batch where sums go over samples."""
+        """Returns one loss for each row of outputs or for each sample, or one for the batch if sums run over samples."""
         losses = self.call(y_true, y_pred)
-        axes = _counted_axes(self.axis, np.ndim(y_pred))
-        if losses.ndim == 0 or axes == (np.ndim(y_pred) - 1,):  # for the batch, or for each row of outputs
+        axes = _axes(self.axis, np.ndim(y_pred))
+        if losses.ndim == 0 or axes == (np.ndim(y_pred) - 1,):  # one for the batch, or one for each row
             return losses
         several = losses.reshape(*(() if 0 in axes else losses.shape[:1]), -1)
         return np.asarray(several.sum(axis=-1) if self.reduction == "sum" else several.mean(axis=-1))
 
-    def _lower(self) -> dict[str, Any]:
-        """The loss as the core reads it."""
-        return {**super()._lower(), "kind": "tversky"}
-
     def gradient(self, y_true: ArrayLike, y_pred: ArrayLike) -> Array:
-        """Derivative by the predictions of what `_in_training` gives; sums run in order, so that bits stay."""
+        """Returns the gradient of the losses for training with respect to the predictions, in the shape of `y_pred`."""
         y, p = (array.astype(float) for array in paired(y_true, y_pred))
-        alpha, beta, epsilon = self._factors()
-        axes = _counted_axes(self.axis, p.ndim)
-        both, alone, beyond = (_sum_in_order(a, axes) for a in (y * p, y * (1 - p), p * (1 - y)))
-        total = both + alpha * alone + beta * beyond + epsilon
+        alpha, beta, _ = self._factors()
+        axes = _axes(self.axis, p.ndim)
+        both, total = _overlap(y, p, axes, self._factors())
         gradient: Array = (y * (1 - alpha) + (1 - y) * beta) * (both / (total * total)) - y / total
         if self.reduction == "sum" or axes == (p.ndim - 1,):
             return gradient
@@ -287,27 +296,22 @@ class _Overlap(FunctionLoss, ABC):
 
 
 def _axis_argument(value: object) -> int | Sequence[int]:
-    """`value`, an int or several, as Keras keeps it; that there are such axes is checked where outputs are known."""
+    """Returns the axes as Keras keeps them: an int, or a list or tuple as given."""
     if isinstance(value, (tuple, list)):
         return type(value)(integers(value, "axis", LOWEST))
     return last_axis(value)
 
 
-def _counted_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
-    """`axis` of arrays with so many axes as numbers from 0 on; None: all."""
+def _axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+    """Returns `axis` as axis numbers from 0 on, for arrays of `rank` axes; None stands for all."""
     if axis is None:
         return tuple(range(rank))
     axes = tuple(axis) if isinstance(axis, Sequence) else axis
     return np.lib.array_utils.normalize_axis_tuple(axes, rank, "axis")
 
 
-def _axes(axis: int | Sequence[int] | None) -> int | tuple[int, ...] | None:
-    """`axis` as NumPy takes it."""
-    return tuple(axis) if isinstance(axis, Sequence) else axis
-
-
 def _sum_in_order(array: Array, axes: tuple[int, ...]) -> Array:
-    """The sums of `array` along `axes`, which stay with length 1."""
+    """Returns the sums of `array` over `axes`, added up in order. The axes stay, with length 1."""
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(array.shape))
     last = np.moveaxis(array, axes, range(-len(axes), 0))
     flat = last.reshape(*last.shape[: last.ndim - len(axes)], -1)
@@ -339,8 +343,7 @@ class Dice(_Overlap):
         self.axis = None if axis is None else _axis_argument(axis)
 
     def _factors(self) -> tuple[float, float, float]:
-        """Those that make it a Tversky loss."""
-        return 0.5, 0.5, float(EPSILON) / 2
+        return _DICE
 
 
 @register(function=tversky)
@@ -375,5 +378,4 @@ class Tversky(_Overlap):
         self.axis = None if axis is None else _axis_argument(axis)
 
     def _factors(self) -> tuple[float, float, float]:
-        """`alpha`, `beta` and Keras' epsilon."""
         return self.alpha, self.beta, float(EPSILON)

@@ -1,4 +1,4 @@
-"""Hinges: losses that are zero once a prediction is far enough on its target's side."""
+"""Hinge losses, which are 0 for predictions on the right side of the margin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from engine._base.cpp import Float32
 from engine._data.target_shapes import paired
-from engine.losses.base import FunctionLoss, register
+from engine.losses.base import FunctionLoss, by_rows, formula, mean_by_rows, register
 
 
 def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -20,8 +20,7 @@ def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    means: Float32 = np.mean(_margins(y_true, y_pred), axis=-1, dtype=np.float32)
-    return means
+    return _mean_hinge("hinge", y_true, y_pred)
 
 
 def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -34,8 +33,7 @@ def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    means: Float32 = np.mean(np.square(_margins(y_true, y_pred)), axis=-1, dtype=np.float32)
-    return means
+    return _mean_hinge("squared_hinge", y_true, y_pred)
 
 
 def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -50,19 +48,13 @@ def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    target, prediction = paired(y_true, y_pred)
-    own = np.sum(target * prediction, axis=-1)
-    rival = np.max((1 - target) * prediction, axis=-1)
-    losses: Float32 = np.maximum(rival - own + np.float32(1), np.float32(0))
-    return losses
+    return by_rows(formula("categorical_hinge"), *paired(y_true, y_pred))
 
 
-def _margins(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
+def _mean_hinge(kind: str, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     target, prediction = paired(y_true, y_pred)
-    if np.all((target == 0) | (target == 1)):
-        target = 2 * target - 1
-    margins: Float32 = np.maximum(1 - target * prediction, np.float32(0))
-    return margins
+    binary = bool(np.isin(target, (0, 1)).all())
+    return mean_by_rows(formula(kind), target, prediction, binary=binary)
 
 
 @register(function=hinge)

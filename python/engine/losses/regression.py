@@ -1,19 +1,15 @@
-"""Losses of numbers: distances of predictions from targets."""
+"""Regression losses: distances between predictions and targets."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import Any
+
+from numpy.typing import ArrayLike
 
 from engine._base.checks import real
 from engine._base.cpp import Float32
-from engine._data.target_shapes import EPSILON, paired
-from engine.losses.base import FunctionLoss, last_axis, register
-
-
-def _mean(values: NDArray[np.float32], axis: int = -1) -> Float32:
-    means: Float32 = np.mean(values, axis=axis, dtype=np.float32)
-    return means
+from engine._data.target_shapes import paired
+from engine.losses.base import FunctionLoss, by_rows, formula, last_axis, mean_by_rows, register
 
 
 def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -26,8 +22,7 @@ def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    target, prediction = paired(y_true, y_pred)
-    return _mean(np.square(target - prediction))
+    return mean_by_rows(formula("mean_squared_error"), *paired(y_true, y_pred))
 
 
 def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -40,8 +35,7 @@ def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    target, prediction = paired(y_true, y_pred)
-    return _mean(np.abs(target - prediction))
+    return mean_by_rows(formula("mean_absolute_error"), *paired(y_true, y_pred))
 
 
 def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -56,8 +50,7 @@ def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> Floa
     Returns:
         float32 (n,).
     """
-    target, prediction = paired(y_true, y_pred)
-    return _mean(np.abs((target - prediction) / np.maximum(np.abs(target), EPSILON))) * np.float32(100)
+    return mean_by_rows(formula("mean_absolute_percentage_error"), *paired(y_true, y_pred))
 
 
 def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -72,11 +65,7 @@ def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> Floa
     Returns:
         float32 (n,).
     """
-    target, prediction = paired(y_true, y_pred)
-    one = np.float32(1)
-    return _mean(
-        np.square(np.log(np.maximum(prediction, EPSILON) + one) - np.log(np.maximum(target, EPSILON) + one))
-    )
+    return mean_by_rows(formula("mean_squared_logarithmic_error"), *paired(y_true, y_pred))
 
 
 def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> Float32:
@@ -92,10 +81,7 @@ def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> Float32:
     Returns:
         float32 (n,).
     """
-    target, prediction = paired(y_true, y_pred)
-    error, edge = np.abs(prediction - target), np.float32(delta)
-    half = np.float32(0.5)
-    return _mean(np.where(error <= edge, half * error * error, edge * error - half * edge * edge))
+    return mean_by_rows(formula("huber", delta), *paired(y_true, y_pred))
 
 
 def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -108,9 +94,7 @@ def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    target, prediction = paired(y_true, y_pred)
-    error = np.abs(prediction - target)
-    return _mean(error + np.log1p(np.exp(-2 * error)) - np.float32(np.log(2)))
+    return mean_by_rows(formula("log_cosh"), *paired(y_true, y_pred))
 
 
 def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> Float32:
@@ -126,9 +110,7 @@ def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> F
     Returns:
         float32 (n,).
     """
-    target, prediction = paired(y_true, y_pred)
-    similarity: Float32 = -np.sum(_normalized(target, axis) * _normalized(prediction, axis), axis=axis)
-    return similarity
+    return by_rows(formula("cosine_similarity", -1.0), *paired(y_true, y_pred), axis=axis)
 
 
 def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -143,9 +125,7 @@ def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    target, prediction = (np.clip(array, EPSILON, np.float32(1)) for array in paired(y_true, y_pred))
-    divergence: Float32 = np.sum(target * np.log(target / prediction), axis=-1)
-    return divergence
+    return by_rows(formula("kl_divergence"), *paired(y_true, y_pred))
 
 
 def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -158,14 +138,7 @@ def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    target, prediction = paired(y_true, y_pred)
-    with np.errstate(invalid="ignore", divide="ignore"):  # a negative rate gives NaN, as in training
-        return _mean(prediction - target * np.log(prediction + EPSILON))
-
-
-def _normalized(x: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    norm = np.sqrt(np.sum(np.square(x), axis=axis, keepdims=True))
-    return np.asarray(x / np.maximum(norm, EPSILON), np.float32)
+    return mean_by_rows(formula("poisson"), *paired(y_true, y_pred))
 
 
 @register("mse", function=mean_squared_error)
@@ -219,9 +192,8 @@ class Huber(FunctionLoss):
         super().__init__(reduction, name, dtype)
         self.delta = real(delta, "delta", 0.0)
 
-    def _parameters(self) -> list[float]:
-        """`delta`."""
-        return [self.delta]
+    def _formula(self) -> dict[str, Any]:
+        return formula("huber", self.delta)
 
 
 @register("logcosh", function=log_cosh)
@@ -254,9 +226,8 @@ class CosineSimilarity(FunctionLoss):
         super().__init__(reduction, name, dtype)
         self.axis = last_axis(axis)
 
-    def _parameters(self) -> list[float]:
-        """What the cosine is multiplied by."""
-        return [-1.0]
+    def _formula(self) -> dict[str, Any]:
+        return formula("cosine_similarity", -1.0)
 
 
 @register("kld", "kullback_leibler_divergence", function=kl_divergence)

@@ -1,23 +1,17 @@
-"""Shares of predictions that are right: as functions of each sample, and as metrics."""
+"""Accuracies: as functions that return a value for each sample, and as metrics."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from engine._base.checks import flag, integer, real
 from engine._base.cpp import Float32
 from engine._data.target_shapes import class_indices_like, paired
+from engine.losses.base import by_rows
 from engine.metrics.base import MeanOfRows, Metric, register, row_weights
-
-Array = NDArray[Any]
-
-
-def _classes(predictions: Array) -> Array:
-    classes: Array = np.argmax(predictions, axis=-1)
-    return classes
 
 
 def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5) -> Float32:
@@ -32,7 +26,12 @@ def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5
         float32 (n, outputs).
     """
     target, prediction = paired(y_true, y_pred)
-    return np.asarray((prediction > np.float32(threshold)) == target, np.float32)
+    hits = by_rows(
+        {"kind": "binary_accuracy", "threshold": float(threshold)},
+        target[..., np.newaxis],
+        prediction[..., np.newaxis],
+    )
+    return np.asarray(hits, np.float32)
 
 
 def categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -45,8 +44,7 @@ def categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    target, prediction = paired(y_true, y_pred)
-    return np.asarray(_classes(prediction) == _classes(target), np.float32)
+    return np.asarray(by_rows({"kind": "categorical_accuracy"}, *paired(y_true, y_pred)))
 
 
 def sparse_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -60,7 +58,8 @@ def sparse_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Float32
         float32 (n,).
     """
     prediction = np.asarray(y_pred, np.float32)
-    return np.asarray(_classes(prediction) == class_indices_like(y_true, prediction), np.float32)
+    labels = class_indices_like(y_true, prediction)
+    return np.asarray(by_rows({"kind": "sparse_categorical_accuracy"}, labels, prediction))
 
 
 def top_k_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike, k: int = 5) -> Float32:
@@ -74,8 +73,8 @@ def top_k_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike, k: int = 5)
     Returns:
         float32 (n,).
     """
-    target, prediction = paired(y_true, y_pred)
-    return sparse_top_k_categorical_accuracy(_classes(target), prediction, k)
+    top_k = {"kind": "top_k_categorical_accuracy", "threshold": float(k)}
+    return np.asarray(by_rows(top_k, *paired(y_true, y_pred)))
 
 
 def sparse_top_k_categorical_accuracy(
@@ -96,9 +95,9 @@ def sparse_top_k_categorical_accuracy(
     if from_sorted_ids:
         labels = np.reshape(y_true, (*prediction.shape[:-1], 1))
         return np.asarray((labels == prediction[..., :k]).any(axis=-1), np.float32)
-    labels = class_indices_like(y_true, prediction)[..., np.newaxis]
-    own = np.take_along_axis(prediction, labels, axis=-1)
-    return np.asarray((prediction > own).sum(axis=-1) < k, np.float32)
+    labels = class_indices_like(y_true, prediction)
+    top_k = {"kind": "sparse_top_k_categorical_accuracy", "threshold": float(k)}
+    return np.asarray(by_rows(top_k, labels, prediction))
 
 
 @register()
