@@ -132,11 +132,11 @@ class BinaryAccuracy(MeanOfRows):
         self.threshold = real(threshold, "threshold")
 
     def _lower(self) -> dict[str, Any]:
-        """The metric as the core reads it."""
+        """Returns one entry of the `metrics` argument of `Program.compile`."""
         return {"kind": "binary_accuracy", "threshold": self.threshold}
 
     def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
-        # A row has the mean of its outputs, and of their weights.
+        # The value and the weight of a row are the means of those of its outputs.
         self._add_single_outputs(predictions, targets, weights / np.float32(predictions.shape[1]))
 
 
@@ -182,7 +182,7 @@ class TopKCategoricalAccuracy(MeanOfRows):
         self.k = integer(k, "k", 1)
 
     def _lower(self) -> dict[str, Any]:
-        """The metric as the core reads it."""
+        """Returns one entry of the `metrics` argument of `Program.compile`."""
         return {"kind": "top_k_categorical_accuracy", "threshold": float(self.k)}
 
 
@@ -218,7 +218,7 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
         self._state = before + np.array([np.sum(hits * weights, dtype=float), np.sum(weights, dtype=float)])
 
     def _lower(self) -> dict[str, Any]:
-        """The metric as the core reads it."""
+        """Returns one entry of the `metrics` argument of `Program.compile`."""
         if self.from_sorted_ids:
             msg = f"`from_sorted_ids=True` of {self.name!r} is not for a model's outputs, which are no class indices"
             raise ValueError(msg)
@@ -226,17 +226,17 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
 
 
 class SuitableAccuracy(MeanOfRows):
-    """The accuracy that suits labels and outputs, as Keras picks it for "accuracy"."""
+    """The metric "accuracy", which becomes the one that fits labels and outputs, as in Keras."""
 
     _reads_indices = True
     _direction = "up"
 
     def _suits(self, indices: bool) -> bool:
-        """Whatever they are."""
+        """Returns True, as there is an accuracy for each kind of targets."""
         return True
 
     def _resolve(self, indices: bool, outputs: int) -> Metric:
-        """One of the three."""
+        """Returns the accuracy for these targets and outputs."""
         if outputs == 1:
             return BinaryAccuracy(self.name)
         return SparseCategoricalAccuracy(self.name) if indices else CategoricalAccuracy(self.name)

@@ -1,4 +1,4 @@
-"""The area under a curve of two ratios over all thresholds."""
+"""The area under the ROC curve and other curves over all thresholds."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from engine.metrics.variables import Part, State
 
 Array = NDArray[Any]
 
-# Keras widens the range of thresholds by this, so that every output lies between the first and the last.
 _MARGIN = 1e-7
+"""The first threshold is below 0 and the last above 1 by this much, as in Keras."""
 
 
 @register()
@@ -108,8 +108,8 @@ class AUC(CoreMetric):
         return list(self._points)
 
     @property
-    def _wants_rows(self) -> bool:  # type: ignore[override] # only some arguments tell outputs apart
-        """Whether each output has an area of its own."""
+    def _wants_rows(self) -> bool:  # type: ignore[override] # it depends on the arguments
+        """Whether there is an area for each output."""
         return self.multi_label
 
     def get_config(self) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class AUC(CoreMetric):
         return {**config, "thresholds": self._points[1:-1]} if self._from_thresholds else config
 
     def _resolve(self, indices: bool, outputs: int) -> Metric:
-        """The same metric, if what it was given for each output is for so many."""
+        """Returns the metric itself, after checking the arguments that are given for each output."""
         for given, what in ((self.num_labels, "num_labels"), (self.label_weights, "label_weights")):
             count = len(given) if isinstance(given, list) else given
             if count is not None and count != outputs:
@@ -139,7 +139,7 @@ class AUC(CoreMetric):
         return self
 
     def _lower(self) -> dict[str, Any]:
-        """The metric as the core reads it."""
+        """Returns one entry of the `metrics` argument of `Program.compile`."""
         if self.exact:
             return {"kind": "scores"}
         by_column = self.multi_label or self.label_weights is not None
@@ -156,7 +156,7 @@ class AUC(CoreMetric):
         self._take(state if self._state is None else self._state + state, predictions.shape[1])
 
     def _compute(self, state: State) -> float:
-        """The area, of all outputs together or the mean of those of each."""
+        """Returns the area for all outputs together, or the mean of the areas for each output."""
         weights = np.ones(self._width) if self.label_weights is None else np.array(self.label_weights)
         if self.exact:
             areas = self._exact_areas(state.reshape(-1, self._width, 3), weights)
@@ -172,7 +172,7 @@ class AUC(CoreMetric):
 
     @property
     def _state_size(self) -> int:
-        """Numbers in the state; 0 where the outputs tell how many."""
+        """Size of the state; 0 if it depends on the number of outputs."""
         labels = self.num_labels or 0 if self.multi_label else len(self.label_weights or [0])
         return 0 if self.exact else labels * 2 * (self.num_thresholds + 1)
 
@@ -182,29 +182,31 @@ class AUC(CoreMetric):
         self._state = None if self.exact else self._state
 
     def _read(self, state: State) -> dict[str, Array]:
-        """Counts by threshold, with `multi_label` (thresholds, labels); none of exact ones."""
+        """Returns the counts (thresholds,), or (thresholds, labels) with `multi_label`; nothing with `exact`."""
         if self.exact:
             return {}
         counts = counts_above(state, self._points)
-        found = {name: getattr(counts, field) for name, field in COUNTED.items()}
+        found = {name: counts._asdict()[field] for name, field in COUNTED.items()}
         return {name: self._by_threshold(count) for name, count in found.items()}
 
     def _write(self, state: State, name: str, value: Array) -> None:
-        """Set one of them."""
+        """Sets one of the variables."""
         if self.multi_label:
             by_label = value.T
-        else:  # the sum over labels, all of it from the one that weighs most
+        else:  # the sum over labels becomes that of the label with the largest weight
             weights = np.array(self.label_weights or [1.0])
             by_label = np.outer(np.arange(len(weights)) == weights.argmax(), value / weights.max())
         set_count(state, self._points, COUNTED[name], by_label)
 
     def _by_threshold(self, count: Array) -> Array:
+        """Returns a count (labels, thresholds) in the shape of Keras' variable."""
         if self.multi_label:
             return count.T
         weighed: Array = np.array(self.label_weights or [1.0]) @ count
         return weighed
 
     def _areas(self, counts: Counts) -> Array:
+        """Returns the area for each label, from counts (labels, thresholds)."""
         tp, fp, tn, fn = counts
         if self.curve == "PR" and self.summation_method == "interpolation":
             return _interpolated_precision(counts)
@@ -225,7 +227,7 @@ class AUC(CoreMetric):
         return areas
 
     def _exact_areas(self, scores: Array, weights: Array) -> Array:
-        """By output, or of all together; from (n, outputs, 3) of output, target and weight."""
+        """Returns the area for each output or for all, from (n, outputs, 3): prediction, target and weight."""
         scores = scores.copy()
         if self.multi_label:
             return np.array([_exact_area(scores[:, j], self.curve) for j in range(self._width)])
@@ -234,7 +236,7 @@ class AUC(CoreMetric):
 
 
 def _interpolated_precision(counts: Counts) -> Array:
-    """The area under precision over recall, between two thresholds with false positives linear in the true ones."""
+    """Returns the area under precision over recall, with false positives linear in true positives between thresholds."""
     tp, fp, _, fn = counts
     positives = tp + fp
     gained, grown = tp[:, :-1] - tp[:, 1:], positives[:, :-1] - positives[:, 1:]
@@ -248,7 +250,7 @@ def _interpolated_precision(counts: Counts) -> Array:
 
 
 def _exact_area(scores: Array, curve: str) -> float:
-    """From (n, 3) of output, target and weight; equal outputs are one threshold."""
+    """Returns the area with each distinct prediction as a threshold, from (n, 3): prediction, target and weight."""
     order = np.argsort(-scores[:, 0], kind="stable")
     output, target, weight = scores[order].T
     ends = np.append(np.flatnonzero(np.diff(output)), len(output) - 1) if len(output) else np.zeros(0, int)

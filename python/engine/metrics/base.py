@@ -1,4 +1,4 @@
-"""What every metric is: a state that grows batch by batch, and the number that it stands for."""
+"""The base classes of metrics: a state that batches are added to, and the result that follows from it."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Metric(Spec):
     _wants_indices: bool = False
     """Whether targets are class indices (n,) rather than one number per output."""
     _reads_indices: bool = False
-    """Whether class indices will do as well, read as one-hot rows."""
+    """Whether class indices are accepted as well, and read as one-hot rows."""
     _wants_rows: bool = False
-    """Whether outputs must be (n, outputs): there is a result for each, and Keras takes no others."""
+    """Whether predictions must have the shape (n, outputs), because there is a result for each output."""
     _respects_mask: ClassVar[bool] = False
-    """Whether evaluations leave out the rows of outputs that a mask leaves out, as Keras does for means over rows."""
+    """Whether a mask applies to the rows of outputs, as in Keras for means over rows."""
     _direction: str | None = None
-    """Whether more is better, "up", or less, "down"; None where nobody can say."""
+    """Whether larger values are better, "up", or smaller ones, "down"; None if it is unknown."""
 
     def __init__(self, name: str | None = None, dtype: object = None) -> None:
         require(str, name, "name", "a string")
@@ -135,27 +135,27 @@ class Metric(Spec):
             raise
 
     def _resolve(self, indices: bool, outputs: int) -> Metric:
-        """The metric to compute, given whether targets are class indices and the width of the predictions."""
+        """Returns the metric to compute, given whether targets are class indices, and the number of outputs."""
         return self
 
     def _suits(self, indices: bool) -> bool:
-        """Whether the metric can read such targets: class indices, or one number per output."""
+        """Whether the metric accepts such targets: class indices, or one number per output."""
         return True
 
 
 class CoreMetric(Metric, ABC):
-    """A metric that the core adds up. Its subclasses give `_lower`, and `_compute` for what the state stands for.
+    """A metric whose state the core adds up. Subclasses define the state by `_lower`, and the result by `_compute`.
 
-    A subclass of the user's that overrides `update_state` is called with each batch instead.
+    A subclass of the user that overrides `update_state` is called with each batch instead.
     """
 
     _ignored_class: int | None = None
-    """Class index of samples that count for nothing."""
+    """Class index of the samples that are ignored."""
 
     def __init__(self, name: str | None = None, dtype: object = None) -> None:
         super().__init__(name, dtype)
         self._state: State | None = None
-        self._width = 1  # numbers in a row of the predictions that the state is of
+        self._width = 1  # outputs per row of the predictions in the state
 
     def update_state(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
@@ -184,7 +184,7 @@ class CoreMetric(Metric, ABC):
         self._take(accumulate(metric._lower(), predictions, targets, weights, self._state, binary), width)
 
     def _output_weights(self, weights: Float32, shape: tuple[int, ...]) -> Float32 | None:
-        """`weights` in the `shape` of the predictions where there is one for each output; None where there is not."""
+        """Returns `weights` in the `shape` of the predictions if there is one for each output, else None."""
         if weights.ndim < 2 or weights.ndim != len(shape) or weights.shape[-1] == 1:  # noqa: PLR2004 # rows, outputs
             return None
         if any(given not in (1, size) for given, size in zip(weights.shape, shape, strict=True)):
@@ -192,7 +192,11 @@ class CoreMetric(Metric, ABC):
         return np.broadcast_to(weights, shape)
 
     def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
-        """Add a batch of predictions, targets and weights (rows, outputs) each; ValueError where rows count as a whole."""
+        """Adds a batch with one weight per output; all arrays are (rows, outputs).
+
+        Raises:
+            ValueError: if the metric has one value per row, so that it needs one weight per row.
+        """
         del targets
         msg = (
             f"the metric {self.name!r} has one value for each row of outputs, so `sample_weight` must have one weight "
@@ -201,7 +205,7 @@ class CoreMetric(Metric, ABC):
         raise ValueError(msg)
 
     def _add_single_outputs(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
-        """Add a batch as if each output was a row of its own."""
+        """Adds a batch as if each output was a row."""
         columns = [array.astype(np.float32).reshape(-1, 1) for array in (predictions, targets, weights)]
         binary = bool(np.isin(columns[1], (0, 1)).all())
         operation = self._of_single_outputs()
@@ -209,10 +213,11 @@ class CoreMetric(Metric, ABC):
         self._take(state, predictions.shape[1])
 
     def _of_single_outputs(self) -> dict[str, Any]:
+        """Returns the metric for `_add_single_outputs` as the core reads it."""
         return self._lower()
 
     def _columns(self, predictions: Float32, targets: Float32, weights: Float32) -> list[State]:
-        """The states of the outputs, each by itself."""
+        """Returns one state for each output."""
         binary = bool(np.isin(targets, (0, 1)).all())
         parts = [
             [np.ascontiguousarray(column) for column in array.T] for array in (predictions, targets, weights)
@@ -237,28 +242,28 @@ class CoreMetric(Metric, ABC):
         return [*self._added, *(StatePart(self, name) for name in self._parts())]
 
     def _parts(self) -> dict[str, Array]:
-        """What has been added up, by the names of Keras' variables."""
+        """Returns the values of the variables by Keras' names."""
         found = self._read(np.zeros(self._state_size) if self._state is None else self._state)
         return {name: value for name, value in found.items() if np.size(value)}
 
     def _set_part(self, name: str, value: Array) -> None:
-        """Go on from `value` for one of the variables."""
+        """Sets one of the variables."""
         state = np.zeros(self._state_size) if self._state is None else self._state.copy()
         self._write(state, name, value)
         self._take(state, self._width)
 
     @property
     def _state_size(self) -> int:
-        """Numbers in the state before the first batch; 0 where the outputs tell how many."""
+        """Size of the state before the first batch; 0 if it depends on the number of outputs."""
         return 0
 
     def _read(self, state: State) -> dict[str, Array]:
-        """What `state` holds, by the names of Keras' variables, in their order; empty arrays for what isn't known yet."""
+        """Returns the variables in `state` by Keras' names, in Keras' order; empty arrays if their shape isn't known yet."""
         del state
         return {}
 
     def _write(self, state: State, name: str, value: Array) -> None:
-        """Set what `_read` gives under `name`."""
+        """Sets what `_read` returns under `name`."""
 
     def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
         """Writes the state into `store`, a dict."""
@@ -275,24 +280,24 @@ class CoreMetric(Metric, ABC):
             self._take(rest[0], width)
 
     def _take(self, state: State, width: int = 1) -> None:
-        """Become the metric of what the core has added up, over predictions of so many numbers in a row."""
+        """Sets the state, and the number of outputs per row that it is of."""
         self._state, self._width = state, width
 
     def _suits(self, indices: bool) -> bool:
-        """Whether the metric can read such targets: class indices, or one number per output."""
+        """Whether the metric accepts such targets: class indices, or one number per output."""
         return self._wants_indices == indices or (indices and self._reads_indices)
 
     @abstractmethod
     def _compute(self, state: State) -> Any:
-        """What `state` stands for."""
+        """Returns the result for `state`."""
 
     def _lower(self) -> dict[str, Any]:
-        """The metric as the core reads it, which knows it by the class' name."""
+        """Returns one entry of the `metrics` argument of `Program.compile`; the core knows the metric by its class."""
         own = next(cls for cls in type(self).__mro__ if cls.__module__.startswith("engine."))
         return {"kind": snake_case(own.__name__)}
 
     def _prepared(self, y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Float32, Array]:
-        """Predictions (n, outputs) and targets, int32 (n,) or float32 (n, outputs)."""
+        """Returns predictions float32 (n, outputs), and targets int32 (n,) or float32 (n, outputs)."""
         given = np.asarray(y_pred, np.float32)
         flat = np.ascontiguousarray(
             given.reshape(-1, given.shape[-1]) if given.ndim > 1 else given.reshape(-1, 1)
@@ -322,19 +327,20 @@ class MeanOfRows(CoreMetric):
     total, count = Part(), Part()
 
     def _read(self, state: State) -> dict[str, Array]:
-        """Sum and weight."""
+        """Returns the two variables."""
         return {"total": state[0], "count": state[1]}
 
     def _write(self, state: State, name: str, value: Array) -> None:
-        """Set one of the two."""
+        """Sets one of the two variables."""
         state[int(name == "count")] = value
 
     def _compute(self, state: State) -> float:
-        """The mean that `state` stands for, [sum, weight]."""
+        """Returns the mean for the state [sum, weight]."""
         return float(state[0] / state[1]) if state[1] else 0.0
 
 
 def _metrics_in(values: Iterable[object]) -> Iterator[Metric]:
+    """Yields all metrics in `values`, and in lists, tuples and dicts among them."""
     for value in values:
         if isinstance(value, Metric):
             yield value
@@ -343,18 +349,24 @@ def _metrics_in(values: Iterable[object]) -> Iterator[Metric]:
 
 
 def in_core(metric: Metric) -> TypeGuard[CoreMetric]:
-    """Whether the core adds `metric` up; otherwise NumPy does, batch by batch."""
+    """Whether the core adds batches to the state of `metric`; otherwise NumPy does."""
     return isinstance(metric, CoreMetric) and not any(
         overrides(type(metric), method) for method in ("update_state", "reset_state")
     )
 
 
 def row_weights(sample_weight: ArrayLike, rows: int, shape: tuple[int, ...]) -> Float32:
-    """`sample_weight` by row, (rows,): one for all, for each row, or for each sample of predictions of `shape`."""
+    """Returns one weight per row, (rows,).
+
+    Args:
+        sample_weight: one weight for all, one for each row, or one for each sample.
+        rows: number of rows of outputs.
+        shape: shape of the predictions.
+    """
     weights = np.asarray(sample_weight, np.float32)
     if weights.size == 1:
         weights = np.full(rows, weights)
-    if shape and weights.shape in (shape[:1], (shape[0], 1)):  # of whole samples
+    if shape and weights.shape in (shape[:1], (shape[0], 1)):  # one for each sample
         weights = np.repeat(weights, rows // shape[0])
     if weights.shape not in ((rows,), shape[:-1], (*shape[:-1], 1), shape):
         msg = f"`sample_weight` must have one weight per sample, as `y_pred` has shape {shape}; got {weights.shape}"

@@ -1,4 +1,4 @@
-"""Means of the formulas that losses have, and what else measures the distance of numbers."""
+"""Metrics that are means of losses, and the R2 score."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class LossMetric(MeanOfRows):
     """
 
     _loss: ClassVar[type[FunctionLoss]]
-    """The loss, which gets the metric's options."""
+    """The class of the loss, which has the same options."""
     _direction = "down"
 
     def _lower(self) -> dict[str, Any]:
-        """The metric as the core reads it."""
+        """Returns one entry of the `metrics` argument of `Program.compile`."""
         options = {name: value for name, value in self.get_config().items() if name not in {"name", "dtype"}}
         return self._loss(**options)._lower()
 
@@ -48,11 +48,11 @@ class RootMeanSquaredError(MeanSquaredError):
     _respects_mask = False
 
     def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
-        # As in Keras, squares are not reduced to one number for each row before they are weighted.
+        # As in Keras, each squared error is weighted, not their mean over a row.
         self._add_single_outputs(predictions, targets, weights / np.float32(predictions.shape[1]))
 
     def _compute(self, state: State) -> float:
-        """The root of the mean."""
+        """Returns the root of the mean."""
         return math.sqrt(super()._compute(state))
 
 
@@ -111,7 +111,7 @@ class CosineSimilarity(LossMetric):
         self.axis = last_axis(axis)
 
     def _lower(self) -> dict[str, Any]:
-        """The metric as the core reads it."""
+        """Returns one entry of the `metrics` argument of `Program.compile`."""
         return {**losses.CosineSimilarity(self.axis)._lower(), "parameters": [1.0]}
 
 
@@ -236,8 +236,8 @@ class SparseCategoricalCrossentropy(LossMetric):
         self.axis = last_axis(axis)
 
 
-# Of an output, in the order of the core's.
 _SUMS = ("sum", "squared_sum", "residual", "count")
+"""Names of the sums for each output, in the order of the core."""
 
 
 @register("r2")
@@ -274,7 +274,7 @@ class R2Score(CoreMetric):
     _state_size = 1
 
     def _lower(self) -> dict[str, Any]:
-        """The metric as the core reads it."""
+        """Returns one entry of the `metrics` argument of `Program.compile`."""
         return {"kind": "moments"}
 
     def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
@@ -284,19 +284,19 @@ class R2Score(CoreMetric):
         self._take(state if self._state is None else self._state + state, predictions.shape[1])
 
     def _read(self, state: State) -> dict[str, Any]:
-        """Rows times outputs, and sums by output."""
+        """Returns the number of samples, and the sums for each output."""
         sums = dict(zip(_SUMS, state[:-1].reshape(-1, len(_SUMS)).T, strict=True))
         return {"num_samples": state[-1], "squared_sum": sums.pop("squared_sum"), **sums}
 
     def _write(self, state: State, name: str, value: Any) -> None:
-        """Set one of them."""
+        """Sets one of the variables."""
         if name == "num_samples":
             state[-1] = value
         else:
             state[:-1].reshape(-1, len(_SUMS))[:, _SUMS.index(name)] = value
 
     def _compute(self, state: State) -> Any:
-        """The score from sums of w y, w y**2, w (y - p)**2 and w by output."""
+        """Returns the score, from the sums of w y, w y**2, w (y - p)**2 and w for each output."""
         total, squares, residual, weight = state[:-1].reshape(-1, len(_SUMS)).T
         with np.errstate(divide="ignore", invalid="ignore"):
             variation = squares - total * total / weight

@@ -1,4 +1,4 @@
-"""Metrics from how many outputs lie above thresholds, apart for targets that are 0 and those that are not."""
+"""Metrics of true and false positives and negatives at one or several thresholds."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from engine.metrics.variables import Part, State
 
 Array = NDArray[Any]
 
-# The default threshold of top k: whatever is among the largest is above it, the rest is not.
 _BELOW_ALL = -1e10
-# More than there are float32 numbers between 1/2 and 1 tell nothing more.
+"""The default threshold with `top_k`: all of the k largest outputs are above it."""
 MOST_THRESHOLDS = 2**23
-# Fewer are compared one by one.
+"""The number of float32 numbers between 1/2 and 1: more thresholds give no better resolution."""
 _FEWEST_EVEN = 3
-
+"""The smallest number of thresholds for which the core computes the bin of an output by a division."""
 
 COUNTED = {
     "true_positives": "tp",
@@ -30,10 +29,11 @@ COUNTED = {
     "true_negatives": "tn",
     "false_negatives": "fn",
 }
+"""Keras' names of variables, and the fields of `Counts` in them."""
 
 
 class Counts(NamedTuple):
-    """Weights of true positives, false positives, true negatives, false negatives, by threshold."""
+    """Sums of weights of true and false positives and negatives, (thresholds,) or (labels, thresholds)."""
 
     tp: Array
     fp: Array
@@ -42,22 +42,22 @@ class Counts(NamedTuple):
 
     @property
     def precision(self) -> Array:
-        """Of the positive outputs, the share that is right."""
+        """Fraction of the positive outputs whose target is positive."""
         return ratio(self.tp, self.tp + self.fp)
 
     @property
     def recall(self) -> Array:
-        """Of the positive targets, the share that was found; also called sensitivity."""
+        """Fraction of the positive targets whose output is positive; also called sensitivity."""
         return ratio(self.tp, self.tp + self.fn)
 
     @property
     def specificity(self) -> Array:
-        """Of the negative targets, the share that was found."""
+        """Fraction of the negative targets whose output is negative."""
         return ratio(self.tn, self.tn + self.fp)
 
 
 def ratio(part: Array, whole: Array) -> Array:
-    """`part / whole`, 0 where there is nothing."""
+    """Returns `part / whole`, and 0 for a whole of 0."""
     found: Array = np.divide(part, whole, out=np.zeros_like(whole), where=whole != 0)
     return found
 
@@ -71,17 +71,18 @@ def evenly_distributed(thresholds: Sequence[float]) -> bool:
 
 
 def lower_thresholds(thresholds: Sequence[float], even: bool) -> dict[str, Any]:
-    """What the core needs to know of `thresholds`."""
+    """Returns the fields of a metric of the core that describe `thresholds`."""
     below_zero = even and (thresholds[0] < 0 or thresholds[-1] > 1)
     return {"kind": "thresholds", "thresholds": sorted(thresholds), "even": even, "below_zero": below_zero}
 
 
 def counts_above(state: State, thresholds: Sequence[float]) -> Counts:
-    """Counts by threshold, or by label and threshold, from the weights between sorted thresholds.
+    """Returns the counts (labels, thresholds) for a state of the core.
 
     Args:
-        state: (labels * 2 * (thresholds + 1),), as the core leaves it.
-        thresholds: in any order.
+        state: sums of weights of negative, then positive targets between sorted thresholds,
+            (labels * 2 * (thresholds + 1),).
+        thresholds: the thresholds, in any order.
     """
     bins = state.reshape(-1, 2, len(thresholds) + 1)
     above = np.cumsum(bins[..., ::-1], axis=-1)[..., ::-1][..., 1:]
@@ -92,10 +93,10 @@ def counts_above(state: State, thresholds: Sequence[float]) -> Counts:
 
 
 def set_count(state: State, thresholds: Sequence[float], name: str, value: Array) -> None:
-    """Set a field of `counts_above(state, thresholds)` to `value`, (labels, thresholds).
+    """Sets a field of `counts_above(state, thresholds)` to `value`, (labels, thresholds).
 
-    True positives and false negatives have one sum at all thresholds, and so have the other two: those beside follow, but
-    at the lowest threshold.
+    True positives and false negatives have the same sum at all thresholds, and so have false positives and true
+    negatives. The other field of the pair keeps its value at the lowest threshold, and follows at all others.
     """
     bins, counts = state.reshape(-1, 2, len(thresholds) + 1), counts_above(state, thresholds)
     positive = name in ("tp", "fn")
@@ -111,7 +112,7 @@ def set_count(state: State, thresholds: Sequence[float], name: str, value: Array
 
 
 class ThresholdMetric(CoreMetric, ABC):
-    """A metric of the counts at one or several thresholds.
+    """The base class of metrics that follow from the counts at one or several thresholds.
 
     Args:
         thresholds: a number in [0, 1] or a list of numbers; None is 0.5. Outputs above it are positive.
@@ -123,7 +124,7 @@ class ThresholdMetric(CoreMetric, ABC):
 
     _reads_indices = True
     _counts_kept: ClassVar[Mapping[str, str]] = COUNTED
-    """Keras' variables, with the counts that they hold."""
+    """Keras' names of the variables, and the fields of `Counts` in them."""
 
     def __init__(  # Keras' signature
         self,
@@ -149,7 +150,7 @@ class ThresholdMetric(CoreMetric, ABC):
         self.class_id = None if class_id is None else integer(class_id, "class_id", 0)
 
     def _lower(self) -> dict[str, Any]:
-        """The metric as the core reads it."""
+        """Returns one entry of the `metrics` argument of `Program.compile`."""
         column = -1 if self.class_id is None else self.class_id
         points = lower_thresholds(self._points, evenly_distributed(self._points))
         return {**points, "top_k": self.top_k or 0, "column": column}
@@ -177,7 +178,7 @@ class ThresholdMetric(CoreMetric, ABC):
         return {**self._lower(), "top_k": 0}
 
     def _compute(self, state: State) -> Any:
-        """One number, or one per threshold."""
+        """Returns one number, or one per threshold."""
         return self._reduce(
             self._of_counts(Counts(*(count[0] for count in counts_above(state, self._points))))
         )
@@ -188,29 +189,29 @@ class ThresholdMetric(CoreMetric, ABC):
 
     @property
     def _state_size(self) -> int:
-        """Numbers in the state."""
+        """Size of the state."""
         return 2 * (len(self._points) + 1)
 
     def _read(self, state: State) -> dict[str, Array]:
-        """Counts by threshold."""
+        """Returns the counts (thresholds,)."""
         counts = counts_above(state, self._points)
-        return {name: getattr(counts, field)[0] for name, field in self._counts_kept.items()}
+        return {name: counts._asdict()[field][0] for name, field in self._counts_kept.items()}
 
     def _write(self, state: State, name: str, value: Array) -> None:
-        """Set one of them."""
+        """Sets one of the variables."""
         set_count(state, self._points, self._counts_kept[name], value[np.newaxis])
 
     @abstractmethod
     def _of_counts(self, counts: Counts) -> Array:
-        """The value at each threshold."""
+        """Returns the value at each threshold."""
 
     def _reduce(self, values: Array) -> Any:
-        """What is reported of the values at the thresholds."""
+        """Returns the result, given the values at the thresholds."""
         return float(values[0]) if len(self._points) == 1 else values
 
 
 class _Count(ThresholdMetric):
-    """One of the four counts.
+    """The base class of the metrics that are one of the four counts.
 
     Args:
         thresholds: a number in [0, 1] or a list of numbers; None is 0.5. Outputs above it are positive.
@@ -229,8 +230,8 @@ class _Count(ThresholdMetric):
         super().__init__(thresholds, None, None, name, dtype)
 
     def _of_counts(self, counts: Counts) -> Array:
-        """The count."""
-        found: Array = getattr(counts, self._counts_kept["accumulator"])
+        """Returns the count at each threshold."""
+        found: Array = counts._asdict()[self._counts_kept["accumulator"]]
         return found
 
 
@@ -281,7 +282,7 @@ class Precision(ThresholdMetric):
     true_positives, false_positives = Part(), Part()
 
     def _of_counts(self, counts: Counts) -> Array:
-        """`tp / (tp + fp)`."""
+        """Returns `tp / (tp + fp)`."""
         return counts.precision
 
 
@@ -304,5 +305,5 @@ class Recall(ThresholdMetric):
     true_positives, false_negatives = Part(), Part()
 
     def _of_counts(self, counts: Counts) -> Array:
-        """`tp / (tp + fn)`."""
+        """Returns `tp / (tp + fn)`."""
         return counts.recall

@@ -1,4 +1,4 @@
-"""Metrics by class: F scores, and which class is taken for which."""
+"""Metrics of the counts for each class: F scores and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class FBetaScore(CoreMetric):
         self.threshold = None if threshold is None else above_zero(threshold, "threshold", 1.0)
 
     def _lower(self) -> dict[str, Any]:
-        """The metric as the core reads it."""
+        """Returns one entry of the `metrics` argument of `Program.compile`."""
         return {"kind": "f_score", "thresholds": [] if self.threshold is None else [self.threshold]}
 
     true_positives, false_positives, false_negatives = Part(), Part(), Part()
     intermediate_weights = Part()
 
     def _read(self, state: State) -> dict[str, Array]:
-        """Counts by class, or one for all."""
+        """Returns the counts for each class, or for all classes together."""
         counts = state.reshape(-1, 3)
         if self.average == "micro" and len(counts):
             counts = counts.sum(axis=0)
@@ -63,7 +63,7 @@ class FBetaScore(CoreMetric):
         return dict(zip(names, (tp, fp, fn, tp + fn), strict=True))
 
     def _write(self, state: State, name: str, value: Array) -> None:
-        """Set one of them, all of what is for all classes in the first."""
+        """Sets one of the variables; a value for all classes together goes to the first class."""
         names, counts = list(self._read(state)), state.reshape(-1, 3)
         if self.average == "micro":
             value = np.append(value, np.zeros(len(counts) - 1))
@@ -71,7 +71,7 @@ class FBetaScore(CoreMetric):
         counts[:, min(names.index(name), 2)] = value - counts[:, 0] if last else value
 
     def _compute(self, state: State) -> Any:
-        """The score from weights of true positives, false positives and false negatives by class."""
+        """Returns the score, from sums of weights of true positives, false positives and false negatives for each class."""
         counts = state.reshape(-1, 3)
         if self.average == "micro":
             counts = counts.sum(axis=0, keepdims=True)
@@ -129,10 +129,10 @@ class ConfusionMatrix(CoreMetric):
         self.threshold = real(threshold, "threshold")
 
     def _lower(self) -> dict[str, Any]:
-        """The metric as the core reads it."""
+        """Returns one entry of the `metrics` argument of `Program.compile`."""
         return {"kind": "confusion", "thresholds": [self.threshold]}
 
     def _compute(self, state: State) -> Array:
-        """The matrix (classes, classes)."""
+        """Returns the matrix (classes, classes)."""
         classes = int(np.sqrt(state.size) + 0.5)
         return state.reshape(classes, classes).copy()

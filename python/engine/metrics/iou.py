@@ -1,4 +1,4 @@
-"""Intersection over union: how well the samples taken for a class and those of the class agree."""
+"""Intersection over union of the samples of a class and those that are predicted to be of it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from engine.metrics.base import Metric, register
 
 Array = NDArray[Any]
 
-# A class with fewer samples than this, in weight, is absent, as in Keras.
 _ABSENT = 1e-9
-# Names of the dtypes that Keras' confusion matrix may have, and what `dtype` says then.
+"""A class whose samples have a smaller sum of weights is left out of the mean, as in Keras."""
 _DTYPES = {"int": "int32", "int32": "int32", "float32": "float32"}
+"""Possible arguments `dtype`, and the values of the attribute."""
 
 
 class _IntersectionOverUnion(Metric):
-    """What the metrics have in common: a confusion matrix, classes in rows, what they are taken for in columns.
+    """The base class: a confusion matrix with true classes in rows and predicted classes in columns.
 
     Samples with a class or a prediction outside `[0, num_classes)` are left out.
 
     Args:
-        num_classes: of the matrix.
-        name: the key in logs and histories.
+        num_classes: number of classes.
+        name: name of the metric, which is its key in logs.
         dtype: None, "int" or "float32". Ignored: sample weights are used as they are.
         ignore_class: class index of samples to leave out.
         sparse_y_true: whether targets are class indices; else the class is the largest along `axis`.
@@ -59,7 +59,7 @@ class _IntersectionOverUnion(Metric):
     def update_state(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
-        """Add a batch.
+        """Adds a batch.
 
         Args:
             y_true: class indices, or numbers per class unless `sparse_y_true`.
@@ -84,7 +84,7 @@ class _IntersectionOverUnion(Metric):
         self.total_cm.assign_add(matrix)
 
     def result(self) -> float:
-        """The mean over the classes asked for; 0.0 where none of them was there."""
+        """Returns the mean over the target classes; 0.0 if none of them occurred."""
         counts = np.asarray(self.total_cm)
         both = np.diag(counts)
         either = counts.sum(axis=0) + counts.sum(axis=1) - both
@@ -96,7 +96,7 @@ class _IntersectionOverUnion(Metric):
 
     @property
     def _target_classes(self) -> list[int]:
-        """Whose mean is taken."""
+        """Indices of the classes over which the mean is taken."""
         return list(range(self.num_classes))
 
     def _classes(self, values: ArrayLike, sparse: bool) -> NDArray[np.int64]:
@@ -110,7 +110,7 @@ class _IntersectionOverUnion(Metric):
 
 
 def _spread(sample_weight: ArrayLike | None, classes: Array) -> NDArray[np.float64]:
-    """The weights of `classes` (n, ...), flat."""
+    """Returns one weight for each class index in `classes` (n, ...), as a vector."""
     if sample_weight is None:
         return np.ones(classes.size)
     weights = np.asarray(sample_weight, np.float64)
@@ -137,7 +137,7 @@ class IoU(_IntersectionOverUnion):
     Args:
         num_classes: number of classes.
         target_class_ids: indices of the classes whose mean is returned.
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None, "int" or "float32". Ignored: sample weights are used as they are.
         ignore_class: class index of samples to leave out.
         sparse_y_true: whether targets are class indices; else the class is the largest along `axis`.
@@ -171,7 +171,7 @@ class BinaryIoU(IoU):
     Args:
         target_class_ids: whose mean is taken, 0, 1 or both.
         threshold: predictions of at least this are taken for class 1.
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None, "int" or "float32". Ignored: sample weights are used as they are.
     """
 
@@ -190,7 +190,7 @@ class BinaryIoU(IoU):
     def update_state(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
-        """Add a batch.
+        """Adds a batch.
 
         Args:
             y_true: 0 or 1 for each sample.
@@ -208,7 +208,7 @@ class MeanIoU(_IntersectionOverUnion):
 
     Args:
         num_classes: number of classes.
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None, "int" or "float32". Ignored: sample weights are used as they are.
         ignore_class: class index of samples to leave out.
         sparse_y_true: whether targets are class indices; else the class is the largest along `axis`.
@@ -237,7 +237,7 @@ class OneHotIoU(IoU):
     Args:
         num_classes: number of classes.
         target_class_ids: indices of the classes whose mean is returned.
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None, "int" or "float32". Ignored: sample weights are used as they are.
         ignore_class: class index of samples to leave out.
         sparse_y_pred: whether predictions are class indices.
@@ -263,7 +263,7 @@ class OneHotMeanIoU(MeanIoU):
 
     Args:
         num_classes: number of classes.
-        name: the key in logs and histories.
+        name: name of the metric, which is its key in logs.
         dtype: None, "int" or "float32". Ignored: sample weights are used as they are.
         ignore_class: class index of samples to leave out.
         sparse_y_pred: whether predictions are class indices.

@@ -1,4 +1,4 @@
-"""Sums and means of values that are computed elsewhere, and of functions in NumPy."""
+"""Sums and means of given values, means of NumPy functions, and correlations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.metrics.base import Metric, register
 def _added_up(
     values: ArrayLike, sample_weight: ArrayLike | None, reduce: Callable[..., Any]
 ) -> tuple[float, float]:
-    """The weighted sum of `values`, of which `reduce` makes one for each sample, and the sum of the weights."""
+    """Returns the weighted sum of `values` and the sum of the weights; `reduce` makes one value of those of a sample."""
     array = np.asarray(values, np.float64)
     weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
     if weights is not None:
@@ -61,11 +61,11 @@ class Mean(Metric):
         return Number(self.total / self.count if self.count else 0.0)
 
     def _hold(self, total: float, weight: float) -> None:
-        """Stand where these sums have come, which somebody else has added up.
+        """Sets the state to sums that were added up elsewhere.
 
         Args:
-            total: of the weighted values.
-            weight: of the weights.
+            total: sum of the weighted values.
+            weight: sum of the weights.
         """
         self.total.assign(total)
         self.count.assign(weight)

@@ -1,8 +1,9 @@
-"""The best that one ratio can be where another must be large enough."""
+"""The largest value of one ratio at thresholds where another ratio reaches a given value."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,8 @@ Array = NDArray[Any]
 
 
 class _BestUnder(ThresholdMetric):
-    """The largest value of one ratio over thresholds at which another is large enough."""
+    """The base class: the largest value of one ratio at thresholds where another is large enough."""
 
-    _ratios: ClassVar[tuple[str, str]]
-    """Of the counts: what must be large enough, and what shall be large."""
     _direction = "up"
     true_positives, false_positives, true_negatives, false_negatives = Part(), Part(), Part(), Part()
 
@@ -39,13 +38,17 @@ class _BestUnder(ThresholdMetric):
         self._points = [0.5] if count == 1 else [i / (count - 1) for i in range(count)]
 
     def _lower(self) -> dict[str, Any]:
-        """The metric as the core reads it."""
+        """Returns one entry of the `metrics` argument of `Program.compile`."""
         even = len(self._points) > 1
         return {**super()._lower(), **lower_thresholds(self._points, even)}
 
+    @abstractmethod
+    def _ratios(self, counts: Counts) -> tuple[Array, Array]:
+        """Returns the ratio that must be large enough, and the one to maximise, at each threshold."""
+
     def _of_counts(self, counts: Counts) -> Array:
-        """What shall be large, at each threshold; 0 where what must be large enough isn't."""
-        constrained, wanted = (getattr(counts, name) for name in self._ratios)
+        """Returns the ratio to maximise at each threshold, and 0 where the other is too small."""
+        constrained, wanted = self._ratios(counts)
         return np.where(constrained >= self._least, wanted, 0.0)
 
     def _reduce(self, values: Array) -> float:
@@ -66,8 +69,6 @@ class SensitivityAtSpecificity(_BestUnder):
         dtype: None or "float32".
     """
 
-    _ratios = ("specificity", "recall")
-
     def __init__(  # Keras' signature
         self,
         specificity: float,
@@ -78,6 +79,9 @@ class SensitivityAtSpecificity(_BestUnder):
     ) -> None:
         super().__init__("specificity", specificity, num_thresholds, class_id, name, dtype)
         self.specificity = self._least
+
+    def _ratios(self, counts: Counts) -> tuple[Array, Array]:
+        return counts.specificity, counts.recall
 
 
 @register()
@@ -94,8 +98,6 @@ class SpecificityAtSensitivity(_BestUnder):
         dtype: None or "float32".
     """
 
-    _ratios = ("recall", "specificity")
-
     def __init__(  # Keras' signature
         self,
         sensitivity: float,
@@ -106,6 +108,9 @@ class SpecificityAtSensitivity(_BestUnder):
     ) -> None:
         super().__init__("sensitivity", sensitivity, num_thresholds, class_id, name, dtype)
         self.sensitivity = self._least
+
+    def _ratios(self, counts: Counts) -> tuple[Array, Array]:
+        return counts.recall, counts.specificity
 
 
 @register()
@@ -122,8 +127,6 @@ class PrecisionAtRecall(_BestUnder):
         dtype: None or "float32".
     """
 
-    _ratios = ("recall", "precision")
-
     def __init__(  # Keras' signature
         self,
         recall: float,
@@ -134,6 +137,9 @@ class PrecisionAtRecall(_BestUnder):
     ) -> None:
         super().__init__("recall", recall, num_thresholds, class_id, name, dtype)
         self.recall = self._least
+
+    def _ratios(self, counts: Counts) -> tuple[Array, Array]:
+        return counts.recall, counts.precision
 
 
 @register()
@@ -150,8 +156,6 @@ class RecallAtPrecision(_BestUnder):
         dtype: None or "float32".
     """
 
-    _ratios = ("precision", "recall")
-
     def __init__(  # Keras' signature
         self,
         precision: float,
@@ -162,3 +166,6 @@ class RecallAtPrecision(_BestUnder):
     ) -> None:
         super().__init__("precision", precision, num_thresholds, class_id, name, dtype)
         self.precision = self._least
+
+    def _ratios(self, counts: Counts) -> tuple[Array, Array]:
+        return counts.precision, counts.recall

@@ -1,4 +1,4 @@
-"""What metrics keep from batch to batch, as scripts read and assign it."""
+"""The state of metrics, as variables that a script reads and assigns."""
 
 from __future__ import annotations
 
@@ -39,33 +39,33 @@ class Variable(StoredArray):
         return f"Variable({self.value!r})"
 
 
-class AddedUp(Protocol):
-    """A metric that the core adds up."""
+class HasParts(Protocol):
+    """A metric whose state in the core consists of several of Keras' variables."""
 
     name: str
 
     def _parts(self) -> dict[str, Array]:
-        """What has been added up, by the names of its variables."""
+        """Returns the values of the variables by name."""
 
     def _set_part(self, name: str, value: Array) -> None:
-        """Go on from `value` for one of them."""
+        """Sets one of the variables."""
 
 
 class StatePart(Variable):
-    """What one variable of Keras' holds, in the state of a metric that the core adds up.
+    """A variable that Keras has, as a view of the state that the core adds up.
 
     Args:
-        metric: whose state it is in.
+        metric: the metric with the state.
         name: name of the variable.
     """
 
-    def __init__(self, metric: AddedUp, name: str) -> None:
+    def __init__(self, metric: HasParts, name: str) -> None:
         super().__init__(np.zeros(()), name)
         self._metric = metric
 
     @property
     def path(self) -> str:
-        """Of metric and variable, such as "auc/true_positives"."""
+        """Names of metric and variable, such as "auc/true_positives"."""
         return f"{self._metric.name}/{self.name}"
 
     @property
@@ -74,12 +74,12 @@ class StatePart(Variable):
         return np.array(self._metric._parts()[self.name])
 
     def assign(self, value: ArrayLike) -> None:
-        """Become `value`, which is broadcast to the shape; what other variables tell of the same rows follows."""
+        """Sets the variable to `value`, which is broadcast to its shape, and variables that depend on it."""
         self._metric._set_part(self.name, np.broadcast_to(np.asarray(value, float), self.shape))
 
 
 class Part:
-    """An attribute: the variable of its name, or of `name`."""
+    """An attribute of a metric: the variable with the name of the attribute, or with `name`."""
 
     def __init__(self, name: str = "") -> None:
         self._name = name
