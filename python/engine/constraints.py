@@ -23,7 +23,7 @@ class Constraint(Spec):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if overrides(cls, "__call__"):
-            cls._lower = Constraint._lower  # type: ignore[method-assign] # leaves it to Python
+            cls._lower = Constraint._lower  # type: ignore[method-assign] # so that Python computes it
 
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
         """Returns the array `w` changed so that it satisfies the constraint."""
@@ -31,11 +31,11 @@ class Constraint(Spec):
 
     @property
     def _is_custom(self) -> bool:
-        """Whether the core leaves it to Python."""
+        """Whether Python applies the constraint, because the core doesn't know it."""
         return type(self)._lower is Constraint._lower
 
     def _lower(self, rank: int) -> dict[str, Any]:
-        """The constraint as the core reads it, for an array with `rank` axes."""
+        """Returns the constraint as the core reads it, for an array with `rank` axes."""
         del rank
         return {"kind": "host"}
 
@@ -52,22 +52,21 @@ class NonNeg(Constraint):
         return np.asarray(np.maximum(np.asarray(w), 0))
 
     def _lower(self, rank: int) -> dict[str, Any]:
-        """One of the core's own."""
         del rank
         return {"kind": "non_negative"}
 
 
 class _Norm(Constraint, ABC):
-    """A constraint on Euclidean norms over `axis`, which a subclass sets."""
+    """The base class of constraints on Euclidean norms over `axis`."""
 
     axis: Axis
 
     @abstractmethod
     def _limits(self) -> tuple[float, float, float]:
-        """Low, high and rate of `rate * clip(norm, low, high) + (1 - rate) * norm`."""
+        """Returns low, high and rate of the target norm `rate * clip(norm, low, high) + (1 - rate) * norm`."""
 
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
-        """Returns `w * target / (1e-7 + norm)`, where `target` is the norm that the constraint asks for."""
+        """Returns `w * target / (1e-7 + norm)` with the target norm of the constraint."""
         array = np.asarray(w)
         axis = self.axis if self.axis is None or isinstance(self.axis, int) else tuple(self.axis)
         norms = np.sqrt(np.sum(np.square(array), axis=axis, keepdims=True))
@@ -76,7 +75,7 @@ class _Norm(Constraint, ABC):
         return np.asarray(array * (wanted / (EPSILON + norms)), array.dtype)
 
     def _lower(self, rank: int) -> dict[str, Any]:
-        """Over which axes, and the limits; ValueError for axes that the array doesn't have."""
+        """Returns the constraint as the core reads it; ValueError for axes that the array doesn't have."""
         low, high, rate = self._limits()
         return {"kind": "norm", "over": _over(self.axis, rank), "low": low, "high": high, "rate": rate}
 
@@ -140,13 +139,13 @@ class MinMaxNorm(_Norm):
 
 
 class _Function(Constraint):
-    """A function of one's own as a constraint."""
+    """A function of the user as a constraint."""
 
     def __init__(self, function: Callable[[Any], ArrayLike]) -> None:
         self.function = function
 
     def _serialized(self) -> dict[str, Any]:
-        """The function's name."""
+        """Returns the description of the function by its name."""
         return described(self.function, "function", getattr(self.function, "__name__", ""))
 
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
@@ -154,9 +153,10 @@ class _Function(Constraint):
 
 
 def of_a_row(constraint: Constraint | None, shape: Shape) -> Constraint | None:
-    """`constraint` for an array that the core keeps as one row, whatever its `shape`.
+    """Returns the constraint for an array of any `shape` that the core stores as one row.
 
-    Where there is a norm for each part of it, whose bounds the core doesn't know, the computation is Python's.
+    If the constraint limits the norms of several parts of the array, which the core can't tell in that row, Python
+    applies it.
     """
     if (
         constraint is None
@@ -192,6 +192,7 @@ __all__ = [
 
 
 def _checked(axis: Axis) -> Axis:
+    """Returns `axis` as an int, a list of ints, or None."""
     if axis is None:
         return None
     if isinstance(axis, Sequence):
@@ -200,7 +201,7 @@ def _checked(axis: Axis) -> Axis:
 
 
 def _over(axis: Axis, rank: int) -> str:
-    """What there is a norm of each of, in the core's words."""
+    """Returns what each norm is of in the words of the core: a "row", a "column", or "all" of the array."""
     axes = list(range(rank)) if axis is None else [axis] if isinstance(axis, int) else list(axis)
     if any(not -rank <= one < rank for one in axes):
         there = f"which are {text_of_axes(rank)}" if rank else "but a single number has none"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,9 +22,9 @@ class Regularizer(Spec):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if overrides(cls, "__call__"):
-            cls._lower = Regularizer._lower  # type: ignore[method-assign] # leaves it to Python
-            if "gradient" not in vars(cls):  # a base class' is the derivative of another penalty
-                cls.gradient = Regularizer.gradient  # type: ignore[method-assign] # asks for one
+            cls._lower = Regularizer._lower  # type: ignore[method-assign] # so that Python computes it
+            if "gradient" not in vars(cls):  # that of the base class belongs to another penalty
+                cls.gradient = Regularizer.gradient  # type: ignore[method-assign] # which raises an error
 
     def __call__(self, x: ArrayLike) -> float:
         """Returns the penalty on the array `x`."""
@@ -38,11 +38,11 @@ class Regularizer(Spec):
 
     @property
     def _is_custom(self) -> bool:
-        """Whether the core leaves it to Python."""
+        """Whether Python computes the penalty, because the core doesn't know it."""
         return type(self)._lower is Regularizer._lower
 
     def _lower(self, weight: str) -> dict[str, Any]:
-        """The fields of a core operation that penalise its weight `weight`."""
+        """Returns the fields of a core operation for a penalty on its weight `weight`, such as "kernel"."""
         return {f"{weight}_host_penalty": True}
 
 
@@ -50,7 +50,7 @@ _registry: Registry[Regularizer] = Registry("regularizer", Regularizer)
 
 
 class _Elementwise(Regularizer):
-    """L1 and L2 penalty, `l1 * sum(abs(x)) + l2 * sum(x**2)`."""
+    """The base class of L1 and L2 penalties, `l1 * sum(abs(x)) + l2 * sum(x**2)`."""
 
     l1: float = 0.0
     l2: float = 0.0
@@ -61,12 +61,11 @@ class _Elementwise(Regularizer):
         return float(self.l1 * np.sum(np.abs(array)) + self.l2 * np.sum(np.square(array)))
 
     def gradient(self, x: ArrayLike) -> Array:
-        """`l1 * sign(x) + 2 * l2 * x`, where the sign of 0 counts as 1, as in JAX."""
+        """Returns `l1 * sign(x) + 2 * l2 * x`, with 1 as the sign of 0, as in JAX."""
         array = np.asarray(x, np.float64)
         return np.asarray(self.l1 * np.where(array < 0, -1.0, 1.0) + 2 * self.l2 * array)
 
     def _lower(self, weight: str) -> dict[str, Any]:
-        """Two factors."""
         return {f"{weight}_l1": self.l1, f"{weight}_l2": self.l2}
 
 
@@ -140,11 +139,10 @@ class OrthogonalRegularizer(Regularizer):
         return np.asarray(slope if self.mode == "rows" else slope.T)
 
     def _lower(self, weight: str) -> dict[str, Any]:
-        """The factor, and whether it is about columns."""
         return {f"{weight}_orthogonal": self.factor, f"{weight}_orthogonal_columns": self.mode == "columns"}
 
     def _units(self, inputs: ArrayLike) -> tuple[Array, Array]:
-        """Rows of norm 1 and the norms that they had."""
+        """Returns the rows (or columns) scaled to norm 1, and their norms."""
         array = np.asarray(inputs, np.float64)
         if array.ndim != 2:  # noqa: PLR2004 # a matrix
             msg = f"`inputs` must be a matrix, got shape {array.shape}"
@@ -154,32 +152,41 @@ class OrthogonalRegularizer(Regularizer):
         return rows / norms, norms
 
     def _scale(self, size: int) -> float:
+        """Returns the factor of the sum over all pairs of `size` rows."""
         pairs = size * (size - 1) / 2
-        return self.factor / 2 / pairs if pairs else 0.0  # Keras' 0 / 0 is no number
+        return self.factor / 2 / pairs if pairs else 0.0  # Keras returns NaN for a single row
+
+
+@runtime_checkable
+class _Differentiable(Protocol):
+    """A function with its derivative as an attribute."""
+
+    def gradient(self, x: Any) -> ArrayLike:
+        """Returns the gradient of the penalty with respect to `x`, in its shape."""
 
 
 class _Function(Regularizer):
-    """A function of one's own as a regularizer; its derivative is its attribute `gradient`."""
+    """A function of the user as a regularizer; training needs its derivative as the attribute `gradient`."""
 
     def __init__(self, function: Callable[[Any], float]) -> None:
         self.function = function
 
     def _serialized(self) -> dict[str, Any]:
-        """The function's name."""
+        """Returns the description of the function by its name."""
         return described(self.function, "function", getattr(self.function, "__name__", ""))
 
     def __call__(self, x: ArrayLike) -> float:
         return float(self.function(x))
 
     def gradient(self, x: ArrayLike) -> NDArray[Any]:
-        derivative = getattr(self.function, "gradient", None)
-        if derivative is None:
+        function: object = self.function
+        if not isinstance(function, _Differentiable):
             msg = (
                 f"the regularizer {self.function!r} needs an attribute `gradient`, a function of the weights that "
                 "returns the derivative of the penalty by each of them"
             )
             raise TypeError(msg)
-        return np.asarray(derivative(x))
+        return np.asarray(function.gradient(x))
 
 
 l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer

@@ -283,7 +283,7 @@ class Compiled:
             if in_sums is not None:
                 in_sums._take(state := np.array(next(states)), self._width)
                 if not own_result:
-                    values.append(in_sums._compute(state))
+                    values.append(in_sums._compute(state))  # type: ignore[arg-type] # as in Keras
                     continue
             result = np.asarray(metric.result())
             values.append(float(result) if result.size == 1 else result)  # type: ignore[arg-type] # as in Keras

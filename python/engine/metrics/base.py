@@ -15,7 +15,7 @@ from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import Number
 from engine._data.target_shapes import class_indices_like, like_predictions
-from engine.metrics.variables import Array, Part, State, StatePart, Variable
+from engine.metrics.variables import Array, Part, Result, State, StatePart, Variable
 
 
 class Metric(Spec):
@@ -288,7 +288,7 @@ class CoreMetric(Metric, ABC):
         return self._wants_indices == indices or (indices and self._reads_indices)
 
     @abstractmethod
-    def _compute(self, state: State) -> Any:
+    def _compute(self, state: State) -> Result:
         """Returns the result for `state`."""
 
     def _lower(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from engine._base.checks import LOWEST, choice, flag, integer, real
 from engine._base.cpp import Float32
 from engine.losses.base import FunctionLoss, last_axis
 from engine.metrics.base import CoreMetric, MeanOfRows, register
-from engine.metrics.variables import Part, State
+from engine.metrics.variables import Array, Part, Result, State
 
 
 class LossMetric(MeanOfRows):
@@ -283,19 +283,19 @@ class R2Score(CoreMetric):
         state = np.array([*np.concatenate([column[:-1] for column in columns]), rows])
         self._take(state if self._state is None else self._state + state, predictions.shape[1])
 
-    def _read(self, state: State) -> dict[str, Any]:
+    def _read(self, state: State) -> dict[str, Array]:
         """Returns the number of samples, and the sums for each output."""
         sums = dict(zip(_SUMS, state[:-1].reshape(-1, len(_SUMS)).T, strict=True))
         return {"num_samples": state[-1], "squared_sum": sums.pop("squared_sum"), **sums}
 
-    def _write(self, state: State, name: str, value: Any) -> None:
+    def _write(self, state: State, name: str, value: Array) -> None:
         """Sets one of the variables."""
         if name == "num_samples":
             state[-1] = value
         else:
             state[:-1].reshape(-1, len(_SUMS))[:, _SUMS.index(name)] = value
 
-    def _compute(self, state: State) -> Any:
+    def _compute(self, state: State) -> Result:
         """Returns the score, from the sums of w y, w y**2, w (y - p)**2 and w for each output."""
         total, squares, residual, weight = state[:-1].reshape(-1, len(_SUMS)).T
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -303,14 +303,15 @@ class R2Score(CoreMetric):
             scores = 1 - residual / variation
         scores = np.where(np.isinf(scores), 0.0, scores)
         if self.class_aggregation == "uniform_average":
-            score: Any = float(scores.mean())
+            score: Result = float(scores.mean())
         elif self.class_aggregation == "variance_weighted_average":
             score = float((variation * scores).sum() / variation.sum())
         else:
             score = scores
         return self._adjusted(score, float(state[-1]))
 
-    def _adjusted(self, score: Any, samples: float) -> Any:
+    def _adjusted(self, score: Result, samples: float) -> Result:
+        """Returns the score adjusted for the number of independent predictors."""
         if self.num_regressors == 0:
             return score
         if self.num_regressors >= samples - 1:

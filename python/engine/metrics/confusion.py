@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import WrongTypeError, integer, reals
 from engine._base.cpp import Float32
 from engine.metrics.base import CoreMetric, register
-from engine.metrics.variables import Part, State
+from engine.metrics.variables import Part, Result, State
 
 Array = NDArray[Any]
 
@@ -155,7 +155,7 @@ class ThresholdMetric(CoreMetric, ABC):
         points = lower_thresholds(self._points, evenly_distributed(self._points))
         return {**points, "top_k": self.top_k or 0, "column": column}
 
-    def _prepared(self, y_true: Any, y_pred: Any) -> tuple[Float32, Array]:
+    def _prepared(self, y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Float32, Array]:
         if self.top_k is not None and np.ndim(y_pred) == 1:  # the outputs of one sample, as in Keras
             y_true, y_pred = np.reshape(y_true, (1, -1)), np.reshape(y_pred, (1, -1))
         return super()._prepared(y_true, y_pred)
@@ -177,13 +177,13 @@ class ThresholdMetric(CoreMetric, ABC):
     def _of_single_outputs(self) -> dict[str, Any]:
         return {**self._lower(), "top_k": 0}
 
-    def _compute(self, state: State) -> Any:
+    def _compute(self, state: State) -> Result:
         """Returns one number, or one per threshold."""
         return self._reduce(
             self._of_counts(Counts(*(count[0] for count in counts_above(state, self._points))))
         )
 
-    def result(self) -> Any:
+    def result(self) -> Result:
         """Returns the metric over all batches since `reset_state`."""
         return self._compute(np.zeros(self._state_size) if self._state is None else self._state)
 
@@ -205,7 +205,7 @@ class ThresholdMetric(CoreMetric, ABC):
     def _of_counts(self, counts: Counts) -> Array:
         """Returns the value at each threshold."""
 
-    def _reduce(self, values: Array) -> Any:
+    def _reduce(self, values: Array) -> Result:
         """Returns the result, given the values at the thresholds."""
         return float(values[0]) if len(self._points) == 1 else values
 

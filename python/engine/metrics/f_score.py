@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine._base.checks import EPSILON, above_zero, choice, real
 from engine.metrics.base import CoreMetric, register
-from engine.metrics.variables import Part, State
+from engine.metrics.variables import Part, Result, State
 
 Array = NDArray[Any]
 
@@ -70,7 +70,7 @@ class FBetaScore(CoreMetric):
         last = names.index(name) == len(names) - 1
         counts[:, min(names.index(name), 2)] = value - counts[:, 0] if last else value
 
-    def _compute(self, state: State) -> Any:
+    def _compute(self, state: State) -> Result:
         """Returns the score, from sums of weights of true positives, false positives and false negatives for each class."""
         counts = state.reshape(-1, 3)
         if self.average == "micro":

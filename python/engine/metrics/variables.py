@@ -11,6 +11,8 @@ from engine._base.tensor_like import StoredArray
 
 Array = NDArray[Any]
 State = NDArray[np.float64]
+Result = float | Array
+"""What the core's metrics return: one number, or one for each class, output or threshold."""
 
 
 class Variable(StoredArray):

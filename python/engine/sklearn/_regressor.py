@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from engine._base.cpp import Float32
+from engine.callbacks import Callback
 from engine.sklearn._estimator import DTYPES, KnownLabels, Perceptron, is_stochastic
 from engine.sklearn._samples import Array, Encoded
 
@@ -96,18 +98,18 @@ class MLPRegressor(RegressorMixin, Perceptron):
     def __init__(
         self,
         loss: str = "squared_error",
-        hidden_layer_sizes: Any = (100,),
+        hidden_layer_sizes: int | Sequence[int] = (100,),
         activation: str = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
-        batch_size: Any = "auto",
+        batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
         verbose: bool = False,
         warm_start: bool = False,
@@ -120,9 +122,9 @@ class MLPRegressor(RegressorMixin, Perceptron):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        dropout: Any = 0.0,
-        callbacks: Any = None,
-        validation_data: Any = None,
+        dropout: float | Sequence[float] = 0.0,
+        callbacks: Sequence[Callback] | None = None,
+        validation_data: Sequence[Any] | None = None,
     ) -> None:
         given = dict(locals())
         del given["self"]

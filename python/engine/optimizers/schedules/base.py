@@ -1,4 +1,4 @@
-"""What every schedule is: a learning rate for each step."""
+"""The base classes of learning rate schedules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LearningRateSchedule(Spec, ABC):
         """Returns the learning rate of step `step`, counted from 0."""
 
     def _rates(self, first: int, count: int) -> NDArray[np.float64]:
-        """The learning rates of steps `first` to `first + count`, float64 (count,).
+        """Returns the learning rates of steps `first` to `first + count`, float64 (count,).
 
         Raises:
             TypeError: if the schedule returns something that is no number.
@@ -69,11 +69,11 @@ deserialize = registry.deserialize
 
 
 class Formula(LearningRateSchedule):
-    """A schedule that gives many steps at once. A subclass stores `name` and overrides `_values`."""
+    """The base class of schedules that compute many steps at once. Subclasses store `name` and define `_values`."""
 
     @abstractmethod
     def _values(self, steps: Doubles) -> Doubles:
-        """Learning rates of `steps`."""
+        """Returns the learning rates of `steps`, in their shape."""
 
     def __call__(self, step: ArrayLike) -> Any:
         """Returns the learning rate of step `step`, counted from 0: a float, or an array for an array of steps."""
@@ -81,12 +81,12 @@ class Formula(LearningRateSchedule):
         return values if np.ndim(step) else float(values)
 
     def _rates(self, first: int, count: int) -> NDArray[np.float64]:
-        """The learning rates of steps `first` to `first + count`, float64 (count,)."""
-        if type(self).__call__ is not Formula.__call__:  # a subclass with a formula of its own
+        """Returns the learning rates of steps `first` to `first + count`, float64 (count,)."""
+        if type(self).__call__ is not Formula.__call__:  # a subclass of the user
             return super()._rates(first, count)
         return self._values(np.arange(first, first + count, dtype=np.float64))
 
 
 def number(value: object) -> object:
-    """`value`, or what it holds if it is an array of one number."""
+    """Returns `value`, or the number in it if it is an array of one number."""
     return value.item() if isinstance(value, (np.ndarray, np.generic)) and value.size == 1 else value

@@ -1,4 +1,4 @@
-"""Schedules made of cosine waves."""
+"""Schedules that follow a cosine."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class CosineDecayRestarts(Formula):
         return self.initial_learning_rate * ((1.0 - self.alpha) * wave + self.alpha)
 
     def _periods(self, last: float) -> tuple[Doubles, Doubles]:
-        """First steps and lengths of the periods up to step `last`.
+        """Returns first steps and lengths of the periods up to step `last`.
 
         Added up one by one: exact for whole numbers, where Keras' logarithms may miss a restart by a step.
         """

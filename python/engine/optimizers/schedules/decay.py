@@ -1,4 +1,4 @@
-"""Schedules that fall steadily: exponentials, fractions, stairs and powers."""
+"""Schedules that decay exponentially, inversely, in steps or polynomially."""
 
 from __future__ import annotations
 
