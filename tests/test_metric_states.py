@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import engine as keras
 from engine import _core, config, metrics
-from engine.metrics.base import CoreMetric
+from engine.metrics.metric import CoreMetric
 
 Array = NDArray[Any]
 

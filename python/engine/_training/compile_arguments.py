@@ -21,10 +21,10 @@ from engine._base.registered_objects import overrides
 from engine._data.given_targets import Form, mask_of_batch, masked_weights, weights_of_batch
 from engine._training.penalties_and_constraints import answer
 from engine.callbacks.base import Logs
-from engine.losses.base import REDUCTIONS, FunctionLoss
 from engine.losses.custom import HostLoss, no_loss
 from engine.losses.custom import for_training as loss_for_training
-from engine.metrics.base import CoreMetric, in_core
+from engine.losses.loss import REDUCTIONS, FunctionLoss
+from engine.metrics.metric import CoreMetric, in_core
 from engine.optimizers.optimizer import registry as optimizer_registry
 from engine.optimizers.variables import Tracked
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from engine._base.lazy_imports import on_first_use
 from engine._base.spec import deserialize_any, registered_or_same, serialize_any
-from engine.losses.base import FunctionLoss, Loss, registry
 from engine.losses.circle import Circle, circle
 from engine.losses.crossentropy import (
     BinaryCrossentropy,
@@ -29,6 +28,7 @@ from engine.losses.focal import (
     dice,
     tversky,
 )
+from engine.losses.loss import FunctionLoss, Loss, registry
 from engine.losses.margin import (
     CategoricalHinge,
     Hinge,

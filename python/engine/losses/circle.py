@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import flag, real
 from engine._base.cpp import Float32, matmul
 from engine._base.elementary import exp, log
-from engine.losses.base import BatchLoss, register
+from engine.losses.loss import BatchLoss, register
 
 Doubles = NDArray[np.float64]
 

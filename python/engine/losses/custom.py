@@ -13,7 +13,7 @@ from engine._base.host_steps import LossStep
 from engine._base.spec import registered_or_same, snake_case
 from engine._data.given_targets import Form, mask_of_batch, masked_weights, weights_of_batch
 from engine._data.target_shapes import aligned
-from engine.losses.base import REDUCTIONS, BatchLoss, Loss, registry
+from engine.losses.loss import REDUCTIONS, BatchLoss, Loss, registry
 
 Array = NDArray[Any]
 NumPyFormula = Callable[[Array, Array], Any]

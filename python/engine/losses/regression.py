@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from engine._base.checks import real
 from engine._base.cpp import Float32
 from engine._data.target_shapes import paired
-from engine.losses.base import FunctionLoss, by_rows, formula, last_axis, mean_by_rows, register
+from engine.losses.loss import FunctionLoss, by_rows, formula, last_axis, mean_by_rows, register
 
 
 def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:

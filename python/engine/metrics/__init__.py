@@ -53,7 +53,6 @@ from engine.metrics.accuracy import (
     top_k_categorical_accuracy,
 )
 from engine.metrics.auc import AUC
-from engine.metrics.base import Metric, registry
 from engine.metrics.by_loss import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -82,6 +81,7 @@ from engine.metrics.confusion import (
 )
 from engine.metrics.f_score import ConfusionMatrix, F1Score, FBetaScore
 from engine.metrics.iou import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
+from engine.metrics.metric import Metric, registry
 from engine.metrics.reductions import (
     ConcordanceCorrelation,
     Mean,

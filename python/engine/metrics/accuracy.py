@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from engine._base.checks import flag, integer, real
 from engine._base.cpp import Float32
 from engine._data.target_shapes import class_indices_like, paired
-from engine.losses.base import by_rows
-from engine.metrics.base import MeanOfRows, Metric, register, row_weights
+from engine.losses.loss import by_rows
+from engine.metrics.metric import MeanOfRows, Metric, register, row_weights
 
 
 def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5) -> Float32:

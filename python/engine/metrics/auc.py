@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import choice, flag, integer, real, reals
 from engine._base.cpp import Float32
-from engine.metrics.base import CoreMetric, Metric, register
 from engine.metrics.confusion import (
     COUNTED,
     MOST_THRESHOLDS,
@@ -21,6 +20,7 @@ from engine.metrics.confusion import (
     ratio,
     set_count,
 )
+from engine.metrics.metric import CoreMetric, Metric, register
 from engine.metrics.variables import Part, State
 
 Array = NDArray[Any]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import WrongTypeError, integer, reals
 from engine._base.cpp import Float32
-from engine.metrics.base import CoreMetric, register
+from engine.metrics.metric import CoreMetric, register
 from engine.metrics.variables import Part, Result, State
 
 Array = NDArray[Any]

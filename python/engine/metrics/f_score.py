@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import EPSILON, above_zero, choice, real
-from engine.metrics.base import CoreMetric, register
+from engine.metrics.metric import CoreMetric, register
 from engine.metrics.variables import Part, Result, State
 
 Array = NDArray[Any]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import EPSILON, LOWEST, choice, flag, integer, integers, real
 from engine._base.tensor_like import Number
-from engine.metrics.base import Metric, register
+from engine.metrics.metric import Metric, register
 
 Array = NDArray[Any]
 

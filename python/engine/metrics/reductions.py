@@ -12,7 +12,7 @@ from engine._base.checks import EPSILON, LOWEST, integer, require
 from engine._base.cpp import Float32
 from engine._base.tensor_like import Number
 from engine._data.target_shapes import paired
-from engine.metrics.base import Metric, register
+from engine.metrics.metric import Metric, register
 
 
 def _added_up(

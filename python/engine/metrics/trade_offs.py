@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import integer, real
-from engine.metrics.base import register
 from engine.metrics.confusion import MOST_THRESHOLDS, Counts, ThresholdMetric, lower_thresholds
+from engine.metrics.metric import register
 from engine.metrics.variables import Part
 
 Array = NDArray[Any]

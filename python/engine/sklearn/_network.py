@@ -11,7 +11,7 @@ from engine import layers, losses, metrics, optimizers, regularizers
 from engine._base.cpp import Float32
 from engine._base.locks import Lock
 from engine.losses import Loss
-from engine.losses.base import FunctionLoss
+from engine.losses.loss import FunctionLoss
 from engine.models import Sequential
 from engine.sklearn._samples import Array, Encoded
 
