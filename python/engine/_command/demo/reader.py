@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from engine import layers, losses, optimizers
+from engine import activations, layers, losses, optimizers
 from engine._base.locks import Lock
 from engine.layers.core import named_leaves
 from engine.models import Sequential
@@ -126,10 +126,8 @@ class Reader:
         """Read a drawing, (height, width), 255 for ink."""
         image = like_mnist(drawing)
         x = (image * np.float32(self._ink)).reshape(1, *self._sample)
-        outputs = self._model.predict(x, verbose=0)[0].astype(np.float64)
-        if self._from_logits:
-            outputs = np.exp(outputs - outputs.max())
-        probabilities = (outputs / outputs.sum()).astype(np.float32)
+        outputs = self._model.predict(x, verbose=0)[0]
+        probabilities = activations.softmax(outputs) if self._from_logits else outputs / outputs.sum()
         return Reading(image, probabilities, self.attribution(x, int(probabilities.argmax())))
 
     def attribution(self, x: Float32, digit: int) -> Float32:
