@@ -1,4 +1,4 @@
-// Blocks of padded rows, a vector at a time.
+// Loops over a block of a matrix with padded rows, one vector at a time.
 #pragma once
 #include "kernels/simd.h"
 #include "kernels/table.h"

@@ -1,4 +1,5 @@
-// What weights are made to be after a step, in Keras' formulas.
+// Constraints of weights, which are applied after each step: nonnegative weights, and limits of the norms of columns,
+// rows or the whole matrix, in Keras' formulas.
 #pragma once
 #include "kernels/blocks.h"
 #include "kernels/sums.h"
@@ -15,7 +16,7 @@ void non_negative(const WeightBlock& op) {
   });
 }
 
-/// What to multiply by for the norm to be `rate clip(norm, low, high) + (1 - rate) norm`.
+/// The factor that makes the norm `rate clip(norm, low, high) + (1 - rate) norm`.
 inline float norm_factor(double squares, const NormLimits& limits) {
   const double norm = __builtin_sqrt(squares);
   const double clipped = norm < limits.low ? limits.low : norm > limits.high ? limits.high : norm;

@@ -2,7 +2,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/fill.h"
 #include "kernels/gather.h"
-#include "kernels/record.h"
+#include "kernels/sparse_row_encoding.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

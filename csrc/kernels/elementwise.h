@@ -1,4 +1,5 @@
-// Everything else that touches each element once: dropout, transposes, looking for what is not finite.
+// Kernels that visit each element once: products and sums, dropout, transposition, the search for values that are not
+// finite, exp and log.
 #pragma once
 #include <type_traits>
 

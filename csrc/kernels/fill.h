@@ -8,7 +8,7 @@ void fill_products(KernelTable& table);
 void fill_weights(KernelTable& table);
 void fill_learning(KernelTable& table);
 void fill_general_products(KernelTable& table);
-void fill_rows(KernelTable& table);
+void fill_losses(KernelTable& table);
 void fill_activations(KernelTable& table);
 void fill_elements(KernelTable& table);
 void fill_layers(KernelTable& table);

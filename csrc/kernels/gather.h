@@ -1,4 +1,4 @@
-// Rows of the data set on their way into a batch: read where they lie, or converted.
+// Copies rows of the data set, which may be shuffled, into a batch of floats: x = float32(value) scale + offset.
 #pragma once
 #include <type_traits>
 
@@ -13,7 +13,7 @@ ENGINE_INLINE const T* source_row(const void* data, int64_t stride, const int32_
   return static_cast<const T*>(data) + (order ? order[sample] : sample) * stride;
 }
 
-/// Asks for all lines of a row, which may begin anywhere in the first of them.
+/// Prefetches all cache lines of a row, which may begin anywhere in its first line.
 template <int Locality, class T>
 ENGINE_INLINE void prefetch_row(const T* row, int64_t k) {
   constexpr int64_t kPerLine = 64 / sizeof(T);
@@ -37,11 +37,12 @@ ENGINE_INLINE void convert(const T* __restrict in, float* __restrict out, int64_
   }
 }
 
+/// x (rows, k) = the rows, converted; prefetches the rows that the next call reads.
 template <class T>
 void gather(const Gather& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const T* in = source_row<T>(op.data, op.stride, op.order, op.first + b);
-    // Shuffled rows come from main memory; asked for one batch ahead, they are in the L2 cache when needed.
+    // Shuffled rows come from main memory. Prefetched one batch ahead, they are in the L2 cache when they are needed.
     if (const int64_t ahead = op.next + b; op.order && ahead < op.samples) {
       prefetch_row<2>(source_row<T>(op.data, op.stride, op.order, ahead), op.k);
     }
@@ -49,6 +50,7 @@ void gather(const Gather& op) {
   }
 }
 
+/// The same from rows in CSR form, whose zeros become `offset`.
 void gather_compressed(const GatherCompressed& op) {
   const CompressedBatch& in = *op.batch;
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {

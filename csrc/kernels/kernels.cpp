@@ -13,7 +13,7 @@ void fill_table(KernelTable& table) {
   fill_weights(table);
   fill_learning(table);
   fill_general_products(table);
-  fill_rows(table);
+  fill_losses(table);
   fill_activations(table);
   fill_elements(table);
   fill_layers(table);

@@ -1,4 +1,5 @@
-// The part of the door that belongs to layers which are no products; apart, since these are many and change often.
+// The kernels of layers that are not products: their argument structs and their table. Other rooms reach them through
+// KernelTable::layers.
 #pragma once
 #include <cstdint>
 
@@ -6,8 +7,8 @@
 
 namespace engine {
 
-/// y (rows, count) = x (rows, ...) [:, from], 0 where `from` is -1; backward dx (rows, columns) from dy (rows, count),
-/// with x = dy and y = dx
+/// y (rows, count) = x (rows, ...) [:, from], 0 where `from` is -1. Backward: x = dy (rows, count) and
+/// y = dx (rows, columns).
 struct Take {
   const float* x;
   int64_t ldx;
@@ -18,7 +19,7 @@ struct Take {
   Range rows;
 };
 
-/// y (rows, columns) random; see noise.h for what each function makes of the numbers
+/// y (rows, columns) of random numbers; noise.h says of which distribution.
 struct Noise {
   float* y;
   int64_t ld;
@@ -31,13 +32,13 @@ struct Noise {
   float mean, scale;
 };
 
-/// 1 for each of the rows (samples, groups) that counts, else 0; null where all do.
+/// A mask of rows (samples, groups): nonzero for each row that statistics include; null where they include all.
 struct CountedRows {
   const float* values;
   int64_t ld, groups;
 };
 
-/// mean, variance (columns,) of the rows of x (rows, columns) that count
+/// mean and variance (columns,) of x (rows, columns), over the rows that the mask includes
 struct ColumnStatistics {
   const float* x;
   int64_t ld;
@@ -46,12 +47,12 @@ struct ColumnStatistics {
   Range rows, columns;
 };
 
-/// What numbers are multiplied by: 1 / sqrt(variance + epsilon), 1 / max(sqrt(variance), epsilon), or the inverse of
-/// that
+/// The factor that standardizes: 1 / sqrt(variance + epsilon), 1 / max(sqrt(variance), epsilon), or the inverse of the
+/// latter.
 enum class Spread { kVariance, kDeviation, kInverse };
 
-/// y = factor (x - mean), or with kInverse factor x + mean. Backward: x = dy, y = dx, `saved` = y or null, and
-/// `counted` what the statistics are of
+/// y = factor (x - mean), or with kInverse factor x + mean. Backward: x = dy and y = dx; `saved` = y, or null where
+/// mean and variance are constants; `counted` is the mask of the rows whose statistics they are.
 struct StandardizeColumns {
   const float* x;
   const float* saved;
@@ -64,7 +65,7 @@ struct StandardizeColumns {
   Range rows, columns;
 };
 
-/// Bounds of what a batch's numbers are multiplied by and moved by.
+/// Batch renormalization keeps r within [rmin, rmax] and d within [-dmax, dmax].
 struct CorrectionLimits {
   float rmin, rmax, dmax;
 };
@@ -72,7 +73,8 @@ struct CorrectionLimits {
 /// Variables of batch renormalization.
 inline constexpr int kRenormVariables = 3;
 
-/// r (columns,) = deviation / running deviation, d = (mean - running mean) / running deviation, and the deviation
+/// Batch renormalization: r (columns,) = deviation / running deviation, d = (mean - running mean) / running deviation,
+/// and the deviation of the batch
 struct Corrections {
   const float *mean, *variance, *running_mean, *running_deviation;
   float epsilon;
@@ -89,6 +91,7 @@ struct VarianceOf {
   Range columns;
 };
 
+/// average = momentum average + (1 - momentum) value
 struct MovingAverage {
   float* average;
   const float* value;
@@ -107,7 +110,7 @@ struct LearnedColumns {
   Range rows, columns;
 };
 
-/// y (rows, n) = factor (x - mean). Backward: x = dy, y = dx, `saved` = y
+/// y (rows, n) = factor (x - mean) with a factor and a mean for each row. Backward: x = dy, y = dx, `saved` = y.
 struct StandardizeRows {
   const float* x;
   const float* saved;
@@ -120,7 +123,7 @@ struct StandardizeRows {
   Range rows;
 };
 
-/// y (rows * count, n) = table (tokens, n), in panels, at x (rows, count)
+/// y (rows * count, n) = the rows of table (tokens, n), in panels, that x (rows, count) selects
 struct Embed {
   const float* x;
   int64_t ldx, count;
@@ -131,6 +134,7 @@ struct Embed {
   Range rows;
 };
 
+/// The gradient of the table: sums of dy by token
 struct EmbedBackward {
   const float* x;
   int64_t ldx, count;
@@ -141,7 +145,7 @@ struct EmbedBackward {
   Range columns;
 };
 
-/// y (rows, tokens) = number of times that x (rows, n) holds each token
+/// y (rows, tokens) = how often x (rows, n) holds each token, or without `counts` 1 if it does
 struct Encode {
   const float* x;
   int64_t ldx, n;
@@ -151,8 +155,8 @@ struct Encode {
   Range rows;
 };
 
-/// factors (rows, count) = 1 for each row of x (rows, count, n), or with `shares` its part of 1; 0 for those that hold
-/// `value` alone
+/// factors (rows, count) = 0 for each timestep of x (rows, count, n) that holds `value` alone, else 1; with `shares`
+/// divided by their sum
 struct Mask {
   const float* x;
   int64_t ldx, stride, n;
@@ -163,8 +167,8 @@ struct Mask {
   Range rows;
 };
 
-/// y (rows, n) = sum of factors x (rows, count, n), or y (rows, count, n) = factors x, where x has a stride of 0 if all
-/// rows of a sample are the same; without factors `scale` in their place
+/// y (rows, n) = sum over count of factors (rows, count) times x (rows, count, n), or y (rows, count, n) = factors x.
+/// `stride_x` is 0 where all timesteps share one row of x. Without factors, `scale` takes the place of each.
 struct WeighRows {
   const float* x;
   int64_t ldx, stride_x;
@@ -177,8 +181,8 @@ struct WeighRows {
   Range rows;
 };
 
-/// y (rows, n) = the largest of x (rows * count, n) in each column of a sample. Backward:
-/// dx (rows * count, n) from dy (rows, n), shared by those of x that are as large as y
+/// y (rows, n) = max over count of x (rows * count, n). Backward: dx (rows * count, n) = dy (rows, n) where x equals y,
+/// divided by the number of timesteps where it does; 0 elsewhere.
 struct MaxRows {
   const float* x;
   int64_t ldx;
@@ -188,10 +192,10 @@ struct MaxRows {
   Range rows;
 };
 
-/// What lies outside of an image: a constant, its edge, its mirror image, or itself again.
+/// What an image is continued by outside of its edges: a constant, its edge, its mirror image, or itself again.
 enum class Fill { kConstant, kNearest, kReflect, kWrap };
 
-/// Pixels around an image of n that are kept ready, with what lies outside: a square that turns reaches out by 0.21 n.
+/// Pixels of the border that is copied around an image of n pixels: a square that rotates reaches out by 0.21 n.
 inline constexpr int64_t warp_margin(int64_t n) { return n / 4 > 8 ? n / 4 : 8; }
 inline constexpr int64_t warp_frame(int64_t height, int64_t width) {
   return (height + 2 * warp_margin(height)) * round_up(width + 2 * warp_margin(width), kLane);
@@ -200,7 +204,7 @@ inline constexpr int64_t warp_frame(int64_t height, int64_t width) {
 /// Rows whose displacements are smoothed together.
 inline constexpr int64_t kSmoothedTogether = 4;
 
-/// Taps that smooth them are whole numbers, whose sum stands for 1.
+/// The taps of the filter that smooths them are integers, whose sum, kWholeTap, stands for 1.
 inline constexpr int kTapBits = 14;
 inline constexpr int32_t kWholeTap = 1 << kTapBits;
 
@@ -214,38 +218,38 @@ inline constexpr int64_t warp_noise(int64_t height, int64_t width) {
   return round_up((height + 1) * width, kLane) + kLane;
 }
 
-/// Floats of scratch: a framed image, where its frame is read, three numbers for each column; fields, their noise, and
-/// both on their way in half of the bits.
+/// Floats of scratch: an image with its border, the columns that the border repeats, and three numbers for each column;
+/// for displacements also two fields, their noise, and both fields half smoothed, in 16 bits.
 inline constexpr int64_t warp_scratch(int64_t height, int64_t width, int64_t channels, bool displaces) {
   const int64_t image = channels * warp_frame(height, width) + 2 * warp_margin(width) + 3 * round_up(width, kLane);
   const int64_t between = round_up(height, kSmoothedTogether) * (round_up(width, kLane) + kLane);
   return image + kLane + (displaces ? warp_fields(height, width) + warp_noise(height, width) + between : 0);
 }
 
-/// y (rows, height * width * channels) = the images x, changed; ranges are of uniform random numbers
+/// y (rows, height * width * channels) = the images x, augmented. Pairs of floats are ranges of uniform random numbers.
 struct Warp {
   const float* x;
   float* y;
   int64_t ld;
   float* scratch;  // (warp_scratch,)
   int64_t height, width, channels;
-  float down[2], right[2];  // shares of height and width by which they are moved
-  float turns[2];           // full ones, against the clock
-  float zoom[2][2];         // shares by which what is seen grows, by height and by width ...
+  float down[2], right[2];  // the shift, as a share of height and width
+  float turns[2];           // the rotation, in full turns, counterclockwise
+  float zoom[2][2];         // the zoom, as a share by which the visible part grows, by height and by width ...
   bool zooms_alike;         // ... or both by the first
-  bool flips[2];            // whether half of them are turned over, or mirrored
-  float alpha;              // bound of displacements before they are smoothed
-  int64_t radius;           // within which noise is smoothed to displacements; -1: there are none
-  const int32_t* taps;      // [d]: the tap of who is d away in the lower half, of d - 1 in the upper one
+  bool flips[2];            // whether half of the images are flipped top to bottom, and left to right
+  float alpha;              // the largest displacement before smoothing, in pixels
+  int64_t radius;           // of the filter that smooths displacements; -1: there are none
+  const int32_t* taps;      // [d]: the filter's tap at distance d in the lower 16 bits, at d - 1 in the upper
   Fill fill;
   float fill_value;
-  bool nearest;  // else between four neighbours
+  bool nearest;  // reads the nearest pixel; else interpolates between four
   uint64_t seed, step;
   int64_t first;  // number of the first image in the counters
   Range rows;
 };
 
-/// The rules of learned columns: a gain and a shift, or a slope for what is negative.
+/// The rules of LearnedColumns: a gain and a shift, or the slope of negative inputs (PReLU).
 enum class Learned { kScaled, kLeaky };
 inline constexpr int kLearned = 2;
 

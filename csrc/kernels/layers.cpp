@@ -1,13 +1,13 @@
 // Layers that are no products: moving numbers, noise, normalization.
-#include "kernels/columns.h"
+#include "kernels/batch_normalization.h"
+#include "kernels/column_selection.h"
+#include "kernels/embedding.h"
 #include "kernels/fill.h"
+#include "kernels/image_augmentation.h"
 #include "kernels/layer_table.h"
-#include "kernels/means.h"
 #include "kernels/noise.h"
-#include "kernels/standardize.h"
-#include "kernels/take.h"
-#include "kernels/tokens.h"
-#include "kernels/warp.h"
+#include "kernels/pooling.h"
+#include "kernels/row_normalization.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

@@ -1,10 +1,10 @@
 // Stored gradients on their way to the weights.
 #include "kernels/learning.h"
 
+#include "kernels/adafactor.h"
 #include "kernels/constraints.h"
-#include "kernels/factored.h"
 #include "kernels/fill.h"
-#include "kernels/orthogonal.h"
+#include "kernels/weight_penalties.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

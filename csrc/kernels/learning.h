@@ -1,4 +1,5 @@
-// What becomes of stored gradients: penalties join them, they are accumulated, clipped, and step the weights.
+// Kernels between a stored gradient and the weights: penalties are added, gradients are accumulated and clipped, an
+// optimizer steps the weights, and averages of the weights are kept.
 #pragma once
 #include "kernels/blocks.h"
 #include "kernels/optimizers.h"
@@ -7,6 +8,8 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
+/// w = Opt(w - lr decay w, clip(scale gradient)); an optimizer that gives a direction stores it in the gradient's
+/// place.
 template <class Opt>
 void step_weights(const WeightStep& op) {
   const auto c = Opt::coefficients(op.step);
@@ -33,7 +36,7 @@ void penalty_gradient(const WeightBlock& op, double l1, double l2) {
   const vf a = constant(l1), b = constant(2.0 * l2);
   for_block(op.rows, op.columns, op.ld, [&](int64_t at) {
     const vf w = load(op.weights + at);
-    const vf slope = w < 0.0f ? -a : a;  // at 0 as JAX has it
+    const vf slope = w < 0.0f ? -a : a;  // the slope of |w| at 0 is 1, as in JAX
     store(op.other + at, fma(b, w, load(op.other + at) + slope));
   });
 }

@@ -1,4 +1,4 @@
-// Argument structs of what steps weights, and of what constrains or penalises them.
+// Argument structs of the kernels that step, constrain, average or penalize weights.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -19,7 +19,7 @@ struct Weights {
   double decay = 0.0;  // share of the learning rate by which every step shortens the weights
 };
 
-/// Of a step of both.
+/// Whether anything shrinks the kernel or the bias of a layer.
 inline constexpr Shrinkage shrinkage(const Weights& kernel, const Weights& bias) {
   const bool none = kernel.l2 == 0.0 && kernel.decay == 0.0 && bias.l2 == 0.0 && bias.decay == 0.0;
   return none ? Shrinkage::kNone : Shrinkage::kSome;
@@ -44,12 +44,12 @@ struct WeightStep {
   float scale, limit;
 };
 
-/// What a norm has to be: rate clip(norm, low, high) + (1 - rate) norm
+/// A constrained norm becomes rate clip(norm, low, high) + (1 - rate) norm.
 struct NormLimits {
   double low, high, rate;
 };
 
-/// Rows of a matrix in panels, scaled so that the norm of each, or of all of them together, is what it has to be
+/// Scales the rows of a matrix in panels so that the norm of each row, or of the whole matrix, keeps the limits.
 struct RowNorms {
   float* weights;  // (rows, n) in panels
   int64_t rows, n;

@@ -1,4 +1,5 @@
-// The part of the door that belongs to metrics: values by sample, and counts over samples.
+// The kernels of metrics: those with a value for each sample, and those made from sums over all samples. Other rooms
+// reach them through KernelTable::metrics.
 #pragma once
 #include <cstdint>
 
@@ -6,7 +7,7 @@
 
 namespace engine {
 
-/// Metrics that are the mean of one value per sample. Losses are, too, but those have kernels already.
+/// Metrics that are the mean of one value per sample. Losses used as metrics run the kernels of losses.
 enum class Metric { kCategoricalAccuracy, kBinaryAccuracy, kTopKCategoricalAccuracy, kAccuracy };
 inline constexpr int kMetrics = 4;
 
@@ -35,16 +36,16 @@ struct TallyRows {
   const float* sample_weight;  // by row of the data set's outputs, or null
   const float* thresholds;     // (count,), ascending
   int64_t count;
-  bool even;        // thresholds are 0, 1 / (count - 1), ... 1, which makes for less work
-  bool below_zero;  // but the first is a little less
-  int64_t column;   // the only output to look at; -1: all
+  bool even;        // thresholds are 0, 1 / (count - 1), ... 1, so that they need no search
+  bool below_zero;  // `even`, except that the first is a little less than 0
+  int64_t column;   // the only output to count; -1: all
   int64_t top_k;    // outputs of a sample that can be above a threshold; 0: all
   bool by_column;
   bool logits;    // outputs still have to go through a sigmoid
   double* state;  // to be added to
 };
 
-/// In place of an output that is none of the largest: Keras' minus infinity.
+/// Takes the place of an output that is not among the k largest, as Keras' minus infinity does.
 inline constexpr float kBelowAll = -1e10f;
 
 struct MetricTable {

@@ -2,8 +2,8 @@
 #include "kernels/metrics.h"
 
 #include "kernels/fill.h"
+#include "kernels/metric_sums.h"
 #include "kernels/narrow_rows.h"
-#include "kernels/tallies.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

@@ -1,4 +1,4 @@
-// Random factors and addends, keyed by seed, step, row and column.
+// Random factors (dropout) and addends (Gaussian noise) of the elements of a matrix.
 #pragma once
 #include "formulas/random.h"
 #include "kernels/blocks.h"
@@ -31,7 +31,7 @@ void add(const Elementwise& op) {
   for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, load(op.x + at) + load(op.saved + at)); });
 }
 
-/// y = x * saved + kept, or `dropped` where `saved` is 0
+/// Alpha dropout (Klambauer et al. 2017): y = x mask + kept, or `dropped` where the mask, in `saved`, is 0.
 void alpha_dropout(const Elementwise& op, float kept, float dropped) {
   for_block(op.rows, op.columns, op.ld, [&](int64_t at) {
     const vf mask = load(op.saved + at);

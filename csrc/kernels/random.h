@@ -1,4 +1,4 @@
-// A random word for every number of a matrix.
+// A random word for every element of a matrix, a vector of them at a time (formulas/random.h says which).
 #pragma once
 #include "formulas/random.h"
 #include "kernels/simd.h"
@@ -9,7 +9,7 @@ namespace {
 
 /// words (4, kWidth) of the counters from (first, row, step) on
 ENGINE_INLINE void random_words(vu (&words)[4], int64_t first, uint32_t row, uint64_t step, philox::Key key) {
-  // Two counters in each 64 bits: the one below, and the one above on its own until the end.
+  // Each 64-bit lane covers two counters. halves[0] computes the lower one and halves[1] the upper one.
   vul halves[2][4];
 #pragma GCC unroll 2
   for (int half = 0; half < 2; ++half) {
@@ -30,7 +30,7 @@ ENGINE_INLINE void random_words(vu (&words)[4], int64_t first, uint32_t row, uin
 /// The threshold below which a share `rate` of all words lies, in all lanes.
 ENGINE_INLINE vu words_below(double rate) { return threshold_of(rate) - vu{}; }
 
-/// Which numbers get words, and what these are a function of.
+/// The elements that get words, and what the words are a function of.
 struct Draw {
   Range rows, columns;
   uint64_t seed, step;

@@ -24,7 +24,7 @@ struct ConstraintSpec {
 /// What is asked of a variable beside its gradient.
 struct VariableSpec {
   double l1 = 0.0, l2 = 0.0;
-  double orthogonal = 0.0;  // of rows or columns (kernels/orthogonal.h)
+  double orthogonal = 0.0;  // of rows or columns (kernels/weight_penalties.h)
   bool orthogonal_columns = false;
   bool host_penalty = false;  // one that the caller computes
   ConstraintSpec constraint;

@@ -55,7 +55,7 @@ class ActivationFields(TypedDict):
     """An activation of the core."""
 
     activation: str
-    """One of `csrc/kernels/kinds.h`."""
+    """One of `csrc/formulas/kinds.h`."""
     parameters: NotRequired[Sequence[float]]
     """Its constants, in the order in which the core takes them."""
 

@@ -1,4 +1,4 @@
-// Rows brought to a common scale, each by its own numbers.
+// Normalization of each row by its own numbers: layer normalization, RMS normalization and unit norm.
 #pragma once
 #include "kernels/layer_table.h"
 #include "kernels/simd.h"
@@ -6,8 +6,9 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// y = factor (x - mean of x if centred): factor 1 / sqrt(mean(square) + epsilon), or by the root of the sum of squares
-/// but at most 1 / epsilon. `factors` (rows, 2) get it, and what the projection on y is weighed by in the gradient.
+/// y = factor d with d = x - mean(x) where `centred`, else x. The factor is 1 / sqrt(mean(d^2) + epsilon), or with
+/// `unit` 1 / max(sqrt(sum(d^2)), epsilon). Stores to `factors` (rows, 2) the factor, and the weight of the projection
+/// on y in the gradient: 1 / n, or with `unit` 1, or 0 where the norm was replaced by epsilon.
 void standardize_rows(const StandardizeRows& op) {
   const float n = static_cast<float>(op.n);
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
@@ -33,7 +34,8 @@ void standardize_rows(const StandardizeRows& op) {
   }
 }
 
-/// dx = factor (dy - mean(dy) if centred - y projection sum(dy y)), with x = dy, y = dx and y in `saved`; in place
+/// dx = factor (dy - m - y projection sum(dy y)), with m = mean(dy) where `centred`, else 0. The arguments hold dy in
+/// `x`, dx in `y` (which may be the same memory) and y in `saved`.
 void standardize_rows_backward(const StandardizeRows& op) {
   const float n = static_cast<float>(op.n);
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {

@@ -1,4 +1,5 @@
-// Rows of the data set told by what is not zero.
+// Encoding of rows of a data set as records of their elements that are not zero (nonzeros.h describes a record), which
+// the products of the first layer then read instead of the rows.
 #pragma once
 #include <type_traits>
 
@@ -20,16 +21,17 @@ ENGINE_INLINE int64_t count_bits(uint32_t word) {
 #endif
 }
 
-// choose(in, position, scale, positions, values): of the kTogether elements of `in`, at `position` of a block, those
-// that are not zero, by their positions and values, which are multiplied by `scale` where they aren't codes. Returns
-// their number; up to kTogether may be written.
+// choose(in, position, scale, positions, values) stores the position within the block and the value of each element
+// that is not zero, of the kTogether elements of `in`, which begin at `position`. Floats are multiplied by `scale`;
+// codes are not. Returns the number of these elements. Up to kTogether positions and values may be written, whatever
+// their number.
 
 #if defined(__AVX512F__) && ENGINE_VECTOR_BYTES == 64
 
 constexpr int kTogether = kWidth;
 
-/// The lanes of v whose bit is set, one after the other; those behind are of no account. In place: with another
-/// destination the instruction waits for what that register held.
+/// The lanes of v whose bit is set, packed to the front; the lanes after them are undefined. The masked form of the
+/// instruction, with v as its source for the others: into another register it would wait for that register's old value.
 ENGINE_INLINE __m512i chosen_lanes(vi v, uint32_t bits) {
   const auto lanes = reinterpret_cast<__m512i>(v);
   return _mm512_mask_compress_epi32(lanes, static_cast<__mmask16>(bits), lanes);
@@ -61,7 +63,7 @@ ENGINE_INLINE int64_t choose(const uint8_t* in, int64_t position, float, uint8_t
 
 constexpr int kTogether = 8;
 
-/// Which bits of a byte are set, one after the other.
+/// For each byte, the numbers of the bits that are set in it.
 struct BitsOfByte {
   uint8_t at[256][8] = {};
 
@@ -91,7 +93,8 @@ ENGINE_INLINE uint32_t nonzero_elements(const T* in) {
   return bits;
 }
 
-/// Sums of seven bits don't reach the next byte, and products of bits with kDiagonal meet in the highest byte alone.
+/// Eight bytes at once. Adding 0x7f to the lower seven bits of a byte carries into its own highest bit only, which
+/// tells whether they are zero; the product with kDiagonal collects these bits in the highest byte.
 ENGINE_INLINE uint32_t nonzero_elements(const uint8_t* in) {
   constexpr uint64_t kSeven = 0x7f * kEachByte, kDiagonal = 0x0102040810204080;
   const uint64_t bytes = load_bytes(in);
@@ -137,7 +140,7 @@ ENGINE_INLINE int64_t choose(const uint8_t* in, int64_t position, float, uint8_t
 
 #endif
 
-/// The elements of a row. `values` has room for kTogether more.
+/// Appends the elements of a row to its record. `values` has room for kTogether more than it keeps.
 template <class T, class V>
 struct Recorder {
   uint8_t* positions;
@@ -145,7 +148,8 @@ struct Recorder {
   float scale;
   int64_t count = 0;
 
-  /// The n inputs of a block, and zeros of it up to the next stride, as many as it has.
+  /// Appends the nonzero elements among the n inputs of a block, then zeros of that block until their number is a
+  /// multiple of kRecordStride, as far as there are any.
   ENGINE_INLINE void add_block(const T* block, int64_t n) {
     int64_t j = 0;
     for (; j + kTogether <= n; j += kTogether) add(block + j, j);
@@ -167,7 +171,8 @@ struct Recorder {
   }
 };
 
-/// Writes positions and ends of one record; returns its elements, whose values are in `values` (k + kLane,).
+/// Writes the ends of the blocks and the positions of one record to `out`, and the values to `values` (k + kLane,).
+/// Returns the number of elements.
 template <class T, class V>
 ENGINE_INLINE int64_t record_row(const T* in, int64_t k, float scale, uint8_t* out, V* values) {
   const int64_t blocks = record_blocks(k);
@@ -181,7 +186,7 @@ ENGINE_INLINE int64_t record_row(const T* in, int64_t k, float scale, uint8_t* o
   return recorder.count;
 }
 
-/// The code of a new number; -1 where the book has none left.
+/// Gives a new number a code, and returns it; -1 where all codes are in use.
 __attribute__((noinline)) int add_number(Codebook& book, float number, uint32_t slot) {
   if (book.count == kCodes) return -1;
   const auto code = static_cast<int>(book.count++);
@@ -205,7 +210,7 @@ ENGINE_INLINE int code_of(Codebook& book, float number) {
   }
 }
 
-/// The codes of n values; false where the book has none left.
+/// Writes the codes of n values. Returns false where all codes are in use.
 ENGINE_INLINE bool encode(Codebook& book, const float* values, int64_t n, uint8_t* codes) {
   for (int64_t i = 0; i < n; ++i) {
     const int code = code_of(book, values[i]);
@@ -215,6 +220,8 @@ ENGINE_INLINE bool encode(Codebook& book, const float* values, int64_t n, uint8_
   return true;
 }
 
+/// Writes the records of some rows, one after the other, and returns their bytes; or kTooManyNonZeros or
+/// kTooManyValues.
 template <class T>
 int64_t record_rows(const RecordRows& op) {
   using V = std::conditional_t<std::is_same_v<T, uint8_t>, uint8_t, float>;

@@ -1,11 +1,12 @@
-// Sums over samples that metrics are made from, added up by one thread in the order of the samples.
+// Metrics that are made from sums over all samples (metric_table.h lists the sums): counts by threshold, F-score
+// counts, confusion matrices and moments. One thread adds them up, in the order of the samples and in double.
 #pragma once
 #include "kernels/metrics.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Calls f(b, target, weight) for every sample.
+/// Calls f(y_pred, target, weight) for every sample.
 template <Target Kind, class F>
 ENGINE_INLINE void for_samples(const TallyRows& op, F&& f) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
@@ -14,13 +15,13 @@ ENGINE_INLINE void for_samples(const TallyRows& op, F&& f) {
   }
 }
 
-/// The lanes of a vector at column j that are outputs to look at.
+/// The lanes of the vector at column j that the metric takes into account.
 ENGINE_INLINE vi looked_at(const TallyRows& op, int64_t j) {
   const vi lane = iota(static_cast<int32_t>(j));
   return op.column < 0 ? lane < static_cast<int32_t>(op.n) - vi{} : lane == static_cast<int32_t>(op.column) - vi{};
 }
 
-/// Tells the k largest of a row from the rest; of equal ones the first.
+/// Tells the k largest numbers of a row from the others. Of equal ones the first are the largest.
 class Largest {
  public:
   Largest(const float* x, int64_t n, int64_t k) {
@@ -37,7 +38,7 @@ class Largest {
   float least() const { return least_; }
 
  private:
-  /// Takes in one more.
+  /// Finds the next largest.
   ENGINE_INLINE void next(const float* x, int64_t n) {
     const auto left = [&](vf v, int64_t j) {
       return ~has(v, j) & (iota(static_cast<int32_t>(j)) < static_cast<int32_t>(n) - vi{});
@@ -58,7 +59,7 @@ class Largest {
     }
   }
 
-  float least_ = -kInfinity;  // of those taken in ...
+  float least_ = -kInfinity;  // of those found so far ...
   int32_t last_ = INT32_MAX;  // ... and the column of the last that is equal to it
 };
 
@@ -75,9 +76,11 @@ ENGINE_INLINE int64_t thresholds_below(const TallyRows& op, float x) {
   return op.below_zero && below == 0 ? 1 : below;
 }
 
+/// Counts of outputs by target (0 or not) and by the number of thresholds below the output: what precision, recall and
+/// AUC are made of.
 struct Thresholds {
   static constexpr Tally kKind = Tally::kThresholds;
-  /// More take longer to compare with than to look up.
+  /// Up to so many, comparing an output with each takes less time than looking up its place among them.
   static constexpr int kFew = 4;
 
   template <Target Kind>
@@ -97,7 +100,7 @@ struct Thresholds {
   }
 
  private:
-  /// Lanes count for themselves what lies above each threshold; the first one counts all.
+  /// Each lane counts its outputs above each threshold; counter 0 counts all outputs.
   template <Target Kind>
   static void count(const TallyRows& op) {
     vi above[2][kFew + 1] = {};  // whatever the target is, and where it is not 0
@@ -131,6 +134,7 @@ struct Thresholds {
   }
 };
 
+/// Weights of true positives, false positives and false negatives by class.
 struct FScore {
   static constexpr Tally kKind = Tally::kFScore;
   template <Target Kind>
@@ -157,6 +161,7 @@ struct FScore {
   }
 };
 
+/// Weights by true class and predicted class.
 struct Confusion {
   static constexpr Tally kKind = Tally::kConfusion;
   template <Target Kind>
@@ -175,7 +180,7 @@ struct Confusion {
 
 typedef double vd __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
 
-/// The lanes of v, half of them in each.
+/// The lanes of a vector as doubles, in two vectors.
 struct Doubles {
   vd half[2];
 
@@ -188,6 +193,7 @@ struct Doubles {
   }
 };
 
+/// Sums of w t, w t^2, w (t - y)^2 and w by output, which R^2 is made of.
 struct Moments {
   static constexpr Tally kKind = Tally::kMoments;
   static constexpr int kSums = 4;

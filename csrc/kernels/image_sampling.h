@@ -1,27 +1,30 @@
-// Reads images between their pixels, and around their edges.
+// Resampling of an image: each pixel of the result is read at a coordinate of the input, which lies between its pixels
+// or outside of it. Bilinear, or the nearest pixel.
 #pragma once
-#include "kernels/displacements.h"
-#include "kernels/frame.h"
+#include "kernels/elastic_displacements.h"
+#include "kernels/image_border.h"
 #include "kernels/layer_table.h"
 #include "kernels/simd.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Where the pixels of an image come from, before displacements: moved, zoomed about the middle, then turned.
-struct View {
+/// The affine map from a pixel of the result to its coordinate in the input: scaled about the middle and shifted, then
+/// rotated.
+struct Transform {
   float down, right;  // pixels
   float sine, cosine;
   float tall, wide;  // negative: turned over, mirrored
 };
 
-/// Scratch for the pixels of a row: what they are read from, and shares of its neighbours.
-struct Row {
+/// Scratch for one row of the result: the index of the pixel that each is read at, and the weights of the neighbours
+/// below and to the right.
+struct RowScratch {
   float *pixel, *below, *behind;  // (round_up(width, kLane),)
 };
 
 /// x[at]
-ENGINE_INLINE vf gathered(const float* x, vi at) {
+ENGINE_INLINE vf gather_at(const float* x, vi at) {
 #if defined(__AVX512F__) && ENGINE_VECTOR_BYTES == 64
   return reinterpret_cast<vf>(_mm512_i32gather_ps(reinterpret_cast<__m512i>(at), x, 4));
 #elif defined(__AVX2__) && ENGINE_VECTOR_BYTES == 32
@@ -58,8 +61,8 @@ ENGINE_INLINE void gather_pairs(const float* x, vi at, vf& first, vf& second) {
   pairs(x, at, first, second, std::make_integer_sequence<int, kWidth / 2>{});
 }
 
-/// Channel c of the pixels from p on of an image of `size`, n of which belong to the row that comes last so far: the
-/// others are written again later.
+/// Stores channel c of the pixels from p on, in an image of `size` pixels. n of them belong to the current row; lanes
+/// beyond it may be written, as the next row overwrites them.
 ENGINE_INLINE void store_pixels(float* y, vf v, int64_t p, int64_t n, int64_t size, int64_t channels, int64_t c) {
   if (channels == 1 && p + kWidth <= size) return store(y + p, v);
   float lanes[kWidth];
@@ -67,35 +70,35 @@ ENGINE_INLINE void store_pixels(float* y, vf v, int64_t p, int64_t n, int64_t si
   for (int64_t l = 0; l < n && l < kWidth; ++l) y[(p + l) * channels + c] = lanes[l];
 }
 
-/// Where the pixels of one row come from, in numbers of rows and columns.
+/// The coordinates, in rows and columns of the input, at which the pixels of one row of the result are read.
 class Sources {
  public:
-  Sources(const Warp& op, const View& view, const Fields& fields, int64_t i)
-      : view_(view),
+  Sources(const Warp& op, const Transform& transform, const Fields& fields, int64_t i)
+      : transform_(transform),
         fields_(fields),
         first_(i * fields.ld),
         last_(static_cast<int32_t>(op.width - 1)),
         displaced_(op.radius >= 0),
         centre_(0.5f * static_cast<float>(op.width - 1)) {
     const float middle = 0.5f * static_cast<float>(op.height - 1);
-    const float v = (static_cast<float>(i) - middle) * view.tall - view.down;
-    row_ = view.cosine * v + middle;
-    column_ = centre_ - view.sine * v;
+    const float v = (static_cast<float>(i) - middle) * transform.tall - transform.down;
+    row_ = transform.cosine * v + middle;
+    column_ = centre_ - transform.sine * v;
   }
 
-  /// Of the pixels from column j on; lanes beyond the last stay there.
+  /// Of the pixels from column j on. Lanes beyond the last column repeat it.
   ENGINE_INLINE void at(int64_t j, vf& row, vf& column) const {
     const vi lane = iota(static_cast<int32_t>(j)), pixel = lane < last_ ? lane : last_ - vi{};
-    const vf u = (__builtin_convertvector(pixel, vf) - centre_) * view_.wide - view_.right;
-    row = view_.sine * u + row_;
-    column = view_.cosine * u + column_;
+    const vf u = (__builtin_convertvector(pixel, vf) - centre_) * transform_.wide - transform_.right;
+    row = transform_.sine * u + row_;
+    column = transform_.cosine * u + column_;
     if (!displaced_) return;
     row += load(fields_.at + first_ + j);
     column += load(fields_.at + fields_.size + first_ + j);
   }
 
  private:
-  const View& view_;
+  const Transform& transform_;
   const Fields& fields_;
   const int64_t first_;
   const int32_t last_;
@@ -104,99 +107,102 @@ class Sources {
   float row_, column_;  // where u is 0
 };
 
-ENGINE_INLINE vf mixed(vf a, vf b, vf share) { return a + share * (b - a); }
+ENGINE_INLINE vf interpolated(vf a, vf b, vf share) { return a + share * (b - a); }
 
-/// For the vectors of a row: numbers of pixels within a framed plane, and how much of the neighbours below and behind
-/// counts. False, with all of them of no account, where one is beyond the frame.
-inline bool find_framed(const Warp& op, const Sources& sources, const Frame& frame, const Row& row) {
+/// Fills `row` for one row of the result, with indices into the plane of a bordered image. Returns false, and leaves no
+/// usable numbers, if a pixel is read beyond the border.
+inline bool find_in_border(const Warp& op, const Sources& sources, const BorderedImage& image, const RowScratch& row) {
   const vf half = broadcast(op.nearest ? 0.5f : 0.0f), between = broadcast(op.nearest ? 0.0f : 1.0f);
   vi too_far{};
   for (int64_t j = 0; j < op.width; j += kWidth) {
     vf down, right;
     sources.at(j, down, right);
-    const vi r = floored(down + half), c = floored(right + half);  // of what is too far, any number that is, too
-    const vi i = r + static_cast<int32_t>(frame.above), k = c + static_cast<int32_t>(frame.before);
-    too_far |= frame.beyond(i, k);
-    store(row.pixel + j, from_bits(i * static_cast<int32_t>(frame.ld) + k));
+    // Coordinates that are too far for an integer become indices that are beyond the border as well.
+    const vi r = floored(down + half), c = floored(right + half);
+    const vi i = r + static_cast<int32_t>(image.above), k = c + static_cast<int32_t>(image.before);
+    too_far |= image.beyond(i, k);
+    store(row.pixel + j, from_bits(i * static_cast<int32_t>(image.ld) + k));
     store(row.below + j, (down - __builtin_convertvector(r, vf)) * between);
     store(row.behind + j, (right - __builtin_convertvector(c, vf)) * between);
   }
   return lane_bits(too_far) == 0;
 }
 
-/// A row of which some pixels are far from the image.
-inline void sample_far(const Warp& op, const Sources& sources, const Frame& frame, const float* x, float* y,
-                       int64_t i) {
+/// One row of the result that reads some pixels beyond the border: each neighbour is looked up on its own.
+inline void sample_row_beyond_border(const Warp& op, const Sources& sources, const BorderedImage& image, const float* x,
+                                     float* y, int64_t i) {
   const auto width = static_cast<int32_t>(op.width), channels = static_cast<int32_t>(op.channels);
   for (int64_t j = 0; j < op.width; j += kWidth) {
     vf row, column;
     sources.at(j, row, column);
-    const Between down = frame.rows.between(row), right = frame.columns.between(column);
+    const Between down = image.rows.between(row), right = image.columns.between(column);
     for (int32_t c = 0; c < channels; ++c) {
       const auto read = [&](vi r, vi k) {
-        const vi nowhere = (r >= frame.rows.n) | (k >= frame.columns.n);
-        const vf v = gathered(x, nowhere ? vi{} : (r * width + k) * channels + c);
+        const vi nowhere = (r >= image.rows.n) | (k >= image.columns.n);
+        const vf v = gather_at(x, nowhere ? vi{} : (r * width + k) * channels + c);
         return nowhere ? broadcast(op.fill_value) : v;
       };
-      const vf above = mixed(read(down.first, right.first), read(down.first, right.second), right.weight);
-      const vf below = mixed(read(down.second, right.first), read(down.second, right.second), right.weight);
-      const vf pixels = mixed(above, below, down.weight);
+      const vf above = interpolated(read(down.first, right.first), read(down.first, right.second), right.weight);
+      const vf below = interpolated(read(down.second, right.first), read(down.second, right.second), right.weight);
+      const vf pixels = interpolated(above, below, down.weight);
       store_pixels(y, pixels, i * op.width + j, op.width - j, op.height * op.width, op.channels, c);
     }
   }
 }
 
-/// Any view, with displacements where there are any.
-inline void sample_pixels(const Warp& op, const View& view, const Frame& frame, const Fields& fields, const Row& row,
-                          const float* x, float* y) {
-  frame.fill(x);
+/// The general case: any affine map, and displacements where there are any.
+inline void sample_pixels(const Warp& op, const Transform& transform, const BorderedImage& image, const Fields& fields,
+                          const RowScratch& row, const float* x, float* y) {
+  image.fill(x);
   for (int64_t i = 0; i < op.height; ++i) {
-    const Sources sources(op, view, fields, i);
-    if (!find_framed(op, sources, frame, row)) {
-      sample_far(op, sources, frame, x, y, i);
+    const Sources sources(op, transform, fields, i);
+    if (!find_in_border(op, sources, image, row)) {
+      sample_row_beyond_border(op, sources, image, x, y, i);
       continue;
     }
     for (int64_t c = 0; c < op.channels; ++c) {
-      const float* plane = frame.plane(c);
+      const float* plane = image.plane(c);
       for (int64_t j = 0; j < op.width; j += kWidth) {
         const vi pixel = bits(load(row.pixel + j));
         const vf behind = load(row.behind + j);
         vf p00, p01, p10, p11;
         gather_pairs(plane, pixel, p00, p01);
-        gather_pairs(plane + frame.ld, pixel, p10, p11);
-        const vf pixels = mixed(mixed(p00, p01, behind), mixed(p10, p11, behind), load(row.below + j));
+        gather_pairs(plane + image.ld, pixel, p10, p11);
+        const vf pixels =
+            interpolated(interpolated(p00, p01, behind), interpolated(p10, p11, behind), load(row.below + j));
         store_pixels(y, pixels, i * op.width + j, op.width - j, op.height * op.width, op.channels, c);
       }
     }
   }
 }
 
-/// Whether the first n lanes follow each other.
+/// Whether the first n lanes are consecutive numbers.
 ENGINE_INLINE bool consecutive(vi at, int64_t n) {
   const vi wrong = at != iota(at[0]);
   return lane_bits(wrong & (iota(0) < static_cast<int32_t>(n < kWidth ? n : kWidth) - vi{})) == 0;
 }
 
-/// Views without turns: all pixels of a row lie between the same two rows, and those of a column between the same two
-/// columns. `neighbours` has those and their weights; the row between, in place of a framed image, a pixel from nowhere
-/// at its end.
-inline void sample_rows(const Warp& op, const View& view, const Frame& frame, const Row& neighbours, const float* x,
-                        float* y) {
+/// The case without rotation: all pixels of a row are read between the same two rows, and all pixels of a column
+/// between the same two columns. `neighbours` holds these columns and their weights. The two rows are interpolated
+/// once, to `between`, which is followed by one pixel of the fill value for columns outside of the image.
+inline void sample_rows(const Warp& op, const Transform& transform, const BorderedImage& image,
+                        const RowScratch& neighbours, const float* x, float* y) {
   const int64_t n = op.width * op.channels;
   const float middle = 0.5f * static_cast<float>(op.height - 1), centre = 0.5f * static_cast<float>(op.width - 1);
-  const Axis &rows = frame.rows, &columns = frame.columns;
+  const Axis &rows = image.rows, &columns = image.columns;
   const auto channels = static_cast<int32_t>(op.channels);
   float *first = neighbours.pixel, *second = neighbours.below, *weight = neighbours.behind, *between = op.scratch;
   for (int64_t j = 0; j < op.width; j += kWidth) {
-    const vf u = (__builtin_convertvector(iota(static_cast<int32_t>(j)), vf) - centre) * view.wide - view.right;
-    const Between right = columns.between(view.cosine * u + centre);
+    const vf u =
+        (__builtin_convertvector(iota(static_cast<int32_t>(j)), vf) - centre) * transform.wide - transform.right;
+    const Between right = columns.between(transform.cosine * u + centre);
     store(first + j, from_bits(right.first * channels));
     store(second + j, from_bits(right.second * channels));
     store(weight + j, right.weight);
   }
   for (int64_t i = 0; i < op.height; ++i) {
-    const float v = (static_cast<float>(i) - middle) * view.tall - view.down;
-    const Between down = rows.between(broadcast(view.cosine * v + middle));
+    const float v = (static_cast<float>(i) - middle) * transform.tall - transform.down;
+    const Between down = rows.between(broadcast(transform.cosine * v + middle));
     const float low = down.weight[0], high = 1.0f - low;
     const int64_t above = down.first[0], below = down.second[0];
     const float *from = x + above * n, *to = x + below * n;
@@ -218,8 +224,8 @@ inline void sample_rows(const Warp& op, const View& view, const Frame& frame, co
       const int64_t count = op.width - j;
       const bool loads = channels == 1 && consecutive(left, count) && consecutive(right, count);
       for (int32_t c = 0; c < channels; ++c) {
-        const vf a = loads ? load(between + left[0]) : gathered(between + c, left);
-        const vf b = loads ? load(between + right[0]) : gathered(between + c, right);
+        const vf a = loads ? load(between + left[0]) : gather_at(between + c, left);
+        const vf b = loads ? load(between + right[0]) : gather_at(between + c, right);
         store_pixels(y, (1.0f - share) * a + share * b, i * op.width + j, count, op.height * op.width, channels, c);
       }
     }

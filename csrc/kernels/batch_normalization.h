@@ -1,5 +1,6 @@
-// Layers with a number or two per column: statistics over a batch, learned factors, slopes. Sums over rows are chains
-// of kChain terms, added in order; whoever owns a column walks all its rows.
+// Batch normalization and other layers that work column by column: mean and variance of each column over the rows of a
+// batch, standardization by them, and layers that learn a gain, a shift or a slope (PReLU) per column. A thread owns
+// columns and goes through all of their rows; sums over rows are chains of kChain terms, added in order.
 #pragma once
 #include "kernels/layer_table.h"
 #include "kernels/sums.h"
@@ -7,14 +8,15 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Calls f(counts), which says of a row whether it counts; without a look where all do.
+/// Calls f(counts), where counts(b) says whether the mask includes row b. Without a mask it includes every row, and
+/// nothing is read.
 template <class F>
 ENGINE_INLINE void with_counted(const CountedRows& rows, F&& f) {
   if (!rows.values) return f([](int64_t) { return true; });
   f([&](int64_t b) { return rows.values[b / rows.groups * rows.ld + b % rows.groups] != 0.0f; });
 }
 
-/// How many rows count, as a divisor of their sums
+/// The number of rows that the mask includes, at least 1, to divide their sums by.
 template <class Counts>
 ENGINE_INLINE float divisor_of(Range rows, Counts&& counts) {
   int64_t counted = 0;
@@ -22,7 +24,7 @@ ENGINE_INLINE float divisor_of(Range rows, Counts&& counts) {
   return static_cast<float>(counted == 0 ? 1 : counted);
 }
 
-/// Mean, and mean square of what is left without it
+/// mean = mean(x) and variance = mean((x - mean)^2) of each column, over the rows that the mask includes.
 void column_statistics(const ColumnStatistics& op) {
   with_counted(op.counted, [&](const auto& counts) {
     const float count = divisor_of(op.rows, counts);
@@ -39,7 +41,7 @@ void column_statistics(const ColumnStatistics& op) {
   });
 }
 
-/// What numbers of such a variance are multiplied by
+/// The factor that standardizes a column of the given variance.
 ENGINE_INLINE vf factor_of(Spread spread, vf variance, float epsilon) {
   if (spread == Spread::kVariance) return 1.0f / sqrt(variance + epsilon);
   const vf deviation = sqrt(variance);
@@ -47,6 +49,7 @@ ENGINE_INLINE vf factor_of(Spread spread, vf variance, float epsilon) {
   return spread == Spread::kDeviation ? 1.0f / bounded : bounded;
 }
 
+/// y = factor (x - mean), or factor x + mean where the spread is kInverse.
 void standardize_columns(const StandardizeColumns& op) {
   const bool inverts = op.spread == Spread::kInverse;
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
@@ -59,8 +62,9 @@ void standardize_columns(const StandardizeColumns& op) {
   }
 }
 
-/// dx = factor dy where the statistics are given; else, with y = factor (x - mean) in `saved` and means
-/// over the rows that count, factor (dy - mean(dy) - y mean(dy y)) for these
+/// dx = factor dy where mean and variance are constants. Where they are those of the batch, with y = factor (x - mean)
+/// in `saved`: dx = factor (dy - mean(dy) - y mean(dy y)), with sums over all rows divided by the number of rows that
+/// the mask includes, for these rows; factor dy for the others.
 void standardize_columns_backward(const StandardizeColumns& op) {
   with_counted(op.counted, [&](const auto& counts) {
     const float count = divisor_of(op.rows, counts);
@@ -89,7 +93,8 @@ void moving_average(const MovingAverage& op) {
   }
 }
 
-/// The running deviation counts for no less than a variance of 0 would
+/// Batch renormalization (Ioffe 2017): r = deviation / running deviation and d = (mean - running mean) / running
+/// deviation, within their limits. The running deviation is taken to be at least sqrt(epsilon), that of variance 0.
 void corrections(const Corrections& op) {
   const vf least = sqrt(broadcast(op.epsilon));
   const auto low = [](vf x, float bound) { return x < bound ? broadcast(bound) : x; };
@@ -104,6 +109,7 @@ void corrections(const Corrections& op) {
   }
 }
 
+/// variance = max(deviation^2 - epsilon, 0).
 void variance_of(const VarianceOf& op) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
     const vf deviation = load(op.deviation + j), variance = deviation * deviation - op.epsilon;
@@ -111,20 +117,21 @@ void variance_of(const VarianceOf& op) {
   }
 }
 
-/// y = gain x + shift
+/// y = gain x + shift. `slope` adds a row's part of the gradient with respect to the gain.
 struct Scaled {
   static ENGINE_INLINE vf forward(vf x, vf gain, vf shift) { return fma(x, gain, shift); }
   static ENGINE_INLINE vf backward(vf dy, vf, vf gain) { return dy * gain; }
   static ENGINE_INLINE vf slope(vf dy, vf x, vf sum) { return fma(dy, x, sum); }
 };
 
-/// y = x where x > 0, else gain x (He et al. 2015)
+/// PReLU: y = x where x > 0, else gain x. (He et al. 2015)
 struct Leaky {
   static ENGINE_INLINE vf forward(vf x, vf gain, vf) { return x > 0.0f ? x : gain * x; }
   static ENGINE_INLINE vf backward(vf dy, vf x, vf gain) { return x > 0.0f ? dy : x < 0.0f ? gain * dy : vf{}; }
   static ENGINE_INLINE vf slope(vf dy, vf x, vf sum) { return x < 0.0f ? fma(dy, x, sum) : sum; }
 };
 
+/// y (rows, columns) = Rule(x; gain, shift), where a missing gain is 1 and a missing shift 0.
 template <class Rule>
 void learned_columns(const LearnedColumns& op) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
@@ -136,7 +143,7 @@ void learned_columns(const LearnedColumns& op) {
   }
 }
 
-/// dx, with y = dx and dy given
+/// dx (rows, columns), which is stored to y.
 template <class Rule>
 void learned_columns_backward(const LearnedColumns& op) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
@@ -148,7 +155,7 @@ void learned_columns_backward(const LearnedColumns& op) {
   }
 }
 
-/// Gradients by gain and shift, where these are wanted
+/// The gradients with respect to gain and shift (columns,), where these are trainable.
 template <class Rule>
 void learned_columns_gradients(const LearnedColumns& op) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {

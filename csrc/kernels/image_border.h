@@ -1,4 +1,5 @@
-// Images with what lies around them, and their axes: where what is outside is read.
+// What an image is continued by outside of its edges: a constant, its edge, its mirror image or itself again. A copy of
+// the image with such a border is made first, so that most reads need no check.
 #pragma once
 #include "kernels/layer_table.h"
 #include "kernels/simd.h"
@@ -6,13 +7,13 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Whole part, towards minus infinity, of coordinates that are nowhere near the limits.
+/// The integer part, rounded towards minus infinity, of coordinates that are far within the limits of int32.
 ENGINE_INLINE vi floored(vf x) {
   const vi i = __builtin_convertvector(x, vi);
   return i + (__builtin_convertvector(i, vf) > x);
 }
 
-/// Whole parts of coordinates, and the rest: the weight of the neighbour after.
+/// The integer part of coordinates, and the fraction, which is the weight of the next neighbour.
 struct Floored {
   vi whole;
   vf rest;
@@ -25,7 +26,7 @@ struct Floored {
   }
 };
 
-/// Neighbours along one axis; the weight of the second.
+/// The two neighbours along one axis, and the weight of the second.
 struct Between {
   vi first, second;
   vf weight;
@@ -41,8 +42,8 @@ struct Axis {
 
   ENGINE_INLINE vi outside(vi i) const { return (i < 0) | (i >= n); }
 
-  /// Where coordinates are read; n: nowhere.
-  ENGINE_INLINE vi place(vi i) const {
+  /// The index within the image that stands for index i; n where there is none, but the fill value.
+  ENGINE_INLINE vi index_of(vi i) const {
     if (lane_bits(outside(i)) == 0) return i;
     const vi none = vi{};
     if (fill == Fill::kConstant) return outside(i) ? n - none : i;
@@ -56,12 +57,12 @@ struct Axis {
 
   ENGINE_INLINE Between between(vf x) const {
     const Floored at(x, nearest);
-    return {place(at.whole), place(at.whole + 1), at.rest};
+    return {index_of(at.whole), index_of(at.whole + 1), at.rest};
   }
 };
 
-/// Calls vectors(k) for whole vectors that cover n numbers, the last of which may share some with the one before; or
-/// single(k) for each of too few.
+/// Calls vectors(k) for whole vectors that cover n numbers, of which the last may overlap the one before. Calls
+/// single(k) for each number where n is less than a vector.
 template <class Vectors, class Single>
 ENGINE_INLINE void cover(int64_t n, Vectors&& vectors, Single&& single) {
   if (n < kWidth) {
@@ -72,10 +73,10 @@ ENGINE_INLINE void cover(int64_t n, Vectors&& vectors, Single&& single) {
   vectors(n - kWidth);
 }
 
-/// An image with what lies around it, channel by channel, so that most of what is read needs no look at its edges.
-class Frame {
+/// A copy of an image with its border, channel by channel.
+class BorderedImage {
  public:
-  explicit Frame(const Warp& op)
+  explicit BorderedImage(const Warp& op)
       : rows(op.height, op),
         columns(op.width, op),
         above(warp_margin(op.height)),
@@ -84,10 +85,10 @@ class Frame {
         at_(op.scratch),
         op_(op),
         plane_(warp_frame(op.height, op.width)),
-        places_(reinterpret_cast<int32_t*>(op.scratch + op.channels * plane_)) {
+        border_columns_(reinterpret_cast<int32_t*>(op.scratch + op.channels * plane_)) {
     for (int64_t b = 0; b < before; ++b) {
-      places_[b] = columns.place(static_cast<int32_t>(b - before) - vi{})[0];
-      places_[before + b] = columns.place(static_cast<int32_t>(op.width + b) - vi{})[0];
+      border_columns_[b] = columns.index_of(static_cast<int32_t>(b - before) - vi{})[0];
+      border_columns_[before + b] = columns.index_of(static_cast<int32_t>(op.width + b) - vi{})[0];
     }
   }
 
@@ -104,7 +105,7 @@ class Frame {
 
   const float* plane(int64_t c) const { return at_ + c * plane_; }
 
-  /// Where a pixel, counted from the frame's corner, or the ones after it, are not there.
+  /// Whether a pixel, counted from the corner of the border, or its neighbour below or to the right lies beyond it.
   ENGINE_INLINE vi beyond(vi row, vi column) const {
     return (row < 0) | (row > static_cast<int32_t>(op_.height + 2 * above - 2)) | (column < 0) |
            (column > static_cast<int32_t>(op_.width + 2 * before - 2));
@@ -126,13 +127,13 @@ class Frame {
     }
     const auto read = [&](int32_t j) { return j < width ? from[j * channels] : op_.fill_value; };
     for (int64_t b = 0; b < before; ++b) {
-      to[b] = read(places_[b]);
-      inside[width + b] = read(places_[before + b]);
+      to[b] = read(border_columns_[b]);
+      inside[width + b] = read(border_columns_[before + b]);
     }
   }
 
   void fill_outside(float* plane, int64_t i) const {
-    const int64_t from = rows.place(static_cast<int32_t>(i) - vi{})[0];
+    const int64_t from = rows.index_of(static_cast<int32_t>(i) - vi{})[0];
     for (int64_t j = 0; j < ld; j += kWidth) {
       const vf row = from < op_.height ? load(plane + (above + from) * ld + j) : broadcast(op_.fill_value);
       store(plane + (above + i) * ld + j, row);
@@ -142,7 +143,7 @@ class Frame {
   float* at_;  // (channels, height + 2 above, ld)
   const Warp& op_;
   const int64_t plane_;
-  int32_t* places_;  // columns that what lies before and behind a row is read from
+  int32_t* border_columns_;  // columns of the image that the border left and right of a row repeats
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What is computed sample by sample: losses.
+// Enters the losses into the table.
 #include "kernels/fill.h"
 #include "kernels/narrow_rows.h"
 
@@ -6,7 +6,7 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 template <class... Ls>
-void fill_losses(KernelTable& table, Types<Ls...>) {
+void fill(KernelTable& table, Types<Ls...>) {
   static_assert(sizeof...(Ls) == kLosses);
   ((table.loss[index<Ls>()][index(Target::kDense)] = losses<Ls, Target::kDense>), ...);
   const auto fill_sparse = [&](auto loss) {
@@ -20,6 +20,6 @@ void fill_losses(KernelTable& table, Types<Ls...>) {
 
 }  // namespace
 
-void fill_rows(KernelTable& table) { fill_losses(table, formulas::Losses{}); }
+void fill_losses(KernelTable& table) { fill(table, formulas::Losses{}); }
 
 }  // namespace engine::ENGINE_ISA

@@ -1,4 +1,5 @@
-// Rows of a sample added up, each by what it counts for, or the largest of them, and the way back.
+// Pooling over the rows of a sample, such as its timesteps: masked or weighted means, maxima, and their gradients; and
+// the mask of timesteps that means are taken over.
 #pragma once
 #include "kernels/layer_table.h"
 #include "kernels/simd.h"
@@ -6,6 +7,8 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
+/// factors (rows, count): 1 for each timestep that holds anything but `value` alone, else 0. With `shares` they are
+/// divided by their sum, unless that is 0.
 void mask(const Mask& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     float* factors = op.factors + b * op.ld;
@@ -22,6 +25,7 @@ void mask(const Mask& op) {
   }
 }
 
+/// y (rows, n) = sum over i of factors[i] x[i], with x (rows, count, n). Terms are added in order.
 void mean_rows(const WeighRows& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* x = op.x + b * op.ldx;
@@ -36,6 +40,7 @@ void mean_rows(const WeighRows& op) {
   }
 }
 
+/// y[i] = factors[i] x[i], with x and y (rows, count, n): the mask applied, or the gradient of a mean.
 void weigh_rows(const WeighRows& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     for (int64_t i = 0; i < op.count; ++i) {
@@ -47,7 +52,7 @@ void weigh_rows(const WeighRows& op) {
   }
 }
 
-/// A NaN stays visible.
+/// y (rows, n) = the largest of x (rows, count, n) over the timesteps. A NaN among them gives a NaN.
 void max_rows(const MaxRows& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* x = op.x + b * op.count * op.ldx;
@@ -62,6 +67,7 @@ void max_rows(const MaxRows& op) {
   }
 }
 
+/// dx = dy for the timestep that had the maximum, shared equally by those that are equal to it; 0 elsewhere.
 void max_rows_backward(const MaxRows& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     for (int64_t j = 0; j < op.n; j += kWidth) {

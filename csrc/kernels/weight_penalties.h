@@ -1,4 +1,6 @@
-// The penalty on rows that point the same way: with rows u of norm 1, the sum of |u_i u_j| over i != j, and its slope.
+// Penalties of weights and of outputs. The orthogonality penalty (Keras' OrthogonalRegularizer) is the sum of |u_i .
+// u_j| over i != j, where u_i is row or column i of the weights divided by its norm. The penalty on outputs is l1 |x| +
+// l2 x^2.
 #pragma once
 #include "kernels/sums.h"
 
@@ -7,11 +9,12 @@ namespace {
 
 constexpr float kSmallestNorm = 1e-7f;  // Keras' `backend.epsilon()`
 
-/// Sum of products of two padded rows, element j in lane j mod kLane.
+/// The dot product of two padded rows; element j is added to lane j mod kLane.
 inline float product_of(const float* a, const float* b, int64_t n) {
   return sum_of_row(n, [&](int64_t j, vf sum) { return fma(load(a + j), load(b + j), sum); });
 }
 
+/// units (i, ...) = row or column i of the weights over its norm, and these norms.
 void unit_rows(const UnitRows& op) {
   const int64_t width = op.columns_are_rows ? op.rows : op.columns;
   const Panels panels(op.rows, op.columns);
@@ -28,7 +31,8 @@ void unit_rows(const UnitRows& op) {
   }
 }
 
-/// slope_i = 2 factor sum_j sign(u_i u_j) u_j, less its part along u_i, over the norm that the row had
+/// sums[i] = sum over j of |u_i . u_j|, and the gradient with respect to row i of the weights: with
+/// s = sum over j of sign(u_i . u_j) u_j, 2 factor (s - (s . u_i) u_i) / norm_i.
 void orthogonal(const Orthogonal& op) {
   const vf scale = broadcast(static_cast<float>(2.0 * op.factor));
   for (int64_t i = op.range.begin; i < op.range.end; ++i) {

@@ -1,5 +1,6 @@
-// Adafactor (Shazeer & Stern 2018) in Keras' form: a gradient divided by the root of its mean square v, which is kept
-// of vectors, and of matrices put together from running means over rows and columns.
+// Adafactor (Shazeer & Stern 2018) in Keras' form: the step is the gradient divided by the root of its running mean
+// square v. Vectors keep v itself (formulas/optimizers.h). For matrices v is approximated by r c / mean(r), where r are
+// running means over each row and c over each column; their kernels are here.
 #pragma once
 #include "kernels/optimizers.h"
 #include "kernels/sums.h"
@@ -7,6 +8,7 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
+/// The running means r over rows.
 void factored_rows(const FactoredMeans& op) {
   const double share = share_of_step(op.step);
   const int64_t stride = Panels(op.rows, op.n).of(0).width;
@@ -16,6 +18,7 @@ void factored_rows(const FactoredMeans& op) {
   }
 }
 
+/// The running means c over columns.
 void factored_columns(const FactoredMeans& op) {
   const double share = share_of_step(op.step);
   const Panels panels(op.rows, op.n);
@@ -31,6 +34,7 @@ void factored_columns(const FactoredMeans& op) {
   }
 }
 
+/// v = r c / mean(r) and gradient /= sqrt(v), for part of a panel.
 void factored_direction(const FactoredDirection& op) {
   for (int64_t i = op.rows.begin; i < op.rows.end; ++i) {
     const vf row = broadcast(op.of_rows[i * op.row_stride] / op.mean);
@@ -43,7 +47,8 @@ void factored_direction(const FactoredDirection& op) {
   }
 }
 
-/// Of weights whose number doesn't pay for vectors, such as the gain of a normalization over two axes.
+/// All of this for small matrices without padding, one number at a time, such as the gain of a normalization over two
+/// axes.
 void factored_flat(const FactoredFlat& op) {
   const double share = share_of_step(op.step);
   const auto square = [](float x) { return static_cast<double>(x) * static_cast<double>(x); };

@@ -1,15 +1,16 @@
-// Images moved, turned, zoomed, mirrored and distorted at random, each by numbers of its own.
+// Random augmentation of images: each is shifted, rotated, zoomed, flipped and elastically distorted by random numbers
+// that are a function of the image's number, the step and the seed.
 #pragma once
 #include "formulas/philox.h"
-#include "kernels/displacements.h"
+#include "kernels/elastic_displacements.h"
+#include "kernels/image_sampling.h"
 #include "kernels/layer_table.h"
-#include "kernels/sampling.h"
 #include "kernels/simd.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Random numbers in [0, 1) of one image, a function of its number, the step and the seed.
+/// The uniform random numbers of one image, multiples of 2^-24 in [0, 1).
 class Uniform {
  public:
   Uniform(uint64_t seed, uint64_t step, uint32_t image) : key_(philox::make_key(seed)), step_(step), image_(image) {}
@@ -38,13 +39,13 @@ class Uniform {
   int used_ = 4;
 };
 
-struct Turn {
+struct Rotation {
   float sine, cosine;
 };
 
 constexpr int kTerms = 9;
 
-/// Taylor's, by powers of the square.
+/// Coefficients of the Taylor series of sine (divided by x) and cosine, by powers of x^2.
 struct Series {
   double sine[kTerms] = {1.0}, cosine[kTerms] = {1.0};
 
@@ -57,8 +58,9 @@ struct Series {
 };
 constexpr Series kSeries;
 
-/// Of so many full turns: quarters are split off, Taylor's series take the rest.
-inline Turn turned(float turns) {
+/// Sine and cosine of an angle in full turns. Whole quarter turns only exchange the two and their signs; the Taylor
+/// series compute the rest, at most an eighth of a turn.
+inline Rotation rotation_of(float turns) {
   constexpr double kFullTurn = 6.283185307179586;
   const double quarters = static_cast<double>(turns) * 4.0;
   const auto whole = static_cast<int64_t>(quarters + (quarters < 0.0 ? -0.5 : 0.5));
@@ -81,31 +83,32 @@ inline Turn turned(float turns) {
   }
 }
 
+/// y = the augmented images of x, both (rows, height * width * channels).
 void warp(const Warp& op) {
-  const Frame frame(op);
+  const BorderedImage image(op);
   const int64_t ld = round_up(op.width, kLane);
   float* columns = op.scratch + op.channels * warp_frame(op.height, op.width) + 2 * warp_margin(op.width);
-  const Row row{columns, columns + ld, columns + 2 * ld};
+  const RowScratch scratch{columns, columns + ld, columns + 2 * ld};
   const Fields fields{columns + 3 * ld, warp_fields(op.height, op.width) / 2, ld};
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     Uniform uniform(op.seed, op.step, static_cast<uint32_t>(op.first + b));
-    View view;
-    view.down = uniform.within(op.down) * static_cast<float>(op.height);
-    view.right = uniform.within(op.right) * static_cast<float>(op.width);
-    const Turn turn = turned(uniform.within(op.turns));
-    view.sine = turn.sine;
-    view.cosine = turn.cosine;
-    view.tall = 1.0f + uniform.within(op.zoom[0]);
-    view.wide = op.zooms_alike ? view.tall : 1.0f + uniform.within(op.zoom[1]);
-    if (uniform.next() < 0.5f && op.flips[0]) view.tall = -view.tall;
-    if (uniform.next() < 0.5f && op.flips[1]) view.wide = -view.wide;
+    Transform transform;
+    transform.down = uniform.within(op.down) * static_cast<float>(op.height);
+    transform.right = uniform.within(op.right) * static_cast<float>(op.width);
+    const Rotation rotation = rotation_of(uniform.within(op.turns));
+    transform.sine = rotation.sine;
+    transform.cosine = rotation.cosine;
+    transform.tall = 1.0f + uniform.within(op.zoom[0]);
+    transform.wide = op.zooms_alike ? transform.tall : 1.0f + uniform.within(op.zoom[1]);
+    if (uniform.next() < 0.5f && op.flips[0]) transform.tall = -transform.tall;
+    if (uniform.next() < 0.5f && op.flips[1]) transform.wide = -transform.wide;
     const float* x = op.x + b * op.ld;
     float* y = op.y + b * op.ld;
     if (op.radius >= 0) displace(op, b, fields);
-    if (op.radius >= 0 || view.sine != 0.0f) {
-      sample_pixels(op, view, frame, fields, row, x, y);
+    if (op.radius >= 0 || transform.sine != 0.0f) {
+      sample_pixels(op, transform, image, fields, scratch, x, y);
     } else {
-      sample_rows(op, view, frame, row, x, y);
+      sample_rows(op, transform, image, scratch, x, y);
     }
   }
 }

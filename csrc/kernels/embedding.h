@@ -1,5 +1,6 @@
-// Numbers that stand for tokens: rows of a table, and vectors with an entry per token. What is no token of the table
-// counts as the nearest, so that no bad number reads beyond it; the door has refused it before.
+// Embedding of tokens, which are integers stored as floats: the rows of a table that they select, and its gradient; and
+// their encoding as one-hot or count vectors. The bindings refuse tokens that the table does not have. Should one
+// arrive here nevertheless, it is replaced by the nearest that exists, so that nothing is read beyond the table.
 #pragma once
 #include "kernels/layer_table.h"
 #include "kernels/simd.h"
@@ -27,7 +28,7 @@ void embed(const Embed& op) {
   }
 }
 
-/// table = sums of the rows of y, which are gradients here, by token and in the order of the rows
+/// The gradient of the table: row t is the sum of all rows of dy (rows * count, n) whose token is t, in their order.
 void embed_backward(const EmbedBackward& op) {
   Panels(op.tokens, op.n).each(op.columns, [&](const Panel& panel) {
     const int64_t begin = panel.columns.begin, end = panel.columns.end, width = panel.width;
@@ -44,7 +45,7 @@ void embed_backward(const EmbedBackward& op) {
   });
 }
 
-/// y (rows, tokens) = how often each token is among x (rows, n), or only whether
+/// y (rows, tokens) = how often each token is among x (rows, n), or without `counts` 1 if it is there.
 void encode(const Encode& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     float* y = op.y + b * op.ldy;

@@ -1,4 +1,4 @@
-// Numbers of a row put elsewhere: transposed, repeated, dropped.
+// Layers that copy columns of a row to other places: reshapes that permute, repeat, crop or pad with zeros.
 #pragma once
 #include "kernels/layer_table.h"
 #include "kernels/simd.h"
@@ -6,6 +6,7 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
+/// y[j] = x[from[j]] for each row, or 0 where from[j] is negative.
 void take(const Take& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* x = op.x + b * op.ldx;
@@ -14,7 +15,7 @@ void take(const Take& op) {
   }
 }
 
-/// What has gone to several places gets the sum of their gradients, in the order of the places.
+/// dx[i] = the sum of dy[j] over all j with from[j] = i, in the order of j.
 void take_backward(const Take& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* dy = op.x + b * op.ldx;

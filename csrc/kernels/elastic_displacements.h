@@ -1,5 +1,6 @@
-// Fields of displacements: noise, smoothed along both axes. In whole numbers of 16 bits, two products to an
-// instruction: half of the time of floats.
+// Elastic distortion (Simard et al. 2003): a displacement for every pixel, made of uniform noise that is smoothed along
+// both axes. Computed in integers of 16 bits, of which one instruction multiplies two per lane: half of the time of
+// floats.
 #pragma once
 #include "kernels/layer_table.h"
 #include "kernels/random.h"
@@ -8,7 +9,7 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Displacements of pixels, by rows and by columns.
+/// The displacement of each pixel, in rows and in columns.
 struct Fields {
   float* at;         // (2, rows, ld)
   int64_t size, ld;  // of one of them, of a row
@@ -22,7 +23,7 @@ ENGINE_INLINE vi load_words(const int32_t* p) {
 
 ENGINE_INLINE void store_words(int32_t* p, vi v) { std::memcpy(p, &v, sizeof v); }
 
-/// Both halves of each lane of a, times those of b, added.
+/// The sum of the products of both 16-bit halves of each lane.
 ENGINE_INLINE vi multiply_halves(vi a, vi b) {
 #if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
   return reinterpret_cast<vi>(_mm512_madd_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
@@ -35,7 +36,7 @@ ENGINE_INLINE vi multiply_halves(vi a, vi b) {
 #endif
 }
 
-/// Lanes that fit 16 bits.
+/// Stores lanes whose numbers fit 16 bits.
 ENGINE_INLINE void store_halves(int16_t* p, vi v) {
 #if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(reinterpret_cast<__m512i>(v)));
@@ -48,19 +49,19 @@ ENGINE_INLINE void store_halves(int16_t* p, vi v) {
 #endif
 }
 
-/// Sums of neighbours, times their taps, for some rows of both fields: what is loaded serves all of them.
+/// Sums of neighbours times their filter taps, for some rows of both fields, which share what is loaded.
 using Smoothed = vi[2][kSmoothedTogether];
 
-/// Both fields on their way, smoothed down alone: (2, rows, ld), with a zero behind each row.
-struct Halves {
+/// Both fields smoothed along the columns only: (2, rows, ld), with a zero after each row.
+struct HalfSmoothed {
   int16_t* at;
   int64_t size, ld;
 };
 
-/// to = noise smoothed down its columns; what lies outside is 0. `noise` (height + 1, width) has the two fields in the
-/// halves of a word, and zeros in its last row. Taps beyond the first and the last are zero, so that all rows of a
-/// group can take the same neighbours.
-inline void smooth_down(const Warp& op, const int32_t* noise, const Halves& to) {
+/// to = noise smoothed along its columns, with zeros outside. `noise` (height + 1, width) holds the two fields in the
+/// halves of a word, and zeros in its last row. Taps beyond the filter's ends are zero, so that all rows of a group can
+/// read the same neighbours.
+inline void smooth_columns(const Warp& op, const int32_t* noise, const HalfSmoothed& to) {
   for (int64_t i = 0; i < op.height; i += kSmoothedTogether) {
     const int64_t begin = i < op.radius ? 0 : i - op.radius, last = i + kSmoothedTogether + op.radius;
     for (int64_t j = 0; j < op.width; j += kWidth) {
@@ -81,15 +82,15 @@ inline void smooth_down(const Warp& op, const int32_t* noise, const Halves& to) 
         for (int r = 0; r < kSmoothedTogether; ++r) {
           int16_t* row = to.at + f * to.size + (i + r) * to.ld;
           store_halves(row + j, (sums[f][r] + kWholeTap / 2) >> kTapBits);
-          row[op.width] = 0;  // what follows is of no account
+          row[op.width] = 0;  // what follows is never read
         }
       }
     }
   }
 }
 
-/// The same along the rows, times `scale`: lanes are neighbours, and so are their taps.
-inline void smooth_across(const Warp& op, const Halves& from, float scale, const Fields& to) {
+/// to = scale (from smoothed along its rows). The lanes are neighbouring pixels, whose taps are neighbours too.
+inline void smooth_rows(const Warp& op, const HalfSmoothed& from, float scale, const Fields& to) {
   for (int64_t i = 0; i < op.height; i += kSmoothedTogether) {
     for (int64_t j = 0; j < op.width; j += kWidth) {
       const int64_t begin = j < op.radius ? 0 : j - op.radius, last = j + kWidth + op.radius;
@@ -117,18 +118,18 @@ inline void smooth_across(const Warp& op, const Halves& from, float scale, const
   }
 }
 
-/// Displacements of an image's pixels. One random word makes both, of 16 bits each; pixels draw as columns of a row do
-/// in random.h.
+/// The displacements of an image's pixels. One random word gives the noise of both fields, 16 bits each; pixel p takes
+/// the word of column p (formulas/random.h).
 inline void displace(const Warp& op, int64_t image, const Fields& fields) {
   const int64_t pixels = op.height * op.width, rows = round_up(op.height, kSmoothedTogether);
   auto* noise = reinterpret_cast<int32_t*>(fields.at + 2 * fields.size);
   const int64_t ld = fields.ld + kLane;
-  const Halves between{reinterpret_cast<int16_t*>(noise + warp_noise(op.height, op.width)), rows * ld, ld};
+  const HalfSmoothed between{reinterpret_cast<int16_t*>(noise + warp_noise(op.height, op.width)), rows * ld, ld};
   for_random({{image, image + 1}, {0, round_up(pixels, kLane)}, op.seed, op.step, op.first, false},
              [&](int64_t, int64_t pixel, vu words) { store_words(noise + pixel, reinterpret_cast<vi>(words)); });
   std::memset(noise + pixels, 0, static_cast<size_t>(op.width) * sizeof *noise);
-  smooth_down(op, noise, between);
-  smooth_across(op, between, op.alpha * 0x1p-15f / kWholeTap, fields);
+  smooth_columns(op, noise, between);
+  smooth_rows(op, between, op.alpha * 0x1p-15f / kWholeTap, fields);
 }
 
 }  // namespace
