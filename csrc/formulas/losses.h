@@ -143,7 +143,7 @@ struct BinaryCrossentropy {
 /// x^exponent for x >= 0; exponent 0 gives 1, even where x is 0. Not inlined, as a logarithm and an exponential are
 /// long.
 template <class V>
-__attribute__((noinline)) V power(V x, float exponent) {
+ENGINE_DEVICE __attribute__((noinline)) V power(V x, float exponent) {
   return exponent == 0.0f ? broadcast<V>(1.0f) : exp(log(x) * exponent);
 }
 

@@ -8,11 +8,18 @@
 #pragma once
 #include <cstdint>
 
-#define ENGINE_INLINE inline __attribute__((always_inline))
+// What nvcc has to be told of a function that threads of a GPU call, too.
+#if defined(__CUDACC__)
+#define ENGINE_DEVICE __host__ __device__
+#else
+#define ENGINE_DEVICE
+#endif
+
+#define ENGINE_INLINE ENGINE_DEVICE inline __attribute__((always_inline))
 
 // ENGINE_FMA_INLINE marks what is made of many multiply-adds. Without the instruction these are emulated; inlined
 // everywhere, the emulation would make up 2 MB of code.
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__CUDACC__)
 #define ENGINE_FMA_INLINE ENGINE_INLINE
 #else
 #define ENGINE_FMA_INLINE inline __attribute__((noinline))
@@ -21,7 +28,7 @@
 namespace engine::formulas {
 namespace {
 
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__CUDA_ARCH__)
 ENGINE_INLINE float fma_of_floats(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 #else
 /// Correctly rounded a * b + c without the instruction. The product is exact in double; the double sum is off by at

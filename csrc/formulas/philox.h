@@ -1,7 +1,7 @@
 // Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): random words as a pure
 // function of a key and a counter, so that no draw depends on threads or order.
 #pragma once
-#include <cstdint>
+#include "formulas/number.h"
 
 namespace engine {
 namespace philox {
@@ -10,15 +10,16 @@ struct Key {
   uint32_t word[2];
 };
 
-static inline __attribute__((always_inline)) Key make_key(uint64_t seed) {
+static ENGINE_INLINE Key make_key(uint64_t seed) {
   return {{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}};
 }
 
-/// Replaces the words of some counters, or of as many as a vector has 64-bit lanes each, by random words: the low
-/// halves of what is left in `counters`; the high halves are of no account. `product(a, m)` multiplies the low halves
-/// of a by m. Unrolled, or each round would wait for its keys, and each counter for the one before.
+/// Replaces the four words of each counter by random words, in ten rounds. A Word is a uint64_t, or a vector of them,
+/// which computes a counter per lane. The words are the low halves; the high halves of the results are undefined.
+/// `product(a, m)` multiplies the low halves of a by m. Unrolled, as otherwise each round would wait for its keys, and
+/// each counter for the one before.
 template <int Counters, class Word, class Product>
-static inline __attribute__((always_inline)) void generate(Word (&counters)[Counters][4], Key key, Product&& product) {
+static ENGINE_INLINE void generate(Word (&counters)[Counters][4], Key key, Product&& product) {
   constexpr uint32_t kMultiplier[2] = {0xD2511F53u, 0xCD9E8D57u};
   constexpr uint32_t kWeyl[2] = {0x9E3779B9u, 0xBB67AE85u};
 #pragma GCC unroll 10
@@ -38,7 +39,7 @@ static inline __attribute__((always_inline)) void generate(Word (&counters)[Coun
 }
 
 template <class Word, class Product>
-static inline __attribute__((always_inline)) void generate(Word (&counter)[4], Key key, Product&& product) {
+static ENGINE_INLINE void generate(Word (&counter)[4], Key key, Product&& product) {
   generate(reinterpret_cast<Word(&)[1][4]>(counter), key, product);
 }
 
