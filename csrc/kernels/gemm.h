@@ -2,9 +2,9 @@
 #pragma once
 #include "kernels/activations.h"
 #include "kernels/add_chains.h"
-#include "kernels/apart.h"
 #include "kernels/microtile.h"
 #include "kernels/pack.h"
+#include "kernels/strided_vectors.h"
 #include "kernels/table.h"
 #include "kernels/transpose.h"
 
@@ -20,13 +20,13 @@ struct Place {
   ENGINE_INLINE vf load_vector(int64_t i, int v) const {
     const float* from = at + i * row + v * kWidth * column;
     if (column == 1) return left(v) < kWidth ? load_part(from, left(v)) : load(from);
-    return load_apart(from, column, left(v));
+    return load_strided(from, column, left(v));
   }
 
   ENGINE_INLINE void store_vector(int64_t i, int v, vf sum) const {
     float* to = at + i * row + v * kWidth * column;
     if (column == 1) return left(v) < kWidth ? store_part(to, sum, left(v)) : store(to, sum);
-    store_apart(to, column, sum, left(v));
+    store_strided(to, column, sum, left(v));
   }
 
   /// Columns from vector v on.

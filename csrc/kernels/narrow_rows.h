@@ -1,9 +1,9 @@
 // Losses and metrics of rows with few columns, kWidth rows at a time in the lanes of vectors. One after the other, rows
 // wait for their own maximum, sums and logarithm: 52 ns each.
 #pragma once
-#include "kernels/apart.h"
 #include "kernels/losses.h"
 #include "kernels/metrics.h"
+#include "kernels/strided_vectors.h"
 #include "kernels/transpose.h"
 
 namespace engine::ENGINE_ISA {
@@ -20,8 +20,8 @@ __attribute__((noinline)) inline void clear_pads(Columns& columns, int64_t n) {
   for (int64_t j = n; j < kLane; ++j) columns[j] = vf{};
 }
 
-/// Columns up to which rows are not turned as squares, but taken apart.
-constexpr int64_t kTakenApart = 2;
+/// Rows of up to so many columns are read column by column; wider ones are transposed in squares.
+constexpr int64_t kReadColumnwise = 2;
 
 /// The same element of up to kWidth rows: `element(i)`
 template <class F>
@@ -50,8 +50,8 @@ ENGINE_INLINE void gather_columns(Columns& columns, int64_t rows, F&& row) {
 
 /// Not inlined, as the next one: all losses share the code.
 __attribute__((noinline)) void load_columns(Columns& columns, const float* x, int64_t ld, int64_t rows, int64_t n) {
-  if (n <= kTakenApart) {
-    for (int64_t j = 0; j < n; ++j) columns[j] = load_apart(x + j, ld, rows);
+  if (n <= kReadColumnwise) {
+    for (int64_t j = 0; j < n; ++j) columns[j] = load_strided(x + j, ld, rows);
     return;
   }
   gather_columns(columns, rows, [&](int64_t i, int part) { return load(x + i * ld + part * kWidth); });
@@ -59,8 +59,8 @@ __attribute__((noinline)) void load_columns(Columns& columns, const float* x, in
 
 [[maybe_unused]] __attribute__((noinline)) void store_columns(const Columns& columns, float* y, int64_t ld,
                                                               int64_t rows, int64_t n) {
-  if (n <= kTakenApart) {
-    float values[kTakenApart][kWidth];
+  if (n <= kReadColumnwise) {
+    float values[kReadColumnwise][kWidth];
     std::memcpy(values, columns, sizeof values);
     for (int64_t i = 0; i < rows; ++i, y += ld) {
 #pragma GCC unroll 4
@@ -107,7 +107,7 @@ struct TargetColumns {
         labels[b - rows.begin] = TargetRow<Kind>(targets, b, n, ignored).label;
       }
       std::memcpy(&label, labels, sizeof label);
-    } else if (n <= kTakenApart) {
+    } else if (n <= kReadColumnwise) {
       for (int64_t j = 0; j < n; ++j) {
         dense[j] = gather_column(rows.end - rows.begin,
                                  [&](int64_t i) { return TargetRow<Kind>(targets, rows.begin + i, n).dense[j]; });

@@ -1,7 +1,7 @@
 // A dense layer's products with its kernel, forwards and backwards.
-#include "kernels/dense.h"
+#include "kernels/dense_forward.h"
+#include "kernels/dense_input_gradient.h"
 #include "kernels/fill.h"
-#include "kernels/input_gradient.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

@@ -1,11 +1,11 @@
-// The product of a dense layer with its kernel, forwards.
+// The forward product of a dense layer: y = activation(x kernel + bias).
 #pragma once
 #include "kernels/activations.h"
-#include "kernels/compressed.h"
-#include "kernels/fetcher.h"
+#include "kernels/csr_products.h"
 #include "kernels/microtile.h"
+#include "kernels/prefetch.h"
 #include "kernels/slices.h"
-#include "kernels/sparse.h"
+#include "kernels/sparse_products.h"
 #include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
@@ -78,7 +78,7 @@ __attribute__((noinline)) void multiply(const DenseForward& op, decltype(&finish
     sparse_products(*op.nonzeros, op.rows, op.kernel, op.ldw, op.columns, op.transposes, epilogue);
     return;
   }
-  Fetcher fetcher(op.ahead, divide_up(op.rows.end - op.rows.begin, kForwardRows));
+  RowPrefetcher fetcher(op.ahead, divide_up(op.rows.end - op.rows.begin, kForwardRows));
   sweep_tiles(op.rows, op.columns, [&](auto rows, auto vectors, int64_t i, int64_t j) {
     constexpr int kRows = decltype(rows)::value, kVectors = decltype(vectors)::value;
     if (j == op.columns.begin) fetcher.fetch();

@@ -1,4 +1,4 @@
-// Rows of a data set on their way into a cache.
+// Prefetches rows of the data set that the next step reads, during the products of this one.
 #pragma once
 #include "kernels/simd.h"
 #include "kernels/table.h"
@@ -6,11 +6,11 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Fetches them a few lines at a time: shuffled rows come from main memory, and all at once they would stall.
-class Fetcher {
+/// Prefetches a few cache lines per call: shuffled rows come from main memory, and all of them at once would stall.
+class RowPrefetcher {
  public:
   /// Over `calls` calls of `fetch`.
-  Fetcher(const Ahead& ahead, int64_t calls)
+  RowPrefetcher(const Ahead& ahead, int64_t calls)
       : ahead_(ahead), per_call_(ahead.count > 0 && calls > 0 ? ahead.count * (ahead.bytes / 64 + 2) / calls + 1 : 0) {}
 
   ENGINE_INLINE void fetch() {

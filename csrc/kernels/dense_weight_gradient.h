@@ -1,9 +1,9 @@
-// A dense layer's gradients by its kernel and bias.
+// The gradients of a dense layer with respect to its kernel, x^T dz, and its bias, the column sums of dz.
 #pragma once
-#include "kernels/compressed.h"
-#include "kernels/fetcher.h"
+#include "kernels/csr_products.h"
 #include "kernels/microtile.h"
-#include "kernels/sparse.h"
+#include "kernels/prefetch.h"
+#include "kernels/sparse_products.h"
 #include "kernels/sums.h"
 #include "kernels/table.h"
 #include "kernels/update.h"
@@ -18,9 +18,9 @@ void dense_backward_bias(const DenseBackwardWeights& op, const AnyUpdate update)
 }
 
 /// Tiles of a gradient, in whose epilogue the next batch is fetched.
-inline Fetcher tile_fetcher(const DenseBackwardWeights& op) {
-  return Fetcher(op.ahead, (op.units.end - op.units.begin) / kTileRows *
-                               ((op.columns.end - op.columns.begin) / (kTileVectors * kWidth)));
+inline RowPrefetcher tile_fetcher(const DenseBackwardWeights& op) {
+  return RowPrefetcher(op.ahead, (op.units.end - op.units.begin) / kTileRows *
+                                     ((op.columns.end - op.columns.begin) / (kTileVectors * kWidth)));
 }
 
 /// Units of a strip: whole lines and whole tiles.
@@ -57,7 +57,7 @@ class Strip {
 /// The gradient of dense rows, `size` units at a time: `x(rows, units)` are their columns of some rows.
 template <class X>
 ENGINE_INLINE void backward_tiles(const DenseBackwardWeights& op, const AnyUpdate& update, int64_t size, X&& x) {
-  Fetcher fetcher = tile_fetcher(op);
+  RowPrefetcher fetcher = tile_fetcher(op);
   alignas(64) float sums[kUnitsTogether][kPanel];
   for (int64_t i0 = op.units.begin; i0 < op.units.end; i0 += kUnitsTogether) {
     const int64_t i1 = op.units.end < i0 + kUnitsTogether ? op.units.end : i0 + kUnitsTogether;
@@ -114,7 +114,7 @@ void backward_one_sample(const DenseBackwardWeights& op, const AnyUpdate update)
   constexpr int64_t kUnits = 8;
   const float* x = op.x_rows ? op.x_rows[0] : op.x;
   const int64_t j = op.columns.begin, end = op.units.end;
-  Fetcher fetcher(op.ahead, (end - op.units.begin) / kUnits);
+  RowPrefetcher fetcher(op.ahead, (end - op.units.begin) / kUnits);
   for (int64_t i = op.units.begin; i < end; i += kUnits) {
     const int64_t units = end < i + kUnits ? end - i : kUnits;
     fetcher.fetch();
@@ -126,7 +126,7 @@ void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate updat
   const int64_t units = op.units.end - op.units.begin;
   if (op.gradient) {
     const auto vectors = static_cast<int>((op.columns.end - op.columns.begin) / kWidth);
-    Fetcher fetcher(op.ahead, units);
+    RowPrefetcher fetcher(op.ahead, units);
     for (int64_t i = 0; i < units; ++i) {
       fetcher.fetch();
       update((op.units.begin + i) * op.ldw + op.columns.begin, op.ldw,

@@ -1,5 +1,5 @@
-// A dense layer's gradients by its weights, which step them or are stored.
-#include "kernels/weights.h"
+// Enters the weight gradients of dense layers into the table: those that step the weights, and the one that is stored.
+#include "kernels/dense_weight_gradient.h"
 
 #include "kernels/fill.h"
 

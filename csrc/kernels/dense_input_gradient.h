@@ -1,4 +1,4 @@
-// A dense layer's gradient by its input.
+// The gradient of a dense layer with respect to its input: dx = dz kernel^T.
 #pragma once
 #include <type_traits>
 

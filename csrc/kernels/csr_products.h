@@ -1,5 +1,6 @@
-// Products with rows that are lists of what is not zero in them. As exact as those of sparse.h, which are for rows that
-// have many elements in every chain; these may have one in several.
+// Products whose left operand x is a list of the nonzero elements of each row (CSR, as in scipy.sparse). They give the
+// same bits as the dense products. Those of sparse_products.h are for rows with many elements in every chain of terms;
+// rows in CSR may have one element in several chains.
 #pragma once
 #include "kernels/compressed_rows.h"
 #include "kernels/microtile.h"
