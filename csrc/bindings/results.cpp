@@ -1,4 +1,4 @@
-// Losses and metrics: what Python asks for, and their values, like gradients of activations, for arrays of Python.
+// Losses and metrics: reads them from dicts, and evaluates them, and gradients of activations, on arrays of Python.
 #include "bindings/results.h"
 
 #include <pybind11/stl.h>

@@ -66,7 +66,7 @@ def by_rows(
     """Evaluates a formula of the core for each row of outputs.
 
     Args:
-        formula: which one.
+        formula: the loss or metric, as the core reads it.
         targets: float32 in the shape of `predictions`, or class indices in this shape without `axis`.
         predictions: float32 (n, ..., outputs).
         axis: axis of the outputs.
