@@ -105,13 +105,13 @@ def test_drawings_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None
     drawings[0][20:120, 60:80] = 255
     drawings[1][40:60, 20:120] = 255
     want = [reader(drawing).attribution for drawing in drawings]
-    train = reader._twin.train_on_batch
+    train = reader._probed.train_on_batch
 
     def train_slowly(*batch: Any) -> None:
         train(*batch)
         time.sleep(1e-3)  # before anybody looks at what came of it
 
-    monkeypatch.setattr(reader._twin, "train_on_batch", train_slowly)
+    monkeypatch.setattr(reader._probed, "train_on_batch", train_slowly)
 
     def read(drawing: NDArray[np.uint8], attribution: NDArray[np.float32]) -> None:
         assert np.array_equal(reader(drawing).attribution, attribution)

@@ -37,7 +37,7 @@ _BAD_ARGUMENT = 2  # as argparse
 
 
 class _Trained(NamedTuple):
-    """What a training run leaves."""
+    """The results of one training run."""
 
     model: Sequential
     history: dict[str, list[float]]
@@ -47,7 +47,7 @@ class _Trained(NamedTuple):
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command.
+    """Runs the command.
 
     Args:
         args: `recipe`, `seed`, `seeds`, `epochs`, `batch_size`, `report` and `no_report`.
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refusal(args: argparse.Namespace) -> str:
-    """What is wrong with arguments that are right one by one, or nothing."""
+    """Returns what is wrong with the combination of the arguments, or an empty string."""
     if RECIPES[args.recipe].chosen:
         for name, value in (("--epochs", args.epochs), ("--batch-size", args.batch_size)):
             if value is not None:
@@ -106,7 +106,7 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _trained(args: argparse.Namespace, recipe: Recipe, seed: int, train: Images, test: Images) -> _Trained:
-    """One training and its test. With several seeds a line about it takes the place of the progress."""
+    """Trains and tests with one seed. If there are several seeds, one line is printed instead of the progress."""
     seconds: dict[str, float] = {}
     utils.set_random_seed(seed)
     with _timed(seconds, "compiling"):
@@ -133,7 +133,7 @@ def _trained(args: argparse.Namespace, recipe: Recipe, seed: int, train: Images,
 
 
 def _print(seconds: dict[str, float], runs: Sequence[_Trained], images: int) -> None:
-    """The lines about all the runs."""
+    """Prints the results of all runs."""
     several = f", the mean of {len(runs)} seeds" if len(runs) > 1 else ""
     print(f"{'loading':12}{seconds['loading']:.3f} s")
     for step in runs[0].seconds:
@@ -151,12 +151,12 @@ def _range(accuracies: Sequence[float]) -> str:
 
 
 def _evaluate(model: Sequential, x: NDArray[np.uint8], y: NDArray[np.float64 | np.uint8]) -> list[float]:
-    """Loss and accuracy."""
+    """Returns loss and accuracy."""
     return cast("list[float]", model.evaluate(x, y, verbose=0))
 
 
 def _sha256(weights: Iterable[NDArray[np.float32]]) -> str:
-    """SHA-256 of the weights as contiguous little-endian float32, in the order of `get_weights`."""
+    """Returns the SHA-256 of the weights as contiguous little-endian float32, in the order of `get_weights`."""
     digest = hashlib.sha256()
     for array in weights:
         digest.update(np.ascontiguousarray(array, dtype="<f4").data)
@@ -171,7 +171,7 @@ def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
 
 
 def _drawing() -> tuple[ModuleType | None, str]:
-    """The module that draws the report, or why there is none."""
+    """Returns the module that draws the report, or None and the reason why it can't be imported."""
     try:
         extra("matplotlib", "plot", "the report")
         from engine._command import mnist_report
@@ -183,12 +183,12 @@ def _drawing() -> tuple[ModuleType | None, str]:
 def _draw(
     drawing: ModuleType, args: argparse.Namespace, recipe: Recipe, runs: Sequence[_Trained], test: Images
 ) -> int:
-    """Write the picture of the first run."""
+    """Draws the report of the first run and returns the exit status."""
     images, labels = test
     trained = runs[0]
     model, targets = trained.model, recipe.targets(labels)
     digest = _sha256(model.get_weights())
-    # The test curve is drawn from the weights kept, so that training neither waits for it nor sees it.
+    # The test curve is computed now, from the weights that were kept after each epoch, so that it can't influence training.
     losses, accuracies = [], []
     for weights in trained.weights.values():
         model.set_weights(weights)

@@ -22,7 +22,7 @@ _CLASSES = 10
 
 
 class WarmUpThenLinear(LearningRateSchedule):
-    """Up in a straight line from `peak / warm_up_steps` to `peak`, then down in another to 0 at `steps`.
+    """A learning rate that rises linearly from `peak / warm_up_steps` to `peak`, and then falls linearly to 0 at `steps`.
 
     `peak * min((step + 1) / warm_up_steps, (steps - step) / (steps - warm_up_steps))`, and 0 from `steps` on.
 
@@ -41,7 +41,7 @@ class WarmUpThenLinear(LearningRateSchedule):
         self.steps = steps
 
     def __call__(self, step: ArrayLike) -> Any:
-        """The learning rate of step `step`, counted from 0: a float, or an array for an array."""
+        """Returns the learning rate of step `step`, counted from 0: a float, or an array for an array."""
         done = np.asarray(step, np.float64)
         up = (done + 1) / self.warm_up_steps
         down = np.maximum(self.steps - done, 0) / (self.steps - self.warm_up_steps)
@@ -49,26 +49,26 @@ class WarmUpThenLinear(LearningRateSchedule):
         return rates if np.ndim(step) else float(rates)
 
     def _rates(self, first: int, count: int) -> NDArray[np.float64]:
-        """The learning rates of steps `first` to `first + count`, in one go."""
+        """Returns the learning rates of the steps `first` to `first + count`."""
         rates: NDArray[np.float64] = self(np.arange(first, first + count))
         return rates
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyper-parameters. The defaults are Keras'.
+    """A set of hyper-parameters. The defaults are those of Keras.
 
     Args:
         epochs: passes over the images.
         batch_size: images per step.
-        learning_rate: Adam's; with a warm-up its peak.
-        warm_up: share of the steps in which the learning rate rises, before it falls to 0; None keeps it constant.
-        beta_1: Adam's.
-        beta_2: Adam's.
-        weight_decay: decoupled; 0 is none.
-        label_smoothing: share of each label spread evenly over the digits.
-        output_initializer: of the last layer's weights.
-        chosen: whether anything was chosen by looking at accuracies.
+        learning_rate: the learning rate of Adam; with a warm-up its largest value.
+        warm_up: the share of the steps in which the learning rate rises, before it falls to 0; None keeps it constant.
+        beta_1: the decay of Adam's mean of gradients.
+        beta_2: the decay of Adam's mean of squared gradients.
+        weight_decay: decoupled weight decay; 0 is none.
+        label_smoothing: the share of each label that is spread evenly over the digits.
+        output_initializer: the initializer of the last layer's kernel.
+        chosen: whether hyper-parameters were chosen by their accuracy on held-out images.
     """
 
     epochs: int = 5
@@ -83,7 +83,7 @@ class Recipe:
     chosen: bool = True
 
     def model(self) -> Sequential:
-        """The network, not compiled: what training takes depends on the number of images."""
+        """Returns the network, which is compiled later, since the learning rates depend on the number of images."""
         return Sequential(
             [
                 layers.Flatten(input_shape=(28, 28)),
@@ -94,7 +94,7 @@ class Recipe:
         )
 
     def compile(self, model: Sequential, images: int) -> None:
-        """Compile `model` for a training on that many images."""
+        """Compiles `model` for a training on `images` images."""
         model.compile(
             optimizer=optimizers.Adam(
                 self.schedule(images),
@@ -109,14 +109,14 @@ class Recipe:
         )
 
     def schedule(self, images: int) -> float | WarmUpThenLinear:
-        """The learning rate over a training on that many images."""
+        """Returns the learning rate, or its schedule, for a training on `images` images."""
         if self.warm_up is None:
             return self.learning_rate
         steps = self.epochs * -(-images // self.batch_size)
         return WarmUpThenLinear(self.learning_rate, max(1, round(self.warm_up * steps)), steps)
 
     def targets(self, labels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Labels as the loss takes them: Keras smooths one-hot labels alone."""
+        """Returns the labels in the form that the loss reads: one-hot if they are smoothed, else class indices."""
         return utils.to_categorical(labels, _CLASSES) if self.label_smoothing else labels
 
     def fit(
@@ -127,7 +127,7 @@ class Recipe:
         callbacks: Sequence[Callback] = (),
         verbose: int | str = "auto",
     ) -> dict[str, list[float]]:
-        """Train the compiled `model`; the history."""
+        """Trains the compiled `model` and returns its history."""
         return model.fit(
             images,
             self.targets(labels),
@@ -154,7 +154,7 @@ class Recipe:
         return ", ".join(words)
 
 
-# `python -m bench.recipes` prints what they were chosen from.
+# `python -m bench.recipes` prints the accuracies by which they were chosen.
 RECIPES = {
     "textbook": Recipe(chosen=False),
     "fast": Recipe(

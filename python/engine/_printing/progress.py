@@ -1,4 +1,7 @@
-"""The lines that `fit`, `evaluate` and `predict` print, byte for byte in Keras' form."""
+"""The progress that `fit`, `evaluate` and `predict` print, byte for byte in Keras' form, and all other printed messages.
+
+`Progress` is what the package's own loops use. `Progbar` is the public class `engine.utils.Progbar`.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 WIDTH = 20
-# Faster refreshes can't be read; the core asks for one about as often.
+# Seconds between two drawings of the bar, which the eye can follow. The core calls back about as often.
 INTERVAL = 0.05
-# A notebook's kernel hands output on no sooner.
+# The same in notebooks, whose kernels send output no more often.
 NOTEBOOK_INTERVAL = 0.2
-# Seconds after which `predict` shows that it is at work.
+# Seconds after which `predict` shows its bar. Shorter predictions print nothing.
 PATIENCE = 0.5
-# Values as small as this are shown in scientific notation.
+# Values up to this one are shown in scientific notation.
 SMALL = 1e-3
 HOUR, MINUTE = 3600, 60
 
@@ -29,29 +32,29 @@ BOLD, GREEN, WHITE, PLAIN = "\x1b[1m", "\x1b[32m", "\x1b[37m", "\x1b[0m"
 
 
 class _Logging:
-    """Where messages go: to standard output, or to the logger `engine`."""
+    """Whether messages go to standard output; else they go to the logger `engine`."""
 
     interactive = True
 
 
 def set_interactive(interactive: bool) -> None:
-    """Choose where messages go."""
+    """Sets whether messages go to standard output."""
     _Logging.interactive = interactive
 
 
 def is_interactive() -> bool:
-    """Whether messages go to standard output."""
+    """Returns whether messages go to standard output."""
     return _Logging.interactive
 
 
 def print_message(text: str, end: str = "\n") -> None:
-    """Print `text`, with replacements for what the encoding of standard output lacks, or log it."""
+    """Prints `text`, without characters that the encoding of standard output lacks, or logs it."""
     if not _Logging.interactive:
         import logging
 
         logging.getLogger("engine").info(text)
         return
-    if sys.stdout is None:  # without a console
+    if sys.stdout is None:  # a program without a console, as on Windows
         return
     text += end
     try:
@@ -63,16 +66,16 @@ def print_message(text: str, end: str = "\n") -> None:
 
 
 class Progbar:
-    """Progress towards a number of steps, with values beside it.
+    """A progress bar for a number of steps, with values such as the loss beside it.
 
     Args:
-        target: number of steps; None if nobody knows.
-        width: of the bar, in characters.
+        target: number of steps; None if it is unknown.
+        width: width of the bar in characters.
         verbose: 0 prints nothing, 1 a bar, 2 one line at the end.
-        interval: seconds that lie between two drawings of the bar at least.
-        stateful_metrics: names of values that are shown as they come; of all others the mean is shown.
-        stateless_metrics: names of values whose mean is shown; all others are shown as they come.
-        unit_name: what is counted.
+        interval: least number of seconds between two drawings of the bar.
+        stateful_metrics: names of values that are shown as they are. The means of all other values are shown.
+        stateless_metrics: names of values whose means are shown. All other values are shown as they are.
+        unit_name: the noun for a step.
 
     Raises:
         ValueError: if both kinds of names are given.
@@ -98,10 +101,12 @@ class Progbar:
         self.unit_name = unit_name
         self._means = None if stateless_metrics is None else frozenset(stateless_metrics)
         self._as_they_come = frozenset(() if stateful_metrics is None else stateful_metrics)
-        # A line can be drawn over wherever a carriage return is understood.
+        # Whether the output understands a carriage return, so that a line can be overwritten.
         self._dynamic = os.name == "posix" or "ipykernel" in sys.modules or "PYCHARM_HOSTED" in os.environ
         self._notebook = "ipykernel" in sys.modules
-        self._values: dict[str, tuple[Any, float]] = {}  # of each name the sum, and of how many
+        self._values: dict[
+            str, tuple[Any, float]
+        ] = {}  # for each name the sum of its values, and their number
         self._seen = 0
         self._start = time.time()
         self._shown = 0.0
@@ -111,40 +116,40 @@ class Progbar:
     def update(
         self, current: int, values: Iterable[tuple[str, Any]] | None = None, finalize: bool | None = None
     ) -> None:
-        """Note that `current` steps are done, and show it if it is time to.
+        """Sets the number of steps that are done, and draws the bar if `interval` seconds have passed.
 
         Args:
-            current: steps done.
+            current: number of steps that are done.
             values: pairs of a name and its value in the last step.
-            finalize: whether this is the end; by default once `target` steps are done.
+            finalize: whether this is the last update. None means that it is if `target` steps are done.
         """
         if finalize is None:
             finalize = self.target is not None and current >= self.target
-        self._note(current, values or (), finalize)
+        self._add_values(current, values or (), finalize)
         now = time.time()
-        pace = self._pace(current, now)
+        seconds_per_step = self._seconds_per_step(current, now)
         if self.verbose == 1:
             interval = max(self.interval, NOTEBOOK_INTERVAL) if self._notebook else self.interval
             if now - self._shown < interval and not finalize:
                 return
-            self._draw(current, now, pace, finalize)
+            self._draw(current, now, seconds_per_step, finalize)
         elif self.verbose and finalize and self.target:
             count = f"{current:{len(str(self.target))}d}/{self.target}"
-            took = f"{now - self._start:.0f}s -{_per_unit(pace, self.unit_name)}"
+            took = f"{now - self._start:.0f}s -{_per_unit(seconds_per_step, self.unit_name)}"
             print_message(f"{count} - {took}{self._shown_values(signed=False)}\n", end="")
         self._shown = now
 
     def add(self, n: int, values: Iterable[tuple[str, Any]] | None = None) -> None:
-        """Note that `n` more steps are done; `values` as for `update`."""
+        """Adds `n` to the number of steps that are done; `values` as for `update`."""
         self.update(self._seen + n, values)
 
     def _end_line(self) -> None:
-        """Leave the line of a bar that is being redrawn, so that other output starts on its own."""
+        """Ends the line of an unfinished bar, so that other output starts on a line of its own."""
         if self._drawn:
             print_message("")
             self._drawn = 0
 
-    def _note(self, current: int, values: Iterable[tuple[str, Any]], finalize: bool) -> None:
+    def _add_values(self, current: int, values: Iterable[tuple[str, Any]], finalize: bool) -> None:
         steps = max(current - self._seen, 1)
         for name, value in values:
             averaged = name not in self._as_they_come if self._means is None else name in self._means
@@ -155,19 +160,19 @@ class Progbar:
                 self._values[name] = (value, 1)
         self._seen = current
 
-    def _pace(self, current: int, now: float) -> float:
-        """Seconds per step, without the first if there are more: it is often slower than all others."""
+    def _seconds_per_step(self, current: int, now: float) -> float:
+        """Returns the mean time of a step, without the first one if there are more, since that is often slower."""
         if not current:
             return 0.0
         if self._first_step is not None and current > 1:
-            pace = (now - self._first_step) / (current - 1)
+            seconds = (now - self._first_step) / (current - 1)
         else:
-            pace = (now - self._start) / current
+            seconds = (now - self._start) / current
         if current == 1:
             self._first_step = now
-        return pace
+        return seconds
 
-    def _draw(self, current: int, now: float, pace: float, finalize: bool) -> None:
+    def _draw(self, current: int, now: float, seconds_per_step: float, finalize: bool) -> None:
         hidden = 0
         if self.target:
             filled = int(self.width * (current / self.target))
@@ -178,10 +183,15 @@ class Progbar:
         else:
             bar = f"{current:7d}/Unknown"
         left = self.target and not finalize
-        took = _duration(pace * ((self.target or 0) - current)) if left else f"{now - self._start:.0f}s"
-        info = f" {BOLD}{took}{PLAIN}{_per_unit(pace, self.unit_name)}{self._shown_values(signed=True)}"
+        took = (
+            _duration(seconds_per_step * ((self.target or 0) - current))
+            if left
+            else f"{now - self._start:.0f}s"
+        )
+        per_step = _per_unit(seconds_per_step, self.unit_name)
+        info = f" {BOLD}{took}{PLAIN}{per_step}{self._shown_values(signed=True)}"
         width = len(bar) + len(info) - hidden - len(BOLD + PLAIN)
-        # Notebooks need no backspaces, and what exports them shows each one as a box.
+        # Notebooks need no backspaces, and exported notebooks show each one as a box.
         before = ("" if self._notebook else "\b" * self._drawn) + "\r" if self._dynamic else "\n"
         print_message(f"{before}{bar}{info}{' ' * (self._drawn - width)}", end="\n" if finalize else "")
         self._drawn = 0 if finalize else width
@@ -189,7 +199,7 @@ class Progbar:
     def _shown_values(self, *, signed: bool) -> str:
         texts = []
         for name, (total, count) in self._values.items():
-            if not isinstance(total, numbers.Real):  # a callback may log anything
+            if not isinstance(total, numbers.Real):  # callbacks may log any object
                 texts.append(f" - {name}: {total}")
                 continue
             value = float(total) / max(count, 1)
@@ -199,34 +209,34 @@ class Progbar:
 
 
 class Progress:
-    """The bar of `fit`, `evaluate` or `predict`, a new one for every pass. Leaving its context ends its line.
+    """The progress of `fit`, `evaluate` or `predict`, with a new bar for each epoch. Leaving its context ends its line.
 
     Args:
-        verbose: 0 prints nothing, 1 a bar, 2 one line at the end; "auto" is 1 on a terminal and in a notebook, else 2,
-            where Keras fills a log file with its bar.
-        steps: steps of one pass; None if nobody knows.
-        patience: seconds that a pass may take without anything being printed, if `verbose` is "auto".
+        verbose: 0 prints nothing, 1 a bar, 2 one line at the end. "auto" is 1 on a terminal and in a notebook, and 2
+            elsewhere. (Keras would fill log files with its bar.)
+        steps: number of steps in an epoch; None if it is unknown.
+        patience: seconds before anything is printed, if `verbose` is "auto".
     """
 
     def __init__(self, verbose: object, steps: int | None, patience: float = 0.0) -> None:
         require_verbose(verbose)
-        self._verbose = _suitable() if verbose == "auto" else int(verbose)  # type: ignore[call-overload] # checked
+        self._verbose = _automatic_verbosity() if verbose == "auto" else int(verbose)  # type: ignore[call-overload] # checked
         self.steps = steps
         self._patience = patience if verbose == "auto" else 0.0
         self._begin()
 
     @property
     def live(self) -> bool:
-        """Whether the first step is shown at once."""
+        """Whether the bar is drawn after the first step already."""
         return self._verbose == 1 and not self._patience
 
     @property
     def redraws(self) -> bool:
-        """Whether `update` may show anything."""
+        """Whether `update` may draw anything."""
         return self._verbose == 1
 
     def restart(self, title: str | None = None) -> None:
-        """Begin a pass, under a line `title`."""
+        """Begins an epoch, after printing the line `title`."""
         if not self._verbose:
             return
         if title is not None:
@@ -234,14 +244,14 @@ class Progress:
         self._begin()
 
     def update(self, done: int, logs: Mapping[str, float]) -> None:
-        """Redraw the bar after `done` steps, if it is time to."""
+        """Draws the bar after `done` steps, if enough time has passed."""
         if self.redraws and not self._waiting():
             self._bar.update(
                 done if self.steps is None else min(done, self.steps), logs.items(), finalize=False
             )
 
     def finish(self, logs: Mapping[str, float], done: int) -> None:
-        """Print the line that stays, and learn how many steps a pass has if nobody knew."""
+        """Prints the final line of an epoch. If the number of steps was unknown, it is now `done`."""
         if self.steps is None:
             self.steps = self._bar.target = done
         if self._verbose and not self._waiting():
@@ -258,35 +268,35 @@ class Progress:
         return self
 
     def close(self) -> None:
-        """End the line of a bar that is being redrawn."""
+        """Ends the line of an unfinished bar."""
         self._bar._end_line()
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def _suitable() -> int:
-    """The mode that suits where standard output goes."""
+def _automatic_verbosity() -> int:
+    """Returns the verbosity for "auto": 1 if standard output is a terminal or a notebook, else 2."""
     live = "ipykernel" in sys.modules or (sys.stdout is not None and sys.stdout.isatty())
     return 1 if live else 2
 
 
 def require_verbose(verbose: object) -> None:
-    """Raise ValueError unless `verbose` is one of those that `Progress` takes."""
+    """Raises ValueError unless `verbose` is "auto", 0, 1 or 2."""
     choice(verbose, "verbose", ("auto", 0, 1, 2))
 
 
 def impatient(verbose: object) -> bool:
-    """Whether `verbose` wants something printed at once, or isn't valid."""
+    """Returns whether `verbose` asks for immediate output, or is invalid."""
     return not isinstance(verbose, (str, int)) or verbose not in ("auto", 0)
 
 
-def _per_unit(pace: float, unit: str) -> str:
-    if pace >= 1 or pace == 0:
-        return f" {pace:.0f}s/{unit}"
-    if pace >= 1 / 1000:
-        return f" {pace * 1e3:.0f}ms/{unit}"
-    return f" {pace * 1e6:.0f}us/{unit}"
+def _per_unit(seconds: float, unit: str) -> str:
+    if seconds >= 1 or seconds == 0:
+        return f" {seconds:.0f}s/{unit}"
+    if seconds >= 1 / 1000:
+        return f" {seconds * 1e3:.0f}ms/{unit}"
+    return f" {seconds * 1e6:.0f}us/{unit}"
 
 
 def _duration(seconds: float) -> str:

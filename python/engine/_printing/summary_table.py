@@ -1,4 +1,4 @@
-"""The table that `summary` prints, in Keras' form."""
+"""The table that `Model.summary` prints, in Keras' form, and the same in HTML for notebooks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from engine._base.checks import integer, listing, real
 
 HEADER = ("Layer (type)", "Output Shape", "Param #", "Trainable")
 ALIGN = (str.ljust, str.ljust, str.rjust, str.center)
-# Where columns end, as shares of the line; what is trainable takes its last tenth.
+# Where the columns end, as shares of the line. The column "Trainable", if shown, takes the last tenth of the line.
 ENDS = (0.45, 0.80, 1.0)
 FULL_WIDTH, TRAINABLE_WIDTH, NARROWEST = 88, 12, 40
 NARROWEST_COLUMN = 4
 BYTES_PER_PARAM = 4
-# What each column shows in color: the kind of layer, sizes and None in shapes, numbers.
+# The parts of each column that are in color: the class of the layer, sizes and None in shapes, numbers, Y or N.
 COLORED = (r"(?<=\()\w+(?=\)$)", r"None|\d+", r"[\d,]+", r"[YN]")
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 
 
 class Style(NamedTuple):
-    """How a terminal is told of colors: the codes of kinds, Nones and numbers; empty for plain text."""
+    """The terminal's codes for the colors of classes, None and numbers. Empty strings give plain text."""
 
     kind: str = ""
     none: str = ""
@@ -32,7 +32,7 @@ class Style(NamedTuple):
 
     @classmethod
     def of_terminal(cls) -> Style:
-        """What standard output can show, judged as the library rich does, which Keras prints with."""
+        """Returns the style for standard output. The rules are those of the library rich, with which Keras prints."""
         import os
 
         term = os.environ.get("TERM", "")
@@ -45,11 +45,11 @@ class Style(NamedTuple):
         return cls("94", "96", "32", True)
 
     def heading(self, text: str) -> str:
-        """`text` in bold."""
+        """Returns `text` in bold, if the style has it."""
         return f"{BOLD}{text}{PLAIN}" if self.bold else text
 
     def colored(self, text: str, column: int) -> list[str]:
-        """The characters of a cell in colors."""
+        """Returns the characters of a cell, each with the codes of its color."""
         characters = list(text)
         for found in re.finditer(COLORED[column], text):
             color = self.kind if column == 0 else self.none if found[0] == "None" else self.number
@@ -59,7 +59,7 @@ class Style(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Numbers of parameters; `optimizer` is None before the first step."""
+    """The numbers of parameters below the table; `optimizer` is None before the first step of training."""
 
     trainable: int
     non_trainable: int
@@ -67,12 +67,12 @@ class Counts(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How a table is laid out.
+    """The layout of a table.
 
     Args:
-        line_length: width in characters; None is that of the terminal, at most 88, or 100 with what is trainable.
-        positions: where columns end, as shares of the line; None for the usual ones.
-        show_trainable: whether there is a column for that.
+        line_length: width in characters. None takes that of the terminal, at most 88, or 100 with the column "Trainable".
+        positions: where the columns end, as shares of the line; None for `ENDS`.
+        show_trainable: whether there is a column "Trainable".
     """
 
     line_length: int | None = None
@@ -81,18 +81,18 @@ class Layout(NamedTuple):
 
 
 def table(name: str, rows: Sequence[Sequence[str]], counts: Counts, layout: Layout, style: Style) -> str:
-    """The summary of a model, lines ending in newlines.
+    """Returns the summary of a model, whose lines end in newlines.
 
     Args:
         name: the model's name.
-        rows: layer, output shape, number of parameters and, if shown, whether it is trainable, of each layer.
-        counts: what stands below the table.
-        layout: of the table.
-        style: plain, or what a terminal can show.
+        rows: for each layer its name, output shape, number of parameters and, if shown, whether it is trainable.
+        counts: the numbers below the table.
+        layout: the layout of the table.
+        style: the colors.
     """
     line_length = layout.line_length
     if line_length is None:
-        import shutil  # it brings the compression modules along
+        import shutil  # imported here, since it imports the compression modules
 
         full = FULL_WIDTH + TRAINABLE_WIDTH * layout.show_trainable
         line_length = max(min(full, shutil.get_terminal_size().columns - 4), NARROWEST)
@@ -108,14 +108,14 @@ def table(name: str, rows: Sequence[Sequence[str]], counts: Counts, layout: Layo
 
 
 def html_table(name: str, rows: Sequence[Sequence[str]], counts: Counts) -> str:
-    """The summary of a model for a notebook.
+    """Returns the summary of a model as HTML.
 
     Args:
         name: the model's name.
-        rows: layer, output shape and number of parameters of each layer.
-        counts: what stands below the table.
+        rows: for each layer its name, output shape and number of parameters.
+        counts: the numbers below the table.
     """
-    from html import escape  # needed in notebooks alone
+    from html import escape  # only notebooks need it
 
     def line(cells: Sequence[str], tag: str) -> str:
         aligned = zip(cells, ("left", "left", "right"), strict=False)
@@ -130,14 +130,14 @@ def html_table(name: str, rows: Sequence[Sequence[str]], counts: Counts) -> str:
 
 
 def between(names: Sequence[str], layer_range: object) -> slice:
-    """The layers from the first that matches one pattern to the last that matches the other.
+    """Returns the slice of the layers from the first match of one pattern to the last match of the other.
 
     Args:
-        names: of the layers.
-        layer_range: two names or regular expressions; None takes all layers.
+        names: the names of the layers.
+        layer_range: two names or regular expressions; None for all layers.
 
     Raises:
-        ValueError: if it is anything else, or matches nothing.
+        ValueError: if `layer_range` is anything else, or a pattern matches no layer.
     """
     if layer_range is None:
         return slice(None)
@@ -154,7 +154,7 @@ def between(names: Sequence[str], layer_range: object) -> slice:
 
 
 def _column_widths(line_length: int, layout: Layout) -> list[int]:
-    """Characters for the texts of each column: borders and padding take evenly from what `positions` give."""
+    """Returns the number of characters in each column without borders and padding, which are taken evenly from all."""
     ends = [real(end, "positions", 0.0) for end in layout.positions or ENDS]
     count = len(ENDS) + layout.show_trainable
     if layout.show_trainable:
@@ -176,7 +176,7 @@ def _column_widths(line_length: int, layout: Layout) -> list[int]:
 
 
 def _rule(characters: str, widths: Sequence[int]) -> str:
-    """A horizontal line; `characters` are its left end, body, crossing and right end."""
+    """Returns a horizontal line; `characters` are its left end, body, crossing and right end."""
     left, body, crossing, right = tuple(characters)
     return left + crossing.join(body * (width + 2) for width in widths) + right
 
@@ -190,12 +190,12 @@ def _header(widths: Sequence[int], style: Style) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """`text`, or what of it fits."""
+    """Returns `text`, shortened to `width` characters if it is longer."""
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _row(texts: Sequence[str], widths: Sequence[int], style: Style) -> list[str]:
-    """One row of the table, on as many lines as its longest text needs."""
+    """Returns the lines of one row of the table, as many as its longest cell needs."""
     from itertools import zip_longest
 
     columns = [_cell(text, column, widths[column], style) for column, text in enumerate(texts)]
@@ -205,7 +205,7 @@ def _row(texts: Sequence[str], widths: Sequence[int], style: Style) -> list[str]
 
 
 def _cell(text: str, column: int, width: int, style: Style) -> list[str]:
-    """The lines of a cell, `width` wide and in colors."""
+    """Returns the lines of a cell in colors, each `width` characters wide."""
     from textwrap import wrap
 
     characters, begin, lines = style.colored(text, column), 0, []
@@ -215,7 +215,7 @@ def _cell(text: str, column: int, width: int, style: Style) -> list[str]:
         if len(line) > width:
             shown = cut(line, width)
         for color in {style.kind, style.none, style.number} - {""}:
-            shown = shown.replace(f"{PLAIN}\x1b[{color}m", "")  # neighbours share a color
+            shown = shown.replace(f"{PLAIN}\x1b[{color}m", "")  # join neighbours of the same color
         left, _, right = ALIGN[column]("\0", width - min(len(line), width) + 1).partition("\0")
         lines.append(left + shown + right)
         begin += len(line)
@@ -238,7 +238,7 @@ def _totals(counts: Counts, style: Style) -> list[str]:
 
 
 def _size(count: float) -> str:
-    """Bytes in the largest unit that gives at least 1."""
+    """Returns a number of bytes in the largest unit that gives at least 1."""
     step = 1024
     for unit in ("B", "KB", "MB", "GB"):
         if count < step:

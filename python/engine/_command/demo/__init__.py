@@ -1,4 +1,7 @@
-"""The command `engine demo`: a page to draw a digit on, and to watch a network read it."""
+"""The command `engine demo`: it serves a page on which one draws a digit and sees how a network reads it.
+
+`server` is the web server, and `reader` turns a drawing into an image like those of MNIST and asks the network.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FAILED = 1
-_SEED = 7  # as of `engine mnist`
+_SEED = 7  # the default of `engine mnist`
 _RECIPE = "fast"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command until Ctrl-C.
+    """Runs the command until Ctrl-C.
 
     Args:
         args: `model`, `port` and `no_browser`.
@@ -34,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """
     try:
         server = Server(args.port)
-    except OSError as error:  # before the training, which nobody would see otherwise
+    except OSError as error:  # the port is tried before the training, which would be useless without it
         hint = "give another with --port; --port 0 takes any that is free"
         print(
             f"engine demo: error: can't listen on port {args.port}: {error.strerror}; {hint}", file=sys.stderr
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _trained() -> tuple[Reader, str]:
-    """A network trained on MNIST, and a sentence about it."""
+    """Trains a network on MNIST, and returns its reader and a sentence about it."""
     recipe = RECIPES[_RECIPE]
     print("Training on 60,000 images ...", flush=True)
     (images, labels), (test_images, test_labels) = datasets.mnist.load_data()
@@ -76,14 +79,14 @@ def _trained() -> tuple[Reader, str]:
 
 
 def _loaded(path: Path) -> tuple[Reader, str]:
-    """The network of a file, and a sentence about it."""
+    """Loads a network from a file, and returns its reader and a sentence about it."""
     from engine.saving import load_model
 
     return Reader(load_model(path, compile=False)), f"The network of {path}."
 
 
 def _open(url: str) -> None:
-    """Show the page in a browser, where there is a screen: one in the terminal would take it over."""
+    """Opens the page in a browser if there is a screen. Without one a text browser would take over the terminal."""
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return
     import webbrowser

@@ -1,4 +1,4 @@
-"""From a drawing to probabilities, and to what each pixel had to say."""
+"""Reads a drawing: the probabilities of the digits, and how much each pixel contributes to the most probable one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from engine._base.cpp import Float32
 
-# Of MNIST: the digit fits into the box, its center of mass lies in the middle of the image.
+# The sizes of MNIST: a digit fits into a box of 20 x 20 pixels, and its center of mass is the middle of the image.
 _BOX, _SIDE = 20, 28
 _DIGITS = 10
-_STEPS = 128  # of the integral: by so many it is off by a percent, at kinks of relu
-# What changes its inputs in training alone.
+_STEPS = 128  # steps of the integral, whose error is then about a percent because of the kinks of relu
+# Layers that change their inputs only in training.
 _TRAINING_ONLY = (
     layers.Dropout,
     layers.AlphaDropout,
@@ -33,24 +33,24 @@ _TRAINING_ONLY = (
 
 
 class Reading(NamedTuple):
-    """What the network makes of a drawing."""
+    """The result of reading a drawing."""
 
-    image: NDArray[np.uint8]  # (28, 28), what it sees
+    image: NDArray[np.uint8]  # (28, 28), the image that the network gets
     probabilities: Float32  # (10,)
-    attribution: Float32  # (28, 28), of the digit of the largest probability
+    attribution: Float32  # (28, 28), what each pixel contributes to the most probable digit
 
 
 def like_mnist(drawing: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A drawing in the way in which the images of MNIST were made (LeCun et al., 1998).
+    """Converts a drawing in the way in which the images of MNIST were made (LeCun et al., 1998).
 
-    Cut out, scaled into 20 x 20 pixels with its proportions kept, and moved until its center of mass is in the middle of
+    The digit is cut out, scaled to fit into 20 x 20 pixels, and placed so that its center of mass is in the middle of
     28 x 28 pixels.
 
     Args:
         drawing: (height, width), 0 for paper, 255 for ink.
 
     Returns:
-        (28, 28); all 0 if there is no ink.
+        The image, (28, 28), which is all 0 if there is no ink.
     """
     image = np.zeros((_SIDE, _SIDE), np.uint8)
     rows, columns = np.flatnonzero(drawing.any(axis=1)), np.flatnonzero(drawing.any(axis=0))
@@ -70,18 +70,18 @@ def like_mnist(drawing: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _averaging(pixels: int, size: int) -> NDArray[np.float64]:
-    """(pixels, size): means over equal parts of `size` numbers, of which some fall into two parts."""
+    """Returns the matrix (pixels, size) that averages `size` numbers over `pixels` equal parts, which may split a number."""
     ends = np.arange(pixels + 1)[:, np.newaxis] * (size / pixels)
-    reached = np.clip(ends - np.arange(size), 0, 1)  # how much of each number lies before each end
+    reached = np.clip(ends - np.arange(size), 0, 1)  # the share of each number that lies before each end
     shares: NDArray[np.float64] = np.diff(reached, axis=0) * (pixels / size)
     return shares
 
 
 class _Probe(layers.Layer):
-    """Passes its inputs on, and keeps the gradient of the loss by them."""
+    """A layer that returns its inputs and keeps the gradient of the loss with respect to them."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        # Training goes back no further than to the first weight.
+        # The backward pass ends at the first layer with weights, so the probe needs one.
         self.add_weight((1,), "zeros")
 
     def call(self, inputs: Any, *args: Any, **options: Any) -> Any:
@@ -96,11 +96,11 @@ class Reader:
     """A network that reads digits.
 
     Args:
-        model: for images (28, 28) or (784,), from 0 to 255 if it rescales or normalizes them itself, else from 0 to 1;
-            ten outputs, probabilities or logits.
+        model: a model for images (28, 28) or (784,), from 0 to 255 if it rescales or normalizes them itself, else from 0
+            to 1. Its ten outputs are probabilities or logits.
 
     Raises:
-        ValueError: for another model.
+        ValueError: for any other model.
     """
 
     def __init__(self, model: Any) -> None:
@@ -115,30 +115,31 @@ class Reader:
         scales = (layers.Rescaling, layers.Normalization, layers.BatchNormalization)
         stack = [layer for _, layer in named_leaves(model._parts_in_order)]
         first = takewhile(lambda layer: not isinstance(layer, layers.Dense), stack)
-        self._ink = 1.0 if any(isinstance(layer, scales) for layer in first) else 1 / 255
+        # The factor from pixels to inputs.
+        self._scale = 1.0 if any(isinstance(layer, scales) for layer in first) else 1 / 255
         blank = model.predict(np.zeros((1, *sample), np.float32), verbose=0)
         self._from_logits = not (np.isclose(blank.sum(), 1, atol=1e-3) and blank.min() >= 0)
-        self._lock = Lock()  # held while the probe has the gradient of one drawing
+        self._lock = Lock()  # held while the probe keeps the gradient of one drawing
         self._probe = _Probe(name="probe")
-        self._twin = self._with_probe()
+        self._probed = self._with_probe()
 
     def __call__(self, drawing: NDArray[np.uint8]) -> Reading:
-        """Read a drawing, (height, width), 255 for ink."""
+        """Reads a drawing, (height, width), 255 for ink."""
         image = like_mnist(drawing)
-        x = (image * np.float32(self._ink)).reshape(1, *self._sample)
+        x = (image * np.float32(self._scale)).reshape(1, *self._sample)
         outputs = self._model.predict(x, verbose=0)[0]
         probabilities = activations.softmax(outputs) if self._from_logits else outputs / outputs.sum()
         return Reading(image, probabilities, self.attribution(x, int(probabilities.argmax())))
 
     def attribution(self, x: Float32, digit: int) -> Float32:
-        """What each pixel adds to the logarithm of the probability of `digit`, compared with blank paper.
+        """Returns what each pixel adds to the logarithm of the probability of `digit`, compared with blank paper.
 
-        Integrated gradients (Sundararajan et al., 2017): `x * mean(dlog p / dx)` over images from blank to `x`. They add
-        up to `log p(x) - log p(blank)`.
+        These are integrated gradients (Sundararajan et al., 2017): `x * mean(dlog p / dx)`, the mean over images between
+        blank paper and `x`. Their sum is `log p(x) - log p(blank)`.
 
         Args:
-            x: one image as the model takes it, (1, ...).
-            digit: whose probability.
+            x: one image in the form of the model's inputs, (1, ...).
+            digit: the digit.
 
         Returns:
             float32 (28, 28).
@@ -146,21 +147,21 @@ class Reader:
         parts = (np.arange(_STEPS, dtype=np.float32) + 0.5) / _STEPS
         path = x.reshape(1, -1) * parts[:, np.newaxis]
         with self._lock:
-            self._twin.train_on_batch(path.reshape(_STEPS, *self._sample), np.full(_STEPS, digit))
+            self._probed.train_on_batch(path.reshape(_STEPS, *self._sample), np.full(_STEPS, digit))
             gradients = self._probe.seen
         gradient: Float32 = gradients.reshape(_STEPS, -1).mean(axis=0)
         return -(gradient * x.reshape(-1)).reshape(_SIDE, _SIDE)  # the loss is -log p
 
     def _with_probe(self) -> Sequential:
-        """A copy of the model that learns nothing, behind the probe."""
+        """Returns a frozen copy of the model that begins with the probe."""
         named = named_leaves(self._model._parts_in_order)
         stack = [(name, layer) for name, layer in named if not isinstance(layer, _TRAINING_ONLY)]
         copies = {layer: type(layer).from_config(layer.get_config()) for _, layer in stack}
         for name, layer in stack:
             copies[layer].name, copies[layer].trainable = name, False
-        twin = Sequential([layers.Input(self._sample), self._probe, *(copies[layer] for _, layer in stack)])
+        probed = Sequential([layers.Input(self._sample), self._probe, *(copies[layer] for _, layer in stack)])
         for layer, copy in copies.items():
             copy.set_weights(layer.get_weights())
         loss = losses.SparseCategoricalCrossentropy(from_logits=self._from_logits, reduction="sum")
-        twin.compile(optimizers.SGD(0.0), loss)
-        return twin
+        probed.compile(optimizers.SGD(0.0), loss)
+        return probed

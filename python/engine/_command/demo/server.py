@@ -1,4 +1,4 @@
-"""The web server of the demo, for this machine alone."""
+"""The web server of the demo. It answers only pages and programs on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine._command.demo.reader import Reading
 
 SIDE = 140  # pixels of a drawing as the page sends it, one byte each
-_DIGITS = len(str(SIDE * SIDE))  # of the length of a request
+_DIGITS = len(str(SIDE * SIDE))  # the number of digits in the length of a request
 _HOST = "127.0.0.1"
 _PAGES = {
     "/": ("index.html", "text/html"),
@@ -28,7 +28,7 @@ _PAGES = {
     "/page.js": ("page.js", "text/javascript"),
 }
 _HEADERS = {
-    # Nothing but the files above, whatever finds its way into the page.
+    # The browser loads nothing but the files above, even if somebody manages to insert text into the page.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -36,21 +36,21 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_LARGEST = 127  # of an attribution as the page gets it
+_LARGEST = 127  # the attributions are scaled to integers up to this one for the page
 
 
 class Server(ThreadingHTTPServer):
     """Serves the page, and reads the drawings that it sends.
 
     Args:
-        port: to listen on; 0 takes any that is free.
+        port: the port to listen on; 0 takes any free one.
 
     Attributes:
         about: a sentence about the network, for the page.
         read: reads a drawing.
 
     Raises:
-        OSError: if the port can't be had.
+        OSError: if the port is not available.
     """
 
     daemon_threads = True
@@ -64,7 +64,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://{_HOST}:{number}/"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of browsers that went away."""
+        """Ignores errors of connections that a browser has closed."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type] # the types of socketserver
 
@@ -73,10 +73,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"  # one connection for all drawings
     server_version, sys_version = "engine", ""
-    timeout = 60  # seconds; a connection that says nothing must not hold its thread
+    timeout = 60  # seconds after which an idle connection is closed, so that its thread ends
 
     def do_GET(self) -> None:
-        """Serve a file of the page."""
+        """Serves a file of the page."""
         if not self._from_here():
             return
         name, kind = _PAGES.get(self.path, ("", ""))
@@ -87,12 +87,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(text.replace("{about}", escape(self.server.about)).encode(), f"{kind}; charset=utf-8")
 
     def do_POST(self) -> None:
-        """Read a drawing."""
+        """Reads a drawing and answers with the result."""
         if not self._from_here():
             return
         refusal = self._refusal()
         if refusal is not None:
-            self.close_connection = True  # what it sends is left unread
+            self.close_connection = True  # the body of the request is not read
             self.send_error(refusal)
             return
         body = self.rfile.read(SIDE * SIDE)
@@ -111,7 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(json.dumps(answer, separators=(",", ":")).encode(), "application/json")
 
     def _from_here(self) -> bool:
-        """Whether the page asks, not another one whose name was made to lead here."""
+        """Returns whether the request is from this page, and refuses it if not.
+
+        Another page could send requests here, also under a name of its own that it lets point to this machine.
+        """
         host, origin = self.headers.get("Host"), self.headers.get("Origin")
         here = host in self.server.hosts and origin in (
             None,
@@ -128,12 +131,14 @@ class _Handler(BaseHTTPRequestHandler):
             return HTTPStatus.NOT_FOUND
         if not length.isdecimal():
             return HTTPStatus.LENGTH_REQUIRED
-        # A number of thousands of digits is one that Python doesn't even read.
+        # The number of digits is checked first, since `int` refuses texts of thousands of digits.
         if len(length.lstrip("0")) > _DIGITS or int(length[-_DIGITS:]) > SIDE * SIDE:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         if int(length[-_DIGITS:]) < SIDE * SIDE:
             return HTTPStatus.BAD_REQUEST
-        if self.headers.get("Content-Type") != "application/octet-stream":  # what forms can't send
+        if (
+            self.headers.get("Content-Type") != "application/octet-stream"
+        ):  # forms of other pages can't send this type
             return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
         return None
 
@@ -145,10 +150,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def end_headers(self) -> None:
-        """Add what every answer has."""
+        """Adds the headers that every response has."""
         for name, value in _HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: a drawing sends dozens of requests."""
+        """Logs nothing, since a page sends dozens of requests for each drawing."""
