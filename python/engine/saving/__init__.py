@@ -22,9 +22,9 @@ from engine.saving._folder import replacing_in_folder
 from engine.saving._h5 import WeightsH5
 from engine.saving._keras import KerasArchive, opened_folder, write_members
 from engine.saving._legacy import LegacyH5
+from engine.saving._model_weights import contents_of, load
 from engine.saving._safetensors import SafeTensors
 from engine.saving._shards import INDEX, Shards, write_shards
-from engine.saving._state import contents_of, load
 from engine.saving.config import config_of, model_of, parsed, require_sizes, text_of
 from engine.saving.contents import CONFIG, METADATA, Format, Reader, require_file, understood
 from engine.saving.npz import Npz, NpzReader
@@ -57,9 +57,9 @@ __all__ = [
 
 PathLike = str | os.PathLike[str]
 
-# Whose form the files have, for programs that ask.
+# The version of Keras whose format the files have. Other programs read it in the metadata.
 KERAS = "3.12.0"
-# The first whose suffix fits is taken.
+# The first format with a fitting suffix is used.
 _FORMATS: tuple[Format, ...] = (WeightsH5(), Shards(), KerasArchive(), Npz(), SafeTensors(), LegacyH5())
 _UNBUILT = "has not yet been built: give it an input shape, call build(), or fit it"
 
@@ -143,21 +143,21 @@ def load_model(
 
 
 def pickled(model: Any) -> tuple[Any, tuple[bytes, dict[str, type]]]:
-    """What `pickle` and `copy` make `model` again from: a function and its arguments."""
+    """Returns a function and its arguments, from which `pickle` and `copy` make an equal model."""
     buffer = BytesIO()
     Npz().write(buffer, contents_of(model, _texts(model)))
     parts = [model, *model._models_within(), *(layer for _, layer in named_leaves(model._parts_in_order))]
     classes = {type(part).__name__: type(part) for part in parts}
-    own = {name: each for name, each in classes.items() if not each.__module__.startswith("engine.")}
-    return unpickled, (buffer.getvalue(), own)
+    custom = {name: each for name, each in classes.items() if not each.__module__.startswith("engine.")}
+    return unpickled, (buffer.getvalue(), custom)
 
 
 def unpickled(data: bytes, classes: Mapping[str, type]) -> Any:
-    """The model that `pickled` was given.
+    """Returns a model equal to the one that `pickled` was called with.
 
     Args:
-        data: what it returned.
-        classes: of layers and models of one's own.
+        data: the bytes that `pickled` returned.
+        classes: the user's classes of layers and models by name.
     """
     with (
         understood("a pickled model"),
@@ -168,12 +168,14 @@ def unpickled(data: bytes, classes: Mapping[str, type]) -> Any:
 
 
 def _texts(model: Any) -> dict[str, str]:
+    """Returns the metadata and the config of a model as JSON, by the names of their files."""
     facts = {"version": __version__} | model._facts
     metadata = {"keras_version": KERAS, "date_saved": _now(), "engine": facts}
     return {METADATA: text_of(metadata), CONFIG: text_of(config_of(model))}
 
 
 def _model_in(reader: Reader, compile: bool) -> Any:
+    """Returns the model that a file holds, compiled as it was if `compile` is true."""
     config = parsed(reader.text(CONFIG))
     require_sizes(config, reader)
     model = model_of(config)
@@ -182,7 +184,7 @@ def _model_in(reader: Reader, compile: bool) -> Any:
     metadata = reader.text(METADATA)
     if metadata is not None:
         model._learn_facts(parsed(metadata).get("engine") or {})
-    if model.built or model.weights:  # those of a model within
+    if model.built or model.weights:  # an unbuilt model may contain a built one, which has weights
         load(model, reader)
     return model
 
@@ -273,7 +275,12 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
 
 
 def _format(path: str, what: str | None = None) -> Format:
-    """The format that the name of a file tells, for a "model", for "weights" or for any."""
+    """Returns the format of a file by its suffix.
+
+    Args:
+        path: the path of the file.
+        what: "model" or "weights", which the format must be able to hold; None accepts every format.
+    """
     for format_ in _FORMATS:
         if path.endswith(format_.suffixes):
             if what is None or what in format_.holds:
@@ -290,7 +297,7 @@ def _format(path: str, what: str | None = None) -> Format:
 
 
 def _skipped(kwargs: dict[str, Any]) -> list[Any]:
-    """`objects_to_skip`, the one name there may be."""
+    """Returns `objects_to_skip`, the only keyword argument that is accepted."""
     skipped = kwargs.pop("objects_to_skip", None)
     if kwargs:
         msg = f"Invalid keyword arguments: {kwargs}"
@@ -299,7 +306,7 @@ def _skipped(kwargs: dict[str, Any]) -> list[Any]:
 
 
 def _may_write(path: str, overwrite: object) -> bool:
-    """Whether there is nothing at `path`, or it may be replaced."""
+    """Returns whether `path` may be written. If it exists and `overwrite` is false, the user is asked."""
     if flag(overwrite, "overwrite") or not Path(path).exists():
         return True
     answer = ""

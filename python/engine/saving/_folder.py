@@ -1,4 +1,4 @@
-"""Folders some of whose files are replaced together."""
+"""Writing of several files of a folder at once, for models that are saved with `zipped=False`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from engine._base.atomic_files import making_folder, replacing_together
 def replacing_in_folder(
     path: str | os.PathLike[str],
 ) -> Iterator[Callable[[str], AbstractContextManager[IO[Any]]]]:
-    """Yields a function that opens a file of a folder for writing, by name.
+    """Yields a function that opens a file of a folder for writing, by its name.
 
-    At the end of the block the files take their places together; all others in the folder stay. After an exception all
-    of them are as they were.
+    At the end of the block all these files are replaced together. Other files in the folder are kept. After an exception
+    the folder is unchanged.
 
     Args:
-        path: of the folder, which is made, with those that it lies in, if it is missing.
+        path: the path of the folder. It is made with its parents if it is missing.
 
     Raises:
         OSError: if a file or the folder can't be written.

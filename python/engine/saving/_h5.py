@@ -1,4 +1,8 @@
-"""`.weights.h5`: Keras' file of weights, in HDF5."""
+"""The format `.weights.h5`: Keras' file of weights, in HDF5. The other formats in HDF5 use its functions.
+
+Files are written by h5py and read by pyfive. Reading is guarded against damaged and malicious files: it is limited in
+bytes, and refuses links, other files, and arrays that unpack to far more than their size.
+"""
 
 from __future__ import annotations
 
@@ -36,42 +40,43 @@ from engine.saving.contents import (
     vars_of,
 )
 
-# What ends the names of attributes with the number of arrays in a group.
+# The ending of the names of attributes that hold the number of arrays in a group.
 COUNT = "arrays"
-# What does without these packages.
+# The advice if these packages are missing.
 INSTEAD = "save to `.npz`, which needs NumPy alone"
-# Of HDF5's layouts of an array the others are puzzles of other arrays and files; and the address of what isn't there.
+# HDF5's layouts of an array. Larger numbers are layouts whose data are in other arrays or files. The last constant is the
+# address of data that were never written.
 _CONTIGUOUS, _CHUNKED, _NOWHERE = 1, 2, 2**64 - 1
-# HDF5's number of the filter that unpacks, and the bytes that a checksum may add to what it unpacks.
+# HDF5's number of the gzip filter, and the size of a checksum that another filter may add to a chunk.
 _GZIP, _CHECKSUM = 1, 4
-# How many times over a file may be read: its arrays once or, if they are packed, twice, and what leads to them.
+# A file of n bytes may be read up to _READINGS * n + _FEW_BYTES bytes: packed arrays twice, and what leads to them.
 _READINGS, _FEW_BYTES = 8, 2**16
-# What a call that reads fewer bytes counts as, since that takes as long.
+# A read of fewer bytes counts as so many, since it takes the same time.
 _BYTES_OF_CALL = 64
 
 
 class WeightsH5(Format):
-    """Keras' files of weights."""
+    """The format `.weights.h5`."""
 
     suffixes = (".weights.h5",)
     holds = frozenset({"weights"})
 
     def write(self, file: IO[bytes], contents: Contents) -> None:
-        """Write into a file that is open."""
+        """Writes to an open file."""
         write_weights(file, contents)
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Reader]:
-        """Open the file for reading."""
+        """Opens the file for reading."""
         with opened(path) as root:
             yield H5Reader(root)
 
 
 @contextmanager
 def new_h5(file: IO[bytes]) -> Iterator[Any]:
-    """Yields a file of h5py, whose bytes are written into `file` at the end of the block.
+    """Yields a file of h5py in memory, whose bytes are written to `file` at the end of the block.
 
-    It is in memory: where the library of HDF5 itself can't write to a file, on a full disk for one, it ends the process.
+    The library of HDF5 doesn't write to the disk itself, since it ends the process if that fails, as on a full disk.
     """
     package = extra("h5py", "files", "saving `.keras` and `.h5` files", INSTEAD)
     content = BytesIO()
@@ -81,12 +86,12 @@ def new_h5(file: IO[bytes]) -> Iterator[Any]:
 
 
 def write_weights(file: IO[bytes], contents: Contents, attributes: Mapping[str, str] | None = None) -> None:
-    """Write all arrays into an open file, as Keras' files of weights have them.
+    """Writes all arrays to an open file, as Keras does.
 
     Args:
-        file: is empty.
-        contents: of the model.
-        attributes: of the whole file.
+        file: an empty file.
+        contents: the arrays of the model.
+        attributes: attributes for the root group.
     """
     with new_h5(file) as handle:
         handle.attrs.update(attributes or {})
@@ -101,12 +106,15 @@ def write_weights(file: IO[bytes], contents: Contents, attributes: Mapping[str, 
 
 
 def write_count(file: Any, path: str, count: int) -> None:
-    """Write into an attribute of a file how many arrays a group has, as loading does without those of some groups."""
+    """Writes the number of arrays in a group to an attribute of the file.
+
+    Loading accepts that arrays of the optimizer are missing. This number tells whether they were saved.
+    """
     file.attrs[f"{path}_{COUNT}"] = np.uint32(count)
 
 
 def require_count(root: H5Group, path: str, arrays: Variables) -> Variables:
-    """The arrays of a group; ValueError if they aren't as many as `write_count` was given."""
+    """Returns the arrays of a group; raises ValueError if their number is not the one that `write_count` wrote."""
     expected = root.attributes.get(f"{path}_{COUNT}")
     if expected is not None and not np.array_equal(expected, len(arrays)):
         msg = (
@@ -118,25 +126,25 @@ def require_count(root: H5Group, path: str, arrays: Variables) -> Variables:
 
 
 def write_array(group: Any, name: str, array: Array) -> None:
-    """Write an array and its checksum into a group."""
+    """Writes an array and its checksum to a group."""
     dataset = group.create_dataset(name, data=array)
-    if np.asarray(array).dtype.kind in REAL:  # no other is read
+    if np.asarray(array).dtype.kind in REAL:  # reading refuses all other arrays
         dataset.attrs[CHECKSUM] = np.uint32(checksum_of(dataset.name, array))
 
 
 @contextmanager
 def opened(file: Path | BytesIO, packed: int | None = None) -> Iterator[H5Group]:
-    """Open the HDF5 file of that path, or in memory, for reading; the result is its root.
+    """Opens an HDF5 file for reading and yields its root group.
 
-    By pyfive, which is written in Python: the library of HDF5, which h5py uses, ends the process at some damaged files.
+    It is read by pyfive, which is written in Python, since the library of HDF5 ends the process at some damaged files.
 
     Args:
-        file: which one.
-        packed: its size before it was unpacked, if it was.
+        file: the path of the file, or its bytes in memory.
+        packed: the size of the file before it was unpacked, if it was.
 
     Raises:
-        FileNotFoundError: if there is none.
-        OSError: if it is none.
+        FileNotFoundError: if there is no such file.
+        OSError: if it is no HDF5 file.
     """
     if isinstance(file, Path) and not file.exists():
         msg = f"no such file: {file}"
@@ -152,10 +160,10 @@ def opened(file: Path | BytesIO, packed: int | None = None) -> Iterator[H5Group]
 
 
 class _BytesRead(bytes):
-    """Bytes of a file, whose slices count as bytes read from it.
+    """Bytes of a file, whose slices count as further bytes that were read.
 
-    A name in a group goes on to the next zero byte. Without zeros a thousand names would share one long text, and take
-    a thousand times the memory of it.
+    A name in a group ends at the next zero byte. In a file without zeros, a thousand names could be parts of one long text
+    and need a thousand times its memory.
     """
 
     file: _BoundedFile
@@ -168,9 +176,9 @@ class _BytesRead(bytes):
 
 
 class _BoundedFile:
-    """An open file of which a limited number of bytes can be read, parts that are read again included.
+    """An open file of which a limited number of bytes can be read, where parts count each time that they are read.
 
-    What a damaged file says of its parts may lead to the same ones for ever.
+    The addresses in a damaged file may lead to each other in an endless loop.
 
     Args:
         stream: the file.
@@ -182,21 +190,19 @@ class _BoundedFile:
         self._left = _READINGS * size + _FEW_BYTES
 
     def read(self, count: int = -1) -> bytes:
-        """Read so many bytes, or all that are left.
+        """Reads `count` bytes, or all that are left.
 
         Raises:
             ValueError: if too many have been read.
         """
-        data = self.stream.read(
-            min(count, self._size)
-        )  # of a larger number Python would take the memory first
+        data = self.stream.read(min(count, self._size))  # Python would allocate `count` bytes at once
         self.count(max(len(data), _BYTES_OF_CALL))
         found = _BytesRead(data)
         found.file = self
         return found
 
     def count(self, count: int) -> None:
-        """Count that many bytes as read.
+        """Counts so many bytes as read.
 
         Raises:
             ValueError: if too many have been read.
@@ -207,11 +213,11 @@ class _BoundedFile:
             raise ValueError(msg)
 
     def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
-        """Go on reading from there."""
+        """Sets the position for reading."""
         return self.stream.seek(place, whence)
 
     def tell(self) -> int:
-        """Where reading goes on."""
+        """Returns the position for reading."""
         return self.stream.tell()
 
     @property
@@ -221,12 +227,12 @@ class _BoundedFile:
 
 
 class H5Group:
-    """A group of an HDF5 file. Each of its members is opened once, when it is asked for.
+    """A group of an HDF5 file. Each of its members is opened once, on first use.
 
     Args:
-        group: of pyfive.
-        file: which it is in.
-        claims: what the file says that it holds.
+        group: the group in pyfive.
+        file: the file of the group.
+        claims: adds up what the file claims to hold.
     """
 
     def __init__(self, group: Any, file: _BoundedFile, claims: Claims) -> None:
@@ -241,21 +247,21 @@ class H5Group:
         return found
 
     def text(self, attribute: str) -> str | None:
-        """The text in an attribute; None if there is none of that name."""
+        """Returns the text in an attribute; None if there is none of that name."""
         value = self.attributes.get(attribute)
         return value if value is None or isinstance(value, str) else bytes(value).decode()
 
     def names_in(self, attribute: str) -> list[str]:
-        """The names that an attribute lists."""
+        """Returns the names that an attribute lists."""
         names = np.atleast_1d(self.attributes[attribute]).tolist()
         self._claims.add_entries(len(names))
         return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
     def at(self, path: Sequence[str]) -> H5Group | None:
-        """The group at the end of a path; None if there is none.
+        """Returns the group at a path; None if there is none.
 
         Raises:
-            ValueError: for a link to another place or file, or something that is no group.
+            ValueError: if a member on the path is a link, or no group.
         """
         group = self
         for name in path:
@@ -269,14 +275,14 @@ class H5Group:
         return group
 
     def arrays(self) -> Variables:
-        """All members of the group, which must be arrays."""
+        """Returns all members of the group, which must be arrays."""
         return Variables.of(self._members, self.array)
 
     def array(self, name: str) -> Stored:
-        """The array of that name.
+        """Returns the array of a name.
 
         Raises:
-            ValueError: if there is none, or it isn't one of real numbers in this file.
+            ValueError: if there is none, if it is stored elsewhere, or if it doesn't hold real numbers.
         """
         if name not in self._members:
             msg = f"there is no array {name!r}"
@@ -288,7 +294,7 @@ class H5Group:
         return found
 
     def _opened(self, name: str, kind: str) -> Any:
-        """The member of that name, of pyfive."""
+        """Returns the member of a name in pyfive; `kind` is the class that it must have."""
         found = self._group[name]
         if found is None or found.name != join(self._group.name, name):
             msg = f"{name!r:.200} is a link to another place or file: refused"
@@ -317,7 +323,8 @@ class H5Group:
 
         def read_unchecked() -> Array:
             if layout == _CONTIGUOUS and size:
-                # Not by pyfive, which mixes up the rows of a large array in memory whose length it can't halve.
+                # Read here and not by pyfive, which mixes up rows of some large arrays in files in memory, if it can't
+                # halve their length.
                 self._file.stream.seek(dataset.id.data_offset + dataset.file.userblock_size)
                 return np.frombuffer(self._file.stream.read(size), dataset.dtype).reshape(shape)
             if chunks is not None:
@@ -328,7 +335,7 @@ class H5Group:
 
 
 def _require_small_chunks(name: str, dataset: Any) -> None:
-    """Raise ValueError if a chunk unpacks to more than its part of the array, before memory is taken for that."""
+    """Raises ValueError if a chunk unpacks to more than its part of the array, before memory is allocated for it."""
     filters = [each["filter_id"] for each in dataset.id.filter_pipeline or ()]
     if _GZIP not in filters:
         return
@@ -339,28 +346,28 @@ def _require_small_chunks(name: str, dataset: Any) -> None:
     for number in range(dataset.id.get_num_chunks()):
         _, data = dataset.id.read_direct_chunk(dataset.id.get_chunk_info(number).chunk_offset)
         unpacker = zlib.decompressobj()
-        with suppress(zlib.error):  # of a chunk that isn't packed, or damaged, as reading it will tell
+        with suppress(zlib.error):  # the chunk is not packed, or is damaged, which reading it will show
             if len(unpacker.decompress(data, most + 1)) > most:
                 msg = f"a chunk of {name!r} unpacks to more than the {most} bytes that it may have: refused"
                 raise ValueError(msg)
 
 
 class H5Reader(Reader):
-    """An open file of HDF5.
+    """An open file.
 
     Args:
-        root: of the file.
+        root: its root group.
     """
 
     def __init__(self, root: H5Group) -> None:
         self._root = root
 
     def text(self, name: str) -> str | None:
-        """None: there is nothing but weights."""
+        """Returns None: these files hold only weights."""
         del name
         return None
 
     def group(self, path: str) -> Variables:
-        """The arrays of that path; empty if there is no such group."""
+        """Returns the arrays of a group; empty if there is no such group."""
         group = self._root.at(vars_of(path)[:-1].split("/"))
         return require_count(self._root, path, Variables({}) if group is None else group.arrays())

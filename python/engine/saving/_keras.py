@@ -1,4 +1,4 @@
-"""`.keras`: Keras' archive of a config, metadata and weights; or a folder of the three."""
+"""The format `.keras`: Keras' archive of a config, metadata and weights. The same three files may be in a folder."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ WEIGHTS = "model.weights.h5"
 
 
 class KerasArchive(Format):
-    """Keras' own files."""
+    """The format `.keras`."""
 
     suffixes = (".keras",)
     holds = frozenset({"model"})
 
     def write(self, file: IO[bytes], contents: Contents) -> None:
-        """Write into a file that is open."""
+        """Writes to an open file."""
         with _zip.new(file) as archive:
             write_members(contents, partial(_zip.new_member, archive))
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Reader]:
-        """Open the file for reading."""
+        """Opens the file for reading."""
         with _zip.opened(path) as archive:
             if WEIGHTS not in archive.namelist():
                 msg = f"expected a {WEIGHTS} file in the archive, got {archive.namelist()}"
@@ -43,7 +43,7 @@ class KerasArchive(Format):
 
 @contextmanager
 def opened_folder(path: Path) -> Iterator[Reader]:
-    """What a `.keras` file has, as files in a folder."""
+    """Opens a folder with the files of a `.keras` archive for reading."""
     texts = {name: _text(path / name) for name in (CONFIG, METADATA)}
     if texts[CONFIG] is None:
         msg = f"the folder {str(path)!r} holds no saved model, as it has no {CONFIG}: give one that model.save() has written"
@@ -53,11 +53,11 @@ def opened_folder(path: Path) -> Iterator[Reader]:
 
 
 class KerasReader(Reader):
-    """Weights and texts.
+    """An open archive or folder.
 
     Args:
-        root: of the file of weights.
-        texts: by name.
+        root: the root group of the file of weights.
+        texts: the texts by name.
     """
 
     def __init__(self, root: H5Group, texts: dict[str, str | None]) -> None:
@@ -65,20 +65,20 @@ class KerasReader(Reader):
         self._texts = texts
 
     def text(self, name: str) -> str | None:
-        """The text of that name; None if there is none."""
+        """Returns the text of a name; None if there is none."""
         return self._texts.get(name)
 
     def group(self, path: str) -> Variables:
-        """The arrays of that path; empty if there is no such group."""
+        """Returns the arrays of a group; empty if there is no such group."""
         return self._weights.group(path)
 
 
 def write_members(contents: Contents, opened: Callable[[str], AbstractContextManager[IO[bytes]]]) -> None:
-    """Write the files that make up a model: the texts, then the weights.
+    """Writes the files of a model: the texts, then the weights.
 
     Args:
-        contents: of the model.
-        opened: opens a file for writing, by name.
+        contents: what the files hold.
+        opened: opens a file of a name for writing.
     """
     for name, text in contents.texts.items():
         with opened(name) as file:

@@ -1,4 +1,4 @@
-"""`.h5`: Keras' older format, in which layers go by their order."""
+"""The format `.h5`: Keras' older format for models, in which weights belong to layers by the order of the layers."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from engine.saving.contents import (
 
 # The group of the optimizer.
 _OPTIMIZER = "optimizer_weights"
-# Of an attribute, in bytes: HDF5 keeps them in a header of 64 KiB.
+# The largest size of an attribute in bytes, since HDF5 stores attributes in a header of 64 KiB.
 MOST_ATTRIBUTE = 64512
 
 
 class LegacyH5(Format):
-    """Models in single files of HDF5, by Keras up to version 2 and, if asked to, since."""
+    """The format `.h5`, which Keras 2 wrote by default and Keras 3 still writes for this suffix."""
 
     suffixes = (".h5", ".hdf5")
     holds = frozenset({"model"})
 
     def write(self, file: IO[bytes], contents: Contents) -> None:
-        """Write into a file that is open."""
+        """Writes to an open file."""
         config = json.loads(contents.texts[CONFIG])
         compiled = config.get("compile_config")
         with new_h5(file) as handle:
@@ -59,7 +59,7 @@ class LegacyH5(Format):
                 training = compiled | {"optimizer_config": optimizer, "loss": loss}
                 _write_text(handle, "training_config", json.dumps(training))
             weights = handle.create_group("model_weights")
-            layers = [_gathered(part) for part in by_part(contents.groups.items())]
+            layers = [_joined_layers(part) for part in by_part(contents.groups.items())]
             _write_names(weights, "layer_names", [str(layer.name) for layer in layers])
             for layer in sorted(layers, key=lambda layer: str(layer.name)):
                 _write_arrays(weights.create_group(str(layer.name)), layer)
@@ -71,7 +71,7 @@ class LegacyH5(Format):
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Reader]:
-        """Open the file for reading."""
+        """Opens the file for reading."""
         with opened(path) as root:
             yield LegacyReader(root)
 
@@ -80,14 +80,14 @@ class LegacyReader(Reader):
     """An open file.
 
     Args:
-        root: of the file.
+        root: its root group.
     """
 
     def __init__(self, root: H5Group) -> None:
         self._root = root
 
     def text(self, name: str) -> str | None:
-        """The config in the present form, or the metadata; None if there is none."""
+        """Returns the config in the form of Keras 3, or the metadata; None for other names, or without a config."""
         if name == METADATA:
             return json.dumps(self._attribute("metadata"))
         if name != CONFIG or "model_config" not in self._root.attributes:
@@ -99,11 +99,11 @@ class LegacyReader(Reader):
         return json.dumps({"module": "keras"} | modern(config))
 
     def group(self, path: str) -> Variables:
-        """The arrays of that path, which layers have not here; empty if there is no such group."""
+        """Returns the arrays of a group, such as the optimizer's; empty if there is none. Layers have no groups by path."""
         return require_count(self._root, path, _arrays(self._root, path.split("/")))
 
     def layers(self, slots: Sequence[Slot]) -> list[Variables]:
-        """The arrays of each layer, as those with weights follow each other in the file."""
+        """Returns the arrays of each layer. The n-th layer with weights gets those of the n-th such layer in the file."""
         parts = by_part((slot.path, slot) for slot in slots)
         weighted = [part for part in parts if any(slot.weights for slot in part)]
         found = [arrays for arrays in self._layers().values() if arrays]
@@ -115,23 +115,23 @@ class LegacyReader(Reader):
             raise ValueError(msg)
         arrays_of = {slot.path: Variables({}) for slot in slots}
         for part, arrays in zip(weighted, found, strict=True):
-            arrays_of |= _shared_out(part, arrays)
+            arrays_of |= _split_by_layer(part, arrays)
         return list(arrays_of.values())
 
     def named(self, slots: Sequence[Slot]) -> Sequence[Variables | None]:
-        """The arrays of layers by the names of their parts; None for those that aren't there."""
+        """Returns the arrays of each layer, found by its name; None if the file has no layer of that name."""
         found, arrays_of = self._layers(), dict[str, Variables]()
         for part in by_part((slot.path, slot) for slot in slots):
             if part[0].part in found:
-                arrays_of |= _shared_out(part, found[part[0].part])
+                arrays_of |= _split_by_layer(part, found[part[0].part])
         return [arrays_of.get(slot.path) for slot in slots]
 
     def optimizer(self) -> Variables:
-        """The arrays of the optimizer."""
+        """Returns the arrays of the optimizer."""
         return self.group(_OPTIMIZER)
 
     def _layers(self) -> dict[str, Variables]:
-        """The arrays of each layer by its name, in the order of the file."""
+        """Returns the arrays of each layer by its name, in the order of the file."""
         group = self._root
         if "layer_names" not in group.attributes:
             group = group.at(["model_weights"]) or group
@@ -151,7 +151,7 @@ T = TypeVar("T")
 
 
 def by_part(places: Iterable[tuple[str, T]]) -> list[list[T]]:
-    """What belongs to the layers of a model, by layer: there is more than one where that is a model itself."""
+    """Groups what belongs to each layer of the outermost model. There are several items if the layer is a model itself."""
     parts: dict[str, list[T]] = {}
     for path, each in places:
         if path.startswith("layers/"):
@@ -159,30 +159,30 @@ def by_part(places: Iterable[tuple[str, T]]) -> list[list[T]]:
     return list(parts.values())
 
 
-def _gathered(part: Sequence[Group]) -> Group:
-    """The arrays of a layer, or of all layers in a model: first those that learn."""
+def _joined_layers(part: Sequence[Group]) -> Group:
+    """Returns the arrays of a layer, or of all layers of a model that is a layer: first the trainable ones."""
     pairs = [list(zip(group.labels, group.arrays.values(), strict=True)) for group in part]
-    ordered = [pair for group, each in zip(part, pairs, strict=True) for pair in each[: group.learning]]
-    ordered += [pair for group, each in zip(part, pairs, strict=True) for pair in each[group.learning :]]
+    ordered = [pair for group, each in zip(part, pairs, strict=True) for pair in each[: group.trainable]]
+    ordered += [pair for group, each in zip(part, pairs, strict=True) for pair in each[group.trainable :]]
     arrays = {str(number): array for number, (_, array) in enumerate(ordered)}
     return Group(part[0].name, arrays, [label for label, _ in ordered])
 
 
-def _shared_out(part: Sequence[Slot], arrays: Variables) -> dict[str, Variables]:
-    """The same the other way round, by path."""
+def _split_by_layer(part: Sequence[Slot], arrays: Variables) -> dict[str, Variables]:
+    """Returns the arrays of each layer by its path. This is the inverse of `_joined_layers`."""
     if len(part) == 1:
         return {part[0].path: arrays}
     rest = iter(arrays.stored.values())
-    learning = [[*islice(rest, slot.learning)] for slot in part]
-    still = [[*islice(rest, slot.weights - slot.learning)] for slot in part]
+    trainable = [[*islice(rest, slot.trainable)] for slot in part]
+    frozen = [[*islice(rest, slot.weights - slot.trainable)] for slot in part]
     return {
         slot.path: Variables({str(number): one for number, one in enumerate([*first, *second])})
-        for slot, first, second in zip(part, learning, still, strict=True)
+        for slot, first, second in zip(part, trainable, frozen, strict=True)
     }
 
 
 def modern(config: Any) -> Any:
-    """What older versions of Keras wrote, as the present one writes it."""
+    """Returns a config of Keras 2 in the form of Keras 3."""
     if isinstance(config, list):
         return [modern(value) for value in config]
     if not isinstance(config, Mapping):
@@ -209,7 +209,7 @@ def _renew(name: str, config: dict[str, Any]) -> None:
 
 
 def _arrays(group: H5Group, path: Sequence[str]) -> Variables:
-    """The arrays of a group in the order of their names' list."""
+    """Returns the arrays of a group, in the order in which its attribute lists their names."""
     found = group.at(path)
     if found is None:
         return Variables({})
@@ -227,7 +227,7 @@ def _at(group: H5Group, path: Sequence[str]) -> Stored:
 
 
 def _names(group: H5Group, attribute: str) -> list[str]:
-    """A list of names, which may go on in attributes with numbers."""
+    """Returns a list of names from an attribute; a long list is split over several attributes with numbers."""
     attributes, number = [attribute], 0
     if attribute not in group.attributes:
         attributes = []
@@ -264,7 +264,7 @@ def _write_arrays(group: Any, arrays: Group) -> None:
 
 
 def _full_name(loss: Any) -> Any:
-    """A loss without abbreviations, which Keras doesn't find when it reads this format."""
+    """Returns the name of a loss in full, since Keras doesn't accept abbreviations when it reads this format."""
     if isinstance(loss, list):
         return [_full_name(each) for each in loss]
     found = losses.get(loss) if isinstance(loss, str) and loss not in ("ce", "crossentropy") else loss
@@ -272,11 +272,11 @@ def _full_name(loss: Any) -> Any:
 
 
 def _write_text(file: Any, name: str, text: str) -> None:
-    """Write a text and its checksum into attributes of a file."""
+    """Writes a text and its checksum to attributes of a file."""
     file.attrs[name] = text.encode()
     file.attrs[_checksum_name(name)] = np.uint32(checksum_of(name, text))
 
 
 def _checksum_name(attribute: str) -> str:
-    """What the checksum of an attribute is called: `model_config_crc32`."""
+    """Returns the name of the attribute with the checksum of another one: `model_config_crc32`."""
     return f"{attribute}_{CHECKSUM}"

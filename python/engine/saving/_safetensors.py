@@ -1,4 +1,4 @@
-"""`.safetensors`: arrays after a header in JSON, which many programs read; texts are in its metadata."""
+"""The format `.safetensors`: a header in JSON, followed by arrays. Many programs read it. Texts are in its metadata."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _DTYPES = {
     "float32": "F32",
     "float64": "F64",
 }
-# The header ends where the most aligned of arrays may begin.
+# The header is padded to a multiple of this, so that arrays of 8-byte numbers are aligned.
 _ALIGNMENT = 8
 _WANTED_BY = "loading `.safetensors` files"
 
 
 @contextmanager
 def _its_errors_as_ours() -> Iterator[None]:
-    """Raise ValueError, as for every other format, in place of the error of the package, which derives from nothing."""
+    """Turns the error of the package, which derives from `Exception` alone, into a ValueError, as of all other formats."""
     try:
         yield
     except extra("safetensors", "files", _WANTED_BY).SafetensorError as error:
@@ -61,17 +61,19 @@ class SafeTensors(Format):
     suffixes = (".safetensors",)
 
     def write(self, file: IO[bytes], contents: Contents) -> None:
-        """Write into a file that is open: the length of the header in 8 bytes, the header, one array after the other.
+        """Writes to an open file: the length of the header in 8 bytes, the header, then the arrays.
 
-        The package could do so too. But it writes to a path, under a name of its own, so that neither permissions nor
-        `fsync` were those of this file; or it makes bytes, which takes the memory of all arrays twice more.
+        The package safetensors is not used for this. It either writes to a path by itself, without this file's permissions
+        and `fsync`, or returns bytes, for which it needs twice the memory of all arrays.
         """
         arrays = {
             f"{vars_of(place)}{key}": np.asarray(array)
             for place, group in contents.groups.items()
             for key, array in group.arrays.items()
         }
-        names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # so that all are aligned
+        names = sorted(
+            arrays, key=lambda name: (-arrays[name].itemsize, name)
+        )  # this order keeps all arrays aligned
         header = json.dumps(_header(arrays, names, contents), separators=(",", ":")).encode()
         header += b" " * (-len(header) % _ALIGNMENT)
         file.write(len(header).to_bytes(8, "little") + header)
@@ -82,7 +84,7 @@ class SafeTensors(Format):
     def open(self, path: Path) -> Iterator[Reader]:
         """Open the file for reading."""
         package = extra("safetensors", "files", _WANTED_BY)
-        with path.open("rb"):  # where that fails, Python's error says more than that of the package
+        with path.open("rb"):  # if this fails, Python's error says more than the package's
             pass
         with _its_errors_as_ours():
             opened = package.safe_open(path, framework="np")
@@ -94,10 +96,10 @@ class SafeTensorsReader(Reader):
     """An open file.
 
     Args:
-        file: of safetensors.
+        file: the file, opened by safetensors.
 
     Raises:
-        ValueError: if it lacks something of which it has the checksum.
+        ValueError: if the file has a checksum for an array or a text that it lacks.
     """
 
     def __init__(self, file: Any) -> None:
@@ -111,14 +113,14 @@ class SafeTensorsReader(Reader):
             raise ValueError(msg)
 
     def text(self, name: str) -> str | None:
-        """The text of that name; None if there is none."""
+        """Returns the text of a name; None if there is none."""
         text = self._texts.get(name)
         if text is not None:
             require_checksum(name, text, self._checksums.get(name))
         return text
 
     def group(self, path: str) -> Variables:
-        """The arrays of that path; empty if there is no such group."""
+        """Returns the arrays of a group; empty if there is no such group."""
         names = self._names.get(vars_of(path)[:-1], {})
         return Variables.of(names, lambda name: self._stored(names[name]))
 
@@ -140,7 +142,7 @@ class SafeTensorsReader(Reader):
 
 
 def _header(arrays: dict[str, Array], names: list[str], contents: Contents) -> dict[str, Any]:
-    """The texts with the checksums of everything, and the dtype, shape and place of each array, in the order of `names`."""
+    """Returns the header: texts, checksums of everything, and dtype, shape and offset of each array in this order."""
     checksums = {name: checksum_of(name, text) for name, text in contents.texts.items()}
     header: dict[str, Any] = {"__metadata__": {}}
     end = 0
@@ -158,5 +160,5 @@ def _header(arrays: dict[str, Array], names: list[str], contents: Contents) -> d
 
 
 def _little_endian(array: Array) -> Array:
-    """The array in C order, with the bytes as the format wants them."""
+    """Returns the array in C order with little-endian numbers, as the format demands."""
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")

@@ -1,4 +1,7 @@
-"""`.weights.json`: which of the `.weights.h5` beside it hold which arrays; Keras' form of weights that fill many files."""
+"""Weights in several files: `.weights.json` is an index that says which `.weights.h5` beside it holds which arrays.
+
+This is Keras' form for weights that are too large for one file. `save_weights` writes it if `max_shard_size` is given.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +20,24 @@ from engine.saving._h5 import H5Reader, opened, write_weights
 from engine.saving.contents import Contents, Format, Group, Reader, Stored, Variables, text_in, vars_of
 
 INDEX, SHARD = ".weights.json", ".weights.h5"
-# What the index and its files call the random number of the save that wrote them.
+# The key under which the index and its files hold the random number of the call that wrote them.
 SAVE = "save"
 
 
 class Shards(Format):
-    """Weights in many files, which `write_shards` writes."""
+    """The format of weights in several files. `write_shards` writes it."""
 
     suffixes = (INDEX,)
     holds = frozenset()
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Reader]:
-        """Open the index for reading, and the files in it when they are asked for."""
+        """Opens the index for reading. The files that it names are opened on first use."""
         with ExitStack() as stack:
             yield ShardsReader(path, stack)
 
     def write(self, file: IO[bytes], contents: Contents) -> None:
-        """Write one file, of the groups in `contents`."""
+        """Writes the groups in `contents` to one file."""
         write_weights(file, contents)
 
 
@@ -42,8 +45,8 @@ class ShardsReader(Reader):
     """An open index.
 
     Args:
-        path: of it.
-        stack: closes the files.
+        path: the path of the index.
+        stack: closes the files that the index names.
     """
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
@@ -52,12 +55,12 @@ class ShardsReader(Reader):
         self._readers: dict[str, H5Reader] = {}
 
     def text(self, name: str) -> str | None:
-        """None: there is nothing but weights."""
+        """Returns None: these files hold only weights."""
         del name
         return None
 
     def group(self, path: str) -> Variables:
-        """The arrays of that path, from all files that have some; empty if there is no such group."""
+        """Returns the arrays of a group from all files that hold some of them; empty if there is no such group."""
         found: dict[str, Stored] = {}
         for name in dict.fromkeys(self._places.get(f"/{vars_of(path)[:-1]}", ())):
             if name not in self._readers:
@@ -70,16 +73,16 @@ class ShardsReader(Reader):
         return Variables(found)
 
     def _beside(self, name: str) -> Path:
-        """Where the file of that name is: beside the index or, where that is a symbolic link, beside its target."""
+        """Returns the path of a file that the index names: beside the index, or beside the target of a symbolic link."""
         here = self._path.with_name(name)
         return here if here.exists() else Path(os.path.realpath(self._path)).with_name(name)
 
 
 def index_in(path: Path) -> tuple[dict[str, list[str]], str | None]:
-    """The names of the files that have the arrays of each group, and the number of the save; None if it has none.
+    """Returns the names of the files for each group, and the number of the call that wrote them, or None without one.
 
     Raises:
-        ValueError: for an index that is none, or names files elsewhere.
+        ValueError: if the file is no index, or names files in other folders.
     """
     index = json.loads(text_in(path))
     given = index["weight_map"]
@@ -92,20 +95,20 @@ def index_in(path: Path) -> tuple[dict[str, list[str]], str | None]:
 
 
 def write_shards(path: Path, contents: Contents, most: float) -> None:
-    """Write arrays into files of at most `most` GiB and an index, then remove the files of the save before.
+    """Writes arrays to files of at most `most` GiB and an index, then removes the files of an earlier index at `path`.
 
-    Those have other names, so that the index at `path` is at no time one of half the files. No file is replaced or
-    removed but those that belong to the index: it names them, they are called as here, and a save to that index marked
-    them. Keras opens the file of number 0 in any case: where it would be removed, it stays behind without arrays.
+    The new files have other names than the earlier ones, so that the index names complete files at any time. A file is
+    removed only if the earlier index names it, if its name has the form of these files, and if it holds the number of
+    the call that wrote that index. Keras always opens the file with number 0, so this one is emptied and not removed.
 
     Args:
-        path: of the index; of a symbolic link, the files are beside its target.
-        contents: of the model.
-        most: size of a file's arrays, in GiB.
+        path: the path of the index. If it is a symbolic link, the files are written beside its target.
+        contents: the arrays of the model.
+        most: the largest size of the arrays in a file, in GiB.
 
     Raises:
-        ValueError: if an array is larger than that.
-        OSError: if a file can't be written; nothing has changed then.
+        ValueError: if one array is larger.
+        OSError: if a file can't be written. Nothing has changed then.
     """
     parts, total = _parted(contents, above_zero(most, "max_shard_size") * 2**30)
     path = _target_of(path)
@@ -131,7 +134,7 @@ def write_shards(path: Path, contents: Contents, most: float) -> None:
             index = {"metadata": {"total_size": total, SAVE: save}, "weight_map": weight_map}
             json.dump(index, file, indent=4)
     for old in before:
-        with suppress(OSError):  # the new files are there all the same
+        with suppress(OSError):  # the new files are complete, so a failure to remove old ones is no error
             if old == shard(0):
                 with replacing(old) as file:
                     write_weights(file, Contents({}, {}))
@@ -140,15 +143,15 @@ def write_shards(path: Path, contents: Contents, most: float) -> None:
 
 
 def _target_of(path: Path) -> Path:
-    """What a symbolic link leads to, if it has the name of an index as well; any other path as it is."""
+    """Returns the target of a symbolic link, if that has the suffix of an index too; else `path`."""
     target = Path(os.path.realpath(path))
     return target if target.name.endswith(INDEX) else path
 
 
 def _written_with(path: Path) -> set[Path]:
-    """Returns the files that the index at `path` names and the same save wrote, as the number of it in both tells."""
+    """Returns the files that the index at `path` names and that hold the same number of a call as the index."""
     found: set[Path] = set()
-    with suppress(Exception):  # no index, or a damaged one: then nothing is known of any file
+    with suppress(Exception):  # without a readable index no file is known to belong to it
         places, save = index_in(path)
         name = re.compile(f"{re.escape(path.name[: -len(INDEX)])}_[0-9]{{5,}}{re.escape(SHARD)}")
         for file in {
@@ -161,7 +164,7 @@ def _written_with(path: Path) -> set[Path]:
 
 
 def _parted(contents: Contents, most: float) -> tuple[list[Mapping[str, Group]], int]:
-    """The arrays of each file, and the size of all of them."""
+    """Returns the groups for each file, and the size of all arrays in bytes."""
     parts: list[dict[str, Group]] = [{}]
     size = total = 0
     for path, group in contents.groups.items():

@@ -1,4 +1,4 @@
-"""Reading of zip archives that anybody may have made."""
+"""Writing of zip archives, and reading with checks against damaged and malicious ones, for `.npz` and `.keras`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import IO
 
 from engine.saving.contents import MOST_TEXT, require_plausible, size_of
 
-_DATE = (1980, 1, 1, 0, 0, 0)  # the same contents give the same bytes
+_DATE = (1980, 1, 1, 0, 0, 0)  # a constant, so that the same contents give the same bytes
 
 
 def opened(file: Path | BytesIO) -> zipfile.ZipFile:
-    """The archive in `file`, a path or an open file.
+    """Opens the archive in `file`, a path or bytes in memory, for reading.
 
     Raises:
-        ValueError: for names that lie outside of it, or occur twice, for members that share their bytes, and for what
-            is no archive.
-        zipfile.BadZipFile: for a member that has another name in the list of members than at its bytes. Without this
+        ValueError: if it is no archive, if a member's name occurs twice or leads out of the archive, or if members share
+            their bytes.
+        zipfile.BadZipFile: if a member has one name in the list of members and another one before its bytes. Without this
             check a damaged name would hide an array.
     """
     try:
@@ -36,14 +36,14 @@ def opened(file: Path | BytesIO) -> zipfile.ZipFile:
             msg = f"the archive has a member named {info.filename!r}, which is outside of it or there twice: refused"
             raise ValueError(msg)
         seen.add(info.filename)
-    # Otherwise many members could unpack the same bytes.
+    # Without this check a small archive could have many members that unpack the same bytes.
     if sum(info.compress_size for info in archive.infolist()) > size_of(file):
         archive.close()
         msg = "the members of the archive say that they are longer than all of it: refused"
         raise ValueError(msg)
     try:
         for info in archive.infolist():
-            archive.open(info).close()  # which compares the name with the one before the bytes
+            archive.open(info).close()  # `open` compares the name with the one before the bytes
     except BaseException:
         archive.close()
         raise
@@ -51,7 +51,7 @@ def opened(file: Path | BytesIO) -> zipfile.ZipFile:
 
 
 def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
-    """A member, opened."""
+    """Opens a member for reading."""
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         msg = f"{info.filename!r} is encrypted, or compressed in another way than zip's own"
         raise ValueError(msg)
@@ -60,9 +60,9 @@ def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
 
 
 def bytes_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """All of a member, whose check sum is right."""
+    """Returns the bytes of a member. Its checksum is checked."""
     with member(archive, info) as file:
-        data = file.read(info.file_size)  # without a number zipfile would unpack far more of it at once
+        data = file.read(info.file_size)  # without a limit zipfile would unpack whatever is there
     if len(data) != info.file_size:
         msg = f"{info.filename!r} says that it has {info.file_size} bytes, but has {len(data)}"
         raise ValueError(msg)
@@ -70,7 +70,7 @@ def bytes_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def text_of(archive: zipfile.ZipFile, name: str) -> str | None:
-    """A member as text; None if there is none."""
+    """Returns a member as text; None if there is none of that name."""
     if name not in archive.NameToInfo:
         return None
     info = archive.getinfo(name)
@@ -82,21 +82,21 @@ def text_of(archive: zipfile.ZipFile, name: str) -> str | None:
 
 @contextmanager
 def new(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
-    """Yields a new archive, which is complete at the end of the block.
+    """Yields a new archive, which is closed at the end of the block.
 
-    After an exception it is not closed, as zipfile then raises an error of its own if a member is open.
+    After an exception it is not closed, since closing it while a member is open raises another error.
     """
     archive = zipfile.ZipFile(file, "w")
     try:
         yield archive
     except BaseException:
-        archive.fp = None  # so that it is not closed when it is deleted either
+        archive.fp = None  # the destructor doesn't close it either then
         raise
     archive.close()
 
 
 def new_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    """A member to write to."""
+    """Opens a new member for writing."""
     info = zipfile.ZipInfo(name, _DATE)
     info.external_attr = 0o644 << 16
     return archive.open(info, "w", force_zip64=True)

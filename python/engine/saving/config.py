@@ -1,4 +1,4 @@
-"""Models as JSON, in Keras' form, and back."""
+"""Models as JSON in Keras' form, and models made from that, with checks that a config from a file is plausible."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from engine import layers as layer_classes
 from engine._base.checks import Shape, filled, fits
 from engine.layers import InputLayer, Layer
 from engine.layers._call_arguments import call_arguments
-from engine.saving._state import paths_of
+from engine.saving._model_weights import paths_of
 from engine.saving.contents import Reader, Slot
 from engine.utils import deserialize_keras_object, serialize_keras_object
 from engine.utils.serialization import MODELS, arguments_in, identity_of, is_of_model, layers_in
 
-# Numbers in a sample between two layers: an image of 4096 x 4096. More is a slip, or meant to fill the memory.
+# The most numbers in one sample between two layers, as of an image of 4096 x 4096. A file that asks for more is damaged, or
+# is meant to fill the memory.
 MOST_NUMBERS = 2**24
-# Uses of layers in a model: more would take models within models, each of which comes several times.
+# The most uses of layers in a model. A small file could only ask for more by models that contain each other several times.
 MOST_USES = 2**16
-# What Keras' description of an object has.
+# The keys in Keras' description of an object.
 _NAMES = ("module", "class_name", "config", "registered_name")
 
 
 def config_of(model: Any, compiled: bool = True) -> dict[str, Any]:
-    """The model without its weights, as plain Python values.
+    """Returns a model without its weights as plain Python values.
 
     Args:
         model: a model.
-        compiled: whether with what it was compiled with.
+        compiled: whether to include the arguments of `compile`.
     """
     config: dict[str, Any] = serialize_keras_object(model)
     if model.built:
@@ -41,11 +42,11 @@ def config_of(model: Any, compiled: bool = True) -> dict[str, Any]:
 
 
 def text_of(config: Mapping[str, Any], **options: Any) -> str:
-    """A config as JSON.
+    """Returns a config as JSON.
 
     Args:
-        config: of a model.
-        options: of `json.dumps`.
+        config: the config of a model.
+        options: options of `json.dumps`.
     """
     text = json.dumps(config, **({"default": serialize_keras_object} | options))
     if '"<lambda>"' in text:
@@ -58,20 +59,20 @@ def text_of(config: Mapping[str, Any], **options: Any) -> str:
 
 
 def model_to_json(model: Any, **kwargs: Any) -> str:
-    """The model without its weights as JSON.
+    """Returns a model without its weights as JSON.
 
     Args:
-        model: what to describe.
+        model: the model.
         kwargs: options of `json.dumps`.
     """
     return text_of(config_of(model), **kwargs)
 
 
 def parsed(text: str | bytes | None) -> dict[str, Any]:
-    """The config that a file holds.
+    """Returns a config from its JSON.
 
     Raises:
-        ValueError: if it is no JSON, or holds NaN or infinity.
+        ValueError: if the text is missing, is no JSON, or has NaN or infinity.
     """
     if text is None:
         msg = "there is no config, so these are weights alone: make the model and call its load_weights()"
@@ -88,7 +89,7 @@ def parsed(text: str | bytes | None) -> dict[str, Any]:
 
 
 def model_of(config: Mapping[str, Any]) -> Any:
-    """The model that `config_of` described, with fresh weights; not compiled."""
+    """Returns the model that `config_of` described, with new weights and not compiled."""
     model = deserialize_keras_object({name: config.get(name) for name in _NAMES if name in config})
     if not hasattr(model, "load_weights"):
         msg = f"the config must be that of a model, got that of {model!r}"
@@ -100,10 +101,12 @@ def model_of(config: Mapping[str, Any]) -> Any:
 
 
 def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
-    """Raise ValueError unless the weights that the model needs are in the file, before memory is taken for them.
+    """Raises ValueError unless the file holds the weights that the model needs.
+
+    This is checked before the model is made, so that a small file can't make it allocate large weights.
 
     Args:
-        config: of the model.
+        config: the config of the model.
         reader: the file.
     """
     inner = _with_layers(config).get("config")
@@ -134,7 +137,10 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
 
 
 def _with_layers(config: Any) -> Any:
-    """A config of a model or a layer; of a model whose class has a `get_config` of its own, one that tells the layers."""
+    """Returns a config of a layer or model that lists the layers.
+
+    The class of a user's model may have its own `get_config`, which doesn't list them. Then the model is made to find out.
+    """
     if not isinstance(config, Mapping) or not is_of_model(config):
         return config
     inner = config.get("config")
@@ -144,7 +150,7 @@ def _with_layers(config: Any) -> Any:
 
 
 def _given_shape(config: object) -> Shape | None:
-    """The shape of one sample that a model's config tells."""
+    """Returns the shape of one sample, if the first layer in a model's config has it; else None."""
     for first in map(_with_layers, layers_in(config)[:1]):
         return (
             _given_shape(first["config"])
@@ -155,12 +161,12 @@ def _given_shape(config: object) -> Shape | None:
 
 
 class _Need(NamedTuple):
-    """What a layer needs from a file.
+    """The weights that a layer needs from a file.
 
     Args:
-        slot: where its weights are.
+        slot: the position of the layer in the file.
         layer: the layer.
-        shapes: of its weights; None where nothing tells the inputs' shape, so that there are none yet.
+        shapes: the shapes of its weights; None if the shape of its inputs is unknown, so that it has no weights yet.
     """
 
     slot: Slot
@@ -169,24 +175,25 @@ class _Need(NamedTuple):
 
 
 class _Inventory:
-    """What the layers of a model need from a file. A layer that comes again needs nothing more."""
+    """Collects the weights that the layers of a model need from a file. A layer that is used several times counts once."""
 
     def __init__(self) -> None:
         self.needs: list[_Need] = []
-        # The config of each layer or model by what `identity_of` returns, and the layer, if it is one.
+        # For each layer or model, by its `identity_of`, the config, and the layer or None for a model.
         self._parts: dict[Any, tuple[Any, Layer | None]] = {}
         self._uses = 0
 
     def add_model(
         self, config: object, shape: Shape | None, root: str = "", learns: bool | None = None
     ) -> Shape | None:
-        """The shape of one output, as far as something tells.
+        """Adds the layers of a model, and returns the shape of its output for one sample, or None if it is unknown.
 
         Args:
-            config: of the model.
-            shape: of one sample, if something tells.
-            root: before all paths.
-            learns: whether the model learns that is within the outermost one, and has this one within or is it.
+            config: the config of the model.
+            shape: the shape of one sample, if it is known.
+            root: the prefix of all paths.
+            learns: whether the layer of the outermost model that contains this one, or is it, is trainable; None for the
+                outermost model itself.
         """
         given = _given_shape(config)
         if given is not None and shape is not None and not fits(shape, given):
@@ -199,7 +206,7 @@ class _Inventory:
         for key, each in zip(keys, configs, strict=True):
             if key not in self._parts:
                 self._parts[key] = (each, None if is_of_model(each) else layer_classes.get(each))
-        # A Functional lists each of its layers once.
+        # The files of a Functional model have each of its layers once, even if it is used several times.
         listed = list(dict.fromkeys(keys)) if "output_layers" in cast("Mapping[str, Any]", config) else keys
         paths = dict(reversed([*zip(listed, paths_of(map(self._kind, listed), root), strict=True)]))
         arguments = arguments_in(cast("Mapping[str, Any]", config))

@@ -1,4 +1,7 @@
-"""What a file of a model holds, whatever its format, and how formats are read and written."""
+"""The contents of a model's file independent of its format: groups of arrays and texts, and the interface of formats.
+
+It also has the checks of all formats against damaged and malicious files: checksums, and limits of what a file may ask for.
+"""
 
 from __future__ import annotations
 
@@ -20,27 +23,28 @@ from engine._base.checks import REAL, Shape
 
 Array = NDArray[Any]
 
-# Compressed numbers are rarely smaller than this part of themselves, and are refused then: they would fill the memory.
+# Compressed arrays that unpack to more than so many times their size are refused: they are probably meant to fill the
+# memory, as weights can rarely be compressed so well.
 MOST_EXPANSION = 100
-# Arrays of one layer or optimizer: more than any has.
+# The largest number of arrays in a group, more than any layer or optimizer has.
 MOST_ARRAYS = 2**16
-# Of a text, in bytes: a config with the statistics of a million features.
+# The largest size of a text in bytes, enough for a config with the statistics of a million features.
 MOST_TEXT = 2**26
-# A name in a list of a file takes this many bytes or more, its address and its letters.
+# The least number of bytes that a name in a list takes in a file: its address and its letters.
 _BYTES_OF_ENTRY = 8
 
 CONFIG, METADATA = "config.json", "metadata.json"
-# What files call the checksum of an array or a text, where they have one: the CRC-32 that zip archives have of all of
-# theirs. A flipped bit always changes it.
+# The key of the checksums of arrays and texts, which are CRC-32 as in zip archives: a single flipped bit always changes it.
 CHECKSUM = "crc32"
 # The group of the optimizer.
 OPTIMIZER = "optimizer"
-# The group of what the optimizer's arrays lack of its state, as they are scaled as Keras scales them. Keras passes it over.
+# Files hold the optimizer's arrays in Keras' scaling, which rounds them. This group holds what is needed to restore the
+# exact state. Keras ignores it.
 ROUNDED = "engine/rounded"
 
 
 def vars_of(path: str) -> str:
-    """What the names of a group's arrays begin with, in Keras' way."""
+    """Returns the prefix of the names of a group's arrays, as in Keras: `layers/dense/vars/`."""
     return f"{path}/vars/" if path else "vars/"
 
 
@@ -50,43 +54,43 @@ class Group(NamedTuple):
     name: str
     arrays: Mapping[str, Array]
     labels: Sequence[str]
-    """What people call each."""
-    learning: int = 0
-    """How many of them, the first ones, training changes."""
+    """A readable name for each array, such as "kernel"."""
+    trainable: int = 0
+    """The number of trainable arrays, which are the first ones."""
 
 
 class Slot(NamedTuple):
-    """Where a layer is in a file."""
+    """The position of a layer in a file."""
 
     path: str
-    """Such as `layers/dense_1`, or `layers/sequential/layers/dense` within a model."""
+    """Such as `layers/dense_1`, or `layers/sequential/layers/dense` in a model within the model."""
     weights: int = 0
-    """How many arrays it has."""
-    learning: int = 0
-    """How many of them, the first ones, training changes."""
+    """The number of the layer's arrays."""
+    trainable: int = 0
+    """The number of trainable arrays, which are the first ones."""
     part: str = ""
-    """The name of the layer of the outermost model: of its own, or of the model that it is within."""
+    """The name of the layer if it belongs to the outermost model, else of that model's layer that contains it."""
 
 
 class Contents(NamedTuple):
-    """What is written: arrays in groups by path, such as `layers/dense_1`, and texts by the names of files."""
+    """What is written to a file: groups of arrays by path, such as `layers/dense_1`, and texts by name."""
 
     groups: Mapping[str, Group]
     texts: Mapping[str, str]
 
 
 class Stored(NamedTuple):
-    """An array in a file."""
+    """An array in a file, which is read later."""
 
     shape: Shape
     read: Callable[[], Array]
 
 
 class Variables(Mapping[str, Array]):
-    """The arrays of one group, read one by one when asked for.
+    """The arrays of one group. Each is read from the file when it is looked up.
 
     Args:
-        stored: the arrays by name: "0", "1", ...
+        stored: the arrays by name: "0", "1" and so on.
     """
 
     def __init__(self, stored: Mapping[str, Stored]) -> None:
@@ -95,14 +99,14 @@ class Variables(Mapping[str, Array]):
 
     @classmethod
     def of(cls, names: Iterable[str], stored: Callable[[str], Stored]) -> Variables:
-        """The arrays of these names; `stored` finds each of them, and is not called if there are too many."""
+        """Returns the arrays of these names, which `stored` finds. It raises before that if there are too many names."""
         listed = list(names)
         require_few(listed)
         return cls({name: stored(name) for name in listed})
 
     @property
     def shapes(self) -> dict[str, Shape]:
-        """The shape of each, without reading it."""
+        """The shape of each array, without reading it."""
         return {name: stored.shape for name, stored in self.stored.items()}
 
     def __getitem__(self, name: str) -> Array:
@@ -120,51 +124,51 @@ class Reader(ABC):
 
     @abstractmethod
     def text(self, name: str) -> str | None:
-        """The text of that name; None if there is none."""
+        """Returns the text of a name; None if there is none."""
 
     @abstractmethod
     def group(self, path: str) -> Variables:
-        """The arrays of that path; empty if there is no such group."""
+        """Returns the arrays of a group; empty if there is no such group."""
 
     def layers(self, slots: Sequence[Slot]) -> list[Variables]:
-        """The arrays of each layer."""
+        """Returns the arrays of each layer."""
         return [self.group(slot.path) for slot in slots]
 
     def named(self, slots: Sequence[Slot]) -> Sequence[Variables | None]:
-        """The arrays of layers by name; None for those that aren't there, as where files have no names."""
+        """Returns the arrays of each layer, found by its name; None if the file has no layer of that name, or no names."""
         return [None for _ in slots]
 
     def optimizer(self) -> Variables:
-        """The arrays of the optimizer."""
+        """Returns the arrays of the optimizer."""
         return self.group(OPTIMIZER)
 
 
 class Format(ABC):
-    """A kind of file."""
+    """A format of files."""
 
     suffixes: tuple[str, ...]
     holds = frozenset({"model", "weights"})
-    """What may be saved in it."""
+    """What can be saved in this format."""
 
     @abstractmethod
     def write(self, file: IO[bytes], contents: Contents) -> None:
-        """Write into a file that is open."""
+        """Writes to an open file."""
 
     @abstractmethod
     def open(self, path: Path) -> AbstractContextManager[Reader]:
-        """Open the file for reading."""
+        """Opens the file for reading."""
 
 
 class _TooLargeError(MemoryError, ValueError):
-    """There was no memory for what a file asks for."""
+    """A file needs more memory than there is."""
 
 
 @contextmanager
 def understood(path: object) -> Iterator[None]:
-    """Within the block, say of everything that is wrong with the file `path` that it is, as a ValueError.
+    """Turns all errors of the block, which reads the file `path`, into a ValueError that names the file.
 
-    OSError stays what it is, unless it is of a place that the file can't have, and so does the ImportError of a missing
-    package. A MemoryError is still one, and a ValueError too, since a damaged file may ask for any amount of memory.
+    An ImportError of a missing package stays as it is. So does an OSError, unless it is about an impossible position in the
+    file. A MemoryError becomes an error of both classes, since a damaged file may ask for any amount of memory.
     """
     try:
         yield
@@ -195,7 +199,7 @@ def checksum_of(name: str, content: Array | str) -> int:
 
 
 def require_checksum(name: str, content: Array | str, expected: object) -> None:
-    """Raise ValueError unless `expected` is None or the checksum of an array or a text of that name."""
+    """Raises ValueError unless `expected` is None or the checksum of this array or text of this name."""
     if expected is not None and not np.array_equal(np.asarray(expected), checksum_of(name, content)):
         msg = (
             f"{name!r} isn't what was saved, as its checksum isn't the one in the file: the file is damaged, or another "
@@ -205,7 +209,7 @@ def require_checksum(name: str, content: Array | str, expected: object) -> None:
 
 
 def require_real(dtype: Any, shape: object, name: str) -> Shape:
-    """`shape` as a tuple; ValueError unless such an array holds real numbers."""
+    """Returns `shape` as a tuple; raises ValueError if it is no shape, or if the dtype is not one of real numbers."""
     if not isinstance(dtype, np.dtype) or dtype.kind not in REAL:
         msg = f"array {name!r} must hold real numbers, got dtype {dtype}"
         raise ValueError(msg)
@@ -216,27 +220,27 @@ def require_real(dtype: Any, shape: object, name: str) -> Shape:
 
 
 def require_plausible(name: str, declared: int, stored: int) -> None:
-    """Raise ValueError where something claims to be far larger than what there is of it."""
+    """Raises ValueError if `declared`, the size in bytes that the file claims, is far larger than the `stored` bytes."""
     if declared > MOST_EXPANSION * max(stored, MOST_EXPANSION):
         msg = f"{name!r} claims to hold {declared} bytes but {stored} are there: refused, as it would fill the memory"
         raise ValueError(msg)
 
 
 def require_few(arrays: Sized) -> None:
-    """Raise ValueError if these are more arrays than a group may hold."""
+    """Raises ValueError if these are more arrays than a group may hold."""
     if len(arrays) > MOST_ARRAYS:
         msg = f"a group must not hold more than {MOST_ARRAYS} arrays, got {len(arrays)}"
         raise ValueError(msg)
 
 
 class Claims:
-    """Adds up what a file says that it holds, and refuses more than a file of its size can hold.
+    """Adds up the sizes of everything that a file claims to hold, and raises if it is more than its size allows.
 
-    Without the sum, a small file could name the same large array a thousand times.
+    Without these sums a small file could list the same large array a thousand times.
 
     Args:
-        size: of the file, in bytes.
-        packed: its size before it was unpacked, if that is another one.
+        size: the size of the file in bytes.
+        packed: its size before it was unpacked, if it was.
     """
 
     def __init__(self, size: int, packed: int | None = None) -> None:
@@ -244,7 +248,7 @@ class Claims:
         self._bytes = self._entries = 0
 
     def add_bytes(self, name: str, count: int) -> None:
-        """Add an array of that many bytes.
+        """Adds an array of `count` bytes.
 
         Raises:
             ValueError: if all arrays together are too large.
@@ -253,7 +257,7 @@ class Claims:
         require_plausible(name, self._bytes, self._packed)
 
     def add_entries(self, count: int) -> None:
-        """Add a list of that many names.
+        """Adds a list of `count` names.
 
         Raises:
             ValueError: if all lists together are too long.
@@ -268,14 +272,14 @@ class Claims:
 
 
 def by_group(names: Iterable[str], ending: str = "") -> dict[str, dict[str, str]]:
-    """Names of arrays by the path of their group, as files have it, and by their name in there.
+    """Sorts the full names of arrays by their groups.
 
     Args:
-        names: such as `layers/dense/vars/0.npy`.
-        ending: such as `.npy`; names without it are left out.
+        names: the full names, such as `layers/dense/vars/0.npy`.
+        ending: the ending of these names, such as `.npy`. Names without it are left out.
 
     Returns:
-        Such as `{"layers/dense/vars": {"0": "layers/dense/vars/0.npy"}}`.
+        For each group the full names by the names in the group: `{"layers/dense/vars": {"0": "layers/dense/vars/0.npy"}}`.
     """
     groups: dict[str, dict[str, str]] = {}
     for name in names:
@@ -286,19 +290,19 @@ def by_group(names: Iterable[str], ending: str = "") -> dict[str, dict[str, str]
 
 
 def require_file(path: Path) -> None:
-    """Raise OSError for a device or the like, which may have no end, and where there is nothing."""
+    """Raises OSError if `path` is missing, or is a device or the like, which may be endless."""
     mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading a folder says what it is
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # for a folder, Python's own error is good enough
         msg = f"can't read {str(path)!r}: it is a device or the like: give the path of a file"
         raise OSError(msg)
 
 
 def text_in(path: Path) -> str:
-    """The text in a file.
+    """Returns the text in a file.
 
     Raises:
-        ValueError: if it is too long, or no UTF-8.
-        OSError: if there is no such file, or it can't be read.
+        ValueError: if the text is too long, or not UTF-8.
+        OSError: if the file is missing or can't be read.
     """
     require_file(path)
     if path.stat().st_size > MOST_TEXT:
@@ -308,10 +312,10 @@ def text_in(path: Path) -> str:
 
 
 def size_of(file: Path | BytesIO) -> int:
-    """The number of bytes in a file."""
+    """Returns the number of bytes in a file."""
     return file.stat().st_size if isinstance(file, Path) else len(file.getbuffer())
 
 
 def size_in_bytes(dtype: np.dtype[Any], shape: Shape) -> int:
-    """The size of such an array."""
+    """Returns the size of an array in bytes."""
     return math.prod(shape) * dtype.itemsize

@@ -1,4 +1,4 @@
-"""`.npz`: arrays that `numpy.load` reads, `layers/dense/vars/0` and so on, and texts beside them. NumPy is enough."""
+"""The format `.npz`: NumPy's archive of arrays, `layers/dense/vars/0` and so on, and texts. It needs only NumPy."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 
 
 class Npz(Format):
-    """Archives of NumPy's."""
+    """The format `.npz`."""
 
     suffixes = (".npz",)
 
     def write(self, file: IO[bytes], contents: Contents) -> None:
-        """Write into a file that is open."""
+        """Writes to an open file."""
         with _zip.new(file) as archive:
             for name, text in contents.texts.items():
                 with _zip.new_member(archive, name) as member:
@@ -46,7 +46,7 @@ class Npz(Format):
 
     @contextmanager
     def open(self, path: Path) -> Iterator[NpzReader]:
-        """Open the file for reading."""
+        """Opens the file for reading."""
         with _zip.opened(path) as archive:
             yield NpzReader(archive)
 
@@ -64,15 +64,15 @@ class NpzReader(Reader):
 
     @property
     def groups(self) -> set[str]:
-        """The paths of all groups that have arrays."""
+        """The paths of all groups with arrays."""
         return {name.removesuffix("/vars") for name in self._names}
 
     def text(self, name: str) -> str | None:
-        """The text of that name; None if there is none."""
+        """Returns the text of a name; None if there is none."""
         return _zip.text_of(self._archive, name)
 
     def group(self, path: str) -> Variables:
-        """The arrays of that path; empty if there is no such group."""
+        """Returns the arrays of a group; empty if there is no such group."""
         names = self._names.get(vars_of(path)[:-1], {})
         return Variables.of(names, lambda name: self._stored(self._archive.getinfo(names[name])))
 

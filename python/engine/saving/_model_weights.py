@@ -1,4 +1,7 @@
-"""The weights of a model and the state of its optimizer, as files have them."""
+"""The weights of a model and the state of its optimizer: how they are put into `Contents`, and loaded from a `Reader`.
+
+Saving, loading and pickling use it for all formats.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,13 @@ from engine.saving.contents import ROUNDED, Array, Contents, Group, Reader, Slot
 
 
 def paths_of(kinds: Iterable[str], root: str = "") -> list[str]:
-    """Where files have each layer of a model: by its class, and a number from the second one on, as names may be any.
+    """Returns the path of each layer of a model in a file, as Keras makes it: `layers/dense`, `layers/dense_1` and so on.
+
+    It is made from the class and not from the name of the layer, since users may give any names.
 
     Args:
-        kinds: names of the layers' classes.
-        root: where the model is: "", or the path of one within another and a slash.
+        kinds: the names of the layers' classes.
+        root: "" for the model itself; for a model within it its path and a slash.
     """
     counts: Counter[str] = Counter()
     paths = []
@@ -34,7 +39,10 @@ def paths_of(kinds: Iterable[str], root: str = "") -> list[str]:
 def _members(
     model: Any, skipped: Iterable[Any], root: str = "", found: set[int] | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """The layers of a model by path, models within followed by their layers, but for those `skipped`, or `found` before."""
+    """Yields the layers of a model with their paths. A model among them is followed by its own layers.
+
+    Layers in `skipped` are left out, and so are those whose `id` is in `found`, since they came before.
+    """
     layers, found = model.layers, set(map(id, skipped)) if found is None else found
     for path, layer in zip(paths_of([type(layer).__name__ for layer in layers], root), layers, strict=True):
         if id(layer) not in found:
@@ -45,14 +53,14 @@ def _members(
 
 
 def _slots(model: Any, skipped: Sequence[Any] = ()) -> list[tuple[Slot, Any]]:
-    """The layers that have no layers within, but for those `skipped`, and where files have them."""
+    """Returns the layers that contain no other layers, each with its slot in a file. Layers in `skipped` are left out."""
     found = []
     for path, layer in _members(model, skipped):
         if "/" not in path.removeprefix("layers/"):
-            part = layer
+            outermost = layer
         if isinstance(layer, Layer):
-            learning = len(layer.trainable_weights) if part.trainable else 0
-            found.append((Slot(path, len(layer.weights), learning, part.name), layer))
+            trainable = len(layer.trainable_weights) if outermost.trainable else 0
+            found.append((Slot(path, len(layer.weights), trainable, outermost.name), layer))
     return found
 
 
@@ -62,12 +70,12 @@ def contents_of(
     include_optimizer: bool = True,
     skipped: Sequence[Any] = (),
 ) -> Contents:
-    """What a file of the model holds.
+    """Returns what a file of a model holds.
 
     Args:
         model: a model.
-        texts: for the file, beside the arrays.
-        include_optimizer: whether the state of the optimizer is saved, if there is one.
+        texts: the texts of the file by name.
+        include_optimizer: whether to save the state of the optimizer, if there is one.
         skipped: layers, or the optimizer, that are left out.
     """
     groups = {"": Group(model.name, {}, ())}
@@ -75,12 +83,12 @@ def contents_of(
     owners = _slots(model, skipped)
     if include_optimizer and model.optimizer is not None and not _among(skipped, model.optimizer):
         owners.append((Slot("optimizer"), model.optimizer))
-    for (path, _, learning, _), owner in owners:
+    for (path, _, trainable, _), owner in owners:
         arrays: dict[str, Array] = {}
         owner.save_own_variables(arrays)
         labels = owner._variable_names
         labels = labels if len(labels) == len(arrays) else list(arrays)
-        groups[path] = Group(owner.name, arrays, labels, learning)
+        groups[path] = Group(owner.name, arrays, labels, trainable)
     if "optimizer" in groups and (rounded := model.optimizer._rounded()):
         groups[ROUNDED] = Group("rounded", rounded, list(rounded))
     return Contents(groups, texts or {})
@@ -94,14 +102,14 @@ def load(
     *,
     by_name: bool = False,
 ) -> None:
-    """Set weights and the optimizer's state to what is in a file: all or nothing.
+    """Loads weights and the optimizer's state from a file. After an error the model is unchanged.
 
     Args:
-        model: built, and compiled if its optimizer's state is wanted.
+        model: a built model. The optimizer's state is loaded if the model is compiled.
         reader: the file.
-        skip_mismatch: whether layers that differ from the file are left as they are, with a warning.
-        skipped: layers, or the optimizer, that are left as they are.
-        by_name: whether layers go by their names, and those without one there are left as they are with the optimizer.
+        skip_mismatch: whether layers that differ from the file are skipped with a warning.
+        skipped: layers, or the optimizer, that are not loaded.
+        by_name: whether layers are found by their names. Those that the file lacks and the optimizer are not loaded then.
 
     Raises:
         ValueError: if a layer differs from the file.
@@ -121,13 +129,13 @@ def load(
             raise ValueError(_failure(failed))
         if model.optimizer is not None and not by_name and not _among(skipped, model.optimizer):
             model.optimizer.load_own_variables(reader.optimizer(), reader.group(ROUNDED))
-        if failed:  # in here, as warnings may be errors
+        if failed:  # within the block, since the warning may be turned into an error
             warnings.warn(_failure(failed), stacklevel=3)
 
 
 @contextmanager
 def _undone_on_errors(model: Any) -> Iterator[None]:
-    """Bring layers and the optimizer's state back if the block raises."""
+    """Restores layers and the optimizer's state if the block raises."""
     with ExitStack() as stack:
         for layer in dict.fromkeys(layer for _, layer in named_leaves(model._parts_in_order)):
             if layer.built:
@@ -139,26 +147,26 @@ def _undone_on_errors(model: Any) -> Iterator[None]:
 
 
 def _undo_of(layer: Layer) -> Callable[[], None]:
-    """A function that brings the layer back to what it is now."""
+    """Returns a function that restores the current state of the layer."""
     weights = layer.get_weights()
-    own: dict[str, Array] = {}
+    saved: dict[str, Array] = {}
     if not _loads_all_or_nothing(layer):
-        with suppress(Exception):  # of a layer that can be loaded but not saved
+        with suppress(Exception):  # the user's layer may be unable to save what it can load
             store: dict[str, Any] = {}
             layer.save_own_variables(store)
-            own = {name: np.array(value) for name, value in store.items()}
+            saved = {name: np.array(value) for name, value in store.items()}
 
     def undo() -> None:
-        if own:
-            with suppress(Exception):  # of one that is saved in another way than it is loaded
-                layer.load_own_variables(own)
+        if saved:
+            with suppress(Exception):  # the user's layer may be unable to load what it has saved
+                layer.load_own_variables(saved)
         layer.set_weights(weights)
 
     return undo
 
 
 def _loads_all_or_nothing(layer: Layer) -> bool:
-    """Whether the method that loads the layer is the library's, not the user's."""
+    """Returns whether the layer is loaded by the library's own method, which changes nothing if it fails."""
     return type(layer).load_own_variables is Layer.load_own_variables
 
 
@@ -167,7 +175,7 @@ def _among(objects: Sequence[Any], one: Any) -> bool:
 
 
 def _error_of(layer: Any, source: Mapping[str, Array]) -> Exception | None:
-    """Load a layer; what went wrong, if anything, and then the layer is as it was."""
+    """Loads a layer. If that fails, restores the layer and returns the error; else returns None."""
     undo = None if _loads_all_or_nothing(layer) else _undo_of(layer)
     try:
         layer.load_own_variables(source)
