@@ -27,5 +27,5 @@ __all__ = [
     "set_image_data_format",
 ]
 
-if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)

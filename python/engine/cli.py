@@ -1,4 +1,7 @@
-"""The command `engine`: train the MNIST example, draw digits for it, or say what this build and machine can do."""
+"""The command `engine`: train the MNIST example, draw digits for it, or say what this build and machine can do.
+
+This module parses the arguments. The folder `_command` holds what the subcommands do.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,13 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-_SEED = 7  # of 0, 1, 2, 3, 7, 42, 1234 (97.50 to 97.87 % right) the one with the median accuracy
+_SEED = 7  # among 0, 1, 2, 3, 7, 42 and 1234 (97.50 to 97.87 % right) the seed with the median accuracy
 _REPORT = Path("reports/mnist.png")
 
 _MAX_COUNT = 2**31 - 1
 _PORT, _MAX_PORT = 8000, 2**16 - 1
 
-_INTERRUPTED = 130  # as a shell reports SIGINT
+_INTERRUPTED = 130  # the exit status of a shell for SIGINT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,14 +49,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = args.run
     try:
         status = run(args)
-        if sys.stdout is not None:  # it may be closed
+        if sys.stdout is not None:  # None if the process has no standard output
             sys.stdout.flush()
         return status
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # whose reader, such as `head`, has seen enough
+        if not isinstance(
+            error, BrokenPipeError
+        ):  # a broken pipe means that the reader, such as `head`, has read enough
             print(f"engine: error: {error}", file=sys.stderr)
         if sys.stdout is not None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to be written
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # the rest of the output is discarded
         return 1
     except KeyboardInterrupt:
         print("\nengine: interrupted", file=sys.stderr)
@@ -172,7 +179,7 @@ def _png(text: str) -> Path:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from engine._command import demo  # a web server, which the other commands do without
+    from engine._command import demo  # it imports a web server, which the other commands do not need
 
     return demo.run(args)
 

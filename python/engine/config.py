@@ -121,7 +121,7 @@ def set_image_data_format(data_format: str) -> None:
 
 
 class _Limits:
-    """How long a run of a model may be at most; None is no limit."""
+    """The limits of epochs and of batches in an epoch; None is no limit."""
 
     epochs: int | None = None
     steps: int | None = None
@@ -170,7 +170,7 @@ def is_traceback_filtering_enabled() -> bool:
 
 
 def _capped_epochs(epochs: int) -> int:
-    """`epochs`, or the limit, with a warning, if that is less."""
+    """Returns `epochs`, or the limit, with a warning, if that is less."""
     limit = _Limits.epochs
     if limit is None or limit >= epochs:
         return epochs
@@ -179,11 +179,11 @@ def _capped_epochs(epochs: int) -> int:
 
 
 def _capped_steps(steps: int | None, available: int | None) -> int | None:
-    """The batches that are asked for, or the limit, with a warning, if that is less.
+    """Returns the number of batches that is asked for, or the limit, with a warning, if that is less.
 
     Args:
-        steps: what is asked for; None is all.
-        available: how many there are; None if nobody knows.
+        steps: the number that is asked for; None asks for all.
+        available: how many there are; None if it is unknown.
     """
     limit, wanted = _Limits.steps, available if steps is None else steps
     if limit is None or (wanted is not None and wanted <= limit):
@@ -193,7 +193,7 @@ def _capped_steps(steps: int | None, available: int | None) -> int | None:
 
 
 def _limit_of(variable: str) -> int | None:
-    """The limit in an environment variable; None without one."""
+    """Returns the limit in an environment variable; None without one."""
     text = os.environ.get(variable)
     if text and not text.strip().isdecimal():
         msg = f"the environment variable {variable} must be a whole number, got {text!r}"
@@ -204,5 +204,5 @@ def _limit_of(variable: str) -> int | None:
 set_max_epochs(_limit_of("KERAS_MAX_EPOCHS"))
 set_max_steps_per_epoch(_limit_of("KERAS_MAX_STEPS_PER_EPOCH"))
 
-if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)

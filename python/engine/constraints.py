@@ -213,5 +213,5 @@ def _over(axis: Axis, rank: int) -> str:
     return "column" if places == {0} else "row"
 
 
-if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)

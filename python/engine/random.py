@@ -34,7 +34,7 @@ __all__ = [
 
 Array = NDArray[Any]
 
-# Steps of the core's uniform numbers.
+# The core's uniform numbers are multiples of the inverse of this number.
 _STEPS = 2**24
 
 
@@ -303,7 +303,7 @@ def binomial(
 
 
 def _key(seed: Any) -> tuple[int, int]:
-    """What the core draws by."""
+    """Returns the seed and stream from which the core computes the numbers."""
     if seed is None:
         return next_key()
     if isinstance(seed, SeedGenerator):
@@ -316,7 +316,7 @@ def _key(seed: Any) -> tuple[int, int]:
 
 
 def _size(shape: Sequence[int]) -> int:
-    """How many numbers an array of `shape` has."""
+    """Returns how many numbers an array of `shape` has."""
     return math.prod(integers(shape, "shape", 0))
 
 
@@ -325,12 +325,12 @@ def _shape(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _generator(seed: Any) -> np.random.Generator:
-    """NumPy's generator, at the place that `seed` says."""
+    """Returns a generator of NumPy that is seeded by `seed`."""
     return np.random.Generator(np.random.Philox(key=np.array(_key(seed), np.uint64)))
 
 
 def _fitting(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
-    """`value` as float64 that can be broadcast to `shape`."""
+    """Returns `value` as float64, if it can be broadcast to `shape`."""
     numbers = _numbers(value, name).astype(np.float64)
     try:
         np.broadcast_to(numbers, shape)
@@ -341,7 +341,7 @@ def _fitting(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
 
 
 def _parameter(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
-    """`value` as positive numbers."""
+    """Returns `value`, if all its numbers are positive."""
     numbers = _fitting(value, name, shape)
     if not np.all((numbers > 0) & np.isfinite(numbers)):
         msg = f"`{name}` must be above 0, got {value!r}"
@@ -377,5 +377,5 @@ def _scaled(
     return scaled
 
 
-if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)

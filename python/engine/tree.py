@@ -211,7 +211,7 @@ def lists_to_tuples(structure: Any) -> Any:
 
 
 def _is_dict(structure: Any) -> bool:
-    """Whether it is a dict of a type that `_made_like` can make again."""
+    """Returns whether it is a dict of a type that `_made_like` can make."""
     return type(structure) in (dict, OrderedDict, defaultdict)
 
 
@@ -220,7 +220,7 @@ def _is_named(structure: Any) -> bool:
 
 
 def _children(structure: Any) -> list[tuple[Any, Any]]:
-    """The parts of a nested structure, each with its key or place."""
+    """Returns the parts of a nested structure, each with its key or position."""
     if isinstance(structure, OrderedDict):
         return list(structure.items())
     if _is_dict(structure):
@@ -231,12 +231,12 @@ def _children(structure: Any) -> list[tuple[Any, Any]]:
 def _sorted(keys: Iterable[Any]) -> list[Any]:
     try:
         return sorted(keys)
-    except TypeError:  # of different types
+    except TypeError:  # the keys are of different types
         return sorted(keys, key=lambda key: (type(key).__qualname__, key))
 
 
 def _made_like(structure: Any, children: list[Any]) -> Any:
-    """A structure like `structure` of other `children`, in the order of `_children`."""
+    """Returns a structure of the same type as `structure` with other `children`, in the order of `_children`."""
     if _is_dict(structure):
         by_key = dict(zip((key for key, _ in _children(structure)), children, strict=True))
         entries = {key: by_key[key] for key in structure}
@@ -251,7 +251,7 @@ def _made_like(structure: Any, children: list[Any]) -> Any:
 
 
 def _require_same_node(first: Any, second: Any) -> None:
-    """Raise ValueError unless both have children of the same keys, in the same type."""
+    """Raises ValueError unless both are of the same type and have the same keys."""
     same = _is_dict(first) and _is_dict(second) and set(first) == set(second)
     if not _is_dict(first) and is_nested(second):
         kinds = (type(each) if _is_named(each) else _kind(each) for each in (first, second))
@@ -274,5 +274,5 @@ def _require_callable(func: Any) -> None:
         raise TypeError(msg)
 
 
-if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)

@@ -230,5 +230,5 @@ def lower(activation: Activation) -> ActivationFields:
     return found(*(cast(FunctionType, activation).__defaults__ or ()))
 
 
-if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)

@@ -115,7 +115,7 @@ glu.gradient = _glu_gradient  # type: ignore[attr-defined]
 
 def _axis(array: NDArray[Any], axis: object) -> int:
     """Returns `axis` as a number from 0 on, for `array`."""
-    rank = max(array.ndim, 1)  # a scalar is a row of one
+    rank = max(array.ndim, 1)  # a scalar is a row of one number
     return integer(axis, "axis", -rank, rank - 1) % rank
 
 

@@ -1,4 +1,4 @@
-"""Event files as TensorBoard reads them: its own protocol buffers and records, in files that aren't kept open."""
+"""Event files for TensorBoard, with its protocol buffers and records. They are closed between two writes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_BUCKETS = 30  # as TensorBoard's own histograms have
-_counter = itertools.count()  # two files of one second need two names
+_BUCKETS = 30  # the number in TensorBoard's own histograms
+_counter = itertools.count()  # makes the names of two files of the same second different
 
 
 class EventFile:
@@ -45,12 +45,12 @@ class EventFile:
         self._events = [Event(wall_time=time.time(), file_version="brain.Event:2")]
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Note a number."""
+        """Adds a number to the buffer."""
         metadata = scalar_metadata.create_summary_metadata(display_name="", description="")
-        self._note(tag, np.float32(value), step, metadata)
+        self._add(tag, np.float32(value), step, metadata)
 
     def histogram(self, tag: str, values: NDArray[np.float32], step: int) -> None:
-        """Note how `values` are distributed; those that aren't finite are left out."""
+        """Adds a histogram of `values` to the buffer, without those that aren't finite."""
         finite = values[np.isfinite(values)].astype(np.float64)
         buckets = np.zeros((0, 3))
         if finite.size:
@@ -58,34 +58,34 @@ class EventFile:
             counts, edges = np.histogram(finite, 1 if same else _BUCKETS)
             buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)
         metadata = histogram_metadata.create_summary_metadata(display_name="", description="")
-        self._note(tag, buckets, step, metadata)
+        self._add(tag, buckets, step, metadata)
 
     def image(self, tag: str, pixels: NDArray[np.uint8], step: int) -> None:
-        """Note a picture of grey pixels, (height, width)."""
+        """Adds a picture of grey pixels, (height, width), to the buffer."""
         from PIL import Image  # TensorBoard needs it
 
         png = io.BytesIO()
         Image.fromarray(pixels).save(png, format="png")
         height, width = pixels.shape
         metadata = image_metadata.create_summary_metadata(display_name="", description="")
-        self._note(tag, [str(width).encode(), str(height).encode(), png.getvalue()], step, metadata)
+        self._add(tag, [str(width).encode(), str(height).encode(), png.getvalue()], step, metadata)
 
     def layers(self, config: Mapping[str, Any]) -> None:
-        """Note a model, by class name and config as Keras has them, for the graph of its layers.
+        """Adds a model, by class name and config in Keras' form, for the graph of its layers.
 
-        It goes where TensorBoard looks for the layers of Keras, and where it first looks, for operations.
+        It is added twice: where TensorBoard looks for layers of Keras, and where it looks for operations, which it shows first.
         """
         plugin = SummaryMetadata.PluginData(plugin_name="graph_keras_model", content=b"1")
-        self._note("keras", json.dumps(config).encode(), 0, SummaryMetadata(plugin_data=plugin))
+        self._add("keras", json.dumps(config).encode(), 0, SummaryMetadata(plugin_data=plugin))
         graph = keras_model_to_graph_def(config)
-        scope = f"{config['config']['name']}/"  # a box around all, which one would have to open
+        scope = f"{config['config']['name']}/"  # without this prefix TensorBoard shows the layers, and not one closed box
         for node in graph.node:
             node.op, node.name = node.attr["keras_class"].s.decode(), node.name.removeprefix(scope)
             node.input[:] = [name.removeprefix(scope) for name in node.input]
         self._events.append(Event(wall_time=time.time(), graph_def=graph.SerializeToString()))
 
     def flush(self) -> None:
-        """Write what was noted."""
+        """Writes the buffer to the file."""
         if len(self._events) == 0:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ class EventFile:
                 records.write(event.SerializeToString())
         self._events.clear()
 
-    def _note(self, tag: str, value: Any, step: int, metadata: Any) -> None:
+    def _add(self, tag: str, value: Any, step: int, metadata: Any) -> None:
         summary = Summary()
         summary.value.add(tag=tag, tensor=make_tensor_proto(value), metadata=metadata)
         self._events.append(Event(wall_time=time.time(), step=step, summary=summary))

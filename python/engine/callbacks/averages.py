@@ -1,4 +1,4 @@
-"""The running means of the weights in the place of the weights, for an evaluation."""
+"""A callback that evaluates a model with the moving averages of its weights."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ class SwapEMAWeights(Callback):
         self._swap(False)
 
     def _undo(self) -> None:
-        """Bring the weights back, as an exception has come in between."""
+        """Restores the weights after an exception."""
         if self._swapped:
             self._swap(False)
 
     def _require_state(self, state: Mapping[str, Any]) -> None:
-        """Raise TypeError unless it says whether weights and means have changed places."""
+        """Raises TypeError unless the state says whether weights and averages are swapped."""
         if not isinstance(state["_swapped"], bool):
             msg = f"`_swapped` must be True or False, got {state['_swapped']!r:.200}"
             raise TypeError(msg)

@@ -1,4 +1,4 @@
-"""Training that goes on where a crash, a power cut or SIGKILL ended it."""
+"""A callback that saves a training to a backup, and resumes it after a crash, a power cut or SIGKILL."""
 
 from __future__ import annotations
 
@@ -84,17 +84,17 @@ class BackupAndRestore(Callback):
             self._save(epoch + 1, 0, logs or {})
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Deletes the backup: the older one last, as it is usable without the other."""
+        """Deletes the backup. The older file is deleted last, since it can be used without the newer one."""
         if not self.delete_checkpoint:
             return
-        import shutil  # not at the top: it loads compressors, which few scripts need
+        import shutil  # imported here, since it imports the compression modules
 
         for name in (_LATEST, _PREVIOUS):
             self._path(name).unlink(missing_ok=True)
         shutil.rmtree(self.backup_dir, ignore_errors=True)
 
     def _require_state(self, state: Mapping[str, Any]) -> None:
-        """Raise TypeError or ValueError unless it has the number of batches since the last backup."""
+        """Raises TypeError or ValueError unless the state has the number of batches since the last backup."""
         integer(state["_seen"], "_seen", 0)
 
     def _path(self, name: str) -> Path:

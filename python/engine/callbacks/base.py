@@ -1,4 +1,4 @@
-"""What a callback is, how callbacks are called, and the two that need nothing else."""
+"""The base class of callbacks, the list that calls their hooks, and the callbacks `History` and `LambdaCallback`."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Callback:
     model: Any = None
     params: Mapping[str, Any] = {}
     _backed_up: ClassVar[tuple[str, ...]] = ()
-    """Attributes that `BackupAndRestore` saves and brings back: numbers, texts, arrays and lists of them."""
+    """Attributes that `BackupAndRestore` saves and restores: numbers, texts, arrays and lists of these."""
     _sees_batches: bool | None = None
-    """Whether batch hooks are to be called; None: if one of them is overridden."""
+    """Whether batch hooks are called; None means that they are if one of them is overridden."""
     _comes_last: ClassVar[bool] = False
     """Whether hooks are called after those of all other callbacks."""
     _draws_progress: ClassVar[bool] = False
-    """Whether it shows progress itself, so that nothing else has to."""
+    """Whether this callback shows the progress, so that `fit` doesn't."""
 
     def _require_state(self, state: Mapping[str, Any]) -> None:
-        """Raise TypeError or ValueError where `state`, values of the attributes in `_backed_up` by name, can't be theirs."""
+        """Raises TypeError or ValueError if `state`, the values of the attributes in `_backed_up` by name, is impossible."""
 
     def set_model(self, model: Any) -> None:
         """Called with the `model` before anything else."""
@@ -96,17 +96,17 @@ class Callback:
         """Called after prediction batch `batch`, with its `outputs` in `logs`."""
 
     def _undo(self) -> None:
-        """Called where an exception ends `fit`, `evaluate` or `predict`: undo what a later hook would have undone."""
+        """Called if an exception ends `fit`, `evaluate` or `predict`, to undo what a later hook would have undone."""
 
 
 _HOOKS = [hook for hook in vars(Callback) if hook.startswith("on_")]
-# Attributes of a model by which a callback asks for the end.
+# The attributes of a model that callbacks set to end training, evaluation or prediction.
 _STOPS: Mapping[Mode, str] = {
     "train": "stop_training",
     "test": "stop_evaluating",
     "predict": "stop_predicting",
 }
-_PASSED_ON = ("on_train_batch_begin", "on_train_batch_end")  # to their other names
+_PASSED_ON = ("on_train_batch_begin", "on_train_batch_end")  # these call `on_batch_begin` and `on_batch_end`
 
 
 class History(Callback):
@@ -120,8 +120,10 @@ class History(Callback):
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
-        self._numbers: list[int] = []  # of the epochs of every training
-        self._rows: dict[str, list[int]] = {}  # which of these had a name
+        self._numbers: list[int] = []  # the number of each epoch, over all trainings
+        self._rows: dict[
+            str, list[int]
+        ] = {}  # for each name the epochs whose logs had it, as indices into `_numbers`
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Clears the list of epochs."""
@@ -136,19 +138,20 @@ class History(Callback):
         self._numbers.append(epoch)
 
     def _epochs_of(self, name: str) -> list[int]:
-        """The epochs that have a value of `name`, counted from 0 over all that this object has seen.
+        """Returns the epochs with a value of `name`, counted from 0 over all trainings that this object has recorded.
 
         With `validation_freq` not every epoch has the values of the validation.
         """
         rows, count = self._rows.get(name, []), len(self.history[name])
-        return list(rows) if len(rows) == count else list(range(count))  # of values put in by hand the first
+        # If a script has added values by itself, they are taken for those of the first epochs.
+        return list(rows) if len(rows) == count else list(range(count))
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name}: {_text(values[-1])}" for name, values in self.history.items() if values)
         return f"<{type(self).__name__} of {_counted(len(self._numbers))}{', last ' * bool(last)}{last}>"
 
     def _repr_html_(self) -> str:
-        """What notebooks show of the history: the last value of each name, and the smallest and the largest."""
+        """Returns the table that notebooks show: the last, the smallest and the largest value of each name."""
         from html import escape
 
         def line(cells: Sequence[str], tag: str) -> str:
@@ -210,7 +213,7 @@ def _counted(epochs: int) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value in logs, shortly."""
+    """Returns a short text of a value in the logs."""
     return f"{value:.4g}" if isinstance(value, (int, float)) else str(value)
 
 
@@ -287,57 +290,57 @@ class ProgbarLogger(Callback):
         self._progress = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Remember that validations show nothing."""
+        """Notes that a training has begun, whose validations show no progress."""
         self._within_fit = True
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """End the line."""
+        """Ends the line."""
         self._within_fit = False
         self._close()
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Begin a bar, under the number of the epoch if there are more."""
+        """Begins a bar, below the number of the epoch if there are several."""
         self._begin(f"Epoch {epoch + 1}/{self.epochs}" if self.epochs > 1 else None)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Draw the line that stays."""
+        """Draws the final line."""
         self._finish(logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Draw the bar after a batch."""
+        """Draws the bar after a batch."""
         self._update(batch, logs)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Begin a bar, unless this is a validation."""
+        """Begins a bar, unless this is a validation."""
         if not self._within_fit:
             self._begin(None)
 
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Draw the bar after a batch, unless this is a validation."""
+        """Draws the bar after a batch, unless this is a validation."""
         if not self._within_fit:
             self._update(batch, logs)
 
     def on_test_end(self, logs: Logs | None = None) -> None:
-        """Draw the line that stays, unless this is a validation."""
+        """Draws the final line, unless this is a validation."""
         if not self._within_fit:
             self._finish(logs)
             self._close()
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
-        """Begin a bar, which is shown once predictions take a while."""
+        """Begins a bar, which is shown if the prediction takes longer."""
         self._begin(None, PATIENCE)
 
     def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Draw the bar after a batch."""
+        """Draws the bar after a batch."""
         self._update(batch, None)
 
     def on_predict_end(self, logs: Logs | None = None) -> None:
-        """Draw the line that stays."""
+        """Draws the final line."""
         self._finish(logs)
         self._close()
 
     def _undo(self) -> None:
-        """End the line where an exception has ended training."""
+        """Ends the line if an exception has ended training."""
         self._within_fit = False
         self._close()
 
@@ -409,11 +412,11 @@ class CallbackList:
 
     @property
     def model(self) -> Any:
-        """The model of the callbacks; None before it is set."""
+        """The model of the callbacks; None until it is set."""
         return self._model
 
     def set_model(self, model: Any) -> None:
-        """Give every callback its `model`, and the model its `history` if one is kept."""
+        """Gives the `model` to every callback, and the history, if there is one, to the model."""
         self._model = model
         if self.history in self.callbacks:
             model.history = self.history
@@ -421,7 +424,7 @@ class CallbackList:
             callback.set_model(model)
 
     def set_params(self, params: Mapping[str, Any]) -> None:
-        """Give every callback its `params`, a dict of `verbose`, `epochs` and `steps`."""
+        """Gives `params`, a dict of `verbose`, `epochs` and `steps`, to every callback."""
         for callback in self.callbacks:
             callback.set_params(params)
 
@@ -434,14 +437,14 @@ class CallbackList:
         params: Mapping[str, Any],
         lent: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        """Give every callback its `model` and `params`; `lent` is what hooks run within."""
+        """Gives `model` and `params` to every callback. Hooks are called within the context manager that `lent` returns."""
         self._model, self._lent = model, lent
         for callback in self.callbacks:
             callback.set_model(model)
             callback.set_params(params)
 
     def verbose_beside(self, verbose: Any) -> Any:
-        """`verbose` for what shows progress without a callback: 0 if a callback draws it."""
+        """Returns the `verbose` of the built-in progress: 0 if a callback shows the progress instead."""
         return 0 if any(callback._draws_progress for callback in self.callbacks) else verbose
 
     def stopped(self, mode: Mode) -> bool:
@@ -453,12 +456,12 @@ class CallbackList:
         return bool(getattr(self._model, _STOPS[mode], False))
 
     def start(self, mode: Mode) -> None:
-        """Forget that a callback asked for the end of an earlier call of that `mode`."""
+        """Resets the request of a callback to end an earlier call of this `mode`."""
         setattr(self._model, _STOPS[mode], False)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Should the block raise, every callback takes back what was to last until a later hook."""
+        """Calls the method of every callback that undoes unfinished changes, if the block raises."""
         try:
             yield
         except BaseException:
@@ -467,7 +470,7 @@ class CallbackList:
             raise
 
     def call(self, hook: str, *arguments: int, logs: dict[str, Any] | None = None) -> None:
-        """Call `hook` of every callback that has it with `arguments`; all share one `logs`."""
+        """Calls `hook` of every callback that overrides it, with `arguments`. All callbacks share one `logs`."""
         shared: dict[str, Any] = {} if logs is None else logs
         passed_on = hook in _PASSED_ON
         called = [getattr(each, hook) for each in self.callbacks if passed_on or _overrides(each, hook)]
@@ -477,7 +480,7 @@ class CallbackList:
                     method(*arguments, shared)
 
     def per_batch(self, mode: Mode) -> bool:
-        """Whether a callback overrides a batch hook of `mode`; as it is when first asked."""
+        """Returns whether a callback has batch hooks for `mode`. The answer is computed once."""
         if mode not in self._per_batch:
             self._per_batch[mode] = self._watches(mode)
         return self._per_batch[mode]
@@ -495,7 +498,7 @@ class CallbackList:
 
 
 def _passing_on(hook: str) -> Callable[..., None]:
-    """The method of that name: it takes the number of the epoch or the batch if the hook does, and logs."""
+    """Returns the method of `CallbackList` for a hook. Its arguments are the number of the epoch or batch, and the logs."""
 
     def method(self: CallbackList, *arguments: Any, logs: dict[str, Any] | None = None) -> None:
         numbers = arguments[: int("epoch" in hook or "batch" in hook)]
@@ -510,7 +513,7 @@ for _hook in _HOOKS:
 
 
 def listed(callbacks: object) -> list[Callback]:
-    """What `callbacks` is: none, one or several; TypeError for anything else."""
+    """Returns the callbacks as a list; `callbacks` is None, one callback or several. Raises TypeError for anything else."""
     if callbacks is None:
         return []
     try:

@@ -1,4 +1,4 @@
-"""Saving of models while they train."""
+"""A callback that saves the model during training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine._printing.progress import print_message
 from engine.callbacks.base import Logs
 from engine.callbacks.monitors import MonitorCallback
 
-# Beside Keras' own: what `save` and `save_weights` know.
+# The suffixes that `save` and `save_weights` accept besides those of Keras.
 _WEIGHTS, _MODELS = (".weights.h5", ".npz", ".safetensors"), (".keras", ".h5", ".npz", ".safetensors")
 
 
@@ -110,7 +110,7 @@ class ModelCheckpoint(MonitorCallback):
         self._say(f"\nEpoch {epoch + 1}: finished saving model to {path}")
 
     def _wants(self, epoch: int, logs: Logs, path: str) -> bool:
-        """Whether what there is now is to be saved."""
+        """Returns whether the model is to be saved now."""
         if not self.save_best_only:
             self._say(f"\nEpoch {epoch + 1}: saving model to {path}")
             return True
@@ -146,7 +146,7 @@ class ModelCheckpoint(MonitorCallback):
             raise KeyError(msg) from None
 
     def _require_state(self, state: Mapping[str, Any]) -> None:
-        """Raise TypeError or ValueError where the last batch is none, or as of every monitor."""
+        """Raises TypeError or ValueError if the number of the last batch or the state of the monitor is impossible."""
         super()._require_state(state)
         integer(state["_last_batch"], "_last_batch", -1)
 
@@ -156,7 +156,7 @@ class ModelCheckpoint(MonitorCallback):
 
 
 def frequency(value: object) -> int | str:
-    """`value` as "epoch" or a number of batches, at least 1."""
+    """Returns `value` if it is "epoch" or a number of batches of at least 1."""
     if value == "epoch":
         return "epoch"
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:

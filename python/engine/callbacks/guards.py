@@ -1,4 +1,4 @@
-"""Callbacks that watch over training: the log in a file, and the end of it when numbers are lost."""
+"""The callbacks `TerminateOnNaN`, which ends a training that diverges, and `CSVLogger`, which writes logs to a file."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class CSVLogger(Callback):
 
 
 def _cell(value: Any) -> Any:
-    """`value` as the file has it: a list in brackets and quotes."""
+    """Returns `value` as the file holds it: a list is written in brackets and quotes."""
     if isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", True):
         return f'"[{", ".join(map(str, value))}]"'
     return value

@@ -15,7 +15,7 @@ from engine.callbacks.rates import learning_rate_of
 
 
 class MonitorCallback(Callback):
-    """Knows whether a number of the logs has improved.
+    """The base of callbacks that watch whether a value of the logs improves.
 
     Args:
         monitor: its name.
@@ -25,7 +25,7 @@ class MonitorCallback(Callback):
     """
 
     _counts: ClassVar[tuple[str, ...]] = ()
-    """Which attributes in `_backed_up` are counts."""
+    """The attributes in `_backed_up` that are counts."""
 
     def __init__(self, monitor: object, mode: str, min_delta: float) -> None:
         if not isinstance(monitor, str):
@@ -37,7 +37,7 @@ class MonitorCallback(Callback):
         self.best: float | None = None
 
     def _improved(self, value: float, reference: float | None) -> bool:
-        """Whether `value` is better than `reference` by more than `min_delta`; everything is better than None."""
+        """Returns whether `value` is better than `reference` by more than `min_delta`. Everything is better than None."""
         if reference is None:
             return True
         if self._wants_more():
@@ -45,7 +45,7 @@ class MonitorCallback(Callback):
         return value + self.min_delta < reference
 
     def _require_state(self, state: Mapping[str, Any]) -> None:
-        """Raise TypeError or ValueError where the best value is none, or one of the counts."""
+        """Raises TypeError or ValueError if the best value is no number, or a count is no count."""
         best = state["best"]
         if best is not None and (isinstance(best, bool) or not isinstance(best, int | float)):
             msg = f"`best` must be a number or None, got {best!r:.200}"
@@ -110,7 +110,7 @@ class EarlyStopping(MonitorCallback):
         self.best_weights: list[Any] | None = None
 
     def get_monitor_value(self, logs: Logs | None) -> Any:
-        """The number in `logs` that is looked at; None, with a warning, where it is missing."""
+        """Returns the monitored value in `logs`; None, with a warning, if it is missing."""
         value = (logs or {}).get(self.monitor)
         if value is None:
             available = ",".join(logs or {})
@@ -126,7 +126,9 @@ class EarlyStopping(MonitorCallback):
         if epoch < self.start_from_epoch:
             return
         if self.restore_best_weights and self.best_weights is None:
-            self._keep(epoch)  # of a number that never improves on None, such as nan, the first
+            self._keep(
+                epoch
+            )  # so that there are weights to restore, even if the value is NaN and never improves
         self.wait += 1
         if self._improved(value, self.best):
             self.best = value
@@ -148,7 +150,7 @@ class EarlyStopping(MonitorCallback):
         self.model.set_weights(self.best_weights)
 
     def _require_state(self, state: Mapping[str, Any]) -> None:
-        """Raise TypeError or ValueError where the best weights can't be those of the model, or as of every monitor."""
+        """Raises TypeError or ValueError if the best weights don't suit the model, or the rest is impossible."""
         super()._require_state(state)
         best = state["best_weights"]
         if best is None:

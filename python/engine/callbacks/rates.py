@@ -1,4 +1,4 @@
-"""The learning rate as callbacks see it, and a callback that sets it by a function of the epoch."""
+"""The current learning rate for callbacks, and the callback `LearningRateScheduler`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.callbacks.base import Callback, Logs
 
 
 def learning_rate_of(model: Any) -> float:
-    """The learning rate of the next batch, rounded to float32 as Keras keeps it."""
+    """Returns the learning rate of the next batch, rounded to float32 as in Keras."""
     return float(np.float32(model.optimizer.learning_rate))
 
 
@@ -58,7 +58,7 @@ class LearningRateScheduler(Callback):
 
 
 def _takes_two(function: Callable[..., object]) -> bool:
-    """Whether `function` can be called with two arguments; of what can't be asked it is assumed."""
+    """Returns whether `function` can be called with two arguments; True if its signature is unknown."""
     try:
         inspect.signature(function).bind(0, 0.0)
     except TypeError:

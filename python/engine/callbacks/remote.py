@@ -1,4 +1,4 @@
-"""The logs of every epoch, sent to a server."""
+"""A callback that sends the logs of every epoch to a server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from engine._base.checks import flag, require
 from engine.callbacks.base import Callback, Logs
 
-# Seconds that training waits for the server.
+# The number of seconds that training waits for the server.
 _PATIENCE = 30.0
 
 
@@ -54,7 +54,7 @@ class RemoteMonitor(Callback):
         self.send_as_json = flag(send_as_json, "send_as_json")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Send them."""
+        """Sends the logs."""
         values = {name: _plain(value) for name, value in (logs or {}).items()}
         text = json.dumps({"epoch": epoch, **values})
         if self.send_as_json:

@@ -1,4 +1,4 @@
-"""The logs, weights and layers of a training for TensorBoard."""
+"""A callback that writes the logs, weights and layers of a training for TensorBoard."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
         return {name: layer for name, layer in found if type(layer).__name__ == "Embedding"}
 
     def _configure_projector(self) -> None:
-        """Tell the projector where the tables are."""
+        """Writes the configuration of the projector, which says where the tables of embeddings are."""
         from google.protobuf import text_format
         from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
@@ -245,7 +245,7 @@ def _update_freq(value: object) -> Any:
 
 
 def _batches(value: Any) -> range:
-    """The batches that `profile_batch` asks for."""
+    """Returns the batches that `profile_batch` asks for."""
     given = (
         value.split(",") if isinstance(value, str) else value if isinstance(value, (tuple, list)) else [value]
     )
@@ -265,7 +265,7 @@ def _batches(value: Any) -> range:
 
 
 def _layers(model: Any) -> dict[str, Any]:
-    """Names and classes of the layers, in the form of Keras' model JSON."""
+    """Returns names and classes of the layers, in the form of Keras' model JSON."""
     start = model.input.start
     layers = [
         {"class_name": type(layer).__name__, "config": {"name": name, "dtype": "float32"}}
@@ -275,7 +275,7 @@ def _layers(model: Any) -> dict[str, Any]:
 
 
 def _picture(weight: NDArray[np.float32]) -> NDArray[np.uint8] | None:
-    """Grey pixels, wider than high; None for what is no vector or matrix."""
+    """Returns an array as grey pixels, wider than high; None if it is no vector or matrix."""
     array = np.atleast_2d(np.squeeze(weight))
     if array.ndim != _MATRIX or not np.isfinite(array).all():
         return None

@@ -9,5 +9,5 @@ from engine.datasets import fashion_mnist, mnist
 
 __all__ = ["fashion_mnist", "mnist"]
 
-if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)

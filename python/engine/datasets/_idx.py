@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# The four files of MNIST and of data sets like it.
+# The four files of MNIST and of data sets in the same form.
 FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -26,23 +26,23 @@ FILES = (
 
 _UINT8 = 0x08
 _PREFIX = 4  # bytes before the dimensions
-# Images are packed to a tenth of their size or so, labels in order to far less: what is small may be, what is larger
-# than this many bytes only to the part of itself.
+# gzip packs images to about a tenth of their size, and sorted labels to far less. A file that unpacks to more than the first
+# number of bytes is refused if that is also more than the second number times its size.
 _SMALL, _MOST_EXPANSION = 2**26, 100
 
 
 def header(shape: tuple[int, ...]) -> bytes:
-    """The IDX header of a uint8 array of this shape."""
+    """Returns the IDX header of a uint8 array of this shape."""
     return struct.pack(f">HBB{len(shape)}I", 0, _UINT8, len(shape), *shape)
 
 
 def size(shape: tuple[int, ...]) -> int:
-    """Bytes in the IDX file of a uint8 array of this shape."""
+    """Returns the size in bytes of the IDX file of a uint8 array of this shape."""
     return _PREFIX + 4 * len(shape) + math.prod(shape)
 
 
 def parse(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The array in an IDX file.
+    """Returns the array in an IDX file.
 
     Args:
         data: (bytes,) uint8, the whole file.
@@ -74,7 +74,7 @@ def parse(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def read(folder: Path, name: str) -> NDArray[np.uint8]:
-    """The bytes of the file `name`, or of `name.gz` unpacked, in an array of its own.
+    """Returns the bytes of the file `name`, or of `name.gz` unpacked, in a new array.
 
     Raises:
         FileNotFoundError: there is neither.
@@ -91,7 +91,7 @@ def read(folder: Path, name: str) -> NDArray[np.uint8]:
 
 
 def unpack(data: bytes, name: str, most: int | None = None) -> NDArray[np.uint8]:
-    """What gzip made `data` of, in an array of its own: an IDX file, or the beginning of something else.
+    """Unpacks `data`, which gzip packed, into a new array: an IDX file, or the beginning of something else.
 
     No more is unpacked than the IDX header in it says that there is.
 

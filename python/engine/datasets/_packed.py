@@ -1,4 +1,4 @@
-"""Data sets as they travel in the package: IDX files end to end, cut into equal streams, each in xz.
+"""The form of data sets within the package: IDX files end to end, cut into equal streams, each packed by xz.
 
 The streams are unpacked side by side on threads (liblzma runs without the GIL).
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).with_name("data")
 
-# Pieces, so that no second copy of a stream is held; from 64 KiB to 2 MiB they take the same time.
+# Streams are unpacked piece by piece, so that there is no second copy. Pieces of 64 KiB to 2 MiB take the same time.
 _PIECE = 1 << 18
 
 
@@ -38,7 +38,7 @@ class Packed(NamedTuple):
     sha256: tuple[str, ...]
 
     def load(self, path: str | None) -> list[NDArray[np.uint8]]:
-        """The arrays: from the cache file where that is possible, else unpacked and then cached.
+        """Returns the arrays: from the cache file if possible, else unpacked and then cached.
 
         Args:
             path: name of the cache file in the cache folder, or its absolute path.
@@ -56,7 +56,7 @@ class Packed(NamedTuple):
         return [_idx.parse(buffer) for buffer in buffers]
 
     def unpack(self) -> list[NDArray[np.uint8]]:
-        """The bytes of each IDX file, from the streams and checked against their hashes."""
+        """Returns the bytes of each IDX file, unpacked from the streams and checked by their hashes."""
         _require_lzma()
         from concurrent.futures import ThreadPoolExecutor
 
@@ -72,7 +72,7 @@ class Packed(NamedTuple):
 
 
 def cut(buffers: Sequence[NDArray[np.uint8]], streams: int) -> list[list[NDArray[np.uint8]]]:
-    """Views that cut the buffers, laid end to end, into equal streams (the last may be longer).
+    """Returns views that cut the buffers, laid end to end, into equal streams (the last may be longer).
 
     Args:
         buffers: uint8, one-dimensional.
@@ -96,7 +96,7 @@ def cut(buffers: Sequence[NDArray[np.uint8]], streams: int) -> list[list[NDArray
 
 
 def _fill(views: Sequence[NDArray[np.uint8]], file: Path) -> str:
-    """Unpack one stream into its views; returns the SHA-256 of what was unpacked."""
+    """Unpacks one stream into its views, and returns the SHA-256 of the unpacked bytes."""
     import hashlib
     import lzma
 

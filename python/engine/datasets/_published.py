@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Of one connection that says nothing, in seconds.
+# Seconds after which a connection without data fails.
 _PATIENCE = 30
-# By how many bytes gzip may make a file larger that it can't pack, and more.
+# More than the number of bytes by which gzip enlarges a file that it can't pack.
 _MORE = 2**16
 
 
@@ -40,7 +40,7 @@ class Published(NamedTuple):
     hint: str
 
     def load(self, path: str | None) -> list[NDArray[np.uint8]]:
-        """The arrays: from the folder `path`, else the cache, else a folder of the system, else the network.
+        """Returns the arrays: from the folder `path`, else the cache, else a folder of the system, else the network.
 
         Raises:
             FileNotFoundError: `path` lacks one of the files.
@@ -54,7 +54,7 @@ class Published(NamedTuple):
         return [_idx.parse(buffer) for buffer in cache.through(f"{self.name}.idx", key, sizes, self.obtain)]
 
     def obtain(self) -> list[NDArray[np.uint8]]:
-        """The bytes of each IDX file, from a folder of the system that has them all, else from the network."""
+        """Returns the bytes of each IDX file, from a folder of the system that has all of them, else from the network."""
         for folder in map(Path, self.folders):
             try:
                 buffers = [_idx.read(folder, file) for file in _idx.FILES]
@@ -75,7 +75,7 @@ class Published(NamedTuple):
         return tuple(hashlib.sha256(buffer.data).hexdigest() for buffer in buffers) == self.sha256
 
     def _download(self, url: str, size: int) -> NDArray[np.uint8]:
-        """The IDX file of that many bytes which gzip packed, at `url`."""
+        """Downloads an IDX file of so many bytes, packed by gzip, from `url`."""
         from http.client import HTTPException
         from urllib.error import HTTPError
         from urllib.request import urlopen
@@ -85,7 +85,7 @@ class Published(NamedTuple):
                 return _idx.unpack(answer.read(size + _MORE), "the answer", size)
         except (HTTPException, OSError, ValueError) as error:
             if isinstance(error, HTTPError):
-                error.close()  # it holds the answer, which is open
+                error.close()  # the error holds the open response
             places = ", ".join([str(cache.folder()), *self.folders])
             msg = f"{self.title} is in none of {places}, and can't be downloaded from {url}: {error}. {self.hint}"
             raise OSError(msg) from error

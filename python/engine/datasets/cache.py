@@ -24,7 +24,7 @@ _CRC_BYTES = 4
 
 
 def folder() -> Path | None:
-    """The cache folder, which may not exist yet; None for a user without a home."""
+    """Returns the cache folder, which may not exist yet; None for a user without a home folder."""
     chosen = os.environ.get("ENGINE_CACHE_DIR")
     if chosen:
         return Path(chosen).absolute() / "mlp-engine"
@@ -42,7 +42,7 @@ def folder() -> Path | None:
 
 
 def locate(name: str) -> Path | None:
-    """Where the cache file `name` belongs: in the cache folder unless `name` is an absolute path."""
+    """Returns the path of the cache file `name`: in the cache folder, unless `name` is an absolute path."""
     path = Path(name)
     if path.is_absolute():
         return path
@@ -51,7 +51,7 @@ def locate(name: str) -> Path | None:
 
 
 def is_foreign(file: Path) -> bool:
-    """Whether `file` holds something that isn't a cache file, so that it must not be replaced."""
+    """Returns whether `file` is something else than a cache file, so that it must not be replaced."""
     try:
         with file.open("rb") as stream:
             start = stream.read(len(_MAGIC))
@@ -63,7 +63,7 @@ def is_foreign(file: Path) -> bool:
 
 
 def read(file: Path, key: bytes, sizes: Sequence[int]) -> list[NDArray[np.uint8]] | None:
-    """The contents of a cache file.
+    """Returns the contents of a cache file.
 
     Args:
         file: the cache file.
@@ -89,7 +89,7 @@ def read(file: Path, key: bytes, sizes: Sequence[int]) -> list[NDArray[np.uint8]
 
 
 def write(file: Path, key: bytes, buffers: Sequence[NDArray[np.uint8]]) -> None:
-    """Write a cache file, or leave things as they are where that isn't possible.
+    """Writes a cache file, or does nothing if that is impossible.
 
     Readers and other writers see the old file or the new one, whole. It isn't synced to the disk:
     after a power failure the checksum finds what is missing.
@@ -112,7 +112,7 @@ def write(file: Path, key: bytes, buffers: Sequence[NDArray[np.uint8]]) -> None:
 def through(
     name: str, key: bytes, sizes: Sequence[int], make: Callable[[], list[NDArray[np.uint8]]]
 ) -> list[NDArray[np.uint8]]:
-    """Buffers from a cache file where that is possible, else made, and then cached.
+    """Returns buffers from a cache file if possible; else makes and caches them.
 
     Args:
         name: of the cache file in the cache folder, or its absolute path.

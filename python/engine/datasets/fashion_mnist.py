@@ -63,5 +63,5 @@ def load_data(
     return (x_train, y_train), (x_test, y_test)
 
 
-if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)

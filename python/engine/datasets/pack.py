@@ -1,4 +1,4 @@
-"""Make the packed files of a data set: `python -m engine.datasets.pack NAME FOLDER`.
+"""Makes the packed files of a data set: `python -m engine.datasets.pack NAME FOLDER`.
 
 FOLDER holds the four IDX files under their usual names, plain or with gzip. Prints the shapes and
 hashes that the data set's module must state.
@@ -31,7 +31,7 @@ _FILTERS = [
 
 
 def pack(name: str, folder: Path) -> _packed.Packed:
-    """Write the streams of a data set into the package's data folder.
+    """Writes the streams of a data set into the package's data folder.
 
     Args:
         name: of the data set.

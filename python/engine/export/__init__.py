@@ -1,4 +1,4 @@
-"""Models for other programs: ONNX, C, PyTorch's state dicts."""
+"""Exports models to other programs: ONNX, C headers, and state dicts of PyTorch. The methods of `Model` call it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Graph", "destination", "from_torch_state_dict", "graph_of", "to_torc
 
 
 class Format(NamedTuple):
-    """A kind of file: its suffix, what writes it, and the arguments that this takes beside the model and the path."""
+    """A format: its suffix, the function that writes it, and the arguments of that besides the model and the path."""
 
     suffix: str
     write: Callable[..., None]
@@ -30,16 +30,16 @@ FORMATS = {
 
 
 def destination(filepath: object, format: str | None, options: dict[str, Any]) -> Callable[[Graph], None]:
-    """What writes a graph to `filepath`.
+    """Returns a function that writes a graph to `filepath`.
 
     Args:
-        filepath: of the file.
-        format: "onnx" or "c"; None tells it by the suffix, `.onnx` or `.h`.
+        filepath: the path of the file.
+        format: "onnx" or "c"; None decides by the suffix, `.onnx` or `.h`.
         options: arguments of the format.
 
     Raises:
-        TypeError: for something that is no path, or an argument that the format hasn't.
-        ValueError: for a format or a suffix that there isn't.
+        TypeError: if `filepath` is no path, or the format has no such argument.
+        ValueError: if the format or the suffix is unknown.
     """
     path = Path(path_of(filepath, "filepath"))
     known = " and ".join(f"{name!r} ({kind.suffix})" for name, kind in FORMATS.items())

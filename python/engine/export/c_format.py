@@ -1,4 +1,4 @@
-"""C: one entry per operation, and the header around them."""
+"""The export format C: a table with one entry for each operation, and the header that contains the statements."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _elementwise(c: Writer, step: Step, x: str, y: str) -> None:
 
 
 class Emission(NamedTuple):
-    """How an operation is written, from the array x to the array y, and whether these may be the same."""
+    """The function that writes an operation from the array x to the array y, and whether x and y may be the same."""
 
     write: Callable[[Writer, Step, str, str], None]
     in_place: bool = True
@@ -181,7 +181,7 @@ static inline float {prefix}_test(float *output, float *scratch)
 
 
 def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
-    """Write `graph` as a header of C99.
+    """Writes `graph` as a header in C99.
 
     Args:
         graph: what to write.
@@ -220,7 +220,7 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
 
 
 def _write_body(c: Writer, graph: Graph) -> int:
-    """The statements of a prediction; returns the numbers of scratch that it needs.
+    """Writes the statements of a prediction, and returns how many numbers of scratch memory it needs.
 
     What works in place does so, but for the input. The last to move numbers moves them to the output, those before it
     to one of two parts of the scratch, a and b, in turn. A third part says which rows a mean is of.
@@ -256,6 +256,6 @@ def _write_body(c: Writer, graph: Graph) -> int:
 
 
 def prefix_of(stem: str) -> str:
-    """The start of all names in a header whose file has that stem."""
+    """Returns the prefix of all names in a header, made from the stem of its file name."""
     name = identifier(stem)
     return name if name[:1].isalpha() else f"model_{name}".rstrip("_")

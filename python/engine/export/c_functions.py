@@ -1,7 +1,7 @@
-"""The C of operations that are functions, and of activations, which are expressions in x.
+"""The C code of operations, as functions, and of activations, as expressions in x.
 
-`@` stands for the prefix of a header's names, `{0}` for an activation's first constant. What goes row by row, n numbers
-each, may get the same array as x and y.
+`@` stands for the prefix of the names in a header, and `{0}` for the first constant of an activation. Functions that work
+row by row, on n numbers each, accept the same array as x and y.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ static inline void @encode(const float *x, float *y, long rows, long n, long tok
 _SOFTPLUS = "log1pf(expf(-fabsf(x)))"
 _HARD_SIGMOID = "(x < -3.0f ? 0.0f : x > 3.0f ? 1.0f : (x + 3.0f) / 6.0f)"
 
-# An entry per elementwise activation.
+# One entry for each elementwise activation.
 ACTIVATIONS = {
     "relu": "x < 0.0f ? 0.0f : x",
     "sigmoid": "1.0f / (1.0f + expf(-x))",
@@ -235,7 +235,7 @@ ACTIVATIONS = {
     "elu": "x > 0.0f ? x : {0} * expm1f(x)",
     "selu": "1.050701f * (x > 0.0f ? x : 1.6732632f * expm1f(x))",
     "celu": "x > 0.0f ? x : {0} * expm1f(x / {0})",
-    # From 1e15 on the root is |x|, as no square may overflow.
+    # From 1e15 on the root is |x| to float precision, and the square could overflow.
     "squareplus": "0.5f * (x < -1e15f ? {0} / (-2.0f * x) : x > 1e15f ? 2.0f * x"
     " : x < 0.0f ? {0} / (sqrtf(x * x + {0}) - x) : x + sqrtf(x * x + {0}))",
     "relu6": "x < 0.0f ? 0.0f : x > 6.0f ? 6.0f : x",

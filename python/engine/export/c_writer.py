@@ -1,4 +1,4 @@
-"""A C header as it grows: the weights, the functions that are used, the statements of the prediction."""
+"""Collects the parts of a C header: constant arrays, the functions that are used, and the statements of the prediction."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from engine._base.checks import Shape
 from engine.export.c_functions import FUNCTIONS
 from engine.export.graph import Stage, Step
 
-# Of a layer's name, in the name of an array.
+# The name of an array begins with so many characters of the layer's name.
 _KEPT = 40
 _PER_LINE = 8
 _INDENT = "    "
 
 
 class Writer:
-    """What a header is made of.
+    """The parts of a header.
 
     Args:
-        prefix: of every name.
+        prefix: the beginning of every name in the header.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -32,22 +32,22 @@ class Writer:
         self.statements: list[str] = []
         self._arrays: dict[str, NDArray[Any]] = {}
         self._functions: list[str] = []
-        self._same: dict[str, list[str]] = {}  # names of arrays by the one that they were to have
+        self._same: dict[str, list[str]] = {}  # for each wanted name the names that arrays got instead
         self._taken = {*FUNCTIONS, "predict", "test", "test_input", "test_output"}
         self._layer = ""
 
     def begin(self, stage: Stage) -> None:
-        """Name what follows after the layer."""
+        """Begins the statements of a layer, whose name the next arrays get."""
         self._layer = identifier(stage.layer[:_KEPT]) or "layer"
         shapes = f"{text_of_shape(stage.input_shape)} to {text_of_shape(stage.shape)}"
         self.statements.append(f"/* {harmless(stage.layer)} ({harmless(stage.kind)}): {shapes} */")
 
     def array(self, array: NDArray[Any], name: str) -> str:
-        """The name of a constant array of the layer's."""
+        """Adds a constant array of the layer and returns its name in the header."""
         wanted = free = f"{self._layer}_{name}"
         same = self._same.setdefault(wanted, [])
         known = [taken for taken in same if np.array_equal(self._arrays[taken], array)]
-        if known:  # by another use of the layer
+        if known:  # another use of the layer has added it
             return f"{self.prefix}_{known[0]}"
         number = 1
         while free in self._taken:
@@ -59,42 +59,42 @@ class Writer:
         return f"{self.prefix}_{free}"
 
     def call(self, function: str, *arguments: object) -> None:
-        """A call of one of FUNCTIONS."""
+        """Adds a call of one of FUNCTIONS."""
         self._functions.append(function)
         self.statements.append(f"{self.prefix}_{function}({', '.join(map(str, arguments))});")
 
     def loop(self, counts: Mapping[str, int], *statements: str) -> None:
-        """Statements within a loop for each name and count, the first outermost."""
+        """Adds statements within nested loops, one for each name and count, the first outermost."""
         for depth, (name, count) in enumerate(counts.items()):
             self.statements.append(f"{_INDENT * depth}for (long {name} = 0; {name} < {count}; ++{name}) {{")
         self.statements.extend(f"{_INDENT * len(counts)}{statement}" for statement in statements)
         self.statements.extend(f"{_INDENT * depth}}}" for depth in reversed(range(len(counts))))
 
     def each(self, formula: str, x: str, y: str, count: int) -> None:
-        """`y = formula` for each of `count` numbers, with `x` in it."""
+        """Adds a loop `y = formula` over `count` numbers; the formula contains `x`."""
         self.loop({"i": count}, f"const float x = {x}[i];", f"{y}[i] = {formula};")
 
     def columns(self, formula: str, x: str, y: str, step: Step) -> None:
-        """`y = formula` for each number of each row, with `x` in it, and `j` for the column."""
+        """Adds loops `y = formula` over rows and columns; the formula contains `x`, and `j` for the column."""
         rows = {} if step.groups == 1 else {"row": step.groups}
         at = f"row * {step.units} + j" if rows else "j"
         self.loop(rows | {"j": step.units}, f"const float x = {x}[{at}];", f"{y}[{at}] = {formula};")
 
     def used_functions(self) -> Iterator[str]:
-        """The text of what `call` has named, and of what that calls."""
+        """Yields the text of the functions that were called, and of those that they call."""
         called = "".join(FUNCTIONS[name] for name in self._functions)
         for name, text in FUNCTIONS.items():
             if f"@{name}(" in called:
                 yield text.replace("@", f"{self.prefix}_")
 
     def definitions(self) -> Iterator[str]:
-        """The text of the arrays."""
+        """Yields the definitions of the arrays."""
         for name, array in self._arrays.items():
             yield from definition(f"{self.prefix}_{name}", array)
 
 
 def definition(name: str, array: NDArray[Any], size: str = "") -> Iterator[str]:
-    """The lines that define a constant array."""
+    """Yields the lines that define a constant array."""
     floats = array.dtype.kind == "f"
     flat = array.reshape(-1)
     yield f"static const {'float' if floats else 'long'} {name}[{size or flat.size}] = {{\n"
@@ -105,7 +105,7 @@ def definition(name: str, array: NDArray[Any], size: str = "") -> Iterator[str]:
 
 
 def literal(number: float) -> str:
-    """The shortest decimal number that is `number` as a float; C++ before 2017 has no hexadecimal ones."""
+    """Returns the shortest decimal literal that reads as this float; C++ has hexadecimal literals only since 2017."""
     if math.isnan(number):
         return "NAN"
     if math.isinf(number):
@@ -114,22 +114,22 @@ def literal(number: float) -> str:
 
 
 def filled(formula: str, constants: tuple[float, ...]) -> str:
-    """`formula` with its constants in place."""
+    """Returns `formula` with its constants filled in."""
     return formula.format(
         *(literal(number) if number >= 0.0 else f"({literal(number)})" for number in constants)
     )
 
 
 def identifier(name: str) -> str:
-    """`name` with what C's names may not hold replaced; two underscores in a row are the compiler's in C++."""
+    """Returns `name` as an identifier of C and C++, which reserves names with two underscores in a row."""
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
 
 
 def harmless(text: str) -> str:
-    """`text` with what could end a comment, or the line, replaced."""
+    """Returns `text` without characters that could end a comment or the line."""
     return re.sub(r"[^A-Za-z0-9_ .,:+-]", "_", text)
 
 
 def text_of_shape(shape: Shape) -> str:
-    """`(28, 28)`, and `1` for a single number."""
+    """Returns the text of a shape: `(28, 28)`, or `1` for a single number."""
     return f"({', '.join(map(str, shape))})" if shape else "1"

@@ -1,7 +1,7 @@
-"""What a model does in a prediction, step by step: what every format is written from.
+"""A model as a list of the steps of a prediction, from which every export format is written.
 
-A step is an operation of the core as predictions see it, so that a layer made of operations that there are needs no
-words here or in the formats. Sizes are those of one sample, which is rows of equal width.
+The steps are made from the operations of the core, so that a new layer that is made of existing operations needs no code
+here or in the formats. All sizes are those of one sample, which consists of rows of equal width.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Step(NamedTuple):
 
     Args:
         kind: "dense", "take", "mean", "max", "mask", "embedding", "encoding", "affine", "leaky", "standardize", "unit", or
-            an activation's name in the core; "counted", which looks at numbers and leaves them: the rows that do not hold
-            `value` alone are those of the next "masked_mean".
-        groups: rows of a sample.
-        width: numbers of a row that comes in.
-        units: numbers of a row that goes out.
-        constants: what the formula needs, by name; an activation's under `parameters`.
-        arrays: weights and numbers per column, by name.
+            an activation's name in the core; or "counted", which changes nothing, but determines the mask of the next
+            "masked_mean": it averages the rows that have a number other than `value`.
+        groups: the number of rows in a sample.
+        width: numbers in a row of the input.
+        units: numbers in a row of the output.
+        constants: the constants of the formula by name; those of an activation are under `parameters`.
+        arrays: weights, and numbers for each column, by name.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Step(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """A use of a layer: a name of its own, the layer's name and class, shapes of a sample before and after it, its steps."""
+    """A use of a layer: a unique name, the layer's name and class, the shapes of its input and output, and its steps."""
 
     name: str
     layer: str
@@ -55,7 +55,7 @@ class Stage(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A model: its name, its inputs' name, dtype and shape of a sample, its layers, and one sample with its outputs."""
+    """A model: its name, the name, dtype and shape of its input, its layers, and one sample with its outputs."""
 
     name: str
     input_name: str
@@ -67,13 +67,14 @@ class Graph(NamedTuple):
 
     @property
     def output_shape(self) -> Shape:
-        """Of one sample's outputs."""
+        """The shape of the output for one sample."""
         return self.stages[-1].shape
 
 
-# The sample that an export is checked with holds so many different numbers in [-1, 1], in an order without a pattern.
+# The sample for checking an export has up to 1009 different numbers in [-1, 1], in the irregular order of the multiples of
+# 617 modulo 1009.
 _DIFFERENT, _STEP = 1009, 617
-# A length of samples, for the example in a message.
+# The length of samples in the example of a message.
 _EXAMPLE = 40
 
 
@@ -83,14 +84,14 @@ def graph_of(
     """Returns the graph of a model.
 
     Args:
-        name: of the model.
+        name: the name of the model.
         inputs: its input layer.
-        parts: its layers and the models within, one as often as it is used.
-        program: the program that computes it.
-        tokens: if the inputs are indices: how many different ones there are.
+        parts: its layers, and the models among them, once for each use.
+        program: the program of the model.
+        tokens: the number of different indices, if the inputs are indices; else None.
 
     Raises:
-        ValueError: for samples of any length, a layer that Python computes, or weights that aren't finite.
+        ValueError: if the length of samples is not fixed, a layer is written in Python, or weights aren't finite.
     """
     shape = inputs.sample_shape
     if None in shape:
@@ -110,12 +111,12 @@ def graph_of(
 
 
 def stages_of(layers: Iterable[tuple[str, Layer]], input_shape: Shape) -> list[Stage]:
-    """The steps of `layers`, with their names, which are built for samples of `input_shape`.
+    """Returns the steps of `layers`, which come with their names and are built for samples of `input_shape`.
 
     Raises:
-        ValueError: for a layer that Python computes, or weights that aren't finite.
+        ValueError: if a layer is written in Python, or weights aren't finite.
     """
-    # ONNX has no empty names, as Keras' layers may.
+    # Layers may have empty names, which ONNX forbids.
     named = [(name or type(layer).__name__.lower(), layer) for name, layer in layers]
     shape, stages, free = input_shape, list[Stage](), _free_names([name for name, _ in named])
     for (name, layer), (masks, masked) in zip(named, _masks([layer for _, layer in named]), strict=True):
@@ -127,7 +128,7 @@ def stages_of(layers: Iterable[tuple[str, Layer]], input_shape: Shape) -> list[S
 
 
 def _free_names(names: list[str]) -> Iterator[str]:
-    """`names`, those that come again with numbers."""
+    """Yields unique names for `names`: a name that is used before gets a number."""
     taken, found = set(names), set[str]()
     for name in names:
         candidate, number = name, 0
@@ -139,7 +140,7 @@ def _free_names(names: list[str]) -> Iterator[str]:
 
 
 def _masks(stack: list[Layer]) -> list[tuple[bool, bool]]:
-    """Of each layer: whether a later mean is of the rows that it leaves, and whether its own means are of some rows."""
+    """Returns for each layer whether it makes a mask that a later mean uses, and whether its own means use a mask."""
     sources = zip(stack, masks_before(stack), strict=False)
     means = [layer._consumes_mask and source is not None for layer, source in sources]
     awaited, found = False, []
@@ -193,7 +194,7 @@ def _activation(operation: Operation, _: Iterator[Float32], groups: int, width: 
     if name != "linear":
         parameters = tuple(map(_rounded, operation.get("parameters", ())))
         if name == "general_relu":
-            # Up to where x counts for nothing but the slope: 0 is the lowest where there is a highest.
+            # Below this number the function is the line with the slope. With a maximum it is at least 0.
             high, threshold = parameters[1:]
             parameters += (max(threshold, 0.0) if high < math.inf else threshold,)
         yield Step(name, groups, width, width, {"parameters": parameters}, {})
@@ -267,11 +268,11 @@ def _encoding(operation: Operation, _: Iterator[Float32], groups: int, width: in
 
 
 def _nothing(*_: object) -> Iterator[Step]:
-    """Of what happens in training alone."""
+    """Yields no step, for operations that change nothing in a prediction."""
     return iter(())
 
 
-# What the core's operations are in a prediction. Missing is "custom": Python computes it.
+# The function that makes the steps of each operation of the core. "custom" is missing, since it is written in Python.
 LOWERINGS: dict[str, Callable[[Operation, Iterator[Float32], int, int], Iterator[Step]]] = {
     "dense": _dense,
     "activation": _activation,
@@ -294,7 +295,7 @@ LOWERINGS: dict[str, Callable[[Operation, Iterator[Float32], int, int], Iterator
 
 
 def _affine(groups: int, width: int, **numbers: Any) -> Step:
-    """`(x - centre) * factor + shift` per column, where each may be left out."""
+    """Returns the step `(x - centre) * factor + shift` for each column. Each of the three may be None."""
     arrays = {
         name: np.asarray(array, np.float32).reshape(-1)
         for name, array in numbers.items()
@@ -304,14 +305,14 @@ def _affine(groups: int, width: int, **numbers: Any) -> Step:
 
 
 def _rounded(number: float) -> float:
-    """As the core has it, in float32."""
+    """Returns the number rounded to float32, as the core uses it."""
     return float(np.float32(number))
 
 
 def loops_of(places: NDArray[np.int64]) -> list[tuple[int, int]] | None:
-    """How nested loops visit `places`: (count, stride) of each, outermost first; None where they can't.
+    """Returns nested loops that visit `places` in order, as (count, stride) with the outermost first; None if impossible.
 
-    A transposition comes out as its axes, with those that stay together as one; a repetition has stride 0.
+    A transposition gives one loop for each axis, or for several axes that stay together. A repetition has the stride 0.
     """
     loops: list[tuple[int, int]] = []
     rest = places

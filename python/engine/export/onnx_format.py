@@ -1,7 +1,7 @@
-"""ONNX: one entry per operation, in the operators of opset 13.
+"""The export format ONNX: a table with one entry for each operation, written in operators of opset 13.
 
-Every runtime since 2021 has those. Where an operator of later opsets does the same (Gelu, Mish, LayerNormalization) a
-few of these do.
+Every runtime since 2021 has these. Operators of later opsets (Gelu, Mish, LayerNormalization) are written as several of
+them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from engine.export.graph import Graph, Step, loops_of
 from engine.export.onnx_writer import Writer
 
 OPSET = 13
-# Protocol buffers hold no more.
+# The largest size of a protocol buffer.
 MOST_BYTES = 2**31 - 2**20
 
 
@@ -58,7 +58,7 @@ def _take(w: Writer, step: Step) -> None:
 
 
 def _gather(w: Writer, step: Step) -> None:
-    """Numbers one by one; -1 stands for a zero, which is put last."""
+    """Selects numbers by their positions; -1 stands for a zero, which is appended for this."""
     w.rows(step)
     places = step.constants["from"]
     if (places < 0).any():
@@ -74,7 +74,7 @@ def _pool(w: Writer, step: Step) -> None:
 
 
 def _masked_mean(w: Writer, step: Step) -> None:
-    """0 where no row is counted."""
+    """Replaces the mean by 0 if the mask keeps no row."""
     w.reshape((step.constants["rows"], step.units))
     rows = w.constant(np.array([1], np.int64), "axes")
     count = w("Max", w("ReduceSum", w.counted, rows, keepdims=0), 1.0)
@@ -132,7 +132,7 @@ def _standardize(w: Writer, step: Step) -> None:
     w.rows(step)
     x = w.x
     if step.constants["centred"]:
-        # Divided by a power of two, which rounds nothing, since runtimes add in orders of their own: no sum overflows.
+        # The numbers are divided by a power of two, which is exact, so that no sum overflows, in whatever order a runtime adds.
         share = 2.0 ** -step.width.bit_length()
         x = w("Sub", x, w("Mul", w("ReduceMean", w("Mul", x, share), axes=[-1]), 1 / share))
     squares = w("ReduceMean", w("Mul", x, x), axes=[-1])
@@ -151,7 +151,7 @@ def _softmax(w: Writer, step: Step) -> None:
 
 
 def _sparsemax(w: Writer, step: Step) -> None:
-    """`max(x - tau, 0)`, where tau is the mean excess over 1 of the largest, as many as stay above it."""
+    """Sparsemax: `max(x - tau, 0)`, where tau is (sum of the k largest - 1) / k for the k numbers that stay above tau."""
     w.rows(step)
     last = w.constant(np.array([-1], np.int64), "axes")
     x = w("Sub", w.x, w("ReduceMax", w.x, axes=[-1]))
@@ -193,9 +193,9 @@ def _sparse_plus(w: Writer, x: str) -> str:
 
 
 def _squareplus(w: Writer, x: str, b: float) -> str:
-    """For negative x without the difference of two large numbers: `b / (root - x) / 2`."""
+    """Squareplus, for negative x as `b / (root - x) / 2`, which is no difference of two large numbers."""
     size = w("Abs", x)
-    far = w("Less", 1e15, size)  # where the root is |x|, as no square may overflow
+    far = w("Less", 1e15, size)  # here the root is |x| to float precision, and the square could overflow
     root = w("Where", far, size, w("Sqrt", w("Add", w("Mul", x, x), b)))
     small = w("Div", b, w("Sub", root, w("Min", x, 0.0)))
     return str(w("Mul", w("Where", w("Less", x, 0.0), small, w("Add", x, root)), 0.5))
@@ -205,7 +205,7 @@ def _threshold(w: Writer, x: str, threshold: float, otherwise: float) -> str:
     return str(w("Where", w("LessOrEqual", x, threshold), otherwise, x))
 
 
-# An entry per elementwise activation: the name of the result, from the name of x and the constants.
+# One function for each elementwise activation: it gets the name of x and the constants, and returns the result's name.
 ACTIVATIONS: dict[str, Callable[..., str]] = {
     "relu": lambda w, x: w("Relu", x),
     "sigmoid": lambda w, x: w("Sigmoid", x),
@@ -236,7 +236,7 @@ ACTIVATIONS: dict[str, Callable[..., str]] = {
     "threshold": _threshold,
 }
 
-# An entry per operation that moves `w.x` and `w.shape` on.
+# One function for each operation: it adds nodes for `w.x`, and sets `w.x` and `w.shape` to the result.
 OPERATIONS: dict[str, Callable[[Writer, Step], None]] = {
     "dense": _dense,
     "take": _take,
@@ -258,7 +258,7 @@ OPERATIONS: dict[str, Callable[[Writer, Step], None]] = {
 
 
 def write_onnx(graph: Graph, path: Path, opset_version: int = OPSET) -> None:
-    """Write `graph` as an ONNX model.
+    """Writes `graph` as an ONNX model.
 
     The input has the name of the input layer and its dtype, the output that of the last layer, and so have the tensors
     between; the batch axis is free and called "batch".

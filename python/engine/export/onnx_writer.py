@@ -1,4 +1,4 @@
-"""An ONNX graph as it grows: names, constants, and the tensor that has come so far."""
+"""Collects the nodes and constants of an ONNX graph, gives them unique names, and tracks the current tensor."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Writer:
 
     Args:
         onnx: the package.
-        graph: the model; its layers' names are kept for what they put out.
+        graph: the model. The names of its layers are reserved for their outputs.
 
     Attributes:
-        x: name of the tensor so far.
-        shape: of one of its samples.
-        counted: name of what says which rows are part of the next mean: 1 or 0, of shape (rows, 1).
+        x: the name of the current tensor, the output of the last node.
+        shape: the shape of this tensor for one sample.
+        counted: the name of the mask for the next mean: 1 for rows to average, else 0, of shape (rows, 1).
     """
 
     def __init__(self, onnx: Any, graph: Graph) -> None:
@@ -29,7 +29,7 @@ class Writer:
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self._taken = {stage.name for stage in graph.stages}
-        self._arrays: dict[str, list[tuple[str, NDArray[Any]]]] = {}  # by the name that they were to have
+        self._arrays: dict[str, list[tuple[str, NDArray[Any]]]] = {}  # names and arrays by the wanted name
         self._scalars: dict[float, str] = {}
         self.input = self.x = self._free(graph.input_name)
         self._layer, self._name, self._first = self.input, self.input, 0
@@ -37,11 +37,11 @@ class Writer:
         self.counted = ""
 
     def begin(self, stage: Stage) -> None:
-        """Name what follows after the layer."""
+        """Begins the nodes of a layer, whose name they get."""
         self._layer, self._name, self._first = stage.layer, stage.name, len(self.nodes)
 
     def end(self, stage: Stage) -> None:
-        """Have the layer's outputs in their shape, under its name."""
+        """Ends the nodes of a layer: the current tensor gets the layer's output shape and name."""
         self.reshape(stage.shape)
         if len(self.nodes) == self._first:
             self("Identity", self.x)
@@ -50,13 +50,13 @@ class Writer:
     def __call__(
         self, kind: str, *inputs: str | float | NDArray[Any], outputs: int = 1, **attributes: Any
     ) -> Any:
-        """Add a node.
+        """Adds a node.
 
         Args:
-            kind: of the node, such as "Add".
-            inputs: tensors by name, numbers, or arrays.
-            outputs: how many there are.
-            attributes: of the node.
+            kind: the operator, such as "Add".
+            inputs: names of tensors, numbers, or arrays.
+            outputs: the number of outputs.
+            attributes: the attributes of the node.
 
         Returns:
             The name of its output, or a list of them.
@@ -68,7 +68,7 @@ class Writer:
         return name if outputs == 1 else results
 
     def constant(self, value: float | NDArray[Any], name: str = "constant") -> str:
-        """The name of an initializer: a number, of which there is one for all, or an array of the layer's, for all uses."""
+        """Adds a constant and returns its name. Equal numbers share one, and so do equal arrays of a layer."""
         if isinstance(value, (int, float)):
             if value not in self._scalars:
                 self._scalars[value] = self._add(np.asarray(value, np.float32), f"constant/{value:g}")
@@ -81,22 +81,22 @@ class Writer:
         return found
 
     def arrays(self, step: Step) -> dict[str, str]:
-        """The names of the step's arrays as initializers."""
+        """Adds the arrays of a step as constants and returns their names."""
         return {name: self.constant(array, name) for name, array in step.arrays.items()}
 
     def reshape(self, shape: Shape) -> None:
-        """Have samples of `shape`; the batch axis stays as it is."""
+        """Reshapes the current tensor to samples of `shape`, unless it has this shape."""
         if shape != self.shape:
             self.x = self("Reshape", self.x, self.constant(np.array([0, *shape], np.int64), "shape"))
             self.shape = shape
 
     def rows(self, step: Step) -> None:
-        """Have the step's rows along the last axis."""
+        """Reshapes the current tensor so that the rows of the step lie along the last axis."""
         if self.shape[-1:] != (step.width,):
             self.reshape((step.width,) if step.groups == 1 else (step.groups, step.width))
 
     def cast(self, x: str, dtype: str) -> str:
-        """`x` in another dtype."""
+        """Adds a conversion of `x` to another dtype."""
         return str(self("Cast", x, to=self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))))
 
     def _add(self, value: NDArray[Any], wanted: str) -> str:
@@ -105,7 +105,7 @@ class Writer:
         return name
 
     def _free(self, wanted: str) -> str:
-        """`wanted`, or that with a number where it is taken."""
+        """Returns `wanted`, with a number if the name is taken."""
         name, number = wanted, 0
         while name in self._taken:
             number += 1

@@ -1,8 +1,8 @@
-"""Weights as PyTorch keeps them: the state dict of the same network made of torch.nn.
+"""State dicts of PyTorch: the weights of a model as those of the same network made of torch.nn.
 
-The network's twin there is a `torch.nn.Sequential` of one module per layer, and one more for the activation of a Dense
-layer: `Dense(8, activation="relu")` stands for `Linear(..., 8), ReLU()`. Keys begin with the modules' numbers; there are
-several for the weights of a layer that is used several times.
+That network is a `torch.nn.Sequential` with one module for each layer, and another one for the activation of a Dense
+layer: `Dense(8, activation="relu")` corresponds to `Linear(..., 8), ReLU()`. Keys begin with the number of the module. The
+weights of a layer that is used several times have several keys.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _one(layer: Layer) -> list[Entry]:
 
 
 def _affine(layer: Any) -> list[Entry]:
-    """Gamma and beta. Where torch has both or none, or no bias without a weight, the one that is missing is constant."""
+    """Yields gamma and beta. If torch needs one that the layer lacks, it is a constant, 1 or 0."""
     shape = layer.weights[-1].shape if layer.weights else ()
     entries, weights = [], iter(enumerate(layer.weights))
     bias_may_lack = isinstance(layer, LayerNormalization)
@@ -103,7 +103,8 @@ def _prelu(layer: PReLU) -> list[Entry]:
     return [Entry("weight", alpha.reshape(-1), 0)]
 
 
-# Layers by the module that they are in torch. Others have keys by the names of their weights, which are as they are.
+# The entries of the layers whose module in torch stores its weights in another form. The weights of all other layers have
+# their own names as keys, and are not changed.
 TWINS: dict[type[Layer], Callable[[Any], list[Entry]]] = {
     Dense: _dense,  # Linear
     Embedding: _one,
@@ -124,12 +125,12 @@ class Module(NamedTuple):
     entries: list[Entry]
 
     def key(self, entry: Entry) -> str:
-        """Of the whole state dict."""
+        """The keys in the whole state dict."""
         return f"{self.prefix}.{entry.key}"
 
 
 def to_torch_state_dict(layers: Sequence[Any], shape: Shape, modules: object, numpy: bool) -> dict[str, Any]:
-    """`Model.to_torch_state_dict` for built `layers`, models among them, and the shape of a sample."""
+    """Returns the result of `Model.to_torch_state_dict` for built `layers`, which may be models, and a sample's shape."""
     torch = None if numpy else extra("torch", "torch", "a state dict of tensors, unless `numpy=True`,")
     state: dict[str, Any] = {}
     for module in _modules(layers, shape, modules):
@@ -143,7 +144,7 @@ def to_torch_state_dict(layers: Sequence[Any], shape: Shape, modules: object, nu
 def from_torch_state_dict(
     layers: Sequence[Any], shape: Shape, state: object, modules: object
 ) -> list[Float32]:
-    """The weights that `Model.from_torch_state_dict` gives to `layers`, which stay as they are."""
+    """Returns the weights for `layers` from a state dict. `Model.from_torch_state_dict` then sets them."""
     if not isinstance(state, Mapping):
         hint = ": pass its state_dict()" if hasattr(state, "state_dict") else ""
         msg = f"`state` must be a state dict, tensors or arrays by key, got a {type(state).__name__}{hint}"
@@ -168,7 +169,7 @@ def from_torch_state_dict(
 
 
 def _numbered(layers: Sequence[Any], shape: Shape, root: str = "") -> Iterator[Module]:
-    """The modules of `layers`: one that is a model is a Sequential of its own."""
+    """Yields the modules of `layers`. A model among them is a Sequential within the Sequential."""
     number = 0
     for layer in layers:
         if isinstance(layer, InputLayer):
@@ -228,7 +229,7 @@ def _array(key: str, value: Any) -> Array:
 def _require_fit(
     arrays: Mapping[str, Array], entries: Mapping[str, Entry], modules: Sequence[Module]
 ) -> None:
-    """Raise ValueError with everything in which `arrays` differ from `entries`."""
+    """Raises ValueError with all differences between `arrays` and `entries`."""
     missing = [
         f"{key} {entry.value.shape}"
         for key, entry in entries.items()
@@ -262,7 +263,7 @@ def _require_fit(
 
 
 def _hint(arrays: Mapping[str, Array], modules: Sequence[Module]) -> str:
-    """What to pass where only names differ."""
+    """Returns the advice for a state dict in which only the names differ."""
     names = list(dict.fromkeys(key.rpartition(".")[0] for key in arrays))
     if len(names) != len(modules) or names == [module.prefix for module in modules]:
         return ""

@@ -96,5 +96,5 @@ def get(identifier: object) -> Any:
     return identifier if callable(identifier) and not known else named(identifier)
 
 
-if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)

@@ -1,4 +1,4 @@
-"""What every initializer is."""
+"""The base classes of initializers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Initializer(Spec, ABC):
 
 
 class BuiltIn(Initializer):
-    """Base class of the package's own: checks shape and dtype."""
+    """Base class of the package's own initializers. It checks shape and dtype."""
 
     def __call__(self, shape: Sequence[int], dtype: object = None) -> Float32:
         """Returns an array with initial values.
@@ -58,24 +58,24 @@ class BuiltIn(Initializer):
 
 
 class Given(Initializer):
-    """An array as it is."""
+    """An initializer that returns a given array."""
 
     def __init__(self, values: NDArray[Any]) -> None:
         self.values = values
 
     def _serialized(self) -> dict[str, Any]:
-        """The array, as Keras writes it."""
+        """Returns the description of the array in Keras' form."""
         numbers = {"value": self.values.tolist(), "dtype": self.values.dtype.name}
         return {"class_name": "__numpy__", "config": numbers}
 
     def __call__(self, shape: Sequence[int], dtype: object = None) -> Float32:
-        """The array, if it has that shape."""
+        """Returns the array, if it has this shape."""
         del dtype
         return as_weight(self.values, tuple(shape), "the array given as initializer")
 
 
 def as_weight(values: object, shape: Shape, what: str) -> Float32:
-    """`values` as a float32 array of `shape`; the message for any other calls it `what`."""
+    """Returns `values` as a float32 array, if it has `shape`; messages call it `what`."""
     array = np.asarray(values)
     if array.shape != shape:
         msg = f"{what} must have shape {shape}, got {array.shape}"

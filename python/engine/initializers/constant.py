@@ -1,4 +1,4 @@
-"""Starts without chance."""
+"""Initializers that are not random: zeros, ones, constants and the identity."""
 
 from __future__ import annotations
 

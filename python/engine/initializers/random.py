@@ -1,4 +1,4 @@
-"""Random starts."""
+"""Random initializers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from engine.random import SeedGenerator
 
 Seed = int | SeedGenerator | Mapping[str, Any] | None
 
-# Of a normal distribution cut off at two standard deviations.
+# The standard deviation of a normal distribution that is cut off at two standard deviations.
 TRUNCATED_STDDEV = 0.87962566103423978
 
 
 class Random(BuiltIn):
-    """What draws random numbers, the same at every call of one object, as in Keras.
+    """The base of initializers that draw random numbers. As in Keras, an object draws the same numbers in every call.
 
     Args:
         seed: None draws from the stream that `utils.set_random_seed` starts, so that every object gets numbers of its
@@ -30,13 +30,13 @@ class Random(BuiltIn):
     """
 
     def __init__(self, seed: Seed = None) -> None:
-        if isinstance(seed, Mapping) and seed.get("class_name") == "SeedGenerator":  # of a config
+        if isinstance(seed, Mapping) and seed.get("class_name") == "SeedGenerator":  # a generator in a config
             seed = SeedGenerator.from_config(seed["config"])
         self.seed = seed if isinstance(seed, SeedGenerator) else seed_or_none(seed)
         self._drawn: tuple[int, int] | None = None
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this object again; of a generator those that it was made with."""
+        """Returns the arguments that make this object again. A seed generator is described by its own arguments."""
         config = super().get_config()
         if isinstance(self.seed, SeedGenerator):
             config["seed"] = described(SeedGenerator, "SeedGenerator", self.seed.get_config())
@@ -149,7 +149,7 @@ class VarianceScaling(Random):
 
 
 class _Scaled(VarianceScaling):
-    """A `VarianceScaling` with a name of its own."""
+    """The base of special cases of `VarianceScaling` with their own names."""
 
     _rule: ClassVar[tuple[float, str, str]]
 
@@ -232,7 +232,7 @@ class Orthogonal(Random):
 def fans(
     shape: Shape, input_axes: Sequence[int] | None, output_axes: Sequence[int] | None
 ) -> tuple[int, int]:
-    """Inputs and outputs of one unit; leading axes of `shape` are a receptive field, as in Keras."""
+    """Returns the numbers of inputs and outputs of a unit. Leading axes of `shape` are a receptive field, as in Keras."""
     if input_axes is not None and output_axes is not None:
         return _product(shape, input_axes, "input_axes"), _product(shape, output_axes, "output_axes")
     if not shape:
@@ -248,7 +248,7 @@ def _axes(given: object, name: str) -> list[int] | None:
 
 
 def _product(shape: Shape, axes: Sequence[int], name: str) -> int:
-    """Of the sizes of `axes`, by the argument of that name."""
+    """Returns the product of the sizes of `axes`, which the argument of this name gives."""
     if any(not -len(shape) <= axis < len(shape) for axis in axes):
         there = f"which are {text_of_axes(len(shape))}" if shape else "which has none"
         msg = f"`{name}` must hold axes of the shape {shape}, {there}; got {list(axes)}"

@@ -73,7 +73,9 @@ def saturate_cast(x: ArrayLike, dtype: DTypeLike) -> Result:
         low, high = max(low, int(own_limits.min)), min(high, int(own_limits.max))
     clipped = np.clip(values, low, high)
     result = clipped.astype(found)
-    if found.kind in "iu" and values.dtype.kind == "f":  # the largest integer may be no float
+    if (
+        found.kind in "iu" and values.dtype.kind == "f"
+    ):  # the largest integer may not be representable as a float
         result = np.where(values >= high, limits.max, result).astype(found)
         result = np.where(values <= low, limits.min, result).astype(found)
     return result
@@ -333,7 +335,7 @@ def unstack(x: ArrayLike, num: int | None = None, axis: int = 0) -> list[Array]:
 
 
 def _length(xs: Any, length: int | None) -> int:
-    """How many parts there are along the first axes."""
+    """Returns the number of parts along the first axes."""
     lengths = set() if xs is None else {len(as_array(leaf)) for leaf in tree.flatten(xs)}
     return _one_length(lengths if length is None else {*lengths, integer(length, "length", 0)})
 
@@ -358,7 +360,7 @@ def _stacked(results: list[Any]) -> Any:
 
 
 def _window(values: Array, starts: Sequence[int], sizes: Sequence[int]) -> tuple[builtins.slice, ...]:
-    """Where a part of `sizes` begins, at `starts` or so far before that it fits in."""
+    """Returns where a part of `sizes` begins: at `starts`, or before that if it would not fit in otherwise."""
     if any(size > extent for size, extent in zip(sizes, values.shape, strict=True)):
         msg = f"a part of shape {tuple(sizes)} doesn't fit into {values.shape}"
         raise ValueError(msg)
@@ -370,7 +372,7 @@ def _window(values: Array, starts: Sequence[int], sizes: Sequence[int]) -> tuple
 
 
 def _change(result: Array, indices: Array, updates: Array, reduction: Any) -> None:
-    """Put `updates` into `result` at `indices` (..., k), or combine what is there with them."""
+    """Sets `result` at `indices` (..., k) to `updates`, or combines the old values with them."""
     depth = indices.shape[-1]
     extents = np.array(result.shape[:depth])
     places = indices.reshape(-1, depth).astype(np.intp)

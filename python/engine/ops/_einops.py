@@ -1,4 +1,4 @@
-"""Axes by name."""
+"""`rearrange`: transposition and reshaping with named axes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rearrange(tensor: ArrayLike, pattern: str, **axes_lengths: int) -> Result:
 
 
 def _sides(pattern: str) -> tuple[Axes, Axes]:
-    """The groups of names on both sides of the arrow."""
+    """Returns the groups of names on both sides of the arrow."""
     sides = pattern.split("->")
     wrong = len(sides) != 2 or re.search(r"[^\s\w()>-]", pattern)  # noqa: PLR2004 # left and right
     if not wrong:
@@ -57,7 +57,7 @@ def _sides(pattern: str) -> tuple[Axes, Axes]:
 
 
 def _lengths(axes: Axes, shape: tuple[int, ...], given: Mapping[str, int]) -> dict[str, int]:
-    """The length of each named axis."""
+    """Returns the length of each named axis."""
     lengths = dict(given)
     for group, extent in zip(axes, shape, strict=True):
         unknown = [name for name in group if name not in lengths]

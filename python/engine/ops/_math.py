@@ -1,4 +1,4 @@
-"""Segments, Fourier transforms, and functions that NumPy has not."""
+"""Segments, Fourier transforms, and functions that NumPy lacks."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ __all__ = [
     "view_as_real",
 ]
 
-# Steps of Halley's method, each of which triples the digits of `erfinv`.
+# The number of steps of Halley's method for `erfinv`. Each step triples the correct digits.
 _HALLEY_STEPS = 4
-# From here on `erfinv` is found by `erfc`, which keeps the digits of what is left to 1.
+# Above this number `erfinv` uses `erfc`, since 1 - erf would lose digits.
 _TAIL = 0.5
-# Sums of squared windows below this are no divisors for `istft`.
+# `istft` does not divide by sums of squared windows below this number.
 _NO_WINDOW = 1e-10
 
 
@@ -127,7 +127,7 @@ def top_k(x: ArrayLike, k: int, sorted: bool = True) -> tuple[Array, Array]:
     del sorted
     values = as_array(x)
     integer(k, "k", 0, values.shape[-1])
-    # The first of equal numbers first; what is unsigned can't be turned around by its sign.
+    # Equal numbers keep their order. A change of the sign would not reverse the order of unsigned numbers.
     backwards = np.argsort(values[..., ::-1], axis=-1, kind="stable")[..., ::-1][..., :k]
     places = values.shape[-1] - 1 - backwards
     return np.take_along_axis(values, places, -1), places.astype(np.int32)
@@ -385,7 +385,7 @@ def _segments(
 
 
 def _extreme(dtype: np.dtype[Any], *, low: bool) -> Any:
-    """The lowest or the largest number of `dtype`."""
+    """Returns the lowest or the largest number of `dtype`."""
     if dtype.kind == "f":
         return -np.inf if low else np.inf
     if dtype.kind == "b":
@@ -394,7 +394,7 @@ def _extreme(dtype: np.dtype[Any], *, low: bool) -> Any:
 
 
 def _complex(x: Any) -> Array:
-    """A pair of real and imaginary parts as complex numbers."""
+    """Returns complex numbers for a pair of real and imaginary parts."""
     if not isinstance(x, (tuple, list)) or len(x) != 2:  # noqa: PLR2004 # a pair
         msg = f"`x` must be a pair of arrays, real and imaginary parts, got {x!r:.200}"
         raise ValueError(msg)
@@ -416,7 +416,7 @@ def _parts(values: Array) -> tuple[Array, Array]:
 
 
 def _window(window: Any, sequence_length: int, fft_length: int, dtype: np.dtype[Any]) -> Array:
-    """The factors of a window, with zeros at both ends up to `fft_length`."""
+    """Returns the factors of a window, padded with zeros at both ends to `fft_length`."""
     if fft_length < sequence_length:
         msg = f"`fft_length` must be at least `sequence_length`, {sequence_length}, got {fft_length}"
         raise ValueError(msg)
@@ -445,7 +445,7 @@ def _elementwise(function: Callable[[float], float], x: ArrayLike) -> Array:
 
 
 def _erfinv(value: float) -> float:
-    """By Halley's method from Winitzki's approximation."""
+    """Returns the inverse error function by Halley's method, which starts with Winitzki's approximation."""
     size = abs(value)
     if not size < 1:
         return math.copysign(math.inf, value) if size == 1 else math.nan

@@ -11,10 +11,10 @@ from numpy.typing import DTypeLike, NDArray
 from engine._base.checks import NUMBERS, dtype_of
 
 Array = NDArray[Any]
-# What operations return: an array, or a number of NumPy in the place of one without axes.
+# What operations return: an array, or a scalar of NumPy instead of an array without axes.
 Result = Any
 
-# Keras is silent where a result is infinite or not a number. For whole functions, as a decorator.
+# A decorator. Like Keras, operations do not warn of infinite or NaN results.
 quiet = np.errstate(all="ignore")
 
 _SIZES = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}
@@ -125,7 +125,7 @@ def axes_of(axis: Any) -> Any:
 
 
 def _joined(strong: Iterable[np.dtype[Any]], weak: set[type]) -> np.dtype[Any]:
-    """The least dtype that follows all of `strong`, and numbers of Python of the types `weak`."""
+    """Returns the smallest dtype for arrays of the dtypes `strong` and Python numbers of the types `weak`."""
     kinds = {dtype.kind for dtype in strong}
     if "c" in kinds:
         wide = any(dtype in (np.complex128, np.float64) for dtype in strong)
@@ -137,7 +137,7 @@ def _joined(strong: Iterable[np.dtype[Any]], weak: set[type]) -> np.dtype[Any]:
     integers = [dtype for dtype in strong if dtype.kind in "iu"]
     if integers:
         found = np.result_type(*integers)
-        return np.dtype(np.float32) if found.kind == "f" else found  # uint64 beside what has a sign
+        return np.dtype(np.float32) if found.kind == "f" else found  # uint64 together with signed integers
     return np.dtype(np.bool_ if kinds and not weak else np.int32)
 
 
@@ -146,7 +146,7 @@ def _typed(x: Any) -> bool:
 
 
 def _python(x: Any) -> bool:
-    """Whether `x` is a number of Python, which has no size."""
+    """Returns whether `x` is a Python number, which does not determine the size of a dtype."""
     return isinstance(x, (int, float)) and not isinstance(x, (np.generic, bool))
 
 
@@ -157,7 +157,7 @@ def _dtype_of(operand: Any) -> Any:
 
 
 def _of_leaves(x: Any) -> np.dtype[Any] | None:
-    """The dtype for nested lists of numbers; None where something else is in them, which NumPy may know better."""
+    """Returns the dtype for nested lists of numbers; None if they contain anything else, which NumPy then decides."""
     kinds = set(_leaf_kinds(x))
     if not kinds:
         return np.dtype(np.float32)

@@ -28,7 +28,7 @@ __all__ = [
     "svd",
 ]
 
-if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)
 
 _MATRIX = 2
@@ -257,7 +257,7 @@ def _square(x: ArrayLike) -> Array:
 
 
 def _system(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array, bool]:
-    """Both sides of a system of equations as matrices of one dtype, and whether the right one was of vectors."""
+    """Returns both sides of a system of equations as matrices of one dtype, and whether the right one was of vectors."""
     left, right = common(a, b, least=float)
     matrices = _square(left).astype(left.dtype, copy=False)
     vector = right.ndim == matrices.ndim - 1
@@ -272,17 +272,17 @@ def _system(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array, bool]:
 
 
 def _single(values: Array) -> Array:
-    """`values`, or as float32 if they are float16, which LAPACK has not."""
+    """Returns `values`, converted to float32 if they are float16, which LAPACK lacks."""
     return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
 def _cast(result: Any, x: ArrayLike) -> Array:
-    """`result` in the dtype of floats that belongs to `x`."""
+    """Returns `result` in the float dtype that Keras gives for `x`."""
     return np.asarray(result).astype(floats(x).dtype, copy=False)
 
 
 def _real_cast(result: Any, x: ArrayLike) -> Array:
-    """As `_cast`, but real numbers stay real."""
+    """Returns the same as `_cast`, but real numbers stay real."""
     real = np.asarray(result).dtype.kind == "f"
     return np.asarray(result).astype(np.real(floats(x)).dtype) if real else _cast(result, x)
 

@@ -76,12 +76,12 @@ __all__ = [
     "threshold",
 ]
 
-if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)
 
 Axis = int | Sequence[int]
 
-# Constants of selu, of Klambauer et al., 2017.
+# The constants of selu (Klambauer et al., 2017).
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
@@ -634,7 +634,7 @@ def dot_product_attention(  # noqa: PLR0917 # Keras' signature
 def _activation(
     kernel: Callable[..., Any], formula: Callable[..., Any], x: ArrayLike, *constants: Any
 ) -> Result:
-    """`x` through the engine's `kernel`, or through `formula` where it is float64."""
+    """Applies the engine's `kernel` to `x`, or `formula` if `x` is float64."""
     values = floats(x)
     if values.dtype == np.float64:
         return np.asarray(formula(values, *constants))
@@ -643,7 +643,7 @@ def _activation(
 
 @quiet
 def _along(kernel: Callable[..., Any], formula: Callable[..., Any], values: Array, axis: Any) -> Result:
-    """As `_activation`, along `axis`, which may be several or None."""
+    """Does the same as `_activation` along `axis`, which may be several axes or None."""
     given = floats(values)
     if isinstance(axis, (int, np.integer)) or given.ndim == 0:
         if given.dtype == np.float64:
@@ -657,7 +657,7 @@ def _along(kernel: Callable[..., Any], formula: Callable[..., Any], values: Arra
 
 
 def _integers(x: ArrayLike) -> Result:
-    """`x` as an array, with int32 in the place of bools."""
+    """Returns `x` as an array, with int32 instead of bool."""
     values = as_array(x)
     return values.astype(np.int32) if values.dtype == np.bool_ else values
 
@@ -701,12 +701,12 @@ def _sparsemax(x: Array, axis: Any) -> Result:
 
 
 def _clipped(shares: Array) -> Result:
-    """Probabilities that have a logarithm, and so has what is left to 1."""
+    """Returns probabilities p clipped so that p and 1 - p have logarithms."""
     return np.clip(shares, shares.dtype.type(EPSILON), shares.dtype.type(1 - EPSILON))
 
 
 def _log_shares(output: Array, from_logits: bool, axis: int) -> Result:
-    """The logarithms of the probabilities of classes."""
+    """Returns the logarithms of the probabilities of classes."""
     if from_logits:
         return log_softmax(output, axis)
     return np.log(_clipped(output / np.sum(output, axis=axis, keepdims=True)))
@@ -723,7 +723,7 @@ def _epsilon(epsilon: float | None) -> float:
 
 
 def _spread(weights: ArrayLike | None, values: Array, over: Sequence[int]) -> Array | None:
-    """`weights` in the shape of the axes `over`, in one that is broadcast against `values`."""
+    """Returns `weights`, which have the shape of the axes `over`, in a shape that broadcasts with `values`."""
     if weights is None:
         return None
     found = as_array(weights, values.dtype)

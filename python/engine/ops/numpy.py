@@ -258,15 +258,15 @@ __all__ = [
     "zeros_like",
 ]
 
-if not TYPE_CHECKING:  # type checkers would take every name for one that is there
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)
 
 Axis = int | Sequence[int] | None
 
-# NumPy, whose types have no overload for a `keepdims` that is known only when the program runs.
+# NumPy without types, since these have no overload for a `keepdims` of type bool.
 _reduce: Any = np
 
-# Dtypes in which small integers are summed and multiplied.
+# The dtypes in which small integers are added and multiplied.
 _SUMS = {"b": np.dtype(np.int32), "i": np.dtype(np.int32), "u": np.dtype(np.uint32)}
 # The names of the operands in messages of the core.
 _OPERAND = re.compile(r"(?<=`)[ab](?=`)|\b[ab](?=\.copy\(\)|, np\.)")
@@ -1353,7 +1353,7 @@ def histogram(x: ArrayLike, bins: Any = 10, range: Any = None) -> tuple[Array, A
 # Products --------------------------------------------------------------------------------------------------------
 
 
-@cache  # looking it up takes as long as a small product
+@cache  # without the cache, the look-up would take as long as a small product
 def _lowered(name: str) -> Operation:
     return activations.lower(activations.get(name))
 
@@ -1438,7 +1438,7 @@ def _activation(activation: Any) -> Operation:
 
 
 def _stored(matrices: Array, swap: bool, name: str) -> Array:
-    """`matrices` with the last two axes swapped if `swap` is true."""
+    """Returns `matrices`, with the last two axes swapped if `swap` is true."""
     if flag(swap, f"transpose_{name}") and matrices.ndim < 2:  # noqa: PLR2004 # a matrix
         msg = f"`transpose_{name}` swaps the last two axes, but there is a shape of {matrices.shape}"
         raise ValueError(msg)
@@ -1587,7 +1587,7 @@ def diff(a: ArrayLike, n: int = 1, axis: int = -1) -> Result:
 
 
 def _new(dtype: DTypeLike | None) -> np.dtype[Any]:
-    """The dtype of a new array: float32 unless another one is asked for."""
+    """Returns the dtype of a new array: float32 unless another one is given."""
     return np.dtype(np.float32) if dtype is None else standard(dtype)
 
 
@@ -2048,13 +2048,13 @@ def slogdet(x: ArrayLike) -> tuple[Array, Array]:
 
 
 def _linalg(x: ArrayLike) -> Array:
-    """`x` as floats that NumPy's linear algebra takes, which has no float16."""
+    """Returns `x` as floats for NumPy's linear algebra, which does not support float16."""
     values = floats(x)
     return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
 def _summed(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype in which numbers of `dtype` are added up."""
+    """Returns the dtype in which numbers of `dtype` are added."""
     wide = _SUMS.get(dtype.kind)
     return dtype if wide is None or dtype.itemsize > wide.itemsize else wide
 
@@ -2066,7 +2066,7 @@ def _cumulative(values: Array, dtype: DTypeLike | None) -> np.dtype[Any]:
 
 
 def _count(values: Array, axis: Any) -> int:
-    """How many numbers of `values` a reduction over `axis` takes together."""
+    """Returns how many numbers of `values` a reduction over `axis` combines into one."""
     if axis is None:
         return values.size
     return math.prod(
@@ -2075,7 +2075,7 @@ def _count(values: Array, axis: Any) -> int:
 
 
 def _wide(values: Array) -> Array:
-    """Floats as float64, in which results of few steps are found before they get their dtype."""
+    """Returns floats as float64, for intermediate results that are rounded to their dtype once at the end."""
     return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
 
 
@@ -2095,7 +2095,7 @@ def _without_nan(x: ArrayLike, other: float) -> Array:
 
 
 def _filled(values: Array, axis: Any) -> tuple[Array, Array]:
-    """`values` with 0 where all along `axis` are NaN, of which NumPy would warn, and where that is."""
+    """Returns `values` with 0 where all numbers along `axis` are NaN, of which NumPy would warn, and the mask of these."""
     lost = np.all(np.isnan(values), axis=axis, keepdims=True)
     return np.where(lost, 0, _wide(values)), lost
 
@@ -2105,7 +2105,7 @@ def _all_axes(x: ArrayLike, axis: Axis) -> Any:
 
 
 def _signed_zeros(x: ArrayLike) -> Array:
-    """`x` with a number just below 0 for each -0.0."""
+    """Returns `x` with the negative number nearest to 0 instead of each -0.0."""
     values = as_array(x)
     if values.dtype.kind != "f" or values.ndim == 0:
         return values
@@ -2125,7 +2125,7 @@ def _nan_place(find: Any, x: ArrayLike, filling: float, axis: int | None, keepdi
 
 
 def _resized(values: Array, length: int, axis: int, filling: Any) -> Array:
-    """`values` cut or filled up to `length` along `axis`."""
+    """Returns `values` cut or padded to `length` along `axis`."""
     more = length - values.shape[axis]
     if more <= 0:
         return own(values.take(range(length), axis))

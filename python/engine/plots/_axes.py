@@ -1,4 +1,4 @@
-"""What the pictures share: colors, where they are drawn, and axes without clutter."""
+"""Helpers of all plots: colors, new figures, titles, plain axes, and pictures in rows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from numpy.typing import NDArray
 
-# Of a lightness in the middle: a contrast of 3 at least with white and with near-black. Told apart by the color-blind.
+# Colors of a medium lightness, with a contrast of at least 3 to white and to near-black. The color-blind can distinguish them.
 GREY, BLUE, ORANGE = "#8a96a3", "#2f74bf", "#d9642c"
 GREEN, PURPLE = "#0a8f6c", "#b4639e"
-# Of the smallest text, in points.
+# The size of the smallest text in points.
 LEAST_SIZE = 5.0
 
 _GAP, _CAPTION = 0.2, 0.38  # between tiles, and below them for their captions; shares of their height
@@ -28,7 +28,7 @@ _EDGE = 0.01  # for the outer half of a frame
 
 
 def target_axes(ax: object, width: float, height: float) -> Axes:
-    """`ax`, or the axes of a new figure of so many inches."""
+    """Returns `ax`, or the axes of a new figure of this size in inches."""
     if ax is None:
         from matplotlib import pyplot
 
@@ -40,23 +40,23 @@ def target_axes(ax: object, width: float, height: float) -> Axes:
 
 
 def color_scale(ax: Axes, cmap: Colormap, end: float, label: str) -> None:
-    """Explain colors of numbers from `-end` to `end`, beside `ax`."""
+    """Draws a color bar for numbers from `-end` to `end` beside `ax`."""
     scale = ax.figure.colorbar(ScalarMappable(Normalize(-end, end), cmap), ax=ax, label=label, aspect=30)
     scale.outline.set_visible(False)
 
 
 def text_size() -> float:
-    """Of ordinary text, in points."""
+    """Returns the size of ordinary text in points."""
     return float(mpl.rcParams["font.size"])
 
 
 def headline(ax: Axes, text: str) -> None:
-    """Put a title over the left end of `ax`."""
+    """Draws a title above the left end of `ax`."""
     ax.set_title(text, loc="left", fontweight="bold")
 
 
 def tidy(ax: Axes) -> None:
-    """Leave of ticks, frame and grid what helps to read values."""
+    """Removes ticks, frame and grid lines that don't help to read values."""
     ax.grid(axis="y", color=GREY, alpha=0.35, linewidth=0.7)
     ax.set_axisbelow(True)
     ax.spines[["top", "right", "left"]].set_visible(False)
@@ -73,7 +73,7 @@ def draw_tiles(
     limits: tuple[float, float],
     caption_size: float,
 ) -> None:
-    """Draw `pictures` side by side in rows, each with its caption below.
+    """Draws `pictures` side by side in rows, each with its caption below.
 
     Args:
         ax: to draw into; its axes vanish.
@@ -91,7 +91,7 @@ def draw_tiles(
         row, column = divmod(place, columns)
         left, top = column * (wide + _GAP), row * line
         picture = given
-        if given.ndim == 3:  # noqa: PLR2004 # colors, which matplotlib takes from 0 to 1
+        if given.ndim == 3:  # noqa: PLR2004 # colors, which matplotlib expects from 0 to 1
             picture = np.clip((given - limits[0]) / max(limits[1] - limits[0], 1e-12), 0, 1)
         ax.imshow(
             picture,

@@ -1,4 +1,4 @@
-"""From labels and outputs in all their forms to classes with names."""
+"""Converts labels and outputs in all their forms to class numbers with names, for the plots of classifiers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BINARY = 2
 
 
 class Answers(NamedTuple):
-    """What was asked and answered: numbers into `names`."""
+    """True and predicted classes, as indices into `names`."""
 
     truth: NDArray[np.intp]
     said: NDArray[np.intp]
@@ -23,7 +23,7 @@ class Answers(NamedTuple):
 
 
 def answers(y_true: ArrayLike, y_pred: ArrayLike, display_labels: Sequence[Any] | None) -> Answers:
-    """The classes that are there, or all that `y_pred` or `display_labels` have.
+    """Returns the classes that occur, or all that `y_pred` or `display_labels` have.
 
     Args:
         y_true: class indices (n,) or (n, 1), one-hot rows (n, classes), or strings (n,).
@@ -51,7 +51,7 @@ def answers(y_true: ArrayLike, y_pred: ArrayLike, display_labels: Sequence[Any] 
 
 
 def class_names(labels: Sequence[Any], display_labels: Sequence[Any] | None) -> list[str]:
-    """Names of the classes `labels`."""
+    """Returns the names of the classes `labels`."""
     if display_labels is None:
         return [str(label) for label in labels]
     names = [str(name) for name in display_labels]
@@ -63,7 +63,7 @@ def class_names(labels: Sequence[Any], display_labels: Sequence[Any] | None) -> 
 
 
 def probabilities(y_pred: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Outputs of a model as one column per class.
+    """Returns the outputs of a model as one column per class.
 
     Args:
         y_pred: (n, classes), or (n,) or (n, 1) for class 1 of two.

@@ -1,4 +1,4 @@
-"""From rows of numbers to pictures."""
+"""Converts rows of numbers to pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COLORS = 3
 
 
 def picture_shape(pixels: int, image_shape: Sequence[int] | None) -> tuple[int, ...] | None:
-    """How `pixels` numbers make a picture: as `image_shape` says, else a square; None if they make none.
+    """Returns the shape of a picture of `pixels` numbers: `image_shape`, else a square; None if they make no picture.
 
     Args:
         pixels: numbers of one picture.
@@ -40,7 +40,7 @@ def picture_shape(pixels: int, image_shape: Sequence[int] | None) -> tuple[int, 
 
 
 def pictures_of(x: ArrayLike, image_shape: Sequence[int] | None) -> tuple[NDArray[Any], tuple[float, float]]:
-    """`x` as pictures (n, height, width) or, of colors, (n, height, width, 3), and the range of its numbers."""
+    """Returns `x` as pictures, (n, height, width) or with colors (n, height, width, 3), and the range of its numbers."""
     array = np.asarray(x)
     if array.dtype.kind not in REAL or array.ndim < 2 or array.size == 0:  # noqa: PLR2004 # samples of pixels
         msg = f"`x` must hold images (n, height, width) or (n, pixels), got {array.dtype} {array.shape}"

@@ -1,4 +1,4 @@
-"""What a classifier gets right, and what it takes for what."""
+"""Plots of a classifier's mistakes: the confusion matrix, and the images with the most confident wrong predictions."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
-# Single mistakes stay visible by the power; in a good network all stay pale by a least upper end, a share of what a
-# class has on average.
+# The opacity of a mistake is a power of its frequency, so that single mistakes are visible. The scale ends at a given share
+# of a class or above, so that all mistakes of a good network are pale.
 _POWER, _LEAST_END = 0.6, 0.03
 _DARKEST, _RIGHT = 0.85, 0.2  # opacity of the most frequent mistake, and of the diagonal
-_MOST_WRITTEN = 30  # classes; the numbers of more could not be read
-_LETTER = 0.6 / 72  # inches that a letter takes, by point of its size
-_SLANTED = 0.7  # height of a slanted name, by its length
-_INCH = 1.45  # width of a mistake with the gap beside it
-_CAPTION = 21  # characters below it
+_MOST_WRITTEN = 30  # with more classes, the numbers would be too small to be read and are left out
+_LETTER = 0.6 / 72  # width of a letter in inches, for each point of its size
+_SLANTED = 0.7  # height of a slanted name, as a share of its length
+_INCH = 1.45  # width of a picture with the gap beside it
+_CAPTION = 21  # the most characters in the caption of a picture
 
 
 def confusion_matrix(
@@ -87,7 +87,10 @@ def confusion_matrix(
 
 
 def _colors(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Orange for mistakes, the more the less transparent; the diagonal blue. What is transparent suits any style."""
+    """Returns the colors of the cells: orange for mistakes, opaque if frequent, and blue for the diagonal.
+
+    Transparent colors suit light and dark backgrounds.
+    """
     wrong = matrix * ~np.eye(len(matrix), dtype=bool)
     end = max(_LEAST_END * float(matrix.sum()) / len(matrix), float(wrong.max()), 1.0)
     colors = np.empty((*matrix.shape, 4))
@@ -110,7 +113,7 @@ def _write_cells(ax: Axes, matrix: NDArray[np.int64], normalize: str | None) -> 
 
 
 def _write_recalls(ax: Axes, matrix: NDArray[np.int64]) -> None:
-    """Beside each row the share that is right."""
+    """Writes the share of right predictions beside each row."""
     if len(matrix) > _MOST_WRITTEN:
         return
     beside: dict[str, Any] = {"textcoords": "offset points", "color": ax.yaxis.label.get_color()}
@@ -121,7 +124,7 @@ def _write_recalls(ax: Axes, matrix: NDArray[np.int64]) -> None:
 
 
 def percent(share: float, digits: int) -> str:
-    """`0.984` -> `98.4 %`."""
+    """Returns a share as text: `0.984` becomes `98.4 %`."""
     return f"{100 * share:.{digits}f}\u00a0%"
 
 

@@ -1,4 +1,4 @@
-"""How a training went, epoch by epoch."""
+"""The plot of loss and metrics over the epochs of a training."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     Points = tuple[Sequence[float], Sequence[float]]
 
-_MARKED_EPOCHS = 20  # beyond, markers would touch
-_WIDTH, _HEIGHT = 4.4, 3.0  # of a panel, in inches
+_MARKED_EPOCHS = 20  # with more epochs, markers would touch and are left out
+_WIDTH, _HEIGHT = 4.4, 3.0  # size of a panel in inches
 _COLUMNS = 3
 _VALIDATION = "val_"
 
@@ -64,7 +64,7 @@ def learning_curves(history: Any, metrics: str | Sequence[str] | None = None, *,
 
 
 def draw_curves(ax: Axes, title: str, lines: Mapping[str, Points], last: float) -> None:
-    """Draw numbers over the epochs.
+    """Draws numbers over the epochs.
 
     Args:
         ax: to draw into.
@@ -74,7 +74,7 @@ def draw_curves(ax: Axes, title: str, lines: Mapping[str, Points], last: float) 
     """
     marker = "o" if last <= _MARKED_EPOCHS else ""
     for (label, (x, y)), color in zip(lines.items(), (GREY, BLUE), strict=False):
-        # A line of one point can't be seen.
+        # A line of one point is invisible without a marker.
         ax.plot(x, y, color=color, label=label, marker=marker if len(x) > 1 else "o", markersize=4)
     headline(ax, title)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
@@ -86,7 +86,7 @@ def draw_curves(ax: Axes, title: str, lines: Mapping[str, Points], last: float) 
 
 
 def _points(history: Any) -> dict[str, Points]:
-    """Of each name the epochs, counted from 1, and the values."""
+    """Returns for each name the epochs, counted from 1, and the values."""
     epochs_of = getattr(history, "_epochs_of", None)
     values = history if isinstance(history, Mapping) else getattr(history, "history", None)
     if not isinstance(values, Mapping):
@@ -121,7 +121,7 @@ def _numbers(values: Any, name: str) -> NDArray[np.float64]:
 
 
 def _panels(ax: Any, count: int) -> list[Axes]:
-    """As many Axes: those given, or a new figure's."""
+    """Returns `count` Axes: those that were given, or new ones."""
     if ax is None:
         from matplotlib import pyplot
 

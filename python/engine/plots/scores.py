@@ -1,4 +1,4 @@
-"""How well the outputs of a classifier tell classes apart, whatever the threshold."""
+"""Plots of a classifier over all thresholds: the ROC curve, and precision against recall."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     Values = NDArray[np.float64]
 
 _SIDE = 4.6  # inches
-_MARGIN = 0.02  # so that lines on the border can be seen
+_MARGIN = 0.02  # around the unit square, so that lines on its border are visible
 _COLORS = (BLUE, ORANGE, GREEN, PURPLE, GREY)
 _DASHES = ("solid", "dashed", "dotted", "dashdot")
 _BINARY = 2
-_MOST_NAMED = 20  # curves; a longer legend would hide them
+_MOST_NAMED = 20  # with more curves, the legend would hide them and is left out
 
 
 class _Curve(NamedTuple):
-    """Points of a curve, and the area under it."""
+    """The points of a curve, and the area under it."""
 
     x: Values
     y: Values
@@ -59,7 +59,7 @@ def roc_curve(
         ValueError: if the arguments don't match, or all samples belong to one class.
     """
     ax = _draw(_roc, "AUC", y_true, y_score, display_labels, ax)
-    # Chance: half of all pairs in order.
+    # The diagonal is the curve of random scores.
     ax.plot([0, 1], [0, 1], color=GREY, linestyle=(0, (1, 3)), linewidth=1, zorder=1)
     headline(ax, "ROC curve")
     ax.set_xlabel("false positive rate")
@@ -109,7 +109,7 @@ def _draw(  # noqa: PLR0917 # those of the two curves
     display_labels: Sequence[Any] | None,
     ax: Axes | None,
 ) -> Axes:
-    """Draw the curve of each class that has samples."""
+    """Draws the curve of each class that has samples."""
     truth, scores = class_indices(y_true, "y_true"), probabilities(y_score, "y_score")
     require_equal_lengths(truth, scores, "y_score")
     classes = scores.shape[1]
@@ -148,7 +148,7 @@ def _legend(ax: Axes, area: str, place: Literal["lower left", "lower right"]) ->
 
 
 def _counts(truth: NDArray[np.bool_], scores: Values) -> tuple[Values, Values]:
-    """True and false positives at each threshold, from the highest score to the lowest; equal scores fall together."""
+    """Returns true and false positives at each threshold, from the highest score to the lowest, one for equal scores."""
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
@@ -164,7 +164,7 @@ def _roc(truth: NDArray[np.bool_], scores: Values) -> _Curve:
 
 
 def _precision_recall(truth: NDArray[np.bool_], scores: Values) -> _Curve:
-    """Steps: each recall is reached at its own precision."""
+    """Returns the points of the curve as steps, where each recall has the precision at which it is reached."""
     hits, alarms = _counts(truth, scores)
     precision, recall = hits / (hits + alarms), hits / hits[-1]
     rises = np.diff(recall, prepend=0.0)

@@ -1,4 +1,4 @@
-"""What the units of a layer look for in their inputs."""
+"""The plot of the input weights of a layer's units."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-# Light in the middle, so that a weight of 0 is the same on any background.
+# A color map whose middle, a weight of 0, is light on any background.
 SIGNED = LinearSegmentedColormap.from_list("signed", [BLUE, "#f7f7f7", ORANGE])
-_MATRIX = 2  # axes of a kernel
+_MATRIX = 2  # the number of axes of a kernel
 _INCH = 0.8  # width of a unit's picture
-_MOST_NAMED = 60  # features; more names could not be read
+_MOST_NAMED = 60  # with more features, their names would be too small to be read and are left out
 
 
 def weight_images(
@@ -94,7 +94,7 @@ def weight_images(
 
 
 def _matrix(ax: Axes | None, units: NDArray[np.float32], end: float, names: Sequence[object] | None) -> Axes:
-    """A row per unit, a column per input."""
+    """Draws the weights with a row for each unit and a column for each input."""
     count, inputs = units.shape
     if names is not None and len(names) != inputs:
         msg = f"`feature_names` has {len(names)} names, but the kernel has {inputs} inputs"
@@ -118,7 +118,7 @@ def _matrix(ax: Axes | None, units: NDArray[np.float32], end: float, names: Sequ
 
 
 def _kernel(weights: Any) -> tuple[NDArray[np.float32], str]:
-    """The kernel that is meant, and what it is."""
+    """Returns the kernel of the given layer, and a text that says which one it is."""
     layers = getattr(weights, "layers", [weights])
     for layer in layers:
         if not hasattr(layer, "name"):
@@ -138,6 +138,6 @@ def _kernel(weights: Any) -> tuple[NDArray[np.float32], str]:
 
 
 def _input_shape(weights: Any, inputs: int) -> tuple[int, ...] | None:
-    """The shape of a model's samples, where they are images that the layer sees whole."""
+    """Returns the shape of a model's samples if they are images whose pixels are the inputs of the layer; else None."""
     shape: tuple[int, ...] = tuple(getattr(weights, "input_shape", ()))[1:]
     return shape if len(shape) in (2, 3) and math.prod(shape) == inputs else None

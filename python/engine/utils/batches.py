@@ -1,4 +1,4 @@
-"""Data sets that are asked for their batches by number, and tuples of what a batch has."""
+"""The base class of indexed data sets, functions for the tuples of batches, and `split_dataset`."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def split_dataset(
 
 
 def _rows(size: float | None, count: int, name: str) -> int | None:
-    """A share or a number of rows as a number."""
+    """Returns a share of the rows, or a number of rows, as a number of rows."""
     if size is None:
         return None
     if isinstance(size, (int, np.integer)):

@@ -1,4 +1,4 @@
-"""Files from the network, kept in a folder on the disk."""
+"""Downloads of files, which are kept in a folder and extracted: `get_file`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine._base.checks import choice, path_of
 from engine._printing.progress import Progbar, print_message
 
 _CHUNK = 1 << 16
-# Seconds without an answer after which a download ends.
+# The number of seconds without an answer after which a download fails.
 _PATIENCE = 60
 _SHA256_DIGITS = 64
 _ARCHIVES = ("tar", "zip")
@@ -93,7 +93,7 @@ def _formats(archive_format: str | Sequence[str] | None) -> Sequence[str]:
 
 
 def _folder(cache_dir: str | os.PathLike[str] | None, cache_subdir: str) -> Path:
-    """The folder of the file, which is made."""
+    """Returns the folder of the file, and makes it."""
     if cache_dir is None:
         base = Path(os.environ.get("KERAS_HOME") or Path("~") / ".keras")
     else:
@@ -106,7 +106,7 @@ def _folder(cache_dir: str | os.PathLike[str] | None, cache_subdir: str) -> Path
 def _places(
     folder: Path, fname: str | os.PathLike[str] | None, origin: str, extract: bool
 ) -> tuple[Path, Path | None]:
-    """Where the file goes, and what is extracted from it."""
+    """Returns the paths of the file and of what is extracted from it."""
     from urllib.parse import unquote, urlsplit
 
     given = "" if fname is None else path_of(fname, "fname")
@@ -125,7 +125,7 @@ def _places(
 
 
 def _there(target: Path, digits: str | None, algorithm: str) -> bool:
-    """Whether the file is there, with the right checksum."""
+    """Returns whether the file exists and has the right checksum."""
     if not target.exists():
         return False
     if digits is None:
@@ -166,7 +166,7 @@ def _download(origin: str, target: Path, digits: str | None, algorithm: str) -> 
 
 
 def _copy(source: Any, file: IO[bytes], hasher: Any) -> None:
-    """All of `source` into `file`, with a bar that shows how much has come."""
+    """Copies all of `source` to `file` and shows a progress bar."""
     length = source.headers.get("Content-Length")
     expected = int(length) if length and length.isdecimal() else None
     bar, done = Progbar(expected, unit_name="byte"), 0
@@ -188,7 +188,7 @@ def _hasher(digits: str | None, algorithm: str) -> Any:
 
 
 def _extract(archive: Path, folder: Path, formats: Sequence[str]) -> bool:
-    """Whether `archive` has one of the formats; its contents then take the place of `folder`."""
+    """Extracts `archive` to `folder`, whose old contents it replaces. Returns False if it has none of the formats."""
     open_archive: Any = next(
         (
             opened
@@ -226,7 +226,7 @@ def _untar(archive: tarfile.TarFile, folder: Path) -> None:
     for member in archive:
         _require_inside(member.name)
         if not (member.isreg() or member.isdir()):
-            # Of links it matters where they lead, which Python says since 3.12, and in updates of earlier versions.
+            # Links may lead out of the folder. The filter of tarfile checks that; older updates of Python lack it.
             link = PurePosixPath(member.name).parent / member.linkname if member.issym() else member.linkname
             if not (member.issym() or member.islnk()):
                 msg = f"the archive holds a device, {member.name!r}: extract it by hand, if you trust it"
@@ -239,7 +239,7 @@ def _untar(archive: tarfile.TarFile, folder: Path) -> None:
 
 
 def _require_inside(name: str) -> None:
-    """Raise ValueError for a path that leads out of the folder of an archive."""
+    """Raises ValueError for a path that leads out of the folder of an archive."""
     paths = PurePosixPath(name), PureWindowsPath(name)
     if any(path.is_absolute() or path.anchor or ".." in path.parts for path in paths):
         msg = f"the archive holds {name!r}, which would lie outside of its folder: extract it by hand, if you trust it"

@@ -1,4 +1,4 @@
-"""A model as a graph of Graphviz."""
+"""Graphs of models for Graphviz: `model_to_dot`."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _cluster(pydot: Any, model: Any) -> Any:
 
 
 def _add_layers(pydot: Any, graph: Any, model: Any, shown: Shown, expand: bool) -> tuple[str, str]:
-    """Put the layers of `model` into `graph`, joined by arrows; the first and the last node."""
+    """Adds the layers of `model` to `graph`, connected by arrows. Returns the first and the last node."""
     ends: list[tuple[str, str]] = []
     for layer, rows in zip(model._parts_in_order, _boxes(model, shown), strict=True):
         if expand and layer.built and layer._parts_in_order:
@@ -106,7 +106,7 @@ def _add_layers(pydot: Any, graph: Any, model: Any, shown: Shown, expand: bool) 
 
 
 def _table(rows: Sequence[Sequence[Cell]]) -> str:
-    """Rows of cells as Graphviz' label in HTML."""
+    """Returns rows of cells as a label of Graphviz in HTML."""
     widest = max(map(len, rows))
     lines = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""A picture of a model: a box per layer, joined by arrows."""
+"""Diagrams of models, drawn by matplotlib: `plot_model`. Each layer is a box, and arrows connect the boxes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADING, TEXT = 12.0, 10.5  # sizes of letters
 PADDING, GAP, HEAD, BORDER = 7.0, 26.0, 6.0, 12.0
 LINE_HEIGHT = 1.25
 DARK, WHITE, GREY, BLUE = "#2b3440", "#ffffff", "#6b7683", "#2463a8"
-# Of letters in sans-serif fonts: generous, as nobody knows which one it will be.
+# Widths of letters as shares of their size. They are generous, since the sans-serif font of the machine is unknown.
 NARROW, WIDE, NARROW_WIDTH, WIDE_WIDTH, WIDTH = "fijlrtI .,:;|()[]'", "mwMW@%", 0.42, 0.95, 0.68
 DIRECTIONS = ("TB", "LR", "BT", "RL")
 SPLINES = ("ortho", "curved", "polyline", "spline", "line")
@@ -40,7 +40,7 @@ class Cell(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """Cells, and arrows from point to point; y goes down."""
+    """Cells, and arrows from point to point. y increases downwards."""
 
     width: float
     height: float
@@ -49,7 +49,7 @@ class Drawing(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What is told of each layer."""
+    """What the boxes say about each layer."""
 
     shapes: bool
     dtype: bool
@@ -126,7 +126,7 @@ def _require_built(model: Any) -> None:
 
 
 def _boxes(model: Any, shown: Shown) -> list[list[list[Cell]]]:
-    """Of each layer the rows of its box, from the top; the places are to be found."""
+    """Returns for each layer the rows of cells in its box, from the top, not yet placed."""
     boxes = []
     shape: Shape = tuple(model.input_shape[1:])
     for layer in model._parts_in_order:
@@ -166,7 +166,7 @@ def _cell(text: str, size: float = TEXT, fill: str = WHITE, ink: str = DARK) -> 
 
 
 def _arranged(boxes: Sequence[list[list[Cell]]], rankdir: str) -> Drawing:
-    """The boxes one after the other, in the middle of each other."""
+    """Places the boxes one after the other, centered on one line."""
     sizes = [
         (
             max(sum(cell.width for cell in row) for row in rows),
@@ -195,7 +195,7 @@ def _arranged(boxes: Sequence[list[list[Cell]]], rankdir: str) -> Drawing:
 
 
 def _filled(rows: Sequence[Sequence[Cell]], x: float, y: float, width: float) -> list[Cell]:
-    """The cells at their places; those of each row share the width."""
+    """Places the cells of a box. The cells of a row share its width."""
     placed = []
     for row in rows:
         spare = (width - sum(cell.width for cell in row)) / len(row)
@@ -238,7 +238,7 @@ def _svg(drawing: Drawing, model: Any) -> str:
 
 
 def _paint(drawing: Drawing, path: Path, dpi: int) -> None:
-    """Have matplotlib write the picture."""
+    """Draws the picture with matplotlib and writes it to the file."""
     extra("matplotlib", "plot", f"a picture in {path.suffix} (.svg does without)")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -282,7 +282,7 @@ def _paint(drawing: Drawing, path: Path, dpi: int) -> None:
 
 
 def _displayed(path: Path) -> Any:
-    """What a notebook shows the picture by; None elsewhere, and for formats that it can't show."""
+    """Returns the object by which a notebook shows the picture; None elsewhere, and for formats that it can't show."""
     if "IPython" not in sys.modules:
         return None
     from IPython import display

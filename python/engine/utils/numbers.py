@@ -1,4 +1,4 @@
-"""Seeds, labels, lengths, and sequences of unequal ones."""
+"""Functions for arrays and seeds: `set_random_seed`, `to_categorical`, `normalize` and `pad_sequences`."""
 
 from __future__ import annotations
 

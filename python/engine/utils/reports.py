@@ -1,4 +1,4 @@
-"""What a classifier gets right, class by class."""
+"""The text report of a classifier: precision, recall and F1 score of each class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEADINGS = ("precision", "recall", "f1-score", "support")
 
 
 class _Scores(NamedTuple):
-    """Of one class, or an average: three shares, and samples."""
+    """A row of the report, for a class or an average: precision, recall, F1 score and the number of samples."""
 
     precision: float
     recall: float
@@ -77,7 +77,7 @@ def classification_report(
 
 
 def class_indices(values: ArrayLike, name: str) -> NDArray[np.int64]:
-    """Class indices (n,), whatever form they have."""
+    """Returns class indices (n,) for labels or outputs in any form."""
     array = np.asarray(values)
     if array.dtype.kind not in REAL or array.ndim not in (1, 2) or array.size == 0:
         msg = (
@@ -98,7 +98,7 @@ def class_indices(values: ArrayLike, name: str) -> NDArray[np.int64]:
 
 
 def require_equal_lengths(y_true: NDArray[Any], y_pred: NDArray[Any], name: str = "y_pred") -> None:
-    """Raise ValueError unless both have as many samples."""
+    """Raises ValueError unless both have the same number of samples."""
     if len(y_true) != len(y_pred):
         msg = f"`y_true` has {len(y_true)} samples but `{name}` has {len(y_pred)}"
         raise ValueError(msg)

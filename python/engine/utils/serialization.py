@@ -1,4 +1,7 @@
-"""Objects as plain Python values, and back, in Keras' form."""
+"""Objects as plain Python values in Keras' form, and back, and functions that read the configs of models.
+
+A config of a model lists its layers and how they are connected. `engine.saving` and `engine.models` read it with these.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from engine._base.spec import Spec, array_of_config, described, serialize
 
 _PLAIN = (str, int, float, bool, type(None))
 _LIBRARIES = ("engine", "keras")
-# What configs may name: classes of these packages, and formulas. Nothing there acts on anything but its arguments.
+# The modules whose classes and functions a config may name. Nothing in them has side effects, so that a config from a file
+# can't do harm.
 _PACKAGES = {
     "activations",
     "constraints",
@@ -31,14 +35,14 @@ _PACKAGES = {
 _FORMULAS = ("activations", "losses", "metrics")
 _NO_FORMULAS = {"deserialize", "for_training", "get", "lower", "serialize"}
 MODELS = ("Functional", "Model", "Sequential")
-# What marks the configs of one and the same object, in Keras as well.
+# The key that has the same value in all configs of one object, as in Keras.
 _SHARED = "shared_object_id"
 _known: ContextVar[dict[Any, Any] | None] = ContextVar("_known", default=None)
 
 
 @contextmanager
 def sharing() -> Iterator[dict[Any, Any]]:
-    """What is known of objects that may come again, in a model or those within: one dict for all blocks in a block."""
+    """Yields the dict of the objects that occurred so far in a model and the models within it. Nested blocks share it."""
     outer = _known.get()
     found = {} if outer is None else outer
     token = _known.set(found)
@@ -49,7 +53,7 @@ def sharing() -> Iterator[dict[Any, Any]]:
 
 
 def described_parts(parts: Sequence[Any]) -> list[dict[str, Any]]:
-    """The configs of layers and models, marked where they come again, here or in a model around or within."""
+    """Returns the configs of layers and models. Those of an object that occurs several times are marked as the same one."""
     configs = []
     with sharing() as known:
         for part in parts:
@@ -61,7 +65,7 @@ def described_parts(parts: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def identity_of(config: Any) -> Any:
-    """What the configs of one and the same object have in common, those that `layers_in` returns, and no others."""
+    """Returns a key for a config that `layers_in` returned. Configs of the same object, and only these, have equal keys."""
     if not isinstance(config, Mapping):
         return object()
     number = config.get(_SHARED)
@@ -151,7 +155,7 @@ def _made_by_class(name: str, inner: Any, config: Mapping[str, Any]) -> Any:
 
 
 def _found(name: str, config: Mapping[str, Any]) -> Any:
-    """The class or function that a config names: one's own, or the library's."""
+    """Returns the class or function that a config names, the user's or the library's."""
     own = registered_by(config, name)
     if own is not None:
         return own
@@ -179,13 +183,13 @@ def _found(name: str, config: Mapping[str, Any]) -> Any:
 
 
 def _public(module: str, name: str) -> Any:
-    """The object of that name, if the module offers it."""
+    """Returns the object of a name if the module makes it public; else None."""
     found = importlib.import_module(module)
     return getattr(found, name) if name in found.__all__ else None
 
 
 def is_of_model(config: Any) -> bool:
-    """Whether a config is that of a model, not of a layer."""
+    """Returns whether a config is that of a model and not of a layer."""
     if not isinstance(config, Mapping):
         return False
     name = str(config.get("class_name"))
@@ -194,7 +198,7 @@ def is_of_model(config: Any) -> bool:
 
 
 def layers_in(config: object) -> list[Any]:
-    """The configs of the layers of a model, from its input to its output, one as often as the layer is used.
+    """Returns the configs of a model's layers from the input to the output, once for each use of a layer.
 
     Args:
         config: what the model's `get_config` returned.
@@ -223,7 +227,7 @@ def layers_in(config: object) -> list[Any]:
 
 
 def modes_in(config: Mapping[str, Any]) -> list[bool | None]:
-    """The argument `training` of each call in the config of a chain, of which `layers_in` returns the layers.
+    """Returns the argument `training` of each call in the config of a chain, in the order of `layers_in`.
 
     Raises:
         ValueError: for something else than True, False or None.
@@ -236,7 +240,7 @@ def modes_in(config: Mapping[str, Any]) -> list[bool | None]:
 
 
 def arguments_in(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What else each call in such a config has beside the inputs, by name."""
+    """Returns the other arguments by name of each call in such a config, without the inputs."""
     if "output_layers" not in config:
         return []
     calls = _chained(config, {_name_of(layer): layer for layer in config["layers"]})[1:]
@@ -247,13 +251,13 @@ def arguments_in(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _chained(config: Mapping[str, Any], layers: Mapping[str, Any]) -> list[tuple[Any, Mapping[str, Any]]]:
-    """Each layer from input to output, as often as it is used, and the arguments by name of its call."""
+    """Returns each use of a layer from the input to the output, with the arguments by name of the call."""
     chain: list[tuple[Any, Mapping[str, Any]]] = []
     calls = {name: layer.get("inbound_nodes") or [] for name, layer in layers.items()}
     length = sum(max(len(each), 1) for each in calls.values())
     name, number = _end(config["output_layers"])
     if name in layers and _counts_itself(layers[name]):
-        number -= 1  # which counts itself
+        number -= 1  # Keras counts the model's own first call
     while name in layers and len(chain) < length:
         if not calls[name]:
             chain.append((layers[name], {}))
@@ -272,7 +276,7 @@ def _chained(config: Mapping[str, Any], layers: Mapping[str, Any]) -> list[tuple
 
 
 def _counts_itself(config: Mapping[str, Any]) -> bool:
-    """Whether a config is that of a model whose calls Keras numbers from 1 on."""
+    """Returns whether a config is that of a model whose calls Keras counts from 1."""
     name = str(config.get("class_name"))
     own = registered_by(config, name)
     return name == "Functional" if own is None else bool(getattr(own, "_is_chain", False))
@@ -283,18 +287,18 @@ def _name_of(layer: Mapping[str, Any]) -> str:
 
 
 def _end(ends: Any) -> tuple[str, int]:
-    """The layer that `["dense", 1, 0]` tells, or a list of one such, and the number of its call; "" for no layer."""
+    """Returns the layer and the number of its call in `["dense", 1, 0]` or a list of one such; "" if it is no layer."""
     while isinstance(ends, (list, tuple)) and len(ends) == 1:
         (ends,) = ends
     return (str(ends[0]), ends[1]) if isinstance(ends, (list, tuple)) and ends else ("", 0)
 
 
 def _source(node: Any) -> tuple[str, int]:
-    """The layer whose output is the argument of a call, and the number of the call that it comes from.
+    """Returns the layer whose output is the argument of a call, and the number of the call that computed it.
 
     There is none, "", where there are several.
     """
-    if isinstance(node, list):  # as Keras 2 had it, with options at the end
+    if isinstance(node, list):  # the form of Keras 2, with options at the end
         return _end([end[:3] for end in node if isinstance(end, list) and not any(end[3:])])
     arguments, options = node.get("args"), node.get("kwargs") or {}
     while isinstance(arguments, (list, tuple)) and len(arguments) == 1:
@@ -305,12 +309,12 @@ def _source(node: Any) -> tuple[str, int]:
 
 
 def _counting(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, without `training`, which is told by itself, and those that are None."""
+    """Returns the arguments of a call by name, without `training`, which is treated apart, and without those that are None."""
     return {name: value for name, value in options.items() if value is not None and name != "training"}
 
 
 def _holds_layer(value: Any) -> bool:
-    """Whether `value` of a config stands for what comes out of a layer, or holds something that does."""
+    """Returns whether `value` in a config stands for the output of a layer, or contains such a value."""
     if isinstance(value, Mapping):
         return value.get("class_name") == "__keras_tensor__" or any(map(_holds_layer, value.values()))
     return isinstance(value, (list, tuple)) and any(map(_holds_layer, value))

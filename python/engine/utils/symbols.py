@@ -1,4 +1,4 @@
-"""What stands for arrays to come."""
+"""The check for symbolic tensors."""
 
 from __future__ import annotations
 

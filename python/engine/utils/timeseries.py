@@ -1,4 +1,4 @@
-"""Windows of a series as samples."""
+"""Sliding windows of a time series as samples: `timeseries_dataset_from_array`."""
 
 from __future__ import annotations
 
