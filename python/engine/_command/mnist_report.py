@@ -58,18 +58,18 @@ def write(
     probabilities: NDArray[np.float32],
     smoothing: float = 0.0,
 ) -> None:
-    """Draw the report of a training run on MNIST.
+    """Draws the report of a training run on MNIST.
 
     Args:
         path: PNG file to write; its folder exists.
         facts: up to four lines about the run, for under the title.
         train: "loss" and "accuracy" of every epoch, as `fit` reports them.
         test: the same on the test images, after the epochs in `tested`.
-        tested: numbers of these epochs, from 1.
+        tested: the numbers of these epochs, from 1.
         images: test images, uint8 (n, 28, 28).
-        labels: their digits, (n,).
-        probabilities: the network's answers, (n, 10).
-        smoothing: of the labels, in both losses.
+        labels: the digits of these images, (n,).
+        probabilities: the outputs of the network, (n, 10).
+        smoothing: the label smoothing in both losses.
 
     Raises:
         OSError: the file can't be written.

@@ -31,10 +31,10 @@ _counter = itertools.count()  # makes the names of two files of the same second 
 
 
 class EventFile:
-    """One file of events, made when the first are written.
+    """A file of events, which is made when the first events are written.
 
     Args:
-        folder: to put it in; made where it is missing. TensorBoard shows it as a run of this name.
+        folder: the folder of the file, which is made if it is missing. TensorBoard shows it as a run of this name.
     """
 
     def __init__(self, folder: Path) -> None:

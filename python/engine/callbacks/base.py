@@ -375,8 +375,8 @@ class CallbackList:
         callbacks: None, one callback or several.
         add_history: whether a History is added when there is none yet.
         add_progbar: whether a ProgbarLogger is added when there is none yet.
-        model: what the callbacks are told to be their model.
-        params: what they are told to be their `params`, such as `epochs=3, steps=10, verbose=1`.
+        model: the model that is given to the callbacks.
+        params: the `params` that are given to the callbacks, such as `epochs=3, steps=10, verbose=1`.
 
     Example:
         >>> from engine import callbacks

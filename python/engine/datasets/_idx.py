@@ -96,8 +96,8 @@ def unpack(data: bytes, name: str, most: int | None = None) -> NDArray[np.uint8]
     No more is unpacked than the IDX header in it says that there is.
 
     Args:
-        data: what gzip wrote.
-        name: what messages call it.
+        data: the packed bytes.
+        name: the name of the file, for messages.
         most: bytes that it may have when it is unpacked; None for as many as such data can have.
 
     Raises:

@@ -30,7 +30,7 @@ class Packed(NamedTuple):
     Attributes:
         name: its streams are `data/<name>-<number>.xz`.
         shapes: shape of each uint8 array, in the order of the IDX files.
-        sha256: of each stream, unpacked.
+        sha256: the SHA-256 of each unpacked stream.
     """
 
     name: str
@@ -76,7 +76,7 @@ def cut(buffers: Sequence[NDArray[np.uint8]], streams: int) -> list[list[NDArray
 
     Args:
         buffers: uint8, one-dimensional.
-        streams: how many.
+        streams: the number of streams.
 
     Returns:
         For each stream the views it is made of, in order.

@@ -22,13 +22,13 @@ class Published(NamedTuple):
     """A data set that isn't in the package.
 
     Attributes:
-        title: what messages call it.
-        name: of its cache file.
-        shapes: of each uint8 array, in the order of `_idx.FILES`.
-        sha256: of each IDX file, unpacked.
-        folders: where packages of the system put them.
-        url: what the names of the files, with `.gz`, are added to.
-        hint: what to do without a network.
+        title: the name of the data set in messages.
+        name: the name of its cache file.
+        shapes: the shape of each uint8 array, in the order of `_idx.FILES`.
+        sha256: the SHA-256 of each unpacked IDX file.
+        folders: the folders in which packages of the system put the files.
+        url: the address to which the names of the files, with `.gz`, are appended.
+        hint: what the user can do without a network, for messages.
     """
 
     title: str

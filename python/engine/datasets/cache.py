@@ -67,7 +67,7 @@ def read(file: Path, key: bytes, sizes: Sequence[int]) -> list[NDArray[np.uint8]
 
     Args:
         file: the cache file.
-        key: what the contents must be.
+        key: identifies the contents that are expected.
         sizes: bytes in each buffer.
 
     Returns:
@@ -115,8 +115,8 @@ def through(
     """Returns buffers from a cache file if possible; else makes and caches them.
 
     Args:
-        name: of the cache file in the cache folder, or its absolute path.
-        key: what the contents must be.
+        name: the name of the cache file in the cache folder, or its absolute path.
+        key: identifies the contents that are expected.
         sizes: bytes in each buffer.
         make: makes them.
     """

@@ -34,8 +34,8 @@ def pack(name: str, folder: Path) -> _packed.Packed:
     """Writes the streams of a data set into the package's data folder.
 
     Args:
-        name: of the data set.
-        folder: where the four IDX files are.
+        name: the name of the data set.
+        folder: the folder of the four IDX files.
 
     Returns:
         What the data set's module must state.

@@ -184,12 +184,12 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
     """Writes `graph` as a header in C99.
 
     Args:
-        graph: what to write.
-        path: of the file.
-        prefix: of every name in it; default the name of the file.
+        graph: the model.
+        path: the path of the file.
+        prefix: the beginning of every name in the header; default the name of the file.
 
     Raises:
-        ValueError: for a prefix that C's names can't start with.
+        ValueError: if no name in C can start with the prefix.
     """
     prefix = prefix_of(path.stem) if prefix is None else prefix
     if not isinstance(prefix, str) or prefix != prefix_of(prefix):

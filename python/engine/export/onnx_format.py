@@ -264,12 +264,12 @@ def write_onnx(graph: Graph, path: Path, opset_version: int = OPSET) -> None:
     between; the batch axis is free and called "batch".
 
     Args:
-        graph: what to write.
-        path: of the file.
-        opset_version: of the operators, at least 13; default 13.
+        graph: the model.
+        path: the path of the file.
+        opset_version: the version of the operators, at least 13; default 13.
 
     Raises:
-        ImportError: where the package onnx is missing.
+        ImportError: if the package onnx is missing.
         ValueError: for a model of more than 2 GiB, which no file of this kind holds, or an opset that the package
             doesn't know.
     """

@@ -38,8 +38,8 @@ class Entry(NamedTuple):
     """One entry of a module's state dict.
 
     Args:
-        key: after the module's name.
-        value: as torch has it.
+        key: the part of the key after the module's name.
+        value: the array in the form of torch.
         weight: index among the layer's weights; None where torch has something that the layer does without.
         written: whether it is put out; what isn't may still come in.
         free: whether it may come in with any value, though the layer does without.

@@ -76,9 +76,9 @@ def draw_tiles(
     """Draws `pictures` side by side in rows, each with its caption below.
 
     Args:
-        ax: to draw into; its axes vanish.
+        ax: the Axes to draw into, whose own axes are hidden.
         pictures: (height, width), or (height, width, 3) of colors; all of one shape.
-        captions: as many; empty ones take no room if all are.
+        captions: one for each picture. If all are empty, no space is reserved for them.
         columns: in each row.
         cmap: colors of numbers.
         limits: the numbers for the first of the colors and the last.

@@ -67,7 +67,7 @@ def probabilities(y_pred: ArrayLike, name: str) -> NDArray[np.float64]:
 
     Args:
         y_pred: (n, classes), or (n,) or (n, 1) for class 1 of two.
-        name: what messages call it.
+        name: the name of the argument, for messages.
     """
     array = np.asarray(y_pred)
     if array.dtype.kind not in REAL or array.ndim not in (1, 2) or array.size == 0:

@@ -67,7 +67,7 @@ def draw_curves(ax: Axes, title: str, lines: Mapping[str, Points], last: float) 
     """Draws numbers over the epochs.
 
     Args:
-        ax: to draw into.
+        ax: the Axes to draw into.
         title: what the numbers are.
         lines: label -> epochs, from 1, and their numbers; the first in grey, the second in blue.
         last: epoch.

@@ -19,12 +19,12 @@ class Windows:
     """Batches of windows of a series, as returned by `timeseries_dataset_from_array`.
 
     Args:
-        data: what the windows are cut from, (steps, ...).
-        targets: of windows, by where they begin; None: there are none.
+        data: the series, (steps, ...).
+        targets: the target of the window that begins at each step; None without targets.
         starts: where the windows begin.
         offsets: the steps of a window, from there.
         batch_size: number of windows in a batch; None yields single windows without the batch axis.
-        seed: of the order, another in each pass; None: as they come.
+        seed: the seed of the random order, which is another one in each pass; None keeps the order.
     """
 
     def __init__(  # noqa: PLR0917 # all of a window
