@@ -9,6 +9,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,12 +164,13 @@ def test_the_root_has_public_modules_and_folders_only() -> None:
     }
 
 
-def test_modules_of_private_folders_have_plain_names_of_their_own() -> None:
-    """A name in two private folders would leave a reader of an import to guess which is which."""
+def test_private_modules_have_names_of_their_own() -> None:
+    """If two private modules had one name, a reader of an import would have to guess which one it is."""
     folders = [folder for folder in PACKAGE.iterdir() if re.match("_[a-z]", folder.name) and folder.is_dir()]
-    names = [path.stem for folder in folders for path in folder.glob("*.py") if path.stem != "__init__"]
-    assert not [name for name in names if name.startswith("_")]
-    assert len(set(names)) == len(names)
+    within = [path.stem for folder in folders for path in folder.glob("*.py") if path.stem != "__init__"]
+    assert not [name for name in within if name.startswith("_")]
+    others = [path.stem[1:] for path in PACKAGE.rglob("_[a-z]*.py")]
+    assert {name: count for name, count in Counter(within + others).items() if count > 1} == {}
 
 
 def test_python_imports_go_one_way() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from engine import cli
 from engine._base.cpp import build_info
-from engine._command import mnist
+from engine._command import mnist_training
 
 QUICK = ("--epochs", "1", "--batch-size", "200")
 
@@ -202,7 +202,7 @@ def test_many_epochs_are_tested_at_some(tmp_path: Path, monkeypatch: pytest.Monk
     report = pytest.importorskip("engine._command.mnist_report", exc_type=ImportError)
     drawn: dict[str, Any] = {}
     monkeypatch.setattr(report, "write", lambda path, **what: drawn.update(what))
-    monkeypatch.setattr(mnist, "_TESTED_EPOCHS", 2)
+    monkeypatch.setattr(mnist_training, "_TESTED_EPOCHS", 2)
     arguments = ["mnist", "--epochs", "5", "--batch-size", "1000", "--report", str(tmp_path / "report.png")]
     assert cli.main(arguments) == 0
     assert drawn["tested"] == [3, 5]

@@ -153,7 +153,7 @@ def test_memory_that_runs_out_while_a_file_is_opened(tmp_path: Path, monkeypatch
         model.load_weights(tmp_path / "m.npz")
     monkeypatch.undo()
     with monkeypatch.context() as patch:
-        patch.setattr("engine.saving.config.json.loads", fail)
+        patch.setattr("engine.saving.model_config.json.loads", fail)
         with pytest.raises(MemoryError):
             models.load_model(tmp_path / "m.npz")
         with pytest.raises(MemoryError):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine._base.cpp import build_info
-from engine._command import mnist
+from engine._command import mnist_training
 from engine._command.recipes import RECIPES, Recipe
 from engine.datasets import cache
 
@@ -90,7 +90,7 @@ def _add_mnist(commands: Commands) -> None:
         description="Train Dense 128 relu, Dense 10 softmax with Adam on MNIST's 60,000 training images,"
         " and test it on the other 10,000.",
     )
-    parser.set_defaults(run=mnist.run)
+    parser.set_defaults(run=mnist_training.run)
     parser.add_argument(
         "--recipe",
         choices=RECIPES,
@@ -100,7 +100,7 @@ def _add_mnist(commands: Commands) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=_whole_number(0, mnist.MAX_SEED),
+        type=_whole_number(0, mnist_training.MAX_SEED),
         default=_SEED,
         metavar="N",
         help="the same seed gives the same weights, bit for bit (default: %(default)s)",

@@ -1340,7 +1340,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Args:
             kwargs: options of `json.dumps`.
         """
-        from engine.saving.config import model_to_json
+        from engine.saving.model_config import model_to_json
 
         return model_to_json(self, **kwargs)
 

@@ -16,7 +16,7 @@ extra("matplotlib", "plot", "engine.plots")
 from engine.plots.answers import confusion_matrix, worst_mistakes  # noqa: E402 # after the message for a missing one
 from engine.plots.curves import learning_curves  # noqa: E402 # the same
 from engine.plots.scores import precision_recall_curve, roc_curve  # noqa: E402 # the same
-from engine.plots.weights import weight_images  # noqa: E402 # the same
+from engine.plots.unit_weights import weight_images  # noqa: E402 # the same
 
 __all__ = [
     "confusion_matrix",

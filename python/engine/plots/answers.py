@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from engine._base.checks import choice, integer
-from engine.plots._axes import BLUE, GREY, LEAST_SIZE, ORANGE, draw_tiles, headline, target_axes, text_size
 from engine.plots._classes import answers, class_names, probabilities
+from engine.plots._drawing import BLUE, GREY, LEAST_SIZE, ORANGE, draw_tiles, headline, target_axes, text_size
 from engine.plots._pictures import pictures_of
 from engine.utils.reports import class_indices, require_equal_lengths
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from engine._base.checks import nearest
-from engine.plots._axes import BLUE, GREY, headline, target_axes, tidy
+from engine.plots._drawing import BLUE, GREY, headline, target_axes, tidy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from engine.plots._axes import BLUE, GREEN, GREY, ORANGE, PURPLE, headline, target_axes, tidy
 from engine.plots._classes import class_names, probabilities
+from engine.plots._drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, headline, target_axes, tidy
 from engine.utils.reports import class_indices, require_equal_lengths
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from engine.saving._legacy import LegacyH5
 from engine.saving._model_weights import contents_of, load
 from engine.saving._safetensors import SafeTensors
 from engine.saving._shards import INDEX, Shards, write_shards
-from engine.saving.config import config_of, model_of, parsed, require_sizes, text_of
 from engine.saving.contents import CONFIG, METADATA, Format, Reader, require_file, understood
+from engine.saving.model_config import config_of, model_of, parsed, require_sizes, text_of
 from engine.saving.npz import Npz, NpzReader
 from engine.utils import (
     CustomObjectScope,

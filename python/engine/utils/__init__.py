@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from engine.utils.model_dot import model_to_dot
     from engine.utils.model_plot import plot_model
     from engine.utils.reports import classification_report
-    from engine.utils.symbols import is_keras_tensor
+    from engine.utils.symbolic_tensors import is_keras_tensor
     from engine.utils.timeseries import timeseries_dataset_from_array
 
 CustomObjectScope = custom_object_scope
@@ -80,7 +80,7 @@ __getattr__ = on_first_use(
     unpack_x_y_sample_weight="batches",
     classification_report="reports",
     get_file="files",
-    is_keras_tensor="symbols",
+    is_keras_tensor="symbolic_tensors",
     model_to_dot="model_dot",
     plot_model="model_plot",
     timeseries_dataset_from_array="timeseries",

@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
 
 from engine._base.checks import REAL, integer
-from engine.plots._axes import (
+from engine.plots._drawing import (
     BLUE,
     LEAST_SIZE,
     ORANGE,
