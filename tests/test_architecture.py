@@ -189,6 +189,14 @@ def test_python_imports_go_round_in_no_circle() -> None:
     graphlib.TopologicalSorter(graph).prepare()  # names the circle in its error
 
 
+def test_what_cython_imports_exists() -> None:
+    """These imports run in a compiled module, so that linters and type checkers don't see them."""
+    source = (PACKAGE / "cython_api.pyx").read_text(encoding="utf-8")
+    names = re.findall(r"^\s*from engine\.([\w.]+) import", source, flags=re.MULTILINE)
+    assert names
+    assert not [name for name in names if module_file(tuple(name.split("."))) is None]
+
+
 def test_only_one_module_talks_to_the_extension() -> None:
     doors = {path for path in python_sources() if "_core" in imported_modules(path)}
     assert doors == {PACKAGE / "_base" / "cpp.py"}

@@ -66,7 +66,7 @@ cdef class Predictor:
 
     def __cinit__(self, model, *, inputs=None, outputs=None, together=1):
         from engine._base.checks import integer
-        from engine.models.chains import Model
+        from engine.models.model import Model
 
         if not isinstance(model, Model):
             raise TypeError(f"`model` must be a model such as Sequential, got {type(model).__name__}")
