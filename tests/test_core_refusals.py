@@ -72,11 +72,6 @@ LAYERS: dict[str, tuple[int, list[Spec], str]] = {
         [dense(4, "linear", bias=False), dense(4, "linear") | {"first": 0}],
         "variables of the same shapes",
     ),
-    "weights that are others' as well": (
-        4,
-        [dense(4, "linear"), *([dense(4, "linear") | {"first": number} for number in (0, 1)])],
-        "variables of the same shapes",
-    ),
     "noise for more numbers than there are": (
         4,
         [NOISE | {"from": [0] * 5}],

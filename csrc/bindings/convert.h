@@ -1,18 +1,24 @@
-// From Python's mappings and arrays to the plain structs of the plan: every check happens here.
+// From Python's mappings and arrays to the structs of the graph: every check of arguments happens here.
 #pragma once
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include <string>
 
-#include "plan/executor.h"
-#include "plan/spec.h"
+#include "graph/model_spec.h"
+#include "graph/training_spec.h"
+#include "runtime/data.h"
 
 namespace engine::bindings {
 
 namespace py = pybind11;
 
-ModelSpec to_model(int64_t input_size, const py::sequence& layers, int64_t output_rows);
+/// A model of layers, each a mapping. `inputs` in it are the layers that it reads (-1 - i: input number i of the
+/// model); without it, it reads the layer before. `input_size` is a number, or one for each input. `outputs` are pairs
+/// of a layer and the rows of its output; where they are empty, the last layer is the only output, with `output_rows`
+/// rows.
+graph::ModelSpec to_model(const py::object& input_size, const py::sequence& layers, int64_t output_rows,
+                          const py::sequence& outputs);
 LossSpec to_loss(const py::dict& loss);
 OptimizerSpec to_optimizer(const py::dict& optimizer);
 /// ValueError unless what is said variable by variable is said of so many.

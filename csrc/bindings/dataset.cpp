@@ -7,7 +7,7 @@
 #include "bindings/gil.h"
 #include "bindings/instances.h"
 #include "bindings/register.h"
-#include "cpu/executor.h"
+#include "cpu/device.h"
 
 namespace engine::bindings {
 namespace {
@@ -31,22 +31,44 @@ int64_t per_row(const py::array& array, const char* name, int64_t rows) {
 
 Dataset::Dataset(const py::object& x, const py::object& y, const py::object& sample_weight, bool records)
     : x_(x), y_(y), sample_weight_(sample_weight), view_(view_of(x)), records_(records) {
+  if (!py::isinstance<py::tuple>(y)) {
+    add_targets(y, sample_weight);
+    return;
+  }
+  const auto all = py::cast<py::tuple>(y);
+  const bool weighted = py::isinstance<py::tuple>(sample_weight);
+  if (!weighted && !sample_weight.is_none()) throw py::value_error("`sample_weight` must be a tuple where `y` is one");
+  if (weighted && py::cast<py::tuple>(sample_weight).size() != all.size()) {
+    throw py::value_error("`sample_weight` must have an entry for each of the " + std::to_string(all.size()) +
+                          " outputs");
+  }
+  for (size_t i = 0; i < all.size(); ++i) {
+    add_targets(all[i], weighted ? py::object(py::cast<py::tuple>(sample_weight)[i]) : py::object(py::none()));
+  }
+}
+
+void Dataset::add_targets(const py::object& y, const py::object& sample_weight) {
   const auto axes = [](const py::object& array) { return py::cast<py::array>(array).ndim(); };
+  TargetView target;
+  Sizes sizes;
   if (holds<int32_t>(y) && axes(y) >= 1) {
-    labels_ = per_row(y, "y", view_.rows);
-    view_.labels = static_cast<const int32_t*>(py::cast<py::array>(y).data());
+    sizes.labels = per_row(y, "y", view_.rows);
+    target.labels = static_cast<const int32_t*>(py::cast<py::array>(y).data());
   } else if (holds<float>(y) && axes(y) >= 2) {
-    outputs_ = per_row(y, "y", view_.rows);
-    view_.dense = static_cast<const float*>(py::cast<py::array>(y).data());
+    sizes.outputs = per_row(y, "y", view_.rows);
+    target.dense = static_cast<const float*>(py::cast<py::array>(y).data());
   } else if (!y.is_none()) {
     throw py::value_error("`y` must be int32 (n, ...) or float32 (n, ..., outputs)");
   }
-  if (sample_weight.is_none()) return;
-  if (!holds<float>(sample_weight) || axes(sample_weight) < 1) {
-    throw py::value_error("`sample_weight` must be float32 (n,) or (n, ...)");
+  if (!sample_weight.is_none()) {
+    if (!holds<float>(sample_weight) || axes(sample_weight) < 1) {
+      throw py::value_error("`sample_weight` must be float32 (n,) or (n, ...)");
+    }
+    sizes.weights = per_row(sample_weight, "sample_weight", view_.rows);
+    target.sample_weight = static_cast<const float*>(py::cast<py::array>(sample_weight).data());
   }
-  weights_ = per_row(sample_weight, "sample_weight", view_.rows);
-  view_.sample_weight = static_cast<const float*>(py::cast<py::array>(sample_weight).data());
+  view_.targets.push_back(target);
+  sizes_.push_back(sizes);
 }
 
 /// In a forked child. What another thread was finding out at that moment is half done, and is found out again.
@@ -64,19 +86,21 @@ std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
   const Unlocked unlocked;
   const std::lock_guard<std::mutex> lock(found_.mutex);
   if (!found_.sparse || found_.sparse->scale != scale) {
-    found_.sparse = std::make_shared<const SparseRows>(cpu_executor().sparse_rows(view_, scale));
+    found_.sparse = std::make_shared<const SparseRows>(cpu_device().sparse_rows(view_, scale));
   }
   return found_.sparse->values == RecordValues::kNone ? nullptr : found_.sparse;
 }
 
-bool Dataset::binary() const {
+bool Dataset::binary(size_t output) const {
   const Unlocked unlocked;
   const std::lock_guard<std::mutex> lock(found_.mutex);
-  if (!found_.binary) {
-    const float* end = view_.dense ? view_.dense + view_.rows * outputs_ : nullptr;
-    found_.binary = std::all_of(view_.dense, end, [](float t) { return t == 0.0f || t == 1.0f; });
+  found_.binary.resize(sizes_.size());
+  if (!found_.binary[output]) {
+    const float* const dense = view_.targets[output].dense;
+    const float* const end = dense ? dense + view_.rows * sizes_[output].outputs : nullptr;
+    found_.binary[output] = std::all_of(dense, end, [](float t) { return t == 0.0f || t == 1.0f; });
   }
-  return *found_.binary;
+  return *found_.binary[output];
 }
 
 void register_dataset(py::module_& m) {

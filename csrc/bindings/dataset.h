@@ -3,40 +3,47 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "bindings/convert.h"
-#include "plan/fork.h"
+#include "runtime/fork.h"
+#include "runtime/sparse_rows.h"
 
 namespace engine::bindings {
 
 /// Arrays referenced for the length of a pass.
 class Dataset {
  public:
-  /// `records`: whether sparse_rows() may take the memory that records need.
+  /// `y` and `sample_weight` are arrays or None, or tuples of them for several outputs. `records` says whether
+  /// sparse_rows() may take the memory that records need.
   Dataset(const py::object& x, const py::object& y, const py::object& sample_weight, bool records);
   const DatasetView& view() const { return view_; }
-  /// Numbers of dense targets by sample.
-  int64_t outputs() const { return outputs_; }
-  /// Class indices by sample.
-  int64_t labels() const { return labels_; }
-  /// Weights by sample.
-  int64_t weights() const { return weights_; }
+  /// Numbers per sample of what belongs to one output of the model.
+  struct Sizes {
+    int64_t outputs = 0;  // dense targets
+    int64_t labels = 0;   // class indices
+    int64_t weights = 1;
+  };
+  /// Of each output that there are targets for.
+  const std::vector<Sizes>& sizes() const { return sizes_; }
   // What follows is found out on first use, without the GIL, by one of the threads that ask.
 
   /// Records of the rows times `scale`; null where they don't pay.
   std::shared_ptr<const SparseRows> sparse_rows(float scale) const;
-  /// Whether all dense targets are 0 or 1.
-  bool binary() const;
+  /// Whether all dense targets of an output are 0 or 1.
+  bool binary(size_t output) const;
 
  private:
+  void add_targets(const py::object& y, const py::object& sample_weight);
+
   py::object x_, y_, sample_weight_;
   DatasetView view_;
-  int64_t outputs_ = 0, labels_ = 0, weights_ = 1;
+  std::vector<Sizes> sizes_;
   bool records_;
   struct Found {
     std::mutex mutex;  // of what follows
     std::shared_ptr<const SparseRows> sparse;
-    std::optional<bool> binary;
+    std::vector<std::optional<bool>> binary;  // by output
 
     static void start_over(void* found);
   };

@@ -4,11 +4,11 @@
 #include "bindings/convert.h"
 #include "bindings/gil.h"
 #include "bindings/register.h"
+#include "cpu/device.h"
 #include "cpu/dispatch.h"
-#include "cpu/executor.h"
 #include "cpu/thread_pool.h"
-#include "cuda/executor.h"
-#include "plan/fork.h"
+#include "cuda/device.h"
+#include "runtime/fork.h"
 
 namespace engine::bindings {
 namespace {
@@ -25,7 +25,7 @@ py::dict build_info() {
   info["isas"] = compiled_isas();
   info["runnable"] = runnable_isas();
   info["openmp"] = has_openmp();
-  info["threads"] = cpu_executor().threads();
+  info["threads"] = cpu_device().threads();
   info["cuda"] = cuda_state();
   return info;
 }
@@ -35,13 +35,13 @@ void set_threads(int n) {
     throw py::value_error("`n` must lie in 1 ... " + std::to_string(kMostThreads) +
                           ", or be 0 for the machine's own number; got " + std::to_string(n));
   }
-  cpu_executor().set_threads(n);
+  cpu_device().set_threads(n);
 }
 
 int64_t first_nonfinite_row(const py::array& x) {
   const DatasetView rows = view_rows(x);
   const Unlocked unlocked;
-  return cpu_executor().first_nonfinite_row(rows);
+  return cpu_device().first_nonfinite_row(rows);
 }
 
 }  // namespace
@@ -49,7 +49,7 @@ int64_t first_nonfinite_row(const py::array& x) {
 void register_info(py::module_& m) {
   m.def("build_info", &build_info);
   m.def("set_threads", &set_threads, py::arg("n"));
-  m.def("get_threads", [] { return cpu_executor().threads(); });
+  m.def("get_threads", [] { return cpu_device().threads(); });
   // Whoever is changing weights may want the GIL before it ends.
   m.def("begin_fork", &begin_fork, py::call_guard<Unlocked>());
   m.def("end_fork", &end_fork);

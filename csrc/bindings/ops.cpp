@@ -10,8 +10,8 @@
 #include "bindings/floats.h"
 #include "bindings/gil.h"
 #include "bindings/register.h"
+#include "cpu/device.h"
 #include "cpu/dispatch.h"
-#include "cpu/executor.h"
 #include "cpu/gemm.h"
 
 namespace engine::bindings {
@@ -182,7 +182,7 @@ void compute(const Product& product, const ProductOptions& options) {
   const int wanted = worthwhile_threads(work);
   multiply(table, product,
            options.threads ? options.threads
-           : wanted > 1    ? std::min(wanted, cpu_executor().threads())
+           : wanted > 1    ? std::min(wanted, cpu_device().threads())
                            : 1);
 }
 

@@ -7,8 +7,8 @@
 #include "bindings/convert.h"
 #include "bindings/gil.h"
 #include "bindings/register.h"
-#include "cpu/executor.h"
-#include "plan/predictor.h"
+#include "cpu/device.h"
+#include "runtime/predictor.h"
 
 namespace engine::bindings {
 namespace {
@@ -23,7 +23,7 @@ void* open(void* program, long long together) {
   try {
     auto given = py::handle(static_cast<PyObject*>(program)).cast<std::shared_ptr<Program>>();
     const Unlocked unlocked;  // a training may hold the lock on the weights
-    return std::make_unique<Predictor>(std::move(given), cpu_executor(), together).release();
+    return std::make_unique<Predictor>(std::move(given), together).release();
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const std::exception& error) {

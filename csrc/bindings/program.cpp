@@ -1,4 +1,4 @@
-#include "plan/program.h"
+#include "runtime/program.h"
 
 #include <pybind11/stl.h>
 
@@ -8,17 +8,14 @@
 
 #include "bindings/compressed.h"
 #include "bindings/convert.h"
-#include "bindings/custom.h"
 #include "bindings/gil.h"
+#include "bindings/host_steps.h"
 #include "bindings/instances.h"
 #include "bindings/mapping.h"
 #include "bindings/register.h"
 #include "bindings/run.h"
 #include "bindings/state.h"
-#include "cpu/executor.h"
-#include "plan/costs.h"
-#include "plan/operations.h"
-#include "plan/panels.h"
+#include "cpu/device.h"
 
 namespace engine::bindings {
 namespace {
@@ -29,26 +26,25 @@ struct NotFinite : std::runtime_error {
 };
 
 py::list read_variables(Program& program, size_t first, size_t count) {
-  const auto& all = program.parameters().variables;
+  const auto& all = program.variables().all;
   if (first > all.size() || count > all.size() - first) {
     throw py::index_error("there are " + std::to_string(all.size()) + " variables");
   }
   const auto lock = read_lock(program);
   py::list copies;
-  for (size_t v = first; v < first + count; ++v) copies.append(copy_of(all[v], program.weights()[v]));
+  for (size_t v = first; v < first + count; ++v) copies.append(copy_of(program.device(), all[v], program.weights()[v]));
   return copies;
 }
 
 void write_variables(Program& program, const py::sequence& values, size_t first) {
-  const auto& all = program.parameters().variables;
+  const auto& all = program.variables().all;
   const size_t begin = std::min(first, all.size()), end = std::min(begin + values.size(), all.size());
   const auto at = [&](size_t v) { return all.begin() + static_cast<std::ptrdiff_t>(v); };
   const auto sources = to_arrays({at(begin), at(end)}, values);
   const Unlocked unlocked;
   const auto lock = program.write_lock();
   for (size_t v = 0; v < sources.size(); ++v) {
-    const Variable& variable = program.parameters().variables[first + v];
-    pack_panels(sources[v].data(), variable.columns, variable.rows, variable.columns, program.weights()[first + v]);
+    program.device().upload(all[first + v], sources[v].data(), program.weights()[first + v]);
   }
 }
 
@@ -66,26 +62,49 @@ std::vector<Loan> to_loans(const py::sequence& given) {
   return loans;
 }
 
-std::shared_ptr<Program> make_program(int64_t input_size, const py::sequence& layers, int64_t output_rows,
-                                      const py::sequence& loans) {
+std::shared_ptr<Program> make_program(const py::object& input_size, const py::sequence& layers, int64_t output_rows,
+                                      const py::sequence& loans, const py::sequence& outputs) {
   std::vector<py::object> hosts;
   for (const py::handle layer : layers) hosts.push_back(py::cast<py::dict>(layer).attr("get")("host"));
-  return std::make_shared<HostedProgram>(to_model(input_size, layers, output_rows), to_loans(loans), std::move(hosts));
+  return std::make_shared<HostedProgram>(cpu_device(), to_model(input_size, layers, output_rows, outputs),
+                                         to_loans(loans), std::move(hosts));
 }
 
-void configure(Program& program, const py::dict& loss, const py::dict& optimizer, const py::sequence& metrics,
-               bool host_metrics) {
-  TrainingSpec training;
-  training.loss = to_loss(loss);
-  if (training.loss.masked && masked_rows(program.model()) != program.model().output_groups) {
-    fail("a loss can be 'masked' where a mask is about the rows of outputs");
+/// One loss for each output: a mapping, or a sequence of them.
+std::vector<LossSpec> to_losses(const py::object& loss, const graph::Model& model) {
+  std::vector<LossSpec> losses;
+  if (py::isinstance<py::dict>(loss)) {
+    losses.push_back(to_loss(py::cast<py::dict>(loss)));
+  } else {
+    for (const py::handle each : py::cast<py::sequence>(loss)) losses.push_back(to_loss(py::cast<py::dict>(each)));
   }
+  const size_t outputs = model.spec().outputs.size();
+  if (losses.size() != outputs) {
+    fail("there must be a loss for each of " + std::to_string(outputs) + " outputs, got " +
+         std::to_string(losses.size()));
+  }
+  for (size_t i = 0; i < outputs; ++i) {
+    if (losses[i].masked && model.masked_rows(i) != model.spec().outputs[i].groups) {
+      fail("a loss can be 'masked' where a mask is about the rows of outputs");
+    }
+  }
+  return losses;
+}
+
+void configure(Program& program, const py::object& loss, const py::dict& optimizer, const py::sequence& metrics,
+               bool host_metrics) {
+  const graph::Model& model = program.model();
+  TrainingSpec training;
+  training.losses = to_losses(loss, model);
   training.optimizer = to_optimizer(optimizer);
-  require_variables(training.optimizer, program.parameters().variables.size());
+  require_variables(training.optimizer, program.variables().all.size());
   training.host_metrics = host_metrics;
-  for (const py::handle metric : metrics) {
-    training.metrics.push_back(to_metric(py::cast<py::dict>(metric)));
-    require_suitable(training.metrics.back(), program.output_width(), training.loss.target);
+  for (const py::handle each : metrics) {
+    training.metrics.push_back(to_metric(py::cast<py::dict>(each)));
+    const MetricSpec& metric = training.metrics.back();
+    const auto output = static_cast<size_t>(metric.output);
+    if (output >= training.losses.size()) fail("a metric must look at an output of the model");
+    require_suitable(metric, model.output_width(output), training.losses[output].target);
   }
   const Unlocked unlocked;
   program.configure(std::move(training));
@@ -94,41 +113,41 @@ void configure(Program& program, const py::dict& loss, const py::dict& optimizer
 py::object begin(const std::shared_ptr<Program>& program, const std::string& mode, const py::object& data,
                  int64_t batch_size, const std::string& shuffle, uint64_t seed, uint64_t stream) {
   static constexpr const char* kModes[] = {"train", "evaluate"};
-  static constexpr Plan::Mode kPlans[] = {Plan::Mode::kTrain, Plan::Mode::kEvaluate};
-  const Plan::Mode plan = kPlans[to_index(mode, kModes, 2, "mode")];
+  static constexpr graph::Mode kGraphs[] = {graph::Mode::kTrain, graph::Mode::kEvaluate};
+  const graph::Mode chosen = kGraphs[to_index(mode, kModes, 2, "mode")];
   const auto training = program->training();
   if (!training) throw py::value_error("compile the program before a run");
-  auto run = std::make_unique<Run>(program, training, plan);
+  auto run = std::make_unique<Run>(program, training, chosen);
   run->feed(data, batch_size, shuffle, seed, stream);
   return to_python(std::move(run));
 }
 
-/// Runs a prediction of the rows of `frame.data`; false where one of them is not finite.
-bool run_prediction(Program& program, Plan::Mode mode, Frame& frame) {
-  const Shares shares = share_out(program.model(), mode, frame.data.rows, [] { return cpu_executor().threads(); });
+/// Predicts the rows of the data set; returns false where one of them is not finite.
+bool run_prediction(Program& program, graph::Mode mode, RunArguments& arguments) {
+  Device& device = program.device();
+  const PredictionTeams division = device.divide_prediction(*program.graph(mode), arguments.data.rows);
   std::vector<std::shared_ptr<Workspace>> workspaces;
-  std::vector<float*> arenas;
-  for (int team = 0; team < shares.teams; ++team) {
-    workspaces.push_back(program.lease(mode, frame.data.is_compressed(), shares.batch_rows, shares.threads));
-    arenas.push_back(workspaces.back()->arena.data());
+  std::vector<float*> scratch;
+  for (int team = 0; team < division.teams; ++team) {
+    workspaces.push_back(program.lease(mode, arguments.data.is_compressed(), division.batch_rows, division.threads));
+    scratch.push_back(workspaces.back()->scratch.data());
   }
-  frame.model = &program.model();
-  frame.parameters = &program.parameters();
-  frame.weights = program.weights();
-  frame.executor_state = &workspaces.front()->executor_state;
-  if (asks_python(program.model(), true)) return predict_hosted(program, workspaces.front(), frame);
+  arguments.layout = &program.layout();
+  arguments.weights = program.weights();
+  arguments.device_state = &workspaces.front()->device_state;
+  if (program.model().asks_host(true)) return predict_with_host(program, workspaces.front(), arguments);
   const auto lock = program.lock_for(mode);
-  return cpu_executor().predict(*workspaces.front()->plan, frame, arenas);
+  return device.predict(*workspaces.front()->executable, arguments, scratch);
 }
 
 py::array_t<float> predict(Program& program, const py::object& x, const py::object& out, bool finite, bool training,
                            uint64_t seed) {
   const DatasetView rows = view_of(x);
-  if (rows.stride != program.model().input_size) {
+  if (rows.stride != program.model().input_size()) {
     throw py::value_error("rows of `x` have " + std::to_string(rows.stride) + " values, expected " +
-                          std::to_string(program.model().input_size));
+                          std::to_string(program.model().input_size()));
   }
-  const int64_t outputs = program.output_size();
+  const int64_t outputs = program.model().output_size();
   py::array_t<float> result;
   if (out.is_none()) {
     result = py::array_t<float>({rows.rows, outputs});
@@ -141,18 +160,30 @@ py::array_t<float> predict(Program& program, const py::object& x, const py::obje
                             std::to_string(outputs) + ")");
     }
   }
-  Frame frame;
-  frame.data = rows;
-  frame.output = result.mutable_data();
-  frame.finite = finite && !rows.is_compressed();  // whose numbers are checked by whoever made them
-  frame.first_iteration = static_cast<int64_t>(seed);
+  RunArguments arguments;
+  arguments.data = rows;
+  arguments.output = result.mutable_data();
+  arguments.finite = finite && !rows.is_compressed();  // whose numbers are checked by whoever made them
+  arguments.first_iteration = static_cast<int64_t>(seed);
   bool good;
   {
     const Unlocked unlocked;
-    good = run_prediction(program, training ? Plan::Mode::kSample : Plan::Mode::kPredict, frame);
+    good = run_prediction(program, training ? graph::Mode::kSample : graph::Mode::kPredict, arguments);
   }
   if (!good) throw NotFinite("`x` holds a number that is not finite or too large for float32");
   return result;
+}
+
+/// The graph of a batch and its schedule on this machine, for people.
+py::tuple to_text(Program& program, const std::string& mode, int64_t batch_size, int threads) {
+  static constexpr const char* kModes[] = {"train", "evaluate", "predict"};
+  static constexpr graph::Mode kGraphs[] = {graph::Mode::kTrain, graph::Mode::kEvaluate, graph::Mode::kPredict};
+  const graph::Mode chosen = kGraphs[to_index(mode, kModes, 3, "mode")];
+  if (!graph::predicts(chosen) && !program.training()) throw py::value_error("compile the program before its training");
+  const auto graph = program.graph(chosen);
+  const int available = threads > 0 ? threads : program.device().threads();
+  return py::make_tuple(graph::to_text(*graph),
+                        program.device().compile(graph, {false, batch_size, available})->to_text());
 }
 
 }  // namespace
@@ -161,13 +192,13 @@ void register_program(py::module_& m) {
   py::register_exception<NotFinite>(m, "NotFiniteError", PyExc_ValueError);
   py::class_<Program, std::shared_ptr<Program>> type(m, "Program");
   def_init(type, &make_program, py::arg("input_size"), py::arg("layers"), py::arg("output_rows") = 1,
-           py::arg("loans") = py::tuple());
-  type.def_property_readonly("variables",
-                             [](Program& p) { return read_variables(p, 0, p.parameters().variables.size()); })
-      .def_property_readonly("weight_count", [](const Program& p) { return p.parameters().size; })
+           py::arg("loans") = py::tuple(), py::arg("outputs") = py::tuple());
+  type.def_property_readonly("variables", [](Program& p) { return read_variables(p, 0, p.variables().all.size()); })
+      .def_property_readonly("weight_count", [](const Program& p) { return p.layout().total; })
       .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))
-      .def_property_readonly("output_size", &Program::output_size)
-      .def_property_readonly("output_width", &Program::output_width)
+      .def_property_readonly("output_size", [](const Program& p) { return p.model().output_size(); })
+      .def_property_readonly("output_width", [](const Program& p) { return p.model().output_width(0); })
+      .def("to_text", &to_text, py::arg("mode"), py::arg("batch_size"), py::arg("threads"))
       .def_property("iterations", &Program::iterations, &set_iterations)
       .def("write_variables", &write_variables, py::arg("values"), py::arg("first") = 0)
       .def("compile", &configure, py::arg("loss"), py::arg("optimizer"), py::arg("metrics"),

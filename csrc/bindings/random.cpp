@@ -1,4 +1,4 @@
-#include "plan/random.h"
+#include "runtime/random.h"
 
 #include "bindings/convert.h"
 #include "bindings/gil.h"

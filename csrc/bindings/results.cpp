@@ -14,7 +14,7 @@
 #include "cpu/denormals.h"
 #include "cpu/dispatch.h"
 #include "cpu/metrics.h"
-#include "plan/arena.h"
+#include "runtime/arena.h"
 
 namespace engine::bindings {
 namespace {
@@ -132,6 +132,7 @@ LossSpec to_loss(const py::dict& loss) {
 
 MetricSpec to_metric(const py::dict& metric) {
   MetricSpec spec;
+  spec.output = get<int>(metric, "output", 0);
   spec.weighted = get<bool>(metric, "weighted", false);
   spec.masked = get<bool>(metric, "masked", false);
   spec.threshold = get<float>(metric, "threshold", 0.5f);

@@ -7,15 +7,13 @@
 #include <stdexcept>
 #include <utility>
 
-#include "bindings/custom.h"
 #include "bindings/gil.h"
-#include "bindings/host.h"
+#include "bindings/host_steps.h"
 #include "bindings/instances.h"
 #include "bindings/register.h"
 #include "bindings/totals.h"
-#include "bindings/views.h"
-#include "cpu/executor.h"
-#include "plan/random.h"
+#include "cpu/device.h"
+#include "runtime/random.h"
 
 namespace engine::bindings {
 namespace {
@@ -41,8 +39,10 @@ class Turn {
 
 /// Whether 0 and 1 as targets mean something else to the loss or to a metric.
 bool reads_signs(const TrainingSpec& training) {
-  return reads_signs(training.loss.kind) || std::any_of(training.metrics.begin(), training.metrics.end(),
-                                                        [](const auto& m) { return reads_signs(m.loss.kind); });
+  return std::any_of(training.losses.begin(), training.losses.end(),
+                     [](const LossSpec& loss) { return reads_signs(loss.kind); }) ||
+         std::any_of(training.metrics.begin(), training.metrics.end(),
+                     [](const MetricSpec& metric) { return reads_signs(metric.loss.kind); });
 }
 
 /// Rows in the order of a pass, keyed by (seed, stream); empty for the order they lie in.
@@ -63,96 +63,116 @@ std::vector<int32_t> make_order(const std::string& shuffle, int64_t rows, int64_
   return within;
 }
 
-/// Weights of samples, given to each of their rows of outputs; empty where they needn't be.
-std::vector<float> spread_weights(const Dataset& dataset, int64_t groups) {
-  const DatasetView& view = dataset.view();
+/// The weights of samples, copied for each of their rows of outputs; empty where that is not necessary.
+std::vector<float> spread_weights(const TargetView& target, int64_t rows, int64_t given, int64_t groups) {
   std::vector<float> weights;
-  if (!view.sample_weight || dataset.weights() == groups) return weights;
-  weights.reserve(static_cast<size_t>(view.rows * groups));
-  for (int64_t b = 0; b < view.rows; ++b) {
-    weights.insert(weights.end(), static_cast<size_t>(groups), view.sample_weight[b]);
+  if (!target.sample_weight || given == groups) return weights;
+  weights.reserve(static_cast<size_t>(rows * groups));
+  for (int64_t b = 0; b < rows; ++b) {
+    weights.insert(weights.end(), static_cast<size_t>(groups), target.sample_weight[b]);
   }
   return weights;
 }
 
-void require_fitting(const Program& program, const TrainingSpec& training, const Dataset& dataset) {
+void require_fitting(const graph::Model& model, const TrainingSpec& training, const Dataset& dataset) {
   const DatasetView& view = dataset.view();
-  if (view.stride != program.model().input_size) {
+  if (view.stride != model.input_size()) {
     throw py::value_error("rows of `x` have " + std::to_string(view.stride) + " values, expected " +
-                          std::to_string(program.model().input_size));
+                          std::to_string(model.input_size()));
   }
-  const bool sparse = training.loss.target == Target::kSparse;
-  const int64_t groups = program.model().output_groups;
-  const std::string each = groups == 1 ? "" : std::to_string(groups) + " by sample, ";
-  if (sparse ? dataset.labels() != groups : dataset.outputs() != program.output_size()) {
-    throw py::value_error(sparse ? "`y` must be int32 class indices, " + each + "for this loss"
-                                 : "`y` must be float32 (n, " + std::to_string(program.output_size()) +
-                                       ") for this loss and model");
+  if (view.is_compressed() && model.spec().input_sizes.size() > 1) {
+    throw py::value_error("a model with several inputs takes arrays, no compressed rows");
   }
-  if (dataset.weights() != 1 && dataset.weights() != groups) {
-    throw py::value_error("`sample_weight` must hold 1 or " + std::to_string(groups) + " numbers by sample, got " +
-                          std::to_string(dataset.weights()));
+  const size_t outputs = model.spec().outputs.size();
+  if (dataset.sizes().size() != outputs) {
+    throw py::value_error("`y` must have an entry for each of " + std::to_string(outputs) + " outputs");
+  }
+  for (size_t i = 0; i < outputs; ++i) {
+    const Dataset::Sizes& sizes = dataset.sizes()[i];
+    const bool sparse = training.losses[i].target == Target::kSparse;
+    const int64_t groups = model.spec().outputs[i].groups;
+    const std::string each = groups == 1 ? "" : std::to_string(groups) + " by sample, ";
+    if (sparse ? sizes.labels != groups : sizes.outputs != model.output_size(i)) {
+      throw py::value_error(sparse ? "`y` must be int32 class indices, " + each + "for this loss"
+                                   : "`y` must be float32 (n, " + std::to_string(model.output_size(i)) +
+                                         ") for this loss and model");
+    }
+    if (sizes.weights != 1 && sizes.weights != groups) {
+      throw py::value_error("`sample_weight` must hold 1 or " + std::to_string(groups) + " numbers by sample, got " +
+                            std::to_string(sizes.weights));
+    }
   }
 }
 
 }  // namespace
 
-Run::Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, Plan::Mode mode)
+Run::Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, graph::Mode mode)
     : program_(std::move(program)),
       training_(std::move(training)),
       mode_(mode),
-      totals_(no_totals(*training_, program_->output_width())) {}
+      totals_(no_totals(*training_, program_->model())) {}
 
 void Run::feed(const py::object& dataset, int64_t batch_size, const std::string& shuffle, uint64_t seed,
                uint64_t stream) {
   const Turn turn(busy_);
   const auto& data = dataset.cast<const Dataset&>();
-  require_fitting(*program_, *training_, data);
+  const graph::Model& model = program_->model();
+  require_fitting(model, *training_, data);
   if (batch_size < 1) throw py::value_error("`batch_size` must be at least 1, got " + std::to_string(batch_size));
   batch_size = std::min(batch_size, data.view().rows);
   std::vector<int32_t> order = make_order(shuffle, data.view().rows, batch_size, seed, stream);
-  std::vector<float> weights = spread_weights(data, program_->model().output_groups);
+  std::vector<std::vector<float>> row_weights;
+  for (size_t i = 0; i < data.sizes().size(); ++i) {
+    row_weights.push_back(spread_weights(data.view().targets[i], data.view().rows, data.sizes()[i].weights,
+                                         model.spec().outputs[i].groups));
+  }
   auto workspace = workspace_;
   const bool compressed = data.view().is_compressed();
-  if (!workspace || workspace->plan->max_rows < batch_size || workspace->plan->compressed != compressed) {
-    workspace = program_->lease(mode_, compressed, batch_size, cpu_executor().threads());
+  if (!workspace || workspace->executable->max_rows() < batch_size ||
+      workspace->executable->compressed() != compressed) {
+    workspace = program_->lease(mode_, compressed, batch_size, program_->device().threads());
   }
-  const Step& gather = workspace->plan->steps.front();
-  auto sparse = mode_ == Plan::Mode::kTrain && gather.nonzeros >= 0 ? data.sparse_rows(gather.scale) : nullptr;
-  reserve_scores(*training_, data.view().rows * program_->output_size(), totals_);
-  const bool binary = reads_signs(*training_) && data.binary();
+  const auto scale = workspace->executable->sparse_scale();
+  auto sparse = mode_ == graph::Mode::kTrain && scale ? data.sparse_rows(*scale) : nullptr;
+  reserve_scores(*training_, model, data.view().rows, totals_);
+  std::vector<bool> binary;
+  for (size_t i = 0; i < data.sizes().size(); ++i) binary.push_back(reads_signs(*training_) && data.binary(i));
   // From here on nothing fails, so that what belongs to one data set is never read with another.
   dataset_ = dataset;
   data_ = data.view();
-  data_.binary = binary;
   batch_size_ = batch_size;
   order_ = std::move(order);
-  weights_ = std::move(weights);
-  if (!weights_.empty()) data_.sample_weight = weights_.data();
+  row_weights_ = std::move(row_weights);
+  weights_are_spread_.assign(row_weights_.size(), false);
+  for (size_t i = 0; i < row_weights_.size(); ++i) {
+    data_.targets[i].binary = binary[i];
+    weights_are_spread_[i] = !row_weights_[i].empty();
+    if (weights_are_spread_[i]) data_.targets[i].sample_weight = row_weights_[i].data();
+  }
   workspace_ = std::move(workspace);
   sparse_ = std::move(sparse);
 }
 
-void Run::reset_totals() { resume_totals(no_totals(*training_, program_->output_width())); }
+void Run::reset_totals() { resume_totals(no_totals(*training_, program_->model())); }
 
 void Run::resume_totals(Totals totals) {
   const Turn turn(busy_);
-  require_states(*training_, program_->output_width(), totals);
+  require_states(*training_, program_->model(), totals);
   totals_ = std::move(totals);
-  reserve_scores(*training_, data_.rows * program_->output_size(), totals_);
+  reserve_scores(*training_, program_->model(), data_.rows, totals_);
 }
 
 void Run::advance(int64_t begin, int64_t end, const py::object& learning_rates, const py::object& poll,
                   const py::object& host) {
   const Turn turn(busy_);
-  const Plan& plan = *workspace_->plan;
+  const Executable& executable = *workspace_->executable;
   if (begin < 0 || begin > end || end > batches()) {
     throw py::value_error("batches [" + std::to_string(begin) + ", " + std::to_string(end) + ") do not lie in [0, " +
                           std::to_string(batches()) + ")");
   }
   const double* rates = nullptr;
   py::array_t<double, kReadable | py::array::forcecast> rate_array;
-  if (plan.mode == Plan::Mode::kTrain) {
+  if (executable.mode() == graph::Mode::kTrain) {
     if (!learning_rates.is_none()) rate_array = learning_rates;
     if (rate_array.size() != end - begin) {
       throw py::value_error("training needs one learning rate per batch: " + std::to_string(end - begin) + ", got " +
@@ -160,7 +180,7 @@ void Run::advance(int64_t begin, int64_t end, const py::object& learning_rates, 
     }
     rates = rate_array.data();
   }
-  const auto steps = static_cast<int64_t>(plan.steps.size());
+  const int64_t steps = executable.steps();
   const auto now = [] { return std::chrono::steady_clock::now(); };
   Time deadline = now() + kStretch;
   for (int64_t cursor = begin * steps; cursor < end * steps;) {
@@ -174,87 +194,51 @@ void Run::advance(int64_t begin, int64_t end, const py::object& learning_rates, 
       if (!poll.is_none()) ask(poll, py::int_(cursor / steps));
       deadline = now() + kStretch;
     }
-    const Step& step = plan.steps[static_cast<size_t>(cursor % steps)];
-    if (!is_host(step.kind)) continue;
-    if (step.kind == Step::Kind::kHost) {
-      call_host(step, host, cursor / steps);
-    } else {
-      const int64_t first = cursor / steps * batch_size_;
-      call_layer(*program_, workspace_, step, std::min(batch_size_, data_.rows - first));
-    }
+    const graph::HostOperation* const step = executable.host_operation(cursor % steps);
+    if (!step) continue;
+    do_step(*step, host, cursor / steps);
     ++cursor;
   }
 }
 
 int64_t Run::stretch(int64_t cursor, int64_t end, const double* learning_rates, Time deadline) {
-  const Plan& plan = *workspace_->plan;
-  const auto steps = static_cast<int64_t>(plan.steps.size());
-  const auto lock = program_->lock_for(plan.mode);
+  const Executable& executable = *workspace_->executable;
+  const int64_t steps = executable.steps();
+  const auto lock = program_->lock_for(executable.mode());
   if (training_ != program_->training() || training_ != workspace_->training) {
     throw py::value_error("the program was compiled again after this run began; begin a new one");
   }
-  Frame frame;
-  frame.model = &program_->model();
-  frame.parameters = &program_->parameters();
-  frame.training = training_.get();
-  frame.weights = program_->weights();
-  for (int s = 0; s < kMaxSlots; ++s) frame.slots[s] = program_->slots(s);
-  frame.accumulated = program_->accumulated();
-  frame.averages = program_->averages();
-  frame.arena = workspace_->arena.data();
-  frame.data = data_;
-  frame.sparse = sparse_.get();
-  frame.order = order_.empty() ? nullptr : order_.data();
-  frame.batch_size = batch_size_;
-  frame.learning_rates = learning_rates;
-  frame.first_batch = cursor / steps;
-  frame.first_iteration = program_->iterations() + 1;
-  frame.totals = &totals_;
-  frame.executor_state = &workspace_->executor_state;
-  const int64_t reached = cpu_executor().run(
-      plan, frame, cursor, end, [&] { return !program_->awaited() && std::chrono::steady_clock::now() < deadline; });
-  if (plan.mode == Plan::Mode::kTrain) {
+  RunArguments arguments;
+  arguments.training = training_.get();
+  arguments.layout = &program_->layout();
+  arguments.weights = program_->weights();
+  for (int s = 0; s < kMaxSlots; ++s) arguments.slots[s] = program_->slots(s);
+  arguments.accumulated = program_->accumulated();
+  arguments.averages = program_->averages();
+  arguments.scratch = workspace_->scratch.data();
+  arguments.data = data_;
+  arguments.sparse = sparse_.get();
+  arguments.order = order_.empty() ? nullptr : order_.data();
+  arguments.batch_size = batch_size_;
+  arguments.learning_rates = learning_rates;
+  arguments.first_batch = cursor / steps;
+  arguments.first_iteration = program_->iterations() + 1;
+  arguments.totals = &totals_;
+  arguments.device_state = &workspace_->device_state;
+  const int64_t reached = program_->device().run(executable, arguments, cursor, end, [&] {
+    return !program_->awaited() && std::chrono::steady_clock::now() < deadline;
+  });
+  if (executable.mode() == graph::Mode::kTrain) {
     program_->set_iterations(program_->iterations() + reached / steps - cursor / steps);
   }
   return reached;
 }
 
-void Run::call_host(const Step& step, const py::object& host, int64_t batch) {
-  if (host.is_none()) throw py::value_error("this plan has a host step: pass `host`");
-  const Plan& plan = *workspace_->plan;
-  if (step.kernel >= 0) return call_weights_host(*program_, *workspace_, step, host);
-  const int64_t first = batch * batch_size_, rows = std::min(batch_size_, data_.rows - first);
-  const BatchViews views(workspace_, rows);
-  const int64_t groups = program_->model().output_groups, count = rows * groups, outputs = program_->output_width();
-  const Targets targets{data_.labels, data_.dense, order_.empty() ? nullptr : order_.data(), first, groups};
-  py::array_t<int32_t> indices(rows), labels(data_.labels ? count : 0);
-  // Those given for whole samples are given back so.
-  const bool by_row = data_.sample_weight && weights_.empty();
-  py::array_t<float> weights(by_row ? count : rows), dense({data_.dense ? count : 0, outputs});
-  for (int64_t b = 0; b < count; ++b) {
-    const int64_t row = targets.row(b);
-    const bool begins = b % groups == 0;
-    if (begins) indices.mutable_at(b / groups) = static_cast<int32_t>(row / groups);
-    if (by_row || begins) {
-      weights.mutable_at(by_row ? b : b / groups) = data_.sample_weight ? data_.sample_weight[row] : 1.0f;
-    }
-    if (data_.labels) labels.mutable_at(b) = data_.labels[row];
-    if (data_.dense) std::copy_n(data_.dense + row * outputs, outputs, dense.mutable_data(b, 0));
-  }
-  py::dict batch_views;
-  batch_views["training"] = plan.mode == Plan::Mode::kTrain;
-  batch_views["y_true"] = data_.labels ? py::object(labels) : py::object(dense);
-  batch_views["y_pred"] = views.matrix(plan.y_pred);
-  const bool loss = step.losses >= 0;
-  batch_views["step"] = loss ? "loss" : "metrics";
-  if (loss) {
-    batch_views["gradient"] = views.matrix(plan.gradient);
-    batch_views["losses"] = views.vector(plan.losses, count);
-  }
-  batch_views["indices"] = indices;
-  batch_views["sample_weight"] = weights;
-  batch_views["mask"] = plan.counted < 0 ? py::object(py::none()) : views.matrix(plan.counted);
-  ask(host, batch_views);
+void Run::do_step(const graph::HostOperation& step, const py::object& host, int64_t batch) {
+  const int64_t first = batch * batch_size_;
+  do_host_step(*program_, workspace_, step, host,
+               {&data_, &weights_are_spread_, order_.empty() ? nullptr : order_.data(), first,
+                std::min(batch_size_, data_.rows - first)});
 }
 
 void register_run(py::module_& m) {

@@ -7,14 +7,14 @@
 #include <vector>
 
 #include "bindings/dataset.h"
-#include "plan/fork.h"
-#include "plan/program.h"
+#include "runtime/fork.h"
+#include "runtime/program.h"
 
 namespace engine::bindings {
 
 class Run {
  public:
-  Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, Plan::Mode mode);
+  Run(std::shared_ptr<Program> program, std::shared_ptr<const TrainingSpec> training, graph::Mode mode);
 
   /// Goes on with another data set, or another order of the same: batches count from 0 again, totals add up.
   void feed(const py::object& dataset, int64_t batch_size, const std::string& shuffle, uint64_t seed, uint64_t stream);
@@ -31,16 +31,18 @@ class Run {
   using Time = std::chrono::steady_clock::time_point;
   /// Runs until `end`, a host step, the deadline, or somebody waits for the weights. No GIL is held.
   int64_t stretch(int64_t cursor, int64_t end, const double* learning_rates, Time deadline);
-  /// Calls `host` with one of the steps of `python/engine/_base/host_steps.py` that belong to a run.
-  void call_host(const Step& step, const py::object& host, int64_t batch);
+  /// Calls `host` with one of the steps of `python/engine/_base/host_steps.py`.
+  void do_step(const graph::HostOperation& step, const py::object& host, int64_t batch);
 
   std::shared_ptr<Program> program_;
   std::shared_ptr<const TrainingSpec> training_;
-  Plan::Mode mode_;
+  graph::Mode mode_;
   std::shared_ptr<Workspace> workspace_;
   py::object dataset_;
   DatasetView data_;
-  std::vector<float> weights_;  // spread over rows of outputs; empty where they needn't be
+  /// By output: weights of samples, copied for each of their rows; empty where that is not necessary.
+  std::vector<std::vector<float>> row_weights_;
+  std::vector<bool> weights_are_spread_;  // by output: whether they had to be
   std::shared_ptr<const SparseRows> sparse_;
   int64_t batch_size_ = 1;
   std::vector<int32_t> order_;

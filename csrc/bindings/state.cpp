@@ -3,7 +3,6 @@
 #include <pybind11/stl.h>
 
 #include "bindings/gil.h"
-#include "plan/panels.h"
 
 namespace engine::bindings {
 namespace {
@@ -43,17 +42,18 @@ void scale(py::array_t<float>& array, double factor) {
   for (int64_t i = 0; i < array.size(); ++i) values[i] = static_cast<float>(static_cast<double>(values[i]) * factor);
 }
 
-py::array_t<float> scaled_copy(const Variable& variable, const State& state) {
-  py::array_t<float> copy = copy_of(variable, state.data + variable.offset);
+py::array_t<float> scaled_copy(const Program& program, size_t v, const State& state) {
+  py::array_t<float> copy =
+      copy_of(program.device(), program.variables().all[v], state.data + program.layout().offsets[v]);
   if (state.scale != 1.0) scale(copy, state.scale);
   return copy;
 }
 
 }  // namespace
 
-py::array_t<float> copy_of(const Variable& variable, const float* data) {
+py::array_t<float> copy_of(const Device& device, const Variable& variable, const float* memory) {
   py::array_t<float> copy(variable.shape);
-  unpack_panels(data, variable.rows, variable.columns, copy.mutable_data());
+  device.download(variable, memory, copy.mutable_data());
   return copy;
 }
 
@@ -81,11 +81,12 @@ std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_ar
   return sources;
 }
 
-std::vector<Variable> chosen(const Program& program, std::optional<size_t> index) {
-  const auto& all = program.parameters().variables;
-  if (!index) return all;
-  if (*index >= all.size()) throw py::index_error("there are " + std::to_string(all.size()) + " variables");
-  return {all[*index]};
+std::vector<size_t> chosen(const Program& program, std::optional<size_t> index) {
+  const size_t count = program.variables().all.size();
+  if (index && *index >= count) throw py::index_error("there are " + std::to_string(count) + " variables");
+  std::vector<size_t> numbers;
+  for (size_t v = index.value_or(0); v < (index ? *index + 1 : count); ++v) numbers.push_back(v);
+  return numbers;
 }
 
 void set_iterations(Program& program, int64_t n) {
@@ -100,13 +101,15 @@ py::list read_state(Program& program, const std::string& kind, int number, bool 
   const auto lock = read_lock(program);
   const State state = find_state(program, kind, number, raw);
   py::list copies;
-  for (const Variable& variable : chosen(program, index)) copies.append(scaled_copy(variable, state));
+  for (const size_t v : chosen(program, index)) copies.append(scaled_copy(program, v, state));
   return copies;
 }
 
 void write_state(Program& program, const std::string& kind, int number, const py::sequence& values, bool raw,
                  std::optional<size_t> index) {
-  const std::vector<Variable> targets = chosen(program, index);
+  const std::vector<size_t> numbers = chosen(program, index);
+  std::vector<Variable> targets;
+  for (const size_t v : numbers) targets.push_back(program.variables().all[v]);
   const auto sources = to_arrays(targets, values);
   std::vector<py::array_t<float>> scaled;
   // pybind11's own copies are null where memory ends.
@@ -116,10 +119,9 @@ void write_state(Program& program, const std::string& kind, int number, const py
     return program.write_lock();
   }();
   const State state = find_state(program, kind, number, raw);
-  for (size_t v = 0; v < scaled.size(); ++v) {
-    const Variable& variable = targets[v];
-    if (state.scale != 1.0) scale(scaled[v], 1.0 / state.scale);
-    pack_panels(scaled[v].data(), variable.columns, variable.rows, variable.columns, state.data + variable.offset);
+  for (size_t i = 0; i < scaled.size(); ++i) {
+    if (state.scale != 1.0) scale(scaled[i], 1.0 / state.scale);
+    program.device().upload(targets[i], scaled[i].data(), state.data + program.layout().offsets[numbers[i]]);
   }
 }
 

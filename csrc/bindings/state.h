@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "bindings/convert.h"
-#include "plan/program.h"
+#include "runtime/program.h"
 
 namespace engine::bindings {
 
-/// A contiguous copy of what is kept in panels from `data` on, in the shape that the user knows.
-py::array_t<float> copy_of(const Variable& variable, const float* data);
+/// A copy of what the device keeps for a variable at `memory`, in the shape that the user sees.
+py::array_t<float> copy_of(const Device& device, const Variable& variable, const float* memory);
 
 /// Takes the lock without the GIL.
 Hold read_lock(const Program& program);
@@ -21,8 +21,8 @@ Hold read_lock(const Program& program);
 std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_arrays(
     const std::vector<Variable>& targets, const py::sequence& values);
 
-/// All variables, or the one of that index; IndexError if there is none.
-std::vector<Variable> chosen(const Program& program, std::optional<size_t> index);
+/// The numbers of all variables, or the one number that is given; IndexError if there is no such variable.
+std::vector<size_t> chosen(const Program& program, std::optional<size_t> index);
 
 void set_iterations(Program& program, int64_t n);
 

@@ -7,17 +7,19 @@ BatchViews::BatchViews(const std::shared_ptr<Workspace>& workspace, int64_t rows
         delete static_cast<std::shared_ptr<Workspace>*>(p);
       }) {}
 
-py::array_t<float> BatchViews::matrix(int buffer) const {
-  const Buffer& shape = workspace_.plan->buffers[static_cast<size_t>(buffer)];
-  return view(workspace_.buffer(buffer), rows_ * shape.groups, shape.columns, shape.ld, owner_);
+py::array_t<float> BatchViews::matrix(graph::ValueId value) const {
+  const ValueView at = workspace_.view(value);
+  return view(at.data, rows_ * at.groups, at.columns, at.ld, owner_);
 }
 
-py::array_t<float> BatchViews::vector(int buffer, int64_t count) const {
-  return py::array_t<float>(count, workspace_.buffer(buffer), owner_);
+py::array_t<float> BatchViews::vector(graph::ValueId value, int64_t count) const {
+  return py::array_t<float>(count, workspace_.view(value).data, owner_);
 }
 
-py::array_t<float> BatchViews::gradient(const Variable& variable, int arena) const {
-  return py::array_t<float>(variable.shape, workspace_.buffer(arena) + variable.offset, owner_);
+py::array_t<float> BatchViews::gradient(graph::ValueId value) const {
+  const graph::Graph& graph = workspace_.executable->graph();
+  const Variable& variable = graph.variables()[graph.value(value).variable];
+  return py::array_t<float>(variable.shape, workspace_.view(value).data, owner_);
 }
 
 }  // namespace engine::bindings

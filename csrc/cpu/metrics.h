@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "graph/training_spec.h"
 #include "kernels/metric_table.h"
-#include "plan/spec.h"
 
 namespace engine {
 

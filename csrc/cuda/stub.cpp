@@ -1,7 +1,9 @@
 // Stands in for the CUDA room where it is not built (ENGINE_CUDA=OFF).
-#include "cuda/executor.h"
+#include "cuda/device.h"
 
 namespace engine {
+
+Device* cuda_device() { return nullptr; }
 
 std::string cuda_state() { return "not built: this version runs on the CPU"; }
 

@@ -200,4 +200,53 @@ struct OptimizerStep {
   const void* coefficients = nullptr;  // the constants of a fused optimizer, made once for all products; or null
 };
 
+/// Metrics that are the mean of one value per sample. Losses used as metrics run the kernels of losses.
+enum class Metric { kCategoricalAccuracy, kBinaryAccuracy, kTopKCategoricalAccuracy, kAccuracy };
+inline constexpr int kMetrics = 4;
+
+/// Metrics that are made from sums over all samples:
+/// - kThresholds: (columns or 1, 2, count + 1) weights of outputs by target, 0 or not, and by the thresholds below them
+/// - kFScore: (n, 3) weights of true positives, false positives, false negatives by class
+/// - kConfusion: (classes, classes) weights by true class and by predicted one
+/// - kMoments: (n, 4) of w t, w t^2, w (t - y)^2, w by output, and the number of outputs seen
+enum class Tally { kThresholds, kFScore, kConfusion, kMoments };
+inline constexpr int kTallies = 4;
+
+/// The factor that standardizes: 1 / sqrt(variance + epsilon), 1 / max(sqrt(variance), epsilon), or the inverse of the
+/// latter.
+enum class Spread { kVariance, kDeviation, kInverse };
+
+/// Batch renormalization keeps r within [rmin, rmax] and d within [-dmax, dmax].
+struct CorrectionLimits {
+  float rmin, rmax, dmax;
+};
+
+/// The rules of LearnedColumns: a gain and a shift, or the slope of negative inputs (PReLU).
+enum class Learned { kScaled, kLeaky };
+inline constexpr int kLearned = 2;
+
+/// A constrained norm becomes rate clip(norm, low, high) + (1 - rate) norm.
+struct NormLimits {
+  double low, high, rate;
+};
+
+/// What an image is continued by outside of its edges: a constant, its edge, its mirror image, or itself again.
+enum class Fill { kConstant, kNearest, kReflect, kWrap };
+
+/// How images are changed at random. Pairs of floats are ranges of uniform random numbers.
+struct ImageChanges {
+  int64_t height, width, channels;
+  float down[2], right[2];  // the shift, as a share of height and width
+  float turns[2];           // the rotation, in full turns, counterclockwise
+  float zoom[2][2];         // the zoom, as a share by which the visible part grows, by height and by width ...
+  bool zooms_alike;         // ... or both by the first
+  bool flips[2];            // whether half of the images are flipped top to bottom, and left to right
+  float alpha;              // the largest displacement before smoothing, in pixels
+  int64_t radius;           // of the filter that smooths displacements; -1: there are none
+  Fill fill;
+  float fill_value;
+  bool nearest;  // reads the nearest pixel; else interpolates between four
+  uint64_t seed;
+};
+
 }  // namespace engine

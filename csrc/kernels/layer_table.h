@@ -47,10 +47,6 @@ struct ColumnStatistics {
   Range rows, columns;
 };
 
-/// The factor that standardizes: 1 / sqrt(variance + epsilon), 1 / max(sqrt(variance), epsilon), or the inverse of the
-/// latter.
-enum class Spread { kVariance, kDeviation, kInverse };
-
 /// y = factor (x - mean), or with kInverse factor x + mean. Backward: x = dy and y = dx; `saved` = y, or null where
 /// mean and variance are constants; `counted` is the mask of the rows whose statistics they are.
 struct StandardizeColumns {
@@ -63,11 +59,6 @@ struct StandardizeColumns {
   float epsilon;
   Spread spread;
   Range rows, columns;
-};
-
-/// Batch renormalization keeps r within [rmin, rmax] and d within [-dmax, dmax].
-struct CorrectionLimits {
-  float rmin, rmax, dmax;
 };
 
 /// Variables of batch renormalization.
@@ -192,9 +183,6 @@ struct MaxRows {
   Range rows;
 };
 
-/// What an image is continued by outside of its edges: a constant, its edge, its mirror image, or itself again.
-enum class Fill { kConstant, kNearest, kReflect, kWrap };
-
 /// Pixels of the border that is copied around an image of n pixels: a square that rotates reaches out by 0.21 n.
 inline constexpr int64_t warp_margin(int64_t n) { return n / 4 > 8 ? n / 4 : 8; }
 inline constexpr int64_t warp_frame(int64_t height, int64_t width) {
@@ -226,32 +214,17 @@ inline constexpr int64_t warp_scratch(int64_t height, int64_t width, int64_t cha
   return image + kLane + (displaces ? warp_fields(height, width) + warp_noise(height, width) + between : 0);
 }
 
-/// y (rows, height * width * channels) = the images x, augmented. Pairs of floats are ranges of uniform random numbers.
-struct Warp {
+/// y (rows, height * width * channels) = the images x, changed
+struct Warp : ImageChanges {
   const float* x;
   float* y;
   int64_t ld;
-  float* scratch;  // (warp_scratch,)
-  int64_t height, width, channels;
-  float down[2], right[2];  // the shift, as a share of height and width
-  float turns[2];           // the rotation, in full turns, counterclockwise
-  float zoom[2][2];         // the zoom, as a share by which the visible part grows, by height and by width ...
-  bool zooms_alike;         // ... or both by the first
-  bool flips[2];            // whether half of the images are flipped top to bottom, and left to right
-  float alpha;              // the largest displacement before smoothing, in pixels
-  int64_t radius;           // of the filter that smooths displacements; -1: there are none
-  const int32_t* taps;      // [d]: the filter's tap at distance d in the lower 16 bits, at d - 1 in the upper
-  Fill fill;
-  float fill_value;
-  bool nearest;  // reads the nearest pixel; else interpolates between four
-  uint64_t seed, step;
+  float* scratch;       // (warp_scratch,)
+  const int32_t* taps;  // [d]: the filter's tap at distance d in the lower 16 bits, at d - 1 in the upper
+  uint64_t step;
   int64_t first;  // number of the first image in the counters
   Range rows;
 };
-
-/// The rules of LearnedColumns: a gain and a shift, or the slope of negative inputs (PReLU).
-enum class Learned { kScaled, kLeaky };
-inline constexpr int kLearned = 2;
 
 struct LayerTable {
   void (*take)(const Take&);

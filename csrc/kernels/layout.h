@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "formulas/summation.h"
+
 namespace engine {
 
 /// Rows of every buffer are padded to whole cache lines, so that no kernel needs a masked store. Pads may hold
@@ -11,11 +13,6 @@ inline constexpr int64_t kLane = 16;
 /// Pieces of `size` that cover n; the last may be smaller.
 inline constexpr int64_t divide_up(int64_t n, int64_t size) { return (n + size - 1) / size; }
 inline constexpr int64_t round_up(int64_t n, int64_t multiple) { return divide_up(n, multiple) * multiple; }
-
-/// A product with at most kLane columns sums its terms in slices of kSlice, which are added in pairs (slices.h): part
-/// of the numerical contract. Slices are the units of one cache line, so that whoever has some has whole slices.
-inline constexpr int64_t kSlice = kLane;
-inline constexpr bool sums_in_slices(int64_t columns) { return columns <= kLane; }
 
 /// Gradients by the input transpose the kernel where it is narrow or the batch has so few rows, else dz. With vectors
 /// along a batch of 8 rows half of their lanes would be pads.

@@ -44,11 +44,6 @@ struct WeightStep {
   float scale, limit;
 };
 
-/// A constrained norm becomes rate clip(norm, low, high) + (1 - rate) norm.
-struct NormLimits {
-  double low, high, rate;
-};
-
 /// Scales the rows of a matrix in panels so that the norm of each row, or of the whole matrix, keeps the limits.
 struct RowNorms {
   float* weights;  // (rows, n) in panels

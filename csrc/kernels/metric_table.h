@@ -7,18 +7,6 @@
 
 namespace engine {
 
-/// Metrics that are the mean of one value per sample. Losses used as metrics run the kernels of losses.
-enum class Metric { kCategoricalAccuracy, kBinaryAccuracy, kTopKCategoricalAccuracy, kAccuracy };
-inline constexpr int kMetrics = 4;
-
-/// Metrics that are made from sums over all samples:
-/// - kThresholds: (columns or 1, 2, count + 1) weights of outputs by target, 0 or not, and by the thresholds below them
-/// - kFScore: (n, 3) weights of true positives, false positives, false negatives by class
-/// - kConfusion: (classes, classes) weights by true class and by predicted one
-/// - kMoments: (n, 4) of w t, w t^2, w (t - y)^2, w by output, and the number of outputs seen
-enum class Tally { kThresholds, kFScore, kConfusion, kMoments };
-inline constexpr int kTallies = 4;
-
 struct MetricRows {
   const float* y_pred;
   int64_t ld, n;

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <vector>
 
-#include "plan/arena.h"
-#include "plan/panels.h"
+#include "cpu/panels.h"
+#include "runtime/arena.h"
 
 namespace engine::test {
 

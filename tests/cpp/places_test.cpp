@@ -1,12 +1,14 @@
-// Looks where panels of kernels and buffers of plans lie: none on another one's place, and what two threads write
+// Looks where panels of kernels and values of schedules lie: none on another one's place, and what two threads write
 // apart.
 #include <algorithm>
 #include <stdexcept>
 #include <vector>
 
 #include "check.h"
+#include "cpu/device.h"
+#include "cpu/schedule.h"
+#include "graph/build.h"
 #include "models.h"
-#include "plan/plan.h"
 
 namespace engine::test {
 namespace {
@@ -47,64 +49,64 @@ bool check_panels() {
          check(whole, "a row's columns follow each other");
 }
 
-ModelSpec network() {
-  ModelSpec model;
-  model.input_size = 784;
-  model.layers = {dense(512, Activation::kGelu), dense(128, Activation::kRelu), dense(10, Activation::kSoftmax)};
-  return model;
+graph::Model network() {
+  return graph::Model(chain(784, {dense(512, "gelu"), dense(128, "relu"), dense(10, "softmax")}));
 }
 
-bool check_buffers() {
-  const ModelSpec model = network();
-  const Parameters parameters = lay_out(model);
+std::shared_ptr<const Executable> schedule(graph::Mode mode, int64_t rows, int threads) {
+  return cpu_device().compile(graph::build_graph(network(), classification(), mode), {false, rows, threads});
+}
+
+bool check_values() {
   bool disjoint = true, within = true, apart = true, copies = true;
-  for (const Plan::Mode mode : {Plan::Mode::kTrain, Plan::Mode::kEvaluate, Plan::Mode::kPredict}) {
+  for (const graph::Mode mode : {graph::Mode::kTrain, graph::Mode::kEvaluate, graph::Mode::kPredict}) {
     for (const int threads : {1, 2, 3, 8}) {
       for (const int64_t rows : {1, 32, 512}) {
-        const Plan plan = compile(model, parameters, classification(), mode, false, rows, threads);
-        constexpr int kEverybody = -1;
+        const auto executable = schedule(mode, rows, threads);
+        const auto& plan = static_cast<const Schedule&>(*executable);
+        constexpr int kEveryThread = -1;
         std::vector<Block> blocks;
-        for (const Buffer& buffer : plan.buffers) {
-          const int64_t floats = buffer.rows * buffer.ld;
-          for (int thread = 0; thread < (buffer.copied ? plan.threads : 1); ++thread) {
-            const int64_t begin = buffer.offset + thread * plan.copy_stride;
-            blocks.push_back({buffer.copied ? thread : kEverybody, begin, begin + floats});
-            within = within && begin >= 0 && begin + floats <= plan.arena_size;
+        bool has_copies = false;
+        for (ValueId id = 0; id < plan.value_count(); ++id) {
+          const Placement& place = plan.placement(id);
+          if (!place.in_scratch || place.storage != id) continue;
+          const int64_t floats = place.rows * place.ld;
+          has_copies = has_copies || (place.copied && place.rows > 1);
+          for (int thread = 0; thread < (place.copied ? plan.threads() : 1); ++thread) {
+            const int64_t begin = place.offset + thread * plan.copy_stride();
+            blocks.push_back({place.copied ? thread : kEveryThread, begin, begin + floats});
+            within = within && begin >= 0 && begin + floats <= plan.scratch_floats();
           }
         }
-        const bool shares = mode == Plan::Mode::kTrain && plan.threads > 1;
-        copies = copies && (!shares || std::any_of(plan.buffers.begin(), plan.buffers.end(), [](const Buffer& buffer) {
-                   return buffer.copied && buffer.rows > 1;
-                 }));
+        copies = copies && (mode != graph::Mode::kTrain || plan.threads() == 1 || has_copies);
         const int64_t gap = least_gap(blocks);
         disjoint = disjoint && gap >= 0;
         apart = apart && gap >= kApart;
       }
     }
   }
-  return check(disjoint, "buffers do not overlap") & check(within, "buffers lie in their arena") &
+  return check(disjoint, "values do not overlap") & check(within, "values lie in the scratch memory") &
          check(apart, "copies of two threads lie apart") & check(copies, "threads that train have copies");
 }
 
 bool check_variables() {
-  const Parameters parameters = lay_out(network());
+  const graph::Model model = network();
+  const WeightLayout layout = cpu_device().lay_out(model.variables());
   std::vector<Block> blocks;
-  for (const Variable& v : parameters.variables) {
-    const auto owner = static_cast<int>(blocks.size());
-    blocks.push_back({owner, v.offset, v.offset + Panels(v.rows, v.columns).floats()});
+  for (size_t i = 0; i < layout.offsets.size(); ++i) {
+    const Variable& v = model.variables().all[i];
+    blocks.push_back({static_cast<int>(i), layout.offsets[i], layout.offsets[i] + Panels(v.rows, v.columns).floats()});
   }
   return check(least_gap(blocks) >= kApart, "variables lie apart") &
-         check(blocks.back().end <= parameters.size, "variables lie in their arena");
+         check(blocks.back().end <= layout.total, "variables lie in their arena");
 }
 
-/// One buffer of the first batch is too large, and of the second all together.
+/// One value of the first batch is too large, and of the second all together.
 bool check_limit() {
-  const ModelSpec model = network();
-  const Parameters parameters = lay_out(model);
   int refused = 0;
   for (const int power : {40, 30}) {
     try {
-      compile(model, parameters, classification(), Plan::Mode::kTrain, false, int64_t{1} << power, 2);
+      schedule(graph::Mode::kTrain, int64_t{1} << power, 2);
     } catch (const std::length_error&) {
       ++refused;
     }
@@ -117,6 +119,6 @@ bool check_limit() {
 
 int main() {
   using namespace engine::test;
-  const bool right = check_panels() & check_variables() & check_buffers() & check_limit();
+  const bool right = check_panels() & check_variables() & check_values() & check_limit();
   return right ? 0 : 1;
 }

@@ -4,11 +4,11 @@
 #include <vector>
 
 #include "cases.h"
-#include "cpu/executor.h"
+#include "cpu/device.h"
 #include "kernels/layer_table.h"
 #include "models.h"
-#include "plan/program.h"
-#include "plan/random.h"
+#include "runtime/program.h"
+#include "runtime/random.h"
 
 namespace engine::test {
 
@@ -89,51 +89,50 @@ namespace {
 
 constexpr int64_t kRows = 150, kBatch = 32, kEpochs = 2;
 
-LayerSpec layer_of(LayerSpec::Kind kind) {
-  LayerSpec layer;
-  layer.kind = kind;
-  return layer;
-}
-
 /// Trains for some epochs from fixed weights, in shuffled batches, on so many threads.
-void add_fit(const ModelSpec& model, const TrainingSpec& training, const DatasetView& data, float scale, int threads,
-             Digest& digest) {
-  Program program(model);
+void add_fit(const graph::ModelSpec& model, const TrainingSpec& training, const DatasetView& data, float scale,
+             int threads, Digest& digest) {
+  Device& device = cpu_device();
+  Program program(device, model);
   Random random(12);
-  const std::vector<Variable>& variables = program.parameters().variables;
+  const std::vector<Variable>& variables = program.variables().all;
   for (size_t v = 0; v < variables.size(); ++v) {
     const auto rows = variables[v].rows, columns = variables[v].columns;
     const Matrix values(rows, columns, random, -0.1f, 0.1f);
-    pack_panels(values.data(), values.ld(), rows, columns, program.weights()[v]);
+    std::vector<float> plain;
+    for (int64_t i = 0; i < rows; ++i) {
+      plain.insert(plain.end(), values.data() + i * values.ld(), values.data() + i * values.ld() + columns);
+    }
+    device.upload(variables[v], plain.data(), program.weights()[v]);
   }
   program.configure(training);
-  cpu_executor().set_threads(threads);
-  const auto workspace = program.lease(Plan::Mode::kTrain, data.is_compressed(), kBatch, threads);
-  const bool skips_zeros = workspace->plan->steps.front().nonzeros >= 0;
-  const SparseRows sparse = skips_zeros ? cpu_executor().sparse_rows(data, scale) : SparseRows{};
+  device.set_threads(threads);
+  const auto workspace = program.lease(graph::Mode::kTrain, data.is_compressed(), kBatch, threads);
+  const Executable& executable = *workspace->executable;
+  const SparseRows sparse = executable.sparse_scale() ? device.sparse_rows(data, scale) : SparseRows{};
   const int64_t batches = (data.rows + kBatch - 1) / kBatch;
   const std::vector<double> rates(static_cast<size_t>(batches), 0.01);
   Totals totals;
   totals.metrics.resize(training.metrics.size());
+  totals.output_losses.resize(1);
   for (int64_t epoch = 0; epoch < kEpochs; ++epoch) {
     std::vector<int32_t> order(static_cast<size_t>(data.rows));
     fill_permutation(3, static_cast<uint64_t>(epoch), order.data(), data.rows);
-    Frame frame;
-    frame.model = &program.model();
-    frame.parameters = &program.parameters();
-    frame.training = workspace->training.get();
-    frame.weights = program.weights();
-    for (int s = 0; s < kMaxSlots; ++s) frame.slots[s] = program.slots(s);
-    frame.arena = workspace->arena.data();
-    frame.data = data;
-    frame.sparse = sparse.values == RecordValues::kNone ? nullptr : &sparse;
-    frame.order = order.data();
-    frame.batch_size = kBatch;
-    frame.learning_rates = rates.data();
-    frame.first_iteration = epoch * batches + 1;
-    frame.totals = &totals;
-    const int64_t end = batches * static_cast<int64_t>(workspace->plan->steps.size());
-    if (cpu_executor().run(*workspace->plan, frame, 0, end, [] { return true; }) != end) {
+    RunArguments arguments;
+    arguments.layout = &program.layout();
+    arguments.training = workspace->training.get();
+    arguments.weights = program.weights();
+    for (int s = 0; s < kMaxSlots; ++s) arguments.slots[s] = program.slots(s);
+    arguments.scratch = workspace->scratch.data();
+    arguments.data = data;
+    arguments.sparse = sparse.values == RecordValues::kNone ? nullptr : &sparse;
+    arguments.order = order.data();
+    arguments.batch_size = kBatch;
+    arguments.learning_rates = rates.data();
+    arguments.first_iteration = epoch * batches + 1;
+    arguments.totals = &totals;
+    const int64_t end = batches * executable.steps();
+    if (device.run(executable, arguments, 0, end, [] { return true; }) != end) {
       throw std::logic_error("the run ended before its end");
     }
   }
@@ -141,7 +140,7 @@ void add_fit(const ModelSpec& model, const TrainingSpec& training, const Dataset
   for (size_t v = 0; v < variables.size(); ++v) {
     const auto rows = variables[v].rows, columns = variables[v].columns;
     std::vector<float> values(static_cast<size_t>(rows * columns));
-    unpack_panels(program.weights()[v], rows, columns, values.data());
+    device.download(variables[v], program.weights()[v], values.data());
     digest.add(values);
   }
 }
@@ -154,19 +153,16 @@ void fit_images(double l2, int threads, Digest& digest) {
   std::vector<int32_t> labels(kRows);
   for (uint8_t& pixel : x) pixel = static_cast<uint8_t>(random.below(10) < 7 ? 0 : random.below(256));
   for (int32_t& label : labels) label = random.below(10);
-  ModelSpec model;
-  model.input_size = kPixels;
-  model.layers = {layer_of(LayerSpec::Kind::kRescaling), dense(128, Activation::kRelu),
-                  dense(10, Activation::kSoftmax)};
-  model.layers[0].scale = 1.0f / 255.0f;
-  for (LayerSpec& layer : model.layers) layer.kernel.l2 = l2;
+  constexpr double kScale = 1.0 / 255.0;
+  const graph::ModelSpec model =
+      chain(kPixels, {{"rescaling", Described({{"scale", kScale}})}, dense(128, "relu", l2), dense(10, "softmax", l2)});
   DatasetView data;
   data.x = x.data();
   data.type = RowType::kUint8;
   data.rows = kRows;
   data.stride = kPixels;
-  data.labels = labels.data();
-  add_fit(model, classification(), data, model.layers[0].scale, threads, digest);
+  data.targets.push_back({labels.data()});
+  add_fit(model, classification(), data, static_cast<float>(kScale), threads, digest);
 }
 
 void add_images(int threads, Digest& digest) { fit_images(0.0, threads, digest); }
@@ -179,17 +175,14 @@ void add_reals(int threads, Digest& digest) {
   std::vector<float> x(kRows * kInputs), y(kRows * kOutputs);
   for (float& value : x) value = random.between(-1.0f, 1.0f);
   for (float& value : y) value = random.between(0.0f, 1.0f);
-  ModelSpec model;
-  model.input_size = kInputs;
-  model.layers = {dense(100, Activation::kGelu), layer_of(LayerSpec::Kind::kBatchNormalization),
-                  layer_of(LayerSpec::Kind::kDropout), dense(70, Activation::kTanh),
-                  dense(kOutputs, Activation::kSigmoid)};
-  model.layers[1].momentum = 0.9;
-  model.layers[1].epsilon = 1e-3f;
-  model.layers[2].rate = 0.3;
-  model.layers[2].seed = 4;
+  const graph::ModelSpec model =
+      chain(kInputs, {dense(100, "gelu"),
+                      {"batch_normalization", Described({{"momentum", 0.9}, {"epsilon", 1e-3}})},
+                      {"dropout", Described({{"rate", 0.3}, {"seed", 4.0}})},
+                      dense(70, "tanh"),
+                      dense(kOutputs, "sigmoid")});
   TrainingSpec training;
-  training.loss.kind = Loss::kBinaryCrossentropy;
+  training.losses[0].kind = Loss::kBinaryCrossentropy;
   training.optimizer.kind = Optimizer::kRmsprop;
   std::copy_n(std::begin({0.9, 0.0, 1e-7}), 3, training.optimizer.parameters);
   training.optimizer.clip = OptimizerSpec::Clip::kGlobalNorm;
@@ -198,7 +191,7 @@ void add_reals(int threads, Digest& digest) {
   data.x = x.data();
   data.rows = kRows;
   data.stride = kInputs;
-  data.dense = y.data();
+  data.targets.push_back({nullptr, y.data()});
   add_fit(model, training, data, 1.0f, threads, digest);
 }
 
@@ -219,14 +212,12 @@ void add_words(int64_t units, bool compressed, int threads, Digest& digest) {
     begins.push_back(static_cast<int64_t>(values.size()));
   }
   for (int32_t& label : labels) label = random.below(10);
-  ModelSpec model;
-  model.input_size = kWords;
-  model.layers = {dense(units, Activation::kRelu), dense(10, Activation::kSoftmax)};
+  const graph::ModelSpec model = chain(kWords, {dense(units, "relu"), dense(10, "softmax")});
   DatasetView data;
   data.x = x.data();
   data.rows = kRows;
   data.stride = kWords;
-  data.labels = labels.data();
+  data.targets.push_back({labels.data()});
   if (compressed) data.compressed = {begins.data(), columns.data(), values.data()};
   add_fit(model, classification(), data, 1.0f, threads, digest);
 }

@@ -10,10 +10,10 @@
 #include "cpu/denormals.h"
 #include "cpu/dispatch.h"
 #include "cpu/metrics.h"
+#include "cpu/panels.h"
 #include "padded.h"
-#include "plan/arena.h"
-#include "plan/panels.h"
 #include "register.h"
+#include "runtime/arena.h"
 
 namespace engine::bindings {
 namespace {

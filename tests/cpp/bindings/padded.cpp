@@ -5,7 +5,7 @@
 #include <string>
 
 #include "bindings/convert.h"
-#include "plan/arena.h"
+#include "runtime/arena.h"
 
 namespace engine::bindings {
 namespace {

@@ -1,0 +1,41 @@
+// The steps of a batch that Python does: custom layers, losses and metrics, penalties and constraints. What each is
+// given and returns is said in python/engine/_base/host_steps.py.
+#pragma once
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "bindings/convert.h"
+#include "runtime/program.h"
+
+namespace engine::bindings {
+
+/// Every program that Python has. `hosts` are what the mappings of its layers hold under "host", or None: weak
+/// references to methods, since a model owns both its layers and its program.
+class HostedProgram : public Program {
+ public:
+  HostedProgram(Device& device, graph::ModelSpec model, const std::vector<Loan>& loans, std::vector<py::object> hosts)
+      : Program(device, std::move(model), loans), hosts_(std::move(hosts)) {}
+  const py::object& host(int node) const { return hosts_[static_cast<size_t>(node)]; }
+
+ private:
+  std::vector<py::object> hosts_;
+};
+
+/// The batch that a step is about.
+struct HostBatch {
+  const DatasetView* data;
+  const std::vector<bool>* weights_are_spread;  // by output: whether Python gave one weight for all rows of a sample
+  const int32_t* order;                         // or null
+  int64_t first, rows;
+};
+
+/// Has Python do a step. `host` is the caller's function for everything but layers, which have methods of their own.
+void do_host_step(Program& program, const std::shared_ptr<Workspace>& workspace, const graph::HostOperation& step,
+                  const py::object& host, const HostBatch& batch);
+
+/// Predicts the rows of the data set where Python does some of the steps. Returns false if a row is not finite. Called
+/// without the GIL.
+bool predict_with_host(Program& program, const std::shared_ptr<Workspace>& workspace, RunArguments& arguments);
+
+}  // namespace engine::bindings

@@ -1,0 +1,109 @@
+// Where threads must wait for each other: before a step that touches what another thread may have touched since the
+// last wait. Nothing here knows any kind of operation.
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "cpu/kernel_choice.h"
+#include "cpu/schedule.h"
+
+namespace engine {
+namespace {
+
+/// The part of a value that a thread touches. Equal parts of one value belong to the same thread.
+struct Part {
+  enum class Kind { kAll, kSamples, kRows, kColumns, kThread };
+  Kind kind;
+  int thread = 0;  // kThread: the only one that touches the value
+
+  bool operator==(const Part& other) const { return kind == other.kind && thread == other.thread; }
+};
+
+struct Access {
+  ValueId storage;
+  bool writes;
+  Part part;
+};
+
+bool conflict(const Access& a, const Access& b) {
+  if (a.storage != b.storage || !(a.writes || b.writes)) return false;
+  return !(a.part == b.part) || a.part.kind == Part::Kind::kAll;
+}
+
+bool conflicts(const std::vector<Access>& pending, const std::vector<Access>& next) {
+  return std::any_of(pending.begin(), pending.end(), [&](const Access& a) {
+    return std::any_of(next.begin(), next.end(), [&](const Access& b) { return conflict(a, b); });
+  });
+}
+
+Part part_of(const Split& split, const Operand& operand) {
+  if (split.kind == Split::Kind::kOneThread) return {Part::Kind::kThread, split.thread};
+  const bool by_row = split.shares(operand.rows), by_column = split.shares(operand.columns);
+  if (!by_row && !by_column) return {Part::Kind::kAll};
+  if (split.loop == kSamples) return {Part::Kind::kSamples};
+  return {by_row ? Part::Kind::kRows : Part::Kind::kColumns};
+}
+
+/// What the step touches; copies of a thread's own are left out.
+std::vector<Access> accesses_of(const Step& step, const std::vector<Placement>& placements) {
+  std::vector<Access> accesses;
+  for (const Operand& operand : step.operands) {
+    const auto value = static_cast<std::size_t>(operand.value);
+    if (placements[value].copied) continue;
+    accesses.push_back({placements[value].storage, operand.use != graph::Use::kRead, part_of(step.split, operand)});
+  }
+  return accesses;
+}
+
+bool is_host(const Step& step) { return dynamic_cast<const graph::HostOperation*>(step.operation) != nullptr; }
+
+}  // namespace
+
+void separate_columns(const std::vector<std::unique_ptr<Step>>& steps, std::vector<Placement>& placements,
+                      int threads) {
+  if (threads == 1) return;
+  std::vector<bool> by_column(placements.size()), otherwise(placements.size());
+  for (const auto& step : steps) {
+    if (is_host(*step)) return;  // the number of threads may differ after it
+    for (const Operand& operand : step->operands) {
+      const auto storage = static_cast<std::size_t>(placements[static_cast<std::size_t>(operand.value)].storage);
+      (step->split.shares(operand.columns) ? by_column : otherwise)[storage] = true;
+    }
+  }
+  for (Placement& placement : placements) {
+    const auto storage = static_cast<std::size_t>(placement.storage);
+    const Placement& whole = placements[storage];
+    if (placement.in_scratch && by_column[storage] && !otherwise[storage] &&
+        pays_to_separate(whole.rows * whole.ld, threads)) {
+      placement.copied = true;
+    }
+  }
+}
+
+void place_barriers(const std::vector<std::unique_ptr<Step>>& steps, const std::vector<Placement>& placements) {
+  std::vector<std::vector<Access>> accesses;
+  for (const auto& step : steps) accesses.push_back(accesses_of(*step, placements));
+  std::vector<Access> pending;
+  // The second lap finds what a batch must wait for from the batch before.
+  for (int lap = 0; lap < 2; ++lap) {
+    // The next batch uses the other half of a value that alternates. The batch after that comes behind a barrier which
+    // every batch has between those who write the half and those who read it.
+    pending.erase(std::remove_if(pending.begin(), pending.end(),
+                                 [&](const Access& access) {
+                                   return placements[static_cast<std::size_t>(access.storage)].alternates;
+                                 }),
+                  pending.end());
+    // Batches may differ in size, and then samples have other owners.
+    for (Access& access : pending) {
+      if (access.part.kind == Part::Kind::kSamples) access.part.kind = Part::Kind::kAll;
+    }
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      Step& step = *steps[i];
+      step.barrier = step.barrier || conflicts(pending, accesses[i]);
+      if (step.barrier || is_host(step)) pending.clear();
+      pending.insert(pending.end(), accesses[i].begin(), accesses[i].end());
+    }
+  }
+}
+
+}  // namespace engine

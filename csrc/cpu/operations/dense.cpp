@@ -1,0 +1,508 @@
+// Products of dense layers with their kernels, forwards and backwards. Which kernel computes a product is chosen once,
+// in cpu/kernel_choice.h; the steps below only run it.
+#include "graph/operations/dense.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "cpu/gemm.h"
+#include "cpu/kernel_choice.h"
+#include "cpu/operations/input.h"
+#include "graph/operations/loss.h"
+#include "kernels/packed_blocks.h"
+#include "kernels/partial_sums.h"
+
+namespace engine {
+namespace {
+
+/// Rows of a large batch that go through a product before the next rows do: they stay in the L2 cache while the panels
+/// of the kernel pass. All rows of the batch at once would come from main memory for every panel.
+constexpr int64_t kRowsTogether = 128;
+
+/// Rows that must share a packed kernel; with fewer, the kernel is read where it lies.
+constexpr int64_t kFewestPackedRows = 16;
+
+/// Inputs of a large batch (4 MiB) that stay in the L3 cache while the gradients of all columns are summed from them.
+constexpr int64_t kMostInputs = 1 << 20;
+
+template <class F>
+void for_blocks(Range range, int64_t size, F&& f) {
+  for (int64_t i = range.begin; i < range.end; i += size) f(Range{i, std::min(i + size, range.end)});
+}
+
+/// c (m, n) of a product whose operands are still missing; rows of c are `ld` apart.
+Product product_into(float* c, int64_t ld, int64_t m, int64_t n, int64_t k) {
+  Product product{};
+  product.m = m;
+  product.n = n;
+  product.k = k;
+  product.c = c;
+  product.c_row = ld;
+  product.c_column = 1;
+  return product;
+}
+
+/// In which form a product gets x.
+struct InputForm {
+  const ReadInputStep* read = nullptr;            // x are rows of the data set
+  const RecordNonzerosStep* recording = nullptr;  // what is not zero in x has been recorded
+
+  InputForm(const Scheduler& scheduler, ValueId x) : recording(scheduler.recording(x)) {
+    const ReadInputStep* const input = scheduler.input_step(x);
+    if (input && (input->feeds_products_alone || input->leaves_compressed)) read = input;
+  }
+
+  bool is_compressed() const { return read && read->leaves_compressed; }
+  DenseInput input(const Share& share, ValueId x) const {
+    return read ? read->input(share) : DenseInput{share.data(x), share.shape(x).ld, nullptr};
+  }
+  std::optional<NonZeros> nonzeros(const Share& share) const {
+    return recording ? recording->nonzeros_of(share) : read ? read->nonzeros_of(share) : std::nullopt;
+  }
+  CompressedBatch compressed(const Share& share) const {
+    return is_compressed() ? read->compressed(share) : CompressedBatch{};
+  }
+  /// Says what a step that reads x in this form touches.
+  void declare(Step& step, ValueId x) const {
+    if (is_compressed()) step.forget(x);
+    if (recording) step.operands.push_back(graph::reads(recording->records(), kWhole, kWhole));
+  }
+};
+
+const char* name_of(DenseKernel kernel) {
+  switch (kernel) {
+    case DenseKernel::kPanels:
+      return "panels";
+    case DenseKernel::kPackedBlocks:
+      return "packed blocks";
+    case DenseKernel::kCompressedRows:
+      return "compressed rows";
+    case DenseKernel::kPartialProducts:
+      return "partial products";
+  }
+  return "";
+}
+
+// ---- Forwards -----------------------------------------------------------------------------------------------------
+
+class DenseStep final : public Step {
+ public:
+  DenseStep(const graph::Dense& operation, Split split, DenseKernel kernel, const InputForm& form, ValueId packing)
+      : Step(&operation, split), own_(operation), kernel_(kernel), form_(form), packing_(packing) {
+    form.declare(*this, operation.x);
+  }
+
+  std::string kernel() const override { return name_of(kernel_); }
+
+  void run(const Share& share) const override {
+    const Range own = share.rows(own_.y);
+    if (empty(own)) return;
+    const DenseInput x = form_.input(share, own_.x);
+    const auto zeros = form_.nonzeros(share);
+    const bool skips_zeros = zeros && zeros->found();
+    if (kernel_ == DenseKernel::kPackedBlocks && own.end - own.begin >= kFewestPackedRows && x.floats && !skips_zeros) {
+      return run_packed(share, own, x);
+    }
+    run_panels(share, own, x, zeros ? &*zeros : nullptr);
+  }
+
+ private:
+  void run_panels(const Share& share, Range own, const DenseInput& x, const NonZeros* zeros) const {
+    const Variable& kernel = share.variable(own_.kernel);
+    const float *weights = share.weights(own_.kernel).values, *bias = share.weights(own_.bias).values;
+    const CompressedBatch elements = form_.compressed(share);
+    DenseForward op{};
+    op.x = x.floats;
+    op.ldx = x.ld;
+    op.x_rows = x.rows;
+    op.ldy = share.shape(own_.y).ld;
+    op.k = kernel.rows;
+    op.nonzeros = zeros;
+    op.in_slices = sums_in_slices(kernel.columns);
+    op.compressed = form_.is_compressed() ? &elements : nullptr;
+    for_blocks(own, kRowsTogether, [&](Range together) {
+      op.rows = together;
+      op.transposes = share.schedule.mode() == graph::Mode::kTrain;
+      op.ahead = form_.read ? form_.read->rows_ahead(share, together) : Ahead{};
+      Panels(kernel.rows, kernel.columns).each(share.columns(own_.y), [&](const Panel& panel) {
+        op.kernel = weights + panel.offset;
+        op.ldw = panel.width;
+        op.bias = bias ? bias + panel.first : nullptr;
+        op.y = share.data(own_.y) + panel.first;
+        op.columns = panel.columns;
+        share.kernels.dense_forward[index(own_.activation)](op);
+        op.transposes = false;
+        op.ahead = {};
+      });
+    });
+  }
+
+  void run_packed(const Share& share, Range rows, const DenseInput& x) const {
+    const Variable& kernel = share.variable(own_.kernel);
+    const int64_t m = rows.end - rows.begin, ld = share.shape(own_.y).ld;
+    const Range units = share.columns(own_.y);
+    float* y = share.data(own_.y) + rows.begin * ld + units.begin;
+    Product product = product_into(y, ld, m, round_up(kernel.columns, kLane), kernel.rows);
+    product.a = x.floats + rows.begin * x.ld;
+    product.a_row = x.ld;
+    product.a_column = 1;
+    product.b = share.weights(own_.kernel).values;
+    product.b_layout = Layout::kPanels;
+    product.bias = share.weights(own_.bias).values;
+    product.activation = own_.activation;
+    multiply_part(share.kernels, product, {0, m}, units, share.data(packing_));
+  }
+
+  const graph::Dense& own_;
+  DenseKernel kernel_;
+  InputForm form_;
+  ValueId packing_;
+};
+
+/// Calls f(group) for the largest groups that slices [begin, end) are made of.
+template <class F>
+void for_groups(int64_t begin, int64_t end, F&& f) {
+  while (begin < end) {
+    int level = 0;
+    while ((begin >> level) % 2 == 0 && begin + (int64_t{2} << level) <= end) ++level;
+    f(SliceGroup{begin, level});
+    begin += int64_t{1} << level;
+  }
+}
+
+/// The same for the slices of a worker's inputs.
+template <class F>
+void for_groups(const Worker& worker, int64_t inputs, F&& f) {
+  const Range own = worker.slice(inputs);
+  for_groups(own.begin / kSlice, divide_up(own.end, kSlice), f);
+}
+
+/// Each thread multiplies the inputs that it has computed itself, so that sums travel between cores, and no units of
+/// the layer before.
+class PartialProductsStep final : public Step {
+ public:
+  PartialProductsStep(const graph::Dense& operation, ValueId partials)
+      : Step(&operation, Split::over('k')), own_(operation), partials_(partials) {
+    forget(operation.y);
+    operands.push_back(graph::writes(partials, 'k', kWhole));
+  }
+
+  std::string kernel() const override { return name_of(DenseKernel::kPartialProducts); }
+
+  void run(const Share& share) const override {
+    const Variable& kernel = share.variable(own_.kernel);
+    const float *weights = share.weights(own_.kernel).values, *bias = share.weights(own_.bias).values;
+    for_groups(share.worker, kernel.rows, [&](const SliceGroup& group) {
+      const int64_t begin = group.first * kSlice, most = kSlice << group.level;
+      DenseForward op{};
+      op.x = share.data(own_.x) + begin;
+      op.ldx = share.shape(own_.x).ld;
+      op.ldw = kLane;
+      op.kernel = weights + begin * op.ldw;
+      op.bias = begin == 0 ? bias : nullptr;
+      op.y = share.data(partials_) + group.first * share.shape(partials_).ld;
+      op.ldy = kLane;
+      op.k = std::min(kernel.rows - begin, most);
+      op.rows = {0, share.batch.rows};
+      op.columns = {0, kLane};
+      op.in_slices = true;
+      share.kernels.dense_forward[index(Activation::kLinear)](op);
+    });
+  }
+
+ private:
+  const graph::Dense& own_;
+  ValueId partials_;
+};
+
+/// Adds the sums of all threads, in the order of the slices.
+class SumPartialsStep final : public Step {
+ public:
+  SumPartialsStep(const graph::Dense& operation, Split split, ValueId partials)
+      : Step(&operation, split), own_(operation), partials_(partials) {
+    operands = {graph::writes(operation.y, kSamples, 'n'), graph::reads(partials, kWhole, kWhole)};
+  }
+
+  std::string kernel() const override { return "sum of partial products"; }
+
+  void run(const Share& share) const override {
+    std::array<SliceGroup, kMostSlices> groups;
+    size_t count = 0;
+    for (int i = 0; i < share.worker.threads; ++i) {
+      for_groups({i, share.worker.threads, nullptr}, share.variable(own_.kernel).rows,
+                 [&](const SliceGroup& group) { groups[count++] = group; });
+    }
+    const Placement& y = share.shape(own_.y);
+    share.kernels.sum_partials({share.data(partials_), share.shape(partials_).ld, groups.data(),
+                                static_cast<int64_t>(count), share.data(own_.y), y.ld, share.rows(own_.y)});
+  }
+
+ private:
+  const graph::Dense& own_;
+  ValueId partials_;
+};
+
+/// Whether an output is read by losses and metrics alone, in the same team.
+bool feeds_loss(const Scheduler& scheduler, ValueId y) {
+  const auto& readers = scheduler.readers(y);
+  return scheduler.training() && scheduler.one_team() && !readers.empty() &&
+         std::all_of(readers.begin(), readers.end(), [](const graph::Operation* reader) {
+           return dynamic_cast<const graph::LossOfRows*>(reader) || dynamic_cast<const graph::MetricOfRows*>(reader) ||
+                  dynamic_cast<const graph::TallyMetric*>(reader);
+         });
+}
+
+/// With few rows every thread adds the sums, and computes the loss, of all rows for itself: one barrier instead of two,
+/// since no gradient travels then.
+void schedule_partial_products(Scheduler& scheduler, const graph::Dense& operation) {
+  const bool few = pays_to_repeat_loss(scheduler.max_rows(), scheduler.threads());
+  const int64_t slices = divide_up(scheduler.value(operation.x).columns, kSlice);
+  const ValueId partials = scheduler.add_scratch((few ? 2 : 1) * slices, scheduler.max_rows() * kLane);
+  if (few) scheduler.set_alternates(partials);
+  scheduler.add<PartialProductsStep>(operation, partials);
+  scheduler.add<SumPartialsStep>(operation, few ? Split::every_thread() : Split::over(kSamples), partials);
+}
+
+void schedule_dense(Scheduler& scheduler, const graph::Dense& operation) {
+  const graph::Value &x = scheduler.value(operation.x), &y = scheduler.value(operation.y);
+  const bool last = y.groups == 1 && operation.activation == Activation::kLinear && feeds_loss(scheduler, operation.y);
+  if (last && scheduler.is_divided_by_column(operation.x) &&
+      pays_to_sum_partials(x.columns, y.columns, scheduler.threads())) {
+    return schedule_partial_products(scheduler, operation);
+  }
+  if (scheduler.is_augmented(operation.x) && x.groups == 1) record_nonzeros(scheduler, operation.x, y.columns);
+  const InputForm form(scheduler, operation.x);
+  const DenseKernel kernel =
+      choose_dense(scheduler.rows(operation.y), x.columns, y.columns, scheduler.threads(), form.is_compressed());
+  const ValueId packing =
+      kernel == DenseKernel::kPackedBlocks ? scheduler.packing_scratch(scheduler.rows(operation.y)) : kNoValue;
+  const Split split = split_dense(scheduler.graph().mode(), scheduler.max_rows(), y.columns, scheduler.threads());
+  scheduler.add<DenseStep>(operation, split, kernel, form, packing);
+}
+
+// ---- The gradient by the input --------------------------------------------------------------------------------------
+
+/// out (n, rows) = dz (rows, n)^T
+class TransposeStep final : public Step {
+ public:
+  TransposeStep(ValueId dz, Split split, ValueId transposed) : Step(nullptr, split), dz_(dz), transposed_(transposed) {
+    const bool by_column = split.shares('n');
+    operands = {graph::writes(transposed, by_column ? 'n' : kWhole, by_column ? kWhole : kSamples),
+                graph::reads(dz, kSamples, 'n')};
+  }
+
+  std::string kernel() const override { return "transpose"; }
+
+  void run(const Share& share) const override {
+    const Placement &dz = share.shape(dz_), &out = share.shape(transposed_);
+    share.kernels.transpose(
+        {share.data(dz_), dz.ld, share.data(transposed_), out.ld, share.rows(dz_), share.range('n', dz.columns)});
+  }
+
+ private:
+  ValueId dz_, transposed_;
+};
+
+class DenseInputGradientStep final : public Step {
+ public:
+  /// `scratch`: dz transposed, or where blocks are packed.
+  DenseInputGradientStep(const graph::DenseInputGradient& operation, InputGradientKernel kernel, ValueId scratch)
+      : Step(&operation, Split::over('k')), own_(operation), kernel_(kernel), scratch_(scratch) {
+    if (kernel != InputGradientKernel::kTransposedGradient) return;
+    forget(operation.dz);
+    operands.push_back(graph::reads(scratch, kWhole, kWhole));
+  }
+
+  std::string kernel() const override {
+    return kernel_ == InputGradientKernel::kPackedBlocks         ? "packed blocks"
+           : kernel_ == InputGradientKernel::kTransposedGradient ? "transposed gradient"
+                                                                 : "transposed kernel";
+  }
+
+  void run(const Share& share) const override {
+    const Variable& kernel = share.variable(own_.kernel);
+    const Range units = share.range('k', kernel.rows);
+    if (empty(units)) return;
+    const int64_t rows = share.batch_rows(own_.dx);
+    // The last batch may have few rows.
+    const bool packs = kernel_ == InputGradientKernel::kPackedBlocks && !transposes_kernel(rows, kernel.columns);
+    if (packs) return run_packed(share, rows, units);
+    const bool transposed = kernel_ == InputGradientKernel::kTransposedGradient;
+    const Placement &dz = share.shape(transposed ? scratch_ : own_.dz), &dx = share.shape(own_.dx);
+    const float *from = share.data(transposed ? scratch_ : own_.dz), *saved = share.data(own_.x_saved);
+    for_blocks({0, rows}, kRowsTogether, [&](Range together) {
+      const int64_t first = together.begin, at = first * dx.ld;
+      share.kernels.dense_backward_input[index(own_.activation)](
+          {from + (transposed ? first : first * dz.ld), dz.ld, share.weights(own_.kernel).values, kernel.rows,
+           saved ? saved + at : nullptr, share.data(own_.dx) + at, dx.ld, kernel.columns, together.end - first, units,
+           transposed});
+    });
+  }
+
+ private:
+  void run_packed(const Share& share, int64_t rows, Range units) const {
+    const Variable& kernel = share.variable(own_.kernel);
+    const Placement &dz = share.shape(own_.dz), &dx = share.shape(own_.dx);
+    float* to = share.data(own_.dx);
+    Product product = product_into(to + units.begin, dx.ld, rows, kernel.rows, kernel.columns);
+    product.a = share.data(own_.dz);
+    product.a_row = dz.ld;
+    product.a_column = 1;
+    product.b = share.weights(own_.kernel).values;
+    product.b_layout = Layout::kTurnedPanels;
+    multiply_part(share.kernels, product, {0, rows}, units, share.data(scratch_));
+    if (own_.activation == Activation::kLinear) return;
+    share.kernels.activation_backward[index(own_.activation)](
+        {to, to, share.data(own_.x_saved), dx.ld, {0, rows}, {units.begin, round_up(units.end, kLane)}});
+  }
+
+  const graph::DenseInputGradient& own_;
+  InputGradientKernel kernel_;
+  ValueId scratch_;
+};
+
+void schedule_input_gradient(Scheduler& scheduler, const graph::DenseInputGradient& operation) {
+  const int64_t rows = scheduler.rows(operation.dx), units = scheduler.value(operation.dz).columns;
+  const InputGradientKernel kernel =
+      choose_input_gradient(rows, scheduler.value(operation.dx).columns, units, scheduler.threads());
+  ValueId scratch = kNoValue;
+  if (kernel == InputGradientKernel::kPackedBlocks) scratch = scheduler.packing_scratch(rows);
+  if (kernel == InputGradientKernel::kTransposedGradient) {
+    const Split split = scheduler.split_like(operation, operation.dz);
+    scratch = split.is_every_thread() ? scheduler.add_thread_scratch(units, round_up(rows, kLane))
+                                      : scheduler.add_scratch(units, round_up(rows, kLane));
+    scheduler.add<TransposeStep>(operation.dz, split, scratch);
+  }
+  scheduler.add<DenseInputGradientStep>(operation, kernel, scratch);
+}
+
+// ---- The gradient by the weights
+// --------------------------------------------------------------------------------------
+
+class DenseWeightGradientStep final : public Step {
+ public:
+  /// `scratch`: where blocks are packed, or where products of compressed rows are summed.
+  DenseWeightGradientStep(const graph::DenseWeightGradient& operation, Split split, DenseKernel kernel,
+                          const InputForm& form, ValueId scratch)
+      : Step(&operation, split), own_(operation), kernel_(kernel), form_(form), scratch_(scratch) {
+    form.declare(*this, operation.x);
+  }
+
+  std::string kernel() const override { return name_of(kernel_); }
+
+  void run(const Share& share) const override {
+    const Variable& kernel = share.variable(own_.kernel);
+    const Range units = share.range('k', kernel.rows);
+    if (empty(units)) return;
+    const auto zeros = form_.nonzeros(share);
+    const DenseInput x = form_.input(share, own_.x);
+    const CompressedBatch elements = form_.compressed(share);
+    std::optional<CompressedSums> sums;
+    if (form_.is_compressed()) sums.emplace(share.data(scratch_), kernel.rows);
+    DenseBackwardWeights op{};
+    op.x = x.floats;
+    op.ldx = x.ld;
+    op.x_rows = x.rows;
+    op.dz = share.data(own_.dz);
+    op.lddz = share.shape(own_.dz).ld;
+    op.rows = share.batch_rows(own_.dz);
+    op.step = share.optimizer_step();
+    op.nonzeros = zeros ? &*zeros : nullptr;
+    op.ahead = form_.read ? form_.read->next_rows(share) : Ahead{};
+    op.compressed = sums ? &elements : nullptr;
+    op.sums = sums ? &*sums : nullptr;
+    const Range mine = share.padded('n', kernel.columns);
+    if (kernel_ == DenseKernel::kPackedBlocks && !(zeros && zeros->found())) {
+      return for_blocks(units, kGradientRows, [&](Range together) {
+        for_blocks(mine, kBlockColumns, [&](Range block) {
+          run_panels(share, op, together, block, mine, packed_gradient(share, op, together, block));
+        });
+      });
+    }
+    // Compressed rows take little room, but all of them would be visited again for each block.
+    const int64_t block = sums ? kernel.rows : std::max(kMostInputs / op.rows / kLane * kLane, kLane);
+    for_blocks(units, block, [&](Range together) { run_panels(share, op, together, mine, mine, nullptr); });
+  }
+
+ private:
+  /// The gradient by inputs `together` and columns `block` of the kernel, or the step of these weights. `gradient` is
+  /// the gradient where it is known already.
+  void run_panels(const Share& share, DenseBackwardWeights& op, Range together, Range block, Range mine,
+                  const float* gradient) const {
+    const Variable& kernel = share.variable(own_.kernel);
+    Weights values, bias;
+    auto run = share.kernels.dense_gradient;
+    if (own_.steps) {
+      values = share.weights(own_.kernel);
+      bias = share.weights(own_.bias);
+      const double factor = share.penalty_factor();
+      values.l2 *= factor;
+      bias.l2 *= factor;
+      run = share.kernels.dense_backward_weights[index(share.optimizer().kind)][index(shrinkage(values, bias))];
+    } else {
+      values.values = share.data(own_.dkernel);
+      bias.values = share.data(own_.dbias);
+    }
+    Panels(kernel.rows, kernel.columns).each(block, [&](const Panel& panel) {
+      DenseBackwardWeights part = op;
+      part.dz += panel.first;
+      part.kernel = shifted(values, panel.offset);
+      part.ldw = panel.width;
+      part.bias = shifted(bias, panel.first);
+      part.units = together;
+      part.columns = panel.columns;
+      part.last = panel.first + panel.columns.end == mine.end;
+      if (gradient) part.gradient = gradient + panel.first + panel.columns.begin - block.begin;
+      part.ldg = kGradientStride;
+      run(part);
+      op.ahead = {};
+    });
+  }
+
+  /// The gradient by at most kGradientRows inputs and kBlockColumns columns of the kernel, its rows kGradientStride
+  /// apart
+  const float* packed_gradient(const Share& share, const DenseBackwardWeights& op, Range units, Range columns) const {
+    const int64_t width = columns.end - columns.begin;
+    float* gradient = share.data(scratch_) + packed_room(op.rows);
+    Product product = product_into(gradient, kGradientStride, share.variable(own_.kernel).rows, width, op.rows);
+    product.a = op.x;
+    product.a_row = 1;
+    product.a_column = op.ldx;
+    product.a_columns = op.x_rows;
+    product.b = op.dz + columns.begin;
+    product.b_row = op.lddz;
+    product.b_column = 1;
+    multiply_part(share.kernels, product, units, {0, width}, share.data(scratch_));
+    return gradient;
+  }
+
+  const graph::DenseWeightGradient& own_;
+  DenseKernel kernel_;
+  InputForm form_;
+  ValueId scratch_;
+};
+
+void schedule_weight_gradient(Scheduler& scheduler, const graph::DenseWeightGradient& operation) {
+  const int64_t rows = scheduler.rows(operation.dz), units = scheduler.value(operation.dz).columns;
+  const int64_t inputs = scheduler.value(operation.x).columns;
+  const InputForm form(scheduler, operation.x);
+  const DenseKernel kernel = choose_dense(rows, inputs, units, scheduler.threads(), form.is_compressed());
+  ValueId scratch = kNoValue;
+  if (kernel == DenseKernel::kPackedBlocks) scratch = scheduler.packing_scratch(rows);
+  if (kernel == DenseKernel::kCompressedRows) {
+    scratch = scheduler.add_thread_scratch(1, CompressedSums::scratch(scheduler.max_rows(), inputs));
+  }
+  const Split split = feeds_all(units, scheduler.threads()) ? Split::over('n') : Split::over('k');
+  scheduler.add<DenseWeightGradientStep>(operation, split, kernel, form, scratch);
+}
+
+}  // namespace
+
+void add_dense(Implementations& all) {
+  all.add<graph::Dense>(schedule_dense);
+  all.add<graph::DenseInputGradient>(schedule_input_gradient);
+  all.add<graph::DenseWeightGradient>(schedule_weight_gradient);
+}
+
+}  // namespace engine

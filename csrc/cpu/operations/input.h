@@ -1,0 +1,74 @@
+// How the rows of a batch reach the first products: gathered into floats, read where they lie in the data set, as
+// records of what is not zero in them, or as compressed rows.
+#pragma once
+#include <optional>
+#include <string>
+
+#include "cpu/scheduler.h"
+#include "graph/operations/input_output.h"
+#include "kernels/nonzeros.h"
+
+namespace engine {
+
+/// The left operand of a product: floats `ld` apart, or pointers to rows that lie anywhere.
+struct DenseInput {
+  const float* floats;
+  int64_t ld;
+  const float* const* rows;
+};
+
+/// Reads the rows of a batch from the data set, or prepares that products read them there.
+class ReadInputStep final : public Step {
+ public:
+  ReadInputStep(const graph::ReadInput& operation, Split split) : Step(&operation, split), own_(operation) {}
+
+  void run(const Share& share) const override;
+  std::string kernel() const override;
+
+  // Set by the schedule.
+  bool feeds_products_alone = false;  // all readers are products, which can read the rows in other forms
+  bool leaves_compressed = false;     // the products visit compressed rows themselves
+  ValueId nonzeros = kNoValue;        // scratch of each thread for the NonZeros of a batch, where zeros are skipped
+  ValueId pointers = kNoValue;        // scratch of each thread for pointers to the rows of this batch and of the next
+
+  // For the products that read x.
+  /// Where their left operand lies.
+  DenseInput input(const Share& share) const;
+  /// The batch as compressed rows.
+  CompressedBatch compressed(const Share& share) const;
+  /// This thread's view of what is not zero; nothing where zeros are not skipped.
+  std::optional<NonZeros> nonzeros_of(const Share& share) const;
+  /// Rows of the next batch to fetch during the gradient of the first layer; nothing where they would not fit.
+  Ahead next_rows(const Share& share) const;
+  /// Rows to fetch during the product of `rows`, where the batch was too large for that and its rows are short.
+  Ahead rows_ahead(const Share& share, Range rows) const;
+
+ private:
+  /// Whether products read the rows where they lie in the data set.
+  bool in_place(const Share& share) const;
+  bool find_nonzeros(const Share& share, const NonZeros& nonzeros) const;
+  void point(const Share& share) const;
+  void prefetch_targets(const Share& share) const;
+
+  const graph::ReadInput& own_;
+};
+
+/// Records what is not zero in rows that are not those of the data set, such as augmented images: each thread its own
+/// samples, for all threads.
+class RecordNonzerosStep final : public Step {
+ public:
+  RecordNonzerosStep(ValueId x, ValueId team_records, ValueId row_scratch, ValueId nonzeros);
+
+  void run(const Share& share) const override;
+  std::string kernel() const override { return "record what is not zero"; }
+  ValueId records() const { return team_records_; }
+  std::optional<NonZeros> nonzeros_of(const Share& share) const;
+
+ private:
+  ValueId x_, team_records_, row_scratch_, nonzeros_;
+};
+
+/// Appends the recording of `x` before a product with so many units, where that pays.
+void record_nonzeros(Scheduler& scheduler, ValueId x, int64_t units);
+
+}  // namespace engine

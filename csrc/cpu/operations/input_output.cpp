@@ -1,0 +1,280 @@
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/kernel_choice.h"
+#include "cpu/operations/input.h"
+#include "graph/operations/dense.h"
+
+namespace engine {
+namespace {
+
+/// Bytes of the rows of a batch up to which those of the next batch are fetched a batch ahead: this batch and the next
+/// one leave most of the L2 cache to weights. Rows of larger batches are fetched shortly before they are gathered.
+constexpr int64_t kMostAhead = 256 << 10;
+constexpr int64_t kRowsAhead = 4;
+
+/// Bytes of a row that a product has finished with before the prefetcher of the CPU has recognised where it goes, and
+/// how many of such rows ahead a product must ask for them to arrive in time.
+constexpr int64_t kShortRow = 2 << 10;
+constexpr int64_t kShortRowsAhead = 48;
+
+int64_t element_bytes(const DatasetView& data) {
+  constexpr int64_t kBytes[] = {1, 4, 8};
+  static_assert(sizeof kBytes / sizeof *kBytes == kRowTypes);
+  return kBytes[index(data.type)];
+}
+
+int64_t row_bytes(const DatasetView& data) { return data.stride * element_bytes(data); }
+
+bool is_product(const graph::Operation* operation) {
+  return dynamic_cast<const graph::Dense*>(operation) || dynamic_cast<const graph::DenseWeightGradient*>(operation);
+}
+
+/// Units of the narrowest product that reads `x`; 0 where there is none.
+int64_t fewest_units(const Scheduler& scheduler, ValueId x) {
+  int64_t fewest = 0;
+  for (const graph::Operation* reader : scheduler.readers(x)) {
+    if (const auto* dense = dynamic_cast<const graph::Dense*>(reader)) {
+      const int64_t units = scheduler.value(dense->y).columns;
+      fewest = fewest == 0 ? units : std::min(fewest, units);
+    }
+  }
+  return fewest;
+}
+
+bool reads_whole_rows(const Scheduler& scheduler) {
+  const auto& operations = scheduler.graph().operations();
+  return std::count_if(operations.begin(), operations.end(), [](const auto& operation) {
+           return dynamic_cast<const graph::ReadInput*>(operation.get()) != nullptr;
+         }) == 1;
+}
+
+/// Where every thread reads every sample, each gathers a copy of its own: the conversion is cheap against fetching half
+/// of the lines from another core's cache, and saves two barriers per batch. Not around a step of the caller's: the
+/// team after it may be larger than the one that gathered.
+void schedule_input(Scheduler& scheduler, const graph::ReadInput& operation) {
+  const auto& readers = scheduler.readers(operation.x);
+  const bool products = !readers.empty() && std::all_of(readers.begin(), readers.end(), is_product);
+  const bool feeds_products = products && scheduler.one_team();
+  const int64_t units = fewest_units(scheduler, operation.x), inputs = scheduler.value(operation.x).columns;
+  const Split forward = split_dense(scheduler.graph().mode(), scheduler.max_rows(), units, scheduler.threads());
+  const bool copies = feeds_products && forward.shares('n') &&
+                      pays_to_copy_rows(scheduler.max_rows(), inputs, units, scheduler.threads());
+  auto& step = scheduler.add<ReadInputStep>(operation, copies ? Split::every_thread() : Split::over(kSamples));
+  scheduler.set_input_step(operation.x, step);
+  step.leaves_compressed = scheduler.compressed() && products && operation.offset == 0.0f;
+  if (step.leaves_compressed) return step.forget(operation.x);
+  step.feeds_products_alone = feeds_products && !scheduler.compressed();
+  if (!step.feeds_products_alone) return;
+  const bool all_rows = copies || scheduler.threads() == 1;
+  const bool sees_rows = all_rows || (!scheduler.training() && forward.shares(kSamples));
+  if (operation.offset == 0.0f && sees_rows && pays_to_find_zeros(units) && reads_whole_rows(scheduler)) {
+    step.nonzeros =
+        scheduler.add_thread_scratch(1, NonZeros::scratch(scheduler.max_rows(), inputs, scheduler.training()));
+    scheduler.set_sparse_scale(operation.scale);
+  }
+  if (scheduler.training()) {
+    constexpr auto kFloats = static_cast<int64_t>(sizeof(void*) / sizeof(float));
+    step.pointers = scheduler.add_thread_scratch(2, scheduler.max_rows() * kFloats);
+  }
+}
+
+void write_output(const graph::WriteOutput& operation, const Share& share) {
+  const Placement& y = share.shape(operation.y);
+  const graph::Graph& graph = share.schedule.graph();
+  const graph::Output& last = graph.outputs.back();
+  const Placement& last_y = share.shape(last.y_pred);
+  const int64_t stride = last.first_column + last_y.groups * last_y.columns;  // numbers of all outputs of a sample
+  const Range own = share.samples();
+  for (int64_t b = own.begin; b < own.end; ++b) {
+    float* to = share.run.output + (share.batch.first + b) * stride + operation.first_column;
+    for (int64_t g = 0; g < y.groups; ++g, to += y.columns) {
+      std::memcpy(to, share.data(operation.y) + (b * y.groups + g) * y.ld,
+                  static_cast<size_t>(y.columns) * sizeof(float));
+    }
+  }
+}
+
+}  // namespace
+
+std::string ReadInputStep::kernel() const {
+  if (leaves_compressed) return "left compressed";
+  if (!feeds_products_alone) return "gather";
+  return nonzeros != kNoValue ? "read in place, skip zeros" : "read in place";
+}
+
+bool ReadInputStep::in_place(const Share& share) const {
+  if (!feeds_products_alone || share.run.data.type != RowType::kFloat32) return false;
+  if (own_.scale != 1.0f || own_.offset != 0.0f) return false;
+  return !share.run.order || pointers != kNoValue;
+}
+
+DenseInput ReadInputStep::input(const Share& share) const {
+  if (!in_place(share)) return {share.data(own_.x), share.shape(own_.x).ld, nullptr};
+  if (share.run.order) return {nullptr, 0, reinterpret_cast<const float* const*>(share.data(pointers))};
+  const int64_t ld = share.run.data.stride;
+  return {static_cast<const float*>(share.run.data.x) + share.batch.first * ld + own_.first_column, ld, nullptr};
+}
+
+CompressedBatch ReadInputStep::compressed(const Share& share) const {
+  return {share.run.data.compressed, share.run.order, share.batch.first, own_.scale};
+}
+
+std::optional<NonZeros> ReadInputStep::nonzeros_of(const Share& share) const {
+  if (nonzeros == kNoValue) return {};
+  return NonZeros(share.data(nonzeros), share.schedule.max_rows(), share.shape(own_.x).columns);
+}
+
+Ahead ReadInputStep::next_rows(const Share& share) const {
+  const DatasetView& data = share.run.data;
+  const int64_t left = data.rows - share.batch.first - share.batch.rows, bytes = row_bytes(data);
+  if (pointers == kNoValue || !share.run.order || share.run.sparse || share.schedule.max_rows() * bytes > kMostAhead) {
+    return {};
+  }
+  return {reinterpret_cast<const void* const*>(share.data(pointers) + share.shape(pointers).ld),
+          std::min(left, share.batch.rows), bytes};
+}
+
+Ahead ReadInputStep::rows_ahead(const Share& share, Range rows) const {
+  const int64_t bytes = row_bytes(share.run.data), first = rows.begin + kShortRowsAhead;
+  if (!share.run.order || !in_place(share) || bytes > kShortRow || share.schedule.max_rows() * bytes <= kMostAhead) {
+    return {};
+  }
+  if (first >= share.batch.rows) return {};
+  return {reinterpret_cast<const void* const*>(share.data(pointers)) + first,
+          std::min(rows.end - rows.begin, share.batch.rows - first), bytes};
+}
+
+/// Sets the pointers to the rows of this batch and of the next.
+void ReadInputStep::point(const Share& share) const {
+  auto* rows = reinterpret_cast<const void**>(share.data(pointers));
+  auto* next = reinterpret_cast<const void**>(share.data(pointers) + share.shape(pointers).ld);
+  const DatasetView& data = share.run.data;
+  const auto* x = static_cast<const char*>(data.x) + own_.first_column * element_bytes(data);
+  const int64_t bytes = row_bytes(data);
+  const auto at = [&](int64_t sample) { return x + share.run.order[sample] * bytes; };
+  for (int64_t b = 0; b < share.batch.rows; ++b) rows[b] = at(share.batch.first + b);
+  const int64_t count = next_rows(share).count;
+  for (int64_t b = 0; b < count; ++b) next[b] = at(share.batch.first + share.batch.rows + b);
+}
+
+void ReadInputStep::run(const Share& share) const {
+  prefetch_targets(share);
+  if (leaves_compressed) return;
+  const Placement& x = share.shape(own_.x);
+  const DatasetView& in = share.run.data;
+  if (in.is_compressed()) {
+    const CompressedBatch rows = compressed(share);
+    return share.kernels.gather_compressed({&rows, share.data(own_.x), x.ld, x.columns, own_.offset, share.samples()});
+  }
+  if (const auto zeros = nonzeros_of(share); zeros && find_nonzeros(share, *zeros)) return;
+  if (pointers != kNoValue && share.run.order) point(share);
+  if (in_place(share)) return;
+  const bool prefetched = next_rows(share).bytes > 0;
+  // Rows that no product reads in place are gathered by one thread each, which has the same places in the next batch.
+  const bool whole_batch = pointers == kNoValue && share.schedule.max_rows() * row_bytes(in) <= kMostAhead;
+  const auto* first = static_cast<const char*>(in.x) + own_.first_column * element_bytes(in);
+  share.kernels.gather[index(in.type)]({first, in.stride, share.run.order, share.batch.first, share.data(own_.x), x.ld,
+                                        x.columns, own_.scale, own_.offset, share.samples(),
+                                        share.batch.first + (whole_batch ? share.batch.rows : kRowsAhead),
+                                        prefetched ? 0 : in.rows});
+}
+
+/// Returns whether the batch is in `nonzeros` now, so that no floats need to be gathered.
+bool ReadInputStep::find_nonzeros(const Share& share, const NonZeros& nonzeros) const {
+  const DatasetView& in = share.run.data;
+  const Range rows = share.samples();
+  *nonzeros.header = {RecordValues::kNone, nonzeros.own_codes};
+  if (share.schedule.mode() == graph::Mode::kTrain) {
+    const SparseRows* sparse = share.run.sparse;
+    if (!sparse) return false;
+    *nonzeros.header = {sparse->values, sparse->codes, sparse->bytes_per_row};
+    for (int64_t b = rows.begin; b < rows.end; ++b) {
+      const int64_t sample = share.batch.first + b;
+      nonzeros.records[b] = sparse->records[static_cast<size_t>(share.run.order ? share.run.order[sample] : sample)];
+    }
+    return true;
+  }
+  auto* scratch = static_cast<float*>(nonzeros.room);
+  const int64_t k = share.shape(own_.x).columns;
+  auto* out = reinterpret_cast<uint8_t*>(scratch + round_up(k + kLane, kLane));
+  const int64_t bytes =
+      share.kernels.record_rows[index(in.type)]({in.x, in.stride, share.run.order, share.batch.first, k, own_.scale,
+                                                 rows, scratch, nullptr, out, nonzeros.records});
+  if (bytes == kTooManyNonZeros) return false;
+  nonzeros.header->values = in.type == RowType::kUint8 ? RecordValues::kCodes : RecordValues::kFloats;
+  fill_codes(own_.scale, nonzeros.own_codes);
+  return true;
+}
+
+/// Targets of shuffled rows lie anywhere. The loss will want those of this thread's samples, or of all samples where
+/// every thread computes it. Of wide targets the first line is fetched: the prefetcher of the CPU sees what follows.
+void ReadInputStep::prefetch_targets(const Share& share) const {
+  if (!share.run.order) return;
+  const auto& outputs = share.schedule.graph().outputs;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i].gradient == kNoValue) continue;
+    const bool every_thread = share.shape(outputs[i].losses).copied;
+    const Range own = every_thread ? Range{0, share.batch.rows} : share.worker.slice(share.batch.rows);
+    const Placement& gradient = share.shape(outputs[i].gradient);
+    const Targets wanted = share.targets(static_cast<int>(i), gradient.groups);
+    for (int64_t b = own.begin * wanted.groups; b < own.end * wanted.groups; ++b) {
+      if (wanted.labels) {
+        __builtin_prefetch(wanted.labels + wanted.row(b));
+      } else if (wanted.dense) {
+        __builtin_prefetch(wanted.dense + wanted.row(b) * gradient.columns);
+      }
+    }
+  }
+}
+
+RecordNonzerosStep::RecordNonzerosStep(ValueId x, ValueId team_records, ValueId row_scratch, ValueId nonzeros)
+    : Step(nullptr, Split::over(kSamples)),
+      x_(x),
+      team_records_(team_records),
+      row_scratch_(row_scratch),
+      nonzeros_(nonzeros) {
+  operands = {graph::writes(team_records, kSamples, kWhole), graph::reads(x, kSamples, kWhole)};
+}
+
+void RecordNonzerosStep::run(const Share& share) const {
+  const Placement& x = share.shape(x_);
+  const TeamRecords team(share.data(team_records_), share.schedule.max_rows(), x.columns, share.schedule.threads());
+  const Range own = share.samples();
+  int64_t bytes = 0;
+  if (!empty(own)) {
+    bytes = share.kernels.record_rows[index(RowType::kFloat32)]({share.data(x_), x.ld, nullptr, 0, x.columns, 1.0f, own,
+                                                                 share.data(row_scratch_), nullptr,
+                                                                 team.room + own.begin * team.stride, team.records});
+  }
+  team.dense[share.worker.index * kLane] = bytes == kTooManyNonZeros ? 1 : 0;
+}
+
+std::optional<NonZeros> RecordNonzerosStep::nonzeros_of(const Share& share) const {
+  const int64_t inputs = share.shape(x_).columns;
+  NonZeros nonzeros(share.data(nonzeros_), share.schedule.max_rows(), inputs);
+  const TeamRecords team(share.data(team_records_), share.schedule.max_rows(), inputs, share.schedule.threads());
+  bool sparse = true;
+  for (int i = 0; i < share.worker.threads; ++i) sparse = sparse && team.dense[i * kLane] == 0;
+  *nonzeros.header = {sparse ? RecordValues::kFloats : RecordValues::kNone, nullptr};
+  nonzeros.records = team.records;
+  return nonzeros;
+}
+
+void record_nonzeros(Scheduler& scheduler, ValueId x, int64_t units) {
+  const Split forward = split_dense(scheduler.graph().mode(), scheduler.max_rows(), units, scheduler.threads());
+  const bool all_rows = scheduler.threads() == 1 || forward.shares('n');
+  if (!scheduler.training() || !scheduler.one_team() || !all_rows || !pays_to_find_zeros(units)) return;
+  const int64_t inputs = scheduler.value(x).columns, rows = scheduler.max_rows();
+  const ValueId records = scheduler.add_scratch(1, TeamRecords::scratch(rows, inputs, scheduler.threads()));
+  const ValueId row = scheduler.add_thread_scratch(1, inputs + kLane);
+  const ValueId nonzeros = scheduler.add_thread_scratch(1, NonZeros::scratch(rows, inputs, true));
+  scheduler.set_recording(x, scheduler.add<RecordNonzerosStep>(x, records, row, nonzeros));
+}
+
+void add_input_output(Implementations& all) {
+  all.add<graph::ReadInput>(schedule_input);
+  all.add<graph::WriteOutput>(write_output, by_samples);
+}
+
+}  // namespace engine

@@ -1,0 +1,262 @@
+// From stored gradients to new weights: one thread's share of each operation of graph/operations/optimizer.h.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "cpu/kernel_choice.h"
+#include "cpu/scheduler.h"
+#include "graph/operations/optimizer.h"
+
+namespace engine {
+namespace {
+
+/// Keras' guard against a norm of zero.
+constexpr double kTiny = 1e-7;
+
+const Variable& variable_of(const Scheduler& scheduler, ValueId value) {
+  return scheduler.graph().variables()[scheduler.value(value).variable];
+}
+
+/// Each weight is stepped by the thread that computes its gradient.
+template <class Op>
+Split split_by_weights(const Scheduler& scheduler, const Op& op) {
+  return split_weights(variable_of(scheduler, op.weights), scheduler.threads());
+}
+
+void add_gradient(const graph::AddGradient& op, const Share& share) {
+  float *from = share.data(op.gradient), *sum = share.data(op.sum);
+  share.for_panels(share.variable(op.sum), [&](const Panel& panel, Range rows) {
+    share.kernels.accumulate({from + panel.offset, sum + panel.offset, panel.width, rows, panel.columns});
+  });
+}
+
+Split split_add_gradient(const Scheduler& scheduler, const graph::AddGradient& op) {
+  return split_weights(variable_of(scheduler, op.sum), scheduler.threads());
+}
+
+void accumulate_gradient(const graph::AccumulateGradient& op, const Share& share) {
+  const int64_t count = share.optimizer().accumulate;
+  float *gradient = share.data(op.gradient), *sums = share.run.accumulated + share.weight_offset(op.weights);
+  share.for_panels(share.variable(op.weights), [&](const Panel& panel, Range rows) {
+    const WeightBlock block{gradient + panel.offset, sums + panel.offset, panel.width, rows, panel.columns};
+    if (share.steps_weights()) {
+      share.kernels.take_mean(block, count);
+    } else {
+      share.kernels.accumulate(block);
+    }
+  });
+}
+
+void sum_squares(const graph::SumSquares& op, const Share& share) {
+  if (!share.steps_weights()) return;
+  const Variable& v = share.variable(op.x);
+  const bool of_weights = share.schedule.value(op.x).kind == graph::Value::Kind::kVariable;
+  const float* values = of_weights ? share.weights(op.x).values : share.data(op.x);
+  float* sums = share.data(op.squares);
+  Panels(v.rows, v.columns).each(share.padded('n', v.columns), [&](const Panel& panel) {
+    share.kernels.squared_sums({values + panel.offset, panel.width, v.rows, sums + panel.first, panel.columns});
+  });
+}
+
+// ---- Factors made from the sums of squares
+// ------------------------------------------------------------------------------
+
+/// The sum over all columns, in their order.
+double squared_norm(const Share& share, ValueId squares) {
+  const float* sums = share.data(squares);
+  double total = 0.0;
+  for (int64_t j = 0; j < share.shape(squares).columns; ++j) total += static_cast<double>(sums[j]);
+  return total;
+}
+
+/// Of Adafactor's running means of rows, which are in column 0 of the third slot.
+double mean_of_row_means(const Share& share, ValueId weights) {
+  const Variable& matrix = share.variable(weights);
+  const int64_t stride = Panels(matrix.rows, matrix.columns).of(0).width;
+  const float* means = share.weights(weights).slots[2];
+  double total = 0.0;
+  for (int64_t i = 0; i < matrix.rows; ++i) total += static_cast<double>(means[i * stride]);
+  return total / static_cast<double>(matrix.rows);
+}
+
+double scale_of(const graph::ComputeScales& op, const Share& share, size_t i) {
+  using Rule = graph::ComputeScales::Rule;
+  const OptimizerStep& step = share.optimizer_step();
+  const double limit = share.optimizer().limit;
+  const Variable& v = share.variable(op.weights[i]);
+  const auto of_gradient = [&] { return squared_norm(share, op.gradient_squares[i]); };
+  const auto of_weights = [&] { return squared_norm(share, op.weight_squares[i]); };
+  switch (op.rule) {
+    case Rule::kClip:
+      return limit / std::max(std::sqrt(of_gradient()), limit);
+    case Rule::kClipAll: {
+      double squares = 0.0;
+      for (const ValueId each : op.gradient_squares) squares += squared_norm(share, each);
+      return limit / std::max(std::sqrt(squares), limit);
+    }
+    case Rule::kRowMean:
+      return v.is_matrix() ? mean_of_row_means(share, op.weights[i]) : 0.0;
+    case Rule::kTrust: {
+      const double w = std::sqrt(of_weights()), u = std::sqrt(of_gradient());
+      return step.learning_rate * (w > 0.0 && u > 0.0 ? w / u : 1.0);
+    }
+    case Rule::kAdafactor: {
+      const auto count = static_cast<double>(v.rows * v.columns);
+      const double w = std::sqrt(of_weights() / count), u = std::sqrt(of_gradient() / count);
+      const double smallest = step.parameters[2], threshold = step.parameters[3];
+      const double rate = std::min(step.learning_rate, 1.0 / std::sqrt(static_cast<double>(step.iteration)));
+      return rate * std::max(smallest, w) / std::max(1.0, u / threshold);
+    }
+    case Rule::kUnit:
+      return op.gradient_squares[i] == kNoValue ? 0.0 : 1.0 / (std::sqrt(of_gradient()) + kTiny);
+    case Rule::kMuon: {
+      const auto side = static_cast<double>(std::max(v.height(), v.width()));
+      const double rate = share.optimizer().rms_rate;
+      return step.learning_rate * (rate > 0.0 ? rate * std::sqrt(side) : 1.0);
+    }
+  }
+  return 1.0;
+}
+
+void compute_scales(const graph::ComputeScales& op, const Share& share) {
+  if (!share.steps_weights()) return;
+  float* scales = share.data(op.scales);
+  for (size_t i = 0; i < op.weights.size(); ++i) {
+    const bool same_for_all = op.rule == graph::ComputeScales::Rule::kClipAll && i > 0;
+    scales[i] = same_for_all ? scales[0] : static_cast<float>(scale_of(op, share, i));
+  }
+}
+
+// ---- Steps ----------------------------------------------------------------------------------------------------------
+
+/// The rule by which a variable is stepped: Adafactor keeps factors for matrices, and Muon leaves some variables to
+/// Adam.
+Optimizer rule_of(const Share& share, ValueId weights) {
+  const OptimizerSpec& optimizer = share.optimizer();
+  const Variable& v = share.variable(weights);
+  if (optimizer.kind == Optimizer::kAdafactor && (v.is_matrix() || v.is_flat())) return Optimizer::kFactored;
+  const bool leaves_to_adam = !optimizer.orthogonalises(share.variable_of(weights));
+  return optimizer.kind == Optimizer::kMuon && leaves_to_adam ? Optimizer::kMuonAdam : optimizer.kind;
+}
+
+void step_weights(const graph::StepWeights& op, const Share& share) {
+  if (!share.steps_weights()) return;
+  const OptimizerSpec& optimizer = share.optimizer();
+  const float factor = op.scales == kNoValue ? 1.0f : share.data(op.scales)[op.place];
+  const bool by_value = optimizer.clip == OptimizerSpec::Clip::kValue;
+  const auto limit = by_value ? static_cast<float>(optimizer.limit) : std::numeric_limits<float>::infinity();
+  const OptimizerStep& step = share.optimizer_step();
+  const Weights weights = share.weights(op.weights);
+  float* gradient = share.data(op.gradient);
+  const auto run = share.kernels.step_weights[index(rule_of(share, op.weights))];
+  share.for_panels(share.variable(op.weights), [&](const Panel& panel, Range rows) {
+    run({shifted(weights, panel.offset), gradient + panel.offset, panel.width, rows, panel.columns, step, factor,
+         limit});
+  });
+}
+
+/// Running means of rows are in the third slot, those of columns in the second.
+void factored_means(const graph::FactoredMeans& op, const Share& share) {
+  if (!share.steps_weights()) return;
+  const Variable& v = share.variable(op.weights);
+  const Weights w = share.weights(op.weights);
+  const FactoredMeans arguments{share.data(op.gradient),
+                                w.slots[2],
+                                w.slots[1],
+                                v.rows,
+                                v.columns,
+                                op.of_rows ? share.range('k', v.rows) : share.padded('n', v.columns),
+                                share.optimizer_step()};
+  (op.of_rows ? share.kernels.factored_rows : share.kernels.factored_columns)(arguments);
+}
+
+Split split_factored_means(const Scheduler&, const graph::FactoredMeans& op) {
+  return Split::over(op.of_rows ? 'k' : 'n');
+}
+
+void factored_direction(const graph::FactoredDirection& op, const Share& share) {
+  if (!share.steps_weights()) return;
+  const Weights w = share.weights(op.weights);
+  const Variable& matrix = share.variable(op.weights);
+  const int64_t stride = Panels(matrix.rows, matrix.columns).of(0).width;
+  const float mean = share.data(op.scales)[op.place];
+  float* gradient = share.data(op.gradient);
+  share.for_panels(matrix, [&](const Panel& panel, Range rows) {
+    share.kernels.factored_direction({gradient + panel.offset, w.slots[0] + panel.offset, panel.width, w.slots[2],
+                                      stride, w.slots[1] + panel.offset, rows, panel.columns, mean});
+  });
+}
+
+void factored_flat(const graph::FactoredFlat& op, const Share& share) {
+  if (!share.steps_weights()) return;
+  const Variable& v = share.variable(op.weights);
+  const Weights w = share.weights(op.weights);
+  share.kernels.factored_flat({share.data(op.gradient), w.slots[0], w.slots[2], w.slots[1],
+                               v.columns / (v.height() * v.width()), v.height(), v.width(), share.optimizer_step()});
+}
+
+void move_weights(const graph::MoveWeights& op, const Share& share) {
+  if (!share.steps_weights()) return;
+  float *weights = share.weights(op.weights).values, *direction = share.data(op.gradient);
+  const float scale = share.data(op.scales)[op.place];
+  share.for_panels(share.variable(op.weights), [&](const Panel& panel, Range rows) {
+    share.kernels.move({weights + panel.offset, direction + panel.offset, panel.width, rows, panel.columns}, scale);
+  });
+}
+
+/// Keras' first steps copy the weights, and so does every batch before the first step.
+void average_weights(const graph::AverageWeights& op, const Share& share) {
+  const OptimizerSpec& optimizer = share.optimizer();
+  const int64_t number = share.optimizer_step().iteration;
+  const bool overwrite = optimizer.overwrite > 0 && number % optimizer.overwrite == 0;
+  float *weights = share.weights(op.weights).values, *averages = share.run.averages + share.weight_offset(op.weights);
+  share.for_panels(share.variable(op.weights), [&](const Panel& panel, Range rows) {
+    share.kernels.average({weights + panel.offset, averages + panel.offset, panel.width, rows, panel.columns},
+                          number > 1 ? optimizer.average_momentum : 0.0, overwrite);
+  });
+}
+
+void constrain_weights(const graph::ConstrainWeights& op, const Share& share) {
+  using Over = ConstraintSpec::Over;
+  const Variable& v = share.variable(op.weights);
+  float* values = share.weights(op.weights).values;
+  const bool norms = op.constraint.kind == ConstraintSpec::Kind::kNorm;
+  if (norms && op.constraint.over != Over::kColumn) {
+    const bool of_all = op.constraint.over == Over::kAll;
+    return share.kernels.row_norms({values, v.rows, v.columns, share.range('k', v.rows), of_all, op.constraint.limits});
+  }
+  share.for_panels(v, [&](const Panel& panel, Range rows) {
+    const WeightBlock block{values + panel.offset, nullptr, panel.width, rows, panel.columns};
+    if (norms) {
+      share.kernels.column_norms(block, op.constraint.limits);
+    } else {
+      share.kernels.non_negative(block);
+    }
+  });
+}
+
+Split split_constraint(const Scheduler& scheduler, const graph::ConstrainWeights& op) {
+  using Over = ConstraintSpec::Over;
+  if (op.constraint.kind != ConstraintSpec::Kind::kNorm) return split_by_weights(scheduler, op);
+  return op.constraint.over == Over::kColumn ? Split::over('n')
+         : op.constraint.over == Over::kRow  ? Split::over('k')
+                                             : Split::one_thread();
+}
+
+}  // namespace
+
+void add_optimizers(Implementations& all) {
+  all.add<graph::AddGradient>(add_gradient, split_add_gradient);
+  all.add<graph::AccumulateGradient>(accumulate_gradient, split_by_weights);
+  all.add<graph::SumSquares>(sum_squares, over<'n'>);
+  all.add<graph::ComputeScales>(compute_scales, by_first_thread);
+  all.add<graph::StepWeights>(step_weights, split_by_weights);
+  all.add<graph::FactoredMeans>(factored_means, split_factored_means);
+  all.add<graph::FactoredFlat>(factored_flat, by_first_thread);
+  all.add<graph::FactoredDirection>(factored_direction, split_by_weights);
+  all.add<graph::MoveWeights>(move_weights, split_by_weights);
+  all.add<graph::AverageWeights>(average_weights, split_by_weights);
+  all.add<graph::ConstrainWeights>(constrain_weights, split_constraint);
+}
+
+}  // namespace engine

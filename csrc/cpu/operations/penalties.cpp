@@ -1,0 +1,90 @@
+// Penalties on weights: their sums, and their gradients.
+#include <algorithm>
+#include <numeric>
+
+#include "cpu/kernel_choice.h"
+#include "cpu/scheduler.h"
+#include "graph/operations/weight_penalty.h"
+
+namespace engine {
+namespace {
+
+void weight_sums(const graph::WeightSums& op, const Share& share) {
+  const Variable& w = share.variable(op.weights);
+  const float* values = share.weights(op.weights).values;
+  float* sums = share.data(op.sums);
+  const auto sum = op.squares ? share.kernels.squared_sums : share.kernels.magnitude_sums;
+  if (!op.by_slice) {
+    return Panels(w.rows, w.columns).each(share.padded('n', w.columns), [&](const Panel& panel) {
+      sum({values + panel.offset, panel.width, w.rows, sums + panel.first, panel.columns});
+    });
+  }
+  const Range own = share.range('k', w.rows);
+  for (int64_t i = own.begin; i < own.end; i += kSlice) {
+    alignas(64) float of_columns[kLane];
+    sum({values + i * kLane, kLane, std::min(kSlice, own.end - i), of_columns, {0, kLane}});
+    sums[i / kSlice] = std::accumulate(of_columns, of_columns + w.columns, 0.0f);
+  }
+}
+
+Split split_weight_sums(const Scheduler&, const graph::WeightSums& op) { return Split::over(op.by_slice ? 'k' : 'n'); }
+
+void unit_rows(const graph::UnitRows& op, const Share& share) {
+  const Variable& v = share.variable(op.weights);
+  const Placement& units = share.shape(op.units);
+  share.kernels.unit_rows({share.weights(op.weights).values, v.rows, v.columns, op.columns, share.data(op.units),
+                           units.ld, share.data(op.norms), share.range('r', units.rows)});
+}
+
+void orthogonal_penalty(const graph::OrthogonalPenalty& op, const Share& share) {
+  const Placement& units = share.shape(op.units);
+  share.kernels.orthogonal({share.data(op.units), units.rows, units.columns, units.ld, share.data(op.norms),
+                            share.data(op.slopes), share.data(op.sums), op.factor, share.range('r', units.rows)});
+}
+
+void add_penalty_gradient(const graph::AddPenaltyGradient& op, const Share& share) {
+  const double factor = share.penalty_factor();
+  float *weights = share.weights(op.weights).values, *gradient = share.data(op.gradient);
+  share.for_panels(share.variable(op.weights), [&](const Panel& panel, Range rows) {
+    share.kernels.penalty_gradient({weights + panel.offset, gradient + panel.offset, panel.width, rows, panel.columns},
+                                   factor * op.l1, factor * op.l2);
+  });
+}
+
+Split split_penalty_gradient(const Scheduler& scheduler, const graph::AddPenaltyGradient& op) {
+  return split_weights(scheduler.graph().variables()[scheduler.value(op.weights).variable], scheduler.threads());
+}
+
+void add_slopes(const graph::AddSlopes& op, const Share& share) {
+  const Placement& slopes = share.shape(op.slopes);
+  const Variable& v = share.variable(op.gradient);
+  const float* from = share.data(op.slopes);
+  const auto factor = static_cast<float>(share.penalty_factor());
+  share.for_panels(v, [&](const Panel& panel, Range rows) {
+    const int64_t end = std::min(panel.columns.end, v.columns - panel.first);
+    float* to = share.data(op.gradient) + panel.offset;
+    for (int64_t i = rows.begin; i < rows.end; ++i) {
+      for (int64_t j = panel.columns.begin; j < end; ++j) {
+        const int64_t column = panel.first + j;
+        to[i * panel.width + j] +=
+            factor * (op.transposed ? from[column * slopes.ld + i] : from[i * slopes.ld + column]);
+      }
+    }
+  });
+}
+
+Split split_slopes(const Scheduler& scheduler, const graph::AddSlopes& op) {
+  return split_weights(scheduler.graph().variables()[scheduler.value(op.gradient).variable], scheduler.threads());
+}
+
+}  // namespace
+
+void add_penalties(Implementations& all) {
+  all.add<graph::WeightSums>(weight_sums, split_weight_sums);
+  all.add<graph::UnitRows>(unit_rows, over<'r'>);
+  all.add<graph::OrthogonalPenalty>(orthogonal_penalty, over<'r'>);
+  all.add<graph::AddPenaltyGradient>(add_penalty_gradient, split_penalty_gradient);
+  all.add<graph::AddSlopes>(add_slopes, split_slopes);
+}
+
+}  // namespace engine

@@ -1,0 +1,127 @@
+// Operations that move numbers, and images that are changed at random.
+#include "graph/operations/shape.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/scheduler.h"
+#include "graph/operations/image_augmentation.h"
+
+namespace engine {
+namespace {
+
+void copy_floats(float* to, const float* from, int64_t count) {
+  std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
+}
+
+void reshape(const graph::Reshape& op, const Share& share) {
+  const Placement &in = share.shape(op.x), &out = share.shape(op.y);
+  const int64_t size = in.groups * in.columns;
+  const Range own = share.samples();
+  for (int64_t b = own.begin; b < own.end; ++b) {
+    const float* from = share.data(op.x) + b * in.groups * in.ld;
+    float* to = share.data(op.y) + b * out.groups * out.ld;
+    for (int64_t at = 0, count = 0; at < size; at += count) {
+      const int64_t i = at % in.columns, o = at % out.columns;
+      count = std::min(in.columns - i, out.columns - o);
+      copy_floats(to + at / out.columns * out.ld + o, from + at / in.columns * in.ld + i, count);
+    }
+  }
+}
+
+void take(const graph::Take& op, const Share& share) {
+  share.kernels.layers->take({share.data(op.x), share.shape(op.x).ld, share.data(op.y), share.shape(op.y).ld,
+                              op.from->data(), static_cast<int64_t>(op.from->size()), share.shape(op.y).columns,
+                              share.samples()});
+}
+
+void take_gradient(const graph::TakeGradient& op, const Share& share) {
+  share.kernels.layers->take_backward({share.data(op.dy), share.shape(op.dy).ld, share.data(op.dx),
+                                       share.shape(op.dx).ld, op.from->data(), static_cast<int64_t>(op.from->size()),
+                                       share.shape(op.dx).columns, share.samples()});
+}
+
+void concatenate(const graph::Concatenate& op, const Share& share) {
+  const Range own = share.rows(op.y);
+  float* to = share.data(op.y);
+  for (const ValueId part : op.parts) {
+    const Placement& from = share.shape(part);
+    for (int64_t b = own.begin; b < own.end; ++b) {
+      copy_floats(to + b * share.shape(op.y).ld, share.data(part) + b * from.ld, from.columns);
+    }
+    to += from.columns;
+  }
+}
+
+void take_columns(const graph::TakeColumns& op, const Share& share) {
+  const Placement &x = share.shape(op.x), &y = share.shape(op.y);
+  const Range own = share.rows(op.y);
+  for (int64_t b = own.begin; b < own.end; ++b) {
+    copy_floats(share.data(op.y) + b * y.ld, share.data(op.x) + b * x.ld + op.first, y.columns);
+  }
+}
+
+/// The taps of the filter as the kernel reads them: 16-bit integers, two in each word, that of a pixel in the lower
+/// half and that of the pixel before in the upper half. Zeros follow at both ends, since vectors read beyond the
+/// filter.
+std::vector<int32_t> pack_taps(const std::vector<float>& taps) {
+  if (taps.empty()) return {};
+  constexpr auto kBeyond = static_cast<size_t>(2 * kLane);
+  std::vector<int32_t> packed(2 * (taps.size() / 2 + kBeyond) + 1);
+  for (size_t i = 0; i < taps.size(); ++i) {
+    const auto tap = static_cast<int32_t>(taps[i] * kWholeTap + 0.5f);
+    packed[kBeyond + i] |= tap;
+    packed[kBeyond + i + 1] |= tap << 16;
+  }
+  return packed;
+}
+
+class AugmentImagesStep final : public Step {
+ public:
+  AugmentImagesStep(const graph::AugmentImages& operation, ValueId scratch)
+      : Step(&operation, Split::over(kSamples)),
+        own_(operation),
+        scratch_(scratch),
+        taps_(pack_taps(*operation.taps)) {}
+
+  void run(const Share& share) const override {
+    const Share::Draw draw = share.draw(1);
+    Warp arguments{};
+    static_cast<ImageChanges&>(arguments) = *own_.changes;
+    arguments.x = share.data(own_.x);
+    arguments.y = share.data(own_.y);
+    arguments.ld = share.shape(own_.y).ld;
+    arguments.scratch = share.data(scratch_);
+    arguments.taps = taps_.data() + taps_.size() / 2;
+    arguments.step = draw.step;
+    arguments.first = draw.first;
+    arguments.rows = share.samples();
+    share.kernels.layers->warp(arguments);
+  }
+
+ private:
+  const graph::AugmentImages& own_;
+  ValueId scratch_;
+  std::vector<int32_t> taps_;
+};
+
+void schedule_augmentation(Scheduler& scheduler, const graph::AugmentImages& op) {
+  const ImageChanges& changes = *op.changes;
+  const ValueId scratch = scheduler.add_thread_scratch(
+      1, warp_scratch(changes.height, changes.width, changes.channels, changes.radius >= 0));
+  scheduler.add<AugmentImagesStep>(op, scratch);
+  scheduler.set_augmented(op.y);
+}
+
+}  // namespace
+
+void add_shape(Implementations& all) {
+  all.add<graph::Reshape>(reshape, by_samples);
+  all.add<graph::Take>(take, by_samples);
+  all.add<graph::TakeGradient>(take_gradient, by_samples);
+  all.add<graph::Concatenate>(concatenate, by_samples);
+  all.add<graph::TakeColumns>(take_columns, by_samples);
+  all.add<graph::AugmentImages>(schedule_augmentation);
+}
+
+}  // namespace engine

@@ -1,0 +1,111 @@
+// A graph scheduled for the CPU: steps with the kernels chosen for them, divided among threads, and where values lie.
+#pragma once
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "graph/graph.h"
+#include "runtime/device.h"
+
+namespace engine {
+
+using graph::kNoValue;
+using graph::kSamples;
+using graph::kWhole;
+using graph::Loop;
+using graph::Operand;
+using graph::ValueId;
+
+class Share;  // cpu/share.h
+
+/// How threads divide a step: they share one of the operation's loops, one thread does all of it, or every thread does
+/// all of it for itself, into a copy of its own.
+struct Split {
+  enum class Kind { kLoop, kOneThread, kEveryThread };
+  Kind kind = Kind::kLoop;
+  Loop loop = kSamples;
+  int thread = 0;  // kOneThread: modulo the number of threads
+
+  static Split over(Loop loop) { return {Kind::kLoop, loop, 0}; }
+  static Split one_thread(int thread = 0) { return {Kind::kOneThread, 0, thread}; }
+  static Split every_thread() { return {Kind::kEveryThread, 0, 0}; }
+
+  bool shares(Loop of) const { return kind == Kind::kLoop && loop == of; }
+  bool is_every_thread() const { return kind == Kind::kEveryThread; }
+};
+
+/// A step of a batch. Each operation of the graph has one or more of them; the structs stand in cpu/operations/.
+class Step {
+ public:
+  Step(const graph::Operation* operation, Split split) : split(split), operation(operation) {
+    if (operation) operands = operation->operands();
+  }
+  virtual ~Step() = default;
+
+  /// Does this thread's share of it.
+  virtual void run(const Share& share) const = 0;
+  /// The kernel that was chosen, for people; empty where there is one alone.
+  virtual std::string kernel() const { return {}; }
+
+  /// Says that the step does not touch the memory of `value` after all.
+  void forget(ValueId value);
+
+  Split split;
+  const graph::Operation* operation;  // null for a step that only prepares another one
+  std::vector<Operand> operands;      // those of the operation, and scratch. Barriers follow from them alone.
+  bool barrier = false;               // whether to wait for the other threads before the step
+};
+
+/// Where a value lies in the scratch memory of a run.
+struct Placement {
+  int64_t rows = 0, columns = 0, ld = 0;
+  int64_t groups = 1;          // rows for each sample
+  int64_t offset = 0;          // in floats; of the first copy
+  bool alternates = false;     // batches use one half of its rows and the other in turn
+  bool copied = false;         // every thread has a copy of its own
+  bool in_scratch = true;      // false for variables
+  ValueId storage = kNoValue;  // the value whose memory it uses: itself, or one that it takes the place of
+};
+
+class Schedule final : public Executable {
+ public:
+  using Executable::Executable;
+
+  int64_t steps() const override { return static_cast<int64_t>(steps_.size()); }
+  const graph::HostOperation* host_operation(int64_t step) const override { return hosts_[static_cast<size_t>(step)]; }
+  int64_t scratch_floats() const override { return scratch_floats_; }
+  ValueView view(float* scratch, ValueId value) const override;
+  std::optional<float> sparse_scale() const override { return sparse_scale_; }
+  std::string to_text() const override;
+
+  int threads() const { return options_.threads; }
+  const Step& step(int64_t i) const { return *steps_[static_cast<size_t>(i)]; }
+  int value_count() const { return static_cast<int>(values_.size()); }
+  const graph::Value& value(ValueId id) const { return values_[static_cast<size_t>(id)]; }
+  const Placement& placement(ValueId id) const { return placements_[static_cast<size_t>(id)]; }
+  int64_t copy_stride() const { return copy_stride_; }
+  /// The numbers of a constant, padded to whole cache lines.
+  const float* constants(ValueId id) const { return constants_.at(id).data(); }
+
+ private:
+  friend class Scheduler;
+
+  std::vector<std::unique_ptr<Step>> steps_;
+  std::vector<const graph::HostOperation*> hosts_;  // by step; null where the device does it
+  std::vector<graph::Value> values_;                // those of the graph, then scratch
+  std::vector<Placement> placements_;               // by value
+  std::unordered_map<ValueId, std::vector<float>> constants_;
+  int64_t scratch_floats_ = 0;
+  int64_t copy_stride_ = 0;  // floats from the copies of one thread to those of the next
+  std::optional<float> sparse_scale_;
+};
+
+/// Marks the steps before which threads must wait for each other.
+void place_barriers(const std::vector<std::unique_ptr<Step>>& steps, const std::vector<Placement>& placements);
+
+/// Gives every thread a copy of its own of the values of which it uses its own columns alone. Where rows hold columns
+/// of several threads side by side, prefetchers fetch cache lines that another core is writing.
+void separate_columns(const std::vector<std::unique_ptr<Step>>& steps, std::vector<Placement>& placements, int threads);
+
+}  // namespace engine

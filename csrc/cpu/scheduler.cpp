@@ -1,0 +1,210 @@
+#include "cpu/scheduler.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "cpu/kernel_choice.h"
+#include "kernels/packed_blocks.h"
+
+namespace engine {
+namespace {
+
+/// Floats of scratch: 4 TiB. More is a typing error, and would overflow the arithmetic of offsets.
+constexpr int64_t kMostScratch = int64_t{1} << 40;
+
+[[noreturn]] void refuse_scratch(int64_t max_rows) {
+  throw std::length_error("a batch of " + std::to_string(max_rows) +
+                          " rows needs more than 4 TiB of scratch memory: use a smaller `batch_size`");
+}
+
+Implementations make_implementations() {
+  Implementations all;
+  add_input_output(all);
+  add_dense(all);
+  add_elementwise(all);
+  add_rows_and_columns(all);
+  add_shape(all);
+  add_losses(all);
+  add_penalties(all);
+  add_optimizers(all);
+  add_muon(all);
+  add_host(all);
+  return all;
+}
+
+}  // namespace
+
+void Implementations::schedule(Scheduler& scheduler, const graph::Operation& operation) const {
+  const auto found = table_.find(typeid(operation));
+  if (found == table_.end()) {
+    throw std::logic_error(std::string("the CPU has no implementation of '") + operation.name() + "'");
+  }
+  found->second(scheduler, operation);
+}
+
+Scheduler::Scheduler(Schedule& schedule) : schedule_(schedule) {
+  for (ValueId id = 0; id < graph().value_count(); ++id) add_value(graph().value(id));
+  readers_.resize(static_cast<size_t>(graph().value_count()));
+  for (const auto& operation : graph().operations()) {
+    for (const Operand& operand : operation->operands()) {
+      if (operand.value == kNoValue || operand.use == graph::Use::kWrite) continue;
+      readers_[static_cast<size_t>(operand.value)].push_back(operation.get());
+    }
+  }
+}
+
+ValueId Scheduler::add_value(const graph::Value& value) {
+  using Kind = graph::Value::Kind;
+  const auto id = static_cast<ValueId>(schedule_.values_.size());
+  Placement place;
+  place.groups = value.groups;
+  place.columns = value.columns;
+  place.alternates = value.alternates;
+  place.in_scratch = value.kind != Kind::kVariable && value.kind != Kind::kConstant;
+  place.storage = id;
+  switch (value.kind) {
+    case Kind::kBatch:
+      place.rows = max_rows() * value.groups;
+      break;
+    case Kind::kPerRow:  // side by side
+      place.rows = 1;
+      place.columns = max_rows() * value.groups;
+      break;
+    case Kind::kConstant: {
+      std::vector<float> numbers = *value.numbers;
+      // Kernels read whole vectors; copies of the last number in the padding are as harmless as any.
+      numbers.resize(static_cast<size_t>(round_up(value.columns, kLane)), numbers.back());
+      schedule_.constants_.emplace(id, std::move(numbers));
+      place.rows = 1;
+      break;
+    }
+    case Kind::kFixed:
+    case Kind::kVariable:
+      place.rows = value.rows * (value.alternates ? 2 : 1);
+      break;
+    case Kind::kGradient:  // in panels, like the variable
+      place.rows = 1;
+      place.columns = Panels(value.rows, value.columns).floats();
+      break;
+  }
+  place.ld = leading_dimension(place.columns);
+  if (place.rows * (place.ld / kLane) > kMostScratch / kLane) refuse_scratch(max_rows());
+  schedule_.values_.push_back(value);
+  schedule_.placements_.push_back(place);
+  divisions_.push_back(Division::kOther);
+  return id;
+}
+
+ValueId Scheduler::add_scratch(int64_t rows, int64_t columns) {
+  graph::Value value;
+  value.kind = graph::Value::Kind::kFixed;
+  value.rows = rows;
+  value.columns = columns;
+  return add_value(value);
+}
+
+ValueId Scheduler::add_thread_scratch(int64_t rows, int64_t columns) {
+  const ValueId id = add_scratch(rows, columns);
+  give_copies(id);
+  return id;
+}
+
+ValueId Scheduler::packing_scratch(int64_t rows) {
+  const bool more = rows > kBlockRows;
+  ValueId& scratch = packing_[more ? 1 : 0];
+  if (scratch == kNoValue) {
+    const int64_t gradient = training() ? kGradientRows * kGradientStride : 0;
+    scratch = add_thread_scratch(1, packed_room(more ? rows : kBlockRows) + gradient);
+  }
+  return scratch;
+}
+
+Split Scheduler::split_like(const graph::Operation& operation, ValueId value) const {
+  const Division division = divisions_[static_cast<size_t>(value)];
+  if (division == Division::kCopies) return Split::every_thread();
+  for (const Operand& operand : operation.operands()) {
+    if (operand.value != value) continue;
+    const Loop loop = division == Division::kColumns ? operand.columns : operand.rows;
+    if (loop != kWhole && division != Division::kOther) return Split::over(loop);
+  }
+  return Split::over(kSamples);
+}
+
+const ReadInputStep* Scheduler::input_step(ValueId value) const {
+  const auto found = inputs_.find(value);
+  return found == inputs_.end() ? nullptr : found->second;
+}
+
+const RecordNonzerosStep* Scheduler::recording(ValueId value) const {
+  const auto found = recordings_.find(value);
+  return found == recordings_.end() ? nullptr : found->second;
+}
+
+void Scheduler::append(std::unique_ptr<Step> step) {
+  auto& operands = step->operands;
+  operands.erase(
+      std::remove_if(operands.begin(), operands.end(), [](const Operand& each) { return each.value == kNoValue; }),
+      operands.end());
+  for (const Operand& operand : operands) {
+    if (operand.use != graph::Use::kWrite) continue;
+    if (step->split.is_every_thread()) give_copies(operand.value);
+    divisions_[static_cast<size_t>(operand.value)] = step->split.is_every_thread()         ? Division::kCopies
+                                                     : step->split.shares(operand.rows)    ? Division::kRows
+                                                     : step->split.shares(operand.columns) ? Division::kColumns
+                                                                                           : Division::kOther;
+  }
+  schedule_.hosts_.push_back(dynamic_cast<const graph::HostOperation*>(step->operation));
+  schedule_.steps_.push_back(std::move(step));
+}
+
+void Scheduler::run() {
+  static const Implementations implementations = make_implementations();
+  for (const auto& operation : graph().operations()) implementations.schedule(*this, *operation);
+  place_in_place();
+  separate_columns(schedule_.steps_, schedule_.placements_, threads());
+  place_barriers(schedule_.steps_, schedule_.placements_);
+  place_values();
+}
+
+/// Lets outputs take the memory of inputs that nothing reads later.
+void Scheduler::place_in_place() {
+  std::vector<size_t> last_use(schedule_.values_.size(), 0);
+  for (size_t i = 0; i < schedule_.steps_.size(); ++i) {
+    for (const Operand& operand : schedule_.steps_[i]->operands) last_use[static_cast<size_t>(operand.value)] = i;
+  }
+  for (size_t i = 0; i < schedule_.steps_.size(); ++i) {
+    const graph::Operation* operation = schedule_.steps_[i]->operation;
+    if (!operation) continue;
+    const graph::InPlace pair = operation->in_place();
+    if (pair.input == kNoValue || pair.output == kNoValue || input_step(pair.input)) continue;
+    const auto input = static_cast<size_t>(pair.input), output = static_cast<size_t>(pair.output);
+    const Placement& from = schedule_.placements_[input];
+    Placement& to = schedule_.placements_[output];
+    const bool same = from.rows == to.rows && from.columns == to.columns && from.copied == to.copied &&
+                      from.in_scratch && to.in_scratch;
+    if (same && last_use[input] == i) to.storage = from.storage;
+  }
+}
+
+void Scheduler::place_values() {
+  int64_t shared = 0, own = 0;
+  for (size_t i = 0; i < schedule_.placements_.size(); ++i) {
+    Placement& place = schedule_.placements_[i];
+    if (!place.in_scratch || place.storage != static_cast<ValueId>(i)) continue;
+    int64_t& end = place.copied ? own : shared;
+    place.offset = end;
+    // Rows of two values should not share the sets of a cache.
+    end += leading_dimension(place.rows * place.ld);
+    if (shared + threads() * own > kMostScratch) refuse_scratch(max_rows());
+  }
+  const int64_t copies = shared + kApart;
+  for (Placement& place : schedule_.placements_) {
+    if (place.in_scratch) place.offset = schedule_.placements_[static_cast<size_t>(place.storage)].offset;
+  }
+  for (Placement& place : schedule_.placements_) place.offset += place.copied ? copies : 0;
+  schedule_.copy_stride_ = own + kApart;
+  schedule_.scratch_floats_ = copies + threads() * schedule_.copy_stride_;
+}
+
+}  // namespace engine

@@ -1,0 +1,239 @@
+#include "graph/build.h"
+
+#include <algorithm>
+
+#include "graph/builder.h"
+#include "graph/differentiate.h"
+#include "graph/learning.h"
+#include "graph/operations/activation.h"
+#include "graph/operations/input_output.h"
+#include "graph/operations/loss.h"
+#include "graph/operations/pooling.h"
+#include "graph/rewrites.h"
+
+namespace engine::graph {
+namespace {
+
+class Assembly {
+ public:
+  Assembly(const Model& model, const TrainingSpec& training, Mode mode)
+      : model_(model),
+        training_(training),
+        graph_(std::make_shared<Graph>(mode, model.variables())),
+        builder_(*graph_) {}
+
+  std::shared_ptr<const Graph> build() {
+    add_forward();
+    if (builder_.predicts()) {
+      builder_.finish();
+      for (const Output& output : graph_->outputs) {
+        auto& write = graph_->add<WriteOutput>();
+        write.y = output.y_pred;
+        write.first_column = output.first_column;
+      }
+    } else {
+      add_losses();
+      add_metrics();
+      if (builder_.training()) add_backward();
+      builder_.finish();
+      // The sums over the pass come last, where the barriers that others need have made the values visible.
+      add_sums();
+    }
+    graph_->mixes_samples = model_.mixes_samples();
+    graph_->multiply_adds = model_.multiply_adds();
+    const auto& operations = graph_->operations();
+    graph_->has_host_operations = std::any_of(operations.begin(), operations.end(), [](const auto& operation) {
+      return dynamic_cast<const HostOperation*>(operation.get()) != nullptr;
+    });
+    return graph_;
+  }
+
+ private:
+  void add_forward() {
+    const ModelSpec& spec = model_.spec();
+    std::vector<ValueId> inputs, values;
+    int64_t first_column = 0;
+    for (const int64_t size : spec.input_sizes) {
+      auto& read = graph_->add<ReadInput>();
+      read.first_column = first_column;
+      read.x = graph_->add_batch(1, size);
+      inputs.push_back(read.x);
+      first_column += size;
+    }
+    if (!builder_.predicts()) penalties_ = add_weight_penalties(*graph_);
+    const auto value_of = [&](int node) {
+      return node < 0 ? inputs[static_cast<size_t>(Node::kInput - node)] : values[static_cast<size_t>(node)];
+    };
+    for (size_t i = 0; i < spec.nodes.size(); ++i) {
+      const Node& node = spec.nodes[i];
+      builder_.node = static_cast<int>(i);
+      builder_.variables = &model_.variables_of(i);
+      std::vector<ValueId> read;
+      for (const int input : node.inputs) read.push_back(value_of(input));
+      const ValueId output = node.layer->build(builder_, read);
+      builder_.pass_mask(read.front(), output);
+      values.push_back(output);
+    }
+    for (size_t i = 0; i < spec.outputs.size(); ++i) {
+      Output output;
+      output.y_pred = builder_.with_rows(value_of(spec.outputs[i].node), spec.outputs[i].groups);
+      output.first_column = i == 0 ? 0 : graph_->outputs[i - 1].first_column + model_.output_size(i - 1);
+      graph_->outputs.push_back(output);
+    }
+    fold_rescaling_into_input(*graph_);
+    fold_activation_into_dense(*graph_);
+  }
+
+  void add_losses() {
+    find_links();
+    for (size_t i = 0; i < graph_->outputs.size(); ++i) {
+      if (training_.losses[i].masked) {
+        graph_->outputs[i].counted = builder_.counted(builder_.mask_of(graph_->outputs[i].y_pred));
+      }
+    }
+    forward_count_ = graph_->operations().size();
+    for (size_t i = 0; i < graph_->outputs.size(); ++i) add_loss(i);
+    if (training_.host_metrics) {
+      auto& host = graph_->add<HostMetrics>();
+      for (const Output& output : graph_->outputs) host.y_pred.push_back(output.y_pred);
+    }
+  }
+
+  /// The rewrite "softmax + crossentropy": a loss reads the logits where the last operation is the activation that
+  /// belongs to its formula, which is exact where probabilities would round to 0 or 1.
+  void find_links() {
+    const Uses uses(*graph_);
+    std::vector<bool> removed(graph_->operations().size());
+    logits_.assign(graph_->outputs.size(), kNoValue);
+    for (size_t i = 0; i < graph_->outputs.size(); ++i) {
+      const LossSpec& spec = training_.losses[i];
+      const ValueId y_pred = graph_->outputs[i].y_pred;
+      const int producer = uses.producer(y_pred);
+      const bool shared = std::count_if(graph_->outputs.begin(), graph_->outputs.end(),
+                                        [&](const Output& other) { return other.y_pred == y_pred; }) > 1;
+      if (spec.host || spec.from_logits || producer < 0 || uses.reader_count(y_pred) != 0 || shared) continue;
+      const Operation* last = graph_->operations()[static_cast<size_t>(producer)].get();
+      if (const auto* row = dynamic_cast<const RowActivation*>(last);
+          row && row->activation == Activation::kSoftmax && spec.kind == Loss::kCrossentropy) {
+        logits_[i] = row->x;
+      }
+      if (const auto* elementwise = dynamic_cast<const ElementwiseActivation*>(last);
+          elementwise && elementwise->activation == Activation::kSigmoid && spec.kind == Loss::kBinaryCrossentropy) {
+        logits_[i] = elementwise->x;
+      }
+      removed[static_cast<size_t>(producer)] = logits_[i] != kNoValue;
+    }
+    graph_->erase(removed);
+  }
+
+  void add_loss(size_t i) {
+    const LossSpec& spec = training_.losses[i];
+    Output& output = graph_->outputs[i];
+    const bool linked = logits_[i] != kNoValue;
+    const ValueId x = linked ? logits_[i] : output.y_pred;
+    output.losses = graph_->add_per_row(graph_->value(x).groups);
+    if (builder_.training() || spec.host) output.gradient = graph_->add_like(x);
+    if (spec.host) {
+      auto& host = graph_->add<HostLoss>();
+      host.output = static_cast<int>(i);
+      host.y_pred = x;
+      host.losses = output.losses;
+      host.gradient = output.gradient;
+      host.counted = output.counted;
+      return;
+    }
+    auto& loss = graph_->add<LossOfRows>();
+    loss.output = static_cast<int>(i);
+    loss.x = x;
+    loss.losses = output.losses;
+    loss.gradient = output.gradient;
+    loss.counted = output.counted;
+    loss.loss = linked ? from_logits(spec.kind) : formula(spec);
+    if (gives_probabilities(loss.loss)) loss.y_pred = graph_->add_like(x);
+    if (linked) output.y_pred = loss.y_pred;
+    if (output.counted != kNoValue && builder_.training()) mask_gradient(output);
+  }
+
+  /// Rows that the mask leaves out get a gradient of zero.
+  void mask_gradient(Output& output) {
+    auto& scale = graph_->add<ScaleRows>();
+    scale.x = output.gradient;
+    scale.factors = output.counted;
+    scale.y = graph_->add_like(output.gradient);
+    output.gradient = scale.y;
+  }
+
+  void add_metrics() {
+    for (size_t i = 0; i < training_.metrics.size(); ++i) {
+      const MetricSpec& spec = training_.metrics[i];
+      metric_values_.push_back(kNoValue);
+      if (!by_sample(spec)) continue;
+      const Output& output = graph_->outputs[static_cast<size_t>(spec.output)];
+      const ValueId values = graph_->add_per_row(graph_->value(output.y_pred).groups);
+      const bool needs_room = spec.kind == MetricSpec::Kind::kLoss && gives_probabilities(formula(spec.loss));
+      auto& metric = graph_->add<MetricOfRows>();
+      metric.metric = static_cast<int>(i);
+      metric.y_pred = output.y_pred;
+      metric.values = metric_values_.back() = values;
+      if (needs_room) metric.probabilities = graph_->add_like(output.y_pred);
+    }
+  }
+
+  void add_backward() {
+    const bool host_may_fail = model_.asks_host(false);
+    Differentiation gradients(*graph_);
+    for (size_t i = 0; i < graph_->outputs.size(); ++i) {
+      const ValueId x = logits_[i] != kNoValue ? logits_[i] : graph_->outputs[i].y_pred;
+      gradients.contribute(x, graph_->outputs[i].gradient);
+    }
+    gradients.run(forward_count_);
+    fold_activation_gradient_into_dense(*graph_);
+    // Where the caller computes a part and may fail, a batch changes no weight before all gradients are known.
+    if (!host_may_fail) fold_steps_into_dense(*graph_, training_.optimizer);
+    add_learning(*graph_, training_.optimizer, penalties_);
+  }
+
+  void add_sums() {
+    for (size_t i = 0; i < training_.metrics.size(); ++i) {
+      const Output& output = graph_->outputs[static_cast<size_t>(training_.metrics[i].output)];
+      if (by_sample(training_.metrics[i])) continue;
+      auto& tally = graph_->add<TallyMetric>();
+      tally.metric = static_cast<int>(i);
+      tally.y_pred = output.y_pred;
+      tally.counted = output.counted;
+    }
+    auto& add = graph_->add<AddLosses>();
+    for (const Output& output : graph_->outputs) {
+      add.losses.push_back(output.losses);
+      add.counted.push_back(output.counted);
+    }
+    for (const WeightPenalty& penalty : penalties_) add.penalties.push_back(penalty.term);
+    add.activity_penalties = graph_->activity_penalties;
+    for (size_t i = 0; i < training_.metrics.size(); ++i) {
+      if (metric_values_[i] == kNoValue) continue;
+      const Output& output = graph_->outputs[static_cast<size_t>(training_.metrics[i].output)];
+      auto& sum = graph_->add<AddMetric>();
+      sum.metric = static_cast<int>(i);
+      sum.values = metric_values_[i];
+      sum.y_pred = output.y_pred;
+      sum.counted = output.counted;
+    }
+  }
+
+  const Model& model_;
+  const TrainingSpec& training_;
+  std::shared_ptr<Graph> graph_;
+  Builder builder_;
+  std::vector<WeightPenalty> penalties_;
+  std::vector<ValueId> logits_;  // by output: what the loss reads in place of y_pred, or kNoValue
+  std::vector<ValueId> metric_values_;
+  size_t forward_count_ = 0;
+};
+
+}  // namespace
+
+std::shared_ptr<const Graph> build_graph(const Model& model, const TrainingSpec& training, Mode mode) {
+  return Assembly(model, training, mode).build();
+}
+
+}  // namespace engine::graph

@@ -1,0 +1,74 @@
+// What layers use while they append their operations to a graph.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace engine::graph {
+
+/// Which rows of each sample count for later layers: those whose numbers are not all `value`, or those that the caller
+/// names in `counted`.
+struct Mask {
+  ValueId source = kNoValue;  // (samples * rows, columns), or (samples, rows) numbers such as tokens
+  float value = 0.0f;
+  int64_t rows = 0;            // of each sample
+  ValueId counted = kNoValue;  // (samples, rows): 1 or 0, once it has been computed
+};
+
+class Builder {
+ public:
+  explicit Builder(Graph& graph) : graph_(graph) {}
+
+  Graph& graph() { return graph_; }
+  const Value& value(ValueId id) const { return graph_.value(id); }
+
+  bool training() const { return graph_.mode() == Mode::kTrain; }
+  bool predicts() const { return graph::predicts(graph_.mode()); }
+  /// Whether dropout and its like are in force.
+  bool drops_out() const { return training() || graph_.mode() == Mode::kSample; }
+
+  template <class Op>
+  Op& add() {
+    return graph_.add<Op>();
+  }
+  /// Appends an operation after everything else of a batch: one that changes state which is no weight to learn.
+  template <class Op>
+  void add_last(const Op& operation) {
+    last_.push_back([this, operation] { graph_.add<Op>(operation); });
+  }
+  void finish() {
+    for (const auto& append : last_) append();
+  }
+
+  /// `x` with `groups` rows for each sample; the numbers and their order stay.
+  ValueId with_rows(ValueId x, int64_t groups);
+
+  /// The number of the node that is being built, and its variables.
+  int node = -1;
+  const std::vector<int>* variables = nullptr;
+  ValueId variable(size_t place) const {
+    return place < variables->size() ? graph_.variable((*variables)[place]) : kNoValue;
+  }
+
+  void set_mask(ValueId output, const Mask& mask) { masks_[output] = std::make_shared<Mask>(mask); }
+  /// Gives `output` the mask of `input`, unless it has one of its own.
+  void pass_mask(ValueId input, ValueId output);
+  /// The mask that holds for a value; null where there is none.
+  Mask* mask_of(ValueId value) const;
+  /// (samples, rows): 1 for each row that the mask keeps, else 0. kNoValue without a mask.
+  ValueId counted(Mask* mask);
+
+  /// A value for what a layer adds to the loss, one number for each of `groups` rows of a sample; kNoValue in
+  /// predictions, which have no loss.
+  ValueId add_activity_penalty(int64_t groups);
+
+ private:
+  Graph& graph_;
+  std::vector<std::function<void()>> last_;
+  std::map<ValueId, std::shared_ptr<Mask>> masks_;
+};
+
+}  // namespace engine::graph

@@ -1,0 +1,62 @@
+// The kinds of layers by name.
+#include "graph/layer.h"
+
+#include <iterator>
+
+#include "graph/operations/activation.h"
+#include "graph/operations/activity_penalty.h"
+#include "graph/operations/batch_normalization.h"
+#include "graph/operations/column_scale.h"
+#include "graph/operations/dense.h"
+#include "graph/operations/elementwise.h"
+#include "graph/operations/embedding.h"
+#include "graph/operations/host_layer.h"
+#include "graph/operations/image_augmentation.h"
+#include "graph/operations/pooling.h"
+#include "graph/operations/random_noise.h"
+#include "graph/operations/row_normalization.h"
+#include "graph/operations/shape.h"
+
+namespace engine::graph {
+namespace {
+
+struct Kind {
+  const char* name;
+  std::shared_ptr<Layer> (*read)(const Attributes&);
+};
+
+constexpr Kind kKinds[] = {
+    {"dense", read_dense},
+    {"activation", read_activation_layer},
+    {"dropout", read_dropout},
+    {"rescaling", read_rescaling},
+    {"take", read_take},
+    {"noise", read_noise},
+    {"learned", read_column_scale_layer},
+    {"batch_normalization", read_batch_normalization},
+    {"standardize", read_standardize},
+    {"row_normalization", read_row_normalization},
+    {"embedding", read_embedding},
+    {"encoding", read_encoding},
+    {"custom", read_custom},
+    {"warp", read_image_augmentation},
+    {"activity_regularization", read_activity_regularization},
+    {"mean", read_mean},
+    {"max", read_max},
+    {"mask", read_mask},
+    {"add", read_add},
+    {"concatenate", read_concatenate},
+};
+
+}  // namespace
+
+std::shared_ptr<const Layer> read_layer(const std::string& kind, const Attributes& attributes) {
+  const char* names[std::size(kKinds)];
+  for (size_t i = 0; i < std::size(kKinds); ++i) names[i] = kKinds[i].name;
+  const int place = Attributes::place_of(kind, names, static_cast<int>(std::size(kKinds)), "layer");
+  const std::shared_ptr<Layer> layer = kKinds[place].read(attributes);
+  layer->groups = attributes.integer("groups", 1);
+  return layer;
+}
+
+}  // namespace engine::graph

@@ -1,0 +1,112 @@
+#include "graph/model_spec.h"
+
+#include <algorithm>
+#include <string>
+#include <typeinfo>
+#include <utility>
+
+#include "graph/sizes.h"
+
+namespace engine {
+
+int Variables::add(int64_t rows, int64_t columns, std::vector<int64_t> shape, const VariableSpec& asked) {
+  all.push_back({rows, columns, std::move(shape), asked});
+  weights += rows * columns;
+  return static_cast<int>(all.size()) - 1;
+}
+
+namespace graph {
+
+void VariableList::add(const char* what, int64_t rows, int64_t columns, std::vector<int64_t> shape,
+                       const VariableSpec& asked) {
+  if (times(rows, columns) + variables_.weights > kMostNumbers) {
+    refuse(std::string("a ") + what + " of (" + std::to_string(rows) + ", " + std::to_string(columns) +
+           ") makes the model larger than 2**40 weights");
+  }
+  if (!shared_) return added_.push_back(variables_.add(rows, columns, std::move(shape), asked));
+  const size_t place = added_.size();
+  const int v = place < shared_->size() ? (*shared_)[place] : -1;
+  if (v < 0 || variables_[v].rows != rows || variables_[v].shape != shape) {
+    refuse("'first' must be a layer with variables of the same shapes");
+  }
+  variables_.all[static_cast<size_t>(v)].shared = true;
+  added_.push_back(v);
+}
+
+std::vector<int> VariableList::take() { return std::move(added_); }
+
+Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
+  for (const int64_t size : spec_.input_sizes) input_size_ += require_size(size);
+  require_size(input_size_);
+  std::vector<bool> learning(spec_.nodes.size());
+  for (size_t i = 0; i < spec_.nodes.size(); ++i) {
+    const Node& node = spec_.nodes[i];
+    const auto first = static_cast<size_t>(node.shares);
+    if (node.shares >= 0 && (first >= i || typeid(*spec_.nodes[first].layer) != typeid(*node.layer))) {
+      refuse("'first' must be an earlier layer of the same kind");
+    }
+    LayerInputs inputs;
+    for (const int input : node.inputs) {
+      const bool known = input < 0 ? static_cast<size_t>(Node::kInput - input) < spec_.input_sizes.size()
+                                   : static_cast<size_t>(input) < i;
+      if (!known) refuse("a layer can only read inputs of the model and layers before it");
+      inputs.sizes.push_back(size_of(input));
+      inputs.after_learning = inputs.after_learning || (input >= 0 && learning[static_cast<size_t>(input)]);
+    }
+    if (inputs.sizes.empty()) refuse("a layer needs at least one input");
+    sizes_.push_back(require_size(node.layer->output_size(inputs)));
+    VariableList variables(variables_, node.shares >= 0 ? &node_variables_[first] : nullptr);
+    node.layer->add_variables(variables, inputs.size());
+    node_variables_.push_back(variables.take());
+    learning[i] = inputs.after_learning || node.layer->learns();
+  }
+  for (const ModelSpec::Output& output : spec_.outputs) row_of(size_of(output.node), output.groups, "an output");
+}
+
+int64_t Model::size_of(int node) const {
+  return node < 0 ? spec_.input_sizes[static_cast<size_t>(Node::kInput - node)] : sizes_[static_cast<size_t>(node)];
+}
+
+int64_t Model::output_size() const {
+  int64_t size = 0;
+  for (size_t i = 0; i < spec_.outputs.size(); ++i) size += output_size(i);
+  return size;
+}
+
+int64_t Model::masked_rows_of(int node) const {
+  while (node >= 0) {
+    const Node& at = spec_.nodes[static_cast<size_t>(node)];
+    const int64_t rows = at.layer->mask_rows(size_of(at.inputs.front()));
+    if (rows != 0) return rows;
+    node = at.inputs.front();
+  }
+  return 0;
+}
+
+int64_t Model::masked_rows(size_t output) const { return masked_rows_of(spec_.outputs[output].node); }
+
+int64_t Model::tokens() const {
+  for (const Node& node : spec_.nodes) {
+    if (!node.layer->only_moves()) return node.layer->tokens();
+  }
+  return 0;
+}
+
+bool Model::asks_host(bool predicts) const {
+  return std::any_of(spec_.nodes.begin(), spec_.nodes.end(),
+                     [&](const Node& node) { return node.layer->asks_host(predicts); });
+}
+
+bool Model::mixes_samples() const {
+  return std::any_of(spec_.nodes.begin(), spec_.nodes.end(),
+                     [](const Node& node) { return node.layer->mixes_samples(); });
+}
+
+double Model::multiply_adds() const {
+  double total = 0.0;
+  for (const Node& node : spec_.nodes) total += node.layer->multiply_adds(size_of(node.inputs.front()));
+  return total;
+}
+
+}  // namespace graph
+}  // namespace engine

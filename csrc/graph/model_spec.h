@@ -1,0 +1,70 @@
+// A model as a graph of layers, and the variables of all of them.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "graph/layer.h"
+
+namespace engine::graph {
+
+/// One call of a layer. The same weights may be used by several calls.
+struct Node {
+  std::shared_ptr<const Layer> layer;
+  /// Whose outputs it reads: numbers of earlier nodes, or kInput - i for input number i of the model.
+  std::vector<int> inputs;
+  /// An earlier node of the same kind whose variables it uses; -1: it has variables of its own.
+  int shares = -1;
+
+  static constexpr int kInput = -1;
+};
+
+struct ModelSpec {
+  struct Output {
+    int node = Node::kInput;  // as in Node::inputs
+    int64_t groups = 1;       // rows of the output, which losses and metrics look at one by one
+  };
+  std::vector<int64_t> input_sizes;  // numbers per sample; the inputs lie side by side in the rows of a data set
+  std::vector<Node> nodes;
+  std::vector<Output> outputs;
+};
+
+/// A model that has been checked, with what follows from its layers.
+class Model {
+ public:
+  /// Throws std::invalid_argument where a layer does not fit.
+  explicit Model(ModelSpec spec);
+
+  const ModelSpec& spec() const { return spec_; }
+  const Variables& variables() const { return variables_; }
+  /// Numbers of the variables of a node, in the order in which its layer added them.
+  const std::vector<int>& variables_of(size_t node) const { return node_variables_[node]; }
+
+  /// Numbers in a row of the data set: those of all inputs.
+  int64_t input_size() const { return input_size_; }
+  /// Numbers per sample of each output, and of all of them together.
+  int64_t output_size(size_t output) const { return size_of(spec_.outputs[output].node); }
+  int64_t output_size() const;
+  /// Numbers in a row of an output.
+  int64_t output_width(size_t output) const { return output_size(output) / spec_.outputs[output].groups; }
+  /// Rows of an output that its mask is about; 0 without a mask.
+  int64_t masked_rows(size_t output) const;
+  /// Token indices that samples may hold; 0 where they are no tokens.
+  int64_t tokens() const;
+
+  bool asks_host(bool predicts) const;
+  bool mixes_samples() const;
+  /// Multiply-adds of all products, for one sample.
+  double multiply_adds() const;
+
+ private:
+  int64_t size_of(int node) const;
+  int64_t masked_rows_of(int node) const;
+
+  ModelSpec spec_;
+  Variables variables_;
+  std::vector<std::vector<int>> node_variables_;
+  std::vector<int64_t> sizes_;  // of the output of each node
+  int64_t input_size_ = 0;
+};
+
+}  // namespace engine::graph

@@ -1,0 +1,83 @@
+// Normalization of columns by statistics of the batch, by running averages, or by those of a data set.
+#pragma once
+#include "formulas/kinds.h"
+#include "graph/layer.h"
+#include "graph/operation.h"
+#include "graph/operations/column_scale.h"
+
+namespace engine::graph {
+
+/// statistics[0,n] = mean, statistics[1,n] = variance of x[:,n], over the rows that `counted` keeps
+struct ColumnStatistics final : Operation {
+  ValueId x = kNoValue, counted = kNoValue, statistics = kNoValue;
+
+  const char* name() const override { return "column_statistics"; }
+  std::vector<Operand> operands() const override {
+    return {writes(statistics, kWhole, 'n'), reads(x, kSamples, 'n'), reads(counted, kSamples, kWhole)};
+  }
+};
+
+/// Batch renormalization (Ioffe, 2017): corrections[0,n] = r, [1,n] = d, [2,n] = deviation of the batch
+struct RenormCorrections final : Operation {
+  ValueId statistics = kNoValue, running_mean = kNoValue, running_deviation = kNoValue, corrections = kNoValue;
+  float epsilon = 0.0f;
+  CorrectionLimits limits = {};
+
+  const char* name() const override { return "renorm_corrections"; }
+  std::vector<Operand> operands() const override {
+    return {writes(corrections, kWhole, 'n'), reads(statistics, kWhole, 'n'), reads(running_mean, kWhole, 'n'),
+            reads(running_deviation, kWhole, 'n')};
+  }
+};
+
+/// The running averages follow the statistics of a batch: average = momentum average + (1 - momentum) statistic.
+struct UpdateAverages final : Operation {
+  ValueId statistics = kNoValue, corrections = kNoValue;
+  ValueId mean = kNoValue, variance = kNoValue;
+  /// Of batch renormalization: running deviation; mean and deviation that batches are corrected to.
+  ValueId deviation = kNoValue, renorm_mean = kNoValue, renorm_deviation = kNoValue;
+  double momentum = 0.0, renorm_momentum = 0.0;
+  float epsilon = 0.0f;
+
+  const char* name() const override { return "update_averages"; }
+  std::vector<Operand> operands() const override {
+    return {updates(mean, kWhole, 'n'),        updates(variance, kWhole, 'n'),         updates(deviation, kWhole, 'n'),
+            updates(renorm_mean, kWhole, 'n'), updates(renorm_deviation, kWhole, 'n'), reads(statistics, kWhole, 'n'),
+            reads(corrections, kWhole, 'n')};
+  }
+};
+
+/// y[b,n] = (x[b,n] - mean[n]) * factor(variance[n]). Mean and variance are rows of `statistics`, variables or
+/// constants.
+struct StandardizeColumns final : Operation {
+  ValueId x = kNoValue, y = kNoValue;
+  ValueId statistics = kNoValue, mean = kNoValue, variance = kNoValue;
+  ValueId counted = kNoValue;  // the rows that the statistics are of
+  float epsilon = 0.0f;
+  Spread spread = Spread::kVariance;
+
+  const char* name() const override { return "standardize_columns"; }
+  std::vector<Operand> operands() const override {
+    return {writes(y, kSamples, 'n'), reads(x, kSamples, 'n'), reads(statistics, kWhole, 'n'), reads(mean, kWhole, 'n'),
+            reads(variance, kWhole, 'n')};
+  }
+  void differentiate(Differentiation& gradients) const override;
+};
+
+/// The gradient by x, through the statistics where they are of the batch
+struct StandardizeColumnsGradient final : Operation {
+  ValueId dy = kNoValue, y = kNoValue, dx = kNoValue;  // y where the statistics are of the batch, else kNoValue
+  ValueId statistics = kNoValue, mean = kNoValue, variance = kNoValue;
+  ValueId counted = kNoValue;
+  float epsilon = 0.0f;
+  Spread spread = Spread::kVariance;
+
+  const char* name() const override { return "standardize_columns_gradient"; }
+  std::vector<Operand> operands() const override;
+  InPlace in_place() const override { return {dy, dx}; }
+};
+
+std::shared_ptr<Layer> read_batch_normalization(const Attributes& attributes);
+std::shared_ptr<Layer> read_standardize(const Attributes& attributes);
+
+}  // namespace engine::graph

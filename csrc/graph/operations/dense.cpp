@@ -1,0 +1,95 @@
+#include "graph/operations/dense.h"
+
+#include "graph/builder.h"
+#include "graph/differentiate.h"
+#include "graph/operations/activation.h"
+#include "graph/sizes.h"
+
+namespace engine::graph {
+
+std::string Dense::attributes() const {
+  return activation == Activation::kLinear ? "" : kActivationNames[static_cast<size_t>(activation)];
+}
+
+std::string DenseInputGradient::attributes() const {
+  return activation == Activation::kLinear
+             ? ""
+             : std::string("through ") + kActivationNames[static_cast<size_t>(activation)];
+}
+
+/// The gradient by the input comes first, since the one by the weights may step them.
+void Dense::differentiate(Differentiation& gradients) const {
+  Graph& graph = gradients.graph();
+  ValueId dz = gradients.gradient_of(y);
+  if (dz == kNoValue) return;
+  if (activation != Activation::kLinear) {
+    auto& through = graph.add<ElementwiseActivationGradient>();
+    through.dy = dz;
+    through.saved = y;
+    through.dx = dz = graph.add_like(dz);
+    through.activation = activation;
+  }
+  if (gradients.wants(x)) {
+    auto& by_input = graph.add<DenseInputGradient>();
+    by_input.dz = dz;
+    by_input.kernel = kernel;
+    by_input.dx = graph.add_like(x);
+    gradients.contribute(x, by_input.dx);
+  }
+  if (!trainable) return;
+  auto& by_weights = graph.add<DenseWeightGradient>();
+  by_weights.x = x;
+  by_weights.dz = dz;
+  by_weights.kernel = kernel;
+  by_weights.bias = bias;
+  by_weights.dkernel = gradients.new_gradient(kernel);
+  by_weights.dbias = gradients.new_gradient(bias);
+}
+
+namespace {
+
+struct DenseLayer final : Layer {
+  int64_t units = 0;
+  bool use_bias = true, trainable = true;
+  VariableSpec kernel, bias;
+  Activation activation = Activation::kLinear;
+  ActivationParameters parameters = {};
+
+  int64_t output_size(const LayerInputs& inputs) const override {
+    row_of(inputs.size(), groups);
+    return times(groups, units);
+  }
+  void add_variables(VariableList& variables, int64_t size) const override {
+    const int64_t inputs = size / groups;
+    const VariableSpec frozen;
+    variables.add("kernel", inputs, units, {inputs, units}, trainable ? kernel : frozen);
+    if (use_bias) variables.add("bias", 1, units, {units}, trainable ? bias : frozen);
+  }
+  ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
+    const ValueId x = builder.with_rows(inputs[0], groups);
+    auto& dense = builder.add<Dense>();
+    dense.x = x;
+    dense.kernel = builder.variable(0);
+    dense.bias = use_bias ? builder.variable(1) : kNoValue;
+    dense.y = builder.graph().add_batch(groups, units);
+    dense.trainable = trainable;
+    return add_activation(builder, dense.y, activation, parameters, groups);
+  }
+  bool learns() const override { return trainable; }
+  double multiply_adds(int64_t size) const override { return static_cast<double>(size) * static_cast<double>(units); }
+};
+
+}  // namespace
+
+std::shared_ptr<Layer> read_dense(const Attributes& attributes) {
+  auto layer = std::make_shared<DenseLayer>();
+  layer->units = attributes.count("units");
+  layer->activation = read_activation(attributes, layer->parameters);
+  layer->use_bias = attributes.flag("use_bias", true);
+  layer->trainable = attributes.flag("trainable", true);
+  layer->kernel = attributes.variable("kernel");
+  layer->bias = attributes.variable("bias");
+  return layer;
+}
+
+}  // namespace engine::graph

@@ -1,0 +1,44 @@
+// Layers whose inputs are tokens: embeddings, one-hot and multi-hot codes, counts.
+#pragma once
+#include "graph/layer.h"
+#include "graph/operation.h"
+
+namespace engine::graph {
+
+/// y[b,i,:] = table[x[b,i],:], one row for each token of a sample
+struct Embed final : Operation {
+  ValueId x = kNoValue, table = kNoValue, y = kNoValue;
+  bool trainable = true;
+
+  const char* name() const override { return "embed"; }
+  std::vector<Operand> operands() const override {
+    return {writes(y, kSamples, kWhole), reads(x, kSamples, kWhole), reads(table, kWhole, kWhole)};
+  }
+  bool learns() const override { return trainable; }
+  void differentiate(Differentiation& gradients) const override;
+};
+
+/// dtable[t,n] = sum of dy[b,i,n] over the places (b,i) that hold token t
+struct EmbedGradient final : Operation {
+  ValueId x = kNoValue, dy = kNoValue, dtable = kNoValue;
+
+  const char* name() const override { return "embed_gradient"; }
+  std::vector<Operand> operands() const override {
+    return {writes(dtable, kWhole, 'n'), reads(dy, kSamples, 'n'), reads(x, kSamples, kWhole)};
+  }
+};
+
+/// y[b,t] = how often x[b,:] holds token t, or only whether it does
+struct EncodeTokens final : Operation {
+  ValueId x = kNoValue, y = kNoValue;
+  int64_t tokens = 0;
+  bool counts = false;
+
+  const char* name() const override { return "encode_tokens"; }
+  std::vector<Operand> operands() const override { return {writes(y, kSamples, kWhole), reads(x, kSamples, kWhole)}; }
+};
+
+std::shared_ptr<Layer> read_embedding(const Attributes& attributes);
+std::shared_ptr<Layer> read_encoding(const Attributes& attributes);
+
+}  // namespace engine::graph

@@ -1,0 +1,126 @@
+#include "graph/operations/host_layer.h"
+
+#include "graph/builder.h"
+#include "graph/differentiate.h"
+#include "graph/operations/shape.h"
+#include "graph/sizes.h"
+
+namespace engine::graph {
+
+std::vector<Operand> HostLayer::operands() const {
+  return {writes(y, kSamples, kWhole), writes(kept, kSamples, kWhole), writes(losses, kSamples, kWhole),
+          reads(x, kSamples, kWhole), reads(counted, kSamples, kWhole)};
+}
+
+void HostLayer::differentiate(Differentiation& gradients) const {
+  const ValueId dy = gradients.gradient_of(y);
+  if (dy == kNoValue || (!gradients.wants(x) && weights.empty())) return;
+  Graph& graph = gradients.graph();
+  auto& gradient = graph.add<HostLayerGradient>();
+  gradient.node = node;
+  gradient.dy = dy;
+  gradient.x = x;
+  gradient.counted = counted;
+  for (const int v : weights) gradient.dweights.push_back(gradients.new_gradient(graph.variable(v)));
+  if (!gradients.wants(x)) return;
+  gradient.dx = graph.add_like(x);
+  gradients.contribute(x, gradient.dx);
+}
+
+std::vector<Operand> HostLayerGradient::operands() const {
+  std::vector<Operand> all{writes(dx, kSamples, kWhole), reads(dy, kSamples, kWhole), reads(x, kSamples, kWhole),
+                           reads(counted, kSamples, kWhole)};
+  for (const ValueId gradient : dweights) all.push_back(writes(gradient, kWhole, kWhole));
+  return all;
+}
+
+void HostActivityPenalty::differentiate(Differentiation& gradients) const {
+  if (!gradients.wants(x)) return;
+  const ValueId dy = gradients.gradient_of(x);
+  if (dy == kNoValue) return;
+  Graph& graph = gradients.graph();
+  auto& copy = graph.add<Reshape>();  // others may read dy, too
+  copy.x = dy;
+  const ValueId dx = copy.y = graph.add_like(dy);
+  auto& gradient = graph.add<HostActivityPenaltyGradient>();
+  gradient.node = node;
+  gradient.dx = dx;
+  gradient.x = x;
+  gradients.replace(x, dx);
+}
+
+namespace {
+
+struct CustomLayer final : Layer {
+  struct Weight {
+    std::vector<int64_t> shape;
+    bool trainable;
+    VariableSpec asked;
+  };
+  int64_t units = 0;
+  bool masked = false;      // whether the caller wants the mask of the input
+  int64_t output_rows = 0;  // rows of each output of which the caller says whether later layers keep them; 0: none
+  bool trainable = true;
+  std::vector<Weight> weights;
+
+  int64_t output_size(const LayerInputs& inputs) const override {
+    row_of(inputs.size(), groups);
+    require_size(times(groups, units));
+    if (output_rows != 0) row_of(units, output_rows, "an output");
+    return units;
+  }
+  void add_variables(VariableList& variables, int64_t) const override {
+    for (const Weight& weight : weights) {
+      const int64_t numbers = numbers_in(weight.shape);
+      if (numbers == 0) refuse("a variable has an odd shape");
+      variables.add("variable", 1, numbers, weight.shape,
+                    trainable && weight.trainable ? weight.asked : VariableSpec{});
+    }
+  }
+  ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
+    Graph& graph = builder.graph();
+    Mask* const mask = masked ? builder.mask_of(inputs[0]) : nullptr;
+    const ValueId x = builder.with_rows(inputs[0], 1);
+    const ValueId losses = builder.add_activity_penalty(1), counted = builder.counted(mask);
+    auto& layer = builder.add<HostLayer>();
+    layer.node = builder.node;
+    layer.x = x;
+    layer.y = graph.add_batch(1, units);
+    layer.losses = losses;
+    layer.counted = counted;
+    for (size_t i = 0; i < weights.size(); ++i) {
+      if (trainable && weights[i].trainable) layer.weights.push_back((*builder.variables)[i]);
+    }
+    if (output_rows != 0) {
+      layer.kept = graph.add_batch(1, output_rows);
+      Mask own{layer.kept, 0.0f, output_rows};
+      own.counted = layer.kept;
+      builder.set_mask(layer.y, own);
+    }
+    return layer.y;
+  }
+  bool learns() const override {
+    for (const Weight& weight : weights) {
+      if (trainable && weight.trainable) return true;
+    }
+    return false;
+  }
+  bool asks_host(bool) const override { return true; }
+  int64_t mask_rows(int64_t) const override { return output_rows; }
+};
+
+}  // namespace
+
+std::shared_ptr<Layer> read_custom(const Attributes& attributes) {
+  auto layer = std::make_shared<CustomLayer>();
+  layer->units = attributes.count("units");
+  layer->masked = attributes.flag("masked", false);
+  layer->output_rows = attributes.integer("mask_rows", 0);
+  layer->trainable = attributes.flag("trainable", true);
+  for (const auto& weight : attributes.list("variables")) {
+    layer->weights.push_back({weight->integers("shape"), weight->flag("trainable"), weight->variable("weight")});
+  }
+  return layer;
+}
+
+}  // namespace engine::graph

@@ -1,0 +1,71 @@
+// Penalties on weights: what they add to the loss, and to the gradients.
+#pragma once
+#include "graph/operation.h"
+
+namespace engine::graph {
+
+/// sums = partial sums of |w|, or of w^2, over the elements of a variable. A wide one is summed by column: sums[n]. A
+/// narrow one (`by_slice`) by slices of 16 rows, whose sums belong to whoever steps these rows: sums[slice].
+struct WeightSums final : Operation {
+  ValueId weights = kNoValue, sums = kNoValue;
+  bool squares = true;
+  bool by_slice = false;
+
+  const char* name() const override { return squares ? "squared_weights" : "weight_magnitudes"; }
+  std::vector<Operand> operands() const override;
+};
+
+/// units[r,:] = row (or column) r of a matrix over its norm, norms[r] = the norm
+struct UnitRows final : Operation {
+  ValueId weights = kNoValue, units = kNoValue, norms = kNoValue;
+  bool columns = false;
+
+  const char* name() const override { return "unit_rows"; }
+  std::vector<Operand> operands() const override {
+    return {writes(units, 'r', kWhole), writes(norms, kWhole, 'r'), reads(weights, kWhole, kWhole)};
+  }
+};
+
+/// sums[r] = sum over s of |units[r,:] units[s,:]^T|, and the slopes of `factor` times all of them by the weights
+struct OrthogonalPenalty final : Operation {
+  ValueId units = kNoValue, norms = kNoValue, sums = kNoValue, slopes = kNoValue;
+  double factor = 0.0;
+
+  const char* name() const override { return "orthogonal_penalty"; }
+  std::vector<Operand> operands() const override {
+    return {writes(sums, kWhole, 'r'), writes(slopes, 'r', kWhole), reads(units, kWhole, kWhole),
+            reads(norms, kWhole, kWhole)};
+  }
+};
+
+/// The caller computes a penalty on a variable, and in training its slopes.
+struct HostPenalty final : HostOperation {
+  ValueId weights = kNoValue, sum = kNoValue, slopes = kNoValue;
+
+  const char* name() const override { return "host_penalty"; }
+  std::vector<Operand> operands() const override {
+    return {writes(sum, kWhole, kWhole), writes(slopes, kWhole, kWhole), reads(weights, kWhole, kWhole)};
+  }
+};
+
+/// gradient += l1 sign(w) + 2 l2 w, elementwise
+struct AddPenaltyGradient final : Operation {
+  ValueId weights = kNoValue, gradient = kNoValue;
+  double l1 = 0.0, l2 = 0.0;
+
+  const char* name() const override { return "add_penalty_gradient"; }
+  std::vector<Operand> operands() const override { return {updates(gradient, 'k', 'n'), reads(weights, 'k', 'n')}; }
+};
+
+/// gradient += slopes, or their transpose
+struct AddSlopes final : Operation {
+  ValueId slopes = kNoValue, gradient = kNoValue;
+  bool transposed = false;
+
+  const char* name() const override { return "add_slopes"; }
+  std::vector<Operand> operands() const override {
+    return {updates(gradient, 'k', 'n'), reads(slopes, kWhole, kWhole)};
+  }
+};
+
+}  // namespace engine::graph

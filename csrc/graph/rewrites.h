@@ -1,0 +1,20 @@
+// Rewrites: where a few operations can be one, whatever the device. Each has a name.
+#pragma once
+#include "graph/graph.h"
+
+namespace engine::graph {
+
+/// y = scale * read_input() + offset  ->  read_input(scale, offset)
+void fold_rescaling_into_input(Graph& graph);
+
+/// y = activation(dense(x))  ->  dense(x, activation), for the activations that products fuse
+void fold_activation_into_dense(Graph& graph);
+
+/// dz = activation_gradient(dense_input_gradient(...))  ->  dense_input_gradient(..., activation)
+void fold_activation_gradient_into_dense(Graph& graph);
+
+/// dkernel = dense_weight_gradient(...), and later a step of the kernel  ->  dense_weight_step(...), where the
+/// optimizer can step weights while their gradients are in registers
+void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer);
+
+}  // namespace engine::graph

@@ -1,0 +1,52 @@
+// The weights of a model: which arrays there are, what is asked of each, and where it lies in an arena.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "formulas/kinds.h"
+
+namespace engine {
+
+/// What a variable is changed to after each optimizer step.
+struct ConstraintSpec {
+  enum class Kind { kNone, kNonNegative, kNorm, kHost };
+  enum class Over { kColumn, kRow, kAll };  // whose norm is limited; a vector is one row
+  Kind kind = Kind::kNone;
+  Over over = Over::kColumn;
+  NormLimits limits = {0.0, 0.0, 1.0};
+};
+
+/// Penalties on a variable, and its constraint.
+struct VariableSpec {
+  double l1 = 0.0, l2 = 0.0;
+  double orthogonal = 0.0;          // weight of the penalty on rows, or columns, that are not orthogonal
+  bool orthogonal_columns = false;  // whether that one is about columns
+  bool host_penalty = false;        // whether the caller computes a penalty
+  ConstraintSpec constraint;
+};
+
+/// A weight array (rows, columns). Where its numbers lie in memory is up to the device.
+struct Variable {
+  int64_t rows, columns;
+  std::vector<int64_t> shape;  // as the user sees it
+  VariableSpec asked;          // empty where the variable is frozen: Keras leaves frozen weights out of the loss
+  bool shared = false;         // whether several layers use it; their gradients add up
+
+  bool is_matrix() const { return shape.size() == 2 && rows == shape[0]; }
+  /// Whether the user sees matrices where one row is stored, such as a gain of two axes.
+  bool is_flat() const { return shape.size() >= 2 && !is_matrix(); }
+  /// Sides of the matrices that the user sees, or else of the array.
+  int64_t height() const { return is_flat() ? shape[shape.size() - 2] : rows; }
+  int64_t width() const { return is_flat() ? shape.back() : columns; }
+};
+
+/// The variables of a model in the order of its layers.
+struct Variables {
+  std::vector<Variable> all;
+  int64_t weights = 0;  // in all of them
+
+  const Variable& operator[](int v) const { return all[static_cast<size_t>(v)]; }
+  int add(int64_t rows, int64_t columns, std::vector<int64_t> shape, const VariableSpec& asked);
+};
+
+}  // namespace engine

@@ -1,0 +1,145 @@
+// What runs graphs: the interface of a device, implemented by csrc/cpu, and the arguments of a run.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+#include "runtime/arena.h"
+#include "runtime/data.h"
+#include "runtime/sparse_rows.h"
+
+namespace engine {
+
+/// Where a device keeps each variable in an arena of all weights. What an optimizer keeps for each weight lies at the
+/// same offset of further arenas.
+struct WeightLayout {
+  std::vector<int64_t> offsets;  // in floats, of each variable
+  std::vector<int64_t> floats;   // that each variable takes, with the space behind it
+  int64_t total = 0;
+};
+
+/// A value in the scratch memory of a run, as the caller reads and writes it while the device waits.
+struct ValueView {
+  float* data = nullptr;
+  int64_t ld = 0;      // floats from one row to the next
+  int64_t groups = 1;  // rows for each sample
+  int64_t columns = 0;
+};
+
+struct CompileOptions {
+  bool compressed = false;  // whether the rows of the data set are compressed
+  int64_t max_rows = 1;     // samples of the largest batch
+  int threads = 1;          // at most
+};
+
+/// A graph that has been compiled for a device. It is immutable: runs of it work in memory of their own.
+class Executable {
+ public:
+  Executable(std::shared_ptr<const graph::Graph> graph, const CompileOptions& options)
+      : graph_(std::move(graph)), options_(options) {}
+  virtual ~Executable() = default;
+  Executable(const Executable&) = delete;
+  Executable& operator=(const Executable&) = delete;
+
+  const graph::Graph& graph() const { return *graph_; }
+  graph::Mode mode() const { return graph_->mode(); }
+  bool compressed() const { return options_.compressed; }
+  int64_t max_rows() const { return options_.max_rows; }
+
+  /// Steps of one batch. A run counts on from batch to batch: cursor = batch * steps() + step.
+  virtual int64_t steps() const = 0;
+  /// What the caller has to do at that step of each batch; null where the device does it.
+  virtual const graph::HostOperation* host_operation(int64_t step) const = 0;
+
+  virtual int64_t scratch_floats() const = 0;
+  virtual ValueView view(float* scratch, graph::ValueId value) const = 0;
+
+  /// If runs are faster with records of the data set's non-zero numbers: the factor of the numbers in them.
+  virtual std::optional<float> sparse_scale() const = 0;
+
+  /// The steps as text, for people.
+  virtual std::string to_text() const = 0;
+
+ protected:
+  std::shared_ptr<const graph::Graph> graph_;
+  CompileOptions options_;
+};
+
+/// What a device has learned about an executable in earlier runs, such as how many threads are fastest. It is null
+/// until the device sets it, and no other code knows its type.
+using DeviceState = std::shared_ptr<void>;
+
+/// Everything that one run works on. Pointers are borrowed.
+struct RunArguments {
+  const TrainingSpec* training = nullptr;  // null for predictions
+  const WeightLayout* layout = nullptr;
+  float* const* weights = nullptr;  // of each variable
+  float* slots[kMaxSlots] = {};     // arenas of the optimizer's state
+  float* accumulated = nullptr;     // sums of gradients, if the optimizer accumulates
+  float* averages = nullptr;        // of the weights, if it keeps them
+  float* scratch = nullptr;
+  DatasetView data;
+  const SparseRows* sparse = nullptr;  // records of the rows of `data`; null: none
+  const int32_t* order = nullptr;      // data set row of each sample of the pass; null: in their order
+  int64_t batch_size = 1;
+  const double* learning_rates = nullptr;  // of batch `first_batch` and those after it
+  int64_t first_batch = 0;
+  int64_t first_iteration = 1;  // optimizer step of batch `first_batch`, from 1
+  float* output = nullptr;      // predictions: (rows, numbers of all outputs), contiguous
+  bool finite = false;          // predictions: whether to refuse rows with numbers that are not finite
+  Totals* totals = nullptr;
+  DeviceState* device_state = nullptr;  // of the workspace; null: the device learns nothing from this run
+};
+
+/// How a prediction is divided: `teams` executables for `threads` threads each, of which each takes batches of up to
+/// `batch_rows` rows until none is left.
+struct PredictionTeams {
+  int teams = 1;
+  int threads = 1;
+  int64_t batch_rows = 1;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  virtual WeightLayout lay_out(const Variables& variables) const = 0;
+  /// Copies `values`, in the row-major order that users see, to where the device keeps the variable.
+  virtual void upload(const Variable& variable, const float* values, float* memory) const = 0;
+  virtual void download(const Variable& variable, const float* memory, float* values) const = 0;
+
+  /// Throws std::length_error where a batch needs more memory than any machine has.
+  virtual std::shared_ptr<const Executable> compile(std::shared_ptr<const graph::Graph> graph,
+                                                    const CompileOptions& options) const = 0;
+
+  /// Runs steps from cursor `begin` to `end`. Returns the cursor reached: `end`, the next step that the caller does, or
+  /// a later batch boundary once `keep_going`, which one thread asks at every batch boundary, has said no. Where a run
+  /// is interrupted never changes a bit.
+  virtual int64_t run(const Executable& executable, const RunArguments& arguments, int64_t begin, int64_t end,
+                      const std::function<bool()>& keep_going) = 0;
+
+  /// How to predict so many rows.
+  virtual PredictionTeams divide_prediction(const graph::Graph& graph, int64_t rows) const = 0;
+  /// Predicts all rows of the data set with a team for each of `scratch`. Returns false, with some of the output
+  /// written, if a row is not finite and the arguments ask for that.
+  virtual bool predict(const Executable& executable, const RunArguments& arguments,
+                       const std::vector<float*>& scratch) = 0;
+  /// The same on the thread that calls, for an executable for one thread and with the scratch of the arguments.
+  virtual bool predict_here(const Executable& executable, const RunArguments& arguments) = 0;
+
+  /// Records of the non-zero numbers of all rows, times `scale`; of kind kNone where they would not pay.
+  virtual SparseRows sparse_rows(const DatasetView& data, float scale) = 0;
+  /// The first row with a number that is not finite as a float32; -1 for none.
+  virtual int64_t first_nonfinite_row(const DatasetView& data) = 0;
+
+  /// Threads of the next run: what the user asked for, or else what the machine allows this process.
+  virtual int threads() const = 0;
+  /// 0 goes back to the machine's own number.
+  virtual void set_threads(int n) = 0;
+};
+
+}  // namespace engine

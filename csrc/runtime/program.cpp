@@ -1,0 +1,164 @@
+#include "runtime/program.h"
+
+#include <algorithm>
+#include <mutex>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "graph/build.h"
+#include "runtime/fork.h"
+
+namespace engine {
+namespace {
+
+/// Limits for workspaces that are kept for later runs: the number of different keys, and floats in all (512 MiB).
+/// Beyond them, workspaces are freed.
+constexpr size_t kKeptSizes = 32;
+constexpr int64_t kKeptFloats = int64_t{1} << 27;
+
+}  // namespace
+
+Program::Program(Device& device, graph::ModelSpec model, const std::vector<Loan>& loans)
+    : device_(device),
+      model_(std::move(model)),
+      layout_(device.lay_out(model_.variables())),
+      pool_(std::make_shared<Pool>()) {
+  const std::vector<Variable>& variables = model_.variables().all;
+  if (!loans.empty() && loans.size() != variables.size()) {
+    throw std::invalid_argument("there must be a loan or none for each of " + std::to_string(variables.size()) +
+                                " variables, got " + std::to_string(loans.size()));
+  }
+  const auto is_own = [&](size_t v) { return loans.empty() || !loans[v].program; };
+  int64_t own = 0;
+  for (size_t v = 0; v < variables.size(); ++v) own += is_own(v) ? layout_.floats[v] : 0;
+  const auto storage = std::make_shared<Storage>(own);
+  float* next = storage->data();
+  storages_.push_back(storage);
+  for (size_t v = 0; v < variables.size(); ++v) {
+    if (is_own(v)) {
+      holders_.push_back(storage);
+      weights_.push_back(next);
+      next += layout_.floats[v];
+      continue;
+    }
+    const Program& lender = *loans[v].program;
+    const size_t lent = loans[v].variable;
+    if (lent >= lender.weights_.size() || lender.variables().all[lent].shape != variables[v].shape) {
+      throw std::invalid_argument("variable " + std::to_string(v) + " can't be lent: it has another shape");
+    }
+    holders_.push_back(lender.holders_[lent]);
+    weights_.push_back(lender.weights_[lent]);
+    storages_.push_back(lender.holders_[lent]);
+  }
+  std::sort(storages_.begin(), storages_.end());
+  storages_.erase(std::unique(storages_.begin(), storages_.end()), storages_.end());
+}
+
+Hold Program::lock_for(graph::Mode mode) const {
+  const bool moves_averages = mode == graph::Mode::kSample && model_.mixes_samples();
+  return mode == graph::Mode::kTrain || moves_averages ? write_lock() : read_lock();
+}
+
+bool Program::awaited() const {
+  return fork_awaited() ||
+         std::any_of(storages_.begin(), storages_.end(), [](const auto& storage) { return storage->awaited(); });
+}
+
+void Program::configure(TrainingSpec training) {
+  auto spec = std::make_shared<const TrainingSpec>(std::move(training));
+  OptimizerState fresh;
+  const OptimizerSpec& optimizer = spec->optimizer;
+  for (int s = 0; s < slot_count(optimizer.kind); ++s) fresh.slots[s] = Arena(layout_.total);
+  if (optimizer.initial_slot != 0.0) {
+    std::fill_n(fresh.slots[0].data(), layout_.total, static_cast<float>(optimizer.initial_slot));
+  }
+  if (optimizer.accumulate > 1) fresh.accumulated = Arena(layout_.total);
+  if (optimizer.averages) fresh.averages = Arena(layout_.total);
+  auto pool = std::make_shared<Pool>();
+  const auto lock = write_lock();
+  state_ = std::move(fresh);
+  iterations_ = 0;
+  const std::lock_guard<std::mutex> state(short_lock());
+  training_.swap(spec);
+  pool_.swap(pool);
+}
+
+std::shared_ptr<const TrainingSpec> Program::training() const {
+  const std::lock_guard<std::mutex> state(short_lock());
+  return training_;
+}
+
+/// Deletes a workspace, or keeps it for the next run that needs one with the same key.
+struct Program::GiveBack {
+  std::shared_ptr<Pool> pool;
+  Key key;
+
+  void operator()(Workspace* used) const noexcept {
+    std::unique_ptr<Workspace> owned(used);
+    decltype(pool->free) dropped;  // declared before the lock, so that it is freed after the lock is released
+    const int64_t size = owned->executable->scratch_floats();
+    if (size > kKeptFloats) return;
+    const std::lock_guard<std::mutex> lock(short_lock());
+    if (pool->free.size() > kKeptSizes || pool->kept + size > kKeptFloats) {
+      pool->free.swap(dropped);
+      pool->kept = 0;
+    }
+    try {
+      pool->free[key].push_back(std::move(owned));
+      pool->kept += size;
+    } catch (const std::bad_alloc&) {  // then the workspace is deleted
+    }
+  }
+};
+
+std::shared_ptr<const graph::Graph> Program::graph(graph::Mode mode) {
+  std::shared_ptr<Pool> pool;
+  std::shared_ptr<const TrainingSpec> training;
+  {
+    const std::lock_guard<std::mutex> state(short_lock());
+    pool = pool_;
+    training = training_;
+  }
+  return graph_of(*pool, training.get(), mode);
+}
+
+std::shared_ptr<const graph::Graph> Program::graph_of(Pool& pool, const TrainingSpec* training,
+                                                      graph::Mode mode) const {
+  {
+    const std::lock_guard<std::mutex> state(short_lock());
+    const auto found = pool.graphs.find(mode);
+    if (found != pool.graphs.end()) return found->second;
+  }
+  const TrainingSpec none;
+  auto built = graph::build_graph(model_, training ? *training : none, mode);
+  const std::lock_guard<std::mutex> state(short_lock());
+  return pool.graphs.emplace(mode, std::move(built)).first->second;
+}
+
+std::shared_ptr<Workspace> Program::lease(graph::Mode mode, bool compressed, int64_t rows, int threads) {
+  const Key key{mode, compressed, rows, threads};
+  std::shared_ptr<Pool> pool;
+  std::shared_ptr<const TrainingSpec> training;
+  std::unique_ptr<Workspace> workspace;
+  {
+    const std::lock_guard<std::mutex> state(short_lock());
+    pool = pool_;
+    training = training_;
+    auto& free = pool->free[key];
+    if (!free.empty()) {
+      workspace = std::move(free.back());
+      free.pop_back();
+      pool->kept -= workspace->executable->scratch_floats();
+    }
+  }
+  if (!workspace) {
+    auto executable = device_.compile(graph_of(*pool, training.get(), mode), {compressed, rows, threads});
+    Arena scratch(executable->scratch_floats());
+    workspace = std::make_unique<Workspace>(Workspace{std::move(executable), training, std::move(scratch)});
+  }
+  return {workspace.release(), GiveBack{std::move(pool), key}};
+}
+
+}  // namespace engine

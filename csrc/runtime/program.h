@@ -1,0 +1,106 @@
+// A model in C++: its weights, its optimizer state, and the executables that were compiled for it.
+#pragma once
+#include <atomic>
+#include <map>
+#include <memory>
+#include <tuple>
+#include <vector>
+
+#include "graph/model_spec.h"
+#include "runtime/arena.h"
+#include "runtime/device.h"
+#include "runtime/storage.h"
+
+namespace engine {
+
+/// An executable and the memory in which one run works. It returns to its pool when the last owner releases it.
+struct Workspace {
+  std::shared_ptr<const Executable> executable;
+  std::shared_ptr<const TrainingSpec> training;  // what the graph was built for; null before `configure`
+  Arena scratch;
+  DeviceState device_state = {};
+  ValueView view(graph::ValueId value) const { return executable->view(scratch.data(), value); }
+};
+
+/// What an optimizer keeps for each weight. Each arena is laid out like the weights; it is empty if the optimizer does
+/// not need it.
+struct OptimizerState {
+  Arena slots[kMaxSlots];
+  Arena accumulated;
+  Arena averages;
+};
+
+class Program;
+
+/// The weight array of another program that a new program uses as its own. If `program` is null, it uses a new array.
+struct Loan {
+  std::shared_ptr<const Program> program;
+  size_t variable = 0;
+};
+
+class Program {
+ public:
+  /// `loans` has one entry for each variable, or is empty if all weights are new.
+  /// Throws std::invalid_argument where a layer does not fit its inputs, or a loan its variable.
+  Program(Device& device, graph::ModelSpec model, const std::vector<Loan>& loans = {});
+
+  Device& device() const { return device_; }
+  const graph::Model& model() const { return model_; }
+  const Variables& variables() const { return model_.variables(); }
+  const WeightLayout& layout() const { return layout_; }
+  /// Returns the weights of each variable.
+  float* const* weights() const { return weights_.data(); }
+
+  /// Sets loss, optimizer and metrics. Resets the optimizer state and the number of iterations.
+  void configure(TrainingSpec training);
+  /// Returns what the last `configure` set; null before the first. A run compares the pointer to find out that the
+  /// program was configured again.
+  std::shared_ptr<const TrainingSpec> training() const;
+  float* slots(int slot) const { return state_.slots[slot].data(); }
+  float* accumulated() const { return state_.accumulated.data(); }
+  float* averages() const { return state_.averages.data(); }
+
+  int64_t iterations() const { return iterations_; }
+  void set_iterations(int64_t n) { iterations_ = n; }
+
+  /// Returns a workspace for batches of up to `rows` rows on up to `threads` threads, which nobody else uses while it
+  /// is held. `compressed` says whether the rows of the data set are compressed.
+  std::shared_ptr<Workspace> lease(graph::Mode mode, bool compressed, int64_t rows, int threads);
+
+  /// Returns the graph of a batch in this mode.
+  std::shared_ptr<const graph::Graph> graph(graph::Mode mode);
+
+  /// Lock the weights for reading or for changing them. A training holds the lock for some batches at a time.
+  Hold read_lock() const { return Hold(storages_, false); }
+  Hold write_lock() const { return Hold(storages_, true); }
+  /// Returns the lock that a run in this mode needs.
+  Hold lock_for(graph::Mode mode) const;
+  /// Returns whether a thread waits for the weights of this program, or for a fork.
+  bool awaited() const;
+
+ private:
+  using Key = std::tuple<graph::Mode, bool, int64_t, int>;
+  using Graphs = std::map<graph::Mode, std::shared_ptr<const graph::Graph>>;
+  struct GiveBack;
+  struct Pool {     // guarded by `short_lock`
+    Graphs graphs;  // that were built for the training of the pool
+    std::map<Key, std::vector<std::unique_ptr<Workspace>>> free;
+    int64_t kept = 0;  // floats in `free`
+  };
+
+  Device& device_;
+  graph::Model model_;
+  WeightLayout layout_;
+  Storages storages_;                              // that hold weights of this program
+  std::vector<std::shared_ptr<Storage>> holders_;  // of each variable
+  std::vector<float*> weights_;                    // of each variable
+  OptimizerState state_;
+  std::atomic<int64_t> iterations_{0};  // atomic, since other threads may read it during a training
+  std::shared_ptr<const graph::Graph> graph_of(Pool& pool, const TrainingSpec* training, graph::Mode mode) const;
+
+  // The two change together, guarded by `short_lock`.
+  std::shared_ptr<const TrainingSpec> training_;
+  std::shared_ptr<Pool> pool_;
+};
+
+}  // namespace engine
