@@ -65,10 +65,10 @@ void finish_sums(const DenseForward& op, int64_t row, int64_t column, const floa
   }
 }
 
-/// Not inlined: all activations share it.
-__attribute__((noinline)) void multiply(const DenseForward& op, decltype(&finish_sums<Linear>) finish) {
+template <class Act>
+void dense_forward(const DenseForward& op) {
   const auto epilogue = [&](int64_t row, int64_t column, const float* sums, int64_t ld, int64_t rows, int vectors) {
-    finish(op, row, column, sums, ld, rows, vectors);
+    finish_sums<Act>(op, row, column, sums, ld, rows, vectors);
   };
   if (op.compressed) {
     compressed_products(*op.compressed, op.rows, op.kernel, op.ldw, op.columns, op.in_slices, op.bias, epilogue);
@@ -92,17 +92,12 @@ __attribute__((noinline)) void multiply(const DenseForward& op, decltype(&finish
       microtile(tile, x, op.kernel + j, op.ldw, op.k);
     };
     if (op.x_rows) {
-      sum(ByRowPointers<kRows>{op.x_rows + i});
+      sum(RowPointers<kRows>{op.x_rows + i});
     } else {
-      sum(ByRows{op.x + i * op.ldx, op.ldx});
+      sum(RowMajor{op.x + i * op.ldx, op.ldx});
     }
     epilogue(i, j, reinterpret_cast<const float*>(tile), kVectors * kWidth, kRows, kVectors);
   });
-}
-
-template <class Act>
-void dense_forward(const DenseForward& op) {
-  multiply(op, finish_sums<Act>);
 }
 
 }  // namespace

@@ -20,11 +20,10 @@ ENGINE_INLINE void store_gradient(const DenseBackwardInput& op, int64_t at, vf s
 /// Floats of a kernel whose rows wait in the L2 cache for the next samples.
 constexpr int64_t kMostKernelFloats = 128 << 10;
 
-/// Asks for `rows` of the kernel from `unit` on, within columns [begin, end): pieces of panels, too short for the
+/// Asks for `rows` of the kernel from `unit` on, within `columns`: pieces of panels, too short for the
 /// prefetchers.
-ENGINE_INLINE void prefetch_kernel(const DenseBackwardInput& op, int64_t unit, int64_t rows, int64_t begin,
-                                   int64_t end) {
-  Panels(op.k, op.n).each({begin, end}, [&](const Panel& panel) {
+ENGINE_INLINE void prefetch_kernel(const DenseBackwardInput& op, int64_t unit, int64_t rows, Range columns) {
+  Panels(op.k, op.n).each(columns, [&](const Panel& panel) {
     const float* piece = op.kernel + panel.offset + unit * panel.width;
     for (int64_t i = 0; i < rows * panel.width; i += kLane) __builtin_prefetch(piece + i, 0, 2);
   });
@@ -36,7 +35,8 @@ constexpr int64_t kMostUnits = 64;
 
 /// Turns sums (kLane units, kWidth samples), `stride` vectors apart, and stores them as rows of dx.
 template <class Act>
-void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, int64_t b, int64_t i) {
+void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, int64_t b,
+                                            int64_t i) {
   const int64_t count = op.rows - b < kWidth ? op.rows - b : kWidth;
 #pragma GCC unroll 4
   for (int part = 0; part < kParts; ++part) {
@@ -53,10 +53,9 @@ void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, 
 }
 
 /// From dz transposed: tiles are of dx^T, units down and the batch across, so that the vectors run over the batch and
-/// no transposed copy of the kernel is needed. kLane units at a time are transposed as they are stored. Not inlined:
-/// all activations share it.
-__attribute__((noinline)) void input_gradient_by_dz(const DenseBackwardInput& op,
-                                                    decltype(&store_turned<Linear>) finish) {
+/// no transposed copy of the kernel is needed. kLane units at a time are transposed as they are stored.
+template <class Act>
+ENGINE_INLINE void input_gradient_by_dz(const DenseBackwardInput& op) {
   const int64_t fitting = kMostKernelFloats / op.n / kLane * kLane;
   const int64_t together = fitting < kLane ? kLane : fitting < kMostUnits ? fitting : kMostUnits;
   for (int64_t i = op.units.begin; i < op.units.end; i += together) {
@@ -67,25 +66,19 @@ __attribute__((noinline)) void input_gradient_by_dz(const DenseBackwardInput& op
       for (int64_t p = 0; p < op.n; p += kChain) {
         sweep<kTileRows>(i, end, 1, [&](auto units, int64_t unit) {
           constexpr int kRows = decltype(units)::value;
-          const ByPanels weights{op.kernel, {op.k, op.n}, unit};
-          const int64_t stop = op.n < p + kChain ? op.n : p + kChain;
-          if (b == 0 && unit + 2 * kRows <= op.units.end) prefetch_kernel(op, unit + kRows, kRows, p, stop);
-          auto& sum = reinterpret_cast<vf(&)[kRows][kVectors]>(sums[unit - i]);
-          if (p == 0) return chain(sum, weights, op.dz + b, op.lddz, p, stop);
-          vf block[kRows][kVectors];
-          chain(block, weights, op.dz + b, op.lddz, p, stop);
-#pragma GCC unroll 8
-          for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-            for (int v = 0; v < kVectors; ++v) sum[r][v] = sum[r][v] + block[r][v];
-          }
+          const KernelPanels weights{op.kernel, {op.k, op.n}, unit};
+          const Range chain = chain_from(p, op.n);
+          if (b == 0 && unit + 2 * kRows <= op.units.end) prefetch_kernel(op, unit + kRows, kRows, chain);
+          const VectorRows sum{reinterpret_cast<float*>(sums[unit - i]), kVectors * kWidth};
+          add_chain<kRows, kVectors>(p == 0 ? kFromZero : sum, Tile{sums[unit - i]}, weights, op.dz + b, op.lddz,
+                                     chain);
         });
       }
       for (int64_t unit = end; unit < round_up(end, kLane); ++unit) {
         for (vf& sum : sums[unit - i]) sum = vf{};
       }
       for (int64_t unit = i; unit < end; unit += kLane) {
-        for (int v = 0; v < kVectors; ++v) finish(op, &sums[unit - i][v], kVectors, b + v * kWidth, unit);
+        for (int v = 0; v < kVectors; ++v) store_turned<Act>(op, &sums[unit - i][v], kVectors, b + v * kWidth, unit);
       }
     });
   }
@@ -94,14 +87,13 @@ __attribute__((noinline)) void input_gradient_by_dz(const DenseBackwardInput& op
 /// Units whose rows of a kernel are transposed together: those of one chain (32 KiB) stay in the L1 cache.
 constexpr int64_t kTransposedUnits = 2 * kLane;
 
-/// transposed (columns, kTransposedUnits) = columns [begin, end), one chain at most, of rows `units` of the kernel,
+/// transposed (columns, kTransposedUnits) = columns `chain` of rows `units` of the kernel,
 /// the last of which stands for those missing.
 __attribute__((noinline)) inline void transpose_kernel(float (&transposed)[kChain][kTransposedUnits],
-                                                       const DenseBackwardInput& op, Range units, int64_t begin,
-                                                       int64_t end) {
-  Panels(op.k, op.n).each({begin, end}, [&](const Panel& panel) {
+                                                       const DenseBackwardInput& op, Range units, Range chain) {
+  Panels(op.k, op.n).each(chain, [&](const Panel& panel) {
     const float* kernel = op.kernel + panel.offset;
-    float (*to)[kTransposedUnits] = transposed + (panel.first - begin);
+    float (*to)[kTransposedUnits] = transposed + (panel.first - chain.begin);
     for (int64_t i = 0; i < kTransposedUnits; i += kWidth) {
       const float* row[kWidth];
       for (int64_t u = 0; u < kWidth; ++u) {
@@ -124,26 +116,28 @@ ENGINE_INLINE void input_gradient_by_kernel(const DenseBackwardInput& op) {
   for (int64_t i = op.units.begin; i < op.units.end; i += kTransposedUnits) {
     const int64_t end = op.units.end < i + kTransposedUnits ? round_up(op.units.end, kLane) : i + kTransposedUnits;
     for (int64_t p = 0; p < op.n; p += kChain) {
-      const int64_t stop = op.n < p + kChain ? op.n : p + kChain;
+      const Range chain = chain_from(p, op.n);
       alignas(64) float transposed[kChain][kTransposedUnits];
-      transpose_kernel(transposed, op, {i, op.units.end}, p, stop);
+      transpose_kernel(transposed, op, {i, op.units.end}, chain);
+      const bool has_epilogue = chain.end == op.n && Act::kKind != Activation::kLinear;
       sweep_rows<kTileRows>({0, op.rows}, [&](auto rows, int64_t b) {
         constexpr int kRows = decltype(rows)::value;
-        for (int64_t j = i; j < end; j += kTileVectors * kWidth) {
-          vf sums[kRows][kTileVectors];
-          chain(sums, ByRows{op.dz + b * op.lddz + p, op.lddz}, transposed[0] + (j - i), kTransposedUnits, 0, stop - p);
+        const RowMajor dz{op.dz + b * op.lddz + p, op.lddz};
+        sweep_vectors<kTileVectors>({i, end}, [&](auto vectors, int64_t j) {
+          constexpr int kVectors = decltype(vectors)::value;
+          const int64_t at = b * op.ldx + j;
+          const VectorRows in_dx{op.dx + at, op.ldx};
+          const auto add = [&](auto out) {
+            add_chain<kRows, kVectors>(p == 0 ? kFromZero : in_dx, out, dz, transposed[0] + (j - i), kTransposedUnits,
+                                       {0, chain.end - p});
+          };
+          if (!has_epilogue) return add(in_dx);
+          vf tile[kRows][kVectors];
+          add(Tile{tile[0]});
           for (int r = 0; r < kRows; ++r) {
-            for (int v = 0; v < kTileVectors && j + v * kWidth < end; ++v) {
-              const int64_t at = (b + r) * op.ldx + j + v * kWidth;
-              const vf sum = p == 0 ? sums[r][v] : load(op.dx + at) + sums[r][v];
-              if (stop < op.n) {
-                store(op.dx + at, sum);
-              } else {
-                store_gradient<Act>(op, at, sum + 0.0f);
-              }
-            }
+            for (int v = 0; v < kVectors; ++v) store_gradient<Act>(op, at + r * op.ldx + v * kWidth, tile[r][v] + 0.0f);
           }
-        }
+        });
       });
     }
   }
@@ -152,7 +146,7 @@ ENGINE_INLINE void input_gradient_by_kernel(const DenseBackwardInput& op) {
 template <class Act>
 void dense_backward_input(const DenseBackwardInput& op) {
   if (op.dz_transposed) {
-    input_gradient_by_dz(op, store_turned<Act>);
+    input_gradient_by_dz<Act>(op);
   } else {
     input_gradient_by_kernel<Act>(op);
   }

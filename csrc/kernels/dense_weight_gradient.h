@@ -38,7 +38,7 @@ static_assert(kUnitsTogether % kStripUnits == 0);
 /// line is on another page, so that few would stay in the L1 cache for the next tile, and no prefetcher finds the way.
 class Strip {
  public:
-  ByColumns copy(const DenseBackwardWeights& op, Range rows, Range units) {
+  ColumnMajor copy(const DenseBackwardWeights& op, Range rows, Range units) {
     const int64_t count = units.end - units.begin, whole = count / kWidth * kWidth;
     float* to = at_;
     for (int64_t b = rows.begin; b < rows.end; ++b, to += kStripUnits) {
@@ -69,26 +69,16 @@ ENGINE_INLINE void backward_tiles(const DenseBackwardWeights& op, const AnyUpdat
         sweep<kTileRows>(units.begin, units.end, 1, [&](auto tile, int64_t i) {
           sweep_vectors<kTileVectors>(op.columns, [&](auto vectors, int64_t j) {
             constexpr int kRows = decltype(tile)::value, kVectors = decltype(vectors)::value;
-            vf acc[kRows][kVectors];
-            chain(acc, a.from(i - from), op.dz + begin * op.lddz + j, op.lddz, 0, end - begin);
-            float* waiting = &sums[i - i0][j - op.columns.begin];
-            if (begin > 0) {
-#pragma GCC unroll 8
-              for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-                for (int v = 0; v < kVectors; ++v) acc[r][v] = load(waiting + r * kPanel + v * kWidth) + acc[r][v];
-              }
-            }
-            if (end == op.rows) {
-              fetcher.fetch();
-              update(i * op.ldw + j, op.ldw, acc[0], kRows, kVectors);
-              return;
-            }
-#pragma GCC unroll 8
-            for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-              for (int v = 0; v < kVectors; ++v) store(waiting + r * kPanel + v * kWidth, acc[r][v]);
-            }
+            const VectorRows waiting{&sums[i - i0][j - op.columns.begin], kPanel};
+            const auto add = [&](auto out) {
+              add_chain<kRows, kVectors>(begin > 0 ? waiting : kFromZero, out, a.from_row(i - from),
+                                         op.dz + begin * op.lddz + j, op.lddz, {0, end - begin});
+            };
+            if (end < op.rows) return add(waiting);
+            vf gradient[kRows][kVectors];
+            add(Tile{gradient[0]});
+            fetcher.fetch();
+            update(i * op.ldw + j, op.ldw, gradient[0], kRows, kVectors);
           });
         });
       }
@@ -100,12 +90,12 @@ void backward_dense(const DenseBackwardWeights& op, const AnyUpdate& update) {
   const bool copies = op.rows >= kFewestStripRows && op.columns.end - op.columns.begin >= kFewestStripColumns;
   if (op.x_rows && !copies) {
     return backward_tiles(op, update, kUnitsTogether, [&](Range rows, Range units) {
-      return ByColumnPointers{op.x_rows + rows.begin, units.begin};
+      return ColumnPointers{op.x_rows + rows.begin, units.begin};
     });
   }
   Strip strip;
   backward_tiles(op, update, copies ? kStripUnits : kUnitsTogether, [&](Range rows, Range units) {
-    return copies ? strip.copy(op, rows, units) : ByColumns{op.x + rows.begin * op.ldx + units.begin, op.ldx};
+    return copies ? strip.copy(op, rows, units) : ColumnMajor{op.x + rows.begin * op.ldx + units.begin, op.ldx};
   });
 }
 

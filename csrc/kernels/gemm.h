@@ -1,7 +1,6 @@
 // The general product of ops.matmul: blocks of it from packed or plain operands, and the dot product.
 #pragma once
 #include "kernels/activations.h"
-#include "kernels/add_chains.h"
 #include "kernels/microtile.h"
 #include "kernels/pack.h"
 #include "kernels/strided_vectors.h"
@@ -11,85 +10,115 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// A tile of c, or of the sums that wait for more chains.
-struct Place {
-  float* at;
-  int64_t row, column;  // strides
-  int64_t rows, columns;
+/// The rows mr of packed A. 12 x 2 vectors take 24 of 32 registers, and load and store sums less often than 8 x 2. Only
+/// packed A is read so: rows in memory need a pointer each, and those of 12 rows spill.
+constexpr int kPanelRows = ENGINE_VECTOR_BYTES == 64 ? 12 : kTileRows;
+/// The columns nr of packed B, and those for a product of a single row.
+constexpr int64_t kPanelColumns = kTileVectors * kWidth;
+constexpr int64_t kSingleRowColumns = kSingleRowVectors * kWidth;
 
-  ENGINE_INLINE vf load_vector(int64_t i, int v) const {
-    const float* from = at + i * row + v * kWidth * column;
-    if (column == 1) return left(v) < kWidth ? load_part(from, left(v)) : load(from);
-    return load_strided(from, column, left(v));
-  }
-
-  ENGINE_INLINE void store_vector(int64_t i, int v, vf sum) const {
-    float* to = at + i * row + v * kWidth * column;
-    if (column == 1) return left(v) < kWidth ? store_part(to, sum, left(v)) : store(to, sum);
-    store_strided(to, column, sum, left(v));
-  }
-
-  /// Columns from vector v on.
-  ENGINE_INLINE int64_t left(int v) const { return columns - v * kWidth; }
+/// A is packed: panels of kPanelRows rows, column after column; rows missing from the last panel are zero.
+struct PackedRows {
+  struct Cursor {
+    const float* a;
+    ENGINE_INLINE ContiguousElements<3> elements() const { return ContiguousElements<3>(a); }
+    ENGINE_INLINE void next() { a += kPanelRows; }
+  };
+  const float* a;
+  ENGINE_INLINE Cursor cursor(int64_t p) const { return {a + p * kPanelRows}; }
+  ENGINE_INLINE int64_t last(int64_t, int64_t end) const { return end; }
 };
 
-/// Where a tile's sums of the chains before lie, and where they go; the first chain comes from nowhere.
-struct Way {
-  Place from, to;
-  bool first, last;
-};
+/// add_chain for the first `rows` of a tile, 1 <= rows <= Rows.
+template <int Rows, int Vectors, class Out, class A>
+ENGINE_INLINE void add_chain_to_rows(int64_t rows, VectorRows sums, Out out, const A& operand, const float* b,
+                                     int64_t ldb, int64_t k) {
+  if constexpr (Rows > 1) {
+    if (rows < Rows) return add_chain_to_rows<Rows - 1, Vectors>(rows, sums, out, operand, b, ldb, k);
+  }
+  add_chain<Rows, Vectors>(sums, out, operand, b, ldb, {0, k});
+}
 
-/// Adds the chains of this block of k to the sum of those before; after the last, bias and activation.
-template <class Act>
-void finish(const Gemm& op, const Way& way, const float* bias, const vf* tile, int vectors) {
-  if (!way.last) bias = nullptr;
-  const float* by_row = bias && op.bias_by_row ? bias : nullptr;
-  for (int v = 0; v < vectors; ++v) {
-    const int64_t left = way.to.left(v);
-    if (left <= 0) return;
-    vf by_column{};
-    if (bias && !by_row) by_column = left < kWidth ? load_part(bias + v * kWidth, left) : load(bias + v * kWidth);
-    for (int64_t i = 0; i < way.to.rows; ++i) {
-      const vf chain = tile[i * vectors + v];
-      vf sum = way.first ? chain : way.from.load_vector(i, v) + chain;
-      if (way.last) sum = Act::forward((sum + 0.0f) + (by_row ? broadcast(by_row[i]) : by_column));
-      way.to.store_vector(i, v, sum);
+/// The part of c, from row i and column j on, that a tile computes. Columns of c may be strided, and fewer than the
+/// vectors of the tile hold.
+struct TileOfC {
+  const Gemm& op;
+  int64_t i, j, rows, columns;
+
+  ENGINE_INLINE float* at(int64_t r, int v) const { return op.c + (i + r) * op.c_row + (j + v * kWidth) * op.c_column; }
+
+  /// The number of columns from vector v on.
+  ENGINE_INLINE int64_t columns_from(int v) const { return columns - v * kWidth; }
+
+  ENGINE_INLINE vf load_vector(int64_t r, int v) const {
+    const int64_t left = columns_from(v);
+    if (op.c_column == 1) return left < kWidth ? load_part(at(r, v), left) : load(at(r, v));
+    return load_strided(at(r, v), op.c_column, left);
+  }
+
+  ENGINE_INLINE void store_vector(int64_t r, int v, vf sum) const {
+    const int64_t left = columns_from(v);
+    if (op.c_column == 1) return left < kWidth ? store_part(at(r, v), sum, left) : store(at(r, v), sum);
+    store_strided(at(r, v), op.c_column, sum, left);
+  }
+
+  /// Returns where the sums of the chains before are: nowhere at first, else in `tile`, to which c is copied.
+  template <int Rows, int Vectors>
+  ENGINE_INLINE VectorRows sums_before(vf (&tile)[Rows][Vectors]) const {
+    if (op.first) return kFromZero;
+    copy_to(tile[0], Rows, Vectors);
+    return rows_of(tile);
+  }
+
+  /// c = tile, and after the last chain c = activation(tile + bias).
+  template <class Act>
+  __attribute__((noinline)) void store_tile(const vf* tile, int vectors) const {
+    const float* bias = op.last && op.bias ? op.bias + (op.bias_by_row ? i : j) : nullptr;
+    const float* by_row = op.bias_by_row ? bias : nullptr;
+    for (int v = 0; v < vectors; ++v) {
+      const int64_t left = columns_from(v);
+      if (left <= 0) return;
+      vf by_column{};
+      if (bias && !by_row) by_column = left < kWidth ? load_part(bias + v * kWidth, left) : load(bias + v * kWidth);
+      for (int64_t r = 0; r < rows; ++r) {
+        vf sum = tile[r * vectors + v];
+        if (op.last) sum = Act::forward((sum + 0.0f) + (by_row ? broadcast(by_row[r]) : by_column));
+        store_vector(r, v, sum);
+      }
     }
   }
-}
 
-/// What finishes tiles: every shape of them, and of products, shares it.
-struct Finish {
-  decltype(&finish<Linear>) tile;
-  bool changes;  // more than a bias does
+ private:
+  __attribute__((noinline)) void copy_to(vf* tile, int tile_rows, int vectors) const {
+    for (int r = 0; r < tile_rows; ++r) {
+      for (int v = 0; v < vectors; ++v) {
+        *tile++ = r < rows && columns_from(v) > 0 ? load_vector(r, v) : vf{};
+      }
+    }
+  }
 };
 
-/// Where sums wait for more chains, if any do.
-ENGINE_INLINE float* waiting(const Gemm& op, int64_t at) { return op.partial ? op.partial + at : nullptr; }
-
-/// A tile of Vectors vectors in its place, without further ado where it has no epilogue.
-template <int Rows, int Vectors, class A>
-ENGINE_INLINE void gemm_tile(const Gemm& op, const Finish& finish, const A& a, const float* b, int64_t i, int64_t j,
-                             int64_t rows, int64_t columns) {
-  const Sums partial{waiting(op, j * op.partial_rows + i * kPanelColumns), kPanelColumns};
-  const Sums c{op.c + i * op.c_row + j * op.c_column, op.c_row};
-  const bool bare = rows % kRowStep<Vectors, A> == 0 && (!op.last || !(finish.changes || op.bias));
-  const bool touches_c = !op.to_partial || !(op.first || op.from_partial);
-  if (bare && (!touches_c || (op.c_column == 1 && columns == Vectors * kWidth))) {
-    const Sums from = op.first ? Sums{nullptr, 0} : op.from_partial ? partial : c;
-    return add_chains<Rows, Vectors>(rows, from, op.to_partial ? partial : c, a, b, op.b_row, op.k);
+/// A tile goes from registers straight to c where it needs no epilogue: by way of memory, it takes 4 % longer at
+/// m = n = k = 512.
+template <class Act, int Rows, int Vectors, class A>
+ENGINE_INLINE void gemm_tile(const Gemm& op, const A& a, const float* b, int64_t i, int64_t j, int64_t rows,
+                             int64_t columns) {
+  vf tile[Rows][Vectors];
+  const TileOfC c{op, i, j, rows, columns};
+  const VectorRows in_c{c.at(0, 0), op.c_row};
+  const VectorRows partial{op.partial ? op.partial + j * op.partial_rows + i * kPanelColumns : nullptr, kPanelColumns};
+  const bool whole_vectors = op.c_column == 1 && columns == Vectors * kWidth;
+  const VectorRows sums = op.from_partial ? partial : whole_vectors && !op.first ? in_c : c.sums_before(tile);
+  const bool has_epilogue = op.last && (op.bias || Act::kKind != Activation::kLinear);
+  if (op.to_partial || (whole_vectors && !has_epilogue)) {
+    return add_chain_to_rows<Rows, Vectors>(rows, sums, op.to_partial ? partial : in_c, a, b, op.b_row, op.k);
   }
-  vf tile[Rows * Vectors];
-  const Sums kept{reinterpret_cast<float*>(tile), Vectors * kWidth};
-  add_chains<Rows, Vectors>(rows, {nullptr, 0}, kept, a, b, op.b_row, op.k);
-  const Place of_c{c.at, c.row, op.c_column, rows, columns},
-      of_partial{partial.at, partial.row, 1, rows, Vectors * kWidth};
-  const Way way{op.from_partial ? of_partial : of_c, op.to_partial ? of_partial : of_c, op.first, op.last};
-  finish.tile(op, way, op.bias ? op.bias + (op.bias_by_row ? i : j) : nullptr, tile, Vectors);
+  add_chain_to_rows<Rows, Vectors>(rows, sums, Tile{tile[0]}, a, b, op.b_row, op.k);
+  c.template store_tile<Act>(tile[0], Vectors);
 }
 
-/// The vector as it is, in a register: GCC would take it apart, lane by lane back through the shuffles that made it.
-ENGINE_INLINE vf whole(vf v) {
+/// Returns the vector unchanged and in a register. Without this, GCC takes its lanes from where the shuffles took them.
+ENGINE_INLINE vf opaque(vf v) {
 #if defined(__SSE2__)
   __asm__("" : "+v"(v));
 #elif defined(__aarch64__)
@@ -98,15 +127,16 @@ ENGINE_INLINE vf whole(vf v) {
   return v;
 }
 
-/// tile (Rows, Vectors * kWidth) = A (Rows, k) B (k, columns), where row r of A is at `a + r` and not the rows of B are
-/// contiguous but its columns. Four terms at a time: few lines of memory are under way then, which share a cache set
-/// where columns are a power of two apart.
+/// out (Rows, Vectors * kWidth) = sums + A (Rows, k) B (k, columns) for column-major B: its columns are transposed in
+/// registers, four rows of B at a time. With more rows, more cache lines would be in use at once, all of one cache set
+/// where columns are a power of two apart. Column p of A is at a + p * next.
 template <int Rows, int Vectors>
-__attribute__((noinline)) void chain_across(vf (&tile)[Rows][Vectors], const Gemm& op, const float* a, int64_t next,
-                                            const float* b, int64_t columns) {
+__attribute__((noinline)) void add_chain_by_columns(VectorRows before, Tile out, const Gemm& op, const float* a,
+                                                    int64_t next, const float* b, int64_t columns) {
   constexpr int64_t kColumns = Vectors * kWidth;
   const float* column[kColumns];
   for (int64_t j = 0; j < kColumns; ++j) column[j] = b + (j < columns ? j : 0) * op.b_column;
+  // Copies of the last rows of B, fewer than four, and of their factors, filled up with zeros.
   float last_of_a[4][Rows] = {}, last_of_b[kColumns][4] = {};
   vf sums[Rows][Vectors] = {};
   int64_t p = 0;
@@ -127,142 +157,137 @@ __attribute__((noinline)) void chain_across(vf (&tile)[Rows][Vectors], const Gem
       load_four_columns(terms, [&](int j) { return column[v * kWidth + j] + p; });
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
-        const vf term = whole(terms[i]);
+        const vf term = opaque(terms[i]);
 #pragma GCC unroll 12
         for (int r = 0; r < Rows; ++r) sums[r][v] = fma(broadcast(a[i * next + r]), term, sums[r][v]);
       }
     }
   }
-  std::memcpy(tile, sums, sizeof sums);
+  if (before.data) add_rows(sums, before);
+  store_rows(sums, out);
 }
 
-/// Of so few rows that no sums wait elsewhere than in c.
-__attribute__((noinline)) void finish_in_place(const Gemm& op, const Finish& finish, int64_t i, int64_t j, int64_t rows,
-                                               int64_t columns, const vf* tile, int vectors) {
-  const Place c{op.c + i * op.c_row + j * op.c_column, op.c_row, op.c_column, rows, columns};
-  finish.tile(op, {c, c, op.first, op.last}, op.bias ? op.bias + (op.bias_by_row ? i : j) : nullptr, tile, vectors);
-}
-
-/// One row has only its columns to fill the FMA pipes with: Vectors at a time, halving for the tail.
-template <int Vectors>
-ENGINE_INLINE void gemm_row(const Gemm& op, const Finish& finish, const float* b, int64_t j, int64_t columns) {
+/// One row of c, Vectors vectors at a time, and ever halved numbers of them for what remains.
+template <class Act, int Vectors>
+ENGINE_INLINE void gemm_row(const Gemm& op, const float* b, int64_t j, int64_t columns) {
   for (; columns > (Vectors - 1) * kWidth; columns -= Vectors * kWidth, j += Vectors * kWidth, b += Vectors * kWidth) {
     vf tile[1][Vectors];
-    chain(tile, ByColumns{op.a, op.a_next}, b, op.b_row, 0, op.k);
-    finish_in_place(op, finish, 0, j, 1, columns < Vectors * kWidth ? columns : Vectors * kWidth, tile[0], Vectors);
+    const TileOfC c{op, 0, j, 1, columns < Vectors * kWidth ? columns : Vectors * kWidth};
+    add_chain<1, Vectors>(c.sums_before(tile), Tile{tile[0]}, ColumnMajor{op.a, op.a_next}, b, op.b_row, {0, op.k});
+    c.template store_tile<Act>(tile[0], Vectors);
   }
   if constexpr (Vectors > 1) {
-    if (columns > 0) gemm_row<Vectors / 2>(op, finish, b, j, columns);
+    if (columns > 0) gemm_row<Act, Vectors / 2>(op, b, j, columns);
   }
 }
 
-/// The last columns, less than a vector.
-template <int Rows, bool Pads, class F>
-ENGINE_INLINE void gemm_part(const Gemm& op, const Finish& finish, int64_t columns, F&& a) {
+/// The last columns of plain B, less than a vector. `a(i)` is A from row i on; `Pads` says that it may be read beyond
+/// its last row.
+template <class Act, int Rows, bool Pads, class F>
+ENGINE_INLINE void gemm_partial_vector(const Gemm& op, int64_t columns, F&& a) {
   const int64_t j = op.columns - columns;
-  const auto tile = [&](auto size, int64_t i) {
+  const auto compute_tile = [&](auto size, int64_t i) {
     constexpr int kRows = decltype(size)::value;
-    vf sums[kRows];
-    const Sums kept{reinterpret_cast<float*>(sums), kWidth};
-    add_chain<kRows, 1>({nullptr, 0}, kept, a(i), op.b + j, op.b_row, op.k, PartOfVector{columns});
-    const int64_t left = op.rows - i;
-    finish_in_place(op, finish, i, j, left < kRows ? left : kRows, columns, sums, 1);
+    vf tile[kRows][1];
+    const TileOfC c{op, i, j, op.rows - i < kRows ? op.rows - i : kRows, columns};
+    add_chain<kRows, 1>(c.sums_before(tile), Tile{tile[0]}, a(i), op.b + j, op.b_row, {0, op.k},
+                        PartialVector{columns});
+    c.template store_tile<Act>(tile[0], 1);
   };
   if constexpr (Pads) {
-    for (int64_t i = 0; i < op.rows; i += Rows) tile(Size<Rows>{}, i);
+    for (int64_t i = 0; i < op.rows; i += Rows) compute_tile(Size<Rows>{}, i);
   } else {
-    sweep<Rows>(0, op.rows, 1, tile);
+    sweep<Rows>(0, op.rows, 1, compute_tile);
   }
 }
 
-ENGINE_INLINE void gemm_rows(const Gemm& op, const Finish& finish) {
+template <class Act>
+ENGINE_INLINE void gemm_single_row(const Gemm& op) {
   const int64_t part = op.b_in_parts ? op.columns % kWidth : 0, end = op.columns - part;
   for (int64_t j = 0; j < end; j += kSingleRowColumns) {
     const int64_t left = end - j;
-    gemm_row<kSingleRowVectors>(op, finish, op.b + j * op.b_column, j,
-                                left < kSingleRowColumns ? left : kSingleRowColumns);
+    gemm_row<Act, kSingleRowVectors>(op, op.b + j * op.b_column, j,
+                                     left < kSingleRowColumns ? left : kSingleRowColumns);
   }
   if constexpr (kLoadsParts) {
-    if (part > 0) gemm_part<1, false>(op, finish, part, [&](int64_t) { return ByColumns{op.a, op.a_next}; });
+    if (part > 0) gemm_partial_vector<Act, 1, false>(op, part, [&](int64_t) { return ColumnMajor{op.a, op.a_next}; });
   }
 }
 
-/// Where a tile takes all registers of its rows there are none to turn columns in.
-constexpr int64_t kRowsAcross = ENGINE_VECTOR_BYTES == 64 ? 3 * kPanelRows : ENGINE_VECTOR_BYTES == 32 ? 4 : 1;
+/// The most rows of c for which column-major B is transposed in registers instead of packed. A tile of AVX2 or of the
+/// baseline leaves no registers for that beside more rows.
+constexpr int64_t kRowsByColumns = ENGINE_VECTOR_BYTES == 64 ? 3 * kPanelRows : ENGINE_VECTOR_BYTES == 32 ? 4 : 1;
 
-/// Up to Rows rows, from row i on, as if they were the next multiple of 4: those missing are pads of packed a.
-template <int Rows>
-ENGINE_INLINE void gemm_rows_across(const Gemm& op, const Finish& finish, int64_t i, int64_t rows) {
+/// Up to Rows rows of c from row i on, computed as if they were the next multiple of 4: packed A has pads.
+template <class Act, int Rows>
+ENGINE_INLINE void gemm_rows_by_columns(const Gemm& op, int64_t i, int64_t rows) {
   if constexpr (Rows > 4) {
-    if (rows <= Rows - 4) return gemm_rows_across<Rows - 4>(op, finish, i, rows);
+    if (rows <= Rows - 4) return gemm_rows_by_columns<Act, Rows - 4>(op, i, rows);
   }
   constexpr int kVectors = Rows == 1 ? kParts : 1;
   constexpr int64_t kColumns = kVectors * kWidth;
   const float* a = op.a_packed ? op.a + i * op.k : op.a;
   for (int64_t j = 0; j < op.columns; j += kColumns) {
-    const int64_t columns = op.columns - j < kColumns ? op.columns - j : kColumns;
     vf tile[Rows][kVectors];
-    chain_across(tile, op, a, op.a_packed ? kPanelRows : op.a_next, op.b + j * op.b_column, columns);
-    finish_in_place(op, finish, i, j, rows, columns, tile[0], kVectors);
+    const TileOfC c{op, i, j, rows, op.columns - j < kColumns ? op.columns - j : kColumns};
+    add_chain_by_columns<Rows, kVectors>(c.sums_before(tile), Tile{tile[0]}, op, a,
+                                         op.a_packed ? kPanelRows : op.a_next, op.b + j * op.b_column, c.columns);
+    c.template store_tile<Act>(tile[0], kVectors);
   }
 }
 
-ENGINE_INLINE void gemm_across(const Gemm& op, const Finish& finish) {
-  if (!op.a_packed) return gemm_rows_across<1>(op, finish, 0, 1);
-  constexpr int kMost = kRowsAcross < kPanelRows ? kRowsAcross : kPanelRows;
+template <class Act>
+ENGINE_INLINE void gemm_by_columns(const Gemm& op) {
+  if (!op.a_packed) return gemm_rows_by_columns<Act, 1>(op, 0, 1);
+  constexpr int kMost = kRowsByColumns < kPanelRows ? kRowsByColumns : kPanelRows;
   for (int64_t i = 0; i < op.rows; i += kPanelRows) {
     const int64_t left = op.rows - i;
-    gemm_rows_across<kMost>(op, finish, i, left < kPanelRows ? left : kPanelRows);
+    gemm_rows_by_columns<Act, kMost>(op, i, left < kPanelRows ? left : kPanelRows);
   }
 }
 
-/// A panel of b stays in the L1 cache while the rows of a go by.
-template <int Rows, int Vectors, class F>
-ENGINE_INLINE void gemm_panel(const Gemm& op, const Finish& finish, const float* b, int64_t j, int64_t columns, F&& a) {
+/// The columns of c that one panel of B gives. The panel stays in the L1 cache while the rows of A pass by.
+template <class Act, int Rows, int Vectors, class F>
+ENGINE_INLINE void gemm_panel(const Gemm& op, const float* b, int64_t j, int64_t columns, F&& a) {
   for (int64_t i = 0; i < op.rows; i += Rows) {
     const int64_t rows = op.rows - i < Rows ? op.rows - i : Rows;
-    gemm_tile<Rows, Vectors>(op, finish, a(i), b, i, j, rows, columns);
+    gemm_tile<Act, Rows, Vectors>(op, a(i), b, i, j, rows, columns);
   }
 }
 
-/// `Pads`: rows of a that are missing to a tile may be read.
-template <int Rows, bool Pads, class F>
-ENGINE_INLINE void gemm_panels(const Gemm& op, const Finish& finish, F&& a) {
+template <class Act, int Rows, bool Pads, class F>
+ENGINE_INLINE void gemm_panels(const Gemm& op, F&& a) {
   const int64_t part = op.b_in_parts ? op.columns % kWidth : 0, end = op.columns - part;
   for (int64_t j = 0; j < end; j += kPanelColumns) {
     const int64_t columns = end - j < kPanelColumns ? end - j : kPanelColumns;
     const float* b = op.b + j * op.b_column;
     if (columns > kWidth) {
-      gemm_panel<Rows, kTileVectors>(op, finish, b, j, columns, a);
+      gemm_panel<Act, Rows, kTileVectors>(op, b, j, columns, a);
     } else {
-      gemm_panel<Rows, 1>(op, finish, b, j, columns, a);
+      gemm_panel<Act, Rows, 1>(op, b, j, columns, a);
     }
   }
   if constexpr (kLoadsParts) {
-    if (part > 0) gemm_part<Rows, Pads>(op, finish, part, a);
-  }
-}
-
-__attribute__((noinline)) void multiply(const Gemm& op, const Finish& finish) {
-  if (op.b_across) {
-    gemm_across(op, finish);
-  } else if (op.panel == kSingleRowColumns) {
-    gemm_rows(op, finish);
-  } else if (op.a_packed) {
-    gemm_panels<kPanelRows, true>(op, finish, [&](int64_t i) { return ByTiles{op.a + i * op.k}; });
-  } else if (op.a_next == 1) {
-    gemm_panels<kTileRows, false>(op, finish, [&](int64_t i) { return ByRows{op.a + i * op.a_row, op.a_row}; });
-  } else {
-    gemm_panels<kTileRows, false>(op, finish, [&](int64_t i) { return ByColumns{op.a + i, op.a_next}; });
+    if (part > 0) gemm_partial_vector<Act, Rows, Pads>(op, part, a);
   }
 }
 
 template <class Act>
 void gemm(const Gemm& op) {
-  multiply(op, {finish<Act>, Act::kKind != Activation::kLinear});
+  if (op.b_across) {
+    gemm_by_columns<Act>(op);
+  } else if (op.panel == kSingleRowColumns) {
+    gemm_single_row<Act>(op);
+  } else if (op.a_packed) {
+    gemm_panels<Act, kPanelRows, true>(op, [&](int64_t i) { return PackedRows{op.a + i * op.k}; });
+  } else if (op.a_next == 1) {
+    gemm_panels<Act, kTileRows, false>(op, [&](int64_t i) { return RowMajor{op.a + i * op.a_row, op.a_row}; });
+  } else {
+    gemm_panels<Act, kTileRows, false>(op, [&](int64_t i) { return ColumnMajor{op.a + i, op.a_next}; });
+  }
 }
 
-/// kWidth chains at a time, each in a lane of its own.
+/// a (k,) . b (k,): kWidth chains at a time, each in one lane.
 float dot(const Dot& op) {
   const float zeros[kChain] = {};
   float last_of_a[kChain] = {}, last_of_b[kChain] = {};

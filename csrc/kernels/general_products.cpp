@@ -1,4 +1,4 @@
-// Products of matrices that are nobody's weights.
+// Enters the general matrix product (ops.matmul) and its packing into the table.
 #include "kernels/fill.h"
 #include "kernels/gemm.h"
 #include "kernels/packed_blocks.h"
@@ -21,7 +21,7 @@ static_assert(kBlockRows % kPanelRows == 0 && kGradientRows % kPanelRows == 0);
 
 void fill_general_products(KernelTable& table) {
   fill(table, Types<Linear, Relu>{});
-  table.gemm_shape = {kWidth, kChain, kPanelRows, kPanelColumns, kSingleRowColumns, kRowsAcross, kLoadsParts};
+  table.gemm_shape = {kWidth, kChain, kPanelRows, kPanelColumns, kSingleRowColumns, kRowsByColumns, kLoadsParts};
   table.pack_rows = pack<kPanelRows>;
   table.pack_columns = pack<kPanelColumns>;
   table.pack_single_row_columns = pack<kSingleRowColumns>;

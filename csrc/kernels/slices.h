@@ -50,13 +50,13 @@ class PairwiseSum {
 };
 
 /// tile = a tile of a narrow product; the bias (Vectors * kWidth,), or null, joins the first slice, which may be all
-/// there is. Not inlined, as `chain`.
+/// there is. Not inlined, as `add_chain`.
 template <int Rows, int Vectors, class A>
 __attribute__((noinline)) void sum_slices(vf (&tile)[Rows][Vectors], const A a, const float* b, int64_t ldb, int64_t k,
                                           const float* bias) {
   PairwiseSum<Rows, Vectors> sum;
   for (int64_t p = 0; p < k; p += kSlice) {
-    chain(tile, a, b, ldb, p, k < p + kSlice ? k : p + kSlice);
+    add_chain<Rows, Vectors>(kFromZero, Tile{tile[0]}, a, b, ldb, {p, k < p + kSlice ? k : p + kSlice});
     if (p == 0 && bias) {
 #pragma GCC unroll 8
       for (int i = 0; i < Rows; ++i) {
