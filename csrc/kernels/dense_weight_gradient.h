@@ -11,7 +11,8 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-void dense_backward_bias(const DenseBackwardWeights& op, const AnyUpdate update) {
+template <class U>
+void dense_backward_bias(const DenseBackwardWeights& op, const U& update) {
   sum_columns(
       {0, op.rows}, op.columns, [&](int64_t b, int64_t j, vf sum) { return sum + load(op.dz + b * op.lddz + j); },
       [&](int64_t j, const vf* sums, int vectors) { update(j, 0, sums, 1, vectors); });
@@ -55,8 +56,8 @@ class Strip {
 };
 
 /// The gradient of dense rows, `size` units at a time: `x(rows, units)` are their columns of some rows.
-template <class X>
-ENGINE_INLINE void backward_tiles(const DenseBackwardWeights& op, const AnyUpdate& update, int64_t size, X&& x) {
+template <class U, class X>
+ENGINE_INLINE void backward_tiles(const DenseBackwardWeights& op, const U& update, int64_t size, X&& x) {
   RowPrefetcher fetcher = tile_fetcher(op);
   alignas(64) float sums[kUnitsTogether][kPanel];
   for (int64_t i0 = op.units.begin; i0 < op.units.end; i0 += kUnitsTogether) {
@@ -86,12 +87,12 @@ ENGINE_INLINE void backward_tiles(const DenseBackwardWeights& op, const AnyUpdat
   }
 }
 
-void backward_dense(const DenseBackwardWeights& op, const AnyUpdate& update) {
+template <class U>
+void backward_dense(const DenseBackwardWeights& op, const U& update) {
   const bool copies = op.rows >= kFewestStripRows && op.columns.end - op.columns.begin >= kFewestStripColumns;
   if (op.x_rows && !copies) {
-    return backward_tiles(op, update, kUnitsTogether, [&](Range rows, Range units) {
-      return ColumnPointers{op.x_rows + rows.begin, units.begin};
-    });
+    return backward_tiles(op, update, kUnitsTogether,
+                          [&](Range rows, Range units) { return ColumnPointers{op.x_rows + rows.begin, units.begin}; });
   }
   Strip strip;
   backward_tiles(op, update, copies ? kStripUnits : kUnitsTogether, [&](Range rows, Range units) {
@@ -100,7 +101,8 @@ void backward_dense(const DenseBackwardWeights& op, const AnyUpdate& update) {
 }
 
 /// The gradient of one sample, an outer product. The way in and out of a tile would take longer than its only term.
-void backward_one_sample(const DenseBackwardWeights& op, const AnyUpdate update) {
+template <class U>
+void backward_one_sample(const DenseBackwardWeights& op, const U& update) {
   constexpr int64_t kUnits = 8;
   const float* x = op.x_rows ? op.x_rows[0] : op.x;
   const int64_t j = op.columns.begin, end = op.units.end;
@@ -112,7 +114,8 @@ void backward_one_sample(const DenseBackwardWeights& op, const AnyUpdate update)
   }
 }
 
-void dense_backward_kernel(const DenseBackwardWeights& op, const AnyUpdate update) {
+template <class U>
+void dense_backward_kernel(const DenseBackwardWeights& op, const U& update) {
   const int64_t units = op.units.end - op.units.begin;
   if (op.gradient) {
     const auto vectors = static_cast<int>((op.columns.end - op.columns.begin) / kWidth);
@@ -160,10 +163,10 @@ void dense_backward_weights(const DenseBackwardWeights& op) {
   const auto coefficients = coefficients_of<Opt>(op.step);
   if (op.bias.values && op.units.begin == 0) {
     const Update<Opt, Kind> update(op.bias, coefficients, op.step);
-    dense_backward_bias(op, AnyUpdate(update));
+    dense_backward_bias(op, update);
   }
   const Update<Opt, Kind> update(op.kernel, coefficients, op.step);
-  dense_backward_kernel(op, AnyUpdate(update));
+  dense_backward_kernel(op, update);
 }
 
 }  // namespace

@@ -77,35 +77,5 @@ struct Update {
   }
 };
 
-/// An update of any kind. Products that end with one exist once: written out for every optimizer, they would make up
-/// 0.4 MB.
-class AnyUpdate {
- public:
-  template <class Opt, Shrinkage Kind>
-  explicit AnyUpdate(const Update<Opt, Kind>& update) : update_(&update) {
-    step_ = [](const void* self, int64_t at, int64_t ld, const vf* gradient, int rows, int vectors) {
-      (*static_cast<const Update<Opt, Kind>*>(self))(at, ld, gradient, rows, vectors);
-    };
-    outer_ = [](const void* self, int64_t at, int64_t ld, const float* x, int64_t units, const float* dz,
-                int64_t columns) {
-      static_cast<const Update<Opt, Kind>*>(self)->step_outer(at, ld, x, units, dz, columns);
-    };
-  }
-
-  ENGINE_INLINE void operator()(int64_t at, int64_t ld, const vf* gradient, int rows, int vectors) const {
-    step_(update_, at, ld, gradient, rows, vectors);
-  }
-
-  ENGINE_INLINE void step_outer(int64_t at, int64_t ld, const float* x, int64_t units, const float* dz,
-                                int64_t columns) const {
-    outer_(update_, at, ld, x, units, dz, columns);
-  }
-
- private:
-  void (*step_)(const void*, int64_t, int64_t, const vf*, int, int);
-  void (*outer_)(const void*, int64_t, int64_t, const float*, int64_t, const float*, int64_t);
-  const void* update_;
-};
-
 }  // namespace
 }  // namespace engine::ENGINE_ISA
