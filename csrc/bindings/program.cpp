@@ -16,6 +16,7 @@
 #include "bindings/run.h"
 #include "bindings/state.h"
 #include "cpu/device.h"
+#include "graph/print.h"
 
 namespace engine::bindings {
 namespace {
@@ -175,15 +176,22 @@ py::array_t<float> predict(Program& program, const py::object& x, const py::obje
 }
 
 /// The graph of a batch and its schedule on this machine, for people.
-py::tuple to_text(Program& program, const std::string& mode, int64_t batch_size, int threads) {
+py::tuple to_text(Program& program, const std::string& mode, int64_t batch_size, int threads,
+                  const std::vector<std::string>& names) {
   static constexpr const char* kModes[] = {"train", "evaluate", "predict"};
   static constexpr graph::Mode kGraphs[] = {graph::Mode::kTrain, graph::Mode::kEvaluate, graph::Mode::kPredict};
   const graph::Mode chosen = kGraphs[to_index(mode, kModes, 3, "mode")];
   if (!graph::predicts(chosen) && !program.training()) throw py::value_error("compile the program before its training");
   const auto graph = program.graph(chosen);
-  const int available = threads > 0 ? threads : program.device().threads();
-  return py::make_tuple(graph::to_text(*graph),
-                        program.device().compile(graph, {false, batch_size, available})->to_text());
+  CompileOptions options{false, batch_size, threads > 0 ? threads : program.device().threads()};
+  if (chosen == graph::Mode::kPredict && threads == 0) {
+    const PredictionTeams division = program.device().divide_prediction(*graph, batch_size);
+    options.max_rows = division.batch_rows;
+    options.threads = division.threads;
+  }
+  const graph::ValueNames text_names(*graph, names);
+  return py::make_tuple(graph::to_text(*graph, text_names),
+                        program.device().compile(graph, options)->to_text(text_names));
 }
 
 }  // namespace
@@ -198,7 +206,8 @@ void register_program(py::module_& m) {
       .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))
       .def_property_readonly("output_size", [](const Program& p) { return p.model().output_size(); })
       .def_property_readonly("output_width", [](const Program& p) { return p.model().output_width(0); })
-      .def("to_text", &to_text, py::arg("mode"), py::arg("batch_size"), py::arg("threads"))
+      .def("to_text", &to_text, py::arg("mode"), py::arg("batch_size"), py::arg("threads") = 0,
+           py::arg("names") = std::vector<std::string>())
       .def_property("iterations", &Program::iterations, &set_iterations)
       .def("write_variables", &write_variables, py::arg("values"), py::arg("first") = 0)
       .def("compile", &configure, py::arg("loss"), py::arg("optimizer"), py::arg("metrics"),

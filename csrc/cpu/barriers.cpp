@@ -20,9 +20,10 @@ struct Part {
 };
 
 struct Access {
-  ValueId storage;
+  ValueId value, storage;
   bool writes;
   Part part;
+  bool is_of_previous_batch = false;
 };
 
 bool conflict(const Access& a, const Access& b) {
@@ -30,10 +31,14 @@ bool conflict(const Access& a, const Access& b) {
   return !(a.part == b.part) || a.part.kind == Part::Kind::kAll;
 }
 
-bool conflicts(const std::vector<Access>& pending, const std::vector<Access>& next) {
-  return std::any_of(pending.begin(), pending.end(), [&](const Access& a) {
-    return std::any_of(next.begin(), next.end(), [&](const Access& b) { return conflict(a, b); });
-  });
+/// The first conflict between what has been touched since the last wait, and what a step touches; of kNoValue for none.
+Conflict find_conflict(const std::vector<Access>& pending, const std::vector<Access>& next) {
+  for (const Access& a : pending) {
+    for (const Access& b : next) {
+      if (conflict(a, b)) return {b.value, a.writes, a.is_of_previous_batch};
+    }
+  }
+  return {};
 }
 
 Part part_of(const Split& split, const Operand& operand) {
@@ -50,7 +55,8 @@ std::vector<Access> accesses_of(const Step& step, const std::vector<Placement>& 
   for (const Operand& operand : step.operands) {
     const auto value = static_cast<std::size_t>(operand.value);
     if (placements[value].copied) continue;
-    accesses.push_back({placements[value].storage, operand.use != graph::Use::kRead, part_of(step.split, operand)});
+    accesses.push_back(
+        {operand.value, placements[value].storage, operand.use != graph::Use::kRead, part_of(step.split, operand)});
   }
   return accesses;
 }
@@ -95,11 +101,13 @@ void place_barriers(const std::vector<std::unique_ptr<Step>>& steps, const std::
                   pending.end());
     // Batches may differ in size, and then samples have other owners.
     for (Access& access : pending) {
+      access.is_of_previous_batch = true;
       if (access.part.kind == Part::Kind::kSamples) access.part.kind = Part::Kind::kAll;
     }
     for (std::size_t i = 0; i < steps.size(); ++i) {
       Step& step = *steps[i];
-      step.barrier = step.barrier || conflicts(pending, accesses[i]);
+      if (!step.barrier) step.conflict = find_conflict(pending, accesses[i]);
+      step.barrier = step.conflict.value != kNoValue;
       if (step.barrier || is_host(step)) pending.clear();
       pending.insert(pending.end(), accesses[i].begin(), accesses[i].end());
     }

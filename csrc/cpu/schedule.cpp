@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "graph/print.h"
+
 namespace engine {
 
 void Step::forget(ValueId value) {
@@ -18,30 +20,94 @@ ValueView Schedule::view(float* scratch, ValueId value) const {
 namespace {
 
 std::string to_text(const Split& split, int threads) {
-  if (threads == 1) return {};
   switch (split.kind) {
     case Split::Kind::kOneThread:
-      return "  by one thread";
+      return "thread " + std::to_string(split.thread % threads);
     case Split::Kind::kEveryThread:
-      return "  by every thread, into copies";
+      return "each";
     case Split::Kind::kLoop:
       break;
   }
-  return split.loop == kSamples ? "  split by samples" : std::string("  split over ") + split.loop;
+  return std::string("share ") + split.loop;
+}
+
+/// Rows of cells, padded so that columns begin at the same place. A row of one cell is left as it is.
+std::string aligned(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> widths;
+  for (const auto& row : rows) {
+    if (row.size() == 1) continue;
+    widths.resize(std::max(widths.size(), row.size()));
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    for (size_t i = 0; i + 1 < row.size(); ++i) text += row[i] + std::string(widths[i] + 2 - row[i].size(), ' ');
+    text += row.back() + "\n";
+  }
+  return text;
+}
+
+std::string counted(int64_t count, const std::string& noun) {
+  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
 }  // namespace
 
-std::string Schedule::to_text() const {
-  std::string text;
-  for (const auto& step : steps_) {
-    if (step->barrier && threads() > 1) text += "---- all threads wait for each other ----\n";
-    const std::string kernel = step->kernel();
-    text += step->operation ? graph::to_text(graph(), *step->operation) : std::string("(preparation)");
-    if (!kernel.empty()) text += "  kernel " + kernel;
-    text += engine::to_text(step->split, threads()) + "\n";
+/// The value with the loops over its rows and columns; scratch of a step is no value of the graph.
+std::string Schedule::operand_text(const Operand& operand, const graph::ValueNames& names) const {
+  using Kind = graph::Value::Kind;
+  const int in_graph = graph().value_count();
+  const std::string name =
+      operand.value < in_graph ? names[operand.value] : "scratch " + std::to_string(operand.value - in_graph);
+  const graph::Value& own = value(operand.value);
+  const bool is_vector =
+      own.kind == Kind::kConstant || (own.variable >= 0 && graph().variables()[own.variable].shape.size() == 1);
+  if (own.kind == Kind::kPerRow) return name + "[" + operand.rows + "]";
+  if (is_vector && operand.rows == kWhole) return name + "[" + operand.columns + "]";
+  return name + "[" + operand.rows + "," + operand.columns + "]";
+}
+
+std::string Schedule::to_text(const graph::ValueNames& names) const {
+  const bool one = threads() == 1;
+  std::vector<std::vector<std::string>> rows;
+  bool has_copies = false, has_parts = false, has_host = false, has_scratch = false;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Step& step = *steps_[i];
+    if (step.barrier && !one) {
+      const Operand touched{step.conflict.value, graph::Use::kRead, kWhole, kWhole};
+      const std::string text = operand_text(touched, names);
+      rows.push_back({"---- barrier: other threads " +
+                      std::string(step.conflict.is_written ? "wrote" : "may still read") + " " +
+                      text.substr(0, text.rfind('[')) +
+                      (step.conflict.is_of_previous_batch ? ", in the batch before ----" : " ----")});
+    }
+    for (const Operand& operand : step.operands) has_scratch = has_scratch || operand.value >= graph().value_count();
+    const std::string kernel = step.operation ? step.kernel() : std::string();
+    const std::string name = step.operation ? step.operation->name() : step.kernel();
+    has_copies = has_copies || step.split.is_every_thread();
+    has_parts = has_parts || step.split.kind == Split::Kind::kLoop;
+    has_host = has_host || hosts_[i];
+    std::vector<std::string> cells{std::to_string(i)};
+    if (!one) cells.push_back(hosts_[i] ? "caller" : engine::to_text(step.split, threads()));
+    cells.push_back(hosts_[i] ? "Python" : kernel);
+    cells.push_back(graph::to_text(name, step.operands, step.operation ? step.operation->attributes() : "",
+                                   [&](const Operand& each) { return operand_text(each, names); }));
+    rows.push_back(std::move(cells));
   }
-  return text;
+  std::vector<std::string> headings{"step", "kernel", "operation"};
+  if (!one) headings.insert(headings.begin() + 1, "threads");
+  rows.insert(rows.begin(), headings);
+  std::string legend =
+      "Schedule: how " + counted(threads(), "thread") + " of this CPU compute" + (one ? "s" : "") +
+      " it, in batches of up to " + counted(max_rows(), "sample") +
+      ".\n"
+      "The letters in brackets are the loops over the rows and columns of a value, as in einsum. An axis "
+      "marked * is\nin no loop.";
+  if (has_scratch) legend += " Scratch is memory that a step uses in place of values.";
+  if (!one && has_parts) legend += "\nshare n: each thread has its own part of loop n.";
+  if (!one && has_copies) legend += "\neach: every thread does all of the step, and writes into a copy of its own.";
+  if (has_host) legend += "\nPython: the threads stop, and the caller does the step.";
+  return legend + "\n\n" + aligned(rows);
 }
 
 }  // namespace engine

@@ -35,6 +35,13 @@ struct Split {
   bool is_every_thread() const { return kind == Kind::kEveryThread; }
 };
 
+/// Why a step waits for the other threads: they may have touched its part of `value` since they last waited.
+struct Conflict {
+  ValueId value = kNoValue;
+  bool is_written = false;  // by them; else they read what the step changes
+  bool is_of_previous_batch = false;
+};
+
 /// A step of a batch. Each operation of the graph has one or more of them; the structs stand in cpu/operations/.
 class Step {
  public:
@@ -55,6 +62,7 @@ class Step {
   const graph::Operation* operation;  // null for a step that only prepares another one
   std::vector<Operand> operands;      // those of the operation, and scratch. Barriers follow from them alone.
   bool barrier = false;               // whether to wait for the other threads before the step
+  Conflict conflict;                  // the first reason for that
 };
 
 /// Where a value lies in the scratch memory of a run.
@@ -77,7 +85,7 @@ class Schedule final : public Executable {
   int64_t scratch_floats() const override { return scratch_floats_; }
   ValueView view(float* scratch, ValueId value) const override;
   std::optional<float> sparse_scale() const override { return sparse_scale_; }
-  std::string to_text() const override;
+  std::string to_text(const graph::ValueNames& names) const override;
 
   int threads() const { return options_.threads; }
   const Step& step(int64_t i) const { return *steps_[static_cast<size_t>(i)]; }
@@ -99,6 +107,8 @@ class Schedule final : public Executable {
   int64_t scratch_floats_ = 0;
   int64_t copy_stride_ = 0;  // floats from the copies of one thread to those of the next
   std::optional<float> sparse_scale_;
+
+  std::string operand_text(const Operand& operand, const graph::ValueNames& names) const;
 };
 
 /// Marks the steps before which threads must wait for each other.

@@ -103,6 +103,26 @@ enum class Loss {
   kCategoricalHinge,
 };
 inline constexpr int kLosses = 20;
+inline constexpr const char* kLossNames[kLosses] = {"crossentropy",
+                                                    "softmax + crossentropy",
+                                                    "binary_crossentropy",
+                                                    "sigmoid + binary_crossentropy",
+                                                    "binary_focal_crossentropy",
+                                                    "categorical_focal_crossentropy",
+                                                    "tversky",
+                                                    "generalized_crossentropy",
+                                                    "mean_squared_error",
+                                                    "mean_absolute_error",
+                                                    "mean_absolute_percentage_error",
+                                                    "mean_squared_logarithmic_error",
+                                                    "huber",
+                                                    "log_cosh",
+                                                    "cosine_similarity",
+                                                    "kl_divergence",
+                                                    "poisson",
+                                                    "hinge",
+                                                    "squared_hinge",
+                                                    "categorical_hinge"};
 /// Whether the formula leaves probabilities behind, or needs room for them.
 inline constexpr bool gives_probabilities(Loss loss) {
   return loss == Loss::kSoftmaxCrossentropy || loss == Loss::kSigmoidCrossentropy ||

@@ -94,9 +94,4 @@ class Uses {
   std::vector<int> producers_, counts_, last_readers_;
 };
 
-/// The graph as text, one operation a line, such as `%5[b,10] = dense(%4[b,128], kernel0[128,10], bias0[10]) relu`.
-std::string to_text(const Graph& graph);
-/// One operation of it.
-std::string to_text(const Graph& graph, const Operation& operation);
-
 }  // namespace engine::graph

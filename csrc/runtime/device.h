@@ -12,6 +12,10 @@
 #include "runtime/data.h"
 #include "runtime/sparse_rows.h"
 
+namespace engine::graph {
+class ValueNames;  // graph/print.h
+}
+
 namespace engine {
 
 /// Where a device keeps each variable in an arena of all weights. What an optimizer keeps for each weight lies at the
@@ -62,7 +66,7 @@ class Executable {
   virtual std::optional<float> sparse_scale() const = 0;
 
   /// The steps as text, for people.
-  virtual std::string to_text() const = 0;
+  virtual std::string to_text(const graph::ValueNames& names) const = 0;
 
  protected:
   std::shared_ptr<const graph::Graph> graph_;

@@ -70,6 +70,15 @@ struct InputForm {
   }
 };
 
+/// Where threads share the inputs (k), the bias and its gradient belong to the thread that has the first input, as if
+/// they were a row of the kernel. So they need no barrier.
+void give_to_first_input(Step& step, ValueId bias) {
+  if (!step.split.shares('k')) return;
+  for (Operand& operand : step.operands) {
+    if (operand.value == bias) operand.rows = 'k';
+  }
+}
+
 const char* name_of(DenseKernel kernel) {
   switch (kernel) {
     case DenseKernel::kPanels:
@@ -186,6 +195,7 @@ class PartialProductsStep final : public Step {
       : Step(&operation, Split::over('k')), own_(operation), partials_(partials) {
     forget(operation.y);
     operands.push_back(graph::writes(partials, 'k', kWhole));
+    give_to_first_input(*this, operation.bias);
   }
 
   std::string kernel() const override { return name_of(DenseKernel::kPartialProducts); }
@@ -387,6 +397,7 @@ class DenseWeightGradientStep final : public Step {
                           const InputForm& form, ValueId scratch)
       : Step(&operation, split), own_(operation), kernel_(kernel), form_(form), scratch_(scratch) {
     form.declare(*this, operation.x);
+    give_to_first_input(*this, operation.steps ? operation.bias : operation.dbias);
   }
 
   std::string kernel() const override { return name_of(kernel_); }

@@ -99,8 +99,9 @@ void write_output(const graph::WriteOutput& operation, const Share& share) {
 
 std::string ReadInputStep::kernel() const {
   if (leaves_compressed) return "left compressed";
-  if (!feeds_products_alone) return "gather";
-  return nonzeros != kNoValue ? "read in place, skip zeros" : "read in place";
+  const bool may_stay = feeds_products_alone && own_.scale == 1.0f && own_.offset == 0.0f;
+  return std::string(may_stay ? "gather, or float32 in place" : "gather") +
+         (nonzeros != kNoValue ? "; skip zeros" : "");
 }
 
 bool ReadInputStep::in_place(const Share& share) const {
