@@ -41,7 +41,7 @@ NESTEROV = {"kind": "sgd", "momentum": 0.9, "nesterov": True}
 
 
 class Case(NamedTuple):
-    """A training run. A batch holds 6.4 MFLOP at least, or the plan would use fewer than 8 threads."""
+    """A training run. A batch holds 6.4 MFLOP at least, or the schedule would use fewer than 8 threads."""
 
     x: Array
     y: Array

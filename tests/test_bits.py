@@ -51,7 +51,7 @@ def test_weights_are_the_same_on_any_number_of_threads(case: str, isa: str) -> N
     one, *others = (outcomes(isa)[case][str(threads)] for threads in THREADS)
     for threads, other in zip(THREADS[1:], others, strict=True):
         if _core.build_info()["openmp"]:
-            assert other["threads"] >= threads, "the plan used fewer threads: this case proves nothing"
+            assert other["threads"] >= threads, "the schedule used fewer threads: this case proves nothing"
         assert {**other, "threads": one["threads"]} == one, threads
 
 

@@ -1,4 +1,4 @@
-"""Layers written in NumPy, in the middle of a plan: outputs, gradients, weights, errors."""
+"""Layers written in NumPy, in the middle of a batch: outputs, gradients, weights, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of a plan: a step in Python in the middle, polling, errors, learning rates, iterations."""
+"""Runs of a program: a step in Python in the middle, polling, errors, learning rates, iterations."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def test_totals_of_a_part_and_their_reset() -> None:
     assert run.totals.loss == part.loss
 
 
-def test_a_run_ends_with_the_plan_it_was_made_for() -> None:
+def test_a_run_ends_with_the_training_it_was_made_for() -> None:
     program = program_of("linear", {"kind": "mean_squared_error"})
     run = program.begin("train", _core.Dataset(X, REAL), BATCH)
     program.compile({"kind": "mean_squared_error"}, SGD, [])

@@ -163,7 +163,7 @@ def test_any_number_of_threads_gives_the_same_bits(metric: CoreMetric) -> None:
             model.fit(x, y, batch_size=64, epochs=2, sample_weight=weights, verbose=0)
             found.add(b"".join(one._state.tobytes() for one in copies if one._state is not None))
         if _core.build_info()["openmp"]:
-            assert thread_count() >= threads, "the plan used fewer threads: this case proves nothing"
+            assert thread_count() >= threads, "the schedule used fewer threads: this case proves nothing"
     finally:
         config.set_threads(None)
     assert len(found) == 1

@@ -35,7 +35,7 @@ class HostStep {
     if (const auto* gradient = dynamic_cast<const graph::HostLayerGradient*>(&step)) return run(*gradient);
     if (const auto* penalty = dynamic_cast<const graph::HostActivityPenalty*>(&step)) return run(*penalty);
     if (const auto* slope = dynamic_cast<const graph::HostActivityPenaltyGradient*>(&step)) return run(*slope);
-    if (host_.is_none()) throw py::value_error("this plan has a host step: pass `host`");
+    if (host_.is_none()) throw py::value_error("this program has a host step: pass `host`");
     if (const auto* loss = dynamic_cast<const graph::HostLoss*>(&step)) return run(*loss);
     if (const auto* metrics = dynamic_cast<const graph::HostMetrics*>(&step)) return run(*metrics);
     if (const auto* penalty = dynamic_cast<const graph::HostPenalty*>(&step)) return run(*penalty);
@@ -54,7 +54,7 @@ class HostStep {
   // ---- Layers -------------------------------------------------------------------------------------------------------
   void call_layer(int node, const py::dict& views) const {
     const py::object method = static_cast<const HostedProgram&>(program_).host(node)();
-    if (method.is_none()) throw std::runtime_error("the layer that this plan needs is gone");
+    if (method.is_none()) throw std::runtime_error("the layer that this program needs is gone");
     ask(method, views);
   }
 

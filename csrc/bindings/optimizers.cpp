@@ -36,7 +36,7 @@ constexpr Rule kRules[] = {
     {"adafactor", Optimizer::kAdafactor, {"decay", "epsilon_1", "epsilon_2", "clip_threshold"}},
 };
 
-/// Of Muon's iteration. Each has three steps in the plan for every matrix: more is a slip of the pen.
+/// Of Muon's iteration. Each adds three operations to the graph for every matrix, so larger numbers are mistakes.
 constexpr int64_t kMostRounds = 1000;
 
 const Rule& to_rule(const std::string& name) {

@@ -31,11 +31,11 @@ bool conflict(const Access& a, const Access& b) {
   return !(a.part == b.part) || a.part.kind == Part::Kind::kAll;
 }
 
-/// The first conflict between what has been touched since the last wait, and what a step touches; of kNoValue for none.
+/// The first conflict between what has been touched since the last wait and what a step touches.
 Conflict find_conflict(const std::vector<Access>& pending, const std::vector<Access>& next) {
   for (const Access& a : pending) {
     for (const Access& b : next) {
-      if (conflict(a, b)) return {b.value, a.writes, a.is_of_previous_batch};
+      if (conflict(a, b)) return {b.value, a.value, a.writes, a.is_of_previous_batch};
     }
   }
   return {};

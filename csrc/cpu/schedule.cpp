@@ -53,33 +53,46 @@ std::string counted(int64_t count, const std::string& noun) {
 
 }  // namespace
 
-/// The value with the loops over its rows and columns; scratch of a step is no value of the graph.
-std::string Schedule::operand_text(const Operand& operand, const graph::ValueNames& names) const {
+/// The names of all values; scratch of steps is no value of the graph, and numbered in the order of its first use.
+std::vector<std::string> Schedule::names_with_scratch(const graph::ValueNames& names) const {
+  std::vector<std::string> all(values_.size());
+  const auto in_graph = static_cast<size_t>(graph().value_count());
+  for (size_t id = 0; id < in_graph; ++id) all[id] = names[static_cast<ValueId>(id)];
+  int scratch = 0;
+  for (const auto& step : steps_) {
+    for (const Operand& operand : step->operands) {
+      const auto id = static_cast<size_t>(operand.value);
+      if (id >= in_graph && all[id].empty()) all[id] = "scratch " + std::to_string(scratch++);
+    }
+  }
+  return all;
+}
+
+/// The loops over the rows and columns of an operand, such as `[b,n]`; one of them where there is only one axis.
+std::string Schedule::loops_text(const Operand& operand) const {
   using Kind = graph::Value::Kind;
-  const int in_graph = graph().value_count();
-  const std::string name =
-      operand.value < in_graph ? names[operand.value] : "scratch " + std::to_string(operand.value - in_graph);
   const graph::Value& own = value(operand.value);
   const bool is_vector =
       own.kind == Kind::kConstant || (own.variable >= 0 && graph().variables()[own.variable].shape.size() == 1);
-  if (own.kind == Kind::kPerRow) return name + "[" + operand.rows + "]";
-  if (is_vector && operand.rows == kWhole) return name + "[" + operand.columns + "]";
-  return name + "[" + operand.rows + "," + operand.columns + "]";
+  if (own.kind == Kind::kPerRow) return std::string("[") + operand.rows + "]";
+  if (is_vector && operand.rows == kWhole) return std::string("[") + operand.columns + "]";
+  return std::string("[") + operand.rows + "," + operand.columns + "]";
 }
 
 std::string Schedule::to_text(const graph::ValueNames& names) const {
   const bool one = threads() == 1;
+  const std::vector<std::string> all = names_with_scratch(names);
+  const auto name_of = [&](ValueId id) { return all[static_cast<size_t>(id)]; };
   std::vector<std::vector<std::string>> rows;
   bool has_copies = false, has_parts = false, has_host = false, has_scratch = false;
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = *steps_[i];
     if (step.barrier && !one) {
-      const Operand touched{step.conflict.value, graph::Use::kRead, kWhole, kWhole};
-      const std::string text = operand_text(touched, names);
-      rows.push_back({"---- barrier: other threads " +
-                      std::string(step.conflict.is_written ? "wrote" : "may still read") + " " +
-                      text.substr(0, text.rfind('[')) +
-                      (step.conflict.is_of_previous_batch ? ", in the batch before ----" : " ----")});
+      const Conflict& conflict = step.conflict;
+      const bool takes_memory = conflict.other != conflict.value;
+      rows.push_back({"---- barrier: other threads " + std::string(conflict.is_written ? "wrote " : "may still read ") +
+                      name_of(conflict.other) + (takes_memory ? ", in the memory of " + name_of(conflict.value) : "") +
+                      (conflict.is_of_previous_batch ? ", in the batch before" : "") + " ----"});
     }
     for (const Operand& operand : step.operands) has_scratch = has_scratch || operand.value >= graph().value_count();
     const std::string kernel = step.operation ? step.kernel() : std::string();
@@ -91,7 +104,7 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
     if (!one) cells.push_back(hosts_[i] ? "caller" : engine::to_text(step.split, threads()));
     cells.push_back(hosts_[i] ? "Python" : kernel);
     cells.push_back(graph::to_text(name, step.operands, step.operation ? step.operation->attributes() : "",
-                                   [&](const Operand& each) { return operand_text(each, names); }));
+                                   [&](const Operand& each) { return name_of(each.value) + loops_text(each); }));
     rows.push_back(std::move(cells));
   }
   std::vector<std::string> headings{"step", "kernel", "operation"};
@@ -101,11 +114,11 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
       "Schedule: how " + counted(threads(), "thread") + " of this CPU compute" + (one ? "s" : "") +
       " it, in batches of up to " + counted(max_rows(), "sample") +
       ".\n"
-      "The letters in brackets are the loops over the rows and columns of a value, as in einsum. An axis "
-      "marked * is\nin no loop.";
+      "The letters in brackets are the loops over the rows and columns of a value, as in einsum. An axis\n"
+      "marked * is in no loop.";
   if (has_scratch) legend += " Scratch is memory that a step uses in place of values.";
   if (!one && has_parts) legend += "\nshare n: each thread has its own part of loop n.";
-  if (!one && has_copies) legend += "\neach: every thread does all of the step, and writes into a copy of its own.";
+  if (!one && has_copies) legend += "\neach: each thread does all of the step, and writes into a copy of its own.";
   if (has_host) legend += "\nPython: the threads stop, and the caller does the step.";
   return legend + "\n\n" + aligned(rows);
 }

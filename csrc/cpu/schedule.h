@@ -35,10 +35,11 @@ struct Split {
   bool is_every_thread() const { return kind == Kind::kEveryThread; }
 };
 
-/// Why a step waits for the other threads: they may have touched its part of `value` since they last waited.
+/// Why a step waits for the other threads: since the last wait, they have used memory that it uses now.
 struct Conflict {
-  ValueId value = kNoValue;
-  bool is_written = false;  // by them; else they read what the step changes
+  ValueId value = kNoValue;  // the operand of the step; kNoValue where there is no reason
+  ValueId other = kNoValue;  // what the other threads used: the same value, or one whose memory it takes
+  bool is_written = false;   // by them; else they read what the step changes
   bool is_of_previous_batch = false;
 };
 
@@ -108,7 +109,8 @@ class Schedule final : public Executable {
   int64_t copy_stride_ = 0;  // floats from the copies of one thread to those of the next
   std::optional<float> sparse_scale_;
 
-  std::string operand_text(const Operand& operand, const graph::ValueNames& names) const;
+  std::vector<std::string> names_with_scratch(const graph::ValueNames& names) const;
+  std::string loops_text(const Operand& operand) const;
 };
 
 /// Marks the steps before which threads must wait for each other.

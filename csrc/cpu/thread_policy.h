@@ -1,4 +1,4 @@
-// Decides on how many threads the batches of one plan run.
+// Decides on how many threads the batches of one schedule run.
 #pragma once
 #include <chrono>
 #include <limits>
@@ -6,8 +6,8 @@
 namespace engine {
 
 /// Answers one question: on how many threads should the next batches run, and for how long? A `ThreadPolicy` belongs to
-/// one workspace, because how many threads are fastest depends on its plan. It has two reasons for fewer threads than
-/// the plan allows:
+/// one workspace, because how many threads are fastest depends on its schedule. It has two reasons for fewer threads
+/// than the schedule allows:
 ///
 /// - Another process uses some of the cores. A thread that has no core makes all others wait at every barrier, so that
 ///   the other threads are faster without it. CPU time that is missing in the wall time shows this within milliseconds.

@@ -1,4 +1,4 @@
-// The formulas that a plan can name, what is known of each without computing it, and the arguments of an optimizer's
+// The formulas that a graph can name, what is known of each without computing it, and the arguments of an optimizer's
 // step. A new formula is a row of an enum here and a struct in this folder.
 #pragma once
 #include <cstddef>

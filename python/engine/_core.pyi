@@ -12,6 +12,7 @@ __version__: str
 
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64]
+Targets = NDArray[np.int32] | Float32 | None
 
 def build_info() -> dict[str, Any]:
     """Facts of this build and machine.
@@ -127,36 +128,55 @@ class CompressedMatrix:
 
 @final
 class Dataset:
-    """Rows to run over: the arrays are referenced, never copied.
+    """The samples of a run with their targets. The arrays are referenced, never copied.
 
     Args:
-        x: (n, ...) C-contiguous uint8, float32 or float64, or a CompressedMatrix; n >= 1.
-        y: int32 (n, ...) class indices, or float32 (n, ..., outputs), C-contiguous, or None (predict). A program whose
-            outputs are several rows wants as many of either by sample.
-        sample_weight: float32 (n,), or (n, ...) for each row of outputs, or None.
+        x: (n, ...) C-contiguous uint8, float32 or float64, or a CompressedMatrix; n >= 1. If the program has several
+            inputs, each row holds the numbers of all of them, one input after the other.
+        y: int32 (n, ...) class indices, or float32 (n, ..., outputs), C-contiguous; None for predictions. If an output
+            of the program has several rows for each sample, there must be as many targets for each sample. A tuple
+            has one such array, or None, for each output of the program.
+        sample_weight: float32 (n,), or (n, ...) with a weight for each row of the output; None for equal weights. If
+            `y` is a tuple, this is None or a tuple with one entry for each output.
         records: whether a training may keep records of rows that are mostly zero.
     """
 
     def __init__(
         self,
         x: Rows | CompressedMatrix,
-        y: NDArray[np.int32] | Float32 | None = None,
-        sample_weight: Float32 | None = None,
+        y: Targets | tuple[Targets, ...] = None,
+        sample_weight: Float32 | tuple[Float32 | None, ...] | None = None,
         records: bool = True,
     ) -> None: ...
     def __len__(self) -> int: ...
 
 @final
 class Totals:
-    """Running sums of one Run, in double precision and in a fixed order."""
+    """Running sums of one Run, in double precision and in a fixed order.
 
-    def __init__(self, loss_sum: float, samples: float, metrics: Sequence[Sequence[float]]) -> None: ...
+    Args:
+        loss_sum: the sum of all losses and penalties.
+        samples: the number of samples in the sums.
+        metrics: the state of each compiled metric.
+        output_losses: the sum of the losses of each output of the program.
+    """
+
+    def __init__(
+        self,
+        loss_sum: float,
+        samples: float,
+        metrics: Sequence[Sequence[float]],
+        output_losses: Sequence[float] = (0.0,),
+    ) -> None: ...
     @property
     def loss_sum(self) -> float:
         """The sum of which `loss` is the mean."""
     @property
     def loss(self) -> float:
         """Mean loss over the samples seen, regularisation included."""
+    @property
+    def output_losses(self) -> list[float]:
+        """The sum of the losses of each output, without its weight and without penalties."""
     @property
     def metrics(self) -> list[list[float]]:
         """State of each compiled metric, in compile order."""
@@ -202,24 +222,34 @@ class Run:
 
 @final
 class Program:
-    """A feed-forward network: its weights, and after `compile` its training plan and optimizer state.
+    """A feed-forward network: its weights, and after `compile` its loss, metrics and optimizer state.
+
+    The layers form a graph: each reads the inputs of the program or the outputs of earlier layers.
 
     Args:
-        input_size: features in one flattened input row; >= 1.
-        layers: one mapping per operation, in the order in which they compute: a `LayerOperation` of
-            `engine._base.operations`.
-        output_rows: rows of each output, which losses and metrics look at one by one.
-        loans: of each variable None, or (program, number): that one is used instead of a new one, with its lock.
+        input_size: the number of features in one flattened sample, >= 1; a sequence of them for several inputs, whose
+            features lie side by side in the rows of a `Dataset`.
+        layers: one mapping per layer, in the order in which they compute: a `LayerOperation` of
+            `engine._base.operations`. Its key "inputs" lists what the layer reads: numbers of earlier layers, or -1 - i
+            for input i; without the key, the layer reads the one before it. With the key "first", the layer uses the
+            variables of that earlier layer of the same kind.
+        output_rows: rows of the output for each sample, which losses and metrics look at one by one. It is used if
+            `outputs` is empty: then the last layer computes the only output.
+        loans: an entry for each variable: None for a new one, or (program, number) for that variable of the program,
+            which the two programs then share, together with its lock. An empty sequence means all None.
+        outputs: (layer, rows) for each output: the number of the layer that computes it, or -1 - i for input i, and
+            the rows of the output for each sample.
 
     New weights start at zero. Raises ValueError for an unknown kind, name or size.
     """
 
     def __init__(
         self,
-        input_size: int,
+        input_size: int | Sequence[int],
         layers: Sequence[Mapping[str, Any]],
         output_rows: int = 1,
         loans: Sequence[tuple[Program, int] | None] = (),
+        outputs: Sequence[tuple[int, int]] = (),
     ) -> None: ...
     @property
     def variables(self) -> list[Float32]:
@@ -230,10 +260,27 @@ class Program:
     def weight_count(self) -> int:
         """Floats that the weights take up, padding included."""
     @property
-    def output_size(self) -> int: ...
+    def output_size(self) -> int:
+        """The numbers of all outputs for one sample."""
     @property
     def output_width(self) -> int:
-        """Numbers in a row of the output."""
+        """The numbers in a row of the first output."""
+    def to_text(
+        self,
+        mode: Literal["train", "evaluate", "predict"],
+        batch_size: int,
+        threads: int = 0,
+        names: Sequence[str] = (),
+    ) -> tuple[str, str]:
+        """The graph of a batch and its schedule on this machine, for people; see `engine.utils.explain_batch`.
+
+        Args:
+            batch_size: samples of the batch.
+            threads: at most so many share the work; 0 for `get_threads()`.
+            names: a name for each variable; without names they are called "weights 0", "weights 1", ...
+
+        Raises ValueError if the mode isn't "predict" and the program hasn't been compiled.
+        """
     @property
     def iterations(self) -> int:
         """Batches trained on since `compile`."""
@@ -243,15 +290,16 @@ class Program:
         """Copy `values` (shapes of the `variables` from `first` on, any strides) in, between two steps of any run."""
     def compile(
         self,
-        loss: Mapping[str, Any],
+        loss: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         optimizer: Mapping[str, Any],
         metrics: Sequence[Mapping[str, Any]],
         host_metrics: bool = False,
     ) -> None:
-        """Build the training and evaluation plans; optimizer state starts at zero. Weights stay.
+        """Set loss, optimizer and metrics. The optimizer state starts at zero, and the weights stay.
 
         Args:
-            loss: `{"kind": k, "target": "dense" or "sparse", "from_logits": bool, "label_smoothing": float,
+            loss: one mapping, or a sequence with one for each output of the program; the loss of the program is the sum
+                of all, each times its "weight". A mapping is `{"kind": k, "target": "dense" or "sparse", "from_logits": bool, "label_smoothing": float,
                 "parameters": list of at most 4 floats, "reduction": "mean", "sum" or "weighted_mean",
                 "weight": float, "divides_penalties": bool, "ignored": class index or no such key}`; with
                 `divides_penalties` penalties on weights are divided by what the batch's losses are; all but k may be missing. k is the
@@ -265,7 +313,7 @@ class Program:
                 `"decays"` (one float per variable), one of `"clipvalue"`, `"clipnorm"` and `"global_clipnorm"`,
                 `"accumulate"` (batches per step), `"averages"` (bool), `"average_momentum"`,
                 `"overwrite"` (steps after which the averages replace the weights; 0: never).
-            metrics: `{"kind": k, "weighted": bool}` and what k needs. k is a loss' name, with the keys of a loss,
+            metrics: `{"kind": k, "output": number of the output, by default 0, "weighted": bool}` and what k needs. k is a loss' name, with the keys of a loss,
                 or one of sparse_categorical_accuracy, categorical_accuracy, accuracy, binary_accuracy and
                 (sparse_)top_k_categorical_accuracy (with "threshold": float); these are means over samples, with
                 the state [sum, weight]. Or of thresholds, f_score, confusion, moments, whose states are described

@@ -23,6 +23,7 @@ from engine.utils.numbers import normalize, pad_sequences, set_random_seed, to_c
 from engine.utils.serialization import deserialize_keras_object, serialize_keras_object
 
 if TYPE_CHECKING:
+    from engine.utils.batch_text import explain_batch
     from engine.utils.batches import (
         PyDataset,
         Sequence,
@@ -50,6 +51,7 @@ __all__ = [
     "deserialize_keras_object",
     "disable_interactive_logging",
     "enable_interactive_logging",
+    "explain_batch",
     "get_custom_objects",
     "get_file",
     "get_registered_name",
@@ -79,6 +81,7 @@ __getattr__ = on_first_use(
     split_dataset="batches",
     unpack_x_y_sample_weight="batches",
     classification_report="reports",
+    explain_batch="batch_text",
     get_file="files",
     is_keras_tensor="symbolic_tensors",
     model_to_dot="model_dot",
