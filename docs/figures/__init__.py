@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from figures.contract import orders
-from figures.plan import rooms, steps
+from figures.graph import operations, rooms
 from figures.sparse import record
 from figures.step import epilogues
-from figures.threads import owners, timeline
+from figures.threads import loops, owners, timeline
 
-__all__ = ["epilogues", "orders", "owners", "record", "rooms", "steps", "timeline"]
+__all__ = ["epilogues", "loops", "operations", "orders", "owners", "record", "rooms", "timeline"]

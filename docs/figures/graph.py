@@ -1,4 +1,4 @@
-"""From a Keras call to the kernels, and the list of steps that a compiled network is."""
+"""The folders of the core from Python down to the kernels, and the graph of one batch."""
 
 from __future__ import annotations
 
@@ -8,74 +8,104 @@ from figures.svg import Drawing
 
 
 def rooms() -> Drawing:
-    """The layers of the code, from Python's call down to the kernels."""
+    """The folders of the code, from the call in Python down to the kernels."""
     rows = [
         ("model.fit(x, y)", "python/engine", "names, shapes, messages; callbacks and history", "data"),
-        ("Program, Run", "csrc/bindings", "checks of arrays; the interpreter's lock released", "plain"),
-        ("Plan", "csrc/plan", "buffers, and a list of steps: plain data", "weight"),
-        ("Executor", "csrc/cpu", "a team of threads walks the list, batch after batch", "step"),
-        ("KernelTable", "csrc/kernels", "one source, compiled for each instruction set", "plain"),
+        ("Program, Run", "csrc/bindings", "checks of arrays; the interpreter's lock is released", "plain"),
+        ("Graph", "csrc/graph", "what is computed: values and operations", "weight"),
+        ("Device, Program", "csrc/runtime", "weights, and what every device can do", "plain"),
+        ("Schedule", "csrc/cpu", "how: kernels, threads, barriers, memory", "step"),
+        ("KernelTable", "csrc/kernels", "loops over memory, compiled per instruction set", "plain"),
+        ("Relu, Adam, …", "csrc/formulas", "the arithmetic of one number, written once", "plain"),
     ]
     drawing = Drawing(
         720,
-        60 * len(rows) - 8,
-        "Five layers from model.fit down to the kernels",
-        "What happens on the way down. Python is entered once per epoch; everything below the first row is C++.",
+        56 * len(rows) - 8,
+        "Seven folders from model.fit down to the formulas",
+        "Each folder uses only those below it. Everything under the first row is C++, and an epoch enters it once.",
     )
     for index, (name, place, job, kind) in enumerate(rows):
-        y = 60 * index + 2
-        drawing.box(2, y, 170, 40, kind, name, "strong")
-        drawing.text(192, y + 25, place, "code")
-        drawing.text(312, y + 25, job)
+        y = 56 * index + 2
+        drawing.box(2, y, 170, 38, kind, name, "strong")
+        drawing.text(192, y + 24, place, "code")
+        drawing.text(330, y + 24, job)
         if index:
-            drawing.arrow((87, y - 18), (87, y))
+            drawing.arrow((87, y - 16), (87, y))
     return drawing
 
 
-class _Step(NamedTuple):
-    name: str
-    does: str
-    reads: str
-    writes: str
+class _Box(NamedTuple):
+    """An operation: the middle of its box, and its lines of text."""
+
+    x: float
+    y: float
+    text: str
     kind: str
 
 
-_STEPS = [
-    _Step("gather", "rows in the epoch's order, bytes become floats / 255", "data set", "x", "data"),
-    _Step("dense forward", "h = relu(x W1 + b1)", "x, W1, b1", "h", "data"),
-    _Step("partial products", "own units of h times W2: sums of ten outputs", "h, W2", "sums", "data"),
-    _Step("sum partials", "z = all threads' sums + b2", "sums, b2", "z", "data"),
-    _Step("loss", "softmax, crossentropy and its gradient", "z, y", "p, dz, losses", "step"),
-    _Step("metric", "accuracy", "p, y", "hits", "step"),
-    _Step("transpose", "so that vectors run along the samples", "dz", "dz\u1d40", "weight"),
-    _Step("dense backward input", "dh = (dz W2\u1d40) · relu\u2032(h)", "dz, W2, h", "dh", "weight"),
-    _Step("dense backward weights", "W2, b2 and their m, v: a step of Adam", "h, dz", "W2, b2", "weight"),
-    _Step("dense backward weights", "W1, b1 and their m, v: a step of Adam", "x, dh", "W1, b1", "weight"),
-    _Step("reduce", "losses and hits into the epoch's totals", "losses, hits", "totals", "step"),
-]
+_WIDTH, _HEIGHT = 112.0, 46.0
+_TOP, _MIDDLE, _BOTTOM = 40.0, 152.0, 264.0
+
+_OPERATIONS = {
+    "read": _Box(60, _TOP, "read_input\nscale 1/255", "data"),
+    "hidden": _Box(226, _TOP, "dense\nrelu", "data"),
+    "output": _Box(392, _TOP, "dense", "data"),
+    "loss": _Box(558, _TOP, "loss\nsoftmax + c.e.", "step"),
+    "metric": _Box(704, _TOP, "metric", "step"),
+    "gradient": _Box(392, _BOTTOM, "dense_input_\ngradient, relu\u2032", "weight"),
+    "output step": _Box(558, _BOTTOM, "dense_weight_\nstep", "weight"),
+    "hidden step": _Box(226, _BOTTOM, "dense_weight_\nstep", "weight"),
+    "sum losses": _Box(704, _BOTTOM, "add_losses\nadd_metric", "step"),
+}
 
 
-def steps() -> Drawing:
-    """One batch of the textbook network as the list that two threads walk."""
-    row, top = 34, 30
+def operations() -> Drawing:
+    """The graph of one training batch of the network 784-128-10."""
     drawing = Drawing(
-        760,
-        top + row * len(_STEPS) + 30,
-        "The eleven steps of a batch of the network 784-128-10, with one barrier",
-        "A batch of the network 784-128-10 with Adam, as two threads run it. Blue: forwards. Green: loss and metrics. "
-        "Red: backwards. The dashed line is the one place where the threads wait for each other.",
+        776,
+        300,
+        "The operations of one training batch of the network 784-128-10, and the values between them",
+        "The graph of one training batch of the network 784-128-10. Boxes are operations, arrows are values, and W1 and W2 are "
+        "weights with their biases and optimizer state. Blue: forward pass. Green: loss and metric. Red: backward pass.",
     )
-    for x, heading in ((2, "step"), (178, "what it does"), (545, "reads"), (650, "writes")):
-        drawing.text(x, 16, heading, "faint")
-    y = float(top)
-    for step in _STEPS:
-        if step.name == "sum partials":
-            drawing.line((0, y + 10), (700, y + 10), kind="meet")
-            drawing.text(706, y + 14, "barrier", "faint")
-            y += 24
-        drawing.box(2, y, 164, row - 8, step.kind, step.name, "small")
-        drawing.text(178, y + 17, step.does)
-        drawing.text(545, y + 17, step.reads, "code")
-        drawing.text(650, y + 17, step.writes, "code")
-        y += row
+    for box in _OPERATIONS.values():
+        drawing.box(box.x - _WIDTH / 2, box.y - _HEIGHT / 2, _WIDTH, _HEIGHT, box.kind, box.text, "small")
+    for before, after, value in (
+        ("read", "hidden", "%0"),
+        ("hidden", "output", "%1"),
+        ("output", "loss", "%2"),
+        ("loss", "metric", "%5"),
+    ):
+        _right(drawing, _OPERATIONS[before], _OPERATIONS[after], value)
+    for name, place in (("W1", 226.0), ("W2", 392.0)):
+        drawing.box(place - 30, _MIDDLE - 13, 60, 26, "plain", name, "small")
+        drawing.arrow((place, _MIDDLE - 13), (place, _TOP + _HEIGHT / 2))
+    # The backward pass.
+    down = _BOTTOM - _HEIGHT / 2
+    drawing.arrow((558, _TOP + _HEIGHT / 2), (558, down))
+    drawing.text(564, _MIDDLE - 20, "%4", "code")
+    drawing.arrow((558, _MIDDLE + 40), (412, _MIDDLE + 40), (412, down))
+    drawing.arrow((336, _BOTTOM), (282, _BOTTOM))
+    drawing.text(309, _BOTTOM - 8, "%7", "code middle")
+    drawing.arrow((392, _MIDDLE + 13), (392, down))
+    drawing.arrow((226, down), (226, _MIDDLE + 13))
+    drawing.text(232, _MIDDLE + 52, "updates", "faint")
+    drawing.arrow((516, down), (516, _MIDDLE), (422, _MIDDLE))
+    drawing.text(469, _MIDDLE - 7, "updates", "faint middle")
+    drawing.arrow((704, _TOP + _HEIGHT / 2), (704, down))
+    drawing.text(710, _MIDDLE - 20, "%6", "code")
+    drawing.arrow((590, _TOP + _HEIGHT / 2), (590, _MIDDLE + 20), (672, _MIDDLE + 20), (672, down))
+    drawing.text(631, _MIDDLE + 12, "%3", "code middle")
+    # What the forward pass leaves for the gradients.
+    drawing.arrow((143, _TOP), (143, _BOTTOM), (170, _BOTTOM))
+    drawing.text(137, _MIDDLE, "%0", "code end")
+    drawing.arrow((309, _TOP), (309, _MIDDLE + 64), (372, _MIDDLE + 64), (372, down))
+    drawing.arrow((372, _MIDDLE + 64), (537, _MIDDLE + 64), (537, down))
+    drawing.text(303, _MIDDLE, "%1", "code end")
     return drawing
+
+
+def _right(drawing: Drawing, before: _Box, after: _Box, value: str) -> None:
+    start, end = before.x + _WIDTH / 2, after.x - _WIDTH / 2
+    drawing.arrow((start, before.y), (end, after.y))
+    drawing.text((start + end) / 2, before.y - 8, value, "code middle")

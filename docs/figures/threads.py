@@ -43,6 +43,54 @@ def owners() -> Drawing:
     return drawing
 
 
+def loops() -> Drawing:
+    """Which parts of the operands of two products belong to which of two threads."""
+    drawing = Drawing(
+        760,
+        200,
+        "Two products whose loops are shared by two threads, and which parts of the operands each thread touches",
+        "Colours say which thread touches a part; what both read is grey. Left, the threads share loop n. Right, the next "
+        "product reads the same value. If its threads share loop k, each reads the columns that it has written itself. If they "
+        "shared loop n, each would need all columns, and so a barrier before.",
+    )
+    _product(drawing, 2, "share n", ("%0[b,k]", "W1[k,n]", "%1[b,n]"), ("", "columns", "columns"))
+    _product(drawing, 400, "share k", ("%1[b,k]", "W2[k,n]", "sums"), ("columns", "rows", ""))
+    return drawing
+
+
+def _product(
+    drawing: Drawing, x: float, split: str, names: tuple[str, str, str], parts: tuple[str, str, str]
+) -> None:
+    """The matrices of a product from `x` on; `parts` says along which axis threads divide each, "" for not at all."""
+    drawing.text(x, 16, split, "strong")
+    _divided(drawing, x, 74, 76, 62, parts[0], names[0])
+    _divided(drawing, x + 106, 30, 110, 106, parts[1], names[1])
+    drawing.text(x + 88, 110, "·")
+    drawing.arrow((x + 222, 105), (x + 250, 105))
+    if parts[2]:
+        _divided(drawing, x + 256, 74, 96, 62, parts[2], names[2])
+    else:
+        for thread, kind in _KINDS.items():
+            drawing.box(x + 256, 66 + 40 * thread, 84, 34, kind, names[2], "small")
+    for thread, kind in _KINDS.items():
+        drawing.box(x + 84 * thread, 176, 16, 14, kind)
+        drawing.text(x + 22 + 84 * thread, 188, f"thread {thread}", "small")
+    drawing.box(x + 168, 176, 16, 14, "plain")
+    drawing.text(x + 190, 188, "both", "small")
+
+
+def _divided(drawing: Drawing, x: float, y: float, width: float, height: float, axis: str, name: str) -> None:
+    """A matrix whose halves along `axis` have the colours of the threads, and its name below."""
+    if not axis:
+        drawing.box(x, y, width, height, "plain")
+    for thread, kind in _KINDS.items():
+        if axis == "columns":
+            drawing.box(x + width / 2 * thread, y, width / 2, height, kind)
+        elif axis == "rows":
+            drawing.box(x, y + height / 2 * thread, width, height / 2, kind)
+    drawing.text(x + width / 2, y + height + 18, name, "code middle")
+
+
 # Names, and widths that only say what is long and what is short.
 _SPANS = [
     ("gather", 60, "plain"),
