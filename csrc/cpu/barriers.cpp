@@ -67,7 +67,6 @@ bool is_host(const Step& step) { return dynamic_cast<const graph::HostOperation*
 
 void separate_columns(const std::vector<std::unique_ptr<Step>>& steps, std::vector<Placement>& placements,
                       int threads) {
-  if (threads == 1) return;
   std::vector<bool> by_column(placements.size()), otherwise(placements.size());
   for (const auto& step : steps) {
     if (is_host(*step)) return;  // the number of threads may differ after it

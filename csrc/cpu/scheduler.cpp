@@ -162,8 +162,10 @@ void Scheduler::run() {
   static const Implementations implementations = make_implementations();
   for (const auto& operation : graph().operations()) implementations.schedule(*this, *operation);
   place_in_place();
-  separate_columns(schedule_.steps_, schedule_.placements_, threads());
-  place_barriers(schedule_.steps_, schedule_.placements_);
+  if (threads() > 1) {
+    separate_columns(schedule_.steps_, schedule_.placements_, threads());
+    place_barriers(schedule_.steps_, schedule_.placements_);
+  }
   place_values();
 }
 
