@@ -206,10 +206,11 @@ def test_no_barrier_is_missing(textbook: keras.Sequential, mode: str, threads: i
 
 def test_predictions_have_no_barrier(textbook: keras.Sequential) -> None:
     """Threads take blocks of rows through the whole network, each for itself."""
-    text = keras.utils.explain_batch(textbook, "predict", 10_000)
-    assert "how 1 thread of this CPU" in text
-    assert "in batches of up to 128 samples" in text
+    text = keras.utils.explain_batch(textbook, "predict", 10_000, threads=3)
+    assert "how 1 thread of this CPU computes it, in batches of up to 128 samples" in text
+    assert text.endswith("\n3 threads take batches in turn, each with this schedule. None waits for another.\n")
     assert "barrier" not in text
+    assert "take batches in turn" not in keras.utils.explain_batch(textbook, "predict", 10_000, threads=1)
 
 
 def test_steps_in_python_are_named() -> None:

@@ -126,7 +126,7 @@ py::object begin(const std::shared_ptr<Program>& program, const std::string& mod
 /// Predicts the rows of the data set; returns false where one of them is not finite.
 bool run_prediction(Program& program, graph::Mode mode, RunArguments& arguments) {
   Device& device = program.device();
-  const PredictionTeams division = device.divide_prediction(*program.graph(mode), arguments.data.rows);
+  const PredictionTeams division = device.divide_prediction(*program.graph(mode), arguments.data.rows, 0);
   std::vector<std::shared_ptr<Workspace>> workspaces;
   std::vector<float*> scratch;
   for (int team = 0; team < division.teams; ++team) {
@@ -183,15 +183,17 @@ py::tuple to_text(Program& program, const std::string& mode, int64_t batch_size,
   const graph::Mode chosen = kGraphs[to_index(mode, kModes, 3, "mode")];
   if (!graph::predicts(chosen) && !program.training()) throw py::value_error("compile the program before its training");
   const auto graph = program.graph(chosen);
-  CompileOptions options{false, batch_size, threads > 0 ? threads : program.device().threads()};
-  if (chosen == graph::Mode::kPredict && threads == 0) {
-    const PredictionTeams division = program.device().divide_prediction(*graph, batch_size);
-    options.max_rows = division.batch_rows;
-    options.threads = division.threads;
-  }
+  const Device& device = program.device();
+  PredictionTeams division{1, threads > 0 ? threads : device.threads(), batch_size};
+  if (graph::predicts(chosen)) division = device.divide_prediction(*graph, batch_size, threads);
+  const auto executable = device.compile(graph, {false, division.batch_rows, division.threads});
   const graph::ValueNames text_names(*graph, names);
-  return py::make_tuple(graph::to_text(*graph, text_names),
-                        program.device().compile(graph, options)->to_text(text_names));
+  std::string schedule = executable->to_text(text_names);
+  if (division.teams > 1) {
+    schedule += "\n" + std::to_string(division.teams) +
+                " threads take batches in turn, each with this schedule. None waits for another.\n";
+  }
+  return py::make_tuple(graph::to_text(*graph, text_names), schedule);
 }
 
 }  // namespace

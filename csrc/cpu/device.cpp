@@ -33,7 +33,7 @@ class CpuDevice final : public Device {
                                             const CompileOptions& options) const override;
   int64_t run(const Executable& executable, const RunArguments& arguments, int64_t begin, int64_t end,
               const std::function<bool()>& keep_going) override;
-  PredictionTeams divide_prediction(const graph::Graph& graph, int64_t rows) const override;
+  PredictionTeams divide_prediction(const graph::Graph& graph, int64_t rows, int most_threads) const override;
   bool predict(const Executable& executable, const RunArguments& arguments,
                const std::vector<float*>& scratch) override;
   bool predict_here(const Executable& executable, const RunArguments& arguments) override;
@@ -195,10 +195,11 @@ class Batches {
   std::atomic<int64_t> next_{0};
 };
 
-PredictionTeams CpuDevice::divide_prediction(const graph::Graph& graph, int64_t rows) const {
+PredictionTeams CpuDevice::divide_prediction(const graph::Graph& graph, int64_t rows, int most_threads) const {
   // The machine is asked for its threads only where more than one is worthwhile.
   const int useful = worthwhile_threads(graph, rows, std::numeric_limits<int>::max());
-  return engine::divide_prediction(graph, rows, useful > 1 ? threads() : 1);
+  const int most = useful == 1 ? 1 : most_threads > 0 ? most_threads : threads();
+  return engine::divide_prediction(graph, rows, most);
 }
 
 bool CpuDevice::predict(const Executable& executable, const RunArguments& arguments,

@@ -87,7 +87,7 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
   bool has_copies = false, has_parts = false, has_host = false, has_scratch = false;
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = *steps_[i];
-    if (step.barrier && !one) {
+    if (step.barrier) {
       const Conflict& conflict = step.conflict;
       const bool takes_memory = conflict.other != conflict.value;
       rows.push_back({"---- barrier: other threads " + std::string(conflict.is_written ? "wrote " : "may still read ") +
@@ -116,7 +116,7 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
       ".\n"
       "The letters in brackets are the loops over the rows and columns of a value, as in einsum. An axis\n"
       "marked * is in no loop.";
-  if (has_scratch) legend += " Scratch is memory that a step uses in place of values.";
+  if (has_scratch) legend += " Scratch is what steps\npass to each other beside the values of the graph.";
   if (!one && has_parts) legend += "\nshare n: each thread has its own part of loop n.";
   if (!one && has_copies) legend += "\neach: each thread does all of the step, and writes into a copy of its own.";
   if (has_host) legend += "\nPython: the threads stop, and the caller does the step.";

@@ -126,8 +126,8 @@ class Device {
   virtual int64_t run(const Executable& executable, const RunArguments& arguments, int64_t begin, int64_t end,
                       const std::function<bool()>& keep_going) = 0;
 
-  /// How to predict so many rows.
-  virtual PredictionTeams divide_prediction(const graph::Graph& graph, int64_t rows) const = 0;
+  /// How to predict so many rows on at most `most_threads` threads; 0: on those of `threads`.
+  virtual PredictionTeams divide_prediction(const graph::Graph& graph, int64_t rows, int most_threads) const = 0;
   /// Predicts all rows of the data set with a team for each of `scratch`. Returns false, with some of the output
   /// written, if a row is not finite and the arguments ask for that.
   virtual bool predict(const Executable& executable, const RunArguments& arguments,
