@@ -208,7 +208,9 @@ def test_predictions_have_no_barrier(textbook: keras.Sequential) -> None:
     """Threads take blocks of rows through the whole network, each for itself."""
     text = keras.utils.explain_batch(textbook, "predict", 10_000, threads=3)
     assert "how 1 thread of this CPU computes it, in batches of up to 128 samples" in text
-    assert text.endswith("\n3 threads take batches in turn, each with this schedule. None waits for another.\n")
+    assert text.endswith(
+        "\n3 threads take batches in turn, each with this schedule. None waits for another.\n"
+    )
     assert "barrier" not in text
     assert "take batches in turn" not in keras.utils.explain_batch(textbook, "predict", 10_000, threads=1)
 

@@ -35,8 +35,7 @@ constexpr int64_t kMostUnits = 64;
 
 /// Turns sums (kLane units, kWidth samples), `stride` vectors apart, and stores them as rows of dx.
 template <class Act>
-void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, int64_t b,
-                                            int64_t i) {
+void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, int64_t b, int64_t i) {
   const int64_t count = op.rows - b < kWidth ? op.rows - b : kWidth;
 #pragma GCC unroll 4
   for (int part = 0; part < kParts; ++part) {
