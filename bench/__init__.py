@@ -1,3 +1,3 @@
-"""The engine's speed, beside that of other libraries: `python -m bench`."""
+"""Compares the speed of the engine with that of other libraries: `python -m bench`."""
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from bench.tasks import DATA, OPTIMIZERS, Problem
 
 
 def several(convert: Callable[[str], object], allowed: Iterable[str] = ()) -> Callable[[str], list[object]]:
-    """A type for argparse: values separated by commas."""
+    """Returns a type for argparse that parses a list of values separated by commas."""
 
     def parse(text: str) -> list[object]:
         parts = [part.strip() for part in text.split(",")]
@@ -28,7 +28,7 @@ def several(convert: Callable[[str], object], allowed: Iterable[str] = ()) -> Ca
                 raise argparse.ArgumentTypeError(msg)
         return [convert(part) for part in parts]
 
-    parse.__name__ = "list"  # argparse names it in its messages
+    parse.__name__ = "list"  # argparse puts this name into its messages
     return parse
 
 
@@ -53,30 +53,48 @@ def parser() -> argparse.ArgumentParser:
         description="Time the engine and other libraries at the same work. Lists are separated by commas.",
     )
     add = made.add_argument
-    add("--full", action="store_true", help="every cell; an hour or two instead of 25 minutes")
-    add("--suites", type=several(str, FULL), default=list(FULL), help=f"of {', '.join(FULL)}; all by default")
+    add(
+        "--full",
+        action="store_true",
+        help="measure every cell, which takes an hour or two instead of 25 minutes",
+    )
+    add(
+        "--suites",
+        type=several(str, FULL),
+        default=list(FULL),
+        help=f"some of {', '.join(FULL)}; all by default",
+    )
     replaced = made.add_argument_group("instead of what the suites have")
     names = contenders.names()
     replaced.add_argument(
-        "--contenders", type=several(str, names), help=f"of {', '.join(names)}; a variant follows a colon"
+        "--contenders",
+        type=several(str, names),
+        help=f"some of {', '.join(names)}; a variant follows a colon",
     )
     replaced.add_argument("--net", type=several(net), help="such as 784-512-256-10 or 1000-4000-1000:mse")
-    replaced.add_argument("--data", type=several(str, DATA), help=f"of {', '.join(DATA)}")
-    replaced.add_argument("--optimizer", type=several(str, OPTIMIZERS), help=f"of {', '.join(OPTIMIZERS)}")
+    replaced.add_argument("--data", type=several(str, DATA), help=f"some of {', '.join(DATA)}")
+    replaced.add_argument(
+        "--optimizer", type=several(str, OPTIMIZERS), help=f"some of {', '.join(OPTIMIZERS)}"
+    )
     replaced.add_argument("--batch", type=several(positive), help="batch sizes of the trainings")
-    add("--rounds", type=positive, default=5, help="times taken of everything; default: 5")
+    add("--rounds", type=positive, default=5, help="how often everything is timed; default: 5")
     add(
         "--patience",
         type=float,
         default=20.0,
         help="seconds after which a slow contender gets no more rounds; default: 20",
     )
-    add("--threads", type=positive, default=cpus, help="threads and CPUs of every contender; default: all")
-    add("--json", type=Path, default=Path("reports/bench.json"), help="file that keeps everything")
+    add(
+        "--threads",
+        type=positive,
+        default=cpus,
+        help="threads and CPUs that every contender may use; default: all",
+    )
+    add("--json", type=Path, default=Path("reports/bench.json"), help="file that everything is written to")
     add(
         "--out",
         type=Path,
-        help="folder for RESULTS.md and the chart; default: bench, of parts of it that of the JSON",
+        help="folder for RESULTS.md and the chart; default: bench, or the folder of the JSON if only a part is measured",
     )
     return made
 
@@ -84,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
 def compare(
     chosen: dict[str, Suite], args: argparse.Namespace, save: Callable[[Sequence[Result]], None]
 ) -> list[Result]:
-    """All tasks, one after the other; `save` gets what is there after each."""
+    """Runs all tasks one after the other, and calls `save` with the results so far after each."""
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as folder:
         save_mnist(Path(folder))
@@ -106,7 +124,7 @@ def compare(
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare, print and keep; the exit status."""
+    """Compares, prints and saves; returns the exit status."""
     here = machine.describe(args.threads)
     if here["load"] > machine.CALM_LOAD:
         print(
@@ -145,12 +163,12 @@ def run(args: argparse.Namespace) -> int:
     folder = args.out or (Path("bench") if whole else args.json.parent)
     file = report.write(here, cells(results), folder)
     print(file.read_text(encoding="utf-8"))
-    print(f"{file} holds this, {args.json} everything")
+    print(f"{file} contains this table, and {args.json} all measurements.")
     return int(any(result.status in {"failed", "doubtful"} for result in results))
 
 
 def main() -> int:
-    """The exit status: 1 if a contender failed or is doubtful, 2 for bad arguments, 130 after Ctrl-C, else 0."""
+    """Returns the exit status: 1 if a contender failed or is doubtful, 2 for bad arguments, 130 after Ctrl-C, else 0."""
     options = parser()
     args = options.parse_args()
     cpus = len(machine.allowed_cpus())

@@ -1,4 +1,4 @@
-"""The chart: seconds per epoch against batch size, a line per contender."""
+"""Draws the chart of seconds per epoch against batch size, with a line for each contender."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bench.ratios import Cell
 from bench.tasks import MNIST, Task
 
 INK, FAINT = "#222222", "#d9d9d9"
-# Hues apart for readers who see no red and green; the engine is the one heavy line.
+# Readers who cannot tell red from green can tell these colours apart. The line of the engine is the thick one.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#a6761d", "#7570b3", "#666666", "#1b9e77")
 MARKERS = "osD^vPX<>"
-LABEL_GAP = 1.17  # factor between two labels at the right edge, so that they don't overlap
+LABEL_GAP = 1.17  # factor between the heights of two labels at the right edge, so that they don't overlap
 
 
 def points(cells: Sequence[Cell], data: str = "mnist-float32") -> dict[str, list[tuple[int, float]]]:
-    """(batch, seconds per epoch) of every contender that trained 784-128-10 with Adam on all rows."""
+    """Returns the (batch, seconds per epoch) of each contender that trained 784-128-10 with Adam on all rows."""
     lines: dict[str, list[tuple[int, float]]] = {}
     for cell in cells:
         task = cell.task
@@ -38,7 +38,7 @@ def points(cells: Sequence[Cell], data: str = "mnist-float32") -> dict[str, list
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:
-    """Heights for labels, in the order of `values`: as near to these as a factor of `gap` between two allows."""
+    """Returns heights of labels, as near to `values` as possible with a factor of `gap` between any two."""
     order = sorted(range(len(values)), key=values.__getitem__)
     heights = list(values)
     for below, above in pairwise(order):
@@ -47,7 +47,7 @@ def spread(values: Sequence[float], gap: float) -> list[float]:
 
 
 def draw(cells: Sequence[Cell], machine: dict[str, Any], file: Path) -> bool:
-    """Write the PNG; whether there was anything to draw.
+    """Writes the PNG. Returns False if there is nothing to draw.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
@@ -104,7 +104,7 @@ def draw(cells: Sequence[Cell], machine: dict[str, Any], file: Path) -> bool:
 
 
 def _scales(axes: Any, found: Sequence[tuple[int, float]], highest: float) -> None:
-    """Ticks at the batch sizes and at round times, up to the highest label."""
+    """Puts ticks at the batch sizes and at round times, up to the highest label."""
     sizes, times = sorted({batch for batch, _ in found}), [seconds for _, seconds in found]
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()

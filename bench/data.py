@@ -1,4 +1,4 @@
-"""The data of the tasks. MNIST comes from a folder, so that no rival's process has to import the engine."""
+"""The data of the tasks. MNIST is read from a folder, so that no other library's process imports the engine."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bench.tasks import Problem, Task
 
 
 class Data(NamedTuple):
-    """Rows and what is to be learned of them.
+    """Samples and their targets.
 
     Attributes:
-        x: (rows, inputs) uint8, float32 or float64, C-contiguous; of "words" a `scipy.sparse.csr_array` of float32.
-        y: classes 0, 1, ... as integers (rows,), or float32 (rows, outputs) of a regression.
+        x: (rows, inputs) uint8, float32 or float64, C-contiguous; for "words" a `scipy.sparse.csr_array` of float32.
+        y: class indices as integers (rows,), or float32 (rows, outputs) for a regression.
         x_test: (test_rows, inputs), as `x`.
         y_test: as `y`.
     """
@@ -27,7 +27,7 @@ class Data(NamedTuple):
     y_test: NDArray[Any]
 
     def as_float32(self) -> Data:
-        """With rows in float32, uint8 ones divided by 255."""
+        """Returns the data with rows in float32; uint8 rows are divided by 255."""
         return self._replace(x=as_float32(self.x), x_test=as_float32(self.x_test))
 
 
@@ -36,7 +36,7 @@ def as_float32(x: Any) -> Any:
 
 
 def save_mnist(folder: Path) -> None:
-    """Put MNIST, as the engine brings it, into `folder`."""
+    """Writes MNIST, as it comes with the engine, into `folder`."""
     from engine.datasets import mnist
 
     (x, y), (x_test, y_test) = mnist.load_data()
@@ -45,15 +45,16 @@ def save_mnist(folder: Path) -> None:
 
 
 def load_mnist(folder: Path) -> Data:
-    """Images (n, 28, 28) uint8 and their classes, as `save_mnist` left them."""
+    """Reads the images (n, 28, 28), uint8, and classes that `save_mnist` has written."""
     return Data(*(np.load(folder / f"{name}.npy") for name in Data._fields))
 
 
 def load(task: Task, folder: Path) -> Data:
-    """The data of a task.
+    """Returns the data of a task.
 
     Args:
-        folder: where `save_mnist` has put MNIST.
+        task: the task.
+        folder: where `save_mnist` has written MNIST.
     """
     if task.data == "normal":
         return normal(task.problem, task.rows, task.test_rows)
@@ -73,7 +74,7 @@ def load(task: Task, folder: Path) -> Data:
 
 
 def of_sklearn(task: Task) -> Data:
-    """scikit-learn's digits, or 54 made up columns that tell seven classes, as those of its covertype do."""
+    """Returns scikit-learn's digits, or generated rows of the shape of its covertype: 54 features, seven classes."""
     from sklearn import datasets
 
     if task.data == "digits":
@@ -89,7 +90,7 @@ def of_sklearn(task: Task) -> Data:
 
 
 def normal(problem: Problem, rows: int, test_rows: int) -> Data:
-    """Noise without zeros, and nothing to learn."""
+    """Returns normally distributed rows, which have no zeros, and random targets."""
     rng = np.random.default_rng(0)
     total = rows + test_rows
     x = rng.standard_normal((total, problem.inputs), np.float32)
@@ -103,10 +104,10 @@ def normal(problem: Problem, rows: int, test_rows: int) -> Data:
 
 
 def words(problem: Problem, rows: int, test_rows: int) -> Data:
-    """Bags of words with topics, the classes: texts of 20 to 180 words, of a row's length 1.
+    """Returns generated texts of 20 to 180 words as word counts, scaled to rows of length 1. Their topics are the classes.
 
-    Half of a text's words are common or rare as in a language (Zipf's law), half come from a twentieth of the
-    vocabulary that belongs to its topic.
+    Half of the words of a text are drawn by Zipf's law, and half from a twentieth of the vocabulary that belongs to its
+    topic.
     """
     from scipy import sparse
     from scipy.sparse import linalg

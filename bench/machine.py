@@ -1,4 +1,4 @@
-"""The machine that times are taken on, and the surroundings a contender's process gets."""
+"""Describes the machine, and sets the CPUs and environment variables of the contenders' processes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ THREAD_VARIABLES = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
 )
-# They force OpenBLAS to kernels or blocks that may not suit the machine, which would slow NumPy down.
+# These force OpenBLAS to use kernels or block sizes that may not suit the machine and would slow NumPy down.
 SLOWING_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
-CALM_LOAD = 0.5  # load average above which something else is running
+CALM_LOAD = 0.5  # a higher load average means that other programs are running
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The environment of every contender."""
+    """Returns the environment variables of every contender."""
     kept = {key: value for key, value in os.environ.items() if key not in SLOWING_VARIABLES}
     root = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, (root, kept.get("PYTHONPATH"))))
@@ -34,7 +34,7 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def allowed_cpus() -> list[int]:
-    """CPUs that this process may use, one of each core first."""
+    """Returns the CPUs that this process may use: first one hardware thread of each core, then the others."""
     if not hasattr(os, "sched_getaffinity"):  # macOS
         return list(range(os.cpu_count() or 1))
     cpus = sorted(os.sched_getaffinity(0))
@@ -43,24 +43,24 @@ def allowed_cpus() -> list[int]:
 
 
 def _core(cpu: int) -> str:
-    """What names the core of a CPU: the list of its hardware threads."""
+    """Returns a name for the core of a CPU: the list of its hardware threads."""
     file = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
     return file.read_text(encoding="utf-8").strip() if file.exists() else str(cpu)
 
 
 def confine(threads: int) -> None:
-    """Let this process and those it starts use as many CPUs as threads: some libraries ask for nothing else."""
+    """Lets this process and its children use as many CPUs as threads. Some libraries obey nothing else."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, allowed_cpus()[:threads])
 
 
 def load() -> float:
-    """Processes that wanted to run over the last minute, on average."""
+    """Returns the load average: how many processes wanted to run during the last minute."""
     return os.getloadavg()[0]
 
 
 def describe(threads: int) -> dict[str, Any]:
-    """What belongs in the record of every run."""
+    """Returns what the JSON of every run says about the machine."""
     return {
         "cpu": _cpu_model(),
         "isa": _widest_isa(),
@@ -81,7 +81,7 @@ def _cpu_model() -> str:
 
 
 def _widest_isa() -> str:
-    """Of the vector instructions that the CPU has, the widest."""
+    """Returns the name of the widest vector instructions that the CPU has."""
     file = Path("/proc/cpuinfo")
     flags = file.read_text(encoding="utf-8").split() if file.exists() else []
     return next((name.upper() for name in ("avx512f", "avx2", "avx", "sse2") if name in flags), "unknown")

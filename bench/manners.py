@@ -1,8 +1,8 @@
-"""How the engine gets on with others: `python -m bench.manners` prints a table.
+"""How the engine and other programs on the same cores affect each other: `python -m bench.manners` prints a table.
 
-The classifier of MNIST trains at batch 32, alone, beside a second engine, and beside a process that does nothing but
-keep a CPU busy. What follows a `fit` is looked at as well: CPU time that goes on, and products of NumPy before the
-next `fit`.
+A classifier of MNIST trains at batch size 32: alone, beside a second engine, and beside a process that only keeps a
+CPU busy. The table also has the CPU time that is used after `fit` has returned, and the time of a `fit` after a product
+of NumPy.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from engine import layers
 from engine.datasets import mnist
 
 ROUNDS = 5
-EPOCHS = 10  # long enough for both of two processes to be at work most of the time
+EPOCHS = 10  # enough for two processes to overlap most of the time
 SHORT_STEPS, BATCH = 50, 32
-PRODUCT = 700  # rows and columns: on every thread of NumPy's BLAS
+PRODUCT = 700  # rows and columns; large enough for every thread of NumPy's BLAS
 
 
 class Clock(engine.callbacks.Callback):
-    """Seconds of every epoch."""
+    """Measures the seconds of every epoch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Clock(engine.callbacks.Callback):
 
 
 class Trainer:
-    """What a process of its own answers requests with."""
+    """Runs in a process of its own and answers requests."""
 
     def __init__(self) -> None:
         (x, self.y), _ = mnist.load_data()
@@ -74,7 +74,7 @@ class Trainer:
         return {"mean": sum(seconds) / EPOCHS, "worst": max(seconds)}
 
     def after(self) -> dict[str, float]:
-        """CPU seconds that the process goes on to use."""
+        """Returns the CPU seconds that the process uses after its work."""
         self.train(1)
         begin = time.process_time()
         time.sleep(0.001)
@@ -83,7 +83,7 @@ class Trainer:
         return {"first": first, "then": time.process_time() - begin - first}
 
     def single(self) -> dict[str, float]:
-        """Seconds of a call of `train_on_batch`: after another, and after a product of NumPy."""
+        """Returns the seconds of a `train_on_batch` after another one, and after a product of NumPy."""
 
         def step() -> float:
             begin = time.perf_counter()
@@ -93,7 +93,7 @@ class Trainer:
         return self.compare(step, 60)
 
     def product(self) -> dict[str, float]:
-        """Seconds per step of a short fit: after another, and after a product of NumPy."""
+        """Returns the seconds per step of a short `fit` after another one, and after a product of NumPy."""
 
         def step() -> float:
             return self.train(1, SHORT_STEPS * BATCH)[0] / SHORT_STEPS
@@ -122,7 +122,7 @@ def answer_requests() -> None:
 
 
 class Process:
-    """A Trainer in a process of its own."""
+    """A `Trainer` in a process of its own."""
 
     def __init__(self, stack: ExitStack) -> None:
         command = [sys.executable, "-m", "bench.manners", "answer"]
@@ -180,12 +180,12 @@ def measure() -> dict[str, list[dict[str, float]]]:
         for _ in range(ROUNDS):
             for name, task in tasks.items():
                 found[name].append(task())
-                time.sleep(0.5)  # nobody remembers what was before
+                time.sleep(0.5)  # so that the measurement before has no effect
     return found
 
 
 def table(found: dict[str, list[dict[str, float]]]) -> list[str]:
-    """Medians of the rounds, what they are to the first row of their kind, and the worst single value."""
+    """Returns the medians of the rounds, their ratios to the first row of their kind, and the worst values."""
 
     def middle(task: str, name: str) -> float:
         return median(one[name] for one in found[task])

@@ -1,4 +1,4 @@
-"""Contenders on one task: in turn, never two at once, each in its own process unless they are forms of one library."""
+"""Times contenders in turns, never two at once. Each has its own process, unless they are variants of one library."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from typing import IO, Any
 from bench.machine import environment
 from bench.tasks import AnyTask, from_fields, to_fields, to_json
 
-PAUSE_SECONDS = 0.1  # before a time is taken: the threads of the contender before stop spinning
-LIMIT_SECONDS = 900.0  # for one reply; compilers take their time
-FEWEST_ROUNDS = 2  # of a contender that is so slow that its ratio needs no more digits
+PAUSE_SECONDS = 0.1  # before each measurement, so that the threads of the last contender stop spinning
+LIMIT_SECONDS = 900.0  # for one reply; compilers may take minutes
+FEWEST_ROUNDS = 2  # of a contender so slow that its ratio needs no more precision
 
 ENGINE = "engine"
 MISSING = 'not installed: pip install ".[bench]" in a checkout'
@@ -29,14 +29,14 @@ MISSING = 'not installed: pip install ".[bench]" in a checkout'
 
 @dataclass
 class Result:
-    """How a contender did.
+    """The result of a contender in one task.
 
     Attributes:
-        status: "ok", "missing" (not installed), "unsupported", "failed", or "doubtful" (timed, but it didn't learn).
-        message: why it isn't "ok".
-        rounds: seconds, in the task's measure. The first ones of all contenders were taken in turns.
-        facts: what the worker told beside.
-        suite: that the task belongs to.
+        status: "ok", "missing" (not installed), "unsupported", "failed", or "doubtful" (timed, but it did not learn).
+        message: the reason if the status is not "ok".
+        rounds: seconds of each round, of what the task measures. Rounds of the same number were timed in turns.
+        facts: what else the worker has reported, such as accuracy.
+        suite: name of the suite that the task belongs to.
     """
 
     contender: str
@@ -53,12 +53,12 @@ class Result:
 
     @property
     def spread(self) -> float:
-        """Slowest round less the fastest, as a share of the median."""
+        """The time of the slowest round minus that of the fastest, divided by the median."""
         middle = self.median
         return (max(self.rounds) - min(self.rounds)) / middle if middle else 0.0
 
     def take(self, reply: dict[str, Any]) -> None:
-        """Note a worker's reply."""
+        """Stores a worker's reply."""
         self.status = reply.pop("status")
         self.message = reply.pop("message", "")
         if self.status == "missing":
@@ -70,7 +70,7 @@ class Result:
         self.facts |= reply
 
     def judge(self) -> None:
-        """Doubt a contender that hasn't learned what the task teaches."""
+        """Sets the status to "doubtful" if the contender has not learned enough."""
         if self.status != "ok":
             return
         accuracy, bounds = self.facts.get("test_accuracy"), self.task.accuracy_range
@@ -83,7 +83,7 @@ class Result:
             self.message = f"test accuracy {accuracy:.4f}, expected {bounds[0]} to {bounds[1]}"
 
     def record(self) -> dict[str, Any]:
-        """As JSON takes it; `from_record` makes it a result again."""
+        """Returns a dict for JSON, from which `from_record` restores the result."""
         told = {
             key: getattr(self, key) for key in ("suite", "contender", "status", "message", "rounds", "facts")
         }
@@ -96,14 +96,14 @@ class Result:
 
 
 class Worker:
-    """The process of one contender or of several, and the file that takes what it says beside its replies."""
+    """The process of one contender or of several, and the file that its error messages go to."""
 
     def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
         self.process = process
         self.errors = errors
 
     def ask(self, request: str) -> dict[str, Any]:
-        """The reply to a request; of a process that has died, its last words."""
+        """Returns the reply to a request, or the last line of the error messages if the process has ended."""
         timer = Timer(LIMIT_SECONDS, self.process.kill)
         timer.start()
         try:
@@ -124,7 +124,7 @@ class Worker:
 
 @contextmanager
 def started(names: Sequence[str], threads: int, folder: Path) -> Iterator[Worker]:
-    """A worker for these contenders, ended afterwards."""
+    """Yields a worker for these contenders, and ends it afterwards."""
     command = [sys.executable, "-m", "bench.worker", str(folder), *names]
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
@@ -142,13 +142,13 @@ def started(names: Sequence[str], threads: int, folder: Path) -> Iterator[Worker
             yield Worker(process, errors)
         finally:
             process.kill()
-            with suppress(BrokenPipeError):  # a request that it never read
+            with suppress(BrokenPipeError):  # if the process has not read the last request
                 if process.stdin:
                     process.stdin.close()
 
 
 class Entrant:
-    """A contender in a race, with the seconds that its rounds have taken."""
+    """A contender, its worker, and the total seconds of its rounds."""
 
     def __init__(self, worker: Worker, result: Result) -> None:
         self.worker = worker
@@ -156,11 +156,11 @@ class Entrant:
         self.seconds = 0.0
 
     def ask(self, request: str) -> None:
-        """Note what the worker replies."""
+        """Sends a request to the worker and stores the reply."""
         self.result.take(self.worker.ask(f"{self.result.contender} {request}"))
 
     def run(self, patience: float) -> None:
-        """Take part in a round, unless it can't or has used up the patience."""
+        """Runs one round, unless the contender has failed or its rounds have taken `patience` seconds."""
         if self.result.status != "ok":
             return
         if len(self.result.rounds) >= FEWEST_ROUNDS and self.seconds > patience:
@@ -178,14 +178,14 @@ def race(
     patience: float,
     folder: Path,
 ) -> Iterator[list[Result]]:
-    """Time every contender, in rounds that go forth and back through them; the results of each task.
+    """Times every contender, and yields the results of each task. Every other round has the reverse order.
 
     Args:
         tasks: what is timed, one after the other, in the same processes; all with the same number of threads.
-        groups: the contenders, by the process that they share.
-        rounds: times per contender, after one untimed run.
-        patience: seconds of its rounds after which a contender gets no more of them, once it has `FEWEST_ROUNDS`.
-        folder: where MNIST has been put.
+        groups: names of the contenders; those of one group share a process.
+        rounds: number of measurements of each contender, after one run that is not timed.
+        patience: seconds after which a contender gets no more rounds, if it has had `FEWEST_ROUNDS`.
+        folder: where `save_mnist` has written MNIST.
     """
     with ExitStack() as stack:
         workers = [stack.enter_context(started(names, tasks[0].threads, folder)) for names in groups]

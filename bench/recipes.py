@@ -1,8 +1,8 @@
-"""What `engine mnist --recipe` trains by: how it was chosen, and how good it is.
+"""Chooses the recipes of `engine mnist --recipe`, and measures their accuracy.
 
-`python -m bench.recipes choose fast` trains every candidate on the first 50,000 training images and tests it on the
-last 10,000; it never looks at the test images. `python -m bench.recipes test` trains the chosen ones on all 60,000 and
-looks at the test images, once a seed. Both write what they print into `bench/`.
+`python -m bench.recipes choose fast` trains every candidate on the first 50,000 training images and evaluates it on the
+last 10,000; it does not use the test images. `python -m bench.recipes test` trains the chosen recipes on all 60,000
+training images and evaluates each seed once on the test images. Both write what they print into `bench/`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from engine import datasets, utils
 from engine._command.recipes import RECIPES, Recipe
 
 FOLDER = Path(__file__).parent
-SPLIT, FEWER = 50_000, 40_000  # images to choose with, and fewer, which tell what more would bring
-# Other seeds than those of the test, so that nothing chosen is lucky there.
+# Training images of a choice, and a smaller number that shows how accuracy grows with their number.
+SPLIT, FEWER = 50_000, 40_000
+# The seeds of choice and test differ, so that a recipe cannot be chosen because it is lucky with the seeds of the test.
 CHOICE_SEEDS, TEST_SEEDS = range(1000, 1020), range(10)
 ACCURATE_CHOICE_SEEDS = range(1000, 1005)  # a candidate takes ten times as long
 
 Images = NDArray[np.uint8]
 Changes = dict[str, Any]
 
-# What each of these changes of the chosen recipe would do.
+# Changes of the chosen recipe that are compared with it, by their names in the table.
 FAST: dict[str, Changes] = {
     "as chosen": {},
     "1 epoch": {"epochs": 1},
@@ -77,13 +78,13 @@ CANDIDATES = {"fast": (FAST, CHOICE_SEEDS), "accurate": (ACCURATE, ACCURATE_CHOI
 
 
 class Outcome(NamedTuple):
-    """Accuracies in percent and training seconds, one per seed."""
+    """Accuracies in percent and training seconds, one of each for every seed."""
 
     accuracies: list[float]
     seconds: list[float]
 
     def cells(self) -> list[str]:
-        """Mean with its standard error, range, and median seconds."""
+        """Returns the mean accuracy with its standard error, the range, and the median seconds."""
         found = self.accuracies
         error = statistics.stdev(found) / math.sqrt(len(found))
         return [
@@ -96,7 +97,7 @@ class Outcome(NamedTuple):
 def outcome(
     recipe: Recipe, train: tuple[Images, Images], held_out: tuple[Images, Images], seeds: Iterable[int]
 ) -> Outcome:
-    """Train with every seed; the seconds are those of `fit` and of making its targets."""
+    """Trains with every seed. The seconds are those of `fit` and of making its targets."""
     accuracies, seconds = [], []
     for seed in seeds:
         utils.set_random_seed(seed)
@@ -111,7 +112,7 @@ def outcome(
 
 
 def choose(name: str) -> None:
-    """Every candidate, on the split of the training images."""
+    """Trains every candidate on a part of the training images, and evaluates it on the rest."""
     (x, y), _ = datasets.mnist.load_data()
     held_out = x[SPLIT:], y[SPLIT:]
     changes, seeds = CANDIDATES[name]
@@ -135,7 +136,7 @@ def choose(name: str) -> None:
 
 
 def test() -> None:
-    """The chosen recipes, trained on all training images, on the test images."""
+    """Trains the chosen recipes on all training images, and evaluates them on the test images."""
     train, held_out = datasets.mnist.load_data()
     rows = [["recipe", "test accuracy, %", "range", "training, s"]]
     for name, recipe in RECIPES.items():
@@ -165,10 +166,12 @@ def write(name: str, text: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.recipes", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
-    chooser = commands.add_parser("choose", help="candidates on a split of the training images")
+    chooser = commands.add_parser("choose", help="evaluate candidates on a part of the training images")
     chooser.add_argument("recipe", choices=CANDIDATES)
     chooser.set_defaults(run=lambda args: choose(args.recipe))
-    commands.add_parser("test", help="the chosen ones on the test images").set_defaults(run=lambda _: test())
+    commands.add_parser("test", help="evaluate the chosen recipes on the test images").set_defaults(
+        run=lambda _: test()
+    )
     args = parser.parse_args()
     args.run(args)
 

@@ -1,4 +1,4 @@
-"""RESULTS.md and its chart from the JSON of one or more runs: `python -m bench.report FILE...`."""
+"""Writes RESULTS.md and its chart from the JSON of one or more runs: `python -m bench.report FILE...`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bench.tasks import Product, Task
 
 CHART = "epoch_seconds.png"
 SMALL_BATCH = 32
-# Between these sizes a product is large enough for all the threads, and small enough to be common.
+# Products of these sizes are large enough for all threads, and small enough to be common.
 SCALING_SIZES = (512, 1024, 2048)
 
 
 def small(cell: Cell) -> bool:
-    """Of the two smallest nets, in small batches."""
+    """Returns whether the cell has one of the two smallest networks and a small batch."""
     task = cell.task
     return isinstance(task, Task) and task.problem in NETS[:2] and task.batch <= SMALL_BATCH
 
@@ -31,7 +31,7 @@ def of_suite(name: str) -> Callable[[Cell], bool]:
 
 
 def summary(found: Sequence[Cell]) -> list[str]:
-    """Geometric means over the suites, against the best of the peers in each cell, and against each."""
+    """Returns a table of geometric means over each suite: against the fastest peer of each cell, and against each peer."""
     rows = [["", "cells", "best of the peers", "worst cell", *PEERS]]
     choices: list[tuple[str, Callable[[Cell], bool]]] = []
     for name, suite in FULL.items():
@@ -63,7 +63,7 @@ def times(ratio: float) -> str:
 
 
 def where(cell: Cell) -> str:
-    """The cell in a few words."""
+    """Returns the name of a cell."""
     task = cell.task
     if isinstance(task, Product):
         return f"{task.column}, {task.form}, threads {task.threads}"
@@ -74,7 +74,7 @@ def where(cell: Cell) -> str:
 
 
 def losing(found: Sequence[Cell]) -> list[str]:
-    """The cells in which another library is faster."""
+    """Returns a table of the cells in which another library is faster."""
     entries = lost(found)
     compared = [cell for cell in found if cell.best([result.contender for result in cell.results[1:]])]
     if not entries:
@@ -89,7 +89,7 @@ def losing(found: Sequence[Cell]) -> list[str]:
 
 
 def validation_cost(cell: Cell) -> float | None:
-    """What validation adds, as a multiple of what its FLOPs would take at the speed of the training without it."""
+    """Returns the time that validation adds, divided by the time of its FLOPs at the speed of training."""
     ratio, task = cell.ratio("engine:validation"), cell.task
     if ratio is None or not isinstance(task, Task):
         return None
@@ -98,7 +98,7 @@ def validation_cost(cell: Cell) -> float | None:
 
 
 def facts(found: Sequence[Cell]) -> list[str]:
-    """Single figures that no table shows."""
+    """Returns sentences with figures that no table shows."""
     text = []
     costs = [(cell, cost) for cell in found if (cost := validation_cost(cell)) is not None]
     if costs:
@@ -131,7 +131,7 @@ def facts(found: Sequence[Cell]) -> list[str]:
 
 
 def estimators(cell: Cell) -> str:
-    """How the estimators compare: times, and shares of the test rows that they tell."""
+    """Returns a sentence that compares the times and test accuracies of the estimators."""
     pair = [cell.result(name) for name in ("sklearn:defaults", "engine:sklearn")]
     if any(result is None or not result.median for result in pair) or not isinstance(cell.task, Task):
         return f"{cell.task.group}: not measured."
@@ -145,7 +145,7 @@ def estimators(cell: Cell) -> str:
 
 
 def large_squares(found: Sequence[Cell]) -> Iterator[tuple[Product, float, Cell]]:
-    """Products that are limited by how fast a core multiplies, and the engine's seconds."""
+    """Yields square products that are limited by multiply-adds, with the engine's seconds and the cell."""
     for cell in found:
         task, engine = cell.task, cell.result(ENGINE)
         if not isinstance(task, Product) or not engine or not engine.median:
@@ -155,7 +155,7 @@ def large_squares(found: Sequence[Cell]) -> Iterator[tuple[Product, float, Cell]
 
 
 def scaling(found: Sequence[Cell]) -> list[tuple[float, Cell]]:
-    """How many times as fast the engine makes large square products with all threads as with one."""
+    """Returns how many times as fast as one thread all threads compute large square products, with the cells."""
     squares = list(large_squares(found))
     single = {(task.m, task.form): seconds for task, seconds, _ in squares if task.threads == 1}
     return [
@@ -166,7 +166,7 @@ def scaling(found: Sequence[Cell]) -> list[tuple[float, Cell]]:
 
 
 def text(machine: dict[str, Any], found: Sequence[Cell], *, charted: bool) -> str:
-    """RESULTS.md."""
+    """Returns the text of RESULTS.md."""
     lines = [
         "# Results",
         "",
@@ -200,7 +200,7 @@ def text(machine: dict[str, Any], found: Sequence[Cell], *, charted: bool) -> st
 
 
 def write(machine: dict[str, Any], found: Sequence[Cell], folder: Path) -> Path:
-    """Write RESULTS.md and, where matplotlib is installed, the chart into `folder`; the path of the former."""
+    """Writes RESULTS.md and, if matplotlib is installed, the chart into `folder`. Returns the path of RESULTS.md."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         charted = chart.draw(found, machine, folder / CHART)
@@ -212,7 +212,7 @@ def write(machine: dict[str, Any], found: Sequence[Cell], folder: Path) -> Path:
 
 
 def read(files: Sequence[Path]) -> tuple[dict[str, Any], list[Cell]]:
-    """The machine of the last file, and the cells of all; a cell measured again counts as it was the last time."""
+    """Returns the machine of the last file and the cells of all files. The last measurement of a cell counts."""
     machine: dict[str, Any] = {}
     latest: dict[tuple[str, object], Cell] = {}
     for file in files:
@@ -227,7 +227,9 @@ def main() -> None:
     made = argparse.ArgumentParser(
         prog="python -m bench.report", description="Write RESULTS.md from results."
     )
-    made.add_argument("files", type=Path, nargs="+", help="JSON of runs, the later ones last")
+    made.add_argument(
+        "files", type=Path, nargs="+", help="JSON files of runs, in the order in which they were made"
+    )
     made.add_argument("--out", type=Path, default=Path("bench"), help="folder that RESULTS.md goes to")
     args = made.parse_args()
     print(write(*read(args.files), args.out))

@@ -1,4 +1,4 @@
-"""What the command measures: suites of tasks, each with the contenders that can do them."""
+"""The suites that the command measures: tasks, and the contenders that can do them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KERAS = ("keras:tensorflow", "keras:jax", "keras:torch")
 ALL = (*FAST, "torch:compile", "sklearn", *KERAS)
 YARDSTICKS = ("yardstick:mlp", "yardstick:mlp_sparse", "yardstick:mlp_zskip")
 
-# Of the model that predicts: it is trained first, so that its accuracy can be checked.
+# Batch size of the training before a prediction. The model is trained so that its accuracy can be checked.
 PREDICT_BATCH = 32
 
 NETS = tuple(
@@ -29,8 +29,8 @@ NETS = tuple(
     )
 )
 
-# A cell takes seconds, not minutes: rows of an epoch are limited by an estimate of the time that the products and
-# the traffic of weights, gradients and slots take on two ordinary cores.
+# A cell should take seconds and not minutes. So the rows of an epoch are limited by an estimate of the time that two
+# ordinary cores need for the products and for the memory traffic of weights, gradients and optimizer state.
 EPOCH_SECONDS = 0.25
 FLOPS_PER_SECOND = 150e9
 BYTES_PER_SECOND = 15e9
@@ -39,7 +39,7 @@ MOST_STEPS = 2_000
 GRID_EPOCHS = 2
 
 SQUARES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-# (m, k, n) of MLPs: one row, small batches, narrow last layers, weight gradients, a whole test set.
+# (m, k, n) of products in dense networks: one row, small batches, narrow last layers, weight gradients, a test set.
 SKINNY = (
     (1, 784, 128),
     (8, 784, 512),
@@ -57,18 +57,20 @@ TRANSPOSES = ((False, False), (True, False), (False, True), (True, True))
 
 @dataclass(frozen=True)
 class Suite:
-    """Tasks that are compared with each other.
+    """A set of tasks with the contenders that do them.
 
     Args:
-        contenders: who competes.
+        contenders: names of the contenders.
         title: the heading of its tables.
-        measures: "matmul", "import" and "process"; or "epoch", "step", "predict" and "one_row", with the fields below.
-        problems, data, optimizers, batches, epochs: as in `tasks.Task`, every combination of them.
-        rows: of an epoch; None for as many as make a cell short.
+        measures: "matmul", "import" and "process"; or "epoch", "step", "predict" and "one_row", which use the fields
+            below.
+        problems, data, optimizers, batches, epochs: as in `tasks.Task`; there is a task for every combination.
+        rows: rows of an epoch; None chooses a number that makes a cell short.
         shapes: (m, k, n) of products.
         transposes: (of a, of b).
-        threads: of a task; 0 for as many as there are.
-        one_process: the contenders are forms of one library that differ by less than two processes of it do.
+        threads: numbers of threads; 0 means all.
+        one_process: whether all contenders share a process, because they are variants of one library that differ by less
+            than two processes of it.
     """
 
     contenders: tuple[str, ...]
@@ -87,11 +89,11 @@ class Suite:
 
     @property
     def groups(self) -> list[tuple[str, ...]]:
-        """The contenders, by the process that they share."""
+        """Groups of contenders that share a process."""
         return [self.contenders] if self.one_process else [(name,) for name in self.contenders]
 
     def tasks(self, threads: int) -> Iterator[Sequence[AnyTask]]:
-        """Lists of tasks that one set of processes may do in turn."""
+        """Yields lists of tasks; one set of processes can do the tasks of a list one after the other."""
         for measure in self.measures:
             for count in dict.fromkeys(number or threads for number in self.threads):
                 if measure == "matmul":
@@ -105,7 +107,7 @@ class Suite:
                     yield from ([task] for task in self._networks(measure, count))
 
     def _networks(self, measure: str, threads: int) -> Iterator[Task]:
-        """How a model was trained makes no second prediction."""
+        """Yields the tasks with networks. Predictions have one optimizer and batch size, which do not change their time."""
         predicts = measure in {"predict", "one_row"}
         optimizers, batches = (("adam",), (PREDICT_BATCH,)) if predicts else (self.optimizers, self.batches)
         for problem, rule, kind, batch in product(self.problems, optimizers, self.data, batches):
@@ -116,7 +118,7 @@ class Suite:
 
 
 def rows_for(problem: Problem, batch: int) -> int:
-    """Rows of an epoch that takes about `EPOCH_SECONDS`: whole batches, one at least."""
+    """Returns the rows of an epoch that takes about `EPOCH_SECONDS`: whole batches, at least one."""
     products = batch * problem.training_flops / FLOPS_PER_SECOND
     traffic = OPTIMIZER_BYTES * problem.parameters / BYTES_PER_SECOND
     steps = min(MOST_STEPS, int(EPOCH_SECONDS / (products + traffic)), SAMPLES // batch)
@@ -181,7 +183,7 @@ FULL = {
     "import": Suite(("numpy", "engine", "torch", "jax", "sklearn", *KERAS), "Import", ("import",)),
 }
 
-# What shows the same within 25 minutes.
+# A selection of the cells that takes 25 minutes.
 QUICK = FULL | {
     "mnist": replace(FULL["mnist"], batches=(32, 128, 512)),
     "inputs": replace(FULL["inputs"], contenders=("engine", "jax", "numpy", *YARDSTICKS)),
@@ -198,5 +200,5 @@ QUICK = FULL | {
 
 
 def narrowed(suite: Suite, **changes: Sequence[object] | None) -> Suite:
-    """The suite with other contenders, problems, data, optimizers or batches; None leaves one as it is."""
+    """Returns the suite with other contenders, problems, data, optimizers or batches; None changes nothing."""
     return replace(suite, **{key: tuple(value) for key, value in changes.items() if value is not None})  # type: ignore[arg-type] # the caller's names

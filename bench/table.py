@@ -1,4 +1,4 @@
-"""Results as tables, in Markdown that is legible as it stands."""
+"""Results as tables in Markdown, padded so that the source is readable too."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from bench.race import ENGINE, Result
 from bench.ratios import Cell
 
-LOUD_SPREAD = 0.2  # from here on rounds differ so much that the median says little
+LOUD_SPREAD = 0.2  # from this spread on, rounds differ too much for their median to be quoted
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table whose first row is its heading and whose first column names the rows; columns are padded."""
+    """Returns a table whose first row is the heading and whose first column names the rows."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
@@ -23,7 +23,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def tables(cells: Sequence[Cell]) -> list[str]:
-    """A table for every group of tasks; whichever are fewer, contenders or tasks, are its columns."""
+    """Returns a table for every group of tasks. Its columns are the contenders or the tasks, whichever are fewer."""
     text: list[str] = []
     for group in dict.fromkeys(cell.task.group for cell in cells):
         members = [cell for cell in cells if cell.task.group == group]
@@ -44,7 +44,7 @@ def _shown(result: Result | None) -> bool:
 
 
 def entry(cell: Cell, contender: str) -> str:
-    """A time, how many times the engine's it is, and marks that `notes` explains."""
+    """Returns a time, its ratio to the engine's, and the marks that `notes` explains."""
     result = cell.result(contender)
     if result is None or result.median is None:
         return "failed" if result is not None and result.status == "failed" else "-"
@@ -55,7 +55,7 @@ def entry(cell: Cell, contender: str) -> str:
 
 
 def notes(cells: Sequence[Cell]) -> list[str]:
-    """What there is to explain: who is missing, failed, doubtful or can't do it, and noise."""
+    """Returns explanations: which contenders are missing, failed, doubtful or unable, and what `~` means."""
     results = [result for cell in cells for result in cell.results]
     marks = {"failed": "failed", "doubtful": "!"}
     text = [
@@ -77,7 +77,7 @@ def notes(cells: Sequence[Cell]) -> list[str]:
 
 
 def machine_lines(machine: dict[str, Any], cells: Sequence[Cell]) -> list[str]:
-    """Where and with what it was measured."""
+    """Returns the machine, the versions of the libraries, and their BLAS."""
     versions: dict[str, str] = {}
     pools: dict[str, list[str]] = {}
     for result in (result for cell in cells for result in cell.results):

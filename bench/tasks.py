@@ -1,4 +1,4 @@
-"""What is timed, as plain data that travels to a contender's process as JSON."""
+"""The tasks that are timed. They are plain data, sent as JSON to the process of a contender."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any
 SAMPLES = 60_000  # of MNIST
 TESTS = 10_000
 
-# Numbers in a row, where the data says it, and rows, where it hasn't as many as MNIST.
+# Features of a row for data that fix them, and rows of data that have fewer than MNIST.
 WIDTHS = {"mnist-uint8": 784, "mnist-float32": 784, "mnist-float64": 784, "digits": 64, "covertype": 54}
 FEWER = {"digits": 1_500, "words": 20_000}
 DATA = (*WIDTHS, "normal", "words")
 OPTIMIZERS = ("adam", "momentum")
 LOSSES = ("sparse_categorical_crossentropy", "binary_crossentropy", "mse")
 
-# Adam has passed 0.95 on MNIST after so many steps, at every batch size up to 512.
+# After this many steps, Adam has reached an accuracy of 0.95 on MNIST at every batch size up to 512.
 PLAIN_STEPS = 500
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A network and what it learns.
+    """A network and its loss.
 
     Args:
-        inputs: numbers in a row.
-        hidden: units of the hidden layers, all relu.
+        inputs: features of a row.
+        hidden: units of the hidden layers, which have the activation relu.
         outputs: units of the last layer.
-        loss: of `LOSSES`; the last layer is a softmax, a sigmoid, or linear to go with it.
+        loss: one of `LOSSES`; it determines whether the last layer is softmax, sigmoid or linear.
     """
 
     inputs: int
@@ -39,7 +39,7 @@ class Problem:
 
     @staticmethod
     def parse(text: str) -> Problem:
-        """From "784-128-10": one output learns two classes, several learn as many; ":mse" makes it a regression."""
+        """Parses "784-128-10". One output stands for two classes; ":mse" makes the problem a regression."""
         widths, _, loss = text.partition(":")
         parts = widths.split("-")
         if len(parts) < 2 or not all(part.isdecimal() and int(part) for part in parts):
@@ -62,7 +62,7 @@ class Problem:
 
     @property
     def activation(self) -> str:
-        """Of the last layer."""
+        """The activation of the last layer."""
         return dict(zip(LOSSES, ("softmax", "sigmoid", "linear"), strict=True))[self.loss]
 
     @property
@@ -71,12 +71,12 @@ class Problem:
 
     @property
     def forward_flops(self) -> int:
-        """Of the products, for a row."""
+        """Floating-point operations of the products of the forward pass, for a row."""
         return sum(2 * rows * columns for rows, columns in pairwise(self.widths))
 
     @property
     def training_flops(self) -> int:
-        """As `forward_flops`, with both products of the way back; nobody needs the gradient of the input."""
+        """`forward_flops` and both products of the backward pass, without the gradient by the input of the network."""
         return 3 * self.forward_flops - 2 * self.widths[0] * self.widths[1]
 
     def __str__(self) -> str:
@@ -88,17 +88,17 @@ MNIST = Problem.parse("784-128-10")
 
 @dataclass(frozen=True)
 class Task:
-    """One cell of the comparison: a network at work.
+    """One cell of the comparison: the training or prediction of a network.
 
     Args:
         measure: "epoch" (seconds per epoch of a training), "step" (the same, shown per step), "predict" (seconds per
             call for the test rows) or "one_row".
         problem: the network.
-        data: of `DATA`.
+        data: one of `DATA`.
         optimizer: "adam" (Keras' defaults) or "momentum" (SGD, learning rate 0.01, momentum 0.9).
         batch: samples per training step.
-        rows: in an epoch.
-        epochs: of one training; also of that before a prediction.
+        rows: rows of an epoch.
+        epochs: epochs of one training, also of the training before a prediction.
         threads: how many the contender may use.
     """
 
@@ -113,12 +113,12 @@ class Task:
 
     @property
     def test_rows(self) -> int:
-        """As many for the rows trained on as MNIST has."""
+        """Number of test rows; their ratio to the training rows is that of MNIST."""
         return max(1, self.rows * TESTS // SAMPLES)
 
     @property
     def steps(self) -> int:
-        """In an epoch."""
+        """Steps of an epoch."""
         return -(-self.rows // self.batch)
 
     @property
@@ -127,7 +127,7 @@ class Task:
 
     @property
     def group(self) -> str:
-        """The heading that the task's cell stands under."""
+        """The heading of the table that has the cell of the task."""
         if self.measure == "epoch":
             return f"time per epoch of {self.rows:,} rows, {self.problem}, {self.optimizer}, {self.data}"
         if self.measure == "step":
@@ -144,17 +144,17 @@ class Task:
 
     @property
     def accuracy_range(self) -> tuple[float, float] | None:
-        """What the test accuracy must lie in to be believed; None where there is little or nothing to learn."""
+        """The plausible range of the test accuracy; None if there is little or nothing to learn."""
         if not self.data.startswith("mnist") or self.rows < SAMPLES:
             return None
         if self.optimizer == "adam" and self.epochs * self.steps >= PLAIN_STEPS:
             return 0.95, 1.0
-        return 0.7, 1.0  # too few or too small steps to tell more than nonsense
+        return 0.7, 1.0  # after few or small steps, only a network that has learned nothing can be recognized
 
 
 @dataclass(frozen=True)
 class Product:
-    """A product of float32 matrices, (m, k) · (k, n) into memory that is there.
+    """A product of float32 matrices, (m, k) · (k, n), into an existing array.
 
     Args:
         transpose_a: `a` is stored as (k, m).
@@ -194,10 +194,10 @@ class Product:
 
 @dataclass(frozen=True)
 class Program:
-    """A process, from its start to its end.
+    """A process, timed from its start to its end.
 
     Args:
-        what: "import" (of the library, and nothing more) or "process" (the textbook script in `examples/`).
+        what: "import" (a process that only imports the library) or "process" (the textbook script in `examples/`).
         threads: how many it may use.
     """
 
@@ -225,12 +225,12 @@ KINDS: dict[str, type[AnyTask]] = {kind.__name__: kind for kind in (Task, Produc
 
 
 def to_fields(task: AnyTask) -> dict[str, Any]:
-    """What `from_fields` takes; ready for JSON."""
+    """Returns a dict for JSON, from which `from_fields` makes the task again."""
     return {"kind": type(task).__name__} | asdict(task)
 
 
 def from_fields(data: dict[str, Any]) -> AnyTask:
-    """The task in a dict that may hold more than its fields."""
+    """Returns the task from a dict, which may have other keys too."""
     kind = KINDS[data["kind"]]
     values = {field.name: data[field.name] for field in fields(kind)}
     if "problem" in values:
@@ -248,15 +248,15 @@ def from_json(text: str) -> AnyTask:
 
 
 def significant(value: float) -> str:
-    """With three digits that count, and no exponent."""
+    """Returns the number with three significant digits and without an exponent."""
     if value >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def duration(seconds: float) -> str:
-    """In the unit that suits it."""
+    """Returns the time in s, ms or µs."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size * 0.9995:  # rounds to one or more
+        if seconds >= size * 0.9995:  # the rounded number is at least 1
             return f"{significant(seconds / size)} {unit}"
     return f"{significant(seconds * 1e6)} µs"

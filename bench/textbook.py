@@ -1,7 +1,7 @@
-"""The textbook script on real Keras: `python -m bench.textbook BACK_END FOLDER`, FOLDER holding MNIST.
+"""Runs the textbook script on real Keras: `python -m bench.textbook BACK_END FOLDER`, where FOLDER has MNIST.
 
-The script is the engine's own example, word for word. Its `import engine` gets Keras, and `load_data` reads from the
-folder what Keras would otherwise fetch over the network.
+The script is the engine's example, unchanged. Here, its `import engine` imports Keras, and `load_data` reads MNIST from
+the folder, while Keras would download it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The process of a contender, or of several: `python -m bench.worker FOLDER NAME...`, FOLDER holding MNIST.
+"""The process of one contender or more: `python -m bench.worker FOLDER NAME...`, where FOLDER has MNIST.
 
-Each line of stdin is a request: the name of a contender, and "start" with a task in JSON, "measure", or "finish". Each
-is answered by one line of JSON. A new "start" begins the contender's next task.
+Each line of stdin is a request: the name of a contender, followed by "start" and a task in JSON, by "measure", or by
+"finish". The reply is one line of JSON. A new "start" begins the next task of the contender.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from bench import contenders
 from bench.data import load
 from bench.tasks import AnyTask, Product, Program, Task, from_json
 
-# A call that is timed by itself is repeated in blocks too long for the clock to matter.
+# Single calls are repeated, and timed in blocks that are long compared with the resolution of the clock.
 BLOCK_SECONDS = 0.01
 MEASURED_SECONDS = 0.25
-PRODUCT_SECONDS = 0.05  # there are many of them
+PRODUCT_SECONDS = 0.05  # shorter, because there are many products
 
-CHECKED_ROWS = 4  # of a product
+CHECKED_ROWS = 4  # rows of a product that are compared with float64
 
 
 class Session(Protocol):
-    """One task of a contender."""
+    """A contender at work on one task."""
 
     def start(self) -> dict[str, Any]:
-        """Do everything once, so that compilers and caches are warm."""
+        """Does everything once, so that compilers and caches are warm."""
 
     def measure(self) -> dict[str, Any]:
-        """The "seconds" of one round."""
+        """Returns the "seconds" of one round."""
 
     def finish(self) -> dict[str, Any]:
-        """What shows whether the work was done."""
+        """Returns facts that show whether the work was done, such as accuracy."""
 
 
 class TaskSession:
-    """A network that trains or predicts."""
+    """Trains or predicts with a network."""
 
     def __init__(self, name: str, task: Task, folder: Path) -> None:
         self.task = task
@@ -79,7 +79,7 @@ class TaskSession:
         return {"seconds": repeated(call, MEASURED_SECONDS)}
 
     def training(self, epochs: int) -> float:
-        """Seconds per epoch of a whole training from fresh weights."""
+        """Returns the seconds per epoch of a whole training from new initial weights."""
         self.contender.reset()
         gc.collect()
         begin = time.perf_counter()
@@ -116,7 +116,7 @@ class TaskSession:
 
 
 class ProductSession:
-    """A product of matrices."""
+    """Computes a product of matrices."""
 
     def __init__(self, name: str, task: Product, folder: Path) -> None:
         module, _ = contenders.find(name)
@@ -127,7 +127,7 @@ class ProductSession:
         self.second = b.T if task.transpose_b else b
         self.out = np.empty((task.m, task.n), np.float32)
         if not isinstance(module, contenders.Multiplier):
-            msg = "it brings no product of matrices"
+            msg = "it has no product of matrices"
             raise contenders.UnsupportedError(msg)
         self.call = module.multiply(task, a, b, self.out)
 
@@ -142,7 +142,7 @@ class ProductSession:
         rows = self.first[:CHECKED_ROWS].astype(np.float64)
         expected = rows @ self.second.astype(np.float64)
         error = float(np.abs(self.out[:CHECKED_ROWS] - expected).max())
-        # k roundings of sums no larger than |a|·|b|: the worst of any order of adding up.
+        # The bound holds for every order of summation: k roundings of sums that are no larger than |a|·|b|.
         bound = float(
             np.finfo(np.float32).eps * len(self.second) * (np.abs(rows) @ np.abs(self.second)).max()
         )
@@ -153,12 +153,12 @@ class ProductSession:
 
 
 class ProgramSession:
-    """Processes that do one thing and end."""
+    """Starts a process and waits for its end."""
 
     def __init__(self, name: str, task: Program, folder: Path) -> None:
         module, variant = contenders.find(name)
         if not isinstance(module, contenders.Launcher):
-            msg = "it is no library"
+            msg = "it is not a library"
             raise contenders.UnsupportedError(msg)
         self.command = module.command(task, folder, variant)
         self.output = ""
@@ -192,7 +192,7 @@ def session(name: str, task: AnyTask, folder: Path) -> Session:
 
 
 def repeated(call: Callable[[], object], measured: float) -> float:
-    """Median seconds per call, of blocks of calls that take about `measured` seconds together."""
+    """Returns the median seconds per call over blocks of calls that take about `measured` seconds in all."""
     calls, seconds = 1, timed(call, 1)
     while seconds < BLOCK_SECONDS:
         calls *= 2
@@ -209,14 +209,14 @@ def timed(call: Callable[[], object], calls: int) -> float:
 
 
 def surroundings(name: str) -> dict[str, Any]:
-    """Versions of what the contender uses, and libraries with threads in this process."""
+    """Returns the versions of the contender's modules, and the libraries of this process that use threads."""
     modules = contenders.find(name)[0].MODULES
     versions = {name: sys.modules[name].__version__ for name in modules if name in sys.modules}
     return {"versions": versions, "blas": blas() if modules else []}
 
 
 def blas() -> list[str]:
-    """Such as "openblas 0.3.31 SkylakeX, 2 threads"."""
+    """Returns descriptions of these libraries, such as "openblas 0.3.31 SkylakeX, 2 threads"."""
     try:
         from threadpoolctl import threadpool_info
     except ModuleNotFoundError:
@@ -229,7 +229,7 @@ def blas() -> list[str]:
 
 
 def answer(request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The reply to a request: its facts, or why there are none."""
+    """Returns the reply to a request: its facts, or the reason for a failure."""
     try:
         return {"status": "ok"} | request()
     except contenders.UnsupportedError as error:
@@ -238,13 +238,13 @@ def answer(request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         if (error.name or "").startswith("bench"):
             raise
         return {"status": "missing", "message": error.name}
-    except Exception as error:  # the driver reports it, and goes on with the others
+    except Exception as error:  # the main process reports it and continues with other contenders
         traceback.print_exc()
         return {"status": "failed", "message": f"{type(error).__name__}: {error}"}
 
 
 class Desk:
-    """Takes requests, each for the session that the last "start" has begun."""
+    """Passes requests of one contender to the session that the last "start" has begun."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -261,13 +261,13 @@ class Desk:
         return answer(self.session.measure if request == "measure" else self.session.finish)
 
     def start(self, task: AnyTask) -> dict[str, Any]:
-        self.session = None  # makes room
+        self.session = None  # frees its memory before the next one needs some
         self.session = session(self.name, task, self.folder)
         return self.session.start() | surroundings(self.name)
 
 
 def main() -> None:
-    # Libraries may print; only replies may reach the driver.
+    # Libraries may print to stdout, but only replies may reach the main process.
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as replies:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         folder, *names = sys.argv[1:]

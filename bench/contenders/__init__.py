@@ -1,4 +1,4 @@
-"""The contenders: one module each, named as on the command line, with `MODULES` and `prepare`.
+"""The contenders. Each is a module with `MODULES` and `prepare`; its name is that on the command line.
 
 A name such as `keras:jax` stands for the module `keras` and its variant "jax".
 """
@@ -18,16 +18,16 @@ from bench.tasks import Product, Program, Task
 
 
 class UnsupportedError(Exception):
-    """Raised by `prepare`, or by a method, for what the contender can't do; the message says why."""
+    """Raised by `prepare` or a method if the contender cannot do a task. The message says why."""
 
 
 class Training(NamedTuple):
-    """What a training tells.
+    """The results of a training.
 
     Attributes:
         loss: mean training loss over the last epoch.
-        accuracy: mean training accuracy over the last epoch; None of a regression, or from a contender that can't tell.
-        seconds: per epoch, only from a contender with a clock of its own.
+        accuracy: mean training accuracy over the last epoch; None for a regression, or if the contender has none.
+        seconds: seconds per epoch, if the contender measures them itself.
     """
 
     loss: float
@@ -36,57 +36,57 @@ class Training(NamedTuple):
 
 
 class Contender(Protocol):
-    """A network on its data, ready to go. Methods return when the work is done, not when it is queued."""
+    """A network with its data. Methods return when the work is done, and not when it is queued."""
 
     def reset(self) -> None:
-        """Make weights and optimizer state fresh; not timed, and not a reason to compile anew."""
+        """Resets weights and optimizer state. It is not timed, and must not cause a new compilation."""
 
     def train(self, epochs: int) -> Training:
-        """Train on all rows in a new random order every epoch, with mean loss and accuracy of every epoch."""
+        """Trains on all rows, in a new random order in every epoch, and computes loss and accuracy of each epoch."""
 
     def predict(self) -> NDArray[Any]:
-        """Outputs (test_rows, outputs) for the test rows, probabilities of classes, as a NumPy array."""
+        """Returns outputs (test_rows, outputs) for the test rows; for classes, probabilities."""
 
     def predict_one(self) -> NDArray[Any]:
-        """Outputs (1, outputs) for the first test row, as a NumPy array."""
+        """Returns outputs (1, outputs) for the first test row."""
 
 
 Float32 = NDArray[np.float32]
 
 
 class Module(Protocol):
-    """What a contender's module holds."""
+    """The interface of a contender's module."""
 
     MODULES: tuple[str, ...]
-    """Modules whose `__version__` belongs in the record, as far as they are imported."""
+    """Modules whose `__version__` is recorded if they are imported."""
 
     prepare: Callable[[Task, Data, str], Contender]
-    """From the task, its data and the name's variant ("" without one); not timed."""
+    """Makes a contender from the task, its data and the variant ("" if there is none); not timed."""
 
 
 @runtime_checkable
 class Multiplier(Protocol):
-    """A module that competes in `Product` tasks as well."""
+    """A module that can also do `Product` tasks."""
 
     multiply: Callable[[Product, Float32, Float32, Float32], Callable[[], object]]
-    """From the task, `a` and `b` as they are stored, and where the product goes; a call of what it returns makes it."""
+    """Takes the task, `a` and `b` as they are stored, and the array for the result. Returns a function that computes it."""
 
 
 @runtime_checkable
 class Launcher(Protocol):
-    """A module that competes in `Program` tasks as well."""
+    """A module that can also do `Program` tasks."""
 
     command: Callable[[Program, Path, str], list[str]]
-    """From the task, the folder with MNIST and the variant: what starts the process."""
+    """Takes the task, the folder with MNIST and the variant. Returns the command that starts the process."""
 
 
 def names() -> list[str]:
-    """The names of the modules."""
+    """Returns the names of the modules."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def find(name: str) -> tuple[Module, str]:
-    """The module and the variant of a contender's name.
+    """Returns the module and the variant that a contender's name stands for.
 
     Raises:
         ModuleNotFoundError: what the contender needs is not installed.

@@ -1,6 +1,7 @@
-"""The engine, used as its documentation says: uint8 rows as they are with Rescaling, rows of floats plain.
+"""The engine, used as its documentation says: uint8 rows with a Rescaling layer, float rows without.
 
-Variants tell what a feature costs: "dropout", "l2", "validation"; "sklearn" is the estimator of `engine.sklearn`.
+The variants "dropout", "l2" and "validation" add a feature to show what it costs. "sklearn" is the estimator of
+`engine.sklearn`.
 """
 
 from __future__ import annotations

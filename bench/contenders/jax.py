@@ -1,4 +1,4 @@
-"""JAX as its experts write it: one jitted call per epoch, a scan over the batches, donated state, data on the device."""
+"""JAX as its experts use it: one jitted call per epoch, a scan over batches, donated state, data on the device."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ MODULES = ("jax", "jaxlib", "numpy")
 Parameters = list[tuple[jax.Array, jax.Array]]
 
 
-Rows = (
-    jax.Array | tuple[jax.Array, jax.Array]
-)  # or of sparse ones the columns and values, filled up with zeros
+Rows = jax.Array | tuple[jax.Array, jax.Array]  # sparse rows are columns and values, padded with zeros
 
 
 def product(x: Rows, kernel: jax.Array) -> jax.Array:
@@ -44,7 +42,7 @@ def logits(parameters: Parameters, x: Rows) -> jax.Array:
 
 
 def filled(x: Any) -> Any:
-    """Rows as `logits` takes them: of a CSR matrix, as wide as its longest row."""
+    """Returns rows in the form that `logits` takes. A CSR matrix is padded to the length of its longest row."""
     if not hasattr(x, "indptr"):
         return x
     lengths = np.diff(x.indptr)
@@ -55,7 +53,7 @@ def filled(x: Any) -> Any:
 
 
 def judge(problem: Problem, parameters: Parameters, x: Rows, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The mean loss, and how many rows are right (0 of a regression)."""
+    """Returns the mean loss and the number of correct rows (0 for a regression)."""
     z = logits(parameters, x)
     if problem.loss == "mse":
         return jnp.mean((z - y) ** 2), jnp.int32(0)
@@ -82,7 +80,7 @@ def momentum(state: Any, gradients: Any) -> Any:
 
 
 def epoch(task: Task, state: Any, key: jax.Array, x: Rows, y: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-    """All rows once: the new state, the mean loss, and the share of rows that were right."""
+    """Trains on all rows once. Returns the new state, the mean loss, and the accuracy."""
     update = adam if task.optimizer == "adam" else momentum
     gradient = jax.value_and_grad(partial(judge, task.problem), has_aux=True)
 
@@ -150,6 +148,6 @@ def prepare(task: Task, data: Data, variant: str) -> Network:
 
 def command(task: Program, folder: Path, variant: str) -> list[str]:
     if task.what != "import":
-        msg = "the textbook script is Keras'"
+        msg = "the textbook script needs Keras"
         raise UnsupportedError(msg)
     return [sys.executable, "-c", "import jax.numpy"]

@@ -21,7 +21,7 @@ BACK_ENDS = ("tensorflow", "jax", "torch")
 
 
 def choose(back_end: str) -> Any:
-    """The module `keras` with this back end, which it chooses once, at its import."""
+    """Imports `keras` with this back end. Keras reads the choice only once, when it is imported."""
     if back_end not in BACK_ENDS:
         msg = f"a back end follows the colon: {', '.join(f'keras:{name}' for name in BACK_ENDS)}"
         raise UnsupportedError(msg)
@@ -44,7 +44,7 @@ class Network:
             metrics=["accuracy"] if problem.classifies else None,
         )
         self.model.optimizer.build(self.model.trainable_variables)
-        # A new model would be compiled again, so this one goes back to how it was.
+        # A new model would be compiled again, so `reset` restores the initial values of this one.
         self.variables = [*self.model.weights, *self.model.optimizer.variables]
         self.start = [keras.ops.convert_to_numpy(variable).copy() for variable in self.variables]
 
@@ -63,7 +63,7 @@ class Network:
     def predict(self) -> NDArray[Any]:
         return np.asarray(
             self.model.predict_on_batch(self.data.x_test)
-        )  # `predict` would cut it into batches
+        )  # `predict` would split it into batches
 
     def predict_one(self) -> NDArray[Any]:
         return np.asarray(self.model.predict_on_batch(self.data.x_test[:1]))
@@ -74,7 +74,7 @@ def prepare(task: Task, data: Data, variant: str) -> Network:
 
 
 def command(task: Program, folder: Path, variant: str) -> list[str]:
-    choose(variant)  # says what is missing
+    choose(variant)  # raises an error if something is missing
     if task.what == "import":
         code = f"import os; os.environ['KERAS_BACKEND'] = {variant!r}; import keras"
         return [sys.executable, "-c", code]

@@ -1,6 +1,6 @@
-"""What an expert writes in plain NumPy: float32, no allocation in the loop, all parameters in one array.
+"""NumPy as an expert uses it: float32, no allocation in the loop, all parameters in one array.
 
-The order of operations is the textbook's; each is one call on whole arrays into a buffer made beforehand.
+The operations have the order of a textbook. Each is one call that writes into an existing buffer.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from bench.tasks import Problem, Product, Program, Task
 
 MODULES = ("numpy",)
 
-# An optimizer makes ten passes over the parameters: pieces of them and of the slots stay in the cache meanwhile.
+# An optimizer makes ten passes over the parameters. It makes them piece by piece, so that a piece stays in the cache.
 PIECE = 1 << 15
 
-TINY = 1e-7  # Adam's epsilon, and the smallest probability whose logarithm is taken
+TINY = 1e-7  # epsilon of Adam, and the least probability in a logarithm
 
 
 def views(flat: Float32, widths: tuple[int, ...]) -> list[tuple[Float32, Float32]]:
-    """(kernel (in, out), bias (out,)) of every layer, laid end to end in `flat`."""
+    """Returns (kernel (in, out), bias (out,)) of every layer as views of `flat`, one after the other."""
     layers, start = [], 0
     for rows, columns in pairwise(widths):
         middle = start + rows * columns
@@ -39,7 +39,7 @@ def views(flat: Float32, widths: tuple[int, ...]) -> list[tuple[Float32, Float32
 
 
 def activate(z: Float32, loss: str) -> None:
-    """Replace the last layer's `z` (rows, outputs) by its outputs."""
+    """Applies the activation of the last layer to its `z` (rows, outputs), in place."""
     if loss == "sparse_categorical_crossentropy":
         z -= z.max(axis=1, keepdims=True)
         np.exp(z, out=z)
@@ -52,7 +52,7 @@ def activate(z: Float32, loss: str) -> None:
 
 
 def adam(iterations: int, weights: Float32, gradient: Float32, m: Float32, v: Float32) -> None:
-    """One step. m is kept divided by 1 - beta_1, v by 1 - beta_2: that saves two passes."""
+    """Makes a step of Adam. `m` is stored divided by 1 - beta_1, and `v` by 1 - beta_2, which saves two passes."""
     beta_1, beta_2 = 0.9, 0.999
     correction = math.sqrt(1 - beta_2**iterations) / (1 - beta_1**iterations)
     scale = math.sqrt(1 - beta_2)
@@ -76,7 +76,7 @@ def momentum(weights: Float32, gradient: Float32, m: Float32) -> None:
 
 
 class Score:
-    """Loss and accuracy of an epoch, noted batch by batch."""
+    """Collects loss and accuracy of an epoch, batch by batch."""
 
     def __init__(self, problem: Problem, samples: int) -> None:
         self.loss = problem.loss
@@ -86,7 +86,7 @@ class Score:
         self.outputs = problem.outputs
 
     def note(self, out: Float32, y: NDArray[Any], part: slice, rows: NDArray[np.intp]) -> None:
-        """Take the outputs `out` of a batch with labels `y`, and leave dLoss/dlogits in `out`."""
+        """Adds the outputs `out` of a batch with labels `y`, and replaces them by dLoss/dlogits."""
         if self.loss == "mse":
             out -= y
             self.squares += float(np.vdot(out, out))
@@ -155,14 +155,15 @@ class Network:
                 part = slice(start, start + batch)
                 y = labels[part]
                 x = self.x[: len(y)]
-                np.take(self.data.x, order[part], axis=0, out=x, mode="clip")  # "raise" would buffer
+                # With mode "raise", NumPy would use a buffer.
+                np.take(self.data.x, order[part], axis=0, out=x, mode="clip")
                 score.note(self.forward(x), y, part, self.rows[: len(y)])
                 self.backward(x)
                 step()
         return score.training()
 
     def forward(self, x: Float32) -> Float32:
-        """The outputs, in the last of the buffers that keep every layer's."""
+        """Returns the outputs. Each layer has a buffer for its own."""
         for (kernel, bias), buffer in zip(self.layers, self.outputs, strict=True):
             out = buffer[: len(x)]
             np.matmul(x, kernel, out=out)
@@ -174,7 +175,7 @@ class Network:
         return x
 
     def backward(self, x: Float32) -> None:
-        """Fill in the gradients; the last output holds dLoss/dlogits."""
+        """Computes the gradients. The buffer of the last layer contains dLoss/dlogits."""
         rows = len(x)
         dz = self.outputs[-1][:rows]
         for layer in reversed(range(len(self.layers))):
@@ -231,6 +232,6 @@ def multiply(task: Product, a: Float32, b: Float32, out: Float32) -> Callable[[]
 
 def command(task: Program, folder: Path, variant: str) -> list[str]:
     if task.what != "import":
-        msg = "the textbook script is Keras'"
+        msg = "the textbook script needs Keras"
         raise UnsupportedError(msg)
     return [sys.executable, "-c", "import numpy"]

@@ -1,6 +1,6 @@
-"""scikit-learn's MLPClassifier on float32 rows. It has no accuracy metric to switch on, so it does less work.
+"""scikit-learn's MLPClassifier on float32 rows. It computes no training accuracy, and so does less work.
 
-The variant "defaults" keeps its penalty, which others have not.
+The variant "defaults" has its default l2 penalty, which the other contenders do not have.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DEFAULT_ALPHA = 1e-4
 
 
 class Network:
-    """Of any class that has the arguments of `MLPClassifier`."""
+    """An estimator of any class that has the arguments of `MLPClassifier`."""
 
     def __init__(self, task: Task, data: Data, kind: Any, alpha: float) -> None:
         self.task = task
@@ -48,7 +48,7 @@ class Network:
     def train(self, epochs: int) -> Training:
         self.model.set_params(max_iter=epochs, n_iter_no_change=epochs + 1)  # never stop early
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # of having made the epochs asked for
+            warnings.simplefilter("ignore", ConvergenceWarning)  # it warns that it has reached `max_iter`
             self.model.fit(self.data.x, self.data.y)
         return Training(float(self.model.loss_))
 
@@ -65,13 +65,13 @@ class Network:
 
 def prepare(task: Task, data: Data, variant: str) -> Network:
     if not task.problem.classifies:
-        msg = "MLPRegressor halves the loss"
+        msg = "the loss of MLPRegressor is half the mean squared error"
         raise UnsupportedError(msg)
     return Network(task, data, MLPClassifier, DEFAULT_ALPHA if variant == "defaults" else 0.0)
 
 
 def command(task: Program, folder: Path, variant: str) -> list[str]:
     if task.what != "import":
-        msg = "the textbook script is Keras'"
+        msg = "the textbook script needs Keras"
         raise UnsupportedError(msg)
     return [sys.executable, "-c", "import sklearn.neural_network"]

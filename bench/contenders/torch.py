@@ -1,6 +1,6 @@
-"""PyTorch as its experts write it: tensors that stay where they are, fused optimizers, no DataLoader.
+"""PyTorch as its experts use it: data in tensors, fused optimizers, no DataLoader.
 
-The variant "compile" compiles forward pass, loss and metric (and with them the way back) with `torch.compile`.
+The variant "compile" compiles the forward pass, loss and metric with `torch.compile`, and so the backward pass too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MODULES = ("torch", "numpy")
 
 
 class Words(nn.Module):
-    """A linear layer of rows in CSR form; an `EmbeddingBag` with weights takes a fifth longer."""
+    """A linear layer for rows in CSR form. An `EmbeddingBag` with weights takes a fifth longer."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Network:
         self.reset()
 
     def targets(self, y: NDArray[Any]) -> NDArray[Any]:
-        """As the loss wants them."""
+        """Returns the targets in the dtype and shape that the loss takes."""
         if self.loss == "sparse_categorical_crossentropy":
             return y.astype(np.int64)
         return y.astype(np.float32).reshape(len(y), -1)
@@ -73,7 +73,7 @@ class Network:
             self.optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9, fused=True)
 
     def judge(self, x: Any, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The mean loss, and how many rows are right."""
+        """Returns the mean loss and the number of correct rows."""
         z = self.model(x)
         if self.loss == "mse":
             return functional.mse_loss(z, y), None
@@ -92,7 +92,7 @@ class Network:
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
-                losses.append(loss.detach())  # read after the epoch, all at once
+                losses.append(loss.detach())  # all losses are read together after the epoch
                 right.append(hits)
             weights = torch.full((len(losses),), float(self.task.batch))
             weights[-1] = samples - self.task.batch * (len(losses) - 1)
@@ -137,6 +137,6 @@ def multiply(task: Product, a: Float32, b: Float32, out: Float32) -> Callable[[]
 
 def command(task: Program, folder: Path, variant: str) -> list[str]:
     if task.what != "import" or variant:
-        msg = "the textbook script is Keras'"
+        msg = "the textbook script needs Keras"
         raise UnsupportedError(msg)
     return [sys.executable, "-c", "import torch"]

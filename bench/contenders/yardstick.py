@@ -1,6 +1,7 @@
-"""Programs with one network's sizes compiled in, and a clock of their own; see README.md.
+"""Programs that are compiled for the sizes of one network and measure their own time; README.md describes them.
 
-The folder in ENGINE_YARDSTICK holds them with their data: MNIST as IDX files in `idx` (or where MNIST_IDX says).
+ENGINE_YARDSTICK names the folder of the programs. It contains MNIST as IDX files in `idx`, unless MNIST_IDX names
+another folder.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MODULES = ()
 
 BATCHES = (32, 64, 128, 256, 512, 1024)
 MOST_THREADS = 2
-MOST_EPOCHS = 12  # so many orders of the rows lie beside the programs
+MOST_EPOCHS = 12  # the programs come with the row orders of this many epochs
 
 
 class Program:
@@ -30,7 +31,7 @@ class Program:
         self.file = file
 
     def reset(self) -> None:
-        """Every run of the program starts afresh."""
+        """Does nothing, since every run of the program starts with new weights."""
 
     def train(self, epochs: int) -> Training:
         command = [str(self.file), str(self.task.batch), str(self.task.threads), str(epochs)]
@@ -57,7 +58,7 @@ class Program:
 
 
 def has_avx512() -> bool:
-    """Where the system tells no flags, the program may find out."""
+    """Returns whether the CPU has AVX-512; True if the system does not say."""
     file = Path("/proc/cpuinfo")
     return not file.exists() or "avx512f" in file.read_text(encoding="utf-8").split()
 
