@@ -127,8 +127,8 @@ def choose(name: str) -> None:
     text = [
         f"# How the recipe `{name}` was chosen",
         "",
-        f"As chosen: {recipe}. Each row changes what it says. Trained on the first {SPLIT:,} training images, tested on "
-        f"the last {len(x) - SPLIT:,}; {len(seeds)} seeds; mean ± its standard error, and median seconds.",
+        f"As chosen: {recipe}. Each row changes the setting that it names. Trained on the first {SPLIT:,} training "
+        f"images, tested on the last {len(x) - SPLIT:,}; {len(seeds)} seeds; mean ± its standard error, and median seconds.",
         "",
         *markdown(rows),
     ]
@@ -146,7 +146,7 @@ def test() -> None:
         "",
         f"Trained on all {len(train[0]):,} training images; seeds {TEST_SEEDS[0]} to {TEST_SEEDS[-1]}; mean ± its "
         "standard error, range, and median seconds. Hyper-parameters were chosen on a 50,000/10,000 split of the "
-        "training images (`RECIPE_FAST.md`, `RECIPE_ACCURATE.md`); the test images were looked at once, after that.",
+        "training images (`RECIPE_FAST.md`, `RECIPE_ACCURATE.md`); the test images were evaluated once, after that choice.",
         "",
         *markdown(rows),
         "",

@@ -1,4 +1,4 @@
-"""Trains under BackupAndRestore: what `test_backup.py` kills and starts again."""
+"""Trains with BackupAndRestore. `test_backup.py` kills this process and starts it again."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SAMPLES, FEATURES, CLASSES, EPOCHS = 230, 6, 3, 6
 
 
 class Slow(callbacks.Callback):
-    """Leaves time in which to be killed."""
+    """Waits after each batch, so that the process can be killed there."""
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         time.sleep(0.02)
 
 
 class Random(callbacks.Callback):
-    """Draws from every stream, at every turn."""
+    """Draws random numbers from every generator in each call."""
 
     def __init__(self) -> None:
         self.drawn: list[float] = []
@@ -33,11 +33,11 @@ class Random(callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         import random
 
-        self.model.optimizer.learning_rate = 0.01 * (1 + np.random.random() + random.random())  # noqa: NPY002 # backups hold that generator too
+        self.model.optimizer.learning_rate = 0.01 * (1 + np.random.random() + random.random())  # noqa: NPY002 # backups contain the state of this generator too
 
 
 class Widest(keras.metrics.Metric):
-    """Adds up in a variable of its own."""
+    """A metric with its own variable."""
 
     def __init__(self, name: str = "widest") -> None:
         super().__init__(name=name)
@@ -63,7 +63,7 @@ def generated() -> Iterator[Any]:
 
 
 class Batches(keras.utils.PyDataset):
-    """Asked by number."""
+    """Batches that are read by their number."""
 
     def __len__(self) -> int:
         return 8
@@ -135,7 +135,7 @@ CASES: dict[str, Case] = {
 
 
 def digest(name: str, folder: str | None, extra: list[Any]) -> tuple[str, Any]:
-    """SHA-256 of weights and optimizer state after the training of that name, and its History."""
+    """Runs the training of that name. Returns the SHA-256 of weights and optimizer state, and the history."""
     make, options, more, backup = CASES[name]
     keras.utils.set_random_seed(7)
     options = dict(options)

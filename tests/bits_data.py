@@ -1,4 +1,4 @@
-"""Rows and targets of the networks of `test_bits.py`, the same every time."""
+"""Rows and targets of the networks of `test_bits.py`. They are always the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = NDArray[Any]
 
 
 def compressed(x: Array) -> _core.CompressedMatrix:
-    """What is not zero in `x` (n, ...)."""
+    """Returns the nonzero elements of `x` (n, ...) as compressed rows."""
     rows = x.reshape(len(x), -1)
     there = rows != 0
     begins = np.concatenate([[0], there.sum(axis=1).cumsum()])
@@ -22,7 +22,7 @@ def compressed(x: Array) -> _core.CompressedMatrix:
 
 
 def words(rows: int, vocabulary: int) -> Array:
-    """A few of each row are not zero."""
+    """Returns rows in which a few elements are not zero."""
     rng = np.random.default_rng(vocabulary)
     counts = rng.integers(1, 5, (rows, vocabulary)) * (rng.random((rows, vocabulary)) < 0.02)
     return counts.astype(np.float32)

@@ -1,6 +1,6 @@
-"""Trains the networks of `test_bits.py` on several numbers of threads and prints what came out, as JSON.
+"""Trains the networks of `test_bits.py` on several numbers of threads, and prints the results as JSON.
 
-A process of its own, since `ENGINE_ISA` is read when the core is imported.
+This is a separate process, since the core reads `ENGINE_ISA` when it is imported.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NESTEROV = {"kind": "sgd", "momentum": 0.9, "nesterov": True}
 
 
 class Case(NamedTuple):
-    """A training run. A batch holds 6.4 MFLOP at least, or the schedule would use fewer than 8 threads."""
+    """A training. A batch has at least 6.4 MFLOP, since with less work the core would use fewer than 8 threads."""
 
     x: Array
     y: Array
@@ -54,7 +54,7 @@ class Case(NamedTuple):
     sparse: bool = False
 
     def rows(self, index: slice = slice(None)) -> Array | _core.CompressedMatrix:
-        """Some of `x` as the core is given them."""
+        """Returns some rows of `x` in the form that the core takes."""
         return compressed(self.x[index]) if self.sparse else self.x[index]
 
 
@@ -234,7 +234,7 @@ CASES: dict[str, Callable[[], Case]] = {
 
 
 def big_case(rows: int = 1000) -> Case:
-    """Worth several threads per batch."""
+    """Returns a training whose batches are large enough for several threads."""
     layers = [dense(256, "relu"), dense(64, "tanh"), dense(10, "softmax")]
     return Case(
         pixels(rows, 300, "float32"), labels(rows, 10), layers, "sparse_categorical_crossentropy", ADAM, 64
@@ -256,7 +256,7 @@ def build(case: Case, seed: int = 3) -> _core.Program:
 
 
 def train(case: Case, seed: int = 3, cuts: Sequence[int] | None = None) -> tuple[_core.Program, _core.Run]:
-    """Two shuffled epochs; `cuts` are the batches at which `advance` returns."""
+    """Trains two shuffled epochs. `cuts` are the batches at which `advance` returns."""
     program = build(case, seed)
     for epoch in range(2):
         data = _core.Dataset(case.rows(), case.y, case.weight)
@@ -273,7 +273,7 @@ def digest(arrays: Sequence[Array]) -> str:
 
 
 def thread_count() -> int:
-    """Threads of this process; OpenMP keeps those of the last team."""
+    """Returns the number of threads of this process, in which OpenMP keeps those of the last team."""
     return sum(1 for _ in Path("/proc/self/task").iterdir()) if sys.platform == "linux" else max(THREADS)
 
 
@@ -290,7 +290,7 @@ def outcome(case: Case) -> dict[str, Any]:
 
 
 def fit_outcome() -> dict[str, Any]:
-    """The same through the public interface."""
+    """Returns the results of a training through the public interface."""
     import engine as keras
 
     keras.utils.set_random_seed(5)

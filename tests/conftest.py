@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the Python API."""
+"""Fixtures and helpers for the tests of the Python API."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from numpy.typing import NDArray
 import engine as keras
 from engine import _core
 
-pytest_plugins = ["chromium", "drawings", "packed"]  # its fixtures
+pytest_plugins = ["chromium", "drawings", "packed"]  # modules with fixtures
 
-# For the tests in `keras`, before one of them imports the real one.
+# The real Keras reads these variables when a test in `tests/keras` imports it.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Compiling takes most of their time.
+# XLA compiles faster with fewer optimizations. Compiling takes most of the time of these tests.
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
 
-# 2 takes every other of them: where time is short, as each network is compiled anew in Keras.
+# Only every KERAS_EVERY-th of these tests runs, since Keras compiles each network, which takes long.
 KERAS_EVERY = int(os.environ.get("KERAS_EVERY", "1"))
 
 FEATURES, CLASSES = 6, 3
 
 
 class Blobs(NamedTuple):
-    """Samples around three points, so that a small network tells them apart."""
+    """Samples around three points, one for each class, which a small network can learn to classify."""
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
@@ -39,7 +39,7 @@ class Blobs(NamedTuple):
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the tests beside real Keras every KERAS_EVERY-th; its warnings are other people's."""
+    """Keeps every KERAS_EVERY-th of the tests in `tests/keras`. In these, warnings are no errors: Keras causes some."""
     beside_keras = [item for item in items if Path(__file__).parent / "keras" in item.path.parents]
     for item in beside_keras:
         item.add_marker(pytest.mark.filterwarnings("default"))
@@ -55,7 +55,7 @@ def seeded() -> None:
 
 @pytest.fixture
 def threads_as_before() -> Iterator[None]:
-    """As many as there were, after a test that sets their number."""
+    """Restores the default number of threads after a test that changes it."""
     yield
     _core.set_threads(0)
 
@@ -74,7 +74,7 @@ def blobs(rng: np.random.Generator) -> Blobs:
 
 
 def classifier(*extra: keras.layers.Layer, **options: Any) -> keras.Sequential:
-    """A compiled network for `blobs`, with `extra` layers before the last."""
+    """Returns a compiled network for `blobs`, with `extra` layers before the last one."""
     model = keras.Sequential(
         [
             keras.Input((FEATURES,)),
@@ -93,7 +93,7 @@ def classifier(*extra: keras.layers.Layer, **options: Any) -> keras.Sequential:
 
 
 def with_gradient(gradient: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Decorator: a function with its derivative, where the engine looks for it."""
+    """Returns a decorator that sets `gradient`, the attribute with the derivative of a function."""
 
     def add(function: Any) -> Any:
         function.gradient = gradient
@@ -103,13 +103,13 @@ def with_gradient(gradient: Callable[..., Any]) -> Callable[[Any], Any]:
 
 
 def same_weights(left: keras.Sequential, right: keras.Sequential) -> bool:
-    """Whether the weights have the same bits."""
+    """Returns whether the weights of both models have the same bits."""
     pairs = zip(left.get_weights(), right.get_weights(), strict=True)
     return all(a.tobytes() == b.tobytes() for a, b in pairs)
 
 
 def trained(x: Any, y: Any = None, **options: Any) -> keras.Sequential:
-    """A fresh model, the same at every call, after `fit`."""
+    """Builds a model with the same weights in every call, and returns it after `fit`."""
     keras.utils.set_random_seed(5)
     model = classifier()
     model.fit(x, y, **({"verbose": 0, "epochs": 2} | options))

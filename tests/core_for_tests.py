@@ -1,4 +1,4 @@
-"""Finds and imports `engine_test_kernels`, the compiled module that the tests alone need."""
+"""Finds and imports `engine_test_kernels`, the compiled module that only the tests need."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def folder_of_module() -> Path:
-    """The folder of the module that pip built for this Python; where there is none, of the newest that CMake built."""
+    """Returns the folder of the module that pip built for this Python, or else of the newest that CMake built."""
     built = list(ROOT.glob(f"build/*/tests/{NAME}{sysconfig.get_config_var('EXT_SUFFIX')}"))
     if not built:
         msg = (

@@ -1,4 +1,4 @@
-"""Work for several threads of Python at once."""
+"""Helpers that run functions in several Python threads at once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ SECONDS = 0.5
 
 
 def at_once(*works: Callable[[], object]) -> None:
-    """Do each of `works` again and again in a thread of its own; raise the first error of any."""
+    """Calls each of `works` again and again in its own thread for `SECONDS`, and raises the first error."""
     stop, errors = threading.Event(), list[BaseException]()
 
     def loop(work: Callable[[], object]) -> None:
         try:
             while not stop.is_set():
                 work()
-        except BaseException as error:  # raised below, where pytest sees it
+        except BaseException as error:  # raised again in the main thread, where pytest sees it
             errors.append(error)
             stop.set()
 
@@ -36,7 +36,7 @@ def at_once(*works: Callable[[], object]) -> None:
 
 
 def side_by_side(work: Callable[[], Any], threads: int = 4) -> list[Any]:
-    """What `work` returns in each of so many threads that begin at the same moment."""
+    """Calls `work` in several threads that start at the same moment, and returns the results."""
     start = threading.Barrier(threads)
 
     def begin(_: int) -> Any:

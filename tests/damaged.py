@@ -1,4 +1,4 @@
-"""Files to be damaged, and how a refusal looks."""
+"""Helpers for the tests of damaged files: files to damage, and the check of the error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMATS = [".keras", ".npz", ".safetensors", ".h5"]
 
 @pytest.fixture(scope="module", name="saved")
 def saved_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A model in every format."""
+    """Returns the contents of a file of a model, by format."""
     folder = tmp_path_factory.mktemp("saved")
     model = classifier(layers.BatchNormalization())
     model.train_on_batch(np.ones((2, 6), np.float32), [0, 1])
@@ -32,14 +32,14 @@ def saved_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def refused(path: Path, match: str | None = None) -> None:
-    """Loading fails with a message that names the file, for weights as well, whose model stays as it is."""
+    """Checks that loading the model raises an error whose message names the file."""
     with pytest.raises((ValueError, OSError), match=match) as caught:
         models.load_model(path)
     assert path.name in str(caught.value) or isinstance(caught.value, OSError)
 
 
 def with_config(path: Path, saved: dict[str, bytes], change: Callable[[Any], object]) -> Path:
-    """An archive whose config is another one."""
+    """Writes a copy of the saved archive with a changed config."""
     with zipfile.ZipFile(io.BytesIO(saved[".npz"])) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
             content = old.read(name)

@@ -1,4 +1,4 @@
-"""Drawings for the demo, and what reads them."""
+"""Fixtures for the tests of the demo: drawings, and a model that reads them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def reader() -> Reader:
 
 
 def enlarged(image: NDArray[np.uint8], factor: int, place: tuple[int, int]) -> NDArray[np.uint8]:
-    """A drawing of an image of MNIST, somewhere on the paper."""
+    """Returns an image of MNIST, enlarged and placed somewhere on the canvas."""
     drawing = np.zeros((SIDE, SIDE), np.uint8)
     large = np.kron(image, np.ones((factor, factor), np.uint8))
     rows, columns = np.flatnonzero(large.any(1)), np.flatnonzero(large.any(0))

@@ -1,4 +1,4 @@
-"""Models of every layer and every activation, for the tests of what other programs make of them."""
+"""Models with every layer and every activation, for the tests of exported models."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from engine import layers as k
 
 Array = NDArray[Any]
 ROWS = 9
-# As wide as what comes before and after them differs.
+# The number of units of some layers; it differs from the widths before and after them.
 WIDTH = 5
-# Of the programs' outputs and the engine's: float32, a few operations apart.
+# Tolerance between outputs of an exported model and of the engine, which differ by a few float32 roundings.
 TOLERANCE = 1e-6
-# Of inputs whose squares or reciprocals leave the range of float32. Sums of larger ones do or don't by their order.
+# Scales of inputs whose squares or reciprocals exceed the range of float32. With larger ones, it would depend on the
+# order of summation whether sums exceed it.
 SCALES = (1e37, 1e20, 1e-20, 1e-37)
-# Denormal numbers are zeros to the engine, and sums of rows that are normalized are taken in one order everywhere.
+# Further scales for normalization, whose sums have the same order everywhere. The engine takes denormal numbers as zero.
 NORMALIZATION_SCALES = (1e38, 1e-38, 1e-42)
 
 Layers = Callable[[], list[Any]]
 
 
 class Case(NamedTuple):
-    """Layers on samples of a shape, which are indices below `tokens`, if that is given."""
+    """Layers, and the shape of their samples, which are indices below `tokens` if that is given."""
 
     shape: tuple[int, ...]
     layers: Layers
     tokens: int | None = None
 
     def model(self) -> engine.Sequential:
-        """With weights that no initializer gives: kernels of random signs, others positive, as variances must be."""
+        """Returns a model in which all weights are random. Vectors are positive, since they may be variances."""
         rng = np.random.default_rng(3)
         model = engine.Sequential([k.Input(self.shape), *self.layers()], name="case")
         model.set_weights(
@@ -49,7 +50,7 @@ class Case(NamedTuple):
         return model
 
     def inputs(self, rows: int = ROWS) -> Array:
-        """Samples, float32."""
+        """Returns random samples in float32."""
         rng = np.random.default_rng(4)
         if self.tokens is not None:
             return rng.integers(0, self.tokens, (rows, *self.shape)).astype(np.float32)
@@ -57,31 +58,31 @@ class Case(NamedTuple):
 
 
 def extreme_cases() -> list[tuple[str, float]]:
-    """Names of cases that take numbers, and scales of their inputs."""
+    """Returns names of the cases with real inputs, each with a scale of these."""
     names = [name for name, case in CASES.items() if case.tokens is None]
     both = [(name, scale) for name in names for scale in SCALES]
     return both + [(name, scale) for name in names if "normal" in name for scale in NORMALIZATION_SCALES]
 
 
 def scaled_inputs(case: Case, scale: float) -> Array:
-    """Samples times `scale`, at most 3e38."""
+    """Returns the inputs of a case multiplied by `scale`, clipped to 3e38."""
     return np.clip(case.inputs().astype(np.float64) * scale, -3e38, 3e38).astype(np.float32)
 
 
 def require_close(found: Array, expected: Array) -> None:
-    """Raise AssertionError unless outputs are as expected, wherever those are finite, for the largest of them."""
+    """Checks outputs where the expected ones are finite. The tolerance is relative to the largest of these."""
     finite = np.isfinite(expected)
     largest = float(np.abs(expected[finite]).max(initial=1.0))
     np.testing.assert_allclose(found[finite], expected[finite], rtol=TOLERANCE, atol=TOLERANCE * largest)
 
 
 def nested(*layers: Any) -> Any:
-    """A model as a layer."""
+    """Returns a model, to be used as a layer."""
     return engine.Sequential(layers)
 
 
 class Taken(k.Layer):
-    """Numbers in no order that loops have, and zeros: what no layer asks for yet, but the core can."""
+    """A layer that selects inputs in an irregular order, and zeros. The core can, but no built-in layer does so."""
 
     def _output_shape_for(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         return (5,)
@@ -249,11 +250,11 @@ LAYERS: dict[str, Case] = {
 
 
 def _activation(name: str) -> Case:
-    """Of a layer of its own, and within a product."""
+    """Returns a case with the activation as a layer of its own, and as the activation of a dense layer."""
     return Case((40,), lambda: [k.Activation(name), k.Rescaling(0.02), k.Dense(WIDTH, name)])
 
 
-# What can be the activation of a layer: `glu` halves its axis, `threshold` needs constants.
+# Activations that a layer can have. It cannot have `glu`, which halves its axis, and `threshold`, which needs arguments.
 NAMES = sorted(
     {*activations.__all__}
     - {"BY_ROW", "Activation", "deserialize", "get", "lower", "serialize"}
@@ -263,7 +264,7 @@ CASES = LAYERS | {f"activation_{name}": _activation(name) for name in NAMES}
 
 
 def every_layer() -> set[str]:
-    """Names of the built-in layers that a model can have, but for those that call Python."""
+    """Returns the names of all built-in layers, except those that call Python."""
     found = [each for each in vars(k).values() if inspect.isclass(each) and issubclass(each, k.Layer)]
     return {each.__name__ for each in found if each.call is k.Layer.call} - {"Layer", "InputLayer"}
 

@@ -1,4 +1,4 @@
-"""A library to preload that makes allocations or new threads fail, built from `faults.cpp` with the system's compiler."""
+"""Builds and controls `faults.cpp`, a library that makes allocations and new threads fail if it is preloaded."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-# What is in the paths of the modules whose calls of malloc count, and from how many bytes on. NumPy ends the process
-# itself where some of its small allocations fail, so that of its own only those of arrays count.
+# Parts of the paths of modules whose allocations are counted and may fail, each with the least number of bytes. NumPy
+# itself ends the process if some of its small allocations fail, so only its large ones are counted, which are arrays.
 WATCHED = {"/engine/_core.": 0, "/_multiarray_umath.": 1024}
 
 needs_faults = pytest.mark.skipif(
@@ -22,7 +22,7 @@ needs_faults = pytest.mark.skipif(
 
 
 def build_faults(folder: Path) -> str:
-    """The path of the library, built in `folder`."""
+    """Builds the library in `folder`, and returns its path."""
     library = folder / "faults.so"
     source = Path(__file__).with_name("faults.cpp")
     command = ["c++", "-std=c++17", "-O1", "-shared", "-fPIC", str(source), "-o", str(library), "-ldl"]
@@ -31,7 +31,7 @@ def build_faults(folder: Path) -> str:
 
 
 class Faults:
-    """What a process that has the library preloaded tells it."""
+    """The functions of the library, for a process that has it preloaded."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(None)
@@ -42,13 +42,13 @@ class Faults:
         self._library.faults_disarm.restype = ctypes.c_long
 
     def arm(self, first: int, count: int = 1) -> None:
-        """Let `count` allocations fail, from number `first` from now on; count alone if `first` is negative."""
+        """Lets `count` allocations fail, beginning with number `first` from now on. If `first` is negative, none fails."""
         self._library.faults_arm(first, count)
 
     def disarm(self) -> int:
-        """The number of allocations since `arm`."""
+        """Returns the number of allocations since `arm`, after which none fails."""
         return int(self._library.faults_disarm())
 
     def limit_threads(self, limit: int) -> None:
-        """Let no more than `limit` threads be alive at a time beside those that are now."""
+        """Limits the number of threads that can be started in addition to those that exist now."""
         self._library.faults_limit_threads(limit)

@@ -1,7 +1,7 @@
-"""Lets one allocation after the other fail during a task, each in a forked child, and writes down what went wrong.
+"""Lets each allocation of a task fail in turn, each in a forked child, and prints what went wrong.
 
-Arguments: threads, first allocation, step from one to the next, number of allocations that fail in a row, and names of
-tasks, by default all.
+Arguments: number of threads, first allocation, step to the next one, number of allocations that fail in a row, and
+names of tasks (default: all).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def digest(model: keras.Sequential) -> bytes:
 
 
 def ready() -> keras.Sequential:
-    """A model that has been trained, with a state of its optimizer."""
+    """Returns a trained model with optimizer state."""
     model = build()
     compile_it(model)
     fit(model)
@@ -70,7 +70,7 @@ def ready() -> keras.Sequential:
 
 
 class Subject:
-    """A model with what it may become, and files of it as it is and as another one."""
+    """The trained model that tasks use, with its weights, its outputs, and files with other weights."""
 
     def __init__(self) -> None:
         self.model = ready()
@@ -91,13 +91,13 @@ class Subject:
         variable.assign(np.ones(variable.shape, np.float32))
 
     def states_after(self, change: Callable[[keras.Sequential], object]) -> set[bytes]:
-        """The weights of before, and those after `change`."""
+        """Returns the weights before and after `change`; a failed task must leave one of them."""
         twin = ready()
         change(twin)
         return {self.before, digest(twin)}
 
     def states_of_fit(self) -> set[bytes]:
-        """The weights after each step of `fit`."""
+        """Returns the weights before `fit` and after each of its steps."""
         seen = {self.before}
         twin = ready()
         record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.add(digest(twin)))
@@ -111,15 +111,15 @@ def the_subject() -> Subject:
 
 
 class Task(NamedTuple):
-    """What is done while allocations fail, and which weights the model may have afterwards."""
+    """What is done while allocations fail, and the weights that the model may have afterwards."""
 
     run: Callable[[Subject], object]
     allowed: Callable[[Subject], set[bytes]] = lambda subject: {subject.before}
-    undoes: bool = False  # on errors, for which it needs some memory
+    undoes: bool = False  # the task restores the weights after an error, for which it needs memory
 
 
 def changes(change: Callable[[keras.Sequential, Subject], object], *, undoes: bool = False) -> Task:
-    """A task that changes weights, or leaves all of them as they were."""
+    """Returns a task that either changes all weights or none."""
     return Task(
         lambda subject: change(subject.model, subject),
         lambda subject: subject.states_after(lambda twin: change(twin, subject)),
@@ -150,7 +150,7 @@ TASKS = {
 
 
 def first_use() -> bytes:
-    """All of it, in a process that has done nothing yet."""
+    """Trains, saves and loads in a process that has not used the engine before."""
     model = ready()
     model.evaluate(x, y, verbose=0)
     model.save(folder / "first.npz")
@@ -160,14 +160,14 @@ def first_use() -> bytes:
 
 
 class Failing(NamedTuple):
-    """`count` allocations, from number `first` on."""
+    """Says which allocations fail: `count` of them, beginning with number `first`."""
 
     faults: Faults
     first: int
     count: int
 
     def during(self, work: Callable[[], object]) -> None:
-        """Do the work, which may raise MemoryError."""
+        """Calls `work` while the allocations fail. It may raise MemoryError."""
         self.faults.arm(self.first, self.count)
         try:
             work()
@@ -178,7 +178,7 @@ class Failing(NamedTuple):
 
 
 def attempt(task: Task, subject: Subject, allowed: set[bytes], failing: Failing) -> None:
-    """In a child: the task raises MemoryError or goes well, and the model is whole."""
+    """Runs a task in a child, and checks that it raises MemoryError or succeeds and leaves the model usable."""
     failing.during(lambda: task.run(subject))
     model = subject.model
     state = digest(model)
@@ -191,21 +191,22 @@ def attempt(task: Task, subject: Subject, allowed: set[bytes], failing: Failing)
 
 
 def attempt_first_use(want: bytes, failing: Failing) -> None:
-    """In a child: it raises MemoryError or goes well, and comes out as ever when it is done again."""
+    """Calls `first_use` in a child while allocations fail, and checks that the next call gives the right result."""
     failing.during(first_use)
     assert first_use() == want, "other results"
 
 
 def in_a_child(work: Callable[[], None]) -> str:
-    """What went wrong with `work` in a forked child."""
+    """Calls `work` in a forked child. Returns what went wrong, or an empty string."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        # Python warns of a fork of a process with threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
         signal.alarm(TIMEOUT)
         try:
             work()
-        except BaseException:  # the child ends here
+        except BaseException:  # whatever it is, the child must end here
             traceback.print_exc()
             os._exit(FAILED)
         os._exit(0)
@@ -217,7 +218,7 @@ def in_a_child(work: Callable[[], None]) -> str:
 
 
 def sweep(faults: Faults, name: str, first: int, step: int, count: int) -> None:
-    """Go through the allocations of a task."""
+    """Lets the allocations of a task fail one after the other."""
     counted, result = folder / "count", folder / "result"
 
     def measure(work: Callable[[], object]) -> None:

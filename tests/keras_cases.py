@@ -1,7 +1,7 @@
-"""Small trainings that cover the API, written once for Keras and the engine: `api` is either of the two.
+"""Small trainings that cover the API, written once for Keras and the engine: `api` is one of them.
 
-`tests/keras/make_golden.py` runs them in Keras and keeps the numbers; `test_keras_golden.py` holds the engine to them,
-where Keras need not be installed.
+`tests/keras/make_golden.py` runs them in Keras and saves the results. `test_keras_golden.py` compares the engine with
+these, so that it does not need Keras.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FEATURES, CLASSES, SAMPLES, BATCH, EPOCHS = 6, 3, 40, 16, 3
 
 
 class Case(NamedTuple):
-    """One training: layers after the input and before the output, and what `compile` gets, as functions of the API."""
+    """One training: functions of `api` that return the layers between input and output, and arguments of `compile`."""
 
     hidden: Callable[[Any], list[Any]]
     options: Callable[[Any], dict[str, Any]]
@@ -189,7 +189,7 @@ CASES = _optimizers() | _losses() | _metrics() | _activations() | _layers() | _p
 
 
 def data(kind: str) -> tuple[Array, Array]:
-    """x (SAMPLES, FEATURES) and targets of one `kind`, the same everywhere."""
+    """Returns x (SAMPLES, FEATURES) and targets of a `kind`, always the same."""
     rng = np.random.default_rng(5)
     x = rng.uniform(-1, 1, (SAMPLES, FEATURES)).astype(np.float32)
     labels = (x[:, :CLASSES] + 0.3 * x[:, CLASSES : 2 * CLASSES]).argmax(axis=1).astype(np.int32)
@@ -203,13 +203,13 @@ def data(kind: str) -> tuple[Array, Array]:
 
 
 def run(api: Any, case: Case) -> dict[str, Array]:
-    """What `case` comes to in `api`: histories, trained weights, predictions, an evaluation."""
+    """Returns the results of a case in `api`: histories, trained weights, predictions, an evaluation."""
     model = api.Sequential(
         [api.Input((FEATURES,)), *case.hidden(api), api.layers.Dense(CLASSES, activation=case.output)]
     )
     model.compile(**({"optimizer": "adam", "loss": "sparse_categorical_crossentropy"} | case.options(api)))
     rng = np.random.default_rng(6)
-    # Vectors stay as they start: a moving variance must not be negative.
+    # Vectors keep their initial values, since a moving variance must not be negative.
     model.set_weights(
         [
             w if w.ndim == 1 else rng.uniform(-0.6, 0.6, w.shape).astype(np.float32)
@@ -225,5 +225,5 @@ def run(api: Any, case: Case) -> dict[str, Array]:
     parts = evaluation if isinstance(evaluation, list) else [evaluation]
     found["evaluation"] = np.concatenate(
         [np.ravel(part) for part in parts]
-    )  # F1Score has one number per class
+    )  # F1Score has one value per class
     return found

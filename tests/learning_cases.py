@@ -1,4 +1,4 @@
-"""Optimizers whose steps need the gradient in memory, as mappings for the core and the reference."""
+"""Optimizers whose steps need stored gradients, as mappings for the core and the reference."""
 
 from __future__ import annotations
 
@@ -104,11 +104,11 @@ def norms(over: str) -> dict[str, Any]:
 
 
 def networks(dense: Callable[..., dict[str, Any]], case: Callable[..., Any]) -> dict[str, Callable[[], Any]]:
-    """Trainings whose bits are compared; layers wide and narrow, so that weights are split over threads in every way.
+    """Returns trainings of wide and narrow layers, so that threads divide weights in every way.
 
     Args:
-        dense: makes a layer of `units` and `activation`.
-        case: makes a training of layers, a loss, an optimizer and a batch size.
+        dense: a function that makes a layer of `units` and `activation`.
+        case: a function that makes a training of layers, a loss, an optimizer and a batch size.
     """
     plain = [dense(200, "relu", l2=1e-4), dense(130, "tanh"), dense(64, "relu"), dense(10, "softmax")]
     asking = [

@@ -1,4 +1,4 @@
-"""What the numerical tests share: all instruction sets at once, exact float32, ulps, layouts, processes."""
+"""Helpers of the numerical tests: all instruction sets, exact float32 arithmetic, ulps, layouts, processes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ RUNNABLE: tuple[str, ...] = tuple(_core.build_info()["runnable"])
 KERNELS = [Kernels(isa) for isa in RUNNABLE]
 # Unit roundoff of float32: one correctly rounded operation errs by at most U relative to its result.
 U = 2.0**-24
-# Terms in one chain of multiply-adds; the numerical contract's block of k.
+# Terms in one chain of multiply-adds (`kChain` in csrc/kernels/microtile.h).
 CHAIN = 256
-# Terms in one slice of the sums of a narrow layer, at most as wide.
+# Terms in one slice of the sums of a narrow layer, and the most units that such a layer has.
 SLICE = 16
 SMALLEST_NORMAL = 2.0**-126
 
 
 def bits(a: Array) -> NDArray[np.uint32]:
-    """The bit patterns of float32 values; every NaN counts as the same."""
+    """Returns the bit patterns of float32 values. All NaNs get the same pattern."""
     return np.where(np.isnan(a), np.float32(np.nan), a).astype(np.float32).view(np.uint32)
 
 
@@ -39,7 +39,7 @@ def same_bits(a: Array, b: Array) -> bool:
 
 
 def agreed(run: Callable[[Kernels], Sequence[Array]]) -> list[Array]:
-    """The results of `run`, after checking that every instruction set gives the same bits."""
+    """Calls `run` with the kernels of every instruction set, checks that all give the same bits, and returns these."""
     first, *others = [list(run(kernels)) for kernels in KERNELS]
     for isa, other in zip(RUNNABLE[1:], others, strict=True):
         for i, (a, b) in enumerate(zip(first, other, strict=True)):
@@ -52,11 +52,12 @@ def unary(function: str, x: Array) -> Array:
 
 
 def place(values: ArrayLike, offset: int = 0, fill: float = 0.5) -> NDArray[np.float32]:
-    """A copy of `values` (m, n) or (n,) in the engine's layout.
+    """Returns a copy of `values` (m, n) or (n,) in the layout of the engine's kernels.
 
     Args:
-        offset: columns left free before each row, which moves rows apart and off their alignment.
-        fill: what then lies around the values, as padding holds whatever the last kernel left there.
+        values: the numbers to copy.
+        offset: number of free columns before each row, so that rows are not aligned.
+        fill: the number in the free columns. Kernels must not depend on it, as padding may contain any number.
     """
     rows = np.atleast_2d(np.asarray(values, np.float32))
     m, n = rows.shape
@@ -71,7 +72,7 @@ def place(values: ArrayLike, offset: int = 0, fill: float = 0.5) -> NDArray[np.f
 
 
 def fma32(a: Array, b: Array, c: Array) -> Array:
-    """Correctly rounded float32 a * b + c.
+    """Returns a * b + c, correctly rounded to float32.
 
     The product is exact in float64. Its sum with c is rounded to odd (an inexact even result moves one ulp towards
     the exact value), after which rounding to float32 cannot fall on a false tie (Boldo & Melquiond 2008).
@@ -89,7 +90,7 @@ def fma32(a: Array, b: Array, c: Array) -> Array:
 
 
 def chained_product(a: Array, b: Array) -> Array:
-    """A (m, k) @ B (k, n) as the numerical contract orders it: chains of fma from zero, added in order."""
+    """Returns a (m, k) @ b (k, n) in chains: each is a sequence of fma from zero, and they are added in order."""
     total = np.zeros((len(a), b.shape[1]), np.float32)
     for begin in range(0, len(b), CHAIN):
         chain = np.zeros_like(total)
@@ -100,7 +101,7 @@ def chained_product(a: Array, b: Array) -> Array:
 
 
 def sliced_product(a: Array, b: Array, bias: Array | None = None) -> Array:
-    """A (m, k) @ B (k, n) + bias where n is at most SLICE: slices of fma chains, added in pairs, pairs of pairs ..."""
+    """Returns a (m, k) @ b (k, n) + bias, n <= SLICE, in slices: sums of SLICE terms, which are added in pairs."""
     sums = [chained_product(a[:, p : p + SLICE], b[p : p + SLICE]) for p in range(0, len(b), SLICE)]
     if bias is not None:
         sums[0] = sums[0] + bias
@@ -115,7 +116,7 @@ def sum_in_pairs(sums: list[Array]) -> Array:
 
 
 def layer_product(x: Array, kernel: Array, bias: Array | None) -> Array:
-    """What a dense layer computes before its activation, to the bit."""
+    """Returns x kernel + bias with the bits that a dense layer must compute."""
     if kernel.shape[1] <= SLICE:
         return sliced_product(x, kernel, bias)
     product = chained_product(x, kernel)
@@ -123,12 +124,12 @@ def layer_product(x: Array, kernel: Array, bias: Array | None) -> Array:
 
 
 def input_gradient(dz: Array, kernel: Array) -> Array:
-    """A dense layer's gradient by its input before what came there, to the bit."""
+    """Returns dz kernel^T, the gradient of a dense layer by its input, with the bits that the layer must compute."""
     return chained_product(dz, kernel.T)
 
 
 def product_bound(a: Array, b: Array) -> Array:
-    """Bound of the error of `chained_product`.
+    """Returns a bound of the error of `chained_product`.
 
     A chain of j multiply-adds errs by at most j U |a||b| (Higham 2002, 3.1), each of the sums of chains by U more.
     """
@@ -137,20 +138,20 @@ def product_bound(a: Array, b: Array) -> Array:
 
 
 def ulps(got: Array, want: Array) -> Array:
-    """Errors of float32 `got` against float64 `want`, in float32 ulps of `want`; the engine flushes denormals."""
+    """Returns the errors of float32 `got` in ulps of float64 `want`. A zero for a denormal number is no error."""
     ulp = np.spacing(np.maximum(np.abs(want), SMALLEST_NORMAL).astype(np.float32)).astype(float)
     flushed = (got == 0) & (np.abs(want) < SMALLEST_NORMAL)
     return np.where(flushed | (got == want), 0, np.abs(got - want) / ulp)
 
 
 def import_environment(**changes: str) -> dict[str, str]:
-    """The environment for a process that imports what this one does."""
+    """Returns environment variables with which a process finds the same modules as this one."""
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     return {**os.environ, "PYTHONPATH": path, **changes}
 
 
 def run_python(arguments: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python in a process of its own that imports what this one does."""
+    """Runs Python in a new process that finds the same modules as this one."""
     return subprocess.run(
         [sys.executable, *arguments],
         env=import_environment(**environment),
@@ -162,7 +163,7 @@ def run_python(arguments: Sequence[str], **environment: str) -> subprocess.Compl
 
 
 def run_script(script: str, **environment: str) -> str:
-    """What `script` prints, once it has ended well; it may crash or be killed without harm to the tests."""
+    """Runs a script in a new process, checks that it succeeds, and returns its output."""
     result = run_python(["-W", "error", "-c", textwrap.dedent(script)], **environment)
     assert result.returncode == 0, f"exit code {result.returncode}: {result.stderr}"
     assert not result.stderr

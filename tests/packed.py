@@ -1,4 +1,4 @@
-"""A small packed data set in an empty cache, for the tests of data sets."""
+"""Fixtures for the tests of data sets: an empty cache, and a small packed data set."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ TINY_SHAPES = ((40, 5, 3), (40,), (7, 5, 3), (7,))
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder."""
+    """Returns an empty cache folder."""
     monkeypatch.setenv("ENGINE_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache" / "mlp-engine"
 
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Packed, Arrays]:
-    """A small data set, packed, and its arrays."""
+    """Returns a small packed data set and its arrays."""
     rng = np.random.default_rng(0)
     arrays = [rng.integers(0, 256, shape, np.uint8) for shape in TINY_SHAPES]
     source, data = tmp_path / "source", tmp_path / "data"

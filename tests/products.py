@@ -1,4 +1,4 @@
-"""What the tests of products of matrices share."""
+"""Helpers for the tests of matrix products."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def normal(*shape: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def everywhere(a: Array, b: Array, *, threads: Any = THREADS, **options: Any) -> Array:
-    """The product, once every instruction set and number of threads has given the same bits."""
+    """Returns a b, after checking that all instruction sets and numbers of threads give the same bits."""
     name = options.get("activation")
     arguments = [options.get("bias"), None if name is None else activations.lower(activations.get(name))]
     flags = [options.get(name, False) for name in ("transpose_a", "transpose_b")]
@@ -31,7 +31,7 @@ def everywhere(a: Array, b: Array, *, threads: Any = THREADS, **options: Any) ->
 
 
 def bound(a: Array, b: Array) -> Array:
-    """Of the error of `chained_product`, where terms may also be flushed to zero."""
+    """Returns a bound of the error of `chained_product` if terms may also be flushed to zero."""
     k = a.shape[-1]
     terms = np.matmul(np.abs(a.astype(float)), np.abs(b.astype(float)))
     return (min(k, CHAIN) + -(-k // CHAIN)) * (U * terms + SMALLEST_NORMAL)

@@ -1,7 +1,7 @@
-"""Every operation of the engine in NumPy: the judge of the C++ code, itself checked by central differences.
+"""Every operation of the engine in NumPy. The C++ code is compared with it, and it is checked by central differences.
 
-Formulas are Keras 3's, on float64 arrays. `Network` takes the mappings that `_core.Program` takes; run in
-float32 it shows what rounding alone does to a training run.
+The formulas are those of Keras 3, on float64 arrays. `Network` takes the same mappings as `_core.Program`. In float32,
+it shows how much rounding alone changes a training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Spec = Mapping[str, Any]
 
 # Keras clips in float32, where 1 - 1e-7 is 1 - 2**-23.
 CLIP_LOW, CLIP_HIGH = float(np.float32(1e-7)), float(np.float32(1 - 1e-7))
-# A crossentropy of probabilities is computed from the logits where its own link is the last activation.
+# The activation with which a crossentropy of probabilities is computed from the logits.
 LINKS = {
     "sparse_categorical_crossentropy": "softmax",
     "categorical_crossentropy": "softmax",
@@ -43,7 +43,7 @@ def log_sigmoid(z: Array) -> Array:
     return np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))
 
 
-# Those without constants.
+# The activations that have no constants.
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     **{name: formula.value for name, formula in ACTIVATION_FORMULAS.items() if formula.constants == ((),)},
     "softmax": softmax,
@@ -51,7 +51,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def activation_backward(name: str, z: Array, y: Array, dy: Array) -> Array:
-    """dLoss/dz from dLoss/dy, where y = activation(z)."""
+    """Returns dLoss/dz from dLoss/dy, where y = activation(z)."""
     if name == "softmax":
         return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
     return dy * ACTIVATION_FORMULAS[name].slope(z).astype(z.dtype)
@@ -63,7 +63,7 @@ def dense_forward(x: Array, kernel: Array, bias: Array | None) -> Array:
 
 
 def dense_backward(x: Array, kernel: Array, dz: Array) -> tuple[Array, Array, Array]:
-    """(dx, dkernel, dbias) of x (m, k) @ kernel (k, n) + bias."""
+    """Returns (dx, dkernel, dbias) of x (m, k) @ kernel (k, n) + bias."""
     return dz @ kernel.T, x.T @ dz, dz.sum(axis=0)
 
 
@@ -72,7 +72,7 @@ def rescale(x: Array, scale: float, offset: float) -> Array:
 
 
 def dropout(x: Array, kept: Array, rate: float) -> Array:
-    """Zeros where `kept` is false; what is kept is divided by 1 - rate, so that the mean stays."""
+    """Returns zeros where `kept` is false, and elsewhere x / (1 - rate)."""
     return np.where(kept, x / (1 - rate), 0) if rate < 1 else np.zeros_like(x)
 
 
@@ -81,7 +81,7 @@ def one_hot(labels: Array, classes: int, dtype: DTypeLike) -> Array:
 
 
 def targets(loss: Spec, y: Array, y_pred: Array) -> Array:
-    """Labels as (m, n) targets, smoothed."""
+    """Returns the labels as targets (m, n), with label smoothing."""
     kind, smoothing, classes = loss["kind"], loss.get("label_smoothing", 0.0), y_pred.shape[1]
     t = one_hot(y, classes, y_pred.dtype) if kind.startswith("sparse") else y.astype(y_pred.dtype)
     if kind in {"categorical_crossentropy", "categorical_focal_crossentropy"}:
@@ -110,7 +110,7 @@ def binary(p: Array, t: Array, *, from_logits: bool) -> tuple[Array, Array]:
 
 
 def loss_rows(loss: Spec, y_pred: Array, y: Array) -> tuple[Array, Array]:
-    """Per-row losses (m,) and their derivatives by y_pred (m, n)."""
+    """Returns the losses of the rows (m,) and their derivatives by y_pred (m, n)."""
     t = targets(loss, y, y_pred)
     if loss["kind"] in FORMULAS:
         return FORMULAS[loss["kind"]](y_pred, t, loss.get("parameters", []))
@@ -121,7 +121,7 @@ def loss_rows(loss: Spec, y_pred: Array, y: Array) -> tuple[Array, Array]:
 
 
 def metric_rows(metric: Spec, y_pred: Array, y: Array) -> Array:
-    """Per-row values (m,)."""
+    """Returns the value of the metric for each row (m,)."""
     kind = metric["kind"]
     if kind == "sparse_categorical_accuracy":
         return (y_pred.argmax(axis=1) == y).astype(y_pred.dtype)
@@ -133,7 +133,7 @@ def metric_rows(metric: Spec, y_pred: Array, y: Array) -> Array:
 
 
 def dense(units: int, activation: str, *, bias: bool = True, l2: float = 0.0, trainable: bool = True) -> Spec:
-    """A layer as the core and `Network` take it; its penalties differ, so that mistaking one for the other shows."""
+    """Returns the mapping of a dense layer. Its two penalties differ, so that a test notices if they are exchanged."""
     return {
         "kind": "dense",
         "units": units,
@@ -146,13 +146,13 @@ def dense(units: int, activation: str, *, bias: bool = True, l2: float = 0.0, tr
 
 
 class Network:
-    """A layer list with its weights and optimizer slots; `train_step` is one whole training step.
+    """A list of layers with weights and optimizer slots.
 
     Args:
-        layers: mappings as `_core.Program` takes.
-        variables: kernel, bias, kernel, ... of the dense layers; copied.
-        loss, optimizer: mappings as `_core.Program.compile` takes.
-        dtype: of every array.
+        layers: mappings that `_core.Program` takes.
+        variables: kernel, bias, kernel, ... of the dense layers, which are copied.
+        loss, optimizer: mappings that `_core.Program.compile` takes.
+        dtype: dtype of every array.
     """
 
     def __init__(
@@ -173,11 +173,11 @@ class Network:
         self.fused = last == LINKS.get(loss["kind"]) and not loss.get("from_logits", False)
 
     def forward(self, x: Array, kept: Sequence[Array] = ()) -> tuple[list[Array], list[Array]]:
-        """(inputs, zs): what entered each layer, outputs last, and each layer's value before its activation.
+        """Returns (inputs, zs): the inputs of each layer and, last, the outputs; and the values before each activation.
 
         Args:
             x: (m, input_size).
-            kept: one boolean mask per dropout layer; none at inference.
+            kept: a boolean mask for each dropout layer; none for a prediction.
         """
         inputs, zs = [x.reshape(len(x), -1).astype(self.dtype)], []
         variables, masks = iter(self.variables), iter(kept)
@@ -197,7 +197,7 @@ class Network:
         return self.forward(x)[0][-1]
 
     def penalties(self, kind: str) -> list[float]:
-        """The l1 or l2 factor of each variable; 0 where its layer is frozen, as Keras skips those."""
+        """Returns the l1 or l2 factor of each variable. It is 0 in frozen layers, as in Keras."""
         factors: list[float] = []
         for layer in self.layers:
             if layer["kind"] == "dense":
@@ -210,7 +210,7 @@ class Network:
     def gradients(
         self, x: Array, y: Array, sample_weight: Array | None = None, kept: Sequence[Array] = ()
     ) -> tuple[float, list[Array]]:
-        """The batch's loss with regularisation, and its derivative by each variable."""
+        """Returns the loss of a batch with its penalties, and the derivative of the loss by each variable."""
         inputs, zs = self.forward(x, kept)
         scale = np.ones(len(x), self.dtype) if sample_weight is None else sample_weight.astype(self.dtype)
         scale = scale / self.dtype.type(len(x))
@@ -247,7 +247,7 @@ class Network:
         sample_weight: Array | None = None,
         kept: Sequence[Array] = (),
     ) -> float:
-        """One optimizer step on a batch; returns the loss before it, regularisation included."""
+        """Makes an optimizer step on a batch. Returns the loss before the step, with penalties."""
         loss, gradients = self.gradients(x, y, sample_weight, kept)
         self.stepper.step(gradients, learning_rate)
         return loss

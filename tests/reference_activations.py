@@ -1,7 +1,7 @@
-"""Every elementwise activation in float64, with its derivative, and how far float32 may be off.
+"""Every elementwise activation in float64, with its derivative and the error that float32 may have.
 
-`value` and `slope` are functions of the input z and the constants. Errors are measured against `scale`, the size of
-the terms that the formula adds up; without one, against the result.
+`value` and `slope` are functions of the input z and the constants. The error is relative to `scale`, the magnitude of
+the terms of the formula, or to the result if there is no `scale`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ GELU_CUBIC, GELU_RATE = 0.044715, math.sqrt(2 / math.pi)
 
 
 def sigmoid(z: Array) -> Array:
-    """1 / (1 + exp(-z)), from the exponential that cannot overflow."""
+    """Returns 1 / (1 + exp(-z)), computed from exp(-|z|), which cannot overflow."""
     e = np.exp(-np.abs(z))
     return np.where(z >= 0, 1, e) / (1 + e)
 
 
 def exponential(z: Array) -> Array:
-    return np.exp(np.minimum(z, 700.0))  # what float64 holds
+    return np.exp(np.minimum(z, 700.0))  # exp of a larger number overflows in float64
 
 
 def softplus(z: Array) -> Array:
@@ -62,7 +62,7 @@ def mish_slope(z: Array) -> Array:
 
 
 def tanh_shrink(z: Array) -> Array:
-    """z - tanh(z), near zero by its series, or float64 would not do either."""
+    """Returns z - tanh(z); near zero by its series, since the difference cancels in float64 too."""
     series = z**3 / 3 - 2 * z**5 / 15 + 17 * z**7 / 315
     return np.where(np.abs(z) < 0.02, series, z - np.tanh(z))
 
@@ -120,7 +120,7 @@ def one(z: Array, *_: float) -> Array:
 
 
 class Formula(NamedTuple):
-    """One activation: see above. `ulps` and `slope_ulps` are in units of the scale's last place."""
+    """An activation. `ulps` and `slope_ulps` are bounds of the errors, in ulps of the scale."""
 
     value: Function
     slope: Function
@@ -132,7 +132,7 @@ class Formula(NamedTuple):
 
 
 def steepness(z: Array, *_: float) -> Array:
-    """Of a slope s + z s' where the two terms may cancel."""
+    """Returns the magnitude of the terms of a derivative s + z s', which may cancel."""
     return sigmoid(1.8 * z) * (1 + np.abs(z))
 
 
@@ -217,6 +217,6 @@ FORMULAS = {
         lambda z, t, v: np.where(z > t, z, v), lambda z, t, v: (z > t).astype(float), 0, 0, ((0.5, -2.0), (-1.0, 3.0))
     ),
 }  # fmt: skip
-# Whose gradients the engine computes from the output.
+# Activations whose derivative the engine computes from the output.
 FROM_OUTPUT = ("linear", "relu", "sigmoid", "tanh", "exponential")
 CASES = [(name, constants) for name, formula in FORMULAS.items() for constants in formula.constants]

@@ -1,6 +1,6 @@
-"""The losses beyond those of the first networks, in float64: values per row and derivatives by the predictions.
+"""Losses in float64: a value for each row, and the derivatives by the predictions. `reference.py` has the crossentropies.
 
-`FORMULAS` maps the core's names to functions of predictions (m, n), targets (m, n) and the loss' parameters.
+`FORMULAS` maps the names in the core to functions of predictions (m, n), targets (m, n) and parameters of the loss.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ FORMULAS: dict[str, Formula] = {
         categorical_generalized_cross_entropy,
     )
 }
-# Parameters to try each formula with.
+# Parameters with which the tests compute each formula.
 PARAMETERS: dict[str, list[list[float]]] = {
     "huber": [[1.0], [0.3]],
     "cosine_similarity": [[-1.0], [1.0]],
@@ -179,7 +179,7 @@ CASES = [(kind, parameters) for kind in FORMULAS for parameters in PARAMETERS.ge
 def example(
     kind: str, parameters: Sequence[float], rows: int, n: int, seed: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Predictions and targets that suit the loss, away from its kinks."""
+    """Returns predictions and targets in the domain of the loss, where it is differentiable."""
     rng = np.random.default_rng(seed + n)
     if kind == "categorical_generalized_cross_entropy":
         labels = rng.integers(0, n, rows)

@@ -1,7 +1,7 @@
-"""Update rules in NumPy, in Keras 3's formulas, on the mappings that `_core.Program.compile` takes.
+"""Update rules in NumPy by the formulas of Keras 3. They take the mappings of `_core.Program.compile`.
 
-Here the decay of kernels and biases are keys of their own, `kernel_decay` and `bias_decay`: `for_core` makes the
-core's list of them.
+Here, the keys `kernel_decay` and `bias_decay` are the weight decay of kernels and biases. `for_core` makes a list of
+them, which the core takes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Spec = Mapping[str, Any]
 
 
 class At(NamedTuple):
-    """The learning rate and the number of a step, counted from 1."""
+    """The learning rate and the number of a step, which counts from 1."""
 
     lr: float
     t: int
@@ -121,7 +121,7 @@ def root_mean_square(x: Array) -> float:
 
 
 def adafactor(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
-    """The core's second slot holds the means of columns in its first row, the third those of rows in its first column."""
+    """Adafactor. As in the core, row 0 of slot 1 has the means of columns, and column 0 of slot 2 those of rows."""
     v, in_row, in_column = slots
     share, squares = at.t ** -o["decay"], g * g + o["epsilon_1"]
     if w.ndim > 1:
@@ -137,7 +137,7 @@ def adafactor(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> No
 
 
 def muon(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
-    """Matrices by Newton and Schulz's iteration, which walks a square one's transpose; the rest by Adam."""
+    """Muon. Matrices are updated by the Newton-Schulz iteration, on the transpose of tall ones; vectors by Adam."""
     if w.ndim == 1:
         rates = {"beta_1": o["adam_beta_1"], "beta_2": o["adam_beta_2"], "epsilon": o["epsilon"]}
         return adam(rates, w, g, slots, At(at.lr * o["adam_lr_ratio"], at.t))
@@ -156,7 +156,7 @@ def muon(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
 
 
 def schedule_free_adamw(o: Spec, w: Array, g: Array, slots: Sequence[Array], at: At) -> None:
-    """The weights lie between z, the first slot, and the mean x of all z."""
+    """Schedule-free AdamW. The weights are interpolated between z, which is slot 0, and the mean x of all z."""
     z, v = slots
     b1, b2 = o["beta_1"], o["beta_2"]
     x = (w - (1 - b1) * z) / b1
@@ -199,13 +199,13 @@ def initial_slots(optimizer: Spec, w: Array) -> list[Array]:
 def update(
     optimizer: Spec, w: Array, g: Array, slots: Sequence[Array], *, learning_rate: float, step: int
 ) -> None:
-    """One step of `w` and `slots`, in place; `step` counts from 1. What has two axes is a kernel."""
+    """Makes a step of `w` and `slots`, in place; `step` counts from 1. Arrays with two axes are kernels."""
     w -= learning_rate * optimizer.get("kernel_decay" if w.ndim > 1 else "bias_decay", 0.0) * w
     RULES[optimizer["kind"]][1](optimizer, w, g, slots, At(learning_rate, step))
 
 
 def clipped(optimizer: Spec, gradients: Sequence[Array]) -> list[Array]:
-    """Cut by value, or scaled down to a norm: each by itself or all together."""
+    """Returns gradients clipped by value, by their norms, or by their global norm."""
     if value := optimizer.get("clipvalue"):
         return [np.clip(g, -value, value) for g in gradients]
     if limit := optimizer.get("clipnorm"):
@@ -217,13 +217,13 @@ def clipped(optimizer: Spec, gradients: Sequence[Array]) -> list[Array]:
 
 
 def for_core(optimizer: Spec, variables: Sequence[Array]) -> dict[str, Any]:
-    """`optimizer` as `_core.Program.compile` takes it for these variables."""
+    """Returns the optimizer as a mapping for `_core.Program.compile` with these variables."""
     decays = [optimizer.get("kernel_decay" if v.ndim > 1 else "bias_decay", 0.0) for v in variables]
     return {**optimizer, "decays": decays, "orthogonalised": [v.ndim > 1 for v in variables]}
 
 
 def read_slots(program: Any) -> list[list[Array]]:
-    """The optimizer's slots in `_core.Program`, in the textbook's scaling, for each variable."""
+    """Reads the optimizer's slots of each variable from `_core.Program`, in the scaling of textbooks."""
     slots = [program.read_state("slot", number) for number in range(program.state_counts["slot"])]
     return [[slot[index] for slot in slots] for index in range(len(program.variables))]
 
@@ -232,9 +232,9 @@ class Stepper:
     """An optimizer with its state for some variables.
 
     Args:
-        optimizer: as `update` takes it.
-        variables: stepped in place.
-        trainable: of each variable.
+        optimizer: mapping that `update` takes.
+        variables: arrays that are updated in place.
+        trainable: whether each variable is trained.
     """
 
     def __init__(self, optimizer: Spec, variables: Sequence[Array], trainable: Sequence[bool]) -> None:
@@ -245,7 +245,7 @@ class Stepper:
         self.batches = 0
 
     def step(self, gradients: Sequence[Array], learning_rate: float) -> None:
-        """One batch."""
+        """Uses the gradients of one batch."""
         many = self.optimizer.get("accumulate", 1)
         self.batches += 1
         sums = [total + g for total, g in zip(self.sums, gradients, strict=True)]

@@ -1,4 +1,4 @@
-"""What the tests of files share: a model, and the endings of names."""
+"""Helpers for the tests of files: a model, and the suffixes of file names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WEIGHTS = [".weights.h5", ".npz", ".safetensors"]
 
 
 def network(optimizer: Any = "adam", **options: Any) -> keras.Sequential:
-    """Trainable and other weights, two layers of a class, an activation that is a layer."""
+    """Returns a model with trainable and other weights, two layers of one class, and an activation that is a layer."""
     return classifier(
         layers.BatchNormalization(),
         layers.Dense(4, activation=layers.LeakyReLU(0.1), kernel_regularizer="l2"),

@@ -1,4 +1,4 @@
-"""Data and estimators of the tests of `engine.sklearn`."""
+"""Data and estimators for the tests of `engine.sklearn`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def small(**options: Any) -> MLPClassifier:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two estimators have the same bits."""
+    """Returns whether the weights of two estimators have the same bits."""
     pairs = zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True)
     return all(a.tobytes() == b.tobytes() for a, b in pairs)

@@ -1,4 +1,4 @@
-"""What an installed wheel must do where nothing but NumPy is there: `python tests/smoke.py`."""
+"""Checks an installed wheel in an environment that has only NumPy: `python tests/smoke.py`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 import engine as keras
 from engine import cli, cython_api
 
-# Of the weights that seed 7 trains to: the same on every system, instruction set and number of threads.
+# SHA-256 of the weights after training with seed 7, on every system, instruction set and number of threads.
 WEIGHTS = "40c52f52bb60cc16ca3d90ccf40a6a067192bdeaaa5b7b6f65658c58dd4ef43c"
 LEAST_ACCURACY = 0.85
 
 
 def train(threads: int | None) -> tuple[keras.Sequential, str]:
-    """The textbook network, on some of the images; and the SHA-256 of its weights."""
+    """Trains the textbook network on some of the images. Returns the model and the SHA-256 of its weights."""
     keras.config.set_threads(threads)
     keras.utils.set_random_seed(7)
     (x, y), _ = keras.datasets.mnist.load_data()
@@ -37,7 +37,7 @@ def train(threads: int | None) -> tuple[keras.Sequential, str]:
 
 
 def openmp_libraries() -> set[str]:
-    """Files of OpenMP run-time libraries that are loaded, where the system tells."""
+    """Returns the paths of loaded OpenMP libraries; none if the system does not tell."""
     maps = Path("/proc/self/maps")
     lines = maps.read_text(encoding="utf-8").splitlines() if maps.exists() else []
     return {line.split()[-1] for line in lines if "gomp" in line or "libomp" in line}
@@ -60,7 +60,7 @@ def main() -> None:
     _, accuracy = model.evaluate(x_test / 255.0, y_test, verbose=0)
     assert accuracy > LEAST_ACCURACY, f"accuracy {accuracy}"
 
-    if hasattr(os, "fork"):  # a child forms a team of its own
+    if hasattr(os, "fork"):  # a forked child starts its own threads
         child = os.fork()
         if child == 0:
             os._exit(train(2)[1] != weights)

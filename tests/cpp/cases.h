@@ -1,4 +1,4 @@
-// What is tested: each function adds the results of a group of kernels to the digest.
+// The cases of the kernel test. Each function adds the results of a group of kernels to the digest.
 #pragma once
 #include "kernels/table.h"
 #include "numbers.h"
@@ -14,10 +14,10 @@ void add_metrics(const KernelTable& kernels, Digest& digest);
 void add_updates(const KernelTable& kernels, Digest& digest);
 void add_layers(const KernelTable& kernels, Digest& digest);
 void add_random(const KernelTable& kernels, Digest& digest);
-/// Whole trainings, by the executor and thus the kernels in force.
+/// Adds the results of whole trainings, which use the kernels of the chosen instruction set.
 void add_training(const KernelTable& kernels, Digest& digest);
 
-/// Compares every formula, computed in plain floats, with the kernels; returns how many groups of them differ.
+/// Compares every formula, computed with plain floats, with the kernels. Returns how many groups differ.
 int compare_formulas_in_float(const KernelTable& kernels);
 
 }  // namespace engine::test

@@ -1,4 +1,4 @@
-// What a test says of one thing that it looks at.
+// Prints the result of a check.
 #pragma once
 #include <cstdio>
 

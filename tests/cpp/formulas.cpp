@@ -29,7 +29,7 @@ void add_activations(const KernelTable& kernels, Digest& digest) {
 
 namespace {
 
-/// Both kinds of targets for (rows, n) outputs.
+/// Class indices and dense targets for outputs (rows, n).
 struct Truth {
   std::vector<int32_t> labels;
   std::vector<float> dense;

@@ -1,5 +1,5 @@
-// The formulas for plain floats, against the kernels of one instruction set: every number has to have the same bits. So
-// a formula depends on no vector type and no device.
+// Compares the formulas, computed with plain floats, with the kernels of one instruction set: every number must have
+// the same bits. This shows that a formula depends on no vector type and no device.
 #include <cstring>
 #include <string>
 #include <vector>
@@ -15,10 +15,10 @@
 namespace engine::test {
 namespace {
 
-/// Any NaN equals any other: x86-64 and arm64 make different ones.
+/// All NaNs are equal here, since x86-64 and arm64 make different ones.
 bool same_bits(float a, float b) { return (a != a && b != b) || std::memcmp(&a, &b, sizeof a) == 0; }
 
-/// Counts what differs, and says at its end whether anything did.
+/// Counts differences, and prints the result when it is destroyed.
 class Comparison {
  public:
   explicit Comparison(std::string name) : name_(std::move(name)) {}
@@ -33,8 +33,8 @@ class Comparison {
   int64_t wrong_ = 0;
 };
 
-/// Random numbers, and in row 0 those at which formulas have corners. No denormals: how an instruction treats these
-/// depends on the CPU.
+/// Random numbers; row 0 has numbers at which formulas are not smooth. There are no denormals, which CPUs treat
+/// differently.
 Matrix inputs(Random& random) {
   Matrix x(9, 333, random, -12.0f, 12.0f);
   const float inf = __builtin_inff();
@@ -80,15 +80,15 @@ int elementwise_activations(const KernelTable& kernels, Types<Acts...>) {
   return comparison.report();
 }
 
-/// One row of plain floats, as formulas of rows ask for it (formulas/losses.h). Sums add column j to lane j mod 16, and
-/// then halves of the lanes, as the engine does everywhere.
+/// A row of plain floats with the interface that formulas of rows use (formulas/losses.h). Sums add column j to lane
+/// j mod 16, and then the upper half of the lanes to the lower half until one is left, as everywhere in the engine.
 struct FloatRow {
   using V = float;
   using Each = float;
   static constexpr int kLanes = 16;
 
   const float* x;
-  const float* slope_of_y = nullptr;  // backward, of an activation
+  const float* slope_of_y = nullptr;  // for the backward pass of an activation
   int64_t n;
   std::vector<float> written, slopes;
   float smoothing = 0.0f, scale = 1.0f;
@@ -176,7 +176,8 @@ struct FloatTarget {
   float at(int64_t j) const { return values[j]; }
 };
 
-/// With rows in the lanes of vectors (n up to 16), and with columns in the lanes.
+/// Compares losses for narrow rows (n up to 16), which lie in the lanes of vectors, and for wide rows, whose columns
+/// do.
 template <class... Ls>
 int losses(const KernelTable& kernels, Types<Ls...>) {
   constexpr int64_t kRows = 13;

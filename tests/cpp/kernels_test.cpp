@@ -1,6 +1,5 @@
-// Runs the kernels of one instruction set, the one in force, on fixed numbers and compares a hash of all results, bit
-// by bit, with the one that every instruction set has to give. No Python takes part, so that it runs wherever a
-// compiler or an emulator is.
+// Runs the kernels of one instruction set, which ENGINE_ISA chooses, on fixed numbers, and compares hashes of the
+// results with those that every instruction set must give. It needs no Python, so that it can run in an emulator.
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
@@ -22,7 +21,7 @@ struct Group {
   uint64_t expected;
 };
 
-/// After a change that was meant to change bits: what the program prints.
+/// The expected hashes. After a change that is meant to change bits, copy here what the program prints.
 constexpr Group kGroups[] = {
     {"multiply-add, exp, log", add_math, 0x8672c0d5fe4beb1f},
     {"dense layers", add_dense, 0x8b06386cda954d3d},
@@ -36,7 +35,7 @@ constexpr Group kGroups[] = {
     {"trainings", add_training, 0x31fd2bb0dcecee91},
 };
 
-/// As CTest is told.
+/// The exit status by which CTest knows a skipped test.
 constexpr int kSkipped = 77;
 
 bool contains(const std::vector<std::string>& names, const std::string& name) {

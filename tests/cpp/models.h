@@ -1,4 +1,4 @@
-// Networks and trainings that tests ask for.
+// Networks and training settings for tests.
 #pragma once
 #include <algorithm>
 #include <initializer_list>
@@ -15,7 +15,7 @@
 
 namespace engine::test {
 
-/// What a test says about a layer: numbers and texts by name.
+/// Attributes of a layer from maps of numbers and strings.
 class Described final : public graph::Attributes {
  public:
   Described(std::map<std::string, double> numbers, std::map<std::string, std::string> texts = {})
@@ -54,7 +54,7 @@ inline LayerCase dense(int64_t units, const char* activation, double l2 = 0.0) {
   return {"dense", Described({{"units", static_cast<double>(units)}, {"kernel_l2", l2}}, {{"activation", activation}})};
 }
 
-/// A chain of layers.
+/// Returns a model that is a chain of layers.
 inline graph::ModelSpec chain(int64_t inputs, const std::vector<LayerCase>& layers) {
   graph::ModelSpec model;
   model.input_sizes = {inputs};
@@ -66,7 +66,7 @@ inline graph::ModelSpec chain(int64_t inputs, const std::vector<LayerCase>& laye
   return model;
 }
 
-/// Adam on crossentropy with class indices.
+/// Returns the settings of a training with Adam and the crossentropy of class indices.
 inline TrainingSpec classification() {
   TrainingSpec training;
   training.losses[0].kind = Loss::kCrossentropy;

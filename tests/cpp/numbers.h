@@ -1,4 +1,4 @@
-// Fixed numbers for kernels to work on, and the hash of what comes out.
+// Fixed random numbers as inputs of kernels, and a hash of their results.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -9,7 +9,8 @@
 
 namespace engine::test {
 
-/// FNV-1a over the bits of numbers, in order. All NaNs count as one: x86-64 and arm64 make different ones.
+/// FNV-1a over the bits of numbers, in order. All NaNs are hashed as the same, since x86-64 and arm64 make different
+/// ones.
 class Digest {
  public:
   void add(float x) {
@@ -58,12 +59,12 @@ class Random {
   uint64_t state_;
 };
 
-/// (rows, columns) laid out as the engine lays out its buffers, padded with zeros.
+/// A matrix (rows, columns) in the layout of the engine's values, padded with zeros.
 class Matrix {
  public:
   Matrix(int64_t rows, int64_t columns)
       : rows_(rows), columns_(columns), ld_(leading_dimension(columns)), data_(rows * ld_) {}
-  /// Of random numbers.
+  /// Returns a matrix of random numbers.
   Matrix(int64_t rows, int64_t columns, Random& random, float low, float high) : Matrix(rows, columns) {
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < columns; ++j) data()[i * ld_ + j] = random.between(low, high);

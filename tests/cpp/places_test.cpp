@@ -1,5 +1,5 @@
-// Looks where panels of kernels and values of schedules lie: none on another one's place, and what two threads write
-// apart.
+// Checks where the panels of kernels and the values of schedules lie in memory: they must not overlap, and there must
+// be a distance of kApart between what different threads write.
 #include <algorithm>
 #include <stdexcept>
 #include <vector>
@@ -18,7 +18,7 @@ struct Block {
   int64_t begin, end;
 };
 
-/// The fewest floats between blocks of two owners, negative where two blocks of anybody share some.
+/// Returns the least distance, in floats, between blocks of different owners; a negative number if any two overlap.
 int64_t least_gap(const std::vector<Block>& blocks) {
   int64_t least = kApart;
   for (size_t i = 0; i < blocks.size(); ++i) {
@@ -101,7 +101,7 @@ bool check_variables() {
          check(blocks.back().end <= layout.total, "variables lie in their arena");
 }
 
-/// One value of the first batch is too large, and of the second all together.
+/// For the first batch size a single value is too large, and for the second the sum of all values.
 bool check_limit() {
   int refused = 0;
   for (const int power : {40, 30}) {

@@ -1,4 +1,4 @@
-// Multiply-adds and the products made of them.
+// Multiply-adds and matrix products.
 #include <cstring>
 #include <vector>
 
@@ -12,7 +12,8 @@ void add_math(const KernelTable& kernels, Digest& digest) {
   Random random(1);
   Matrix a(1, kCount, random, -2.0f, 2.0f), b(1, kCount, random, -2.0f, 2.0f), c(1, kCount, random, -2.0f, 2.0f);
   for (int64_t i = 0; i < kCount / 2; ++i) {
-    // Products of 12 bits each beside a number far away: many sums lie exactly between two floats, or next to that.
+    // Products of numbers of 12 bits, added to a number of other magnitude: many sums lie halfway between two floats,
+    // or next to that.
     a.at(0, i) = static_cast<float>(random.below(4096) + 1);
     b.at(0, i) = static_cast<float>(random.below(4096) + 1);
     c.at(0, i) = random.between(-1.0f, 1.0f) * (i % 2 ? 0x1p-24f : 0x1p24f);
@@ -32,8 +33,8 @@ namespace {
 struct Sizes {
   int64_t rows, k, n;
 };
-/// Around the tiles of all instruction sets, the slices of narrow products, chains of 256 terms and panels of 64
-/// columns.
+/// Sizes around those of the tiles of all instruction sets, the slices of narrow products, chains of 256 terms, and
+/// panels of 64 columns.
 constexpr Sizes kSizes[] = {{1, 1, 1},    {1, 300, 64},   {2, 17, 16},   {5, 64, 33},   {7, 15, 17}, {17, 100, 10},
                             {33, 600, 3}, {600, 150, 40}, {32, 784, 64}, {64, 257, 48}, {3, 513, 40}};
 

@@ -1,4 +1,4 @@
-// Puts threads on the same core and looks where `cpu/thread_placement.h` moves them.
+// Puts two threads on the same core and checks where cpu/thread_placement.h moves the second one.
 #include "cpu/thread_placement.h"
 
 #include <thread>
@@ -12,7 +12,7 @@
 namespace engine::test {
 namespace {
 
-/// CTest knows this value as that of a skipped test.
+/// The exit status by which CTest knows a skipped test.
 constexpr int kSkipped = 77;
 
 #ifdef __linux__
@@ -31,15 +31,15 @@ cpu_set_t only(int core) {
   return cores;
 }
 
-/// Moves the calling thread to the core. The system leaves it there until it sees a reason to move it.
+/// Moves the calling thread to a core. The thread stays there until the system has a reason to move it.
 void go_to(int core, const cpu_set_t& afterwards) {
   const cpu_set_t there = only(core);
   sched_setaffinity(0, sizeof there, &there);
   sched_setaffinity(0, sizeof afterwards, &afterwards);
 }
 
-/// Returns the core of a second thread after it has claimed one; it comes to `core` and its affinity mask is `cores`.
-/// Sets `same_cores` if the mask is the same afterwards.
+/// Starts a second thread on `core`, with the affinity mask `cores`, lets it claim a core, and returns the core on
+/// which it runs then. Sets `same_cores` to whether its mask is the same afterwards.
 int core_of_second_thread(ThreadPlacement& placement, int core, const cpu_set_t& cores, bool& same_cores) {
   int found = -1;
   std::thread([&] {

@@ -1,4 +1,4 @@
-// Gives cpu/thread_policy.h made-up times and looks at the numbers of threads that it chooses.
+// Gives invented times to the policy of cpu/thread_policy.h and checks the numbers of threads that it chooses.
 #include "cpu/thread_policy.h"
 
 #include <algorithm>
@@ -23,23 +23,23 @@ constexpr double kMillisecond = 1e-3;
 
 Duration duration(double seconds) { return std::chrono::duration_cast<Duration>(Seconds(seconds)); }
 
-/// The evidence of threads that never lack a core.
+/// Returns the evidence of threads that ran all the time.
 Evidence busy(double batches, double wall, int threads) {
   return {batches, duration(wall), duration(wall * threads), duration(wall * threads), Duration::zero()};
 }
 
-/// The evidence of threads that ran and slept for these parts of the time.
+/// Returns the evidence of threads that ran and slept for the fractions `ran` and `slept` of the time.
 Evidence partly_busy(double batches, double wall, int threads, double ran, double slept) {
   const double thread_time = wall * threads;
   return {batches, duration(wall), duration(thread_time), duration(thread_time * ran), duration(thread_time * slept)};
 }
 
-/// A machine with a clock of its own, on which batches of a plan run under a policy.
+/// A simulated machine with its own clock, which runs batches on the numbers of threads that the policy chooses.
 class Machine {
  public:
   explicit Machine(std::function<double(int)> batch_seconds) : batch_seconds_(std::move(batch_seconds)) {}
 
-  int missing = 0;  // cores of those that `most` threads need
+  int missing = 0;  // how many of the cores that `most` threads need other processes use
 
   /// Runs batches for `seconds` and returns the seconds that ran on each number of threads.
   std::map<int, double> run(int most, double seconds) {
@@ -72,7 +72,7 @@ class Machine {
   double now_ = 1.0;
 };
 
-/// Batches that take so many microseconds on one thread, and on two.
+/// Returns the seconds of a batch by number of threads, from microseconds on one thread and on two.
 std::function<double(int)> takes(double one, double two) {
   return [=](int threads) { return 1e-6 * (threads == 1 ? one : two); };
 }
@@ -105,7 +105,7 @@ bool trials() {
   return right;
 }
 
-/// What the policy says after one check of two or more threads that ran and slept for these parts of the time.
+/// Returns the number of threads after one check in which the threads ran and slept for these fractions of the time.
 int threads_after(int most, double ran, double slept) {
   ThreadPolicy policy;
   policy.next(most, Time{});
@@ -146,7 +146,7 @@ bool reaction() {
   return right;
 }
 
-/// Times from a reduction to the next attempt with all threads, while a core stays taken.
+/// Returns the times from each reduction to the next attempt with all threads, while a core is used by others.
 bool retry_delays() {
   ThreadPolicy policy;
   Time now{duration(1.0)};
@@ -195,7 +195,7 @@ bool short_stretches() {
     right &= stretch.threads == 2 && stretch.length >= Duration::zero();
     fresh.note({0.0, Duration::zero(), Duration::zero(), Duration::zero(), Duration::zero()}, now);
   }
-  for (int i = 0; i < 1000; ++i) {  // of which none comes to the end of a batch
+  for (int i = 0; i < 1000; ++i) {  // none of these stretches finishes a batch
     const Stretch stretch = fresh.next(2, now);
     right &= stretch.threads == 2 && stretch.length >= Duration::zero();
     fresh.note({0.0, duration(kMillisecond), Duration::zero(), Duration::zero(), Duration::zero()}, now);

@@ -1,4 +1,4 @@
-// Layers that are no products, random numbers, and whole trainings.
+// Layers other than products, random numbers, and whole trainings.
 #include <algorithm>
 #include <stdexcept>
 #include <vector>
@@ -40,7 +40,7 @@ void add_layers(const KernelTable& kernels, Digest& digest) {
     function(noise);
     y.add_to(digest);
   }
-  constexpr int64_t kHeight = 6, kWidth = 8, kRadius = 1, kBeyond = 64;  // zeros at least on both sides of the taps
+  constexpr int64_t kHeight = 6, kWidth = 8, kRadius = 1, kBeyond = 64;  // kBeyond: zeros on both sides of the taps
   const Arena scratch(warp_scratch(kHeight, kWidth, 1, true));
   std::vector<int32_t> taps(2 * (kRadius + kBeyond) + 1);
   for (const int64_t d : {-1, 0, 1}) {
@@ -89,7 +89,7 @@ namespace {
 
 constexpr int64_t kRows = 150, kBatch = 32, kEpochs = 2;
 
-/// Trains for some epochs from fixed weights, in shuffled batches, on so many threads.
+/// Trains from fixed weights for some epochs of shuffled batches, on `threads` threads.
 void add_fit(const graph::ModelSpec& model, const TrainingSpec& training, const DatasetView& data, float scale,
              int threads, Digest& digest) {
   Device& device = cpu_device();
@@ -145,7 +145,7 @@ void add_fit(const graph::ModelSpec& model, const TrainingSpec& training, const 
   }
 }
 
-/// Images like those of MNIST, mostly zero, and a network like the textbook's, whose kernels may have an l2 penalty.
+/// Trains a network like that of the textbook on images that are mostly zero, with or without an l2 penalty.
 void fit_images(double l2, int threads, Digest& digest) {
   constexpr int64_t kPixels = 400;
   Random random(11);
@@ -168,7 +168,7 @@ void fit_images(double l2, int threads, Digest& digest) {
 void add_images(int threads, Digest& digest) { fit_images(0.0, threads, digest); }
 void add_penalised_images(int threads, Digest& digest) { fit_images(1e-3, threads, digest); }
 
-/// Numbers without zeros, through layers of several kinds, with gradients that are stored before the step.
+/// Trains layers of several kinds on rows without zeros, with gradients that are stored before the optimizer step.
 void add_reals(int threads, Digest& digest) {
   constexpr int64_t kInputs = 60, kOutputs = 5;
   Random random(13);
@@ -195,7 +195,7 @@ void add_reals(int threads, Digest& digest) {
   add_fit(model, training, data, 1.0f, threads, digest);
 }
 
-/// Rows with few elements into layers of so many units, given as such or dense.
+/// Trains a layer of `units` units on sparse rows, given as compressed rows or as dense rows.
 void add_words(int64_t units, bool compressed, int threads, Digest& digest) {
   constexpr int64_t kWords = 1500;
   Random random(14);

@@ -1,4 +1,4 @@
-// `Kernels`: the kernels of one instruction set, one by one. Each call runs on the calling thread.
+// The class `Kernels`: the kernels of one instruction set as methods, which run on the calling thread.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -159,7 +159,7 @@ class Kernels {
       if (leading(matrix) != ldw) throw py::value_error("`slots` must be laid out like `kernel`");
       op.kernel.slots[s] = values(matrix);
     }
-    // The bias and its slots may lack padding: step copies, then copy back.
+    // The arrays of bias and slots may have no padding, so copies of them are updated and copied back.
     std::vector<FloatArray> originals, copies;
     if (!bias.is_none()) originals.push_back(bias.cast<FloatArray>());
     for (const py::handle slot : bias_slots) originals.push_back(slot.cast<FloatArray>());

@@ -1,4 +1,4 @@
-// `accumulate` as engine._core has it, but with the instruction set that a test asks for.
+// The function `accumulate` of engine._core, with an argument for the instruction set.
 #include <string>
 
 #include "bindings/results.h"

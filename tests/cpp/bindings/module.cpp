@@ -1,5 +1,5 @@
-// engine_test_kernels: what only the Python tests call. It has the engine's objects within, so its settings, such as
-// the number of threads, are not those of engine._core.
+// The module engine_test_kernels: functions that only the Python tests call. It contains its own copy of the core, so
+// its settings, such as the number of threads, are not those of engine._core.
 #include "register.h"
 
 PYBIND11_MODULE(engine_test_kernels, m, pybind11::mod_gil_not_used()) {

@@ -10,7 +10,7 @@
 namespace engine::bindings {
 namespace {
 
-/// 16 GiB: more is a slip of the pen, and would overflow the arithmetic of offsets.
+/// The most floats of a matrix: 16 GiB. More is a mistake of the caller, and offsets might overflow.
 constexpr int64_t kMostFloats = int64_t{1} << 32;
 
 }  // namespace

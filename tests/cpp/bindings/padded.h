@@ -1,4 +1,4 @@
-// Matrices laid out in memory as the kernels need them, and checks of their shapes.
+// Matrices in the layout that kernels need, and checks of their shapes.
 #pragma once
 #include <pybind11/numpy.h>
 
@@ -9,16 +9,16 @@ namespace engine::bindings {
 namespace py = pybind11;
 using FloatArray = py::array_t<float>;
 
-/// A zeroed (rows, columns) view laid out as the engine lays out its buffers.
+/// Returns a matrix (rows, columns) of zeros in the layout of the engine's values.
 FloatArray padded(int64_t rows, int64_t columns);
 
-/// A padded copy of a vector or matrix of any strides. Its pads are NaN, which no number of a result may show.
+/// Returns a padded copy of a vector or matrix with any strides. The padding is NaN, on which no result may depend.
 FloatArray pad(const FloatArray& a);
 
-/// Leading dimension of a matrix made by `padded`.
+/// Returns the leading dimension of a matrix made by `padded`.
 int64_t leading(const FloatArray& a);
 
-/// Leading dimension of a matrix that is only read, a scalar at a time: it needs no padding.
+/// Returns the leading dimension of a matrix that kernels read one number at a time, so that it needs no padding.
 int64_t row_stride(const FloatArray& a, const char* name);
 
 float* values(const FloatArray& a);

@@ -1,4 +1,4 @@
-// `matmul` as engine._core has it, but with the instruction set and the number of threads that a test asks for.
+// The function `matmul` of engine._core, with arguments for the instruction set and the number of threads.
 #include <string>
 
 #include "bindings/ops.h"

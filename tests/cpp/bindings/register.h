@@ -1,4 +1,4 @@
-// The parts of engine_test_kernels; each source file of this folder registers its own.
+// The functions that add the classes and functions of each source file to the module engine_test_kernels.
 #pragma once
 #include <pybind11/pybind11.h>
 
