@@ -158,12 +158,15 @@ def test_the_layer_that_is_advised_computes_the_same(expression: str) -> None:
     [
         (
             lambda x, y: x + y,
-            r"Two outputs can't be joined by `x \+ c`, for which Keras has the layer Add: models are",
+            r"for `x \+ c` of two outputs call layers.Add\(\) on the list of both",
         ),
-        (lambda x, y: x - y, "has the layer Subtract: models are chains of layers here"),
+        (
+            lambda x, y: x - y,
+            r"joined by `x - c`, for which Keras has the layer Subtract: the layers that join outputs here are Add and Con",
+        ),
         (lambda x, y: x * y, "has the layer Multiply"),
         (lambda x, y: x @ y, "has the layer Dot"),
-        (lambda x, y: x / y, "can't be joined by `x / c`: models are chains"),
+        (lambda x, y: x / y, "can't be joined by `x / c`: the layers that"),
         (
             lambda x, y: x @ np.ones((3, 2)),
             r"call layers.Dense\(units, use_bias=False\), whose kernel is c on x",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import engine as keras
 from engine import losses, metrics, optimizers, utils
-from engine.models.stack import operations_through, shapes_through
+from engine.models.stack import operations_through
 
 # Float32 against float64: roundings of a logarithm and of a sum over a row.
 RTOL = 1e-5
@@ -209,7 +209,7 @@ def test_without_metrics_the_loss_comes_alone(blobs: Blobs) -> None:
 )
 def test_optimizers_step_as_written(optimizer: optimizers.Optimizer, blobs: Blobs) -> None:
     model = classifier(optimizer=optimizer)
-    ops = operations_through(shapes_through((FEATURES,), model.layers), model.layers, learns=True)
+    ops = operations_through(model._network, [(FEATURES,)], learns=True)
     loss = losses.SparseCategoricalCrossentropy()
     network = reference.Network(ops, model.get_weights(), loss._lower(), optimizer._lower([]))
     for start in range(0, 150, 32):

@@ -13,7 +13,7 @@ from conftest import CLASSES, FEATURES, Blobs, classifier, same_weights
 
 import engine as keras
 from engine import losses, optimizers, utils
-from engine.models.stack import operations_through, shapes_through
+from engine.models.stack import operations_through
 from engine.optimizers import schedules
 from engine.optimizers.variables import Tracked
 
@@ -39,7 +39,7 @@ def test_decay_and_schedules_step_as_written(
     assert [kernel_decay > 0, bias_decay > 0] == ["kern" not in str(exclude), "bias" not in exclude]
     lowered |= {"kernel_decay": kernel_decay, "bias_decay": bias_decay}
     model = classifier(optimizer=optimizer)
-    ops = operations_through(shapes_through((FEATURES,), model.layers), model.layers, learns=True)
+    ops = operations_through(model._network, [(FEATURES,)], learns=True)
     loss = losses.SparseCategoricalCrossentropy()._lower()
     network = reference.Network(ops, model.get_weights(), loss, lowered)
     for step, rate in enumerate(optimizer._learning_rates(5)):

@@ -70,19 +70,23 @@ Loan = tuple[
 
 
 def build(
-    input_size: int, operations: Sequence[Operation], weights: Sequence[Float32 | Loan], output_rows: int = 1
+    input_size: int | Sequence[int],
+    operations: Sequence[Operation],
+    weights: Sequence[Float32 | Loan],
+    outputs: Sequence[tuple[int, int]] = (),
 ) -> Program:
     """Returns a new program.
 
     Args:
-        input_size: numbers in one sample.
+        input_size: numbers in one sample, or in one sample of each input.
         operations: what the program computes, in order; none at all computes the identity.
         weights: of each weight array its initial values (float32), or the array of another program to share.
-        output_rows: rows of outputs for each sample.
+        outputs: for each output the number of the operation that computes it, and its rows in one sample; default one
+            output of one row, which the last operation computes.
     """
     loans = [weight if isinstance(weight, tuple) else None for weight in weights]
     operations = operations or [{"kind": "activation", "activation": "linear"}]
-    program = Program(input_size, operations, output_rows, loans)
+    program = Program(input_size, operations, 1, loans, outputs)
     for index, weight in enumerate(weights):
         if not isinstance(weight, tuple):
             program.write_variables([weight], index)

@@ -97,6 +97,8 @@ class LossStep(TargetsOfStep):
     """The losses of one batch, and their gradient."""
 
     step: Literal["loss"]
+    output: int
+    """The number of the output."""
     losses: Float32
     """The losses, (rows,), to be filled in. The core combines them by the reduction and the sample weights."""
     gradient: Float32
@@ -106,10 +108,23 @@ class LossStep(TargetsOfStep):
 
 
 @final
-class MetricsStep(TargetsOfStep):
+class MetricsStep(TypedDict):
     """The metrics that NumPy computes are updated for one batch."""
 
     step: Literal["metrics"]
+    training: bool
+    """Whether the batch is trained on."""
+    indices: Indices
+    """The numbers of the batch's samples in the data set, (n,)."""
+    outputs: list[dict[str, Any]]
+    """For each output `y_true`, `y_pred`, `sample_weight` and `mask`, as in `TargetsOfStep`."""
+
+
+def targets_of(step: MetricsStep, output: int) -> TargetsOfStep:
+    """Returns what metrics read at one output in a host step."""
+    views: Any = {**step["outputs"][output], "training": step["training"], "indices": step["indices"]}
+    found: TargetsOfStep = views
+    return found
 
 
 @final

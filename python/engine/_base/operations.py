@@ -22,6 +22,8 @@ class _Common(TypedDict, total=False):
     """Rows of a sample; 1."""
     masked: bool
     """Whether the operation reads the mask of its inputs; False."""
+    inputs: list[int]
+    """The numbers of the operations whose outputs it reads, or -1 - i for input i of the model; the one before it."""
     first: int
     """If a layer is used again: the number of the operation in its first use, whose weights this one has."""
 
@@ -277,6 +279,18 @@ class ActivityRegularization(_Common):
     host: NotRequired[LayerHost]
 
 
+class AddInputs(_Common):
+    """Adds its inputs, which have the same size."""
+
+    kind: Literal["add"]
+
+
+class ConcatenateInputs(_Common):
+    """Joins the rows of its inputs, which have the same number of rows."""
+
+    kind: Literal["concatenate"]
+
+
 LayerOperation = (
     Dense
     | Activation
@@ -295,6 +309,8 @@ LayerOperation = (
     | Mask
     | Custom
     | ActivityRegularization
+    | AddInputs
+    | ConcatenateInputs
 )
 """One operation, as a layer lowers to it."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -41,13 +41,13 @@ class Chunk(NamedTuple):
 
     Attributes:
         batches: what the core reads.
-        form: the form in which the user gave the targets.
+        forms: the form in which the user gave the targets, for each output.
         files: the memory-mapped arrays that the batches are read from.
         sample_shape: the shape of one sample.
     """
 
     batches: Batches
-    form: Form
+    forms: tuple[Form, ...]
     files: Files = ()
     sample_shape: Shape = ()
 
@@ -88,14 +88,31 @@ class Source(ABC):
         """Returns a source whose sample weights are multiplied by the weights of the classes; None changes nothing."""
 
 
+class OutputTargets(NamedTuple):
+    """What samples are compared with at one output of a model.
+
+    Attributes:
+        y: class indices (n, ...) or targets (n, ..., outputs).
+        sample_weight: (n,) or (n, ...), or None.
+        form: the form in which the user gave the targets.
+    """
+
+    y: Targets
+    sample_weight: Float32 | None
+    form: Form
+
+    def part(self, index: slice | NDArray[np.integer]) -> OutputTargets:
+        """Returns the targets of some of the samples."""
+        weights = None if self.sample_weight is None else self.sample_weight[index]
+        return OutputTargets(self.y[index], weights, self.form.part(index))
+
+
 class Samples(Source):
     """The source for arrays: checked rows with their targets and weights. It is immutable.
 
     Args:
         x: (n, ...).
-        y: class indices (n, ...) or targets (n, ..., outputs).
-        sample_weight: (n,) or (n, ...), or None.
-        form: the form in which the user gave the targets.
+        outputs: the targets and weights, for each output of the model.
         files: the memory-mapped arrays that the other arrays are views of.
         feature_names: the names of the columns of `x`; None without names.
     """
@@ -103,16 +120,19 @@ class Samples(Source):
     def __init__(
         self,
         x: Rows | LazyRows,
-        y: Targets,
-        sample_weight: Float32 | None,
-        form: Form,
+        outputs: Sequence[OutputTargets],
         *,
         files: Files = (),
         feature_names: list[str] | None = None,
     ) -> None:
-        self.x, self.y, self.sample_weight, self.form = x, y, sample_weight, form
+        self.x, self.outputs = x, tuple(outputs)
         self.files, self._feature_names = files, feature_names
         self._core_dataset: Dataset | None = None  # made on first use
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """The form in which the user gave the targets, for each output."""
+        return tuple(output.form for output in self.outputs)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -144,13 +164,12 @@ class Samples(Source):
             yield from self._blocks(x, batch_size, self._order(batch_size, shuffle, seed, stream))
         else:
             batches = Batches(self._dataset(x), batch_size, shuffle or "none", seed, stream)
-            yield Chunk(batches, self.form, self.files, self.sample_shape)
+            yield Chunk(batches, self.forms, self.files, self.sample_shape)
 
     def part(self, begin: int, end: int) -> Samples:
         """Returns samples `begin` to `end` without copying them."""
-        weights = None if self.sample_weight is None else self.sample_weight[begin:end]
-        form = self.form.part(slice(begin, end))
-        return self._with(part_of(self.x, begin, end), self.y[begin:end], weights, form)
+        index = slice(begin, end)
+        return self._with(part_of(self.x, begin, end), [output.part(index) for output in self.outputs])
 
     def first(self, batches: int | None, batch_size: int) -> Samples:
         """Returns the samples of the first `batches` batches, or all for None."""
@@ -174,35 +193,38 @@ class Samples(Source):
         """Returns samples whose weights are multiplied by the weights of their classes; None changes nothing."""
         if class_weight is None:
             return self
+        if len(self.outputs) > 1:
+            msg = "`class_weight` is only supported for models with a single output: pass `sample_weight` for each output"
+            raise ValueError(msg)
         self._require_classes("class_weight")
-        weights = _class_weights(class_weight, self.y)
-        own = self.sample_weight
-        if self.form.weights is not None:
-            by_output = self.form.weights * weights[..., np.newaxis]
-            return self._with(self.x, self.y, None, self.form._replace(weights=by_output))
+        y, own, form = self.outputs[0]
+        weights = _class_weights(class_weight, y)
+        if form.weights is not None:
+            by_output = form.weights * weights[..., np.newaxis]
+            return self._with(self.x, [OutputTargets(y, None, form._replace(weights=by_output))])
         if own is not None:
             weights = own.reshape(*own.shape, *[1] * (weights.ndim - own.ndim)) * weights
-        return self._with(self.x, self.y, weights, self.form)
+        return self._with(self.x, [OutputTargets(y, weights, form)])
 
-    def _with(self, x: Rows | LazyRows, y: Targets, sample_weight: Float32 | None, form: Form) -> Samples:
+    def _with(self, x: Rows | LazyRows, outputs: Sequence[OutputTargets]) -> Samples:
         """Returns samples of these arrays, with the same feature names and files."""
-        return Samples(x, y, sample_weight, form, files=self.files, feature_names=self._feature_names)
+        return Samples(x, outputs, files=self.files, feature_names=self._feature_names)
 
     def _dataset(self, x: Rows | CompressedMatrix) -> Dataset:
         """Returns the core's data set. It is made once, since the core keeps in it what it learns about the rows."""
         if self._core_dataset is None:
             # With `records` the core stores something for each row, which might not fit into memory for a large file.
             in_memory = isinstance(x, CompressedMatrix) or not in_a_file(x)
-            self._core_dataset = Dataset(x, self.y, self.sample_weight, records=in_memory)
+            self._core_dataset = _dataset_of(x, self.outputs, records=in_memory)
         return self._core_dataset
 
     def _blocks(self, x: LazyRows, batch_size: int, order: NDArray[np.int32] | None) -> Iterator[Chunk]:
         rows = max(1, x.per_block // batch_size) * batch_size
         for begin in range(0, len(self), rows):
             index = slice(begin, begin + rows) if order is None else order[begin : begin + rows]
-            weights = None if self.sample_weight is None else self.sample_weight[index]
-            batches = Batches(Dataset(x[index], self.y[index], weights), batch_size)
-            yield Chunk(batches, self.form.part(index), self.files, self.sample_shape)
+            outputs = [output.part(index) for output in self.outputs]
+            batches = Batches(_dataset_of(x[index], outputs), batch_size)
+            yield Chunk(batches, tuple(each.form for each in outputs), self.files, self.sample_shape)
 
     def _order(
         self, batch_size: int, shuffle: Shuffle | None, seed: int, stream: int
@@ -217,9 +239,12 @@ class Samples(Source):
         if isinstance(self.x, MappedRows) or (isinstance(self.x, np.ndarray) and in_a_file(self.x)):
             msg = "`stratify=True` copies all rows, and those of `x` are in a file: split them yourself"
             raise ValueError(msg)
+        if len(self.outputs) > 1:
+            msg = "`stratify=True` is only supported for models with a single output: leave it out"
+            raise ValueError(msg)
         self._require_classes("stratify")
         last = np.zeros(len(self), bool)
-        classes = _classes(self.y)
+        classes = _classes(self.outputs[0].y)
         if classes.ndim > 1:
             msg = f"`stratify=True` needs one class per sample, but each has {classes[0].size}: leave it out"
             raise ValueError(msg)
@@ -231,14 +256,25 @@ class Samples(Source):
         return self._take(np.flatnonzero(~last)), self._take(np.flatnonzero(last))
 
     def _require_classes(self, argument: str) -> None:
-        if self.form.kept is not None:
-            msg = f"`{argument}` needs targets that stand for classes, but only the loss can read those of shape {self.form.shape}"
+        form = self.outputs[0].form
+        if form.kept is not None:
+            msg = f"`{argument}` needs targets that stand for classes, but only the loss can read those of shape {form.shape}"
             raise ValueError(msg)
 
     def _take(self, index: NDArray[np.intp]) -> Samples:
-        weights = None if self.sample_weight is None else self.sample_weight[index]
         x = self.x.take(index) if isinstance(self.x, SparseMatrix) else self.x[index]
-        return self._with(x, self.y[index], weights, self.form.part(index))
+        return self._with(x, [output.part(index) for output in self.outputs])
+
+
+def _dataset_of(
+    x: Rows | CompressedMatrix, outputs: Sequence[OutputTargets], records: bool = True
+) -> Dataset:
+    """Returns a data set of the core, whose targets are a tuple if there are several outputs."""
+    if len(outputs) == 1:
+        return Dataset(x, outputs[0].y, outputs[0].sample_weight, records=records)
+    weights = tuple(output.sample_weight for output in outputs)
+    weighted = any(each is not None for each in weights)
+    return Dataset(x, tuple(output.y for output in outputs), weights if weighted else None, records=records)
 
 
 def _one_sided(share: float, count: int, side: str) -> str:

@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 from engine._base.checks import integer, listing, real
 
-HEADER = ("Layer (type)", "Output Shape", "Param #", "Trainable")
-ALIGN = (str.ljust, str.ljust, str.rjust, str.center)
+HEADER = ("Layer (type)", "Output Shape", "Param #", "Connected to", "Trainable")
+ALIGN = (str.ljust, str.ljust, str.rjust, str.ljust, str.center)
 # Where the columns end, as shares of the line. The column "Trainable", if shown, takes the last tenth of the line.
-ENDS = (0.45, 0.80, 1.0)
-FULL_WIDTH, TRAINABLE_WIDTH, NARROWEST = 88, 12, 40
+ENDS, CONNECTED_ENDS = (0.45, 0.80, 1.0), (0.3, 0.56, 0.74, 1.0)
+FULL_WIDTH, CONNECTED_WIDTH, TRAINABLE_WIDTH, NARROWEST = 88, 108, 12, 40
 NARROWEST_COLUMN = 4
 BYTES_PER_PARAM = 4
 # The parts of each column that are in color: the class of the layer, sizes and None in shapes, numbers, Y or N.
-COLORED = (r"(?<=\()\w+(?=\)$)", r"None|\d+", r"[\d,]+", r"[YN]")
+COLORED = (r"(?<=\()\w+(?=\)$)", r"None|\d+", r"[\d,]+", r"(?<=\[)\d+(?=\])", r"[YN]")
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 
 
@@ -73,11 +73,18 @@ class Layout(NamedTuple):
         line_length: width in characters. None takes that of the terminal, at most 88, or 100 with the column "Trainable".
         positions: where the columns end, as shares of the line; None for `ENDS`.
         show_trainable: whether there is a column "Trainable".
+        connected: whether there is a column "Connected to".
     """
 
     line_length: int | None = None
     positions: Sequence[float] | None = None
     show_trainable: bool = False
+    connected: bool = False
+
+    @property
+    def columns(self) -> list[int]:
+        """The numbers of the columns in `HEADER` that are shown."""
+        return [0, 1, 2, *([3] if self.connected else []), *([4] if self.show_trainable else [])]
 
 
 def table(name: str, rows: Sequence[Sequence[str]], counts: Counts, layout: Layout, style: Style) -> str:
@@ -85,7 +92,8 @@ def table(name: str, rows: Sequence[Sequence[str]], counts: Counts, layout: Layo
 
     Args:
         name: the model's name.
-        rows: for each layer its name, output shape, number of parameters and, if shown, whether it is trainable.
+        rows: for each layer its name, output shape, number of parameters and, if shown, what it is connected to, and
+            whether it is trainable.
         counts: the numbers below the table.
         layout: the layout of the table.
         style: the colors.
@@ -94,15 +102,16 @@ def table(name: str, rows: Sequence[Sequence[str]], counts: Counts, layout: Layo
     if line_length is None:
         import shutil  # imported here, since it imports the compression modules
 
-        full = FULL_WIDTH + TRAINABLE_WIDTH * layout.show_trainable
+        full = CONNECTED_WIDTH if layout.connected else FULL_WIDTH
+        full += TRAINABLE_WIDTH * layout.show_trainable
         line_length = max(min(full, shutil.get_terminal_size().columns - 4), NARROWEST)
     widths = _column_widths(integer(line_length, "line_length", NARROWEST), layout)
     separator = _rule("├─┼┤", widths)
     lines = [style.heading(f'Model: "{name}"')]
-    lines += [_rule("┏━┳┓", widths), _header(widths, style), _rule("┡━╇┩", widths)]
+    lines += [_rule("┏━┳┓", widths), _header(layout.columns, widths, style), _rule("┡━╇┩", widths)]
     for index, row in enumerate(rows):
         lines += [separator] if index else []
-        lines += _row(row, widths, style)
+        lines += _row(row, layout.columns, widths, style)
     lines += [_rule("└─┴┘", widths), *_totals(counts, style)]
     return "\n".join(lines) + "\n"
 
@@ -155,15 +164,16 @@ def between(names: Sequence[str], layer_range: object) -> slice:
 
 def _column_widths(line_length: int, layout: Layout) -> list[int]:
     """Returns the number of characters in each column without borders and padding, which are taken evenly from all."""
-    ends = [real(end, "positions", 0.0) for end in layout.positions or ENDS]
-    count = len(ENDS) + layout.show_trainable
+    default = CONNECTED_ENDS if layout.connected else ENDS
+    ends = [real(end, "positions", 0.0) for end in layout.positions or default]
+    count = len(layout.columns)
     if layout.show_trainable:
         ends = [*(0.9 * end for end in ends), 1.0]
     places = [0, *(int(end * line_length) for end in ends)]
     widths = [end - start for start, end in itertools.pairwise(places)][:count]
     if len(widths) < count or min(widths) < NARROWEST_COLUMN:
         msg = (
-            f"`positions` must give {len(ENDS)} columns of at least {NARROWEST_COLUMN} characters in `line_length="
+            f"`positions` must give {len(default)} columns of at least {NARROWEST_COLUMN} characters in `line_length="
             f"{line_length}`, got {layout.positions}"
         )
         raise ValueError(msg)
@@ -181,9 +191,10 @@ def _rule(characters: str, widths: Sequence[int]) -> str:
     return left + crossing.join(body * (width + 2) for width in widths) + right
 
 
-def _header(widths: Sequence[int], style: Style) -> str:
+def _header(columns: Sequence[int], widths: Sequence[int], style: Style) -> str:
     cells = [
-        align(cut(text, width), width) for align, text, width in zip(ALIGN, HEADER, widths, strict=False)
+        ALIGN[column](cut(HEADER[column], width), width)
+        for column, width in zip(columns, widths, strict=True)
     ]
     space = style.heading(" ")
     return f"┃{'┃'.join(f'{space}{style.heading(cell)}{space}' for cell in cells)}┃"
@@ -194,11 +205,13 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _row(texts: Sequence[str], widths: Sequence[int], style: Style) -> list[str]:
+def _row(texts: Sequence[str], numbers: Sequence[int], widths: Sequence[int], style: Style) -> list[str]:
     """Returns the lines of one row of the table, as many as its longest cell needs."""
     from itertools import zip_longest
 
-    columns = [_cell(text, column, widths[column], style) for column, text in enumerate(texts)]
+    columns = [
+        _cell(text, number, width, style) for text, number, width in zip(texts, numbers, widths, strict=True)
+    ]
     blank = [" " * width for width in widths]
     lines = zip_longest(*columns)
     return [f"│ {' │ '.join(cell or blank[i] for i, cell in enumerate(line))} │" for line in lines]

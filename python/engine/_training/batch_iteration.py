@@ -64,7 +64,7 @@ class BatchIterator:
         self._run: Run | None = None
         self._sample_shape: Shape = ()  # the shape of the samples that `_run` reads
         self.program: Program | None = None
-        self._form = Form()  # the form of the targets of the chunk that `_run` reads
+        self._forms: tuple[Form, ...] = ()  # the forms of the targets of the chunk that `_run` reads
         self._files: Files = ()  # the memory-mapped arrays that this chunk is read from
         self._done = 0  # the number of batches of this chunk that were used
         self._before = 0  # the number of batches of the pass in earlier chunks
@@ -130,8 +130,8 @@ class BatchIterator:
         """Raises OSError if a memory-mapped file that the next batches are read from has become shorter."""
         require_whole_files(self._files)
 
-    def epoch(self) -> Iterator[tuple[Run, range, Form]]:
-        """Yields the batches of one epoch: the run, the numbers of its next batches, and the form of their targets.
+    def epoch(self) -> Iterator[tuple[Run, range, tuple[Form, ...]]]:
+        """Yields the batches of one epoch: the run, the numbers of its next batches, and the form of their targets for each output.
 
         The caller advances the run over these batches before it asks for the next. Call `has_next` or `skip_to` before.
         """
@@ -149,7 +149,7 @@ class BatchIterator:
             count = self._left() if self._steps is None else min(self._left(), self._steps - taken)
             batches = range(self._done, self._done + count)
             self.require_whole_files()
-            yield self._current_run(), batches, self._form
+            yield self._current_run(), batches, self._forms
             self._done, taken = batches.stop, taken + count
         call_hook(self._source, "on_epoch_end")
 
@@ -177,7 +177,7 @@ class BatchIterator:
             self._begin_run(chunk)
         else:
             self._run.feed(*chunk.batches)
-        self._form, self._files = chunk.form, chunk.files
+        self._forms, self._files = chunk.forms, chunk.files
         return True
 
     def _begin_run(self, chunk: Chunk) -> None:

@@ -7,7 +7,8 @@ message of an error says which shape or values the loss expects.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,20 @@ from engine._data.array_conversion import Array, as_float32, input_rows, real_ar
 from engine._data.given_targets import Form
 from engine._data.lazy_rows import LazyRows, lazy_rows
 from engine._data.memory_maps import Files, in_a_file
-from engine._data.sources import Samples, Targets
+from engine._data.sources import OutputTargets, Samples, Targets
 from engine.losses import Loss
 from engine.losses.custom import HostLoss
 
 
 class Targeting(NamedTuple):
-    """What targets have to suit: the loss, and the shape of the model's output for one sample."""
+    """What targets have to suit: the loss, and the shape of the model's output for one sample.
+
+    `name` is that of the output, for messages, if the model has several.
+    """
 
     loss: Loss
     output_shape: Shape
+    name: str | None = None
 
     @property
     def outputs(self) -> int:
@@ -87,12 +92,40 @@ def checked_samples(
         prefix: comes before the names of arguments in messages.
         feature_names: the names of the columns of `x`; None without names.
     """
+    return samples_of(x, [checked_targets(x, y, targeting, sample_weight, prefix)], prefix, feature_names)
+
+
+def samples_of(
+    x: Rows | LazyRows,
+    outputs: Sequence[OutputTargets],
+    prefix: str = "",
+    feature_names: list[str] | None = None,
+) -> Samples:
+    """Returns checked rows and targets as samples.
+
+    Args:
+        x: the rows.
+        outputs: the targets of each output.
+        prefix: comes before the names of arguments in messages.
+        feature_names: the names of the columns of `x`; None without names.
+    """
+    return Samples(x, outputs, files=_files(x, outputs, prefix), feature_names=feature_names)
+
+
+def checked_targets(
+    x: Rows | LazyRows, y: object, targeting: Targeting, sample_weight: object, prefix: str = ""
+) -> OutputTargets:
+    """Checks the targets and weights for one output of a model. The arguments are those of `checked_samples`."""
+    place = "" if targeting.name is None else f"[{targeting.name!r}]"
     if y is None:
-        msg = f"`{prefix}y` is missing: training and evaluation need targets, one for each sample"
+        msg = f"`{prefix}y{place}` is missing: training and evaluation need targets, one for each sample"
         raise ValueError(msg)
-    array = real_array(y, f"{prefix}y")
+    array = real_array(y, f"{prefix}y{place}")
     if len(array) != len(x):
-        msg = f"`{prefix}x` has {len(x)} samples but `{prefix}y` has {len(array)}: there must be one target for each sample"
+        msg = (
+            f"`{prefix}x` has {len(x)} samples but `{prefix}y{place}` has {len(array)}: there must be one target for each "
+            "sample"
+        )
         raise ValueError(msg)
     if targeting.loss._wants_classes and targeting.width == 1:
         msg = (
@@ -103,29 +136,26 @@ def checked_samples(
     form = _form(y, array, targeting)
     targets: Targets
     if form.kept is not None:
-        require_finite(form.kept, array, f"{prefix}y")
+        require_finite(form.kept, array, f"{prefix}y{place}")
         shape = (len(x), *targeting.rows)
         indices = targeting.loss._wants_indices
         targets = np.zeros(shape, np.int32) if indices else np.zeros((*shape, targeting.width), np.float32)
     else:
         find = class_indices if targeting.loss._wants_indices else dense_targets
-        targets = find(array, targeting, f"{prefix}y")
+        targets = find(array, targeting, f"{prefix}y{place}")
     weights = None
     if sample_weight is not None:
-        weights = _sample_weights(sample_weight, len(x), targeting, f"{prefix}sample_weight")
+        weights = _sample_weights(sample_weight, len(x), targeting, f"{prefix}sample_weight{place}")
         if weights.ndim > 1 + len(targeting.rows):
             form, weights = form._replace(weights=weights), None
-    files = _files(x, targets, weights, form, prefix)
-    return Samples(x, targets, weights, form, files=files, feature_names=feature_names)
+    return OutputTargets(targets, weights, form)
 
 
-def _files(x: Rows | LazyRows, targets: Targets, weights: Float32 | None, form: Form, prefix: str) -> Files:
+def _files(x: Rows | LazyRows, outputs: Sequence[OutputTargets], prefix: str) -> Files:
     """Returns the arrays that are memory-mapped, with their names."""
-    rows = x.arrays if isinstance(x, LazyRows) else [x]
-    named = [
-        *(("x", array) for array in rows), ("y", targets), ("y", form.kept),
-        ("sample_weight", weights), ("sample_weight", form.weights),
-    ]  # fmt: skip
+    named: list[tuple[str, Any]] = [("x", array) for array in (x.arrays if isinstance(x, LazyRows) else [x])]
+    for y, weights, form in outputs:
+        named += [("y", y), ("y", form.kept), ("sample_weight", weights), ("sample_weight", form.weights)]
     return tuple(
         (f"{prefix}{name}", array) for name, array in named if array is not None and in_a_file(array)
     )

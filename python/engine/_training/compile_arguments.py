@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
 from engine import losses, metrics
 from engine._base.checks import Shape, real, text_of_shape
 from engine._base.cpp import Float32, Program, Totals
-from engine._base.host_steps import Penalty, RunHost, RunStep
+from engine._base.host_steps import Penalty, RunHost, RunStep, TargetsOfStep, targets_of
 from engine._base.registered_objects import overrides
 from engine._data.given_targets import Form, mask_of_batch, masked_weights, weights_of_batch
 from engine._training.penalties_and_constraints import answer
@@ -28,19 +28,30 @@ from engine.metrics.metric import CoreMetric, in_core
 from engine.optimizers.optimizer import registry as optimizer_registry
 from engine.optimizers.variables import Tracked
 
-# The function for host steps, which gets the form of the targets before the step.
-Host = Callable[[Form, RunStep], Penalty | Float32 | None]
+# The function for host steps, which gets the forms of the targets of each output before the step.
+Host = Callable[[Sequence[Form], RunStep], Penalty | Float32 | None]
+
+
+class _Entry(NamedTuple):
+    """A metric given to `compile`: its name in the logs, the number of its output, and whether sample weights count."""
+
+    name: str
+    metric: metrics.Metric
+    output: int
+    weighted: bool
 
 
 class Compiled:
-    """Optimizer, loss and metrics of a model.
+    """Optimizer, losses and metrics of a model.
 
     Args:
         optimizer: name, object or config dict.
-        loss: name, function, object or config dict. With None the loss is the sum of what layers add to it.
-        loss_weights: a factor of the loss, or None.
+        loss: name, function, object or config dict; for several outputs also a list or dict of them. None is no loss:
+            then the loss is the sum of what layers add to it.
+        loss_weights: a factor of the loss, or a list or dict of them; None is 1.
         metric_list: metrics without sample weights.
         weighted_metric_list: metrics with sample weights.
+        outputs: the names of the outputs, if the model has several.
     """
 
     def __init__(
@@ -50,32 +61,53 @@ class Compiled:
         loss_weights: object,
         metric_list: object,
         weighted_metric_list: object,
+        *,
+        outputs: Sequence[str] = (),
     ) -> None:
         self.optimizer = optimizer_registry.get(optimizer)
-        loss, weight = _single(loss, "loss"), _single(loss_weights, "loss_weights")
         self._warned: set[str] = set()  # the subjects of warnings that were given
-        self.has_loss = loss is not None
-        self.loss = loss_for_training(loss) if self.has_loss else no_loss()
-        self._loss_weight = 1.0 if weight is None else real(weight, "loss_weights")
-        plain = _metrics("metrics", metric_list)
-        weighted = _metrics("weighted_metrics", weighted_metric_list)
+        self.output_names = tuple(outputs)
+        given = _losses_of(loss, self.output_names)
+        self.given = [each is not None for each in given]
+        """Whether each output has a loss."""
+        self.losses = [no_loss() if each is None else loss_for_training(each) for each in given]
+        """The loss of each output; one that is always 0 where there is none."""
+        self._loss_weights = _loss_weights_of(loss_weights, self.output_names)
         self.plan: tuple[Any, ...] = ()
         """The arguments of `Program.compile`; empty until the loss is resolved."""
         self._whole_batches = self._masked = False
-        self._width = 1
-        self._metrics = [(metric, False) for metric in plain] + [(metric, True) for metric in weighted]
-        self.names = _unique_names([metric.name for metric in plain], [metric.name for metric in weighted])
-        self._loss_metric = metrics.Mean("loss")
-        self._resolved = [metric for metric, _ in self._metrics]
-        # The metrics that Python computes, and whether they use sample weights.
-        self._python_metrics: list[tuple[metrics.Metric, bool]] = []
+        self._widths = [1] * len(self.losses)
+        self._entries = _entries_of(metric_list, weighted_metric_list, self.output_names)
+        # Keras reports the loss of each output if several have one.
+        self._shown = [i for i, each in enumerate(self.given) if each] if sum(self.given) > 1 else []
+        losses_shown = [f"{self.output_names[i]}_loss" for i in self._shown]
+        self.names = ["loss", *losses_shown, *(entry.name for entry in self._entries)]
+        self._loss_metrics = [metrics.Mean(name) for name in ("loss", *losses_shown)]
+        self._resolved = [entry.metric for entry in self._entries]
+        # The metrics that Python computes.
+        self._python_metrics: list[_Entry] = []
         # Each metric, the same again if the core computes it (else None), and whether its class overrides `result`.
         self._results: list[tuple[metrics.Metric, CoreMetric | None, bool]] = []
-        # The loss, the metrics and the output shape that `require_readable` has accepted, so that it checks each once.
-        self._readable: tuple[losses.Loss, list[metrics.Metric], Shape] | None = None
+        # The losses, the metrics and the output shapes that `require_readable` has accepted, so that it checks each once.
+        self._readable: tuple[list[losses.Loss], list[metrics.Metric], list[Shape]] | None = None
         self._host_step: Host | None = None
-        if self.settled:
-            self._require_same_targets(self.loss)
+        for number, loss_of_output in enumerate(self.losses):
+            if loss_of_output._wants_indices is not None:
+                self._require_same_targets(number, loss_of_output)
+
+    @property
+    def loss(self) -> losses.Loss:
+        """The loss of the first output."""
+        return self.losses[0]
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether an output has a loss."""
+        return any(self.given)
+
+    def has_metrics(self, output: int) -> bool:
+        """Whether there are metrics of output number `output`."""
+        return any(entry.output == output for entry in self._entries)
 
     def once(self, subject: str, warn: Callable[[], None]) -> None:
         """Calls `warn`, unless a warning of the same subject was given before."""
@@ -85,37 +117,46 @@ class Compiled:
 
     @property
     def settled(self) -> bool:
-        """Whether it is known which targets the loss reads. If not, as for "crossentropy", the first targets decide it."""
-        return self.loss._wants_indices is not None
+        """Whether it is known which targets the losses read. If not, as for "crossentropy", the first targets decide it."""
+        return all(loss._wants_indices is not None for loss in self.losses)
 
     @contextmanager
-    def settling(self, indices: bool, outputs: int) -> Iterator[None]:
-        """Resolves the loss by the first targets. If the block raises, the loss is unresolved again.
+    def settling(self, indices: Sequence[bool], widths: Sequence[int]) -> Iterator[None]:
+        """Resolves the losses by the first targets. If the block raises, they are unresolved again.
 
         Args:
-            indices: whether the targets are class indices.
-            outputs: the number of outputs in a row of predictions.
+            indices: whether the targets of each output are class indices.
+            widths: the number of values in a row of predictions of each output.
 
         Raises:
             ValueError: if a metric reads other targets than the resolved loss.
         """
-        open_loss = self.loss
-        loss = open_loss._resolve(indices, outputs)
-        self._require_same_targets(loss)
-        self.loss = loss
+        before = self.losses
+        found = list(before)
+        for number, loss in enumerate(before):
+            if loss._wants_indices is None:
+                found[number] = loss._resolve(indices[number], widths[number])
+                self._require_same_targets(number, found[number])
+        self.losses = found
         try:
             yield
         except BaseException:
-            self.loss = open_loss
+            self.losses = before
             raise
 
-    def require_readable(self, shape: Shape) -> None:
-        """Raises ValueError if the loss or a metric can't read outputs, if `shape` is that of one sample's."""
+    def require_readable(self, shapes: Sequence[Shape]) -> None:
+        """Raises ValueError if a loss or a metric can't read outputs, if `shapes` are those of one sample's."""
         known = self._readable
-        if known and known[0] is self.loss and known[1] is self._resolved and known[2] == shape:
+        if known and known[0] is self.losses and known[1] is self._resolved and known[2] == list(shapes):
             return
-        readers: list[tuple[str, Any]] = [("loss", self.loss), *(("metric", one) for one in self._resolved)]
-        for what, one in readers:
+        readers: list[tuple[str, Any, Shape]] = [
+            *(("loss", loss, shape) for loss, shape in zip(self.losses, shapes, strict=True)),
+            *(
+                ("metric", one, shapes[entry.output])
+                for one, entry in zip(self._resolved, self._entries, strict=True)
+            ),
+        ]
+        for what, one, shape in readers:
             built_in = isinstance(one, (FunctionLoss, CoreMetric))
             axis = getattr(one, "axis", None) if built_in else None  # only some of them have it
             if axis not in (None, -1, len(shape)):
@@ -129,16 +170,17 @@ class Compiled:
                     f"{text_of_shape(shape)}: put a Flatten() before the last layer"
                 )
                 raise ValueError(msg)
-        self._readable = self.loss, self._resolved, shape
+        self._readable = self.losses, self._resolved, list(shapes)
 
-    def require_own_metrics(self, shape: Shape) -> None:
+    def require_own_metrics(self, shape: Shape, output: int = 0) -> None:
         """Raises ValueError for a metric of the core, if only a loss in Python can read targets of this shape.
 
         Args:
             shape: the shape of the targets of one sample.
+            output: the number of the output.
         """
-        for metric in self._resolved:
-            if in_core(metric):
+        for metric, entry in zip(self._resolved, self._entries, strict=True):
+            if entry.output == output and in_core(metric):
                 msg = (
                     f"the metric {metric.name!r} reads targets like the outputs, or indices of these, but `y` of shape "
                     f"{text_of_shape(shape)} is something else: write a metric that reads it, or leave it out"
@@ -149,44 +191,51 @@ class Compiled:
         self,
         program: Program,
         weights: Sequence[Tracked],
-        output_shape: Shape,
+        output_shapes: Sequence[Shape],
         whole_batches: bool = False,
-        masked: bool = False,
+        masked: Sequence[bool] = (False,),
     ) -> None:
         """Compiles `program`, with a new optimizer state.
 
         Args:
             program: the program of a model.
             weights: the weights of the model.
-            output_shape: the shape of the output for one sample.
+            output_shapes: the shape of each output for one sample.
             whole_batches: whether some layer in Python is called with whole batches, so that its result for a sample may
                 depend on the rest of the batch.
-            masked: whether a mask removes rows of outputs from the loss.
+            masked: for each output whether a mask removes rows of it from the loss.
 
         Raises:
-            ValueError: if the loss or a metric doesn't suit the program. Nothing has changed then.
+            ValueError: if a loss or a metric doesn't suit the program. Nothing has changed then.
         """
-        self.require_readable(output_shape)
+        self.require_readable(output_shapes)
         if self.settled:
-            indices = bool(self.loss._wants_indices)
-            resolved = [metric._resolve(indices, program.output_width) for metric, _ in self._metrics]
-            lowered = []
-            for metric, (_, weighted) in zip(resolved, self._metrics, strict=True):
-                if self._adds_in_core(metric, weighted):
-                    masks = masked and metric._respects_mask
-                    lowered.append({**metric._lower(), "weighted": weighted, "masked": masks})
-            loss = {**self.loss._lower(), "weight": self._loss_weight, "masked": masked}
-            plan = (loss, self.optimizer._lower(weights), lowered, len(lowered) < len(resolved))
+            widths = [shape[-1] if shape else 1 for shape in output_shapes]
+            widths[0] = program.output_width if len(widths) == 1 else widths[0]
+            resolved, lowered = [], []
+            for entry in self._entries:
+                loss = self.losses[entry.output]
+                metric = entry.metric._resolve(bool(loss._wants_indices), widths[entry.output])
+                resolved.append(metric)
+                if self._adds_in_core(metric, entry):
+                    masks = masked[entry.output] and metric._respects_mask
+                    fields = {"weighted": entry.weighted, "masked": masks, "output": entry.output}
+                    lowered.append({**metric._lower(), **fields})
+            of_outputs = [
+                {**loss._lower(), "weight": weight, "masked": mask}
+                for loss, weight, mask in zip(self.losses, self._loss_weights, masked, strict=True)
+            ]
+            plan = (of_outputs, self.optimizer._lower(weights), lowered, len(lowered) < len(resolved))
             program.compile(*plan)
-            self.plan, self._resolved, self._width = plan, resolved, program.output_width
-        self._whole_batches, self._masked = whole_batches, masked
+            self.plan, self._resolved, self._widths = plan, resolved, widths
+        self._whole_batches, self._masked = whole_batches, any(masked)
         self._python_metrics, self._results = [], []
-        for metric, (_, weighted) in zip(self._resolved, self._metrics, strict=True):
+        for metric, entry in zip(self._resolved, self._entries, strict=True):
             own_result = overrides(type(metric), "result") if isinstance(metric, CoreMetric) else True
-            if self._adds_in_core(metric, weighted):
+            if self._adds_in_core(metric, entry):
                 self._results.append((metric, metric, own_result))
             else:
-                self._python_metrics.append((metric, weighted))
+                self._python_metrics.append(entry._replace(metric=metric))
                 self._results.append((metric, None, own_result))
         self._host_step = self._make_host_step(list(weights))
         self.optimizer._follow(program, weights)
@@ -196,55 +245,55 @@ class Compiled:
         if self.plan:
             program.compile(*self.plan)
 
-    def host_for(self, form: Form) -> RunHost | None:
-        """Returns the function for host steps with targets of this form; None if the core computes everything itself."""
-        return None if self._host_step is None else partial(self._host_step, form)
+    def host_for(self, forms: Sequence[Form]) -> RunHost | None:
+        """Returns the function for host steps with targets of these forms; None if the core computes everything itself."""
+        return None if self._host_step is None else partial(self._host_step, forms)
 
     def require_reduction(self) -> None:
-        """Raises ValueError if the loss is not one number per batch, which training needs."""
-        if self.loss.reduction in (None, "none"):
-            msg = (
-                f"the loss {self.loss.name!r} has `reduction={self.loss.reduction!r}`, one number per sample, but "
-                "training needs one per batch: leave `reduction` out, or use 'sum'"
-            )
-            raise ValueError(msg)
+        """Raises ValueError if a loss is not one number per batch, which training needs."""
+        for loss in self.losses:
+            if loss.reduction in (None, "none"):
+                msg = (
+                    f"the loss {loss.name!r} has `reduction={loss.reduction!r}`, one number per sample, but "
+                    "training needs one per batch: leave `reduction` out, or use 'sum'"
+                )
+                raise ValueError(msg)
 
     @property
     def tracked(self) -> list[metrics.Metric]:
-        """The metric "loss", which is the mean of the loss, and the other metrics, in the order of `names`."""
-        return [self._loss_metric, *self._resolved]
+        """The means of the loss and of the losses of outputs, and the other metrics, in the order of `names`."""
+        return [*self._loss_metrics, *self._resolved]
 
     @property
     def depends_on_batches(self) -> bool:
         """Whether loss and metrics of the same samples depend on how these are cut into batches."""
-        loss = self.loss
         if self._python_metrics or self._whole_batches or self._masked:
             return True
-        plain = REDUCTIONS[loss.reduction] == "mean" and loss._ignored_class is None
-        return not plain or isinstance(loss, HostLoss)
+        plain = all(
+            REDUCTIONS[loss.reduction] == "mean" and loss._ignored_class is None for loss in self.losses
+        )
+        return not plain or any(isinstance(loss, HostLoss) for loss in self.losses)
 
     def _make_host_step(self, weights: list[Tracked]) -> Host | None:
         """Returns the function for the host steps of a program with these weights; None if it has none."""
-        loss, weight, python_metrics = self.loss, self._loss_weight, self._python_metrics
-        python_loss = loss if isinstance(loss, HostLoss) else None
-        if python_loss is None and not python_metrics and not any(one.asks_python for one in weights):
+        python_losses = [loss if isinstance(loss, HostLoss) else None for loss in self.losses]
+        factors, python_metrics = self._loss_weights, self._python_metrics
+        if not (any(python_losses) or python_metrics or any(one.asks_python for one in weights)):
             return None
 
-        def run(form: Form, step: RunStep) -> Penalty | Float32 | None:
+        def run(forms: Sequence[Form], step: RunStep) -> Penalty | Float32 | None:
             if "task" in step:
                 return answer(weights, step)
             if step["step"] == "loss":
-                if python_loss is not None:
-                    python_loss._run(step, form, weight, form.outputs)
+                output = step["output"]
+                loss = python_losses[output]
+                if loss is not None:
+                    loss._run(step, forms[output], factors[output], forms[output].outputs)
                 return None
-            y_pred = step["y_pred"].reshape(-1, *(form.outputs or (1,))).copy()
-            y_true, weights_given = form.restored(step), weights_of_batch(step, form, y_pred)
-            mask = None if step["training"] else mask_of_batch(step, y_pred)  # as in Keras on JAX
-            for metric, weighted in python_metrics:
-                sample_weight = weights_given if weighted else None
-                if metric._respects_mask and mask is not None:
-                    sample_weight = masked_weights(mask, sample_weight)
-                metric.update_state(y_true, y_pred, sample_weight=sample_weight)
+            for output, form in enumerate(forms):
+                of_output = [entry for entry in python_metrics if entry.output == output]
+                if of_output:
+                    _update(of_output, form, targets_of(step, output))
             return None
 
         return run
@@ -257,19 +306,20 @@ class Compiled:
     @property
     def own_metrics(self) -> list[metrics.Metric]:
         """The metrics that Python computes."""
-        return [metric for metric, _ in self._python_metrics]
+        return [entry.metric for entry in self._python_metrics]
 
-    def _adds_in_core(self, metric: metrics.Metric, weighted: bool) -> TypeGuard[CoreMetric]:
-        """Returns whether the core computes `metric`.
+    def _adds_in_core(self, metric: metrics.Metric, entry: _Entry) -> TypeGuard[CoreMetric]:
+        """Returns whether the core computes `metric`, the resolved one of `entry`.
 
         With a loss in Python there may be one sample weight for each output. The core can't read these, so Python computes
         the weighted metrics then.
         """
-        return in_core(metric) and not (weighted and isinstance(self.loss, HostLoss))
+        return in_core(metric) and not (entry.weighted and isinstance(self.losses[entry.output], HostLoss))
 
-    def _require_same_targets(self, loss: losses.Loss) -> None:
-        for metric, _ in self._metrics:
-            _require_same_targets(metric, loss)
+    def _require_same_targets(self, output: int, loss: losses.Loss) -> None:
+        for entry in self._entries:
+            if entry.output == output:
+                _require_same_targets(entry.metric, loss)
 
     def logs(self, totals: Totals) -> Logs:
         """Returns loss and metrics by name, in alphabetical order."""
@@ -277,11 +327,14 @@ class Compiled:
 
     def _values(self, totals: Totals) -> list[float]:
         """Returns loss and metrics in the order of `names`, and sets the states of the metrics, so that `result` agrees."""
-        self._loss_metric._hold(totals.loss_sum, totals.samples)
+        sums = [totals.loss_sum, *(totals.output_losses[output] for output in self._shown)]
         values, states = [totals.loss], iter(totals.metrics)
-        for metric, in_sums, own_result in self._results:
+        values += [each / totals.samples if totals.samples else 0.0 for each in sums[1:]]
+        for mean, each in zip(self._loss_metrics, sums, strict=True):
+            mean._hold(each, totals.samples)
+        for (metric, in_sums, own_result), entry in zip(self._results, self._entries, strict=True):
             if in_sums is not None:
-                in_sums._take(state := np.array(next(states)), self._width)
+                in_sums._take(state := np.array(next(states)), self._widths[entry.output])
                 if not own_result:
                     values.append(in_sums._compute(state))  # type: ignore[arg-type] # as in Keras
                     continue
@@ -291,10 +344,9 @@ class Compiled:
 
     def direction(self, name: str) -> str | None:
         """Returns "up" if more of `name` in the logs is better, "down" if less is better, None if it is unknown."""
-        if name == "loss":
+        if name in self.names[: len(self._loss_metrics)]:
             return "down"
-        metric = dict(zip(self.names[1:], self._metrics, strict=True)).get(name)
-        return None if metric is None else metric[0]._direction
+        return {entry.name: entry.metric._direction for entry in self._entries}.get(name)
 
     def result(self, totals: Totals, return_dict: bool) -> float | list[float] | Logs:
         """Returns loss and metrics as `evaluate` returns them."""
@@ -302,6 +354,69 @@ class Compiled:
             return self.logs(totals)
         values = self._values(totals)
         return values if len(values) > 1 else values[0]
+
+
+def _update(entries: Sequence[_Entry], form: Form, batch: TargetsOfStep) -> None:
+    """Updates the metrics of one output, which Python computes, for one batch."""
+    y_pred = batch["y_pred"].reshape(-1, *(form.outputs or (1,))).copy()
+    y_true, weights_given = form.restored(batch), weights_of_batch(batch, form, y_pred)
+    mask = None if batch["training"] else mask_of_batch(batch, y_pred)  # as in Keras on JAX
+    for entry in entries:
+        sample_weight = weights_given if entry.weighted else None
+        if entry.metric._respects_mask and mask is not None:
+            sample_weight = masked_weights(mask, sample_weight)
+        entry.metric.update_state(y_true, y_pred, sample_weight=sample_weight)
+
+
+def _is_nested(given: object) -> bool:
+    """Returns whether `given` is a list or dict of several, and not a config."""
+    return isinstance(given, (list, tuple)) or (isinstance(given, Mapping) and "class_name" not in given)
+
+
+def _losses_of(given: Any, outputs: Sequence[str]) -> list[Any]:
+    """Returns the loss of each output, or None.
+
+    Args:
+        given: the argument of `compile`.
+        outputs: the names of the outputs, if there are several.
+    """
+    if not outputs:
+        return [_single(given, "loss")]
+    if not _is_nested(given):
+        return [given] * len(outputs)
+    return _by_output(given, outputs, "loss", "one loss for all outputs, a list with one for each output")
+
+
+def _loss_weights_of(given: Any, outputs: Sequence[str]) -> list[float]:
+    """Returns the factor of the loss of each output, in the same way."""
+    if not outputs:
+        found = [_single(given, "loss_weights")]
+    elif given is None:
+        found = [None] * len(outputs)
+    else:
+        found = _by_output(given, outputs, "loss_weights", "a list with one number for each output")
+    return [1.0 if weight is None else real(weight, "loss_weights") for weight in found]
+
+
+def _by_output(given: Any, outputs: Sequence[str], argument: str, wanted: str) -> list[Any]:
+    """Returns the entries of a list or dict, one for each output.
+
+    Args:
+        given: the argument.
+        outputs: the names of the outputs.
+        argument: its name, for messages.
+        wanted: what it should be, for messages.
+    """
+    expected = f"`{argument}` must be {wanted}, or a dict with the keys {list(outputs)}"
+    if isinstance(given, Mapping):
+        if set(given) != set(outputs):
+            msg = f"{expected}, got a dict with the keys {list(given)}"
+            raise ValueError(msg)
+        return [given[name] for name in outputs]
+    if not isinstance(given, (list, tuple)) or len(given) != len(outputs):
+        msg = f"{expected}, got {given!r}"
+        raise ValueError(msg)
+    return list(given)
 
 
 def _single(given: object, argument: str) -> object:
@@ -315,13 +430,46 @@ def _single(given: object, argument: str) -> object:
     return given
 
 
-def _metrics(argument: str, given: object) -> list[metrics.Metric]:
+def _entries_of(plain: object, weighted: object, outputs: Sequence[str]) -> list[_Entry]:
+    """Returns the metrics given to `compile`, in the order in which Keras returns their values.
+
+    Args:
+        plain: the argument `metrics`.
+        weighted: the argument `weighted_metrics`.
+        outputs: the names of the outputs, if there are several.
+    """
+    found = [
+        (metric, output, weighs)
+        for argument, given, weighs in (("metrics", plain, False), ("weighted_metrics", weighted, True))
+        for output, of_output in enumerate(_metrics_by_output(argument, given, outputs))
+        for metric in map(metrics.for_training, _flat(of_output))
+    ]
+    prefixes = [f"{name}_" for name in outputs] or [""]
+    names = _unique_names([(prefixes[output], metric.name, weighs) for metric, output, weighs in found])
+    entries = [_Entry(name, *each) for name, each in zip(names, found, strict=True)]
+    return sorted(entries, key=lambda entry: entry.name) if outputs else entries
+
+
+def _metrics_by_output(argument: str, given: object, outputs: Sequence[str]) -> list[Any]:
+    """Returns the metrics of each output: one, a list of them, or an empty list."""
     if given is None:
         return []
     if not isinstance(given, (list, tuple, dict)):
         msg = f"`{argument}` must be a list such as ['accuracy'], a tuple or a dict, got {given!r}"
         raise ValueError(msg)
-    return [metrics.for_training(identifier) for identifier in _flat(given)]
+    if not outputs:
+        return [given]
+    if not given:
+        return []
+    if isinstance(given, Mapping) and set(given) <= set(outputs):
+        return [given.get(name) or [] for name in outputs]
+    if isinstance(given, (list, tuple)) and len(given) == len(outputs):
+        return [[] if each is None else each for each in given]
+    msg = (
+        f"`{argument}` must be a list with one entry for each output, a metric or a list of metrics, or a dict with keys "
+        f"among {list(outputs)}, got {given!r}"
+    )
+    raise ValueError(msg)
 
 
 def _flat(given: object) -> Iterator[object]:
@@ -335,17 +483,21 @@ def _flat(given: object) -> Iterator[object]:
         yield given
 
 
-def _unique_names(plain: Sequence[str], weighted: Sequence[str]) -> list[str]:
-    """Returns "loss" and the names of all metrics, made unique as in Keras: `weighted_accuracy`, `accuracy_1`."""
+def _unique_names(metrics_given: Sequence[tuple[str, str, bool]]) -> list[str]:
+    """Returns the names of metrics in the logs, made unique as in Keras: `weighted_accuracy`, `accuracy_1`.
+
+    Args:
+        metrics_given: for each metric the prefix of its output, its own name, and whether sample weights count.
+    """
     names = ["loss"]
-    for name, weighs in [*((name, False) for name in plain), *((name, True) for name in weighted)]:
-        base = f"weighted_{name}" if weighs and name in names else name
+    for prefix, name, weighs in metrics_given:
+        base = f"{prefix}weighted_{name}" if weighs and f"{prefix}{name}" in names else f"{prefix}{name}"
         candidate, number = base, 0
         while candidate in names:
             number += 1
             candidate = f"{base}_{number}"
         names.append(candidate)
-    return names
+    return names[1:]
 
 
 def _require_same_targets(metric: metrics.Metric, loss: losses.Loss) -> None:

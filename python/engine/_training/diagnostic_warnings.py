@@ -20,6 +20,7 @@ from engine._data.memory_maps import in_a_file
 from engine._data.sources import Samples, Source
 from engine._training.compile_arguments import Compiled
 from engine.layers import Layer
+from engine.losses import Loss
 
 # The name of the activation that each of these layers computes.
 _ACTIVATION_LAYERS: dict[type[Layer], str] = {
@@ -63,28 +64,31 @@ def warn(message: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=level)
 
 
-def warn_of_layers(compiled: Compiled, leaves: Sequence[Layer], sample: Shape) -> None:
-    """Warns if the layers and the loss of a model can't learn anything.
+def warn_of_layers(
+    compiled: Compiled, leaves: Sequence[Layer], shapes: Sequence[Shape], paths: Sequence[Sequence[Layer]]
+) -> None:
+    """Warns if the layers and the losses of a model can't learn anything.
 
     Args:
         compiled: what the model was compiled with.
         leaves: its layers, without those that only hold other layers.
-        sample: the shape of one sample.
+        shapes: the shape of one output sample of each of them.
+        paths: for each output the last layers that compute it, which form a chain.
     """
     if not compiled.has_loss and not any(_adds_loss(leaf) for leaf in leaves):
         warn(
             "the model was compiled without a `loss`, and no layer adds to it, so that training changes nothing: pass one "
             'to compile(), such as loss="mse"'
         )
-    for leaf in leaves:
-        sample = leaf._output_shape_for(sample)
+    for leaf, sample in zip(leaves, shapes, strict=True):
         if _activation_of(leaf) == "softmax" and _softmax_size(leaf, sample) == 1:
             warn(
                 f"layer {leaf.name!r} takes the softmax of one unit, which is always 1, so that nothing is learnt: use "
                 'activation="sigmoid" with loss="binary_crossentropy", or as many units as there are classes'
             )
             return
-    _warn_of_outputs(compiled, _last_activation(leaves))
+    for loss, path in zip(compiled.losses, paths, strict=True):
+        _warn_of_outputs(loss, _last_activation(path))
 
 
 def _adds_loss(leaf: Layer) -> bool:
@@ -92,19 +96,19 @@ def _adds_loss(leaf: Layer) -> bool:
     return leaf._is_custom or leaf.activity_regularizer is not None or penalised
 
 
-def _takes_for_probabilities(compiled: Compiled, activation: str | None) -> tuple[str, str] | None:
+def _takes_for_probabilities(loss: Loss, activation: str | None) -> tuple[str, str] | None:
     """Returns None, unless the loss expects probabilities and the activation doesn't compute any.
 
     Args:
-        compiled: what the model was compiled with, including the loss.
-        activation: the name of the model's last activation; None if it is unknown.
+        loss: of an output.
+        activation: the name of the last activation before it; None if it is unknown.
 
     Returns:
         The class of the loss, and the activation that it needs.
     """
-    loss = compiled.loss._lower()
-    kind = loss["kind"]
-    if activation is None or loss.get("from_logits") or activation in _PROBABILITIES:
+    fields = loss._lower()
+    kind = fields["kind"]
+    if activation is None or fields.get("from_logits") or activation in _PROBABILITIES:
         return None
     if kind in _OF_OUTPUTS:
         return _OF_OUTPUTS[kind], "sigmoid"
@@ -113,13 +117,13 @@ def _takes_for_probabilities(compiled: Compiled, activation: str | None) -> tupl
     return None
 
 
-def _warn_of_outputs(compiled: Compiled, activation: str | None) -> None:
-    found = _takes_for_probabilities(compiled, activation)
+def _warn_of_outputs(loss: Loss, activation: str | None) -> None:
+    found = _takes_for_probabilities(loss, activation)
     if found is None:
         return
     name, wanted = found
     warn(
-        f"the loss {compiled.loss.name!r} takes the outputs for probabilities, but the last activation is {activation}, "
+        f"the loss {loss.name!r} takes the outputs for probabilities, but the last activation is {activation}, "
         f"whose values need not lie between 0 and 1: end the model with activation={wanted!r}, or leave the last layer "
         f"without activation and use losses.{name}(from_logits=True)"
     )
@@ -128,7 +132,7 @@ def _warn_of_outputs(compiled: Compiled, activation: str | None) -> None:
 def warn_of_loss(
     name: str,
     compiled: Compiled,
-    leaves: Sequence[Layer],
+    paths: Sequence[Sequence[Layer]],
     loss: float,
     *,
     source: Source,
@@ -139,7 +143,7 @@ def warn_of_loss(
     Args:
         name: the name of the model.
         compiled: what the model was compiled with.
-        leaves: its layers, without those that only hold other layers.
+        paths: for each output the last layers that compute it, which form a chain.
         loss: the loss of an epoch or a batch.
         source: the training data.
         weights: the current weights.
@@ -157,23 +161,28 @@ def warn_of_loss(
                 f"inputs that are not scaled (the largest number in `x` is {largest:g}: put a Rescaling or an adapted "
                 "Normalization layer first)",
             )
-        kind, activation = compiled.loss._lower()["kind"], _last_activation(leaves)
-        if (found := _takes_for_probabilities(compiled, activation)) is not None:
-            causes.insert(
-                0,
-                f"outputs that are no probabilities, in {kind} (end the model with activation={found[1]!r}, or use "
-                f"losses.{found[0]}(from_logits=True))",
-            )
-        if kind in _LOGARITHMIC and activation not in _PROBABILITIES | _POSITIVE:
-            causes.insert(
-                0,
-                f'a logarithm of outputs that are negative, in {kind} (end the model with activation="softplus")',
-            )
+        for each, path in zip(compiled.losses, paths, strict=True):
+            causes = [*_causes_of(each, _last_activation(path)), *causes]
         lost = not all_finite(weights)
         then = "its weights are lost: make the model anew" if lost else "its weights are still finite"
         warn(f"the loss of model {name!r} is {loss}, and {then}. Likely causes: {'; '.join(causes)}")
 
     compiled.once("loss", warn_with_causes)
+
+
+def _causes_of(loss: Loss, activation: str | None) -> list[str]:
+    """Returns why the loss of an output may be NaN or infinite, if `activation` computes this output."""
+    kind, causes = loss._lower()["kind"], list[str]()
+    if kind in _LOGARITHMIC and activation not in _PROBABILITIES | _POSITIVE:
+        causes.append(
+            f'a logarithm of outputs that are negative, in {kind} (end the model with activation="softplus")'
+        )
+    if (found := _takes_for_probabilities(loss, activation)) is not None:
+        causes.append(
+            f"outputs that are no probabilities, in {kind} (end the model with activation={found[1]!r}, or use "
+            f"losses.{found[0]}(from_logits=True))"
+        )
+    return causes
 
 
 def warn_of_weights(name: str, action: str) -> None:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -78,6 +79,7 @@ def predict(
     progress: Progress,
     *,
     out: Float32 | None,
+    shown: Callable[[Float32], Any] | None = None,
 ) -> Float32:
     """Returns the outputs (n, outputs) of `rows`; fewer if a callback ends the prediction.
 
@@ -88,6 +90,7 @@ def predict(
         callbacks: the callbacks whose hooks are called.
         progress: the progress bar.
         out: a C-contiguous float32 array (n, outputs) for the result; None makes a new one.
+        shown: returns the outputs of a batch as callbacks get them; default as they are.
 
     Raises:
         NotFiniteError: if a number in `rows` isn't finite.
@@ -98,7 +101,7 @@ def predict(
     with callbacks.at_work():
         callbacks.start("predict")
         callbacks.call("on_predict_begin")
-        done = _in_blocks(program, rows, batch_size, callbacks, progress, out=out)
+        done = _in_blocks(program, rows, batch_size, callbacks, progress, out=out, shown=shown)
         callbacks.call("on_predict_end")
     progress.finish({}, 0)
     return out if done == len(out) else out[:done]
@@ -112,6 +115,7 @@ def _in_blocks(
     progress: Progress,
     *,
     out: Float32,
+    shown: Callable[[Float32], Any] | None,
 ) -> int:
     """Fills `out` block by block, with the arguments of `predict`. Returns the number of rows that it has filled."""
     per_batch = callbacks.per_batch("predict")
@@ -129,7 +133,8 @@ def _in_blocks(
         require_whole_files(files)
         program.predict(inputs[begin:end], out[begin:end], True)
         if per_batch:
-            callbacks.call("on_predict_batch_end", batch, logs={"outputs": out[begin:end]})
+            outputs = out[begin:end] if shown is None else shown(out[begin:end])
+            callbacks.call("on_predict_batch_end", batch, logs={"outputs": outputs})
         progress.update(-(-end // batch_size), {})
         if callbacks.stopped("predict"):
             break
@@ -146,12 +151,14 @@ def _inputs(batch: object) -> object:
 
 
 def predict_stream(
-    outputs_of: Callable[[object, str], Float32],
+    outputs_of: Callable[[object, str], Any],
     x: object,
     steps: int | None,
     callbacks: CallbackList,
     progress: Progress,
-) -> Float32:
+    *,
+    joined: Callable[[Sequence[Any]], Any] = np.concatenate,
+) -> Any:
     """Returns the outputs for data that yield batches.
 
     Args:
@@ -160,11 +167,12 @@ def predict_stream(
         steps: the number of batches to use; None uses all.
         callbacks: the callbacks whose hooks are called.
         progress: the progress bar.
+        joined: joins the outputs of all batches.
 
     Raises:
         ValueError: if there are no batches.
     """
-    outputs: list[Float32] = []
+    outputs: list[Any] = []
     progress.restart()
     with callbacks.at_work():
         callbacks.start("predict")
@@ -183,4 +191,4 @@ def predict_stream(
             raise ValueError(msg)
         callbacks.call("on_predict_end")
     progress.finish({}, len(outputs))
-    return np.concatenate(outputs)
+    return joined(outputs)

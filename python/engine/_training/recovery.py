@@ -142,6 +142,7 @@ class Recovery:
             "epoch": epoch,
             "place": self.batch_iterator.data_position(taken),
             "totals": [totals.loss_sum, totals.samples],
+            "output_losses": totals.output_losses,
             "logs": {name: float(value) for name, value in logs.items() if np.ndim(value) == 0},
             "stopped": bool(self._model.stop_training),
             "optimizer": [state.batches, state.rate],
@@ -363,7 +364,8 @@ def _resumed_of(path: Path, info: Mapping[str, Any], arrays: Arrays) -> Resumed:
         raise ValueError(msg)
     loss, samples = _listed(info["totals"], "totals", 2)
     metrics = [metric.tolist() for metric in arrays["totals"]]
-    totals = Totals(_number(loss, "totals"), real(samples, "totals", 0), metrics)
+    output_losses = [_number(value, "output_losses") for value in info.get("output_losses", [0.0])]
+    totals = Totals(_number(loss, "totals"), real(samples, "totals", 0), metrics, output_losses)
     logs = {name: _number(value, "logs") for name, value in _mapping(info["logs"], "logs").items()}
     if not isinstance(info["stopped"], bool):
         msg = f"`stopped` must be True or False, got {info['stopped']!r:.200}"

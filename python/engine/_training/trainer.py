@@ -207,10 +207,10 @@ class Trainer:
             The number of steps of the progress bar.
         """
         step = batch_iterator.taken
-        for run, batches, form in batch_iterator.epoch():
+        for run, batches, forms in batch_iterator.epoch():
             first, steps = (
                 step - batches.start,
-                _Steps(mode, run, self._compiled.host_for(form), batch_iterator),
+                _Steps(mode, run, self._compiled.host_for(forms), batch_iterator),
             )
 
             def show(done: int, run: Run = run, first: int = first) -> None:

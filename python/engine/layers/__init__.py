@@ -20,6 +20,7 @@ from engine.layers.embedding import Embedding
 from engine.layers.function import Lambda
 from engine.layers.layer import Layer, deserialize, get
 from engine.layers.masking import Masking
+from engine.layers.merging import Add, Concatenate, add, concatenate
 from engine.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -51,9 +52,11 @@ __all__ = [
     "ELU",
     "Activation",
     "ActivityRegularization",
+    "Add",
     "AlphaDropout",
     "BatchNormalization",
     "CategoryEncoding",
+    "Concatenate",
     "Dense",
     "Discretization",
     "Dropout",
@@ -100,6 +103,8 @@ __all__ = [
     "SpatialDropout2D",
     "SpatialDropout3D",
     "UnitNormalization",
+    "add",
+    "concatenate",
     "deserialize",
     "get",
     "serialize",
@@ -111,6 +116,4 @@ GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
 GlobalAvgPool3D, GlobalMaxPool3D = GlobalAveragePooling3D, GlobalMaxPooling3D
 
 if not TYPE_CHECKING:  # type checkers would take every name for one that is there
-    __getattr__ = on_first_use(
-        __name__, "it has the layers of dense networks, in chains from one input to one output"
-    )
+    __getattr__ = on_first_use(__name__, "it has the layers of dense networks")

@@ -215,6 +215,7 @@ class InputLayer(Symbolic, Layer):
         # Keras takes Python's types for the dtypes that it computes in.
         wanted = "float32" if dtype is None or dtype is float else "int32" if dtype is int else dtype
         self.dtype = dtype_of(wanted, "dtype").name
+        self._tensor = KerasTensor(self.sample_shape, start=self)
 
     @property
     def input(self) -> KerasTensor:
@@ -228,7 +229,7 @@ class InputLayer(Symbolic, Layer):
 
     @property
     def _as_tensor(self) -> KerasTensor:
-        return KerasTensor(self, self.sample_shape)
+        return self._tensor
 
 
 def Input(  # noqa: N802, PLR0917 # Keras' name and signature

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,7 +41,7 @@ from engine._data.lazy_rows import require_tokens
 from engine.layers._call_arguments import accepts, call_arguments, canonical, default_of
 from engine.layers._hosts import CustomLayerHost, PenaltyHost, with_mask
 from engine.layers._outputs import checked_output, scalar, shape_by_trial, shape_of_outputs
-from engine.layers.symbols import CallArguments, KerasTensor, symbol_of
+from engine.layers.symbols import CallArguments, KerasTensor, symbol_of, symbols_of
 from engine.layers.weights import (
     MOST_WEIGHTS,
     CustomWeight,
@@ -203,6 +203,38 @@ class Part:
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """Returns the shape of one output for one input of shape `input_shape`; ValueError if that doesn't fit."""
 
+    @property
+    def _input_count(self) -> int:
+        """The number of inputs of one call, at least."""
+        return 1
+
+    @property
+    def _output_count(self) -> int:
+        """The number of outputs of one call."""
+        return 1
+
+    def _packed_inputs(self, values: Sequence[Any]) -> Any:
+        """Returns `values`, one for each input, as a call takes them: one, or a list."""
+        return values[0] if len(values) == 1 else list(values)
+
+    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
+        """Returns the shape of one sample of each output, for input samples of the shapes `samples`."""
+        self._require_one_input(samples)
+        return [self._output_shape_for(samples[0])]
+
+    def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
+        """Creates the weights for inputs whose samples have the shapes `samples`."""
+        self._require_one_input(samples)
+        self.build((None, *samples[0]))
+
+    def _require_one_input(self, inputs: Sequence[object]) -> None:
+        if len(inputs) != 1:
+            msg = (
+                f"{type(self).__name__} {self.name!r} takes one input, got a list of {len(inputs)}: join them before by "
+                "layers.Concatenate() or layers.Add()"
+            )
+            raise ValueError(msg)
+
 
 class ModelOfLayer(Protocol):
     """A model, as its layers know it."""
@@ -211,8 +243,8 @@ class ModelOfLayer(Protocol):
     def layers(self) -> list[Part]:
         """The layers in order. A nested model is one entry."""
 
-    def _symbol_at(self, layer: Part, after: int = 0) -> KerasTensor:
-        """The symbolic input of the layer in the model or, with `after` = 1, its output."""
+    def _symbols_at(self, layer: Part) -> tuple[Sequence[KerasTensor], Sequence[KerasTensor]]:
+        """The symbolic inputs and outputs of the first call of the layer in the model."""
 
 
 class Place(NamedTuple):
@@ -238,6 +270,12 @@ def _once(build: Build) -> Build:
     def build_once(self: Layer, input_shape: tuple[int | None, ...]) -> None:
         if self._built_by == threading.get_ident():
             build(self, input_shape)
+        elif input_shape and all(
+            isinstance(each, (list, tuple)) for each in input_shape
+        ):  # one for each input
+            self._build_for_inputs(
+                [without_batch(cast("Sequence[int | None]", each)) for each in input_shape]
+            )
         else:
             self._begun(without_batch(input_shape))
 
@@ -716,6 +754,9 @@ class Layer(Part, Spec):
                 msg = f"layer {self.name!r} takes `training` and `mask` beside its inputs, got {unknown}: leave it out"
                 raise TypeError(msg)
             return self._called_in_core(inputs, *args, **options)
+        symbols = symbols_of(inputs)
+        if symbols is not None:
+            self._require_one_input(symbols)
         arguments = call_arguments(self.name, self.call, args, options)
         training, mask = arguments.pop("training", None), arguments.pop("mask", None)
         symbol = symbol_of(inputs)
@@ -741,26 +782,30 @@ class Layer(Part, Spec):
         return (None, *self._output_shape_for(sample))
 
     @property
-    def input(self) -> KerasTensor:
-        """The symbolic input of the layer in its model. Raises AttributeError if it is in no model."""
-        return self._symbol("input", 0)
+    def input(self) -> Any:
+        """The symbolic input of the layer in its model, or a list of them. Raises AttributeError if it is in no model."""
+        found = self._symbols("input")[0]
+        return found[0] if len(found) == 1 else list(found)
 
     @property
     def output(self) -> KerasTensor:
         """The symbolic output of the layer in its model. Raises AttributeError if it is in no model."""
-        return self._symbol("output", 1)
+        return self._symbols("output")[1][0]
 
-    def _symbol(self, what: str, after: int) -> KerasTensor:
+    def _symbols(self, what: str) -> tuple[Sequence[KerasTensor], Sequence[KerasTensor]]:
         for place in self._places:
             model = place.model()
             if model is not None and any(layer is self for layer in model.layers):
-                return model._symbol_at(self, after)
+                return model._symbols_at(self)
         msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
         raise AttributeError(msg)
 
     def _called_in_core(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Returns the outputs, computed by a program of this layer alone; or the symbolic output."""
         noisy = self._training_by_default if training is None else flag(training, "training")
+        symbols = symbols_of(inputs)
+        if symbols is not None:
+            self._require_one_input(symbols)
         symbol = symbol_of(inputs)
         if symbol is not None:
             return symbol.through(self, None if training is None else noisy)
@@ -1012,6 +1057,26 @@ class Layer(Part, Spec):
         if self.activity_regularizer is None:
             return operations
         return [*operations, self._penalty_on_outputs(self._output_shape_for(input_shape))]
+
+    def _operations_for_inputs(
+        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
+    ) -> list[Operation]:
+        """Returns the same for a layer that may have several inputs, whose samples have the shapes `samples`."""
+        return self._operations_for(samples[0], lowered)
+
+    def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
+        """Returns the outputs for arrays, one for each input.
+
+        Args:
+            inputs: the arrays.
+            training: the argument of the call.
+            options: the further arguments of the call.
+        """
+        return Layer.__call__(self, inputs[0], training=training, **options)
+
+    def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:
+        """Returns which mask the inputs have together, if each of them has one of `sources` or None."""
+        return sources[0]
 
     def _penalty_on_outputs(self, shape: Shape) -> ActivityRegularization:
         """Returns the operation that computes the penalty on outputs whose samples have `shape`."""

@@ -45,27 +45,48 @@ class Masking(Layer):
 
 
 def masks_before(stack: Sequence[Layer]) -> list[int | None]:
-    """Returns which mask reaches each layer of a network, and its outputs.
+    """Returns which mask reaches each layer of a chain, and its outputs.
 
     Args:
-        stack: the layers in the order in which they compute. Custom ones are built.
+        stack: the layers, each of which reads the outputs of the one before. Custom ones are built.
 
     Returns:
         For each layer, and for the outputs, the number of the layer that made the mask; None if there is no mask.
     """
-    source: int | None = None
-    found = []
-    for number, layer in enumerate(stack):
-        found.append(source)
-        if layer._is_custom and layer.supports_masking:
-            # What its `compute_mask` does with a mask is found by a call on zeros.
-            inputs = np.zeros((2, *filled(layer._sample_shape or (1,), TRIED_LENGTHS[0])), np.float32)
-            before = None if source is None else np.ones(inputs.shape[:-1], bool)
-            after = layer.compute_mask(inputs, before)
-            source = None if after is None else source if after is before else number
-            continue
-        if source is not None and not layer.supports_masking:
-            layer._warn_of_lost_mask()
-        passes = layer.supports_masking and not layer._consumes_mask
-        source = number if layer._makes_mask else source if passes else None
-    return [*found, source]
+    before, after = mask_sources(stack, [(number - 1,) for number in range(len(stack))])
+    return [*before, after[-1] if after else None]
+
+
+def mask_sources(
+    stack: Sequence[Layer], reads: Sequence[Sequence[int]]
+) -> tuple[list[int | None], list[int | None]]:
+    """Returns which mask reaches each layer of a network, and which mask its outputs have.
+
+    Args:
+        stack: the layers in the order in which they compute. Custom ones are built.
+        reads: for each layer the numbers of those whose outputs it reads; negative ones are inputs of the network.
+
+    Returns:
+        For each layer the number of the layer that made the mask of its inputs, and of its outputs; None is no mask.
+    """
+    before: list[int | None] = []
+    after: list[int | None] = []
+    for number, (layer, read) in enumerate(zip(stack, reads, strict=True)):
+        source = layer._mask_source_of([None if each < 0 else after[each] for each in read])
+        before.append(source)
+        after.append(_mask_after(layer, number, source))
+    return before, after
+
+
+def _mask_after(layer: Layer, number: int, source: int | None) -> int | None:
+    """Returns which mask the outputs of layer `number` have if its inputs have the mask `source`."""
+    if layer._is_custom and layer.supports_masking:
+        # What its `compute_mask` does with a mask is found by a call on zeros.
+        inputs = np.zeros((2, *filled(layer._sample_shape or (1,), TRIED_LENGTHS[0])), np.float32)
+        before = None if source is None else np.ones(inputs.shape[:-1], bool)
+        mask = layer.compute_mask(inputs, before)
+        return None if mask is None else source if mask is before else number
+    if source is not None and not layer.supports_masking:
+        layer._warn_of_lost_mask()
+    passes = layer.supports_masking and not layer._consumes_mask
+    return number if layer._makes_mask else source if passes else None

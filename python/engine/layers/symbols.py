@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import operator
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
 from engine._base.checks import Shape
 from engine._base.left_out import SaysWhatIsLeftOut
 
+# The layers that compute one output from several.
+_MERGING = ("Add", "Concatenate")
 # Python's operators by the names of NumPy's functions.
 _OPERATORS = {
     "add": "add",
@@ -43,15 +45,15 @@ class CallArguments(dict[str, Any]):
 
 
 class Callee(Protocol):
-    """What can be called on a symbolic tensor: a layer or a model."""
+    """What can be called on symbolic tensors: a layer or a model."""
 
     name: str
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates the weights for inputs of shape `input_shape`, batch axis first."""
+    def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
+        """Creates the weights for inputs whose samples have the shapes `samples`."""
 
-    def _output_shape_for(self, input_shape: Shape) -> Shape:
-        """Returns the shape of one output sample for an input sample of shape `input_shape`."""
+    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
+        """Returns the shape of one sample of each output, for input samples of the shapes `samples`."""
 
 
 def _by_hand(formula: str, derivative: str) -> str:
@@ -67,7 +69,7 @@ def _refused(
     Args:
         expression: the refused expression, in which `x` is the symbolic tensor and `c` a constant.
         layer: the layer that computes the expression.
-        merging: Keras' layer that computes it from the outputs of two layers, if there is one.
+        merging: Keras' layer that computes it from two outputs, if there is one.
         reflected: the layer that computes it with `x` and `c` exchanged; default `layer`.
     """
 
@@ -76,10 +78,14 @@ def _refused(
         if not isinstance(other, Symbolic):
             constant = " with a constant c" if "c" in written.split() else ""
             return TypeError(f"{start}: for `{written}`{constant} call layers.{instead} on x")
+        if merging in _MERGING:
+            return TypeError(
+                f"{start}: for `{written}` of two outputs call layers.{merging}() on the list of both"
+            )
         needed = f", for which Keras has the layer {merging}" if merging else ""
         return TypeError(
-            f"{start}. Two outputs can't be joined by `{written}`{needed}: models are chains of layers here, from one "
-            "input to one output, without layers that merge branches"
+            f"{start}. Two outputs can't be joined by `{written}`{needed}: the layers that join outputs here are "
+            f"{' and '.join(_MERGING)}"
         )
 
     def method(self: object, other: object = None) -> NoReturn:
@@ -128,61 +134,64 @@ class Symbolic:
         self.__array__()
 
 
-class KerasTensor(Symbolic, SaysWhatIsLeftOut):
-    """A symbolic output of a layer: its shape, and the layers that compute it.
+class Call:
+    """One call of a layer or a model on symbolic tensors. It creates the weights of the layer.
 
     Args:
-        start: the input layer.
+        layer: the layer or model that is called.
+        inputs: the tensors that it is called on.
+        mode: the argument `training` of the call; None is no argument.
+        given: the further arguments of the call; None if there are none.
+    """
+
+    def __init__(
+        self,
+        layer: Callee,
+        inputs: Sequence[KerasTensor],
+        mode: bool | None = None,
+        given: CallArguments | None = None,
+    ) -> None:
+        self.layer: Any = layer
+        self.inputs, self.mode, self.given = tuple(inputs), mode, given
+        shapes = self._output_shapes()
+        layer._build_for_inputs(self._samples())
+        self.outputs = tuple(KerasTensor(shape, self) for shape in shapes)
+
+    def _samples(self) -> list[Shape]:
+        return [tensor._sample for tensor in self.inputs]
+
+    def _output_shapes(self) -> list[Shape]:
+        shapes: list[Shape] = self.layer._output_shapes_for(self._samples())
+        return shapes
+
+    def refresh(self) -> None:
+        """Updates the shapes of the outputs, since a model that is called may have been given other layers."""
+        for tensor, shape in zip(self.outputs, self._output_shapes(), strict=False):
+            tensor._sample = shape
+
+
+class KerasTensor(Symbolic, SaysWhatIsLeftOut):
+    """A symbolic output of a layer: its shape, and the call that computes it.
+
+    Args:
         sample: the shape of one sample.
-        before: the symbolic tensor that the last layer was called on; None for the output of the input layer.
-        layer: that last layer, or a model.
-        mode: the argument `training` that it was called with.
-        given: the other arguments of that call; None if there are none.
+        call: the call of a layer that returned it; None for the input of a model.
+        start: the input layer, for the input of a model.
     """
 
     dtype = "float32"
 
-    def __init__(
-        self,
-        start: Callee,
-        sample: Shape,
-        before: KerasTensor | None = None,
-        layer: Callee | None = None,
-        *,
-        mode: bool | None = None,
-        given: CallArguments | None = None,
-    ) -> None:
-        self.start, self._sample = start, sample
-        self._before, self._layer, self._mode, self._given = before, layer, mode, given
+    def __init__(self, sample: Shape, call: Call | None = None, start: Callee | None = None) -> None:
+        self._sample, self._call, self._start = sample, call, start
 
     @property
     def _as_tensor(self) -> KerasTensor:
         return self
 
     @property
-    def layers(self) -> tuple[Any, ...]:
-        """The layers and models between the input layer and this tensor, in the order of their calls."""
-        return tuple(each._layer for each in self._calls)
-
-    @property
-    def modes(self) -> tuple[bool | None, ...]:
-        """The argument `training` that each of the layers was called with."""
-        return tuple(each._mode for each in self._calls)
-
-    @property
-    def arguments(self) -> tuple[CallArguments | None, ...]:
-        """The other arguments that each of the layers was called with."""
-        return tuple(each._given for each in self._calls)
-
-    @property
-    def _calls(self) -> list[KerasTensor]:
-        """The output of each call between the input layer and this tensor."""
-        # It is computed each time: in a chain of n layers, stored lists would have n * n / 2 entries.
-        found, each = [], self
-        while each._before is not None:
-            found.append(each)
-            each = each._before
-        return found[::-1]
+    def _layer(self) -> Any:
+        """The layer or model that computes it; the input layer for the input of a model."""
+        return self._start if self._call is None else self._call.layer
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -197,27 +206,19 @@ class KerasTensor(Symbolic, SaysWhatIsLeftOut):
     @property
     def name(self) -> str:
         """Name of the layer that computes it."""
-        return str((self.start if self._layer is None else self._layer).name)
-
-    def comes_from(self, other: KerasTensor) -> bool:
-        """Returns whether this tensor is computed from `other`, or is the same."""
-        layers, earlier = self.layers, other.layers
-        same = len(layers) >= len(earlier) and all(map(operator.is_, layers, earlier))
-        return same and self.start is other.start
+        return str(self._layer.name)
 
     def through(
         self, layer: Callee, training: bool | None = None, arguments: CallArguments | None = None
     ) -> KerasTensor:
-        """Returns the symbolic output of a layer or model called on this tensor, and creates its weights.
+        """Returns the symbolic output of a layer or model with one output, called on this tensor.
 
         Args:
-            layer: the layer or model to call.
+            layer: the layer or model to call. Its weights are created.
             training: the argument `training` of the call.
             arguments: the further arguments of the call.
         """
-        sample = layer._output_shape_for(self._sample)
-        layer.build((None, *self._sample))
-        return KerasTensor(self.start, sample, self, layer, mode=training, given=arguments)
+        return Call(layer, [self], training, arguments).outputs[0]
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
@@ -230,6 +231,19 @@ def symbol_of(value: Any) -> KerasTensor | None:
     if isinstance(value, (list, tuple)) and len(value) == 1:
         return symbol_of(value[0])
     return None
+
+
+def symbols_of(value: Any) -> list[KerasTensor] | None:
+    """Returns the symbolic tensors in `value`, which is one or a list, tuple or dict of them; None for anything else.
+
+    Those of a dict come in the alphabetical order of their keys, as in Keras.
+    """
+    if isinstance(value, dict):
+        value = [value[key] for key in sorted(value, key=str)]
+    values = value if isinstance(value, (list, tuple)) else [value]
+    if not values or not all(isinstance(each, Symbolic) for each in values):
+        return None
+    return [each._as_tensor for each in values]
 
 
 def holds_symbol(value: Any) -> bool:

@@ -39,7 +39,7 @@ def clone_model(
         raise TypeError(msg)
     for name, value in {"input_tensors": input_tensors, "call_function": call_function, **kwargs}.items():
         if value is not None:
-            msg = f"`{name}` must be None, as models are no graphs of tensors here; got {value!r}"
+            msg = f"`{name}` must be None, as the layers are called as in `model`; got {value!r}"
             raise ValueError(msg)
     within = flag(recursive, "recursive")
     require(callable, clone_function, "clone_function", "a function that returns a layer")
@@ -53,7 +53,7 @@ def _cloned(
     model: Model, clone_function: Callable[[Any], Any] | None, within: bool, copies: dict[Part, Part]
 ) -> Model:
     """Returns a copy that isn't compiled. `copies` has the copies of layers that were made before, by the original."""
-    start = [] if model._inputs is None else [InputLayer.from_config(model._inputs.get_config())]
+    starts = [InputLayer.from_config(start.get_config()) for start in model._starts]
     for layer in model._layers:
         if layer in copies:
             continue
@@ -69,6 +69,8 @@ def _cloned(
             msg = f"`clone_function` must return a layer, got {copy!r} for layer {layer.name!r}"
             raise TypeError(msg)
         copies[layer] = copy
-    kind = Sequential if isinstance(model, Sequential) else type(model)
-    parts = [*start, *(copies[layer] for layer in model._layers)]
-    return kind._of_parts(parts, model.name, model._modes, model._arguments)
+    layers = [copies[layer] for layer in model._layers]
+    if isinstance(model, Sequential):
+        return Sequential._of_parts([*starts, *layers], model.name)
+    calls = starts, layers, model._wiring, model._modes, model._arguments
+    return type(model)._of_calls(*calls, name=model.name, structures=model._structures)

@@ -1,4 +1,4 @@
-"""`Model`, the base class of all models and the functional form, a chain of layers from an input to an output."""
+"""`Model`, the base class of all models and the functional form, a graph of layers from inputs to outputs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 import os
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import chain, islice, repeat
+from itertools import accumulate, chain, islice, repeat
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -37,6 +38,7 @@ from engine._base.cpp import (
     NotFiniteError,
     Operation,
     Program,
+    Rows,
     build,
     first_nonfinite_row,
     read_weights,
@@ -58,9 +60,10 @@ from engine._data.batch_streams import Stream, number_of_batches, yields_batches
 from engine._data.frames import feature_names, in_order_of
 from engine._data.lazy_rows import LazyRows, all_for_core, part_of, require_tokens, unchecked_rows
 from engine._data.memory_maps import require_whole_file
+from engine._data.several_arrays import one_for_each, side_by_side, with_rank_of
 from engine._data.sources import Samples, Source, unpacked
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
-from engine._training.checked_samples import Targeting, checked_samples, rows_of
+from engine._training.checked_samples import Targeting, checked_targets, rows_of, samples_of
 from engine._training.compile_arguments import Compiled
 from engine._training.diagnostic_warnings import all_finite, warn_of_layers, warn_of_loss, warn_of_weights
 from engine._training.fit_arguments import (
@@ -79,24 +82,45 @@ from engine.config import _capped_steps
 from engine.layers import Embedding, InputLayer, Layer
 from engine.layers._call_arguments import canonical_dtype
 from engine.layers.layer import JOINING, Part
-from engine.layers.symbols import CallArguments, KerasTensor, symbol_of
+from engine.layers.symbols import Call, CallArguments, KerasTensor, symbol_of, symbols_of
 from engine.metrics import Metric
-from engine.models.chain_config import config_of_chain, made_from_arguments, parts_from_config
+from engine.models.functional_config import (
+    config_of_graph,
+    made_from_arguments,
+    made_parts,
+    parts_from_config,
+    structure_of_ends,
+)
 from engine.models.lock import ModelLock
 from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_shape
 from engine.models.stack import (
+    Line,
+    Lowered,
     first_uses,
-    loss_is_masked,
+    lowered,
+    masked_losses,
     operations_through,
+    require_names,
     reseeded,
-    shapes_through,
     summary_rows,
+    tokens_of_inputs,
     tracked,
-    with_parts,
+)
+from engine.models.wiring import (
+    Network,
+    Shapes,
+    Structure,
+    Wiring,
+    chain_of,
+    network_of,
+    paths_to_outputs,
+    shapes_along,
+    structure_of,
+    traced,
 )
 from engine.optimizers import Optimizer
 from engine.optimizers.optimizer import registry as optimizer_registry
-from engine.utils.serialization import arguments_in, modes_in
+from engine.utils.functional_calls import ValueSource, graph_in
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -112,11 +136,13 @@ _COMPILE_ARGUMENTS = (
 
 
 class Model(Part, SaysWhatIsLeftOut):
-    """A model made of layers. `Model(inputs, outputs)` is the chain of layers from `inputs` to `outputs`.
+    """A model made of layers. `Model(inputs, outputs)` has the layers that lead from `inputs` to `outputs`.
 
     Args:
-        inputs: the symbolic input, as returned by `Input` or by a layer, such as `model.input`.
-        outputs: the symbolic output: what the last layer returned when the chain of layers was called on `inputs`.
+        inputs: the symbolic input, as returned by `Input` or by a layer, such as `model.input`; or a list, tuple or dict
+            of them.
+        outputs: the symbolic output, what a layer returned when it was called on `inputs` or on other outputs; or a
+            list, tuple or dict of them.
         name: name of the model; default `functional` with a number.
         options: the same arguments by keyword.
     """
@@ -131,6 +157,12 @@ class Model(Part, SaysWhatIsLeftOut):
     _is_chain = True
     _samplings = 0
     """The number of calls so far that drew random numbers."""
+    _listing: list[Part]
+    """Of a Functional the input layers and the other layers, each once, in Keras' order."""
+    _structures: tuple[Structure, Structure]
+    """The forms of inputs and outputs, as users give and get them."""
+    _calls: list[Call]
+    """The symbolic calls of the layers, which `_symbols` makes."""
     _sequential: ClassVar[type[Model]]
     """The class Sequential, which is derived from this one."""
 
@@ -144,32 +176,26 @@ class Model(Part, SaysWhatIsLeftOut):
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, **options: Any
     ) -> None:
-        given = {"inputs": symbol_of(inputs), "outputs": symbol_of(outputs)}
-        for argument, value in (("inputs", inputs), ("outputs", outputs)):
-            if given[argument] is None:
-                msg = (
-                    f"`{argument}` must be what Input() or a layer called on it has returned, one of them, as models are "
-                    f"chains of layers here; got {value!r}"
-                )
-                raise TypeError(msg)
         if options:
             msg = f"Model takes `inputs`, `outputs` and `name`, got {', '.join(map(repr, options))}"
             raise TypeError(msg)
-        first, last = given["inputs"], given["outputs"]
-        if first is None or last is None or not last.comes_from(first):
-            msg = "`outputs` must come from `inputs`, an Input(), through layers alone: they belong to another one"
-            raise ValueError(msg)
-        begin = len(first.layers)
-        self._begin(name, last.modes[begin:], last.arguments[begin:])
-        start = InputLayer(batch_shape=first.shape) if first.layers else first.start
-        self._restack(*with_parts(None, [], [start, *last.layers[begin:]]), None)
+        first, last = (_tensors_in(value, name) for name, value in (("inputs", inputs), ("outputs", outputs)))
+        trace = traced(first, last)
+        modes, arguments = [call.mode for call in trace.calls], [call.given for call in trace.calls]
+        self._begin(name, modes, arguments)
+        self._calls = trace.calls
+        self._structures = structure_of(inputs), structure_of(outputs)
+        layers: list[Part] = [each.layer if isinstance(each, Call) else each for each in trace.order]
+        require_names(layers if len(trace.starts) > 1 else layers[1:])
+        self._listing = [*dict.fromkeys(layers)]
+        self._restack(trace.starts, [call.layer for call in trace.calls], None, trace.wiring)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name in ("call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"):
             if name in vars(cls):
                 msg = (
-                    f"{cls.__name__} can't have a `{name}` of its own, as the core runs the layers, a chain of them, and "
+                    f"{cls.__name__} can't have a `{name}` of its own, as the core runs the layers and "
                     "their training: write a layer, a loss, a metric or a callback that does this; pass `inputs` and "
                     "`outputs` to super().__init__(), or derive from Sequential"
                 )
@@ -191,17 +217,25 @@ class Model(Part, SaysWhatIsLeftOut):
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
 
         # The layers, and the program that computes them.
-        self._inputs: InputLayer | None = None
-        self._layers: list[Part] = []
+        self._starts: list[InputLayer] = []  # the input layers
+        self._layers: list[Part] = []  # in the order in which they compute, each as often as it is called
+        self._wiring = chain_of(0)  # what each of these reads
+        self._listing = []
+        self._structures = Structure(None), Structure(None)
+        self._calls = []
+        self._network = Network([], self._wiring)
         self._modes, self._arguments = modes, arguments
         self._operations: list[Operation] = []
         self._program: Program | None = None
         self._by_shape: ProgramsByShape | None = None  # if an axis of the samples has no fixed length
         self._attached: list[Layer] = []  # the layers whose weights the program has
         self._outers: weakref.WeakSet[Model] = weakref.WeakSet()  # the models that this one is a part of
-        self._sample_shape: Shape | None = None
-        self._output_shape: Shape | None = None
-        self._tokens: int | None = None  # if the inputs are indices: how many different ones there are
+        self._sample_shape: Shape | None = None  # as the core reads samples: several inputs lie side by side
+        self._output_shapes: list[Shape] = []
+        self._output_shape: Shape | None = None  # if there is one output, which is no dict
+        self._tokens: list[
+            int | None
+        ] = []  # for each input that is indices: how many different ones there are
         self._penalised: list[Layer] = []  # the layers with a penalty on their outputs
         self._mixed = False  # whether a call without `training` is a call with training=True for some layer
 
@@ -244,11 +278,16 @@ class Model(Part, SaysWhatIsLeftOut):
             optimizer: name of an optimizer, or an instance from `engine.optimizers`.
             loss: name, function or instance from `engine.losses`, or a custom loss with a gradient. "crossentropy"
                 selects the crossentropy that matches the labels. With None the loss is the sum of what layers add
-                to it (penalties and `add_loss`), and `fit` needs no `y`.
-            loss_weights: factor by which the loss is multiplied. It doesn't scale regularization penalties.
+                to it (penalties and `add_loss`), and `fit` needs no `y`. For a model with several outputs one loss
+                for all, or a list or a dict by the names of outputs; the loss of the model is their sum. None in
+                such a list or dict is an output without a loss.
+            loss_weights: factor by which the loss is multiplied, or a list or dict of factors as for `loss`. It
+                doesn't scale regularization penalties.
             metrics: list of names or instances from `engine.metrics`. "accuracy" selects the accuracy that matches
-                the labels.
-            weighted_metrics: list of metrics that are weighted by `sample_weight` and `class_weight`.
+                the labels. For a model with several outputs a list with one metric or one list of metrics for each
+                output, or a dict by the names of outputs.
+            weighted_metrics: list of metrics that are weighted by `sample_weight` and `class_weight`; for several
+                outputs as `metrics`.
             run_eagerly: Ignored. The model is always compiled ahead.
             steps_per_execution: Ignored. A whole epoch runs in one call.
             jit_compile: Ignored. Keras accepts it.
@@ -263,7 +302,8 @@ class Model(Part, SaysWhatIsLeftOut):
         flag(auto_scale_loss, "auto_scale_loss")
         with self._lock:
             self._require_idle("compiled")
-            compiled = Compiled(optimizer, loss, loss_weights, metrics, weighted_metrics)
+            names = self._names_of_outputs if len(self._wiring.outputs) > 1 else ()
+            compiled = Compiled(optimizer, loss, loss_weights, metrics, weighted_metrics, outputs=names)
             self._apply(compiled)
             self._compile_arguments = {
                 "loss": loss,
@@ -411,9 +451,10 @@ class Model(Part, SaysWhatIsLeftOut):
                 lists, a pandas DataFrame, a scipy.sparse matrix, or an object with `__array__` or DLPack. Don't
                 change the data before `fit` returns. Or a source of batches (x, y) or (x, y, sample_weight): a
                 generator, another iterable, a `utils.PyDataset`, or another object with `__getitem__` and
-                `__len__`.
+                `__len__`. For a model with several inputs a list of arrays, one for each input, or a dict by the names
+                of inputs; they are converted to float32 in memory.
             y: class indices (n,) for the sparse crossentropy, otherwise one number per output (n, outputs); None if
-                `x` yields batches.
+                `x` yields batches. For a model with several outputs a list or a dict by the names of outputs.
             batch_size: samples per step, default 32; the last batch of an epoch may be smaller. Ignored if `x`
                 yields batches.
             epochs: number of the epoch at which training ends: `epochs - initial_epoch` epochs are run.
@@ -425,7 +466,8 @@ class Model(Part, SaysWhatIsLeftOut):
                 has `__getitem__`, the order of its batches is shuffled; batches of a generator are never shuffled.
             class_weight: dict from class index to weight, or "balanced" for `n / (classes * count)`. Multiplied by
                 `sample_weight`. Not used in validation.
-            sample_weight: weights of the samples (n,); the loss is `sum(weight * loss) / n`.
+            sample_weight: weights of the samples (n,); the loss is `sum(weight * loss) / n`. For a model with several
+                outputs one array for all, or a list or dict as for `y`.
             initial_epoch: number of the first epoch, from 0.
             steps_per_epoch: batches per epoch; the next epoch continues with the batch after.
             validation_steps: number of batches of a validation, from the first sample on; default all.
@@ -583,7 +625,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), "none"))
             self._warn_of_dead_ends(compiled)
-            run, host = program.begin("train", *chunk.batches), compiled.host_for(chunk.form)
+            run, host = program.begin("train", *chunk.batches), compiled.host_for(chunk.forms)
             compiled.start_pass()
             compiled.optimizer._move_to(program)
             run.advance(0, 1, compiled.optimizer._learning_rates(1), host=host)
@@ -619,7 +661,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 samples = self._samples(x, y, sample_weight, names=self._feature_names)
                 program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), None))
-            run, host = program.begin("evaluate", *chunk.batches), compiled.host_for(chunk.form)
+            run, host = program.begin("evaluate", *chunk.batches), compiled.host_for(chunk.forms)
             compiled.start_pass()
             run.advance(0, 1, host=host)
             return compiled.result(run.totals, as_dict)
@@ -644,7 +686,7 @@ class Model(Part, SaysWhatIsLeftOut):
         callbacks: object = None,
         *,
         out: Float32 | None = None,
-    ) -> Float32:
+    ) -> Any:
         """Returns the outputs of the model for samples. Several threads may call it at the same time.
 
         Args:
@@ -659,7 +701,8 @@ class Model(Part, SaysWhatIsLeftOut):
                 when `x` holds NaN or infinity, which is found during computation.
 
         Returns:
-            float32 (n, outputs), or `out`; `predict(x)[i]` has the same bits as `predict(x[i:i + 1])[0]`.
+            float32 (n, outputs), or `out`; `predict(x)[i]` has the same bits as `predict(x[i:i + 1])[0]`. For a model
+            with several outputs a list, tuple or dict of arrays, as the model was given them.
 
         Raises:
             ValueError, TypeError: if data or arguments don't match the model.
@@ -677,15 +720,13 @@ class Model(Part, SaysWhatIsLeftOut):
             return self._predict_stream(
                 x, _capped_steps(limit, number_of_batches(x)), verbose, callbacks, out
             )
-        x = self._input_in(x, "x", self._feature_names)
-        rows = unchecked_rows(x, self._sample_shape)
-        require_tokens(rows, self._tokens, "x")
+        rows, x = self._unchecked_rows(x, "x")
         size = resolve_batch_size(given_size, limit, len(rows))
         limit = _capped_steps(limit, math.ceil(len(rows) / size))
         rows = rows if limit is None else part_of(rows, 0, limit * size)
         self._forget_penalties()
-        shape = self._output_shape_of(rows.shape[1:])
-        target = None if out is None else target_for(out, shape, rows)
+        shapes = self._output_shapes_of(rows.shape[1:])
+        target = None if out is None else target_for(out, self._require_one_output(shapes, "out"), rows)
         try:
             nobody_to_tell = callbacks is None and len(rows) <= size and not impatient(verbose)
             if nobody_to_tell and not isinstance(rows, LazyRows):
@@ -695,10 +736,40 @@ class Model(Part, SaysWhatIsLeftOut):
                 shown = hooks.verbose_beside(verbose)
                 with Progress(shown, math.ceil(len(rows) / size), PATIENCE) as progress:
                     hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
-                    outputs = predict(program, rows, size, hooks, progress, out=target)
+                    batch = (
+                        None if self._structures[1].kind is None else partial(self._unpacked, shapes=shapes)
+                    )
+                    outputs = predict(program, rows, size, hooks, progress, out=target, shown=batch)
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error) from None
-        return outputs.reshape(len(outputs), *shape) if out is None else delivered(outputs, out)
+        return self._unpacked(outputs, shapes) if out is None else delivered(outputs, out)
+
+    def _require_one_output(self, shapes: Sequence[Shape], argument: str) -> Shape:
+        """Returns the shape of the one output; ValueError if there are several."""
+        if self._structures[1].kind is not None:
+            msg = f"`{argument}` is for models with one output, but {self.name!r} has {len(shapes)}: leave it out"
+            raise ValueError(msg)
+        return shapes[0]
+
+    def _unpacked(self, outputs: Float32, shapes: Sequence[Shape]) -> Any:
+        """Returns the outputs (n, numbers of all outputs) as users get them: arrays of `shapes`."""
+        if self._structures[1].kind is None:
+            return outputs if len(shapes[0]) == 1 else outputs.reshape(len(outputs), *shapes[0])
+        ends = list(accumulate(math.prod(shape) for shape in shapes))
+        parts = np.split(outputs, ends[:-1], axis=1)
+        arrays = [
+            np.ascontiguousarray(part).reshape(len(part), *shape)
+            for part, shape in zip(parts, shapes, strict=True)
+        ]
+        return self._structures[1].packed(arrays)
+
+    def _joined(self, batches: Sequence[Any]) -> Any:
+        """Returns the outputs of several batches, each as `_unpacked` returned them, as those of one."""
+        kind, keys = self._structures[1]
+        if kind is None:
+            return np.concatenate(batches)
+        values = [[batch[key] for key in keys] if kind is dict else list(batch) for batch in batches]
+        return self._structures[1].packed([np.concatenate(parts) for parts in zip(*values, strict=True)])
 
     def _predicted_at_once(self, x: Any, name: str, most: float = math.inf) -> Float32 | None:
         """Returns the outputs for samples in an array that the core reads as it is; None for anything else.
@@ -720,7 +791,7 @@ class Model(Part, SaysWhatIsLeftOut):
             or not 0 < len(x) <= most
             or not x.flags.carray
             or self._by_shape is not None
-            or self._tokens is not None
+            or any(self._tokens)
             or self._suspect
             or program is None
             or shape is None
@@ -735,7 +806,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _predict_stream(
         self, x: object, steps: int | None, verbose: object, callbacks: object, out: object
-    ) -> Float32:
+    ) -> Any:
         """Returns the outputs for the batches that `x` yields, or for the first `steps` of them."""
         if out is not None:
             msg = "`out` needs samples whose number is known, but `x` yields batches: leave it out"
@@ -743,10 +814,10 @@ class Model(Part, SaysWhatIsLeftOut):
         hooks = CallbackList(callbacks)
         with Progress(hooks.verbose_beside(verbose), steps or number_of_batches(x), PATIENCE) as progress:
             hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
-            return predict_stream(self._outputs, x, steps, hooks, progress)
+            return predict_stream(self._outputs, x, steps, hooks, progress, joined=self._joined)
 
     @without_own_frames
-    def predict_on_batch(self, x: ArrayLike) -> Float32:
+    def predict_on_batch(self, x: Any) -> Any:
         """Returns the outputs of the model for one batch, all of `x`."""
         return self._outputs(x, "x")
 
@@ -754,21 +825,28 @@ class Model(Part, SaysWhatIsLeftOut):
         """Returns the outputs for one batch, or the symbolic output for a symbolic input.
 
         Args:
-            x: samples (n, ...), or a symbolic input, as returned by `Input` or a layer.
+            x: samples (n, ...), or a symbolic input, as returned by `Input` or a layer; for a model with several inputs
+                a list or a dict by their names.
             training: whether layers behave as in training, such as dropout. With None each layer uses the value it
                 was called with in the model, or its default: True for layers that augment images, otherwise False.
 
         Returns:
-            float32 (n, ...).
+            float32 (n, ...); for a model with several outputs a list, tuple or dict of them.
 
         Raises:
             ValueError, TypeError: if the data doesn't match the model.
         """
         given = None if training is None else flag(training, "training")
-        symbol = symbol_of(x)
-        if symbol is not None:
-            return symbol.through(self, given)
-        return self._outputs(x, "x", given, called=True).view(Tensor)
+        symbols = symbols_of(x)
+        if symbols is not None:
+            if isinstance(x, Mapping):
+                symbols = [symbol._as_tensor for symbol in self._arrays_in(x, "inputs")]
+            return self._structures[1].packed(Call(self, symbols, given).outputs)
+        outputs = self._outputs(x, "x", given, called=True)
+        if self._structures[1].kind is None:
+            return outputs.view(Tensor)
+        values = outputs.values() if isinstance(outputs, Mapping) else outputs
+        return self._structures[1].packed([each.view(Tensor) for each in values])
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the outputs of the model for one batch. Calling the model calls this method.
@@ -779,9 +857,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         return self(inputs, training)
 
-    def _outputs(
-        self, x: object, name: str, training: bool | None = False, *, called: bool = False
-    ) -> Float32:
+    def _outputs(self, x: object, name: str, training: bool | None = False, *, called: bool = False) -> Any:
         """Returns the outputs for one batch.
 
         Args:
@@ -795,13 +871,14 @@ class Model(Part, SaysWhatIsLeftOut):
             outputs = self._predicted_at_once(x, name)
             if outputs is not None:
                 return outputs
-        x = self._input_in(x, name, self._feature_names)
-        if (sample := sample_shape_of_none(x, name)) is not None:
-            require_sample_shape(sample, self._sample_shape, name)
-            self._built_for(sample)
-            return np.zeros((0, *self._output_shape_of(sample)), np.float32)
-        rows = unchecked_rows(x, self._sample_shape, name)
-        require_tokens(rows, self._tokens, name)
+        if len(self._starts) <= 1:
+            x = self._input_in(x, name, self._feature_names)
+            if (sample := sample_shape_of_none(x, name)) is not None:
+                require_sample_shape(sample, self._sample_shape, name)
+                self._built_for(sample)
+                shapes = self._output_shapes_of(sample)
+                return self._unpacked(np.zeros((0, sum(map(math.prod, shapes))), np.float32), shapes)
+        rows, x = self._unchecked_rows(x, name)
         program = self._built_for(rows.shape[1:])
         if (self._mixed and training is None) or (
             called and self._penalised
@@ -813,28 +890,41 @@ class Model(Part, SaysWhatIsLeftOut):
         seed = next_sampling(self) if training else 0
         try:
             outputs = program.predict(all_for_core(rows), None, True, bool(training), seed)
-            return self._shaped(outputs, rows.shape[1:])
+            return self._unpacked(outputs, self._output_shapes_of(rows.shape[1:]))
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
 
-    def _by_layer(self, rows: Any, training: bool | None) -> Float32:
+    def _by_layer(self, rows: Any, training: bool | None) -> Any:
         """Returns the outputs for `rows` (n, ...), by calling one layer after the other.
 
         This is for what the program can't do: it has one `training` for all layers, and doesn't return penalties.
         """
         self._forget_penalties()
-        outputs, penalties = rows, dict[Layer, list[float]]()
-        if self._inputs is not None and (dtype := canonical_dtype(self._inputs.dtype)).kind != "f":
-            outputs = np.asarray(rows).astype(dtype)
-        calls = zip(self._leaves, self._modes_of_leaves(training), self._arguments_of_leaves(), strict=True)
-        for leaf, mode, given in calls:
+        penalties, values = dict[Layer, list[float]](), list[Any]()
+        inputs = [rows]
+        if len(self._starts) > 1:
+            shapes = [start.sample_shape for start in self._starts]
+            parts = np.split(rows, list(accumulate(map(math.prod, shapes)))[:-1], axis=1)
+            inputs = [part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
+        for number, start in enumerate(self._starts):
+            if (dtype := canonical_dtype(start.dtype)).kind != "f":
+                inputs[number] = np.asarray(inputs[number]).astype(dtype)
+
+        def value_of(number: int) -> Any:
+            return inputs[-1 - number] if number < 0 else values[number]
+
+        leaves, wiring = self._network
+        calls = zip(
+            leaves, wiring.reads, self._modes_of_leaves(training), self._arguments_of_leaves(), strict=True
+        )
+        for leaf, reads, mode, given in calls:
             options: dict[str, Any] = {} if given is None else dict(given)
-            outputs = Layer.__call__(leaf, outputs, training=mode, **options)
+            values.append(leaf._called_on([value_of(number) for number in reads], mode, options))
             if leaf.activity_regularizer is not None:  # a layer that is used twice has two
                 penalties.setdefault(leaf, []).extend(leaf._penalties)
         for leaf, found in penalties.items():
             leaf._penalties = found
-        return np.asarray(outputs)
+        return self._structures[1].packed([np.asarray(value_of(number)) for number in wiring.outputs])
 
     @property
     def losses(self) -> list[float]:
@@ -850,15 +940,12 @@ class Model(Part, SaysWhatIsLeftOut):
         for leaf in self._penalised:
             leaf._penalties = []
 
-    def _shaped(self, outputs: Float32, sample: Shape) -> Float32:
-        """Returns the outputs for samples of shape `sample` in the shape of the model's output."""
-        shape = self._output_shape_of(sample)
-        return outputs if len(shape) == 1 else outputs.reshape(len(outputs), *shape)
-
-    def _output_shape_of(self, sample: Shape) -> Shape:
-        """The shape of one output for samples of shape `sample`."""
-        known = self._output_shape  # None in it stands for a length that depends on that of the sample
-        return self._output_shape_for(sample) if known is None or None in known else known
+    def _output_shapes_of(self, sample: Shape) -> list[Shape]:
+        """The shape of each output for samples of shape `sample`, as the core reads them."""
+        known = self._output_shapes  # None in it stands for a length that depends on that of the sample
+        if known and not any(None in shape for shape in known):
+            return known
+        return self._output_shapes_for([sample])
 
     # Checks of data.
 
@@ -952,22 +1039,115 @@ class Model(Part, SaysWhatIsLeftOut):
             names: the columns of a data frame in the order of the features; None keeps their order.
         """
         compiled = self._require_compiled()
-        x = self._input_in(x, f"{prefix}x", names)
-        rows = rows_of(x, self._sample_shape or shape, f"{prefix}x")
-        require_tokens(rows, self._tokens, f"{prefix}x")
-        output_shape = self._output_shape_of(rows.shape[1:])
-        targeting = Targeting(compiled.loss, output_shape)
-        y, sample_weight = (_of_samples(value, len(rows)) for value in (y, sample_weight))
-        if y is None and not compiled.has_loss and len(compiled.names) == 1:
-            y = _no_targets(len(rows), targeting)
+        rows, columns = self._checked_rows(x, f"{prefix}x", shape, names)
+        shapes = self._output_shapes_of(rows.shape[1:])
+        targets, weights = self._targets_of(compiled, y, sample_weight, len(rows), prefix)
+        for number, each in enumerate(targets):
+            unread = each is None and not compiled.given[number] and not compiled.has_metrics(number)
+            if unread:
+                targets[number] = _no_targets(len(rows), self._targeting(compiled, number, shapes))
         if not compiled.settled:
-            self._settle(compiled, y, targeting)
-        compiled.require_readable(output_shape)
-        targeting = Targeting(compiled.loss, output_shape)
-        samples = checked_samples(rows, y, targeting, sample_weight, prefix, feature_names=feature_names(x))
-        if samples.form.kept is not None:
-            compiled.require_own_metrics(samples.form.shape)
-        return samples
+            self._settle(compiled, targets, shapes)
+        compiled.require_readable(shapes)
+        outputs = [
+            checked_targets(rows, each, self._targeting(compiled, number, shapes), weight, prefix)
+            for number, (each, weight) in enumerate(zip(targets, weights, strict=True))
+        ]
+        for number, output in enumerate(outputs):
+            if output.form.kept is not None:
+                compiled.require_own_metrics(output.form.shape, number)
+        return samples_of(rows, outputs, prefix, columns)
+
+    def _targeting(self, compiled: Compiled, output: int, shapes: Sequence[Shape]) -> Targeting:
+        """What the targets of output number `output` have to suit, if the outputs have these `shapes`."""
+        name = compiled.output_names[output] if compiled.output_names else None
+        return Targeting(compiled.losses[output], shapes[output], name)
+
+    def _targets_of(
+        self, compiled: Compiled, y: object, sample_weight: object, count: int, prefix: str
+    ) -> tuple[list[Any], list[Any]]:
+        """Returns the targets and the weights of each output, as given.
+
+        Args:
+            compiled: what the model was compiled with.
+            y: as given.
+            sample_weight: as given.
+            count: the number of samples.
+            prefix: of the names in messages.
+        """
+        names = compiled.output_names
+        if not names:
+            key = self._structures[1].keys
+            y, sample_weight = (
+                value[key[0]] if key and isinstance(value, Mapping) and key[0] in value else value
+                for value in (y, sample_weight)
+            )
+            return [_of_samples(y, count)], [_of_samples(sample_weight, count)]
+        targets = [None] * len(names) if y is None else self._by_output(compiled, y, f"{prefix}y")
+        if sample_weight is None or not isinstance(sample_weight, (list, tuple, Mapping)):
+            return targets, [sample_weight] * len(names)
+        return targets, self._by_output(compiled, sample_weight, f"{prefix}sample_weight")
+
+    def _by_output(self, compiled: Compiled, value: Any, argument: str) -> list[Any]:
+        """Returns the entries of a list or dict, one for each output; those without a loss and metrics may be missing."""
+        names = compiled.output_names
+        needed = [
+            number for number in range(len(names)) if compiled.given[number] or compiled.has_metrics(number)
+        ]
+        if isinstance(value, Mapping):
+            value = {**{name: None for number, name in enumerate(names) if number not in needed}, **value}
+        elif isinstance(value, (list, tuple)) and len(value) == len(needed) < len(names):
+            given = dict(zip(needed, value, strict=True))
+            value = [given.get(number) for number in range(len(names))]
+        return one_for_each(value, names, argument, "output")
+
+    def _unchecked_rows(self, x: Any, name: str) -> tuple[Rows | LazyRows, Any]:
+        """Returns the samples as rows, whose numbers the core checks, and the samples as one array for messages."""
+        if len(self._starts) > 1:
+            rows = self._side_by_side(x, name)
+            return rows, rows
+        x = self._input_in(x, name, self._feature_names)
+        found = unchecked_rows(x, self._sample_shape, name)
+        require_tokens(found, self._most_tokens, name)
+        return found, x
+
+    def _checked_rows(
+        self, x: Any, name: str, shape: Shape | None, names: list[str] | None
+    ) -> tuple[Rows | LazyRows, list[str] | None]:
+        """Returns the samples as checked rows, and the names of their columns. The arguments are those of `_samples`."""
+        if len(self._starts) > 1:
+            return self._side_by_side(x, name), None
+        x = self._input_in(x, name, names)
+        rows = rows_of(x, self._sample_shape or shape, name)
+        require_tokens(rows, self._most_tokens, name)
+        return rows, feature_names(x)
+
+    def _side_by_side(self, x: Any, name: str) -> Float32:
+        """Returns the samples of several inputs as the core reads them."""
+        shapes = [start.sample_shape for start in self._starts]
+        return side_by_side(self._arrays_in(x, name), self._names_of_inputs, shapes, self._tokens, name)
+
+    def _arrays_in(self, x: Any, name: str) -> list[Any]:
+        """Returns the entries of a list or dict, one for each input."""
+        keys = self._names_of_inputs
+        if isinstance(x, Mapping) and not all(key in x for key in keys):
+            keys = [start.name for start in self._starts]
+        return one_for_each(x, keys, name, "input")
+
+    @property
+    def _most_tokens(self) -> int | None:
+        """If the one input is indices: how many different ones there are."""
+        return self._tokens[0] if self._tokens else None
+
+    @property
+    def _names_of_inputs(self) -> list[str]:
+        """The keys of data for the inputs: those of the dict that the model was made with, or the names of the layers."""
+        return list(self._structures[0].keys) or [start.name for start in self._starts]
+
+    @property
+    def _names_of_outputs(self) -> list[str]:
+        """The names of the outputs: the keys of the dict that the model was made with, or the names of the layers."""
+        return list(self._structures[1].keys) or self.output_names
 
     def _input_in(self, x: Any, name: str, names: list[str] | None) -> Any:
         """Returns the samples themselves, if `x` is a list of one array or a dict with the name of the input.
@@ -978,9 +1158,9 @@ class Model(Part, SaysWhatIsLeftOut):
             names: the columns of a data frame in the order of the features; None keeps their order.
         """
         if isinstance(x, np.ndarray):
-            return x if self._sample_shape is None else _with_rank_of(x, self._sample_shape)
-        if isinstance(x, Mapping) and self._inputs is not None:
-            own = self._inputs.name
+            return x if self._sample_shape is None else with_rank_of(x, self._sample_shape)
+        if isinstance(x, Mapping) and self._starts:
+            own = next((key for key in self._structures[0].keys if key in x), self._starts[0].name)
             if own not in x:
                 msg = f"`{name}` must have the key {own!r}, of the model's one input, but is a dict of {list(x)}"
                 raise ValueError(msg)
@@ -995,18 +1175,24 @@ class Model(Part, SaysWhatIsLeftOut):
 
         The first targets decide which loss "crossentropy" stands for; those of a call that fails must not.
         """
-        before = compiled.loss
+        before = compiled.losses
         try:
             yield
         except BaseException:
-            compiled.loss = before
+            compiled.losses = before
             raise
 
-    def _settle(self, compiled: Compiled, y: object, targeting: Targeting) -> None:
-        """Lets the first targets decide which loss is meant."""
-        targets = real_array(y, "y")
-        indices = targeting.may_be_indices(targets.shape[1:]) and targeting.read_by_core(targets)
-        with compiled.settling(indices, targeting.width):
+    def _settle(self, compiled: Compiled, targets: Sequence[Any], shapes: Sequence[Shape]) -> None:
+        """Lets the first targets decide which losses are meant."""
+        indices = []
+        targetings = [self._targeting(compiled, number, shapes) for number in range(len(shapes))]
+        for given, targeting in zip(targets, targetings, strict=True):
+            if targeting.loss._wants_indices is not None:
+                indices.append(targeting.loss._wants_indices)
+                continue
+            array = real_array(given, "y" if targeting.name is None else f"y[{targeting.name!r}]")
+            indices.append(targeting.may_be_indices(array.shape[1:]) and targeting.read_by_core(array))
+        with compiled.settling(indices, [targeting.width for targeting in targetings]):
             if self._program is not None:
                 self._apply(compiled)
 
@@ -1016,12 +1202,14 @@ class Model(Part, SaysWhatIsLeftOut):
         """Warns, in the first training after `compile`, of layers with which the model can't learn."""
         if self._trained_with is not compiled:
             self._trained_with = compiled
-            warn_of_layers(compiled, self._leaves, self._sample_shape or ())
+            shapes = shapes_along([start.sample_shape for start in self._starts], *self._network)
+            warn_of_layers(compiled, self._network.leaves, shapes.values, paths_to_outputs(self._network))
 
     def _warn_of_loss(self, compiled: Compiled, loss: float, source: Source) -> None:
         """Warns, once for each `compile`, that the loss became NaN or infinite."""
         self._suspect = True
-        warn_of_loss(self.name, compiled, self._leaves, loss, source=source, weights=self.weights)
+        paths = paths_to_outputs(self._network)
+        warn_of_loss(self.name, compiled, paths, loss, source=source, weights=self.weights)
 
     def _warn_of_weights(self, action: str) -> None:
         """Warns, once for each `action`, that it uses weights that are NaN.
@@ -1041,7 +1229,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def layers(self) -> list[Any]:
-        """The layers in order, input layer first, each listed once. A nested model is one entry."""
+        """The layers in Keras' order, input layers included, each listed once. A nested model is one entry."""
         return list(dict.fromkeys(self._parts_in_order))
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
@@ -1068,46 +1256,55 @@ class Model(Part, SaysWhatIsLeftOut):
         return layers[names.index(name)]
 
     @property
-    def input(self) -> KerasTensor:
-        """The symbolic input. Raises AttributeError before the input shape is known."""
-        return self._symbol_at(None)
+    def input(self) -> Any:
+        """The symbolic input, or a list, tuple or dict of them. Raises AttributeError before the input shape is known."""
+        return self._structures[0].packed(self.inputs)
 
     @property
-    def output(self) -> KerasTensor:
-        """The symbolic output. Raises AttributeError before the input shape is known."""
-        return self._symbol_after(len(self._layers))
+    def output(self) -> Any:
+        """The symbolic output, or a list, tuple or dict of them. Raises AttributeError before the input shape is known."""
+        return self._structures[1].packed(self.outputs)
 
     @property
     def inputs(self) -> list[KerasTensor]:
-        """A list with the symbolic input. Raises AttributeError before the input shape is known."""
-        return [self.input]
+        """A list of the symbolic inputs. Raises AttributeError before the input shape is known."""
+        return self._symbols()[0]
 
     @property
     def outputs(self) -> list[KerasTensor]:
-        """A list with the symbolic output. Raises AttributeError before the input shape is known."""
-        return [self.output]
+        """A list of the symbolic outputs. Raises AttributeError before the input shape is known."""
+        inputs, values, _ = self._symbols()
+        return [inputs[-1 - number] if number < 0 else values[number] for number in self._wiring.outputs]
 
     @property
     def output_names(self) -> list[str]:
-        """A list with the name of the one output, which is the name of the last layer."""
-        return [self.output.name]
+        """A list with the name of each output, which is the name of the layer that computes it."""
+        return [output.name for output in self.outputs]
 
     @property
-    def input_shape(self) -> tuple[int | None, ...]:
-        """Shape of the input, with None for the batch axis. Raises AttributeError before it is known."""
-        if self._inputs is None:
+    def input_shape(self) -> Any:
+        """Shape of the input, with None for the batch axis; a list for several. Raises AttributeError before it is known."""
+        if not self._starts:
             msg = f"model {self.name!r} has no input shape yet: begin it with Input(), or call build()"
             raise AttributeError(msg)
-        return (None, *self._inputs.sample_shape)
+        shapes = [(None, *start.sample_shape) for start in self._starts]
+        return shapes[0] if len(shapes) == 1 else shapes
 
     @property
-    def output_shape(self) -> tuple[int | None, ...]:
-        """Shape of the output, with None for the batch axis. Raises AttributeError before it is known."""
+    def output_shape(self) -> Any:
+        """Shape of the output, with None for the batch axis; a list for several. Raises AttributeError before it is known."""
         return self.compute_output_shape(self.input_shape)
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Returns the shape of the outputs for inputs of shape `input_shape`, both with the batch axis first."""
-        return (None, *self._output_shape_for(without_batch(input_shape)))
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the shape of the outputs for inputs of shape `input_shape`, both with the batch axis first.
+
+        Args:
+            input_shape: for a model with several inputs a list of shapes, or a dict by their names.
+        """
+        given = self._arrays_in(input_shape, "input_shape") if len(self._starts) > 1 else [input_shape]
+        shapes = self._output_shapes_for([without_batch(each) for each in given])
+        found = [(None, *shape) for shape in shapes]
+        return found[0] if len(found) == 1 else found
 
     def summary(  # noqa: PLR0917 # Keras' signature
         self,
@@ -1121,8 +1318,9 @@ class Model(Part, SaysWhatIsLeftOut):
         """Prints the layers with their output shapes and numbers of parameters.
 
         Args:
-            line_length: width in characters; default is the width of the terminal, at most 88.
-            positions: ends of the three columns as fractions of the line; default `[0.45, 0.8, 1.0]`.
+            line_length: width in characters; default is the width of the terminal, at most 88, or 108 for a graph.
+            positions: ends of the columns as fractions of the line; default `[0.45, 0.8, 1.0]`, for a graph with the
+                column "Connected to" `[0.3, 0.56, 0.74, 1.0]`.
             print_fn: function that is called with the whole text; default prints to standard output.
             expand_nested: whether to show the layers of nested models.
             show_trainable: whether to show which layers are trainable.
@@ -1131,11 +1329,12 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         from engine._printing.summary_table import Counts, Layout, Style, between, table
 
-        layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"))
-        layers = self._parts_in_order
-        groups = list(summary_rows(self._sample_shape, layers, flag(expand_nested, "expand_nested")))
-        shown = groups[between([layer.name for layer in layers], layer_range)]
-        rows = [row[: 3 + layout.show_trainable] for row in chain(*shown)]
+        connected = self._is_graph
+        layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"), connected)
+        listed = self._summarised()
+        groups = list(summary_rows(listed, flag(expand_nested, "expand_nested")))
+        shown = groups[between([line.part.name for line in listed], layer_range)]
+        rows = [[row[column] for column in layout.columns] for row in chain(*shown)]
         style = Style.of_terminal() if print_fn is None else Style()
         text = table(self.name, rows, Counts(*self._counts()), layout, style)
         if print_fn is None:
@@ -1147,7 +1346,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """Returns the summary as a table, which notebooks show."""
         from engine._printing.summary_table import Counts, html_table
 
-        rows = [group[0] for group in summary_rows(self._sample_shape, self._parts_in_order, False)]
+        rows = [group[0][:3] for group in summary_rows(self._summarised(), False)]
         return html_table(self.name, rows, Counts(*self._counts()))
 
     def _counts(self) -> tuple[int, int, int | None]:
@@ -1163,24 +1362,72 @@ class Model(Part, SaysWhatIsLeftOut):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
-    def _symbol_at(self, layer: Part | None, after: int = 0) -> KerasTensor:
-        """The symbolic input of the first use of a layer in the model or, with `after` = 1, its output."""
-        places = [index for index, part in enumerate(self._layers) if part is layer]
-        return self._symbol_after(places[0] + after if places else 0)
+    def _symbols_at(self, layer: Part) -> tuple[Sequence[KerasTensor], Sequence[KerasTensor]]:
+        """The symbolic inputs and outputs of the first call of a layer in the model."""
+        inputs, _, calls = self._symbols()
+        call = next((call for call in calls if call.layer is layer), None)
+        return (inputs[:1], inputs[:1]) if call is None else (call.inputs, call.outputs)
 
-    def _symbol_after(self, count: int) -> KerasTensor:
-        """The symbolic output of the first `count` layers."""
-        if self._inputs is None:
+    def _symbols(self) -> tuple[list[KerasTensor], list[KerasTensor], list[Call]]:
+        """The symbolic inputs, the symbolic values of all calls, and these calls.
+
+        They stay the same objects as long as the layers do, so that models can be made from them.
+        """
+        if not self._starts:
             msg = (
                 f"model {self.name!r} has no input shape yet, and thus no defined input and output: begin it with "
                 "Input(), or call build()"
             )
             raise AttributeError(msg)
-        found = KerasTensor(self._inputs, self._inputs.sample_shape)
-        modes, arguments = self._modes or repeat(None), self._arguments or repeat(None)
-        for part, mode, given in zip(self._layers[:count], modes, arguments, strict=False):
-            found = found.through(part, mode, given)
-        return found
+        inputs = [start._as_tensor for start in self._starts]
+        values, calls = list[KerasTensor](), list[Call]()
+        known: Iterator[Call | None] = chain(self._calls, repeat(None))
+        modes, arguments = chain(self._modes, repeat(None)), chain(self._arguments, repeat(None))
+        for part, reads, mode, given, call in zip(
+            self._layers, self._wiring.reads, modes, arguments, known, strict=False
+        ):
+            read = tuple(inputs[-1 - number] if number < 0 else values[number] for number in reads)
+            wanted = (part, read, mode, given)
+            if call is None or (call.layer, call.inputs, call.mode, call.given) != wanted:
+                call = Call(*wanted)  # noqa: PLW2901 # it replaces the one that doesn't fit any more
+            else:
+                call.refresh()
+            calls.append(call)
+            values += call.outputs
+        self._calls = calls
+        return inputs, values, calls
+
+    def _summarised(self) -> list[Line]:
+        """The layers as the summary lists them: in a chain as often as they are used, otherwise once, in Keras' order."""
+        inputs = [start.sample_shape for start in self._starts]
+        known = shapes_along(inputs, self._layers, self._wiring).values if inputs else None
+        shapes: list[list[Shape] | None] = []
+        sources, connections, calls = list[str](), dict[Part, list[str]](), Counter[Part]()
+        for part, reads in zip(self._layers, self._wiring.reads, strict=True):
+            first, node = (
+                len(sources),
+                calls[part] + part._is_chain,
+            )  # Keras counts the calls of such models from 1 on
+            calls[part] += 1
+            read = (
+                f"{self._starts[-1 - each].name}[0][0]" if each < 0 else sources[each]
+                for each in reads
+                if inputs
+            )
+            connections.setdefault(part, []).extend(read)
+            sources += [f"{part.name}[{node}][{output}]" for output in range(part._output_count)]
+            shapes.append(None if known is None else known[first : len(sources)])
+        within = [part._summarised() if isinstance(part, Model) else [] for part in self._layers]
+        lines = list(map(Line, self._layers, shapes, repeat(""), within))
+        shown = set(self._parts_in_order)
+        starts = [Line(start, [start.sample_shape], "-", []) for start in self._starts if start in shown]
+        if not self._is_graph:
+            return [*starts, *lines]
+        by_part = {line.part: line for line in (*starts, *lines)}
+        return [
+            by_part[part]._replace(connections=", ".join(connections.get(part, [])) or "-")
+            for part in self._listing
+        ]
 
     # Weights.
 
@@ -1188,22 +1435,25 @@ class Model(Part, SaysWhatIsLeftOut):
         """Creates the weights.
 
         Args:
-            input_shape: shape of the inputs with the batch axis first, such as `(None, 784)`. Not needed if the
-                model knows it.
+            input_shape: shape of the inputs with the batch axis first, such as `(None, 784)`; a list of them for
+                several. Not needed if the model knows it.
 
         Raises:
             ValueError: if the model already has another input shape, or has no layers.
         """
         with self._lock:
+            if len(self._starts) > 1:  # it has its weights since it was made
+                self.compute_output_shape(self.input_shape if input_shape is None else input_shape)
+                return
             inputs = self._inputs if input_shape is None else InputLayer(without_batch(input_shape))
             if inputs is None:
                 msg = (
                     "`input_shape` is missing: give it with the batch axis, such as model.build((None, 784))"
                 )
                 raise ValueError(msg)
-            self._output_shape_for(inputs.sample_shape)
+            self._output_shapes_for([inputs.sample_shape])
             if not self.built:
-                self._restack(inputs, self._layers, self._compiled)
+                self._restack([inputs], self._layers, self._compiled, self._wiring)
 
     @property
     def built(self) -> bool:
@@ -1259,7 +1509,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return sample
         free = tuple(None if size > 1 else size for size in sample)
         try:
-            for leaf, shape in zip(leaves, shapes_through(free, leaves), strict=False):
+            for leaf, (shape, *_) in zip(leaves, shapes_along([free], *self._network).read, strict=True):
                 leaf._fitting_weights(shape)
         except ValueError:
             return sample
@@ -1389,9 +1639,10 @@ class Model(Part, SaysWhatIsLeftOut):
         write = destination(filepath, format, options)
         with self._lock:
             self._sample("export()")
+            self._require_chain("export()")
             if self._inputs is None or self._program is None:
                 raise self._not_built("export()")
-            graph = graph_of(self.name, self._inputs, self._parts_in_order, self._program, self._tokens)
+            graph = graph_of(self.name, self._inputs, self._parts_in_order, self._program, self._most_tokens)
         write(graph)
         if printed:
             print_message(f"Exported model {self.name!r} to {os.fspath(filepath)!r}.")
@@ -1425,6 +1676,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
         with self._lock:
             shape = self._sample("to_torch_state_dict()")
+            self._require_chain("to_torch_state_dict()")
             return to_torch_state_dict(self._parts_in_order, shape, modules, flag(numpy, "numpy"))
 
     def from_torch_state_dict(self, state: Mapping[str, Any], modules: Sequence[str] | None = None) -> None:
@@ -1445,7 +1697,17 @@ class Model(Part, SaysWhatIsLeftOut):
 
         with self._lock:
             shape = self._sample("from_torch_state_dict()")
+            self._require_chain("from_torch_state_dict()")
             self.set_weights(from_torch_state_dict(self._parts_in_order, shape, state, modules))
+
+    def _require_chain(self, action: str) -> None:
+        """Raises ValueError if the layers are no chain from one input to one output."""
+        if len(self._starts) > 1 or not self._network.wiring.is_chain:
+            msg = (
+                f"{action} supports chains of layers from one input to one output so far, but model {self.name!r} has "
+                "branches or several inputs or outputs"
+            )
+            raise ValueError(msg)
 
     def _sample(self, action: str) -> Shape:
         """Returns the shape of one sample; ValueError if the model isn't built."""
@@ -1456,7 +1718,8 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def _facts(self) -> dict[str, Any]:
         """What files store beside the config: the form of the targets, the seeds of layers and the columns of the data."""
-        indices = None if self._compiled is None else self._compiled.loss._wants_indices
+        wanted = [] if self._compiled is None else [loss._wants_indices for loss in self._compiled.losses]
+        indices = wanted if len(wanted) > 1 else next(iter(wanted), None)
         seeds = [layer._seed_in_use for layer in self._owners]
         return {"class_indices": indices, "seeds": seeds, "feature_names": self._feature_names}
 
@@ -1479,8 +1742,19 @@ class Model(Part, SaysWhatIsLeftOut):
         self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
         self._feature_names = self._feature_names if names is None else names
         indices, compiled = facts.get("class_indices"), self._compiled
-        if isinstance(indices, bool) and compiled is not None and not compiled.settled and self._program:
-            with compiled.settling(indices, self._program.output_width):
+        every: list[Any] = indices if isinstance(indices, list) else [indices]
+        if (
+            compiled is None
+            or compiled.settled
+            or self._program is None
+            or len(every) != len(compiled.losses)
+        ):
+            return
+        if all(isinstance(each, bool) for each in every):
+            widths = [shape[-1] if shape else 1 for shape in self._output_shapes]
+            if len(widths) == 1:
+                widths = [self._program.output_width]
+            with compiled.settling(every, widths):
                 self._apply(compiled)
 
     # Config.
@@ -1511,10 +1785,29 @@ class Model(Part, SaysWhatIsLeftOut):
         form: type[Model] = Functional if "output_layers" in given else Model._sequential
         kind = form if cls is Model else cls
         with custom_object_scope(custom_objects):
-            parts = parts_from_config(config)
-            model = kind._of_parts(parts, config["name"], modes_in(config), arguments_in(config))
+            if "output_layers" in given:
+                model = kind._from_functional(given)
+            else:
+                model = kind._of_parts(parts_from_config(config), config["name"])
         model._trainable = flag(config.get("trainable", True), "trainable")
         return model
+
+    @classmethod
+    def _from_functional(cls, config: Mapping[str, Any]) -> Any:
+        """Returns the model that a config in Keras' functional form describes."""
+        graph = graph_in(config)
+        parts = made_parts([*graph.starts, *(call.layer for call in graph.calls)])
+        starts, layers = parts[: len(graph.starts)], parts[len(graph.starts) :]
+        first = [0, *accumulate(part._output_count for part in layers)]
+
+        def number_of(source: ValueSource) -> int:
+            return source.call if source.call < 0 else first[source.call] + source.output
+
+        reads = tuple(tuple(map(number_of, call.reads)) for call in graph.calls)
+        wiring = Wiring(reads, tuple(map(number_of, graph.outputs)))
+        modes, arguments = [call.mode for call in graph.calls], [call.arguments for call in graph.calls]
+        ends = structure_of_ends(config["input_layers"]), structure_of_ends(config["output_layers"])
+        return cls._of_calls(starts, layers, wiring, modes, arguments, name=config["name"], structures=ends)
 
     def get_build_config(self) -> dict[str, Any] | None:
         """`{"input_shape": (None, ...)}`, for `build_from_config`; None before the shape is known."""
@@ -1531,37 +1824,66 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _config_of_parts(self) -> dict[str, Any]:
         """The config that lists the layers, also if a subclass overrides `get_config`."""
-        inputs = cast(InputLayer, self._inputs)
-        samples = shapes_through(inputs.sample_shape, self._layers)
-        calls = [*zip(samples, self._modes, self._arguments, strict=False)]
-        return config_of_chain(self.name, self._trainable, inputs, self._layers, calls)
+        calls = [*zip(self._layers, self._wiring.reads, self._modes, self._arguments, strict=True)]
+        return config_of_graph(
+            self.name,
+            self._trainable,
+            starts=self._starts,
+            listed=self._parts_in_order,
+            calls=calls,
+            outputs=self._wiring.outputs,
+            structures=self._structures,
+        )
 
     @classmethod
-    def _of_parts(
+    def _of_calls(
         cls,
-        parts: Sequence[Part],
-        name: str | None,
+        starts: Sequence[Any],
+        parts: Sequence[Any],
+        wiring: Wiring,
         modes: Sequence[bool | None],
         arguments: Sequence[Mapping[str, Any] | None],
+        *,
+        name: str | None,
+        structures: tuple[Structure, Structure],
     ) -> Self:
-        """Returns the model in which each of `parts` is called on the output of the one before.
+        """Returns a model in which `parts` are called one after the other.
 
         Args:
-            parts: the input layer, then layers and models.
-            name: of the model.
+            starts: the input layers.
+            parts: layers and models, one as often as it is called.
+            wiring: what each of them reads.
             modes: the argument `training` of each call.
             arguments: the other arguments of each call, by name.
+            name: of the model.
+            structures: the forms of inputs and outputs.
         """
-        first, *others = parts
-        outputs: Any = symbol_of(first)
-        for part, mode, given in zip(others, modes, arguments, strict=True):
-            if given:
-                outputs = cast("Any", part)(outputs, training=mode, **given)
-            else:
-                outputs = outputs.through(part, mode)
+        inputs: list[Any] = [symbol_of(start) for start in starts]
+        if None in inputs:
+            msg = f"a model must begin with Input(), got {starts!r:.200}"
+            raise ValueError(msg)
+        values = list[Any]()
+
+        def value_of(number: int) -> Any:
+            return inputs[-1 - number] if number < 0 else values[number]
+
+        for part, reads, mode, given in zip(parts, wiring.reads, modes, arguments, strict=True):
+            read = [value_of(number) for number in reads]
+            values += [part(read[0], training=mode, **given)] if given else Call(part, read, mode).outputs
         # A subclass with a constructor of its own may have other arguments.
         kind = cls if cls.__init__ is Model.__init__ else Functional
-        return cast("Self", kind(first, outputs, name))
+        outputs = [value_of(number) for number in wiring.outputs]
+        return cast("Self", kind(structures[0].packed(inputs), structures[1].packed(outputs), name))
+
+    @classmethod
+    def _of_parts(cls, parts: Sequence[Part], name: str | None) -> Self:
+        """Returns the model in which each of `parts` is called on the output of the one before, the input layer first."""
+        first, *others = parts
+        nothing = [None] * len(others)
+        plain = Structure(None), Structure(None)
+        return cls._of_calls(
+            [first], others, chain_of(len(others)), nothing, nothing, name=name, structures=plain
+        )
 
     # The parts of the model, as models around it need them.
 
@@ -1570,12 +1892,38 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def _parts_in_order(self) -> list[Part]:
-        """The input layer, then layers and models in the order in which they compute, each as often as it is used."""
-        return [*([] if self._inputs is None else [self._inputs]), *self._layers]
+        """The input layers, then layers and models in the order in which they compute, each as often as it is used.
+
+        In a graph each comes once, in Keras' order.
+        """
+        if self._is_graph:
+            return list(self._listing)
+        return [*self._starts, *self._layers]
+
+    @property
+    def _is_graph(self) -> bool:
+        """Whether the layers form no chain from one input to one output."""
+        return bool(self._listing) and (len(self._starts) > 1 or not self._wiring.is_chain)
+
+    @property
+    def _inputs(self) -> InputLayer | None:
+        """The input layer of a model with one input; None before it is known."""
+        return self._starts[0] if self._starts else None
+
+    def _packed_inputs(self, values: Sequence[Any]) -> Any:
+        return self._structures[0].packed(values)
+
+    @property
+    def _input_count(self) -> int:
+        return max(len(self._starts), 1)
+
+    @property
+    def _output_count(self) -> int:
+        return len(self._wiring.outputs)
 
     @property
     def _leaves(self) -> list[Layer]:
-        return [leaf for part in self._layers for leaf in part._leaves]
+        return self._network_with(self, self._layers).leaves
 
     @property
     def _owners(self) -> list[Layer]:
@@ -1606,68 +1954,92 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def _given_input_shape(self) -> Shape | None:
-        return None if self._inputs is None else self._inputs.sample_shape
+        return self._starts[0].sample_shape if len(self._starts) == 1 else None
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
-        if not self._layers:
+        return self._output_shapes_for([input_shape])[0]
+
+    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
+        if not self._layers and not self._starts:
             msg = f"model {self.name!r} has no layers: add some with model.add()"
             raise ValueError(msg)
-        if self._inputs is not None and not fits(input_shape, self._inputs.sample_shape):
+        if len(samples) != max(len(self._starts), 1):
             msg = (
-                f"model {self.name!r} has input shape {(None, *self._inputs.sample_shape)}, so it can't take "
-                f"{(None, *input_shape)}"
+                f"model {self.name!r} has {max(len(self._starts), 1)} inputs, so it can't take {len(samples)}"
             )
             raise ValueError(msg)
-        return shapes_through(input_shape, self._layers)[-1]
+        for sample, start in zip(samples, self._starts, strict=False):
+            if not fits(sample, start.sample_shape):
+                msg = (
+                    f"model {self.name!r} has input shape {(None, *start.sample_shape)}, so it can't take "
+                    f"{(None, *sample)}"
+                )
+                raise ValueError(msg)
+        return shapes_along(samples, self._layers, self._wiring).outputs
+
+    def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
+        if len(self._starts) <= 1:
+            self.build((None, *samples[0]))
 
     # The program.
 
-    def _restack(self, inputs: InputLayer | None, stack: Sequence[Part], compiled: Compiled | None) -> None:
+    def _restack(
+        self,
+        starts: Sequence[InputLayer],
+        stack: Sequence[Part],
+        compiled: Compiled | None,
+        wiring: Wiring | None = None,
+    ) -> None:
         """Makes `stack` the layers of the model and builds its program; weights that exist keep their values.
 
         If it raises, nothing has changed.
 
         Args:
-            inputs: the input layer; None if the input shape isn't known yet, so that there is no program.
+            starts: the input layers; empty if the input shape isn't known yet, so that there is no program.
             stack: the layers and models.
             compiled: what to compile the program with; None if the model isn't compiled.
+            wiring: what each of `stack` reads; default the one before.
         """
-        leaves, output_shape = [leaf for part in stack for leaf in part._leaves], None
-        if inputs is not None and stack:
-            *shapes, output_shape = shapes_through(inputs.sample_shape, stack)
-            for part, sample in zip(stack, shapes, strict=True):
+        wiring = chain_of(len(stack)) if wiring is None else wiring
+        _require_known_lengths(starts)
+        if starts and (stack or len(starts) > 1):
+            shapes = shapes_along([start.sample_shape for start in starts], stack, wiring)
+            for part, read in zip(stack, shapes.read, strict=True):
                 if isinstance(part, Model):
-                    part.build((None, *sample))
+                    part._build_for_inputs(read)
+        network = network_of(stack, wiring, _network_within)
         with JOINING:
-            self._join(inputs, [*stack], leaves, output_shape, compiled)
+            self._join(list(starts), [*stack], wiring, network, compiled)
 
     def _join(
         self,
-        inputs: InputLayer | None,
+        starts: list[InputLayer],
         stack: list[Part],
-        leaves: list[Layer],
-        output_shape: Shape | None,
+        wiring: Wiring,
+        network: Network,
         compiled: Compiled | None,
     ) -> None:
-        """Does what `_restack` says, for its `leaves`; `output_shape` is None if it isn't known."""
+        """Does what `_restack` says; `network` are the layers without the models around them."""
         program, by_shape = None, None
         weights: list[list[Float32 | Loan]] = []
         operations: list[Operation] = []
-        if inputs is not None and output_shape is not None:
-            samples = shapes_through(inputs.sample_shape, leaves)
-            known = known_shape(inputs.sample_shape, lambda shape: shapes_through(shape, leaves))
-            shapes = shapes_through(known, leaves)
-            given = self._arguments_in(stack)
-            operations = operations_through(
-                shapes, leaves, self._trainable, arguments=given, dtype=inputs.dtype
-            )
-            weights = [self._lent_or_own(*pair) for pair in first_uses(samples, leaves).items()]
+        output_shapes: list[Shape] = []
+        leaves = network.leaves
+        if starts and stack:
+            inputs = [start.sample_shape for start in starts]
+            shapes = shapes_along(inputs, leaves, network.wiring)
+            output_shapes = shapes.outputs
+            known = _known_shapes(inputs, network)
+            given, dtypes = self._arguments_in(stack), [start.dtype for start in starts]
+            found = lowered(network, known, self._trainable, arguments=given, dtypes=dtypes)
+            operations = found.operations
+            weights = [self._lent_or_own(*pair) for pair in first_uses(shapes, leaves).items()]
             arrays = list(chain(*weights))
-            program = build(math.prod(known), operations, arrays, math.prod(shapes[-1][:-1]))
-            if None in inputs.sample_shape:
-                by_shape = ProgramsByShape(program, known, self._lowering_of(leaves, given, inputs.dtype))
+            program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
+            if None in inputs[0]:
+                by_shape = ProgramsByShape(program, known[0], self._lowering_of(network, given, dtypes))
             if compiled is not None:
-                self._compile_program(compiled, program, operations, leaves, samples)
+                self._compile_program(compiled, program, operations, network, shapes)
         staying = set(leaves)
         for leaf in self._attached:
             if leaf not in staying:
@@ -1682,26 +2054,27 @@ class Model(Part, SaysWhatIsLeftOut):
         for part in parts.union(self._layers):
             if isinstance(part, Model):
                 (part._outers.add if part in parts else part._outers.discard)(self)
-        self._inputs, self._layers, self._operations = inputs, stack, operations
-        self._sample_shape, self._output_shape = None if inputs is None else inputs.sample_shape, output_shape
+        self._starts, self._layers, self._wiring, self._operations = starts, stack, wiring, operations
+        self._network = network
+        sizes = [start.sample_shape for start in starts]
+        self._sample_shape = (sum(map(math.prod, sizes)),) if len(sizes) > 1 else next(iter(sizes), None)
+        self._output_shapes = output_shapes
+        plain = self._structures[1].kind is None and output_shapes and len(sizes) == 1
+        self._output_shape = output_shapes[0] if plain else None
         self._mixed = any(_modes_through(stack, self._modes, None))
         self._penalised = [leaf for leaf in leaves if leaf.activity_regularizer is not None]
-        self._tokens = next((leaf._tokens for leaf in leaves if not leaf._only_moves_values), None)
+        self._tokens = tokens_of_inputs(network, len(starts))
         self._by_shape = by_shape
         self._program = program  # last: a thread without the lock that sees the program sees all the rest too
 
     def _lowering_of(
-        self, leaves: list[Layer], arguments: Sequence[CallArguments | None], dtype: str
+        self, network: Network, arguments: Sequence[CallArguments | None], dtypes: Sequence[str]
     ) -> Lowering:
-        """Returns a function that lowers `leaves` for samples of any length, with what is trainable now."""
-        learns, trainable = self._trainable, {leaf: leaf.trainable for leaf in leaves}
+        """Returns a function that lowers the layers for samples of any length, with what is trainable now."""
+        learns, trainable = self._trainable, {leaf: leaf.trainable for leaf in network.leaves}
 
-        def lowering(shape: Shape) -> tuple[list[Operation], Shape]:
-            shapes = shapes_through(shape, leaves)
-            operations = operations_through(
-                shapes, leaves, learns, trainable=trainable, arguments=arguments, dtype=dtype
-            )
-            return operations, shapes[-1]
+        def lowering(shape: Shape) -> Lowered:
+            return lowered(network, [shape], learns, trainable=trainable, arguments=arguments, dtypes=dtypes)
 
         return lowering
 
@@ -1728,26 +2101,28 @@ class Model(Part, SaysWhatIsLeftOut):
         compiled: Compiled,
         program: Program,
         operations: Sequence[Operation],
-        leaves: Sequence[Layer],
-        samples: Sequence[Shape],
+        network: Network,
+        shapes: Shapes,
     ) -> None:
         has_hosts = any("host" in operation for operation in operations)
-        masked = (compiled.has_loss or len(compiled.names) > 1) and loss_is_masked(samples, leaves)
-        compiled.apply(program, tracked(samples, leaves, self._trainable), samples[-1], has_hosts, masked)
+        reads_mask = compiled.has_loss or len(compiled.names) > 1
+        masked = masked_losses(shapes, network) if reads_mask else [False] * len(shapes.outputs)
+        weights = tracked(shapes, network.leaves, self._trainable)
+        compiled.apply(program, weights, shapes.outputs, has_hosts, masked)
 
     def _apply(self, compiled: Compiled) -> None:
         """Compiles the program, if there is one, with `compiled`."""
-        program, inputs, leaves = self._program, self._inputs, self._leaves
-        if program and inputs:
-            samples = shapes_through(inputs.sample_shape, leaves)
-            known = known_shape(inputs.sample_shape, lambda shape: shapes_through(shape, leaves))
-            shapes, given = shapes_through(known, leaves), self._arguments_of_leaves()
-            now = operations_through(shapes, leaves, self._trainable, arguments=given, dtype=inputs.dtype)
+        program, starts, network = self._program, self._starts, self._network_with(self, self._layers)
+        if program and starts:
+            inputs = [start.sample_shape for start in starts]
+            shapes, known = shapes_along(inputs, *network), _known_shapes(inputs, network)
+            given, dtypes = self._arguments_of_leaves(), [start.dtype for start in starts]
+            now = operations_through(network, known, self._trainable, arguments=given, dtypes=dtypes)
             if self._operations == now:
-                self._compile_program(compiled, program, self._operations, leaves, samples)
+                self._compile_program(compiled, program, self._operations, network, shapes)
                 return
         # `trainable` was assigned, or there is no program yet.
-        self._restack(inputs, self._layers, compiled)
+        self._restack(starts, self._layers, compiled, self._wiring)
 
     # Changes of the layers.
 
@@ -1761,7 +2136,7 @@ class Model(Part, SaysWhatIsLeftOut):
         for part in self._layers:
             if isinstance(part, Model):
                 part._renew()
-        self._restack(self._inputs, self._layers, self._compiled)
+        self._restack(self._starts, self._layers, self._compiled, self._wiring)
 
     def _around(self) -> list[Model]:
         """The models with weights that this one is a part of, at any depth, each before those around it."""
@@ -1780,37 +2155,51 @@ class Model(Part, SaysWhatIsLeftOut):
                 model._require_idle("given other layers")
             yield around
 
-    def _exchange(self, around: Sequence[Model], inputs: InputLayer | None, stack: Sequence[Part]) -> None:
+    def _exchange(self, around: Sequence[Model], starts: Sequence[InputLayer], stack: Sequence[Part]) -> None:
         """Makes `stack` the layers of the model, and builds those around it again; if it raises, nothing has changed."""
         for outer in around:
-            outer._require_fitting(_leaves_with(outer, self, stack))
-        self._restack(inputs, stack, self._compiled)
+            outer._require_fitting(outer._network_with(self, stack))
+        self._restack(starts, stack, self._compiled)
         for outer in around:
-            outer._restack(outer._inputs, outer._layers, outer._compiled)
+            outer._restack(outer._starts, outer._layers, outer._compiled, outer._wiring)
 
-    def _require_fitting(self, leaves: list[Layer]) -> None:
-        """Raises ValueError if the model can't have `leaves` in place of its own."""
-        samples = shapes_through(self._sample_shape or (), leaves)
-        first_uses(samples, leaves)
-        for leaf, sample in zip(leaves, samples, strict=False):
+    def _network_with(self, changed: Model, stack: Sequence[Part]) -> Network:
+        """The network that this model has when `changed`, a part of it at some depth or itself, gets the layers `stack`."""
+        if self is changed and stack is not self._layers:
+            if not stack:
+                msg = f"model {self.name!r} is a part of another one, which needs a layer of it: add() one before pop()"
+                raise ValueError(msg)
+            return network_of(stack, chain_of(len(stack)), _network_within)
+
+        def within(part: Part) -> Network | None:
+            return part._network_with(changed, stack) if isinstance(part, Model) else None
+
+        return network_of(self._layers, self._wiring, within)
+
+    def _require_fitting(self, network: Network) -> None:
+        """Raises ValueError if the model can't have `network` in place of its own."""
+        shapes = shapes_along([start.sample_shape for start in self._starts], *network)
+        first_uses(shapes, network.leaves)
+        for leaf, (sample, *_) in zip(network.leaves, shapes.read, strict=True):
             leaf._fitting_weights(sample)
         if self._compiled is not None:
-            self._compiled.require_readable(samples[-1])
-            loss_is_masked(samples, leaves)
+            self._compiled.require_readable(shapes.outputs)
+            masked_losses(shapes, network)
 
 
 class Functional(Model):
-    """A chain of layers from one input to one output, as created by `Model(inputs, outputs)`.
+    """A graph of layers from inputs to outputs, as created by `Model(inputs, outputs)`.
 
     Args:
-        inputs: the symbolic input, as returned by `Input` or by a layer, such as `model.input`.
-        outputs: the symbolic output, as returned by the last layer.
+        inputs: the symbolic input, as returned by `Input` or by a layer, such as `model.input`; or a list, tuple or dict
+            of them.
+        outputs: the symbolic output, as returned by a layer; or a list, tuple or dict of them.
         name: name of the model; default `functional` with a number.
         options: none are accepted.
 
     Raises:
         TypeError: if `inputs` or `outputs` isn't symbolic.
-        ValueError: if no chain of layers leads from `inputs` to `outputs`.
+        ValueError: if `outputs` depend on something else than `inputs`, or two layers have the same name.
 
     Example:
         >>> import engine as keras
@@ -1819,6 +2208,17 @@ class Functional(Model):
         >>> outputs = keras.layers.Dense(3, activation="softmax")(hidden)
         >>> keras.Model(inputs, outputs).count_params()
         67
+
+        Two inputs and two outputs:
+
+        >>> image, facts = keras.Input((16,), name="image"), keras.Input((3,), name="facts")
+        >>> joined = keras.layers.Concatenate()([keras.layers.Dense(8, activation="relu")(image), facts])
+        >>> kind = keras.layers.Dense(5, activation="softmax", name="kind")(joined)
+        >>> size = keras.layers.Dense(1, name="size")(joined)
+        >>> model = keras.Model([image, facts], [kind, size])
+        >>> model.output_shape
+        [(None, 5), (None, 1)]
+        >>> model.compile("adam", loss={"kind": "sparse_categorical_crossentropy", "size": "mse"})
     """
 
     # Where Keras looks for the class.
@@ -1833,14 +2233,46 @@ def _modes_through(stack: Sequence[Part], modes: Sequence[bool | None], training
     return found
 
 
-def _leaves_with(model: Model, changed: Model, stack: Sequence[Part]) -> list[Layer]:
-    """The leaves that `model` has when `changed`, which is a part of it at some depth, gets the layers `stack`."""
-    if model is changed and not stack:
-        msg = f"model {model.name!r} is a part of another one, which needs a layer of it: add() one before pop()"
+def _network_within(part: Part) -> Network | None:
+    """Returns the network of a model; None for a layer."""
+    return part._network_with(part, part._layers) if isinstance(part, Model) else None
+
+
+def _known_shapes(inputs: Sequence[Shape], network: Network) -> list[Shape]:
+    """Returns the shapes of the inputs with a number in place of each None, as the first program is built for."""
+    if len(inputs) > 1:
+        return list(inputs)
+    leaves, wiring = network
+    return [known_shape(inputs[0], lambda shape: shapes_along([shape], leaves, wiring).values)]
+
+
+def _require_known_lengths(starts: Sequence[InputLayer]) -> None:
+    """Raises ValueError if one of several inputs has an axis whose length differs from batch to batch."""
+    for start in starts if len(starts) > 1 else ():
+        if None in start.sample_shape:
+            msg = (
+                f"input {start.name!r} has the shape {start.shape}, but in a model with several inputs all lengths must be "
+                "known so far: give Input() a number instead of None"
+            )
+            raise ValueError(msg)
+
+
+def _tensors_in(value: Any, name: str) -> list[KerasTensor]:
+    """Returns the symbolic tensors in an argument of Model.
+
+    Raises:
+        TypeError: if it isn't made of symbolic tensors.
+    """
+    found = symbols_of(value)
+    if found is None:
+        msg = (
+            f"`{name}` must be what Input() or a layer called on it has returned, or a list, tuple or dict of these; got "
+            f"{value!r}"
+        )
+        raise TypeError(msg)
+    if name == "inputs" and len(set(found)) < len(found):
+        msg = f"`inputs` must be different, got {value!r}"
         raise ValueError(msg)
-    found: list[Layer] = []
-    for part in stack if model is changed else model._layers:
-        found += _leaves_with(part, changed, stack) if isinstance(part, Model) else part._leaves
     return found
 
 
@@ -1849,14 +2281,6 @@ def _no_targets(count: int, targeting: Targeting) -> np.ndarray[Any, Any]:
     indices = bool(targeting.loss._wants_indices)
     shape = targeting.rows if indices else targeting.output_shape
     return np.zeros((count, *shape), np.int32 if indices else np.float32)
-
-
-def _with_rank_of(x: np.ndarray[Any, Any], sample: Shape) -> np.ndarray[Any, Any]:
-    """Adds a last axis of length 1 to `x`, or removes it, if samples of shape `sample` need that; as in Keras."""
-    axes = len(sample) + 1
-    if x.ndim == axes + 1 and x.shape[-1] == 1:
-        return x[..., 0]
-    return x[..., np.newaxis] if x.ndim == axes - 1 > 0 and sample[-1] == 1 else x
 
 
 def _of_samples(value: Any, count: int) -> Any:

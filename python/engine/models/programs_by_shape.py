@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 
 from engine._base.checks import Shape, filled
-from engine._base.cpp import Operation, Program, build
+from engine._base.cpp import Program, build
 from engine._training.compile_arguments import Compiled
+from engine.models.stack import Lowered
 
 # The program that holds the weights is built for a known length: the first of these that all layers can take. Custom
 # layers may need several timesteps, and Reshape a length that it can divide.
@@ -16,8 +17,8 @@ _LENGTHS = range(64, 0, -1)
 # The number of programs that are kept. Each takes as much memory as the optimizer's state.
 _MOST_PROGRAMS = 8
 
-Lowering = Callable[[Shape], tuple[list[Operation], Shape]]
-"""Returns the operations for samples of a shape without None, and the shape of one output."""
+Lowering = Callable[[Shape], Lowered]
+"""Returns what the core computes for samples of a shape without None."""
 
 
 def known_shape(declared: Shape, shapes_for: Callable[[Shape], Sequence[Shape]]) -> Shape:
@@ -66,8 +67,8 @@ class ProgramsByShape:
         with self._making:
             program = self._programs.pop(shape, None)
             if program is None:
-                operations, output_shape = self._lowering(shape)
-                program = build(math.prod(shape), operations, self._loans, math.prod(output_shape[:-1]))
+                operations, outputs = self._lowering(shape)
+                program = build(math.prod(shape), operations, self._loans, outputs)
                 self._plans.pop(shape, None)
             self._programs[shape] = program  # the order is that of the last uses
             if compiled is not None and self._plans.get(shape) is not compiled.plan:

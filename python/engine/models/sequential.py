@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine._base.checks import flag, require
 from engine.layers.layer import Part
-from engine.models.chain_config import config_of_stack
+from engine.models.functional_config import config_of_stack
 from engine.models.model import Model
 from engine.models.stack import with_parts
 
@@ -45,7 +45,7 @@ class Sequential(Model):
     def __init__(self, layers: Sequence[Any] | None = None, *, name: str | None = None) -> None:
         self._begin(name)  # the constructor of Model takes inputs and outputs
         require(Iterable, layers, "layers", "a list of layers")
-        self._restack(*with_parts(self._inputs, self._layers, layers or []), None)
+        self._restack(*with_parts(self._starts, self._layers, layers or []), None)
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
         """Adds a layer at the end.
@@ -65,8 +65,8 @@ class Sequential(Model):
             if layer is self or (isinstance(layer, Model) and layer._holds(self)):
                 msg = f"model {self.name!r} can't be a part of itself: make another one with clone_model()"
                 raise ValueError(msg)
-            inputs, stack = with_parts(self._inputs, self._layers, [layer])
-            self._exchange(around, inputs, stack)
+            starts, stack = with_parts(self._starts, self._layers, [layer])
+            self._exchange(around, starts, stack)
 
     def pop(self, rebuild: bool = True) -> Any:
         """Removes the last layer and returns it with its weights. `rebuild` is ignored, as in `add`.
@@ -80,7 +80,7 @@ class Sequential(Model):
                 msg = f"model {self.name!r} has no layers to pop: add some with model.add()"
                 raise ValueError(msg)
             layer = self._layers[-1]
-            self._exchange(around, self._inputs, self._layers[:-1])
+            self._exchange(around, self._starts, self._layers[:-1])
             return layer
 
     @property
@@ -96,15 +96,8 @@ class Sequential(Model):
         return config_of_stack(self.name, self._trainable, self._inputs, self._layers)
 
     @classmethod
-    def _of_parts(
-        cls,
-        parts: Sequence[Part],
-        name: str | None,
-        modes: Sequence[bool | None] = (),
-        arguments: Sequence[Mapping[str, Any] | None] = (),
-    ) -> Self:
-        """Returns the Sequential of `parts`; the arguments of calls have no effect on it."""
-        del modes, arguments
+    def _of_parts(cls, parts: Sequence[Part], name: str | None) -> Self:
+        """Returns the Sequential of `parts`."""
         return cls(parts, name=name)
 
 

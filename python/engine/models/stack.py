@@ -1,7 +1,7 @@
 """Lists of layers in the order in which they compute: their names, shapes, core operations and weights.
 
 A *leaf* is a layer, without the models around it. A *part* is a layer or a model. Both lists have an entry for each use
-of a layer, so that a layer that is used twice comes twice.
+of a layer, so that a layer that is used twice comes twice. `wiring` says which of them reads which.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from engine.layers import InputLayer, Layer
 from engine.layers._call_arguments import canonical_dtype
 from engine.layers._hosts import CustomLayerHost
 from engine.layers.layer import Part
-from engine.layers.masking import masks_before
+from engine.layers.masking import mask_sources
 from engine.layers.symbols import CallArguments
+from engine.models.wiring import Network, Shapes, chain_of, shapes_along
 from engine.optimizers.variables import Tracked
 
 # What the seed grows by from one use of a layer to the next: an odd number without a pattern, so that small multiples of
@@ -29,12 +30,12 @@ _SEEDS_APART = 0x9E3779B97F4A7C15
 
 
 def with_parts(
-    inputs: InputLayer | None, stack: Sequence[Part], parts: Iterable[object]
-) -> tuple[InputLayer | None, list[Part]]:
-    """Returns the input layer and the parts of a model to which `parts` are added.
+    starts: Sequence[InputLayer], stack: Sequence[Part], parts: Iterable[object]
+) -> tuple[list[InputLayer], list[Part]]:
+    """Returns the input layer, in a list, and the parts of a chain to which `parts` are added.
 
     Args:
-        inputs: the input layer of the model, if it has one.
+        starts: a list with the input layer of the chain, if it has one.
         stack: its parts.
         parts: layers and models; the first one may be an input layer.
 
@@ -42,41 +43,57 @@ def with_parts(
         TypeError: for something that is neither a layer nor a model.
         ValueError: for an input layer that isn't the first, or two layers of one name.
     """
-    found, named = list(stack), {part.name: part for part in stack}
+    begin, found, named = list(starts), list(stack), {part.name: part for part in stack}
     for part in parts:
         if not isinstance(part, Part):
             hint = "; make an object of it: add ()" if isinstance(part, type) else ""
             msg = f"a model is made of objects of engine.layers and of models, got {part!r}{hint}"
             raise TypeError(msg)
         if isinstance(part, InputLayer):
-            if inputs is not None or found:
+            if begin or found:
                 msg = (
                     f"the input layer {part.name!r} must come first, and there can be only one: leave it out"
                 )
                 raise ValueError(msg)
-            inputs = part
+            begin = [part]
             continue
         if named.setdefault(part.name, part) is not part:
             msg = f"two layers are named {part.name!r}: give one of them another `name`"
             raise ValueError(msg)
-        if inputs is None and not found and part._given_input_shape is not None:
-            inputs = InputLayer(part._given_input_shape)
+        if not begin and not found:
+            _require_one_input(part)
+            begin = [] if part._given_input_shape is None else [InputLayer(part._given_input_shape)]
         found.append(part)
-    return inputs, found
+    return begin, found
 
 
-def first_uses(samples: Sequence[Shape], leaves: Sequence[Layer]) -> dict[Layer, Shape]:
+def _require_one_input(part: Part) -> None:
+    if part._input_count != 1:
+        msg = f"a Sequential has one input, but {part.name!r} needs {part._input_count}: make a Model(inputs, outputs)"
+        raise ValueError(msg)
+
+
+def require_names(parts: Iterable[Part]) -> None:
+    """Raises ValueError if two different layers, input layers included, have the same name."""
+    named: dict[str, Part] = {}
+    for part in parts:
+        if named.setdefault(part.name, part) is not part:
+            msg = f"two layers are named {part.name!r}: give one of them another `name`"
+            raise ValueError(msg)
+
+
+def first_uses(shapes: Shapes, leaves: Sequence[Layer]) -> dict[Layer, Shape]:
     """Returns each layer once, in order, with the shape of one input sample in its first use.
 
     Args:
-        samples: the shapes of one sample before each leaf.
+        shapes: the shapes of one sample throughout the network.
         leaves: the layers.
 
     Raises:
         ValueError: for a layer that is used twice and would need weights of different shapes.
     """
     found: dict[Layer, Shape] = {}
-    for leaf, sample in zip(leaves, samples, strict=False):
+    for leaf, (sample, *_) in zip(leaves, shapes.read, strict=True):
         first = found.setdefault(leaf, sample)
         if first == sample:
             continue
@@ -100,74 +117,138 @@ def reseeded(leaves: Sequence[Layer], seeds: Sequence[int | None]) -> bool:
 
 
 def shapes_through(input_shape: Shape, stack: Sequence[Part]) -> list[Shape]:
-    """Returns the shapes of one sample before the first part and after each."""
-    shapes = [input_shape]
-    for part in stack:
-        shapes.append(part._output_shape_for(shapes[-1]))
-    return shapes
+    """Returns the shapes of one sample before the first part of a chain and after each."""
+    return [input_shape, *shapes_along([input_shape], stack, chain_of(len(stack))).values]
+
+
+class Lowered(NamedTuple):
+    """What the core computes for a network."""
+
+    operations: list[Operation]
+    outputs: list[tuple[int, int]]
+    """For each output of the network the number of the operation that computes it, and its rows in one sample."""
 
 
 def operations_through(
-    samples: Sequence[Shape],
-    leaves: Sequence[Layer],
+    network: Network, inputs: Sequence[Shape], learns: bool, **options: Any
+) -> list[Operation]:
+    """Returns the core's operations for a network. The arguments are those of `lowered`."""
+    return lowered(network, inputs, learns, **options).operations
+
+
+def lowered(
+    network: Network,
+    inputs: Sequence[Shape],
     learns: bool,
     *,
     trainable: Mapping[Layer, bool] | None = None,
     arguments: Sequence[CallArguments | None] = (),
-    dtype: str = "float32",
-) -> list[Operation]:
-    """Returns the core's operations, layer by layer.
+    dtypes: Sequence[str] = (),
+) -> Lowered:
+    """Returns what the core computes for a network, layer by layer.
 
     Args:
-        samples: the shapes of one sample before the first leaf and after each.
-        leaves: the layers.
+        network: the layers and their connections.
+        inputs: the shape of one sample of each input.
         learns: False if no weight is to be trained, whatever the attribute `trainable` of the layers says.
         trainable: the values to use instead of that attribute.
         arguments: the arguments that each leaf was called with beside its inputs; default none.
-        dtype: of the model's inputs.
+        dtypes: of the inputs; default float32.
     """
-    found: list[Operation] = []
-    sources = masks_before(leaves)
-    uses, total = Counter[Layer](), Counter(leaves)
-    kept = canonical_dtype(
-        dtype
-    )  # of the layer's inputs: integers stay integers in layers that only move them
-    # The number of each operation in the first use of a layer, by layer, kind and number among those of this kind.
-    firsts: dict[tuple[Layer, str, int], int] = {}
-    for number, (layer, source) in enumerate(zip(leaves, sources, strict=False)):
-        note: dict[str, Any] = {}
-        use = uses[layer] if total[layer] > 1 else None
-        uses[layer] += 1
-        makes = layer._is_custom and sources[number + 1] == number
-        if source is not None and (layer._reads_mask or makes):
-            _require_rows_of_mask(samples, leaves, number, source)
-            note["masked"] = True
-        with_mask = None
-        if source is not None:
-            with_mask = layer._lower_masked(samples[number], samples[source + 1][:-1])
-            note |= {} if with_mask is None else {"masked": True}
-        if makes:
-            note["mask_rows"] = math.prod(samples[number + 1][:-1])
+    leaves, wiring = network
+    lowering = _Lowering(network, shapes_along(inputs, leaves, wiring), trainable, arguments, dtypes)
+    for number in range(len(leaves)):
+        lowering.add(number)
+    found = lowering.operations
+    if not learns:
+        found = [{**each, "trainable": False} if "trainable" in each else each for each in found]
+    outputs = []
+    for number, shape in zip(wiring.outputs, lowering.shapes.outputs, strict=True):
+        source = lowering.operation_of(number)
+        if source < 0:  # an output of the core is computed by an operation
+            found.append({"kind": "activation", "activation": "linear", "inputs": [source]})
+            source = len(found) - 1
+        outputs.append((source, math.prod(shape[:-1])))
+    return Lowered(found, outputs)
+
+
+class _Lowering:
+    """The operations of a network, while they are collected. The arguments are those of `lowered`."""
+
+    def __init__(
+        self,
+        network: Network,
+        shapes: Shapes,
+        trainable: Mapping[Layer, bool] | None,
+        arguments: Sequence[CallArguments | None],
+        dtypes: Sequence[str],
+    ) -> None:
+        self.shapes, self.operations = shapes, list[Operation]()
+        self._leaves, self._reads = network.leaves, network.wiring.reads
+        self._trainable, self._arguments = trainable, arguments
+        self._masks, self._masks_after = mask_sources(self._leaves, self._reads)
+        self._uses, self._total = Counter[Layer](), Counter(self._leaves)
+        self._sources: list[int] = []  # the operation that computes the output of each leaf, or an input
+        # The dtype of each input and of the output of each leaf: integers stay integers in layers that only move them.
+        self._given = [canonical_dtype(dtype) for dtype in dtypes]
+        self._kept: list[np.dtype[Any]] = []
+        # The number of each operation in the first use of a layer, by layer, kind and number among those of this kind.
+        self._firsts: dict[tuple[Layer, str, int], int] = {}
+
+    def operation_of(self, number: int) -> int:
+        """Returns the operation that computes value `number`, or the same negative number for an input."""
+        return number if number < 0 else self._sources[number]
+
+    def add(self, number: int) -> None:
+        """Adds the operations of leaf `number`."""
+        layer, found = self._leaves[number], self.operations
+        samples, note, with_mask = self.shapes.read[number], *self._mask_fields(number)
+        use = self._uses[layer] if self._total[layer] > 1 else None
+        self._uses[layer] += 1
+        read = [self.operation_of(each) for each in self._reads[number]]
+        kept = self._dtype_of(self._reads[number][0])
         kinds = Counter[str]()
-        for operation in layer._operations_for(samples[number], with_mask):
+        for operation in layer._operations_for_inputs(samples, with_mask):
             kind = operation["kind"]
-            first = firsts.setdefault((layer, kind, kinds[kind]), len(found))
+            first = self._firsts.setdefault((layer, kind, kinds[kind]), len(found))
             kinds[kind] += 1
-            again = {"first": first} if first < len(found) else {}
-            frozen = (
-                {} if trainable is None or "trainable" not in operation else {"trainable": trainable[layer]}
-            )
-            fields = _of_use(layer, operation, use)
+            fields = dict[str, Any]({"first": first} if first < len(found) else {})
+            if self._trainable is not None and "trainable" in operation:
+                fields["trainable"] = self._trainable[layer]
+            fields |= _of_use(layer, operation, use)
             host = fields.get("host", operation.get("host"))
             if isinstance(host, CustomLayerHost):
-                given = arguments[number] if arguments else None
+                given = self._arguments[number] if self._arguments else None
                 integers = None if kept.kind == "f" else kept.name
-                fields = {**fields, "host": host._replace(arguments=given, dtype=integers)}
-            found.append({**operation, **note, **again, **frozen, **fields})
-        kept = kept if layer._only_moves_values and not layer._is_custom else np.dtype(np.float32)
-    return (
-        found if learns else [{**each, "trainable": False} if "trainable" in each else each for each in found]
-    )
+                fields["host"] = host._replace(arguments=given, dtype=integers)
+            if read != [len(found) - 1]:
+                fields["inputs"] = read
+            found.append({**operation, **note, **fields})
+            read = [len(found) - 1]
+        self._sources.append(read[0])
+        moves = layer._only_moves_values and not layer._is_custom
+        self._kept.append(kept if moves else np.dtype(np.float32))
+
+    def _dtype_of(self, number: int) -> np.dtype[Any]:
+        if number >= 0:
+            return self._kept[number]
+        return self._given[-1 - number] if self._given else np.dtype(np.float32)
+
+    def _mask_fields(self, number: int) -> tuple[dict[str, Any], list[Any] | None]:
+        """Returns the fields about masks of the operations of a leaf, and its operations if these depend on a mask."""
+        layer, source, note = self._leaves[number], self._masks[number], dict[str, Any]()
+        makes = layer._is_custom and self._masks_after[number] == number
+        with_mask = None
+        sample = self.shapes.read[number][0]
+        if source is not None and (layer._reads_mask or makes):
+            _require_rows_of_mask(self.shapes.values[source], sample, self._leaves[source], layer)
+            note["masked"] = True
+        if source is not None:
+            with_mask = layer._lower_masked(sample, self.shapes.values[source][:-1])
+            note |= {} if with_mask is None else {"masked": True}
+        if makes:
+            note["mask_rows"] = math.prod(self.shapes.values[number][:-1])
+        return note, with_mask
 
 
 def _of_use(layer: Layer, operation: Operation, use: int | None) -> Operation:
@@ -185,52 +266,58 @@ def _of_use(layer: Layer, operation: Operation, use: int | None) -> Operation:
     return fields | ({"host": host._replace(use=use)} if isinstance(host, CustomLayerHost) else {})
 
 
-def loss_is_masked(samples: Sequence[Shape], leaves: Sequence[Layer]) -> bool:
-    """Whether a mask reaches the outputs, so that the loss ignores masked rows.
+def masked_losses(shapes: Shapes, network: Network) -> list[bool]:
+    """Returns for each output whether a mask reaches it, so that the loss ignores masked rows.
 
     Args:
-        samples: the shapes of one sample before the first leaf and after each.
-        leaves: the layers.
+        shapes: the shapes of one sample throughout the network.
+        network: the layers and their connections.
 
     Raises:
-        ValueError: if the mask doesn't have one value for each row of the outputs.
+        ValueError: if a mask doesn't have one value for each row of an output.
     """
-    source = masks_before(leaves)[-1]
-    if source is not None:
-        _require_rows_of_mask(samples, leaves, len(leaves), source)
-    return source is not None
+    leaves, wiring = network
+    _, after = mask_sources(leaves, wiring.reads)
+    found = []
+    for number, shape in zip(wiring.outputs, shapes.outputs, strict=True):
+        source = None if number < 0 else after[number]
+        if source is not None:
+            _require_rows_of_mask(shapes.values[source], shape, leaves[source], None)
+        found.append(source is not None)
+    return found
 
 
-def _require_rows_of_mask(
-    samples: Sequence[Shape], leaves: Sequence[Layer], number: int, source: int
-) -> None:
-    """Raises ValueError unless the mask of leaf `source` has a value for each row of the inputs of leaf `number`.
+def _require_rows_of_mask(made: Shape, sample: Shape, maker: Layer, user: Layer | None) -> None:
+    """Raises ValueError unless a mask has a value for each row that is read.
 
-    The number after that of the last leaf is the loss.
+    Args:
+        made: the shape of one output of the layer that made the mask.
+        sample: the shape of one sample that is read.
+        maker: that layer.
+        user: the layer that reads; None for the loss.
     """
-    masked, rows = samples[source + 1][:-1], samples[number][:-1]
-    user = leaves[number] if number < len(leaves) else None
+    masked, rows = made[:-1], sample[:-1]
     if masked != rows:
         reads = "the loss has one value" if user is None else f"layer {user.name!r} reads one row"
         msg = (
-            f"the mask of layer {leaves[source].name!r} has the shape {text_of_shape(masked)}, but {reads} for each of "
+            f"the mask of layer {maker.name!r} has the shape {text_of_shape(masked)}, but {reads} for each of "
             f"{text_of_shape(rows)}: set `supports_masking = False` on the layer that changes the shape, or put a "
             "GlobalAveragePooling1D() before it"
         )
         raise ValueError(msg)
     if user is not None and not user._has_features_last(len(rows) + 2):
         msg = (
-            f"layer {user.name!r} must have its features on the last axis, as layer {leaves[source].name!r} before it "
+            f"layer {user.name!r} must have its features on the last axis, as layer {maker.name!r} before it "
             "masks rows: leave out `axis` or `data_format`"
         )
         raise ValueError(msg)
 
 
-def tracked(samples: Sequence[Shape], leaves: Sequence[Layer], learns: bool) -> list[Tracked]:
+def tracked(shapes: Shapes, leaves: Sequence[Layer], learns: bool) -> list[Tracked]:
     """Returns the weights of `leaves`, each once, as the optimizer needs them.
 
     Args:
-        samples: the shapes of one sample before each leaf.
+        shapes: the shapes of one sample throughout the network.
         leaves: the layers.
         learns: False if no weight is to be trained.
     """
@@ -242,36 +329,67 @@ def tracked(samples: Sequence[Shape], leaves: Sequence[Layer], learns: bool) -> 
             weight.constraint,
             weight.shape,
         )
-        for layer, sample in first_uses(samples, leaves).items()
+        for layer, sample in first_uses(shapes, leaves).items()
         for weight in layer._weights_for(sample)
     ]
 
 
-Row = tuple[str, str, str, str]
-"""A row of a summary: name and class, output shape, number of weights, whether it is trainable."""
+def tokens_of_inputs(network: Network, count: int) -> list[int | None]:
+    """Returns for each of the inputs how many different indices it may hold; None if it isn't indices.
+
+    Args:
+        network: the layers and their connections.
+        count: the number of inputs; 0 if the input shape is unknown.
+    """
+    found: list[int | None] = [None] * max(count, 1)
+    origins: list[int] = []  # the input whose numbers the output of each leaf holds, or 0
+    for leaf, (first, *others) in zip(network.leaves, network.wiring.reads, strict=True):
+        origin = first if first < 0 else origins[first]
+        moves = leaf._only_moves_values and not others
+        origins.append(origin if moves else 0)
+        if origin < 0 and not moves and leaf._tokens is not None:
+            known = found[-1 - origin]
+            found[-1 - origin] = leaf._tokens if known is None else min(known, leaf._tokens)
+    return found
 
 
-def summary_rows(
-    input_shape: Shape | None, stack: Sequence[Part], expand: bool, depth: int = 0
-) -> Iterator[list[Row]]:
+class Line(NamedTuple):
+    """A layer in a summary.
+
+    Attributes:
+        part: the layer or model.
+        shapes: the shape of one sample of each output; None if they are unknown.
+        connections: the names of what it is called on.
+        within: the layers of a model.
+    """
+
+    part: Part
+    shapes: Sequence[Shape] | None
+    connections: str
+    within: Sequence[Line]
+
+
+Row = tuple[str, str, str, str, str]
+"""A row of a summary: name and class, output shape, number of weights, what it is connected to, whether it is trainable."""
+
+
+def summary_rows(lines: Sequence[Line], expand: bool, depth: int = 0) -> Iterator[list[Row]]:
     """Yields for each part its row of a summary, followed by those of the layers within if `expand` is true.
 
     Args:
-        input_shape: of one sample, if it is known.
-        stack: the parts.
+        lines: the parts.
         expand: whether to list the layers of models.
         depth: the number of models around the parts.
     """
-    shapes = ["?"] * len(stack)
-    if input_shape is not None:
-        shapes = [str((None, *out)) for out in shapes_through(input_shape, stack)[1:]]
     mark = "   " * depth + "└ " if depth else ""
-    for part, out in zip(stack, shapes, strict=True):
+    for part, shapes, connections, lines_within in lines:
+        found = [] if shapes is None else [(None, *shape) for shape in shapes]
+        out = "?" if shapes is None else str(found[0] if len(found) == 1 else found)
         given = isinstance(part, InputLayer)
         params = "0" if given else f"{part.count_params():,}" if part.built else "0 (unbuilt)"
         learns = ("Y" if part.trainable else "N") if part.weights else "-"
-        rows = [(f"{mark}{part.name} ({type(part).__name__})", out, params, learns)]
-        if expand and not isinstance(part, Layer):
-            within = summary_rows(part._given_input_shape, part._parts_in_order, expand, depth + 1)
+        rows = [(f"{mark}{part.name} ({type(part).__name__})", out, params, connections, learns)]
+        if expand:
+            within = summary_rows(lines_within, expand, depth + 1)
             rows += [row for each in within for row in each]
         yield rows

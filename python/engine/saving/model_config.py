@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping
-from itertools import chain, repeat
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from engine import layers as layer_classes
@@ -16,7 +15,8 @@ from engine.layers._call_arguments import call_arguments
 from engine.saving._model_weights import paths_of
 from engine.saving.contents import Reader, Slot
 from engine.utils import deserialize_keras_object, serialize_keras_object
-from engine.utils.serialization import MODELS, arguments_in, identity_of, is_of_model, layers_in
+from engine.utils.functional_calls import CallInConfig, GraphInConfig, ValueSource, graph_in
+from engine.utils.serialization import MODELS, identity_of, is_of_model, layers_in
 
 # The most numbers in one sample between two layers, as of an image of 4096 x 4096. A file that asks for more is damaged, or
 # is meant to fill the memory.
@@ -117,9 +117,9 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
         )
         raise ValueError(msg)
     built = (config.get("build_config") or {}).get("input_shape")
-    shape = None if _given_shape(inner) or not built else InputLayer(batch_shape=built).sample_shape
+    given = _given_shapes(inner) is not None or not built
     inventory = _Inventory()
-    inventory.add_model(inner, shape)
+    inventory.add_model(inner, None if given else [InputLayer(batch_shape=built).sample_shape])
     needs = inventory.needs
     if all(need.shapes is None for need in needs):
         return
@@ -149,14 +149,27 @@ def _with_layers(config: Any) -> Any:
     return config
 
 
-def _given_shape(config: object) -> Shape | None:
-    """Returns the shape of one sample, if the first layer in a model's config has it; else None."""
+def _graph_of(config: Any) -> GraphInConfig:
+    """Returns the layers and calls in the config of a model. Those of a Sequential are a chain without input layers."""
+    if isinstance(config, Mapping) and "output_layers" in config:
+        return graph_in(config)
+    layers = layers_in(config)
+    calls = [
+        CallInConfig(layer, [ValueSource(number - 1, 0)], None, {}) for number, layer in enumerate(layers)
+    ]
+    return GraphInConfig(layers, [], calls, [ValueSource(len(layers) - 1, 0)])
+
+
+def _given_shapes(config: Any) -> list[Shape] | None:
+    """Returns the shape of one sample of each input, if a model's config has them; else None."""
+    if isinstance(config, Mapping) and "output_layers" in config:
+        found = [layer_classes.get(start)._given_input_shape for start in graph_in(config).starts]
+        return None if None in found else cast("list[Shape]", found)
     for first in map(_with_layers, layers_in(config)[:1]):
-        return (
-            _given_shape(first["config"])
-            if is_of_model(first)
-            else layer_classes.get(first)._given_input_shape
-        )
+        if is_of_model(first):
+            return _given_shapes(first["config"])
+        shape = layer_classes.get(first)._given_input_shape
+        return None if shape is None else [shape]
     return None
 
 
@@ -184,47 +197,66 @@ class _Inventory:
         self._uses = 0
 
     def add_model(
-        self, config: object, shape: Shape | None, root: str = "", learns: bool | None = None
-    ) -> Shape | None:
-        """Adds the layers of a model, and returns the shape of its output for one sample, or None if it is unknown.
+        self, config: Any, shapes: list[Shape] | None, root: str = "", learns: bool | None = None
+    ) -> list[Shape] | None:
+        """Adds the layers of a model, and returns the shape of one sample of each output, or None if it is unknown.
 
         Args:
             config: the config of the model.
-            shape: the shape of one sample, if it is known.
+            shapes: the shape of one sample of each input, if they are known.
             root: the prefix of all paths.
             learns: whether the layer of the outermost model that contains this one, or is it, is trainable; None for the
                 outermost model itself.
         """
-        given = _given_shape(config)
-        if given is not None and shape is not None and not fits(shape, given):
-            msg = f"a model takes samples of shape {given}, but gets {shape} in the model around it"
+        given = _given_shapes(config)
+        if (
+            given is not None
+            and shapes is not None
+            and (len(given) != len(shapes) or not all(map(fits, shapes, given)))
+        ):
+            msg = f"a model takes samples of shape {_text(given)}, but gets {_text(shapes)} in the model around it"
             raise ValueError(msg)
-        shape = given or shape
-        configs = [_with_layers(each) for each in layers_in(config)]
+        inputs = given or shapes
+        graph = _graph_of(config)
+        configs = [_with_layers(each) for each in graph.listed]
         keys = [identity_of(each) for each in configs]
         new = set(keys) - self._parts.keys()
         for key, each in zip(keys, configs, strict=True):
             if key not in self._parts:
                 self._parts[key] = (each, None if is_of_model(each) else layer_classes.get(each))
+        key_of = {id(each): key for each, key in zip(graph.listed, keys, strict=True)}
         # The files of a Functional model have each of its layers once, even if it is used several times.
-        listed = list(dict.fromkeys(keys)) if "output_layers" in cast("Mapping[str, Any]", config) else keys
+        listed = list(dict.fromkeys(keys)) if graph.starts else keys
         paths = dict(reversed([*zip(listed, paths_of(map(self._kind, listed), root), strict=True)]))
-        arguments = arguments_in(cast("Mapping[str, Any]", config))
-        for key, called_with in zip(keys, chain([None], arguments or repeat(None)), strict=False):
-            layer = self._parts[key][1]
-            if called_with and layer is not None and layer._is_custom and layer._shape_arguments is None:
-                layer._shape_arguments = call_arguments(layer.name, layer.call, (), called_with)
-            shape = self._add_use(key, paths[key], shape, learns, key in new)
+        before, needs = self.needs, dict[Any, list[_Need]]()
+        values: list[list[Shape] | None] = []
+
+        def use(layer: Any, read: list[Shape] | None) -> list[Shape] | None:
+            key = key_of[id(layer)]
+            self.needs = needs.setdefault(key, [])
+            found = self._add_use(key, paths[key], read, learns, key in new)
             new.discard(key)
-        return shape
+            return found
+
+        for number, start in enumerate(graph.starts):
+            use(start, None if inputs is None else [inputs[number]])
+        for call in graph.calls:
+            part = self._parts[key_of[id(call.layer)]][1]
+            if call.arguments and part is not None and part._is_custom and part._shape_arguments is None:
+                part._shape_arguments = call_arguments(part.name, part.call, (), call.arguments)
+            values.append(use(call.layer, _shapes_at(call.reads, inputs, values)))
+        self.needs = before
+        for key in dict.fromkeys(listed):
+            self.needs += needs.get(key, [])
+        return _shapes_at(graph.outputs, inputs, values)
 
     def _kind(self, key: Any) -> str:
         config, layer = self._parts[key]
         return str(config["class_name"]) if layer is None else type(layer).__name__
 
     def _add_use(
-        self, key: Any, path: str, shape: Shape | None, learns: bool | None, new: bool
-    ) -> Shape | None:
+        self, key: Any, path: str, shapes: list[Shape] | None, learns: bool | None, new: bool
+    ) -> list[Shape] | None:
         self._uses += 1
         if self._uses > MOST_USES:
             msg = f"a file may ask for {MOST_USES} uses of layers at most"
@@ -232,22 +264,45 @@ class _Inventory:
         config, layer = self._parts[key]
         if layer is None:
             inner = config["config"]
-            out = self.add_model(
-                inner, shape, f"{path}/", inner.get("trainable", True) if learns is None else learns
+            return self.add_model(
+                inner, shapes, f"{path}/", inner.get("trainable", True) if learns is None else learns
             )
-            return None if shape is None else out
         need = _Need(Slot(path), layer, None)
-        if shape is not None:
-            _require_size(shape, layer.name)
-            weights = sorted(layer._weights_for(shape), key=lambda weight: not weight.trainable)
+        outputs = None
+        if shapes is not None:
+            _require_size(shapes[0], layer.name)
+            weights = sorted(layer._weights_for(shapes[0]), key=lambda weight: not weight.trainable)
             learning = layer.trainable and learns is not False
             slot = Slot(path, len(weights), sum(weight.trainable for weight in weights) if learning else 0)
             need = _Need(slot, layer, [weight.shape for weight in weights])
-            shape = layer._output_shape_for(shape)
-            _require_size(shape, layer.name)
+            outputs = layer._output_shapes_for(shapes)
+            _require_size(outputs[0], layer.name)
         if new:
             self.needs.append(need)
-        return shape
+        return outputs
+
+
+def _text(shapes: Sequence[Shape]) -> str:
+    return str(shapes[0] if len(shapes) == 1 else list(shapes))
+
+
+def _shapes_at(
+    sources: Sequence[ValueSource], inputs: list[Shape] | None, values: Sequence[list[Shape] | None]
+) -> list[Shape] | None:
+    """Returns the shapes of values, if all of them are known.
+
+    Args:
+        sources: what computes them.
+        inputs: the shapes of the inputs of the model.
+        values: the shapes of the outputs of each call so far.
+    """
+    found = []
+    for call, output in sources:
+        shapes = inputs if call < 0 else values[call]
+        if shapes is None:
+            return None
+        found.append(shapes[-1 - call if call < 0 else output])
+    return found
 
 
 def _require_size(shape: Shape, name: str) -> None:

@@ -209,7 +209,8 @@ class Predictor:
             ):
                 model.set_weights(weights)
                 self._weights = weights
-        return model.predict(x, verbose=0)
+        outputs: Float32 = model.predict(x, verbose=0)
+        return outputs
 
 
 def frozen(weights: Sequence[Array]) -> tuple[list[Array], list[Array]]:

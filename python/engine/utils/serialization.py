@@ -198,123 +198,20 @@ def is_of_model(config: Any) -> bool:
 
 
 def layers_in(config: object) -> list[Any]:
-    """Returns the configs of a model's layers from the input to the output, once for each use of a layer.
+    """Returns the configs of the layers of a Sequential, from the input to the output.
 
     Args:
         config: what the model's `get_config` returned.
 
     Raises:
-        ValueError: if it is no such config, or the layers are no chain.
+        ValueError: if it is no config of a model.
     """
     if not isinstance(config, Mapping) or "name" not in config or not isinstance(config.get("layers"), list):
         msg = f"a config of a model must be a dict with 'name' and 'layers', a list; got {config!r:.200}"
         raise ValueError(msg)
     layers = list(config["layers"])
-    if "output_layers" in config:  # of a chain
-        try:
-            return [layer for layer, _ in _chained(config, {_name_of(layer): layer for layer in layers})]
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
-            msg = (
-                f"a config of model {config['name']!r} must have layers as get_config() returns them, dicts with 'name' "
-                f"and 'inbound_nodes' ({type(error).__name__}: {error})"
-            )
-            raise ValueError(msg) from error
     shape = config.get("build_input_shape")
     first = layers[0] if layers else None
     if shape and isinstance(first, Mapping) and first.get("class_name") not in (*MODELS, "InputLayer"):
         layers.insert(0, {"class_name": "InputLayer", "config": {"batch_shape": shape}})
     return layers
-
-
-def modes_in(config: Mapping[str, Any]) -> list[bool | None]:
-    """Returns the argument `training` of each call in the config of a chain, in the order of `layers_in`.
-
-    Raises:
-        ValueError: for something else than True, False or None.
-    """
-    if "output_layers" not in config:
-        return []
-    calls = _chained(config, {_name_of(layer): layer for layer in config["layers"]})[1:]
-    modes = [options.get("training") for _, options in calls]
-    return [None if mode is None else flag(mode, "training") for mode in modes]
-
-
-def arguments_in(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns the other arguments by name of each call in such a config, without the inputs."""
-    if "output_layers" not in config:
-        return []
-    calls = _chained(config, {_name_of(layer): layer for layer in config["layers"]})[1:]
-    return [
-        {name: deserialize_keras_object(value) for name, value in _counting(options).items()}
-        for _, options in calls
-    ]
-
-
-def _chained(config: Mapping[str, Any], layers: Mapping[str, Any]) -> list[tuple[Any, Mapping[str, Any]]]:
-    """Returns each use of a layer from the input to the output, with the arguments by name of the call."""
-    chain: list[tuple[Any, Mapping[str, Any]]] = []
-    calls = {name: layer.get("inbound_nodes") or [] for name, layer in layers.items()}
-    length = sum(max(len(each), 1) for each in calls.values())
-    name, number = _end(config["output_layers"])
-    if name in layers and _counts_itself(layers[name]):
-        number -= 1  # Keras counts the model's own first call
-    while name in layers and len(chain) < length:
-        if not calls[name]:
-            chain.append((layers[name], {}))
-            break
-        node = calls[name][number if len(calls[name]) > 1 else 0]
-        options = node.get("kwargs") if isinstance(node, Mapping) else None
-        chain.append((layers[name], options or {}))
-        name, number = _source(node)
-    if len(chain) != length or name != _end(config.get("input_layers"))[0]:
-        msg = (
-            f"model {config['name']!r} is no chain of layers, each called on what the one before has returned, as models "
-            "are here"
-        )
-        raise ValueError(msg)
-    return chain[::-1]
-
-
-def _counts_itself(config: Mapping[str, Any]) -> bool:
-    """Returns whether a config is that of a model whose calls Keras counts from 1."""
-    name = str(config.get("class_name"))
-    own = registered_by(config, name)
-    return name == "Functional" if own is None else bool(getattr(own, "_is_chain", False))
-
-
-def _name_of(layer: Mapping[str, Any]) -> str:
-    return str(layer.get("name") or layer["config"]["name"])
-
-
-def _end(ends: Any) -> tuple[str, int]:
-    """Returns the layer and the number of its call in `["dense", 1, 0]` or a list of one such; "" if it is no layer."""
-    while isinstance(ends, (list, tuple)) and len(ends) == 1:
-        (ends,) = ends
-    return (str(ends[0]), ends[1]) if isinstance(ends, (list, tuple)) and ends else ("", 0)
-
-
-def _source(node: Any) -> tuple[str, int]:
-    """Returns the layer whose output is the argument of a call, and the number of the call that computed it.
-
-    There is none, "", where there are several.
-    """
-    if isinstance(node, list):  # the form of Keras 2, with options at the end
-        return _end([end[:3] for end in node if isinstance(end, list) and not any(end[3:])])
-    arguments, options = node.get("args"), node.get("kwargs") or {}
-    while isinstance(arguments, (list, tuple)) and len(arguments) == 1:
-        (arguments,) = arguments
-    if not isinstance(arguments, Mapping) or _holds_layer(_counting(options)):
-        return "", 0
-    return _end(arguments["config"].get("keras_history"))
-
-
-def _counting(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arguments of a call by name, without `training`, which is treated apart, and without those that are None."""
-    return {name: value for name, value in options.items() if value is not None and name != "training"}
-
-
-def _holds_layer(value: Any) -> bool:
-    """Returns whether `value` in a config stands for the output of a layer, or contains such a value."""
-    if isinstance(value, Mapping):
-        return value.get("class_name") == "__keras_tensor__" or any(map(_holds_layer, value.values()))
-    return isinstance(value, (list, tuple)) and any(map(_holds_layer, value))

@@ -1,0 +1,91 @@
+"""Lists and dicts of arrays, one for each input or output of a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine._base.checks import Shape
+from engine._base.cpp import Float32
+from engine._data.array_conversion import as_float32, require_finite
+from engine._data.lazy_rows import LazyRows, require_tokens, unchecked_rows
+
+
+def one_for_each(value: Any, names: Sequence[str], argument: str, what: str) -> list[Any]:
+    """Returns the entries of a list, tuple or dict, one for each of `names`, in their order.
+
+    Args:
+        value: as the user gave it.
+        names: of the inputs or outputs.
+        argument: the name of the argument, for messages.
+        what: what the names are of, "input" or "output".
+
+    Raises:
+        TypeError: if `value` is no list, tuple or dict.
+        ValueError: if an entry is missing, or there is one too many.
+    """
+    wanted = f"a list with one entry for each {what} of the model, or a dict with the keys {list(names)}"
+    if isinstance(value, Mapping):
+        missing = [name for name in names if name not in value]
+        if missing:
+            msg = f"`{argument}` must be {wanted}, but is a dict of {list(value)}: {missing[0]!r} is missing"
+            raise ValueError(msg)
+        return [value[name] for name in names]
+    if not isinstance(value, (list, tuple)):
+        shape = getattr(value, "shape", None)
+        given = f"one array of shape {tuple(shape)}" if isinstance(shape, tuple) else f"{value!r:.80}"
+        msg = f"`{argument}` must be {wanted}, got {given}"
+        raise TypeError(msg)
+    if len(value) != len(names):
+        msg = f"`{argument}` must be {wanted}, got {len(value)} entries"
+        raise ValueError(msg)
+    return list(value)
+
+
+def side_by_side(
+    arrays: Sequence[Any],
+    names: Sequence[str],
+    shapes: Sequence[Shape],
+    tokens: Sequence[int | None],
+    argument: str,
+) -> Float32:
+    """Returns the samples of several inputs as the core reads them: (n, columns of all inputs), float32.
+
+    Args:
+        arrays: the samples of each input, in any form that a single input may have.
+        names: of the inputs.
+        shapes: of one sample of each input.
+        tokens: for each input how many different indices it may hold; None if it isn't indices.
+        argument: the name of the argument, for messages.
+
+    Raises:
+        ValueError, TypeError: if samples don't match the inputs, or aren't finite.
+    """
+    columns: list[Float32] = []
+    for array, name, shape, most in zip(arrays, names, shapes, tokens, strict=True):
+        label = f"{argument}[{name!r}]"
+        rows = unchecked_rows(
+            with_rank_of(array, shape) if isinstance(array, np.ndarray) else array, shape, label
+        )
+        require_tokens(rows, most, label)
+        dense = rows[:] if isinstance(rows, LazyRows) else rows
+        flat = as_float32(np.asarray(dense).reshape(len(dense), math.prod(shape)))
+        require_finite(flat, dense, label)
+        columns.append(flat)
+    counts = [len(each) for each in columns]
+    if len(set(counts)) > 1:
+        each = ", ".join(f"{name!r} has {count}" for name, count in zip(names, counts, strict=True))
+        msg = f"all inputs in `{argument}` must have the same number of samples, but {each}"
+        raise ValueError(msg)
+    return np.concatenate(columns, axis=1)
+
+
+def with_rank_of(x: np.ndarray[Any, Any], sample: Shape) -> np.ndarray[Any, Any]:
+    """Adds a last axis of length 1 to `x`, or removes it, if samples of shape `sample` need that; as in Keras."""
+    axes = len(sample) + 1
+    if x.ndim == axes + 1 and x.shape[-1] == 1:
+        return x[..., 0]
+    return x[..., np.newaxis] if x.ndim == axes - 1 > 0 and sample[-1] == 1 else x

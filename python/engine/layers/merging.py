@@ -1,0 +1,270 @@
+"""Layers that join the outputs of several layers: `Add` and `Concatenate`."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._base.checks import LARGEST, Shape, flag, integer, text_of_shape, without_batch
+from engine._base.cpp import Operation, build
+from engine._base.operations import AddInputs, ConcatenateInputs, LayerOperation
+from engine._base.tensor_like import Tensor, mask_of
+from engine._data.array_conversion import as_float32, real_array, require_finite
+from engine.layers.layer import JOINING, Layer, register
+from engine.layers.symbols import Call, symbols_of
+
+
+class _Merging(Layer):
+    """Base class of layers that compute one output from a list of inputs.
+
+    Args:
+        options: arguments of every `Layer`, such as `name`.
+    """
+
+    supports_masking = True
+    _input_shapes: list[Shape] | None = None
+
+    def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:
+        """Returns the outputs for a list of inputs, or the symbolic output for a list of symbolic inputs.
+
+        Args:
+            inputs: list of arrays (n, ...), or of symbolic inputs, as returned by `Input` or a layer.
+            args: `training`, which changes nothing.
+            options: the same by keyword.
+
+        Raises:
+            ValueError: if the shapes of the inputs don't fit together.
+        """
+        unknown = ", ".join(repr(name) for name in options if name != "training")
+        if unknown or len(args) > 1:
+            msg = (
+                f"layer {self.name!r} takes `training` beside its inputs, got {unknown or args}: leave it out"
+            )
+            raise TypeError(msg)
+        training = options.get("training", args[0] if args else None)
+        mode = None if training is None else flag(training, "training")
+        if not isinstance(inputs, (list, tuple)):
+            msg = f"layer {self.name!r} must be called on a list of inputs, got {inputs!r:.80}: put them into [...]"
+            raise ValueError(msg)
+        symbols = symbols_of(inputs)
+        if symbols is not None:
+            return Call(self, symbols, mode).outputs[0]
+        return self._of_arrays(list(inputs))
+
+    def _of_arrays(self, inputs: Sequence[Any]) -> Tensor:
+        arrays = [real_array(each, f"inputs[{number}]") for number, each in enumerate(inputs)]
+        rows = [as_float32(array) for array in arrays]
+        for number, (row, array) in enumerate(zip(rows, arrays, strict=True)):
+            require_finite(row, array, f"inputs[{number}]")
+        if len({len(each) for each in rows}) > 1:
+            msg = f"the inputs of layer {self.name!r} must have the same number of samples, got {[len(each) for each in rows]}"
+            raise ValueError(msg)
+        samples = [each.shape[1:] for each in rows]
+        (shape,) = self._output_shapes_for(samples)
+        self._build_for_inputs(samples)
+        joined = np.concatenate([each.reshape(len(each), -1) for each in rows], axis=1)
+        reads = {"inputs": [-1 - number for number in range(len(rows))]}
+        operations: list[Operation] = [{**self._operation_for(samples), **reads}]
+        program = build([math.prod(sample) for sample in samples], operations, [])
+        outputs = program.predict(joined, None, False, False, 0).reshape(len(joined), *shape)
+        if self.activity_regularizer is not None:
+            self._note_penalty(outputs)
+        mask = self.compute_mask(None, [mask_of(each) for each in inputs])
+        return outputs.view(Tensor).masked(mask)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Returns the shape of the outputs.
+
+        Args:
+            input_shape: list of the shapes of the inputs, each with the batch axis first.
+        """
+        (shape,) = self._output_shapes_for([without_batch(shape) for shape in input_shape])
+        return (None, *shape)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> NDArray[np.bool_] | None:
+        """Returns the mask of the outputs, or None.
+
+        Args:
+            inputs: the inputs of a call, which it doesn't need.
+            previous_mask: list of the masks of the inputs, bool (n, ...) or None.
+        """
+        del inputs
+        masks = [mask for mask in previous_mask or [] if mask is not None]
+        if not masks or (self._needs_all_masks and len(masks) < len(previous_mask)):
+            return None
+        return cast("NDArray[np.bool_]", np.asarray(masks[0], bool))
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """`{"input_shape": [(None, ...), ...]}`, for `build_from_config`; None before the layer is built."""
+        known = self._input_shapes
+        return None if known is None else {"input_shape": [(None, *shape) for shape in known]}
+
+    def build_from_config(self, config: Any) -> None:
+        """Checks the shapes in the result of `get_build_config`.
+
+        Args:
+            config: with the key `input_shape`; None or empty does nothing.
+        """
+        if config:
+            self.build(config["input_shape"])
+
+    _needs_all_masks = True
+    """Whether the outputs have a mask only if all inputs have one."""
+
+    @abstractmethod
+    def _merged_shape(self, samples: Sequence[Shape]) -> Shape:
+        """Returns the shape of one output for inputs whose samples have the shapes `samples`; ValueError if they don't fit."""
+
+    @abstractmethod
+    def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
+        """Returns the operation that joins inputs whose samples have the shapes `samples`."""
+
+    def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Tensor:
+        del training, options
+        return self._of_arrays(inputs)
+
+    def _packed_inputs(self, values: Sequence[Any]) -> list[Any]:
+        return list(values)
+
+    def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
+        self._merged_shape(samples)
+        with JOINING:
+            self._input_shapes = list(samples)
+            if not self.built:
+                self._weights = []
+
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
+        """The layer is called on a list with one input."""
+        return self._merged_shape([input_shape])
+
+    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
+        return [self._merged_shape(samples)]
+
+    def _operations_for_inputs(
+        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
+    ) -> list[Operation]:
+        del lowered
+        joined: list[Operation] = [self._operation_for(samples)]
+        if self.activity_regularizer is None:
+            return joined
+        return [*joined, self._penalty_on_outputs(self._merged_shape(samples))]
+
+    def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:
+        found = {source for source in sources if source is not None}
+        if not found or (self._needs_all_masks and None in sources):
+            return None
+        if len(found) > 1 or None in sources:
+            msg = (
+                f"layer {self.name!r} joins inputs with different masks, which isn't supported: let all of them have the "
+                "mask of one layer, or remove the masks before it, such as by GlobalAveragePooling1D()"
+            )
+            raise ValueError(msg)
+        return found.pop()
+
+    def _shapes_text(self, samples: Sequence[Shape]) -> str:
+        return ", ".join(text_of_shape(sample) for sample in samples)
+
+
+@register()
+class Add(_Merging):
+    """Adds its inputs, which have the same shape: `inputs[0] + inputs[1] + ...`.
+
+    Args:
+        options: arguments of every `Layer`, such as `name`.
+
+    Example:
+        >>> import numpy as np
+        >>> from engine import layers
+        >>> layers.Add()([np.ones((1, 2)), np.full((1, 2), 3.0)]).tolist()
+        [[4.0, 4.0]]
+    """
+
+    def _merged_shape(self, samples: Sequence[Shape]) -> Shape:
+        if not samples or any(sample != samples[0] for sample in samples):
+            msg = (
+                f"layer {self.name!r} adds inputs of one shape, got {self._shapes_text(samples)}: bring them to one shape "
+                "before it, such as by a Dense layer"
+            )
+            raise ValueError(msg)
+        return samples[0]
+
+    def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
+        del samples
+        return AddInputs(kind="add")
+
+
+@register()
+class Concatenate(_Merging):
+    """Joins its inputs along an axis. All other axes have the same lengths.
+
+    Args:
+        axis: the axis to join along, counted with the batch axis, which is 0 and can't be taken; default the last.
+        options: arguments of every `Layer`, such as `name`.
+
+    Example:
+        >>> import numpy as np
+        >>> from engine import layers
+        >>> layers.Concatenate()([np.ones((1, 2)), np.full((1, 1), 3.0)]).tolist()
+        [[1.0, 1.0, 3.0]]
+    """
+
+    _needs_all_masks = False
+
+    def __init__(self, axis: int = -1, **options: Any) -> None:
+        self.axis = integer(axis, "axis", -LARGEST)
+        super().__init__(**options)
+
+    def _place(self, samples: Sequence[Shape]) -> int:
+        """Returns the number of the axis in the shape of a sample."""
+        axes = len(samples[0]) + 1 if samples else 0
+        place = (self.axis + axes if self.axis < 0 else self.axis) - 1
+        if not 0 <= place < axes - 1:
+            msg = (
+                f"`axis` of layer {self.name!r} must be one of the axes of its inputs beside that of the samples, got "
+                f"{self.axis} for {self._shapes_text(samples)}"
+            )
+            raise ValueError(msg)
+        return place
+
+    def _merged_shape(self, samples: Sequence[Shape]) -> Shape:
+        place = self._place(samples)
+        others = {(*sample[:place], *sample[place + 1 :]) for sample in samples}
+        if len(others) > 1 or len({len(sample) for sample in samples}) > 1:
+            msg = (
+                f"layer {self.name!r} joins inputs that differ in axis {self.axis} alone, got {self._shapes_text(samples)}: "
+                "bring them to one shape before it, such as by Flatten() or Reshape()"
+            )
+            raise ValueError(msg)
+        lengths = [sample[place] for sample in samples]
+        # None, a length that differs from batch to batch, is no int for a type checker but occurs in shapes.
+        joined = cast("int", None if None in lengths else sum(lengths))
+        return (*samples[0][:place], joined, *samples[0][place + 1 :])
+
+    def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
+        return ConcatenateInputs(kind="concatenate", groups=math.prod(samples[0][: self._place(samples)]))
+
+
+def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """Returns `Add(**kwargs)(inputs)`.
+
+    Args:
+        inputs: list of arrays or symbolic inputs of one shape.
+        kwargs: arguments of `Add`.
+    """
+    return Add(**kwargs)(inputs)
+
+
+def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
+    """Returns `Concatenate(axis, **kwargs)(inputs)`.
+
+    Args:
+        inputs: list of arrays or symbolic inputs.
+        axis: the axis to join along, counted with the batch axis.
+        kwargs: arguments of `Concatenate`.
+    """
+    return Concatenate(axis, **kwargs)(inputs)

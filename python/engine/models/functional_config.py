@@ -1,0 +1,148 @@
+"""The configs of models, in Keras' form: which layers a model has and what each of them is called on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from engine._base.checks import Shape
+from engine.layers import InputLayer, get
+from engine.layers.layer import Part
+from engine.layers.symbols import CallArguments
+from engine.models.wiring import Structure, structure_of
+from engine.utils.serialization import (
+    described_parts,
+    deserialize_keras_object,
+    identity_of,
+    is_of_model,
+    layers_in,
+    serialize_keras_object,
+    sharing,
+)
+
+
+def config_of_stack(
+    name: str, trainable: bool, inputs: InputLayer | None, stack: Sequence[Part]
+) -> dict[str, Any]:
+    """Returns the config of a Sequential.
+
+    Args:
+        name: of the model.
+        trainable: of the model.
+        inputs: its input layer.
+        stack: the other layers and models in it.
+    """
+    first = [] if inputs is None else [inputs]
+    built = {} if inputs is None else {"build_input_shape": inputs.batch_shape}
+    config = {"name": name, "trainable": trainable, "dtype": "float32"}
+    return {**config, "layers": described_parts([*first, *stack]), **built}
+
+
+def config_of_graph(
+    name: str,
+    trainable: bool,
+    *,
+    starts: Sequence[InputLayer],
+    listed: Sequence[Part],
+    calls: Sequence[tuple[Part, Sequence[int], bool | None, CallArguments | None]],
+    outputs: Sequence[int],
+    structures: tuple[Structure, Structure],
+) -> dict[str, Any]:
+    """Returns the config of a Functional, which lists for each layer all calls of it.
+
+    Args:
+        name: of the model.
+        trainable: of the model.
+        starts: its input layers.
+        listed: the layers and models in it, in the order in which the config lists them.
+        calls: each call: its layer, the values that it reads, the argument `training` and the other arguments.
+        outputs: the values that are the outputs of the model.
+        structures: the forms of its inputs and outputs.
+    """
+    nodes: dict[Part, list[Any]] = {part: [] for part in listed}
+    inputs = [_Origin(start, 0, 0, start.sample_shape) for start in starts]
+    values = list[_Origin]()
+
+    def origin_of(number: int) -> _Origin:
+        return inputs[-1 - number] if number < 0 else values[number]
+
+    for part, reads, mode, given in calls:
+        read = [origin_of(number) for number in reads]
+        tensors = [_tensor(each) for each in read]
+        options = {key: serialize_keras_object(value) for key, value in (given or {}).items()}
+        options |= {} if mode is None else {"training": mode}
+        node = len(nodes[part])
+        nodes[part].append({"args": [part._packed_inputs(tensors)], "kwargs": options})
+        shapes = part._output_shapes_for([each.shape for each in read])
+        values += [_Origin(part, node, output, shape) for output, shape in enumerate(shapes)]
+    layers = described_parts([*nodes])
+    for config, (part, inbound) in zip(layers, nodes.items(), strict=True):
+        config |= {"name": part.name, "inbound_nodes": inbound}
+    # Keras numbers the calls of Functional models from 1 on, but only here.
+    ends = [
+        [each.part.name, each.node + each.part._is_chain, each.output] for each in map(origin_of, outputs)
+    ]
+    beginnings = [[start.name, 0, 0] for start in starts]
+    return {
+        "name": name,
+        "trainable": trainable,
+        "layers": layers,
+        "input_layers": structures[0].packed(beginnings),
+        "output_layers": structures[1].packed(ends),
+    }
+
+
+class _Origin(NamedTuple):
+    """A value in the config of a model: output `output` of call `node` of a layer, and the shape of one sample."""
+
+    part: Part
+    node: int
+    output: int
+    shape: Shape
+
+
+def _tensor(value: _Origin) -> dict[str, Any]:
+    history = [value.part.name, value.node, value.output]
+    config = {"shape": [None, *value.shape], "dtype": "float32", "keras_history": history}
+    return {"class_name": "__keras_tensor__", "config": config}
+
+
+def structure_of_ends(ends: Any) -> Structure:
+    """Returns the form of `input_layers` or `output_layers` in a config, whose entries are such as ["dense", 0, 0]."""
+    if isinstance(ends, Mapping):
+        return Structure(dict, tuple(sorted(ends, key=str)))
+    return structure_of([None, *ends][1:] if ends and isinstance(ends[0], (list, tuple)) else None)
+
+
+def parts_from_config(config: object) -> list[Part]:
+    """Returns the layers and models that the config of a Sequential lists, one as often as it is listed.
+
+    Raises:
+        ValueError: if it isn't the config of a model.
+    """
+    return made_parts(layers_in(config))
+
+
+def made_parts(configs: Sequence[Any]) -> list[Part]:
+    """Returns the layers and models that `configs` describe. Configs of the same object give one object."""
+    parts = []
+    with sharing() as made:
+        for each in configs:
+            known = identity_of(each)
+            if known not in made:
+                model = is_of_model(each)
+                made[known] = deserialize_keras_object({"module": "keras"} | each) if model else get(each)
+            parts.append(made[known])
+    return parts
+
+
+def made_from_arguments(cls: type[Any], config: Mapping[str, Any]) -> Any:
+    """Returns an object of a user's class whose `get_config` returned the arguments of its constructor."""
+    try:
+        return cls(**config)
+    except TypeError as error:
+        msg = (
+            f"{cls.__name__} can't be made from its config, {dict(config)}: let get_config() return the arguments of "
+            f"__init__, or write a class method from_config(cls, config) that takes what it returns ({error})"
+        )
+        raise TypeError(msg) from error
