@@ -185,7 +185,7 @@ def test_files(how: str, suffix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"expand_nested": True}, {"show_trainable": True}, {"line_length": 140}]
+    "options", [{}, {"expand_nested": True}, {"show_trainable": True}, {"line_length": 112}]
 )
 @pytest.mark.parametrize("how", GRAPHS)
 def test_summaries(how: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 _CONVOLUTIONS = "convolutions and pooling over windows are left out: networks here are dense. There are Flatten and the global poolings"
 _RECURRENT = "recurrent layers are left out: networks here are dense"
 _ATTENTION = "attention is left out: networks here are dense"
-_MERGING = "layers with several inputs are left out: a network here is a chain from one input to one output"
+_MERGING = "this layer with several inputs is left out. There are Add and Concatenate"
 _WRAPPERS = "layers around other layers are left out: the core computes each layer by itself"
 _IMAGES = (
     "this change of images is left out. There are RandomFlip, RandomTranslation, RandomRotation, RandomZoom, "
@@ -48,7 +48,7 @@ NAMES: Mapping[str, _Reasons] = {
         _QUANTIZATION: "Quantizer quantizers",
         _DEVICES: "device distribution",
         _SCOPES: "RematScope StatelessScope SymbolicScope name_scope remat",
-        "operations on symbols are left out: networks are chains of layers, such as Lambda or one of your own": "Function Operation",
+        "operations on symbols are left out: networks are made of layers, such as Lambda or one of your own": "Function Operation",
         "layers check the shapes of their inputs themselves": "InputSpec",
         "layers make their weights by add_weight()": "Variable",
         "trained networks for images are left out: networks here are dense": "applications",
@@ -73,8 +73,7 @@ NAMES: Mapping[str, _Reasons] = {
             ConvLSTM3D""",
         _ATTENTION: "Attention AdditiveAttention MultiHeadAttention GroupQueryAttention",
         _MERGING: """
-            Add Subtract Multiply Average Maximum Minimum Concatenate Dot add subtract multiply average maximum minimum
-            concatenate dot""",
+            Subtract Multiply Average Maximum Minimum Dot subtract multiply average maximum minimum dot""",
         _WRAPPERS: "Wrapper TimeDistributed SpectralNormalization Pipeline",
         "products over other axes than the last are left out: use Permute, Reshape and Dense": "EinsumDense",
         "embeddings that are also turned back are left out: use Embedding and Dense": "ReversibleEmbedding",
@@ -112,7 +111,7 @@ NAMES: Mapping[str, _Reasons] = {
         _FILES: "audio_dataset_from_directory image_dataset_from_directory text_dataset_from_directory",
         _PIXELS: "array_to_img bounding_boxes img_to_array load_img save_img",
         "tables of features of several kinds are left out: make one array of them": "FeatureSpace",
-        "networks are chains here, whose layers are model.layers": "get_source_inputs",
+        "the inputs of a model are model.inputs": "get_source_inputs",
         _DTYPES: "standardize_dtype",
         _SUBMODULES: "legacy",
     },

@@ -199,7 +199,9 @@ def _array(value: object, name: str) -> Array:
     several = list(value) if isinstance(value, Mapping) else _shapes(value)
     if several:
         kind = "a dict of" if isinstance(value, Mapping) else "arrays of the shapes"
-        msg = f"`{name}` must be one array, as models have one input and one output, but is {kind} {several}"
+        msg = (
+            f"`{name}` must be one array, as the model has one input or output there, but is {kind} {several}"
+        )
         raise TypeError(msg)
     try:
         if hasattr(value, "to_numpy"):

@@ -178,8 +178,15 @@ class Recovery:
             facts = _mapping(info["facts"], "facts")
             self._require_same_columns(facts.get("feature_names"))
             resumed, state = _resumed_of(path, info, arrays), self._state_of(info, arrays)
-            if not isinstance(facts["class_indices"], bool | None) or not isinstance(facts["seeds"], list):
-                msg = f"`facts` must have `seeds`, a list, and `class_indices`, True, False or None; got {facts!r:.200}"
+            indices = facts["class_indices"]
+            every = indices if isinstance(indices, list) else [indices]
+            if not all(isinstance(each, bool | None) for each in every) or not isinstance(
+                facts["seeds"], list
+            ):
+                msg = (
+                    "`facts` must have `seeds`, a list, and `class_indices`, True, False or None, or a list of these; got "
+                    f"{facts!r:.200}"
+                )
                 raise ValueError(msg)
             self._earlier = self._model._facts, self._compiled.optimizer._snapshot()
             try:

@@ -59,9 +59,8 @@ def call_arguments(
     for option, value in found.items():
         if holds_symbol(value):
             msg = (
-                f"`{option}` of layer {name!r} stands for what will come out of a model, {value!r}, but models are "
-                "chains of layers here, in which a layer has one such input: join the two in one array before the model, "
-                "or call the layer on arrays"
+                f"`{option}` of layer {name!r} stands for what will come out of a model, {value!r}, but a layer "
+                "has one such input: join the two by layers.Concatenate() before it, or call the layer on arrays"
             )
             raise ValueError(msg)
         found[option] = canonical(value)

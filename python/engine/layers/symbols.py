@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
@@ -134,8 +135,13 @@ class Symbolic:
         self.__array__()
 
 
+_numbers = itertools.count()
+
+
 class Call:
     """One call of a layer or a model on symbolic tensors. It creates the weights of the layer.
+
+    Its attribute `number` grows from call to call.
 
     Args:
         layer: the layer or model that is called.
@@ -152,6 +158,7 @@ class Call:
         given: CallArguments | None = None,
     ) -> None:
         self.layer: Any = layer
+        self.number = next(_numbers)
         self.inputs, self.mode, self.given = tuple(inputs), mode, given
         shapes = self._output_shapes()
         layer._build_for_inputs(self._samples())
@@ -182,7 +189,7 @@ class KerasTensor(Symbolic, SaysWhatIsLeftOut):
     dtype = "float32"
 
     def __init__(self, sample: Shape, call: Call | None = None, start: Callee | None = None) -> None:
-        self._sample, self._call, self._start = sample, call, start
+        self._sample, self._call, self.start = sample, call, start
 
     @property
     def _as_tensor(self) -> KerasTensor:
@@ -191,7 +198,7 @@ class KerasTensor(Symbolic, SaysWhatIsLeftOut):
     @property
     def _layer(self) -> Any:
         """The layer or model that computes it; the input layer for the input of a model."""
-        return self._start if self._call is None else self._call.layer
+        return self.start if self._call is None else self._call.layer
 
     @property
     def shape(self) -> tuple[int | None, ...]:

@@ -44,7 +44,7 @@ def config_of_graph(
     *,
     starts: Sequence[InputLayer],
     listed: Sequence[Part],
-    calls: Sequence[tuple[Part, Sequence[int], bool | None, CallArguments | None]],
+    calls: Sequence[tuple[Part, int, Sequence[int], bool | None, CallArguments | None]],
     outputs: Sequence[int],
     structures: tuple[Structure, Structure],
 ) -> dict[str, Any]:
@@ -55,29 +55,28 @@ def config_of_graph(
         trainable: of the model.
         starts: its input layers.
         listed: the layers and models in it, in the order in which the config lists them.
-        calls: each call: its layer, the values that it reads, the argument `training` and the other arguments.
+        calls: each call: its layer, its number among the calls of this layer, the values that it reads, the argument `training` and the other arguments.
         outputs: the values that are the outputs of the model.
         structures: the forms of its inputs and outputs.
     """
-    nodes: dict[Part, list[Any]] = {part: [] for part in listed}
+    nodes: dict[Part, dict[int, Any]] = {part: {} for part in listed}
     inputs = [_Origin(start, 0, 0, start.sample_shape) for start in starts]
     values = list[_Origin]()
 
     def origin_of(number: int) -> _Origin:
         return inputs[-1 - number] if number < 0 else values[number]
 
-    for part, reads, mode, given in calls:
+    for part, node, reads, mode, given in calls:
         read = [origin_of(number) for number in reads]
         tensors = [_tensor(each) for each in read]
         options = {key: serialize_keras_object(value) for key, value in (given or {}).items()}
         options |= {} if mode is None else {"training": mode}
-        node = len(nodes[part])
-        nodes[part].append({"args": [part._packed_inputs(tensors)], "kwargs": options})
+        nodes[part][node] = {"args": [part._packed_inputs(tensors)], "kwargs": options}
         shapes = part._output_shapes_for([each.shape for each in read])
         values += [_Origin(part, node, output, shape) for output, shape in enumerate(shapes)]
     layers = described_parts([*nodes])
     for config, (part, inbound) in zip(layers, nodes.items(), strict=True):
-        config |= {"name": part.name, "inbound_nodes": inbound}
+        config |= {"name": part.name, "inbound_nodes": [inbound[node] for node in sorted(inbound)]}
     # Keras numbers the calls of Functional models from 1 on, but only here.
     ends = [
         [each.part.name, each.node + each.part._is_chain, each.output] for each in map(origin_of, outputs)

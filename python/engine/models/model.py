@@ -1402,32 +1402,71 @@ class Model(Part, SaysWhatIsLeftOut):
         inputs = [start.sample_shape for start in self._starts]
         known = shapes_along(inputs, self._layers, self._wiring).values if inputs else None
         shapes: list[list[Shape] | None] = []
-        sources, connections, calls = list[str](), dict[Part, list[str]](), Counter[Part]()
-        for part, reads in zip(self._layers, self._wiring.reads, strict=True):
-            first, node = (
-                len(sources),
-                calls[part] + part._is_chain,
-            )  # Keras counts the calls of such models from 1 on
-            calls[part] += 1
-            read = (
+        sources, connections = list[str](), dict[Part, dict[int, list[str]]]()
+        nodes = self._node_numbers()
+        for part, node, reads in zip(self._layers, nodes, self._wiring.reads, strict=True):
+            first = len(sources)
+            read = [
                 f"{self._starts[-1 - each].name}[0][0]" if each < 0 else sources[each]
                 for each in reads
                 if inputs
-            )
-            connections.setdefault(part, []).extend(read)
+            ]
+            connections.setdefault(part, {})[node] = read
             sources += [f"{part.name}[{node}][{output}]" for output in range(part._output_count)]
             shapes.append(None if known is None else known[first : len(sources)])
         within = [part._summarised() if isinstance(part, Model) else [] for part in self._layers]
-        lines = list(map(Line, self._layers, shapes, repeat(""), within))
+        lines = list(map(Line, self._layers, shapes, repeat("-"), within))
         shown = set(self._parts_in_order)
         starts = [Line(start, [start.sample_shape], "-", []) for start in self._starts if start in shown]
         if not self._is_graph:
             return [*starts, *lines]
         by_part = {line.part: line for line in (*starts, *lines)}
-        return [
-            by_part[part]._replace(connections=", ".join(connections.get(part, [])) or "-")
-            for part in self._listing
-        ]
+
+        def connected(part: Part) -> Line:
+            by_node = connections.get(part, {})
+            return by_part[part]._replace(
+                connections=", ".join(name for node in sorted(by_node) for name in by_node[node]) or "-"
+            )
+
+        return list(map(connected, self._listing))
+
+    def _diagram(self) -> list[tuple[Part, list[Shape], list[Shape], list[int]]]:
+        """The boxes of a diagram: each layer, the shapes that it reads and computes, and the boxes before it that it reads.
+
+        In a chain there is one for each use of a layer, otherwise one for each layer.
+        """
+        shapes = shapes_along([start.sample_shape for start in self._starts], self._layers, self._wiring)
+        visible = self._parts_in_order
+        starts = [start for start in self._starts if start in visible]
+        found = [(part, [part.sample_shape], [part.sample_shape], list[int]()) for part in starts]
+        boxes: list[Any] = [*found]
+        if not self._is_graph:
+            for part, read, value in zip(self._layers, shapes.read, shapes.values, strict=True):
+                boxes.append((part, read, [value], [len(boxes) - 1] if boxes else []))
+            return boxes
+        number = {part: place for place, part in enumerate(visible)}
+        owners = [part for part in self._layers for _ in range(part._output_count)]
+        by_part: dict[Part, Any] = {box[0]: box for box in boxes}
+        first = 0
+        for part, reads, read in zip(self._layers, self._wiring.reads, shapes.read, strict=True):
+            values = shapes.values[first : first + part._output_count]
+            first += part._output_count
+            origins = [number[self._starts[-1 - each] if each < 0 else owners[each]] for each in reads]
+            before = by_part[part][3] if part in by_part else []
+            sources = list(dict.fromkeys([*before, *(each for each in origins if each < number[part])]))
+            by_part[part] = (part, read, values, sources)
+        return [by_part[part] for part in visible]
+
+    def _node_numbers(self) -> list[int]:
+        """The number of each call among those of its layer in this model, in the order in which they were made."""
+        if not self._starts:
+            return [0] * len(self._layers)
+        calls = self._symbols()[2]
+        counts, found = Counter[Part](), dict[Call, int]()
+        for call in sorted(calls, key=lambda call: call.number):
+            found[call] = counts[call.layer]
+            counts[call.layer] += 1
+        return [found[call] for call in calls]
 
     # Weights.
 
@@ -1824,7 +1863,8 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _config_of_parts(self) -> dict[str, Any]:
         """The config that lists the layers, also if a subclass overrides `get_config`."""
-        calls = [*zip(self._layers, self._wiring.reads, self._modes, self._arguments, strict=True)]
+        nodes = self._node_numbers()
+        calls = [*zip(self._layers, nodes, self._wiring.reads, self._modes, self._arguments, strict=True)]
         return config_of_graph(
             self.name,
             self._trainable,

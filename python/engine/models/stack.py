@@ -390,6 +390,9 @@ def summary_rows(lines: Sequence[Line], expand: bool, depth: int = 0) -> Iterato
         learns = ("Y" if part.trainable else "N") if part.weights else "-"
         rows = [(f"{mark}{part.name} ({type(part).__name__})", out, params, connections, learns)]
         if expand:
-            within = summary_rows(lines_within, expand, depth + 1)
+            # As in Keras, the layers within a model are connected to nothing outside.
+            within = summary_rows(
+                [line._replace(connections="-") for line in lines_within], expand, depth + 1
+            )
             rows += [row for each in within for row in each]
         yield rows

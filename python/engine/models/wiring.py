@@ -149,8 +149,8 @@ def traced(inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]) -> Tra
 
 
 def _start_of(tensor: KerasTensor) -> InputLayer:
-    if isinstance(tensor._start, InputLayer):
-        return tensor._start
+    if isinstance(tensor.start, InputLayer):
+        return tensor.start
     return InputLayer(batch_shape=tensor.shape)
 
 
@@ -168,8 +168,8 @@ def _in_order(outputs: Sequence[KerasTensor], starts: dict[KerasTensor, InputLay
             return starts[tensor]
         if tensor._call is None:
             msg = (
-                f"`outputs` must come from `inputs` through layers alone, but they also depend on {tensor!r}: add that to "
-                "`inputs`"
+                f"`outputs` must come from `inputs` through layers alone, but they depend on another Input(), {tensor!r}: "
+                "add that to `inputs`"
             )
             raise ValueError(msg)
         return tensor._call

@@ -96,7 +96,9 @@ class _Reading:
             options = _options_of(self._node(key))
             mode = options.pop("training", None)
             found = {
-                name: deserialize_keras_object(value) for name, value in options.items() if value is not None
+                name: deserialize_keras_object(value)
+                for name, value in options.items()
+                if not _is_none(value)
             }
             reads = [ValueSource(numbers[source], output) for source, output in self._sources[key]]
             calls.append(
@@ -177,6 +179,11 @@ def _ends_in(ends: Any) -> list[tuple[str, int, int]]:
 
 def _options_of(node: Any) -> dict[str, Any]:
     return dict(node.get("kwargs") or {}) if isinstance(node, Mapping) else {}
+
+
+def _is_none(value: Any) -> bool:
+    """Returns whether an argument in a config is None, or a list of None for several inputs, such as their masks."""
+    return value is None or (isinstance(value, list) and all(each is None for each in value))
 
 
 def _sources_of(node: Any) -> list[tuple[_Key, int]]:

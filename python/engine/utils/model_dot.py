@@ -90,7 +90,7 @@ def _cluster(pydot: Any, model: Any) -> Any:
 def _add_layers(pydot: Any, graph: Any, model: Any, shown: Shown, expand: bool) -> tuple[str, str]:
     """Adds the layers of `model` to `graph`, connected by arrows. Returns the first and the last node."""
     ends: list[tuple[str, str]] = []
-    for layer, rows in zip(model._parts_in_order, _boxes(model, shown), strict=True):
+    for (layer, _, _, sources), rows in zip(model._diagram(), _boxes(model, shown), strict=True):
         if expand and layer.built and layer._parts_in_order:
             cluster = _cluster(pydot, layer)
             end = _add_layers(pydot, cluster, layer, shown, expand)
@@ -99,8 +99,8 @@ def _add_layers(pydot: Any, graph: Any, model: Any, shown: Shown, expand: bool) 
             node = str(id(layer))
             graph.add_node(pydot.Node(node, label=_table(rows), fontname="Helvetica"))
             end = node, node
-        if ends:
-            graph.add_edge(pydot.Edge(ends[-1][1], end[0]))
+        for source in sources:
+            graph.add_edge(pydot.Edge(ends[source][1], end[0]))
         ends.append(end)
     return ends[0][0], ends[-1][1]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,12 +41,13 @@ class Cell(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """Cells, and arrows from point to point. y increases downwards."""
+    """Cells, and arrows and lines from point to point. y increases downwards."""
 
     width: float
     height: float
     cells: list[Cell]
     arrows: list[tuple[float, float, float, float]]
+    lines: Sequence[tuple[float, float, float, float]] = ()
 
 
 class Shown(NamedTuple):
@@ -108,7 +110,10 @@ def plot_model(  # noqa: PLR0917 # Keras' signature
         flag(show_trainable, "show_trainable"),
         flag(expand_nested, "expand_nested"),
     )
-    drawing = _arranged(_boxes(model, shown), choice(rankdir, "rankdir", DIRECTIONS))
+    boxes, direction = _boxes(model, shown), choice(rankdir, "rankdir", DIRECTIONS)
+    sources = [each[-1] for each in model._diagram()]
+    is_chain = sources == [[number - 1] if number else [] for number in range(len(sources))]
+    drawing = _arranged(boxes, direction) if is_chain else _layered(boxes, sources, direction)
     path = Path(path_of(to_file, "to_file"))
     path = path if path.suffix else path.with_suffix(".png")
     if path.suffix.lower() == ".svg":
@@ -128,9 +133,7 @@ def _require_built(model: Any) -> None:
 def _boxes(model: Any, shown: Shown) -> list[list[list[Cell]]]:
     """Returns for each layer the rows of cells in its box, from the top, not yet placed."""
     boxes = []
-    shape: Shape = tuple(model.input_shape[1:])
-    for layer in model._parts_in_order:
-        before, shape = shape, layer._output_shape_for(shape)
+    for layer, before, after, _ in model._diagram():
         kind = type(layer).__name__
         heading = f"{layer.name} ({kind})" if shown.names else kind
         rows = [[_cell(heading, HEADING, DARK, WHITE)]]
@@ -140,7 +143,10 @@ def _boxes(model: Any, shown: Shown) -> list[list[list[Cell]]]:
             rows.append([_cell(f"Activation: {name}")])
         facts = []
         if shown.shapes:
-            facts += [_cell(f"Input shape: {(None, *before)}"), _cell(f"Output shape: {(None, *shape)}")]
+            facts += [
+                _cell(f"Input shape: {_text_of_shapes(before)}"),
+                _cell(f"Output shape: {_text_of_shapes(after)}"),
+            ]
         if shown.dtype:
             facts.append(_cell("Output dtype: float32"))
         if shown.trainable and layer.weights:
@@ -154,6 +160,12 @@ def _boxes(model: Any, shown: Shown) -> list[list[list[Cell]]]:
             rows += [row for within in _boxes(layer, shown) for row in within]
         boxes.append(rows)
     return boxes
+
+
+def _text_of_shapes(samples: Sequence[Shape]) -> str:
+    """Returns the shapes of arrays whose samples have the shapes `samples`."""
+    shapes = [(None, *sample) for sample in samples]
+    return str(shapes[0] if len(shapes) == 1 else shapes)
 
 
 def _cell(text: str, size: float = TEXT, fill: str = WHITE, ink: str = DARK) -> Cell:
@@ -194,6 +206,90 @@ def _arranged(boxes: Sequence[list[list[Cell]]], rankdir: str) -> Drawing:
     return Drawing(*(size if upright else size[::-1]), cells, arrows)
 
 
+class _Item(NamedTuple):
+    """What lies in one layer of a drawing: a box, or the place where a line passes by."""
+
+    box: int | None
+    breadth: float
+    """Its size across the direction of the arrows."""
+    depth: float
+    """Its size along them."""
+
+
+def _layered(boxes: Sequence[list[list[Cell]]], sources: Sequence[Sequence[int]], rankdir: str) -> Drawing:
+    """Places the boxes of a graph in layers, so that all arrows lead from a layer to the next one.
+
+    Args:
+        boxes: the rows of cells of each box.
+        sources: for each box the numbers of those from which arrows lead to it, which come before it.
+        rankdir: the direction of the arrows.
+    """
+    upright, turned = rankdir in ("TB", "BT"), rankdir in ("BT", "RL")
+    level: list[int] = []
+    for before in sources:
+        level.append(1 + max((level[each] for each in before), default=-1))
+    layers: list[list[_Item]] = [[] for _ in range(max(level) + 1)]
+    for box, rows in enumerate(boxes):
+        width = max(sum(cell.width for cell in row) for row in rows)
+        height = sum(max(cell.height for cell in row) for row in rows)
+        layers[level[box]].append(_Item(box, *((width, height) if upright else (height, width))))
+    # A longer arrow passes each layer between its ends at a place of its own.
+    routes: list[tuple[int, list[int], int]] = []
+    for box, before in enumerate(sources):
+        for source in before:
+            between = range(level[source] + 1, level[box])
+            routes.append((source, [len(layers[each]) for each in between], box))
+            for each in between:
+                layers[each].append(_Item(None, GAP, 0))
+    breadths = [sum(item.breadth for item in layer) + GAP * (len(layer) - 1) for layer in layers]
+    depths = [max(item.depth for item in layer) for layer in layers]
+    begins = [BORDER + sum(depths[:each]) + GAP * each for each in range(len(layers))]
+    length = begins[-1] + depths[-1] + BORDER
+    middles = [
+        list(_middles(layer, BORDER + (max(breadths) - breadth) / 2))
+        for layer, breadth in zip(layers, breadths, strict=True)
+    ]
+    place_of = {
+        item.box: (number, place)
+        for number, layer in enumerate(layers)
+        for place, item in enumerate(layer)
+        if item.box is not None
+    }
+
+    def point(along: float, across: float) -> tuple[float, float]:
+        along = length - along if turned else along
+        return (across, along) if upright else (along, across)
+
+    cells: list[Cell] = []
+    for box, rows in enumerate(boxes):
+        number, place = place_of[box]
+        item, across = layers[number][place], middles[number][place]
+        far = begins[number] + (item.depth if turned else 0)
+        x, y = point(far, across - item.breadth / 2)
+        cells += _filled(rows, x, y, item.breadth if upright else item.depth)
+    arrows, lines = [], []
+    for source, passes, box in routes:
+        number, place = place_of[source]
+        path = [point(begins[number] + layers[number][place].depth, middles[number][place])]
+        for passed, place_passed in enumerate(passes, number + 1):
+            across = middles[passed][place_passed]
+            path += [point(begins[passed], across), point(begins[passed] + depths[passed], across)]
+        number, place = place_of[box]
+        path.append(point(begins[number], middles[number][place]))
+        ends = [(*start, *end) for start, end in itertools.pairwise(path)]
+        lines += ends[:-1]
+        arrows.append(ends[-1])
+    size = max(breadths) + 2 * BORDER
+    return Drawing(*((size, length) if upright else (length, size)), cells, arrows, lines)
+
+
+def _middles(layer: Sequence[_Item], begin: float) -> Iterator[float]:
+    """Yields the middle of each item of a layer that begins at `begin`."""
+    for item in layer:
+        yield begin + item.breadth / 2
+        begin += item.breadth + GAP
+
+
 def _filled(rows: Sequence[Sequence[Cell]], x: float, y: float, width: float) -> list[Cell]:
     """Places the cells of a box. The cells of a row share its width."""
     placed = []
@@ -225,10 +321,13 @@ def _svg(drawing: Drawing, model: Any) -> str:
             f'<text x="{cell.x + cell.width / 2:.1f}" y="{cell.y + cell.height / 2:.1f}" dominant-baseline="central" '
             f'font-size="{cell.size:g}" fill="{cell.ink}"{weight}>{escape(cell.text)}</text>',
         ]
+    for x1, y1, x2, y2 in drawing.lines:
+        lines.append(f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{GREY}" stroke-width="1.4"/>')
     for x1, y1, x2, y2 in drawing.arrows:
-        along = (x2 > x1) - (x2 < x1), (y2 > y1) - (y2 < y1)
+        span = math.hypot(x2 - x1, y2 - y1)
+        along = (x2 - x1) / span, (y2 - y1) / span
         neck = x2 - along[0] * HEAD, y2 - along[1] * HEAD
-        side = along[1] * HEAD / 2, along[0] * HEAD / 2
+        side = along[1] * HEAD / 2, -along[0] * HEAD / 2
         lines += [
             f'<path d="M{x1:.1f} {y1:.1f}L{neck[0]:.1f} {neck[1]:.1f}" stroke="{GREY}" stroke-width="1.4"/>',
             f'<path d="M{neck[0] - side[0]:.1f} {neck[1] - side[1]:.1f}L{x2:.1f} {y2:.1f}'
@@ -271,6 +370,8 @@ def _paint(drawing: Drawing, path: Path, dpi: int) -> None:
             fontweight="bold" if cell.size == HEADING else "normal",
             parse_math=False,
         )
+    for x1, y1, x2, y2 in drawing.lines:
+        axes.plot((x1, x2), (y1, y2), color=GREY, linewidth=1.4)
     for x1, y1, x2, y2 in drawing.arrows:
         style = f"-|>,head_length={HEAD},head_width={HEAD / 2}"
         arrow = FancyArrowPatch(
