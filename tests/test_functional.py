@@ -345,8 +345,10 @@ def test_what_is_no_graph() -> None:
     model = keras.Model([a, b], layers.Add()([a, b]))
     with pytest.raises(ValueError, match="has 2 inputs, so it can't take 1"):
         model(a)
-    with pytest.raises(ValueError, match="a Sequential has one input"):
+    with pytest.raises(ValueError, match=r"each layer of a Sequential has one input, but '.*' has 2"):
         keras.Sequential([model])
+    with pytest.raises(ValueError, match=r"each layer of a Sequential has one output, but '.*' has 2"):
+        keras.Sequential([a, keras.Model(a, [layers.Dense(1)(a), layers.Dense(2)(a)])])
     with pytest.raises(ValueError, match="all lengths must be known so far"):
         keras.Model([keras.Input((None,)), a], a)
 
@@ -369,6 +371,19 @@ def test_one_input_and_several_outputs_of_any_length() -> None:
         data = np.ones((4, length, 3), np.float32)
         assert [y.shape for y in model.predict(data)] == [(4, length, 2), (4, 2)]
         model.fit(data, [np.ones((4, length, 2)), np.ones((4, 2))], verbose=0)
+
+
+def test_one_of_the_outputs_of_a_model_within() -> None:
+    a = keras.Input((4,))
+    inner = keras.Model(a, [layers.Dense(1)(a), layers.Dense(2)(a)], name="inner")
+    x = keras.Input((4,))
+    for number in (0, 1):
+        model = keras.Model(x, inner(x)[number])
+        expected = inner.predict(X[0])[number]
+        assert np.array_equal(model.predict(X[0]), expected)
+        assert np.array_equal(keras.models.clone_model(model).predict(X[0]).shape, expected.shape)
+        model.summary(expand_nested=True, print_fn=len)
+        assert [sources for *_, sources in model._diagram()] == [[], [0]]
 
 
 def test_an_input_is_an_output() -> None:

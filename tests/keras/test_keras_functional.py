@@ -159,14 +159,14 @@ def test_forms_of_inputs_and_outputs(kind: type) -> None:
     assert [type(end) for end in ends[1][:2]] == [type(end) for end in ends[0][:2]]
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".weights.h5"])
 @pytest.mark.parametrize("how", GRAPHS)
 def test_files(how: str, suffix: str, tmp_path: Path) -> None:
     for api, other in ((keras, engine), (engine, keras)):
         model = compiled(GRAPHS[how], metrics=[["accuracy"], ["mae"]])(api)
         model.fit(X, Y, verbose=0, shuffle=False)
         path = tmp_path / f"{api.__name__}{suffix}"
-        if suffix == ".keras":
+        if suffix != ".weights.h5":
             model.save(path)
             again = other.models.load_model(path)
         else:
@@ -178,6 +178,8 @@ def test_files(how: str, suffix: str, tmp_path: Path) -> None:
         for one, two in zip(model.get_weights(), again.get_weights(), strict=True):
             assert np.array_equal(one, two)
         assert_same(model.predict(X, verbose=0), again.predict(X, verbose=0))
+        if other is keras and suffix == ".h5":
+            continue  # Keras builds the optimizer for no weights there, and drops their state
         assert_same(*[each.train_on_batch(X, Y, return_dict=True) for each in (model, again)])
         for one, two in zip(model.get_weights(), again.get_weights(), strict=True):
             np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-6)

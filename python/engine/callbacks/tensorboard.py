@@ -266,10 +266,10 @@ def _batches(value: Any) -> range:
 
 def _layers(model: Any) -> dict[str, Any]:
     """Returns names and classes of the layers, in the form of Keras' model JSON."""
-    start = model.input.start
+    starts = [(tensor.name, tensor.start) for tensor in model.inputs]
     layers = [
         {"class_name": type(layer).__name__, "config": {"name": name, "dtype": "float32"}}
-        for name, layer in [(start.name, start), *named_leaves(model._parts_in_order)]
+        for name, layer in [*starts, *named_leaves(model._parts_in_order)]
     ]
     return {"class_name": "Sequential", "config": {"name": model.name, "layers": layers}}
 

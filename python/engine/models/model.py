@@ -1942,8 +1942,9 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def _is_graph(self) -> bool:
-        """Whether the layers form no chain from one input to one output."""
-        return bool(self._listing) and (len(self._starts) > 1 or not self._wiring.is_chain)
+        """Whether it is no chain of layers from one input to one output, and no Sequential."""
+        several = len(self._starts) > 1 or any(part._output_count > 1 for part in self._layers)
+        return bool(self._listing) and (several or not self._wiring.is_chain)
 
     @property
     def _inputs(self) -> InputLayer | None:

@@ -60,17 +60,18 @@ def with_parts(
         if named.setdefault(part.name, part) is not part:
             msg = f"two layers are named {part.name!r}: give one of them another `name`"
             raise ValueError(msg)
+        _require_one_input_and_output(part)
         if not begin and not found:
-            _require_one_input(part)
             begin = [] if part._given_input_shape is None else [InputLayer(part._given_input_shape)]
         found.append(part)
     return begin, found
 
 
-def _require_one_input(part: Part) -> None:
-    if part._input_count != 1:
-        msg = f"a Sequential has one input, but {part.name!r} needs {part._input_count}: make a Model(inputs, outputs)"
-        raise ValueError(msg)
+def _require_one_input_and_output(part: Part) -> None:
+    for what, count in (("input", part._input_count), ("output", part._output_count)):
+        if count != 1:
+            msg = f"each layer of a Sequential has one {what}, but {part.name!r} has {count}: make a Model(inputs, outputs)"
+            raise ValueError(msg)
 
 
 def require_names(parts: Iterable[Part]) -> None:
