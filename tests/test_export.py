@@ -21,7 +21,8 @@ def small(*layers: keras.layers.Layer) -> keras.Sequential:
 
 
 def test_every_layer_is_in_a_case() -> None:
-    assert every_layer() <= layers_in_cases()
+    # What is exported is a chain.
+    assert every_layer() - {"Add", "Concatenate"} <= layers_in_cases()
 
 
 def test_every_formula_of_the_core_is_in_both_tables() -> None:

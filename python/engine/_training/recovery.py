@@ -179,7 +179,8 @@ class Recovery:
             self._require_same_columns(facts.get("feature_names"))
             resumed, state = _resumed_of(path, info, arrays), self._state_of(info, arrays)
             indices = facts["class_indices"]
-            every = indices if isinstance(indices, list) else [indices]
+            several = len(self._compiled.losses) > 1
+            every = _listed(indices, "class_indices", len(self._compiled.losses)) if several else [indices]
             if not all(isinstance(each, bool | None) for each in every) or not isinstance(
                 facts["seeds"], list
             ):
@@ -371,7 +372,9 @@ def _resumed_of(path: Path, info: Mapping[str, Any], arrays: Arrays) -> Resumed:
         raise ValueError(msg)
     loss, samples = _listed(info["totals"], "totals", 2)
     metrics = [metric.tolist() for metric in arrays["totals"]]
-    output_losses = [_number(value, "output_losses") for value in info.get("output_losses", [0.0])]
+    output_losses = [
+        _number(value, "output_losses") for value in _listed(info["output_losses"], "output_losses")
+    ]
     totals = Totals(_number(loss, "totals"), real(samples, "totals", 0), metrics, output_losses)
     logs = {name: _number(value, "logs") for name, value in _mapping(info["logs"], "logs").items()}
     if not isinstance(info["stopped"], bool):

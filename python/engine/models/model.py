@@ -186,6 +186,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._calls = trace.calls
         self._structures = structure_of(inputs), structure_of(outputs)
         layers: list[Part] = [each.layer if isinstance(each, Call) else each for each in trace.order]
+        _require_no_input_layer(call.layer for call in trace.calls)
         require_names(layers if len(trace.starts) > 1 else layers[1:])
         self._listing = [*dict.fromkeys(layers)]
         self._restack(trace.starts, [call.layer for call in trace.calls], None, trace.wiring)
@@ -2295,6 +2296,14 @@ def _require_known_lengths(starts: Sequence[InputLayer]) -> None:
                 f"input {start.name!r} has the shape {start.shape}, but in a model with several inputs all lengths must be "
                 "known so far: give Input() a number instead of None"
             )
+            raise ValueError(msg)
+
+
+def _require_no_input_layer(parts: Iterable[Part]) -> None:
+    """Raises ValueError if one of the layers that are called is an input layer."""
+    for part in parts:
+        if isinstance(part, InputLayer):
+            msg = f"the input layer {part.name!r} can't be called on outputs: call the next layer on them"
             raise ValueError(msg)
 
 

@@ -264,9 +264,10 @@ class _Inventory:
         config, layer = self._parts[key]
         if layer is None:
             inner = config["config"]
-            return self.add_model(
+            found = self.add_model(
                 inner, shapes, f"{path}/", inner.get("trainable", True) if learns is None else learns
             )
+            return None if shapes is None else found  # as the model around it isn't built
         need = _Need(Slot(path), layer, None)
         outputs = None
         if shapes is not None:

@@ -107,7 +107,7 @@ class _Reading:
                 )
             )
         if len(calls) != sum(map(len, self._nodes.values())):
-            raise self._refusal("some layers don't lead to an output")
+            raise self._refusal("some calls of layers don't lead to an output")
         outputs = [ValueSource(numbers[key], output) for key, output in ends]
         return GraphInConfig(
             [*self._layers.values()], [self._layers[name] for name in starts], calls, outputs
@@ -115,7 +115,7 @@ class _Reading:
 
     def _refusal(self, reason: str) -> ValueError:
         return ValueError(
-            f"the layers of model {self._name!r} don't lead from its inputs to its outputs: {reason}"
+            f"a config of model {self._name!r} must have layers that lead from its inputs to its outputs, but {reason}"
         )
 
     def _node(self, key: _Key) -> Any:
