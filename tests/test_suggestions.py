@@ -120,7 +120,7 @@ BY_MODULE: dict[str, dict[str, str | None]] = {
         "Conv2D": None,
         "LSTM": None,
         "GRU": None,
-        "Add": None,
+        "Multiply": None,
         "MultiHeadAttention": None,
         "__wrapped__": None,
     },
