@@ -342,6 +342,6 @@ def listing(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def counted(count: int, noun: str) -> str:
+def with_noun(count: int, noun: str) -> str:
     """Returns a number with its noun: "1 array", "2 arrays"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

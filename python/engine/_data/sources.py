@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import Shape, counted, real
+from engine._base.checks import Shape, real, with_noun
 from engine._base.cpp import CompressedMatrix, Dataset, Float32, Rows, permutation
 from engine._base.random_state import next_key
 from engine._data.array_conversion import Array
@@ -321,7 +321,7 @@ def unpacked(
     """
     parts = data if isinstance(data, (tuple, list)) else ()
     if len(parts) not in (2, 3):
-        given = f"{counted(len(parts), 'part')}" if parts else f"{data!r:.80}"
+        given = f"{with_noun(len(parts), 'part')}" if parts else f"{data!r:.80}"
         msg = f"`{name}` must be {expected}, got {given}"
         raise ValueError(msg)
     x, y, *weights = parts

@@ -148,7 +148,7 @@ class History(Callback):
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name}: {_text(values[-1])}" for name, values in self.history.items() if values)
-        return f"<{type(self).__name__} of {_counted(len(self._numbers))}{', last ' * bool(last)}{last}>"
+        return f"<{type(self).__name__} of {_number_of_epochs(len(self._numbers))}{', last ' * bool(last)}{last}>"
 
     def _repr_html_(self) -> str:
         """Returns the table that notebooks show: the last, the smallest and the largest value of each name."""
@@ -165,7 +165,7 @@ class History(Callback):
             cells = [name, *(_text(value) for value in [*values[-1:], *ends])]
             rows.append(f"<tr>{line(cells, 'td')}</tr>")
         head = line(["", "last", "smallest", "largest"], "th")
-        title = escape(f"{type(self).__name__} of {_counted(len(self._numbers))}")
+        title = escape(f"{type(self).__name__} of {_number_of_epochs(len(self._numbers))}")
         return (
             f"<div><p><strong>{title}</strong></p><table><thead><tr>{head}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table></div>"
@@ -208,7 +208,7 @@ class History(Callback):
         return pandas.DataFrame(columns).set_axis(pandas.Index(numbers, name="epoch"))
 
 
-def _counted(epochs: int) -> str:
+def _number_of_epochs(epochs: int) -> str:
     return f"{epochs} epoch{'s' * (epochs != 1)}"
 
 

@@ -15,7 +15,7 @@ from engine.export.torch_states import from_torch_state_dict, to_torch_state_dic
 __all__ = ["Graph", "destination", "from_torch_state_dict", "graph_of", "to_torch_state_dict"]
 
 
-class Format(NamedTuple):
+class ExportFormat(NamedTuple):
     """A format: its suffix, the function that writes it, and the arguments of that besides the model and the path."""
 
     suffix: str
@@ -24,8 +24,8 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "onnx": Format(".onnx", write_onnx, ("opset_version",)),
-    "c": Format(".h", write_c, ("prefix",)),
+    "onnx": ExportFormat(".onnx", write_onnx, ("opset_version",)),
+    "c": ExportFormat(".h", write_c, ("prefix",)),
 }
 
 

@@ -11,7 +11,7 @@ from engine._base.atomic_files import replacing
 from engine._base.cpp import __version__
 from engine.export.c_functions import ACTIVATIONS
 from engine.export.c_writer import (
-    Writer,
+    CWriter,
     definition,
     filled,
     harmless,
@@ -22,13 +22,13 @@ from engine.export.c_writer import (
 from engine.export.graph import Graph, Step, loops_of
 
 
-def _dense(c: Writer, step: Step, x: str, y: str) -> None:
+def _dense(c: CWriter, step: Step, x: str, y: str) -> None:
     c.call("product", x, c.array(step.arrays["kernel"], "kernel"), y, step.groups, step.width, step.units)
     if "bias" in step.arrays:
         c.columns(f"x + {c.array(step.arrays['bias'], 'bias')}[j]", y, y, step)
 
 
-def _take(c: Writer, step: Step, x: str, y: str) -> None:
+def _take(c: CWriter, step: Step, x: str, y: str) -> None:
     found = loops_of(step.constants["from"])
     if found is None:
         places = c.array(step.constants["from"], "from")
@@ -47,16 +47,16 @@ def _index(names: list[str], strides: list[int]) -> str:
     return " + ".join(terms) or "0"
 
 
-def _embedding(c: Writer, step: Step, x: str, y: str) -> None:
+def _embedding(c: CWriter, step: Step, x: str, y: str) -> None:
     table = step.arrays["table"]
     c.call("embed", x, c.array(table, "table"), y, step.groups, len(table), step.units)
 
 
-def _encoding(c: Writer, step: Step, x: str, y: str) -> None:
+def _encoding(c: CWriter, step: Step, x: str, y: str) -> None:
     c.call("encode", x, y, step.groups, step.width, step.units, int(step.constants["counts"]))
 
 
-def _affine(c: Writer, step: Step, x: str, y: str) -> None:
+def _affine(c: CWriter, step: Step, x: str, y: str) -> None:
     formula = "x"
     for name, pattern in (("centre", "({} - {})"), ("factor", "{} * {}"), ("shift", "{} + {}")):
         if name in step.arrays:
@@ -66,40 +66,40 @@ def _affine(c: Writer, step: Step, x: str, y: str) -> None:
     c.columns(formula, x, y, step)
 
 
-def _leaky(c: Writer, step: Step, x: str, y: str) -> None:
+def _leaky(c: CWriter, step: Step, x: str, y: str) -> None:
     c.columns(f"x < 0.0f ? x * {c.array(step.arrays['slope'], 'slope')}[j] : x", x, y, step)
 
 
-def _pool(c: Writer, step: Step, x: str, y: str) -> None:
+def _pool(c: CWriter, step: Step, x: str, y: str) -> None:
     c.call(step.kind, x, y, step.constants["rows"], step.units)
 
 
-def _masked_mean(c: Writer, step: Step, x: str, y: str) -> None:
-    c.call("masked_mean", x, "counted", y, step.constants["rows"], step.units)
+def _masked_mean(c: CWriter, step: Step, x: str, y: str) -> None:
+    c.call("masked_mean", x, "row_mask", y, step.constants["rows"], step.units)
 
 
-def _counted(c: Writer, step: Step, x: str, _: str) -> None:
-    c.call("counted", x, "counted", step.groups, step.width, literal(step.constants["value"]))
+def _row_mask(c: CWriter, step: Step, x: str, _: str) -> None:
+    c.call("row_mask", x, "row_mask", step.groups, step.width, literal(step.constants["value"]))
 
 
-def _mask(c: Writer, step: Step, x: str, y: str) -> None:
+def _mask(c: CWriter, step: Step, x: str, y: str) -> None:
     c.call("mask", x, y, step.groups, step.width, literal(step.constants["value"]))
 
 
-def _standardize(c: Writer, step: Step, x: str, y: str) -> None:
+def _standardize(c: CWriter, step: Step, x: str, y: str) -> None:
     epsilon, centred = literal(step.constants["epsilon"]), int(step.constants["centred"])
     c.call("standardize", x, y, step.groups, step.width, epsilon, centred)
 
 
-def _unit(c: Writer, step: Step, x: str, y: str) -> None:
+def _unit(c: CWriter, step: Step, x: str, y: str) -> None:
     c.call("unit", x, y, step.groups, step.width, literal(step.constants["epsilon"]))
 
 
-def _of_rows(c: Writer, step: Step, x: str, y: str) -> None:
+def _of_rows(c: CWriter, step: Step, x: str, y: str) -> None:
     c.call(step.kind, x, y, step.groups, step.width)
 
 
-def _elementwise(c: Writer, step: Step, x: str, y: str) -> None:
+def _elementwise(c: CWriter, step: Step, x: str, y: str) -> None:
     formula = filled(ACTIVATIONS[step.kind], step.constants["parameters"])
     c.each(formula, x, y, step.groups * step.units)
 
@@ -107,7 +107,7 @@ def _elementwise(c: Writer, step: Step, x: str, y: str) -> None:
 class Emission(NamedTuple):
     """The function that writes an operation from the array x to the array y, and whether x and y may be the same."""
 
-    write: Callable[[Writer, Step, str, str], None]
+    write: Callable[[CWriter, Step, str, str], None]
     in_place: bool = True
 
 
@@ -117,7 +117,7 @@ OPERATIONS = {
     "mean": Emission(_pool, in_place=False),
     "max": Emission(_pool, in_place=False),
     "masked_mean": Emission(_masked_mean, in_place=False),
-    "counted": Emission(_counted),
+    "row_mask": Emission(_row_mask),
     "mask": Emission(_mask),
     "embedding": Emission(_embedding, in_place=False),
     "encoding": Emission(_encoding, in_place=False),
@@ -195,7 +195,7 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
     if not isinstance(prefix, str) or prefix != prefix_of(prefix):
         msg = f"`prefix` must start with a letter and hold letters, digits and underscores alone, got {prefix!r}"
         raise ValueError(msg)
-    c = Writer(prefix)
+    c = CWriter(prefix)
     scratch = _write_body(c, graph)
     fields = {
         "name": harmless(graph.name),
@@ -219,22 +219,22 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
         file.write(_TEST.format(**fields))
 
 
-def _write_body(c: Writer, graph: Graph) -> int:
+def _write_body(c: CWriter, graph: Graph) -> int:
     """Writes the statements of a prediction, and returns how many numbers of scratch memory it needs.
 
     What works in place does so, but for the input. The last to move numbers moves them to the output, those before it
     to one of two parts of the scratch, a and b, in turn. A third part says which rows a mean is of.
     """
     steps = [step for stage in graph.stages for step in stage.steps]
-    first = next((at for at, step in enumerate(steps) if step.kind != "counted"), 0)
+    first = next((at for at, step in enumerate(steps) if step.kind != "row_mask"), 0)
     moving = [at for at, step in enumerate(steps) if at == first or not OPERATIONS[step.kind].in_place]
     between = [steps[at].groups * steps[at].units for at in moving[:-1]]
-    counted = max((step.groups for step in steps if step.kind == "counted"), default=0)
+    masked_rows = max((step.groups for step in steps if step.kind == "row_mask"), default=0)
     size = 0
     for name, part in (
         ("a", max(between[::2], default=0)),
         ("b", max(between[1::2], default=0)),
-        ("counted", counted),
+        ("row_mask", masked_rows),
     ):
         if part:
             c.statements.append(f"float *const {name} = scratch{f' + {size}' if size else ''};")

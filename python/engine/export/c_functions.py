@@ -140,25 +140,25 @@ static inline void @mean(const float *x, float *y, long rows, long n)
 }
 """,
     "masked_mean": """\
-/* y (n) = mean of the rows of x (rows, n) that are counted; 0 if none is */
-static inline void @masked_mean(const float *x, const float *counted, float *y, long rows, long n)
+/* y (n) = mean of the rows of x (rows, n) whose mask is 1; 0 if none is */
+static inline void @masked_mean(const float *x, const float *mask, float *y, long rows, long n)
 {
     float count = 0.0f;
-    for (long row = 0; row < rows; ++row) count += counted[row];
+    for (long row = 0; row < rows; ++row) count += mask[row];
     for (long j = 0; j < n; ++j) {
         float sum[2] = {0.0f, 0.0f};
-        for (long row = 0; row < rows; ++row) @add(sum, counted[row] * x[row * n + j]);
+        for (long row = 0; row < rows; ++row) @add(sum, mask[row] * x[row * n + j]);
         y[j] = count > 0.0f ? sum[0] / count : 0.0f;
     }
 }
 """,
-    "counted": """\
-/* counted (rows) = 1 for rows of x (rows, n) that do not hold value alone, 0 for the others */
-static inline void @counted(const float *x, float *counted, long rows, long n, float value)
+    "row_mask": """\
+/* mask (rows) = 1 for rows of x (rows, n) that do not hold value alone, 0 for the others */
+static inline void @row_mask(const float *x, float *mask, long rows, long n, float value)
 {
     for (long row = 0; row < rows; ++row, x += n) {
-        counted[row] = 0.0f;
-        for (long j = 0; j < n; ++j) counted[row] = x[j] != value ? 1.0f : counted[row];
+        mask[row] = 0.0f;
+        for (long j = 0; j < n; ++j) mask[row] = x[j] != value ? 1.0f : mask[row];
     }
 }
 """,

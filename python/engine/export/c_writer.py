@@ -20,7 +20,7 @@ _PER_LINE = 8
 _INDENT = "    "
 
 
-class Writer:
+class CWriter:
     """The parts of a header.
 
     Args:

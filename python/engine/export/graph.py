@@ -26,7 +26,7 @@ class Step(NamedTuple):
 
     Args:
         kind: "dense", "take", "mean", "max", "mask", "embedding", "encoding", "affine", "leaky", "standardize", "unit", or
-            an activation's name in the core; or "counted", which changes nothing, but determines the mask of the next
+            an activation's name in the core; or "row_mask", which changes nothing, but determines the mask of the next
             "masked_mean": it averages the rows that have a number other than `value`.
         groups: the number of rows in a sample.
         width: numbers in a row of the input.
@@ -154,7 +154,7 @@ def _with_mask(steps: list[Step], masks: bool, masked: bool) -> Iterator[Step]:
     for step in steps:
         if masks and step.kind in ("embedding", "mask"):
             value = step.constants.get("value", 0.0)
-            yield Step("counted", step.groups, step.width, step.width, {"value": value}, {})
+            yield Step("row_mask", step.groups, step.width, step.width, {"value": value}, {})
         yield step._replace(kind="masked_mean") if masked and step.kind == "mean" else step
 
 

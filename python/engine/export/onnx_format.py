@@ -17,14 +17,14 @@ from engine._base.checks import integer
 from engine._base.cpp import __version__
 from engine._base.extras import extra
 from engine.export.graph import Graph, Step, loops_of
-from engine.export.onnx_writer import Writer
+from engine.export.onnx_writer import OnnxWriter
 
 OPSET = 13
 # The largest size of a protocol buffer.
 MOST_BYTES = 2**31 - 2**20
 
 
-def _dense(w: Writer, step: Step) -> None:
+def _dense(w: OnnxWriter, step: Step) -> None:
     w.rows(step)
     arrays = list(w.arrays(step).values())
     if len(w.shape) == 1 and len(arrays) > 1:
@@ -35,7 +35,7 @@ def _dense(w: Writer, step: Step) -> None:
     w.shape = (*w.shape[:-1], step.units)
 
 
-def _take(w: Writer, step: Step) -> None:
+def _take(w: OnnxWriter, step: Step) -> None:
     places = step.constants["from"]
     loops = loops_of(places)
     axes = sorted((stride, count, at) for at, (count, stride) in enumerate(loops or []) if stride)
@@ -57,7 +57,7 @@ def _take(w: Writer, step: Step) -> None:
         w.shape = tuple(count for count, _ in loops)
 
 
-def _gather(w: Writer, step: Step) -> None:
+def _gather(w: OnnxWriter, step: Step) -> None:
     """Selects numbers by their positions; -1 stands for a zero, which is appended for this."""
     w.rows(step)
     places = step.constants["from"]
@@ -67,44 +67,44 @@ def _gather(w: Writer, step: Step) -> None:
     w.shape = (step.units,)
 
 
-def _pool(w: Writer, step: Step) -> None:
+def _pool(w: OnnxWriter, step: Step) -> None:
     w.reshape((step.constants["rows"], step.units))
     w.x = w("ReduceMean" if step.kind == "mean" else "ReduceMax", w.x, axes=[1], keepdims=0)
     w.shape = (step.units,)
 
 
-def _masked_mean(w: Writer, step: Step) -> None:
+def _masked_mean(w: OnnxWriter, step: Step) -> None:
     """Replaces the mean by 0 if the mask keeps no row."""
     w.reshape((step.constants["rows"], step.units))
     rows = w.constant(np.array([1], np.int64), "axes")
-    count = w("Max", w("ReduceSum", w.counted, rows, keepdims=0), 1.0)
-    w.x = w("Div", w("ReduceSum", w("Mul", w.x, w.counted), rows, keepdims=0), count)
+    count = w("Max", w("ReduceSum", w.row_mask, rows, keepdims=0), 1.0)
+    w.x = w("Div", w("ReduceSum", w("Mul", w.x, w.row_mask), rows, keepdims=0), count)
     w.shape = (step.units,)
 
 
-def _counted(w: Writer, step: Step) -> None:
+def _row_mask(w: OnnxWriter, step: Step) -> None:
     x, shape = w.x, w.shape
     w.reshape((step.groups, step.width))
-    w.counted = _kept(w, step)
+    w.row_mask = _kept(w, step)
     w.x, w.shape = x, shape
 
 
-def _mask(w: Writer, step: Step) -> None:
+def _mask(w: OnnxWriter, step: Step) -> None:
     w.rows(step)
     w.x = w("Mul", w.x, _kept(w, step))
 
 
-def _kept(w: Writer, step: Step) -> str:
+def _kept(w: OnnxWriter, step: Step) -> str:
     empty = w("ReduceMin", w.cast(w("Equal", w.x, step.constants["value"]), "float32"), axes=[-1])
     return str(w("Sub", 1.0, empty))
 
 
-def _embedding(w: Writer, step: Step) -> None:
+def _embedding(w: OnnxWriter, step: Step) -> None:
     w.x = w("Gather", *w.arrays(step).values(), w.cast(w.x, "int64"), axis=0)
     w.shape = (*w.shape, step.units)
 
 
-def _encoding(w: Writer, step: Step) -> None:
+def _encoding(w: OnnxWriter, step: Step) -> None:
     w.rows(step)
     depth = w.constant(np.array(step.units, np.int64), "tokens")
     vectors = w("OneHot", w.cast(w.x, "int64"), depth, np.array([0.0, 1.0], np.float32), axis=-1)
@@ -115,7 +115,7 @@ def _encoding(w: Writer, step: Step) -> None:
     w.shape = (*w.shape[:-1], step.units)
 
 
-def _affine(w: Writer, step: Step) -> None:
+def _affine(w: OnnxWriter, step: Step) -> None:
     if any(array.size > 1 for array in step.arrays.values()):
         w.rows(step)
     arrays = w.arrays(step)
@@ -123,12 +123,12 @@ def _affine(w: Writer, step: Step) -> None:
         w.x = w(kind, w.x, arrays[name]) if name in arrays else w.x
 
 
-def _leaky(w: Writer, step: Step) -> None:
+def _leaky(w: OnnxWriter, step: Step) -> None:
     w.rows(step)
     w.x = w("PRelu", w.x, *w.arrays(step).values())
 
 
-def _standardize(w: Writer, step: Step) -> None:
+def _standardize(w: OnnxWriter, step: Step) -> None:
     w.rows(step)
     x = w.x
     if step.constants["centred"]:
@@ -139,18 +139,18 @@ def _standardize(w: Writer, step: Step) -> None:
     w.x = w("Div", x, w("Sqrt", w("Add", squares, step.constants["epsilon"])))
 
 
-def _unit(w: Writer, step: Step) -> None:
+def _unit(w: OnnxWriter, step: Step) -> None:
     w.rows(step)
     length = w("Max", w("ReduceL2", w.x, axes=[-1]), step.constants["epsilon"])
     w.x = w("Div", w.x, length)
 
 
-def _softmax(w: Writer, step: Step) -> None:
+def _softmax(w: OnnxWriter, step: Step) -> None:
     w.rows(step)
     w.x = w("Softmax" if step.kind == "softmax" else "LogSoftmax", w.x, axis=-1)
 
 
-def _sparsemax(w: Writer, step: Step) -> None:
+def _sparsemax(w: OnnxWriter, step: Step) -> None:
     """Sparsemax: `max(x - tau, 0)`, where tau is (sum of the k largest - 1) / k for the k numbers that stay above tau."""
     w.rows(step)
     last = w.constant(np.array([-1], np.int64), "axes")
@@ -165,7 +165,7 @@ def _sparsemax(w: Writer, step: Step) -> None:
     w.x = w("Relu", w("Sub", x, w("Div", excess, w("ReduceSum", above, last))))
 
 
-def _general_relu(w: Writer, x: str, *constants: float) -> str:
+def _general_relu(w: OnnxWriter, x: str, *constants: float) -> str:
     slope, high, threshold, zero_to = constants
     above = w("Where", w("LessOrEqual", x, zero_to), 0.0, x)
     above = w("Min", above, high) if high < math.inf else above
@@ -174,25 +174,25 @@ def _general_relu(w: Writer, x: str, *constants: float) -> str:
     return str(w("Sub", above, w("Mul", w("Relu", w("Sub", threshold, x)), slope)))
 
 
-def _gelu(w: Writer, x: str) -> str:
+def _gelu(w: OnnxWriter, x: str) -> str:
     return str(w("Mul", w("Mul", x, 0.5), w("Add", w("Erf", w("Mul", x, math.sqrt(0.5))), 1.0)))
 
 
-def _gelu_tanh(w: Writer, x: str) -> str:
+def _gelu_tanh(w: OnnxWriter, x: str) -> str:
     cubic = w("Add", w("Mul", w("Mul", x, x), 0.044715), 1.0)
     return str(w("Mul", x, w("Sigmoid", w("Mul", w("Mul", x, math.sqrt(8.0 / math.pi)), cubic))))
 
 
-def _log_sigmoid(w: Writer, x: str) -> str:
+def _log_sigmoid(w: OnnxWriter, x: str) -> str:
     return str(w("Neg", w("Softplus", w("Neg", x))))
 
 
-def _sparse_plus(w: Writer, x: str) -> str:
+def _sparse_plus(w: OnnxWriter, x: str) -> str:
     bend = w("Clip", w("Add", x, 1.0), 0.0, 2.0)
     return str(w("Add", w("Mul", w("Mul", bend, bend), 0.25), w("Relu", w("Sub", x, 1.0))))
 
 
-def _squareplus(w: Writer, x: str, b: float) -> str:
+def _squareplus(w: OnnxWriter, x: str, b: float) -> str:
     """Squareplus, for negative x as `b / (root - x) / 2`, which is no difference of two large numbers."""
     size = w("Abs", x)
     far = w("Less", 1e15, size)  # here the root is |x| to float precision, and the square could overflow
@@ -201,7 +201,7 @@ def _squareplus(w: Writer, x: str, b: float) -> str:
     return str(w("Mul", w("Where", w("Less", x, 0.0), small, w("Add", x, root)), 0.5))
 
 
-def _threshold(w: Writer, x: str, threshold: float, otherwise: float) -> str:
+def _threshold(w: OnnxWriter, x: str, threshold: float, otherwise: float) -> str:
     return str(w("Where", w("LessOrEqual", x, threshold), otherwise, x))
 
 
@@ -237,13 +237,13 @@ ACTIVATIONS: dict[str, Callable[..., str]] = {
 }
 
 # One function for each operation: it adds nodes for `w.x`, and sets `w.x` and `w.shape` to the result.
-OPERATIONS: dict[str, Callable[[Writer, Step], None]] = {
+OPERATIONS: dict[str, Callable[[OnnxWriter, Step], None]] = {
     "dense": _dense,
     "take": _take,
     "mean": _pool,
     "max": _pool,
     "masked_mean": _masked_mean,
-    "counted": _counted,
+    "row_mask": _row_mask,
     "mask": _mask,
     "embedding": _embedding,
     "encoding": _encoding,
@@ -282,7 +282,7 @@ def write_onnx(graph: Graph, path: Path, opset_version: int = OPSET) -> None:
     if size > MOST_BYTES:
         msg = f"model {graph.name!r} has {size:,} bytes of weights, but an ONNX file holds at most 2 GiB: save() it, or export fewer layers"
         raise ValueError(msg)
-    writer = Writer(onnx, graph)
+    writer = OnnxWriter(onnx, graph)
     _emit(writer, graph)
     dtype = helper.np_dtype_to_tensor_dtype(np.dtype(graph.input_dtype))
     body = helper.make_graph(
@@ -308,7 +308,7 @@ def write_onnx(graph: Graph, path: Path, opset_version: int = OPSET) -> None:
         file.write(model.SerializeToString(deterministic=True))
 
 
-def _emit(writer: Writer, graph: Graph) -> None:
+def _emit(writer: OnnxWriter, graph: Graph) -> None:
     if graph.input_dtype != "float32":
         writer.x = writer.cast(writer.x, "float32")
     for stage in graph.stages:

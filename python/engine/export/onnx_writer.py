@@ -11,7 +11,7 @@ from engine._base.checks import Shape
 from engine.export.graph import Graph, Stage, Step
 
 
-class Writer:
+class OnnxWriter:
     """Nodes and initializers of one graph.
 
     Args:
@@ -21,7 +21,7 @@ class Writer:
     Attributes:
         x: the name of the current tensor, the output of the last node.
         shape: the shape of this tensor for one sample.
-        counted: the name of the mask for the next mean: 1 for rows to average, else 0, of shape (rows, 1).
+        row_mask: the name of the mask for the next mean: 1 for rows to average, else 0, of shape (rows, 1).
     """
 
     def __init__(self, onnx: Any, graph: Graph) -> None:
@@ -34,7 +34,7 @@ class Writer:
         self.input = self.x = self._free(graph.input_name)
         self._layer, self._name, self._first = self.input, self.input, 0
         self.shape = graph.input_shape
-        self.counted = ""
+        self.row_mask = ""
 
     def begin(self, stage: Stage) -> None:
         """Begins the nodes of a layer, whose name they get."""

@@ -59,11 +59,11 @@ def axes_of(layer: str, axis: int | Sequence[int], input_shape: Shape) -> Axes:
     """
     rank, found = len(input_shape) + 1, []
     for number in [axis] if isinstance(axis, int) else axis:
-        counted = number % rank if -rank <= number < rank else 0
-        if counted == 0 or counted - 1 in found:
+        axis_number = number % rank if -rank <= number < rank else 0
+        if axis_number == 0 or axis_number - 1 in found:
             msg = f"layer {layer!r} has `axis={axis}`, but gets {text_of_shape(input_shape)}: {_axes_of(rank - 1)}"
             raise ValueError(msg)
-        found.append(counted - 1)
+        found.append(axis_number - 1)
     outer = tuple(other for other in range(rank - 1) if other not in found)
     return Axes(input_shape, tuple(sorted(found)), outer)
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._base.checks import Shape, counted
+from engine._base.checks import Shape, with_noun
 from engine._base.cpp import Float32, Operation, Rows
 from engine._base.host_steps import BackwardStep, ForwardStep, LayerFunction, LayerStep
 from engine.layers._outputs import checked_output, scalar
@@ -179,7 +179,7 @@ def _fill_gradients(
     wanted = [inputs.shape, *(array.shape for array in by_weights)]
     if len(parts) != len(wanted):
         msg = (
-            f"gradient() of layer {layer.name!r} must return {counted(len(wanted), 'array')}, by the inputs and by each "
+            f"gradient() of layer {layer.name!r} must return {with_noun(len(wanted), 'array')}, by the inputs and by each "
             f"weight that learns, got {len(parts)}"
         )
         raise ValueError(msg)

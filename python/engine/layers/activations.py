@@ -234,16 +234,16 @@ class Softmax(Layer):
             return super()._called_in_core(inputs, training)
         given = np.asarray(noted if mask is None else mask)
         outputs = super()._called_in_core(np.asarray(inputs), training)
-        counted = given if given.dtype == bool else given > 0.5  # noqa: PLR2004 # as in Keras
+        kept = given if given.dtype == bool else given > 0.5  # noqa: PLR2004 # as in Keras
         try:
-            counted = np.broadcast_to(counted, outputs.shape)
+            kept = np.broadcast_to(kept, outputs.shape)
         except ValueError:
             msg = (
                 f"`mask` must have a shape that can be broadcast to that of the inputs, {outputs.shape}, got {given.shape}: "
                 "give one with a value for each input, or with axes of length 1"
             )
             raise ValueError(msg) from None
-        outputs = masked_softmax(np.asarray(inputs, np.float32), counted, self.axis)
+        outputs = masked_softmax(np.asarray(inputs, np.float32), kept, self.axis)
         return outputs.view(Tensor).masked(noted if mask is None else given)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import above_zero, choice, config_of, counted, flag, integer, reals
+from engine._base.checks import above_zero, choice, config_of, flag, integer, reals, with_noun
 from engine.layers._adapting import batches_to_adapt_to
 from engine.layers.layer import Layer, register
 
@@ -183,7 +183,7 @@ class Discretization(Layer):
         boundaries = _thinned(summary, 1.0 / (self.num_bins or 1))[0, :-1].tolist()
         if self._places and self.output_mode != "int" and len(boundaries) + 1 != self._bins:
             msg = (
-                f"the data has numbers for {counted(len(boundaries) + 1, 'bin')}, but layer {self.name!r} is in a model that was "
+                f"the data has numbers for {with_noun(len(boundaries) + 1, 'bin')}, but layer {self.name!r} is in a model that was "
                 f"built for {self._bins}: call adapt() before the layer is used, or adapt to more data"
             )
             raise ValueError(msg)

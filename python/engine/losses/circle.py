@@ -86,8 +86,6 @@ class Circle(BatchLoss):
         dtype: as in `Loss`.
     """
 
-    _function = staticmethod(circle)
-
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
         gamma: float = 80.0,
@@ -112,7 +110,7 @@ class Circle(BatchLoss):
             y_true, y_pred, remove_diagonal=self.remove_diagonal, gamma=self.gamma, margin=self.margin
         )
 
-    def _counted(self, y_true: ArrayLike, losses: Float32) -> Doubles:
+    def _mean_mask(self, y_true: ArrayLike, losses: Float32) -> Doubles:
         """Returns 1 for each sample whose loss is above 0, else 0, (n,).
 
         Args:

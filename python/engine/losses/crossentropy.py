@@ -128,7 +128,7 @@ class SparseCategoricalCrossentropy(FunctionLoss):
     """
 
     _unsaved_arguments = ("dtype", "axis")
-    _function = staticmethod(sparse_categorical_crossentropy)
+    _kind = "sparse_categorical_crossentropy"
     _wants_indices = True
     _wants_classes = True
 
@@ -148,7 +148,7 @@ class SparseCategoricalCrossentropy(FunctionLoss):
         self.axis = last_axis(axis)
 
     def _formula(self) -> dict[str, Any]:
-        return formula("sparse_categorical_crossentropy", from_logits=self.from_logits)
+        return formula(self._kind, from_logits=self.from_logits)
 
 
 class Smoothed(FunctionLoss):
@@ -199,7 +199,7 @@ class CategoricalCrossentropy(Smoothed):
         dtype: None or "float32".
     """
 
-    _function = staticmethod(categorical_crossentropy)
+    _kind = "categorical_crossentropy"
     _wants_classes = True
 
 
@@ -216,7 +216,7 @@ class BinaryCrossentropy(Smoothed):
         dtype: None or "float32".
     """
 
-    _function = staticmethod(binary_crossentropy)
+    _kind = "binary_crossentropy"
 
 
 @register(function=categorical_generalized_cross_entropy)
@@ -232,7 +232,7 @@ class CategoricalGeneralizedCrossEntropy(FunctionLoss):
         dtype: None or "float32".
     """
 
-    _function = staticmethod(categorical_generalized_cross_entropy)
+    _kind = "categorical_generalized_cross_entropy"
     _wants_indices = True
     _wants_classes = True
 
@@ -247,7 +247,7 @@ class CategoricalGeneralizedCrossEntropy(FunctionLoss):
         self.q = above_zero(below_one(q, "q"), "q")
 
     def _formula(self) -> dict[str, Any]:
-        return formula("categorical_generalized_cross_entropy", self.q)
+        return formula(self._kind, self.q)
 
 
 @register("ce")

@@ -37,56 +37,31 @@ class HostLoss(Loss):
     """A loss that NumPy computes, batch by batch.
 
     Args:
-        compute: function of targets and predictions that returns the losses: one for each sample, for each row of
-            outputs, for each output, or for the batch.
-        gradient: function of the same that returns their gradient, in the shape of the predictions.
-        name: name of the loss, for messages.
-        reduction: how to combine the losses of samples, as in `Loss`.
-        wants_indices: as in `Loss`; None passes targets on in the shape and dtype in which they were given.
+        loss: computes the losses in its method `_in_training`: one for each sample, for each row of outputs, for each
+            output, or for the batch.
+        gradient: function of targets and predictions that returns the gradient of the losses, in the shape of the
+            predictions. A `BatchLoss` of this package has `_gradient_of_sum` instead.
         aligns: whether targets are brought to the number of axes of the predictions, as Keras does for functions.
-        gradient_of_sum: function of targets, predictions and factors (n,) that returns the gradient of
-            `sum(factors * losses)`. It replaces `gradient` if the loss of a sample depends on other samples.
-        counts: function of targets and losses that returns 1 for each sample that a mean counts, else 0, (n,); None
-            counts all.
     """
-
-    def __init__(
-        self,
-        compute: NumPyFormula,
-        gradient: NumPyFormula,
-        name: str,
-        reduction: str | None,
-        wants_indices: bool | None,
-        *,
-        aligns: bool,
-        gradient_of_sum: Callable[[Array, Array, Array], Array] | None = None,
-        counts: NumPyFormula | None = None,
-    ) -> None:
-        super().__init__(name, reduction)
-        self.compute, self.gradient, self._wants_indices = compute, gradient, wants_indices
-        self._aligns, self._gradient_of_sum, self._counts = aligns, gradient_of_sum, counts
-        self.as_given = wants_indices is None
 
     _needs_host = False
 
+    def __init__(self, loss: Loss, gradient: NumPyFormula, *, aligns: bool = False) -> None:
+        super().__init__(loss.name, loss.reduction)
+        self._loss, self._gradient, self._aligns = loss, gradient, aligns
+        self._wants_indices = loss._wants_indices
+        self.as_given = loss._wants_indices is None
+        self._batch_loss = loss if isinstance(loss, BatchLoss) and _has_formula_of_engine(loss) else None
+
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns what `compute` returns."""
-        return self.compute(y_true, y_pred)
+        """Returns the losses."""
+        return self._loss._in_training(y_true, y_pred)
 
     def _resolve(self, indices: bool, outputs: int) -> Loss:
         """Returns the same loss for class indices, or for one number per output."""
-        loss = HostLoss(
-            self.compute,
-            self.gradient,
-            self.name,
-            self.reduction,
-            indices,
-            aligns=self._aligns,
-            gradient_of_sum=self._gradient_of_sum,
-            counts=self._counts,
-        )
-        loss.as_given = self.as_given
-        return loss
+        resolved = HostLoss(self._loss, self._gradient, aligns=self._aligns)
+        resolved._wants_indices = indices
+        return resolved
 
     def _lower(self) -> dict[str, Any]:
         """Returns the `loss` argument of `Program.compile`."""
@@ -105,26 +80,26 @@ class HostLoss(Loss):
         y_pred = batch["y_pred"].reshape(-1, *(output_shape or (1,))).copy()
         given = form.shaped(batch), y_pred
         y_true, predicted = aligned(*given) if self._aligns else given
-        losses = np.asarray(self.compute(y_true, predicted))
-        weights, counted = weights_of_batch(batch, form, y_pred), mask_of_batch(batch, y_pred)
+        losses = np.asarray(self.call(y_true, predicted))
+        weights, row_mask = weights_of_batch(batch, form, y_pred), mask_of_batch(batch, y_pred)
         share = self._shares if form.weights is None else self._shares_by_output
-        shares, scale = share(losses, weights, counted, y_pred.shape, factor)
-        if self._counts is not None and form.weights is None:
-            chosen = np.asarray(self._counts(y_true, losses), np.float32)
-            of_all = _divisor(weights, counted, self.reduction)
-            counted = chosen if counted is None else counted * chosen
-            of_counted = _divisor(weights, counted, self.reduction)
+        shares, scale = share(losses, weights, row_mask, y_pred.shape, factor)
+        if self._batch_loss is not None and form.weights is None:
+            chosen = np.asarray(self._batch_loss._mean_mask(y_true, losses), np.float32)
+            of_all = _divisor(weights, row_mask, self.reduction)
+            row_mask = chosen if row_mask is None else row_mask * chosen
+            of_chosen = _divisor(weights, row_mask, self.reduction)
             # The core divides by the number of all samples, or by the sum of all weights.
-            raised = of_all / of_counted if of_counted else 0.0
+            raised = of_all / of_chosen if of_chosen else 0.0
             shares, scale = shares * chosen * raised, scale * chosen * raised
         batch["losses"][...] = shares.reshape(-1)
         if not batch["training"]:
             return
-        if self._gradient_of_sum is not None:
-            by_predictions = self._gradient_of_sum(y_true, predicted, scale)
+        if self._batch_loss is not None:
+            by_predictions = self._batch_loss._gradient_of_sum(y_true, predicted, scale)
             batch["gradient"][...] = by_predictions.reshape(batch["gradient"].shape)
             return
-        gradient = np.asarray(self.gradient(y_true, predicted))
+        gradient = np.asarray(self._gradient(y_true, predicted))
         if gradient.shape != predicted.shape:
             msg = (
                 f"the gradient of the loss {self.name!r} must have the shape of `y_pred`, {predicted.shape}, got "
@@ -138,16 +113,16 @@ class HostLoss(Loss):
         self,
         losses: Array,
         weights: Array,
-        counted: Array | None,
+        row_mask: Array | None,
         shape: tuple[int, ...],
         factor: float,
     ) -> tuple[Array, Array]:
         """Computes the loss of each row of outputs, and the factor of the gradient of each row.
 
         Args:
-            losses: what `compute` returned.
+            losses: what `call` returned.
             weights: weights of samples (n,), or of rows.
-            counted: 1 for each row, 0 for rows that are masked; None if there is no mask.
+            row_mask: 1 for each row, 0 for rows that are masked; None if there is no mask.
             shape: shape of the predictions, (n, ..., outputs).
             factor: weight of the loss of this output.
 
@@ -155,12 +130,12 @@ class HostLoss(Loss):
             Losses and factors, each in the shape of the predictions without the last axis.
         """
         rows, groups = shape[:-1], math.prod(shape[1:-1])
-        plain, summed = counted is None and bool((weights == 1).all()), REDUCTIONS[self.reduction] == "sum"
-        if counted is not None:
-            weights = masked_weights(counted, weights)
+        plain, summed = row_mask is None and bool((weights == 1).all()), REDUCTIONS[self.reduction] == "sum"
+        if row_mask is not None:
+            weights = masked_weights(row_mask, weights)
         by_row = np.broadcast_to(weights.reshape(*weights.shape, *[1] * (len(rows) - weights.ndim)), rows)
         divisor = {
-            "mean": float(by_row.size if counted is None else counted.sum()),
+            "mean": float(by_row.size if row_mask is None else row_mask.sum()),
             "sum": 1.0,
             "weighted_mean": float(np.cumsum(by_row, dtype=float)[-1]),
         }[REDUCTIONS[self.reduction]]
@@ -189,7 +164,7 @@ class HostLoss(Loss):
         self,
         losses: Array,
         weights: Array,
-        counted: Array | None,
+        row_mask: Array | None,
         shape: tuple[int, ...],
         factor: float,
     ) -> tuple[Array, Array]:
@@ -202,8 +177,8 @@ class HostLoss(Loss):
             )
             raise ValueError(msg)
         width, rows = shape[-1], math.prod(shape[:-1])
-        within = (weights if counted is None else masked_weights(counted, weights)).astype(float)
-        counting = rows if counted is None else float(counted.sum())
+        within = (weights if row_mask is None else masked_weights(row_mask, weights)).astype(float)
+        counting = rows if row_mask is None else float(row_mask.sum())
         reduction, total = REDUCTIONS[self.reduction], float(np.cumsum(within)[-1])
         # The factor of the sum of a row. The core divides means by the number of rows that are not masked.
         by_row = {"mean": 1.0 / width, "sum": 1.0, "weighted_mean": counting / total if total else 0.0}[
@@ -214,16 +189,31 @@ class HostLoss(Loss):
         return shares, scale if losses.ndim else np.full(shape, np.cumsum(scale)[-1])
 
 
+class _FunctionOfUser(Loss):
+    """A function of targets and predictions, as a loss. Targets keep the shape and dtype in which they were given."""
+
+    def __init__(self, function: NumPyFormula, name: str) -> None:
+        super().__init__(name)
+        self._function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns what the function returns."""
+        return self._function(y_true, y_pred)
+
+    def _lower(self) -> dict[str, Any]:
+        """Raises NotImplementedError, as the core has no formula for it."""
+        raise NotImplementedError
+
+
 def no_loss() -> HostLoss:
     """Returns the loss of a model that was compiled without one: 0 for each row of outputs."""
-    return HostLoss(
-        lambda y_true, y_pred: np.zeros(y_pred.shape[:-1]),
-        lambda y_true, y_pred: np.zeros_like(y_pred),
-        "no_loss",
-        "sum_over_batch_size",
-        None,
-        aligns=False,
-    )
+    zeros = _FunctionOfUser(lambda y_true, y_pred: np.zeros(y_pred.shape[:-1]), "no_loss")
+    return HostLoss(zeros, lambda y_true, y_pred: np.zeros_like(y_pred))
+
+
+def _has_formula_of_engine(loss: Loss) -> bool:
+    """Returns whether `call` is a method of this package, and not of a subclass that a user wrote."""
+    return type(loss).call.__module__.startswith("engine.")
 
 
 def for_training(identifier: object) -> Loss:
@@ -240,36 +230,22 @@ def for_training(identifier: object) -> Loss:
         if not callable(identifier) or isinstance(identifier, (type, Loss)):
             raise
         name = snake_case(getattr(identifier, "__name__", type(identifier).__name__))
-        return HostLoss(
-            identifier, _gradient(identifier, name), name, "sum_over_batch_size", None, aligns=True
-        )
+        return HostLoss(_FunctionOfUser(identifier, name), _gradient_of(identifier, name), aligns=True)
     if not loss._needs_host:
         return loss
-    if isinstance(loss, BatchLoss) and type(loss).call.__module__.startswith("engine."):
-        return HostLoss(
-            loss.call,
-            loss.gradient,
-            loss.name,
-            loss.reduction,
-            loss._wants_indices,
-            aligns=False,
-            gradient_of_sum=loss._gradient_of_sum,
-            counts=loss._counted,
-        )
-    gradient = _gradient(loss, loss.name)
-    return HostLoss(loss._in_training, gradient, loss.name, loss.reduction, loss._wants_indices, aligns=False)
+    return HostLoss(loss, _gradient_of(loss, loss.name))
 
 
-def _divisor(weights: Array, counted: Array | None, reduction: str | None) -> float:
-    """Returns the number by which the core divides the losses of a batch; `counted` is 0 for masked samples."""
-    counts = np.ones(weights.shape) if counted is None else counted
+def _divisor(weights: Array, row_mask: Array | None, reduction: str | None) -> float:
+    """Returns the number by which the core divides the losses of a batch; `row_mask` is 0 for masked samples."""
+    counts = np.ones(weights.shape) if row_mask is None else row_mask
     how = REDUCTIONS[reduction]
     if how == "sum":
         return 1.0
     return float(np.cumsum(counts * weights if how == "weighted_mean" else counts, dtype=float)[-1])
 
 
-def _gradient(loss: object, name: str) -> NumPyFormula:
+def _gradient_of(loss: object, name: str) -> NumPyFormula:
     """Returns the gradient of a loss of the user; ValueError if it has none."""
     if not isinstance(loss, Differentiable):
         msg = (

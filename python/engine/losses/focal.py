@@ -215,7 +215,7 @@ class BinaryFocalCrossentropy(_Focal):
         dtype: None or "float32".
     """
 
-    _function = staticmethod(binary_focal_crossentropy)
+    _kind = "binary_focal_crossentropy"
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -252,13 +252,14 @@ class CategoricalFocalCrossentropy(_Focal):
         dtype: None or "float32".
     """
 
-    _function = staticmethod(categorical_focal_crossentropy)
+    _kind = "categorical_focal_crossentropy"
     _wants_classes = True
 
 
 class _Overlap(FunctionLoss, ABC):
     """The base class of Dice and Tversky, whose sums may run over the samples of a batch."""
 
+    _kind = "tversky"
     _wants_fractions = True
     axis: int | Sequence[int] | None
 
@@ -267,7 +268,7 @@ class _Overlap(FunctionLoss, ABC):
         """Returns alpha, beta and epsilon of Tversky's formula."""
 
     def _formula(self) -> dict[str, Any]:
-        return formula("tversky", *self._factors())
+        return formula(self._kind, *self._factors())
 
     @property
     def _needs_host(self) -> bool:
@@ -330,8 +331,6 @@ class Dice(_Overlap):
         dtype: None or "float32".
     """
 
-    _function = staticmethod(dice)
-
     def __init__(
         self,
         reduction: str | None = "sum_over_batch_size",
@@ -361,8 +360,6 @@ class Tversky(_Overlap):
             batch.
         dtype: None or "float32".
     """
-
-    _function = staticmethod(tversky)
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,

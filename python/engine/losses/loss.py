@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -180,7 +180,7 @@ class Loss(Spec):
         """
         losses = np.asarray(self.call(y_true, y_pred), np.float32)
         weights = weights_like(sample_weight, losses)
-        counted = self._counted(y_true, losses)
+        mean_mask = self._mean_mask(y_true, losses)
         weighted = losses.astype(np.float64) * weights
         if REDUCTIONS[self.reduction] == "sum":
             return Number(np.sum(weighted))
@@ -188,11 +188,11 @@ class Loss(Spec):
             # Keras keeps the last axis of weights (n, 1).
             column = np.asarray(sample_weight).shape == (*losses.shape, 1) and losses.ndim == 1
             return weighted.astype(np.float32).reshape((*weighted.shape, *[1] * column)).view(Tensor)
-        counted = np.broadcast_to(counted, weighted.shape)
-        divisor = np.sum(counted * weights if self.reduction == "mean_with_sample_weight" else counted)
+        mean_mask = np.broadcast_to(mean_mask, weighted.shape)
+        divisor = np.sum(mean_mask * weights if self.reduction == "mean_with_sample_weight" else mean_mask)
         return Number(np.sum(weighted) / divisor if divisor else 0.0)
 
-    def _counted(self, y_true: ArrayLike, losses: Float32) -> NDArray[np.float64]:
+    def _mean_mask(self, y_true: ArrayLike, losses: Float32) -> NDArray[np.float64]:
         """Returns 1 for each sample that a mean counts, else 0, (n,)."""
         if self._ignored_class is None:
             return np.ones(losses.shape)
@@ -222,7 +222,9 @@ class FunctionLoss(Loss):
     """
 
     _function: ClassVar[Callable[..., Float32]]
-    """The function of targets, predictions and the options of the class."""
+    """The function of targets, predictions and the options of the class, which `register` sets."""
+    _kind: ClassVar[str]
+    """The core's name of the loss."""
     _wants_indices = False
 
     def __init__(
@@ -249,7 +251,7 @@ class FunctionLoss(Loss):
 
     def _formula(self) -> dict[str, Any]:
         """Returns the formula of one row with its constants."""
-        return formula(snake_case(type(self)._function.__name__))
+        return formula(self._kind)
 
     def _options(self) -> dict[str, Any]:
         """Returns the arguments of the function after targets and predictions."""
@@ -283,4 +285,17 @@ class BatchLoss(Loss):
 
 
 registry: Registry[Loss] = Registry("loss", Loss)
-register = registry.register
+L = TypeVar("L", bound=Loss)
+
+
+def register(*aliases: str, function: Callable[..., Float32] | None = None) -> Callable[[type[L]], type[L]]:
+    """Decorates a class of losses to be found by its name, by `aliases` and by its `function`, which it computes."""
+
+    def add(cls: type[L]) -> type[L]:
+        if function is not None:
+            vars_of_class: Any = cls
+            vars_of_class._function = staticmethod(function)
+        registry.register(*aliases, function=function)(cls)
+        return cls
+
+    return add

@@ -61,7 +61,7 @@ def _mean_hinge(kind: str, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
 class Hinge(FunctionLoss):
     """Hinge loss, `mean(max(1 - y * p, 0))`, for targets -1 and 1, or 0 and 1."""
 
-    _function = staticmethod(hinge)
+    _kind = "hinge"
     _wants_signs = True
 
 
@@ -69,7 +69,7 @@ class Hinge(FunctionLoss):
 class SquaredHinge(FunctionLoss):
     """Squared hinge loss, `mean(max(1 - y * p, 0)**2)`, for targets -1 and 1, or 0 and 1."""
 
-    _function = staticmethod(squared_hinge)
+    _kind = "squared_hinge"
     _wants_signs = True
 
 
@@ -80,6 +80,6 @@ class CategoricalHinge(FunctionLoss):
     `max(largest p of another class - p of the true class + 1, 0)`.
     """
 
-    _function = staticmethod(categorical_hinge)
+    _kind = "categorical_hinge"
     _wants_classes = True
     _wants_fractions = True

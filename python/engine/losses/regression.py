@@ -145,28 +145,28 @@ def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
 class MeanSquaredError(FunctionLoss):
     """Mean squared error, `mean((y - p)**2)`."""
 
-    _function = staticmethod(mean_squared_error)
+    _kind = "mean_squared_error"
 
 
 @register("mae", function=mean_absolute_error)
 class MeanAbsoluteError(FunctionLoss):
     """Mean absolute error, `mean(|y - p|)`."""
 
-    _function = staticmethod(mean_absolute_error)
+    _kind = "mean_absolute_error"
 
 
 @register("mape", function=mean_absolute_percentage_error)
 class MeanAbsolutePercentageError(FunctionLoss):
     """Mean absolute percentage error, `100 * mean(|y - p| / max(|y|, 1e-7))`."""
 
-    _function = staticmethod(mean_absolute_percentage_error)
+    _kind = "mean_absolute_percentage_error"
 
 
 @register("msle", function=mean_squared_logarithmic_error)
 class MeanSquaredLogarithmicError(FunctionLoss):
     """Mean squared logarithmic error, `mean((log(1 + y) - log(1 + p))**2)`."""
 
-    _function = staticmethod(mean_squared_logarithmic_error)
+    _kind = "mean_squared_logarithmic_error"
 
 
 @register(function=huber)
@@ -180,7 +180,7 @@ class Huber(FunctionLoss):
         dtype: None or "float32".
     """
 
-    _function = staticmethod(huber)
+    _kind = "huber"
 
     def __init__(
         self,
@@ -193,14 +193,14 @@ class Huber(FunctionLoss):
         self.delta = real(delta, "delta", 0.0)
 
     def _formula(self) -> dict[str, Any]:
-        return formula("huber", self.delta)
+        return formula(self._kind, self.delta)
 
 
 @register("logcosh", function=log_cosh)
 class LogCosh(FunctionLoss):
     """Logarithm of the hyperbolic cosine of the error, `mean(log(cosh(p - y)))`."""
 
-    _function = staticmethod(log_cosh)
+    _kind = "log_cosh"
 
 
 @register(function=cosine_similarity)
@@ -214,7 +214,7 @@ class CosineSimilarity(FunctionLoss):
         dtype: None or "float32".
     """
 
-    _function = staticmethod(cosine_similarity)
+    _kind = "cosine_similarity"
 
     def __init__(
         self,
@@ -227,14 +227,14 @@ class CosineSimilarity(FunctionLoss):
         self.axis = last_axis(axis)
 
     def _formula(self) -> dict[str, Any]:
-        return formula("cosine_similarity", -1.0)
+        return formula(self._kind, -1.0)
 
 
 @register("kld", "kullback_leibler_divergence", function=kl_divergence)
 class KLDivergence(FunctionLoss):
     """Kullback-Leibler divergence, `sum(y * log(y / p))`, with y and p clipped to [1e-7, 1]."""
 
-    _function = staticmethod(kl_divergence)
+    _kind = "kl_divergence"
     _wants_fractions = True
 
 
@@ -242,4 +242,4 @@ class KLDivergence(FunctionLoss):
 class Poisson(FunctionLoss):
     """Poisson loss for counts, `mean(p - y * log(p + 1e-7))`."""
 
-    _function = staticmethod(poisson)
+    _kind = "poisson"

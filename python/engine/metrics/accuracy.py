@@ -109,6 +109,7 @@ class Accuracy(MeanOfRows):
         dtype: None or "float32".
     """
 
+    _kind = "accuracy"
     _direction = "up"
 
     def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
@@ -125,6 +126,7 @@ class BinaryAccuracy(MeanOfRows):
         threshold: outputs above it are taken as 1.
     """
 
+    _kind = "binary_accuracy"
     _direction = "up"
 
     def __init__(self, name: str | None = None, dtype: object = None, threshold: float = 0.5) -> None:
@@ -133,7 +135,7 @@ class BinaryAccuracy(MeanOfRows):
 
     def _lower(self) -> dict[str, Any]:
         """Returns one entry of the `metrics` argument of `Program.compile`."""
-        return {"kind": "binary_accuracy", "threshold": self.threshold}
+        return {**super()._lower(), "threshold": self.threshold}
 
     def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
         # The value and the weight of a row are the means of those of its outputs.
@@ -149,6 +151,7 @@ class CategoricalAccuracy(MeanOfRows):
         dtype: None or "float32".
     """
 
+    _kind = "categorical_accuracy"
     _direction = "up"
 
 
@@ -161,6 +164,7 @@ class SparseCategoricalAccuracy(MeanOfRows):
         dtype: None or "float32".
     """
 
+    _kind = "sparse_categorical_accuracy"
     _wants_indices = True
     _direction = "up"
 
@@ -175,6 +179,7 @@ class TopKCategoricalAccuracy(MeanOfRows):
         dtype: None or "float32".
     """
 
+    _kind = "top_k_categorical_accuracy"
     _direction = "up"
 
     def __init__(self, k: int = 5, name: str | None = None, dtype: object = None) -> None:
@@ -183,7 +188,7 @@ class TopKCategoricalAccuracy(MeanOfRows):
 
     def _lower(self) -> dict[str, Any]:
         """Returns one entry of the `metrics` argument of `Program.compile`."""
-        return {"kind": "top_k_categorical_accuracy", "threshold": float(self.k)}
+        return {**super()._lower(), "threshold": float(self.k)}
 
 
 @register(function=sparse_top_k_categorical_accuracy)
@@ -197,6 +202,7 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
         from_sorted_ids: whether predictions are class indices, best first. It is not for the outputs of a model.
     """
 
+    _kind = "sparse_top_k_categorical_accuracy"
     _wants_indices = True
 
     def __init__(

@@ -21,7 +21,7 @@ from engine.metrics.confusion import (
     set_count,
 )
 from engine.metrics.metric import CoreMetric, Metric, register
-from engine.metrics.variables import Part, State
+from engine.metrics.variables import State, StateField
 
 Array = NDArray[Any]
 
@@ -54,7 +54,8 @@ class AUC(CoreMetric):
 
     _reads_indices = True
     _direction = "up"
-    true_positives, false_positives, true_negatives, false_negatives = Part(), Part(), Part(), Part()
+    true_positives, false_positives = StateField(), StateField()
+    true_negatives, false_negatives = StateField(), StateField()
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,

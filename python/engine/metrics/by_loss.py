@@ -13,7 +13,7 @@ from engine._base.checks import LOWEST, choice, flag, integer, real
 from engine._base.cpp import Float32
 from engine.losses.loss import FunctionLoss, last_axis
 from engine.metrics.metric import CoreMetric, MeanOfRows, register
-from engine.metrics.variables import Array, Part, Result, State
+from engine.metrics.variables import Array, Result, State, StateField
 
 
 class LossMetric(MeanOfRows):
@@ -252,6 +252,7 @@ class R2Score(CoreMetric):
         dtype: None or "float32".
     """
 
+    _kind = "moments"
     _wants_rows = True
     _direction = "up"
 
@@ -269,13 +270,9 @@ class R2Score(CoreMetric):
         )
         self.num_regressors = integer(num_regressors, "num_regressors", 0)
 
-    num_samples, squared_sum, sum, count = Part(), Part(), Part(), Part()
-    total_mse = Part("residual")
+    num_samples, squared_sum, sum, count = StateField(), StateField(), StateField(), StateField()
+    total_mse = StateField("residual")
     _state_size = 1
-
-    def _lower(self) -> dict[str, Any]:
-        """Returns one entry of the `metrics` argument of `Program.compile`."""
-        return {"kind": "moments"}
 
     def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
         columns = self._columns(predictions, targets, weights)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import WrongTypeError, integer, reals
 from engine._base.cpp import Float32
 from engine.metrics.metric import CoreMetric, register
-from engine.metrics.variables import Part, Result, State
+from engine.metrics.variables import Result, State, StateField
 
 Array = NDArray[Any]
 
@@ -219,7 +219,7 @@ class _Count(ThresholdMetric):
         dtype: None or "float32".
     """
 
-    accumulator = Part()
+    accumulator = StateField()
 
     def __init__(
         self,
@@ -279,7 +279,7 @@ class Precision(ThresholdMetric):
 
     _direction = "up"
     _counts_kept: ClassVar = {name: COUNTED[name] for name in ("true_positives", "false_positives")}
-    true_positives, false_positives = Part(), Part()
+    true_positives, false_positives = StateField(), StateField()
 
     def _of_counts(self, counts: Counts) -> Array:
         """Returns `tp / (tp + fp)`."""
@@ -302,7 +302,7 @@ class Recall(ThresholdMetric):
 
     _direction = "up"
     _counts_kept: ClassVar = {name: COUNTED[name] for name in ("true_positives", "false_negatives")}
-    true_positives, false_negatives = Part(), Part()
+    true_positives, false_negatives = StateField(), StateField()
 
     def _of_counts(self, counts: Counts) -> Array:
         """Returns `tp / (tp + fn)`."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine._base.checks import EPSILON, above_zero, choice, real
 from engine.metrics.metric import CoreMetric, register
-from engine.metrics.variables import Part, Result, State
+from engine.metrics.variables import Result, State, StateField
 
 Array = NDArray[Any]
 
@@ -29,6 +29,7 @@ class FBetaScore(CoreMetric):
         dtype: None or "float32".
     """
 
+    _kind = "f_score"
     _reads_indices = True
     _wants_rows = True
     _direction = "up"
@@ -48,10 +49,10 @@ class FBetaScore(CoreMetric):
 
     def _lower(self) -> dict[str, Any]:
         """Returns one entry of the `metrics` argument of `Program.compile`."""
-        return {"kind": "f_score", "thresholds": [] if self.threshold is None else [self.threshold]}
+        return {**super()._lower(), "thresholds": [] if self.threshold is None else [self.threshold]}
 
-    true_positives, false_positives, false_negatives = Part(), Part(), Part()
-    intermediate_weights = Part()
+    true_positives, false_positives, false_negatives = StateField(), StateField(), StateField()
+    intermediate_weights = StateField()
 
     def _read(self, state: State) -> dict[str, Array]:
         """Returns the counts for each class, or for all classes together."""
@@ -122,6 +123,7 @@ class ConfusionMatrix(CoreMetric):
         dtype: None or "float32".
     """
 
+    _kind = "confusion"
     _reads_indices = True
 
     def __init__(self, threshold: float = 0.5, name: str | None = None, dtype: object = None) -> None:
@@ -130,7 +132,7 @@ class ConfusionMatrix(CoreMetric):
 
     def _lower(self) -> dict[str, Any]:
         """Returns one entry of the `metrics` argument of `Program.compile`."""
-        return {"kind": "confusion", "thresholds": [self.threshold]}
+        return {**super()._lower(), "thresholds": [self.threshold]}
 
     def _compute(self, state: State) -> Array:
         """Returns the matrix (classes, classes)."""

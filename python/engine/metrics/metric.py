@@ -15,7 +15,7 @@ from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import Number
 from engine._data.target_shapes import class_indices_like, like_predictions
-from engine.metrics.variables import Array, Part, Result, State, StatePart, Variable
+from engine.metrics.variables import Array, Result, State, StateField, StatePart, Variable
 
 
 class Metric(Spec):
@@ -149,6 +149,8 @@ class CoreMetric(Metric, ABC):
     A subclass of the user that overrides `update_state` is called with each batch instead.
     """
 
+    _kind: ClassVar[str]
+    """The core's name of the metric."""
     _ignored_class: int | None = None
     """Class index of the samples that are ignored."""
 
@@ -292,9 +294,8 @@ class CoreMetric(Metric, ABC):
         """Returns the result for `state`."""
 
     def _lower(self) -> dict[str, Any]:
-        """Returns one entry of the `metrics` argument of `Program.compile`; the core knows the metric by its class."""
-        own = next(cls for cls in type(self).__mro__ if cls.__module__.startswith("engine."))
-        return {"kind": snake_case(own.__name__)}
+        """Returns one entry of the `metrics` argument of `Program.compile`."""
+        return {"kind": self._kind}
 
     def _prepared(self, y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Float32, Array]:
         """Returns predictions float32 (n, outputs), and targets int32 (n,) or float32 (n, outputs)."""
@@ -324,7 +325,7 @@ class MeanOfRows(CoreMetric):
 
     _respects_mask = True
     _state_size = 2
-    total, count = Part(), Part()
+    total, count = StateField(), StateField()
 
     def _read(self, state: State) -> dict[str, Array]:
         """Returns the two variables."""

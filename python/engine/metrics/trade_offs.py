@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engine._base.checks import integer, real
 from engine.metrics.confusion import MOST_THRESHOLDS, Counts, ThresholdMetric, lower_thresholds
 from engine.metrics.metric import register
-from engine.metrics.variables import Part
+from engine.metrics.variables import StateField
 
 Array = NDArray[Any]
 
@@ -20,7 +20,12 @@ class _BestUnder(ThresholdMetric):
     """The base class: the largest value of one ratio at thresholds where another is large enough."""
 
     _direction = "up"
-    true_positives, false_positives, true_negatives, false_negatives = Part(), Part(), Part(), Part()
+    true_positives, false_positives, true_negatives, false_negatives = (
+        StateField(),
+        StateField(),
+        StateField(),
+        StateField(),
+    )
 
     def __init__(  # noqa: PLR0917 # those of the classes below, whose first has a name in each
         self,

@@ -80,7 +80,7 @@ class StatePart(Variable):
         self._metric._set_part(self.name, np.broadcast_to(np.asarray(value, float), self.shape))
 
 
-class Part:
+class StateField:
     """An attribute of a metric: the variable with the name of the attribute, or with `name`."""
 
     def __init__(self, name: str = "") -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import integer
-from engine.ops._promotion import Array, Result, as_array, axes_of, common, floating, floats, own, quiet
+from engine.ops._promotion import Array, Result, as_array, axis_or_tuple, common, floating, floats, own, quiet
 from engine.ops.numpy import slogdet
 
 __all__ = [
@@ -157,7 +157,7 @@ def logsumexp(x: ArrayLike, axis: Any = None, keepdims: bool = False) -> Result:
         axis: an int or several; None is all.
         keepdims: whether the axes stay, with length 1.
     """
-    values, over = floats(x), axes_of(axis)
+    values, over = floats(x), axis_or_tuple(axis)
     largest = np.max(np.real(values), axis=over, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(largest), largest, 0).astype(values.dtype)
     total = np.log(np.sum(np.exp(values - shift), axis=over, keepdims=True)) + shift

@@ -119,7 +119,7 @@ def own(result: Any) -> Array:
     return np.array(result)
 
 
-def axes_of(axis: Any) -> Any:
+def axis_or_tuple(axis: Any) -> Any:
     """`axis` as NumPy takes it: a tuple instead of a list."""
     return tuple(axis) if isinstance(axis, list) else axis
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.lazy_imports import on_first_use
-from engine.ops._promotion import Array, Result, as_array, axes_of, common, floats, own, quiet
+from engine.ops._promotion import Array, Result, as_array, axis_or_tuple, common, floats, own, quiet
 
 __all__ = [
     "cholesky",
@@ -158,7 +158,7 @@ def norm(x: ArrayLike, ord: Any = None, axis: Any = None, keepdims: bool = False
         keepdims: whether the axes stay, with length 1.
     """
     values = floats(x)
-    found = np.linalg.norm(_single(values), ord, axes_of(axis), keepdims)
+    found = np.linalg.norm(_single(values), ord, axis_or_tuple(axis), keepdims)
     return np.asarray(found).astype(np.real(values).dtype)
 
 

@@ -21,7 +21,7 @@ from engine.ops._promotion import (
     Array,
     Result,
     as_array,
-    axes_of,
+    axis_or_tuple,
     common,
     floats,
     own,
@@ -553,7 +553,7 @@ def normalize(x: ArrayLike, axis: Any = -1, order: Any = 2, epsilon: float | Non
     values = np.atleast_1d(floats(x))
     least = values.dtype.type(_epsilon(epsilon))
     if order == 2:  # noqa: PLR2004 # Euclidean
-        squares = np.sum(np.square(values), axis=axes_of(axis), keepdims=True)
+        squares = np.sum(np.square(values), axis=axis_or_tuple(axis), keepdims=True)
         return values * np.minimum(rsqrt(squares), values.dtype.type(1) / least)
     return values / np.maximum(norm(values, order, axis, keepdims=True), least)
 

@@ -25,7 +25,7 @@ from engine.ops._promotion import (
     Array,
     Result,
     as_array,
-    axes_of,
+    axis_or_tuple,
     common,
     floating,
     floats,
@@ -894,12 +894,12 @@ def select(condlist: Sequence[ArrayLike], choicelist: Sequence[ArrayLike], defau
 
 def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """Whether all elements of `x` along `axis` are true; `keepdims` keeps the axis with length 1."""
-    return _reduce.all(as_array(x), axis=axes_of(axis), keepdims=keepdims)
+    return _reduce.all(as_array(x), axis=axis_or_tuple(axis), keepdims=keepdims)
 
 
 def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """Whether any element of `x` along `axis` is true; `keepdims` keeps the axis with length 1."""
-    return _reduce.any(as_array(x), axis=axes_of(axis), keepdims=keepdims)
+    return _reduce.any(as_array(x), axis=axis_or_tuple(axis), keepdims=keepdims)
 
 
 @quiet
@@ -916,14 +916,14 @@ def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False, initial: Any = 
         ValueError: for no elements without `initial`.
     """
     start = {} if initial is None else {"initial": initial}
-    return np.max(as_array(x), axis=axes_of(axis), keepdims=keepdims, **start)
+    return np.max(as_array(x), axis=axis_or_tuple(axis), keepdims=keepdims, **start)
 
 
 @quiet
 def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Result:
     """The smallest elements of `x` along `axis`; arguments as for `max`: `keepdims`, and `initial` as the largest result."""
     start = {} if initial is None else {"initial": initial}
-    return np.min(as_array(x), axis=axes_of(axis), keepdims=keepdims, **start)
+    return np.min(as_array(x), axis=axis_or_tuple(axis), keepdims=keepdims, **start)
 
 
 def amax(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
@@ -945,7 +945,7 @@ def ptp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """The sums of `x` along `axis`; small integers give int32 or uint32; `keepdims` keeps the axis with length 1."""
     values = as_array(x)
-    return _reduce.sum(values, axes_of(axis), _summed(values.dtype), keepdims=keepdims)
+    return _reduce.sum(values, axis_or_tuple(axis), _summed(values.dtype), keepdims=keepdims)
 
 
 @quiet
@@ -953,14 +953,14 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False, dtype: DTypeLi
     """The products of `x` along `axis`, in `dtype`; `keepdims` keeps the axis with length 1."""
     values = as_array(x)
     found = _summed(values.dtype) if dtype is None else standard(dtype)
-    return _reduce.prod(values, axes_of(axis), found, keepdims=keepdims)
+    return _reduce.prod(values, axis_or_tuple(axis), found, keepdims=keepdims)
 
 
 @quiet
 def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """The means of `x` along `axis`, NaN for no elements; integers give float32; `keepdims` keeps the axis with length 1."""
     values = as_array(x)
-    over = axes_of(axis)
+    over = axis_or_tuple(axis)
     total = _reduce.sum(values, over, result_type(values.dtype, np.dtype(np.float32)), keepdims=keepdims)
     return (total / total.dtype.type(_count(values, over))).astype(floating(values.dtype))
 
@@ -969,7 +969,7 @@ def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
 def var(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """The variances of `x` along `axis`, divided by their number; integers give float32; `keepdims` keeps the axis with length 1."""
     values = as_array(x)
-    over = axes_of(axis)
+    over = axis_or_tuple(axis)
     wide = values.astype(result_type(values.dtype, np.dtype(np.float32)), copy=False)
     count = wide.dtype.type(_count(values, over))
     apart = wide - np.sum(wide, over, keepdims=True) / count
@@ -1008,16 +1008,16 @@ def average(x: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None) -
         ones_around = [1] * values.ndim
         ones_around[axis] = -1
         factors = np.broadcast_to(factors.reshape(ones_around), values.shape)
-    return np.sum(values * factors, axes_of(axis)) / np.sum(factors, axes_of(axis))
+    return np.sum(values * factors, axis_or_tuple(axis)) / np.sum(factors, axis_or_tuple(axis))
 
 
 @quiet
 def median(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """The medians of `x` along `axis`; integers give float32; `keepdims` keeps the axis with length 1."""
     values = floats(x)
-    if _count(values, axes_of(axis)) == 0:
+    if _count(values, axis_or_tuple(axis)) == 0:
         return quantile(values, 0.5, axis, keepdims=keepdims)
-    return np.asarray(np.median(_wide(values), axes_of(axis), keepdims=keepdims)).astype(values.dtype)
+    return np.asarray(np.median(_wide(values), axis_or_tuple(axis), keepdims=keepdims)).astype(values.dtype)
 
 
 @quiet
@@ -1037,9 +1037,11 @@ def quantile(
         An array with the axes of `q` before the rest of `x`; integers give float32.
     """
     values = floats(x)
-    if _count(values, axes_of(axis)) == 0:
-        return _nan_like(_reduce.sum(values, axes_of(axis), keepdims=keepdims), np.shape(q))
-    found = np.quantile(_wide(values), _wide(floats(q)), axes_of(axis), method=method, keepdims=keepdims)  # type: ignore[call-overload] # a name
+    if _count(values, axis_or_tuple(axis)) == 0:
+        return _nan_like(_reduce.sum(values, axis_or_tuple(axis), keepdims=keepdims), np.shape(q))
+    found = np.quantile(
+        _wide(values), _wide(floats(q)), axis_or_tuple(axis), method=method, keepdims=keepdims
+    )  # type: ignore[call-overload] # a name
     return np.asarray(found).astype(values.dtype)
 
 
@@ -1052,7 +1054,7 @@ def percentile(
 
 def count_nonzero(x: ArrayLike, axis: Axis = None) -> Result:
     """How many elements of `x` along `axis` are not zero, as int32."""
-    return np.asarray(np.count_nonzero(as_array(x), axis=axes_of(axis)), np.int32)
+    return np.asarray(np.count_nonzero(as_array(x), axis=axis_or_tuple(axis)), np.int32)
 
 
 @quiet
@@ -1096,8 +1098,8 @@ def nancumprod(x: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = 
 def nanmean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """`mean` of `x` along `axis` without NaN; `keepdims` keeps the axis with length 1."""
     values = floats(x)
-    kept = _reduce.sum(~np.isnan(values), axes_of(axis), keepdims=keepdims)
-    total = _reduce.sum(_without_nan(_wide(values), 0), axes_of(axis), keepdims=keepdims)
+    kept = _reduce.sum(~np.isnan(values), axis_or_tuple(axis), keepdims=keepdims)
+    total = _reduce.sum(_without_nan(_wide(values), 0), axis_or_tuple(axis), keepdims=keepdims)
     return np.asarray(total / kept).astype(values.dtype)
 
 
@@ -1105,7 +1107,7 @@ def nanmean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
 def nanvar(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """`var` of `x` along `axis` without NaN; `keepdims` keeps the axis with length 1."""
     values = floats(x)
-    wide, over = _wide(values), axes_of(axis)
+    wide, over = _wide(values), axis_or_tuple(axis)
     kept = np.sum(~np.isnan(values), over, keepdims=True)
     apart = np.abs(wide - np.sum(_without_nan(wide, 0), over, keepdims=True) / kept)
     total = _reduce.sum(np.where(np.isnan(values), 0, np.square(apart)), over, keepdims=keepdims)
@@ -1135,10 +1137,10 @@ def nanmin(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
 def nanmedian(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """`median` of `x` along `axis` without NaN; `keepdims` keeps the axis with length 1."""
     values = floats(x)
-    if _count(values, axes_of(axis)) == 0:
+    if _count(values, axis_or_tuple(axis)) == 0:
         return quantile(values, 0.5, axis, keepdims=keepdims)
-    filled, lost = _filled(values, axes_of(axis))
-    found = np.nanmedian(filled, axes_of(axis), keepdims=keepdims)
+    filled, lost = _filled(values, axis_or_tuple(axis))
+    found = np.nanmedian(filled, axis_or_tuple(axis), keepdims=keepdims)
     return np.where(np.reshape(lost, np.shape(found)), np.nan, found).astype(values.dtype)
 
 
@@ -1148,7 +1150,7 @@ def nanquantile(
 ) -> Result:
     """`quantile` of `x` for `q` along `axis` by `method` without NaN; `keepdims` keeps the axis with length 1."""
     values = floats(x)
-    over = axes_of(axis)
+    over = axis_or_tuple(axis)
     if _count(values, over) == 0:
         return quantile(x, q, axis, method, keepdims)
     filled, lost = _filled(values, over)
@@ -1326,11 +1328,11 @@ def bincount(
     dtype = np.dtype(np.int32) if weights is None else as_array(weights).dtype
     length = builtins.max(int(rows.max()) + 1 if rows.size else 0, minlength)
     parts = None if weights is None else as_array(weights).reshape(-1, rows.shape[-1]).astype(np.float64)
-    counted = [
+    counts = [
         np.bincount(row.astype(np.int64), None if parts is None else parts[place], length)
         for place, row in enumerate(rows.reshape(-1, rows.shape[-1]))
     ]
-    return np.stack(counted).reshape(*rows.shape[:-1], length).astype(dtype)
+    return np.stack(counts).reshape(*rows.shape[:-1], length).astype(dtype)
 
 
 def histogram(x: ArrayLike, bins: Any = 10, range: Any = None) -> tuple[Array, Array]:
@@ -1812,12 +1814,12 @@ def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Seque
 
 def expand_dims(x: ArrayLike, axis: int | Sequence[int]) -> Result:
     """`x` with a new axis of length 1 at `axis`, or several."""
-    return own(np.expand_dims(as_array(x), axes_of(axis)))
+    return own(np.expand_dims(as_array(x), axis_or_tuple(axis)))
 
 
 def squeeze(x: ArrayLike, axis: Axis = None) -> Result:
     """`x` without the axes `axis`, which have length 1; None is all of these."""
-    return own(np.squeeze(as_array(x), axes_of(axis)))
+    return own(np.squeeze(as_array(x), axis_or_tuple(axis)))
 
 
 def broadcast_to(x: ArrayLike, shape: Sequence[int]) -> Result:
@@ -1912,12 +1914,12 @@ def repeat(x: ArrayLike, repeats: Any, axis: int | None = None) -> Result:
 
 def roll(x: ArrayLike, shift: Any, axis: Any = None) -> Result:
     """`x` moved by `shift` places along `axis`, with what leaves at one end coming in at the other."""
-    return np.roll(as_array(x), shift, axes_of(axis))
+    return np.roll(as_array(x), shift, axis_or_tuple(axis))
 
 
 def flip(x: ArrayLike, axis: Axis = None) -> Result:
     """`x` in the opposite order along `axis`; None is all."""
-    return own(np.flip(as_array(x), axes_of(axis)))
+    return own(np.flip(as_array(x), axis_or_tuple(axis)))
 
 
 def fliplr(x: ArrayLike) -> Result:
@@ -2101,7 +2103,7 @@ def _filled(values: Array, axis: Any) -> tuple[Array, Array]:
 
 
 def _all_axes(x: ArrayLike, axis: Axis) -> Any:
-    return tuple(range(np.ndim(x))) if axis is None else axes_of(axis)
+    return tuple(range(np.ndim(x))) if axis is None else axis_or_tuple(axis)
 
 
 def _signed_zeros(x: ArrayLike) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine._base.checks import below_one, flag, integer, real, require
-from engine.optimizers.optimizer import LearningRate, Optimizer, optional, registry
+from engine.optimizers.optimizer import LearningRate, Optimizer, nonnegative_or_none, registry
 from engine.optimizers.variables import OptimizerVariable, StateArray, Tracked
 
 _MATRIX = 2
@@ -100,7 +100,7 @@ class Muon(Optimizer):
         require((tuple, list), exclude_layers, "exclude_layers", "a list of strings such as ['dense_2']")
         self.adam_beta_1 = below_one(adam_beta_1, "adam_beta_1")
         self.adam_beta_2 = below_one(adam_beta_2, "adam_beta_2")
-        self.adam_weight_decay = optional(adam_weight_decay, "adam_weight_decay")
+        self.adam_weight_decay = nonnegative_or_none(adam_weight_decay, "adam_weight_decay")
         self.epsilon = real(epsilon, "epsilon", 0.0)
         self.exclude_layers = list(exclude_layers or [])
         self.exclude_embeddings = flag(exclude_embeddings, "exclude_embeddings")
@@ -110,7 +110,7 @@ class Muon(Optimizer):
         self.momentum = below_one(momentum, "momentum")
         self.ns_steps = integer(ns_steps, "ns_steps", 0, _MOST_ROUNDS)
         self.nesterov = flag(nesterov, "nesterov")
-        self.rms_rate = optional(rms_rate, "rms_rate")
+        self.rms_rate = nonnegative_or_none(rms_rate, "rms_rate")
 
     @property
     def variables(self) -> list[OptimizerVariable]:

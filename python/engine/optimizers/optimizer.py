@@ -56,7 +56,7 @@ LearningRate = Rate | Mapping[str, Any]
 
 
 @runtime_checkable
-class NamedWeight(Protocol):
+class HasPath(Protocol):
     """A weight of a layer, as `exclude_from_weight_decay` takes it."""
 
     @property
@@ -130,10 +130,10 @@ class Optimizer(Spec):
         if decay is not None:
             warnings.warn("Argument `decay` is no longer supported and will be ignored.", stacklevel=3)
         self._rate: Rate = to_rate(learning_rate)
-        self.weight_decay = optional(weight_decay, "weight_decay")
-        self.clipnorm = optional(clipnorm, "clipnorm")
-        self.clipvalue = optional(clipvalue, "clipvalue")
-        self.global_clipnorm = optional(global_clipnorm, "global_clipnorm")
+        self.weight_decay = nonnegative_or_none(weight_decay, "weight_decay")
+        self.clipnorm = nonnegative_or_none(clipnorm, "clipnorm")
+        self.clipvalue = nonnegative_or_none(clipvalue, "clipvalue")
+        self.global_clipnorm = nonnegative_or_none(global_clipnorm, "global_clipnorm")
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         if sum(value is not None for value in clips.values()) > 1:
             given = ", ".join(f"{key}={value}" for key, value in clips.items())
@@ -146,7 +146,7 @@ class Optimizer(Spec):
             if ema_overwrite_frequency is None
             else integer(ema_overwrite_frequency, "ema_overwrite_frequency", 1)
         )
-        self.loss_scale_factor = optional(loss_scale_factor, "loss_scale_factor")
+        self.loss_scale_factor = nonnegative_or_none(loss_scale_factor, "loss_scale_factor")
         self.gradient_accumulation_steps = (
             None
             if gradient_accumulation_steps is None
@@ -233,7 +233,7 @@ class Optimizer(Spec):
                 "`exclude_from_weight_decay` must be called before the model is compiled with this optimizer"
             )
             raise ValueError(msg)
-        weights = [weight for weight in var_list or () if isinstance(weight, NamedWeight)]
+        weights = [weight for weight in var_list or () if isinstance(weight, HasPath)]
         if len(weights) < len(var_list or ()):
             msg = (
                 "`var_list` must hold weights as layers have them, such as [layer.bias]; or give `var_names`"
@@ -481,7 +481,7 @@ def to_rate(value: object) -> Rate:
     return real(number(value), "learning_rate", 0.0)
 
 
-def optional(value: float | None, name: str) -> float | None:
+def nonnegative_or_none(value: float | None, name: str) -> float | None:
     """Returns `value` as a float of at least 0, or None."""
     return None if value is None else real(value, name, 0.0)
 

@@ -25,10 +25,10 @@ from engine.saving.contents import (
     OPTIMIZER,
     ROUNDED,
     Array,
-    Claims,
     Contents,
     Format,
     Reader,
+    SizeBudget,
     Stored,
     Variables,
     checksum_of,
@@ -156,7 +156,7 @@ def opened(file: Path | BytesIO, packed: int | None = None) -> Iterator[H5Group]
     with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
         bounded = _BoundedFile(stream, size)
         with reader(bounded) as root:
-            yield H5Group(root, bounded, Claims(size, packed))
+            yield H5Group(root, bounded, SizeBudget(size, packed))
 
 
 class _BytesRead(bytes):
@@ -232,13 +232,13 @@ class H5Group:
     Args:
         group: the group in pyfive.
         file: the file of the group.
-        claims: adds up what the file claims to hold.
+        budget: adds up what the file claims to hold.
     """
 
-    def __init__(self, group: Any, file: _BoundedFile, claims: Claims) -> None:
-        self._group, self._file, self._claims = group, file, claims
+    def __init__(self, group: Any, file: _BoundedFile, budget: SizeBudget) -> None:
+        self._group, self._file, self._budget = group, file, budget
         self._members: dict[str, H5Group | Stored | None] = dict.fromkeys(group)
-        claims.add_entries(len(self._members))
+        budget.add_entries(len(self._members))
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -254,7 +254,7 @@ class H5Group:
     def names_in(self, attribute: str) -> list[str]:
         """Returns the names that an attribute lists."""
         names = np.atleast_1d(self.attributes[attribute]).tolist()
-        self._claims.add_entries(len(names))
+        self._budget.add_entries(len(names))
         return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
     def at(self, path: Sequence[str]) -> H5Group | None:
@@ -269,7 +269,7 @@ class H5Group:
                 return None
             found = group._members[name]
             if not isinstance(found, H5Group):
-                found = H5Group(group._opened(name, "Group"), self._file, self._claims)
+                found = H5Group(group._opened(name, "Group"), self._file, self._budget)
                 group._members[name] = found
             group = found
         return group
@@ -314,7 +314,7 @@ class H5Group:
         if chunks is not None:
             counts = [-(-length // step) for length, step in zip(shape, chunks, strict=True)]
             size = math.prod(counts) * size_in_bytes(dataset.dtype, chunks)
-        self._claims.add_bytes(name, size)
+        self._budget.add_bytes(name, size)
 
         def read() -> Array:
             array = read_unchecked()

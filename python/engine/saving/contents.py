@@ -233,7 +233,7 @@ def require_few(arrays: Sized) -> None:
         raise ValueError(msg)
 
 
-class Claims:
+class SizeBudget:
     """Adds up the sizes of everything that a file claims to hold, and raises if it is more than its size allows.
 
     Without these sums a small file could list the same large array a thousand times.

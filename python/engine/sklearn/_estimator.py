@@ -18,7 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from engine._base.checks import LARGEST, below_one, counted
+from engine._base.checks import LARGEST, below_one, with_noun
 from engine._base.cpp import Float32, first_nonfinite_row
 from engine._base.random_state import seeded
 from engine._data.memory_maps import require_whole_file
@@ -30,7 +30,7 @@ from engine.optimizers import Optimizer
 from engine.optimizers.variables import Snapshot
 from engine.sklearn._lbfgs import CHUNK_ROWS, Objective, minimized
 from engine.sklearn._network import Design, Predictor, frozen, interleaved
-from engine.sklearn._samples import Array, Encoded, checked_weights
+from engine.sklearn._samples import Array, Encoded, checked_sample_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -220,7 +220,9 @@ class Perceptron(BaseEstimator, ABC):
         again = self._has_weights and (self.warm_start or incremental)
         labels: KnownLabels = "known" if incremental else "same" if again else "new"
         rows, targets, given = self._encoded(X, y, reset=not again, labels=labels)
-        samples = Encoded(rows, targets, self._weights(given, checked_weights(sample_weight, rows.shape[0])))
+        samples = Encoded(
+            rows, targets, self._weights(given, checked_sample_weights(sample_weight, rows.shape[0]))
+        )
         self.n_outputs_ = self._outputs(targets)
         random = check_random_state(self.random_state)
         self.out_activation_ = self._out_activation()
@@ -259,7 +261,7 @@ class Perceptron(BaseEstimator, ABC):
         """Returns the network and the optimizer that the arguments describe."""
         rates = self._dropout_rates(len(units) - 2)
         if len(rates) != len(units) - 2:
-            msg = f"`dropout` must be one rate, or {counted(len(units) - 2, 'rate')}, one per hidden layer, got {rates}"
+            msg = f"`dropout` must be one rate, or {with_noun(len(units) - 2, 'rate')}, one per hidden layer, got {rates}"
             raise ValueError(msg)
         rule: dict[str, Any] = {}
         if self.solver == "adam":
@@ -405,7 +407,7 @@ class Perceptron(BaseEstimator, ABC):
                 raise ValueError(msg)
             x, y, *weights = self.validation_data
             rows, targets, given = self._encoded(x, y, reset=False, labels="known")
-            checked = checked_weights(weights[0] if weights else None, rows.shape[0])
+            checked = checked_sample_weights(weights[0] if weights else None, rows.shape[0])
             held_out = Encoded(rows, targets, self._weights(given, checked))
         elif self.early_stopping:
             samples, held_out = samples.split(self.validation_fraction, self._stratifies(), random)

@@ -79,7 +79,7 @@ class Encoded(NamedTuple):
         return Encoded(x[first[kept]], self.y[first[kept]], sums[kept])
 
 
-def checked_weights(sample_weight: object, count: int) -> Array | None:
+def checked_sample_weights(sample_weight: object, count: int) -> Array | None:
     """Returns the weights (n,) of `count` samples, given one for all or one for each; None stays None.
 
     Raises:
