@@ -1,22 +1,22 @@
-# Everything runs in .venv, made on first use. The stamps there say what is installed from which sources.
+# Everything runs in .venv, which is made on first use. The stamp files in it say which extras are installed, and when.
 PYTHON ?= python3
 ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# What pip would install into a throw-away environment. Here it stays, and with it every include path, so
-# that a second installation compiles only what changed.
+# pip would install these into a temporary environment. Here they are installed into .venv, so that include paths stay the
+# same, and a second installation compiles only what has changed.
 BUILD_REQUIRES := cmake ninja $(shell sed -n 's/^requires = \[\(.*\)\]$$/\1/p' pyproject.toml | tr -d ',')
 WHEEL := build/wheel
-# For the sanitizers: GCC takes 15 minutes for the kernels of one instruction set.
+# The sanitizers use Clang, since GCC takes 15 minutes for the kernels of one instruction set.
 CLANG ?= $(shell for c in clang++ $(addprefix clang++-,19 18 17 16 15 14); do command -v $$c && break; done)
 SANITIZED ?= $(patsubst %,tests/test_%.py,bad_input concurrency executor golden kernels_* layers_numbers learning \
 	metric_states ops* prediction random sparse_rows)
 ISAS ?=
-# What puts the OpenMP run-time library into a wheel.
+# The command that puts the OpenMP library into a wheel.
 REPAIR := $(if $(filter Darwin,$(shell uname)),delocate-wheel,auditwheel repair)
-# Folders count as well: their time tells of removed files.
+# Folders are sources too: their time changes when a file is removed.
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard LICENSE README.md) \
 	$(shell find python csrc tests/cpp/bindings -name __pycache__ -prune -o -name '.*' -prune -o -print)
 
@@ -28,31 +28,31 @@ help:
 	@echo 'make test-keras   compare with real Keras, on JAX'
 	@echo 'make test-kernels   compare the bits of every instruction set, without Python'
 	@echo 'make test-arm64     the same for arm64, cross-compiled and emulated'
-	@echo 'make sanitize   run tests with addresses, undefined behaviour and threads watched; takes Clang and its libomp'
+	@echo 'make sanitize   run tests with the sanitizers of Clang; needs its libomp'
 	@echo 'make lint    check style and types'
 	@echo 'make docs    build the documentation in build/docs; runs every block of code in it'
 	@echo 'make strict  compile the C++ with every warning an error'
 	@echo 'make sdist   pack the sources: dist/'
 	@echo 'make wheel   build a wheel from them, with OpenMP in it, and try it in an empty environment: dist/'
-	@echo 'make bench   measure the engine and compare it; ARGS go to the benchmark'
+	@echo 'make bench   measure the engine and compare it with other libraries; ARGS go to the benchmark'
 	@echo 'make clean   remove .venv, build and caches'
 	@echo 'PYTHON=/path/to/python3 chooses the interpreter when .venv is made'
 
 mnist: $(VENV)/installed-plot
 	@$(BIN)/engine mnist $(ARGS)
 
-# Two processes. Each file's tests stay in one of them, since many share what they computed.
+# Two processes. The tests of a file run in the same one, since many share results.
 test: $(VENV)/installed-test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-# Two processes, as most of the time goes into XLA's compiling, on one core.
+# Two processes, as most of the time is that of the compiler XLA, which uses one core.
 test-keras: $(VENV)/installed-keras
 	@$(BIN)/python -m pytest tests/keras -n 2 $(ARGS)
 
 bench: $(VENV)/installed-bench
 	@$(BIN)/python -m bench $(ARGS)
 
-# -E: pages must be run again when the engine changes, not only when they do.
+# -E runs all pages again, since the engine may have changed.
 docs: $(VENV)/installed-docs
 	$(BIN)/sphinx-build -W --keep-going -n -E -b html docs build/docs $(ARGS)
 
@@ -62,8 +62,8 @@ test-kernels: $(VENV)/ready
 test-arm64: $(VENV)/ready
 	@$(BIN)/cmake --workflow --preset arm64
 
-# Python has its threads watched by nobody, and lives on what it never frees. Archer tells of OpenMP's barriers; not every
-# libomp finds it by itself.
+# The tests of the Python module run with the address sanitizer alone and without its check for leaks, since Python does not
+# free all of its memory. The thread sanitizer learns about OpenMP's barriers from Archer, which not every libomp finds.
 sanitize: $(VENV)/installed-test
 	@find() { $(CLANG) -print-file-name="$$1"; }; \
 	export OMP_TOOL_LIBRARIES="$$(find libarcher.so)"; \
@@ -91,7 +91,7 @@ strict: $(VENV)/ready
 sdist: $(VENV)/installed-wheel
 	@$(BIN)/python -m build --no-isolation --sdist
 
-# From the sdist, as others will build it, and without what this checkout has compiled.
+# The wheel is built from the sdist, as others will build it, and without the objects of this checkout.
 wheel: $(VENV)/installed-wheel
 	@rm -rf $(WHEEL)
 	@$(BIN)/python -m build --no-isolation --outdir $(WHEEL)/built
@@ -106,7 +106,7 @@ clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# One line per missing thing, before anything is downloaded.
+# Says what is missing before anything is downloaded.
 $(VENV)/ready: pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo 'make: $(PYTHON) not found; install Python >= 3.10 (Debian, Ubuntu: apt-get install python3)' >&2; exit 1; }
@@ -124,13 +124,13 @@ $(VENV)/ready: pyproject.toml
 	@$(PIP) install -q $(BUILD_REQUIRES)
 	@touch $@
 
-# The module of the tests stays in the build folder, where they look for it.
+# The compiled module of the tests is not installed: the tests find it in the build folder.
 $(VENV)/installed-%: $(VENV)/ready $(SOURCES)
 	@echo 'Building and installing engine[$*] (a minute the first time) ...'
 	@$(PIP) install -q --no-build-isolation -C cmake.define.ENGINE_TEST_MODULE=ON '.[$*]'
 	@touch $@
 
-# The linters read the sources; they need no new installation when those change. mypy has to see matplotlib.
+# The linters read the sources, and need no new installation when these change. mypy needs the types of matplotlib.
 $(VENV)/tools-lint: $(VENV)/ready pyproject.toml
 	@echo 'Installing the linters ...'
 	@$(PIP) install -q --no-build-isolation '.[lint,plot]'

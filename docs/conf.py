@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages: it runs every code block, and stops at whatever the reference leaves out."""
+"""Settings of Sphinx. A build runs every code block, and fails if a public name is missing in the reference."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import engine
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from public import INTERNAL, PLACES, names_of, public_modules, write_pages  # noqa: E402 # lies beside this file
+from public import INTERNAL, PLACES, names_of, public_modules, write_pages  # noqa: E402 # docs/public.py
 
 project = "engine"
 author = "The engine authors"
@@ -35,8 +35,8 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 
-# The pages are notebooks written as text. Each has a Python of its own, in which its blocks run in order; what they
-# print on the error stream is a warning, and so the end of the build.
+# The pages are notebooks written as text. The blocks of a page run in order in one Python process. Output on the error
+# stream is a warning, which makes the build fail.
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 60
@@ -50,7 +50,7 @@ myst_heading_anchors = 3
 os.environ["MATPLOTLIBRC"] = str(HERE / "matplotlibrc")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
 
-# Docstrings name code between single backticks, and say types in words.
+# Docstrings have code between single backticks, and describe types in words.
 default_role = "code"
 autodoc_default_options = {
     "members": True,
@@ -58,7 +58,7 @@ autodoc_default_options = {
     "exclude-members": ",".join(sorted(INTERNAL)),
 }
 autodoc_typehints = "none"
-autosummary_generate = False  # the pages of the modules are written below
+autosummary_generate = False  # `write_pages` writes the pages of the modules
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_attr_annotations = False
@@ -82,7 +82,7 @@ write_pages(HERE / "reference" / "generated")
 
 
 def _require_all_names(app: Sphinx, env: Any) -> None:
-    """Warn, which ends the build, of public names that the reference lacks."""
+    """Warns of public names that the reference lacks, which makes the build fail."""
     del app
     described = {name for name, *_ in env.get_domain("py").get_objects()}
     elsewhere = [cls for cls, place in PLACES.items() if place in described]
@@ -93,20 +93,20 @@ def _require_all_names(app: Sphinx, env: Any) -> None:
 
 
 def _name_public_bases(app: Sphinx, name: str, obj: type, options: Any, bases: list[Any]) -> None:
-    """Say which public class a class derives from, by its public name."""
+    """Replaces the bases of a class by their public names."""
     del app, options
     bases[:] = [f":py:class:`~{PLACES[base]}`" for base in obj.__mro__[1:] if base in PLACES][:1]
 
 
 def _keep_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Let no attribute's first line be read as a type and a description, which a colon would part."""
+    """Keeps napoleon from reading the first line of an attribute as "type: description"."""
     del app, name, obj, options
     if what in {"attribute", "property"}:
-        lines[:0] = ["..", ""]  # an empty comment
+        lines[:0] = ["..", ""]  # an empty reStructuredText comment before the first line
 
 
 def _visit_math(translator: Any, node: Any) -> None:
-    """Write a formula as MathML: browsers need neither a script nor the network for it."""
+    """Writes a formula as MathML, for which browsers need no script and no network."""
     block = isinstance(node, nodes.math_block)
     formula = tex2mathml(node.astext(), as_block=block)
     translator.body.append(f'<div class="formula">{formula}</div>' if block else formula)
@@ -114,7 +114,7 @@ def _visit_math(translator: Any, node: Any) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Called by Sphinx."""
+    """Registers the functions above. Sphinx calls it."""
     app.add_html_math_renderer("mathml", (_visit_math, None), (_visit_math, None))
     app.connect("autodoc-process-docstring", _keep_colons, priority=100)  # before napoleon
     app.connect("autodoc-process-bases", _name_public_bases)

@@ -1,4 +1,4 @@
-"""What of the package is public: the modules, the names in them, and the pages of the reference."""
+"""Finds the public modules and names of the package, and writes the pages of the reference."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 
 import engine
 
-# Run instead of imported; behind `Sequential.export`.
+# Modules that are not for users: one is run and not imported, the other implements `Sequential.export`.
 _NOT_FOR_IMPORT = {"cli", "export"}
 
-# Methods that scikit-learn gives to every estimator, and describes itself.
+# Methods of every estimator, which scikit-learn describes.
 INTERNAL = {"set_fit_request", "set_partial_fit_request", "set_score_request"}
 
-# `fit` makes one from the callbacks. Its name is Keras', its methods are for `fit`.
+# `fit` makes a CallbackList from the callbacks. Its name is that of Keras, and only `fit` calls its methods.
 _WITHOUT_MEMBERS = {"CallbackList"}
 
 
 def public_modules() -> list[ModuleType]:
-    """The package, its modules, and the modules that these count among their names."""
+    """Returns the package, its modules, and modules that are among the public names of these."""
     tops = sorted(info.name for info in pkgutil.iter_modules(engine.__path__))
     public = [name for name in tops if not name.startswith("_") and name not in _NOT_FOR_IMPORT]
     return [engine, *(each for name in public for each in _family(importlib.import_module(f"engine.{name}")))]
 
 
 def names_of(module: ModuleType) -> list[str]:
-    """The public names of `module`, without those of modules."""
+    """Returns the public names of `module`, without names of modules."""
     listed = getattr(module, "__all__", None)
     if listed is None:
         listed = [
@@ -50,9 +50,9 @@ def _family(module: ModuleType) -> Iterator[ModuleType]:
 
 
 def _places() -> dict[Any, str]:
-    """The public name of each class and function.
+    """Returns the public name of each class and function.
 
-    Of several names it is the one in the module where the object is defined, and there the one of its definition.
+    If an object has several names, it is that of its definition, in the module where the object is defined.
     """
     places: dict[Any, tuple[bool, bool, str]] = {}
     for module in public_modules():
@@ -70,9 +70,9 @@ PLACES = _places()
 
 
 def _described_elsewhere(cls: type) -> str:
-    """The classes whose members the entry of `cls` leaves out.
+    """Returns the classes whose members the entry of `cls` leaves out.
 
-    They are its public bases, those of other libraries, and what only overrides what these have.
+    These are its public bases, bases from other libraries, and classes that only override members of such bases.
     """
     public = [base for base in cls.__mro__[1:] if base in PLACES]
     above = {base for one in public for base in one.__mro__}
@@ -83,7 +83,7 @@ def _described_elsewhere(cls: type) -> str:
 
 
 def write_pages(folder: Path) -> None:
-    """Write a page of the reference for each module, and a table of them, into `folder`."""
+    """Writes a page of the reference for each module, and a table of the modules, into `folder`."""
     names = [module.__name__ for module in public_modules()[1:]]
     pages = {f"{module.__name__}.rst": _page(module) for module in public_modules()[1:]}
     pages["modules.txt"] = _table("", names)
@@ -93,7 +93,8 @@ def write_pages(folder: Path) -> None:
             path.unlink()
     for name, text in pages.items():
         path = folder / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:  # Sphinx reads again what is newer
+        # Sphinx reads a page again if its file is newer.
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
 
 
@@ -123,7 +124,7 @@ def _page(module: ModuleType) -> str:
 
 
 def _class(name: str, cls: type) -> str:
-    """The entry of a class. It names the bases where one of them is public."""
+    """Returns the entry of a class. It names the bases if one of them is public."""
     if name in _WITHOUT_MEMBERS:
         return f".. autoclass:: {name}\n   :no-members:\n"
     bases = "   :show-inheritance:\n" if any(base in PLACES for base in cls.__mro__[1:]) else ""
@@ -131,7 +132,7 @@ def _class(name: str, cls: type) -> str:
 
 
 def _table(title: str, names: Collection[str]) -> str:
-    """Names and first sentences, linked to the entries."""
+    """Returns a table of names, linked to their entries, and first sentences."""
     if not names:
         return ""
     heading = f".. rubric:: {title}\n\n" if title else ""

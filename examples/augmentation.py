@@ -1,4 +1,4 @@
-"""MNIST by digits that are distorted anew in every epoch: what a network learns from more digits than there are."""
+"""Augmentation: a network trains on MNIST with digits that are distorted differently in every epoch."""
 
 import engine as keras
 

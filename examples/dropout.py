@@ -1,4 +1,4 @@
-"""Overfitting, and what dropout does about it: 2,000 images, one network, three rates."""
+"""Dropout against overfitting: the same network with three rates, on 2,000 images."""
 
 import engine as keras
 

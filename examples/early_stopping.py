@@ -1,4 +1,4 @@
-"""Overfitting, and how early stopping ends it: 2,000 images, a share of every class held out to watch."""
+"""Early stopping against overfitting: 2,000 images, of which the same share of every class is held out."""
 
 import engine as keras
 

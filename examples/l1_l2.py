@@ -1,4 +1,4 @@
-"""Overfitting, and what penalties on the weights do about it: 2,000 images, a fifth of their labels wrong."""
+"""Penalties on weights against overfitting: 2,000 images, a fifth of them with wrong labels."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The same network on images as they come, with class indices and a part held out for validation."""
+"""Two dense layers on images, with class indices and a validation split."""
 
 import engine as keras
 

@@ -1,4 +1,4 @@
-"""The textbook's whole script: scaled to floats by NumPy, a little dropout, five epochs."""
+"""A textbook script: images scaled to floats with NumPy, dropout, five epochs."""
 
 import engine as keras
 

@@ -1,5 +1,5 @@
-// Preloaded into a process: makes a chosen allocation fail, or threads beyond a number. Python calls the functions at
-// the end. Linux with glibc.
+// A library that, if it is preloaded, makes chosen allocations fail, or the start of threads beyond a number. Python
+// calls the functions at the end. It needs Linux with glibc.
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
@@ -21,7 +21,7 @@ namespace {
 
 struct Range {
   uintptr_t begin, end;
-  size_t least;  // smaller allocations from here don't count
+  size_t least;  // smaller allocations from this module are not counted
 };
 constexpr int kMostRanges = 16;
 Range ranges[kMostRanges];
@@ -133,13 +133,13 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
   return error;
 }
 
-/// Allocations of at least `least` bytes by modules with `name` in their path count from now on, as do all by C++.
+/// Begins to count allocations of at least `least` bytes by modules with `name` in their path, and all by C++.
 void faults_watch(const char* name, size_t least) {
   Watched watched{name, least};
   dl_iterate_phdr(add_ranges, &watched);
 }
 
-/// The allocations with the numbers `first` ... `first + count - 1` from now on fail; none if `first` is negative.
+/// Makes `count` allocations fail, beginning with number `first` from now on; none if `first` is negative.
 void faults_arm(long first, long count) {
   seen = 0;
   failing = first;
@@ -147,12 +147,12 @@ void faults_arm(long first, long count) {
   armed = true;
 }
 
-/// The number of allocations since `faults_arm`.
+/// Returns the number of allocations since `faults_arm`, after which none fails.
 long faults_disarm() {
   armed = false;
   return seen;
 }
 
-/// From now on no more than `limit` threads can be alive beside those that are now.
+/// Limits the number of threads that can be started in addition to those that exist now.
 void faults_limit_threads(int limit) { thread_limit = living + limit; }
 }

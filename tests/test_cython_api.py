@@ -236,7 +236,7 @@ def test_the_example(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert "Steps upright: 1000000 of 1000000" in done.stdout
-        times = re.search(r"(\d+) times$", done.stdout.strip())
+        times = re.search(r"(\d+) times as long$", done.stdout.strip())
         assert times is not None
         if int(times[1]) >= 10:
             break

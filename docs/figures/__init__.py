@@ -1,4 +1,4 @@
-"""The drawings of the explanations; each function returns one, which a notebook shows."""
+"""The drawings of the explanations. Each function returns one, which a notebook shows."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from figures.svg import Drawing
 
 
 def orders() -> Drawing:
-    """The sum of 784 products in chains, and that of 80 in slices."""
+    """Draws the sum of 784 products in chains, and that of 80 products in slices."""
     drawing = Drawing(
         760,
         446,
@@ -25,7 +25,7 @@ def orders() -> Drawing:
 
 
 def _sums(drawing: Drawing, y: float, edges: list[int], unit: float, total: str, after: str) -> None:
-    """The inputs between `edges`, `unit` wide each, the sums of their terms, and `total`."""
+    """Draws the inputs between `edges`, each `unit` wide, the sums of their terms, and `total`."""
     x = 10.0
     for number, (begin, end) in enumerate(pairwise(edges)):
         width = max((end - begin) * unit, 62)

@@ -1,4 +1,4 @@
-"""A digit of MNIST, and the record that is made of it."""
+"""Draws a digit of MNIST and its record of nonzero pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 8
 
 
 def record(image: NDArray[np.uint8]) -> Drawing:
-    """What is kept of one image, uint8 (28, 28)."""
+    """Draws the record of an image, uint8 (28, 28)."""
     row = image.reshape(-1)
     found = np.flatnonzero(row)
     drawing = Drawing(

@@ -1,4 +1,4 @@
-"""One microkernel and its three endings."""
+"""Draws the microkernel and its three epilogues."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ENDINGS = [
 
 
 def epilogues() -> Drawing:
-    """A register tile of a product, and what becomes of it in the three products of a dense layer."""
+    """Draws a register tile of a product, and its epilogues in the three products of a dense layer."""
     drawing = Drawing(
         760,
         300,

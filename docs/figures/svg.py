@@ -1,20 +1,20 @@
-"""A drawing as SVG inside the page, so that it takes the page's colours, in light and dark."""
+"""Drawings as SVG inside the page, so that they have the colours of the page in light and dark mode."""
 
 from __future__ import annotations
 
 from html import escape
 
-LINE = 17  # from one line of text to the next
+LINE = 17  # distance between two lines of text
 
 
 class Drawing:
     """Boxes, texts and arrows on a plane whose unit is about a pixel.
 
     Args:
-        width: of the plane.
-        height: of the plane.
-        title: what the drawing shows, for readers who don't see it.
-        caption: printed below.
+        width: width of the plane.
+        height: height of the plane.
+        title: description of the drawing for readers who cannot see it.
+        caption: text below the drawing.
     """
 
     def __init__(self, width: float, height: float, title: str, caption: str) -> None:
@@ -31,7 +31,7 @@ class Drawing:
         text: str = "",
         style: str = "",
     ) -> None:
-        """A rectangle; `kind` names its colour, and the lines of `text` stand in its middle."""
+        """Adds a rectangle with the colour `kind`, and the lines of `text` in its middle."""
         self._parts.append(
             f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="3"/>'
         )
@@ -41,14 +41,14 @@ class Drawing:
             self.text(x + width / 2, middle, line, f"{style} middle")
 
     def mark(self, x: float, y: float, width: float, height: float, kind: str, opacity: float = 1.0) -> None:
-        """A small rectangle without a frame."""
+        """Adds a small rectangle without a frame."""
         self._parts.append(
             f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.2f}" height="{height:.1f}" '
             f'opacity="{opacity:.2f}"/>'
         )
 
     def text(self, x: float, y: float, text: str, style: str = "") -> None:
-        """A line of text from `x` on, or around it, or up to it, if `style` has "middle" or "end"."""
+        """Adds a line of text that begins at `x`, or has its middle or end there if `style` has "middle" or "end"."""
         words = style.split()
         anchor = next((word for word in words if word in ("middle", "end")), "start")
         kind = " ".join(word for word in words if word not in ("middle", "end"))
@@ -57,12 +57,12 @@ class Drawing:
         )
 
     def line(self, *points: tuple[float, float], kind: str = "line") -> None:
-        """A line through `points`."""
+        """Adds a line through `points`."""
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
         self._parts.append(f'<path class="{kind}" d="M{path}"/>')
 
     def arrow(self, *points: tuple[float, float]) -> None:
-        """A line through `points`, the last stretch of which is level or upright, with a head at its end."""
+        """Adds an arrow through `points`, whose last segment must be horizontal or vertical."""
         self.line(*points)
         (x0, y0), (x, y) = points[-2:]
         length = max(abs(x - x0), abs(y - y0))
@@ -77,7 +77,7 @@ class Drawing:
         self._parts.append(f'<path class="head" d="M{path}Z"/>')
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """Returns the HTML that a notebook shows."""
         return (
             f'<figure class="drawing"><svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" '
             f'aria-label="{escape(self.title, quote=True)}">{"".join(self._parts)}</svg>'

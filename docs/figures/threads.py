@@ -1,4 +1,4 @@
-"""Who owns what, and when two threads meet."""
+"""Draws which thread owns which weights, and where two threads wait for each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _KINDS = {0: "data", 1: "weight"}
 
 
 def owners() -> Drawing:
-    """Which thread owns which columns of each layer."""
+    """Draws which thread owns which columns of each layer."""
     drawing = Drawing(
         700,
         232,
@@ -44,7 +44,7 @@ def owners() -> Drawing:
 
 
 def loops() -> Drawing:
-    """Which parts of the operands of two products belong to which of two threads."""
+    """Draws which parts of the operands of two products belong to which of two threads."""
     drawing = Drawing(
         760,
         200,
@@ -61,7 +61,7 @@ def loops() -> Drawing:
 def _product(
     drawing: Drawing, x: float, split: str, names: tuple[str, str, str], parts: tuple[str, str, str]
 ) -> None:
-    """The matrices of a product from `x` on; `parts` says along which axis threads divide each, "" for not at all."""
+    """Draws the matrices of a product from `x` on. `parts` is the axis along which threads divide each, or ""."""
     drawing.text(x, 16, split, "strong")
     _divided(drawing, x, 74, 76, 62, parts[0], names[0])
     _divided(drawing, x + 106, 30, 110, 106, parts[1], names[1])
@@ -80,7 +80,7 @@ def _product(
 
 
 def _divided(drawing: Drawing, x: float, y: float, width: float, height: float, axis: str, name: str) -> None:
-    """A matrix whose halves along `axis` have the colours of the threads, and its name below."""
+    """Draws a matrix whose halves along `axis` have the colours of the threads, with its name below."""
     if not axis:
         drawing.box(x, y, width, height, "plain")
     for thread, kind in _KINDS.items():
@@ -91,7 +91,7 @@ def _divided(drawing: Drawing, x: float, y: float, width: float, height: float, 
     drawing.text(x + width / 2, y + height + 18, name, "code middle")
 
 
-# Names, and widths that only say what is long and what is short.
+# Names, and widths that do not show exact times.
 _SPANS = [
     ("gather", 60, "plain"),
     ("h = relu(x W1 + b1)", 190, "data"),
@@ -105,7 +105,7 @@ _SPANS = [
 
 
 def timeline() -> Drawing:
-    """What two threads do during a batch, and where they wait."""
+    """Draws what two threads do during a batch, and where they wait."""
     drawing = Drawing(
         760,
         158,

@@ -1,5 +1,5 @@
 from Cython.Build import cythonize
 from setuptools import setup
 
-# `engine` has only to be installed: `cythonize` finds engine/cython_api.pxd there.
+# `cythonize` finds engine/cython_api.pxd if `engine` is installed.
 setup(name="pendulum", ext_modules=cythonize("pendulum.pyx"))
