@@ -34,13 +34,13 @@ class HostStep {
     if (const auto* layer = dynamic_cast<const graph::HostLayer*>(&step)) return run(*layer);
     if (const auto* gradient = dynamic_cast<const graph::HostLayerGradient*>(&step)) return run(*gradient);
     if (const auto* penalty = dynamic_cast<const graph::HostActivityPenalty*>(&step)) return run(*penalty);
-    if (const auto* slope = dynamic_cast<const graph::HostActivityPenaltyGradient*>(&step)) return run(*slope);
+    if (const auto* added = dynamic_cast<const graph::HostActivityPenaltyGradient*>(&step)) return run(*added);
     if (host_.is_none()) throw py::value_error("this program has a host step: pass `host`");
     if (const auto* loss = dynamic_cast<const graph::HostLoss*>(&step)) return run(*loss);
     if (const auto* metrics = dynamic_cast<const graph::HostMetrics*>(&step)) return run(*metrics);
     if (const auto* penalty = dynamic_cast<const graph::HostPenalty*>(&step)) return run(*penalty);
     if (const auto* constraint = dynamic_cast<const graph::HostConstraint*>(&step)) return run(*constraint);
-    throw std::logic_error(std::string("nobody knows how Python does '") + step.name() + "'");
+    throw std::logic_error(std::string("Python has no step for the operation '") + step.name() + "'");
   }
 
  private:
@@ -53,9 +53,7 @@ class HostStep {
 
   // ---- Layers -------------------------------------------------------------------------------------------------------
   void call_layer(int node, const py::dict& views) const {
-    const py::object method = static_cast<const HostedProgram&>(program_).host(node)();
-    if (method.is_none()) throw std::runtime_error("the layer that this program needs is gone");
-    ask(method, views);
+    ask(static_cast<const HostedProgram&>(program_).host(node), views);
   }
 
   void add_losses(py::dict& views, graph::ValueId losses) const {
@@ -66,9 +64,10 @@ class HostStep {
 
   void run(const graph::HostLayer& layer) const {
     py::dict views;
+    views["kind"] = "forward";
     views["inputs"] = read_only(views_.matrix(layer.x));
     views["outputs"] = views_.matrix(layer.y);
-    if (layer.kept != graph::kNoValue) views["counted"] = views_.matrix(layer.kept);
+    if (layer.kept != graph::kNoValue) views["output_mask"] = views_.matrix(layer.kept);
     add_losses(views, layer.losses);
     views["training"] = trains() || mode() == graph::Mode::kSample;
     views["mask"] = mask(layer.counted);
@@ -76,20 +75,22 @@ class HostStep {
   }
 
   void run(const graph::HostLayerGradient& gradient) const {
-    py::list weights;
-    for (const graph::ValueId each : gradient.dweights) weights.append(views_.gradient(each));
+    py::list weight_gradients;
+    for (const graph::ValueId each : gradient.dweights) weight_gradients.append(views_.gradient(each));
     py::dict views;
+    views["kind"] = "backward";
     views["inputs"] = read_only(views_.matrix(gradient.x));
     views["upstream"] = read_only(views_.matrix(gradient.dy));
     views["gradient"] =
         gradient.dx == graph::kNoValue ? py::object(py::none()) : py::object(views_.matrix(gradient.dx));
-    views["weights"] = weights;
+    views["weight_gradients"] = weight_gradients;
     views["mask"] = mask(gradient.counted);
     call_layer(gradient.node, views);
   }
 
   void run(const graph::HostActivityPenalty& penalty) const {
     py::dict views;
+    views["kind"] = "forward";
     views["inputs"] = read_only(views_.matrix(penalty.x));
     add_losses(views, penalty.losses);
     views["training"] = trains();
@@ -97,18 +98,18 @@ class HostStep {
     call_layer(penalty.node, views);
   }
 
-  void run(const graph::HostActivityPenaltyGradient& slope) const {
+  void run(const graph::HostActivityPenaltyGradient& penalty) const {
     py::dict views;
-    views["inputs"] = read_only(views_.matrix(slope.x));
-    views["upstream"] = read_only(views_.matrix(slope.dx));
-    views["gradient"] = views_.matrix(slope.dx);
-    views["weights"] = py::list();
+    views["kind"] = "backward";
+    views["inputs"] = read_only(views_.matrix(penalty.x));
+    views["upstream"] = read_only(views_.matrix(penalty.dx));
+    views["gradient"] = views_.matrix(penalty.dx);
+    views["weight_gradients"] = py::list();
     views["mask"] = py::none();
-    call_layer(slope.node, views);
+    call_layer(penalty.node, views);
   }
 
-  // ---- Losses and metrics
-  // ---------------------------------------------------------------------------------------------
+  // ---- Losses and metrics -------------------------------------------------------------------------------------------
   /// Targets, predictions and weights of one output.
   py::dict output_views(int output, graph::ValueId y_pred) const {
     const auto i = static_cast<size_t>(output);
@@ -151,7 +152,7 @@ class HostStep {
   void run(const graph::HostLoss& loss) const {
     py::dict views = output_views(loss.output, loss.y_pred);
     views["training"] = trains();
-    views["step"] = "loss";
+    views["kind"] = "loss";
     views["output"] = loss.output;
     views["gradient"] = views_.matrix(loss.gradient);
     views["losses"] = views_.vector(loss.losses, batch_.rows * workspace_->view(loss.losses).groups);
@@ -167,14 +168,13 @@ class HostStep {
     py::dict views;
     if (metrics.y_pred.size() == 1) views = py::dict(outputs[0]);
     views["training"] = trains();
-    views["step"] = "metrics";
+    views["kind"] = "metrics";
     views["outputs"] = outputs;
     views["indices"] = indices();
     ask(host_, views);
   }
 
-  // ---- Weights
-  // ----------------------------------------------------------------------------------------------------------
+  // ---- Weights ------------------------------------------------------------------------------------------------------
   const Variable& variable(int v) const { return program_.variables()[v]; }
 
   py::array_t<float> weights_of(int v) const {
@@ -197,20 +197,20 @@ class HostStep {
   void run(const graph::HostPenalty& penalty) const {
     const int v = workspace_->executable->graph().value(penalty.weights).variable;
     const py::array_t<float> weights = weights_of(v);
-    const bool wants_slope = penalty.slopes != graph::kNoValue;
+    const bool wants_gradient = penalty.slopes != graph::kNoValue;
     py::dict views;
-    views["task"] = "penalty";
+    views["kind"] = "penalty";
     views["variable"] = v;
     views["weights"] = weights;
-    views["wants_slope"] = wants_slope;
+    views["wants_gradient"] = wants_gradient;
     const auto answer = ask(host_, views).cast<py::tuple>();
     *workspace_->view(penalty.sum).data = answer[0].cast<float>();
-    if (!wants_slope) return;
-    const Array slope = checked(answer[1], weights, "gradient of the penalty");
+    if (!wants_gradient) return;
+    const Array gradient = checked(answer[1], weights, "gradient of the penalty");
     const ValueView slopes = workspace_->view(penalty.slopes);
     const int64_t columns = variable(v).columns;
     for (int64_t i = 0; i < variable(v).rows; ++i) {
-      std::copy_n(slope.data() + i * columns, columns, slopes.data + i * slopes.ld);
+      std::copy_n(gradient.data() + i * columns, columns, slopes.data + i * slopes.ld);
     }
   }
 
@@ -218,10 +218,9 @@ class HostStep {
     const int v = workspace_->executable->graph().value(constraint.weights).variable;
     const py::array_t<float> weights = weights_of(v);
     py::dict views;
-    views["task"] = "constraint";
+    views["kind"] = "constraint";
     views["variable"] = v;
     views["weights"] = weights;
-    views["wants_slope"] = false;
     const Array wanted = checked(ask(host_, views), weights, "constrained weights");
     const Unlocked unlocked;
     const auto lock = program_.write_lock();

@@ -10,8 +10,9 @@
 
 namespace engine::bindings {
 
-/// Every program that Python has. `hosts` are what the mappings of its layers hold under "host", or None: weak
-/// references to methods, since a model owns both its layers and its program.
+/// Every program that Python has. `hosts` are what the mappings of its layers hold under "host": a function that
+/// computes the steps of the layer, or None. Such a function has only a weak reference to its layer, since a model owns
+/// both its layers and its program.
 class HostedProgram : public Program {
  public:
   HostedProgram(Device& device, graph::ModelSpec model, const std::vector<Loan>& loans, std::vector<py::object> hosts)
@@ -30,7 +31,7 @@ struct HostBatch {
   int64_t first, rows;
 };
 
-/// Has Python do a step. `host` is the caller's function for everything but layers, which have methods of their own.
+/// Has Python do a step. `host` is the caller's function for everything but layers, which have functions of their own.
 void do_host_step(Program& program, const std::shared_ptr<Workspace>& workspace, const graph::HostOperation& step,
                   const py::object& host, const HostBatch& batch);
 

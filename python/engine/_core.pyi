@@ -217,7 +217,8 @@ class Run:
             learning_rates: float64 (end - begin,), one per batch; needed when training.
             poll: called as `poll(batches_done)` about every 50 ms at a batch boundary. Ctrl-C is
                 heard there too. An exception from it ends the run after the last finished batch.
-            host: called for every host step, see `engine._base.host_steps`; needed if the program has any.
+            host: called for the host steps of loss, metrics and weights, see `engine._base.host_steps`; needed if the
+                program has any. Those of layers are functions of the operations.
         """
 
 @final

@@ -4,10 +4,11 @@ The core stops at a host step, calls a function with one dict of arrays, and goe
 are two ways in which it finds the function:
 
 - A step of a layer (a custom layer, an activation or a penalty on outputs written in NumPy) is an operation of the
-  program. The field `host` of the operation is a `LayerHost`: the core calls it without arguments and gets the function
-  for a `ForwardStep` or a `BackwardStep`.
+  program. The field `host` of the operation is a `LayerHost`, which gets a `ForwardStep` or a `BackwardStep`.
 - The loss, the metrics, and the penalties and constraints of weights belong to a pass over data. `Run.advance` takes
   one `RunHost` for all of them, which gets a `LossStep`, `MetricsStep`, `PenaltyStep` or `ConstraintStep`.
+
+The key `kind` says which of these a dict is.
 
 Arrays in a step are views of the core's memory, to be read or, where it is said below, to be filled in; they must not
 be kept after the call. n is the number of samples in the batch; `rows` is n times the rows of one output, such as the
@@ -34,6 +35,7 @@ Indices = NDArray[np.int32]
 class ForwardStep(TypedDict):
     """The outputs of one layer for one batch, or the penalty on them."""
 
+    kind: Literal["forward"]
     inputs: Float32
     """Outputs of the layer before, (n, inputs), read-only."""
     mask: Float32 | None
@@ -42,7 +44,7 @@ class ForwardStep(TypedDict):
     """Whether the layer behaves as in training."""
     outputs: NotRequired[Float32]
     """To be filled in, (n, units). Absent for a penalty on outputs."""
-    counted: NotRequired[Float32]
+    output_mask: NotRequired[Float32]
     """The mask of the outputs, to be filled in, (n, mask rows). Only for a layer that makes a mask."""
     losses: NotRequired[Float32]
     """What each sample adds to the loss of the batch, to be filled in, (n,), zeros. Absent in predictions."""
@@ -52,6 +54,7 @@ class ForwardStep(TypedDict):
 class BackwardStep(TypedDict):
     """The gradients of the loss by the inputs and the weights of one layer, or the part that a penalty adds to them."""
 
+    kind: Literal["backward"]
     inputs: Float32
     """The inputs of the forward step, (n, inputs), read-only."""
     mask: Float32 | None
@@ -60,19 +63,18 @@ class BackwardStep(TypedDict):
     """The gradient of the loss by the outputs, (n, units), read-only."""
     gradient: Float32 | None
     """The gradient by the inputs, (n, inputs), to be filled in, or for a penalty to be added to; None if nothing needs it."""
-    weights: list[Float32]
+    weight_gradients: list[Float32]
     """The gradients by the trainable weights, to be filled in, each in the shape of its weight."""
 
 
 LayerStep = ForwardStep | BackwardStep
-LayerFunction = Callable[[LayerStep], None]
 
 
 class LayerHost(Protocol):
     """The field `host` of an operation that Python computes."""
 
-    def __call__(self) -> LayerFunction | None:
-        """Returns the function for the steps of the operation; None if its layer doesn't exist any more."""
+    def __call__(self, step: LayerStep, /) -> None:
+        """Does a step of the operation."""
 
 
 class TargetsOfStep(TypedDict):
@@ -96,7 +98,7 @@ class TargetsOfStep(TypedDict):
 class LossStep(TargetsOfStep):
     """The losses of one batch, and their gradient."""
 
-    step: Literal["loss"]
+    kind: Literal["loss"]
     output: int
     """The number of the output."""
     losses: Float32
@@ -111,7 +113,7 @@ class LossStep(TargetsOfStep):
 class MetricsStep(TypedDict):
     """The metrics that NumPy computes are updated for one batch."""
 
-    step: Literal["metrics"]
+    kind: Literal["metrics"]
     training: bool
     """Whether the batch is trained on."""
     indices: Indices
@@ -131,12 +133,12 @@ def targets_of(step: MetricsStep, output: int) -> TargetsOfStep:
 class PenaltyStep(TypedDict):
     """The penalty on one weight array: the function returns a `Penalty`."""
 
-    task: Literal["penalty"]
+    kind: Literal["penalty"]
     variable: int
     """The number of the weight array in the model."""
     weights: Float32
     """A copy of its values."""
-    wants_slope: bool
+    wants_gradient: bool
     """Whether the gradient of the penalty is needed."""
 
 
@@ -144,13 +146,11 @@ class PenaltyStep(TypedDict):
 class ConstraintStep(TypedDict):
     """The constraint on one weight array after a step: the function returns the new values in the same shape."""
 
-    task: Literal["constraint"]
+    kind: Literal["constraint"]
     variable: int
     """The number of the weight array in the model."""
     weights: Float32
     """A copy of its values."""
-    wants_slope: bool
-    """False."""
 
 
 Penalty = tuple[float, Float32 | None]

@@ -282,9 +282,9 @@ class Compiled:
             return None
 
         def run(forms: Sequence[Form], step: RunStep) -> Penalty | Float32 | None:
-            if "task" in step:
+            if step["kind"] == "penalty" or step["kind"] == "constraint":
                 return answer(weights, step)
-            if step["step"] == "loss":
+            if step["kind"] == "loss":
                 output = step["output"]
                 loss = python_losses[output]
                 if loss is not None:

@@ -26,14 +26,14 @@ def answer(weights: Sequence[Tracked], step: WeightsStep) -> Penalty | Float32:
         The penalty and, if it is wanted, its gradient; or the values after the constraint.
     """
     weight, values = weights[step["variable"]], step["weights"]
-    if step["task"] == "constraint":
+    if step["kind"] == "constraint":
         constrained = values if weight.constraint is None else weight.constraint(values)
         return _numbers(constrained, f"the constraint of {weight.path!r}")
     penalty = weight.regularizer or Regularizer()
-    slope = None
-    if step["wants_slope"]:
-        slope = _numbers(penalty.gradient(values), f"`gradient` of the regularizer of {weight.path!r}")
-    return float(penalty(values)), slope
+    gradient = None
+    if step["wants_gradient"]:
+        gradient = _numbers(penalty.gradient(values), f"`gradient` of the regularizer of {weight.path!r}")
+    return float(penalty(values)), gradient
 
 
 def _numbers(value: object, source: str) -> Float32:

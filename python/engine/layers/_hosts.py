@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import Shape, with_noun
 from engine._base.cpp import Float32, Operation, Rows
-from engine._base.host_steps import BackwardStep, ForwardStep, LayerFunction, LayerStep
+from engine._base.host_steps import BackwardStep, ForwardStep, LayerStep
 from engine.layers._outputs import checked_output, scalar
 from engine.layers.symbols import CallArguments
 from engine.layers.weights import Weight
@@ -71,17 +71,17 @@ class CustomLayerHost(NamedTuple):
     arguments: CallArguments | None = None
     dtype: str | None = None
 
-    def __call__(self) -> LayerFunction | None:
+    def __call__(self, step: LayerStep) -> None:
         layer = self.layer()
-        return None if layer is None else partial(self._run, layer)
-
-    def _run(self, layer: CustomLayer, step: LayerStep) -> None:
+        if layer is None:
+            msg = "the layer that this program needs does not exist any more"
+            raise RuntimeError(msg)
         inputs: NDArray[Any] = step["inputs"].reshape(-1, *self.inputs)
         if self.dtype is not None:
             inputs = inputs.astype(self.dtype)
         arguments = CallArguments() if self.arguments is None else self.arguments
         mask = None if step["mask"] is None else step["mask"].reshape(inputs.shape[:-1]) != 0
-        if "upstream" in step:
+        if step["kind"] == "backward":
             self._backward(layer, step, inputs, {**arguments, "mask": mask})
         else:
             self._forward(layer, step, inputs, mask, arguments)
@@ -98,8 +98,10 @@ class CustomLayerHost(NamedTuple):
             outputs = layer._called(inputs, step["training"], mask, arguments)
             step["outputs"][...] = outputs.reshape(len(inputs), -1)
         layer._added = [*layer._added, *added] if self.use else added
-        if "counted" in step:
-            step["counted"][...] = _checked_mask(layer.name, layer.compute_mask(inputs, mask), outputs.shape)
+        if "output_mask" in step:
+            step["output_mask"][...] = _checked_mask(
+                layer.name, layer.compute_mask(inputs, mask), outputs.shape
+            )
         if "losses" in step:
             step["losses"][:] = sum(added)
 
@@ -108,7 +110,7 @@ class CustomLayerHost(NamedTuple):
     ) -> None:
         upstream = step["upstream"].reshape(-1, *self.outputs)
         with self._as_called(layer):
-            _fill_gradients(layer, (inputs, upstream), options, step["gradient"], step["weights"])
+            _fill_gradients(layer, (inputs, upstream), options, step["gradient"], step["weight_gradients"])
 
     @contextmanager
     def _noting(self, layer: CustomLayer, training: bool) -> Iterator[None]:
@@ -208,18 +210,15 @@ class FunctionHost:
         self._function, self._shape = function, shape
         self._name: str = getattr(function, "__name__", repr(function))
 
-    def __call__(self) -> LayerFunction:
-        return self._run
-
     def output_shape(self) -> tuple[int, ...]:
         """Returns the shape of one output sample, found by a call on zeros."""
         rows = 2  # one row could be mistaken for an axis to broadcast
         with np.errstate(all="ignore"):  # divisions by these zeros don't matter
             return self._outputs(np.zeros((rows, *self._shape), np.float32)).shape[1:]
 
-    def _run(self, step: LayerStep) -> None:
+    def __call__(self, step: LayerStep) -> None:
         inputs = step["inputs"].reshape(-1, *self._shape)
-        if "upstream" not in step:
+        if step["kind"] == "forward":
             step["outputs"][...] = self._outputs(inputs).reshape(len(inputs), -1)
             return
         derivative = _derivative(self._function)
@@ -270,20 +269,17 @@ class PenaltyHost:
     def __init__(self, name: str, regularizer: Regularizer, shape: Shape) -> None:
         self._name, self._regularizer, self._shape = name, regularizer, shape
 
-    def __call__(self) -> LayerFunction:
-        return self._run
-
-    def _run(self, step: LayerStep) -> None:
+    def __call__(self, step: LayerStep) -> None:
         outputs = step["inputs"].reshape(-1, *self._shape)
-        if "upstream" not in step:
+        if step["kind"] == "forward":
             step["losses"][:] = scalar(self._regularizer(outputs), self._what) / len(outputs)
             return
-        slope = np.asarray(self._regularizer.gradient(outputs))
-        if slope.shape != outputs.shape:
-            msg = f"the gradient of {self._what} must have the shape {outputs.shape} of the outputs, got {slope.shape}"
+        gradient = np.asarray(self._regularizer.gradient(outputs))
+        if gradient.shape != outputs.shape:
+            msg = f"the gradient of {self._what} must have the shape {outputs.shape} of the outputs, got {gradient.shape}"
             raise ValueError(msg)
         if step["gradient"] is not None:
-            step["gradient"] += (slope / len(outputs)).reshape(step["gradient"].shape)
+            step["gradient"] += (gradient / len(outputs)).reshape(step["gradient"].shape)
 
     @property
     def _what(self) -> str:
@@ -307,13 +303,10 @@ class _MaskInputHost(NamedTuple):
 
     size: int
 
-    def __call__(self) -> LayerFunction:
-        return self._run
-
-    def _run(self, step: LayerStep) -> None:
-        if "upstream" not in step:
+    def __call__(self, step: LayerStep) -> None:
+        if step["kind"] == "forward":
             step["outputs"][...] = step["inputs"][:, : self.size]
-            step["counted"][...] = step["inputs"][:, self.size :]
+            step["output_mask"][...] = step["inputs"][:, self.size :]
 
 
 def with_mask(

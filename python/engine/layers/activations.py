@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engine import activations, constraints, initializers, regularizers
 from engine._base.checks import Shape, integer, integers, real
 from engine._base.cpp import Float32
-from engine._base.host_steps import LayerFunction, LayerStep
+from engine._base.host_steps import LayerStep
 from engine._base.operations import LayerOperation, Learned, activation_operation, extended
 from engine._base.tensor_like import Tensor, mask_of
 from engine.activations.piecewise import leaky_relu_operation, relu_operation
@@ -259,14 +259,11 @@ class _MaskedSoftmax(NamedTuple):
     shape: Shape
     axis: tuple[int, ...]
 
-    def __call__(self) -> LayerFunction:
-        return self._run
-
-    def _run(self, step: LayerStep) -> None:
+    def __call__(self, step: LayerStep) -> None:
         x = step["inputs"].reshape(-1, *self.shape)
         mask = np.ones(x.shape, bool) if step["mask"] is None else step["mask"].reshape(x.shape) != 0
         outputs = masked_softmax(x, mask, self.axis)
-        if "upstream" not in step:
+        if step["kind"] == "forward":
             step["outputs"][...] = outputs.reshape(len(x), -1)
         elif step["gradient"] is not None:
             gradient = softmax_gradient(outputs, step["upstream"].reshape(x.shape), self.axis)
