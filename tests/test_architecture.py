@@ -23,6 +23,7 @@ CSRC = ROOT / "csrc"
 # begins with `_` is private to the package. Modules within it have plain names.
 LAYERS = [
     {"_core"},
+    {"_core_interface"},
     {"_base"},
     {"_data", "_printing"},
     {"activations", "callbacks", "constraints", "initializers", "layers", "losses", "metrics", "optimizers"}
@@ -201,7 +202,7 @@ def test_what_cython_imports_exists() -> None:
 
 def test_only_one_module_talks_to_the_extension() -> None:
     doors = {path for path in python_sources() if "_core" in imported_modules(path)}
-    assert doors == {PACKAGE / "_base" / "cpp.py"}
+    assert doors == {PACKAGE / "_core_interface" / "cpp.py"}
 
 
 def test_includes_name_files_from_the_root() -> None:

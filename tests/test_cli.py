@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from engine import cli
-from engine._base.cpp import build_info
 from engine._command import mnist_training
+from engine._core_interface.cpp import build_info
 
 QUICK = ("--epochs", "1", "--batch-size", "200")
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from numpy.typing import NDArray
 
 import engine as keras
-from engine._base.cpp import Rows
+from engine._core_interface.cpp import Rows
 from engine._data.array_conversion import input_rows
 
 SMALL = {"min_value": 0, "max_value": 100}

@@ -261,8 +261,8 @@ def test_results_do_not_depend_on_threads(blobs: Blobs) -> None:
 
 
 def test_a_build_without_openmp_says_that_it_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine._base.cpp.get_threads", lambda: 1)
-    monkeypatch.setattr("engine._base.cpp.set_threads", lambda n: None)
+    monkeypatch.setattr("engine._core_interface.cpp.get_threads", lambda: 1)
+    monkeypatch.setattr("engine._core_interface.cpp.set_threads", lambda n: None)
     with pytest.warns(UserWarning, match="has no OpenMP: it uses one thread"):
         keras.config.set_threads(2)
     keras.config.set_threads(1)

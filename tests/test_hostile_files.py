@@ -211,7 +211,7 @@ def test_nothing_of_the_library_can_be_called_by_a_file() -> None:
         ("engine.utils", "set_random_seed"),
         ("engine.models", "clone_model"),
         ("engine.losses", "get"),
-        ("engine._base.cpp", "set_threads"),
+        ("engine._core_interface.cpp", "set_threads"),
         ("engine.losses.loss", "np"),
         ("keras", "importlib"),
         ("builtins", "exec"),

@@ -12,7 +12,7 @@ from conftest import CLASSES, FEATURES, Blobs, classifier, same_weights
 
 import engine as keras
 from engine import layers
-from engine._base.cpp import Program
+from engine._core_interface.cpp import Program
 
 
 def features_of(model: Any, how: str) -> Any:

@@ -1,5 +1,5 @@
 // The steps of a batch that Python does: custom layers, losses and metrics, penalties and constraints. What each is
-// given and returns is said in python/engine/_base/host_steps.py.
+// given and returns is said in python/engine/_core_interface/host_steps.py.
 #pragma once
 #include <memory>
 #include <utility>

@@ -31,7 +31,7 @@ class Run {
   using Time = std::chrono::steady_clock::time_point;
   /// Runs until `end`, a host step, the deadline, or somebody waits for the weights. No GIL is held.
   int64_t stretch(int64_t cursor, int64_t end, const double* learning_rates, Time deadline);
-  /// Calls `host` with one of the steps of `python/engine/_base/host_steps.py`.
+  /// Calls `host` with one of the steps of `python/engine/_core_interface/host_steps.py`.
   void do_step(const graph::HostOperation& step, const py::object& host, int64_t batch);
 
   std::shared_ptr<Program> program_;

@@ -18,8 +18,8 @@ from engine import (
     regularizers,
     utils,
 )
-from engine._base.cpp import __version__
 from engine._base.lazy_imports import on_first_use
+from engine._core_interface.cpp import __version__
 from engine.initializers import Initializer
 from engine.layers import Input, Layer
 from engine.layers.symbols import KerasTensor

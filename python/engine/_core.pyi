@@ -1,4 +1,4 @@
-"""The compiled engine. Only `engine._base.cpp` imports this module."""
+"""The compiled engine. Only `engine._core_interface.cpp` imports this module."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, final
@@ -6,7 +6,7 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._base.host_steps import RunHost
+from engine._core_interface.host_steps import RunHost
 
 __version__: str
 
@@ -217,7 +217,7 @@ class Run:
             learning_rates: float64 (end - begin,), one per batch; needed when training.
             poll: called as `poll(batches_done)` about every 50 ms at a batch boundary. Ctrl-C is
                 heard there too. An exception from it ends the run after the last finished batch.
-            host: called for the host steps of loss, metrics and weights, see `engine._base.host_steps`; needed if the
+            host: called for the host steps of loss, metrics and weights, see `engine._core_interface.host_steps`; needed if the
                 program has any. Those of layers are functions of the operations.
         """
 
@@ -231,7 +231,7 @@ class Program:
         input_size: the number of features in one flattened sample, >= 1; a sequence of them for several inputs, whose
             features lie side by side in the rows of a `Dataset`.
         layers: one mapping per layer, in the order in which they compute: a `LayerOperation` of
-            `engine._base.operations`. Its key "inputs" lists what the layer reads: numbers of earlier layers, or -1 - i
+            `engine._core_interface.operations`. Its key "inputs" lists what the layer reads: numbers of earlier layers, or -1 - i
             for input i; without the key, the layer reads the one before it. With the key "first", the layer uses the
             variables of that earlier layer of the same kind.
         output_rows: rows of the output for each sample, which losses and metrics look at one by one. It is used if

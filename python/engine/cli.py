@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine._base.cpp import build_info
 from engine._command import mnist_training
 from engine._command.recipes import RECIPES, Recipe
+from engine._core_interface.cpp import build_info
 from engine.datasets import cache
 
 if TYPE_CHECKING:

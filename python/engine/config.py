@@ -6,9 +6,10 @@ import os
 import warnings
 from typing import TYPE_CHECKING
 
-from engine._base import cpp, tracebacks
+from engine._base import tracebacks
 from engine._base.checks import EPSILON, choice, integer, real
 from engine._base.lazy_imports import on_first_use
+from engine._core_interface import cpp
 from engine._printing import progress
 
 __all__ = [

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from engine._base import cpp
 from engine._base.checks import REAL, config_of, dtype_of, integer, integers, label, real
 from engine._base.lazy_imports import on_first_use
 from engine._base.random_state import next_key, next_seed
 from engine._base.spec import auto_name
+from engine._core_interface import cpp
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 
 from engine import callbacks, datasets, utils
-from engine._base.cpp import build_info
 from engine._base.extras import extra
 from engine._command.recipes import CHOICE, RECIPES, Recipe
+from engine._core_interface.cpp import build_info
 
 if TYPE_CHECKING:
     import argparse

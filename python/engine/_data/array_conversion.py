@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import REAL, Shape, fits, text_of_shape
-from engine._base.cpp import Float32, Rows, first_nonfinite_row
+from engine._core_interface.cpp import Float32, Rows, first_nonfinite_row
 from engine._data.frames import column_names, columns_that_are_not_real, frame_array
 from engine._data.memory_maps import require_whole_file
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from engine._base.checks import Shape
-from engine._base.cpp import permutation
 from engine._base.random_state import next_key
+from engine._core_interface.cpp import permutation
 from engine._data.sources import Chunk, Samples, Shuffle, Source, unpacked
 
 # Keras takes so many batches from a generator to learn their shapes, and then uses them again.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import Shape
-from engine._base.host_steps import TargetsOfStep
+from engine._core_interface.host_steps import TargetsOfStep
 
 
 class GivenTargets(np.ndarray[Any, np.dtype[Any]]):

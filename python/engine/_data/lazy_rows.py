@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import REAL, Shape
-from engine._base.cpp import CompressedMatrix, Rows
+from engine._core_interface.cpp import CompressedMatrix, Rows
 from engine._data.array_conversion import (
     Array,
     as_float32,

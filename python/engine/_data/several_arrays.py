@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine._base.checks import Shape
-from engine._base.cpp import Float32
+from engine._core_interface.cpp import Float32
 from engine._data.array_conversion import as_float32, require_finite
 from engine._data.lazy_rows import LazyRows, require_tokens, unchecked_rows
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import Shape, real, with_noun
-from engine._base.cpp import CompressedMatrix, Dataset, Float32, Rows, permutation
 from engine._base.random_state import next_key
+from engine._core_interface.cpp import CompressedMatrix, Dataset, Float32, Rows, permutation
 from engine._data.array_conversion import Array
 from engine._data.given_targets import Form
 from engine._data.lazy_rows import LazyRows, MappedRows, SparseMatrix, for_core, part_of

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from engine._base.checks import Shape
-from engine._base.cpp import Program, Run, Totals
 from engine._base.random_state import go_to, position
+from engine._core_interface.cpp import Program, Run, Totals
 from engine._data.batch_streams import call_hook
 from engine._data.given_targets import Form
 from engine._data.memory_maps import Files, require_whole_files

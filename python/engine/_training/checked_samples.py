@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import Shape, text_of_shape
-from engine._base.cpp import Float32, Rows
+from engine._core_interface.cpp import Float32, Rows
 from engine._data.array_conversion import Array, as_float32, input_rows, real_array, require_finite
 from engine._data.given_targets import Form
 from engine._data.lazy_rows import LazyRows, lazy_rows

@@ -15,9 +15,9 @@ import numpy as np
 
 from engine import losses, metrics
 from engine._base.checks import Shape, real, text_of_shape
-from engine._base.cpp import Float32, Program, Totals
-from engine._base.host_steps import Penalty, RunHost, RunStep, TargetsOfStep, targets_of
 from engine._base.registered_objects import overrides
+from engine._core_interface.cpp import Float32, Program, Totals
+from engine._core_interface.host_steps import Penalty, RunHost, RunStep, TargetsOfStep, targets_of
 from engine._data.given_targets import Form, mask_of_batch, masked_weights, weights_of_batch
 from engine._training.penalties_and_constraints import answer
 from engine.callbacks.base import Logs

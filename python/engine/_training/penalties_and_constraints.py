@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine._base.cpp import Float32
-from engine._base.host_steps import Penalty, WeightsStep
+from engine._core_interface.cpp import Float32
+from engine._core_interface.host_steps import Penalty, WeightsStep
 from engine.optimizers.variables import Tracked
 from engine.regularizers import Regularizer
 

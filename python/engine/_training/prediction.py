@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from engine._base.checks import Shape
-from engine._base.cpp import Float32, Program, Rows
+from engine._core_interface.cpp import Float32, Program, Rows
 from engine._data.batch_streams import call_hook, raw_batches
 from engine._data.lazy_rows import LazyRows, for_core
 from engine._data.memory_maps import require_whole_files

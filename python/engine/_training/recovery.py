@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine._base import random_state
 from engine._base.checks import integer, real
-from engine._base.cpp import Program, Totals
+from engine._core_interface.cpp import Program, Totals
 from engine._training.batch_iteration import BatchIterator, DataPosition
 from engine._training.compile_arguments import Compiled
 from engine.callbacks import Callback, CallbackList

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from engine._base.checks import Shape
-from engine._base.cpp import Program, Run, Totals
-from engine._base.host_steps import RunHost
+from engine._core_interface.cpp import Program, Run, Totals
+from engine._core_interface.host_steps import RunHost
 from engine._data.sources import Source
 from engine._printing.progress import Progress
 from engine._training.batch_iteration import BatchIterator

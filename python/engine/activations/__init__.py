@@ -8,12 +8,12 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 from engine._base.checks import WrongTypeError, nearest
-from engine._base.cpp import Float32
 from engine._base.lazy_imports import on_first_use
-from engine._base.operations import ActivationFields
 from engine._base.registered_objects import get_registered_object
 from engine._base.spec import Registry, Spec
 from engine._base.spec import serialize as spec_config
+from engine._core_interface.cpp import Float32
+from engine._core_interface.operations import ActivationFields
 from engine.activations._apply import operation
 from engine.activations.piecewise import (
     hard_shrink,

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import REAL
-from engine._base.cpp import Float32, activation_gradient, build
-from engine._base.operations import ActivationFields, activation_operation
+from engine._core_interface.cpp import Float32, activation_gradient, build
+from engine._core_interface.operations import ActivationFields, activation_operation
 
 
 def operation(name: str, *parameters: float) -> ActivationFields:

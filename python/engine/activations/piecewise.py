@@ -7,8 +7,8 @@ import math
 from numpy.typing import ArrayLike
 
 from engine._base.checks import real
-from engine._base.cpp import Float32
-from engine._base.operations import ActivationFields
+from engine._core_interface.cpp import Float32
+from engine._core_interface.operations import ActivationFields
 from engine.activations._apply import apply, operation
 
 SIX = 6.0  # the largest value of relu6

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import integer
-from engine._base.cpp import Float32
-from engine._base.operations import ActivationFields
+from engine._core_interface.cpp import Float32
+from engine._core_interface.operations import ActivationFields
 from engine.activations._apply import apply, gradient, operation
 from engine.activations.smooth import sigmoid
 

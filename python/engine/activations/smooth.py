@@ -5,8 +5,8 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from engine._base.checks import above_zero, flag, real
-from engine._base.cpp import Float32
-from engine._base.operations import ActivationFields
+from engine._core_interface.cpp import Float32
+from engine._core_interface.operations import ActivationFields
 from engine.activations._apply import apply, operation
 
 

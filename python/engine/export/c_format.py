@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine._base.atomic_files import replacing
-from engine._base.cpp import __version__
+from engine._core_interface.cpp import __version__
 from engine.export.c_functions import ACTIVATIONS
 from engine.export.c_writer import (
     CWriter,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import Shape, filled
-from engine._base.cpp import Float32, Operation, Program
+from engine._core_interface.cpp import Float32, Operation, Program
 from engine.layers import InputLayer, Layer
 from engine.layers.core import named_leaves
 from engine.layers.layer import Part

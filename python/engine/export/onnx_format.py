@@ -14,8 +14,8 @@ import numpy as np
 
 from engine._base.atomic_files import replacing
 from engine._base.checks import integer
-from engine._base.cpp import __version__
 from engine._base.extras import extra
+from engine._core_interface.cpp import __version__
 from engine.export.graph import Graph, Step, loops_of
 from engine.export.onnx_writer import OnnxWriter
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import REAL, Shape
-from engine._base.cpp import Float32
 from engine._base.extras import extra
+from engine._core_interface.cpp import Float32
 from engine._data.array_conversion import as_float32
 from engine.activations import linear
 from engine.layers import (

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import REAL, Shape, float32_only, integer
-from engine._base.cpp import Float32
 from engine._base.spec import Registry, Spec
+from engine._core_interface.cpp import Float32
 
 
 class Initializer(Spec, ABC):

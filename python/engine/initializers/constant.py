@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import REAL, Shape, WrongTypeError, real
-from engine._base.cpp import Float32
 from engine._base.spec import array_of_config
+from engine._core_interface.cpp import Float32
 from engine.initializers.base import BuiltIn, Given, register
 
 if TYPE_CHECKING:

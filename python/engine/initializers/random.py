@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from engine._base.checks import LOWEST, Shape, above_zero, choice, integers, real, seed_or_none, text_of_axes
-from engine._base.cpp import Float32, normal, orthogonal, truncated_normal, uniform
 from engine._base.random_state import next_key
 from engine._base.spec import described
+from engine._core_interface.cpp import Float32, normal, orthogonal, truncated_normal, uniform
 from engine.initializers.base import BuiltIn, register
 from engine.random import SeedGenerator
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine._base.checks import LOWEST, Shape, integer, integers, text_of_axes, text_of_shape
-from engine._base.operations import LayerOperation, extended
+from engine._core_interface.operations import LayerOperation, extended
 
 
 def axis_argument(value: object, name: str = "axis") -> int | list[int]:

@@ -1,4 +1,4 @@
-"""Host steps of layers: the objects that the core gets in the field `host` of an operation (see `engine._base.host_steps`).
+"""Host steps of layers: the objects that the core gets in the field `host` of an operation (see `engine._core_interface.host_steps`).
 
 Each of them compares equal to another one that computes the same, so that a program whose operations are equal is kept.
 """
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import Shape, with_noun
-from engine._base.cpp import Float32, Operation, Rows
-from engine._base.host_steps import BackwardStep, ForwardStep, LayerStep
+from engine._core_interface.cpp import Float32, Operation, Rows
+from engine._core_interface.host_steps import BackwardStep, ForwardStep, LayerStep
 from engine.layers._outputs import checked_output, scalar
 from engine.layers.symbols import CallArguments
 from engine.layers.weights import Weight

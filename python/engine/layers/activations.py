@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from engine import activations, constraints, initializers, regularizers
 from engine._base.checks import Shape, integer, integers, real
-from engine._base.cpp import Float32
-from engine._base.host_steps import LayerStep
-from engine._base.operations import LayerOperation, Learned, activation_operation, extended
 from engine._base.tensor_like import Tensor, mask_of
+from engine._core_interface.cpp import Float32
+from engine._core_interface.host_steps import LayerStep
+from engine._core_interface.operations import LayerOperation, LearnedOperation, activation_operation, extended
 from engine.activations.piecewise import leaky_relu_operation, relu_operation
 from engine.activations.rows import softmax_gradient
 from engine.activations.smooth import elu_operation
@@ -133,7 +133,7 @@ class PReLU(Layer):
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to one slope per number, or per entry of the axes that aren't shared."""
         (alpha,) = self._weights_for(input_shape)
-        operation: Learned = {
+        operation: LearnedOperation = {
             "kind": "learned",
             "rule": "leaky",
             "use_shift": False,

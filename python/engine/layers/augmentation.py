@@ -9,7 +9,7 @@ from typing import Any
 
 from engine._base.checks import Shape, choice, real, text_of_shape
 from engine._base.elementary import power
-from engine._base.operations import LayerOperation, Warp, extended
+from engine._core_interface.operations import LayerOperation, WarpOperation, extended
 from engine.layers.layer import Layer, Seeded, register
 
 Factor = float | Sequence[float]
@@ -62,7 +62,7 @@ class _Augmentation(Seeded, ABC):
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to one warp."""
         height, width, *channels = self._output_shape_for(input_shape)
-        operation: Warp = {
+        operation: WarpOperation = {
             "kind": "warp",
             "height": height,
             "width": width,

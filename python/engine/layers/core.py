@@ -8,9 +8,8 @@ from typing import Any
 
 from engine import activations, constraints, initializers, regularizers
 from engine._base.checks import Shape, dtype_of, flag, integer, only_default, real, require, text_of_shape
-from engine._base.cpp import Float32
-from engine._base.operations import Dense as DenseOperation
-from engine._base.operations import LayerOperation, activation_operation, extended
+from engine._core_interface.cpp import Float32
+from engine._core_interface.operations import DenseOperation, LayerOperation, activation_operation, extended
 from engine.layers._hosts import FunctionHost
 from engine.layers._outputs import shape_by_trial
 from engine.layers.layer import Layer, Part, register

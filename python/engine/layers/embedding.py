@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine import constraints, initializers, regularizers
 from engine._base.checks import Shape, flag, integer, only_default
-from engine._base.cpp import Float32
-from engine._base.operations import Embedding as EmbeddingOperation
-from engine._base.operations import LayerOperation, extended
+from engine._core_interface.cpp import Float32
+from engine._core_interface.operations import EmbeddingOperation, LayerOperation, extended
 from engine.layers.layer import MOST_TOKENS, Layer, register
 from engine.layers.weights import Weight, asked, checked_weights
 

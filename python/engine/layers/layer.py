@@ -29,13 +29,18 @@ from engine._base.checks import (
     text_of_shape,
     without_batch,
 )
-from engine._base.cpp import Float32, Loan, Operation, Program, build, read_weights
 from engine._base.locks import Lock
-from engine._base.operations import ActivityRegularization, LayerOperation, Variable, extended
 from engine._base.random_state import next_sampling, next_seed
 from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, auto_name, snake_case
 from engine._base.tensor_like import Tensor, mask_of
+from engine._core_interface.cpp import Float32, Loan, Operation, Program, build, read_weights
+from engine._core_interface.operations import (
+    ActivityRegularizationOperation,
+    CustomVariable,
+    LayerOperation,
+    extended,
+)
 from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
 from engine._data.lazy_rows import require_tokens
 from engine.layers._call_arguments import accepts, call_arguments, canonical, default_of
@@ -1017,7 +1022,9 @@ class Layer(Part, Spec):
             return []
         outputs = self._custom_output_shape(input_shape)
         variables = [
-            extended(Variable(shape=list(weight.shape), trainable=weight.trainable), asked(weight=weight))
+            extended(
+                CustomVariable(shape=list(weight.shape), trainable=weight.trainable), asked(weight=weight)
+            )
             for weight in self._specs
         ]
         host = CustomLayerHost(weakref.ref(self), input_shape, outputs)
@@ -1078,13 +1085,13 @@ class Layer(Part, Spec):
         """Returns which mask the inputs have together, if each of them has one of `sources` or None."""
         return sources[0]
 
-    def _penalty_on_outputs(self, shape: Shape) -> ActivityRegularization:
+    def _penalty_on_outputs(self, shape: Shape) -> ActivityRegularizationOperation:
         """Returns the operation that computes the penalty on outputs whose samples have `shape`."""
         regularizer = self.activity_regularizer or regularizers.L1L2()
         fields = regularizer._lower("activity")
         if fields.keys() <= {"activity_l1", "activity_l2"}:
             factors = {key.removeprefix("activity_"): value for key, value in fields.items()}
-            return extended(ActivityRegularization(kind="activity_regularization"), factors)
+            return extended(ActivityRegularizationOperation(kind="activity_regularization"), factors)
         return {"kind": "activity_regularization", "host": PenaltyHost(self.name, regularizer, shape)}
 
     def _custom_output_shape(self, sample: Shape) -> Shape:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import Shape, filled, real
-from engine._base.operations import LayerOperation
+from engine._core_interface.operations import LayerOperation
 from engine.layers._outputs import TRIED_LENGTHS
 from engine.layers.layer import Layer, register
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import LARGEST, Shape, flag, integer, text_of_shape, without_batch
-from engine._base.cpp import Operation, build
-from engine._base.operations import AddInputs, ConcatenateInputs, LayerOperation
 from engine._base.tensor_like import Tensor, mask_of
+from engine._core_interface.cpp import Operation, build
+from engine._core_interface.operations import AddOperation, ConcatenateOperation, LayerOperation
 from engine._data.array_conversion import as_float32, real_array, require_finite
 from engine.layers.layer import JOINING, Layer, register
 from engine.layers.symbols import Call, symbols_of
@@ -195,7 +195,7 @@ class Add(_Merging):
 
     def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
         del samples
-        return AddInputs(kind="add")
+        return AddOperation(kind="add")
 
 
 @register()
@@ -246,7 +246,7 @@ class Concatenate(_Merging):
         return (*samples[0][:place], joined, *samples[0][place + 1 :])
 
     def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
-        return ConcatenateInputs(kind="concatenate", groups=math.prod(samples[0][: self._place(samples)]))
+        return ConcatenateOperation(kind="concatenate", groups=math.prod(samples[0][: self._place(samples)]))
 
 
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:

@@ -9,9 +9,14 @@ import numpy as np
 
 from engine import constraints, initializers, regularizers
 from engine._base.checks import LOWEST, Shape, flag, integer, only_default, real
-from engine._base.cpp import Float32
-from engine._base.operations import BatchNormalization as BatchNormalizationOperation
-from engine._base.operations import LayerOperation, Learned, RowNormalization, extended
+from engine._core_interface.cpp import Float32
+from engine._core_interface.operations import (
+    BatchNormalizationOperation,
+    LayerOperation,
+    LearnedOperation,
+    RowNormalizationOperation,
+    extended,
+)
 from engine.constraints import Constraint
 from engine.initializers import Initializer
 from engine.layers._axes import axes_of, axis_argument, transposed, weight_shape
@@ -84,7 +89,7 @@ class Scaled(Layer):
     def _affine(self, shape: Shape) -> list[LayerOperation]:
         if not (self.scale or self.center):
             return []
-        return [extended(Learned(kind="learned"), self._fields(shape))]
+        return [extended(LearnedOperation(kind="learned"), self._fields(shape))]
 
 
 @register()
@@ -259,7 +264,9 @@ class LayerNormalization(Scaled):
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to a normalization of rows, then gain and shift."""
-        normalization = RowNormalization(kind="row_normalization", epsilon=self.epsilon, centred=True)
+        normalization = RowNormalizationOperation(
+            kind="row_normalization", epsilon=self.epsilon, centred=True
+        )
         affine = self._affine(weight_shape(self.name, self.axis, input_shape))
         return axes_of(self.name, self.axis, input_shape).around([normalization, *affine])
 
@@ -339,7 +346,7 @@ class GroupNormalization(Scaled):
         (channels,) = axes.inner_shape
         count = channels if self.groups == -1 else self.groups
         cut = (axes.rows, count, channels // count)
-        normalization: RowNormalization = {
+        normalization: RowNormalizationOperation = {
             "kind": "row_normalization",
             "epsilon": self.epsilon,
             "centred": True,

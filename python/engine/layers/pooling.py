@@ -6,7 +6,7 @@ import math
 from typing import Any, ClassVar, Literal
 
 from engine._base.checks import Shape, flag, text_of_shape
-from engine._base.operations import LayerOperation, Pooling
+from engine._core_interface.operations import LayerOperation, PoolingOperation
 from engine.layers._axes import transposed
 from engine.layers.layer import Layer, register
 from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
@@ -52,7 +52,7 @@ class _Global(Layer):
         if self.data_format != DATA_FORMATS[0]:
             order = (*order[1:], 0)
         positions = math.prod(input_shape[axis] for axis in order[:-1])
-        return [*transposed(input_shape, order), Pooling(kind=self._kind, groups=positions)]
+        return [*transposed(input_shape, order), PoolingOperation(kind=self._kind, groups=positions)]
 
 
 @register()

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine import initializers
 from engine._base.checks import EPSILON, REAL, Shape, choice, flag, integer, real, text_of_shape
-from engine._base.operations import LayerOperation, Standardize
 from engine._base.tensor_like import Tensor
+from engine._core_interface.operations import LayerOperation, StandardizeOperation
 from engine.layers._adapting import batches_to_adapt_to
 from engine.layers._axes import Axes, axes_of, axis_argument
 from engine.layers.layer import MOST_TOKENS, Layer, register
@@ -144,7 +144,7 @@ class Normalization(Layer):
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to one standardization."""
         axes = self._axes(input_shape)
-        operation: Standardize = {
+        operation: StandardizeOperation = {
             "kind": "standardize",
             "spread": "inverse" if self.invert else "deviation",
             "epsilon": EPSILON,  # a smaller deviation is replaced by it

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from engine._base.checks import Shape, WrongTypeError, below_one, integer, real, text_of_shape
-from engine._base.operations import LayerOperation, Noise, extended
+from engine._core_interface.operations import LayerOperation, NoiseOperation, extended
 from engine.layers.layer import Layer, Seeded, register
 from engine.layers.reshaping import DATA_FORMATS, data_format_or_last
 
@@ -93,7 +93,7 @@ class Dropout(_Masked):
         if not fields:
             return [{"kind": "dropout", "rate": self.rate, "seed": self._seed_in_use}]
         scale = 1.0 / (1.0 - self.rate) if self.rate < 1.0 else 0.0
-        operation = Noise(kind="noise", rate=self.rate, seed=self._seed_in_use, scale=scale)
+        operation = NoiseOperation(kind="noise", rate=self.rate, seed=self._seed_in_use, scale=scale)
         return [extended(operation, fields)]
 
 
@@ -190,7 +190,7 @@ class AlphaDropout(_Masked):
             return []
         a = 1.0 / math.sqrt((1.0 - self.rate) * (1.0 + self.rate * _SELU_FLOOR**2))
         b = -a * _SELU_FLOOR * self.rate
-        operation: Noise = {
+        operation: NoiseOperation = {
             "kind": "noise",
             "combination": "alpha",
             "rate": self.rate,

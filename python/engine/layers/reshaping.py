@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine._base.checks import Shape, choice, integer, integers, text_of_shape
-from engine._base.operations import LayerOperation
+from engine._core_interface.operations import LayerOperation
 from engine.layers._axes import transposed
 from engine.layers.layer import Layer, register
 

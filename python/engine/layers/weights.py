@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import REAL, Shape
-from engine._base.cpp import Float32
 from engine._base.tensor_like import StoredArray, Tensor
+from engine._core_interface.cpp import Float32
 from engine.constraints import Constraint
 from engine.initializers import GlorotUniform, Initializer
 from engine.initializers.base import as_weight

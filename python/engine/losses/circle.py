@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import flag, real
-from engine._base.cpp import Float32, matmul
 from engine._base.elementary import exp, log
+from engine._core_interface.cpp import Float32, matmul
 from engine.losses.loss import BatchLoss, register
 
 Doubles = NDArray[np.float64]

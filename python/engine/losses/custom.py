@@ -9,8 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.host_steps import LossStep
 from engine._base.spec import registered_or_same, snake_case
+from engine._core_interface.host_steps import LossStep
 from engine._data.given_targets import Form, mask_of_batch, masked_weights, weights_of_batch
 from engine._data.target_shapes import aligned
 from engine.losses.loss import REDUCTIONS, BatchLoss, Loss, registry

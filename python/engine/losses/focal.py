@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import LOWEST, flag, integers, real
-from engine._base.cpp import Float32
+from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import EPSILON, paired
 from engine.losses.crossentropy import Smoothed
 from engine.losses.loss import FunctionLoss, by_rows, formula, last_axis, mean_by_rows, register

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import LOWEST, float32_only, integer, require
-from engine._base.cpp import Float32, row_values
 from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import Number, Tensor
+from engine._core_interface.cpp import Float32, row_values
 from engine._data.target_shapes import weights_like
 
 REDUCTIONS: dict[str | None, str] = {

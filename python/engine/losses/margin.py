@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._base.cpp import Float32
+from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import paired
 from engine.losses.loss import FunctionLoss, by_rows, formula, mean_by_rows, register
 

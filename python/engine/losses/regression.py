@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from engine._base.checks import real
-from engine._base.cpp import Float32
+from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import paired
 from engine.losses.loss import FunctionLoss, by_rows, formula, last_axis, mean_by_rows, register
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import flag, integer, real
-from engine._base.cpp import Float32
+from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import class_indices_like, paired
 from engine.losses.loss import by_rows
 from engine.metrics.metric import MeanOfRows, Metric, register, row_weights

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import choice, flag, integer, real, reals
-from engine._base.cpp import Float32
+from engine._core_interface.cpp import Float32
 from engine.metrics.confusion import (
     COUNTED,
     MOST_THRESHOLDS,

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine import losses
 from engine._base.checks import LOWEST, choice, flag, integer, real
-from engine._base.cpp import Float32
+from engine._core_interface.cpp import Float32
 from engine.losses.loss import FunctionLoss, last_axis
 from engine.metrics.metric import CoreMetric, MeanOfRows, register
 from engine.metrics.variables import Array, Result, State, StateField

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import WrongTypeError, integer, reals
-from engine._base.cpp import Float32
+from engine._core_interface.cpp import Float32
 from engine.metrics.metric import CoreMetric, register
 from engine.metrics.variables import Result, State, StateField
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import dtype_of, float32_only, require
-from engine._base.cpp import Float32, accumulate
 from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import Number
+from engine._core_interface.cpp import Float32, accumulate
 from engine._data.target_shapes import class_indices_like, like_predictions
 from engine.metrics.variables import Array, Result, State, StateField, StatePart, Variable
 

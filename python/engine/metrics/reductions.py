@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import EPSILON, LOWEST, integer, require
-from engine._base.cpp import Float32
 from engine._base.tensor_like import Number
+from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import paired
 from engine.metrics.metric import Metric, register
 

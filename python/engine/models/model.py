@@ -32,7 +32,13 @@ from engine._base.checks import (
     text_of_axes,
     without_batch,
 )
-from engine._base.cpp import (
+from engine._base.left_out import SaysWhatIsLeftOut
+from engine._base.random_state import next_sampling
+from engine._base.registered_objects import custom_object_scope
+from engine._base.spec import auto_name, snake_case
+from engine._base.tensor_like import Tensor
+from engine._base.tracebacks import without_own_frames
+from engine._core_interface.cpp import (
     Float32,
     Loan,
     NotFiniteError,
@@ -43,12 +49,6 @@ from engine._base.cpp import (
     first_nonfinite_row,
     read_weights,
 )
-from engine._base.left_out import SaysWhatIsLeftOut
-from engine._base.random_state import next_sampling
-from engine._base.registered_objects import custom_object_scope
-from engine._base.spec import auto_name, snake_case
-from engine._base.tensor_like import Tensor
-from engine._base.tracebacks import without_own_frames
 from engine._data.array_conversion import (
     complaint,
     only_array,

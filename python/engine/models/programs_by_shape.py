@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from engine._base.checks import Shape, filled
-from engine._base.cpp import Program, build
+from engine._core_interface.cpp import Program, build
 from engine._training.compile_arguments import Compiled
 from engine.models.stack import Lowered
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine._base.checks import Shape, text_of_shape
-from engine._base.cpp import Operation
+from engine._core_interface.cpp import Operation
 from engine.layers import InputLayer, Layer
 from engine.layers._call_arguments import canonical_dtype
 from engine.layers._hosts import CustomLayerHost

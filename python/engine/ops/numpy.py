@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from engine import activations
-from engine._base import cpp
 from engine._base.checks import flag
-from engine._base.cpp import Float32, Operation
 from engine._base.lazy_imports import on_first_use
+from engine._core_interface import cpp
+from engine._core_interface.cpp import Float32, Operation
 from engine.ops._promotion import (
     Array,
     Result,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine._base.checks import Shape, above_zero, below_one, flag, real
-from engine._base.cpp import Program
+from engine._core_interface.cpp import Program
 from engine.optimizers.optimizer import LearningRate, Optimizer, registry
 from engine.optimizers.variables import Array, OptimizerVariable, Tracked
 

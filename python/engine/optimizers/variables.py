@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from engine._base.cpp import Float32, Program
+from engine._core_interface.cpp import Float32, Program
 from engine.constraints import Constraint
 from engine.regularizers import Regularizer
 

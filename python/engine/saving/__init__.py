@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine._base.atomic_files import making_folder, replacing
 from engine._base.checks import flag, path_of
-from engine._base.cpp import __version__
 from engine._base.lazy_imports import on_first_use
+from engine._core_interface.cpp import __version__
 from engine._printing.progress import print_message
 from engine.layers.core import named_leaves
 from engine.saving import _zip

@@ -19,8 +19,8 @@ from sklearn.utils._param_validation import Interval, validate_parameter_constra
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from engine._base.checks import LARGEST, below_one, with_noun
-from engine._base.cpp import Float32, first_nonfinite_row
 from engine._base.random_state import seeded
+from engine._core_interface.cpp import Float32, first_nonfinite_row
 from engine._data.memory_maps import require_whole_file
 from engine._printing.progress import print_message
 from engine.callbacks import Callback

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from engine import optimizers
 from engine._base.checks import LARGEST
-from engine._base.cpp import Float32
+from engine._core_interface.cpp import Float32
 from engine._training.batch_iteration import BatchIterator
 from engine._training.checked_samples import Targeting, checked_samples, rows_of
 from engine.sklearn._network import Design

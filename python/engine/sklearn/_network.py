@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine import layers, losses, metrics, optimizers, regularizers
-from engine._base.cpp import Float32
 from engine._base.locks import Lock
+from engine._core_interface.cpp import Float32
 from engine.losses import Loss
 from engine.losses.loss import FunctionLoss
 from engine.models import Sequential

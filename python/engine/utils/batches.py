@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from engine._base.checks import flag, integer, real
-from engine._base.cpp import permutation
 from engine._base.random_state import next_key
+from engine._core_interface.cpp import permutation
 
 
 class PyDataset(ABC):

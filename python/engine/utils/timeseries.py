@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import choice, flag, integer, seed_or_none
-from engine._base.cpp import permutation
 from engine._base.random_state import next_seed
+from engine._core_interface.cpp import permutation
 from engine._data.array_conversion import real_array
 
 

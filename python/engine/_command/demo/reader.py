@@ -15,7 +15,7 @@ from engine.models import Sequential
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from engine._base.cpp import Float32
+    from engine._core_interface.cpp import Float32
 
 # The sizes of MNIST: a digit fits into a box of 20 x 20 pixels, and its center of mass is the middle of the image.
 _BOX, _SIDE = 20, 28

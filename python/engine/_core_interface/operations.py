@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, cast
 
-from engine._base.host_steps import LayerHost
+from engine._core_interface.host_steps import LayerHost
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -62,7 +62,7 @@ class ActivationFields(TypedDict):
     """Its constants, in the order in which the core takes them."""
 
 
-class Dense(_Weights, _Common):
+class DenseOperation(_Weights, _Common):
     """`activation(x @ kernel + bias)`."""
 
     kind: Literal["dense"]
@@ -73,13 +73,13 @@ class Dense(_Weights, _Common):
     parameters: NotRequired[Sequence[float]]
 
 
-class Activation(ActivationFields, _Common):
+class ActivationOperation(ActivationFields, _Common):
     """An activation; of a whole row for softmax and the like."""
 
     kind: Literal["activation"]
 
 
-class Dropout(_Common):
+class DropoutOperation(_Common):
     """In training, sets a fraction of the numbers to 0 and scales the others by `1 / (1 - rate)`."""
 
     kind: Literal["dropout"]
@@ -100,7 +100,7 @@ class NoiseSharing(_PossiblyFrom, total=False):
     """The number of different ones in a sample. `from` says which of them each number of the sample has."""
 
 
-class Noise(NoiseSharing, _Common):
+class NoiseOperation(NoiseSharing, _Common):
     """In training, changes numbers at random."""
 
     kind: Literal["noise"]
@@ -119,7 +119,7 @@ class Noise(NoiseSharing, _Common):
     """For "alpha": what takes the place of what is dropped."""
 
 
-class Rescaling(_Common):
+class RescalingOperation(_Common):
     """`scale * x + offset`."""
 
     kind: Literal["rescaling"]
@@ -127,7 +127,7 @@ class Rescaling(_Common):
     offset: float
 
 
-class Take(_From, _Common):
+class TakeOperation(_From, _Common):
     """Number j of the output is number `from[j]` of the input; 0 where that is -1."""
 
     kind: Literal["take"]
@@ -144,7 +144,7 @@ class LearnedFields(_Weights, total=False):
     """The shape in which users see the weights."""
 
 
-class Learned(LearnedFields, _Common):
+class LearnedOperation(LearnedFields, _Common):
     """`gain * x + shift`, or by the rule "leaky" `x` where it is positive and else `gain * x`."""
 
     kind: Literal["learned"]
@@ -155,7 +155,7 @@ class Learned(LearnedFields, _Common):
     shift: NotRequired[list[float]]
 
 
-class BatchNormalization(LearnedFields, _Common):
+class BatchNormalizationOperation(LearnedFields, _Common):
     """Normalizes each number of a row over the batch in training, by moving averages otherwise."""
 
     kind: Literal["batch_normalization"]
@@ -168,7 +168,7 @@ class BatchNormalization(LearnedFields, _Common):
     dmax: NotRequired[float]
 
 
-class Standardize(_Common):
+class StandardizeOperation(_Common):
     """`(x - mean) / spread`, of constants or of weights that training doesn't change."""
 
     kind: Literal["standardize"]
@@ -180,7 +180,7 @@ class Standardize(_Common):
     variance: NotRequired[list[float]]
 
 
-class RowNormalization(_Common):
+class RowNormalizationOperation(_Common):
     """Normalizes each row over its numbers."""
 
     kind: Literal["row_normalization"]
@@ -191,7 +191,7 @@ class RowNormalization(_Common):
     """Whether to divide by the norm instead of the standard deviation; False."""
 
 
-class Embedding(_Weights, _Common):
+class EmbeddingOperation(_Weights, _Common):
     """Replaces each index by its row of a table."""
 
     kind: Literal["embedding"]
@@ -203,7 +203,7 @@ class Embedding(_Weights, _Common):
     """Whether index 0 is masked."""
 
 
-class Encoding(_Common):
+class EncodingOperation(_Common):
     """Replaces the indices in a row by a vector that marks or counts them."""
 
     kind: Literal["encoding"]
@@ -211,7 +211,7 @@ class Encoding(_Common):
     counts: bool
 
 
-class Warp(_Common):
+class WarpOperation(_Common):
     """In training, moves, turns, zooms, flips or distorts images at random."""
 
     kind: Literal["warp"]
@@ -237,40 +237,40 @@ class Warp(_Common):
     taps: NotRequired[list[float]]
 
 
-class Pooling(_Common):
+class PoolingOperation(_Common):
     """The mean or the maximum of all rows of a sample, for each of their numbers."""
 
     kind: Literal["mean", "max"]
 
 
-class Mask(_Common):
+class MaskOperation(_Common):
     """Masks rows whose numbers all equal `value`, and sets them to 0."""
 
     kind: Literal["mask"]
     value: float
 
 
-class Variable(TypedDict):
+class CustomVariable(TypedDict):
     """A weight of a custom layer; further fields are those of its penalty and constraint, with the prefix `weight_`."""
 
     shape: list[int]
     trainable: bool
 
 
-class Custom(_Common):
+class CustomOperation(_Common):
     """An operation that Python computes, in a `ForwardStep` and a `BackwardStep`."""
 
     kind: Literal["custom"]
     units: int
     """Numbers of one output sample."""
-    variables: list[Variable]
+    variables: list[CustomVariable]
     host: LayerHost
     trainable: NotRequired[bool]
     mask_rows: NotRequired[int]
     """If it makes a mask: the number of rows of one output sample."""
 
 
-class ActivityRegularization(_Common):
+class ActivityRegularizationOperation(_Common):
     """Returns its inputs and adds a penalty on them to the loss: `l1 * sum(abs(x)) + l2 * sum(x**2)`, or by Python."""
 
     kind: Literal["activity_regularization"]
@@ -279,38 +279,38 @@ class ActivityRegularization(_Common):
     host: NotRequired[LayerHost]
 
 
-class AddInputs(_Common):
+class AddOperation(_Common):
     """Adds its inputs, which have the same size."""
 
     kind: Literal["add"]
 
 
-class ConcatenateInputs(_Common):
+class ConcatenateOperation(_Common):
     """Joins the rows of its inputs, which have the same number of rows."""
 
     kind: Literal["concatenate"]
 
 
 LayerOperation = (
-    Dense
-    | Activation
-    | Dropout
-    | Noise
-    | Rescaling
-    | Take
-    | Learned
-    | BatchNormalization
-    | Standardize
-    | RowNormalization
-    | Embedding
-    | Encoding
-    | Warp
-    | Pooling
-    | Mask
-    | Custom
-    | ActivityRegularization
-    | AddInputs
-    | ConcatenateInputs
+    DenseOperation
+    | ActivationOperation
+    | DropoutOperation
+    | NoiseOperation
+    | RescalingOperation
+    | TakeOperation
+    | LearnedOperation
+    | BatchNormalizationOperation
+    | StandardizeOperation
+    | RowNormalizationOperation
+    | EmbeddingOperation
+    | EncodingOperation
+    | WarpOperation
+    | PoolingOperation
+    | MaskOperation
+    | CustomOperation
+    | ActivityRegularizationOperation
+    | AddOperation
+    | ConcatenateOperation
 )
 """One operation, as a layer lowers to it."""
 
@@ -327,6 +327,6 @@ def extended(operation: _Operation, fields: Mapping[str, Any]) -> _Operation:
     return cast(_Operation, {**operation, **fields})
 
 
-def activation_operation(fields: ActivationFields) -> Activation:
+def activation_operation(fields: ActivationFields) -> ActivationOperation:
     """Returns the operation that applies an activation."""
-    return cast(Activation, {"kind": "activation", **fields})
+    return cast(ActivationOperation, {"kind": "activation", **fields})

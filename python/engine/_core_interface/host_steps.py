@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.cpp import Float32
+from engine._core_interface.cpp import Float32
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
