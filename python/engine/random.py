@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from engine._base.checks import REAL, config_of, dtype_of, integer, integers, label, real
+from engine._base.checks import REAL, checked_config, dtype_of, integer, integers, label, real
 from engine._base.lazy_imports import on_first_use
 from engine._base.random_state import next_key, next_seed
 from engine._base.spec import auto_name
@@ -72,7 +72,7 @@ class SeedGenerator:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Creates a generator from `config`, as returned by `get_config`."""
-        return cls(**config_of(config))
+        return cls(**checked_config(config))
 
 
 def normal(

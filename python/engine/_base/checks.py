@@ -237,7 +237,7 @@ def require(kind: Any, value: object, name: str, expected: str) -> None:
         raise WrongTypeError(msg)
 
 
-def config_of(value: Any) -> Mapping[str, Any]:
+def checked_config(value: Any) -> Mapping[str, Any]:
     """Returns `value`, a config from which an object is made, if it is a dict whose keys are strings."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         msg = f"`config` must be a dict of arguments by name, as get_config() returns one, got {value!r:.200}"

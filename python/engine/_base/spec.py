@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import REAL, WrongTypeError, config_of, listing, nearest
+from engine._base.checks import REAL, WrongTypeError, checked_config, listing, nearest
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.registered_objects import (
     custom_object_scope,
@@ -131,7 +131,7 @@ class Spec(SaysWhatIsLeftOut):
         return cls(
             **{
                 name: value
-                for name, value in config_of(config).items()
+                for name, value in checked_config(config).items()
                 if name in known or value not in (None, cls._fixed_arguments.get(name))
             }
         )

@@ -1,6 +1,6 @@
 """Targets in the form in which the user gave them, for losses and metrics that are computed in Python.
 
-The core stores targets as class indices or in the shape of the outputs. A `Form` remembers the shape and dtype that the
+The core stores targets as class indices or in the shape of the outputs. A `TargetForm` remembers the shape and dtype that the
 user gave, and restores them when a loss or a metric written in Python is called with a batch. `checked_samples` makes
 forms; the losses of `losses/custom.py` and the metrics of a compiled model read them.
 """
@@ -51,7 +51,7 @@ def _broadcast_to_pairs(ours: Shape, theirs: Shape) -> bool:
     return len(shorter) == 1 and shorter[0] > 1 and longer == (*shorter, 1)
 
 
-class Form(NamedTuple):
+class TargetForm(NamedTuple):
     """The form in which the user gave targets, which restores them for losses and metrics in Python."""
 
     shape: Shape = ()
@@ -66,7 +66,7 @@ class Form(NamedTuple):
     """Sample weights (n, ..., outputs), if there is one for each output, which only a loss in Python can use. The core has
     none instead. Else None."""
 
-    def part(self, index: slice | NDArray[np.integer]) -> Form:
+    def part(self, index: slice | NDArray[np.integer]) -> TargetForm:
         """Returns the form of some of the samples."""
         kept, weights = (None if array is None else array[index] for array in (self.kept, self.weights))
         return self._replace(kept=kept, weights=weights)
@@ -99,7 +99,9 @@ def masked_weights(mask: NDArray[np.float32], weights: NDArray[np.float32] | Non
     return mask * weights.reshape(*weights.shape, *[1] * (mask.ndim - weights.ndim))
 
 
-def weights_of_batch(batch: TargetsOfStep, form: Form, predictions: NDArray[Any]) -> NDArray[np.float32]:
+def weights_of_batch(
+    batch: TargetsOfStep, form: TargetForm, predictions: NDArray[Any]
+) -> NDArray[np.float32]:
     """Returns the sample weights of a host step: (n,), (n, ...) for each row of `predictions`, or (n, ..., outputs)."""
     if form.weights is not None:
         by_output: NDArray[np.float32] = form.weights[batch["indices"]]

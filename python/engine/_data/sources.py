@@ -18,7 +18,7 @@ from engine._base.checks import Shape, real, with_noun
 from engine._base.random_state import next_key
 from engine._core_interface.cpp import CompressedMatrix, Dataset, Float32, Rows, permutation
 from engine._data.array_conversion import Array
-from engine._data.given_targets import Form
+from engine._data.given_targets import TargetForm
 from engine._data.lazy_rows import LazyRows, MappedRows, SparseMatrix, for_core, part_of
 from engine._data.memory_maps import Files, in_a_file
 
@@ -47,7 +47,7 @@ class Chunk(NamedTuple):
     """
 
     batches: Batches
-    forms: tuple[Form, ...]
+    forms: tuple[TargetForm, ...]
     files: Files = ()
     sample_shape: Shape = ()
 
@@ -99,7 +99,7 @@ class OutputTargets(NamedTuple):
 
     y: Targets
     sample_weight: Float32 | None
-    form: Form
+    form: TargetForm
 
     def part(self, index: slice | NDArray[np.integer]) -> OutputTargets:
         """Returns the targets of some of the samples."""
@@ -130,7 +130,7 @@ class Samples(Source):
         self._core_dataset: Dataset | None = None  # made on first use
 
     @property
-    def forms(self) -> tuple[Form, ...]:
+    def forms(self) -> tuple[TargetForm, ...]:
         """The form in which the user gave the targets, for each output."""
         return tuple(output.form for output in self.outputs)
 

@@ -14,7 +14,7 @@ from engine._base.checks import Shape
 from engine._base.random_state import go_to, position
 from engine._core_interface.cpp import Program, Run, Totals
 from engine._data.batch_streams import call_hook
-from engine._data.given_targets import Form
+from engine._data.given_targets import TargetForm
 from engine._data.memory_maps import Files, require_whole_files
 from engine._data.sources import Chunk, Shuffle, Source
 
@@ -64,7 +64,7 @@ class BatchIterator:
         self._run: Run | None = None
         self._sample_shape: Shape = ()  # the shape of the samples that `_run` reads
         self.program: Program | None = None
-        self._forms: tuple[Form, ...] = ()  # the forms of the targets of the chunk that `_run` reads
+        self._forms: tuple[TargetForm, ...] = ()  # the forms of the targets of the chunk that `_run` reads
         self._files: Files = ()  # the memory-mapped arrays that this chunk is read from
         self._done = 0  # the number of batches of this chunk that were used
         self._before = 0  # the number of batches of the pass in earlier chunks
@@ -130,7 +130,7 @@ class BatchIterator:
         """Raises OSError if a memory-mapped file that the next batches are read from has become shorter."""
         require_whole_files(self._files)
 
-    def epoch(self) -> Iterator[tuple[Run, range, tuple[Form, ...]]]:
+    def epoch(self) -> Iterator[tuple[Run, range, tuple[TargetForm, ...]]]:
         """Yields the batches of one epoch: the run, the numbers of its next batches, and the form of their targets for each output.
 
         The caller advances the run over these batches before it asks for the next. Call `has_next` or `skip_to` before.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine._base.checks import Shape, text_of_shape
 from engine._core_interface.cpp import Float32, Rows
 from engine._data.array_conversion import Array, as_float32, input_rows, real_array, require_finite
-from engine._data.given_targets import Form
+from engine._data.given_targets import TargetForm
 from engine._data.lazy_rows import LazyRows, lazy_rows
 from engine._data.memory_maps import Files, in_a_file
 from engine._data.sources import OutputTargets, Samples, Targets
@@ -161,7 +161,7 @@ def _files(x: Rows | LazyRows, outputs: Sequence[OutputTargets], prefix: str) ->
     )
 
 
-def _form(y: object, array: Array, targeting: Targeting) -> Form:
+def _form(y: object, array: Array, targeting: Targeting) -> TargetForm:
     """Returns the form of the targets `y`, which were converted to `array`. As in Keras, a pandas series is a column."""
     shape = array.shape[1:]
     if shape == () and hasattr(y, "to_numpy"):
@@ -169,9 +169,9 @@ def _form(y: object, array: Array, targeting: Targeting) -> Form:
     elif shape == (targeting.outputs,) and len(targeting.output_shape) > 1:
         shape = targeting.output_shape
     if targeting.read_by_core(array):
-        return Form(shape, array.dtype, None, targeting.output_shape)
+        return TargetForm(shape, array.dtype, None, targeting.output_shape)
     kept = as_float32(array.reshape(len(array), -1)).reshape(len(array), *shape)
-    return Form(shape, array.dtype, kept, targeting.output_shape)
+    return TargetForm(shape, array.dtype, kept, targeting.output_shape)
 
 
 def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.int32]:

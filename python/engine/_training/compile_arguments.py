@@ -18,7 +18,7 @@ from engine._base.checks import Shape, real, text_of_shape
 from engine._base.registered_objects import overrides
 from engine._core_interface.cpp import Float32, Program, Totals
 from engine._core_interface.host_steps import Penalty, RunHost, RunStep, TargetsOfStep, targets_of
-from engine._data.given_targets import Form, mask_of_batch, masked_weights, weights_of_batch
+from engine._data.given_targets import TargetForm, mask_of_batch, masked_weights, weights_of_batch
 from engine._training.penalties_and_constraints import answer
 from engine.callbacks.base import Logs
 from engine.losses.custom import HostLoss, no_loss
@@ -29,7 +29,7 @@ from engine.optimizers.optimizer import registry as optimizer_registry
 from engine.optimizers.variables import Tracked
 
 # The function for host steps, which gets the forms of the targets of each output before the step.
-Host = Callable[[Sequence[Form], RunStep], Penalty | Float32 | None]
+Host = Callable[[Sequence[TargetForm], RunStep], Penalty | Float32 | None]
 
 
 class _Entry(NamedTuple):
@@ -73,7 +73,7 @@ class Compiled:
         self.losses = [no_loss() if each is None else loss_for_training(each) for each in given]
         """The loss of each output; one that is always 0 where there is none."""
         self._loss_weights = _loss_weights_of(loss_weights, self.output_names)
-        self.plan: tuple[Any, ...] = ()
+        self.program_arguments: tuple[Any, ...] = ()
         """The arguments of `Program.compile`; empty until the loss is resolved."""
         self._whole_batches = self._masked = False
         self._widths = [1] * len(self.losses)
@@ -225,9 +225,9 @@ class Compiled:
                 {**loss._lower(), "weight": weight, "masked": mask}
                 for loss, weight, mask in zip(self.losses, self._loss_weights, masked, strict=True)
             ]
-            plan = (of_outputs, self.optimizer._lower(weights), lowered, len(lowered) < len(resolved))
-            program.compile(*plan)
-            self.plan, self._resolved, self._widths = plan, resolved, widths
+            arguments = (of_outputs, self.optimizer._lower(weights), lowered, len(lowered) < len(resolved))
+            program.compile(*arguments)
+            self.program_arguments, self._resolved, self._widths = arguments, resolved, widths
         self._whole_batches, self._masked = whole_batches, any(masked)
         self._python_metrics, self._results = [], []
         for metric, entry in zip(self._resolved, self._entries, strict=True):
@@ -242,10 +242,10 @@ class Compiled:
 
     def compile_again(self, program: Program) -> None:
         """Compiles another program of the same model, for samples of another length. The optimizer state is kept."""
-        if self.plan:
-            program.compile(*self.plan)
+        if self.program_arguments:
+            program.compile(*self.program_arguments)
 
-    def host_for(self, forms: Sequence[Form]) -> RunHost | None:
+    def host_for(self, forms: Sequence[TargetForm]) -> RunHost | None:
         """Returns the function for host steps with targets of these forms; None if the core computes everything itself."""
         return None if self._host_step is None else partial(self._host_step, forms)
 
@@ -260,7 +260,7 @@ class Compiled:
                 raise ValueError(msg)
 
     @property
-    def tracked(self) -> list[metrics.Metric]:
+    def all_metrics(self) -> list[metrics.Metric]:
         """The means of the loss and of the losses of outputs, and the other metrics, in the order of `names`."""
         return [*self._loss_metrics, *self._resolved]
 
@@ -281,7 +281,7 @@ class Compiled:
         if not (any(python_losses) or python_metrics or any(one.asks_python for one in weights)):
             return None
 
-        def run(forms: Sequence[Form], step: RunStep) -> Penalty | Float32 | None:
+        def run(forms: Sequence[TargetForm], step: RunStep) -> Penalty | Float32 | None:
             if step["kind"] == "penalty" or step["kind"] == "constraint":
                 return answer(weights, step)
             if step["kind"] == "loss":
@@ -356,7 +356,7 @@ class Compiled:
         return values if len(values) > 1 else values[0]
 
 
-def _update(entries: Sequence[_Entry], form: Form, batch: TargetsOfStep) -> None:
+def _update(entries: Sequence[_Entry], form: TargetForm, batch: TargetsOfStep) -> None:
     """Updates the metrics of one output, which Python computes, for one batch."""
     y_pred = batch["y_pred"].reshape(-1, *(form.outputs or (1,))).copy()
     y_true, weights_given = form.restored(batch), weights_of_batch(batch, form, y_pred)

@@ -70,7 +70,7 @@ class Validation(NamedTuple):
         return epoch + 1 in self.frequency
 
 
-class Plan(NamedTuple):
+class FitPlan(NamedTuple):
     """Everything that a call of `fit` has to do."""
 
     source: Source
@@ -114,16 +114,16 @@ class FitOptions:
         validation_batch_size: object,
         validation_freq: object,
     ) -> None:
-        self._batch_size = optional(batch_size, "batch_size")
+        self._batch_size = positive_or_none(batch_size, "batch_size")
         self._epochs = integer(epochs, "epochs", 0)
         self._initial_epoch = integer(initial_epoch, "initial_epoch", 0)
-        self._steps = optional(steps_per_epoch, "steps_per_epoch")
+        self._steps = positive_or_none(steps_per_epoch, "steps_per_epoch")
         self._shuffle = SHUFFLES[choice(shuffle, "shuffle", tuple(SHUFFLES))]
-        self._validation_steps = optional(validation_steps, "validation_steps")
-        self._validation_batch_size = optional(validation_batch_size, "validation_batch_size")
+        self._validation_steps = positive_or_none(validation_steps, "validation_steps")
+        self._validation_batch_size = positive_or_none(validation_batch_size, "validation_batch_size")
         self._frequency = _frequency(validation_freq)
 
-    def plan(self, source: Source, held_out: Source | None, goals: Goals) -> Plan:
+    def plan(self, source: Source, held_out: Source | None, goals: Goals) -> FitPlan:
         """Returns what `fit` has to do with these samples.
 
         Args:
@@ -138,7 +138,7 @@ class FitOptions:
             limit = _capped_steps(limit, held_out.steps(size))
             validation = Validation(*limited(held_out, limit, size), self._frequency)
         batch_size = resolve_batch_size(self._batch_size, self._steps, source.count)
-        return Plan(
+        return FitPlan(
             source,
             batch_size,
             self._initial_epoch,
@@ -150,7 +150,7 @@ class FitOptions:
         )
 
 
-def optional(value: object, name: str) -> int | None:
+def positive_or_none(value: object, name: str) -> int | None:
     """Returns `value` as an int of at least 1, or None."""
     return None if value is None else integer(value, name, 1)
 

@@ -18,7 +18,7 @@ from engine._data.sources import Source
 from engine._printing.progress import Progress
 from engine._training.batch_iteration import BatchIterator
 from engine._training.compile_arguments import Compiled
-from engine._training.fit_arguments import Goals, OutOfTimeError, Plan, Validation, limited
+from engine._training.fit_arguments import FitPlan, Goals, OutOfTimeError, Validation, limited
 from engine._training.recovery import Recovery
 from engine.callbacks import CallbackList
 from engine.callbacks.base import Logs, Mode
@@ -32,8 +32,8 @@ OUT_OF_DATA = (
 )
 
 
-class _Steps(NamedTuple):
-    """A run of the core: whether it trains or tests, its host step, and the iterator that feeds it."""
+class _PassRun(NamedTuple):
+    """A run of the core in a pass over data: whether it trains or tests, its host, and the iterator that feeds it."""
 
     mode: Mode
     run: Run
@@ -70,14 +70,14 @@ class Trainer:
         self._recovery = recovery
         self._lost = lost
 
-    def fit(self, plan: Plan) -> None:
+    def fit(self, plan: FitPlan) -> None:
         """Trains the model."""
         with self._callbacks.at_work():
             self._callbacks.call("on_train_begin")
             logs = self._trained(plan)
             self._callbacks.call("on_train_end", logs=logs)
 
-    def _trained(self, plan: Plan) -> Logs:
+    def _trained(self, plan: FitPlan) -> Logs:
         """Trains, has the optimizer finish its variables, and returns the logs of the last epoch."""
         batch_iterator = BatchIterator(
             self._program_for,
@@ -89,13 +89,15 @@ class Trainer:
         )
         first, logs = self._resumed(plan, batch_iterator)
         try:
+            # The callbacks undo what they have begun, such as an exchange of weights, before the optimizer finishes below.
+            # The block in `fit` does the same for hooks outside of epochs; what is undone is not undone twice.
             with self._callbacks.at_work():
                 return self._epochs(plan, batch_iterator, first, logs)
         finally:
             if plan.epochs > 0:
                 self._compiled.optimizer.finalize_variable_values()
 
-    def _epochs(self, plan: Plan, batch_iterator: BatchIterator, first: int, logs: Logs) -> Logs:
+    def _epochs(self, plan: FitPlan, batch_iterator: BatchIterator, first: int, logs: Logs) -> Logs:
         """Trains from epoch `first` on and returns the logs of the last; `logs` are those of the epoch before `first`."""
         for epoch in range(first, plan.epochs):
             self._callbacks.call("on_epoch_begin", epoch)
@@ -110,9 +112,8 @@ class Trainer:
                 totals = self._evaluate(plan.validation, None)
                 logs |= {f"val_{name}": value for name, value in self._compiled.logs(totals).items()}
                 logs = dict(sorted(logs.items()))
-            shown = dict(
-                logs
-            )  # callbacks may add to this copy; as in Keras, `on_train_end` gets the logs without that
+            # Callbacks may add to this copy. As in Keras, `on_train_end` gets the logs without what they add.
+            shown = dict(logs)
             self._callbacks.call("on_epoch_end", epoch, logs=shown)
             self._progress.finish(shown, done)
             # No warning after a callback such as TerminateOnNaN has ended the training: it has printed the reason.
@@ -122,7 +123,7 @@ class Trainer:
                 break
         return logs
 
-    def _resumed(self, plan: Plan, batch_iterator: BatchIterator) -> tuple[int, Logs]:
+    def _resumed(self, plan: FitPlan, batch_iterator: BatchIterator) -> tuple[int, Logs]:
         """Restores an interrupted training, if there is one. Returns the first epoch and the logs of the epoch before."""
         if self._recovery is None:
             return plan.initial_epoch, {}
@@ -208,10 +209,8 @@ class Trainer:
         """
         step = batch_iterator.taken
         for run, batches, forms in batch_iterator.epoch():
-            first, steps = (
-                step - batches.start,
-                _Steps(mode, run, self._compiled.host_for(forms), batch_iterator),
-            )
+            first = step - batches.start
+            pass_run = _PassRun(mode, run, self._compiled.host_for(forms), batch_iterator)
 
             def show(done: int, run: Run = run, first: int = first) -> None:
                 if progress is not None and progress.redraws:
@@ -222,10 +221,10 @@ class Trainer:
             try:
                 # If a hook has asked for the end before the first batch, Keras still runs one batch.
                 if self._callbacks.per_batch(mode) or self._callbacks.stopped(mode):
-                    step = self._one_by_one(steps, batches, first, show)
+                    step = self._one_by_one(pass_run, batches, first, show)
                 else:
                     live = step == 0 and progress is not None and progress.live
-                    self._at_once(steps, batches, show, live)
+                    self._at_once(pass_run, batches, show, live)
                     step = first + batches.stop
             except OutOfTimeError as over:
                 step = over.steps
@@ -234,22 +233,22 @@ class Trainer:
                 break
         return step * merged
 
-    def _at_once(self, steps: _Steps, batches: range, show: Callable[[int], None], live: bool) -> None:
+    def _at_once(self, pass_run: _PassRun, batches: range, show: Callable[[int], None], live: bool) -> None:
         """Runs `batches` in one call; if `live`, runs and shows the first one before, as Keras does."""
         begin = batches.start
         if live:
             begin += 1
-            self._run(steps, range(batches.start, begin), None)
+            self._run(pass_run, range(batches.start, begin), None)
             show(begin)
         if begin < batches.stop:
-            self._run(steps, range(begin, batches.stop), show)
+            self._run(pass_run, range(begin, batches.stop), show)
             show(batches.stop)
 
-    def _one_by_one(self, steps: _Steps, batches: range, first: int, show: Callable[[int], None]) -> int:
+    def _one_by_one(self, pass_run: _PassRun, batches: range, first: int, show: Callable[[int], None]) -> int:
         """Runs `batches` one by one and calls the hooks for batches.
 
         Args:
-            steps: the run.
+            pass_run: the run.
             batches: the numbers of the batches in the run.
             first: the number that hooks get for batch 0 of the run.
             show: called after each batch.
@@ -257,29 +256,29 @@ class Trainer:
         Returns:
             The number of batches of the epoch that are done.
         """
-        mode = steps.mode
+        mode = pass_run.mode
         for batch in batches:
             self._callbacks.call(f"on_{mode}_batch_begin", first + batch)
-            self._run(steps, range(batch, batch + 1), None)
-            logs = self._compiled.logs(steps.run.totals)
+            self._run(pass_run, range(batch, batch + 1), None)
+            logs = self._compiled.logs(pass_run.run.totals)
             self._callbacks.call(f"on_{mode}_batch_end", first + batch, logs=logs)
             show(batch + 1)
             if self._callbacks.stopped(mode):
                 return first + batch + 1
         return first + batches.stop
 
-    def _run(self, steps: _Steps, batches: range, show: Callable[[int], None] | None) -> None:
+    def _run(self, pass_run: _PassRun, batches: range, show: Callable[[int], None] | None) -> None:
         """Runs `batches` in one call of the core, which calls `poll` from time to time between two batches."""
 
         def poll(done: int) -> None:
-            steps.batch_iterator.require_whole_files()
+            pass_run.batch_iterator.require_whole_files()
             if show is not None:
                 show(done)
 
-        steps.batch_iterator.require_whole_files()
+        pass_run.batch_iterator.require_whole_files()
         rates = None
-        if steps.mode == "train":
-            if steps.batch_iterator.program is not None:
-                self._compiled.optimizer._move_to(steps.batch_iterator.program)
+        if pass_run.mode == "train":
+            if pass_run.batch_iterator.program is not None:
+                self._compiled.optimizer._move_to(pass_run.batch_iterator.program)
             rates = self._compiled.optimizer._learning_rates(len(batches))
-        steps.run.advance(batches.start, batches.stop, rates, poll, steps.host)
+        pass_run.run.advance(batches.start, batches.stop, rates, poll, pass_run.host)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import above_zero, choice, config_of, flag, integer, reals, with_noun
+from engine._base.checks import above_zero, checked_config, choice, flag, integer, reals, with_noun
 from engine.layers._adapting import batches_to_adapt_to
 from engine.layers.layer import Layer, register
 
@@ -164,7 +164,7 @@ class Discretization(Layer):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Creates a layer from `config`, as returned by `get_config`."""
-        given = dict(config_of(config))
+        given = dict(checked_config(config))
         adapted = given.get("bin_boundaries") if given.get("num_bins") is not None else None
         if adapted is not None:
             del given["bin_boundaries"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine._base.checks import Shape, WrongTypeError, config_of, integers, require, shape
+from engine._base.checks import Shape, WrongTypeError, checked_config, integers, require, shape
 from engine._base.spec import described, registered_or_same
 from engine.layers._call_arguments import accepts
 from engine.layers.layer import Layer, register
@@ -108,7 +108,7 @@ class Lambda(Layer):
         Raises:
             ValueError: if the function is a Python lambda, which can't be stored in a config, or isn't registered.
         """
-        config = config_of(config)
+        config = checked_config(config)
         named = {
             name: _found(config[name]) for name in ("function", "output_shape", "gradient") if name in config
         }

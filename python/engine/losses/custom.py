@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine._base.spec import registered_or_same, snake_case
 from engine._core_interface.host_steps import LossStep
-from engine._data.given_targets import Form, mask_of_batch, masked_weights, weights_of_batch
+from engine._data.given_targets import TargetForm, mask_of_batch, masked_weights, weights_of_batch
 from engine._data.target_shapes import aligned
 from engine.losses.loss import REDUCTIONS, BatchLoss, Loss, registry
 
@@ -68,7 +68,7 @@ class HostLoss(Loss):
         target = "sparse" if self._wants_indices else "dense"
         return {"kind": "host", "target": target, "reduction": REDUCTIONS[self.reduction]}
 
-    def _run(self, batch: LossStep, form: Form, factor: float, output_shape: tuple[int, ...]) -> None:
+    def _run(self, batch: LossStep, form: TargetForm, factor: float, output_shape: tuple[int, ...]) -> None:
         """Fills in the losses of a host step and, for training, the gradient.
 
         Args:

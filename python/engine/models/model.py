@@ -20,8 +20,8 @@ from engine._base.checks import (
     LARGEST,
     Shape,
     below_one,
+    checked_config,
     choice,
-    config_of,
     fits,
     flag,
     integer,
@@ -71,7 +71,7 @@ from engine._training.fit_arguments import (
     FitOptions,
     goals,
     limited,
-    optional,
+    positive_or_none,
     resolve_batch_size,
 )
 from engine._training.prediction import delivered, predict, predict_stream, target_for
@@ -368,7 +368,7 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def metrics(self) -> list[Metric]:
         """The metrics: the mean of the loss, then those given to `compile`, with the state of the last pass."""
-        return [] if self._compiled is None else self._compiled.tracked
+        return [] if self._compiled is None else self._compiled.all_metrics
 
     @property
     def metrics_names(self) -> list[str]:
@@ -579,7 +579,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         with self._lock.borrowed():
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
-            limit, given_size = optional(steps, "steps"), optional(batch_size, "batch_size")
+            limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
             require_verbose(verbose)
             hooks = CallbackList(callbacks)
             self._forget_penalties()
@@ -714,7 +714,7 @@ class Model(Part, SaysWhatIsLeftOut):
             if outputs is not None:
                 self._forget_penalties()
                 return outputs
-        limit, given_size = optional(steps, "steps"), optional(batch_size, "batch_size")
+        limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
         if self._suspect:
             self._warn_of_weights("predict()")
         if yields_batches(x):
@@ -1818,7 +1818,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             TypeError: if the constructor of the subclass doesn't accept these arguments.
         """
-        given = config_of(config)
+        given = checked_config(config)
         if cls not in (Model, Model._sequential, Functional) and "layers" not in given:
             with custom_object_scope(custom_objects):
                 return made_from_arguments(cls, given)

@@ -56,7 +56,7 @@ class ProgramsByShape:
         self._first, self._lowering = first, lowering
         self._loans = [(first, number) for number in range(len(first.variables))]
         self._programs: dict[Shape, Program] = {}
-        self._plans: dict[Shape, object] = {}  # what each program was compiled with
+        self._compiled_with: dict[Shape, object] = {}  # the arguments of `Program.compile`
         self._shape = shape
         self._making = threading.Lock()  # predictions run in many threads
 
@@ -69,13 +69,13 @@ class ProgramsByShape:
             if program is None:
                 operations, outputs = self._lowering(shape)
                 program = build(math.prod(shape), operations, self._loans, outputs)
-                self._plans.pop(shape, None)
+                self._compiled_with.pop(shape, None)
             self._programs[shape] = program  # the order is that of the last uses
-            if compiled is not None and self._plans.get(shape) is not compiled.plan:
+            if compiled is not None and self._compiled_with.get(shape) is not compiled.program_arguments:
                 compiled.compile_again(program)
-                self._plans[shape] = compiled.plan
+                self._compiled_with[shape] = compiled.program_arguments
             while len(self._programs) > _MOST_PROGRAMS:
                 oldest = next(iter(self._programs))
                 del self._programs[oldest]
-                self._plans.pop(oldest, None)
+                self._compiled_with.pop(oldest, None)
             return program
