@@ -44,11 +44,8 @@ DOORS = {
     "formulas/philox.h",
     "formulas/summation.h",
     "kernels/compressed_rows.h",
-    "kernels/layer_table.h",
     "kernels/layout.h",
-    "kernels/metric_table.h",
     "kernels/packed_blocks.h",
-    "kernels/partial_sums.h",
     "kernels/nonzeros.h",
     "kernels/table.h",
 }

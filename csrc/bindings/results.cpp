@@ -67,15 +67,15 @@ constexpr NamedValue kValues[] = {
     {"accuracy", Metric::kAccuracy},
 };
 
-struct NamedTally {
+struct NamedMetricSum {
   const char* name;
-  Tally tally;
+  MetricSum sums;
 };
-constexpr NamedTally kTallyNames[] = {
-    {"thresholds", Tally::kThresholds},
-    {"f_score", Tally::kFScore},
-    {"confusion", Tally::kConfusion},
-    {"moments", Tally::kMoments},
+constexpr NamedMetricSum kMetricSumNames[] = {
+    {"thresholds", MetricSum::kThresholds},
+    {"f_score", MetricSum::kFScore},
+    {"confusion", MetricSum::kConfusion},
+    {"moments", MetricSum::kMoments},
 };
 
 template <class Named, size_t N>
@@ -150,10 +150,10 @@ MetricSpec to_metric(const py::dict& metric) {
   const auto kind = get<std::string>(metric, "kind");
   if (const NamedValue* value = find(kValues, kind)) {
     spec.value = value->value;
-  } else if (const NamedTally* tally = find(kTallyNames, kind)) {
-    spec.kind = MetricSpec::Kind::kTally;
-    spec.tally = tally->tally;
-    if (spec.tally == Tally::kConfusion && spec.thresholds.empty()) spec.thresholds = {0.5f};
+  } else if (const NamedMetricSum* named = find(kMetricSumNames, kind)) {
+    spec.kind = MetricSpec::Kind::kSums;
+    spec.sums = named->sums;
+    if (spec.sums == MetricSum::kConfusion && spec.thresholds.empty()) spec.thresholds = {0.5f};
   } else if (kind == "scores") {
     spec.kind = MetricSpec::Kind::kScores;
   } else {
@@ -230,7 +230,7 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
       metric_values(table, spec, batch, {0, rows}, scratch.data(), values.data());
       add_values(spec, batch, values.data(), rows, sums);
     } else {
-      add_tally(table, spec, batch, rows, sums);
+      add_metric_sums(table, spec, batch, rows, sums);
     }
   }
   py::array_t<double> result(static_cast<py::ssize_t>(sums.size()));

@@ -65,7 +65,7 @@ WeightLayout CpuDevice::lay_out(const Variables& variables) const {
   for (const Variable& variable : variables.all) {
     layout.offsets.push_back(layout.total);
     // Another thread may be writing the beginning of the next variable.
-    layout.floats.push_back(Panels(variable.rows, variable.columns).floats() + kApart);
+    layout.floats.push_back(Panels(variable.rows, variable.columns).floats() + kThreadGap);
     layout.total += layout.floats.back();
   }
   return layout;

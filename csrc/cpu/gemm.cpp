@@ -117,7 +117,7 @@ class CellRunner {
   /// Columns of a block that are read where they lie.
   int64_t plain(Range columns) const {
     const int64_t extent = columns.end - columns.begin;
-    return grid_.packs_b ? 0 : grid_.packs_parts ? extent / shape_.vector * shape_.vector : extent;
+    return grid_.packs_b ? 0 : grid_.packs_partial_vector ? extent / shape_.vector * shape_.vector : extent;
   }
 
   /// The other columns, chain after chain.
@@ -165,17 +165,17 @@ class CellRunner {
       op.to_partial = k + op.k < chains.end;
       op.partial = partial_;
       op.partial_rows = rows.end - rows.begin;
-      op.panel = grid_.panel;
+      op.nr = grid_.panel;
       place_rows(op, a, rows, k);
       if (whole > 0) {
         op.b = b + columns.begin * p_.b_column + k * p_.b_row;
         op.b_row = p_.b_row;
         op.b_column = p_.b_column;
-        op.b_across = grid_.reads_across;
-        op.b_in_parts = !grid_.packs_parts;
+        op.b_by_columns = grid_.reads_by_columns;
+        op.b_has_partial_vector = !grid_.packs_partial_vector;
         op.columns = whole;
         run_columns(op, c, rows.begin, columns.begin);
-        op.b_across = op.b_in_parts = false;
+        op.b_by_columns = op.b_has_partial_vector = false;
       }
       if (whole < extent) {
         op.partial += round_up(whole, grid_.panel) * op.partial_rows;
@@ -194,7 +194,7 @@ class CellRunner {
   void place_rows(Gemm& op, const float* a, Range rows, int64_t k) const {
     op.rows = rows.end - rows.begin;
     op.a_row = p_.a_row;
-    op.a_next = p_.a_column;
+    op.a_column = p_.a_column;
     op.a_packed = grid_.packs_a;
     if (p_.a_columns) {
       kernels_.pack_rows({nullptr, 1, 0, op.rows, op.k, a_scratch_, op.k, p_.a_columns + k, rows.begin});
@@ -274,7 +274,7 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
     for (int64_t task = tasks * worker.index / worker.threads; task < end; ++task) {
       const StackAxis at = offsets(p.stack, task / grid.cells());
       const int64_t cell = task % grid.cells();
-      const Range rows = share(p.m, kernels.gemm_shape.rows, cell / grid.across, grid.down);
+      const Range rows = share(p.m, kernels.gemm_shape.mr, cell / grid.across, grid.down);
       const Range columns = share(p.n, grid.panel, cell % grid.across, grid.across);
       runner.run(p.a + at.a, p.b + at.b, p.c + at.c + rows.begin * p.c_row + columns.begin * p.c_column, rows, columns);
     }
@@ -286,10 +286,10 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
   });
 }
 
-void multiply_part(const KernelTable& kernels, const Product& product, Range rows, Range columns, float* room) {
+void multiply_part(const KernelTable& kernels, const Product& product, Range rows, Range columns, float* scratch) {
   const Grid grid = plan_grid(kernels.gemm_shape, product, 1);
-  assert(product.m > 1 && grid.floats() <= packed_room(std::min(product.m, product.k)));
-  CellRunner(kernels, product, grid, room).run(product.a, product.b, product.c, rows, columns);
+  assert(product.m > 1 && grid.floats() <= packing_floats(std::min(product.m, product.k)));
+  CellRunner(kernels, product, grid, scratch).run(product.a, product.b, product.c, rows, columns);
 }
 
 float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, float bias, Activation activation,

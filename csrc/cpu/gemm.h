@@ -45,10 +45,10 @@ int worthwhile_threads(double multiply_adds);
 /// On so many threads. Throws std::bad_alloc.
 void multiply(const KernelTable& kernels, const Product& product, int threads);
 
-/// Part (rows, columns) of one product of at least two rows, by whoever calls, in room for packed_room floats
-/// (kernels/packed_blocks.h) on a cache line. c is where the first of these rows and columns go. The columns of a
-/// kernel in panels begin at a cache line.
-void multiply_part(const KernelTable& kernels, const Product& product, Range rows, Range columns, float* room);
+/// Part (rows, columns) of one product of at least two rows, by the calling thread, with scratch of packing_floats
+/// floats (kernels/packed_blocks.h) on a cache line. c is where the first of these rows and columns go. The columns of
+/// a kernel in panels begin at a cache line.
+void multiply_part(const KernelTable& kernels, const Product& product, Range rows, Range columns, float* scratch);
 
 /// activation(a (k,) b (k,) + bias), both contiguous
 float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, float bias, Activation activation,

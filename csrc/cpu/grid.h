@@ -11,9 +11,10 @@ struct Grid {
   int64_t down = 1, across = 1;  // cells along the rows of c, and along its columns
   int64_t panel;                 // columns in a panel of packed b
   bool packs_a, packs_b;         // whether a cell copies its rows of a, or its columns of b, into packed form
-  bool reads_across;             // whether the kernel for few rows reads b, whose columns are contiguous, as it lies
-  bool packs_parts;  // whether the last columns of b, fewer than a vector, are packed even if `packs_b` is false
-  int64_t block_k;   // rows of b that are packed at a time
+  bool reads_by_columns;         // whether the kernel for few rows reads b, whose columns are contiguous, in place
+  bool packs_partial_vector;     // whether the last columns of b, fewer than a vector, are packed even if `packs_b` is
+                                 // false
+  int64_t block_k;               // rows of b that are packed at a time
   int64_t a_floats = 0, b_floats = 0, partial_floats = 0;  // scratch of one thread: packed a, packed b, partial sums
 
   int64_t floats() const { return a_floats + b_floats + partial_floats; }

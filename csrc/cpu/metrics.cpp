@@ -21,7 +21,7 @@ void add_scores(const Judged& batch, const float* sample_weight, int64_t rows, s
 void metric_values(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, Range rows,
                    float* scratch, float* values) {
   if (metric.kind == MetricSpec::Kind::kValue) {
-    kernels.metrics->values[index(metric.value)][index(batch.form)](
+    kernels.metric_values[index(metric.value)][index(batch.form)](
         {batch.y_pred, batch.ld, batch.n, batch.targets, metric.threshold, values, rows});
     return;
   }
@@ -51,25 +51,25 @@ void add_values(const MetricSpec& metric, const Judged& batch, const float* valu
   state[1] = count;
 }
 
-void add_tally(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, int64_t rows,
-               std::vector<double>& state) {
+void add_metric_sums(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, int64_t rows,
+                     std::vector<double>& state) {
   const float* weights = metric.weighted ? batch.sample_weight : nullptr;
   if (metric.kind == MetricSpec::Kind::kScores) return add_scores(batch, weights, rows, state);
-  kernels.metrics->tally[index(metric.tally)][index(batch.form)]({batch.y_pred,
-                                                                  batch.ld,
-                                                                  batch.n,
-                                                                  batch.targets,
-                                                                  {0, rows},
-                                                                  weights,
-                                                                  metric.thresholds.data(),
-                                                                  static_cast<int64_t>(metric.thresholds.size()),
-                                                                  metric.even,
-                                                                  metric.below_zero,
-                                                                  metric.column,
-                                                                  metric.top_k,
-                                                                  metric.by_column,
-                                                                  metric.logits,
-                                                                  state.data()});
+  kernels.metric_sums[index(metric.sums)][index(batch.form)]({batch.y_pred,
+                                                              batch.ld,
+                                                              batch.n,
+                                                              batch.targets,
+                                                              {0, rows},
+                                                              weights,
+                                                              metric.thresholds.data(),
+                                                              static_cast<int64_t>(metric.thresholds.size()),
+                                                              metric.even,
+                                                              metric.below_zero,
+                                                              metric.column,
+                                                              metric.top_k,
+                                                              metric.by_column,
+                                                              metric.logits,
+                                                              state.data()});
 }
 
 }  // namespace engine

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "graph/training_spec.h"
-#include "kernels/metric_table.h"
+#include "kernels/table.h"
 
 namespace engine {
 
@@ -43,7 +43,7 @@ void add_values(const MetricSpec& metric, const Judged& batch, const float* valu
                 std::vector<double>& state);
 
 /// Adds `rows` samples to the state of a metric that is made from sums over them, in their order.
-void add_tally(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, int64_t rows,
-               std::vector<double>& state);
+void add_metric_sums(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, int64_t rows,
+                     std::vector<double>& state);
 
 }  // namespace engine

@@ -115,7 +115,7 @@ ValueId Scheduler::packing_scratch(int64_t rows) {
   ValueId& scratch = packing_[more ? 1 : 0];
   if (scratch == kNoValue) {
     const int64_t gradient = training() ? kGradientRows * kGradientStride : 0;
-    scratch = add_thread_scratch(1, packed_room(more ? rows : kBlockRows) + gradient);
+    scratch = add_thread_scratch(1, packing_floats(more ? rows : kBlockRows) + gradient);
   }
   return scratch;
 }
@@ -200,12 +200,12 @@ void Scheduler::place_values() {
     end += leading_dimension(place.rows * place.ld);
     if (shared + threads() * own > kMostScratch) refuse_scratch(max_rows());
   }
-  const int64_t copies = shared + kApart;
+  const int64_t copies = shared + kThreadGap;
   for (Placement& place : schedule_.placements_) {
     if (place.in_scratch) place.offset = schedule_.placements_[static_cast<size_t>(place.storage)].offset;
   }
   for (Placement& place : schedule_.placements_) place.offset += place.copied ? copies : 0;
-  schedule_.copy_stride_ = own + kApart;
+  schedule_.copy_stride_ = own + kThreadGap;
   schedule_.scratch_floats_ = copies + threads() * schedule_.copy_stride_;
 }
 

@@ -29,7 +29,7 @@ const float* Share::row(ValueId value) const {
   return v >= 0 ? run.weights[v] : schedule.constants(value);
 }
 
-CountedRows Share::counted_rows(ValueId counted) const {
+RowMask Share::counted_rows(ValueId counted) const {
   if (counted == kNoValue) return {};
   return {data(counted), shape(counted).ld, shape(counted).columns};
 }

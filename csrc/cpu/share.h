@@ -5,7 +5,7 @@
 #include "cpu/metrics.h"
 #include "cpu/schedule.h"
 #include "cpu/thread_pool.h"
-#include "kernels/layer_table.h"
+#include "kernels/table.h"
 
 namespace engine {
 
@@ -81,7 +81,7 @@ class Share {
     return {data(x), data(y), data(saved), shape(y).ld, rows(y), columns(y)};
   }
   /// The rows that a mask keeps; all of them for kNoValue.
-  CountedRows counted_rows(ValueId counted) const;
+  RowMask counted_rows(ValueId counted) const;
   Counted counted(ValueId counted) const;
 
   /// Calls f(panel, rows) for this thread's share of an array that is laid out like a variable (loops k and n).

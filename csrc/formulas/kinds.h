@@ -229,8 +229,8 @@ inline constexpr int kMetrics = 4;
 /// - kFScore: (n, 3) weights of true positives, false positives, false negatives by class
 /// - kConfusion: (classes, classes) weights by true class and by predicted one
 /// - kMoments: (n, 4) of w t, w t^2, w (t - y)^2, w by output, and the number of outputs seen
-enum class Tally { kThresholds, kFScore, kConfusion, kMoments };
-inline constexpr int kTallies = 4;
+enum class MetricSum { kThresholds, kFScore, kConfusion, kMoments };
+inline constexpr int kMetricSums = 4;
 
 /// The factor that standardizes: 1 / sqrt(variance + epsilon), 1 / max(sqrt(variance), epsilon), or the inverse of the
 /// latter.

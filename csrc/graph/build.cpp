@@ -197,10 +197,10 @@ class Assembly {
     for (size_t i = 0; i < training_.metrics.size(); ++i) {
       const Output& output = graph_->outputs[static_cast<size_t>(training_.metrics[i].output)];
       if (by_sample(training_.metrics[i])) continue;
-      auto& tally = graph_->add<TallyMetric>();
-      tally.metric = static_cast<int>(i);
-      tally.y_pred = output.y_pred;
-      tally.counted = output.counted;
+      auto& sums = graph_->add<MetricOfSums>();
+      sums.metric = static_cast<int>(i);
+      sums.y_pred = output.y_pred;
+      sums.counted = output.counted;
     }
     auto& add = graph_->add<AddLosses>();
     for (const Output& output : graph_->outputs) {

@@ -68,16 +68,16 @@ struct OptimizerSpec {
 
 struct MetricSpec {
   /// The mean of one value per row, or of a loss per row; sums that a kernel makes; or all scores with their targets.
-  enum class Kind { kValue, kLoss, kTally, kScores };
+  enum class Kind { kValue, kLoss, kSums, kScores };
   Kind kind = Kind::kValue;
   int output = 0;  // number of the model's output that it looks at
   Metric value = Metric::kCategoricalAccuracy;
   LossSpec loss;
-  Tally tally = Tally::kThresholds;
+  MetricSum sums = MetricSum::kThresholds;
   bool weighted = false;
   bool masked = false;     // whether evaluations leave out what the mask of the output does
   float threshold = 0.5f;  // of a value; for top-k metrics, k
-  // For sums; see TallyRows.
+  // For sums; see MetricSumRows.
   std::vector<float> thresholds;
   bool even = false, below_zero = false, by_column = false, logits = false;
   int64_t column = -1, top_k = 0;

@@ -2,8 +2,8 @@
 // batch, standardization by them, and layers that learn a gain, a shift or a slope (PReLU) per column. A thread owns
 // columns and goes through all of their rows; sums over rows are chains of kChain terms, added in order.
 #pragma once
-#include "kernels/layer_table.h"
 #include "kernels/sums.h"
+#include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -11,7 +11,7 @@ namespace {
 /// Calls f(counts), where counts(b) says whether the mask includes row b. Without a mask it includes every row, and
 /// nothing is read.
 template <class F>
-ENGINE_INLINE void with_counted(const CountedRows& rows, F&& f) {
+ENGINE_INLINE void with_mask(const RowMask& rows, F&& f) {
   if (!rows.values) return f([](int64_t) { return true; });
   f([&](int64_t b) { return rows.values[b / rows.groups * rows.ld + b % rows.groups] != 0.0f; });
 }
@@ -26,7 +26,7 @@ ENGINE_INLINE float divisor_of(Range rows, Counts&& counts) {
 
 /// mean = mean(x) and variance = mean((x - mean)^2) of each column, over the rows that the mask includes.
 void column_statistics(const ColumnStatistics& op) {
-  with_counted(op.counted, [&](const auto& counts) {
+  with_mask(op.mask, [&](const auto& counts) {
     const float count = divisor_of(op.rows, counts);
     for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
       const auto x = [&](int64_t b) { return load(op.x + b * op.ld + j); };
@@ -66,7 +66,7 @@ void standardize_columns(const StandardizeColumns& op) {
 /// in `saved`: dx = factor (dy - mean(dy) - y mean(dy y)), with sums over all rows divided by the number of rows that
 /// the mask includes, for these rows; factor dy for the others.
 void standardize_columns_backward(const StandardizeColumns& op) {
-  with_counted(op.counted, [&](const auto& counts) {
+  with_mask(op.mask, [&](const auto& counts) {
     const float count = divisor_of(op.rows, counts);
     for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
       const vf factor = factor_of(op.spread, load(op.variance + j), op.epsilon);

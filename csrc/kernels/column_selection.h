@@ -1,13 +1,13 @@
 // Layers that copy columns of a row to other places: reshapes that permute, repeat, crop or pad with zeros.
 #pragma once
-#include "kernels/layer_table.h"
 #include "kernels/simd.h"
+#include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
 /// y[j] = x[from[j]] for each row, or 0 where from[j] is negative.
-void take(const Take& op) {
+void select_columns(const SelectColumns& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* x = op.x + b * op.ldx;
     float* y = op.y + b * op.ldy;
@@ -16,7 +16,7 @@ void take(const Take& op) {
 }
 
 /// dx[i] = the sum of dy[j] over all j with from[j] = i, in the order of j.
-void take_backward(const Take& op) {
+void select_columns_backward(const SelectColumns& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* dy = op.x + b * op.ldx;
     float* dx = op.y + b * op.ldy;

@@ -1,4 +1,5 @@
-// The part of the door for rows that come as lists of what is not zero in them: "CSR", as of scipy.sparse.
+// Rows in CSR (compressed sparse rows, as in scipy.sparse): for each row a list of its nonzero elements. Part of the
+// interface of table.h.
 #pragma once
 #include <cstdint>
 
@@ -6,14 +7,14 @@
 
 namespace engine {
 
-/// Rows whose elements lie one after the other, those of row i from begins[i] to begins[i + 1].
+/// The elements of all rows, one after the other: those of row i are from begins[i] to begins[i + 1].
 struct CompressedRows {
   const int64_t* begins;   // (rows + 1,)
   const int32_t* columns;  // ascending within a row, each once
   const float* values;
 };
 
-/// Samples of a batch, indexed like Gather's rows.
+/// The samples of a batch, indexed like Gather's rows.
 struct CompressedBatch {
   CompressedRows rows;
   const int32_t* order;
@@ -23,16 +24,16 @@ struct CompressedBatch {
   int64_t row(int64_t sample) const { return order ? order[first + sample] : first + sample; }
 };
 
-/// Where the gradients of some of the inputs are summed up, sample after sample: a view of scratch memory.
+/// The sums of the weight gradient for some of the inputs, to which sample after sample is added: a view of scratch.
 struct CompressedSums {
-  /// Floats of one array of sums: 256 KiB, two of which leave half of the L2 cache to all else. The fewer inputs fit,
-  /// the more often every sample is taken up again.
+  /// The most floats of one array of sums: 256 KiB, so that two of them leave half of the L2 cache to other data. With
+  /// less space for inputs, every sample would be read more often.
   static constexpr int64_t kMost = 64 << 10;
 
-  float* sums;        // of the chains so far ...
-  float* chain;       // ... and of the one at hand
-  int64_t* elements;  // (samples,) the next of each
-  int64_t floats;     // of either array
+  float* sums;        // of the chains before
+  float* chain;       // of the current chain
+  int64_t* elements;  // (samples,): the next element of each
+  int64_t floats;     // of each array
 
   static constexpr int64_t most(int64_t inputs) {
     return inputs < kMost / kPanel ? round_up(inputs * kPanel, kLane) : kMost;
@@ -49,7 +50,7 @@ struct CompressedSums {
         floats(most(inputs)) {}
 };
 
-/// x (rows, k) = value * scale + offset, where rows hold nothing of 0
+/// x (rows, k) = value * scale + offset for rows in CSR, whose other elements are 0
 struct GatherCompressed {
   const CompressedBatch* batch;
   float* x;

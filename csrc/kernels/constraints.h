@@ -38,11 +38,11 @@ void column_norms(const WeightBlock& op, const NormLimits& limits) {
 
 void row_norms(const RowNorms& op) {
   double squares = 0.0;
-  for (int64_t i = op.range.begin; op.together && i < op.range.end; ++i) {
+  for (int64_t i = op.range.begin; op.whole_matrix && i < op.range.end; ++i) {
     squares += row_squares(op.weights, op.rows, op.n, i);
   }
   for (int64_t i = op.range.begin; i < op.range.end; ++i) {
-    if (!op.together) squares = row_squares(op.weights, op.rows, op.n, i);
+    if (!op.whole_matrix) squares = row_squares(op.weights, op.rows, op.n, i);
     const vf factor = broadcast(norm_factor(squares, op.limits));
     for_row(op.weights, op.rows, op.n, i, [&](float* at, int64_t) { store(at, load(at) * factor); });
   }

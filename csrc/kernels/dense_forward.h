@@ -1,4 +1,5 @@
-// The forward product of a dense layer: y = activation(x kernel + bias).
+// The forward product of a dense layer, y (rows, n) = activation(x (rows, k) kernel (k, n) + bias), for dense x, for
+// x with its zeros skipped, and for x in CSR.
 #pragma once
 #include "kernels/activations.h"
 #include "kernels/csr_products.h"
@@ -11,13 +12,14 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Of products forwards, where rows of A lie apart. 6 x 4 vectors take 37 instructions for 24 multiply-adds, 8 x 2 29
-/// for 16: alone on its core the one is as quick as the other, beside a busy hardware thread a fifth quicker.
+/// The tile for many rows, where A is row-major. 6 x 4 vectors of AVX-512 take 37 instructions for 24 multiply-adds, 8
+/// x 2 take 29 for 16. Alone on a core both are equally fast; with a busy second hardware thread 6 x 4 saves a fifth.
 constexpr int kForwardRows = ENGINE_VECTOR_BYTES == 64 ? 6 : kTileRows;
 constexpr int kForwardVectors = ENGINE_VECTOR_BYTES == 64 ? 4 : kTileVectors;
 
-/// Tiles against all columns, so that the panel of B stays in cache; up to kTileRows rows go through it once. A single
-/// row takes wider tiles, or the FMA pipes would wait for each other.
+/// Covers rows and columns with tiles: f(Size<rows>, Size<vectors>, first row, first column). All rows pass by some
+/// columns before the next columns follow, so that these columns of the kernel stay in the L1 cache. A single row takes
+/// wider tiles, for as many independent multiply-adds.
 template <class F>
 ENGINE_INLINE void sweep_tiles(Range rows, Range columns, F&& f) {
   const auto sweep_pieces = [&](auto vectors, int64_t j) {
@@ -42,25 +44,25 @@ ENGINE_INLINE void sweep_tiles(Range rows, Range columns, F&& f) {
   }
 }
 
-/// y from `sums` (rows, vectors), rows of which are `ld` apart, at (row, column). What is added to them is never -0, so
-/// that bits don't depend on whether zero terms were skipped.
+/// The epilogue: y at (row, column) = activation(sums (rows, vectors) + bias). The bias is never -0, so that the
+/// addition does to a sum of -0 what every product ends with (microtile.h).
 template <class Act>
 void finish_sums(const DenseForward& op, int64_t row, int64_t column, const float* sums, int64_t ld, int64_t rows,
                  int vectors) {
   if (rows <= 0 || vectors <= 0) __builtin_unreachable();
-  constexpr int kTogether = kParts < kTileVectors ? kParts : kTileVectors;  // of which there are a multiple
+  constexpr int kPerPass = kParts < kTileVectors ? kParts : kTileVectors;  // divides `vectors`
   const float* bias = op.in_slices ? nullptr : op.bias;
   float* y = op.y + row * op.ldy + column;
   const int64_t ldy = op.ldy;
-  for (int64_t j = 0; j < vectors * kWidth; j += kTogether * kWidth) {
-    vf shift[kTogether];
+  for (int64_t j = 0; j < vectors * kWidth; j += kPerPass * kWidth) {
+    vf shift[kPerPass];
 #pragma GCC unroll 2
-    for (int v = 0; v < kTogether; ++v) shift[v] = bias ? load(bias + column + j + v * kWidth) + 0.0f : vf{};
+    for (int v = 0; v < kPerPass; ++v) shift[v] = bias ? load(bias + column + j + v * kWidth) + 0.0f : vf{};
     float* to = y + j;
     const float *sum = sums + j, *end = sum + rows * ld;
     for (; sum != end; sum += ld, to += ldy) {
 #pragma GCC unroll 2
-      for (int v = 0; v < kTogether; ++v) store(to + v * kWidth, Act::forward(load(sum + v * kWidth) + shift[v]));
+      for (int v = 0; v < kPerPass; ++v) store(to + v * kWidth, Act::forward(load(sum + v * kWidth) + shift[v]));
     }
   }
 }
@@ -75,13 +77,13 @@ void dense_forward(const DenseForward& op) {
     return;
   }
   if (op.nonzeros && op.nonzeros->found()) {
-    sparse_products(*op.nonzeros, op.rows, op.kernel, op.ldw, op.columns, op.transposes, epilogue);
+    sparse_products(*op.nonzeros, op.rows, op.kernel, op.ldw, op.columns, op.stores_transpose, epilogue);
     return;
   }
-  RowPrefetcher fetcher(op.ahead, divide_up(op.rows.end - op.rows.begin, kForwardRows));
+  RowPrefetcher prefetcher(op.prefetch, divide_up(op.rows.end - op.rows.begin, kForwardRows));
   sweep_tiles(op.rows, op.columns, [&](auto rows, auto vectors, int64_t i, int64_t j) {
     constexpr int kRows = decltype(rows)::value, kVectors = decltype(vectors)::value;
-    if (j == op.columns.begin) fetcher.fetch();
+    if (j == op.columns.begin) prefetcher.fetch();
     vf tile[kRows][kVectors];
     const auto sum = [&](const auto& x) {
       if constexpr (kVectors <= kParts) {

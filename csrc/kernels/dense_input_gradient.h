@@ -1,4 +1,7 @@
-// The gradient of a dense layer with respect to its input: dx = dz kernel^T.
+// The gradient of a dense layer with respect to its input: dx (rows, k) = dz (rows, n) kernel (k, n)^T, multiplied with
+// the derivative of the activation before. One operand has to be transposed: dz, before this kernel is called, or
+// blocks of the kernel, here (transposes_kernel in layout.h says when). In this file "inputs" are the rows of the
+// kernel.
 #pragma once
 #include <type_traits>
 
@@ -10,32 +13,33 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// dx = sum through the derivative of what came before.
+/// The epilogue: dx = sum * activation'(saved).
 template <class Act>
-ENGINE_INLINE void store_gradient(const DenseBackwardInput& op, int64_t at, vf sum) {
+ENGINE_INLINE void store_gradient(const DenseInputGradient& op, int64_t at, vf sum) {
   if constexpr (Act::kKind != Activation::kLinear) sum = Act::backward(sum, load(op.saved + at));
   store(op.dx + at, sum);
 }
 
-/// Floats of a kernel whose rows wait in the L2 cache for the next samples.
+/// The floats of rows of the kernel that stay in the L2 cache for the next samples: 512 KiB.
 constexpr int64_t kMostKernelFloats = 128 << 10;
 
-/// Asks for `rows` of the kernel from `unit` on, within `columns`: pieces of panels, too short for the
-/// prefetchers.
-ENGINE_INLINE void prefetch_kernel(const DenseBackwardInput& op, int64_t unit, int64_t rows, Range columns) {
+/// Prefetches `rows` of the kernel from `input` on, within `columns`. They are short pieces of panels, for which the
+/// hardware's prefetchers begin too late.
+ENGINE_INLINE void prefetch_kernel(const DenseInputGradient& op, int64_t input, int64_t rows, Range columns) {
   Panels(op.k, op.n).each(columns, [&](const Panel& panel) {
-    const float* piece = op.kernel + panel.offset + unit * panel.width;
+    const float* piece = op.kernel + panel.offset + input * panel.width;
     for (int64_t i = 0; i < rows * panel.width; i += kLane) __builtin_prefetch(piece + i, 0, 2);
   });
 }
 
-/// Units whose gradients are summed together: one chain of dz (32 KiB, AVX-512) then serves them all from the L1 cache,
-/// and their rows of the kernel wait in the L2 cache.
-constexpr int64_t kMostUnits = 64;
+/// The most inputs of a block: one chain of a panel of dz (32 KiB with AVX-512) serves all of them from the L1 cache,
+/// and their rows of the kernel stay in the L2 cache.
+constexpr int64_t kMostInputs = 64;
 
-/// Turns sums (kLane units, kWidth samples), `stride` vectors apart, and stores them as rows of dx.
+/// Transposes sums (kLane inputs, kWidth samples), whose rows are `stride` vectors apart, and stores them as rows of
+/// dx.
 template <class Act>
-void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, int64_t b, int64_t i) {
+void store_transposed(const DenseInputGradient& op, const vf* sums, int64_t stride, int64_t b, int64_t i) {
   const int64_t count = op.rows - b < kWidth ? op.rows - b : kWidth;
 #pragma GCC unroll 4
   for (int part = 0; part < kParts; ++part) {
@@ -51,53 +55,54 @@ void store_turned(const DenseBackwardInput& op, const vf* sums, int64_t stride, 
   }
 }
 
-/// From dz transposed: tiles are of dx^T, units down and the batch across, so that the vectors run over the batch and
-/// no transposed copy of the kernel is needed. kLane units at a time are transposed as they are stored.
+/// Computes tiles of dx^T = kernel dz^T from transposed dz (n, rows): the vectors run along the batch, so that the
+/// kernel is read as it is. kLane inputs at a time are transposed when they are stored.
 template <class Act>
-ENGINE_INLINE void input_gradient_by_dz(const DenseBackwardInput& op) {
+ENGINE_INLINE void input_gradient_by_dz(const DenseInputGradient& op) {
   const int64_t fitting = kMostKernelFloats / op.n / kLane * kLane;
-  const int64_t together = fitting < kLane ? kLane : fitting < kMostUnits ? fitting : kMostUnits;
-  for (int64_t i = op.units.begin; i < op.units.end; i += together) {
-    const int64_t end = op.units.end < i + together ? op.units.end : i + together;
+  const int64_t block = fitting < kLane ? kLane : fitting < kMostInputs ? fitting : kMostInputs;
+  for (int64_t i = op.inputs.begin; i < op.inputs.end; i += block) {
+    const int64_t end = op.inputs.end < i + block ? op.inputs.end : i + block;
     sweep_vectors<kTileVectors>({0, round_up(op.rows, kLane)}, [&](auto vectors, int64_t b) {
       constexpr int kVectors = decltype(vectors)::value;
-      vf sums[kMostUnits][kVectors];
+      vf sums[kMostInputs][kVectors];
       for (int64_t p = 0; p < op.n; p += kChain) {
-        sweep<kTileRows>(i, end, 1, [&](auto units, int64_t unit) {
-          constexpr int kRows = decltype(units)::value;
-          const KernelPanels weights{op.kernel, {op.k, op.n}, unit};
+        sweep<kTileRows>(i, end, 1, [&](auto size, int64_t input) {
+          constexpr int kRows = decltype(size)::value;
+          const KernelPanels weights{op.kernel, {op.k, op.n}, input};
           const Range chain = chain_from(p, op.n);
-          if (b == 0 && unit + 2 * kRows <= op.units.end) prefetch_kernel(op, unit + kRows, kRows, chain);
-          const VectorRows sum{reinterpret_cast<float*>(sums[unit - i]), kVectors * kWidth};
-          add_chain<kRows, kVectors>(p == 0 ? kFromZero : sum, Tile{sums[unit - i]}, weights, op.dz + b, op.lddz,
+          if (b == 0 && input + 2 * kRows <= op.inputs.end) prefetch_kernel(op, input + kRows, kRows, chain);
+          const VectorRows sum{reinterpret_cast<float*>(sums[input - i]), kVectors * kWidth};
+          add_chain<kRows, kVectors>(p == 0 ? kFromZero : sum, Tile{sums[input - i]}, weights, op.dz + b, op.lddz,
                                      chain);
         });
       }
-      for (int64_t unit = end; unit < round_up(end, kLane); ++unit) {
-        for (vf& sum : sums[unit - i]) sum = vf{};
+      for (int64_t input = end; input < round_up(end, kLane); ++input) {
+        for (vf& sum : sums[input - i]) sum = vf{};
       }
-      for (int64_t unit = i; unit < end; unit += kLane) {
-        for (int v = 0; v < kVectors; ++v) store_turned<Act>(op, &sums[unit - i][v], kVectors, b + v * kWidth, unit);
+      for (int64_t input = i; input < end; input += kLane) {
+        for (int v = 0; v < kVectors; ++v)
+          store_transposed<Act>(op, &sums[input - i][v], kVectors, b + v * kWidth, input);
       }
     });
   }
 }
 
-/// Units whose rows of a kernel are transposed together: those of one chain (32 KiB) stay in the L1 cache.
-constexpr int64_t kTransposedUnits = 2 * kLane;
+/// The inputs whose rows of the kernel are transposed at a time: those of one chain (32 KiB) stay in the L1 cache.
+constexpr int64_t kTransposedInputs = 2 * kLane;
 
-/// transposed (columns, kTransposedUnits) = columns `chain` of rows `units` of the kernel,
-/// the last of which stands for those missing.
-__attribute__((noinline)) inline void transpose_kernel(float (&transposed)[kChain][kTransposedUnits],
-                                                       const DenseBackwardInput& op, Range units, Range chain) {
+/// transposed (columns, kTransposedInputs) = the columns `chain` of rows `inputs` of the kernel, transposed. If there
+/// are fewer inputs, the last one is repeated.
+__attribute__((noinline)) inline void transpose_kernel(float (&transposed)[kChain][kTransposedInputs],
+                                                       const DenseInputGradient& op, Range inputs, Range chain) {
   Panels(op.k, op.n).each(chain, [&](const Panel& panel) {
     const float* kernel = op.kernel + panel.offset;
-    float (*to)[kTransposedUnits] = transposed + (panel.first - chain.begin);
-    for (int64_t i = 0; i < kTransposedUnits; i += kWidth) {
+    float (*to)[kTransposedInputs] = transposed + (panel.first - chain.begin);
+    for (int64_t i = 0; i < kTransposedInputs; i += kWidth) {
       const float* row[kWidth];
       for (int64_t u = 0; u < kWidth; ++u) {
-        const int64_t unit = units.begin + i + u;
-        row[u] = kernel + (unit < units.end ? unit : units.end - 1) * panel.width;
+        const int64_t input = inputs.begin + i + u;
+        row[u] = kernel + (input < inputs.end ? input : inputs.end - 1) * panel.width;
       }
       for (int64_t j = panel.columns.begin; j < panel.columns.end; j += 4) {
         vf columns[4];
@@ -108,16 +113,16 @@ __attribute__((noinline)) inline void transpose_kernel(float (&transposed)[kChai
   });
 }
 
-/// From blocks of the kernel transposed: vectors run over units, and dz and dx keep their rows. Sums of several chains
-/// wait in dx.
+/// Computes tiles of dx = dz kernel^T from blocks of the transposed kernel: the vectors run along the inputs. Between
+/// chains the sums are kept in dx.
 template <class Act>
-ENGINE_INLINE void input_gradient_by_kernel(const DenseBackwardInput& op) {
-  for (int64_t i = op.units.begin; i < op.units.end; i += kTransposedUnits) {
-    const int64_t end = op.units.end < i + kTransposedUnits ? round_up(op.units.end, kLane) : i + kTransposedUnits;
+ENGINE_INLINE void input_gradient_by_kernel(const DenseInputGradient& op) {
+  for (int64_t i = op.inputs.begin; i < op.inputs.end; i += kTransposedInputs) {
+    const int64_t end = op.inputs.end < i + kTransposedInputs ? round_up(op.inputs.end, kLane) : i + kTransposedInputs;
     for (int64_t p = 0; p < op.n; p += kChain) {
       const Range chain = chain_from(p, op.n);
-      alignas(64) float transposed[kChain][kTransposedUnits];
-      transpose_kernel(transposed, op, {i, op.units.end}, chain);
+      alignas(64) float transposed[kChain][kTransposedInputs];
+      transpose_kernel(transposed, op, {i, op.inputs.end}, chain);
       const bool has_epilogue = chain.end == op.n && Act::kKind != Activation::kLinear;
       sweep_rows<kTileRows>({0, op.rows}, [&](auto rows, int64_t b) {
         constexpr int kRows = decltype(rows)::value;
@@ -127,7 +132,7 @@ ENGINE_INLINE void input_gradient_by_kernel(const DenseBackwardInput& op) {
           const int64_t at = b * op.ldx + j;
           const VectorRows in_dx{op.dx + at, op.ldx};
           const auto add = [&](auto out) {
-            add_chain<kRows, kVectors>(p == 0 ? kFromZero : in_dx, out, dz, transposed[0] + (j - i), kTransposedUnits,
+            add_chain<kRows, kVectors>(p == 0 ? kFromZero : in_dx, out, dz, transposed[0] + (j - i), kTransposedInputs,
                                        {0, chain.end - p});
           };
           if (!has_epilogue) return add(in_dx);
@@ -143,7 +148,7 @@ ENGINE_INLINE void input_gradient_by_kernel(const DenseBackwardInput& op) {
 }
 
 template <class Act>
-void dense_backward_input(const DenseBackwardInput& op) {
+void dense_input_gradient(const DenseInputGradient& op) {
   if (op.dz_transposed) {
     input_gradient_by_dz<Act>(op);
   } else {

@@ -1,4 +1,4 @@
-// Enters the weight gradients of dense layers into the table: those that step the weights, and the one that is stored.
+// Enters into the table the weight gradients of dense layers: the one that is stored, and those that step the weights.
 #include "kernels/dense_weight_gradient.h"
 
 #include "kernels/fill.h"
@@ -12,19 +12,15 @@ template <class... Opts>
 void fill(KernelTable& table, Types<Opts...>) {
   static_assert(sizeof...(Opts) == kFusedOptimizers);
   ((table.coefficients[index<Opts>()] = fill_coefficients<Opts>), ...);
-  ((table.dense_backward_weights[index<Opts>()][index(Shrinkage::kNone)] =
-        dense_backward_weights<Opts, Shrinkage::kNone>),
-   ...);
-  ((table.dense_backward_weights[index<Opts>()][index(Shrinkage::kSome)] =
-        dense_backward_weights<Opts, Shrinkage::kSome>),
-   ...);
+  ((table.dense_weight_step[index<Opts>()][index(Shrinkage::kNone)] = dense_weight_step<Opts, Shrinkage::kNone>), ...);
+  ((table.dense_weight_step[index<Opts>()][index(Shrinkage::kSome)] = dense_weight_step<Opts, Shrinkage::kSome>), ...);
 }
 
 }  // namespace
 
-void fill_weights(KernelTable& table) {
+void fill_dense_weight_gradient(KernelTable& table) {
   fill(table, Optimizers{});
-  table.dense_gradient = dense_backward_weights<StoreGradient, Shrinkage::kNone>;
+  table.dense_weight_gradient = dense_weight_step<StoreGradient, Shrinkage::kNone>;
 }
 
 }  // namespace engine::ENGINE_ISA

@@ -1,84 +1,86 @@
-// The gradients of a dense layer with respect to its kernel, x^T dz, and its bias, the column sums of dz.
+// The gradients of a dense layer with respect to its kernel (k, n), x (rows, k)^T dz (rows, n), and to its bias, the
+// column sums of dz. Their epilogue `update(offset, ld, gradient, rows, vectors)` stores a tile of the gradient, or
+// steps the weights by it (fused_step.h). In this file "inputs" are the rows of the kernel.
 #pragma once
 #include "kernels/csr_products.h"
+#include "kernels/fused_step.h"
 #include "kernels/microtile.h"
 #include "kernels/prefetch.h"
 #include "kernels/sparse_products.h"
 #include "kernels/sums.h"
 #include "kernels/table.h"
-#include "kernels/update.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
 template <class U>
-void dense_backward_bias(const DenseBackwardWeights& op, const U& update) {
+void bias_gradient(const DenseWeightGradient& op, const U& update) {
   sum_columns(
       {0, op.rows}, op.columns, [&](int64_t b, int64_t j, vf sum) { return sum + load(op.dz + b * op.lddz + j); },
       [&](int64_t j, const vf* sums, int vectors) { update(j, 0, sums, 1, vectors); });
 }
 
-/// Tiles of a gradient, in whose epilogue the next batch is fetched.
-inline RowPrefetcher tile_fetcher(const DenseBackwardWeights& op) {
-  return RowPrefetcher(op.ahead, (op.units.end - op.units.begin) / kTileRows *
-                                     ((op.columns.end - op.columns.begin) / (kTileVectors * kWidth)));
+/// Prefetches rows of the next batch in the epilogues of tiles.
+inline RowPrefetcher tile_prefetcher(const DenseWeightGradient& op) {
+  return RowPrefetcher(op.prefetch, (op.inputs.end - op.inputs.begin) / kTileRows *
+                                        ((op.columns.end - op.columns.begin) / (kTileVectors * kWidth)));
 }
 
-/// Units of a strip: whole lines and whole tiles.
-constexpr int64_t kStripUnits = kLane % kTileRows == 0 ? kLane : 3 * kLane;
-static_assert(kStripUnits % kTileRows == 0);
+/// The inputs of a copied block: whole cache lines and whole tiles.
+constexpr int64_t kCopiedInputs = kLane % kTileRows == 0 ? kLane : 3 * kLane;
+static_assert(kCopiedInputs % kTileRows == 0);
 
-/// Rows of a batch, and columns of a panel, from which on a strip is worth making.
-constexpr int64_t kFewestStripRows = 64, kFewestStripColumns = 3 * kLane;
+/// From so many rows of a batch and columns of a panel on, a copy pays.
+constexpr int64_t kFewestCopiedRows = 64, kFewestCopiedColumns = 3 * kLane;
 
-/// Units, whole strips, whose sums (24 KiB) wait while a long batch goes by, kChain rows at a time.
-constexpr int64_t kUnitsTogether = 96;
-static_assert(kUnitsTogether % kStripUnits == 0);
+/// The inputs of a block, whose sums (24 KiB) stay in the L1 cache while a long batch passes by, one chain at a time.
+constexpr int64_t kInputsPerBlock = 96;
+static_assert(kInputsPerBlock % kCopiedInputs == 0);
 
-/// Columns of at most kChain rows of x, copied to lie side by side (rows, kStripUnits). Where they lie a row's next
-/// line is on another page, so that few would stay in the L1 cache for the next tile, and no prefetcher finds the way.
-class Strip {
+/// A contiguous copy (rows, kCopiedInputs) of some columns of at most kChain rows of x. In x itself the next row is on
+/// another page of memory: few of its lines stay in the L1 cache for the next tile, and the hardware does not prefetch.
+class CopiedColumns {
  public:
-  ColumnMajor copy(const DenseBackwardWeights& op, Range rows, Range units) {
-    const int64_t count = units.end - units.begin, whole = count / kWidth * kWidth;
-    float* to = at_;
-    for (int64_t b = rows.begin; b < rows.end; ++b, to += kStripUnits) {
-      const float* from = (op.x_rows ? op.x_rows[b] : op.x + b * op.ldx) + units.begin;
-      for (int64_t u = 0; u < kStripUnits; u += kLane) __builtin_prefetch(from + kStripUnits + u, 0, 2);
+  ColumnMajor copy(const DenseWeightGradient& op, Range rows, Range inputs) {
+    const int64_t count = inputs.end - inputs.begin, whole = count / kWidth * kWidth;
+    float* to = data_;
+    for (int64_t b = rows.begin; b < rows.end; ++b, to += kCopiedInputs) {
+      const float* from = (op.x_rows ? op.x_rows[b] : op.x + b * op.ldx) + inputs.begin;
+      for (int64_t u = 0; u < kCopiedInputs; u += kLane) __builtin_prefetch(from + kCopiedInputs + u, 0, 2);
       for (int64_t u = 0; u < whole; u += kWidth) store(to + u, load(from + u));
-      if (whole < count) store(to + whole, load_part(from + whole, count - whole));
+      if (whole < count) store(to + whole, load_partial(from + whole, count - whole));
     }
-    return {at_, kStripUnits};
+    return {data_, kCopiedInputs};
   }
 
  private:
-  alignas(64) float at_[kChain * kStripUnits];
+  alignas(64) float data_[kChain * kCopiedInputs];
 };
 
-/// The gradient of dense rows, `size` units at a time: `x(rows, units)` are their columns of some rows.
+/// The gradient x^T dz of dense rows, for `size` inputs at a time: `x(rows, inputs)` is x^T for these rows and inputs.
 template <class U, class X>
-ENGINE_INLINE void backward_tiles(const DenseBackwardWeights& op, const U& update, int64_t size, X&& x) {
-  RowPrefetcher fetcher = tile_fetcher(op);
-  alignas(64) float sums[kUnitsTogether][kPanel];
-  for (int64_t i0 = op.units.begin; i0 < op.units.end; i0 += kUnitsTogether) {
-    const int64_t i1 = op.units.end < i0 + kUnitsTogether ? op.units.end : i0 + kUnitsTogether;
+ENGINE_INLINE void gradient_tiles(const DenseWeightGradient& op, const U& update, int64_t size, X&& x) {
+  RowPrefetcher prefetcher = tile_prefetcher(op);
+  alignas(64) float sums[kInputsPerBlock][kPanel];
+  for (int64_t i0 = op.inputs.begin; i0 < op.inputs.end; i0 += kInputsPerBlock) {
+    const int64_t i1 = op.inputs.end < i0 + kInputsPerBlock ? op.inputs.end : i0 + kInputsPerBlock;
     for (int64_t begin = 0; begin < op.rows; begin += kChain) {
       const int64_t end = op.rows < begin + kChain ? op.rows : begin + kChain;
       for (int64_t from = i0; from < i1; from += size) {
-        const Range units{from, i1 < from + size ? i1 : from + size};
-        const auto a = x(Range{begin, end}, units);
-        sweep<kTileRows>(units.begin, units.end, 1, [&](auto tile, int64_t i) {
+        const Range inputs{from, i1 < from + size ? i1 : from + size};
+        const auto a = x(Range{begin, end}, inputs);
+        sweep<kTileRows>(inputs.begin, inputs.end, 1, [&](auto tile, int64_t i) {
           sweep_vectors<kTileVectors>(op.columns, [&](auto vectors, int64_t j) {
             constexpr int kRows = decltype(tile)::value, kVectors = decltype(vectors)::value;
-            const VectorRows waiting{&sums[i - i0][j - op.columns.begin], kPanel};
+            const VectorRows partial{&sums[i - i0][j - op.columns.begin], kPanel};
             const auto add = [&](auto out) {
-              add_chain<kRows, kVectors>(begin > 0 ? waiting : kFromZero, out, a.from_row(i - from),
+              add_chain<kRows, kVectors>(begin > 0 ? partial : kFromZero, out, a.from_row(i - from),
                                          op.dz + begin * op.lddz + j, op.lddz, {0, end - begin});
             };
-            if (end < op.rows) return add(waiting);
+            if (end < op.rows) return add(partial);
             vf gradient[kRows][kVectors];
             add(Tile{gradient[0]});
-            fetcher.fetch();
+            prefetcher.fetch();
             update(i * op.ldw + j, op.ldw, gradient[0], kRows, kVectors);
           });
         });
@@ -88,61 +90,63 @@ ENGINE_INLINE void backward_tiles(const DenseBackwardWeights& op, const U& updat
 }
 
 template <class U>
-void backward_dense(const DenseBackwardWeights& op, const U& update) {
-  const bool copies = op.rows >= kFewestStripRows && op.columns.end - op.columns.begin >= kFewestStripColumns;
+void dense_rows_gradient(const DenseWeightGradient& op, const U& update) {
+  const bool copies = op.rows >= kFewestCopiedRows && op.columns.end - op.columns.begin >= kFewestCopiedColumns;
   if (op.x_rows && !copies) {
-    return backward_tiles(op, update, kUnitsTogether,
-                          [&](Range rows, Range units) { return ColumnPointers{op.x_rows + rows.begin, units.begin}; });
+    return gradient_tiles(op, update, kInputsPerBlock, [&](Range rows, Range inputs) {
+      return ColumnPointers{op.x_rows + rows.begin, inputs.begin};
+    });
   }
-  Strip strip;
-  backward_tiles(op, update, copies ? kStripUnits : kUnitsTogether, [&](Range rows, Range units) {
-    return copies ? strip.copy(op, rows, units) : ColumnMajor{op.x + rows.begin * op.ldx + units.begin, op.ldx};
+  CopiedColumns copied;
+  gradient_tiles(op, update, copies ? kCopiedInputs : kInputsPerBlock, [&](Range rows, Range inputs) {
+    return copies ? copied.copy(op, rows, inputs) : ColumnMajor{op.x + rows.begin * op.ldx + inputs.begin, op.ldx};
   });
 }
 
-/// The gradient of one sample, an outer product. The way in and out of a tile would take longer than its only term.
+/// The gradient of a single sample, an outer product. Its only term would take less time than storing and loading a
+/// tile.
 template <class U>
-void backward_one_sample(const DenseBackwardWeights& op, const U& update) {
-  constexpr int64_t kUnits = 8;
+void outer_product_gradient(const DenseWeightGradient& op, const U& update) {
+  constexpr int64_t kInputs = 8;
   const float* x = op.x_rows ? op.x_rows[0] : op.x;
-  const int64_t j = op.columns.begin, end = op.units.end;
-  RowPrefetcher fetcher(op.ahead, (end - op.units.begin) / kUnits);
-  for (int64_t i = op.units.begin; i < end; i += kUnits) {
-    const int64_t units = end < i + kUnits ? end - i : kUnits;
-    fetcher.fetch();
-    update.step_outer(i * op.ldw + j, op.ldw, x + i, units, op.dz + j, op.columns.end - j);
+  const int64_t j = op.columns.begin, end = op.inputs.end;
+  RowPrefetcher prefetcher(op.prefetch, (end - op.inputs.begin) / kInputs);
+  for (int64_t i = op.inputs.begin; i < end; i += kInputs) {
+    const int64_t inputs = end < i + kInputs ? end - i : kInputs;
+    prefetcher.fetch();
+    update.step_outer(i * op.ldw + j, op.ldw, x + i, inputs, op.dz + j, op.columns.end - j);
   }
 }
 
 template <class U>
-void dense_backward_kernel(const DenseBackwardWeights& op, const U& update) {
-  const int64_t units = op.units.end - op.units.begin;
+void kernel_gradient(const DenseWeightGradient& op, const U& update) {
+  const int64_t inputs = op.inputs.end - op.inputs.begin;
   if (op.gradient) {
     const auto vectors = static_cast<int>((op.columns.end - op.columns.begin) / kWidth);
-    RowPrefetcher fetcher(op.ahead, units);
-    for (int64_t i = 0; i < units; ++i) {
-      fetcher.fetch();
-      update((op.units.begin + i) * op.ldw + op.columns.begin, op.ldw,
+    RowPrefetcher prefetcher(op.prefetch, inputs);
+    for (int64_t i = 0; i < inputs; ++i) {
+      prefetcher.fetch();
+      update((op.inputs.begin + i) * op.ldw + op.columns.begin, op.ldw,
              reinterpret_cast<const vf*>(op.gradient + i * op.ldg), 1, vectors);
     }
     return;
   }
   if (op.compressed) {
-    compressed_transposed_products(*op.compressed, *op.sums, op.rows, op.units, op.dz, op.lddz, op.columns,
-                                   [&](int64_t unit, int64_t column, const vf* gradient, int units, int vectors) {
-                                     update(unit * op.ldw + column, op.ldw, gradient, units, vectors);
+    compressed_transposed_products(*op.compressed, *op.sums, op.rows, op.inputs, op.dz, op.lddz, op.columns,
+                                   [&](int64_t input, int64_t column, const vf* gradient, int inputs, int vectors) {
+                                     update(input * op.ldw + column, op.ldw, gradient, inputs, vectors);
                                    });
     return;
   }
   if (op.nonzeros && op.nonzeros->found()) {
-    sparse_transposed_products(*op.nonzeros, op.rows, op.units, op.dz, op.lddz, op.columns, op.last,
-                               [&](int64_t unit, int64_t column, const vf* gradient, int units, int vectors) {
-                                 update(unit * op.ldw + column, op.ldw, gradient, units, vectors);
+    sparse_transposed_products(*op.nonzeros, op.rows, op.inputs, op.dz, op.lddz, op.columns, op.clears_nonzeros,
+                               [&](int64_t input, int64_t column, const vf* gradient, int inputs, int vectors) {
+                                 update(input * op.ldw + column, op.ldw, gradient, inputs, vectors);
                                });
     return;
   }
-  if (op.rows == 1) return backward_one_sample(op, update);
-  backward_dense(op, update);
+  if (op.rows == 1) return outer_product_gradient(op, update);
+  dense_rows_gradient(op, update);
 }
 
 template <class Opt>
@@ -159,14 +163,14 @@ ENGINE_INLINE typename Opt::Coefficients coefficients_of(const OptimizerStep& st
 }
 
 template <class Opt, Shrinkage Kind>
-void dense_backward_weights(const DenseBackwardWeights& op) {
+void dense_weight_step(const DenseWeightGradient& op) {
   const auto coefficients = coefficients_of<Opt>(op.step);
-  if (op.bias.values && op.units.begin == 0) {
+  if (op.bias.values && op.inputs.begin == 0) {
     const Update<Opt, Kind> update(op.bias, coefficients, op.step);
-    dense_backward_bias(op, update);
+    bias_gradient(op, update);
   }
   const Update<Opt, Kind> update(op.kernel, coefficients, op.step);
-  dense_backward_kernel(op, update);
+  kernel_gradient(op, update);
 }
 
 }  // namespace

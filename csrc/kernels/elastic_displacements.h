@@ -2,9 +2,9 @@
 // both axes. Computed in integers of 16 bits, of which one instruction multiplies two per lane: half of the time of
 // floats.
 #pragma once
-#include "kernels/layer_table.h"
 #include "kernels/random.h"
 #include "kernels/simd.h"
+#include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -49,8 +49,8 @@ ENGINE_INLINE void store_halves(int16_t* p, vi v) {
 #endif
 }
 
-/// Sums of neighbours times their filter taps, for some rows of both fields, which share what is loaded.
-using Smoothed = vi[2][kSmoothedTogether];
+/// Sums of neighbours times the coefficients of the filter, for some rows of both fields, which share what is loaded.
+using Smoothed = vi[2][kSmoothedRows];
 
 /// Both fields smoothed along the columns only: (2, rows, ld), with a zero after each row.
 struct HalfSmoothed {
@@ -62,8 +62,8 @@ struct HalfSmoothed {
 /// halves of a word, and zeros in its last row. Taps beyond the filter's ends are zero, so that all rows of a group can
 /// read the same neighbours.
 inline void smooth_columns(const Warp& op, const int32_t* noise, const HalfSmoothed& to) {
-  for (int64_t i = 0; i < op.height; i += kSmoothedTogether) {
-    const int64_t begin = i < op.radius ? 0 : i - op.radius, last = i + kSmoothedTogether + op.radius;
+  for (int64_t i = 0; i < op.height; i += kSmoothedRows) {
+    const int64_t begin = i < op.radius ? 0 : i - op.radius, last = i + kSmoothedRows + op.radius;
     for (int64_t j = 0; j < op.width; j += kWidth) {
       Smoothed sums = {};
       for (int64_t t = begin; t < last && t < op.height; t += 2) {
@@ -71,17 +71,17 @@ inline void smooth_columns(const Warp& op, const int32_t* noise, const HalfSmoot
         const vi down = (a & 0xffff) | (b << 16);
         const vi right = reinterpret_cast<vi>(reinterpret_cast<vu>(a) >> 16) | (b & static_cast<int32_t>(0xffff0000));
 #pragma GCC unroll 4
-        for (int r = 0; r < kSmoothedTogether; ++r) {
-          const vi taps = op.taps[i + r - t] - vi{};
-          sums[0][r] += multiply_halves(down, taps);
-          sums[1][r] += multiply_halves(right, taps);
+        for (int r = 0; r < kSmoothedRows; ++r) {
+          const vi coefficients = op.filter[i + r - t] - vi{};
+          sums[0][r] += multiply_halves(down, coefficients);
+          sums[1][r] += multiply_halves(right, coefficients);
         }
       }
       for (int f = 0; f < 2; ++f) {
 #pragma GCC unroll 4
-        for (int r = 0; r < kSmoothedTogether; ++r) {
+        for (int r = 0; r < kSmoothedRows; ++r) {
           int16_t* row = to.at + f * to.size + (i + r) * to.ld;
-          store_halves(row + j, (sums[f][r] + kWholeTap / 2) >> kTapBits);
+          store_halves(row + j, (sums[f][r] + kFilterSum / 2) >> kFilterBits);
           row[op.width] = 0;  // what follows is never read
         }
       }
@@ -89,28 +89,28 @@ inline void smooth_columns(const Warp& op, const int32_t* noise, const HalfSmoot
   }
 }
 
-/// to = scale (from smoothed along its rows). The lanes are neighbouring pixels, whose taps are neighbours too.
+/// to = scale (from smoothed along its rows). The lanes are neighbouring pixels, whose coefficients are neighbours too.
 inline void smooth_rows(const Warp& op, const HalfSmoothed& from, float scale, const Fields& to) {
-  for (int64_t i = 0; i < op.height; i += kSmoothedTogether) {
+  for (int64_t i = 0; i < op.height; i += kSmoothedRows) {
     for (int64_t j = 0; j < op.width; j += kWidth) {
       const int64_t begin = j < op.radius ? 0 : j - op.radius, last = j + kWidth + op.radius;
       Smoothed sums = {};
       for (int64_t t = begin; t < last && t < op.width; t += 2) {
-        const vi taps = load_words(op.taps + j - t);
+        const vi coefficients = load_words(op.filter + j - t);
 #pragma GCC unroll 2
         for (int f = 0; f < 2; ++f) {
 #pragma GCC unroll 4
-          for (int r = 0; r < kSmoothedTogether; ++r) {
+          for (int r = 0; r < kSmoothedRows; ++r) {
             int32_t both;
             std::memcpy(&both, from.at + f * from.size + (i + r) * from.ld + t, sizeof both);
-            sums[f][r] += multiply_halves(both - vi{}, taps);
+            sums[f][r] += multiply_halves(both - vi{}, coefficients);
           }
         }
       }
 #pragma GCC unroll 2
       for (int f = 0; f < 2; ++f) {
 #pragma GCC unroll 4
-        for (int r = 0; r < kSmoothedTogether; ++r) {
+        for (int r = 0; r < kSmoothedRows; ++r) {
           store(to.at + f * to.size + (i + r) * to.ld + j, __builtin_convertvector(sums[f][r], vf) * scale);
         }
       }
@@ -121,7 +121,7 @@ inline void smooth_rows(const Warp& op, const HalfSmoothed& from, float scale, c
 /// The displacements of an image's pixels. One random word gives the noise of both fields, 16 bits each; pixel p takes
 /// the word of column p (formulas/random.h).
 inline void displace(const Warp& op, int64_t image, const Fields& fields) {
-  const int64_t pixels = op.height * op.width, rows = round_up(op.height, kSmoothedTogether);
+  const int64_t pixels = op.height * op.width, rows = round_up(op.height, kSmoothedRows);
   auto* noise = reinterpret_cast<int32_t*>(fields.at + 2 * fields.size);
   const int64_t ld = fields.ld + kLane;
   const HalfSmoothed between{reinterpret_cast<int16_t*>(noise + warp_noise(op.height, op.width)), rows * ld, ld};
@@ -129,7 +129,7 @@ inline void displace(const Warp& op, int64_t image, const Fields& fields) {
              [&](int64_t, int64_t pixel, vu words) { store_words(noise + pixel, reinterpret_cast<vi>(words)); });
   std::memset(noise + pixels, 0, static_cast<size_t>(op.width) * sizeof *noise);
   smooth_columns(op, noise, between);
-  smooth_rows(op, between, op.alpha * 0x1p-15f / kWholeTap, fields);
+  smooth_rows(op, between, op.alpha * 0x1p-15f / kFilterSum, fields);
 }
 
 }  // namespace

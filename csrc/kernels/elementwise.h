@@ -33,7 +33,7 @@ void dropout_forward(const Dropout& op) {
   });
 }
 
-/// Squares of whole vectors are turned in registers, so that neither side is walked with a long stride.
+/// Squares of whole vectors are transposed in registers, so that neither side is visited with a long stride.
 void transpose(const Transpose& op) {
   for (int64_t r = op.rows.begin; r < op.rows.end; r += kWidth) {
     const int64_t r_end = op.rows.end < r + kWidth ? op.rows.end : r + kWidth;

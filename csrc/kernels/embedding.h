@@ -2,8 +2,8 @@
 // their encoding as one-hot or count vectors. The bindings refuse tokens that the table does not have. Should one
 // arrive here nevertheless, it is replaced by the nearest that exists, so that nothing is read beyond the table.
 #pragma once
-#include "kernels/layer_table.h"
 #include "kernels/simd.h"
+#include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

@@ -30,7 +30,7 @@ ENGINE_INLINE void convert(const T* __restrict in, float* __restrict out, int64_
   for (; j + kWidth <= n; j += kWidth) store(out + j, scaled(load_as_floats(in + j)));
   if (j == n) return;
   if constexpr (std::is_same_v<T, float>) {
-    store_part(out + j, scaled(load_part(in + j, n - j)), n - j);
+    store_partial(out + j, scaled(load_partial(in + j, n - j)), n - j);
   } else {
     for (; j < n; ++j)
       out[j] = as_it_is ? static_cast<float>(in[j]) : fma_of_floats(static_cast<float>(in[j]), scale, offset);

@@ -1,4 +1,6 @@
-// The general product of ops.matmul: blocks of it from packed or plain operands, and the dot product.
+// The general matrix product, c = activation(a b + bias), of ops.matmul and of large dense layers; and the dot product.
+// `gemm` adds one chain of terms for one block of c. cpu/gemm.cpp divides a product into such blocks, and packs their
+// operands where that pays.
 #pragma once
 #include "kernels/activations.h"
 #include "kernels/microtile.h"
@@ -12,20 +14,20 @@ namespace {
 
 /// The rows mr of packed A. 12 x 2 vectors take 24 of 32 registers, and load and store sums less often than 8 x 2. Only
 /// packed A is read so: rows in memory need a pointer each, and those of 12 rows spill.
-constexpr int kPanelRows = ENGINE_VECTOR_BYTES == 64 ? 12 : kTileRows;
+constexpr int kMr = ENGINE_VECTOR_BYTES == 64 ? 12 : kTileRows;
 /// The columns nr of packed B, and those for a product of a single row.
-constexpr int64_t kPanelColumns = kTileVectors * kWidth;
-constexpr int64_t kSingleRowColumns = kSingleRowVectors * kWidth;
+constexpr int64_t kNr = kTileVectors * kWidth;
+constexpr int64_t kSingleRowNr = kSingleRowVectors * kWidth;
 
-/// A is packed: panels of kPanelRows rows, column after column; rows missing from the last panel are zero.
+/// A is packed: panels of kMr rows, column after column; rows missing from the last panel are zero.
 struct PackedRows {
   struct Cursor {
     const float* a;
     ENGINE_INLINE ContiguousElements<3> elements() const { return ContiguousElements<3>(a); }
-    ENGINE_INLINE void next() { a += kPanelRows; }
+    ENGINE_INLINE void next() { a += kMr; }
   };
   const float* a;
-  ENGINE_INLINE Cursor cursor(int64_t p) const { return {a + p * kPanelRows}; }
+  ENGINE_INLINE Cursor cursor(int64_t p) const { return {a + p * kMr}; }
   ENGINE_INLINE int64_t last(int64_t, int64_t end) const { return end; }
 };
 
@@ -52,13 +54,13 @@ struct TileOfC {
 
   ENGINE_INLINE vf load_vector(int64_t r, int v) const {
     const int64_t left = columns_from(v);
-    if (op.c_column == 1) return left < kWidth ? load_part(at(r, v), left) : load(at(r, v));
+    if (op.c_column == 1) return left < kWidth ? load_partial(at(r, v), left) : load(at(r, v));
     return load_strided(at(r, v), op.c_column, left);
   }
 
   ENGINE_INLINE void store_vector(int64_t r, int v, vf sum) const {
     const int64_t left = columns_from(v);
-    if (op.c_column == 1) return left < kWidth ? store_part(at(r, v), sum, left) : store(at(r, v), sum);
+    if (op.c_column == 1) return left < kWidth ? store_partial(at(r, v), sum, left) : store(at(r, v), sum);
     store_strided(at(r, v), op.c_column, sum, left);
   }
 
@@ -79,7 +81,7 @@ struct TileOfC {
       const int64_t left = columns_from(v);
       if (left <= 0) return;
       vf by_column{};
-      if (bias && !by_row) by_column = left < kWidth ? load_part(bias + v * kWidth, left) : load(bias + v * kWidth);
+      if (bias && !by_row) by_column = left < kWidth ? load_partial(bias + v * kWidth, left) : load(bias + v * kWidth);
       for (int64_t r = 0; r < rows; ++r) {
         vf sum = tile[r * vectors + v];
         if (op.last) sum = Act::forward((sum + 0.0f) + (by_row ? broadcast(by_row[r]) : by_column));
@@ -106,7 +108,7 @@ ENGINE_INLINE void gemm_tile(const Gemm& op, const A& a, const float* b, int64_t
   vf tile[Rows][Vectors];
   const TileOfC c{op, i, j, rows, columns};
   const VectorRows in_c{c.at(0, 0), op.c_row};
-  const VectorRows partial{op.partial ? op.partial + j * op.partial_rows + i * kPanelColumns : nullptr, kPanelColumns};
+  const VectorRows partial{op.partial ? op.partial + j * op.partial_rows + i * kNr : nullptr, kNr};
   const bool whole_vectors = op.c_column == 1 && columns == Vectors * kWidth;
   const VectorRows sums = op.from_partial ? partial : whole_vectors && !op.first ? in_c : c.sums_before(tile);
   const bool has_epilogue = op.last && (op.bias || Act::kKind != Activation::kLinear);
@@ -173,7 +175,7 @@ ENGINE_INLINE void gemm_row(const Gemm& op, const float* b, int64_t j, int64_t c
   for (; columns > (Vectors - 1) * kWidth; columns -= Vectors * kWidth, j += Vectors * kWidth, b += Vectors * kWidth) {
     vf tile[1][Vectors];
     const TileOfC c{op, 0, j, 1, columns < Vectors * kWidth ? columns : Vectors * kWidth};
-    add_chain<1, Vectors>(c.sums_before(tile), Tile{tile[0]}, ColumnMajor{op.a, op.a_next}, b, op.b_row, {0, op.k});
+    add_chain<1, Vectors>(c.sums_before(tile), Tile{tile[0]}, ColumnMajor{op.a, op.a_column}, b, op.b_row, {0, op.k});
     c.template store_tile<Act>(tile[0], Vectors);
   }
   if constexpr (Vectors > 1) {
@@ -203,20 +205,20 @@ ENGINE_INLINE void gemm_partial_vector(const Gemm& op, int64_t columns, F&& a) {
 
 template <class Act>
 ENGINE_INLINE void gemm_single_row(const Gemm& op) {
-  const int64_t part = op.b_in_parts ? op.columns % kWidth : 0, end = op.columns - part;
-  for (int64_t j = 0; j < end; j += kSingleRowColumns) {
+  const int64_t partial = op.b_has_partial_vector ? op.columns % kWidth : 0, end = op.columns - partial;
+  for (int64_t j = 0; j < end; j += kSingleRowNr) {
     const int64_t left = end - j;
-    gemm_row<Act, kSingleRowVectors>(op, op.b + j * op.b_column, j,
-                                     left < kSingleRowColumns ? left : kSingleRowColumns);
+    gemm_row<Act, kSingleRowVectors>(op, op.b + j * op.b_column, j, left < kSingleRowNr ? left : kSingleRowNr);
   }
-  if constexpr (kLoadsParts) {
-    if (part > 0) gemm_partial_vector<Act, 1, false>(op, part, [&](int64_t) { return ColumnMajor{op.a, op.a_next}; });
+  if constexpr (kMaskedLoads) {
+    if (partial > 0)
+      gemm_partial_vector<Act, 1, false>(op, partial, [&](int64_t) { return ColumnMajor{op.a, op.a_column}; });
   }
 }
 
 /// The most rows of c for which column-major B is transposed in registers instead of packed. A tile of AVX2 or of the
 /// baseline leaves no registers for that beside more rows.
-constexpr int64_t kRowsByColumns = ENGINE_VECTOR_BYTES == 64 ? 3 * kPanelRows : ENGINE_VECTOR_BYTES == 32 ? 4 : 1;
+constexpr int64_t kMostRowsByColumns = ENGINE_VECTOR_BYTES == 64 ? 3 * kMr : ENGINE_VECTOR_BYTES == 32 ? 4 : 1;
 
 /// Up to Rows rows of c from row i on, computed as if they were the next multiple of 4: packed A has pads.
 template <class Act, int Rows>
@@ -230,8 +232,8 @@ ENGINE_INLINE void gemm_rows_by_columns(const Gemm& op, int64_t i, int64_t rows)
   for (int64_t j = 0; j < op.columns; j += kColumns) {
     vf tile[Rows][kVectors];
     const TileOfC c{op, i, j, rows, op.columns - j < kColumns ? op.columns - j : kColumns};
-    add_chain_by_columns<Rows, kVectors>(c.sums_before(tile), Tile{tile[0]}, op, a,
-                                         op.a_packed ? kPanelRows : op.a_next, op.b + j * op.b_column, c.columns);
+    add_chain_by_columns<Rows, kVectors>(c.sums_before(tile), Tile{tile[0]}, op, a, op.a_packed ? kMr : op.a_column,
+                                         op.b + j * op.b_column, c.columns);
     c.template store_tile<Act>(tile[0], kVectors);
   }
 }
@@ -239,10 +241,10 @@ ENGINE_INLINE void gemm_rows_by_columns(const Gemm& op, int64_t i, int64_t rows)
 template <class Act>
 ENGINE_INLINE void gemm_by_columns(const Gemm& op) {
   if (!op.a_packed) return gemm_rows_by_columns<Act, 1>(op, 0, 1);
-  constexpr int kMost = kRowsByColumns < kPanelRows ? kRowsByColumns : kPanelRows;
-  for (int64_t i = 0; i < op.rows; i += kPanelRows) {
+  constexpr int kMost = kMostRowsByColumns < kMr ? kMostRowsByColumns : kMr;
+  for (int64_t i = 0; i < op.rows; i += kMr) {
     const int64_t left = op.rows - i;
-    gemm_rows_by_columns<Act, kMost>(op, i, left < kPanelRows ? left : kPanelRows);
+    gemm_rows_by_columns<Act, kMost>(op, i, left < kMr ? left : kMr);
   }
 }
 
@@ -257,9 +259,9 @@ ENGINE_INLINE void gemm_panel(const Gemm& op, const float* b, int64_t j, int64_t
 
 template <class Act, int Rows, bool Pads, class F>
 ENGINE_INLINE void gemm_panels(const Gemm& op, F&& a) {
-  const int64_t part = op.b_in_parts ? op.columns % kWidth : 0, end = op.columns - part;
-  for (int64_t j = 0; j < end; j += kPanelColumns) {
-    const int64_t columns = end - j < kPanelColumns ? end - j : kPanelColumns;
+  const int64_t partial = op.b_has_partial_vector ? op.columns % kWidth : 0, end = op.columns - partial;
+  for (int64_t j = 0; j < end; j += kNr) {
+    const int64_t columns = end - j < kNr ? end - j : kNr;
     const float* b = op.b + j * op.b_column;
     if (columns > kWidth) {
       gemm_panel<Act, Rows, kTileVectors>(op, b, j, columns, a);
@@ -267,23 +269,23 @@ ENGINE_INLINE void gemm_panels(const Gemm& op, F&& a) {
       gemm_panel<Act, Rows, 1>(op, b, j, columns, a);
     }
   }
-  if constexpr (kLoadsParts) {
-    if (part > 0) gemm_partial_vector<Act, Rows, Pads>(op, part, a);
+  if constexpr (kMaskedLoads) {
+    if (partial > 0) gemm_partial_vector<Act, Rows, Pads>(op, partial, a);
   }
 }
 
 template <class Act>
 void gemm(const Gemm& op) {
-  if (op.b_across) {
+  if (op.b_by_columns) {
     gemm_by_columns<Act>(op);
-  } else if (op.panel == kSingleRowColumns) {
+  } else if (op.nr == kSingleRowNr) {
     gemm_single_row<Act>(op);
   } else if (op.a_packed) {
-    gemm_panels<Act, kPanelRows, true>(op, [&](int64_t i) { return PackedRows{op.a + i * op.k}; });
-  } else if (op.a_next == 1) {
+    gemm_panels<Act, kMr, true>(op, [&](int64_t i) { return PackedRows{op.a + i * op.k}; });
+  } else if (op.a_column == 1) {
     gemm_panels<Act, kTileRows, false>(op, [&](int64_t i) { return RowMajor{op.a + i * op.a_row, op.a_row}; });
   } else {
-    gemm_panels<Act, kTileRows, false>(op, [&](int64_t i) { return ColumnMajor{op.a + i, op.a_next}; });
+    gemm_panels<Act, kTileRows, false>(op, [&](int64_t i) { return ColumnMajor{op.a + i, op.a_column}; });
   }
 }
 

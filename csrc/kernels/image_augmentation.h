@@ -4,8 +4,8 @@
 #include "formulas/philox.h"
 #include "kernels/elastic_displacements.h"
 #include "kernels/image_sampling.h"
-#include "kernels/layer_table.h"
 #include "kernels/simd.h"
+#include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

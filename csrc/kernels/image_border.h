@@ -1,8 +1,8 @@
 // What an image is continued by outside of its edges: a constant, its edge, its mirror image or itself again. A copy of
 // the image with such a border is made first, so that most reads need no check.
 #pragma once
-#include "kernels/layer_table.h"
 #include "kernels/simd.h"
+#include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

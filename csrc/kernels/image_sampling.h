@@ -3,8 +3,8 @@
 #pragma once
 #include "kernels/elastic_displacements.h"
 #include "kernels/image_border.h"
-#include "kernels/layer_table.h"
 #include "kernels/simd.h"
+#include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

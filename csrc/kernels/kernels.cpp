@@ -1,5 +1,5 @@
-// The kernels of one instruction set, as a table. This folder is compiled once per entry of ENGINE_ISAS; `fill_table`
-// is the only symbol that other rooms use.
+// Fills the table of the kernels of one instruction set. This folder is compiled once for each line of ENGINE_ISAS
+// (CMakeLists.txt); `fill_table` is the only symbol that other folders use.
 #include "kernels/fill.h"
 
 #define ENGINE_STRING_(x) #x
@@ -9,15 +9,15 @@ namespace engine::ENGINE_ISA {
 
 void fill_table(KernelTable& table) {
   table.isa = ENGINE_STRING(ENGINE_ISA);
-  fill_products(table);
-  fill_weights(table);
-  fill_learning(table);
-  fill_general_products(table);
-  fill_losses(table);
+  fill_dense(table);
+  fill_dense_weight_gradient(table);
+  fill_gemm(table);
+  fill_weight_steps(table);
+  fill_elementwise(table);
   fill_activations(table);
-  fill_elements(table);
-  fill_layers(table);
+  fill_losses(table);
   fill_metrics(table);
+  fill_layers(table);
 }
 
 }  // namespace engine::ENGINE_ISA

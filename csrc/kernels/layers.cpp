@@ -1,48 +1,41 @@
-// Layers that are no products: moving numbers, noise, normalization.
+// Enters the kernels of layers that are no products into the table: normalization, selections of columns, embeddings,
+// pooling, images.
 #include "kernels/batch_normalization.h"
 #include "kernels/column_selection.h"
 #include "kernels/embedding.h"
 #include "kernels/fill.h"
 #include "kernels/image_augmentation.h"
-#include "kernels/layer_table.h"
-#include "kernels/noise.h"
 #include "kernels/pooling.h"
 #include "kernels/row_normalization.h"
 
 namespace engine::ENGINE_ISA {
-namespace {
 
-constexpr LayerTable kLayers{
-    take,
-    take_backward,
-    mask_noise,
-    normal_noise,
-    add,
-    alpha_dropout,
-    column_statistics,
-    standardize_columns,
-    standardize_columns_backward,
-    moving_average,
-    corrections,
-    variance_of,
-    {learned_columns<Scaled>, learned_columns<Leaky>},
-    {learned_columns_backward<Scaled>, learned_columns_backward<Leaky>},
-    {learned_columns_gradients<Scaled>, learned_columns_gradients<Leaky>},
-    standardize_rows,
-    standardize_rows_backward,
-    embed,
-    embed_backward,
-    encode,
-    mask,
-    mean_rows,
-    weigh_rows,
-    max_rows,
-    max_rows_backward,
-    warp,
-};
-
-}  // namespace
-
-void fill_layers(KernelTable& table) { table.layers = &kLayers; }
+void fill_layers(KernelTable& table) {
+  table.column_statistics = column_statistics;
+  table.standardize_columns = standardize_columns;
+  table.standardize_columns_backward = standardize_columns_backward;
+  table.moving_average = moving_average;
+  table.corrections = corrections;
+  table.variance_of = variance_of;
+  table.learned_columns[index(Learned::kScaled)] = learned_columns<Scaled>;
+  table.learned_columns[index(Learned::kLeaky)] = learned_columns<Leaky>;
+  table.learned_columns_backward[index(Learned::kScaled)] = learned_columns_backward<Scaled>;
+  table.learned_columns_backward[index(Learned::kLeaky)] = learned_columns_backward<Leaky>;
+  table.learned_columns_gradients[index(Learned::kScaled)] = learned_columns_gradients<Scaled>;
+  table.learned_columns_gradients[index(Learned::kLeaky)] = learned_columns_gradients<Leaky>;
+  table.standardize_rows = standardize_rows;
+  table.standardize_rows_backward = standardize_rows_backward;
+  table.select_columns = select_columns;
+  table.select_columns_backward = select_columns_backward;
+  table.embed = embed;
+  table.embed_backward = embed_backward;
+  table.encode = encode;
+  table.timestep_mask = timestep_mask;
+  table.sum_timesteps = sum_timesteps;
+  table.weight_timesteps = weight_timesteps;
+  table.max_timesteps = max_timesteps;
+  table.max_timesteps_backward = max_timesteps_backward;
+  table.warp = warp;
+}
 
 }  // namespace engine::ENGINE_ISA

@@ -11,7 +11,7 @@ namespace {
 /// Up to kWidth floats of an unpadded row; lanes from n on are zero.
 ENGINE_INLINE vf load_row(const float* row, int64_t j, int64_t n) {
   if (j + kWidth <= n) return load(row + j);
-  return j < n ? load_part(row + j, n - j) : vf{};
+  return j < n ? load_partial(row + j, n - j) : vf{};
 }
 
 /// Where row `b` of a batch lies in the data set. Not inlined, as every loss and metric asks for it.
@@ -83,12 +83,12 @@ struct LossRow : Row {
   ENGINE_INLINE vf gradient(int64_t j) const { return load(dx + j); }
 };
 
-/// What the gradient of row b is multiplied by.
+/// The factor of the gradient of row b.
 ENGINE_INLINE float row_scale(const LossRows& op, int64_t b) {
   return op.sample_weight ? op.scale * op.sample_weight[data_row(op.targets, b)] : op.scale;
 }
 
-/// Flattened, as that for columns is: what a formula sums is asked for in two places, and GCC would call it.
+/// Flattened, as loss_columns is: a formula has its terms in two places, so that GCC would not inline them.
 template <class L, Target Kind>
 __attribute__((flatten)) void loss_rows(const LossRows& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {

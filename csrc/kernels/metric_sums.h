@@ -1,5 +1,5 @@
-// Metrics that are made from sums over all samples (metric_table.h lists the sums): counts by threshold, F-score
-// counts, confusion matrices and moments. One thread adds them up, in the order of the samples and in double.
+// Metrics that are made from sums over all samples (MetricSum in formulas/kinds.h lists them): counts by threshold,
+// F-score counts, confusion matrices and moments. One thread adds them up, in the order of the samples and in double.
 #pragma once
 #include "kernels/metrics.h"
 
@@ -8,15 +8,15 @@ namespace {
 
 /// Calls f(y_pred, target, weight) for every sample.
 template <Target Kind, class F>
-ENGINE_INLINE void for_samples(const TallyRows& op, F&& f) {
+ENGINE_INLINE void for_samples(const MetricSumRows& op, F&& f) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     f(op.y_pred + b * op.ld, TargetRow<Kind>(op.targets, b, op.n),
       op.sample_weight ? static_cast<double>(op.sample_weight[data_row(op.targets, b)]) : 1.0);
   }
 }
 
-/// The lanes of the vector at column j that the metric takes into account.
-ENGINE_INLINE vi looked_at(const TallyRows& op, int64_t j) {
+/// The lanes of the vector at column j that the metric counts.
+ENGINE_INLINE vi counted_lanes(const MetricSumRows& op, int64_t j) {
   const vi lane = iota(static_cast<int32_t>(j));
   return op.column < 0 ? lane < static_cast<int32_t>(op.n) - vi{} : lane == static_cast<int32_t>(op.column) - vi{};
 }
@@ -64,7 +64,7 @@ class Largest {
 };
 
 /// How many thresholds lie below x; none for a NaN.
-ENGINE_INLINE int64_t thresholds_below(const TallyRows& op, float x) {
+ENGINE_INLINE int64_t thresholds_below(const MetricSumRows& op, float x) {
   if (!op.even) {
     int64_t below = 0;
     while (below < op.count && op.thresholds[below] < x) ++below;
@@ -79,12 +79,12 @@ ENGINE_INLINE int64_t thresholds_below(const TallyRows& op, float x) {
 /// Counts of outputs by target (0 or not) and by the number of thresholds below the output: what precision, recall and
 /// AUC are made of.
 struct Thresholds {
-  static constexpr Tally kKind = Tally::kThresholds;
+  static constexpr MetricSum kKind = MetricSum::kThresholds;
   /// Up to so many, comparing an output with each takes less time than looking up its place among them.
   static constexpr int kFew = 4;
 
   template <Target Kind>
-  static void rows(const TallyRows& op) {
+  static void rows(const MetricSumRows& op) {
     if (!op.sample_weight && !op.by_column && !op.even && op.count <= kFew) return count<Kind>(op);
     const int64_t bins = op.count + 1, first = op.column < 0 ? 0 : op.column;
     const int64_t end = op.column < 0 ? op.n : op.column + 1;
@@ -102,14 +102,14 @@ struct Thresholds {
  private:
   /// Each lane counts its outputs above each threshold; counter 0 counts all outputs.
   template <Target Kind>
-  static void count(const TallyRows& op) {
+  static void count(const MetricSumRows& op) {
     vi above[2][kFew + 1] = {};  // whatever the target is, and where it is not 0
     for_samples<Kind>(op, [&](const float* y_pred, const TargetRow<Kind>& target, double) {
       const Largest largest(y_pred, op.n, op.top_k);
       for (int64_t j = 0; j < op.n; j += kWidth) {
         const vf y = load(y_pred + j), x = op.logits ? sigmoid(y) : y;
         const vi positive = target.at(j) != 0.0f;
-        vi hit = looked_at(op, j);
+        vi hit = counted_lanes(op, j);
         above[0][0] -= hit;
         above[1][0] -= hit & positive;
         if (op.top_k > 0) hit &= largest.has(y, j);
@@ -136,9 +136,9 @@ struct Thresholds {
 
 /// Weights of true positives, false positives and false negatives by class.
 struct FScore {
-  static constexpr Tally kKind = Tally::kFScore;
+  static constexpr MetricSum kKind = MetricSum::kFScore;
   template <Target Kind>
-  static void rows(const TallyRows& op) {
+  static void rows(const MetricSumRows& op) {
     constexpr float kNothing = 1e-9f;  // Keras: the largest output counts only if it is more than that
     for_samples<Kind>(op, [&](const float* y_pred, const TargetRow<Kind>& target, double w) {
       const float least = op.count > 0 ? op.thresholds[0] : Largest(y_pred, op.n, 1).least();
@@ -147,7 +147,7 @@ struct FScore {
         const vi guess = op.count > 0 ? x > least : (x >= least) & ((x > kNothing) | (x < -kNothing));
         const uint32_t guesses = lane_bits(guess);
         // Where there is neither a guess nor a target, there is nothing to add.
-        uint32_t some = lane_bits((guess | (target.at(j) != 0.0f)) & looked_at(op, j));
+        uint32_t some = lane_bits((guess | (target.at(j) != 0.0f)) & counted_lanes(op, j));
         for (; some; some &= some - 1) {
           const int l = __builtin_ctz(some);
           const double t = target.one(j + l), hit = guesses >> l & 1 ? w : 0.0, miss = w - hit;
@@ -163,9 +163,9 @@ struct FScore {
 
 /// Weights by true class and predicted class.
 struct Confusion {
-  static constexpr Tally kKind = Tally::kConfusion;
+  static constexpr MetricSum kKind = MetricSum::kConfusion;
   template <Target Kind>
-  static void rows(const TallyRows& op) {
+  static void rows(const MetricSumRows& op) {
     for_samples<Kind>(op, [&](const float* y_pred, const TargetRow<Kind>& target, double w) {
       if (op.n == 1) {  // two classes, told apart by one output
         const int64_t truth = target.one(0) != 0.0f ? 1 : 0, guess = y_pred[0] > op.thresholds[0] ? 1 : 0;
@@ -195,11 +195,11 @@ struct Doubles {
 
 /// Sums of w t, w t^2, w (t - y)^2 and w by output, which R^2 is made of.
 struct Moments {
-  static constexpr Tally kKind = Tally::kMoments;
+  static constexpr MetricSum kKind = MetricSum::kMoments;
   static constexpr int kSums = 4;
 
   template <Target Kind>
-  static void rows(const TallyRows& op) {
+  static void rows(const MetricSumRows& op) {
     for (int64_t j = 0; j < op.n; j += kWidth) {
       double sums[kSums][kWidth] = {};
       const int64_t count = op.n - j < kWidth ? op.n - j : kWidth;
@@ -213,7 +213,7 @@ struct Moments {
 
  private:
   template <Target Kind>
-  static ENGINE_INLINE void add_columns(const TallyRows& op, int64_t j, double (&sums)[kSums][kWidth]) {
+  static ENGINE_INLINE void add_columns(const MetricSumRows& op, int64_t j, double (&sums)[kSums][kWidth]) {
     vd sum[kSums][2];
     std::memcpy(sum, sums, sizeof sum);
     for_samples<Kind>(op, [&](const float* y_pred, const TargetRow<Kind>& target, double weight) {

@@ -1,4 +1,4 @@
-// Metrics: values by sample, and sums over samples.
+// Enters the metrics into the table: those with a value for each sample, and those made from sums over all samples.
 #include "kernels/metrics.h"
 
 #include "kernels/fill.h"
@@ -8,36 +8,28 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-using Values = Types<CategoricalAccuracy, BinaryAccuracy, TopKCategoricalAccuracy, Accuracy>;
-using Tallies = Types<Thresholds, FScore, Confusion, Moments>;
-
 template <class... Ms>
-constexpr void fill_values(MetricTable& table, Types<Ms...>) {
+void fill_values(KernelTable& table, Types<Ms...>) {
   static_assert(sizeof...(Ms) == kMetrics);
-  ((table.values[index<Ms>()][index(Target::kSparse)] = metric_rows<Ms, Target::kSparse>), ...);
-  ((table.values[index<Ms>()][index(Target::kDense)] = metric_rows<Ms, Target::kDense>), ...);
-  table.values[index<CategoricalAccuracy>()][index(Target::kSparse)] = categorical_accuracy_rows<Target::kSparse>;
-  table.values[index<CategoricalAccuracy>()][index(Target::kDense)] = categorical_accuracy_rows<Target::kDense>;
+  ((table.metric_values[index<Ms>()][index(Target::kSparse)] = metric_rows<Ms, Target::kSparse>), ...);
+  ((table.metric_values[index<Ms>()][index(Target::kDense)] = metric_rows<Ms, Target::kDense>), ...);
 }
 
 template <class... Ms>
-constexpr void fill_tallies(MetricTable& table, Types<Ms...>) {
-  static_assert(sizeof...(Ms) == kTallies);
-  ((table.tally[index<Ms>()][index(Target::kSparse)] = Ms::template rows<Target::kSparse>), ...);
-  ((table.tally[index<Ms>()][index(Target::kDense)] = Ms::template rows<Target::kDense>), ...);
+void fill_sums(KernelTable& table, Types<Ms...>) {
+  static_assert(sizeof...(Ms) == kMetricSums);
+  ((table.metric_sums[index<Ms>()][index(Target::kSparse)] = Ms::template rows<Target::kSparse>), ...);
+  ((table.metric_sums[index<Ms>()][index(Target::kDense)] = Ms::template rows<Target::kDense>), ...);
 }
-
-constexpr MetricTable make_metrics() {
-  MetricTable table{};
-  fill_values(table, Values{});
-  fill_tallies(table, Tallies{});
-  return table;
-}
-
-constexpr MetricTable kMetricTable = make_metrics();
 
 }  // namespace
 
-void fill_metrics(KernelTable& table) { table.metrics = &kMetricTable; }
+void fill_metrics(KernelTable& table) {
+  fill_values(table, Types<CategoricalAccuracy, BinaryAccuracy, TopKCategoricalAccuracy, Accuracy>{});
+  auto& accuracy = table.metric_values[index<CategoricalAccuracy>()];
+  accuracy[index(Target::kSparse)] = categorical_accuracy_rows<Target::kSparse>;
+  accuracy[index(Target::kDense)] = categorical_accuracy_rows<Target::kDense>;
+  fill_sums(table, Types<Thresholds, FScore, Confusion, Moments>{});
+}
 
 }  // namespace engine::ENGINE_ISA

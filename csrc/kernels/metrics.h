@@ -1,7 +1,7 @@
 // Metrics, row by row, from the predictions a batch leaves behind; the executor adds the rows up.
 #pragma once
 #include "kernels/losses.h"
-#include "kernels/metric_table.h"
+#include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

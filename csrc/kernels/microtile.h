@@ -148,7 +148,7 @@ struct WholeVectors {
 /// Reads the first `count` floats of a vector, and nothing behind them.
 struct PartialVector {
   int64_t count;
-  ENGINE_INLINE vf at(const float* p) const { return load_part(p, count); }
+  ENGINE_INLINE vf at(const float* p) const { return load_partial(p, count); }
 };
 
 /// acc += a (Rows,) b (Vectors * kWidth,)^T

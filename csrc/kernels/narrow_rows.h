@@ -1,5 +1,5 @@
-// Losses and metrics of rows with few columns, kWidth rows at a time in the lanes of vectors. One after the other, rows
-// wait for their own maximum, sums and logarithm: 52 ns each.
+// Losses and metrics of rows with at most kLane columns, kWidth rows at a time: each lane computes one row. One row
+// after the other would wait for its maximum, its sums and its logarithm, 52 ns each.
 #pragma once
 #include "kernels/losses.h"
 #include "kernels/metrics.h"
@@ -9,13 +9,13 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Fewer rows than this are as quick one by one.
+/// Fewer rows than this are as fast one by one.
 constexpr int64_t kFewRows = 3;
 
 /// Element [j] holds column j of kWidth rows.
 using Columns = vf[kLane];
 
-/// Zeroes columns from n on. Not inlined: GCC would make microcode of it, which takes a tenth of a loss.
+/// Sets columns from n on to zero. Not inlined: GCC would use a string instruction, which takes a tenth of a loss.
 __attribute__((noinline)) inline void clear_pads(Columns& columns, int64_t n) {
   for (int64_t j = n; j < kLane; ++j) columns[j] = vf{};
 }
@@ -48,7 +48,7 @@ ENGINE_INLINE void gather_columns(Columns& columns, int64_t rows, F&& row) {
   }
 }
 
-/// Not inlined, as the next one: all losses share the code.
+/// columns = rows of x, transposed. This and store_columns are not inlined: all losses share the code.
 __attribute__((noinline)) void load_columns(Columns& columns, const float* x, int64_t ld, int64_t rows, int64_t n) {
   if (n <= kReadColumnwise) {
     for (int64_t j = 0; j < n; ++j) columns[j] = load_strided(x + j, ld, rows);
@@ -83,13 +83,13 @@ __attribute__((noinline)) void load_columns(Columns& columns, const float* x, in
   }
 }
 
-/// Joins the columns, in their place, in the tree in which LaneSum and `fold` join lanes.
+/// Reduces the columns, in place, in the tree in which LaneSum and `fold` reduce lanes.
 template <class F>
-ENGINE_INLINE vf fold_columns(Columns& tree, F&& join) {
+ENGINE_INLINE vf fold_columns(Columns& tree, F&& combine) {
 #pragma GCC unroll 4
   for (int half = kLane / 2; half > 0; half /= 2) {
 #pragma GCC unroll 8
-    for (int j = 0; j < half; ++j) tree[j] = join(tree[j], tree[j + half]);
+    for (int j = 0; j < half; ++j) tree[j] = combine(tree[j], tree[j + half]);
   }
   return tree[0];
 }
@@ -128,14 +128,14 @@ struct TargetColumns {
   }
 };
 
-/// What the gradients of up to kWidth rows are multiplied by.
+/// The factors of the gradients of up to kWidth rows.
 ENGINE_INLINE vf row_scales(const LossRows& op, Range rows) {
   float scales[kWidth] = {};
   for (int64_t b = rows.begin; b < rows.end; ++b) scales[b - rows.begin] = row_scale(op, b);
   return load(scales);
 }
 
-/// Up to kWidth rows: what LossRow is for one, to the same bits.
+/// Up to kWidth rows of a loss, with the interface and the bits of LossRow for a single one.
 struct LossColumns {
   using V = vf;
   using Each = vf;
@@ -165,7 +165,7 @@ struct LossColumns {
   ENGINE_INLINE void keep(int64_t j, vf p) { y[j] = p; }
   ENGINE_INLINE vf kept(int64_t j) const { return y[j]; }
   ENGINE_INLINE bool has_gradient() const { return wants_gradient; }
-  ENGINE_INLINE void set_gradient(int64_t j, vf slope) { dx[j] = slope; }
+  ENGINE_INLINE void set_gradient(int64_t j, vf g) { dx[j] = g; }
   ENGINE_INLINE vf gradient(int64_t j) const { return dx[j]; }
 
   template <class F>
@@ -244,7 +244,7 @@ void categorical_accuracy_columns(const MetricRows& op, Range rows) {
   std::memcpy(op.values + rows.begin, &values, static_cast<size_t>(count) * sizeof(float));
 }
 
-/// Calls `columns(range)` for narrow rows in groups, and `by_row(op)` where that is no gain.
+/// Calls columns(range) for groups of narrow rows, or by_row(op) where that is not slower.
 template <class Op, class Columns, class ByRow>
 ENGINE_INLINE void in_groups(const Op& op, Columns&& columns, ByRow&& by_row) {
   if (op.n > kLane || op.rows.end - op.rows.begin < kFewRows) return by_row(op);

@@ -2,8 +2,8 @@
 #pragma once
 #include "formulas/random.h"
 #include "kernels/blocks.h"
-#include "kernels/layer_table.h"
 #include "kernels/random.h"
+#include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

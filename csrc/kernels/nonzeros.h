@@ -1,5 +1,5 @@
-// Where rows are not zero: a record for each row, of its elements that are not. Records of a training set are made
-// once; the products of the first layer then visit those elements alone.
+// Records of the nonzero elements of rows: those of a training set are made once, and the products of the first layer
+// then visit these elements only. Part of the interface of table.h.
 #pragma once
 #include <cstdint>
 
@@ -7,32 +7,32 @@
 
 namespace engine {
 
-/// Inputs of a block: one chain of the products, and positions that fit a byte. Blocks of 128, whose weights fit the L1
-/// cache, take 1.08 times as long: what counts is how rarely a run of elements ends.
+/// The inputs of a block: those of one chain, so that positions within a block fit a byte. Blocks of 128, whose weights
+/// fit the L1 cache, take 1.08 times as long, because loops over the elements of a block end more often.
 inline constexpr int64_t kRecordBlock = 256;
 inline constexpr int64_t record_blocks(int64_t inputs) { return (inputs + kRecordBlock - 1) / kRecordBlock; }
 
-/// Elements of a block are filled up to a multiple of this with zeros of the row: the products then go in strides, and
-/// their loops end where the branch predictor expects it more often.
+/// The number of elements in a block is rounded up to a multiple of this by recording some zeros as well: the products
+/// then unroll their loops, whose ends the branch predictor foresees more often.
 inline constexpr int64_t kRecordStride = 4;
 
-/// What a record keeps of an element: a code, as is the byte of a row of uint8, or the number that the product sees.
+/// How a record stores a value: as a code (the byte itself, for rows of uint8), or as the float that the product uses.
 enum class RecordValues : int64_t { kNone, kCodes, kFloats };
 inline constexpr int64_t kCodes = 256;
 
-/// Codes for the numbers of a data set that has few, such as images divided by 255, counts or indicators: their records
-/// are then as small as those of bytes. Code 0 stands for zero.
+/// Codes for the numbers of a data set with at most 255 different ones, such as images divided by 255, counts or
+/// one-hot columns: their records are as small as those of bytes. Code 0 stands for zero. It is a hash table.
 struct Codebook {
-  static constexpr int kSlotBits = 13;  // 8 KiB leave room in the L1 cache
+  static constexpr int kSlotBits = 13;  // 8 KiB, a fraction of the L1 cache
   static constexpr uint32_t kSlots = 1 << kSlotBits;
 
   uint8_t slots[kSlots] = {};  // codes; 0: free
   float numbers[kCodes] = {};  // by code
   int64_t count = 1;
 
-  /// Where the search for a number begins, from its bits. Of the multipliers that C. Wellons found for integers
-  /// (hash-prospector), the one that puts the fewest of k / 255, k / 255 standardized, k / 100 and k into one slot; the
-  /// golden ratio puts 102 of the 255 numbers k / 255 where another one is, and a branch predictor cannot tell which.
+  /// The hash of a number's bits: the slot where the search for it begins. Of the multipliers for integer hashes that
+  /// C. Wellons found (hash-prospector), this one gives the fewest collisions among k / 255, k / 255 standardized, k /
+  /// 100 and k. With the golden ratio 102 of the 255 numbers k / 255 collide, and each costs a mispredicted branch.
   static constexpr uint32_t slot(uint32_t number) { return number * 0x297a2d39u >> (32 - kSlotBits); }
 };
 
@@ -41,8 +41,8 @@ inline constexpr int64_t record_bytes(int64_t blocks, int64_t n, int64_t value_b
   return round_up(record_values_offset(blocks, n) + n * value_bytes, 4);
 }
 
-/// In memory: per block the number of elements up to its end, the elements' positions within their blocks, their
-/// values.
+/// A record in memory: for each block the number of elements up to its end, then the positions of all elements within
+/// their blocks, then their values.
 struct Record {
   const uint32_t* ends;
   const uint8_t* positions;
@@ -54,30 +54,31 @@ struct Record {
         values(at + record_values_offset(blocks, ends[blocks - 1])) {}
 };
 
-/// The records of a batch, and its elements by input: a view of scratch memory.
+/// The records of a batch, and in training its elements by input (the transpose): a view of scratch memory.
 struct NonZeros {
   struct Header {
-    RecordValues values;  // kNone: the batch has too few zeros, and lies in the gathered floats
+    RecordValues values;  // kNone: the batch has too few zeros; it is read as floats
     const float* codes;   // (kCodes,) the number that each code stands for
-    // Of a record on average where they lie anywhere in memory; 0: they are in a cache.
-    int64_t far_bytes = 0;
+    // The average size of a record, if records come from main memory and are to be prefetched; 0: they are in a cache.
+    int64_t prefetch_bytes = 0;
   };
 
   Header* header;
-  float* own_codes;         // (kCodes,)
+  float* codes_of_bytes;    // (kCodes,): the number of each byte, for records of uint8
   const uint8_t** records;  // (samples,)
-  /// Training: (inputs, transposed_ld) codes or floats, zero but between the products of a batch. Else room for
-  /// records.
-  void* room;
+  /// Training: the transpose (inputs, transposed_ld) as codes or floats, which the forward product writes and the
+  /// weight gradient sets to zero again. Predictions: space for records.
+  void* storage;
   int64_t blocks, samples;
 
-  static constexpr int64_t kWordBits = 64;  // samples whose elements of one input are looked through together
-  static constexpr int kMostTogether = 2;   // inputs whose gradients are summed together; there is room for a last pair
+  static constexpr int64_t kWordBits = 64;   // the samples of one input that are searched at a time
+  static constexpr int kMostTileInputs = 2;  // the most inputs in a tile of the weight gradient; storage is a multiple
 
   static constexpr int64_t kHalfWord = kWordBits / 2;
 
-  /// Whole words in an odd number of cache lines: a power of two would keep the inputs of a block in a few cache sets.
-  /// Codes of few samples take half a word, so that two inputs share a line.
+  /// The leading dimension of the transpose: whole words, and an odd number of cache lines. With a power of two, all
+  /// inputs of a block would be in a few sets of the cache. Codes of few samples take half a word, so that two inputs
+  /// share a line.
   template <class Element>
   static constexpr int64_t transposed_ld(int64_t samples) {
     if (sizeof(Element) == 1 && samples <= kHalfWord) return kHalfWord;
@@ -87,28 +88,28 @@ struct NonZeros {
 
   /// Floats of scratch for a batch.
   static constexpr int64_t scratch(int64_t samples, int64_t inputs, bool training) {
-    const int64_t room = training ? round_up(inputs, kMostTogether) * transposed_ld<float>(samples)
-                                  : samples * record_bytes(record_blocks(inputs), inputs, 4) / 4 +
-                                        round_up(inputs + kLane, kLane) + kLane;
-    return kLane + kCodes + round_up(2 * samples, kLane) + room;
+    const int64_t storage = training ? round_up(inputs, kMostTileInputs) * transposed_ld<float>(samples)
+                                     : samples * record_bytes(record_blocks(inputs), inputs, 4) / 4 +
+                                           round_up(inputs + kLane, kLane) + kLane;
+    return kLane + kCodes + round_up(2 * samples, kLane) + storage;
   }
 
   NonZeros(float* scratch, int64_t samples, int64_t inputs)
       : header(reinterpret_cast<Header*>(scratch)),
-        own_codes(scratch + kLane),
-        records(reinterpret_cast<const uint8_t**>(own_codes + kCodes)),
-        room(own_codes + kCodes + round_up(2 * samples, kLane)),
+        codes_of_bytes(scratch + kLane),
+        records(reinterpret_cast<const uint8_t**>(codes_of_bytes + kCodes)),
+        storage(codes_of_bytes + kCodes + round_up(2 * samples, kLane)),
         blocks(record_blocks(inputs)),
         samples(samples) {}
 
   bool found() const { return header->values != RecordValues::kNone; }
 };
 
-/// Records of a batch that the threads of a team make, each of its own samples, for all: a view of scratch memory.
+/// Records of a batch that a team makes together, each thread those of some samples: a view of scratch memory.
 struct TeamRecords {
-  int32_t* dense;           // (threads, kLane): whether one had too few zeros
+  int32_t* dense;           // (threads, kLane): whether a thread found too few zeros
   const uint8_t** records;  // (samples,)
-  uint8_t* room;            // (samples, stride)
+  uint8_t* storage;         // (samples, stride)
   int64_t stride;           // bytes
 
   static constexpr int64_t bytes(int64_t inputs) { return record_bytes(record_blocks(inputs), inputs, 4); }
@@ -121,7 +122,7 @@ struct TeamRecords {
   TeamRecords(float* scratch, int64_t samples, int64_t inputs, int threads)
       : dense(reinterpret_cast<int32_t*>(scratch)),
         records(reinterpret_cast<const uint8_t**>(scratch + threads * kLane)),
-        room(reinterpret_cast<uint8_t*>(scratch + threads * kLane + round_up(2 * samples, kLane))),
+        storage(reinterpret_cast<uint8_t*>(scratch + threads * kLane + round_up(2 * samples, kLane))),
         stride(bytes(inputs)) {}
 };
 

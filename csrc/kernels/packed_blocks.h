@@ -1,28 +1,28 @@
-// Blocks that large products are cut into and packed in, sized for the caches.
+// The blocks into which large products are divided before they are packed (Goto & van de Geijn 2008), sized for caches.
 #pragma once
 #include "kernels/layout.h"
 
 namespace engine {
 
-/// Sums of a block of c wait in the L2 cache from chain to chain, with one chain's block of packed a: 384 and 192 KiB
-/// of 1 MiB. Multiples of every tile's rows, and of every panel's columns.
+/// A block of c (mc, nc): its sums stay in the L2 cache from chain to chain, together with the packed A of one chain,
+/// 384 and 192 KiB of 1 MiB. Both are multiples of the rows of any tile and of the columns of any panel.
 inline constexpr int64_t kBlockRows = 192;
 inline constexpr int64_t kBlockColumns = 512;
-/// Chains of packed b that wait in the L3 cache for all rows of a cell: 4 MiB. With one, sums wait in c instead: 10 %
-/// slower at 2048.
+/// The chains of packed B that stay in the L3 cache while all blocks of rows use them: 4 MiB. With a single chain the
+/// sums would go to c and back: 10 % slower at m = n = k = 2048.
 inline constexpr int64_t kBlockChains = 8;
 
-/// Largest of any instruction set.
+/// The largest values of all instruction sets.
 inline constexpr int64_t kLongestChain = 256, kWidestPanel = 32;
 
-/// Floats that one thread packs and adds up in, for batches of at most so many rows.
-inline constexpr int64_t packed_room(int64_t rows) {
+/// Floats of scratch for one thread's packed operands and partial sums, for products of at most `rows` rows.
+inline constexpr int64_t packing_floats(int64_t rows) {
   const int64_t chains = rows > kBlockRows ? kBlockChains : 1;
   return kBlockRows * kLongestChain + kBlockColumns * kLongestChain * chains +
          kBlockRows * (kBlockColumns + kWidestPanel) + 6 * kLane;
 }
 
-/// Rows and columns of a gradient that is summed before the weights are stepped by it: 2 MB.
+/// Rows, and distance of rows, of the gradient that a packed product stores before the weights are stepped by it: 2 MB.
 inline constexpr int64_t kGradientRows = 960;
 inline constexpr int64_t kGradientStride = kBlockColumns + kLane;
 

@@ -1,15 +1,15 @@
 // Pooling over the rows of a sample, such as its timesteps: masked or weighted means, maxima, and their gradients; and
 // the mask of timesteps that means are taken over.
 #pragma once
-#include "kernels/layer_table.h"
 #include "kernels/simd.h"
+#include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// factors (rows, count): 1 for each timestep that holds anything but `value` alone, else 0. With `shares` they are
+/// factors (rows, count): 1 for each timestep that holds anything but `value` alone, else 0. With `normalizes` they are
 /// divided by their sum, unless that is 0.
-void mask(const Mask& op) {
+void timestep_mask(const TimestepMask& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     float* factors = op.factors + b * op.ld;
     int64_t counted = 0;
@@ -20,13 +20,13 @@ void mask(const Mask& op) {
       factors[i] = j < op.n ? 1.0f : 0.0f;
       counted += j < op.n;
     }
-    if (!op.shares || counted == 0) continue;
+    if (!op.normalizes || counted == 0) continue;
     for (int64_t i = 0; i < op.count; ++i) factors[i] /= static_cast<float>(counted);
   }
 }
 
 /// y (rows, n) = sum over i of factors[i] x[i], with x (rows, count, n). Terms are added in order.
-void mean_rows(const WeighRows& op) {
+void sum_timesteps(const WeightTimesteps& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* x = op.x + b * op.ldx;
     for (int64_t j = 0; j < op.n; j += kWidth) {
@@ -41,7 +41,7 @@ void mean_rows(const WeighRows& op) {
 }
 
 /// y[i] = factors[i] x[i], with x and y (rows, count, n): the mask applied, or the gradient of a mean.
-void weigh_rows(const WeighRows& op) {
+void weight_timesteps(const WeightTimesteps& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     for (int64_t i = 0; i < op.count; ++i) {
       const float factor = op.factors ? op.factors[b * op.ld_factors + i] : op.scale;
@@ -53,7 +53,7 @@ void weigh_rows(const WeighRows& op) {
 }
 
 /// y (rows, n) = the largest of x (rows, count, n) over the timesteps. A NaN among them gives a NaN.
-void max_rows(const MaxRows& op) {
+void max_timesteps(const MaxTimesteps& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* x = op.x + b * op.count * op.ldx;
     for (int64_t j = 0; j < op.n; j += kWidth) {
@@ -68,7 +68,7 @@ void max_rows(const MaxRows& op) {
 }
 
 /// dx = dy for the timestep that had the maximum, shared equally by those that are equal to it; 0 elsewhere.
-void max_rows_backward(const MaxRows& op) {
+void max_timesteps_backward(const MaxTimesteps& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     for (int64_t j = 0; j < op.n; j += kWidth) {
       const vf most = load(op.y + b * op.ldy + j);

@@ -1,7 +1,7 @@
 // Normalization of each row by its own numbers: layer normalization, RMS normalization and unit norm.
 #pragma once
-#include "kernels/layer_table.h"
 #include "kernels/simd.h"
+#include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {

@@ -1,5 +1,5 @@
-// Vector types of one instruction set and the few operations that need a rule. Everything else is written
-// with the compiler's vector operators. ENGINE_ISA and ENGINE_VECTOR_BYTES come from the build.
+// The vector types of one instruction set, and the operations that the compiler's vector operators do not express or
+// compile badly. ENGINE_ISA and ENGINE_VECTOR_BYTES come from the build.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -37,10 +37,9 @@ ENGINE_INLINE vf broadcast(float s) { return s - vf{}; }
 ENGINE_INLINE vf from_bits(vi v) { return reinterpret_cast<vf>(v); }
 
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-constexpr int kUnrolled = 4;  // of loops whose turns need not share registers
+constexpr int kUnrolled = 4;  // the factor by which loops of independent iterations are unrolled
 #else
-// Without FMA, where it is emulated, there is no speed target. Unrolled calls of the emulation gain nothing, but where
-// they keep the sums of a tile in registers.
+// Without the instruction, fma is an emulation of many instructions, and unrolling gains nothing.
 constexpr int kUnrolled = 1;
 #endif
 
@@ -66,8 +65,7 @@ struct Number<ENGINE_ISA::vf> {
   static ENGINE_INLINE Bits shift_left(Bits a, int count) { return a << count; }
   static ENGINE_INLINE Bits mask(Bits condition) { return condition; }
 
-  /// Intrinsics, as GCC leaves some loops of multiply-adds over lanes as they are: where a factor was negative or came
-  /// from memory.
+  /// By intrinsics: GCC does not vectorize some loops of multiply-adds over lanes, if a factor is negated or loaded.
   static ENGINE_FMA_INLINE vf fma(vf a, vf b, vf c) {
 #if ENGINE_VECTOR_BYTES == 64
     return reinterpret_cast<vf>(
@@ -188,29 +186,30 @@ ENGINE_INLINE vul multiply_low(vul a, uint32_t m) {
 /// first, first + 1, ...
 ENGINE_INLINE vi iota(int32_t first) {
   vi v;
-  for (int i = 0; i < kWidth; ++i) v[i] = i;  // a constant; from `first` on it would be put together lane by lane
+  for (int i = 0; i < kWidth; ++i)
+    v[i] = i;  // a constant vector; if it began with `first`, GCC would insert lane by lane
   return v + first;
 }
 
-/// Lanes of the vector at column j that lie before column n keep `v`, the others take `fill`.
+/// Replaces the lanes of v, the vector at column j, that are padding (column n or later) by those of `fill`.
 ENGINE_INLINE vf masked(vf v, int64_t j, int64_t n, vf fill) {
   return iota(static_cast<int32_t>(j)) < static_cast<int32_t>(n) - vi{} ? v : fill;
 }
 
 #if defined(__SSE2__) && ENGINE_VECTOR_BYTES > 16
-constexpr bool kLoadsParts = true;
+constexpr bool kMaskedLoads = true;  // whether there are loads and stores of a part of a vector
 #else
-constexpr bool kLoadsParts = false;
+constexpr bool kMaskedLoads = false;
 #endif
 
-/// The first lanes of a vector that has no more in memory; the others are zero. A copy of a length that the compiler
-/// doesn't know calls a function.
-ENGINE_INLINE vf load_part(const float* p, int64_t count) {
+/// Loads the first `count` lanes, and reads nothing behind them; the other lanes are zero. Without masked loads this is
+/// a call of memcpy, as the length is not constant.
+ENGINE_INLINE vf load_partial(const float* p, int64_t count) {
 #if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
   return reinterpret_cast<vf>(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p));
 #elif defined(__SSE2__) && ENGINE_VECTOR_BYTES == 32
-  const vi there = iota(0) < static_cast<int32_t>(count) - vi{};
-  return reinterpret_cast<vf>(_mm256_maskload_ps(p, reinterpret_cast<__m256i>(there)));
+  const vi mask = iota(0) < static_cast<int32_t>(count) - vi{};
+  return reinterpret_cast<vf>(_mm256_maskload_ps(p, reinterpret_cast<__m256i>(mask)));
 #else
   vf v{};
   std::memcpy(&v, p, static_cast<size_t>(count) * sizeof(float));
@@ -218,43 +217,43 @@ ENGINE_INLINE vf load_part(const float* p, int64_t count) {
 #endif
 }
 
-/// Stores the first lanes of a vector.
-ENGINE_INLINE void store_part(float* p, vf v, int64_t count) {
+/// Stores the first `count` lanes.
+ENGINE_INLINE void store_partial(float* p, vf v, int64_t count) {
 #if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), reinterpret_cast<__m512>(v));
 #elif defined(__SSE2__) && ENGINE_VECTOR_BYTES == 32
-  const vi there = iota(0) < static_cast<int32_t>(count) - vi{};
-  _mm256_maskstore_ps(p, reinterpret_cast<__m256i>(there), reinterpret_cast<__m256>(v));
+  const vi mask = iota(0) < static_cast<int32_t>(count) - vi{};
+  _mm256_maskstore_ps(p, reinterpret_cast<__m256i>(mask), reinterpret_cast<__m256>(v));
 #else
   std::memcpy(p, &v, static_cast<size_t>(count) * sizeof(float));
 #endif
 }
 
-/// Lanes of a constant mix of two vectors: GCC and Clang spell it differently.
+/// A shuffle of two vectors with constant indices, for which GCC and Clang have different names.
 #ifdef __clang__
 #define ENGINE_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define ENGINE_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, vi{__VA_ARGS__})
 #endif
 
-/// Lane i of the result is lane i + Step of v, around the end.
+/// Lane i of the result is lane (i + Step) mod kWidth of v.
 template <int Step, int... Lanes>
 ENGINE_INLINE vf rotated(vf v, std::integer_sequence<int, Lanes...>) {
   return ENGINE_SHUFFLE(v, v, ((Lanes + Step) % kWidth)...);
 }
 
-/// Lane 0 of `v` joined with its lanes Step, Step / 2, ... 1 further on, in a tree.
+/// Reduces the lanes of v in a binary tree: combines lanes kWidth / 2 apart, then kWidth / 4 apart, and so on.
 template <int Step = kWidth / 2, class F>
-ENGINE_INLINE float fold(vf v, F&& join) {
-  v = join(v, rotated<Step>(v, std::make_integer_sequence<int, kWidth>{}));
+ENGINE_INLINE float fold(vf v, F&& combine) {
+  v = combine(v, rotated<Step>(v, std::make_integer_sequence<int, kWidth>{}));
   if constexpr (Step > 1) {
-    return fold<Step / 2>(v, join);
+    return fold<Step / 2>(v, combine);
   } else {
     return v[0];
   }
 }
 
-/// Lane l of the result is lane Index::at(l) of a and b end to end.
+/// Lane l of the result is lane Index::at(l) of the concatenation of a and b.
 template <class Index, int... Lanes>
 ENGINE_INLINE vf mix(vf a, vf b, std::integer_sequence<int, Lanes...>) {
   return ENGINE_SHUFFLE(a, b, Index::at(Lanes)...);
@@ -264,8 +263,8 @@ ENGINE_INLINE vf mix(vf a, vf b) {
   return mix<Index>(a, b, std::make_integer_sequence<int, kWidth>{});
 }
 
-/// A sum over a row in kLane virtual lanes, the same on every instruction set: element j goes to lane
-/// j mod kLane, and the lanes meet in a fixed tree.
+/// A sum over a row, in the same order on every instruction set: element j is added to partial sum j mod kLane, and the
+/// kLane partial sums are added in a fixed binary tree.
 struct LaneSum {
   vf part[kParts] = {};
 
@@ -291,7 +290,7 @@ ENGINE_INLINE void for_vectors(int64_t n, F&& f) {
   }
 }
 
-/// The sum over a row of n columns, in the lanes of LaneSum: add_term(j, sum) adds the terms of the vector at column j.
+/// The sum over a row of n columns, in the order of LaneSum: add_term(j, sum) adds the terms of the vector at column j.
 template <class F>
 ENGINE_INLINE float sum_of_row(int64_t n, F&& add_term) {
   LaneSum lanes;
@@ -299,7 +298,7 @@ ENGINE_INLINE float sum_of_row(int64_t n, F&& add_term) {
   return lanes.total();
 }
 
-/// The same of value(j), of which lanes beyond n count as 0.
+/// The sum of value(j) over a row of n columns, in the order of LaneSum. Padding counts as 0.
 template <class F>
 ENGINE_INLINE float row_sum(int64_t n, F&& value) {
   return sum_of_row(n, [&](int64_t j, vf sum) { return sum + masked(value(j), j, n, vf{}); });

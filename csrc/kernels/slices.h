@@ -1,31 +1,33 @@
-// Sums of narrow products. Their terms are summed in slices of kSlice, and slices in pairs, pairs of pairs and so on,
-// so that threads that have different inputs can each sum their own, and bits don't depend on who has which.
+// The sums of narrow products, of at most kSlice columns. Their terms are added in slices of kSlice, and the sums of
+// slices in pairs, then in pairs of pairs and so on. So threads that have different inputs can each sum their own, and
+// the bits do not depend on which inputs these are.
 #pragma once
 #include "kernels/microtile.h"
-#include "kernels/partial_sums.h"
+#include "kernels/table.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Joins tiles that arrive in order, like the carries of a binary counter.
+/// Adds tiles in pairs, pairs of pairs and so on, as they arrive in order. Like the digits of a binary counter, a tile
+/// waits at its level for the second tile of its pair, and their sum is carried to the next level.
 template <int Rows, int Vectors>
 class PairwiseSum {
  public:
-  /// `tile` is the sum of the next 2^level slices, of which so far came a multiple; it is used up.
+  /// Adds the sum of the next 2^level slices; so many, or a multiple, were added before. Overwrites `tile`.
   ENGINE_INLINE void add(vf (&tile)[Rows][Vectors], int level) {
     const int64_t slices = int64_t{1} << level;
-    for (; slices_ >> level & 1; ++level) join(tile, level);
+    for (; slices_ >> level & 1; ++level) add_waiting(tile, level);
     std::memcpy(waiting_[level], tile, sizeof tile);
     slices_ += slices;
   }
 
-  /// Of all; ends with + 0, as every product does.
+  /// tile = the sum of all slices, + 0, with which every product ends (microtile.h).
   ENGINE_INLINE void total(vf (&tile)[Rows][Vectors]) const {
     if (slices_ <= 0 || slices_ >> kLevels) __builtin_unreachable();
     int level = __builtin_ctzll(static_cast<uint64_t>(slices_));
     std::memcpy(tile, waiting_[level], sizeof tile);
     for (++level; slices_ >> level; ++level) {
-      if (slices_ >> level & 1) join(tile, level);
+      if (slices_ >> level & 1) add_waiting(tile, level);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i) {
@@ -35,9 +37,9 @@ class PairwiseSum {
   }
 
  private:
-  static constexpr int kLevels = 40;  // of so many slices no machine has the weights
+  static constexpr int kLevels = 40;  // no machine can store the weights for 2^40 slices
 
-  ENGINE_INLINE void join(vf (&tile)[Rows][Vectors], int level) const {
+  ENGINE_INLINE void add_waiting(vf (&tile)[Rows][Vectors], int level) const {
 #pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
@@ -49,8 +51,8 @@ class PairwiseSum {
   vf waiting_[kLevels][Rows][Vectors];
 };
 
-/// tile = a tile of a narrow product; the bias (Vectors * kWidth,), or null, joins the first slice, which may be all
-/// there is. Not inlined, as `add_chain`.
+/// tile = A (Rows, k) B (k, Vectors * kWidth) + bias for a narrow product. The bias (Vectors * kWidth,), or null, is
+/// added to the first slice. Not inlined, for the reason of add_chain.
 template <int Rows, int Vectors, class A>
 __attribute__((noinline)) void sum_slices(vf (&tile)[Rows][Vectors], const A a, const float* b, int64_t ldb, int64_t k,
                                           const float* bias) {
@@ -70,7 +72,7 @@ __attribute__((noinline)) void sum_slices(vf (&tile)[Rows][Vectors], const A a, 
   sum.total(tile);
 }
 
-/// Rows whose sums are made together: enough for none to wait for its own.
+/// The rows that are summed at a time: enough independent additions to hide their latency.
 constexpr int kSummedRows = 4;
 
 void sum_partials(const SumPartials& op) {

@@ -1,5 +1,6 @@
-// Products that skip the zeros of their left operand. Exact: what is left out are zero terms, and the sums end, as
-// those of the dense products, with an addition of +0, so that both give the same bits for finite weights.
+// Products of a dense layer that skip the zeros of x: y = x kernel, and the weight gradient x^T dz. x is given by
+// records of its nonzero elements (nonzeros.h). For finite weights the bits are those of the dense products: only zero
+// terms are left out, and all sums end with an addition of +0 (microtile.h).
 #pragma once
 #include <type_traits>
 
@@ -11,22 +12,22 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 constexpr int kPanelVectors = static_cast<int>(kPanel) / kWidth;
-/// Chains that keep two FMA pipes of latency 4 busy: a product with fewer vectors takes two samples at a time. Where
-/// fma is a call there is nothing to keep busy.
-constexpr int kChainsInFlight = kUnrolled > 1 ? 8 : 0;
-/// Inputs whose gradients are summed together, over the samples that have either: neighbours, of images, are mostly
-/// zero together. As many as there are registers for; with four, half of the terms are zero.
-constexpr int kInputsTogether = ENGINE_VECTOR_BYTES == 64 ? NonZeros::kMostTogether : 1;
-/// Inputs whose samples are found before their gradients are summed. No sum then waits for vectors to tell where it
-/// ends, and it goes on while the optimizer still divides for the sums before.
-constexpr int64_t kInputsAhead = 64;
-/// Samples whose sums (8 KiB) wait in the L1 cache while the blocks go by.
+/// Independent multiply-adds that keep two FMA inputs of latency 4 busy: products with fewer vectors of columns compute
+/// two samples at a time. An emulated fma gains nothing from that.
+constexpr int kIndependentSums = kUnrolled > 1 ? 8 : 0;
+/// The inputs in a tile of the weight gradient, which visits the samples where any of them is not zero: adjacent pixels
+/// are mostly zero in the same images. There are registers for two; with four, half of the terms would be zero.
+constexpr int kTileInputs = ENGINE_VECTOR_BYTES == 64 ? NonZeros::kMostTileInputs : 1;
+/// The inputs of a block: the samples where they are not zero are searched before their gradients are summed. The loops
+/// over samples then need not wait for the search, and overlap with the divisions of the optimizer's step before.
+constexpr int64_t kBlockInputs = 64;
+/// The samples of a group, whose sums (8 KiB) stay in the L1 cache while the blocks of inputs pass by.
 constexpr int64_t kSampleGroup = 32;
-/// Samples whose records are asked for while those before are multiplied, 3 us.
-constexpr int64_t kRecordsAhead = 8;
+/// How many samples ahead records are prefetched: about 3 us.
+constexpr int64_t kPrefetchDistance = 8;
 static_assert(kChain == kRecordBlock && kChain % NonZeros::kWordBits == 0);
 
-// What a record keeps of an element, and the number it stands for.
+// The type of a recorded value, and the number for which it stands.
 struct ByCode {
   using Element = uint8_t;
   const float* codes;
@@ -63,19 +64,19 @@ struct Elements {
   }
 };
 
-/// sums (Together, Vectors) of samples i ... += the chains of one block of inputs; b points to the block's first row of
-/// the kernel. Leaves the elements in `x.room` by input, if `Transposes`.
-template <int Together, int Vectors, bool Transposes, class X>
+/// sums (Samples, Vectors) of samples i, i + 1 ... += one chain, the elements of a block of inputs times their rows of
+/// the kernel; b is the block's first row. If `Transposes`, also stores the elements by input in `x.storage`.
+template <int Samples, int Vectors, bool Transposes, class X>
 ENGINE_INLINE void add_samples(float* sums, const NonZeros& x, const X& value, int64_t i, int64_t block, const float* b,
                                int64_t ldb) {
   using Element = typename X::Element;
   const int64_t ld = NonZeros::transposed_ld<Element>(x.samples);
-  Element* transposed = static_cast<Element*>(x.room) + block * kRecordBlock * ld + i;
-  vf acc[Together][Vectors];
-  Elements<Element> elements[Together];
-  int64_t common = kRecordBlock;  // elements of the shortest, in whole strides
+  Element* transposed = static_cast<Element*>(x.storage) + block * kRecordBlock * ld + i;
+  vf acc[Samples][Vectors];
+  Elements<Element> elements[Samples];
+  int64_t common = kRecordBlock;  // the fewest elements of a sample, in whole strides
 #pragma GCC unroll 4
-  for (int s = 0; s < Together; ++s) {
+  for (int s = 0; s < Samples; ++s) {
     elements[s] = Elements<Element>(x.records[i + s], x.blocks, block);
     common = elements[s].count < common ? elements[s].count : common;
 #pragma GCC unroll 16
@@ -95,11 +96,11 @@ ENGINE_INLINE void add_samples(float* sums, const NonZeros& x, const X& value, i
 #pragma GCC unroll kUnrolled
     for (int64_t u = 0; u < kRecordStride; ++u) {
 #pragma GCC unroll 4
-      for (int s = 0; s < Together; ++s) advance(s, q + u);
+      for (int s = 0; s < Samples; ++s) advance(s, q + u);
     }
   }
 #pragma GCC unroll 4
-  for (int s = 0; s < Together; ++s) {
+  for (int s = 0; s < Samples; ++s) {
     int64_t q = common;
     for (; q + kRecordStride <= elements[s].count; q += kRecordStride) {
 #pragma GCC unroll kUnrolled
@@ -115,27 +116,27 @@ ENGINE_INLINE void add_samples(float* sums, const NonZeros& x, const X& value, i
 }
 
 ENGINE_INLINE void prefetch_record(const NonZeros& x, int64_t i) {
-  for (int64_t byte = 0; byte < x.header->far_bytes; byte += 64) __builtin_prefetch(x.records[i] + byte);
+  for (int64_t byte = 0; byte < x.header->prefetch_bytes; byte += 64) __builtin_prefetch(x.records[i] + byte);
 }
 
-/// The same for all `rows`, of samples up to `end`. Records are asked for by whoever comes to them first: the columns
-/// that transpose, at the first block.
+/// add_samples for all `rows`; the batch ends with sample `end`. Records are prefetched by the columns that come to
+/// them first, those that transpose, at the first block.
 template <int Vectors, bool Transposes, class X>
 __attribute__((noinline)) void add_block(float* sums, const NonZeros& x, const X value, Range rows, int64_t end,
                                          int64_t block, const float* b, int64_t ldb) {
-  const auto prefetch = [&](int64_t ahead) {
-    if (Transposes && block == 0 && ahead < end) prefetch_record(x, ahead);
+  const auto prefetch = [&](int64_t sample) {
+    if (Transposes && block == 0 && sample < end) prefetch_record(x, sample);
   };
   int64_t i = rows.begin;
-  if constexpr (2 * Vectors <= kChainsInFlight) {
+  if constexpr (2 * Vectors <= kIndependentSums) {
     for (; i + 2 <= rows.end; i += 2, sums += 2 * kPanel) {
-      prefetch(i + kRecordsAhead);
-      prefetch(i + 1 + kRecordsAhead);
+      prefetch(i + kPrefetchDistance);
+      prefetch(i + 1 + kPrefetchDistance);
       add_samples<2, Vectors, Transposes>(sums, x, value, i, block, b, ldb);
     }
   }
   for (; i < rows.end; ++i, sums += kPanel) {
-    prefetch(i + kRecordsAhead);
+    prefetch(i + kPrefetchDistance);
     add_samples<1, Vectors, Transposes>(sums, x, value, i, block, b, ldb);
   }
 }
@@ -152,16 +153,17 @@ ENGINE_INLINE void sparse_group(const NonZeros& x, const X& value, Range rows, i
   epilogue(rows.begin, j, sums[0], kPanel, rows.end - rows.begin, Vectors);
 }
 
-/// x (rows, k) b (k, columns), where x has its zeros skipped
+/// x (rows, k) b (k, columns): calls epilogue(row, column, sums, ld, rows, vectors) for groups of samples and for
+/// columns of a panel.
 template <class Epilogue>
 ENGINE_INLINE void sparse_products(const NonZeros& x, Range rows, const float* b, int64_t ldb, Range columns,
-                                   bool transposes, Epilogue&& epilogue) {
+                                   bool stores_transpose, Epilogue&& epilogue) {
   with_elements(x, [&](const auto& value) {
     for (int64_t i = rows.begin; i < rows.end; i += kSampleGroup) {
       const Range group{i, rows.end < i + kSampleGroup ? rows.end : i + kSampleGroup};
       sweep_vectors<kPanelVectors>(columns, [&](auto vectors, int64_t j) {
         constexpr int kVectors = decltype(vectors)::value;
-        if (transposes && j == columns.begin) {
+        if (stores_transpose && j == columns.begin) {
           sparse_group<kVectors, true>(x, value, group, rows.end, b, ldb, j, epilogue);
         } else {
           sparse_group<kVectors, false>(x, value, group, rows.end, b, ldb, j, epilogue);
@@ -180,32 +182,31 @@ ENGINE_INLINE uint64_t nonzero_bits(const Element* elements) {
   return bits;
 }
 
-constexpr int kTilesAhead = static_cast<int>(kInputsAhead) / kInputsTogether;
+constexpr int kBlockTiles = static_cast<int>(kBlockInputs) / kTileInputs;
 constexpr int kChainWords = static_cast<int>(kChain / NonZeros::kWordBits);
 
-/// Bit i of found[tile][word] is set where sample number i of the word has an element in one of the tile's units, which
-/// are rows of x^T, for up to kChainWords `words`. Behind half a word the next row begins.
+/// Bit i of found[tile][word] says whether sample i of the word has an element in one of the tile's inputs, which are
+/// rows of x^T, for up to kChainWords `words`. If rows have half a word, the next row begins behind it.
 template <class Element>
 ENGINE_INLINE void find_samples(uint64_t (*found)[kChainWords], const Element* rows, int64_t ld, int tiles, int words) {
-  const uint64_t there = ld == NonZeros::kHalfWord ? ~uint64_t{0} >> NonZeros::kHalfWord : ~uint64_t{0};
-  for (int tile = 0; tile < tiles; ++tile, rows += kInputsTogether * ld) {
+  const uint64_t valid = ld == NonZeros::kHalfWord ? ~uint64_t{0} >> NonZeros::kHalfWord : ~uint64_t{0};
+  for (int tile = 0; tile < tiles; ++tile, rows += kTileInputs * ld) {
     for (int word = 0; word < words; ++word) {
       uint64_t bits = 0;
-      for (int r = 0; r < kInputsTogether; ++r) bits |= nonzero_bits(rows + r * ld + word * NonZeros::kWordBits);
-      found[tile][word] = bits & there;
+      for (int r = 0; r < kTileInputs; ++r) bits |= nonzero_bits(rows + r * ld + word * NonZeros::kWordBits);
+      found[tile][word] = bits & valid;
     }
   }
 }
 
-/// tile (kInputsTogether, Vectors) = rows of x^T times dz (samples, Vectors), a chain over the samples found. An
-/// element that only one of the rows has adds a zero term to the others. The rows are zero afterwards, if `clears`.
+/// tile (kTileInputs, Vectors) = rows of x^T times dz (samples, Vectors): one chain over the samples found. A sample
+/// with an element in one row alone adds a zero term to the others. If `clears`, the rows are set to zero.
 template <int Vectors, class X>
-ENGINE_INLINE void sparse_chain(vf (&tile)[kInputsTogether][Vectors], const X& value, typename X::Element* rows,
-                                int64_t ld, const float* dz, int64_t lddz, const uint64_t* found, int words,
-                                bool clears) {
-  vf acc[kInputsTogether][Vectors];
+ENGINE_INLINE void sparse_chain(vf (&tile)[kTileInputs][Vectors], const X& value, typename X::Element* rows, int64_t ld,
+                                const float* dz, int64_t lddz, const uint64_t* found, int words, bool clears) {
+  vf acc[kTileInputs][Vectors];
 #pragma GCC unroll 4
-  for (int r = 0; r < kInputsTogether; ++r) {
+  for (int r = 0; r < kTileInputs; ++r) {
 #pragma GCC unroll 16
     for (int v = 0; v < Vectors; ++v) acc[r][v] = vf{};
   }
@@ -217,7 +218,7 @@ ENGINE_INLINE void sparse_chain(vf (&tile)[kInputsTogether][Vectors], const X& v
 #pragma GCC unroll 16
       for (int v = 0; v < Vectors; ++v) dzi[v] = load(at + v * kWidth);
 #pragma GCC unroll 4
-      for (int r = 0; r < kInputsTogether; ++r) {
+      for (int r = 0; r < kTileInputs; ++r) {
         const vf xi = broadcast(value(rows[r * ld + i]));
 #pragma GCC unroll 16
         for (int v = 0; v < Vectors; ++v) acc[r][v] = fma(xi, dzi[v], acc[r][v]);
@@ -225,62 +226,61 @@ ENGINE_INLINE void sparse_chain(vf (&tile)[kInputsTogether][Vectors], const X& v
     }
     if (!found[word] || !clears) continue;
     if (ld == NonZeros::kHalfWord) {
-      std::memset(rows, 0, kInputsTogether * NonZeros::kHalfWord * sizeof *rows);
+      std::memset(rows, 0, kTileInputs * NonZeros::kHalfWord * sizeof *rows);
       continue;
     }
 #pragma GCC unroll 4
-    for (int r = 0; r < kInputsTogether; ++r) std::memset(rows + r * ld, 0, NonZeros::kWordBits * sizeof *rows);
+    for (int r = 0; r < kTileInputs; ++r) std::memset(rows + r * ld, 0, NonZeros::kWordBits * sizeof *rows);
   }
   std::memcpy(tile, acc, sizeof acc);
 }
 
-/// The products of x^T (units, samples), for up to kInputsAhead units, with dz (samples, Vectors), in tiles of
-/// kInputsTogether units: `epilogue(unit, sums, units)`. What the forward product has left of x is zero afterwards, if
-/// `clears`.
+/// The weight gradient x^T (inputs, samples) dz (samples, Vectors) of up to kBlockInputs inputs, in tiles of
+/// kTileInputs: epilogue(input, sums, inputs). If `clears`, x^T is set to zero.
 template <int Vectors, class X, class Epilogue>
-__attribute__((noinline)) void sparse_tiles(const NonZeros& x, const X value, int64_t samples, Range units,
+__attribute__((noinline)) void sparse_tiles(const NonZeros& x, const X value, int64_t samples, Range inputs,
                                             const float* dz, int64_t lddz, bool clears, Epilogue&& epilogue) {
   using Element = typename X::Element;
   const int64_t ld = NonZeros::transposed_ld<Element>(x.samples);
-  const int tiles = static_cast<int>(divide_up(units.end - units.begin, kInputsTogether));
-  vf waiting[kTilesAhead][kInputsTogether][Vectors];  // sums of the chains so far
+  const int tiles = static_cast<int>(divide_up(inputs.end - inputs.begin, kTileInputs));
+  vf partial[kBlockTiles][kTileInputs][Vectors];  // sums of the chains before
   for (int64_t begin = 0; begin < samples; begin += kChain) {
     const bool last = samples <= begin + kChain;
     const int words = last ? static_cast<int>(divide_up(samples - begin, NonZeros::kWordBits)) : kChainWords;
-    Element* rows = static_cast<Element*>(x.room) + units.begin * ld + begin;
-    uint64_t found[kTilesAhead][kChainWords];
+    Element* rows = static_cast<Element*>(x.storage) + inputs.begin * ld + begin;
+    uint64_t found[kBlockTiles][kChainWords];
     find_samples(found, rows, ld, tiles, words);
-    for (int tile = 0; tile < tiles; ++tile, rows += kInputsTogether * ld) {
-      vf sums[kInputsTogether][Vectors];
+    for (int tile = 0; tile < tiles; ++tile, rows += kTileInputs * ld) {
+      vf sums[kTileInputs][Vectors];
       sparse_chain(sums, value, rows, ld, dz + begin * lddz, lddz, found[tile], words, clears);
-      for (int r = 0; begin > 0 && r < kInputsTogether; ++r) {
-        for (int v = 0; v < Vectors; ++v) sums[r][v] = waiting[tile][r][v] + sums[r][v];
+      for (int r = 0; begin > 0 && r < kTileInputs; ++r) {
+        for (int v = 0; v < Vectors; ++v) sums[r][v] = partial[tile][r][v] + sums[r][v];
       }
       if (last) {
-        const int64_t unit = units.begin + tile * kInputsTogether, left = units.end - unit;
-        epilogue(unit, sums[0], left < kInputsTogether ? static_cast<int>(left) : kInputsTogether);
+        const int64_t input = inputs.begin + tile * kTileInputs, left = inputs.end - input;
+        epilogue(input, sums[0], left < kTileInputs ? static_cast<int>(left) : kTileInputs);
       } else {
-        std::memcpy(waiting[tile], sums, sizeof sums);
+        std::memcpy(partial[tile], sums, sizeof sums);
       }
     }
   }
 }
 
-/// x (samples, units)^T dz (samples, columns), where x has its zeros skipped, in tiles: `epilogue(unit, column,
-/// sums, units, vectors)`. The last call of a batch clears what the forward product has left. `units` begin at a
-/// multiple of kLane and end at one, or with the inputs.
+/// The weight gradient x (samples, inputs)^T dz (samples, columns), in tiles: epilogue(input, column, sums, inputs,
+/// vectors). If `clears`, x^T is set to zero at the last columns. `inputs` begin at a multiple of kLane, and end at one
+/// or with the last input.
 template <class Epilogue>
-ENGINE_INLINE void sparse_transposed_products(const NonZeros& x, int64_t samples, Range units, const float* dz,
-                                              int64_t lddz, Range columns, bool last, Epilogue&& epilogue) {
+ENGINE_INLINE void sparse_transposed_products(const NonZeros& x, int64_t samples, Range inputs, const float* dz,
+                                              int64_t lddz, Range columns, bool clears, Epilogue&& epilogue) {
   with_elements(x, [&](const auto& value) {
     sweep_vectors<kPanelVectors>(columns, [&](auto vectors, int64_t j) {
       constexpr int kVectors = decltype(vectors)::value;
-      const bool clears = last && j + kVectors * kWidth == columns.end;
-      for (int64_t i = units.begin; i < units.end; i += kInputsAhead) {
-        const Range ahead{i, units.end < i + kInputsAhead ? units.end : i + kInputsAhead};
+      const bool clears_rows = clears && j + kVectors * kWidth == columns.end;
+      for (int64_t i = inputs.begin; i < inputs.end; i += kBlockInputs) {
+        const Range block{i, inputs.end < i + kBlockInputs ? inputs.end : i + kBlockInputs};
         sparse_tiles<kVectors>(
-            x, value, samples, ahead, dz + j, lddz, clears,
-            [&](int64_t unit, const vf* sums, int count) { epilogue(unit, j, sums, count, kVectors); });
+            x, value, samples, block, dz + j, lddz, clears_rows,
+            [&](int64_t input, const vf* sums, int count) { epilogue(input, j, sums, count, kVectors); });
       }
     });
   });

@@ -22,13 +22,13 @@ ENGINE_INLINE int64_t count_bits(uint32_t word) {
 }
 
 // choose(in, position, scale, positions, values) stores the position within the block and the value of each element
-// that is not zero, of the kTogether elements of `in`, which begin at `position`. Floats are multiplied by `scale`;
-// codes are not. Returns the number of these elements. Up to kTogether positions and values may be written, whatever
+// that is not zero, of the kGroup elements of `in`, which begin at `position`. Floats are multiplied by `scale`;
+// codes are not. Returns the number of these elements. Up to kGroup positions and values may be written, whatever
 // their number.
 
 #if defined(__AVX512F__) && ENGINE_VECTOR_BYTES == 64
 
-constexpr int kTogether = kWidth;
+constexpr int kGroup = kWidth;
 
 /// The lanes of v whose bit is set, packed to the front; the lanes after them are undefined. The masked form of the
 /// instruction, with v as its source for the others: into another register it would wait for that register's old value.
@@ -61,7 +61,7 @@ ENGINE_INLINE int64_t choose(const uint8_t* in, int64_t position, float, uint8_t
 
 #else
 
-constexpr int kTogether = 8;
+constexpr int kGroup = 8;
 
 /// For each byte, the numbers of the bits that are set in it.
 struct BitsOfByte {
@@ -89,7 +89,7 @@ ENGINE_INLINE uint64_t load_bytes(const uint8_t* p) {
 template <class T>
 ENGINE_INLINE uint32_t nonzero_elements(const T* in) {
   uint32_t bits = 0;
-  for (int i = 0; i < kTogether; i += kWidth) bits |= nonzero_lanes(load_as_floats(in + i)) << i;
+  for (int i = 0; i < kGroup; i += kWidth) bits |= nonzero_lanes(load_as_floats(in + i)) << i;
   return bits;
 }
 
@@ -140,7 +140,7 @@ ENGINE_INLINE int64_t choose(const uint8_t* in, int64_t position, float, uint8_t
 
 #endif
 
-/// Appends the elements of a row to its record. `values` has room for kTogether more than it keeps.
+/// Appends the elements of a row to its record. `values` has space for kGroup more than it keeps.
 template <class T, class V>
 struct Recorder {
   uint8_t* positions;
@@ -152,9 +152,9 @@ struct Recorder {
   /// multiple of kRecordStride, as far as there are any.
   ENGINE_INLINE void add_block(const T* block, int64_t n) {
     int64_t j = 0;
-    for (; j + kTogether <= n; j += kTogether) add(block + j, j);
+    for (; j + kGroup <= n; j += kGroup) add(block + j, j);
     if (j < n) {
-      T rest[kTogether] = {};
+      T rest[kGroup] = {};
       std::memcpy(rest, block + j, static_cast<size_t>(n - j) * sizeof(T));
       add(rest, j);
     }

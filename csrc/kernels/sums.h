@@ -6,8 +6,9 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// total[v] = sum of add_term(row, v, sum) over all rows, in chains of kChain terms, which are added in order: what
-/// products do with theirs. A term waits for the one before it, so that several vectors take as long as one.
+/// Sums over rows in the order of products: in chains of kChain terms, which are added in order. add_term(row, v, sum)
+/// returns sum + the term of a row for vector v. Each addition waits for the one before, so that several vectors take
+/// as long as one.
 template <int Vectors, class F>
 ENGINE_INLINE void sum_rows(Range rows, vf (&total)[Vectors], F&& add_term) {
 #pragma GCC unroll 4
@@ -24,7 +25,7 @@ ENGINE_INLINE void sum_rows(Range rows, vf (&total)[Vectors], F&& add_term) {
   }
 }
 
-/// The same of one vector: add_term(row, sum)
+/// The sum over rows of one vector: add_term(row, sum)
 template <class F>
 ENGINE_INLINE vf sum_of_rows(Range rows, F&& add_term) {
   vf total[1];
@@ -32,7 +33,8 @@ ENGINE_INLINE vf sum_of_rows(Range rows, F&& add_term) {
   return total[0];
 }
 
-/// Sums over rows by column, up to four vectors of them at a time: f(column, sums, vectors) of term(row, column, sum).
+/// The sum over rows of each column, for up to four vectors of columns at a time: calls f(first column, sums, vectors).
+/// term(row, column, sum) returns sum + the term.
 template <class Term, class F>
 ENGINE_INLINE void sum_columns(Range rows, Range columns, Term&& term, F&& f) {
   sweep_vectors<4>(columns, [&](auto vectors, int64_t j) {
@@ -51,7 +53,7 @@ struct Magnitude {
   static ENGINE_INLINE vf add(vf sum, vf w) { return sum + abs(w); }
 };
 
-/// By column; the reader adds the columns up.
+/// Stores the sums by column; the caller adds these.
 template <class Term>
 void column_sums(const ColumnSums& op) {
   sum_columns(

@@ -1,28 +1,50 @@
-// The door between the rooms above and the kernels of one instruction set: argument structs and a table
-// of functions. Every matrix is row-major with a leading dimension in floats; rows are padded to kLane.
+// The interface between the folders above and the kernels of one instruction set: for each kernel a struct of its
+// arguments, and at the end the table of functions. A function `f` of the table is in the file that the section names,
+// and its arguments are explained at their struct.
+//
+// Every matrix is row-major with a leading dimension (`ld`) in floats, and its rows are padded to whole cache lines
+// (layout.h). A `Range` of rows or columns is the part of the result that the call computes; threads call the same
+// kernel with different ranges.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 #include "formulas/kinds.h"
 #include "kernels/compressed_rows.h"
 #include "kernels/layout.h"
-#include "kernels/learning_arguments.h"
 #include "kernels/nonzeros.h"
 
 namespace engine {
 
-/// The types of a data set's numbers.
-enum class RowType { kUint8, kFloat32, kFloat64 };
-inline constexpr int kRowTypes = 3;
+// ---- Weights and optimizer state --------------------------------------------------------------------------------
 
-/// Rows of a data set to be fetched into the L2 cache while something else is computed.
-struct Ahead {
+/// Weights with their optimizer state: each slot has the shape and layout of the weights.
+struct Weights {
+  float* values = nullptr;
+  float* slots[kMaxSlots] = {};
+  double l2 = 0.0;     // factor of an L2 penalty, whose gradient a fused step adds
+  double decay = 0.0;  // decoupled weight decay, as a share of the learning rate
+};
+
+/// Whether a penalty or weight decay shrinks the kernel or the bias of a layer.
+inline constexpr Shrinkage shrinkage(const Weights& kernel, const Weights& bias) {
+  const bool none = kernel.l2 == 0.0 && kernel.decay == 0.0 && bias.l2 == 0.0 && bias.decay == 0.0;
+  return none ? Shrinkage::kNone : Shrinkage::kSome;
+}
+
+/// Bytes that hold the coefficients of any fused optimizer.
+inline constexpr size_t kCoefficientBytes = 4 * 64;
+
+// ---- Products of dense layers: dense_forward.h, dense_input_gradient.h, dense_weight_gradient.h, slices.h ----------
+
+/// Rows of a data set that a kernel prefetches into the L2 cache while it computes something else.
+struct RowsToPrefetch {
   const void* const* rows = nullptr;
   int64_t count = 0;
   int64_t bytes = 0;  // of each row
 };
 
-/// y (rows, n) = activation(x (rows, k) kernel (k, n) + bias (n,)), for one panel of the kernel
+/// y (rows, n) = activation(x (rows, k) kernel (k, n) + bias (n,)), for columns of one panel of the kernel.
 struct DenseForward {
   const float* x;
   int64_t ldx;
@@ -33,52 +55,232 @@ struct DenseForward {
   int64_t ldy;
   int64_t k;
   Range rows, columns;
-  const NonZeros* nonzeros = nullptr;           // of x, which is not read where they were found
-  bool transposes = false;                      // whether to leave them by input for the gradient
-  const float* const* x_rows = nullptr;         // x as pointers to rows that lie anywhere; null: in `x`
-  bool in_slices = false;                       // as `sums_in_slices` has it; zeros of `nonzeros` are not skipped then
-  const CompressedBatch* compressed = nullptr;  // x, where it comes so
-  Ahead ahead = {};                             // rows of x that follow soon
+  const NonZeros* nonzeros = nullptr;           // the nonzero elements of x; x is not read if they were found
+  bool stores_transpose = false;                // also stores them by input, for the weight gradient
+  const float* const* x_rows = nullptr;         // a pointer to each row of x; null: rows are in `x`
+  bool in_slices = false;                       // the order of summation (sums_in_slices); no zeros are skipped then
+  const CompressedBatch* compressed = nullptr;  // x in CSR; null: x is dense
+  RowsToPrefetch prefetch = {};                 // rows of x that follow soon
 };
 
-/// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k))
-struct DenseBackwardInput {
+/// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k)), for inputs in a range of k.
+struct DenseInputGradient {
   const float* dz;  // (rows, n), or its transpose (n, rows)
   int64_t lddz;
   const float* kernel;  // in panels
   int64_t k;
-  const float* saved;
+  const float* saved;  // the activation's output
   float* dx;
   int64_t ldx;  // of saved and dx
   int64_t n, rows;
-  Range units;         // slice of k
-  bool dz_transposed;  // else the kernel is transposed, a block at a time
+  Range inputs;
+  bool dz_transposed;  // whether dz is given as its transpose; else the kernel transposes blocks of the layer's kernel
 };
 
-/// kernel (k, n) by its gradient x (rows, k)^T dz (rows, n) + 2 l2 kernel after kernel -= learning_rate decay kernel,
-/// and bias by the column sums of dz; columns of one panel
-struct DenseBackwardWeights {
+/// Steps kernel (k, n) by its gradient x (rows, k)^T dz (rows, n) + 2 l2 kernel, after kernel -= learning_rate decay
+/// kernel, and the bias by the column sums of dz; for some inputs and for columns of one panel. The stored gradient is
+/// the "step" that writes the gradient to `values`.
+struct DenseWeightGradient {
   const float* x;
   int64_t ldx;
   const float* dz;
   int64_t lddz;
   Weights kernel;
   int64_t ldw;
-  Weights bias;  // values null: none
+  Weights bias;  // without values if there is none
   int64_t rows;
-  Range units, columns;  // the bias belongs to whoever has unit 0
+  Range inputs, columns;  // the call with input 0 steps the bias
   OptimizerStep step;
-  const NonZeros* nonzeros = nullptr;    // of x, which is not read where they were found
-  bool last = true;                      // of the calls for a batch: clears them
-  const float* const* x_rows = nullptr;  // x as pointers to rows that lie anywhere; null: in `x`
-  Ahead ahead = {};
-  const float* gradient = nullptr;  // by units and columns of the kernel, where it is known: x is not read then
+  const NonZeros* nonzeros = nullptr;    // the nonzero elements of x by input; x is not read if they were found
+  bool clears_nonzeros = true;           // sets them to zero: the last call for these inputs and this batch does
+  const float* const* x_rows = nullptr;  // a pointer to each row of x; null: rows are in `x`
+  RowsToPrefetch prefetch = {};
+  const float* gradient = nullptr;  // (inputs, columns), if the product is known already; x is not read then
   int64_t ldg = 0;
-  const CompressedBatch* compressed = nullptr;  // x, where it comes so ...
-  const CompressedSums* sums = nullptr;         // ... and scratch for its products
+  const CompressedBatch* compressed = nullptr;  // x in CSR; null: x is dense
+  const CompressedSums* sums = nullptr;         // scratch for the product of x in CSR
 };
 
-/// y = f(x), or dx = f'(saved) dy with x = dy and y = dx, elementwise over rows x columns of equally shaped buffers
+/// 2^level slices of a narrow product, from slice `first` on, which is a multiple of 2^level.
+struct SliceGroup {
+  int64_t first;
+  int level;
+};
+
+/// y (rows, up to kLane columns) = the sum of groups of slices, which follow one another from slice 0 on.
+struct SumPartials {
+  const float* partials;  // (slices, rows, kLane): the sum of each group, at its first slice
+  int64_t stride;         // floats from one slice to the next
+  const SliceGroup* groups;
+  int64_t count;
+  float* y;
+  int64_t ldy;
+  Range rows;
+};
+
+// ---- The general product: gemm.h, pack.h ---------------------------------------------------------------------------
+
+/// Copies the rows of A (m, k) into panels of mr rows, or the columns of B (k, n) into panels of nr columns. A panel is
+/// (depth, mr or nr) row-major, and its first k rows are written; what is missing from the last panel becomes zero. The
+/// rows or columns are called lines here.
+struct Pack {
+  const float* in;
+  int64_t line_stride, k_stride;  // of any sign
+  int64_t lines, k;
+  float* out;  // has space for kLane floats behind the panels, which may be written
+  int64_t depth;
+  const float* const* k_pointers =
+      nullptr;        // pointers to elements (0, p) for p < k, if lines are contiguous there; not `in` then
+  int64_t first = 0;  // the first line to be read behind these pointers
+};
+
+/// One block of a general product: sums += a (rows, k) b (k, columns) for one chain of k, and after the last chain
+/// c (rows, columns) = activation(sums + bias). Between chains the sums are kept in `partial`, or in c.
+struct Gemm {
+  const float* a;
+  int64_t a_row, a_column;  // strides, one of which is 1; unused if a is packed
+  bool a_packed;
+  const float* b;             // rows are contiguous, except with `b_by_columns`
+  int64_t b_row, b_column;    // plain: leading dimension and 1; packed: nr and k; by columns: 1 and any stride
+  bool b_by_columns;          // b is column-major and not packed; for few rows of c, with a packed, or for one row
+  bool b_has_partial_vector;  // b is plain, and its number of columns may be no multiple of the vector width
+  int64_t nr;                 // columns of a panel
+  float* c;
+  int64_t c_row, c_column;  // strides
+  const float* bias;        // or null
+  bool bias_by_row;         // one number for each row of c instead of each column
+  int64_t rows, columns, k;
+  float* partial;  // panels (partial_rows, nr)
+  int64_t partial_rows;
+  bool first, last;               // whether this is the first or last chain of the product
+  bool from_partial, to_partial;  // whether the sums before and after this chain are in `partial`; else they are in c
+};
+
+/// a (k,) . b (k,), both contiguous
+struct Dot {
+  const float* a;
+  const float* b;
+  int64_t k;
+};
+
+/// Sizes that depend on the instruction set, for those who pack and call `gemm`.
+struct GemmShape {
+  int64_t vector;                // floats of a vector
+  int64_t chain;                 // the most terms k of one call
+  int64_t mr, nr;                // rows of a panel of A, columns of a panel of B
+  int64_t single_row_nr;         // columns of a panel of B if c has one row
+  int64_t most_rows_by_columns;  // for so many rows, transposing b's columns in registers each time beats packing
+  bool masked_loads;             // whether partial vectors load as fast as whole ones
+};
+
+// ---- Steps of weights by a stored gradient: weight_steps.h, adafactor.h, constraints.h, weight_penalties.h, sums.h --
+
+/// A part of a panel of weights, and of another array of the same layout.
+struct WeightBlock {
+  float* weights;
+  float* other;
+  int64_t ld;
+  Range rows, columns;
+};
+
+/// weights -= learning_rate decay weights, then one optimizer step by clip(scale gradient, -limit, limit). Optimizers
+/// that give a direction store it in place of the gradient instead.
+struct WeightStep {
+  Weights weights;
+  float* gradient;  // with ld
+  int64_t ld;
+  Range rows, columns;
+  OptimizerStep step;
+  float scale, limit;
+};
+
+/// Scales the rows of a matrix so that the norm of each row, or of the whole matrix, keeps the limits.
+struct RowNorms {
+  float* weights;  // (rows, n) in panels
+  int64_t rows, n;
+  Range range;
+  bool whole_matrix;
+  NormLimits limits;
+};
+
+/// Adafactor's running means of squares: of each row in column 0 of `of_rows`, of each column in row 0 of `of_columns`.
+/// Both are laid out like the gradient, in panels.
+struct FactoredMeans {
+  const float* gradient;  // (rows, n) in panels
+  float* of_rows;
+  float* of_columns;
+  int64_t rows, n;
+  Range range;  // of rows, or of columns
+  OptimizerStep step;
+};
+
+/// v (rows, columns) = of_rows / mean * of_columns, gradient /= sqrt(v), for a part of a panel.
+struct FactoredDirection {
+  float* gradient;
+  float* v;
+  int64_t ld;
+  const float* of_rows;  // in panel 0, `row_stride` floats apart
+  int64_t row_stride;
+  const float* of_columns;
+  Range rows, columns;
+  float mean;  // of of_rows
+};
+
+/// Means and directions together for `matrices` (rows, n), stored one after the other without padding. The means have
+/// the places of FactoredMeans.
+struct FactoredFlat {
+  float* gradient;
+  float* v;
+  float* of_rows;
+  float* of_columns;
+  int64_t matrices, rows, n;
+  OptimizerStep step;
+};
+
+/// out (i, ...) = row i of weights (rows, columns) in panels, or column i of them, divided by its norm.
+struct NormalizeRows {
+  const float* weights;
+  int64_t rows, columns;
+  bool of_columns;
+  float* out;
+  int64_t ld;
+  float* norms;
+  Range range;
+};
+
+/// sums[i] = sum over j != i of |u_i . u_j| for normalized rows u (size, width). If `gradients` are wanted, they are
+/// those of `factor` times all sums with respect to the rows that had `norms`.
+struct OrthogonalityPenalty {
+  const float* rows;
+  int64_t size, width, ld;
+  const float* norms;
+  float* gradients;  // (size, width) with ld, or null
+  float* sums;
+  double factor;
+  Range range;
+};
+
+/// sums[b] = sum of l1 |x| + l2 x^2 over row b of x (rows, n)
+struct RowPenalties {
+  const float* x;
+  int64_t ld, n;
+  Range rows;
+  double l1, l2;
+  float* sums;
+};
+
+/// sums (columns,) = column sums of squares or magnitudes of w (rows, columns)
+struct ColumnSums {
+  const float* w;
+  int64_t ld, rows;
+  float* sums;
+  Range columns;
+};
+
+// ---- Elementwise operations and activations ------------------------------------------------------------------------
+// Files: elementwise.h, activations.h, noise.h
+
+/// y = f(x), or dx = f'(saved) dy with x = dy and y = dx, for rows x columns of buffers of one shape.
 struct Elementwise {
   const float* x;
   float* y;
@@ -88,7 +290,7 @@ struct Elementwise {
   const float* parameters = nullptr;  // constants of an activation
 };
 
-/// y (rows, n) = f(x), row by row, or dx in the backward pass
+/// y (rows, n) = f(x) for a function of whole rows such as softmax, or dx in the backward pass.
 struct RowActivation {
   const float* x;      // or dy
   const float* saved;  // backward: the output
@@ -106,73 +308,20 @@ struct Dropout {
   double rate;
   uint64_t seed;
   uint64_t step;
-  int64_t first;  // number of the first row in the counters
+  int64_t first;  // the number that the counters of random numbers give to the first row
 };
 
-struct Gather {
-  const void* data;
-  int64_t stride;        // elements between rows
-  const int32_t* order;  // index of each row, or null for `first`, `first` + 1, ...
-  int64_t first;
-  float* x;
-  int64_t ldx, k;
-  float scale, offset;
-  Range rows;
-  int64_t next;     // position in `order` of the rows to fetch into cache for the next call ...
-  int64_t samples;  // ... if below this
-};
-
-/// Records of rows, indexed like Gather's: (rows,) pointers to what lies in `out`, one after the other
-struct RecordRows {
-  const void* data;
-  int64_t stride;
-  const int32_t* order;
-  int64_t first, k;
-  float scale;
-  Range rows;
-  void* scratch;   // (k + kLane,) floats
-  Codebook* book;  // for values of float32 and float64, to have codes; null: floats
-  uint8_t* out;    // with room for full records, and kLane floats more
-  const uint8_t** records;
-};
-/// Answer of `record_rows` where more than half of the first rows or of all is not zero: records don't pay then.
-inline constexpr int64_t kTooManyNonZeros = -1;
-/// Where the codebook has no code left for a value.
-inline constexpr int64_t kTooManyValues = -2;
-/// Rows that tell whether it is worth going on.
-inline constexpr int64_t kProbe = 8;
-
-/// Targets of one batch, whose samples are indexed like Gather's rows: `labels` or `dense` (, n) for each row of
-/// outputs
-struct Targets {
-  const int32_t* labels;
-  const float* dense;
-  const int32_t* order;
-  int64_t first;
-  int64_t groups = 1;  // rows of each sample
-
-  /// Where row `b` of the batch lies in the data set.
-  int64_t row(int64_t b) const {
-    const int64_t sample = first + (groups == 1 ? b : b / groups);
-    const int64_t at = order ? order[sample] : sample;
-    return groups == 1 ? at : at * groups + b % groups;
-  }
-};
-
-struct LossRows {
-  const float* x;  // y_pred, or logits for the Softmax and Sigmoid variants
-  float* y_pred;   // their probabilities; may be null
-  float* dx;       // null when only the loss is wanted
-  int64_t ld, n;
-  Targets targets;
-  const float* sample_weight;  // by row of the data set's outputs, or null
-  float scale;                 // of the gradient, times the sample weight
-  float label_smoothing;
-  float* losses;  // (rows,), unweighted
-  Range rows;
-  const float* parameters = nullptr;  // (kLossParameters,), what they mean is up to the loss
-  int32_t ignored = -1;               // class index that costs nothing
-  bool binary = false;                // all targets of the data set are 0 or 1, which hinges read as -1 or 1
+/// y (rows, columns) of random numbers; noise.h says of which distribution.
+struct Noise {
+  float* y;
+  int64_t ld;
+  Range rows, columns;
+  uint64_t seed;
+  uint64_t step;
+  int64_t first;  // as in Dropout
+  bool shared;    // whether all rows get the same numbers
+  double rate;
+  float mean, scale;
 };
 
 /// out (columns, rows) = in (rows, columns)^T
@@ -184,119 +333,433 @@ struct Transpose {
   Range rows, columns;
 };
 
-/// Rows (, k) without gaps
+// ---- Rows of a data set --------------------------------------------------------------------------------------------
+// Files: gather.h, sparse_row_encoding.h, elementwise.h
+
+/// The types of a data set's numbers.
+enum class RowType { kUint8, kFloat32, kFloat64 };
+inline constexpr int kRowTypes = 3;
+
+/// x (rows, k) = data[order[first + row]] * scale + offset
+struct Gather {
+  const void* data;
+  int64_t stride;        // elements between rows
+  const int32_t* order;  // index of each row; null: they are `first`, `first` + 1, ...
+  int64_t first;
+  float* x;
+  int64_t ldx, k;
+  float scale, offset;
+  Range rows;
+  int64_t next;     // the position in `order` of rows to prefetch for the next call, if it is ...
+  int64_t samples;  // ... less than this
+};
+
+/// Encodes rows, indexed like Gather's, as records of their nonzero elements (nonzeros.h).
+struct RecordRows {
+  const void* data;
+  int64_t stride;
+  const int32_t* order;
+  int64_t first, k;
+  float scale;
+  Range rows;
+  void* scratch;            // (k + kLane,) floats
+  Codebook* book;           // for float32 and float64: where numbers get codes; null: records hold floats
+  uint8_t* out;             // takes the records, one after the other; has space for full ones and kLane floats more
+  const uint8_t** records;  // (rows,): where each record begins
+};
+/// What `record_rows` returns if more than half of the first rows, or of all, is not zero: records do not pay then.
+inline constexpr int64_t kTooManyNonZeros = -1;
+/// What it returns if the codebook has no code left for a value.
+inline constexpr int64_t kTooManyValues = -2;
+/// The number of first rows that decide whether to go on.
+inline constexpr int64_t kProbe = 8;
+
+/// Searches data (rows, k), contiguous, for a row with a value that is no finite float32.
 struct NonFinite {
   const void* data;
   int64_t k;
   Range rows;
 };
 
-/// Lanes, which are rows of a left or columns of a right operand, copied into panels of equally many, each panel
-/// (depth, lanes of the panel) row-major, its first k rows; lanes missing from the last are zero
-struct Pack {
-  const float* in;
-  int64_t lane, next;  // strides between lanes and along k, of any sign
-  int64_t lanes, k;
-  float* out;  // with room for kLane floats more, which may be written
-  int64_t depth;
-  const float* const* rows = nullptr;  // of k, whose lanes are contiguous from `first` on, if they lie anywhere
-  int64_t first = 0;
+// ---- Losses and metrics --------------------------------------------------------------------------------------------
+// Files: losses.h, narrow_rows.h, metrics.h, metric_sums.h
+
+/// The targets of a batch, whose samples are indexed like Gather's rows: `labels` (class indices), or `dense` (, n) for
+/// each row of outputs.
+struct Targets {
+  const int32_t* labels;
+  const float* dense;
+  const int32_t* order;
+  int64_t first;
+  int64_t groups = 1;  // rows of each sample
+
+  /// The row of the data set's targets that belongs to row `b` of the batch.
+  int64_t row(int64_t b) const {
+    const int64_t sample = first + (groups == 1 ? b : b / groups);
+    const int64_t at = order ? order[sample] : sample;
+    return groups == 1 ? at : at * groups + b % groups;
+  }
 };
 
-/// One block of a general product: a (rows, k) b (k, columns) for k of one chain, added to the sums of those before,
-/// and after the last c (rows, columns) = activation(sums + bias). Sums that wait are kept in `partial`, tile by tile.
-struct Gemm {
-  const float* a;
-  int64_t a_row, a_next;  // one of them is 1; of no account when packed
-  bool a_packed;
-  const float* b;           // rows contiguous, but for `b_across`
-  int64_t b_row, b_column;  // plain: leading dimension and 1; packed: width of a panel and k; across: 1 and any
-  bool b_across;            // for few rows of c, packed but for a single one: columns of b are read where they lie
-  bool b_in_parts;          // plain: columns may be any number, no multiple of the vector's width
-  int64_t panel;            // columns of a panel
-  float* c;
-  int64_t c_row, c_column;
-  const float* bias;  // or null
-  bool bias_by_row;   // one per row of c instead of one per column
-  int64_t rows, columns, k;
-  float* partial;  // panels of (partial_rows, panel's columns)
-  int64_t partial_rows;
-  bool first, last;               // chain of the product
-  bool from_partial, to_partial;  // else c takes the sums, as at the ends of stretches of k
+struct LossRows {
+  const float* x;  // y_pred, or the logits for losses that include softmax or sigmoid
+  float* y_pred;   // the probabilities of logits; may be null
+  float* dx;       // null if only the loss is wanted
+  int64_t ld, n;
+  Targets targets;
+  const float* sample_weight;  // by row of the data set's outputs, or null
+  float scale;                 // of the gradient, times the sample weight
+  float label_smoothing;
+  float* losses;  // (rows,), unweighted
+  Range rows;
+  const float* parameters = nullptr;  // (kLossParameters,), whose meaning depends on the loss
+  int32_t ignored = -1;               // class index whose loss is zero
+  bool binary = false;                // all targets of the data set are 0 or 1, which hinge losses read as -1 or 1
 };
 
-/// a (k,) b (k,)
-struct Dot {
-  const float* a;
-  const float* b;
-  int64_t k;
+/// values (rows,): one value of a metric for each row, of which the caller takes the mean.
+struct MetricRows {
+  const float* y_pred;
+  int64_t ld, n;
+  Targets targets;
+  float threshold;  // binary accuracy: the threshold; top-k accuracy: k
+  float* values;    // (rows,)
+  Range rows;
 };
 
-/// Sizes that `gemm` and the packing before it agree on.
-struct GemmShape {
-  int64_t vector;
-  int64_t chain;                        // most k of one call
-  int64_t rows;                         // of a panel of a
-  int64_t columns, single_row_columns;  // of a panel of b; where c has one row only
-  int64_t rows_across;                  // for which columns of b are turned in registers, each time
-  bool loads_parts;                     // of vectors as quickly as whole ones
+/// Adds the rows of a batch to the sums of a metric, which MetricSum lists (formulas/kinds.h).
+struct MetricSumRows {
+  const float* y_pred;
+  int64_t ld, n;
+  Targets targets;
+  Range rows;
+  const float* sample_weight;  // by row of the data set's outputs, or null
+  const float* thresholds;     // (count,), ascending
+  int64_t count;
+  bool even;        // thresholds are 0, 1 / (count - 1), ... 1, so that they need no search
+  bool below_zero;  // like `even`, except that the first is a little less than 0
+  int64_t column;   // the only output to count; -1: all
+  int64_t top_k;    // outputs of a sample that can be above a threshold; 0: all
+  bool by_column;   // whether each output has sums of its own
+  bool logits;      // whether outputs still have to go through a sigmoid
+  double* state;    // the sums
 };
 
-struct LayerTable;   // in layer_table.h
-struct MetricTable;  // in metric_table.h
-struct SumPartials;  // in partial_sums.h
+/// Replaces an output that is not among the k largest, as Keras' minus infinity does.
+inline constexpr float kBelowAll = -1e10f;
+
+// ---- Normalization and layers of columns ---------------------------------------------------------------------------
+// Files: batch_normalization.h, row_normalization.h, column_selection.h
+
+/// A mask of rows (samples, groups): nonzero for each row that statistics include; null where they include all.
+struct RowMask {
+  const float* values;
+  int64_t ld, groups;
+};
+
+/// mean and variance (columns,) of x (rows, columns), over the rows that the mask includes.
+struct ColumnStatistics {
+  const float* x;
+  int64_t ld;
+  RowMask mask;
+  float *mean, *variance;
+  Range rows, columns;
+};
+
+/// y = factor (x - mean), or with kInverse factor x + mean. Backward: x = dy and y = dx; `saved` = y, or null where
+/// mean and variance are constants; `mask` is that of the rows whose statistics they are.
+struct StandardizeColumns {
+  const float* x;
+  const float* saved;
+  float* y;
+  int64_t ld;
+  RowMask mask;
+  const float *mean, *variance;  // (columns,)
+  float epsilon;
+  Spread spread;
+  Range rows, columns;
+};
+
+/// The number of variables of batch renormalization.
+inline constexpr int kRenormVariables = 3;
+
+/// Batch renormalization: r (columns,) = deviation / running deviation, d = (mean - running mean) / running deviation,
+/// and the deviation of the batch.
+struct Corrections {
+  const float *mean, *variance, *running_mean, *running_deviation;
+  float epsilon;
+  CorrectionLimits limits;
+  float *r, *d, *deviation;
+  Range columns;
+};
+
+/// variance (columns,) = deviation^2 - epsilon, at least 0
+struct VarianceOf {
+  float* variance;
+  const float* deviation;
+  float epsilon;
+  Range columns;
+};
+
+/// average = momentum average + (1 - momentum) value
+struct MovingAverage {
+  float* average;
+  const float* value;
+  double momentum;
+  Range columns;
+};
+
+/// y = f(x; gain, shift), with a gain and a shift for each column, each of which may be null.
+struct LearnedColumns {
+  const float* x;
+  const float* dy;
+  float* y;  // or dx
+  int64_t ld;
+  const float *gain, *shift;
+  float *dgain, *dshift;
+  Range rows, columns;
+};
+
+/// y (rows, n) = factor (x - mean) with a factor and a mean for each row. Backward: x = dy, y = dx, `saved` = y.
+struct StandardizeRows {
+  const float* x;
+  const float* saved;
+  float* y;
+  int64_t ld, n;
+  float* factors;  // (rows, 2)
+  int64_t ld_factors;
+  float epsilon;
+  bool centred, unit;  // whether the mean is subtracted; whether rows get norm 1 instead of variance 1
+  Range rows;
+};
+
+/// y (rows, count) = x (rows, ...)[:, from], and 0 where `from` is -1. Backward: x = dy (rows, count) and y = dx
+/// (rows, columns).
+struct SelectColumns {
+  const float* x;
+  int64_t ldx;
+  float* y;
+  int64_t ldy;
+  const int32_t* from;  // (count,)
+  int64_t count, columns;
+  Range rows;
+};
+
+// ---- Tokens and timesteps ------------------------------------------------------------------------------------------
+// Files: embedding.h, pooling.h
+
+/// y (rows * count, n) = the rows of table (tokens, n), in panels, that x (rows, count) selects.
+struct Embed {
+  const float* x;
+  int64_t ldx, count;
+  const float* table;
+  int64_t tokens, n;
+  float* y;
+  int64_t ldy;
+  Range rows;
+};
+
+/// The gradient of the table: for each token the sum of its rows of dy.
+struct EmbedBackward {
+  const float* x;
+  int64_t ldx, count;
+  const float* dy;  // (rows * count, n)
+  int64_t lddy;
+  float* table;  // of sums
+  int64_t tokens, n, rows;
+  Range columns;
+};
+
+/// y (rows, tokens) = how often x (rows, n) holds each token; without `counts`, 1 if it holds it at all.
+struct Encode {
+  const float* x;
+  int64_t ldx, n;
+  float* y;
+  int64_t ldy, tokens;
+  bool counts;
+  Range rows;
+};
+
+/// factors (rows, count) = 0 for each timestep of x (rows, count, n) whose features all equal `value`, else 1. With
+/// `normalizes` they are divided by their sum.
+struct TimestepMask {
+  const float* x;
+  int64_t ldx, stride, n;
+  float* factors;
+  int64_t ld, count;
+  float value;
+  bool normalizes;
+  Range rows;
+};
+
+/// y (rows, n) = sum over count of factors (rows, count) times x (rows, count, n), or y (rows, count, n) = factors x.
+/// `stride_x` is 0 where all timesteps share one row of x. Without factors, each of them is `scale`.
+struct WeightTimesteps {
+  const float* x;
+  int64_t ldx, stride_x;
+  const float* factors;
+  int64_t ld_factors;
+  float scale;
+  float* y;
+  int64_t ldy, stride_y;
+  int64_t count, n;
+  Range rows;
+};
+
+/// y (rows, n) = max over count of x (rows * count, n). Backward: dx (rows * count, n) = dy (rows, n) where x equals y,
+/// divided by the number of timesteps where it does; 0 elsewhere.
+struct MaxTimesteps {
+  const float* x;
+  int64_t ldx;
+  float *y, *dx;
+  const float* dy;
+  int64_t ldy, count, n;
+  Range rows;
+};
+
+// ---- Images --------------------------------------------------------------------------------------------------------
+// Files: image_augmentation.h, elastic_displacements.h
+
+/// Pixels of the border that is copied around an image of n pixels: a square that rotates reaches out by 0.21 n.
+inline constexpr int64_t warp_margin(int64_t n) { return n / 4 > 8 ? n / 4 : 8; }
+inline constexpr int64_t warp_frame(int64_t height, int64_t width) {
+  return (height + 2 * warp_margin(height)) * round_up(width + 2 * warp_margin(width), kLane);
+}
+
+/// Rows whose displacements are smoothed in one pass.
+inline constexpr int64_t kSmoothedRows = 4;
+
+/// The coefficients of the filter that smooths displacements are integers, whose sum, kFilterSum, stands for 1.
+inline constexpr int kFilterBits = 14;
+inline constexpr int32_t kFilterSum = 1 << kFilterBits;
+
+/// Floats of the two fields of displacements, in padded rows.
+inline constexpr int64_t warp_fields(int64_t height, int64_t width) {
+  return 2 * round_up(height, kSmoothedRows) * round_up(width, kLane);
+}
+
+/// Words of noise that they are made from: one for each pixel, and a row of zeros.
+inline constexpr int64_t warp_noise(int64_t height, int64_t width) {
+  return round_up((height + 1) * width, kLane) + kLane;
+}
+
+/// Floats of scratch: an image with its border, the columns that the border repeats, and three numbers for each column;
+/// for displacements also two fields, their noise, and both fields half smoothed, in 16 bits.
+inline constexpr int64_t warp_scratch(int64_t height, int64_t width, int64_t channels, bool displaces) {
+  const int64_t image = channels * warp_frame(height, width) + 2 * warp_margin(width) + 3 * round_up(width, kLane);
+  const int64_t between = round_up(height, kSmoothedRows) * (round_up(width, kLane) + kLane);
+  return image + kLane + (displaces ? warp_fields(height, width) + warp_noise(height, width) + between : 0);
+}
+
+/// y (rows, height * width * channels) = the images x, each changed at random.
+struct Warp : ImageChanges {
+  const float* x;
+  float* y;
+  int64_t ld;
+  float* scratch;         // (warp_scratch,)
+  const int32_t* filter;  // [d]: the coefficient at distance d in the lower 16 bits, at d - 1 in the upper
+  uint64_t step;
+  int64_t first;  // the number that the counters of random numbers give to the first image
+  Range rows;
+};
+
+// ---- The table ----------------------------------------------------------------------------------------------------
 
 struct KernelTable {
   const char* isa;
-  const LayerTable* layers;
-  const MetricTable* metrics;
+
+  // Products of dense layers
+  void (*dense_forward[kFusedActivations])(const DenseForward&);
+  void (*sum_partials)(const SumPartials&);
+  void (*dense_input_gradient[kFusedActivations])(const DenseInputGradient&);
+  void (*dense_weight_gradient)(const DenseWeightGradient&);  // stores the gradient
+  void (*dense_weight_step[kFusedOptimizers][kShrinkages])(const DenseWeightGradient&);
+  void (*coefficients[kFusedOptimizers])(const OptimizerStep&, void* out);  // (kCoefficientBytes,) on a cache line
+
+  // The general product
   GemmShape gemm_shape;
   void (*pack_rows)(const Pack&);
   void (*pack_columns)(const Pack&);
   void (*pack_single_row_columns)(const Pack&);
   void (*gemm[kFusedActivations])(const Gemm&);
   float (*dot)(const Dot&);
-  void (*dense_forward[kFusedActivations])(const DenseForward&);
-  void (*sum_partials)(const SumPartials&);
-  void (*dense_backward_input[kFusedActivations])(const DenseBackwardInput&);
-  void (*dense_backward_weights[kFusedOptimizers][kShrinkages])(const DenseBackwardWeights&);
-  void (*coefficients[kFusedOptimizers])(const OptimizerStep&, void* out);  // (kCoefficientBytes,) on a cache line
-  void (*dense_gradient)(const DenseBackwardWeights&);                      // stored to the values of kernel and bias
+
+  // Steps of weights by a stored gradient
   void (*step_weights[kOptimizers])(const WeightStep&);
   void (*penalty_gradient)(const WeightBlock&, double l1, double l2);  // other += l1 sign(w) + 2 l2 w
   void (*accumulate)(const WeightBlock&);                              // other += w
   void (*take_mean)(const WeightBlock&, int64_t count);                // w = (w + other) / count, other = 0
-  void (*unit_rows)(const UnitRows&);
-  void (*orthogonal)(const Orthogonal&);
+  void (*normalize_rows)(const NormalizeRows&);
+  void (*orthogonality_penalty)(const OrthogonalityPenalty&);
   void (*row_penalties)(const RowPenalties&);
-  void (*move)(const WeightBlock&, float factor);         // w -= factor other
-  void (*blend)(const WeightBlock&, double a, double b);  // other = a w + b other
-  void (*non_negative)(const WeightBlock&);
-  void (*column_norms)(const WeightBlock&, const NormLimits&);  // of all of the block's rows
+  void (*subtract)(const WeightBlock&, float factor);                  // w -= factor other
+  void (*linear_combination)(const WeightBlock&, double a, double b);  // other = a w + b other
+  void (*non_negative)(const WeightBlock&);                            // w = max(w, 0)
+  void (*column_norms)(const WeightBlock&, const NormLimits&);         // of all of the block's rows
   void (*row_norms)(const RowNorms&);
   void (*factored_rows)(const FactoredMeans&);
   void (*factored_columns)(const FactoredMeans&);
   void (*factored_direction)(const FactoredDirection&);
   void (*factored_flat)(const FactoredFlat&);
   void (*average)(const WeightBlock&, double momentum, bool overwrite);  // other = m other + (1 - m) w; w = other
+  void (*squared_sums)(const ColumnSums&);
+  void (*magnitude_sums)(const ColumnSums&);
+
+  // Elementwise operations and activations
   void (*activation_forward[kElementwiseActivations])(const Elementwise&);
   void (*activation_backward[kElementwiseActivations])(const Elementwise&);
   void (*row_activation_forward[kRowActivations])(const RowActivation&);
   void (*row_activation_backward[kRowActivations])(const RowActivation&);
   void (*dropout_forward)(const Dropout&);
+  void (*alpha_dropout)(const Elementwise&, float kept, float dropped);
+  void (*mask_noise)(const Noise&);
+  void (*normal_noise)(const Noise&);
+  void (*add)(const Elementwise&);       // y = x + saved
   void (*multiply)(const Elementwise&);  // y = x * saved
   void (*affine)(const Elementwise&, float scale, float offset);
   void (*transpose)(const Transpose&);
-  void (*gather[kRowTypes])(const Gather&);
-  void (*gather_compressed)(const GatherCompressed&);
-  int64_t (*record_rows[kRowTypes])(const RecordRows&);  // bytes, or one of the answers above
-  void (*loss[kLosses][kTargets])(const LossRows&);      // null where `exists` says no
-  void (*squared_sums)(const ColumnSums&);
-  void (*magnitude_sums)(const ColumnSums&);
-  int64_t (*first_nonfinite[kRowTypes])(const NonFinite&);  // row, or -1
   void (*exp)(const Elementwise&);
   void (*log)(const Elementwise&);
   void (*fma)(const float* a, const float* b, const float* c, float* out, int64_t n);  // n: multiple of kLane
+
+  // Rows of a data set
+  void (*gather[kRowTypes])(const Gather&);
+  void (*gather_compressed)(const GatherCompressed&);
+  int64_t (*record_rows[kRowTypes])(const RecordRows&);     // bytes, or kTooManyNonZeros or kTooManyValues
+  int64_t (*first_nonfinite[kRowTypes])(const NonFinite&);  // row, or -1
+
+  // Losses and metrics
+  void (*loss[kLosses][kTargets])(const LossRows&);  // null where `exists` says no
+  void (*metric_values[kMetrics][kTargets])(const MetricRows&);
+  void (*metric_sums[kMetricSums][kTargets])(const MetricSumRows&);
+
+  // Normalization and layers of columns
+  void (*column_statistics)(const ColumnStatistics&);
+  void (*standardize_columns)(const StandardizeColumns&);
+  void (*standardize_columns_backward)(const StandardizeColumns&);
+  void (*moving_average)(const MovingAverage&);
+  void (*corrections)(const Corrections&);
+  void (*variance_of)(const VarianceOf&);
+  void (*learned_columns[kLearned])(const LearnedColumns&);
+  void (*learned_columns_backward[kLearned])(const LearnedColumns&);
+  void (*learned_columns_gradients[kLearned])(const LearnedColumns&);
+  void (*standardize_rows)(const StandardizeRows&);
+  void (*standardize_rows_backward)(const StandardizeRows&);
+  void (*select_columns)(const SelectColumns&);
+  void (*select_columns_backward)(const SelectColumns&);
+
+  // Tokens and timesteps
+  void (*embed)(const Embed&);
+  void (*embed_backward)(const EmbedBackward&);
+  void (*encode)(const Encode&);
+  void (*timestep_mask)(const TimestepMask&);
+  void (*sum_timesteps)(const WeightTimesteps&);
+  void (*weight_timesteps)(const WeightTimesteps&);
+  void (*max_timesteps)(const MaxTimesteps&);
+  void (*max_timesteps_backward)(const MaxTimesteps&);
+
+  // Images
+  void (*warp)(const Warp&);
 };
 
 }  // namespace engine

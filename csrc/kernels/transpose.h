@@ -1,11 +1,11 @@
-// Squares of kWidth x kWidth floats, transposed in registers.
+// Transposes squares of kWidth x kWidth floats, and groups of four columns, in registers.
 #pragma once
 #include "kernels/simd.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// Every 128 bits: the lower or upper halves of a and b, Unit lanes of one and Unit of the other in turn.
+/// A shuffle within each 128 bits: takes their lower or upper half from a and b, `Unit` lanes from each in turn.
 template <int Unit, bool Upper>
 struct Interleaved {
   static constexpr int at(int l) {
@@ -14,17 +14,17 @@ struct Interleaved {
   }
 };
 
-/// The 128 bits number First and Second (of 256-bit vectors First alone) of a, then those of b.
+/// A shuffle of whole 128 bits: takes those number First and Second of a (of 256-bit vectors First alone), then of b.
 template <int First, int Second = First>
 struct Quarters {
   static constexpr int at(int l) {
     const int half = kWidth / 2;
-    // The remainder, as Clang checks the indices of vectors that are too narrow to be mixed so.
+    // The remainder keeps indices valid for vectors too narrow for this shuffle: Clang checks them nevertheless.
     return ((l < half ? 0 : kWidth) + (l % half < 4 ? First : Second) * 4 + l % 4) % (2 * kWidth);
   }
 };
 
-/// Transposes the squares of 4 x 4 that four rows have in each 128 bits.
+/// Transposes the 4 x 4 squares that the rows have in each 128 bits.
 ENGINE_INLINE void transpose_fours(vf* rows) {
   const vf a = mix<Interleaved<1, false>>(rows[0], rows[1]), b = mix<Interleaved<1, true>>(rows[0], rows[1]);
   const vf c = mix<Interleaved<1, false>>(rows[2], rows[3]), d = mix<Interleaved<1, true>>(rows[2], rows[3]);
@@ -34,7 +34,7 @@ ENGINE_INLINE void transpose_fours(vf* rows) {
   rows[3] = mix<Interleaved<2, true>>(b, d);
 }
 
-/// Four floats at each of `at(0)`, `at(4)` and so on.
+/// Loads four floats from each of `at(0)`, `at(4)` and so on.
 template <class F>
 ENGINE_INLINE vf load_fours(F&& at) {
 #if defined(__SSE2__) && ENGINE_VECTOR_BYTES == 64
@@ -50,8 +50,8 @@ ENGINE_INLINE vf load_fours(F&& at) {
 #endif
 }
 
-/// Four columns of kWidth rows, of which row i has its floats at `row(i)`. The 128 bits come to their places as they
-/// are loaded: half of the shuffles that `transpose_square` takes.
+/// Loads four columns of kWidth rows; row i begins at `row(i)`. Loads bring the 128 bits to their places, which saves
+/// half of the shuffles that `transpose_square` needs.
 template <class F>
 ENGINE_INLINE void load_four_columns(vf* columns, F&& row) {
 #pragma GCC unroll 4
@@ -59,7 +59,7 @@ ENGINE_INLINE void load_four_columns(vf* columns, F&& row) {
   transpose_fours(columns);
 }
 
-/// Transposes a square in registers: 4 x 4 squares within the 128 bits that shuffle fastest, then those as wholes.
+/// Transposes the 4 x 4 squares within 128 bits first, where shuffles are fastest, then exchanges whole 128 bits.
 ENGINE_INLINE void transpose_square(vf (&rows)[kWidth]) {
   vf t[kWidth];
   std::memcpy(t, rows, sizeof t);

@@ -14,46 +14,47 @@ inline float product_of(const float* a, const float* b, int64_t n) {
   return sum_of_row(n, [&](int64_t j, vf sum) { return fma(load(a + j), load(b + j), sum); });
 }
 
-/// units (i, ...) = row or column i of the weights over its norm, and these norms.
-void unit_rows(const UnitRows& op) {
-  const int64_t width = op.columns_are_rows ? op.rows : op.columns;
+/// out (i, ...) = row or column i of the weights divided by its norm, and these norms.
+void normalize_rows(const NormalizeRows& op) {
+  const int64_t width = op.of_columns ? op.rows : op.columns;
   const Panels panels(op.rows, op.columns);
   const auto at = [&](int64_t i, int64_t j) {
     const Panel panel = panels.of(j);
     return op.weights[panel.offset + i * panel.width + (j - panel.first)];
   };
   for (int64_t i = op.range.begin; i < op.range.end; ++i) {
-    float* unit = op.units + i * op.ld;
-    for (int64_t j = 0; j < width; ++j) unit[j] = op.columns_are_rows ? at(j, i) : at(i, j);
-    const float norm = __builtin_sqrtf(product_of(unit, unit, width));
+    float* row = op.out + i * op.ld;
+    for (int64_t j = 0; j < width; ++j) row[j] = op.of_columns ? at(j, i) : at(i, j);
+    const float norm = __builtin_sqrtf(product_of(row, row, width));
     op.norms[i] = norm < kSmallestNorm ? kSmallestNorm : norm;
-    for (int64_t j = 0; j < width; ++j) unit[j] = unit[j] / op.norms[i];
+    for (int64_t j = 0; j < width; ++j) row[j] = row[j] / op.norms[i];
   }
 }
 
 /// sums[i] = sum over j of |u_i . u_j|, and the gradient with respect to row i of the weights: with
 /// s = sum over j of sign(u_i . u_j) u_j, 2 factor (s - (s . u_i) u_i) / norm_i.
-void orthogonal(const Orthogonal& op) {
+void orthogonality_penalty(const OrthogonalityPenalty& op) {
   const vf scale = broadcast(static_cast<float>(2.0 * op.factor));
   for (int64_t i = op.range.begin; i < op.range.end; ++i) {
-    const float* unit = op.units + i * op.ld;
-    float* slope = op.slopes ? op.slopes + i * op.ld : nullptr;
-    if (slope) for_vectors(op.width, [&](int64_t at, int) { store(slope + at, vf{}); });
+    const float* row = op.rows + i * op.ld;
+    float* gradient = op.gradients ? op.gradients + i * op.ld : nullptr;
+    if (gradient) for_vectors(op.width, [&](int64_t at, int) { store(gradient + at, vf{}); });
     float sum = 0.0f;
     for (int64_t j = 0; j < op.size; ++j) {
       if (j == i) continue;
-      const float* other = op.units + j * op.ld;
-      const float product = product_of(unit, other, op.width);
+      const float* other = op.rows + j * op.ld;
+      const float product = product_of(row, other, op.width);
       sum += product < 0.0f ? -product : product;
-      if (!slope) continue;
+      if (!gradient) continue;
       const vf sign = broadcast(product < 0.0f ? -1.0f : 1.0f);
-      for_vectors(op.width, [&](int64_t at, int) { store(slope + at, fma(sign, load(other + at), load(slope + at))); });
+      for_vectors(op.width,
+                  [&](int64_t at, int) { store(gradient + at, fma(sign, load(other + at), load(gradient + at))); });
     }
     op.sums[i] = sum;
-    if (!slope) continue;
-    const vf along = broadcast(-product_of(slope, unit, op.width)), norm = broadcast(op.norms[i]);
+    if (!gradient) continue;
+    const vf along = broadcast(-product_of(gradient, row, op.width)), norm = broadcast(op.norms[i]);
     for_vectors(op.width, [&](int64_t at, int) {
-      store(slope + at, scale * fma(along, load(unit + at), load(slope + at)) / norm);
+      store(gradient + at, scale * fma(along, load(row + at), load(gradient + at)) / norm);
     });
   }
 }

@@ -318,7 +318,7 @@ class Program:
                 or one of sparse_categorical_accuracy, categorical_accuracy, accuracy, binary_accuracy and
                 (sparse_)top_k_categorical_accuracy (with "threshold": float); these are means over samples, with
                 the state [sum, weight]. Or of thresholds, f_score, confusion, moments, whose states are described
-                in metric_table.h, with "thresholds" (ascending), "even", "below_zero", "column", "top_k",
+                at `MetricSum` (csrc/formulas/kinds.h), with "thresholds" (ascending), "even", "below_zero", "column", "top_k",
                 "by_column", "logits". Or scores: state of output, target and weight, one after the other.
             host_metrics: whether `host` is called for the metrics of each batch, too.
         """

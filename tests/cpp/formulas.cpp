@@ -2,7 +2,7 @@
 #include <vector>
 
 #include "cases.h"
-#include "kernels/metric_table.h"
+#include "kernels/table.h"
 
 namespace engine::test {
 
@@ -74,17 +74,18 @@ void add_metrics(const KernelTable& kernels, Digest& digest) {
   std::vector<float> values(static_cast<size_t>(rows));
   const float thresholds[] = {0.0f, 0.25f, 0.5f, 0.75f, 1.0f};
   for (int target = 0; target < kTargets; ++target) {
-    for (const auto& metric : kernels.metrics->values) {
+    for (const auto& metric : kernels.metric_values) {
       metric[target]({x.data(), x.ld(), n, truth.targets(target), 2.0f, values.data(), x.all_rows()});
       digest.add(values);
     }
     std::vector<double> state(static_cast<size_t>(2 * n * 6));
-    TallyRows op{x.data(), x.ld(), n,    truth.targets(target), x.all_rows(), nullptr, thresholds, 5, true, false, -1,
-                 0,        true,   true, state.data()};
-    kernels.metrics->tally[static_cast<int>(Tally::kThresholds)][target](op);
+    MetricSumRows op{
+        x.data(), x.ld(), n,    truth.targets(target), x.all_rows(), nullptr, thresholds, 5, true, false, -1,
+        0,        true,   true, state.data()};
+    kernels.metric_sums[static_cast<int>(MetricSum::kThresholds)][target](op);
     digest.add(state);
     op.even = false;
-    kernels.metrics->tally[static_cast<int>(Tally::kThresholds)][target](op);
+    kernels.metric_sums[static_cast<int>(MetricSum::kThresholds)][target](op);
     digest.add(state);
   }
 }
@@ -122,7 +123,7 @@ void add_updates(const KernelTable& kernels, Digest& digest) {
   kernels.penalty_gradient(block, 0.01, 0.02);
   kernels.accumulate(block);
   kernels.average(block, 0.9, false);
-  kernels.move(block, 0.3f);
+  kernels.subtract(block, 0.3f);
   kernels.column_norms(block, {0.5, 2.0, 0.9});
   kernels.take_mean(block, 3);
   w.add_to(digest);

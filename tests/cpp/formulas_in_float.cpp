@@ -10,7 +10,7 @@
 #include "formulas/losses.h"
 #include "formulas/optimizers.h"
 #include "formulas/random.h"
-#include "kernels/layer_table.h"
+#include "kernels/table.h"
 
 namespace engine::test {
 namespace {
@@ -299,7 +299,7 @@ int random_numbers(const KernelTable& kernels) {
   const Matrix x(7, 200, random, -1.0f, 1.0f), y(7, 200), mask(7, 200), normal(7, 200);
   kernels.dropout_forward(
       {x.data(), y.data(), mask.data(), x.ld(), x.all_rows(), x.all_columns(), kRate, kSeed, kStep, kFirst});
-  kernels.layers->normal_noise(
+  kernels.normal_noise(
       {normal.data(), x.ld(), x.all_rows(), x.all_columns(), kSeed, kStep, kFirst, false, 0.0, 0.25f, 2.0f});
   for (int64_t i = 0; i < x.rows(); ++i) {
     for (int64_t j = 0; j < x.columns(); ++j) {

@@ -1,5 +1,5 @@
 // Checks where the panels of kernels and the values of schedules lie in memory: they must not overlap, and there must
-// be a distance of kApart between what different threads write.
+// be a distance of kThreadGap between what different threads write.
 #include <algorithm>
 #include <stdexcept>
 #include <vector>
@@ -20,7 +20,7 @@ struct Block {
 
 /// Returns the least distance, in floats, between blocks of different owners; a negative number if any two overlap.
 int64_t least_gap(const std::vector<Block>& blocks) {
-  int64_t least = kApart;
+  int64_t least = kThreadGap;
   for (size_t i = 0; i < blocks.size(); ++i) {
     for (size_t j = i + 1; j < blocks.size(); ++j) {
       const Block &a = blocks[i], &b = blocks[j];
@@ -81,7 +81,7 @@ bool check_values() {
         copies = copies && (mode != graph::Mode::kTrain || plan.threads() == 1 || has_copies);
         const int64_t gap = least_gap(blocks);
         disjoint = disjoint && gap >= 0;
-        apart = apart && gap >= kApart;
+        apart = apart && gap >= kThreadGap;
       }
     }
   }
@@ -97,7 +97,7 @@ bool check_variables() {
     const Variable& v = model.variables().all[i];
     blocks.push_back({static_cast<int>(i), layout.offsets[i], layout.offsets[i] + Panels(v.rows, v.columns).floats()});
   }
-  return check(least_gap(blocks) >= kApart, "variables lie apart") &
+  return check(least_gap(blocks) >= kThreadGap, "variables lie apart") &
          check(blocks.back().end <= layout.total, "variables lie in their arena");
 }
 

@@ -53,7 +53,7 @@ void add_backward_input(const KernelTable& kernels, const Matrix& dz, const Matr
   kernels.transpose({dz.data(), dz.ld(), dz_t.data(), dz_t.ld(), dz.all_rows(), {0, dz.columns()}});
   const Arena panels(Panels(kernel.rows(), kernel.columns()).floats());
   pack_panels(kernel.data(), kernel.ld(), kernel.rows(), kernel.columns(), panels.data());
-  for (auto* function : kernels.dense_backward_input) {
+  for (auto* function : kernels.dense_input_gradient) {
     for (const bool transposed : {false, true}) {
       const Matrix& source = transposed ? dz_t : dz;
       function({source.data(), source.ld(), panels.data(), kernel.rows(), saved.data(), dx.data(), dx.ld(),
@@ -70,24 +70,24 @@ void add_backward_weights(const KernelTable& kernels, const Matrix& x, const Mat
       const double pull = shrinkage == 0 ? 0.0 : 0.01;
       const Matrix kernel(x.columns(), dz.columns(), random, -1.0f, 1.0f), bias(1, dz.columns(), random, -1.0f, 1.0f);
       std::vector<Matrix> slots;
-      DenseBackwardWeights op{x.data(),
-                              x.ld(),
-                              dz.data(),
-                              dz.ld(),
-                              {kernel.data(), {}, pull, pull},
-                              kernel.ld(),
-                              {bias.data(), {}, pull, pull},
-                              x.rows(),
-                              kernel.all_rows(),
-                              kernel.all_columns(),
-                              {0.01, 3, {0.9, 0.99, 1e-3}}};
+      DenseWeightGradient op{x.data(),
+                             x.ld(),
+                             dz.data(),
+                             dz.ld(),
+                             {kernel.data(), {}, pull, pull},
+                             kernel.ld(),
+                             {bias.data(), {}, pull, pull},
+                             x.rows(),
+                             kernel.all_rows(),
+                             kernel.all_columns(),
+                             {0.01, 3, {0.9, 0.99, 1e-3}}};
       for (int s = 0; s < slot_count(static_cast<Optimizer>(optimizer)); ++s) {
         slots.emplace_back(x.columns(), dz.columns(), random, 0.0f, 1.0f);
         op.kernel.slots[s] = slots.back().data();
         slots.emplace_back(1, dz.columns(), random, 0.0f, 1.0f);
         op.bias.slots[s] = slots.back().data();
       }
-      kernels.dense_backward_weights[optimizer][shrinkage](op);
+      kernels.dense_weight_step[optimizer][shrinkage](op);
       kernel.add_to(digest);
       bias.add_to(digest);
       for (const Matrix& slot : slots) slot.add_to(digest);

@@ -5,7 +5,7 @@
 
 #include "cases.h"
 #include "cpu/device.h"
-#include "kernels/layer_table.h"
+#include "kernels/table.h"
 #include "models.h"
 #include "runtime/program.h"
 #include "runtime/random.h"
@@ -14,39 +14,38 @@ namespace engine::test {
 
 void add_layers(const KernelTable& kernels, Digest& digest) {
   Random random(10);
-  const LayerTable& layers = *kernels.layers;
   const Matrix x(12, 48, random, -2.0f, 2.0f), dy(12, 48, random, -1.0f, 1.0f), y(12, 48), dx(12, 48);
   const Matrix mean(1, 48), variance(1, 48), factors(12, 2);
-  const CountedRows all{nullptr, 0, 1};
-  layers.column_statistics({x.data(), x.ld(), all, mean.data(), variance.data(), x.all_rows(), x.all_columns()});
+  const RowMask all{nullptr, 0, 1};
+  kernels.column_statistics({x.data(), x.ld(), all, mean.data(), variance.data(), x.all_rows(), x.all_columns()});
   StandardizeColumns columns{
       x.data(), nullptr,           y.data(),     x.ld(),         all, mean.data(), variance.data(),
       1e-3f,    Spread::kVariance, x.all_rows(), x.all_columns()};
-  layers.standardize_columns(columns);
+  kernels.standardize_columns(columns);
   columns.x = dy.data();
   columns.saved = y.data();
   columns.y = dx.data();
-  layers.standardize_columns_backward(columns);
+  kernels.standardize_columns_backward(columns);
   y.add_to(digest);
   dx.add_to(digest);
-  layers.standardize_rows(
+  kernels.standardize_rows(
       {x.data(), nullptr, y.data(), x.ld(), 48, factors.data(), factors.ld(), 1e-3f, true, false, x.all_rows()});
-  layers.standardize_rows_backward(
+  kernels.standardize_rows_backward(
       {dy.data(), y.data(), dx.data(), x.ld(), 48, factors.data(), factors.ld(), 1e-3f, true, false, x.all_rows()});
   y.add_to(digest);
   dx.add_to(digest);
   const Noise noise{y.data(), y.ld(), y.all_rows(), y.all_columns(), 5, 6, 7, false, 0.3, 0.1f, 1.5f};
-  for (auto* function : {layers.mask_noise, layers.normal_noise}) {
+  for (auto* function : {kernels.mask_noise, kernels.normal_noise}) {
     function(noise);
     y.add_to(digest);
   }
-  constexpr int64_t kHeight = 6, kWidth = 8, kRadius = 1, kBeyond = 64;  // kBeyond: zeros on both sides of the taps
+  constexpr int64_t kHeight = 6, kWidth = 8, kRadius = 1, kBeyond = 64;  // kBeyond: zeros on both sides of the filter
   const Arena scratch(warp_scratch(kHeight, kWidth, 1, true));
-  std::vector<int32_t> taps(2 * (kRadius + kBeyond) + 1);
+  std::vector<int32_t> filter(2 * (kRadius + kBeyond) + 1);
   for (const int64_t d : {-1, 0, 1}) {
-    const int32_t tap = d == 0 ? kWholeTap / 2 : kWholeTap / 4;
-    taps[static_cast<size_t>(kRadius + kBeyond + d)] |= tap;
-    taps[static_cast<size_t>(kRadius + kBeyond + d + 1)] |= tap << 16;
+    const int32_t coefficient = d == 0 ? kFilterSum / 2 : kFilterSum / 4;
+    filter[static_cast<size_t>(kRadius + kBeyond + d)] |= coefficient;
+    filter[static_cast<size_t>(kRadius + kBeyond + d + 1)] |= coefficient << 16;
   }
   Warp warp{};
   warp.x = x.data();
@@ -61,12 +60,12 @@ void add_layers(const KernelTable& kernels, Digest& digest) {
   warp.zooms_alike = warp.flips[1] = true;
   warp.alpha = 2.0f;
   warp.radius = kRadius;
-  warp.taps = taps.data() + kRadius + kBeyond;
+  warp.filter = filter.data() + kRadius + kBeyond;
   warp.fill = Fill::kReflect;
   warp.seed = 11;
   warp.step = 12;
   warp.rows = x.all_rows();
-  layers.warp(warp);
+  kernels.warp(warp);
   y.add_to(digest);
 }
 

@@ -11,7 +11,7 @@
 #include "cpu/operations/input.h"
 #include "graph/operations/loss.h"
 #include "kernels/packed_blocks.h"
-#include "kernels/partial_sums.h"
+#include "kernels/table.h"
 
 namespace engine {
 namespace {
@@ -132,8 +132,8 @@ class DenseStep final : public Step {
     op.compressed = form_.is_compressed() ? &elements : nullptr;
     for_blocks(own, kRowsTogether, [&](Range together) {
       op.rows = together;
-      op.transposes = share.schedule.mode() == graph::Mode::kTrain;
-      op.ahead = form_.read ? form_.read->rows_ahead(share, together) : Ahead{};
+      op.stores_transpose = share.schedule.mode() == graph::Mode::kTrain;
+      op.prefetch = form_.read ? form_.read->rows_ahead(share, together) : RowsToPrefetch{};
       Panels(kernel.rows, kernel.columns).each(share.columns(own_.y), [&](const Panel& panel) {
         op.kernel = weights + panel.offset;
         op.ldw = panel.width;
@@ -141,8 +141,8 @@ class DenseStep final : public Step {
         op.y = share.data(own_.y) + panel.first;
         op.columns = panel.columns;
         share.kernels.dense_forward[index(own_.activation)](op);
-        op.transposes = false;
-        op.ahead = {};
+        op.stores_transpose = false;
+        op.prefetch = {};
       });
     });
   }
@@ -259,7 +259,7 @@ bool feeds_loss(const Scheduler& scheduler, ValueId y) {
   return scheduler.training() && scheduler.one_team() && !readers.empty() &&
          std::all_of(readers.begin(), readers.end(), [](const graph::Operation* reader) {
            return dynamic_cast<const graph::LossOfRows*>(reader) || dynamic_cast<const graph::MetricOfRows*>(reader) ||
-                  dynamic_cast<const graph::TallyMetric*>(reader);
+                  dynamic_cast<const graph::MetricOfSums*>(reader);
          });
 }
 
@@ -343,7 +343,7 @@ class DenseInputGradientStep final : public Step {
     const float *from = share.data(transposed ? scratch_ : own_.dz), *saved = share.data(own_.x_saved);
     for_blocks({0, rows}, kRowsTogether, [&](Range together) {
       const int64_t first = together.begin, at = first * dx.ld;
-      share.kernels.dense_backward_input[index(own_.activation)](
+      share.kernels.dense_input_gradient[index(own_.activation)](
           {from + (transposed ? first : first * dz.ld), dz.ld, share.weights(own_.kernel).values, kernel.rows,
            saved ? saved + at : nullptr, share.data(own_.dx) + at, dx.ld, kernel.columns, together.end - first, units,
            transposed});
@@ -411,7 +411,7 @@ class DenseWeightGradientStep final : public Step {
     const CompressedBatch elements = form_.compressed(share);
     std::optional<CompressedSums> sums;
     if (form_.is_compressed()) sums.emplace(share.data(scratch_), kernel.rows);
-    DenseBackwardWeights op{};
+    DenseWeightGradient op{};
     op.x = x.floats;
     op.ldx = x.ld;
     op.x_rows = x.rows;
@@ -420,7 +420,7 @@ class DenseWeightGradientStep final : public Step {
     op.rows = share.batch_rows(own_.dz);
     op.step = share.optimizer_step();
     op.nonzeros = zeros ? &*zeros : nullptr;
-    op.ahead = form_.read ? form_.read->next_rows(share) : Ahead{};
+    op.prefetch = form_.read ? form_.read->next_rows(share) : RowsToPrefetch{};
     op.compressed = sums ? &elements : nullptr;
     op.sums = sums ? &*sums : nullptr;
     const Range mine = share.padded('n', kernel.columns);
@@ -439,43 +439,43 @@ class DenseWeightGradientStep final : public Step {
  private:
   /// The gradient by inputs `together` and columns `block` of the kernel, or the step of these weights. `gradient` is
   /// the gradient where it is known already.
-  void run_panels(const Share& share, DenseBackwardWeights& op, Range together, Range block, Range mine,
+  void run_panels(const Share& share, DenseWeightGradient& op, Range together, Range block, Range mine,
                   const float* gradient) const {
     const Variable& kernel = share.variable(own_.kernel);
     Weights values, bias;
-    auto run = share.kernels.dense_gradient;
+    auto run = share.kernels.dense_weight_gradient;
     if (own_.steps) {
       values = share.weights(own_.kernel);
       bias = share.weights(own_.bias);
       const double factor = share.penalty_factor();
       values.l2 *= factor;
       bias.l2 *= factor;
-      run = share.kernels.dense_backward_weights[index(share.optimizer().kind)][index(shrinkage(values, bias))];
+      run = share.kernels.dense_weight_step[index(share.optimizer().kind)][index(shrinkage(values, bias))];
     } else {
       values.values = share.data(own_.dkernel);
       bias.values = share.data(own_.dbias);
     }
     Panels(kernel.rows, kernel.columns).each(block, [&](const Panel& panel) {
-      DenseBackwardWeights part = op;
+      DenseWeightGradient part = op;
       part.dz += panel.first;
       part.kernel = shifted(values, panel.offset);
       part.ldw = panel.width;
       part.bias = shifted(bias, panel.first);
-      part.units = together;
+      part.inputs = together;
       part.columns = panel.columns;
-      part.last = panel.first + panel.columns.end == mine.end;
+      part.clears_nonzeros = panel.first + panel.columns.end == mine.end;
       if (gradient) part.gradient = gradient + panel.first + panel.columns.begin - block.begin;
       part.ldg = kGradientStride;
       run(part);
-      op.ahead = {};
+      op.prefetch = {};
     });
   }
 
   /// The gradient by at most kGradientRows inputs and kBlockColumns columns of the kernel, its rows kGradientStride
   /// apart
-  const float* packed_gradient(const Share& share, const DenseBackwardWeights& op, Range units, Range columns) const {
+  const float* packed_gradient(const Share& share, const DenseWeightGradient& op, Range units, Range columns) const {
     const int64_t width = columns.end - columns.begin;
-    float* gradient = share.data(scratch_) + packed_room(op.rows);
+    float* gradient = share.data(scratch_) + packing_floats(op.rows);
     Product product = product_into(gradient, kGradientStride, share.variable(own_.kernel).rows, width, op.rows);
     product.a = op.x;
     product.a_row = 1;

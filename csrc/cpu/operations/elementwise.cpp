@@ -51,7 +51,7 @@ void multiply(const graph::Multiply& op, const Share& share) {
 
 void sum(const graph::Sum& op, const Share& share) {
   for (size_t i = 1; i < op.terms.size(); ++i) {
-    share.kernels.layers->add(share.elementwise(i == 1 ? op.terms[0] : op.y, op.y, op.terms[i]));
+    share.kernels.add(share.elementwise(i == 1 ? op.terms[0] : op.y, op.y, op.terms[i]));
   }
 }
 
@@ -68,17 +68,17 @@ void random_noise(const graph::RandomNoise& op, const Share& share) {
   const Placement& noise = share.shape(op.noise);
   const Share::Draw draw = share.draw(noise.groups);
   const bool mask = op.distribution == graph::RandomNoise::Distribution::kMask;
-  (mask ? share.kernels.layers->mask_noise : share.kernels.layers->normal_noise)(
-      {share.data(op.noise), noise.ld, share.rows(op.noise), share.columns(op.noise), op.seed, draw.step, draw.first,
-       op.shared, op.rate, op.mean, op.scale});
+  (mask ? share.kernels.mask_noise
+        : share.kernels.normal_noise)({share.data(op.noise), noise.ld, share.rows(op.noise), share.columns(op.noise),
+                                       op.seed, draw.step, draw.first, op.shared, op.rate, op.mean, op.scale});
 }
 
 void add_noise(const graph::AddNoise& op, const Share& share) {
-  share.kernels.layers->add(share.elementwise(op.x, op.y, op.noise));
+  share.kernels.add(share.elementwise(op.x, op.y, op.noise));
 }
 
 void alpha_dropout(const graph::AlphaDropout& op, const Share& share) {
-  share.kernels.layers->alpha_dropout(share.elementwise(op.x, op.y, op.mask), op.kept, op.dropped);
+  share.kernels.alpha_dropout(share.elementwise(op.x, op.y, op.mask), op.kept, op.dropped);
 }
 
 void activity_penalty(const graph::ActivityPenalty& op, const Share& share) {

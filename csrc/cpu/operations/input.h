@@ -39,9 +39,9 @@ class ReadInputStep final : public Step {
   /// This thread's view of what is not zero; nothing where zeros are not skipped.
   std::optional<NonZeros> nonzeros_of(const Share& share) const;
   /// Rows of the next batch to fetch during the gradient of the first layer; nothing where they would not fit.
-  Ahead next_rows(const Share& share) const;
+  RowsToPrefetch next_rows(const Share& share) const;
   /// Rows to fetch during the product of `rows`, where the batch was too large for that and its rows are short.
-  Ahead rows_ahead(const Share& share, Range rows) const;
+  RowsToPrefetch rows_ahead(const Share& share, Range rows) const;
 
  private:
   /// Whether products read the rows where they lie in the data set.

@@ -126,7 +126,7 @@ std::optional<NonZeros> ReadInputStep::nonzeros_of(const Share& share) const {
   return NonZeros(share.data(nonzeros), share.schedule.max_rows(), share.shape(own_.x).columns);
 }
 
-Ahead ReadInputStep::next_rows(const Share& share) const {
+RowsToPrefetch ReadInputStep::next_rows(const Share& share) const {
   const DatasetView& data = share.run.data;
   const int64_t left = data.rows - share.batch.first - share.batch.rows, bytes = row_bytes(data);
   if (pointers == kNoValue || !share.run.order || share.run.sparse || share.schedule.max_rows() * bytes > kMostAhead) {
@@ -136,7 +136,7 @@ Ahead ReadInputStep::next_rows(const Share& share) const {
           std::min(left, share.batch.rows), bytes};
 }
 
-Ahead ReadInputStep::rows_ahead(const Share& share, Range rows) const {
+RowsToPrefetch ReadInputStep::rows_ahead(const Share& share, Range rows) const {
   const int64_t bytes = row_bytes(share.run.data), first = rows.begin + kShortRowsAhead;
   if (!share.run.order || !in_place(share) || bytes > kShortRow || share.schedule.max_rows() * bytes <= kMostAhead) {
     return {};
@@ -185,7 +185,7 @@ void ReadInputStep::run(const Share& share) const {
 bool ReadInputStep::find_nonzeros(const Share& share, const NonZeros& nonzeros) const {
   const DatasetView& in = share.run.data;
   const Range rows = share.samples();
-  *nonzeros.header = {RecordValues::kNone, nonzeros.own_codes};
+  *nonzeros.header = {RecordValues::kNone, nonzeros.codes_of_bytes};
   if (share.schedule.mode() == graph::Mode::kTrain) {
     const SparseRows* sparse = share.run.sparse;
     if (!sparse) return false;
@@ -196,7 +196,7 @@ bool ReadInputStep::find_nonzeros(const Share& share, const NonZeros& nonzeros) 
     }
     return true;
   }
-  auto* scratch = static_cast<float*>(nonzeros.room);
+  auto* scratch = static_cast<float*>(nonzeros.storage);
   const int64_t k = share.shape(own_.x).columns;
   auto* out = reinterpret_cast<uint8_t*>(scratch + round_up(k + kLane, kLane));
   const int64_t bytes =
@@ -204,7 +204,7 @@ bool ReadInputStep::find_nonzeros(const Share& share, const NonZeros& nonzeros) 
                                                  rows, scratch, nullptr, out, nonzeros.records});
   if (bytes == kTooManyNonZeros) return false;
   nonzeros.header->values = in.type == RowType::kUint8 ? RecordValues::kCodes : RecordValues::kFloats;
-  fill_codes(own_.scale, nonzeros.own_codes);
+  fill_codes(own_.scale, nonzeros.codes_of_bytes);
   return true;
 }
 
@@ -246,7 +246,7 @@ void RecordNonzerosStep::run(const Share& share) const {
   if (!empty(own)) {
     bytes = share.kernels.record_rows[index(RowType::kFloat32)]({share.data(x_), x.ld, nullptr, 0, x.columns, 1.0f, own,
                                                                  share.data(row_scratch_), nullptr,
-                                                                 team.room + own.begin * team.stride, team.records});
+                                                                 team.storage + own.begin * team.stride, team.records});
   }
   team.dense[share.worker.index * kLane] = bytes == kTooManyNonZeros ? 1 : 0;
 }

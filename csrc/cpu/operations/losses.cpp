@@ -67,13 +67,15 @@ void add_metric(const graph::AddMetric& op, const Share& share) {
 
 Split split_add_metric(const Scheduler&, const graph::AddMetric& op) { return Split::one_thread(owner_of(op.metric)); }
 
-void tally_metric(const graph::TallyMetric& op, const Share& share) {
+void metric_of_sums(const graph::MetricOfSums& op, const Share& share) {
   const MetricSpec& metric = spec_of(share, op.metric);
-  add_tally(share.kernels, metric, judged(share, metric, op.y_pred, op.counted), share.batch_rows(op.y_pred),
-            share.run.totals->metrics[static_cast<size_t>(op.metric)]);
+  add_metric_sums(share.kernels, metric, judged(share, metric, op.y_pred, op.counted), share.batch_rows(op.y_pred),
+                  share.run.totals->metrics[static_cast<size_t>(op.metric)]);
 }
 
-Split split_tally(const Scheduler&, const graph::TallyMetric& op) { return Split::one_thread(owner_of(op.metric)); }
+Split split_metric_of_sums(const Scheduler&, const graph::MetricOfSums& op) {
+  return Split::one_thread(owner_of(op.metric));
+}
 
 /// The penalties on weights, in the order of their sums.
 double weight_penalties(const graph::AddLosses& op, const Share& share) {
@@ -123,7 +125,7 @@ void add_losses(Implementations& all) {
   all.add<graph::LossOfRows>(loss_of_rows, split_loss);
   all.add<graph::MetricOfRows>(metric_of_rows, split_metric);
   all.add<graph::AddMetric>(add_metric, split_add_metric);
-  all.add<graph::TallyMetric>(tally_metric, split_tally);
+  all.add<graph::MetricOfSums>(metric_of_sums, split_metric_of_sums);
   all.add<graph::AddLosses>(add_batch_losses, by_first_thread);
 }
 

@@ -50,7 +50,7 @@ void gram(const graph::Gram& op, const Share& share) {
   const Placement& x = share.shape(op.x);
   const float* rows = share.data(op.x);
   Panels(x.columns, x.columns).each(share.padded('n', x.columns), [&](const Panel& panel) {
-    DenseBackwardWeights product{};
+    DenseWeightGradient product{};
     product.x = rows;
     product.ldx = x.ld;
     product.dz = rows + panel.first;
@@ -58,9 +58,9 @@ void gram(const graph::Gram& op, const Share& share) {
     product.kernel.values = share.data(op.gram) + panel.offset;
     product.ldw = panel.width;
     product.rows = x.rows;
-    product.units = {0, x.columns};
+    product.inputs = {0, x.columns};
     product.columns = panel.columns;
-    share.kernels.dense_gradient(product);
+    share.kernels.dense_weight_gradient(product);
   });
 }
 
@@ -98,7 +98,7 @@ void gram_polynomial(const graph::GramPolynomial& op, const Share& share) {
   each_panel([&](const Panel& panel) {
     float *products = gram + panel.offset, *out = share.data(op.polynomial) + panel.offset;
     multiply_panel(share, plain, rows.ld, products, width, panel.width, out, panel.width, own);
-    share.kernels.blend({products, out, panel.width, own, {0, panel.width}}, factors[1], factors[2]);
+    share.kernels.linear_combination({products, out, panel.width, own, {0, panel.width}}, factors[1], factors[2]);
   });
 }
 
@@ -112,7 +112,8 @@ void turn_direction(const graph::TurnDirection& op, const Share& share) {
     multiply_panel(share, from, x.ld, share.data(op.polynomial) + panel.offset, x.columns, panel.width,
                    to + panel.first, next.ld, own);
   });
-  share.kernels.blend({from, to, next.ld, own, {0, round_up(x.columns, kLane)}}, share.optimizer().quintic[0], 1.0);
+  share.kernels.linear_combination({from, to, next.ld, own, {0, round_up(x.columns, kLane)}},
+                                   share.optimizer().quintic[0], 1.0);
 }
 
 void store_direction(const graph::StoreDirection& op, const Share& share) {

@@ -200,7 +200,7 @@ void move_weights(const graph::MoveWeights& op, const Share& share) {
   float *weights = share.weights(op.weights).values, *direction = share.data(op.gradient);
   const float scale = share.data(op.scales)[op.place];
   share.for_panels(share.variable(op.weights), [&](const Panel& panel, Range rows) {
-    share.kernels.move({weights + panel.offset, direction + panel.offset, panel.width, rows, panel.columns}, scale);
+    share.kernels.subtract({weights + panel.offset, direction + panel.offset, panel.width, rows, panel.columns}, scale);
   });
 }
 

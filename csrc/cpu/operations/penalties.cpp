@@ -32,14 +32,15 @@ Split split_weight_sums(const Scheduler&, const graph::WeightSums& op) { return 
 void unit_rows(const graph::UnitRows& op, const Share& share) {
   const Variable& v = share.variable(op.weights);
   const Placement& units = share.shape(op.units);
-  share.kernels.unit_rows({share.weights(op.weights).values, v.rows, v.columns, op.columns, share.data(op.units),
-                           units.ld, share.data(op.norms), share.range('r', units.rows)});
+  share.kernels.normalize_rows({share.weights(op.weights).values, v.rows, v.columns, op.columns, share.data(op.units),
+                                units.ld, share.data(op.norms), share.range('r', units.rows)});
 }
 
 void orthogonal_penalty(const graph::OrthogonalPenalty& op, const Share& share) {
   const Placement& units = share.shape(op.units);
-  share.kernels.orthogonal({share.data(op.units), units.rows, units.columns, units.ld, share.data(op.norms),
-                            share.data(op.slopes), share.data(op.sums), op.factor, share.range('r', units.rows)});
+  share.kernels.orthogonality_penalty({share.data(op.units), units.rows, units.columns, units.ld, share.data(op.norms),
+                                       share.data(op.slopes), share.data(op.sums), op.factor,
+                                       share.range('r', units.rows)});
 }
 
 void add_penalty_gradient(const graph::AddPenaltyGradient& op, const Share& share) {

@@ -14,24 +14,23 @@ namespace {
 void column_statistics(const graph::ColumnStatistics& op, const Share& share) {
   const Placement& x = share.shape(op.x);
   float* mean = share.data(op.statistics);
-  share.kernels.layers->column_statistics({share.data(op.x), x.ld, share.counted_rows(op.counted), mean,
-                                           mean + share.shape(op.statistics).ld, share.rows(op.x),
-                                           share.columns(op.x)});
+  share.kernels.column_statistics({share.data(op.x), x.ld, share.counted_rows(op.counted), mean,
+                                   mean + share.shape(op.statistics).ld, share.rows(op.x), share.columns(op.x)});
 }
 
 void renorm_corrections(const graph::RenormCorrections& op, const Share& share) {
   const float* mean = share.data(op.statistics);
   float* r = share.data(op.corrections);
   const int64_t ld = share.shape(op.corrections).ld;
-  share.kernels.layers->corrections({mean, mean + share.shape(op.statistics).ld, share.weights(op.running_mean).values,
-                                     share.weights(op.running_deviation).values, op.epsilon, op.limits, r, r + ld,
-                                     r + 2 * ld, share.columns(op.statistics)});
+  share.kernels.corrections({mean, mean + share.shape(op.statistics).ld, share.weights(op.running_mean).values,
+                             share.weights(op.running_deviation).values, op.epsilon, op.limits, r, r + ld, r + 2 * ld,
+                             share.columns(op.statistics)});
 }
 
 void update_averages(const graph::UpdateAverages& op, const Share& share) {
   const Range own = share.columns(op.statistics);
   const auto follow = [&](ValueId average, const float* value, double momentum) {
-    share.kernels.layers->moving_average({share.weights(average).values, value, momentum, own});
+    share.kernels.moving_average({share.weights(average).values, value, momentum, own});
   };
   const float* mean = share.data(op.statistics);
   follow(op.mean, mean, op.momentum);
@@ -40,8 +39,7 @@ void update_averages(const graph::UpdateAverages& op, const Share& share) {
   follow(op.deviation, deviation, op.momentum);
   follow(op.renorm_mean, mean, op.renorm_momentum);
   follow(op.renorm_deviation, deviation, op.renorm_momentum);
-  share.kernels.layers->variance_of(
-      {share.weights(op.variance).values, share.weights(op.deviation).values, op.epsilon, own});
+  share.kernels.variance_of({share.weights(op.variance).values, share.weights(op.deviation).values, op.epsilon, own});
 }
 
 /// Mean and variance of the columns: statistics of the batch, variables or constants.
@@ -64,7 +62,7 @@ StandardizeColumns standardization(const Op& op, const Share& share, ValueId x, 
 }
 
 void standardize_columns(const graph::StandardizeColumns& op, const Share& share) {
-  share.kernels.layers->standardize_columns(standardization(op, share, op.x, kNoValue, op.y));
+  share.kernels.standardize_columns(standardization(op, share, op.x, kNoValue, op.y));
 }
 
 Split split_standardization(const Scheduler& scheduler, const graph::StandardizeColumns& op) {
@@ -72,7 +70,7 @@ Split split_standardization(const Scheduler& scheduler, const graph::Standardize
 }
 
 void standardize_columns_gradient(const graph::StandardizeColumnsGradient& op, const Share& share) {
-  share.kernels.layers->standardize_columns_backward(standardization(op, share, op.dy, op.y, op.dx));
+  share.kernels.standardize_columns_backward(standardization(op, share, op.dy, op.y, op.dx));
 }
 
 Split split_standardization_gradient(const Scheduler& scheduler, const graph::StandardizeColumnsGradient& op) {
@@ -89,7 +87,7 @@ void column_scale(const graph::ColumnScale& op, const Share& share) {
   arguments.shift = corrections ? corrections + share.shape(op.corrections).ld : share.row(op.shift);
   arguments.rows = share.rows(op.x);
   arguments.columns = share.columns(op.x);
-  share.kernels.layers->learned_columns[index(op.rule)](arguments);
+  share.kernels.learned_columns[index(op.rule)](arguments);
 }
 
 void column_scale_input_gradient(const graph::ColumnScaleInputGradient& op, const Share& share) {
@@ -102,7 +100,7 @@ void column_scale_input_gradient(const graph::ColumnScaleInputGradient& op, cons
   arguments.gain = corrections ? corrections : share.row(op.gain);
   arguments.rows = share.rows(op.dx);
   arguments.columns = share.columns(op.dx);
-  share.kernels.layers->learned_columns_backward[index(op.rule)](arguments);
+  share.kernels.learned_columns_backward[index(op.rule)](arguments);
 }
 
 void column_scale_weight_gradient(const graph::ColumnScaleWeightGradient& op, const Share& share) {
@@ -114,7 +112,7 @@ void column_scale_weight_gradient(const graph::ColumnScaleWeightGradient& op, co
   arguments.dshift = share.data(op.dshift);
   arguments.rows = share.rows(op.dy);
   arguments.columns = share.columns(op.dy);
-  share.kernels.layers->learned_columns_gradients[index(op.rule)](arguments);
+  share.kernels.learned_columns_gradients[index(op.rule)](arguments);
 }
 
 // ---- Rows -----------------------------------------------------------------------------------------------------------
@@ -128,11 +126,11 @@ StandardizeRows row_normalization(const Op& op, const Share& share, ValueId x, V
 }
 
 void normalize_rows(const graph::NormalizeRows& op, const Share& share) {
-  share.kernels.layers->standardize_rows(row_normalization(op, share, op.x, kNoValue, op.y));
+  share.kernels.standardize_rows(row_normalization(op, share, op.x, kNoValue, op.y));
 }
 
 void normalize_rows_gradient(const graph::NormalizeRowsGradient& op, const Share& share) {
-  share.kernels.layers->standardize_rows_backward(row_normalization(op, share, op.dy, op.y, op.dx));
+  share.kernels.standardize_rows_backward(row_normalization(op, share, op.dy, op.y, op.dx));
 }
 
 // ---- Tokens ---------------------------------------------------------------------------------------------------------
@@ -140,22 +138,22 @@ void normalize_rows_gradient(const graph::NormalizeRowsGradient& op, const Share
 void embed(const graph::Embed& op, const Share& share) {
   const Variable& table = share.variable(op.table);
   const Placement& x = share.shape(op.x);
-  share.kernels.layers->embed({share.data(op.x), x.ld, x.columns, share.weights(op.table).values, table.rows,
-                               table.columns, share.data(op.y), share.shape(op.y).ld, share.samples()});
+  share.kernels.embed({share.data(op.x), x.ld, x.columns, share.weights(op.table).values, table.rows, table.columns,
+                       share.data(op.y), share.shape(op.y).ld, share.samples()});
 }
 
 void embed_gradient(const graph::EmbedGradient& op, const Share& share) {
   const Variable& table = share.variable(op.dtable);
   const Placement& x = share.shape(op.x);
-  share.kernels.layers->embed_backward({share.data(op.x), x.ld, x.columns, share.data(op.dy), share.shape(op.dy).ld,
-                                        share.data(op.dtable), table.rows, table.columns, share.batch.rows,
-                                        share.padded('n', table.columns)});
+  share.kernels.embed_backward({share.data(op.x), x.ld, x.columns, share.data(op.dy), share.shape(op.dy).ld,
+                                share.data(op.dtable), table.rows, table.columns, share.batch.rows,
+                                share.padded('n', table.columns)});
 }
 
 void encode_tokens(const graph::EncodeTokens& op, const Share& share) {
   const Placement& x = share.shape(op.x);
-  share.kernels.layers->encode({share.data(op.x), x.ld, x.columns, share.data(op.y), share.shape(op.y).ld, op.tokens,
-                                op.counts, share.rows(op.y)});
+  share.kernels.encode({share.data(op.x), x.ld, x.columns, share.data(op.y), share.shape(op.y).ld, op.tokens, op.counts,
+                        share.rows(op.y)});
 }
 
 // ---- Masks and pooling ----------------------------------------------------------------------------------------------
@@ -163,12 +161,12 @@ void encode_tokens(const graph::EncodeTokens& op, const Share& share) {
 void row_factors(const graph::RowFactors& op, const Share& share) {
   const Placement &x = share.shape(op.x), &factors = share.shape(op.factors);
   const int64_t count = factors.columns, n = x.groups * x.columns / count;
-  share.kernels.layers->mask({share.data(op.x), x.groups * x.ld, x.groups == count ? x.ld : n, n,
-                              share.data(op.factors), factors.ld, count, op.value, op.shares, share.samples()});
+  share.kernels.timestep_mask({share.data(op.x), x.groups * x.ld, x.groups == count ? x.ld : n, n,
+                               share.data(op.factors), factors.ld, count, op.value, op.shares, share.samples()});
 }
 
 template <class Op>
-WeighRows row_weighting(const Op& op, const Share& share, int64_t count) {
+WeightTimesteps row_weighting(const Op& op, const Share& share, int64_t count) {
   const Placement &x = share.shape(op.x), &y = share.shape(op.y);
   const bool repeats = x.groups < y.groups;  // all rows of a sample of y come from its only row of x
   return {share.data(op.x),
@@ -186,15 +184,15 @@ WeighRows row_weighting(const Op& op, const Share& share, int64_t count) {
 }
 
 void scale_rows(const graph::ScaleRows& op, const Share& share) {
-  share.kernels.layers->weigh_rows(row_weighting(op, share, share.shape(op.y).groups));
+  share.kernels.weight_timesteps(row_weighting(op, share, share.shape(op.y).groups));
 }
 
 void mean_of_rows(const graph::MeanOfRows& op, const Share& share) {
-  share.kernels.layers->mean_rows(row_weighting(op, share, share.shape(op.x).groups));
+  share.kernels.sum_timesteps(row_weighting(op, share, share.shape(op.x).groups));
 }
 
 void max_of_rows(const graph::MaxOfRows& op, const Share& share) {
-  MaxRows arguments{};
+  MaxTimesteps arguments{};
   arguments.x = share.data(op.x);
   arguments.ldx = share.shape(op.x).ld;
   arguments.y = share.data(op.y);
@@ -202,11 +200,11 @@ void max_of_rows(const graph::MaxOfRows& op, const Share& share) {
   arguments.count = share.shape(op.x).groups;
   arguments.n = share.shape(op.y).columns;
   arguments.rows = share.samples();
-  share.kernels.layers->max_rows(arguments);
+  share.kernels.max_timesteps(arguments);
 }
 
 void max_of_rows_gradient(const graph::MaxOfRowsGradient& op, const Share& share) {
-  MaxRows arguments{};
+  MaxTimesteps arguments{};
   arguments.x = share.data(op.x);
   arguments.ldx = share.shape(op.x).ld;
   arguments.y = share.data(op.y);
@@ -216,7 +214,7 @@ void max_of_rows_gradient(const graph::MaxOfRowsGradient& op, const Share& share
   arguments.count = share.shape(op.x).groups;
   arguments.n = share.shape(op.y).columns;
   arguments.rows = share.samples();
-  share.kernels.layers->max_rows_backward(arguments);
+  share.kernels.max_timesteps_backward(arguments);
 }
 
 Split split_scale_rows(const Scheduler& scheduler, const graph::ScaleRows& op) {

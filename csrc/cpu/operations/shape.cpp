@@ -30,15 +30,15 @@ void reshape(const graph::Reshape& op, const Share& share) {
 }
 
 void take(const graph::Take& op, const Share& share) {
-  share.kernels.layers->take({share.data(op.x), share.shape(op.x).ld, share.data(op.y), share.shape(op.y).ld,
-                              op.from->data(), static_cast<int64_t>(op.from->size()), share.shape(op.y).columns,
-                              share.samples()});
+  share.kernels.select_columns({share.data(op.x), share.shape(op.x).ld, share.data(op.y), share.shape(op.y).ld,
+                                op.from->data(), static_cast<int64_t>(op.from->size()), share.shape(op.y).columns,
+                                share.samples()});
 }
 
 void take_gradient(const graph::TakeGradient& op, const Share& share) {
-  share.kernels.layers->take_backward({share.data(op.dy), share.shape(op.dy).ld, share.data(op.dx),
-                                       share.shape(op.dx).ld, op.from->data(), static_cast<int64_t>(op.from->size()),
-                                       share.shape(op.dx).columns, share.samples()});
+  share.kernels.select_columns_backward({share.data(op.dy), share.shape(op.dy).ld, share.data(op.dx),
+                                         share.shape(op.dx).ld, op.from->data(), static_cast<int64_t>(op.from->size()),
+                                         share.shape(op.dx).columns, share.samples()});
 }
 
 void concatenate(const graph::Concatenate& op, const Share& share) {
@@ -69,7 +69,7 @@ std::vector<int32_t> pack_taps(const std::vector<float>& taps) {
   constexpr auto kBeyond = static_cast<size_t>(2 * kLane);
   std::vector<int32_t> packed(2 * (taps.size() / 2 + kBeyond) + 1);
   for (size_t i = 0; i < taps.size(); ++i) {
-    const auto tap = static_cast<int32_t>(taps[i] * kWholeTap + 0.5f);
+    const auto tap = static_cast<int32_t>(taps[i] * kFilterSum + 0.5f);
     packed[kBeyond + i] |= tap;
     packed[kBeyond + i + 1] |= tap << 16;
   }
@@ -92,11 +92,11 @@ class AugmentImagesStep final : public Step {
     arguments.y = share.data(own_.y);
     arguments.ld = share.shape(own_.y).ld;
     arguments.scratch = share.data(scratch_);
-    arguments.taps = taps_.data() + taps_.size() / 2;
+    arguments.filter = taps_.data() + taps_.size() / 2;
     arguments.step = draw.step;
     arguments.first = draw.first;
     arguments.rows = share.samples();
-    share.kernels.layers->warp(arguments);
+    share.kernels.warp(arguments);
   }
 
  private:

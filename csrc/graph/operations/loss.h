@@ -66,11 +66,11 @@ struct AddMetric final : Operation {
 };
 
 /// The sums that a metric is made of (confusion counts, moments, scores) grow by all rows, in the order of the samples.
-struct TallyMetric final : Operation {
+struct MetricOfSums final : Operation {
   int metric = 0;
   ValueId y_pred = kNoValue, counted = kNoValue;
 
-  const char* name() const override { return "tally_metric"; }
+  const char* name() const override { return "metric_of_sums"; }
   std::vector<Operand> operands() const override {
     return {reads(y_pred, kWhole, kWhole), reads(counted, kWhole, kWhole)};
   }

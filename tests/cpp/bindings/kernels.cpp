@@ -120,7 +120,7 @@ class Kernels {
     std::fill_n(panels.data(), size, std::numeric_limits<float>::quiet_NaN());
     pack_panels(kernel.data(), leading(kernel), inputs, columns, panels.data());
     const DenormalsAreZero guard;
-    table_.dense_backward_input[fused_index(activation)]({source.data(), leading(source), panels.data(), inputs,
+    table_.dense_input_gradient[fused_index(activation)]({source.data(), leading(source), panels.data(), inputs,
                                                           saved.data(), values(dx), leading(dx), columns, rows,
                                                           all(inputs), transposed});
   }
@@ -139,17 +139,17 @@ class Kernels {
       throw py::value_error("this optimizer has " + std::to_string(wanted) + " slots per variable");
     }
     const FloatArray padded_dz = pad(dz);
-    DenseBackwardWeights op{x.data(),
-                            ldx,
-                            padded_dz.data(),
-                            leading(padded_dz),
-                            {values(kernel), {}, l2, spec.decay(0)},
-                            ldw,
-                            {},
-                            x.shape(0),
-                            all(kernel.shape(0)),
-                            lines(kernel.shape(1)),
-                            {learning_rate, iteration, {}}};
+    DenseWeightGradient op{x.data(),
+                           ldx,
+                           padded_dz.data(),
+                           leading(padded_dz),
+                           {values(kernel), {}, l2, spec.decay(0)},
+                           ldw,
+                           {},
+                           x.shape(0),
+                           all(kernel.shape(0)),
+                           lines(kernel.shape(1)),
+                           {learning_rate, iteration, {}}};
     std::memcpy(op.step.parameters, spec.parameters, sizeof spec.parameters);
     for (size_t s = 0; s < slots.size(); ++s) {
       const py::object slot = slots[s];
@@ -177,8 +177,8 @@ class Kernels {
       const Range columns = op.columns;
       for (int64_t j = columns.begin; j < columns.end; j += kPanel) {
         op.columns = {j, std::min(j + kPanel, columns.end)};
-        table_.dense_backward_weights[static_cast<size_t>(spec.kind)]
-                                     [static_cast<size_t>(shrinkage(op.kernel, op.bias))](op);
+        table_.dense_weight_step[static_cast<size_t>(spec.kind)][static_cast<size_t>(shrinkage(op.kernel, op.bias))](
+            op);
       }
     }
     for (size_t i = 0; i < originals.size(); ++i) {

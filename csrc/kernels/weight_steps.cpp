@@ -1,5 +1,5 @@
-// Stored gradients on their way to the weights.
-#include "kernels/learning.h"
+// Enters into the table what steps, penalizes, constrains and averages weights by means of a stored gradient.
+#include "kernels/weight_steps.h"
 
 #include "kernels/adafactor.h"
 #include "kernels/constraints.h"
@@ -17,18 +17,18 @@ void fill(KernelTable& table, Types<Opts...>) {
 
 }  // namespace
 
-void fill_learning(KernelTable& table) {
+void fill_weight_steps(KernelTable& table) {
   fill(table, formulas::Optimizers<vf>{});
   table.squared_sums = column_sums<Square>;
   table.magnitude_sums = column_sums<Magnitude>;
   table.penalty_gradient = penalty_gradient;
   table.accumulate = accumulate;
   table.take_mean = take_mean;
-  table.unit_rows = unit_rows;
-  table.orthogonal = orthogonal;
+  table.normalize_rows = normalize_rows;
+  table.orthogonality_penalty = orthogonality_penalty;
   table.row_penalties = row_penalties;
-  table.move = move;
-  table.blend = blend;
+  table.subtract = subtract;
+  table.linear_combination = linear_combination;
   table.non_negative = non_negative;
   table.column_norms = column_norms;
   table.row_norms = row_norms;

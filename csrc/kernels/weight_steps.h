@@ -8,8 +8,8 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// w = Opt(w - lr decay w, clip(scale gradient)); an optimizer that gives a direction stores it in the gradient's
-/// place.
+/// w = Opt(w - learning_rate decay w, clip(scale gradient)). An optimizer that gives a direction stores it in place of
+/// the gradient.
 template <class Opt>
 void step_weights(const WeightStep& op) {
   const auto c = Opt::coefficients(op.step);
@@ -54,14 +54,14 @@ void take_mean(const WeightBlock& op, int64_t count) {
   });
 }
 
-void move(const WeightBlock& op, float factor) {
+void subtract(const WeightBlock& op, float factor) {
   const vf f = broadcast(-factor);
   for_block(op.rows, op.columns, op.ld,
             [&](int64_t at) { store(op.weights + at, fma(f, load(op.other + at), load(op.weights + at))); });
 }
 
-void blend(const WeightBlock& op, double of_weights, double of_other) {
-  const vf a = constant(of_weights), b = constant(of_other);
+void linear_combination(const WeightBlock& op, double factor, double factor_of_other) {
+  const vf a = constant(factor), b = constant(factor_of_other);
   for_block(op.rows, op.columns, op.ld,
             [&](int64_t at) { store(op.other + at, fma(a, load(op.weights + at), b * load(op.other + at))); });
 }

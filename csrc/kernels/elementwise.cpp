@@ -1,14 +1,17 @@
-// What touches each element once, and the way of the rows into the first layer.
+// Enters into the table what reads or writes each element once: elementwise operations, random numbers, and the rows of
+// a data set on their way into the first layer.
 #include "kernels/elementwise.h"
+
 #include "kernels/fill.h"
 #include "kernels/gather.h"
+#include "kernels/noise.h"
 #include "kernels/sparse_row_encoding.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
 
 template <class T>
-void fill_input(KernelTable& table, RowType type) {
+void fill_rows(KernelTable& table, RowType type) {
   table.gather[index(type)] = gather<T>;
   table.record_rows[index(type)] = record_rows<T>;
   table.first_nonfinite[index(type)] = first_nonfinite<T>;
@@ -16,12 +19,16 @@ void fill_input(KernelTable& table, RowType type) {
 
 }  // namespace
 
-void fill_elements(KernelTable& table) {
-  fill_input<uint8_t>(table, RowType::kUint8);
-  fill_input<float>(table, RowType::kFloat32);
-  fill_input<double>(table, RowType::kFloat64);
+void fill_elementwise(KernelTable& table) {
+  fill_rows<uint8_t>(table, RowType::kUint8);
+  fill_rows<float>(table, RowType::kFloat32);
+  fill_rows<double>(table, RowType::kFloat64);
   table.gather_compressed = gather_compressed;
   table.dropout_forward = dropout_forward;
+  table.alpha_dropout = alpha_dropout;
+  table.mask_noise = mask_noise;
+  table.normal_noise = normal_noise;
+  table.add = add;
   table.multiply = multiply;
   table.affine = affine;
   table.transpose = transpose;
