@@ -223,7 +223,6 @@ def run(api: Any, case: Case) -> dict[str, Array]:
     found["predictions"] = np.asarray(model.predict(x, verbose=0))
     evaluation = model.evaluate(x, y, verbose=0)
     parts = evaluation if isinstance(evaluation, list) else [evaluation]
-    found["evaluation"] = np.concatenate(
-        [np.ravel(part) for part in parts]
-    )  # F1Score has one value per class
+    # F1Score has one value per class.
+    found["evaluation"] = np.concatenate([np.ravel(part) for part in parts])
     return found

@@ -204,9 +204,8 @@ def test_an_interrupt_right_after_a_renaming_leaves_nothing(
     assert contents(tmp_path) == {"a": b"old"}
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # of open files that nobody could close
+# The warnings are about open files that nobody could close.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_at_any_moment_leaves_one_whole_file(tmp_path: Path) -> None:
     """Raised before each instruction of the module in turn, as Ctrl-C may come there."""
     path = tmp_path / "a.txt"

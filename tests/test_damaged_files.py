@@ -31,9 +31,8 @@ def test_truncated_files(suffix: str, saved: dict[str, bytes], tmp_path: Path) -
 @pytest.mark.parametrize("suffix", [".keras", ".npz"])
 def test_members_before_the_beginning(suffix: str, saved: dict[str, bytes], tmp_path: Path) -> None:
     damaged, path = bytearray(saved[suffix]), tmp_path / f"m{suffix}"
-    directory = (
-        damaged.rindex(b"PK\x05\x06") + 16
-    )  # where the end of a zip archive says where its directory begins
+    # Here the end of a zip archive says where its directory begins.
+    directory = damaged.rindex(b"PK\x05\x06") + 16
     struct.pack_into("<I", damaged, directory, struct.unpack_from("<I", damaged, directory)[0] + 2**20)
     path.write_bytes(damaged)
     model = classifier(layers.BatchNormalization())

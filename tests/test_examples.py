@@ -42,11 +42,12 @@ def test_example(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     accuracy = re.search(r"^Test accuracy: (\d\.\d{4})$", printed, flags=re.MULTILINE)
     assert accuracy is not None
     assert float(accuracy[1]) > 0.7
+    # These print a table: a heading, and a line for each of three ways.
     if path.stem in (
         "dropout",
         "early_stopping",
         "l1_l2",
-    ):  # a table: a heading, and a line for each of three ways
+    ):
         assert len(printed.splitlines()) == 5
     else:
         assert f"Epoch {EPOCHS}/{EPOCHS}" in printed

@@ -22,9 +22,8 @@ def outputs(layer: layers.Layer, x: NDArray[Any]) -> NDArray[np.float32]:
     return keras.Sequential([keras.Input(x.shape[1:]), layer]).predict(x)
 
 
-@pytest.mark.parametrize(
-    "name", sorted(reference.ACTIVATIONS.keys() - {"gelu_tanh"})
-)  # which is no name of Keras'
+# Keras has no "gelu_tanh".
+@pytest.mark.parametrize("name", sorted(reference.ACTIVATIONS.keys() - {"gelu_tanh"}))
 def test_activations_as_layer_and_function(name: str, rng: np.random.Generator) -> None:
     x = rng.normal(0, 3, (7, 5)).astype(np.float32)
     expected = reference.ACTIVATIONS[name](x.astype(float))

@@ -76,9 +76,8 @@ def positive(w: Any) -> Any:
     return np.maximum(w, 0)
 
 
-@pytest.mark.parametrize(
-    "suffix", [".keras", ".npz", ".safetensors"]
-)  # the older format has no place for what is no weight
+# The older format has no place for what is no weight.
+@pytest.mark.parametrize("suffix", [".keras", ".npz", ".safetensors"])
 def test_things_of_ones_own(suffix: str, tmp_path: Path, blobs: Blobs) -> None:
     dense = layers.Dense(3, kernel_initializer=halves, kernel_constraint=positive)
     model = classifier(Scaled(3.0), dense, loss=quartic, metrics=[spread])

@@ -61,9 +61,8 @@ class Network:
         )
 
     def predict(self) -> NDArray[Any]:
-        return np.asarray(
-            self.model.predict_on_batch(self.data.x_test)
-        )  # `predict` would split it into batches
+        # `predict` would split it into batches.
+        return np.asarray(self.model.predict_on_batch(self.data.x_test))
 
     def predict_one(self) -> NDArray[Any]:
         return np.asarray(self.model.predict_on_batch(self.data.x_test[:1]))

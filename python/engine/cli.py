@@ -53,14 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return status
     except OSError as error:
-        if not isinstance(
-            error, BrokenPipeError
-        ):  # a broken pipe means that the reader, such as `head`, has read enough
+        # A broken pipe means that the reader, such as `head`, has read enough.
+        if not isinstance(error, BrokenPipeError):
             print(f"engine: error: {error}", file=sys.stderr)
         if sys.stdout is not None:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # the rest of the output is discarded
+            # The rest of the output is discarded.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print("\nengine: interrupted", file=sys.stderr)

@@ -82,9 +82,8 @@ def outcome(
     values = [value for name in sorted(history) for value in history[name]]
     evaluated = model.evaluate(X, y, **passed)
     values += evaluated if isinstance(evaluated, list) else [evaluated]
-    return list(
-        np.concatenate([np.ravel(value) for value in [*values, *model.get_weights()]])
-    )  # some are arrays
+    # Some are arrays.
+    return list(np.concatenate([np.ravel(value) for value in [*values, *model.get_weights()]]))
 
 
 def same(make: Callable[[Any], list[float]], rel: float = 2e-5) -> None:

@@ -24,12 +24,13 @@ DOCUMENTED = {
     "History": {"plot", "to_frame"},
     "Model": {
         *("to_torch_state_dict", "from_torch_state_dict"),
+        # Keras gives these to Sequential and Functional.
         *(
             "inputs",
             "outputs",
             "input_shape",
             "output_shape",
-        ),  # which Keras gives to Sequential and Functional
+        ),
         "output_names",  # which Keras gives to Functional, that classes derived from Model become there
     },
 }

@@ -21,6 +21,7 @@ from scripting import SCRIPTS, Script
 
 import engine
 
+# The imports above have filled the list.
 __all__ = [
     "scripts_books",
     "scripts_guides",
@@ -31,7 +32,7 @@ __all__ = [
     "scripts_runs",
     "scripts_tasks",
     "scripts_training",
-]  # which have filled the list
+]
 
 
 def same(theirs: Any, ours: Any, where: str) -> None:

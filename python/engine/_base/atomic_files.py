@@ -75,9 +75,8 @@ def replacing_together() -> Iterator[Opener]:
             with file.explained():
                 file.take_place(keep_old=file is not files[-1])
     except BaseException:
-        if not (
-            files and files[-1].in_place
-        ):  # a KeyboardInterrupt may come when all files are in place already
+        # A KeyboardInterrupt may come when all files are in place already.
+        if not (files and files[-1].in_place):
             _undo(files)
         else:
             _remove_old(files)

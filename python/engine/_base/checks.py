@@ -194,7 +194,8 @@ def _dtype_or_none(value: object) -> np.dtype[Any] | None:
         SyntaxError,
         TypeError,
         ValueError,
-    ):  # NumPy raises all of them, for texts, lists and dicts
+    ):
+        # NumPy raises all of them, for texts, lists and dicts.
         return None
     return found
 

@@ -42,9 +42,8 @@ def snake_case(name: str) -> str:
 
 def auto_name(base: str) -> str:
     """Returns the next automatic name: `dense`, then `dense_1`, `dense_2` and so on."""
-    number = next(
-        _numbers.setdefault(base, count())
-    )  # both calls are atomic, so no two threads get the same number
+    # Both calls are atomic, so no two threads get the same number.
+    number = next(_numbers.setdefault(base, count()))
     return f"{base}_{number}" if number else base
 
 
@@ -177,9 +176,8 @@ def described(owner: Any, class_name: str, config: Any) -> dict[str, Any]:
         return {"module": module, "class_name": class_name, "config": config, "registered_name": registered}
     place = path[: 2 if path[1:2] == ["schedules"] else 1]
     library = "engine" if class_name in _NOT_IN_KERAS else "keras"
-    module = ".".join(
-        [library, *(part for part in place if part != "models")]
-    )  # Keras writes keras.Sequential
+    # Keras writes keras.Sequential.
+    module = ".".join([library, *(part for part in place if part != "models")])
     return {"module": module, "class_name": class_name, "config": config, "registered_name": None}
 
 

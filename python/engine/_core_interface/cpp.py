@@ -22,9 +22,8 @@ if _set_here:
 try:
     from engine import _core
 except ImportError as error:
-    if any(
-        word in str(error) for word in ("ENGINE_ISA", "sub-interpreter")
-    ):  # the core's own message says what to do
+    # The core's own message says what to do.
+    if any(word in str(error) for word in ("ENGINE_ISA", "sub-interpreter")):
         raise
     msg = (
         f"the compiled part of engine, engine._core, can't be imported ({error}). Install mlp-engine again as "
@@ -64,9 +63,8 @@ uniform = _core.uniform
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64]
 Operation = Mapping[str, Any]
-Loan = tuple[
-    Program, int
-]  # a program and the index of one of its weight arrays, which another program shares
+Loan = tuple[Program, int]
+"""A program and the index of one of its weight arrays, which another program shares."""
 
 
 def build(

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from engine.callbacks.averages import SwapEMAWeights
     from engine.callbacks.backup import BackupAndRestore
     from engine.callbacks.checkpoint import ModelCheckpoint
-    from engine.callbacks.guards import CSVLogger, TerminateOnNaN
+    from engine.callbacks.csv_logger import CSVLogger
     from engine.callbacks.remote import RemoteMonitor
     from engine.callbacks.tensorboard import TensorBoard
+    from engine.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
     "BackupAndRestore",
@@ -38,12 +39,12 @@ __all__ = [
 __getattr__ = on_first_use(
     __name__,
     BackupAndRestore="backup",
-    CSVLogger="guards",
+    CSVLogger="csv_logger",
     ModelCheckpoint="checkpoint",
     RemoteMonitor="remote",
     SwapEMAWeights="averages",
     TensorBoard="tensorboard",
-    TerminateOnNaN="guards",
+    TerminateOnNaN="terminate_on_nan",
 )
 
 

@@ -126,9 +126,8 @@ class EarlyStopping(MonitorCallback):
         if epoch < self.start_from_epoch:
             return
         if self.restore_best_weights and self.best_weights is None:
-            self._keep(
-                epoch
-            )  # so that there are weights to restore, even if the value is NaN and never improves
+            # There must be weights to restore, even if the value is NaN and never improves.
+            self._keep(epoch)
         self.wait += 1
         if self._improved(value, self.best):
             self.best = value

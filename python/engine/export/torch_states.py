@@ -41,15 +41,15 @@ class Entry(NamedTuple):
         key: the part of the key after the module's name.
         value: the array in the form of torch.
         weight: index among the layer's weights; None where torch has something that the layer does without.
-        written: whether it is put out; what isn't may still come in.
-        free: whether it may come in with any value, though the layer does without.
+        exported: whether `to_torch_state_dict` returns it; `from_torch_state_dict` accepts it in any case.
+        ignored_on_load: whether it may have any value when it is loaded, as the layer has no such weight.
     """
 
     key: str
     value: Array
     weight: int | None
-    written: bool = True
-    free: bool = False
+    exported: bool = True
+    ignored_on_load: bool = False
 
 
 def _dense(layer: Dense) -> list[Entry]:
@@ -66,7 +66,7 @@ def _affine(layer: Any) -> list[Entry]:
     shape = layer.weights[-1].shape if layer.weights else ()
     entries, weights = [], iter(enumerate(layer.weights))
     bias_may_lack = isinstance(layer, LayerNormalization)
-    for key, used, constant, written in (
+    for key, used, constant, exported in (
         ("weight", layer.scale, 1.0, layer.center),
         ("bias", layer.center, 0.0, layer.scale and not bias_may_lack),
     ):
@@ -74,7 +74,7 @@ def _affine(layer: Any) -> list[Entry]:
             index, array = next(weights)
             entries.append(Entry(key, array, index))
         else:
-            entries.append(Entry(key, np.full(shape, constant, np.float32), None, written))
+            entries.append(Entry(key, np.full(shape, constant, np.float32), None, exported))
     return entries
 
 
@@ -88,7 +88,7 @@ def _running(layer: Layer, first: int = 0) -> list[Entry]:
     return [
         Entry("running_mean", mean, first),
         Entry("running_var", variance, first + 1),
-        Entry("num_batches_tracked", count, None, free=True),
+        Entry("num_batches_tracked", count, None, ignored_on_load=True),
     ]
 
 
@@ -135,7 +135,7 @@ def to_torch_state_dict(layers: Sequence[Any], shape: Shape, modules: object, nu
     state: dict[str, Any] = {}
     for module in _modules(layers, shape, modules):
         for entry in module.entries:
-            if entry.written:
+            if entry.exported:
                 value = np.array(entry.value, order="C")
                 state[module.key(entry)] = value if torch is None else torch.from_numpy(value)
     return state
@@ -246,7 +246,7 @@ def _require_fit(
         f"{key} must be {entry.value.flat[0]:g} throughout, as the layer has no such weight"
         for key, entry, array in both
         if entry.weight is None
-        and not entry.free
+        and not entry.ignored_on_load
         and entry.value.size
         and not np.all(array == entry.value.flat[0])
     ]

@@ -44,11 +44,22 @@ class Axes(NamedTuple):
 
     def around(self, operations: Sequence[LayerOperation]) -> list[LayerOperation]:
         """Returns `operations` for rows of the inner axes, between two transpositions if these aren't the last axes."""
-        order = (*self.outer, *self.inner)
-        turned = tuple(self.shape[axis] for axis in order)
-        back = tuple(order.index(axis) for axis in range(len(order)))
         within = [extended(operation, {"groups": self.rows}) for operation in operations]
-        return [*transposed(self.shape, order), *within, *transposed(turned, back)]
+        return [*self.before(), *within, *self.after()]
+
+    def before(self) -> list[LayerOperation]:
+        """Returns the transposition that makes the inner axes the last ones; none if they are."""
+        return transposed(self.shape, self._order)
+
+    def after(self) -> list[LayerOperation]:
+        """Returns the transposition that undoes the one of `before`."""
+        order = self._order
+        moved = tuple(self.shape[axis] for axis in order)
+        return transposed(moved, tuple(order.index(axis) for axis in range(len(order))))
+
+    @property
+    def _order(self) -> Shape:
+        return (*self.outer, *self.inner)
 
 
 def axes_of(layer: str, axis: int | Sequence[int], input_shape: Shape) -> Axes:

@@ -225,15 +225,15 @@ class Softmax(Layer):
         """
         return super().__call__(inputs, training, mask)
 
-    def _called_in_core(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def _run_alone(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Returns the outputs, computed by NumPy if there is a mask."""
         if symbol_of(inputs) is not None:
-            return super()._called_in_core(inputs, training, mask)
+            return super()._run_alone(inputs, training, mask)
         noted = mask_of(inputs)
         if mask is None and (noted is None or noted.shape != np.shape(inputs)):
-            return super()._called_in_core(inputs, training)
+            return super()._run_alone(inputs, training)
         given = np.asarray(noted if mask is None else mask)
-        outputs = super()._called_in_core(np.asarray(inputs), training)
+        outputs = super()._run_alone(np.asarray(inputs), training)
         kept = given if given.dtype == bool else given > 0.5  # noqa: PLR2004 # as in Keras
         try:
             kept = np.broadcast_to(kept, outputs.shape)

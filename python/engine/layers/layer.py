@@ -275,9 +275,8 @@ def _once(build: Build) -> Build:
     def build_once(self: Layer, input_shape: tuple[int | None, ...]) -> None:
         if self._built_by == threading.get_ident():
             build(self, input_shape)
-        elif input_shape and all(
-            isinstance(each, (list, tuple)) for each in input_shape
-        ):  # one for each input
+        elif input_shape and all(isinstance(each, (list, tuple)) for each in input_shape):
+            # It has one shape for each input.
             self._build_for_inputs(
                 [without_batch(cast("Sequence[int | None]", each)) for each in input_shape]
             )
@@ -758,7 +757,7 @@ class Layer(Part, Spec):
             if unknown:
                 msg = f"layer {self.name!r} takes `training` and `mask` beside its inputs, got {unknown}: leave it out"
                 raise TypeError(msg)
-            return self._called_in_core(inputs, *args, **options)
+            return self._run_alone(inputs, *args, **options)
         symbols = symbols_of(inputs)
         if symbols is not None:
             self._require_one_input(symbols)
@@ -771,7 +770,7 @@ class Layer(Part, Spec):
             rows = shaped(inputs, np.shape(inputs)[1:], "inputs")
             if arguments or rows.dtype.kind != "f":
                 return self._computed(inputs, rows, training, mask, arguments)
-        return self._called_in_core(inputs, training, mask)
+        return self._run_alone(inputs, training, mask)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Returns the mask of the outputs, bool (n, ...), or None if nothing is masked.
@@ -805,7 +804,7 @@ class Layer(Part, Spec):
         msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
         raise AttributeError(msg)
 
-    def _called_in_core(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def _run_alone(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Returns the outputs, computed by a program of this layer alone; or the symbolic output."""
         noisy = self._training_by_default if training is None else flag(training, "training")
         symbols = symbols_of(inputs)

@@ -223,9 +223,8 @@ class LayerNormalization(Scaled):
         options: arguments of every `Layer`, such as `name`, `trainable` and `input_shape`.
     """
 
-    _fixed_arguments: ClassVar[Mapping[str, Any]] = {
-        "rms_scaling": False
-    }  # of older versions; RMSNormalization is that
+    # Older versions of Keras had this argument. RMSNormalization does what it did.
+    _fixed_arguments: ClassVar[Mapping[str, Any]] = {"rms_scaling": False}
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -358,9 +357,7 @@ class GroupNormalization(Scaled):
             *transposed((count, axes.rows, channels // count), (1, 0, 2)),
         ]
         affine = [extended(operation, {"groups": axes.rows}) for operation in self._affine((channels,))]
-        around = axes.around([])
-        half = len(around) // 2
-        return [*around[:half], *grouped, *affine, *around[half:]]
+        return [*axes.before(), *grouped, *affine, *axes.after()]
 
 
 @register()

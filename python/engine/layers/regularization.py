@@ -107,11 +107,12 @@ class _SpatialDropout(Dropout):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
+    # Keras' layer has no such argument.
     _unsaved_arguments = (
         *Layer._unsaved_arguments,
         "noise_shape",
         "trainable",
-    )  # Keras' layer has no such argument
+    )
     _spatial_axes = 2
 
     def __init__(

@@ -16,11 +16,12 @@ __all__ = ["Functional", "Model", "Sequential", "clone_model", "load_model", "mo
 
 
 def __getattr__(name: str) -> Any:
+    # These are imported on first use, since they need zip archives and JSON.
     if name in (
         "load_model",
         "model_from_json",
         "save_model",
-    ):  # on first use: it takes zip archives and JSON
+    ):
         from engine import saving
 
         return getattr(saving, name)

@@ -881,9 +881,8 @@ class Model(Part, SaysWhatIsLeftOut):
                 return self._unpacked(np.zeros((0, sum(map(math.prod, shapes))), np.float32), shapes)
         rows, x = self._unchecked_rows(x, name)
         program = self._built_for(rows.shape[1:])
-        if (self._mixed and training is None) or (
-            called and self._penalised
-        ):  # also if the call has built the model
+        # This also holds if the call has built the model.
+        if (self._mixed and training is None) or (called and self._penalised):
             array = rows[:] if isinstance(rows, LazyRows) else rows
             if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
                 raise complaint(x, self._sample_shape, NotFiniteError(), name)
@@ -1014,9 +1013,8 @@ class Model(Part, SaysWhatIsLeftOut):
         stream = yields_batches(validation_data)
         parts = (validation_data, None, None) if stream else unpacked(validation_data, "validation_data")
         held_out = self._source(*parts, like=source)
-        _ = (
-            held_out.sample_shape
-        )  # reads the first batch of a stream, so that it is checked before training begins
+        # This reads the first batch of a stream, so that it is checked before training begins.
+        _ = held_out.sample_shape
         return source, held_out
 
     def _samples(

@@ -73,9 +73,8 @@ def saturate_cast(x: ArrayLike, dtype: DTypeLike) -> Result:
         low, high = max(low, int(own_limits.min)), min(high, int(own_limits.max))
     clipped = np.clip(values, low, high)
     result = clipped.astype(found)
-    if (
-        found.kind in "iu" and values.dtype.kind == "f"
-    ):  # the largest integer may not be representable as a float
+    # The largest integer may not be representable as a float.
+    if found.kind in "iu" and values.dtype.kind == "f":
         result = np.where(values >= high, limits.max, result).astype(found)
         result = np.where(values <= low, limits.min, result).astype(found)
     return result

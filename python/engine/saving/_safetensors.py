@@ -71,9 +71,8 @@ class SafeTensors(Format):
             for place, group in contents.groups.items()
             for key, array in group.arrays.items()
         }
-        names = sorted(
-            arrays, key=lambda name: (-arrays[name].itemsize, name)
-        )  # this order keeps all arrays aligned
+        # This order keeps all arrays aligned.
+        names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
         header = json.dumps(_header(arrays, names, contents), separators=(",", ":")).encode()
         header += b" " * (-len(header) % _ALIGNMENT)
         file.write(len(header).to_bytes(8, "little") + header)

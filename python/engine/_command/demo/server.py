@@ -136,9 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         if int(length[-_DIGITS:]) < SIDE * SIDE:
             return HTTPStatus.BAD_REQUEST
-        if (
-            self.headers.get("Content-Type") != "application/octet-stream"
-        ):  # forms of other pages can't send this type
+        # Forms of other pages can't send this type.
+        if self.headers.get("Content-Type") != "application/octet-stream":
             return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
         return None
 

@@ -1,8 +1,7 @@
-"""The callbacks `TerminateOnNaN`, which ends a training that diverges, and `CSVLogger`, which writes logs to a file."""
+"""The callback `CSVLogger`, which writes the logs of a training to a file."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,37 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from engine._base.atomic_files import require_folder_of
 from engine._base.checks import flag, path_of
-from engine._printing.progress import print_message
 from engine.callbacks.base import Callback, Logs
 
 if TYPE_CHECKING:
     import csv
     from typing import TextIO
-
-
-class TerminateOnNaN(Callback):
-    """Stops training after the first batch with a NaN or infinite loss. It checks every batch.
-
-    Args:
-        raise_error: whether to raise RuntimeError instead. `on_train_end` is not called then.
-    """
-
-    def __init__(self, raise_error: bool = False) -> None:
-        self.raise_error = flag(raise_error, "raise_error")
-
-    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Checks the loss."""
-        loss = (logs or {}).get("loss")
-        if loss is None or math.isfinite(loss):
-            return
-        if self.raise_error:
-            msg = (
-                f"the loss is {loss} after batch {batch}: look for a learning rate that is too large, or pass "
-                "clipnorm=1.0 to the optimizer"
-            )
-            raise RuntimeError(msg)
-        print_message(f"Batch {batch}: Invalid loss, terminating training")
-        self.model.stop_training = True
 
 
 class CSVLogger(Callback):
