@@ -109,7 +109,7 @@ def same_weights(left: keras.Sequential, right: keras.Sequential) -> bool:
 
 
 def trained(x: Any, y: Any = None, **options: Any) -> keras.Sequential:
-    """Builds a model with the same weights in every call, and returns it after `fit`."""
+    """Builds a model with the same initial weights in every call, and returns it after `fit`."""
     keras.utils.set_random_seed(5)
     model = classifier()
     model.fit(x, y, **({"verbose": 0, "epochs": 2} | options))

@@ -1,4 +1,4 @@
-"""Layers that learn statistics of data: what `adapt` takes, and bins."""
+"""Tests of `adapt`: the data that it takes, the statistics of each layer, and bins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Y = np.arange(4)
 
 
 class Numbered:
-    """Batches that are asked for by number, and are no iterable."""
+    """Batches that are read by number and cannot be iterated."""
 
     def __len__(self) -> int:
         return 2
@@ -35,7 +35,7 @@ class Data(keras.utils.PyDataset):
 
 
 class Tensor:
-    """Nothing but `__array__`."""
+    """An object that only has `__array__`."""
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return X
@@ -134,7 +134,7 @@ def test_axes_that_there_are(axis: Any, shape: tuple[int, ...], message: str) ->
 
 
 def test_sparse_is_for_keras() -> None:
-    """Outputs are dense."""
+    """`sparse` is accepted as in Keras, but outputs are dense."""
     bins = layers.Discretization([0.5, 1.5], output_mode="multi_hot", sparse=True)
     for layer in (bins, layers.CategoryEncoding(3, sparse=True)):
         assert layer.sparse
@@ -171,7 +171,7 @@ def test_bins_of_given_boundaries() -> None:
 
 
 def test_bins_in_training(blobs: Blobs) -> None:
-    """Nothing is learnt through them, and all after them learns."""
+    """Layers in front of the bins do not learn, and those behind them do."""
     bins = layers.Discretization(num_bins=5, output_mode="one_hot")
     bins.adapt((half, None) for half in np.array_split(blobs.x, 3))
     model = keras.Sequential(

@@ -1,4 +1,4 @@
-"""Everything that a program may do in several threads, at the same time."""
+"""Tests that do in several threads at once everything that a program may do in threads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def settings_as_before() -> Iterator[None]:
 
 
 class Factors(layers.Layer):
-    """In Python, with a weight and something to add to the loss."""
+    """A layer in Python with a weight and a loss of its own."""
 
     def build(self, input_shape: Any) -> None:
         self.factors = self.add_weight((input_shape[-1],), "ones")
@@ -37,7 +37,7 @@ class Factors(layers.Layer):
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches that two threads fetch."""
+    """Batches that two threads read."""
 
     def __init__(self, blobs: Blobs) -> None:
         super().__init__(workers=2)
@@ -81,7 +81,7 @@ def test_one_model(between: Any, blobs: Blobs, tmp_path: Path) -> None:
 
 
 def test_the_process(blobs: Blobs) -> None:
-    """Many models around a shared one, and what belongs to the whole process."""
+    """Threads use many models that share a layer, and functions with state of the whole process."""
     base = keras.Sequential([keras.Input(blobs.x.shape[1:]), layers.Dense(4)])
     numbers = cycle([1, 2, None])
 

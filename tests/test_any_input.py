@@ -1,4 +1,4 @@
-"""Whatever is passed, it works or is refused by name, and the model stays what it was."""
+"""For any argument, a call works or raises an error that names the argument and leaves the model unchanged."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ anything = st.one_of(
     st.sampled_from([int, len, iter(()), np.float32(0.5), 1j, b"bytes", ...]),
 )
 
-# What a message about an argument may call it.
+# The names that a message may use for an argument.
 FIT = {
     name: (f"`{name}",)
     for name in (
@@ -56,7 +56,7 @@ FIT = {
 
 
 def attempt(model: keras.Sequential, verb: str, names: tuple[str, ...], *given: Any, **options: Any) -> None:
-    """Call a verb; a refusal must name the argument, and nothing may have been learnt by then."""
+    """Calls a method of a model. An error must name the argument, and the weights must be unchanged."""
     before = model.get_weights()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

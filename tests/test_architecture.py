@@ -1,4 +1,4 @@
-"""The rules of the code base that a reader may rely on: who imports whom, what a room may use, what is exported."""
+"""Checks the rules of the code base: imports between folders, what a folder may use, exported symbols."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ ROOMS: dict[str, set[str]] = {
     "bindings": DOORS | {"graph/", "runtime/", "cpu/", "cuda/"},
 }
 
-# What formulas include besides each other: names of integers. So any device can compile them.
+# The only header that formulas include besides each other has integer types. So any device can compile them.
 FORMULAS_MAY_INCLUDE = {"cstddef", "cstdint"}
 
-# What a room may not use, and which rooms that holds for.
+# What a folder must not use, with the folders for which that holds.
 FORBIDDEN = {
     "pybind11 outside bindings": (r"\bpy::|\bpybind11\b|\bPython\.h\b", ROOMS.keys() - {"bindings"}),
     "OpenMP outside cpu": (r"#\s*pragma\s+omp|\bomp\.h\b|\bomp_\w+\(", ROOMS.keys() - {"cpu"}),
@@ -84,7 +84,7 @@ FORBIDDEN = {
     "a macro of more than 3 lines": (r"#\s*define\b(.*\\\n){3}", ROOMS.keys()),
 }
 
-# Found by their names in the object files: everything else that a kernel could call is somebody else's arithmetic.
+# The functions of other libraries that a kernel may call. All others could compute numbers, which differ by library.
 KERNELS_MAY_CALL = {"memcpy", "memmove", "memset", "_GLOBAL_OFFSET_TABLE_"}
 
 
@@ -107,7 +107,7 @@ def without_comments(source: str) -> str:
 
 @functools.cache
 def imports(path: Path) -> list[tuple[str, ...]]:
-    """What the file imports from the package, as paths below `engine`, at its top or inside a function."""
+    """Returns the modules of the package that a file imports, at its top or inside a function, as paths below `engine`."""
     inside = list(path.relative_to(PACKAGE.parent).parent.parts)
     found: list[list[str]] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -121,18 +121,18 @@ def imports(path: Path) -> list[tuple[str, ...]]:
 
 
 def imported_modules(path: Path) -> Iterator[str]:
-    """The first part of each of these, by which modules have their rows."""
+    """Returns the first part of each of these paths, which determines the row of a module."""
     yield from (name[0] if name else "__init__" for name in imports(path))
 
 
 def module_file(name: tuple[str, ...]) -> Path | None:
-    """The file of a module or package; None if it is neither."""
+    """Returns the file of a module or package; None if it is neither."""
     base = PACKAGE.joinpath(*name)
     return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
 
 
 def imported_files(path: Path) -> Iterator[Path]:
-    """The files that these are in."""
+    """Returns the files of the modules that a file imports."""
     for name in imports(path):
         file = module_file(name) or module_file(name[:-1])
         if file is not None:
@@ -186,7 +186,7 @@ def test_python_imports_go_one_way() -> None:
 def test_python_imports_go_round_in_no_circle() -> None:
     known = {PACKAGE / "__init__.py"}
     graph = {path: set(imported_files(path)) - {path} - known for path in python_sources()}
-    graphlib.TopologicalSorter(graph).prepare()  # names the circle in its error
+    graphlib.TopologicalSorter(graph).prepare()  # raises an error that names the circle
 
 
 def test_what_cython_imports_exists() -> None:
@@ -247,7 +247,7 @@ def test_every_source_is_compiled() -> None:
 
 
 def newest_kernel_objects() -> dict[tuple[str, str], Path]:
-    """The last compiled objects by instruction set and source, from a build without sanitizers."""
+    """Returns the newest objects by instruction set and source file, from a build without sanitizers."""
     objects: dict[tuple[str, str], Path] = {}
     for cache in ROOT.glob("build/*/CMakeCache.txt"):
         if re.search(r"^ENGINE_SANITIZE:\w+=.", cache.read_text(encoding="utf-8"), flags=re.MULTILINE):
@@ -257,7 +257,7 @@ def newest_kernel_objects() -> dict[tuple[str, str], Path]:
             assert isa is not None
             key = isa[1], path.name
             if not (CSRC / "kernels" / path.stem).is_file():
-                continue  # of a source that is gone
+                continue  # the source file does not exist any more
             old = objects.get(key)
             if old is None or old.stat().st_mtime < path.stat().st_mtime:
                 objects[key] = path
@@ -278,7 +278,7 @@ def test_kernels_export_nothing_but_what_fills_their_table() -> None:
     if not objects:
         pytest.skip("no build folder: the package was not built from this checkout")
     for (isa, _), path in objects.items():
-        # Weak symbols count: the linker keeps one for all, perhaps with instructions this CPU lacks.
+        # Weak symbols are checked too: the linker keeps one of them, perhaps with instructions that this CPU lacks.
         (exported,) = symbols(path, "--defined-only", "--extern-only", "--format=posix", "--demangle")
         filler = rf"engine::{isa}::fill_\w+\(engine::KernelTable&\)"
         assert re.fullmatch(filler, exported)

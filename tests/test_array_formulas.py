@@ -1,4 +1,4 @@
-"""Formulas of the core on arrays: the bits of its kernels, long rows, other axes, and what it refuses."""
+"""Tests of the core's formulas on arrays: the same bits as the kernels, long rows, other axes, errors."""
 
 from __future__ import annotations
 

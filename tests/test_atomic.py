@@ -1,4 +1,4 @@
-"""Files that take their place when they are whole."""
+"""Tests of atomic writes: a file is replaced only by a complete one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine._base.atomic_files import replacing, replacing_together
 
 
 class Stop(BaseException):
-    """As hard to catch as Ctrl-C."""
+    """An exception that, like KeyboardInterrupt, is no `Exception`."""
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -90,7 +90,7 @@ def test_a_name_may_be_as_long_as_the_system_takes(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_can_not_be_synced_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """One without permission to list it, and any on Windows."""
+    """That is so for a folder that may not be listed, and for every folder on Windows."""
 
     def refuse(*_: object) -> int:
         raise PermissionError
@@ -153,7 +153,7 @@ def test_the_owner_of_a_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_no_old_file_stays_after_an_interrupt_at_the_very_end(
     waiting: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the disk is waited for, or right after the last file has taken its place."""
+    """The interrupt comes while the disk synchronizes, or right after the last file has been renamed."""
     replace = Path.replace
 
     def interrupted(_: Path) -> None:
@@ -207,7 +207,7 @@ def test_an_interrupt_right_after_a_renaming_leaves_nothing(
 # The warnings are about open files that nobody could close.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_at_any_moment_leaves_one_whole_file(tmp_path: Path) -> None:
-    """Raised before each instruction of the module in turn, as Ctrl-C may come there."""
+    """The exception is raised before each instruction of the module in turn, since Ctrl-C may come at any of them."""
     path = tmp_path / "a.txt"
 
     def interrupted_at(number: int) -> bool:

@@ -1,4 +1,4 @@
-"""Running means of the weights in their place, and how exceptions end that."""
+"""Tests of predictions with averaged weights, and of exceptions while these replace the weights."""
 
 from __future__ import annotations
 

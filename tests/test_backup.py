@@ -1,4 +1,4 @@
-"""A training that is killed, again and again, ends with the same bits as one that wasn't."""
+"""A training that is killed repeatedly and restored ends with the same bits as one that is not."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ WORKER = Path(__file__).with_name("backup_worker.py")
 
 
 class CrashError(Exception):
-    """What stands for a crash within the process."""
+    """Simulates a crash within the process."""
 
 
 class Crashing(Callback):
-    """CrashErrores after so many batches, before anybody else hears of the last one."""
+    """Raises CrashError after some batches, before other callbacks are called for the last one."""
 
     def __init__(self, batches: int) -> None:
         self.left = batches
@@ -64,7 +64,7 @@ def test_sigkill_changes_no_bit(name: str, tmp_path: Path, rng: np.random.Genera
         assert process.stdout is not None
         process.stdout.readline()
         try:
-            # The first few are killed at random moments, until the training has had the luck to end.
+            # Processes are killed at random moments until one completes the training.
             output, _ = process.communicate(timeout=rng.uniform(0.0, 0.15) if kills < 8 else None)
         except subprocess.TimeoutExpired:
             process.kill()
@@ -161,7 +161,7 @@ def test_damaged_and_foreign_backups(tmp_path: Path, blobs: Blobs) -> None:
 
 
 def test_seeds_of_layers_come_back(tmp_path: Path, blobs: Blobs) -> None:
-    """As of a script that sets no seed: the restored training goes on with the noise of the first."""
+    """The script sets no seed. The restored training must continue with the random numbers of the first one."""
 
     def train(seed: int, *extra: Callback) -> keras.Sequential:
         keras.utils.set_random_seed(seed)

@@ -1,4 +1,4 @@
-"""Every mistake has a message that says what came, what was expected and what to do; nothing half-changes."""
+"""Every mistake raises an error that says what came, what was expected and what to do, and changes nothing."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ FIT_MISTAKES: list[tuple[dict[str, Any], str]] = [
 
 
 def _without_address(value: object) -> str:
-    """Of a function: two processes must name a test alike."""
+    """Returns the text of a value without its address, so that two processes give a test the same name."""
     return re.sub(" at 0x[0-9a-f]+", "", str(value))[:40]
 
 
@@ -390,7 +390,7 @@ def test_what_is_no_dtype_of_numbers(dtype: Any) -> None:
 
 
 def test_dtypes_of_inputs(tmp_path: Path) -> None:
-    """What is taken is saved and loaded, under the name that Keras gives it."""
+    """An accepted dtype is saved and loaded under its name in Keras."""
     for dtype, name in (
         (None, "float32"), (float, "float32"), (int, "int32"), (bool, "bool"), (np.uint8, "uint8"), ("f8", "float64"),
         (">f4", "float32"), (np.dtype("int64"), "int64"), ("float16", "float16"),

@@ -1,4 +1,4 @@
-"""One seed, one set of weights: on any number of threads, any instruction set, however a run is cut."""
+"""One seed gives the same weights for any number of threads, any instruction set, and any division of a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def worker(isa: str) -> subprocess.CompletedProcess[str]:
 
 
 def outcomes(isa: str) -> dict[str, Any]:
-    """What a process of its own makes of every case under `isa`."""
+    """Returns the results of all cases from a process that uses the instruction set `isa`."""
     assert worker(isa).returncode == 0, worker(isa).stderr
     found: dict[str, Any] = json.loads(worker(isa).stdout)
     assert found["isa"] == isa
@@ -58,7 +58,7 @@ def test_weights_are_the_same_on_any_number_of_threads(case: str, isa: str) -> N
 @pytest.mark.parametrize("case", [*CASES, "fit"])
 def test_weights_are_the_same_under_every_instruction_set(case: str, isa: str) -> None:
     first = _core.build_info()["runnable"][0]
-    # How many threads of the case before are still there is of no account.
+    # Threads of the previous case may still exist, so the number of threads is not compared here.
     one, other = ({**outcomes(name)[case]["1"], "threads": 1} for name in (first, isa))
     assert other == one
 

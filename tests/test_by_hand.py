@@ -1,4 +1,4 @@
-"""Losses and metrics called by hand: shapes never broadcast, labels never wrap around."""
+"""Losses and metrics that are called directly: shapes are not broadcast, and negative labels are errors."""
 
 from __future__ import annotations
 

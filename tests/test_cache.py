@@ -1,4 +1,4 @@
-"""The cache of unpacked data sets: never in the way, never trusted blindly."""
+"""Tests of the cache of unpacked data sets: its errors are harmless, and its contents are checked."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_cached_arrays_are_independent_of_the_file(tiny: tuple[Packed, Arrays], 
         pytest.param(lambda good: b"x" * len(good), id="garbage"),
         pytest.param(flip(0), id="other magic"),
         pytest.param(flip(17), id="other checksum"),
-        pytest.param(flip(40), id="other key"),  # as of another version of the data
+        pytest.param(flip(40), id="other key"),  # the key of another version of the data
         pytest.param(flip(300), id="flipped bit"),
         pytest.param(flip(-1), id="flipped last bit"),
     ],

@@ -1,4 +1,4 @@
-"""When hooks are called, what they are told, and what they may do."""
+"""Tests of callbacks: when hooks are called, their arguments, and what they may do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.callbacks.base import Logs
 
 
 class Recorder(Callback):
-    """Writes down epochs, and batches if asked to."""
+    """Records the hooks of epochs, and those of batches if it has any."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -48,7 +48,7 @@ class Recorder(Callback):
 
 
 class BatchRecorder(Recorder):
-    """Writes down everything."""
+    """Records all hooks."""
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         self.calls.append(f"batch {batch}")

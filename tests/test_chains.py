@@ -1,4 +1,4 @@
-"""Models put together by calling layers one on the other, and what layers and weights know of their place."""
+"""Tests of models made by calling layers, and of names, inputs and outputs of layers and weights."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_what_is_no_chain(make: Any, message: str) -> None:
 
 
 def outputs(expression: str, x: Any, c: Any) -> Any:
-    return eval(expression, {"x": x, "c": c, "np": np, "abs": abs})  # expressions of the tests
+    return eval(expression, {"x": x, "c": c, "np": np, "abs": abs})  # the expressions are those of the tests
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def outputs(expression: str, x: Any, c: Any) -> Any:
     ],
 )
 def test_the_layer_that_is_advised_computes_the_same(expression: str) -> None:
-    """For a number and for an array, and with a gradient where a Lambda layer is advised."""
+    """The layer that a message advises is tried for a number and for an array, with a gradient if it is a Lambda."""
     x = np.array([[0.5, 1.5, 2.0]], np.float32)
     for constant in (2.0, np.array([2.0, 3.0, 0.5], np.float32)):
         with pytest.raises(TypeError, match="in which layers do the arithmetic") as error:
@@ -145,7 +145,7 @@ def test_the_layer_that_is_advised_computes_the_same(expression: str) -> None:
             "for `(.*)`(?: with a constant c)? call layers[.](.*) on x$", str(error.value)
         )[0]
         assert written == expression
-        layer = eval(advice, {"c": constant, "np": np, **vars(layers)})  # what is advised
+        layer = eval(advice, {"c": constant, "np": np, **vars(layers)})  # the advised code
         expected = outputs(expression, x, constant)
         assert np.asarray(layer(x)) == pytest.approx(expected, rel=1e-6)
         if isinstance(layer, layers.Lambda):
@@ -245,7 +245,7 @@ def test_numbers_and_arrays_have_numpy(blobs: Blobs) -> None:
 
 
 class Narrowing(keras.Model):
-    """A chain with arguments of its own."""
+    """A Model subclass with its own arguments."""
 
     def __init__(self, units: int) -> None:
         inputs = keras.Input((FEATURES,))
@@ -254,7 +254,7 @@ class Narrowing(keras.Model):
 
 
 class Told(Narrowing):
-    """A chain that tells its arguments."""
+    """A Model subclass with `get_config`."""
 
     def get_config(self) -> dict[str, Any]:
         return {"units": self.units}
@@ -269,7 +269,7 @@ def test_pickles_of_classes_of_ones_own(blobs: Blobs) -> None:
             assert np.array_equal(again.predict(blobs.x), model.predict(blobs.x))
     assert type(again.layers[0]) is Told
     assert again.layers[0].units == 5
-    # A class with arguments that no config tells: a copy has its layers, as a chain.
+    # If a class has arguments but no config for them, a copy is a Sequential of its layers.
     again = pickle.loads(pickle.dumps(Narrowing(5)))
     assert type(again) is keras.models.Functional
     assert again.layers[1].units == 5

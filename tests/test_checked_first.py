@@ -1,4 +1,4 @@
-"""Every argument of a verb is checked before its first step: a wrong one leaves no trace in the model."""
+"""All arguments of a method are checked before its first step, so that a wrong one changes nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAMPLES = 40
 X = np.linspace(-1, 1, SAMPLES * FEATURES, dtype=np.float32).reshape(SAMPLES, FEATURES)
 Y = np.arange(SAMPLES) % CLASSES
 
-# What no argument of the kind takes.
+# Values that no argument of a kind accepts.
 COUNTS: list[Any] = [0, -1, 1.5, "2", True, [1], np.ones(2), 1j, object()]
 ARRAYS: list[Any] = [
     "text", 3.0, 1j, {}, object(), np.ones((0, FEATURES)), X[:, :2], X[:3, :2], X * 1j, np.full_like(X, np.nan),
@@ -82,7 +82,7 @@ EVALUATE = {
     "callbacks": CALLBACKS,
     "return_dict": FLAGS,
 }
-# A batch without samples has outputs without samples.
+# An empty batch is accepted by `predict_on_batch`, and its outputs are empty.
 ASKED = [each for each in FIT["x"] if getattr(each, "shape", None) != (0, *X.shape[1:])]
 OUTPUTS: list[Any] = [3, "text", np.ones((3, CLASSES), np.float32), np.ones((SAMPLES, CLASSES)), []]
 WRONG: dict[str, dict[str, list[Any]]] = {
@@ -116,7 +116,7 @@ CASES = [
 
 
 class Batches:
-    """The samples in two batches, asked for by number."""
+    """The samples in two batches, which are read by number."""
 
     def __init__(self, x: Any, y: Any = None) -> None:
         half = SAMPLES // 2
@@ -131,7 +131,7 @@ class Batches:
 
 
 def given(verb: str) -> dict[str, Any]:
-    """Arguments that are right; `evaluate` and others take these as well."""
+    """Returns right arguments of a method."""
     options: dict[str, Any] = {"x": X}
     if verb in ("fit", "evaluate", "train_on_batch", "test_on_batch"):
         options["y"] = Y
@@ -139,16 +139,16 @@ def given(verb: str) -> dict[str, Any]:
 
 
 def state_of(model: keras.Sequential) -> Any:
-    """Everything that a step would change, in texts and bytes."""
+    """Returns everything that a step would change, as texts and bytes."""
     optimizer = model.optimizer
     return (
         [array.tobytes() for array in model.get_weights()],
-        # What is 0 need not have been there yet: "crossentropy" has no state before it is known which loss it is.
+        # A state of 0 may be absent before the call: the metric "crossentropy" has no state until the loss is known.
         [np.asarray(variable).tobytes() for variable in optimizer.variables if np.any(variable)],
         optimizer.iterations,
         model.get_metrics_result(),
         random_state.position(),
-        np.random.get_state()[1].tobytes(),  # noqa: NPY002 # what scripts draw from
+        np.random.get_state()[1].tobytes(),  # noqa: NPY002 # scripts draw from this generator
         model.history,
         model.loss,
         model._feature_names,
@@ -200,12 +200,12 @@ def test_the_same_beside_batches(verb: str, name: str, value: Any) -> None:
     ("value", "kind"), [(None, list), (False, list), (np.False_, list), (np.True_, dict), (1, dict)]
 )
 def test_return_dict(verb: str, value: object, kind: type) -> None:
-    """None means False, as in Keras."""
+    """`return_dict=None` means False, as in Keras."""
     assert isinstance(getattr(classifier(), verb)(X, Y, return_dict=value), kind)
 
 
 def test_targets_of_a_refused_call_settle_nothing() -> None:
-    """Which loss "crossentropy" is, the first targets tell that are trained on or evaluated."""
+    """The first targets of a training or evaluation determine which loss "crossentropy" is. Refused ones must not."""
     one_hot = keras.utils.to_categorical(Y, CLASSES)
     wrong = [
         {"epochs": -1},

@@ -1,4 +1,4 @@
-"""ModelCheckpoint: when it saves, what, under which name, and what it says."""
+"""Tests of ModelCheckpoint: when it saves, what it saves, file names, and messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def names(folder: Path) -> list[str]:
 
 
 def scripted(*values: float) -> Callback:
-    """Puts numbers of its own into the logs."""
+    """Returns a callback that writes given numbers into the logs."""
     return LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(val_loss=values[epoch]))
 
 
@@ -63,7 +63,7 @@ def test_weights_alone(suffix: str, tmp_path: Path, blobs: Blobs) -> None:
         ({"mode": "max"}, (3.0, 2.0, 4.0, 1.0), [1, 3]),
         ({"initial_value_threshold": 2.5}, (3.0, 2.0, 4.0, 1.0), [2, 4]),
         ({"initial_value_threshold": 0.5}, (3.0, 2.0, 4.0, 1.0), []),
-        ({}, (float("nan"), 2.0, 2.0, 1.0), [1]),  # nothing is better than nan, as in Keras
+        ({}, (float("nan"), 2.0, 2.0, 1.0), [1]),  # as in Keras, no number is better than nan
     ],
 )
 def test_only_the_best(
@@ -131,7 +131,7 @@ def test_wrong_arguments(tmp_path: Path, blobs: Blobs) -> None:
 
 
 def test_the_folder_of_each_callback(tmp_path: Path, blobs: Blobs) -> None:
-    """As in Keras: they make it, but for CSVLogger."""
+    """As in Keras, callbacks create missing folders, except CSVLogger."""
     there = [tmp_path / f"none{number}" / "deep" for number in range(3)]
     train(blobs, ModelCheckpoint(there[0] / "m.keras"))
     train(blobs, BackupAndRestore(there[1], delete_checkpoint=False))
@@ -148,7 +148,7 @@ def test_the_folder_of_each_callback(tmp_path: Path, blobs: Blobs) -> None:
 
 
 def test_the_folder_of_a_model(tmp_path: Path) -> None:
-    """As in Keras: `.h5` and `zipped=False` make it."""
+    """As in Keras, saving with `.h5` and with `zipped=False` creates the folder."""
     model = classifier()
     model.save(tmp_path / "a" / "b" / "m.h5")
     model.save(tmp_path / "c" / "d", zipped=False)

@@ -1,4 +1,4 @@
-"""Checksums in files: what isn't as it was saved is refused, and other programs pass them over."""
+"""Tests of checksums in files: damaged arrays are errors, and other programs ignore the checksums."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMATS = [".h5", ".weights.h5", ".safetensors"]
 
 
 def trained() -> keras.Sequential:
-    """A model whose optimizer has a state, and more of it than Keras' files hold."""
+    """Returns a model whose optimizer has state, some of which files of Keras do not have."""
     model = keras.Sequential(
         [keras.Input((4,)), layers.Dense(3), layers.BatchNormalization(), layers.Dense(3)]
     )
@@ -47,7 +47,7 @@ def load(path: Path) -> keras.Sequential:
 
 
 def state(model: keras.Sequential) -> list[Any]:
-    """Everything that a file holds of a model."""
+    """Returns everything that a file contains of a model."""
     optimizer = model.optimizer._snapshot()
     slots = [array.tobytes() for arrays in optimizer.arrays.values() for array in arrays]
     weights = [array.tobytes() for array in model.get_weights()]
@@ -61,7 +61,7 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(suffix: str, tmp_path: Path
     save(trained(), path)
     whole, expected, generator = path.read_bytes(), state(load(path)), random.Random(0)
     if suffix == ".weights.h5":
-        expected[-1] = None  # the config, which isn't in the file
+        expected[-1] = None  # the config is not in the file
     messages = []
     for _ in range(200):
         content = bytearray(whole)
@@ -74,7 +74,7 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(suffix: str, tmp_path: Path
         else:
             assert loaded[:-1] == expected[:-1]
             assert expected[-1] in {None, loaded[-1]}
-    assert len(messages) > 10  # files of HDF5 have much space that isn't used
+    assert len(messages) > 10  # much of an HDF5 file is unused
     assert all(damaged.name in message for message in messages)
 
 
@@ -85,7 +85,7 @@ def test_a_flipped_bit_of_any_array_is_refused(suffix: str, tmp_path: Path) -> N
     whole, generator = path.read_bytes(), random.Random(0)
     for array in model.get_weights():
         if not array.any():
-            continue  # its zeros are not the only ones in the file
+            continue  # the file has other zeros too
         content = bytearray(whole)
         place = content.index(array.tobytes()) + generator.randrange(array.nbytes)
         content[place] ^= 1 << generator.randrange(8)
@@ -99,7 +99,7 @@ def test_a_flipped_bit_of_any_array_is_refused(suffix: str, tmp_path: Path) -> N
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_file_that_ends_too_early_is_refused_or_complete(suffix: str, tmp_path: Path) -> None:
-    """A file of HDF5 may end with space that isn't used: without it nothing is missing, as the checksums tell."""
+    """The end of an HDF5 file may be unused. Without it, the arrays are complete, and their checksums are right."""
     path = tmp_path / f"m{suffix}"
     save(trained(), path)
     whole, expected = path.read_bytes(), state(load(path))
@@ -150,7 +150,7 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
 
 
 def test_another_program_may_change_a_file(tmp_path: Path) -> None:
-    """Arrays that it makes have no checksum. Those that it changes keep theirs, unless it removes that."""
+    """Arrays that another program adds have no checksum. Those that it changes keep the old one, unless it removes it."""
     path, kernel = tmp_path / "m.weights.h5", np.full((4, 3), 2, np.float32)
     trained().save_weights(path)
     with h5py.File(path, "a") as file:
@@ -169,7 +169,7 @@ def test_another_program_may_change_a_file(tmp_path: Path) -> None:
 
 
 class Mixed(layers.Layer):
-    """Saves an array of every kind that files hold."""
+    """Saves an array of every kind that files can contain."""
 
     ARRAYS = (
         np.array([True, False]),

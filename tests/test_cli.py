@@ -1,4 +1,4 @@
-"""The command `engine`, run as a user runs it, and the picture it draws."""
+"""Tests of the command `engine` as users run it, and of its picture."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(
 
 
 def value(output: str, name: str) -> str:
-    """What the line `name` of the output says."""
+    """Returns the text of the line `name` of the output."""
     found = re.search(rf"^{name} +(.+)$", output, flags=re.MULTILINE)
     assert found is not None, output
     return found[1]
@@ -231,7 +231,7 @@ def test_report_folder_that_cannot_be_made(tmp_path: Path) -> None:
     result = run("mnist", "--report", "file/report.png", cwd=tmp_path)
     assert result.returncode == 2
     assert "argument --report: can't make the folder" in result.stderr
-    assert result.stdout == ""  # said before the training, not after
+    assert result.stdout == ""  # the error comes before the training
 
 
 def test_report_that_cannot_be_written(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_ctrl_c() -> None:
     assert errors == "\nengine: interrupted\n"
 
 
-# The picture
+# ---- The picture
 
 
 @pytest.mark.parametrize("epochs", [1, 5, 40])

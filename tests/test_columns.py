@@ -1,4 +1,4 @@
-"""The columns of frames: their names are kept, put in order, compared, and saved with the model."""
+"""Tests of the column names of frames: models store, compare, reorder and save them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_other_columns_are_refused(use: str, blobs: Blobs) -> None:
 
 
 def test_validation_data(blobs: Blobs) -> None:
-    """It is compared with the frame that is trained on, whether the model knew the columns before or not."""
+    """Its columns are compared with those of the training frame, also if the model had no names before."""
     x = frame(blobs.x)
     model = classifier()
     with pytest.raises(
@@ -120,11 +120,11 @@ def test_a_single_step_learns_the_names(blobs: Blobs) -> None:
 
 
 def test_arrays_are_taken_as_they_are(blobs: Blobs) -> None:
-    """They have no names that could be compared, and serving code passes them without one's being able to act on a warning."""
+    """Arrays have no names that could be compared. There is no warning, since serving code often passes arrays."""
     model = fitted(blobs)
     for same in (blobs.x, blobs.x.tolist(), pd.DataFrame(blobs.x)):
         assert np.array_equal(model.predict(same), model.predict(frame(blobs.x)))
-    model.fit(blobs.x, blobs.y, verbose=0)  # whoever trains on an array has left the names behind
+    model.fit(blobs.x, blobs.y, verbose=0)  # after a training on an array, the model has no names
     model.predict(frame(blobs.x, list("abcdef")))
 
 
@@ -144,7 +144,7 @@ def test_names_that_are_no_strings_are_left_aside(names: Any, blobs: Blobs) -> N
 
 
 def test_columns_of_one_name(blobs: Blobs) -> None:
-    """They train and predict as long as they come in the same order, which is all that tells them apart."""
+    """Columns may have the same name if they come in the same order."""
     doubled = ["a", "b", "a", "c", "d", "e"]
     model = classifier()
     x = frame(blobs.x, doubled)
@@ -180,7 +180,7 @@ def test_names_come_back_from_files(suffix: str, blobs: Blobs, tmp_path: Path) -
 
 
 def test_names_of_many_columns_fit_into_the_older_format(tmp_path: Path) -> None:
-    """Attributes of HDF5 have a limit of 64 KiB where nothing is done about it."""
+    """By default, an attribute of HDF5 has at most 64 KiB."""
     pytest.importorskip("h5py")
     names = [f"the measurement of sensor {number}" for number in range(5000)]
     model = keras.Sequential([keras.layers.Dense(1)])
@@ -193,7 +193,7 @@ def test_names_of_many_columns_fit_into_the_older_format(tmp_path: Path) -> None
 def test_names_are_copied_with_the_model(blobs: Blobs) -> None:
     model = fitted(blobs)
     assert pickle.loads(pickle.dumps(model))._feature_names == NAMES
-    assert keras.models.clone_model(model)._feature_names is None  # with fresh weights
+    assert keras.models.clone_model(model)._feature_names is None  # the copy has new weights and so no names
 
 
 @pytest.mark.parametrize("names", ["age", 3, ["age", 3]])
@@ -205,7 +205,7 @@ def test_names_in_files_are_strings(names: Any) -> None:
 
 
 def test_a_backup_of_other_columns_is_refused(blobs: Blobs, tmp_path: Path) -> None:
-    """Its weights belong to the columns in the order in which that training had them."""
+    """The weights of the backup belong to the columns in the order of that training."""
 
     class StoppedError(Exception):
         pass
@@ -242,7 +242,7 @@ def test_attributes_of_the_users_own(blobs: Blobs) -> None:
 
 
 class ArrowTable:
-    """As much of a table of Arrow as is read: it has no `to_numpy`, and `columns` are no names."""
+    """The interface of an Arrow table: it has no `to_numpy`, and its `columns` are not names."""
 
     def __init__(self, x: Any, names: list[str]) -> None:
         self._x, self.column_names = np.asarray(x), names
@@ -264,7 +264,7 @@ def test_tables_of_arrow(blobs: Blobs) -> None:
 
 
 class PolarsType:
-    """A dtype without NumPy's `kind`."""
+    """A dtype without the attribute `kind`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -277,7 +277,7 @@ class PolarsType:
 
 
 class PolarsFrame:
-    """As much of a frame of polars as is read."""
+    """The interface of a polars frame that the engine reads."""
 
     def __init__(self, **columns: Any) -> None:
         self._columns = columns

@@ -1,4 +1,4 @@
-"""Sparse matrices as the core reads them: the bits of the same rows given dense, and errors for what is no matrix."""
+"""Tests of compressed rows in the core: the same bits as with dense rows, and errors for invalid matrices."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("threads_as_before")
 
 
 def rows_of(inputs: int, share: float) -> Array:
-    """So many elements are not zero, of either sign; two rows are empty and one is full."""
+    """Returns rows with random elements of either sign. Two rows are empty and one is full."""
     rng = np.random.default_rng(inputs)
     x = rng.normal(size=(ROWS, inputs)) * (rng.random((ROWS, inputs)) < share)
     x[0] = x[20] = 0
@@ -40,7 +40,7 @@ def rows_of(inputs: int, share: float) -> Array:
 
 
 def assert_same(case: Case) -> None:
-    """Trainings, evaluations and predictions on dense and on compressed rows."""
+    """Checks that training, evaluation and prediction have the same bits on dense and on compressed rows."""
     found = []
     for sparse in (False, True):
         data = case._replace(sparse=sparse)
@@ -125,7 +125,7 @@ def test_what_comes_first_makes_no_difference(first: list[Spec], threads: int) -
     _core.set_threads(threads)
     x = rows_of(600, 0.05)
     assert_same(case_of(x, [*first, dense(64, "relu")], 64))
-    assert_same(case_of(x, first, 64))  # a single product, whose sums are the logits
+    assert_same(case_of(x, first, 64))  # a model with a single layer, whose sums are the logits
 
 
 def test_explicit_zeros_change_nothing() -> None:

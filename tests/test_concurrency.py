@@ -1,4 +1,4 @@
-"""Many threads around one core, in one process."""
+"""Tests of the core with many threads of one process."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_eight_threads_predict_at_once(threads: int) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_predict_during_training_sees_whole_steps(threads: int) -> None:
-    """The network is linear with equal weights that all change by the same amount in each step, so outputs of one
-    prediction are equal exactly if no step happened within it."""
+    """The network is linear, and all its weights are equal and change by the same amount in each step. So the outputs of
+    a prediction are equal if and only if no step happened during it."""
     _core.set_threads(threads)
     units = 512
     program = _core.Program(64, [dense(units, "linear")])
@@ -211,7 +211,7 @@ def test_threads_do_not_pile_up() -> None:
         thread = threading.Thread(target=train, args=[case])
         thread.start()
         thread.join()
-    # A finished thread takes its team with it, as soon as the team has noticed.
+    # The team of a finished thread ends soon after it.
     deadline = time.monotonic() + 60
     while tasks() > before and time.monotonic() < deadline:
         time.sleep(0.01)

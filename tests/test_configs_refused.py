@@ -1,4 +1,4 @@
-"""What is no config, and what can't be made from one: refused in words, by every kind of class."""
+"""Every kind of class raises a clear error for an invalid config."""
 
 from __future__ import annotations
 

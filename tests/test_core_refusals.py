@@ -1,4 +1,4 @@
-"""What the core refuses by itself, so that no mapping, number or array of whoever calls it ends the interpreter."""
+"""Arguments that the core itself refuses, so that no mapping, number or array can end the interpreter."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def compiled(loss: Spec = MEAN_SQUARES, optimizer: Spec = SGD, **options: object
     return program
 
 
-# Sizes whose product would be another one in 64 bits, indices beyond a row, numbers that no pixel can be moved by.
+# Sizes whose product overflows 64 bits, indices beyond a row, displacements that are too large.
 LAYERS: dict[str, tuple[int, list[Spec], str]] = {
     "weights of itself": (4, [dense(4, "linear") | {"first": 0}], "'first' must be an earlier layer"),
     "weights of a later layer": (
@@ -197,7 +197,7 @@ def test_views_of_a_batch_outlive_its_scratch() -> None:
 
     run = program.begin("train", dataset(), 8)
     run.advance(0, 1, np.zeros(1), host=host)
-    run.feed(dataset(16), 16)  # takes larger scratch, and gives up what it had
+    run.feed(dataset(16), 16)  # this allocates larger scratch memory and frees the old one
     program.begin("train", dataset(), 8).advance(
         0, 1, np.zeros(1), host=lambda views: views["y_pred"].fill(9.0)
     )

@@ -1,4 +1,4 @@
-"""Layers written in NumPy, in the middle of a batch: outputs, gradients, weights, errors."""
+"""Tests of layers written in NumPy: outputs, gradients, weights, errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Affine(layers.Layer):
 
 
 class Halved(layers.Layer):
-    """Without weights and without a gradient."""
+    """A layer without weights and without a gradient."""
 
     def call(self, inputs: Array) -> Array:
         return inputs / 2
@@ -122,7 +122,7 @@ def test_what_is_missing_is_told(blobs: Blobs) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
     first = keras.Sequential([keras.Input((FEATURES,)), Halved(), layers.Dense(1)])
     first.compile("sgd", "mse")
-    assert first.fit(blobs.x, blobs.y, verbose=0)  # nothing before it learns
+    assert first.fit(blobs.x, blobs.y, verbose=0)  # no layer in front of it needs a gradient
 
 
 class Wrong(layers.Layer):

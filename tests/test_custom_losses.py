@@ -1,4 +1,4 @@
-"""Losses of one's own, reductions, and what targets a loss takes."""
+"""Tests of losses written in Python, of reductions, and of the targets that losses accept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def squared(y_true: Array, y_pred: Array) -> Array:
 
 
 class Squared(losses.Loss):
-    """The same as a class, for class indices."""
+    """The squared error as a class, for class indices."""
 
     _wants_indices = True
     broken = False
@@ -37,7 +37,7 @@ class Squared(losses.Loss):
 
 
 def pair(loss: object, **options: Any) -> tuple[keras.Sequential, keras.Sequential]:
-    """A model with `loss` and one with the engine's own, of the same weights."""
+    """Returns a model with `loss` and one with the built-in loss, with the same weights."""
     ours = classifier(loss="mse", metrics=None, **options)
     other = classifier(loss=loss, metrics=None, **options)
     other.set_weights(ours.get_weights())
@@ -98,7 +98,7 @@ def test_overlap_losses_learn(name: str, axis: int | None, blobs: Blobs) -> None
 
 @pytest.mark.parametrize("name", ["Dice", "Tversky"])
 def test_overlap_functions_are_their_classes(name: str, blobs: Blobs) -> None:
-    """As a function, too, the loss is that of whole batches."""
+    """The functions also compute the loss over the whole batch."""
     found = []
     for loss in (name, name.lower(), getattr(losses, name)(), getattr(losses, name.lower())):
         keras.utils.set_random_seed(0)

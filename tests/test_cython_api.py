@@ -1,4 +1,4 @@
-"""Predictions for compiled code: another project cimports them, and asks without Python."""
+"""Tests of `engine.cython_api` in a compiled module of another project."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ask(Predictor predictor, const float[:, ::1] x, float[:, ::1] out, long time
 
 
 def build(folder: Path, **environment: str) -> None:
-    """What a user of setuptools and Cython types; the package is found as it is found here."""
+    """Builds a Cython project in `folder` as a user does. It finds the same package as this process."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | environment
     command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -144,7 +144,7 @@ def test_a_copy_of_the_weights_until_refresh(asking: Any) -> None:
 
 
 def test_what_no_first_layer_takes_as_an_index_is_none(asking: Any) -> None:
-    """Numbers that a layer before turns into indices may be any."""
+    """Any number is accepted if a layer in front turns it into an index."""
     model = keras.Sequential(
         [
             keras.Input((4,)),
@@ -219,7 +219,7 @@ def test_threads_with_a_predictor_each(asking: Any) -> None:
     ]
     for thread in threads:
         thread.start()
-    model.fit(x, np.arange(16) % 10, epochs=20, verbose=0)  # takes its turns beside them
+    model.fit(x, np.arange(16) % 10, epochs=20, verbose=0)  # trains while others predict
     for thread in threads:
         thread.join()
     assert all(out.tobytes() == expected.tobytes() for out in outs)
@@ -230,7 +230,7 @@ def test_the_example(tmp_path: Path) -> None:
     build(folder)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-W", "error", "run.py"]
-    for _ in range(3):  # another process may take the core in one of them
+    for _ in range(3):  # other processes may disturb one of the measurements
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )

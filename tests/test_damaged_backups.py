@@ -1,4 +1,4 @@
-"""Backups with something wrong in them: one error that names the file, and everything else as it was."""
+"""Tests of damaged backups: an error names the file, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from engine import callbacks, layers
 from engine._base import random_state
 from engine.callbacks import BackupAndRestore, Callback, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 
-EPOCHS, BATCHES = 4, 8  # of 230 samples, by 32
+EPOCHS, BATCHES = 4, 8  # 230 samples in batches of 32
 WRONG: list[Any] = [None, True, -1, 1.5, float("nan"), 10**30, "text", [], [[1]], {"a": 1}]
 
 
 class CrashError(Exception):
-    """What stands for a crash."""
+    """Simulates a crash."""
 
 
 class Crash(Callback):
-    """Raises it after so many batches."""
+    """Raises CrashError after some batches."""
 
     def __init__(self, batches: int) -> None:
         self.left = batches
@@ -41,7 +41,7 @@ class Crash(Callback):
 
 
 class Counting(Callback):
-    """Counts epochs, so that a training that would go on for ever ends."""
+    """Counts epochs, and ends a training that would never end."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         assert 0 <= epoch < EPOCHS
@@ -73,8 +73,8 @@ def train(model: Any, folder: Path, crash: int = 0, **options: Any) -> Any:
 
 
 def everything(model: Any) -> list[Any]:
-    """What must be as before, bit for bit."""
-    generator = np.random.get_state(legacy=True)  # noqa: NPY002 # which backups bring back
+    """Returns everything that must not change, as bits."""
+    generator = np.random.get_state(legacy=True)  # noqa: NPY002 # backups contain the state of this generator
     seeds = [layer._seed_in_use for layer in model.layers]
     arrays = (*model.get_weights(), *model.optimizer.variables, generator[1])
     state = [np.asarray(array).tobytes() for array in arrays]
@@ -92,7 +92,7 @@ def everything(model: Any) -> list[Any]:
 
 @pytest.fixture(scope="module", name="backup")
 def whole_backup(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A backup from the middle of the third epoch."""
+    """Returns a backup from the middle of the third epoch."""
     folder = tmp_path_factory.mktemp("whole") / "b"
     keras.utils.set_random_seed(5)
     with pytest.raises(CrashError):
@@ -101,7 +101,7 @@ def whole_backup(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def rewritten(backup: bytes, change: Callable[[str, bytes], bytes | None]) -> bytes:
-    """A backup whose members are what `change` makes of their names and contents; None leaves one out."""
+    """Returns a backup in which `change(name, content)` replaces each member; None removes one."""
     buffer = BytesIO()
     with zipfile.ZipFile(BytesIO(backup)) as old, zipfile.ZipFile(buffer, "w") as new:
         for name in old.namelist():
@@ -122,7 +122,7 @@ def info_of(backup: bytes) -> Any:
 
 
 def places_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where the values in a JSON are, of all depths."""
+    """Yields the paths of all values in a JSON, at every depth."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in inner:
         yield (*path, key)
@@ -130,7 +130,7 @@ def places_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 
 
 def changed(info: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """A copy with `value` at that place; without the place if `value` is a function."""
+    """Returns a copy with `value` at a path, or without that entry if `value` is a function."""
     found = copy.deepcopy(info)
     holder = found
     for key in path[:-1]:
@@ -143,7 +143,7 @@ def changed(info: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 class Tried:
-    """Tries backups one after the other with one model, which none that is refused may change."""
+    """Tries backups with one model, which a refused backup must not change."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self.refused = folder, 0
@@ -157,7 +157,7 @@ class Tried:
         return model
 
     def __call__(self, backup: bytes, what: object) -> bool:
-        """Whether the backup is refused."""
+        """Returns whether the backup is refused."""
         self._folder.mkdir(exist_ok=True)
         (self._folder / "latest.npz").write_bytes(backup)
         before, refusal = everything(self._model), ""
@@ -175,7 +175,7 @@ class Tried:
 
 
 def like(one: Any, other: Any) -> bool:
-    """Whether a value is of the kind of another: both could stand there."""
+    """Returns whether two values are of the same kind, so that either could be valid at that path."""
     numbers = [isinstance(each, (int, float)) and not isinstance(each, bool) for each in (one, other)]
     return all(numbers) or type(one) is type(other)
 
@@ -192,7 +192,7 @@ def test_every_field_with_every_wrong_value(backup: bytes, tmp_path: Path) -> No
             refused = tried(with_info(backup, changed(info, path, value)), (path, value))
             if refused or value == old:
                 continue
-            # Other values of the same kind may mean something else; a best value or the cached number of a generator need
+            # Other values of the same kind may be valid. A best value or the cached number of a generator need
             # not be there, nor every name of the logs.
             optional = path[0] in ("facts", "callbacks", "random") and (value is None or old is None)
             assert (

@@ -1,4 +1,4 @@
-"""Files that are damaged: an error that says what is wrong, and nothing else happens."""
+"""Tests of damaged files: an error says what is wrong, and nothing else happens."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_members_before_the_beginning(suffix: str, saved: dict[str, bytes], tmp_
             load(path)
 
 
-# In a process of its own, so that a crash would be seen.
+# This runs in a new process, so that a crash would be noticed.
 FLIPPED = """
 import random, sys, warnings
 from pathlib import Path
@@ -89,7 +89,7 @@ def test_flipped_bits(data: Any, saved: dict[str, bytes], tmp_path: Path) -> Non
     path = tmp_path / "m.npz"
     path.write_bytes(damaged)
     with suppress(ValueError, OSError, UserWarning):
-        assert models.load_model(path).built  # where no content was hit
+        assert models.load_model(path).built  # if the damage is outside of all contents
 
 
 JSON = st.recursive(
@@ -100,7 +100,7 @@ JSON = st.recursive(
 
 
 def places(config: Any) -> list[tuple[Any, Any]]:
-    """Every container in a config with each of its keys."""
+    """Returns every container in a config, with each of its keys."""
     keys = list(config) if isinstance(config, dict) else list(range(len(config)))
     inner = [config[key] for key in keys if isinstance(config[key], (dict, list))]
     return [(config, key) for key in keys] + [place for each in inner for place in places(each)]
@@ -122,7 +122,7 @@ def test_any_value_at_any_place_of_the_config(
 
 
 def test_a_damaged_list_of_members_hides_no_array(saved: dict[str, bytes], tmp_path: Path) -> None:
-    """Without the check of names the optimizer's state began anew, with a warning only."""
+    """Without the check of names, the optimizer state was only reset with a warning."""
     path, content = tmp_path / "m.npz", bytearray(saved[".npz"])
     content[content.rindex(b"optimizer/vars/1.npy")] ^= 1
     path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Arrays of every dtype and layout mean the same samples."""
+"""Arrays of every dtype and layout give the same results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DTYPES = [
 
 
 def layouts(x: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Views and copies of `x` that hold the same numbers in every kind of memory."""
+    """Returns views and copies of `x` with the same numbers in various memory layouts."""
     padded = np.zeros((2 * len(x), *[size + 1 for size in x.shape[1:]]), x.dtype)
     strided = padded[(slice(None, None, 2), *[slice(1, None)] * (x.ndim - 1))]
     strided[...] = x
@@ -119,7 +119,7 @@ def test_set_random_seed_seeds_numpy_and_python_too() -> None:
     import random
 
     keras.utils.set_random_seed(11)
-    first = (random.random(), np.random.rand())  # noqa: NPY002 # what scripts use
+    first = (random.random(), np.random.rand())  # noqa: NPY002 # generators that scripts use
     keras.utils.set_random_seed(11)
     assert (random.random(), np.random.rand()) == first  # noqa: NPY002 # scripts draw from it
     for seed in (-1, 2**32):

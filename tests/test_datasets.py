@@ -1,4 +1,4 @@
-"""Data sets: what is packed, what comes out, and a cache that never gets in the way."""
+"""Tests of data sets: packed files, loaded arrays, and the cache, whose errors are harmless."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.datasets._packed import Packed
 @pytest.fixture(scope="module")
 def digits() -> Iterator[Arrays]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ENGINE_CACHE_DIR", os.devnull)  # unpacked, not from a cache
+        patch.setenv("ENGINE_CACHE_DIR", os.devnull)  # so that data are unpacked and not read from a cache
         (x_train, y_train), (x_test, y_test) = mnist.load_data()
         yield [x_train, y_train, x_test, y_test]
 
@@ -74,12 +74,12 @@ def test_concurrent_first_loads(home: Path) -> None:
     outputs = {run.communicate(timeout=120)[0] for run in runs}
     assert [run.returncode for run in runs] == [0] * 4
     assert len(outputs) == 1
-    assert [file.name for file in home.iterdir()] == ["mnist.idx"]  # and no drafts
+    assert [file.name for file in home.iterdir()] == ["mnist.idx"]  # no temporary files are left
 
 
 def test_path_of_the_wrong_type() -> None:
     with pytest.raises(TypeError, match="`path` must be a path, got 3"):
-        mnist.load_data(3)  # type: ignore[arg-type]  # the point of the test
+        mnist.load_data(3)  # type: ignore[arg-type]  # this must raise an error
 
 
 # The packed files

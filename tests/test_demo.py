@@ -1,4 +1,4 @@
-"""The command `engine demo`, and how its server behaves towards strangers."""
+"""Tests of the command `engine demo`, and of its server with unexpected requests."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ BODY = bytes(SIDE * SIDE)
         ("POST", "/read", BODY, {"Content-Type": "text/plain"}, 415),
     ],
 )
-def test_strangers(  # noqa: PLR0917 # of pytest
+def test_strangers(  # noqa: PLR0917 # arguments of the parametrized test
     method: str, path: str, body: bytes | None, headers: dict[str, Any], status: int, server: Server
 ) -> None:
     response, text = ask(
@@ -142,7 +142,7 @@ def test_numbers_that_are_none(
     with socket.create_connection(server.server_address[:2], timeout=10) as connection:
         connection.sendall(text.encode("latin-1"))
         answer = connection.recv(2**12)
-    # A version that is none is answered as of a time before there were lines of status.
+    # A request with an invalid version is answered as in HTTP/0.9, without a status line.
     assert answer.startswith(f"HTTP/1.1 {status} ".encode()) or b"Bad request version" in answer
     assert ask(server, "GET", "/")[0].status == 200  # it goes on
     assert capsys.readouterr().err == ""
@@ -193,14 +193,14 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
         port = other.getsockname()[1]
         assert cli.main(["demo", "--port", str(port), "--no-browser"]) == 1
     output = capsys.readouterr()
-    assert output.out == ""  # it was said before the training
+    assert output.out == ""  # the error comes before the training
     assert output.err.startswith(f"engine demo: error: can't listen on port {port}: ")
     assert "give another with --port" in output.err
 
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> list[Server]:
-    """The servers that the command has made, which stop as soon as they would serve."""
+    """Returns the servers that the command makes. They stop at once instead of serving."""
     made: list[Server] = []
 
     def stop(server: Server) -> None:

@@ -1,4 +1,4 @@
-"""The page of `engine demo` in Chromium: a digit is drawn, and what comes back is looked at."""
+"""Tests of the page of `engine demo` in Chromium: they draw a digit and check the answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 
 @pytest.fixture(params=["desktop", "phone", "dark"])
 def page(request: pytest.FixtureRequest, browser: Browser, server: Server) -> Iterator[Page]:
-    """The page, which must neither complain nor ask anybody else."""
+    """Opens the page. It must log no errors and send requests to no other server."""
     options: dict[str, Any] = PHONE if request.param == "phone" else DESKTOP
     scheme: Any = "dark" if request.param == "dark" else "light"
     context = browser.new_context(color_scheme=scheme, **options)
@@ -40,7 +40,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, server: Server) -> It
 
 
 def skeleton(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The middle of the strokes, by Zhang and Suen (1984)."""
+    """Returns the middle of the strokes, by the thinning of Zhang and Suen (1984)."""
     ink = np.pad(image > 100, 1)
     changed = True
     while changed:
@@ -61,12 +61,12 @@ def skeleton(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return ink[1:-1, 1:-1]
 
 
-# Where the neighbours are, clockwise from the one above.
+# The neighbours, clockwise from the upper one.
 RING = [(1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1)]
 
 
 def draw(page: Page, image: NDArray[np.uint8]) -> None:
-    """Draw the strokes of an image of MNIST with the mouse."""
+    """Draws the strokes of an image of MNIST with the mouse."""
     box = page.locator("#drawing").bounding_box()
     assert box is not None
     pixels = {tuple(place) for place in np.argwhere(skeleton(image)).tolist()}
@@ -86,7 +86,7 @@ def draw(page: Page, image: NDArray[np.uint8]) -> None:
                 page.mouse.up()
 
 
-@pytest.mark.parametrize("page", ["desktop", "phone"], indirect=True)  # "dark" differs in colours alone
+@pytest.mark.parametrize("page", ["desktop", "phone"], indirect=True)  # "dark" differs only in colours
 def test_strokes_of_digits_are_read(page: Page) -> None:
     _, (images, labels) = keras.datasets.mnist.load_data()
     for digit in (7, 2, 0):

@@ -1,4 +1,4 @@
-"""How `engine demo` reads drawings, and tells what mattered."""
+"""Tests how `engine demo` reads drawings and computes attributions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_drawings_become_images_of_mnist(factor: int, place: tuple[int, int]) ->
     assert len(whole) > 100
     for image in whole[:100]:
         found = like_mnist(enlarged(image, factor, place))
-        # Their makers rounded the center of mass once more, so that a few lie a pixel away.
+        # The center of mass of MNIST images was rounded once more, so that a few differ by a pixel.
         near = [np.roll(image, (down, right), (0, 1)) for down in (-1, 0, 1) for right in (-1, 0, 1)]
         assert any(np.array_equal(found, each) for each in near)
 
@@ -65,7 +65,7 @@ def test_digits_are_read(reader: Reader) -> None:
 
 
 def test_attributions_add_up(reader: Reader) -> None:
-    """Completeness: together they are what the drawing changed."""
+    """The attributions add up to the change of the output by the drawing."""
     _, (images, _) = keras.datasets.mnist.load_data()
     model = reader._model
     blank = np.log(model.predict(np.zeros((1, 28, 28), np.uint8), verbose=0)[0].astype(np.float64))
@@ -78,7 +78,7 @@ def test_attributions_add_up(reader: Reader) -> None:
 
 
 def test_attributions_are_gradients(reader: Reader) -> None:
-    """For a model that is linear up to the softmax, against its formula."""
+    """For a model that is linear up to the softmax, the attributions are compared with their formula."""
     model = keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(10)])
     linear = Reader(model)
     x = np.random.default_rng(0).random((1, 28, 28), np.float32)
@@ -112,7 +112,7 @@ def test_dropout_and_normalization_stay_still() -> None:
 
 @pytest.mark.parametrize("scaled", [True, False])
 def test_ink_as_the_model_wants_it(scaled: bool) -> None:
-    """From 0 to 255 where the model rescales it, else from 0 to 1."""
+    """Ink has values from 0 to 255 if the model rescales it, and else from 0 to 1."""
     seen: list[float] = []
 
     class Watch(keras.layers.Layer):
@@ -134,7 +134,7 @@ def test_ink_as_the_model_wants_it(scaled: bool) -> None:
     reader = Reader(keras.Sequential(stack))
     reading = reader(np.full((SIDE, SIDE), 255, np.uint8))
     assert max(seen) == pytest.approx(255 if scaled else 1)
-    assert reading.probabilities.sum() == pytest.approx(1, abs=1e-5)  # of logits
+    assert reading.probabilities.sum() == pytest.approx(1, abs=1e-5)  # the model returns logits
 
 
 def test_a_model_that_is_not_built() -> None:

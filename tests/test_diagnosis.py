@@ -1,4 +1,4 @@
-"""Warnings of models and trainings that come to nothing: what they say, and that they say it once."""
+"""Tests of warnings about models and trainings that cannot succeed: their texts, and that each comes once."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_outputs_that_are_no_probabilities(loss: str, activation: str) -> None:
         model.set_weights(before)
         outputs, *lost = told(caught)
         assert re.search(wanted, outputs)
-        # Sums of outputs that aren't positive may be 0.
+        # The sum of outputs that are not positive may be 0.
         assert all("Likely causes: outputs that are no probabilities" in text for text in lost)
         model.compile("sgd", getattr(losses, name)(from_logits=True))
         model.fit(X, TARGETS[loss], verbose=0)
@@ -98,7 +98,7 @@ def test_outputs_that_are_probabilities() -> None:
     ):
         for activation in activations:
             network(layers.Dense(units, activation=activation), loss=loss).fit(X, TARGETS[loss], verbose=0)
-        # Of what it doesn't know, it says nothing.
+        # There is no warning about unknown classes.
         network(layers.Dense(units), Clipped(), loss=loss).fit(X, TARGETS[loss], verbose=0)
     network(layers.Dense(1), layers.ReLU(max_value=1.0), loss="binary_crossentropy").fit(
         X, TARGETS["binary_crossentropy"], verbose=0

@@ -1,4 +1,4 @@
-"""What people read: README's code and the examples of docstrings run, and every public name says what it takes."""
+"""Runs the code of README and the examples of docstrings, and checks that docstrings describe all arguments."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ import engine
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
-from public import INTERNAL, PLACES, names_of, public_modules, write_pages  # noqa: E402 # the reference is made of the same
+from public import INTERNAL, PLACES, names_of, public_modules, write_pages  # noqa: E402 # the reference is made with the same functions
 
 PUBLIC = [(module, name) for module in public_modules() for name in names_of(module)]
 IGNORED = {"self", "cls", "args", "kwargs"}
-# What they are called with is said once, where all are.
+# Their arguments are described once, for all of them.
 HOOK = re.compile(r"on_(train|test|predict|epoch|batch)_|set_(model|params)$|__")
 
 
@@ -57,7 +57,7 @@ def test_there_are_examples_in_docstrings() -> None:
 
 
 def entries(page: str) -> dict[str, str]:
-    """The entries of classes on a page of the reference, by name."""
+    """Returns the entries of classes on a page of the reference, by name."""
     return {each.split()[0]: each for each in re.split(r"\.\. (?:auto|py:)class:: ", page)[1:]}
 
 
@@ -66,15 +66,15 @@ def test_entries_of_classes_name_bases_and_other_names(tmp_path: Path) -> None:
     page = (tmp_path / "engine.initializers.rst").read_text(encoding="utf-8")
     table = page.partition(".. rubric:: Functions")[0]
     assert "   GlorotUniform\n" in table
-    assert "glorot_uniform" not in table  # its row would be blank
+    assert "glorot_uniform" not in table  # it has no description, so its row would be empty
     found = entries(page)
     assert "Another name of :py:class:`~engine.initializers.GlorotUniform`" in found["glorot_uniform"]
     assert ":show-inheritance:" in found["GlorotUniform"]
-    assert ":show-inheritance:" not in found["Initializer"]  # no base of it is public
+    assert ":show-inheritance:" not in found["Initializer"]  # none of its bases is public
 
 
 def test_the_reference_leaves_out_no_name_of_the_engine() -> None:
-    """What is not for users has an underscore instead."""
+    """Names that are not for users must begin with an underscore."""
     for cls in PLACES:
         if inspect.isclass(cls):
             owners = [one.__module__ for one in cls.__mro__ if INTERNAL & set(vars(one))]
@@ -82,7 +82,7 @@ def test_the_reference_leaves_out_no_name_of_the_engine() -> None:
 
 
 def callables(value: Any) -> Iterator[tuple[str, Any]]:
-    """`value` itself, and the public methods that its class defines."""
+    """Returns `value` and the public methods that its class defines."""
     yield "", value
     if inspect.isclass(value):
         for name, member in vars(value).items():
@@ -92,7 +92,7 @@ def callables(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def undescribed(value: Any, doc: str) -> list[str]:
-    """Arguments that neither have an entry nor are named in a sentence."""
+    """Returns the arguments that a docstring neither lists nor mentions in a sentence."""
     try:
         parameters = inspect.signature(value).parameters
     except (TypeError, ValueError):
@@ -112,7 +112,7 @@ def test_public_names_are_documented(module: ModuleType, name: str) -> None:
         return
     for suffix, each in callables(value):
         assert inspect.getdoc(each), f"{name}{suffix} has no docstring"
-        # The reference names the bases, whose arguments are not described again.
+        # Arguments of the bases, which the reference names, are not described again.
         classes = each.__mro__ if inspect.isclass(each) else [each]
         doc = "\n".join(inspect.getdoc(one) or "" for one in classes)
         if not HOOK.match(suffix[1:]):

@@ -1,4 +1,4 @@
-"""The textbook's scripts run as they stand, on fewer images and epochs."""
+"""Runs the scripts in `examples/`, with fewer images and epochs."""
 
 from __future__ import annotations
 

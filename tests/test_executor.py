@@ -1,4 +1,4 @@
-"""Runs of a program: a step in Python in the middle, polling, errors, learning rates, iterations."""
+"""Tests of runs of a program: host steps, polling, errors, learning rates, iterations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def program_of(last: str, loss: Spec, optimizer: Spec = ADAM) -> _core.Program:
 
 
 class HostLoss:
-    """A loss of the reference as a step in Python."""
+    """A loss of the reference as a host step."""
 
     def __init__(self, spec: Spec, y: Array, fail_at: int = -1) -> None:
         self.spec, self.y, self.fail_at, self.calls = spec, y, fail_at, 0
@@ -52,7 +52,7 @@ class HostLoss:
 
 
 def kernels_mean_squared_error(batch: Mapping[str, Array]) -> None:
-    """The built-in loss, operation for operation."""
+    """Computes the mean squared error with the same operations as the kernel."""
     error = batch["y_pred"] - REAL[batch["indices"]]
     scale = np.float32(1) / np.float32(len(error)) * batch["sample_weight"]
     batch["gradient"][...] = (error + error) * (np.float32(1 / OUTPUTS) * scale)[:, None]
@@ -72,7 +72,7 @@ def test_a_step_in_python_changes_no_bit(weight: Array | None, optimizer: Spec) 
         found.append((digest(program.variables), run.totals.metrics))
         losses.append(run.totals.loss)
     assert found[0] == found[1]
-    # Nothing depends on the bits of the losses, and NumPy sums in another order.
+    # NumPy sums losses in another order, so their bits differ. No weight depends on them.
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
 
 
@@ -95,7 +95,7 @@ def test_a_loss_in_python_trains_like_the_built_in_one(last: str, spec: Spec, we
         runs.append(run)
     assert runs[1].totals.loss == pytest.approx(runs[0].totals.loss, rel=1e-6)
     np.testing.assert_allclose(runs[1].totals.metrics, runs[0].totals.metrics, rtol=1e-6)
-    # Gradients of about 1 differ by some 8 roundings; momentum passes each on at most ten times.
+    # Gradients of about 1 differ by about 8 roundings, and momentum multiplies these by at most ten.
     tolerance = BATCHES * RATES[0] * 10 * 8 * 2.0**-24
     for a, b in zip(built_in.variables, host.variables, strict=True):
         np.testing.assert_allclose(b, a, rtol=0, atol=tolerance)
@@ -112,7 +112,7 @@ def test_a_loss_in_python_evaluates_too() -> None:
 
 
 def test_the_next_run_goes_on_counting_steps() -> None:
-    """Adam's bias correction and the masks of dropout follow the steps since `compile`, not those of the run."""
+    """Adam's bias correction and the masks of dropout depend on the steps since `compile`, and not on those of the run."""
     data, spec = _core.Dataset(X, REAL), {"kind": "mean_squared_error"}
     whole, parts = program_of("linear", spec), program_of("linear", spec)
     whole.begin("train", data, BATCH).advance(0, BATCHES, RATES)
@@ -172,7 +172,7 @@ def test_views_of_a_batch_outlive_the_run() -> None:
 
 
 def long_run(loss: Spec | None = None) -> tuple[_core.Program, _core.Run, Array]:
-    """160 GFLOP on one thread: half a second at the very least."""
+    """Returns a run of 160 GFLOP on one thread, which takes at least half a second."""
     rows = 200_000
     x = np.zeros((rows, 256), np.uint8)
     program = _core.Program(256, [dense(512, "relu"), dense(1, "linear")])
@@ -220,7 +220,7 @@ def test_an_error_in_poll_leaves_the_program_usable() -> None:
 
 
 def test_each_batch_has_its_own_learning_rate() -> None:
-    """The gradient of sum(w) x - y by w is 1 for these rows, whatever w: each step is the learning rate."""
+    """For these rows, the gradient by each weight is 1, so that each step changes it by the learning rate."""
     program = _core.Program(1, [dense(1, "linear", bias=False)])
     program.compile({"kind": "host"}, SGD, [])
     x = np.ones((6, 1), np.float32)
@@ -276,7 +276,7 @@ def test_a_run_ends_with_the_training_it_was_made_for() -> None:
 def test_denormals_are_flushed_only_within_a_run() -> None:
     program = program_of("linear", {"kind": "mean_squared_error"})
     run = program.begin("train", _core.Dataset(X, REAL), BATCH)
-    tiny = np.array([1e-40, 1.5e-38], np.float32)  # a denormal, and one whose half is
+    tiny = np.array([1e-40, 1.5e-38], np.float32)  # a denormal number, and one whose half is denormal
     run.advance(0, BATCHES, RATES)
     program.predict(X)
     assert (tiny * np.float32(0.5) > 0).all()
@@ -286,7 +286,7 @@ def test_denormals_are_flushed_only_within_a_run() -> None:
 
 @pytest.mark.parametrize("batch", [6000, 7990])
 def test_short_rows_of_large_batches_may_be_read_where_they_lie(batch: int) -> None:
-    """float32 stays where it is, and rows are asked for ahead of their product, up to the last; float64 is gathered."""
+    """float32 rows are read in place and prefetched, up to the last one. float64 rows are gathered."""
     x = rng.normal(size=(8000, INPUTS)).astype(np.float32)
     y = rng.normal(size=(8000, OUTPUTS)).astype(np.float32)
     found = []

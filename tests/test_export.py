@@ -1,4 +1,4 @@
-"""What all exports have in common: which models, which arguments, which files."""
+"""Tests of what all export formats share: models, arguments, files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_formula_of_the_core_is_in_both_tables() -> None:
 def test_every_operation_of_the_core_has_its_meaning() -> None:
     source = Path(__file__).parents[1] / "csrc" / "graph" / "layer.cpp"
     names = {*re.findall(r"^    \{\"(\w+)\", read_", source.read_text(encoding="utf-8"), re.MULTILINE)}
-    # Custom layers have no meaning outside of Python, and what is exported is a chain.
+    # Layers in Python cannot be exported, and neither can models that are not chains.
     assert names - {"custom", "add", "concatenate"} == LOWERINGS.keys()
 
 

@@ -1,4 +1,4 @@
-"""C headers: compiled without a warning as C and as C++, they give what predict gives."""
+"""Exported C headers compile without warnings as C and as C++, and predict the same as `predict`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ C, CPP = ["gcc", "-std=c99"], ["g++", "-std=c++11"]
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 
-# Reads the samples of each model in turn, writes their outputs and how far the test of each is off.
+# A program that reads the samples of each model, and writes the outputs and the deviation of its self-test.
 MAIN = """\
 #include <stdio.h>
 {includes}
@@ -68,7 +68,7 @@ def build(folder: Path, command: list[str]) -> None:
 
 
 def outputs_of(program: Path, samples: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
-    """Of each model: its outputs, row by row, and the deviation last."""
+    """Returns the outputs of each model by row, and its deviation as the last number."""
     given = b"".join(x.tobytes() for x in samples.values())
     result = subprocess.run([program], input=given, capture_output=True, check=True)
     numbers, found = np.frombuffer(result.stdout, np.float32), {}
@@ -83,7 +83,7 @@ def outputs_of(program: Path, samples: Mapping[str, Array], sizes: Mapping[str, 
 def extreme_programs(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[tuple[str, float], tuple[Array, Array]]:
-    """The same for inputs of extreme scales."""
+    """Returns the same for inputs of extreme scales."""
     folder = tmp_path_factory.mktemp("c")
     keras.utils.set_random_seed(1)
     cases = {f"m{number}": case for number, case in enumerate(extreme_cases())}
@@ -100,7 +100,7 @@ def extreme_programs(
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Array, Array]]:
-    """Of each case what the compiled header and what predict makes of it."""
+    """Returns the outputs of the compiled header and of `predict` for each case."""
     folder = tmp_path_factory.mktemp("c")
     keras.utils.set_random_seed(1)
     expected, samples, sizes = {}, {}, {}
@@ -210,7 +210,7 @@ def test_names_of_layers_can_not_break_it(tmp_path: Path) -> None:
     ]
     layers = [keras.layers.Dense(3) for _ in names]
     for layer, name in zip(layers, names, strict=True):
-        layer.name = name  # which nobody checks then
+        layer.name = name  # set directly, so that it is not checked
     model = keras.Sequential([keras.Input((3,)), *layers])
     model.name = "*/ #error\n"
     model.export(tmp_path / "net.h", prefix="other")
@@ -222,7 +222,7 @@ def test_names_of_layers_can_not_break_it(tmp_path: Path) -> None:
     build(tmp_path, [*C, "a.c", "-o", "program"])
     subprocess.run([tmp_path / "program"], check=True)
     text = (tmp_path / "net.h").read_text(encoding="utf-8")
-    assert not re.search(r"\bother_\w*__", text)  # C++ keeps such names for itself
+    assert not re.search(r"\bother_\w*__", text)  # names with two underscores are reserved in C++
 
 
 def test_scratch_holds_what_lies_between(tmp_path: Path) -> None:

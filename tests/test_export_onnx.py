@@ -1,4 +1,4 @@
-"""ONNX files: what onnxruntime makes of them, what they say, what the checker says."""
+"""Tests of ONNX files: outputs in onnxruntime, contents, and the ONNX checker."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def exported(model: keras.Sequential, folder: Path, **options: Any) -> Any:
 
 
 def run(model: Any, x: Array) -> Array:
-    """By onnxruntime."""
+    """Computes outputs with onnxruntime."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # it warns of names that its own optimizer makes
+    options.log_severity_level = 3  # only errors: it warns of names that its own optimizer makes
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
     (name,) = [each.name for each in session.get_inputs()]
@@ -37,12 +37,12 @@ def run(model: Any, x: Array) -> Array:
 
 
 def evaluate(model: Any, x: Array) -> Array:
-    """By the operators' definitions in NumPy, which take less for granted than a runtime."""
+    """Computes outputs with ONNX's reference evaluator, which follows the definitions of the operators strictly."""
     (outputs,) = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: x})
     return np.asarray(outputs)
 
 
-# NumPy's products add up 4,096 terms in one go.
+# NumPy's products sum 4,096 terms in a single chain.
 @pytest.mark.parametrize(("run", "tolerance"), [(run, TOLERANCE), (evaluate, 4 * TOLERANCE)])
 @pytest.mark.parametrize("name", CASES)
 def test_outputs_are_those_of_predict(

@@ -1,4 +1,4 @@
-"""Saves that fail half way, or are killed: the old files are whole, and nothing that is not the save's own is touched."""
+"""Saves that fail or are killed leave the old files complete, and touch no other files."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="limits, signals, locks and permissions of POSIX"
 )
 
-# One of each format; the last is a folder, with `zipped=False`.
+# A name for each format; the last is a folder, with `zipped=False`.
 NAMES = ["m.keras", "m.h5", "m.weights.h5", "m.weights.json", "m.npz", "m.safetensors", "m"]
 
 
 def save(model: keras.Sequential, path: Path) -> None:
-    """Save a model in the format that the name tells."""
+    """Saves a model in the format that its name says."""
     if path.name.endswith(".weights.json"):
         model.save_weights(path, max_shard_size=1e-3)
     elif path.name.endswith(".weights.h5"):
@@ -42,7 +42,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-# Each limit is one of the size of a file, which stands for a full disk: writing beyond it fails.
+# A limit of the size of files simulates a full disk: writing beyond it fails.
 LIMITED = """
 import os, resource, sys
 from pathlib import Path
@@ -65,7 +65,7 @@ print("done")
 
 
 def wide() -> keras.Sequential:
-    """A model of more than 700 KB in float32."""
+    """Returns a model with more than 700 KB of weights."""
     model = keras.Sequential([keras.Input((400,)), layers.Dense(400), layers.Dense(60)])
     model.compile("sgd", "mse")
     return model
@@ -120,7 +120,7 @@ def test_a_folder_is_made_with_those_it_lies_in(tmp_path: Path) -> None:
 
 @pytest.fixture(name="renames")
 def failing_renames(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Renaming onto another name than a temporary one fails for the calls whose numbers are in the list."""
+    """Returns a list. Renaming a file to a name that is not temporary fails for the calls whose numbers are in it."""
     numbers: list[int] = []
     calls = 0
     rename = Path.replace
@@ -146,13 +146,13 @@ def test_a_folder_is_as_it_was_if_a_rename_fails(
     folder = tmp_path / "model"
     network().save(folder, zipped=False)
     before = files(tmp_path)
-    if not links:  # then the two files that are replaced first are renamed, and their new ones after them
+    if not links:  # without links, two old files are renamed before the new ones
 
         def refuse(*_: object) -> None:
             raise PermissionError
 
         monkeypatch.setattr(os, "link", refuse)
-    renames.append(3 + which)  # after the three of the first save
+    renames.append(3 + which)  # after the three renames of the first save
     with pytest.raises(
         OSError, match=r"can't write .*Input/output error; what was there before is unchanged"
     ):
@@ -175,7 +175,7 @@ def test_a_new_folder_goes_again_if_a_rename_fails(tmp_path: Path, renames: list
 def test_an_old_file_that_can_not_be_put_back_is_named(tmp_path: Path, renames: list[int]) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text(f"old {name}")
-    renames.extend([1, 2])  # the second of the new files, and the first of the old ones
+    renames.extend([1, 2])  # that of the second new file, and that of the first old one
 
     def write() -> None:
         with replacing_together() as opened:
@@ -235,7 +235,7 @@ def test_files_that_others_write_stay(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"of the user")
     with replacing(tmp_path / "m.npz") as file:
         file.write(b"first")
-        with replacing(tmp_path / "m.npz") as second:  # while the first isn't finished
+        with replacing(tmp_path / "m.npz") as second:  # while the first save is not finished
             second.write(b"second")
         assert (tmp_path / "m.npz").read_bytes() == b"second"
     assert (tmp_path / "m.npz").read_bytes() == b"first"
@@ -246,7 +246,7 @@ def test_files_that_others_write_stay(tmp_path: Path) -> None:
 def test_a_file_that_can_not_be_locked_gets_another_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As its name would let another process remove it."""
+    """Another process would remove a file with the usual name, since it is not locked."""
     import fcntl
 
     def refuse(*_: object) -> None:
@@ -264,7 +264,7 @@ def test_a_file_that_can_not_be_locked_gets_another_name(
 def test_programs_that_lock_files_find_the_new_one_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the library of HDF5 does when it opens a file."""
+    """The library of HDF5 locks a file when it opens it."""
     import fcntl
 
     rename = Path.replace
@@ -298,7 +298,7 @@ def test_permissions_follow_the_umask_or_stay(name: str, mask: int, tmp_path: Pa
         save(model, path)
     finally:
         os.umask(before)
-    if name != "m.weights.json":  # whose files are new ones
+    if name != "m.weights.json":  # its files have new names
         assert {stat.S_IMODE(each.stat().st_mode) for each in written} == {0o640}
 
 
@@ -319,7 +319,7 @@ def test_all_of_a_file_is_on_the_disk_before_it_takes_its_place(
     assert {path.stat().st_ino for path in written} <= synced
 
 
-# The peak of the process' memory, which a save to `.npz` has raised to what every save needs.
+# The peak memory of the process, after a save to `.npz` has raised it to what every save needs.
 MEASURED = """
 import resource, sys
 import engine as keras
@@ -343,7 +343,7 @@ def test_safetensors_are_written_without_a_copy_of_all_arrays(tmp_path: Path) ->
 def test_an_interrupt_between_members_stays_one(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Closing the archive then raised a ValueError, as a member was still open."""
+    """Closing the archive once raised a ValueError instead, as a member was still open."""
     model, path = network(), tmp_path / f"m{suffix}"
     real = _zip.new_member
     held = []

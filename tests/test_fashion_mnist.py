@@ -1,4 +1,4 @@
-"""Fashion-MNIST: where it is looked for, and what is believed."""
+"""Tests of Fashion-MNIST: where its files are searched, and how they are checked."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ CONTENTS = [_idx.header(array.shape) + array.tobytes() for array in ARRAYS]
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Files of a folder, without a log."""
+    """Serves the files of a folder, without a log."""
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Logs nothing."""
 
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder, and the address at which this machine serves it."""
+    """Yields a folder, and the URL at which a local server serves it."""
     folder = tmp_path / "web"
     folder.mkdir()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
@@ -56,7 +56,7 @@ def fill(folder: Path, packed: bool = True) -> None:
 def published(
     home: Path, tmp_path: Path, web: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> Published:
-    """A small data set in place of the real one, at first nowhere."""
+    """Replaces the data set by a small one, whose files do not exist yet."""
     small = fashion_mnist._FASHION_MNIST._replace(
         shapes=TINY_SHAPES,
         sha256=tuple(hashlib.sha256(contents).hexdigest() for contents in CONTENTS),
@@ -113,7 +113,7 @@ def test_other_data_is_not_believed(home: Path, web: tuple[Path, str], tmp_path:
     fill(tmp_path / "system")
     labels = web[0] / f"{_idx.FILES[1]}.gz"
     labels.write_bytes(gzip.compress(CONTENTS[1][:-1] + b"\0"))
-    assert same(loaded(), ARRAYS)  # the system's are good
+    assert same(loaded(), ARRAYS)  # the files in the folder of the system are right
     (tmp_path / "system" / labels.name).write_bytes(labels.read_bytes())
     (home / "fashion-mnist.idx").unlink()
     with pytest.raises(OSError, match="has other files than those of Fashion-MNIST, by their SHA-256"):
@@ -137,7 +137,7 @@ def test_mistakes(tmp_path: Path) -> None:
 
 
 def bomb(shape: tuple[int, ...], length: int) -> bytes:
-    """A header of that shape, and so many zeros, in gzip."""
+    """Returns a gzip file with the header of an array of that shape, and zeros."""
     return gzip.compress(_idx.header(shape) + bytes(length), mtime=0)
 
 
@@ -164,7 +164,7 @@ def test_no_more_is_unpacked_than_the_header_says(
     with pytest.raises(ValueError, match=message):
         loaded(tmp_path / "mine")
     with pytest.raises(OSError, match=r"other files than those of Fashion-MNIST|can't be downloaded from"):
-        loaded()  # the folder of the system is passed over
+        loaded()  # the folder of the system is skipped
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**25
@@ -175,7 +175,7 @@ def test_what_is_packed_to_little_but_small_is_read(tmp_path: Path) -> None:
     fill(tmp_path / "mine")
     (tmp_path / "mine" / f"{_idx.FILES[1]}.gz").write_bytes(bomb((2**20,), 2**20))
     assert loaded(tmp_path / "mine")[1].shape == (2**20,)
-    joined = gzip.compress(CONTENTS[1][:30]) + gzip.compress(CONTENTS[1][30:])  # as gzip's own tools read it
+    joined = gzip.compress(CONTENTS[1][:30]) + gzip.compress(CONTENTS[1][30:])  # gzip reads both as one
     (tmp_path / "mine" / f"{_idx.FILES[1]}.gz").write_bytes(joined)
     assert same(loaded(tmp_path / "mine"), ARRAYS)
 
@@ -185,7 +185,8 @@ def test_of_an_answer_no_more_is_read_than_the_data_has(
 ) -> None:
     fill(web[0])
     packed = gzip.compress(CONTENTS[0], 0)
-    (web[0] / f"{_idx.FILES[0]}.gz").write_bytes(packed + bytes(2**18))  # zeros at the end are none of gzip's
+    # Zeros behind the last member are not part of the gzip format.
+    (web[0] / f"{_idx.FILES[0]}.gz").write_bytes(packed + bytes(2**18))
     unpack, lengths = _idx.unpack, []
 
     def seen(data: bytes, *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The drawings of the documentation in Chromium: every text lies within its box, and beside what is none of its own."""
+"""Checks the drawings of the documentation in Chromium: texts lie within their boxes and overlap no other box."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import engine as keras
 DOCS = Path(__file__).parents[1] / "docs"
 sys.path.insert(0, str(DOCS))
 
-import figures  # noqa: E402 # of the documentation
+import figures  # noqa: E402 # docs/figures
 
-# Texts that leave the drawing, or the smallest box around their middle, or run into a box from beside it.
+# Finds texts that exceed the drawing or the smallest box around their middle, or that overlap another box.
 MISPLACED = """() => {
   const place = (element) => element.getBoundingClientRect();
   const whole = place(document.querySelector("svg"));

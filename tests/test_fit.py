@@ -1,4 +1,4 @@
-"""What fit, evaluate, predict and the *_on_batch methods do."""
+"""Tests of fit, evaluate, predict and the *_on_batch methods."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 import engine as keras
 
-# Sums of float32 losses in double against NumPy's order.
+# Tolerance of sums of float32 losses: the engine sums in double precision, and NumPy in another order.
 RTOL = 1e-5
 
 
 def fitted(blobs: Blobs, **options: Any) -> keras.Sequential:
-    """A fresh model, the same at every call, after `fit`."""
+    """Builds a model with the same initial weights in every call, and returns it after `fit`."""
     keras.utils.set_random_seed(5)
     model = classifier()
     model.fit(blobs.x, blobs.y, **({"verbose": 0} | options))
@@ -277,7 +277,7 @@ def test_many_threads_predict_at_once(blobs: Blobs) -> None:
 
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
-    """A shell ignores it for what runs in its background, and children inherit that."""
+    """Enables Ctrl-C. Background processes of a shell ignore it, and their children inherit that."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""utils.get_file: files are whole, have the right checksum, and archives keep to their folder."""
+"""Tests of utils.get_file: complete files, checksums, and archives that must not write outside of their folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What losses and metrics of one's own get as targets: those that were given, in their shape."""
+"""Losses and metrics in Python get targets in the shape in which they were passed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Y = X.sum(axis=1)
 
 
 class FirstError(keras.metrics.Metric):
-    """The mean of the first output's error, for targets (n,)."""
+    """The mean error of the first output, for targets (n,)."""
 
     def __init__(self) -> None:
         super().__init__(name="first")
@@ -100,7 +100,7 @@ def test_pairs_of_all_targets_with_all_outputs_are_refused(y: Any, good: bool) -
         lambda y_true, y_pred: np.abs(y_true.reshape(-1, 1) - y_pred),
         lambda y_true, y_pred: np.abs(keras.ops.expand_dims(y_true, -1) - y_pred),
         lambda y_true, y_pred: np.abs(np.asarray(y_true) - np.squeeze(y_pred)),
-        lambda y_true, y_pred: (y_true[:, np.newaxis] - y_true).astype(np.float32)[0],  # pairs of targets
+        lambda y_true, y_pred: (y_true[:, np.newaxis] - y_true).astype(np.float32)[0],  # all pairs of targets
         lambda y_true, y_pred: y_true @ y_pred,
         lambda y_true, y_pred: np.add.reduce(y_true) + np.zeros(len(y_pred)),
     ],
@@ -126,7 +126,7 @@ def test_a_function_as_loss_gets_targets_with_the_axes_of_the_outputs() -> None:
 
 
 def gaussian(y_true: Array, y_pred: Array) -> Array:
-    """Minus the log-likelihood of targets (n, 1) by a mean and the log of a variance."""
+    """Returns minus the log-likelihood of targets (n, 1), for predictions of a mean and the log of a variance."""
     mean, spread = y_pred[:, :1], y_pred[:, 1:]
     return np.mean(0.5 * spread + 0.5 * (y_true - mean) ** 2 * np.exp(-spread), axis=-1)
 
@@ -192,7 +192,7 @@ def test_what_only_a_loss_can_read() -> None:
 
 
 def poisson(y_true: Array, y_pred: Array) -> Array:
-    """Of counts (n,), by the log of a mean that is the sum of two outputs."""
+    """Returns the Poisson loss of counts (n,). The sum of the two outputs is the log of the mean."""
     log_mean = y_pred.sum(axis=-1)
     return np.exp(log_mean) - np.asarray(y_true) * log_mean
 
@@ -208,7 +208,7 @@ poisson.gradient = poisson_slope  # type: ignore[attr-defined] # which training 
 @pytest.mark.parametrize("most", [2, 50])
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float32])
 def test_counts_reach_a_loss_as_they_are(most: int, dtype: Any) -> None:
-    """Whether they could be indices of the outputs or not; in batches where that changes, too."""
+    """That is so whether the counts could be class indices or not, also if this differs between batches."""
     counts = np.random.default_rng(1).integers(0, most, 8).astype(dtype)
     net = model(poisson, [], 2)
     expected = poisson(counts, net.predict(X)).mean()

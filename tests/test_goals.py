@@ -1,4 +1,4 @@
-"""What `fit` has beyond Keras: targets, a time budget, stratified splits, balanced classes."""
+"""Tests of arguments of `fit` that Keras does not have: target, time_budget, stratify, balanced class weights."""
 
 from __future__ import annotations
 

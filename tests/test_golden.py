@@ -158,13 +158,13 @@ def by_reference(
     return Trained(net.variables, [s for own in net.slots for s in own], total / ROWS), net
 
 
-# The same formulas in float32 NumPy differ from the engine's only in the order of operations, so their distance
+# The same formulas in float32 NumPy differ from the engine only in the order of operations, so their distance
 # from float64 measures what rounding does to this very training run. Another order spreads that distance: the
 # errors of a sum of n terms add up to anything between sqrt(n) and n roundings, n = 8 rows here, and NumPy's own
 # order changes with the CPU, hence twice that. The floor is one rounding for each of the ten updates.
 ORDER = 2 * BATCH
 FLOOR = BATCHES * 2.0**-24
-# No case may pass by being badly conditioned. Adam is the worst: it divides a gradient near zero by its own size.
+# No case may have a large tolerance. Adam has the largest, as it divides gradients near zero by their magnitude.
 LARGEST_TOLERANCE = 4e-4
 
 
@@ -192,7 +192,7 @@ def check(hidden: str, loss: str, optimizer: str, weight: Array | None) -> None:
 
 
 def evaluate(program: _core.Program, net: Network, net32: Network, case: Case, weight: Array | None) -> None:
-    """Predictions, loss and metrics of the trained weights."""
+    """Compares predictions, loss and metrics of the trained weights with the reference."""
     y_pred = program.predict(X)
     close("predictions", y_pred, net.predict(X), net32.predict(X))
     run = program.begin("evaluate", _core.Dataset(X, case.y, weight), BATCH)
@@ -203,7 +203,7 @@ def evaluate(program: _core.Program, net: Network, net32: Network, case: Case, w
         terms, _ = n.gradients(X, case.y, weight)
         losses.append(np.array([terms]))
     close("evaluated loss", np.array([run.totals.loss]), *losses)
-    # The engine's own predictions, so that a value on a threshold can't tip the comparison.
+    # Metrics are computed from the engine's predictions, as a prediction near a threshold could differ otherwise.
     for spec, (total, count) in zip(metrics_of(case), run.totals.metrics, strict=True):
         rows = metric_rows(spec, y_pred.astype(float), case.y)
         want = np.average(rows, weights=weight if spec["weighted"] else None)

@@ -1,4 +1,4 @@
-"""What is loaded is loaded whole: an error at any array leaves everything as it was."""
+"""Loading either succeeds completely or changes nothing, whichever array cannot be read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORMATS = [".npz", ".keras", ".safetensors", ".weights.h5", ".weights.json", ".h
 
 @keras.saving.register_keras_serializable("half")
 class Scale(layers.Layer):
-    """A layer of the user's, which loads its weight, a number and a list of its own, one after the other."""
+    """A custom layer that loads its weight, a number and a list one after the other."""
 
     def build(self, input_shape: Any) -> None:
         self.factor = self.add_weight((input_shape[-1],), "ones")
@@ -47,7 +47,7 @@ class Scale(layers.Layer):
 
 
 def network(seed: int, own: bool = True) -> keras.Sequential:
-    """Models within models, a layer of the user's, weights that don't learn, and an optimizer that has made steps."""
+    """Returns a trained model with nested models, a custom layer, and weights that are not trained."""
     keras.utils.set_random_seed(seed)
     inner = keras.Sequential([layers.Dense(4, "relu"), layers.BatchNormalization()])
     end = [Scale()] if own else []
@@ -81,11 +81,11 @@ def save(model: Any, path: Path) -> None:
 
 
 class LargeArrayError(MemoryError):
-    """As NumPy has one of its own."""
+    """A subclass of MemoryError, as NumPy has one."""
 
 
 class Failing:
-    """Makes the reading of an array fail: that of a certain number, counted from 1."""
+    """Makes the reading of the array with a certain number fail, counted from 1."""
 
     def __init__(self, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left, self.error, read = sys.maxsize, error, Variables.__getitem__
@@ -129,13 +129,13 @@ def test_an_error_at_any_array(
             raised: BaseException | None = None
             try:
                 load(path)
-            except BaseException as caught:  # KeyboardInterrupt among them
+            except BaseException as caught:  # also KeyboardInterrupt
                 raised = caught
             assert isinstance(raised, expected) == (failing.left <= 0), raised
             assert raised is None or expected is not ValueError or path.name in str(raised)
             assert raised is None or expected is not MemoryError or isinstance(raised, MemoryError)
             assert everything(other) == before or failing.left > 0
-            if failing.left > 0:  # there are no more
+            if failing.left > 0:  # there are no more arrays
                 break
         assert 12 < number < 99
         failing.left = sys.maxsize
@@ -161,7 +161,7 @@ def test_memory_that_runs_out_while_a_file_is_opened(tmp_path: Path, monkeypatch
 
 
 def archives(path: Path, *wrong: Any) -> Iterator[tuple[str, bytes]]:
-    """The archive at `path` with `wrong` arrays in the place of one after the other, and the name of that one."""
+    """Yields the archive at `path` with each array in turn replaced by a wrong one, and the name of that array."""
     with zipfile.ZipFile(path) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
     names = [name for name in contents if name.endswith(".npy") and not name.startswith("engine/")]
@@ -188,7 +188,7 @@ def test_one_array_that_is_wrong(tmp_path: Path) -> None:
 
 
 def test_a_layer_that_is_passed_over_is_as_it_was(tmp_path: Path) -> None:
-    """With `skip_mismatch`: of the user's layer neither the weight nor what it keeps otherwise is half loaded."""
+    """With `skip_mismatch`, a skipped custom layer keeps its weight and its other state."""
     model = network(1)
     model.save(tmp_path / "m.npz")
     expected = everything(network(2))
@@ -249,7 +249,7 @@ def test_weights_that_are_set() -> None:
 
 
 class Unreadable(dict[str, Any]):
-    """A store of which one array can't be read."""
+    """A store in which one array cannot be read."""
 
     def __getitem__(self, name: str) -> Any:
         if super().__getitem__(name) is None:
@@ -275,7 +275,7 @@ def test_the_state_of_an_optimizer() -> None:
 
 
 class Pair(metrics.Metric):
-    """With two variables."""
+    """A metric with two variables."""
 
     def __init__(self) -> None:
         super().__init__("pair")

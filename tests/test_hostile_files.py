@@ -1,4 +1,4 @@
-"""Files made to do harm: an error that says what is wrong, and nothing else happens."""
+"""Malicious files cause an error that says what is wrong, and nothing else."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_missing_parts(saved: dict[str, bytes], tmp_path: Path) -> None:
         with zipfile.ZipFile(io.BytesIO(saved[suffix])) as old:
             names = old.namelist()
             for missing in names:
-                if missing in ("metadata.json", "engine/rounded/vars/0.npy"):  # which Keras does without
+                if missing in ("metadata.json", "engine/rounded/vars/0.npy"):  # optional in Keras
                     continue
                 path = tmp_path / f"m{suffix}"
                 with zipfile.ZipFile(path, "w") as new:
@@ -224,7 +224,7 @@ def test_nothing_of_the_library_can_be_called_by_a_file() -> None:
 
 
 def patched(archive: bytes, name: str, **fields: int) -> bytes:
-    """A zip archive whose directory says something else of a member: its `packed` size, `size` or `place`."""
+    """Returns the archive with another `packed` size, `size` or `place` of a member in its directory."""
     places = {"packed": 20, "size": 24, "place": 42}
     content = bytearray(archive)
     entry = content.rindex(b"PK\1\2", 0, content.rindex(name.encode()))
@@ -234,7 +234,7 @@ def patched(archive: bytes, name: str, **fields: int) -> bytes:
 
 
 def bomb(unpacked: int, shape: tuple[int, ...] = (6, 8)) -> tuple[bytes, int]:
-    """An archive of one array, said to be of that shape, of so many zero bytes, and how large it is when packed."""
+    """Returns an archive with zeros as an array of that shape, and the size of the compressed array."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("layers/dense/vars/0.npy", header(shape) + bytes(unpacked))
@@ -242,7 +242,7 @@ def bomb(unpacked: int, shape: tuple[int, ...] = (6, 8)) -> tuple[bytes, int]:
 
 
 def test_a_member_that_unpacks_to_more_than_it_says(tmp_path: Path) -> None:
-    content, packed = bomb(2**25, (64, 64))  # more than the few KiB that are read to see its shape
+    content, packed = bomb(2**25, (64, 64))  # more than the few KiB from which its shape is read
     size = len(header((64, 64))) + 2**14
     assert packed < 2**16
     path, model = tmp_path / "m.npz", keras.Sequential([keras.Input((64,)), layers.Dense(64, use_bias=False)])
@@ -270,7 +270,7 @@ def test_a_member_that_is_shorter_than_it_says(tmp_path: Path) -> None:
 
 
 def test_members_that_share_their_bytes(tmp_path: Path) -> None:
-    """As of archives that unpack to thousands of times their size, though no member does."""
+    """Such archives unpack to thousands of times their size, though no member does."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for number in range(64):
@@ -279,7 +279,7 @@ def test_members_that_share_their_bytes(tmp_path: Path) -> None:
     content = buffer.getvalue()
     directory = content.index(b"PK\1\2")
     end = content.index(b"PK\5\6")
-    start = content[: content.index(b"PK\3\4", 4)]  # one member, which all entries lead to
+    start = content[: content.index(b"PK\3\4", 4)]  # the one member, to which all entries refer
     entries = bytearray(content[directory:end])
     place = -1
     while (place := entries.find(b"PK\1\2", place + 1)) >= 0:

@@ -1,4 +1,4 @@
-"""Configs of models within models, and of chains, that are damaged or made to do harm: refused before memory is taken."""
+"""Damaged and malicious configs of nested models are refused before memory is allocated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HUGE = 2**23
 
 @pytest.fixture(scope="module", name="saved")
 def nested_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Encoder, a Functional, and decoder, a Sequential, in a Functional."""
+    """Returns the file of a Functional model that contains an encoder, a Functional, and a decoder, a Sequential."""
     code = keras.Input((6,))
     encoder = keras.Model(code, layers.Dense(2)(layers.Dense(4)(code)), name="encoder")
     decoder = keras.Sequential([keras.Input((2,)), layers.Dense(6)], name="decoder")
@@ -36,7 +36,7 @@ def inner(config: Any, name: str) -> Any:
 
 
 def changed(name: str | None, key: str, value: Any) -> Callable[[Any], None]:
-    """Sets an entry of the config of the whole, or of the model of that name."""
+    """Returns a function that sets an entry in the config of the outer model, or of the inner model of that name."""
 
     def change(config: Any) -> None:
         (config["config"] if name is None else inner(config, name))[key] = value
@@ -57,7 +57,7 @@ def units(config: Any) -> None:
 
 
 def unbuilt(config: Any) -> None:
-    """A layer whose input nobody knows, then a model that would take all memory."""
+    """Changes the model to a layer of unknown input shape, and a model that would need all memory."""
     config["config"] = {
         "name": "outer",
         "layers": [
@@ -99,7 +99,7 @@ def itself(config: Any) -> None:
 
 
 def models_twice(config: Any) -> None:
-    """Models of two models each, all the way down: more layers than there is time for."""
+    """Changes the model to pairs of models within pairs of models, with far too many layers in all."""
     part: dict[str, Any] = {"class_name": "ReLU", "module": "keras.layers", "config": {"name": "r"}}
     for number in range(40):
         part["shared_object_id"] = number

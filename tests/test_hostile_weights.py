@@ -1,4 +1,4 @@
-"""Weights made to do harm: an error that says what is wrong, and nothing else happens."""
+"""Malicious files of weights cause an error that says what is wrong, and nothing else."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_hdf5_that_points_elsewhere(tmp_path: Path) -> None:
             model.load_weights(path)
         assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
     with h5py.File(path, "w") as file:
-        file["layers"] = file["/"]  # a circle
+        file["layers"] = file["/"]  # a group that contains itself
     with pytest.raises(ValueError, match="expected 2 variables"):
         model.load_weights(path)
 
@@ -155,7 +155,7 @@ def test_chunks_that_unpack_to_more_than_their_part(tmp_path: Path) -> None:
 
 
 def test_chunks_far_larger_than_their_array(tmp_path: Path) -> None:
-    """They are read whole, so that it is they that count."""
+    """Chunks are read as a whole, so their size is limited."""
     model, path = classifier(), tmp_path / "m.weights.h5"
     model.save_weights(path)
 
@@ -172,7 +172,7 @@ def test_chunks_far_larger_than_their_array(tmp_path: Path) -> None:
 
 
 def test_names_without_ends(tmp_path: Path) -> None:
-    """Each of 1,000 names would be the rest of all of them: 30 MB of a file that has 1 MB."""
+    """1,000 names lack their ends, so that each continues to the end of all: 30 MB from a file of 1 MB."""
     path, count = tmp_path / "m.weights.h5", 1000
     with h5py.File(path, "w") as file:
         group = file.create_group("layers/dense/vars")
@@ -206,7 +206,7 @@ def test_names_without_ends(tmp_path: Path) -> None:
 )
 def test_devices_are_not_read(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
-    os.mkfifo(path)  # reading it would wait for ever, reading others would fill the memory
+    os.mkfifo(path)  # reading a pipe would wait for ever; reading other devices would fill the memory
     with pytest.raises(OSError, match="is a device or the like"):
         classifier().load_weights(path)
     if ".weights" not in name:

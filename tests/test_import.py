@@ -1,4 +1,4 @@
-"""What `import engine` costs beyond NumPy's own import, by what it loads."""
+"""Limits the modules that `import engine` loads in addition to NumPy."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import sysconfig
 import pytest
 from numerics import run_script
 
-# What may be loaded beside the engine's own modules: these, and whatever they load by themselves.
+# Other modules that may be loaded, with those that they import.
 BASE = "__future__, numpy, numpy.typing, copy, threading"
-# Modules of the engine, with room for some more; what few programs need is imported on first use.
+# The most modules of the engine. Modules that few programs need are imported on first use.
 MOST_MODULES = 128
 
 

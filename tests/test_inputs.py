@@ -1,4 +1,4 @@
-"""What fit, evaluate and predict take besides arrays: frames, tensors, sparse matrices and files."""
+"""Tests of inputs other than arrays: frames, tensors, sparse matrices and files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Make = Callable[[Any], Any]
 
 
 class Frame:
-    """As much of a frame of pandas as is read."""
+    """The interface of a pandas frame that the engine reads."""
 
     def __init__(self, **columns: Any) -> None:
         self.columns = list(columns)
@@ -30,7 +30,7 @@ class Frame:
 
 
 class Capsule:
-    """Nothing but DLPack."""
+    """An object that only supports DLPack."""
 
     def __init__(self, values: np.ndarray[Any, Any]) -> None:
         self.values = values
@@ -43,7 +43,7 @@ class Capsule:
 
 
 class Arrayish:
-    """Nothing but `__array__`."""
+    """An object that only has `__array__`."""
 
     def __init__(self, values: np.ndarray[Any, Any]) -> None:
         self.values = values
@@ -175,7 +175,7 @@ def test_bad_rows_in_files_are_named(
 def test_a_file_larger_than_the_memory_is_read_in_place(tmp_path: Path) -> None:
     import resource
 
-    rows, features = 4096, 4096  # 64 MiB, of which nothing may be kept
+    rows, features = 4096, 4096  # 64 MiB, which must not stay in memory
     file = np.memmap(tmp_path / "x", np.float32, "w+", shape=(rows, features))
     file[::7] = 1.0
     model = keras.Sequential([keras.layers.Dense(2, "softmax", input_shape=(features,))])
@@ -191,7 +191,7 @@ def test_a_file_larger_than_the_memory_is_read_in_place(tmp_path: Path) -> None:
 
 
 def _file_kib() -> int:
-    """KiB of files in this process' memory: the kernel may take them away."""
+    """Returns the KiB of mapped files in the memory of this process, which the kernel can free."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split("RssFile:")[1].split()[0])
 
@@ -203,7 +203,7 @@ def test_masked_entries_are_refused() -> None:
 
 
 def test_one_array_in_a_list_is_no_row_of_a_list() -> None:
-    """As many axes as the input has tell; what could be both, one sample in a list, is the same either way."""
+    """The number of axes decides. One sample in a list gives the same in both readings."""
     x, y = np.arange(12.0, dtype=np.float32).reshape(4, 3), np.arange(4.0)
     model = keras.Sequential([keras.Input((3,), name="given"), keras.layers.Dense(2)])
     model.compile("sgd", "mse")

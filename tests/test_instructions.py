@@ -1,7 +1,7 @@
-"""Instructions of a step of training, counted by valgrind: slower code fails here that no clock would tell from noise.
+"""Counts the instructions of a training step with valgrind. Slower code fails here, even if a clock could not show it.
 
-`python tests/test_instructions.py` prints the counts. After a change that was meant to move them, record those of a
-release build here; a step that got cheaper is recorded as well, or else it may creep back.
+`python tests/test_instructions.py` prints the counts. After a change that is meant to change them, record those of a
+release build here. Also record lower counts, since otherwise they could rise again unnoticed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from engine import _core
 RECORDED: dict[str, dict[str, int]] = {
     "GCC 12": {"uint8": 852_000, "normal": 2_174_000},
 }
-# Two runs differ by less than 0.01 %; the rest is for what other versions of Python and NumPy do once per epoch.
+# Two runs differ by less than 0.01 %. Other versions of Python and NumPy differ in what they do once per epoch.
 TOLERANCE = 1.03
-# Less than half of what is recorded is no faster step, but a run that did not train.
+# If the count is less than half, the step is not faster: the run did not train.
 LEAST = 0.5
 
 STEPS_PER_EPOCH, EPOCHS = 16, 10
@@ -62,16 +62,16 @@ SCRIPT = """
 
 
 def compiler() -> str:
-    """Name and major version."""
+    """Returns the name and major version of the compiler."""
     return str(_core.build_info()["compiler"]).partition(".")[0]
 
 
 def instructions(epochs: tuple[int, int]) -> int:
-    """Of a whole process that trains for so many epochs on either kind of data."""
+    """Returns the instructions of a process that trains some epochs on either kind of data."""
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-c"]
     result = subprocess.run(
         [*command, textwrap.dedent(SCRIPT), *map(str, epochs)],
-        # Hashes decide how often Python's dictionaries look twice.
+        # Hashes change the number of collisions in Python's dictionaries, so their seed is fixed.
         env=import_environment(
             ENGINE_ISA=ISA, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONHASHSEED="0"
         ),
@@ -88,7 +88,7 @@ def instructions(epochs: tuple[int, int]) -> int:
 
 
 def count() -> dict[str, int]:
-    """Instructions per step: what more epochs cost, so that nothing else is in it."""
+    """Returns the instructions per step, from the difference of two runs with different numbers of epochs."""
     with ThreadPoolExecutor(2) as pool:  # in parallel, which changes no count
         base, *more = pool.map(instructions, [(1, 1), (1 + EPOCHS, 1), (1, 1 + EPOCHS)])
     return {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from reference_activations import CASES, FORMULAS, FROM_OUTPUT
 
 Array = NDArray[Any]
-# Below, exp is flushed; above, it overflows.
+# For lower numbers exp is flushed to zero, and for higher ones it overflows.
 LOW, HIGH = -87.0, 88.0
 CORNERS = [-3.0, -1.25, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 1.25, 1.5, 3.0, 4.0, 5.0, 6.0]
 
@@ -33,7 +33,7 @@ def function(name: str, constants: tuple[float, ...], x: Array) -> Array:
 
 def assert_within(got: Array, want: Array, scale: Array, ulps: float, x: Array) -> None:
     ulp = np.spacing(np.maximum(np.abs(scale), SMALLEST_NORMAL).astype(np.float32)).astype(float)
-    error = np.abs(got - want) - 512 * SMALLEST_NORMAL  # what a flushed factor of such a product takes
+    error = np.abs(got - want) - 512 * SMALLEST_NORMAL  # error if a factor of a product is flushed
     worst = int((error - ulps * ulp).argmax())
     assert error[worst] <= ulps * ulp[worst], (
         f"{error[worst] / ulp[worst]:.2f} ulp at {x[worst]!r}: got {got[worst]!r}, expected {want[worst]!r}"
@@ -109,7 +109,7 @@ def log_softmax(z: Array) -> Array:
 
 
 def sparsemax(z: Array) -> Array:
-    """By the definition: the largest k with 1 + k z_(k) > the sum of the k largest (Martins & Astudillo 2016)."""
+    """Computes sparsemax by its definition: the largest k with 1 + k z_(k) > sum of the k largest (Martins & Astudillo 2016)."""
     z = z - z.max(axis=1, keepdims=True)
     ordered = -np.sort(-z, axis=1)
     sums, k = ordered.cumsum(axis=1), np.arange(1, z.shape[1] + 1)
@@ -160,7 +160,7 @@ def test_rows(name: str, width: int, spread: float) -> None:
     # Sums of up to 300 terms in 16 lanes, and their differences from z of a few spreads.
     atol = (width / 16 + 8) * 2.0**-24 * (1 + 4 * spread * (name != "softmax"))
     np.testing.assert_allclose(y, value(z.astype(float)), rtol=1e-5, atol=atol)
-    # The gradient of what was saved, so that errors of y don't count.
+    # The gradient is computed from the saved y, so that errors of y do not matter.
     want = gradient(dy.astype(float), y.astype(float))
     np.testing.assert_allclose(by_row(name, dy, y), want, rtol=1e-5, atol=2.0**-24 * (width + 8) * 4)
 

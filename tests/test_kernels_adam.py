@@ -1,4 +1,4 @@
-"""Adam's step to the bit, also of weights that have had no gradient."""
+"""Tests the bits of Adam's step, also for weights whose gradient has always been zero."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def snapped(slot: Array) -> Array:
 def step_as_written(
     w: Array, m: Array, v: Array, g: Array, *, lr: float, step: int, epsilon: float
 ) -> tuple[Array, Array, Array]:
-    """Slots are m / (1 - beta_1) and v / (1 - beta_2); every operation rounds to float32."""
+    """Computes a step in float32. The slots are m / (1 - beta_1) and v / (1 - beta_2)."""
     root = np.sqrt(1 - BETA_2)
     rate = np.float32(lr * np.sqrt(1 - BETA_2**step) / (1 - BETA_1**step) * (1 - BETA_1) / root)
     b1, b2, eps = (np.float32(number) for number in (BETA_1, BETA_2, epsilon / root))
@@ -38,7 +38,7 @@ def step_as_written(
     [(0.01, 1e-7), (0.0, 1e-7), (-0.01, 1e-7), (np.inf, 1e-7), (np.nan, 1e-7), (1e38, 1e-7), (0.01, 0.0)],
 )
 def test_steps_are_those_of_the_formula(columns: int, batch: int, lr: float, epsilon: float) -> None:
-    """Also where an input has been zero in all samples, whatever state it has, and rate and epsilon are."""
+    """This also holds for inputs that are zero in all samples, with any state, learning rate and epsilon."""
     inputs, step = 37, 3
     rng = np.random.default_rng(columns)
     x, dz, w, m, v = (
@@ -47,7 +47,7 @@ def test_steps_are_those_of_the_formula(columns: int, batch: int, lr: float, eps
     )
     v = np.abs(v)
     x[:, 4:30] = 0
-    m[8:30], v[8:30] = 0, 0  # at rest, but for what follows
+    m[8:30], v[8:30] = 0, 0  # m and v are zero, except for the numbers below
     w[10:14] = -0.0
     m[12], m[14], v[16] = -0.0, 2.0**-110, 2.0**-110
     m[18, -1], v[20, -1], m[22, 0] = 1, 1, 2.0**-99

@@ -1,4 +1,4 @@
-"""The three products of a dense layer: to the bit against the numerical contract, and against float64."""
+"""Compares the three products of a dense layer with the numerical contract, bit by bit, and with float64."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Array = NDArray[Any]
 FUSED = ["linear", "relu"]
 
 # Tiles are 8, 6 or 4 rows by 32, 16 or 8 columns, forwards also 6 by 64, 128 for a single row; a chain holds 256 of k.
-# From 64 rows and 33 columns on, x is copied.
+# From 64 rows and 33 columns on, the kernel gradient copies x in strips.
 ROWS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 17]
 COLUMNS = [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 127, 128, 129, 145]
 INNER = [1, 2, 15, 16, 17, 255, 256, 257, 511, 512, 513]
@@ -92,8 +92,8 @@ def test_forward_applies_the_activation(activation: str, shape: tuple[int, int, 
         assert (np.abs(y - ACTIVATIONS[activation](exact)) <= bound).all()
 
 
-# (units, columns, batch): more units than are summed together, and so many columns that fewer are; a few samples and
-# more with whole and ragged panels of one chain and of several
+# (units, columns, batch): more units than are summed together; many columns, with which fewer units are summed together;
+# few and more samples, with whole and partial panels of one chain and of several
 FEW_SAMPLES = [(64, 64, 8), (16, 112, 7), (47, 90, 8), (33, 320, 5), (20, 259, 2), (70, 2000, 8)]
 SEVERAL_PANELS = [
     (300, 32, 4),
@@ -120,7 +120,7 @@ SEVERAL_PANELS += [
     ids=str,
 )
 def test_backward_input_is_the_contract_to_the_bit(shape: tuple[int, int, int]) -> None:
-    """Its tiles lie the other way, units down and the batch across, but for a narrow layer or a few samples."""
+    """Its tiles have units as rows and samples as columns, except for narrow layers and few samples."""
     k, n, m = shape
     dz, wt, _ = operands((m, n, k))
     saved = np.zeros((m, k), np.float32)
@@ -153,7 +153,7 @@ def stepped(
     start: tuple[Array, Array | None],
     **step: Any,
 ) -> list[Array]:
-    """[kernel, bias, slots of both ...] after `steps` steps on the same gradient."""
+    """Returns [kernel, bias, their slots ...] after `steps` steps with the same gradient."""
     w, bias = start
     kernel, slots = place(w, step.get("offset", 0)), slot_count(optimizer)
     kernel_slots = [place(np.zeros_like(w), step.get("offset", 0)) for _ in range(slots)]
@@ -176,14 +176,15 @@ def stepped(
     return [a.copy() for a in (kernel, *([] if b is None else [b]), *kernel_slots, *bias_slots)]
 
 
-# (units, batch, columns): more units than wait for a long batch, and than one sample steps together
+# (units, batch, columns): more units than are summed together in a long batch, and than are stepped together for one
+# sample
 @pytest.mark.parametrize(
     "shape",
     [*SHAPES, (213, 600, 70), *((units, 1, n) for units in (8, 9, 33) for n in (1, 5, 64, 130))],
     ids=str,
 )
 def test_weight_gradient_is_the_contract_to_the_bit(shape: tuple[int, int, int]) -> None:
-    """From zero weights one step of SGD with rate 1 leaves the negative gradient."""
+    """A step of SGD with learning rate 1 from zero weights gives the negative gradient."""
     units, m, n = shape
     xt, dz, _ = operands((units, m, n))
     zeros = np.zeros((units, n), np.float32), np.zeros(n, np.float32)
@@ -200,7 +201,7 @@ def test_l2_without_a_bias() -> None:
     (got,) = agreed(lambda ks: stepped(ks, SGD, x, dz, (w, None), lr=0.5, l2=0.01))
     gradient = x.T.astype(float) @ dz + 2 * 0.01 * w
     want = w - 0.5 * gradient
-    # The product, the float32 of 2 l2, the two fma.
+    # Roundings: the product, 2 l2 in float32, the two fma.
     bound = 0.5 * (product_bound(x.T, dz) + U * np.abs(0.02 * w) + U * np.abs(gradient)) + U * np.abs(want)
     assert (np.abs(got - want) <= bound).all()
 
@@ -230,7 +231,7 @@ def test_optimizer_steps(name: str, columns: int) -> None:
         for step in range(1, steps + 1):
             before = w.copy()
             update(optimizer, w, g, slots, learning_rate=lr, step=step)
-            # The gradient is the same each time, so slots only grow: after t steps of 3 roundings each (4 with
+            # The gradient is the same in every step, so slots only grow: after t steps of 3 roundings each (4 with
             # the rounded decay) they are 4 t U off; the update itself takes at most 6 roundings more.
             bound += (4 * step + 6) * U * np.abs(w - before) + U * np.abs(w)
         assert (np.abs(value - w) <= bound).all()
@@ -301,7 +302,7 @@ def test_nan_and_infinity_stay_visible(activation: str) -> None:
 
 
 def test_a_sum_that_underflows_is_plus_zero() -> None:
-    """Every result starts with acc + 0, or a path that skips zeros would differ in the sign of zero."""
+    """Every product ends with + 0, as otherwise code that skips zeros would differ in the sign of zero."""
     minus, tiny = np.full((3, 1), -1e-30, np.float32), np.full((1, 5), 1e-20, np.float32)
     assert same_bits(agreed(lambda ks: [forward(ks, "linear", minus, tiny, None)])[0], np.zeros((3, 5)))
     saved = np.zeros((3, 5), np.float32)
@@ -309,7 +310,7 @@ def test_a_sum_that_underflows_is_plus_zero() -> None:
 
 
 def test_zero_inputs_leave_no_trace() -> None:
-    """Skipping zeros is exact: a column of zeros, of either sign, changes no bit of the result."""
+    """Skipping zeros is exact: a column of zeros with any signs changes no bit of the result."""
     x, w, bias = operands((9, 40, 17))
     x[:, 10:30] = 0
     x[::2] = -np.abs(x[::2])

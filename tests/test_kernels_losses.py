@@ -1,4 +1,4 @@
-"""Losses, softmax and metrics row by row against float64, on every instruction set that this machine runs."""
+"""Compares losses, softmax and metrics of rows with float64, on every instruction set of this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 WIDTHS = [1, 2, 7, 10, 15, 16, 17, 31, 33, 100]
 ROWS = 6
-# A row is summed in 16 lanes that meet in a tree of 4 levels.
+# A row is summed in 16 lanes, which are added in a tree of 4 levels.
 EXP, LOG = 3, 2  # errors of exp and log in units of U: twice their ulps in test_kernels_math.py
 
 
@@ -28,7 +28,7 @@ def logits(n: int, spread: float) -> Array:
 
 
 def probabilities(n: int) -> Array:
-    """Strictly within the clipping, not normalised; the last rows hold exact zeros and ones."""
+    """Returns numbers within the clipping, not normalized. The last rows have exact zeros and ones."""
     p = np.random.default_rng(n).uniform(0.01, 0.99, (ROWS, n)).astype(np.float32)
     p[-2], p[-1] = np.eye(n, dtype=np.float32)[[0, n - 1]]
     return p
@@ -66,12 +66,12 @@ SCALE = np.random.default_rng(3).uniform(0.1, 2, ROWS).astype(np.float32)
 def check(
     got: tuple[Array, Array], spec: dict[str, Any], y_pred: Array, y: Array, bounds: tuple[Array, Array]
 ) -> None:
-    """Compares losses and scaled gradients; `bounds` are in U, per row and per unscaled gradient element."""
+    """Compares losses and scaled gradients. `bounds` are in U, for rows and for elements of the unscaled gradient."""
     losses, gradient = loss_rows(spec, y_pred.astype(float), y)
     scale = SCALE[:, None].astype(float)
-    # What is below 2**-126 is flushed: the result, and before it was scaled.
+    # Numbers below 2**-126 are flushed, before and after scaling.
     assert (np.abs(got[0] - losses) <= U * bounds[0] + SMALLEST_NORMAL).all()
-    # One rounding for the product with the scale.
+    # One more rounding for the product with the scale.
     bound = U * scale * (bounds[1] + np.abs(gradient)) + (1 + scale) * SMALLEST_NORMAL
     assert (np.abs(got[1] - gradient * scale) <= bound).all()
 
@@ -92,7 +92,7 @@ def test_crossentropy_from_logits(kind: str, n: int, spread: float, smoothing: f
     y = labels(n) if kind.startswith("sparse") else dense_targets(n, kind)
     t, p = targets(spec, y, z.astype(float)), softmax(z.astype(float))
     distance = (z.max(axis=1, keepdims=True) - z).astype(float)
-    # z - max rounds once, which exp turns into a relative error; in the sum that counts by p.
+    # z - max rounds once, which becomes a relative error of exp, weighted by p in the sum.
     sum_error = EXP + summing(n) + (p * distance).sum(axis=1, keepdims=True)
     log_sum = np.log(np.exp(-distance).sum(axis=1, keepdims=True))
     surprise = log_sum + distance
@@ -114,7 +114,7 @@ def test_crossentropy_of_probabilities(kind: str, n: int, smoothing: float) -> N
     t = targets(spec, y, x.astype(float))
     total = x.sum(axis=1, keepdims=True).astype(float)
     p = np.clip(x / total, 1e-7, 1)
-    # p is off by the sum and the division, which log turns into an absolute error.
+    # The errors of the sum and the division in p become an absolute error of log.
     relative = summing(n) + 1
     loss_bound = (t * (relative + (LOG + summing(n) + 4) * np.abs(np.log(p)))).sum(axis=1)
     slope = t / p
@@ -234,7 +234,7 @@ METRICS = [
 def test_metrics(kind: str, roundings: int, n: int) -> None:
     spec = {"kind": kind, "weighted": False, "threshold": 0.5}
     y_pred = probabilities(n)
-    y_pred[0] = 0.5  # ties: the first class wins; on the threshold counts as below it
+    y_pred[0] = 0.5  # of equal numbers the first wins; the threshold itself counts as below
     y = labels(n) if kind.startswith("sparse") else dense_targets(n, kind).astype(np.float32)
     (got,) = agreed(lambda kernels: [kernels.metric(spec, place(y_pred), y)])
     want = metric_rows(spec, y_pred.astype(float), y)
@@ -244,7 +244,7 @@ def test_metrics(kind: str, roundings: int, n: int) -> None:
 @pytest.mark.parametrize("n", [1, 10, 16, 17])
 @pytest.mark.parametrize("sparse", [True, False])
 def test_rows_of_a_batch_are_as_they_are_alone(n: int, sparse: bool) -> None:
-    """Narrow rows share vectors; where a row stands, and beside how many others, changes no bit."""
+    """Narrow rows share vectors. Neither the position of a row nor the number of rows changes a bit."""
     rng, rows = np.random.default_rng(n), 37
     y_pred, scale = (
         rng.normal(size=(rows, n)).astype(np.float32),

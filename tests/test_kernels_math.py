@@ -1,4 +1,4 @@
-"""fma, exp and log, element by element, on every instruction set that this machine runs."""
+"""Tests fma, exp and log on every instruction set of this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 
 def rounded(q: Fraction) -> np.float32:
-    """The float32 nearest to q, ties to even."""
+    """Returns the float32 number nearest to q, with ties to even."""
     exponent = max(abs(q).numerator.bit_length() - q.denominator.bit_length() - 24, -149)
     while abs(q) / Fraction(2) ** exponent >= 2**24:
         exponent += 1
@@ -23,7 +23,7 @@ def rounded(q: Fraction) -> np.float32:
 
 
 def random_triples(n: int) -> tuple[Array, ...]:
-    """Products and addends of nearby magnitudes, so that all kinds of overlap and cancellation come up."""
+    """Returns products and addends of similar magnitudes, with all kinds of overlap and cancellation."""
     rng = np.random.default_rng(0)
     a, b = (np.ldexp(rng.uniform(-2, 2, n), rng.integers(-20, 20, n)).astype(np.float32) for _ in range(2))
     c = np.ldexp(-a.astype(float) * b * rng.uniform(0.5, 2, n), rng.integers(-30, 30, n)).astype(np.float32)
@@ -31,7 +31,7 @@ def random_triples(n: int) -> tuple[Array, ...]:
 
 
 def halfway_triples(n: int) -> tuple[Array, ...]:
-    """Products that lie exactly between two floats, with an addend too small for float64 to see, or none."""
+    """Returns products halfway between two floats, with an addend of zero or too small to change them in float64."""
     rng = np.random.default_rng(1)
     a, b = (2 * rng.integers(2048, 4096, n) + 1 for _ in range(2))
     b += (a * b < 2**24) * 2048
@@ -42,13 +42,13 @@ def halfway_triples(n: int) -> tuple[Array, ...]:
 
 
 def cancelling_triples(n: int) -> tuple[Array, ...]:
-    """c = -round(a b): what remains is the rounding error of the product."""
+    """Returns c = -round(a b), so that the sum is the rounding error of the product."""
     a, b, _ = random_triples(n)
     return a, b, -(a * b)
 
 
 def double_tie_triples(n: int) -> tuple[Array, ...]:
-    """Sums whose float64 rounding lands on a tie of float32: c a float, a b half an ulp of c and a bit more."""
+    """Returns sums whose rounding to float64 is a tie of float32: a b is slightly more than half an ulp of c."""
     rng = np.random.default_rng(2)
     c = np.ldexp(rng.integers(2**23, 2**24, n).astype(float), 0)
     a = 1 + np.ldexp(rng.integers(0, 4, n).astype(float), -23)
@@ -102,7 +102,7 @@ def test_fma_of_special_values() -> None:
 
 
 def dense_sweep(low: float, high: float) -> Array:
-    """Values spread evenly, values of every magnitude within the range, and the neighbours of its ends."""
+    """Returns evenly spaced numbers, numbers of every magnitude in the range, and numbers next to its ends."""
     even = np.linspace(low, high, 200_000)
     magnitudes = np.geomspace(SMALLEST_NORMAL, max(abs(low), abs(high)), 100_000)
     ends = [np.nextafter(np.float32(v), np.float32(to)) for v in (low, high) for to in (-np.inf, np.inf)]

@@ -1,4 +1,4 @@
-"""Losses beyond the crossentropies row by row against float64, on every instruction set that this machine runs."""
+"""Compares the other losses with float64, on every instruction set of this machine."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_smoothing(kind: str, parameters: list[float], smoothing: float) -> None
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("n", [1, 17])
 def test_what_is_certain_has_a_focal_gradient(gamma: float, n: int) -> None:
-    """The derivative of the power is infinite where the miss is 0, and that of the link is 0."""
+    """At an error of 0, the derivative of the power is infinite, and that of the sigmoid or softmax is 0."""
     logits = np.full((ROWS, n), 100, np.float32)
     spec = {"kind": "binary_focal_crossentropy", "parameters": [0.25, gamma, 1.0, 0.0]}
     assert (computed(spec, logits, np.ones_like(logits))[1] == 0).all()
@@ -87,7 +87,7 @@ def test_a_class_index_is_read_as_its_one_hot_row(logits: bool) -> None:
 @pytest.mark.parametrize("q", [0.1, 0.5, 0.9])
 def test_generalized_crossentropy_of_a_class_index(q: float) -> None:
     y_pred = np.random.default_rng(0).uniform(0, 1, (ROWS, 17)).astype(np.float32)
-    y_pred[2, 3] = 0  # where the derivative of the power is infinite, it is only large
+    y_pred[2, 3] = 0  # where the derivative of the power would be infinite, it is only large
     spec = {"kind": "categorical_generalized_cross_entropy", "parameters": [q]}
     losses, gradient = computed(spec, y_pred, CLASSES)
     want = computed(spec, y_pred, one_hot(CLASSES, 17, np.float32))
@@ -131,7 +131,7 @@ def test_kinks_are_where_keras_has_them() -> None:
     np.testing.assert_allclose(hinge, [[-0.5, -1, -1]] * scale, rtol=1e-6)
     absolute = computed({"kind": "mean_absolute_error"}, on, np.ones_like(on))[1]
     np.testing.assert_allclose(absolute, [[0, -1, -1]] * scale, rtol=1e-6)
-    # Two rivals are equally large, and share the gradient.
+    # The two largest other classes are equal, and share the gradient.
     labels, tied = np.array([[0, 1, 0]] * ROWS, np.float32), np.array([[0.3, 0.1, 0.3]] * ROWS, np.float32)
     shared = computed({"kind": "categorical_hinge"}, tied, labels)[1]
     np.testing.assert_allclose(shared, [[0.5, -1, 0.5]] * SCALE[:, None], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Kernels that touch each element once: gathering rows and dropout."""
+"""Tests the kernels that gather rows, and dropout."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_gather(dtype: str, width: int) -> None:
     np.testing.assert_array_equal(gathered(rows, indices, 1.0, 0.0), taken)
     scale, offset = 1 / 127.5, -1.0
     want = taken.astype(float) * scale + offset
-    # The float32 scale, the product, the sum.
+    # Roundings: the float32 scale, the product, the sum.
     bound = 2 * U * np.abs(taken * scale) + U * np.abs(want)
     assert (np.abs(gathered(rows, indices, scale, offset) - want) <= bound).all()
 
@@ -85,7 +85,7 @@ def test_dropout_rate_and_scale(rate: float) -> None:
     x = np.random.default_rng(0).uniform(1, 2, (400, 500)).astype(np.float32)
     y = dropped(x, rate)
     kept = y != 0
-    # Five standard deviations of a binomial share.
+    # Five standard deviations of a binomial proportion.
     assert abs(kept.mean() - (1 - rate)) <= 5 * np.sqrt(rate * (1 - rate) / x.size)
     want = np.where(kept, x / (1 - rate) if rate < 1 else 0, 0)
     # 1 / (1 - rate) and the product round once each.

@@ -1,4 +1,4 @@
-"""Arguments of layers that Keras has: what they do here, and which values are left out."""
+"""Tests of the arguments that Keras' layers have: their effect, and values that are not supported."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def doubled(x: Any, factor: float = 2.0) -> Any:
 
 
 def test_functions_go_through_configs() -> None:
-    """By the name that they are registered under."""
+    """A config has the name under which a function is registered."""
     made = layers.Lambda(doubled, arguments={"factor": 3.0}, output_shape=(2,))
     dense, activation = layers.Dense(2, activation=doubled), layers.Activation(doubled)
     for layer in (made, dense, activation):

@@ -1,4 +1,4 @@
-"""Layers, activations, initializers and regularizers as a model uses them."""
+"""Tests of layers, activations, initializers and regularizers in models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import engine as keras
 from engine import activations, constraints, initializers, layers, regularizers
 
-# Against float64: a few roundings of a row's sum of products, relative to the values.
+# Tolerance against float64: a few roundings of sums of products, relative to the values.
 RTOL = 1e-5
 
 
@@ -217,7 +217,7 @@ def test_displacements_are_smoothed_noise(sigma: float) -> None:
     deviation = alpha / np.sqrt(3) * spread
     assert abs(fields.mean()) < deviation
     np.testing.assert_allclose(fields.std(axis=(0, 1, 2)), deviation, rtol=0.15)
-    # Neighbours two apart go together as the sum of products of the taps tells.
+    # The correlation of pixels at distance two follows from the taps of the filter.
     expected = (taps[2:] * taps[:-2]).sum() / (taps**2).sum()
     for shifted in (fields[:, 2:] * fields[:, :-2], fields[:, :, 2:] * fields[:, :, :-2]):
         assert shifted.mean() / (fields**2).mean() == pytest.approx(expected, abs=0.05)

@@ -1,4 +1,4 @@
-"""Layers with statistics, learned columns, tokens: outputs and gradients against float64, any width, any threads."""
+"""Compares outputs and gradients of normalization, column and embedding layers with float64, for many widths and threads."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def central_differences(loss: Callable[[], float], variables: Sequence[Array]) -
 def stepped(
     layers: Sequence[Spec], variables: Sequence[Array], x: Array, y: Array, rate: float
 ) -> list[Array]:
-    """The variables after one step of gradient descent, the same on any number of threads."""
+    """Returns the variables after a step of gradient descent, after checking that no number of threads changes them."""
     found = []
     for threads in (1, 2, 3):
         _core.set_threads(threads)
@@ -115,7 +115,7 @@ def test_outputs_and_gradients(name: str, width: int) -> None:
     def loss() -> float:
         return float(((output() - y) ** 2).mean())
 
-    if name != "batch_normalization":  # which does something else in a prediction
+    if name != "batch_normalization":  # its predictions differ from its outputs in training
         program = _core.Program(INPUTS, layers)
         program.write_variables(variables)
         np.testing.assert_allclose(program.predict(x), output(), rtol=1e-5, atol=1e-5)
@@ -123,7 +123,7 @@ def test_outputs_and_gradients(name: str, width: int) -> None:
     after = stepped(layers, variables, x, y, rate)
     learned = exact[:2] if name == "frozen" else exact[:4]
     gradients = central_differences(loss, learned)
-    # Sums over 40 rows that may cancel; the largest of all tells how large their terms are. Where all gradients vanish,
+    # Sums over 40 rows may cancel; the largest of all tells how large their terms are. Where all gradients vanish,
     # as behind a norm of one number, what goes into the sums is rounded still.
     terms = float((np.abs(x.T) @ np.abs(2 * (output() - y) / y.size)).max())
     atol = 2e-5 * max(float(np.abs(gradient).max()) for gradient in gradients) + U * terms
@@ -142,7 +142,7 @@ def test_embedding(tokens: int, units: int) -> None:
     count = 3
     layers: list[Spec] = [{"kind": "embedding", "tokens": tokens, "units": units}]
     table = rng.normal(size=(tokens, units)).astype(np.float32)
-    x = rng.integers(0, tokens - 1, (ROWS, count)).astype(np.float32)  # the last row of the table stays alone
+    x = rng.integers(0, tokens - 1, (ROWS, count)).astype(np.float32)  # never the last row of the table
     y = rng.normal(size=(ROWS, count * units)).astype(np.float32)
     program = _core.Program(count, layers)
     program.write_variables([table])

@@ -1,4 +1,4 @@
-"""Stored gradients and what optimizers, regularizers and constraints make of them, through the public interface."""
+"""Tests of optimizers, regularizers and constraints with stored gradients, through the public interface."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Y = np.random.default_rng(1).normal(size=(40, 3)).astype(np.float32)
 
 @pytest.mark.parametrize("optimizer", ALL, ids=repr)
 def test_a_run_goes_on_from_saved_state(optimizer: optimizers.Optimizer, blobs: Blobs) -> None:
-    """Weights and state carried over to another model go on bit for bit."""
+    """A model that gets weights and optimizer state of another one continues its training bit for bit."""
     first = classifier(optimizer=again(optimizer))
     for _ in range(5):
         first.train_on_batch(blobs.x[:32], blobs.y[:32])
@@ -51,7 +51,7 @@ def test_a_run_goes_on_from_saved_state(optimizer: optimizers.Optimizer, blobs: 
     for model in (first, second):
         for _ in range(3):
             model.train_on_batch(blobs.x[32:64], blobs.y[32:64])
-    # Slots of Adam are kept in a scale of their own, and are rounded on the way.
+    # Slots of Adam are stored in another scaling, so copies of them are rounded.
     for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
@@ -74,7 +74,7 @@ def test_state_is_named_and_assigned() -> None:
 
 
 def test_one_array_is_assigned_and_the_others_keep_their_bits() -> None:
-    """Adam's arrays are scaled on the way in and out, which rounds them."""
+    """Adam's arrays are scaled when they are read and assigned, which rounds them."""
     model = model_of(keras.layers.Dense(3), optimizer="adam")
     model.fit(X, Y, verbose=0)
     before = model.optimizer._snapshot().arrays["slot 0"]
@@ -213,12 +213,12 @@ def test_constraints_in_layers_of_ones_own(constraint: Any) -> None:
     np.testing.assert_allclose(ours.get_weights()[0], theirs.get_weights()[0], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(
         ours.get_weights()[0],
-        constraints.get(constraint)(ours.get_weights()[0]),  # type: ignore[misc] # never None
+        constraints.get(constraint)(ours.get_weights()[0]),  # type: ignore[misc] # it is never None here
         rtol=1e-5,
     )
 
 
-@pytest.mark.parametrize("units", [33, 130])  # panels of 32 and 16, and of 64 and less
+@pytest.mark.parametrize("units", [33, 130])  # several panels, the last of which is narrower
 def test_kernels_of_several_panels(units: int) -> None:
     hidden = keras.layers.Dense(250, "tanh")
     for axis in (0, 1, None):

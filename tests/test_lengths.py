@@ -1,4 +1,4 @@
-"""Samples with axes of unknown length: programs for each length that comes, with one state."""
+"""Tests of samples of unknown length: each length gets a program, and all share weights and optimizer state."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def batches(*sizes: int) -> Iterator[tuple[Any, Any]]:
 
 
 def padded(*sizes: int) -> Iterator[tuple[Any, Any]]:
-    """The same batches, all of one length: the mask leaves out what was added."""
+    """Yields the same batches padded to one length; the mask excludes the padding."""
     for x, y in batches(*sizes):
         yield np.pad(x, ((0, 0), (0, 12 - x.shape[1]))), y
 
@@ -78,7 +78,7 @@ def test_state_moves_with_the_length(name: str) -> None:
 
 
 def test_fit_is_a_step_after_the_other() -> None:
-    """To the bit, and with what dropout draws."""
+    """The bits are equal, also with dropout."""
     whole, single = made(), made()
     whole.fit(batches(*SIZES), verbose=0)
     for x, y in batches(*SIZES):

@@ -1,4 +1,4 @@
-"""Losses, metrics and optimizers: their formulas, their names, and what compile makes of them."""
+"""Tests of losses, metrics and optimizers: formulas, names, and `compile`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import engine as keras
 from engine import losses, metrics, optimizers, utils
 from engine.models.stack import operations_through
 
-# Float32 against float64: roundings of a logarithm and of a sum over a row.
+# Tolerance of float32 against float64: roundings of a logarithm and of a sum over a row.
 RTOL = 1e-5
 
 LOSSES = [

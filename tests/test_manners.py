@@ -1,6 +1,6 @@
-"""How the engine shares a machine: with a second engine, with busy programs, and with who asks for less.
+"""Tests of the engine beside other programs: a second engine, busy programs, and settings for fewer threads.
 
-What that takes is measured by `bench/manners.py`; here it is bits, threads and their states.
+`bench/manners.py` measures times. Here, bits, numbers of threads and their states are tested.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ pytestmark = [
     ),
 ]
 
-# A model worth two threads, and one that is not.
+# A model with enough work for two threads, and one without.
 SETUP = """
     import os, sys, time
     import numpy as np
@@ -70,7 +70,7 @@ def script(text: str) -> str:
 
 
 class Engine:
-    """A process that trains when it is told to."""
+    """A process that trains on request."""
 
     EPOCHS = 80  # a third of a second
 
@@ -92,7 +92,7 @@ class Engine:
         self.process.stdin.flush()
 
     def finish(self) -> str:
-        """The digest of the weights."""
+        """Waits for the end, and returns the digest of the weights."""
         return self.process.stdout.readline()
 
 
@@ -115,7 +115,7 @@ def test_two_engines_share_two_cpus(engines: tuple[Engine, Engine]) -> None:
 
 
 def test_an_engine_beside_a_busy_program(engines: tuple[Engine, Engine]) -> None:
-    """The team becomes smaller and larger on the way, and the weights don't show it."""
+    """The number of threads changes during the training, and the weights do not depend on it."""
     spin = f"import os; os.sched_setaffinity(0, {set(CPUS[:2])}); print(flush=True)\nwhile True: pass"
     want = alone(engines[0])
     with subprocess.Popen([sys.executable, "-c", spin], stdout=subprocess.PIPE) as busy:
@@ -127,7 +127,7 @@ def test_an_engine_beside_a_busy_program(engines: tuple[Engine, Engine]) -> None
 
 
 def test_nothing_runs_on_after_fit() -> None:
-    """All threads but the one that looks go to sleep."""
+    """All threads but the observing one go to sleep."""
     run_script(
         script("""
             train(3)
@@ -154,7 +154,7 @@ THREADS = """
 
 
 def threads(text: str, environment: dict[str, str] | None = None) -> list[int]:
-    """Threads that the engine says it uses, and those it has made use of."""
+    """Returns the number of threads that the engine reports, and the number that it has used."""
     return [int(word) for word in run_script(script(text), **(environment or {})).split()]
 
 

@@ -1,4 +1,4 @@
-"""Models of many layers, and files with many names: work in proportion to their number, never to its square."""
+"""The work for models with many layers and files with many names is proportional to their number."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FEW = 8
 
 
 class Steps:
-    """Counts what Python executes: the same number each time, unlike seconds."""
+    """Counts the instructions that Python executes. Unlike seconds, their number is reproducible."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -47,15 +47,15 @@ def counted() -> Iterator[Steps]:
 
 
 def grows_in_proportion(prepare: Callable[[int], Callable[[], object]]) -> bool:
-    """Whether twice as much takes twice as many steps, but for those that nothing adds to."""
+    """Returns whether twice the size takes about twice the steps, without a constant part."""
     taken = []
-    for size in (FEW, FEW, 2 * FEW, 4 * FEW):  # the first time modules are imported
+    for size in (FEW, FEW, 2 * FEW, 4 * FEW):  # in the first run, modules are imported
         action = prepare(size)
         with counted() as steps:
             action()
         taken.append(steps.taken)
     _, one, two, four = taken
-    return four - two < 2.5 * (two - one)  # 4 times as many, if it were the square
+    return four - two < 2.5 * (two - one)  # 2 if proportional, 4 if quadratic
 
 
 def stack(count: int) -> list[Any]:
@@ -115,7 +115,7 @@ def test_weights_in_shards(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".npz", ".weights.h5", ".safetensors"])
 def test_names_that_no_layer_has(suffix: str, tmp_path: Path) -> None:
-    """Of other groups, and of the first layer: each is looked at once, not once for every layer."""
+    """Each unknown name, in other groups or the first layer, is checked once, and not once for every layer."""
     path = tmp_path / f"m{suffix}"
 
     def loading(count: int) -> Callable[[], object]:
@@ -134,7 +134,7 @@ def test_names_that_no_layer_has(suffix: str, tmp_path: Path) -> None:
 
 
 def add(path: Path, names: list[str]) -> None:
-    """Arrays of those names, in a file that there is."""
+    """Adds arrays of these names to an existing file."""
     if path.suffix == ".npz":
         with zipfile.ZipFile(path, "a") as archive:
             for name in names:
@@ -177,7 +177,7 @@ def test_too_many_arrays_are_not_even_looked_at(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_groups_that_are_one_and_the_same(legacy: bool, tmp_path: Path) -> None:
-    """Every layer's group leads to the same one of many arrays: a small file of which much would have to be read."""
+    """The groups of all layers are links to one group with many arrays, so that a small file means much reading."""
     count, arrays = 400, 400
     path = tmp_path / ("m.h5" if legacy else "m.weights.h5")
     names = ["dense", *(f"dense_{number}" for number in range(1, count))]
@@ -196,7 +196,7 @@ def test_groups_that_are_one_and_the_same(legacy: bool, tmp_path: Path) -> None:
 
 
 def test_one_array_for_all_layers(tmp_path: Path) -> None:
-    """Each is as large as the file, so that a model of them all would be as large as many files."""
+    """All layers share one array as large as the file, so the model would be as large as many files."""
     path = tmp_path / "m.weights.h5"
     with h5py.File(path, "w") as file:
         file["large"] = np.zeros((512, 512), np.float32)
@@ -210,13 +210,13 @@ def test_one_array_for_all_layers(tmp_path: Path) -> None:
 
 
 def test_trees_that_lead_back(tmp_path: Path) -> None:
-    """A node of the tree of names with many children that are one and the same, each to be read again."""
+    """A node in the tree of names has many children that are the same node, each of which would be read again."""
     model, path = sequential(300), tmp_path / "m.weights.h5"
     model.save_weights(path)
     before = model.get_weights()
     content = bytearray(path.read_bytes())
     nodes = [place for place in range(len(content)) if content[place : place + 6] == b"TREE\0\1"]
-    assert len(nodes) == 1  # of `layers`: its children are leaves
+    assert len(nodes) == 1  # the node of `layers`; its children are leaves
     child, repeated = nodes[0].to_bytes(8, "little"), 20_000
     root = len(content).to_bytes(8, "little")
     tree = b"TREE\0\2" + repeated.to_bytes(2, "little") + b"\xff" * 16
@@ -229,7 +229,7 @@ def test_trees_that_lead_back(tmp_path: Path) -> None:
 
 
 def test_lines_of_large_arrays(tmp_path: Path) -> None:
-    """pyfive alone mixes up what follows the first line of such an array, in `.keras`, where the file is in memory."""
+    """By itself, pyfive reads such arrays wrongly from `.keras`, where the file is in memory."""
     kernel = np.arange(2 * 1_500_001, dtype=np.float32).reshape(2, -1)
     model = keras.Sequential([keras.Input((2,)), layers.Dense(kernel.shape[1], use_bias=False)])
     model.set_weights([kernel])
@@ -251,7 +251,7 @@ def test_files_with_a_block_of_the_user_before(tmp_path: Path) -> None:
 
 
 def test_honest_files_are_far_from_the_limit(tmp_path: Path) -> None:
-    """Packed, the arrays are read twice: what they are opened for, and what leads to them, is little beside."""
+    """Compressed arrays are read twice. All other reading is little compared with that."""
     model, twin = keras.Sequential([keras.Input((40,)), layers.Dense(300)]), None
     model.save_weights(tmp_path / "m.weights.h5")
     with h5py.File(tmp_path / "m.weights.h5", "a") as file:

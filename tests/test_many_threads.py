@@ -1,4 +1,4 @@
-"""One model in many threads: predictions go on side by side, whatever fills metrics or changes the model takes turns."""
+"""Tests of one model in many threads: predictions run concurrently, and methods that change the model take turns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from engine._command.demo.reader import Reader
 
 @pytest.fixture(autouse=True)
 def one_thread_each() -> Iterator[None]:
-    """Threads of the engine's own; those of Python's change places as often as they can, where they take turns."""
+    """Gives the engine one thread per call, and makes Python switch threads as often as possible."""
     before = sys.getswitchinterval()
     keras.config.set_threads(1)
     sys.setswitchinterval(1e-6)
@@ -33,7 +33,7 @@ def one_thread_each() -> Iterator[None]:
 
 
 class Seen(keras.metrics.Metric):
-    """Counts samples, in Python."""
+    """A metric in Python that counts samples."""
 
     def __init__(self, name: str = "seen") -> None:
         super().__init__(name=name)
@@ -109,7 +109,7 @@ def test_drawings_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None
 
     def train_slowly(*batch: Any) -> None:
         train(*batch)
-        time.sleep(1e-3)  # before anybody looks at what came of it
+        time.sleep(1e-3)  # before the result is read
 
     monkeypatch.setattr(reader._probed, "train_on_batch", train_slowly)
 
@@ -121,7 +121,7 @@ def test_drawings_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 class Scaled(layers.Layer):
-    """A layer of one's own with a weight."""
+    """A custom layer with a weight."""
 
     def build(self, input_shape: Any) -> None:
         self.factors = self.add_weight((input_shape[-1],), "random_normal")
@@ -132,7 +132,7 @@ class Scaled(layers.Layer):
 
 @pytest.mark.parametrize("make", [lambda: layers.Dense(4), Scaled], ids=["Dense", "own"])
 def test_layers_are_built_once(make: Callable[[], layers.Layer], blobs: Blobs) -> None:
-    """Calls of a layer without weights, in many threads at once, get the outputs of the same weights."""
+    """If many threads call a layer that is not built, all get outputs of the same weights."""
     for _ in again_and_again():
         layer = make()
         outputs = side_by_side(lambda layer=layer: layer(blobs.x))
@@ -141,13 +141,13 @@ def test_layers_are_built_once(make: Callable[[], layers.Layer], blobs: Blobs) -
 
 
 def test_models_share_a_layer_that_all_of_them_begin_with() -> None:
-    """Whichever of them comes first makes its weights; the others find them, and are found."""
+    """The first model makes the weights of the shared layer, and the others use them."""
     for _ in again_and_again():
         layer = layers.Dense(4)
         models = side_by_side(lambda layer=layer: keras.Sequential([keras.Input((3,)), layer]))
         models[0].set_weights([np.full((3, 4), 2.0), np.zeros(4)])
         assert all((model.get_weights()[0] == 2.0).all() for model in models)
-        del models[0]  # which must not have been the only one that the layer knew
+        del models[0]  # the layer must still know the other models
         models.append(keras.Sequential([keras.Input((3,)), layer]))
         models[-1].set_weights([np.full((3, 4), 3.0), np.zeros(4)])
         assert all((model.get_weights()[0] == 3.0).all() for model in models)
@@ -193,7 +193,7 @@ def test_a_layer_keeps_its_weights_on_the_way_into_models_and_out() -> None:
 
 
 class Costly(layers.Layer):
-    """Adds 2 to the loss of training; `meanwhile` happens before the core hears of it."""
+    """Adds 2 to the loss of a training, and calls `meanwhile` before the core gets it."""
 
     meanwhile: Callable[[], object] = int
 
@@ -231,7 +231,7 @@ def test_classes_are_registered_while_others_are_looked_for() -> None:
 
 
 def test_assigning_one_weight_leaves_the_others_to_training(blobs: Blobs) -> None:
-    """The bias is written alone: a kernel read before would bring back steps that training has taken since."""
+    """Only the bias is written. Writing a kernel that was read before would undo later steps of the training."""
     model = classifier(optimizer=keras.optimizers.SGD(0.0))
     layer = model.layers[0]
     kernels = [np.full((6, 8), value, np.float32) for value in (1.0, 2.0)]
@@ -241,7 +241,7 @@ def test_assigning_one_weight_leaves_the_others_to_training(blobs: Blobs) -> Non
 
     def late(layer: Any) -> Any:
         found = read(layer)
-        model._program.write_variables([kernels[1], *rest])  # as another thread does in between
+        model._program.write_variables([kernels[1], *rest])  # as another thread could do meanwhile
         return found
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Means over rows, and masks that leave some out: by hand, and what is refused."""
+"""Tests of means over timesteps with masks: expected numbers, and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_padding_is_left_out_of_the_mean() -> None:
     table, mean = np.arange(12.0, dtype=np.float32).reshape(4, 3), layers.GlobalAveragePooling1D
     stack = [layers.Embedding(4, 3, weights=table, mask_zero=True), mean()]
     model = keras.Sequential([keras.Input((4,)), *stack])
-    expected = [(table[1] + table[2]) / 2, table[3], [0, 0, 0]]  # Keras' last is NaN
+    expected = [(table[1] + table[2]) / 2, table[3], [0, 0, 0]]  # the last row is NaN in Keras
     assert np.array_equal(model.predict(TOKENS), expected)
     model = keras.Sequential([keras.Input((4,)), layers.Embedding(4, 3, weights=table), mean()])
     assert model.predict(TOKENS) == pytest.approx(table[TOKENS].mean(axis=1))
@@ -40,7 +40,7 @@ def test_what_a_mask_leaves_out_costs_nothing() -> None:
     assert model.evaluate(TOKENS, y)[0] < 10
     bias = model.layers[1].bias.numpy()
     model.fit(TOKENS[2:], y[2:], verbose=0)
-    assert np.array_equal(model.layers[1].bias, bias)  # no row of the batch counts
+    assert np.array_equal(model.layers[1].bias, bias)  # the mask excludes all rows of the batch
     others = keras.models.clone_model(model)
     others.set_weights(model.get_weights())
     others.compile(keras.optimizers.SGD(0.1), "mse")
@@ -78,7 +78,7 @@ def test_masks_at_other_places() -> None:
 
 
 def normalized(threads: int, x: np.ndarray) -> keras.Sequential:
-    """A model that has taken one step over all of x (n, steps, features)."""
+    """Returns a model after one training step on all of x (n, steps, features)."""
     keras.utils.set_random_seed(1)
     _core.set_threads(threads)
     norm = layers.BatchNormalization(momentum=0.0, epsilon=0.25)
@@ -179,7 +179,7 @@ def test_shapes_that_have_no_rows() -> None:
 
 
 class MeanOfSteps(layers.Layer):
-    """The mean over the steps that count."""
+    """A layer that computes the mean over the timesteps that the mask keeps."""
 
     def call(self, inputs: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         return np.sum(self.shares(inputs, mask) * inputs, axis=1)
@@ -245,7 +245,7 @@ def test_compute_mask_tells_whether_a_mask_goes_on() -> None:
 
 
 class Large(layers.Layer):
-    """Passes its inputs on, those above 1 as rows that count."""
+    """A layer that returns its inputs, with a mask of the rows above 1."""
 
     def call(self, inputs: np.ndarray) -> np.ndarray:
         return inputs * 1
@@ -275,7 +275,7 @@ def test_masks_that_layers_make_have_the_same_bits_on_all_threads() -> None:
 
 
 def test_masks_that_layers_make_and_don_t() -> None:
-    """For each of many batches of a prediction; None counts all rows, and another shape is refused."""
+    """The mask is computed for each batch. None keeps all rows, and a wrong shape is an error."""
     mean = layers.GlobalAveragePooling1D
     model = keras.Sequential([keras.Input((3, 4)), Large(), mean(), layers.ActivityRegularization(l2=0.1)])
     x = np.random.default_rng(1).normal(1.0, 1.0, (5000, 3, 4)).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Memory of the core: blocks are used again, no more than 64 MiB of large ones are kept, calls leave nothing behind.
+"""Tests of the core's memory: blocks are reused, at most 64 MiB of large ones are kept, and calls leave nothing behind.
 
-Each test has a process of its own, whose pages no other test has used or will return, and whose pages are all of one
-size: the kernel joins small ones to large ones in the background, and counts what it adds.
+Each test has its own process, so that other tests do not use or free its pages. All pages have one size, since the
+kernel could otherwise merge small pages to large ones in the background and count the added memory.
 """
 
 from __future__ import annotations
@@ -101,13 +101,13 @@ print(resident() - before)
 
 
 def numbers(script: str) -> list[float]:
-    """What `script` prints in a process of its own."""
+    """Returns the numbers that `script` prints in a new process."""
     return [float(word) for word in run_script(PAGES + script).split()]
 
 
 def test_a_model_uses_the_memory_that_another_has_left() -> None:
     first, _, last = numbers(FAULTS)
-    assert first > 1500  # 4 KiB each, of records of some 400 bytes
+    assert first > 1500  # pages of 4 KiB for records of about 400 bytes
     assert last < first / 4
 
 
@@ -125,6 +125,6 @@ def test_predictions_leave_nothing_behind(into_out: bool) -> None:
 
 
 def test_predictions_of_all_sizes_share_their_scratch() -> None:
-    """One of every size from 1 on leaves no more behind than the largest needs."""
+    """Predictions of all sizes leave no more memory allocated than the largest needs."""
     (growth,) = numbers(SIZES)
     assert growth < 1 << 20

@@ -1,4 +1,4 @@
-"""Messages that are put together read well in every case: empty ranges and lists, single values, and no bounds."""
+"""Composed messages are right in every case: empty ranges and lists, single values, and missing bounds."""
 
 from __future__ import annotations
 

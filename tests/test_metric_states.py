@@ -1,4 +1,4 @@
-"""Metrics that the core adds up: on every instruction set, in any form of targets, by hand and in training."""
+"""Tests of metrics with state in the core: all instruction sets, all forms of targets, called directly and in training."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ EXACT_AREAS = """
 
 @needs_faults
 def test_exact_areas_of_many_batches_take_no_longer_by_the_batch(tmp_path: Path) -> None:
-    """All scores are kept: room for them grows faster than they do, or each batch would move those before it."""
+    """The metric keeps all scores. Its array grows by a factor, so that not every batch copies the earlier scores."""
     found = run_script(EXACT_AREAS, LD_PRELOAD=build_faults(tmp_path)).split()
     plain, exact, batches = map(int, found)
     assert exact - plain < batches / 10

@@ -1,4 +1,4 @@
-"""What scripts read and assign of metrics: variables, and metrics within metrics."""
+"""Tests of the variables of metrics, which scripts read and assign, and of metrics within metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""utils.model_to_dot, with a stand-in for pydot that keeps what it is given, and utils.is_keras_tensor."""
+"""Tests of utils.model_to_dot with a substitute for pydot that records its calls, and of utils.is_keras_tensor."""
 
 from __future__ import annotations
 

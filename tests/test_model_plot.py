@@ -1,4 +1,4 @@
-"""utils.plot_model: the boxes and arrows of a model."""
+"""Tests of utils.plot_model, which draws the boxes and arrows of a model."""
 
 from __future__ import annotations
 

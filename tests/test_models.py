@@ -1,4 +1,4 @@
-"""How a Sequential is put together, looked into and described."""
+"""Tests of how a Sequential is built, inspected and summarized."""
 
 from __future__ import annotations
 

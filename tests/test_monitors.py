@@ -1,4 +1,4 @@
-"""Callbacks that watch a number, the learning rate or the loss."""
+"""Tests of callbacks that monitor a metric, the learning rate or the loss."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from engine.callbacks.base import Logs
 
 
 class Script(Callback):
-    """Puts numbers of our choice into the logs, as `score`."""
+    """Writes given numbers into the logs as `score`."""
 
     def __init__(self, *scores: float) -> None:
         self.scores = scores
@@ -224,7 +224,7 @@ def test_running_means_take_the_place_of_weights_for_a_while(blobs: Blobs) -> No
     model = classifier(optimizer=optimizers.SGD(0.5, use_ema=True, ema_momentum=0.9))
     swap = SwapEMAWeights()
     before = model.predict(blobs.x, callbacks=[swap])
-    assert np.array_equal(before, model.predict(blobs.x))  # no step, no means
+    assert np.array_equal(before, model.predict(blobs.x))  # without a step there are no averages
     for begin in range(0, 150, 50):
         model.train_on_batch(blobs.x[begin : begin + 50], blobs.y[begin : begin + 50])
     weights = model.get_weights()

@@ -1,4 +1,4 @@
-"""Attributes that users give to their own classes change nothing: what the library keeps for itself begins with `_`."""
+"""Attributes that users add to their classes change nothing, since those of the library begin with `_`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import engine as keras
 
 X = np.random.default_rng(1).normal(size=(24, 5)).astype(np.float32)
 Y = np.arange(24) % 3
-# What an attribute of a user may be; none of these means what an attribute of the library of that name would.
+# Values of user attributes. None of them could be the value of an attribute of the library.
 VALUES = [0.5, "text", None, [1, 2]]
 
 
@@ -134,7 +134,7 @@ def trained(changed: type, attributes: dict[str, Any], on_class: bool) -> list[A
 
 
 def names_for(kind: type) -> Iterator[str]:
-    """Names of attributes that the library has on `kind` and its objects for itself, as a user would write them."""
+    """Yields the names of private attributes of `kind` and its objects, without the underscore."""
     made = {
         Network: lambda: Network([keras.layers.Dense(1)]),
         keras.layers.Dense: lambda: keras.layers.Dense(1),
@@ -159,7 +159,7 @@ def test_attributes_of_users_change_nothing(kind: type, on_class: bool) -> None:
 
 
 def test_the_names_are_those_that_the_library_uses() -> None:
-    """So that the test above tries what it should."""
+    """This checks that the test above tries the right names."""
     assert {"lower", "makes_mask", "attach", "weights_for"} <= set(names_for(Scale))
     assert {"kind", "slots", "batches"} <= set(names_for(Warmer))
     assert {"program", "feature_names", "facts"} <= set(names_for(Network))

@@ -1,4 +1,4 @@
-"""Models within models: they train, predict, describe and save as one chain of layers."""
+"""Nested models train, predict and save like one chain of layers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def decoder_of(name: str = "decoder") -> Any:
 
 
 def flat(model: Any) -> Any:
-    """A model of copies of all layers, one after the other, with the same weights."""
+    """Returns a model that consists of copies of all layers, with the same weights."""
     copies = [type(leaf).from_config(leaf.get_config()) for leaf in model._leaves]
     twin = keras.Sequential([keras.Input(model.input_shape[1:]), *copies])
     twin.set_weights(model.get_weights())
@@ -39,11 +39,11 @@ def flat(model: Any) -> Any:
 
 
 def nested(how: str) -> Any:
-    """Encoder and decoder in one model."""
+    """Returns a model that consists of an encoder and a decoder."""
     encoder, decoder = encoder_of(), decoder_of()
     if how == "sequential":
         return stack_of(encoder, decoder)
-    if how == "inferred":  # the input's shape is that of the first model
+    if how == "inferred":  # the shape of the input is that of the first model
         return keras.Sequential([encoder, decoder])
     if how == "unbuilt":
         inner = keras.Sequential([layers.Dense(5, "tanh"), layers.Dense(2, "relu")])
@@ -92,7 +92,7 @@ def test_parts_see_what_the_whole_has_learnt(how: str, blobs: Blobs) -> None:
 
 
 def test_a_model_with_one_more_layer(blobs: Blobs) -> None:
-    """As the best known of all scripts ends: logits, then probabilities."""
+    """A well-known tutorial ends with such a model: a model with logits, followed by softmax."""
     model = keras.Sequential([keras.Input((FEATURES,)), layers.Dense(CLASSES)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     logits = model(blobs.x[:2]).numpy()
@@ -157,7 +157,7 @@ def test_clones_of_layers_that_are_not_registered() -> None:
 
 
 def test_freezing(blobs: Blobs) -> None:
-    """A pretrained base that stays as it is under a new head, then is tuned with it."""
+    """A pretrained base is frozen under a new head, and then fine-tuned."""
     base = stack_of(
         layers.Dense(8, "relu"), layers.BatchNormalization(), layers.Dense(4, "relu"), name="base"
     )
@@ -174,7 +174,7 @@ def test_freezing(blobs: Blobs) -> None:
     assert [layer.trainable for layer in base.layers] == [False] * 3
     assert (len(model.trainable_weights), len(model.non_trainable_weights)) == (2, 8)
     assert changed() == [False] * 8 + [True] * 2
-    base.layers[-1].trainable = True  # while the whole base says no: as in Keras, it learns in other models
+    base.layers[-1].trainable = True  # the base stays frozen, as in Keras
     assert base.trainable_weights == []
     assert len(base.non_trainable_weights) == 8
     assert changed() == [False] * 6 + [True] * 4
@@ -188,7 +188,7 @@ def test_freezing(blobs: Blobs) -> None:
 
 
 def test_adversaries(blobs: Blobs) -> None:
-    """The discriminator learns by itself, and stays as it is while the generator learns through it."""
+    """The discriminator learns alone, and does not change while the generator learns through it."""
     generator = keras.Sequential([keras.Input((2,)), layers.Dense(8, "relu"), layers.Dense(FEATURES)])
     critic = stack_of(layers.Dense(8, "relu"), layers.Dense(1, "sigmoid"))
     critic.compile("adam", "binary_crossentropy")

@@ -1,4 +1,4 @@
-"""What `add` and `pop` of a model do to those that it is a part of."""
+"""Tests of `add` and `pop` on models that are parts of other models."""
 
 from __future__ import annotations
 

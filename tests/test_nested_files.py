@@ -1,4 +1,4 @@
-"""Models within models in files and pictures."""
+"""Tests of nested models in files and plots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What notebooks show of models and histories."""
+"""Tests of what notebooks show for models and histories."""
 
 from __future__ import annotations
 

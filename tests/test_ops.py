@@ -1,4 +1,4 @@
-"""`engine.ops.matmul`: the numerical contract to the bit, NumPy's shapes, any layout, threads, memory."""
+"""Tests of `engine.ops.matmul`: bits of the numerical contract, shapes, layouts, threads, memory."""
 
 from __future__ import annotations
 
@@ -210,5 +210,5 @@ def test_no_memory_is_lost() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     work(150)
     kilobytes = 1024 if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 10**9 else 1
-    # 150 products of 360 kB each would show.
+    # A leak of 150 products of 360 kB each would be visible.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000 * kilobytes

@@ -1,4 +1,4 @@
-"""What `engine.ops.matmul` refuses, and what it says."""
+"""Tests of the errors of `engine.ops.matmul`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def refused(error: type[Exception], message: str, *arguments: Any, **options: An
     ids=str,
 )
 def test_types_that_would_lose_digits(name: str, values: Any, message: str) -> None:
-    """With a bias, or another part of the engine's fused product, which is float32."""
+    """This holds with a bias and other parts of the fused product, which computes in float32."""
     arguments = {"x1": ONES, "x2": SQUARE, "bias": np.zeros(3, np.float32)} | {name: values}
     refused(TypeError, f"`{name}` is .*{message.format(name=name)}", **arguments)
 
@@ -61,7 +61,7 @@ def test_types_that_would_lose_digits(name: str, values: Any, message: str) -> N
 )
 def test_shapes_that_do_not_go_together(a: tuple[int, ...], b: tuple[int, ...], message: str) -> None:
     refused(ValueError, message, np.ones(a, np.float32), np.ones(b, np.float32))
-    with pytest.raises(ValueError):  # noqa: PT011 # only whether NumPy agrees
+    with pytest.raises(ValueError):  # noqa: PT011 # only whether NumPy refuses it too
         np.matmul(np.ones(a), np.ones(b))
 
 
@@ -166,7 +166,7 @@ def test_out_that_cannot_take_the_product(out: Any, error: type[Exception], mess
 
 
 def test_strange_but_separate_elements_will_do() -> None:
-    """Neither axis steps over all of the other, and yet no two elements meet."""
+    """The axes interleave, and yet no two elements overlap."""
     out = np.lib.stride_tricks.as_strided(np.zeros(20, np.float32), (2, 3), (12, 8))
     assert matmul(ONES, SQUARE, out=out).tolist() == [[3] * 3] * 2
 
@@ -179,7 +179,7 @@ def test_out_in_memory_of_an_argument(name: str) -> None:
     message = rf"`out` shares memory with `{name}`: .*{name}\.copy\(\)"
     for out in (storage[:3, :3], storage[1:4, 2:5], storage[::-1, ::-1][2:5, 3:6], storage[:3, ::2].T):
         refused(ValueError, message, **arguments, out=out)
-    # Bounds that cross are no overlap.
+    # Arrays whose bounds overlap need not share elements.
     for out in (storage[:3, 3:], storage[3:, :3], storage[3:, 3:], storage[::-1, 5:2:-1][:3]):
         assert matmul(**arguments, out=out) is out
         storage[...] = 1

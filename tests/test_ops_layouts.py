@@ -1,4 +1,4 @@
-"""`engine.ops.matmul` on operands and results of any layout, type and shape."""
+"""Tests of `engine.ops.matmul` with operands and results of any layout, dtype and shape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 def shifted(x: Array) -> Array:
-    """Its bytes begin one byte off any alignment."""
+    """Returns a copy whose address is not aligned."""
     storage = np.empty(x.nbytes + 1, np.uint8)
     view = storage[1:].view(x.dtype).reshape(x.shape)
     view[...] = x
@@ -27,7 +27,7 @@ def shifted(x: Array) -> Array:
 
 
 def fields(x: Array) -> Array:
-    """Its elements lie a whole number of floats and one byte apart."""
+    """Returns a copy whose strides are not multiples of four bytes."""
     records = np.zeros(x.shape, [("x", x.dtype), ("between", np.uint8)])
     records["x"] = x
     return records["x"]
@@ -81,7 +81,7 @@ def test_out_writes_nowhere_else() -> None:
 
 @pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="protects pages as POSIX does")
 def test_nothing_beyond_an_operand_is_read_or_written() -> None:
-    """All end where a page does, behind which no memory may be touched."""
+    """All arrays end at the end of a page, behind which any access is an error."""
     run_script(
         """
         import ctypes
@@ -129,7 +129,7 @@ def test_axes_of_one_element_may_have_any_stride() -> None:
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_against_float64(data: st.DataObject) -> None:
-    """Any shapes, stacks, layouts and types against NumPy in double precision."""
+    """Products of any shapes, stacks, layouts and dtypes are compared with NumPy in double precision."""
     draw = data.draw
     m, k, n = (draw(st.integers(0, 70)) for _ in range(3))
     stack = draw(st.lists(st.integers(0, 3), max_size=2))
@@ -153,7 +153,7 @@ def test_against_float64(data: st.DataObject) -> None:
         operands.append((values, values.swapaxes(-1, -2) if transposed else values))
     (x, a), (y, b) = operands
     want = np.matmul(x.astype(float), y.astype(float))
-    # Narrow types on both sides are multiplied in float32 where there is a bias.
+    # With a bias, two operands of narrow types are multiplied in float32.
     zero = np.zeros(want.shape[-1:] or (1,), np.float32)
     got = matmul(a, b, bias=None if np.float32 in (a.dtype, b.dtype) else zero, **flags)
     assert np.shape(got) == want.shape

@@ -1,4 +1,4 @@
-"""Optimizers: weight decay against Keras' numbers and the float64 reference."""
+"""Compares optimizers with weight decay with results of Keras and with the float64 reference."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Where memory or threads end: an error of Python's or fewer threads, never the end of the process.
+"""Without memory there is a MemoryError, and without threads the engine uses fewer. The process never ends.
 
-`FAULTS_EVERY=1` lets every allocation fail once, which takes minutes; by default it is one of 149.
+`FAULTS_EVERY=1` lets every allocation fail once, which takes minutes. By default, one of 149 fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
 @needs_faults
 @pytest.mark.parametrize("count", [1, ALL_THAT_FOLLOW], ids=["one", "all"])
 def test_a_failing_allocation_is_a_memory_error(library: str, count: int) -> None:
-    """The model is afterwards what it was, or what the last finished step has made of it."""
+    """Afterwards, the model is unchanged, or as the last complete step left it."""
     result = run_python([WORKER, *map(str, (THREADS, EVERY // 2, EVERY, count))], LD_PRELOAD=library)
     assert result.returncode == 0, result.stderr
     troubles = [line for line in result.stdout.splitlines() if not line.endswith("allocations")]
@@ -75,7 +75,7 @@ def test_a_variable_that_does_not_fit_is_a_memory_error() -> None:
     run_script(STATE_BEYOND_THE_LIMIT)
 
 
-# Followed by one of the two below, which print the digest of weights and outputs for several limits.
+# One of the two scripts below follows. They print the digest of weights and outputs for several limits.
 TRAININGS = """
     import hashlib, os, resource
     import numpy as np

@@ -1,4 +1,4 @@
-"""What `import engine` brings, and what it says when it can't."""
+"""Tests of `import engine`, of its errors, and of the installed package."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from packaging.requirements import Requirement
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib  # which pytest brings
+    import tomli as tomllib  # pytest requires it
 
 import engine as keras
 from engine import _core
 from engine._base.extras import PACKAGES
 
 ROOT = Path(__file__).parents[1]
-# The package without the data set, with the kernels of three instruction sets.
+# The size limit of the package without the data set, with kernels of three instruction sets.
 MOST_BYTES = 8_000_000
 
 
@@ -49,7 +49,7 @@ def test_messages_name_the_packages_of_the_extras() -> None:
 
 
 def test_no_text_advises_to_install_from_an_index() -> None:
-    """No index has the package yet."""
+    """The package is not on any index yet."""
     files = [
         ROOT / "README.md",
         *(file for folder in ("docs", "python") for file in (ROOT / folder).rglob("*")),

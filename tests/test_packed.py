@@ -1,4 +1,4 @@
-"""Large layers, whose products go in blocks of packed operands: the bits of the numerical contract all the same."""
+"""Tests that large layers, whose products use packed blocks, have the bits of the numerical contract."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def normal(*shape: int) -> Array:
 
 
 def step(weights: Weights, x: Array, y: Array) -> Weights:
-    """Weights of Dense(relu), Dense after a step of SGD(1) on the mean squared error, to the bit."""
+    """Returns the weights of two dense layers after a step of SGD(1) on the mean squared error, to the bit."""
     kernel, bias, last_kernel, last_bias = weights
     hidden = np.maximum(layer_product(x, kernel, bias), 0)
     dz = (layer_product(hidden, last_kernel, last_bias) - y) * np.float32(2 / y.size)
@@ -40,7 +40,7 @@ def network(inputs: int, hidden: int, units: int) -> Weights:
 
 
 def train(weights: Weights, x: Array, y: Array, batch_size: int, **options: Any) -> Weights:
-    """Weights after an epoch; options are SGD's, and `shuffle` is fit's."""
+    """Returns the weights after an epoch. The options are those of SGD, and `shuffle` is that of `fit`."""
     shuffle = options.pop("shuffle", False)
     hidden, units = (len(bias) for bias in weights[1::2])
     keras.utils.set_random_seed(0)
@@ -57,8 +57,8 @@ def equal(found: Weights, expected: Weights) -> bool:
     return all(same_bits(a, b) for a, b in zip(found, expected, strict=True))
 
 
-# Whole blocks and panels, and all that may be left of them; a batch of several chains; more units than a block of a
-# gradient has, and more terms than are packed at a time; last batches of few rows, and of one.
+# Whole and partial blocks and panels; batches of several chains; more units than a block of a gradient has; more terms
+# than are packed at a time; last batches of few rows and of one.
 @pytest.mark.parametrize(
     ("batches", "sizes"),
     [

@@ -1,4 +1,4 @@
-"""Rows lie padded to whole cache lines: what pads hold, be it no zero or no number, must reach no weight.
+"""Rows are padded to whole cache lines. The numbers in the padding, even NaN, must not change any weight.
 
 Gradients by the input of few samples are summed along the rows, those of many along the batch, so that pads can only
 show in the first.
@@ -22,7 +22,7 @@ def sgd() -> Any:
 
 
 def trained(times: int, optimizer: Any, following: list[Any], **options: Any) -> list[Any]:
-    """Weights after steps on the same samples, each of them so many times."""
+    """Returns the weights after steps on the same samples, each of which is repeated."""
     rng = np.random.default_rng(0)
     x, y = (rng.normal(size=(SAMPLES, n)).astype(np.float32) for n in (INPUTS, 1))
     keras.utils.set_random_seed(1)
@@ -44,14 +44,14 @@ def trained(times: int, optimizer: Any, following: list[Any], **options: Any) ->
 @pytest.mark.parametrize(
     ("optimizer", "following", "options"),
     [
-        # Its gradient has a mean taken from it, in pads as well.
+        # A mean is subtracted from its gradient, also in the padding.
         (sgd, lambda: [keras.layers.LayerNormalization()], {}),
-        # A pad's variance is 0, and 0 / 0 follows; so it is with steps of optimizers.
+        # The variance of padding is 0, and without epsilon 0 / 0 is NaN. The same happens in steps of optimizers.
         (sgd, lambda: [keras.layers.BatchNormalization(epsilon=0.0)], {}),
         (lambda: keras.optimizers.Adam(0.01, epsilon=0.0), list, {}),
         (lambda: keras.optimizers.RMSprop(0.01, epsilon=0.0), list, {}),
         (lambda: keras.optimizers.Lamb(0.01, epsilon=0.0), list, {}),
-        # Penalties pull at zeros.
+        # Penalties have a gradient at zero.
         (sgd, list, {"activity_regularizer": keras.regularizers.L1(0.1)}),
         (sgd, list, {"kernel_regularizer": keras.regularizers.L1(0.1)}),
     ],
@@ -64,6 +64,6 @@ def test_pads_show_in_no_weight(optimizer: Any, following: Any, options: dict[st
 
 
 def test_pads_show_in_no_softmax() -> None:
-    """Whose gradient has a sum along the row."""
+    """The gradient of softmax has a sum along the row."""
     following = [keras.layers.Softmax(), keras.layers.BatchNormalization(epsilon=0.0)]
     assert all(np.isfinite(array).all() for array in trained(2, sgd(), following))

@@ -1,4 +1,4 @@
-"""Pickles and copies of models: as a file has them, layers of one's own included."""
+"""Tests of pickles and copies of models, also with custom layers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WAYS: dict[str, Callable[[Any], Any]] = {
 
 
 class Doubled(layers.Layer):
-    """Not registered anywhere."""
+    """A custom layer that is not registered."""
 
     def call(self, inputs: Any) -> Any:
         return inputs * 2
@@ -33,7 +33,7 @@ class Doubled(layers.Layer):
 
 @pytest.fixture(params=WAYS)
 def again(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
-    """Makes a model again."""
+    """Returns a function that copies a model, by a pickle or otherwise."""
     return WAYS[request.param]
 
 

@@ -1,4 +1,4 @@
-"""The pictures of engine.plots: what they show, where they are drawn, and what they refuse."""
+"""Tests of engine.plots: contents, axes, and errors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def title(ax: Axes) -> str:
     return ax.get_title(loc="left")
 
 
-# Curves
+# ---- Curves
 
 
 def history_of(**values: list[float]) -> dict[str, list[float]]:
@@ -137,7 +137,7 @@ def test_what_learning_curves_refuse(
         plots.learning_curves(history, **options)
 
 
-# Answers
+# ---- Predictions
 
 
 def test_confusion_matrix(ax: Axes) -> None:
@@ -258,7 +258,7 @@ def test_what_worst_mistakes_refuse(x: Any, y_true: Any, y_pred: Any, options: A
         plots.worst_mistakes(x, y_true, y_pred, **options)
 
 
-# What all have in common
+# ---- All functions
 
 
 def draw_all(ax: Axes | None) -> list[Axes]:

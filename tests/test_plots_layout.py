@@ -1,4 +1,4 @@
-"""Words in pictures lie beside one another, within the picture, and frames are whole."""
+"""Checks that texts in plots do not overlap, that they lie within the figure, and that frames are complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves against their definitions."""
+"""Compares ROC and precision-recall curves with their definitions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def headless() -> Iterator[None]:
 
 
 def area(ax: Any, line: int = 0) -> float:
-    """What the legend says."""
+    """Returns the area that the legend shows."""
     return float(ax.lines[line].get_label().split()[-1])
 
 
@@ -46,7 +46,7 @@ samples = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 5)), min_size=2, 
 )
 
 
-@settings(deadline=None, max_examples=30)  # drawing takes its time
+@settings(deadline=None, max_examples=30)  # drawing is slow
 @given(samples)
 def test_areas(pairs: list[tuple[int, int]]) -> None:
     truth, scores = np.array(pairs).T
@@ -78,7 +78,7 @@ def test_points_are_those_of_scikit_learn(rng: np.random.Generator) -> None:
 
 def test_a_curve_per_class() -> None:
     rng = np.random.default_rng(0)
-    truth = rng.permutation(np.repeat([0, 1, 3], 20))  # none of class 2
+    truth = rng.permutation(np.repeat([0, 1, 3], 20))  # class 2 does not occur
     scores = rng.random((60, 4))
     scores[np.arange(60), truth] += 0.3
     ax = plots.roc_curve(truth, scores, display_labels=["ant", "bee", "cow", "dog"])

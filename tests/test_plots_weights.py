@@ -1,4 +1,4 @@
-"""Pictures of weights, and the names of columns that label them."""
+"""Tests of plots of weights, and of their labels from column names."""
 
 from __future__ import annotations
 

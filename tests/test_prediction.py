@@ -1,4 +1,4 @@
-"""`predict`: an array for the result, numbers that aren't finite, bits, threads."""
+"""Tests of `predict`: `out`, inputs that are not finite, bits, threads."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.usefixtures("threads_as_before")
 
 
 def wide(*extra: keras.layers.Layer, inputs: int = 300) -> keras.Sequential:
-    """Enough work for several threads, and for zeros to be skipped."""
+    """Returns a model with enough work for several threads, which skips zeros."""
     stack = [keras.layers.Dense(96, activation="relu"), keras.layers.Dense(10, activation="softmax")]
     return keras.Sequential([keras.Input((inputs,)), *extra, *stack])
 
 
 def mixed_rows(count: int, inputs: int = 300) -> NDArray[np.float32]:
-    """Rows with many zeros and rows with none, in stretches that don't end where batches do."""
+    """Returns groups of rows with many zeros and of rows without, which do not end where batches do."""
     rng = np.random.default_rng(count)
     x = rng.standard_normal((count, inputs), np.float32)
     sparse = (np.arange(count) // 37) % 2 == 0
@@ -182,7 +182,7 @@ def test_eight_threads_with_models_and_rows_of_their_own() -> None:
 
 
 def test_eight_threads_while_the_model_is_fitted(blobs: Blobs) -> None:
-    """Predictions come from the weights of one step each, and training does not notice them."""
+    """Each prediction uses the weights of one step, and does not influence the training."""
     alone, model = classifier(), classifier()
     model.set_weights(alone.get_weights())
     stop = threading.Event()

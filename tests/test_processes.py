@@ -1,4 +1,4 @@
-"""Ctrl-C and forked children."""
+"""Tests of Ctrl-C and of forked child processes."""
 
 from __future__ import annotations
 
@@ -118,19 +118,19 @@ LEFT_AT_WORK = """
 
 
 def test_the_interpreter_ends_while_threads_are_at_work() -> None:
-    for _ in range(3):  # it depends on what they are about
+    for _ in range(3):  # the result depends on what the threads do at that moment
         assert run_script(LEFT_AT_WORK, OMP_NUM_THREADS="1").strip() == "done"
 
 
 def in_a_child(work: Callable[[], bool]) -> bool:
-    """Runs `work` in a forked child; False also if it hangs or crashes."""
+    """Runs `work` in a forked child. Returns False if it fails, hangs or crashes."""
     with warnings.catch_warnings():
-        # Python warns of any fork beside threads; OpenMP's own are what this test is about.
+        # Python warns of a fork of a process with threads. The threads of OpenMP are tested here.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
         code = 1
-        faulthandler.register(signal.SIGALRM, chain=True)  # shows where it hangs
+        faulthandler.register(signal.SIGALRM, chain=True)  # prints the stack if it hangs
         signal.alarm(50)
         try:
             code = 0 if work() else 1
@@ -185,7 +185,7 @@ def equal_outputs(outputs: NDArray[np.float32]) -> bool:
 @forks
 @pytest.mark.parametrize("threads", [1, 2])
 def test_children_forked_beside_threads_use_the_same_model(threads: int) -> None:
-    """All weights are equal and change alike in each step, so that outputs differ where a child has half a step."""
+    """All weights are equal and change equally in each step. So outputs differ if a child has half a step."""
     _core.set_threads(threads)
     model = keras.Sequential(
         [
@@ -234,7 +234,7 @@ def test_children_forked_beside_threads_use_the_same_model(threads: int) -> None
 
 @forks
 def test_a_callback_may_fork() -> None:
-    """The thread that trains goes on in the child, where it still holds the model."""
+    """The training thread continues in the child, where it still has the lock of the model."""
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model.compile("sgd", "mse")
     x, y = np.ones((32, 3), np.float32), np.ones((32, 2), np.float32)

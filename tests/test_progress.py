@@ -1,4 +1,4 @@
-"""What fit, evaluate and predict print."""
+"""Tests of what fit, evaluate and predict print."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from engine._printing.progress import Progress
 BAR = "━" * 20
 COLOR = re.compile(r"\x1b\[\d*m|\x08")
 COLOR_CODE = re.compile(r"\x1b\[\d*m")
-# A pace such as 25ms/step, whose number depends on the machine
+# A time such as 25ms/step, which depends on the machine
 PACE = r"\d+s \d+(s|ms|us)/step"
 
 
 class Terminal(io.StringIO):
-    """Standard output that says it is a terminal."""
+    """A standard output that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -31,7 +31,7 @@ class Terminal(io.StringIO):
 
 
 class Clock:
-    """Time that passes when told to."""
+    """A clock that tests set."""
 
     now = 100.0
 
@@ -77,10 +77,10 @@ def test_a_bar(terminal: Terminal, clock: Clock) -> None:
 
 
 class Notebook(io.StringIO):
-    """Standard output of ipykernel: no terminal, but its readers understand carriage returns."""
+    """The standard output of ipykernel. It is no terminal, but handles carriage returns."""
 
     def shown(self) -> list[str]:
-        """The lines as Jupyter shows them."""
+        """Returns the lines that Jupyter shows."""
         lines = COLOR_CODE.sub("", self.getvalue()).split("\n")
         for number, line in enumerate(lines):
             shown = ""
@@ -242,7 +242,7 @@ def test_evaluate_prints_its_result(
     model.evaluate(blobs.x, blobs.y)
     shown = COLOR.sub("", terminal.getvalue())
     assert re.search(rf"\r5/5 {BAR} {PACE} - accuracy: \S+ - loss: \S+ *\n$", shown)
-    monkeypatch.undo()  # no terminal any more
+    monkeypatch.undo()  # from here on, the output is no terminal
     model.evaluate(blobs.x, blobs.y)
     line = rf"5/5 - {PACE.replace(' ', ' - ')} - accuracy: \S+ - loss: \S+\n"
     assert re.fullmatch(line, capsys.readouterr().out)

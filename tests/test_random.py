@@ -1,4 +1,4 @@
-"""Random numbers: Philox to the bit, and what is made of it."""
+"""Tests of random numbers: the bits of Philox, and the distributions made from it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from engine import _core
 Array = NDArray[Any]
 
 MASK = 0xFFFFFFFF
-# Of what test_draws_are_the_same_on_every_machine draws.
+# SHA-256 of the numbers in test_draws_are_the_same_on_every_machine.
 DIGESTS = ["f2cddddd85184faf", "5c1f4f93703f616b", "0966837a1e529bbf"]
 
 
 def philox(counter: Sequence[Any], key: tuple[int, int]) -> tuple[Any, ...]:
-    """Philox 4x32-10 (Salmon et al. 2011) of four words: integers, or uint64 arrays of counters."""
+    """Computes Philox 4x32-10 (Salmon et al. 2011) of a counter of four words: integers or uint64 arrays."""
     (a, b, c, d), (e, f) = counter, key
     for _ in range(10):
         p, q = 0xD2511F53 * a, 0xCD9E8D57 * c
@@ -31,14 +31,14 @@ def philox(counter: Sequence[Any], key: tuple[int, int]) -> tuple[Any, ...]:
 
 
 def words(seed: int, stream: int, count: int) -> Array:
-    """The engine's stream of random words: key = seed, counter = (block, stream)."""
+    """Returns the engine's stream of random words: the key is the seed, and the counter is (block, stream)."""
     blocks = np.arange(-(-count // 4), dtype=np.uint64)
     counter = (blocks, np.uint64(0), np.uint64(stream & MASK), np.uint64(stream >> 32))
     return np.stack(np.broadcast_arrays(*philox(counter, (seed & MASK, seed >> 32))), axis=1).ravel()[:count]
 
 
 def test_philox_known_answers() -> None:
-    """The vectors that Random123 publishes (kat_vectors, philox4x32 10)."""
+    """The test vectors are those of Random123 (kat_vectors, philox4x32 10)."""
     pi = (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0)
     for counter, key, want in [
         ((0,) * 4, (0,) * 2, (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
@@ -53,7 +53,7 @@ def test_philox_known_answers() -> None:
     [(0, 0), (1, 2), (2**32 + 5, 2**40 + 7), (2**64 - 1, 2**64 - 1), (0xA4093822, 0x13198A2E)],
 )
 def test_uniform_is_philox(seed: int, stream: int) -> None:
-    """The top 24 bits of each word make a float in [0, 1)."""
+    """The upper 24 bits of each word give a float in [0, 1)."""
     want = ((words(seed, stream, 1001) >> np.uint64(8)) * 2.0**-24).astype(np.float32)
     np.testing.assert_array_equal(_core.uniform(seed, stream, len(want), 0.0, 1.0), want)
 
@@ -63,7 +63,7 @@ def test_uniform_is_scaled_and_keeps_its_prefix() -> None:
     for n in (0, 1, 63, 64, 65, 999):
         np.testing.assert_array_equal(_core.uniform(3, 1, n, 0.0, 1.0), unit[:n])
     low, high = -0.25, 1.5
-    # low + (high - low) u in float64, then one rounding.
+    # low + (high - low) u is computed in float64 and rounded once.
     want = (low + (high - low) * unit.astype(float)).astype(np.float32)
     np.testing.assert_array_equal(_core.uniform(3, 1, 1000, low, high), want)
 
@@ -100,7 +100,7 @@ def chi_square(counts: Array) -> float:
 
 
 def quantile(freedom: int) -> float:
-    """About the 1 - 3e-7 quantile (five standard deviations) of chi-square, after Wilson and Hilferty."""
+    """Returns about the 1 - 3e-7 quantile (five standard deviations) of chi-square, by Wilson and Hilferty."""
     spread = 2 / (9 * freedom)
     return float(freedom * (1 - spread + 5 * np.sqrt(spread)) ** 3)
 
@@ -115,7 +115,7 @@ def test_permutation_holds_every_index_once(n: int) -> None:
 
 @pytest.mark.parametrize(("stream", "rejections"), [(0, 0), (4, 2), (5, 1)])
 def test_permutation_is_fisher_yates_with_unbiased_draws(stream: int, rejections: int) -> None:
-    """Draws below n are the high half of word * n, unless the low half is among the first 2**32 mod n (Lemire)."""
+    """A draw below n is the high half of word * n. It is repeated if the low half is less than 2**32 mod n (Lemire)."""
     n, rejected = 100_000, 0
     order, draws = list(range(n)), iter(words(6, stream, n + 10).tolist())
     for left in range(n, 1, -1):
@@ -132,7 +132,7 @@ def test_permutation_is_keyed_by_seed_and_stream() -> None:
     orders = [_core.permutation(seed, stream, 1000) for seed, stream in [(0, 0), (1, 0), (0, 1), (0, 2**32)]]
     for i, a in enumerate(orders):
         for b in orders[:i]:
-            # Two random orders agree in one place on average, in more than 15 with probability 1e-13.
+            # Two random orders agree at one position on average, and at more than 15 with probability 1e-13.
             assert (a == b).sum() <= 15
 
 
@@ -147,7 +147,7 @@ def test_permutations_are_equally_likely(over: str) -> None:
 
 
 def test_permutation_positions_of_a_longer_order() -> None:
-    """Element 0 ends up anywhere with equal probability, also past one block of words."""
+    """Element 0 gets every position with equal probability, also in orders longer than a block of words."""
     n = 100
     counts = np.zeros(n, int)
     for stream in range(20_000):
@@ -194,7 +194,7 @@ def test_orthogonal(shape: tuple[int, int]) -> None:
 
 
 def test_orthogonal_has_no_preferred_direction() -> None:
-    """A column is a normal vector by its length: first of all the sign of what is on the diagonal is free."""
+    """A column is a normal vector divided by its length, so that the signs on the diagonal are random."""
     entries = np.array([_core.orthogonal(seed, 0, 3, 3, 1.0) for seed in range(2000)], float)
     np.testing.assert_allclose(entries.mean(axis=0), 0, atol=5 * np.sqrt(1 / 3 / 2000))
     np.testing.assert_allclose((entries**2).mean(axis=0), 1 / 3, atol=5 * np.sqrt(4 / 45 / 2000))

@@ -1,4 +1,4 @@
-"""`keras.random` and windows of series: bits, ranges, and what is refused."""
+"""Tests of `keras.random` and of windows of time series: bits, ranges, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipes of `engine mnist`: their schedule, what they hand to the library, and what the command says of them."""
+"""Tests of the recipes of `engine mnist`: learning rates, arguments for the library, and output of the command."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def digits() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> str:
-    """What the command prints: its output, or its errors if it must fail."""
+    """Returns the output of the command, or its error messages if it must fail."""
     assert cli.main(arguments) == status
     captured = capsys.readouterr()
     assert (captured.out == "") == (status != 0)
@@ -171,7 +171,7 @@ def test_several_seeds_are_single_ones(capsys: pytest.CaptureFixture[str]) -> No
     accuracies = [percents(value(output, "accuracy"))[0] for output in singles]
     assert [percents(value(both, f"seed {seed}"))[0] for seed in (7, 8)] == accuracies
     mean, *ends = percents(value(both, "accuracy"))
-    assert mean == pytest.approx(np.mean(accuracies), abs=0.006)  # each was rounded to 0.01
+    assert mean == pytest.approx(np.mean(accuracies), abs=0.006)  # each is rounded to 0.01
     assert ends == sorted(accuracies)
     for step in ("compiling", "training", "evaluating"):
         assert re.fullmatch(r"\d+\.\d{3} s, the mean of 2 seeds", value(both, step))
@@ -213,7 +213,7 @@ def test_the_report_tells_of_the_choice(
     assert build.startswith("mlp-engine ")
     assert drawn["tested"] == [1, 2]
     assert drawn["smoothing"] == 0.1
-    # The picture is of the first seed; its curve ends where the test of that seed did.
+    # The plot shows the first seed, and its curve ends at the test accuracy of that seed.
     assert f"{drawn['test']['accuracy'][-1]:.2%}" == value(output, "seed 7").split(" ")[0]
     # Losses of training and test are the same formula, with smoothed labels: never near 0.
     assert all(0.4 < loss < 1.2 for loss in drawn["test"]["loss"] + drawn["train"]["loss"])

@@ -1,4 +1,4 @@
-"""The float64 reference against central differences, and its optimizers against steps taken by hand."""
+"""Compares the float64 reference with central differences, and its optimizers with steps computed by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reference import Network, dense
 Array = NDArray[Any]
 Spec = dict[str, Any]
 
-# Central differences at step h err by h**2 |f'''| / 6 and eps |f| / h: 4e-10 each for |f'''| <= 2 / .2**3
+# The errors of central differences at step h are h**2 |f'''| / 6 and eps |f| / h: 4e-10 each for |f'''| <= 2 / .2**3
 # and |f| <= 10.
 STEP = 3e-6
 TOLERANCE = 2e-9
@@ -36,7 +36,7 @@ SGD = {"kind": "sgd", "momentum": 0.0, "nesterov": False}
 
 
 def central(f: Callable[[Array], float], x: Array) -> Array:
-    """df/dx of a scalar function, one element at a time."""
+    """Returns df/dx of a scalar function by central differences."""
     d = np.empty_like(x)
     for i in np.ndindex(x.shape):
         up, down = x.copy(), x.copy()

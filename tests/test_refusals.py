@@ -1,4 +1,4 @@
-"""What is refused leaves everything as it was, so that the next call does what it would have done before."""
+"""A refused call changes nothing, so that the next call does the same as without it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_layers_that_a_metric_refuses(blobs: Blobs, exact: bool) -> None:
 
 
 def test_a_metric_tells_of_the_pass_that_it_saw(blobs: Blobs) -> None:
-    """Layers more, or targets by hand, change nothing about what has been added up."""
+    """Neither further layers nor direct calls change the results of the last pass."""
     model = classifier(loss="categorical_crossentropy", metrics=[keras.metrics.AUC(multi_label=True)])
     _, area = model.evaluate(blobs.x, blobs.one_hot)
     model.add(layers.Dense(5, "softmax"))
@@ -71,7 +71,7 @@ def test_a_normalization_called_on_another_shape() -> None:
 
 
 def test_a_start_that_fails() -> None:
-    """A layer whose weights can't be made has none, and no names of any."""
+    """If the weights of a layer cannot be made, the layer has none, and no names of weights."""
 
     def short(shape: tuple[int, ...], dtype: object = None) -> Any:
         return np.zeros(1, np.float32)
@@ -83,7 +83,7 @@ def test_a_start_that_fails() -> None:
 
 
 def test_a_callback_that_refuses_the_model(blobs: Blobs) -> None:
-    """There is no training then that could be backed up."""
+    """Then there is no training that could be backed up."""
 
     class Refusing(keras.callbacks.Callback):
         def set_model(self, model: Any) -> None:
@@ -132,7 +132,7 @@ def test_there_is_one_dtype(make: Any) -> None:
 
 @pytest.mark.parametrize("kind", [losses.Huber, metrics.AUC, metrics.Mean])
 def test_names_are_texts(kind: Any) -> None:
-    """They head columns of logs, which are sorted."""
+    """Names are the headings of columns in logs, which are sorted."""
     with pytest.raises(TypeError, match="`name` must be a string, got 5"):
         kind(name=5)
     assert kind(name="mine").name == "mine"

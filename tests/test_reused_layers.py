@@ -1,4 +1,4 @@
-"""Layers that are used more than once in one network."""
+"""Tests of layers that are used more than once in one network."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_copy_is_made_once() -> None:
 
 
 def test_models_around_follow(blobs: Blobs) -> None:
-    """Two parts of a model that have a part in common, which changes."""
+    """Two parts of a model share a part, which changes."""
     act = layers.ReLU()
     inner = keras.Sequential([keras.Input((FEATURES,)), act], name="inner")
     left, right = (keras.Sequential([keras.Input((FEATURES,)), inner], name=name) for name in "ab")
@@ -175,7 +175,7 @@ def test_models_around_follow(blobs: Blobs) -> None:
 
 
 class Kept(layers.Layer):
-    """A rectifier that keeps what its gradient needs, and counts and adds to the loss on the way."""
+    """A rectifier that stores what its gradient needs, counts its calls, and adds to the loss."""
 
     calls = 0
 
@@ -205,7 +205,7 @@ def test_what_a_call_keeps_is_there_for_its_gradient(how: str, blobs: Blobs) -> 
 
 
 def test_what_a_call_keeps_where_it_stands_alone(blobs: Blobs) -> None:
-    """Nobody calls the layer between `call` and `gradient`."""
+    """The layer is not called again between `call` and `gradient`."""
     model, twin = stack_of(Kept(), layers.ReLU()), stack_of(layers.ReLU(), layers.ReLU())
     twin.set_weights(model.get_weights())
     for each in (model, twin):

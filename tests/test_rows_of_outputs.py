@@ -1,4 +1,4 @@
-"""Outputs of several rows per sample: their targets and weights, and what is refused; the numbers are in tests/keras."""
+"""Tests of outputs with several rows per sample: targets, weights, errors. tests/keras compares the numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def network(loss: object = "sparse_categorical_crossentropy", **options: Any) ->
 
 
 def test_rows_are_samples_of_a_flat_network() -> None:
-    """With one weight per row, training on rows is training on so many samples."""
+    """With one weight per row, each row is trained on like a sample."""
     weight = RNG.uniform(0, 2, LABELS.shape).astype(np.float32)
     rows = network(weighted_metrics=["accuracy", metrics.ConfusionMatrix()])
     flat = keras.Sequential([keras.Input((5,)), layers.Dense(6, "relu"), layers.Dense(3, "softmax")])

@@ -1,4 +1,4 @@
-"""Models in files: every format gives back what was saved, and a file is whole or as it was."""
+"""Tests of models in files: every format restores what was saved, and a file is either new and complete or unchanged."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def test_models_come_back(suffix: str, tmp_path: Path, blobs: Blobs) -> None:
     assert again.predict(blobs.x).tobytes() == model.predict(blobs.x).tobytes()
     assert again.evaluate(blobs.x, blobs.y) == model.evaluate(blobs.x, blobs.y)
     assert again.optimizer.get_config() == model.optimizer.get_config()
-    for name, arrays in model.optimizer._snapshot().arrays.items():  # which Keras scales in another way
+    for name, arrays in model.optimizer._snapshot().arrays.items():  # Keras has another scaling
         for ours, theirs in zip(again.optimizer._snapshot().arrays[name], arrays, strict=True):
             np.testing.assert_array_equal(ours, theirs)
     for each in (model, again):
         each.train_on_batch(blobs.x[:32], blobs.y[:32])
     assert same_weights(again, model)
     assert again.optimizer.iterations == model.optimizer.iterations == 6
-    assert sorted(file.name for file in tmp_path.iterdir()) == [path.name]  # nothing else is left
+    assert sorted(file.name for file in tmp_path.iterdir()) == [path.name]  # there are no other files
 
 
 def test_a_folder(tmp_path: Path, blobs: Blobs) -> None:
     model = network()
-    for _ in range(2):  # the second takes the place of the first
+    for _ in range(2):  # the second save replaces the first file
         model.fit(blobs.x, blobs.y, verbose=0)
         model.save(tmp_path / "model", zipped=False)
     names = ["config.json", "metadata.json", "model.weights.h5"]

@@ -1,4 +1,4 @@
-"""What can go wrong with files, and what is left then."""
+"""Tests of mistakes with files, and of their consequences."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_weights_of_another_model(suffix: str, tmp_path: Path, blobs: Blobs) -> 
     model.fit(blobs.x, blobs.y, verbose=0)
     before, slots = model.get_weights(), [v.numpy() for v in model.optimizer.variables]
     other = keras.Sequential(
-        [keras.Input((6,)), layers.Dense(8), layers.Dense(4)]  # the first fits, the second doesn't
+        [keras.Input((6,)), layers.Dense(8), layers.Dense(4)]  # the first layer fits, the second does not
     )
     other.compile("adam", "mse")
     (other.save_weights if suffix in WEIGHTS else other.save)(path)

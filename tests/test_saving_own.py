@@ -1,4 +1,4 @@
-"""Layers, losses and functions of one's own in files."""
+"""Tests of custom layers, losses and functions in files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine import layers, losses, models, saving
 
 @saving.register_keras_serializable("mine")
 class Scaled(layers.Layer):
-    """With a weight that doesn't learn between two that do, and something of its own in the file."""
+    """A custom layer with a weight that is not trained between two that are, and with its own data in files."""
 
     def __init__(self, factor: float = 2.0, **options: Any) -> None:
         super().__init__(**options)

@@ -1,4 +1,4 @@
-"""Schedules: Keras' numbers, bounds of the functions they use, and schedules written in Python."""
+"""Tests of learning rate schedules: results of Keras, bounds of their functions, schedules in Python."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ SCHEDULES = [(getattr(schedules, name)(**arguments), rates) for name, arguments,
 
 @pytest.mark.parametrize(("schedule", "rates"), SCHEDULES, ids=[repr(schedule) for schedule, _ in SCHEDULES])
 def test_schedules_are_keras_own(schedule: Any, rates: list[float]) -> None:
-    # Keras' few float32 operations, one of them on numbers of the size of the first rate.
+    # Tolerance for the few float32 operations of Keras, one of which has numbers as large as the first rate.
     bound = 8 * 2.0**-24 * max(rates)
     got = [schedule(step) for step in STEPS]
     assert all(isinstance(rate, float) for rate in got)
@@ -120,7 +120,7 @@ def test_schedules_survive_their_config(schedule: Any) -> None:
 
 
 def test_a_restart_does_not_miss_its_step() -> None:
-    """Keras takes logarithms in float32, which put some restarts one step late."""
+    """Keras computes logarithms in float32, so that some restarts are one step late."""
     schedule = schedules.CosineDecayRestarts(1.0, 10)
     begins = [10 * (2**i - 1) for i in range(20)]
     assert [schedule(begin) for begin in begins] == [1.0] * len(begins)

@@ -1,4 +1,4 @@
-"""Limits of runs, and tracebacks without the package's own frames."""
+"""Tests of settings, and of tracebacks without frames of the package."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_limits_are_whole_numbers(setting: Any, value: Any) -> None:
 
 
 def inside(error: BaseException) -> list[str]:
-    """Functions of the package in the traceback."""
+    """Returns the functions of the package in the traceback."""
     package = str(Path(keras.__file__).parent)
     return [
         frame.name
@@ -112,7 +112,7 @@ def inside(error: BaseException) -> list[str]:
     "verb", ["fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch"]
 )
 def test_tracebacks(model: keras.Sequential, verb: str) -> None:
-    """With one frame of the package, and those of functions that it calls."""
+    """A traceback has one frame of the package, and those of the user's functions that it calls."""
     arguments = [np.ones((4, 7))] + ([] if "predict" in verb else [Y[:4]])
     assert keras.config.is_traceback_filtering_enabled()
     with pytest.raises(ValueError) as caught:  # noqa: PT011 # only where it comes from

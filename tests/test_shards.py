@@ -1,4 +1,4 @@
-"""Weights in several files: they come back, are replaced at one stroke, and an index can't lead astray."""
+"""Tests of weights in several files: they are restored, replaced together, and protected against a wrong index."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from conftest import Blobs, classifier, same_weights
 import engine as keras
 from engine import layers, saving
 
-# Of a few arrays at a time: the largest has 8 x 8 numbers.
+# The size of a few arrays; the largest has 8 x 8 numbers.
 SMALL = 300 / 2**30
 
 
@@ -45,7 +45,7 @@ def test_the_old_files_stay_until_the_index_names_the_new(
     tmp_path: Path, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, again, path = network(), network(), tmp_path / "m.weights.json"
-    mine = tmp_path / "m_00007.weights.h5"  # of somebody else
+    mine = tmp_path / "m_00007.weights.h5"  # not written by a save
     mine.write_bytes(b"mine")
     model.save_weights(path, max_shard_size=SMALL)
     saved = model.get_weights()
@@ -66,11 +66,11 @@ def test_the_old_files_stay_until_the_index_names_the_new(
         again.load_weights(path)
         assert same_weights(again, model)
     assert mine.read_bytes() == b"mine"
-    assert (tmp_path / "m_00000.weights.h5").exists()  # which Keras opens first
+    assert (tmp_path / "m_00000.weights.h5").exists()  # Keras opens this file first
 
 
 def test_files_of_others_stay(tmp_path: Path) -> None:
-    """Whoever wrote them, and whatever the index says: but for those that a save to this index wrote together with it."""
+    """A save removes only those files that an earlier save wrote together with the same index."""
     model, path = network(), tmp_path / "m.weights.json"
     model.save_weights(tmp_path / "best.weights.h5")
     model.save_weights(tmp_path / "m_00000.weights.h5")
@@ -99,7 +99,7 @@ def test_a_file_that_took_the_place_of_one_of_the_index_stays(tmp_path: Path) ->
     model.save_weights(path, max_shard_size=1)
     model.load_weights(path)
     assert "m_00001.weights.h5" in files(tmp_path)
-    assert set(before) - set(files(tmp_path))  # but those of the save before went
+    assert set(before) - set(files(tmp_path))  # the files of the save before are removed
 
 
 def test_the_files_of_a_save_that_fails_go_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_an_index_that_is_none(index: str, message: str, tmp_path: Path) -> None
         model.load_weights(path)
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
-    model.save_weights(path, max_shard_size=1)  # it may be replaced
+    model.save_weights(path, max_shard_size=1)  # the index may be replaced
     model.load_weights(path)
 
 

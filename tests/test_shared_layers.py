@@ -1,4 +1,4 @@
-"""Layers that several models share: one set of weights, whoever trains or asks."""
+"""Tests of layers that several models share: all use the same weights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_features_while_a_model_learns(how: str, blobs: Blobs) -> None:
 
 
 def test_watching_changes_nothing(blobs: Blobs) -> None:
-    """A model that is compiled, trained and made while another learns leaves that one's training as it is."""
+    """Making and compiling a model while another one trains does not change that training."""
 
     def trained(watched: bool) -> Any:
         keras.utils.set_random_seed(3)
@@ -60,7 +60,7 @@ def test_watching_changes_nothing(blobs: Blobs) -> None:
 
 
 def test_trainings_take_turns(blobs: Blobs) -> None:
-    """Each goes on from what the other has left, with an optimizer of its own."""
+    """Each training continues with the weights of the other, and has its own optimizer."""
     shared = layers.Dense(8, "relu")
     models = [
         keras.Sequential([keras.Input((FEATURES,)), shared, layers.Dense(n, "softmax")]) for n in (CLASSES, 5)
@@ -81,7 +81,7 @@ def test_trainings_take_turns(blobs: Blobs) -> None:
 
 
 def test_models_of_a_chain_in_the_middle(blobs: Blobs) -> None:
-    """As in the script on autoencoders: the decoder is the last layer, called on an input of its own."""
+    """As in scripts about autoencoders, the decoder is the last layer, called on a new input."""
     x = keras.Input((FEATURES,))
     code = layers.Dense(2, activation="relu", name="code")(x)
     whole = keras.Model(x, layers.Dense(FEATURES)(code))
@@ -131,7 +131,7 @@ def test_a_layer_knows_the_first_model_that_has_it() -> None:
     assert shared.output.shape == (None, 8)
     model.compile("sgd", "sparse_categorical_crossentropy")
     model.layers[1].trainable = False
-    model.compile("sgd", "sparse_categorical_crossentropy")  # with a program of its own
+    model.compile("sgd", "sparse_categorical_crossentropy")  # each model has its own program
     assert shared.input.start is model.input.start
     del model
     gc.collect()
@@ -147,7 +147,7 @@ def test_shapes_must_agree() -> None:
 
 
 def test_threads_that_train_and_ask(blobs: Blobs) -> None:
-    """No half-written weights: whoever asks waits for the end of a step, whichever model takes it."""
+    """Predictions never see partly written weights: they wait for the end of a step of any model."""
     model = classifier()
     features = keras.Sequential(model.layers[:-1])
     both = keras.Sequential([features, layers.Dense(CLASSES, "softmax")])

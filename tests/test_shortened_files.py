@@ -19,11 +19,11 @@ from conftest import FEATURES, Blobs, classifier, same_weights
 import engine as keras
 from engine._data import lazy_rows
 
-BATCHES = 5  # of 32 among the 150 samples of `blobs`
+BATCHES = 5  # batches of 32 of the 150 samples of `blobs`
 
 
 class File:
-    """An array in a file that can be made shorter by a byte, and whole again."""
+    """An array in a file that can be shortened by a byte, and restored."""
 
     def __init__(self, path: Path, values: np.ndarray[Any, Any]) -> None:
         np.save(path, values)
@@ -100,7 +100,7 @@ def test_what_is_missing_may_be_what_nobody_reads(file: File, blobs: Blobs) -> N
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_training_ends_at_the_next_stretch(shuffle: bool, file: File, blobs: Blobs) -> None:
-    """The weights are then those of the last step."""
+    """Afterwards, the weights are those of the last step."""
     hook = keras.callbacks.LambdaCallback(on_epoch_end=file.shorten)
     model, expected = classifier(), classifier()
     expected.set_weights(model.get_weights())
@@ -141,11 +141,11 @@ def test_batches_with_callbacks_between_them(file: File, blobs: Blobs) -> None:
 
 
 def test_within_an_epoch_that_is_one_call_of_the_core(blobs: Blobs, tmp_path: Path) -> None:
-    """The core asks between two steps once 50 ms are over, which the step with the slow layer takes."""
+    """The core checks between two steps after 50 ms, which the step with the slow layer takes."""
     file = File(tmp_path / "rows.npy", blobs.x)
 
     def slow(x: Any) -> Any:
-        if len(x) == 32:  # not the zeros by which the layer's shape is found
+        if len(x) == 32:  # not the zeros with which the shape of the layer is determined
             file.shorten()
             time.sleep(0.1)
         return x

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of estimators, without an exception."""
+"""Runs all of scikit-learn's checks of estimators."""
 
 from __future__ import annotations
 

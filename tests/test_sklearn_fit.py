@@ -1,4 +1,4 @@
-"""What the estimators add to scikit-learn's, and what they do with data and arguments of all kinds."""
+"""Tests of the estimators: additions to scikit-learn's, and data and arguments of all kinds."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_predictions_follow_the_coefs() -> None:
     estimator.coefs_[-1] = np.zeros_like(estimator.coefs_[-1])
     estimator.intercepts_[-1] = np.array([0.0, 1.0, 0.0])
     assert set(estimator.predict(X)) == {1}
-    estimator.intercepts_[-1][:] = [0, 0, 1]  # an array of one's own can be written to
+    estimator.intercepts_[-1][:] = [0, 0, 1]  # the array is a writable copy
     assert set(estimator.predict(X)) == {2}
     with pytest.raises(ValueError, match="read-only"):
         estimator.coefs_[0][:] = 0
@@ -252,7 +252,7 @@ def test_more_that_is_wrong() -> None:
         MLPRegressor(hidden_layer_sizes=(4,), warm_start=True, max_iter=2).fit(X, Y).fit(X, X[:, :2])
 
 
-# What is plain takes a shorter way than scikit-learn's checks; both must end in the same.
+# Simple data skip the checks of scikit-learn. The results must be the same.
 ROWS = np.random.default_rng(0).random((40, 4)).astype(np.float32)
 UNALIGNED = np.frombuffer(b" " + ROWS.tobytes(), np.float32, offset=1).reshape(ROWS.shape)
 LAYOUTS = {
@@ -337,7 +337,7 @@ def test_the_network_by_itself(kind: str, solver: str, tmp_path: Path) -> None:
     model.set_weights([0 * array for array in model.get_weights()])
     after = estimator.predict_proba(X) if maker is MLPClassifier else estimator.predict(X)
     assert np.array_equal(after, ours)
-    # Exports compute the same; what they are is tested elsewhere.
+    # Exported models compute the same. Other tests check the files.
     estimator.model_.export(tmp_path / "net.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     (found,) = session.run(None, {session.get_inputs()[0].name: X.astype(np.float32)})

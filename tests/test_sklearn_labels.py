@@ -1,4 +1,4 @@
-"""What classifiers tell apart, against scikit-learn's own."""
+"""Compares the classes of classifiers with those of scikit-learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The estimators against scikit-learn's: the same weights to begin with, the same order, then the same losses."""
+"""Compares the estimators with scikit-learn's: from the same initial weights and order they get the same losses."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ CLASSIFIERS = (neural_network.MLPClassifier, ours.MLPClassifier)
 REGRESSORS = (neural_network.MLPRegressor, ours.MLPRegressor)
 EXTRAS = {"class_weight", "dropout", "callbacks", "validation_data"}
 
-# float32 rounds every product to 6e-8, and 8 epochs of 5 steps add up what follows from it.
+# Tolerance: float32 rounds every product to 6e-8, and the errors add up over 8 epochs of 5 steps.
 LOSS_TOLERANCE = 2e-5
-# Where a gradient is as small as its rounding error, Adam takes steps of full length all the same.
+# If a gradient is as small as its rounding error, the step of Adam has its full length nevertheless.
 WEIGHT_TOLERANCE = {"adam": 5e-4, "sgd": 2e-5}
 
 
 class Problem:
-    """Rows that don't make whole batches, with targets of every kind."""
+    """Rows with targets of every kind; the last batch is not full."""
 
     def __init__(self, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
@@ -50,7 +50,7 @@ PROBLEM = Problem()
 def fitted(
     kinds: tuple[type[Any], type[Any]], y: NDArray[Any], weights: Any = None, **options: Any
 ) -> tuple[Any, Any]:
-    """scikit-learn's estimator and ours, trained alike."""
+    """Returns scikit-learn's estimator and the engine's, trained in the same way."""
     given = {
         "hidden_layer_sizes": (9, 5),
         "batch_size": 32,
@@ -124,7 +124,7 @@ def test_classes_and_weights(target: str, weights: Any, solver: str) -> None:
 @pytest.mark.parametrize(("target", "loss"), [("number", "squared_error"), ("counts", "poisson")])
 def test_numbers(target: str, loss: str, weights: Any, solver: str) -> None:
     y = getattr(PROBLEM, target)
-    # With weights the constant of a batch's deviance isn't that of all samples.
+    # With sample weights, the constant in the deviance of a batch differs from that of all samples.
     alone = loss == "poisson" and weights is not None
     options = {"batch_size": 150} if alone else {}
     theirs, mine = fitted(
@@ -136,7 +136,7 @@ def test_numbers(target: str, loss: str, weights: Any, solver: str) -> None:
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_several_numbers(solver: str) -> None:
-    """The gradient adds outputs up, the loss takes their mean."""
+    """scikit-learn's gradient is that of the sum over outputs, and its loss is the mean."""
     theirs, mine = fitted(REGRESSORS, PROBLEM.numbers, solver=solver, learning_rate_init=0.01, alpha=0.5)
     require_same(theirs, mine)
 
@@ -151,10 +151,10 @@ def test_rate_that_adapts() -> None:
 @pytest.mark.parametrize("target", ["several", "two", "labels", "number"])
 @pytest.mark.parametrize("weights", [None, PROBLEM.weights])
 def test_early_stopping(target: str, weights: Any) -> None:
-    """The same samples are held out, and the same scores end the training."""
+    """Both hold out the same samples, and the same scores end the training."""
     kinds = REGRESSORS if target == "number" else CLASSIFIERS
     y = getattr(PROBLEM, target)
-    if y.dtype.kind == "U":  # which scikit-learn 1.7 can't hold out
+    if y.dtype.kind == "U":  # scikit-learn 1.7 fails here
         y = np.unique(y, return_inverse=True)[1]
     options = {"learning_rate_init": 0.01, "early_stopping": True, "validation_fraction": 0.2}
     theirs, mine = fitted(kinds, y, weights, max_iter=40, n_iter_no_change=3, **options)
@@ -176,7 +176,7 @@ def test_early_stopping(target: str, weights: Any) -> None:
 )
 @pytest.mark.parametrize("weights", [None, PROBLEM.weights])
 def test_lbfgs(kinds: Any, target: str, options: dict[str, Any], weights: Any) -> None:
-    """A strong penalty leaves one minimum, at which both arrive."""
+    """With a strong penalty there is one minimum, which both find."""
     given = {"hidden_layer_sizes": (), "alpha": 5.0, "max_iter": 500} | options
     theirs, mine = fitted(kinds, getattr(PROBLEM, target), weights, solver="lbfgs", **given)
     assert mine.loss_ == pytest.approx(theirs.loss_, rel=1e-5)
@@ -229,7 +229,7 @@ def test_types_of_attributes_and_predictions(kinds: Any, target: str, solver: st
 
 
 def test_probabilities_add_up_for_scores() -> None:
-    """A warning of scikit-learn's is an error here: it wants sums of 1 to half of the digits."""
+    """scikit-learn warns, which is an error here, unless sums are 1 in half of the digits of their dtype."""
     estimator = ours.MLPClassifier((9,), max_iter=3, tol=9, n_iter_no_change=1, random_state=0)
     for kind in (np.float64, np.float32):
         rows = PROBLEM.x.astype(kind)
@@ -237,7 +237,7 @@ def test_probabilities_add_up_for_scores() -> None:
 
 
 class Cubes(regularizers.Regularizer):
-    """A penalty in NumPy."""
+    """A penalty written in NumPy."""
 
     def __init__(self, factor: float) -> None:
         self.factor = factor

@@ -1,4 +1,4 @@
-"""The estimators among scikit-learn's and joblib's tools: pickles, searches, threads, signals, imports."""
+"""Tests of the estimators with tools of scikit-learn and joblib: pickles, searches, threads, signals, imports."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_in_pipelines_and_searches() -> None:
 
 
 class Threads(MLPClassifier):
-    """Notes how many threads the engine has where it is fitted."""
+    """An estimator that records the engine's number of threads when it is fitted."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Threads:  # noqa: N803
         super().fit(X, y, sample_weight)
@@ -76,7 +76,7 @@ class Threads(MLPClassifier):
 
 
 def test_workers_share_the_cores() -> None:
-    """joblib gives each process its share as OMP_NUM_THREADS, and the engine keeps to it."""
+    """joblib sets OMP_NUM_THREADS in each process, and the engine obeys it."""
     search = GridSearchCV(Threads((4,), max_iter=2), {"alpha": [0.0, 0.1]}, cv=2, n_jobs=2, refit=False)
     search.fit(X, Y)
     share = max(1, joblib.cpu_count() // 2)
@@ -88,7 +88,7 @@ def test_workers_share_the_cores() -> None:
 
 
 def threads_on_one_core() -> tuple[int, int]:
-    """How many threads the engine has with all cores of this process, and with one."""
+    """Returns the engine's numbers of threads with all cores of this process, and with one."""
     cores, before = os.sched_getaffinity(0), engine.config.get_threads()
     os.sched_setaffinity(0, {min(cores)})
     try:

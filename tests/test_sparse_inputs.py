@@ -1,4 +1,4 @@
-"""Matrices of scipy.sparse, which fit, evaluate and predict take as they are."""
+"""Tests of matrices of scipy.sparse as inputs of fit, evaluate and predict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import engine as keras
 
 @pytest.fixture
 def sparse(blobs: Blobs) -> tuple[Any, Blobs]:
-    """A sparse matrix, and the same as an array."""
+    """Returns a sparse matrix, and the same as an array."""
     scipy = pytest.importorskip("scipy.sparse")
     x = np.where(np.random.default_rng(2).random(blobs.x.shape) < 0.7, np.float32(0), blobs.x)
     return scipy.csr_matrix(x), blobs._replace(x=x)
@@ -57,7 +57,7 @@ def test_sparse_mistakes(sparse: Any) -> None:
 
 
 def duplicated(kind: Any) -> tuple[Any, Any]:
-    """Unsorted entries, up to 40 for one place, in no order that a sort would keep, and the same dense."""
+    """Returns a matrix with unsorted entries, up to 40 for one element, and the same as an array."""
     scipy = pytest.importorskip("scipy.sparse")
     rng = np.random.default_rng(5)
     indptr = np.concatenate([[0], rng.integers(0, 120, 150).cumsum()])
@@ -161,7 +161,7 @@ def test_a_sparse_matrix_is_never_made_dense_as_a_whole() -> None:
     import resource
 
     scipy = pytest.importorskip("scipy.sparse")
-    rows, features = 50_000, 4096  # 780 MiB if it were
+    rows, features = 50_000, 4096  # 780 MiB if it were dense
     columns = np.random.default_rng(2).integers(0, features, 5 * rows)
     matrix = scipy.csr_matrix(
         (np.ones(5 * rows, np.float32), columns, np.arange(0, 5 * rows + 1, 5)), (rows, features)

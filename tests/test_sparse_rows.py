@@ -1,4 +1,4 @@
-"""Products that skip zeros give the bits of those that don't."""
+"""Tests that products that skip zeros have the same bits as those that do not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("threads_as_before")
 
 
 def mostly_zeros(inputs: int, dtype: str) -> Array:
-    """A fifth is not zero, of 255 values; one row is all zeros and one has none."""
+    """Returns rows in which a fifth is not zero, with 255 values. One row has only zeros, and one has none."""
     rng = np.random.default_rng(inputs)
     x = rng.integers(1, 256, (ROWS, inputs)) * (rng.random((ROWS, inputs)) < 0.2)
     x[20], x[30] = 0, rng.integers(1, 256, inputs)
@@ -33,7 +33,7 @@ def case_of(x: Array, units: int, batch_size: int) -> Case:
 
 
 def trained(case: Case) -> tuple[list[Array], float]:
-    """Weights and the mean loss after the first `ROWS` rows, in whole batches, twice over."""
+    """Returns weights and mean loss after two epochs of whole batches of the first `ROWS` rows."""
     program = build(case)
     loss = 0.0
     for _ in range(2):
@@ -45,7 +45,7 @@ def trained(case: Case) -> tuple[list[Array], float]:
 
 
 def with_full_rows(x: Array) -> Array:
-    """`x` before so many rows without zeros that nobody would skip any."""
+    """Returns `x` followed by so many rows without zeros that the engine does not skip zeros."""
     return np.concatenate([x, np.full((2 * len(x), x.shape[1]), 3, x.dtype)])
 
 
@@ -101,9 +101,9 @@ def test_few_values_get_codes_and_many_are_kept(values: int, dtype: str, threads
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_values_that_a_codebook_looks_for_at_its_last_slot(threads: int) -> None:
-    """The numbers between 2^-8 and 2^8 whose search begins there: all but one go to the slots from the first on."""
+    """The searches for these numbers between 2^-8 and 2^8 begin at the last slot, so all but one continue at the first."""
     _core.set_threads(threads)
-    last_slot = np.arange(0xFFF80000, 2**32, dtype=np.uint64)  # what the multiplier makes of them
+    last_slot = np.arange(0xFFF80000, 2**32, dtype=np.uint64)  # their products with the multiplier
     words = (last_slot * pow(0x297A2D39, -1, 2**32)).astype(np.uint32)
     numbers = words.view(np.float32)
     numbers = numbers[(np.abs(numbers) > 2.0**-8) & (np.abs(numbers) < 2.0**8)][:200]
@@ -122,11 +122,11 @@ def test_values_that_appear_late_are_kept() -> None:
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("change", [{"down": [-0.2, 0.2]}, {"turns": [-0.1, 0.1]}, {"fill": "constant"}])
 def test_changed_images_have_the_same_bits(change: dict[str, Any], threads: int) -> None:
-    """Their zeros are found batch by batch, but not where Python looks at each: another team may go on then."""
+    """Zeros of augmented images are found in every batch, except with callbacks for batches."""
     _core.set_threads(threads)
     x = np.zeros((ROWS, 28, 28), np.uint8)
     x[:, 9:19, 9:19] = np.random.default_rng(0).integers(0, 256, (ROWS, 10, 10))
-    x[100:150] = 7  # a few batches without zeros, one of half and half
+    x[100:150] = 7  # some batches without zeros, and one with both kinds of rows
     warp = {"kind": "warp", "height": 28, "width": 28, "channels": 1, "seed": 1, "fill": "reflect"}
     layers = [warp | change, RESCALE, dense(130, "relu"), dense(10, "softmax")]
     case = Case(x.reshape(ROWS, 784), labels(ROWS, 10), layers, "sparse_categorical_crossentropy", ADAM, 32)
@@ -147,7 +147,7 @@ def test_prediction_has_the_same_bits_beside_full_rows(dtype: str) -> None:
     x = mostly_zeros(784, dtype)
     program = build(case_of(x, 128, 32))
     alone = program.predict(x)
-    # Full rows first: they decide for their batch.
+    # A batch with some full rows is computed as a dense one.
     mixed = np.repeat(with_full_rows(x)[len(x) :][:1], 2 * len(x), axis=0)
     mixed[1::2] = x
     assert same_bits(alone, program.predict(mixed)[1::2])

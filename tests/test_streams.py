@@ -1,4 +1,4 @@
-"""Batches that something yields: generators, iterables, and data sets asked by number."""
+"""Tests of batches from generators, iterables, and data sets that are read by number."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def batches(blobs: Blobs, size: int = 32, weights: Any = None) -> Iterator[Any]:
 
 
 class Numbered(keras.utils.PyDataset):
-    """Batches of 32 by number."""
+    """Batches of 32 that are read by number."""
 
     def __init__(self, blobs: Blobs, **options: Any) -> None:
         super().__init__(**options)
@@ -45,7 +45,7 @@ class Numbered(keras.utils.PyDataset):
 
 
 class Old:
-    """A data set without a base class."""
+    """A data set that has no base class."""
 
     def __init__(self, blobs: Blobs) -> None:
         self.blobs = blobs
@@ -58,7 +58,7 @@ class Old:
 
 
 class Again:
-    """An iterable that begins anew each time."""
+    """An iterable that can be iterated again."""
 
     def __init__(self, blobs: Blobs) -> None:
         self.blobs = blobs

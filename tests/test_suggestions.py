@@ -1,4 +1,4 @@
-"""What is suggested for an unknown name: the one that somebody who wrote it probably meant, or none."""
+"""Tests of the suggestions for unknown names: the name that was probably meant, or none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import engine as keras
 from engine._base import checks
 
-# By the module whose `get` is asked: what was written, and what is suggested; None where nothing is near.
+# By module, for its function `get`: the written name, and the suggestion; None if no name is similar.
 BY_NAME: dict[str, dict[str, str | None]] = {
     "losses": {
         "sparse_crossentropy": "sparse_categorical_crossentropy",
@@ -91,7 +91,7 @@ BY_NAME: dict[str, dict[str, str | None]] = {
     "constraints": {"min_max": "min_max_norm", "positive": None},
 }
 
-# By module: what was asked for, and what is suggested.
+# By module: the requested attribute, and the suggestion.
 BY_MODULE: dict[str, dict[str, str | None]] = {
     "engine": {
         "Sequental": "Sequential",
@@ -207,7 +207,7 @@ def test_every_module_suggests() -> None:
 
 def test_how_messages_read() -> None:
     with pytest.raises(AttributeError, match=r"'Nothing': it has the layers of dense networks"):
-        keras.layers.Nothing  # noqa: B018 # asking is what fails
+        keras.layers.Nothing  # noqa: B018 # the access must fail
     with pytest.raises(
         AttributeError, match=r"'Dens'; did you mean 'Dense'\? It has the layers of dense networks"
     ):

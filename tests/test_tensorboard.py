@@ -1,4 +1,4 @@
-"""callbacks.TensorBoard: what TensorBoard itself reads from its files."""
+"""Tests of callbacks.TensorBoard: its files are read by TensorBoard."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tensorboard.util.tensor_util import make_ndarray
 import engine as keras
 from engine.callbacks import TensorBoard
 
-# Has TensorBoard do without TensorFlow, which takes seconds to import where there is one.
+# Keeps TensorBoard from importing TensorFlow, which takes seconds if it is installed.
 sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
 
 UNLIMITED = {"tensors": 0}
@@ -100,7 +100,7 @@ def test_logs_of_batches(update_freq: Any, expected: list[int], blobs: Blobs, tm
 
 
 def test_epochs_stay_whole(blobs: Blobs, tmp_path: Path) -> None:
-    """Looking at batches would cost a call of the core for each."""
+    """With hooks for batches, the core would be called for each."""
     assert not keras.callbacks.CallbackList([TensorBoard(tmp_path)]).per_batch("train")
     assert keras.callbacks.CallbackList([TensorBoard(tmp_path, update_freq=100)]).per_batch("train")
     fit(blobs, TensorBoard(tmp_path))

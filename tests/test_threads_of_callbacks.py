@@ -1,4 +1,4 @@
-"""Threads that callbacks start and wait for: they may use the model, and nobody waits for ever."""
+"""Threads that a callback starts and waits for may use the model, without a deadlock."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def model() -> keras.Sequential:
 
 
 def in_a_thread(work: Callable[[], Any]) -> Any:
-    """What `work` returns or raises in a thread of its own, which must end."""
+    """Calls `work` in a new thread, which must end. Returns its result, or the exception."""
     found: list[Any] = []
 
     def run() -> None:
         try:
             found.append(work())
-        except Exception as error:  # the test looks at it
+        except Exception as error:  # the test checks it
             found.append(error)
 
     thread = threading.Thread(target=run, daemon=True)

@@ -1,4 +1,4 @@
-"""Weights of layers that are used more than once in one network."""
+"""Tests of the weights of layers that are used more than once in one network."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LOSS = "sparse_categorical_crossentropy"
 
 
 def tied(*parts: Any, **options: Any) -> keras.Sequential:
-    """A network of layers with weights, some of which come several times."""
+    """Returns a network in which some layers with weights occur several times."""
     model = keras.Sequential([keras.Input((FEATURES,)), *parts])
     model.compile(keras.optimizers.SGD(1.0, **options), "mse")
     return model
 
 
 def forward(parts: list[str], weights: dict[str, list[Any]], x: Any) -> Any:
-    """What a network of `parts` gives out in training, in float64."""
+    """Computes the outputs of the network in training in float64."""
     for part in parts:
         kernel, *rest = weights[part]
         if part == "dense":
@@ -49,7 +49,7 @@ def forward(parts: list[str], weights: dict[str, list[Any]], x: Any) -> Any:
     ids="-".join,
 )
 def test_gradients_add_up(parts: list[str], rng: np.random.Generator) -> None:
-    """A step of SGD is the gradient: against central differences of the loss in float64."""
+    """The gradient, from a step of SGD, is compared with central differences of the loss in float64."""
     made = {
         "dense": layers.Dense(FEATURES, "tanh"),
         "prelu": layers.PReLU(alpha_initializer="ones"),
@@ -59,7 +59,7 @@ def test_gradients_add_up(parts: list[str], rng: np.random.Generator) -> None:
     model = tied(*(made[part] for part in parts))
     x, y = rng.normal(size=(2, 40, FEATURES)).astype(np.float32)
     model.set_weights([w + rng.uniform(-0.3, 0.3, w.shape) * (w.ndim > 0) for w in model.weights])
-    # Running averages are no part of the gradient.
+    # Running averages have no gradient.
     learned = {part: [np.asarray(w, float) for w in made[part].trainable_weights] for part in parts}
     model.train_on_batch(x, y)
     for part, arrays in learned.items():
@@ -92,7 +92,7 @@ def test_each_weight_is_there_once() -> None:
     ids=str,
 )
 def test_a_step_is_that_of_the_sum(options: dict[str, Any], blobs: Blobs) -> None:
-    """What comes after the gradient is done once: the step of tied weights is that of the sum of their copies' gradients."""
+    """The optimizer makes one step of tied weights, with the sum of the gradients of all uses."""
     y = np.roll(blobs.x, 1, axis=1)
     dense = layers.Dense(FEATURES, kernel_initializer="orthogonal")
     model = tied(dense, layers.ReLU(), dense, **options)
@@ -123,7 +123,7 @@ def test_running_averages_move_at_each_use(blobs: Blobs) -> None:
     model = tied(norm, layers.Rescaling(3.0), norm)
     model.train_on_batch(blobs.x, blobs.x)
     mean, variance = norm.non_trainable_weights
-    once, twice = 0.1 * blobs.x.mean(axis=0), 0.0  # the second use is of numbers with mean 0
+    once, twice = 0.1 * blobs.x.mean(axis=0), 0.0  # the inputs of the second use have mean 0
     np.testing.assert_allclose(mean, 0.9 * once + 0.1 * twice, rtol=1e-4, atol=1e-6)
     spread = blobs.x.var(axis=0)
     second = 9 * spread / (spread + 1e-3)
@@ -131,7 +131,7 @@ def test_running_averages_move_at_each_use(blobs: Blobs) -> None:
 
 
 class Scale(layers.Layer):
-    """Factors of one's own, one of which stays."""
+    """A custom layer with factors, one of which is not trained."""
 
     def build(self, input_shape: Any) -> None:
         self.still = self.add_weight(shape=(input_shape[-1],), initializer="ones", trainable=False)
@@ -170,7 +170,7 @@ def test_what_a_layer_can_not_be_used_for() -> None:
 
 
 def parts_of() -> list[Any]:
-    """Weights in several uses, also within a model, which comes twice as well."""
+    """Returns layers that are used several times, also within a model that is used twice."""
     dense, norm = layers.Dense(8, "tanh"), layers.LayerNormalization()
     inner = keras.Sequential([keras.Input((8,)), dense, norm, layers.Dense(8)], name="inner")
     head = layers.Dense(CLASSES, "softmax")

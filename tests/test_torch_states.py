@@ -1,4 +1,4 @@
-"""State dicts of PyTorch's form, made of arrays of NumPy: keys, shapes, what doesn't fit."""
+"""Tests of PyTorch's state dicts with NumPy arrays: keys, shapes, errors."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_weights_come_back(name: str) -> None:
     other.set_weights([np.zeros_like(array) for array in other.weights])
     other.from_torch_state_dict(network.to_torch_state_dict(numpy=True))
     counts = [np.zeros_like(array) if array.shape == () else array for array in network.get_weights()]
-    network.set_weights(counts)  # of a Normalization, which torch doesn't know and nobody reads
+    network.set_weights(counts)  # counts of a Normalization layer, which PyTorch does not have
     assert same_weights(network, other)
 
 

@@ -1,4 +1,4 @@
-"""Helpers: reports, splits, tuples of batches, plain values of objects, settings."""
+"""Tests of utilities: reports, splits, tuples of batches, plain values of objects, settings."""
 
 from __future__ import annotations
 
@@ -170,10 +170,10 @@ def test_keras_own_configs_are_understood() -> None:
 @pytest.fixture
 def custom() -> Any:
     class Tripled(keras.initializers.Constant):
-        """A class of one's own."""
+        """A custom class."""
 
     yield Tripled
-    utils.get_custom_objects().pop("mine>Tripled", None)  # others stay registered
+    utils.get_custom_objects().pop("mine>Tripled", None)  # other classes stay registered
 
 
 def test_classes_of_ones_own(custom: Any) -> None:

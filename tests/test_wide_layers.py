@@ -1,4 +1,4 @@
-"""Layers of so many units that the columns of what they have one row of, such as a bias, are shared by threads."""
+"""Tests of layers so wide that threads share the columns of their vectors, such as a bias."""
 
 from __future__ import annotations
 
