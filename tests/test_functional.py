@@ -338,6 +338,10 @@ def test_what_is_no_graph() -> None:
         layers.Add()([a, layers.Dense(2)(b)])
     with pytest.raises(ValueError, match="must be called on a list of inputs"):
         layers.Add()(a)
+    with pytest.raises(ValueError, match="must be called on a list of inputs"):
+        layers.Add()([])
+    with pytest.raises(TypeError, match="on arrays or on symbolic inputs"):
+        layers.Add()([a, np.ones((2, 4))])
     with pytest.raises(ValueError, match="differ in axis 1 alone"):
         layers.Concatenate(axis=1)([keras.Input((2, 3)), keras.Input((2, 4))])
     with pytest.raises(ValueError, match=r"`axis` of layer '.*' must be one of the axes"):

@@ -16,7 +16,7 @@ from engine._core_interface.cpp import Operation, build
 from engine._core_interface.operations import AddOperation, ConcatenateOperation, LayerOperation
 from engine._data.array_conversion import as_float32, real_array, require_finite
 from engine.layers.layer import JOINING, Layer, register
-from engine.layers.symbols import Call, symbols_of
+from engine.layers.symbols import Call, holds_symbol, symbols_of
 
 
 class _Merging(Layer):
@@ -38,7 +38,8 @@ class _Merging(Layer):
             options: the same by keyword.
 
         Raises:
-            ValueError: if the shapes of the inputs don't fit together.
+            TypeError: if some inputs are arrays and others symbolic.
+            ValueError: if `inputs` is no list, or the shapes of the inputs don't fit together.
         """
         unknown = ", ".join(repr(name) for name in options if name != "training")
         if unknown or len(args) > 1:
@@ -48,12 +49,18 @@ class _Merging(Layer):
             raise TypeError(msg)
         training = options.get("training", args[0] if args else None)
         mode = None if training is None else flag(training, "training")
-        if not isinstance(inputs, (list, tuple)):
+        if not isinstance(inputs, (list, tuple)) or not inputs:
             msg = f"layer {self.name!r} must be called on a list of inputs, got {inputs!r:.80}: put them into [...]"
             raise ValueError(msg)
         symbols = symbols_of(inputs)
         if symbols is not None:
             return Call(self, symbols, mode).outputs[0]
+        if holds_symbol(inputs):
+            msg = (
+                f"layer {self.name!r} must be called on arrays or on symbolic inputs, as returned by Input() or a layer, got "
+                "both in one list: make the array an Input() of the model"
+            )
+            raise TypeError(msg)
         return self._of_arrays(list(inputs))
 
     def _of_arrays(self, inputs: Sequence[Any]) -> Tensor:

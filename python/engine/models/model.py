@@ -425,7 +425,7 @@ class Model(Part, SaysWhatIsLeftOut):
     def fit(  # noqa: PLR0917 # Keras' signature
         self,
         x: Any = None,
-        y: ArrayLike | None = None,
+        y: Any = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
@@ -434,7 +434,7 @@ class Model(Part, SaysWhatIsLeftOut):
         validation_data: Any = None,
         shuffle: bool | str = True,
         class_weight: Mapping[int, float] | str | None = None,
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
@@ -546,10 +546,10 @@ class Model(Part, SaysWhatIsLeftOut):
     def evaluate(  # noqa: PLR0917 # Keras' signature
         self,
         x: Any = None,
-        y: ArrayLike | None = None,
+        y: Any = None,
         batch_size: int | None = None,
         verbose: int | str = "auto",
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Any = None,
         steps: int | None = None,
         callbacks: object = None,
         return_dict: bool = False,
@@ -598,9 +598,9 @@ class Model(Part, SaysWhatIsLeftOut):
     @without_own_frames
     def train_on_batch(
         self,
-        x: ArrayLike,
-        y: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
@@ -639,9 +639,9 @@ class Model(Part, SaysWhatIsLeftOut):
     @without_own_frames
     def test_on_batch(
         self,
-        x: ArrayLike,
-        y: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
         """Returns the loss and metrics of one batch.
