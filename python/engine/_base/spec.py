@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
-from itertools import count
+from collections.abc import Callable, Container, Iterator, Mapping
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -45,6 +45,18 @@ def auto_name(base: str) -> str:
     # Both calls are atomic, so no two threads get the same number.
     number = next(_numbers.setdefault(base, count()))
     return f"{base}_{number}" if number else base
+
+
+def free_name(wanted: str, taken: Container[str], first: int = 1) -> str:
+    """Returns `wanted`, or the first of `wanted_1`, `wanted_2` and so on that is not taken.
+
+    Args:
+        wanted: the name without a number.
+        taken: the names that are in use.
+        first: the first number.
+    """
+    numbered = (f"{wanted}_{number}" for number in count(first))
+    return next(name for name in chain([wanted], numbered) if name not in taken)
 
 
 def clear_session(free_memory: bool = True) -> None:

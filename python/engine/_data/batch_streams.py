@@ -37,7 +37,7 @@ def yields_batches(x: object) -> bool:
     try:
         memoryview(x)  # type: ignore[arg-type] # the TypeError is the check
     except TypeError:
-        return _is_indexed(x) or isinstance(x, Iterable)
+        return is_indexed(x) or isinstance(x, Iterable)
     return False
 
 
@@ -48,7 +48,7 @@ def raw_batches(x: Any, shuffle: bool = False) -> Iterator[Any]:
         x: an iterable, or an indexed data set: an object with `__getitem__`, and `__len__` or `num_batches`.
         shuffle: whether the batches of an indexed data set come in a new random order.
     """
-    if not _is_indexed(x):
+    if not is_indexed(x):
         return iter(x)
     numbers: Iterable[int] = count()
     batches = number_of_batches(x)
@@ -58,6 +58,15 @@ def raw_batches(x: Any, shuffle: bool = False) -> Iterator[Any]:
     if workers > 1 or (workers > 0 and x.use_multiprocessing):
         return _prefetched(x, numbers, workers)
     return (x[number] for number in numbers)
+
+
+def samples_in(batch: Any) -> Any:
+    """Returns the samples of a batch: x of a tuple or a list of arrays (x, y) or (x, y, sample_weight), or the batch itself."""
+    if isinstance(batch, tuple) and batch:
+        return batch[0]
+    if isinstance(batch, list) and len(batch) in (2, 3) and hasattr(batch[0], "__array__"):
+        return batch[0]
+    return batch
 
 
 def number_of_batches(x: Any) -> int | None:
@@ -90,7 +99,7 @@ class Stream(Source):
 
     def __init__(self, data: Any, check: Check, name: str, replays: bool = False) -> None:
         self._data, self._check, self._name = data, check, name
-        self._replays = replays and not _is_indexed(data) and iter(data) is data
+        self._replays = replays and not is_indexed(data) and iter(data) is data
         self._replayed: list[Any] = []  # the batches that each pass begins with
         self._started: Iterator[Any] | None = (
             None  # the pass from which `sample_shape` took the first batch, put back
@@ -107,7 +116,7 @@ class Stream(Source):
     def sample_shape(self) -> Shape:
         """The shape of one sample, which the first batch tells."""
         if self._shape is None:
-            if _is_indexed(self._data):
+            if is_indexed(self._data):
                 first = self._data[0]
             else:
                 batches = raw_batches(self._data)
@@ -166,7 +175,7 @@ class Stream(Source):
         return samples.with_class_weight(self._class_weight)
 
 
-def _is_indexed(x: Any) -> bool:
+def is_indexed(x: Any) -> bool:
     """Returns whether `x` is a data set of which `x[i]` is batch i."""
     return hasattr(x, "__getitem__") and (hasattr(x, "num_batches") or hasattr(x, "__len__"))
 

@@ -16,6 +16,7 @@ import numpy as np
 from engine import losses, metrics
 from engine._base.checks import Shape, real, text_of_shape
 from engine._base.registered_objects import overrides
+from engine._base.spec import free_name
 from engine._core_interface.cpp import Float32, Program, Totals
 from engine._core_interface.host_steps import Penalty, RunHost, RunStep, TargetsOfStep, targets_of
 from engine._data.given_targets import TargetForm, mask_of_batch, masked_weights, weights_of_batch
@@ -492,11 +493,7 @@ def _unique_names(metrics_given: Sequence[tuple[str, str, bool]]) -> list[str]:
     names = ["loss"]
     for prefix, name, weighs in metrics_given:
         base = f"{prefix}weighted_{name}" if weighs and f"{prefix}{name}" in names else f"{prefix}{name}"
-        candidate, number = base, 0
-        while candidate in names:
-            number += 1
-            candidate = f"{base}_{number}"
-        names.append(candidate)
+        names.append(free_name(base, names))
     return names[1:]
 
 

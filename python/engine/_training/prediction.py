@@ -14,7 +14,7 @@ import numpy as np
 
 from engine._base.checks import Shape
 from engine._core_interface.cpp import Float32, Program, Rows
-from engine._data.batch_streams import call_hook, raw_batches
+from engine._data.batch_streams import call_hook, raw_batches, samples_in
 from engine._data.lazy_rows import LazyRows, for_core
 from engine._data.memory_maps import require_whole_files
 from engine._printing.progress import Progress
@@ -141,15 +141,6 @@ def _in_blocks(
     return end
 
 
-def _inputs(batch: object) -> object:
-    """Returns the samples of a batch, which may be a tuple or a list of arrays (x, y) or (x, y, sample_weight)."""
-    if isinstance(batch, tuple) and batch:
-        return batch[0]
-    if isinstance(batch, list) and len(batch) in (2, 3) and hasattr(batch[0], "__array__"):
-        return batch[0]
-    return batch
-
-
 def predict_stream(
     outputs_of: Callable[[object, str], Any],
     x: object,
@@ -180,7 +171,7 @@ def predict_stream(
         call_hook(x, "on_epoch_begin")
         for number, batch in enumerate(islice(raw_batches(x), steps)):
             callbacks.call("on_predict_batch_begin", number)
-            outputs.append(outputs_of(_inputs(batch), f"batch {number} x"))
+            outputs.append(outputs_of(samples_in(batch), f"batch {number} x"))
             callbacks.call("on_predict_batch_end", number, logs={"outputs": outputs[-1]})
             progress.update(number + 1, {})
             if callbacks.stopped("predict"):

@@ -7,7 +7,7 @@ random states and the state of callbacks. The callback `BackupAndRestore` decide
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.metrics import Metric
+    from engine.saving.model_interface import SavedModel
     from engine.saving.npz import NpzReader
+
+    class FittedModel(SavedModel, Protocol):
+        """A model while `fit` trains it."""
+
+        _feature_names: list[str] | None
+        """The columns of the data frame that `fit` got."""
+
+        @property
+        def _program(self) -> Program | None:
+            """The program, whose weights training changes."""
+
 
 Arrays = dict[str, list[NDArray[Any]]]
 _TRAINING = "training.json"
@@ -96,7 +108,7 @@ class Recovery:
         callbacks: the callbacks of the call.
     """
 
-    def __init__(self, model: Any, compiled: Compiled, callbacks: CallbackList) -> None:
+    def __init__(self, model: FittedModel, compiled: Compiled, callbacks: CallbackList) -> None:
         self._model, self._compiled, self._callbacks = model, compiled, callbacks
         self.batch_iterator: BatchIterator  # the trainer sets it when training begins
         self.resumed: Resumed | None = None
@@ -108,8 +120,7 @@ class Recovery:
     @property
     def program(self) -> Program:
         """The program of the model."""
-        program: Program = self._model._program
-        return program
+        return cast(Program, self._model._program)  # which `fit` has built
 
     def save(self, path: Path, epoch: int, taken: int, logs: Logs, previous: Path | None) -> None:
         """Writes the state of the training to a file.

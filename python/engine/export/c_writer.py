@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import Shape
+from engine._base.spec import free_name
 from engine.export.c_functions import FUNCTIONS
 from engine.export.graph import Stage, Step
 
@@ -44,15 +45,12 @@ class CWriter:
 
     def array(self, array: NDArray[Any], name: str) -> str:
         """Adds a constant array of the layer and returns its name in the header."""
-        wanted = free = f"{self._layer}_{name}"
+        wanted = f"{self._layer}_{name}"
         same = self._same.setdefault(wanted, [])
         known = [taken for taken in same if np.array_equal(self._arrays[taken], array)]
         if known:  # another use of the layer has added it
             return f"{self.prefix}_{known[0]}"
-        number = 1
-        while free in self._taken:
-            number += 1
-            free = f"{wanted}_{number}"
+        free = free_name(wanted, self._taken, first=2)
         self._taken.add(free)
         self._arrays[free] = array
         same.append(free)

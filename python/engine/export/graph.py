@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import Shape, filled
+from engine._base.spec import free_name
 from engine._core_interface.cpp import Float32, Operation, Program
 from engine.layers import InputLayer, Layer
 from engine.layers.core import named_leaves
@@ -131,12 +132,9 @@ def _free_names(names: list[str]) -> Iterator[str]:
     """Yields unique names for `names`: a name that is used before gets a number."""
     taken, found = set(names), set[str]()
     for name in names:
-        candidate, number = name, 0
-        while candidate in found or (number and candidate in taken):
-            number += 1
-            candidate = f"{name}_{number}"
-        found.add(candidate)
-        yield candidate
+        unique = free_name(name, taken | found) if name in found else name
+        found.add(unique)
+        yield unique
 
 
 def _masks(stack: list[Layer]) -> list[tuple[bool, bool]]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import Shape
+from engine._base.spec import free_name
 from engine.export.graph import Graph, Stage, Step
 
 
@@ -106,9 +107,6 @@ class OnnxWriter:
 
     def _free(self, wanted: str) -> str:
         """Returns `wanted`, with a number if the name is taken."""
-        name, number = wanted, 0
-        while name in self._taken:
-            number += 1
-            name = f"{wanted}_{number}"
+        name = free_name(wanted, self._taken)
         self._taken.add(name)
         return name

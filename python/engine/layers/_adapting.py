@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine._base.checks import Shape, integer, text_of_shape
 from engine._data.array_conversion import readable, real_array, require_finite
+from engine._data.batch_streams import is_indexed, raw_batches, samples_in
 
 
 def batches_to_adapt_to(data: Any, steps: int | None = None) -> Iterator[NDArray[Any]]:
@@ -56,8 +57,8 @@ def _parts(data: Any) -> Iterator[Any]:
     if not isinstance(data, (str, bytes, Mapping)):
         if isinstance(data, Iterable):
             return map(_inputs_of, data)
-        if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
-            return (_inputs_of(data[number]) for number in range(len(data)))
+        if is_indexed(data):
+            return map(_inputs_of, raw_batches(data))
     msg = f"`data` must be an array of samples or an iterable of batches, got {data!r:.60}"
     raise TypeError(msg)
 
@@ -76,8 +77,5 @@ def _rank(value: Any) -> int:
 
 def _inputs_of(batch: Any) -> Any:
     """Returns the samples of a batch, which may be a tuple with targets or, from PyTorch's loaders, a list with them."""
-    if (isinstance(batch, tuple) and batch) or (
-        isinstance(batch, list) and len(batch) in (2, 3) and hasattr(batch[0], "__array__")
-    ):
-        batch = batch[0]
-    return batch[np.newaxis] if _rank(batch) == 1 else batch
+    samples = samples_in(batch)
+    return samples[np.newaxis] if _rank(samples) == 1 else samples

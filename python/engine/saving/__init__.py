@@ -27,6 +27,7 @@ from engine.saving._safetensors import SafeTensors
 from engine.saving._shards import INDEX, Shards, write_shards
 from engine.saving.contents import CONFIG, METADATA, Format, Reader, require_file, understood
 from engine.saving.model_config import config_of, model_of, parsed, require_sizes, text_of
+from engine.saving.model_interface import SavedModel
 from engine.saving.npz import Npz, NpzReader
 from engine.utils import (
     CustomObjectScope,
@@ -65,7 +66,7 @@ _UNBUILT = "has not yet been built: give it an input shape, call build(), or fit
 
 
 def save_model(
-    model: Any, filepath: PathLike, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    model: SavedModel, filepath: PathLike, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
 ) -> None:
     """Saves a model: its layers, weights, compile arguments and optimizer state.
 
@@ -142,7 +143,7 @@ def load_model(
         return _model_in(reader, flag(compile, "compile"))
 
 
-def pickled(model: Any) -> tuple[Any, tuple[bytes, dict[str, type]]]:
+def pickled(model: SavedModel) -> tuple[Any, tuple[bytes, dict[str, type]]]:
     """Returns a function and its arguments, from which `pickle` and `copy` make an equal model."""
     buffer = BytesIO()
     Npz().write(buffer, contents_of(model, _texts(model)))
@@ -167,14 +168,14 @@ def unpickled(data: bytes, classes: Mapping[str, type]) -> Any:
         return _model_in(NpzReader(archive), True)
 
 
-def _texts(model: Any) -> dict[str, str]:
+def _texts(model: SavedModel) -> dict[str, str]:
     """Returns the metadata and the config of a model as JSON, by the names of their files."""
     facts = {"version": __version__} | model._facts
     metadata = {"keras_version": KERAS, "date_saved": _now(), "engine": facts}
     return {METADATA: text_of(metadata), CONFIG: text_of(config_of(model))}
 
 
-def _model_in(reader: Reader, compile: bool) -> Any:
+def _model_in(reader: Reader, compile: bool) -> SavedModel:
     """Returns the model that a file holds, compiled as it was if `compile` is true."""
     config = parsed(reader.text(CONFIG))
     require_sizes(config, reader)
@@ -190,7 +191,11 @@ def _model_in(reader: Reader, compile: bool) -> Any:
 
 
 def save_weights(
-    model: Any, filepath: PathLike, overwrite: bool = True, max_shard_size: float | None = None, **kwargs: Any
+    model: SavedModel,
+    filepath: PathLike,
+    overwrite: bool = True,
+    max_shard_size: float | None = None,
+    **kwargs: Any,
 ) -> None:
     """Saves the weights of a model and its optimizer state.
 
@@ -227,7 +232,7 @@ def save_weights(
         format_.write(file, contents)
 
 
-def load_weights(model: Any, filepath: PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:
+def load_weights(model: SavedModel, filepath: PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:
     """Loads weights from a file of any supported format, and the optimizer state if the model is compiled.
 
     Args:
@@ -287,13 +292,19 @@ def _format(path: str, what: str | None = None) -> Format:
                 return format_
             break
     if what == "weights":
-        msg = f"The filename must end in `.weights.h5`, `.npz` or `.safetensors`. Received: filepath={path}"
+        msg = f"The filename must end in {_suffixes_for(what)}. Received: filepath={path}"
         raise ValueError(msg)
     msg = (
-        "Invalid filepath extension: it must be `.keras`, Keras' own, `.npz`, which needs NumPy alone, `.safetensors` "
-        f"or `.h5`. Received: filepath={path}"
+        f"Invalid filepath extension: it must be {_suffixes_for('model')}, of which `.keras` is Keras' own and `.npz` needs "
+        f"NumPy alone. Received: filepath={path}"
     )
     raise ValueError(msg)
+
+
+def _suffixes_for(what: str) -> str:
+    """Returns the suffixes of the formats that hold `what`, "model" or "weights", for a message."""
+    *others, last = [f"`{format_.suffixes[0]}`" for format_ in _FORMATS if what in format_.holds]
+    return f"{', '.join(others)} or {last}"
 
 
 def _skipped(kwargs: dict[str, Any]) -> list[Any]:

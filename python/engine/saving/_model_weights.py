@@ -17,6 +17,7 @@ from engine._base.spec import snake_case
 from engine.layers import Layer
 from engine.layers.core import named_leaves
 from engine.saving.contents import ROUNDED, Array, Contents, Group, Reader, Slot
+from engine.saving.model_interface import SavedModel
 
 
 def paths_of(kinds: Iterable[str], root: str = "") -> list[str]:
@@ -37,7 +38,7 @@ def paths_of(kinds: Iterable[str], root: str = "") -> list[str]:
 
 
 def _members(
-    model: Any, skipped: Iterable[Any], root: str = "", found: set[int] | None = None
+    model: SavedModel, skipped: Iterable[Any], root: str = "", found: set[int] | None = None
 ) -> Iterator[tuple[str, Any]]:
     """Yields the layers of a model with their paths. A model among them is followed by its own layers.
 
@@ -52,7 +53,7 @@ def _members(
                 yield from _members(layer, skipped, f"{path}/", found)
 
 
-def _slots(model: Any, skipped: Sequence[Any] = ()) -> list[tuple[Slot, Any]]:
+def _slots(model: SavedModel, skipped: Sequence[Any] = ()) -> list[tuple[Slot, Any]]:
     """Returns the layers that contain no other layers, each with its slot in a file. Layers in `skipped` are left out."""
     found = []
     for path, layer in _members(model, skipped):
@@ -65,7 +66,7 @@ def _slots(model: Any, skipped: Sequence[Any] = ()) -> list[tuple[Slot, Any]]:
 
 
 def contents_of(
-    model: Any,
+    model: SavedModel,
     texts: Mapping[str, str] | None = None,
     include_optimizer: bool = True,
     skipped: Sequence[Any] = (),
@@ -89,13 +90,13 @@ def contents_of(
         labels = owner._variable_names
         labels = labels if len(labels) == len(arrays) else list(arrays)
         groups[path] = Group(owner.name, arrays, labels, trainable)
-    if "optimizer" in groups and (rounded := model.optimizer._rounded()):
+    if "optimizer" in groups and model.optimizer is not None and (rounded := model.optimizer._rounded()):
         groups[ROUNDED] = Group("rounded", rounded, list(rounded))
     return Contents(groups, texts or {})
 
 
 def load(
-    model: Any,
+    model: SavedModel,
     reader: Reader,
     skip_mismatch: bool = False,
     skipped: Sequence[Any] = (),
@@ -134,7 +135,7 @@ def load(
 
 
 @contextmanager
-def _undone_on_errors(model: Any) -> Iterator[None]:
+def _undone_on_errors(model: SavedModel) -> Iterator[None]:
     """Restores layers and the optimizer's state if the block raises."""
     with ExitStack() as stack:
         for layer in dict.fromkeys(layer for _, layer in named_leaves(model._parts_in_order)):

@@ -14,6 +14,7 @@ from engine.layers import InputLayer, Layer
 from engine.layers._call_arguments import call_arguments
 from engine.saving._model_weights import paths_of
 from engine.saving.contents import Reader, Slot
+from engine.saving.model_interface import SavedModel, is_model
 from engine.utils import deserialize_keras_object, serialize_keras_object
 from engine.utils.functional_calls import CallInConfig, GraphInConfig, ValueSource, graph_in
 from engine.utils.serialization import MODELS, identity_of, is_of_model, layers_in
@@ -27,7 +28,7 @@ MOST_USES = 2**16
 _NAMES = ("module", "class_name", "config", "registered_name")
 
 
-def config_of(model: Any, compiled: bool = True) -> dict[str, Any]:
+def config_of(model: SavedModel, compiled: bool = True) -> dict[str, Any]:
     """Returns a model without its weights as plain Python values.
 
     Args:
@@ -58,7 +59,7 @@ def text_of(config: Mapping[str, Any], **options: Any) -> str:
     return text
 
 
-def model_to_json(model: Any, **kwargs: Any) -> str:
+def model_to_json(model: SavedModel, **kwargs: Any) -> str:
     """Returns a model without its weights as JSON.
 
     Args:
@@ -88,10 +89,10 @@ def parsed(text: str | bytes | None) -> dict[str, Any]:
     return config
 
 
-def model_of(config: Mapping[str, Any]) -> Any:
+def model_of(config: Mapping[str, Any]) -> SavedModel:
     """Returns the model that `config_of` described, with new weights and not compiled."""
-    model = deserialize_keras_object({name: config.get(name) for name in _NAMES if name in config})
-    if not hasattr(model, "load_weights"):
+    model: object = deserialize_keras_object({name: config.get(name) for name in _NAMES if name in config})
+    if not is_model(model):
         msg = f"the config must be that of a model, got that of {model!r}"
         raise ValueError(msg)
     shape = (config.get("build_config") or {}).get("input_shape")

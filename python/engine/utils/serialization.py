@@ -194,7 +194,11 @@ def is_of_model(config: Any) -> bool:
         return False
     name = str(config.get("class_name"))
     own = registered_by(config, name)
-    return name in MODELS if own is None else hasattr(own, "load_weights")
+    if own is None:
+        return name in MODELS
+    from engine.layers.layer import Layer, Part
+
+    return isinstance(own, type) and issubclass(own, Part) and not issubclass(own, Layer)
 
 
 def layers_in(config: object) -> list[Any]:
