@@ -1,4 +1,4 @@
-"""Runs the cases of `keras_cases.py` in Keras and keeps what they come to: `python tests/keras/make_golden.py`."""
+"""Runs the cases of `keras_cases.py` in Keras and saves the results: `python tests/keras/make_golden.py`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keras_cases import CASES, GOLDEN, run
 
 
 def main() -> None:
-    """Write the file."""
+    """Writes the file."""
     found = {
         f"{name}/{key}": value for name, case in CASES.items() for key, value in run(keras, case).items()
     }

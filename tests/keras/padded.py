@@ -1,4 +1,4 @@
-"""Padded sequences, and models that leave the padding out, for the tests of masks."""
+"""Padded sequences, and models that mask the padding, for the tests of masks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ WEIGHINGS = pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "w
 
 
 def steps(api: Any, *layers: Any) -> Any:
-    """A model whose outputs are those of `layers` for each step."""
+    """Returns a model with outputs of `layers` for each timestep, which masks padding."""
     return api.Sequential([api.Input((7, 3)), api.layers.Masking(), *layers])
 
 
 def assert_twins(pair: Twins, x: Any, y: Any, weights: Any = None, **options: Any) -> None:
-    """Training, validation and evaluation agree, in batches of which some are smaller."""
+    """Checks that training, validation and evaluation agree, with batches some of which are smaller."""
     data = (x, y) if weights is None else (x, y, weights)
     named = {} if weights is None else {"sample_weight": weights}
     options = {"batch_size": 16, "epochs": 2, "validation_data": data} | named | options

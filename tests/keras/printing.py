@@ -1,6 +1,6 @@
 """Prints what one library prints, in a process of its own: `python printing.py keras|engine CASE...`.
 
-Time passes by a second a batch, so that numbers of seconds agree and every batch is shown.
+The clock advances by a second in each batch, so that seconds agree and every batch is shown.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(library: str, *cases: str) -> None:
 def show(api: Any, case: str) -> None:
     kind, verbose = case.split("-")
     now = [1e9]
-    time.time = lambda: now[0]  # both ask this clock
+    time.time = lambda: now[0]  # both libraries use this clock
 
     class Tick(api.callbacks.Callback):  # of either library
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -51,7 +51,7 @@ def show(api: Any, case: str) -> None:
     model.set_weights([rng.normal(0, 0.5, array.shape).astype(np.float32) for array in model.get_weights()])
     x, y = rng.random((SAMPLES, FEATURES), np.float32), rng.random((SAMPLES, CLASSES), np.float32)
     model.compile(api.optimizers.SGD(0.1), "mse", metrics=["mse"])
-    # Keras draws its bar into files, too; there "auto" stands for lines.
+    # Keras draws its progress bar into files too, while "auto" prints lines there.
     known = {"auto": 2 if api.__name__ == "keras" and not sys.stdout.isatty() else "auto"}
     options: dict[str, Any] = {"verbose": known[verbose] if verbose in known else int(verbose)}
     if kind == "summary":

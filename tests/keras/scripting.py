@@ -1,4 +1,4 @@
-"""What the scripts of `scripts_*.py` have in common: data, the start of a model, its end."""
+"""Helpers of the scripts in `scripts_*.py`: data, and the first layers of models."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def script(run: Script) -> Script:
 
 
 def begin(model: Any) -> Any:
-    """The same start in both libraries."""
+    """Gives a model the same initial weights in both libraries."""
     rng = np.random.default_rng(3)
     model.set_weights([rng.uniform(-0.5, 0.5, np.shape(w)).astype(np.float32) for w in model.get_weights()])
     return model
 
 
 def begin_dense(model: Any) -> Any:
-    """The same start of the dense layers alone."""
+    """Gives only the dense layers the same initial weights."""
     rng = np.random.default_rng(3)
     for layer in model.layers:
         if type(layer).__name__ == "Dense":

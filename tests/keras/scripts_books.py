@@ -1,4 +1,4 @@
-"""Scripts as chapters of books and notebooks of competitions have them: around a model, and by callbacks and metrics."""
+"""Scripts like those of books and of competition notebooks, with callbacks and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scripts of the kinds that guides have for dense networks: digits, words, prices, tables, autoencoders."""
+"""Scripts like those of guides to dense networks: digits, words, prices, tables, autoencoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scripts of habits: forms of labels, layers, models within models, weights in and out."""
+"""Scripts with usual idioms: forms of labels, layers, nested models, copies of weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published kinds of scripts: what models are made of, and what becomes of them."""
+"""Scripts like published ones, about building and using models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scripts of networks of other kinds than a classifier's: autoencoders, embeddings, normalization, series."""
+"""Scripts with networks other than classifiers: autoencoders, embeddings, normalization, time series."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scripts with pieces of one's own: layers, losses, metrics, initializers, penalties, schedules."""
+"""Scripts with custom layers, losses, metrics, initializers, penalties and schedules."""
 
 from __future__ import annotations
 

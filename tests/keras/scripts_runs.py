@@ -1,4 +1,4 @@
-"""Scripts about trainings: callbacks, rates, batches by hand, what is read on the way."""
+"""Scripts about training: callbacks, learning rates, loops over batches, inspection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""More kinds of scripts: losses and metrics of one's own by task, masks, and what callbacks do meanwhile."""
+"""Scripts for various tasks: custom losses and metrics, masks, callbacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published kinds of scripts: what is trained, and how training is watched."""
+"""Scripts like published ones, about training and monitoring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of Keras is public: its modules, their names, and the classes that it and the engine have in common."""
+"""The public modules and names of Keras, and the classes that both libraries have."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "Progbar": (3,),
     "Optimizer": (0.1,),
 }
-# Made by other means, or never.
+# Classes whose objects are made in other ways, or never.
 NO_OBJECTS = {"KerasTensor", "PyDataset", "Sequence"}
 
 

@@ -1,4 +1,4 @@
-"""Activations: their values as functions, and what a network learns through them."""
+"""Compares activations with Keras, as functions and in trained networks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import engine
 CORNERS = [-6.0, -3.0, -1.25, -1.0, -0.5, 0.0, 0.5, 1.0, 1.25, 3.0, 5.0, 6.0]
 X = np.concatenate([np.linspace(-30, 30, 601), np.linspace(-2, 2, 203), CORNERS]).astype(np.float32)
 BY_ROW = ["softmax", "log_softmax"]
-# Keras 3.15's sums to anything but 1 on JAX, as it adds up running sums: tests/test_kernels_activations.py is its judge.
+# In Keras 3.15 on JAX, sparsemax does not sum to 1. tests/test_kernels_activations.py tests it.
 WRONG = ["sparsemax"]
-# As the activation of a layer both refuse them, or should: one has constants without default, one changes shapes.
+# These cannot be the activation of a layer: one has arguments without default, the other changes the shape.
 FUNCTIONS_ONLY = ["glu", "threshold"]
 NAMES = sorted(
     name
@@ -65,7 +65,7 @@ def values(name: str, constants: dict[str, Any], x: Array = X) -> tuple[Array, A
 @pytest.mark.parametrize(("name", "constants"), [*((name, {}) for name in ELEMENTWISE), *CONSTANTS])
 def test_values(name: str, constants: dict[str, Any]) -> None:
     theirs, ours = values(name, constants)
-    # Keras loses a digit per power of ten where it subtracts: 1 + tanh, x - tanh(x), x + sqrt(x**2 + b).
+    # Keras loses precision by subtraction: in 1 + tanh(x), x - tanh(x), x + sqrt(x**2 + b).
     atol = {"gelu": 1e-5, "tanh_shrink": 1e-6, "squareplus": 1e-5}.get(name, 1e-6)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=atol)
 
@@ -86,7 +86,7 @@ def slopes_by_keras(function: Callable[[Any], Any], x: Array) -> Array:
 
 
 def slopes_by_engine(layers: list[Any], x: Array) -> Array:
-    """By a training step: from kernel 1 and bias 0, SGD of rate 1 on `sum(y)` takes the slope from the bias."""
+    """Returns the slopes, from the change of the bias in a step of SGD with rate 1, kernel 1, bias 0 and loss `sum(y)`."""
     model = engine.Sequential([engine.Input((1,)), engine.layers.Dense(1), *layers])
     model.compile(engine.optimizers.SGD(1.0), "mse")
     found = []
@@ -115,7 +115,7 @@ SLOPE_POINTS = np.array([-8.0, *CORNERS, -2.7, -0.3, 0.7, 2.2, 8.0], np.float32)
 def test_slopes_corners_included(name: str) -> None:
     theirs = slopes_by_keras(getattr(keras.activations, name), SLOPE_POINTS)
     ours = slopes_by_engine([engine.layers.Activation(name)], SLOPE_POINTS)
-    # The target is rounded to float32: where y is large, 2 (y - target) is 1 but for that.
+    # The target is rounded to float32, so 2 (y - target) is not exactly 1 if y is large.
     np.testing.assert_allclose(ours, theirs, rtol=3e-5, atol=3e-6)
 
 
@@ -145,7 +145,7 @@ def assert_same_training(make: Callable[[Any], Any]) -> None:
     pair.assert_same_weights(rtol=1e-3, atol=1e-4)
 
 
-# Several at once, as Keras compiles for seconds; in alphabetical order neighbours differ.
+# Several activations at once, since Keras compiles each network for seconds.
 TOGETHER = 4
 
 

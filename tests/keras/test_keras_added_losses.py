@@ -1,4 +1,4 @@
-"""Penalties on outputs, `add_loss`, `Lambda` and functions of one's own as activations: Keras' numbers."""
+"""Compares penalties on outputs, `add_loss`, `Lambda` and custom activations with Keras."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def numpy_of(api: Any) -> Any:
 
 
 def quartic(api: Any) -> Any:
-    """A penalty of one's own, as a class."""
+    """Returns a custom penalty, as a class."""
     ops = numpy_of(api)
 
     class Quartic(api.regularizers.Regularizer):  # type: ignore[misc] # of either library
@@ -39,7 +39,7 @@ def quartic(api: Any) -> Any:
 
 
 def function(api: Any) -> Any:
-    """A penalty of one's own, as a function."""
+    """Returns a custom penalty, as a function."""
     ops = numpy_of(api)
 
     @with_gradient(lambda x: 0.2 * x)
@@ -170,7 +170,7 @@ def test_functions_of_ones_own(how: str) -> None:
 
 def test_glu_halves_the_units() -> None:
     def make(api: Any) -> Any:
-        # Keras takes an Activation to leave shapes alone.
+        # Keras assumes that an Activation does not change the shape.
         of_keras = keras.layers.Lambda(keras.activations.glu, output_shape=(4,))
         glu = of_keras if api is keras else api.layers.Activation("glu")
         layers = [api.layers.Dense(8), glu, api.layers.Dense(3)]

@@ -1,4 +1,4 @@
-"""Images changed by amounts that leave nothing to chance."""
+"""Compares image augmentation with Keras, for fixed amounts instead of random ones."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def test_changes(change: str, fill_mode: str, shape: tuple[int, ...]) -> None:
     model = engine.Sequential([engine.Input(x.shape[1:]), layer])
     ours = model(x, training=True)
     assert np.array_equal(model.predict(x), x)
-    # Places are computed by other roundings, and a pixel differs from its neighbour by up to 1.
+    # Coordinates are rounded differently, and a pixel differs from its neighbour by up to 1.
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)

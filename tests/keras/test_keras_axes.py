@@ -1,4 +1,4 @@
-"""Outputs with more than one axis per sample: losses, metrics and weights for each of their rows, as in Keras."""
+"""Compares outputs with several axes per sample with Keras: losses, metrics, weights for each row."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_weights_of_whole_samples_count_for_each_row() -> None:
 
 @pytest.mark.parametrize(("name", "config", "y"), METRICS, ids=lambda value: str(value)[:25])
 def test_metrics(name: str, config: dict[str, Any], y: Array) -> None:
-    weight = list(WEIGHTS)[(len(name) + len(config)) % len(WEIGHTS)]  # each of them with many metrics
+    weight = list(WEIGHTS)[(len(name) + len(config)) % len(WEIGHTS)]  # each occurs with many metrics
     loss = "sparse_categorical_crossentropy" if y is LABELS else "mse"
 
     def make(api: Any) -> list[float]:

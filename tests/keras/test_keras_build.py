@@ -1,4 +1,4 @@
-"""Weights exist from `build`, or from a call on a symbol, on: they can be counted, read and set before there is a model."""
+"""Tests that weights exist after `build` or a call on a symbol, so that they can be read and set before there is a model."""
 
 from __future__ import annotations
 

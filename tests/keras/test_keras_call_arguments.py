@@ -1,4 +1,4 @@
-"""What layers of one's own are called with beside Keras: integers, and arguments beside the inputs."""
+"""Compares calls of custom layers with Keras: integer inputs, and further arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ X = np.random.default_rng(0).random((8, 3), "float32")
 
 
 def seeing(api: Any, seen: list[Any]) -> Any:
-    """A layer that notes the dtype of its inputs and arguments."""
+    """Returns a layer that records the dtype of its inputs and arguments."""
 
     class Seeing(api.layers.Layer):  # type: ignore[misc]
         def call(self, inputs: Any, other: Any = None, scale: float = 1.0) -> Any:
@@ -49,7 +49,7 @@ def test_further_arrays_and_numbers(dtype: str) -> None:
 
 
 def lookup(api: Any) -> Any:
-    """A layer whose inputs must be integers."""
+    """Returns a layer whose inputs must be integers."""
 
     class Lookup(api.layers.Layer):  # type: ignore[misc]
         def build(self, input_shape: Any) -> None:
@@ -92,7 +92,7 @@ def test_without_an_input_a_model_hands_on_floats() -> None:
 
 
 def scaled(api: Any) -> Any:
-    """The class of a layer with an argument that it needs."""
+    """Returns the class of a layer with a required argument."""
 
     @api.saving.register_keras_serializable("arguments")
     class Scaled(api.layers.Layer):  # type: ignore[misc]
@@ -106,7 +106,7 @@ def scaled(api: Any) -> Any:
 
 
 def scaled_model(api: Any) -> Any:
-    """A model that uses such a layer twice, with other arguments."""
+    """Returns a model that uses such a layer twice, with different arguments."""
     inputs = api.Input((3,), name="x")
     layer = scaled(api)(name="scaled")
     hidden = layer(api.layers.Dense(3, name="first")(inputs), scale=2.0, squared=True)
@@ -179,7 +179,7 @@ def test_training_and_mask_by_place_for_a_call_that_takes_neither() -> None:
 
 
 def test_arguments_and_integers_serve_models_that_are_called_with_dropout_fixed_and_with_penalties() -> None:
-    """Which the engine computes layer by layer."""
+    """The engine computes such models layer by layer."""
 
     def make(api: Any) -> Any:
         inputs = api.Input((3,), dtype="int32")

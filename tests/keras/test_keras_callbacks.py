@@ -1,4 +1,4 @@
-"""Callbacks do in the engine what they do in Keras: the same epochs, learning rates, weights and files."""
+"""Compares callbacks with Keras: epochs, learning rates, weights and files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make(api: Any) -> Any:
 
 
 def both(callbacks: Callbacks, **options: Any) -> tuple[Twins, Any, Any]:
-    """Train twins, each with callbacks of its library: the twins, and what `fit` returned."""
+    """Trains both models with callbacks of their libraries. Returns the models and the histories."""
     import keras
 
     import engine
@@ -133,7 +133,7 @@ def test_same_order_of_hooks() -> None:
                 return note
 
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-                """Looks at batches."""
+                """Receives batches."""
 
             on_train_batch_begin = on_test_batch_begin = on_test_batch_end = on_train_batch_end
 
@@ -171,7 +171,7 @@ def test_same_averages(swap_on_epoch: bool, overwrite: int | None) -> None:
 
 
 class Requests(BaseHTTPRequestHandler):
-    """Keeps what is posted."""
+    """Records posted data."""
 
     received: ClassVar[list[tuple[str, Any, bytes]]] = []
     status = 200
@@ -183,12 +183,12 @@ class Requests(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing."""
+        """Logs nothing."""
 
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """The address of a web server that answers with `Requests.status`."""
+    """Yields the URL of a web server that answers with `Requests.status`."""
     with HTTPServer(("127.0.0.1", 0), Requests) as http:
         thread = threading.Thread(target=http.serve_forever)
         thread.start()
@@ -201,7 +201,7 @@ def server() -> Iterator[str]:
 @pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_remote_monitor(server: str, as_json: bool, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keras posts by the package `requests`, which need not be there."""
+    """Keras posts with the package `requests`, which may be missing."""
     from keras.src.callbacks import remote_monitor
 
     posted: list[tuple[Any, ...]] = []
@@ -237,7 +237,7 @@ def test_remote_monitor_without_a_server() -> None:
     import engine
 
     with HTTPServer(("127.0.0.1", 0), Requests) as http:
-        root = f"http://127.0.0.1:{http.server_port}"  # nobody answers there once it is closed
+        root = f"http://127.0.0.1:{http.server_port}"  # nothing answers after it is closed
     monitor = engine.callbacks.RemoteMonitor(root)
     with pytest.warns(UserWarning, match="Could not reach RemoteMonitor root server at http://127"):
         monitor.on_epoch_end(0, {"loss": 1.0})
@@ -247,7 +247,7 @@ def test_remote_monitor_without_a_server() -> None:
 
 @pytest.mark.parametrize("verbose", [0, 1, 2])
 def test_progress_by_a_callback(verbose: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """It takes the place of the bar that is drawn without it, and shows the same."""
+    """The callback replaces the default progress bar, and shows the same."""
     texts = []
     import engine
 
@@ -260,7 +260,7 @@ def test_progress_by_a_callback(verbose: int, capsys: pytest.CaptureFixture[str]
         model.predict(x, **options)
         lines = capsys.readouterr().out.replace("\r", "\n").split("\n")
         plain = [re.sub(r"\d+(us|ms|s)|\d\.\d+(e-\d+)?|[\b ]+|\x1b\[\d*m", "", line) for line in lines]
-        # Without times and numbers, and what is drawn over.
+        # Without times, numbers and overwritten text.
         kept = [line for line in plain if line and not re.match(r"[1-4]/5|[12]/3", line)]
         texts.append([line for line, _ in groupby(kept)])
     assert texts[1] == texts[0]

@@ -1,4 +1,4 @@
-"""Calls of layers and models: which of them are in training mode, seeds, and penalties on outputs."""
+"""Compares calls of layers and models with Keras: training mode, seeds, penalties on outputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 
 
 def changes(call: Callable[[], Any], x: NDArray[np.float32]) -> bool:
-    """Whether one of several calls gives something else than `x`."""
+    """Returns whether one of several calls returns something other than `x`."""
     return any(not np.allclose(np.asarray(call()), x) for _ in range(8))
 
 

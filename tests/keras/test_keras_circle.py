@@ -1,4 +1,4 @@
-"""The circle loss, whose samples depend on each other: alone, its gradient, and in training."""
+"""Compares the circle loss, in which samples depend on each other, with Keras: values, gradient, training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import engine
 Array = NDArray[Any]
 
 ROWS, FEATURES = 12, 5
-# The loss multiplies float32 cosines, rounded in two ways, by `gamma`.
+# The loss multiplies cosines, which are rounded differently, by `gamma`.
 RTOL, ATOL = 2e-4, 2e-4
 CONFIGS: list[dict[str, Any]] = [
     {},
@@ -32,7 +32,7 @@ def embeddings(seed: int = 0, rows: int = ROWS) -> Array:
     return e / np.sqrt((e * e).sum(axis=1, keepdims=True))
 
 
-LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 7, 1])  # 7 is there once
+LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 7, 1])  # 7 occurs once
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
@@ -64,7 +64,7 @@ def test_with_references() -> None:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_gradient(config: dict[str, Any]) -> None:
-    """Beside that of JAX."""
+    """The gradient is compared with that of JAX."""
     labels, e = LABELS, embeddings()
     function = lambda p: (keras.losses.circle(labels, p, **config) * WEIGHT).sum()  # noqa: E731
     want = np.asarray(jax.grad(function)(e))

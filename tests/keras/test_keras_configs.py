@@ -1,4 +1,4 @@
-"""Configs of every class, by its default arguments: those of Keras, which each library makes its own object from."""
+"""Compares the configs of every class with Keras. Each library can make an object from the config of the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from test_keras_names import NAMES, find
 
 import engine
 
-# Arguments without a default.
+# Values for arguments without a default.
 NEEDED: dict[str, dict[str, Any]] = {
     "Dense": {"units": 3},
     "Reshape": {"target_shape": (2, 3)},
@@ -66,7 +66,7 @@ CLASSES = [
 
 
 def plain(config: Any) -> Any:
-    """What a config says, however a library writes it."""
+    """Returns the contents of a config in a common form."""
     if isinstance(config, Mapping):
         if config.get("class_name") == "DTypePolicy":
             return config["config"]["name"]
@@ -85,13 +85,13 @@ def test_config(path: str, name: str) -> None:
     modules = find(keras, path), find(engine, path)
     theirs, ours = (getattr(module, name)(**NEEDED.get(name, {})) for module in modules)
     expected, found = plain(theirs.get_config()), plain(ours.get_config())
-    # Metrics have one dtype here.
+    # In the engine, metrics have only one dtype.
     assert {key: found.get(key, "float32") if key == "dtype" else found[key] for key in expected} == expected
     assert plain(type(ours).from_config(theirs.get_config()).get_config()) == found
     assert plain(type(theirs).from_config(ours.get_config()).get_config()) == expected
     written = modules[1].serialize(ours)
     assert plain(modules[1].deserialize(written).get_config()) == found
-    if name != "Lamb":  # which Keras can't read even from itself
+    if name != "Lamb":  # Keras cannot read its own config of it
         assert type(modules[0].deserialize(written)) is type(theirs)
     if hasattr(modules[1], "get"):
         assert type(modules[1].get(written)) is type(ours)

@@ -1,4 +1,4 @@
-"""Constraints: as functions of arrays, and on the weights of layers in training."""
+"""Compares constraints with Keras, on arrays and in training."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_training(outputs: int, name: str, options: dict[str, Any]) -> None:
     pair.assert_same_weights(rtol=1e-3, atol=1e-4)
 
 
-# Each has weights of one axis and, where there are such, of several, of which norms are over a part.
+# The layers have weights with one axis and with several, over some of which norms are computed.
 LAYERS: dict[str, tuple[tuple[int, ...], Callable[[Any, Any], list[Any]]]] = {
     "batch_normalization": (
         (17,),
@@ -120,7 +120,7 @@ def test_weights_of_other_layers(name: str, constraint: str) -> None:
     x = rng.integers(0, 9, (80, *shape)) if "embedding" in name else rng.normal(size=(80, *shape))
     pair = twins(make)
     assert_same_histories(*pair.fit(x.astype(np.float32), Y, batch_size=16, epochs=2), rtol=1e-5)
-    # Each step adds its roundings to those of the steps before.
+    # The roundings of all steps add up.
     pair.assert_same_weights(rtol=1e-4, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Files of Keras in the engine and of the engine in Keras: the same predictions, and the same next step of training."""
+"""Loads files of each library in the other: predictions and the next training step must agree."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from test_keras_optimizers import OPTIONS, RULES
 import engine
 
 RTOL, ATOL = 1e-6, 1e-6
-# One compilation of each model by XLA would take longer than the rest.
+# Compiling each model with XLA would take longer than the rest of the test.
 EAGER = {"jit_compile": False}
 FORMATS = [".keras", ".h5", ".weights.h5"]
 
 
 def load(api: Any, path: Path, like: Any) -> Any:
-    """The model in the file, or a copy of `like` with the weights there."""
+    """Returns the model in the file, or a copy of `like` with the weights in the file."""
     if not path.name.endswith(".weights.h5"):
         return api.models.load_model(path)
     model = like(api)
     if api is keras:
-        model.optimizer.build(model.trainable_variables)  # or it would leave the state in the file alone
+        model.optimizer.build(model.trainable_variables)  # otherwise it would not load the optimizer state
     model.load_weights(path)
     return model
 
 
-def check(  # noqa: PLR0917 # what a case is made of
+def check(  # noqa: PLR0917 # the parts of a case
     make: Any, x: Any, y: Any, tmp_path: Path, suffix: str, steps: int = 2, tolerance: float = 1e-6
 ) -> None:
-    """Train and save in one library, load in the other, compare predictions, state, and what a step changes."""
+    """Trains and saves in one library, loads in the other, and compares predictions, state and a further step."""
     for api, other in ((keras, engine), (engine, keras)):
         path = tmp_path / f"{api.__name__}{suffix}"
         model = make(api)
@@ -46,7 +46,7 @@ def check(  # noqa: PLR0917 # what a case is made of
         predictions = [np.asarray(each.predict(x, verbose=0)) for each in (model, again)]
         np.testing.assert_allclose(predictions[1], predictions[0], rtol=RTOL, atol=ATOL)
         if other is keras and suffix == ".h5":
-            continue  # Keras builds the optimizer for no weights there, and drops their state
+            continue  # in this case Keras does not restore the optimizer state
         state = [[np.asarray(v) for v in each.optimizer.variables] for each in (model, again)]
         assert len(state[0]) == len(state[1])
         for a, b in zip(*state, strict=True):
@@ -78,7 +78,7 @@ X = np.random.default_rng(0).normal(size=(32, 12)).astype(np.float32)
 Y = np.random.default_rng(1).integers(0, 4, 32)
 
 
-# Each rule with as much state as it can have.
+# Each optimizer with as much state as it can have.
 LARGEST = [*{name: (name, options) for name, options in RULES}.values(), RULES[1], RULES[9]]
 
 
@@ -89,7 +89,7 @@ def test_optimizers(name: str, options: dict[str, Any], tmp_path: Path) -> None:
     check(classifier(lambda api: getattr(api.optimizers, name)(**options)), X, Y, tmp_path, suffix)
 
 
-@pytest.mark.parametrize("options", OPTIONS[5:], ids=str)  # those with state
+@pytest.mark.parametrize("options", OPTIONS[5:], ids=str)  # optimizers with state
 def test_options_of_optimizers(options: dict[str, Any], tmp_path: Path) -> None:
     check(classifier(lambda api: api.optimizers.Adam(0.01, **options)), X, Y, tmp_path, ".keras", steps=4)
 
@@ -144,7 +144,7 @@ NOISES = {
 
 @pytest.mark.parametrize("name", NOISES)
 def test_layers_with_noise(name: str, tmp_path: Path) -> None:
-    """Without training: random numbers are other ones in every library."""
+    """The models are not trained, since random numbers differ between the libraries."""
     shape = (9,) if name in ("dropout", "alpha", "gaussian", "noise") else (6, 5, 2)
 
     def make(api: Any) -> Any:
@@ -195,7 +195,7 @@ def test_losses_and_metrics(name: str, tmp_path: Path) -> None:
         model.save(path)
         again = other.models.load_model(path)
         ours, theirs = (each.evaluate(X, y, verbose=0, return_dict=True) for each in (again, model))
-        if suffix == ".keras":  # Keras has other names where it has read the older format
+        if suffix == ".keras":  # names differ if Keras has read the older format
             assert ours.keys() == theirs.keys()
         found = [sorted(each.values()) for each in (ours, theirs)]
         np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
@@ -248,7 +248,7 @@ def test_sparse_inputs(functional: bool, suffix: str, tmp_path: Path) -> None:
 
 
 def test_categories_as_sparse_arrays(tmp_path: Path) -> None:
-    """They are dense in the engine; Keras keeps `sparse` in no config, so that those of its own files are dense too."""
+    """The engine's outputs are dense. Keras does not save `sparse`, so loaded models have dense outputs too."""
     for api, other in ((keras, engine), (engine, keras)):
         model = api.Sequential(
             [api.Input((4,)), api.layers.CategoryEncoding(5, sparse=api is engine), api.layers.Dense(2)]
@@ -266,7 +266,7 @@ def test_categories_as_sparse_arrays(tmp_path: Path) -> None:
     ("count", "bins", "epsilon"), [(7, 4, 0.01), (1000, 10, 0.01), (3000, 50, 0.001), (9, 1, 0.1)]
 )
 def test_boundaries_of_bins(batches: int, count: int, bins: int, epsilon: float, tmp_path: Path) -> None:
-    """The same to the bit; Keras' `adapt` itself needs TensorFlow."""
+    """The boundaries have the same bits. `adapt` of Keras needs TensorFlow."""
     data = np.random.default_rng(0).normal(size=(batches, count, 2)).astype(np.float32)
     theirs = keras.layers.Discretization(num_bins=bins, epsilon=epsilon)
     for batch in data:
@@ -314,7 +314,7 @@ def test_weights_in_several_files(tmp_path: Path) -> None:
     make = classifier(lambda api: api.optimizers.Adam())
     for api, other in ((keras, engine), (engine, keras)):
         model, again, path = make(api), make(other), tmp_path / f"{api.__name__}.weights.json"
-        for _ in range(2):  # the second takes the place of the first
+        for _ in range(2):  # the second save replaces the first file
             model.train_on_batch(X, Y)
             model.save_weights(path, max_shard_size=1000 / 2**30)
         if other is keras:

@@ -1,4 +1,4 @@
-"""`fit` means what it means in Keras: steps, weights, validation and data in batches."""
+"""Compares `fit` with Keras: steps, sample weights, validation, data in batches."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ FORMS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("samples", [SAMPLES, 1])
 def test_one_array_in_a_list_or_a_dict(form: str, samples: int) -> None:
-    """For a model of one input and one output; batches, too."""
+    """For a model with one input and one output, data may be in a list or dict, in batches too."""
     of_x, of_y = FORMS[form]
     x, y, weights = X[:samples], ONE_HOT[:samples], WEIGHTS[:samples]
 

@@ -1,4 +1,4 @@
-"""Habits of scripts: names, seeds, dtypes, identifiers, and batches without samples."""
+"""Compares usual idioms of scripts with Keras: names, seeds, dtypes, identifiers, empty batches."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_none_stays_none(api: Any) -> None:
 
 
 def test_a_model_needs_an_optimizer() -> None:
-    """Keras finds out in `fit`."""
+    """Keras raises the error in `fit`."""
     with pytest.raises(ValueError, match="`optimizer` must be a name"):
         engine.Sequential([engine.layers.Dense(1)]).compile(None, "mse")
 
@@ -78,7 +78,7 @@ def test_a_generator_as_the_seed_of_an_initializer(api: Any, name: str) -> None:
     make = getattr(api.initializers, name)
     drawn = make(seed=api.random.SeedGenerator(3))
     first, second = (np.asarray(drawn((4, 5))) for _ in range(2))
-    assert not np.array_equal(first, second)  # where a number gives the same again
+    assert not np.array_equal(first, second)  # while an integer seed gives the same numbers again
     same = make(seed=api.random.SeedGenerator(3))
     assert np.array_equal(np.asarray(same((4, 5))), first)
     config = drawn.get_config()["seed"]
@@ -125,7 +125,7 @@ def test_batches_without_samples(api: Any) -> None:
 @APIS
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "train_on_batch"])
 def test_nothing_can_be_learnt_from_no_samples(api: Any, method: str) -> None:
-    """Keras stumbles in one way or another; here the message says what is wrong."""
+    """Keras fails in various ways. The engine's message says what is wrong."""
     model = api.Sequential([api.Input((2,)), api.layers.Dense(3)])
     model.compile("sgd", "mse")
     data = (np.zeros((0, 2)), np.zeros((0, 3)))[: 1 if method == "predict" else 2]

@@ -1,4 +1,4 @@
-"""Initializers: names, arguments, configs and the distributions; the numbers are each library's own."""
+"""Compares initializers with Keras: names, arguments, configs and distributions. The numbers differ."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_arguments_and_configs(name: str) -> None:
             for own in arguments
         ]
         assert named[1] == named[0]
-    # Keras' Identity forgets its gain.
+    # The config of Keras' Identity lacks the gain.
     assert ours.get_config() == (theirs.get_config() or ours.get_config())
     assert type(ours).from_config(ours.get_config()).get_config() == ours.get_config()
 
@@ -126,7 +126,7 @@ def test_the_same_numbers_at_every_call() -> None:
 @pytest.mark.parametrize("shape", [(40, 50, 30), (8, 9, 10, 50)])
 def test_fans_of_several_axes(shape: tuple[int, ...], axes: dict[str, Any]) -> None:
     theirs, ours = (np.abs(np.asarray(draw(shape))).max() for draw in pair("GlorotUniform", seed=1, **axes))
-    assert ours == pytest.approx(theirs, rel=2e-3)  # the limit, which thousands of draws come near to
+    assert ours == pytest.approx(theirs, rel=2e-3)  # nearly the limit, in thousands of draws
 
 
 def ones(shape: Any, dtype: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Intersection over union: alone, in files and in training."""
+"""Compares intersection over union with Keras: alone, in files and in training."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_in_training() -> None:
 
 
 def test_weights_count_as_they_are() -> None:
-    """Keras cuts them to integers, unless `dtype` is "float32"."""
+    """Keras truncates sample weights to integers, unless `dtype` is "float32"."""
     options = {"num_classes": 2}
     theirs, ours = keras.metrics.MeanIoU(**options, dtype="float32"), engine.metrics.MeanIoU(**options)
     for metric in (theirs, ours):

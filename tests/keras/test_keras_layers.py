@@ -1,4 +1,4 @@
-"""Layers of every kind within a network: the same outputs before and after some steps of training."""
+"""Compares networks with every kind of layer with Keras: outputs before and after some training steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twins import Make, assert_same_histories, twins
 
 import engine
 
-# A stack of layers by name, each with the shape of one sample.
+# Stacks of layers by name, each with the shape of one sample.
 STACKS: dict[str, tuple[tuple[int, ...], Any]] = {
     "reshape": ((4, 6), lambda k: [k.Reshape((3, -1)), k.Dense(5, "relu"), k.Flatten()]),
     "permute": (
@@ -183,7 +183,7 @@ def test_training_and_inference(name: str) -> None:
     for theirs, ours in zip(pair.keras.layers, pair.engine.layers, strict=True):
         assert ours.count_params() == theirs.count_params()
     pair.assert_same_outputs(x)
-    # Each step adds its roundings to those of the steps before.
+    # The roundings of all steps add up.
     assert_same_histories(*pair.fit(x, y, batch_size=16, epochs=3), rtol=1e-5)
     pair.assert_same_weights(rtol=1e-4, atol=1e-5)
     pair.assert_same_outputs(x, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Every public name of Keras is there, or in the one list of what is left out; so are the members of its classes."""
+"""Every public name of Keras and every member of its classes exists or is listed as left out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_unknown_names() -> None:
 
 
 def members(name: str, cls: Any) -> set[str]:
-    """Of the class and, where one is easily made, of an object; a property that has nothing yet counts as well."""
+    """Returns the members of a class and, if one is easily made, of an object, with properties that raise errors."""
     found = public(cls)
     if name not in NO_OBJECTS and not inspect.isabstract(cls):
         start = engine.Input((2,))
@@ -56,7 +56,7 @@ def left_out_of(cls: Any) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", sorted(classes()))
 def test_members(name: str) -> None:
-    """Methods and properties; what Keras' objects keep beside under a public name is its own business."""
+    """Compares methods and properties, but not other public attributes of Keras' objects."""
     theirs, ours = classes()[name]
     missing = public(theirs) - members(name, ours)
     assert missing - set(dict(left_out_of(ours))) == set()

@@ -1,4 +1,4 @@
-"""Samples with axes of unknown length, such as texts, beside real Keras."""
+"""Compares models for samples of unknown length, such as texts, with Keras."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ numbers = np.random.default_rng(0)
 
 
 def texts(count: int, length: int) -> Array:
-    """Indices of words, padded by zeros at the end, one word at least in each text."""
+    """Returns texts of at least one word as indices, padded with zeros at the end."""
     x = numbers.integers(1, WORDS, (count, length))
     x[np.arange(length) >= numbers.integers(1, length + 1, (count, 1))] = 0
     return x
@@ -52,7 +52,7 @@ def functional(api: Any) -> Any:
 
 
 def per_step(api: Any) -> Any:
-    """An output for each word; the mask reaches the loss."""
+    """Returns a model with an output for each word, whose mask reaches the loss."""
     layers = api.layers
     return api.Sequential(
         [
@@ -136,7 +136,7 @@ def test_embedding_without_an_input_takes_texts_of_any_length() -> None:
     pair.assert_same_weights()
 
 
-# What each of these makes of (n, None) after an embedding: an output shape, or an error.
+# Layers behind an embedding of (n, None): both libraries give the same output shape, or an error.
 LAYERS = {
     "flatten": lambda layers: [layers.Flatten()],
     "flatten, dense": lambda layers: [layers.Flatten(), layers.Dense(2)],

@@ -1,4 +1,4 @@
-"""Losses by class, function, name and config, alone and in training, number by number."""
+"""Compares losses with Keras: by class, function, name and config, alone and in training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import engine
 Array = NDArray[Any]
 
 ROWS, WIDTH = 10, 4
-# float32 in two orders; a logarithm of nearly 1 cancels.
+# Tolerance: sums in different orders; a logarithm of nearly 1 loses digits.
 RTOL, ATOL = 1e-5, 2e-6
 
 CONFIGS: list[tuple[str, dict[str, Any]]] = [
@@ -66,7 +66,7 @@ by_config = pytest.mark.parametrize(
 
 
 def data(name: str, config: dict[str, Any], rows: int = ROWS) -> tuple[Array, Array]:
-    """Targets and predictions that suit the loss."""
+    """Returns targets and predictions in the domain of the loss."""
     rng = np.random.default_rng(len(name))
     if name.startswith("Sparse") or "Generalized" in name:
         y = rng.integers(0, WIDTH, rows)
@@ -89,11 +89,11 @@ def test_alone(name: str, config: dict[str, Any], reduction: str | None) -> None
     y, p = data(name, config)
     theirs = getattr(keras.losses, name)(**config, reduction=reduction)
     ours = getattr(engine.losses, name)(**config, reduction=reduction)
-    assert ours.get_config().items() >= theirs.get_config().items()  # Keras forgets `delta`
+    assert ours.get_config().items() >= theirs.get_config().items()  # the config in Keras lacks `delta`
     assert ours.from_config(ours.get_config()).get_config() == ours.get_config()
     for weight in (None, WEIGHT, WEIGHT[:, None]):
         if reduction in {"none", None} and np.ndim(weight) > 1:
-            continue  # Keras' losses take the shape of the weights
+            continue  # in Keras, losses get the shape of the weights
         if config.get("axis", 0) is None or (name in {"Dice", "Tversky"} and weight is not None):
             continue
         np.testing.assert_allclose(ours(y, p, weight), theirs(y, p, weight), rtol=RTOL, atol=ATOL)
@@ -103,7 +103,7 @@ def test_alone(name: str, config: dict[str, Any], reduction: str | None) -> None
 def test_functions(name: str, config: dict[str, Any]) -> None:
     y, p = data(name, config)
     if "Generalized" in name:
-        config = {"q": 0.5} | config  # which the functions have no default for
+        config = {"q": 0.5} | config  # the functions have no default for it
     snake = engine.losses.serialize(type(getattr(engine.losses, name)())._function)
     theirs, ours = getattr(keras.losses, snake), getattr(engine.losses, snake)
     np.testing.assert_allclose(ours(y, p, **config), theirs(y, p, **config), rtol=RTOL, atol=ATOL)
@@ -131,7 +131,7 @@ def test_in_training(name: str, config: dict[str, Any], weighted: bool) -> None:
             [api.Input((5,)), api.layers.Dense(6, activation="tanh"), api.layers.Dense(WIDTH, link)]
         )
         loss = getattr(api.losses, name)(**config)
-        # Percentages have gradients a hundred times as large, and a sign that a rounding turns.
+        # Gradients of percentages are a hundred times as large, and their sign can change by rounding.
         rate = 5e-4 if name == "MeanAbsolutePercentageError" else 0.05
         model.compile(api.optimizers.SGD(rate), loss, run_eagerly=True)
         return model
@@ -214,7 +214,7 @@ def test_a_loss_of_ones_own() -> None:
 
 @pytest.mark.parametrize("most", [2, 40])
 def test_counts_for_a_loss_of_ones_own(most: int) -> None:
-    """The zero-inflated likelihood of counts (n,), by a log mean and the log odds of a zero beside those."""
+    """Trains with the zero-inflated Poisson likelihood of counts (n,). Outputs are a log mean and log odds of extra zeros."""
     rng = np.random.default_rng(2)
     x, counts = rng.normal(size=(40, 3)).astype(np.float32), rng.integers(0, most, 40)
 

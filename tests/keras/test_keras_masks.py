@@ -1,4 +1,4 @@
-"""Padding that counts for nothing: the same outputs, losses, metrics and training as in Keras."""
+"""Compares masked padding with Keras: outputs, losses, metrics and training."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_reductions_of_masked_losses(reduction: str, weights: Any) -> None:
 
 @WEIGHINGS
 def test_metrics_of_masked_outputs(weights: Any) -> None:
-    """Means of one value per row leave rows out in evaluations, and nothing else does."""
+    """In evaluations, only metrics that are means over rows exclude masked rows."""
 
     def first(y_true: Any, y_pred: Any) -> Any:
         return abs(y_true - y_pred)[..., 0]
@@ -115,7 +115,7 @@ def test_metrics_of_masked_outputs(weights: Any) -> None:
 
 @WEIGHINGS
 def test_masked_class_indices(weights: Any) -> None:
-    """With a class that counts for nothing, too: where both leave a row out it counts once."""
+    """Also with an ignored class: a row that both exclude is excluded once."""
     labels = RNG.integers(0, 4, (60, 7))
 
     def make(api: Any) -> Any:
@@ -159,7 +159,7 @@ def test_masked_losses_over_a_batch(reduction: str) -> None:
 
 
 def test_masks_of_whole_samples() -> None:
-    """In a nested model, with class weights, and a batch in which nothing counts."""
+    """Masks of samples are tested in a nested model, with class weights, and with a batch that is masked completely."""
 
     def make(api: Any) -> Any:
         hidden = [api.layers.Dense(40, "relu"), api.layers.BatchNormalization()]
@@ -171,7 +171,7 @@ def test_masks_of_whole_samples() -> None:
     x, y = STEPS[:, 3].copy(), BITS[:, 3, :1]
     x[:16] = 0.0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras' models pass masks on, and say that they don't
+        warnings.simplefilter("ignore")  # models of Keras pass masks on, and warn that they do not
         assert_twins(twins(make), x, y, class_weight={0: 1.0, 1: 3.0})
 
 
@@ -189,7 +189,7 @@ def test_masked_batches_by_hand() -> None:
 
 
 def test_what_knows_no_masks_says_so() -> None:
-    """And drops them."""
+    """Such layers warn and drop the mask."""
 
     def make(api: Any) -> Any:
         k = api.layers

@@ -1,4 +1,4 @@
-"""Members of classes that scripts ask for: what layers, models, optimizers and lists of callbacks say of themselves."""
+"""Compares members of layers, models, optimizers and callback lists that scripts read with Keras."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_early_stopping_says_what_it_looks_at(api: Any) -> None:
 
 @APIS
 def test_names_of_tf_keras(api: Any) -> None:
-    """Which Keras itself keeps for scripts of TensorFlow alone."""
+    """Keras keeps these names only for scripts written for tf.keras."""
     from keras import _tf_keras
 
     expected = _tf_keras.keras

@@ -1,4 +1,4 @@
-"""Variables of metrics: their names, shapes and values, and what assigning them does, as in Keras."""
+"""Compares variables of metrics with Keras: names, shapes, values, and the effect of assignments."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def states(metric: Any) -> list[tuple[str, str, tuple[int, ...], list[float]]]:
 
 @pytest.mark.parametrize("name", WITH_VARIABLES)
 def test_variables(name: str) -> None:
-    """Before the first batch, after two, after assignments of each, and emptied."""
+    """Variables are compared before the first batch, after two, after assignments, and after a reset."""
     rng = np.random.default_rng(3)
     y_pred = rng.uniform(0.05, 0.95, (2, 8, 3)).astype(np.float32)
     y_true = np.float32(rng.uniform(size=(2, 8, 3)) > 0.5)
@@ -83,7 +83,7 @@ def test_variables(name: str) -> None:
 
 
 def test_variables_assigned_one_at_a_time() -> None:
-    """Such as counts that a script brings along, and reads back."""
+    """For example, a script may assign counts and read them back."""
     for api in (keras, engine):
         precision = api.metrics.Precision()
         precision.true_positives.assign([3.0])

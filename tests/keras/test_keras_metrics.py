@@ -1,4 +1,4 @@
-"""Metrics by name and config, alone over several batches and in training, number by number."""
+"""Compares metrics with Keras: by name and config, over several batches and in training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import engine
 Array = NDArray[Any]
 
 ROWS, WIDTH = 40, 4
-# Keras keeps sums in float32.
+# Keras computes sums in float32.
 RTOL, ATOL = 2e-5, 2e-6
 
 CONFIGS: list[tuple[str, dict[str, Any]]] = [
@@ -101,7 +101,7 @@ def targets_of(name: str, rng: np.random.Generator, rows: int) -> Array:
 
 
 def batches(name: str, config: dict[str, Any]) -> list[tuple[Array, Array, Array]]:
-    """Targets, predictions and weights."""
+    """Returns batches of targets, predictions and weights."""
     rng, found = np.random.default_rng(len(name) + len(config)), []
     for rows in (ROWS, 7, 1):
         p = (
@@ -113,7 +113,7 @@ def batches(name: str, config: dict[str, Any]) -> list[tuple[Array, Array, Array
             p = rng.integers(0, 3, (rows, WIDTH))
         if "Categorical" in name and not config.get("from_logits"):
             p /= p.sum(axis=1, keepdims=True)
-        # Ties and the ends of the range.
+        # Equal numbers, and the ends of the range.
         p[0, :2] = (0.5, 0.5) if config.get("from_logits") else p[0, :2]
         found.append(
             (targets_of(name, rng, rows), p.astype(np.float32), rng.uniform(0, 2, rows).astype(np.float32))
@@ -215,7 +215,7 @@ def test_functions() -> None:
 
 
 def test_names_in_compile() -> None:
-    """By string, class, function and object; twice the same; of one's own."""
+    """Metrics are given as string, class, function and object, twice the same, and custom."""
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(20, 5)).astype(np.float32), rng.uniform(size=(20, 3)).astype(np.float32)
 

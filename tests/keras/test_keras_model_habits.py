@@ -1,4 +1,4 @@
-"""What scripts do with models beside training them: assign an optimizer, clone, make again from a config, add an axis."""
+"""Compares uses of models with Keras: assigning an optimizer, cloning, restoring from a config, adding an axis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every name that a script for dense networks uses: there, with Keras' arguments in Keras' order and with its defaults."""
+"""Checks the names that scripts for dense networks use, with the arguments, order and defaults of Keras."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ METHODS = """
     get_compile_config compile_from_config get_weights set_weights count_params reset_metrics save save_weights
     load_weights to_json from_config"""
 
-# Arguments for what is not there: other devices, models of another kind.
+# Arguments for features that the engine lacks, such as other devices.
 NOT_HERE = {
     "sparse",
     "ragged",
@@ -88,7 +88,7 @@ NOT_HERE = {
     "data_format",
 }
 NOT_HERE |= {"jit_compile", "distribution", "input_tensor"}
-NOT_HERE |= {"path"}  # `None` is the package's own file
+NOT_HERE |= {"path"}  # `None` means the file of the package
 
 
 def find(module: Any, path: str) -> Any:
@@ -105,7 +105,7 @@ def every_name() -> Iterator[tuple[str, str]]:
 
 def arguments(function: Any) -> dict[str, Any]:
     parameters = inspect.signature(function).parameters.values()
-    # `name=None` is the same as the class' own name.
+    # `name=None` means the name of the class.
     return {
         p.name: None if p.name == "name" else p.default
         for p in parameters
@@ -126,7 +126,7 @@ def assert_same_arguments(theirs: Any, ours: Any) -> None:
 @pytest.mark.parametrize(("path", "name"), list(every_name()))
 def test_name(path: str, name: str) -> None:
     theirs, ours = getattr(find(keras, path), name), getattr(find(engine, path), name)
-    if name != "serialize":  # its one argument has a name of its own in every module of Keras
+    if name != "serialize":  # its argument has another name in each module of Keras
         assert_same_arguments(theirs, ours)
 
 
@@ -136,7 +136,7 @@ def test_method(name: str) -> None:
 
 
 def test_weights_have_the_names_of_keras() -> None:
-    """By which TensorBoard knows them."""
+    """TensorBoard shows weights by these names."""
     ours, theirs = (
         module.Sequential(
             [
@@ -152,13 +152,13 @@ def test_weights_have_the_names_of_keras() -> None:
     assert names == [weight.path.partition("/")[2] for weight in theirs.weights]
 
 
-# Keras stores or ignores what these are given beside.
+# Keras stores or ignores further arguments of these.
 TAKES_ANYTHING = {"LambdaCallback", "ReduceLROnPlateau", "InputLayer", "Input"}
 
 
 @pytest.mark.parametrize("module", ["layers", "optimizers", "losses", "metrics", "initializers", "callbacks"])
 def test_arguments_of_other_names_raise_the_same(module: str) -> None:
-    """What is missing beside is found later, but for arguments that Keras asks for first."""
+    """Missing arguments are reported later, unless Keras checks them first."""
     for name in sorted(set(NAMES[module].split()) - TAKES_ANYTHING):
         raised: list[tuple[type[BaseException], str]] = []
         for api in (keras, engine):

@@ -1,4 +1,4 @@
-"""Models within models, and layers that models share, in Keras and here: losses, weights, predictions, states, files."""
+"""Compares nested models and shared layers with Keras: losses, weights, predictions, optimizer states, files."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_parts_of_what_was_trained() -> None:
 
 
 def test_fine_tuning() -> None:
-    """A new head over a frozen base, then the end of the base as well, then everything."""
+    """A new head is trained on a frozen base, then the end of the base as well, then everything."""
 
     def make(api: Any) -> Any:
         base = api.Sequential(
@@ -130,7 +130,7 @@ def test_fine_tuning() -> None:
 
 
 def test_what_calls_on_inputs_say_of_training(tmp_path: Path) -> None:
-    """It goes for nothing: a model's own `training` goes before it, in Keras 3 as here."""
+    """It has no effect: the `training` of the outer model takes precedence, as in Keras 3."""
 
     def make(api: Any) -> Any:
         base = api.Sequential(
@@ -148,7 +148,7 @@ def test_what_calls_on_inputs_say_of_training(tmp_path: Path) -> None:
 
 
 def test_trainings_take_turns() -> None:
-    """Two heads over one base, one after the other, and the other's optimizer goes on where it was."""
+    """Two heads on one base are trained in turn, and each optimizer keeps its state."""
 
     def make(api: Any) -> Any:
         base = api.Sequential([api.Input((6,)), api.layers.Dense(8, "tanh")], name="base")
@@ -233,7 +233,7 @@ def test_summaries(how: str, expand: bool, monkeypatch: pytest.MonkeyPatch) -> N
         lines: list[str] = []
         WAYS[how](api).summary(expand_nested=expand, show_trainable=True, print_fn=lines.append)
         texts.append("\n".join(lines).strip())
-    # Names have numbers by the order in which layers were made, which is another one.
+    # Numbers in names follow the order in which layers were made, which differs.
     assert [line.split("│")[2:] for line in texts[0].splitlines()] == [
         line.split("│")[2:] for line in texts[1].splitlines()
     ]
@@ -251,7 +251,7 @@ def test_what_is_made_of_other_things_than_layers(tmp_path: Path) -> None:
 
 
 def test_models_tell_their_ends() -> None:
-    """Names and shapes of inputs and outputs, of layers within as well, and AttributeError where there are none."""
+    """Names and shapes of inputs and outputs agree, also of inner layers, and so do AttributeErrors."""
     found = []
     for api in (keras, engine):
         k = api.layers

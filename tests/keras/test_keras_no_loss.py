@@ -1,4 +1,4 @@
-"""Models compiled without a loss, which learn from what their layers add to it."""
+"""Compares models compiled without a loss, which learn from losses of their layers, with Keras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations that functions of your own use most, and a metric made of them."""
+"""Compares operations that custom functions often use, and a metric made of them, with Keras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every function of `keras.ops` that is here: arguments, values and dtypes of Keras, and nothing written into."""
+"""Compares every function of `ops` with Keras: arguments, values and dtypes. No function may write into arguments."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ CALLS: dict[str, list[Call]] = {
     "rearrange": [call(CUBE, "a b (c d) -> (a c) d b", c=2), call(F, "a b -> b a")],
 }  # fmt: skip
 
-# Compared by other tests: their results are not unique, or they take functions.
+# Other tests compare these: their results are not unique, or they take functions.
 ELSEWHERE = {
     "sparsemax",
     "eig",
@@ -267,7 +267,7 @@ ELSEWHERE = {
     "vectorized_map",
     "vectorize",
 }
-# What Keras' function has not.
+# Arguments that the function of Keras does not have.
 OWN_ARGUMENTS = {"matmul": {"bias", "activation", "transpose_a", "transpose_b", "out"}}
 
 
@@ -325,7 +325,7 @@ def assert_same(theirs: Any, ours: Any, tolerance: float = 2e-5) -> None:
 
 
 def frozen(value: Any) -> Any:
-    """Read-only copies."""
+    """Returns read-only copies of arrays."""
     if isinstance(value, np.ndarray):
         value = value.copy()
         value.flags.writeable = False
@@ -335,7 +335,7 @@ def frozen(value: Any) -> Any:
 
 
 def narrow(value: Any) -> Any:
-    """NumPy's default integers as Keras has them."""
+    """Returns integers in the default dtype of Keras."""
     if isinstance(value, np.ndarray) and value.dtype == np.int64:
         return value.astype(np.int32)
     return type(value)(map(narrow, value)) if isinstance(value, (list, tuple)) else value
@@ -344,7 +344,7 @@ def narrow(value: Any) -> Any:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("name", "number"), [(name, at) for name in CALLS for at in range(len(CALLS[name]))])
 def test_calls(name: str, number: int) -> None:
-    """Of read-only arguments, which a function that writes into one would refuse, and own memory for the result."""
+    """The arguments are read-only arrays, and the result must have its own memory."""
     args, kwargs = CALLS[name][number]
     args, kwargs = narrow(args), {key: narrow(value) for key, value in kwargs.items()}
     given, given_kwargs = frozen(args), {key: frozen(value) for key, value in kwargs.items()}
@@ -375,7 +375,7 @@ def doubled(value: Any) -> Any:
 
 @pytest.mark.parametrize("name", FLOAT64.split())
 def test_float64_stays_float64(name: str) -> None:
-    """As in Keras where JAX has 64-bit types, though not all of its functions keep them there."""
+    """So does Keras if JAX has 64-bit types, though not in all functions."""
     args, kwargs = CALLS[name][0]
     args = tuple(map(doubled, args))
     ours = np.asarray(leaves(getattr(ops, name)(*args, **kwargs))[0])
@@ -383,7 +383,7 @@ def test_float64_stays_float64(name: str) -> None:
         theirs = np.asarray(leaves(getattr(keras.ops, name)(*args, **kwargs))[0])
     if any(isinstance(each, np.ndarray) for each in args):
         assert ours.dtype == np.float64
-    # Keras takes means in float32.
+    # Keras computes means in float32.
     tolerance = 1e-12 if theirs.dtype == np.float64 and name not in ("mean", "layer_normalization") else 2e-5
     np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
@@ -443,7 +443,7 @@ def test_functions_of_functions(name: str) -> None:
 
 
 def test_sparsemax_is_that_of_the_activations() -> None:
-    """Keras' own adds up more than one threshold, so that its results have other sums than 1."""
+    """The function of Keras is wrong, so that its results do not sum to 1."""
     x = 3 * CUBE
     np.testing.assert_array_equal(ops.sparsemax(x), engine.activations.sparsemax(x))
     for axis in (0, 1, -1):

@@ -1,4 +1,4 @@
-"""Every optimizer with each of its options: ten steps on the same batches."""
+"""Compares every optimizer with each of its options with Keras, in ten steps on the same batches."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def networks(
 
 
 def check(pair: Twins, rtol: float = 1e-4, atol: float = 1e-5, *, y: Any = Y) -> None:
-    """Ten steps; a step divides by the size of a gradient, which rounding has changed by a few of its last bits."""
+    """Compares ten steps. The tolerance is for divisions by gradients whose last bits differ by rounding."""
     histories = pair.fit(X, y, batch_size=8, epochs=1)
     assert_same_histories(*histories, rtol=rtol)
     pair.assert_same_weights(rtol=rtol, atol=atol)
@@ -126,7 +126,7 @@ def test_options_of_every_optimizer(outputs: int, name: str, options: dict[str, 
 
 
 def arrays_of_several_axes(name: str, options: dict[str, Any]) -> Twins:
-    """Gains and shifts over two axes and three, and tall and wide matrices of layers of one's own."""
+    """Trains scales and offsets with two and three axes, and tall and wide matrices of custom layers."""
 
     def make(api: Any) -> Any:
         class Mixed(api.layers.Layer):
@@ -194,7 +194,7 @@ def test_signatures_and_configs(name: str) -> None:
 
     theirs, ours = getattr(keras.optimizers, name), getattr(engine.optimizers, name)
     wanted = {k: p.default for k, p in inspect.signature(theirs).parameters.items() if k != "kwargs"}
-    wanted["decay"] = None  # among Keras' `kwargs`
+    wanted["decay"] = None  # in Keras, one of `kwargs`
     assert {k: p.default for k, p in inspect.signature(ours).parameters.items()} == wanted
     assert list(inspect.signature(ours).parameters) == list(wanted)
     config = ours().get_config()

@@ -1,4 +1,4 @@
-"""One sample weight for each output, beside Keras: metrics, losses called by hand, and training."""
+"""Compares sample weights for each output with Keras: metrics, losses, training."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ _squares.gradient = lambda y_true, y_pred: 2 * (y_pred - y_true)
 
 
 class _Squares:
-    """The loss with one value for each output in both packages, with a reduction."""
+    """A loss with one value for each output, with a reduction."""
 
     @staticmethod
     def of(one: Any, reduction: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Classes of the package that a script derives from and overrides: as in Keras, or refused; never ignored."""
+"""Overrides in subclasses of library classes work as in Keras or raise an error. They are never ignored."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_models_are_named_after_their_class() -> None:
     ],
 )
 def test_what_ones_own_metrics_and_losses_get(outputs: int, targets: Any) -> None:
-    """But that class indices stay whole numbers for losses."""
+    """The targets are the same, except that class indices stay integers for losses."""
     seen: list[Any] = []
 
     def form(array: Any) -> tuple[Any, str]:

@@ -1,4 +1,4 @@
-"""Masks that layers of one's own read and make, and those given by hand, as in Keras."""
+"""Compares masks that custom layers read and make, and masks given in calls, with Keras."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import engine
 
 
 def test_layers_of_ones_own_with_masks() -> None:
-    """Which read them in `call`, and hand them on or drop them by `compute_mask`."""
+    """The layers read masks in `call`, and pass them on or drop them in `compute_mask`."""
 
     def make(api: Any) -> Any:
         class Centred(api.layers.Layer):  # type: ignore[misc]
@@ -46,14 +46,14 @@ def test_layers_of_ones_own_with_masks() -> None:
 
 
 def masking_layer(api: Any, drop: int = 1) -> Any:
-    """A layer of one's own whose mask leaves out small rows, those that a mask before leaves out, and steps."""
+    """Returns a custom layer that keeps every `drop`-th timestep, and masks small ones and those masked before."""
 
     class Making(api.layers.Layer):  # type: ignore[misc]
         def call(self, inputs: Any) -> Any:
             return inputs[:, ::drop] * 2.0
 
         def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-            first = np.arange(inputs.shape[1]) == 0  # Keras' mean of no step is NaN
+            first = np.arange(inputs.shape[1]) == 0  # in Keras the mean of no timestep is NaN
             counts = api.ops.logical_or(api.ops.any(inputs > 0.5, axis=-1), first)
             if previous_mask is not None:
                 counts = api.ops.logical_and(counts, previous_mask)
@@ -135,7 +135,7 @@ def test_masks_of_whole_samples_of_layers_of_ones_own() -> None:
 
 
 def test_masks_of_arrays() -> None:
-    """Given by hand, or noted by the layer before."""
+    """Masks are arguments of a call, or attached by the layer before."""
     values = np.where(COUNTS[..., np.newaxis], STEPS, 0.0).astype(np.float32)
     found = []
     for api in (keras, engine):

@@ -1,4 +1,4 @@
-"""Classes derived from Model that pass `inputs` and `outputs` on: instances, copies, files."""
+"""Compares Model subclasses that pass `inputs` and `outputs` to Model with Keras: instances, copies, files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ APIS = pytest.mark.parametrize("api", [keras, engine], ids=["keras", "engine"])
 
 
 def classes(api: Any) -> dict[str, Any]:
-    """One class of each way to derive from Model."""
+    """Returns a class for each way to derive from Model."""
 
     class Plain(api.Model):
-        """Without arguments of its own."""
+        """A subclass without its own arguments."""
 
     class Net(api.Model):
         def __init__(self, units: int = 3, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is printed is what Keras prints, byte for byte: into a file and on a terminal."""
+"""Compares the output with that of Keras, byte by byte, in a file and on a terminal."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def into_a_file(library: str) -> bytes:
 
 
 def on_a_terminal(library: str) -> bytes:
-    """Read until the process has closed its side."""
+    """Reads until the process has closed the terminal."""
     ours, theirs = pty.openpty()
     command = [sys.executable, str(SCRIPT), library, *CASES]
     with subprocess.Popen(command, env=environment(), stdout=theirs, stderr=subprocess.DEVNULL) as process:
         os.close(theirs)
         printed = b""
-        with contextlib.suppress(OSError):  # how Linux tells of the end
+        with contextlib.suppress(OSError):  # on Linux, the end is an OSError
             while piece := os.read(ours, 65536):
                 printed += piece
     os.close(ours)
@@ -53,7 +53,7 @@ def on_a_terminal(library: str) -> bytes:
 
 @pytest.fixture(scope="module", params=[into_a_file, on_a_terminal])
 def printed(request: pytest.FixtureRequest) -> dict[str, tuple[str, str]]:
-    """By case what Keras prints, and what the engine prints."""
+    """Returns, by case, what Keras prints and what the engine prints."""
     theirs, ours = (request.param(library).decode().split(SEPARATOR) for library in ("keras", "engine"))
     return {case: (theirs[i], ours[i]) for i, case in enumerate(CASES)}
 

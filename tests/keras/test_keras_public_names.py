@@ -1,4 +1,4 @@
-"""The names that the library has on classes of users are Keras', or documented: all others are the users' own."""
+"""Public names of classes that users derive from are those of Keras, or documented. All others are free for users."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MODULES = [
     "initializers",
 ]  # fmt: skip
 
-# What the engine has beside Keras' names and documents, by the class that defines it.
+# Documented names that Keras does not have, by the class that defines them.
 DOCUMENTED = {
-    "Layer": {"gradient"},  # the derivative of `call`, which a layer of one's own gives
+    "Layer": {"gradient"},  # the derivative of `call` in custom layers
     "Loss": {"gradient"},
     "Regularizer": {"gradient"},
-    "Metric": {"save_own_variables", "load_own_variables"},  # as layers and optimizers have them in Keras
+    "Metric": {"save_own_variables", "load_own_variables"},  # in Keras, layers and optimizers have these
     "History": {"plot", "to_frame"},
     "Model": {
         *("to_torch_state_dict", "from_torch_state_dict"),
@@ -34,7 +34,7 @@ DOCUMENTED = {
         "output_names",  # which Keras gives to Functional, that classes derived from Model become there
     },
 }
-# Arguments that Keras takes and keeps under a name of its own, or not at all; here each is kept under its own name.
+# Arguments that Keras stores under another name, or not at all. The engine stores each under its own name.
 ARGUMENTS = {
     "SpatialDropout1D": {"data_format"},
     "RandomFlip": {"fill_mode", "fill_value", "interpolation"},
@@ -49,7 +49,7 @@ ARGUMENTS = {
     "Lambda": {"gradient"},
     "_Elementwise": {"l1", "l2"},
 }
-# Nobody derives a class from these.
+# Users do not derive from these classes.
 NOT_DERIVED_FROM = {"CallbackList"}
 
 
@@ -73,7 +73,7 @@ def classes() -> Iterator[tuple[str, str]]:
 
 
 def known_to_keras(theirs: type) -> set[str]:
-    """Names of a class of Keras and of its objects, which its methods assign."""
+    """Returns the names of a class of Keras and of its objects, with those that its methods assign."""
     known = set(dir(theirs))
     for owner in theirs.__mro__:
         for member in vars(owner).values():

@@ -1,4 +1,4 @@
-"""Random arrays and windows of series: arguments, shapes, dtypes and errors of Keras, numbers of our own."""
+"""Compares random arrays and windows of time series with Keras: arguments, shapes, dtypes, errors. The numbers differ."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CALLS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_distributions(name: str) -> None:
-    """Shape and dtype; mean, spread and bounds of many numbers; the same again from the same seed alone."""
+    """Compares shape, dtype, mean, spread and bounds. Only the same seed gives the same numbers."""
     theirs, ours = (np.asarray(CALLS[name](api.random, 7)) for api in (keras, engine))
     assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
     again, other = (np.asarray(CALLS[name](engine.random, seed)) for seed in (7, 8))
@@ -158,7 +158,7 @@ def test_wrong_windows(wrong: dict[str, Any]) -> None:
 
 
 def test_windows_train() -> None:
-    """In an order of their own, each pass another, each with its target."""
+    """Windows come in another order in each pass, each with its target."""
     windows = engine.utils.timeseries_dataset_from_array(
         SERIES, SERIES[3:, 0], 3, batch_size=8, shuffle=True, seed=4
     )

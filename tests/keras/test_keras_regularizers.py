@@ -1,4 +1,4 @@
-"""Regularizers: as functions of arrays, on weights and on outputs, in the loss and in its gradient."""
+"""Compares regularizers with Keras: on arrays, weights and outputs, in the loss and in its gradient."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_functions_and_configs(name: str, options: dict[str, Any]) -> None:
 
 
 def check(pair: Twins, y: Any = Y) -> None:
-    """Losses and weights; sums of this many terms, in orders of their own, and ten steps after them."""
+    """Compares losses and weights. The tolerance is for sums in different orders, and for ten steps."""
     histories = pair.fit(X, y, batch_size=8, epochs=2, validation_data=(X[:20], y[:20]))
     assert_same_histories(*histories, rtol=1e-4)
     pair.assert_same_weights(rtol=1e-4, atol=1e-5)
@@ -57,7 +57,7 @@ def test_on_weights(outputs: int, optimizer: str, name: str, options: dict[str, 
             [
                 api.Input((12,)),
                 api.layers.Dense(17, "tanh", kernel_regularizer=of_kernel, bias_regularizer=of_bias),
-                # Keras divides by the number of pairs of columns, of which one output has none.
+                # Keras divides by the number of pairs of columns, which is zero for one output.
                 api.layers.Dense(outputs, last, kernel_regularizer=of_kernel if has_pairs else None),
             ]
         )

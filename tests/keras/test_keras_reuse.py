@@ -1,4 +1,4 @@
-"""Layers that are used more than once in one network, in Keras and here."""
+"""Compares layers that are used more than once in one network with Keras."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ RULES: dict[str, Callable[[Any], Any]] = {
 
 
 def test_foundon_outputs_count_at_each_use() -> None:
-    """As in Keras when a model is called; when it trains on JAX, where each call forgets the penalty of the one before."""
+    """This is so in Keras when a model is called. In training on JAX, only the penalty of the last use counts."""
     pair = twins(trained("stack", penalties))
     pair.keras(X)
     found = list(map(float, pair.keras.losses))
@@ -153,7 +153,7 @@ def test_keras_reads_our_files(how: str, parts: Parts, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
 def test_we_read_files_of_keras(parts: Parts, tmp_path: Path) -> None:
-    """Of chains: Keras forgets when it writes a Sequential that a layer comes again, and can't read its own file."""
+    """Whole models are those made by calls, since Keras leaves repeated layers out of the files of a Sequential."""
     check_reading(trained("chain", parts), keras, engine, tmp_path)
     make = trained("stack", parts)
     theirs, ours = make(keras), make(engine)

@@ -1,4 +1,4 @@
-"""Learning rate schedules, step by step, and in training."""
+"""Compares learning rate schedules with Keras, step by step and in training."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_every_step(name: str, options: dict[str, Any]) -> None:
 
     theirs = getattr(keras.optimizers.schedules, name)(**options)
     ours = getattr(engine.optimizers.schedules, name)(**options)
-    # Keras computes in float32, where a cosine near its end loses what is left of the rate.
+    # Keras computes in float32, in which the small rates at the end of a cosine lose their digits.
     for step in range(20):
         np.testing.assert_allclose(ours(step), float(theirs(step)), rtol=1e-5, atol=1e-8)
     assert ours.get_config().keys() == theirs.get_config().keys()

@@ -1,4 +1,4 @@
-"""Scripts of the kinds that people publish for dense networks: the same lines in Keras and here, the same outcome."""
+"""Runs scripts like published ones for dense networks in both libraries, and compares the results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 
 
 def same(theirs: Any, ours: Any, where: str) -> None:
-    """The same numbers in the same places, whatever holds them."""
+    """Compares numbers in nested containers of any type."""
     if isinstance(theirs, dict):
         assert list(ours) == list(theirs), where
         for key, value in theirs.items():
@@ -55,6 +55,6 @@ def same(theirs: Any, ours: Any, where: str) -> None:
 def test_script(run: Script, tmp_path: Path) -> None:
     try:
         theirs = run(keras, tmp_path)
-    except ImportError as error:  # Keras needs TensorFlow for some data sets
+    except ImportError as error:  # in Keras, some data sets need TensorFlow
         pytest.skip(str(error))
     same(theirs, run(engine, tmp_path), run.__name__)

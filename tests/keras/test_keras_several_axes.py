@@ -1,4 +1,4 @@
-"""Softmax with masks and along several axes, and overlap losses with sums along several, beside Keras."""
+"""Compares softmax with masks and along several axes, and overlap losses with sums along several axes, with Keras."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_mask_that_does_not_fit_is_refused() -> None:
 
 
 def scores_model(api: Any) -> Any:
-    """A softmax of scores, one for each timestep, which a mask of timesteps reaches; then a sum over timesteps."""
+    """Returns a model with a softmax over timesteps, which gets a mask, and a sum over timesteps."""
 
     class Scores(api.layers.Layer):  # type: ignore[misc]
         def __init__(self, **options: Any) -> None:
@@ -109,7 +109,7 @@ def test_a_mask_in_a_model_reaches_a_softmax_of_its_shape() -> None:
 
 @pytest.mark.parametrize("axis", [1, (1, 2)])
 def test_training_through_a_softmax_along_axes(axis: Any) -> None:
-    """As a layer, and as the activation of one."""
+    """Softmax is a layer, or the activation of a layer."""
 
     def make(api: Any, as_layer: bool) -> Any:
         softmax = api.layers.Softmax(axis) if as_layer else partial(api.activations.softmax, axis=axis)
@@ -148,7 +148,7 @@ def test_overlap_losses_by_hand(name: str, axis: Any) -> None:
     for reduction in ("sum_over_batch_size", "sum", None):
         theirs, ours = (getattr(api.losses, name)(axis=axis, reduction=reduction) for api in (keras, engine))
         np.testing.assert_allclose(ours(Y, X), np.asarray(theirs(Y, X)), rtol=1e-5)
-    # Keras hands a list on to JAX, which wants tuples there.
+    # Keras passes a list to JAX, which accepts only tuples.
     functions = [getattr(api.losses, name.lower()) for api in (keras, engine)]
     its = np.asarray(functions[0](Y, X, axis=tuple(axis) if isinstance(axis, list) else axis))
     np.testing.assert_allclose(functions[1](Y, X, axis=axis), its, rtol=1e-5)

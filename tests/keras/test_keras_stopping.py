@@ -1,4 +1,4 @@
-"""Callbacks that end training, evaluation and prediction after a batch, in arrays and in batches from a generator."""
+"""Compares callbacks that stop training, evaluation or prediction after a batch with Keras, for arrays and generators."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def endless() -> Iterator[tuple[Array, Array]]:
 
 
 def stopping(api: Any, hook: str, flag: str, at: int = 2) -> Any:
-    """A callback that sets `flag` of the model at the call number `at` of `hook`, and keeps what it saw."""
+    """Returns a callback that sets `flag` of the model in call number `at` of `hook`, and records its calls."""
 
     class Stopping(api.callbacks.Callback):
         def __init__(self) -> None:
@@ -94,7 +94,7 @@ def test_evaluation(hook: str, data: str) -> None:
         given: Any = {"x": X, "y": Y, "batch_size": SIZE} if data == "arrays" else {"x": endless()}
         found.append(model.evaluate(**given, verbose=0, callbacks=[callback]))
         seen.append(callback.seen)
-        found.append(model.evaluate(X, Y, verbose=0))  # which the flag of the call before does not end
+        found.append(model.evaluate(X, Y, verbose=0))  # the flag of the call before has no effect
     assert seen[0] == seen[1]
     np.testing.assert_allclose(found[2:], found[:2], rtol=1e-5)
 

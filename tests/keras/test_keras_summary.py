@@ -1,4 +1,4 @@
-"""The table of layers, character by character, and copies of models."""
+"""Compares summaries with Keras, character by character, and copies of models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The textbook network, step for step."""
+"""Compares the textbook network with Keras, step by step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`keras.tree` beside Keras' own."""
+"""Compares `engine.tree` with `keras.tree`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 import engine
 
-Point = namedtuple("Point", ["x", "y"])  # as scripts make them
+Point = namedtuple("Point", ["x", "y"])  # as in scripts
 Other = namedtuple("Other", ["x", "y"])
 
 STRUCTURES: list[Any] = [
@@ -94,7 +94,7 @@ def test_of_two(first: Any, second: Any) -> None:
 
 
 def test_none_ends_a_shallow_structure() -> None:
-    """As Keras' documentation has it; its function raises."""
+    """So says the documentation of Keras, though its function raises an error."""
     assert engine.tree.map_structure_up_to([None, [None, None]], str, [[1, 1], [2, 2]]) == [
         "[1, 1]",
         ["2", "2"],

@@ -1,4 +1,4 @@
-"""Validation with batches from generators and data sets, epoch by epoch."""
+"""Compares validation with batches from generators and data sets with Keras, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Y = np.zeros((64, 1), np.float32)
 
 
 def numbered(batches: int | None = None) -> Iterator[tuple[Any, Any]]:
-    """Batches whose targets are their number."""
+    """Yields batches with the number of the batch added to their targets."""
     for number in count() if batches is None else range(batches):
         yield X[:8], Y[:8] + number
 

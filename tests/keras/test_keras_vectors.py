@@ -1,4 +1,4 @@
-"""Shapes that Keras reads in its own way: weights (n, 1) of losses, vectors of category indices; names of metrics."""
+"""Compares special shapes with Keras: weights (n, 1) of losses, vectors of category indices. Also names of metrics."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_category_encoding_in_models(mode: str) -> None:
         theirs = keras.layers.CategoryEncoding(4, output_mode=mode)(scalars).shape
         assert engine.layers.CategoryEncoding(4, output_mode=mode)(engine.Input(())).shape == theirs
         return
-    # No batch is left of the output.
+    # The output has no batch axis.
     assert keras.layers.CategoryEncoding(4, output_mode=mode)(scalars).shape == (4,)
     with pytest.raises(ValueError, match=r"would leave no samples: use Input\(\(1,\)\)"):
         engine.layers.CategoryEncoding(4, output_mode=mode)(engine.Input(()))

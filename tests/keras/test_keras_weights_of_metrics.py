@@ -1,4 +1,4 @@
-"""Weights of single outputs in metrics, vectors, and metrics of one's own that derive from those that there are."""
+"""Compares weights of single outputs in metrics, and metrics derived from built-in ones, with Keras."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WEIGHTS = {
 
 
 def results(make: Callable[[Any], Any], weights: Any, targets: Any = TARGETS) -> list[Any]:
-    """What the metric is after each of two batches, the first without weights, and after one with weights alone."""
+    """Returns the metric after two batches, the first without weights, and after a single batch with weights."""
     found = []
     for api in (keras, engine):
         both, alone = make(api.metrics), make(api.metrics)
@@ -134,7 +134,7 @@ def test_methods_of_ones_own(kind: str, method: str) -> None:
     found = []
     for api in (keras, engine):
 
-        class Own(getattr(api.metrics, kind)):  # type: ignore[misc] # a class that is chosen
+        class Own(getattr(api.metrics, kind)):  # type: ignore[misc] # the base is a parameter
             def _nothing(self) -> None:
                 pass
 

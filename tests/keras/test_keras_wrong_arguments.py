@@ -1,7 +1,7 @@
-"""Every argument of every class given what it can't be: what raises ValueError or TypeError in Keras does here as well.
+"""Passes wrong values for every argument of every class: if Keras raises ValueError or TypeError, so must the engine.
 
-The engine refuses more, where Keras takes nonsense in silence. An error of the engine's about a wrong type is both, as
-Keras raises the one or the other.
+The engine refuses more wrong values than Keras. Its errors about wrong types are both ValueError and TypeError, since
+Keras raises one or the other.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from surface import ARGUMENTS, classes
 
-HUGE = 10**400  # which overflows in one place of Keras or another
+HUGE = 10**400  # some conversions in Keras overflow
 WRONG = [-1, 0, 2.5, "nonsense", None, object(), [1, 2], (), {}, float("nan"), b"x", HUGE, True]
-# Bases, what is made of models or data, and a layer with arguments that exclude each other.
+# Base classes, classes made from models or data, and a layer with arguments that exclude each other.
 LEFT_ALONE = {
     "CallbackList",
     "Constraint",
@@ -31,17 +31,17 @@ LEFT_ALONE = {
     "Sequence",
     "Sequential",
 }
-# What Keras refuses and the engine takes for what it means: by argument, the values.
+# Values that Keras refuses and the engine accepts, by argument.
 UNDERSTOOD: dict[str, list[Any]] = {
-    "trainable": [0],  # is False
-    "learning_rate": [0],  # is 0.0
+    "trainable": [0],  # means False
+    "learning_rate": [0],  # means 0.0
     "momentum": [0],  # the same
 }
 KINDS = (ValueError, TypeError)
 
 
 def arguments_in_common(name: str) -> Iterator[str]:
-    """Of the class in both libraries; Keras hands on what it doesn't name itself."""
+    """Returns the arguments of a class in both libraries. Keras passes on those that it does not name."""
     theirs, ours = (inspect.signature(cls).parameters for cls in classes()[name])
     hands_on = any(one.kind is one.VAR_KEYWORD for one in theirs.values())
     for one in ours.values():
@@ -55,13 +55,13 @@ def arguments_in_common(name: str) -> Iterator[str]:
 def raised(cls: Any, options: dict[str, Any]) -> BaseException | None:
     try:
         cls(**options)
-    except Exception as error:  # whatever it is, it is looked at
+    except Exception as error:  # any exception is compared
         return error
     return None
 
 
 def agree(theirs: BaseException | None, ours: BaseException | None, value: Any) -> bool:
-    """Whether the engine raises what a script for Keras would catch; and nothing but the two kinds."""
+    """Returns whether the engine raises an error that a script for Keras would catch, and no other kinds."""
     if ours is not None and not isinstance(ours, KINDS):
         return False
     if not isinstance(theirs, KINDS):

@@ -1,4 +1,4 @@
-"""The page on moving from PyTorch: its blocks of PyTorch run, which no build of the documentation does, among the others."""
+"""Runs all code of the page on moving from PyTorch. The build of the documentation does not run its PyTorch blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State dicts of real PyTorch, in both directions: the twin made of torch.nn predicts the same."""
+"""Exchanges state dicts with real PyTorch in both directions: the same network made of torch.nn must predict the same."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch import nn
 import engine
 from engine import layers as k
 
-torch.set_num_threads(1)  # the networks are smaller than what a second costs
+torch.set_num_threads(1)  # the networks are too small for a second thread
 ROWS = 7
-# Two float32 networks in an order of their own each.
+# Tolerance: the two libraries sum in different orders.
 TOLERANCE = 1e-6
-EPSILON = 1e-3  # of the layers here; torch's is 1e-5
+EPSILON = 1e-3  # that of the engine's layers; the default in torch is 1e-5
 
 
 class Twin(NamedTuple):
-    """The same network twice, on samples of a shape, which are indices below `tokens`, if that is given."""
+    """The same network in both libraries, with the shape of samples, which are indices below `tokens` if that is given."""
 
     shape: tuple[int, ...]
     ours: Callable[[], list[Any]]
@@ -30,7 +30,7 @@ class Twin(NamedTuple):
     tokens: int | None = None
 
     def models(self) -> tuple[engine.Sequential, nn.Sequential]:
-        """With different weights, none of which any initializer gives."""
+        """Returns both models, with different random weights."""
         rng = np.random.default_rng(1)
         model = engine.Sequential([k.Input(self.shape), *self.ours()])
         model.set_weights([rng.uniform(0.3, 1.2, array.shape) for array in model.weights])
@@ -51,7 +51,7 @@ class Twin(NamedTuple):
 
 
 class Swapped(nn.Module):
-    """A module along the second axis, where it is along the last here."""
+    """Applies a module that works along the second axis to the last axis."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -214,4 +214,4 @@ def test_parameters_that_want_gradients() -> None:
 def test_the_module_itself_is_no_state_dict() -> None:
     model = engine.Sequential([k.Input((4,)), k.Dense(2)])
     with pytest.raises(TypeError, match=r"got a Sequential: pass its state_dict\(\)"):
-        model.from_torch_state_dict(nn.Sequential(nn.Linear(4, 2)))  # type: ignore[arg-type] # the TypeError is the test
+        model.from_torch_state_dict(nn.Sequential(nn.Linear(4, 2)))  # type: ignore[arg-type] # it must raise TypeError
