@@ -88,6 +88,7 @@ std::vector<LossSpec> to_losses(const py::object& loss, const graph::Model& mode
     if (losses[i].masked && model.masked_rows(i) != model.spec().outputs[i].groups) {
       fail("a loss can be 'masked' where a mask is about the rows of outputs");
     }
+    if (losses[i].masked && losses[i].divides_penalties) fail("a 'masked' loss can't divide penalties");
   }
   return losses;
 }

@@ -180,12 +180,15 @@ void Scheduler::place_in_place() {
     if (!operation) continue;
     const graph::InPlace pair = operation->in_place();
     if (pair.input == kNoValue || pair.output == kNoValue || input_step(pair.input)) continue;
+    const auto& operands = schedule_.steps_[i]->operands;
+    const bool once = std::count_if(operands.begin(), operands.end(),
+                                    [&](const Operand& operand) { return operand.value == pair.input; }) == 1;
     const auto input = static_cast<size_t>(pair.input), output = static_cast<size_t>(pair.output);
     const Placement& from = schedule_.placements_[input];
     Placement& to = schedule_.placements_[output];
     const bool same = from.rows == to.rows && from.columns == to.columns && from.copied == to.copied &&
                       from.in_scratch && to.in_scratch;
-    if (same && last_use[input] == i) to.storage = from.storage;
+    if (once && same && last_use[input] == i) to.storage = from.storage;
   }
 }
 

@@ -88,7 +88,7 @@ class Scheduler {
   Schedule& schedule_;
   std::vector<std::vector<const graph::Operation*>> readers_;  // by value of the graph
   std::vector<Division> divisions_;                            // by value
-  ValueId packing_[2] = {kNoValue, kNoValue};                  // for a block of rows, and for more
+  ValueId packing_[2] = {kNoValue, kNoValue};                  // for up to kBlockRows rows, and for more
   std::unordered_map<ValueId, const ReadInputStep*> inputs_;
   std::unordered_map<ValueId, const RecordNonzerosStep*> recordings_;
   ValueId augmented_ = kNoValue;

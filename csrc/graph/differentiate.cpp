@@ -34,6 +34,14 @@ ValueId Differentiation::gradient_of(ValueId y) {
   return parts.empty() ? kNoValue : parts.front();
 }
 
+ValueId Differentiation::gradient_or_zeros(ValueId y) {
+  const ValueId gradient = gradient_of(y);
+  if (gradient != kNoValue) return gradient;
+  auto& zeros = graph_.add<FillZeros>();
+  zeros.y = graph_.add_like(y);
+  return zeros.y;
+}
+
 void Differentiation::contribute(ValueId x, ValueId dx) {
   if (wants(x)) contributions_[static_cast<size_t>(x)].push_back(dx);
 }

@@ -23,6 +23,9 @@ class Differentiation {
   /// The gradient by `y`, summed over all of its readers; kNoValue where the loss does not depend on it.
   ValueId gradient_of(ValueId y);
 
+  /// The same, but a new value of zeros where the loss does not depend on `y`.
+  ValueId gradient_or_zeros(ValueId y);
+
   /// Says that `dx` is a part of the gradient by `x`.
   void contribute(ValueId x, ValueId dx);
 

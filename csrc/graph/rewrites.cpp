@@ -11,7 +11,8 @@ namespace engine::graph {
 namespace {
 
 /// For each pair of an operation of type `Second` and the operation of type `First` that computes its input: calls
-/// fold(first, second), and removes the second where the answer is true. Nobody else may read what is between them.
+/// fold(first, second), and removes the second where the answer is true. No other operation may read what is between
+/// them, and it may be no output of the model.
 template <class First, class Second, class Input, class Fold>
 void fold_pairs(Graph& graph, Input input, Fold&& fold) {
   const Uses uses(graph);
@@ -22,7 +23,9 @@ void fold_pairs(Graph& graph, Input input, Fold&& fold) {
     if (!second) continue;
     const ValueId between = second->*input;
     const int producer = uses.producer(between);
-    if (producer < 0 || uses.reader_count(between) != 1) continue;
+    const bool is_output = std::any_of(graph.outputs.begin(), graph.outputs.end(),
+                                       [&](const Output& output) { return output.y_pred == between; });
+    if (producer < 0 || uses.reader_count(between) != 1 || is_output) continue;
     auto* const first = dynamic_cast<First*>(operations[static_cast<size_t>(producer)].get());
     folded[i] = first && fold(*first, *second);
   }

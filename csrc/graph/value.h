@@ -54,7 +54,8 @@ inline Operand reads(ValueId value, Loop rows, Loop columns) { return {value, Us
 inline Operand writes(ValueId value, Loop rows, Loop columns) { return {value, Use::kWrite, rows, columns}; }
 inline Operand updates(ValueId value, Loop rows, Loop columns) { return {value, Use::kUpdate, rows, columns}; }
 
-/// An output that may take the memory of an input, if nothing reads that input later.
+/// An output that may take the memory of an input. A device may do so if nothing reads that input later, and if it is
+/// no other operand of the same operation.
 struct InPlace {
   ValueId input = kNoValue, output = kNoValue;
 };

@@ -1,5 +1,5 @@
-// Products of dense layers with their kernels, forwards and backwards. Which kernel computes a product is chosen once,
-// in cpu/kernel_choice.h; the steps below only run it.
+// Products of dense layers with their kernels, forwards and backwards. Which kernel computes a product is chosen by
+// cpu/kernel_choice.h, for the largest batch. A step falls back to kPanels for a batch of few rows, or of many zeros.
 #include "graph/operations/dense.h"
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // Operations on elements, and activations of rows.
 #include "graph/operations/elementwise.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "cpu/scheduler.h"
@@ -43,6 +44,12 @@ void affine(const graph::Affine& op, const Share& share) {
 void schedule_affine(Scheduler& scheduler, const graph::Affine& op) {
   scheduler.add<SimpleStep<graph::Affine>>(op, scheduler.split_like(op, op.x), affine);
   if (scheduler.is_augmented(op.x) && op.offset == 0.0f) scheduler.set_augmented(op.y);
+}
+
+void fill_zeros(const graph::FillZeros& op, const Share& share) {
+  const Placement& y = share.shape(op.y);
+  const Range own = share.rows(op.y);
+  for (int64_t b = own.begin; b < own.end; ++b) std::fill_n(share.data(op.y) + b * y.ld, y.ld, 0.0f);
 }
 
 void multiply(const graph::Multiply& op, const Share& share) {
@@ -109,6 +116,7 @@ void add_elementwise(Implementations& all) {
   all.add<graph::RowActivation>(activate_rows, by_samples);
   all.add<graph::RowActivationGradient>(row_activation_gradient, by_samples);
   all.add<graph::Affine>(schedule_affine);
+  all.add<graph::FillZeros>(fill_zeros, by_samples);
   all.add<graph::Multiply>(multiply, like<&graph::Multiply::x>);
   all.add<graph::Sum>(sum, split_sum);
   all.add<graph::Dropout>(dropout, like<&graph::Dropout::x>);

@@ -9,8 +9,7 @@ namespace engine::graph {
 /// The penalty reads x before the layers after it do, so that their contributions are summed up by now.
 void ActivityPenalty::differentiate(Differentiation& gradients) const {
   if (!gradients.wants(x)) return;
-  const ValueId dy = gradients.gradient_of(x);
-  if (dy == kNoValue) return;
+  const ValueId dy = gradients.gradient_or_zeros(x);
   auto& gradient = gradients.graph().add<ActivityPenaltyGradient>();
   gradient.dy = dy;
   gradient.x = x;

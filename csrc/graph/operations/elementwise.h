@@ -17,6 +17,14 @@ struct Affine final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
+/// y[b,n] = 0
+struct FillZeros final : Operation {
+  ValueId y = kNoValue;
+
+  const char* name() const override { return "fill_zeros"; }
+  std::vector<Operand> operands() const override { return {writes(y, kSamples, kWhole)}; }
+};
+
 /// y[b,n] = x[b,n] factor[b,n]; no gradient goes through the factor
 struct Multiply final : Operation {
   ValueId x = kNoValue, factor = kNoValue, y = kNoValue;

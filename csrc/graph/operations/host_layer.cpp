@@ -36,8 +36,7 @@ std::vector<Operand> HostLayerGradient::operands() const {
 
 void HostActivityPenalty::differentiate(Differentiation& gradients) const {
   if (!gradients.wants(x)) return;
-  const ValueId dy = gradients.gradient_of(x);
-  if (dy == kNoValue) return;
+  const ValueId dy = gradients.gradient_or_zeros(x);
   Graph& graph = gradients.graph();
   auto& copy = graph.add<Reshape>();  // others may read dy, too
   copy.x = dy;
