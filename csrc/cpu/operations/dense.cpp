@@ -187,8 +187,8 @@ void for_groups(const Worker& worker, int64_t inputs, F&& f) {
   for_groups(own.begin / kSlice, divide_up(own.end, kSlice), f);
 }
 
-/// Each thread multiplies the inputs that it has computed itself, so that sums travel between cores, and no units of
-/// the layer before.
+/// Each thread multiplies the inputs that it has computed itself. Then only the sums, at most 16 for each row, travel
+/// from core to core, and not the inputs.
 class PartialProductsStep final : public Step {
  public:
   PartialProductsStep(const graph::Dense& operation, ValueId partials)
