@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Blobs, classifier
-from crowds import at_once
+from python_threads import at_once
 
 import engine as keras
 from engine import layers

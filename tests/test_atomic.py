@@ -204,7 +204,7 @@ def test_an_interrupt_right_after_a_renaming_leaves_nothing(
     assert contents(tmp_path) == {"a": b"old"}
 
 
-# The warnings are about open files that nobody could close.
+# The warnings are about open files, which an interrupt may leave open.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_at_any_moment_leaves_one_whole_file(tmp_path: Path) -> None:
     """The exception is raised before each instruction of the module in turn, since Ctrl-C may come at any of them."""

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Blobs, classifier
-from crowds import again_and_again, at_once, side_by_side
 from numpy.typing import NDArray
+from python_threads import again_and_again, at_once, side_by_side
 
 import engine as keras
 from engine import layers

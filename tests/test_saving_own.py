@@ -12,7 +12,7 @@ from conftest import Blobs, classifier, same_weights
 import engine as keras
 from engine import layers, losses, models, saving
 
-# One's own
+# Custom classes
 
 
 @saving.register_keras_serializable("mine")
